@@ -1,0 +1,123 @@
+"""Every error a user can meet: a sentence, where it happened, and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import IntEnum
+
+
+class ExitStatus(IntEnum):
+    """What a task's exit status promises (the contract in docs/cli.md)."""
+
+    DONE = 0
+    FAILED = 1  # and the fleet is back on what it ran before
+    USAGE = 2  # bad usage or configuration; nothing touched
+    PERSON_NEEDED = 3  # the message says where
+    LOCKED = 4  # somebody else holds the lock
+
+
+class SlipwayError(Exception):
+    """A failure told to the user as a sentence.
+
+    Args:
+        message: what happened, one or two sentences, without a trailing newline.
+        host: the inventory name of the host it happened on, if it was one host.
+        hint: what to do next, as a sentence or the command to type.
+    """
+
+    exit_status: ExitStatus = ExitStatus.FAILED
+
+    def __init__(self, message: str, *, host: str | None = None, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.host = host
+        self.hint = hint
+
+    def __str__(self) -> str:
+        text = f"{self.host}: {self.message}" if self.host else self.message
+        return f"{text}\n  → {self.hint}" if self.hint else text
+
+
+class UsageError(SlipwayError):
+    """The command line asks for something that is not there or makes no sense."""
+
+    exit_status = ExitStatus.USAGE
+
+
+class ConfigError(SlipwayError):
+    """The inventory or the settings are wrong; every problem found is told at once.
+
+    Args:
+        problems: one sentence each: file, key, what was found, what is expected.
+    """
+
+    exit_status = ExitStatus.USAGE
+
+    def __init__(self, problems: Sequence[str], *, hint: str | None = None) -> None:
+        self.problems = list(problems)
+        count = len(self.problems)
+        head = "1 problem in the configuration" if count == 1 else f"{count} problems in the configuration"
+        lines = "\n".join(f"  - {problem}" for problem in self.problems)
+        super().__init__(f"{head}; nothing was touched:\n{lines}", hint=hint)
+
+
+class HostError(SlipwayError):
+    """Something failed on, or on the way to, one host."""
+
+
+class Unreachable(HostError):
+    """No SSH session could be had."""
+
+
+class HostKeyRefused(HostError):
+    """The host's key is unknown or differs from the recorded one."""
+
+    exit_status = ExitStatus.USAGE
+
+
+class BecomeRefused(HostError):
+    """sudo did not let the login user become root."""
+
+    exit_status = ExitStatus.USAGE
+
+
+class StepFailed(HostError):
+    """A step ran on the host and failed.
+
+    Args:
+        step: the step's name, e.g. "stage".
+        code: the step's own word for the failure, e.g. "checksum" (see the script).
+    """
+
+    def __init__(self, message: str, *, host: str, step: str, code: str = "failed", hint: str | None = None) -> None:
+        super().__init__(message, host=host, hint=hint)
+        self.step = step
+        self.code = code
+
+
+class StepTimedOut(StepFailed):
+    """A step did not end within its time limit."""
+
+
+class BadAnswer(HostError):
+    """A host answered something a step's script never prints."""
+
+
+class Locked(SlipwayError):
+    """Somebody else holds the deploy lock."""
+
+    exit_status = ExitStatus.LOCKED
+
+
+class FleetError(SlipwayError):
+    """Some hosts failed: the message has a line for each of them."""
+
+
+class PersonNeeded(SlipwayError):
+    """The fleet could not be brought to a known good state; the message says where each host stands."""
+
+    exit_status = ExitStatus.PERSON_NEEDED
+
+
+class Interrupted(SlipwayError):
+    """The person at the keyboard ended the run."""

@@ -1,0 +1,1 @@
+"""How hosts are reached: inventory, SSH, fan-out, lock, ledger."""
