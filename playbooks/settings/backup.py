@@ -1,0 +1,84 @@
+"""What is backed up, where to, and for how long (A2)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from playbooks.settings.types import AbsolutePath, DatabaseName, Duration, Model, Pattern, Port, Text
+
+
+class Keep(Model):
+    """Retention, in restic's own terms. A2: 30 days by default."""
+
+    within: Text = Field("30d", pattern=r"^(\d+[ymdh])+$", description="Keep every backup younger than this.")
+    last: int = Field(3, ge=1, description="Keep at least this many, however old.")
+    daily: int = Field(0, ge=0, description="Keep the last backup of this many days.")
+    weekly: int = Field(0, ge=0, description="Keep the last backup of this many weeks.")
+    monthly: int = Field(0, ge=0, description="Keep the last backup of this many months.")
+
+
+class Database(Model):
+    """A database that belongs to the application."""
+
+    name: DatabaseName = Field(description="Its name.")
+    engine: Literal["postgresql"] = Field("postgresql", description="What kind it is.")
+    on: Pattern = Field(description="Pattern of the one inventory host that dumps and restores it.")
+    host: Text | None = Field(None, description="Server's address; left out: the local socket, as the user postgres.")
+    port: Port = Field(5432, description="Server's port.")
+    user: Text = Field("postgres", description="User that dumps; it must be able to create databases for the drill.")
+    password: Text | None = Field(None, description="Name of the secret that holds the password.")
+    checks: list[Text] = Field(
+        default_factory=list,
+        description="Sanity queries for the drill: each must answer one row whose first column is true.",
+    )
+    min_tables: int = Field(1, ge=0, description="The drill fails when the restored dump has fewer tables.")
+
+    @model_validator(mode="after")
+    def _socket_needs_no_password(self) -> Database:
+        if self.password and not self.host:
+            raise ValueError("password is only used with host; leave it out for the local socket")
+        return self
+
+
+class Drill(Model):
+    """How `verify-backups` tries a restored release (G9)."""
+
+    command: Text | None = Field(
+        None,
+        description="Starts the restored release on a spare port, from its folder as the application's user. "
+        "$PORT and $RELEASE are set. Left out: the release's files are compared, but it is not started.",
+    )
+    environment: dict[Text, Text] = Field(
+        default_factory=dict, description="Environment of the command. {database} is the scratch database's name."
+    )
+    url: Text = Field("http://127.0.0.1:{port}/", description="What must answer; {port} is the spare port.")
+    status: int = Field(200, ge=100, le=599, description="The status it must answer.")
+    timeout: Duration = Field(30.0, gt=0, description="How long it may take to come up.")
+
+
+class Backup(Model):
+    """Backups by restic on each host (A2)."""
+
+    enabled: bool = Field(True, description="Whether deploys back up first. Turn off only for throw-away environments.")
+    repository: Text = Field(
+        "/var/backups/slipway/{app}",
+        description="restic repository as the host reaches it: a folder, s3:…, sftp:… or rest:…; {app} and {host} are "
+        "filled in.",
+    )
+    password: Text = Field("restic_password", description="Name of the secret that holds the repository's password.")
+    environment: dict[Text, Text] = Field(
+        default_factory=dict,
+        description="Environment variables for restic, each naming a secret (AWS_ACCESS_KEY_ID: s3_key).",
+    )
+    paths: list[AbsolutePath] = Field(default_factory=list, description="Data folders to back up with the release.")
+    sqlite: list[AbsolutePath] = Field(
+        default_factory=list, description="SQLite databases, copied by SQLite's backup API."
+    )
+    exclude: list[Text] = Field(default_factory=list, description="restic exclude patterns.")
+    keep: Keep = Field(default_factory=lambda: Keep.model_validate({}), description="Retention.")
+    max_age: Duration = Field(
+        21600.0, description="A deploy whose backup fails goes on only if one younger than this exists (A2: 6 h)."
+    )
+    drill: Drill = Field(default_factory=lambda: Drill.model_validate({}), description="The restore drill.")

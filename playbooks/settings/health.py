@@ -1,0 +1,140 @@
+"""How a host is judged healthy (A4)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from playbooks.settings.types import Duration, Model, Port, Text
+
+
+class Check(Model):
+    """What every check has."""
+
+    name: Text = Field("", description="What the check is called in messages; made from its kind when left out.")
+    critical: bool = Field(True, description="A failing critical check fails the host; another only warns.")
+    timeout: Duration = Field(2.0, gt=0, description="Time limit of one try.")
+
+    @property
+    def label(self) -> str:
+        """The name to show."""
+        return self.name or self.subject
+
+    @property
+    def subject(self) -> str:
+        """What is looked at, for a check without a name."""
+        return type(self).__name__
+
+
+class HttpCheck(Check):
+    """Ask a URL from the host itself."""
+
+    type: Literal["http"]
+    url: Text = Field(description="URL as the host reaches it, e.g. http://127.0.0.1:8000/health/ready.")
+    status: int = Field(200, ge=100, le=599, description="The status that counts as healthy.")
+    body: Text | None = Field(None, description="An extended regular expression that the body must match.")
+    json_path: Text | None = Field(None, description="A jq filter whose result must be `json_value`, e.g. .status.")
+    json_value: Text | None = Field(None, description="What `json_path` must give; `true` when left out.")
+    headers: dict[Text, Text] = Field(default_factory=dict, description="Request headers to send.")
+    expect_headers: dict[Text, Text] = Field(
+        default_factory=dict, description="Answer headers that must be there, each with a regular expression."
+    )
+    max_time: Duration | None = Field(
+        None, description="The answer must come within this; A4 asks for 500 ms of a health endpoint."
+    )
+
+    @property
+    def subject(self) -> str:
+        return self.url
+
+
+class TcpCheck(Check):
+    """Open a TCP connection from the host."""
+
+    type: Literal["tcp"]
+    host: Text = Field("127.0.0.1", description="Host name or address.")
+    port: Port = Field(description="Port.")
+
+    @property
+    def subject(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+class UnitCheck(Check):
+    """A systemd unit is active and does not keep restarting. Every service of the application has one by itself."""
+
+    type: Literal["unit"]
+    unit: Text = Field(description="Full unit name, e.g. redis-server.service.")
+
+    @property
+    def subject(self) -> str:
+        return self.unit
+
+
+class CommandCheck(Check):
+    """Run a command on the host as the application's user; exit status 0 is healthy."""
+
+    type: Literal["command"]
+    run: Text = Field(description="The command, read by sh, with the release as its working directory.")
+
+    @property
+    def subject(self) -> str:
+        return self.run.split(" ")[0]
+
+
+class PostgresCheck(Check):
+    """PostgreSQL accepts connections and answers a query (where a password is given)."""
+
+    type: Literal["postgresql"]
+    host: Text = Field("127.0.0.1", description="Host name or address.")
+    port: Port = Field(5432, description="Port.")
+    database: Text = Field("postgres", description="Database.")
+    user: Text = Field("postgres", description="User.")
+    password: Text | None = Field(None, description="Name of the secret that holds the password.")
+
+    @property
+    def subject(self) -> str:
+        return f"postgresql {self.host}:{self.port}/{self.database}"
+
+
+class RedisCheck(Check):
+    """Redis answers PING."""
+
+    type: Literal["redis"]
+    host: Text = Field("127.0.0.1", description="Host name or address.")
+    port: Port = Field(6379, description="Port.")
+    password: Text | None = Field(None, description="Name of the secret that holds the password.")
+
+    @property
+    def subject(self) -> str:
+        return f"redis {self.host}:{self.port}"
+
+
+AnyCheck = Annotated[
+    HttpCheck | TcpCheck | UnitCheck | CommandCheck | PostgresCheck | RedisCheck, Field(discriminator="type")
+]
+
+
+class Health(Model):
+    """When a host counts as healthy after a switch, and how long to wait for it (A4, A5)."""
+
+    attempts: int = Field(30, ge=1, description="How many tries fit before giving up: attempts × interval (A4: 30).")
+    interval: Duration = Field(
+        10.0,
+        gt=0,
+        description="The longest pause between tries (A4: 10 s). The first tries come faster, from 100 ms on doubling, "
+        "so an application that is up at once is not waited for.",
+    )
+    stable_for: Duration = Field(
+        0.0, description="How long every critical check must stay good, and no unit restart, before it counts."
+    )
+    max_restarts: int = Field(
+        3, ge=0, description="A unit that restarted more often than this since the switch fails at once."
+    )
+    checks: list[AnyCheck] = Field(default_factory=list, description="The checks, each with its `type`.")
+
+    @property
+    def patience(self) -> float:
+        """Seconds until a host that is not healthy is given up: 5 minutes by default (A5's limit)."""
+        return self.attempts * self.interval

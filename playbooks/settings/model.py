@@ -1,0 +1,128 @@
+"""Everything a user can set: inventory variables that begin with ``slipway_``, as one typed model a host.
+
+docs/settings.md is generated from the descriptions here.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from playbooks.settings.backup import Backup, Database
+from playbooks.settings.health import Health
+from playbooks.settings.services import ConfigFile, Hooks, Service
+from playbooks.settings.types import AbsolutePath, AppName, Batch, Duration, Model, Pattern, ReleasePath, Text, UnixName
+
+
+class FileSecret(Model):
+    """A secret in a file on the controller; surrounding white space is dropped."""
+
+    file: Text = Field(description="Path; ~ is the home folder. It must not be readable by others.")
+
+
+class EnvSecret(Model):
+    """A secret in an environment variable of the controller."""
+
+    env: Text = Field(description="The variable's name.")
+
+
+class CommandSecret(Model):
+    """A secret that a command prints, e.g. [pass, show, shop/db] or a vault's client."""
+
+    command: list[Text] = Field(min_length=1, description="Program and arguments; no shell reads them.")
+
+
+AnySecret = Annotated[FileSecret | EnvSecret | CommandSecret, Field(union_mode="smart")]
+
+
+class Rollout(Model):
+    """In which order hosts change, and what a failure does (A5, B1)."""
+
+    strategy: Literal["rolling"] = Field("rolling", description="How hosts change.")
+    batch: Batch = Field("1", description="Hosts that switch at the same time: a number or a percentage (B1: 1).")
+    on_failure: Literal["rollback", "halt"] = Field(
+        "rollback", description="What a failed host does to the deploy: take the whole fleet back, or stop where it is."
+    )
+    tolerate: Batch | Literal["0"] = Field(
+        "0",
+        description="How many hosts (or N %) may fail before that happens; they are taken back alone, reported, and "
+        "repaired by the next deploy.",
+    )
+    grace: Duration = Field(0.0, description="Pause between batches.")
+
+
+class Timeouts(Model):
+    """Time limits."""
+
+    connect: Duration = Field(10.0, gt=0, description="Reaching a host and logging in.")
+    command: Duration = Field(600.0, gt=0, description="One step on one host; hooks and health have their own.")
+    total: Duration = Field(3600.0, gt=0, description="The whole task.")
+    slow: Duration = Field(300.0, gt=0, description="A deploy that takes longer than this says so (A8: 5 minutes).")
+
+
+class Limits(Model):
+    """What the preflight asks of a host before anything is staged."""
+
+    disk_used: int = Field(95, ge=1, le=100, description="Refuse above this use of the release's file system, in %.")
+    memory_free_mb: int = Field(32, ge=0, description="Refuse below this much available memory, in MB.")
+    systemd: int = Field(245, ge=0, description="Refuse an older systemd than this.")
+
+
+class Settings(Model):
+    """The settings of one host. Most are the same for the whole environment and live in group_vars/all."""
+
+    app: AppName = Field(description="The application's name: names its folder, state and backups.")
+    hosts: Pattern = Field("all", description="Pattern of the hosts the application runs on, e.g. app.")
+    production: bool = Field(False, description="Asks before it acts, and takes no shortcuts.")
+    path: AbsolutePath = Field("/opt/{app}", description="The application's folder on the host.")
+    user: UnixName | None = Field(None, description="The application's user; its own name when left out.")
+    artifact: Text | None = Field(
+        None,
+        description="Where a version's artifact is: a path from the project's folder, or an http(s) URL that hosts "
+        "fetch themselves. {version} is filled in.",
+    )
+    services: list[Service] = Field(default_factory=list, description="The systemd units.")
+    config: list[ConfigFile] = Field(default_factory=list, description="Files rendered into each release.")
+    shared: list[ReleasePath] = Field(
+        default_factory=list,
+        description="Folders that outlive releases: kept in <path>/shared, the user's own, linked into each release.",
+    )
+    writable: list[ReleasePath] = Field(
+        default_factory=list, description="Paths in the release that the application's user may write to."
+    )
+    hooks: Hooks = Field(default_factory=lambda: Hooks.model_validate({}), description="Commands of your own.")
+    health: Health = Field(default_factory=lambda: Health.model_validate({}), description="When a host is healthy.")
+    databases: list[Database] = Field(default_factory=list, description="The application's databases.")
+    backup: Backup = Field(default_factory=lambda: Backup.model_validate({}), description="Backups.")
+    rollout: Rollout = Field(default_factory=lambda: Rollout.model_validate({}), description="The rollout.")
+    keep_releases: int = Field(5, ge=2, description="Proven releases kept on a host, the running one among them.")
+    limits: Limits = Field(default_factory=lambda: Limits.model_validate({}), description="Preflight.")
+    timeouts: Timeouts = Field(default_factory=lambda: Timeouts.model_validate({}), description="Time limits.")
+    forks: int = Field(32, ge=1, le=512, description="Hosts worked on at the same time.")
+    secrets: dict[Text, AnySecret] = Field(
+        default_factory=dict, description="Secrets by name; templates read them as secrets.NAME."
+    )
+
+    @model_validator(mode="after")
+    def _names_agree(self) -> Settings:
+        names = [unit for service in self.services for unit in service.units]
+        twice = {name for name in names if names.count(name) > 1}
+        if twice:
+            raise ValueError(f"services: {', '.join(sorted(twice))} is there twice")
+        return self
+
+    @property
+    def home(self) -> str:
+        """The application's folder with its name filled in."""
+        return self.path.replace("{app}", self.app)
+
+    @property
+    def run_user(self) -> str:
+        """The user the application runs as."""
+        return self.user or self.app
+
+    @property
+    def state(self) -> str:
+        """Where the host keeps its truth: ledger, lock, backup records (idea 4)."""
+        return f"/var/lib/slipway/{self.app}"

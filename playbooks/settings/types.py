@@ -1,0 +1,75 @@
+"""The kinds of value a setting can have, each with a sentence for what it expects."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+class Model(BaseModel):
+    """Base of every settings model: frozen, and a misspelt key is an error, not a silence."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=False)
+
+
+def parse_duration(value: object) -> object:
+    """Turn ``"30s"``, ``"500ms"``, ``"5m"``, ``"24h"``, ``"30d"`` or a number of seconds into seconds."""
+    if isinstance(value, bool) or not isinstance(value, str):
+        return value
+    match = _DURATION.fullmatch(value.strip())
+    if not match:
+        raise ValueError("expected a duration such as 30s, 500ms, 5m, 24h or 30d")
+    return float(match[1]) * _UNITS[match[2] or "s"]
+
+
+def _no_control_characters(value: str) -> str:
+    if _CONTROL.search(value):
+        raise ValueError("must not hold a newline, tab or other control character")
+    return value
+
+
+def _absolute(value: str) -> str:
+    if not value.startswith("/") or ".." in value.split("/") or value.rstrip("/") == "":
+        raise ValueError("expected an absolute path below /, without '..'")
+    return value.rstrip("/")
+
+
+def _relative(value: str) -> str:
+    parts = value.split("/")
+    if value.startswith("/") or ".." in parts or "" in parts or "." in parts or parts[0] == ".slipway":
+        raise ValueError("expected a path inside the release, such as config/app.env")
+    return value
+
+
+def _batch(value: str) -> str:
+    match = re.fullmatch(r"([1-9]\d*)(%?)", value)
+    if not match or (match[2] and int(match[1]) > 100):
+        raise ValueError("expected a number of hosts such as 2, or a percentage from 1% to 100%")
+    return value
+
+
+def _to_text(value: object) -> object:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Text = Annotated[str, AfterValidator(_no_control_characters)]
+Duration = Annotated[float, BeforeValidator(parse_duration), Field(ge=0)]
+# systemd.unit(5): names are ASCII letters, digits and ":-_.\"; '@' makes a template. 255 bytes at the most.
+UnitName = Annotated[str, Field(pattern=r"^[A-Za-z0-9:_.-]+@?$", max_length=200)]
+InstanceName = Annotated[str, BeforeValidator(_to_text), Field(pattern=r"^[A-Za-z0-9:_.-]+$", max_length=60)]
+AppName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$", max_length=40)]
+# useradd(8): the pattern Debian's own tools accept without force.
+UnixName = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]*$", max_length=32)]
+AbsolutePath = Annotated[Text, AfterValidator(_absolute)]
+ReleasePath = Annotated[Text, AfterValidator(_relative)]
+Mode = Annotated[str, BeforeValidator(_to_text), Field(pattern=r"^0?[0-7]{3}$")]
+Batch = Annotated[str, BeforeValidator(_to_text), AfterValidator(_batch)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+DatabaseName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_$-]*$", max_length=63)]
+Pattern = Annotated[Text, Field(min_length=1)]
