@@ -1,0 +1,108 @@
+"""The Jinja2 environment: sandboxed, with Ansible's rules for types and undefined values (those of ansible-core 2.19)."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from typing import Any
+
+from jinja2 import nodes
+from jinja2.compiler import CodeGenerator, Frame
+from jinja2.defaults import DEFAULT_FILTERS, DEFAULT_TESTS
+from jinja2.nativetypes import NativeCodeGenerator
+from jinja2.runtime import Context
+from jinja2.sandbox import ImmutableSandboxedEnvironment, SecurityError
+from jinja2.utils import missing
+
+from playbooks.fleet.inventory.filters import FILTERS, TESTS
+from playbooks.fleet.inventory.lazy import Function, Missing, plain, settle
+
+MAX_REPEAT = 1_000_000  # characters or items that `*` may make of one
+MAX_EXPONENT = 1_000
+_SEES_MISSING = frozenset({"default", "d", "mandatory", "type_debug"})
+
+
+class VariablesContext(Context):
+    """Looks names up among a host's variables."""
+
+    variables: Any = None
+
+    def resolve_or_missing(self, key: str) -> Any:  # noqa: ANN401  Jinja2's signature
+        if key in self.vars:
+            return self.vars[key]
+        found = self.variables.find(key)
+        return self.parent.get(key, missing) if found is missing else found
+
+
+class _TypedGenerator(NativeCodeGenerator):
+    """Keeps `{{ 1 }}` a number: constants are not joined into text while compiling."""
+
+    def _output_child_to_const(self, node: nodes.Expr, frame: Frame, finalize: CodeGenerator._FinalizeInfo) -> Any:  # noqa: ANN401
+        if isinstance(node, nodes.TemplateData):
+            return super()._output_child_to_const(node, frame, finalize)
+        raise nodes.Impossible
+
+
+class Environment(ImmutableSandboxedEnvironment):
+    """Sandboxed: no private attributes, no changing of lists, no unbounded `*` and `**`."""
+
+    code_generator_class = _TypedGenerator
+    context_class = VariablesContext
+    intercepted_binops = frozenset({"*", "**"})
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:  # noqa: ANN401
+        if operator == "**" and isinstance(right, (int, float)) and abs(right) > MAX_EXPONENT:
+            raise SecurityError(f"an exponent above {MAX_EXPONENT} is refused")
+        for some, times in ((left, right), (right, left)):
+            if operator == "*" and isinstance(some, (str, list, tuple)) and isinstance(times, int):
+                if len(some) * times > MAX_REPEAT:
+                    raise SecurityError(f"repeating to more than {MAX_REPEAT:,} is refused")
+        return super().call_binop(context, operator, left, right)
+
+
+def new_environment(*, keep_trailing_newline: bool = False) -> Environment:
+    """An environment with Jinja2's filters and tests and Ansible's.
+
+    Args:
+        keep_trailing_newline: for template files; values lose it, as in Ansible.
+    """
+    environment = Environment(
+        undefined=Missing,
+        trim_blocks=True,
+        keep_trailing_newline=keep_trailing_newline,
+        optimized=False,
+        autoescape=False,
+        extensions=["jinja2.ext.do", "jinja2.ext.loopcontrols"],
+    )
+    for name, function in {**DEFAULT_FILTERS, **FILTERS}.items():
+        guarded = function if name in _SEES_MISSING else _passing_missing_on(function)
+        environment.filters[name] = environment.filters[f"ansible.builtin.{name}"] = guarded
+    for name, function in {**DEFAULT_TESTS, **TESTS}.items():
+        environment.tests[name] = environment.tests[f"ansible.builtin.{name}"] = function
+    return environment
+
+
+def _passing_missing_on(function: Function) -> Function:
+    """A filter of something undefined is undefined, so that a default() behind it works, as in Ansible."""
+    at = 1 if getattr(function, "jinja_pass_arg", None) else 0
+
+    @functools.wraps(function)
+    def guarded(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        if len(args) > at and isinstance(args[at], Missing):
+            return args[at]
+        return function(*args, **kwargs)
+
+    return guarded
+
+
+def join_output(parts: Iterable[Any]) -> object:
+    """A template's value: what its one expression gave, with its type; else text, in which None is nothing."""
+    outputs = list(parts)
+    for output in outputs:
+        if isinstance(output, Missing):
+            return output
+    if not outputs:
+        return None
+    if len(outputs) == 1:
+        return settle(outputs[0])
+    return "".join("" if output is None else str(plain(settle(output))) for output in outputs)

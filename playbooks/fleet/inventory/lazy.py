@@ -1,0 +1,201 @@
+"""Values while Jinja2 works with them: missing ones that tell where they were needed, and containers that template on access."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Set
+from itertools import islice
+from typing import Any, Protocol, SupportsIndex
+
+from jinja2 import StrictUndefined
+from jinja2.utils import missing
+
+Function = Callable[..., Any]
+
+MAX_ITEMS = 1_000_000  # of a generator that a template made
+
+
+class Omit:
+    """What `omit` stands for: an entry that is left out of its mapping or list."""
+
+    def __repr__(self) -> str:
+        return "<omitted>"
+
+
+OMIT = Omit()
+
+
+class Missing(StrictUndefined):
+    """An undefined value. Looking into it gives itself again, as in Ansible, so `a.b.c | default('x')` works without an a."""
+
+    __slots__ = ("where",)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  Jinja2's signature
+        super().__init__(*args, **kwargs)
+        self.where = ""
+
+    @property
+    def reason(self) -> str:
+        """What is undefined, as the end of a sentence."""
+        if self._undefined_hint:
+            return self._undefined_hint
+        if self._undefined_obj is missing:
+            return f"{self._undefined_name!r} is undefined"
+        kind = "mapping" if isinstance(self._undefined_obj, Mapping) else type(self._undefined_obj).__name__
+        return f"{self._undefined_name!r} is not in the {kind} it is looked for in"
+
+    @property
+    def _undefined_message(self) -> str:
+        return self.reason
+
+    def __getattr__(self, name: str) -> Missing:
+        if name[:2] == "__":
+            raise AttributeError(name)
+        return self
+
+    def __getitem__(self, key: object) -> Missing:
+        return self
+
+
+class Source(Protocol):
+    """Templates the entries of a container that was written in the inventory."""
+
+    def entry(self, container: object, key: object, raw: object) -> object: ...
+
+
+class LazyDict(dict[Any, Any]):
+    """A mapping from the inventory. An entry is templated when it is looked at, so entries may refer to their neighbours."""
+
+    def __init__(self, raw: Mapping[Any, Any], source: Source) -> None:
+        super().__init__(raw)
+        self._source = source
+        self._done: set[Any] = set()
+
+    def __getitem__(self, key: Any) -> Any:  # noqa: ANN401  a variable's value is anything
+        value = super().__getitem__(key)
+        if key not in self._done:
+            value = self._source.entry(self, key, value)
+            super().__setitem__(key, value)
+            self._done.add(key)
+        return value
+
+    def __iter__(self) -> Iterator[Any]:
+        return super().__iter__()  # a method of its own keeps dict(lazy) from copying what is not templated
+
+    def get(self, key: Any, default: Any = None) -> Any:  # type: ignore[override]  # noqa: ANN401
+        return self[key] if key in self else default
+
+    def items(self) -> Any:  # type: ignore[override]  # noqa: ANN401
+        return [(key, self[key]) for key in self]
+
+    def values(self) -> Any:  # type: ignore[override]  # noqa: ANN401
+        return [self[key] for key in self]
+
+    def copy(self) -> dict[Any, Any]:
+        return dict(self.items())
+
+    def __or__(self, other: Any) -> Any:  # type: ignore[override]  # noqa: ANN401
+        return self.copy() | dict(other.items())
+
+    def __ror__(self, other: Any) -> Any:  # type: ignore[override]  # noqa: ANN401
+        return dict(other.items()) | self.copy()
+
+    def __eq__(self, other: object) -> bool:
+        return bool(plain(self) == plain(other))
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return repr(plain(self))
+
+
+class LazyList(list[Any]):
+    """A list from the inventory, templated item by item."""
+
+    def __init__(self, raw: list[Any], source: Source) -> None:
+        super().__init__(raw)
+        self._source = source
+        self._done: set[int] = set()
+
+    def _item(self, index: int) -> Any:  # noqa: ANN401
+        value = super().__getitem__(index)
+        if index not in self._done:
+            value = self._source.entry(self, index, value)
+            super().__setitem__(index, value)
+            self._done.add(index)
+        return value
+
+    def __getitem__(self, index: SupportsIndex | slice) -> Any:  # type: ignore[override]  # noqa: ANN401
+        if isinstance(index, slice):
+            return [self._item(at) for at in range(*index.indices(len(self)))]
+        return self._item(range(len(self))[index])
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self._item(at) for at in range(len(self)))
+
+    def __reversed__(self) -> Iterator[Any]:
+        return (self._item(at) for at in reversed(range(len(self))))
+
+    def __contains__(self, item: object) -> bool:
+        return item in list(iter(self))
+
+    def __add__(self, other: list[Any]) -> list[Any]:  # type: ignore[override]
+        return list(iter(self)) + list(other)
+
+    def __radd__(self, other: list[Any]) -> list[Any]:
+        return list(other) + list(iter(self))
+
+    def __mul__(self, times: SupportsIndex) -> list[Any]:
+        return list(iter(self)) * times
+
+    def index(self, value: Any, *bounds: Any) -> int:  # noqa: ANN401
+        return list(iter(self)).index(value, *bounds)
+
+    def count(self, value: Any) -> int:  # noqa: ANN401
+        return list(iter(self)).count(value)
+
+    def copy(self) -> list[Any]:
+        return list(iter(self))
+
+    def __eq__(self, other: object) -> bool:
+        return bool(plain(self) == plain(other))
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return repr(plain(self))
+
+
+def plain(value: object) -> Any:  # noqa: ANN401
+    """A value with everything in it templated, of plain dicts, lists and scalars.
+
+    Raises:
+        jinja2.UndefinedError: something in it is undefined.
+    """
+    if isinstance(value, Missing):
+        value._fail_with_undefined_error()
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items() if not _left_out(item)}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value if not _left_out(item)]
+    return value
+
+
+def _left_out(value: object) -> bool:
+    return value is OMIT
+
+
+def settle(value: object) -> object:
+    """The result of a template as a value that can be kept: generators, tuples and views become lists, as in Ansible."""
+    if isinstance(value, (tuple, range, Set)) and not isinstance(value, (set, frozenset)):
+        return list(value)
+    if isinstance(value, Iterator):
+        return list(islice(value, MAX_ITEMS))
+    return value

@@ -1,0 +1,151 @@
+"""Loading an inventory: read every file, then work out what the groups make of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from playbooks.errors import ConfigError
+from playbooks.fleet.inventory.document import Lines
+from playbooks.fleet.inventory.groups import Draft, GroupDraft
+from playbooks.fleet.inventory.model import Group, Host, Inventory
+from playbooks.fleet.inventory.source import find_source, inventory_files, read_inventory_file
+from playbooks.fleet.inventory.vars_files import VarsFiles
+from playbooks.fleet.inventory.vault import Vault
+
+
+def load_inventory(env: str, project_root: Path, *, environ: Mapping[str, str] | None = None) -> Inventory:
+    """Load an Ansible YAML inventory.
+
+    Args:
+        env: a name under `<project_root>/inventory/`, or the path of an inventory folder or file.
+        project_root: the project's folder, Ansible's playbook_dir: group_vars/ and host_vars/ there count too.
+        environ: where the vault's password is named; os.environ if None.
+
+    Raises:
+        UsageError: there is no such environment.
+        ConfigError: the inventory is wrong; all mistakes at once.
+    """
+    source = find_source(env, project_root)
+    vault = Vault(os.environ if environ is None else environ)
+    warnings: list[str] = []
+    draft = Draft(Lines(), warnings)
+    for file in inventory_files(source):
+        read_inventory_file(draft, file, vault)
+    if draft.problems:
+        raise ConfigError(draft.problems)
+    _adopt_orphans(draft)
+    _sort_out_ungrouped(draft)
+    for name in draft.groups.keys() & draft.hosts.keys():
+        warnings.append(
+            f"{name!r} is both a group and a host; variables written at the host go to the group, as in Ansible."
+        )
+    vars_files = VarsFiles(draft.lines, warnings, vault)
+    inventory = Inventory(
+        source, project_root.absolute(), _hosts(draft), _groups(draft), warnings, draft.lines, vars_files
+    )
+    problems: list[str] = []
+    for base in dict.fromkeys((inventory.folder, inventory.playbook_dir)):
+        problems += vars_files.read(base / "group_vars", list(inventory.groups))
+        problems += vars_files.read(base / "host_vars", list(inventory.hosts))
+    if problems:
+        raise ConfigError(problems)
+    return inventory
+
+
+def _parents(draft: Draft) -> dict[str, list[str]]:
+    parents: dict[str, list[str]] = {name: [] for name in draft.groups}
+    for group in draft.groups.values():
+        for child in group.children:
+            parents[child].append(group.name)
+    return parents
+
+
+def _adopt_orphans(draft: Draft) -> None:
+    """Every group that has no parent is a child of "all".
+
+    Raises:
+        ConfigError: "all" is inside another group.
+    """
+    parents = _parents(draft)
+    if above := parents["all"]:
+        raise ConfigError(
+            [f"The group {above[0]!r} has 'all' as its child; 'all' holds every group and can be in none."]
+        )
+    for name in draft.groups:
+        if name != "all" and not parents[name]:
+            draft.groups["all"].children[name] = None
+
+
+def _sort_out_ungrouped(draft: Draft) -> None:
+    """A host is in "ungrouped" exactly if it is in no other group than "all"."""
+    ungrouped = draft.groups["ungrouped"].hosts
+    grouped: set[str] = set()
+    for group in draft.groups.values():
+        if group.name not in ("all", "ungrouped"):
+            grouped.update(group.hosts)
+    for name in draft.hosts:
+        if name in grouped:
+            ungrouped.pop(name, None)
+        else:
+            ungrouped[name] = None
+
+
+def _topological(draft: Draft) -> list[str]:
+    """Names of all groups, parents before children."""
+    waiting = {name: len(above) for name, above in _parents(draft).items()}
+    order = [name for name, count in waiting.items() if count == 0]
+    for name in order:
+        for child in draft.groups[name].children:
+            waiting[child] -= 1
+            if waiting[child] == 0:
+                order.append(child)
+    return order
+
+
+def _hosts(draft: Draft) -> dict[str, Host]:
+    parents = _parents(draft)
+    above: dict[str, set[str]] = {}
+    for name in _topological(draft):
+        above[name] = {name}.union(*(above[parent] for parent in parents[name]))
+    members: dict[str, set[str]] = {name: set() for name in draft.hosts}
+    for group in draft.groups.values():
+        for name in group.hosts:
+            members[name] |= above[group.name]
+    return {
+        host.name: Host(host.name, tuple(sorted(members[host.name] - {"all"})), host.file, host.layer)
+        for host in draft.hosts.values()
+    }
+
+
+def _groups(draft: Draft) -> dict[str, Group]:
+    depths = dict.fromkeys(draft.groups, 0)
+    for name in _topological(draft):
+        for child in draft.groups[name].children:
+            depths[child] = max(depths[child], depths[name] + 1)
+    return {name: _group(draft, group, depths[name]) for name, group in draft.groups.items()}
+
+
+def _group(draft: Draft, group: GroupDraft, depth: int) -> Group:
+    hosts = dict.fromkeys(host for member in _downwards(draft, group.name) for host in draft.groups[member].hosts)
+    return Group(
+        group.name, depth, group.priority, tuple(group.children), tuple(group.hosts), tuple(hosts), group.layer
+    )
+
+
+def _downwards(draft: Draft, top: str) -> Iterator[str]:
+    """A group and all groups in it, level by level, which is the order Ansible lists hosts in.
+
+    Below the second level Ansible's own order changes from run to run; this one is the order of the files.
+    """
+    seen = {top}
+    level = [top]
+    while level:
+        yield from level
+        level = [
+            child
+            for name in level
+            for child in draft.groups[name].children
+            if child not in seen and not seen.add(child)
+        ]  # type: ignore[func-returns-value]

@@ -1,0 +1,74 @@
+"""The lookups that read something: `lookup('env', …)`, `lookup('file', …)`, `lookup('vars', …)`. None runs a program."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import TemplateRuntimeError
+
+from playbooks.errors import ConfigError
+from playbooks.fleet.inventory.document import read_text
+from playbooks.fleet.inventory.lazy import Missing
+from playbooks.fleet.inventory.vault import Vault, VaultError, is_encrypted
+
+Find = Callable[[str], object]
+
+
+def look_up(
+    kind: str,
+    terms: list[Any],
+    options: Mapping[str, Any],
+    *,
+    find: Find,
+    folders: list[Path],
+    vault: Vault,
+) -> list[Any]:
+    """What a lookup finds, one result for each term.
+
+    Args:
+        kind: env, file or vars; "ansible.builtin." before it is allowed.
+        terms: what is looked for.
+        options: the lookup's keyword arguments.
+        find: gives a variable's value, or something Missing.
+        folders: where a relative file name is looked for, in order.
+        vault: decrypts files that are encrypted.
+
+    Raises:
+        TemplateRuntimeError: there is no such lookup, or no such file.
+    """
+    name = kind.removeprefix("ansible.builtin.").removeprefix("ansible.legacy.")
+    if name == "env":
+        return [os.environ.get(str(term), options.get("default", "")) for term in terms]
+    if name == "file":
+        return [_strip(_read(str(term), folders, vault), options) for term in terms]
+    if name == "vars":
+        return [_variable(str(term), options, find) for term in terms]
+    raise TemplateRuntimeError(f"the lookup {kind!r} is not available here; env, file and vars are")
+
+
+def _variable(name: str, options: Mapping[str, Any], find: Find) -> object:
+    value = find(name)
+    return options["default"] if isinstance(value, Missing) and "default" in options else value
+
+
+def _read(name: str, folders: list[Path], vault: Vault) -> str:
+    named = Path(name).expanduser()
+    for path in [named] if named.is_absolute() else [folder / named for folder in folders]:
+        if path.is_file():
+            try:
+                text = read_text(path)
+                return vault.decrypt(text) if is_encrypted(text) else text
+            except ConfigError as error:
+                raise TemplateRuntimeError(error.problems[0].rstrip(".")) from None
+            except VaultError as error:
+                raise TemplateRuntimeError(f"{path}: {error}") from None
+    looked = "" if named.is_absolute() else f"; looked in {', '.join(map(str, folders))}"
+    raise TemplateRuntimeError(f"lookup('file'): there is no file {name!r}{looked}")
+
+
+def _strip(text: str, options: Mapping[str, Any]) -> str:
+    text = text.rstrip() if options.get("rstrip", True) else text
+    return text.lstrip() if options.get("lstrip", False) else text

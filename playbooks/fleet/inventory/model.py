@@ -1,0 +1,247 @@
+"""The inventory as the rest of Slipway sees it: hosts, groups and each host's variables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from ipaddress import AddressValueError, IPv6Address
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from playbooks.errors import UsageError
+from playbooks.fleet.inventory.document import Lines, Origin
+from playbooks.fleet.inventory.layers import Layer, merge
+from playbooks.fleet.inventory.vars_files import VarsFiles
+
+if TYPE_CHECKING:
+    from playbooks.fleet.inventory.resolve import ResolvedVars, Resolver
+
+# Names that Ansible sets itself; `ansible-inventory --list` leaves them out (ansible-core 2.19, INTERNAL_STATIC_VARS).
+RESERVED = frozenset(
+    [  # fmt: skip
+        "ansible_async_path",
+        "ansible_collection_name",
+        "ansible_config_file",
+        "ansible_dependent_role_names",
+        "ansible_diff_mode",
+        "ansible_facts",
+        "ansible_forks",
+        "ansible_inventory_sources",
+        "ansible_limit",
+        "ansible_play_batch",
+        "ansible_play_hosts",
+        "ansible_play_hosts_all",
+        "ansible_play_role_names",
+        "ansible_playbook_python",
+        "ansible_role_name",
+        "ansible_role_names",
+        "ansible_run_tags",
+        "ansible_skip_tags",
+        "ansible_verbosity",
+        "ansible_version",
+        "inventory_dir",
+        "inventory_file",
+        "inventory_hostname",
+        "inventory_hostname_short",
+        "groups",
+        "group_names",
+        "hostvars",
+        "playbook_dir",
+        "play_hosts",
+        "role_name",
+        "role_names",
+        "role_path",
+        "role_uuid",
+    ]
+)
+_IPV4 = re.compile(r"(?:\d{1,3}\.){3}\d{1,3}")
+
+
+@dataclass(frozen=True)
+class Host:
+    """One host.
+
+    Args:
+        name: its inventory name.
+        groups: the groups it is in, directly or through their parents, sorted, without "all" (Ansible's group_names).
+        file: the inventory file that names it first.
+        layer: the variables written at its entry in inventory files.
+    """
+
+    name: str
+    groups: tuple[str, ...]
+    file: Path
+    layer: Layer = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Group:
+    """One group.
+
+    Args:
+        name: its name.
+        depth: steps from "all", by the longest way; deeper groups cover shallower ones.
+        priority: ansible_group_priority; among groups of one depth the higher covers the lower.
+        children: groups directly in it.
+        direct_hosts: hosts directly in it.
+        hosts: all its hosts, its children's too, in Ansible's order.
+        layer: the variables written at its entry in inventory files.
+    """
+
+    name: str
+    depth: int
+    priority: int
+    children: tuple[str, ...]
+    direct_hosts: tuple[str, ...]
+    hosts: tuple[str, ...]
+    layer: Layer = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """Hosts, groups and variables of one environment; nothing in it changes once it is loaded.
+
+    Args:
+        source: the folder or file it was read from.
+        playbook_dir: the folder that Ansible would be run in: group_vars/ and host_vars/ there count too.
+        hosts: in Ansible's order.
+        groups: in Ansible's order, with "all" and "ungrouped".
+        warnings: sentences about what is probably not meant.
+    """
+
+    source: Path
+    playbook_dir: Path
+    hosts: Mapping[str, Host]
+    groups: Mapping[str, Group]
+    warnings: Sequence[str]
+    lines: Lines = field(repr=False)
+    vars_files: VarsFiles = field(repr=False)
+    _layers: dict[str, Layer] = field(default_factory=dict, repr=False, init=False)
+    _shared: dict[tuple[str, ...], Layer] = field(default_factory=dict, repr=False, init=False)
+
+    @property
+    def folder(self) -> Path:
+        """The folder that group_vars/ and host_vars/ stand in."""
+        return self.source if self.source.is_dir() else self.source.parent
+
+    def vars_for(self, host: str) -> dict[str, Any]:
+        """A host's variables as `ansible-inventory --list` shows them: merged, not templated, not decrypted.
+
+        Raises:
+            UsageError: there is no such host.
+            ConfigError: a file that is encrypted as a whole cannot be decrypted.
+        """
+        return {key: value for key, value in self.layer(host).values.items() if key not in RESERVED}
+
+    def layer(self, host: str) -> Layer:
+        """A host's variables with their origins, by Ansible's precedence."""
+        known = self.host(host)
+        if host not in self._layers:
+            own = [known.layer, *(self.vars_files.layer(base / "host_vars", host) for base in self._bases)]
+            self._layers[host] = merge([self._group_layer(known.groups), *own])
+        return self._layers[host]
+
+    def host(self, name: str) -> Host:
+        """A host by its name.
+
+        Raises:
+            UsageError: there is no such host.
+        """
+        try:
+            return self.hosts[name]
+        except KeyError:
+            raise UsageError(f"There is no host {name!r} in {Origin(self.source)}.") from None
+
+    @cached_property
+    def _bases(self) -> tuple[Path, ...]:
+        return (self.folder, self.playbook_dir)
+
+    def _group_layer(self, names: tuple[str, ...]) -> Layer:
+        """Ansible's VARIABLE_PRECEDENCE: inventory files, then group_vars/all, then group_vars/ of the other groups."""
+        if names not in self._shared:
+            everyone = self.groups["all"]
+            groups = sorted(
+                (self.groups[name] for name in names), key=lambda group: (group.depth, group.priority, group.name)
+            )
+            from_files = [
+                merge(self.vars_files.layer(base / "group_vars", group.name) for group in some)
+                for some in ([everyone], groups)
+                for base in self._bases
+            ]
+            self._shared[names] = merge([everyone.layer, *(group.layer for group in groups), *from_files])
+        return self._shared[names]
+
+    def origin(self, host: str, key: str, *path: str | int) -> str:
+        """Where a value was written: `inventory/staging/group_vars/all.yml:12`, or "" if there is no such variable.
+
+        Args:
+            host: the host whose variable it is.
+            key: the variable.
+            path: keys and indices inside it, as far as they are known.
+        """
+        layer = self.layer(host)
+        origin = layer.origins.get(key)
+        if origin is None:
+            return ""
+        value = layer.values[key]
+        for step in path:
+            origin = self.lines.of(value, step) or origin
+            try:
+                value = value[step]
+            except (KeyError, IndexError, TypeError):
+                break
+        return str(origin)
+
+    def magic_vars(self, host: str) -> dict[str, Any]:
+        """The variables that Ansible sets itself, but for `hostvars`, which resolved_vars() gives."""
+        known = self.host(host)
+        return {
+            "inventory_hostname": host,
+            "inventory_hostname_short": host if _is_ip(host) else host.split(".")[0],
+            "inventory_file": str(known.file),
+            "inventory_dir": str(known.file.parent),
+            "playbook_dir": str(self.playbook_dir),
+            "group_names": list(known.groups),
+            "groups": {name: list(group.hosts) for name, group in self.groups.items()},
+        }
+
+    @cached_property
+    def _resolver(self) -> Resolver:
+        from playbooks.fleet.inventory.resolve import Resolver
+
+        return Resolver(self)
+
+    def resolved_vars(self, host: str) -> ResolvedVars:
+        """A host's variables with their Jinja2 resolved and their vault values decrypted, each when it is asked for.
+
+        Raises:
+            UsageError: there is no such host.
+        """
+        self.host(host)
+        return self._resolver.vars_of(host)
+
+    def render(self, host: str, template: str, name: str, extra: Mapping[str, Any] | None = None) -> str:
+        """Render a template file's text as Ansible's template module does, with the host's variables.
+
+        Args:
+            host: whose variables to use.
+            template: the text.
+            name: the template's name, for messages.
+            extra: more variables, used as they are; they cover the host's.
+
+        Raises:
+            ConfigError: the template cannot be read, or uses what is not defined.
+        """
+        return self._resolver.render(host, template, name, extra or {})
+
+
+def _is_ip(name: str) -> bool:
+    if _IPV4.fullmatch(name):
+        return True
+    try:
+        IPv6Address(name)
+    except AddressValueError:
+        return False
+    return True
