@@ -11,6 +11,7 @@ A script ends well only with exit status 0. ``error<TAB>code<TAB>sentence`` says
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from playbooks.errors import BadAnswer
 
 # head reads exactly the script's bytes and leaves the payload on standard input to the script itself.
 _BOOTSTRAP = 'slipway=$(head -c "$0") && eval "$slipway"'
+_INCLUDE = re.compile(rb"^# include ([a-z_]+\.sh)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -37,10 +39,14 @@ class Script:
 
 @cache
 def load(name: str) -> Script:
-    """Load ``playbooks/steps/<name>.sh`` behind the prelude."""
+    """Load ``playbooks/steps/<name>.sh`` behind the prelude; a line ``# include NAME.sh`` brings in that file."""
     folder = files("playbooks.steps")
+
+    def include(match: re.Match[bytes]) -> bytes:
+        return folder.joinpath(match[1].decode()).read_bytes()
+
     prelude = folder.joinpath("prelude.sh").read_bytes()
-    body = folder.joinpath(f"{name}.sh").read_bytes()
+    body = _INCLUDE.sub(include, folder.joinpath(f"{name}.sh").read_bytes())
     return Script(name, prelude + b"\n" + body)
 
 

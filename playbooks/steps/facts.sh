@@ -3,6 +3,7 @@
 home=$1
 state=$2
 
+# shellcheck source=/dev/null
 . /etc/os-release
 emit system "${PRETTY_NAME:-unknown}" "$(systemctl --version | sed -n '1s/^systemd \([0-9]*\).*/\1/p')" "$(date +%s)"
 emit manager "$(systemctl is-system-running 2>/dev/null || :)"

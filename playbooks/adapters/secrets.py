@@ -1,0 +1,96 @@
+"""Secrets: read when asked for, from where the settings say, and struck out of everything that is shown (E3)."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from playbooks.errors import ConfigError
+from playbooks.settings.model import AnySecret, CommandSecret, EnvSecret, FileSecret
+
+MASK = "••••••"
+COMMAND_SECONDS = 30
+# A shorter value would strike out half of an ordinary text.
+SHORTEST_MASKED = 4
+
+
+class Secrets(Mapping[str, str]):
+    """Secrets by name; each is fetched once, at its first use.
+
+    Args:
+        sources: where each is.
+        folder: what a relative file path is relative to: the project's folder.
+    """
+
+    def __init__(self, sources: Mapping[str, AnySecret], folder: Path) -> None:
+        self._sources = dict(sources)
+        self._folder = folder
+        self._values: dict[str, str] = {}
+
+    def __getitem__(self, name: str) -> str:
+        if name not in self._values:
+            if name not in self._sources:
+                known = ", ".join(sorted(self._sources)) or "none"
+                raise ConfigError(
+                    [f"secret '{name}' is used but not set; slipway_secrets has: {known}"],
+                    hint=f"add to group_vars: slipway_secrets: {{ {name}: {{ file: … }} }}",
+                )
+            self._values[name] = _fetch(name, self._sources[name], self._folder)
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._sources)
+
+    def __len__(self) -> int:
+        return len(self._sources)
+
+    def mask(self, text: str) -> str:
+        """The text without any secret fetched so far."""
+        for value in sorted(self._values.values(), key=len, reverse=True):
+            if len(value) >= SHORTEST_MASKED:
+                text = text.replace(value, MASK)
+        return text
+
+
+def _fetch(name: str, source: AnySecret, folder: Path) -> str:
+    if isinstance(source, FileSecret):
+        value = _read_file(name, folder / Path(source.file).expanduser())
+    elif isinstance(source, EnvSecret):
+        value = os.environ.get(source.env, "")
+        if not value:
+            raise ConfigError([f"secret '{name}': environment variable {source.env} is not set"])
+    else:
+        value = _run(name, source)
+    if not value or "\n" in value or "\0" in value:
+        raise ConfigError([f"secret '{name}': expected one line of text, found {'nothing' if not value else 'more'}"])
+    return value
+
+
+def _read_file(name: str, path: Path) -> str:
+    try:
+        if path.stat().st_mode & (stat.S_IRWXO | stat.S_IWGRP):
+            raise ConfigError([f"secret '{name}': {path} can be read by others"], hint=f"chmod 0600 {path}")
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not text"
+        raise ConfigError([f"secret '{name}': cannot read {path}: {reason}"]) from None
+
+
+def _run(name: str, source: CommandSecret) -> str:
+    try:
+        done = subprocess.run(
+            source.command,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_SECONDS,
+            stdin=subprocess.DEVNULL,
+            check=True,
+        )
+    except subprocess.CalledProcessError as error:
+        raise ConfigError([f"secret '{name}': {source.command[0]} ended with status {error.returncode}"]) from None
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ConfigError([f"secret '{name}': cannot run {source.command[0]}: {type(error).__name__}"]) from None
+    return done.stdout.strip()

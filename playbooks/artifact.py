@@ -1,0 +1,192 @@
+"""Which artifact a deploy ships, found and checked before any host is touched (A1: validate version)."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+from playbooks.environment import Environment
+from playbooks.errors import UsageError
+
+VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
+_IN_NAME = re.compile(r"-v?(\d+(?:\.\d+)+[A-Za-z0-9._+-]*?)\.(?:tar|tgz)")
+_CHECKSUM = re.compile(r"([0-9a-f]{64})(?:\s|$)")
+FORMATS = {".tar.zst": "zstd", ".tar.gz": "gzip", ".tgz": "gzip", ".tar.xz": "xz", ".tar": "none"}
+FETCH_SECONDS = 10
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """An artifact: a tar archive whose root is the release.
+
+    Args:
+        version: what it is called.
+        source: path or URL, as a person would name it.
+        path: the local file, or None where hosts fetch it themselves.
+        compression: zstd, gzip, xz or none.
+        sha256: its checksum, in hex.
+        size: bytes; 0 where hosts fetch it.
+    """
+
+    version: str
+    source: str
+    path: Path | None
+    compression: str
+    sha256: str
+    size: int
+
+    @property
+    def url(self) -> str | None:
+        """Where hosts fetch it."""
+        return None if self.path else self.source
+
+
+def find_artifact(
+    env: Environment, *, version: str | None = None, artifact: str | None = None, sha256: str | None = None
+) -> Artifact:
+    """Find what to deploy.
+
+    Args:
+        env: the environment; its ``slipway_artifact`` says where versions are.
+        version: which version; left out with no artifact either, the newest there is.
+        artifact: a path or URL, instead of ``slipway_artifact``.
+        sha256: the expected checksum; left out, a ``.sha256`` file beside the artifact is used.
+
+    Raises:
+        UsageError: it isn't there, has no known format, or its checksum is not the expected one.
+    """
+    if version is not None and not VERSION.fullmatch(version):
+        raise UsageError(f"--version={version!r} is no version: letters, digits and . _ + - only, 64 at the most")
+    if sha256 is not None and not _CHECKSUM.fullmatch(sha256.lower()):
+        raise UsageError("--sha256 expects 64 hexadecimal digits")
+    if artifact is None:
+        version = version or _newest(env)
+        artifact = _template(env).replace("{version}", _in_place(env, version))
+    expected = sha256.lower() if sha256 else None
+    if urlsplit(artifact).scheme in ("http", "https"):
+        return _remote(artifact, version, expected)
+    return _local(env, artifact, version, expected)
+
+
+def _template(env: Environment) -> str:
+    if env.settings.artifact is None:
+        raise UsageError(
+            f"nothing says where {env.name}'s versions are",
+            hint="give --artifact=PATH, or set slipway_artifact, e.g. dist/app-{version}.tar.zst",
+        )
+    return env.settings.artifact
+
+
+def _in_place(env: Environment, version: str) -> str:
+    return quote(version, safe="") if "://" in _template(env) else version
+
+
+def _local(env: Environment, source: str, version: str | None, expected: str | None) -> Artifact:
+    path = Path(source).expanduser()
+    path = path if path.is_absolute() else env.project / path
+    if not path.is_file():
+        known = _versions(env)
+        hint = f"versions there are: {', '.join(known[-8:])}" if known else None
+        what = f"version {version} of {env.settings.app}" if version else "the artifact"
+        raise UsageError(f"{what} is not there: no file {path}", hint=hint)
+    compression = _format(path.name)
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+        expected = expected or _beside(path)
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from None
+    actual = digest.hexdigest()
+    if expected and expected != actual:
+        raise UsageError(
+            f"{path} is damaged or not what was built: its SHA-256 is {actual}, expected {expected}",
+            hint="build or fetch it again",
+        )
+    return Artifact(version or _version_of(path.name, actual), source, path, compression, actual, path.stat().st_size)
+
+
+def _beside(path: Path) -> str | None:
+    sidecar = path.with_name(path.name + ".sha256")
+    if not sidecar.is_file():
+        return None
+    match = _CHECKSUM.match(sidecar.read_text(encoding="utf-8", errors="replace").strip().lower())
+    if not match:
+        raise UsageError(f"{sidecar} holds no SHA-256 checksum", hint=f"sha256sum {path.name} > {sidecar.name}")
+    return match[1]
+
+
+def _remote(url: str, version: str | None, expected: str | None) -> Artifact:
+    name = urlsplit(url).path.rsplit("/", 1)[-1]
+    compression = _format(name)
+    checksum = expected or _fetch_checksum(url)
+    return Artifact(version or _version_of(name, checksum), url, None, compression, checksum, 0)
+
+
+def _fetch_checksum(url: str) -> str:
+    import requests  # only a fetched artifact needs it
+
+    try:
+        answer = requests.get(url + ".sha256", timeout=FETCH_SECONDS)
+        match = _CHECKSUM.match(answer.text[:256].strip().lower()) if answer.ok else None
+        reason = f"HTTP {answer.status_code}" if not answer.ok else "it holds no checksum"
+    except requests.RequestException as error:
+        match, reason = None, type(error).__name__
+    if not match:
+        raise UsageError(
+            f"no checksum for {url}: {url}.sha256: {reason}",
+            hint="put a .sha256 file beside the artifact, or give --sha256=…",
+        )
+    return match[1]
+
+
+def _format(name: str) -> str:
+    for ending, compression in FORMATS.items():
+        if name.endswith(ending):
+            return compression
+    raise UsageError(f"'{name}' has no known format; expected one of {', '.join(FORMATS)}")
+
+
+def _version_of(name: str, sha256: str) -> str:
+    match = _IN_NAME.search(name)
+    return match[1] if match and VERSION.fullmatch(match[1]) else f"sha-{sha256[:12]}"
+
+
+def _versions(env: Environment) -> list[str]:
+    """Versions of which a local artifact exists, oldest first."""
+    template = env.settings.artifact
+    if template is None or "://" in template or template.count("{version}") != 1:
+        return []
+    before, after = str(env.project / Path(template).expanduser()).split("{version}")
+    folder = Path(before + "x").parent
+    prefix = Path(before + "x").name[:-1]
+    if not folder.is_dir() or "/" in after:
+        return []
+    names = (entry.name for entry in folder.iterdir())
+    found = [name[len(prefix) : -len(after) or None] for name in names if _fits(name, prefix, after)]
+    return sorted(found, key=version_key)
+
+
+def _fits(name: str, prefix: str, ending: str) -> bool:
+    middle = name[len(prefix) : len(name) - len(ending)]
+    return name.startswith(prefix) and name.endswith(ending) and bool(VERSION.fullmatch(middle))
+
+
+def _newest(env: Environment) -> str:
+    _template(env)
+    released = [version for version in _versions(env) if "-" not in version]  # semver: a hyphen marks a pre-release
+    if not released:
+        raise UsageError("give --version=… or --artifact=…: no version can be found by itself")
+    return released[-1]
+
+
+def version_key(version: str) -> tuple[tuple[int, int, str], ...]:
+    """Sort key: numbers by size, a pre-release before its release (semver 2.0, 11)."""
+    release, _, pre = version.partition("+")[0].partition("-")
+    key = [(1, int(part), "") if part.isdigit() else (2, 0, part) for part in release.split(".")]
+    end = (0, -1, pre) if pre else (0, 0, "")
+    return (*key, end)

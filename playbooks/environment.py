@@ -1,0 +1,173 @@
+"""An environment: its inventory, settings and secrets, read and validated before any host is touched (E1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from playbooks.adapters.secrets import Secrets
+from playbooks.errors import ConfigError, UsageError
+from playbooks.fleet.address import Address, read_address
+from playbooks.fleet.inventory import Inventory, load_inventory, select
+from playbooks.fleet.inventory import limit as narrow
+from playbooks.settings import Settings
+from playbooks.settings.load import PREFIX, read_settings
+
+# Settings that say how the whole fleet is handled: hosts may not differ in them.
+FLEET_WIDE = ("app", "hosts", "production", "artifact", "rollout", "databases", "secrets", "forks", "timeouts")
+
+
+@dataclass(frozen=True)
+class Target:
+    """One host with all that is known of it beforehand."""
+
+    name: str
+    settings: Settings
+    address: Address
+    variables: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What a task works on.
+
+    Args:
+        name: e.g. "staging".
+        folder: the inventory's folder.
+        project: the project's folder, for templates and artifacts.
+        inventory: all hosts, the application's and others.
+        targets: the application's hosts, after --limit, in inventory order.
+        settings: what holds for the whole fleet, read off the first host.
+        secrets: by name, fetched at their first use.
+    """
+
+    name: str
+    folder: Path
+    project: Path
+    inventory: Inventory
+    targets: tuple[Target, ...]
+    settings: Settings
+    secrets: Secrets
+
+    def target(self, name: str) -> Target:
+        """Any host of the inventory with its settings.
+
+        Raises:
+            ConfigError: its settings are wrong.
+        """
+        for target in self.targets:
+            if target.name == name:
+                return target
+        return _targets(self.inventory, [name])[0]
+
+    def select(self, pattern: str) -> list[str]:
+        """Names of the hosts that a pattern matches.
+
+        Raises:
+            UsageError: it matches none, or names something unknown.
+        """
+        return select(self.inventory, pattern)
+
+    def runs_on(self, target: Target, pattern: str | None) -> bool:
+        """Whether a service or file with this ``hosts`` pattern belongs on a host."""
+        return pattern is None or target.name in self.select(pattern)
+
+    @property
+    def database_hosts(self) -> dict[str, list[str]]:
+        """Names of the application's databases by the host that dumps them.
+
+        Raises:
+            ConfigError: a pattern does not name exactly one host.
+        """
+        found: dict[str, list[str]] = {}
+        for index, database in enumerate(self.settings.databases):
+            names = self.select(database.on)
+            if len(names) != 1:
+                key = f"{PREFIX}databases[{index}].on"
+                raise ConfigError([f"{key}: '{database.on}' is {len(names)} hosts, expected exactly one"])
+            found.setdefault(names[0], []).append(database.name)
+        return found
+
+
+def load_environment(env: str, project: Path, *, limit: str | None = None) -> Environment:
+    """Read an environment. Touches no host and fetches no secret.
+
+    Args:
+        env: a name under inventory/, or a path to an inventory.
+        project: the project's folder.
+        limit: a host pattern that narrows the application's hosts.
+
+    Raises:
+        UsageError: there is no such environment, or no host is left.
+        ConfigError: the inventory or the settings are wrong; all mistakes at once.
+    """
+    inventory = load_inventory(env, project)
+    pattern = str(_first_value(inventory, "hosts") or "all")
+    names = select(inventory, pattern)
+    if limit is not None:
+        names = narrow(inventory, limit, within=pattern)
+    if not names:
+        raise UsageError(
+            f"no host is left: {PREFIX}hosts is '{pattern}'" + (f" and --limit '{limit}'" if limit else ""),
+            hint=f"see the hosts: invoke inventory --env={env}",
+        )
+    targets = _targets(inventory, names)
+    _refuse_differences(inventory, targets)
+    settings = targets[0].settings
+    return Environment(
+        name=Path(env).stem if "/" in env else env,
+        folder=inventory.folder,
+        project=project,
+        inventory=inventory,
+        targets=tuple(targets),
+        settings=settings,
+        secrets=Secrets(settings.secrets, project),
+    )
+
+
+def _first_value(inventory: Inventory, key: str) -> object:
+    for name in inventory.hosts:
+        value = inventory.resolved_vars(name).get(PREFIX + key)
+        if value is not None:
+            return value
+    return None
+
+
+def _targets(inventory: Inventory, names: Sequence[str]) -> list[Target]:
+    problems: dict[str, None] = {}
+    targets = []
+    for name in names:
+        variables = inventory.resolved_vars(name)
+        try:
+            settings, mistakes = read_settings(variables.starting_with(PREFIX), partial(inventory.origin, name))
+        except ConfigError as error:
+            problems.update(dict.fromkeys(error.problems))
+            continue
+        problems.update(dict.fromkeys(mistakes))
+        if settings is None:
+            continue
+        try:
+            address = read_address(name, variables, connect_timeout=settings.timeouts.connect)
+        except ConfigError as error:
+            problems.update(dict.fromkeys(error.problems))
+            continue
+        targets.append(Target(name, settings, address, variables))
+    if problems:
+        raise ConfigError(list(problems), hint="every setting is described in docs/settings.md")
+    return targets
+
+
+def _refuse_differences(inventory: Inventory, targets: Sequence[Target]) -> None:
+    first = targets[0]
+    problems = [
+        f"{PREFIX}{key} differs between {first.name} ({inventory.origin(first.name, PREFIX + key)}) and {other.name} "
+        f"({inventory.origin(other.name, PREFIX + key)}); it must be the same for every host"
+        for key in FLEET_WIDE
+        for other in targets[1:]
+        if getattr(first.settings, key) != getattr(other.settings, key)
+    ]
+    if problems:
+        raise ConfigError(problems)

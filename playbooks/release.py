@@ -1,0 +1,201 @@
+"""A release: what one deploy puts on a host, and everything rendered into it."""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import io
+import json
+import socket
+import tarfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from playbooks.artifact import Artifact
+from playbooks.environment import Environment, Target
+from playbooks.settings.services import Hook, Service
+from playbooks.templating import Templates
+
+DIRECTORY = ".slipway"
+
+
+@dataclass(frozen=True)
+class Release:
+    """What is the same on every host.
+
+    Args:
+        id: folder name and the deploy's id: UTC time and version.
+        artifact: what it is unpacked from.
+        created: UTC, ISO 8601.
+        by: user@machine.
+    """
+
+    id: str
+    artifact: Artifact
+    created: str
+    by: str
+
+    @property
+    def version(self) -> str:
+        """The artifact's version."""
+        return self.artifact.version
+
+
+@dataclass(frozen=True)
+class File:
+    """A file rendered for a host."""
+
+    content: bytes
+    mode: int
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """What is made for one host.
+
+    Args:
+        files: rendered configuration by its place in the release.
+        units: unit files and drop-ins by name.
+        start: full names of the units to run.
+        hooks: the user's commands by when they run.
+        digest: changes when any of it does.
+    """
+
+    files: Mapping[str, File]
+    units: Mapping[str, bytes]
+    start: tuple[str, ...]
+    reload: tuple[str, ...]
+    hooks: Mapping[str, tuple[Hook, ...]]
+    digest: str
+
+
+def who() -> str:
+    """Who runs this, as user@machine."""
+    return f"{getpass.getuser()}@{socket.gethostname()}"
+
+
+def now() -> datetime:
+    """The time, in UTC."""
+    return datetime.now(UTC)
+
+
+def stamp(moment: datetime) -> str:
+    """A time as ids have it: sorts as text."""
+    return moment.strftime("%Y%m%dT%H%M%SZ")
+
+
+def new_release(artifact: Artifact) -> Release:
+    """A release of an artifact, made now."""
+    moment = now()
+    return Release(
+        id=f"{stamp(moment)}-{artifact.version}",
+        artifact=artifact,
+        created=moment.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        by=who(),
+    )
+
+
+def render(env: Environment, target: Target, release: Release, templates: Templates) -> Rendered:
+    """Render everything a host's release holds beside the artifact.
+
+    Raises:
+        ConfigError: a template is missing, is wrong, or uses a name that nothing defines.
+    """
+    settings = target.settings
+    context: dict[str, Any] = {
+        "secrets": env.secrets,
+        "slipway": {
+            "app": settings.app,
+            "version": release.version,
+            "user": settings.run_user,
+            "path": settings.home,
+            "current": f"{settings.home}/current",
+            "shared": f"{settings.home}/shared",
+            "environment": env.name,
+        },
+    }
+    files = {
+        config.dest: File(templates.render(config.template, context, host=target.name), int(config.mode, 8))
+        for config in settings.config
+        if env.runs_on(target, config.hosts)
+    }
+    services = [service for service in settings.services if env.runs_on(target, service.hosts)]
+    units: dict[str, bytes] = {}
+    for service in services:
+        units |= _units(service, context, templates, target.name)
+    hooks = {
+        "install": tuple(settings.hooks.install),
+        "before_switch": tuple(settings.hooks.before_switch),
+        "after_switch": tuple(settings.hooks.after_switch),
+    }
+    return Rendered(
+        files=files,
+        units=units,
+        start=tuple(unit for service in services for unit in service.units),
+        reload=tuple(unit for service in services if service.on_switch == "reload" for unit in service.units),
+        hooks=hooks,
+        digest=_digest(files, units, hooks, settings.shared, settings.writable),
+    )
+
+
+def _units(service: Service, context: dict[str, Any], templates: Templates, host: str) -> dict[str, bytes]:
+    inside = {**context, "service": service}
+    found = {f"{service.name}.service": templates.render(service.template, inside, host=host)}
+    for name, template in service.drop_ins.items():
+        found[f"{service.name}.service.d/{name}"] = templates.render(template, inside, host=host)
+    return found
+
+
+def _digest(*parts: object) -> str:
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def describe(release: Release, rendered: Rendered) -> str:
+    """release.json: one line."""
+    return json.dumps(
+        {
+            "release": release.id,
+            "version": release.version,
+            "sha256": release.artifact.sha256,
+            "config": rendered.digest,
+            "artifact": release.artifact.source,
+            "created": release.created,
+            "by": release.by,
+        }
+    )
+
+
+def pack(target: Target, release: Release, rendered: Rendered) -> bytes:
+    """Everything the stage step needs beside the artifact, as a tar archive that unpacks into the release's .slipway.
+
+    Returns:
+        The archive. Times in it are fixed: systemd takes a unit file with another time for a changed one.
+    """
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
+
+        def add(name: str, content: bytes, mode: int = 0o600) -> None:
+            info = tarfile.TarInfo(name)
+            info.size, info.mode, info.mtime = len(content), mode, 1
+            tar.addfile(info, io.BytesIO(content))
+
+        def lines(name: str, values: list[str]) -> None:
+            add(name, "".join(f"{value}\n" for value in values).encode())
+
+        add("release.json", describe(release, rendered).encode() + b"\n")
+        lines("units", list(rendered.start))
+        lines("reload", list(rendered.reload))
+        lines("shared", list(target.settings.shared))
+        lines("writable", list(target.settings.writable))
+        lines("config", list(rendered.files))
+        for name, content in rendered.units.items():
+            add(f"unit-files/{name}", content, 0o644)
+        for name, file in rendered.files.items():
+            add(f"files/{name}", file.content, file.mode)
+        for moment, hooks in rendered.hooks.items():
+            for index, hook in enumerate(hooks):
+                head = f"{hook.user} {'once' if hook.once else 'every'} {hook.timeout:g} {hook.name or hook.run[:60]}\n"
+                add(f"hooks/{moment}/{index:02}", (head + hook.run + "\n").encode())
+    return buffer.getvalue()

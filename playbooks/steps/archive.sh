@@ -1,0 +1,109 @@
+# shellcheck shell=sh
+# check_archive FILE FORMAT LISTING: refuse an archive that would reach out of its folder, before it is unpacked.
+# Prints nothing; fails the step with the member's name. Sets archive_kb, the room it takes when unpacked.
+
+archive_program() {
+    case $1 in
+        zstd) echo 'zstd -q' ;;
+        gzip) echo gzip ;;
+        xz) echo xz ;;
+        none) echo cat ;;
+        *) fail usage "unknown archive format $1" ;;
+    esac
+}
+
+check_archive() {
+    program=$(archive_program "$2")
+    [ "$2" = none ] || need "${program%% *}"
+    # C quoting leaves no name that could look like two lines, or like a link's arrow.
+    if [ "$2" = none ]; then
+        tar --list --verbose --numeric-owner --quoting-style=c --file "$1" >"$3" 2>"$3.err" || broken_archive "$3.err"
+    else
+        tar --list --verbose --numeric-owner --quoting-style=c --use-compress-program "$program" --file "$1" \
+            >"$3" 2>"$3.err" || broken_archive "$3.err"
+    fi
+    verdict=$(awk "$archive_rules" "$3")
+    # shellcheck disable=SC2034
+    case $verdict in
+        ok*) archive_kb=${verdict#ok } ;;
+        *) fail hostile-archive "the artifact is refused: $verdict" ;;
+    esac
+}
+
+broken_archive() {
+    fail damaged-archive "the artifact cannot be read as an archive: $(tr '\n' ' ' <"$1" | cut -c1-200)"
+}
+
+# shellcheck disable=SC2016
+archive_rules='
+    function refuse(why) { print why; refused = 1; exit }
+    # The C-quoted string that text starts with; leaves what follows it in rest.
+    function quoted(text,    i, c) {
+        for (i = 2; i <= length(text); i++) {
+            c = substr(text, i, 1)
+            if (c == "\\") i++
+            else if (c == "\"") { rest = substr(text, i + 1); return substr(text, 2, i - 2) }
+        }
+        refuse("a name in it cannot be read")
+    }
+    # How deep a path ends, starting at a depth; -1 as soon as it leaves the tree.
+    function depth(path, start,    parts, n, i) {
+        n = split(path, parts, "/")
+        for (i = 1; i <= n; i++) {
+            if (parts[i] == "" || parts[i] == ".") continue
+            start += (parts[i] == "..") ? -1 : 1
+            if (start < 0) return -1
+        }
+        return start
+    }
+    function check_name(name) {
+        if (name ~ /\\[abfnrtv]/ || name ~ /\\[01][0-7][0-7]/) refuse("\"" name "\" has a control character in its name")
+        if (name ~ /^\//) refuse("\"" name "\" is an absolute path")
+        if (name ~ /(^|\/)\.\.(\/|$)/) refuse("\"" name "\" climbs out with ..")
+    }
+    {
+        start = index($0, "\"")
+        if (!start) refuse("an entry cannot be read")
+        mode = substr($0, 1, 10)
+        name = quoted(substr($0, start))
+        after = rest
+        kind = substr(mode, 1, 1)
+        check_name(name)
+        plain = name
+        while (sub(/^\.?\/+/, "", plain)) ;
+        if (plain ~ /^\.slipway(\/|$)/) refuse("\"" name "\" takes a name that is ours")
+        if (kind !~ /[-dlh]/) refuse("\"" name "\" is a device or another special file")
+        if (substr(mode, 4, 1) ~ /[sS]/ || (substr(mode, 7, 1) ~ /[sS]/ && kind != "d"))
+            refuse("\"" name "\" is setuid or setgid")
+        if (kind == "l" || kind == "h") {
+            sub(/^ (->|link to) /, "", after)
+            if (substr(after, 1, 1) != "\"") refuse("\"" name "\" is a link that cannot be read")
+            target = quoted(after)
+        }
+        if (kind == "h") check_name(target)
+        if (kind == "l") {
+            if (target ~ /^\//) refuse("\"" name "\" is a link out of the tree, to " target)
+            if (depth(target, depth(name, 0) - 1) < 0) refuse("\"" name "\" is a link out of the tree, to " target)
+        }
+        if (kind == "-") { kilobytes += int(($3 + 4095) / 4096) * 4; members++ }
+        else kilobytes += 4
+    }
+    END {
+        if (refused) exit
+        if (!members) print "there is no file in it"
+        else print "ok " kilobytes
+    }'
+
+# unpack_archive FILE FORMAT FOLDER
+unpack_archive() {
+    if [ "$2" = none ]; then
+        tar --extract --no-same-owner --preserve-permissions --directory "$3" --file "$1" || return 1
+    else
+        tar --extract --no-same-owner --preserve-permissions --directory "$3" \
+            --use-compress-program "$(archive_program "$2")" --file "$1" || return 1
+    fi
+    # A chain of links, each harmless by itself, can lead out; only following them tells.
+    escaping=$(find "$3" -path "$3/.slipway" -prune -o -type l -exec realpath -m -- {} + |
+        awk -v root="$3/" 'index($0 "/", root) != 1 { print; exit }')
+    [ -z "$escaping" ] || fail hostile-archive "the artifact is refused: its links lead out of the tree, to $escaping"
+}

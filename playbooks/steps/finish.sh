@@ -1,0 +1,63 @@
+# shellcheck shell=sh
+# finish HOME STATE KEEP HOST RECORD MARK RELEASE
+#
+# Write the record into the ledger, mark the release (proven, failed or -), and after a success prune old ones.
+home=$1
+state=$2
+keep=$3
+host=$4
+record=$5
+mark=$6
+release=$7
+
+# Each line carries the hash of the one before: a line that is changed, dropped or put in shows.
+append() {
+    mkdir -p "$state"
+    ledger=$state/ledger
+    before=start
+    if [ -s "$ledger" ]; then
+        # A torn last line is from a crash in mid-write: it is ended, so that it stays one bad line.
+        [ -z "$(tail -c 1 "$ledger")" ] || printf '\n' >>"$ledger"
+        before=$(tail -n 1 "$ledger" | sha256sum | cut -c1-64)
+    fi
+    printf '{"prev":"%s","host":"%s",%s\n' "$before" "$host" "${record#\{}" >>"$ledger"
+    sync "$ledger"
+}
+
+remove() {
+    # No longer complete first: what is half removed must not look whole.
+    rm -f "$home/releases/$1/.slipway/complete"
+    rm -rf "${home:?}/releases/$1"
+    emit pruned "$1"
+}
+
+# Failed and never finished ones go first; then the oldest proven ones beyond the number to keep. The running release and
+# its predecessor never go: they are the way back.
+prune() {
+    current=$(readlink "$home/current" || :)
+    current=${current##*/}
+    before=
+    [ ! -f "$home/current/.slipway/predecessor" ] || before=$(cat "$home/current/.slipway/predecessor")
+    count=0
+    for folder in $(find "$home/releases" -mindepth 1 -maxdepth 1 -type d -printf '%f\n' | sort -r); do
+        if [ "$folder" = "$current" ] || [ "$folder" = "$before" ]; then
+            count=$((count + 1))
+        elif [ -f "$home/releases/$folder/.slipway/proven" ] && [ ! -f "$home/releases/$folder/.slipway/failed" ]; then
+            count=$((count + 1))
+            [ "$count" -le "$keep" ] || remove "$folder"
+        else
+            remove "$folder"
+        fi
+    done
+    find "$home/releases" -mindepth 1 -maxdepth 1 -name '.incoming.*' -exec rm -rf {} +
+}
+
+if [ "$mark" != - ] && [ -d "$home/releases/$release/.slipway" ]; then
+    : >"$home/releases/$release/.slipway/$mark"
+    # A release that has proven itself once is not made bad by a failed attempt to return to it.
+    [ "$mark" != proven ] || rm -f "$home/releases/$release/.slipway/failed"
+    sync "$home/releases/$release/.slipway"
+fi
+append
+[ "$mark" != proven ] || prune
+emit recorded

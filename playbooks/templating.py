@@ -1,0 +1,57 @@
+"""Templates of the project and of the inventory, rendered as Ansible's template module would."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from playbooks.errors import ConfigError
+from playbooks.fleet.inventory import Inventory
+
+
+class Templates:
+    """Templates out of several folders; the first that has one counts.
+
+    Args:
+        inventory: whose variables templates use.
+        folders: where to look: the inventory's templates/, then the project's.
+    """
+
+    def __init__(self, inventory: Inventory, folders: Sequence[Path]) -> None:
+        self._inventory = inventory
+        self._folders = list(folders)
+        self._texts: dict[str, str] = {}
+
+    def render(self, name: str, extra: Mapping[str, Any], *, host: str) -> bytes:
+        """Render a template for a host.
+
+        Args:
+            name: path below one of the folders.
+            extra: names it may use besides the host's variables.
+            host: whose variables to use.
+
+        Raises:
+            ConfigError: it is missing, is wrong, or uses a name that nothing defines.
+        """
+        if name not in self._texts:
+            self._texts[name] = self._read(name)
+        return self._inventory.render(host, self._texts[name], name, {**extra, "systemd": systemd_value}).encode()
+
+    def _read(self, name: str) -> str:
+        for folder in self._folders:
+            path = folder / name
+            if path.is_file():
+                try:
+                    return path.read_text(encoding="utf-8")
+                except (OSError, UnicodeDecodeError) as error:
+                    raise ConfigError([f"template {path} cannot be read: {error}"]) from None
+        places = " or ".join(str(folder) for folder in self._folders)
+        raise ConfigError([f"there is no template {name} in {places}"])
+
+
+def systemd_value(value: object) -> str:
+    """A directive's value in a unit file: booleans as systemd has them, no line break that would start another."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value).replace("\n", " ").replace("\r", " ")
