@@ -1,9 +1,9 @@
-"""The same task on many hosts at once: each host's result kept apart, never more than so many at a time."""
+"""Many hosts at once: each job's result kept apart, never more than so many at a time."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -15,8 +15,24 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
+class Job(Generic[T]):
+    """One step on one host."""
+
+    host: str
+    step: str
+    run: Callable[[], T]
+
+
+@dataclass(frozen=True)
+class Done(Generic[T]):
+    """What a job gave."""
+
+    value: T
+
+
+@dataclass(frozen=True)
 class Results(Generic[T]):
-    """What a task gave, host by host.
+    """What a step gave, host by host.
 
     Args:
         ok: results of the hosts where it ended well.
@@ -38,7 +54,7 @@ class Results(Generic[T]):
 
 
 def combine(what: str, failed: Mapping[str, SlipwayError], *, total: int) -> SlipwayError:
-    """One error out of several hosts' errors; the first of a kind keeps its hint, not to say it twenty times."""
+    """One error out of several hosts' errors; each hint is told once, not twenty times."""
     errors = list(failed.values())
     if len(errors) == 1:
         return errors[0]
@@ -55,49 +71,29 @@ def combine(what: str, failed: Mapping[str, SlipwayError], *, total: int) -> Sli
     return combined
 
 
-def fan_out(
-    step: str,
-    hosts: Iterable[str],
-    task: Callable[[str], T],
-    *,
-    forks: int,
-    progress: Progress,
-    stop: Callable[[], None] | None = None,
-) -> Results[T]:
-    """Run a task for each host in threads of its own.
+def run_jobs(
+    jobs: Sequence[Job[T]], *, forks: int, progress: Progress, stop: Callable[[], None] | None = None
+) -> list[Done[T] | SlipwayError]:
+    """Run jobs in threads.
 
-    Ctrl-C starts no further host. Without ``stop``, what runs is waited for (a second Ctrl-C leaves at once).
+    Ctrl-C starts no further job. Without ``stop``, what runs is waited for (a second Ctrl-C leaves at once).
 
     Args:
-        step: what the task is called.
-        hosts: inventory names.
-        task: called with one name; a SlipwayError is that host's result, anything else is a bug and is raised.
+        jobs: what to do; a SlipwayError is a job's result, anything else it raises is a bug and is raised here.
         forks: how many at a time.
-        stop: called on Ctrl-C; makes the running tasks end soon.
+        progress: who watches.
+        stop: called on Ctrl-C; makes the running jobs end soon.
+
+    Returns:
+        A result for each job, in order.
 
     Raises:
         Interrupted: Ctrl-C.
     """
-    names = list(hosts)
-    ok: dict[str, T] = {}
-    failed: dict[str, SlipwayError] = {}
-
-    def one(name: str) -> T:
-        progress.begin(name, step)
-        started = time.monotonic()
-        error: SlipwayError | None = None
-        try:
-            return task(name)
-        except SlipwayError as caught:
-            error = caught
-            raise
-        finally:
-            progress.end(name, step, error, time.monotonic() - started)
-
-    pool = ThreadPoolExecutor(max_workers=max(1, min(forks, len(names))), thread_name_prefix=step)
-    futures: dict[Future[T], str] = {}
+    pool = ThreadPoolExecutor(max_workers=max(1, min(forks, len(jobs))), thread_name_prefix="host")
+    futures: list[Future[Done[T] | SlipwayError]] = []
     try:
-        futures = {pool.submit(one, name): name for name in names}
+        futures = [pool.submit(_watched, job, progress) for job in jobs]
         _wait(set(futures))
     except KeyboardInterrupt:
         for future in futures:
@@ -105,15 +101,35 @@ def fan_out(
         if stop is not None:
             stop()
         _wait({future for future in futures if not future.cancelled()})
-        raise Interrupted(f"stopped by Ctrl-C during '{step}'") from None
+        raise Interrupted("stopped by Ctrl-C") from None
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-    for future, name in futures.items():
-        try:
-            ok[name] = future.result()
-        except SlipwayError as error:
-            failed[name] = error
-    return Results({name: ok[name] for name in names if name in ok}, failed)
+    return [future.result() for future in futures]
+
+
+def _watched(job: Job[T], progress: Progress) -> Done[T] | SlipwayError:
+    progress.begin(job.host, job.step)
+    started = time.monotonic()
+    error: SlipwayError | None = None
+    try:
+        return Done(job.run())
+    except SlipwayError as caught:
+        error = caught
+        return caught
+    finally:
+        progress.end(job.host, job.step, error, time.monotonic() - started)
+
+
+def by_host(jobs: Sequence[Job[T]], results: Sequence[Done[T] | SlipwayError]) -> Results[T]:
+    """Results of one job a host, under the hosts' names."""
+    ok: dict[str, T] = {}
+    failed: dict[str, SlipwayError] = {}
+    for job, result in zip(jobs, results, strict=True):
+        if isinstance(result, SlipwayError):
+            failed[job.host] = result
+        else:
+            ok[job.host] = result.value
+    return Results(ok, failed)
 
 
 def _wait(waiting: set[Future[T]]) -> None:

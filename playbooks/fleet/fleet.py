@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from playbooks.errors import SlipwayError
 from playbooks.fleet import connection as ssh
 from playbooks.fleet.address import Address
-from playbooks.fleet.fanout import Results, fan_out
+from playbooks.fleet.fanout import Done, Job, Results, by_host, combine, run_jobs
 from playbooks.fleet.lock import Holder, Lock, take
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
@@ -35,32 +36,39 @@ class Fleet:
     forks: int
 
     def each(
-        self,
-        step: str,
-        task: Callable[[Remote], T],
-        *,
-        hosts: Sequence[str] | None = None,
-        finish: bool = False,
+        self, step: str, task: Callable[[Remote], T], *, hosts: Sequence[str] | None = None, finish: bool = False
     ) -> Results[T]:
-        """Run a task on hosts side by side.
+        """Do a step on hosts side by side.
 
         Args:
             step: what it is called.
             task: called with the host's session.
             hosts: names; left out, all of them.
-            finish: on Ctrl-C let running tasks end rather than cut their sessions.
+            finish: on Ctrl-C let running steps end rather than cut their sessions.
 
         Raises:
             Interrupted: Ctrl-C.
         """
-        return fan_out(
-            step,
-            self.remotes if hosts is None else hosts,
-            lambda name: task(self.remotes[name]),
-            forks=self.forks,
-            progress=self.progress,
-            stop=None if finish else self.close,
-        )
+        names = self.remotes if hosts is None else hosts
+        jobs = [Job(name, step, partial(task, self.remotes[name])) for name in names]
+        return by_host(jobs, self.run(jobs, finish=finish))
+
+    def run(self, jobs: Sequence[Job[T]], *, finish: bool = False) -> list[Done[T] | SlipwayError]:
+        """Run jobs of several kinds side by side; a host may have more than one.
+
+        Raises:
+            Interrupted: Ctrl-C.
+        """
+        return run_jobs(jobs, forks=self.forks, progress=self.progress, stop=None if finish else self.close)
+
+    def require_all(self) -> None:
+        """Go on only if every host was reached.
+
+        Raises:
+            SlipwayError: what is wrong with the others.
+        """
+        if self.unreachable:
+            raise combine("connecting", self.unreachable, total=len(self.remotes) + len(self.unreachable))
 
     @contextlib.contextmanager
     def lock(self, states: Mapping[str, str], holder: Holder, *, wait: float) -> Iterator[None]:
@@ -79,15 +87,13 @@ class Fleet:
         """
         held: list[Lock] = []
 
-        def one(name: str) -> None:
-            held.append(take(self.remotes[name], states[name], holder, wait=wait))
+        def one(remote: Remote) -> None:
+            held.append(take(remote, states[remote.name], holder, wait=wait))
 
+        first, *rest = sorted(states)
         try:
-            first, *rest = sorted(states)
             for group in ([first], rest):
-                if group:
-                    results = fan_out("lock", group, one, forks=self.forks, progress=self.progress, stop=self.close)
-                    results.all_or_raise("lock")
+                self.each("lock", one, hosts=group).all_or_raise("locking")
             yield
         finally:
             for lock in held:
@@ -106,15 +112,12 @@ def open_fleet(addresses: Sequence[Address], *, progress: Progress, forks: int) 
     A host that cannot be reached is in ``unreachable``: whether that ends the task is for the playbook to say.
     """
     config = ssh.ssh_config()
-    known = {address.name: address for address in addresses}
-    progress.hosts(list(known))
-    results = fan_out(
-        "connect",
-        known,
-        lambda name: Remote(known[name], ssh.connect(known[name], config)),
-        forks=forks,
-        progress=progress,
-    )
+    progress.hosts([address.name for address in addresses])
+    jobs = [
+        Job(address.name, "connect", lambda address=address: Remote(address, ssh.connect(address, config)))  # type: ignore[misc]
+        for address in addresses
+    ]
+    results = by_host(jobs, run_jobs(jobs, forks=forks, progress=progress))
     fleet = Fleet(results.ok, results.failed, progress, forks)
     try:
         yield fleet

@@ -1,14 +1,13 @@
 # shellcheck shell=sh
-# finish HOME STATE KEEP HOST RECORD MARK RELEASE
+# finish HOME STATE KEEP RECORD MARK RELEASE
 #
 # Write the record into the ledger, mark the release (proven, failed or -), and after a success prune old ones.
 home=$1
 state=$2
 keep=$3
-host=$4
-record=$5
-mark=$6
-release=$7
+record=$4
+mark=$5
+release=$6
 
 # Each line carries the hash of the one before: a line that is changed, dropped or put in shows.
 append() {
@@ -20,7 +19,7 @@ append() {
         [ -z "$(tail -c 1 "$ledger")" ] || printf '\n' >>"$ledger"
         before=$(tail -n 1 "$ledger" | sha256sum | cut -c1-64)
     fi
-    printf '{"prev":"%s","host":"%s",%s\n' "$before" "$host" "${record#\{}" >>"$ledger"
+    printf '{"prev":"%s",%s\n' "$before" "${record#\{}" >>"$ledger"
     sync "$ledger"
 }
 

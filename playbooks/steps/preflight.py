@@ -1,0 +1,44 @@
+"""What a host must have before anything is staged on it (A1, D1): judged from its facts, which costs no round trip."""
+
+from __future__ import annotations
+
+from playbooks.errors import StepFailed
+from playbooks.settings import Settings
+from playbooks.steps.facts import Facts
+
+INODES_NEEDED = 1000
+
+
+def preflight(facts: Facts, settings: Settings, *, needs: tuple[str, ...]) -> list[str]:
+    """Judge a host.
+
+    Args:
+        facts: what it has.
+        settings: its settings; ``slipway_limits`` has the thresholds.
+        needs: programs that the task will use there.
+
+    Returns:
+        Warnings.
+
+    Raises:
+        StepFailed: something is missing; the sentence names everything that is.
+    """
+    limits = settings.limits
+    wrong = [f"{tool} is not installed" for tool in needs if not facts.tools.get(tool)]
+    if facts.systemd < limits.systemd:
+        wrong.append(f"systemd is {facts.systemd}, at least {limits.systemd} is needed")
+    if facts.memory_free < limits.memory_free_mb * 1024:
+        wrong.append(f"only {facts.memory_free // 1024} MB of memory are available, {limits.memory_free_mb} are needed")
+    for disk in facts.disks:
+        if not disk.writable:
+            wrong.append(f"{disk.path} cannot be written to")
+        if disk.used_percent > limits.disk_used:
+            wrong.append(
+                f"the file system of {disk.path} is {disk.used_percent:.0f} % full, limit {limits.disk_used} %"
+            )
+        if disk.inodes and disk.inodes_free < INODES_NEEDED:
+            wrong.append(f"the file system of {disk.path} has only {disk.inodes_free} inodes left")
+    if wrong:
+        hint = "invoke provision --env=… installs what is missing" if "installed" in wrong[0] else None
+        raise StepFailed("; ".join(wrong), host=facts.host, step="preflight", code="preflight", hint=hint)
+    return [f"{facts.host}: systemd says the host is {facts.manager}"] if facts.manager == "degraded" else []

@@ -1,0 +1,94 @@
+"""Put a release beside the running one; nothing that serves is touched (A1, A3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from playbooks.errors import StepFailed
+from playbooks.fleet.remote import Note, Remote
+from playbooks.release import Release
+from playbooks.settings import Settings
+
+CHUNK = 256 * 1024
+
+HINTS = {
+    "checksum": "the artifact changed or was damaged on its way; build or fetch it again and deploy again",
+    "damaged-archive": "the artifact itself is damaged: build it again",
+    "hostile-archive": "build the artifact without it",
+    "no-space": "make room on the host (old backups, logs), or lower slipway_keep_releases; then deploy again",
+    "no-inodes": "remove files on the host, then deploy again",
+    "no-user": "invoke provision --env=… makes the user",
+    "bad-unit": "correct slipway_services or its template; try it with --check",
+    "unit-taken": "look at it on the host: systemctl cat UNIT",
+    "fetch": "can the host reach it? try the same URL there with curl",
+    "hook": "the hook ran inside the staged release; correct it or the artifact and deploy again",
+}
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A release that is whole on a host.
+
+    Args:
+        files: how many its manifest has.
+        kilobytes: the room the artifact takes.
+    """
+
+    files: int
+    kilobytes: int
+
+
+def stage(
+    remote: Remote, settings: Settings, release: Release, plan: bytes, *, first: bool, note: Note | None = None
+) -> Staged:
+    """Upload or fetch the artifact, check and unpack it, add configuration and units, run install hooks.
+
+    Args:
+        remote: the host.
+        settings: its settings.
+        release: what to put there.
+        plan: from `playbooks.release.pack`.
+        first: whether hooks that run on one host only run on this one.
+        note: called with progress.
+
+    Raises:
+        StepFailed: the release is not there, and nothing of it is left.
+    """
+    artifact = release.artifact
+    arguments = [
+        settings.home,
+        release.id,
+        settings.run_user,
+        str(len(plan)),
+        artifact.compression,
+        artifact.sha256,
+        str(artifact.size),
+        artifact.url or "",
+        "first" if first else "-",
+    ]
+    hooks = sum(hook.timeout for hook in settings.hooks.install)
+    try:
+        answer = remote.run(
+            "stage",
+            arguments,
+            payload=_payload(plan, artifact.path),
+            unit=f"slipway-{settings.app}-stage-{release.id}",
+            timeout=settings.timeouts.command + hooks,
+            note=note,
+        )
+    except StepFailed as error:
+        error.hint = error.hint or HINTS.get(error.code)
+        raise
+    files, kilobytes = answer.one("staged", 2)
+    return Staged(answer.number(files), answer.number(kilobytes))
+
+
+def _payload(plan: bytes, artifact: Path | None) -> Iterator[bytes]:
+    yield plan
+    if artifact is None:
+        return
+    with artifact.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            yield chunk
