@@ -100,7 +100,7 @@ class _Loader(Composer, _Parser, SafeConstructor, Resolver):
         self.depth = 0
         self.unsafe = 0
 
-    def compose_node(self, parent: Node | None, index: int | Node | None) -> Node | None:
+    def compose_node(self, parent: Node | None, index: int) -> Node | None:
         self.depth += 1
         if self.depth > MAX_DEPTH:
             event: Any = self.peek_event()
@@ -141,9 +141,8 @@ class _Loader(Composer, _Parser, SafeConstructor, Resolver):
         return UnsafeText(value) if self.unsafe else value
 
     def untagged(self, node: Node) -> object:
-        plain = type(node)(
-            self.resolve(type(node), node.value, (True, False)), node.value, node.start_mark, node.end_mark
-        )
+        tag = self.resolve(type(node), node.value, (True, False))  # type: ignore[no-untyped-call]
+        plain = type(node)(tag, node.value, node.start_mark, node.end_mark)
         return self.construct_object(plain, deep=True)
 
     def unsafe_value(self, node: Node) -> object:

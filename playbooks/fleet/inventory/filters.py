@@ -1,4 +1,4 @@
-"""The filters and tests of Ansible that inventories use. Each answers as ansible-core 2.19 does; none touches a file or the network."""
+"""The filters and tests of Ansible that inventories use, with the answers of ansible-core 2.19."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 import ntpath
-import os.path
+import posixpath
 import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -114,9 +114,8 @@ def _to_nice_json(value: Any, indent: int = 4, sort_keys: bool = True, **options
 
 
 def _to_yaml(value: Any, default_flow_style: bool | None = None, **options: Any) -> str:
-    return yaml.dump(
-        value, Dumper=yaml.SafeDumper, allow_unicode=True, default_flow_style=default_flow_style, **options
-    )
+    options |= {"allow_unicode": True, "default_flow_style": default_flow_style}
+    return str(yaml.dump(value, Dumper=yaml.SafeDumper, **options))
 
 
 def _to_nice_yaml(value: Any, indent: int = 4, default_flow_style: bool = False, **options: Any) -> str:
@@ -204,11 +203,15 @@ def _once(items: Iterable[Any]) -> list[Any]:
 
 
 def _path_join(paths: str | list[str]) -> str:
-    return os.path.join(*paths) if isinstance(paths, list) else os.path.join(paths)
+    return posixpath.join(*paths) if isinstance(paths, list) else paths
 
 
 def _to_datetime(value: str, format: str = "%Y-%m-%d %H:%M:%S") -> datetime:
     return datetime.strptime(value, format)
+
+
+def _truthy(value: Any, convert_bool: bool = False) -> bool:
+    return _bool(value) if convert_bool and isinstance(value, str) else bool(value)
 
 
 def _split(value: str, *args: Any) -> list[str]:
@@ -256,11 +259,11 @@ _PLAIN: dict[str, Callable[..., Any]] = {
     "product": lambda *lists: [list(items) for items in product(*lists)],
     "combinations": lambda value, size: [list(items) for items in combinations(value, size)],
     "permutations": lambda value, size=None: [list(items) for items in permutations(value, size)],
-    "basename": os.path.basename,
-    "dirname": os.path.dirname,
-    "expanduser": os.path.expanduser,
-    "normpath": os.path.normpath,
-    "splitext": lambda value: list(os.path.splitext(value)),
+    "basename": posixpath.basename,
+    "dirname": posixpath.dirname,
+    "expanduser": posixpath.expanduser,
+    "normpath": posixpath.normpath,
+    "splitext": lambda value: list(posixpath.splitext(value)),
     "win_basename": ntpath.basename,
     "win_dirname": ntpath.dirname,
     "path_join": _path_join,

@@ -99,7 +99,7 @@ def _read_vars(draft: Draft, group: GroupDraft, section: Mapping[Any, Any], file
         _set(draft, group.name, key, value, draft.lines.of(section, key) or Origin(file))
 
 
-def _set(draft: Draft, entity: str, key: object, value: Any, origin: Origin) -> None:
+def _set(draft: Draft, entity: str, key: object, value: object, origin: Origin) -> None:
     """Set a variable of a group or host; Ansible gives it to the group where both have the name."""
     if entity not in draft.groups:
         note_layer(draft.hosts[entity].layer, key, value, origin)
@@ -109,7 +109,7 @@ def _set(draft: Draft, entity: str, key: object, value: Any, origin: Origin) -> 
         note_layer(group.layer, key, value, origin)
         return
     try:
-        group.priority = int(value)
+        group.priority = int(value)  # type: ignore[call-overload]
     except (TypeError, ValueError, OverflowError):
         draft.problems.append(f"{origin}: ansible_group_priority is {value!r}; expected a whole number.")
 

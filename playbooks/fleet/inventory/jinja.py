@@ -1,4 +1,4 @@
-"""The Jinja2 environment: sandboxed, with Ansible's rules for types and undefined values (those of ansible-core 2.19)."""
+"""The Jinja2 environment: sandboxed, with the rules of ansible-core 2.19 for types and undefined values."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import Any
 
 from jinja2 import nodes
 from jinja2.compiler import CodeGenerator, Frame
-from jinja2.defaults import DEFAULT_FILTERS, DEFAULT_TESTS
+from jinja2.exceptions import SecurityError
+from jinja2.filters import FILTERS as DEFAULT_FILTERS
 from jinja2.nativetypes import NativeCodeGenerator
-from jinja2.runtime import Context
-from jinja2.sandbox import ImmutableSandboxedEnvironment, SecurityError
+from jinja2.runtime import Context, Undefined
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.tests import TESTS as DEFAULT_TESTS
 from jinja2.utils import missing
 
 from playbooks.fleet.inventory.filters import FILTERS, TESTS
@@ -19,7 +21,7 @@ from playbooks.fleet.inventory.lazy import Function, Missing, plain, settle
 
 MAX_REPEAT = 1_000_000  # characters or items that `*` may make of one
 MAX_EXPONENT = 1_000
-_SEES_MISSING = frozenset({"default", "d", "mandatory", "type_debug"})
+_SEES_MISSING = frozenset({"default", "d", "mandatory"})
 
 
 class VariablesContext(Context):
@@ -50,13 +52,17 @@ class Environment(ImmutableSandboxedEnvironment):
     context_class = VariablesContext
     intercepted_binops = frozenset({"*", "**"})
 
+    @staticmethod
+    def concat(parts: Iterable[Any]) -> Any:  # noqa: ANN401  macros and set blocks
+        return join_output(parts)
+
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:  # noqa: ANN401
         if operator == "**" and isinstance(right, (int, float)) and abs(right) > MAX_EXPONENT:
             raise SecurityError(f"an exponent above {MAX_EXPONENT} is refused")
         for some, times in ((left, right), (right, left)):
-            if operator == "*" and isinstance(some, (str, list, tuple)) and isinstance(times, int):
-                if len(some) * times > MAX_REPEAT:
-                    raise SecurityError(f"repeating to more than {MAX_REPEAT:,} is refused")
+            repeats = operator == "*" and isinstance(some, (str, list, tuple)) and isinstance(times, int)
+            if repeats and len(some) * times > MAX_REPEAT:
+                raise SecurityError(f"repeating to more than {MAX_REPEAT:,} is refused")
         return super().call_binop(context, operator, left, right)
 
 
@@ -95,12 +101,25 @@ def _passing_missing_on(function: Function) -> Function:
     return guarded
 
 
+def keep_backslashes(environment: Environment, text: str) -> str:
+    """Backslashes in strings inside {{ }} stand for themselves, as in Ansible."""
+    if "\\" not in text or "{{" not in text:
+        return text
+    parts: list[str] = []
+    inside = False
+    for _, kind, value in environment.lex(text):
+        if kind in ("variable_begin", "variable_end"):
+            inside = kind == "variable_begin"
+        parts.append(value.replace("\\", "\\\\") if inside and kind == "string" else value)
+    return "".join(parts)
+
+
 def join_output(parts: Iterable[Any]) -> object:
     """A template's value: what its one expression gave, with its type; else text, in which None is nothing."""
     outputs = list(parts)
     for output in outputs:
-        if isinstance(output, Missing):
-            return output
+        if isinstance(output, Undefined):  # not always Missing: an inline if without else gives jinja2's own
+            return output if isinstance(output, Missing) else Missing(hint="an inline if has no else and did not hold")
     if not outputs:
         return None
     if len(outputs) == 1:

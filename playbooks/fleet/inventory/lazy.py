@@ -1,4 +1,4 @@
-"""Values while Jinja2 works with them: missing ones that tell where they were needed, and containers that template on access."""
+"""Values while Jinja2 works with them: missing ones that know their reason, containers that template on access."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OMIT = Omit()
 
 
 class Missing(StrictUndefined):
-    """An undefined value. Looking into it gives itself again, as in Ansible, so `a.b.c | default('x')` works without an a."""
+    """An undefined value. Looking into it gives itself, as in Ansible, so `a.b | default('x')` works without an a."""
 
     __slots__ = ("where",)
 
@@ -52,7 +52,7 @@ class Missing(StrictUndefined):
             raise AttributeError(name)
         return self
 
-    def __getitem__(self, key: object) -> Missing:
+    def __getitem__(self, *args: Any) -> Any:  # noqa: ANN401  Jinja2's signature
         return self
 
 
@@ -63,7 +63,7 @@ class Source(Protocol):
 
 
 class LazyDict(dict[Any, Any]):
-    """A mapping from the inventory. An entry is templated when it is looked at, so entries may refer to their neighbours."""
+    """A mapping from the inventory, templated entry by entry, so that entries may refer to their neighbours."""
 
     def __init__(self, raw: Mapping[Any, Any], source: Source) -> None:
         super().__init__(raw)
@@ -81,22 +81,22 @@ class LazyDict(dict[Any, Any]):
     def __iter__(self) -> Iterator[Any]:
         return super().__iter__()  # a method of its own keeps dict(lazy) from copying what is not templated
 
-    def get(self, key: Any, default: Any = None) -> Any:  # type: ignore[override]  # noqa: ANN401
-        return self[key] if key in self else default
+    def get(self, key: Any, default: Any = None) -> Any:  # noqa: ANN401
+        return self[key] if key in self else default  # noqa: SIM401  this is get
 
-    def items(self) -> Any:  # type: ignore[override]  # noqa: ANN401
+    def items(self) -> Any:  # noqa: ANN401
         return [(key, self[key]) for key in self]
 
-    def values(self) -> Any:  # type: ignore[override]  # noqa: ANN401
+    def values(self) -> Any:  # noqa: ANN401
         return [self[key] for key in self]
 
     def copy(self) -> dict[Any, Any]:
         return dict(self.items())
 
-    def __or__(self, other: Any) -> Any:  # type: ignore[override]  # noqa: ANN401
+    def __or__(self, other: Any) -> Any:  # noqa: ANN401
         return self.copy() | dict(other.items())
 
-    def __ror__(self, other: Any) -> Any:  # type: ignore[override]  # noqa: ANN401
+    def __ror__(self, other: Any) -> Any:  # noqa: ANN401
         return dict(other.items()) | self.copy()
 
     def __eq__(self, other: object) -> bool:
@@ -105,7 +105,7 @@ class LazyDict(dict[Any, Any]):
     def __ne__(self, other: object) -> bool:
         return not self == other
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None
 
     def __repr__(self) -> str:
         return repr(plain(self))
@@ -127,7 +127,7 @@ class LazyList(list[Any]):
             self._done.add(index)
         return value
 
-    def __getitem__(self, index: SupportsIndex | slice) -> Any:  # type: ignore[override]  # noqa: ANN401
+    def __getitem__(self, index: SupportsIndex | slice) -> Any:  # noqa: ANN401
         if isinstance(index, slice):
             return [self._item(at) for at in range(*index.indices(len(self)))]
         return self._item(range(len(self))[index])
@@ -141,7 +141,7 @@ class LazyList(list[Any]):
     def __contains__(self, item: object) -> bool:
         return item in list(iter(self))
 
-    def __add__(self, other: list[Any]) -> list[Any]:  # type: ignore[override]
+    def __add__(self, other: list[Any]) -> list[Any]:
         return list(iter(self)) + list(other)
 
     def __radd__(self, other: list[Any]) -> list[Any]:
@@ -165,7 +165,7 @@ class LazyList(list[Any]):
     def __ne__(self, other: object) -> bool:
         return not self == other
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None
 
     def __repr__(self) -> str:
         return repr(plain(self))
@@ -193,7 +193,7 @@ def _left_out(value: object) -> bool:
 
 
 def settle(value: object) -> object:
-    """The result of a template as a value that can be kept: generators, tuples and views become lists, as in Ansible."""
+    """A template's result as a value to keep: generators, tuples and views become lists, as in Ansible."""
     if isinstance(value, (tuple, range, Set)) and not isinstance(value, (set, frozenset)):
         return list(value)
     if isinstance(value, Iterator):

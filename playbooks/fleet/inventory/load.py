@@ -66,9 +66,14 @@ def _adopt_orphans(draft: Draft) -> None:
     """Every group that has no parent is a child of "all".
 
     Raises:
-        ConfigError: "all" is inside another group.
+        ConfigError: "all" or "ungrouped" is inside another group.
     """
     parents = _parents(draft)
+    if odd := [name for name in parents["ungrouped"] if name != "all"]:
+        # Ansible takes such hosts out of every group, so that they are there and no pattern finds them
+        raise ConfigError(
+            [f"The group {odd[0]!r} has 'ungrouped' as its child; hosts that have a group cannot be ungrouped."]
+        )
     if above := parents["all"]:
         raise ConfigError(
             [f"The group {above[0]!r} has 'all' as its child; 'all' holds every group and can be in none."]
@@ -139,13 +144,10 @@ def _downwards(draft: Draft, top: str) -> Iterator[str]:
 
     Below the second level Ansible's own order changes from run to run; this one is the order of the files.
     """
-    seen = {top}
+    seen = dict.fromkeys([top])
     level = [top]
     while level:
         yield from level
-        level = [
-            child
-            for name in level
-            for child in draft.groups[name].children
-            if child not in seen and not seen.add(child)
-        ]  # type: ignore[func-returns-value]
+        below = dict.fromkeys(child for name in level for child in draft.groups[name].children)
+        level = [name for name in below if name not in seen]
+        seen.update(below)

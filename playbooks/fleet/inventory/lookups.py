@@ -1,17 +1,20 @@
-"""The lookups that read something: `lookup('env', …)`, `lookup('file', …)`, `lookup('vars', …)`. None runs a program."""
+"""What templates can call: lookup() and query() of env, file and vars, now(), omit. Nothing runs a program."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from jinja2 import TemplateRuntimeError
+from jinja2 import TemplateRuntimeError, pass_context
+from jinja2.utils import missing
 
 from playbooks.errors import ConfigError
 from playbooks.fleet.inventory.document import read_text
-from playbooks.fleet.inventory.lazy import Missing
+from playbooks.fleet.inventory.jinja import VariablesContext
+from playbooks.fleet.inventory.lazy import OMIT, Missing, plain
 from playbooks.fleet.inventory.vault import Vault, VaultError, is_encrypted
 
 Find = Callable[[str], object]
@@ -72,3 +75,42 @@ def _read(name: str, folders: list[Path], vault: Vault) -> str:
 def _strip(text: str, options: Mapping[str, Any]) -> str:
     text = text.rstrip() if options.get("rstrip", True) else text
     return text.lstrip() if options.get("lstrip", False) else text
+
+
+def template_globals() -> dict[str, Any]:
+    @pass_context
+    def query(context: VariablesContext, kind: str, *terms: Any, **options: Any) -> list[Any]:  # noqa: ANN401
+        scope = context.variables
+        inventory = scope.resolver.inventory
+        flat = [item for term in terms for item in (plain(term) if isinstance(term, (list, tuple)) else [plain(term)])]
+        folders = [inventory.playbook_dir / "files", inventory.playbook_dir, inventory.folder]
+
+        def find(name: str) -> object:
+            value = scope.find(name)
+            return Missing(name=name) if value is missing else value
+
+        return look_up(kind, flat, options, find=find, folders=folders, vault=inventory.vars_files.vault)
+
+    @pass_context
+    def lookup(context: VariablesContext, kind: str, *terms: Any, **options: Any) -> Any:  # noqa: ANN401
+        wanted_as_list = options.pop("wantlist", False)
+        found = query(context, kind, *terms, **options)
+        if wanted_as_list:
+            return found
+        if found and all(isinstance(item, str) for item in found):
+            return ",".join(found)
+        return found[0] if len(found) == 1 else found
+
+    return {
+        "lookup": lookup,
+        "query": query,
+        "q": query,
+        "omit": OMIT,
+        "now": _now,
+    }
+
+
+def _now(utc: bool = False, fmt: str | None = None) -> datetime | str:
+    moment = datetime.now(UTC) if utc else datetime.now().astimezone()
+    moment = moment.replace(tzinfo=None)
+    return moment.strftime(fmt) if fmt else moment

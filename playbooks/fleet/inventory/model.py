@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 # Names that Ansible sets itself; `ansible-inventory --list` leaves them out (ansible-core 2.19, INTERNAL_STATIC_VARS).
 RESERVED = frozenset(
-    [  # fmt: skip
+    [
         "ansible_async_path",
         "ansible_collection_name",
         "ansible_config_file",
@@ -203,6 +204,7 @@ class Inventory:
             "inventory_file": str(known.file),
             "inventory_dir": str(known.file.parent),
             "playbook_dir": str(self.playbook_dir),
+            "ansible_playbook_python": sys.executable,
             "group_names": list(known.groups),
             "groups": {name: list(group.hosts) for name, group in self.groups.items()},
         }

@@ -24,7 +24,7 @@ class RangeError(ValueError):
 
 
 def split_port(entry: str) -> tuple[str, int | None]:
-    """Split `host:port`, `[host]:port` or `web[1:3]:port`; what is no valid host name keeps its colon, as in Ansible."""
+    """Split `host:port`, `[host]:port` or `web[1:3]:port`; what is no valid host name keeps its colon."""
     name, port = entry, None
     for form in (_IN_BRACKETS, _WITH_PORT):
         if match := form.fullmatch(name):
@@ -81,16 +81,14 @@ def _members(inside: str) -> Sequence[str]:
     width = len(begin) if begin[0] == "0" and len(begin) > 1 else 0
     if width and len(end) != width:
         raise RangeError(f"the range [{inside}] needs a begin and an end of the same length, as in [01:20]")
+    first, last = string.ascii_letters.find(begin), string.ascii_letters.find(end)
+    if first > last >= 0:
+        raise RangeError(f"the range [{inside}] begins after its end")
     try:
         step = int(bounds[2]) if len(bounds) == 3 else 1
-        first, last = string.ascii_letters.find(begin), string.ascii_letters.find(end)
         if first >= 0 and last >= 0:
-            if first > last:
-                raise RangeError(f"the range [{inside}] begins after its end")
             return string.ascii_letters[first : last + 1 : step]
         numbers = range(int(begin), int(end) + 1, step)
-    except RangeError:
-        raise
     except ValueError:
         raise RangeError(
             f"[{inside}] is no range; bounds are two numbers or two letters, and the step is not 0"

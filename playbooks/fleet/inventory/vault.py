@@ -1,8 +1,8 @@
 """Ansible Vault: values and files encrypted with AES-256, formats 1.1 and 1.2.
 
-The format: a header line `$ANSIBLE_VAULT;1.1;AES256` (1.2 adds a label), then the hex of three lines, each hex itself: salt,
-HMAC-SHA-256, ciphertext. Keys come from PBKDF2-HMAC-SHA256 with 10,000 rounds: 32 bytes for AES in counter mode, 32 for
-the HMAC, 16 for the counter.
+The format: a header line `$ANSIBLE_VAULT;1.1;AES256` (1.2 adds a label), then the hex of three lines, each hex itself:
+salt, HMAC-SHA-256, ciphertext. Keys come from PBKDF2-HMAC-SHA256 with 10,000 rounds: 32 bytes for AES in counter mode,
+32 for the HMAC, 16 for the counter.
 """
 
 from __future__ import annotations

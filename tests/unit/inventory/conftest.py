@@ -1,0 +1,71 @@
+"""The inventories in cases/, and what ansible-core says of each."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CASES = Path(__file__).parent / "cases"
+ENVIRON = {"SLIPWAY_TEST_ENV": "from the environment"}
+
+
+def source_of(case: str) -> Path:
+    """A case's inventory: the folder inventory/ or the file hosts.yml. Ansible is run in the case's folder."""
+    folder = CASES / case
+    return folder / "inventory" if (folder / "inventory").is_dir() else folder / "hosts.yml"
+
+
+def vault_environ(case: str) -> dict[str, str]:
+    """The variables that name a case's vault passwords."""
+    folder = CASES / case
+    if not (folder / "vault-password").exists():
+        return {}
+    return {
+        "ANSIBLE_VAULT_PASSWORD_FILE": str(folder / "vault-password"),
+        "ANSIBLE_VAULT_IDENTITY_LIST": f"prod@{folder / 'prod-password'}",
+    }
+
+
+def patterns_of(case: str) -> list[str]:
+    """The host patterns to try on a case."""
+    file = CASES / case / "patterns.txt"
+    return file.read_text().splitlines() if file.exists() else []
+
+
+def _question(case: str) -> dict[str, Any]:
+    folder = CASES / case
+    passwords = [
+        (label, (folder / name).read_text().strip())
+        for label, name in (("default", "vault-password"), ("prod", "prod-password"))
+        if (folder / name).exists()
+    ]
+    return {
+        "source": str(source_of(case)),
+        "playbook_dir": str(folder),
+        "passwords": passwords,
+        "patterns": patterns_of(case),
+    }
+
+
+@pytest.fixture(scope="session")
+def ansible_says() -> Mapping[str, Any]:
+    """What ansible-core makes of every case, asked once."""
+    cases = sorted(path.name for path in CASES.iterdir())
+    done = subprocess.run(
+        [sys.executable, Path(__file__).parent / "ansible_answers.py"],
+        input=json.dumps([_question(case) for case in cases]),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", "LC_ALL": "C.UTF-8", **ENVIRON},
+    )
+    assert done.returncode == 0, done.stderr
+    return dict(zip(cases, json.loads(done.stdout), strict=True))
