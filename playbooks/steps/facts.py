@@ -71,7 +71,18 @@ class ReleaseOnHost:
 
 @dataclass(frozen=True)
 class Facts:
-    """One host, as it is now."""
+    """One host, as it is now.
+
+    Args:
+        systemd: its version.
+        manager: what `systemctl is-system-running` says.
+        clock, since: seconds since 1970: the host's time, and when ``current`` was switched.
+        memory, memory_free: kilobytes.
+        backups: records of the backups that the host keeps.
+        verified: what the last restore drill found.
+        lock: who holds the lock, if somebody does.
+        last_record: the ledger's last line.
+    """
 
     host: str
     system: str
@@ -83,6 +94,7 @@ class Facts:
     disks: tuple[Disk, ...]
     tools: dict[str, bool]
     current: str | None
+    since: int | None
     releases: dict[str, ReleaseOnHost]
     units: tuple[Unit, ...]
     backups: tuple[dict[str, Any], ...]
@@ -116,7 +128,7 @@ def read_facts(remote: Remote, home: str, state: str, *, timeout: float = 60.0) 
     answer = remote.run("facts", [home, state], timeout=timeout)
     system, systemd, clock = answer.one("system", 3)
     memory, memory_free = answer.one("memory", 2)
-    current = answer.maybe("current", 1)
+    current = answer.maybe("current", 2)
     verified = answer.maybe("verified", 1)
     lock = answer.maybe("lock", 1)
     ledger = answer.maybe("ledger", 1)
@@ -131,6 +143,7 @@ def read_facts(remote: Remote, home: str, state: str, *, timeout: float = 60.0) 
         disks=_disks(answer),
         tools={name: found == "yes" for name, found in answer.all("tool", 2)},
         current=current[0] if current else None,
+        since=answer.number(current[1]) if current else None,
         releases=_releases(answer),
         units=tuple(
             Unit(name, active, sub, answer.number(restarts), since)

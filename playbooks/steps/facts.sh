@@ -30,7 +30,8 @@ done
 
 if [ -L "$home/current" ]; then
     current=$(readlink "$home/current")
-    emit current "${current##*/}"
+    # A symlink is made at the switch: its time is since when.
+    emit current "${current##*/}" "$(stat -c %Y "$home/current")"
     if [ -f "$home/current/.slipway/units" ]; then
         # One call for all units; a blank line between them.
         xargs -r systemctl show --property=Id,ActiveState,SubState,NRestarts,ActiveEnterTimestamp \

@@ -9,13 +9,16 @@ from typing import Any, Literal
 from playbooks.fleet.remote import Remote
 from playbooks.settings import Settings
 
+# "discarded": it never ran; it is removed.
+Mark = Literal["proven", "failed", "discarded"]
+
 
 def finish(
     remote: Remote,
     settings: Settings,
     record: Mapping[str, Any],
     *,
-    mark: Literal["proven", "failed"] | None = None,
+    mark: Mark | None = None,
     release: str | None = None,
 ) -> list[str]:
     """Append a record to the host's ledger; mark a release; after "proven", prune.
@@ -24,7 +27,7 @@ def finish(
         remote: the host.
         settings: its settings.
         record: what happened; the host adds its name and the hash of the record before.
-        mark: what the release turned out to be.
+        mark: what became of the release.
         release: which release; needed with a mark.
 
     Returns:

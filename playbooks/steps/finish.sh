@@ -1,7 +1,7 @@
 # shellcheck shell=sh
 # finish HOME STATE KEEP RECORD MARK RELEASE
 #
-# Write the record into the ledger, mark the release (proven, failed or -), and after a success prune old ones.
+# Write the record into the ledger, mark the release (proven, failed, discarded or -), and after a success prune old ones.
 home=$1
 state=$2
 keep=$3
@@ -51,7 +51,9 @@ prune() {
     find "$home/releases" -mindepth 1 -maxdepth 1 -name '.incoming.*' -exec rm -rf {} +
 }
 
-if [ "$mark" != - ] && [ -d "$home/releases/$release/.slipway" ]; then
+if [ "$mark" = discarded ]; then
+    [ "$(readlink "$home/current" 2>/dev/null || :)" = "releases/$release" ] || remove "$release"
+elif [ "$mark" != - ] && [ -d "$home/releases/$release/.slipway" ]; then
     : >"$home/releases/$release/.slipway/$mark"
     # A release that has proven itself once is not made bad by a failed attempt to return to it.
     [ "$mark" != proven ] || rm -f "$home/releases/$release/.slipway/failed"

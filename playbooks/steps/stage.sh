@@ -136,7 +136,7 @@ check_units x "$2"
     cd "$release" || exit 1
     find . -path ./.slipway -prune -o -type l -printf '%p -> %l\n' | sort >"$meta/links"
     skip() { sed 's|^|./|' "$meta/writable"; }
-    find . -type f ! -path ./.slipway/manifest -print0 | sort -z | xargs -0 -r sha256sum >"$meta/manifest.new"
+    find . -type f ! -path "./.slipway/manifest*" -print0 | sort -z | xargs -0 -r sha256sum >"$meta/manifest.new"
     if [ -s "$meta/writable" ]; then
         skip | awk 'NR == FNR { writable[$0]; next } { for (w in writable) if (index(substr($0, 67), w) == 1) next; print }' \
             - "$meta/manifest.new" >"$meta/manifest"

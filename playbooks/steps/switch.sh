@@ -37,7 +37,7 @@ reload=no
 [ "$target" != "$current" ] || reload=yes
 if [ "$target" != - ]; then
     diff -rq "$old/.slipway/unit-files" "$new/.slipway/unit-files" >/dev/null 2>&1 || reload=yes
-    if [ "$hooks" = hooks ] && [ "$current" != "$target" ]; then
+    if [ "$hooks" = hooks ] && [ "$current" != "$target" ] && [ "$current" != - ]; then
         printf '%s\n' "$current" | replace_file "$new/.slipway/predecessor"
     fi
     # The deploy: one rename. A link left by a crash between the two lines is simply made anew.
@@ -82,8 +82,13 @@ if [ "$fresh" = yes ] || [ "$reload" = yes ]; then systemctl daemon-reload; fi
 if [ -s "/run/slipway.$$.new" ]; then
     # shellcheck disable=SC2046
     set -- $(cat "/run/slipway.$$.new")
-    systemctl is-enabled --quiet "$@" 2>/dev/null || systemctl enable --quiet "$@" 2>/dev/null ||
-        note 'a unit has no [Install] section: it will not start at boot'
+    if ! systemctl is-enabled --quiet "$@" 2>/dev/null; then
+        systemctl enable --quiet "$@" 2>/dev/null || note 'a unit has no [Install] section: it will not start at boot'
+        # systemctl follows our link and would tie the boot to this release, which is pruned one day.
+        find "$units_folder" -type l -lname "$home/releases/*" | while IFS= read -r link; do
+            ln -sfn "$units_folder/$(basename "$(readlink "$link")")" "$link"
+        done
+    fi
     systemctl reset-failed "$@" 2>/dev/null || :
     for unit in "$@"; do
         if grep -qxF -e "$unit" "$new/.slipway/reload" && systemctl is-active --quiet "$unit"; then

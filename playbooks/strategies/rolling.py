@@ -8,14 +8,15 @@ from playbooks.settings.model import Rollout
 from playbooks.strategies.plan import Plan, Stage
 
 
-def rolling(hosts: Sequence[str], rollout: Rollout) -> Plan:
+def rolling(hosts: Sequence[str], rollout: Rollout, *, batch: str | None = None) -> Plan:
     """Plan a rolling deploy.
 
     Args:
         hosts: in the order they change.
         rollout: batch size, pause between batches, failures to tolerate.
+        batch: instead of the settings' batch size.
     """
-    size = count(rollout.batch, len(hosts))
+    size = count(batch or rollout.batch, len(hosts))
     batches = [tuple(hosts[start : start + size]) for start in range(0, len(hosts), size)]
     stages = tuple(
         Stage(f"batch {number} of {len(batches)}", batch, pause=rollout.grace if number < len(batches) else 0.0)

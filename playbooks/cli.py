@@ -1,0 +1,159 @@
+"""What every task does around its playbook: read the environment, watch, show the result, end with the right status."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from invoke.exceptions import Exit, ParseError
+from invoke.parser import ParserContext
+from invoke.parser import parser as invoke_parser
+
+from playbooks.errors import ExitStatus, Interrupted, SlipwayError, UsageError
+
+if TYPE_CHECKING:
+    from playbooks.environment import Environment
+    from playbooks.fleet.progress import Progress
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+class Result(Protocol):
+    """What a playbook returns."""
+
+    @property
+    def exit_status(self) -> ExitStatus:
+        """The task's exit status."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The answer as a document."""
+
+
+R = TypeVar("R", bound=Result)
+
+
+class BadUsage(ParseError, Exit):
+    """A command line that Invoke cannot read. Invoke ends with 1 then, which in our contract means a failed deploy."""
+
+    def __init__(self, message: str, context: ParserContext | None = None) -> None:
+        ParseError.__init__(self, message, context)
+        self.message = None
+        self._code = int(ExitStatus.USAGE)
+
+
+def strict_usage() -> None:
+    """Let Invoke's parser raise `BadUsage`."""
+    invoke_parser.ParseError = BadUsage  # type: ignore[attr-defined]
+
+
+def load(env: str, limit: str | None = None) -> Environment:
+    """Load an environment of this project."""
+    from playbooks.environment import load_environment
+
+    return load_environment(env, PROJECT, limit=limit)
+
+
+def perform(
+    env: str,
+    act: Callable[[Environment, Progress], R],
+    show: Callable[[R], None],
+    *,
+    limit: str | None = None,
+    as_json: bool = False,
+) -> None:
+    """Run a playbook for an environment and end the task with its status.
+
+    Args:
+        env: name or path of the environment.
+        act: the playbook.
+        show: prints its result for a person, on standard output.
+        limit: a pattern that narrows the hosts.
+        as_json: print one JSON document instead, and nothing else, on standard output.
+
+    Raises:
+        Exit: with a status other than 0.
+    """
+    environment: Environment | None = None
+    try:
+        environment = load(env, limit)
+        from playbooks.report import choose
+
+        with choose(sys.stderr) as progress:
+            for warning in environment.inventory.warnings:
+                progress.warn(warning)
+            result = act(environment, progress)
+    except SlipwayError as error:
+        _tell(error, environment, as_json=as_json)
+        raise Exit(code=int(error.exit_status)) from None
+    except KeyboardInterrupt:
+        _tell(Interrupted("stopped by Ctrl-C"), environment, as_json=as_json)
+        raise Exit(code=int(ExitStatus.FAILED)) from None
+    except Exception as error:  # noqa: BLE001 - a fault of ours is a sentence too
+        _tell(_bug(error), environment, as_json=as_json)
+        raise Exit(code=int(ExitStatus.PERSON_NEEDED)) from None
+    if as_json:
+        document = json.dumps(result.to_json(), indent=2, ensure_ascii=False)
+        sys.stdout.write(environment.secrets.mask(document) + "\n")
+    else:
+        show(result)
+    if result.exit_status:
+        raise Exit(code=int(result.exit_status))
+
+
+def _tell(error: SlipwayError, environment: Environment | None, *, as_json: bool) -> None:
+    from playbooks.report import clean
+
+    def mask(text: str) -> str:
+        return clean(environment.secrets.mask(text) if environment else text)
+
+    sys.stdout.flush()
+    sys.stderr.write("".join(f"{mask(line)}\n" for line in f"error: {error}".split("\n")))
+    if as_json:
+        document = {
+            "error": {
+                "kind": type(error).__name__,
+                "message": mask(error.message),
+                "host": error.host,
+                "hint": error.hint,
+            },
+            "exit_status": int(error.exit_status),
+        }
+        sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+
+
+def _bug(error: Exception) -> SlipwayError:
+    if os.environ.get("SLIPWAY_DEBUG"):
+        traceback.print_exception(error)
+    found = SlipwayError(
+        f"this is a fault in Slipway itself: {type(error).__name__}: {error}",
+        hint="look at the fleet with invoke status; SLIPWAY_DEBUG=1 shows where it happened, for a report",
+    )
+    found.exit_status = ExitStatus.PERSON_NEEDED
+    return found
+
+
+def confirm(environment: Environment, what: str, word: str, *, yes: bool) -> None:
+    """In production, let a person type a word first (A6, D2).
+
+    Args:
+        environment: where.
+        what: what is about to happen.
+        word: what to type.
+        yes: whether --yes was given.
+
+    Raises:
+        UsageError: something else was typed, or nobody is there to type.
+    """
+    if yes or not environment.settings.production:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError(f"{environment.name} is production: {what} needs a person, or --yes")
+    sys.stderr.write(f"{what} on {environment.name}, {len(environment.targets)} hosts. Type {word} to go on: ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip() != word:
+        raise UsageError("not confirmed; nothing was touched")

@@ -1,0 +1,225 @@
+"""Deploy a version (A1 to A9): stage it everywhere, then switch batch after batch; take the fleet back if it fails."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from playbooks.artifact import find_artifact
+from playbooks.backup import back_up_jobs, backup_hosts, judge_backups
+from playbooks.environment import Environment, Target
+from playbooks.errors import Interrupted, SlipwayError
+from playbooks.fleet.fanout import Job, by_host
+from playbooks.fleet.fleet import Fleet, open_fleet
+from playbooks.fleet.lock import Holder
+from playbooks.fleet.progress import Progress
+from playbooks.fleet.remote import Remote
+from playbooks.outcome import Outcome
+from playbooks.outcomes import abandoned, deployed, unchanged
+from playbooks.release import Release, Rendered, new_release, pack, render
+from playbooks.rollout import Move, Mover, Rollout, Stand, roll_out
+from playbooks.steps.facts import Facts, read_facts
+from playbooks.steps.finish import Mark, finish
+from playbooks.steps.preflight import preflight
+from playbooks.steps.stage import Staged, stage
+from playbooks.strategies.rolling import rolling
+from playbooks.templating import Templates
+
+MARKS: dict[Stand, Mark] = {Stand.DEPLOYED: "proven", Stand.UNTOUCHED: "discarded"}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a person asks of a deploy.
+
+    Args:
+        version, artifact, sha256: see `find_artifact`.
+        batch: instead of ``slipway_rollout.batch``.
+        force: deploy even what runs already.
+        wait: seconds to wait for somebody else's lock.
+    """
+
+    version: str | None = None
+    artifact: str | None = None
+    sha256: str | None = None
+    batch: str | None = None
+    force: bool = False
+    wait: float = 0.0
+
+
+def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
+    """Deploy. What is wrong before the first host switches leaves the fleet as it was and is raised.
+
+    Args:
+        env: where to.
+        wanted: what.
+        progress: who watches.
+
+    Returns:
+        What it came to, also when the fleet was taken back.
+
+    Raises:
+        SlipwayError: nothing that serves was touched.
+    """
+    started = time.monotonic()
+    release = new_release(find_artifact(env, version=wanted.version, artifact=wanted.artifact, sha256=wanted.sha256))
+    rendered = render_all(env, release)
+    addresses = [env.target(name).address for name in everybody(env)]
+    holder = Holder(who=release.by, what=f"deploy {release.version}", since=release.created, id=release.id)
+
+    with open_fleet(addresses, progress=progress, forks=env.settings.forks) as fleet:
+        reached = _reached(fleet, env, wanted)
+        states = {name: env.target(name).settings.state for name in everybody(env) if name in fleet.remotes}
+        with fleet.lock(states, holder, wait=wanted.wait):
+            progress.phase("looking at the hosts")
+            facts = read_all(fleet, env, reached)
+            todo = [target for target in reached if wanted.force or not up_to_date(facts, target, release, rendered)]
+            if not todo:
+                return unchanged(env, release, facts, started)
+            warnings = _check_hosts(fleet, env, todo, facts)
+            progress.phase(f"staging {release.version} on {len(todo)} hosts")
+            try:
+                backup, complaints = _back_up_and_stage(fleet, env, todo, release, rendered, facts)
+            except SlipwayError as error:
+                _abandon(fleet, env, todo, abandoned(env, release, facts, error, started), release)
+                raise
+            plan = rolling([target.name for target in todo], env.settings.rollout, batch=wanted.batch)
+            mover = Mover(fleet, env, _moves(todo, facts, release, rendered), id=release.id, hooks=True)
+            rollout = roll_out(fleet, plan, mover, on_failure=env.settings.rollout.on_failure)
+            outcome = deployed(env, release, facts, rollout, plan, backup, [*warnings, *complaints], started)
+            _record(fleet, env, outcome, rollout, release)
+            return outcome
+
+
+def everybody(env: Environment) -> list[str]:
+    """The application's hosts and the hosts of its databases."""
+    return list(dict.fromkeys([*(target.name for target in env.targets), *backup_hosts(env)]))
+
+
+def render_all(env: Environment, release: Release) -> dict[str, Rendered]:
+    """Render every host's configuration, so that a mistake in a template is met before any host is.
+
+    Raises:
+        ConfigError: a template is wrong.
+    """
+    templates = Templates(env.inventory, [env.folder / "templates", env.project / "templates"])
+    return {target.name: render(env, target, release, templates) for target in env.targets}
+
+
+def read_all(fleet: Fleet, env: Environment, targets: list[Target]) -> Mapping[str, Facts]:
+    """Read the facts of these hosts.
+
+    Raises:
+        SlipwayError: one could not be read.
+    """
+
+    def one(remote: Remote) -> Facts:
+        settings = env.target(remote.name).settings
+        return read_facts(remote, settings.home, settings.state)
+
+    return fleet.each("facts", one, hosts=[target.name for target in targets]).all_or_raise("reading facts")
+
+
+def up_to_date(facts: Mapping[str, Facts], target: Target, release: Release, rendered: Mapping[str, Rendered]) -> bool:
+    """Whether a host runs just this: artifact, configuration and units, proven healthy and up."""
+    running = facts[target.name].running
+    return (
+        running is not None
+        and running.stand == "proven"
+        and running.version == release.version
+        and running.about.get("sha256") == release.artifact.sha256
+        and running.about.get("config") == rendered[target.name].digest
+        and all(unit.active == "active" for unit in facts[target.name].units)
+    )
+
+
+def _reached(fleet: Fleet, env: Environment, wanted: Wanted) -> list[Target]:
+    """The hosts to deploy to. One that cannot be reached ends the deploy, unless the settings tolerate it."""
+    plan = rolling([target.name for target in env.targets], env.settings.rollout, batch=wanted.batch)
+    apps = {target.name for target in env.targets}
+    if len(fleet.unreachable) > plan.tolerate or set(fleet.unreachable) - apps:
+        fleet.require_all()
+    for host, error in fleet.unreachable.items():
+        fleet.progress.warn(f"going on without {host}: {error.message}")
+    return [target for target in env.targets if target.name in fleet.remotes]
+
+
+def _check_hosts(fleet: Fleet, env: Environment, targets: list[Target], facts: Mapping[str, Facts]) -> list[str]:
+    def one(remote: Remote) -> list[str]:
+        settings = env.target(remote.name).settings
+        return preflight(facts[remote.name], settings, needs=("restic", "jq") if settings.backup.enabled else ())
+
+    results = fleet.each("preflight", one, hosts=[target.name for target in targets]).all_or_raise("preflight")
+    return [warning for found in results.values() for warning in found]
+
+
+def _back_up_and_stage(
+    fleet: Fleet,
+    env: Environment,
+    targets: list[Target],
+    release: Release,
+    rendered: Mapping[str, Rendered],
+    facts: Mapping[str, Facts],
+) -> tuple[str | None, list[str]]:
+    """Back up and stage side by side: neither touches what serves, and both must be done before the first switch."""
+    first = targets[0].name
+
+    def stage_on(remote: Remote) -> Staged:
+        target = env.target(remote.name)
+        plan = pack(target, release, rendered[remote.name])
+        note = partial(fleet.progress.note, remote.name)
+        return stage(remote, target.settings, release, plan, first=remote.name == first, note=note)
+
+    staging = [Job(target.name, "stage", partial(stage_on, fleet.remotes[target.name])) for target in targets]
+    backing, backup = back_up_jobs(fleet, env, facts)
+    results = fleet.run([*backing, *staging])
+    by_host(staging, results[len(backing) :]).all_or_raise("staging")
+    complaints = judge_backups(env, by_host(backing, results[: len(backing)]), facts)
+    return backup, complaints
+
+
+def _moves(
+    targets: list[Target], facts: Mapping[str, Facts], release: Release, rendered: Mapping[str, Rendered]
+) -> dict[str, Move]:
+    return {
+        target.name: Move(
+            host=target.name,
+            before=facts[target.name].current,
+            after=release.id,
+            units=rendered[target.name].start,
+            units_before=tuple(unit.name for unit in facts[target.name].units),
+        )
+        for target in targets
+    }
+
+
+def _abandon(fleet: Fleet, env: Environment, targets: list[Target], outcome: Outcome, release: Release) -> None:
+    """Nothing was switched: take the staged release off every host again, so that failed attempts do not pile up."""
+
+    def one(remote: Remote) -> list[str]:
+        settings = env.target(remote.name).settings
+        return finish(remote, settings, outcome.record(), mark="discarded", release=release.id)
+
+    with contextlib.suppress(Interrupted):
+        fleet.each("tidy", one, hosts=[target.name for target in targets], finish=True)
+
+
+def _record(fleet: Fleet, env: Environment, outcome: Outcome, rollout: Rollout, release: Release) -> None:
+    """Write the ledger and mark the release. The deploy is over: what goes wrong here is said and changes nothing."""
+
+    def one(remote: Remote) -> list[str]:
+        stand = rollout.stands[remote.name]
+        return finish(
+            remote,
+            env.target(remote.name).settings,
+            outcome.record(),
+            mark=MARKS.get(stand, "failed"),
+            release=release.id,
+        )
+
+    results = fleet.each("record", one, hosts=list(rollout.stands), finish=True)
+    for host, error in results.failed.items():
+        fleet.progress.warn(f"{host}: the record could not be written: {error.message}")

@@ -1,0 +1,80 @@
+"""Look once at the health of every host of the application (A4). Changes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from playbooks.environment import Environment
+from playbooks.errors import ExitStatus
+from playbooks.fleet.fleet import open_fleet
+from playbooks.fleet.progress import Progress
+from playbooks.fleet.remote import Remote
+from playbooks.steps.facts import read_facts
+from playbooks.steps.health import HealthReport, wait_until_healthy
+
+
+@dataclass(frozen=True)
+class FleetHealth:
+    """The fleet's health.
+
+    Args:
+        reports: by host; a host where nothing is deployed has none.
+        unreachable: why a host could not be asked.
+        empty: hosts where nothing is deployed.
+    """
+
+    environment: str
+    reports: dict[str, HealthReport]
+    unreachable: dict[str, str]
+    empty: tuple[str, ...]
+
+    @property
+    def healthy(self) -> bool:
+        """Whether every host was asked and is healthy."""
+        return not self.unreachable and not self.empty and all(report.healthy for report in self.reports.values())
+
+    @property
+    def exit_status(self) -> ExitStatus:
+        """0 healthy, 1 not, 3 a host cannot be reached."""
+        if self.unreachable:
+            return ExitStatus.PERSON_NEEDED
+        return ExitStatus.DONE if self.healthy else ExitStatus.FAILED
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON document."""
+        return {
+            "environment": self.environment,
+            "healthy": self.healthy,
+            "hosts": {host: report.to_json() for host, report in self.reports.items()},
+            "unreachable": self.unreachable,
+            "nothing_deployed": list(self.empty),
+            "exit_status": int(self.exit_status),
+        }
+
+
+def health(env: Environment, progress: Progress) -> FleetHealth:
+    """Try every check on every host, once."""
+
+    def one(remote: Remote) -> HealthReport | None:
+        settings = env.target(remote.name).settings
+        facts = read_facts(remote, settings.home, settings.state)
+        if facts.current is None:
+            return None
+        return wait_until_healthy(
+            remote,
+            settings,
+            units=[unit.name for unit in facts.units],
+            release_folder=f"{settings.home}/current",
+            secrets=env.secrets,
+            once=True,
+        )
+
+    with open_fleet([target.address for target in env.targets], progress=progress, forks=env.settings.forks) as fleet:
+        results = fleet.each("health", one)
+    return FleetHealth(
+        environment=env.name,
+        reports={host: report for host, report in results.ok.items() if report is not None},
+        unreachable={host: error.message for host, error in {**fleet.unreachable, **results.failed}.items()},
+        empty=tuple(host for host, report in results.ok.items() if report is None),
+    )

@@ -1,0 +1,76 @@
+"""What a deploy or a rollback comes to: shown as a table, printed as JSON, kept in the ledger (A9)."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from playbooks.errors import ExitStatus
+
+
+@dataclass(frozen=True)
+class HostOutcome:
+    """One host's line.
+
+    Args:
+        host: inventory name.
+        before, after: versions; None where nothing ran.
+        result: where it stands, in a word or two.
+        detail: why, if something went wrong.
+    """
+
+    host: str
+    before: str | None
+    after: str | None
+    result: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The whole.
+
+    Args:
+        task: deploy or rollback.
+        id: the deploy's id; empty when nothing was to do.
+        environment, version: of what.
+        status: done, unchanged, rolled back, halted or stuck.
+        message: what happened, as a sentence.
+        hosts: a line for each host.
+        started: UTC, ISO 8601.
+        seconds: how long it took.
+        by: user@machine.
+        reason: why, in the person's words.
+        strategy: how hosts were changed.
+        backup: the id of the backup taken before.
+        warnings: what a person should know.
+        next: what to do next.
+    """
+
+    task: str
+    id: str
+    environment: str
+    version: str
+    status: str
+    message: str
+    hosts: tuple[HostOutcome, ...]
+    started: str
+    seconds: float
+    by: str
+    reason: str = ""
+    strategy: str = ""
+    backup: str | None = None
+    warnings: tuple[str, ...] = ()
+    next: str = ""
+    exit_status: ExitStatus = field(default=ExitStatus.DONE)
+
+    def record(self) -> dict[str, Any]:
+        """As the ledger keeps it (A9); the host's own lines in it are short."""
+        document = self.to_json()
+        document["hosts"] = {host.host: host.result for host in self.hosts}
+        return document
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON document."""
+        document = asdict(self)
+        return {**document, "seconds": round(self.seconds, 2), "exit_status": int(self.exit_status)}

@@ -1,0 +1,119 @@
+"""From what was done to what is told: status, sentence, table, exit status and the next command."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+from playbooks.environment import Environment
+from playbooks.errors import ExitStatus, SlipwayError
+from playbooks.outcome import HostOutcome, Outcome
+from playbooks.release import Release
+from playbooks.rollout import Rollout, Stand
+from playbooks.steps.facts import Facts
+from playbooks.strategies.plan import Plan
+
+
+def unchanged(env: Environment, release: Release, facts: Mapping[str, Facts], started: float) -> Outcome:
+    """Every host runs it already."""
+    return Outcome(
+        task="deploy",
+        id="",
+        environment=env.name,
+        version=release.version,
+        status="unchanged",
+        message=f"{env.settings.app} {release.version} runs already on {_hosts(len(facts))}; nothing to do",
+        hosts=tuple(HostOutcome(host, fact.version, fact.version, Stand.UNCHANGED) for host, fact in facts.items()),
+        started=release.created,
+        seconds=time.monotonic() - started,
+        by=release.by,
+        next="redo it with --force",
+    )
+
+
+def abandoned(
+    env: Environment, release: Release, facts: Mapping[str, Facts], error: SlipwayError, started: float
+) -> Outcome:
+    """It ended before any host was switched."""
+    return Outcome(
+        task="deploy",
+        id=release.id,
+        environment=env.name,
+        version=release.version,
+        status="failed",
+        message=f"staging failed, no host was switched: {error.message}",
+        hosts=tuple(HostOutcome(host, fact.version, fact.version, Stand.UNTOUCHED) for host, fact in facts.items()),
+        started=release.created,
+        seconds=time.monotonic() - started,
+        by=release.by,
+        exit_status=ExitStatus.FAILED,
+    )
+
+
+def deployed(
+    env: Environment,
+    release: Release,
+    facts: Mapping[str, Facts],
+    rollout: Rollout,
+    plan: Plan,
+    backup: str | None,
+    warnings: Sequence[str],
+    started: float,
+) -> Outcome:
+    """A plan was run, well or not."""
+    seconds = time.monotonic() - started
+    told = list(warnings)
+    if seconds > env.settings.timeouts.slow:
+        told.append(f"it took {seconds:.0f} s, longer than the {env.settings.timeouts.slow:.0f} s it should (A8)")
+    status, message, next_step, exit_status = _verdict(env, release, rollout)
+    return Outcome(
+        task="deploy",
+        id=release.id,
+        environment=env.name,
+        version=release.version,
+        status=status,
+        message=message,
+        hosts=tuple(_line(host, fact, rollout, release.version) for host, fact in facts.items()),
+        started=release.created,
+        seconds=seconds,
+        by=release.by,
+        strategy=plan.strategy,
+        backup=backup,
+        warnings=tuple(told),
+        next=next_step,
+        exit_status=exit_status,
+    )
+
+
+def _verdict(env: Environment, release: Release, rollout: Rollout) -> tuple[str, str, str, ExitStatus]:
+    what = f"{env.settings.app} {release.version}"
+    command = f"--env={env.name}"
+    why = "; ".join(f"{host}: {error.message}" for host, error in rollout.reasons.items())
+    if rollout.verdict == "stuck":
+        stuck = ", ".join(host for host, stand in rollout.stands.items() if stand == Stand.STUCK)
+        message = f"{what} failed, and {stuck} could not be taken back: {why or 'interrupted'}"
+        return "stuck", message, f"look at {stuck}; then invoke status {command}", ExitStatus.PERSON_NEEDED
+    if rollout.verdict == "halted":
+        message = f"{what} failed and was halted where it stands (on_failure: halt): {why}"
+        return "halted", message, f"invoke rollback {command}, or deploy again", ExitStatus.PERSON_NEEDED
+    if rollout.verdict == "rolled back":
+        cause = "was stopped by Ctrl-C" if rollout.interrupted else f"failed: {why}"
+        touched = any(stand == Stand.ROLLED_BACK for stand in rollout.stands.values())
+        back = "every host is back on what it ran before" if touched else "no host was switched"
+        return "rolled back", f"{what} {cause}. The fleet was taken back: {back}", "", ExitStatus.FAILED
+    if rollout.reasons:
+        message = f"{what} is deployed but for {', '.join(rollout.reasons)}, which the settings tolerate: {why}"
+        return "done", message, f"the next deploy repairs them: invoke deploy {command}", ExitStatus.DONE
+    count = sum(stand == Stand.DEPLOYED for stand in rollout.stands.values())
+    return "done", f"{what} is deployed on {_hosts(count)}", "", ExitStatus.DONE
+
+
+def _line(host: str, fact: Facts, rollout: Rollout, version: str) -> HostOutcome:
+    stand = rollout.stands.get(host, Stand.UNCHANGED)
+    after = version if stand in (Stand.DEPLOYED, Stand.UNHEALTHY) else fact.version
+    error = rollout.reasons.get(host)
+    return HostOutcome(host, fact.version, after, stand, error.message if error else "")
+
+
+def _hosts(count: int) -> str:
+    return "1 host" if count == 1 else f"{count} hosts"

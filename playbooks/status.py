@@ -1,0 +1,136 @@
+"""What runs where, since when, by whom, and how it is. Changes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from playbooks.environment import Environment
+from playbooks.errors import ExitStatus, SlipwayError
+from playbooks.fleet.fleet import open_fleet
+from playbooks.fleet.progress import Progress
+from playbooks.fleet.remote import Remote
+from playbooks.steps.facts import Facts, read_facts
+from playbooks.steps.health import HealthReport, wait_until_healthy
+
+
+@dataclass(frozen=True)
+class HostStatus:
+    """One host. Times are UTC, ISO 8601; None where there is nothing to tell."""
+
+    host: str
+    version: str | None = None
+    release: str | None = None
+    since: str | None = None
+    by: str | None = None
+    health: str = "unknown"
+    detail: str = ""
+    lock: str | None = None
+    backup: str | None = None
+    backup_at: str | None = None
+    verified: str | None = None
+    verified_at: str | None = None
+    system: str = ""
+
+
+@dataclass(frozen=True)
+class Status:
+    """The fleet.
+
+    Args:
+        mixed: whether hosts run different releases.
+    """
+
+    environment: str
+    app: str
+    hosts: tuple[HostStatus, ...]
+
+    @property
+    def versions(self) -> list[str]:
+        """The versions that run, each once."""
+        return sorted({host.version for host in self.hosts if host.version})
+
+    @property
+    def mixed(self) -> bool:
+        """Whether reachable hosts run different versions, or some run none while others do."""
+        return len({host.version for host in self.hosts if host.health != "unreachable"}) > 1
+
+    @property
+    def exit_status(self) -> ExitStatus:
+        """A host that cannot be reached needs a person."""
+        gone = any(host.health == "unreachable" for host in self.hosts)
+        return ExitStatus.PERSON_NEEDED if gone else ExitStatus.DONE
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON document."""
+        return {
+            "environment": self.environment,
+            "app": self.app,
+            "mixed": self.mixed,
+            "versions": self.versions,
+            "hosts": [asdict(host) for host in self.hosts],
+            "exit_status": int(self.exit_status),
+        }
+
+
+def status(env: Environment, progress: Progress) -> Status:
+    """Look at every host of the application, side by side; one that cannot be reached is a line like the others."""
+    addresses = [target.address for target in env.targets]
+    with open_fleet(addresses, progress=progress, forks=env.settings.forks) as fleet:
+        facts = fleet.each("facts", lambda remote: _look(env, remote))
+    failed = {**fleet.unreachable, **facts.failed}
+    return Status(
+        environment=env.name,
+        app=env.settings.app,
+        hosts=tuple(
+            _failed(target.name, failed[target.name]) if target.name in failed else facts.ok[target.name]
+            for target in env.targets
+        ),
+    )
+
+
+def _look(env: Environment, remote: Remote) -> HostStatus:
+    settings = env.target(remote.name).settings
+    facts = read_facts(remote, settings.home, settings.state)
+    report = None
+    if facts.current:
+        report = wait_until_healthy(
+            remote,
+            settings,
+            units=[unit.name for unit in facts.units],
+            release_folder=f"{settings.home}/current",
+            secrets=env.secrets,
+            once=True,
+        )
+    return _status(facts, report)
+
+
+def _status(facts: Facts, report: HealthReport | None) -> HostStatus:
+    running = facts.running
+    backups = sorted(facts.backups, key=lambda record: str(record.get("created", "")))
+    last = backups[-1] if backups else {}
+    verified = facts.verified or {}
+    return HostStatus(
+        host=facts.host,
+        version=facts.version,
+        release=facts.current,
+        since=datetime.fromtimestamp(facts.since, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if facts.since else None,
+        by=str(running.about.get("by")) if running else None,
+        health="nothing deployed" if report is None else "healthy" if report.healthy else "unhealthy",
+        detail="" if report is None or report.healthy else report.reason(),
+        lock=f"{facts.lock.who}, {facts.lock.what}, since {facts.lock.since}" if facts.lock else None,
+        backup=_text(last.get("id")),
+        backup_at=_text(last.get("created")),
+        verified=_text(verified.get("status")),
+        verified_at=_text(verified.get("at")),
+        system=facts.system,
+    )
+
+
+def _failed(host: str, error: SlipwayError) -> HostStatus:
+    return HostStatus(host, health="unreachable", detail=error.message)
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)

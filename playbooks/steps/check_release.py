@@ -1,0 +1,35 @@
+"""Whether a release on a host is still what was staged: a way back is only taken when it is whole (A6)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from playbooks.fleet.remote import Remote
+from playbooks.settings import Settings
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What was found.
+
+    Args:
+        verdict: intact, damaged or absent.
+        reason: why it is not intact.
+        units: full names of the units it runs, if it is intact.
+    """
+
+    verdict: str
+    reason: str
+    units: tuple[str, ...]
+
+    @property
+    def intact(self) -> bool:
+        """Whether it can be switched to as it is."""
+        return self.verdict == "intact"
+
+
+def check_release(remote: Remote, settings: Settings, release: str) -> Checked:
+    """Compare every file of a release with its manifest."""
+    answer = remote.run("check_release", [settings.home, release], timeout=settings.timeouts.command)
+    verdict, reason = answer.one("verdict", 2)
+    return Checked(verdict, reason, tuple(unit for (unit,) in answer.all("unit", 1)))

@@ -1,0 +1,21 @@
+# shellcheck shell=sh
+# check_release HOME RELEASE: whether a release on this host is still what its manifest says. Changes nothing.
+release=$1/releases/$2
+meta=$release/.slipway
+
+if [ ! -f "$meta/complete" ]; then
+    emit verdict absent 'it is not on this host any more'
+    exit 0
+fi
+cd "$release" || exit 1
+if ! said=$(sha256sum --check --quiet --strict .slipway/manifest 2>&1); then
+    emit verdict damaged "$(printf '%s\n' "$said" | head -n 3 | tr '\n' ' ')"
+    exit 0
+fi
+# Links are not in a list of checksums; one that was bent leads to other files that may well be right.
+if ! find . -path ./.slipway -prune -o -type l -printf '%p -> %l\n' | sort | cmp -s - .slipway/links; then
+    emit verdict damaged 'its symbolic links are not those that were staged'
+    exit 0
+fi
+emit verdict intact ''
+while IFS= read -r unit; do emit unit "$unit"; done <.slipway/units

@@ -1,0 +1,156 @@
+"""Wait until a host is healthy (A4, A5): the loop runs on the host, one round trip however long it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, assert_never
+
+from playbooks.fleet.remote import Note, Remote
+from playbooks.settings import Settings
+from playbooks.settings.health import (
+    AnyCheck,
+    CommandCheck,
+    HttpCheck,
+    PostgresCheck,
+    RedisCheck,
+    TcpCheck,
+    UnitCheck,
+)
+
+# Between the fields of a check, and between the items of a list in one: neither is white space to the shell.
+FIELD, ITEM = "\037", "\036"
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """One check's last try.
+
+    Args:
+        milliseconds: how long it took.
+        tries: which round it was.
+        detail: what was seen.
+    """
+
+    name: str
+    kind: str
+    critical: bool
+    ok: bool
+    tries: int
+    milliseconds: int
+    detail: str
+
+
+@dataclass(frozen=True)
+class HealthReport:
+    """A host's health.
+
+    Args:
+        healthy: every critical check passed, in one and the same round.
+        seconds: how long that took.
+    """
+
+    host: str
+    healthy: bool
+    checks: tuple[CheckResult, ...]
+    seconds: float
+
+    @property
+    def failures(self) -> list[CheckResult]:
+        """Critical checks that failed."""
+        return [check for check in self.checks if check.critical and not check.ok]
+
+    @property
+    def warnings(self) -> list[str]:
+        """A sentence for each other check that failed."""
+        return [f"{check.name}: {check.detail}" for check in self.checks if not check.critical and not check.ok]
+
+    def reason(self) -> str:
+        """Why it is not healthy."""
+        told = "; ".join(f"{check.name}: {check.detail}" for check in self.failures) or "no check was made"
+        return f"not healthy after {self.seconds:.1f} s: {told}"
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON document."""
+        return asdict(self)
+
+
+def wait_until_healthy(
+    remote: Remote,
+    settings: Settings,
+    *,
+    units: Sequence[str],
+    release_folder: str,
+    secrets: Mapping[str, str],
+    once: bool = False,
+    note: Note | None = None,
+) -> HealthReport:
+    """Try a host's checks until all critical ones pass together, or patience is over.
+
+    Args:
+        remote: the host.
+        settings: its settings; ``slipway_health`` has the checks.
+        units: the application's units: each is checked without being asked for.
+        release_folder: where command checks run.
+        secrets: by name, for checks that log in.
+        once: look once; wait for nothing.
+        note: called when what a check says changes.
+    """
+    health = settings.health
+    own = [UnitCheck(type="unit", unit=unit, name="", critical=True, timeout=10.0) for unit in units]
+    lines = [_line(check, secrets) for check in (*own, *health.checks)]
+    spent = sum(check.timeout for check in health.checks) + 10.0 * len(own)
+    answer = remote.run(
+        "health",
+        [
+            release_folder,
+            settings.run_user,
+            f"{health.patience:.0f}",
+            f"{health.interval * 1000:.0f}",
+            f"{health.stable_for * 1000:.0f}",
+            str(health.max_restarts),
+            "once" if once else "-",
+        ],
+        payload="".join(f"{line}\n" for line in lines).encode(),
+        timeout=settings.timeouts.connect + 2 * spent + (0.0 if once else health.patience + health.stable_for) + 30.0,
+        note=note,
+    )
+    verdict, milliseconds = answer.one("verdict", 2)
+    checks = tuple(
+        CheckResult(name, kind, critical == "yes", passed == "yes", answer.number(tries), answer.number(took), detail)
+        for name, kind, critical, passed, tries, took, detail in answer.all("check", 7)
+    )
+    good = verdict == "yes" and all(check.ok for check in checks if check.critical)
+    return HealthReport(remote.name, good, checks, answer.number(milliseconds) / 1000)
+
+
+def _line(check: AnyCheck, secrets: Mapping[str, str]) -> str:
+    head = [check.type, check.label, "yes" if check.critical else "no", f"{check.timeout:g}"]
+    # The last field is never empty: the shell drops an empty one at the end.
+    return FIELD.join([*head, *_fields(check, secrets), "."])
+
+
+def _fields(check: AnyCheck, secrets: Mapping[str, str]) -> list[str]:
+    if isinstance(check, HttpCheck):
+        return [
+            check.url,
+            str(check.status),
+            check.body or "",
+            check.json_path or "",
+            check.json_value or "true",
+            f"{check.max_time * 1000:.0f}" if check.max_time else "",
+            ITEM.join(f"{name}: {value}" for name, value in check.headers.items()),
+            ITEM.join(f"{name}: {value}" for name, value in check.expect_headers.items()),
+        ]
+    if isinstance(check, TcpCheck):
+        return [check.host, str(check.port)]
+    if isinstance(check, UnitCheck):
+        return [check.unit]
+    if isinstance(check, CommandCheck):
+        return [check.run]
+    if isinstance(check, PostgresCheck):
+        password = secrets[check.password] if check.password else ""
+        return [check.host, str(check.port), check.database, check.user, password]
+    if isinstance(check, RedisCheck):
+        return [check.host, str(check.port), secrets[check.password] if check.password else ""]
+    assert_never(check)

@@ -1,0 +1,234 @@
+# shellcheck shell=sh
+# health RELEASE USER PATIENCE INTERVAL STABLE MAX-RESTARTS ONCE
+#
+# Try every check, again and again, until all critical ones pass in one round or patience (seconds) is over. The first
+# pauses are short and double up to INTERVAL (milliseconds): what is up at once is not waited for. Then STABLE
+# milliseconds of staying so. Standard input: a check a line, its fields separated by US (\037), their lists by RS (\036):
+#   kind name critical seconds field...
+release=$1
+user=$2
+patience=$3
+interval=$4
+stable=$5
+max_restarts=$6
+once=$7
+
+us=$(printf '\037')
+rs=$(printf '\036')
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+
+set --
+while IFS= read -r line; do set -- "$@" "$line"; done
+
+now() { date +%s%3N; }
+
+# Every kind of check sets detail, and took (milliseconds) where it knows better than the clock.
+
+check_http() { # url status body jq-filter jq-value max-ms headers expected-headers
+    url=$1 status=$2 body=$3 filter=$4 value=$5 most=$6 expected_headers=$8
+    split_headers "$7"
+    answer=$(curl --globoff --silent --show-error --max-time "$seconds" --output "$scratch/body" --dump-header "$scratch/head" \
+        --write-out '%{http_code} %{time_total}' ${headers:+--config "$scratch/headers"} -- "$url" 2>"$scratch/err") || {
+        detail=$(sed 's/^curl: ([0-9]*) //' "$scratch/err" | tr '\n' ' ')
+        return 1
+    }
+    code=${answer% *}
+    whole=${answer#* }
+    fraction=${whole#*.}000
+    took=$((${whole%%.*} * 1000 + 1${fraction%"${fraction#???}"} - 1000))
+    said=$(head -c 200 "$scratch/body" 2>/dev/null | tr '\n\r\t\0' '    ')
+    if [ "$code" != "$status" ]; then
+        detail="HTTP $code, expected $status: $said"
+    elif [ -n "$body" ] && ! grep -Eqe "$body" "$scratch/body"; then
+        detail="the body does not match '$body': $said"
+    elif [ -n "$filter" ] && found=$(jq -r "$filter" <"$scratch/body" 2>&1 | head -c 200) && [ "$found" != "$value" ]; then
+        detail="$filter is '$found', expected '$value'"
+    elif [ -n "$most" ] && [ "$took" -gt "$most" ]; then
+        detail="it answered after $took ms, limit $most ms"
+    elif ! expect_headers "$expected_headers"; then
+        detail="the answer's header $missing"
+    else
+        detail="HTTP $code"
+        return 0
+    fi
+    return 1
+}
+
+# Request headers may hold a token: curl reads them from a private file, not from its command line.
+split_headers() {
+    headers=$1
+    [ -n "$headers" ] || return 0
+    printf '%s\n' "$headers" | tr "$rs" '\n' | sed 's/[\\"]/\\&/g; s/.*/header = "&"/' >"$scratch/headers"
+}
+
+expect_headers() {
+    [ -n "$1" ] || return 0
+    printf '%s\n' "$1" | tr "$rs" '\n' >"$scratch/expected"
+    while IFS= read -r pair; do
+        header=${pair%%:*}
+        pattern=${pair#*: }
+        got=$(tr -d '\r' <"$scratch/head" | awk -v n="$header" 'tolower($0) ~ "^" tolower(n) ":" { sub(/^[^:]*: */, ""); print; exit }')
+        if ! printf '%s\n' "$got" | grep -Eqe "$pattern"; then
+            missing="$header is '$got', expected '$pattern'"
+            return 1
+        fi
+    done <"$scratch/expected"
+}
+
+# bash is on every Debian and RHEL host and opens a TCP connection without another package.
+check_tcp() { # host port
+    # shellcheck disable=SC2016
+    timeout "$seconds" bash -c 'exec 3<>"/dev/tcp/$0/$1"' "$1" "$2" 2>"$scratch/err" || {
+        explain_tcp "$?"
+        return 1
+    }
+    detail='connected'
+}
+
+explain_tcp() {
+    if [ "$1" -eq 124 ]; then
+        detail="no answer within $seconds s"
+    else
+        detail=$(sed -n 's/.*: //p' "$scratch/err" | tail -n 1)
+    fi
+}
+
+check_redis() { # host port password
+    # shellcheck disable=SC2016
+    answer=$(WORD=$3 timeout "$seconds" bash -c '
+        exec 3<>"/dev/tcp/$0/$1" || exit 1
+        [ -z "$WORD" ] || printf "AUTH %s\r\n" "$WORD" >&3
+        printf "PING\r\n" >&3
+        while IFS= read -r line <&3; do
+            case $line in +PONG*) exit 0 ;; -*) printf "%s" "${line%?}"; exit 2 ;; esac
+        done; exit 3' "$1" "$2" 2>"$scratch/err") || {
+        explain_tcp "$?"
+        [ -z "$answer" ] || detail="it answers $answer"
+        return 1
+    }
+    detail='PONG'
+}
+
+check_postgresql() { # host port database user password
+    if [ -z "$5" ]; then
+        command -v pg_isready >/dev/null || { detail='pg_isready is not installed (postgresql-client)' && return 1; }
+        detail=$(pg_isready --timeout="${seconds%.*}" --host="$1" --port="$2" --dbname="$3" 2>&1) || return 1
+        return 0
+    fi
+    command -v psql >/dev/null || { detail='psql is not installed (postgresql-client)' && return 1; }
+    detail=$(PGPASSWORD=$5 PGCONNECT_TIMEOUT=$((${seconds%.*} + 1)) timeout "$seconds" psql --no-psqlrc --no-password \
+        --tuples-only --no-align --host="$1" --port="$2" --dbname="$3" --username="$4" --command='select 1' 2>&1) || {
+        [ -n "$detail" ] || detail="no answer within $seconds s"
+        return 1
+    }
+    detail='it answers'
+}
+
+check_command() { # command
+    (
+        cd "$release" && exec timeout "$seconds" setpriv --reuid="$user" --regid="$(id -g "$user")" --init-groups \
+            sh -c "$1"
+    ) >"$scratch/out" 2>&1 </dev/null && detail='status 0' && return 0
+    detail="status $?: $(tail -n 3 "$scratch/out" | tr '\n' ' ' | cut -c1-200)"
+    return 1
+}
+
+# A unit that systemd has given up, or that keeps dying, will not get better by waiting: fatal ends the loop.
+check_unit() { # unit
+    systemctl show --property=ActiveState,SubState,NRestarts,Result,Type "$1" >"$scratch/unit"
+    active='' sub='' restarts=0 result='' type=''
+    while IFS='=' read -r key value; do
+        case $key in
+            ActiveState) active=$value ;;
+            SubState) sub=$value ;;
+            NRestarts) restarts=$value ;;
+            Result) result=$value ;;
+            Type) type=$value ;;
+        esac
+    done <"$scratch/unit"
+    detail="$active ($sub)"
+    seen=$(cat "$scratch/restarts.$index" 2>/dev/null || echo "$restarts")
+    printf '%s' "$restarts" >"$scratch/restarts.$index"
+    if [ "$restarts" -gt "$seen" ] && [ -n "${watching:-}" ]; then
+        fatal="it restarted while it should have stayed up"
+    elif [ "$restarts" -gt "$max_restarts" ] && [ "$once" != once ]; then
+        fatal="it restarted $restarts times"
+    elif [ "$active" = failed ]; then
+        fatal="it failed: $result"
+    elif [ "$active" = active ] || [ "$type/$active/$result" = oneshot/inactive/success ]; then
+        return 0
+    fi
+    if [ -n "$fatal" ]; then
+        log=$(journalctl --unit="$1" --lines=6 --output=cat --no-pager 2>/dev/null | tr '\n' '|' | cut -c1-700)
+        detail="$fatal; its log: $log"
+    fi
+    return 1
+}
+
+run_check() { # the definition's fields
+    kind=$1 name=$2 critical=$3 seconds=$4
+    shift 4
+    detail='' took='' fatal=''
+    began=$(now)
+    passed=yes
+    "check_$kind" "$@" || passed=no
+    [ -n "$took" ] || took=$(($(now) - began))
+    if [ "$passed" = no ] && [ "$critical" = yes ]; then
+        good=no
+        [ -z "$fatal" ] || hopeless=yes
+        [ "$detail" = "$(cat "$scratch/said.$index" 2>/dev/null)" ] || note "$name: $detail"
+        printf '%s' "$detail" >"$scratch/said.$index"
+    fi
+    emit check "$name" "$kind" "$critical" "$passed" "$tries" "$took" "$detail" >>"$scratch/round"
+}
+
+try_all() {
+    good=yes
+    index=0
+    : >"$scratch/round"
+    tries=$((tries + 1))
+    for definition in "$@"; do
+        index=$((index + 1))
+        split "$definition"
+        [ "$hopeless" = no ] || break
+    done
+}
+
+split() {
+    set -f
+    IFS=$us
+    # shellcheck disable=SC2086
+    set -- $1
+    unset IFS
+    set +f
+    run_check "$@"
+}
+
+hopeless=no
+tries=0
+start=$(now)
+deadline=$((start + patience * 1000))
+pause=100
+steady=
+while :; do
+    try_all "$@"
+    at=$(now)
+    if [ "$hopeless" = yes ] || [ "$once" = once ]; then break; fi
+    if [ "$good" = yes ]; then
+        steady=${steady:-$at}
+        [ "$((at - steady))" -lt "$stable" ] || break
+        watching=yes
+        left=$((steady + stable - at))
+        pause=$((left < 500 ? left + 1 : 500))
+    else
+        [ "$at" -lt "$deadline" ] || break
+        [ -z "$steady" ] || pause=100
+        steady=
+        watching=
+    fi
+    sleep "$((pause / 1000)).$(printf '%03d' $((pause % 1000)))"
+    pause=$((pause * 2 < interval ? pause * 2 : interval))
+done
+cat "$scratch/round"
+emit verdict "$good" "$((at - start))"
