@@ -79,7 +79,7 @@ class Lines:
         if known is None:
             return None
         _, file, lines = known
-        return Origin(file, lines.get(key))
+        return Origin(file, lines[key]) if key in lines else None
 
 
 class _Loader(Composer, _Parser, SafeConstructor, Resolver):
@@ -208,12 +208,30 @@ def parse(text: str, file: Path, lines: Lines, warnings: list[str]) -> object:
     """
     if text.startswith(HEADER):
         raise ConfigError([f"{Origin(file)} is encrypted twice, or where only plain text is read."])
-    if text.lstrip()[:1] in ("{", "["):
+    if text.lstrip()[:1] not in ("{", "["):
+        return _parse_yaml(text, file, lines, warnings)
+    try:
+        data = json.loads(text, object_hook=_json_object)
+    except (ValueError, RecursionError) as error:
         try:
-            return json.loads(text, object_hook=_json_object)
-        except (ValueError, RecursionError):
-            pass  # it may still be YAML; its error has line and column
-    return _parse_yaml(text, file, lines, warnings)
+            return _parse_yaml(text, file, lines, warnings)
+        except ConfigError:
+            if file.suffix == ".json" and isinstance(error, json.JSONDecodeError):
+                where = f"{Origin(file, error.lineno)}, column {error.colno}"
+                raise ConfigError([f"{where}: not JSON: {error.msg}."]) from None
+            raise
+    _refuse_half_characters(text, data, file)
+    return data
+
+
+def _refuse_half_characters(text: str, data: object, file: Path) -> None:
+    """JSON can spell halves of characters, which nothing can print."""
+    if "\\ud" not in text.lower():
+        return
+    try:
+        json.dumps(data, ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError:
+        raise ConfigError([f"{Origin(file)} has a \\ud… that is half a character; both halves are needed."]) from None
 
 
 def _json_object(pairs: dict[str, Any]) -> object:
@@ -280,12 +298,9 @@ def _refuse_bombs(root: Node, file: Path) -> None:
 def _yaml_sentence(error: yaml.MarkedYAMLError, text: str, file: Path) -> str:
     mark = error.problem_mark or error.context_mark
     problem = error.problem or error.context or "it is not YAML"
-    where = f"{Origin(file, mark.line + 1)}, column {mark.column + 1}" if mark else str(Origin(file))
-    if (
-        mark
-        and text.splitlines()[mark.line : mark.line + 1]
-        and text.splitlines()[mark.line][mark.column : mark.column + 1] == "\t"
-    ):
+    written = text.splitlines()
+    where = f"{Origin(file, min(mark.line + 1, len(written)))}, column {mark.column + 1}" if mark else str(Origin(file))
+    if mark and mark.line < len(written) and written[mark.line][mark.column : mark.column + 1] == "\t":
         return f"{where}: a tab, where YAML expects spaces."
     if "unhashable key" in problem:
         return f'{where}: a mapping cannot be a key. A value that starts with {{{{ needs quotes: name: "{{{{ … }}}}".'

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import yaml
 from jinja2 import TemplateRuntimeError, pass_environment
+from jinja2.utils import htmlsafe_json_dumps
 
 from playbooks.fleet.inventory.lazy import Missing, plain
 
@@ -229,6 +230,7 @@ def _extract(environment: Any, item: Any, container: Any, morekeys: Any = None) 
 _PLAIN: dict[str, Callable[..., Any]] = {
     "to_json": _to_json,
     "to_nice_json": _to_nice_json,
+    "tojson": lambda value, indent=None: str(htmlsafe_json_dumps(value, indent=indent, sort_keys=True)),
     "from_json": lambda value: json.loads(value),
     "to_yaml": _to_yaml,
     "to_nice_yaml": _to_nice_yaml,

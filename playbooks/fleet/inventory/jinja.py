@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
+from types import BuiltinFunctionType
 from typing import Any
 
 from jinja2 import nodes
@@ -51,6 +52,11 @@ class Environment(ImmutableSandboxedEnvironment):
     code_generator_class = _TypedGenerator
     context_class = VariablesContext
     intercepted_binops = frozenset({"*", "**"})
+
+    def call(self, context: Context, function: Any, /, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        if isinstance(function, BuiltinFunctionType):  # such as "".join, which looks past a lazy list's methods
+            args = tuple(map(plain, args))
+        return super().call(context, function, *args, **kwargs)
 
     @staticmethod
     def concat(parts: Iterable[Any]) -> Any:  # noqa: ANN401  macros and set blocks

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set, ValuesView
 from itertools import islice
 from typing import Any, Protocol, SupportsIndex
 
@@ -25,7 +25,10 @@ OMIT = Omit()
 
 
 class Missing(StrictUndefined):
-    """An undefined value. Looking into it gives itself, as in Ansible, so `a.b | default('x')` works without an a."""
+    """An undefined value. Looking into it gives itself, as in Ansible, so `a.b | default('x')` works without an a.
+
+    `where` is the variable that needed it, and that one's file and line.
+    """
 
     __slots__ = ("where",)
 
@@ -39,13 +42,14 @@ class Missing(StrictUndefined):
         if self._undefined_hint:
             return self._undefined_hint
         if self._undefined_obj is missing:
-            return f"{self._undefined_name!r} is undefined"
+            is_fact = str(self._undefined_name).startswith("ansible_")
+            return f"{self._undefined_name!r} is undefined" + ("; Slipway gathers no facts" if is_fact else "")
         kind = "mapping" if isinstance(self._undefined_obj, Mapping) else type(self._undefined_obj).__name__
         return f"{self._undefined_name!r} is not in the {kind} it is looked for in"
 
     @property
     def _undefined_message(self) -> str:
-        return self.reason
+        return f"{self.reason} (needed by {self.where})" if self.where else self.reason
 
     def __getattr__(self, name: str) -> Missing:
         if name[:2] == "__":
@@ -194,7 +198,7 @@ def _left_out(value: object) -> bool:
 
 def settle(value: object) -> object:
     """A template's result as a value to keep: generators, tuples and views become lists, as in Ansible."""
-    if isinstance(value, (tuple, range, Set)) and not isinstance(value, (set, frozenset)):
+    if isinstance(value, (tuple, range, Set, ValuesView)) and not isinstance(value, (set, frozenset)):
         return list(value)
     if isinstance(value, Iterator):
         return list(islice(value, MAX_ITEMS))

@@ -33,25 +33,30 @@ def load_inventory(env: str, project_root: Path, *, environ: Mapping[str, str] |
     draft = Draft(Lines(), warnings)
     for file in inventory_files(source):
         read_inventory_file(draft, file, vault)
-    if draft.problems:
-        raise ConfigError(draft.problems)
+    vars_files = VarsFiles(draft.lines, warnings, vault)
+    base_folders = dict.fromkeys((source if source.is_dir() else source.parent, project_root.absolute()))
+    problems = draft.problems
+    for base in base_folders:
+        problems += vars_files.read(base / "group_vars", list(draft.groups))
+        problems += vars_files.read(base / "host_vars", list(draft.hosts))
+    if problems:
+        raise ConfigError(problems)
     _adopt_orphans(draft)
     _sort_out_ungrouped(draft)
     for name in draft.groups.keys() & draft.hosts.keys():
         warnings.append(
             f"{name!r} is both a group and a host; variables written at the host go to the group, as in Ansible."
         )
-    vars_files = VarsFiles(draft.lines, warnings, vault)
-    inventory = Inventory(
-        source, project_root.absolute(), _hosts(draft), _groups(draft), warnings, draft.lines, vars_files
+    return Inventory(
+        source,
+        tuple(base_folders),
+        project_root.absolute(),
+        _hosts(draft),
+        _groups(draft),
+        warnings,
+        draft.lines,
+        vars_files,
     )
-    problems: list[str] = []
-    for base in dict.fromkeys((inventory.folder, inventory.playbook_dir)):
-        problems += vars_files.read(base / "group_vars", list(inventory.groups))
-        problems += vars_files.read(base / "host_vars", list(inventory.hosts))
-    if problems:
-        raise ConfigError(problems)
-    return inventory
 
 
 def _parents(draft: Draft) -> dict[str, list[str]]:

@@ -89,6 +89,8 @@ def template_globals() -> dict[str, Any]:
             value = scope.find(name)
             return Missing(name=name) if value is missing else value
 
+        if kind.rpartition(".")[2] in ("env", "file"):
+            scope.resolver.touched[-1] = True  # where passwords come from when there is no vault
         return look_up(kind, flat, options, find=find, folders=folders, vault=inventory.vars_files.vault)
 
     @pass_context

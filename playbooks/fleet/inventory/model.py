@@ -106,13 +106,15 @@ class Inventory:
 
     Args:
         source: the folder or file it was read from.
-        playbook_dir: the folder that Ansible would be run in: group_vars/ and host_vars/ there count too.
+        base_folders: where group_vars/ and host_vars/ stand, the later covering the earlier.
+        playbook_dir: the folder that Ansible would be run in.
         hosts: in Ansible's order.
         groups: in Ansible's order, with "all" and "ungrouped".
         warnings: sentences about what is probably not meant.
     """
 
     source: Path
+    base_folders: tuple[Path, ...]
     playbook_dir: Path
     hosts: Mapping[str, Host]
     groups: Mapping[str, Group]
@@ -124,7 +126,7 @@ class Inventory:
 
     @property
     def folder(self) -> Path:
-        """The folder that group_vars/ and host_vars/ stand in."""
+        """The folder of the inventory."""
         return self.source if self.source.is_dir() else self.source.parent
 
     def vars_for(self, host: str) -> dict[str, Any]:
@@ -140,7 +142,7 @@ class Inventory:
         """A host's variables with their origins, by Ansible's precedence."""
         known = self.host(host)
         if host not in self._layers:
-            own = [known.layer, *(self.vars_files.layer(base / "host_vars", host) for base in self._bases)]
+            own = [known.layer, *(self.vars_files.layer(base / "host_vars", host) for base in self.base_folders)]
             self._layers[host] = merge([self._group_layer(known.groups), *own])
         return self._layers[host]
 
@@ -156,8 +158,8 @@ class Inventory:
             raise UsageError(f"There is no host {name!r} in {Origin(self.source)}.") from None
 
     @cached_property
-    def _bases(self) -> tuple[Path, ...]:
-        return (self.folder, self.playbook_dir)
+    def _members(self) -> dict[str, list[str]]:
+        return {name: list(group.hosts) for name, group in self.groups.items()}
 
     def _group_layer(self, names: tuple[str, ...]) -> Layer:
         """Ansible's VARIABLE_PRECEDENCE: inventory files, then group_vars/all, then group_vars/ of the other groups."""
@@ -169,7 +171,7 @@ class Inventory:
             from_files = [
                 merge(self.vars_files.layer(base / "group_vars", group.name) for group in some)
                 for some in ([everyone], groups)
-                for base in self._bases
+                for base in self.base_folders
             ]
             self._shared[names] = merge([everyone.layer, *(group.layer for group in groups), *from_files])
         return self._shared[names]
@@ -206,7 +208,7 @@ class Inventory:
             "playbook_dir": str(self.playbook_dir),
             "ansible_playbook_python": sys.executable,
             "group_names": list(known.groups),
-            "groups": {name: list(group.hosts) for name, group in self.groups.items()},
+            "groups": self._members,
         }
 
     @cached_property

@@ -15,7 +15,7 @@ from playbooks.fleet.inventory.ranges import split_port
 _SUBSCRIPT = re.compile(r"(.+)\[(?:(-?[0-9]+)|([0-9]+)[:-]([0-9]*))\]")
 _PIECE = re.compile(r"(?:[^\s:\[\]]|\[[^\]]*\])+")
 _SPECIAL = (".", "?", "*", "[")
-_SHOWN = 20
+_SHOWN = 12
 
 
 def select(inventory: Inventory, pattern: str) -> list[str]:
@@ -63,7 +63,7 @@ def _parts(pattern: str) -> list[str]:
     for piece in (piece.strip() for piece in pieces):
         if piece.startswith("@"):
             parts += _from_file(Path(piece[1:]).expanduser())
-        elif piece and piece not in ("!", "&"):
+        elif piece.lstrip("!&~"):
             parts.append(piece)
         elif piece:
             raise UsageError(f"The pattern {pattern!r} has {piece!r} with nothing behind it.")
@@ -104,7 +104,8 @@ def _matching(inventory: Inventory, part: str) -> list[str]:
     if matched is None:
         if part[0] == "!" and (bare[0] == "~" or any(sign in bare for sign in "*?[")):
             return []  # leaving out whatever fits, which today is nothing
-        raise UsageError(f"{bare!r} matches no group and no host.{_near(inventory, bare)}", hint=_known(inventory))
+        mixed = " In one pattern use commas or colons, not both." if ":" in bare else _near(inventory, bare)
+        raise UsageError(f"{bare!r} matches no group and no host.{mixed}", hint=_known(inventory))
     return _slice(matched, subscript, bare) if subscript and matched else matched
 
 

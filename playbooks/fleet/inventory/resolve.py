@@ -75,7 +75,7 @@ class ResolvedVars(Mapping[str, Any]):
         return found
 
     def is_secret(self, key: str) -> bool:
-        """Whether the value was encrypted, or is made of one that was. Resolves it.
+        """Whether the value was encrypted, came from the environment or a file, or is made of such. Resolves it.
 
         Raises:
             ConfigError: it cannot be resolved.

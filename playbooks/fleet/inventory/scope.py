@@ -67,9 +67,11 @@ class Scope:
         resolver.touched.append(False)
         try:
             value = self.find(key)
+            if isinstance(value, Missing) and value.where.startswith(f"{key}, "):
+                value = Missing(hint=value.reason)  # the sentence already names this variable
             return value if value is OMIT else plain(value) if key != "hostvars" else value
         except Exception as error:  # noqa: BLE001  an expression can raise anything
-            raise ConfigError([self._sentence(key, error)]) from None
+            raise ConfigError([self._sentence(key, error, secret=resolver.touched[-1])]) from None
         finally:
             if resolver.touched.pop():
                 self.secret.add(key)
@@ -99,7 +101,7 @@ class Scope:
         if secret and container is self:
             self.secret.add(str(key))
         if isinstance(value, Missing) and container is self and not value.where:
-            value.where = f"{key} ({self.origins.get(str(key), '')})"
+            value.where = f"{key}, {self.origins.get(str(key), '')}"
         return value
 
     def _value(self, raw: object) -> object:
@@ -130,9 +132,15 @@ class Scope:
         context.variables = self
         return join_output(template.root_render_func(context))
 
-    def _sentence(self, key: str, error: Exception) -> str:
+    def _sentence(self, key: str, error: Exception, *, secret: bool) -> str:
         origin = self.origins.get(key)
-        return f"{origin or self.host}: {key} of host {self.host} cannot be resolved: {reason(error)}."
+        known = isinstance(error, (TemplateError, VaultError, ConfigError, RecursionError))
+        why = (
+            reason(error)
+            if known or not secret
+            else f"its expression fails ({type(error).__name__}; a secret is in it)"
+        )
+        return f"{origin or self.host}: {key} of host {self.host} cannot be resolved: {why}."
 
 
 def _with_newlines(value: object, text: str) -> object:

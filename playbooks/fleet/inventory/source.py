@@ -33,17 +33,25 @@ def find_source(env: str, project_root: Path) -> Path:
     """
     if not env or "\0" in env:
         raise UsageError("--env is empty.", hint=_known(project_root))
-    named = project_root / "inventory" / env
-    if "/" not in env and env not in (".", "..") and named.exists():
-        return named.absolute()
-    path = Path(env).expanduser()
-    path = path if path.is_absolute() else Path.cwd() / path
-    if ("/" in env or path.suffix or env in (".", "..")) and path.exists():
-        return Path(os.path.normpath(path))
+    path = Path(os.path.normpath(Path.cwd() / Path(env).expanduser()))
+    is_path = "/" in env or env in (".", "..")
+    if not is_path:
+        for named in (project_root / "inventory" / (env + extension) for extension in ("", ".yml", ".yaml")):
+            if _exists(named):
+                return named.absolute()
+    if (is_path or path.suffix) and _exists(path):
+        return path
     names = environments(project_root)
     near = get_close_matches(env, names, n=1)
-    meant = f" Did you mean {near[0]!r}?" if near else ""
+    meant = f" Did you mean {near[0]!r}?" if near else f" To mean the folder, write ./{env}" if _exists(path) else ""
     raise UsageError(f"There is no environment {env!r}.{meant}", hint=_known(project_root))
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name that is too long, a folder that may not be looked into
+        return False
 
 
 def environments(project_root: Path) -> list[str]:
@@ -51,7 +59,14 @@ def environments(project_root: Path) -> list[str]:
     folder = project_root / "inventory"
     if not folder.is_dir():
         return []
-    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not _LEFT_OUT.search(entry.name))
+    entries = [entry for entry in folder.iterdir() if not _LEFT_OUT.search(entry.name)]
+    return sorted(
+        {entry.stem if entry.suffix in (".yml", ".yaml") else entry.name for entry in entries if _is_source(entry)}
+    )
+
+
+def _is_source(entry: Path) -> bool:
+    return entry.is_dir() or entry.suffix in (".yml", ".yaml")
 
 
 def _known(project_root: Path) -> str:

@@ -27,10 +27,13 @@ def find_files(folder: Path, name: str) -> list[Path]:
         return []
     for extension in EXTENSIONS:
         path = folder / (name + extension)
-        if path.is_dir():
-            return list(_walk(path, MAX_FOLDERS))
-        if path.exists():
-            return [path]
+        try:
+            if path.is_dir():
+                return list(_walk(path, MAX_FOLDERS))
+            if path.exists():
+                return [path]
+        except OSError:  # a name that is too long for a file
+            return []
     return []
 
 
@@ -77,7 +80,10 @@ class VarsFiles:
         problems: list[str] = []
         if not folder.is_dir():
             return [f"{Origin(folder)} is a file; expected a folder."] if folder.exists() else []
-        present = {entry.name.partition(".")[0] for entry in folder.iterdir()}
+        try:
+            present = {entry.name.partition(".")[0] for entry in folder.iterdir()}
+        except OSError as error:
+            return [f"{Origin(folder)} cannot be read: {error.strerror or error}."]
         for name in names:
             if name.partition(".")[0] not in present:  # spares four look-ups a host
                 continue

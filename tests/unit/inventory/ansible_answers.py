@@ -92,7 +92,7 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
             "short": raw["inventory_hostname_short"],
             "dir": raw["inventory_dir"],
             "file": raw["inventory_file"],
-            "resolved": _resolved(manager, loader, host, shown),
+            "resolved": _resolved(manager, loader, host, shown) if question["resolve"] else {},
         }
     return {
         "hosts": hosts,

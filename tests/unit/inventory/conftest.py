@@ -39,28 +39,27 @@ def patterns_of(case: str) -> list[str]:
     return file.read_text().splitlines() if file.exists() else []
 
 
-def _question(case: str) -> dict[str, Any]:
-    folder = CASES / case
+def question(source: Path, playbook_dir: Path, patterns: list[str], *, resolve: bool = True) -> dict[str, Any]:
+    """What ansible_answers.py is asked about one inventory."""
     passwords = [
-        (label, (folder / name).read_text().strip())
+        (label, (playbook_dir / name).read_text().strip())
         for label, name in (("default", "vault-password"), ("prod", "prod-password"))
-        if (folder / name).exists()
+        if (playbook_dir / name).exists()
     ]
     return {
-        "source": str(source_of(case)),
-        "playbook_dir": str(folder),
+        "source": str(source),
+        "playbook_dir": str(playbook_dir),
         "passwords": passwords,
-        "patterns": patterns_of(case),
+        "patterns": patterns,
+        "resolve": resolve,
     }
 
 
-@pytest.fixture(scope="session")
-def ansible_says() -> Mapping[str, Any]:
-    """What ansible-core makes of every case, asked once."""
-    cases = sorted(path.name for path in CASES.iterdir())
+def ask_ansible(questions: list[dict[str, Any]]) -> list[Any]:
+    """Ansible-core's answers, all from one process."""
     done = subprocess.run(
         [sys.executable, Path(__file__).parent / "ansible_answers.py"],
-        input=json.dumps([_question(case) for case in cases]),
+        input=json.dumps(questions),
         capture_output=True,
         text=True,
         check=False,
@@ -68,4 +67,13 @@ def ansible_says() -> Mapping[str, Any]:
         env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", "LC_ALL": "C.UTF-8", **ENVIRON},
     )
     assert done.returncode == 0, done.stderr
-    return dict(zip(cases, json.loads(done.stdout), strict=True))
+    answers: list[Any] = json.loads(done.stdout)
+    return answers
+
+
+@pytest.fixture(scope="session")
+def ansible_says() -> Mapping[str, Any]:
+    """What ansible-core makes of every case, asked once."""
+    cases = sorted(path.name for path in CASES.iterdir())
+    answers = ask_ansible([question(source_of(case), CASES / case, patterns_of(case)) for case in cases])
+    return dict(zip(cases, answers, strict=True))
