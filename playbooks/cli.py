@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from invoke.exceptions import Exit, ParseError
-from invoke.parser import ParserContext
 from invoke.parser import parser as invoke_parser
+from invoke.parser.context import ParserContext
 
 from playbooks.errors import ExitStatus, Interrupted, SlipwayError, UsageError
 
@@ -48,7 +48,7 @@ class BadUsage(ParseError, Exit):
 
 def strict_usage() -> None:
     """Let Invoke's parser raise `BadUsage`."""
-    invoke_parser.ParseError = BadUsage  # type: ignore[attr-defined]
+    invoke_parser.ParseError = BadUsage  # type: ignore[attr-defined, assignment]
 
 
 def load(env: str, limit: str | None = None) -> Environment:

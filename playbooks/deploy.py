@@ -7,9 +7,10 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from playbooks.artifact import find_artifact
-from playbooks.backup import back_up_jobs, backup_hosts, judge_backups
+from playbooks.backup import back_up_jobs, everybody, judge_backups
 from playbooks.environment import Environment, Target
 from playbooks.errors import Interrupted, SlipwayError
 from playbooks.fleet.fanout import Job, by_host
@@ -94,11 +95,6 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
             return outcome
 
 
-def everybody(env: Environment) -> list[str]:
-    """The application's hosts and the hosts of its databases."""
-    return list(dict.fromkeys([*(target.name for target in env.targets), *backup_hosts(env)]))
-
-
 def render_all(env: Environment, release: Release) -> dict[str, Rendered]:
     """Render every host's configuration, so that a mistake in a template is met before any host is.
 
@@ -173,9 +169,12 @@ def _back_up_and_stage(
         note = partial(fleet.progress.note, remote.name)
         return stage(remote, target.settings, release, plan, first=remote.name == first, note=note)
 
-    staging = [Job(target.name, "stage", partial(stage_on, fleet.remotes[target.name])) for target in targets]
+    staging: list[Job[object]] = [
+        Job(target.name, "stage", partial(stage_on, fleet.remotes[target.name])) for target in targets
+    ]
     backing, backup = back_up_jobs(fleet, env, facts)
-    results = fleet.run([*backing, *staging])
+    both: list[Job[Any]] = [*backing, *staging]
+    results = fleet.run(both)
     by_host(staging, results[len(backing) :]).all_or_raise("staging")
     complaints = judge_backups(env, by_host(backing, results[: len(backing)]), facts)
     return backup, complaints

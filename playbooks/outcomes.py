@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from playbooks.environment import Environment
 from playbooks.errors import ExitStatus, SlipwayError
+from playbooks.fleet.lock import Holder
 from playbooks.outcome import HostOutcome, Outcome
 from playbooks.release import Release
 from playbooks.rollout import Rollout, Stand
 from playbooks.steps.facts import Facts
 from playbooks.strategies.plan import Plan
+
+if TYPE_CHECKING:
+    from playbooks.rollback import Back
 
 
 def unchanged(env: Environment, release: Release, facts: Mapping[str, Facts], started: float) -> Outcome:
@@ -83,6 +88,63 @@ def deployed(
         next=next_step,
         exit_status=exit_status,
     )
+
+
+def returned(
+    env: Environment,
+    back: Back,
+    holder: Holder,
+    facts: Mapping[str, Facts],
+    targets: Mapping[str, str],
+    rollout: Rollout,
+    databases: Sequence[str],
+    unreachable: Mapping[str, SlipwayError],
+    started: float,
+) -> Outcome:
+    """A rollback was run, well or not."""
+    versions = sorted({version_of(release) for release in targets.values()})
+    what = f"{env.settings.app} {', '.join(versions)}"
+    why = "; ".join(f"{host}: {error.message}" for host, error in rollout.reasons.items())
+    if rollout.reasons:
+        status, exit_status = "stuck", ExitStatus.PERSON_NEEDED
+        message = f"the rollback to {what} failed: {why}"
+    elif unreachable:
+        status, exit_status = "partial", ExitStatus.PERSON_NEEDED
+        message = f"{what} runs again on {_hosts(len(targets))}, but {', '.join(unreachable)} could not be reached"
+    else:
+        status, exit_status = ("done" if rollout.stands or databases else "unchanged"), ExitStatus.DONE
+        message = f"{what} runs again on {_hosts(len(targets))}"
+    lines = [_back_line(host, fact, targets[host], rollout) for host, fact in facts.items()]
+    gone = [HostOutcome(host, None, None, Stand.UNREACHABLE, error.message) for host, error in unreachable.items()]
+    return Outcome(
+        task="rollback",
+        id=holder.id,
+        environment=env.name,
+        version=", ".join(versions),
+        status=status,
+        message=message + "".join(f"; database {name}" for name in databases),
+        hosts=(*lines, *gone),
+        started=holder.since,
+        seconds=time.monotonic() - started,
+        by=holder.who,
+        reason=back.reason,
+        strategy="rolling",
+        next=f"invoke status --env={env.name}" if exit_status else "",
+        exit_status=exit_status,
+    )
+
+
+def version_of(release: str) -> str:
+    """The version in a release's id."""
+    return release.partition("-")[2] or release
+
+
+def _back_line(host: str, fact: Facts, target: str, rollout: Rollout) -> HostOutcome:
+    stand = rollout.stands.get(host, Stand.UNCHANGED)
+    words = {Stand.DEPLOYED: "rolled back", Stand.UNCHANGED: "unchanged"}
+    after = fact.version if stand in (Stand.UNTOUCHED, Stand.ROLLED_BACK) else version_of(target)
+    error = rollout.reasons.get(host)
+    return HostOutcome(host, fact.version, after, words.get(stand, stand), error.message if error else "")
 
 
 def _verdict(env: Environment, release: Release, rollout: Rollout) -> tuple[str, str, str, ExitStatus]:

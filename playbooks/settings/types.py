@@ -34,7 +34,12 @@ def _no_control_characters(value: str) -> str:
     return value
 
 
-def _absolute(value: str) -> str:
+def absolute_path(value: str) -> str:
+    """A path below /, without ``..`` or a trailing slash.
+
+    Raises:
+        ValueError: it isn't one.
+    """
     if not value.startswith("/") or ".." in value.split("/") or value.rstrip("/") == "":
         raise ValueError("expected an absolute path below /, without '..'")
     return value.rstrip("/")
@@ -66,7 +71,7 @@ InstanceName = Annotated[str, BeforeValidator(_to_text), Field(pattern=r"^[A-Za-
 AppName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$", max_length=40)]
 # useradd(8): the pattern Debian's own tools accept without force.
 UnixName = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]*$", max_length=32)]
-AbsolutePath = Annotated[Text, AfterValidator(_absolute)]
+AbsolutePath = Annotated[Text, AfterValidator(absolute_path)]
 ReleasePath = Annotated[Text, AfterValidator(_relative)]
 Mode = Annotated[str, BeforeValidator(_to_text), Field(pattern=r"^0?[0-7]{3}$")]
 Batch = Annotated[str, BeforeValidator(_to_text), AfterValidator(_batch)]

@@ -1,0 +1,202 @@
+"""Back up the application everywhere it is (A2): its hosts and its databases' hosts, side by side, under one id."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+from playbooks.environment import Environment
+from playbooks.errors import ExitStatus, SlipwayError, UsageError
+from playbooks.fleet.fanout import Job, Results, by_host, combine
+from playbooks.fleet.fleet import Fleet, open_fleet
+from playbooks.fleet.lock import Holder
+from playbooks.fleet.progress import Progress
+from playbooks.fleet.remote import Remote
+from playbooks.release import now, stamp, who
+from playbooks.steps import backup as steps
+from playbooks.steps.facts import Facts, read_facts
+from playbooks.steps.retention import apply_retention
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Backups:
+    """Backup records of the fleet, newest first.
+
+    Args:
+        id: of the backup just made; None for a list.
+        records: as the hosts keep them.
+        nothing: hosts that had nothing to back up.
+        unreachable: why a host could not be asked.
+        expired: ids of backups that retention removed.
+    """
+
+    environment: str
+    id: str | None
+    records: tuple[Record, ...]
+    nothing: tuple[str, ...] = ()
+    unreachable: tuple[tuple[str, str], ...] = ()
+    expired: tuple[str, ...] = ()
+
+    @property
+    def exit_status(self) -> ExitStatus:
+        """A host that cannot be reached needs a person."""
+        return ExitStatus.PERSON_NEEDED if self.unreachable else ExitStatus.DONE
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON document."""
+        return {
+            "environment": self.environment,
+            "id": self.id,
+            "backups": list(self.records),
+            "nothing_to_back_up": list(self.nothing),
+            "expired": list(self.expired),
+            "unreachable": dict(self.unreachable),
+            "exit_status": int(self.exit_status),
+        }
+
+
+def backup(env: Environment, progress: Progress, *, wait: float = 0.0) -> Backups:
+    """Make a backup now, and let old ones expire.
+
+    Raises:
+        SlipwayError: a host has no backup; the others keep theirs.
+    """
+    if not env.settings.backup.enabled:
+        raise UsageError(f"backups are off in {env.name}: slipway_backup.enabled is false")
+    names = everybody(env)
+    started = now()
+    with open_fleet([env.target(name).address for name in names], progress=progress, forks=env.settings.forks) as fleet:
+        fleet.require_all()
+        holder = Holder(who(), "backup", started.strftime("%Y-%m-%dT%H:%M:%SZ"), stamp(started))
+        with fleet.lock({name: env.target(name).settings.state for name in names}, holder, wait=wait):
+            progress.phase("backing up")
+            facts = fleet.each("facts", partial(look, env)).all_or_raise("reading facts")
+            jobs, id_ = back_up_jobs(fleet, env, facts)
+            made = by_host(jobs, fleet.run(jobs)).all_or_raise("backup")
+            expired = fleet.each("retention", partial(_expire, env)).all_or_raise("retention")
+    return Backups(
+        environment=env.name,
+        id=id_,
+        records=tuple(record for record in made.values() if record),
+        nothing=tuple(host for host, record in made.items() if not record),
+        expired=tuple(sorted({id_ for ids in expired.values() for id_ in ids})),
+    )
+
+
+def backups(env: Environment, progress: Progress) -> Backups:
+    """List the backups that the hosts have."""
+    addresses = [env.target(name).address for name in everybody(env)]
+    with open_fleet(addresses, progress=progress, forks=env.settings.forks) as fleet:
+        facts = fleet.each("facts", partial(look, env))
+    records = [record for fact in facts.ok.values() for record in fact.backups]
+    failed = {**fleet.unreachable, **facts.failed}
+    return Backups(
+        environment=env.name,
+        id=None,
+        records=tuple(sorted(records, key=lambda r: (str(r.get("id")), str(r.get("host"))), reverse=True)),
+        unreachable=tuple((host, error.message) for host, error in failed.items()),
+    )
+
+
+def backup_hosts(env: Environment) -> list[str]:
+    """The hosts that dump the application's databases."""
+    return list(env.database_hosts) if env.settings.backup.enabled else []
+
+
+def everybody(env: Environment) -> list[str]:
+    """The application's hosts and the hosts of its databases."""
+    return list(dict.fromkeys([*(target.name for target in env.targets), *backup_hosts(env)]))
+
+
+def look(env: Environment, remote: Remote) -> Facts:
+    """Read a host's facts."""
+    settings = env.target(remote.name).settings
+    return read_facts(remote, settings.home, settings.state)
+
+
+def back_up_jobs(
+    fleet: Fleet, env: Environment, facts: Mapping[str, Facts]
+) -> tuple[list[Job[Record | None]], str | None]:
+    """The jobs that back up a fleet, for a caller that runs them beside others.
+
+    Args:
+        fleet: open sessions with `everybody`.
+        env: what to back up.
+        facts: of the application's hosts.
+
+    Returns:
+        The jobs, and the backup's id; none where backups are off.
+    """
+    if not env.settings.backup.enabled:
+        return [], None
+    running = Counter(fact.version for fact in facts.values() if fact.version)
+    version = running.most_common(1)[0][0] if running else "none"
+    id_ = f"{stamp(now())}-{version}"
+    databases = env.database_hosts
+    jobs: list[Job[Record | None]] = []
+    for name, remote in fleet.remotes.items():
+        is_application = any(target.name == name for target in env.targets)
+        if is_application and name not in facts:
+            continue
+        job = steps.Job(
+            id=id_,
+            kind="application" if is_application else "database",
+            release=facts[name].current if is_application else None,
+            version=(facts[name].version if is_application else None) or version,
+            databases=tuple(db for db in env.settings.databases if db.name in databases.get(name, [])),
+        )
+        note = partial(fleet.progress.note, name)
+        act = partial(steps.back_up, remote, env.target(name).settings, job, env.secrets, note=note)
+        jobs.append(Job(name, "backup", act))
+    return jobs, id_
+
+
+def judge_backups(env: Environment, results: Results[Record | None], facts: Mapping[str, Facts]) -> list[str]:
+    """Whether a deploy may go on with the backups it got (A2).
+
+    A host whose backup failed may go on with one that is younger than ``max_age``: production refuses to deploy only
+    where there is none and none can be made.
+
+    Returns:
+        Warnings.
+
+    Raises:
+        SlipwayError: some host has neither.
+    """
+    limit = timedelta(seconds=env.settings.backup.max_age)
+    bad: dict[str, SlipwayError] = {}
+    warnings = []
+    for host, error in results.failed.items():
+        age = _youngest(facts[host].backups) if host in facts else None
+        if age is not None and age <= limit:
+            warnings.append(f"{host}: {error.message}; going on with the backup of {_minutes(age)} ago")
+        else:
+            bad[host] = error
+    if bad:
+        raise combine("backup", bad, total=len(results.ok) + len(results.failed))
+    return warnings
+
+
+def _youngest(records: Sequence[Record]) -> timedelta | None:
+    ages = []
+    for record in records:
+        try:
+            ages.append(now() - datetime.fromisoformat(str(record.get("created"))))
+        except (ValueError, TypeError):
+            continue
+    return min(ages, default=None)
+
+
+def _minutes(age: timedelta) -> str:
+    minutes = int(age.total_seconds() // 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h"
+
+
+def _expire(env: Environment, remote: Remote) -> list[str]:
+    return apply_retention(remote, env.target(remote.name).settings, env.secrets)

@@ -1,0 +1,138 @@
+"""Bring back out of backups: files into a folder to look at, databases into place (C3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from playbooks.backup import Record, backup_hosts, everybody, look
+from playbooks.environment import Environment
+from playbooks.errors import ExitStatus, UsageError
+from playbooks.fleet.fleet import Fleet, open_fleet
+from playbooks.fleet.progress import Progress
+from playbooks.fleet.remote import Remote
+from playbooks.release import now, stamp
+from playbooks.settings.types import absolute_path
+from playbooks.steps.restore import restore_files
+from playbooks.steps.restore_database import restore_database
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What was restored where.
+
+    Args:
+        folder: on each host.
+        files: how many, by host.
+    """
+
+    environment: str
+    backup: str
+    folder: str
+    files: dict[str, int]
+
+    @property
+    def exit_status(self) -> ExitStatus:
+        """Whatever fails is raised."""
+        return ExitStatus.DONE
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON document."""
+        return {
+            "environment": self.environment,
+            "backup": self.backup,
+            "folder": self.folder,
+            "files": self.files,
+            "exit_status": 0,
+        }
+
+
+def restore(env: Environment, progress: Progress, *, backup: str | None, to_dir: str) -> Restored:
+    """Restore a backup into a new folder on each host that has it. What runs is not touched.
+
+    Args:
+        env: whose.
+        progress: who watches.
+        backup: its id; left out, the newest.
+        to_dir: the folder, on the hosts; it must not be there or be empty.
+
+    Raises:
+        UsageError: no host has that backup, or the folder cannot be meant.
+    """
+    try:
+        folder = absolute_path(to_dir)
+    except ValueError as error:
+        raise UsageError(f"--to-dir={to_dir!r}: {error}") from None
+    addresses = [env.target(name).address for name in everybody(env)]
+    with open_fleet(addresses, progress=progress, forks=env.settings.forks) as fleet:
+        fleet.require_all()
+        facts = fleet.each("facts", partial(look, env)).all_or_raise("reading facts")
+        ids = {str(record.get("id")) for fact in facts.values() for record in fact.backups}
+        wanted = backup or max(ids, default="")
+        if wanted not in ids:
+            raise UsageError(f"no host has a backup '{wanted}'", hint=f"list them: invoke backups --env={env.name}")
+        records = {
+            host: record for host, fact in facts.items() for record in fact.backups if record.get("id") == wanted
+        }
+
+        def one(remote: Remote) -> int:
+            return restore_files(
+                remote, env.target(remote.name).settings, records[remote.name], env.secrets, f"{folder}/{remote.name}"
+            )
+
+        files = fleet.each("restore", one, hosts=list(records)).all_or_raise("restoring")
+    return Restored(env.name, wanted, folder, dict(files))
+
+
+def restore_databases(fleet: Fleet, env: Environment, releases: Mapping[str, str], to: str | None) -> list[str]:
+    """Bring every database back to the backup that belongs to a release.
+
+    Args:
+        fleet: open sessions, with the databases' hosts.
+        env: whose.
+        releases: what each application host goes back to.
+        to: a backup's id, where the person named one.
+
+    Returns:
+        A sentence for each database.
+
+    Raises:
+        UsageError: there is no such backup.
+    """
+    facts = fleet.each("backups", partial(look, env), hosts=backup_hosts(env)).all_or_raise("reading backups")
+    versions = {release.partition("-")[2] for release in releases.values()}
+    moment = stamp(now()).lower()
+    chosen: dict[str, Record] = {}
+    for database in env.settings.databases:
+        host = next(host for host, names in env.database_hosts.items() if database.name in names)
+        fits = [
+            record
+            for record in facts[host].backups
+            if database.name in record.get("databases", [])
+            and (record.get("id") == to or (record.get("version") in versions and not _is_backup(facts, to)))
+        ]
+        if not fits:
+            raise UsageError(
+                f"no backup of database {database.name} was made while {' or '.join(sorted(versions))} ran",
+                hint=f"list them: invoke backups --env={env.name}; name one with --to",
+            )
+        chosen[database.name] = max(fits, key=lambda record: str(record.get("created")))
+
+    def one(remote: Remote) -> list[str]:
+        settings = env.target(remote.name).settings
+        told = []
+        for database in env.settings.databases:
+            if database.name in env.database_hosts[remote.name]:
+                record = chosen[database.name]
+                kept = restore_database(remote, settings, database, record, env.secrets, stamp=moment)
+                told.append(f"{database.name} is as in backup {record['id']}" + (f", kept as {kept}" if kept else ""))
+        return told
+
+    results = fleet.each("restore", one, hosts=backup_hosts(env), finish=True).all_or_raise("restoring databases")
+    return [sentence for told in results.values() for sentence in told]
+
+
+def _is_backup(facts: Mapping[str, Any], to: str | None) -> bool:
+    return to is not None and any(record.get("id") == to for fact in facts.values() for record in fact.backups)

@@ -1,0 +1,184 @@
+"""Go back to what ran before (A6): by rename where that release is still whole on the host, else out of its backup."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from playbooks.backup import backup_hosts, everybody
+from playbooks.deploy import read_all
+from playbooks.environment import Environment
+from playbooks.errors import StepFailed, UsageError
+from playbooks.fleet.fleet import Fleet, open_fleet
+from playbooks.fleet.lock import Holder
+from playbooks.fleet.progress import Progress
+from playbooks.fleet.remote import Remote
+from playbooks.outcome import Outcome
+from playbooks.outcomes import returned
+from playbooks.release import now, stamp, who
+from playbooks.restore import restore_databases
+from playbooks.rollout import Move, Mover, Rollout, Stand, roll_out
+from playbooks.settings.model import Rollout as Order
+from playbooks.steps.check_release import check_release
+from playbooks.steps.facts import Facts
+from playbooks.steps.finish import Mark, finish
+from playbooks.steps.restore import restore_release
+from playbooks.strategies.rolling import rolling
+
+
+@dataclass(frozen=True)
+class Back:
+    """What a person asks of a rollback.
+
+    Args:
+        to: a release, version or backup; left out, what ran before.
+        reason: why, kept in the ledger.
+        with_database: whether databases go back too.
+        batch: hosts that switch at the same time; left out, all of them: the way back is for emergencies.
+        wait: seconds to wait for somebody else's lock.
+    """
+
+    to: str | None = None
+    reason: str = ""
+    with_database: bool = False
+    batch: str = "100%"
+    wait: float = 0.0
+
+
+def rollback(env: Environment, back: Back, progress: Progress) -> Outcome:
+    """Roll back. Hosts that cannot be reached are left out, and told.
+
+    Args:
+        env: where.
+        back: to what, and why.
+        progress: who watches.
+
+    Raises:
+        UsageError: there is nothing to go back to.
+        SlipwayError: a release could be had neither from the host nor from a backup; no host was switched.
+    """
+    started = time.monotonic()
+    moment = now()
+    id_ = f"{stamp(moment)}-rollback"
+    holder = Holder(who(), f"rollback to {back.to or 'the release before'}", moment.strftime("%Y-%m-%dT%H:%M:%SZ"), id_)
+    names = everybody(env) if back.with_database else [target.name for target in env.targets]
+    addresses = [env.target(name).address for name in names]
+
+    with open_fleet(addresses, progress=progress, forks=env.settings.forks) as fleet:
+        apps = [target for target in env.targets if target.name in fleet.remotes]
+        if not apps or (back.with_database and set(backup_hosts(env)) - set(fleet.remotes)):
+            fleet.require_all()
+        states = {name: env.target(name).settings.state for name in fleet.remotes}
+        with fleet.lock(states, holder, wait=back.wait):
+            progress.phase("looking for the way back")
+            facts = read_all(fleet, env, apps)
+            targets = {host: choose_release(fact, back.to) for host, fact in facts.items()}
+            moves = _make_ready(fleet, env, facts, targets)
+            databases: list[str] = []
+            if back.with_database:
+                progress.phase("restoring databases")
+                databases = restore_databases(fleet, env, targets, back.to)
+            order = Order.model_validate({"batch": back.batch})
+            plan = rolling(list(moves), order)
+            rollout = roll_out(fleet, plan, Mover(fleet, env, moves, id=id_, hooks=False), on_failure="halt")
+            outcome = returned(env, back, holder, facts, targets, rollout, databases, dict(fleet.unreachable), started)
+            _record(fleet, env, outcome, rollout, targets)
+            return outcome
+
+
+def choose_release(facts: Facts, to: str | None) -> str:
+    """Which release a host goes back to.
+
+    Args:
+        facts: the host.
+        to: a release, version or backup; None for the one that ran before.
+
+    Raises:
+        UsageError: there is none.
+    """
+    records = sorted(facts.backups, key=lambda record: str(record.get("created", "")), reverse=True)
+    if to is None:
+        return _before(facts, records)
+    if to in facts.releases:
+        return to
+    for record in records:
+        if record.get("id") == to and record.get("release"):
+            return str(record["release"])
+    known = sorted((name for name, release in facts.releases.items() if release.version == to), reverse=True)
+    proven = [name for name in known if facts.releases[name].stand == "proven"]
+    if facts.version == to and facts.current:
+        return facts.current
+    backed_up = [str(record["release"]) for record in records if record.get("version") == to and record.get("release")]
+    found = proven or backed_up or known
+    if not found:
+        raise UsageError(
+            f"{facts.host} has no release, version or backup '{to}'",
+            hint=f"it has: {', '.join(_known(facts, records)) or 'nothing'}",
+        )
+    return found[0]
+
+
+def _before(facts: Facts, records: list[dict[str, Any]]) -> str:
+    running = facts.running
+    if running is None:
+        raise UsageError(f"nothing runs on {facts.host}, so there is nothing to go back from")
+    if running.predecessor:
+        return running.predecessor
+    for record in records:
+        if record.get("release") and record["release"] != facts.current and str(record["release"]) < str(facts.current):
+            return str(record["release"])
+    raise UsageError(
+        f"nothing ran on {facts.host} before {running.version}",
+        hint=f"name it with --to; the host has: {', '.join(_known(facts, records))}",
+    )
+
+
+def _known(facts: Facts, records: list[dict[str, Any]]) -> list[str]:
+    kept = [name for name, release in facts.releases.items() if release.stand == "proven"]
+    return list(dict.fromkeys([*sorted(kept), *(str(record.get("id")) for record in reversed(records))]))[-8:]
+
+
+def _make_ready(
+    fleet: Fleet, env: Environment, facts: Mapping[str, Facts], targets: Mapping[str, str]
+) -> dict[str, Move]:
+    """Make sure that every host has its release, whole, before the first one switches."""
+
+    def one(remote: Remote) -> tuple[str, ...]:
+        settings = env.target(remote.name).settings
+        release = targets[remote.name]
+        checked = check_release(remote, settings, release)
+        if checked.intact:
+            return checked.units
+        fleet.progress.note(remote.name, f"{release}: {checked.reason}; restoring it from its backup")
+        records = [record for record in facts[remote.name].backups if record.get("release") == release]
+        if not records:
+            raise StepFailed(
+                f"release {release} is {checked.verdict} ({checked.reason}) and no backup has it",
+                host=remote.name,
+                step="check",
+                hint="invoke backups --env=… lists what there is; --to=… takes one of them",
+            )
+        newest = max(records, key=lambda record: str(record.get("created", "")))
+        restore_release(remote, settings, newest, env.secrets)
+        return check_release(remote, settings, release).units
+
+    todo = [host for host, release in targets.items() if facts[host].current != release]
+    units = fleet.each("check", one, hosts=todo).all_or_raise("finding the release")
+    return {
+        host: Move(host, facts[host].current, targets[host], units[host], tuple(u.name for u in facts[host].units))
+        for host in todo
+    }
+
+
+def _record(fleet: Fleet, env: Environment, outcome: Outcome, rollout: Rollout, targets: Mapping[str, str]) -> None:
+    def one(remote: Remote) -> list[str]:
+        deployed = rollout.stands.get(remote.name) == Stand.DEPLOYED
+        settings = env.target(remote.name).settings
+        mark: Mark | None = "proven" if deployed else None
+        return finish(remote, settings, outcome.record(), mark=mark, release=targets[remote.name])
+
+    results = fleet.each("record", one, hosts=list(targets), finish=True)
+    for host, error in results.failed.items():
+        fleet.progress.warn(f"{host}: the record could not be written: {error.message}")

@@ -1,0 +1,71 @@
+"""Bring back out of a backup: a release to its place, or everything into a folder (A6)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from playbooks.errors import StepFailed
+from playbooks.fleet.remote import Remote
+from playbooks.settings import Settings
+from playbooks.steps.backup import HINTS, as_payload, secret_lines
+
+Record = Mapping[str, Any]
+
+
+def restore_release(remote: Remote, settings: Settings, record: Record, secrets: Mapping[str, str]) -> None:
+    """Put a release back where it was, compared file by file with its manifest.
+
+    Args:
+        remote: the host.
+        settings: its settings.
+        record: the backup that has it.
+        secrets: by name.
+
+    Raises:
+        StepFailed: it cannot be had; what stood there is still there.
+    """
+    _restore(remote, settings, record, secrets, "release", str(record["release"]))
+
+
+def restore_files(remote: Remote, settings: Settings, record: Record, secrets: Mapping[str, str], folder: str) -> int:
+    """Restore everything of a backup into a folder of its own.
+
+    Returns:
+        How many files.
+
+    Raises:
+        StepFailed: the folder is not empty, or the backup is damaged.
+    """
+    return _restore(remote, settings, record, secrets, "files", folder)
+
+
+def _restore(
+    remote: Remote,
+    settings: Settings,
+    record: Record,
+    secrets: Mapping[str, str],
+    what: Literal["release", "files"],
+    target: str,
+) -> int:
+    try:
+        answer = remote.run(
+            "restore",
+            [
+                settings.home,
+                settings.state,
+                str(record["snapshot"]),
+                str(record["repository"]),
+                str(record["id"]),
+                what,
+                target,
+            ],
+            payload=as_payload(secret_lines(settings, secrets)),
+            unit=f"slipway-{settings.app}-restore-{record['id']}-{what}",
+            timeout=settings.timeouts.command,
+        )
+    except StepFailed as error:
+        error.hint = error.hint or HINTS.get(error.code)
+        raise
+    files, _ = answer.one("restored", 2)
+    return answer.number(files)

@@ -1,0 +1,51 @@
+"""Bring a database back out of a backup, losing nothing: the one that was there is kept under another name (C3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from playbooks.errors import StepFailed
+from playbooks.fleet.remote import Remote
+from playbooks.settings import Settings
+from playbooks.settings.backup import Database
+from playbooks.steps.backup import HINTS, as_payload, database_line, secret_lines
+
+
+def restore_database(
+    remote: Remote,
+    settings: Settings,
+    database: Database,
+    record: Mapping[str, Any],
+    secrets: Mapping[str, str],
+    *,
+    stamp: str,
+) -> str:
+    """Load a dump into a new database and swap names.
+
+    Args:
+        remote: the host that dumps it.
+        settings: its settings.
+        database: which one.
+        record: the backup that has its dump.
+        secrets: by name.
+        stamp: for the name the old one keeps.
+
+    Returns:
+        The name under which the old one is kept; empty if there was none.
+
+    Raises:
+        StepFailed: the old one is still in place.
+    """
+    try:
+        answer = remote.run(
+            "restore_database",
+            [settings.state, str(record["snapshot"]), str(record["repository"]), str(record["id"]), stamp],
+            payload=as_payload([*secret_lines(settings, secrets), database_line(database, secrets)]),
+            unit=f"slipway-{settings.app}-restore-{database.name}-{stamp}",
+            timeout=settings.timeouts.command,
+        )
+    except StepFailed as error:
+        error.hint = error.hint or HINTS.get(error.code)
+        raise
+    return answer.one("restored", 2)[1]

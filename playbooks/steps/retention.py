@@ -1,0 +1,35 @@
+"""Let old backups expire (A2). Never part of a deploy: what a deploy needs is the backup, not the tidying."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from playbooks.fleet.remote import Remote
+from playbooks.settings import Settings
+from playbooks.settings.backup import Keep
+from playbooks.steps.backup import as_payload, repository, secret_lines
+
+
+def apply_retention(remote: Remote, settings: Settings, secrets: Mapping[str, str]) -> list[str]:
+    """Forget and prune what ``slipway_backup.keep`` does not keep.
+
+    Returns:
+        Ids of the backups that are gone.
+    """
+    answer = remote.run(
+        "retention",
+        [settings.state, repository(settings, remote.name), remote.name, *_options(settings.backup.keep)],
+        payload=as_payload(secret_lines(settings, secrets)),
+        unit=f"slipway-{settings.app}-retention",
+        timeout=settings.timeouts.command,
+    )
+    return [id_ for (id_,) in answer.all("expired", 1)]
+
+
+def _options(keep: Keep) -> list[str]:
+    options = ["--keep-within", keep.within, "--keep-last", str(keep.last)]
+    for name in ("daily", "weekly", "monthly"):
+        count = getattr(keep, name)
+        if count:
+            options += [f"--keep-{name}", str(count)]
+    return options
