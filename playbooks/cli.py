@@ -17,9 +17,12 @@ from invoke.parser.context import ParserContext
 from playbooks.errors import ExitStatus, Interrupted, SlipwayError, UsageError
 
 if TYPE_CHECKING:
-    from playbooks.environment import Environment
-    from playbooks.fleet.progress import Progress
+    from playbooks.environment import Environment as Environment
+    from playbooks.fleet.progress import Progress as Progress
+    from playbooks.outcome import Outcome as Outcome
 
+DEPLOY_WORD = "DEPLOY TO PRODUCTION"  # D2
+ROLLBACK_WORD = "ROLL BACK PRODUCTION"
 PROJECT = Path(__file__).resolve().parent.parent
 
 

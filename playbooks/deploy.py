@@ -12,7 +12,7 @@ from typing import Any
 from playbooks.artifact import find_artifact
 from playbooks.backup import back_up_jobs, everybody, judge_backups
 from playbooks.environment import Environment, Target
-from playbooks.errors import Interrupted, SlipwayError
+from playbooks.errors import Interrupted, SlipwayError, UsageError
 from playbooks.fleet.fanout import Job, by_host
 from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.lock import Holder
@@ -22,13 +22,16 @@ from playbooks.outcome import Outcome
 from playbooks.outcomes import abandoned, deployed, unchanged
 from playbooks.release import Release, Rendered, new_release, pack, render
 from playbooks.rollout import Move, Mover, Rollout, Stand, roll_out
+from playbooks.settings.types import parse_batch
 from playbooks.steps.facts import Facts, read_facts
 from playbooks.steps.finish import Mark, finish
 from playbooks.steps.preflight import preflight
 from playbooks.steps.stage import Staged, stage
+from playbooks.strategies.plan import Plan
 from playbooks.strategies.rolling import rolling
 from playbooks.templating import Templates
 
+STRATEGIES = {"rolling": rolling}
 MARKS: dict[Stand, Mark] = {Stand.DEPLOYED: "proven", Stand.UNTOUCHED: "discarded"}
 
 
@@ -38,7 +41,7 @@ class Wanted:
 
     Args:
         version, artifact, sha256: see `find_artifact`.
-        batch: instead of ``slipway_rollout.batch``.
+        strategy, batch: instead of those in ``slipway_rollout``.
         force: deploy even what runs already.
         wait: seconds to wait for somebody else's lock.
     """
@@ -46,6 +49,7 @@ class Wanted:
     version: str | None = None
     artifact: str | None = None
     sha256: str | None = None
+    strategy: str | None = None
     batch: str | None = None
     force: bool = False
     wait: float = 0.0
@@ -68,6 +72,7 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
     started = time.monotonic()
     release = new_release(find_artifact(env, version=wanted.version, artifact=wanted.artifact, sha256=wanted.sha256))
     rendered = render_all(env, release)
+    plan_for(env, wanted, [target.name for target in env.targets])
     addresses = [env.target(name).address for name in everybody(env)]
     holder = Holder(who=release.by, what=f"deploy {release.version}", since=release.created, id=release.id)
 
@@ -87,7 +92,7 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
             except SlipwayError as error:
                 _abandon(fleet, env, todo, abandoned(env, release, facts, error, started), release)
                 raise
-            plan = rolling([target.name for target in todo], env.settings.rollout, batch=wanted.batch)
+            plan = plan_for(env, wanted, [target.name for target in todo])
             mover = Mover(fleet, env, _moves(todo, facts, release, rendered), id=release.id, hooks=True)
             rollout = roll_out(fleet, plan, mover, on_failure=env.settings.rollout.on_failure)
             outcome = deployed(env, release, facts, rollout, plan, backup, [*warnings, *complaints], started)
@@ -103,6 +108,23 @@ def render_all(env: Environment, release: Release) -> dict[str, Rendered]:
     """
     templates = Templates(env.inventory, [env.folder / "templates", env.project / "templates"])
     return {target.name: render(env, target, release, templates) for target in env.targets}
+
+
+def plan_for(env: Environment, wanted: Wanted, hosts: list[str]) -> Plan:
+    """The order in which hosts change.
+
+    Raises:
+        UsageError: there is no such strategy, or no such batch size.
+    """
+    name = wanted.strategy or env.settings.rollout.strategy
+    if name not in STRATEGIES:
+        raise UsageError(f"--strategy={name}: there is no such strategy; there is: {', '.join(STRATEGIES)}")
+    if wanted.batch is not None:
+        try:
+            parse_batch(wanted.batch)
+        except ValueError as error:
+            raise UsageError(f"--batch={wanted.batch}: {error}") from None
+    return STRATEGIES[name](hosts, env.settings.rollout, batch=wanted.batch)
 
 
 def read_all(fleet: Fleet, env: Environment, targets: list[Target]) -> Mapping[str, Facts]:
@@ -134,7 +156,7 @@ def up_to_date(facts: Mapping[str, Facts], target: Target, release: Release, ren
 
 def _reached(fleet: Fleet, env: Environment, wanted: Wanted) -> list[Target]:
     """The hosts to deploy to. One that cannot be reached ends the deploy, unless the settings tolerate it."""
-    plan = rolling([target.name for target in env.targets], env.settings.rollout, batch=wanted.batch)
+    plan = plan_for(env, wanted, [target.name for target in env.targets])
     apps = {target.name for target in env.targets}
     if len(fleet.unreachable) > plan.tolerate or set(fleet.unreachable) - apps:
         fleet.require_all()

@@ -52,7 +52,12 @@ def _relative(value: str) -> str:
     return value
 
 
-def _batch(value: str) -> str:
+def parse_batch(value: str) -> str:
+    """A number of hosts, or a percentage of them.
+
+    Raises:
+        ValueError: it is neither.
+    """
     match = re.fullmatch(r"([1-9]\d*)(%?)", value)
     if not match or (match[2] and int(match[1]) > 100):
         raise ValueError("expected a number of hosts such as 2, or a percentage from 1% to 100%")
@@ -74,7 +79,7 @@ UnixName = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]*$", max_length=32)]
 AbsolutePath = Annotated[Text, AfterValidator(absolute_path)]
 ReleasePath = Annotated[Text, AfterValidator(_relative)]
 Mode = Annotated[str, BeforeValidator(_to_text), Field(pattern=r"^0?[0-7]{3}$")]
-Batch = Annotated[str, BeforeValidator(_to_text), AfterValidator(_batch)]
+Batch = Annotated[str, BeforeValidator(_to_text), AfterValidator(parse_batch)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 DatabaseName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_$-]*$", max_length=63)]
 Pattern = Annotated[Text, Field(min_length=1)]

@@ -1,0 +1,176 @@
+"""A deploy's dry run (A7): everything it would do, host by host, with diffs. Takes no lock and touches nothing."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from playbooks.artifact import find_artifact
+from playbooks.deploy import Wanted, plan_for, read_all, render_all, up_to_date
+from playbooks.environment import Environment, Target
+from playbooks.errors import ExitStatus, SlipwayError
+from playbooks.fleet.fleet import open_fleet
+from playbooks.fleet.progress import Progress
+from playbooks.fleet.remote import Remote
+from playbooks.release import Release, Rendered, new_release
+from playbooks.settings import Settings
+from playbooks.steps.facts import Facts
+from playbooks.steps.preflight import preflight
+from playbooks.steps.rendered import OnHost, read_rendered
+from playbooks.strategies.plan import Plan
+
+
+@dataclass(frozen=True)
+class HostPlan:
+    """What would happen to one host.
+
+    Args:
+        before, after: versions.
+        actions: in order, as sentences; empty when it is up to date.
+        diffs: unified diffs of rendered files; secrets are struck out.
+        problems: what would end the deploy before it touches anything.
+    """
+
+    host: str
+    before: str | None
+    after: str
+    actions: tuple[str, ...]
+    diffs: tuple[str, ...]
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Check:
+    """The whole dry run."""
+
+    environment: str
+    version: str
+    artifact: str
+    sha256: str
+    stages: tuple[tuple[str, tuple[str, ...]], ...]
+    hosts: tuple[HostPlan, ...]
+
+    @property
+    def problems(self) -> list[str]:
+        """Everything that would end the deploy before it touches anything."""
+        return [f"{host.host}: {problem}" for host in self.hosts for problem in host.problems]
+
+    @property
+    def exit_status(self) -> ExitStatus:
+        """1 when the deploy would refuse to begin."""
+        return ExitStatus.FAILED if self.problems else ExitStatus.DONE
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON document."""
+        return {
+            "check": True,
+            **asdict(self),
+            "stages": [{"name": name, "hosts": list(hosts)} for name, hosts in self.stages],
+            "exit_status": int(self.exit_status),
+        }
+
+
+def check(env: Environment, wanted: Wanted, progress: Progress) -> Check:
+    """Say what a deploy would do.
+
+    Args:
+        env: where to.
+        wanted: what.
+        progress: who watches.
+
+    Raises:
+        UsageError, ConfigError: the deploy would be refused before it reached a host.
+    """
+    release = new_release(find_artifact(env, version=wanted.version, artifact=wanted.artifact, sha256=wanted.sha256))
+    rendered = render_all(env, release)
+    with open_fleet([target.address for target in env.targets], progress=progress, forks=env.settings.forks) as fleet:
+        reached = [target for target in env.targets if target.name in fleet.remotes]
+        facts = read_all(fleet, env, reached)
+
+        def one(remote: Remote) -> OnHost:
+            return read_rendered(remote, env.target(remote.name).settings)
+
+        there = fleet.each("rendered", one, hosts=[target.name for target in reached]).all_or_raise("reading")
+    todo = [target for target in reached if wanted.force or not up_to_date(facts, target, release, rendered)]
+    plan = plan_for(env, wanted, [target.name for target in todo])
+    lines = [_host(env, target, release, rendered, facts, there, plan) for target in reached]
+    gone = [
+        HostPlan(host, None, release.version, (), (), (error.message,)) for host, error in fleet.unreachable.items()
+    ]
+    return Check(
+        environment=env.name,
+        version=release.version,
+        artifact=release.artifact.source,
+        sha256=release.artifact.sha256,
+        stages=tuple((stage.name, stage.hosts) for stage in plan.stages),
+        hosts=(*lines, *gone),
+    )
+
+
+def _host(
+    env: Environment,
+    target: Target,
+    release: Release,
+    rendered: Mapping[str, Rendered],
+    facts: Mapping[str, Facts],
+    there: Mapping[str, OnHost],
+    plan: Plan,
+) -> HostPlan:
+    name = target.name
+    stage = next((stage.name for stage in plan.stages if name in stage.hosts), None)
+    actions = () if stage is None else _actions(target.settings, release, rendered[name], facts[name], stage)
+    return HostPlan(
+        host=name,
+        before=facts[name].version,
+        after=release.version,
+        actions=actions,
+        diffs=tuple(env.secrets.mask(diff) for diff in _diffs(rendered[name], there[name])),
+        problems=_problems(target.settings, facts[name]),
+    )
+
+
+def _problems(settings: Settings, facts: Facts) -> tuple[str, ...]:
+    found = []
+    try:
+        preflight(facts, settings, needs=("restic", "jq") if settings.backup.enabled else ())
+    except SlipwayError as error:
+        found.append(error.message)
+    if facts.lock:
+        found.append(f"{facts.lock.who} holds the lock for '{facts.lock.what}' since {facts.lock.since}")
+    return tuple(found)
+
+
+def _actions(settings: Settings, release: Release, rendered: Rendered, facts: Facts, stage: str) -> tuple[str, ...]:
+    hooks = rendered.hooks
+    steps = [
+        f"back up release {facts.current}" if settings.backup.enabled and facts.current else "",
+        f"fetch {release.artifact.url}" if release.artifact.url else f"upload {release.artifact.size} bytes",
+        f"unpack to {settings.home}/releases/{release.id}",
+        *(f"install hook: {hook.name or hook.run}" for hook in hooks["install"]),
+        *(f"write {name}" for name in rendered.files),
+        *(f"before_switch hook: {hook.name or hook.run}" for hook in hooks["before_switch"]),
+        f"in {stage}: point {settings.home}/current to it",
+        *(f"{'reload' if unit in rendered.reload else 'restart'} {unit}" for unit in rendered.start),
+        *(f"after_switch hook: {hook.name or hook.run}" for hook in hooks["after_switch"]),
+        *(f"wait for {check.label}, {settings.health.patience:g} s at the most" for check in settings.health.checks),
+    ]
+    return tuple(step for step in steps if step)
+
+
+def _diffs(rendered: Rendered, there: OnHost) -> list[str]:
+    new = {name: file.content for name, file in rendered.files.items()}
+    pairs = [(there.files, new), (there.units, dict(rendered.units))]
+    found = []
+    for old, wanted in pairs:
+        for name in sorted(old.keys() | wanted.keys()):
+            diff = difflib.unified_diff(
+                _lines(old.get(name)), _lines(wanted.get(name)), f"{name} (running)", f"{name} (new)", lineterm=""
+            )
+            found.append("\n".join(diff))
+    return [diff for diff in found if diff]
+
+
+def _lines(content: bytes | None) -> list[str]:
+    return (content or b"").decode("utf-8", "replace").splitlines()

@@ -1,0 +1,274 @@
+"""Slipway's command line: Invoke tasks, a few lines each. Read flags, run a playbook, show what it came to.
+
+The answer goes to standard output, progress to standard error; --json makes the answer one JSON document. Exit status:
+0 done; 1 failed, and the fleet is back on what it ran before; 2 bad usage or configuration, nothing touched; 3 a person
+is needed, and the message says where; 4 somebody else holds the lock.
+"""
+
+from __future__ import annotations
+
+from invoke import Collection, Context, task
+from lab import tasks as lab_tasks
+
+from playbooks import cli
+
+cli.strict_usage()
+
+ENV = "environment: a name under inventory/, or a path to an inventory"
+LIMIT = "pattern that narrows the hosts, as in Ansible: web:&eu:!web3"
+BATCH = "hosts that switch at the same time: a number or a percentage"
+JSON = "print one JSON document on standard output, and nothing else"
+YES = "do not ask, in production either"
+WAIT = "seconds to wait for somebody else's lock (default: leave with status 4)"
+
+
+@task(
+    help={
+        "env": ENV,
+        "version": "version to deploy (default: the newest there is)",
+        "artifact": "deploy this file or http(s) URL instead",
+        "sha256": "the artifact's checksum (default: from ARTIFACT.sha256)",
+        "strategy": "how hosts change (default: the environment's): rolling",
+        "batch": BATCH,
+        "limit": LIMIT,
+        "check": "say what would be done, with diffs, and touch nothing",
+        "force": "deploy even what runs already",
+        "wait": WAIT,
+        "yes": YES,
+        "json": JSON,
+    }
+)
+def deploy(
+    c: Context,
+    env: str,
+    version: str | None = None,
+    artifact: str | None = None,
+    sha256: str | None = None,
+    strategy: str | None = None,
+    batch: str | None = None,
+    limit: str | None = None,
+    check: bool = False,
+    force: bool = False,
+    wait: int = 0,
+    yes: bool = False,
+    json: bool = False,
+) -> None:
+    """Deploy a version: stage it everywhere, switch in batches, go back by itself if it is not healthy."""
+    from playbooks.report import tables
+
+    from playbooks.check import check as dry_run
+    from playbooks.deploy import Wanted
+    from playbooks.deploy import deploy as run
+
+    wanted = Wanted(version, artifact, sha256, strategy, batch, force, wait)
+    if check:
+        cli.perform(env, lambda e, p: dry_run(e, wanted, p), tables.show_check, limit=limit, as_json=json)
+        return
+
+    def act(environment: cli.Environment, progress: cli.Progress) -> cli.Outcome:
+        cli.confirm(environment, f"deploy {version or artifact or 'the newest version'}", cli.DEPLOY_WORD, yes=yes)
+        return run(environment, wanted, progress)
+
+    cli.perform(env, act, tables.show_outcome, limit=limit, as_json=json)
+
+
+@task(
+    help={
+        "env": ENV,
+        "to": "release, version or backup to go back to (default: what ran before)",
+        "reason": "why; kept in the ledger",
+        "with-database": "restore the databases too; the present ones are kept under another name",
+        "batch": BATCH + " (default: all at once)",
+        "limit": LIMIT,
+        "wait": WAIT,
+        "yes": YES,
+        "json": JSON,
+    }
+)
+def rollback(
+    c: Context,
+    env: str,
+    to: str | None = None,
+    reason: str = "",
+    with_database: bool = False,
+    batch: str = "100%",
+    limit: str | None = None,
+    wait: int = 0,
+    yes: bool = False,
+    json: bool = False,
+) -> None:
+    """Go back to what ran before, or to any release or backup there is."""
+    from playbooks.report import tables
+
+    from playbooks.rollback import Back
+    from playbooks.rollback import rollback as run
+
+    def act(environment: cli.Environment, progress: cli.Progress) -> cli.Outcome:
+        cli.confirm(environment, f"rollback to {to or 'what ran before'}", cli.ROLLBACK_WORD, yes=yes)
+        return run(environment, Back(to, reason, with_database, batch, wait), progress)
+
+    cli.perform(env, act, tables.show_outcome, limit=limit, as_json=json)
+
+
+@task(help={"env": ENV, "limit": LIMIT, "wait": WAIT, "json": JSON})
+def backup(c: Context, env: str, limit: str | None = None, wait: int = 0, json: bool = False) -> None:
+    """Back up the application, its data and its databases now; let old backups expire."""
+    from playbooks.report import tables
+
+    from playbooks.backup import backup as run
+
+    cli.perform(env, lambda e, p: run(e, p, wait=wait), tables.show_backups, limit=limit, as_json=json)
+
+
+@task(help={"env": ENV, "limit": LIMIT, "json": JSON})
+def backups(c: Context, env: str, limit: str | None = None, json: bool = False) -> None:
+    """List the backups there are."""
+    from playbooks.report import tables
+
+    from playbooks.backup import backups as run
+
+    cli.perform(env, run, tables.show_backups, limit=limit, as_json=json)
+
+
+@task(
+    help={
+        "env": ENV,
+        "backup": "id of the backup (default: the newest)",
+        "to-dir": "new folder on the hosts; each host gets a folder in it",
+        "limit": LIMIT,
+        "json": JSON,
+    }
+)
+def restore(
+    c: Context, env: str, to_dir: str, backup: str | None = None, limit: str | None = None, json: bool = False
+) -> None:
+    """Restore a backup into a folder to look at. What runs is not touched; to go back, see rollback."""
+    from playbooks.report import tables
+
+    from playbooks.restore import restore as run
+
+    cli.perform(
+        env, lambda e, p: run(e, p, backup=backup, to_dir=to_dir), tables.show_restored, limit=limit, as_json=json
+    )
+
+
+@task(help={"env": ENV, "limit": LIMIT, "json": JSON})
+def verify_backups(c: Context, env: str, limit: str | None = None, json: bool = False) -> None:
+    """Prove the backups: check the repository, restore the latest, load its dumps, start its release. For cron."""
+    from playbooks.report import tables
+    from playbooks.verify_backups import verify_backups as run
+
+    cli.perform(env, run, tables.show_drill, limit=limit, as_json=json)
+
+
+@task(
+    help={
+        "env": ENV,
+        "at": "time of day as HH:MM, or five cron fields",
+        "timer": "install a systemd timer instead of a cron entry",
+        "json": JSON,
+    }
+)
+def schedule(c: Context, env: str, at: str = "03:17", timer: bool = False, json: bool = False) -> None:
+    """Run verify-backups every night from this machine."""
+    from playbooks.report import tables
+    from playbooks.schedule import schedule as run
+
+    cli.perform(env, lambda e, p: run(e, p, at=at, timer=timer), tables.show_schedule, as_json=json)
+
+
+@task(help={"env": ENV, "json": JSON})
+def unschedule(c: Context, env: str, json: bool = False) -> None:
+    """Remove what schedule installed."""
+    from playbooks.report import tables
+    from playbooks.schedule import unschedule as run
+
+    cli.perform(env, run, tables.show_schedule, as_json=json)
+
+
+@task(help={"env": ENV, "limit": LIMIT, "json": JSON})
+def status(c: Context, env: str, limit: str | None = None, json: bool = False) -> None:
+    """Show what runs where, since when, by whom, and how it is."""
+    from playbooks.report import tables
+
+    from playbooks.status import status as run
+
+    cli.perform(env, run, tables.show_status, limit=limit, as_json=json)
+
+
+@task(help={"env": ENV, "limit": LIMIT, "most": "how many records", "json": JSON})
+def history(c: Context, env: str, limit: str | None = None, most: int = 20, json: bool = False) -> None:
+    """Show what was done, when and by whom."""
+    from playbooks.report import tables
+
+    from playbooks.history import history as run
+
+    cli.perform(env, lambda e, p: run(e, p, most=most), tables.show_history, limit=limit, as_json=json)
+
+
+@task(help={"env": ENV, "limit": LIMIT, "json": JSON})
+def health(c: Context, env: str, limit: str | None = None, json: bool = False) -> None:
+    """Try every health check on every host, once."""
+    from playbooks.report import tables
+
+    from playbooks.health import health as run
+
+    cli.perform(env, run, tables.show_health, limit=limit, as_json=json)
+
+
+@task(help={"env": ENV, "limit": LIMIT, "json": JSON})
+def provision(c: Context, env: str, limit: str | None = None, json: bool = False) -> None:
+    """Make hosts ready: packages, users, folders, databases, the balancer. Safe to run again."""
+    from playbooks.provision import provision as run
+    from playbooks.report import tables
+
+    cli.perform(env, run, tables.show_provisioned, limit=limit, as_json=json)
+
+
+@task(help={"env": ENV, "limit": LIMIT, "json": JSON})
+def inventory(c: Context, env: str, limit: str | None = None, json: bool = False) -> None:
+    """Show hosts, groups and resolved settings, secrets struck out. Reaches no host."""
+    from playbooks.report import tables
+    from playbooks.show_inventory import show_inventory as run
+
+    cli.perform(env, lambda e, _: run(e), tables.show_inventory, limit=limit, as_json=json)
+
+
+@task(
+    help={
+        "env": ENV,
+        "record": "record the keys of hosts that have none recorded",
+        "replace": "replace recorded keys that differ",
+        "limit": LIMIT,
+        "json": JSON,
+    }
+)
+def host_keys(
+    c: Context, env: str, record: bool = False, replace: bool = False, limit: str | None = None, json: bool = False
+) -> None:
+    """Show the hosts' SSH keys beside the recorded ones; record them when you have compared."""
+    from playbooks.host_keys import host_keys as run
+    from playbooks.report import tables
+
+    cli.perform(
+        env, lambda e, p: run(e, p, record=record, replace=replace), tables.show_host_keys, limit=limit, as_json=json
+    )
+
+
+namespace = Collection(
+    deploy,
+    rollback,
+    status,
+    health,
+    history,
+    backup,
+    backups,
+    verify_backups,
+    restore,
+    schedule,
+    unschedule,
+    provision,
+    inventory,
+    host_keys,
+)
+namespace.add_collection(Collection.from_module(lab_tasks), name="lab")
