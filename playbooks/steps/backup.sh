@@ -1,5 +1,5 @@
 # shellcheck shell=sh disable=SC2034
-# backup HOME STATE ID RELEASE VERSION REPOSITORY HOST KIND
+# backup HOME STATE ID RELEASE VERSION REPOSITORY HOST KIND APP
 #
 # Back up what this host has: the running release (RELEASE, or "-"), named data, SQLite copies, PostgreSQL dumps; one
 # restic snapshot, one record. Standard input, see restic.sh: secret NAME VALUE; path P; exclude P; sqlite P;
@@ -12,72 +12,145 @@ version=$5
 repository=$6
 host=$7
 kind=$8
+app=$9
 
 # include restic.sh
+# include postgres.sh
 
-need restic jq
-scratch=$state/backup.d
+need restic jq flock
+began=$(date +%s.%N)
 mkdir -p "$state/backups"
+# A backup whose controller died may still be at work: the scratch folder has one path, so that restic knows it again.
+exec 8>>"$state/backup.lock"
+flock -w 120 8 || fail locked 'another backup is at work on this host'
+scratch=$state/backup.d
 rm -rf "$scratch"
 mkdir -p "$scratch/databases" "$scratch/sqlite"
 trap 'rm -rf "$scratch"' EXIT
 trap 'exit 1' HUP INT TERM
-began=$(date +%s)
 : >"$scratch/paths"
 : >"$scratch/excludes"
 : >"$scratch/manifest"
 
 payload_line() {
     case $1 in
-        path) [ ! -e "$2" ] || printf '%s\n' "$2" >>"$scratch/paths" ;;
-        exclude) printf '%s\n' "$2" >>"$scratch/excludes" ;;
+        path) add_path "$2" ;;
+        # restic reads $NAME in such a file as a variable, $$ as a dollar.
+        exclude) printf '%s\n' "$2" | sed 's/\$/$$/g' >>"$scratch/excludes" ;;
         sqlite) copy_sqlite "$2" ;;
-        database) dump_database "$2" "$3" "$4" "$5" "${6:-}" ;;
+        database) dump_database "$2" "$3" "$4" "$5" "$6" ;;
         *) fail usage "unknown line '$1'" ;;
     esac
 }
 
+# A path that is not there is a mistake in the settings, or data that is gone; before the first deploy it is neither.
+is_there() {
+    [ -e "$1" ] && return 0
+    [ "$release" = - ] || fail no-path "$1 is to be backed up and is not there"
+    return 1
+}
+
+add_path() {
+    is_there "$1" || return 0
+    printf '%s\n' "$1" >>"$scratch/paths"
+    # restic keeps a link as a link: what it leads to is the data.
+    [ ! -L "$1" ] || readlink -f "$1" >>"$scratch/paths"
+}
+
 copy_sqlite() {
-    [ -f "$1" ] || return 0
+    is_there "$1" || return 0
     need sqlite3
-    copy=$scratch/sqlite/$(printf '%s' "${1#/}" | tr / _)
-    sqlite3 -cmd '.timeout 10000' "$1" ".backup '$copy'" 2>"$scratch/err" ||
-        fail sqlite "cannot copy $1: $(tr '\n' ' ' <"$scratch/err" | cut -c1-200)"
+    mkdir -p "$scratch/sqlite$(dirname "$1")"
+    (cd "$scratch" && sqlite3 -cmd '.timeout 10000' "$1" '.backup copy' 2>err >/dev/null) ||
+        fail sqlite "cannot copy SQLite database $1: $(said_by "$scratch/err")"
+    [ -s "$scratch/copy" ] || [ ! -s "$1" ] || fail sqlite "the copy of SQLite database $1 is empty"
+    mv "$scratch/copy" "$scratch/sqlite$1"
+    # The file itself may be in the middle of a change: only the copy counts.
+    literal=$(printf '%s' "$1" | sed 's/[][*?\\]/\\&/g; s/\$/$$/g')
+    printf '%s\n' "$literal" "$literal-wal" "$literal-shm" "$literal-journal" >>"$scratch/excludes"
 }
 
 dump_database() {
-    name=$1 db_host=$2 db_port=$3 db_user=$4 db_password=$5
-    need pg_dump
+    use_database "$@"
+    need pg_dump pg_restore
     dump=$scratch/databases/$name.dump
-    pg pg_dump --format=custom --dbname="$name" >"$dump" 2>"$scratch/err" ||
-        fail database "cannot dump database $name: $(tr '\n' ' ' <"$scratch/err" | cut -c1-300)"
+    # Not compressed here: restic does it better, and what has not changed since the last dump is then stored once.
+    pg pg_dump --format=custom --compress=0 --dbname="$name" >"$dump" 2>"$scratch/err" || {
+        explain_postgres "$scratch/err"
+        fail "$code" "cannot dump database $name: $said"
+    }
     # What cannot be listed cannot be restored; an empty file would pass every check that restic has.
-    pg_restore --list "$dump" >/dev/null 2>&1 || fail database "the dump of $name is not readable"
+    pg_restore --list "$dump" >"$scratch/list" 2>"$scratch/err" || fail database "the dump of $name is not readable: $(said_by "$scratch/err")"
+    jq --compact-output --null-input --arg name "$name" --arg file "$dump" --argjson bytes "$(stat -c %s "$dump")" \
+        --arg sha256 "$(sha256sum <"$dump" | cut -c1-64)" \
+        --argjson tables "$(awk '$4 == "TABLE" && $5 != "DATA" && $5 != "ATTACH"' "$scratch/list" | wc -l)" \
+        '$ARGS.named' >>"$scratch/databases.json"
 }
 
+: >"$scratch/databases.json"
 read_payload
 if [ "$release" != - ]; then
+    [ -f "$home/releases/$release/.slipway/manifest" ] || fail no-release "release $release is not whole on this host"
     printf '%s\n' "$home/releases/$release" >>"$scratch/paths"
-    sed "s|  \./|  $home/releases/$release/|" "$home/releases/$release/.slipway/manifest" >>"$scratch/manifest"
+    # Lines are "HASH  ./name"; one that begins with a backslash has an escaped name, which a prefix does not change.
+    awk -v at="$home/releases/$release" '{ dot = index($0, "./"); print substr($0, 1, dot - 1) "." at substr($0, dot + 1) }' \
+        "$home/releases/$release/.slipway/manifest" >>"$scratch/manifest"
 fi
-if [ -d "$home/shared" ] && [ "$kind" = application ]; then printf '%s\n' "$home/shared" >>"$scratch/paths"; fi
-find "$scratch/databases" "$scratch/sqlite" -type f -exec sha256sum {} + >>"$scratch/manifest"
+if [ "$kind" = application ] && [ -e "$home/shared" ]; then add_path "$home/shared"; fi
+(cd / && find ".$scratch/databases" ".$scratch/sqlite" -type f -exec sha256sum {} +) >>"$scratch/manifest"
 if ! [ -s "$scratch/paths" ] && ! [ -s "$scratch/manifest" ]; then
     emit nothing
     exit 0
 fi
-printf '%s\n' "$scratch/databases" "$scratch/sqlite" >>"$scratch/paths"
-need_repository "$state/backups"
-run_restic "$scratch/answer" backup --json --quiet --host "$host" --tag slipway --tag "$id" \
-    --files-from-verbatim "$scratch/paths" --exclude-file "$scratch/excludes"
+# The manifest is in the backup too, so that a repository alone can prove itself when its host is gone.
+printf '%s\n' "$scratch/databases" "$scratch/sqlite" "$scratch/manifest" >>"$scratch/paths"
+
+snapshot() {
+    set -- --host "$host" --tag slipway --tag "app=$app" --tag "id=$id" --exclude-file "$scratch/excludes"
+    [ "$release" = - ] || set -- "$@" --tag "release=$release"
+    # Every release has a path of its own, so restic would not find what to compare with by itself and read all data anew.
+    last=$(find "$state/backups" -name '*.json' -printf '%f\n' | sort | tail -n 1)
+    if [ -n "$last" ] && [ "$(jq -r .repository "$state/backups/$last")" = "$repository" ]; then
+        try_restic "$scratch/answer" backup --json --quiet --files-from-verbatim "$scratch/paths" "$@" \
+            --parent "$(jq -r .snapshot "$state/backups/$last")" && return 0
+        ! grep -q 'invalid id' "$scratch/answer.err" || code=no-parent
+        [ "$code" = no-parent ] || return "$restic_status"
+    fi
+    try_restic "$scratch/answer" backup --json --quiet --files-from-verbatim "$scratch/paths" "$@"
+}
+
+# Files that come and go while data is read are no fault; one that is still there and could not be read is.
+explain_incomplete() {
+    jq -r 'select(.message_type == "error") | .item // empty' "$scratch/answer.err" >"$scratch/unread" 2>/dev/null || return 1
+    [ -s "$scratch/unread" ] || return 1
+    while IFS= read -r item; do
+        [ ! -e "$item" ] || fail incomplete "the backup could not read $item: $(grep '^{' "$scratch/answer.err" | head -n 1 | cut -c1-200)"
+    done <"$scratch/unread"
+}
+
+case $repository in
+    /*) [ -f "$repository/config" ] || make_repository ;;
+esac
+if ! snapshot; then
+    if [ "$code" = no-repository ]; then
+        make_repository
+        snapshot || fail "$code" "$said"
+    elif [ "$restic_status" -eq 3 ]; then
+        explain_incomplete || fail "$code" "$said"
+    else
+        fail "$code" "$said"
+    fi
+fi
 summary=$(grep '"message_type":"summary"' "$scratch/answer" | tail -n 1)
 [ -n "$summary" ] || fail restic 'restic gave no summary; is it a version other than 0.12 to 0.18?'
-mv -f "$scratch/manifest" "$state/backups/$id.manifest"
+(cd "$scratch/sqlite" && find . -type f -printf '%P\n') | sed 's|^|/|' >"$scratch/sqlite.names"
+replace_file "$state/backups/$id.manifest" <"$scratch/manifest"
 jq --compact-output --null-input --arg id "$id" --arg host "$host" --arg kind "$kind" --arg release "${release#-}" \
-    --arg version "$version" --arg repository "$repository" --argjson summary "$summary" --arg began "$began" \
-    --arg databases "$(cd "$scratch/databases" && ls)" '{id: $id, created: (now | todate), host: $host, kind: $kind,
-    release: $release, version: $version, snapshot: $summary.snapshot_id, repository: $repository,
-    bytes: $summary.total_bytes_processed, files: $summary.total_files_processed, added: $summary.data_added,
-    databases: ($databases | split("\n") | map(select(. != "") | rtrimstr(".dump"))),
-    seconds: ((now | floor) - ($began | tonumber))}' | replace_file "$state/backups/$id.json"
+    --arg version "$version" --arg repository "$repository" --argjson summary "$summary" --argjson began "$began" \
+    --slurpfile databases "$scratch/databases.json" --rawfile sqlite "$scratch/sqlite.names" '{id: $id,
+    created: (now | todate), host: $host, kind: $kind, release: (if $release == "" then null else $release end),
+    version: $version, snapshot: $summary.snapshot_id, repository: $repository, bytes: $summary.total_bytes_processed,
+    files: $summary.total_files_processed, added: $summary.data_added, databases: $databases,
+    sqlite: ($sqlite | split("\n") | map(select(. != ""))), seconds: ((now - $began) * 100 | round / 100)}' |
+    replace_file "$state/backups/$id.json"
 emit record "$(cat "$state/backups/$id.json")"

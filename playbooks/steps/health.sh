@@ -159,9 +159,9 @@ check_unit() { # unit
     elif [ "$active" = active ] || [ "$type/$active/$result" = oneshot/inactive/success ]; then
         return 0
     fi
-    if [ -n "$fatal" ]; then
+    if [ -n "$fatal" ] || [ "$sub" = auto-restart ]; then
         log=$(journalctl --unit="$1" --lines=6 --output=cat --no-pager 2>/dev/null | tr '\n' '|' | cut -c1-700)
-        detail="$fatal; its log: $log"
+        detail="${fatal:-$active ($sub)}; its log: $log"
     fi
     return 1
 }

@@ -1,8 +1,12 @@
 # shellcheck shell=sh disable=SC2154
-# What every step that talks to restic shares. Standard input: lines "kind US field…", of which "secret NAME VALUE" is
-# exported here, so that no password is ever in a command line or a file. Everything else is left to the step's own
-# function payload_line.
+# What every step that talks to restic shares; it needs $state, $repository and a private folder $scratch.
+#
+# Standard input: lines "kind US field… US ." (US is \037). "secret NAME VALUE" is restic's environment, read here; every
+# other line is left to the step's own function payload_line. No password is ever in a command line or a file, nor in the
+# environment of anything but restic.
 us=$(printf '\037')
+secrets=
+lock_patience=60
 
 read_payload() {
     while IFS= read -r line; do
@@ -13,57 +17,89 @@ read_payload() {
         unset IFS
         set +f
         if [ "$1" = secret ]; then
-            export "$2=$3"
+            secrets=$secrets$2=$3$newline
         else
             payload_line "$@"
         fi
     done
 }
 
-# run_restic OUTPUT ARGUMENT...: restic, its answer in a file; its failure as a sentence. A lock left by a killed restic
-# is removed (restic itself tells a stale one from a live one) and the command tried once more.
-run_restic() {
+# said_by FILE: what a program complained of, as one line.
+said_by() { grep -v -e '^{' -e '^ *$' "$1" | tail -n 4 | tr -s '\n\t ' '   ' | cut -c1-300; }
+
+restic_with_secrets() {
+    (
+        set -f
+        IFS=$newline
+        for pair in $secrets; do export "${pair?}"; done
+        unset IFS
+        export RESTIC_REPOSITORY="$repository"
+        # A cache of a repository on this very host is only a second copy of it.
+        case $repository in
+            /*) exec restic --no-cache "$@" ;;
+            *) exec restic --cache-dir "$state/cache" "$@" ;;
+        esac
+    )
+}
+
+# try_restic OUTPUT ARGUMENT...: run restic, its answer in a file. On failure the status is restic's own, and code and
+# said tell it. A lock left by a killed restic is removed (restic itself tells a stale one from a live one); a live one,
+# say another host's that prunes the same repository, is waited for.
+try_restic() {
     restic_output=$1
     shift
-    restic --cache-dir "$state/cache" --repo "$repository" "$@" >"$restic_output" 2>"$restic_output.err" && return 0
-    if grep -q 'already locked' "$restic_output.err"; then
-        note 'the repository is locked; removing stale locks'
-        restic --cache-dir "$state/cache" --repo "$repository" unlock >/dev/null 2>&1 || :
-        restic --cache-dir "$state/cache" --repo "$repository" "$@" >"$restic_output" 2>"$restic_output.err" && return 0
-    fi
-    said=$(grep -v '^{' "$restic_output.err" | tail -n 3 | tr '\n' ' ' | cut -c1-300)
-    case $said in
-        *'wrong password'*) fail wrong-password "restic refuses the password of repository $repository" ;;
-        *'config file'* | *'Is there a repository'*) fail no-repository "there is no restic repository at $repository" ;;
-        *'no space left'*) fail no-space "no room for the backup: $said" ;;
-        *'already locked'*) fail locked "another restic works on $repository: $said" ;;
-        *) fail restic "restic $1 failed: $said" ;;
+    restic_waited=0
+    while :; do
+        restic_status=0
+        restic_with_secrets "$@" >"$restic_output" 2>"$restic_output.err" </dev/null || restic_status=$?
+        [ "$restic_status" -ne 0 ] || return 0
+        grep -q 'already locked' "$restic_output.err" && [ "$restic_waited" -lt "$lock_patience" ] || break
+        if [ "$restic_waited" -eq 0 ]; then
+            note 'the repository is locked; removing the lock if it is stale, else waiting'
+            restic_with_secrets unlock >/dev/null 2>&1 </dev/null || :
+            restic_waited=1
+        else
+            sleep 3
+            restic_waited=$((restic_waited + 3))
+        fi
+    done
+    explain_restic "$1" "$(said_by "$restic_output.err")"
+    return "$restic_status"
+}
+
+# explain_restic COMMAND TEXT: restic before 0.17 has one exit status for nearly everything, so its words are read.
+explain_restic() {
+    code=restic said="restic $1 failed: $2"
+    case $2 in
+        *'wrong password'* | *'no key found'*)
+            code=wrong-password said="the password does not open the restic repository $repository" ;;
+        *'already locked'*)
+            code=locked said="somebody else works on the restic repository $repository: $2" ;;
+        *'o space left'* | *'uota exceeded'*)
+            code=no-space said="no room for restic $1 ($repository): $2" ;;
+        *'config file'* | *'Is there a repository'* | *'does not exist'*)
+            case $2 in
+                *'o such file'* | *'does not exist'* | *'ot found'* | *NoSuch*)
+                    code=no-repository said="there is no restic repository at $repository" ;;
+                *) code=no-answer said="the restic repository $repository cannot be reached: $2" ;;
+            esac ;;
+        *'verification failed'* | *'not match'* | *'nvalid data'* | *'unexpected EOF'* | *'is damaged'* | *'was not found'* | \
+            *'no such file'* | *'contains errors'* | *'ecryp'* | *'not found in'*)
+            code=damaged said="the restic repository $repository is damaged: $2" ;;
     esac
 }
 
-# need_repository RECORDS: make the repository at first use. Where records of backups exist it must be there: a silent
-# new one would hide that they are all gone.
-need_repository() {
-    case $repository in
-        /*) [ ! -f "$repository/config" ] || return 0 ;;
-        *) restic --cache-dir "$state/cache" --repo "$repository" cat config >/dev/null 2>"$scratch/config.err" && return 0
-            grep -Eq 'config file|Is there a repository' "$scratch/config.err" || return 0 ;;
-    esac
-    for record in "$1"/*.json; do
-        [ ! -f "$record" ] ||
-            fail no-repository "the restic repository $repository is gone, though $(basename "$record" .json) is recorded in it"
+run_restic() { try_restic "$@" || fail "$code" "$said"; }
+
+# make_repository: at its first use. Where records say that it held backups it must be there: a silent new one would hide
+# that they are all gone.
+make_repository() {
+    for record in "$state"/backups/*.json; do
+        if [ -f "$record" ] && [ "$(jq -r .repository "$record")" = "$repository" ]; then
+            fail no-repository "the restic repository $repository is gone, though backup $(basename "$record" .json) was made in it"
+        fi
     done
     note "making a restic repository at $repository"
-    run_restic "$scratch/init" init
-}
-
-# pg COMMAND ARGUMENT...: a PostgreSQL program as the database's user: over the local socket as postgres, else by network.
-pg() {
-    pg_program=$1
-    shift
-    if [ -z "$db_host" ]; then
-        runuser -u "$db_user" -- "$pg_program" --port="$db_port" "$@"
-    else
-        PGPASSWORD=$db_password "$pg_program" --host="$db_host" --port="$db_port" --username="$db_user" --no-password "$@"
-    fi
+    # Another host may have made a shared one in between: then the next command finds it.
+    try_restic "$scratch/init" init || grep -q 'already' "$scratch/init.err" || fail "$code" "$said"
 }
