@@ -1,0 +1,111 @@
+"""The base tree that all hosts share: Debian by debootstrap, built once and never changed after."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+
+from lab.shell import run, say
+from lab.spec import root
+from playbooks.errors import UsageError
+
+RELEASE = "bookworm"
+PACKAGES = [
+    "systemd",
+    "systemd-sysv",
+    "dbus",
+    "openssh-server",
+    "sudo",
+    "python3",
+    "python3-venv",
+    "curl",
+    "jq",
+    "restic",
+    "zstd",
+    "xz-utils",
+    "rsync",
+    "ca-certificates",
+    "cron",
+    "sqlite3",
+    "postgresql",
+    "postgresql-client",
+    "redis-server",
+    "haproxy",
+    "nginx-light",
+    "iproute2",
+    "procps",
+    "less",
+    "nftables",
+]
+NEEDED = {
+    "debootstrap": "debootstrap",
+    "systemd-nspawn": "systemd-container",
+    "ip": "iproute2",
+    "ssh-keygen": "openssh-client",
+}
+# What a role starts is enabled on the host that has the role.
+OFF = ("haproxy", "nginx", "postgresql", "redis-server")
+SETUP = """
+set -eu
+useradd --create-home --shell /bin/bash deploy
+echo 'deploy ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/deploy
+chmod 0440 /etc/sudoers.d/deploy
+cat >/etc/ssh/sshd_config.d/lab.conf <<EOF
+PermitRootLogin no
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+EOF
+rm -f /etc/ssh/ssh_host_* /etc/machine-id
+: >/etc/machine-id
+# It fails at boot on an overlay, now and then, and has nothing to do there.
+ln -sf /dev/null /etc/systemd/system/systemd-remount-fs.service
+mkdir -p /etc/systemd/network
+ln -sf /lib/systemd/system/systemd-networkd.service /etc/systemd/system/multi-user.target.wants/systemd-networkd.service
+rm -rf /var/cache/apt/archives/*.deb /usr/share/doc/* /usr/share/man/*
+"""
+
+
+def require_machine() -> None:
+    """Make sure that this machine can run a lab; as root on Debian, install what is missing.
+
+    Raises:
+        UsageError: it can't, with what is missing.
+    """
+    if os.geteuid() != 0:
+        raise UsageError(
+            "a lab needs root: it mounts file systems and starts systemd-nspawn", hint="sudo -E invoke lab.up"
+        )
+    if "overlay" not in Path("/proc/filesystems").read_text():
+        raise UsageError("a lab needs overlayfs, which this kernel does not have")
+    missing = sorted({package for program, package in NEEDED.items() if shutil.which(program) is None})
+    if not missing:
+        return
+    if shutil.which("apt-get") is None:
+        raise UsageError(f"a lab needs {', '.join(missing)}, and this machine has no apt-get to install them")
+    say(f"installing {' '.join(missing)}")
+    environment = "DEBIAN_FRONTEND=noninteractive"
+    run(["env", environment, "apt-get", "update", "-qq"])
+    run(["env", environment, "apt-get", "install", "-qq", "-y", "--no-install-recommends", *missing])
+
+
+def base_tree() -> Path:
+    """The base tree, built if this version of it is not there yet.
+
+    Built beside its place and renamed: a build that is killed leaves nothing that looks like a base.
+    """
+    recipe = hashlib.sha256(" ".join([RELEASE, *PACKAGES, *OFF, SETUP]).encode()).hexdigest()[:12]
+    place = root() / f"base-{recipe}"
+    if place.is_dir():
+        return place
+    root().mkdir(parents=True, exist_ok=True)
+    coming = root() / f"base-{recipe}.coming"
+    shutil.rmtree(coming, ignore_errors=True)
+    say(f"building the base tree, once: {RELEASE} with {len(PACKAGES)} packages (a minute or two)")
+    run(["debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", RELEASE, str(coming)])
+    run(["chroot", str(coming), "/bin/sh", "-c", SETUP])
+    for service in OFF:
+        run(["chroot", str(coming), "systemctl", "disable", f"{service}.service"])
+    coming.rename(place)
+    return place

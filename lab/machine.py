@@ -1,0 +1,187 @@
+"""One host: its file system, its process, its power switch."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from lab.shell import run
+from lab.spec import HostSpec, Lab
+
+ROLES = {"edge": ("haproxy",), "app": (), "db": ("postgresql", "redis-server")}
+
+
+def prepare(lab: Lab, host: HostSpec, base: Path) -> None:
+    """Give a host its file system: an overlay on the base, with its name, address, keys and role in it."""
+    folder = lab.folder / "hosts" / host.name
+    tree = lab.root_of(host)
+    for name in ("upper", "work", "root"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    if not os.path.ismount(tree):
+        options = f"lowerdir={base},upperdir={folder}/upper,workdir={folder}/work"
+        run(["mount", "-t", "overlay", f"slipway-{lab.name}-{host.name}", "-o", options, str(tree)])
+    if (folder / "prepared").exists():
+        return
+    _write(tree / "etc/hostname", f"{host.name}\n")
+    _write(tree / "etc/hosts", f"127.0.0.1 localhost\n127.0.1.1 {host.name}\n")
+    # Empty, and not absent: a program that looks up its own name would wait 10 s for a name server that isn't there.
+    (tree / "etc/resolv.conf").unlink(missing_ok=True)
+    _write(tree / "etc/resolv.conf", "")
+    _write(tree / "etc/systemd/network/10-lab.network", f"[Match]\nName=host0\n[Network]\nAddress={host.address}/24\n")
+    for kind in ("", ".pub"):
+        key = lab.folder / "ssh" / "hosts" / f"{host.name}{kind}"
+        shutil.copy(key, tree / f"etc/ssh/ssh_host_ed25519_key{kind}")
+        (tree / f"etc/ssh/ssh_host_ed25519_key{kind}").chmod(0o600 if not kind else 0o644)
+    home = tree / "home/deploy/.ssh"
+    home.mkdir(mode=0o700, exist_ok=True)
+    _write(home / "authorized_keys", (lab.folder / "ssh/id_ed25519.pub").read_text())
+    owner = (tree / "home/deploy").stat()
+    for path in (home, home / "authorized_keys"):
+        os.chown(path, owner.st_uid, owner.st_gid)
+    for service in ROLES[host.role]:
+        wants = tree / "etc/systemd/system/multi-user.target.wants" / f"{service}.service"
+        with contextlib.suppress(FileExistsError):
+            wants.symlink_to(f"/lib/systemd/system/{service}.service")
+    if host.role == "db":
+        _database(lab, tree, host)
+    (folder / "prepared").touch()
+
+
+def _database(lab: Lab, tree: Path, host: HostSpec) -> None:
+    settings = f"listen_addresses = 'localhost,{host.address}'\nfsync = on\npassword_encryption = 'scram-sha-256'\n"
+    _write(tree / "etc/postgresql/15/main/conf.d/lab.conf", settings)
+    with (tree / "etc/postgresql/15/main/pg_hba.conf").open("a") as rules:
+        rules.write(f"host all all 10.83.{lab.subnet}.0/24 scram-sha-256\n")
+    with (tree / "etc/redis/redis.conf").open("a") as redis:
+        redis.write(f"\nbind 127.0.0.1 {host.address}\nprotected-mode no\n")
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def is_up(lab: Lab, host: HostSpec) -> bool:
+    """Whether the host's own process runs. Its start time counts too: its pid may be another process's by now."""
+    return _pid(lab, host) is not None
+
+
+def start(lab: Lab, host: HostSpec) -> None:
+    """Power it on. Returns before it has booted."""
+    if is_up(lab, host):
+        return
+    folder = lab.folder / "hosts" / host.name
+    _leave_cgroup(lab, host)
+    command = [
+        "systemd-nspawn",
+        "--quiet",
+        f"--directory={lab.root_of(host)}",
+        f"--machine={machine_name(lab, host)}",
+        "--boot",
+        f"--network-bridge={lab.bridge}",
+        "--register=no",
+        "--keep-unit",
+        "--link-journal=no",
+        "--console=pipe",
+        "--resolv-conf=off",
+    ]
+    with (folder / "console").open("ab") as console:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=console,
+            stderr=console,
+            start_new_session=True,
+            env={**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
+        )
+    (folder / "pid").write_text(f"{process.pid} {_started(process.pid)}\n")
+
+
+def power_off(lab: Lab, host: HostSpec) -> None:
+    """Pull the plug: nothing on the host gets to say goodbye."""
+    pid = _pid(lab, host)
+    if pid is not None:
+        for child in _children(pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        _wait_gone(lab, host, 10)
+
+
+def shut_down(lab: Lab, host: HostSpec, *, seconds: float = 15) -> None:
+    """Power it off in order; after a while, pull the plug."""
+    pid = _pid(lab, host)
+    if pid is None:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
+    if not _wait_gone(lab, host, seconds):
+        power_off(lab, host)
+
+
+def remove(lab: Lab, host: HostSpec) -> None:
+    """Unmount and forget a host that is off."""
+    tree = lab.root_of(host)
+    for _ in range(20):
+        if not os.path.ismount(tree):
+            break
+        with contextlib.suppress(Exception):
+            run(["umount", str(tree)])
+        time.sleep(0.1)
+    else:
+        run(["umount", "--lazy", str(tree)])
+    shutil.rmtree(lab.folder / "hosts" / host.name, ignore_errors=True)
+
+
+def machine_name(lab: Lab, host: HostSpec) -> str:
+    """nspawn's name for a host."""
+    return f"{lab.name}-{host.name}"
+
+
+def _pid(lab: Lab, host: HostSpec) -> int | None:
+    try:
+        pid, started = (lab.folder / "hosts" / host.name / "pid").read_text().split()
+    except (OSError, ValueError):
+        return None
+    return int(pid) if _started(int(pid)) == started else None
+
+
+def _started(pid: int) -> str:
+    """When a process was started, in the kernel's ticks (proc(5), field 22); empty when it is gone or a zombie."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if fields[0] == "Z" else fields[19]
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def _wait_gone(lab: Lab, host: HostSpec, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with contextlib.suppress(ChildProcessError, OSError):
+            os.waitpid(-1, os.WNOHANG)
+        if _pid(lab, host) is None:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def _leave_cgroup(lab: Lab, host: HostSpec) -> None:
+    """A host whose plug was pulled may leave an empty control group that stops the next start."""
+    for base in ("/sys/fs/cgroup/unified", "/sys/fs/cgroup"):
+        for path in Path(base).glob(f"**/{machine_name(lab, host)}*"):
+            with contextlib.suppress(OSError):
+                path.rmdir()

@@ -1,0 +1,109 @@
+"""What a lab is: names, addresses and folders. Pure."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from playbooks.errors import UsageError
+
+DEFAULT_NAME = "lab"
+MOST_HOSTS = 100
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+def root() -> Path:
+    """Where all labs and the base tree are kept: outside the project, so that a clone stays clean."""
+    return Path(os.environ.get("SLIPWAY_LAB_DIR", "/var/lib/slipway-lab"))
+
+
+@dataclass(frozen=True)
+class HostSpec:
+    """One host.
+
+    Args:
+        name: inventory name.
+        role: edge, app or db.
+        address: IPv4.
+    """
+
+    name: str
+    role: str
+    address: str
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A lab by its name.
+
+    Args:
+        name: several labs can be up at once.
+        subnet: third number of its network, 10.83.N.0/24.
+    """
+
+    name: str
+    subnet: int
+
+    @property
+    def folder(self) -> Path:
+        """Everything of this lab."""
+        return root() / self.name
+
+    @property
+    def bridge(self) -> str:
+        """Name of its bridge; an interface's name has 15 characters at the most."""
+        return f"slipway{self.subnet}"
+
+    @property
+    def gateway(self) -> str:
+        """This machine's address in it."""
+        return f"10.83.{self.subnet}.1"
+
+    def hosts(self, applications: int) -> list[HostSpec]:
+        """Its hosts: one edge, one database, and this many application hosts."""
+        net = f"10.83.{self.subnet}"
+        apps = [HostSpec(f"app{n}", "app", f"{net}.{100 + n}") for n in range(1, applications + 1)]
+        return [HostSpec("edge", "edge", f"{net}.10"), HostSpec("db", "db", f"{net}.20"), *apps]
+
+    def root_of(self, host: HostSpec) -> Path:
+        """A host's root file system, when it is mounted."""
+        return self.folder / "hosts" / host.name / "root"
+
+
+def find_lab(name: str) -> Lab:
+    """A lab by name; a new one gets a network of its own, which is recorded.
+
+    Raises:
+        UsageError: no such name can be had.
+    """
+    if not (name.isascii() and name.replace("-", "").isalnum() and len(name) <= 40 and not name.startswith("base")):
+        raise UsageError(f"'{name}' is no name for a lab: letters, digits and hyphens only")
+    if name == DEFAULT_NAME:
+        return Lab(name, 0)
+    recorded = root() / name / "lab.json"
+    if recorded.is_file():
+        return Lab(name, int(json.loads(recorded.read_text())["subnet"]))
+    taken = {int(json.loads(path.read_text())["subnet"]) for path in root().glob("*/lab.json")}
+    return Lab(name, next(n for n in range(1, 250) if n not in taken))
+
+
+def inventory(lab: Lab, hosts: Sequence[HostSpec]) -> str:
+    """The lab's inventory, in Ansible's YAML format."""
+    lines = [
+        "# Hosts of a lab on this machine; see docs/lab.md.",
+        "all:",
+        "  vars:",
+        "    ansible_user: deploy",
+        f"    ansible_ssh_private_key_file: {lab.folder}/ssh/id_ed25519",
+        f'    ansible_ssh_common_args: "-o UserKnownHostsFile={lab.folder}/ssh/known_hosts"',
+        "    ansible_become: true",
+        f"    lab_dir: {lab.folder}",
+        "  children:",
+    ]
+    for role in ("edge", "app", "db"):
+        lines += [f"    {role}:", "      hosts:"]
+        lines += [f"        {host.name}: {{ansible_host: {host.address}}}" for host in hosts if host.role == role]
+    return "\n".join(lines) + "\n"

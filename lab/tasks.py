@@ -1,0 +1,72 @@
+"""The lab's tasks: real hosts on this machine to try Slipway on."""
+
+from __future__ import annotations
+
+import json as document
+import sys
+from collections.abc import Callable
+
+from invoke import Context, task
+from invoke.exceptions import Exit
+
+from lab.spec import DEFAULT_NAME
+from playbooks.errors import SlipwayError
+
+NAME = "which lab; several can be up at once"
+JSON = "print one JSON document on standard output, and nothing else"
+
+
+@task(help={"hosts": "application hosts; one edge and one database host come with them", "name": NAME, "json": JSON})
+def up(c: Context, hosts: int = 3, name: str = DEFAULT_NAME, json: bool = False) -> None:
+    """Bring real systemd hosts up on this machine (root, Debian)."""
+    from lab import up as run
+
+    def act() -> None:
+        lab, _ = run.up(name, hosts=hosts)
+        _show(name, as_json=json)
+        env = "lab" if name == DEFAULT_NAME else f"{lab.folder}/inventory"
+        if not json:
+            sys.stdout.write(f"\nNext: invoke provision --env={env}, then invoke deploy --env={env}\n")
+
+    _told(act)
+
+
+@task(help={"name": NAME, "all": "every lab there is"})
+def down(c: Context, name: str = DEFAULT_NAME, all: bool = False) -> None:
+    """Take the hosts down and remove everything of them."""
+    from lab import up as run
+
+    def act() -> None:
+        for one in run.labs() if all else [name]:
+            run.down(one)
+            sys.stderr.write(f"lab {one} is down\n")
+
+    _told(act)
+
+
+@task(help={"name": NAME, "json": JSON})
+def status(c: Context, name: str = DEFAULT_NAME, json: bool = False) -> None:
+    """Show the hosts and whether they are up."""
+    _told(lambda: _show(name, as_json=json))
+
+
+def _show(name: str, *, as_json: bool) -> None:
+    from lab import up as run
+
+    rows = run.status(name)
+    if as_json:
+        hosts = [{"host": h.name, "role": h.role, "address": h.address, "up": is_up} for h, is_up in rows]
+        sys.stdout.write(document.dumps({"lab": name, "hosts": hosts}, indent=2) + "\n")
+        return
+    for host, is_up in rows:
+        sys.stdout.write(f"{host.name:<8} {host.role:<5} {host.address:<14} {'up' if is_up else 'off'}\n")
+    if not rows:
+        sys.stdout.write(f"lab {name} is down\n")
+
+
+def _told(act: Callable[[], None]) -> None:
+    try:
+        act()
+    except SlipwayError as error:
+        sys.stderr.write(f"error: {error}\n")
+        raise Exit(code=int(error.exit_status)) from None
