@@ -51,7 +51,7 @@ class BadUsage(ParseError, Exit):
 
 def strict_usage() -> None:
     """Let Invoke's parser raise `BadUsage`."""
-    invoke_parser.ParseError = BadUsage  # type: ignore[attr-defined, assignment]
+    invoke_parser.ParseError = BadUsage  # type: ignore[misc]
 
 
 def load(env: str, limit: str | None = None) -> Environment:

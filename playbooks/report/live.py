@@ -1,0 +1,135 @@
+"""Progress as a picture that moves: a row a host, on a terminal."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TextIO
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live as RichLive
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from playbooks.errors import SlipwayError
+from playbooks.report import clean
+
+FRAMES_PER_SECOND = 8
+# Steps that say nothing when they went well and fast.
+QUIET = {"connect", "lock", "facts", "preflight", "record", "rendered", "check", "tidy"}
+
+
+@dataclass
+class _Row:
+    done: list[tuple[str, float]] = field(default_factory=list)
+    running: dict[str, float] = field(default_factory=dict)
+    note: str = ""
+    error: str = ""
+
+
+class Live:
+    """A table that is drawn again while hosts work; its last state stays on the screen.
+
+    Args:
+        stream: a terminal.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._console = Console(file=stream)
+        self._rows: dict[str, _Row] = {}
+        self._phase = "reaching the hosts"
+        self._started = time.monotonic()
+        self._spinner = Spinner("dots", style="cyan")
+        self._lock = threading.RLock()
+        self._finished = False
+        self._live = RichLive(
+            console=self._console, refresh_per_second=FRAMES_PER_SECOND, get_renderable=self._draw, transient=False
+        )
+
+    def __enter__(self) -> Live:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._finished = True
+        self._live.stop()
+
+    def hosts(self, names: Sequence[str]) -> None:
+        with self._lock:
+            for name in names:
+                self._rows.setdefault(name, _Row())
+
+    def phase(self, text: str) -> None:
+        with self._lock:
+            self._phase = clean(text)
+
+    def begin(self, host: str, step: str) -> None:
+        with self._lock:
+            row = self._rows.setdefault(host, _Row())
+            row.running[step] = time.monotonic()
+            row.note = ""
+
+    def note(self, host: str, text: str) -> None:
+        with self._lock:
+            self._rows.setdefault(host, _Row()).note = clean(text)
+
+    def end(self, host: str, step: str, error: SlipwayError | None, seconds: float) -> None:
+        with self._lock:
+            row = self._rows.setdefault(host, _Row())
+            row.running.pop(step, None)
+            if error:
+                row.error = f"{step}: {clean(error.message)}"
+            elif step not in QUIET:
+                row.done.append((step, seconds))
+            row.note = ""
+
+    def warn(self, text: str) -> None:
+        self._console.print(Text(f"warning: {clean(text)}", style="yellow"))
+
+    def _draw(self) -> RenderableType:
+        with self._lock:
+            room = max(3, self._console.size.height - 4)
+            rows = sorted(self._rows.items(), key=_urgency) if len(self._rows) > room else list(self._rows.items())
+            table = Table.grid(padding=(0, 1))
+            table.add_column(no_wrap=True)
+            table.add_column(no_wrap=True, style="bold")
+            table.add_column(no_wrap=True, overflow="ellipsis")
+            for name, row in rows[:room]:
+                table.add_row(self._glyph(row), name, _line(row))
+            left = len(rows) - room
+            more = [Text(f"  … and {left} more hosts", style="dim")] if left > 0 else []
+            seconds = time.monotonic() - self._started
+            return Group(Text(f"{self._phase}  {seconds:.0f}s", style="bold"), table, *more)
+
+    def _glyph(self, row: _Row) -> RenderableType:
+        if row.error:
+            return Text("✗", style="red")
+        if row.running and not self._finished:
+            return self._spinner
+        return Text("✓", style="green") if row.done else Text("·", style="dim")
+
+
+def _urgency(item: tuple[str, _Row]) -> int:
+    """Failed ones first, then those that work, then the rest."""
+    row = item[1]
+    return 0 if row.error else 1 if row.running else 2
+
+
+def _line(row: _Row) -> Text:
+    text = Text()
+    for step, seconds in row.done[-6:]:
+        text.append(f"{step} ", style="green")
+        text.append(f"{seconds:.1f}s  ", style="dim")
+    for step, since in row.running.items():
+        text.append(f"{step} {time.monotonic() - since:.0f}s  ", style="cyan")
+    if row.error:
+        text.append(row.error, style="red")
+    elif row.note:
+        text.append(row.note, style="dim")
+    return text

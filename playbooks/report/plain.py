@@ -1,0 +1,46 @@
+"""Progress as plain lines: for logs, pipes and CI."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import TextIO
+
+from playbooks.errors import SlipwayError
+from playbooks.report import clean
+
+
+class Plain:
+    """A line for each finished step.
+
+    Args:
+        stream: where to.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lock = threading.Lock()
+        self._width = 4
+
+    def hosts(self, names: Sequence[str]) -> None:
+        self._width = max([self._width, *(len(name) for name in names)])
+
+    def phase(self, text: str) -> None:
+        self._write(f"== {clean(text)}")
+
+    def begin(self, host: str, step: str) -> None: ...
+
+    def note(self, host: str, text: str) -> None:
+        self._write(f"{host:<{self._width}}  {'':<9} {clean(text)}")
+
+    def end(self, host: str, step: str, error: SlipwayError | None, seconds: float) -> None:
+        told = f"FAILED  {clean(error.message)}" if error else "ok"
+        self._write(f"{host:<{self._width}}  {step:<9} {seconds:6.1f}s  {told}")
+
+    def warn(self, text: str) -> None:
+        self._write(f"warning: {clean(text)}")
+
+    def _write(self, line: str) -> None:
+        with self._lock:
+            self._stream.write(f"{line}\n")
+            self._stream.flush()

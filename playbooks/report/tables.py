@@ -1,0 +1,221 @@
+"""Answers as tables, on standard output: Rich on a terminal, aligned plain text elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from playbooks.report import clean
+
+if TYPE_CHECKING:
+    from playbooks.backup import Backups
+    from playbooks.check import Check
+    from playbooks.health import FleetHealth
+    from playbooks.history import History
+    from playbooks.outcome import Outcome
+    from playbooks.restore import Restored
+    from playbooks.status import HostStatus, Status
+    from playbooks.verify_backups import Verification
+
+GOOD = {"deployed", "unchanged", "healthy", "done", "PASSED", "ok"}
+BAD = {"stuck", "unhealthy", "unreachable", "failed", "FAILED", "halted"}
+
+
+def show_table(columns: Sequence[str], rows: Sequence[Sequence[str | None]]) -> None:
+    """Print a table; columns that are empty in every row are left out."""
+    cells = [[clean(cell or "") for cell in row] for row in rows]
+    kept = [index for index in range(len(columns)) if any(row[index] for row in cells)]
+    cells = [[row[index] for index in kept] for row in cells]
+    names = [columns[index] for index in kept]
+    if sys.stdout.isatty():
+        _rich(names, cells)
+        return
+    widths = [max(len(row[index]) for row in [names, *cells]) for index in range(len(names))]
+    for row in [names, *cells]:
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        sys.stdout.write(line.rstrip() + "\n")
+
+
+def _rich(names: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in names:
+        table.add_column(name, overflow="fold")
+    for row in cells:
+        styles = ["green" if cell in GOOD else "red" if cell in BAD else "" for cell in row]
+        table.add_row(*(Text(cell, style) for cell, style in zip(row, styles, strict=True)))
+    Console().print(table)
+
+
+def say(text: str) -> None:
+    """Print a sentence."""
+    sys.stdout.write("".join(f"{clean(line)}\n" for line in text.split("\n")))
+
+
+def ago(moment: str | None) -> str:
+    """A time as a person counts: "3 min ago"; as it is where it cannot be read."""
+    try:
+        seconds = (datetime.now(UTC) - datetime.fromisoformat(str(moment))).total_seconds()
+    except (ValueError, TypeError):
+        return moment or ""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{int(seconds // size)} {unit} ago"
+    return f"{max(0, int(seconds))} s ago"
+
+
+def show_outcome(outcome: Outcome) -> None:
+    """The recap of a deploy or rollback."""
+    rows = [
+        (host.host, f"{host.before or '–'} → {host.after or '–'}", host.result, _first_line(host.detail))
+        for host in outcome.hosts
+    ]
+    show_table(("host", "from → to", "result", "why"), rows)
+    say(f"\n{outcome.message} ({outcome.seconds:.1f} s)")
+    if outcome.id:
+        say(f"id {outcome.id}" + (f", backup {outcome.backup}" if outcome.backup else ""))
+    for warning in outcome.warnings:
+        say(f"warning: {warning}")
+    if outcome.next:
+        say(f"Next: {outcome.next}")
+
+
+def show_check(check: Check) -> None:
+    """A dry run."""
+    say(f"Dry run: nothing was touched. {check.version} from {check.artifact}, SHA-256 {check.sha256[:12]}…")
+    for name, hosts in check.stages:
+        say(f"{name}: {', '.join(hosts)}")
+    for host in check.hosts:
+        say(f"\n{host.host}: {host.before or 'nothing'} → {host.after}")
+        say("\n".join(f"  - {action}" for action in host.actions) or "  up to date; nothing to do")
+        for diff in host.diffs:
+            say("\n".join(f"    {line}" for line in diff.split("\n")))
+        for problem in host.problems:
+            say(f"  problem: {problem}")
+
+
+def show_status(status: Status) -> None:
+    """What runs where."""
+    rows = [_status_row(host) for host in status.hosts]
+    show_table(("host", "version", "since", "by", "health", "backup", "verified", "lock", "why"), rows)
+    if status.mixed:
+        say(f"\nThe fleet is MIXED: it runs {', '.join(status.versions) or 'nothing'}; one deploy makes it whole again")
+
+
+def _status_row(host: HostStatus) -> tuple[str | None, ...]:
+    verified = f"{host.verified} {ago(host.verified_at)}" if host.verified else ""
+    detail = _first_line(host.detail)
+    return (
+        host.host,
+        host.version or "–",
+        ago(host.since),
+        host.by,
+        host.health,
+        ago(host.backup_at),
+        verified,
+        host.lock,
+        detail,
+    )
+
+
+def show_history(history: History) -> None:
+    """What was done."""
+    rows = [
+        (
+            str(record.get("started", "")),
+            str(record.get("task", "")),
+            str(record.get("version", "")),
+            str(record.get("status", "")),
+            f"{record.get('seconds', '')} s",
+            str(record.get("by", "")),
+            str(record.get("reason") or ""),
+            str(len(record.get("hosts", {}))),
+        )
+        for record in history.records
+    ]
+    show_table(("when", "task", "version", "status", "took", "by", "reason", "hosts"), rows)
+    if not rows:
+        say("nothing is recorded yet")
+    for host, sentences in history.broken.items():
+        for sentence in sentences:
+            say(f"warning: the ledger of {host}: {sentence}")
+    for host, why in history.unreachable.items():
+        say(f"warning: {host} could not be asked: {why}")
+
+
+def show_health(health: FleetHealth) -> None:
+    """Every check on every host."""
+    rows = [
+        (host, check.name, _word(check.ok, critical=check.critical), f"{check.milliseconds} ms", check.detail)
+        for host, report in health.reports.items()
+        for check in report.checks
+    ]
+    rows += [(host, "", "unreachable", "", why) for host, why in health.unreachable.items()]
+    rows += [(host, "", "nothing deployed", "", "") for host in health.empty]
+    show_table(("host", "check", "result", "time", "detail"), rows)
+
+
+def _word(ok: bool, *, critical: bool) -> str:
+    return "ok" if ok else "failed" if critical else "warning"
+
+
+def show_backups(backups: Backups) -> None:
+    """Backups made, or there."""
+    rows = [
+        (
+            str(record.get("id")),
+            str(record.get("host")),
+            str(record.get("version")),
+            ago(str(record.get("created"))),
+            _size(record.get("bytes")),
+            ", ".join(map(str, record.get("databases") or [])),
+            f"{record.get('seconds')} s",
+        )
+        for record in backups.records
+    ]
+    show_table(("backup", "host", "version", "made", "size", "databases", "took"), rows)
+    for host in backups.nothing:
+        say(f"{host} has nothing to back up yet")
+    if backups.expired:
+        say(f"expired: {', '.join(backups.expired)}")
+    for host, why in backups.unreachable:
+        say(f"warning: {host} could not be asked: {why}")
+    if not rows and not backups.nothing:
+        say("there is no backup yet")
+
+
+def _size(count: object) -> str:
+    size = float(count) if isinstance(count, int | float) else 0.0
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"
+
+
+def show_restored(restored: Restored) -> None:
+    """What was restored where."""
+    show_table(
+        ("host", "files", "folder"),
+        [(host, str(count), f"{restored.folder}/{host}") for host, count in restored.files.items()],
+    )
+    say(f"\nbackup {restored.backup} is restored and is what its manifest says")
+
+
+def show_drill(verification: Verification) -> None:
+    """PASSED or FAILED, host by host."""
+    rows = [
+        (host.host, host.status, host.backup, f"{host.seconds} s", "; ".join(host.reasons))
+        for host in verification.hosts
+    ]
+    show_table(("host", "result", "backup", "restored in", "why"), rows)
+    say(f"\n{verification.status}")
+
+
+def _first_line(text: str) -> str:
+    return text if len(text) <= 160 else text[:159] + "…"
