@@ -8,8 +8,8 @@ is needed, and the message says where; 4 somebody else holds the lock.
 from __future__ import annotations
 
 from invoke import Collection, Context, task
-from lab import tasks as lab_tasks
 
+from lab import tasks as lab_tasks
 from playbooks import cli
 
 cli.strict_usage()
@@ -19,10 +19,11 @@ LIMIT = "pattern that narrows the hosts, as in Ansible: web:&eu:!web3"
 BATCH = "hosts that switch at the same time: a number or a percentage"
 JSON = "print one JSON document on standard output, and nothing else"
 YES = "do not ask, in production either"
-WAIT = "seconds to wait for somebody else's lock (default: leave with status 4)"
+WAIT = "how long to wait for somebody else's lock, e.g. 60s or 5m (default: leave with status 4)"
 
 
 @task(
+    positional=[],
     help={
         "env": ENV,
         "version": "version to deploy (default: the newest there is)",
@@ -36,11 +37,11 @@ WAIT = "seconds to wait for somebody else's lock (default: leave with status 4)"
         "wait": WAIT,
         "yes": YES,
         "json": JSON,
-    }
+    },
 )
 def deploy(
     c: Context,
-    env: str,
+    env: str = "",
     version: str | None = None,
     artifact: str | None = None,
     sha256: str | None = None,
@@ -49,30 +50,32 @@ def deploy(
     limit: str | None = None,
     check: bool = False,
     force: bool = False,
-    wait: int = 0,
+    wait: str = "0",
     yes: bool = False,
     json: bool = False,
 ) -> None:
     """Deploy a version: stage it everywhere, switch in batches, go back by itself if it is not healthy."""
-    from playbooks.report import tables
-
     from playbooks.check import check as dry_run
     from playbooks.deploy import Wanted
     from playbooks.deploy import deploy as run
+    from playbooks.report import tables
 
-    wanted = Wanted(version, artifact, sha256, strategy, batch, force, wait)
+    def wanted() -> Wanted:
+        return Wanted(version, artifact, sha256, strategy, batch, force, cli.seconds("wait", wait))
+
     if check:
-        cli.perform(env, lambda e, p: dry_run(e, wanted, p), tables.show_check, limit=limit, as_json=json)
+        cli.perform(env, lambda e, p: dry_run(e, wanted(), p), tables.show_check, limit=limit, as_json=json)
         return
 
     def act(environment: cli.Environment, progress: cli.Progress) -> cli.Outcome:
         cli.confirm(environment, f"deploy {version or artifact or 'the newest version'}", cli.DEPLOY_WORD, yes=yes)
-        return run(environment, wanted, progress)
+        return run(environment, wanted(), progress)
 
     cli.perform(env, act, tables.show_outcome, limit=limit, as_json=json)
 
 
 @task(
+    positional=[],
     help={
         "env": ENV,
         "to": "release, version or backup to go back to (default: what ran before)",
@@ -83,68 +86,67 @@ def deploy(
         "wait": WAIT,
         "yes": YES,
         "json": JSON,
-    }
+    },
 )
 def rollback(
     c: Context,
-    env: str,
+    env: str = "",
     to: str | None = None,
     reason: str = "",
     with_database: bool = False,
     batch: str = "100%",
     limit: str | None = None,
-    wait: int = 0,
+    wait: str = "0",
     yes: bool = False,
     json: bool = False,
 ) -> None:
     """Go back to what ran before, or to any release or backup there is."""
     from playbooks.report import tables
-
     from playbooks.rollback import Back
     from playbooks.rollback import rollback as run
 
     def act(environment: cli.Environment, progress: cli.Progress) -> cli.Outcome:
         cli.confirm(environment, f"rollback to {to or 'what ran before'}", cli.ROLLBACK_WORD, yes=yes)
-        return run(environment, Back(to, reason, with_database, batch, wait), progress)
+        return run(environment, Back(to, reason, with_database, batch, cli.seconds("wait", wait)), progress)
 
     cli.perform(env, act, tables.show_outcome, limit=limit, as_json=json)
 
 
-@task(help={"env": ENV, "limit": LIMIT, "wait": WAIT, "json": JSON})
-def backup(c: Context, env: str, limit: str | None = None, wait: int = 0, json: bool = False) -> None:
+@task(positional=[], help={"env": ENV, "limit": LIMIT, "wait": WAIT, "json": JSON})
+def backup(c: Context, env: str = "", limit: str | None = None, wait: str = "0", json: bool = False) -> None:
     """Back up the application, its data and its databases now; let old backups expire."""
-    from playbooks.report import tables
-
     from playbooks.backup import backup as run
-
-    cli.perform(env, lambda e, p: run(e, p, wait=wait), tables.show_backups, limit=limit, as_json=json)
-
-
-@task(help={"env": ENV, "limit": LIMIT, "json": JSON})
-def backups(c: Context, env: str, limit: str | None = None, json: bool = False) -> None:
-    """List the backups there are."""
     from playbooks.report import tables
 
+    cli.perform(
+        env, lambda e, p: run(e, p, wait=cli.seconds("wait", wait)), tables.show_backups, limit=limit, as_json=json
+    )
+
+
+@task(positional=[], help={"env": ENV, "limit": LIMIT, "json": JSON})
+def backups(c: Context, env: str = "", limit: str | None = None, json: bool = False) -> None:
+    """List the backups there are."""
     from playbooks.backup import backups as run
+    from playbooks.report import tables
 
     cli.perform(env, run, tables.show_backups, limit=limit, as_json=json)
 
 
 @task(
+    positional=[],
     help={
         "env": ENV,
         "backup": "id of the backup (default: the newest)",
         "to-dir": "new folder on the hosts; each host gets a folder in it",
         "limit": LIMIT,
         "json": JSON,
-    }
+    },
 )
 def restore(
-    c: Context, env: str, to_dir: str, backup: str | None = None, limit: str | None = None, json: bool = False
+    c: Context, env: str = "", to_dir: str = "", backup: str | None = None, limit: str | None = None, json: bool = False
 ) -> None:
     """Restore a backup into a folder to look at. What runs is not touched; to go back, see rollback."""
     from playbooks.report import tables
-
     from playbooks.restore import restore as run
 
     cli.perform(
@@ -152,8 +154,8 @@ def restore(
     )
 
 
-@task(help={"env": ENV, "limit": LIMIT, "json": JSON})
-def verify_backups(c: Context, env: str, limit: str | None = None, json: bool = False) -> None:
+@task(positional=[], help={"env": ENV, "limit": LIMIT, "json": JSON})
+def verify_backups(c: Context, env: str = "", limit: str | None = None, json: bool = False) -> None:
     """Prove the backups: check the repository, restore the latest, load its dumps, start its release. For cron."""
     from playbooks.report import tables
     from playbooks.verify_backups import verify_backups as run
@@ -162,92 +164,98 @@ def verify_backups(c: Context, env: str, limit: str | None = None, json: bool = 
 
 
 @task(
+    positional=[],
     help={
         "env": ENV,
         "at": "time of day as HH:MM, or five cron fields",
         "timer": "install a systemd timer instead of a cron entry",
         "json": JSON,
-    }
+    },
 )
-def schedule(c: Context, env: str, at: str = "03:17", timer: bool = False, json: bool = False) -> None:
+def schedule(c: Context, env: str = "", at: str = "03:17", timer: bool = False, json: bool = False) -> None:
     """Run verify-backups every night from this machine."""
-    from playbooks.report import tables
     from playbooks.schedule import schedule as run
+
+    from playbooks.report import tables
 
     cli.perform(env, lambda e, p: run(e, p, at=at, timer=timer), tables.show_schedule, as_json=json)
 
 
-@task(help={"env": ENV, "json": JSON})
-def unschedule(c: Context, env: str, json: bool = False) -> None:
+@task(positional=[], help={"env": ENV, "json": JSON})
+def unschedule(c: Context, env: str = "", json: bool = False) -> None:
     """Remove what schedule installed."""
-    from playbooks.report import tables
     from playbooks.schedule import unschedule as run
+
+    from playbooks.report import tables
 
     cli.perform(env, run, tables.show_schedule, as_json=json)
 
 
-@task(help={"env": ENV, "limit": LIMIT, "json": JSON})
-def status(c: Context, env: str, limit: str | None = None, json: bool = False) -> None:
+@task(positional=[], help={"env": ENV, "limit": LIMIT, "json": JSON})
+def status(c: Context, env: str = "", limit: str | None = None, json: bool = False) -> None:
     """Show what runs where, since when, by whom, and how it is."""
     from playbooks.report import tables
-
     from playbooks.status import status as run
 
     cli.perform(env, run, tables.show_status, limit=limit, as_json=json)
 
 
-@task(help={"env": ENV, "limit": LIMIT, "most": "how many records", "json": JSON})
-def history(c: Context, env: str, limit: str | None = None, most: int = 20, json: bool = False) -> None:
+@task(positional=[], help={"env": ENV, "limit": LIMIT, "most": "how many records", "json": JSON})
+def history(c: Context, env: str = "", limit: str | None = None, most: str = "20", json: bool = False) -> None:
     """Show what was done, when and by whom."""
-    from playbooks.report import tables
-
     from playbooks.history import history as run
-
-    cli.perform(env, lambda e, p: run(e, p, most=most), tables.show_history, limit=limit, as_json=json)
-
-
-@task(help={"env": ENV, "limit": LIMIT, "json": JSON})
-def health(c: Context, env: str, limit: str | None = None, json: bool = False) -> None:
-    """Try every health check on every host, once."""
     from playbooks.report import tables
 
+    cli.perform(
+        env, lambda e, p: run(e, p, most=cli.number("most", most)), tables.show_history, limit=limit, as_json=json
+    )
+
+
+@task(positional=[], help={"env": ENV, "limit": LIMIT, "json": JSON})
+def health(c: Context, env: str = "", limit: str | None = None, json: bool = False) -> None:
+    """Try every health check on every host, once."""
     from playbooks.health import health as run
+    from playbooks.report import tables
 
     cli.perform(env, run, tables.show_health, limit=limit, as_json=json)
 
 
-@task(help={"env": ENV, "limit": LIMIT, "json": JSON})
-def provision(c: Context, env: str, limit: str | None = None, json: bool = False) -> None:
+@task(positional=[], help={"env": ENV, "limit": LIMIT, "json": JSON})
+def provision(c: Context, env: str = "", limit: str | None = None, json: bool = False) -> None:
     """Make hosts ready: packages, users, folders, databases, the balancer. Safe to run again."""
     from playbooks.provision import provision as run
+
     from playbooks.report import tables
 
     cli.perform(env, run, tables.show_provisioned, limit=limit, as_json=json)
 
 
-@task(help={"env": ENV, "limit": LIMIT, "json": JSON})
-def inventory(c: Context, env: str, limit: str | None = None, json: bool = False) -> None:
+@task(positional=[], help={"env": ENV, "limit": LIMIT, "json": JSON})
+def inventory(c: Context, env: str = "", limit: str | None = None, json: bool = False) -> None:
     """Show hosts, groups and resolved settings, secrets struck out. Reaches no host."""
-    from playbooks.report import tables
     from playbooks.show_inventory import show_inventory as run
+
+    from playbooks.report import tables
 
     cli.perform(env, lambda e, _: run(e), tables.show_inventory, limit=limit, as_json=json)
 
 
 @task(
+    positional=[],
     help={
         "env": ENV,
         "record": "record the keys of hosts that have none recorded",
         "replace": "replace recorded keys that differ",
         "limit": LIMIT,
         "json": JSON,
-    }
+    },
 )
 def host_keys(
-    c: Context, env: str, record: bool = False, replace: bool = False, limit: str | None = None, json: bool = False
+    c: Context, env: str = "", record: bool = False, replace: bool = False, limit: str | None = None, json: bool = False
 ) -> None:
     """Show the hosts' SSH keys beside the recorded ones; record them when you have compared."""
     from playbooks.host_keys import host_keys as run
+
     from playbooks.report import tables
 
     cli.perform(

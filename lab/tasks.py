@@ -17,12 +17,13 @@ JSON = "print one JSON document on standard output, and nothing else"
 
 
 @task(help={"hosts": "application hosts; one edge and one database host come with them", "name": NAME, "json": JSON})
-def up(c: Context, hosts: int = 3, name: str = DEFAULT_NAME, json: bool = False) -> None:
+def up(c: Context, hosts: str = "3", name: str = DEFAULT_NAME, json: bool = False) -> None:
     """Bring real systemd hosts up on this machine (root, Debian)."""
     from lab import up as run
+    from playbooks.cli import number
 
     def act() -> None:
-        lab, _ = run.up(name, hosts=hosts)
+        lab, _ = run.up(name, hosts=number("hosts", hosts))
         _show(name, as_json=json)
         env = "lab" if name == DEFAULT_NAME else f"{lab.folder}/inventory"
         if not json:

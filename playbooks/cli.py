@@ -45,19 +45,23 @@ class BadUsage(ParseError, Exit):
 
     def __init__(self, message: str, context: ParserContext | None = None) -> None:
         ParseError.__init__(self, message, context)
-        self.message = None
-        self._code = int(ExitStatus.USAGE)
+        Exit.__init__(self, None, int(ExitStatus.USAGE))
+        self.args = (message,)
 
 
 def strict_usage() -> None:
     """Let Invoke's parser raise `BadUsage`."""
-    invoke_parser.ParseError = BadUsage  # type: ignore[misc]
+    setattr(invoke_parser, "ParseError", BadUsage)  # noqa: B010 - a class of another package is replaced on purpose
 
 
 def load(env: str, limit: str | None = None) -> Environment:
     """Load an environment of this project."""
     from playbooks.environment import load_environment
+    from playbooks.fleet.inventory import environments
 
+    if not env:
+        there = ", ".join(environments(PROJECT)) or "none yet"
+        raise UsageError(f"which environment? give --env=NAME; under inventory/ there is: {there}")
     return load_environment(env, PROJECT, limit=limit)
 
 
@@ -138,6 +142,31 @@ def _bug(error: Exception) -> SlipwayError:
     )
     found.exit_status = ExitStatus.PERSON_NEEDED
     return found
+
+
+def seconds(flag: str, text: str) -> float:
+    """A flag's duration in seconds: 60, 60s, 5m.
+
+    Raises:
+        UsageError: it isn't one. (Invoke's own number flags end in a traceback then.)
+    """
+    from playbooks.settings.types import parse_duration
+
+    try:
+        return float(str(parse_duration(text)))
+    except ValueError as error:
+        raise UsageError(f"--{flag}={text}: {error}") from None
+
+
+def number(flag: str, text: str) -> int:
+    """A flag's whole number, 1 or more.
+
+    Raises:
+        UsageError: it isn't one.
+    """
+    if not (text.isascii() and text.isdigit() and 0 < int(text[:9]) < 10**8):
+        raise UsageError(f"--{flag}={text}: expected a whole number from 1 on")
+    return int(text)
 
 
 def confirm(environment: Environment, what: str, word: str, *, yes: bool) -> None:
