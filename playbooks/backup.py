@@ -79,13 +79,15 @@ def backup(env: Environment, progress: Progress, *, wait: float = 0.0) -> Backup
             facts = fleet.each("facts", partial(look, env)).all_or_raise("reading facts")
             jobs, id_ = back_up_jobs(fleet, env, facts)
             made = by_host(jobs, fleet.run(jobs)).all_or_raise("backup")
-            expired = fleet.each("retention", partial(_expire, env)).all_or_raise("retention")
+            expired = fleet.each("retention", partial(_expire, env))
+            for host, error in expired.failed.items():
+                progress.warn(f"{host}: the backup is made, but old ones could not expire: {error.message}")
     return Backups(
         environment=env.name,
         id=id_,
         records=tuple(record for record in made.values() if record),
         nothing=tuple(host for host, record in made.items() if not record),
-        expired=tuple(sorted({id_ for ids in expired.values() for id_ in ids})),
+        expired=tuple(sorted({id_ for ids in expired.ok.values() for id_ in ids})),
     )
 
 

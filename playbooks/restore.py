@@ -110,7 +110,7 @@ def restore_databases(fleet: Fleet, env: Environment, releases: Mapping[str, str
         fits = [
             record
             for record in facts[host].backups
-            if database.name in record.get("databases", [])
+            if database.name in dumped(record)
             and (record.get("id") == to or (record.get("version") in versions and not _is_backup(facts, to)))
         ]
         if not fits:
@@ -132,6 +132,11 @@ def restore_databases(fleet: Fleet, env: Environment, releases: Mapping[str, str
 
     results = fleet.each("restore", one, hosts=backup_hosts(env), finish=True).all_or_raise("restoring databases")
     return [sentence for told in results.values() for sentence in told]
+
+
+def dumped(record: Record) -> list[str]:
+    """Names of the databases that a backup holds."""
+    return [str(database.get("name")) for database in record.get("databases", []) if isinstance(database, dict)]
 
 
 def _is_backup(facts: Mapping[str, Any], to: str | None) -> bool:

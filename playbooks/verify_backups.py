@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 from playbooks.backup import Record, backup_hosts, everybody, look
 from playbooks.environment import Environment
-from playbooks.errors import ExitStatus, SlipwayError
+from playbooks.errors import ExitStatus, UsageError
 from playbooks.fleet.fanout import Results
 from playbooks.fleet.fleet import Fleet, open_fleet
+from playbooks.fleet.lock import Holder
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
-from playbooks.release import now
+from playbooks.release import now, stamp, who
 from playbooks.settings.backup import Database
-from playbooks.steps.drill import Drilled, drill_databases, drill_release, record_drill
+from playbooks.steps import drill as steps
+from playbooks.steps.drill import Drilled
 from playbooks.steps.facts import Facts
+
+# What a host keeps of its reasons: enough to act on, small enough for a command's argument.
+MOST_REASONS = 20
 
 
 @dataclass(frozen=True)
@@ -28,7 +34,7 @@ class HostDrill:
         status: PASSED or FAILED.
         at: UTC, ISO 8601.
         backup: the id of the backup that was tried.
-        seconds: how long restoring it took.
+        seconds: how long the drill took.
         reasons: why it failed.
         started: whether the restored release was started and answered.
     """
@@ -37,7 +43,7 @@ class HostDrill:
     status: str
     at: str
     backup: str | None
-    seconds: int
+    seconds: float
     reasons: tuple[str, ...]
     started: bool = False
 
@@ -73,73 +79,120 @@ class Verification:
 
 
 def verify_backups(env: Environment, progress: Progress) -> Verification:
-    """Try every host's latest backup for real, and clean up after it. What runs is not touched.
+    """Try every host's latest backup for real, and clean up after it.
 
-    Databases go first and their scratch copies stay until the end: a restored release is started against them.
+    What runs is not touched, and a deploy at the same time is not held up: the lock taken here is the drills' own.
+
+    Raises:
+        UsageError: backups are off.
+        Locked: another drill is at work.
     """
-    with open_fleet(
-        [env.target(name).address for name in everybody(env)], progress=progress, forks=env.settings.forks
-    ) as fleet:
+    if not env.settings.backup.enabled:
+        raise UsageError(f"backups are off in {env.name}: slipway_backup.enabled is false")
+    moment = now()
+    holder = Holder(who(), "verify-backups", moment.strftime("%Y-%m-%dT%H:%M:%SZ"), stamp(moment))
+    addresses = [env.target(name).address for name in everybody(env)]
+    with open_fleet(addresses, progress=progress, forks=env.settings.forks) as fleet:
         facts = fleet.each("facts", partial(look, env))
-        latest = {host: _latest(fact) for host, fact in facts.ok.items()}
-        databases = {name: record for name, record in latest.items() if name in backup_hosts(env)}
-        apps = {name: record for name, record in latest.items() if name not in databases}
-        try:
-            progress.phase("loading database dumps")
-            loaded = fleet.each("load", partial(_databases, env, databases, "load"), hosts=list(databases))
-            progress.phase("restoring releases")
-            released = fleet.each("drill", partial(_release, fleet, env, apps), hosts=list(apps))
-        finally:
-            fleet.each("clean", partial(_databases, env, databases, "drop"), hosts=list(databases), finish=True)
-        failed = {**fleet.unreachable, **facts.failed}
-        hosts = [*_judge(released, apps), *_judge(loaded, databases), *(_gone(h, e) for h, e in failed.items())]
-        _write_down(fleet, env, {host.host: host for host in hosts if host.host in latest})
-    return Verification(env.name, tuple(hosts), tuple(failed))
+        gone = {**fleet.unreachable, **facts.failed}
+        folders = {name: f"{env.target(name).settings.state}/drill" for name in facts.ok}
+        if not folders:
+            fleet.require_all()
+            facts.all_or_raise("reading facts")
+        with fleet.lock(folders, holder, wait=0):
+            found = _Drill(fleet, env, {host: _latest(fact) for host, fact in facts.ok.items()}).hold()
+    absent = [_verdict(host, None, (error.message,), 0.0) for host, error in gone.items()]
+    return Verification(env.name, (*found, *absent), tuple(gone))
 
 
 def _latest(facts: Facts) -> Record | None:
     return max(facts.backups, key=lambda record: str(record.get("created", "")), default=None)
 
 
-def _release(fleet: Fleet, env: Environment, records: Mapping[str, Record | None], remote: Remote) -> Drilled:
-    record = records[remote.name]
-    if record is None:
-        return Drilled(("there is no backup",), 0)
-    settings = env.target(remote.name).settings
-    return drill_release(remote, settings, record, env.secrets, note=partial(fleet.progress.note, remote.name))
+@dataclass(frozen=True)
+class _Drill:
+    """A drill of a fleet, in three parts, each on all hosts at once: a release may need the database of another host."""
+
+    fleet: Fleet
+    env: Environment
+    records: Mapping[str, Record | None]
+
+    def hold(self) -> list[HostDrill]:
+        began = time.monotonic()
+        tried = [host for host, record in self.records.items() if record]
+        restored: Results[Drilled] = Results({}, {})
+        started: Results[Drilled] = Results({}, {})
+        try:
+            self.fleet.progress.phase("restoring the latest backups")
+            restored = self.fleet.each("drill", self._restore, hosts=tried, finish=True)
+            runnable = [host for host in tried if host in restored.ok and self._release(host)]
+            if runnable:
+                self.fleet.progress.phase("starting what was restored")
+            started = self.fleet.each("start", self._start, hosts=runnable, finish=True)
+        finally:
+            seconds = round(time.monotonic() - began, 1)
+            verdicts = {host: self._judge(host, restored, started, seconds) for host in self.records}
+            ended = self.fleet.each("clean up", partial(self._end, verdicts), hosts=list(self.records), finish=True)
+            self._tell(ended)
+        return list(verdicts.values())
+
+    def _restore(self, remote: Remote) -> Drilled:
+        record = self.records[remote.name]
+        assert record is not None  # hosts without one are not tried  # noqa: S101
+        settings = self.env.target(remote.name).settings
+        note = partial(self.fleet.progress.note, remote.name)
+        return steps.drill(remote, settings, self._databases(remote.name), record, self.env.secrets, note=note)
+
+    def _start(self, remote: Remote) -> Drilled:
+        return steps.drill_start(remote, self.env.target(remote.name).settings, self._release(remote.name))
+
+    def _end(self, verdicts: Mapping[str, HostDrill], remote: Remote) -> list[str]:
+        document = asdict(verdicts[remote.name])
+        databases = self._databases(remote.name) if self.records[remote.name] else []
+        return steps.drill_end(remote, self.env.target(remote.name).settings, databases, self.env.secrets, document)
+
+    def _databases(self, host: str) -> list[Database]:
+        names = self.env.database_hosts.get(host, []) if host in backup_hosts(self.env) else []
+        return [database for database in self.env.settings.databases if database.name in names]
+
+    def _release(self, host: str) -> str:
+        """The release to start on a host; empty where none is."""
+        record = self.records[host] or {}
+        return str(record.get("release") or "") if self.env.target(host).settings.backup.drill.command else ""
+
+    def _judge(self, host: str, restored: Results[Drilled], started: Results[Drilled], seconds: float) -> HostDrill:
+        record = self.records[host]
+        if record is None:
+            hint = f"make one: invoke backup --env={self.env.name}"
+            return _verdict(host, None, (f"there is no backup on this host; {hint}",), 0.0)
+        reasons: list[str] = []
+        for results in (restored, started):
+            if host in results.failed:
+                reasons.append(results.failed[host].message)
+            elif host in results.ok:
+                reasons += results.ok[host].problems
+        if host not in restored.ok and host not in restored.failed:
+            reasons.append("the drill was interrupted")
+        up = host in started.ok and started.ok[host].started
+        return _verdict(host, str(record["id"]), tuple(reasons), seconds, started=up)
+
+    def _tell(self, ended: Results[list[str]]) -> None:
+        for host, left in ended.ok.items():
+            for sentence in left:
+                self.fleet.progress.warn(f"{host}: {sentence}")
+        for host, error in ended.failed.items():
+            self.fleet.progress.warn(f"{host}: the drill could not be cleaned up and written down: {error.message}")
 
 
-def _databases(
-    env: Environment, records: Mapping[str, Record | None], action: Literal["load", "drop"], remote: Remote
-) -> Drilled:
-    record = records[remote.name]
-    if record is None:
-        return Drilled(("there is no backup",), 0)
-    names = env.database_hosts[remote.name]
-    mine: list[Database] = [database for database in env.settings.databases if database.name in names]
-    return drill_databases(remote, env.target(remote.name).settings, mine, record, env.secrets, action=action)
-
-
-def _judge(results: Results[Drilled], records: Mapping[str, Record | None]) -> list[HostDrill]:
-    at = now().strftime("%Y-%m-%dT%H:%M:%SZ")
-    found = []
-    for host, record in records.items():
-        error = results.failed.get(host)
-        drilled = results.ok.get(host) or Drilled((error.message if error else "it was not tried",), 0)
-        id_ = str(record["id"]) if record else None
-        status = "FAILED" if drilled.problems else "PASSED"
-        found.append(HostDrill(host, status, at, id_, drilled.seconds, drilled.problems, drilled.started))
-    return found
-
-
-def _gone(host: str, error: SlipwayError) -> HostDrill:
-    return HostDrill(host, "FAILED", now().strftime("%Y-%m-%dT%H:%M:%SZ"), None, 0, (error.message,))
-
-
-def _write_down(fleet: Fleet, env: Environment, drills: Mapping[str, HostDrill]) -> None:
-    def one(remote: Remote) -> None:
-        record_drill(remote, env.target(remote.name).settings, asdict(drills[remote.name]))
-
-    results = fleet.each("record", one, hosts=list(drills), finish=True)
-    for host, error in results.failed.items():
-        fleet.progress.warn(f"{host}: the result could not be written down: {error.message}")
+def _verdict(
+    host: str, backup: str | None, reasons: tuple[str, ...], seconds: float, *, started: bool = False
+) -> HostDrill:
+    return HostDrill(
+        host=host,
+        status="FAILED" if reasons else "PASSED",
+        at=now().strftime("%Y-%m-%dT%H:%M:%SZ"),
+        backup=backup,
+        seconds=seconds,
+        reasons=reasons[:MOST_REASONS],
+        started=started,
+    )

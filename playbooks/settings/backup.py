@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from playbooks.settings.types import AbsolutePath, DatabaseName, Duration, Model, Pattern, Port, Text
+
+# POSIX: what a shell can export.
+VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
 class Keep(Model):
@@ -48,10 +51,18 @@ class Drill(Model):
     command: Text | None = Field(
         None,
         description="Starts the restored release on a spare port, from its folder as the application's user. "
-        "$PORT and $RELEASE are set. Left out: the release's files are compared, but it is not started.",
+        "$PORT and $RELEASE are set. It sees the restored release and data at their own paths. "
+        "Left out: the release's files are compared, but it is not started.",
     )
-    environment: dict[Text, Text] = Field(
-        default_factory=dict, description="Environment of the command. {database} is the scratch database's name."
+    environment: dict[VariableName, Text] = Field(
+        default_factory=dict,
+        description="Environment of the command. {database} is the scratch copy of the application's (first) database, "
+        "{database.NAME} that of another.",
+    )
+    folder: AbsolutePath | None = Field(
+        None,
+        description="Where backups are restored to for a drill; its file system needs room for a whole one. Left out: "
+        "/var/lib/slipway/<app>.",
     )
     url: Text = Field("http://127.0.0.1:{port}/", description="What must answer; {port} is the spare port.")
     status: int = Field(200, ge=100, le=599, description="The status it must answer.")
@@ -68,7 +79,7 @@ class Backup(Model):
         "filled in.",
     )
     password: Text = Field("restic_password", description="Name of the secret that holds the repository's password.")
-    environment: dict[Text, Text] = Field(
+    environment: dict[VariableName, Text] = Field(
         default_factory=dict,
         description="Environment variables for restic, each naming a secret (AWS_ACCESS_KEY_ID: s3_key).",
     )

@@ -16,10 +16,14 @@ FIELD = "\037"
 
 HINTS = {
     "wrong-password": "slipway_backup.password names the secret; is it the one the repository was made with?",
-    "no-repository": "find out what became of it; to begin anew, remove the records in /var/lib/slipway/APP/backups",
-    "no-space": "make room where the repository is, or shorten slipway_backup.keep",
-    "database": "is the database up? invoke health --env=…",
+    "no-repository": "is its disk mounted? To begin anew, move the records in /var/lib/slipway/APP/backups away first",
+    "no-answer": "is the store up, and can this host reach it? See slipway_backup.repository and .environment",
+    "no-space": "make room there, or shorten slipway_backup.keep",
+    "no-path": "correct slipway_backup.paths or .sqlite",
+    "database": "is the database up, and are slipway_databases right? See invoke health --env=…",
+    "pg-version": "install the postgresql-client of the server's version on this host",
     "locked": "wait for it to end, then try again",
+    "damaged": "invoke verify-backups --env=… says how much; restic's own `restic rebuild-index` and `repair` may help",
     "missing-tool": "invoke provision --env=… installs it",
 }
 
@@ -46,7 +50,7 @@ class Job:
 def back_up(
     remote: Remote, settings: Settings, job: Job, secrets: Mapping[str, str], *, note: Note | None = None
 ) -> dict[str, Any] | None:
-    """Back up a host.
+    """Back up a host: one restic command, since every one costs half a second of key derivation.
 
     Args:
         remote: the host.
@@ -61,32 +65,34 @@ def back_up(
     Raises:
         StepFailed: there is no backup; the sentence says why.
     """
-    lines = [*secret_lines(settings, secrets), *(database_line(database, secrets) for database in job.databases)]
+    lines = [*secret_lines(settings, secrets)]
     if job.kind == "application":
         lines += [FIELD.join(("path", path)) for path in settings.backup.paths]
         lines += [FIELD.join(("sqlite", path)) for path in settings.backup.sqlite]
         lines += [FIELD.join(("exclude", path)) for path in settings.backup.exclude]
+    lines += [line for database in job.databases for line in database_lines(database, secrets)]
+    arguments = [
+        settings.home,
+        settings.state,
+        job.id,
+        job.release or "-",
+        job.version,
+        repository(settings, remote.name),
+        remote.name,
+        job.kind,
+        settings.app,
+    ]
     try:
         answer = remote.run(
             "backup",
-            [
-                settings.home,
-                settings.state,
-                job.id,
-                job.release or "-",
-                job.version,
-                repository(settings, remote.name),
-                remote.name,
-                job.kind,
-            ],
+            arguments,
             payload=as_payload(lines),
-            unit=f"slipway-{settings.app}-backup-{job.id}-{job.kind}",
+            unit=f"slipway-{settings.app}-backup-{job.id}",
             timeout=settings.timeouts.command,
             note=note,
         )
     except StepFailed as error:
-        error.hint = error.hint or HINTS.get(error.code)
-        raise
+        raise with_hint(error) from None
     record = answer.maybe("record", 1)
     if record is None:
         return None
@@ -110,12 +116,22 @@ def secret_lines(settings: Settings, secrets: Mapping[str, str]) -> list[str]:
     return [FIELD.join(("secret", variable, secrets[name])) for variable, name in named.items()]
 
 
-def database_line(database: Database, secrets: Mapping[str, str]) -> str:
-    """How to reach a database, for a step's payload."""
+def database_lines(database: Database, secrets: Mapping[str, str]) -> list[str]:
+    """How to reach a database and what to ask it once restored, for a step's payload."""
     password = secrets[database.password] if database.password else ""
-    return FIELD.join(("database", database.name, database.host or "", str(database.port), database.user, password))
+    fields = (database.name, database.host or "", str(database.port), database.user, password, str(database.min_tables))
+    return [
+        FIELD.join(("database", *fields)),
+        *(FIELD.join(("check", database.name, check)) for check in database.checks),
+    ]
 
 
 def as_payload(lines: Sequence[str]) -> bytes:
     """Lines for a step's standard input. An empty last field would be lost to the shell, so a mark ends each."""
     return "".join(f"{line}{FIELD}.\n" for line in lines).encode()
+
+
+def with_hint(error: StepFailed) -> StepFailed:
+    """The error, with what to do next where the step's code tells."""
+    error.hint = error.hint or HINTS.get(error.code)
+    return error

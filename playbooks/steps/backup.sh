@@ -1,4 +1,4 @@
-# shellcheck shell=sh disable=SC2034
+# shellcheck shell=sh disable=SC2034,SC2154
 # backup HOME STATE ID RELEASE VERSION REPOSITORY HOST KIND APP
 #
 # Back up what this host has: the running release (RELEASE, or "-"), named data, SQLite copies, PostgreSQL dumps; one
@@ -38,7 +38,12 @@ payload_line() {
         # restic reads $NAME in such a file as a variable, $$ as a dollar.
         exclude) printf '%s\n' "$2" | sed 's/\$/$$/g' >>"$scratch/excludes" ;;
         sqlite) copy_sqlite "$2" ;;
-        database) dump_database "$2" "$3" "$4" "$5" "$6" ;;
+        database)
+            shift
+            use_database "$@"
+            dump_database
+            ;;
+        check) ;;
         *) fail usage "unknown line '$1'" ;;
     esac
 }
@@ -64,6 +69,8 @@ copy_sqlite() {
     (cd "$scratch" && sqlite3 -cmd '.timeout 10000' "$1" '.backup copy' 2>err >/dev/null) ||
         fail sqlite "cannot copy SQLite database $1: $(said_by "$scratch/err")"
     [ -s "$scratch/copy" ] || [ ! -s "$1" ] || fail sqlite "the copy of SQLite database $1 is empty"
+    chown --reference="$1" "$scratch/copy"
+    chmod --reference="$1" "$scratch/copy"
     mv "$scratch/copy" "$scratch/sqlite$1"
     # The file itself may be in the middle of a change: only the copy counts.
     literal=$(printf '%s' "$1" | sed 's/[][*?\\]/\\&/g; s/\$/$$/g')
@@ -71,7 +78,6 @@ copy_sqlite() {
 }
 
 dump_database() {
-    use_database "$@"
     need pg_dump pg_restore
     dump=$scratch/databases/$name.dump
     # Not compressed here: restic does it better, and what has not changed since the last dump is then stored once.

@@ -1,128 +1,164 @@
-"""Prove a backup by using it (G9): restore it, compare it, load its dumps, start its release."""
+"""Prove a backup by using it (G9): restore it, compare it, load its dumps, start its release, and clean up."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
+from playbooks.errors import StepFailed
 from playbooks.fleet.remote import Note, Remote
-from playbooks.fleet.script import Answer
 from playbooks.settings import Settings
 from playbooks.settings.backup import Database
-from playbooks.steps.backup import FIELD, as_payload, database_line, secret_lines
+from playbooks.steps.backup import FIELD, as_payload, database_lines, secret_lines, with_hint
 
 Record = Mapping[str, Any]
+
+# PostgreSQL cuts names at 63 bytes; drill.sh makes the same name.
+LONGEST_NAME = 63
 
 
 @dataclass(frozen=True)
 class Drilled:
-    """What a drill found on a host.
+    """What a part of a drill found on a host.
 
     Args:
-        problems: sentences; none means that the backup can be restored.
-        seconds: how long it took: what a real restore would take, too.
+        problems: sentences; none means that all of it is well.
         started: whether the restored release was started and answered.
     """
 
     problems: tuple[str, ...]
-    seconds: int
     started: bool = False
 
 
-def drill_release(
-    remote: Remote, settings: Settings, record: Record, secrets: Mapping[str, str], *, note: Note | None = None
-) -> Drilled:
-    """Prove a backup of an application host; nothing of it is left behind.
-
-    Args:
-        remote: the host.
-        settings: its settings; ``slipway_backup.drill`` says how a restored release is started.
-        record: the backup.
-        secrets: by name.
-        note: called with progress.
-    """
-    drill = settings.backup.drill
-    lines = secret_lines(settings, secrets)
-    scratch = {database.name: scratch_name(database) for database in settings.databases}
-    first = next(iter(scratch.values()), "")
-    lines += [
-        FIELD.join(("env", name, value.replace("{database}", first))) for name, value in drill.environment.items()
-    ]
-    if drill.command:
-        lines.append(FIELD.join(("command", drill.command)))
-    arguments = [
-        settings.home,
-        settings.state,
-        str(record["id"]),
-        str(record["snapshot"]),
-        str(record["repository"]),
-        str(record.get("release") or "-"),
-        settings.run_user,
-        settings.app,
-        drill.url,
-        str(drill.status),
-        f"{drill.timeout:.0f}",
-    ]
-    answer = remote.run(
-        "drill_release",
-        arguments,
-        payload=as_payload(lines),
-        unit=f"slipway-{settings.app}-drill",
-        timeout=settings.timeouts.command + drill.timeout,
-        note=note,
-    )
-    return _drilled(answer)
-
-
-def drill_databases(
+def drill(
     remote: Remote,
     settings: Settings,
     databases: Sequence[Database],
     record: Record,
     secrets: Mapping[str, str],
     *,
-    action: Literal["load", "drop"],
+    note: Note | None = None,
 ) -> Drilled:
-    """Load a backup's dumps into scratch databases and ask them questions, or drop those again.
+    """Check the repository, restore a backup into a scratch place, compare it, load its dumps and ask them questions.
+
+    What was restored stays for `drill_start` until `drill_end`.
 
     Args:
-        remote: the host that dumps the databases.
+        remote: the host.
         settings: its settings.
-        databases: which.
+        databases: those that this host dumps.
         record: the backup.
         secrets: by name.
-        action: load or drop.
+        note: called with progress.
+
+    Raises:
+        StepFailed: the drill itself could not be held.
     """
-    lines = secret_lines(settings, secrets)
-    for database in databases:
-        lines.append(FIELD.join((database_line(database, secrets), str(database.min_tables))))
-        lines += [FIELD.join(("check", check)) for check in database.checks]
+    lines = [*secret_lines(settings, secrets), *_database_lines(databases, secrets)]
+    arguments = [
+        settings.home,
+        settings.state,
+        str(record["id"]),
+        str(record["snapshot"]),
+        str(record["repository"]),
+        _folder(settings),
+        str(record.get("bytes", 0)),
+        settings.app,
+    ]
+    try:
+        answer = remote.run(
+            "drill",
+            arguments,
+            payload=as_payload(lines),
+            unit=f"slipway-{settings.app}-drill",
+            timeout=settings.timeouts.command,
+            note=note,
+        )
+    except StepFailed as error:
+        raise with_hint(error) from None
+    return Drilled(tuple(text for (text,) in answer.all("problem", 1)))
+
+
+def drill_start(remote: Remote, settings: Settings, release: str) -> Drilled:
+    """Start the restored release on a spare port, health-check it, and stop it again.
+
+    Args:
+        remote: the host, after `drill`.
+        settings: its settings; ``slipway_backup.drill`` says how a restored release is started.
+        release: the one in the backup.
+
+    Raises:
+        StepFailed: the drill itself could not be held.
+    """
+    tried = settings.backup.drill
+    parents = [path.rpartition("/")[0] for path in settings.backup.sqlite]
+    lines = [FIELD.join(("env", name, _fill(text, settings.databases))) for name, text in tried.environment.items()]
+    lines += [FIELD.join(("data", path)) for path in dict.fromkeys([*settings.backup.paths, *parents]) if path]
+    arguments = [
+        settings.home,
+        settings.state,
+        _folder(settings),
+        release,
+        settings.run_user,
+        settings.app,
+        tried.command or "",
+        tried.url,
+        str(tried.status),
+        str(max(1, round(tried.timeout))),
+    ]
+    try:
+        answer = remote.run(
+            "drill_start",
+            arguments,
+            payload=as_payload(lines),
+            unit=f"slipway-{settings.app}-drill-start",
+            timeout=settings.timeouts.command + tried.timeout,
+        )
+    except StepFailed as error:
+        raise with_hint(error) from None
+    return Drilled(tuple(text for (text,) in answer.all("problem", 1)), answer.maybe("started", 1) is not None)
+
+
+def drill_end(
+    remote: Remote,
+    settings: Settings,
+    databases: Sequence[Database],
+    secrets: Mapping[str, str],
+    document: Mapping[str, Any],
+) -> list[str]:
+    """Remove what the drill made on a host, and write down what it found.
+
+    Returns:
+        Sentences on what could not be removed.
+    """
     answer = remote.run(
-        "drill_database",
-        [settings.state, str(record["id"]), str(record["snapshot"]), str(record["repository"]), action],
-        payload=as_payload(lines),
-        unit=f"slipway-{settings.app}-drill-{action}",
+        "drill_end",
+        [settings.state, _folder(settings), settings.app, json.dumps(document, ensure_ascii=False)],
+        payload=as_payload(_database_lines(databases, secrets)),
+        unit=f"slipway-{settings.app}-drill-end",
         timeout=settings.timeouts.command,
     )
-    return _drilled(answer)
-
-
-def record_drill(remote: Remote, settings: Settings, document: Mapping[str, Any]) -> None:
-    """Write what was found where preflight and status read it."""
-    remote.run("drill_record", [settings.state, json.dumps(document, ensure_ascii=False)])
+    return [text for (text,) in answer.all("left", 1)]
 
 
 def scratch_name(database: Database) -> str:
     """The scratch database that a drill loads a dump into."""
-    return f"slipway_drill_{database.name}"
+    return f"slipway_drill_{database.name}"[:LONGEST_NAME]
 
 
-def _drilled(answer: Answer) -> Drilled:
-    seconds = answer.maybe("seconds", 1)
-    return Drilled(
-        problems=tuple(text for (text,) in answer.all("problem", 1)),
-        seconds=answer.number(seconds[0]) if seconds else 0,
-        started=answer.maybe("started", 1) is not None,
-    )
+def _folder(settings: Settings) -> str:
+    return f"{settings.backup.drill.folder or settings.state}/slipway-drill-{settings.app}"
+
+
+def _fill(text: str, databases: Sequence[Database]) -> str:
+    for index, database in enumerate(databases):
+        text = text.replace(f"{{database.{database.name}}}", scratch_name(database))
+        if index == 0:
+            text = text.replace("{database}", scratch_name(database))
+    return text
+
+
+def _database_lines(databases: Sequence[Database], secrets: Mapping[str, str]) -> list[str]:
+    return [line for database in databases for line in database_lines(database, secrets)]

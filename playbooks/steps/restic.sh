@@ -1,4 +1,4 @@
-# shellcheck shell=sh disable=SC2154
+# shellcheck shell=sh disable=SC2034,SC2154
 # What every step that talks to restic shares; it needs $state, $repository and a private folder $scratch.
 #
 # Standard input: lines "kind US field… US ." (US is \037). "secret NAME VALUE" is restic's environment, read here; every
@@ -53,7 +53,8 @@ try_restic() {
         restic_status=0
         restic_with_secrets "$@" >"$restic_output" 2>"$restic_output.err" </dev/null || restic_status=$?
         [ "$restic_status" -ne 0 ] || return 0
-        grep -q 'already locked' "$restic_output.err" && [ "$restic_waited" -lt "$lock_patience" ] || break
+        grep -q 'already locked' "$restic_output.err" || break
+        [ "$restic_waited" -lt "$lock_patience" ] || break
         if [ "$restic_waited" -eq 0 ]; then
             note 'the repository is locked; removing the lock if it is stale, else waiting'
             restic_with_secrets unlock >/dev/null 2>&1 </dev/null || :
@@ -77,14 +78,14 @@ explain_restic() {
             code=locked said="somebody else works on the restic repository $repository: $2" ;;
         *'o space left'* | *'uota exceeded'*)
             code=no-space said="no room for restic $1 ($repository): $2" ;;
-        *'config file'* | *'Is there a repository'* | *'does not exist'*)
+        *'config file'* | *'Is there a repository'* | *'repository does not exist'*)
             case $2 in
                 *'o such file'* | *'does not exist'* | *'ot found'* | *NoSuch*)
                     code=no-repository said="there is no restic repository at $repository" ;;
                 *) code=no-answer said="the restic repository $repository cannot be reached: $2" ;;
             esac ;;
         *'verification failed'* | *'not match'* | *'nvalid data'* | *'unexpected EOF'* | *'is damaged'* | *'was not found'* | \
-            *'no such file'* | *'contains errors'* | *'ecryp'* | *'not found in'*)
+            *'o such file'* | *'contains errors'* | *'ecrypt'* | *'not found in'*)
             code=damaged said="the restic repository $repository is damaged: $2" ;;
     esac
 }
@@ -102,4 +103,28 @@ make_repository() {
     note "making a restic repository at $repository"
     # Another host may have made a shared one in between: then the next command finds it.
     try_restic "$scratch/init" init || grep -q 'already' "$scratch/init.err" || fail "$code" "$said"
+}
+
+# compare_restored FOLDER ID: whether what was restored there is, file by file, what backup ID held; else said tells.
+compare_restored() {
+    manifest=$state/backups/$2.manifest
+    # A host that was built anew has no records; the backup brings its own.
+    [ -f "$manifest" ] || manifest=$1$state/backup.d/manifest
+    if [ ! -f "$manifest" ]; then
+        said="backup $2 has no manifest to compare with"
+        return 1
+    fi
+    [ -s "$manifest" ] || return 0
+    (cd "$1" && sha256sum --check --quiet --strict "$manifest") >"$scratch/differ" 2>/dev/null && return 0
+    count=$(wc -l <"$scratch/differ")
+    said="$count of $(wc -l <"$manifest") files are not as they were backed up: $(sed 's|^\./|/|; s|: FAILED open or read$| is missing|; s|: FAILED$| differs|' "$scratch/differ" | head -n 3 | tr '\n' ',' | sed 's/,$//; s/,/, /g')"
+    return 1
+}
+
+# need_room FOLDER BYTES: whether a file system has room for that and a little more; else said tells.
+need_room() {
+    free=$(df -Pk "$1" | awk 'NR == 2 { print $4 }')
+    [ "$free" -gt $(($2 / 1024 + 1024)) ] && return 0
+    said="restoring takes $(($2 / 1048576)) MB, and the file system of $1 has $((free / 1024)) MB"
+    return 1
 }

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from playbooks.errors import StepFailed
 from playbooks.fleet.remote import Remote
 from playbooks.settings import Settings
-from playbooks.steps.backup import HINTS, as_payload, secret_lines
+from playbooks.steps.backup import as_payload, secret_lines, with_hint
 
 Record = Mapping[str, Any]
 
@@ -48,24 +48,25 @@ def _restore(
     what: Literal["release", "files"],
     target: str,
 ) -> int:
+    arguments = [
+        settings.home,
+        settings.state,
+        str(record["snapshot"]),
+        str(record["repository"]),
+        str(record["id"]),
+        what,
+        target,
+        str(record.get("bytes", 0)),
+    ]
     try:
         answer = remote.run(
             "restore",
-            [
-                settings.home,
-                settings.state,
-                str(record["snapshot"]),
-                str(record["repository"]),
-                str(record["id"]),
-                what,
-                target,
-            ],
+            arguments,
             payload=as_payload(secret_lines(settings, secrets)),
             unit=f"slipway-{settings.app}-restore-{record['id']}-{what}",
             timeout=settings.timeouts.command,
         )
     except StepFailed as error:
-        error.hint = error.hint or HINTS.get(error.code)
-        raise
+        raise with_hint(error) from None
     files, _ = answer.one("restored", 2)
     return answer.number(files)

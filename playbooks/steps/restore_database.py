@@ -9,7 +9,7 @@ from playbooks.errors import StepFailed
 from playbooks.fleet.remote import Remote
 from playbooks.settings import Settings
 from playbooks.settings.backup import Database
-from playbooks.steps.backup import HINTS, as_payload, database_line, secret_lines
+from playbooks.steps.backup import as_payload, database_lines, secret_lines, with_hint
 
 
 def restore_database(
@@ -21,7 +21,7 @@ def restore_database(
     *,
     stamp: str,
 ) -> str:
-    """Load a dump into a new database and swap names.
+    """Load a dump into a new database, ask it the drill's questions, and swap names.
 
     Args:
         remote: the host that dumps it.
@@ -41,11 +41,10 @@ def restore_database(
         answer = remote.run(
             "restore_database",
             [settings.state, str(record["snapshot"]), str(record["repository"]), str(record["id"]), stamp],
-            payload=as_payload([*secret_lines(settings, secrets), database_line(database, secrets)]),
+            payload=as_payload([*secret_lines(settings, secrets), *database_lines(database, secrets)]),
             unit=f"slipway-{settings.app}-restore-{database.name}-{stamp}",
             timeout=settings.timeouts.command,
         )
     except StepFailed as error:
-        error.hint = error.hint or HINTS.get(error.code)
-        raise
+        raise with_hint(error) from None
     return answer.one("restored", 2)[1]

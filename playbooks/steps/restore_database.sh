@@ -1,8 +1,9 @@
-# shellcheck shell=sh disable=SC2034
+# shellcheck shell=sh disable=SC2034,SC2154
 # restore_database STATE SNAPSHOT REPOSITORY ID STAMP
 #
-# Load the dump of a backup into a new database, then swap names: the old one stays as NAME_before_STAMP, so nothing is
-# lost. Standard input, see restic.sh: secret NAME VALUE; database NAME HOST PORT USER PASSWORD.
+# Load the dump of a backup into a new database, judge it, then swap names in one transaction: the old one stays as
+# NAME_before_STAMP, so nothing is lost. Standard input, see restic.sh: secret NAME VALUE; database NAME HOST PORT USER
+# PASSWORD MIN-TABLES; check NAME SQL.
 state=$1
 snapshot=$2
 repository=$3
@@ -10,49 +11,76 @@ id=$4
 stamp=$5
 
 # include restic.sh
+# include postgres.sh
 
-need restic pg_restore
+need restic psql pg_restore
+mkdir -p "$state"
 scratch=$(mktemp -d "$state/restore.XXXXXX")
-trap 'rm -rf "$scratch"' EXIT
+fresh=
+closed=
+undo() {
+    [ -z "$closed" ] || printf '%s' 'alter database :"it" allow_connections true' | sql postgres --set=it="$closed" || :
+    [ -z "$fresh" ] || drop_database "$fresh" || :
+    rm -rf "$scratch"
+}
+trap undo EXIT
 trap 'exit 1' HUP INT TERM
+broken() {
+    explain_postgres "$scratch/sql.err"
+    fail "$code" "$1: $said"
+}
+
 payload_line() {
-    [ "$1" = database ] || return 0
-    name=$2 db_host=$3 db_port=$4 db_user=$5 db_password=$6
+    case $1 in
+        database)
+            shift
+            use_database "$@"
+            min_tables=$6
+            ;;
+        check) printf '%s\n' "$3" >>"$scratch/checks" ;;
+    esac
 }
 read_payload
 
-run_sql() { pg psql --no-psqlrc --quiet --tuples-only --no-align --set=ON_ERROR_STOP=1 "$@" 2>"$scratch/err"; }
-broken() { fail database "$1: $(tr '\n' ' ' <"$scratch/err" | cut -c1-300)"; }
-
-run_restic "$scratch/answer" restore "$snapshot" --target "$scratch" --include "$state/backup.d/databases/$name.dump"
-dump=$scratch$state/backup.d/databases/$name.dump
-[ -s "$dump" ] || fail not-in-backup "backup $id has no dump of database $name"
-grep -F "  $state/backup.d/databases/$name.dump" "$state/backups/$id.manifest" | sed "s|  /|  $scratch/|" >"$scratch/manifest"
-sha256sum --check --quiet --strict "$scratch/manifest" >/dev/null 2>&1 ||
+dump=$state/backup.d/databases/$name.dump
+run_restic "$scratch/answer" restore "$snapshot" --target "$scratch/root" --include "$dump" --include "$state/backup.d/manifest"
+[ -s "$scratch/root$dump" ] || fail not-in-backup "backup $id has no dump of database $name"
+manifest=$state/backups/$id.manifest
+[ -f "$manifest" ] || manifest=$scratch/root$state/backup.d/manifest
+expected=$(awk -v file=".$dump" 'substr($0, 67) == file { print substr($0, 1, 64) }' "$manifest")
+[ "$(sha256sum <"$scratch/root$dump" | cut -c1-64)" = "$expected" ] ||
     fail damaged "the dump of $name in backup $id is not what was backed up"
 
-fresh=${name}_restored_$stamp
-old=${name}_before_$stamp
-owner=$(printf '%s' 'select pg_get_userbyid(datdba) from pg_database where datname = :'"'name'" |
-    run_sql --dbname=postgres --set=name="$name") || broken 'cannot ask the server'
-printf '%s' 'create database :"fresh" template template0' >"$scratch/sql"
-[ -z "$owner" ] || printf ' owner :"owner"' >>"$scratch/sql"
-run_sql --dbname=postgres --set=fresh="$fresh" --set=owner="$owner" <"$scratch/sql" || broken 'cannot make a database'
-drop() { printf '%s' 'drop database if exists :"fresh"' | run_sql --dbname=postgres --set=fresh="$fresh" || :; }
-trap 'drop; rm -rf "$scratch"' EXIT
+# PostgreSQL cuts names at 63 bytes.
+suffix=_before_$stamp
+old=$(printf '%s' "$name" | cut -c1-$((63 - ${#suffix})))$suffix
+suffix=_restored_$stamp
+fresh=$(printf '%s' "$name" | cut -c1-$((63 - ${#suffix})))$suffix
+exists=$(printf '%s' "select 1 from pg_database where datname = :'name'" | sql postgres --set=name="$name") ||
+    broken "cannot reach the server of database $name"
+create_database "$fresh" "$name" || broken "cannot make a database to restore $name into"
 # The database's user may not be able to read our scratch folder: the dump comes by standard input.
-pg pg_restore --exit-on-error --dbname="$fresh" <"$dump" 2>"$scratch/err" || broken "cannot load the dump of $name"
+pg pg_restore --exit-on-error --dbname="$fresh" <"$scratch/root$dump" 2>"$scratch/sql.err" || broken "cannot load the dump of $name"
+judge_database "$fresh" "$min_tables" "$scratch/checks" >"$scratch/wrong"
+[ ! -s "$scratch/wrong" ] || fail damaged "backup $id is not good enough to go back to: $(tr '\n' ';' <"$scratch/wrong")"
 
-# From here to the second rename there is no database of that name: it takes milliseconds, and applications reconnect.
-if [ -n "$owner" ]; then
-    run_sql --dbname=postgres --set=name="$name" --set=old="$old" <<'SQL' || broken "cannot move $name aside"
+if [ "$exists" = 1 ]; then
+    # Who is connected is sent away and cannot come back until the names are swapped: a matter of milliseconds.
+    closed=$name
+    sql postgres --set=name="$name" --set=old="$old" --set=fresh="$fresh" >/dev/null <<'SQL' || broken "cannot swap $name for what was restored; it is as it was"
 alter database :"name" allow_connections false;
 select pg_terminate_backend(pid) from pg_stat_activity where datname = :'name';
+begin;
 alter database :"name" rename to :"old";
+alter database :"fresh" rename to :"name";
+commit;
 alter database :"old" allow_connections true;
 SQL
+    closed=
+else
+    old=
+    printf '%s' 'alter database :"fresh" rename to :"name"' | sql postgres --set=fresh="$fresh" --set=name="$name" >/dev/null ||
+        broken "cannot put what was restored in the place of $name"
 fi
-printf '%s' 'alter database :"fresh" rename to :"name"' |
-    run_sql --dbname=postgres --set=fresh="$fresh" --set=name="$name" >/dev/null || broken "cannot put $fresh in place; rename it by hand"
-trap 'rm -rf "$scratch"' EXIT
-emit restored "$name" "${owner:+$old}"
+fresh=
+emit restored "$name" "$old"

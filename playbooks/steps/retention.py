@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from playbooks.errors import StepFailed
 from playbooks.fleet.remote import Remote
 from playbooks.settings import Settings
 from playbooks.settings.backup import Keep
-from playbooks.steps.backup import as_payload, repository, secret_lines
+from playbooks.steps.backup import as_payload, repository, secret_lines, with_hint
 
 
 def apply_retention(remote: Remote, settings: Settings, secrets: Mapping[str, str]) -> list[str]:
@@ -15,14 +16,21 @@ def apply_retention(remote: Remote, settings: Settings, secrets: Mapping[str, st
 
     Returns:
         Ids of the backups that are gone.
+
+    Raises:
+        StepFailed: restic could not; every backup that is recorded is still there.
     """
-    answer = remote.run(
-        "retention",
-        [settings.state, repository(settings, remote.name), remote.name, *_options(settings.backup.keep)],
-        payload=as_payload(secret_lines(settings, secrets)),
-        unit=f"slipway-{settings.app}-retention",
-        timeout=settings.timeouts.command,
-    )
+    host = remote.name
+    try:
+        answer = remote.run(
+            "retention",
+            [settings.state, repository(settings, host), host, settings.app, *_options(settings.backup.keep)],
+            payload=as_payload(secret_lines(settings, secrets)),
+            unit=f"slipway-{settings.app}-retention",
+            timeout=settings.timeouts.command,
+        )
+    except StepFailed as error:
+        raise with_hint(error) from None
     return [id_ for (id_,) in answer.all("expired", 1)]
 
 

@@ -1,0 +1,133 @@
+# shellcheck shell=sh disable=SC2034,SC2154
+# drill HOME STATE ID SNAPSHOT REPOSITORY FOLDER BYTES APP
+#
+# Prove a backup, first part: check the repository, restore the snapshot into FOLDER, compare every file with the
+# manifest, check SQLite copies, load dumps into scratch databases and ask them the user's questions. What is restored
+# stays for drill_start (a release may run against a database of another host) until drill_end removes it.
+#
+# A drill goes on after a problem: one run tells everything that is wrong. Standard input, see restic.sh: secret NAME
+# VALUE; database NAME HOST PORT USER PASSWORD MIN-TABLES; check NAME SQL.
+home=$1
+state=$2
+id=$3
+snapshot=$4
+repository=$5
+folder=$6
+bytes=$7
+app=$8
+
+# include restic.sh
+# include postgres.sh
+
+need restic jq
+scratch=$folder/work
+root=$folder/root
+# What a killed drill left: a release may still run from it.
+systemctl stop "slipway-$app-drill-release.service" 2>/dev/null || :
+rm -rf "$scratch" "$root"
+mkdir -p "$scratch" "$root" "$state/drill"
+chmod 0700 "$folder" "$scratch" "$root"
+trap 'exit 1' HUP INT TERM
+
+problem() { emit problem "$1"; }
+
+payload_line() {
+    case $1 in
+        database)
+            need psql pg_restore
+            shift
+            printf '%s\037' "$@" >"$scratch/database.$1"
+            printf '\n' >>"$scratch/database.$1"
+            ;;
+        check) printf '%s\n' "$3" >>"$scratch/checks.$2" ;;
+    esac
+}
+read_payload
+
+# Structure, then the data itself, since a flipped bit passes a check of structure alone: all of it where that is little,
+# else a seventh in turn, so that seven drills have read everything.
+check_repository() {
+    turn=$(cat "$state/drill/turn" 2>/dev/null || echo 0)
+    part=$((turn % 7 + 1))/7
+    case $repository in
+        /*) if [ "$(du -sk "$repository" 2>/dev/null | cut -f1)" -lt 1048576 ]; then part=1/1; fi ;;
+    esac
+    # No lock: a deploy must never wait for a drill, nor fail because of one.
+    if ! try_restic "$scratch/check" --no-lock check --read-data-subset="$part"; then
+        case $code in
+            restic | damaged) ;;
+            *) return 1 ;;
+        esac
+        # A backup made meanwhile looks like damage to a check without a lock. Looking again, nobody else is at work.
+        exec 8>>"$state/backup.lock"
+        flock -w 300 8 || :
+        restic_status=0
+        try_restic "$scratch/check" check --read-data-subset="$part" || restic_status=$?
+        exec 8>&-
+        [ "$restic_status" -eq 0 ] || return 1
+    fi
+    printf '%s\n' "$((turn + 1))" >"$state/drill/turn"
+    emit checked "$part"
+}
+
+check_sqlite() {
+    find "$root$state/backup.d/sqlite" -type f 2>/dev/null >"$scratch/sqlite.list" || :
+    while IFS= read -r copy; do
+        path=${copy#"$root$state/backup.d/sqlite"}
+        if ! command -v sqlite3 >/dev/null; then
+            problem "sqlite3 is not installed, so $path cannot be checked; run: invoke provision --env=…"
+            return
+        fi
+        answer=$(sqlite3 "$copy" 'pragma integrity_check' 2>&1 | head -n 3 | tr '\n' ' ')
+        [ "$answer" = 'ok ' ] || problem "the copy of SQLite database $path is damaged: $answer"
+        # At its place the restored release finds it.
+        mkdir -p "$(dirname "$root$path")"
+        mv -f "$copy" "$root$path"
+    done <"$scratch/sqlite.list"
+}
+
+# Run in a subshell: one database that cannot be had does not hide the next.
+load_dump() {
+    set -f
+    IFS=$us
+    # shellcheck disable=SC2046
+    set -- $(cat "$1")
+    unset IFS
+    set +f
+    use_database "$@"
+    min_tables=$6
+    dump=$root$state/backup.d/databases/$name.dump
+    fresh=$(printf 'slipway_drill_%s' "$name" | cut -c1-63)
+    if [ ! -s "$dump" ]; then
+        problem "the dump of database $name is $([ -e "$dump" ] && echo empty || echo 'not in the backup')"
+        return
+    fi
+    if ! drop_database "$fresh" || ! create_database "$fresh" "$name"; then
+        explain_postgres "$scratch/sql.err"
+        problem "cannot make a scratch database for $name: $said"
+        return
+    fi
+    if ! pg pg_restore --exit-on-error --dbname="$fresh" <"$dump" 2>"$scratch/sql.err" >/dev/null; then
+        explain_postgres "$scratch/sql.err"
+        problem "the dump of database $name cannot be loaded: $said"
+        return
+    fi
+    judge_database "$fresh" "$min_tables" "$scratch/checks.$name" >"$scratch/wrong"
+    while IFS= read -r sentence; do problem "$sentence"; done <"$scratch/wrong"
+    emit loaded "$name"
+}
+
+check_repository || problem "$said"
+if [ "${code:-}" = no-repository ] || [ "${code:-}" = wrong-password ] || [ "${code:-}" = no-answer ]; then exit 0; fi
+need_room "$folder" "$bytes" || {
+    problem "$said; slipway_backup.drill.folder names another place"
+    exit 0
+}
+# What could be restored in spite of damage is still looked at.
+try_restic "$scratch/restore" restore "$snapshot" --target "$root" || problem "$said"
+compare_restored "$root" "$id" || problem "$said"
+emit restored "$(find "$root" -type f | wc -l)"
+check_sqlite
+for database in "$scratch"/database.*; do
+    [ ! -f "$database" ] || (load_dump "$database")
+done

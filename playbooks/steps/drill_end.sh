@@ -1,0 +1,31 @@
+# shellcheck shell=sh disable=SC2034,SC2154
+# drill_end STATE FOLDER APP DOCUMENT: remove all that a drill made, and write down what it found, where preflight and
+# status read it. Standard input, see restic.sh: database NAME HOST PORT USER PASSWORD MIN-TABLES.
+state=$1
+folder=$2
+app=$3
+document=$4
+repository=
+
+# include restic.sh
+# include postgres.sh
+
+systemctl stop "slipway-$app-drill-release.service" 2>/dev/null || :
+scratch=$folder/work
+mkdir -p "$scratch"
+payload_line() {
+    [ "$1" = database ] || return 0
+    shift
+    use_database "$@"
+    fresh=$(printf 'slipway_drill_%s' "$name" | cut -c1-63)
+    drop_database "$fresh" || {
+        explain_postgres "$scratch/sql.err"
+        emit left "the scratch database $fresh could not be dropped: $said"
+    }
+}
+read_payload
+rm -rf "$folder/root" "$scratch"
+rmdir "$folder" 2>/dev/null || :
+mkdir -p "$state"
+printf '%s\n' "$document" | replace_file "$state/verified.json"
+emit ended
