@@ -115,6 +115,7 @@ def rollback(
 @task(positional=[], help={"env": ENV, "limit": LIMIT, "wait": WAIT, "json": JSON})
 def backup(c: Context, env: str = "", limit: str | None = None, wait: str = "0", json: bool = False) -> None:
     """Back up the application, its data and its databases now; let old backups expire."""
+    from playbooks.backup import Backups
     from playbooks.backup import backup as run
     from playbooks.report import tables
 
@@ -203,6 +204,7 @@ def status(c: Context, env: str = "", limit: str | None = None, json: bool = Fal
 @task(positional=[], help={"env": ENV, "limit": LIMIT, "most": "how many records", "json": JSON})
 def history(c: Context, env: str = "", limit: str | None = None, most: str = "20", json: bool = False) -> None:
     """Show what was done, when and by whom."""
+    from playbooks.history import History
     from playbooks.history import history as run
     from playbooks.report import tables
 
