@@ -84,10 +84,10 @@ class Environment:
         """
         found: dict[str, list[str]] = {}
         for index, database in enumerate(self.settings.databases):
-            names = self.select(database.on)
+            names = self.select(database.via)
             if len(names) != 1:
-                key = f"{PREFIX}databases[{index}].on"
-                raise ConfigError([f"{key}: '{database.on}' is {len(names)} hosts, expected exactly one"])
+                key = f"{PREFIX}databases[{index}].via"
+                raise ConfigError([f"{key}: '{database.via}' is {len(names)} hosts, expected exactly one"])
             found.setdefault(names[0], []).append(database.name)
         return found
 

@@ -111,7 +111,7 @@ def _latest(facts: Facts) -> Record | None:
 
 @dataclass(frozen=True)
 class _Drill:
-    """A drill of a fleet, in three parts, each on all hosts at once: a release may need the database of another host."""
+    """A fleet's drill, in three parts, each on all hosts at once: a release may need the database of another host."""
 
     fleet: Fleet
     env: Environment

@@ -27,7 +27,8 @@ class Database(Model):
 
     name: DatabaseName = Field(description="Its name.")
     engine: Literal["postgresql"] = Field("postgresql", description="What kind it is.")
-    on: Pattern = Field(description="Pattern of the one inventory host that dumps and restores it.")
+    # Not "on": YAML 1.1 reads that key as true.
+    via: Pattern = Field(description="Pattern of the one inventory host that dumps and restores it.")
     host: Text | None = Field(None, description="Server's address; left out: the local socket, as the user postgres.")
     port: Port = Field(5432, description="Server's port.")
     user: Text = Field("postgres", description="User that dumps; it must be able to create databases for the drill.")
