@@ -111,6 +111,11 @@ def backup_hosts(env: Environment) -> list[str]:
     return list(env.database_hosts) if env.settings.backup.enabled else []
 
 
+def dumped(record: Record) -> list[str]:
+    """Names of the databases that a backup holds."""
+    return [str(database.get("name")) for database in record.get("databases", []) if isinstance(database, dict)]
+
+
 def everybody(env: Environment) -> list[str]:
     """The application's hosts and the hosts of its databases."""
     return list(dict.fromkeys([*(target.name for target in env.targets), *backup_hosts(env)]))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from playbooks.backup import Record, backup_hosts, everybody, look
+from playbooks.backup import Record, backup_hosts, dumped, everybody, look
 from playbooks.environment import Environment
 from playbooks.errors import ExitStatus, UsageError
 from playbooks.fleet.fleet import Fleet, open_fleet
@@ -127,16 +127,11 @@ def restore_databases(fleet: Fleet, env: Environment, releases: Mapping[str, str
             if database.name in env.database_hosts[remote.name]:
                 record = chosen[database.name]
                 kept = restore_database(remote, settings, database, record, env.secrets, stamp=moment)
-                told.append(f"{database.name} is as in backup {record['id']}" + (f", kept as {kept}" if kept else ""))
+                told.append(f"{database.name} is as in backup {record['id']}" + (f", what was there is kept as {kept}" if kept else ""))
         return told
 
     results = fleet.each("restore", one, hosts=backup_hosts(env), finish=True).all_or_raise("restoring databases")
     return [sentence for told in results.values() for sentence in told]
-
-
-def dumped(record: Record) -> list[str]:
-    """Names of the databases that a backup holds."""
-    return [str(database.get("name")) for database in record.get("databases", []) if isinstance(database, dict)]
 
 
 def _is_backup(facts: Mapping[str, Any], to: str | None) -> bool:

@@ -166,6 +166,8 @@ def _word(ok: bool, *, critical: bool) -> str:
 
 def show_backups(backups: Backups) -> None:
     """Backups made, or there."""
+    from playbooks.backup import dumped
+
     rows = [
         (
             str(record.get("id")),
@@ -173,7 +175,7 @@ def show_backups(backups: Backups) -> None:
             str(record.get("version")),
             ago(str(record.get("created"))),
             _size(record.get("bytes")),
-            ", ".join(map(str, record.get("databases") or [])),
+            ", ".join(dumped(record)),
             f"{record.get('seconds')} s",
         )
         for record in backups.records
