@@ -127,7 +127,10 @@ def restore_databases(fleet: Fleet, env: Environment, releases: Mapping[str, str
             if database.name in env.database_hosts[remote.name]:
                 record = chosen[database.name]
                 kept = restore_database(remote, settings, database, record, env.secrets, stamp=moment)
-                told.append(f"{database.name} is as in backup {record['id']}" + (f", what was there is kept as {kept}" if kept else ""))
+                told.append(
+                    f"{database.name} is as in backup {record['id']}"
+                    + (f", what was there is kept as {kept}" if kept else "")
+                )
         return told
 
     results = fleet.each("restore", one, hosts=backup_hosts(env), finish=True).all_or_raise("restoring databases")
