@@ -1,0 +1,176 @@
+"""PostgreSQL: a pool of connections, the schema, and whether both are there."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pg8000.exceptions import DatabaseError, Error
+from pg8000.native import Connection
+
+from shop.settings import Settings
+
+LOG = logging.getLogger(__name__)
+ANSWER_SECONDS = 2  # one answer of the server
+PROBE_SECONDS = 0.4  # A4: health answers within 0.5 s
+SCHEMA_LOCK = 7_309_940_421  # any number, the same in every version
+RETRY_SECONDS = 1.0
+
+
+class DatabaseUnavailable(Exception):
+    """The database did not do what was asked; the message holds no secret."""
+
+
+class Database:
+    """The shop's database.
+
+    Args:
+        settings: where it is.
+        sql: folder of the release's statements.
+    """
+
+    def __init__(self, settings: Settings, sql: Path) -> None:
+        self._settings = settings
+        self._sql = {path.stem: path.read_text(encoding="utf-8") for path in sql.glob("*.sql")}
+        self._migrations = {path.stem: path.read_text(encoding="utf-8") for path in sql.glob("schema/*.sql")}
+        self._idle: queue.LifoQueue[tuple[Connection, float]] = queue.LifoQueue()
+        self._probe_lock = threading.Lock()
+        self._probe: Future[str | None] | None = None
+        self._schema_ready = threading.Event()
+
+    def query(self, name: str, **values: Any) -> list[dict[str, Any]]:  # noqa: ANN401  # what SQL takes
+        """Run one of the release's statements.
+
+        Returns:
+            Its rows by column name.
+
+        Raises:
+            DatabaseUnavailable: it could not be run.
+        """
+        with self._connection() as connection:
+            rows = connection.run(self._sql[name], **values) or []
+            names = [column["name"] for column in connection.columns or []]
+            return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def why_not_ready(self) -> str | None:
+        """Ask whether the database answers and the schema is there.
+
+        Returns:
+            What is wrong, or None, within PROBE_SECONDS: whatever the network or a name server does meanwhile.
+        """
+        with self._probe_lock:
+            if self._probe is None or self._probe.done():
+                self._probe = Future()
+                threading.Thread(target=self._answer_probe, args=(self._probe,), daemon=True).start()
+            probe = self._probe
+        try:
+            return probe.result(timeout=PROBE_SECONDS)
+        except TimeoutError:
+            return f"the database does not answer within {PROBE_SECONDS} s"
+
+    def _answer_probe(self, probe: Future[str | None]) -> None:
+        try:
+            self.query("ready")
+        except DatabaseUnavailable as error:
+            probe.set_result(str(error))
+        except Exception:
+            LOG.exception("the readiness check failed")
+            probe.set_result("the readiness check failed")
+        else:
+            probe.set_result(None if self._schema_ready.is_set() else "the schema is not up to date yet")
+
+    def keep_schema(self) -> None:
+        """Bring the schema up to date, trying again until the database lets it."""
+        while not self._schema_ready.is_set():
+            try:
+                self._migrate()
+            except DatabaseUnavailable as error:
+                LOG.warning("the schema is not up to date: %s", error)
+                time.sleep(RETRY_SECONDS)
+            else:
+                self._schema_ready.set()
+
+    def _migrate(self) -> None:
+        """Apply what is missing in one transaction, while other hosts that start now wait for it."""
+        with self._connection() as connection:
+            connection.run("BEGIN")
+            connection.run("SET LOCAL lock_timeout = '1s'")  # an old transaction must not queue everybody behind us
+            connection.run("SELECT pg_advisory_xact_lock(:key)", key=SCHEMA_LOCK)
+            connection.run("CREATE TABLE IF NOT EXISTS shop_schema (name text PRIMARY KEY, applied_at timestamptz)")
+            applied = {row[0] for row in connection.run("SELECT name FROM shop_schema") or []}
+            for name in sorted(self._migrations.keys() - applied):
+                connection.run(self._migrations[name])
+                connection.run("INSERT INTO shop_schema VALUES (:name, now())", name=name)
+                LOG.info("schema: applied %s", name)
+            connection.run("COMMIT")
+
+    @contextmanager
+    def _connection(self) -> Iterator[Connection]:
+        try:
+            connection = self._take()
+        except (Error, OSError) as error:
+            raise DatabaseUnavailable(_reason(error)) from None
+        try:
+            yield connection
+        except (Error, OSError) as error:
+            _close(connection)
+            raise DatabaseUnavailable(_reason(error)) from None
+        except BaseException:
+            _close(connection)
+            raise
+        self._idle.put((connection, time.monotonic()))
+
+    def _take(self) -> Connection:
+        """An idle connection that still works, or a new one."""
+        while True:
+            try:
+                connection, since = self._idle.get_nowait()
+            except queue.Empty:
+                return self._connect()
+            if time.monotonic() - since < 1:
+                return connection
+            try:
+                connection.run("SELECT 1")
+            except (Error, OSError):  # the server was restarted, say
+                _close(connection)
+            else:
+                return connection
+
+    def _connect(self) -> Connection:
+        at = self._settings
+        socket = f"{at.db_host}/.s.PGSQL.{at.db_port}" if at.db_host.startswith("/") else None
+        return Connection(
+            at.db_user,
+            host=at.db_host,
+            port=at.db_port,
+            unix_sock=socket,
+            database=at.db_name,
+            password=at.db_password,
+            timeout=ANSWER_SECONDS,
+            application_name="shop",
+        )
+
+
+def _close(connection: Connection) -> None:
+    try:
+        connection.close()
+    except (Error, OSError):
+        LOG.debug("a broken connection was dropped")
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, fit to be shown: no address, no user, no password."""
+    details = error.args[0] if error.args else None
+    if isinstance(error, DatabaseError) and isinstance(details, dict):
+        code = str(details.get("C", ""))
+        if code.startswith(("28", "3D")):
+            return "the database refuses the login"
+        return f"the database says: {details.get('M', 'error')} ({code})"
+    return "the database does not answer"

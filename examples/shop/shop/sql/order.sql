@@ -1,0 +1,3 @@
+INSERT INTO orders (product_id, quantity)
+SELECT id, :quantity FROM products WHERE id = :product
+RETURNING id, product_id, quantity

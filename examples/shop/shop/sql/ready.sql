@@ -1,0 +1,1 @@
+SELECT id FROM products LIMIT 1
