@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from playbooks.history import History
     from playbooks.outcome import Outcome
     from playbooks.restore import Restored
+    from playbooks.schedule import Scheduled
     from playbooks.status import HostStatus, Status
     from playbooks.verify_backups import Verification
 
@@ -217,6 +218,17 @@ def show_drill(verification: Verification) -> None:
     ]
     show_table(("host", "result", "backup", "restored in", "why"), rows)
     say(f"\n{verification.status}")
+
+
+def show_schedule(scheduled: Scheduled) -> None:
+    """What runs when, and where its answers go."""
+    if scheduled.kind != "none":
+        say(f"verify-backups of {scheduled.environment} runs at '{scheduled.when}': {scheduled.place}")
+        say(f"its answers go to {scheduled.log}")
+    for place in scheduled.removed:
+        say(f"removed {place}")
+    if scheduled.kind == "none" and not scheduled.removed:
+        say(f"nothing was scheduled for {scheduled.environment}")
 
 
 def _first_line(text: str) -> str:

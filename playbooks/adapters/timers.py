@@ -1,0 +1,176 @@
+"""A command run regularly on the controller: a cron entry or a systemd timer, put in place and taken away exactly."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from playbooks.errors import SlipwayError, UsageError
+
+SECONDS = 30
+# crontab(5): cron.d ignores a file that others may write, and wants no more than 1000 characters of a command.
+CRON_MODE = 0o644
+LONGEST_COMMAND = 998
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where this user's schedules are kept on this machine.
+
+    Args:
+        cron: folder of cron files; None for a user that has a crontab instead.
+        units: folder of systemd units.
+        state: folder of logs and locks.
+        systemctl: the command that speaks to the manager of those units.
+    """
+
+    cron: Path | None
+    units: Path
+    state: Path
+    systemctl: tuple[str, ...]
+
+
+def places() -> Places:
+    """root's places, or those of the user at work."""
+    if os.geteuid() == 0:
+        return Places(Path("/etc/cron.d"), Path("/etc/systemd/system"), Path("/var/log/slipway"), ("systemctl",))
+    home = Path.home()
+    return Places(None, home / ".config/systemd/user", home / ".local/state/slipway", ("systemctl", "--user"))
+
+
+def install_cron(where: Places, key: str, text: str) -> str:
+    """Put a cron entry in place of an earlier one with this key.
+
+    Returns:
+        Where it is, for a person.
+
+    Raises:
+        SlipwayError: it cannot be written.
+    """
+    if any(len(line) > LONGEST_COMMAND for line in text.splitlines()):
+        raise UsageError("the cron entry is too long for cron; is the project's path very long? Use --timer")
+    if where.cron is not None:
+        _write(where.cron / key, text, CRON_MODE)
+        return str(where.cron / key)
+    before = _crontab()
+    after = _without(before, key) + f"# {key} begin\n{text}# {key} end\n"
+    if after != before:
+        _run(["crontab", "-"], text=after)
+    return "your crontab (crontab -l)"
+
+
+def cron_installed() -> bool:
+    """Whether this machine has a cron daemon, running or not."""
+    path = os.defpath + ":/usr/sbin:/sbin:/usr/local/sbin"
+    return any(shutil.which(name, path=path) for name in ("cron", "crond", "fcron"))
+
+
+def remove_cron(where: Places, key: str) -> list[str]:
+    """Remove the cron entry with this key, and nothing else.
+
+    Returns:
+        What was removed.
+    """
+    if where.cron is not None:
+        return _delete([where.cron / key])
+    before = _crontab()
+    after = _without(before, key)
+    if after == before:
+        return []
+    _run(["crontab", "-"] if after else ["crontab", "-r"], text=after)
+    return [f"{key} in your crontab"]
+
+
+def install_timer(where: Places, key: str, service: str, timer: str) -> str:
+    """Put a systemd timer and its service in place, and start the timer.
+
+    Returns:
+        Where it is, for a person.
+
+    Raises:
+        SlipwayError: systemd is not there or does not accept it.
+    """
+    _run([*where.systemctl, "list-units", "--no-pager", "--quiet"], hint="without --timer, cron is used")
+    _write(where.units / f"{key}.service", service, CRON_MODE)
+    _write(where.units / f"{key}.timer", timer, CRON_MODE)
+    _run([*where.systemctl, "daemon-reload"])
+    _run([*where.systemctl, "enable", "--quiet", f"{key}.timer"])
+    # Restart: one that runs already would keep its old time.
+    _run([*where.systemctl, "restart", f"{key}.timer"])
+    return str(where.units / f"{key}.timer")
+
+
+def remove_timer(where: Places, key: str) -> list[str]:
+    """Stop and remove the timer with this key.
+
+    Returns:
+        What was removed.
+    """
+    units = [where.units / f"{key}.timer", where.units / f"{key}.service"]
+    if not any(unit.exists() for unit in units):
+        return []
+    _run([*where.systemctl, "disable", "--now", "--quiet", f"{key}.timer"])
+    removed = _delete(units)
+    _run([*where.systemctl, "daemon-reload"])
+    return removed
+
+
+def _without(crontab: str, key: str) -> str:
+    """A crontab without our block; whatever else is in it stays as it is, to the byte."""
+    begin, end = f"# {key} begin\n", f"# {key} end\n"
+    head, found, rest = crontab.partition(begin)
+    if not found:
+        return crontab
+    _, found, tail = rest.partition(end)
+    if not found:
+        raise SlipwayError(f"your crontab has '{begin.strip()}' without its end", hint="correct it by hand: crontab -e")
+    return head + tail
+
+
+def _crontab() -> str:
+    try:
+        done = subprocess.run(["crontab", "-l"], capture_output=True, text=True, timeout=SECONDS, check=False)
+    except OSError as error:
+        raise SlipwayError(f"cannot run crontab: {error.strerror}", hint="install cron, or use --timer") from None
+    # It ends with 1 where there is none yet.
+    if done.returncode != 0 and "no crontab" not in done.stderr:
+        raise SlipwayError(f"cannot read your crontab: {done.stderr.strip()}")
+    return done.stdout if done.returncode == 0 else ""
+
+
+def _write(path: Path, text: str, mode: int) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # cron reads no file with a dot in its name, so this one is not taken for an entry.
+        coming = path.with_name(f".{path.name}.new")
+        coming.write_text(text, encoding="utf-8")
+        coming.chmod(mode)
+        coming.replace(path)
+    except OSError as error:
+        raise SlipwayError(f"cannot write {path}: {error.strerror}") from None
+
+
+def _delete(paths: list[Path]) -> list[str]:
+    removed = []
+    for path in paths:
+        try:
+            path.unlink()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise SlipwayError(f"cannot remove {path}: {error.strerror}") from None
+        removed.append(str(path))
+    return removed
+
+
+def _run(command: list[str], *, text: str = "", hint: str | None = None) -> None:
+    try:
+        done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=SECONDS, check=False)
+    except OSError as error:
+        raise SlipwayError(f"cannot run {command[0]}: {error.strerror}", hint=hint) from None
+    if done.returncode != 0:
+        said = done.stderr.strip().splitlines()[-1:] or [f"status {done.returncode}"]
+        raise SlipwayError(f"'{' '.join(command)}' failed: {said[0]}", hint=hint)

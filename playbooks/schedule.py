@@ -1,0 +1,192 @@
+"""Run verify-backups regularly from this machine (G9), by cron or by a systemd timer."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shlex
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from playbooks.adapters import timers
+from playbooks.adapters.timers import Places
+from playbooks.environment import Environment
+from playbooks.errors import ExitStatus, UsageError
+from playbooks.fleet.progress import Progress
+from playbooks.settings.model import EnvSecret
+
+_TIME = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
+_NAMES = {"@hourly", "@daily", "@midnight", "@weekly", "@monthly"}
+# crontab(5): what each of the five fields may hold; names of months and days are taken as they are.
+_FIELDS = (("minute", 0, 59), ("hour", 0, 23), ("day of the month", 1, 31), ("month", 1, 12), ("day of the week", 0, 7))
+_FIELD = re.compile(r"(\*|\d+(-\d+)?|[A-Za-z]{3}(-[A-Za-z]{3})?)(/[1-9]\d*)?")
+
+
+@dataclass(frozen=True)
+class Scheduled:
+    """What is scheduled now.
+
+    Args:
+        kind: cron, timer or none.
+        place: where the entry is.
+        when: as cron or systemd has it.
+        log: where each run's answer goes.
+        removed: what an earlier schedule left and is gone now.
+    """
+
+    environment: str
+    kind: str
+    place: str = ""
+    when: str = ""
+    log: str = ""
+    removed: tuple[str, ...] = ()
+
+    @property
+    def exit_status(self) -> ExitStatus:
+        """Whatever fails is raised."""
+        return ExitStatus.DONE
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON document."""
+        return {**asdict(self), "removed": list(self.removed), "exit_status": 0}
+
+
+def schedule(env: Environment, progress: Progress, *, at: str, timer: bool, where: Places | None = None) -> Scheduled:
+    """Install it, in place of an earlier schedule of the same environment.
+
+    Args:
+        env: whose backups.
+        progress: who watches.
+        at: HH:MM, or five cron fields; with a timer HH:MM or a systemd calendar expression.
+        timer: a systemd timer instead of cron.
+        where: left out, where this user's schedules belong.
+
+    Raises:
+        UsageError: `at` makes no sense.
+        SlipwayError: it cannot be installed.
+    """
+    where = where or timers.places()
+    key = _key(env)
+    log = where.state / f"{key}.log"
+    when = calendar(at) if timer else cron_fields(at)
+    for name, source in env.settings.secrets.items():
+        if isinstance(source, EnvSecret):
+            progress.warn(
+                f"secret '{name}' is in the environment variable {source.env}, which a schedule does not have"
+            )
+    where.state.mkdir(parents=True, exist_ok=True, mode=0o750)
+    if timer:
+        service, unit = render_timer(env, when, log)
+        place = timers.install_timer(where, key, service, unit)
+        removed = timers.remove_cron(where, key)
+    else:
+        entry = render_cron(env, when, log, user="root" if where.cron is not None else "")
+        place = timers.install_cron(where, key, entry)
+        removed = timers.remove_timer(where, key)
+        if not timers.cron_installed():
+            progress.warn("no cron is installed on this machine: install it, or nothing will run")
+    return Scheduled(env.name, "timer" if timer else "cron", place, when, str(log), tuple(removed))
+
+
+def unschedule(env: Environment, progress: Progress, *, where: Places | None = None) -> Scheduled:  # noqa: ARG001
+    """Remove what `schedule` installed for this environment, and nothing else; logs stay."""
+    where = where or timers.places()
+    key = _key(env)
+    removed = [*timers.remove_cron(where, key), *timers.remove_timer(where, key)]
+    return Scheduled(env.name, "none", removed=tuple(removed))
+
+
+def cron_fields(at: str) -> str:
+    """A time of day, or a cron expression, as cron's five fields (or one of its names).
+
+    Raises:
+        UsageError: it is neither.
+    """
+    time = _TIME.fullmatch(at.strip())
+    if time:
+        return f"{int(time[2])} {int(time[1])} * * *"
+    words = at.split()
+    if at.strip() in _NAMES:
+        return at.strip()
+    if len(words) != len(_FIELDS):
+        raise UsageError(f"--at='{at}': expected a time of day such as 03:17, or five cron fields")
+    for word, (name, low, high) in zip(words, _FIELDS, strict=True):
+        for part in word.split(","):
+            numbers = [int(number) for number in re.findall(r"\d+", part.partition("/")[0])]
+            if not _FIELD.fullmatch(part) or not all(low <= number <= high for number in numbers):
+                raise UsageError(f"--at='{at}': '{word}' is no {name}: {low} to {high}, *, a range or a list")
+    return " ".join(words)
+
+
+def calendar(at: str) -> str:
+    """A time of day, or systemd's own expression, for OnCalendar=.
+
+    Raises:
+        UsageError: it holds what a unit file would read as something else.
+    """
+    time = _TIME.fullmatch(at.strip())
+    if time:
+        return f"*-*-* {int(time[1]):02}:{time[2]}:00"
+    if not re.fullmatch(r"[A-Za-z0-9*,:/.~ -]+", at) or len(at.split()) > 4:
+        raise UsageError(f"--at='{at}': with --timer, expected 03:17 or a calendar expression as in systemd.time(7)")
+    return at.strip()
+
+
+def render_cron(env: Environment, fields: str, log: Path, *, user: str) -> str:
+    """The cron entry. It says nothing when all is well, so that cron's mail means that a person should look."""
+    lock = shlex.quote(str(log.with_suffix(".lock")))
+    name = _name(env)
+    verify = f"{shlex.quote(str(env.project / '.venv/bin/invoke'))} verify-backups {shlex.quote(f'--env={name}')}"
+    trouble = f"verify-backups of {name} did not pass, or the one before still runs; see {log}"
+    command = (
+        f"cd {shlex.quote(str(env.project))} && flock --nonblock {lock} {verify} >>{shlex.quote(str(log))} 2>&1"
+        f" || echo {shlex.quote(trouble)}"
+    )
+    # crontab(5): an unescaped % is a line break, quotes or not.
+    return _render(
+        env, "cron.j2", key=_key(env), name=name, fields=fields, user=user, command=command.replace("%", "\\%")
+    )
+
+
+def render_timer(env: Environment, when: str, log: Path) -> tuple[str, str]:
+    """The service and the timer. systemd runs no unit twice at a time, so there is no lock."""
+    words = ["-c", 'exec "$0" "$@"', str(env.project / ".venv/bin/invoke"), "verify-backups", f"--env={_name(env)}"]
+    # systemd refuses quotes and dollars in the program's own path, and takes them as arguments.
+    command = " ".join(["/bin/sh", *map(_systemd_word, words)])
+    texts = {"project": str(env.project).replace("%", "%%"), "log": str(log).replace("%", "%%")}
+    name = _name(env).replace("%", "%%")
+    service = _render(env, "verify.service.j2", name=name, command=command, **texts)
+    return service, _render(env, "verify.timer.j2", name=name, calendar=when)
+
+
+def _systemd_word(word: str) -> str:
+    """A word of ExecStart= as systemd.service(5) reads it back."""
+    word = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+    return f'"{word}"'
+
+
+def _render(env: Environment, template: str, **values: str) -> str:
+    if any(ord(character) < 32 for value in values.values() for character in value):
+        raise UsageError("the project's or the inventory's path holds a line break or another control character")
+    loader = jinja2.FileSystemLoader([env.folder / "templates", env.project / "templates"])
+    jinja = jinja2.Environment(  # noqa: S701 - no HTML
+        loader=loader, undefined=jinja2.StrictUndefined, keep_trailing_newline=True
+    )
+    return jinja.get_template(template).render(**values)
+
+
+def _name(env: Environment) -> str:
+    """What to give --env on another day: a name where that finds it, else the whole path."""
+    if env.folder == env.project / "inventory" / env.name:
+        return env.name
+    return str(Path(env.inventory.source).resolve())
+
+
+def _key(env: Environment) -> str:
+    """Names the entry: the same for the same project and environment. cron reads no file with a dot in its name."""
+    slug = re.sub(r"[^a-z0-9]+", "-", env.name.lower()).strip("-")[:40]
+    digest = hashlib.sha256(f"{env.project}\n{_name(env)}".encode()).hexdigest()[:8]
+    return f"slipway-verify-{slug}-{digest}"
