@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0)  # seconds
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -23,14 +23,14 @@ class Metrics:
         self._lock = threading.Lock()
         self._requests: Counter[tuple[str, str, int]] = Counter()
         self._buckets: Counter[tuple[str, float]] = Counter()
-        self._seconds: Counter[str] = Counter()
+        self._seconds: defaultdict[str, float] = defaultdict(float)
         self._orders = 0
 
     def request(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count a request. Routes and methods must come from a fixed set: each is a time series of its own."""
         with self._lock:
             self._requests[route, method, status] += 1
-            self._seconds[route] += seconds  # type: ignore[assignment]
+            self._seconds[route] += seconds
             self._buckets[route, next((edge for edge in BUCKETS if seconds <= edge), float("inf"))] += 1
 
     def order(self) -> None:

@@ -1,0 +1,209 @@
+"""The example application: artifacts that are the same every time, and health that answers whatever happens."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+BUILD = Path(__file__).resolve().parents[2] / "examples" / "build"
+VERSIONS = ("1.0.0", "1.1.0", "1.2.0")
+MEMBER = re.compile(r"(VERSION|padding|bin|shop|static|vendor)(/[\w.+-]+)*")
+
+
+def build(dist: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run the build as a person would."""
+    command = [sys.executable, str(BUILD), "--dist", str(dist), *options]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+
+
+@pytest.fixture(scope="module")
+def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with all three artifacts."""
+    folder = tmp_path_factory.mktemp("dist")
+    done = build(folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def unpack(archive: Path, to: Path) -> list[tarfile.TarInfo]:
+    """Unpack an artifact and tell what is in it."""
+    to.mkdir()
+    plain = to.with_suffix(".tar")
+    subprocess.run(["zstd", "-q", "-d", str(archive), "-o", str(plain)], check=True)
+    with tarfile.open(plain) as tar:
+        tar.extractall(to, filter="data")
+        return tar.getmembers()
+
+
+@contextmanager
+def running(release: Path, **environment: str) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+    """The application on a spare port, from when it says READY=1 as systemd would hear it."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as probe:
+        port = probe.getsockname()[1]
+    with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as notify:
+        notify.bind(str(release.parent / f"notify-{port}"))
+        notify.settimeout(20)
+        told = {"SHOP_LISTEN": f"127.0.0.1:{port}", "NOTIFY_SOCKET": notify.getsockname(), **environment}
+        with (release.parent / f"log-{port}").open("wb") as log:
+            process = subprocess.Popen(
+                [str(release / "bin" / "shop")], env={"PATH": os.environ["PATH"], **told}, stdout=log, stderr=log
+            )
+        try:
+            assert b"READY=1" in notify.recv(4096), "systemd would wait until its time-out"
+            yield port, process
+        finally:
+            process.kill()
+            process.wait()
+
+
+def get(port: int, path: str) -> tuple[int, str, float]:
+    """Status, body and seconds of a request."""
+    began = time.perf_counter()
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode(), time.perf_counter() - began
+
+
+@pytest.fixture(scope="module")
+def release(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """1.0.0, unpacked."""
+    folder = tmp_path_factory.mktemp("shop") / "release"
+    unpack(dist / "shop-1.0.0.tar.zst", folder)
+    return folder
+
+
+def test_a_build_gives_the_same_bytes_anywhere_at_any_time(dist: Path, tmp_path: Path) -> None:
+    """A time, an owner, an order of files or a path that got into the artifact would make checksums useless."""
+    assert build(tmp_path).returncode == 0
+    for version in VERSIONS:
+        name = f"shop-{version}.tar.zst"
+        assert (tmp_path / name).read_bytes() == (dist / name).read_bytes()
+
+
+def test_what_is_there_is_kept_and_what_is_damaged_is_built_again(tmp_path: Path) -> None:
+    """Else the demo builds for nothing, or ships half a file that a killed build left."""
+    artifact = tmp_path / "shop-1.1.0.tar.zst"
+    assert build(tmp_path, "--version", "1.1.0").returncode == 0
+    whole, when = artifact.read_bytes(), artifact.stat().st_mtime_ns
+    assert "up to date" in build(tmp_path, "--version", "1.1.0").stdout
+    assert artifact.stat().st_mtime_ns == when
+    artifact.write_bytes(whole[:-100])
+    assert build(tmp_path, "--version", "1.1.0").returncode == 0
+    assert artifact.read_bytes() == whole
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_an_artifact_holds_a_release_and_nothing_of_its_builder(dist: Path, tmp_path: Path, version: str) -> None:
+    """Wrong modes, links, owners, caches, compiled parts or programs of the builder's Python would fail on a host."""
+    members = unpack(dist / f"shop-{version}.tar.zst", tmp_path / "release")
+    names = [member.name for member in members]
+    assert names == sorted(names)
+    assert all(MEMBER.fullmatch(name) for name in names)
+    assert {"bin/shop", "shop/server.py", "static/style.css", "VERSION", "vendor/pg8000", "vendor/waitress"} <= {*names}
+    assert not [name for name in names if name.endswith((".so", ".pyc", "RECORD")) or name.startswith("vendor/bin")]
+    assert {(member.uid, member.gid, member.uname, member.mtime) for member in members} == {(0, 0, "", 1_700_000_000)}
+    modes = {member.name: member.mode for member in members if member.isfile()}
+    assert modes.pop("bin/shop") == 0o755
+    assert set(modes.values()) == {0o644}
+    assert all(member.isfile() or (member.isdir() and member.mode == 0o755) for member in members)
+    assert (tmp_path / "release" / "VERSION").read_text() == f"{version}\n"
+
+
+def test_padding_is_as_large_as_asked_and_cannot_be_compressed(dist: Path, tmp_path: Path) -> None:
+    """Else a benchmark measures less than it says."""
+    assert build(tmp_path, "--version", "1.0.0", "--size-mb", "3", "--files", "7").returncode == 0
+    artifact = tmp_path / "shop-1.0.0.tar.zst"
+    members = unpack(artifact, tmp_path / "release")
+    sizes = [member.size for member in members if member.isfile() and member.name.startswith("padding/")]
+    assert (len(sizes), sum(sizes)) == (7, 3_000_000)
+    assert artifact.stat().st_size > 3_000_000 + (dist / artifact.name).stat().st_size * 0.9
+
+
+def test_live_answers_and_ready_says_why_not_without_a_database(release: Path) -> None:
+    """A live check that needs the database restarts every host with it; a slow answer is none (A4: 500 ms)."""
+    with running(release, SHOP_DB_PORT="1", SHOP_DB_PASSWORD="kept-to-itself") as (port, _):
+        assert get(port, "/health/live")[0] == 200
+        status, body, seconds = get(port, "/health/ready")
+        assert (status, json.loads(body)["reason"]) == (503, "the database does not answer")
+        assert seconds < 0.5
+        status, metrics, _ = get(port, "/metrics")
+        assert status == 200
+        assert 'shop_build_info{version="1.0.0"} 1' in metrics
+        assert 'shop_http_requests_total{route="/health/ready",method="GET",status="503"} 1' in metrics
+        assert get(port, "/api/products")[:2] == (503, '{"error": "the shop is closed for a moment"}\n')
+    log = (release.parent / f"log-{port}").read_text()
+    assert "kept-to-itself" not in log
+    assert all(json.loads(line)["level"] for line in log.splitlines())
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """The port of a server that takes connections and says nothing."""
+    with closing(socket.create_server(("127.0.0.1", 0), backlog=200)) as server:
+        yield str(server.getsockname()[1])
+
+
+def test_ready_answers_in_time_when_the_database_only_hangs(release: Path, silent: str) -> None:
+    """A database that hangs must not take health checks with it, nor must shoppers who wait for it."""
+    with running(release, SHOP_DB_PORT=silent) as (port, _), ExitStack() as stack:
+        waiting = [http.client.HTTPConnection("127.0.0.1", port, timeout=10) for _ in range(40)]
+        for shopper in waiting:
+            stack.callback(shopper.close)
+            shopper.request("GET", "/api/products")
+        time.sleep(0.1)
+        for _ in range(3):
+            status, body, seconds = get(port, "/health/ready")
+            assert (status, "reason" in json.loads(body)) == (503, True)
+            assert seconds < 0.5
+        assert get(port, "/health/live")[2] < 0.5
+        assert {status_of(shopper) for shopper in waiting} == {503}
+
+
+def status_of(connection: http.client.HTTPConnection) -> int:
+    """The status of a request that was sent, once its whole answer is there."""
+    with closing(connection.getresponse()) as answer:
+        answer.read()
+        return answer.status
+
+
+def test_sigterm_lets_a_request_in_flight_finish(release: Path, silent: str) -> None:
+    """Otherwise each restart of a deploy loses the requests that it meets (B4)."""
+    with running(release, SHOP_DB_PORT=silent) as (port, process):
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as slow:
+            slow.request("GET", "/api/products")  # waits 2 s for the database
+            time.sleep(0.3)
+            process.send_signal(signal.SIGTERM)
+            time.sleep(0.3)
+            with pytest.raises(ConnectionRefusedError):
+                get(port, "/health/live")
+            assert status_of(slow) == 503
+        assert process.wait(timeout=5) == 0
+
+
+@pytest.mark.parametrize("listen", ["nonsense", "127.0.0.1:0", "127.0.0.1:99999"])
+def test_a_wrong_setting_ends_in_one_sentence(release: Path, listen: str) -> None:
+    """A traceback in the journal, or a port nobody asked for, would leave people guessing."""
+    done = subprocess.run(
+        [str(release / "bin" / "shop")],
+        env={"PATH": os.environ["PATH"], "SHOP_LISTEN": listen},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=20,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("shop: SHOP_LISTEN") and done.stderr.count("\n") == 1
