@@ -6,7 +6,6 @@ import contextlib
 import os
 import shutil
 import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -76,8 +75,10 @@ def start(lab: Lab, host: HostSpec) -> None:
     if is_up(lab, host):
         return
     folder = lab.folder / "hosts" / host.name
-    _leave_cgroup(lab, host)
     command = [
+        str(Path(__file__).with_name("keep.sh")),
+        *(str(group) for group in _cgroups(lab, host)),
+        "--",
         "systemd-nspawn",
         "--quiet",
         f"--directory={lab.root_of(host)}",
@@ -90,27 +91,30 @@ def start(lab: Lab, host: HostSpec) -> None:
         "--console=pipe",
         "--resolv-conf=off",
     ]
-    with (folder / "console").open("ab") as console:
-        process = subprocess.Popen(
+    # Not subprocess: the host outlives this program.
+    with (folder / "console").open("ab") as console, Path("/dev/null").open("rb") as nothing:
+        pid = os.posix_spawnp(
+            command[0],
             command,
-            stdin=subprocess.DEVNULL,
-            stdout=console,
-            stderr=console,
-            start_new_session=True,
-            env={**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
+            {**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
+            file_actions=[
+                (os.POSIX_SPAWN_DUP2, nothing.fileno(), 0),
+                (os.POSIX_SPAWN_DUP2, console.fileno(), 1),
+                (os.POSIX_SPAWN_DUP2, console.fileno(), 2),
+            ],
+            setsid=True,
         )
-    (folder / "pid").write_text(f"{process.pid} {_started(process.pid)}\n")
+    (folder / "pid").write_text(f"{pid} {_started(pid)}\n")
 
 
 def power_off(lab: Lab, host: HostSpec) -> None:
     """Pull the plug: nothing on the host gets to say goodbye."""
     pid = _pid(lab, host)
     if pid is not None:
-        for child in _children(pid):
+        # The keeper first, or it would start the host again; then nspawn, and the host's own first process.
+        for process in _family(pid):
             with contextlib.suppress(ProcessLookupError):
-                os.kill(child, signal.SIGKILL)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+                os.kill(process, signal.SIGKILL)
         _wait_gone(lab, host, 10)
 
 
@@ -136,6 +140,7 @@ def remove(lab: Lab, host: HostSpec) -> None:
         time.sleep(0.1)
     else:
         run(["umount", "--lazy", str(tree)])
+    _remove_cgroups(lab, host)
     shutil.rmtree(lab.folder / "hosts" / host.name, ignore_errors=True)
 
 
@@ -161,27 +166,39 @@ def _started(pid: int) -> str:
     return "" if fields[0] == "Z" else fields[19]
 
 
-def _children(pid: int) -> list[int]:
-    try:
-        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:
-        return []
+def _family(pid: int) -> list[int]:
+    """A process and all that come from it, down to a host's first process: the kernel ends the rest with that one."""
+    found = [pid]
+    for parent in found:
+        if len(found) > 3:
+            break
+        try:
+            found += [int(word) for word in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+        except OSError:
+            continue
+    return found
 
 
 def _wait_gone(lab: Lab, host: HostSpec, seconds: float) -> bool:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        with contextlib.suppress(ChildProcessError, OSError):
-            os.waitpid(-1, os.WNOHANG)
-        if _pid(lab, host) is None:
+        pid = _pid(lab, host)
+        if pid is None:
             return True
+        with contextlib.suppress(ChildProcessError):  # only its parent can take leave of it
+            os.waitpid(pid, os.WNOHANG)
         time.sleep(0.05)
     return False
 
 
-def _leave_cgroup(lab: Lab, host: HostSpec) -> None:
-    """A host whose plug was pulled may leave an empty control group that stops the next start."""
-    for base in ("/sys/fs/cgroup/unified", "/sys/fs/cgroup"):
-        for path in Path(base).glob(f"**/{machine_name(lab, host)}*"):
+def _cgroups(lab: Lab, host: HostSpec) -> list[Path]:
+    """The host's own control group, in each hierarchy that systemd looks at."""
+    tops = [Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup/systemd"), Path("/sys/fs/cgroup")]
+    return [top / f"slipway-{machine_name(lab, host)}" for top in tops if (top / "cgroup.procs").is_file()]
+
+
+def _remove_cgroups(lab: Lab, host: HostSpec) -> None:
+    for group in _cgroups(lab, host):
+        for folder, _, _ in os.walk(group, topdown=False):
             with contextlib.suppress(OSError):
-                path.rmdir()
+                Path(folder).rmdir()

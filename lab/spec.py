@@ -66,7 +66,7 @@ class Lab:
         """Its hosts: one edge, one database, and this many application hosts."""
         net = f"10.83.{self.subnet}"
         apps = [HostSpec(f"app{n}", "app", f"{net}.{100 + n}") for n in range(1, applications + 1)]
-        return [HostSpec("edge", "edge", f"{net}.10"), HostSpec("db", "db", f"{net}.20"), *apps]
+        return [HostSpec("edge1", "edge", f"{net}.10"), HostSpec("db1", "db", f"{net}.20"), *apps]
 
     def root_of(self, host: HostSpec) -> Path:
         """A host's root file system, when it is mounted."""

@@ -7,6 +7,7 @@ import json
 import secrets
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -167,7 +168,13 @@ def _wait_until_booted(lab: Lab, host: HostSpec) -> None:
     ssh = ["ssh", "-i", f"{lab.folder}/ssh/id_ed25519", "-o", f"UserKnownHostsFile={lab.folder}/ssh/known_hosts"]
     ssh += ["-o", "StrictHostKeyChecking=yes", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10"]
     words = [*ssh, f"deploy@{host.address}", "systemctl is-system-running --wait"]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=BOOT_SECONDS, check=False)
-    state = done.stdout.strip()
-    if state not in ("running", "degraded"):
-        raise SlipwayError(f"it does not boot: {state or done.stderr.strip()}", host=host.name)
+    deadline = time.monotonic() + BOOT_SECONDS
+    while True:
+        done = subprocess.run(words, capture_output=True, text=True, timeout=BOOT_SECONDS, check=False)
+        state = done.stdout.strip()
+        if state in ("running", "degraded"):
+            return
+        # sshd answers before logins are permitted (pam_nologin(8)).
+        if time.monotonic() > deadline:
+            raise SlipwayError(f"it does not boot: {state or done.stderr.strip()}", host=host.name)
+        time.sleep(0.2)
