@@ -149,13 +149,16 @@ if ! snapshot; then
 fi
 summary=$(grep '"message_type":"summary"' "$scratch/answer" | tail -n 1)
 [ -n "$summary" ] || fail restic 'restic gave no summary; is it a version other than 0.12 to 0.18?'
+# Older versions of restic tell the first eight digits only; a repository at hand has the whole.
+whole=$(printf '%s' "$summary" | jq -r .snapshot_id)
+for found in "$repository/snapshots/$whole"*; do [ ! -f "$found" ] || whole=$(basename "$found"); done
 (cd "$scratch/sqlite" && find . -type f -printf '%P\n') | sed 's|^|/|' >"$scratch/sqlite.names"
 replace_file "$state/backups/$id.manifest" <"$scratch/manifest"
 jq --compact-output --null-input --arg id "$id" --arg host "$host" --arg kind "$kind" --arg release "${release#-}" \
-    --arg version "$version" --arg repository "$repository" --argjson summary "$summary" --argjson began "$began" \
+    --arg version "$version" --arg repository "$repository" --arg snapshot "$whole" --argjson summary "$summary" --argjson began "$began" \
     --slurpfile databases "$scratch/databases.json" --rawfile sqlite "$scratch/sqlite.names" '{id: $id,
     created: (now | todate), host: $host, kind: $kind, release: (if $release == "" then null else $release end),
-    version: $version, snapshot: $summary.snapshot_id, repository: $repository, bytes: $summary.total_bytes_processed,
+    version: $version, snapshot: $snapshot, repository: $repository, bytes: $summary.total_bytes_processed,
     files: $summary.total_files_processed, added: $summary.data_added, databases: $databases,
     sqlite: ($sqlite | split("\n") | map(select(. != ""))), seconds: ((now - $began) * 100 | round / 100)}' |
     replace_file "$state/backups/$id.json"
