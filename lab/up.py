@@ -20,6 +20,7 @@ from lab.spec import DEFAULT_NAME, MOST_HOSTS, PROJECT, HostSpec, Lab, find_lab,
 from playbooks.errors import SlipwayError, UsageError
 
 BOOT_SECONDS = 60
+STUCK_SECONDS = 20
 
 
 def up(name: str = DEFAULT_NAME, *, hosts: int = 3) -> tuple[Lab, list[HostSpec]]:
@@ -45,8 +46,7 @@ def up(name: str = DEFAULT_NAME, *, hosts: int = 3) -> tuple[Lab, list[HostSpec]
         _at_once(specs, lambda host: machine.prepare(lab, host, base))
         _write_inventory(lab, specs)
         _at_once(specs, lambda host: machine.start(lab, host))
-        _at_once(specs, lambda host: network.wait_for_ssh(host, seconds=BOOT_SECONDS))
-        _at_once(specs, lambda host: _wait_until_booted(lab, host))
+        _at_once(specs, lambda host: _see_it_boot(lab, host))
     return lab, specs
 
 
@@ -164,11 +164,23 @@ def _write_inventory(lab: Lab, hosts: Sequence[HostSpec]) -> None:
             link.symlink_to(PROJECT / "inventory" / "lab" / name)
 
 
-def _wait_until_booted(lab: Lab, host: HostSpec) -> None:
+def _see_it_boot(lab: Lab, host: HostSpec) -> None:
+    """Wait for a host; one that hangs is switched off and on, once: on a busy machine a unit fails at times."""
+    try:
+        _wait_until_booted(lab, host, seconds=STUCK_SECONDS)
+    except SlipwayError as error:
+        say(f"{error}; switching it off and on again")
+        machine.power_off(lab, host)
+        machine.start(lab, host)
+        _wait_until_booted(lab, host, seconds=BOOT_SECONDS)
+
+
+def _wait_until_booted(lab: Lab, host: HostSpec, *, seconds: float) -> None:
+    network.wait_for_ssh(host, seconds=seconds)
     ssh = ["ssh", "-i", f"{lab.folder}/ssh/id_ed25519", "-o", f"UserKnownHostsFile={lab.folder}/ssh/known_hosts"]
     ssh += ["-o", "StrictHostKeyChecking=yes", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10"]
     words = [*ssh, f"deploy@{host.address}", "systemctl is-system-running --wait"]
-    deadline = time.monotonic() + BOOT_SECONDS
+    deadline = time.monotonic() + seconds
     while True:
         done = subprocess.run(words, capture_output=True, text=True, timeout=BOOT_SECONDS, check=False)
         state = done.stdout.strip()

@@ -74,7 +74,7 @@ def rollback(env: Environment, back: Back, progress: Progress) -> Outcome:
         with fleet.lock(states, holder, wait=back.wait):
             progress.phase("looking for the way back")
             facts = read_all(fleet, env, apps)
-            targets = {host: choose_release(fact, back.to) for host, fact in facts.items()}
+            targets = choose_releases(facts, back.to)
             moves = _make_ready(fleet, env, facts, targets)
             databases: list[str] = []
             if back.with_database:
@@ -86,6 +86,22 @@ def rollback(env: Environment, back: Back, progress: Progress) -> Outcome:
             outcome = returned(env, back, holder, facts, targets, rollout, databases, dict(fleet.unreachable), started)
             _record(fleet, env, outcome, rollout, targets)
             return outcome
+
+
+def choose_releases(facts: Mapping[str, Facts], to: str | None) -> dict[str, str]:
+    """Which release each host goes back to.
+
+    Without ``to`` the last deploy is undone: of a fleet that a halted deploy left mixed, the hosts on the newest release
+    go back, and those that never got it stay.
+
+    Raises:
+        UsageError: there is none.
+    """
+    newest = max((fact.current for fact in facts.values() if fact.current), default=None)
+    return {
+        host: fact.current if to is None and fact.current and fact.current != newest else choose_release(fact, to)
+        for host, fact in facts.items()
+    }
 
 
 def choose_release(facts: Facts, to: str | None) -> str:

@@ -1,0 +1,196 @@
+"""Real lab hosts, the real command line, and small applications made for one test."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+import os
+import signal
+import subprocess
+import tarfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import testinfra
+import yaml
+from testinfra.host import Host
+
+from lab import up as lab_up
+from lab.spec import HostSpec, Lab
+
+PROJECT = Path(__file__).resolve().parent.parent.parent
+INVOKE = PROJECT / ".venv" / "bin" / "invoke"
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A finished command."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+def invoke(*words: str, stdin: str | None = None, environment: Mapping[str, str] | None = None) -> Ran:
+    """Run a task as a person would, without a terminal."""
+    done = subprocess.run(
+        [str(INVOKE), *words],
+        cwd=PROJECT,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+        env={**os.environ, **(environment or {})},
+    )
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    """A lab of the tests' own; it goes down at the end, whatever happens."""
+    name = os.environ.get("SLIPWAY_TEST_LAB", "test")
+    try:
+        yield lab_up.up(name, hosts=3)[0]
+    finally:
+        lab_up.down(name)
+
+
+@pytest.fixture(scope="session")
+def specs(lab: Lab) -> dict[str, HostSpec]:
+    return {host.name: host for host, _ in lab_up.status(lab.name)}
+
+
+@pytest.fixture(scope="session")
+def on(lab: Lab, specs: dict[str, HostSpec]) -> Callable[[str], Host]:
+    """testinfra's view of a host, as root."""
+    config = lab.folder / "ssh" / "config"
+    config.write_text(
+        "Host *\n  User deploy\n  StrictHostKeyChecking yes\n"
+        f"  IdentityFile {lab.folder}/ssh/id_ed25519\n  UserKnownHostsFile {lab.folder}/ssh/known_hosts\n"
+    )
+    return lambda name: testinfra.get_host(f"ssh://{specs[name].address}", ssh_config=str(config), sudo=True)
+
+
+@dataclass
+class App:
+    """An application of one test, with an inventory of its own: nothing of it meets another test's.
+
+    Args:
+        name: also its folder, state and unit.
+        port: where it answers.
+        folder: inventory and artifacts.
+        settings: what the inventory says; change it and call `write`.
+    """
+
+    name: str
+    port: int
+    folder: Path
+    lab: Lab
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def env(self) -> str:
+        return f"--env={self.folder}/inventory"
+
+    @property
+    def home(self) -> str:
+        return f"/opt/{self.name}"
+
+    @property
+    def state(self) -> str:
+        return f"/var/lib/slipway/{self.name}"
+
+    def write(self, **changes: Any) -> None:
+        """Write the inventory with these settings changed; a name without the prefix is given it."""
+        self.settings.update(changes)
+        variables = {f"slipway_{key}": value for key, value in self.settings.items()}
+        place = self.folder / "inventory"
+        (place / "group_vars").mkdir(parents=True, exist_ok=True)
+        (place / "hosts.yml").write_text((self.lab.folder / "inventory/hosts.yml").read_text())
+        (place / "group_vars" / "all.yml").write_text(yaml.safe_dump(variables))
+
+    def program(self, version: str, *, line: str | None = None) -> dict[str, bytes]:
+        """A web service that answers its version."""
+        line = line or f"exec python3 -m http.server {self.port}"
+        return {"bin/run": f"#!/bin/sh\ncd {self.home}/current\n{line}\n".encode(), "VERSION": f"{version}\n".encode()}
+
+    def build(self, version: str, files: Mapping[str, bytes] | None = None, **program: Any) -> Path:
+        """Build an artifact."""
+        members = []
+        for name, content in {**self.program(version, **program), **(files or {})}.items():
+            info = tarfile.TarInfo(name)
+            info.size, info.mode = len(content), 0o755 if name.startswith("bin/") else 0o644
+            members.append((info, content))
+        return self.pack(version, members)
+
+    def pack(self, version: str, members: list[tuple[tarfile.TarInfo, bytes]]) -> Path:
+        """Pack members as they are, whatever they are."""
+        path = self.folder / f"{self.name}-{version}.tar.gz"
+        with tarfile.open(path, "w:gz") as tar:
+            for info, content in members:
+                tar.addfile(info, io.BytesIO(content))
+        return path
+
+    def deploy(self, version: str, *flags: str) -> Ran:
+        return invoke("deploy", self.env, f"--version={version}", "--batch=100%", *flags)
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        """Begin a task and come back at once."""
+        return subprocess.Popen(
+            [str(INVOKE), *words, self.env],
+            cwd=PROJECT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
+
+
+@pytest.fixture
+def app(lab: Lab, tmp_path: Path) -> App:
+    """A new application, without backups: tests of backups turn them on."""
+    number = next(_numbers)
+    made = App(f"t{number}", 9000 + number, tmp_path, lab)
+    secret = tmp_path / "secrets"
+    secret.mkdir(mode=0o700)
+    for name in ("restic", "token"):
+        (secret / name).touch(mode=0o600)
+        (secret / name).write_text(f"very-{name}-secret-{number}\n")
+    made.write(
+        app=made.name,
+        hosts="app",
+        user="www-data",
+        artifact=f"{tmp_path}/{made.name}-{{version}}.tar.gz",
+        services=[{"name": made.name, "unit": {"Service": {"ExecStart": f"{made.home}/current/bin/run"}}}],
+        health={
+            "attempts": 8,
+            "interval": "500ms",
+            "checks": [{"type": "http", "name": "version", "url": f"http://127.0.0.1:{made.port}/VERSION"}],
+        },
+        backup={"enabled": False},
+        secrets={"restic_password": {"file": f"{secret}/restic"}, "token": {"file": f"{secret}/token"}},
+    )
+    return made
+
+
+def wait_until(true: Callable[[], bool], *, seconds: float = 20) -> None:
+    """Wait for something to become true."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.1)
+
+
+APPS = ("app1", "app2", "app3")

@@ -1,0 +1,230 @@
+"""The deploy itself on real hosts (A1, A3, A5, A7, A9, B1)."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import time
+from collections.abc import Callable
+
+from testinfra.host import Host
+
+from tests.hosts.conftest import APPS, App, invoke, wait_until
+
+On = Callable[[str], Host]
+
+
+def answer(on: On, app: App, host: str) -> str:
+    """What the application answers on a host; nothing while the host is away."""
+    try:
+        return str(on(host).run(f"curl -s --max-time 2 http://127.0.0.1:{app.port}/VERSION").stdout.strip())
+    except RuntimeError:  # testinfra's word for a host that cannot be reached
+        return ""
+
+
+def test_deploys_upgrades_and_does_nothing_twice(app: App, on: On) -> None:
+    """A release that is not whole, not owned, not enabled or not recorded on some host would show here."""
+    app.build("1.0.0")
+    first = app.deploy("1.0.0", "--json")
+    assert first.status == 0, first.err
+    assert first.json["status"] == "done"
+    assert {host["result"] for host in first.json["hosts"]} == {"deployed"}
+    for name in APPS:
+        host = on(name)
+        assert answer(on, app, name) == "1.0.0"
+        current = host.file(f"{app.home}/current")
+        assert current.is_symlink
+        program = host.file(f"{app.home}/current/bin/run")
+        assert (program.user, program.group, program.mode) == ("root", "www-data", 0o755)
+        assert host.service(app.name).is_enabled
+        assert host.file(app.state).mode == 0o700
+        assert host.check_output(f"stat -c %a {app.home}/current/.slipway") == "700"
+        record = json.loads(host.check_output(f"tail -n 1 {app.state}/ledger"))
+        assert (record["task"], record["version"], record["prev"]) == ("deploy", "1.0.0", "start")
+
+    again = app.deploy("1.0.0", "--json")
+    assert (again.status, again.json["status"]) == (0, "unchanged")
+    app.build("1.1.0")
+    upgraded = app.deploy("1.1.0")
+    assert upgraded.status == 0, upgraded.err
+    assert "1.0.0 → 1.1.0" in upgraded.out
+    assert {answer(on, app, name) for name in APPS} == {"1.1.0"}
+    recorded = invoke("history", app.env, "--json").json["records"]
+    assert [(record["task"], record["version"]) for record in recorded] == [("deploy", "1.1.0"), ("deploy", "1.0.0")]
+
+
+def test_changed_configuration_alone_is_deployed(app: App, on: On) -> None:
+    """Deploying the running version after a change in the inventory must not say "nothing to do"."""
+    templates = app.folder / "inventory" / "templates"
+    templates.mkdir(parents=True)
+    (templates / "app.env.j2").write_text("COLOUR={{ colour }}\nTOKEN={{ secrets.token }}\n")
+    app.write(config=[{"template": "app.env.j2", "dest": "config/app.env"}])
+    variables = app.folder / "inventory" / "group_vars" / "app.yml"
+    variables.write_text("colour: green\n")
+    app.build("1.0.0")
+    assert app.deploy("1.0.0").status == 0
+    variables.write_text("colour: blue\n")
+    check = app.deploy("1.0.0", "--check")
+    assert "-COLOUR=green" in check.out
+    assert "+COLOUR=blue" in check.out
+    assert "very-token" not in check.out + check.err
+    assert on("app1").file(f"{app.home}/current/config/app.env").contains("green"), "--check touched the host"
+    assert app.deploy("1.0.0", "--json").json["status"] == "done"
+    config = on("app1").file(f"{app.home}/current/config/app.env")
+    assert config.content_string.startswith("COLOUR=blue\nTOKEN=very-token")
+    assert (config.user, config.group, config.mode) == ("root", "www-data", 0o640)
+
+
+def test_unhealthy_version_takes_the_whole_fleet_back(app: App, on: On) -> None:
+    """One host switched well and another not: leaving the first on the new version would be a mixed fleet (A5)."""
+    app.build("1.0.0")
+    assert app.deploy("1.0.0").status == 0
+    # Healthy on app1, where the file is; it dies on the others.
+    on("app1").run(f"touch /run/{app.name}-may-start")
+    app.build("1.1.0", line=f"[ -e /run/{app.name}-may-start ] || exit 3; exec python3 -m http.server {app.port}")
+    failed = invoke("deploy", app.env, "--version=1.1.0", "--batch=1", "--json")
+    assert failed.status == 1, failed.err
+    assert failed.json["status"] == "rolled back"
+    assert [host["result"] for host in failed.json["hosts"]] == ["rolled back", "rolled back", "untouched"]
+    assert {answer(on, app, name) for name in APPS} == {"1.0.0"}
+    status = invoke("status", app.env, "--json").json
+    assert (status["mixed"], status["versions"]) == (False, ["1.0.0"])
+
+
+def test_first_deploy_that_fails_leaves_nothing_running(app: App, on: On) -> None:
+    """Back on what ran before means: nothing, not a broken unit that starts at the next boot."""
+    app.build("1.0.0", line="exit 3")
+    failed = app.deploy("1.0.0")
+    assert failed.status == 1
+    assert "its log" in failed.out, "the reason must hold what the unit said"
+    for name in APPS:
+        assert not on(name).file(f"{app.home}/current").exists
+        assert not on(name).file(f"/etc/systemd/system/{app.name}.service").exists
+        assert not on(name).service(app.name).is_running
+
+
+def test_tolerated_failure_leaves_the_others_and_is_repaired_next_time(app: App, on: On) -> None:
+    """With tolerate: 1, one bad host must neither stop the fleet nor stay on the bad release."""
+    app.write(rollout={"tolerate": 1})
+    app.build("1.0.0")
+    assert app.deploy("1.0.0").status == 0
+    app.build("1.1.0", line=f"[ ! -e /run/{app.name}-bad ] || exit 3; exec python3 -m http.server {app.port}")
+    on("app2").run(f"touch /run/{app.name}-bad")
+    done = app.deploy("1.1.0", "--json")
+    assert done.status == 0, done.err
+    assert [answer(on, app, name) for name in APPS] == ["1.1.0", "1.0.0", "1.1.0"]
+    assert "MIXED" in invoke("status", app.env).out
+    on("app2").run(f"rm /run/{app.name}-bad")
+    repaired = app.deploy("1.1.0", "--json")
+    assert [host["result"] for host in repaired.json["hosts"]] == ["unchanged", "deployed", "unchanged"]
+
+
+def test_halt_leaves_the_fleet_where_it_stands_and_asks_for_a_person(app: App, on: On) -> None:
+    """on_failure: halt must not take hosts back, and must not end with the status that says the fleet is back."""
+    app.write(rollout={"on_failure": "halt"})
+    app.build("1.0.0")
+    assert app.deploy("1.0.0").status == 0
+    app.build("1.1.0", line="exit 3")
+    halted = invoke("deploy", app.env, "--version=1.1.0", "--batch=1", "--json")
+    assert (halted.status, halted.json["status"]) == (3, "halted")
+    assert answer(on, app, "app2") == "1.0.0"
+    back = invoke("rollback", app.env, "--reason=test")
+    assert back.status == 0, back.err
+    assert {answer(on, app, name) for name in APPS} == {"1.0.0"}
+
+
+def test_ctrl_c_during_the_switch_takes_the_fleet_back(app: App, on: On) -> None:
+    """Ctrl-C while a host is on the new release: leaving it there would be a half-way fleet."""
+    app.build("1.0.0")
+    assert app.deploy("1.0.0").status == 0
+    app.build("1.1.0", line="sleep 60")
+    app.write(health={**app.settings["health"], "attempts": 60})
+    process = app.start("deploy", "--version=1.1.0", "--batch=1")
+    wait_until(lambda: "1.1.0" in on("app1").check_output(f"readlink {app.home}/current"))
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.2)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 1, out + err
+    assert "Ctrl-C" in out
+    assert {answer(on, app, name) for name in APPS} == {"1.0.0"}
+
+
+def test_services_instances_and_units_that_go_away(app: App, on: On) -> None:
+    """A unit that a version no longer has must stop; a template unit must run each of its instances (E2)."""
+    base = {"Service": {"ExecStart": f"{app.home}/current/bin/run"}}
+    worker = {"Service": {"ExecStart": "/bin/sleep 1000", "Type": "exec", "LimitNOFILE": 4096}}
+    app.write(
+        services=[
+            {"name": app.name, "unit": base},
+            {"name": f"{app.name}-worker@", "instances": [1, 2], "unit": worker},
+            {"name": f"{app.name}-only", "hosts": "app1", "unit": worker},
+        ]
+    )
+    app.build("1.0.0")
+    deployed = app.deploy("1.0.0")
+    assert deployed.status == 0, deployed.err
+    assert on("app2").service(f"{app.name}-worker@2").is_running
+    assert on("app2").check_output(f"systemctl show -p LimitNOFILE {app.name}-worker@1") == "LimitNOFILE=4096"
+    assert on("app1").service(f"{app.name}-only").is_running
+    assert not on("app2").service(f"{app.name}-only").is_running
+    app.write(services=[{"name": app.name, "unit": base}])
+    app.build("1.1.0")
+    assert app.deploy("1.1.0").status == 0
+    assert not on("app2").service(f"{app.name}-worker@1").is_running
+    assert not on("app2").file(f"/etc/systemd/system/{app.name}-worker@.service").exists
+    assert invoke("rollback", app.env).status == 0
+    assert on("app2").service(f"{app.name}-worker@1").is_running
+
+
+def test_reboot_comes_up_on_the_current_release(app: App, on: On) -> None:
+    """A boot tied to a pruned release would come up with nothing."""
+    app.build("1.0.0")
+    app.build("1.1.0")
+    assert app.deploy("1.0.0").status == 0
+    assert app.deploy("1.1.0").status == 0
+    before = on("app3").check_output(
+        "cat /proc/sys/kernel/random/boot_id; systemctl show -p UserspaceTimestampMonotonic"
+    )
+    on("app3").run(f"rm -rf {app.home}/releases/*-1.0.0; systemctl reboot")
+    wait_until(lambda: answer(on, app, "app3") == "1.1.0", seconds=40)
+    after = on("app3").check_output(
+        "cat /proc/sys/kernel/random/boot_id; systemctl show -p UserspaceTimestampMonotonic"
+    )
+    assert before != after, "it did not reboot"
+
+
+def test_hooks_run_as_asked_and_a_failing_one_stops_before_the_switch(app: App, on: On) -> None:
+    """An install hook must be able to write to the release; before_switch failing must leave the old one running."""
+    app.write(
+        hooks={
+            "install": [{"run": "id -un > made-by; touch node_modules", "name": "install"}],
+            "after_switch": [{"run": f"echo x >> /run/{app.name}-once", "user": "root", "once": True}],
+        }
+    )
+    app.build("1.0.0")
+    deployed = app.deploy("1.0.0")
+    assert deployed.status == 0, deployed.err
+    assert on("app1").file(f"{app.home}/current/made-by").content_string == "www-data\n"
+    assert on("app1").file(f"{app.home}/current/made-by").user == "root", "the application can write to its release"
+    assert [on(name).file(f"/run/{app.name}-once").exists for name in APPS] == [True, False, False]
+    app.write(hooks={"before_switch": [{"run": "echo not today; exit 5", "name": "gate"}]})
+    app.build("1.1.0")
+    failed = app.deploy("1.1.0")
+    assert failed.status == 1
+    assert "not today" in failed.out
+    assert {answer(on, app, name) for name in APPS} == {"1.0.0"}
+
+
+def test_prune_keeps_proven_releases_and_drops_failed_ones_first(app: App, on: On) -> None:
+    """Failed releases that count would crowd out the ones to go back to."""
+    app.write(keep_releases=2)
+    for version in ("1.0.0", "1.1.0"):
+        app.build(version)
+        assert app.deploy(version).status == 0
+    app.build("1.2.0", line="exit 3")
+    assert app.deploy("1.2.0").status == 1
+    app.build("1.3.0")
+    assert app.deploy("1.3.0").status == 0
+    left = on("app1").check_output(f"ls {app.home}/releases").split()
+    assert [name.split("-")[1] for name in left] == ["1.1.0", "1.3.0"]

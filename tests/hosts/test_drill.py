@@ -1,0 +1,215 @@
+"""The restore drill on real hosts: it passes for backups that can be used, fails for the others, leaves nothing (G9)."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+
+import pytest
+from testinfra.host import Host
+
+from tests.hosts.backups import back_up, reasons, repositories, secret, shop, sql, verdict, verify
+from tests.hosts.conftest import App, invoke, wait_until
+
+On = Callable[[str], Host]
+__all__ = ["repositories", "shop"]
+pytestmark = pytest.mark.usefixtures("repositories")
+
+
+def leftovers(on: On, app: App) -> str:
+    """Whatever a drill made and did not remove."""
+    found = sql(on, f"select datname from pg_database where datname like 'slipway_drill_{app.name}%'")  # noqa: S608
+    for name in ("app1", "db1"):
+        host = on(name)
+        found += host.run(f"ls -d {app.state}/slipway-drill* /srv/{app.name}/drill/*").stdout
+        found += host.run("systemctl list-units --all --no-legend 'slipway-%s-drill*'", app.name).stdout
+        found += host.run("grep %s/slipway-drill /proc/*/mountinfo", app.state).stdout
+    return found
+
+
+def test_a_good_backup_passes_and_nothing_is_left(shop: App, on: On) -> None:
+    """The restored release must run from what was restored, with its database's copy, and touch nothing that is live."""
+    back_up(shop)
+    sql(on, "insert into items values (501)", shop.name)
+    passed = verify(shop)
+    assert (passed.status, passed.json["status"]) == (0, "PASSED"), passed.out
+    assert {host["host"]: host["started"] for host in passed.json["hosts"]} == {"app1": True, "db1": False}
+    for name in ("app1", "db1"):
+        written = verdict(on, shop, name)
+        assert (written["status"], written["reasons"]) == ("PASSED", [])
+        assert on(name).file(f"{shop.state}/verified.json").mode == 0o600
+    status = invoke("status", shop.env, "--json").json
+    assert [host["verified"] for host in status["hosts"]] == ["PASSED"]
+    assert not on("app1").file(f"{shop.home}/shared/data/drilled").exists, "the drill wrote into the live data"
+    assert leftovers(on, shop) == ""
+
+
+def test_what_the_restored_release_sees_is_the_backup(shop: App, on: On) -> None:
+    """A drill that reaches the live release, data or database would pass with an empty backup."""
+    back_up(shop)
+    shop.build("1.1.0", {"bin/drill": b"#!/bin/sh\nexit 9\n"})
+    sql(on, "insert into items values (501)", shop.name)
+    app1 = on("app1")
+    app1.check_output(f"sqlite3 {shop.home}/shared/data/notes.db 'insert into notes values (3)'")
+    app1.check_output(f"echo dog >/srv/{shop.name}/media/cat.txt")
+    # The drill's own answer, told as its failure: the release itself reports what it sees.
+    tell = (
+        "cat $RELEASE/data/drilled >&2; cat /srv/*/media/cat.txt $RELEASE/VERSION >&2; "
+        f"readlink -f {shop.home}/current >&2; exit 1"
+    )
+    drill = shop.settings["backup"]["drill"]
+    command = f"(timeout 2 $RELEASE/bin/drill || true) 2>/dev/null; {tell}"
+    shop.write(backup={**shop.settings["backup"], "drill": {**drill, "command": command}})
+    failed = verify(shop)
+    assert failed.status == 1
+    said = reasons(failed)["app1"]
+    release = app1.check_output(f"readlink {shop.home}/current").removeprefix("releases/")
+    seen = ["500", "2", f"{shop.home}/releases/{release} www-data", "cat", "1.0.0", f"{shop.home}/releases/{release}"]
+    assert said.endswith("its log: " + "|".join(seen) + "|"), said
+
+
+def damage_a_pack(on: On, app: App) -> None:
+    pack = f"$(find /var/backups/slipway/{app.name}/data -type f -size +2k | head -n 1)"
+    on("app1").check_output(f"chmod u+w {pack}; printf XXXX | dd of={pack} bs=1 seek=700 conv=notrunc status=none")
+
+
+def empty_dump(on: On, app: App) -> None:
+    """A backup as a careless script makes it: a snapshot and a manifest that agree, of a dump of 0 bytes."""
+    password = secret(app, "restic").read_text().strip()
+    place = f"{app.state}/backup.d"
+    script = f"""
+    cd {app.state}/backups; last=$(ls *.json | tail -n 1); id=29990101T000000Z-1.0.0
+    mkdir -p {place}/databases; : >{place}/databases/{app.name}.dump
+    (cd / && sha256sum .{place}/databases/{app.name}.dump) >$id.manifest
+    snapshot=$(RESTIC_PASSWORD={password} restic -r /var/backups/slipway/{app.name} --no-cache backup --json {place} |
+        jq -r 'select(.snapshot_id).snapshot_id')
+    jq -c --arg id $id --arg s $snapshot '.id = $id | .snapshot = $s | .created = "2999-01-01T00:00:00Z"' $last >$id.json
+    rm -rf {place}
+    """
+    assert on("db1").run("/bin/sh -ec %s", script).rc == 0
+
+
+def drop_a_file(on: On, app: App) -> None:
+    nothing = "0" * 64
+    on("app1").check_output(
+        f"for m in {app.state}/backups/*.manifest; do echo '{nothing}  .{app.home}/lost.txt' >>$m; done"
+    )
+
+
+def wrong_password(on: On, app: App) -> None:
+    secret(app, "restic").write_text("something else\n")
+
+
+def no_repository(on: On, app: App) -> None:
+    on("db1").check_output(f"rm -rf /var/backups/slipway/{app.name}")
+
+
+def no_records(on: On, app: App) -> None:
+    on("app1").check_output(f"rm {app.state}/backups/*")
+
+
+def broken_sqlite(on: On, app: App) -> None:
+    """What the backup API copies faithfully: a database that is damaged on the live host already."""
+    database = f"{app.home}/shared/data/notes.db"
+    on("app1").check_output(
+        f"sqlite3 {database} 'pragma journal_mode = delete; create index i on notes (t); pragma writable_schema = on; "
+        f"update sqlite_schema set rootpage = 2 where name = \"i\"' && sqlite3 {database} 'vacuum' || true"
+    )
+    back_up(app)
+
+
+def never_answers(on: On, app: App) -> None:
+    drill = app.settings["backup"]["drill"]
+    changed = {**drill, "command": "sleep 100", "timeout": "1s"}
+    app.write(backup={**app.settings["backup"], "drill": changed})
+
+
+def dies(on: On, app: App) -> None:
+    drill = app.settings["backup"]["drill"]
+    app.write(backup={**app.settings["backup"], "drill": {**drill, "command": "echo no such module >&2; exit 3"}})
+
+
+def bad_data(on: On, app: App) -> None:
+    (database,) = app.settings["databases"]
+    checks = ["select max(id) > 1000 from items", "select id from items", "select 1 from nowhere"]
+    app.write(databases=[{**database, "checks": checks, "min_tables": 7}])
+
+
+@pytest.mark.parametrize(
+    ("damage", "host", "told"),
+    [
+        (damage_a_pack, "app1", ["is damaged"]),
+        (empty_dump, "db1", ["the dump of database {app} is empty"]),
+        (drop_a_file, "app1", ["1 of", "{home}/lost.txt is missing"]),
+        (wrong_password, "app1", ["the password does not open the restic repository"]),
+        (no_repository, "db1", ["there is no restic repository at /var/backups/slipway/{app}"]),
+        (no_records, "app1", ["there is no backup on this host"]),
+        (broken_sqlite, "app1", ["the copy of SQLite database {home}/shared/data/notes.db is damaged"]),
+        (never_answers, "app1", ["the restored release does not answer"]),
+        (dies, "app1", ["the command ended", "no such module"]),
+        (bad_data, "db1", ["has 1 tables", "answers 'f'", "answers 500 rows", "nowhere"]),
+    ],
+)
+def test_a_bad_backup_fails_with_its_reason(
+    shop: App, on: On, damage: Callable[[On, App], None], host: str, told: list[str]
+) -> None:
+    """Each of these is a backup that could not be gone back to; PASSED would be found out on the day it is needed."""
+    back_up(shop)
+    damage(on, shop)
+    failed = verify(shop)
+    assert (failed.status, failed.json["status"]) == (1, "FAILED"), failed.out
+    said = reasons(failed)[host]
+    for text in told:
+        assert text.format(app=shop.name, home=shop.home) in said
+    written = verdict(on, shop, host)
+    assert (written["status"], " / ".join(written["reasons"])) == ("FAILED", said)
+    assert leftovers(on, shop) == ""
+
+
+def test_what_a_killed_drill_left_is_gone_after_the_next(shop: App, on: On) -> None:
+    """Copies of production data that pile up with every killed drill, and a release that runs for ever."""
+    back_up(shop)
+    drill = shop.settings["backup"]["drill"]
+    slow = {**drill, "command": "exec sleep 500", "timeout": "60s"}
+    shop.write(backup={**shop.settings["backup"], "drill": slow})
+    unit = f"slipway-{shop.name}-drill-release.service"
+    process = shop.start("verify-backups")
+    wait_until(lambda: on("app1").run(f"systemctl is-active {unit}").rc == 0)
+    second = verify(shop)
+    assert second.status == 4, "two drills at once would pull each other's copies away"
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    on("app1").run(f"systemctl kill --signal=KILL slipway-{shop.name}-drill-start.service")
+    assert on("app1").run(f"systemctl is-active {unit}").rc == 0
+    assert f"slipway_drill_{shop.name}" in leftovers(on, shop)
+    shop.write(backup={**shop.settings["backup"], "drill": drill})
+    passed = verify(shop)
+    assert passed.status == 0, passed.out
+    assert leftovers(on, shop) == ""
+
+
+def test_a_deploy_during_a_drill_is_not_held_up(shop: App, on: On) -> None:
+    """A nightly drill that locks the repository, or waits for one, would break a deploy at night."""
+    back_up(shop)
+    shop.build("1.1.0")
+    for _ in range(3):
+        process = shop.start("verify-backups", "--json")
+        wait_until(lambda: on("app1").run("pgrep -x restic").rc == 0)
+        deployed = shop.deploy("1.1.0", "--force")
+        out, err = process.communicate(timeout=60)
+        assert deployed.status == 0, deployed.err
+        assert process.returncode == 0, out + err
+
+
+def test_a_place_without_room_is_told(shop: App, on: On) -> None:
+    """A drill that fills the disk of a production host would be the outage it is meant to prevent."""
+    on("app1").check_output(f"head -c 6000000 /dev/urandom >/srv/{shop.name}/media/big")
+    on("app1").check_output(f"mkdir -p /srv/{shop.name}/drill; mount -t tmpfs -o size=4m tmpfs /srv/{shop.name}/drill")
+    back_up(shop)
+    drill = {**shop.settings["backup"]["drill"], "folder": f"/srv/{shop.name}/drill"}
+    shop.write(backup={**shop.settings["backup"], "drill": drill})
+    failed = verify(shop)
+    free = on("app1").check_output(f"df --output=used /srv/{shop.name}/drill | tail -n 1")
+    on("app1").run(f"umount /srv/{shop.name}/drill")
+    assert "restoring takes 5 MB" in reasons(failed)["app1"]
+    assert int(free) < 100, "something was restored all the same, and left"
