@@ -17,7 +17,18 @@ from playbooks.settings import Settings
 from playbooks.settings.load import PREFIX, read_settings
 
 # Settings that say how the whole fleet is handled: hosts may not differ in them.
-FLEET_WIDE = ("app", "hosts", "production", "artifact", "rollout", "databases", "secrets", "forks", "timeouts")
+FLEET_WIDE = (
+    "app",
+    "hosts",
+    "production",
+    "artifact",
+    "rollout",
+    "databases",
+    "balancer",
+    "secrets",
+    "forks",
+    "timeouts",
+)
 
 
 @dataclass(frozen=True)

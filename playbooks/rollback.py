@@ -91,7 +91,7 @@ def rollback(env: Environment, back: Back, progress: Progress) -> Outcome:
 def choose_releases(facts: Mapping[str, Facts], to: str | None) -> dict[str, str]:
     """Which release each host goes back to.
 
-    Without ``to`` the last deploy is undone: of a fleet that a halted deploy left mixed, the hosts on the newest release
+    Without ``to`` the last deploy is undone: in a fleet that a halted deploy left mixed, hosts on the newest release
     go back, and those that never got it stay.
 
     Raises:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from playbooks.health import FleetHealth
     from playbooks.history import History
     from playbooks.outcome import Outcome
+    from playbooks.provision import Provisioned
     from playbooks.restore import Restored
     from playbooks.schedule import Scheduled
     from playbooks.status import HostStatus, Status
@@ -208,6 +209,12 @@ def show_restored(restored: Restored) -> None:
         [(host, str(count), f"{restored.folder}/{host}") for host, count in restored.files.items()],
     )
     say(f"\nbackup {restored.backup} is restored and is what its manifest says")
+
+
+def show_provisioned(provisioned: Provisioned) -> None:
+    """What was changed on each host."""
+    rows = [(host, "; ".join(changes) or "ready; nothing to change") for host, changes in provisioned.changes.items()]
+    show_table(("host", "what was done"), rows)
 
 
 def show_drill(verification: Verification) -> None:

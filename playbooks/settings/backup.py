@@ -33,6 +33,10 @@ class Database(Model):
     port: Port = Field(5432, description="Server's port.")
     user: Text = Field("postgres", description="User that dumps; it must be able to create databases for the drill.")
     password: Text | None = Field(None, description="Name of the secret that holds the password.")
+    owner: DatabaseName | None = Field(
+        None, description="The application's database user; provision makes it, and the database as its own."
+    )
+    owner_password: Text | None = Field(None, description="Name of the secret that holds the owner's password.")
     checks: list[Text] = Field(
         default_factory=list,
         description="Sanity queries for the drill: each must answer one row whose first column is true.",
@@ -43,6 +47,8 @@ class Database(Model):
     def _socket_needs_no_password(self) -> Database:
         if self.password and not self.host:
             raise ValueError("password is only used with host; leave it out for the local socket")
+        if self.owner_password and not self.owner:
+            raise ValueError("owner_password needs owner")
         return self
 
 

@@ -69,6 +69,14 @@ class Limits(Model):
     systemd: int = Field(245, ge=0, description="Refuse an older systemd than this.")
 
 
+class Balancer(Model):
+    """The hosts in front of the application."""
+
+    hosts: Pattern = Field(description="Pattern of the hosts, e.g. edge.")
+    kind: Literal["haproxy"] = Field("haproxy", description="What balances there.")
+    template: Text = Field(description="Template of /etc/haproxy/haproxy.cfg.")
+
+
 class Settings(Model):
     """The settings of one host. Most are the same for the whole environment and live in group_vars/all."""
 
@@ -94,6 +102,7 @@ class Settings(Model):
     hooks: Hooks = Field(default_factory=lambda: Hooks.model_validate({}), description="Commands of your own.")
     health: Health = Field(default_factory=lambda: Health.model_validate({}), description="When a host is healthy.")
     databases: list[Database] = Field(default_factory=list, description="The application's databases.")
+    balancer: Balancer | None = Field(None, description="What provision sets up in front of the application.")
     backup: Backup = Field(default_factory=lambda: Backup.model_validate({}), description="Backups.")
     rollout: Rollout = Field(default_factory=lambda: Rollout.model_validate({}), description="The rollout.")
     keep_releases: int = Field(5, ge=2, description="Proven releases kept on a host, the running one among them.")

@@ -1,0 +1,86 @@
+"""Make hosts ready (E4): application hosts, database hosts, the balancer. Safe to run again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from playbooks.environment import Environment
+from playbooks.errors import ExitStatus
+from playbooks.fleet.fanout import Job
+from playbooks.fleet.fleet import Fleet, open_fleet
+from playbooks.fleet.progress import Progress
+from playbooks.fleet.remote import Note
+from playbooks.settings.backup import Database
+from playbooks.steps.provision import provision_application, provision_databases, provision_haproxy
+from playbooks.templating import Templates
+
+
+@dataclass(frozen=True)
+class Provisioned:
+    """What was changed on each host; nothing, the second time."""
+
+    environment: str
+    changes: dict[str, tuple[str, ...]]
+
+    @property
+    def exit_status(self) -> ExitStatus:
+        """What fails is raised."""
+        return ExitStatus.DONE
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON document."""
+        return {
+            "environment": self.environment,
+            "changed": any(self.changes.values()),
+            "hosts": {host: list(changes) for host, changes in self.changes.items()},
+            "exit_status": 0,
+        }
+
+
+def provision(env: Environment, progress: Progress) -> Provisioned:
+    """Make every host of the environment ready for its role.
+
+    Raises:
+        SlipwayError: a host could not be made ready; the others are.
+    """
+    balancers = env.select(env.settings.balancer.hosts) if env.settings.balancer else []
+    databases = list(env.database_hosts)
+    names = list(dict.fromkeys([*(target.name for target in env.targets), *databases, *balancers]))
+    configs = _balancer_configs(env, balancers)
+    with open_fleet([env.target(name).address for name in names], progress=progress, forks=env.settings.forks) as fleet:
+        fleet.require_all()
+        jobs = _jobs(fleet, env, databases, configs)
+        changes: dict[str, tuple[str, ...]] = dict.fromkeys(names, ())
+        for job, result in zip(jobs, fleet.run(jobs), strict=True):
+            if isinstance(result, Exception):
+                raise result
+            changes[job.host] += tuple(result.value)
+    return Provisioned(env.name, changes)
+
+
+def _balancer_configs(env: Environment, hosts: list[str]) -> dict[str, bytes]:
+    """Rendered before any host is reached, so that a mistake in the template touches none."""
+    templates = Templates(env.inventory, [env.folder / "templates", env.project / "templates"])
+    balancer = env.settings.balancer
+    extra = {"secrets": env.secrets, "slipway": {"app": env.settings.app, "environment": env.name}}
+    return {host: templates.render(balancer.template, extra, host=host) for host in hosts} if balancer else {}
+
+
+def _jobs(fleet: Fleet, env: Environment, databases: list[str], configs: dict[str, bytes]) -> list[Job[list[str]]]:
+    def note(name: str) -> Note:
+        return partial(fleet.progress.note, name)
+
+    jobs: list[Job[list[str]]] = []
+    for target in env.targets:
+        act = partial(provision_application, fleet.remotes[target.name], target.settings, note=note(target.name))
+        jobs.append(Job(target.name, "provision", act))
+    for name in databases:
+        mine: list[Database] = [db for db in env.settings.databases if db.name in env.database_hosts[name]]
+        settings = env.target(name).settings
+        database = partial(provision_databases, fleet.remotes[name], settings, mine, env.secrets, note=note(name))
+        jobs.append(Job(name, "database", database))
+    for name, config in configs.items():
+        jobs.append(Job(name, "balancer", partial(provision_haproxy, fleet.remotes[name], config, note=note(name))))
+    return jobs

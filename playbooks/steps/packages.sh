@@ -1,0 +1,22 @@
+# shellcheck shell=sh
+# want_packages PACKAGE...: install the Debian packages that are not there yet; says which.
+want_packages() {
+    for package in "$@"; do
+        dpkg-query --show --showformat='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' ||
+            missing="${missing:-} $package"
+    done
+    [ -n "${missing:-}" ] || return 0
+    command -v apt-get >/dev/null || fail packages "these are missing and there is no apt-get here:$missing"
+    note "installing$missing"
+    log=$(mktemp)
+    # shellcheck disable=SC2086
+    if ! DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $missing >"$log" 2>&1 &&
+        ! { DEBIAN_FRONTEND=noninteractive apt-get update -qq >"$log" 2>&1 &&
+            DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $missing >>"$log" 2>&1; }; then
+        said=$(grep -E '^E:' "$log" | head -n 2 | tr '\n' ' ')
+        rm -f "$log"
+        fail packages "apt-get cannot install$missing: $said"
+    fi
+    rm -f "$log"
+    emit changed "installed$missing"
+}

@@ -1,0 +1,55 @@
+# shellcheck shell=sh
+# provision_database STATE REPOSITORY PACKAGE...: the application's database users and databases. Standard input: lines
+# "NAME OWNER PORT PASSWORD" with US between.
+state=$1
+repository=$2
+shift 2
+
+# include packages.sh
+
+want_packages "$@"
+for place in "$state" "$repository"; do
+    case $place in
+        /*)
+            [ -d "$place" ] || emit changed "made $place"
+            mkdir -p "$place"
+            chmod 0700 "$place"
+            ;;
+    esac
+done
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+us=$(printf '\037')
+sql() {
+    runuser -u postgres -- psql --port="$port" --no-psqlrc --quiet --tuples-only --no-align --set=ON_ERROR_STOP=1 \
+        --dbname=postgres "$@" 2>"$scratch/err"
+}
+broken() { fail database "$1: $(tr '\n' ' ' <"$scratch/err" | cut -c1-300)"; }
+while IFS="$us" read -r name owner port password _; do
+    before=$(printf '%s' "select rolpassword from pg_authid where rolname = :'owner'" | sql --set=owner="$owner") ||
+        broken "cannot ask the database server on port $port"
+    if [ -z "$before" ]; then
+        exists=$(printf '%s' "select 1 from pg_roles where rolname = :'owner'" | sql --set=owner="$owner")
+        if [ -z "$exists" ]; then
+            printf '%s' 'create role :"owner" login' | sql --set=owner="$owner" || broken "cannot make user $owner"
+            emit changed "made database user $owner"
+        fi
+    fi
+    # The password is in a statement on standard input: no command line has it. A login tells whether it is the one.
+    if [ -n "$password" ] && ! PGPASSWORD=$password psql --host=127.0.0.1 --port="$port" --username="$owner" --no-password \
+        --dbname=postgres --command='select 1' >/dev/null 2>&1; then
+        {
+            printf '\\set password '
+            printf "'%s'\n" "$(printf '%s' "$password" | sed "s/[\\\\']/\\\\&/g")"
+            printf 'alter role :"owner" password :%s;\n' "'password'"
+        } | sql --set=owner="$owner" || broken "cannot set the password of $owner"
+        emit changed "set the password of database user $owner"
+    fi
+    there=$(printf '%s' "select 1 from pg_database where datname = :'name'" | sql --set=name="$name") || broken 'cannot ask'
+    if [ -z "$there" ]; then
+        printf '%s' 'create database :"name" owner :"owner"' | sql --set=name="$name" --set=owner="$owner" ||
+            broken "cannot make database $name"
+        emit changed "made database $name"
+    fi
+done
+emit provisioned
