@@ -38,6 +38,7 @@ check_http() { # url status body jq-filter jq-value max-ms headers expected-head
     fraction=${whole#*.}000
     took=$((${whole%%.*} * 1000 + 1${fraction%"${fraction#???}"} - 1000))
     said=$(head -c 200 "$scratch/body" 2>/dev/null | tr '\n\r\t\0' '    ')
+    said=${said%"${said##*[! ]}"}
     if [ "$code" != "$status" ]; then
         detail="HTTP $code, expected $status: $said"
     elif [ -n "$body" ] && ! grep -Eqe "$body" "$scratch/body"; then

@@ -19,6 +19,7 @@ from waitress.server import create_server
 from shop.database import Database
 from shop.logs import set_up
 from shop.settings import Settings, SettingsError, read_settings
+from shop.visits import prepare
 from shop.web import MAX_BODY, THREADS, Shop
 
 LOG = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ def main(root: Path) -> int:
     except (SettingsError, OSError) as error:
         print(f"shop: {error}", file=sys.stderr)  # noqa: T201  # there is nothing to log to yet
         return 2
+    prepare(settings.data_dir)
     database = Database(settings, root / "shop" / "sql")
     shop = Shop(database, version, root / "static", settings.data_dir)
     server = create_server(

@@ -10,6 +10,17 @@ from pathlib import Path
 LOG = logging.getLogger(__name__)
 
 
+def prepare(folder: Path | None) -> None:
+    """Make the counter, so that it is there to be backed up before the first visit."""
+    if folder is None:
+        return
+    try:
+        with closing(sqlite3.connect(folder / "visits.sqlite", timeout=1)) as connection, connection:
+            connection.execute("CREATE TABLE IF NOT EXISTS visits (id INTEGER PRIMARY KEY CHECK (id = 1), n INTEGER)")
+    except sqlite3.Error as error:
+        LOG.warning("visits will not be counted: %s", error)
+
+
 def count_visit(folder: Path | None) -> int | None:
     """Count a visit of the page.
 
