@@ -78,7 +78,9 @@ while :; do
         how="answers $got, expected $status"
         [ "$got" != 000 ] || how="does not answer"
         systemctl is-active --quiet "$unit" || how='is not there: the command ended'
-        log=$(journalctl --unit="$unit" --since="@$began" --lines=5 --output=cat --no-pager 2>/dev/null | tr '\n' '|' | cut -c1-400)
+        # What it said last is the reason, and may not be written yet.
+        journalctl --sync 2>/dev/null || :
+        log=$(journalctl "_SYSTEMD_UNIT=$unit" --since="@$began" --lines=8 --output=cat --no-pager 2>/dev/null | tr '\n' '|' | cut -c1-400)
         problem "the restored release $how ($address); its log: ${log:-empty}"
         break
     fi

@@ -1,4 +1,4 @@
-"""The restore drill on real hosts: it passes for backups that can be used, fails for the others, leaves nothing (G9)."""
+"""The restore drill on real hosts: it passes for good backups, fails for all others, and leaves nothing behind (G9)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from testinfra.host import Host
 
-from tests.hosts.backups import back_up, reasons, repositories, secret, shop, sql, verdict, verify
+from tests.hosts.backups import DRILL, back_up, reasons, repositories, secret, shop, sql, verdict, verify
 from tests.hosts.conftest import App, invoke, wait_until
 
 On = Callable[[str], Host]
@@ -28,7 +28,7 @@ def leftovers(on: On, app: App) -> str:
 
 
 def test_a_good_backup_passes_and_nothing_is_left(shop: App, on: On) -> None:
-    """The restored release must run from what was restored, with its database's copy, and touch nothing that is live."""
+    """A drill that fails good backups, writes into live data, or leaves copies of production data lying about."""
     back_up(shop)
     sql(on, "insert into items values (501)", shop.name)
     passed = verify(shop)
@@ -50,7 +50,7 @@ def test_what_the_restored_release_sees_is_the_backup(shop: App, on: On) -> None
     shop.build("1.1.0", {"bin/drill": b"#!/bin/sh\nexit 9\n"})
     sql(on, "insert into items values (501)", shop.name)
     app1 = on("app1")
-    app1.check_output(f"sqlite3 {shop.home}/shared/data/notes.db 'insert into notes values (3)'")
+    app1.check_output(f"sqlite3 {shop.home}/shared/data/notes.db 'insert into notes values (3)'")  # noqa: S608
     app1.check_output(f"echo dog >/srv/{shop.name}/media/cat.txt")
     # The drill's own answer, told as its failure: the release itself reports what it sees.
     tell = (
@@ -58,8 +58,9 @@ def test_what_the_restored_release_sees_is_the_backup(shop: App, on: On) -> None
         f"readlink -f {shop.home}/current >&2; exit 1"
     )
     drill = shop.settings["backup"]["drill"]
-    command = f"(timeout 2 $RELEASE/bin/drill || true) 2>/dev/null; {tell}"
-    shop.write(backup={**shop.settings["backup"], "drill": {**drill, "command": command}})
+    command = f"(timeout 2 $RELEASE/bin/drill || true) >/dev/null 2>&1; {tell}"
+    changed = {**drill, "command": command, "url": "http://127.0.0.1:{port}/never"}
+    shop.write(backup={**shop.settings["backup"], "drill": changed})
     failed = verify(shop)
     assert failed.status == 1
     said = reasons(failed)["app1"]
@@ -83,7 +84,8 @@ def empty_dump(on: On, app: App) -> None:
     (cd / && sha256sum .{place}/databases/{app.name}.dump) >$id.manifest
     snapshot=$(RESTIC_PASSWORD={password} restic -r /var/backups/slipway/{app.name} --no-cache backup --json {place} |
         jq -r 'select(.snapshot_id).snapshot_id')
-    jq -c --arg id $id --arg s $snapshot '.id = $id | .snapshot = $s | .created = "2999-01-01T00:00:00Z"' $last >$id.json
+    jq -c --arg id $id --arg s $snapshot \
+        '.id = $id | .snapshot = $s | .created = "2999-01-01T00:00:00Z"' $last >$id.json
     rm -rf {place}
     """
     assert on("db1").run("/bin/sh -ec %s", script).rc == 0
@@ -96,7 +98,7 @@ def drop_a_file(on: On, app: App) -> None:
     )
 
 
-def wrong_password(on: On, app: App) -> None:
+def wrong_password(_: On, app: App) -> None:
     secret(app, "restic").write_text("something else\n")
 
 
@@ -111,59 +113,68 @@ def no_records(on: On, app: App) -> None:
 def broken_sqlite(on: On, app: App) -> None:
     """What the backup API copies faithfully: a database that is damaged on the live host already."""
     database = f"{app.home}/shared/data/notes.db"
-    on("app1").check_output(
-        f"sqlite3 {database} 'pragma journal_mode = delete; create index i on notes (t); pragma writable_schema = on; "
-        f"update sqlite_schema set rootpage = 2 where name = \"i\"' && sqlite3 {database} 'vacuum' || true"
+    statements = (
+        "pragma journal_mode = delete; create index i on notes (t); pragma writable_schema = on; "
+        "update sqlite_schema set rootpage = 2 where name = 'i'"
     )
+    on("app1").check_output(f'sqlite3 {database} "{statements}"')
     back_up(app)
 
 
-def never_answers(on: On, app: App) -> None:
+def never_answers(_: On, app: App) -> None:
     drill = app.settings["backup"]["drill"]
     changed = {**drill, "command": "sleep 100", "timeout": "1s"}
     app.write(backup={**app.settings["backup"], "drill": changed})
 
 
-def dies(on: On, app: App) -> None:
+def dies(_: On, app: App) -> None:
     drill = app.settings["backup"]["drill"]
     app.write(backup={**app.settings["backup"], "drill": {**drill, "command": "echo no such module >&2; exit 3"}})
 
 
-def bad_data(on: On, app: App) -> None:
+def bad_data(_: On, app: App) -> None:
     (database,) = app.settings["databases"]
     checks = ["select max(id) > 1000 from items", "select id from items", "select 1 from nowhere"]
     app.write(databases=[{**database, "checks": checks, "min_tables": 7}])
 
 
-@pytest.mark.parametrize(
-    ("damage", "host", "told"),
-    [
-        (damage_a_pack, "app1", ["is damaged"]),
-        (empty_dump, "db1", ["the dump of database {app} is empty"]),
-        (drop_a_file, "app1", ["1 of", "{home}/lost.txt is missing"]),
-        (wrong_password, "app1", ["the password does not open the restic repository"]),
-        (no_repository, "db1", ["there is no restic repository at /var/backups/slipway/{app}"]),
-        (no_records, "app1", ["there is no backup on this host"]),
-        (broken_sqlite, "app1", ["the copy of SQLite database {home}/shared/data/notes.db is damaged"]),
-        (never_answers, "app1", ["the restored release does not answer"]),
-        (dies, "app1", ["the command ended", "no such module"]),
-        (bad_data, "db1", ["has 1 tables", "answers 'f'", "answers 500 rows", "nowhere"]),
-    ],
-)
-def test_a_bad_backup_fails_with_its_reason(
-    shop: App, on: On, damage: Callable[[On, App], None], host: str, told: list[str]
-) -> None:
+BAD: list[tuple[Callable[[On, App], None], str, list[str]]] = [
+    (damage_a_pack, "app1", ["is damaged"]),
+    (empty_dump, "db1", ["the dump of database {app} is empty"]),
+    (drop_a_file, "app1", ["1 of", "{home}/lost.txt is missing"]),
+    (wrong_password, "app1", ["the password does not open the restic repository"]),
+    (no_repository, "db1", ["there is no restic repository at /var/backups/slipway/{app}"]),
+    (no_records, "app1", ["there is no backup on this host"]),
+    (never_answers, "app1", ["the restored release does not answer"]),
+    (dies, "app1", ["the command ended", "no such module"]),
+    (bad_data, "db1", ["has 1 tables", "answers 'f'", "answers 500 rows", "nowhere"]),
+    (broken_sqlite, "app1", ["the copy of SQLite database {home}/shared/data/notes.db is damaged"]),
+]
+
+
+def test_every_bad_backup_fails_with_its_reason(shop: App, on: On) -> None:
     """Each of these is a backup that could not be gone back to; PASSED would be found out on the day it is needed."""
     back_up(shop)
-    damage(on, shop)
-    failed = verify(shop)
-    assert (failed.status, failed.json["status"]) == (1, "FAILED"), failed.out
-    said = reasons(failed)[host]
-    for text in told:
-        assert text.format(app=shop.name, home=shop.home) in said
-    written = verdict(on, shop, host)
-    assert (written["status"], " / ".join(written["reasons"])) == ("FAILED", said)
-    assert leftovers(on, shop) == ""
+    folders = f"/var/backups/slipway/{shop.name} {shop.state}/backups"
+    password, settings = secret(shop, "restic").read_text(), dict(shop.settings)
+    for name in ("app1", "db1"):
+        on(name).check_output(f"tar -C / -cf /srv/{shop.name}-good.tar {folders}")
+    for damage, host, told in BAD:
+        damage(on, shop)
+        failed = verify(shop)
+        where = f"{damage.__name__}: {failed.out}"
+        assert (failed.status, failed.json["status"]) == (1, "FAILED"), where
+        said = reasons(failed)[host]
+        for text in told:
+            assert text.format(app=shop.name, home=shop.home) in said, where
+        written = verdict(on, shop, host)
+        assert (written["status"], " / ".join(written["reasons"])) == ("FAILED", said), where
+        assert leftovers(on, shop) == "", where
+        # As it was before, for the next.
+        secret(shop, "restic").write_text(password)
+        shop.write(**settings)
+        for name in ("app1", "db1"):
+            on(name).check_output(f"rm -rf {folders} && tar -C / -xf /srv/{shop.name}-good.tar")
 
 
 def test_what_a_killed_drill_left_is_gone_after_the_next(shop: App, on: On) -> None:
@@ -191,7 +202,7 @@ def test_what_a_killed_drill_left_is_gone_after_the_next(shop: App, on: On) -> N
 def test_a_deploy_during_a_drill_is_not_held_up(shop: App, on: On) -> None:
     """A nightly drill that locks the repository, or waits for one, would break a deploy at night."""
     back_up(shop)
-    shop.build("1.1.0")
+    shop.build("1.1.0", {"bin/drill": DRILL.encode()})
     for _ in range(3):
         process = shop.start("verify-backups", "--json")
         wait_until(lambda: on("app1").run("pgrep -x restic").rc == 0)
