@@ -103,11 +103,16 @@ def perform(
     except Exception as error:  # noqa: BLE001 - a fault of ours is a sentence too
         _tell(_bug(error), environment, as_json=as_json)
         raise Exit(code=int(ExitStatus.PERSON_NEEDED)) from None
-    if as_json:
-        document = json.dumps(result.to_json(), indent=2, ensure_ascii=False)
-        sys.stdout.write(environment.secrets.mask(document) + "\n")
-    else:
-        show(result)
+    try:
+        if as_json:
+            document = json.dumps(result.to_json(), indent=2, ensure_ascii=False)
+            sys.stdout.write(environment.secrets.mask(document) + "\n")
+        else:
+            show(result)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader has seen enough (| head). What was done is done, and its status still counts.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if result.exit_status:
         raise Exit(code=int(result.exit_status))
 

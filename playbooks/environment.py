@@ -53,6 +53,7 @@ class Environment:
         targets: the application's hosts, after --limit, in inventory order.
         settings: what holds for the whole fleet, read off the first host.
         secrets: by name, fetched at their first use.
+        limited: whether --limit narrowed the hosts.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Environment:
     targets: tuple[Target, ...]
     settings: Settings
     secrets: Secrets
+    limited: bool = False
 
     def target(self, name: str) -> Target:
         """Any host of the inventory with its settings.
@@ -136,6 +138,7 @@ def load_environment(env: str, project: Path, *, limit: str | None = None) -> En
         targets=tuple(targets),
         settings=settings,
         secrets=Secrets(settings.secrets, project),
+        limited=limit is not None,
     )
 
 

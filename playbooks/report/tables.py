@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     from playbooks.check import Check
     from playbooks.health import FleetHealth
     from playbooks.history import History
+    from playbooks.host_keys import HostKeys
     from playbooks.outcome import Outcome
     from playbooks.provision import Provisioned
     from playbooks.restore import Restored
     from playbooks.schedule import Scheduled
+    from playbooks.show_inventory import InventoryView
     from playbooks.status import HostStatus, Status
     from playbooks.verify_backups import Verification
 
@@ -215,6 +217,37 @@ def show_provisioned(provisioned: Provisioned) -> None:
     """What was changed on each host."""
     rows = [(host, "; ".join(changes) or "ready; nothing to change") for host, changes in provisioned.changes.items()]
     show_table(("host", "what was done"), rows)
+
+
+def show_inventory(view: InventoryView) -> None:
+    """Hosts and groups, then the settings; those that differ between hosts are told host by host."""
+    show_table(
+        ("host", "address", "groups"), [(host.host, host.address, ", ".join(host.groups)) for host in view.hosts]
+    )
+    say("")
+    rows = []
+    for key in view.hosts[0].settings:
+        values = [(host.host, _compact(host.settings[key]), host.origins.get(key, "default")) for host in view.hosts]
+        same = len({value for _, value, _ in values}) == 1
+        told = [("all", *values[0][1:])] if same else values
+        rows += [(host, f"slipway_{key}", value, origin) for host, value, origin in told]
+    show_table(("host", "setting", "value", "from"), rows)
+
+
+def _compact(value: object) -> str:
+    import json
+
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 80 else text[:79] + "…"
+
+
+def show_host_keys(keys: HostKeys) -> None:
+    """What each host shows, and whether it is the key that is recorded."""
+    rows = [(key.host, key.state, key.shown, ", ".join(key.recorded), key.file) for key in keys.keys]
+    rows += [(host, "unreachable", why, "", "") for host, why in keys.unreachable.items()]
+    show_table(("host", "state", "it shows", "recorded", "in"), rows)
+    if any(key.state == "unknown" for key in keys.keys):
+        say(f"\nCompare with what the hosts' consoles show, then: invoke host-keys --env={keys.environment} --record")
 
 
 def show_drill(verification: Verification) -> None:

@@ -55,11 +55,11 @@ def _exists(path: Path) -> bool:
 
 
 def environments(project_root: Path) -> list[str]:
-    """The names below inventory/."""
+    """The names below inventory/; ``shared`` is none: it has what environments link to."""
     folder = project_root / "inventory"
     if not folder.is_dir():
         return []
-    entries = [entry for entry in folder.iterdir() if not _LEFT_OUT.search(entry.name)]
+    entries = [entry for entry in folder.iterdir() if not _LEFT_OUT.search(entry.name) and entry.name != "shared"]
     return sorted(
         {entry.stem if entry.suffix in (".yml", ".yaml") else entry.name for entry in entries if _is_source(entry)}
     )
