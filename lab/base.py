@@ -45,6 +45,7 @@ NEEDED = {
     "ip": "iproute2",
     "ssh-keygen": "openssh-client",
 }
+LIMITS = {"fs/inotify/max_user_instances": 8192, "kernel/keys/maxkeys": 20000, "kernel/keys/root_maxkeys": 1000000}
 # What a role starts is enabled on the host that has the role.
 OFF = ("haproxy", "nginx", "postgresql", "redis-server")
 SETUP = """
@@ -88,6 +89,15 @@ def require_machine() -> None:
     environment = "DEBIAN_FRONTEND=noninteractive"
     run(["env", environment, "apt-get", "update", "-qq"])
     run(["env", environment, "apt-get", "install", "-qq", "-y", "--no-install-recommends", *missing])
+
+
+def raise_limits() -> None:
+    """Raise what all hosts share of this kernel: with the default of 128 inotify instances some twenty hosts use them
+    up, and on the next one units fail to start for no reason that its log would tell."""
+    for name, least in LIMITS.items():
+        limit = Path("/proc/sys") / name
+        if limit.is_file() and int(limit.read_text()) < least:
+            limit.write_text(f"{least}\n")
 
 
 def base_tree() -> Path:

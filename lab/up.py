@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lab import machine, network
-from lab.base import base_tree, require_machine
+from lab.base import base_tree, raise_limits, require_machine
 from lab.shell import run, say
 from lab.spec import DEFAULT_NAME, MOST_HOSTS, PROJECT, HostSpec, Lab, find_lab, inventory, root
 from playbooks.errors import SlipwayError, UsageError
@@ -37,6 +37,7 @@ def up(name: str = DEFAULT_NAME, *, hosts: int = 3) -> tuple[Lab, list[HostSpec]
     if not 1 <= hosts <= MOST_HOSTS:
         raise UsageError(f"--hosts={hosts}: expected 1 to {MOST_HOSTS}")
     require_machine()
+    raise_limits()
     with _alone():
         base = base_tree()
         lab = find_lab(name)

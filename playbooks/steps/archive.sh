@@ -15,11 +15,12 @@ archive_program() {
 check_archive() {
     program=$(archive_program "$2")
     [ "$2" = none ] || need "${program%% *}"
-    # C quoting leaves no name that could look like two lines, or like a link's arrow.
+    # C quoting leaves no name that could look like two lines, or like a link's arrow; absolute-names shows names and
+    # targets as they are in the archive, not as tar would mend them.
     if [ "$2" = none ]; then
-        tar --list --verbose --numeric-owner --quoting-style=c --file "$1" >"$3" 2>"$3.err" || broken_archive "$3.err"
+        tar --list --absolute-names --verbose --numeric-owner --quoting-style=c --file "$1" >"$3" 2>"$3.err" || broken_archive "$3.err"
     else
-        tar --list --verbose --numeric-owner --quoting-style=c --use-compress-program "$program" --file "$1" \
+        tar --list --absolute-names --verbose --numeric-owner --quoting-style=c --use-compress-program "$program" --file "$1" \
             >"$3" 2>"$3.err" || broken_archive "$3.err"
     fi
     verdict=$(awk "$archive_rules" "$3")

@@ -4,7 +4,6 @@ One process answers for all cases, as importing ansible-core costs more than eve
 """
 
 # mypy: disable-error-code="import-untyped"
-# ruff: noqa: ANN401  Ansible has no types
 
 from __future__ import annotations
 

@@ -1,7 +1,5 @@
 """Every inventory in cases/ means to Slipway what it means to ansible-core 2.19."""
 
-# ruff: noqa: ANN401  variables are anything
-
 from __future__ import annotations
 
 import json
