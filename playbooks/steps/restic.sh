@@ -51,7 +51,7 @@ try_restic() {
     restic_waited=0
     while :; do
         restic_status=0
-        restic_with_secrets "$@" >"$restic_output" 2>"$restic_output.err" </dev/null || restic_status=$?
+        restic_with_patience "$@" || restic_status=$?
         [ "$restic_status" -ne 0 ] || return 0
         grep -q 'already locked' "$restic_output.err" || break
         [ "$restic_waited" -lt "$lock_patience" ] || break
@@ -66,6 +66,26 @@ try_restic() {
     done
     explain_restic "$1" "$(said_by "$restic_output.err")"
     return "$restic_status"
+}
+
+# restic tries a read that failed again for a quarter of an hour. That is right for a network, but a pack on this host's
+# own disk that is cut short stays so: after a few tries it is ended.
+restic_with_patience() {
+    restic_with_secrets "$@" >"$restic_output" 2>"$restic_output.err" </dev/null &
+    restic_pid=$!
+    restic_watch=
+    case "$repository $*" in
+        /*' restore '* | /*' check '*)
+            while sleep 1; do
+                [ "$(grep -c 'retrying after' "$restic_output.err")" -lt 4 ] || kill "$restic_pid" || :
+            done >/dev/null 2>&1 </dev/null 8>&- &
+            restic_watch=$!
+            ;;
+    esac
+    restic_ended=0
+    wait "$restic_pid" || restic_ended=$?
+    [ -z "$restic_watch" ] || kill "$restic_watch" 2>/dev/null || :
+    return "$restic_ended"
 }
 
 # explain_restic COMMAND TEXT: restic before 0.17 has one exit status for nearly everything, so its words are read.
@@ -85,7 +105,7 @@ explain_restic() {
                 *) code=no-answer said="the restic repository $repository cannot be reached: $2" ;;
             esac ;;
         *'verification failed'* | *'not match'* | *'nvalid data'* | *'unexpected EOF'* | *'is damaged'* | *'was not found'* | \
-            *'o such file'* | *'contains errors'* | *'ecrypt'* | *'not found in'*)
+            *'o such file'* | *'contains errors'* | *'ecrypt'* | *'not found in'* | *EOF*)
             code=damaged said="the restic repository $repository is damaged: $2" ;;
     esac
 }
