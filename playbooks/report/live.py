@@ -58,6 +58,7 @@ class Live:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._finished = True
+        self._phase = "done" if kind is None else f"{self._phase}: stopped"
         self._live.stop()
 
     def hosts(self, names: Sequence[str]) -> None:
@@ -97,8 +98,9 @@ class Live:
             room = max(3, self._console.size.height - 4)
             rows = sorted(self._rows.items(), key=_urgency) if len(self._rows) > room else list(self._rows.items())
             table = Table.grid(padding=(0, 1))
-            table.add_column(no_wrap=True)
-            table.add_column(no_wrap=True, style="bold")
+            # Rich would squeeze these two for a long note.
+            table.add_column(no_wrap=True, min_width=1)
+            table.add_column(no_wrap=True, min_width=min(40, max(map(len, self._rows), default=1)), style="bold")
             table.add_column(no_wrap=True, overflow="ellipsis")
             for name, row in rows[:room]:
                 table.add_row(self._glyph(row), name, _line(row))
@@ -112,6 +114,8 @@ class Live:
             return Text("✗", style="red")
         if row.running and not self._finished:
             return self._spinner
+        if row.running:
+            return Text("…", style="yellow")
         return Text("✓", style="green") if row.done else Text("·", style="dim")
 
 

@@ -57,8 +57,15 @@ def _rich(names: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
 
 
 def say(text: str) -> None:
-    """Print a sentence."""
-    sys.stdout.write("".join(f"{clean(line)}\n" for line in text.split("\n")))
+    """Print a sentence; on a terminal it breaks between words."""
+    lines = [clean(line) for line in text.split("\n")]
+    if sys.stdout.isatty():
+        from rich.console import Console
+        from rich.text import Text
+
+        Console().print(Text("\n".join(lines)))
+    else:
+        sys.stdout.write("".join(f"{line}\n" for line in lines))
 
 
 def ago(moment: str | None) -> str:
@@ -75,8 +82,15 @@ def ago(moment: str | None) -> str:
 
 def show_outcome(outcome: Outcome) -> None:
     """The recap of a deploy or rollback."""
+    # One host's reason is in the message already.
+    several = sum(bool(host.detail) for host in outcome.hosts) > 1
     rows = [
-        (host.host, f"{host.before or '–'} → {host.after or '–'}", host.result, _first_line(host.detail))
+        (
+            host.host,
+            f"{host.before or '–'} → {host.after or '–'}",
+            host.result,
+            _first_line(host.detail) if several else "",
+        )
         for host in outcome.hosts
     ]
     show_table(("host", "from → to", "result", "why"), rows)

@@ -1,0 +1,91 @@
+"""docs/settings.md, made from the models: what is written there is what is checked."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from playbooks.settings.load import PREFIX
+from playbooks.settings.model import Settings
+
+HEAD = """# Settings
+
+Generated from the models by `script/settings-docs`; a test keeps the two together.
+
+Settings are inventory variables that begin with `slipway_`. Most live in `group_vars/all`; any of them may differ by
+group or host, but for those that say how the whole fleet is handled. Durations are numbers of seconds, or `500ms`,
+`30s`, `5m`, `24h`, `30d`. A key that is not listed here is an error, so a misspelt one is found before a host is touched.
+"""
+
+
+def reference() -> str:
+    """The page, as Markdown."""
+    parts = [HEAD]
+    seen: list[type[BaseModel]] = [Settings]
+    for model in seen:
+        parts.append(_section(model))
+        seen += [found for found in _models(model) if found not in seen]
+    return "\n".join(parts)
+
+
+def _section(model: type[BaseModel]) -> str:
+    top = model is Settings
+    title = "Top level" if top else model.__name__
+    lines = [f"## {title}", "", (model.__doc__ or "").strip().split("\n\n")[0].replace("\n", " "), ""]
+    lines += ["| key | value | default | what it is |", "| --- | --- | --- | --- |"]
+    for name, field in model.model_fields.items():
+        key = f"`{PREFIX}{name}`" if top else f"`{name}`"
+        about = (field.description or "").replace("|", "\\|")
+        lines.append(f"| {key} | {_kind(field.annotation)} | {_default(field)} | {about} |")
+    return "\n".join(lines) + "\n"
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "**required**"
+    if field.default_factory is not None:
+        value = field.get_default(call_default_factory=True, validated_data={})
+        return "" if isinstance(value, BaseModel) or not value else f"`{value}`"
+    value = field.default
+    return (
+        ""
+        if value in (None, "", PydanticUndefined)
+        else f"`{str(value).lower() if isinstance(value, bool) else value}`"
+    )
+
+
+def _kind(annotation: Any) -> str:  # noqa: ANN401 - a type is anything
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return _kind(arguments[0])
+    if origin is typing.Literal:
+        return " or ".join(f"`{value}`" for value in arguments)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(_kind(one) for one in arguments if one is not type(None))
+    if origin is list:
+        return f"list of {_kind(arguments[0])}"
+    if origin is dict:
+        return f"{_kind(arguments[0])} → {_kind(arguments[1])}"
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return f"[{annotation.__name__}](#{annotation.__name__.lower()})"
+    names = {str: "text", int: "number", float: "number or duration", bool: "true or false"}
+    return names.get(annotation, str(annotation))
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:  # noqa: ANN401
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        for field in annotation.model_fields.values():
+            yield from _inside(field.annotation)
+
+
+def _inside(annotation: Any) -> Iterator[type[BaseModel]]:  # noqa: ANN401
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in typing.get_args(annotation):
+        yield from _inside(argument)
