@@ -23,6 +23,9 @@ from playbooks.steps.retention import apply_retention
 
 Record = dict[str, Any]
 
+# A backup step's codes for a repository whose older backups cannot be had either.
+UNUSABLE = ("no-repository", "wrong-password", "damaged")
+
 
 @dataclass(frozen=True)
 class Backups:
@@ -164,11 +167,20 @@ def back_up_jobs(
     return jobs, id_
 
 
-def judge_backups(env: Environment, results: Results[Record | None], facts: Mapping[str, Facts]) -> list[str]:
+def judge_backups(
+    fleet: Fleet, env: Environment, results: Results[Record | None], facts: Mapping[str, Facts]
+) -> list[str]:
     """Whether a deploy may go on with the backups it got (A2).
 
     A host whose backup failed may go on with one that is younger than ``max_age``: production refuses to deploy only
-    where there is none and none can be made.
+    where there is none and none can be made. Where the repository itself is gone, locked away or damaged, what its
+    records say counts for nothing.
+
+    Args:
+        fleet: open sessions.
+        env: whose backups.
+        results: of `back_up_jobs`.
+        facts: of the application's hosts; a database's host is asked here, when its backup failed.
 
     Returns:
         Warnings.
@@ -177,10 +189,13 @@ def judge_backups(env: Environment, results: Results[Record | None], facts: Mapp
         SlipwayError: some host has neither.
     """
     limit = timedelta(seconds=env.settings.backup.max_age)
+    usable = [host for host, error in results.failed.items() if getattr(error, "code", "") not in UNUSABLE]
+    asked = fleet.each("facts", partial(look, env), hosts=[host for host in usable if host not in facts])
+    known = {**facts, **asked.ok}
     bad: dict[str, SlipwayError] = {}
     warnings = []
     for host, error in results.failed.items():
-        age = _youngest(facts[host].backups) if host in facts else None
+        age = _youngest(known[host].backups) if host in usable and host in known else None
         if age is not None and age <= limit:
             warnings.append(f"{host}: {error.message}; going on with the backup of {_minutes(age)} ago")
         else:

@@ -198,7 +198,7 @@ def _back_up_and_stage(
     both: list[Job[Any]] = [*backing, *staging]
     results = fleet.run(both)
     by_host(staging, results[len(backing) :]).all_or_raise("staging")
-    complaints = judge_backups(env, by_host(backing, results[: len(backing)]), facts)
+    complaints = judge_backups(fleet, env, by_host(backing, results[: len(backing)]), facts)
     return backup, complaints
 
 

@@ -9,7 +9,7 @@ import pytest
 from testinfra.host import Host
 
 from lab.spec import HostSpec
-from tests.hosts.backups import back_up, make_shop, repositories, secret, shop, sql
+from tests.hosts.backups import DRILL, back_up, make_shop, repositories, secret, shop, sql
 from tests.hosts.conftest import App, invoke, wait_until
 
 On = Callable[[str], Host]
@@ -129,6 +129,27 @@ def test_what_stands_in_the_way_is_told(shop: App, on: On) -> None:
     on("app1").run(f"umount /srv/{shop.name}")
     assert (full.status, "no room for restic" in full.err) == (1, True), full.err
     assert on("app1").check_output(f"ls {shop.state}/backups") == before, "a failed backup has left a record"
+
+
+def test_a_deploy_without_a_backup_needs_a_young_one(shop: App, on: On) -> None:
+    """Deploying with nothing to go back to, or not at all because of a database host's hiccup (A2: 6 hours)."""
+    back_up(shop)
+    shop.build("1.1.0", {"bin/drill": DRILL.encode()})
+    on("db1").run("printf '#!/bin/sh\nexit 1\n' >/usr/local/bin/pg_dump; chmod 755 /usr/local/bin/pg_dump")
+    shop.write(backup={**shop.settings["backup"], "max_age": "0s"})
+    refused = shop.deploy("1.1.0")
+    shop.write(backup={**shop.settings["backup"], "max_age": "1h"})
+    warned = shop.deploy("1.1.0", "--json")
+    on("db1").run("rm /usr/local/bin/pg_dump")
+    assert (refused.status, f"cannot dump database {shop.name}" in refused.err) == (1, True), refused.err
+    assert on("app1").check_output(f"ls {shop.home}/releases | wc -l") == "2", "the refused one was left behind"
+    assert (warned.status, "going on with the backup of" in str(warned.json["warnings"])) == (0, True), warned.err
+
+    shop.build("1.2.0", {"bin/drill": DRILL.encode()})
+    on("db1").check_output(f"rm -rf /var/backups/slipway/{shop.name}")
+    gone = shop.deploy("1.2.0")
+    assert gone.status == 1, "what is recorded is gone with its repository"
+    assert "1.1.0" in on("app1").check_output(f"readlink {shop.home}/current")
 
 
 def test_a_lock_left_by_a_killed_restic_does_not_stop_the_next(shop: App, on: On) -> None:
