@@ -72,6 +72,7 @@ def backup(env: Environment, progress: Progress, *, wait: float = 0.0) -> Backup
     """
     if not env.settings.backup.enabled:
         raise UsageError(f"backups are off in {env.name}: slipway_backup.enabled is false")
+    require_secrets(env)
     names = everybody(env)
     started = now()
     with open_fleet([env.target(name).address for name in names], progress=progress, forks=env.settings.forks) as fleet:
@@ -122,6 +123,19 @@ def dumped(record: Record) -> list[str]:
 def everybody(env: Environment) -> list[str]:
     """The application's hosts and the hosts of its databases."""
     return list(dict.fromkeys([*(target.name for target in env.targets), *backup_hosts(env)]))
+
+
+def require_secrets(env: Environment) -> None:
+    """Fetch what backups need now, so that a secret that cannot be had is met before any host is.
+
+    Raises:
+        ConfigError: one cannot be had.
+    """
+    backup = env.settings.backup
+    if backup.enabled:
+        names = [backup.password, *backup.environment.values(), *(db.password for db in env.settings.databases)]
+        for name in filter(None, names):
+            _ = env.secrets[name]
 
 
 def look(env: Environment, remote: Remote) -> Facts:

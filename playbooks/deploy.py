@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from playbooks.artifact import find_artifact
-from playbooks.backup import back_up_jobs, everybody, judge_backups
+from playbooks.backup import back_up_jobs, everybody, judge_backups, require_secrets
 from playbooks.environment import Environment, Target
 from playbooks.errors import Interrupted, SlipwayError, UsageError
 from playbooks.fleet.fanout import Job, by_host
@@ -19,7 +19,7 @@ from playbooks.fleet.lock import Holder
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
 from playbooks.outcome import Outcome
-from playbooks.outcomes import abandoned, deployed, unchanged
+from playbooks.outcomes import abandoned, deployed, unchanged, without
 from playbooks.release import Release, Rendered, new_release, pack, render
 from playbooks.rollout import Move, Mover, Rollout, Stand, roll_out
 from playbooks.settings.types import parse_batch
@@ -73,10 +73,12 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
     release = new_release(find_artifact(env, version=wanted.version, artifact=wanted.artifact, sha256=wanted.sha256))
     rendered = render_all(env, release)
     plan_for(env, wanted, [target.name for target in env.targets])
+    require_secrets(env)
     addresses = [env.target(name).address for name in everybody(env)]
+    total = env.settings.timeouts.total
     holder = Holder(who=release.by, what=f"deploy {release.version}", since=release.created, id=release.id)
 
-    with open_fleet(addresses, progress=progress, forks=env.settings.forks) as fleet:
+    with open_fleet(addresses, progress=progress, forks=env.settings.forks, total=total) as fleet:
         reached = _reached(fleet, env, wanted)
         states = {name: env.target(name).settings.state for name in everybody(env) if name in fleet.remotes}
         with fleet.lock(states, holder, wait=wanted.wait):
@@ -91,11 +93,12 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
                 backup, complaints = _back_up_and_stage(fleet, env, todo, release, rendered, facts)
             except SlipwayError as error:
                 _abandon(fleet, env, todo, abandoned(env, release, facts, error, started), release)
-                raise
+                raise _nothing_switched(error) from None
             plan = plan_for(env, wanted, [target.name for target in todo])
             mover = Mover(fleet, env, _moves(todo, facts, release, rendered), id=release.id, hooks=True)
             rollout = roll_out(fleet, plan, mover, on_failure=env.settings.rollout.on_failure)
             outcome = deployed(env, release, facts, rollout, plan, backup, [*warnings, *complaints], started)
+            outcome = without(outcome, fleet.unreachable)
             _record(fleet, env, outcome, rollout, release)
             return outcome
 
@@ -215,6 +218,16 @@ def _moves(
         )
         for target in targets
     }
+
+
+def _nothing_switched(error: SlipwayError) -> SlipwayError:
+    """Ctrl-C while staging: say where the hosts stand."""
+    if not isinstance(error, Interrupted):
+        return error
+    return Interrupted(
+        "stopped by Ctrl-C while staging; no host was switched, every one runs what it ran before",
+        hint="what was staged already is removed by the next deploy",
+    )
 
 
 def _abandon(fleet: Fleet, env: Environment, targets: list[Target], outcome: Outcome, release: Release) -> None:

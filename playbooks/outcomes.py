@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from playbooks.environment import Environment
@@ -145,6 +146,12 @@ def _back_line(host: str, fact: Facts, target: str, rollout: Rollout) -> HostOut
     after = fact.version if stand in (Stand.UNTOUCHED, Stand.ROLLED_BACK) else version_of(target)
     error = rollout.reasons.get(host)
     return HostOutcome(host, fact.version, after, words.get(stand, stand), error.message if error else "")
+
+
+def without(outcome: Outcome, unreachable: Mapping[str, SlipwayError]) -> Outcome:
+    """The outcome with the hosts that the deploy went on without."""
+    gone = (HostOutcome(host, None, None, Stand.UNREACHABLE, error.message) for host, error in unreachable.items())
+    return replace(outcome, hosts=(*outcome.hosts, *gone))
 
 
 def _verdict(env: Environment, release: Release, rollout: Rollout) -> tuple[str, str, str, ExitStatus]:

@@ -93,6 +93,7 @@ class Mover:
             StepFailed: it cannot be switched, or the old release is not healthy either.
         """
         move = self._moves[remote.name]
+        remote = remote.patient()
         switch(
             remote,
             self._env.target(remote.name).settings,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import math
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -106,15 +108,24 @@ class Fleet:
 
 
 @contextlib.contextmanager
-def open_fleet(addresses: Sequence[Address], *, progress: Progress, forks: int) -> Iterator[Fleet]:
+def open_fleet(
+    addresses: Sequence[Address], *, progress: Progress, forks: int, total: float = math.inf
+) -> Iterator[Fleet]:
     """Connect to all hosts side by side; sessions are closed at the end.
 
     A host that cannot be reached is in ``unreachable``: whether that ends the task is for the playbook to say.
+
+    Args:
+        addresses: the hosts.
+        progress: who watches.
+        forks: hosts worked on at the same time.
+        total: seconds after which no step goes on, but for those of the way back.
     """
+    deadline = time.monotonic() + total
     config = ssh.ssh_config()
     progress.hosts([address.name for address in addresses])
     jobs = [
-        Job(address.name, "connect", lambda address=address: Remote(address, ssh.connect(address, config)))  # type: ignore[misc]
+        Job(address.name, "connect", lambda address=address: Remote(address, ssh.connect(address, config), deadline))  # type: ignore[misc]
         for address in addresses
     ]
     results = by_host(jobs, run_jobs(jobs, forks=forks, progress=progress))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import select
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import fabric
 import paramiko
@@ -37,15 +38,21 @@ class Remote:
     Args:
         address: the host.
         connection: Fabric's connection, open.
+        deadline: when the whole task should be over, by the monotonic clock; no step goes on beyond it.
     """
 
     address: Address
     connection: fabric.Connection
+    deadline: float = math.inf
 
     @property
     def name(self) -> str:
         """The host's inventory name."""
         return self.address.name
+
+    def patient(self) -> Remote:
+        """The same session without a deadline: the way back, and the record, are worth any wait."""
+        return replace(self, deadline=math.inf)
 
     def run(
         self,
@@ -78,7 +85,7 @@ class Remote:
         script = scripts.load(step)
         channel = self.open(script.command(arguments), unit=unit)
         started = time.monotonic()
-        pipe = _Pipe(self.name, step, channel, started + timeout, note)
+        pipe = _Pipe(self.name, step, channel, min(started + timeout, self.deadline), note)
         try:
             pipe.send(self.preamble() + script.text, payload)
             status = pipe.receive()

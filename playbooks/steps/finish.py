@@ -33,7 +33,7 @@ def finish(
     Returns:
         The releases that were removed.
     """
-    answer = remote.run(
+    answer = remote.patient().run(
         "finish",
         [
             settings.home,
