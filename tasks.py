@@ -115,7 +115,6 @@ def rollback(
 @task(positional=[], help={"env": ENV, "limit": LIMIT, "wait": WAIT, "json": JSON})
 def backup(c: Context, env: str = "", limit: str | None = None, wait: str = "0", json: bool = False) -> None:
     """Back up the application, its data and its databases now; let old backups expire."""
-    from playbooks.backup import Backups
     from playbooks.backup import backup as run
     from playbooks.report import tables
 
@@ -175,9 +174,8 @@ def verify_backups(c: Context, env: str = "", limit: str | None = None, json: bo
 )
 def schedule(c: Context, env: str = "", at: str = "03:17", timer: bool = False, json: bool = False) -> None:
     """Run verify-backups every night from this machine."""
-    from playbooks.schedule import schedule as run
-
     from playbooks.report import tables
+    from playbooks.schedule import schedule as run
 
     cli.perform(env, lambda e, p: run(e, p, at=at, timer=timer), tables.show_schedule, as_json=json)
 
@@ -185,9 +183,8 @@ def schedule(c: Context, env: str = "", at: str = "03:17", timer: bool = False, 
 @task(positional=[], help={"env": ENV, "json": JSON})
 def unschedule(c: Context, env: str = "", json: bool = False) -> None:
     """Remove what schedule installed."""
-    from playbooks.schedule import unschedule as run
-
     from playbooks.report import tables
+    from playbooks.schedule import unschedule as run
 
     cli.perform(env, run, tables.show_schedule, as_json=json)
 
@@ -204,7 +201,6 @@ def status(c: Context, env: str = "", limit: str | None = None, json: bool = Fal
 @task(positional=[], help={"env": ENV, "limit": LIMIT, "most": "how many records", "json": JSON})
 def history(c: Context, env: str = "", limit: str | None = None, most: str = "20", json: bool = False) -> None:
     """Show what was done, when and by whom."""
-    from playbooks.history import History
     from playbooks.history import history as run
     from playbooks.report import tables
 
@@ -226,7 +222,6 @@ def health(c: Context, env: str = "", limit: str | None = None, json: bool = Fal
 def provision(c: Context, env: str = "", limit: str | None = None, json: bool = False) -> None:
     """Make hosts ready: packages, users, folders, databases, the balancer. Safe to run again."""
     from playbooks.provision import provision as run
-
     from playbooks.report import tables
 
     cli.perform(env, run, tables.show_provisioned, limit=limit, as_json=json)
@@ -235,9 +230,8 @@ def provision(c: Context, env: str = "", limit: str | None = None, json: bool = 
 @task(positional=[], help={"env": ENV, "limit": LIMIT, "json": JSON})
 def inventory(c: Context, env: str = "", limit: str | None = None, json: bool = False) -> None:
     """Show hosts, groups and resolved settings, secrets struck out. Reaches no host."""
-    from playbooks.show_inventory import show_inventory as run
-
     from playbooks.report import tables
+    from playbooks.show_inventory import show_inventory as run
 
     cli.perform(env, lambda e, _: run(e), tables.show_inventory, limit=limit, as_json=json)
 
@@ -257,7 +251,6 @@ def host_keys(
 ) -> None:
     """Show the hosts' SSH keys beside the recorded ones; record them when you have compared."""
     from playbooks.host_keys import host_keys as run
-
     from playbooks.report import tables
 
     cli.perform(

@@ -103,6 +103,11 @@ def test_a_repository_that_is_gone_is_not_made_anew(shop: App, on: On) -> None:
 def test_what_stands_in_the_way_is_told(shop: App, on: On) -> None:
     """Each of these ends without a backup; a person at night needs the sentence that says which."""
     right = secret(shop, "restic").read_text()
+    secret(shop, "restic").unlink()
+    for task in ("backup", "verify-backups"):
+        missing = invoke(task, shop.env)
+        assert (missing.status, "secret 'restic_password'" in missing.err) == (2, True), missing.err
+    secret(shop, "restic").touch(mode=0o600)
     secret(shop, "restic").write_text("not the password\n")
     wrong = invoke("backup", shop.env)
     assert wrong.status == 1

@@ -215,9 +215,7 @@ def test_hosts_that_cannot_be_used(running: App, on: On, specs: dict[str, HostSp
     assert (status, "accepts none of our keys" in err) == (1, True), err
     status, err = deploy_with(ansible_port="2222")
     assert (status, "cannot connect" in err, "app2" in err) == (1, True, True), err
-    on("app2").run(
-        "useradd -m nosudo; mkdir -p ~nosudo/.ssh; cp ~deploy/.ssh/authorized_keys ~nosudo/.ssh/; chown -R nosudo: ~nosudo"
-    )
+    on("app2").run("useradd -m nosudo; cp -r ~deploy/.ssh ~nosudo/; chown -R nosudo: ~nosudo")
     status, err = deploy_with(ansible_user="nosudo")
     assert (status, "sudo refused" in err) == (2, True), err
     assert_untouched(running, on)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from testinfra.host import Host
 
+from lab.spec import HostSpec
 from tests.hosts.backups import DRILL, back_up, repositories, secret, shop, sql
 from tests.hosts.conftest import App, invoke
 
@@ -110,6 +111,25 @@ def test_a_database_that_is_gone_comes_back(shop: App, on: On) -> None:
     back = invoke("rollback", shop.env, f"--to={wanted}", "--with-database")
     assert back.status == 0, back.err
     assert sql(on, "select count(*) from items", shop.name) == "500"
+
+
+def test_a_managed_database_is_drilled_and_restored_over_the_network(
+    shop: App, on: On, specs: dict[str, HostSpec]
+) -> None:
+    """A database service gives no superuser and no socket: only an owner with a password, who may make databases."""
+    database = {**shop.settings["databases"][0], "via": "app1", "host": specs["db1"].address, "user": shop.name}
+    shop.write(databases=[{**database, "password": "token"}])
+    secret(shop, "token").write_text("quite-secret\n")
+    sql(on, f"alter role {shop.name} createdb")
+    back_up(shop)
+    drilled = invoke("verify-backups", shop.env, "--json")
+    assert (drilled.status, drilled.json["hosts"][0]["started"]) == (0, True), drilled.out
+    sql(on, "delete from items", shop.name)
+    wanted = invoke("backups", shop.env, "--json").json["backups"][0]["id"]
+    back = invoke("rollback", shop.env, f"--to={wanted}", "--with-database")
+    assert back.status == 0, back.err
+    assert sql(on, "select count(*) from items", shop.name) == "500"
+    assert "Tokyo" in sql(on, "show timezone", shop.name)
 
 
 def test_a_host_built_anew_gets_its_data_out_of_the_repository(shop: App, on: On) -> None:

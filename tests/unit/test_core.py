@@ -1,0 +1,206 @@
+"""Artifacts, settings, secrets, the way back and what is told: everything that is decided without a host."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from playbooks.adapters.secrets import Secrets
+from playbooks.artifact import find_artifact, version_key
+from playbooks.environment import Environment, load_environment
+from playbooks.errors import ConfigError, UsageError
+from playbooks.fleet.address import read_address
+from playbooks.release import new_release, render
+from playbooks.report import clean
+from playbooks.rollback import choose_release, choose_releases
+from playbooks.settings.load import read_settings
+from playbooks.settings.model import FileSecret
+from playbooks.settings.reference import reference
+from playbooks.steps.facts import Facts, ReleaseOnHost
+from playbooks.templating import Templates
+
+PROJECT = Path(__file__).resolve().parent.parent.parent
+UNIT = {"name": "web", "unit": {"Service": {"ExecStart": "/opt/app/current/run"}}}
+
+
+def environment(folder: Path, **settings: Any) -> Environment:
+    variables = {"app": "app", "artifact": f"{folder}/app-{{version}}.tar.gz", **settings}
+    (folder / "inventory" / "group_vars").mkdir(parents=True, exist_ok=True)
+    (folder / "inventory" / "hosts.yml").write_text("web:\n  hosts:\n    web[1:2]:\n")
+    text = yaml.safe_dump({f"slipway_{key}": value for key, value in variables.items()})
+    (folder / "inventory" / "group_vars" / "all.yml").write_text(text)
+    return load_environment(str(folder / "inventory"), PROJECT)
+
+
+def test_the_inventories_that_come_with_it_are_right() -> None:
+    """An example that does not load is the first thing a new user meets."""
+    for name in ("development", "staging", "production", "lab"):
+        assert load_environment(name, PROJECT).targets
+
+
+def test_settings_reference_is_what_the_models_say() -> None:
+    """A page that lags behind sends people to settings that are not there. Mend: script/settings-docs."""
+    assert (PROJECT / "docs" / "settings.md").read_text() == reference()
+
+
+def test_newest_version_is_by_number_and_no_prerelease(tmp_path: Path) -> None:
+    """1.10 sorted as text comes before 1.9; a release candidate deployed by itself is a surprise."""
+    env = environment(tmp_path)
+    for version in ("1.9.0", "1.10.0", "2.0.0-rc1"):
+        (tmp_path / f"app-{version}.tar.gz").write_bytes(b"x")
+    assert find_artifact(env).version == "1.10.0"
+    assert find_artifact(env, version="2.0.0-rc1").version == "2.0.0-rc1"
+    assert sorted(["1.0.0", "1.0.0-rc2", "1.0.0-rc1", "0.9"], key=version_key) == [
+        "0.9",
+        "1.0.0-rc1",
+        "1.0.0-rc2",
+        "1.0.0",
+    ]
+
+
+def test_artifact_mistakes_name_what_there_is(tmp_path: Path) -> None:
+    """ "Not found" alone leaves a person to guess what would be."""
+    env = environment(tmp_path)
+    with pytest.raises(UsageError, match="no version can be found"):
+        find_artifact(env)
+    (tmp_path / "app-1.0.0.tar.gz").write_bytes(b"x")
+    with pytest.raises(UsageError, match=r"versions there are: 1\.0\.0"):
+        find_artifact(env, version="1.0.1")
+    with pytest.raises(UsageError, match="is no version"):
+        find_artifact(env, version="../1.0")
+    (tmp_path / "app-1.0.0.tar.gz.sha256").write_text("a" * 64)
+    with pytest.raises(UsageError, match=hashlib.sha256(b"x").hexdigest()):
+        find_artifact(env, version="1.0.0")
+    with pytest.raises(UsageError, match="no known format"):
+        find_artifact(env, artifact=str(PROJECT / "README.md"))
+
+
+def test_settings_mistakes_are_sentences_with_place_key_found_and_expected() -> None:
+    """A validator's own words ("extra_forbidden", a URL) help nobody at 3 a.m."""
+    given = {
+        "slipway_app": "Shop",
+        "slipway_heatlh": {},
+        "slipway_services": [{"name": "web@"}],
+        "slipway_health": {"checks": [{"type": "http", "url": "http://x", "timeout": "soon"}]},
+        "slipway_path": "relative",
+        "other": 1,
+    }
+    settings, problems = read_settings(given, lambda key, *_: f"all.yml:{len(key)}")
+    assert settings is None
+    text = "\n".join(problems)
+    assert "all.yml:11: slipway_app: found 'Shop'" in text
+    assert "slipway_heatlh is not a setting; did you mean slipway_health?" in text
+    assert "slipway_services[0]" in text
+    assert "slipway_health.checks[0].timeout: found 'soon'; expected a duration" in text
+    assert "slipway_path: found 'relative'; expected an absolute path" in text
+    assert len(problems) == 5
+
+
+def test_settings_that_must_not_differ_between_hosts(tmp_path: Path) -> None:
+    """Two hosts that disagree on the application would be one deploy of two things."""
+    environment(tmp_path, services=[UNIT])
+    (tmp_path / "inventory" / "host_vars").mkdir()
+    (tmp_path / "inventory" / "host_vars" / "web2.yml").write_text("slipway_app: other\n")
+    with pytest.raises(ConfigError, match="slipway_app differs between web1"):
+        load_environment(str(tmp_path / "inventory"), PROJECT)
+
+
+def test_secrets_are_fetched_once_refused_when_open_and_struck_out(tmp_path: Path) -> None:
+    """A secret that others can read, or that shows in a diff, is none."""
+    file = tmp_path / "password"
+    file.write_text("hunter22\n")
+    file.chmod(0o644)
+    secrets = Secrets({"db": FileSecret(file=str(file))}, tmp_path)
+    with pytest.raises(ConfigError, match="can be read by others"):
+        secrets["db"]
+    file.chmod(0o600)
+    assert secrets["db"] == "hunter22"
+    file.unlink()
+    assert secrets["db"] == "hunter22"
+    assert "hunter22" not in secrets.mask("-password=hunter22 +x")
+    with pytest.raises(ConfigError, match="slipway_secrets has: db"):
+        secrets["nope"]
+
+
+def test_stock_unit_and_digest(tmp_path: Path) -> None:
+    """The digest decides whether the same version is deployed again: it must change with what is rendered, only."""
+    env = environment(tmp_path, services=[UNIT])
+    (tmp_path / "app-1.0.0.tar.gz").write_bytes(b"x")
+    templates = Templates(env.inventory, [PROJECT / "templates"])
+
+    def rendered(target: int, of: Environment) -> Any:
+        return render(of, of.targets[target], new_release(find_artifact(of)), templates)
+
+    first = rendered(0, env)
+    unit = first.units["web.service"].decode()
+    assert "User=app\n" in unit
+    assert "WorkingDirectory=/opt/app/current\n" in unit
+    assert "ExecStart=/opt/app/current/run\n" in unit
+    assert "WantedBy=multi-user.target\n" in unit
+    assert rendered(1, env).digest == first.digest
+    changed = {**UNIT, "unit": {"Service": {"ExecStart": "/opt/app/current/run", "LimitNOFILE": 5}}}
+    assert rendered(0, environment(tmp_path, services=[changed])).digest != first.digest
+
+
+def test_ansible_connection_variables() -> None:
+    """An inventory that Ansible connects with must connect here to the same place."""
+    address = read_address(
+        "web1",
+        {
+            "ansible_host": "10.0.0.1",
+            "ansible_port": "2222",
+            "ansible_user": "me",
+            "ansible_ssh_common_args": "-o ProxyJump=bastion -o 'UserKnownHostsFile=/a /b' -oCompression=no -i /k",
+        },
+        connect_timeout=1.0,
+    )
+    assert (address.hostname, address.port, address.user, address.proxy_jump) == ("10.0.0.1", 2222, "me", "bastion")
+    assert (address.known_hosts, address.key_file, address.become) == (("/a", "/b"), "/k", True)
+    assert not read_address("web1", {"ansible_user": "root"}, connect_timeout=1.0).become
+    with pytest.raises(ConfigError, match=r"ansible_port is 'x'(.|\n)*") as caught:
+        read_address("web1", {"ansible_port": "x", "ansible_connection": "winrm"}, connect_timeout=1.0)
+    assert len(caught.value.problems) == 2
+
+
+def facts(current: str | None, releases: list[tuple[str, str, str | None]], backups: list[dict[str, Any]]) -> Facts:
+    found = {
+        name: ReleaseOnHost(name, stand, before, {"version": name.partition("-")[2]})  # type: ignore[arg-type]
+        for name, stand, before in releases
+    }
+    since = 0 if current else None
+    return Facts("web1", "", 252, "running", 0, 0, 0, (), {}, current, since, found, (), tuple(backups), None, None)
+
+
+def test_rollback_goes_to_what_ran_before_and_not_to_what_is_newest() -> None:
+    """The newest backup is of what runs; the newest other folder may be one that failed."""
+    host = facts("3-1.2", [("1-1.0", "proven", None), ("2-1.1", "failed", "1-1.0"), ("3-1.2", "proven", "1-1.0")], [])
+    assert choose_release(host, None) == "1-1.0"
+    assert choose_release(host, "1.0") == "1-1.0"
+    assert choose_release(host, "2-1.1") == "2-1.1"
+    gone = facts(
+        "3-1.2", [("3-1.2", "proven", None)], [{"id": "b1", "release": "1-1.0", "version": "1.0", "created": "1"}]
+    )
+    assert [choose_release(gone, to) for to in (None, "b1", "1.0", "1.2")] == ["1-1.0", "1-1.0", "1-1.0", "3-1.2"]
+    with pytest.raises(UsageError, match=r"it has: 3-1\.2, b1"):
+        choose_release(gone, "7.0")
+    with pytest.raises(UsageError, match="nothing runs on web1"):
+        choose_release(facts(None, [], []), None)
+
+
+def test_rollback_of_a_mixed_fleet_undoes_the_last_deploy_only() -> None:
+    """A host that a halted deploy never reached must not go back one version further than the others."""
+    new = facts("2-1.1", [("1-1.0", "proven", None), ("2-1.1", "staged", "1-1.0")], [])
+    old = facts("1-1.0", [("0-0.9", "proven", None), ("1-1.0", "proven", "0-0.9")], [])
+    assert choose_releases({"web1": new, "web2": old}, None) == {"web1": "1-1.0", "web2": "1-1.0"}
+
+
+def test_text_from_hosts_cannot_steer_a_terminal() -> None:
+    """A hostile host could otherwise clear the screen and write its own "deployed"."""
+    assert "\x1b" not in clean("\x1b[2Jdone\r\n\x07")
+    assert clean("ok – ü") == "ok – ü"
+    assert json.dumps(clean("\x9b31m")) == '"\\ufffd31m"'

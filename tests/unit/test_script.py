@@ -1,0 +1,77 @@
+"""The wire format between controller and host: what is sent is what arrives, and nonsense is told as nonsense."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from playbooks.errors import BadAnswer
+from playbooks.fleet.script import Script, load, parse, quote
+from playbooks.steps.ledger import check_chain
+
+ANYTHING = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=60)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(ANYTHING, max_size=5), st.binary(max_size=2000))
+def test_arguments_and_payload_arrive_as_they_were(arguments: list[str], payload: bytes) -> None:
+    """A quote, newline or $(…) in a value that the shell reads as its own is a way in."""
+    script = Script("echo", b'for a in "$@"; do printf "%s" "$a" | sha256sum; done; sha256sum\n')
+    done = subprocess.run(
+        ["/bin/sh", "-c", quote(script.command(arguments))],
+        input=script.text + payload,
+        capture_output=True,
+        check=True,
+    )
+    expected = [*(argument.encode() for argument in arguments), payload]
+    assert done.stdout.decode().split()[::2] == [hashlib.sha256(one).hexdigest() for one in expected]
+
+
+@pytest.mark.parametrize("name", ["stage", "switch", "health", "backup", "drill", "facts"])
+def test_every_script_is_whole_with_what_it_includes(name: str) -> None:
+    """An include that is not replaced is a comment to the shell: its functions would be missing on the host."""
+    try:
+        script = load(name)
+    except FileNotFoundError:
+        pytest.fail(f"there is no script {name}.sh")
+    assert b"\n# include " not in script.text
+    checked = subprocess.run(["/bin/sh", "-n"], input=script.text, capture_output=True, check=False)
+    assert checked.returncode == 0, checked.stderr
+
+
+@given(st.binary(max_size=500))
+def test_whatever_a_host_answers_is_an_answer_or_a_sentence(output: bytes) -> None:
+    """A host that answers garbage must not end the controller in a traceback."""
+    answer = parse("web1", "facts", output, 0.0)
+    for tag in ("system", "memory", "error"):
+        try:
+            answer.one(tag, 2)
+        except BadAnswer as error:
+            assert "web1" in str(error)
+
+
+def test_numbers_are_bounded() -> None:
+    """A number of a million digits would keep Python busy for minutes."""
+    answer = parse("web1", "facts", b"", 0.0)
+    assert answer.number("-12") == -12
+    for bad in ("", "1e9", "9" * 19, "٣", "1 "):
+        with pytest.raises(BadAnswer):
+            answer.number(bad)
+
+
+def test_ledger_shows_what_was_changed_dropped_or_torn() -> None:
+    """A ledger whose tampering does not show proves nothing (A9)."""
+    lines: list[str] = []
+    before = "start"
+    for number in range(4):
+        lines.append(f'{{"prev":"{before}","id":{number}}}')
+        before = hashlib.sha256(lines[-1].encode() + b"\n").hexdigest()
+    assert check_chain(lines, whole=True).broken == ()
+    assert len(check_chain([lines[0], lines[1].replace("1}", "9}"), *lines[2:]], whole=True).broken) == 1
+    assert len(check_chain([lines[0], *lines[2:]], whole=True).broken) == 1
+    assert len(check_chain(lines[1:], whole=True).broken) == 1, "the beginning was cut off"
+    assert "torn" in check_chain([*lines, '{"prev":'], whole=True).broken[0]
