@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from playbooks.backup import Record, backup_hosts, dumped, everybody, look
+from playbooks.backup import Record, backup_hosts, dumped, everybody, look, require_secrets
 from playbooks.environment import Environment
 from playbooks.errors import ExitStatus, UsageError
 from playbooks.fleet.fleet import Fleet, open_fleet
@@ -65,6 +65,7 @@ def restore(env: Environment, progress: Progress, *, backup: str | None, to_dir:
         folder = absolute_path(to_dir)
     except ValueError as error:
         raise UsageError(f"--to-dir={to_dir!r}: {error}") from None
+    require_secrets(env)
     addresses = [env.target(name).address for name in everybody(env)]
     with open_fleet(addresses, progress=progress, forks=env.settings.forks) as fleet:
         fleet.require_all()

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
-from playbooks.backup import Record, backup_hosts, everybody, look
+from playbooks.backup import Record, backup_hosts, everybody, look, require_secrets
 from playbooks.environment import Environment
 from playbooks.errors import ExitStatus, UsageError
 from playbooks.fleet.fanout import Results
@@ -85,10 +85,12 @@ def verify_backups(env: Environment, progress: Progress) -> Verification:
 
     Raises:
         UsageError: backups are off.
+        ConfigError: a secret is missing.
         Locked: another drill is at work.
     """
     if not env.settings.backup.enabled:
         raise UsageError(f"backups are off in {env.name}: slipway_backup.enabled is false")
+    require_secrets(env)
     moment = now()
     holder = Holder(who(), "verify-backups", moment.strftime("%Y-%m-%dT%H:%M:%SZ"), stamp(moment))
     addresses = [env.target(name).address for name in everybody(env)]

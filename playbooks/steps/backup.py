@@ -23,7 +23,7 @@ HINTS = {
     "database": "is the database up, and are slipway_databases right? See invoke health --env=…",
     "pg-version": "install the postgresql-client of the server's version on this host",
     "locked": "wait for it to end, then try again",
-    "damaged": "invoke verify-backups --env=… says how much; restic's own `restic rebuild-index` and `repair` may help",
+    "damaged": "docs/backups.md says what can be saved; keep what runs as it is until there is a good backup",
     "missing-tool": "invoke provision --env=… installs it",
 }
 
