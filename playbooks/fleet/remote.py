@@ -22,10 +22,12 @@ MOST_OUTPUT = 16 * 1024 * 1024
 MOST_PROGRESS = 1024 * 1024
 
 # sudo asks for a password or doesn't; it must not read the script as one. The password comes first on standard input,
-# is read by the shell itself, and so is in no command line.
+# is read by the shell itself, and so is in no command line. It is tried before the script is handed on: a sudo that
+# refuses would leave cat waiting. -k: were a login remembered, the password would become the first line of the script.
 _ASKED = (
-    'IFS= read -r word; if sudo -n true 2>/dev/null; then sudo -n -- "$@"; '
-    'else { printf "%s\\n" "$word"; cat; } | sudo -S -p "" -- "$@"; fi'
+    'IFS= read -r word; if sudo -n true 2>/dev/null; then sudo -n -- "$@"; else '
+    'printf "%s\\n" "$word" | sudo -k -S -p "" -- true >&2 || exit 1; '
+    '{ printf "%s\\n" "$word"; cat; } | sudo -k -S -p "" -- "$@"; fi'
 )
 
 Note = Callable[[str], None]

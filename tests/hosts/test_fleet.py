@@ -1,0 +1,100 @@
+"""Reaching hosts as people really do: through a bastion, with a sudo password, by ~/.ssh/config (contract: SSH)."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import yaml
+from testinfra.host import Host
+
+from lab.spec import HostSpec
+from tests.hosts.conftest import APPS, App, invoke
+from tests.hosts.test_deploy import answer
+
+On = Callable[[str], Host]
+
+
+def change_host(app: App, name: str, **variables: object) -> None:
+    inventory = app.folder / "inventory" / "hosts.yml"
+    changed = yaml.safe_load(inventory.read_text())
+    changed["all"]["children"]["app"]["hosts"][name].update(variables)
+    inventory.write_text(yaml.safe_dump(changed))
+
+
+def test_through_a_bastion(app: App, on: On, specs: dict[str, HostSpec]) -> None:
+    """ProxyJump: the bastion's key must be checked as strictly as the host's own."""
+    app.build("1.0.0")
+    jump = f"-o ProxyJump=deploy@{specs['edge1'].address}"
+    known = f"-o UserKnownHostsFile={app.lab.folder}/ssh/known_hosts"
+    change_host(app, "app2", ansible_ssh_common_args=f"{known} {jump}")
+    deployed = app.deploy("1.0.0")
+    assert deployed.status == 0, deployed.err
+    came_from = on("app2").check_output(
+        "journalctl -u ssh -o cat --since=-2min | grep 'Accepted publickey' | tail -n 30"
+    )
+    assert f"from {specs['edge1'].address}" in came_from, "it was not reached through the bastion"
+    strangers = app.folder / "known"
+    strangers.write_text(
+        "".join(
+            line
+            for line in (app.lab.folder / "ssh/known_hosts").read_text().splitlines(keepends=True)
+            if not line.startswith(f"{specs['edge1'].address} ")
+        )
+    )
+    change_host(app, "app2", ansible_ssh_common_args=f"-o UserKnownHostsFile={strangers} {jump}")
+    refused = invoke("status", app.env, "--json")
+    by_name = {host["host"]: host for host in refused.json["hosts"]}
+    assert by_name["app2"]["health"] == "unreachable", "a bastion that nobody knows was trusted"
+    assert by_name["app1"]["health"] == "healthy"
+
+
+def test_sudo_that_asks_for_a_password(app: App, on: On) -> None:
+    """The password must reach sudo, and nothing else: no command line, no log."""
+    password = "corr3ct horse' \"$x"
+    host = on("app1")
+    host.run(
+        "useradd -m asks; cp -r ~deploy/.ssh ~asks/; chown -R asks: ~asks; "
+        "echo 'asks ALL=(ALL) ALL' >/etc/sudoers.d/asks; chmod 0440 /etc/sudoers.d/asks"
+    )
+    subprocess.run(
+        ["ssh", "-F", f"{app.lab.folder}/ssh/config", _address(app, "app1"), "sudo chpasswd"],
+        input=f"asks:{password}\n",
+        text=True,
+        check=True,
+        capture_output=True,
+    )
+    app.build("1.0.0")
+    change_host(app, "app1", ansible_user="asks", ansible_become_password="wrong")
+    refused = app.deploy("1.0.0")
+    assert (refused.status, "sudo refused" in refused.err) == (2, True), refused.err
+    change_host(app, "app1", ansible_become_password=password)
+    deployed = app.deploy("1.0.0")
+    assert deployed.status == 0, deployed.err
+    assert answer(on, app, "app1") == "1.0.0"
+    assert password not in host.check_output("journalctl -o cat --since=-2min")
+    assert password not in deployed.out + deployed.err
+
+
+def _address(app: App, name: str) -> str:
+    inventory = yaml.safe_load((app.lab.folder / "inventory/hosts.yml").read_text())
+    return str(inventory["all"]["children"]["app"]["hosts"][name]["ansible_host"])
+
+
+def test_by_the_users_own_ssh_config(app: App, on: On, tmp_path: Path) -> None:
+    """A host that ~/.ssh/config describes must need nothing in the inventory."""
+    home = tmp_path / "home"
+    (home / ".ssh").mkdir(parents=True, mode=0o700)
+    aliases = "".join(f"Host {name}\n  HostName {_address(app, name)}\n" for name in APPS)
+    (home / ".ssh" / "config").write_text(
+        aliases + f"Host *\n  User deploy\n  IdentityFile {app.lab.folder}/ssh/id_ed25519\n"
+        f"  UserKnownHostsFile {app.lab.folder}/ssh/known_hosts\n"
+    )
+    (app.folder / "inventory" / "hosts.yml").write_text("app:\n  hosts:\n    app[1:3]:\n")
+    app.build("1.0.0")
+    environment = {"HOME": str(home), "PATH": os.environ["PATH"]}
+    deployed = invoke("deploy", app.env, "--version=1.0.0", environment=environment)
+    assert deployed.status == 0, deployed.err
+    assert answer(on, app, "app3") == "1.0.0"
