@@ -32,6 +32,7 @@ from playbooks.strategies.rolling import rolling
 from playbooks.templating import Templates
 
 STRATEGIES = {"rolling": rolling}
+NOTHING_SWITCHED = "stopped by Ctrl-C while staging; no host was switched, every one runs what it ran before"
 MARKS: dict[Stand, Mark] = {Stand.DEPLOYED: "proven", Stand.UNTOUCHED: "discarded"}
 
 
@@ -91,9 +92,11 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
             progress.phase(f"staging {release.version} on {len(todo)} hosts")
             try:
                 backup, complaints = _back_up_and_stage(fleet, env, todo, release, rendered, facts)
+            except Interrupted:
+                raise Interrupted(NOTHING_SWITCHED, hint="what was staged is removed by the next deploy") from None
             except SlipwayError as error:
                 _abandon(fleet, env, todo, abandoned(env, release, facts, error, started), release)
-                raise _nothing_switched(error) from None
+                raise
             plan = plan_for(env, wanted, [target.name for target in todo])
             mover = Mover(fleet, env, _moves(todo, facts, release, rendered), id=release.id, hooks=True)
             rollout = roll_out(fleet, plan, mover, on_failure=env.settings.rollout.on_failure)
@@ -218,16 +221,6 @@ def _moves(
         )
         for target in targets
     }
-
-
-def _nothing_switched(error: SlipwayError) -> SlipwayError:
-    """Ctrl-C while staging: say where the hosts stand."""
-    if not isinstance(error, Interrupted):
-        return error
-    return Interrupted(
-        "stopped by Ctrl-C while staging; no host was switched, every one runs what it ran before",
-        hint="what was staged already is removed by the next deploy",
-    )
 
 
 def _abandon(fleet: Fleet, env: Environment, targets: list[Target], outcome: Outcome, release: Release) -> None:

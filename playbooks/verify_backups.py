@@ -122,8 +122,7 @@ class _Drill:
     def hold(self) -> list[HostDrill]:
         began = time.monotonic()
         tried = [host for host, record in self.records.items() if record]
-        restored: Results[Drilled] = Results({}, {})
-        started: Results[Drilled] = Results({}, {})
+        verdicts: dict[str, HostDrill] = {}
         try:
             self.fleet.progress.phase("restoring the latest backups")
             restored = self.fleet.each("drill", self._restore, hosts=tried, finish=True)
@@ -131,9 +130,10 @@ class _Drill:
             if runnable:
                 self.fleet.progress.phase("starting what was restored")
             started = self.fleet.each("start", self._start, hosts=runnable, finish=True)
-        finally:
             seconds = round(time.monotonic() - began, 1)
             verdicts = {host: self._judge(host, restored, started, seconds) for host in self.records}
+        finally:
+            # A drill that was broken off proves nothing either way: what the last one found stays.
             ended = self.fleet.each("clean up", partial(self._end, verdicts), hosts=list(self.records), finish=True)
             self._tell(ended)
         return list(verdicts.values())
@@ -149,7 +149,7 @@ class _Drill:
         return steps.drill_start(remote, self.env.target(remote.name).settings, self._release(remote.name))
 
     def _end(self, verdicts: Mapping[str, HostDrill], remote: Remote) -> list[str]:
-        document = asdict(verdicts[remote.name])
+        document = asdict(verdicts[remote.name]) if remote.name in verdicts else None
         databases = self._databases(remote.name) if self.records[remote.name] else []
         return steps.drill_end(remote, self.env.target(remote.name).settings, databases, self.env.secrets, document)
 
@@ -173,8 +173,6 @@ class _Drill:
                 reasons.append(results.failed[host].message)
             elif host in results.ok:
                 reasons += results.ok[host].problems
-        if host not in restored.ok and host not in restored.failed:
-            reasons.append("the drill was interrupted")
         up = host in started.ok and started.ok[host].started
         return _verdict(host, str(record["id"]), tuple(reasons), seconds, started=up)
 

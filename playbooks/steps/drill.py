@@ -126,16 +126,16 @@ def drill_end(
     settings: Settings,
     databases: Sequence[Database],
     secrets: Mapping[str, str],
-    document: Mapping[str, Any],
+    document: Mapping[str, Any] | None,
 ) -> list[str]:
-    """Remove what the drill made on a host, and write down what it found.
+    """Remove what the drill made on a host, and write down what it found, if it came to an end.
 
     Returns:
         Sentences on what could not be removed.
     """
     answer = remote.run(
         "drill_end",
-        [settings.state, _folder(settings), settings.app, json.dumps(document, ensure_ascii=False)],
+        [settings.state, _folder(settings), settings.app, json.dumps(document, ensure_ascii=False) if document else ""],
         payload=as_payload(_database_lines(databases, secrets)),
         unit=f"slipway-{settings.app}-drill-end",
         timeout=settings.timeouts.command,

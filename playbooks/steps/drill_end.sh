@@ -1,6 +1,6 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# drill_end STATE FOLDER APP DOCUMENT: remove all that a drill made, and write down what it found, where preflight and
-# status read it. Standard input, see restic.sh: database NAME HOST PORT USER PASSWORD MIN-TABLES.
+# drill_end STATE FOLDER APP DOCUMENT: remove all that a drill made, and write down what it found (unless DOCUMENT is
+# empty), where preflight and status read it. Standard input, see restic.sh: database NAME HOST PORT USER PASSWORD MIN-TABLES.
 state=$1
 folder=$2
 app=$3
@@ -27,5 +27,5 @@ read_payload
 rm -rf "$folder/root" "$scratch"
 rmdir "$folder" 2>/dev/null || :
 mkdir -p "$state"
-printf '%s\n' "$document" | replace_file "$state/verified.json"
+[ -z "$document" ] || printf '%s\n' "$document" | replace_file "$state/verified.json"
 emit ended

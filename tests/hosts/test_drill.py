@@ -54,12 +54,13 @@ def test_what_the_restored_release_sees_is_the_backup(shop: App, on: On) -> None
     app1.check_output(f"echo dog >/srv/{shop.name}/media/cat.txt")
     # The drill's own answer, told as its failure: the release itself reports what it sees.
     tell = (
-        "cat $RELEASE/data/drilled >&2; cat /srv/*/media/cat.txt $RELEASE/VERSION >&2; "
+        "cat $RELEASE/data/drilled >&2; cat $MEDIA/cat.txt $RELEASE/VERSION >&2; "
         f"readlink -f {shop.home}/current >&2; exit 1"
     )
     drill = shop.settings["backup"]["drill"]
     command = f"(timeout 2 $RELEASE/bin/drill || true) >/dev/null 2>&1; {tell}"
-    changed = {**drill, "command": command, "url": "http://127.0.0.1:{port}/never"}
+    environment = {**drill["environment"], "MEDIA": f"/srv/{shop.name}/media"}
+    changed = {**drill, "command": command, "environment": environment, "url": "http://127.0.0.1:{port}/never"}
     shop.write(backup={**shop.settings["backup"], "drill": changed})
     failed = verify(shop)
     assert failed.status == 1
@@ -196,6 +197,22 @@ def test_what_a_killed_drill_left_is_gone_after_the_next(shop: App, on: On) -> N
     shop.write(backup={**shop.settings["backup"], "drill": drill})
     passed = verify(shop)
     assert passed.status == 0, passed.out
+    assert leftovers(on, shop) == ""
+
+
+def test_a_drill_that_is_broken_off_cleans_up_and_says_nothing(shop: App, on: On) -> None:
+    """Ctrl-C in the afternoon must not turn last night's PASSED into FAILED, and so stop a deploy."""
+    back_up(shop)
+    assert verify(shop).status == 0
+    before = verdict(on, shop, "app1")
+    drill = {**shop.settings["backup"]["drill"], "command": "exec sleep 500", "timeout": "5s"}
+    shop.write(backup={**shop.settings["backup"], "drill": drill})
+    process = shop.start("verify-backups")
+    wait_until(lambda: on("app1").run(f"systemctl is-active slipway-{shop.name}-drill-release").rc == 0)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, "Ctrl-C" in err) == (1, True), err
+    assert verdict(on, shop, "app1") == before
     assert leftovers(on, shop) == ""
 
 
