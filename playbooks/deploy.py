@@ -81,11 +81,19 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
 
     with open_fleet(addresses, progress=progress, forks=env.settings.forks, total=total) as fleet:
         reached = _reached(fleet, env, wanted)
-        states = {name: env.target(name).settings.state for name in everybody(env) if name in fleet.remotes}
-        with fleet.lock(states, holder, wait=wanted.wait):
-            progress.phase("looking at the hosts")
-            facts = read_all(fleet, env, reached)
-            todo = [target for target in reached if wanted.force or not up_to_date(facts, target, release, rendered)]
+        progress.phase("looking at the hosts")
+        facts = read_all(fleet, env, reached)
+
+        def outdated() -> list[Target]:
+            return [target for target in reached if wanted.force or not up_to_date(facts, target, release, rendered)]
+
+        if not outdated():
+            return unchanged(env, release, facts, started)
+        with fleet.lock(env.folders(fleet.remotes), holder, wait=wanted.wait) as current:
+            # Whoever had the lock before us may have deployed since we looked.
+            moved = [target for target in reached if facts[target.name].current != current[target.name]]
+            facts = {**facts, **read_all(fleet, env, moved)}
+            todo = outdated()
             if not todo:
                 return unchanged(env, release, facts, started)
             warnings = _check_hosts(fleet, env, todo, facts)

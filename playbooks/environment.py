@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -75,6 +75,11 @@ class Environment:
             if target.name == name:
                 return target
         return _targets(self.inventory, [name])[0]
+
+    def folders(self, names: Iterable[str]) -> dict[str, tuple[str, str]]:
+        """State folder and home of the application on each of these hosts."""
+        settings = {name: self.target(name).settings for name in names}
+        return {name: (each.state, each.home) for name, each in settings.items()}
 
     def select(self, pattern: str) -> list[str]:
         """Names of the hosts that a pattern matches.

@@ -70,8 +70,7 @@ def rollback(env: Environment, back: Back, progress: Progress) -> Outcome:
         apps = [target for target in env.targets if target.name in fleet.remotes]
         if not apps or (back.with_database and set(backup_hosts(env)) - set(fleet.remotes)):
             fleet.require_all()
-        states = {name: env.target(name).settings.state for name in fleet.remotes}
-        with fleet.lock(states, holder, wait=back.wait):
+        with fleet.lock(env.folders(fleet.remotes), holder, wait=back.wait):
             progress.phase("looking for the way back")
             facts = read_all(fleet, env, apps)
             targets = choose_releases(facts, back.to)

@@ -97,7 +97,7 @@ def verify_backups(env: Environment, progress: Progress) -> Verification:
     with open_fleet(addresses, progress=progress, forks=env.settings.forks) as fleet:
         facts = fleet.each("facts", partial(look, env))
         gone = {**fleet.unreachable, **facts.failed}
-        folders = {name: f"{env.target(name).settings.state}/drill" for name in facts.ok}
+        folders = {name: (f"{state}/drill", home) for name, (state, home) in env.folders(facts.ok).items()}
         if not folders:
             fleet.require_all()
             facts.all_or_raise("reading facts")

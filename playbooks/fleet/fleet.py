@@ -73,16 +73,21 @@ class Fleet:
             raise combine("connecting", self.unreachable, total=len(self.remotes) + len(self.unreachable))
 
     @contextlib.contextmanager
-    def lock(self, states: Mapping[str, str], holder: Holder, *, wait: float) -> Iterator[None]:
+    def lock(
+        self, folders: Mapping[str, tuple[str, str]], holder: Holder, *, wait: float
+    ) -> Iterator[Mapping[str, str | None]]:
         """Hold the lock on every host: all or none.
 
         The first host in name order is asked first: of two deploys that race for the same hosts one gets it there,
         and the other stops before it holds anything.
 
         Args:
-            states: each host's state folder.
+            folders: each host's state folder and home of the application.
             holder: who we are.
             wait: seconds to wait for another holder.
+
+        Yields:
+            The release that is current on each host.
 
         Raises:
             Locked: somebody else holds it.
@@ -90,13 +95,13 @@ class Fleet:
         held: list[Lock] = []
 
         def one(remote: Remote) -> None:
-            held.append(take(remote, states[remote.name], holder, wait=wait))
+            held.append(take(remote, *folders[remote.name], holder, wait=wait))
 
-        first, *rest = sorted(states)
+        first, *rest = sorted(folders)
         try:
             for group in ([first], rest):
                 self.each("lock", one, hosts=group).all_or_raise("locking")
-            yield
+            yield {lock.host: lock.current for lock in held}
         finally:
             for lock in held:
                 lock.release()

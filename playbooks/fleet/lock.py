@@ -46,10 +46,15 @@ def read_holder(text: str) -> Holder:
 
 @dataclass(frozen=True)
 class Lock:
-    """A lock held on one host; it ends with `release` or with the session."""
+    """A lock held on one host; it ends with `release` or with the session.
+
+    Args:
+        current: the release that is current there now that nobody else can change it.
+    """
 
     host: str
     channel: paramiko.Channel
+    current: str | None
 
     def release(self) -> None:
         """Let go."""
@@ -62,12 +67,12 @@ class Lock:
             self.channel.close()
 
 
-def take(remote: Remote, state: str, holder: Holder, *, wait: float) -> Lock:
+def take(remote: Remote, state: str, home: str, holder: Holder, *, wait: float) -> Lock:
     """Take the lock on one host.
 
     Args:
         remote: the host.
-        state: the application's state folder there.
+        state, home: the application's folders there.
         holder: who we are, for others to read.
         wait: seconds to wait for another holder; a fraction rides out a mere look at the lock.
 
@@ -75,7 +80,7 @@ def take(remote: Remote, state: str, holder: Holder, *, wait: float) -> Lock:
         Locked: somebody else has it.
     """
     script = scripts.load("lock")
-    channel = remote.open(script.command([state, f"{max(wait, 0.5):g}", holder.to_json()]))
+    channel = remote.open(script.command([state, f"{max(wait, 0.5):g}", holder.to_json(), home]))
     line = bytearray()
     try:
         channel.settimeout(wait + 30)
@@ -89,8 +94,9 @@ def take(remote: Remote, state: str, holder: Holder, *, wait: float) -> Lock:
         channel.close()
         raise Unreachable(f"the connection broke while taking the lock: {error}", host=remote.name) from None
     answer = scripts.parse(remote.name, "lock", bytes(line), 0.0)
-    if answer.maybe("locked", 0) is not None:
-        return Lock(remote.name, channel)
+    locked = answer.maybe("locked", 1)
+    if locked is not None:
+        return Lock(remote.name, channel, locked[0] if locked[0] != "-" else None)
     held = answer.maybe("held", 1)
     if held is None:
         errors = channel.recv_stderr(4096) if channel.recv_stderr_ready() else b""

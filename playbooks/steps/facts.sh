@@ -3,26 +3,50 @@
 home=$1
 state=$2
 
+# Every program started here is paid for on every host at every task: what the shell can do itself, it does.
 # shellcheck source=/dev/null
 . /etc/os-release
-emit system "${PRETTY_NAME:-unknown}" "$(systemctl --version | sed -n '1s/^systemd \([0-9]*\).*/\1/p')" "$(date +%s)"
-emit manager "$(systemctl is-system-running 2>/dev/null || :)"
-awk '/^MemTotal:/ { total = $2 } /^MemAvailable:/ { free = $2 } END { print "memory\t" total "\t" free }' /proc/meminfo
+systemd=0
+manager=unknown
+while IFS='=' read -r key value; do
+    case $key in
+        Version) systemd=${value%%[!0-9]*} ;;
+        SystemState) manager=$value ;;
+    esac
+done <<EOF
+$(systemctl show --property=Version,SystemState)
+EOF
+emit system "${PRETTY_NAME:-unknown}" "$systemd" "$(date +%s)"
+emit manager "$manager"
+total=0
+free=0
+while read -r key value _; do
+    case $key in
+        MemTotal:) total=$value ;;
+        MemAvailable:) free=$value && break ;;
+    esac
+done </proc/meminfo
+emit memory "$total" "$free"
 
 # The nearest folder that exists: a new host has none of ours yet.
-disk() {
+existing() {
     place=$1
-    while [ ! -d "$place" ]; do place=$(dirname "$place"); done
-    writable=no
-    if probe=$(mktemp "$place/.slipway-probe.XXXXXX" 2>/dev/null); then
-        rm -f "$probe"
-        writable=yes
-    fi
-    df -Pk "$place" | awk -v p="$1" -v w="$writable" 'NR == 2 { print "disk\t" p "\t" $2 "\t" $4 "\t" w }'
-    df -Pi "$place" | awk -v p="$1" 'NR == 2 { print "inodes\t" p "\t" $2 "\t" $4 }'
+    while [ ! -d "$place" ]; do place=${place%/*} place=${place:-/}; done
 }
-disk "$home"
-disk "$state"
+# A file system that is mounted read-only, or that turned so after an error, is not writable to root either.
+writable() { if [ -w "$1" ]; then echo yes; else echo no; fi; }
+existing "$home"
+of_home=$place
+existing "$state"
+of_state=$place
+df -k --output=size,avail,itotal,iavail "$of_home" "$of_state" |
+    awk -v home="$home" -v state="$state" -v h="$(writable "$of_home")" -v s="$(writable "$of_state")" '
+        NR == 1 { next }
+        {
+            path = NR == 2 ? home : state
+            print "disk\t" path "\t" $1 "\t" $2 "\t" (NR == 2 ? h : s)
+            if ($3 ~ /^[0-9]+$/) print "inodes\t" path "\t" $3 "\t" $4
+        }'
 
 for tool in restic zstd curl jq; do
     if command -v "$tool" >/dev/null; then emit tool "$tool" yes; else emit tool "$tool" no; fi
@@ -53,14 +77,14 @@ for release in "$home"/releases/*/; do
     [ ! -f "$release/.slipway/proven" ] || stand=proven
     [ ! -f "$release/.slipway/failed" ] || stand=failed
     before=
-    [ ! -f "$release/.slipway/predecessor" ] || before=$(cat "$release/.slipway/predecessor")
+    [ ! -f "$release/.slipway/predecessor" ] || read -r before <"$release/.slipway/predecessor" || :
     about={}
-    [ ! -f "$release/.slipway/release.json" ] || about=$(cat "$release/.slipway/release.json")
+    [ ! -f "$release/.slipway/release.json" ] || read -r about <"$release/.slipway/release.json" || :
     emit release "$name" "$stand" "$before" "$about"
 done
 
 for backup in "$state"/backups/*.json; do
-    [ ! -f "$backup" ] || emit backup "$(cat "$backup")"
+    if [ -f "$backup" ] && read -r line <"$backup"; then emit backup "$line"; fi
 done
 [ ! -f "$state/verified.json" ] || emit verified "$(cat "$state/verified.json")"
 if [ -f "$state/lock" ] && ! flock -s -n "$state/lock" true; then
