@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from playbooks.deploy import Wanted, plan_for, read_all, render_all, up_to_date
 from playbooks.environment import Environment, Target
 from playbooks.errors import ExitStatus, SlipwayError
 from playbooks.fleet.fleet import open_fleet
+from playbooks.fleet.inventory import VaultValue
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
 from playbooks.release import Release, Rendered, new_release
@@ -85,6 +86,7 @@ def check(env: Environment, wanted: Wanted, progress: Progress) -> Check:
     """
     release = new_release(find_artifact(env, version=wanted.version, artifact=wanted.artifact, sha256=wanted.sha256))
     rendered = render_all(env, release)
+    _strike_vault_values(env)
     with open_fleet([target.address for target in env.targets], progress=progress, forks=env.settings.forks) as fleet:
         reached = [target for target in env.targets if target.name in fleet.remotes]
         facts = read_all(fleet, env, reached)
@@ -107,6 +109,31 @@ def check(env: Environment, wanted: Wanted, progress: Progress) -> Check:
         stages=tuple((stage.name, stage.hosts) for stage in plan.stages),
         hosts=(*lines, *gone),
     )
+
+
+def _strike_vault_values(env: Environment) -> None:
+    """A diff shows rendered files: what came out of a vault must not be in it."""
+    for target in env.targets:
+        for key, value in env.inventory.vars_for(target.name).items():
+            if _has_vault(value) and key in target.variables:
+                for text in _texts(target.variables[key]):
+                    env.secrets.strike(text)
+
+
+def _has_vault(value: object) -> bool:
+    if isinstance(value, dict):
+        return any(map(_has_vault, value.values()))
+    return any(map(_has_vault, value)) if isinstance(value, list) else isinstance(value, VaultValue)
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        for one in value:
+            yield from _texts(one)
+    else:
+        yield str(value)
 
 
 def _host(

@@ -29,6 +29,7 @@ class Secrets(Mapping[str, str]):
         self._sources = dict(sources)
         self._folder = folder
         self._values: dict[str, str] = {}
+        self._others: set[str] = set()
 
     def __getitem__(self, name: str) -> str:
         if name not in self._values:
@@ -47,9 +48,13 @@ class Secrets(Mapping[str, str]):
     def __len__(self) -> int:
         return len(self._sources)
 
+    def strike(self, value: str) -> None:
+        """Strike out a secret that is not among these, such as a value from an Ansible vault."""
+        self._others.update(line.strip() for line in value.splitlines())
+
     def mask(self, text: str) -> str:
-        """The text without any secret fetched so far."""
-        for value in sorted(self._values.values(), key=len, reverse=True):
+        """The text without any secret fetched or struck out so far."""
+        for value in sorted({*self._values.values(), *self._others}, key=len, reverse=True):
             if len(value) >= SHORTEST_MASKED:
                 text = text.replace(value, MASK)
         return text
