@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
 from pathlib import Path
 
+from lab.files import remove_tree
 from lab.shell import run, say
 from lab.spec import root
 from playbooks.errors import UsageError
@@ -68,6 +70,10 @@ rm -rf /var/cache/apt/archives/*.deb /usr/share/doc/* /usr/share/man/*
 """
 
 
+# A build in namespaces of its own ends with us, children and mounts and all, even when we are killed.
+ALONE = ("setpriv", "--pdeathsig=KILL", "unshare", "--pid", "--mount-proc", "--fork", "--kill-child")
+
+
 def require_machine() -> None:
     """Make sure that this machine can run a lab; as root on Debian, install what is missing.
 
@@ -78,17 +84,28 @@ def require_machine() -> None:
         raise UsageError(
             "a lab needs root: it mounts file systems and starts systemd-nspawn", hint="sudo -E invoke lab.up"
         )
-    if "overlay" not in Path("/proc/filesystems").read_text():
+    if not _has_overlay():
         raise UsageError("a lab needs overlayfs, which this kernel does not have")
     missing = sorted({package for program, package in NEEDED.items() if shutil.which(program) is None})
     if not missing:
         return
     if shutil.which("apt-get") is None:
-        raise UsageError(f"a lab needs {', '.join(missing)}, and this machine has no apt-get to install them")
+        raise UsageError(
+            f"a lab needs {', '.join(missing)}, and this machine has no apt-get",
+            hint=f"on Debian: apt-get install {' '.join(missing)}",
+        )
     say(f"installing {' '.join(missing)}")
     environment = "DEBIAN_FRONTEND=noninteractive"
     run(["env", environment, "apt-get", "update", "-qq"])
     run(["env", environment, "apt-get", "install", "-qq", "-y", "--no-install-recommends", *missing])
+
+
+def _has_overlay() -> bool:
+    """Whether the kernel has overlayfs; as a module it is listed only once it is loaded."""
+    listed = Path("/proc/filesystems")
+    if "overlay" not in listed.read_text() and shutil.which("modprobe"):
+        run(["modprobe", "--quiet", "overlay"], ok=(0, 1))
+    return "overlay" in listed.read_text()
 
 
 def raise_limits() -> None:
@@ -97,7 +114,8 @@ def raise_limits() -> None:
     for name, least in LIMITS.items():
         limit = Path("/proc/sys") / name
         if limit.is_file() and int(limit.read_text()) < least:
-            limit.write_text(f"{least}\n")
+            with contextlib.suppress(OSError):  # not ours to raise inside a container; a small lab does without
+                limit.write_text(f"{least}\n")
 
 
 def base_tree() -> Path:
@@ -111,10 +129,10 @@ def base_tree() -> Path:
         return place
     root().mkdir(parents=True, exist_ok=True)
     coming = root() / f"base-{recipe}.coming"
-    shutil.rmtree(coming, ignore_errors=True)
+    remove_tree(coming)
     say(f"building the base tree, once: {RELEASE} with {len(PACKAGES)} packages (a minute or two)")
-    run(["debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", RELEASE, str(coming)])
-    run(["chroot", str(coming), "/bin/sh", "-c", SETUP])
+    run([*ALONE, "debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", RELEASE, str(coming)])
+    run([*ALONE, "chroot", str(coming), "/bin/sh", "-c", SETUP])
     for service in OFF:
         run(["chroot", str(coming), "systemctl", "disable", f"{service}.service"])
     coming.rename(place)

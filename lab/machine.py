@@ -9,9 +9,12 @@ import signal
 import time
 from pathlib import Path
 
+from lab.files import remove_tree
 from lab.shell import run
 from lab.spec import HostSpec, Lab
+from playbooks.errors import SlipwayError
 
+KEEPER_SECONDS = 10
 ROLES = {"edge": ("haproxy",), "app": (), "db": ("postgresql", "redis-server")}
 
 
@@ -71,14 +74,22 @@ def is_up(lab: Lab, host: HostSpec) -> bool:
 
 
 def start(lab: Lab, host: HostSpec) -> None:
-    """Power it on. Returns before it has booted."""
+    """Power it on. Returns before it has booted.
+
+    Raises:
+        SlipwayError: not even its keeper starts.
+    """
     if is_up(lab, host):
         return
     folder = lab.folder / "hosts" / host.name
     command = [
         str(Path(__file__).with_name("keep.sh")),
+        str(folder / "pid"),
         *(str(group) for group in _cgroups(lab, host)),
         "--",
+        # The keeper's end is the host's, whatever ends it: what is recorded is the keeper.
+        "setpriv",
+        "--pdeathsig=KILL",
         "systemd-nspawn",
         "--quiet",
         f"--directory={lab.root_of(host)}",
@@ -104,7 +115,12 @@ def start(lab: Lab, host: HostSpec) -> None:
             ],
             setsid=True,
         )
-    (folder / "pid").write_text(f"{pid} {_started(pid)}\n")
+    deadline = time.monotonic() + KEEPER_SECONDS
+    while not is_up(lab, host) and _started(pid):
+        if time.monotonic() > deadline:
+            os.kill(pid, signal.SIGKILL)
+            raise SlipwayError(f"its keeper does not start within {KEEPER_SECONDS} s", host=host.name)
+        time.sleep(0.01)
 
 
 def power_off(lab: Lab, host: HostSpec) -> None:
@@ -131,17 +147,17 @@ def shut_down(lab: Lab, host: HostSpec, *, seconds: float = 15) -> None:
 
 def remove(lab: Lab, host: HostSpec) -> None:
     """Unmount and forget a host that is off."""
-    tree = lab.root_of(host)
-    for _ in range(20):
-        if not os.path.ismount(tree):
-            break
-        with contextlib.suppress(Exception):
-            run(["umount", str(tree)])
-        time.sleep(0.1)
-    else:
-        run(["umount", "--lazy", str(tree)])
     _remove_cgroups(lab, host)
-    shutil.rmtree(lab.folder / "hosts" / host.name, ignore_errors=True)
+    remove_tree(lab.folder / "hosts" / host.name)
+
+
+def last_words(lab: Lab, host: HostSpec) -> str:
+    """The last line on its console, for a host that does not come up."""
+    try:
+        said = (lab.folder / "hosts" / host.name / "console").read_text(errors="replace").split("\n")
+    except OSError:
+        return ""
+    return next((line.strip() for line in reversed(said) if line.strip()), "")
 
 
 def machine_name(lab: Lab, host: HostSpec) -> str:

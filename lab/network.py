@@ -2,36 +2,61 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 from pathlib import Path
+from threading import Event
 
 from lab.shell import run
 from lab.spec import HostSpec, Lab
-from playbooks.errors import SlipwayError
+from playbooks.errors import SlipwayError, UsageError
 
 
 def raise_bridge(lab: Lab) -> None:
-    """Make the bridge, if it is not there."""
-    if not Path(f"/sys/class/net/{lab.bridge}").exists():
+    """Make the bridge, or what is missing of it.
+
+    Raises:
+        UsageError: a lab kept elsewhere has this network.
+    """
+    _refuse_foreign(lab)
+    if not _there(lab):
         run(["ip", "link", "add", lab.bridge, "type", "bridge"])
-        run(["ip", "address", "add", f"{lab.gateway}/24", "dev", lab.bridge])
+    run(["ip", "link", "set", lab.bridge, "alias", str(lab.folder)])
+    run(["ip", "address", "replace", f"{lab.gateway}/24", "dev", lab.bridge])
     run(["ip", "link", "set", lab.bridge, "up"])
 
 
 def drop_bridge(lab: Lab) -> None:
     """Remove the bridge, if it is there."""
-    if Path(f"/sys/class/net/{lab.bridge}").exists():
+    if _there(lab):
+        _refuse_foreign(lab)
         run(["ip", "link", "delete", lab.bridge])
 
 
+def _there(lab: Lab) -> bool:
+    return Path(f"/sys/class/net/{lab.bridge}").exists()
+
+
+def _refuse_foreign(lab: Lab) -> None:
+    owner = Path(f"/sys/class/net/{lab.bridge}/ifalias").read_text().strip() if _there(lab) else ""
+    if owner not in ("", str(lab.folder)):
+        raise UsageError(
+            f"the network 10.83.{lab.subnet}.0/24 belongs to the lab in {owner}", hint="take it down first"
+        )
+
+
 def veth(lab: Lab, host: HostSpec) -> str:
-    """This machine's end of a host's cable: nspawn cuts its name to 15 characters and keeps the whole one as alias."""
-    for entry in Path(f"/sys/class/net/{lab.bridge}/brif").iterdir():
-        alias = Path(f"/sys/class/net/{entry.name}/ifalias").read_text().strip()
-        if alias == f"vb-{lab.name}-{host.name}":
-            return entry.name
-    raise SlipwayError("it has no cable: is it up?", host=host.name)
+    """This machine's end of a host's cable: nspawn cuts a long name to 15 characters and keeps all of it beside.
+
+    Raises:
+        SlipwayError: there is none.
+    """
+    wanted = f"vb-{lab.name}-{host.name}"
+    for link in json.loads(run(["ip", "-json", "link", "show", "type", "veth"]) or "[]"):
+        if wanted in (link["ifname"], link.get("ifalias"), *link.get("altnames", [])):
+            return str(link["ifname"])
+    raise SlipwayError("it has no cable: is it up?", host=host.name, hint=f"invoke lab.status --name={lab.name}")
 
 
 def cut(lab: Lab, host: HostSpec) -> None:
@@ -39,17 +64,23 @@ def cut(lab: Lab, host: HostSpec) -> None:
     run(["ip", "link", "set", veth(lab, host), "down"])
 
 
-def mend(lab: Lab, host: HostSpec) -> None:
+def restore(lab: Lab, host: HostSpec) -> None:
     """Put it back."""
     run(["ip", "link", "set", veth(lab, host), "up"])
 
 
-def wait_for_ssh(host: HostSpec, *, seconds: float) -> None:
+def wait_for_ssh(host: HostSpec, *, seconds: float, stop: Event | None = None) -> None:
     """Wait until a host's sshd answers.
+
+    Args:
+        host: which.
+        seconds: how long at most.
+        stop: set when nobody wants to know any more.
 
     Raises:
         SlipwayError: it doesn't.
     """
+    stop = stop or Event()
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -58,6 +89,5 @@ def wait_for_ssh(host: HostSpec, *, seconds: float) -> None:
                     return
         except OSError:
             pass
-        if time.monotonic() > deadline:
+        if time.monotonic() > deadline or stop.wait(0.1):
             raise SlipwayError(f"its sshd does not answer within {seconds:g} s", host=host.name)
-        time.sleep(0.1)

@@ -1,4 +1,4 @@
-"""What a lab is: names, addresses and folders. Pure."""
+"""What a lab is: names, addresses and folders."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ PROJECT = Path(__file__).resolve().parent.parent
 
 def root() -> Path:
     """Where all labs and the base tree are kept: outside the project, so that a clone stays clean."""
-    return Path(os.environ.get("SLIPWAY_LAB_DIR", "/var/lib/slipway-lab"))
+    place = Path(os.environ.get("SLIPWAY_LAB_DIR") or "/var/lib/slipway-lab").resolve()
+    if any(character in str(place) for character in ' \t\n,:\\"'):
+        raise UsageError(f"SLIPWAY_LAB_DIR={place}: no spaces, commas, colons, quotes: it becomes a mount option")
+    return place
 
 
 @dataclass(frozen=True)
@@ -83,11 +86,21 @@ def find_lab(name: str) -> Lab:
         raise UsageError(f"'{name}' is no name for a lab: letters, digits and hyphens only")
     if name == DEFAULT_NAME:
         return Lab(name, 0)
-    recorded = root() / name / "lab.json"
-    if recorded.is_file():
-        return Lab(name, int(json.loads(recorded.read_text())["subnet"]))
-    taken = {int(json.loads(path.read_text())["subnet"]) for path in root().glob("*/lab.json")}
-    return Lab(name, next(n for n in range(1, 250) if n not in taken))
+    recorded = _subnet(root() / name)
+    if recorded is not None:
+        return Lab(name, recorded)
+    taken = {_subnet(path.parent) for path in root().glob("*/lab.json")}
+    for number in range(1, 250):
+        if number not in taken and not Path(f"/sys/class/net/{Lab(name, number).bridge}").exists():
+            return Lab(name, number)
+    raise UsageError("all 249 networks for labs are taken", hint="invoke lab.down --all")
+
+
+def _subnet(folder: Path) -> int | None:
+    try:
+        return int(json.loads((folder / "lab.json").read_text())["subnet"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def inventory(lab: Lab, hosts: Sequence[HostSpec]) -> str:

@@ -29,7 +29,7 @@ def up(c: Context, hosts: str = "3", name: str = DEFAULT_NAME, json: bool = Fals
         if not json:
             sys.stdout.write(f"\nNext: invoke provision --env={env}, then invoke deploy --env={env}\n")
 
-    _told(act)
+    _told(act, as_json=json)
 
 
 @task(help={"name": NAME, "all": "every lab there is"})
@@ -48,7 +48,7 @@ def down(c: Context, name: str = DEFAULT_NAME, all: bool = False) -> None:
 @task(help={"name": NAME, "json": JSON})
 def status(c: Context, name: str = DEFAULT_NAME, json: bool = False) -> None:
     """Show the hosts and whether they are up."""
-    _told(lambda: _show(name, as_json=json))
+    _told(lambda: _show(name, as_json=json), as_json=json)
 
 
 def _show(name: str, *, as_json: bool) -> None:
@@ -65,9 +65,24 @@ def _show(name: str, *, as_json: bool) -> None:
         sys.stdout.write(f"lab {name} is down\n")
 
 
-def _told(act: Callable[[], None]) -> None:
+def _told(act: Callable[[], None], *, as_json: bool = False) -> None:
+    """End the task as all tasks end: a sentence (with --json also a document), and the error's status."""
+    error: SlipwayError | None = None
     try:
         act()
-    except SlipwayError as error:
-        sys.stderr.write(f"error: {error}\n")
-        raise Exit(code=int(error.exit_status)) from None
+    except SlipwayError as caught:
+        error = caught
+    except KeyboardInterrupt:
+        error = SlipwayError(
+            "stopped by Ctrl-C", hint="invoke lab.up goes on from here, invoke lab.down clears it away"
+        )
+    except OSError as caught:
+        error = SlipwayError(f"{caught.strerror}: {caught.filename}" if caught.filename else str(caught))
+    if error is None:
+        return
+    sys.stderr.write(f"error: {error}\n")
+    if as_json:
+        told = {"kind": type(error).__name__, "message": error.message, "host": error.host, "hint": error.hint}
+        answer = {"error": told, "exit_status": int(error.exit_status)}
+        sys.stdout.write(document.dumps(answer, indent=2, ensure_ascii=False) + "\n")
+    raise Exit(code=int(error.exit_status))

@@ -5,19 +5,19 @@ from __future__ import annotations
 import fcntl
 import json
 import secrets
-import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
+from threading import Event
 
 from lab import machine, network
 from lab.base import base_tree, raise_limits, require_machine
-from lab.shell import run, say
+from lab.files import make_key, remove_tree, write_whole
+from lab.shell import say
 from lab.spec import DEFAULT_NAME, MOST_HOSTS, PROJECT, HostSpec, Lab, find_lab, inventory, root
-from playbooks.errors import SlipwayError, UsageError
+from playbooks.errors import FleetError, SlipwayError, UsageError
 
 BOOT_SECONDS = 60
 STUCK_SECONDS = 20
@@ -36,8 +36,10 @@ def up(name: str = DEFAULT_NAME, *, hosts: int = 3) -> tuple[Lab, list[HostSpec]
     """
     if not 1 <= hosts <= MOST_HOSTS:
         raise UsageError(f"--hosts={hosts}: expected 1 to {MOST_HOSTS}")
+    find_lab(name)
     require_machine()
     raise_limits()
+    stop = Event()
     with _alone():
         base = base_tree()
         lab = find_lab(name)
@@ -47,27 +49,29 @@ def up(name: str = DEFAULT_NAME, *, hosts: int = 3) -> tuple[Lab, list[HostSpec]
         _at_once(specs, lambda host: machine.prepare(lab, host, base))
         _write_inventory(lab, specs)
         _at_once(specs, lambda host: machine.start(lab, host))
-        _at_once(specs, lambda host: _see_it_boot(lab, host))
+        _at_once(specs, lambda host: _see_it_boot(lab, host, stop), stop)
     return lab, specs
 
 
 def down(name: str = DEFAULT_NAME) -> Lab:
     """Take a lab down and remove all of it but the base tree. Safe for a lab that is half up, or not at all."""
+    find_lab(name)
     require_machine()
     with _alone():
         lab = find_lab(name)
-        specs = [*lab.hosts(0), *_leftover(lab)]
+        specs = _leftover(lab)
         _at_once(specs, lambda host: machine.shut_down(lab, host))
         for host in specs:
             machine.remove(lab, host)
         network.drop_bridge(lab)
-        shutil.rmtree(lab.folder, ignore_errors=True)
+        remove_tree(lab.folder)
     return lab
 
 
 def labs() -> list[str]:
-    """Names of the labs that have a folder."""
-    return sorted(path.parent.name for path in root().glob("*/lab.json"))
+    """Names of the labs that have a folder, what is left of a killed run included."""
+    found = {path.parent.name for kind in ("lab.json", "hosts", "ssh") for path in root().glob(f"*/{kind}")}
+    return sorted(name for name in found if not name.startswith("base"))
 
 
 def status(name: str = DEFAULT_NAME) -> list[tuple[HostSpec, bool]]:
@@ -104,9 +108,8 @@ def _applications(lab: Lab) -> int:
 
 
 def _leftover(lab: Lab) -> list[HostSpec]:
-    found = sorted(path.name for path in (lab.folder / "hosts").glob("app*"))
-    numbers = [int(name.removeprefix("app")) for name in found if name.removeprefix("app").isdigit()]
-    return [host for host in lab.hosts(max(numbers, default=0)) if host.role == "app" and host.name in found]
+    """Every host that has a folder, whatever the lab's record says."""
+    return [HostSpec(path.name, "", "") for path in sorted((lab.folder / "hosts").glob("*")) if path.is_dir()]
 
 
 @contextmanager
@@ -122,72 +125,94 @@ def _alone() -> Iterator[None]:
         yield
 
 
-def _at_once(hosts: Sequence[HostSpec], act: Callable[[HostSpec], None]) -> None:
+def _at_once(hosts: Sequence[HostSpec], act: Callable[[HostSpec], None], stop: Event | None = None) -> None:
+    """Do the same to all hosts; every one that fails is told."""
+    problems: list[SlipwayError] = []
     with ThreadPoolExecutor(max_workers=16) as pool:
-        for result in [pool.submit(act, host) for host in hosts]:
-            result.result()
+        futures = [pool.submit(act, host) for host in hosts]
+        try:
+            for future in futures:
+                try:
+                    future.result()
+                except SlipwayError as error:
+                    problems.append(error)
+        except BaseException:  # Ctrl-C: nobody waits for the rest
+            if stop:
+                stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        raise FleetError("\n".join(str(problem) for problem in problems))
 
 
 def _make_folder(lab: Lab, hosts: Sequence[HostSpec]) -> None:
     folder = lab.folder
     (folder / "ssh" / "hosts").mkdir(parents=True, exist_ok=True)
-    (folder / "lab.json").write_text(
-        json.dumps({"subnet": lab.subnet, "hosts": sum(host.role == "app" for host in hosts)}) + "\n"
-    )
-    _make_key(folder / "ssh" / "id_ed25519", f"slipway lab {lab.name}")
+    record = {"subnet": lab.subnet, "hosts": sum(host.role == "app" for host in hosts)}
+    write_whole(folder / "lab.json", json.dumps(record) + "\n")
+    make_key(folder / "ssh" / "id_ed25519", f"slipway-lab-{lab.name}")
     known = []
     for host in hosts:
         key = folder / "ssh" / "hosts" / host.name
-        _make_key(key, f"root@{host.name}")
+        make_key(key, f"root@{host.name}")
         known.append(f"{host.address} {key.with_suffix('.pub').read_text().rsplit(' ', 1)[0]}\n")
-    (folder / "ssh" / "known_hosts").write_text("".join(known))
+    write_whole(folder / "ssh" / "known_hosts", "".join(known))
     (folder / "secrets").mkdir(mode=0o700, exist_ok=True)
     for name in ("restic_password", "db_password"):
-        path = folder / "secrets" / name
-        if not path.exists():
-            path.touch(mode=0o600)
-            path.write_text(secrets.token_hex(16) + "\n")
-
-
-def _make_key(path: Path, comment: str) -> None:
-    if not path.exists():
-        run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment.replace(" ", "-"), "-f", str(path)])
+        if not (folder / "secrets" / name).exists():
+            write_whole(folder / "secrets" / name, secrets.token_hex(16) + "\n", mode=0o600)
 
 
 def _write_inventory(lab: Lab, hosts: Sequence[HostSpec]) -> None:
     folder = lab.folder / "inventory"
     folder.mkdir(exist_ok=True)
-    (folder / "hosts.yml").write_text(inventory(lab, hosts))
+    write_whole(folder / "hosts.yml", inventory(lab, hosts))
     for name in ("group_vars", "templates"):
-        link = folder / name
-        link.unlink(missing_ok=True)
-        if (PROJECT / "inventory" / "lab" / name).is_dir():
-            link.symlink_to(PROJECT / "inventory" / "lab" / name)
+        link, place = folder / name, PROJECT / "inventory" / "lab" / name
+        if link.is_symlink() and not (place.is_dir() and link.readlink() == place):
+            link.unlink()
+        if place.is_dir() and not link.exists():
+            link.symlink_to(place)
 
 
-def _see_it_boot(lab: Lab, host: HostSpec) -> None:
+def _see_it_boot(lab: Lab, host: HostSpec, stop: Event) -> None:
     """Wait for a host; one that hangs is switched off and on, once: on a busy machine a unit fails at times."""
     try:
-        _wait_until_booted(lab, host, seconds=STUCK_SECONDS)
+        _wait_until_booted(lab, host, stop, seconds=STUCK_SECONDS)
     except SlipwayError as error:
-        say(f"{error}; switching it off and on again")
+        if stop.is_set():
+            raise
+        say(f"{error.host}: {error.message}; switching it off and on again")
         machine.power_off(lab, host)
         machine.start(lab, host)
-        _wait_until_booted(lab, host, seconds=BOOT_SECONDS)
+        _wait_until_booted(lab, host, stop, seconds=BOOT_SECONDS)
 
 
-def _wait_until_booted(lab: Lab, host: HostSpec, *, seconds: float) -> None:
-    network.wait_for_ssh(host, seconds=seconds)
+def _wait_until_booted(lab: Lab, host: HostSpec, stop: Event, *, seconds: float) -> None:
+    try:
+        network.wait_for_ssh(host, seconds=seconds, stop=stop)
+    except SlipwayError as error:
+        console = f"{lab.folder}/hosts/{host.name}/console"
+        last = machine.last_words(lab, host)
+        raise SlipwayError(f"{error.message}; its last words: {last}", host=host.name, hint=f"see {console}") from None
     ssh = ["ssh", "-i", f"{lab.folder}/ssh/id_ed25519", "-o", f"UserKnownHostsFile={lab.folder}/ssh/known_hosts"]
-    ssh += ["-o", "StrictHostKeyChecking=yes", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10"]
+    ssh += ["-o", "StrictHostKeyChecking=yes", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-F", "none"]
     words = [*ssh, f"deploy@{host.address}", "systemctl is-system-running --wait"]
     deadline = time.monotonic() + seconds
     while True:
-        done = subprocess.run(words, capture_output=True, text=True, timeout=BOOT_SECONDS, check=False)
-        state = done.stdout.strip()
+        state = _ask(words, seconds)
         if state in ("running", "degraded"):
             return
         # sshd answers before logins are permitted (pam_nologin(8)).
-        if time.monotonic() > deadline:
-            raise SlipwayError(f"it does not boot: {state or done.stderr.strip()}", host=host.name)
-        time.sleep(0.2)
+        if time.monotonic() > deadline or stop.wait(0.2):
+            raise SlipwayError(f"it does not boot: {state}", host=host.name)
+
+
+def _ask(words: Sequence[str], seconds: float) -> str:
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, timeout=seconds, check=False)
+    except subprocess.TimeoutExpired:
+        return f"still starting after {seconds:g} s"
+    return done.stdout.strip() or done.stderr.strip()
