@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -89,8 +90,9 @@ def perform(
     try:
         environment = load(env, limit)
         from playbooks.report import choose
+        from playbooks.report.masked import masked
 
-        with choose(sys.stderr) as progress:
+        with choose(masked(sys.stderr, environment.secrets.mask)) as progress:
             for warning in environment.inventory.warnings:
                 progress.warn(warning)
             result = act(environment, progress)
@@ -108,7 +110,8 @@ def perform(
             document = json.dumps(result.to_json(), indent=2, ensure_ascii=False)
             sys.stdout.write(environment.secrets.mask(document) + "\n")
         else:
-            show(result)
+            with contextlib.redirect_stdout(masked(sys.stdout, environment.secrets.mask)):
+                show(result)
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader has seen enough (| head). What was done is done, and its status still counts.

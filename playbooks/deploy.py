@@ -236,7 +236,9 @@ def _abandon(fleet: Fleet, env: Environment, targets: list[Target], outcome: Out
 
     def one(remote: Remote) -> list[str]:
         settings = env.target(remote.name).settings
-        return finish(remote, settings, outcome.record(), mark="discarded", release=release.id)
+        return finish(
+            remote, settings, env.secrets.mask_document(outcome.record()), mark="discarded", release=release.id
+        )
 
     with contextlib.suppress(Interrupted):
         fleet.each("tidy", one, hosts=[target.name for target in targets], finish=True)
@@ -250,7 +252,7 @@ def _record(fleet: Fleet, env: Environment, outcome: Outcome, rollout: Rollout, 
         return finish(
             remote,
             env.target(remote.name).settings,
-            outcome.record(),
+            env.secrets.mask_document(outcome.record()),
             mark=MARKS.get(stand, "failed"),
             release=release.id,
         )

@@ -192,7 +192,9 @@ def _record(fleet: Fleet, env: Environment, outcome: Outcome, rollout: Rollout, 
         deployed = rollout.stands.get(remote.name) == Stand.DEPLOYED
         settings = env.target(remote.name).settings
         mark: Mark | None = "proven" if deployed else None
-        return finish(remote, settings, outcome.record(), mark=mark, release=targets[remote.name])
+        return finish(
+            remote, settings, env.secrets.mask_document(outcome.record()), mark=mark, release=targets[remote.name]
+        )
 
     results = fleet.each("record", one, hosts=list(targets), finish=True)
     for host, error in results.failed.items():

@@ -7,6 +7,7 @@ import stat
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from playbooks.errors import ConfigError
 from playbooks.settings.model import AnySecret, CommandSecret, EnvSecret, FileSecret
@@ -51,6 +52,17 @@ class Secrets(Mapping[str, str]):
     def strike(self, value: str) -> None:
         """Strike out a secret that is not among these, such as a value from an Ansible vault."""
         self._others.update(line.strip() for line in value.splitlines())
+
+    def mask_document(self, document: dict[str, Any]) -> dict[str, Any]:
+        """A JSON document without any secret in its texts."""
+        return {key: self._mask_value(value) for key, value in document.items()}
+
+    def _mask_value(self, value: Any) -> Any:  # noqa: ANN401 - whatever JSON can hold
+        if isinstance(value, str):
+            return self.mask(value)
+        if isinstance(value, dict):
+            return self.mask_document(value)
+        return [self._mask_value(one) for one in value] if isinstance(value, list | tuple) else value
 
     def mask(self, text: str) -> str:
         """The text without any secret fetched or struck out so far."""

@@ -226,3 +226,21 @@ def test_prune_keeps_proven_releases_and_drops_failed_ones_first(app: App, on: O
     assert app.deploy("1.3.0").status == 0
     left = on("app1").check_output(f"ls {app.home}/releases").split()
     assert [name.split("-")[1] for name in left] == ["1.1.0", "1.3.0"]
+
+
+def test_no_secret_shows_anywhere(app: App, on: On) -> None:
+    """A hook or a unit that prints what it knows must not carry it into a terminal, a log or the ledger (E3)."""
+    templates = app.folder / "inventory" / "templates"
+    templates.mkdir(parents=True)
+    (templates / "app.env.j2").write_text("TOKEN={{ secrets.token }}\n")
+    app.write(config=[{"template": "app.env.j2", "dest": "config/app.env"}])
+    app.build("1.0.0", line="cat config/app.env; exit 3")
+    unit = app.deploy("1.0.0")
+    assert (unit.status, "TOKEN=" in unit.out) == (1, True), "the unit's log is not in the reason"
+    app.write(hooks={"install": [{"run": "cat config/app.env; exit 3"}]})
+    app.build("1.1.0")
+    hook = app.deploy("1.1.0", "--json")
+    assert (hook.status, "TOKEN=" in hook.out) == (1, True)
+    secret = (app.folder / "secrets" / "token").read_text().strip()
+    ledger = on("app1").check_output(f"cat {app.state}/ledger")
+    assert secret not in unit.out + unit.err + hook.out + hook.err + ledger
