@@ -9,6 +9,7 @@ import signal
 import time
 from pathlib import Path
 
+from lab import cgroup
 from lab.files import remove_tree
 from lab.shell import run
 from lab.spec import HostSpec, Lab
@@ -81,19 +82,17 @@ def start(lab: Lab, host: HostSpec) -> None:
     """
     if is_up(lab, host):
         return
+    cgroup.kill(lab, host)  # what outlived its keeper
     folder = lab.folder / "hosts" / host.name
     command = [
         str(Path(__file__).with_name("keep.sh")),
         str(folder / "pid"),
-        *(str(group) for group in _cgroups(lab, host)),
+        *(str(group) for group in cgroup.groups(lab, host)),
         "--",
-        # The keeper's end is the host's, whatever ends it: what is recorded is the keeper.
-        "setpriv",
-        "--pdeathsig=KILL",
         "systemd-nspawn",
         "--quiet",
         f"--directory={lab.root_of(host)}",
-        f"--machine={machine_name(lab, host)}",
+        f"--machine={lab.machine_name(host)}",
         "--boot",
         f"--network-bridge={lab.bridge}",
         "--register=no",
@@ -125,29 +124,23 @@ def start(lab: Lab, host: HostSpec) -> None:
 
 def power_off(lab: Lab, host: HostSpec) -> None:
     """Pull the plug: nothing on the host gets to say goodbye."""
-    pid = _pid(lab, host)
-    if pid is not None:
-        # The keeper first, or it would start the host again; then nspawn, and the host's own first process.
-        for process in _family(pid):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL)
-        _wait_gone(lab, host, 10)
+    cgroup.kill(lab, host)
+    _wait_gone(lab, host, 10)
 
 
 def shut_down(lab: Lab, host: HostSpec, *, seconds: float = 15) -> None:
     """Power it off in order; after a while, pull the plug."""
     pid = _pid(lab, host)
-    if pid is None:
-        return
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGTERM)
-    if not _wait_gone(lab, host, seconds):
-        power_off(lab, host)
+    if pid is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+        _wait_gone(lab, host, seconds)
+    power_off(lab, host)
 
 
 def remove(lab: Lab, host: HostSpec) -> None:
     """Unmount and forget a host that is off."""
-    _remove_cgroups(lab, host)
+    cgroup.remove(lab, host)
     remove_tree(lab.folder / "hosts" / host.name)
 
 
@@ -158,11 +151,6 @@ def last_words(lab: Lab, host: HostSpec) -> str:
     except OSError:
         return ""
     return next((line.strip() for line in reversed(said) if line.strip()), "")
-
-
-def machine_name(lab: Lab, host: HostSpec) -> str:
-    """nspawn's name for a host."""
-    return f"{lab.name}-{host.name}"
 
 
 def _pid(lab: Lab, host: HostSpec) -> int | None:
@@ -182,19 +170,6 @@ def _started(pid: int) -> str:
     return "" if fields[0] == "Z" else fields[19]
 
 
-def _family(pid: int) -> list[int]:
-    """A process and all that come from it, down to a host's first process: the kernel ends the rest with that one."""
-    found = [pid]
-    for parent in found:
-        if len(found) > 3:
-            break
-        try:
-            found += [int(word) for word in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
-        except OSError:
-            continue
-    return found
-
-
 def _wait_gone(lab: Lab, host: HostSpec, seconds: float) -> bool:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -205,16 +180,3 @@ def _wait_gone(lab: Lab, host: HostSpec, seconds: float) -> bool:
             os.waitpid(pid, os.WNOHANG)
         time.sleep(0.05)
     return False
-
-
-def _cgroups(lab: Lab, host: HostSpec) -> list[Path]:
-    """The host's own control group, in each hierarchy that systemd looks at."""
-    tops = [Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup/systemd"), Path("/sys/fs/cgroup")]
-    return [top / f"slipway-{machine_name(lab, host)}" for top in tops if (top / "cgroup.procs").is_file()]
-
-
-def _remove_cgroups(lab: Lab, host: HostSpec) -> None:
-    for group in _cgroups(lab, host):
-        for folder, _, _ in os.walk(group, topdown=False):
-            with contextlib.suppress(OSError):
-                Path(folder).rmdir()

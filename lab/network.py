@@ -52,7 +52,7 @@ def veth(lab: Lab, host: HostSpec) -> str:
     Raises:
         SlipwayError: there is none.
     """
-    wanted = f"vb-{lab.name}-{host.name}"
+    wanted = f"vb-{lab.machine_name(host)}"
     for link in json.loads(run(["ip", "-json", "link", "show", "type", "veth"]) or "[]"):
         if wanted in (link["ifname"], link.get("ifalias"), *link.get("altnames", [])):
             return str(link["ifname"])

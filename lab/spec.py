@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from playbooks.errors import UsageError
 
+DEFAULT_ROOT = Path("/var/lib/slipway-lab")
 DEFAULT_NAME = "lab"
 MOST_HOSTS = 100
 PROJECT = Path(__file__).resolve().parent.parent
@@ -17,7 +19,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 
 def root() -> Path:
     """Where all labs and the base tree are kept: outside the project, so that a clone stays clean."""
-    place = Path(os.environ.get("SLIPWAY_LAB_DIR") or "/var/lib/slipway-lab").resolve()
+    place = Path(os.environ.get("SLIPWAY_LAB_DIR") or DEFAULT_ROOT).resolve()
     if any(character in str(place) for character in ' \t\n,:\\"'):
         raise UsageError(f"SLIPWAY_LAB_DIR={place}: no spaces, commas, colons, quotes: it becomes a mount option")
     return place
@@ -70,6 +72,11 @@ class Lab:
         net = f"10.83.{self.subnet}"
         apps = [HostSpec(f"app{n}", "app", f"{net}.{100 + n}") for n in range(1, applications + 1)]
         return [HostSpec("edge1", "edge", f"{net}.10"), HostSpec("db1", "db", f"{net}.20"), *apps]
+
+    def machine_name(self, host: HostSpec) -> str:
+        """nspawn's name for a host, and its control group's: also apart from those of labs kept elsewhere."""
+        elsewhere = "" if root() == DEFAULT_ROOT else "-" + hashlib.sha256(str(root()).encode()).hexdigest()[:6]
+        return f"{self.name}-{host.name}{elsewhere}"
 
     def root_of(self, host: HostSpec) -> Path:
         """A host's root file system, when it is mounted."""

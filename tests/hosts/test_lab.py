@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -9,10 +10,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from testinfra.host import Host
 
+from lab import cgroup, machine, network
+from lab import up as lab_up
+from lab.files import mounts_below
 from lab.spec import HostSpec, Lab, find_lab
-from tests.hosts.conftest import INVOKE, PROJECT, invoke
+from playbooks.errors import SlipwayError
+from tests.hosts.conftest import INVOKE, PROJECT, invoke, wait_until
 
 On = Callable[[str], Host]
 
@@ -41,30 +47,120 @@ def test_up_again_is_quick_and_changes_nothing(lab: Lab, on: On) -> None:
     assert on("app2").check_output("systemctl show -p UserspaceTimestamp") == before
 
 
+def test_a_reboot_from_inside_is_a_real_one(on: On, specs: dict[str, HostSpec]) -> None:
+    """nspawn alone would end there: every test of what survives a reboot would wait for a host that never comes."""
+    on("app3").run("date >/var/tmp/kept; date >/run/lost; true")
+    begun = "systemctl show --property=UserspaceTimestamp"
+    before = on("app3").check_output(begun)
+    on("app3").run("systemd-run --on-active=1s systemctl reboot")
+    time.sleep(1.5)
+
+    def is_another_boot() -> bool:
+        network.wait_for_ssh(specs["app3"], seconds=20)
+        try:
+            answer = on("app3").run(begun)
+        except RuntimeError:  # refused: it goes down, or sshd is not there yet
+            return False
+        return bool(answer.rc == 0 and answer.stdout.strip() != before)
+
+    wait_until(is_another_boot, seconds=40)
+    assert on("app3").check_output("systemctl is-system-running --wait") == "running"
+    assert on("app3").file("/var/tmp/kept").exists
+    assert not on("app3").file("/run/lost").exists
+
+
+def test_power_and_cable(lab: Lab, on: On, specs: dict[str, HostSpec]) -> None:
+    """Tests of faults stand on these: a power_off with goodbyes, or a cut that cuts nothing, proves nothing."""
+    app2 = specs["app2"]
+    on("app2").check_output("systemd-run --property=ExecStop='/bin/touch /var/tmp/goodbye' sleep 1000")
+    on("app2").run("date >/var/tmp/kept; sync")
+    machine.power_off(lab, app2)
+    assert not machine.is_up(lab, app2)
+    with pytest.raises(SlipwayError, match="no cable"):
+        network.cut(lab, app2)
+    lab_up.boot(lab, app2)
+    assert on("app2").file("/var/tmp/kept").exists
+    assert not on("app2").file("/var/tmp/goodbye").exists
+    network.cut(lab, app2)
+    with pytest.raises(SlipwayError, match="does not answer"):
+        network.wait_for_ssh(app2, seconds=2)
+    network.restore(lab, app2)
+    network.wait_for_ssh(app2, seconds=20)
+
+
+def test_what_outlives_its_keeper_is_still_found(lab: Lab, specs: dict[str, HostSpec]) -> None:
+    """A host whose keeper and nspawn were killed goes on, with its address and cable: the next one could not start."""
+    edge = specs["edge1"]
+    old = cgroup.processes(lab, edge)
+    for process in old:
+        if Path(f"/proc/{process}/comm").read_text().strip() in ("keep.sh", "systemd-nspawn"):
+            os.kill(process, signal.SIGKILL)
+    wait_until(lambda: not machine.is_up(lab, edge))
+    assert cgroup.processes(lab, edge), "the host itself goes on"
+    lab_up.boot(lab, edge)
+    assert not set(old) & set(cgroup.processes(lab, edge))
+
+
+def test_a_stale_record_is_never_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a restart of the machine a recorded process id is somebody else's."""
+    monkeypatch.setenv("SLIPWAY_LAB_DIR", str(tmp_path))
+    other = Lab("stale", 249)
+    host = other.hosts(1)[0]
+    (other.folder / "hosts" / host.name).mkdir(parents=True)
+    bystander = subprocess.Popen(["sleep", "60"])
+    try:
+        (other.folder / "hosts" / host.name / "pid").write_text(f"{bystander.pid} 1\n")
+        assert not machine.is_up(other, host)
+        machine.power_off(other, host)
+        machine.shut_down(other, host)
+        assert bystander.poll() is None
+    finally:
+        bystander.kill()
+        bystander.wait()
+
+
 def test_killed_in_the_middle_and_brought_up_again() -> None:
     """kill -9 leaves mounts, a bridge and half a host behind; neither up nor down may stumble over them."""
     name = "killed"
     try:
-        for after in (0.4, 1.2):
-            process = subprocess.Popen(
-                [str(INVOKE), "lab.up", f"--name={name}", "--hosts=1"],
-                cwd=PROJECT,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
-            time.sleep(after)
-            os.kill(process.pid, signal.SIGKILL)
-            process.wait()
+        for after in (0.3, 0.5, 0.7, 0.9, 1.4):
+            assert killed(["lab.up", f"--name={name}", "--hosts=1"], after=after)
         up = invoke("lab.up", f"--name={name}", "--hosts=1", "--json")
         assert up.status == 0, up.err
         assert all(host["up"] for host in up.json["hosts"])
         lab = find_lab(name)
+        for host in lab.hosts(1):
+            assert len(command_lines(f"--directory={lab.root_of(host)} ")) == 2, "a keeper and its nspawn, once"
+        killed(["lab.down", f"--name={name}"], after=0.5)
     finally:
         assert invoke("lab.down", f"--name={name}").status == 0
     assert f"slipway-{name}" not in Path("/proc/mounts").read_text()
     assert not Path(f"/sys/class/net/{lab.bridge}").exists()
     assert not lab.folder.exists()
+    assert not command_lines(f"{lab.folder}/")
+    assert not [process for host in lab.hosts(1) for process in cgroup.processes(lab, host)]
+    assert not list(Path("/sys/fs/cgroup").glob(f"*/slipway-{name}-*"))
     assert invoke("lab.down", f"--name={name}").status == 0, "down twice must be as good as once"
+
+
+def test_a_build_of_the_base_ends_with_its_builder(tmp_path: Path) -> None:
+    """An orphaned debootstrap would go on writing where the next build begins."""
+    environment = {"SLIPWAY_LAB_DIR": str(tmp_path)}
+    assert killed(["lab.up", "--name=unbuilt"], after=6, environment=environment)
+    assert list(tmp_path.glob("base-*.coming")), "the build had begun"
+    wait_until(lambda: not command_lines(str(tmp_path)), seconds=10)
+    assert not mounts_below(tmp_path)
+    assert not [path for path in tmp_path.glob("base-*") if path.suffix != ".coming"]
+
+
+def test_bad_usage_is_a_sentence_and_status_2() -> None:
+    """A typing error must not end in a traceback, nor make folders outside the labs' own."""
+    for words in (("--hosts=0",), ("--hosts=many",), ("--name=../x",), ("--name=",), ("--hosts=101",)):
+        ran = invoke("lab.up", *words, "--json")
+        assert ran.status == 2, (words, ran.err)
+        assert ran.err.startswith("error: ")
+        assert "Traceback" not in ran.err
+        assert ran.json["exit_status"] == 2
 
 
 def test_a_machine_that_cannot_do_it_is_told_in_one_sentence() -> None:
@@ -85,3 +181,28 @@ def test_a_machine_that_cannot_do_it_is_told_in_one_sentence() -> None:
         check=False,
     )
     assert "a lab needs root" in done.stderr
+
+
+def killed(words: list[str], *, after: float, environment: dict[str, str] | None = None) -> bool:
+    """Run a task and kill it after some seconds; whether it was still at work then."""
+    process = subprocess.Popen(
+        [str(INVOKE), *words],
+        cwd=PROJECT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, **(environment or {})},
+    )
+    time.sleep(after)
+    at_work = process.poll() is None
+    process.kill()
+    process.wait()
+    return at_work
+
+
+def command_lines(text: str) -> list[str]:
+    """Command lines of processes that have this text in them."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            found.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+    return [line for line in found if text in line]

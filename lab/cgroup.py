@@ -1,0 +1,57 @@
+"""A host's control group: what the kernel itself counts as the host's processes, whoever started them and died."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from pathlib import Path
+
+from lab.spec import HostSpec, Lab
+from playbooks.errors import SlipwayError
+
+TOPS = ("/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup")
+
+
+def groups(lab: Lab, host: HostSpec) -> list[Path]:
+    """The host's own group, in each hierarchy that systemd looks at; whether it exists or not."""
+    tops = [Path(top) for top in TOPS if (Path(top) / "cgroup.procs").is_file()]
+    return [top / f"slipway-{lab.machine_name(host)}" for top in tops]
+
+
+def processes(lab: Lab, host: HostSpec) -> list[int]:
+    """Process ids of all that runs in the host, its keeper included."""
+    found = set()
+    for group in groups(lab, host):
+        for folder, _, _ in os.walk(group):
+            with contextlib.suppress(OSError):  # a group that has just gone
+                found |= {int(line) for line in (Path(folder) / "cgroup.procs").read_text().split()}
+    return sorted(found - {0})
+
+
+def kill(lab: Lab, host: HostSpec, *, seconds: float = 10) -> None:
+    """Kill all that runs in the host, at one stroke.
+
+    Raises:
+        SlipwayError: something is still there after so many seconds.
+    """
+    deadline = time.monotonic() + seconds
+    while left := processes(lab, host):
+        if time.monotonic() > deadline:
+            raise SlipwayError(f"its processes {left[:5]} cannot be killed", host=host.name)
+        switches = [group / "cgroup.kill" for group in groups(lab, host) if (group / "cgroup.kill").is_file()]
+        for switch in switches:
+            switch.write_text("1")
+        for process in [] if switches else left:  # before Linux 5.14
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        time.sleep(0.02)
+
+
+def remove(lab: Lab, host: HostSpec) -> None:
+    """Remove the empty groups."""
+    for group in groups(lab, host):
+        for folder, _, _ in os.walk(group, topdown=False):
+            with contextlib.suppress(OSError):
+                Path(folder).rmdir()
