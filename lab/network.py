@@ -19,7 +19,7 @@ def raise_bridge(lab: Lab) -> None:
     Raises:
         UsageError: a lab kept elsewhere has this network.
     """
-    _refuse_foreign(lab)
+    refuse_foreign(lab)
     if not _there(lab):
         run(["ip", "link", "add", lab.bridge, "type", "bridge"])
     run(["ip", "link", "set", lab.bridge, "alias", str(lab.folder)])
@@ -30,7 +30,7 @@ def raise_bridge(lab: Lab) -> None:
 def drop_bridge(lab: Lab) -> None:
     """Remove the bridge, if it is there."""
     if _there(lab):
-        _refuse_foreign(lab)
+        refuse_foreign(lab)
         run(["ip", "link", "delete", lab.bridge])
 
 
@@ -38,7 +38,12 @@ def _there(lab: Lab) -> bool:
     return Path(f"/sys/class/net/{lab.bridge}").exists()
 
 
-def _refuse_foreign(lab: Lab) -> None:
+def refuse_foreign(lab: Lab) -> None:
+    """Make sure that nobody else has the lab's network.
+
+    Raises:
+        UsageError: a lab kept elsewhere has it.
+    """
     owner = Path(f"/sys/class/net/{lab.bridge}/ifalias").read_text().strip() if _there(lab) else ""
     if owner not in ("", str(lab.folder)):
         raise UsageError(

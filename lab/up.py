@@ -41,8 +41,9 @@ def up(name: str = DEFAULT_NAME, *, hosts: int = 3) -> tuple[Lab, list[HostSpec]
     raise_limits()
     stop = Event()
     with _alone():
-        base = base_tree()
         lab = find_lab(name)
+        network.refuse_foreign(lab)
+        base = base_tree()
         specs = lab.hosts(max(hosts, _applications(lab)))
         _make_folder(lab, specs)
         network.raise_bridge(lab)
