@@ -123,9 +123,14 @@ def start(lab: Lab, host: HostSpec) -> None:
 
 
 def power_off(lab: Lab, host: HostSpec) -> None:
-    """Pull the plug: nothing on the host gets to say goodbye."""
+    """Pull the plug: nothing on the host gets to say goodbye.
+
+    Raises:
+        SlipwayError: it is still on.
+    """
     cgroup.kill(lab, host)
-    _wait_gone(lab, host, 10)
+    if not _wait_gone(lab, host, KEEPER_SECONDS):
+        raise SlipwayError(f"its keeper, process {_pid(lab, host)}, is outside its control group", host=host.name)
 
 
 def shut_down(lab: Lab, host: HostSpec, *, seconds: float = 15) -> None:

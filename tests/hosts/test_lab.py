@@ -121,7 +121,7 @@ def test_a_stale_record_is_never_believed(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_killed_in_the_middle_and_brought_up_again() -> None:
     """kill -9 leaves mounts, a bridge and half a host behind; neither up nor down may stumble over them."""
-    name = "killed"
+    name = f"{os.environ.get('SLIPWAY_TEST_LAB', 'test')}-killed"  # its own, also beside another run of the tests
     try:
         for after in (0.3, 0.5, 0.7, 0.9, 1.4):  # where it is then depends on the machine
             killed(["lab.up", f"--name={name}", "--hosts=1"], after=after)
