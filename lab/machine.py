@@ -10,12 +10,13 @@ import time
 from pathlib import Path
 
 from lab import cgroup
-from lab.files import remove_tree
+from lab.files import remove_tree, write_whole
 from lab.shell import run
 from lab.spec import HostSpec, Lab
 from playbooks.errors import SlipwayError
 
 KEEPER_SECONDS = 10
+NOISE = ("Attempted to remove disk file system under",)  # nspawn says it at every end where /run is no tmpfs
 ROLES = {"edge": ("haproxy",), "app": (), "db": ("postgresql", "redis-server")}
 
 
@@ -23,12 +24,16 @@ def prepare(lab: Lab, host: HostSpec, base: Path) -> None:
     """Give a host its file system: an overlay on the base, with its name, address, keys and role in it."""
     folder = lab.folder / "hosts" / host.name
     tree = lab.root_of(host)
+    if os.path.ismount(tree) and (folder / "prepared").exists():
+        return
+    made_on = _made_on(folder)
+    if made_on is None:
+        remove_tree(folder)
     for name in ("upper", "work", "root"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    if not os.path.ismount(tree):
-        options = f"lowerdir={base},upperdir={folder}/upper,workdir={folder}/work"
-        run(["mount", "-t", "overlay", f"slipway-{lab.name}-{host.name}", "-o", options, str(tree)])
-    if (folder / "prepared").exists():
+    options = f"lowerdir={made_on or base},upperdir={folder}/upper,workdir={folder}/work"
+    run(["mount", "-t", "overlay", f"slipway-{lab.name}-{host.name}", "-o", options, str(tree)])
+    if made_on:
         return
     _write(tree / "etc/hostname", f"{host.name}\n")
     _write(tree / "etc/hosts", f"127.0.0.1 localhost\n127.0.1.1 {host.name}\n")
@@ -52,7 +57,17 @@ def prepare(lab: Lab, host: HostSpec, base: Path) -> None:
             wants.symlink_to(f"/lib/systemd/system/{service}.service")
     if host.role == "db":
         _database(lab, tree, host)
-    (folder / "prepared").touch()
+    write_whole(folder / "prepared", f"{base}\n")
+
+
+def _made_on(folder: Path) -> Path | None:
+    """The base a host was made on: laid on another one after a restart of the machine, its files would contradict what
+    lies below. None for a host that is half made, or whose base is gone: it is made anew."""
+    try:
+        base = (folder / "prepared").read_text().strip()
+    except OSError:
+        return None
+    return Path(base) if base and Path(base).is_dir() else None
 
 
 def _database(lab: Lab, tree: Path, host: HostSpec) -> None:
@@ -155,7 +170,8 @@ def last_words(lab: Lab, host: HostSpec) -> str:
         said = (lab.folder / "hosts" / host.name / "console").read_text(errors="replace").split("\n")
     except OSError:
         return ""
-    return next((line.strip() for line in reversed(said) if line.strip()), "")
+    telling = [line.strip() for line in said if line.strip() and not any(noise in line for noise in NOISE)]
+    return telling[-1] if telling else ""
 
 
 def _pid(lab: Lab, host: HostSpec) -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 from threading import Event
 
@@ -74,13 +75,16 @@ def restore(lab: Lab, host: HostSpec) -> None:
     run(["ip", "link", "set", veth(lab, host), "up"])
 
 
-def wait_for_ssh(host: HostSpec, *, seconds: float, stop: Event | None = None) -> None:
+def wait_for_ssh(
+    host: HostSpec, *, seconds: float, stop: Event | None = None, alive: Callable[[], bool] = lambda: True
+) -> None:
     """Wait until a host's sshd answers.
 
     Args:
         host: which.
         seconds: how long at most.
         stop: set when nobody wants to know any more.
+        alive: whether waiting still makes sense.
 
     Raises:
         SlipwayError: it doesn't.
@@ -94,5 +98,7 @@ def wait_for_ssh(host: HostSpec, *, seconds: float, stop: Event | None = None) -
                     return
         except OSError:
             pass
+        if not alive():
+            raise SlipwayError("it went off before its sshd answered", host=host.name)
         if time.monotonic() > deadline or stop.wait(0.1):
             raise SlipwayError(f"its sshd does not answer within {seconds:g} s", host=host.name)

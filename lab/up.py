@@ -49,6 +49,8 @@ def up(name: str = DEFAULT_NAME, *, hosts: int = 3) -> tuple[Lab, list[HostSpec]
         network.raise_bridge(lab)
         _at_once(specs, lambda host: machine.prepare(lab, host, base))
         _write_inventory(lab, specs)
+        if off := sum(not machine.is_up(lab, host) for host in specs):
+            say(f"lab {lab.name}: starting {off} of {len(specs)} hosts")
         _at_once(specs, lambda host: machine.start(lab, host))
         _at_once(specs, lambda host: _see_it_boot(lab, host, stop), stop)
     return lab, specs
@@ -97,7 +99,7 @@ def find_host(lab: Lab, name: str) -> HostSpec:
 def boot(lab: Lab, host: HostSpec) -> None:
     """Power on a host that is off, and wait until it can be reached."""
     machine.start(lab, host)
-    network.wait_for_ssh(host, seconds=BOOT_SECONDS)
+    network.wait_for_ssh(host, seconds=BOOT_SECONDS, alive=lambda: machine.is_up(lab, host))
 
 
 def _applications(lab: Lab) -> int:
@@ -193,7 +195,7 @@ def _see_it_boot(lab: Lab, host: HostSpec, stop: Event) -> None:
 
 def _wait_until_booted(lab: Lab, host: HostSpec, stop: Event, *, seconds: float) -> None:
     try:
-        network.wait_for_ssh(host, seconds=seconds, stop=stop)
+        network.wait_for_ssh(host, seconds=seconds, stop=stop, alive=lambda: machine.is_up(lab, host))
     except SlipwayError as error:
         console = f"{lab.folder}/hosts/{host.name}/console"
         last = machine.last_words(lab, host)
