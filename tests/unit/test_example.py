@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import http.client
 import json
 import os
@@ -11,6 +12,7 @@ import socket
 import subprocess
 import sys
 import tarfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -95,6 +97,17 @@ def test_a_build_gives_the_same_bytes_anywhere_at_any_time(dist: Path, tmp_path:
     for version in VERSIONS:
         name = f"shop-{version}.tar.zst"
         assert (tmp_path / name).read_bytes() == (dist / name).read_bytes()
+
+
+def test_gzip_holds_the_same_release(dist: Path, tmp_path: Path) -> None:
+    """Hosts without zstd would get another release than those with it, or none."""
+    for folder in (tmp_path / "one", tmp_path / "two"):
+        assert build(folder, "--version", "1.0.0", "--format", "gz").returncode == 0
+    artifact = tmp_path / "one" / "shop-1.0.0.tar.gz"
+    assert artifact.read_bytes() == (tmp_path / "two" / artifact.name).read_bytes()
+    subprocess.run(["sha256sum", "--check", "--quiet", f"{artifact.name}.sha256"], cwd=artifact.parent, check=True)
+    unpack(dist / "shop-1.0.0.tar.zst", tmp_path / "release")
+    assert gzip.decompress(artifact.read_bytes()) == (tmp_path / "release.tar").read_bytes()
 
 
 def test_what_is_there_is_kept_and_what_is_damaged_is_built_again(tmp_path: Path) -> None:
@@ -195,6 +208,50 @@ def test_sigterm_lets_a_request_in_flight_finish(release: Path, silent: str) -> 
                 get(port, "/health/live")
             assert status_of(slow) == 503
         assert process.wait(timeout=5) == 0
+
+
+def test_sigterm_resets_nobody_who_is_connected(release: Path) -> None:
+    """A client that is queued by the kernel when the port closes is a failed request (B4)."""
+    with running(release) as (port, process), ExitStack() as stack:
+        process.send_signal(signal.SIGSTOP)  # what arrives now is in the kernel's queue
+        queued = [http.client.HTTPConnection("127.0.0.1", port, timeout=10) for _ in range(20)]
+        for client in queued:
+            stack.callback(client.close)
+            client.request("GET", "/health/live")
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGCONT)
+        assert [status_of(client) for client in queued] == [200] * 20
+        assert process.wait(timeout=5) == 0
+
+
+def test_sigterm_tells_kept_connections_before_it_closes_them(release: Path) -> None:
+    """A connection closed unannounced meets the next request on it, as a balancer's pool of connections would (B4)."""
+    with running(release) as (port, process):
+        ends: list[str] = []
+        clients = [threading.Thread(target=ask_until_it_ends, args=(port, ends)) for _ in range(8)]
+        for client in clients:
+            client.start()
+        time.sleep(0.5)
+        process.send_signal(signal.SIGTERM)
+        for client in clients:
+            client.join()
+        assert ends == ["told"] * 8
+        assert process.wait(timeout=5) == 0
+
+
+def ask_until_it_ends(port: int, ends: list[str]) -> None:
+    """Ask again and again on one connection; note how it ended."""
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
+        try:
+            while True:
+                connection.request("GET", "/health/live")
+                answer = connection.getresponse()
+                answer.read()
+                if answer.will_close:
+                    ends.append("told")
+                    return
+        except (OSError, http.client.HTTPException) as error:
+            ends.append(type(error).__name__)
 
 
 @pytest.mark.parametrize("listen", ["nonsense", "127.0.0.1:0", "127.0.0.1:99999"])

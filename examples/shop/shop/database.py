@@ -138,10 +138,18 @@ class Database:
                 return connection
             try:
                 connection.run("SELECT 1")
-            except (Error, OSError):  # the server was restarted, say
+            except (Error, OSError):  # the server was restarted, say: the others are as dead, and each costs a time-out
                 _close(connection)
+                self._forget_idle()
             else:
                 return connection
+
+    def _forget_idle(self) -> None:
+        while True:
+            try:
+                _close(self._idle.get_nowait()[0])
+            except queue.Empty:
+                return
 
     def _connect(self) -> Connection:
         at = self._settings

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 import signal
 import socket
 import sys
@@ -15,6 +16,7 @@ from typing import Any
 
 from waitress import wasyncore
 from waitress.server import create_server
+from waitress.task import WSGITask
 
 from shop.database import Database
 from shop.logs import set_up
@@ -23,7 +25,19 @@ from shop.visits import prepare
 from shop.web import MAX_BODY, THREADS, Shop
 
 LOG = logging.getLogger(__name__)
+BACKLOG = 1024
+CONNECTIONS = 1000  # waitress stops at 100: idle ones would keep health checks out
 FINISH_SECONDS = 20  # less than systemd's TimeoutStopSec
+LINGER_SECONDS = 0.5  # for a request that is under way on a connection that looks idle
+
+
+class LastAnswer(WSGITask):  # type: ignore[misc]  # waitress has no types
+    """An answer that tells its client that the connection ends here, so that no request is sent into a closed one."""
+
+    def build_response_header(self) -> bytes:
+        """As if the client had asked for it."""
+        self.request.headers["CONNECTION"] = "close"
+        return bytes(super().build_response_header())
 
 
 def main(root: Path) -> int:
@@ -47,7 +61,13 @@ def main(root: Path) -> int:
     database = Database(settings, root / "shop" / "sql")
     shop = Shop(database, version, root / "static", settings.data_dir)
     server = create_server(
-        shop, sockets=[listener], threads=THREADS, ident=None, max_request_body_size=MAX_BODY, expose_tracebacks=False
+        shop,
+        sockets=[listener],
+        threads=THREADS,
+        connection_limit=CONNECTIONS,
+        ident=None,
+        max_request_body_size=MAX_BODY,
+        expose_tracebacks=False,
     )
     threading.Thread(target=database.keep_schema, daemon=True).start()
     _serve(server, f"version {version} listens on {settings.host}:{settings.port}")
@@ -59,7 +79,7 @@ def _listen(settings: Settings) -> socket.socket:
     if os.environ.get("LISTEN_PID") == str(os.getpid()) and os.environ.get("LISTEN_FDS") == "1":
         return socket.socket(fileno=3)
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    return socket.create_server((settings.host, settings.port), family=family, backlog=1024)
+    return socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG)
 
 
 def _serve(server: Any, ready: str) -> None:  # noqa: ANN401  # waitress has no types
@@ -82,17 +102,23 @@ def _serve(server: Any, ready: str) -> None:  # noqa: ANN401  # waitress has no 
 
 def _finish(server: Any) -> None:  # noqa: ANN401  # as above
     """Take no more connections, answer what was asked, close what is idle."""
-    wasyncore.poll2(0.0, server._map)  # who connected before now is served
+    queue = select.poll()
+    queue.register(server.socket, select.POLLIN)
+    for _ in range(BACKLOG):  # who connected before now is served: closing would reset whom the kernel still queues
+        if not queue.poll(0):
+            break
+        server.handle_accept()
     server.del_channel(server._map)
     server.socket.close()
     deadline = time.monotonic() + FINISH_SECONDS
-    while time.monotonic() < deadline:
-        wasyncore.poll2(0.05, server._map)
+    while server.active_channels and time.monotonic() < deadline:
+        quiet = time.time() - LINGER_SECONDS
         for channel in list(server.active_channels.values()):
-            if not channel.requests and channel.request is None and not channel.total_outbufs_len:
+            channel.task_class = LastAnswer
+            busy = channel.requests or channel.request is not None or channel.total_outbufs_len
+            if not busy and channel.last_activity < quiet:
                 channel.handle_close()
-        if not server.active_channels:
-            break
+        wasyncore.poll2(0.05, server._map)
     server.task_dispatcher.shutdown(timeout=1)
 
 
