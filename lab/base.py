@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import shutil
+import sys
 from pathlib import Path
 
 from lab.files import remove_tree
@@ -84,6 +85,8 @@ def require_machine() -> None:
         raise UsageError(
             "a lab needs root: it mounts file systems and starts systemd-nspawn", hint="sudo -E invoke lab.up"
         )
+    if not sys.platform.startswith("linux"):
+        raise UsageError("a lab needs Linux: its hosts are systemd-nspawn containers")
     if not _has_overlay():
         raise UsageError("a lab needs overlayfs, which this kernel does not have")
     missing = sorted({package for program, package in NEEDED.items() if shutil.which(program) is None})
@@ -123,12 +126,11 @@ def base_tree() -> Path:
 
     Built beside its place and renamed: a build that is killed leaves nothing that looks like a base.
     """
-    recipe = hashlib.sha256(" ".join([RELEASE, *PACKAGES, *OFF, SETUP]).encode()).hexdigest()[:12]
-    place = root() / f"base-{recipe}"
+    place = _place()
     if place.is_dir():
         return place
     root().mkdir(parents=True, exist_ok=True)
-    coming = root() / f"base-{recipe}.coming"
+    coming = place.with_name(f"{place.name}.coming")
     remove_tree(coming)
     say(f"building the base tree, once: {RELEASE} with {len(PACKAGES)} packages (a minute or two)")
     run([*ALONE, "debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", RELEASE, str(coming)])
@@ -137,3 +139,16 @@ def base_tree() -> Path:
         run(["chroot", str(coming), "systemctl", "disable", f"{service}.service"])
     coming.rename(place)
     return place
+
+
+def remove_other_bases() -> None:
+    """Remove every base tree but this version's, and what is left of killed builds."""
+    for folder in root().glob("base-*"):
+        if folder != _place():
+            say(f"removing {folder}: nothing needs it any more")
+            remove_tree(folder)
+
+
+def _place() -> Path:
+    recipe = hashlib.sha256(" ".join([RELEASE, *PACKAGES, *OFF, SETUP]).encode()).hexdigest()[:12]
+    return root() / f"base-{recipe}"

@@ -16,6 +16,7 @@ from lab.spec import HostSpec, Lab
 from playbooks.errors import SlipwayError
 
 KEEPER_SECONDS = 10
+PROPAGATE = Path("/run/systemd/nspawn/propagate")
 NOISE = ("Attempted to remove disk file system under",)  # nspawn says it at every end where /run is no tmpfs
 ROLES = {"edge": ("haproxy",), "app": (), "db": ("postgresql", "redis-server")}
 
@@ -161,6 +162,8 @@ def shut_down(lab: Lab, host: HostSpec, *, seconds: float = 15) -> None:
 def remove(lab: Lab, host: HostSpec) -> None:
     """Unmount and forget a host that is off."""
     cgroup.remove(lab, host)
+    with contextlib.suppress(OSError):  # where /run is no tmpfs nspawn leaves it behind
+        (PROPAGATE / lab.machine_name(host)).rmdir()
     remove_tree(lab.folder / "hosts" / host.name)
 
 

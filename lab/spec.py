@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,8 +90,10 @@ def find_lab(name: str) -> Lab:
     Raises:
         UsageError: no such name can be had.
     """
-    if not (name.isascii() and name.replace("-", "").isalnum() and len(name) <= 40 and not name.startswith("base")):
-        raise UsageError(f"'{name}' is no name for a lab: letters, digits and hyphens only")
+    if not re.fullmatch(r"(?!base)[A-Za-z0-9]([A-Za-z0-9-]{0,38}[A-Za-z0-9])?", name):
+        raise UsageError(
+            f"'{name}' is no name for a lab: at most 40 letters, digits and hyphens between them, not base…"
+        )
     if name == DEFAULT_NAME:
         return Lab(name, 0)
     recorded = _subnet(root() / name)
@@ -101,6 +104,21 @@ def find_lab(name: str) -> Lab:
         if number not in taken and not Path(f"/sys/class/net/{Lab(name, number).bridge}").exists():
             return Lab(name, number)
     raise UsageError("all 249 networks for labs are taken", hint="invoke lab.down --all")
+
+
+def environment_of(lab: Lab) -> str:
+    """What to give to --env: the project's own inventory where it lists these very hosts, else the one of the lab."""
+    own, of_lab = PROJECT / "inventory" / DEFAULT_NAME, lab.folder / "inventory"
+    same = lab.name == DEFAULT_NAME and root() == DEFAULT_ROOT and _host_lines(own) == _host_lines(of_lab)
+    return DEFAULT_NAME if same else str(of_lab)
+
+
+def _host_lines(folder: Path) -> list[str]:
+    try:
+        text = (folder / "hosts.yml").read_text()
+    except OSError:
+        return []
+    return [line for line in text.splitlines() if "ansible_host:" in line]
 
 
 def _subnet(folder: Path) -> int | None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from invoke import Context, task
 from invoke.exceptions import Exit
 
-from lab.spec import DEFAULT_NAME
+from lab.spec import DEFAULT_NAME, environment_of, find_lab
 from playbooks.errors import SlipwayError
 
 NAME = "which lab; several can be up at once"
@@ -25,8 +25,8 @@ def up(c: Context, hosts: str = "3", name: str = DEFAULT_NAME, json: bool = Fals
     def act() -> None:
         lab, _ = run.up(name, hosts=number("hosts", hosts))
         _show(name, as_json=json)
-        env = "lab" if name == DEFAULT_NAME else f"{lab.folder}/inventory"
         if not json:
+            env = environment_of(lab)
             sys.stdout.write(f"\nNext: invoke provision --env={env}, then invoke deploy --env={env}\n")
 
     _told(act, as_json=json)
@@ -41,6 +41,8 @@ def down(c: Context, name: str = DEFAULT_NAME, all: bool = False) -> None:
         for one in run.labs() if all else [name]:
             run.down(one)
             sys.stderr.write(f"lab {one} is down\n")
+        if all:
+            run.remove_old_bases()
 
     _told(act)
 
@@ -57,7 +59,8 @@ def _show(name: str, *, as_json: bool) -> None:
     rows = run.status(name)
     if as_json:
         hosts = [{"host": h.name, "role": h.role, "address": h.address, "up": is_up} for h, is_up in rows]
-        sys.stdout.write(document.dumps({"lab": name, "hosts": hosts}, indent=2) + "\n")
+        answer = {"lab": name, "env": environment_of(find_lab(name)), "hosts": hosts}
+        sys.stdout.write(document.dumps(answer, indent=2) + "\n")
         return
     for host, is_up in rows:
         sys.stdout.write(f"{host.name:<8} {host.role:<5} {host.address:<14} {'up' if is_up else 'off'}\n")

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from threading import Event
 
 from lab import machine, network
-from lab.base import base_tree, raise_limits, require_machine
+from lab.base import base_tree, raise_limits, remove_other_bases, require_machine
 from lab.files import make_key, remove_tree, write_whole
 from lab.shell import say
 from lab.spec import DEFAULT_NAME, MOST_HOSTS, PROJECT, HostSpec, Lab, find_lab, inventory, root
@@ -69,6 +69,13 @@ def down(name: str = DEFAULT_NAME) -> Lab:
         network.drop_bridge(lab)
         remove_tree(lab.folder)
     return lab
+
+
+def remove_old_bases() -> None:
+    """Remove base trees of other recipes and half-built ones, unless a lab may stand on one."""
+    with _alone():
+        if not labs():
+            remove_other_bases()
 
 
 def labs() -> list[str]:
