@@ -34,6 +34,7 @@ WAIT = "how long to wait for somebody else's lock, e.g. 60s or 5m (default: leav
         "limit": LIMIT,
         "check": "say what would be done, with diffs, and touch nothing",
         "force": "deploy even what runs already",
+        "resume": "go on with a deploy whose controller died; from any machine",
         "wait": WAIT,
         "yes": YES,
         "json": JSON,
@@ -50,6 +51,7 @@ def deploy(
     limit: str | None = None,
     check: bool = False,
     force: bool = False,
+    resume: bool = False,
     wait: str = "0",
     yes: bool = False,
     json: bool = False,
@@ -59,6 +61,7 @@ def deploy(
     from playbooks.deploy import Wanted
     from playbooks.deploy import deploy as run
     from playbooks.report import tables
+    from playbooks.resume import resume as go_on
 
     def wanted() -> Wanted:
         return Wanted(version, artifact, sha256, strategy, batch, force, cli.seconds("wait", wait))
@@ -68,8 +71,13 @@ def deploy(
         return
 
     def act(environment: cli.Environment, progress: cli.Progress) -> cli.Outcome:
-        cli.confirm(environment, f"deploy {version or artifact or 'the newest version'}", cli.DEPLOY_WORD, yes=yes)
-        return run(environment, wanted(), progress)
+        what = (
+            "go on with the deploy that was interrupted"
+            if resume
+            else f"deploy {version or artifact or 'the newest version'}"
+        )
+        cli.confirm(environment, what, cli.DEPLOY_WORD, yes=yes)
+        return go_on(environment, wanted(), progress) if resume else run(environment, wanted(), progress)
 
     cli.perform(env, act, tables.show_outcome, limit=limit, as_json=json)
 

@@ -77,8 +77,8 @@ def backup(env: Environment, progress: Progress, *, wait: float = 0.0) -> Backup
     started = now()
     with open_fleet([env.target(name).address for name in names], progress=progress, forks=env.settings.forks) as fleet:
         fleet.require_all()
-        holder = Holder(who(), "backup", started.strftime("%Y-%m-%dT%H:%M:%SZ"), stamp(started))
-        with fleet.lock(env.folders(names), holder, wait=wait):
+        holder = Holder(who(), "backup", started.strftime("%Y-%m-%dT%H:%M:%SZ"), stamp(started), "backup")
+        with fleet.lock(env.orders(names, holder, wait=wait)):
             progress.phase("backing up")
             facts = fleet.each("facts", partial(look, env)).all_or_raise("reading facts")
             jobs, id_ = back_up_jobs(fleet, env, facts)

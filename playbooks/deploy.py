@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from playbooks.artifact import find_artifact
+from playbooks.artifact import Artifact, find_artifact
 from playbooks.backup import back_up_jobs, everybody, judge_backups, require_secrets
 from playbooks.environment import Environment, Target
 from playbooks.errors import Interrupted, SlipwayError, UsageError
@@ -45,6 +45,7 @@ class Wanted:
         strategy, batch: instead of those in ``slipway_rollout``.
         force: deploy even what runs already.
         wait: seconds to wait for somebody else's lock.
+        resume, found: the id of an interrupted deploy to go on with, and its artifact; see `playbooks.resume`.
     """
 
     version: str | None = None
@@ -54,6 +55,8 @@ class Wanted:
     batch: str | None = None
     force: bool = False
     wait: float = 0.0
+    resume: str | None = None
+    found: Artifact | None = None
 
 
 def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
@@ -71,13 +74,14 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
         SlipwayError: nothing that serves was touched.
     """
     started = time.monotonic()
-    release = new_release(find_artifact(env, version=wanted.version, artifact=wanted.artifact, sha256=wanted.sha256))
+    release = _release(env, wanted)
     rendered = render_all(env, release)
     plan_for(env, wanted, [target.name for target in env.targets])
     require_secrets(env)
     addresses = [env.target(name).address for name in everybody(env)]
     total = env.settings.timeouts.total
-    holder = Holder(who=release.by, what=f"deploy {release.version}", since=release.created, id=release.id)
+    what = f"deploy {release.version}"
+    holder = Holder(release.by, what, release.created, release.id, task="deploy", version=release.version)
 
     with open_fleet(addresses, progress=progress, forks=env.settings.forks, total=total) as fleet:
         reached = _reached(fleet, env, wanted)
@@ -87,11 +91,12 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
         def outdated() -> list[Target]:
             return [target for target in reached if wanted.force or not up_to_date(facts, target, release, rendered)]
 
-        if not outdated():
+        if not outdated() and not any(fact.interrupted or fact.guard for fact in facts.values()):
             return unchanged(env, release, facts, started)
-        with fleet.lock(env.folders(fleet.remotes), holder, wait=wanted.wait) as current:
+        orders = env.orders(fleet.remotes, holder, wait=wanted.wait, undo=wanted.resume is not None)
+        with fleet.lock(orders) as held:
             # Whoever had the lock before us may have deployed since we looked.
-            moved = [target for target in reached if facts[target.name].current != current[target.name]]
+            moved = [target for target in reached if facts[target.name].current != held.current[target.name]]
             facts = {**facts, **read_all(fleet, env, moved)}
             todo = outdated()
             if not todo:
@@ -106,12 +111,20 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
                 _abandon(fleet, env, todo, abandoned(env, release, facts, error, started), release)
                 raise
             plan = plan_for(env, wanted, [target.name for target in todo])
-            mover = Mover(fleet, env, _moves(todo, facts, release, rendered), id=release.id, hooks=True)
+            mover = Mover(fleet, held, env, _moves(todo, facts, release, rendered), holder)
             rollout = roll_out(fleet, plan, mover, on_failure=env.settings.rollout.on_failure)
             outcome = deployed(env, release, facts, rollout, plan, backup, [*warnings, *complaints], started)
             outcome = without(outcome, fleet.unreachable)
             _record(fleet, env, outcome, rollout, release)
             return outcome
+
+
+def _release(env: Environment, wanted: Wanted) -> Release:
+    artifact = wanted.found or find_artifact(
+        env, version=wanted.version, artifact=wanted.artifact, sha256=wanted.sha256
+    )
+    release = new_release(artifact)
+    return replace(release, id=wanted.resume) if wanted.resume else release
 
 
 def render_all(env: Environment, release: Release) -> dict[str, Rendered]:
@@ -206,7 +219,9 @@ def _back_up_and_stage(
         return stage(remote, target.settings, release, plan, first=remote.name == first, note=note)
 
     staging: list[Job[object]] = [
-        Job(target.name, "stage", partial(stage_on, fleet.remotes[target.name])) for target in targets
+        Job(target.name, "stage", partial(stage_on, fleet.remotes[target.name]))
+        for target in targets
+        if not _is_staged(facts[target.name], release, rendered[target.name])
     ]
     backing, backup = back_up_jobs(fleet, env, facts)
     both: list[Job[Any]] = [*backing, *staging]
@@ -214,6 +229,17 @@ def _back_up_and_stage(
     by_host(staging, results[len(backing) :]).all_or_raise("staging")
     complaints = judge_backups(fleet, env, by_host(backing, results[: len(backing)]), facts)
     return backup, complaints
+
+
+def _is_staged(facts: Facts, release: Release, rendered: Rendered) -> bool:
+    """Whether a deploy that was interrupted had put this very release there, whole."""
+    there = facts.releases.get(release.id)
+    return (
+        there is not None
+        and there.stand != "partial"
+        and there.about.get("sha256") == release.artifact.sha256
+        and there.about.get("config") == rendered.digest
+    )
 
 
 def _moves(
@@ -257,6 +283,7 @@ def _record(fleet: Fleet, env: Environment, outcome: Outcome, rollout: Rollout, 
             release=release.id,
         )
 
-    results = fleet.each("record", one, hosts=list(rollout.stands), finish=True)
+    there = [host for host, stand in rollout.stands.items() if stand != Stand.GUARDED]
+    results = fleet.each("record", one, hosts=there, finish=True)
     for host, error in results.failed.items():
         fleet.progress.warn(f"{host}: the record could not be written: {error.message}")

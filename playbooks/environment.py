@@ -13,6 +13,7 @@ from playbooks.errors import ConfigError, UsageError
 from playbooks.fleet.address import Address, read_address
 from playbooks.fleet.inventory import Inventory, load_inventory, select
 from playbooks.fleet.inventory import limit as narrow
+from playbooks.fleet.lock import Holder, Order, Timing
 from playbooks.settings import Settings
 from playbooks.settings.load import PREFIX, read_settings
 
@@ -22,6 +23,7 @@ FLEET_WIDE = (
     "hosts",
     "production",
     "artifact",
+    "guard",
     "rollout",
     "databases",
     "balancer",
@@ -76,10 +78,24 @@ class Environment:
                 return target
         return _targets(self.inventory, [name])[0]
 
-    def folders(self, names: Iterable[str]) -> dict[str, tuple[str, str]]:
-        """State folder and home of the application on each of these hosts."""
+    def orders(
+        self, names: Iterable[str], holder: Holder, *, wait: float, undo: bool = False, inside: str = ""
+    ) -> dict[str, Order]:
+        """How the lock is to be taken on each of these hosts.
+
+        Args:
+            names: the hosts.
+            holder: who we are.
+            wait: seconds to wait for another holder.
+            undo: see `Order`.
+            inside: another lock than the application's own: a folder in its state folder.
+        """
         settings = {name: self.target(name).settings for name in names}
-        return {name: (each.state, each.home) for name, each in settings.items()}
+        timing = Timing(self.settings.guard.timeout)
+        return {
+            name: Order(f"{each.state}{inside}", each.home, holder, self.name, timing, wait, undo)
+            for name, each in settings.items()
+        }
 
     def select(self, pattern: str) -> list[str]:
         """Names of the hosts that a pattern matches.

@@ -162,6 +162,12 @@ def _verdict(env: Environment, release: Release, rollout: Rollout) -> tuple[str,
         stuck = ", ".join(host for host, stand in rollout.stands.items() if stand == Stand.STUCK)
         message = f"{what} failed, and {stuck} could not be taken back: {why or 'interrupted'}"
         return "stuck", message, f"look at {stuck}; then invoke status {command}", ExitStatus.PERSON_NEEDED
+    if rollout.verdict == "guarded":
+        left = ", ".join(host for host, stand in rollout.stands.items() if stand == Stand.GUARDED)
+        seconds = f"{env.settings.guard.timeout:.0f} s"
+        cause = "was stopped by Ctrl-C" if rollout.interrupted else f"failed: {why}"
+        message = f"{what} {cause}. {left} goes back by itself, within {seconds}; the others are back"
+        return "rolled back", message, f"invoke status {command}", ExitStatus.PERSON_NEEDED
     if rollout.verdict == "halted":
         message = f"{what} failed and was halted where it stands (on_failure: halt): {why}"
         return "halted", message, f"invoke rollback {command}, or deploy again", ExitStatus.PERSON_NEEDED

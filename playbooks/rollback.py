@@ -10,7 +10,7 @@ from typing import Any
 from playbooks.backup import backup_hosts, everybody
 from playbooks.deploy import read_all
 from playbooks.environment import Environment
-from playbooks.errors import StepFailed, UsageError
+from playbooks.errors import SlipwayError, StepFailed, UsageError
 from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.lock import Holder
 from playbooks.fleet.progress import Progress
@@ -19,6 +19,7 @@ from playbooks.outcome import Outcome
 from playbooks.outcomes import returned
 from playbooks.release import now, stamp, who
 from playbooks.restore import restore_databases
+from playbooks.resume import interrupted
 from playbooks.rollout import Move, Mover, Rollout, Stand, roll_out
 from playbooks.settings.model import Rollout as Order
 from playbooks.steps.check_release import check_release
@@ -60,9 +61,6 @@ def rollback(env: Environment, back: Back, progress: Progress) -> Outcome:
         SlipwayError: a release could be had neither from the host nor from a backup; no host was switched.
     """
     started = time.monotonic()
-    moment = now()
-    id_ = f"{stamp(moment)}-rollback"
-    holder = Holder(who(), f"rollback to {back.to or 'the release before'}", moment.strftime("%Y-%m-%dT%H:%M:%SZ"), id_)
     names = everybody(env) if back.with_database else [target.name for target in env.targets]
     addresses = [env.target(name).address for name in names]
 
@@ -70,37 +68,89 @@ def rollback(env: Environment, back: Back, progress: Progress) -> Outcome:
         apps = [target for target in env.targets if target.name in fleet.remotes]
         if not apps or (back.with_database and set(backup_hosts(env)) - set(fleet.remotes)):
             fleet.require_all()
-        with fleet.lock(env.folders(fleet.remotes), holder, wait=back.wait):
-            progress.phase("looking for the way back")
+        progress.phase("looking for the way back")
+        left = interrupted(read_all(fleet, env, apps))
+        holder = _holder(back, left)
+        # What a dead controller left half-way goes back at once: a person is here now, and asks for just that.
+        with fleet.lock(env.orders(fleet.remotes, holder, wait=back.wait, undo=True)) as held:
             facts = read_all(fleet, env, apps)
-            targets = choose_releases(facts, back.to)
+            targets = choose_releases(facts, back.to, left)
             moves = _make_ready(fleet, env, facts, targets)
+            mover = Mover(fleet, held, env, moves, holder)
             databases: list[str] = []
             if back.with_database:
-                progress.phase("restoring databases")
-                databases = restore_databases(fleet, env, targets, back.to)
+                databases = _restore_databases(fleet, env, mover, targets, back.to)
             order = Order.model_validate({"batch": back.batch})
             plan = rolling(list(moves), order)
-            rollout = roll_out(fleet, plan, Mover(fleet, env, moves, id=id_, hooks=False), on_failure="halt")
+            rollout = roll_out(fleet, plan, mover, on_failure="halt")
             outcome = returned(env, back, holder, facts, targets, rollout, databases, dict(fleet.unreachable), started)
             _record(fleet, env, outcome, rollout, targets)
             return outcome
 
 
-def choose_releases(facts: Mapping[str, Facts], to: str | None) -> dict[str, str]:
+def _holder(back: Back, left: Holder | None) -> Holder:
+    """Who we are. A rollback that was interrupted is gone on with under its own id, so that hosts know it again."""
+    moment = now()
+    ours = left is not None and left.task == "rollback"
+    return Holder(
+        who=who(),
+        what=f"rollback to {back.to or 'the release before'}",
+        since=moment.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        id=left.id if left and ours else f"{stamp(moment)}-rollback",
+        task="rollback",
+        version=back.to or "",
+        undoes=left.undoes if left and ours else left.id if left and left.task == "deploy" else "",
+    )
+
+
+def _restore_databases(
+    fleet: Fleet, env: Environment, mover: Mover, targets: Mapping[str, str], to: str | None
+) -> list[str]:
+    """Databases first, with the hosts' guards armed before: should we die in between, code follows its data."""
+    fleet.progress.phase("restoring databases")
+    hosts = list(mover.moves)
+    fleet.each("arm", mover.arm, hosts=hosts).all_or_raise("arming the guards")
+    try:
+        return restore_databases(fleet, env, targets, to)
+    except SlipwayError:
+        mover.confirm(hosts, together=False)
+        raise
+
+
+def choose_releases(facts: Mapping[str, Facts], to: str | None, left: Holder | None = None) -> dict[str, str]:
     """Which release each host goes back to.
 
-    Without ``to`` the last deploy is undone: in a fleet that a halted deploy left mixed, hosts on the newest release
-    go back, and those that never got it stay.
+    Without ``to`` the last deploy is undone. In a fleet that a halted deploy left mixed, hosts on the newest release
+    go back, and those that never got it stay. After a deploy or a rollback that was interrupted, those go back that are
+    still to; those that its guards took back, or that it never reached, stay.
+
+    Args:
+        facts: by host.
+        to: a release, version or backup.
+        left: the task that was interrupted.
 
     Raises:
         UsageError: there is none.
     """
+    if to is None and left is not None and left.task in ("deploy", "rollback"):
+        return {host: _undo(fact, left) for host, fact in facts.items()}
     newest = max((fact.current for fact in facts.values() if fact.current), default=None)
     return {
         host: fact.current if to is None and fact.current and fact.current != newest else choose_release(fact, to)
         for host, fact in facts.items()
     }
+
+
+def _undo(facts: Facts, left: Holder) -> str:
+    undone = left.id if left.task == "deploy" else left.undoes
+    moved = facts.moved
+    if facts.current is None:
+        raise UsageError(f"nothing runs on {facts.host}, so there is nothing to go back from")
+    if facts.current == undone:
+        return moved.before if moved and moved.id == undone and moved.before else choose_release(facts, None)
+    if undone or (moved and moved.id == left.id):
+        return facts.current
+    return choose_release(facts, None)
 
 
 def choose_release(facts: Facts, to: str | None) -> str:
@@ -196,6 +246,7 @@ def _record(fleet: Fleet, env: Environment, outcome: Outcome, rollout: Rollout, 
             remote, settings, env.secrets.mask_document(outcome.record()), mark=mark, release=targets[remote.name]
         )
 
-    results = fleet.each("record", one, hosts=list(targets), finish=True)
+    there = [host for host in targets if rollout.stands.get(host) != Stand.GUARDED]
+    results = fleet.each("record", one, hosts=there, finish=True)
     for host, error in results.failed.items():
         fleet.progress.warn(f"{host}: the record could not be written: {error.message}")

@@ -10,11 +10,12 @@ from functools import partial
 from typing import Literal
 
 from playbooks.environment import Environment
-from playbooks.errors import Interrupted, SlipwayError, StepFailed
-from playbooks.fleet.fleet import Fleet
+from playbooks.errors import Interrupted, SlipwayError, StepFailed, Unreachable
+from playbooks.fleet.fleet import Fleet, Held
+from playbooks.fleet.lock import Holder
 from playbooks.fleet.remote import Remote
 from playbooks.steps.health import HealthReport, wait_until_healthy
-from playbooks.steps.switch import switch
+from playbooks.steps.switch import Watch, switch
 from playbooks.strategies.plan import Plan, Stage
 
 
@@ -26,6 +27,7 @@ class Stand(StrEnum):
     DEPLOYED = "deployed"
     ROLLED_BACK = "rolled back"
     UNHEALTHY = "unhealthy"  # on the new release, and left there
+    GUARDED = "left to its guard"  # it cannot be reached, and goes back by itself
     STUCK = "stuck"  # it could not be brought to a known good state
     UNREACHABLE = "unreachable"
 
@@ -53,38 +55,72 @@ class Rollout:
 
     stands: dict[str, Stand]
     reasons: dict[str, SlipwayError] = field(default_factory=dict)
-    verdict: Literal["deployed", "rolled back", "halted", "stuck"] = "deployed"
+    verdict: Literal["deployed", "rolled back", "halted", "guarded", "stuck"] = "deployed"
     interrupted: bool = False
 
 
 class Mover:
-    """Moves hosts of one fleet between releases.
+    """Moves hosts of one fleet between releases, each with its guard armed before.
+
+    A deploy's guard takes the host back; a rollback's guard ends the rollback: what is left then is what a person
+    called bad.
 
     Args:
         fleet: open sessions.
+        held: the locks.
         env: settings and secrets.
         moves: what is to happen to each host.
-        id: the deploy's or rollback's id.
-        hooks: whether before_switch and after_switch hooks run.
+        holder: the deploy or rollback.
     """
 
-    def __init__(self, fleet: Fleet, env: Environment, moves: Mapping[str, Move], *, id: str, hooks: bool) -> None:
-        self._fleet, self._env, self._moves, self._id, self._hooks = fleet, env, moves, id, hooks
+    def __init__(self, fleet: Fleet, held: Held, env: Environment, moves: Mapping[str, Move], holder: Holder) -> None:
+        self.moves = moves
+        self._fleet, self._held, self._env, self._holder = fleet, held, env, holder
+        self._deploy = holder.task == "deploy"
         self._first = next(iter(moves), None)
+
+    def arm(self, remote: Remote) -> None:
+        """Arm a host's guard, and change nothing yet."""
+        move = self.moves[remote.name]
+        self._switch(remote, move.after, move.before, "arm")
 
     def forward(self, remote: Remote) -> None:
         """Switch a host to its new release."""
-        move = self._moves[remote.name]
+        move = self.moves[remote.name]
+        self._switch(remote, move.after, move.before, "deploy" if self._deploy else "return")
+
+    def confirm(self, hosts: Sequence[str], *, together: bool = True) -> dict[str, SlipwayError]:
+        """Take the guards away: hosts stay as they are. See `Held.confirm`."""
+        return self._held.confirm(hosts, together=together)
+
+    def _switch(
+        self, remote: Remote, target: str | None, expected: str | None, what: Literal["deploy", "return", "arm"]
+    ) -> None:
         switch(
             remote,
             self._env.target(remote.name).settings,
-            target=move.after,
-            expected=move.before,
-            deploy=self._id,
-            hooks=self._hooks,
+            target=target,
+            expected=expected,
+            watch=self._watch(self.moves[remote.name]),
+            what=what,
             first=remote.name == self._first,
             note=partial(self._fleet.progress.note, remote.name),
         )
+
+    def _watch(self, move: Move) -> Watch:
+        target = move.before if self._deploy else move.after
+        record: dict[str, object] = {
+            "task": "guard",
+            "id": self._holder.id,
+            "environment": self._env.name,
+            "version": (target or "none").partition("-")[2] or "none",
+            "message": f"nothing was heard any more from the controller of '{self._holder.what}'",
+            "started": self._holder.since,
+            "by": self._holder.who,
+            "host": move.host,
+            "hosts": {move.host: "by its guard"},
+        }
+        return Watch(self._holder.id, target, record)
 
     def back(self, remote: Remote) -> None:
         """Switch a host to the release it had, and wait until that is healthy.
@@ -92,16 +128,9 @@ class Mover:
         Raises:
             StepFailed: it cannot be switched, or the old release is not healthy either.
         """
-        move = self._moves[remote.name]
+        move = self.moves[remote.name]
         remote = remote.patient()
-        switch(
-            remote,
-            self._env.target(remote.name).settings,
-            target=move.before,
-            expected=move.after,
-            deploy=self._id,
-            hooks=False,
-        )
+        self._switch(remote, move.before, move.after, "return")
         if move.before is not None:
             self._judge(remote, move.before, move.units_before)
 
@@ -111,7 +140,7 @@ class Mover:
         Raises:
             StepFailed: it isn't in time.
         """
-        move = self._moves[remote.name]
+        move = self.moves[remote.name]
         assert move.after is not None  # noqa: S101 - only a host that runs something is asked
         return self._judge(remote, move.after, move.units)
 
@@ -154,12 +183,24 @@ def roll_out(fleet: Fleet, plan: Plan, mover: Mover, *, on_failure: Literal["rol
                 return rollout
             _take_back(fleet, mover, failed, rollout)
             time.sleep(stage.pause)
+        _confirm(fleet, plan, mover, rollout, on_failure)
     except Interrupted:
         rollout.interrupted = True
         _give_up(fleet, mover, rollout, "rollback")
-    if Stand.STUCK in rollout.stands.values():
-        rollout.verdict = "stuck"
     return rollout
+
+
+def _confirm(fleet: Fleet, plan: Plan, mover: Mover, rollout: Rollout, on_failure: Literal["rollback", "halt"]) -> None:
+    """Every host is healthy: let them stay so. If one is lost just now it goes back by itself, and so do the others."""
+    touched = [host for host, stand in rollout.stands.items() if stand in (Stand.DEPLOYED, Stand.ROLLED_BACK)]
+    lost = mover.confirm(touched)
+    for host, error in lost.items():
+        rollout.reasons[host] = error
+        rollout.stands[host] = Stand.GUARDED
+    if len(rollout.reasons) > plan.tolerate:
+        _give_up(fleet, mover, rollout, on_failure)
+    elif lost:
+        mover.confirm([host for host in touched if host not in lost])
 
 
 def _change(fleet: Fleet, mover: Mover, stage: Stage, rollout: Rollout) -> list[str]:
@@ -176,8 +217,17 @@ def _change(fleet: Fleet, mover: Mover, stage: Stage, rollout: Rollout) -> list[
 
 def _give_up(fleet: Fleet, mover: Mover, rollout: Rollout, how: Literal["rollback", "halt"]) -> None:
     rollout.verdict = "rolled back" if how == "rollback" else "halted"
-    if how == "halt":
-        return
+    if how == "rollback":
+        _go_back(fleet, mover, rollout)
+    # Where a person is needed, no guard gets in the way; where nobody can be reached, it does its work.
+    settled = [host for host, stand in rollout.stands.items() if stand not in (Stand.UNTOUCHED, Stand.GUARDED)]
+    mover.confirm(settled, together=False)
+    for verdict, stand in (("guarded", Stand.GUARDED), ("stuck", Stand.STUCK)):
+        if stand in rollout.stands.values() and how == "rollback":
+            rollout.verdict = verdict  # type: ignore[assignment]
+
+
+def _go_back(fleet: Fleet, mover: Mover, rollout: Rollout) -> None:
     touched = [host for host, stand in rollout.stands.items() if stand in (Stand.DEPLOYED, Stand.UNHEALTHY)]
     if touched:
         fleet.progress.phase(f"taking {len(touched)} hosts back" if len(touched) > 1 else f"taking {touched[0]} back")
@@ -190,14 +240,13 @@ def _take_back(fleet: Fleet, mover: Mover, hosts: Sequence[str], rollout: Rollou
     try:
         results = fleet.each("back", mover.back, hosts=hosts, finish=True)
     except Interrupted:
-        # A person insists; what runs on the hosts goes on to its end there, but nobody here sees it.
-        rollout.stands.update(dict.fromkeys(hosts, Stand.STUCK))
-        rollout.verdict = "stuck"
+        # A person insists. Nobody here sees how it ends; the guards see to it that it does.
+        rollout.stands.update(dict.fromkeys(hosts, Stand.GUARDED))
         return
     rollout.stands.update(dict.fromkeys(results.ok, Stand.ROLLED_BACK))
     for host, error in results.failed.items():
-        rollout.stands[host] = Stand.STUCK
+        by_itself = isinstance(error, Unreachable) or (isinstance(error, StepFailed) and error.code == "fenced")
+        rollout.stands[host] = Stand.GUARDED if by_itself else Stand.STUCK
         rollout.reasons.setdefault(host, error)
-        fleet.progress.warn(f"{host} could not be taken back: {error.message}")
-    if results.failed:
-        rollout.verdict = "stuck"
+        how = "goes back by itself" if by_itself else "could not be taken back"
+        fleet.progress.warn(f"{host} {how}: {error.message}")

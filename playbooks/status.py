@@ -9,8 +9,10 @@ from typing import Any
 from playbooks.environment import Environment
 from playbooks.errors import ExitStatus, SlipwayError
 from playbooks.fleet.fleet import open_fleet
+from playbooks.fleet.lock import Holder
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
+from playbooks.outcomes import version_of
 from playbooks.steps.facts import Facts, read_facts
 from playbooks.steps.health import HealthReport, wait_until_healthy
 
@@ -27,11 +29,18 @@ class HostStatus:
     health: str = "unknown"
     detail: str = ""
     lock: str | None = None
+    interrupted: str | None = None
+    guard: str | None = None
     backup: str | None = None
     backup_at: str | None = None
     verified: str | None = None
     verified_at: str | None = None
     system: str = ""
+
+    @property
+    def stuck(self) -> bool:
+        """Whether its guard could not take it back."""
+        return bool(self.guard and self.guard.startswith("stuck"))
 
 
 @dataclass(frozen=True)
@@ -58,9 +67,14 @@ class Status:
 
     @property
     def exit_status(self) -> ExitStatus:
-        """A host that cannot be reached needs a person."""
-        gone = any(host.health == "unreachable" for host in self.hosts)
-        return ExitStatus.PERSON_NEEDED if gone else ExitStatus.DONE
+        """A host that cannot be reached, or that a task left half-way, needs a person."""
+        left = any(host.health == "unreachable" or host.interrupted or host.stuck for host in self.hosts)
+        return ExitStatus.PERSON_NEEDED if left else ExitStatus.DONE
+
+    @property
+    def interrupted(self) -> str | None:
+        """The task that ended without a word, if one did."""
+        return next((host.interrupted for host in self.hosts if host.interrupted), None)
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON document."""
@@ -69,6 +83,7 @@ class Status:
             "app": self.app,
             "mixed": self.mixed,
             "versions": self.versions,
+            "interrupted": self.interrupted,
             "hosts": [asdict(host) for host in self.hosts],
             "exit_status": int(self.exit_status),
         }
@@ -119,12 +134,30 @@ def _status(facts: Facts, report: HealthReport | None) -> HostStatus:
         by=str(running.about.get("by")) if running else None,
         health="nothing deployed" if report is None else "healthy" if report.healthy else "unhealthy",
         detail="" if report is None or report.healthy else report.reason(),
-        lock=f"{facts.lock.who}, {facts.lock.what}, since {facts.lock.since}" if facts.lock else None,
+        lock=_holder(facts.lock),
+        interrupted=_holder(facts.interrupted),
+        guard=_guard(facts),
         backup=_text(last.get("id")),
         backup_at=_text(last.get("created")),
         verified=_text(verified.get("status")),
         verified_at=_text(verified.get("at")),
         system=facts.system,
+    )
+
+
+def _holder(holder: Holder | None) -> str | None:
+    return f"{holder.who}, {holder.what}, since {holder.since}" if holder else None
+
+
+def _guard(facts: Facts) -> str | None:
+    guard = facts.guard
+    if guard is None:
+        return None
+    where = f"to {version_of(guard.target)}" if guard.target else "to nothing"
+    if guard.stand == "stuck":
+        return f"stuck: {guard.why}"
+    return (
+        f"goes {where} by itself after {guard.seconds} s of silence" if guard.stand == "armed" else f"goes {where} now"
     )
 
 

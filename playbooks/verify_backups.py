@@ -92,16 +92,16 @@ def verify_backups(env: Environment, progress: Progress) -> Verification:
         raise UsageError(f"backups are off in {env.name}: slipway_backup.enabled is false")
     require_secrets(env)
     moment = now()
-    holder = Holder(who(), "verify-backups", moment.strftime("%Y-%m-%dT%H:%M:%SZ"), stamp(moment))
+    holder = Holder(who(), "verify-backups", moment.strftime("%Y-%m-%dT%H:%M:%SZ"), stamp(moment), "verify-backups")
     addresses = [env.target(name).address for name in everybody(env)]
     with open_fleet(addresses, progress=progress, forks=env.settings.forks) as fleet:
         facts = fleet.each("facts", partial(look, env))
         gone = {**fleet.unreachable, **facts.failed}
-        folders = {name: (f"{state}/drill", home) for name, (state, home) in env.folders(facts.ok).items()}
-        if not folders:
+        orders = env.orders(facts.ok, holder, wait=0, inside="/drill")
+        if not orders:
             fleet.require_all()
             facts.all_or_raise("reading facts")
-        with fleet.lock(folders, holder, wait=0):
+        with fleet.lock(orders):
             found = _Drill(fleet, env, {host: _latest(fact) for host, fact in facts.ok.items()}).hold()
     absent = [_verdict(host, None, (error.message,), 0.0) for host, error in gone.items()]
     return Verification(env.name, (*found, *absent), tuple(gone))

@@ -10,13 +10,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from playbooks.errors import SlipwayError
+import fabric
+
+from playbooks.errors import SlipwayError, Unreachable
 from playbooks.fleet import connection as ssh
 from playbooks.fleet.address import Address
 from playbooks.fleet.fanout import Done, Job, Results, by_host, combine, run_jobs
-from playbooks.fleet.lock import Holder, Lock, take
+from playbooks.fleet.keeper import Keeper
+from playbooks.fleet.lock import Lock, Order, Timing
 from playbooks.fleet.progress import Progress
-from playbooks.fleet.remote import Remote
+from playbooks.fleet.remote import Remote, Watch
+from playbooks.fleet.session import Session
 
 T = TypeVar("T")
 
@@ -73,43 +77,94 @@ class Fleet:
             raise combine("connecting", self.unreachable, total=len(self.remotes) + len(self.unreachable))
 
     @contextlib.contextmanager
-    def lock(
-        self, folders: Mapping[str, tuple[str, str]], holder: Holder, *, wait: float
-    ) -> Iterator[Mapping[str, str | None]]:
+    def lock(self, orders: Mapping[str, Order]) -> Iterator[Held]:
         """Hold the lock on every host: all or none.
 
         The first host in name order is asked first: of two deploys that race for the same hosts one gets it there,
         and the other stops before it holds anything.
 
         Args:
-            folders: each host's state folder and home of the application.
-            holder: who we are.
-            wait: seconds to wait for another holder.
-
-        Yields:
-            The release that is current on each host.
+            orders: how it is to be taken, by host.
 
         Raises:
             Locked: somebody else holds it.
         """
-        held: list[Lock] = []
+        held: dict[str, Lock] = {}
 
         def one(remote: Remote) -> None:
-            held.append(take(remote, *folders[remote.name], holder, wait=wait))
+            held[remote.name] = Lock(remote, orders[remote.name])
 
-        first, *rest = sorted(folders)
+        first, *rest = sorted(orders)
         try:
             for group in ([first], rest):
                 self.each("lock", one, hosts=group).all_or_raise("locking")
-            yield {lock.host: lock.current for lock in held}
+            timing = orders[first].timing
+            with Keeper(list(held.values()), every=timing.beat, progress=self.progress):
+                yield Held(held, timing, self.progress.operation)
         finally:
-            for lock in held:
+            for lock in held.values():
                 lock.release()
 
     def close(self) -> None:
         """End every session."""
         for remote in self.remotes.values():
             remote.close()
+
+
+@dataclass(frozen=True)
+class Held:
+    """The locks of one task.
+
+    Args:
+        locks: by host.
+        timing: see there.
+        watch: told of each word that matters.
+    """
+
+    locks: Mapping[str, Lock]
+    timing: Timing
+    watch: Watch
+
+    @property
+    def current(self) -> dict[str, str | None]:
+        """The release that is current on each host, now that nobody else can change it."""
+        return {host: lock.current for host, lock in self.locks.items()}
+
+    def confirm(self, hosts: Sequence[str], *, together: bool = True) -> dict[str, SlipwayError]:
+        """What was done is to stay: take the guards away.
+
+        Every host is asked first whether it is still there. Then the word goes out to all of them at once, so that a
+        controller that dies in between would have to do so within a millisecond.
+
+        Args:
+            hosts: which.
+            together: if one host is not there, no host is confirmed.
+
+        Returns:
+            Why a host may have gone back by itself, or soon will; empty if all is well.
+        """
+        for host in hosts:
+            self.locks[host].say("b")
+        absent = self._wait(hosts, "b", ("beat",))
+        if absent and together:
+            return absent
+        there = [host for host in hosts if host not in absent]
+        for host in there:
+            self.locks[host].say("c")
+            self.watch(host, "confirm", "sent")
+        return {**absent, **self._wait(there, "c", ("confirmed", "fired"))}
+
+    def _wait(self, hosts: Sequence[str], word: str, answers: tuple[str, ...]) -> dict[str, SlipwayError]:
+        failed: dict[str, SlipwayError] = {}
+        for host in hosts:
+            try:
+                said = self.locks[host].wait(word, answers, seconds=self.timing.patience)
+            except SlipwayError as error:
+                failed[host] = error
+                continue
+            if said == "fired":
+                failed[host] = Unreachable("it had gone back by itself", host=host)
+        return failed
 
 
 @contextlib.contextmanager
@@ -130,7 +185,7 @@ def open_fleet(
     config = ssh.ssh_config()
     progress.hosts([address.name for address in addresses])
     jobs = [
-        Job(address.name, "connect", lambda address=address: Remote(address, ssh.connect(address, config), deadline))  # type: ignore[misc]
+        Job(address.name, "connect", partial(_log_in, address, config, progress.operation, deadline))
         for address in addresses
     ]
     results = by_host(jobs, run_jobs(jobs, forks=forks, progress=progress))
@@ -139,3 +194,9 @@ def open_fleet(
         yield fleet
     finally:
         fleet.close()
+
+
+def _log_in(address: Address, config: fabric.Config, watch: Watch, deadline: float) -> Remote:
+    session = Session(address, partial(ssh.connect, address, config))
+    watch(address.name, "connect", "answered")
+    return Remote(address, session, watch, deadline)

@@ -1,18 +1,30 @@
-"""One deploy at a time: a lock on every host, held through a live SSH channel, so that it cannot go stale (A1)."""
+"""One deploy at a time: a lock on every host, held through a live SSH channel, so that it cannot go stale (A1).
+
+The channel is also the heartbeat. One letter goes out for each word: ``b`` I live; ``c`` what was done is confirmed,
+take the guard away; ``d`` I am done. A host that hears nothing for half of the guard's time-out lets the lock go; after
+the whole of it, its guard takes it back (playbooks/steps/guard.sh).
+"""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import threading
+import time
 from dataclasses import dataclass
+from typing import Any
 
+import fabric
 import paramiko
 
-from playbooks.errors import Locked, Unreachable
+from playbooks.errors import Locked, SlipwayError, StepFailed, Unreachable
 from playbooks.fleet import script as scripts
-from playbooks.fleet.remote import Remote
+from playbooks.fleet.remote import Remote, is_alive
+from playbooks.fleet.script import Answer
+from playbooks.fleet.session import Claim
 
 MOST_ANSWER = 65536
+POLL_SECONDS = 0.01
 
 
 @dataclass(frozen=True)
@@ -21,92 +33,275 @@ class Holder:
 
     Args:
         who: user@machine.
-        what: the task, e.g. "deploy 1.1.0".
+        what: the task in a person's words, e.g. "deploy 1.1.0".
         since: UTC, as 2026-11-21T04:31:00Z.
         id: the deploy's id.
+        task: deploy, rollback or backup.
+        version: what it is to bring.
+        undoes: the id of the interrupted deploy that this task takes back.
     """
 
     who: str
     what: str
     since: str
     id: str
+    task: str = "?"
+    version: str = "?"
+    undoes: str = ""
 
     def to_json(self) -> str:
         """One line of JSON."""
         return json.dumps(self.__dict__, ensure_ascii=False)
 
+    def epitaph(self, environment: str) -> str:
+        """What the ledger is to say should this task end without a word: one line of JSON."""
+        return json.dumps(
+            {
+                "task": self.task,
+                "id": self.id,
+                "environment": environment,
+                "version": self.version,
+                "status": "interrupted",
+                "message": f"'{self.what}' ended without a word: its controller died, or lost the host",
+                "started": self.since,
+                "by": self.who,
+            },
+            ensure_ascii=False,
+        )
+
 
 def read_holder(text: str) -> Holder:
     """Read what a host says of the holder; a host that says nonsense gives an unknown holder, not an error."""
-    with contextlib.suppress(ValueError, TypeError):
-        data = json.loads(text)
-        return Holder(*(str(data.get(key, "?"))[:200] for key in ("who", "what", "since", "id")))
+    with contextlib.suppress(ValueError, TypeError, RecursionError):
+        data: Any = json.loads(text)
+        if isinstance(data, dict):
+            return Holder(*(str(data.get(key, "?"))[:200] for key in Holder.__dataclass_fields__))
     return Holder("somebody", "something", "?", "?")
 
 
 @dataclass(frozen=True)
-class Lock:
-    """A lock held on one host; it ends with `release` or with the session.
+class Timing:
+    """How long silence is borne, all of it in proportion to the guard's time-out.
 
     Args:
-        current: the release that is current there now that nobody else can change it.
+        guard: seconds without a word after which a host goes back by itself.
     """
 
-    host: str
-    channel: paramiko.Channel
-    current: str | None
+    guard: float
 
-    def release(self) -> None:
-        """Let go."""
-        with contextlib.suppress(Exception):
-            self.channel.shutdown_write()
-            self.channel.settimeout(5)
-            while self.channel.recv(1024):
-                pass
-        with contextlib.suppress(Exception):
-            self.channel.close()
+    @property
+    def beat(self) -> float:
+        """Seconds between heartbeats."""
+        return self.guard / 6
+
+    @property
+    def silence(self) -> float:
+        """Seconds without an answer after which a connection counts as dead."""
+        return self.guard / 3
+
+    @property
+    def patience(self) -> float:
+        """Seconds without a heartbeat after which a host lets the lock go."""
+        return self.guard / 2
+
+    @property
+    def window(self) -> float:
+        """For how many seconds a new connection is tried."""
+        return self.guard / 2
 
 
-def take(remote: Remote, state: str, home: str, holder: Holder, *, wait: float) -> Lock:
-    """Take the lock on one host.
+@dataclass(frozen=True)
+class Order:
+    """How a lock is to be taken.
+
+    Args:
+        state, home: the application's folders on the host.
+        holder: who we are, for others to read.
+        environment: for the ledger.
+        timing: see there.
+        wait: seconds to wait for another holder; a fraction rides out a mere look at the lock.
+        undo: whether what a dead controller left half-way is taken back at once, rather than by its guard in a while.
+    """
+
+    state: str
+    home: str
+    holder: Holder
+    environment: str
+    timing: Timing
+    wait: float = 0.0
+    undo: bool = False
+
+
+class Lock:
+    """The lock on one host. Its channel is written to by the keeper's thread and read by whoever waits.
 
     Args:
         remote: the host.
-        state, home: the application's folders there.
-        holder: who we are, for others to read.
-        wait: seconds to wait for another holder; a fraction rides out a mere look at the lock.
+        order: see there.
 
     Raises:
         Locked: somebody else has it.
     """
-    script = scripts.load("lock")
-    channel = remote.open(script.command([state, f"{max(wait, 0.5):g}", holder.to_json(), home]))
+
+    def __init__(self, remote: Remote, order: Order) -> None:
+        self.remote = remote
+        self._order = order
+        self._mutex = threading.RLock()
+        self._lines: list[Answer] = []
+        self._rest = b""
+        self._channel, first = self._open(remote.session.connection, None)
+        current, token, interrupted = first.one("locked", 3)
+        self.interrupted = read_holder(interrupted) if interrupted else None
+        self.current = current if current != "-" else None
+        self.claim = Claim(order.state, first.number(token))
+        self.heard = time.monotonic()
+        remote.session.held_by(self, self.claim, window=order.timing.window)
+
+    def retake(self, connection: fabric.Connection) -> None:
+        """Have it again on a new connection (see `session.Hold`)."""
+        with self._mutex:
+            with contextlib.suppress(Exception):
+                self._channel.close()
+            self._rest = b""
+            self._channel, _ = self._open(connection, self.claim.token)
+            self.heard = time.monotonic()
+
+    def beat(self) -> fabric.Connection | None:
+        """Say that we live. Takes no time.
+
+        Returns:
+            The connection, if it is dead: it has broken, or the host has been silent for too long.
+        """
+        connection = self.remote.session.connection
+        self._listen()
+        with self._mutex:
+            silent = time.monotonic() - self.heard > self._order.timing.silence
+        return None if not silent and is_alive(connection) and self._say(b"b") else connection
+
+    def say(self, word: str) -> None:
+        """Say a word; `wait` hears what the host answers. A word that is lost is said again then."""
+        with self._mutex:
+            self._lines.clear()
+        self._say(word.encode())
+
+    def wait(self, word: str, answers: tuple[str, ...], *, seconds: float) -> str:
+        """Wait for the answer to a word that was said.
+
+        Args:
+            word: said again after a loss.
+            answers: the tags that answer it.
+            seconds: how long to wait.
+
+        Raises:
+            SlipwayError: the host is lost, or says nothing.
+        """
+        until = time.monotonic() + seconds
+        connection = self.remote.session.connection
+        while True:
+            self._listen()
+            with self._mutex:
+                heard = [line.records[0].tag for line in self._lines if line.records]
+            found = [tag for tag in heard if tag in answers]
+            if found:
+                return found[-1]
+            if not is_alive(connection) or self.remote.session.connection is not connection:
+                connection = self.remote.session.renew(connection)
+                self._say(word.encode())
+            if time.monotonic() > until:
+                raise Unreachable(f"it says nothing for {seconds:.0f} s", host=self.remote.name)
+            time.sleep(POLL_SECONDS)
+
+    def release(self) -> None:
+        """Let go."""
+        self.remote.session.held_by(None, None)
+        with self._mutex, contextlib.suppress(Exception):
+            self._channel.settimeout(5)
+            self._channel.sendall(b"d")
+            self._channel.shutdown_write()
+            while self._channel.recv(1024):
+                pass
+        with contextlib.suppress(Exception):
+            self._channel.close()
+
+    def _say(self, word: bytes) -> bool:
+        with self._mutex:
+            try:
+                self._channel.settimeout(1)
+                self._channel.sendall(word)
+            except (OSError, EOFError, paramiko.SSHException):
+                return False
+            return True
+
+    def _listen(self) -> None:
+        with self._mutex:
+            while self._channel.recv_ready():
+                *lines, self._rest = (self._rest + self._channel.recv(4096)).split(b"\n")
+                self._rest = self._rest[-MOST_ANSWER:]
+                self.heard = time.monotonic()
+                self._lines = [*self._lines, *(scripts.parse(self.remote.name, "lock", line, 0.0) for line in lines)][
+                    -50:
+                ]
+
+    def _open(self, connection: fabric.Connection, token: int | None) -> tuple[paramiko.Channel, Answer]:
+        order, remote = self._order, self.remote
+        text = scripts.load("lock").reading()
+        words = [
+            order.state,
+            f"{max(order.wait if token is None else 2.0, 0.5):g}",
+            order.holder.to_json(),
+            order.holder.epitaph(order.environment),
+            order.home,
+            f"{order.timing.patience:g}",
+            "-" if token is None else str(token),
+            "undo" if order.undo else "-",
+        ]
+        channel = remote.open(scripts.command(text, words), connection=connection)
+        try:
+            channel.settimeout(order.wait + max(30.0, order.timing.guard))
+            channel.sendall(remote.preamble() + text)
+            line = _line(channel)
+        except (OSError, EOFError, paramiko.SSHException) as error:
+            channel.close()
+            raise Unreachable(f"the connection broke while taking the lock: {error}", host=remote.name) from None
+        answer = scripts.parse(remote.name, "lock", line, 0.0)
+        if answer.maybe("locked", 3) is None:
+            raise self._refused(channel, answer)
+        remote.watch(remote.name, "lock", "answered")
+        return channel, answer
+
+    def _refused(self, channel: paramiko.Channel, answer: Answer) -> SlipwayError:
+        host = self.remote.name
+        held = answer.maybe("held", 1)
+        guarded = answer.maybe("guarded", 2)
+        if held is None and guarded is None:
+            errors = channel.recv_stderr(4096) if channel.recv_stderr_ready() else b""
+            status = channel.recv_exit_status()
+            channel.close()
+            error = self.remote.explain("lock", answer, status, errors)
+            if isinstance(error, StepFailed) and error.code == "fenced":
+                error.hint = "invoke status --env=… shows where the fleet stands"
+            return error
+        channel.close()
+        if guarded is not None:
+            other = read_holder(guarded[0])
+            return Locked(
+                f"{other.who}'s '{other.what}' was interrupted; this host goes back by itself within {guarded[1]} s",
+                host=host,
+                hint="wait for it with --wait=SECONDS; invoke rollback does it now; invoke deploy --resume goes on",
+            )
+        other = read_holder(held[0] if held else "")
+        return Locked(
+            f"{other.who} has held the lock since {other.since} for '{other.what}'",
+            host=host,
+            hint="wait for it with --wait=SECONDS; the lock ends by itself with its holder, there is nothing to delete",
+        )
+
+
+def _line(channel: paramiko.Channel) -> bytes:
     line = bytearray()
-    try:
-        channel.settimeout(wait + 30)
-        channel.sendall(remote.preamble() + script.text)
-        while not line.endswith(b"\n") and len(line) < MOST_ANSWER:
-            byte = channel.recv(1)
-            if not byte:
-                break
-            line += byte
-    except (OSError, EOFError, paramiko.SSHException) as error:
-        channel.close()
-        raise Unreachable(f"the connection broke while taking the lock: {error}", host=remote.name) from None
-    answer = scripts.parse(remote.name, "lock", bytes(line), 0.0)
-    locked = answer.maybe("locked", 1)
-    if locked is not None:
-        return Lock(remote.name, channel, locked[0] if locked[0] != "-" else None)
-    held = answer.maybe("held", 1)
-    if held is None:
-        errors = channel.recv_stderr(4096) if channel.recv_stderr_ready() else b""
-        status = channel.recv_exit_status()
-        channel.close()
-        raise remote.explain("lock", answer, status, errors)
-    channel.close()
-    other = read_holder(held[0])
-    raise Locked(
-        f"{other.who} has held the lock since {other.since} for '{other.what}'",
-        host=remote.name,
-        hint="wait for it with --wait=SECONDS; the lock ends by itself with its holder, there is nothing to delete",
-    )
+    while not line.endswith(b"\n") and len(line) < MOST_ANSWER:
+        byte = channel.recv(1)
+        if not byte:
+            break
+        line += byte
+    return bytes(line)

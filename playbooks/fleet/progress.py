@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 from playbooks.errors import SlipwayError
 
@@ -19,6 +19,9 @@ class Progress(Protocol):
 
     def begin(self, host: str, step: str) -> None:
         """A host begins a step."""
+
+    def operation(self, host: str, name: str, moment: Literal["sent", "answered"]) -> None:
+        """A host was sent something to do, or has answered: connect, lock, a step, confirm."""
 
     def note(self, host: str, text: str) -> None:
         """Something worth seeing while a step runs."""
@@ -36,6 +39,7 @@ class Silent:
     def hosts(self, names: Sequence[str]) -> None: ...
     def phase(self, text: str) -> None: ...
     def begin(self, host: str, step: str) -> None: ...
+    def operation(self, host: str, name: str, moment: Literal["sent", "answered"]) -> None: ...
     def note(self, host: str, text: str) -> None: ...
     def end(self, host: str, step: str, error: SlipwayError | None, seconds: float) -> None: ...
     def warn(self, text: str) -> None: ...

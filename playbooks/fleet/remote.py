@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import select
+import re
+import secrets
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import fabric
 import paramiko
 
-from playbooks.errors import BadAnswer, BecomeRefused, SlipwayError, StepFailed, StepTimedOut, Unreachable
+from playbooks.errors import BecomeRefused, SlipwayError, StepFailed, StepTimedOut, Unreachable
 from playbooks.fleet import script as scripts
 from playbooks.fleet.address import Address
+from playbooks.fleet.pipe import Note, Payload, Pipe
 from playbooks.fleet.script import Answer
+from playbooks.fleet.session import Session
 
-# What a step may answer at the most. The longest honest answer is a manifest of a large release.
-MOST_OUTPUT = 16 * 1024 * 1024
-MOST_PROGRESS = 1024 * 1024
+# How often a step is begun at the most: each time it was lost before it had begun on the host.
+MOST_TRIES = 4
+# The code of a step that says that not all of its payload came. It has changed nothing then.
+CUT = "cut"
+_NOT_IN_UNITS = re.compile(r"[^A-Za-z0-9:_.-]")  # systemd.unit(5)
 
 # sudo asks for a password or doesn't; it must not read the script as one. The password comes first on standard input,
 # is read by the shell itself, and so is in no command line. It is tried before the script is handed on: a sudo that
@@ -30,7 +35,8 @@ _ASKED = (
     '{ printf "%s\\n" "$word"; cat; } | sudo -k -S -p "" -- "$@"; fi'
 )
 
-Note = Callable[[str], None]
+# Called with the host, the operation's name, and whether it has been sent or answered.
+Watch = Callable[[str, str, Literal["sent", "answered"]], None]
 
 
 @dataclass(frozen=True)
@@ -39,12 +45,14 @@ class Remote:
 
     Args:
         address: the host.
-        connection: Fabric's connection, open.
+        session: the connection.
+        watch: told of each operation.
         deadline: when the whole task should be over, by the monotonic clock; no step goes on beyond it.
     """
 
     address: Address
-    connection: fabric.Connection
+    session: Session
+    watch: Watch
     deadline: float = math.inf
 
     @property
@@ -61,12 +69,15 @@ class Remote:
         step: str,
         arguments: Sequence[str] = (),
         *,
-        payload: bytes | Iterable[bytes] = b"",
+        payload: Payload = b"",
         unit: str | None = None,
         timeout: float = 60.0,
         note: Note | None = None,
     ) -> Answer:
         """Run a step's script as root, in one round trip.
+
+        When the connection breaks while the lock is held, it is had anew: a step that only reads is done again; one
+        in a unit went on meanwhile, and its answer is fetched.
 
         Args:
             step: the script's name, ``playbooks/steps/<step>.sh``.
@@ -85,29 +96,95 @@ class Remote:
             Unreachable: the session is gone.
         """
         script = scripts.load(step)
-        channel = self.open(script.command(arguments), unit=unit)
+        unit = unit and _NOT_IN_UNITS.sub("_", unit)
+        deadline = min(time.monotonic() + timeout, self.deadline)
+        claim = self.session.claim
+        answer = f"{claim.run if claim else '/run/slipway'}/answers/{unit}.{secrets.token_hex(4)}"
+        text = script.acting(answer, claim) if unit else script.reading()
+        tries = 0
+        while True:
+            connection = self.session.connection
+            tries += 1
+            try:
+                return self._try(step, text, arguments, payload, unit, deadline, note)
+            except Unreachable as lost:
+                if is_alive(connection) or tries == MOST_TRIES:
+                    raise
+                if not self.session.renewable:
+                    raise (self.session.ended or lost) from None
+                if note:
+                    note(f"{lost.message}; connecting again")
+                self.session.renew(connection)
+                found = self._ask(step, unit, answer, deadline) if unit else None
+                if found is not None:
+                    return found
+
+    def _try(
+        self,
+        step: str,
+        text: bytes,
+        arguments: Sequence[str],
+        payload: Payload,
+        unit: str | None,
+        deadline: float,
+        note: Note | None,
+    ) -> Answer:
         started = time.monotonic()
-        pipe = _Pipe(self.name, step, channel, min(started + timeout, self.deadline), note)
+        channel = self.open(scripts.command(text, arguments), unit=unit)
+        pipe = Pipe(self.name, step, channel, deadline, note)
         try:
-            pipe.send(self.preamble() + script.text, payload)
+            pipe.send(self.preamble() + text, payload)
+            self.watch(self.name, step, "sent")
             status = pipe.receive()
         except (paramiko.SSHException, EOFError, OSError) as error:
             raise self._lost(step, error) from None
         finally:
             channel.close()
         answer = scripts.parse(self.name, step, bytes(pipe.output), time.monotonic() - started)
+        self.watch(self.name, step, "answered")
         if status != 0:
             raise self.explain(step, answer, status, bytes(pipe.errors))
         return answer
 
-    def open(self, words: Sequence[str], *, unit: str | None = None) -> paramiko.Channel:
+    def _ask(self, step: str, unit: str, folder: str, deadline: float) -> Answer | None:
+        """How a step went whose connection broke; None if it is to be begun again: it had not, or its payload was cut.
+
+        Raises:
+            StepFailed: badly.
+        """
+        seconds = max(1, min(deadline - time.monotonic(), 86400))
+        answer = replace(self, deadline=deadline).run("result", [unit, folder, f"{seconds:.0f}"], timeout=seconds + 60)
+        (went,) = answer.one("step", 1)
+        if went == "never":
+            return None
+        if went == "running":
+            raise self._lost(step, TimeoutError())
+        if went == "killed":
+            raise StepFailed(f"'{step}' was killed on the host", host=self.name, step=step)
+        kept = replace(answer, step=step)
+        status = answer.number(went.removeprefix("ended "))
+        if status == 0:
+            return kept
+        error = self.explain(step, kept, status, b"")
+        if isinstance(error, StepFailed) and error.code == CUT:
+            return None
+        raise error
+
+    def open(
+        self, words: Sequence[str], *, unit: str | None = None, connection: fabric.Connection | None = None
+    ) -> paramiko.Channel:
         """Start a command as root on a channel of its own; the caller talks to it and closes it.
+
+        Args:
+            words: program and arguments.
+            unit: see `run`.
+            connection: another than the session's.
 
         Raises:
             Unreachable: the session is gone.
         """
         try:
-            transport = self.connection.transport
+            transport = (connection or self.session.connection).transport
             channel: paramiko.Channel = transport.open_session(timeout=self.address.connect_timeout)
             channel.exec_command(scripts.quote(self._become(_in_unit(words, unit))).encode())
         except (paramiko.SSHException, EOFError, OSError, AttributeError) as error:
@@ -116,8 +193,7 @@ class Remote:
 
     def close(self) -> None:
         """End the session. Steps that run in a unit of their own go on."""
-        with contextlib.suppress(Exception):
-            self.connection.close()
+        self.session.close()
 
     def _become(self, words: Sequence[str]) -> list[str]:
         if not self.address.become:
@@ -140,6 +216,12 @@ class Remote:
                 step=step,
                 code="timeout",
                 hint="it may still be running there; invoke status --env=… shows where the host stands",
+            )
+        if isinstance(error, paramiko.ChannelException):
+            return Unreachable(
+                f"sshd refuses another channel for '{step}': {error}",
+                host=self.name,
+                hint="Slipway needs three at a time: MaxSessions in the host's sshd_config (10, as it comes)",
             )
         reason = str(error) or type(error).__name__
         return Unreachable(
@@ -164,85 +246,15 @@ class Remote:
         return StepFailed(f"'{step}' {how}" + (f": {tail}" if tail else ""), host=self.name, step=step)
 
 
+def is_alive(connection: fabric.Connection) -> bool:
+    """Whether a connection still is one, as far as can be told from here."""
+    transport = connection.client.get_transport()
+    return transport is not None and transport.is_active()
+
+
 def _in_unit(words: Sequence[str], unit: str | None) -> Sequence[str]:
     """Words that run in a transient unit of their own (systemd-run(1)): it outlives the SSH session."""
     if unit is None:
         return words
     options = ["--quiet", "--wait", "--pipe", "--collect", f"--unit={unit}", "--property=TasksMax=infinity"]
     return ["systemd-run", *options, "--", *words]
-
-
-class _Pipe:
-    """Moves bytes over one channel within a deadline; it keeps no more of an answer than an honest host sends."""
-
-    def __init__(self, host: str, step: str, channel: paramiko.Channel, deadline: float, note: Note | None) -> None:
-        self._host, self._step, self._channel, self._deadline, self._note = host, step, channel, deadline, note
-        self.output = bytearray()
-        self.errors = bytearray()
-        self._line = bytearray()
-
-    def _left(self) -> float:
-        left = self._deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        return left
-
-    def send(self, first: bytes, payload: bytes | Iterable[bytes]) -> None:
-        """Send the script and its payload. A script that ends early, having said why, is not an error here."""
-        chunks = [payload] if isinstance(payload, bytes) else payload
-        try:
-            self._channel.settimeout(self._left())
-            self._channel.sendall(first)
-            for chunk in chunks:
-                self._channel.settimeout(self._left())
-                self._channel.sendall(chunk)
-        except TimeoutError:
-            raise
-        except OSError:
-            if self._lost():
-                raise
-        with contextlib.suppress(OSError):
-            self._channel.shutdown_write()
-
-    def receive(self) -> int:
-        """Read until the script has ended; returns its exit status, -1 when a signal killed it."""
-        poll = select.poll()
-        poll.register(self._channel.fileno(), select.POLLIN)
-        while not self._drain():
-            if not poll.poll(self._left() * 1000):
-                raise TimeoutError
-        if not self._channel.status_event.wait(self._left()):
-            raise TimeoutError
-        if not self._channel.exit_status_ready() or self._lost():
-            raise EOFError("the host closed the session")
-        self._flush()
-        return self._channel.recv_exit_status()
-
-    def _drain(self) -> bool:
-        """Take what has arrived; says whether the far end has closed its side."""
-        while self._channel.recv_ready():
-            self.output += self._channel.recv(65536)
-            if len(self.output) > MOST_OUTPUT:
-                raise BadAnswer(f"'{self._step}' answers without end; stopped reading", host=self._host)
-        while self._channel.recv_stderr_ready():
-            self._take_errors(self._channel.recv_stderr(65536))
-        ended = bool(self._channel.eof_received) or self._channel.closed
-        return ended and not self._channel.recv_ready() and not self._channel.recv_stderr_ready()
-
-    def _lost(self) -> bool:
-        # An answer that never came has exit status -1, like a signal's; only the transport tells them apart.
-        return self._channel.exit_status == -1 and not self._channel.get_transport().is_active()
-
-    def _take_errors(self, chunk: bytes) -> None:
-        self.errors = (self.errors + chunk)[-MOST_PROGRESS:]
-        if self._note is None:
-            return
-        *lines, rest = (bytes(self._line) + chunk).split(b"\n")
-        self._line = bytearray(rest[-4096:])
-        for line in lines:
-            self._note(line.decode("utf-8", "replace").strip())
-
-    def _flush(self) -> None:
-        if self._note is not None and self._line:
-            self._note(self._line.decode("utf-8", "replace").strip())
-            self._line.clear()

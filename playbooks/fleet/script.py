@@ -19,22 +19,53 @@ from functools import cache
 from importlib.resources import files
 
 from playbooks.errors import BadAnswer
+from playbooks.fleet.session import Claim
 
-# head reads exactly the script's bytes and leaves the payload on standard input to the script itself.
-_BOOTSTRAP = 'slipway=$(head -c "$0") && eval "$slipway"'
-_INCLUDE = re.compile(rb"^# include ([a-z_]+\.sh)$", re.MULTILINE)
+# head reads exactly the script's bytes and leaves the payload on standard input to the script itself. A connection that
+# breaks while the script is sent must not run the part that came: only a text with its last line is run.
+_LAST = "# whole"
+BOOTSTRAP = f'slipway=$(head -c "$0"); case $slipway in *"{_LAST}") eval "$slipway" ;; *) exit 125 ;; esac'
+_INCLUDE = re.compile(r"^# include ([a-z_]+\.sh)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Script:
-    """A step's script with the prelude that all of them share."""
+    """A step's script with the prelude that all of them share.
+
+    Args:
+        name: of the step.
+        prelude, body: shell text.
+    """
 
     name: str
-    text: bytes
+    prelude: str
+    body: str
 
-    def command(self, arguments: Sequence[str]) -> list[str]:
-        """The words that run it: its text follows on standard input, its arguments are passed as they are."""
-        return ["/bin/sh", "-c", _BOOTSTRAP, str(len(self.text)), *arguments]
+    def reading(self) -> bytes:
+        """The text for a step that changes nothing, or whose answer dies with its connection."""
+        return f"{self.prelude}\n{self.body}\n{_LAST}".encode()
+
+    def acting(self, answer: str, claim: Claim | None) -> bytes:
+        """The text for a step in a unit of its own: it acts only for who holds the lock, and leaves its answer behind.
+
+        Args:
+            answer: the folder on the host in which the answer waits for whoever lost the connection (see result.sh).
+            claim: the lock that it acts under.
+        """
+        fence = f"fence {shlex.quote(claim.state)} {claim.token}" if claim else ":"
+        return (
+            f"{self.prelude}\nkeep_answer {shlex.quote(answer)}\n"
+            f"set +e\n(\nset -e\n{fence}\n{self.body}\n)\nend_step $?\n{_LAST}"
+        ).encode()
+
+    def alone(self) -> bytes:
+        """The text as a file on the host, to be run there without us."""
+        return self.reading() + b"\n"
+
+
+def command(text: bytes, arguments: Sequence[str]) -> list[str]:
+    """The words that run a script: its text follows on standard input, its arguments are passed as they are."""
+    return ["/bin/sh", "-c", BOOTSTRAP, str(len(text)), *arguments]
 
 
 @cache
@@ -42,12 +73,11 @@ def load(name: str) -> Script:
     """Load ``playbooks/steps/<name>.sh`` behind the prelude; a line ``# include NAME.sh`` brings in that file."""
     folder = files("playbooks.steps")
 
-    def include(match: re.Match[bytes]) -> bytes:
-        return folder.joinpath(match[1].decode()).read_bytes()
+    def include(match: re.Match[str]) -> str:
+        return _INCLUDE.sub(include, folder.joinpath(match[1]).read_text())
 
-    prelude = folder.joinpath("prelude.sh").read_bytes()
-    body = _INCLUDE.sub(include, folder.joinpath(f"{name}.sh").read_bytes())
-    return Script(name, prelude + b"\n" + body)
+    prelude = folder.joinpath("prelude.sh").read_text()
+    return Script(name, prelude, _INCLUDE.sub(include, folder.joinpath(f"{name}.sh").read_text()))
 
 
 def quote(words: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TextIO
+from typing import Literal, TextIO
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live as RichLive
@@ -75,6 +75,8 @@ class Live:
             row = self._rows.setdefault(host, _Row())
             row.running[step] = time.monotonic()
             row.note = ""
+
+    def operation(self, host: str, name: str, moment: Literal["sent", "answered"]) -> None: ...
 
     def note(self, host: str, text: str) -> None:
         with self._lock:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import TextIO
+from typing import Literal, TextIO
 
 from playbooks.errors import SlipwayError
 from playbooks.report import clean
@@ -29,6 +29,8 @@ class Plain:
         self._write(f"== {clean(text)}")
 
     def begin(self, host: str, step: str) -> None: ...
+
+    def operation(self, host: str, name: str, moment: Literal["sent", "answered"]) -> None: ...
 
     def note(self, host: str, text: str) -> None:
         self._write(f"{host:<{self._width}}  {'':<9} {clean(text)}")

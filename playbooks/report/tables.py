@@ -120,9 +120,21 @@ def show_check(check: Check) -> None:
 def show_status(status: Status) -> None:
     """What runs where."""
     rows = [_status_row(host) for host in status.hosts]
-    show_table(("host", "version", "since", "by", "health", "backup", "verified", "lock", "why"), rows)
+    show_table(("host", "version", "since", "by", "health", "backup", "verified", "lock", "guard", "why"), rows)
+    if status.interrupted:
+        left = [host.host for host in status.hosts if host.interrupted]
+        say(f"\nINTERRUPTED on {', '.join(left)}: {status.interrupted}. Its controller died, or lost the hosts.")
+        say(f"Next: {_after(status)}")
     if status.mixed:
         say(f"\nThe fleet is MIXED: it runs {', '.join(status.versions) or 'nothing'}; one deploy makes it whole again")
+
+
+def _after(status: Status) -> str:
+    command = f"--env={status.environment}"
+    if any(host.stuck for host in status.hosts):
+        return f"look at the host whose guard is stuck; then invoke rollback {command}, or deploy again"
+    waiting = "" if not any(host.guard for host in status.hosts) else " (hosts with a guard go back by themselves)"
+    return f"invoke deploy {command} --resume finishes it, invoke rollback {command} undoes it{waiting}"
 
 
 def _status_row(host: HostStatus) -> tuple[str | None, ...]:
@@ -137,6 +149,7 @@ def _status_row(host: HostStatus) -> tuple[str | None, ...]:
         ago(host.backup_at),
         verified,
         host.lock,
+        host.guard,
         detail,
     )
 

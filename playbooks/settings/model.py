@@ -52,6 +52,17 @@ class Rollout(Model):
     grace: Duration = Field(0.0, description="Pause between batches.")
 
 
+class Guard(Model):
+    """The way back that is armed on a host before it changes."""
+
+    timeout: Duration = Field(
+        60.0,
+        ge=3,
+        description="A host that hears nothing of the controller for so long goes back by itself. The network may be "
+        "gone for half as long.",
+    )
+
+
 class Timeouts(Model):
     """Time limits."""
 
@@ -104,6 +115,7 @@ class Settings(Model):
     databases: list[Database] = Field(default_factory=list, description="The application's databases.")
     balancer: Balancer | None = Field(None, description="What provision sets up in front of the application.")
     backup: Backup = Field(default_factory=lambda: Backup.model_validate({}), description="Backups.")
+    guard: Guard = Field(default_factory=lambda: Guard.model_validate({}), description="The guard.")
     rollout: Rollout = Field(default_factory=lambda: Rollout.model_validate({}), description="The rollout.")
     keep_releases: int = Field(5, ge=2, description="Proven releases kept on a host, the running one among them.")
     limits: Limits = Field(default_factory=lambda: Limits.model_validate({}), description="Preflight.")

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from playbooks.errors import StepFailed
-from playbooks.fleet.remote import Note, Remote
+from playbooks.fleet.pipe import Note
+from playbooks.fleet.remote import Remote
 from playbooks.settings import Settings
 from playbooks.settings.backup import Database
 from playbooks.steps.backup import FIELD, as_payload, database_lines, secret_lines, with_hint

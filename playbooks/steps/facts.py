@@ -70,6 +70,39 @@ class ReleaseOnHost:
 
 
 @dataclass(frozen=True)
+class Guard:
+    """A guard that waits on a host, or could not do its work.
+
+    Args:
+        stand: armed, firing or stuck.
+        id: of the deploy that it guards.
+        target: the release that it goes back to; None for none.
+        seconds: of silence after which it does.
+        why: what kept it from its work.
+    """
+
+    stand: str
+    id: str
+    target: str | None
+    seconds: int
+    why: str
+
+
+@dataclass(frozen=True)
+class Moved:
+    """A host's last switch.
+
+    Args:
+        id: of the deploy or rollback that did it.
+        before, after: releases; None for none.
+    """
+
+    id: str
+    before: str | None
+    after: str | None
+
+
+@dataclass(frozen=True)
 class Facts:
     """One host, as it is now.
 
@@ -81,6 +114,9 @@ class Facts:
         backups: records of the backups that the host keeps.
         verified: what the last restore drill found.
         lock: who holds the lock, if somebody does.
+        interrupted: who held it last, if that task ended without a word.
+        guard: the guard that waits there.
+        moved: the last switch.
         last_record: the ledger's last line.
     """
 
@@ -100,6 +136,9 @@ class Facts:
     backups: tuple[dict[str, Any], ...]
     verified: dict[str, Any] | None
     lock: Holder | None
+    interrupted: Holder | None = None
+    guard: Guard | None = None
+    moved: Moved | None = None
     last_record: str | None = field(default=None)
 
     @property
@@ -131,6 +170,9 @@ def read_facts(remote: Remote, home: str, state: str, *, timeout: float = 60.0) 
     current = answer.maybe("current", 2)
     verified = answer.maybe("verified", 1)
     lock = answer.maybe("lock", 1)
+    interrupted = answer.maybe("interrupted", 1)
+    guard = answer.maybe("guard", 5)
+    moved = answer.maybe("moved", 3)
     ledger = answer.maybe("ledger", 1)
     return Facts(
         host=remote.name,
@@ -152,8 +194,15 @@ def read_facts(remote: Remote, home: str, state: str, *, timeout: float = 60.0) 
         backups=tuple(_document(text) for (text,) in answer.all("backup", 1)),
         verified=_document(verified[0]) if verified else None,
         lock=read_holder(lock[0]) if lock else None,
+        interrupted=read_holder(interrupted[0]) if interrupted else None,
+        guard=Guard(guard[0], guard[1], _release(guard[2]), answer.number(guard[3]), guard[4]) if guard else None,
+        moved=Moved(moved[0], _release(moved[1]), _release(moved[2])) if moved else None,
         last_record=ledger[0] if ledger else None,
     )
+
+
+def _release(name: str) -> str | None:
+    return None if name in ("-", "") else name
 
 
 def _releases(answer: Answer) -> dict[str, ReleaseOnHost]:

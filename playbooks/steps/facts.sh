@@ -87,7 +87,20 @@ for backup in "$state"/backups/*.json; do
     if [ -f "$backup" ] && read -r line <"$backup"; then emit backup "$line"; fi
 done
 [ ! -f "$state/verified.json" ] || emit verified "$(cat "$state/verified.json")"
-if [ -f "$state/lock" ] && ! flock -s -n "$state/lock" true; then
-    emit lock "$(cat "$state/lock")"
+if [ -s "$state/lock" ]; then
+    read -r holder <"$state/lock" || :
+    # Who let the lock go in peace left the file empty.
+    if flock --shared --nonblock "$state/lock" true; then emit interrupted "$holder"; else emit lock "$holder"; fi
+fi
+for marker in armed firing stuck; do
+    [ -e "$state/guard/$marker" ] || continue
+    why=
+    [ ! -f "$state/guard/why" ] || read -r why <"$state/guard/why" || :
+    emit guard "$marker" "$(cat "$state/guard/id")" "$(cat "$state/guard/target")" "$(cat "$state/guard/seconds")" "$why"
+done
+# The last switch: whose, from where, to where.
+if [ -s "$state/moved" ]; then
+    read -r id from to <"$state/moved" || :
+    emit moved "$id" "$from" "$to"
 fi
 [ ! -s "$state/ledger" ] || emit ledger "$(tail -n 1 "$state/ledger")"

@@ -9,19 +9,7 @@ record=$4
 mark=$5
 release=$6
 
-# Each line carries the hash of the one before: a line that is changed, dropped or put in shows.
-append() {
-    mkdir -p "$state"
-    ledger=$state/ledger
-    before=start
-    if [ -s "$ledger" ]; then
-        # A torn last line is from a crash in mid-write: it is ended, so that it stays one bad line.
-        [ -z "$(tail -c 1 "$ledger")" ] || printf '\n' >>"$ledger"
-        before=$(tail -n 1 "$ledger" | sha256sum | cut -c1-64)
-    fi
-    printf '{"prev":"%s",%s\n' "$before" "${record#\{}" >>"$ledger"
-    sync "$ledger"
-}
+# include append.sh
 
 remove() {
     # No longer complete first: what is half removed must not look whole.
@@ -59,6 +47,6 @@ elif [ "$mark" != - ] && [ -d "$home/releases/$release/.slipway" ]; then
     [ "$mark" != proven ] || rm -f "$home/releases/$release/.slipway/failed"
     sync "$home/releases/$release/.slipway"
 fi
-append
+append_record "$state" "$record"
 [ "$mark" != proven ] || prune
 emit recorded

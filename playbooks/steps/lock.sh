@@ -1,22 +1,88 @@
-# shellcheck shell=sh
-# lock STATE WAIT HOLDER HOME: take the application's lock on this host and hold it for as long as the channel lives.
+# shellcheck shell=sh disable=SC2154
+# lock STATE WAIT HOLDER EPITAPH HOME PATIENCE TOKEN UNDO
 #
-# The kernel drops a flock with its last holder, so it cannot go stale: whatever ends this channel (the deploy's end,
-# the controller's death, the network's) ends the lock with it.
+# Take the application's lock on this host and hold it for as long as somebody is heard on the channel. The kernel drops a
+# flock with its last holder, so it cannot go stale: whatever ends this script ends the lock with it.
+#
+# TOKEN "-" for a new lock; else the number of one that was lost with its connection, taken again. PATIENCE: seconds of
+# silence after which the lock is let go. UNDO "undo": take back at once what a dead controller left half-way.
+#
+# The lock's file has who holds it; what the ledger is to say should it end without a word; our number and process.
 state=$1
 wait=$2
 holder=$3
-home=$4
+epitaph=$4
+home=$5
+patience=$6
+token=$7
+undo=$8
 
-mkdir -p "$state"
-exec 9>>"$state/lock"
-if ! flock -w "$wait" 9; then
-    emit held "$(cat "$state/lock")"
+# include guard.sh
+# include append.sh
+
+guard_names "$state"
+mkdir -p "$state" "$run"
+exec 9<>"$state/lock"
+
+# Our own former self may still be waiting on a connection that died.
+if [ "$token" != - ] && ! flock --nonblock 9; then
+    { read -r _ && read -r _ && read -r theirs process; } <"$state/lock" || theirs=
+    [ "$theirs" != "$token" ] || kill "$process" 2>/dev/null || :
+fi
+if ! flock --wait "$wait" 9; then
+    emit held "$(head -n 1 "$state/lock")"
     exit 1
 fi
-printf '%s\n' "$holder" >"$state/lock"
+
+interrupted=
+if [ "$token" != - ]; then
+    [ "$(cat "$state/token" 2>/dev/null)" = "$token" ] ||
+        fail fenced 'another task took the lock meanwhile, or the host went back by itself after a silence'
+else
+    # Whoever left a guard behind is dead: its undo comes first, whatever we are about to do.
+    [ "$undo" != undo ] || [ ! -e "$guard/armed" ] || : >"$guard/now"
+    left=${wait%.*}
+    while guard_waits; do
+        if [ "$undo" = undo ]; then
+            systemctl start "$guard_unit.service" 9>&- || fail guard "the undo of $guard_id failed; see: journalctl -u $guard_unit"
+        elif [ "$left" -gt 0 ]; then
+            sleep 1 9>&-
+            left=$((left - 1))
+        else
+            emit guarded "$(head -n 1 "$state/lock")" "$(cat "$guard/seconds")"
+            exit 1
+        fi
+    done
+    [ ! -d "$guard" ] || remove_guard
+    if [ -s "$state/lock" ]; then
+        read -r interrupted <"$state/lock" || :
+        was=$(sed -n 2p "$state/lock")
+        (append_record "$state" "$was") >/dev/null || note 'the ledger could not be told of the interrupted task'
+    fi
+    raise_token "$state"
+    rm -rf "$run/answers"
+fi
+: >"$state/lock"
+printf '%s\n%s\n%s\n' "$holder" "$epitaph" "$token $$" >"$state/lock"
+sync "$state/lock"
+beat_now
 current=-
 [ ! -L "$home/current" ] || current=$(readlink "$home/current")
-emit locked "${current##*/}"
-cat >/dev/null
-: >"$state/lock"
+emit locked "${current##*/}" "$token" "$interrupted"
+
+# The reader has no copy of the lock: should only it outlive us, the lock is free all the same.
+while word=$(timeout "$patience" head -c 1 9>&-) && [ -n "$word" ]; do
+    case $word in
+        b)
+            beat_now
+            emit beat
+            ;;
+        c) (confirm_guard "$state") 9>&- ;;
+        d)
+            : >"$state/lock"
+            exit 0
+            ;;
+    esac
+done
+# No word any more. Who we were stays in the file, so that status can say what was interrupted.
+exit 1

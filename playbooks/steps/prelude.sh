@@ -8,6 +8,7 @@ export PATH LC_ALL
 tab='	'
 newline='
 '
+slipway_answer=
 
 # emit TAG FIELD...: one record of the answer. Writing must never end a step: it runs on when nobody listens any more.
 emit() {
@@ -20,6 +21,7 @@ emit() {
         slipway_line=$slipway_line$tab$slipway_field
     done
     printf '%s\n' "$slipway_line" 2>/dev/null || :
+    [ -z "$slipway_answer" ] || printf '%s\n' "$slipway_line" 2>/dev/null >>"$slipway_answer/out" || :
 }
 
 # note TEXT: for the person who watches.
@@ -46,4 +48,29 @@ replace_file() {
     cat >"$1.new"
     sync "$1.new"
     mv -f "$1.new" "$1"
+}
+
+# keep_answer FOLDER: from now on what is emitted is kept there as well, for a controller that lost the connection.
+keep_answer() {
+    slipway_answer=$1
+    mkdir -p "$slipway_answer"
+    rm -f "$slipway_answer/status"
+    : >"$slipway_answer/out"
+    # A step that is told to stop says how it ended; it is the part that does the work that the signal ends.
+    trap : HUP INT TERM
+}
+
+# end_step STATUS: the last thing a step does whose answer is kept.
+end_step() {
+    printf '%s\n' "$1" >"$slipway_answer/status"
+    exit "$1"
+}
+
+# fence STATE TOKEN: refuse to act for a task that holds the lock no more, be it that it slept, or that it lost the host.
+fence() {
+    slipway_token=0
+    [ ! -s "$1/token" ] || read -r slipway_token <"$1/token" || :
+    [ "$slipway_token" = "$2" ] ||
+        fail fenced 'this task may not act here any more: another one took the lock, or the host went back by itself'
+    ! flock --shared --nonblock "$1/lock" true 2>/dev/null || fail fenced 'this task may not act here any more: it lost the lock'
 }

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from playbooks.fleet.remote import Note, Remote
+from playbooks.fleet.pipe import Note
+from playbooks.fleet.remote import Remote
 from playbooks.settings import Settings
 from playbooks.settings.backup import Database
 from playbooks.settings.health import PostgresCheck

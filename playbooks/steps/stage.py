@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from playbooks.errors import StepFailed
-from playbooks.fleet.remote import Note, Remote
+from playbooks.fleet.pipe import Note
+from playbooks.fleet.remote import Remote
 from playbooks.release import Release
 from playbooks.settings import Settings
 
@@ -73,7 +75,7 @@ def stage(
         answer = remote.run(
             "stage",
             arguments,
-            payload=_payload(plan, artifact.path),
+            payload=partial(_payload, plan, artifact.path),
             unit=f"slipway-{settings.app}-stage-{release.id}",
             timeout=settings.timeouts.command + hooks,
             note=note,

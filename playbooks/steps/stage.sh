@@ -39,7 +39,11 @@ explain_space() {
     fail "$2" "$3"
 }
 
-[ ! -e "$release" ] || fail exists "release $2 is there already"
+# Left by a deploy that was interrupted and is gone on with, or by our own step begun twice.
+if [ -e "$release" ]; then
+    [ "$(readlink "$home/current" 2>/dev/null || :)" != "releases/$2" ] || fail exists "release $2 runs already"
+    rm -rf "$release"
+fi
 mkdir -p "$home/releases" "$home/shared" || explain_space 'making folders' unwritable "cannot write to $home"
 chmod 0755 "$home" "$home/releases" "$home/shared"
 trap undo EXIT
@@ -48,6 +52,7 @@ mkdir -p "$meta" || explain_space 'making folders' unwritable "cannot write to $
 chmod 0755 "$release"
 
 head -c "$plan_bytes" >"$incoming.plan" || explain_space 'receiving the plan' unwritable "cannot write to $home/releases"
+[ "$(stat -c %s "$incoming.plan")" -eq "$plan_bytes" ] || fail cut 'the plan did not arrive whole'
 tar --extract --same-permissions --directory "$meta" --file "$incoming.plan" ||
     explain_space 'unpacking the plan' damaged-plan 'the plan did not arrive whole'
 
@@ -63,6 +68,7 @@ else
         fail no-space "$home has room for $free kB, the artifact alone takes $((artifact_bytes / 1024)) kB"
     head -c "$artifact_bytes" >"$incoming" ||
         explain_space 'receiving the artifact' unwritable "cannot write to $home/releases"
+    [ "$(stat -c %s "$incoming")" -eq "$artifact_bytes" ] || fail cut 'the artifact did not arrive whole'
 fi
 echo "$sha256  $incoming" | sha256sum --check --status ||
     fail checksum "the artifact that arrived is not the one that was asked for: its SHA-256 is $(sha256sum <"$incoming" | cut -c1-64), expected $sha256"

@@ -1,16 +1,39 @@
-"""Make a release the current one, by one rename, and restart its units (A1, A3)."""
+"""Make a release the current one, by one rename, and restart its units (A1, A3); the way back is armed before."""
 
 from __future__ import annotations
 
+import json
+import math
+from dataclasses import dataclass
+from typing import Literal
+
 from playbooks.errors import StepFailed
-from playbooks.fleet.remote import Note, Remote
+from playbooks.fleet import script
+from playbooks.fleet.pipe import Note
+from playbooks.fleet.remote import Remote
 from playbooks.settings import Settings
 
 HINTS = {
     "moved": "somebody changed it by hand or by another tool; see: invoke status --env=…",
     "incomplete": "deploy that version again: invoke deploy --env=… --version=… --force",
     "hook": "the release was staged well; correct the hook and deploy again",
+    "guarded": "see: invoke status --env=…",
 }
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Whom a switch belongs to, and what becomes of the host should its controller fall silent.
+
+    Args:
+        id: of the deploy or rollback.
+        target: the release that the host goes to then by itself; None takes the application off.
+        record: what its ledger says of it then.
+    """
+
+    id: str
+    target: str | None
+    record: dict[str, object]
 
 
 def switch(
@@ -19,8 +42,8 @@ def switch(
     *,
     target: str | None,
     expected: str | None,
-    deploy: str,
-    hooks: bool,
+    watch: Watch,
+    what: Literal["deploy", "return", "arm"],
     first: bool = False,
     note: Note | None = None,
 ) -> None:
@@ -31,30 +54,39 @@ def switch(
         settings: its settings.
         target: the release to run; None takes the application off, which undoes a first deploy.
         expected: the release that is current now; anything else there (but the target) is refused.
-        deploy: the id of the deploy or rollback, for the name of the unit that this runs in.
-        hooks: whether to run before_switch and after_switch hooks; the way back runs none.
+        watch: the guard to arm before.
+        what: a deploy runs before_switch and after_switch hooks, the way back runs none; "arm" only arms the guard.
         first: whether hooks that run on one host only run on this one.
         note: called with progress.
 
     Raises:
         StepFailed: it was refused, or a hook failed. A unit that does not start is the health check's to tell.
     """
+    hooks = what == "deploy"
     seconds = min(settings.health.patience, settings.timeouts.command)
     budget = sum(hook.timeout for hook in (*settings.hooks.before_switch, *settings.hooks.after_switch)) if hooks else 0
+    undo = script.load("undo").alone()
     arguments = [
         settings.home,
         target or "-",
         expected or "-",
         settings.run_user,
-        "hooks" if hooks else "-",
+        {"deploy": "hooks", "return": "-", "arm": "arm"}[what],
         "first" if first else "-",
         f"{seconds:g}",
+        settings.state,
+        watch.id,
+        str(math.ceil(settings.guard.timeout)),
+        watch.target or "-",
+        str(len(undo)),
+        json.dumps(watch.record, ensure_ascii=False),
     ]
     try:
         remote.run(
             "switch",
             arguments,
-            unit=f"slipway-{settings.app}-switch-{deploy}-{'to' if hooks else 'back'}",
+            payload=undo,
+            unit=f"slipway-{settings.app}-switch-{watch.id}-{what}",
             timeout=seconds + budget + settings.timeouts.command,
             note=note,
         )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from playbooks.errors import BadAnswer
-from playbooks.fleet.script import Script, load, parse, quote
+from playbooks.fleet.script import Script, command, load, parse, quote
 from playbooks.steps.ledger import check_chain
 
 ANYTHING = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=60)
@@ -20,10 +21,10 @@ ANYTHING = st.text(st.characters(exclude_characters="\0", exclude_categories=["C
 @given(st.lists(ANYTHING, max_size=5), st.binary(max_size=2000))
 def test_arguments_and_payload_arrive_as_they_were(arguments: list[str], payload: bytes) -> None:
     """A quote, newline or $(…) in a value that the shell reads as its own is a way in."""
-    script = Script("echo", b'for a in "$@"; do printf "%s" "$a" | sha256sum; done; sha256sum\n')
+    text = Script("echo", "", 'for a in "$@"; do printf "%s" "$a" | sha256sum; done; sha256sum').reading()
     done = subprocess.run(
-        ["/bin/sh", "-c", quote(script.command(arguments))],
-        input=script.text + payload,
+        ["/bin/sh", "-c", quote(command(text, arguments))],
+        input=text + payload,
         capture_output=True,
         check=True,
     )
@@ -31,15 +32,36 @@ def test_arguments_and_payload_arrive_as_they_were(arguments: list[str], payload
     assert done.stdout.decode().split()[::2] == [hashlib.sha256(one).hexdigest() for one in expected]
 
 
-@pytest.mark.parametrize("name", ["stage", "switch", "health", "backup", "drill", "facts"])
+def test_a_script_that_is_cut_on_its_way_is_not_run() -> None:
+    """A connection that breaks while a script is sent would run the half that came, as root."""
+    text = Script("echo", "", "echo begun\necho ended").reading()
+    words = ["/bin/sh", "-c", quote(command(text, []))]
+    for length in range(len(text)):
+        done = subprocess.run(words, input=text[:length], capture_output=True, check=False)
+        assert done.returncode != 0 and not done.stdout, text[:length]
+
+
+def test_an_acting_step_leaves_its_answer_and_its_status(tmp_path: Path) -> None:
+    """What is not kept when the connection breaks has to be done twice, or is never known."""
+    for body, status in (("emit a b; false; emit never", 1), ("emit a b", 0), ("emit a b; exit 7", 7)):
+        script = Script("step", load("facts").prelude, f"trap 'emit last' EXIT\n{body}")
+        text = script.acting(f"{tmp_path}/answer", None)
+        done = subprocess.run(["/bin/sh", "-c", quote(command(text, []))], input=text, capture_output=True, check=False)
+        assert done.returncode == status
+        assert (tmp_path / "answer/status").read_text() == f"{status}\n"
+        assert (tmp_path / "answer/out").read_bytes() == done.stdout == b"a\tb\nlast\n"
+
+
+@pytest.mark.parametrize("name", ["stage", "switch", "undo", "lock", "health", "backup", "drill", "facts"])
 def test_every_script_is_whole_with_what_it_includes(name: str) -> None:
     """An include that is not replaced is a comment to the shell: its functions would be missing on the host."""
     try:
         script = load(name)
     except FileNotFoundError:
         pytest.fail(f"there is no script {name}.sh")
-    assert b"\n# include " not in script.text
-    checked = subprocess.run(["/bin/sh", "-n"], input=script.text, capture_output=True, check=False)
+    text = script.acting("/run/x", None)
+    assert b"\n# include " not in text
+    checked = subprocess.run(["/bin/sh", "-n"], input=text, capture_output=True, check=False)
     assert checked.returncode == 0, checked.stderr
 
 

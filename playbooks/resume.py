@@ -1,0 +1,57 @@
+"""Go on with a deploy whose controller died: from any machine, with what is staged on the hosts already."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from playbooks.artifact import Artifact, find_artifact
+from playbooks.deploy import Wanted, deploy, read_all
+from playbooks.environment import Environment
+from playbooks.errors import UsageError
+from playbooks.fleet.fleet import open_fleet
+from playbooks.fleet.lock import Holder
+from playbooks.fleet.progress import Progress
+from playbooks.outcome import Outcome
+from playbooks.steps.facts import Facts
+
+
+def resume(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
+    """Finish the deploy that was interrupted. Hosts that still wait for their guard are taken back first.
+
+    Raises:
+        UsageError: none was, or its artifact is neither here nor whole on every host.
+    """
+    with open_fleet([target.address for target in env.targets], progress=progress, forks=env.settings.forks) as fleet:
+        progress.phase("looking for what was interrupted")
+        facts = read_all(fleet, env, [target for target in env.targets if target.name in fleet.remotes])
+    holder = interrupted(facts)
+    if holder is None or holder.task != "deploy":
+        last = f"; the last task there was '{holder.what}'" if holder else ""
+        raise UsageError(f"no deploy of {env.name} was interrupted{last}", hint=f"see: invoke status --env={env.name}")
+    artifact = _artifact(env, holder, facts)
+    return deploy(env, replace(wanted, version=holder.version, resume=holder.id, found=artifact), progress)
+
+
+def interrupted(facts: Mapping[str, Facts]) -> Holder | None:
+    """The task that ended without a word, the latest if there are several."""
+    holders = [fact.interrupted for fact in facts.values() if fact.interrupted]
+    return max(holders, key=lambda holder: holder.since, default=None)
+
+
+def _artifact(env: Environment, holder: Holder, facts: Mapping[str, Facts]) -> Artifact:
+    """The artifact, from here; else what the hosts hold of it."""
+    releases = {host: fact.releases.get(holder.id) for host, fact in facts.items()}
+    abouts = [release.about for release in releases.values() if release]
+    sha256 = next((str(about["sha256"]) for about in abouts if "sha256" in about), None)
+    try:
+        return find_artifact(env, version=holder.version, sha256=sha256)
+    except UsageError as error:
+        lacking = [host for host, release in releases.items() if release is None or release.stand == "partial"]
+        if lacking or sha256 is None:
+            raise UsageError(
+                f"{holder.version} cannot be finished from here: {error.message}; "
+                f"and {', '.join(lacking)} {'has' if len(lacking) == 1 else 'have'} not got it whole",
+                hint=f"give it with --artifact=PATH, or: invoke rollback --env={env.name}",
+            ) from None
+        return Artifact(holder.version, str(abouts[0].get("artifact", "?")), None, "none", sha256, 0)

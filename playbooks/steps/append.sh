@@ -1,0 +1,84 @@
+# shellcheck shell=sh disable=SC2154
+# append_record STATE RECORD: add a record (one JSON object on one line) to the ledger, on disk when this returns.
+#
+# Each line begins {"prev":"H", H being the SHA-256 of the line before with its newline, or "start": a line that is
+# changed, taken out or put in shows. A line that a crash tore stays where it is, closed by " #torn"; the next record
+# says "healed":true, and its H is over the last whole line and all that was torn after it: tearing hides nothing.
+# A shell of its own: no variable, and no lock, of the ledger's gets into the step. It ends the step when it fails; after
+# "append_record … || …" the step goes on.
+append_record() (
+    case $2 in
+        *"$newline"* | [!\{]* | '{}' | '') fail record 'the record is no JSON object on one line' ;;
+    esac
+    open_ledger "$1"
+    read_tip
+    [ "$healed" = no ] || healed='"healed":true,'
+    [ "$healed" != no ] || healed=
+    printf '{"prev":"%s",%s%s\n' "$tip" "$healed" "${2#\{}" 2>/dev/null >>"$ledger" || take_back
+    settle
+)
+
+# open_ledger STATE: nobody else writes from here to settle. The folder is what is locked: the file can be put aside.
+open_ledger() {
+    ledger=$1/ledger
+    mkdir -p "$1" || fail unwritable "cannot make $1"
+    exec 7<"$1"
+    flock -w 60 7 || fail busy "somebody else has been writing $1/ledger for a minute; see: lsof $1"
+    fresh=no
+    if [ ! -e "$ledger" ]; then
+        true 2>/dev/null >>"$ledger" || fail unwritable "cannot write $ledger: $(why_not)"
+        fresh=$1
+    fi
+    [ -f "$ledger" ] || fail unwritable "$ledger is no file; move it away and look at what it is"
+    size=$(stat -c %s "$ledger")
+}
+
+# read_tip: what the next record must carry, as tip and healed. 262144 bytes are twice what one argument can be.
+read_tip() {
+    tip=start
+    healed=no
+    [ "$size" -gt 0 ] || return 0
+    last=$(tail -c 262144 "$ledger" | tail -n 1 | tr '\000' '\001' && echo .)
+    case $last in
+        *"$(printf '\001')"*) heal ;;
+        '{"prev":"'*"}$newline.")
+            tip=$(printf '%s' "${last%.}" | sha256sum)
+            tip=${tip%% *}
+            ;;
+        *"$newline.") heal ;;
+        *)
+            printf ' #torn\n' 2>/dev/null >>"$ledger" || take_back
+            heal
+            ;;
+    esac
+}
+
+# heal: the last line is no record. Rare, so it may read the whole file.
+heal() {
+    healed=yes
+    whole=$(LC_ALL=C grep -ab '^{"prev":"[^[:cntrl:]]*}$' "$ledger" | tail -n 1 | cut -d : -f 1)
+    tip=$(tail -c "+$((${whole:-0} + 1))" "$ledger" | sha256sum)
+    tip=${tip%% *}
+}
+
+# take_back: what could not be written whole is not left half.
+take_back() {
+    reason=$(why_not)
+    truncate -s "$size" "$ledger" 2>/dev/null || :
+    fail unwritable "the record could not be written into $ledger: $reason"
+}
+
+why_not() {
+    if [ "$(stat -f -c %a "${ledger%/*}")" -lt 4 ]; then
+        echo 'its disk is full; make room and try again'
+    elif [ "$(stat -f -c %d "${ledger%/*}")" = 0 ]; then
+        echo 'its file system has no inode left; remove files and try again'
+    else
+        echo 'its file system refuses it; see: dmesg, and whether it is mounted read-only'
+    fi
+}
+
+settle() {
+    sync "$ledger" 2>/dev/null || take_back
+    [ "$fresh" = no ] || sync "$fresh"
+}

@@ -1,0 +1,105 @@
+# shellcheck shell=sh disable=SC2034
+# A host's guard: a systemd timer whose undo takes the host back unless it hears from the controller (idea 3).
+#
+# It is a folder, STATE/guard, and two units whose names carry the deploy's id. The folder's one marker says where it is:
+#   armed      the undo runs when the heartbeat stops
+#   firing     it runs, or was cut short and runs on after the reboot
+#   confirmed  it will never run; what is left is being removed
+#   stuck      it ran and could not take the host back; a person is needed
+# Markers change by rename, so that of a confirmation and an undo at the same moment exactly one wins.
+
+# guard_names STATE: set guard, beat and, if there is a guard, guard_id and guard_unit.
+guard_names() {
+    guard=$1/guard
+    run=/run/slipway/${1#/var/lib/slipway/}
+    beat=$run/beat
+    guard_id=
+    [ ! -f "$guard/id" ] || read -r guard_id <"$guard/id" || :
+    guard_step=$(printf '%s' "$guard_id" | tr -c 'A-Za-z0-9:_.-' _)
+    guard_unit=slipway-guard-${1##*/}-$guard_step
+}
+
+# guard_waits: whether a guard is on this host whose deploy is neither confirmed nor taken back.
+guard_waits() { [ -e "$guard/armed" ] || [ -e "$guard/firing" ]; }
+
+# beat_now: the controller lives. Counted in seconds of uptime: clocks are set, and differ.
+beat_now() {
+    read -r up _ </proc/uptime
+    printf '%s\n' "${up%.*}" 2>/dev/null >"$beat" || :
+}
+
+# arm_guard STATE ID SECONDS TARGET: from here on the host goes back to TARGET by itself. The undo's script, of UNDO-BYTES,
+# and the ledger's record for it, come on standard input. Armed already for this deploy is well.
+arm_guard() {
+    guard_names "$1"
+    if [ "$guard_id" = "$2" ] && [ -e "$guard/armed" ]; then
+        head -c "$5" >/dev/null
+        return 0
+    fi
+    ! guard_waits || fail guarded "another deploy's guard is on this host: $guard_id"
+    [ -z "$guard_id" ] || remove_guard
+    rm -rf "$guard.new"
+    mkdir -p "$guard.new" "$run"
+    head -c "$5" >"$guard.new/undo"
+    [ "$(tail -n 1 "$guard.new/undo")" = '# whole' ] || fail cut 'the guard did not arrive whole'
+    printf '%s\n' "$2" >"$guard.new/id"
+    printf '%s\n' "$3" >"$guard.new/seconds"
+    printf '%s\n' "$4" >"$guard.new/target"
+    shift 5
+    for word in "$@"; do printf '%s\n' "$word"; done >"$guard.new/arguments"
+    : >"$guard.new/armed"
+    sync "$guard.new"/* "$guard.new"
+    # The folder before the units: a unit without its folder does nothing, a folder without its unit would never end.
+    mv -T "$guard.new" "$guard"
+    guard_names "${guard%/guard}"
+    units=/etc/systemd/system
+    read -r pause <"$guard/seconds"
+    printf '%s\n' '[Unit]' "Description=Slipway: take ${guard_unit#slipway-guard-} back, since its controller is silent" \
+        '[Service]' Type=oneshot "ExecStart=/bin/sh $guard/undo" >"$units/$guard_unit.service"
+    printf '%s\n' '[Unit]' "Description=Slipway: guard of ${guard_unit#slipway-guard-}" '[Timer]' "OnActiveSec=$pause" \
+        "OnUnitInactiveSec=$((pause / 10 + 1))" AccuracySec=250ms >"$units/$guard_unit.timer"
+    mkdir -p "$units/timers.target.wants"
+    # A reboot starts it as well, by this link.
+    ln -sfn "$units/$guard_unit.timer" "$units/timers.target.wants/$guard_unit.timer"
+    sync "$units/$guard_unit.service" "$units/$guard_unit.timer" "$units/timers.target.wants" "$units" "${guard%/*}"
+    beat_now
+    systemctl start "$guard_unit.timer" || {
+        remove_guard
+        fail guard "systemd does not start this host's guard: $(systemctl show --property=LoadError --value "$guard_unit.timer")"
+    }
+}
+
+# confirm_guard STATE: what was done is to stay.
+confirm_guard() {
+    guard_names "$1"
+    if mv "$guard/armed" "$guard/confirmed" 2>/dev/null; then
+        sync "$guard"
+        remove_guard
+        emit confirmed
+    elif [ -e "$guard/firing" ]; then
+        emit fired
+    else
+        [ ! -d "$guard" ] || remove_guard
+        emit confirmed
+    fi
+}
+
+# remove_guard: its timer may be what runs us, so it is stopped without waiting.
+remove_guard() {
+    rm -f "/etc/systemd/system/timers.target.wants/$guard_unit.timer" "/etc/systemd/system/$guard_unit.timer" \
+        "/etc/systemd/system/$guard_unit.service"
+    systemctl stop --no-block "$guard_unit.timer" 2>/dev/null || :
+    rm -rf "$guard"
+    sync "${guard%/*}"
+}
+
+# raise_token STATE: whoever holds the present token may not act any more.
+raise_token() {
+    token=0
+    [ ! -s "$1/token" ] || read -r token <"$1/token" || :
+    case $token in
+        '' | *[!0-9]*) token=0 ;;
+    esac
+    token=$((token + 1))
+    printf '%s\n' "$token" | replace_file "$1/token"
+}

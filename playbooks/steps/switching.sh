@@ -1,0 +1,96 @@
+# shellcheck shell=sh disable=SC2154
+# switch_to: make $target the current release of $home by one rename, then restart its units; shared by a deploy's switch
+# and a guard's undo. Needs home, target ("-": none), current, limit (seconds a restart may take), and hooks, user, first.
+units_folder=/etc/systemd/system
+
+find_current() {
+    current=-
+    if [ -L "$home/current" ]; then
+        current=$(readlink "$home/current")
+        current=${current##*/}
+    fi
+}
+
+list_units() { if [ -f "$1/.slipway/units" ]; then cat "$1/.slipway/units"; fi; }
+list_files() { if [ -d "$1/.slipway/unit-files" ]; then ls "$1/.slipway/unit-files"; fi; }
+
+switch_to() {
+    old=$home/releases/$current
+    new=$home/releases/$target
+    mkdir -p /run/slipway
+    lists=$(mktemp -d /run/slipway/switch.XXXXXX)
+    list_units "$new" >"$lists/units"
+    list_files "$new" >"$lists/files"
+    reload=no
+    [ "$target" != "$current" ] || reload=yes
+    [ "$target" = - ] || rename
+    [ "$current" = "$target" ] || remove_former
+    if [ "$target" = - ]; then
+        rm -f "$home/current"
+        systemctl daemon-reload
+    else
+        link_units
+        # shellcheck disable=SC2046
+        [ ! -s "$lists/units" ] || start_units $(cat "$lists/units")
+    fi
+    rm -rf "$lists"
+}
+
+rename() {
+    diff -rq "$old/.slipway/unit-files" "$new/.slipway/unit-files" >/dev/null 2>&1 || reload=yes
+    if [ "$hooks" = hooks ] && [ "$current" != "$target" ] && [ "$current" != - ]; then
+        printf '%s\n' "$current" | replace_file "$new/.slipway/predecessor"
+    fi
+    # The deploy: one rename. A link left by a crash between the two lines is simply made anew.
+    ln -sfn "releases/$target" "$home/.current.new"
+    mv -fT "$home/.current.new" "$home/current"
+    sync "$home"
+}
+
+# Units that the target does not have any more.
+remove_former() {
+    for unit in $(list_units "$old"); do
+        grep -qxF -e "$unit" "$lists/units" && continue
+        timeout "$limit" systemctl stop "$unit" || note "$unit did not stop"
+        find "$units_folder" -path '*.wants/*' -name "$unit" -type l -delete
+        reload=yes
+    done
+    for file in $(list_files "$old"); do
+        grep -qxF -e "$file" "$lists/files" && continue
+        [ ! -L "$units_folder/$file" ] || rm "$units_folder/$file"
+        reload=yes
+    done
+}
+
+link_units() {
+    while IFS= read -r file; do
+        link=$home/current/.slipway/unit-files/$file
+        if [ "$(readlink "$units_folder/$file" 2>/dev/null || :)" != "$link" ]; then
+            ln -sfn "$link" "$units_folder/$file"
+            reload=yes
+        fi
+    done <"$lists/files"
+    [ "$reload" = no ] || systemctl daemon-reload
+}
+
+start_units() {
+    if ! systemctl is-enabled --quiet "$@" 2>/dev/null; then
+        systemctl enable --quiet "$@" 2>/dev/null || note 'a unit has no [Install] section: it will not start at boot'
+        # systemctl follows our link and would tie the boot to this release, which is pruned one day.
+        find "$units_folder" -type l -lname "$home/releases/*" | while IFS= read -r link; do
+            ln -sfn "$units_folder/$(basename "$(readlink "$link")")" "$link"
+        done
+    fi
+    systemctl reset-failed "$@" 2>/dev/null || :
+    restart=
+    for unit in "$@"; do
+        if grep -qxF -e "$unit" "$new/.slipway/reload" && systemctl is-active --quiet "$unit"; then
+            systemctl reload "$unit" || note "$unit did not reload"
+        else
+            restart="$restart $unit"
+        fi
+    done
+    # A unit that fails to start is not this step's error: the health check tells why, with its log.
+    # shellcheck disable=SC2086
+    [ -z "$restart" ] || timeout "$limit" systemctl restart $restart 2>/dev/null || :
+}

@@ -1,0 +1,66 @@
+# shellcheck shell=sh disable=SC2034,SC2154
+# undo: what a guard does when its controller is silent. Runs from STATE/guard/undo, without network, at any boot.
+state=${0%/guard/undo}
+
+# include guard.sh
+# include append.sh
+# include switching.sh
+
+guard_names "$state"
+[ -n "$guard_id" ] || exit 0
+if [ -e "$guard/confirmed" ]; then
+    remove_guard
+    exit 0
+fi
+read -r target <"$guard/target"
+read -r seconds <"$guard/seconds"
+{
+    IFS= read -r home
+    read -r user
+    read -r limit
+    read -r one
+    read -r other
+    IFS= read -r record
+} <"$guard/arguments"
+
+if [ -e "$guard/armed" ]; then
+    read -r up _ </proc/uptime
+    heard=0
+    [ ! -s "$beat" ] || read -r heard <"$beat" || :
+    silent=$((${up%.*} - heard))
+    if [ ! -e "$guard/now" ] && [ "$heard" -gt 0 ] && [ "$silent" -lt "$seconds" ]; then exit 0; fi
+    mv "$guard/armed" "$guard/firing" 2>/dev/null || exit 0
+    sync "$guard"
+fi
+[ -e "$guard/firing" ] || exit 0
+# From here on a controller that wakes up can do nothing, and what it left at work is ended first.
+# A full disk must not keep the host from going back: what is only written down may fail.
+(raise_token "$state") || note 'slipway: the token could not be raised'
+systemctl stop "slipway-${state##*/}-switch-$guard_step*" 2>/dev/null || :
+
+find_current
+stuck() {
+    status=stuck
+    note "slipway: $1"
+    printf '%s\n' "$1" >"$guard/why"
+}
+status="done"
+if [ "$current" != "$one" ] && [ "$current" != "$other" ]; then
+    stuck "somebody made $current the current release; it is left as it is"
+elif [ "$target" != - ] && [ ! -f "$home/releases/$target/.slipway/complete" ]; then
+    stuck "release $target is not whole any more"
+else
+    hooks=-
+    first=-
+    (printf '%s %s %s\n' "$guard_id" "$current" "$target" | replace_file "$state/moved") || :
+    switch_to
+    note "slipway: nothing was heard from the controller of $guard_id for $seconds s; $target runs again"
+fi
+(append_record "$state" "{\"status\":\"$status\",\"at\":\"$(date -u +%Y-%m-%dT%H:%M:%SZ)\",${record#\{}") >/dev/null ||
+    note 'slipway: the ledger could not be written'
+if [ "$status" = stuck ]; then
+    mv "$guard/firing" "$guard/stuck"
+    systemctl stop --no-block "$guard_unit.timer"
+    exit 1
+fi
+remove_guard
