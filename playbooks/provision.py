@@ -1,4 +1,4 @@
-"""Make hosts ready (E4): application hosts, database hosts, the balancer. Safe to run again."""
+"""Make hosts ready (E4): application hosts, database hosts, the balancer, sudo on all. Safe to run again."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from playbooks.fleet.pipe import Note
 from playbooks.fleet.progress import Progress
 from playbooks.settings.backup import Database
 from playbooks.steps.provision import provision_application, provision_databases, provision_haproxy
+from playbooks.steps.provision_sudo import provision_sudo
 from playbooks.templating import Templates
 
 
@@ -83,4 +84,6 @@ def _jobs(fleet: Fleet, env: Environment, databases: list[str], configs: dict[st
         jobs.append(Job(name, "database", database))
     for name, config in configs.items():
         jobs.append(Job(name, "balancer", partial(provision_haproxy, fleet.remotes[name], config, note=note(name))))
+    for name, remote in fleet.remotes.items():
+        jobs.append(Job(name, "sudo", partial(provision_sudo, remote, note=note(name))))
     return jobs
