@@ -13,7 +13,7 @@ from playbooks.fleet.remote import _in_unit
 from playbooks.fleet.script import load
 from playbooks.steps.provision_sudo import file_name, sudoers
 
-ARGUMENTS = st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30), max_size=4)
+TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30)
 
 
 def allowed(words: list[str]) -> bool:
@@ -26,7 +26,7 @@ def allowed(words: list[str]) -> bool:
     )
 
 
-@given(ARGUMENTS)
+@given(st.lists(TEXT, max_size=4))
 def test_what_slipway_runs_is_allowed(arguments: list[str]) -> None:
     """A rule that does not follow the words that are run would end every deploy at its first step."""
     words = load("stage").command(arguments)
