@@ -107,8 +107,9 @@ def perform(
         raise Exit(code=int(ExitStatus.PERSON_NEEDED)) from None
     try:
         if as_json:
-            document = json.dumps(result.to_json(), indent=2, ensure_ascii=False)
-            sys.stdout.write(environment.secrets.mask(document) + "\n")
+            # Struck out before it is JSON: a quote or backslash in a secret looks different after.
+            document = environment.secrets.mask_document(result.to_json())
+            sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
         else:
             with contextlib.redirect_stdout(masked(sys.stdout, environment.secrets.mask)):
                 show(result)
@@ -134,7 +135,7 @@ def _tell(error: SlipwayError, environment: Environment | None, *, as_json: bool
                 "kind": type(error).__name__,
                 "message": mask(error.message),
                 "host": error.host,
-                "hint": error.hint,
+                "hint": mask(error.hint) if error.hint else None,
             },
             "exit_status": int(error.exit_status),
         }
