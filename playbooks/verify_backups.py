@@ -149,7 +149,9 @@ class _Drill:
         return steps.drill_start(remote, self.env.target(remote.name).settings, self._release(remote.name))
 
     def _end(self, verdicts: Mapping[str, HostDrill], remote: Remote) -> list[str]:
-        document = asdict(verdicts[remote.name]) if remote.name in verdicts else None
+        verdict = verdicts.get(remote.name)
+        # The application's log is in it, and it travels as an argument: no secret may.
+        document = self.env.secrets.mask_document(asdict(verdict)) if verdict else None
         databases = self._databases(remote.name) if self.records[remote.name] else []
         return steps.drill_end(remote, self.env.target(remote.name).settings, databases, self.env.secrets, document)
 
