@@ -10,7 +10,12 @@ run_hooks() {
         account=$3
         [ "$as" = app ] || account=root
         # /tmp and HOME are the hook's own, and gone with it: pip and npm insist on writing there.
-        private=$(mktemp -d "${TMPDIR:-/tmp}/slipway-hook.XXXXXX")
+        scratch_hook=$(mktemp -d "${TMPDIR:-/tmp}/slipway-hook.XXXXXX")
+        # Ours, so that nobody puts a link where the log goes; the account's folder is in it.
+        chmod 0711 "$scratch_hook"
+        private=$scratch_hook/home
+        hook_log=$scratch_hook/log
+        mkdir "$private"
         chown "$account" "$private"
         status=0
         (
@@ -18,14 +23,13 @@ run_hooks() {
                 tail -n +2 "$hook" | exec setpriv --reuid="$account" --regid="$(id -g "$account")" --init-groups \
                     env -i PATH="$PATH" LC_ALL="$LC_ALL" HOME="$private" TMPDIR="$private" \
                     RELEASE="$1" SLIPWAY_HOOK="$2" timeout --kill-after=10 "$limit" sh -s
-        ) >"$private.log" 2>&1 || status=$?
-        rm -rf "$private"
+        ) >"$hook_log" 2>&1 || status=$?
         if [ "$status" -ne 0 ]; then
-            said=$(tail -n 8 "$private.log" | tr '\n\t' '  ' | cut -c1-800)
-            rm -f "$private.log"
+            said=$(tail -n 8 "$hook_log" | tr '\n\t' '  ' | cut -c1-800)
+            rm -rf "$scratch_hook"
             [ "$status" -ne 124 ] || fail hook "hook '$name' ($2) did not end within $limit s: $said"
             fail hook "hook '$name' ($2) ended with status $status: $said"
         fi
-        rm -f "$private.log"
+        rm -rf "$scratch_hook"
     done
 }
