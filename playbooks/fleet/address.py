@@ -52,6 +52,9 @@ def read_address(name: str, variables: Mapping[str, object], *, connect_timeout:
         value = next((variables[key] for key in keys if variables.get(key) not in (None, "")), None)
         return None if value is None else str(value)
 
+    # A host's name becomes the name of folders (restore, {host} in a repository), and stands alone on lines.
+    if "/" in name or not name.isprintable() or name in (".", ".."):
+        problems.append(f"the host name {name!r} holds a slash or a control character, or is no name for a folder")
     connection = text("ansible_connection")
     if connection not in (None, "ssh", "paramiko", "paramiko_ssh", "smart"):
         problems.append(

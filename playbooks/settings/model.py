@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from playbooks.settings.backup import Backup, Database
 from playbooks.settings.health import Health
 from playbooks.settings.services import ConfigFile, Hooks, Service
-from playbooks.settings.types import AbsolutePath, AppName, Batch, Duration, Model, Pattern, ReleasePath, Text, UnixName
+from playbooks.settings.types import AppName, Batch, Duration, HomePath, Model, Pattern, ReleasePath, Text, UnixName
 
 
 class FileSecret(Model):
@@ -94,7 +94,7 @@ class Settings(Model):
     app: AppName = Field(description="The application's name: names its folder, state and backups.")
     hosts: Pattern = Field("all", description="Pattern of the hosts the application runs on, e.g. app.")
     production: bool = Field(False, description="Asks before it acts, and takes no shortcuts.")
-    path: AbsolutePath = Field("/opt/{app}", description="The application's folder on the host.")
+    path: HomePath = Field("/opt/{app}", description="The application's folder on the host.")
     user: UnixName | None = Field(None, description="The application's user; its own name when left out.")
     artifact: Text | None = Field(
         None,

@@ -45,6 +45,12 @@ def absolute_path(value: str) -> str:
     return value.rstrip("/")
 
 
+def _plain_path(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._/{}-]+", value):
+        raise ValueError("expected letters, digits and . _ - / only: systemd reads it in unit files")
+    return value
+
+
 def _relative(value: str) -> str:
     parts = value.split("/")
     if value.startswith("/") or ".." in parts or "" in parts or "." in parts or parts[0] == ".slipway":
@@ -77,6 +83,7 @@ AppName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$", max_length=40)]
 # useradd(8): the pattern Debian's own tools accept without force.
 UnixName = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]*$", max_length=32)]
 AbsolutePath = Annotated[Text, AfterValidator(absolute_path)]
+HomePath = Annotated[AbsolutePath, AfterValidator(_plain_path)]
 ReleasePath = Annotated[Text, AfterValidator(_relative)]
 Mode = Annotated[str, BeforeValidator(_to_text), Field(pattern=r"^0?[0-7]{3}$")]
 Batch = Annotated[str, BeforeValidator(_to_text), AfterValidator(parse_batch)]
