@@ -31,7 +31,7 @@ fi
 id "$user" >/dev/null 2>&1 || fail no-user "there is no user '$user' to run the application; run: invoke provision --env=…"
 
 # A name of systemd's own kind: words are split at blanks and colons, and a backslash takes that meaning away.
-escape() { printf '%s' "$1" | sed 's/[\\:" ]/\\&/g'; }
+escape() { printf '%s' "$1" | sed "s/[\\\\:\"' ]/\\\\&/g"; }
 set -- --property="BindPaths=$(escape "$root$home"):$(escape "$home")"
 : >"$folder/work/environment"
 while IFS=$us read -r kind key value _; do
