@@ -33,30 +33,37 @@ open_ledger() {
     size=$(stat -c %s "$ledger")
 }
 
+# show_controls: every control character but newline as one that case and grep can find; the length stays.
+show_controls() { tr '\000-\011\013-\037' '[\001*]'; }
+
 # read_tip: what the next record must carry, as tip and healed. 262144 bytes are twice what one argument can be.
 read_tip() {
     tip=start
     healed=no
     [ "$size" -gt 0 ] || return 0
-    last=$(tail -c 262144 "$ledger" | tail -n 1 | tr '\000' '\001' && echo .)
+    last=$(tail -c 262144 "$ledger" | tail -n 1 | show_controls && echo .)
+    case $last in
+        *"$newline.") ;;
+        *)
+            printf ' #torn\n' 2>/dev/null >>"$ledger" || take_back
+            heal
+            return
+            ;;
+    esac
     case $last in
         *"$(printf '\001')"*) heal ;;
         '{"prev":"'*"}$newline.")
             tip=$(printf '%s' "${last%.}" | sha256sum)
             tip=${tip%% *}
             ;;
-        *"$newline.") heal ;;
-        *)
-            printf ' #torn\n' 2>/dev/null >>"$ledger" || take_back
-            heal
-            ;;
+        *) heal ;;
     esac
 }
 
 # heal: the last line is no record. Rare, so it may read the whole file.
 heal() {
     healed=yes
-    whole=$(LC_ALL=C grep -ab '^{"prev":"[^[:cntrl:]]*}$' "$ledger" | tail -n 1 | cut -d : -f 1)
+    whole=$(show_controls <"$ledger" | LC_ALL=C grep -ab "^{\"prev\":\"[^$(printf '\001')]*}\$" | tail -n 1 | cut -d : -f 1)
     tip=$(tail -c "+$((${whole:-0} + 1))" "$ledger" | sha256sum)
     tip=${tip%% *}
 }
