@@ -186,7 +186,7 @@ class Remote:
         try:
             transport = (connection or self.session.connection).transport
             channel: paramiko.Channel = transport.open_session(timeout=self.address.connect_timeout)
-            channel.exec_command(scripts.quote(self._become(_in_unit(words, unit))).encode())
+            channel.exec_command(scripts.quote(self._become(in_unit(words, unit))).encode())
         except (paramiko.SSHException, EOFError, OSError, AttributeError) as error:
             raise self._lost("open a channel", error) from None
         return channel
@@ -252,7 +252,7 @@ def is_alive(connection: fabric.Connection) -> bool:
     return transport is not None and transport.is_active()
 
 
-def _in_unit(words: Sequence[str], unit: str | None) -> Sequence[str]:
+def in_unit(words: Sequence[str], unit: str | None) -> Sequence[str]:
     """Words that run in a transient unit of their own (systemd-run(1)): it outlives the SSH session."""
     if unit is None:
         return words

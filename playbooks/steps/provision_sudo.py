@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 
 from playbooks.errors import ConfigError
-from playbooks.fleet.remote import Note, Remote, _in_unit
-from playbooks.fleet.script import Script
+from playbooks.fleet.pipe import Note
+from playbooks.fleet.remote import Remote, in_unit
+from playbooks.fleet.script import command
 
 SECONDS = 60.0
 # Filled in on the host, which knows whether its sudo asks for a password.
@@ -37,9 +38,9 @@ def sudoers(user: str) -> str:
     """
     if not _USER.fullmatch(user):
         raise ConfigError([f"the login user '{user}' cannot be named in a sudoers file"])
-    script = Script("", b"").command([])[:-1]
+    script = command(b"", [])[:-1]
     program, *words = script
-    run, *unit_words = _in_unit(script, _UNIT)
+    run, *unit_words = in_unit(script, _UNIT)
     commands = [
         f"{program} {_exactly(words)}",
         f"/usr/bin/{run} {_exactly(unit_words)}",
@@ -62,7 +63,7 @@ def provision_sudo(remote: Remote, *, note: Note | None = None) -> list[str]:
     """
     if not remote.address.become:
         return []
-    user = str(remote.connection.user)
+    user = str(remote.session.connection.user)
     asks = "asks" if remote.address.become_password is not None else "-"
     answer = remote.run(
         "provision_sudo", [user, file_name(user), asks], payload=sudoers(user).encode(), timeout=SECONDS, note=note

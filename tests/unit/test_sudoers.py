@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from playbooks.errors import ConfigError
-from playbooks.fleet.remote import _in_unit
-from playbooks.fleet.script import load
+from playbooks.fleet.remote import in_unit as words_in_unit
+from playbooks.fleet.script import command, load
 from playbooks.steps.provision_sudo import file_name, sudoers
 
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30)
@@ -29,15 +29,15 @@ def allowed(words: list[str]) -> bool:
 @given(st.lists(TEXT, max_size=4))
 def test_what_slipway_runs_is_allowed(arguments: list[str]) -> None:
     """A rule that does not follow the words that are run would end every deploy at its first step."""
-    words = load("stage").command(arguments)
+    words = command(load("stage").reading(), arguments)
     assert allowed(words)
-    assert allowed(list(_in_unit(words, "slipway-shop-stage-20261121T043100Z-1.1.0+build_7")))
+    assert allowed(list(words_in_unit(words, "slipway-shop-stage-20261121T043100Z-1.1.0+build_7")))
 
 
 def test_nothing_else_is_allowed() -> None:
     """An option slipped in, another bootstrap or another unit would leave sudo's log without what was run."""
-    words = load("stage").command(["a"])
-    in_unit = list(_in_unit(words, "slipway-shop"))
+    words = command(load("stage").reading(), ["a"])
+    in_unit = list(words_in_unit(words, "slipway-shop"))
     assert allowed(in_unit)
     for wrong in (
         ["/bin/sh", "-c", "id", *words[3:]],
