@@ -84,7 +84,7 @@ def rollback(env: Environment, back: Back, progress: Progress) -> Outcome:
             plan = rolling(list(moves), order)
             rollout = roll_out(fleet, plan, mover, on_failure="halt")
             outcome = returned(env, back, holder, facts, targets, rollout, databases, dict(fleet.unreachable), started)
-            _record(fleet, env, outcome, rollout, targets)
+            _record(fleet, env, outcome, rollout, targets, rubbish=holder.undoes or None)
             return outcome
 
 
@@ -237,14 +237,28 @@ def _make_ready(
     }
 
 
-def _record(fleet: Fleet, env: Environment, outcome: Outcome, rollout: Rollout, targets: Mapping[str, str]) -> None:
+def _record(
+    fleet: Fleet,
+    env: Environment,
+    outcome: Outcome,
+    rollout: Rollout,
+    targets: Mapping[str, str],
+    *,
+    rubbish: str | None,
+) -> None:
+    """Write the ledger. A host that went back has proven its release; elsewhere what an interrupted deploy staged goes.
+
+    Args:
+        rubbish: that deploy's release.
+    """
+
     def one(remote: Remote) -> list[str]:
-        deployed = rollout.stands.get(remote.name) == Stand.DEPLOYED
-        settings = env.target(remote.name).settings
-        mark: Mark | None = "proven" if deployed else None
-        return finish(
-            remote, settings, env.secrets.mask_document(outcome.record()), mark=mark, release=targets[remote.name]
-        )
+        mark: Mark | None = "discarded" if rubbish else None
+        release = rubbish or targets[remote.name]
+        if rollout.stands.get(remote.name) == Stand.DEPLOYED:
+            mark, release = "proven", targets[remote.name]
+        document = env.secrets.mask_document(outcome.record())
+        return finish(remote, env.target(remote.name).settings, document, mark=mark, release=release)
 
     there = [host for host in targets if rollout.stands.get(host) != Stand.GUARDED]
     results = fleet.each("record", one, hosts=there, finish=True)
