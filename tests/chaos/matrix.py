@@ -94,7 +94,11 @@ class Subject:
                 "interval": "500ms",
                 "checks": [{"type": "http", "name": "version", "url": f"http://127.0.0.1:{self.port}/VERSION"}],
             },
-            "backup": {"repository": f"/var/backups/{self.name}", "password": "restic", "drill": {"command": "true"}},
+            "backup": {
+                "repository": f"/var/backups/{self.name}",
+                "password": "restic",
+                "drill": {"command": "cd $RELEASE && exec python3 -m http.server $PORT"},
+            },
             "secrets": {"restic": {"file": str(secret)}},
         }
         (place / "all.yml").write_text(yaml.safe_dump({f"slipway_{key}": value for key, value in settings.items()}))
