@@ -206,15 +206,45 @@ def status(c: Context, env: str = "", limit: str | None = None, json: bool = Fal
     cli.perform(env, run, tables.show_status, limit=limit, as_json=json)
 
 
-@task(positional=[], help={"env": ENV, "limit": LIMIT, "most": "how many records", "json": JSON})
-def history(c: Context, env: str = "", limit: str | None = None, most: str = "20", json: bool = False) -> None:
-    """Show what was done, when and by whom."""
-    from playbooks.history import history as run
+@task(
+    positional=[],
+    help={
+        "env": ENV,
+        "limit": LIMIT,
+        "most": "how many records",
+        "verify": "read every ledger whole and prove it: PASSED, or what was changed where",
+        "repair": "let hosts give each other the records they lack; overwrites nothing",
+        "wait": WAIT + "; with --repair",
+        "json": JSON,
+    },
+)
+def history(
+    c: Context,
+    env: str = "",
+    limit: str | None = None,
+    most: str = "20",
+    verify: bool = False,
+    repair: bool = False,
+    wait: str = "0",
+    json: bool = False,
+) -> None:
+    """Show what was done, when and by whom; --verify proves that nobody changed it."""
+    from playbooks.history import history as show
+    from playbooks.repair_history import repair_history
     from playbooks.report import tables
+    from playbooks.verify_history import verify_history
 
-    cli.perform(
-        env, lambda e, p: run(e, p, most=cli.number("most", most)), tables.show_history, limit=limit, as_json=json
-    )
+    if repair:
+        mend = tables.show_repaired_history
+        cli.perform(
+            env, lambda e, p: repair_history(e, p, wait=cli.seconds("wait", wait)), mend, limit=limit, as_json=json
+        )
+    elif verify:
+        cli.perform(env, verify_history, tables.show_verified_history, limit=limit, as_json=json)
+    else:
+        cli.perform(
+            env, lambda e, p: show(e, p, most=cli.number("most", most)), tables.show_history, limit=limit, as_json=json
+        )
 
 
 @task(positional=[], help={"env": ENV, "limit": LIMIT, "json": JSON})

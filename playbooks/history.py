@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from playbooks.census import Key, key_of
 from playbooks.environment import Environment
 from playbooks.errors import ExitStatus
 from playbooks.fleet.fleet import open_fleet
 from playbooks.fleet.progress import Progress
+from playbooks.steps.chain import OWN
 from playbooks.steps.ledger import Ledger, read_ledger
+
+SPARE = 200
 
 
 @dataclass(frozen=True)
@@ -17,7 +21,7 @@ class History:
     """Records, newest first.
 
     Args:
-        records: each once, though several hosts keep it; ``hosts`` has every host that does, with its result.
+        records: each once, though several hosts keep it; ``hosts`` has every host it tells of, with its result.
         broken: what is wrong with the ledgers, by host.
         unreachable: why a host's ledger could not be read.
     """
@@ -44,7 +48,7 @@ class History:
 
 
 def history(env: Environment, progress: Progress, *, most: int = 20) -> History:
-    """Read and merge the ledgers.
+    """Read and merge the ends of the ledgers; how much is read depends on ``most``, not on how long they are.
 
     Args:
         env: whose.
@@ -52,8 +56,12 @@ def history(env: Environment, progress: Progress, *, most: int = 20) -> History:
         most: how many records at the most.
     """
     addresses = [target.address for target in env.targets]
+    # Records that a repair brought back stand after younger ones.
+    lines = 2 * most + SPARE
     with open_fleet(addresses, progress=progress, forks=env.settings.forks) as fleet:
-        results = fleet.each("ledger", lambda remote: read_ledger(remote, env.target(remote.name).settings.state))
+        results = fleet.each(
+            "ledger", lambda remote: read_ledger(remote, env.target(remote.name).settings.state, lines=lines)
+        )
     records = merge(dict(results.ok))
     return History(
         environment=env.name,
@@ -64,13 +72,13 @@ def history(env: Environment, progress: Progress, *, most: int = 20) -> History:
 
 
 def merge(ledgers: dict[str, Ledger]) -> list[dict[str, Any]]:
-    """Records of all hosts, newest first, each once."""
-    merged: dict[tuple[str, str, str], dict[str, Any]] = {}
+    """Records of all hosts, newest first, each once, be it a copy or not."""
+    merged: dict[Key, dict[str, Any]] = {}
     for host, ledger in ledgers.items():
         for record in ledger.records:
-            key = (str(record.get("started")), str(record.get("id")), str(record.get("task")))
-            known = merged.setdefault(key, {k: v for k, v in record.items() if k not in ("prev", "host", "hosts")})
-            stands = record.get("hosts")
-            own = stands.get(host) if isinstance(stands, dict) else None
-            known.setdefault("hosts", {})[host] = str(own or record.get("status", ""))
+            told = {name: value for name, value in record.items() if name not in OWN}
+            stands = told.pop("hosts", None)
+            named = {str(name): str(stand) for name, stand in stands.items()} if isinstance(stands, dict) else {}
+            known = merged.setdefault(key_of(record), {**told, "hosts": {}})
+            known["hosts"] |= {**named, host: named.get(host, str(record.get("status", "")))}
     return [merged[key] for key in sorted(merged, reverse=True)]

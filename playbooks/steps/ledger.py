@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Sequence
+import binascii
+import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from playbooks.errors import StepFailed
 from playbooks.fleet.remote import Remote
+from playbooks.fleet.script import Answer
+from playbooks.steps.chain import Chain
 
-MOST = 5000
+CHUNK = 2 * 1024 * 1024
+# A ledger beyond this many bytes, some two million records, is not read to its end.
+MOST_BYTES = 1024**3
 
 
 @dataclass(frozen=True)
 class Ledger:
-    """A host's records, oldest first.
+    """A host's last records, oldest first.
 
     Args:
         records: those that can be read.
@@ -26,7 +31,7 @@ class Ledger:
     broken: tuple[str, ...]
 
 
-def read_ledger(remote: Remote, state: str, *, lines: int = MOST) -> Ledger:
+def read_ledger(remote: Remote, state: str, *, lines: int) -> Ledger:
     """Read the last records of a host's ledger and check the chain between them.
 
     Args:
@@ -34,30 +39,62 @@ def read_ledger(remote: Remote, state: str, *, lines: int = MOST) -> Ledger:
         state: the application's state folder there.
         lines: how many at the most.
     """
-    answer = remote.run("ledger", [state, str(lines)])
-    return check_chain([text for (text,) in answer.all("record", 1)], whole=lines >= MOST)
+    answer = remote.run("ledger", [state, "end", str(CHUNK), str(lines + 1)])
+    size, data = _piece(answer)
+    whole = len(data) == size
+    chain = Chain(whole=whole)
+    records = tuple(chain.feed(data))[-lines:]
+    where = "" if whole else f" (of the last {chain.lines})"
+    return Ledger(records, tuple(fault.sentence + where for fault in chain.faults))
 
 
-def check_chain(lines: Sequence[str], *, whole: bool) -> Ledger:
-    """Check that each record carries the hash of the line before it.
+class Reading:
+    """A host's whole ledger, read piece by piece, so that a long one needs no more memory than a short one.
 
     Args:
-        lines: the ledger's lines.
-        whole: whether the first line is the ledger's first.
+        remote: the host.
+        state: the application's state folder there.
     """
-    records: list[dict[str, Any]] = []
-    broken: list[str] = []
-    before = "start" if whole else None
-    for number, line in enumerate(lines, start=1):
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError):
-            record = None
-        if not isinstance(record, dict):
-            broken.append(f"line {number} is torn or no record")
-        elif before is not None and record.get("prev") != before:
-            broken.append(f"line {number} does not follow the one before: a line was changed, taken out or put in")
-        if isinstance(record, dict):
-            records.append(record)
-        before = hashlib.sha256(line.encode() + b"\n").hexdigest()
-    return Ledger(tuple(records), tuple(broken))
+
+    def __init__(self, remote: Remote, state: str) -> None:
+        self.chain = Chain()
+        self._remote, self._state, self._offset = remote, state, 0
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        """The records from where the last call ended to the ledger's present end.
+
+        Raises:
+            StepFailed: the ledger is too large, or was cut while it was read.
+        """
+        while True:
+            answer = self._remote.run("ledger", [self._state, str(self._offset), str(CHUNK), "-"])
+            size, data = _piece(answer)
+            if size < self._offset:
+                raise self._failed("its ledger became shorter while it was read", "somebody changes it; ask again")
+            if size > MOST_BYTES:
+                raise self._failed(f"its ledger has {size} bytes", f"look at it: ls -l {self._state}/ledger")
+            if len(data) != min(CHUNK, size - self._offset):
+                raise answer.bad(f"{len(data)} bytes of the ledger at {self._offset} of {size}")
+            self._offset += len(data)
+            yield from self.chain.feed(data)
+            if self._offset == size:
+                return
+
+    def _failed(self, message: str, hint: str) -> StepFailed:
+        return StepFailed(message, host=self._remote.name, step="ledger", hint=hint)
+
+
+def _piece(answer: Answer) -> tuple[int, bytes]:
+    """The ledger's size, and the bytes that were asked for. No ledger is an empty one."""
+    size = answer.maybe("size", 1)
+    if size is None:
+        return 0, b""
+    (packed,) = answer.one("bytes", 1)
+    unpack = zlib.decompressobj(wbits=31)  # gzip's format
+    try:
+        data = unpack.decompress(binascii.a2b_base64(packed, strict_mode=True), CHUNK + 1) if packed else b""
+    except (binascii.Error, zlib.error, ValueError):
+        raise answer.bad("the bytes of the ledger are damaged") from None
+    if len(data) > CHUNK or (packed and not unpack.eof):
+        raise answer.bad("the ledger's bytes do not end where they should")
+    return answer.number(size[0]), data

@@ -1,6 +1,30 @@
 # shellcheck shell=sh
-# ledger STATE LINES: the last records of a host's ledger, each after the hash that the one before really has.
+# ledger STATE OFFSET COUNT LINES: bytes of a host's ledger. OFFSET "end": its last COUNT bytes, or only its last LINES
+# lines of them. Else at most COUNT bytes from OFFSET on. They are compressed, and no byte of them is lost on the way.
 state=$1
-lines=$2
-[ -s "$state/ledger" ] || exit 0
-tail -n "$lines" "$state/ledger" | while IFS= read -r line; do emit record "$line"; done
+offset=$2
+count=$3
+lines=$4
+ledger=$state/ledger
+
+[ -d "$state" ] || exit 0
+# Only for the size: what was written up to there stays as it is, and a slow reader holds up nobody.
+exec 7<"$state"
+flock -s -w 60 7 || fail busy "somebody else has been writing $ledger for a minute"
+[ -f "$ledger" ] || exit 0
+size=$(stat -c %s "$ledger")
+exec 7<&-
+
+last='cat'
+if [ "$offset" = end ]; then
+    offset=$((size > count ? size - count : 0))
+    last="tail -n $lines"
+fi
+left=$((size - offset))
+[ "$left" -lt "$count" ] || left=$count
+emit size "$size"
+printf 'bytes\t'
+if [ "$left" -gt 0 ]; then
+    tail -c "+$((offset + 1))" "$ledger" | head -c "$left" | $last | gzip -1 | base64 -w 0
+fi
+printf '\n'

@@ -1,0 +1,180 @@
+"""Check a ledger's chain as its bytes come in (A9); append.sh says what a line looks like."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+# Bytes of a line. A record is one argument of a script, and an argument has 131072 at the most (execve(2)).
+LONGEST = 262144
+MOST_FAULTS = 20
+# What a host adds to a record: its copies of one record differ in nothing else.
+OWN = frozenset({"prev", "healed", "host", "repaired_from", "replaces", "kept"})
+_SHAPE = re.compile(rb'\{"prev":"(start|[0-9a-f]{64})",[^\x00-\x1f]+\}\n')
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with a ledger.
+
+    Args:
+        line: where, counted from 1; None where no line is to blame.
+        kind: a word for programs: record, start, changed, order, torn, large.
+        sentence: for a person.
+    """
+
+    line: int | None
+    kind: str
+    sentence: str
+
+
+def read_record(line: bytes) -> dict[str, Any] | None:
+    """A line as a record; None when it is none, whatever it is.
+
+    Args:
+        line: with its newline.
+    """
+    shape = _SHAPE.fullmatch(line)
+    if shape is None:
+        return None
+    try:
+        record = json.loads(line)
+        if b"\\ud" in line.lower():
+            json.dumps(record, ensure_ascii=False).encode()  # half a surrogate pair is no text: nobody could print it
+    except (ValueError, RecursionError):
+        return None
+    # Of two keys "prev" JSON takes the last, the script the first.
+    return {**record, "prev": shape[1].decode()}
+
+
+class Chain:
+    """The chain of one ledger, fed piece by piece; it keeps no more than a line.
+
+    Args:
+        whole: whether the first byte is the ledger's first. Else the first record is taken as it is.
+    """
+
+    def __init__(self, *, whole: bool = True) -> None:
+        self.lines = 0
+        self.torn = 0  # lines torn by a crash that a later record has closed
+        self.unnamed = 0  # faults beyond MOST_FAULTS
+        self._faults: list[Fault] = []
+        self._known = whole
+        # Over the last record's line and what was torn after it.
+        self._hash = hashlib.sha256()
+        self._last = 0  # the last record's line
+        self._rest = bytearray()
+        self._overlong = False
+        self._before: deque[tuple[str, int]] = deque(maxlen=64)
+        self._owed: dict[str, int] = {}  # hashes nobody has had yet, with the place of the fault that tells it
+
+    def feed(self, data: bytes) -> Iterator[dict[str, Any]]:
+        """Take the next bytes; gives the records in them."""
+        for line in _lines(data):
+            self._rest += line
+            if not line.endswith(b"\n"):
+                self._bound()
+                continue
+            whole, self._rest = bytes(self._rest), bytearray()
+            record = self._take(whole)
+            if record is not None:
+                yield record
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """What is wrong, if the ledger ends here; at most MOST_FAULTS of it."""
+        faults = list(self._faults)
+        if self._rest or self._overlong:
+            line = self.lines + 1
+            faults.append(Fault(line, "torn", f"line {line}, the last, is torn; the next record closes it"))
+        elif self._known and self.lines > self._last:
+            faults.append(self._no_record())
+        return tuple(faults)
+
+    @property
+    def tampered(self) -> bool:
+        """Whether something is wrong that no crash does."""
+        return any(fault.kind != "torn" for fault in self.faults)
+
+    def _bound(self) -> None:
+        if len(self._rest) > LONGEST:
+            self._hash.update(self._rest)
+            self._rest.clear()
+            self._overlong = True
+
+    def _take(self, line: bytes) -> dict[str, Any] | None:
+        self.lines += 1
+        record = None if self._overlong else read_record(line)
+        self._overlong = False
+        if record is None:
+            self._hash.update(line)
+            return None
+        self._check(record["prev"])
+        self._known = True
+        self._hash = hashlib.sha256(line)
+        self._last = self.lines
+        digest = self._hash.hexdigest()
+        self._before.append((digest, self.lines))
+        if digest in self._owed:
+            self._explain(self._owed.pop(digest))
+        return record
+
+    def _check(self, prev: str) -> None:
+        if not self._known:
+            return
+        torn = self.lines - 1 - self._last
+        expected = self._hash.hexdigest() if self._last or torn else "start"
+        if prev == expected:
+            self.torn += torn
+            return
+        line = self.lines
+        if torn:
+            self._fault(self._no_record(until=line - 1))
+        if line == 1:
+            self._fault(Fault(1, "start", "line 1 is not the first record: the beginning was taken out"))
+            return
+        before = dict(self._before).get(prev, 0 if prev == "start" else None)
+        if before is not None and before != self._last:
+            between = _span(before + 1, line - 1)
+            sentence = f"line {line} follows line {before}" if before else f"line {line} is the first record"
+            self._fault(Fault(line, "order", f"{sentence}: {between} put in, or moved there"))
+        elif not torn:
+            if len(self._faults) < MOST_FAULTS:
+                self._owed[prev] = len(self._faults)
+            sentence = f"line {line - 1} was changed, or lines between it and line {line} were taken out"
+            self._fault(Fault(line - 1, "changed", sentence))
+
+    def _no_record(self, until: int | None = None) -> Fault:
+        first, last = self._last + 1, self.lines if until is None else until
+        which = f"line {first} is no record" if first == last else f"lines {first} to {last} are no records"
+        return Fault(first, "record", f"{which}: overwritten, or torn by a crash and then changed")
+
+    def _explain(self, place: int) -> None:
+        line = (self._faults[place].line or 0) + 1
+        sentence = f"line {line} follows line {self.lines}, which stands after it: lines were moved"
+        self._faults[place] = Fault(line, "order", sentence)
+
+    def _fault(self, fault: Fault) -> None:
+        if len(self._faults) < MOST_FAULTS:
+            self._faults.append(fault)
+        else:
+            self.unnamed += 1
+
+
+def _lines(data: bytes) -> Iterator[bytes]:
+    """Lines that end with a newline; bytes.splitlines would also split at a carriage return."""
+    start = 0
+    while (end := data.find(b"\n", start) + 1) > 0:
+        yield data[start:end]
+        start = end
+    if start < len(data):
+        yield data[start:]
+
+
+def _span(first: int, last: int) -> str:
+    return f"line {first} was" if first == last else f"lines {first} to {last} were"

@@ -1,0 +1,80 @@
+"""Give a host's ledger the records it lacks: at its end, with its own chain, never over what stands there (A9)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from playbooks.errors import StepFailed
+from playbooks.fleet.remote import Remote
+from playbooks.fleet.script import Answer
+from playbooks.settings import Settings
+from playbooks.steps.chain import LONGEST, OWN
+
+BATCH = 2 * 1024 * 1024  # bytes of one round trip
+AGAIN = "run it again: invoke history --env=… --repair"
+
+
+class Repair:
+    """The repair of one host's ledger.
+
+    Args:
+        remote: the host.
+        settings: its settings.
+        record: what is recorded of the repair itself.
+        aside: name under which to keep the present ledger and begin a new one; None continues the present one.
+
+    Raises:
+        StepFailed: the record could not be written.
+    """
+
+    def __init__(self, remote: Remote, settings: Settings, record: Mapping[str, Any], *, aside: str | None) -> None:
+        self.copied = 0
+        self._remote, self._settings = remote, settings
+        self._unit = f"slipway-{settings.app}-ledger-{record['id']}"
+        self._trips = 0
+        self._lines = bytearray()
+        text = json.dumps({"host": remote.name, **record}, ensure_ascii=False)
+        answer = self._run("ledger_repair", [settings.state, text, aside or "-"])
+        (self._tip,) = answer.one("tip", 1)  # with what waits in _lines
+        self._standing = self._tip  # on the host
+
+    def copy(self, record: Mapping[str, Any], donor: str) -> None:
+        """Add another host's record, marked as such; it is written with the next batch.
+
+        Args:
+            record: as it stands there.
+            donor: that host.
+
+        Raises:
+            StepFailed: a batch could not be written; it was not written in part.
+        """
+        own = {"repaired_from": donor, "host": self._remote.name}
+        told = {name: value for name, value in record.items() if name not in OWN}
+        line = f'{{"prev":"{self._tip}",{json.dumps({**own, **told}, ensure_ascii=False)[1:]}\n'.encode()
+        if len(line) > LONGEST:
+            raise StepFailed(f"a record of {donor} has {len(line)} bytes", host=self._remote.name, step="ledger_copy")
+        if len(self._lines) + len(line) > BATCH:
+            self.flush()
+        self._lines += line
+        self._tip = hashlib.sha256(line).hexdigest()
+        self.copied += 1
+
+    def flush(self) -> None:
+        """Write what has been added."""
+        if not self._lines:
+            return
+        self._run("ledger_copy", [self._settings.state, self._standing, str(len(self._lines))], bytes(self._lines))
+        self._lines.clear()
+        self._standing = self._tip
+
+    def _run(self, step: str, arguments: list[str], payload: bytes = b"") -> Answer:
+        self._trips += 1
+        unit, timeout = f"{self._unit}-{self._trips}", self._settings.timeouts.command
+        try:
+            return self._remote.run(step, arguments, payload=payload, unit=unit, timeout=timeout)
+        except StepFailed as error:
+            error.hint = error.hint or AGAIN
+            raise

@@ -1,0 +1,224 @@
+"""The ledger's chain and its comparison between hosts, against the very script that writes it (A9)."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from playbooks.census import Census, key_of
+from playbooks.history import merge
+from playbooks.steps.chain import LONGEST, Chain, read_record
+from playbooks.steps.ledger import Ledger
+
+STEPS = Path(__file__).resolve().parents[2] / "playbooks" / "steps"
+Lines = list[bytes]
+
+
+def append(state: Path, record: str) -> subprocess.CompletedProcess[str]:
+    """Append with append.sh itself."""
+    script = f'. {STEPS}/prelude.sh; . {STEPS}/append.sh; append_record "$1" "$2"'
+    return subprocess.run(
+        ["/bin/sh", "-c", script, "sh", str(state), record], capture_output=True, text=True, check=False
+    )
+
+
+def record(number: int, **more: Any) -> dict[str, Any]:
+    stands = {"hosts": {"app1": "deployed", "app2": "deployed"}}
+    return {"id": f"id{number}", "task": "deploy", "started": f"2026-11-21T04:{number:02}:00Z", **stands, **more}
+
+
+def write(state: Path, count: int, first: int = 0) -> Path:
+    for number in range(first, first + count):
+        done = append(state, json.dumps(record(number), ensure_ascii=False))
+        assert done.returncode == 0, done.stdout
+    return state / "ledger"
+
+
+def read(data: bytes, chunk: int = 7) -> tuple[Chain, list[dict[str, Any]]]:
+    """Feed a chain in small pieces, as a slow line would."""
+    chain = Chain()
+    records = [one for start in range(0, len(data), chunk) for one in chain.feed(data[start : start + chunk])]
+    return chain, records
+
+
+@pytest.fixture(scope="module")
+def ledger(tmp_path_factory: pytest.TempPathFactory) -> Lines:
+    path = write(tmp_path_factory.mktemp("ledger"), 8)
+    return path.read_bytes().splitlines(keepends=True)
+
+
+def test_what_the_script_writes_the_reader_proves(ledger: Lines) -> None:
+    """A reader stricter than the writer would call every honest ledger tampered."""
+    chain, records = read(b"".join(ledger))
+    assert (chain.faults, chain.tampered, chain.lines, len(records)) == ((), False, 8, 8)
+
+
+TAMPERINGS: dict[str, tuple[Callable[[Lines], Lines], str, int]] = {
+    "a byte changed": (lambda x: [*x[:3], x[3].replace(b"id3", b"id9"), *x[4:]], "changed", 4),
+    "a byte that makes it no JSON": (lambda x: [*x[:3], x[3].replace(b'"id3"', b'"id3'), *x[4:]], "record", 4),
+    "a line taken out": (lambda x: [*x[:3], *x[4:]], "changed", 3),
+    "the first line taken out": (lambda x: x[1:], "start", 1),
+    "two lines swapped": (lambda x: [*x[:3], x[4], x[3], *x[5:]], "order", 4),
+    "a line copied in": (lambda x: [*x[:4], x[3], *x[4:]], "order", 5),
+    "a forged line put in": (
+        lambda x: [*x[:4], x[4].replace(b"id4", b"id77"), *x[4:]],
+        "order",
+        6,
+    ),
+    "garbage put in": (lambda x: [*x[:4], b"\xff\x00garbage\n", *x[4:]], "record", 5),
+    "another file": (lambda _: [bytes(range(256)) * 20, b"\n"], "record", 1),
+    "a prev written twice": (lambda x: [*x[:3], x[3].replace(b'"id":', b'"prev":"start","id":'), *x[4:]], "changed", 4),
+}
+
+
+@pytest.mark.parametrize("how", TAMPERINGS)
+def test_tampering_shows_with_its_line(ledger: Lines, how: str) -> None:
+    """A change that does not show, or shows elsewhere, leaves a person with nothing to go by."""
+    tamper, kind, line = TAMPERINGS[how]
+    chain, _ = read(b"".join(tamper(ledger)))
+    assert chain.tampered
+    assert (chain.faults[0].kind, chain.faults[0].line) == (kind, line), chain.faults
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_no_single_byte_can_be_changed(ledger: Lines, data: st.DataObject) -> None:
+    """Whatever byte of whatever line but the last is changed to whatever, it shows. (The last has no successor: there
+    the other hosts' copies show it.)"""
+    whole = bytearray(b"".join(ledger[:-1]))
+    place = data.draw(st.integers(0, len(whole) - 1))
+    whole[place] = data.draw(st.integers(0, 255).filter(lambda byte: byte != whole[place]))
+    assert read(bytes(whole) + ledger[-1], chunk=500)[0].tampered
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_a_torn_line_is_closed_and_hides_nothing(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    """Torn anywhere, twice in a row even: the chain holds afterwards, and what stood before still cannot be changed."""
+    state = tmp_path_factory.mktemp("torn")
+    path = write(state, 3)
+    whole = path.read_bytes()
+    cut = data.draw(st.integers(len(whole.splitlines(keepends=True)[0]), len(whole) - 1))
+    zeros = data.draw(st.sampled_from([b"", b"\0" * 9, b"\0\n"]))  # some file systems leave those
+    path.write_bytes(whole[:cut] + zeros)
+    before, _ = read(path.read_bytes())
+    write(state, 1, first=7)
+    chain, records = read(path.read_bytes())
+    assert chain.faults == ()
+    assert records[-1]["id"] == "id7"
+    if zeros or before.faults:
+        assert records[-1]["healed"] is True
+        assert chain.torn >= 1
+    # Again, on top of it.
+    path.write_bytes(path.read_bytes()[:-5])
+    write(state, 1, first=8)
+    healed = path.read_bytes()
+    assert read(healed)[0].faults == ()
+    assert read(healed.replace(b'"id0"', b'"id5"'))[0].tampered
+    assert read(b"".join(healed.splitlines(keepends=True)[1:]))[0].tampered
+    torn = healed.index(b" #torn")
+    assert read(healed[: torn - 1] + b"!" + healed[torn:])[0].tampered, "torn bytes are covered, too"
+
+
+def test_a_record_that_is_not_one_line_is_refused(tmp_path: Path) -> None:
+    """A newline in a record would be two lines, the second without a hash."""
+    for bad in ('{"a":\n1}', "[]", "{}", ""):
+        assert "error\trecord" in append(tmp_path, bad).stdout
+    assert not (tmp_path / "ledger").exists()
+
+
+def test_writers_at_the_same_time_make_one_chain(tmp_path: Path) -> None:
+    """A guard's undo and a deploy's record may write at once; a fork in the chain would look like tampering."""
+    script = (
+        f'. {STEPS}/prelude.sh; . {STEPS}/append.sh; for i in 1 2 3 4 5; do append_record "$1" "{{\\"n\\":$i}}"; done'
+    )
+    writers = [subprocess.Popen(["/bin/sh", "-c", script, "sh", str(tmp_path)]) for _ in range(6)]
+    assert [writer.wait() for writer in writers] == [0] * 6
+    chain, records = read((tmp_path / "ledger").read_bytes())
+    assert (chain.faults, len(records)) == ((), 30)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=3000))
+def test_any_bytes_are_read_in_bounded_memory(data: bytes) -> None:
+    """A hostile host's ledger must not end the controller, nor fill it."""
+    chain, _ = read(data, chunk=100)
+    assert chain.lines == data.count(b"\n")
+    assert all(fault.sentence for fault in chain.faults)
+
+
+def test_a_line_without_end_is_not_kept() -> None:
+    """A file of zeros, of any size, must cost no more than one line may."""
+    chain = Chain()
+    for _ in range(64):
+        assert list(chain.feed(b"\0" * LONGEST)) == []
+        assert len(chain._rest) <= LONGEST
+    assert chain.faults[0].kind == "torn"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"[" * 5000,
+        b'{"a":1}',
+        b'{"prev":"start","a":' + b"9" * 6000 + b"}",
+        b'{"prev":"start","a":"\\ud800"}',
+        b'{"prev":"x","a":1}',
+    ],
+)
+def test_what_is_no_record_is_none(line: bytes) -> None:
+    """Each of these has ended a JSON reader, or the printing of what it read, in a traceback."""
+    assert read_record(line + b"\n") is None
+
+
+def census(**ledgers: list[dict[str, Any]]) -> Census:
+    made = Census(list(ledgers))
+    for host, records in ledgers.items():
+        for one in records:
+            made.add(host, one)
+    return made
+
+
+def test_a_cut_tail_shows_in_the_others() -> None:
+    """A ledger cut at its end, or emptied, has a perfect chain."""
+    made = census(app1=[record(1), record(2)], app2=[record(1)])
+    assert made.lacks("app2").missing == [key_of(record(2))]
+    assert made.lacks("app1").missing == []
+    assert made.lacks("app1", apart={"app1"}, anew=True).missing == [key_of(record(1))]
+
+
+def test_a_host_that_had_no_part_is_not_accused() -> None:
+    """A host that was down then has no record of it; to call that tampering would teach people to ignore the word."""
+    stands = {"hosts": {"app1": "deployed", "app2": "unreachable", "app3": "unchanged"}}
+    lacks = census(app1=[record(1, **stands)], app2=[], app3=[])
+    assert (lacks.lacks("app2").missing, lacks.lacks("app2").never_had) == ([], [key_of(record(1))])
+    assert (lacks.lacks("app3").missing, lacks.lacks("app3").never_had) == ([], [])
+
+
+def test_a_ledger_rewritten_with_a_chain_of_its_own_shows_in_the_others() -> None:
+    """Who is root on one host can compute every hash anew, but not on the others."""
+    odd = {**record(1), "by": "nobody@nowhere"}
+    assert census(app1=[record(1)], app2=[odd], app3=[record(1)]).differs("app2") == [key_of(odd)]
+    assert census(app1=[odd], app2=[record(1)], app3=[record(1)]).differs("app1") == [key_of(odd)]
+    copy = {**record(1), "prev": "x", "host": "app2", "repaired_from": "app1", "healed": True}
+    assert census(app1=[record(1)], app2=[copy]).differs("app2") == []
+
+
+def test_what_only_a_tampered_ledger_says_counts_for_nothing() -> None:
+    """A forged record must not make the honest hosts look as if they had lost it."""
+    assert census(app1=[record(9)], app2=[]).lacks("app2", apart={"app1"}).missing == []
+    assert census(app1=[record(9)], app2=[]).only(["app1"]) == [key_of(record(9))]
+
+
+def test_history_shows_a_copied_record_once() -> None:
+    """A repair that doubled the history would be worse than the gap."""
+    own, copy = {**record(1), "host": "app1"}, {**record(1), "host": "app2", "repaired_from": "app1", "prev": "y"}
+    (merged,) = merge({"app1": Ledger((own,), ()), "app2": Ledger((copy,), ())})
+    assert merged == record(1)
