@@ -29,7 +29,7 @@ class Key(NamedTuple):
 
 def key_of(record: Mapping[str, Any]) -> Key:
     """The key of a record; records of one deploy or rollback have the same on every host."""
-    return Key(*(str(record.get(name, ""))[:200] for name in Key._fields))
+    return Key(*(str(record.get(name, ""))[:100] for name in Key._fields))
 
 
 @dataclass(slots=True)

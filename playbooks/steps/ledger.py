@@ -14,8 +14,8 @@ from playbooks.fleet.script import Answer
 from playbooks.steps.chain import Chain
 
 CHUNK = 2 * 1024 * 1024
-# A ledger beyond this many bytes, some two million records, is not read to its end.
-MOST_BYTES = 1024**3
+# A ledger beyond this many bytes (a deploy every ten minutes for eight years) is not read: a host must not fill us.
+MOST_BYTES = 256 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def read_ledger(remote: Remote, state: str, *, lines: int) -> Ledger:
         lines: how many at the most.
     """
     answer = remote.run("ledger", [state, "end", str(CHUNK), str(lines + 1)])
-    size, data = _piece(answer)
+    size, data = read_piece(answer)
     whole = len(data) == size
     chain = Chain(whole=whole)
     records = tuple(chain.feed(data))[-lines:]
@@ -68,11 +68,13 @@ class Reading:
         """
         while True:
             answer = self._remote.run("ledger", [self._state, str(self._offset), str(CHUNK), "-"])
-            size, data = _piece(answer)
+            size, data = read_piece(answer)
             if size < self._offset:
                 raise self._failed("its ledger became shorter while it was read", "somebody changes it; ask again")
             if size > MOST_BYTES:
-                raise self._failed(f"its ledger has {size} bytes", f"look at it: ls -l {self._state}/ledger")
+                raise self._failed(
+                    f"its ledger has {size} bytes", f"{MOST_BYTES} are read at the most; look at {self._state}/ledger"
+                )
             if len(data) != min(CHUNK, size - self._offset):
                 raise answer.bad(f"{len(data)} bytes of the ledger at {self._offset} of {size}")
             self._offset += len(data)
@@ -84,8 +86,12 @@ class Reading:
         return StepFailed(message, host=self._remote.name, step="ledger", hint=hint)
 
 
-def _piece(answer: Answer) -> tuple[int, bytes]:
-    """The ledger's size, and the bytes that were asked for. No ledger is an empty one."""
+def read_piece(answer: Answer) -> tuple[int, bytes]:
+    """What ledger.sh answered: the ledger's size, and the bytes that were asked for. No ledger is an empty one.
+
+    Raises:
+        BadAnswer: it makes no sense, or it is more than CHUNK bytes.
+    """
     size = answer.maybe("size", 1)
     if size is None:
         return 0, b""

@@ -162,7 +162,7 @@ def test_a_deploy_goes_on_in_a_repaired_ledger(kept: App, on: On) -> None:
 
 def test_repair_waits_for_no_deploy_and_disturbs_none(kept: App, on: On) -> None:
     """While a deploy runs its record is not on every host yet: a repair then would copy what is about to be written."""
-    kept.write(hooks={"before_switch": [{"command": "sleep 6"}]})
+    kept.write(hooks={"before_switch": [{"name": "slow", "run": "sleep 6"}]})
     kept.build("2.0.0")
     running = kept.start("deploy", "--version=2.0.0")
     try:
@@ -203,7 +203,7 @@ def test_power_cut_while_records_are_written(kept: App, lab: Lab, specs: dict[st
     def written() -> int:
         return int(host.run("cat /run/done").stdout.strip() or 0)
 
-    for few in (5, 6, 9):
+    for few in (5, 9):
         host.check_output("rm -f /run/done")
         host.check_output(
             "systemd-run --quiet --collect --unit=writer sh /var/tmp/writer.sh %s %s", kept.state, "x" * 20000

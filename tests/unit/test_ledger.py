@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import subprocess
 from collections.abc import Callable
@@ -12,10 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import playbooks.fleet.script as scripts
 from playbooks.census import Census, key_of
+from playbooks.errors import BadAnswer
 from playbooks.history import merge
 from playbooks.steps.chain import LONGEST, Chain, read_record
-from playbooks.steps.ledger import Ledger
+from playbooks.steps.ledger import CHUNK, Ledger, read_piece
 
 STEPS = Path(__file__).resolve().parents[2] / "playbooks" / "steps"
 Lines = list[bytes]
@@ -176,6 +180,24 @@ def test_a_line_without_end_is_not_kept() -> None:
 def test_what_is_no_record_is_none(line: bytes) -> None:
     """Each of these has ended a JSON reader, or the printing of what it read, in a traceback."""
     assert read_record(line + b"\n") is None
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        gzip.compress(b"\0" * (64 * CHUNK)),  # 64 times what was asked for, in a few bytes
+        gzip.compress(b"{}\n")[:-9],
+        b"no gzip",
+    ],
+)
+def test_a_hostile_host_cannot_fill_the_controller(said: bytes) -> None:
+    """What unpacks without end, or not at all, is told as nonsense before it is in memory."""
+    answer = scripts.parse("app1", "ledger", b"size\t9\nbytes\t" + base64.b64encode(said) + b"\n", 0.0)
+    with pytest.raises(BadAnswer, match="app1"):
+        read_piece(answer)
+    for bad in (b"size\t9\nbytes\t!!\n", b"size\tmany\nbytes\t\n", b"size\t9\n"):
+        with pytest.raises(BadAnswer, match="app1"):
+            read_piece(scripts.parse("app1", "ledger", bad, 0.0))
 
 
 def census(**ledgers: list[dict[str, Any]]) -> Census:

@@ -51,7 +51,10 @@ def test_an_acting_step_leaves_its_answer_and_its_status(tmp_path: Path) -> None
         assert (tmp_path / "answer/out").read_bytes() == done.stdout == b"a\tb\nlast\n"
 
 
-@pytest.mark.parametrize("name", ["stage", "switch", "undo", "lock", "health", "backup", "drill", "facts"])
+@pytest.mark.parametrize(
+    "name",
+    ["stage", "switch", "undo", "lock", "health", "backup", "drill", "facts", "ledger_repair", "ledger_copy"],
+)
 def test_every_script_is_whole_with_what_it_includes(name: str) -> None:
     """An include that is not replaced is a comment to the shell: its functions would be missing on the host."""
     try:
