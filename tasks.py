@@ -231,7 +231,7 @@ def history(
     """Show what was done, when and by whom; --verify proves that nobody changed it."""
     from playbooks.history import history as show
     from playbooks.repair_history import repair_history
-    from playbooks.report import tables
+    from playbooks.report import history as tables
     from playbooks.verify_history import verify_history
 
     if repair:
