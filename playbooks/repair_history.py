@@ -95,11 +95,11 @@ def repair_history(env: Environment, progress: Progress, *, wait: float = 0.0) -
         Locked: a deploy is running; its records are on their way.
     """
     moment = now()
-    holder = Holder(who(), "history --repair", moment.strftime("%Y-%m-%dT%H:%M:%SZ"), stamp(moment))
+    holder = Holder(who(), "history --repair", moment.strftime("%Y-%m-%dT%H:%M:%SZ"), stamp(moment), "repair")
     with open_fleet([target.address for target in env.targets], progress=progress, forks=env.settings.forks) as fleet:
         if not fleet.remotes:
             fleet.require_all()
-        with fleet.lock(env.folders(fleet.remotes), holder, wait=wait):
+        with fleet.lock(env.orders(fleet.remotes, holder, wait=wait)):
             audit = Audit(fleet, env)
             audit.read()
             plans = _plans(audit, moment)
