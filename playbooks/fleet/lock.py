@@ -25,6 +25,8 @@ from playbooks.fleet.session import Claim
 
 MOST_ANSWER = 65536
 POLL_SECONDS = 0.01
+# The tasks that change what serves.
+CHANGES = ("deploy", "rollback")
 
 
 @dataclass(frozen=True)
@@ -254,6 +256,7 @@ class Lock:
             f"{order.timing.patience:g}",
             "-" if token is None else str(token),
             "undo" if order.undo else "-",
+            "changes" if order.holder.task in CHANGES else "-",
         ]
         channel = remote.open(scripts.command(text, words), connection=connection)
         try:

@@ -87,10 +87,16 @@ for backup in "$state"/backups/*.json; do
     if [ -f "$backup" ] && read -r line <"$backup"; then emit backup "$line"; fi
 done
 [ ! -f "$state/verified.json" ] || emit verified "$(cat "$state/verified.json")"
-if [ -s "$state/lock" ]; then
+held=no
+[ ! -s "$state/lock" ] || flock --shared --nonblock "$state/lock" true || held=yes
+if [ "$held" = yes ]; then
     read -r holder <"$state/lock" || :
-    # Who let the lock go in peace left the file empty.
-    if flock --shared --nonblock "$state/lock" true; then emit interrupted "$holder"; else emit lock "$holder"; fi
+    emit lock "$holder"
+elif [ -s "$state/lock" ] || [ -s "$state/interrupted" ]; then
+    # Who let the lock go in peace left the file empty. See lock.sh.
+    { read -r holder && read -r _ && read -r _ _ kind; } 2>/dev/null <"$state/lock" || kind=
+    if [ "$kind" != changes ] && [ -s "$state/interrupted" ]; then read -r holder <"$state/interrupted" || :; fi
+    emit interrupted "$holder"
 fi
 for marker in armed firing stuck; do
     [ -e "$state/guard/$marker" ] || continue

@@ -1,13 +1,16 @@
 # shellcheck shell=sh disable=SC2154
-# lock STATE WAIT HOLDER EPITAPH HOME PATIENCE TOKEN UNDO
+# lock STATE WAIT HOLDER EPITAPH HOME PATIENCE TOKEN UNDO KIND
 #
 # Take the application's lock on this host and hold it for as long as somebody is heard on the channel. The kernel drops a
 # flock with its last holder, so it cannot go stale: whatever ends this script ends the lock with it.
 #
 # TOKEN "-" for a new lock; else the number of one that was lost with its connection, taken again. PATIENCE: seconds of
-# silence after which the lock is let go. UNDO "undo": take back at once what a dead controller left half-way.
+# silence after which the lock is let go. UNDO "undo": take back at once what a dead controller left half-way. KIND
+# "changes" for a task that changes what serves.
 #
-# The lock's file has who holds it; what the ledger is to say should it end without a word; our number and process.
+# The lock's file has who holds it; what the ledger is to say should it end without a word; our number, process and kind.
+# Who was interrupted while he changed what serves is remembered in STATE/interrupted until such a task has ended well: a
+# backup from cron in between must not hide it.
 state=$1
 wait=$2
 holder=$3
@@ -16,6 +19,7 @@ home=$5
 patience=$6
 token=$7
 undo=$8
+kind=$9
 
 # include guard.sh
 # include append.sh
@@ -26,7 +30,7 @@ exec 9<>"$state/lock"
 
 # Our own former self may still be waiting on a connection that died.
 if [ "$token" != - ] && ! flock --nonblock 9; then
-    { read -r _ && read -r _ && read -r theirs process; } <"$state/lock" || theirs=
+    { read -r _ && read -r _ && read -r theirs process _; } <"$state/lock" || theirs=
     [ "$theirs" != "$token" ] || kill "$process" 2>/dev/null || :
 fi
 if ! flock --wait "$wait" 9; then
@@ -55,15 +59,16 @@ else
     done
     [ ! -d "$guard" ] || remove_guard
     if [ -s "$state/lock" ]; then
-        read -r interrupted <"$state/lock" || :
-        was=$(sed -n 2p "$state/lock")
-        (append_record "$state" "$was") >/dev/null || note 'the ledger could not be told of the interrupted task'
+        { IFS= read -r was && IFS= read -r record && read -r _ _ its_kind; } <"$state/lock" || its_kind=
+        (append_record "$state" "$record") >/dev/null || note 'the ledger could not be told of the interrupted task'
+        [ "$its_kind" != changes ] || printf '%s\n' "$was" | replace_file "$state/interrupted"
     fi
+    [ ! -s "$state/interrupted" ] || IFS= read -r interrupted <"$state/interrupted" || :
     raise_token "$state"
     rm -rf "$run/answers"
 fi
 : >"$state/lock"
-printf '%s\n%s\n%s\n' "$holder" "$epitaph" "$token $$" >"$state/lock"
+printf '%s\n%s\n%s\n' "$holder" "$epitaph" "$token $$ $kind" >"$state/lock"
 sync "$state/lock"
 beat_now
 current=-
@@ -79,6 +84,7 @@ while word=$(timeout "$patience" head -c 1 9>&-) && [ -n "$word" ]; do
             ;;
         c) (confirm_guard "$state") 9>&- ;;
         d)
+            [ "$kind" != changes ] || rm -f "$state/interrupted"
             : >"$state/lock"
             exit 0
             ;;
