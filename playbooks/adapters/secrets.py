@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import subprocess
@@ -31,6 +32,7 @@ class Secrets(Mapping[str, str]):
         self._folder = folder
         self._values: dict[str, str] = {}
         self._others: set[str] = set()
+        self._looked = False
 
     def __getitem__(self, name: str) -> str:
         if name not in self._values:
@@ -65,11 +67,25 @@ class Secrets(Mapping[str, str]):
         return [self._mask_value(one) for one in value] if isinstance(value, list | tuple) else value
 
     def mask(self, text: str) -> str:
-        """The text without any secret fetched or struck out so far."""
+        """The text without any secret: those in files and variables, and what was fetched or struck out so far.
+
+        What a task has no use for may still be in what the application says. A command is not run for that: it may be
+        slow, or ask a person.
+        """
+        self._look()
         for value in sorted({*self._values.values(), *self._others}, key=len, reverse=True):
             if len(value) >= SHORTEST_MASKED:
                 text = text.replace(value, MASK)
         return text
+
+    def _look(self) -> None:
+        if self._looked:
+            return
+        self._looked = True
+        for name, source in self._sources.items():
+            if not isinstance(source, CommandSecret):
+                with contextlib.suppress(ConfigError):  # who uses it is told
+                    _ = self[name]
 
 
 def _fetch(name: str, source: AnySecret, folder: Path) -> str:
