@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -15,8 +18,9 @@ from playbooks.fleet.fleet import open_fleet
 from playbooks.fleet.progress import Silent
 from playbooks.steps.provision_sudo import file_name
 from tests.hosts.backups import DRILL, make_shop
-from tests.hosts.conftest import PROJECT, App, invoke
+from tests.hosts.conftest import APPS, PROJECT, App, invoke
 from tests.hosts.test_deploy import answer
+from tests.hosts.test_fleet import change_host
 
 On = Callable[[str], Host]
 
@@ -38,6 +42,7 @@ REFUSED = (
 )
 
 
+TEXT: dict[str, Any] = {"check": True, "capture_output": True, "text": True}
 Grant = Callable[[str], None]
 
 
@@ -159,3 +164,58 @@ def test_rule_that_sudo_cannot_read_is_never_put_in_place(app: App, on: On, gran
         with pytest.raises(StepFailed, match="visudo does not accept"):
             remote.run("provision_sudo", [USER, file_name(USER), "-"], payload=b"jo ALL=(root @TAG@: true\n")
     assert on("app1").check_output("ls -A /etc/sudoers.d | grep -c ships || :") == "0", "something of it is left"
+
+
+def stranger(folder: Path, kind: str) -> tuple[str, str]:
+    """A key that no host has: the line of a known_hosts file without its host, and its fingerprint."""
+    file = folder / f"stranger_{kind}"
+    subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", "", "-f", str(file)], check=True)
+    told = subprocess.run(["ssh-keygen", "-lf", str(file)], check=True, capture_output=True, text=True).stdout
+    return file.with_suffix(".pub").read_text().rsplit(" ", 1)[0], told.split()[1]
+
+
+def test_key_that_is_not_the_recorded_one_ends_it(app: App, on: On, specs: dict[str, HostSpec], tmp_path: Path) -> None:
+    """Whoever answers in a host's place, or a bastion's, would be handed the release and its secrets."""
+    app.build("1.0.0")
+    ssh = app.lab.folder / "ssh"
+    recorded = (ssh / "known_hosts").read_text()
+    shown = {}
+    for name in ("app2", "edge1"):
+        told = subprocess.run(["ssh-keygen", "-lf", "-"], input=(ssh / f"hosts/{name}.pub").read_text(), **TEXT)
+        shown[name] = told.stdout.split()[1]
+    edge = specs["edge1"].address
+
+    def refused(name: str, key: str, jump: str = "") -> str:
+        address = specs[name].address
+        others = "".join(line for line in recorded.splitlines(True) if not line.startswith(f"{address} "))
+        (tmp_path / "known").write_text(f"{others}{address} {key}\n")
+        app.write()
+        change_host(app, "app2", ansible_ssh_common_args=f"-o UserKnownHostsFile={tmp_path}/known {jump}")
+        before = {host: logins(on(host)) for host in ("app2", "edge1")}
+        done = app.deploy("1.0.0")
+        assert done.status == 2, done.err
+        assert logins(on("app2")) == before["app2"] + 1, "somebody but this test itself logged in"
+        if not jump or name == "edge1":
+            assert logins(on("edge1")) == before["edge1"] + 1
+        for host in APPS:
+            assert not on(host).file(app.state).exists, f"something ran on {host}"
+        return done.err
+
+    key, fingerprint = stranger(tmp_path, "ed25519")
+    told = refused("app2", key)
+    assert "CHANGED" in told
+    assert fingerprint in told
+    assert shown["app2"] in told
+    told = refused("edge1", key, f"-o ProxyJump=deploy@{edge}")
+    assert "CHANGED" in told
+    assert fingerprint in told
+    assert shown["edge1"] in told
+    # A host that we know by a key of another kind has changed too: whoever shows a new kind is no better known.
+    key, _ = stranger(tmp_path, "ecdsa")
+    told = refused("app2", key)
+    assert shown["app2"] in told
+    assert "Nothing was sent" in told
+
+
+def logins(host: Host) -> int:
+    return int(host.check_output("journalctl -u ssh -o cat | grep -c 'Accepted publickey'"))

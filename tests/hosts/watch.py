@@ -29,7 +29,7 @@ def look(pid, what):
             comm = open(f"/proc/{pid}/comm").read().strip()
             seen.add((what, comm, os.stat(f"/proc/{pid}").st_uid, trace.decode()))
 print("ready", flush=True)
-while not select.select([sys.stdin], [], [], 0.003)[0]:
+while not select.select([sys.stdin], [], [], 0.01)[0]:
     rounds += 1
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:

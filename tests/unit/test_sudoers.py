@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from playbooks.errors import ConfigError
 from playbooks.fleet.remote import in_unit as words_in_unit
 from playbooks.fleet.script import command, load
-from playbooks.steps.provision_sudo import file_name, sudoers
+from playbooks.steps.provision_sudo import TAG, file_name, sudoers
 
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30)
 
@@ -60,3 +61,10 @@ def test_names_that_sudo_would_read_as_something_else() -> None:
     for name in ("%wheel", "ALL", "a b", "a,b", "", "#0", "-x", "a=b"):
         with pytest.raises(ConfigError):
             sudoers(name)
+
+
+def test_docs_show_what_is_installed() -> None:
+    """Who reviews the page must see the very rule that comes to the hosts."""
+    page = (Path(__file__).parents[2] / "docs" / "security.md").read_text()
+    text = sudoers("deploy").replace(TAG, "NOPASSWD")
+    assert text in page, f"docs/security.md shows another file; this is the one that provision installs:\n{text}"
