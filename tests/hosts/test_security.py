@@ -181,8 +181,8 @@ def test_key_that_is_not_the_recorded_one_ends_it(app: App, on: On, specs: dict[
     recorded = (ssh / "known_hosts").read_text()
     shown = {}
     for name in ("app2", "edge1"):
-        told = subprocess.run(["ssh-keygen", "-lf", "-"], input=(ssh / f"hosts/{name}.pub").read_text(), **TEXT)
-        shown[name] = told.stdout.split()[1]
+        listed = subprocess.run(["ssh-keygen", "-lf", "-"], input=(ssh / f"hosts/{name}.pub").read_text(), **TEXT)
+        shown[name] = listed.stdout.split()[1]
     edge = specs["edge1"].address
 
     def refused(name: str, key: str, jump: str = "") -> str:
