@@ -257,4 +257,5 @@ def in_unit(words: Sequence[str], unit: str | None) -> Sequence[str]:
     if unit is None:
         return words
     options = ["--quiet", "--wait", "--pipe", "--collect", f"--unit={unit}", "--property=TasksMax=infinity"]
-    return ["systemd-run", *options, "--", *words]
+    # systemd.service(5): a dollar in an argument would be read as a variable.
+    return ["systemd-run", *options, "--", *(word.replace("$", "$$") for word in words)]
