@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -182,7 +182,10 @@ def back_up_jobs(
 
 
 def judge_backups(
-    fleet: Fleet, env: Environment, results: Results[Record | None], facts: Mapping[str, Facts]
+    fleet: Fleet,
+    env: Environment,
+    results: Results[Record | None],
+    facts: Mapping[str, Facts],  # noqa: ARG001
 ) -> list[str]:
     """Whether a deploy may go on with the backups it got (A2).
 
@@ -204,12 +207,12 @@ def judge_backups(
     """
     limit = timedelta(seconds=env.settings.backup.max_age)
     usable = [host for host, error in results.failed.items() if getattr(error, "code", "") not in UNUSABLE]
-    asked = fleet.each("facts", partial(look, env), hosts=[host for host in usable if host not in facts])
-    known = {**facts, **asked.ok}
+    # Looked at anew: an age counts from now, and only the host's own clock can tell it.
+    known = fleet.each("facts", partial(look, env), hosts=usable).ok
     bad: dict[str, SlipwayError] = {}
     warnings = []
     for host, error in results.failed.items():
-        age = _youngest(known[host].backups) if host in usable and host in known else None
+        age = _youngest(known[host]) if host in known else None
         if age is not None and age <= limit:
             warnings.append(f"{host}: {error.message}; going on with the backup of {_minutes(age)} ago")
         else:
@@ -219,11 +222,13 @@ def judge_backups(
     return warnings
 
 
-def _youngest(records: Sequence[Record]) -> timedelta | None:
+def _youngest(facts: Facts) -> timedelta | None:
+    """The age of a host's youngest backup, by the clock that dated it: the host's own, not the controller's."""
+    clock = datetime.fromtimestamp(facts.clock, UTC)
     ages = []
-    for record in records:
+    for record in facts.backups:
         try:
-            ages.append(now() - datetime.fromisoformat(str(record.get("created"))))
+            ages.append(clock - datetime.fromisoformat(str(record.get("created"))))
         except (ValueError, TypeError):
             continue
     return min(ages, default=None)

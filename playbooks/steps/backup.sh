@@ -14,20 +14,30 @@ host=$7
 kind=$8
 app=$9
 
+# include room.sh
 # include restic.sh
 # include postgres.sh
 
 need restic jq flock
+scratch=$state/backup.d
+ours=
+clean_up() {
+    status=$?
+    trap - EXIT
+    [ "$status" -eq 0 ] || last_words "$state" "$repository"
+    [ -z "$ours" ] || rm -rf "$scratch"
+    exit "$status"
+}
+trap clean_up EXIT
+trap 'exit 1' HUP INT TERM
 began=$(date +%s.%N)
 mkdir -p "$state/backups"
 # A backup whose controller died may still be at work: the scratch folder has one path, so that restic knows it again.
 exec 8>>"$state/backup.lock"
 flock -w 120 8 || fail locked 'another backup is at work on this host'
-scratch=$state/backup.d
+ours=yes
 rm -rf "$scratch"
 mkdir -p "$scratch/databases" "$scratch/sqlite"
-trap 'rm -rf "$scratch"' EXIT
-trap 'exit 1' HUP INT TERM
 : >"$scratch/paths"
 : >"$scratch/excludes"
 : >"$scratch/manifest"
@@ -66,8 +76,14 @@ copy_sqlite() {
     is_there "$1" || return 0
     need sqlite3
     mkdir -p "$scratch/sqlite$(dirname "$1")"
-    (cd "$scratch" && sqlite3 -cmd '.timeout 10000' "$1" '.backup copy' 2>err >/dev/null) ||
-        fail sqlite "cannot copy SQLite database $1: $(said_by "$scratch/err")"
+    # Its complaint is not kept in a file: on a full disk there is no room for that either.
+    if ! complaint=$(cd "$scratch" && sqlite3 -cmd '.timeout 10000' "$1" '.backup copy' 2>&1 >/dev/null); then
+        case $complaint in
+            # SQLite has given its pages back by now, so df would not show it.
+            *full*) fail no-space "the file system of $state is full (while copying SQLite database $1)" ;;
+        esac
+        fail sqlite "cannot copy SQLite database $1: $(printf '%s' "$complaint" | tr -s '\n\t ' '   ' | cut -c1-300)"
+    fi
     [ -s "$scratch/copy" ] || [ ! -s "$1" ] || fail sqlite "the copy of SQLite database $1 is empty"
     chown --reference="$1" "$scratch/copy"
     chmod --reference="$1" "$scratch/copy"
@@ -82,6 +98,7 @@ dump_database() {
     dump=$scratch/databases/$name.dump
     # Not compressed here: restic does it better, and what has not changed since the last dump is then stored once.
     pg pg_dump --format=custom --compress=0 --dbname="$name" >"$dump" 2>"$scratch/err" || {
+        ! lacks_room "$state" || fail no-space "$said (while dumping database $name)"
         explain_postgres "$scratch/err"
         fail "$code" "cannot dump database $name: $said"
     }
@@ -156,10 +173,11 @@ for found in "$repository/snapshots/$whole"*; do [ ! -f "$found" ] || whole=$(ba
 replace_file "$state/backups/$id.manifest" <"$scratch/manifest"
 jq --compact-output --null-input --arg id "$id" --arg host "$host" --arg kind "$kind" --arg release "${release#-}" \
     --arg version "$version" --arg repository "$repository" --arg snapshot "$whole" --argjson summary "$summary" --argjson began "$began" \
+    --argjson ended "$(date +%s.%N)" \
     --slurpfile databases "$scratch/databases.json" --rawfile sqlite "$scratch/sqlite.names" '{id: $id,
-    created: (now | todate), host: $host, kind: $kind, release: (if $release == "" then null else $release end),
+    created: ($ended | floor | todate), host: $host, kind: $kind, release: (if $release == "" then null else $release end),
     version: $version, snapshot: $snapshot, repository: $repository, bytes: $summary.total_bytes_processed,
     files: $summary.total_files_processed, added: $summary.data_added, databases: $databases,
-    sqlite: ($sqlite | split("\n") | map(select(. != ""))), seconds: ((now - $began) * 100 | round / 100)}' |
+    sqlite: ($sqlite | split("\n") | map(select(. != ""))), seconds: (($ended - $began) * 100 | round / 100)}' |
     replace_file "$state/backups/$id.json"
 emit record "$(cat "$state/backups/$id.json")"

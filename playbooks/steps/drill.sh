@@ -16,6 +16,7 @@ folder=$6
 bytes=$7
 app=$8
 
+# include room.sh
 # include restic.sh
 # include postgres.sh
 

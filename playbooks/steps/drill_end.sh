@@ -7,6 +7,7 @@ app=$3
 document=$4
 repository=
 
+# include room.sh
 # include restic.sh
 # include postgres.sh
 

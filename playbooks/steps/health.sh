@@ -137,8 +137,8 @@ check_command() { # command
 
 # A unit that systemd has given up, or that keeps dying, will not get better by waiting: fatal ends the loop.
 check_unit() { # unit
-    systemctl show --property=ActiveState,SubState,NRestarts,Result,Type "$1" >"$scratch/unit"
-    active='' sub='' restarts=0 result='' type=''
+    systemctl show --property=ActiveState,SubState,NRestarts,Result,Type,ExecMainStatus "$1" >"$scratch/unit"
+    active='' sub='' restarts=0 result='' type='' main=''
     while IFS='=' read -r key value; do
         case $key in
             ActiveState) active=$value ;;
@@ -146,23 +146,32 @@ check_unit() { # unit
             NRestarts) restarts=$value ;;
             Result) result=$value ;;
             Type) type=$value ;;
+            ExecMainStatus) main=$value ;;
         esac
     done <"$scratch/unit"
+    # systemd.exec(5), $SERVICE_RESULT. A log does not tell these: what is killed has no last words.
+    case $result in
+        success | '') why= ;;
+        oom-kill) why='oom-kill: it was killed for its memory; see MemoryMax= of the unit, and the memory of the host' ;;
+        signal | core-dump) why="$result: it was killed by signal $main" ;;
+        exit-code) why="exit-code $main" ;;
+        *) why=$result ;;
+    esac
     detail="$active ($sub)"
     seen=$(cat "$scratch/restarts.$index" 2>/dev/null || echo "$restarts")
     printf '%s' "$restarts" >"$scratch/restarts.$index"
     if [ "$restarts" -gt "$seen" ] && [ -n "${watching:-}" ]; then
         fatal="it restarted while it should have stayed up"
     elif [ "$restarts" -gt "$max_restarts" ] && [ "$once" != once ]; then
-        fatal="it restarted $restarts times"
+        fatal="it restarted $restarts times${why:+ ($why)}"
     elif [ "$active" = failed ]; then
-        fatal="it failed: $result"
+        fatal="it failed: $why"
     elif [ "$active" = active ] || [ "$type/$active/$result" = oneshot/inactive/success ]; then
         return 0
     fi
     if [ -n "$fatal" ] || [ "$sub" = auto-restart ]; then
         log=$(journalctl --unit="$1" --lines=6 --output=cat --no-pager 2>/dev/null | tr '\n' '|' | cut -c1-700)
-        detail="${fatal:-$active ($sub)}; its log: $log"
+        detail="${fatal:-$active ($sub)${why:+, $why}}; its log: $log"
     fi
     return 1
 }

@@ -1,5 +1,5 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# What every step that talks to restic shares; it needs $state, $repository and a private folder $scratch.
+# What every step that talks to restic shares; it needs room.sh, $state, $repository and a private folder $scratch.
 #
 # Standard input: lines "kind US field… US ." (US is \037). "secret NAME VALUE" is restic's environment, read here; every
 # other line is left to the step's own function payload_line. No password is ever in a command line or a file, nor in the
@@ -65,6 +65,7 @@ try_restic() {
         fi
     done
     explain_restic "$1" "$(said_by "$restic_output.err")"
+    if [ "$code" = restic ] && lacks_room "$state" "$repository"; then code=no-space; fi
     return "$restic_status"
 }
 

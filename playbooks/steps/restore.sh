@@ -12,6 +12,7 @@ what=$6
 target=$7
 bytes=$8
 
+# include room.sh
 # include restic.sh
 
 payload_line() { :; }
