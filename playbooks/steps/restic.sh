@@ -92,6 +92,7 @@ restic_with_patience() {
 # explain_restic COMMAND TEXT: restic before 0.17 has one exit status for nearly everything, so its words are read.
 explain_restic() {
     code=restic said="restic $1 failed: $2"
+    [ "$restic_status" -ne 137 ] || said="restic $1 was killed by signal 9; is there enough memory?"
     case $2 in
         *'wrong password'* | *'no key found'*)
             code=wrong-password said="the password does not open the restic repository $repository" ;;

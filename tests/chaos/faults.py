@@ -57,25 +57,28 @@ def arm(on: On, app: App, host: str = BROKEN) -> None:
     on(host).check_output(f"touch /run/{app.name}-fault")
 
 
-def assert_whole(app: App, on: On, version: str, *, hosts: Sequence[str] = PAIR, scratch: bool = True) -> None:
-    """One version serves everywhere, status knows it, and nothing of what failed is left on any host.
-
-    ``scratch`` False: a step was killed outright, and its private scratch files wait for the next one to remove them.
-    """
+def assert_whole(app: App, on: On, version: str, *, hosts: Sequence[str] = PAIR) -> None:
+    """One version serves everywhere, status knows it, and nothing of what failed is left on any host."""
     assert {name: answer(on, app, name) for name in hosts} == dict.fromkeys(hosts, version)
     status = invoke("status", app.env, "--json")
     assert (status.json["mixed"], status.json["versions"]) == (False, [version]), status.out
     for name in hosts:
-        left = [line for line in leftovers(on(name), app) if scratch or not line.startswith(("/tmp/", "/run/"))]
+        left = leftovers(on(name), app)
         assert not left, f"{name} has leftovers: {left}"
 
 
 def leftovers(host: Host, app: App) -> list[str]:
     """Scratch files, half releases, units and locks that a task made and did not remove."""
+    scratch = [f"{app.home}/releases/.incoming*", f"{app.home}/.current.new", f"{app.state}/backup.d"]
+    scratch += [
+        f"{app.state}/*.??????",
+        f"{app.state}/*.new",
+        f"{app.state}/backups/*.new",
+        f"/tmp/slipway*.{app.name}.*",
+    ]
     half = f'for r in {app.home}/releases/*/; do [ -f "$r/.slipway/complete" ] || echo "half: $r"; done'
     found = host.check_output(
-        f"ls -d {app.home}/releases/.incoming* {app.home}/.current.new {app.state}/*.?????? {app.state}/backup.d "
-        f"{app.state}/backups/*.new {app.state}/*.new /run/slipway.* /tmp/slipway-hook.{app.name}.* 2>/dev/null; {half}; "
+        f"ls -d {' '.join(scratch)} /run/slipway.* 2>/dev/null; {half}; "
         f"systemctl list-units --all --plain --no-legend 'slipway-{app.name}-*'; "
         f"[ ! -e {app.state}/lock ] || flock -n {app.state}/lock true || echo 'lock held'"
     )

@@ -1,0 +1,117 @@
+"""Two people, two laptops, one fleet: one at a time, and never a mix of their versions at the end (A1)."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from testinfra.host import Host
+
+from tests.chaos.faults import PAIR, assert_whole
+from tests.hosts.conftest import INVOKE, PROJECT, App, Ran, wait_until
+
+On = Callable[[str], Host]
+
+
+@pytest.fixture(scope="session")
+def laptop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another controller: a checkout of its own, which shares nothing with the first but the hosts."""
+    place = tmp_path_factory.mktemp("laptop") / "slipway"
+    shutil.copytree(PROJECT, place, ignore=shutil.ignore_patterns(".venv", ".git", "__pycache__", ".*_cache"))
+    (place / ".venv").symlink_to(PROJECT / ".venv")
+    return place
+
+
+@pytest.fixture
+def slow(app: App) -> App:
+    """An application that runs 1.0.0, whose next releases take two seconds to stage: time to meet somebody."""
+    app.write(hosts=":".join(PAIR))
+    app.build("1.0.0")
+    deployed = app.deploy("1.0.0")
+    assert deployed.status == 0, deployed.err
+    app.write(hooks={"install": [{"run": "sleep 2"}]})
+    for version in ("1.1.0", "1.2.0", "1.3.0"):
+        app.build(version)
+    return app
+
+
+def begin(app: App, at: Path, *words: str) -> subprocess.Popen[str]:
+    """Begin a task on one of the controllers and come back at once."""
+    return subprocess.Popen(
+        [str(INVOKE), *words, app.env],
+        cwd=at,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def end(process: subprocess.Popen[str]) -> Ran:
+    out, err = process.communicate(timeout=120)
+    return Ran(process.returncode, out, err)
+
+
+def until_locked(app: App, on: On) -> None:
+    """Until somebody holds the lock on every host."""
+    held = f"[ -s {app.state}/lock ] && ! flock -n {app.state}/lock true"
+    for name in PAIR:
+        wait_until(lambda name=name: on(name).run(held).rc == 0)  # type: ignore[misc]
+
+
+def test_two_deploys_at_once(slow: App, on: On, laptop: Path) -> None:
+    """Both get half of the hosts, or both all of them, one over the other."""
+    racing = {
+        version: begin(slow, at, "deploy", f"--version={version}", "--batch=100%")
+        for version, at in (("1.1.0", PROJECT), ("1.2.0", laptop))
+    }
+    ran = {version: end(process) for version, process in racing.items()}
+    won = [version for version, one in ran.items() if one.status == 0]
+    lost = [version for version, one in ran.items() if one.status == 4]
+    assert (len(won), len(lost)) == (1, 1), ran
+    assert f"deploy {won[0]}" in ran[lost[0]].err, "the loser must be told who is at work"
+    assert_whole(slow, on, won[0])
+
+
+def test_deploys_that_wait_run_one_after_the_other(slow: App, on: On, laptop: Path) -> None:
+    """Who waited acts on what he saw before: stages against, or goes back to, a release that is not the running one."""
+    racing = {
+        version: begin(slow, at, "deploy", f"--version={version}", "--batch=1", "--wait=60s")
+        for version, at in (("1.1.0", PROJECT), ("1.2.0", laptop), ("1.3.0", laptop))
+    }
+    ran = [end(process) for process in racing.values()]
+    assert [one.status for one in ran] == [0, 0, 0], ran
+    last = on("app1").check_output(f"cat {slow.home}/current/VERSION")
+    assert_whole(slow, on, last)
+    ledgers = [on(name).check_output(f"jq -r .version {slow.state}/ledger").split() for name in PAIR]
+    assert ledgers[0] == ledgers[1], "every host went through them in the same order"
+    assert (ledgers[0][0], ledgers[0][-1], sorted(ledgers[0])) == ("1.0.0", last, ["1.0.0", *racing])
+
+
+def test_rollback_during_a_deploy(slow: App, on: On, laptop: Path) -> None:
+    """Somebody sees errors and rolls back while a colleague's deploy is half-way."""
+    deploy = begin(slow, PROJECT, "deploy", "--version=1.1.0", "--batch=1")
+    until_locked(slow, on)
+    refused = end(begin(slow, laptop, "rollback"))
+    waits = begin(slow, laptop, "rollback", "--wait=60s", "--reason=errors")
+    assert refused.status == 4, refused
+    assert "deploy 1.1.0" in refused.err
+    deployed, back = end(deploy), end(waits)
+    assert (deployed.status, back.status) == (0, 0), (deployed, back)
+    assert_whole(slow, on, "1.0.0")
+
+
+def test_deploy_during_a_deploy_that_is_killed(slow: App, on: On, laptop: Path) -> None:
+    """Who waits for somebody whose laptop dies gets the lock, and must find the fleet as the dead one left it."""
+    dying = begin(slow, PROJECT, "deploy", "--version=1.1.0", "--batch=1")
+    until_locked(slow, on)
+    waits = begin(slow, laptop, "deploy", "--version=1.2.0", "--batch=1", "--wait=120s")
+    dying.send_signal(signal.SIGKILL)
+    dying.communicate()
+    ran = end(waits)
+    assert ran.status == 0, ran
+    assert_whole(slow, on, "1.2.0")
