@@ -14,7 +14,7 @@ __all__ = ["app", "lab", "on", "specs"]
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _look_over_one_connection(lab: Lab, on: Callable[[str], Host]) -> None:
+def _look_over_one_connection(lab: Lab, on: Callable[[str], Host]) -> None:  # noqa: ARG001 - it writes the file
     """These tests look at hosts by the hundred: the looks share a connection, which halves the time they take."""
     config = lab.folder / "ssh" / "config"
     shared = "  ControlMaster auto\n  ControlPersist 20\n  ControlPath /run/slipway-look-%C\n"

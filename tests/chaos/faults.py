@@ -40,11 +40,12 @@ def a_file(host: Host, path: str, content: str, mode: str = "644") -> Iterator[N
 def sshd(host: Host, settings: str) -> Iterator[None]:
     """sshd with other limits; sessions that are open stay."""
     with a_file(host, "/etc/ssh/sshd_config.d/00-limits.conf", settings):
-        host.check_output("sshd -t && systemctl reload ssh")
+        # Not reload: that returns before the new sshd listens.
+        host.check_output("sshd -t && systemctl restart ssh")
         try:
             yield
         finally:
-            host.run("rm /etc/ssh/sshd_config.d/00-limits.conf; systemctl reload ssh")
+            host.run("rm /etc/ssh/sshd_config.d/00-limits.conf; systemctl restart ssh")
 
 
 def fault(app: App, command: str) -> dict[str, object]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -12,7 +11,7 @@ from testinfra.host import Host
 
 from lab.spec import HostSpec
 from tests.chaos.faults import BROKEN, PAIR, assert_whole, said, sshd
-from tests.hosts.conftest import App, invoke
+from tests.hosts.conftest import App, invoke, wait_until
 
 On = Callable[[str], Host]
 
@@ -58,34 +57,31 @@ def test_too_few_sessions_are_told(running: App, on: On) -> None:
 
 
 @contextmanager
-def somebody_at_the_door(address: str, *, seconds: float | None) -> Iterator[None]:
+def somebody_at_the_door(address: str) -> Iterator[socket.socket]:
     """A connection that does not log in: with MaxStartups 1:100:1 nobody else gets in until it is gone."""
-    knocking = socket.create_connection((address, 22), timeout=10)
-    knocking.recv(64)
-    timer = threading.Timer(seconds or 0, knocking.close)
-    if seconds is not None:
-        timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-        knocking.close()
+    with socket.create_connection((address, 22), timeout=10) as knocking:
+        knocking.recv(64)
+        yield knocking
 
 
 def test_a_login_that_is_refused_for_a_moment_is_tried_again(running: App, on: On, specs: dict[str, HostSpec]) -> None:
     """MaxStartups refuses at random while others log in: a whole fleet's deploy must not end for one closed door."""
-    with sshd(on(BROKEN), "MaxStartups 1:100:1\n"):
-        with somebody_at_the_door(specs[BROKEN].address, seconds=1.5):
-            done = running.deploy("1.1.0")
-        assert done.status == 0, said(done)
+    since = on(BROKEN).check_output("date +@%s")
+    with sshd(on(BROKEN), "MaxStartups 1:100:1\n"), somebody_at_the_door(specs[BROKEN].address) as knocking:
+        deploy = running.start("deploy", "--version=1.1.0", "--batch=100%")
+        # This look needs no login: its session is open already.
+        refused = f"journalctl -u ssh --since={since} --no-pager | grep -q MaxStartups"
+        wait_until(lambda: on(BROKEN).run(refused).rc == 0)
+        knocking.close()
+        _, err = deploy.communicate(timeout=60)
+        assert deploy.returncode == 0, err
     assert_whole(running, on, "1.1.0")
 
 
 def test_a_login_that_is_refused_for_good_is_told(running: App, on: On, specs: dict[str, HostSpec]) -> None:
     """Trying again has an end, and a sentence that names the host."""
-    with sshd(on(BROKEN), "MaxStartups 1:100:1\n"):
-        with somebody_at_the_door(specs[BROKEN].address, seconds=None):
-            met = running.deploy("1.1.0")
+    with sshd(on(BROKEN), "MaxStartups 1:100:1\n"), somebody_at_the_door(specs[BROKEN].address):
+        met = running.deploy("1.1.0")
         assert met.status == 1, said(met)
         assert f"{BROKEN}: cannot connect" in said(met)
     assert_whole(running, on, "1.0.0")
