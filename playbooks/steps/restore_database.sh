@@ -10,6 +10,7 @@ repository=$3
 id=$4
 stamp=$5
 
+# include room.sh
 # include restic.sh
 # include postgres.sh
 

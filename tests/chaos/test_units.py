@@ -87,7 +87,6 @@ KILLS = {
         f'kill -KILL "$(systemctl show --value -p MainPID {UNIT})"; sleep 5',
         "was killed",
     ),
-    "a hook while staging": ("install", "kill -KILL $$", "was killed by signal 9"),
     "the switch": ("before_switch", f"systemctl kill --signal=KILL {UNIT}; sleep 5", "was killed"),
     "the switch after the rename": ("after_switch", f"systemctl kill --signal=KILL {UNIT}; sleep 5", "was killed"),
     "a hook after the rename": ("after_switch", "kill -SEGV $$", "was killed by signal 11"),
