@@ -185,7 +185,6 @@ def judge_backups(
     fleet: Fleet,
     env: Environment,
     results: Results[Record | None],
-    facts: Mapping[str, Facts],  # noqa: ARG001
 ) -> list[str]:
     """Whether a deploy may go on with the backups it got (A2).
 
@@ -197,7 +196,6 @@ def judge_backups(
         fleet: open sessions.
         env: whose backups.
         results: of `back_up_jobs`.
-        facts: of the application's hosts; a database's host is asked here, when its backup failed.
 
     Returns:
         Warnings.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import sys
 import traceback
@@ -87,6 +88,8 @@ def perform(
         Exit: with a status other than 0.
     """
     environment: Environment | None = None
+    # What goes wrong there comes to us as an error; paramiko would print it as a traceback besides.
+    logging.getLogger("paramiko").addHandler(logging.NullHandler())
     try:
         environment = load(env, limit)
         from playbooks.report import choose

@@ -20,7 +20,7 @@ from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
 from playbooks.outcome import Outcome
 from playbooks.outcomes import abandoned, deployed, unchanged, without
-from playbooks.release import Release, Rendered, new_release, pack, render
+from playbooks.release import Release, Rendered, later_than, new_release, pack, render
 from playbooks.rollout import Move, Mover, Rollout, Stand, roll_out
 from playbooks.settings.types import parse_batch
 from playbooks.steps.facts import Facts, read_facts
@@ -87,6 +87,9 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
         reached = _reached(fleet, env, wanted)
         progress.phase("looking at the hosts")
         facts = read_all(fleet, env, reached)
+        if not wanted.resume:
+            release = later_than(release, [id_ for fact in facts.values() for id_ in fact.releases])
+            holder = replace(holder, id=release.id)
 
         def outdated() -> list[Target]:
             return [target for target in reached if wanted.force or not up_to_date(facts, target, release, rendered)]
@@ -227,7 +230,7 @@ def _back_up_and_stage(
     both: list[Job[Any]] = [*backing, *staging]
     results = fleet.run(both)
     by_host(staging, results[len(backing) :]).all_or_raise("staging")
-    complaints = judge_backups(fleet, env, by_host(backing, results[: len(backing)]), facts)
+    complaints = judge_backups(fleet, env, by_host(backing, results[: len(backing)]))
     return backup, complaints
 
 

@@ -8,9 +8,9 @@ import io
 import json
 import socket
 import tarfile
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from playbooks.artifact import Artifact
@@ -19,6 +19,7 @@ from playbooks.settings.services import Hook, Service
 from playbooks.templating import Templates
 
 DIRECTORY = ".slipway"
+STAMP = "%Y%m%dT%H%M%SZ"
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def now() -> datetime:
 
 def stamp(moment: datetime) -> str:
     """A time as ids have it: sorts as text."""
-    return moment.strftime("%Y%m%dT%H%M%SZ")
+    return moment.strftime(STAMP)
 
 
 def new_release(artifact: Artifact) -> Release:
@@ -95,6 +96,19 @@ def new_release(artifact: Artifact) -> Release:
         created=moment.strftime("%Y-%m-%dT%H:%M:%SZ"),
         by=who(),
     )
+
+
+def later_than(release: Release, others: Iterable[str]) -> Release:
+    """The release with an id that sorts after all others: those made by a controller whose clock is ahead, too."""
+    newest = max((id_.partition("-")[0] for id_ in others), default="")
+    own, _, version = release.id.partition("-")
+    if own > newest:
+        return release
+    try:
+        moment = datetime.strptime(newest, STAMP).replace(tzinfo=UTC) + timedelta(seconds=1)
+    except (ValueError, OverflowError):
+        return release
+    return replace(release, id=f"{stamp(moment)}-{version}")
 
 
 def render(env: Environment, target: Target, release: Release, templates: Templates) -> Rendered:

@@ -15,7 +15,7 @@ from playbooks.fleet.fleet import Fleet, Held
 from playbooks.fleet.lock import Holder
 from playbooks.fleet.remote import Remote
 from playbooks.steps.health import HealthReport, wait_until_healthy
-from playbooks.steps.switch import Watch, switch
+from playbooks.steps.switch import Watch, What, switch
 from playbooks.strategies.plan import Plan, Stage
 
 
@@ -87,15 +87,13 @@ class Mover:
     def forward(self, remote: Remote) -> None:
         """Switch a host to its new release."""
         move = self.moves[remote.name]
-        self._switch(remote, move.after, move.before, "deploy" if self._deploy else "return")
+        self._switch(remote, move.after, move.before, "deploy" if self._deploy else "rollback")
 
     def confirm(self, hosts: Sequence[str], *, together: bool = True) -> dict[str, SlipwayError]:
         """Take the guards away: hosts stay as they are. See `Held.confirm`."""
         return self._held.confirm(hosts, together=together)
 
-    def _switch(
-        self, remote: Remote, target: str | None, expected: str | None, what: Literal["deploy", "return", "arm"]
-    ) -> None:
+    def _switch(self, remote: Remote, target: str | None, expected: str | None, what: What) -> None:
         switch(
             remote,
             self._env.target(remote.name).settings,
@@ -130,7 +128,7 @@ class Mover:
         """
         move = self.moves[remote.name]
         remote = remote.patient()
-        self._switch(remote, move.before, move.after, "return")
+        self._switch(remote, move.before, move.after, "back")
         if move.before is not None:
             self._judge(remote, move.before, move.units_before)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import socket
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -54,15 +56,27 @@ def connect(address: Address, config: fabric.Config) -> fabric.Connection:
         Unreachable: no route, no answer in time, or no key that the host accepts.
         HostKeyRefused: the host's key is unknown or has changed.
     """
-    connection = _connection(address, config)
-    try:
-        connection.open()
-    except BaseException as error:
-        connection.close()
-        if isinstance(error, Exception):
-            raise _explain(address, connection, error) from None
-        raise
-    return connection
+    until = time.monotonic() + address.connect_timeout
+    while True:
+        connection = _connection(address, config)
+        try:
+            connection.open()
+        except BaseException as error:
+            connection.close()
+            if _is_turned_away(error) and time.monotonic() < until:
+                time.sleep(random.uniform(0.2, 0.6))  # noqa: S311 - not all at once again
+                continue
+            if isinstance(error, Exception):
+                raise _explain(address, connection, error) from None
+            raise
+        return connection
+
+
+def _is_turned_away(error: BaseException) -> bool:
+    """Whether sshd closed the door before it said a word: it has too many at the door (MaxStartups)."""
+    return isinstance(error, (EOFError, ConnectionResetError, BrokenPipeError)) or (
+        isinstance(error, paramiko.SSHException) and "banner" in str(error)
+    )
 
 
 def _connection(address: Address, config: fabric.Config) -> fabric.Connection:

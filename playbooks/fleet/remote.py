@@ -24,6 +24,7 @@ from playbooks.fleet.session import Session
 MOST_TRIES = 4
 # The code of a step that says that not all of its payload came. It has changed nothing then.
 CUT = "cut"
+MAX_SESSIONS_SECONDS = 2.0
 _NOT_IN_UNITS = re.compile(r"[^A-Za-z0-9:_.-]")  # systemd.unit(5)
 
 # sudo asks for a password or doesn't; it must not read the script as one. The password comes first on standard input,
@@ -185,11 +186,22 @@ class Remote:
         """
         try:
             transport = (connection or self.session.connection).transport
-            channel: paramiko.Channel = transport.open_session(timeout=self.address.connect_timeout)
+            channel = self._channel(transport)
             channel.exec_command(scripts.quote(self._become(in_unit(words, unit))).encode())
         except (paramiko.SSHException, EOFError, OSError, AttributeError) as error:
             raise self._lost("open a channel", error) from None
         return channel
+
+    def _channel(self, transport: paramiko.Transport) -> paramiko.Channel:
+        """A channel. sshd counts one that was just closed for a moment yet, against its MaxSessions."""
+        until = time.monotonic() + MAX_SESSIONS_SECONDS
+        while True:
+            try:
+                return transport.open_session(timeout=self.address.connect_timeout)
+            except paramiko.ChannelException:
+                if time.monotonic() > until:
+                    raise
+            time.sleep(0.1)
 
     def close(self) -> None:
         """End the session. Steps that run in a unit of their own go on."""
@@ -219,9 +231,9 @@ class Remote:
             )
         if isinstance(error, paramiko.ChannelException):
             return Unreachable(
-                f"sshd refuses another channel for '{step}': {error}",
+                f"sshd lets in no further session on this connection ({error}): its MaxSessions is too small",
                 host=self.name,
-                hint="Slipway needs three at a time: MaxSessions in the host's sshd_config (10, as it comes)",
+                hint="set MaxSessions in the host's sshd_config to 3 or more; it is 10 as it comes",
             )
         reason = str(error) or type(error).__name__
         return Unreachable(

@@ -128,8 +128,11 @@ def database_lines(database: Database, secrets: Mapping[str, str]) -> list[str]:
 
 
 def as_payload(lines: Sequence[str]) -> bytes:
-    """Lines for a step's standard input. An empty last field would be lost to the shell, so a mark ends each."""
-    return "".join(f"{line}{FIELD}.\n" for line in lines).encode()
+    """Lines for a step's standard input. An empty last field would be lost to the shell, so a mark ends each.
+
+    The last one says that it is: a connection that breaks in between must not make a backup of half.
+    """
+    return "".join(f"{line}{FIELD}.\n" for line in [*lines, "end"]).encode()
 
 
 def with_hint(error: StepFailed) -> StepFailed:

@@ -1,4 +1,4 @@
-# shellcheck shell=sh disable=SC2034
+# shellcheck shell=sh disable=SC2034,SC2154
 # A host's guard: a systemd timer whose undo takes the host back unless it hears from the controller (idea 3).
 #
 # It is a folder, STATE/guard, and two units whose names carry the deploy's id. The folder's one marker says where it is:
@@ -28,8 +28,8 @@ beat_now() {
     printf '%s\n' "${up%.*}" 2>/dev/null >"$beat" || :
 }
 
-# arm_guard STATE ID SECONDS TARGET: from here on the host goes back to TARGET by itself. The undo's script, of UNDO-BYTES,
-# and the ledger's record for it, come on standard input. Armed already for this deploy is well.
+# arm_guard STATE ID SECONDS TARGET UNDO-BYTES HOME ARGUMENT...: from here on the host goes back to TARGET by itself. The
+# undo's script comes on standard input, and reads HOME and what follows. Armed already for this deploy is well.
 arm_guard() {
     guard_names "$1"
     if [ "$guard_id" = "$2" ] && [ -e "$guard/armed" ]; then
@@ -41,10 +41,15 @@ arm_guard() {
     rm -rf "$guard.new"
     mkdir -p "$guard.new" "$run"
     head -c "$5" >"$guard.new/undo"
-    [ "$(tail -n 1 "$guard.new/undo")" = '# whole' ] || fail cut 'the guard did not arrive whole'
+    if [ "$(tail -n 1 "$guard.new/undo")" != '# whole' ]; then
+        ! lacks_room "$1" || fail no-space "$said"
+        fail cut 'the guard did not arrive whole'
+    fi
     printf '%s\n' "$2" >"$guard.new/id"
     printf '%s\n' "$3" >"$guard.new/seconds"
     printf '%s\n' "$4" >"$guard.new/target"
+    # The way back is made now: later there may be no room for so much as a link.
+    if [ "$4" = - ]; then rm -f "$6/.way-back"; else ln -sfn "releases/$4" "$6/.way-back"; fi
     shift 5
     for word in "$@"; do printf '%s\n' "$word"; done >"$guard.new/arguments"
     : >"$guard.new/armed"
@@ -89,6 +94,7 @@ remove_guard() {
     rm -f "/etc/systemd/system/timers.target.wants/$guard_unit.timer" "/etc/systemd/system/$guard_unit.timer" \
         "/etc/systemd/system/$guard_unit.service"
     systemctl stop --no-block "$guard_unit.timer" 2>/dev/null || :
+    if [ -f "$guard/arguments" ] && IFS= read -r guarded <"$guard/arguments"; then rm -f "$guarded/.way-back"; fi
     rm -rf "$guard"
     sync "${guard%/*}"
 }

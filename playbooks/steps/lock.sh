@@ -21,10 +21,34 @@ token=$7
 undo=$8
 kind=$9
 
+# include room.sh
 # include guard.sh
 # include append.sh
 
 guard_names "$state"
+wait_for() {
+    tries=100
+    while [ "$tries" -gt 0 ] && systemctl is-active --quiet "$1" 9>&-; do
+        sleep 0.1 9>&-
+        tries=$((tries - 1))
+    done
+}
+
+# Steps of a dead task go on to their end when nobody waits for them. Now somebody does.
+end_orphans() {
+    for answer in "$run"/answers/*; do
+        if [ ! -d "$answer" ] || [ -f "$answer/status" ]; then continue; fi
+        orphan=${answer##*/}
+        orphan=${orphan%.*}.service
+        case $orphan in
+            # It is all but done, and what it writes down is true.
+            *-finish-*) wait_for "$orphan" ;;
+        esac
+        systemctl stop "$orphan" 2>/dev/null 9>&- || :
+    done
+    rm -rf "$run/answers"
+}
+
 mkdir -p "$state" "$run"
 exec 9<>"$state/lock"
 
@@ -65,7 +89,7 @@ else
     fi
     [ ! -s "$state/interrupted" ] || IFS= read -r interrupted <"$state/interrupted" || :
     raise_token "$state"
-    rm -rf "$run/answers"
+    end_orphans
 fi
 : >"$state/lock"
 printf '%s\n%s\n%s\n' "$holder" "$epitaph" "$token $$ $kind" >"$state/lock"

@@ -9,6 +9,7 @@ secrets=
 lock_patience=60
 
 read_payload() {
+    whole=no
     while IFS= read -r line; do
         set -f
         IFS=$us
@@ -16,12 +17,14 @@ read_payload() {
         set -- $line
         unset IFS
         set +f
-        if [ "$1" = secret ]; then
-            secrets=$secrets$2=$3$newline
-        else
-            payload_line "$@"
-        fi
+        case $1 in
+            secret) secrets=$secrets$2=$3$newline ;;
+            end) whole=yes ;;
+            *) payload_line "$@" ;;
+        esac
     done
+    # With half of its lines it would be a backup of half.
+    [ "$whole" = yes ] || fail cut 'what is to be done did not arrive whole'
 }
 
 # said_by FILE: what a program complained of, as one line.

@@ -19,6 +19,7 @@ incoming=$home/releases/.incoming.$2
 # shellcheck source=playbooks/steps/archive.sh
 # include archive.sh
 # include hooks.sh
+# include room.sh
 
 id "$user" >/dev/null 2>&1 || fail no-user "there is no user '$user' to run the application; run: invoke provision --env=…"
 group=$(id -g "$user")
@@ -26,6 +27,7 @@ group=$(id -g "$user")
 undo() {
     status=$?
     trap - EXIT
+    [ "$status" -eq 0 ] || last_words "$home"
     rm -rf "$incoming" "$incoming".*
     [ "$status" -eq 0 ] || rm -rf "$release"
     exit "$status"
@@ -82,6 +84,18 @@ unpack_archive "$incoming" "$format" "$release" 2>"$incoming.err" ||
     explain_space 'unpacking' unpack "cannot unpack the artifact: $(tr '\n' ' ' <"$incoming.err" | cut -c1-200)"
 rm -f "$incoming" "$incoming".*
 
+# inside FOLDER NAME: the application's user owns folders on the way, and may have put a link there that leads out of it.
+inside() {
+    place=$1
+    rest=$2/
+    while [ -n "$rest" ]; do
+        place=$place/${rest%%/*}
+        rest=${rest#*/}
+        if [ -L "$place" ] && [ "$(stat -c %u "$place")" != 0 ]; then
+            fail hostile-link "$place is a link that is not root's; remove it, or the setting"
+        fi
+    done
+}
 # Configuration lies over the artifact's own files: what the inventory says counts.
 while IFS= read -r name; do
     mkdir -p "$(dirname "$release/$name")"
@@ -90,9 +104,10 @@ while IFS= read -r name; do
 done <"$meta/config"
 rm -rf "$meta/files"
 while IFS= read -r name; do
+    inside "$home/shared" "$name"
     mkdir -p "$home/shared/$name" "$(dirname "$release/$name")"
-    chown "$user:$group" "$home/shared/$name"
-    chmod 0750 "$home/shared/$name"
+    chown -h "$user:$group" "$home/shared/$name"
+    [ -L "$home/shared/$name" ] || chmod 0750 "$home/shared/$name"
     rm -rf "${release:?}/$name"
     ln -s "$home/shared/$name" "$release/$name"
 done <"$meta/shared"
@@ -109,8 +124,9 @@ chown -R root:root "$meta"
 chmod -R go-w,g+rX,u-s,g-s "$release"
 chmod 0700 "$meta"
 while IFS= read -r name; do
+    inside "$release" "$name"
     mkdir -p "$release/$name"
-    chown -R "$user:$group" "$release/$name"
+    chown -Rh "$user:$group" "$release/$name"
 done <"$meta/writable"
 
 # A unit is checked as it will be, with the new release in place of the current one.

@@ -13,6 +13,7 @@ from playbooks.fleet.pipe import Note
 from playbooks.fleet.remote import Remote
 from playbooks.settings import Settings
 
+What = Literal["deploy", "rollback", "back", "arm"]
 HINTS = {
     "moved": "somebody changed it by hand or by another tool; see: invoke status --env=…",
     "incomplete": "deploy that version again: invoke deploy --env=… --version=… --force",
@@ -43,7 +44,7 @@ def switch(
     target: str | None,
     expected: str | None,
     watch: Watch,
-    what: Literal["deploy", "return", "arm"],
+    what: What,
     first: bool = False,
     note: Note | None = None,
 ) -> None:
@@ -55,7 +56,8 @@ def switch(
         target: the release to run; None takes the application off, which undoes a first deploy.
         expected: the release that is current now; anything else there (but the target) is refused.
         watch: the guard to arm before.
-        what: a deploy runs before_switch and after_switch hooks, the way back runs none; "arm" only arms the guard.
+        what: a deploy runs before_switch and after_switch hooks, a rollback and the way "back" of a failed deploy none;
+            "arm" only arms the guard.
         first: whether hooks that run on one host only run on this one.
         note: called with progress.
 
@@ -71,7 +73,7 @@ def switch(
         target or "-",
         expected or "-",
         settings.run_user,
-        {"deploy": "hooks", "return": "-", "arm": "arm"}[what],
+        what,
         "first" if first else "-",
         f"{seconds:g}",
         settings.state,

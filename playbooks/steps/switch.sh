@@ -1,14 +1,15 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# switch HOME TARGET EXPECTED USER HOOKS FIRST LIMIT STATE ID GUARD-SECONDS WAY-BACK UNDO-BYTES RECORD
+# switch HOME TARGET EXPECTED USER WHAT FIRST LIMIT STATE ID GUARD-SECONDS WAY-BACK UNDO-BYTES RECORD
 #
 # Arm the guard, then make a release the current one by one rename and restart its units. TARGET, EXPECTED or WAY-BACK "-"
-# means none: that is how a first deploy is undone. HOOKS is "hooks" in a deploy, "-" on the way back, and "arm" to arm the
-# guard only. LIMIT: seconds the restart may take. Standard input: the guard's script, of UNDO-BYTES.
+# means none: that is how a first deploy is undone. WHAT: "deploy", with hooks; "rollback"; "back" for the way back of a
+# deploy that failed; "arm" to arm the guard only. LIMIT: seconds the restart may take. Standard input: the guard's script,
+# of UNDO-BYTES.
 home=$1
 target=$2
 expected=$3
 user=$4
-hooks=$5
+what=$5
 first=$6
 limit=$7
 state=$8
@@ -19,9 +20,12 @@ way_back=$2
 undo_bytes=$3
 record=$4
 
+# include room.sh
 # include hooks.sh
 # include guard.sh
 # include switching.sh
+
+trap '[ $? -eq 0 ] || last_words "$home" "$state"' EXIT
 
 find_current
 # Somebody else's change since we looked, or our own step come twice: the second is fine.
@@ -33,10 +37,22 @@ for release in "$target" "$way_back"; do
         fail incomplete "release $release is not whole on this host"
     fi
 done
-arm_guard "$state" "$id" "$guard_seconds" "$way_back" "$undo_bytes" "$home" "$user" "$limit" "$expected" "$target" "$record"
-[ "$hooks" != arm ] || exit 0
-[ "$hooks" != hooks ] || run_hooks "$home/releases/$target" before_switch "$user" "$first"
-printf '%s %s %s\n' "$id" "$current" "$target" | replace_file "$state/moved"
+arm() {
+    arm_guard "$state" "$id" "$guard_seconds" "$way_back" "$undo_bytes" "$home" "$user" "$limit" "$expected" "$target" "$record"
+}
+write_down() { printf '%s %s %s\n' "$id" "$current" "$target" | replace_file "$state/moved"; }
+
+guard_names "$state"
+if [ "$what" = back ]; then
+    # A disk that is full, or read-only since, must not keep the host from going back.
+    (arm) >/dev/null || note 'the guard could not be armed for the way back'
+    (write_down) || note "$state could not be written"
+else
+    arm
+    [ "$what" != arm ] || exit 0
+    [ "$what" != deploy ] || run_hooks "$home/releases/$target" before_switch "$user" "$first"
+    write_down
+fi
 switch_to
-[ "$hooks" != hooks ] || run_hooks "$home/releases/$target" after_switch "$user" "$first"
+[ "$what" != deploy ] || run_hooks "$home/releases/$target" after_switch "$user" "$first"
 emit switched "$target"

@@ -1,6 +1,6 @@
 # shellcheck shell=sh disable=SC2154
 # switch_to: make $target the current release of $home by one rename, then restart its units; shared by a deploy's switch
-# and a guard's undo. Needs home, target ("-": none), current, limit (seconds a restart may take), and hooks, user, first.
+# and a guard's undo. Needs home, target ("-": none), current, limit (seconds a restart may take), what (see switch.sh), run.
 units_folder=/etc/systemd/system
 
 find_current() {
@@ -17,13 +17,14 @@ list_files() { if [ -d "$1/.slipway/unit-files" ]; then ls "$1/.slipway/unit-fil
 switch_to() {
     old=$home/releases/$current
     new=$home/releases/$target
-    mkdir -p /run/slipway
-    lists=$(mktemp -d /run/slipway/switch.XXXXXX)
+    lists=$run/switch
+    rm -rf "$lists"
+    mkdir -p "$lists"
     list_units "$new" >"$lists/units"
     list_files "$new" >"$lists/files"
     reload=no
     [ "$target" != "$current" ] || reload=yes
-    [ "$target" = - ] || rename
+    [ "$target" = - ] || [ "$target" = "$current" ] || rename
     [ "$current" = "$target" ] || remove_former
     if [ "$target" = - ]; then
         rm -f "$home/current"
@@ -38,12 +39,16 @@ switch_to() {
 
 rename() {
     diff -rq "$old/.slipway/unit-files" "$new/.slipway/unit-files" >/dev/null 2>&1 || reload=yes
-    if [ "$hooks" = hooks ] && [ "$current" != "$target" ] && [ "$current" != - ]; then
+    if [ "$what" = deploy ] && [ "$current" != - ]; then
         printf '%s\n' "$current" | replace_file "$new/.slipway/predecessor"
     fi
     # The deploy: one rename. A link left by a crash between the two lines is simply made anew.
-    ln -sfn "releases/$target" "$home/.current.new"
-    mv -fT "$home/.current.new" "$home/current"
+    if [ "$(readlink "$home/.way-back" 2>/dev/null || :)" = "releases/$target" ]; then
+        mv -fT "$home/.way-back" "$home/current"
+    else
+        ln -sfn "releases/$target" "$home/.current.new"
+        mv -fT "$home/.current.new" "$home/current"
+    fi
     sync "$home"
 }
 
@@ -92,5 +97,26 @@ start_units() {
     done
     # A unit that fails to start is not this step's error: the health check tells why, with its log.
     # shellcheck disable=SC2086
-    [ -z "$restart" ] || timeout "$limit" systemctl restart $restart 2>/dev/null || :
+    [ -z "$restart" ] || restart_units $restart
+}
+
+# On the way back nobody waits for a unit that is deaf to SIGTERM: it is not what was asked for.
+restart_units() {
+    if [ "$what" = deploy ]; then
+        timeout "$limit" systemctl restart "$@" 2>/dev/null || :
+        return 0
+    fi
+    kill_deaf "$@"
+    timeout "$limit" systemctl restart "$@" 2>/dev/null || [ $? -ne 124 ] || {
+        kill_deaf "$@"
+        timeout "$limit" systemctl restart "$@" 2>/dev/null || :
+    }
+}
+
+kill_deaf() {
+    for unit in "$@"; do
+        [ "$(systemctl show --property=ActiveState --value "$unit")" = deactivating ] || continue
+        note "$unit does not stop: killed"
+        systemctl kill --signal=KILL "$unit" 2>/dev/null || :
+    done
 }

@@ -2,6 +2,7 @@
 # undo: what a guard does when its controller is silent. Runs from STATE/guard/undo, without network, at any boot.
 state=${0%/guard/undo}
 
+# include room.sh
 # include guard.sh
 # include append.sh
 # include switching.sh
@@ -16,7 +17,7 @@ read -r target <"$guard/target"
 read -r seconds <"$guard/seconds"
 {
     IFS= read -r home
-    read -r user
+    read -r _
     read -r limit
     read -r one
     read -r other
@@ -50,8 +51,7 @@ if [ "$current" != "$one" ] && [ "$current" != "$other" ]; then
 elif [ "$target" != - ] && [ ! -f "$home/releases/$target/.slipway/complete" ]; then
     stuck "release $target is not whole any more"
 else
-    hooks=-
-    first=-
+    what=back
     (printf '%s %s %s\n' "$guard_id" "$current" "$target" | replace_file "$state/moved") || :
     switch_to
     note "slipway: nothing was heard from the controller of $guard_id for $seconds s; $target runs again"
