@@ -194,7 +194,7 @@ def _confirm(fleet: Fleet, plan: Plan, mover: Mover, rollout: Rollout, on_failur
     lost = mover.confirm(touched)
     for host, error in lost.items():
         rollout.reasons[host] = error
-        rollout.stands[host] = Stand.GUARDED
+        rollout.stands[host] = Stand.GUARDED if isinstance(error, Unreachable) else Stand.UNHEALTHY
     if len(rollout.reasons) > plan.tolerate:
         _give_up(fleet, mover, rollout, on_failure)
     elif lost:

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import fabric
 
-from playbooks.errors import SlipwayError, Unreachable
+from playbooks.errors import SlipwayError, StepFailed, Unreachable
 from playbooks.fleet import connection as ssh
 from playbooks.fleet.address import Address
 from playbooks.fleet.fanout import Done, Job, Results, by_host, combine, run_jobs
@@ -152,7 +152,7 @@ class Held:
         for host in there:
             self.locks[host].say("c")
             self.watch(host, "confirm", "sent")
-        return {**absent, **self._wait(there, "c", ("confirmed", "fired"))}
+        return {**absent, **self._wait(there, "c", ("confirmed", "fired", "stays"))}
 
     def _wait(self, hosts: Sequence[str], word: str, answers: tuple[str, ...]) -> dict[str, SlipwayError]:
         failed: dict[str, SlipwayError] = {}
@@ -164,6 +164,10 @@ class Held:
                 continue
             if said == "fired":
                 failed[host] = Unreachable("it had gone back by itself", host=host)
+            elif said == "stays":
+                hint = "is its disk full, or read-only? look there: df -h; dmesg"
+                message = "its guard cannot be taken away, so it would go back later"
+                failed[host] = StepFailed(message, host=host, step="confirm", code="stays", hint=hint)
         return failed
 
 

@@ -81,6 +81,8 @@ confirm_guard() {
         sync "$guard"
         remove_guard
         emit confirmed
+    elif [ -e "$guard/armed" ]; then
+        return 1
     elif [ -e "$guard/firing" ]; then
         emit fired
     else

@@ -26,6 +26,17 @@ kind=$9
 # include append.sh
 
 guard_names "$state"
+is_back() {
+    read -r way_back <"$guard/target" || return 1
+    current=-
+    [ ! -L "$home/current" ] || current=$(readlink "$home/current")
+    [ "${current##*/}" = "$way_back" ]
+}
+
+why_stays() {
+    if lacks_room "$1"; then echo "$said"; else echo 'its guard cannot be taken away'; fi
+}
+
 wait_for() {
     tries=100
     while [ "$tries" -gt 0 ] && systemctl is-active --quiet "$1" 9>&-; do
@@ -68,6 +79,11 @@ if [ "$token" != - ]; then
         fail fenced 'another task took the lock meanwhile, or the host went back by itself after a silence'
 else
     # Whoever left a guard behind is dead: its undo comes first, whatever we are about to do.
+    if guard_waits && is_back; then
+        # There is nothing to undo; unless a step is still at work that is about to make it so.
+        end_orphans
+        ! is_back || remove_guard
+    fi
     [ "$undo" != undo ] || [ ! -e "$guard/armed" ] || : >"$guard/now"
     left=${wait%.*}
     while guard_waits; do
@@ -91,9 +107,8 @@ else
     raise_token "$state"
     end_orphans
 fi
-: >"$state/lock"
-printf '%s\n%s\n%s\n' "$holder" "$epitaph" "$token $$ $kind" >"$state/lock"
-sync "$state/lock"
+{ printf '%s\n%s\n%s\n' "$holder" "$epitaph" "$token $$ $kind" >"$state/lock" && sync "$state/lock"; } 2>/dev/null ||
+    fail unwritable "$state cannot be written: $(why_stays "$state")"
 beat_now
 current=-
 [ ! -L "$home/current" ] || current=$(readlink "$home/current")
@@ -106,10 +121,10 @@ while word=$(timeout "$patience" head -c 1 9>&-) && [ -n "$word" ]; do
             beat_now
             emit beat
             ;;
-        c) (confirm_guard "$state") 9>&- ;;
+        c) (confirm_guard "$state") 9>&- || emit stays "$(why_stays "$state")" ;;
         d)
             [ "$kind" != changes ] || rm -f "$state/interrupted"
-            : >"$state/lock"
+            true >"$state/lock"
             exit 0
             ;;
     esac

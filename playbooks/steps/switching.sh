@@ -106,17 +106,18 @@ restart_units() {
         timeout "$limit" systemctl restart "$@" 2>/dev/null || :
         return 0
     fi
-    kill_deaf "$@"
-    timeout "$limit" systemctl restart "$@" 2>/dev/null || [ $? -ne 124 ] || {
-        kill_deaf "$@"
-        timeout "$limit" systemctl restart "$@" 2>/dev/null || :
-    }
+    living=
+    for unit in "$@"; do kill_deaf "$unit" || living="$living $unit"; done
+    # shellcheck disable=SC2086
+    [ -z "$living" ] || timeout "$limit" systemctl restart $living 2>/dev/null || :
+    for unit in "$@"; do kill_deaf "$unit" || :; done
+    # Not restart: what was killed is started by the job that waited for its end, and would be stopped once more.
+    timeout "$limit" systemctl start "$@" 2>/dev/null || :
 }
 
+# kill_deaf UNIT: whether it had to be killed.
 kill_deaf() {
-    for unit in "$@"; do
-        [ "$(systemctl show --property=ActiveState --value "$unit")" = deactivating ] || continue
-        note "$unit does not stop: killed"
-        systemctl kill --signal=KILL "$unit" 2>/dev/null || :
-    done
+    [ "$(systemctl show --property=ActiveState --value "$1")" = deactivating ] || return 1
+    note "$1 does not stop: killed"
+    systemctl kill --signal=KILL "$1" 2>/dev/null || :
 }

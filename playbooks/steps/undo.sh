@@ -30,10 +30,16 @@ if [ -e "$guard/armed" ]; then
     [ ! -s "$beat" ] || read -r heard <"$beat" || :
     silent=$((${up%.*} - heard))
     if [ ! -e "$guard/now" ] && [ "$heard" -gt 0 ] && [ "$silent" -lt "$seconds" ]; then exit 0; fi
-    mv "$guard/armed" "$guard/firing" 2>/dev/null || exit 0
-    sync "$guard"
+    if mv "$guard/armed" "$guard/firing" 2>/dev/null; then
+        sync "$guard"
+    else
+        # Confirmed in this very moment; or its disk is read-only by now, and nobody could confirm it either.
+        [ -e "$guard/armed" ] || exit 0
+        find_current
+        [ "$current" != "$target" ] || exit 0
+    fi
 fi
-[ -e "$guard/firing" ] || exit 0
+[ -e "$guard/armed" ] || [ -e "$guard/firing" ] || exit 0
 # From here on a controller that wakes up can do nothing, and what it left at work is ended first.
 # A full disk must not keep the host from going back: what is only written down may fail.
 (raise_token "$state") || note 'slipway: the token could not be raised'
@@ -43,7 +49,7 @@ find_current
 stuck() {
     status=stuck
     note "slipway: $1"
-    printf '%s\n' "$1" >"$guard/why"
+    printf '%s\n' "$1" 2>/dev/null >"$guard/why" || :
 }
 status="done"
 if [ "$current" != "$one" ] && [ "$current" != "$other" ]; then
@@ -59,7 +65,7 @@ fi
 (append_record "$state" "{\"status\":\"$status\",\"at\":\"$(date -u +%Y-%m-%dT%H:%M:%SZ)\",${record#\{}") >/dev/null ||
     note 'slipway: the ledger could not be written'
 if [ "$status" = stuck ]; then
-    mv "$guard/firing" "$guard/stuck"
+    mv "$guard/firing" "$guard/stuck" || :
     systemctl stop --no-block "$guard_unit.timer"
     exit 1
 fi

@@ -142,6 +142,50 @@ class Subject:
             answer = {}
         return done.returncode, answer, done.stderr
 
+    def break_it(self, point: Point, words: Sequence[str], *, surely: bool = True) -> int:
+        """Run a task into its fault.
+
+        Args:
+            point: where and how.
+            words: the task.
+            surely: the point must be there; else the task may end before it.
+
+        Returns:
+            Its exit status.
+
+        Raises:
+            Violated: it was not broken, or ended in a way that tells nothing.
+        """
+        host = self.hosts[point.host]
+        place = f"{host.name}/{point.at}"
+        if point.fault == "kill":
+            process = self.start(f"kill:{place}", *words)
+            process.communicate()
+            if process.returncode != -9 and surely:
+                raise Violated(f"the point was never there: the task ended with {process.returncode}")
+            return process.returncode
+        process = self.start(f"hold:{place}", *words)
+        assert process.stderr is not None
+        held = any(line.strip() == "HELD" for line in process.stderr)
+        if held:
+            with _broken(self.lab, host, point.fault):
+                process.communicate("go\n")
+        else:
+            process.communicate()
+            if surely:
+                raise Violated("the point was never there")
+        if process.returncode not in (0, 1, 3):
+            raise Violated(f"the task ended with {process.returncode}")
+        return process.returncode
+
+    def wait_until_whole(self, seconds: float) -> None:
+        """Wait until every host serves a whole version and no guard is left.
+
+        Raises:
+            Violated: it does not come to that in time.
+        """
+        _until(lambda: [f"{host}: {why}" for host, seen in self.see().items() for why in seen.wrongs()], seconds)
+
 
 class Violated(Exception):
     """What must never be, was."""
@@ -203,34 +247,13 @@ def attempt(subject: Subject, point: Point, number: int) -> None:
     """
     words = prepare(subject, point.task)
     before = {host: seen.version for host, seen in subject.see().items()}
-    ended = _break(subject, point, words)
-    _wait_until_whole(subject)
+    ended = subject.break_it(point, words)
+    subject.wait_until_whole(GUARD + MARGIN)
     status, answer, _ = subject.run("status")
     _judge_status(subject, answer, status)
     if answer["interrupted"] or ended not in (0, 1) or point.task in ("backup", "verify-backups"):
         _mend(subject, point, answer, before, number)
     _must_be_clean(subject)
-
-
-def _break(subject: Subject, point: Point, words: Sequence[str]) -> int:
-    """Run the task into its fault; returns its exit status."""
-    host = subject.hosts[point.host]
-    place = f"{host.name}/{point.at}"
-    if point.fault == "kill":
-        process = subject.start(f"kill:{place}", *words)
-        process.communicate()
-        if process.returncode != -9:
-            raise Violated(f"the point was never there: the task ended with {process.returncode}")
-        return process.returncode
-    process = subject.start(f"hold:{place}", *words)
-    assert process.stderr is not None
-    if not any(line.strip() == "HELD" for line in process.stderr):
-        raise Violated("the point was never there")
-    with _broken(subject.lab, host, point.fault):
-        process.communicate("go\n")
-    if process.returncode not in (0, 1, 3):
-        raise Violated(f"the task ended with {process.returncode}")
-    return process.returncode
 
 
 @contextmanager
@@ -245,12 +268,6 @@ def _broken(lab: Lab, host: HostSpec, fault: str) -> Iterator[None]:
         machine.power_off(lab, host)
         machine.start(lab, host)
         yield
-
-
-def _wait_until_whole(subject: Subject) -> None:
-    """Every host serves a whole version and no guard is left, within the guard's time-out and what an undo takes."""
-    wrongs = lambda: [f"{host}: {why}" for host, seen in subject.see().items() for why in seen.wrongs()]  # noqa: E731
-    _until(wrongs, GUARD + MARGIN)
 
 
 def _judge_status(subject: Subject, answer: dict[str, Any], status: int) -> None:

@@ -27,7 +27,7 @@ FILL = "dd if=/dev/zero of={place}/filler bs=64k 2>/dev/null || :"
 EMPTY = "rm -f {place}/filler"
 # What has a file open may go on writing to it, as the lock does; for everybody else the disk is read-only at once.
 FREEZE = "mount --bind {place} {place} && mount -o remount,bind,ro {place}"
-THAW = "umount {place}"
+THAW = "umount -l {place}"  # what was started meanwhile may have its working folder there
 NO_INODES = "i=0; while touch {place}/filler.$i; do i=$((i + 1)); done 2>/dev/null || :"
 INODES = "rm -f {place}/filler.*"
 
@@ -55,14 +55,15 @@ class Shortage:
 SHORTAGES = {
     "full while staging": Shortage("install", "home", FILL, EMPTY, 1, "the file system of {place} is full"),
     "full at the switch": Shortage("before_switch", "home", FILL, EMPTY, 1, "No space left on device"),
-    "no inodes at the end": Shortage("after_switch", "home", NO_INODES, INODES, 0, "the record could not be written"),
+    # The guard's own link gives its inode to the mark that comes after it.
+    "no inodes at the end": Shortage("after_switch", "home", NO_INODES, INODES, 0, "is deployed"),
     # The way back must not need room that is gone by then.
     "no inodes on the way back": Shortage(
         "after_switch", "home", f"{NO_INODES}; echo no good >&2; exit 7", INODES, 1, "ended with status 7: no good"
     ),
     "read-only while staging": Shortage("install", "home", FREEZE, THAW, 1, "Read-only file system"),
     "read-only at the switch": Shortage("before_switch", "home", FREEZE, THAW, 1, "Read-only file system"),
-    "read-only at the end": Shortage("after_switch", "state", FREEZE, THAW, 0, "Read-only file system"),
+    "read-only at the end": Shortage("after_switch", "state", FREEZE, THAW, 1, "its guard cannot be taken away"),
 }
 
 

@@ -56,10 +56,16 @@ def invoke(*words: str, stdin: str | None = None, environment: Mapping[str, str]
     return Ran(done.returncode, done.stdout, done.stderr)
 
 
+def own_lab() -> str:
+    """The name of this run's lab; of several workers at once each has its own."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    return os.environ.get("SLIPWAY_TEST_LAB", "test") + (f"-{worker}" if worker else "")
+
+
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
     """A lab of the tests' own; it goes down at the end, whatever happens."""
-    name = os.environ.get("SLIPWAY_TEST_LAB", "test")
+    name = own_lab()
     try:
         yield lab_up.up(name, hosts=3)[0]
     finally:
@@ -167,7 +173,7 @@ def app(lab: Lab, tmp_path: Path) -> App:
     secret.mkdir(mode=0o700)
     for name in ("restic", "token"):
         (secret / name).touch(mode=0o600)
-        (secret / name).write_text(f"very-{name}-secret-{number}\n")
+        (secret / name).write_text(f"very-{name}-secret-{own_lab()}-{number}\n")
     made.write(
         app=made.name,
         hosts="app",
