@@ -47,6 +47,22 @@ archive_rules='
         }
         refuse("a name in it cannot be read")
     }
+    # A path inside the tree without its empty parts and dots.
+    function plain(path,    parts, n, i, out) {
+        n = split(path, parts, "/")
+        for (i = 1; i <= n; i++)
+            if (parts[i] != "" && parts[i] != ".") out = out (out == "" ? "" : "/") parts[i]
+        return out
+    }
+    # The link among those of the archive that leads to a path; "" if the way goes through folders only.
+    function link_before(path,    parts, n, i, way) {
+        n = split(path, parts, "/")
+        for (i = 1; i < n; i++) {
+            way = way (i == 1 ? "" : "/") parts[i]
+            if (way in links) return way
+        }
+        return ""
+    }
     # How deep a path ends, starting at a depth; -1 as soon as it leaves the tree.
     function depth(path, start,    parts, n, i) {
         n = split(path, parts, "/")
@@ -61,6 +77,8 @@ archive_rules='
         if (name ~ /\\[abfnrtv]/ || name ~ /\\[01][0-7][0-7]/) refuse("\"" name "\" has a control character in its name")
         if (name ~ /^\//) refuse("\"" name "\" is an absolute path")
         if (name ~ /(^|\/)\.\.(\/|$)/) refuse("\"" name "\" climbs out with ..")
+        if (plain(name) ~ /^\.slipway(\/|$)/) refuse("\"" name "\" takes a name that is ours")
+        names[++count] = plain(name)
     }
     {
         start = index($0, "\"")
@@ -70,9 +88,6 @@ archive_rules='
         after = rest
         kind = substr(mode, 1, 1)
         check_name(name)
-        plain = name
-        while (sub(/^\.?\/+/, "", plain)) ;
-        if (plain ~ /^\.slipway(\/|$)/) refuse("\"" name "\" takes a name that is ours")
         if (kind !~ /[-dlh]/) refuse("\"" name "\" is a device or another special file")
         if (substr(mode, 4, 1) ~ /[sS]/ || (substr(mode, 7, 1) ~ /[sS]/ && kind != "d"))
             refuse("\"" name "\" is setuid or setgid")
@@ -85,14 +100,19 @@ archive_rules='
         if (kind == "l") {
             if (target ~ /^\//) refuse("\"" name "\" is a link out of the tree, to " target)
             if (depth(target, depth(name, 0) - 1) < 0) refuse("\"" name "\" is a link out of the tree, to " target)
+            links[plain(name)]
         }
         if (kind == "-") { kilobytes += int(($3 + 4095) / 4096) * 4; members++ }
         else kilobytes += 4
     }
     END {
         if (refused) exit
-        if (!members) print "there is no file in it"
-        else print "ok " kilobytes
+        # What is unpacked through a link lands where the link points: in .slipway, whose hooks run as root.
+        for (i = 1; i <= count; i++)
+            if ((way = link_before(names[i])) != "") refuse("\"" names[i] "\" goes through the link \"" way "\"")
+        if (!members) refuse("there is no file in it")
+        if (kilobytes > 1e12) refuse("it unpacks to more than a petabyte")
+        printf "ok %.0f\n", kilobytes
     }'
 
 # unpack_archive FILE FORMAT FOLDER
@@ -103,8 +123,8 @@ unpack_archive() {
         tar --extract --no-same-owner --preserve-permissions --directory "$3" \
             --use-compress-program "$(archive_program "$2")" --file "$1" || return 1
     fi
-    # A chain of links, each harmless by itself, can lead out; only following them tells.
+    # A chain of links, each harmless by itself, can lead out, or to what is ours; only following them tells.
     escaping=$(find "$3" -path "$3/.slipway" -prune -o -type l -exec realpath -m -- {} + |
-        awk -v root="$3/" 'index($0 "/", root) != 1 { print; exit }')
+        awk -v root="$(realpath -- "$3")/" 'index($0 "/", root) != 1 || index($0 "/", root ".slipway/") == 1 { print; exit }')
     [ -z "$escaping" ] || fail hostile-archive "the artifact is refused: its links lead out of the tree, to $escaping"
 }
