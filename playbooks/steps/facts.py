@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
+from playbooks.fleet.host_json import read_object
 from playbooks.fleet.lock import Holder, read_holder
 from playbooks.fleet.remote import Remote
 from playbooks.fleet.script import Answer
+
+LAST_MOMENT = 253402300800  # the end of the year 9999
 
 Stand = Literal["partial", "staged", "proven", "failed"]
 
@@ -179,13 +180,13 @@ def read_facts(remote: Remote, home: str, state: str, *, timeout: float = 60.0) 
         system=system,
         systemd=answer.number(systemd),
         manager=answer.one("manager", 1)[0],
-        clock=answer.number(clock),
+        clock=_moment(answer, clock),
         memory=answer.number(memory),
         memory_free=answer.number(memory_free),
         disks=_disks(answer),
         tools={name: found == "yes" for name, found in answer.all("tool", 2)},
         current=current[0] if current else None,
-        since=answer.number(current[1]) if current else None,
+        since=_moment(answer, current[1]) if current else None,
         releases=_releases(answer),
         units=tuple(
             Unit(name, active, sub, answer.number(restarts), since)
@@ -203,6 +204,14 @@ def read_facts(remote: Remote, home: str, state: str, *, timeout: float = 60.0) 
 
 def _release(name: str) -> str | None:
     return None if name in ("-", "") else name
+
+
+def _moment(answer: Answer, text: str) -> int:
+    """Seconds since 1970; a time that no calendar has is no answer."""
+    seconds = answer.number(text)
+    if not 0 <= seconds < LAST_MOMENT:
+        raise answer.bad(f"'{text}' is no time")
+    return seconds
 
 
 def _releases(answer: Answer) -> dict[str, ReleaseOnHost]:
@@ -224,8 +233,4 @@ def _disks(answer: Answer) -> tuple[Disk, ...]:
 
 def _document(text: str) -> dict[str, Any]:
     """A JSON object a host keeps; a damaged one is empty, so that one bad file does not hide the host."""
-    with contextlib.suppress(ValueError, RecursionError):
-        document = json.loads(text)
-        if isinstance(document, dict):
-            return document
-    return {}
+    return read_object(text) or {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from dataclasses import dataclass
 
 from playbooks.fleet.remote import Remote
@@ -29,7 +28,7 @@ def read_rendered(remote: Remote, settings: Settings) -> OnHost:
     def decoded(tag: str) -> dict[str, bytes]:
         try:
             return {name: base64.b64decode(text, validate=True) for name, text in answer.all(tag, 2)}
-        except binascii.Error:
+        except ValueError:  # binascii.Error too
             raise answer.bad(f"{tag} is not base64") from None
 
     return OnHost(decoded("file"), decoded("unit"))
