@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from playbooks.settings.types import AbsolutePath, DatabaseName, Duration, Model, Pattern, Port, Text
+from playbooks.settings.types import AbsolutePath, Count, DatabaseName, Duration, Model, Pattern, Port, Text
 
 # POSIX: what a shell can export.
 VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
@@ -16,10 +16,10 @@ class Keep(Model):
     """Retention, in restic's own terms. A2: 30 days by default."""
 
     within: Text = Field("30d", pattern=r"^(\d+[ymdh])+$", description="Keep every backup younger than this.")
-    last: int = Field(3, ge=1, description="Keep at least this many, however old.")
-    daily: int = Field(0, ge=0, description="Keep the last backup of this many days.")
-    weekly: int = Field(0, ge=0, description="Keep the last backup of this many weeks.")
-    monthly: int = Field(0, ge=0, description="Keep the last backup of this many months.")
+    last: Count = Field(3, ge=1, description="Keep at least this many, however old.")
+    daily: Count = Field(0, description="Keep the last backup of this many days.")
+    weekly: Count = Field(0, description="Keep the last backup of this many weeks.")
+    monthly: Count = Field(0, description="Keep the last backup of this many months.")
 
 
 class Database(Model):
@@ -41,7 +41,7 @@ class Database(Model):
         default_factory=list,
         description="Sanity queries for the drill: each must answer one row whose first column is true.",
     )
-    min_tables: int = Field(1, ge=0, description="The drill fails when the restored dump has fewer tables.")
+    min_tables: Count = Field(1, description="The drill fails when the restored dump has fewer tables.")
 
     @model_validator(mode="after")
     def _socket_needs_no_password(self) -> Database:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from playbooks.settings.types import Duration, Model, Port, Text
+from playbooks.settings.types import Count, Duration, Model, Port, Text
 
 
 class Check(Model):
@@ -119,7 +119,7 @@ AnyCheck = Annotated[
 class Health(Model):
     """When a host counts as healthy after a switch, and how long to wait for it (A4, A5)."""
 
-    attempts: int = Field(30, ge=1, description="How many tries fit before giving up: attempts × interval (A4: 30).")
+    attempts: Count = Field(30, ge=1, description="How many tries fit before giving up: attempts × interval (A4: 30).")
     interval: Duration = Field(
         10.0,
         gt=0,
@@ -129,8 +129,8 @@ class Health(Model):
     stable_for: Duration = Field(
         0.0, description="How long every critical check must stay good, and no unit restart, before it counts."
     )
-    max_restarts: int = Field(
-        3, ge=0, description="A unit that restarted more often than this since the switch fails at once."
+    max_restarts: Count = Field(
+        3, description="A unit that restarted more often than this since the switch fails at once."
     )
     checks: list[AnyCheck] = Field(default_factory=list, description="The checks, each with its `type`.")
 

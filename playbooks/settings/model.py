@@ -5,6 +5,7 @@ docs/settings.md is generated from the descriptions here.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -12,7 +13,7 @@ from pydantic import Field, model_validator
 from playbooks.settings.backup import Backup, Database
 from playbooks.settings.health import Health
 from playbooks.settings.services import ConfigFile, Hooks, Service
-from playbooks.settings.types import AppName, Batch, Duration, HomePath, Model, Pattern, ReleasePath, Text, UnixName
+from playbooks.settings.types import AppName, Batch, Count, Duration, HomePath, Model, Pattern, ReleasePath, Text, UnixName
 
 
 class FileSecret(Model):
@@ -76,8 +77,8 @@ class Limits(Model):
     """What the preflight asks of a host before anything is staged."""
 
     disk_used: int = Field(95, ge=1, le=100, description="Refuse above this use of the release's file system, in %.")
-    memory_free_mb: int = Field(32, ge=0, description="Refuse below this much available memory, in MB.")
-    systemd: int = Field(245, ge=0, description="Refuse an older systemd than this.")
+    memory_free_mb: Count = Field(32, description="Refuse below this much available memory, in MB.")
+    systemd: Count = Field(245, description="Refuse an older systemd than this.")
 
 
 class Balancer(Model):
@@ -117,7 +118,7 @@ class Settings(Model):
     backup: Backup = Field(default_factory=lambda: Backup.model_validate({}), description="Backups.")
     guard: Guard = Field(default_factory=lambda: Guard.model_validate({}), description="The guard.")
     rollout: Rollout = Field(default_factory=lambda: Rollout.model_validate({}), description="The rollout.")
-    keep_releases: int = Field(5, ge=2, description="Proven releases kept on a host, the running one among them.")
+    keep_releases: Count = Field(5, ge=2, description="Proven releases kept on a host, the running one among them.")
     limits: Limits = Field(default_factory=lambda: Limits.model_validate({}), description="Preflight.")
     timeouts: Timeouts = Field(default_factory=lambda: Timeouts.model_validate({}), description="Time limits.")
     forks: int = Field(32, ge=1, le=512, description="Hosts worked on at the same time.")
@@ -127,8 +128,8 @@ class Settings(Model):
 
     @model_validator(mode="after")
     def _names_agree(self) -> Settings:
-        names = [unit for service in self.services for unit in service.units]
-        twice = {name for name in names if names.count(name) > 1}
+        counts = Counter(unit for service in self.services for unit in service.units)
+        twice = [name for name, count in counts.items() if count > 1]
         if twice:
             raise ValueError(f"services: {', '.join(sorted(twice))} is there twice")
         return self

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from playbooks.settings.types import Duration, InstanceName, Mode, Model, Pattern, ReleasePath, Text, UnitName
+from playbooks.settings.types import Duration, InstanceName, Mode, Model, Pattern, ReleasePath, Text, UnitName, WholeNumber
 
 
 class Service(Model):
@@ -20,7 +20,7 @@ class Service(Model):
     template: Text = Field(
         "unit.service.j2", description="Template of the unit file; the stock one is made from `unit` below."
     )
-    unit: dict[Text, dict[Text, Text | int | bool | list[Text]]] = Field(
+    unit: dict[Text, dict[Text, Text | WholeNumber | bool | list[Text]]] = Field(
         default_factory=dict,
         description="For the stock template: sections of the unit file with their directives, e.g. "
         "Service: {ExecStart: …, Type: notify}. A list gives the directive several times.",

@@ -75,7 +75,11 @@ def _to_text(value: object) -> object:
 
 
 Text = Annotated[str, AfterValidator(_no_control_characters)]
-Duration = Annotated[float, BeforeValidator(parse_duration), Field(ge=0)]
+# A century: neither infinity, nor so long that a clock or a shell cannot count it.
+Duration = Annotated[float, BeforeValidator(parse_duration), Field(ge=0, le=3_155_760_000, allow_inf_nan=False)]
+# What a shell, and systemd, can count with.
+WholeNumber = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+Count = Annotated[int, Field(ge=0, le=1_000_000_000)]
 # systemd.unit(5): names are ASCII letters, digits and ":-_.\"; '@' makes a template. 255 bytes at the most.
 UnitName = Annotated[str, Field(pattern=r"^[A-Za-z0-9:_.-]+@?$", max_length=200)]
 InstanceName = Annotated[str, BeforeValidator(_to_text), Field(pattern=r"^[A-Za-z0-9:_.-]+$", max_length=60)]
