@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from playbooks.errors import ConfigError
 
@@ -50,7 +50,11 @@ def read_address(name: str, variables: Mapping[str, object], *, connect_timeout:
 
     def text(*keys: str) -> str | None:
         value = next((variables[key] for key in keys if variables.get(key) not in (None, "")), None)
-        return None if value is None else str(value)
+        try:
+            return None if value is None else str(value)
+        except (ValueError, RecursionError):  # a number of thousands of digits
+            problems.append(f"{name}: {' or '.join(keys)} cannot be read as text")
+            return None
 
     # A host's name becomes the name of folders (restore, {host} in a repository), and stands alone on lines.
     if "/" in name or not name.isprintable() or name in (".", ".."):
@@ -66,25 +70,39 @@ def read_address(name: str, variables: Mapping[str, object], *, connect_timeout:
     port = text("ansible_port", "ansible_ssh_port")
     if port is not None and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
         problems.append(f"{name}: ansible_port is '{port}', expected a number from 1 to 65535")
-    options = _ssh_options(f"{text('ansible_ssh_common_args') or ''} {text('ansible_ssh_extra_args') or ''}")
+    options: dict[str, str] = {}
+    known_hosts: list[str] = []
+    try:
+        options = _ssh_options(f"{text('ansible_ssh_common_args') or ''} {text('ansible_ssh_extra_args') or ''}")
+        known_hosts = shlex.split(options.get("userknownhostsfile", ""))
+    except ValueError as error:
+        problems.append(f"{name}: ansible_ssh_common_args or ansible_ssh_extra_args cannot be read as words: {error}")
     key_file = text("ansible_ssh_private_key_file", "ansible_private_key_file") or options.get("identityfile")
+    user = text("ansible_user", "ansible_ssh_user") or options.get("user")
+    hostname = text("ansible_host", "ansible_ssh_host") or name
+    password = text("ansible_password", "ansible_ssh_pass", "ansible_ssh_password")
+    become_password = text("ansible_become_password", "ansible_become_pass", "ansible_sudo_pass")
     if problems:
         raise ConfigError(problems)
-    user = text("ansible_user", "ansible_ssh_user") or options.get("user")
     return Address(
         name=name,
-        hostname=text("ansible_host", "ansible_ssh_host") or name,
+        hostname=hostname,
         user=user,
         port=int(port) if port else None,
-        key_file=str(Path(key_file).expanduser()) if key_file else None,
-        password=text("ansible_password", "ansible_ssh_pass", "ansible_ssh_password"),
+        key_file=_at_home(key_file) if key_file else None,
+        password=password,
         proxy_jump=options.get("proxyjump"),
         proxy_command=options.get("proxycommand"),
-        known_hosts=tuple(str(Path(path).expanduser()) for path in shlex.split(options.get("userknownhostsfile", ""))),
+        known_hosts=tuple(map(_at_home, known_hosts)),
         become=user != "root",
-        become_password=text("ansible_become_password", "ansible_become_pass", "ansible_sudo_pass"),
+        become_password=become_password,
         connect_timeout=connect_timeout,
     )
+
+
+def _at_home(path: str) -> str:
+    """A path with ~ filled in; the home of a user that there is not stays as it is, and is not found later."""
+    return os.path.expanduser(path)  # noqa: PTH111 - Path.expanduser raises
 
 
 def _ssh_options(arguments: str) -> dict[str, str]:

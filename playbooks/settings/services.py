@@ -6,7 +6,17 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from playbooks.settings.types import Duration, InstanceName, Mode, Model, Pattern, ReleasePath, Text, UnitName, WholeNumber
+from playbooks.settings.types import (
+    Duration,
+    InstanceName,
+    Mode,
+    Model,
+    Pattern,
+    ReleasePath,
+    Text,
+    UnitName,
+    WholeNumber,
+)
 
 
 class Service(Model):

@@ -34,6 +34,7 @@ except ImportError:  # PyYAML built without libyaml: the same answers, slower
 MAX_BYTES = 16 * 1024 * 1024  # an inventory of 20,000 hosts is about 4 MB
 MAX_DEPTH = 100
 MAX_VALUES = 2_000_000  # counted with every alias written out, so that a small file cannot stand for a huge one
+MAX_BITS = 4096  # of a whole number
 
 _MERGE_TAG = "tag:yaml.org,2002:merge"
 
@@ -152,6 +153,12 @@ class _Loader(Composer, _Parser, SafeConstructor, Resolver):
         finally:
             self.unsafe -= 1
 
+    def whole_number(self, node: ScalarNode) -> int:
+        number: int = self.construct_yaml_int(node)
+        if number.bit_length() > MAX_BITS:  # beyond that Python itself does not print it
+            raise ConstructorError(None, None, "a number of thousands of digits", node.start_mark)
+        return number
+
     def vault_value(self, node: Node) -> VaultValue:
         if not isinstance(node, ScalarNode):
             raise ConstructorError(None, None, "!vault needs the encrypted text", node.start_mark)
@@ -165,6 +172,7 @@ def _register(tag: str, construct: Callable[..., Any]) -> None:
 _register("tag:yaml.org,2002:map", _Loader.line_map)
 _register("tag:yaml.org,2002:seq", _Loader.line_list)
 _register("tag:yaml.org,2002:str", _Loader.text)
+_register("tag:yaml.org,2002:int", _Loader.whole_number)
 _register("!unsafe", _Loader.unsafe_value)
 _register("!vault", _Loader.vault_value)
 _register("!vault-encrypted", _Loader.vault_value)

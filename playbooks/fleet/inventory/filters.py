@@ -19,7 +19,7 @@ import yaml
 from jinja2 import TemplateRuntimeError, pass_environment
 from jinja2.utils import htmlsafe_json_dumps
 
-from playbooks.fleet.inventory.lazy import Missing, plain
+from playbooks.fleet.inventory.lazy import MAX_ITEMS, Missing, plain
 
 # ruff: noqa: ANN401  a filter takes any value
 
@@ -203,6 +203,18 @@ def _once(items: Iterable[Any]) -> list[Any]:
     return result
 
 
+def _bounded(groups: Iterable[tuple[Any, ...]]) -> list[list[Any]]:
+    """What grows like a factorial ends in a sentence before it ends in a machine without memory."""
+    result: list[list[Any]] = []
+    items = 0
+    for group in groups:
+        items += 1 + len(group)
+        if items > MAX_ITEMS:
+            raise TemplateRuntimeError(f"it would make more than {MAX_ITEMS:,} items")
+        result.append(list(group))
+    return result
+
+
 def _path_join(paths: str | list[str]) -> str:
     return posixpath.join(*paths) if isinstance(paths, list) else paths
 
@@ -258,9 +270,9 @@ _PLAIN: dict[str, Callable[..., Any]] = {
     "symmetric_difference": lambda a, b: _once([*(x for x in a if x not in b), *(x for x in b if x not in a)]),
     "zip": lambda *lists: [list(items) for items in zip(*lists, strict=False)],
     "zip_longest": lambda *lists, fillvalue=None: [list(items) for items in zip_longest(*lists, fillvalue=fillvalue)],
-    "product": lambda *lists: [list(items) for items in product(*lists)],
-    "combinations": lambda value, size: [list(items) for items in combinations(value, size)],
-    "permutations": lambda value, size=None: [list(items) for items in permutations(value, size)],
+    "product": lambda *lists: _bounded(product(*lists)),
+    "combinations": lambda value, size: _bounded(combinations(value, size)),
+    "permutations": lambda value, size=None: _bounded(permutations(value, size)),
     "basename": posixpath.basename,
     "dirname": posixpath.dirname,
     "expanduser": posixpath.expanduser,

@@ -12,7 +12,7 @@ from playbooks.errors import UsageError
 from playbooks.fleet.inventory.model import Inventory
 from playbooks.fleet.inventory.ranges import split_port
 
-_SUBSCRIPT = re.compile(r"(.+)\[(?:(-?[0-9]+)|([0-9]+)[:-]([0-9]*))\]")
+_SUBSCRIPT = re.compile(r"(.+)\[(?:(-?[0-9]{1,9})|([0-9]{1,9})[:-]([0-9]{0,9}))\]")
 _PIECE = re.compile(r"(?:[^\s:\[\]]|\[[^\]]*\])+")
 _SPECIAL = (".", "?", "*", "[")
 _SHOWN = 12
@@ -62,7 +62,7 @@ def _parts(pattern: str) -> list[str]:
     parts: list[str] = []
     for piece in (piece.strip() for piece in pieces):
         if piece.startswith("@"):
-            parts += _from_file(Path(piece[1:]).expanduser())
+            parts += _from_file(Path(piece[1:]))
         elif piece.lstrip("!&~"):
             parts.append(piece)
         elif piece:
@@ -81,7 +81,9 @@ def _is_single(pattern: str) -> bool:
 
 def _from_file(file: Path) -> list[str]:
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.expanduser().read_text(encoding="utf-8")
+    except RuntimeError:
+        raise UsageError(f"The file of hosts {file} is in the home of a user that there is not.") from None
     except (OSError, UnicodeDecodeError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise UsageError(f"The file of hosts {file} cannot be read: {reason}.") from None
