@@ -1,0 +1,185 @@
+"""What a hostile host may answer: every reader of answers ends in facts that can be used, or in a sentence."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import fabric
+
+from playbooks.errors import SlipwayError
+from playbooks.fleet import script as scripts
+from playbooks.fleet.address import Address
+from playbooks.fleet.lock import read_holder
+from playbooks.fleet.remote import Note, Remote
+from playbooks.fleet.script import Answer
+from playbooks.report import clean
+from playbooks.settings import Settings
+from playbooks.steps.facts import Facts, read_facts
+from playbooks.steps.health import wait_until_healthy
+from playbooks.steps.ledger import read_ledger
+from playbooks.steps.rendered import read_rendered
+from tests.fuzz.mutate import NUMBERS, TEXTS, mutated
+from tests.fuzz.nonsense import deep_json, document
+from tests.fuzz.target import Violation, flaw_of, unprintable
+
+_SETTINGS = Settings.model_validate({"app": "shop"})
+_ADDRESS = Address("web1", "192.0.2.1")
+_SHAPES = {
+    "system": 3, "manager": 1, "memory": 2, "current": 2, "verified": 1, "lock": 1, "ledger": 1, "disk": 4,
+    "inodes": 3, "tool": 2, "release": 4, "unit": 5, "backup": 1, "verdict": 2, "check": 7, "record": 1, "file": 2,
+    "error": 2,
+}  # fmt: skip
+_HONEST = b"""system\tDebian GNU/Linux 12 (bookworm)\t252\t1795235461
+manager\trunning
+memory\t2048000\t1024000
+disk\t/opt/shop\t20480000\t10240000\tyes
+inodes\t/opt/shop\t1000000\t900000
+disk\t/var/lib/slipway/shop\t20480000\t10240000\tyes
+tool\trestic\tyes
+current\t20261121T043100Z-1.1.0\t1795235400
+unit\tshop.service\tactive\trunning\t0\tSat 2026-11-21 04:31:00 UTC
+release\t20261121T043100Z-1.1.0\tproven\t20261120T043100Z-1.0.0\t{"version":"1.1.0","by":"ann@laptop"}
+release\t20261120T043100Z-1.0.0\tproven\t\t{"version":"1.0.0","by":"ann@laptop"}
+backup\t{"id":"20261121T043000Z","created":"2026-11-21T04:30:00Z"}
+verified\t{"status":"PASSED","at":"2026-11-21T03:17:00Z"}
+lock\t{"who":"ann@laptop","what":"deploy 1.1.0","since":"2026-11-21T04:31:00Z","id":"1"}
+ledger\t{"prev":"start","id":"1"}
+verdict\tyes\t1234
+check\tversion\thttp\tyes\tyes\t1\t12\t200
+record\t{"prev":"start","id":"1"}
+file\tconfig/app.env\tUE9SVD04MDAwCg==
+"""
+
+
+@dataclass(frozen=True)
+class Replays(Remote):
+    """A session with a host that gives the same answer to every script."""
+
+    said: bytes = b""
+
+    def run(
+        self,
+        step: str,
+        arguments: Sequence[str] = (),
+        *,
+        payload: bytes | Iterable[bytes] = b"",
+        unit: str | None = None,
+        timeout: float = 60.0,
+        note: Note | None = None,
+    ) -> Answer:
+        return scripts.parse(self.name, step, self.said, 0.0)
+
+
+class Answers:
+    """An input is what a host writes on standard output."""
+
+    def make(self, rng: random.Random) -> bytes:
+        """An honest answer damaged, records of nonsense, or both."""
+        kind = rng.random()
+        if kind < 0.4:
+            return mutated(rng, _HONEST)
+        if kind < 0.45:
+            return rng.randbytes(rng.choice((0, 1, 100, 3000)))
+        lines = _HONEST.split(b"\n")
+        for _ in range(rng.choice((1, 1, 2, 5))):
+            lines[rng.randrange(len(lines))] = _record(rng)
+        data = b"\n".join(lines)
+        return mutated(rng, data) if rng.random() < 0.2 else data
+
+    def read(self, data: bytes) -> bool:
+        """Let every reader read it.
+
+        Raises:
+            Violation: what one of them made of it cannot be used or shown.
+        """
+        remote = Replays(_ADDRESS, cast(fabric.Connection, None), said=data)
+        readers: list[Callable[[], object]] = [
+            lambda: read_facts(remote, "/opt/shop", _SETTINGS.state),
+            lambda: wait_until_healthy(remote, _SETTINGS, units=[], release_folder="/opt/shop/current", secrets={}),
+            lambda: read_ledger(remote, _SETTINGS.state),
+            lambda: read_rendered(remote, _SETTINGS),
+            lambda: read_holder(_last_field(data)),
+            lambda: _explained(remote, data),
+        ]
+        return sum([_accepted(reader) for reader in readers]) > len(readers) // 2
+
+
+def _accepted(reader: Callable[[], object]) -> bool:
+    try:
+        made = reader()
+    except SlipwayError as error:
+        if flaw := flaw_of(error):
+            raise Violation(flaw) from None
+        return False
+    _usable(made)
+    return True
+
+
+def _explained(remote: Remote, data: bytes) -> object:
+    """The error that a failed step becomes."""
+    answer = scripts.parse("web1", "facts", data, 0.0)
+    raise remote.explain("facts", answer, 1 + len(data) % 255, data[-3000:])
+
+
+def _usable(made: object) -> None:
+    """What the playbooks do with it all works: print it, put it into JSON, tell times and shares.
+
+    Raises:
+        Violation: something does not.
+    """
+    for text in _texts(made):
+        shown = clean(text)
+        if flaw := unprintable(shown):
+            raise Violation(flaw)
+        if any(ord(sign) < 32 or 127 <= ord(sign) < 160 for sign in shown):
+            raise Violation(f"{shown!r} steers the terminal")
+    if flaw := unprintable(json.dumps(made, ensure_ascii=False, default=lambda one: list(_texts(one)))):
+        raise Violation(f"as JSON it {flaw}")
+    if isinstance(made, Facts):
+        _ = (made.version, made.running, [disk.used_percent for disk in made.disks])
+        for moment in (made.clock, made.since or 0):
+            datetime.fromtimestamp(moment, UTC)
+
+
+def _texts(made: Any) -> Iterator[str]:
+    if isinstance(made, str):
+        yield made
+    elif is_dataclass(made):
+        for field in fields(made):
+            yield from _texts(getattr(made, field.name))
+    elif isinstance(made, dict):
+        yield from _texts(list(made))
+        yield from _texts(list(made.values()))
+    elif isinstance(made, (list, tuple)):
+        for one in made:
+            yield from _texts(one)
+
+
+def _record(rng: random.Random) -> bytes:
+    tag, width = rng.choice(list(_SHAPES.items()))
+    width += rng.choice((0, 0, 0, 0, -1, 1, 40))
+    return "\t".join([tag, *(_field(rng) for _ in range(width))]).encode("utf-8", "surrogatepass")
+
+
+def _field(rng: random.Random) -> str:
+    kind = rng.random()
+    if kind < 0.25:
+        return rng.choice(NUMBERS)
+    if kind < 0.3:
+        return str(rng.choice((1, -1)) * 10 ** rng.randrange(30))
+    if kind < 0.45:
+        return rng.choice(TEXTS)
+    if kind < 0.48:
+        return deep_json(rng)
+    if kind < 0.8:
+        return json.dumps(document(rng), ensure_ascii=rng.random() < 0.7)
+    return rng.choice(("yes", "no", "proven", "staged", "", "-", "1", "20261121T043100Z-1.1.0", "active"))
+
+
+def _last_field(data: bytes) -> str:
+    return data.decode("utf-8", "replace").rstrip("\n").rpartition("\n")[2].rpartition("\t")[2]

@@ -1,0 +1,4 @@
+"""placeholder"""
+from pathlib import Path
+class Archives:
+    def __init__(self, f: Path) -> None: ...
