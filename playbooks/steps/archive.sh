@@ -63,6 +63,30 @@ archive_rules='
         }
         return ""
     }
+    # Where a link ends when every link of the archive on the way is followed; refuses what leaves the tree, or ends in
+    # what is ours, or never ends. Dots and missing parts count as they are written: nothing else is in the tree.
+    function follow(name,    way, rest, part, at, hops) {
+        way = name
+        sub(/(^|\/)[^\/]*$/, "", way)
+        rest = links[name]
+        while (rest != "") {
+            at = index(rest, "/")
+            part = at ? substr(rest, 1, at - 1) : rest
+            rest = at ? substr(rest, at + 1) : ""
+            if (part == "" || part == ".") continue
+            if (part == "..") {
+                if (way == "") refuse("\"" name "\" is a link out of the tree, to " links[name])
+                sub(/(^|\/)[^\/]*$/, "", way)
+                continue
+            }
+            way = way (way == "" ? "" : "/") part
+            if (!(way in links)) continue
+            if (++hops > 40) refuse("\"" name "\" is a link that leads round in circles")
+            rest = links[way] "/" rest
+            sub(/(^|\/)[^\/]*$/, "", way)
+        }
+        if (way ~ /^\.slipway(\/|$)/) refuse("\"" name "\" is a link to what is ours")
+    }
     # How deep a path ends, starting at a depth; -1 as soon as it leaves the tree.
     function depth(path, start,    parts, n, i) {
         n = split(path, parts, "/")
@@ -78,6 +102,8 @@ archive_rules='
         if (name ~ /^\//) refuse("\"" name "\" is an absolute path")
         if (name ~ /(^|\/)\.\.(\/|$)/) refuse("\"" name "\" climbs out with ..")
         if (plain(name) ~ /^\.slipway(\/|$)/) refuse("\"" name "\" takes a name that is ours")
+        # With the folder before it, a path that the system takes (PATH_MAX is 4096), so that every link can be followed.
+        if (length(plain(name)) > 3000) refuse("\"" substr(name, 1, 60) "…\" is too long a path")
         names[++count] = plain(name)
     }
     {
@@ -96,17 +122,25 @@ archive_rules='
             if (substr(after, 1, 1) != "\"") refuse("\"" name "\" is a link that cannot be read")
             target = quoted(after)
         }
-        if (kind == "h") check_name(target)
+        if (kind == "h") {
+            check_name(target)
+            hard[plain(name)] = plain(target)
+        }
         if (kind == "l") {
             if (target ~ /^\//) refuse("\"" name "\" is a link out of the tree, to " target)
             if (depth(target, depth(name, 0) - 1) < 0) refuse("\"" name "\" is a link out of the tree, to " target)
-            links[plain(name)]
+            if (plain(name) in links) refuse("\"" name "\" is a link that is there twice")
+            links[plain(name)] = target
         }
         if (kind == "-") { kilobytes += int(($3 + 4095) / 4096) * 4; members++ }
         else kilobytes += 4
     }
     END {
         if (refused) exit
+        # A hard link to a link is that link in another place.
+        for (name in hard)
+            if (hard[name] in links) links[name] = links[hard[name]]
+        for (name in links) follow(name)
         # What is unpacked through a link lands where the link points: in .slipway, whose hooks run as root.
         for (i = 1; i <= count; i++)
             if ((way = link_before(names[i])) != "") refuse("\"" names[i] "\" goes through the link \"" way "\"")
@@ -123,8 +157,10 @@ unpack_archive() {
         tar --extract --no-same-owner --preserve-permissions --directory "$3" \
             --use-compress-program "$(archive_program "$2")" --file "$1" || return 1
     fi
-    # A chain of links, each harmless by itself, can lead out, or to what is ours; only following them tells.
-    escaping=$(find "$3" -path "$3/.slipway" -prune -o -type l -exec realpath -m -- {} + |
-        awk -v root="$(realpath -- "$3")/" 'index($0 "/", root) != 1 || index($0 "/", root ".slipway/") == 1 { print; exit }')
+    # The rules above have followed every link; the system has the last word. realpath -m never ends on some loops.
+    timeout 60 find "$3" -path "$3/.slipway" -prune -o -type l -exec realpath -m -- {} + >"$1.links" ||
+        fail hostile-archive 'the artifact is refused: its links cannot be followed'
+    escaping=$(awk -v root="$(realpath -- "$3")/" \
+        'index($0 "/", root) != 1 || index($0 "/", root ".slipway/") == 1 { print; exit }' "$1.links")
     [ -z "$escaping" ] || fail hostile-archive "the artifact is refused: its links lead out of the tree, to $escaping"
 }

@@ -80,9 +80,7 @@ def campaign(name: str, *, inputs: int, seed: int, saved: Path, workers: int, wa
 class _Worker:
     """A process that judges every n-th batch; started anew behind the input that ended it."""
 
-    def __init__(
-        self, name: str, seed: int, at: int, inputs: int, workers: int, scratch: Path, saved: Path
-    ) -> None:
+    def __init__(self, name: str, seed: int, at: int, inputs: int, workers: int, scratch: Path, saved: Path) -> None:
         self._name, self._seed, self._inputs, self._workers, self._saved = name, seed, inputs, workers, saved
         self._folder = scratch / str(at)
         self._folder.mkdir()

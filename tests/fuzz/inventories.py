@@ -76,7 +76,9 @@ class Inventories:
             for name in rng.sample(list(files)[1:], rng.randint(0, 2)):
                 files[name] = _variables(rng).encode("utf-8", "surrogatepass")
         if rng.random() < 0.1:
-            files[rng.choice(("x.toml", "y.ini", "z", "hosts.json", "host_vars/web2"))] = mutated(rng, files["hosts.yml"])
+            files[rng.choice(("x.toml", "y.ini", "z", "hosts.json", "host_vars/web2"))] = mutated(
+                rng, files["hosts.yml"]
+            )
         patterns = [rng.choice((*_PATTERNS, *TEXTS)) for _ in range(2)]
         words = {"patterns": patterns, "template": rng.choice(TEMPLATES)}
         return json.dumps({name: data.decode("latin-1") for name, data in files.items()} | words).encode()
@@ -147,7 +149,9 @@ def _trace_of(project: Path) -> str | None:
 
 def _hosts(rng: random.Random) -> str:
     if rng.random() < 0.05:
-        return rng.choice((BOMB, flow(rng, _VARS), scalar(rng), "", "[web]\nweb1 a=1\n", "#!/bin/sh\n", "- " * 5000, "{" * 5000))
+        return rng.choice(
+            (BOMB, flow(rng, _VARS), scalar(rng), "", "[web]\nweb1 a=1\n", "#!/bin/sh\n", "- " * 5000, "{" * 5000)
+        )
     groups = rng.sample(_GROUPS, rng.randint(1, 3))
     return "\n".join(f"{group}: {_group(rng, 3)}" for group in groups) + "\n"
 

@@ -20,7 +20,23 @@ from tests.fuzz.target import Violation, unprintable
 from tests.fuzz.yaml_text import SCALARS, flow
 
 _FILE = Path("all.yml")
-_DURATIONS = ("30s", "1", "2", "7", "500ms", "0", "1e9", "9" * 400 + "d", "٣s", "1 s", "-1s", "s", "", "1.5.5s", "99999999999999d")
+_DURATIONS = (
+    "30s",
+    "1",
+    "2",
+    "7",
+    "500ms",
+    "0",
+    "1e9",
+    "9" * 400 + "d",
+    "٣s",
+    "1 s",
+    "-1s",
+    "s",
+    "",
+    "1.5.5s",
+    "99999999999999d",
+)
 _TEXTS = (
     "shop", "web1", "/opt/shop", "config/app.env", "{app}", "/opt/{app}/../..", "/", "//", "/opt/\u0000", "a@", "@", "-rf",
     "unit.service.j2", "http", "tcp", "unit", "command", "redis", "postgresql", "haproxy", "rolling", "0640", "640", "50%",
@@ -57,7 +73,7 @@ class SettingsTrees:
         """Valid settings with nonsense in some places, or a tree of nothing else."""
         tree = json.loads(json.dumps(_VALID))
         if rng.random() < 0.2:
-            tree = {name: None for name in rng.sample(list(Settings.model_fields), rng.randint(1, 6))}
+            tree = dict.fromkeys(rng.sample(list(Settings.model_fields), rng.randint(1, 6)))
         for _ in range(rng.choice((1, 1, 1, 1, 2, 4))):
             self._spoil(rng, tree)
         lines = [f"{PREFIX}{name}: {_written(value)}" for name, value in tree.items()]
@@ -139,7 +155,10 @@ def _usable(settings: Settings) -> None:
             raise Violation(f"{path!r} is no path below /")
     _ = [unit for service in settings.services for unit in service.units]
     _ = [check.label for check in settings.health.checks]
-    for seconds in (settings.health.patience, settings.timeouts.command + sum(h.timeout for h in settings.hooks.install)):
+    for seconds in (
+        settings.health.patience,
+        settings.timeouts.command + sum(h.timeout for h in settings.hooks.install),
+    ):
         f"{seconds:.0f} {seconds * 1000:.0f}"
     for value in _values(settings):
         if isinstance(value, float) and not math.isfinite(value):

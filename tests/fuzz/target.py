@@ -54,7 +54,7 @@ class Target(Protocol):
         """An input: the same one for the same generator."""
 
     def judge(self, inputs: Sequence[bytes]) -> list[Verdict | Found]:
-        """Feed inputs to the reader, each by itself."""
+        """Feed inputs to the reader, each by itself. Leaves nothing behind that is hard to remove."""
 
 
 class Reader(Protocol):

@@ -1,0 +1,25 @@
+# shellcheck shell=sh disable=SC2154 # what archive.sh sets
+# archives FOLDER FREE-KB: check and unpack FOLDER/*/archive into FOLDER/*/tree, each as stage.sh does it, in a shell of
+# its own. Read behind prelude.sh and archive.sh. What it answers goes to FOLDER/*/answer, its status to FOLDER/*/status.
+folder=$1
+free=$2
+
+one() {
+    read -r format <"$1/format"
+    check_archive "$1/archive" "$format" "$1/list"
+    [ "$free" -gt $((archive_kb + 1024)) ] || fail no-space "no room for $archive_kb kB"
+    unpack_archive "$1/archive" "$format" "$1/tree" 2>"$1/err" ||
+        fail unpack "cannot unpack the artifact: $(tr '\n' ' ' <"$1/err" | cut -c1-200)"
+    emit accepted
+}
+
+for place in "$folder"/*/; do
+    place=${place%/}
+    set +e
+    (
+        set -e
+        one "$place"
+    ) >"$place/answer" 2>"$place/said"
+    echo $? >"$place/status"
+    set -e
+done
