@@ -65,12 +65,12 @@ class Replays(Remote):
     def run(
         self,
         step: str,
-        arguments: Sequence[str] = (),
+        arguments: Sequence[str] = (),  # noqa: ARG002
         *,
-        payload: bytes | Iterable[bytes] = b"",
-        unit: str | None = None,
-        timeout: float = 60.0,
-        note: Note | None = None,
+        payload: bytes | Iterable[bytes] = b"",  # noqa: ARG002
+        unit: str | None = None,  # noqa: ARG002
+        timeout: float = 60.0,  # noqa: ARG002
+        note: Note | None = None,  # noqa: ARG002
     ) -> Answer:
         return scripts.parse(self.name, step, self.said, 0.0)
 

@@ -32,6 +32,7 @@ class Archives:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder / "batch"
+        self.last_answer = ""
         self._canary = folder / "canary"
         text = b"\n".join((STEPS / name).read_bytes() for name in ("prelude.sh", "archive.sh"))
         self._script = text + b"\n" + (Path(__file__).parent / "archives.sh").read_bytes()
@@ -107,6 +108,7 @@ class Archives:
 
     def _judged(self, data: bytes, place: Path) -> Verdict | Found:
         try:
+            self.last_answer = (place / "answer").read_text(errors="replace")
             accepted = _accepted(place)
             if accepted:
                 _harmless(place / "tree")

@@ -46,7 +46,7 @@ Watch = Callable[[Tally], None]
 
 def input_at(target: Target, name: str, seed: int, index: int) -> bytes:
     """The input of a place in the sequence, whatever came before."""
-    return target.make(random.Random(f"{name} {seed} {index}"))
+    return target.make(random.Random(f"{name} {seed} {index}"))  # noqa: S311
 
 
 def campaign(name: str, *, inputs: int, seed: int, saved: Path, workers: int, watch: Watch) -> Tally:

@@ -1,11 +1,14 @@
 """Hostile inventories: whatever the files hold, loading and resolving them ends in an inventory or in sentences."""
 
+# ruff: noqa: E501  lists of words
+
 from __future__ import annotations
 
 import json
 import random
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from playbooks.errors import SlipwayError
@@ -109,22 +112,22 @@ class Inventories:
 
     def _use(self, inventory: Inventory, patterns: list[str], template: str) -> None:
         for pattern in patterns:
-            _tried(lambda pattern=pattern: select(inventory, pattern))
-            _tried(lambda pattern=pattern: limit(inventory, pattern))
+            _tried(select, inventory, pattern)
+            _tried(limit, inventory, pattern)
         for host in [*list(inventory.hosts)[:2], *list(inventory.hosts)[-1:]]:
-            _tried(lambda host=host: inventory.vars_for(host))
+            _tried(inventory.vars_for, host)
             resolved = inventory.resolved_vars(host)
             for name in list(resolved):
-                _tried(lambda name=name: resolved.get(name))
-                _tried(lambda name=name, host=host: _showable(inventory.origin(host, name, 0, "x")))
-            _tried(lambda: resolved.starting_with("slipway_"))
-            _tried(lambda host=host: read_address(host, resolved, connect_timeout=10.0))
-            _tried(lambda host=host: inventory.render(host, template, "unit.service.j2"))
+                _tried(resolved.get, name)
+                _showable(inventory.origin(host, name, 0, "x"))
+            _tried(resolved.starting_with, "slipway_")
+            _tried(partial(read_address, connect_timeout=10.0), host, resolved)
+            _tried(inventory.render, host, template, "unit.service.j2")
 
 
-def _tried(use: Callable[[], object]) -> None:
+def _tried(use: Callable[..., object], *arguments: object) -> None:
     try:
-        use()
+        use(*arguments)
     except SlipwayError as error:
         if flaw := flaw_of(error):
             raise Violation(flaw) from None

@@ -1,5 +1,7 @@
 """Hostile settings: any tree that an inventory can hold becomes settings that can be used, or sentences."""
 
+# ruff: noqa: E501  lists of words
+
 from __future__ import annotations
 
 import json

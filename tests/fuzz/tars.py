@@ -1,5 +1,7 @@
 """Tar archives that nobody should unpack: names, links, devices, sizes and headers as only an enemy writes them."""
 
+# ruff: noqa: E501  lists of words
+
 from __future__ import annotations
 
 import bz2
@@ -111,7 +113,7 @@ def _member(rng: random.Random, calm: float) -> bytes:
     info.mode = of((0o644, 0o755, 0o750), _MODES)
     info.linkname = of(_TARGETS[:4] + _TARGETS[-12:], _TARGETS)
     info.mtime = of((1795235461,), (0, -1, 2**40))
-    info.uid = of((0, 1000), (2**31, 2**40))
+    info.uid = of((0, 1000), (0, 1000, 2**31 - 5, 2**40))
     content = b"" if info.type not in (b"0", b"\0", b"7", b"x", b"g", b"L", b"K", b"D", b"S") else _content(rng)
     info.size = len(content) if rng.random() < 0.9 + calm / 10 else rng.choice(_SIZES)
     if rng.random() < 0.25 * (1.1 - calm):
@@ -124,9 +126,12 @@ def _member(rng: random.Random, calm: float) -> bytes:
 
 
 def _header(rng: random.Random, info: tarfile.TarInfo) -> bytes:
-    form = tarfile.PAX_FORMAT if info.pax_headers else rng.choice((tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT))
     try:
-        return info.tobuf(form, "utf-8", "surrogateescape")
+        if info.pax_headers:
+            return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+        if rng.random() < 0.5:
+            return info.tobuf(tarfile.USTAR_FORMAT, "utf-8", "surrogateescape")
+        return info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
     except (ValueError, UnicodeEncodeError):
         info.mtime, info.uid = 0, 0
         return info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")

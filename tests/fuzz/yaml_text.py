@@ -1,5 +1,7 @@
 """YAML that nobody means: flow and block text with tags, anchors, bombs and every odd scalar."""
 
+# ruff: noqa: E501  lists of words
+
 from __future__ import annotations
 
 import json
