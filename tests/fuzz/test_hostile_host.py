@@ -1,0 +1,140 @@
+"""A hostile host among honest ones: the real tasks end in time, with a sentence, in bounded memory."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import paramiko
+import pytest
+import yaml
+
+from tests.fuzz import hostile_host as hosts
+
+PROJECT = Path(__file__).resolve().parent.parent.parent
+MOST_MEMORY = 500 * 1024  # kilobytes; an honest run takes about 70 MB
+MOST_SECONDS = 150.0  # facts have 60 s; the machine may be busy
+
+QUICK = ("garbage", "closes", "steers", "lies")
+SLOW = ("no_status", "endless", "endless_records", "endless_progress", "never", "drips", "endless_banner", "silent_port")
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A finished task."""
+
+    status: int
+    out: str
+    err: str
+    kilobytes: int
+
+
+@pytest.fixture(scope="module")
+def inventory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """An inventory of one honest host and every kind of hostile one, all of them listening."""
+    folder = tmp_path_factory.mktemp("hostile")
+    key = paramiko.ECDSAKey.generate()
+    with contextlib.ExitStack() as stack:
+        ports = {
+            name: stack.enter_context(hosts.ssh_host(getattr(hosts, name), key))
+            for name in ("honest", *QUICK, *SLOW[:-2])
+        }
+        ports |= {name: stack.enter_context(hosts.listening(getattr(hosts, name))) for name in SLOW[-2:]}
+        _write(folder, ports, key)
+        yield folder
+
+
+def _write(folder: Path, ports: dict[str, int], key: paramiko.PKey) -> None:
+    (folder / "known_hosts").write_text(
+        "".join(f"[127.0.0.1]:{port} {key.get_name()} {key.get_base64()}\n" for port in ports.values())
+    )
+    variables = {
+        "ansible_host": "127.0.0.1",
+        "ansible_user": "root",
+        "ansible_password": "not-a-secret",
+        "ansible_ssh_common_args": f"-o UserKnownHostsFile={folder}/known_hosts",
+        "slipway_app": "fuzzed-shop",
+        "slipway_backup": {"enabled": False},
+        "slipway_timeouts": {"connect": "5s", "command": "10s", "total": "60s"},
+    }
+    data = {"all": {"hosts": {name: {"ansible_port": port} for name, port in ports.items()}, "vars": variables}}
+    (folder / "hosts.yml").write_text(yaml.safe_dump(data))
+
+
+def _invoke(inventory: Path, names: tuple[str, ...], *words: str) -> Ran:
+    """Run a task against the honest host and these; its memory is what the system counted."""
+    command = [".venv/bin/invoke", *words, f"--env={inventory}/hosts.yml", f"--limit=honest,{','.join(names)}"]
+    out, err = inventory / "out", inventory / "err"
+    with out.open("w") as stdout, err.open("w") as stderr:
+        process = subprocess.Popen(command, cwd=PROJECT, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr)
+        deadline = time.monotonic() + MOST_SECONDS
+        while True:
+            pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+            if pid:
+                break
+            if time.monotonic() > deadline:
+                process.kill()
+                pytest.fail(f"{words} did not end; it said {err.read_text()[-2000:]}")
+            time.sleep(0.1)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return Ran(process.returncode, out.read_text(), err.read_text(), usage.ru_maxrss)
+
+
+def _assert_calm(ran: Ran) -> None:
+    """What holds for every task, whatever hosts do."""
+    for text in (ran.out, ran.err):
+        raw = sorted({sign for sign in text if (ord(sign) < 32 and sign != "\n") or 127 <= ord(sign) < 160})
+        assert not raw, "it reached the terminal as it was"
+        assert "Traceback" not in text
+        assert "fault in Slipway" not in text
+    assert ran.kilobytes < MOST_MEMORY
+
+
+def _by_host(answer: Any) -> dict[str, Any]:
+    return {line["host"]: line for line in answer["hosts"]}
+
+
+@pytest.mark.parametrize("names", [QUICK, SLOW], ids=["quick", "slow"])
+def test_status_tells_every_host_by_itself(inventory: Path, names: tuple[str, ...]) -> None:
+    """Fails if one host's nonsense, flood or silence ends the look at the others, or never ends."""
+    ran = _invoke(inventory, names, "status", "--json")
+    _assert_calm(ran)
+    assert ran.status == 3
+    lines = _by_host(json.loads(ran.out))
+    assert lines["honest"]["health"] == "nothing deployed"
+    for name in set(names) - {"lies"}:
+        assert lines[name]["health"] == "unreachable", name
+        assert lines[name]["detail"], name
+
+
+def test_nothing_that_a_host_says_steers_the_terminal(inventory: Path) -> None:
+    """Fails if an escape sequence in a sentence, a version or a check's name comes out as it went in."""
+    ran = _invoke(inventory, QUICK, "status")
+    _assert_calm(ran)
+    assert "evil" in ran.out + ran.err, "the host's words are shown, harmless"
+    assert "\u202e" not in ran.out + ran.err
+
+
+def test_health_and_check_end_with_a_sentence(inventory: Path) -> None:
+    """Fails if a host that lies can end a task in a fault of ours, or hide the honest host."""
+    health = _invoke(inventory, QUICK, "health", "--json")
+    _assert_calm(health)
+    assert health.status == 3
+    answer = json.loads(health.out)
+    assert answer["nothing_deployed"] == ["honest"]
+    assert set(answer["unreachable"]) >= set(QUICK) - {"lies"}
+    artifact = inventory / "shop-1.tar.gz"
+    program = "import sys, tarfile; tarfile.open(sys.argv[1], 'w:gz').add(sys.argv[2], 'f')"
+    subprocess.run([sys.executable, "-c", program, artifact, inventory / "hosts.yml"], check=True)
+    check = _invoke(inventory, QUICK, "deploy", f"--artifact={artifact}", "--version=1", "--check")
+    _assert_calm(check)
+    assert check.status not in (0, -9)
+    assert "garbage" in check.err
