@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import sys
@@ -92,7 +91,7 @@ def perform(
     logging.getLogger("paramiko").addHandler(logging.NullHandler())
     try:
         environment = load(env, limit)
-        from playbooks.report import choose
+        from playbooks.report import choose, json_text
         from playbooks.report.masked import masked
 
         with choose(masked(sys.stderr, environment.secrets.mask)) as progress:
@@ -111,8 +110,7 @@ def perform(
     try:
         if as_json:
             # Struck out before it is JSON: a quote or backslash in a secret looks different after.
-            document = environment.secrets.mask_document(result.to_json())
-            sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+            sys.stdout.write(json_text(environment.secrets.mask_document(result.to_json())) + "\n")
         else:
             with contextlib.redirect_stdout(masked(sys.stdout, environment.secrets.mask)):
                 show(result)
@@ -125,7 +123,7 @@ def perform(
 
 
 def _tell(error: SlipwayError, environment: Environment | None, *, as_json: bool) -> None:
-    from playbooks.report import clean
+    from playbooks.report import clean, json_text
 
     def mask(text: str) -> str:
         return clean(environment.secrets.mask(text) if environment else text)
@@ -142,7 +140,7 @@ def _tell(error: SlipwayError, environment: Environment | None, *, as_json: bool
             },
             "exit_status": int(error.exit_status),
         }
-        sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+        sys.stdout.write(json_text(document) + "\n")
 
 
 def _bug(error: Exception) -> SlipwayError:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
 from playbooks.fleet.progress import Progress
+
+# Control characters of the second kind, changes of writing direction, and halves of characters.
+_STEERING = re.compile("[\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 @contextmanager
@@ -33,12 +38,18 @@ def clean(text: str) -> str:
     return "".join(_visible(character) for character in text)
 
 
+def json_text(document: object) -> str:
+    """A JSON document, indented; what would steer a terminal or cannot be encoded is escaped."""
+    text = json.dumps(document, indent=2, ensure_ascii=False)
+    return _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
 def _visible(character: str) -> str:
     code = ord(character)
     if code < 0x20:
         return chr(0x2400 + code)
     if code == 0x7F:
         return "\u2421"
-    if 0x80 <= code < 0xA0 or code in range(0x202A, 0x202F) or code in range(0x2066, 0x206A):
+    if _STEERING.match(character):
         return "\ufffd"
     return character

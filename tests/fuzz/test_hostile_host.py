@@ -24,7 +24,16 @@ MOST_MEMORY = 500 * 1024  # kilobytes; an honest run takes about 70 MB
 MOST_SECONDS = 150.0  # facts have 60 s; the machine may be busy
 
 QUICK = ("garbage", "closes", "steers", "lies")
-SLOW = ("no_status", "endless", "endless_records", "endless_progress", "never", "drips", "endless_banner", "silent_port")
+SLOW = (
+    "no_status",
+    "endless",
+    "endless_records",
+    "endless_progress",
+    "never",
+    "drips",
+    "endless_banner",
+    "silent_port",
+)
 
 
 @dataclass(frozen=True)
