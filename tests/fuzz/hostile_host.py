@@ -130,14 +130,14 @@ def _ssh(sock: socket.socket, key: paramiko.PKey, behaviour: Behaviour) -> None:
 
 def endless_banner(sock: socket.socket) -> None:
     """Not even SSH: a first line without end."""
-    with contextlib.suppress(OSError):
+    with sock, contextlib.suppress(OSError):
         while True:
             sock.sendall(b"x" * 65536)
 
 
 def silent_port(sock: socket.socket) -> None:
     """Takes the call and says nothing."""
-    with contextlib.suppress(OSError):
+    with sock, contextlib.suppress(OSError):
         sock.recv(1 << 20)
         sock.recv(1 << 20)
 
