@@ -44,6 +44,12 @@ def endless_records(channel: paramiko.Channel, _: bytes) -> None:
         channel.sendall(b"ab\n" * 20000)
 
 
+def crowded(channel: paramiko.Channel, _: bytes) -> None:
+    """As many records as fit in what is read of an answer at the most."""
+    channel.sendall(b"ab\n" * (16 * 1024 * 1024 // 3 - 1))
+    channel.send_exit_status(0)
+
+
 def endless_progress(channel: paramiko.Channel, _: bytes) -> None:
     """Progress without end."""
     while True:

@@ -28,6 +28,7 @@ SLOW = (
     "no_status",
     "endless",
     "endless_records",
+    "crowded",
     "endless_progress",
     "never",
     "drips",
@@ -78,9 +79,10 @@ def _write(folder: Path, ports: dict[str, int], key: paramiko.PKey) -> None:
     (folder / "hosts.yml").write_text(yaml.safe_dump(data))
 
 
-def _invoke(inventory: Path, names: tuple[str, ...], *words: str) -> Ran:
-    """Run a task against the honest host and these; its memory is what the system counted."""
-    command = [".venv/bin/invoke", *words, f"--env={inventory}/hosts.yml", f"--limit=honest,{','.join(names)}"]
+def _invoke(inventory: Path, names: tuple[str, ...], *words: str, only: bool = False) -> Ran:
+    """Run a task against the honest host and these, or these only; its memory is what the system counted."""
+    limit = ",".join(names if only else ("honest", *names))
+    command = [".venv/bin/invoke", *words, f"--env={inventory}/hosts.yml", f"--limit={limit}"]
     out, err = inventory / "out", inventory / "err"
     with out.open("w") as stdout, err.open("w") as stderr:
         process = subprocess.Popen(command, cwd=PROJECT, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr)
@@ -147,3 +149,15 @@ def test_health_and_check_end_with_a_sentence(inventory: Path) -> None:
     _assert_calm(check)
     assert check.status not in (0, -9)
     assert "garbage" in check.err
+
+
+def test_a_lock_that_is_never_answered_is_given_up(inventory: Path) -> None:
+    """Fails if a host can hold a deploy for ever by answering a byte at a time, or by never ending the answer."""
+    artifact = inventory / "shop-2.tar.gz"
+    program = "import sys, tarfile; tarfile.open(sys.argv[1], 'w:gz').add(sys.argv[2], 'f')"
+    subprocess.run([sys.executable, "-c", program, artifact, inventory / "hosts.yml"], check=True)
+    for name in ("drips", "no_status"):
+        ran = _invoke(inventory, (name,), "deploy", f"--artifact={artifact}", "--version=2", "--yes", only=True)
+        _assert_calm(ran)
+        assert ran.status == 1
+        assert name in ran.err
