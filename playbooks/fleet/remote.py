@@ -246,7 +246,7 @@ class Remote:
         """The error for a step that ended with this status."""
         said = answer.maybe("error", 2)
         if said:
-            return StepFailed(said[1], host=self.name, step=step, code=said[0])
+            return StepFailed(said[1].strip() or f"'{step}' failed", host=self.name, step=step, code=said[0])
         tail = " / ".join(errors.decode("utf-8", "replace").strip().splitlines()[-3:])[-600:]
         if not answer.records and "sudo:" in tail:
             return BecomeRefused(

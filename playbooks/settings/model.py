@@ -13,7 +13,18 @@ from pydantic import Field, model_validator
 from playbooks.settings.backup import Backup, Database
 from playbooks.settings.health import Health
 from playbooks.settings.services import ConfigFile, Hooks, Service
-from playbooks.settings.types import AppName, Batch, Count, Duration, HomePath, Model, Pattern, ReleasePath, Text, UnixName
+from playbooks.settings.types import (
+    AppName,
+    Batch,
+    Count,
+    Duration,
+    HomePath,
+    Model,
+    Pattern,
+    ReleasePath,
+    Text,
+    UnixName,
+)
 
 
 class FileSecret(Model):

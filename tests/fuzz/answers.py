@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
-
-import fabric
 
 from playbooks.errors import SlipwayError
 from playbooks.fleet import script as scripts
 from playbooks.fleet.address import Address
 from playbooks.fleet.lock import read_holder
-from playbooks.fleet.remote import Note, Remote
+from playbooks.fleet.pipe import Note, Payload
+from playbooks.fleet.remote import Remote
 from playbooks.fleet.script import Answer
+from playbooks.fleet.session import Session
 from playbooks.report import clean
 from playbooks.settings import Settings
 from playbooks.steps.facts import Facts, read_facts
@@ -31,6 +31,7 @@ _SETTINGS = Settings.model_validate({"app": "shop"})
 _ADDRESS = Address("web1", "192.0.2.1")
 _SHAPES = {
     "system": 3, "manager": 1, "memory": 2, "current": 2, "verified": 1, "lock": 1, "ledger": 1, "disk": 4,
+    "interrupted": 1, "guard": 5, "moved": 3, "size": 1, "bytes": 1,
     "inodes": 3, "tool": 2, "release": 4, "unit": 5, "backup": 1, "verdict": 2, "check": 7, "record": 1, "file": 2,
     "error": 2,
 }  # fmt: skip
@@ -48,6 +49,8 @@ release\t20261120T043100Z-1.0.0\tproven\t\t{"version":"1.0.0","by":"ann@laptop"}
 backup\t{"id":"20261121T043000Z","created":"2026-11-21T04:30:00Z"}
 verified\t{"status":"PASSED","at":"2026-11-21T03:17:00Z"}
 lock\t{"who":"ann@laptop","what":"deploy 1.1.0","since":"2026-11-21T04:31:00Z","id":"1"}
+guard\tarmed\t20261121T043100Z-1.1.0\t20261120T043100Z-1.0.0\t60\t
+moved\t20261121T043100Z-1.1.0\t20261120T043100Z-1.0.0\t20261121T043100Z-1.1.0
 ledger\t{"prev":"start","id":"1"}
 verdict\tyes\t1234
 check\tversion\thttp\tyes\tyes\t1\t12\t200
@@ -67,7 +70,7 @@ class Replays(Remote):
         step: str,
         arguments: Sequence[str] = (),  # noqa: ARG002
         *,
-        payload: bytes | Iterable[bytes] = b"",  # noqa: ARG002
+        payload: Payload = b"",  # noqa: ARG002
         unit: str | None = None,  # noqa: ARG002
         timeout: float = 60.0,  # noqa: ARG002
         note: Note | None = None,  # noqa: ARG002
@@ -97,11 +100,11 @@ class Answers:
         Raises:
             Violation: what one of them made of it cannot be used or shown.
         """
-        remote = Replays(_ADDRESS, cast(fabric.Connection, None), said=data)
+        remote = Replays(_ADDRESS, cast(Session, None), lambda *_: None, said=data)
         readers: list[Callable[[], object]] = [
             lambda: read_facts(remote, "/opt/shop", _SETTINGS.state),
             lambda: wait_until_healthy(remote, _SETTINGS, units=[], release_folder="/opt/shop/current", secrets={}),
-            lambda: read_ledger(remote, _SETTINGS.state),
+            lambda: read_ledger(remote, _SETTINGS.state, lines=20),
             lambda: read_rendered(remote, _SETTINGS),
             lambda: read_holder(_last_field(data)),
             lambda: _explained(remote, data),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import re
 
-from playbooks.fleet import script as scripts
-from playbooks.steps.ledger import check_chain
+from playbooks.steps.chain import Chain, read_record
 from tests.fuzz.mutate import TEXTS, mutated
 from tests.fuzz.nonsense import document
 from tests.fuzz.target import Violation, unprintable
@@ -33,16 +33,16 @@ class Ledgers:
         Raises:
             Violation: the chain is broken and it says nothing, or a record cannot be shown.
         """
-        text = b"\n".join(b"record\t" + line for line in data[1:].split(b"\n") if line)
-        answer = scripts.parse("web1", "ledger", text, 0.0)
-        lines = [fields[0] for fields in answer.all("record", 1)]
-        ledger = check_chain(lines, whole=data[:1] == b"+")
-        if not ledger.broken and _is_broken(lines, whole=data[:1] == b"+"):
+        whole, text = data[:1] == b"+", data[1:]
+        chain = Chain(whole=whole)
+        records = list(chain.feed(text))
+        faults = chain.faults
+        if not faults and whole and _is_broken(text):
             raise Violation("a broken chain is not told")
-        for text_ in (json.dumps(list(ledger.records), ensure_ascii=False), *ledger.broken):
+        for text_ in (json.dumps(records, ensure_ascii=False), *(fault.sentence for fault in faults)):
             if flaw := unprintable(text_):
                 raise Violation(flaw)
-        return not ledger.broken
+        return not faults
 
 
 def _line(rng: random.Random, before: str) -> bytes:
@@ -57,14 +57,16 @@ def _line(rng: random.Random, before: str) -> bytes:
     return json.dumps(record, ensure_ascii=rng.random() < 0.5).encode("utf-8", "surrogatepass")
 
 
-def _is_broken(lines: list[str], *, whole: bool) -> bool:
-    """The rule, said once more: a record names the hash of the line before."""
-    hashes = ["start" if whole else None, *(hashlib.sha256(f"{line}\n".encode()).hexdigest() for line in lines)]
-    for line, before in zip(lines, hashes, strict=False):
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError):
+def _is_broken(text: bytes) -> bool:
+    """The rule, said once more: a record names the hash of the last record's line and all that was torn after it."""
+    before = b""
+    torn = False
+    for line in re.findall(rb"[^\n]*\n|[^\n]+", text):
+        record = read_record(line)
+        if record is None:
+            before, torn = before + line, bool(line)
+            continue
+        if record["prev"] != (hashlib.sha256(before).hexdigest() if before else "start"):
             return True
-        if not isinstance(record, dict) or (before is not None and record.get("prev") != before):
-            return True
-    return False
+        before, torn = line, False
+    return torn
