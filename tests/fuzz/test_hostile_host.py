@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,7 @@ def _invoke(inventory: Path, names: tuple[str, ...], *words: str, only: bool = F
     """Run a task against the honest host and these, or these only; its memory is what the system counted."""
     limit = ",".join(names if only else ("honest", *names))
     command = [".venv/bin/invoke", *words, f"--env={inventory}/hosts.yml", f"--limit={limit}"]
-    out, err = inventory / "out", inventory / "err"
+    out, err = (inventory / f"{stream}-{words[0]}-{limit}" for stream in ("out", "err"))
     with out.open("w") as stdout, err.open("w") as stderr:
         process = subprocess.Popen(command, cwd=PROJECT, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr)
         deadline = time.monotonic() + MOST_SECONDS
@@ -156,8 +157,13 @@ def test_a_lock_that_is_never_answered_is_given_up(inventory: Path) -> None:
     artifact = inventory / "shop-2.tar.gz"
     program = "import sys, tarfile; tarfile.open(sys.argv[1], 'w:gz').add(sys.argv[2], 'f')"
     subprocess.run([sys.executable, "-c", program, artifact, inventory / "hosts.yml"], check=True)
-    for name in ("drips", "no_status"):
-        ran = _invoke(inventory, (name,), "deploy", f"--artifact={artifact}", "--version=2", "--yes", only=True)
-        _assert_calm(ran)
-        assert ran.status == 1
-        assert name in ran.err
+
+    def deploy(name: str) -> Ran:
+        return _invoke(inventory, (name,), "deploy", f"--artifact={artifact}", "--version=2", "--yes", only=True)
+
+    names = ("drips", "no_status")
+    with ThreadPoolExecutor() as pool:
+        for name, ran in zip(names, pool.map(deploy, names), strict=True):
+            _assert_calm(ran)
+            assert ran.status == 1
+            assert name in ran.err
