@@ -25,6 +25,8 @@ from playbooks.fleet.session import Claim
 # breaks while the script is sent must not run the part that came: only a text with its last line is run.
 _LAST = "# whole"
 BOOTSTRAP = f'slipway=$(head -c "$0"); case $slipway in *"{_LAST}") eval "$slipway" ;; *) exit 125 ;; esac'
+MOST_RECORDS = 100_000
+MOST_FIELDS = 1_000_000
 _INCLUDE = re.compile(r"^# include ([a-z_]+\.sh)$", re.MULTILINE)
 
 
@@ -159,11 +161,13 @@ class Answer:
 
 
 def parse(host: str, step: str, output: bytes, seconds: float) -> Answer:
-    """Parse a script's standard output.
+    """Parse a script's standard output. Lines that are not records become records nobody asks for.
 
     Raises:
-        BadAnswer: it isn't text. Lines that are not records become records nobody asks for.
+        BadAnswer: it has more records or fields than any honest host has; they would fill the controller's memory.
     """
+    if output.count(b"\n") > MOST_RECORDS or output.count(b"\t") > MOST_FIELDS:
+        raise BadAnswer(f"'{step}' answers without end; its answer is not read", host=host)
     text = output.decode("utf-8", "replace")
     records = tuple(Record(tag, tuple(rest)) for tag, *rest in (line.split("\t") for line in text.split("\n") if line))
     return Answer(host, step, records, seconds)

@@ -129,7 +129,7 @@ class _Worker:
             self._save(bytes.fromhex(str(said["data"])), str(said["found"]), tally)
 
     def _lost(self, tally: Tally, what: str) -> None:
-        self._process.wait()
+        self.end()
         batch, _, data = (self._folder / "current").read_bytes().partition(b" ")
         self._save(data, what, tally)
         self._start(int(batch) + self._workers)
@@ -144,6 +144,8 @@ class _Worker:
         """End the process."""
         self._process.kill()
         self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
 
 
 def work(name: str, seed: int, batch: int, step: int, inputs: int, folder: Path) -> None:
