@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import hashlib
 import io
@@ -100,15 +101,13 @@ def new_release(artifact: Artifact) -> Release:
 
 def later_than(release: Release, others: Iterable[str]) -> Release:
     """The release with an id that sorts after all others: those made by a controller whose clock is ahead, too."""
-    newest = max((id_.partition("-")[0] for id_ in others), default="")
     own, _, version = release.id.partition("-")
-    if own > newest:
-        return release
-    try:
-        moment = datetime.strptime(newest, STAMP).replace(tzinfo=UTC) + timedelta(seconds=1)
-    except (ValueError, OverflowError):
-        return release
-    return replace(release, id=f"{stamp(moment)}-{version}")
+    moments = []
+    for other in others:
+        with contextlib.suppress(ValueError, OverflowError):  # a folder that somebody else has put there
+            moments.append(datetime.strptime(other.partition("-")[0], STAMP).replace(tzinfo=UTC) + timedelta(seconds=1))
+    following = stamp(max(moments)) if moments else ""
+    return release if own >= following else replace(release, id=f"{following}-{version}")
 
 
 def render(env: Environment, target: Target, release: Release, templates: Templates) -> Rendered:

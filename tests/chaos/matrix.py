@@ -72,8 +72,8 @@ class Subject:
         """The flag that names its environment."""
         return f"--env={self.folder}/inventory"
 
-    def make(self) -> None:
-        """Write the inventory and the artifacts."""
+    def make(self, *, guard: float = GUARD) -> None:
+        """Write the inventory and the artifacts; the guard's time-out is in seconds."""
         place = self.folder / "inventory" / "group_vars"
         place.mkdir(parents=True, exist_ok=True)
         secret = self.folder / "password"
@@ -86,7 +86,7 @@ class Subject:
             "hosts": ":".join(host.name for host in self.hosts),
             "user": "www-data",
             "artifact": f"{self.folder}/{self.name}-{{version}}.tar",
-            "guard": {"timeout": GUARD},
+            "guard": {"timeout": guard},
             "timeouts": {"connect": "3s"},
             "services": [{"name": self.name, "unit": {"Service": {"ExecStart": f"{home}/current/run"}}}],
             "health": {

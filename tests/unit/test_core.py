@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,14 @@ from playbooks.artifact import find_artifact, version_key
 from playbooks.environment import Environment, load_environment
 from playbooks.errors import ConfigError, UsageError
 from playbooks.fleet.address import read_address
-from playbooks.release import new_release, render
+from playbooks.fleet.lock import Holder
+from playbooks.release import later_than, new_release, render
 from playbooks.report import clean
 from playbooks.rollback import choose_release, choose_releases
 from playbooks.settings.load import read_settings
 from playbooks.settings.model import FileSecret
 from playbooks.settings.reference import reference
-from playbooks.steps.facts import Facts, ReleaseOnHost
+from playbooks.steps.facts import Facts, Moved, ReleaseOnHost
 from playbooks.templating import Templates
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
@@ -197,6 +199,34 @@ def test_rollback_of_a_mixed_fleet_undoes_the_last_deploy_only() -> None:
     new = facts("2-1.1", [("1-1.0", "proven", None), ("2-1.1", "staged", "1-1.0")], [])
     old = facts("1-1.0", [("0-0.9", "proven", None), ("1-1.0", "proven", "0-0.9")], [])
     assert choose_releases({"web1": new, "web2": old}, None) == {"web1": "1-1.0", "web2": "1-1.0"}
+
+
+def test_rollback_after_an_interruption_moves_only_who_is_still_to_move() -> None:
+    """Hosts that their guards took back would go back once more, to a version that nobody has thought of for weeks."""
+    releases = [("0-0.9", "proven", None), ("1-1.0", "proven", "0-0.9"), ("2-1.1", "staged", "1-1.0")]
+    new, old = facts("2-1.1", releases, []), facts("1-1.0", releases, [])
+    died = Holder("ann@laptop", "deploy 1.1", "", "2-1.1", "deploy", "1.1")
+    assert choose_releases({"a": new, "b": old}, None, died) == {"a": "1-1.0", "b": "1-1.0"}
+    # Its rollback was interrupted too, and is gone on with under the same id.
+    again = Holder("bob@desk", "rollback", "", "3-rollback", "rollback", "", undoes="2-1.1")
+    assert choose_releases({"a": new, "b": old}, None, again) == {"a": "1-1.0", "b": "1-1.0"}
+    # A rollback of a deploy that had ended well: hosts that it had moved are known by its id.
+    plain = Holder("bob@desk", "rollback", "", "3-rollback", "rollback")
+    moved = replace(old, moved=Moved("3-rollback", "2-1.1", "1-1.0"))
+    assert choose_releases({"a": new, "b": moved}, None, plain) == {"a": "1-1.0", "b": "1-1.0"}
+    # Who names where to go is not second-guessed.
+    assert choose_releases({"a": new, "b": old}, "0.9", died) == {"a": "0-0.9", "b": "0-0.9"}
+
+
+def test_a_release_sorts_after_those_of_a_clock_that_is_ahead(tmp_path: Path) -> None:
+    """Newest is told by id: with a laptop an hour behind, rollback and pruning would take the wrong one for it."""
+    env = environment(tmp_path)
+    (tmp_path / "app-1.0.0.tar.gz").write_bytes(b"x")
+    release = new_release(find_artifact(env))
+    assert later_than(release, ["20200101T000000Z-0.9"]) == release
+    assert later_than(release, ["29991231T235959Z-0.9"]).id == "30000101T000000Z-1.0.0"
+    assert later_than(release, ["nonsense-of-somebody", "99999999T999999Z-1"]) == release
+    assert later_than(release, ["nonsense-of-somebody", "29991231T235959Z-0.9"]).id == "30000101T000000Z-1.0.0"
 
 
 def test_text_from_hosts_cannot_steer_a_terminal() -> None:
