@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -56,6 +57,7 @@ class Environment:
         settings: what holds for the whole fleet, read off the first host.
         secrets: by name, fetched at their first use.
         limited: whether --limit narrowed the hosts.
+        flag: the flag that names it, to be typed again.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Environment:
     settings: Settings
     secrets: Secrets
     limited: bool = False
+    flag: str = ""
 
     def target(self, name: str) -> Target:
         """Any host of the inventory with its settings.
@@ -160,6 +163,7 @@ def load_environment(env: str, project: Path, *, limit: str | None = None) -> En
         settings=settings,
         secrets=Secrets(settings.secrets, project),
         limited=limit is not None,
+        flag=f"--env={shlex.quote(env)}",
     )
 
 

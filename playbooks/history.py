@@ -30,6 +30,7 @@ class History:
     records: tuple[dict[str, Any], ...]
     broken: dict[str, tuple[str, ...]]
     unreachable: dict[str, str]
+    flag: str = ""
 
     @property
     def exit_status(self) -> ExitStatus:
@@ -68,6 +69,7 @@ def history(env: Environment, progress: Progress, *, most: int = 20) -> History:
         records=tuple(records[:most]),
         broken={host: ledger.broken for host, ledger in results.ok.items() if ledger.broken},
         unreachable={host: error.message for host, error in {**fleet.unreachable, **results.failed}.items()},
+        flag=env.flag,
     )
 
 

@@ -46,6 +46,7 @@ class HostKeys:
     environment: str
     keys: tuple[HostKey, ...]
     unreachable: Mapping[str, str]
+    flag: str = ""
 
     @property
     def exit_status(self) -> ExitStatus:
@@ -86,7 +87,7 @@ def host_keys(env: Environment, progress: Progress, *, record: bool, replace: bo
             state = "added" if state == "unknown" else "replaced"
         prints = tuple(fingerprint(one) for one in known)
         found.append(HostKey(name, fingerprint(key), prints, state, str(file)))
-    return HostKeys(env.name, tuple(found), {name: error.message for name, error in results.failed.items()})
+    return HostKeys(env.name, tuple(found), {name: error.message for name, error in results.failed.items()}, env.flag)
 
 
 def _ask(address: Address) -> paramiko.PKey:

@@ -130,7 +130,7 @@ def returned(
         by=holder.who,
         reason=back.reason,
         strategy="rolling",
-        next=f"invoke status --env={env.name}" if exit_status else "",
+        next=f"invoke status {env.flag}" if exit_status else "",
         exit_status=exit_status,
     )
 
@@ -156,7 +156,7 @@ def without(outcome: Outcome, unreachable: Mapping[str, SlipwayError]) -> Outcom
 
 def _verdict(env: Environment, release: Release, rollout: Rollout) -> tuple[str, str, str, ExitStatus]:
     what = f"{env.settings.app} {release.version}"
-    command = f"--env={env.name}"
+    command = env.flag
     why = "; ".join(f"{host}: {error.message}" for host, error in rollout.reasons.items())
     if rollout.verdict == "stuck":
         stuck = ", ".join(host for host, stand in rollout.stands.items() if stand == Stand.STUCK)

@@ -73,7 +73,7 @@ def restore(env: Environment, progress: Progress, *, backup: str | None, to_dir:
         ids = {str(record.get("id")) for fact in facts.values() for record in fact.backups}
         wanted = backup or max(ids, default="")
         if wanted not in ids:
-            raise UsageError(f"no host has a backup '{wanted}'", hint=f"list them: invoke backups --env={env.name}")
+            raise UsageError(f"no host has a backup '{wanted}'", hint=f"list them: invoke backups {env.flag}")
         records = {
             host: record for host, fact in facts.items() for record in fact.backups if record.get("id") == wanted
         }
@@ -117,7 +117,7 @@ def restore_databases(fleet: Fleet, env: Environment, releases: Mapping[str, str
         if not fits:
             raise UsageError(
                 f"no backup of database {database.name} was made while {' or '.join(sorted(versions))} ran",
-                hint=f"list them: invoke backups --env={env.name}; name one with --to",
+                hint=f"list them: invoke backups {env.flag}; name one with --to",
             )
         chosen[database.name] = max(fits, key=lambda record: str(record.get("created")))
 

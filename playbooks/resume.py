@@ -28,7 +28,7 @@ def resume(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
     holder = interrupted(facts)
     if holder is None or holder.task != "deploy":
         last = f"; the last task there was '{holder.what}'" if holder else ""
-        raise UsageError(f"no deploy of {env.name} was interrupted{last}", hint=f"see: invoke status --env={env.name}")
+        raise UsageError(f"no deploy of {env.name} was interrupted{last}", hint=f"see: invoke status {env.flag}")
     artifact = _artifact(env, holder, facts)
     return deploy(env, replace(wanted, version=holder.version, resume=holder.id, found=artifact), progress)
 
@@ -52,6 +52,6 @@ def _artifact(env: Environment, holder: Holder, facts: Mapping[str, Facts]) -> A
             raise UsageError(
                 f"{holder.version} cannot be finished from here: {error.message}; "
                 f"and {', '.join(lacking)} {'has' if len(lacking) == 1 else 'have'} not got it whole",
-                hint=f"give it with --artifact=PATH, or: invoke rollback --env={env.name}",
+                hint=f"give it with --artifact=PATH, or: invoke rollback {env.flag}",
             ) from None
         return Artifact(holder.version, str(abouts[0].get("artifact", "?")), None, "none", sha256, 0)

@@ -48,12 +48,13 @@ class Status:
     """The fleet.
 
     Args:
-        mixed: whether hosts run different releases.
+        flag: the flag that names the environment.
     """
 
     environment: str
     app: str
     hosts: tuple[HostStatus, ...]
+    flag: str = ""
 
     @property
     def versions(self) -> list[str]:
@@ -102,6 +103,7 @@ def status(env: Environment, progress: Progress) -> Status:
             _failed(target.name, failed[target.name]) if target.name in failed else facts.ok[target.name]
             for target in env.targets
         ),
+        flag=env.flag,
     )
 
 

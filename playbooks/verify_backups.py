@@ -167,7 +167,7 @@ class _Drill:
     def _judge(self, host: str, restored: Results[Drilled], started: Results[Drilled], seconds: float) -> HostDrill:
         record = self.records[host]
         if record is None:
-            hint = f"make one: invoke backup --env={self.env.name}"
+            hint = f"make one: invoke backup {self.env.flag}"
             return _verdict(host, None, (f"there is no backup on this host; {hint}",), 0.0)
         reasons: list[str] = []
         for results in (restored, started):

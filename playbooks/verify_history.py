@@ -66,6 +66,7 @@ class VerifiedHistory:
     environment: str
     hosts: tuple[HostLedger, ...]
     unreachable: dict[str, str]
+    flag: str = ""
 
     @property
     def status(self) -> Literal["PASSED", "FAILED"]:
@@ -81,7 +82,7 @@ class VerifiedHistory:
     @property
     def next(self) -> str:
         """What to do next."""
-        command = f"--env={self.environment}"
+        command = self.flag
         if any(host.differs for host in self.hosts):
             return "compare the ledgers on the hosts that differ; nobody but you can say which one is right"
         if any(host.faults or host.missing for host in self.hosts):
@@ -162,7 +163,9 @@ class Audit:
     def verdict(self) -> VerifiedHistory:
         """What it came to."""
         hosts = tuple(self._host(host, reading) for host, reading in self.readings.items())
-        return VerifiedHistory(self._env.name, hosts, {host: error.message for host, error in self.failed.items()})
+        return VerifiedHistory(
+            self._env.name, hosts, {host: error.message for host, error in self.failed.items()}, self._env.flag
+        )
 
     def _host(self, host: str, reading: Reading) -> HostLedger:
         lacks, chain = self.census.lacks(host, apart=self.tampered), reading.chain

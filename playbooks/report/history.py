@@ -37,7 +37,7 @@ def show_history(history: History) -> None:
     for host, why in history.unreachable.items():
         say(f"warning: {host} could not be asked: {why}")
     if history.broken:
-        say(f"Next: invoke history --env={history.environment} --verify")
+        say(f"Next: invoke history {history.flag} --verify")
 
 
 def show_verified_history(verified: VerifiedHistory) -> None:

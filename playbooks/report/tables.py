@@ -129,7 +129,7 @@ def show_status(status: Status) -> None:
 
 
 def _after(status: Status) -> str:
-    command = f"--env={status.environment}"
+    command = status.flag
     if any(host.stuck for host in status.hosts):
         return f"look at the host whose guard is stuck; then invoke rollback {command}, or deploy again"
     waiting = "" if not any(host.guard for host in status.hosts) else " (hosts with a guard go back by themselves)"
@@ -248,7 +248,7 @@ def show_host_keys(keys: HostKeys) -> None:
     rows += [(host, "unreachable", why, "", "") for host, why in keys.unreachable.items()]
     show_table(("host", "state", "it shows", "recorded", "in"), rows)
     if any(key.state == "unknown" for key in keys.keys):
-        say(f"\nCompare with what the hosts' consoles show, then: invoke host-keys --env={keys.environment} --record")
+        say(f"\nCompare with what the hosts' consoles show, then: invoke host-keys {keys.flag} --record")
 
 
 def show_drill(verification: Verification) -> None:
