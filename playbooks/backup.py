@@ -13,7 +13,7 @@ from playbooks.environment import Environment
 from playbooks.errors import ExitStatus, SlipwayError, UsageError
 from playbooks.fleet.fanout import Job, Results, by_host, combine
 from playbooks.fleet.fleet import Fleet, open_fleet
-from playbooks.fleet.lock import Holder
+from playbooks.fleet.holder import Holder
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
 from playbooks.release import now, stamp, who

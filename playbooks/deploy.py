@@ -15,7 +15,7 @@ from playbooks.environment import Environment, Target
 from playbooks.errors import Interrupted, SlipwayError, UsageError
 from playbooks.fleet.fanout import Job, by_host
 from playbooks.fleet.fleet import Fleet, open_fleet
-from playbooks.fleet.lock import Holder
+from playbooks.fleet.holder import Holder
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
 from playbooks.outcome import Outcome

@@ -12,9 +12,9 @@ from typing import Any
 from playbooks.adapters.secrets import Secrets
 from playbooks.errors import ConfigError, UsageError
 from playbooks.fleet.address import Address, read_address
+from playbooks.fleet.holder import Holder, Order, Timing
 from playbooks.fleet.inventory import Inventory, load_inventory, select
 from playbooks.fleet.inventory import limit as narrow
-from playbooks.fleet.lock import Holder, Order, Timing
 from playbooks.settings import Settings
 from playbooks.settings.load import PREFIX, read_settings
 

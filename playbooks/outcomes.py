@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from playbooks.environment import Environment
 from playbooks.errors import ExitStatus, SlipwayError
-from playbooks.fleet.lock import Holder
+from playbooks.fleet.holder import Holder
 from playbooks.outcome import HostOutcome, Outcome
 from playbooks.release import Release
 from playbooks.rollout import Rollout, Stand

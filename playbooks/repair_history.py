@@ -11,7 +11,7 @@ from playbooks.census import Key, key_of
 from playbooks.environment import Environment
 from playbooks.errors import ExitStatus
 from playbooks.fleet.fleet import Fleet, open_fleet
-from playbooks.fleet.lock import Holder
+from playbooks.fleet.holder import Holder
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
 from playbooks.release import now, stamp, who

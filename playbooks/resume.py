@@ -10,7 +10,7 @@ from playbooks.deploy import Wanted, deploy, read_all
 from playbooks.environment import Environment
 from playbooks.errors import UsageError
 from playbooks.fleet.fleet import open_fleet
-from playbooks.fleet.lock import Holder
+from playbooks.fleet.holder import Holder
 from playbooks.fleet.progress import Progress
 from playbooks.outcome import Outcome
 from playbooks.steps.facts import Facts

@@ -12,7 +12,7 @@ from playbooks.deploy import read_all
 from playbooks.environment import Environment
 from playbooks.errors import SlipwayError, StepFailed, UsageError
 from playbooks.fleet.fleet import Fleet, open_fleet
-from playbooks.fleet.lock import Holder
+from playbooks.fleet.holder import Holder
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
 from playbooks.outcome import Outcome

@@ -12,7 +12,7 @@ from typing import Literal
 from playbooks.environment import Environment
 from playbooks.errors import Interrupted, SlipwayError, StepFailed, Unreachable
 from playbooks.fleet.fleet import Fleet, Held
-from playbooks.fleet.lock import Holder
+from playbooks.fleet.holder import Holder
 from playbooks.fleet.remote import Remote
 from playbooks.steps.health import HealthReport, wait_until_healthy
 from playbooks.steps.switch import Watch, What, switch

@@ -9,7 +9,7 @@ from typing import Any
 from playbooks.environment import Environment
 from playbooks.errors import ExitStatus, SlipwayError
 from playbooks.fleet.fleet import open_fleet
-from playbooks.fleet.lock import Holder
+from playbooks.fleet.holder import Holder
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
 from playbooks.outcomes import version_of

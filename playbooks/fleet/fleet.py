@@ -16,8 +16,9 @@ from playbooks.errors import SlipwayError, StepFailed, Unreachable
 from playbooks.fleet import connection as ssh
 from playbooks.fleet.address import Address
 from playbooks.fleet.fanout import Done, Job, Results, by_host, combine, run_jobs
+from playbooks.fleet.holder import Order, Timing
 from playbooks.fleet.keeper import Keeper
-from playbooks.fleet.lock import Lock, Order, Timing
+from playbooks.fleet.lock import Lock
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote, Watch
 from playbooks.fleet.session import Session

@@ -8,130 +8,21 @@ the whole of it, its guard takes it back (playbooks/steps/guard.sh).
 from __future__ import annotations
 
 import contextlib
-import json
 import threading
 import time
-from dataclasses import dataclass
-from typing import Any
 
 import fabric
 import paramiko
 
 from playbooks.errors import Locked, SlipwayError, StepFailed, Unreachable
 from playbooks.fleet import script as scripts
+from playbooks.fleet.holder import CHANGES, Order, read_holder
 from playbooks.fleet.remote import Remote, is_alive
 from playbooks.fleet.script import Answer
 from playbooks.fleet.session import Claim
 
 MOST_ANSWER = 65536
 POLL_SECONDS = 0.01
-# The tasks that change what serves.
-CHANGES = ("deploy", "rollback")
-
-
-@dataclass(frozen=True)
-class Holder:
-    """Who holds a lock.
-
-    Args:
-        who: user@machine.
-        what: the task in a person's words, e.g. "deploy 1.1.0".
-        since: UTC, as 2026-11-21T04:31:00Z.
-        id: the deploy's id.
-        task: deploy, rollback or backup.
-        version: what it is to bring.
-        undoes: the id of the interrupted deploy that this task takes back.
-    """
-
-    who: str
-    what: str
-    since: str
-    id: str
-    task: str = "?"
-    version: str = "?"
-    undoes: str = ""
-
-    def to_json(self) -> str:
-        """One line of JSON."""
-        return json.dumps(self.__dict__, ensure_ascii=False)
-
-    def epitaph(self, environment: str) -> str:
-        """What the ledger is to say should this task end without a word: one line of JSON."""
-        return json.dumps(
-            {
-                "task": self.task,
-                "id": self.id,
-                "environment": environment,
-                "version": self.version,
-                "status": "interrupted",
-                "message": f"'{self.what}' ended without a word: its controller died, or lost the host",
-                "started": self.since,
-                "by": self.who,
-            },
-            ensure_ascii=False,
-        )
-
-
-def read_holder(text: str) -> Holder:
-    """Read what a host says of the holder; a host that says nonsense gives an unknown holder, not an error."""
-    with contextlib.suppress(ValueError, TypeError, RecursionError):
-        data: Any = json.loads(text)
-        if isinstance(data, dict):
-            return Holder(*(str(data.get(key, "?"))[:200] for key in Holder.__dataclass_fields__))
-    return Holder("somebody", "something", "?", "?")
-
-
-@dataclass(frozen=True)
-class Timing:
-    """How long silence is borne, all of it in proportion to the guard's time-out.
-
-    Args:
-        guard: seconds without a word after which a host goes back by itself.
-    """
-
-    guard: float
-
-    @property
-    def beat(self) -> float:
-        """Seconds between heartbeats."""
-        return self.guard / 6
-
-    @property
-    def silence(self) -> float:
-        """Seconds without an answer after which a connection counts as dead."""
-        return self.guard / 3
-
-    @property
-    def patience(self) -> float:
-        """Seconds without a heartbeat after which a host lets the lock go."""
-        return self.guard / 2
-
-    @property
-    def window(self) -> float:
-        """For how many seconds a new connection is tried."""
-        return self.guard / 2
-
-
-@dataclass(frozen=True)
-class Order:
-    """How a lock is to be taken.
-
-    Args:
-        state, home: the application's folders on the host.
-        holder: who we are, for others to read.
-        environment: for the ledger.
-        timing: see there.
-        wait: seconds to wait for another holder; a fraction rides out a mere look at the lock.
-        undo: whether what a dead controller left half-way is taken back at once, rather than by its guard in a while.
-    """
-
-    state: str
-    home: str
-    holder: Holder
-    environment: str
-    timing: Timing
-    wait: float = 0.0
-    undo: bool = False
 
 
 class Lock:

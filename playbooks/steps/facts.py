@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
+from playbooks.fleet.holder import Holder, read_holder
 from playbooks.fleet.host_json import read_object
-from playbooks.fleet.lock import Holder, read_holder
 from playbooks.fleet.remote import Remote
 from playbooks.fleet.script import Answer
 

@@ -12,7 +12,7 @@ from typing import Any, cast
 from playbooks.errors import SlipwayError
 from playbooks.fleet import script as scripts
 from playbooks.fleet.address import Address
-from playbooks.fleet.lock import read_holder
+from playbooks.fleet.holder import read_holder
 from playbooks.fleet.pipe import Note, Payload
 from playbooks.fleet.remote import Remote
 from playbooks.fleet.script import Answer

@@ -16,7 +16,7 @@ from playbooks.artifact import find_artifact, version_key
 from playbooks.environment import Environment, load_environment
 from playbooks.errors import ConfigError, UsageError
 from playbooks.fleet.address import read_address
-from playbooks.fleet.lock import Holder
+from playbooks.fleet.holder import Holder
 from playbooks.release import later_than, new_release, render
 from playbooks.report import clean
 from playbooks.rollback import choose_release, choose_releases

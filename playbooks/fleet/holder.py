@@ -1,0 +1,117 @@
+"""Who holds a lock, and how it is to be taken."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from playbooks.fleet.host_json import read_object
+
+# The tasks that change what serves.
+CHANGES = ("deploy", "rollback")
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a lock.
+
+    Args:
+        who: user@machine.
+        what: the task in a person's words, e.g. "deploy 1.1.0".
+        since: UTC, as 2026-11-21T04:31:00Z.
+        id: the deploy's id.
+        task: deploy, rollback or backup.
+        version: what it is to bring.
+        undoes: the id of the interrupted deploy that this task takes back.
+    """
+
+    who: str
+    what: str
+    since: str
+    id: str
+    task: str = "?"
+    version: str = "?"
+    undoes: str = ""
+
+    def to_json(self) -> str:
+        """One line of JSON."""
+        return json.dumps(self.__dict__, ensure_ascii=False)
+
+    def epitaph(self, environment: str) -> str:
+        """What the ledger is to say should this task end without a word: one line of JSON."""
+        return json.dumps(
+            {
+                "task": self.task,
+                "id": self.id,
+                "environment": environment,
+                "version": self.version,
+                "status": "interrupted",
+                "message": f"'{self.what}' ended without a word: its controller died, or lost the host",
+                "started": self.since,
+                "by": self.who,
+            },
+            ensure_ascii=False,
+        )
+
+
+def read_holder(text: str) -> Holder:
+    """Read what a host says of the holder; a host that says nonsense gives an unknown holder, not an error."""
+    data = read_object(text)
+    if data is None:
+        return Holder("somebody", "something", "?", "?")
+    return Holder(
+        **{key: str(data.get(key, "" if key == "undoes" else "?"))[:200] for key in Holder.__dataclass_fields__}
+    )
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long silence is borne, all of it in proportion to the guard's time-out.
+
+    Args:
+        guard: seconds without a word after which a host goes back by itself.
+    """
+
+    guard: float
+
+    @property
+    def beat(self) -> float:
+        """Seconds between heartbeats."""
+        return self.guard / 6
+
+    @property
+    def silence(self) -> float:
+        """Seconds without an answer after which a connection counts as dead."""
+        return self.guard / 3
+
+    @property
+    def patience(self) -> float:
+        """Seconds without a heartbeat after which a host lets the lock go."""
+        return self.guard / 2
+
+    @property
+    def window(self) -> float:
+        """For how many seconds a new connection is tried."""
+        return self.guard / 2
+
+
+@dataclass(frozen=True)
+class Order:
+    """How a lock is to be taken.
+
+    Args:
+        state, home: the application's folders on the host.
+        holder: who we are, for others to read.
+        environment: for the ledger.
+        timing: see there.
+        wait: seconds to wait for another holder; a fraction rides out a mere look at the lock.
+        undo: whether what a dead controller left half-way is taken back at once, rather than by its guard in a while.
+    """
+
+    state: str
+    home: str
+    holder: Holder
+    environment: str
+    timing: Timing
+    wait: float = 0.0
+    undo: bool = False
