@@ -103,6 +103,7 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
             facts = {**facts, **read_all(fleet, env, moved)}
             todo = outdated()
             if not todo:
+                held.well = True
                 return unchanged(env, release, facts, started)
             warnings = _check_hosts(fleet, env, todo, facts)
             progress.phase(f"staging {release.version} on {len(todo)} hosts")
@@ -118,6 +119,7 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
             rollout = roll_out(fleet, plan, mover, on_failure=env.settings.rollout.on_failure)
             outcome = deployed(env, release, facts, rollout, plan, backup, [*warnings, *complaints], started)
             outcome = without(outcome, fleet.unreachable)
+            held.well = not outcome.exit_status
             _record(fleet, env, outcome, rollout, release)
             return outcome
 

@@ -84,6 +84,7 @@ def rollback(env: Environment, back: Back, progress: Progress) -> Outcome:
             plan = rolling(list(moves), order)
             rollout = roll_out(fleet, plan, mover, on_failure="halt")
             outcome = returned(env, back, holder, facts, targets, rollout, databases, dict(fleet.unreachable), started)
+            held.well = not outcome.exit_status
             _record(fleet, env, outcome, rollout, targets, rubbish=holder.undoes or None)
             return outcome
 

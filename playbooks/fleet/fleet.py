@@ -96,15 +96,19 @@ class Fleet:
             held[remote.name] = Lock(remote, orders[remote.name])
 
         first, *rest = sorted(orders)
+        timing = orders[first].timing
+        task = Held(held, timing, self.progress.operation)
+        # From the first one on: while another host is waited for, this one must hear from us.
+        keeper = Keeper(held, every=timing.beat, progress=self.progress)
+        keeper.start()
         try:
             for group in ([first], rest):
                 self.each("lock", one, hosts=group).all_or_raise("locking")
-            timing = orders[first].timing
-            with Keeper(list(held.values()), every=timing.beat, progress=self.progress):
-                yield Held(held, timing, self.progress.operation)
+            yield task
         finally:
+            keeper.stop()
             for lock in held.values():
-                lock.release()
+                lock.release(well=task.well)
 
     def close(self) -> None:
         """End every session."""
@@ -112,7 +116,7 @@ class Fleet:
             remote.close()
 
 
-@dataclass(frozen=True)
+@dataclass
 class Held:
     """The locks of one task.
 
@@ -120,11 +124,13 @@ class Held:
         locks: by host.
         timing: see there.
         watch: told of each word that matters.
+        well: whether the task has ended well; the playbook says so.
     """
 
     locks: Mapping[str, Lock]
     timing: Timing
     watch: Watch
+    well: bool = False
 
     @property
     def current(self) -> dict[str, str | None]:

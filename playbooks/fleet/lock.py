@@ -1,8 +1,8 @@
 """One deploy at a time: a lock on every host, held through a live SSH channel, so that it cannot go stale (A1).
 
 The channel is also the heartbeat. One letter goes out for each word: ``b`` I live; ``c`` what was done is confirmed,
-take the guard away; ``d`` I am done. A host that hears nothing for half of the guard's time-out lets the lock go; after
-the whole of it, its guard takes it back (playbooks/steps/guard.sh).
+take the guard away; ``d`` I am done, and all is well; ``q`` I leave. A host that hears nothing for half of the guard's
+time-out lets the lock go; after the whole of it, its guard takes it back (playbooks/steps/guard.sh).
 """
 
 from __future__ import annotations
@@ -104,12 +104,16 @@ class Lock:
                 raise Unreachable(f"it says nothing for {seconds:.0f} s", host=self.remote.name)
             time.sleep(POLL_SECONDS)
 
-    def release(self) -> None:
-        """Let go."""
+    def release(self, *, well: bool) -> None:
+        """Let go.
+
+        Args:
+            well: what was interrupted here before is mended now, and can be forgotten.
+        """
         self.remote.session.held_by(None, None)
         with self._mutex, contextlib.suppress(Exception):
             self._channel.settimeout(5)
-            self._channel.sendall(b"d")
+            self._channel.sendall(b"d" if well else b"q")
             self._channel.shutdown_write()
             while self._channel.recv(1024):
                 pass

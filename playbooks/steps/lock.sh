@@ -122,8 +122,8 @@ while word=$(timeout "$patience" head -c 1 9>&-) && [ -n "$word" ]; do
             emit beat
             ;;
         c) (confirm_guard "$state") 9>&- || emit stays "$(why_stays "$state")" ;;
-        d)
-            [ "$kind" != changes ] || rm -f "$state/interrupted"
+        d | q)
+            if [ "$word" = d ] && [ "$kind" = changes ]; then rm -f "$state/interrupted"; fi
             true >"$state/lock"
             exit 0
             ;;

@@ -80,6 +80,9 @@ def test_a_dead_controller_leaves_the_fleet_on_the_old_release(guarded: App, on:
     assert set(versions(guarded, on).values()) == {"1.0.0"}
     told = invoke("status", guarded.env, "--json")
     assert told.status == 3 and "deploy 2.0.0" in told.json["interrupted"]
+    guarded.write(hooks={"install": [{"run": "false"}]})
+    assert invoke("deploy", guarded.env, "--version=2.0.0").status == 1
+    assert "deploy 2.0.0" in invoke("status", guarded.env, "--json").json["interrupted"], "nothing was mended by that"
 
 
 def test_resume_needs_no_artifact_where_hosts_hold_it(guarded: App, on: On, tmp_path: Path) -> None:
