@@ -181,7 +181,9 @@ def _targets(inventory: Inventory, names: Sequence[str]) -> list[Target]:
     for name in names:
         variables = inventory.resolved_vars(name)
         try:
-            settings, mistakes = read_settings(variables.starting_with(PREFIX), partial(inventory.origin, name))
+            settings, mistakes = read_settings(
+                variables.starting_with(PREFIX), partial(inventory.origin, name), variables.is_secret
+            )
         except ConfigError as error:
             problems.update(dict.fromkeys(error.problems))
             continue

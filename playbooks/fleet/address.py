@@ -44,7 +44,7 @@ def read_address(name: str, variables: Mapping[str, object], *, connect_timeout:
     """Read a host's connection variables.
 
     Raises:
-        ConfigError: one of them cannot be used; every such problem is named.
+        ConfigError: one of them cannot be used; every such problem is named, but no value: it may be out of a vault.
     """
     problems: list[str] = []
 
@@ -61,15 +61,13 @@ def read_address(name: str, variables: Mapping[str, object], *, connect_timeout:
         problems.append(f"the host name {name!r} holds a slash or a control character, or is no name for a folder")
     connection = text("ansible_connection")
     if connection not in (None, "ssh", "paramiko", "paramiko_ssh", "smart"):
-        problems.append(
-            f"{name}: ansible_connection is '{connection}', expected ssh: Slipway reaches hosts by SSH only"
-        )
+        problems.append(f"{name}: ansible_connection is something else than ssh: Slipway reaches hosts by SSH only")
     method = text("ansible_become_method")
     if method not in (None, "sudo"):
-        problems.append(f"{name}: ansible_become_method is '{method}', expected sudo")
+        problems.append(f"{name}: ansible_become_method is something else than sudo")
     port = text("ansible_port", "ansible_ssh_port")
     if port is not None and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
-        problems.append(f"{name}: ansible_port is '{port}', expected a number from 1 to 65535")
+        problems.append(f"{name}: ansible_port is no number from 1 to 65535")
     options: dict[str, str] = {}
     known_hosts: list[str] = []
     try:

@@ -15,12 +15,15 @@ PREFIX = "slipway_"
 Origin = Callable[..., str]
 
 
-def read_settings(variables: Mapping[str, object], origin: Origin) -> tuple[Settings | None, list[str]]:
+def read_settings(
+    variables: Mapping[str, object], origin: Origin, secret: Callable[[str], bool] = lambda _: False
+) -> tuple[Settings | None, list[str]]:
     """Validate one host's ``slipway_`` variables.
 
     Args:
         variables: the host's variables, templated.
         origin: tells where a variable, or what is inside it, was written: ``inventory/lab/group_vars/all.yml:3``.
+        secret: whether a variable's value must not be shown.
 
     Returns:
         The settings, or None; and one sentence for each mistake.
@@ -29,15 +32,15 @@ def read_settings(variables: Mapping[str, object], origin: Origin) -> tuple[Sett
     try:
         return Settings.model_validate(given), []
     except ValidationError as error:
-        return None, [_sentence(detail, given, origin) for detail in error.errors(include_url=False)]
+        return None, [_sentence(detail, given, origin, secret) for detail in error.errors(include_url=False)]
 
 
-def _sentence(detail: ErrorDetails, given: Mapping[str, object], origin: Origin) -> str:
+def _sentence(detail: ErrorDetails, given: Mapping[str, object], origin: Origin, secret: Callable[[str], bool]) -> str:
     location = [part for part in detail["loc"] if not _is_tag(part)]
     key = PREFIX + _dotted(location) if location else "slipway_*"
     top = PREFIX + str(location[0]) if location else ""
     where = origin(top, *location[1:]) if location and str(location[0]) in given else ""
-    found = detail.get("input")
+    found = "a secret" if where and secret(top) else _short(detail.get("input"))
     kind = detail["type"]
     if kind == "missing":
         text = f"{key} is missing"
@@ -45,7 +48,7 @@ def _sentence(detail: ErrorDetails, given: Mapping[str, object], origin: Origin)
         text = f"{key} is not a setting{_suggest(location)}"
     else:
         expected = detail["msg"].removeprefix("Value error, ")
-        text = f"{key}: found {_short(found)}; {expected[:1].lower()}{expected[1:]}"
+        text = f"{key}: found {found}; {expected[:1].lower()}{expected[1:]}"
     return f"{where}: {text}" if where else text
 
 

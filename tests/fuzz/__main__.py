@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 
-from tests.fuzz.engine import Tally, campaign
+from tests.fuzz.engine import Tally, campaign, limit_memory
 from tests.fuzz.target import Found
 from tests.fuzz.targets import NAMES, open_target
 
@@ -44,6 +44,7 @@ def main() -> int:
 
 def replay(name: str, file: Path) -> int:
     """Feed a saved input to a target; returns 1 if it still shows a violation."""
+    limit_memory()
     with TemporaryDirectory() as scratch, open_target(name, Path(scratch)) as target:
         (result,) = target.judge([file.read_bytes()])
     sys.stdout.write(f"{result.what if isinstance(result, Found) else result.value}\n")

@@ -148,9 +148,14 @@ class _Worker:
             self._process.stdout.close()
 
 
+def limit_memory() -> None:
+    """Make this process's memory end at MEMORY."""
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+
+
 def work(name: str, seed: int, batch: int, step: int, inputs: int, folder: Path) -> None:
     """Judge batches and say so, a line each second or for each violation. Runs in a process of its own."""
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    limit_memory()
     with open_target(name, folder) as target:
         counts = {"inputs": 0, "accepted": 0, "refused": 0}
 

@@ -14,6 +14,7 @@ import paramiko
 
 Behaviour = Callable[[paramiko.Channel, bytes], None]
 
+_LOCK = b'"who"'  # the holder, which only the script that locks is given
 ESCAPES = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202eevil"
 
 
@@ -66,6 +67,21 @@ def drips(channel: paramiko.Channel, _: bytes) -> None:
     for _number in itertools.count():
         channel.sendall(b"x")
         threading.Event().wait(0.5)
+
+
+def drips_at_lock(channel: paramiko.Channel, command: bytes) -> None:
+    """Honest until the lock is asked for."""
+    (drips if _LOCK in command else honest)(channel, command)
+
+
+def mute_at_lock(channel: paramiko.Channel, command: bytes) -> None:
+    """Honest until the lock is asked for; then half an answer, and its end, but never a status."""
+    if _LOCK not in command:
+        honest(channel, command)
+        return
+    channel.sendall(b"x\n")
+    channel.shutdown_write()
+    never(channel, command)
 
 
 def closes(channel: paramiko.Channel, _: bytes) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from playbooks.errors import SlipwayError
 from playbooks.fleet.address import read_address
 from playbooks.fleet.inventory import Inventory, limit, load_inventory, select
+from playbooks.settings.load import read_settings
 from tests.fuzz.mutate import TEXTS, WORDS, mutated
 from tests.fuzz.target import Violation, changed, flaw_of, unprintable
 from tests.fuzz.vaults import encrypted
@@ -32,7 +33,7 @@ _HOSTS = (
 _VARS = (
     "a", "b", "a", "b", "slipway_app", "slipway_hosts", "ansible_host", "ansible_port", "ansible_user",
     "ansible_ssh_common_args", "ansible_connection", "ansible_become_password", "ansible_group_priority", "hostvars",
-    "groups", "inventory_hostname", "vars", "omit", "slipway_secrets", "plugin", "__ansible_vault", "__ansible_unsafe",
+    "groups", "inventory_hostname", "vars", "omit", "slipway_secrets", "slipway_keep_releases", "plugin", "__ansible_vault", "__ansible_unsafe",
 )  # fmt: skip
 _ARGUMENTS = ("-o ProxyJump=a,b", "-o 'unclosed", "-o", "-J", "-i", "-o UserKnownHostsFile='a b", "-o =", "-o ' = '")
 _PATTERNS = (
@@ -120,9 +121,16 @@ class Inventories:
             for name in list(resolved):
                 _tried(resolved.get, name)
                 _showable(inventory.origin(host, name, 0, "x"))
-            _tried(resolved.starting_with, "slipway_")
+            _tried(_settings, inventory, host)
             _tried(partial(read_address, connect_timeout=10.0), host, resolved)
             _tried(inventory.render, host, template, "unit.service.j2")
+
+
+def _settings(inventory: Inventory, host: str) -> None:
+    variables = inventory.resolved_vars(host)
+    settings = variables.starting_with("slipway_")
+    for sentence in read_settings(settings, partial(inventory.origin, host), variables.is_secret)[1]:
+        _showable(sentence)
 
 
 def _tried(use: Callable[..., object], *arguments: object) -> None:

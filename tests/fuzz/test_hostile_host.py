@@ -36,6 +36,7 @@ SLOW = (
     "endless_banner",
     "silent_port",
 )
+AT_LOCK = ("drips_at_lock", "mute_at_lock")
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def inventory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with contextlib.ExitStack() as stack:
         ports = {
             name: stack.enter_context(hosts.ssh_host(getattr(hosts, name), key))
-            for name in ("honest", *QUICK, *SLOW[:-2])
+            for name in ("honest", *QUICK, *SLOW[:-2], *AT_LOCK)
         }
         ports |= {name: stack.enter_context(hosts.listening(getattr(hosts, name))) for name in SLOW[-2:]}
         _write(folder, ports, key)
@@ -161,9 +162,8 @@ def test_a_lock_that_is_never_answered_is_given_up(inventory: Path) -> None:
     def deploy(name: str) -> Ran:
         return _invoke(inventory, (name,), "deploy", f"--artifact={artifact}", "--version=2", "--yes", only=True)
 
-    names = ("drips", "no_status")
     with ThreadPoolExecutor() as pool:
-        for name, ran in zip(names, pool.map(deploy, names), strict=True):
+        for name, ran in zip(AT_LOCK, pool.map(deploy, AT_LOCK), strict=True):
             _assert_calm(ran)
             assert ran.status == 1
             assert name in ran.err

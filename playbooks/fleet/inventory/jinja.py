@@ -22,6 +22,7 @@ from playbooks.fleet.inventory.lazy import Function, Missing, plain, settle
 
 MAX_REPEAT = 1_000_000  # characters or items that `*` may make of one
 MAX_EXPONENT = 1_000
+_WIDE = frozenset({"indent", "center", "batch", "slice", "wordwrap"})
 _SEES_MISSING = frozenset({"default", "d", "mandatory"})
 
 
@@ -56,6 +57,7 @@ class Environment(ImmutableSandboxedEnvironment):
     def call(self, context: Context, function: Any, /, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
         if isinstance(function, BuiltinFunctionType):  # such as "".join, which looks past a lazy list's methods
             args = tuple(map(plain, args))
+            _refuse_widths(args)  # "x".ljust(10**10)
         return super().call(context, function, *args, **kwargs)
 
     @staticmethod
@@ -87,11 +89,26 @@ def new_environment(*, keep_trailing_newline: bool = False) -> Environment:
         extensions=["jinja2.ext.do", "jinja2.ext.loopcontrols"],
     )
     for name, function in {**DEFAULT_FILTERS, **FILTERS}.items():
-        guarded = function if name in _SEES_MISSING else _passing_missing_on(function)
+        bounded = _with_bounded_width(function) if name in _WIDE else function
+        guarded = function if name in _SEES_MISSING else _passing_missing_on(bounded)
         environment.filters[name] = environment.filters[f"ansible.builtin.{name}"] = guarded
     for name, function in {**DEFAULT_TESTS, **TESTS}.items():
         environment.tests[name] = environment.tests[f"ansible.builtin.{name}"] = function
     return environment
+
+
+def _refuse_widths(values: Iterable[Any]) -> None:
+    if any(isinstance(value, int) and value > MAX_REPEAT for value in values):
+        raise SecurityError(f"a width above {MAX_REPEAT:,} is refused")
+
+
+def _with_bounded_width(function: Function) -> Function:
+    @functools.wraps(function)
+    def bounded(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        _refuse_widths((*args[1:], *kwargs.values()))
+        return function(*args, **kwargs)
+
+    return bounded
 
 
 def _passing_missing_on(function: Function) -> Function:
