@@ -14,6 +14,7 @@ archive_program() {
 
 check_archive() {
     program=$(archive_program "$2")
+    archive_listing=$3
     [ "$2" = none ] || need "${program%% *}"
     # C quoting leaves no name that could look like two lines, or like a link's arrow; absolute-names shows names and
     # targets as they are in the archive, not as tar would mend them.
@@ -117,6 +118,8 @@ archive_rules='
         if (kind !~ /[-dlh]/) refuse("\"" name "\" is a device or another special file")
         if (substr(mode, 4, 1) ~ /[sS]/ || (substr(mode, 7, 1) ~ /[sS]/ && kind != "d"))
             refuse("\"" name "\" is setuid or setgid")
+        # tar --list skips what such a size says, tar --extract does not: members could hide behind it.
+        if (kind != "-" && $3 != "0") refuse("\"" name "\" has a size that only files have")
         if (kind == "l" || kind == "h") {
             sub(/^ (->|link to) /, "", after)
             if (substr(after, 1, 1) != "\"") refuse("\"" name "\" is a link that cannot be read")
@@ -152,11 +155,15 @@ archive_rules='
 # unpack_archive FILE FORMAT FOLDER
 unpack_archive() {
     if [ "$2" = none ]; then
-        tar --extract --no-same-owner --preserve-permissions --directory "$3" --file "$1" || return 1
+        tar --extract --no-same-owner --preserve-permissions --verbose --verbose --numeric-owner --quoting-style=c \
+            --directory "$3" --file "$1" >"$1.unpacked" || return 1
     else
-        tar --extract --no-same-owner --preserve-permissions --directory "$3" \
-            --use-compress-program "$(archive_program "$2")" --file "$1" || return 1
+        tar --extract --no-same-owner --preserve-permissions --verbose --verbose --numeric-owner --quoting-style=c \
+            --directory "$3" --use-compress-program "$(archive_program "$2")" --file "$1" >"$1.unpacked" || return 1
     fi
+    # What was unpacked is what was checked, member by member: two readings of one archive can differ.
+    cmp -s "$archive_listing" "$1.unpacked" ||
+        fail hostile-archive 'the artifact is refused: it holds something else than it lists'
     # The rules above have followed every link; the system has the last word. realpath -m never ends on some loops.
     timeout 60 find "$3" -path "$3/.slipway" -prune -o -type l -exec realpath -m -- {} + >"$1.links" ||
         fail hostile-archive 'the artifact is refused: its links cannot be followed'

@@ -17,7 +17,19 @@ STEPS = Path(__file__).resolve().parent.parent.parent / "playbooks" / "steps"
 FREE = 1024 * 1024  # kilobytes that the script is told there are
 CODES = ("hostile-archive", "damaged-archive", "no-space", "unpack")
 OURS = "ours\n"
-_LEFT = {"archive", "archive.links", "format", "list", "list.err", "err", "answer", "said", "status", "tree"}
+_LEFT = {
+    "archive",
+    "archive.links",
+    "archive.unpacked",
+    "format",
+    "list",
+    "list.err",
+    "err",
+    "answer",
+    "said",
+    "status",
+    "tree",
+}
 
 
 class Archives:

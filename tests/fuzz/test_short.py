@@ -94,3 +94,17 @@ def test_links_that_fuzzing_found(files: str, told: str, tmp_path: Path) -> None
     archives = Archives(tmp_path)
     assert archives.judge([b"none\n" + buffer.getvalue()]) == [Verdict.REFUSED]
     assert told in archives.last_answer
+
+
+def test_a_member_that_the_listing_hides(tmp_path: Path) -> None:
+    """tar --list skips as much as a link's size says, tar --extract does not: the member behind it was never checked."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        tar.addfile(tarfile.TarInfo("f"))
+        link = tarfile.TarInfo("l")
+        link.type, link.linkname, link.size = tarfile.SYMTYPE, "f", 1
+        tar.addfile(link)
+        tar.addfile(tarfile.TarInfo(".slipway/hooks"))
+    archives = Archives(tmp_path)
+    assert archives.judge([b"none\n" + buffer.getvalue()]) == [Verdict.REFUSED]
+    assert "size that only files have" in archives.last_answer
