@@ -97,7 +97,7 @@ def test_links_that_fuzzing_found(files: str, told: str, tmp_path: Path) -> None
 
 
 def test_a_member_that_the_listing_hides(tmp_path: Path) -> None:
-    """tar --list skips as much as a link's size says, tar --extract does not: the member behind it was never checked."""
+    """tar --list skips as much as a link's size says, tar --extract does not: what is behind it was unchecked."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         tar.addfile(tarfile.TarInfo("f"))
