@@ -142,10 +142,10 @@ class _Worker:
 
     def end(self) -> None:
         """End the process."""
+        assert self._process.stdout is not None  # for the type checker
         self._process.kill()
         self._process.wait()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
+        self._process.stdout.close()
 
 
 def limit_memory() -> None:
