@@ -16,7 +16,7 @@ from tests.fuzz.target import Found, InProcess, Verdict
 from tests.fuzz.targets import NAMES, open_target
 
 # An input of each target takes from 1 ms to 20 ms; together they stay under a minute.
-INPUTS = {"inventory": 1000, "settings": 2000, "archive": 1200, "ledger": 4000, "answers": 2000}
+INPUTS = {"inventory": 800, "settings": 2000, "archive": 800, "ledger": 2000, "answers": 2000}
 
 
 @pytest.mark.parametrize("name", NAMES)
