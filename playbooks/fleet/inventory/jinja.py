@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterable
 from types import BuiltinFunctionType
 from typing import Any
@@ -22,6 +23,8 @@ from playbooks.fleet.inventory.lazy import Function, Missing, plain, settle
 
 MAX_REPEAT = 1_000_000  # characters or items that `*` may make of one
 MAX_EXPONENT = 1_000
+_WIDE_FORMAT = re.compile(r"\{[^{}]*:[^{}]*(?:\d{7}|\{)")  # a width of millions, or one that is an argument
+_WIDE_PERCENT = re.compile(r"%[^%a-zA-Z]*(?:\d{7}|\*)")
 _WIDE = frozenset({"indent", "center", "batch", "slice", "wordwrap"})
 _SEES_MISSING = frozenset({"default", "d", "mandatory"})
 
@@ -52,9 +55,12 @@ class Environment(ImmutableSandboxedEnvironment):
 
     code_generator_class = _TypedGenerator
     context_class = VariablesContext
-    intercepted_binops = frozenset({"*", "**"})
+    intercepted_binops = frozenset({"*", "**", "%"})
 
     def call(self, context: Context, function: Any, /, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        bound_to = getattr(getattr(function, "__wrapped__", None), "__self__", None)  # the sandbox wraps "…".format
+        if isinstance(bound_to, str) and _WIDE_FORMAT.search(bound_to):
+            raise SecurityError(f"a width above {MAX_REPEAT:,} is refused")
         if isinstance(function, BuiltinFunctionType):  # such as "".join, which looks past a lazy list's methods
             args = tuple(map(plain, args))
             _refuse_widths(args)  # "x".ljust(10**10)
@@ -65,6 +71,8 @@ class Environment(ImmutableSandboxedEnvironment):
         return join_output(parts)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:  # noqa: ANN401
+        if operator == "%" and isinstance(left, str) and _WIDE_PERCENT.search(left):
+            raise SecurityError(f"a width above {MAX_REPEAT:,} is refused")
         if operator == "**" and isinstance(right, (int, float)) and abs(right) > MAX_EXPONENT:
             raise SecurityError(f"an exponent above {MAX_EXPONENT} is refused")
         for some, times in ((left, right), (right, left)):
