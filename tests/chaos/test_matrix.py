@@ -1,4 +1,4 @@
-"""The fault matrix in its short form: every eighth point. `script/chaos` tries them all."""
+"""The fault matrix in its short form: every twelfth point. `script/chaos` tries them all."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lab import up as lab_up
 from tests.chaos.run_matrix import HOSTS_EACH, SUBJECTS, run
 from tests.hosts.conftest import own_lab
 
-EVERY = 8
+EVERY = 12
 
 
 def test_whatever_is_broken_the_fleet_is_whole_again(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -23,5 +23,5 @@ def test_whatever_is_broken_the_fleet_is_whole_again(tmp_path: Path, capfd: pyte
         lab_up.down(name)
     with capfd.disabled():
         print(f"\n{score.table()}")
-    assert score.tried.total() >= 30
+    assert score.tried.total() >= 20
     assert not score.violations, score.table()
