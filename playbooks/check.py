@@ -166,6 +166,8 @@ def _problems(settings: Settings, facts: Facts) -> tuple[str, ...]:
         found.append(error.message)
     if facts.lock:
         found.append(f"{facts.lock.who} holds the lock for '{facts.lock.what}' since {facts.lock.since}")
+    elif facts.guard and facts.guard.stand != "stuck":
+        found.append(f"the guard of {facts.guard.id}, whose controller is silent, has not done its work yet")
     return tuple(found)
 
 
