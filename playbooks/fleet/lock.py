@@ -23,6 +23,7 @@ from playbooks.fleet.session import Claim
 
 MOST_ANSWER = 65536
 POLL_SECONDS = 0.01
+EXIT_SECONDS = 5.0
 
 
 class Lock:
@@ -157,7 +158,7 @@ class Lock:
         try:
             channel.settimeout(order.wait + max(30.0, order.timing.guard))
             channel.sendall(remote.preamble() + text)
-            line = _line(channel)
+            line = _line(channel, time.monotonic() + order.wait + max(30.0, order.timing.guard))
         except (OSError, EOFError, paramiko.SSHException) as error:
             channel.close()
             raise Unreachable(f"the connection broke while taking the lock: {error}", host=remote.name) from None
@@ -173,7 +174,8 @@ class Lock:
         guarded = answer.maybe("guarded", 2)
         if held is None and guarded is None:
             errors = channel.recv_stderr(4096) if channel.recv_stderr_ready() else b""
-            status = channel.recv_exit_status()
+            channel.status_event.wait(EXIT_SECONDS)
+            status = channel.exit_status
             channel.close()
             error = self.remote.explain("lock", answer, status, errors)
             if isinstance(error, StepFailed) and error.code == "fenced":
@@ -195,9 +197,11 @@ class Lock:
         )
 
 
-def _line(channel: paramiko.Channel) -> bytes:
+def _line(channel: paramiko.Channel, until: float) -> bytes:
     line = bytearray()
     while not line.endswith(b"\n") and len(line) < MOST_ANSWER:
+        # The whole line has a deadline, not each byte: a host that drips must not hold us.
+        channel.settimeout(max(0.01, until - time.monotonic()))
         byte = channel.recv(1)
         if not byte:
             break

@@ -14,6 +14,7 @@ from playbooks.errors import BadAnswer
 # What a step may answer at the most. The longest honest answer is a manifest of a large release.
 MOST_OUTPUT = 16 * 1024 * 1024
 MOST_PROGRESS = 1024 * 1024
+LONGEST_POLL = 3600.0  # seconds; poll(2) counts milliseconds in 32 bits
 
 Note = Callable[[str], None]
 # A payload that is made as it is sent is made anew when a step has to be repeated.
@@ -74,8 +75,7 @@ class Pipe:
         poll = select.poll()
         poll.register(self._channel.fileno(), select.POLLIN)
         while not self._drain():
-            if not poll.poll(self._left() * 1000):
-                raise TimeoutError
+            poll.poll(min(self._left(), LONGEST_POLL) * 1000)
         if not self._channel.status_event.wait(self._left()):
             raise TimeoutError
         if not self._channel.exit_status_ready() or self._lost():
@@ -86,10 +86,12 @@ class Pipe:
     def _drain(self) -> bool:
         """Take what has arrived; says whether the far end has closed its side."""
         while self._channel.recv_ready():
+            self._left()  # raises when the time is over
             self.output += self._channel.recv(65536)
             if len(self.output) > MOST_OUTPUT:
                 raise BadAnswer(f"'{self._step}' answers without end; stopped reading", host=self._host)
         while self._channel.recv_stderr_ready():
+            self._left()  # raises when the time is over
             self._take_errors(self._channel.recv_stderr(65536))
         ended = bool(self._channel.eof_received) or self._channel.closed
         return ended and not self._channel.recv_ready() and not self._channel.recv_stderr_ready()
