@@ -47,14 +47,14 @@ class Script:
         """The text for a step that changes nothing, or whose answer dies with its connection."""
         return f"{self.prelude}\n{self.body}\n{_LAST}".encode()
 
-    def acting(self, answer: str, claim: Claim | None) -> bytes:
+    def acting(self, answer: str, claim: Claim) -> bytes:
         """The text for a step in a unit of its own: it acts only for who holds the lock, and leaves its answer behind.
 
         Args:
             answer: the folder on the host in which the answer waits for whoever lost the connection (see result.sh).
             claim: the lock that it acts under.
         """
-        fence = f"fence {shlex.quote(claim.state)} {claim.token}" if claim else ":"
+        fence = f"fence {shlex.quote(claim.state)} {claim.token}"
         return (
             f"{self.prelude}\nkeep_answer {shlex.quote(answer)}\n"
             f"set +e\n(\nset -e\n{fence}\n{self.body}\n)\nend_step $?\n{_LAST}"

@@ -124,6 +124,8 @@ while word=$(timeout "$patience" head -c 1 9>&-) && [ -n "$word" ]; do
         c) (confirm_guard "$state") 9>&- || emit stays "$(why_stays "$state")" ;;
         d | q)
             if [ "$word" = d ] && [ "$kind" = changes ]; then rm -f "$state/interrupted"; fi
+            # Every answer has been heard; what an application wrote into its log may be in one.
+            rm -rf "$run/answers"
             true >"$state/lock"
             exit 0
             ;;

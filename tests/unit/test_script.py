@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ from hypothesis import strategies as st
 
 from playbooks.errors import BadAnswer
 from playbooks.fleet.script import Script, command, load, parse, quote
+from playbooks.fleet.session import Claim
 
 ANYTHING = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=60)
 
@@ -43,12 +47,35 @@ def test_a_script_that_is_cut_on_its_way_is_not_run() -> None:
 def test_an_acting_step_leaves_its_answer_and_its_status(tmp_path: Path) -> None:
     """What is not kept when the connection breaks has to be done twice, or is never known."""
     for body, status in (("emit a b; false; emit never", 1), ("emit a b", 0), ("emit a b; exit 7", 7)):
-        script = Script("step", load("facts").prelude, f"trap 'emit last' EXIT\n{body}")
-        text = script.acting(f"{tmp_path}/answer", None)
-        done = subprocess.run(["/bin/sh", "-c", quote(command(text, []))], input=text, capture_output=True, check=False)
+        with held(tmp_path, token=3):
+            done = act(tmp_path, f"trap 'emit last' EXIT\n{body}", token=3)
         assert done.returncode == status
         assert (tmp_path / "answer/status").read_text() == f"{status}\n"
         assert (tmp_path / "answer/out").read_bytes() == done.stdout == b"a\tb\nlast\n"
+
+
+def test_a_step_acts_only_for_who_holds_the_lock(tmp_path: Path) -> None:
+    """A controller that slept wakes up in the middle of a deploy, and the fleet is somebody else's by then."""
+    with held(tmp_path, token=4):
+        assert act(tmp_path, "emit acted", token=4).stdout == b"acted\n"
+        for old in (3, 5):
+            refused = act(tmp_path, "emit acted", token=old)
+            assert refused.returncode == 1 and refused.stdout.startswith(b"error\tfenced\t")
+    lost = act(tmp_path, "emit acted", token=4)
+    assert lost.stdout.startswith(b"error\tfenced\t"), "nobody holds the lock any more"
+
+
+@contextmanager
+def held(state: Path, *, token: int) -> Iterator[None]:
+    (state / "token").write_text(f"{token}\n")
+    with (state / "lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def act(state: Path, body: str, *, token: int) -> subprocess.CompletedProcess[bytes]:
+    text = Script("step", load("facts").prelude, body).acting(f"{state}/answer", Claim(str(state), token))
+    return subprocess.run(["/bin/sh", "-c", quote(command(text, []))], input=text, capture_output=True, check=False)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +88,7 @@ def test_every_script_is_whole_with_what_it_includes(name: str) -> None:
         script = load(name)
     except FileNotFoundError:
         pytest.fail(f"there is no script {name}.sh")
-    text = script.acting("/run/x", None)
+    text = script.acting("/run/x", Claim("/var/lib/slipway/x", 1))
     assert b"\n# include " not in text
     checked = subprocess.run(["/bin/sh", "-n"], input=text, capture_output=True, check=False)
     assert checked.returncode == 0, checked.stderr
