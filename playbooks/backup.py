@@ -16,7 +16,7 @@ from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.holder import Holder
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
-from playbooks.release import now, stamp, who
+from playbooks.release import instant, now, stamp, who
 from playbooks.steps import backup as steps
 from playbooks.steps.facts import Facts, read_facts
 from playbooks.steps.retention import apply_retention
@@ -77,7 +77,7 @@ def backup(env: Environment, progress: Progress, *, wait: float = 0.0) -> Backup
     started = now()
     with open_fleet([env.target(name).address for name in names], progress=progress, forks=env.settings.forks) as fleet:
         fleet.require_all()
-        holder = Holder(who(), "backup", started.strftime("%Y-%m-%dT%H:%M:%SZ"), stamp(started), "backup")
+        holder = Holder(who(), "backup", instant(started), stamp(started), "backup")
         with fleet.lock(env.orders(names, holder, wait=wait)):
             progress.phase("backing up")
             facts = fleet.each("facts", partial(look, env)).all_or_raise("reading facts")

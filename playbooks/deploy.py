@@ -23,7 +23,7 @@ from playbooks.outcomes import abandoned, deployed, unchanged, without
 from playbooks.release import Release, Rendered, later_than, new_release, pack, render
 from playbooks.rollout import Move, Mover, Rollout, Stand, roll_out
 from playbooks.settings.types import parse_batch
-from playbooks.steps.facts import Facts, read_facts
+from playbooks.steps.facts import Facts, ReleaseOnHost, read_facts
 from playbooks.steps.finish import Mark, finish
 from playbooks.steps.preflight import preflight
 from playbooks.steps.stage import Staged, stage
@@ -180,8 +180,7 @@ def up_to_date(facts: Mapping[str, Facts], target: Target, release: Release, ren
         running is not None
         and running.stand == "proven"
         and running.version == release.version
-        and running.about.get("sha256") == release.artifact.sha256
-        and running.about.get("config") == rendered[target.name].digest
+        and _is_made_of(running, release, rendered[target.name])
         and all(unit.active == "active" for unit in facts[target.name].units)
     )
 
@@ -239,12 +238,13 @@ def _back_up_and_stage(
 def _is_staged(facts: Facts, release: Release, rendered: Rendered) -> bool:
     """Whether a deploy that was interrupted had put this very release there, whole."""
     there = facts.releases.get(release.id)
-    return (
-        there is not None
-        and there.stand != "partial"
-        and there.about.get("sha256") == release.artifact.sha256
-        and there.about.get("config") == rendered.digest
-    )
+    return there is not None and there.stand != "partial" and _is_made_of(there, release, rendered)
+
+
+def _is_made_of(there: ReleaseOnHost, release: Release, rendered: Rendered) -> bool:
+    """Whether a release on a host has this artifact and this configuration."""
+    about = there.about
+    return about.get("sha256") == release.artifact.sha256 and about.get("config") == rendered.digest
 
 
 def _moves(

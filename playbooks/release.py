@@ -88,13 +88,18 @@ def stamp(moment: datetime) -> str:
     return moment.strftime(STAMP)
 
 
+def instant(moment: datetime) -> str:
+    """A time as records have it: UTC, ISO 8601, to the second."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def new_release(artifact: Artifact) -> Release:
     """A release of an artifact, made now."""
     moment = now()
     return Release(
         id=f"{stamp(moment)}-{artifact.version}",
         artifact=artifact,
-        created=moment.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        created=instant(moment),
         by=who(),
     )
 

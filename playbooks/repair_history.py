@@ -14,7 +14,7 @@ from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.holder import Holder
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
-from playbooks.release import now, stamp, who
+from playbooks.release import instant, now, stamp, who
 from playbooks.steps.ledger import Reading
 from playbooks.steps.ledger_repair import Repair
 from playbooks.verify_history import Audit, VerifiedHistory
@@ -95,7 +95,7 @@ def repair_history(env: Environment, progress: Progress, *, wait: float = 0.0) -
         Locked: a deploy is running; its records are on their way.
     """
     moment = now()
-    holder = Holder(who(), "history --repair", moment.strftime("%Y-%m-%dT%H:%M:%SZ"), stamp(moment), "repair")
+    holder = Holder(who(), "history --repair", instant(moment), stamp(moment), "repair")
     with open_fleet([target.address for target in env.targets], progress=progress, forks=env.settings.forks) as fleet:
         if not fleet.remotes:
             fleet.require_all()

@@ -17,7 +17,7 @@ from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
 from playbooks.outcome import Outcome
 from playbooks.outcomes import returned
-from playbooks.release import now, stamp, who
+from playbooks.release import instant, now, stamp, who
 from playbooks.restore import restore_databases
 from playbooks.resume import interrupted
 from playbooks.rollout import Move, Mover, Rollout, Stand, roll_out
@@ -96,7 +96,7 @@ def _holder(back: Back, left: Holder | None) -> Holder:
     return Holder(
         who=who(),
         what=f"rollback to {back.to or 'the release before'}",
-        since=moment.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        since=instant(moment),
         id=left.id if left and ours else f"{stamp(moment)}-rollback",
         task="rollback",
         version=back.to or "",

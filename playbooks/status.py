@@ -13,6 +13,7 @@ from playbooks.fleet.holder import Holder
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
 from playbooks.outcomes import version_of
+from playbooks.release import instant
 from playbooks.steps.facts import Facts, read_facts
 from playbooks.steps.health import HealthReport, wait_until_healthy
 
@@ -132,7 +133,7 @@ def _status(facts: Facts, report: HealthReport | None) -> HostStatus:
         host=facts.host,
         version=facts.version,
         release=facts.current,
-        since=datetime.fromtimestamp(facts.since, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if facts.since else None,
+        since=instant(datetime.fromtimestamp(facts.since, UTC)) if facts.since else None,
         by=str(running.about.get("by")) if running else None,
         health="nothing deployed" if report is None else "healthy" if report.healthy else "unhealthy",
         detail="" if report is None or report.healthy else report.reason(),

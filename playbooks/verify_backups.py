@@ -16,7 +16,7 @@ from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.holder import Holder
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
-from playbooks.release import now, stamp, who
+from playbooks.release import instant, now, stamp, who
 from playbooks.settings.backup import Database
 from playbooks.steps import drill as steps
 from playbooks.steps.drill import Drilled
@@ -92,7 +92,7 @@ def verify_backups(env: Environment, progress: Progress) -> Verification:
         raise UsageError(f"backups are off in {env.name}: slipway_backup.enabled is false")
     require_secrets(env)
     moment = now()
-    holder = Holder(who(), "verify-backups", moment.strftime("%Y-%m-%dT%H:%M:%SZ"), stamp(moment), "verify-backups")
+    holder = Holder(who(), "verify-backups", instant(moment), stamp(moment), "verify-backups")
     addresses = [env.target(name).address for name in everybody(env)]
     with open_fleet(addresses, progress=progress, forks=env.settings.forks) as fleet:
         facts = fleet.each("facts", partial(look, env))
@@ -192,7 +192,7 @@ def _verdict(
     return HostDrill(
         host=host,
         status="FAILED" if reasons else "PASSED",
-        at=now().strftime("%Y-%m-%dT%H:%M:%SZ"),
+        at=instant(now()),
         backup=backup,
         seconds=seconds,
         reasons=reasons[:MOST_REASONS],

@@ -15,8 +15,20 @@ guard_names() {
     beat=$run/beat
     guard_id=
     [ ! -f "$guard/id" ] || read -r guard_id <"$guard/id" || :
-    guard_step=$(printf '%s' "$guard_id" | tr -c 'A-Za-z0-9:_.-' _)
+    guard_step=$guard_id
+    case $guard_id in
+        *[!A-Za-z0-9:_.-]*) guard_step=$(printf '%s' "$guard_id" | tr -c 'A-Za-z0-9:_.-' _) ;;
+    esac
     guard_unit=slipway-guard-${1##*/}-$guard_step
+}
+
+# find_current: set current to the release that $home runs; "-" for none.
+find_current() {
+    current=-
+    if [ -L "$home/current" ]; then
+        current=$(readlink "$home/current")
+        current=${current##*/}
+    fi
 }
 
 # guard_waits: whether a guard is on this host whose deploy is neither confirmed nor taken back.

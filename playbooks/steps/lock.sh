@@ -1,4 +1,4 @@
-# shellcheck shell=sh disable=SC2154
+# shellcheck shell=sh disable=SC2034,SC2154
 # lock STATE WAIT HOLDER EPITAPH HOME PATIENCE TOKEN UNDO KIND
 #
 # Take the application's lock on this host and hold it for as long as somebody is heard on the channel. The kernel drops a
@@ -28,9 +28,8 @@ kind=$9
 guard_names "$state"
 is_back() {
     read -r way_back <"$guard/target" || return 1
-    current=-
-    [ ! -L "$home/current" ] || current=$(readlink "$home/current")
-    [ "${current##*/}" = "$way_back" ]
+    find_current
+    [ "$current" = "$way_back" ]
 }
 
 why_stays() {
@@ -110,9 +109,8 @@ fi
 { printf '%s\n%s\n%s\n' "$holder" "$epitaph" "$token $$ $kind" >"$state/lock" && sync "$state/lock"; } 2>/dev/null ||
     fail unwritable "$state cannot be written: $(why_stays "$state")"
 beat_now
-current=-
-[ ! -L "$home/current" ] || current=$(readlink "$home/current")
-emit locked "${current##*/}" "$token" "$interrupted"
+find_current
+emit locked "$current" "$token" "$interrupted"
 
 # The reader has no copy of the lock: should only it outlive us, the lock is free all the same.
 while word=$(timeout "$patience" head -c 1 9>&-) && [ -n "$word" ]; do

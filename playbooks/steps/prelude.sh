@@ -1,4 +1,4 @@
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC2034
 # Read before every step's script: how a step answers, and how it fails. See playbooks/fleet/script.py.
 set -eu
 umask 077
@@ -9,6 +9,7 @@ tab='	'
 newline='
 '
 slipway_answer=
+slipway_told=
 
 # emit TAG FIELD...: one record of the answer. Writing must never end a step: it runs on when nobody listens any more.
 emit() {
@@ -31,6 +32,7 @@ note() {
 
 # fail CODE SENTENCE: end the step, saying why.
 fail() {
+    slipway_told=yes
     emit error "$1" "$2"
     exit 1
 }

@@ -26,11 +26,5 @@ lacks_room() {
 # last_words FOLDER...: for a step's EXIT trap, before anything is removed: a step that ends badly without having said
 # why is one whose tools could not write. Everything else is left to what they said.
 last_words() {
-    [ -n "${slipway_told:-}" ] || ! lacks_room "$@" || emit error no-space "$said"
-}
-
-fail() {
-    slipway_told=yes
-    emit error "$1" "$2"
-    exit 1
+    [ -n "$slipway_told" ] || ! lacks_room "$@" || emit error no-space "$said"
 }

@@ -38,20 +38,19 @@ for release in "$target" "$way_back"; do
     fi
 done
 arm() {
-    arm_guard "$state" "$id" "$guard_seconds" "$way_back" "$undo_bytes" "$home" "$user" "$limit" "$expected" "$target" "$record"
+    arm_guard "$state" "$id" "$guard_seconds" "$way_back" "$undo_bytes" "$home" "$limit" "$expected" "$target" "$record"
 }
-write_down() { printf '%s %s %s\n' "$id" "$current" "$target" | replace_file "$state/moved"; }
 
 guard_names "$state"
 if [ "$what" = back ]; then
     # A disk that is full, or read-only since, must not keep the host from going back.
     (arm) >/dev/null || note 'the guard could not be armed for the way back'
-    (write_down) || note "$state could not be written"
+    (write_moved "$state" "$id") || note "$state could not be written"
 else
     arm
     [ "$what" != arm ] || exit 0
     [ "$what" != deploy ] || run_hooks "$home/releases/$target" before_switch "$user" "$first"
-    write_down
+    write_moved "$state" "$id"
 fi
 switch_to
 [ "$what" != deploy ] || run_hooks "$home/releases/$target" after_switch "$user" "$first"

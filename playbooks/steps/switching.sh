@@ -3,13 +3,8 @@
 # and a guard's undo. Needs home, target ("-": none), current, limit (seconds a restart may take), what (see switch.sh), run.
 units_folder=/etc/systemd/system
 
-find_current() {
-    current=-
-    if [ -L "$home/current" ]; then
-        current=$(readlink "$home/current")
-        current=${current##*/}
-    fi
-}
+# write_moved STATE ID: whose the last switch is, from where and to where.
+write_moved() { printf '%s %s %s\n' "$2" "$current" "$target" | replace_file "$1/moved"; }
 
 list_units() { if [ -f "$1/.slipway/units" ]; then cat "$1/.slipway/units"; fi; }
 list_files() { if [ -d "$1/.slipway/unit-files" ]; then ls "$1/.slipway/unit-files"; fi; }

@@ -17,7 +17,6 @@ read -r target <"$guard/target"
 read -r seconds <"$guard/seconds"
 {
     IFS= read -r home
-    read -r _
     read -r limit
     read -r one
     read -r other
@@ -58,7 +57,7 @@ elif [ "$target" != - ] && [ ! -f "$home/releases/$target/.slipway/complete" ]; 
     stuck "release $target is not whole any more"
 else
     what=back
-    (printf '%s %s %s\n' "$guard_id" "$current" "$target" | replace_file "$state/moved") || :
+    (write_moved "$state" "$guard_id") || :
     switch_to
     note "slipway: nothing was heard from the controller of $guard_id for $seconds s; $target runs again"
 fi

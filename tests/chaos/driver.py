@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 from collections import Counter
@@ -55,6 +56,24 @@ class Breaker(Plain):
         elif point == self._point:
             self._write("HELD")
             sys.stdin.readline()
+
+
+def start(fault: str, *words: str) -> subprocess.Popen[str]:
+    """Begin a task that will be broken; it stands still, or is dead, when `is_held` has answered."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.chaos.driver", fault, *words],
+        cwd=PROJECT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def is_held(process: subprocess.Popen[str]) -> bool:
+    """Wait until a task stands still at its point; False if it ended without having come there."""
+    assert process.stderr is not None
+    return any(line.strip() == "HELD" for line in process.stderr)
 
 
 def main() -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ import yaml
 
 from lab import machine, network
 from lab.spec import HostSpec, Lab
+from tests.chaos import driver
 from tests.chaos.fleet_view import Seen, look
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
@@ -117,14 +117,7 @@ class Subject:
 
     def start(self, fault: str, *words: str) -> subprocess.Popen[str]:
         """Begin a task that will be broken."""
-        return subprocess.Popen(
-            [sys.executable, "-m", "tests.chaos.driver", fault, *words, self.env, "--json"],
-            cwd=PROJECT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        return driver.start(fault, *words, self.env, "--json")
 
     def run(self, *words: str) -> tuple[int, dict[str, Any], str]:
         """Run a task as a person would. Returns its status, its answer, and what it told."""
@@ -165,9 +158,7 @@ class Subject:
                 raise Violated(f"the point was never there: the task ended with {process.returncode}")
             return process.returncode
         process = self.start(f"hold:{place}", *words)
-        assert process.stderr is not None
-        held = any(line.strip() == "HELD" for line in process.stderr)
-        if held:
+        if driver.is_held(process):
             with _broken(self.lab, host, point.fault):
                 process.communicate("go\n")
         else:

@@ -12,7 +12,7 @@ import pytest
 from testinfra.host import Host
 
 from tests.chaos.faults import PAIR, assert_whole
-from tests.hosts.conftest import INVOKE, PROJECT, App, Ran, wait_until
+from tests.hosts.conftest import PROJECT, App, Ran, wait_until
 
 On = Callable[[str], Host]
 
@@ -39,18 +39,6 @@ def slow(app: App) -> App:
     return app
 
 
-def begin(app: App, at: Path, *words: str) -> subprocess.Popen[str]:
-    """Begin a task on one of the controllers and come back at once."""
-    return subprocess.Popen(
-        [str(INVOKE), *words, app.env],
-        cwd=at,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 def end(process: subprocess.Popen[str]) -> Ran:
     out, err = process.communicate(timeout=120)
     return Ran(process.returncode, out, err)
@@ -66,7 +54,7 @@ def until_locked(app: App, on: On) -> None:
 def test_two_deploys_at_once(slow: App, on: On, laptop: Path) -> None:
     """Both get half of the hosts, or both all of them, one over the other."""
     racing = {
-        version: begin(slow, at, "deploy", f"--version={version}", "--batch=100%")
+        version: slow.start("deploy", f"--version={version}", "--batch=100%", at=at)
         for version, at in (("1.1.0", PROJECT), ("1.2.0", laptop))
     }
     ran = {version: end(process) for version, process in racing.items()}
@@ -80,7 +68,7 @@ def test_two_deploys_at_once(slow: App, on: On, laptop: Path) -> None:
 def test_deploys_that_wait_run_one_after_the_other(slow: App, on: On, laptop: Path) -> None:
     """Who waited acts on what he saw before: stages against, or goes back to, a release that is not the running one."""
     racing = {
-        version: begin(slow, at, "deploy", f"--version={version}", "--batch=1", "--wait=60s")
+        version: slow.start("deploy", f"--version={version}", "--batch=1", "--wait=60s", at=at)
         for version, at in (("1.1.0", PROJECT), ("1.2.0", laptop), ("1.3.0", laptop))
     }
     ran = [end(process) for process in racing.values()]
@@ -94,10 +82,10 @@ def test_deploys_that_wait_run_one_after_the_other(slow: App, on: On, laptop: Pa
 
 def test_rollback_during_a_deploy(slow: App, on: On, laptop: Path) -> None:
     """Somebody sees errors and rolls back while a colleague's deploy is half-way."""
-    deploy = begin(slow, PROJECT, "deploy", "--version=1.1.0", "--batch=1")
+    deploy = slow.start("deploy", "--version=1.1.0", "--batch=1", at=PROJECT)
     until_locked(slow, on)
-    refused = end(begin(slow, laptop, "rollback"))
-    waits = begin(slow, laptop, "rollback", "--wait=60s", "--reason=errors")
+    refused = end(slow.start("rollback", at=laptop))
+    waits = slow.start("rollback", "--wait=60s", "--reason=errors", at=laptop)
     assert refused.status == 4, refused
     assert "deploy 1.1.0" in refused.err
     deployed, back = end(deploy), end(waits)
@@ -107,9 +95,9 @@ def test_rollback_during_a_deploy(slow: App, on: On, laptop: Path) -> None:
 
 def test_deploy_during_a_deploy_that_is_killed(slow: App, on: On, laptop: Path) -> None:
     """Who waits for somebody whose laptop dies gets the lock, and must find the fleet as the dead one left it."""
-    dying = begin(slow, PROJECT, "deploy", "--version=1.1.0", "--batch=1")
+    dying = slow.start("deploy", "--version=1.1.0", "--batch=1", at=PROJECT)
     until_locked(slow, on)
-    waits = begin(slow, laptop, "deploy", "--version=1.2.0", "--batch=1", "--wait=120s")
+    waits = slow.start("deploy", "--version=1.2.0", "--batch=1", "--wait=120s", at=laptop)
     dying.send_signal(signal.SIGKILL)
     dying.communicate()
     ran = end(waits)

@@ -151,11 +151,11 @@ class App:
     def deploy(self, version: str, *flags: str) -> Ran:
         return invoke("deploy", self.env, f"--version={version}", "--batch=100%", *flags)
 
-    def start(self, *words: str) -> subprocess.Popen[str]:
-        """Begin a task and come back at once."""
+    def start(self, *words: str, at: Path = PROJECT) -> subprocess.Popen[str]:
+        """Begin a task, from this checkout or another, and come back at once."""
         return subprocess.Popen(
             [str(INVOKE), *words, self.env],
-            cwd=PROJECT,
+            cwd=at,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             stdin=subprocess.DEVNULL,

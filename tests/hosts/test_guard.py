@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +15,8 @@ from testinfra.host import Host
 
 from lab import machine, network
 from lab.spec import HostSpec
-from tests.hosts.conftest import APPS, PROJECT, App, invoke, wait_until
+from tests.chaos import driver
+from tests.hosts.conftest import APPS, App, invoke, wait_until
 
 On = Callable[[str], Host]
 GUARD = 6
@@ -35,25 +35,13 @@ def guarded(app: App) -> App:
 @contextmanager
 def driven(app: App, fault: str, *words: str) -> Iterator[subprocess.Popen[str]]:
     """A task that will be broken at a point (tests/chaos/driver.py)."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.chaos.driver", fault, *words, app.env],
-        cwd=PROJECT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = driver.start(fault, *words, app.env)
     try:
         yield process
     finally:
         if process.poll() is None:
             process.kill()
         process.communicate()
-
-
-def wait_for_hold(process: subprocess.Popen[str]) -> None:
-    assert process.stderr is not None
-    assert any(line.strip() == "HELD" for line in process.stderr), "the point was never there"
 
 
 def versions(app: App, on: On) -> dict[str, str]:
@@ -127,7 +115,7 @@ def test_rollback_of_an_interrupted_deploy_undoes_just_that(guarded: App, on: On
 def test_a_controller_that_slept_can_do_nothing_when_it_wakes(guarded: App, on: On) -> None:
     """A laptop's lid is closed in mid-deploy and opened an hour later: by then the fleet is somebody else's."""
     with driven(guarded, "hold:app1/health/answered/1", "deploy", "--version=2.0.0", "--batch=1") as process:
-        wait_for_hold(process)
+        assert driver.is_held(process), "the point was never there"
         os.kill(process.pid, signal.SIGSTOP)
         wait_until(lambda: not guards(guarded, on), seconds=GUARD + 15)
         guarded.build("3.0.0")
@@ -149,7 +137,7 @@ def test_a_cut_of_seconds_is_ridden_out(guarded: App, on: On, specs: dict[str, H
     )
     on("app1").run("rm -f /run/hooked")
     with driven(guarded, "hold:app1/switch/sent/1", "deploy", "--version=2.0.0", "--batch=100%") as process:
-        wait_for_hold(process)
+        assert driver.is_held(process), "the point was never there"
         # Not only the cable: the session is reset, as by a firewall that forgot it.
         on("app1").run("sh -c 'pkill -o -f \"sshd: deploy@notty\"' || true")
         network.cut(guarded.lab, specs["app1"])
