@@ -3,9 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from playbooks.errors import SlipwayError
+
+
+@dataclass(frozen=True)
+class Trip:
+    """Something asked of a host, with its answer.
+
+    Args:
+        host: its inventory name.
+        name: connect, lock, a step, confirm.
+        began, sent, answered: when it began, when its last byte was handed on, and when its answer was there; seconds
+            by the monotonic clock.
+        work: seconds that the host was at it, by the host's own clock, to 10 ms; None where it does not tell.
+        bytes_out, bytes_in: sent and received, before compression and encryption.
+        round_trips: how often the way there and back was waited for; 0 for connecting, which has its own.
+    """
+
+    host: str
+    name: str
+    began: float
+    sent: float
+    answered: float
+    work: float | None = None
+    bytes_out: int = 0
+    bytes_in: int = 0
+    round_trips: int = 1
 
 
 class Progress(Protocol):
@@ -22,6 +48,9 @@ class Progress(Protocol):
 
     def operation(self, host: str, name: str, moment: Literal["sent", "answered"]) -> None:
         """A host was sent something to do, or has answered: connect, lock, a step, confirm."""
+
+    def trip(self, trip: Trip) -> None:
+        """A host has answered; this is what it took."""
 
     def note(self, host: str, text: str) -> None:
         """Something worth seeing while a step runs."""
@@ -40,6 +69,7 @@ class Silent:
     def phase(self, text: str) -> None: ...
     def begin(self, host: str, step: str) -> None: ...
     def operation(self, host: str, name: str, moment: Literal["sent", "answered"]) -> None: ...
+    def trip(self, trip: Trip) -> None: ...
     def note(self, host: str, text: str) -> None: ...
     def end(self, host: str, step: str, error: SlipwayError | None, seconds: float) -> None: ...
     def warn(self, text: str) -> None: ...

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from playbooks.errors import SlipwayError
+from playbooks.fleet.progress import Trip
 from playbooks.report import clean
 
 FRAMES_PER_SECOND = 8
@@ -77,6 +78,8 @@ class Live:
             row.note = ""
 
     def operation(self, host: str, name: str, moment: Literal["sent", "answered"]) -> None: ...
+
+    def trip(self, trip: Trip) -> None: ...
 
     def note(self, host: str, text: str) -> None:
         with self._lock:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Literal, TextIO
 
 from playbooks.errors import SlipwayError
+from playbooks.fleet.progress import Trip
 from playbooks.report import clean
 
 
@@ -31,6 +32,8 @@ class Plain:
     def begin(self, host: str, step: str) -> None: ...
 
     def operation(self, host: str, name: str, moment: Literal["sent", "answered"]) -> None: ...
+
+    def trip(self, trip: Trip) -> None: ...
 
     def note(self, host: str, text: str) -> None:
         self._write(f"{host:<{self._width}}  {'':<9} {clean(text)}")
