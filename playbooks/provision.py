@@ -10,7 +10,7 @@ from playbooks.environment import Environment
 from playbooks.errors import ExitStatus
 from playbooks.fleet.fanout import Job
 from playbooks.fleet.fleet import Fleet, open_fleet
-from playbooks.fleet.pipe import Note
+from playbooks.fleet.line import Note
 from playbooks.fleet.progress import Progress
 from playbooks.settings.backup import Database
 from playbooks.steps.provision import provision_application, provision_databases, provision_haproxy

@@ -19,8 +19,8 @@ from playbooks.fleet.fanout import Done, Job, Results, by_host, combine, run_job
 from playbooks.fleet.holder import Order, Timing
 from playbooks.fleet.keeper import Keeper
 from playbooks.fleet.lock import Lock
-from playbooks.fleet.progress import Progress
-from playbooks.fleet.remote import Remote, Watch
+from playbooks.fleet.progress import Progress, Trip
+from playbooks.fleet.remote import Remote
 from playbooks.fleet.session import Session
 
 T = TypeVar("T")
@@ -97,7 +97,7 @@ class Fleet:
 
         first, *rest = sorted(orders)
         timing = orders[first].timing
-        task = Held(held, timing, self.progress.operation)
+        task = Held(held, timing, self.progress)
         # From the first one on: while another host is waited for, this one must hear from us.
         keeper = Keeper(held, every=timing.beat, progress=self.progress)
         keeper.start()
@@ -123,13 +123,13 @@ class Held:
     Args:
         locks: by host.
         timing: see there.
-        watch: told of each word that matters.
+        progress: told of each word that matters.
         well: whether the task has ended well; the playbook says so.
     """
 
     locks: Mapping[str, Lock]
     timing: Timing
-    watch: Watch
+    progress: Progress
     well: bool = False
 
     @property
@@ -158,7 +158,7 @@ class Held:
         there = [host for host in hosts if host not in absent]
         for host in there:
             self.locks[host].say("c")
-            self.watch(host, "confirm", "sent")
+            self.progress.operation(host, "confirm", "sent")
         return {**absent, **self._wait(there, "c", ("confirmed", "fired", "stays"))}
 
     def _wait(self, hosts: Sequence[str], word: str, answers: tuple[str, ...]) -> dict[str, SlipwayError]:
@@ -196,8 +196,7 @@ def open_fleet(
     config = ssh.ssh_config()
     progress.hosts([address.name for address in addresses])
     jobs = [
-        Job(address.name, "connect", partial(_log_in, address, config, progress.operation, deadline))
-        for address in addresses
+        Job(address.name, "connect", partial(_log_in, address, config, progress, deadline)) for address in addresses
     ]
     results = by_host(jobs, run_jobs(jobs, forks=forks, progress=progress))
     fleet = Fleet(results.ok, results.failed, progress, forks)
@@ -207,7 +206,10 @@ def open_fleet(
         fleet.close()
 
 
-def _log_in(address: Address, config: fabric.Config, watch: Watch, deadline: float) -> Remote:
+def _log_in(address: Address, config: fabric.Config, progress: Progress, deadline: float) -> Remote:
+    began = time.monotonic()
     session = Session(address, partial(ssh.connect, address, config))
-    watch(address.name, "connect", "answered")
-    return Remote(address, session, watch, deadline)
+    progress.operation(address.name, "connect", "answered")
+    ended = time.monotonic()
+    progress.trip(Trip(address.name, "connect", began, began, ended, round_trips=0))
+    return Remote(address, session, progress, deadline)

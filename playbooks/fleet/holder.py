@@ -115,3 +115,28 @@ class Order:
     timing: Timing
     wait: float = 0.0
     undo: bool = False
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right to act on a host, checked there before every step that changes something.
+
+    Args:
+        state: the folder on the host that the lock is in.
+        token: the lock's number there; every taking of the lock, and every undo, makes it higher.
+        task: the task and its id, as the units it works in are called.
+    """
+
+    state: str
+    token: int
+    task: str = "task"
+
+    @property
+    def app(self) -> str:
+        """The application."""
+        return self.state.removeprefix("/var/lib/slipway/").partition("/")[0]
+
+    @property
+    def run(self) -> str:
+        """The folder on the host for what need not outlive a reboot."""
+        return f"/run/slipway/{self.state.removeprefix('/var/lib/slipway/').strip('/')}"

@@ -15,11 +15,13 @@ import fabric
 import paramiko
 
 from playbooks.errors import Locked, SlipwayError, StepFailed, Unreachable
+from playbooks.fleet import channels
 from playbooks.fleet import script as scripts
-from playbooks.fleet.holder import CHANGES, Order, read_holder
-from playbooks.fleet.remote import Remote, is_alive
+from playbooks.fleet.channels import is_alive
+from playbooks.fleet.holder import CHANGES, Claim, Order, read_holder
+from playbooks.fleet.progress import Trip
+from playbooks.fleet.remote import Remote
 from playbooks.fleet.script import Answer
-from playbooks.fleet.session import Claim
 
 MOST_ANSWER = 65536
 POLL_SECONDS = 0.01
@@ -47,7 +49,7 @@ class Lock:
         current, token, interrupted = first.one("locked", 3)
         self.interrupted = read_holder(interrupted) if interrupted else None
         self.current = current if current != "-" else None
-        self.claim = Claim(order.state, first.number(token))
+        self.claim = Claim(order.state, first.number(token), f"{order.holder.task}-{order.holder.id}")
         self.heard = time.monotonic()
         remote.session.held_by(self, self.claim, window=order.timing.window)
 
@@ -154,18 +156,27 @@ class Lock:
             "undo" if order.undo else "-",
             "changes" if order.holder.task in CHANGES else "-",
         ]
-        channel = remote.open(scripts.command(text, words), connection=connection)
+        patience = order.wait + max(30.0, order.timing.guard)
+        began = time.monotonic()
+        channel = None
         try:
-            channel.settimeout(order.wait + max(30.0, order.timing.guard))
-            channel.sendall(remote.preamble() + text)
-            line = _line(channel, time.monotonic() + order.wait + max(30.0, order.timing.guard))
+            channel = channels.open_channel(connection, remote.address)
+            channel.settimeout(patience)
+            channels.start(channel, remote.address, scripts.command(text, words))
+            channel.sendall(text)
+            sent = time.monotonic()
+            line = _line(channel, sent + patience)
         except (OSError, EOFError, paramiko.SSHException) as error:
-            channel.close()
+            if channel is not None:
+                channel.close()
             raise Unreachable(f"the connection broke while taking the lock: {error}", host=remote.name) from None
         answer = scripts.parse(remote.name, "lock", line, 0.0)
         if answer.maybe("locked", 3) is None:
             raise self._refused(channel, answer)
-        remote.watch(remote.name, "lock", "answered")
+        remote.progress.operation(remote.name, "lock", "answered")
+        remote.progress.trip(
+            Trip(remote.name, "lock", began, sent, time.monotonic(), None, len(text), len(line), round_trips=2)
+        )
         return channel, answer
 
     def _refused(self, channel: paramiko.Channel, answer: Answer) -> SlipwayError:

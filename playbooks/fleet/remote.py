@@ -6,17 +6,19 @@ import math
 import re
 import secrets
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import fabric
 import paramiko
 
 from playbooks.errors import BecomeRefused, SlipwayError, StepFailed, StepTimedOut, Unreachable
+from playbooks.fleet import channels
 from playbooks.fleet import script as scripts
 from playbooks.fleet.address import Address
-from playbooks.fleet.pipe import Note, Payload, Pipe
+from playbooks.fleet.line import Line, Note, Payload, Request
+from playbooks.fleet.progress import Progress, Trip
 from playbooks.fleet.script import Answer
 from playbooks.fleet.session import Session
 
@@ -24,20 +26,30 @@ from playbooks.fleet.session import Session
 MOST_TRIES = 4
 # The code of a step that says that not all of its payload came. It has changed nothing then.
 CUT = "cut"
-MAX_SESSIONS_SECONDS = 2.0
 _NOT_IN_UNITS = re.compile(r"[^A-Za-z0-9:_.-]")  # systemd.unit(5)
 
-# sudo asks for a password or doesn't; it must not read the script as one. The password comes first on standard input,
-# is read by the shell itself, and so is in no command line. It is tried before the script is handed on: a sudo that
-# refuses would leave cat waiting. -k: were a login remembered, the password would become the first line of the script.
-_ASKED = (
-    'IFS= read -r word; if sudo -n true 2>/dev/null; then sudo -n -- "$@"; else '
-    'printf "%s\\n" "$word" | sudo -k -S -p "" -- true >&2 || exit 1; '
-    '{ printf "%s\\n" "$word"; cat; } | sudo -k -S -p "" -- "$@"; fi'
-)
 
-# Called with the host, the operation's name, and whether it has been sent or answered.
-Watch = Callable[[str, str, Literal["sent", "answered"]], None]
+@dataclass(frozen=True)
+class Ask:
+    """A step that a host is asked for.
+
+    Args:
+        step: the script's name, ``playbooks/steps/<step>.sh``.
+        arguments: its arguments; anything may be in them but a NUL, and nothing secret.
+        payload: what it reads on standard input; secrets travel here.
+        acts: it changes something, so it runs in a systemd unit and goes on to its end when the session drops.
+        unit: a unit of its own by this name, rather than the task's.
+        timeout: seconds for the whole step.
+        note: called with each line it writes on standard error, while it runs.
+    """
+
+    step: str
+    arguments: Sequence[str] = ()
+    payload: Payload = b""
+    acts: bool = False
+    unit: str | None = None
+    timeout: float = 60.0
+    note: Note | None = None
 
 
 @dataclass(frozen=True)
@@ -47,13 +59,13 @@ class Remote:
     Args:
         address: the host.
         session: the connection.
-        watch: told of each operation.
+        progress: told of each operation.
         deadline: when the whole task should be over, by the monotonic clock; no step goes on beyond it.
     """
 
     address: Address
     session: Session
-    watch: Watch
+    progress: Progress
     deadline: float = math.inf
 
     @property
@@ -71,23 +83,26 @@ class Remote:
         arguments: Sequence[str] = (),
         *,
         payload: Payload = b"",
+        acts: bool = False,
         unit: str | None = None,
         timeout: float = 60.0,
         note: Note | None = None,
     ) -> Answer:
-        """Run a step's script as root, in one round trip.
+        """Run a step's script as root, in one round trip; see `Ask` and `chain`."""
+        (answer,) = self.chain([Ask(step, arguments, payload, acts, unit, timeout, note)])
+        return answer
+
+    def chain(self, asks: Sequence[Ask]) -> Iterator[Answer]:
+        """Run steps one after another, all in one round trip. The first one that fails is the last.
 
         When the connection breaks while the lock is held, it is had anew: a step that only reads is done again; one
-        in a unit went on meanwhile, and its answer is fetched.
+        that acts went on meanwhile, and its answer is fetched.
 
         Args:
-            step: the script's name, ``playbooks/steps/<step>.sh``.
-            arguments: its arguments; anything may be in them but a NUL, and nothing secret.
-            payload: what it reads on standard input; secrets travel here.
-            unit: name of the systemd unit to run it in, so that it goes on to its end when the session drops.
-                None for scripts that only read.
-            timeout: seconds for the whole step.
-            note: called with each line it writes on standard error, while it runs.
+            asks: the steps, those that act before those that only read.
+
+        Yields:
+            Their answers, each as it comes.
 
         Raises:
             StepFailed: it said why, or ended badly.
@@ -96,66 +111,111 @@ class Remote:
             BadAnswer: the host answers something else than a script of ours.
             Unreachable: the session is gone.
         """
-        script = scripts.load(step)
-        unit = unit and _NOT_IN_UNITS.sub("_", unit)
-        deadline = min(time.monotonic() + timeout, self.deadline)
-        claim = self.session.claim
-        answer = f"{claim.run}/answers/{unit}.{secrets.token_hex(4)}" if claim else ""
-        # Without a lock no loss is ridden out, so nobody would ask for the answer.
-        text = script.acting(answer, claim) if unit and claim else script.reading()
+        queue = deque(asks)
         tries = 0
-        while True:
+        while queue:
             connection = self.session.connection
             tries += 1
+            attempt = _Attempt()
             try:
-                return self._try(step, text, arguments, payload, unit, deadline, note)
+                yield from self._attempt(connection, queue, attempt)
             except Unreachable as lost:
-                if is_alive(connection) or tries == MOST_TRIES:
+                if channels.is_alive(connection) or tries == MOST_TRIES:
                     raise
                 if not self.session.renewable:
                     raise (self.session.ended or lost) from None
-                if note:
-                    note(f"{lost.message}; connecting again")
+                if queue[0].note:
+                    queue[0].note(f"{lost.message}; connecting again")
                 self.session.renew(connection)
-                found = self._ask(step, unit, answer, deadline) if unit else None
+                found = self._fetch(queue[0], attempt)
                 if found is not None:
-                    return found
+                    queue.popleft()
+                    yield found
 
-    def _try(
-        self,
-        step: str,
-        text: bytes,
-        arguments: Sequence[str],
-        payload: Payload,
-        unit: str | None,
-        deadline: float,
-        note: Note | None,
-    ) -> Answer:
-        started = time.monotonic()
-        channel = self.open(scripts.command(text, arguments), unit=unit)
-        pipe = Pipe(self.name, step, channel, deadline, note)
+    def _attempt(self, connection: fabric.Connection, queue: deque[Ask], attempt: _Attempt) -> Iterator[Answer]:
+        """Have the steps done on one line; those that are done leave the queue."""
+        began = time.monotonic()
+        line: Line | None = None
+        well = False
         try:
-            pipe.send(self.preamble() + text, payload)
-            self.watch(self.name, step, "sent")
-            status = pipe.receive()
+            line, round_trips = self._line(connection, queue[0])
+            attempt.unit = line.unit or ""
+            requests = []
+            for ask in queue:
+                request, folder = self._request(ask, line)
+                requests.append(request)
+                attempt.folders.append(folder)
+                attempt.deadline = self._until(ask)
+                line.send(request, attempt.deadline)
+                self.progress.operation(self.name, ask.step, "sent")
+            sent = time.monotonic()
+            for request in requests:
+                ask = queue[0]
+                attempt.deadline = self._until(ask)
+                reply = line.receive(request, attempt.deadline, ask.note)
+                ended = time.monotonic()
+                answer = scripts.parse(self.name, ask.step, reply.output, ended - began)
+                self.progress.operation(self.name, ask.step, "answered")
+                out = len(request.text) + len(request.payload)
+                self.progress.trip(
+                    Trip(self.name, ask.step, began, sent, ended, reply.work, out, len(reply.output), round_trips)
+                )
+                if reply.status != 0:
+                    raise self.explain(ask.step, answer, reply.status, reply.errors)
+                if reply.work is None:
+                    raise answer.bad("it has no end")
+                queue.popleft()
+                attempt.folders.popleft()
+                began, sent, round_trips = ended, ended, 0
+                well = not queue and ask.unit is None
+                yield answer
         except (paramiko.SSHException, EOFError, OSError) as error:
-            raise self._lost(step, error) from None
+            raise self._lost(queue[0].step, error) from None
         finally:
-            channel.close()
-        answer = scripts.parse(self.name, step, bytes(pipe.output), time.monotonic() - started)
-        self.watch(self.name, step, "answered")
-        if status != 0:
-            raise self.explain(step, answer, status, bytes(pipe.errors))
-        return answer
+            if line is not None and well:
+                self.session.give(line, connection)
+            elif line is not None:
+                line.close()
 
-    def _ask(self, step: str, unit: str, folder: str, deadline: float) -> Answer | None:
+    def _until(self, ask: Ask) -> float:
+        return min(time.monotonic() + ask.timeout, self.deadline)
+
+    def _line(self, connection: fabric.Connection, ask: Ask) -> tuple[Line, int]:
+        """A line for a step, and how many round trips it costs to use it."""
+        acts = ask.acts or ask.unit is not None
+        if ask.unit is None:
+            idle = self.session.take(acts=acts)
+            if idle is not None:
+                return idle, 1
+        unit = None
+        if acts:
+            claim = self.session.claim
+            name = ask.unit or f"slipway-{claim.app if claim else ask.step}-{claim.task if claim else 'task'}"
+            unit = _NOT_IN_UNITS.sub("_", name) + ("" if ask.unit else f"-{secrets.token_hex(2)}")
+        return open_line(connection, self.address, unit), 2
+
+    def _request(self, ask: Ask, line: Line) -> tuple[Request, str]:
+        """What goes out, and the folder on the host in which the answer waits if the connection breaks."""
+        script = scripts.load(ask.step)
+        claim = self.session.claim
+        # Without a lock no loss is ridden out, so nobody would ask for the answer.
+        if claim is None or not (ask.acts or ask.unit):
+            return Request(ask.step, script.reading(), ask.arguments, ask.payload), ""
+        folder = f"{claim.run}/answers/{line.unit}.{ask.step}.{secrets.token_hex(4)}"
+        return Request(ask.step, script.acting(folder, claim), ask.arguments, ask.payload), folder
+
+    def _fetch(self, ask: Ask, attempt: _Attempt) -> Answer | None:
         """How a step went whose connection broke; None if it is to be begun again: it had not, or its payload was cut.
 
         Raises:
             StepFailed: badly.
         """
-        seconds = max(1, min(deadline - time.monotonic(), 86400))
-        answer = replace(self, deadline=deadline).run("result", [unit, folder, f"{seconds:.0f}"], timeout=seconds + 60)
+        step, folder = ask.step, attempt.folders[0] if attempt.folders else ""
+        if not folder:
+            return None
+        seconds = max(1, min(attempt.deadline - time.monotonic(), 86400))
+        remote = replace(self, deadline=attempt.deadline)
+        answer = remote.run("result", [attempt.unit, folder, f"{seconds:.0f}"], timeout=seconds + 60)
         (went,) = answer.one("step", 1)
         if went == "never":
             return None
@@ -172,54 +232,9 @@ class Remote:
             return None
         raise error
 
-    def open(
-        self, words: Sequence[str], *, unit: str | None = None, connection: fabric.Connection | None = None
-    ) -> paramiko.Channel:
-        """Start a command as root on a channel of its own; the caller talks to it and closes it.
-
-        Args:
-            words: program and arguments.
-            unit: see `run`.
-            connection: another than the session's.
-
-        Raises:
-            Unreachable: the session is gone.
-        """
-        try:
-            transport = (connection or self.session.connection).transport
-            channel = self._channel(transport)
-            channel.exec_command(scripts.quote(self._become(in_unit(words, unit))).encode())
-        except (paramiko.SSHException, EOFError, OSError, AttributeError) as error:
-            raise self._lost("open a channel", error) from None
-        return channel
-
-    def _channel(self, transport: paramiko.Transport) -> paramiko.Channel:
-        """A channel. sshd counts one that was just closed for a moment yet, against its MaxSessions."""
-        until = time.monotonic() + MAX_SESSIONS_SECONDS
-        while True:
-            try:
-                return transport.open_session(timeout=self.address.connect_timeout)
-            except paramiko.ChannelException:
-                if time.monotonic() > until:
-                    raise
-            time.sleep(0.1)
-
     def close(self) -> None:
-        """End the session. Steps that run in a unit of their own go on."""
+        """End the session. Steps that run in a unit go on."""
         self.session.close()
-
-    def _become(self, words: Sequence[str]) -> list[str]:
-        if not self.address.become:
-            return list(words)
-        if self.address.become_password is not None:
-            return ["/bin/sh", "-c", _ASKED, "sudo", *words]
-        return ["sudo", "-n", "--", *words]
-
-    def preamble(self) -> bytes:
-        """What goes on standard input before a script: the password that sudo may ask for."""
-        if self.address.become and self.address.become_password is not None:
-            return self.address.become_password.encode() + b"\n"
-        return b""
 
     def _lost(self, step: str, error: BaseException) -> SlipwayError:
         if isinstance(error, TimeoutError):
@@ -259,16 +274,34 @@ class Remote:
         return StepFailed(f"'{step}' {how}" + (f": {tail}" if tail else ""), host=self.name, step=step)
 
 
-def is_alive(connection: fabric.Connection) -> bool:
-    """Whether a connection still is one, as far as can be told from here."""
-    transport = connection.client.get_transport()
-    return transport is not None and transport.is_active()
+@dataclass
+class _Attempt:
+    """What is known of steps under way, should the connection break.
+
+    Args:
+        unit: that they run in.
+        folders: where the answers of those to come are kept; "" for one that only reads.
+        deadline: of the one that is under way.
+    """
+
+    unit: str = ""
+    folders: deque[str] = field(default_factory=deque)
+    deadline: float = math.inf
 
 
-def in_unit(words: Sequence[str], unit: str | None) -> Sequence[str]:
-    """Words that run in a transient unit of their own (systemd-run(1)): it outlives the SSH session."""
-    if unit is None:
-        return words
-    options = ["--quiet", "--wait", "--pipe", "--collect", f"--unit={unit}", "--property=TasksMax=infinity"]
-    # systemd.service(5): a dollar in an argument would be read as a variable.
-    return ["systemd-run", *options, "--", *(word.replace("$", "$$") for word in words)]
+def open_line(connection: fabric.Connection, address: Address, unit: str | None = None) -> Line:
+    """A new line; the shell has begun when its first request is answered.
+
+    Args:
+        connection: open.
+        address: of the host.
+        unit: the systemd unit to run it in.
+
+    Raises:
+        paramiko.SSHException, EOFError, OSError: the connection is gone, or lets in no further session.
+    """
+    channel = channels.open_channel(connection, address)
+    text = scripts.line()
+    channels.start(channel, address, channels.in_unit(scripts.command(text, []), unit))
+    channel.sendall(text)
+    return Line(address.name, channel, unit)

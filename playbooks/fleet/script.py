@@ -2,7 +2,8 @@
 
 The wire format, both ways on one channel and so in one round trip:
 
-- out: the script's own text, then the payload (an artifact, rendered files, secrets), on standard input;
+- out: the script's own text with its arguments, then the payload (an artifact, rendered files, secrets), on the
+  standard input of a line (line.sh);
 - back: on standard output one record a line, ``tag<TAB>field<TAB>…``; on standard error whatever a person may want to
   see.
 
@@ -19,7 +20,7 @@ from functools import cache
 from importlib.resources import files
 
 from playbooks.errors import BadAnswer
-from playbooks.fleet.session import Claim
+from playbooks.fleet.holder import Claim
 
 # head reads exactly the script's bytes and leaves the payload on standard input to the script itself. A connection that
 # breaks while the script is sent must not run the part that came: only a text with its last line is run.
@@ -80,6 +81,12 @@ def load(name: str) -> Script:
 
     prelude = folder.joinpath("prelude.sh").read_text()
     return Script(name, prelude, _INCLUDE.sub(include, folder.joinpath(f"{name}.sh").read_text()))
+
+
+@cache
+def line() -> bytes:
+    """The script of a line; see `playbooks.fleet.line`."""
+    return files("playbooks.fleet").joinpath("line.sh").read_bytes().strip()
 
 
 def quote(words: Sequence[str]) -> str:

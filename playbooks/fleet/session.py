@@ -6,33 +6,16 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 import fabric
 
 from playbooks.errors import HostKeyRefused, SlipwayError, Unreachable
 from playbooks.fleet.address import Address
+from playbooks.fleet.holder import Claim
+from playbooks.fleet.line import Line
 
 RETRY_SECONDS = 0.5
-
-
-@dataclass(frozen=True)
-class Claim:
-    """The right to act on a host, checked there before every step that changes something.
-
-    Args:
-        state: the folder on the host that the lock is in.
-        token: the lock's number there; every taking of the lock, and every undo, makes it higher.
-    """
-
-    state: str
-    token: int
-
-    @property
-    def run(self) -> str:
-        """The folder on the host for what need not outlive a reboot."""
-        return f"/run/slipway/{self.state.removeprefix('/var/lib/slipway/').strip('/')}"
 
 
 class Hold(Protocol):
@@ -63,6 +46,32 @@ class Session:
         self._hold: Hold | None = None
         self._window = 0.0
         self._ended: SlipwayError | None = None
+        self._idle: list[Line] = []
+
+    def take(self, *, acts: bool) -> Line | None:
+        """An idle line, if there is one.
+
+        Args:
+            acts: one that goes on when the connection breaks.
+        """
+        with self._mutex:
+            found = next((line for line in self._idle if (line.unit is not None) == acts), None)
+            if found is not None:
+                self._idle.remove(found)
+            return found
+
+    def give(self, line: Line, connection: fabric.Connection) -> None:
+        """Keep a line that waits for its next request.
+
+        Args:
+            line: idle.
+            connection: that it is on.
+        """
+        with self._mutex:
+            if connection is self._connection:
+                self._idle.append(line)
+            else:
+                line.close()
 
     @property
     def connection(self) -> fabric.Connection:
@@ -96,6 +105,7 @@ class Session:
                 return self._connection
             with contextlib.suppress(Exception):
                 broken.close()
+            self._idle.clear()
             try:
                 fresh = self._persist(time.monotonic() + self._window)
                 if self._hold is not None:

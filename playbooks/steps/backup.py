@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from playbooks.errors import StepFailed
-from playbooks.fleet.pipe import Note
+from playbooks.fleet.line import Note
 from playbooks.fleet.remote import Remote
 from playbooks.settings import Settings
 from playbooks.settings.backup import Database
@@ -88,7 +88,7 @@ def back_up(
             "backup",
             arguments,
             payload=as_payload(lines),
-            unit=f"slipway-{settings.app}-backup-{job.id}",
+            acts=True,
             timeout=settings.timeouts.command,
             note=note,
         )

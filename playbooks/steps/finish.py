@@ -43,7 +43,7 @@ def finish(
             mark or "-",
             release or "-",
         ],
-        unit=f"slipway-{settings.app}-finish-{record['id']}-{record['task']}",
+        acts=True,
         timeout=settings.timeouts.command,
     )
     return [name for (name,) in answer.all("pruned", 1)]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, assert_never
 
-from playbooks.fleet.pipe import Note
+from playbooks.fleet.line import Note
 from playbooks.fleet.remote import Remote
 from playbooks.settings import Settings
 from playbooks.settings.health import (

@@ -33,8 +33,6 @@ class Repair:
     def __init__(self, remote: Remote, settings: Settings, record: Mapping[str, Any], *, aside: str | None) -> None:
         self.copied = 0
         self._remote, self._settings = remote, settings
-        self._unit = f"slipway-{settings.app}-ledger-{record['id']}"
-        self._trips = 0
         self._lines = bytearray()
         text = json.dumps({"host": remote.name, **record}, ensure_ascii=False)
         answer = self._run("ledger_repair", [settings.state, text, aside or "-"])
@@ -71,10 +69,9 @@ class Repair:
         self._standing = self._tip
 
     def _run(self, step: str, arguments: list[str], payload: bytes = b"") -> Answer:
-        self._trips += 1
-        unit, timeout = f"{self._unit}-{self._trips}", self._settings.timeouts.command
+        timeout = self._settings.timeouts.command
         try:
-            return self._remote.run(step, arguments, payload=payload, unit=unit, timeout=timeout)
+            return self._remote.run(step, arguments, payload=payload, acts=True, timeout=timeout)
         except StepFailed as error:
             error.hint = error.hint or AGAIN
             raise

@@ -36,27 +36,25 @@ why_stays() {
     if lacks_room "$1"; then echo "$said"; else echo 'its guard cannot be taken away'; fi
 }
 
-wait_for() {
-    tries=100
-    while [ "$tries" -gt 0 ] && systemctl is-active --quiet "$1" 9>&-; do
-        sleep 0.1 9>&-
-        tries=$((tries - 1))
-    done
-}
-
-# Steps of a dead task go on to their end when nobody waits for them. Now somebody does.
+# Steps of a dead task go on to their end when nobody waits for them. Now somebody does. A folder is UNIT.STEP.NUMBER.
 end_orphans() {
     for answer in "$run"/answers/*; do
         if [ ! -d "$answer" ] || [ -f "$answer/status" ]; then continue; fi
         orphan=${answer##*/}
-        orphan=${orphan%.*}.service
-        case $orphan in
-            # It is all but done, and what it writes down is true.
-            *-finish-*) wait_for "$orphan" ;;
-        esac
-        systemctl stop "$orphan" 2>/dev/null 9>&- || :
+        orphan=${orphan%.*}
+        # What it writes down is true, and it is all but done.
+        [ "${orphan##*.}" != finish ] || wait_for "$answer/status"
+        systemctl stop "${orphan%.*}.service" 2>/dev/null 9>&- || :
     done
     rm -rf "$run/answers"
+}
+
+wait_for() {
+    tries=100
+    while [ "$tries" -gt 0 ] && [ ! -f "$1" ]; do
+        sleep 0.1 9>&-
+        tries=$((tries - 1))
+    done
 }
 
 mkdir -p "$state" "$run"

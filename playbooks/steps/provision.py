@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from playbooks.fleet.pipe import Note
+from playbooks.fleet.line import Note
 from playbooks.fleet.remote import Remote
 from playbooks.settings import Settings
 from playbooks.settings.backup import Database

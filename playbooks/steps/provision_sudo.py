@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 
 from playbooks.errors import ConfigError
-from playbooks.fleet.pipe import Note
-from playbooks.fleet.remote import Remote, in_unit
+from playbooks.fleet.channels import in_unit
+from playbooks.fleet.line import Note
+from playbooks.fleet.remote import Remote
 from playbooks.fleet.script import command
 
 SECONDS = 60.0

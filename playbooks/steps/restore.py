@@ -63,7 +63,7 @@ def _restore(
             "restore",
             arguments,
             payload=as_payload(secret_lines(settings, secrets)),
-            unit=f"slipway-{settings.app}-restore-{record['id']}-{what}",
+            acts=True,
             timeout=settings.timeouts.command,
         )
     except StepFailed as error:

@@ -42,7 +42,7 @@ def restore_database(
             "restore_database",
             [settings.state, str(record["snapshot"]), str(record["repository"]), str(record["id"]), stamp],
             payload=as_payload([*secret_lines(settings, secrets), *database_lines(database, secrets)]),
-            unit=f"slipway-{settings.app}-restore-{database.name}-{stamp}",
+            acts=True,
             timeout=settings.timeouts.command,
         )
     except StepFailed as error:

@@ -1,14 +1,20 @@
 # shellcheck shell=sh
-# result UNIT ANSWER SECONDS: how a step went whose connection broke; waits for its end. Changes nothing.
+# result UNIT ANSWER SECONDS: how a step went whose connection broke; waits for its end. Changes nothing but that a unit
+# which waits for a step that will never come is ended.
 unit=$1
 answer=$2
 seconds=$3
 
-while :; do
+while [ ! -f "$answer/status" ]; do
     case $(systemctl show --property=ActiveState --value "$unit.service") in
         active | activating | deactivating | reloading) ;;
         *) break ;;
     esac
+    if [ ! -d "$answer" ]; then
+        # What is under way on the old connection must not begin after we have begun it again.
+        systemctl stop "$unit.service" 2>/dev/null || :
+        break
+    fi
     if [ "$seconds" -le 0 ]; then
         emit step running
         exit 0

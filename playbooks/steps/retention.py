@@ -26,7 +26,7 @@ def apply_retention(remote: Remote, settings: Settings, secrets: Mapping[str, st
             "retention",
             [settings.state, repository(settings, host), host, settings.app, *_options(settings.backup.keep)],
             payload=as_payload(secret_lines(settings, secrets)),
-            unit=f"slipway-{settings.app}-retention",
+            acts=True,
             timeout=settings.timeouts.command,
         )
     except StepFailed as error:

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from playbooks.errors import StepFailed
-from playbooks.fleet.pipe import Note
+from playbooks.fleet.line import Note, Stream
 from playbooks.fleet.remote import Remote
 from playbooks.release import Release
 from playbooks.settings import Settings
@@ -75,8 +75,8 @@ def stage(
         answer = remote.run(
             "stage",
             arguments,
-            payload=partial(_payload, plan, artifact.path),
-            unit=f"slipway-{settings.app}-stage-{release.id}",
+            payload=Stream(len(plan) + (artifact.size if artifact.path else 0), partial(_payload, plan, artifact.path)),
+            acts=True,
             timeout=settings.timeouts.command + hooks,
             note=note,
         )

@@ -9,7 +9,7 @@ from typing import Literal
 
 from playbooks.errors import StepFailed
 from playbooks.fleet import script
-from playbooks.fleet.pipe import Note
+from playbooks.fleet.line import Note
 from playbooks.fleet.remote import Remote
 from playbooks.settings import Settings
 
@@ -88,7 +88,7 @@ def switch(
             "switch",
             arguments,
             payload=undo,
-            unit=f"slipway-{settings.app}-switch-{watch.id}-{what}",
+            acts=True,
             timeout=seconds + budget + settings.timeouts.command,
             note=note,
         )

@@ -13,8 +13,8 @@ from playbooks.errors import SlipwayError
 from playbooks.fleet import script as scripts
 from playbooks.fleet.address import Address
 from playbooks.fleet.holder import read_holder
-from playbooks.fleet.pipe import Note, Payload
-from playbooks.fleet.remote import Remote
+from playbooks.fleet.progress import Silent
+from playbooks.fleet.remote import Ask, Remote
 from playbooks.fleet.script import Answer
 from playbooks.fleet.session import Session
 from playbooks.report import clean
@@ -65,17 +65,9 @@ class Replays(Remote):
 
     said: bytes = b""
 
-    def run(
-        self,
-        step: str,
-        arguments: Sequence[str] = (),  # noqa: ARG002
-        *,
-        payload: Payload = b"",  # noqa: ARG002
-        unit: str | None = None,  # noqa: ARG002
-        timeout: float = 60.0,  # noqa: ARG002
-        note: Note | None = None,  # noqa: ARG002
-    ) -> Answer:
-        return scripts.parse(self.name, step, self.said, 0.0)
+    def chain(self, asks: Sequence[Ask]) -> Iterator[Answer]:
+        for ask in asks:
+            yield scripts.parse(self.name, ask.step, self.said, 0.0)
 
 
 class Answers:
@@ -100,7 +92,7 @@ class Answers:
         Raises:
             Violation: what one of them made of it cannot be used or shown.
         """
-        remote = Replays(_ADDRESS, cast(Session, None), lambda *_: None, said=data)
+        remote = Replays(_ADDRESS, cast(Session, None), Silent(), said=data)
         readers: list[Callable[[], object]] = [
             lambda: read_facts(remote, "/opt/shop", _SETTINGS.state),
             lambda: wait_until_healthy(remote, _SETTINGS, units=[], release_folder="/opt/shop/current", secrets={}),

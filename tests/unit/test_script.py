@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from playbooks.errors import BadAnswer
+from playbooks.fleet.holder import Claim
 from playbooks.fleet.script import Script, command, load, parse, quote
-from playbooks.fleet.session import Claim
 
 ANYTHING = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=60)
 

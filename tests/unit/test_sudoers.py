@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from playbooks.errors import ConfigError
-from playbooks.fleet.remote import in_unit as words_in_unit
+from playbooks.fleet.channels import in_unit as words_in_unit
 from playbooks.fleet.script import command, load
 from playbooks.steps.provision_sudo import TAG, file_name, sudoers
 

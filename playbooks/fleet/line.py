@@ -1,0 +1,220 @@
+"""A shell on a host that does one request after another: a step costs one round trip (idea 5)."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import secrets
+import select
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import paramiko
+
+from playbooks.errors import BadAnswer
+from playbooks.fleet import script as scripts
+
+# What a step may answer at the most. The longest honest answer is a manifest of a large release.
+MOST_OUTPUT = 16 * 1024 * 1024
+MOST_PROGRESS = 1024 * 1024
+LONGEST_POLL = 3600.0  # seconds; poll(2) counts milliseconds in 32 bits
+_ENDING = re.compile(rb" (\d{1,3}) (\d{1,12}\.\d\d) (\d{1,12}\.\d\d)")
+
+Note = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A payload that is made as it is sent, and made anew when a step has to be repeated.
+
+    Args:
+        size: bytes that it is exactly.
+        chunks: makes it.
+    """
+
+    size: int
+    chunks: Callable[[], Iterator[bytes]]
+
+    def __len__(self) -> int:
+        return self.size
+
+
+Payload = bytes | Stream
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a line is to do.
+
+    Args:
+        step: its name, for messages.
+        text: the script.
+        arguments: its arguments.
+        payload: what it reads on standard input.
+        mark: nobody else can know it, so what bears it is the end of the answer.
+    """
+
+    step: str
+    text: bytes
+    arguments: Sequence[str] = ()
+    payload: Payload = b""
+    mark: bytes = field(default_factory=lambda: secrets.token_hex(16).encode())
+
+    def head(self) -> bytes:
+        """What goes before the payload."""
+        script = b"set -- " + scripts.quote(self.arguments).encode() + b"\n" + self.text
+        return b"%d %d %s\n" % (len(script), len(self.payload), self.mark) + script
+
+
+@dataclass(frozen=True)
+class Reply:
+    """How a request went.
+
+    Args:
+        status: the script's; or, if the line itself has ended, its own.
+        output, errors: what the script said.
+        work: seconds it took by the host's clock, to 10 ms; None if the line has ended instead.
+    """
+
+    status: int
+    output: bytes
+    errors: bytes
+    work: float | None
+
+
+class Line:
+    """One shell at the other end of a channel; it keeps no more of an answer than an honest host sends.
+
+    Args:
+        host: for messages.
+        channel: open; the shell runs at its other end.
+        unit: the systemd unit that it runs in, if any.
+    """
+
+    def __init__(self, host: str, channel: paramiko.Channel, unit: str | None = None) -> None:
+        self.unit = unit
+        self._host, self._channel = host, channel
+        self._output = bytearray()
+        self._errors = bytearray()
+        self._scanned = 0  # how much of the output holds no mark
+        self._told = 0  # how much of the errors was told
+
+    def send(self, request: Request, deadline: float) -> None:
+        """Send a request. A script that ends early, having said why, is not an error here.
+
+        Args:
+            request: what to do.
+            deadline: by the monotonic clock, in seconds.
+
+        Raises:
+            TimeoutError: the deadline is over.
+            OSError: the session is gone.
+        """
+        payload = request.payload
+        chunks: Iterable[bytes] = payload.chunks() if isinstance(payload, Stream) else [payload]
+        try:
+            self._channel.settimeout(_left(deadline))
+            self._channel.sendall(request.head())
+            for chunk in chunks:
+                self._channel.settimeout(_left(deadline))
+                self._channel.sendall(chunk)
+        except TimeoutError:
+            raise
+        except OSError:
+            if self._is_lost():
+                raise
+
+    def receive(self, request: Request, deadline: float, note: Note | None) -> Reply:
+        """Read until a request is done.
+
+        Args:
+            request: one that was sent, in the order of sending.
+            deadline: by the monotonic clock, in seconds.
+            note: called with each line of standard error.
+
+        Raises:
+            TimeoutError: the deadline is over.
+            EOFError: the session is gone.
+            BadAnswer: the answer has no end.
+        """
+        poll = select.poll()
+        poll.register(self._channel.fileno(), select.POLLIN)
+        self._scanned = self._told = 0
+        while True:
+            ended = self._drain(request, deadline)
+            errors_end = self._errors.find(b"\n" + request.mark + b"\n")
+            if note is not None:
+                self._tell(note, errors_end)
+            reply = self._reply(request, errors_end)
+            if reply is not None:
+                return reply
+            if ended:
+                if not self._channel.status_event.wait(_left(deadline)):
+                    raise TimeoutError
+                if not self._channel.exit_status_ready() or self._is_lost():
+                    raise EOFError("the host closed the session")
+                return Reply(self._channel.recv_exit_status(), bytes(self._output), bytes(self._errors), None)
+            poll.poll(min(_left(deadline), LONGEST_POLL) * 1000)
+
+    def close(self) -> None:
+        """End it. What it does just now goes on to its end where it runs in a unit."""
+        with contextlib.suppress(Exception):
+            self._channel.close()
+
+    def _reply(self, request: Request, errors_end: int) -> Reply | None:
+        mark = b"\n" + request.mark
+        at = self._output.find(mark, max(0, self._scanned - len(mark)))
+        self._scanned = len(self._output) if at < 0 else at
+        end = self._output.find(b"\n", at + len(mark)) if at >= 0 else -1
+        if end < 0 or errors_end < 0:
+            return None
+        ending = _ENDING.fullmatch(self._output, at + len(mark), end)
+        if ending is None:
+            raise BadAnswer(f"'{request.step}' ends in a way that no script of ours does", host=self._host)
+        reply = Reply(
+            int(ending[1]),
+            bytes(self._output[:at]),
+            bytes(self._errors[:errors_end]),
+            max(0.0, float(ending[3]) - float(ending[2])),
+        )
+        del self._output[: end + 1]
+        del self._errors[: errors_end + len(mark) + 1]
+        return reply
+
+    def _drain(self, request: Request, deadline: float) -> bool:
+        """Take what has arrived; says whether the far end has closed its side."""
+        while self._channel.recv_ready():
+            _left(deadline)  # raises when the time is over
+            self._output += self._channel.recv(65536)
+            if len(self._output) > MOST_OUTPUT:
+                raise BadAnswer(f"'{request.step}' answers without end; stopped reading", host=self._host)
+        while self._channel.recv_stderr_ready():
+            _left(deadline)  # raises when the time is over
+            self._errors += self._channel.recv_stderr(65536)
+            surplus = max(0, len(self._errors) - MOST_PROGRESS)
+            self._told = max(0, self._told - surplus)
+            del self._errors[:surplus]
+        ended = bool(self._channel.eof_received) or self._channel.closed
+        return ended and not self._channel.recv_ready() and not self._channel.recv_stderr_ready()
+
+    def _tell(self, note: Note, end: int) -> None:
+        """Tell the lines that are whole and new."""
+        until = end if end >= 0 else self._errors.rfind(b"\n")
+        if until <= self._told:
+            return
+        for line in self._errors[self._told : until].split(b"\n"):
+            if line.strip():
+                note(line.decode("utf-8", "replace").strip())
+        self._told = until
+
+    def _is_lost(self) -> bool:
+        # An answer that never came has exit status -1, like a signal's; only the transport tells them apart.
+        return self._channel.exit_status == -1 and not self._channel.get_transport().is_active()
+
+
+def _left(deadline: float) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
