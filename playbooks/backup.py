@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -15,7 +15,7 @@ from playbooks.fleet.fanout import Job, Results, by_host, combine
 from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.holder import Holder
 from playbooks.fleet.progress import Progress
-from playbooks.fleet.remote import Remote
+from playbooks.fleet.remote import Ask, Remote
 from playbooks.release import instant, now, stamp, who
 from playbooks.steps import backup as steps
 from playbooks.steps.facts import Facts, read_facts
@@ -179,6 +179,46 @@ def back_up_jobs(
         act = partial(steps.back_up, remote, env.target(name).settings, job, env.secrets, note=note)
         jobs.append(Job(name, "backup", act))
     return jobs, id_
+
+
+def back_up_afterwards(env: Environment, version: str, release: str) -> Callable[[str], Ask] | None:
+    """How hosts back up a release that has just proven healthy, so that the next deploy need not: in the background.
+
+    Args:
+        env: where it runs.
+        version, release: what runs there now.
+
+    Returns:
+        The step, by host; None where the next deploy could not make use of it.
+    """
+    if not env.settings.backup.after_deploy or not all(steps.is_provable(target.settings) for target in env.targets):
+        return None
+    job = steps.Job(f"{stamp(now())}-{version}", "application", release, version)
+    return lambda host: steps.ask(host, env.target(host).settings, job, env.secrets, after=True)
+
+
+def prove_jobs(fleet: Fleet, env: Environment, facts: Mapping[str, Facts]) -> list[Job[str | None]]:
+    """The jobs that find out whether the last backup still holds all there is; none where that cannot be.
+
+    Args:
+        fleet: open sessions with `everybody`.
+        env: what is backed up.
+        facts: of the application's hosts.
+    """
+    jobs: list[Job[str | None]] = []
+    for name, remote in fleet.remotes.items():
+        current = facts[name].current if name in facts else None
+        settings = env.target(name).settings
+        if current is None or not steps.is_provable(settings):
+            return []
+        jobs.append(Job(name, "backup", partial(steps.prove, remote, settings, current)))
+    return jobs
+
+
+def one_backup(results: Results[str | None]) -> str | None:
+    """The backup that holds for every host that was asked; None if there is no such."""
+    ids = set(results.ok.values())
+    return ids.pop() if len(ids) == 1 and not results.failed else None
 
 
 def judge_backups(

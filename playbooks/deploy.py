@@ -6,27 +6,24 @@ import contextlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any
 
 from playbooks.artifact import Artifact, find_artifact
-from playbooks.backup import back_up_jobs, everybody, judge_backups, require_secrets
+from playbooks.backup import back_up_afterwards, everybody, require_secrets
 from playbooks.environment import Environment, Target
 from playbooks.errors import Interrupted, SlipwayError, UsageError
-from playbooks.fleet.fanout import Job, by_host
 from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.holder import Holder
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
 from playbooks.outcome import Outcome
 from playbooks.outcomes import abandoned, deployed, unchanged, without
-from playbooks.release import Release, Rendered, later_than, new_release, pack, render
+from playbooks.release import Release, Rendered, later_than, new_release, render
 from playbooks.rollout import Move, Mover, Rollout, Stand, roll_out
 from playbooks.settings.types import parse_batch
-from playbooks.steps.facts import Facts, ReleaseOnHost, read_facts
+from playbooks.staging import back_up_and_stage, is_made_of
+from playbooks.steps.facts import Facts, read_facts
 from playbooks.steps.finish import Mark, finish
 from playbooks.steps.preflight import preflight
-from playbooks.steps.stage import Staged, stage
 from playbooks.strategies.plan import Plan
 from playbooks.strategies.rolling import rolling
 from playbooks.templating import Templates
@@ -108,7 +105,7 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
             warnings = _check_hosts(fleet, env, todo, facts)
             progress.phase(f"staging {release.version} on {len(todo)} hosts")
             try:
-                backup, complaints = _back_up_and_stage(fleet, env, todo, release, rendered, facts)
+                backup, complaints = back_up_and_stage(fleet, env, todo, release, rendered, facts)
             except Interrupted:
                 raise Interrupted(NOTHING_SWITCHED, hint="what was staged is removed by the next deploy") from None
             except SlipwayError as error:
@@ -180,7 +177,7 @@ def up_to_date(facts: Mapping[str, Facts], target: Target, release: Release, ren
         running is not None
         and running.stand == "proven"
         and running.version == release.version
-        and _is_made_of(running, release, rendered[target.name])
+        and is_made_of(running, release, rendered[target.name])
         and all(unit.active == "active" for unit in facts[target.name].units)
     )
 
@@ -203,48 +200,6 @@ def _check_hosts(fleet: Fleet, env: Environment, targets: list[Target], facts: M
 
     results = fleet.each("preflight", one, hosts=[target.name for target in targets]).all_or_raise("preflight")
     return [warning for found in results.values() for warning in found]
-
-
-def _back_up_and_stage(
-    fleet: Fleet,
-    env: Environment,
-    targets: list[Target],
-    release: Release,
-    rendered: Mapping[str, Rendered],
-    facts: Mapping[str, Facts],
-) -> tuple[str | None, list[str]]:
-    """Back up and stage side by side: neither touches what serves, and both must be done before the first switch."""
-    first = targets[0].name
-
-    def stage_on(remote: Remote) -> Staged:
-        target = env.target(remote.name)
-        plan = pack(target, release, rendered[remote.name])
-        note = partial(fleet.progress.note, remote.name)
-        return stage(remote, target.settings, release, plan, first=remote.name == first, note=note)
-
-    staging: list[Job[object]] = [
-        Job(target.name, "stage", partial(stage_on, fleet.remotes[target.name]))
-        for target in targets
-        if not _is_staged(facts[target.name], release, rendered[target.name])
-    ]
-    backing, backup = back_up_jobs(fleet, env, facts)
-    both: list[Job[Any]] = [*backing, *staging]
-    results = fleet.run(both)
-    by_host(staging, results[len(backing) :]).all_or_raise("staging")
-    complaints = judge_backups(fleet, env, by_host(backing, results[: len(backing)]))
-    return backup, complaints
-
-
-def _is_staged(facts: Facts, release: Release, rendered: Rendered) -> bool:
-    """Whether a deploy that was interrupted had put this very release there, whole."""
-    there = facts.releases.get(release.id)
-    return there is not None and there.stand != "partial" and _is_made_of(there, release, rendered)
-
-
-def _is_made_of(there: ReleaseOnHost, release: Release, rendered: Rendered) -> bool:
-    """Whether a release on a host has this artifact and this configuration."""
-    about = there.about
-    return about.get("sha256") == release.artifact.sha256 and about.get("config") == rendered.digest
 
 
 def _moves(
@@ -278,14 +233,18 @@ def _abandon(fleet: Fleet, env: Environment, targets: list[Target], outcome: Out
 def _record(fleet: Fleet, env: Environment, outcome: Outcome, rollout: Rollout, release: Release) -> None:
     """Write the ledger and mark the release. The deploy is over: what goes wrong here is said and changes nothing."""
 
+    begin = back_up_afterwards(env, outcome.version, release.id) if rollout.verdict == "deployed" else None
+
     def one(remote: Remote) -> list[str]:
         stand = rollout.stands[remote.name]
+        after = [begin(remote.name)] if begin and stand == Stand.DEPLOYED else []
         return finish(
             remote,
             env.target(remote.name).settings,
             env.secrets.mask_document(outcome.record()),
             mark=MARKS.get(stand, "failed"),
             release=release.id,
+            after=after,
         )
 
     there = [host for host, stand in rollout.stands.items() if stand != Stand.GUARDED]

@@ -34,6 +34,7 @@ class HostStatus:
     guard: str | None = None
     backup: str | None = None
     backup_at: str | None = None
+    unbacked: str | None = None
     verified: str | None = None
     verified_at: str | None = None
     system: str = ""
@@ -142,6 +143,7 @@ def _status(facts: Facts, report: HealthReport | None) -> HostStatus:
         guard=_guard(facts),
         backup=_text(last.get("id")),
         backup_at=_text(last.get("created")),
+        unbacked=facts.unbacked,
         verified=_text(verified.get("status")),
         verified_at=_text(verified.get("at")),
         system=facts.system,

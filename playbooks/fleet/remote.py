@@ -39,6 +39,7 @@ class Ask:
         payload: what it reads on standard input; secrets travel here.
         acts: it changes something, so it runs in a systemd unit and goes on to its end when the session drops.
         unit: a unit of its own by this name, rather than the task's.
+        leaves: it goes on by itself, and all that is waited for is its first record, ``begun``. Nothing can follow it.
         timeout: seconds for the whole step.
         note: called with each line it writes on standard error, while it runs.
     """
@@ -48,6 +49,7 @@ class Ask:
     payload: Payload = b""
     acts: bool = False
     unit: str | None = None
+    leaves: bool = False
     timeout: float = 60.0
     note: Note | None = None
 
@@ -89,7 +91,7 @@ class Remote:
         note: Note | None = None,
     ) -> Answer:
         """Run a step's script as root, in one round trip; see `Ask` and `chain`."""
-        (answer,) = self.chain([Ask(step, arguments, payload, acts, unit, timeout, note)])
+        (answer,) = self.chain([Ask(step, arguments, payload, acts, unit, timeout=timeout, note=note)])
         return answer
 
     def chain(self, asks: Sequence[Ask]) -> Iterator[Answer]:
@@ -167,7 +169,7 @@ class Remote:
                 queue.popleft()
                 attempt.folders.popleft()
                 began, sent, round_trips = ended, ended, 0
-                well = not queue and ask.unit is None
+                well = not queue and ask.unit is None and not ask.leaves
                 yield answer
         except (paramiko.SSHException, EOFError, OSError) as error:
             raise self._lost(queue[0].step, error) from None
@@ -198,6 +200,8 @@ class Remote:
         """What goes out, and the folder on the host in which the answer waits if the connection breaks."""
         script = scripts.load(ask.step)
         claim = self.session.claim
+        if claim is not None and ask.leaves:
+            return Request(ask.step, script.leaving(claim), ask.arguments, ask.payload, leaves=True), ""
         # Without a lock no loss is ridden out, so nobody would ask for the answer.
         if claim is None or not (ask.acts or ask.unit):
             return Request(ask.step, script.reading(), ask.arguments, ask.payload), ""

@@ -61,6 +61,10 @@ class Script:
             f"set +e\n(\nset -e\n{fence}\n{self.body}\n)\nend_step $?\n{_LAST}"
         ).encode()
 
+    def leaving(self, claim: Claim) -> bytes:
+        """The text for a step that begins under a lock and goes on when that is gone; nobody asks how it went."""
+        return f"{self.prelude}\nfence {shlex.quote(claim.state)} {claim.token}\n{self.body}\n{_LAST}".encode()
+
     def alone(self) -> bytes:
         """The text as a file on the host, to be run there without us."""
         return self.reading() + b"\n"

@@ -138,7 +138,8 @@ def _after(status: Status) -> str:
 
 def _status_row(host: HostStatus) -> tuple[str | None, ...]:
     verified = f"{host.verified} {ago(host.verified_at)}" if host.verified else ""
-    detail = _first_line(host.detail)
+    unbacked = f"not backed up since the deploy: {host.unbacked}" if host.unbacked else ""
+    detail = _first_line(host.detail or unbacked)
     return (
         host.host,
         host.version or "–",

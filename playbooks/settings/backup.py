@@ -90,6 +90,11 @@ class Backup(Model):
         default_factory=dict,
         description="Environment variables for restic, each naming a secret (AWS_ACCESS_KEY_ID: s3_key).",
     )
+    after_deploy: bool = Field(
+        True,
+        description="Whether hosts back up a release in the background once it has proven healthy; the next deploy then "
+        "only proves that nothing has changed since. Without effect where there are databases.",
+    )
     paths: list[AbsolutePath] = Field(default_factory=list, description="Data folders to back up with the release.")
     sqlite: list[AbsolutePath] = Field(
         default_factory=list, description="SQLite databases, copied by SQLite's backup API."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import Any
 
 from playbooks.errors import StepFailed
 from playbooks.fleet.line import Note
-from playbooks.fleet.remote import Remote
+from playbooks.fleet.remote import Ask, Remote
 from playbooks.settings import Settings
 from playbooks.settings.backup import Database
 
@@ -66,32 +67,8 @@ def back_up(
     Raises:
         StepFailed: there is no backup; the sentence says why.
     """
-    lines = [*secret_lines(settings, secrets)]
-    if job.kind == "application":
-        lines += [FIELD.join(("path", path)) for path in settings.backup.paths]
-        lines += [FIELD.join(("sqlite", path)) for path in settings.backup.sqlite]
-        lines += [FIELD.join(("exclude", path)) for path in settings.backup.exclude]
-    lines += [line for database in job.databases for line in database_lines(database, secrets)]
-    arguments = [
-        settings.home,
-        settings.state,
-        job.id,
-        job.release or "-",
-        job.version,
-        repository(settings, remote.name),
-        remote.name,
-        job.kind,
-        settings.app,
-    ]
     try:
-        answer = remote.run(
-            "backup",
-            arguments,
-            payload=as_payload(lines),
-            acts=True,
-            timeout=settings.timeouts.command,
-            note=note,
-        )
+        (answer,) = remote.chain([ask(remote.name, settings, job, secrets, note=note)])
     except StepFailed as error:
         raise with_hint(error) from None
     record = answer.maybe("record", 1)
@@ -104,6 +81,78 @@ def back_up(
     if not isinstance(document, dict):
         raise answer.bad("the record is no JSON object")
     return document
+
+
+def ask(
+    host: str,
+    settings: Settings,
+    job: Job,
+    secrets: Mapping[str, str],
+    *,
+    after: bool = False,
+    note: Note | None = None,
+) -> Ask:
+    """The step that backs up a host.
+
+    Args:
+        host: its name.
+        settings: its settings.
+        job: what to back up.
+        secrets: by name.
+        after: it goes on by itself once it has begun, when nobody is connected any more, and gives way to what serves.
+        note: called with progress.
+    """
+    lines = [*secret_lines(settings, secrets)]
+    if job.kind == "application":
+        lines += [FIELD.join(("path", path)) for path in settings.backup.paths]
+        lines += [FIELD.join(("sqlite", path)) for path in settings.backup.sqlite]
+        lines += [FIELD.join(("exclude", path)) for path in settings.backup.exclude]
+    lines += [line for database in job.databases for line in database_lines(database, secrets)]
+    arguments = [
+        settings.home,
+        settings.state,
+        job.id,
+        job.release or "-",
+        job.version,
+        repository(settings, host),
+        host,
+        job.kind,
+        settings.app,
+        covers(settings),
+        "after" if after else "before",
+    ]
+    return Ask(
+        "backup", arguments, as_payload(lines), acts=True, leaves=after, timeout=settings.timeouts.command, note=note
+    )
+
+
+def covers(settings: Settings) -> str:
+    """Changes with what of a host is backed up."""
+    backup = settings.backup
+    return hashlib.sha256(repr((backup.paths, backup.sqlite, backup.exclude)).encode()).hexdigest()[:16]
+
+
+def is_provable(settings: Settings) -> bool:
+    """Whether a backup of yesterday can be proven to hold all that is there today: files can, databases cannot."""
+    return settings.backup.enabled and not settings.backup.sqlite and not settings.databases
+
+
+def prove(remote: Remote, settings: Settings, release: str) -> str | None:
+    """The id of the backup that still holds all there is to back up on a host.
+
+    Args:
+        remote: the host.
+        settings: its settings.
+        release: what runs there.
+
+    Returns:
+        None if something has changed since, or there is no backup.
+    """
+    backup = settings.backup
+    arguments = [settings.state, settings.home, release, repository(settings, remote.name), covers(settings)]
+    answer = remote.run("prove", [*arguments, *backup.paths], timeout=settings.timeouts.command)
+    found = answer.maybe("stands", 1)
+    return found[0] if found else None
 
 
 def repository(settings: Settings, host: str) -> str:

@@ -1,9 +1,10 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# backup HOME STATE ID RELEASE VERSION REPOSITORY HOST KIND APP
+# backup HOME STATE ID RELEASE VERSION REPOSITORY HOST KIND APP COVERS WHEN
 #
 # Back up what this host has: the running release (RELEASE, or "-"), named data, SQLite copies, PostgreSQL dumps; one
 # restic snapshot, one record. Standard input, see restic.sh: secret NAME VALUE; path P; exclude P; sqlite P;
-# database NAME HOST PORT USER PASSWORD.
+# database NAME HOST PORT USER PASSWORD. COVERS stands for what of this host is backed up. WHEN "after": a deploy went well,
+# nobody waits for this, and what is served comes first.
 home=$1
 state=$2
 id=$3
@@ -13,10 +14,14 @@ repository=$6
 host=$7
 kind=$8
 app=$9
+shift 9
+covers=$1
+when=$2
 
 # include room.sh
 # include restic.sh
 # include postgres.sh
+# include data_print.sh
 
 need restic jq flock
 scratch=$state/backup.d
@@ -26,15 +31,24 @@ clean_up() {
     trap - EXIT
     [ "$status" -eq 0 ] || last_words "$state" "$repository"
     [ -z "$ours" ] || rm -rf "$scratch"
+    # The next deploy makes one itself before it does anything, and says what is wrong; until then, status does.
+    if [ "$when" = after ] && [ "$status" -ne 0 ]; then
+        printf '%s\n' "${slipway_line#error"$tab"*"$tab"}" 2>/dev/null >"$state/backup.failed" || :
+    fi
     exit "$status"
 }
 trap clean_up EXIT
 trap 'exit 1' HUP INT TERM
 began=$(date +%s.%N)
 mkdir -p "$state/backups"
+if [ "$when" = after ]; then
+    renice -n 19 -p "$(exec sh -c 'echo "$PPID"')" >/dev/null 2>&1 || :
+fi
 # A backup whose controller died may still be at work: the scratch folder has one path, so that restic knows it again.
 exec 8>>"$state/backup.lock"
-flock -w 120 8 || fail locked 'another backup is at work on this host'
+patience=120
+[ "$when" != after ] || patience=2
+flock -w "$patience" 8 || fail locked 'another backup is at work on this host'
 ours=yes
 rm -rf "$scratch"
 mkdir -p "$scratch/databases" "$scratch/sqlite"
@@ -120,6 +134,15 @@ if [ "$release" != - ]; then
         "$home/releases/$release/.slipway/manifest" >>"$scratch/manifest"
 fi
 if [ "$kind" = application ] && [ -e "$home/shared" ]; then add_path "$home/shared"; fi
+[ "$when" != after ] || emit begun
+# What is changed while it is read, or within the same tick of the clock, must not pass for what was backed up.
+data=
+if [ "$release" != - ]; then
+    # Word by word: a path is a line.
+    while IFS= read -r path; do set -- "$@" "$path"; done <"$scratch/paths"
+    shift 2
+    [ -n "$(find -H "$@" -path '*/.slipway' -prune -o -newerct '-1 seconds' -print -quit)" ] || data=$(data_print "$@")
+fi
 (cd / && find ".$scratch/databases" ".$scratch/sqlite" -type f -exec sha256sum {} +) >>"$scratch/manifest"
 if ! [ -s "$scratch/paths" ] && ! [ -s "$scratch/manifest" ]; then
     emit nothing
@@ -172,12 +195,13 @@ for found in "$repository/snapshots/$whole"*; do [ ! -f "$found" ] || whole=$(ba
 (cd "$scratch/sqlite" && find . -type f -printf '%P\n') | sed 's|^|/|' >"$scratch/sqlite.names"
 replace_file "$state/backups/$id.manifest" <"$scratch/manifest"
 jq --compact-output --null-input --arg id "$id" --arg host "$host" --arg kind "$kind" --arg release "${release#-}" \
-    --arg version "$version" --arg repository "$repository" --arg snapshot "$whole" --argjson summary "$summary" --argjson began "$began" \
+    --arg version "$version" --arg covers "$covers" --arg data "$data" --arg repository "$repository" --arg snapshot "$whole" --argjson summary "$summary" --argjson began "$began" \
     --argjson ended "$(date +%s.%N)" \
     --slurpfile databases "$scratch/databases.json" --rawfile sqlite "$scratch/sqlite.names" '{id: $id,
     created: ($ended | floor | todate), host: $host, kind: $kind, release: (if $release == "" then null else $release end),
-    version: $version, snapshot: $snapshot, repository: $repository, bytes: $summary.total_bytes_processed,
+    version: $version, snapshot: $snapshot, repository: $repository, covers: $covers, data: $data, bytes: $summary.total_bytes_processed,
     files: $summary.total_files_processed, added: $summary.data_added, databases: $databases,
     sqlite: ($sqlite | split("\n") | map(select(. != ""))), seconds: (($ended - $began) * 100 | round / 100)}' |
     replace_file "$state/backups/$id.json"
+rm -f "$state/backup.failed"
 emit record "$(cat "$state/backups/$id.json")"

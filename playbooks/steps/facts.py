@@ -119,6 +119,7 @@ class Facts:
         guard: the guard that waits there.
         moved: the last switch.
         last_record: the ledger's last line.
+        unbacked: why the backup that the last deploy began in the background failed.
     """
 
     host: str
@@ -141,6 +142,7 @@ class Facts:
     guard: Guard | None = None
     moved: Moved | None = None
     last_record: str | None = field(default=None)
+    unbacked: str | None = None
 
     @property
     def running(self) -> ReleaseOnHost | None:
@@ -175,6 +177,7 @@ def read_facts(remote: Remote, home: str, state: str, *, timeout: float = 60.0) 
     guard = answer.maybe("guard", 5)
     moved = answer.maybe("moved", 3)
     ledger = answer.maybe("ledger", 1)
+    unbacked = answer.maybe("unbacked", 1)
     return Facts(
         host=remote.name,
         system=system,
@@ -199,6 +202,7 @@ def read_facts(remote: Remote, home: str, state: str, *, timeout: float = 60.0) 
         guard=Guard(guard[0], guard[1], _release(guard[2]), answer.number(guard[3]), guard[4]) if guard else None,
         moved=Moved(moved[0], _release(moved[1]), _release(moved[2])) if moved else None,
         last_record=ledger[0] if ledger else None,
+        unbacked=unbacked[0] if unbacked else None,
     )
 
 

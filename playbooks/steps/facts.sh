@@ -86,6 +86,7 @@ done
 for backup in "$state"/backups/*.json; do
     if [ -f "$backup" ] && read -r line <"$backup"; then emit backup "$line"; fi
 done
+[ ! -s "$state/backup.failed" ] || emit unbacked "$(cat "$state/backup.failed")"
 [ ! -f "$state/verified.json" ] || emit verified "$(cat "$state/verified.json")"
 held=no
 [ ! -s "$state/lock" ] || flock --shared --nonblock "$state/lock" true || held=yes

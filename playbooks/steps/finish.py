@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from playbooks.fleet.remote import Remote
+from playbooks.errors import SlipwayError
+from playbooks.fleet.remote import Ask, Remote
 from playbooks.settings import Settings
 
 # "discarded": it never ran; it is removed.
@@ -20,6 +22,7 @@ def finish(
     *,
     mark: Mark | None = None,
     release: str | None = None,
+    after: Sequence[Ask] = (),
 ) -> list[str]:
     """Append a record to the host's ledger; mark a release; after "proven", prune.
 
@@ -29,11 +32,12 @@ def finish(
         record: what happened; the host adds its name and the hash of the record before.
         mark: what became of the release.
         release: which release; needed with a mark.
+        after: what to begin once that is done.
 
     Returns:
         The releases that were removed.
     """
-    answer = remote.patient().run(
+    ask = Ask(
         "finish",
         [
             settings.home,
@@ -46,4 +50,9 @@ def finish(
         acts=True,
         timeout=settings.timeouts.command,
     )
+    answers = remote.patient().chain([ask, *after])
+    answer = next(answers)
+    # What is begun now tells by itself how it went, to whoever looks next.
+    with contextlib.suppress(SlipwayError):
+        list(answers)
     return [name for (name,) in answer.all("pruned", 1)]

@@ -1,0 +1,85 @@
+"""A deploy's first half: a backup that holds all there is now, and the new release whole on every host (A1, A2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from playbooks.backup import back_up_jobs, judge_backups, one_backup, prove_jobs
+from playbooks.environment import Environment, Target
+from playbooks.fleet.fanout import Job, by_host
+from playbooks.fleet.fleet import Fleet
+from playbooks.fleet.remote import Remote
+from playbooks.release import Release, Rendered, pack
+from playbooks.steps.facts import Facts, ReleaseOnHost
+from playbooks.steps.stage import Staged, stage
+
+
+def back_up_and_stage(
+    fleet: Fleet,
+    env: Environment,
+    targets: list[Target],
+    release: Release,
+    rendered: Mapping[str, Rendered],
+    facts: Mapping[str, Facts],
+) -> tuple[str | None, list[str]]:
+    """Back up and stage side by side: neither touches what serves, and both must be done before the first switch.
+
+    Where the last deploy has left a backup, it is proven rather than made anew. It counts for all hosts or for none: a
+    backup is one thing, under one id.
+
+    Returns:
+        The backup's id, and warnings.
+
+    Raises:
+        SlipwayError: some host has no backup, or no release; nothing that serves was touched.
+    """
+    staging = _stage_jobs(fleet, env, targets, release, rendered, facts)
+    proving = prove_jobs(fleet, env, facts)
+    backing, backup = ([], None) if proving else back_up_jobs(fleet, env, facts)
+    both: list[Job[Any]] = [*backing, *proving, *staging]
+    results = fleet.run(both)
+    by_host(staging, results[len(both) - len(staging) :]).all_or_raise("staging")
+    if proving:
+        proven = one_backup(by_host(proving, results[: len(proving)]))
+        if proven is not None:
+            return proven, []
+        backing, backup = back_up_jobs(fleet, env, facts)
+        return backup, judge_backups(fleet, env, by_host(backing, fleet.run(backing)))
+    return backup, judge_backups(fleet, env, by_host(backing, results[: len(backing)]))
+
+
+def _stage_jobs(
+    fleet: Fleet,
+    env: Environment,
+    targets: list[Target],
+    release: Release,
+    rendered: Mapping[str, Rendered],
+    facts: Mapping[str, Facts],
+) -> list[Job[Staged]]:
+    first = targets[0].name
+
+    def stage_on(remote: Remote) -> Staged:
+        target = env.target(remote.name)
+        plan = pack(target, release, rendered[remote.name])
+        note = partial(fleet.progress.note, remote.name)
+        return stage(remote, target.settings, release, plan, first=remote.name == first, note=note)
+
+    return [
+        Job(target.name, "stage", partial(stage_on, fleet.remotes[target.name]))
+        for target in targets
+        if not _is_staged(facts[target.name], release, rendered[target.name])
+    ]
+
+
+def _is_staged(facts: Facts, release: Release, rendered: Rendered) -> bool:
+    """Whether a deploy that was interrupted had put this very release there, whole."""
+    there = facts.releases.get(release.id)
+    return there is not None and there.stand != "partial" and is_made_of(there, release, rendered)
+
+
+def is_made_of(there: ReleaseOnHost, release: Release, rendered: Rendered) -> bool:
+    """Whether a release on a host has this artifact and this configuration."""
+    about = there.about
+    return about.get("sha256") == release.artifact.sha256 and about.get("config") == rendered.digest

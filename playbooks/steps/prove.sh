@@ -1,0 +1,42 @@
+# shellcheck shell=sh disable=SC2154
+# prove STATE HOME RELEASE REPOSITORY COVERS PATH...: whether the last backup of the running release still holds all there
+# is to back up: every file of the release by its SHA-256, data by all that can be seen of it. Changes nothing.
+state=$1
+home=$2
+release=$3
+repository=$4
+covers=$5
+shift 5
+
+# include data_print.sh
+
+changed() {
+    emit changed "$1"
+    exit 0
+}
+need flock jq
+[ -d "$state/backups" ] || changed 'there is no backup yet'
+# The one that the last deploy began may still be at work.
+exec 8>>"$state/backup.lock"
+flock -w 120 8 || changed 'another backup is at work'
+set -- "$home/releases/$release" "$@"
+[ ! -e "$home/shared" ] || set -- "$@" "$home/shared"
+# Ids begin with their time, and come in its order.
+found=$(jq -r --arg release "$release" --arg repository "$repository" --arg covers "$covers" \
+    'select(.release == $release and .repository == $repository and .covers == $covers) | "\(.id) \(.snapshot) \(.data)"' \
+    "$state"/backups/*.json 2>/dev/null) || :
+found=${found##*"$newline"}
+[ -n "$found" ] || changed 'this release has no backup yet'
+id=${found%% *}
+data=${found##* }
+snapshot=${found#* }
+snapshot=${snapshot% *}
+# A repository elsewhere is not asked: that costs what is to be saved. Every drill asks it.
+case $repository in
+    /*) [ -f "$repository/snapshots/$snapshot" ] || changed "backup $id is not in its repository any more" ;;
+esac
+for path in "$@"; do [ -e "$path" ] || changed "$path is gone"; done
+[ "$(data_print "$@")" = "$data" ] || changed "files have changed since backup $id"
+(cd / && sha256sum --check --quiet --strict "$state/backups/$id.manifest") >/dev/null 2>&1 ||
+    changed "the release has changed since backup $id"
+emit stands "$id"
