@@ -110,7 +110,7 @@ def _restore_databases(
     """Databases first, with the hosts' guards armed before: should we die in between, code follows its data."""
     fleet.progress.phase("restoring databases")
     hosts = list(mover.moves)
-    fleet.each("arm", mover.arm, hosts=hosts).all_or_raise("arming the guards")
+    fleet.each("", mover.arm, hosts=hosts).all_or_raise("arming the guards")
     try:
         return restore_databases(fleet, env, targets, to)
     except SlipwayError:

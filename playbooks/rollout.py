@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,11 +12,12 @@ from typing import Literal
 
 from playbooks.environment import Environment
 from playbooks.errors import Interrupted, SlipwayError, StepFailed, Unreachable
+from playbooks.fleet.fanout import told
 from playbooks.fleet.fleet import Fleet, Held
 from playbooks.fleet.holder import Holder
-from playbooks.fleet.remote import Remote
-from playbooks.steps.health import HealthReport, wait_until_healthy
-from playbooks.steps.switch import Watch, What, switch
+from playbooks.fleet.remote import Ask, Remote
+from playbooks.steps.health import HealthReport, ask_health, read_health
+from playbooks.steps.switch import Watch, What, ask_switch, with_hint
 from playbooks.strategies.plan import Plan, Stage
 
 
@@ -82,27 +84,76 @@ class Mover:
     def arm(self, remote: Remote) -> None:
         """Arm a host's guard, and change nothing yet."""
         move = self.moves[remote.name]
-        self._switch(remote, move.after, move.before, "arm")
+        self._run(remote, [self._switch(remote.name, move.after, move.before, "arm")], ["arm"])
 
     def forward(self, remote: Remote) -> None:
-        """Switch a host to its new release."""
+        """Switch a host to its new release, and wait until that is healthy.
+
+        Raises:
+            StepFailed: it cannot be switched, or is not healthy in time.
+        """
         move = self.moves[remote.name]
-        self._switch(remote, move.after, move.before, "deploy" if self._deploy else "rollback")
+        switch = self._switch(remote.name, move.after, move.before, "deploy" if self._deploy else "rollback")
+        self._move(remote, switch, move.after, move.units)
+
+    def back(self, remote: Remote) -> None:
+        """Switch a host to the release it had, and wait until that is healthy.
+
+        Raises:
+            StepFailed: it cannot be switched, or the old release is not healthy either.
+        """
+        move = self.moves[remote.name]
+        switch = self._switch(remote.name, move.before, move.after, "back")
+        self._move(remote.patient(), switch, move.before, move.units_before, name="back")
 
     def confirm(self, hosts: Sequence[str], *, together: bool = True) -> dict[str, SlipwayError]:
         """Take the guards away: hosts stay as they are. See `Held.confirm`."""
         return self._held.confirm(hosts, together=together)
 
-    def _switch(self, remote: Remote, target: str | None, expected: str | None, what: What) -> None:
-        switch(
-            remote,
-            self._env.target(remote.name).settings,
+    def _move(
+        self, remote: Remote, switch: Ask, release: str | None, units: Sequence[str], name: str = "switch"
+    ) -> None:
+        if release is None:
+            self._run(remote, [switch], [name])
+            return
+        settings = self._env.target(remote.name).settings
+        health = ask_health(
+            settings,
+            units=units,
+            release_folder=f"{settings.home}/releases/{release}",
+            secrets=self._env.secrets,
+            note=switch.note,
+        )
+        # One round trip for both: the checks begin the moment the units have started.
+        self._run(remote, [switch, health], [name, "health"])
+
+    def _run(self, remote: Remote, asks: Sequence[Ask], names: Sequence[str]) -> None:
+        progress = self._fleet.progress
+        with contextlib.closing(remote.chain(asks)) as answers:
+            for ask, name in zip(asks, names, strict=True):
+                with told(progress, remote.name, name):
+                    try:
+                        answer = next(answers)
+                    except StepFailed as error:
+                        raise with_hint(error) from None
+                    if ask.step == "health":
+                        self._judge(read_health(answer))
+
+    def _judge(self, report: HealthReport) -> None:
+        for warning in report.warnings:
+            self._fleet.progress.warn(f"{report.host}: {warning}")
+        if not report.healthy:
+            raise StepFailed(report.reason(), host=report.host, step="health", code="unhealthy")
+
+    def _switch(self, host: str, target: str | None, expected: str | None, what: What) -> Ask:
+        return ask_switch(
+            self._env.target(host).settings,
             target=target,
             expected=expected,
-            watch=self._watch(self.moves[remote.name]),
+            watch=self._watch(self.moves[host]),
             what=what,
-            first=remote.name == self._first,
-            note=partial(self._fleet.progress.note, remote.name),
+            first=host == self._first,
+            note=partial(self._fleet.progress.note, host),
         )
 
     def _watch(self, move: Move) -> Watch:
@@ -119,44 +170,6 @@ class Mover:
             "hosts": {move.host: "by its guard"},
         }
         return Watch(self._holder.id, target, record)
-
-    def back(self, remote: Remote) -> None:
-        """Switch a host to the release it had, and wait until that is healthy.
-
-        Raises:
-            StepFailed: it cannot be switched, or the old release is not healthy either.
-        """
-        move = self.moves[remote.name]
-        remote = remote.patient()
-        self._switch(remote, move.before, move.after, "back")
-        if move.before is not None:
-            self._judge(remote, move.before, move.units_before)
-
-    def healthy(self, remote: Remote) -> HealthReport:
-        """Wait until a host is healthy on its new release.
-
-        Raises:
-            StepFailed: it isn't in time.
-        """
-        move = self.moves[remote.name]
-        assert move.after is not None  # noqa: S101 - only a host that runs something is asked
-        return self._judge(remote, move.after, move.units)
-
-    def _judge(self, remote: Remote, release: str, units: Sequence[str]) -> HealthReport:
-        settings = self._env.target(remote.name).settings
-        report = wait_until_healthy(
-            remote,
-            settings,
-            units=units,
-            release_folder=f"{settings.home}/releases/{release}",
-            secrets=self._env.secrets,
-            note=partial(self._fleet.progress.note, remote.name),
-        )
-        for warning in report.warnings:
-            self._fleet.progress.warn(f"{remote.name}: {warning}")
-        if not report.healthy:
-            raise StepFailed(report.reason(), host=remote.name, step="health", code="unhealthy")
-        return report
 
 
 def roll_out(fleet: Fleet, plan: Plan, mover: Mover, *, on_failure: Literal["rollback", "halt"]) -> Rollout:
@@ -205,12 +218,10 @@ def _change(fleet: Fleet, mover: Mover, stage: Stage, rollout: Rollout) -> list[
     """Switch a stage's hosts and wait for their health; returns those that failed."""
     # Until it is known better: a host whose switch was cut may be on either release.
     rollout.stands.update(dict.fromkeys(stage.hosts, Stand.UNHEALTHY))
-    switched = fleet.each("switch", mover.forward, hosts=stage.hosts, finish=True)
-    healthy = fleet.each("health", mover.healthy, hosts=list(switched.ok), finish=True)
-    rollout.stands.update(dict.fromkeys(healthy.ok, Stand.DEPLOYED))
-    failed = {**switched.failed, **healthy.failed}
-    rollout.reasons.update(failed)
-    return list(failed)
+    moved = fleet.each("", mover.forward, hosts=stage.hosts, finish=True)
+    rollout.stands.update(dict.fromkeys(moved.ok, Stand.DEPLOYED))
+    rollout.reasons.update(moved.failed)
+    return list(moved.failed)
 
 
 def _give_up(fleet: Fleet, mover: Mover, rollout: Rollout, how: Literal["rollback", "halt"]) -> None:
@@ -236,7 +247,7 @@ def _take_back(fleet: Fleet, mover: Mover, hosts: Sequence[str], rollout: Rollou
     if not hosts:
         return
     try:
-        results = fleet.each("back", mover.back, hosts=hosts, finish=True)
+        results = fleet.each("", mover.back, hosts=hosts, finish=True)
     except Interrupted:
         # A person insists. Nobody here sees how it ends; the guards see to it that it does.
         rollout.stands.update(dict.fromkeys(hosts, Stand.GUARDED))

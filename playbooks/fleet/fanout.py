@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -16,7 +17,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Job(Generic[T]):
-    """One step on one host."""
+    """One step on one host; without a name for the step it tells by itself what it does."""
 
     host: str
     step: str
@@ -108,16 +109,33 @@ def run_jobs(
 
 
 def _watched(job: Job[T], progress: Progress) -> Done[T] | SlipwayError:
-    progress.begin(job.host, job.step)
+    try:
+        if not job.step:
+            return Done(job.run())
+        with told(progress, job.host, job.step):
+            return Done(job.run())
+    except SlipwayError as caught:
+        return caught
+
+
+@contextlib.contextmanager
+def told(progress: Progress, host: str, step: str) -> Iterator[None]:
+    """Tell who watches that a host's step begins, and how it ends.
+
+    Args:
+        progress: who watches.
+        host, step: which.
+    """
+    progress.begin(host, step)
     started = time.monotonic()
     error: SlipwayError | None = None
     try:
-        return Done(job.run())
+        yield
     except SlipwayError as caught:
         error = caught
-        return caught
+        raise
     finally:
-        progress.end(job.host, job.step, error, time.monotonic() - started)
+        progress.end(host, step, error, time.monotonic() - started)
 
 
 def by_host(jobs: Sequence[Job[T]], results: Sequence[Done[T] | SlipwayError]) -> Results[T]:

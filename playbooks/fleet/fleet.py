@@ -108,7 +108,9 @@ class Fleet:
         finally:
             keeper.stop()
             for lock in held.values():
-                lock.release(well=task.well)
+                lock.leave(well=task.well)
+            for lock in held.values():
+                lock.gone()
 
     def close(self) -> None:
         """End every session."""
@@ -150,16 +152,22 @@ class Held:
         Returns:
             Why a host may have gone back by itself, or soon will; empty if all is well.
         """
+        began = time.monotonic()
         for host in hosts:
             self.locks[host].say("b")
         absent = self._wait(hosts, "b", ("beat",))
         if absent and together:
             return absent
         there = [host for host in hosts if host not in absent]
+        sent = time.monotonic()
         for host in there:
             self.locks[host].say("c")
             self.progress.operation(host, "confirm", "sent")
-        return {**absent, **self._wait(there, "c", ("confirmed", "fired", "stays"))}
+        failed = self._wait(there, "c", ("confirmed", "fired", "stays"))
+        for host in there:
+            ended = max(sent, self.locks[host].heard)
+            self.progress.trip(Trip(host, "confirm", began, sent, ended, bytes_out=2, bytes_in=15, round_trips=2))
+        return {**absent, **failed}
 
     def _wait(self, hosts: Sequence[str], word: str, answers: tuple[str, ...]) -> dict[str, SlipwayError]:
         failed: dict[str, SlipwayError] = {}

@@ -101,6 +101,7 @@ class Line:
         self._output = bytearray()
         self._errors = bytearray()
         self._scanned = 0  # how much of the output holds no mark
+        self._seen = 0  # how much of the errors holds no mark
         self._told = 0  # how much of the errors was told
 
     def send(self, request: Request, deadline: float) -> None:
@@ -143,10 +144,10 @@ class Line:
         """
         poll = select.poll()
         poll.register(self._channel.fileno(), select.POLLIN)
-        self._scanned = self._told = 0
+        self._scanned = self._seen = self._told = 0
         while True:
             ended = self._drain(request, deadline)
-            errors_end = self._errors.find(b"\n" + request.mark + b"\n")
+            errors_end = self._find_end(request)
             if note is not None:
                 self._tell(note, errors_end)
             reply = self._reply(request, errors_end)
@@ -197,11 +198,20 @@ class Line:
         while self._channel.recv_stderr_ready():
             _left(deadline)  # raises when the time is over
             self._errors += self._channel.recv_stderr(65536)
-            surplus = max(0, len(self._errors) - MOST_PROGRESS)
-            self._told = max(0, self._told - surplus)
-            del self._errors[:surplus]
+            # In large steps: what is kept is moved each time.
+            if len(self._errors) > 2 * MOST_PROGRESS:
+                surplus = len(self._errors) - MOST_PROGRESS
+                del self._errors[:surplus]
+                self._told = max(0, self._told - surplus)
+                self._seen = max(0, self._seen - surplus)
         ended = bool(self._channel.eof_received) or self._channel.closed
         return ended and not self._channel.recv_ready() and not self._channel.recv_stderr_ready()
+
+    def _find_end(self, request: Request) -> int:
+        mark = b"\n" + request.mark + b"\n"
+        end = self._errors.find(mark, max(0, self._seen - len(mark)))
+        self._seen = len(self._errors) if end < 0 else end
+        return end
 
     def _tell(self, note: Note, end: int) -> None:
         """Tell the lines that are whole and new."""

@@ -107,8 +107,8 @@ class Lock:
                 raise Unreachable(f"it says nothing for {seconds:.0f} s", host=self.remote.name)
             time.sleep(POLL_SECONDS)
 
-    def release(self, *, well: bool) -> None:
-        """Let go.
+    def leave(self, *, well: bool) -> None:
+        """Say that it can be let go; `gone` waits until it is.
 
         Args:
             well: what was interrupted here before is mended now, and can be forgotten.
@@ -118,6 +118,10 @@ class Lock:
             self._channel.settimeout(5)
             self._channel.sendall(b"d" if well else b"q")
             self._channel.shutdown_write()
+
+    def gone(self) -> None:
+        """Wait until it is let go. Nothing is said of a host that cannot be heard any more."""
+        with self._mutex, contextlib.suppress(Exception):
             while self._channel.recv(1024):
                 pass
         with contextlib.suppress(Exception):

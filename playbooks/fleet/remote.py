@@ -7,7 +7,7 @@ import re
 import secrets
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import fabric
@@ -94,7 +94,7 @@ class Remote:
         (answer,) = self.chain([Ask(step, arguments, payload, acts, unit, timeout=timeout, note=note)])
         return answer
 
-    def chain(self, asks: Sequence[Ask]) -> Iterator[Answer]:
+    def chain(self, asks: Sequence[Ask]) -> Generator[Answer, None, None]:
         """Run steps one after another, all in one round trip. The first one that fails is the last.
 
         When the connection breaks while the lock is held, it is had anew: a step that only reads is done again; one

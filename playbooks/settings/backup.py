@@ -92,8 +92,8 @@ class Backup(Model):
     )
     after_deploy: bool = Field(
         True,
-        description="Whether hosts back up a release in the background once it has proven healthy; the next deploy then "
-        "only proves that nothing has changed since. Without effect where there are databases.",
+        description="Whether hosts back up a release in the background once it has proven healthy; the next deploy "
+        "then only proves that nothing has changed since. Without effect where there are databases.",
     )
     paths: list[AbsolutePath] = Field(default_factory=list, description="Data folders to back up with the release.")
     sqlite: list[AbsolutePath] = Field(

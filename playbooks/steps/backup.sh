@@ -134,9 +134,12 @@ if [ "$release" != - ]; then
         "$home/releases/$release/.slipway/manifest" >>"$scratch/manifest"
 fi
 if [ "$kind" = application ] && [ -e "$home/shared" ]; then add_path "$home/shared"; fi
-[ "$when" != after ] || emit begun
 # What is changed while it is read, or within the same tick of the clock, must not pass for what was backed up.
 data=
+if [ "$when" = after ]; then
+    emit begun
+    sleep 1
+fi
 if [ "$release" != - ]; then
     # Word by word: a path is a line.
     while IFS= read -r path; do set -- "$@" "$path"; done <"$scratch/paths"

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, assert_never
 
 from playbooks.fleet.line import Note
-from playbooks.fleet.remote import Remote
+from playbooks.fleet.remote import Ask, Remote
+from playbooks.fleet.script import Answer
 from playbooks.settings import Settings
 from playbooks.settings.health import (
     AnyCheck,
@@ -90,7 +91,26 @@ def wait_until_healthy(
 
     Args:
         remote: the host.
-        settings: its settings; ``slipway_health`` has the checks.
+        settings, units, release_folder, secrets, once, note: see `ask_health`.
+    """
+    ask = ask_health(settings, units=units, release_folder=release_folder, secrets=secrets, once=once, note=note)
+    (answer,) = remote.chain([ask])
+    return read_health(answer)
+
+
+def ask_health(
+    settings: Settings,
+    *,
+    units: Sequence[str],
+    release_folder: str,
+    secrets: Mapping[str, str],
+    once: bool = False,
+    note: Note | None = None,
+) -> Ask:
+    """The step that tries a host's checks until all critical ones pass together, or patience is over.
+
+    Args:
+        settings: the host's; ``slipway_health`` has the checks.
         units: the application's units: each is checked without being asked for.
         release_folder: where command checks run.
         secrets: by name, for checks that log in.
@@ -101,7 +121,7 @@ def wait_until_healthy(
     own = [UnitCheck(type="unit", unit=unit, name="", critical=True, timeout=10.0) for unit in units]
     lines = [_line(check, secrets) for check in (*own, *health.checks)]
     spent = sum(check.timeout for check in health.checks) + 10.0 * len(own)
-    answer = remote.run(
+    return Ask(
         "health",
         [
             release_folder,
@@ -116,13 +136,21 @@ def wait_until_healthy(
         timeout=settings.timeouts.connect + 2 * spent + (0.0 if once else health.patience + health.stable_for) + 30.0,
         note=note,
     )
+
+
+def read_health(answer: Answer) -> HealthReport:
+    """What the step found.
+
+    Raises:
+        BadAnswer: its answer makes no sense.
+    """
     verdict, milliseconds = answer.one("verdict", 2)
     checks = tuple(
         CheckResult(name, kind, critical == "yes", passed == "yes", answer.number(tries), answer.number(took), detail)
         for name, kind, critical, passed, tries, took, detail in answer.all("check", 7)
     )
     good = verdict == "yes" and all(check.ok for check in checks if check.critical)
-    return HealthReport(remote.name, good, checks, answer.number(milliseconds) / 1000)
+    return HealthReport(answer.host, good, checks, answer.number(milliseconds) / 1000)
 
 
 def _line(check: AnyCheck, secrets: Mapping[str, str]) -> str:

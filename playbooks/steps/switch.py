@@ -10,7 +10,7 @@ from typing import Literal
 from playbooks.errors import StepFailed
 from playbooks.fleet import script
 from playbooks.fleet.line import Note
-from playbooks.fleet.remote import Remote
+from playbooks.fleet.remote import Ask
 from playbooks.settings import Settings
 
 What = Literal["deploy", "rollback", "back", "arm"]
@@ -37,8 +37,7 @@ class Watch:
     record: dict[str, object]
 
 
-def switch(
-    remote: Remote,
+def ask_switch(
     settings: Settings,
     *,
     target: str | None,
@@ -47,12 +46,13 @@ def switch(
     what: What,
     first: bool = False,
     note: Note | None = None,
-) -> None:
-    """Switch a host from one release to another.
+) -> Ask:
+    """The step that switches a host from one release to another.
+
+    A unit that does not start is the health check's to tell.
 
     Args:
-        remote: the host.
-        settings: its settings.
+        settings: the host's.
         target: the release to run; None takes the application off, which undoes a first deploy.
         expected: the release that is current now; anything else there (but the target) is refused.
         watch: the guard to arm before.
@@ -60,9 +60,6 @@ def switch(
             "arm" only arms the guard.
         first: whether hooks that run on one host only run on this one.
         note: called with progress.
-
-    Raises:
-        StepFailed: it was refused, or a hook failed. A unit that does not start is the health check's to tell.
     """
     hooks = what == "deploy"
     seconds = min(settings.health.patience, settings.timeouts.command)
@@ -83,15 +80,17 @@ def switch(
         str(len(undo)),
         json.dumps(watch.record, ensure_ascii=False),
     ]
-    try:
-        remote.run(
-            "switch",
-            arguments,
-            payload=undo,
-            acts=True,
-            timeout=seconds + budget + settings.timeouts.command,
-            note=note,
-        )
-    except StepFailed as error:
-        error.hint = error.hint or HINTS.get(error.code)
-        raise
+    return Ask(
+        "switch",
+        arguments,
+        payload=undo,
+        acts=True,
+        timeout=seconds + budget + settings.timeouts.command,
+        note=note,
+    )
+
+
+def with_hint(error: StepFailed) -> StepFailed:
+    """The error, with what to do next where the step's code tells."""
+    error.hint = error.hint or HINTS.get(error.code)
+    return error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -65,7 +65,7 @@ class Replays(Remote):
 
     said: bytes = b""
 
-    def chain(self, asks: Sequence[Ask]) -> Iterator[Answer]:
+    def chain(self, asks: Sequence[Ask]) -> Generator[Answer, None, None]:
         for ask in asks:
             yield scripts.parse(self.name, ask.step, self.said, 0.0)
 
