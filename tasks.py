@@ -27,7 +27,7 @@ WAIT = "how long to wait for somebody else's lock, e.g. 60s or 5m (default: leav
     help={
         "env": ENV,
         "version": "version to deploy (default: the newest there is)",
-        "artifact": "deploy this file or http(s) URL instead",
+        "artifact": "deploy this file, http(s):// or s3:// URL instead",
         "sha256": "the artifact's checksum (default: from ARTIFACT.sha256)",
         "strategy": "how hosts change (default: the environment's): rolling",
         "batch": BATCH,
@@ -57,6 +57,7 @@ def deploy(
     json: bool = False,
 ) -> None:
     """Deploy a version: stage it everywhere, switch in batches, go back by itself if it is not healthy."""
+    from playbooks.adapters.stores import shown
     from playbooks.check import check as dry_run
     from playbooks.deploy import Wanted
     from playbooks.deploy import deploy as run
@@ -74,7 +75,7 @@ def deploy(
         what = (
             "go on with the deploy that was interrupted"
             if resume
-            else f"deploy {version or artifact or 'the newest version'}"
+            else f"deploy {version or shown(artifact or '') or 'the newest version'}"
         )
         cli.confirm(environment, what, cli.DEPLOY_WORD, yes=yes)
         return go_on(environment, wanted(), progress) if resume else run(environment, wanted(), progress)

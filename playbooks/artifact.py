@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
+from playbooks.adapters.object_store import Bucket, ObjectInStore, split
+from playbooks.adapters.stores import Store, WebStore, is_remote, secret_parts, shown
 from playbooks.environment import Environment
 from playbooks.errors import UsageError
 
@@ -15,7 +18,6 @@ VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 _IN_NAME = re.compile(r"-v?(\d+(?:\.\d+)+[A-Za-z0-9._+-]*?)\.(?:tar|tgz)")
 _CHECKSUM = re.compile(r"([0-9a-f]{64})(?:\s|$)")
 FORMATS = {".tar.zst": "zstd", ".tar.gz": "gzip", ".tgz": "gzip", ".tar.xz": "xz", ".tar": "none"}
-FETCH_SECONDS = 10
 
 
 @dataclass(frozen=True)
@@ -24,11 +26,13 @@ class Artifact:
 
     Args:
         version: what it is called.
-        source: path or URL, as a person would name it.
+        source: path or URL, as a person would name it; without what is secret in a URL.
         path: the local file, or None where hosts fetch it themselves.
         compression: zstd, gzip, xz or none.
         sha256: its checksum, in hex.
         size: bytes; 0 where hosts fetch it.
+        url: where hosts fetch it, without what is secret in it.
+        store: tells what hosts ask for.
     """
 
     version: str
@@ -37,11 +41,8 @@ class Artifact:
     compression: str
     sha256: str
     size: int
-
-    @property
-    def url(self) -> str | None:
-        """Where hosts fetch it."""
-        return None if self.path else self.source
+    url: str | None = None
+    store: Store | None = field(default=None, repr=False, compare=False)
 
 
 def find_artifact(
@@ -66,8 +67,8 @@ def find_artifact(
         version = version or _newest(env)
         artifact = _template(env).replace("{version}", _in_place(env, version))
     expected = sha256.lower() if sha256 else None
-    if urlsplit(artifact).scheme in ("http", "https"):
-        return _remote(artifact, version, expected)
+    if is_remote(artifact):
+        return _remote(env, artifact, version, expected)
     return _local(env, artifact, version, expected)
 
 
@@ -81,7 +82,7 @@ def _template(env: Environment) -> str:
 
 
 def _in_place(env: Environment, version: str) -> str:
-    return quote(version, safe="") if "://" in _template(env) else version
+    return quote(version, safe="") if _template(env).startswith(("http://", "https://")) else version
 
 
 def _local(env: Environment, source: str, version: str | None, expected: str | None) -> Artifact:
@@ -120,27 +121,35 @@ def _beside(path: Path) -> str | None:
     return match[1]
 
 
-def _remote(url: str, version: str | None, expected: str | None) -> Artifact:
-    name = urlsplit(url).path.rsplit("/", 1)[-1]
+def _remote(env: Environment, source: str, version: str | None, expected: str | None) -> Artifact:
+    """What hosts fetch. A request is made here already: a secret that cannot be had is met before any host is."""
+    for text in secret_parts(source):
+        env.secrets.strike(text)
+    store = _store(env, source)
+    request = store.request()
+    for _, value in request.headers:
+        env.secrets.strike(value)
+    source = shown(source)
+    name = source.rsplit("/", 1)[-1]
     compression = _format(name)
-    checksum = expected or _fetch_checksum(url)
-    return Artifact(version or _version_of(name, checksum), url, None, compression, checksum, 0)
+    checksum = expected or _in_sidecar(store.checksum(), source)
+    found = version or _version_of(name, checksum)
+    return Artifact(found, source, None, compression, checksum, 0, shown(request.url), store)
 
 
-def _fetch_checksum(url: str) -> str:
-    import requests  # only a fetched artifact needs it
+def _store(env: Environment, source: str) -> Store:
+    pull = env.settings.pull
+    if not source.startswith("s3://"):
+        return WebStore(source, pull, env.secrets)
+    found = ObjectInStore(source, Bucket(pull.s3, env.secrets))
+    found.require()
+    return found
 
-    try:
-        answer = requests.get(url + ".sha256", timeout=FETCH_SECONDS)
-        match = _CHECKSUM.match(answer.text[:256].strip().lower()) if answer.ok else None
-        reason = f"HTTP {answer.status_code}" if not answer.ok else "it holds no checksum"
-    except requests.RequestException as error:
-        match, reason = None, type(error).__name__
+
+def _in_sidecar(text: str, source: str) -> str:
+    match = _CHECKSUM.match(text.strip().lower())
     if not match:
-        raise UsageError(
-            f"no checksum for {url}: {url}.sha256: {reason}",
-            hint="put a .sha256 file beside the artifact, or give --sha256=…",
-        )
+        raise UsageError(f"no checksum for {source}: {source}.sha256: it holds none", hint="give --sha256=…")
     return match[1]
 
 
@@ -157,16 +166,26 @@ def _version_of(name: str, sha256: str) -> str:
 
 
 def _versions(env: Environment) -> list[str]:
-    """Versions of which a local artifact exists, oldest first."""
+    """Versions of which an artifact exists, here or in an object store, oldest first; a web server lists nothing."""
     template = env.settings.artifact
-    if template is None or "://" in template or template.count("{version}") != 1:
+    if template is None or template.count("{version}") != 1:
+        return []
+    if template.startswith("s3://"):
+        bucket, key = split(template)
+        prefix, after = key.split("{version}")
+        names = Bucket(env.settings.pull.s3, env.secrets).names(bucket, prefix)
+        return _sorted_versions(names, prefix, after)
+    if "://" in template:
         return []
     before, after = str(env.project / Path(template).expanduser()).split("{version}")
     folder = Path(before + "x").parent
     prefix = Path(before + "x").name[:-1]
     if not folder.is_dir() or "/" in after:
         return []
-    names = (entry.name for entry in folder.iterdir())
+    return _sorted_versions((entry.name for entry in folder.iterdir()), prefix, after)
+
+
+def _sorted_versions(names: Iterable[str], prefix: str, after: str) -> list[str]:
     found = [name[len(prefix) : -len(after) or None] for name in names if _fits(name, prefix, after)]
     return sorted(found, key=version_key)
 
@@ -180,7 +199,10 @@ def _newest(env: Environment) -> str:
     _template(env)
     released = [version for version in _versions(env) if "-" not in version]  # semver: a hyphen marks a pre-release
     if not released:
-        raise UsageError("give --version=… or --artifact=…: no version can be found by itself")
+        raise UsageError(
+            "give --version=… or --artifact=…: no version can be found by itself",
+            hint="a web server does not list what it has" if _template(env).startswith("http") else None,
+        )
     return released[-1]
 
 

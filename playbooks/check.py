@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from playbooks.artifact import find_artifact
-from playbooks.deploy import Wanted, plan_for, read_all, render_all, up_to_date
+from playbooks.artifact import Artifact, find_artifact
+from playbooks.deploy import Wanted, plan_for, read_all, render_all, tools_for, up_to_date
 from playbooks.environment import Environment, Target
 from playbooks.errors import ExitStatus, SlipwayError
 from playbooks.fleet.fleet import open_fleet
@@ -154,14 +154,14 @@ def _host(
         after=release.version,
         actions=actions,
         diffs=tuple(env.secrets.mask(diff) for diff in _diffs(rendered[name], there[name])),
-        problems=_problems(target.settings, facts[name]),
+        problems=_problems(target.settings, facts[name], release.artifact),
     )
 
 
-def _problems(settings: Settings, facts: Facts) -> tuple[str, ...]:
+def _problems(settings: Settings, facts: Facts, artifact: Artifact) -> tuple[str, ...]:
     found = []
     try:
-        preflight(facts, settings, needs=("restic", "jq") if settings.backup.enabled else ())
+        preflight(facts, settings, needs=tools_for(settings, artifact))
     except SlipwayError as error:
         found.append(error.message)
     if facts.lock:

@@ -19,6 +19,7 @@ from playbooks.outcome import Outcome
 from playbooks.outcomes import abandoned, deployed, unchanged, without
 from playbooks.release import Release, Rendered, later_than, new_release, render
 from playbooks.rollout import Move, Mover, Rollout, Stand, roll_out
+from playbooks.settings import Settings
 from playbooks.settings.types import parse_batch
 from playbooks.staging import back_up_and_stage, is_made_of
 from playbooks.steps.facts import Facts, read_facts
@@ -102,7 +103,7 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
             if not todo:
                 held.well = True
                 return unchanged(env, release, facts, started)
-            warnings = _check_hosts(fleet, env, todo, facts)
+            warnings = _check_hosts(fleet, env, todo, facts, release)
             progress.phase(f"staging {release.version} on {len(todo)} hosts")
             try:
                 backup, complaints = back_up_and_stage(fleet, env, todo, release, rendered, facts)
@@ -193,10 +194,17 @@ def _reached(fleet: Fleet, env: Environment, wanted: Wanted) -> list[Target]:
     return [target for target in env.targets if target.name in fleet.remotes]
 
 
-def _check_hosts(fleet: Fleet, env: Environment, targets: list[Target], facts: Mapping[str, Facts]) -> list[str]:
+def tools_for(settings: Settings, artifact: Artifact) -> tuple[str, ...]:
+    """Programs that a deploy uses on a host, and that not every host has."""
+    return (*(("restic", "jq") if settings.backup.enabled else ()), *(("curl",) if artifact.url else ()))
+
+
+def _check_hosts(
+    fleet: Fleet, env: Environment, targets: list[Target], facts: Mapping[str, Facts], release: Release
+) -> list[str]:
     def one(remote: Remote) -> list[str]:
         settings = env.target(remote.name).settings
-        return preflight(facts[remote.name], settings, needs=("restic", "jq") if settings.backup.enabled else ())
+        return preflight(facts[remote.name], settings, needs=tools_for(settings, release.artifact))
 
     results = fleet.each("preflight", one, hosts=[target.name for target in targets]).all_or_raise("preflight")
     return [warning for found in results.values() for warning in found]

@@ -24,6 +24,7 @@ FLEET_WIDE = (
     "hosts",
     "production",
     "artifact",
+    "pull",
     "guard",
     "rollout",
     "databases",

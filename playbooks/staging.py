@@ -8,7 +8,7 @@ from typing import Any
 
 from playbooks.backup import back_up_jobs, judge_backups, one_backup, prove_jobs
 from playbooks.environment import Environment, Target
-from playbooks.fleet.fanout import Job, by_host
+from playbooks.fleet.fanout import Job, Limit, by_host
 from playbooks.fleet.fleet import Fleet
 from playbooks.fleet.remote import Remote
 from playbooks.release import Release, Rendered, pack
@@ -66,8 +66,9 @@ def _stage_jobs(
         note = partial(fleet.progress.note, remote.name)
         return stage(remote, target.settings, release, plan, first=remote.name == first, note=note)
 
+    limit = Limit("fetch", env.settings.pull.parallel) if release.artifact.url else None
     return [
-        Job(target.name, "stage", partial(stage_on, fleet.remotes[target.name]))
+        Job(target.name, "stage", partial(stage_on, fleet.remotes[target.name]), limit)
         for target in targets
         if not _is_staged(facts[target.name], release, rendered[target.name])
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -16,12 +17,26 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
+class Limit:
+    """How many jobs of a kind may run at the same time, however many threads there are.
+
+    Args:
+        kind: jobs with the same limit share it.
+        most: so many.
+    """
+
+    kind: str
+    most: int
+
+
+@dataclass(frozen=True)
 class Job(Generic[T]):
     """One step on one host; without a name for the step it tells by itself what it does."""
 
     host: str
     step: str
     run: Callable[[], T]
+    limit: Limit | None = None
 
 
 @dataclass(frozen=True)
@@ -75,7 +90,7 @@ def combine(what: str, failed: Mapping[str, SlipwayError], *, total: int) -> Sli
 def run_jobs(
     jobs: Sequence[Job[T]], *, forks: int, progress: Progress, stop: Callable[[], None] | None = None
 ) -> list[Done[T] | SlipwayError]:
-    """Run jobs in threads.
+    """Run jobs in threads. A job that its limit holds back has no thread while it waits.
 
     Ctrl-C starts no further job. Without ``stop``, what runs is waited for (a second Ctrl-C leaves at once).
 
@@ -92,20 +107,35 @@ def run_jobs(
         Interrupted: Ctrl-C.
     """
     pool = ThreadPoolExecutor(max_workers=max(1, min(forks, len(jobs))), thread_name_prefix="host")
-    futures: list[Future[Done[T] | SlipwayError]] = []
+    futures: dict[int, Future[Done[T] | SlipwayError]] = {}
     try:
-        futures = [pool.submit(_watched, job, progress) for job in jobs]
-        _wait(set(futures))
+        running: set[Future[Done[T] | SlipwayError]] = set()
+        while len(futures) < len(jobs) or running:
+            for index in _startable(jobs, futures):
+                futures[index] = pool.submit(_watched, jobs[index], progress)
+                running.add(futures[index])
+            _, running = wait(running, return_when=FIRST_COMPLETED)
     except KeyboardInterrupt:
-        for future in futures:
+        for future in futures.values():
             future.cancel()
         if stop is not None:
             stop()
-        _wait({future for future in futures if not future.cancelled()})
+        _wait({future for future in futures.values() if not future.cancelled()})
         raise Interrupted("stopped by Ctrl-C") from None
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-    return [future.result() for future in futures]
+    return [futures[index].result() for index in range(len(jobs))]
+
+
+def _startable(jobs: Sequence[Job[T]], futures: Mapping[int, Future[Done[T] | SlipwayError]]) -> Iterator[int]:
+    """Jobs that are not begun and that no limit holds back now."""
+    busy = Counter(jobs[index].limit for index, future in futures.items() if not future.done())
+    for index, job in enumerate(jobs):
+        if index in futures:
+            continue
+        if job.limit is None or busy[job.limit] < job.limit.most:
+            busy[job.limit] += 1
+            yield index
 
 
 def _watched(job: Job[T], progress: Progress) -> Done[T] | SlipwayError:

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from playbooks.settings.backup import Backup, Database
 from playbooks.settings.health import Health
+from playbooks.settings.pull import Pull
 from playbooks.settings.services import ConfigFile, Hooks, Service
 from playbooks.settings.types import (
     AppName,
@@ -110,9 +111,10 @@ class Settings(Model):
     user: UnixName | None = Field(None, description="The application's user; its own name when left out.")
     artifact: Text | None = Field(
         None,
-        description="Where a version's artifact is: a path from the project's folder, or an http(s) URL that hosts "
-        "fetch themselves. {version} is filled in.",
+        description="Where a version's artifact is: a path from the project's folder, or an http(s):// or "
+        "s3://BUCKET/KEY URL that hosts fetch themselves. {version} is filled in.",
     )
+    pull: Pull = Field(default_factory=lambda: Pull.model_validate({}), description="How hosts fetch an artifact.")
     services: list[Service] = Field(default_factory=list, description="The systemd units.")
     config: list[ConfigFile] = Field(default_factory=list, description="Files rendered into each release.")
     shared: list[ReleasePath] = Field(

@@ -12,6 +12,7 @@ from playbooks.fleet.line import Note, Stream
 from playbooks.fleet.remote import Remote
 from playbooks.release import Release
 from playbooks.settings import Settings
+from playbooks.steps.fetch import fetch_order
 
 CHUNK = 256 * 1024
 
@@ -24,7 +25,10 @@ HINTS = {
     "no-user": "invoke provision --env=… makes the user",
     "bad-unit": "correct slipway_services or its template; try it with --check",
     "unit-taken": "look at it on the host: systemctl cat UNIT",
-    "fetch": "can the host reach it? try the same URL there with curl",
+    "fetch": "can the host reach it? Try curl there; then deploy again: what has come is not fetched twice",
+    "fetch-refused": "deploy again, it is signed anew; else see slipway_pull, and the controller's clock",
+    "fetch-gone": "is the artifact still where slipway_artifact, or --artifact, says?",
+    "fetch-tls": "the host must trust the server's certificate: see its name, its dates and who signed it",
     "hook": "the hook ran inside the staged release; correct it or the artifact and deploy again",
 }
 
@@ -71,13 +75,18 @@ def stage(
         "first" if first else "-",
     ]
     hooks = sum(hook.timeout for hook in settings.hooks.install)
+    order = fetch_order(artifact.store.request(), settings.pull) if artifact.store else b""
+    fetching = settings.pull.timeout if artifact.url else 0
     try:
         answer = remote.run(
             "stage",
             arguments,
-            payload=Stream(len(plan) + (artifact.size if artifact.path else 0), partial(_payload, plan, artifact.path)),
+            payload=Stream(
+                len(plan) + len(order) + (artifact.size if artifact.path else 0),
+                partial(_payload, plan + order, artifact.path),
+            ),
             acts=True,
-            timeout=settings.timeouts.command + hooks,
+            timeout=settings.timeouts.command + hooks + fetching,
             note=note,
         )
     except StepFailed as error:
@@ -87,8 +96,8 @@ def stage(
     return Staged(answer.number(files), answer.number(kilobytes))
 
 
-def _payload(plan: bytes, artifact: Path | None) -> Iterator[bytes]:
-    yield plan
+def _payload(head: bytes, artifact: Path | None) -> Iterator[bytes]:
+    yield head
     if artifact is None:
         return
     with artifact.open("rb") as file:

@@ -2,7 +2,7 @@
 # stage HOME RELEASE USER PLAN-BYTES FORMAT SHA256 ARTIFACT-BYTES URL FIRST
 #
 # Put a release beside the running one: nothing that serves is touched. Standard input: the plan (a tar archive, see
-# playbooks/release.py), then the artifact, unless there is a URL to fetch it from. A release is whole once it has
+# playbooks/release.py), then the artifact, or where a URL is given what to fetch (see fetch.sh). A release is whole once it has
 # .slipway/complete; anything else is rubbish, removed here on failure and by the next deploy after a crash.
 home=$1
 release=$home/releases/$2
@@ -18,6 +18,7 @@ incoming=$home/releases/.incoming.$2
 
 # shellcheck source=playbooks/steps/archive.sh
 # include archive.sh
+# include fetch.sh
 # include hooks.sh
 # include room.sh
 
@@ -59,11 +60,7 @@ tar --extract --same-permissions --directory "$meta" --file "$incoming.plan" ||
     explain_space 'unpacking the plan' damaged-plan 'the plan did not arrive whole'
 
 if [ -n "$url" ]; then
-    need curl
-    note "fetching $url"
-    curl --fail --silent --show-error --location --proto '=http,https' --retry 3 --connect-timeout 10 \
-        --output "$incoming" -- "$url" 2>"$incoming.err" ||
-        explain_space 'fetching the artifact' fetch "cannot fetch $url: $(tr '\n' ' ' <"$incoming.err" | cut -c1-200)"
+    fetch_artifact "$url" "$sha256" "$incoming" "$home/.fetched"
 else
     free=$(df -Pk "$home" | awk 'NR == 2 { print $4 }')
     [ "$free" -gt $((artifact_bytes / 1024 + 1024)) ] ||
@@ -71,9 +68,9 @@ else
     head -c "$artifact_bytes" >"$incoming" ||
         explain_space 'receiving the artifact' unwritable "cannot write to $home/releases"
     [ "$(stat -c %s "$incoming")" -eq "$artifact_bytes" ] || fail cut 'the artifact did not arrive whole'
+    echo "$sha256  $incoming" | sha256sum --check --status ||
+        fail checksum "the artifact that arrived is not the one that was asked for: its SHA-256 is $(sha256sum <"$incoming" | cut -c1-64), expected $sha256"
 fi
-echo "$sha256  $incoming" | sha256sum --check --status ||
-    fail checksum "the artifact that arrived is not the one that was asked for: its SHA-256 is $(sha256sum <"$incoming" | cut -c1-64), expected $sha256"
 
 check_archive "$incoming" "$format" "$incoming.list"
 free=$(df -Pk "$home" | awk 'NR == 2 { print $4 }')
@@ -171,4 +168,5 @@ check_units x "$2"
 sync -f "$release"
 : >"$meta/complete"
 sync "$meta/complete" "$meta"
+forget_fetched "$home/.fetched"
 emit staged "$(wc -l <"$meta/manifest")" "$archive_kb"

@@ -1,0 +1,291 @@
+# shellcheck shell=sh disable=SC2154
+# fetch_artifact PLACE SHA256 FILE FOLDER: fetch what standard input asks for (see fetch.py) to FILE, whole and with this
+# checksum. PLACE is the URL as people may see it: the URL itself and the headers may be secret, stay in the shell's own
+# memory, and reach curl on its standard input.
+#
+# What has come is kept in FOLDER under the checksum's name, for the next try or the next deploy, until there is a release
+# of it (forget_fetched). The checksum judges what was put together of several tries.
+fetch_artifact() {
+    fetch_place=$1
+    fetch_sha256=$2
+    fetch_file=$3
+    fetch_folder=$4
+    fetch_part=$fetch_folder/$fetch_sha256
+    read_order
+    need curl
+    mkdir -p "$fetch_folder" || explain_space 'making folders' unwritable "cannot write to $fetch_folder"
+    [ ! -s "$fetch_part" ] || note "$(fetched) bytes of it are here already"
+    fetch_until=$(($(uptime_seconds) + fetch_seconds))
+    fetch_most=$(fetched)
+    fetch_left=$fetch_tries
+    fetch_pause=1
+    fetch_mixed=
+    fetch_anew=
+    note "fetching $fetch_place"
+    while ! fetch_whole; do
+        if [ "$(fetched)" -gt "$fetch_most" ]; then
+            fetch_most=$(fetched)
+            fetch_left=$fetch_tries
+            fetch_pause=1
+        fi
+        [ "$fetch_left" -gt 0 ] || fetch_fails
+        fetch_left=$((fetch_left - 1))
+        if [ $(($(uptime_seconds) + fetch_pause)) -ge "$fetch_until" ]; then
+            fetch_why="$fetch_why; slipway_pull.timeout is over"
+            fetch_fails
+        fi
+        note "$fetch_why; trying again in $fetch_pause s"
+        sleep "$fetch_pause"
+        [ "$fetch_pause" -ge 30 ] || fetch_pause=$((fetch_pause * 2))
+        [ "$fetch_pause" -le 30 ] || fetch_pause=30
+    done
+    # One file under two names, where the file system can: what is here need not be fetched again should staging fail.
+    ln "$fetch_part" "$fetch_file" 2>/dev/null || mv "$fetch_part" "$fetch_file" ||
+        explain_space 'keeping the artifact' unwritable "cannot write to $fetch_folder"
+}
+
+# forget_fetched FOLDER: a release is whole; what is left of this or other artifacts has no use any more.
+forget_fetched() {
+    rm -rf "$1"
+}
+
+read_order() {
+    fetch_url=
+    fetch_headers=
+    while :; do
+        IFS= read -r fetch_line || fail cut 'what to fetch did not arrive whole'
+        fetch_value=${fetch_line#* }
+        case $fetch_line in
+            end) break ;;
+            'patience '*)
+                fetch_tries=${fetch_value% *}
+                fetch_seconds=${fetch_value#* }
+                ;;
+            'url '*) fetch_url=$fetch_value ;;
+            'header '*) fetch_headers=$fetch_headers$fetch_value$newline ;;
+        esac
+    done
+}
+
+uptime_seconds() {
+    IFS='. ' read -r fetch_up _ </proc/uptime
+    echo "$fetch_up"
+}
+fetched() { if [ -s "$fetch_part" ]; then stat -c %s "$fetch_part"; else echo 0; fi; }
+# FILE NAME: a header of the answer.
+answered() { tr -d '\r' <"$1" | awk -v n="$2:" 'tolower($1) == n { sub(/^[^:]*: */, ""); found = $0 } END { print found }'; }
+
+# curl_fetch OPTION...: ask fetch_at with fetch_sends. Prints what --write-out says; what went wrong is in fetch_file.err.
+curl_fetch() {
+    fetch_rest=$((fetch_until - $(uptime_seconds)))
+    [ "$fetch_rest" -gt 0 ] || fetch_rest=1
+    # printf is the shell's own: no process has these in its command line.
+    {
+        printf '%s\n' "$fetch_at" | sed 's/[\\"]/\\&/g; s/.*/url = "&"/'
+        [ -z "$fetch_sends" ] || printf '%s' "$fetch_sends" | sed 's/[\\"]/\\&/g; s/.*/header = "&"/'
+    } | curl --config - --globoff --silent --show-error --proto '=http,https' --connect-timeout 10 \
+        --speed-limit 1 --speed-time 30 --max-time "$fetch_rest" "$@" 2>"$fetch_file.err"
+}
+
+# server URL: scheme, host and port. Sets fetch_server.
+server() {
+    fetch_server=${1#*://}
+    fetch_server=${1%%://*}://${fetch_server%%[/?#]*}
+}
+
+# Where it is now, how large, and which it is: asked for by its first byte, redirects followed by hand, since headers may
+# be meant for the first server alone. Sets fetch_at, fetch_sends, fetch_total, fetch_tag, fetch_ranges.
+find_it() {
+    fetch_at=$fetch_url
+    fetch_sends=$fetch_headers
+    fetch_hops=0
+    while :; do
+        fetch_rc=0
+        fetch_said=$(curl_fetch --range 0-0 --max-filesize 65536 --output "$fetch_file.answer" \
+            --dump-header "$fetch_file.head" --write-out '%{http_code} %{redirect_url}') || fetch_rc=$?
+        fetch_http=${fetch_said%% *}
+        # 63: it is larger than what was asked for, and would have come whole; nothing was read.
+        if [ "$fetch_rc" -ne 0 ] && [ "$fetch_rc" -ne 63 ]; then
+            explain_curl "$fetch_rc"
+            return 1
+        fi
+        case $fetch_http in 301 | 302 | 303 | 307 | 308) ;; *) break ;; esac
+        follow "${fetch_said#* }"
+    done
+    fetch_tag=$(answered "$fetch_file.head" etag)
+    # A weak one (RFC 9110, 8.8.1) promises nothing about bytes.
+    case $fetch_tag in '"'*) ;; *) fetch_tag= ;; esac
+    fetch_ranges=
+    case $fetch_http in
+        206)
+            fetch_ranges=yes
+            fetch_total=$(answered "$fetch_file.head" content-range)
+            fetch_total=${fetch_total##*/}
+            ;;
+        200) fetch_total=$(answered "$fetch_file.head" content-length) ;;
+        *)
+            explain_http "$fetch_http"
+            return 1
+            ;;
+    esac
+    case $fetch_total in
+        0) fetch_fails fetch-gone 'there is nothing in it' ;;
+        '' | *[!0-9]* | ????????????????*) fetch_total= ;;
+    esac
+}
+
+follow() {
+    fetch_hops=$((fetch_hops + 1))
+    [ "$fetch_hops" -le 5 ] || fetch_fails fetch "it redirects more than 5 times"
+    case $1 in http://* | https://*) ;; *) fetch_fails fetch "it redirects to something else than http or https" ;; esac
+    server "$fetch_at"
+    fetch_from=$fetch_server
+    server "$1"
+    [ "$fetch_from" = "$fetch_server" ] || fetch_sends=
+    fetch_at=$1
+}
+
+# What is here already goes on only if it is the beginning of what is there now.
+keep_or_drop() {
+    fetch_have=$(fetched)
+    [ "$fetch_have" -gt 0 ] || return 0
+    fetch_was=
+    [ ! -f "$fetch_part.of" ] || IFS= read -r fetch_was <"$fetch_part.of" || :
+    if [ -z "$fetch_ranges" ]; then
+        note 'the server cannot go on in the middle; fetching from the beginning'
+    elif [ "$fetch_was" != "$fetch_total $fetch_tag" ]; then
+        note 'the artifact changed on the server since; fetching from the beginning'
+    elif [ -n "$fetch_total" ] && [ "$fetch_have" -gt "$fetch_total" ]; then
+        note 'more is here than the artifact has; fetching from the beginning'
+    else
+        return 0
+    fi
+    drop_part
+}
+drop_part() {
+    rm -f "$fetch_part" "$fetch_part.of"
+    fetch_have=0
+    fetch_mixed=
+}
+
+ask_room() {
+    [ -n "$fetch_total" ] || return 0
+    fetch_kb=$(((fetch_total - fetch_have) / 1024))
+    fetch_free=$(df -Pk "$fetch_folder" | awk 'NR == 2 { print $4 }')
+    [ "$fetch_free" -le $((fetch_kb + 1024)) ] || return 0
+    # Parts of other artifacts are worth less than this one.
+    find "$fetch_folder" -type f ! -name "$fetch_sha256*" -delete
+    fetch_free=$(df -Pk "$fetch_folder" | awk 'NR == 2 { print $4 }')
+    [ "$fetch_free" -gt $((fetch_kb + 1024)) ] ||
+        fetch_fails no-space "${fetch_folder%/*} has room for $fetch_free kB, what is left to fetch takes $fetch_kb kB"
+}
+
+# One try. Fails where another may do better; ends the step where none will.
+fetch_whole() {
+    find_it || return 1
+    keep_or_drop
+    ask_room
+    if [ -z "$fetch_total" ] || [ "$fetch_have" -lt "$fetch_total" ]; then fetch_rest_of_it || return 1; fi
+    note 'checking what was fetched'
+    fetch_sum=$(sha256sum <"$fetch_part") || explain_space 'checking the artifact' fetch "cannot read what was fetched"
+    fetch_sum=${fetch_sum%% *}
+    [ "$fetch_sum" != "$fetch_sha256" ] || return 0
+    fetch_pieces=$fetch_mixed
+    drop_part
+    fetch_why="the artifact that arrived is not the one that was asked for: its SHA-256 is $fetch_sum, expected $fetch_sha256"
+    # What was put together may be of two objects; what came in one piece is what the server has.
+    if [ -z "$fetch_pieces" ] || [ -n "$fetch_anew" ]; then fetch_fails checksum "$fetch_why"; fi
+    fetch_anew=yes
+    fetch_most=0
+    return 1
+}
+
+fetch_rest_of_it() {
+    set -- --fail --output "$fetch_part"
+    fetch_plain=$fetch_sends
+    if [ "$fetch_have" -gt 0 ]; then
+        set -- "$@" --continue-at "$fetch_have"
+        fetch_mixed=yes
+        [ -z "$fetch_tag" ] || fetch_sends="${fetch_sends}If-Range: $fetch_tag$newline"
+    else
+        { printf '%s %s\n' "$fetch_total" "$fetch_tag" >"$fetch_part.of" && : >"$fetch_part"; } 2>/dev/null ||
+            explain_space 'fetching the artifact' unwritable "cannot write to $fetch_folder"
+    fi
+    fetch_rc=0
+    fetch_http=$(curl_fetch "$@" --write-out '%{http_code}') || fetch_rc=$?
+    fetch_sends=$fetch_plain
+    case $fetch_rc:$fetch_http in
+        0:200 | 0:206)
+            [ -n "$fetch_total" ] && [ "$(fetched)" -ne "$fetch_total" ] || return 0
+            fetch_why="the connection broke after $(fetched) of $fetch_total bytes"
+            return 1
+            ;;
+        33:* | 0:*)
+            # Not a range of it any more, or not it at all: nothing of this belongs to the artifact.
+            drop_part
+            fetch_why="the server answered something else than before (HTTP $fetch_http)"
+            return 1
+            ;;
+        22:*) explain_http "$fetch_http" ;;
+        *) explain_curl "$fetch_rc" ;;
+    esac
+    return 1
+}
+
+# fetch_fails [CODE SENTENCE]: end the step; what has come stays for the next deploy.
+fetch_fails() {
+    [ $# -eq 0 ] || { fetch_code=$1 && fetch_why=$2; }
+    [ "$(fetched)" -gt 0 ] || rm -f "$fetch_part" "$fetch_part.of"
+    rmdir "$fetch_folder" 2>/dev/null || :
+    case $fetch_code in
+        checksum | no-space) ;;
+        *) fetch_why="cannot fetch $fetch_place: $fetch_why" ;;
+    esac
+    [ "$(fetched)" -eq 0 ] || fetch_why="$fetch_why ($(fetched) bytes of it are kept for the next deploy)"
+    fail "$fetch_code" "$fetch_why"
+}
+
+# explain_http STATUS: says why; ends the step where another try would hear the same.
+explain_http() {
+    # The name that S3-style stores have for it; the rest of their answer may repeat what was signed.
+    fetch_name=$(tr '\n' ' ' <"$fetch_file.answer" 2>/dev/null | sed -n 's/.*<Code>\([A-Za-z0-9]\{1,60\}\)<.*/ \1/p')
+    ! grep -qi 'expired' "$fetch_file.answer" 2>/dev/null || fetch_name="$fetch_name, expired"
+    fetch_code=fetch
+    case $1 in
+        401 | 403)
+            fetch_fails fetch-refused "the server refuses it (HTTP $1$fetch_name): the signature or the credentials have expired or are wrong"
+            ;;
+        404 | 410) fetch_fails fetch-gone "it is not there (HTTP $1$fetch_name)" ;;
+        416) fetch_fails fetch-gone 'there is nothing in it (HTTP 416)' ;;
+        408 | 425 | 429 | 5??) fetch_why="the server has trouble (HTTP $1$fetch_name)" ;;
+        *) fetch_fails fetch "the server answers HTTP $1$fetch_name" ;;
+    esac
+}
+
+# explain_curl STATUS: the same for what curl(1) ends with.
+explain_curl() {
+    server "$fetch_at"
+    fetch_code=fetch
+    case $1 in
+        6) fetch_why="the name in $fetch_server cannot be resolved" ;;
+        7) fetch_why="$fetch_server refuses the connection, or there is no way to it" ;;
+        28) fetch_why="$fetch_server does not answer, or sends nothing" ;;
+        23)
+            ! lacks_room "$fetch_folder" || fetch_code=no-space
+            [ "$fetch_code" = no-space ] || said="cannot write to $fetch_folder"
+            # A part that fills the disk is in everybody's way.
+            drop_part
+            fetch_fails "$fetch_code" "$said"
+            ;;
+        35) fetch_why="TLS with $fetch_server fails: $(curl_said)" ;;
+        5? | 60 | 64 | 66 | 77 | 8? | 9[01])
+            case $1 in 52 | 55 | 56) fetch_why="the connection to $fetch_server broke" ;;
+                *) fetch_fails fetch-tls "TLS with $fetch_server fails: $(curl_said)" ;; esac
+            ;;
+        16 | 18 | 92) fetch_why="the connection to $fetch_server broke" ;;
+        1 | 3) fetch_fails fetch "curl cannot read this URL" ;;
+        *) fetch_why="curl ends with status $1" ;;
+    esac
+    case $1 in 16 | 18 | 28 | 5? | 92) fetch_why="$fetch_why after $(fetched) bytes" ;; esac
+}
+curl_said() { sed -n '1s/^curl: ([0-9]*) //p' "$fetch_file.err" | cut -c1-160; }
