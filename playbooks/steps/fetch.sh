@@ -3,8 +3,8 @@
 # checksum. PLACE is the URL as people may see it: the URL itself and the headers may be secret, stay in the shell's own
 # memory, and reach curl on its standard input.
 #
-# What has come is kept in FOLDER under the checksum's name, for the next try or the next deploy, until there is a release
-# of it (forget_fetched). The checksum judges what was put together of several tries.
+# What has come is kept in FOLDER under the checksum's name, for the next try or the next deploy; finish.sh removes it once
+# a deploy has gone well. The checksum judges what was put together of several tries.
 fetch_artifact() {
     fetch_place=$1
     fetch_sha256=$2
@@ -14,14 +14,23 @@ fetch_artifact() {
     read_order
     need curl
     mkdir -p "$fetch_folder" || explain_space 'making folders' unwritable "cannot write to $fetch_folder"
-    [ ! -s "$fetch_part" ] || note "$(fetched) bytes of it are here already"
+    is_whole || fetch_patiently
+    # Of failed deploys no more than one artifact is kept whole.
+    find "$fetch_folder" -type f ! -name "$fetch_sha256*" -delete
+    # One file under two names, where the file system can: should the deploy fail, it need not be fetched again.
+    ln "$fetch_part" "$fetch_file" 2>/dev/null || mv "$fetch_part" "$fetch_file" ||
+        explain_space 'keeping the artifact' unwritable "cannot write to $fetch_folder"
+}
+
+# Try until it is whole, or nothing comes any more.
+fetch_patiently() {
     fetch_until=$(($(uptime_seconds) + fetch_seconds))
     fetch_most=$(fetched)
     fetch_left=$fetch_tries
     fetch_pause=1
-    fetch_mixed=
     fetch_anew=
-    note "fetching $fetch_place"
+    fetch_code=fetch
+    note "fetching $fetch_place; $fetch_most bytes of it are here already"
     while ! fetch_whole; do
         if [ "$(fetched)" -gt "$fetch_most" ]; then
             fetch_most=$(fetched)
@@ -36,17 +45,16 @@ fetch_artifact() {
         fi
         note "$fetch_why; trying again in $fetch_pause s"
         sleep "$fetch_pause"
-        [ "$fetch_pause" -ge 30 ] || fetch_pause=$((fetch_pause * 2))
-        [ "$fetch_pause" -le 30 ] || fetch_pause=30
+        fetch_pause=$((fetch_pause < 16 ? fetch_pause * 2 : 30))
     done
-    # One file under two names, where the file system can: what is here need not be fetched again should staging fail.
-    ln "$fetch_part" "$fetch_file" 2>/dev/null || mv "$fetch_part" "$fetch_file" ||
-        explain_space 'keeping the artifact' unwritable "cannot write to $fetch_folder"
 }
 
-# forget_fetched FOLDER: a release is whole; what is left of this or other artifacts has no use any more.
-forget_fetched() {
-    rm -rf "$1"
+# Whether an earlier deploy had it all; then the server need not even be there.
+is_whole() {
+    [ -s "$fetch_part" ] && [ -s "$fetch_part.of" ] || return 1
+    read -r fetch_total _ <"$fetch_part.of" || return 1
+    [ "$(fetched)" = "$fetch_total" ] || return 1
+    echo "$fetch_sha256  $fetch_part" | sha256sum --check --status
 }
 
 read_order() {
@@ -148,7 +156,9 @@ follow() {
 # What is here already goes on only if it is the beginning of what is there now.
 keep_or_drop() {
     fetch_have=$(fetched)
+    fetch_mixed=
     [ "$fetch_have" -gt 0 ] || return 0
+    fetch_mixed=yes
     fetch_was=
     [ ! -f "$fetch_part.of" ] || IFS= read -r fetch_was <"$fetch_part.of" || :
     if [ -z "$fetch_ranges" ]; then
@@ -186,7 +196,6 @@ fetch_whole() {
     keep_or_drop
     ask_room
     if [ -z "$fetch_total" ] || [ "$fetch_have" -lt "$fetch_total" ]; then fetch_rest_of_it || return 1; fi
-    note 'checking what was fetched'
     fetch_sum=$(sha256sum <"$fetch_part") || explain_space 'checking the artifact' fetch "cannot read what was fetched"
     fetch_sum=${fetch_sum%% *}
     [ "$fetch_sum" != "$fetch_sha256" ] || return 0
@@ -195,9 +204,10 @@ fetch_whole() {
     fetch_why="the artifact that arrived is not the one that was asked for: its SHA-256 is $fetch_sum, expected $fetch_sha256"
     # What was put together may be of two objects; what came in one piece is what the server has.
     if [ -z "$fetch_pieces" ] || [ -n "$fetch_anew" ]; then fetch_fails checksum "$fetch_why"; fi
+    note "$fetch_why; fetching from the beginning"
     fetch_anew=yes
     fetch_most=0
-    return 1
+    fetch_whole
 }
 
 fetch_rest_of_it() {
@@ -205,7 +215,6 @@ fetch_rest_of_it() {
     fetch_plain=$fetch_sends
     if [ "$fetch_have" -gt 0 ]; then
         set -- "$@" --continue-at "$fetch_have"
-        fetch_mixed=yes
         [ -z "$fetch_tag" ] || fetch_sends="${fetch_sends}If-Range: $fetch_tag$newline"
     else
         { printf '%s %s\n' "$fetch_total" "$fetch_tag" >"$fetch_part.of" && : >"$fetch_part"; } 2>/dev/null ||

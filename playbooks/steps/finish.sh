@@ -37,6 +37,8 @@ prune() {
         fi
     done
     find "$home/releases" -mindepth 1 -maxdepth 1 -name '.incoming.*' -exec rm -rf {} +
+    # What fetches left; see fetch.sh.
+    rm -rf "$home/.fetched"
 }
 
 if [ "$mark" = discarded ]; then
