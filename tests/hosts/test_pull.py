@@ -184,6 +184,23 @@ def test_what_goes_wrong_is_told(app: App, on: On, store: Store) -> None:
         host.check_output("mv /usr/bin/curl.away /usr/bin/curl")
 
 
+def test_disk_that_fills_up_meanwhile(app: App, on: On, store: Store) -> None:
+    """There was room when it was asked for. A part that is kept on a full disk would keep it full."""
+    url = store.put(big(app, "1.0.0"))
+    host, place = on("app1"), f"{app.home}/.fetched"
+    host.check_output(f"mkdir -p {place} && mount -t tmpfs -o size=6m,mode=700 small {place}")
+    try:
+        store.pause = 0.03
+        process = app.start("deploy", f"--artifact={url}", "--limit=app1")
+        wait_until(lambda: sum(parts(on, app, "app1")) > 500_000)
+        host.run(f"dd if=/dev/zero of={place}/ballast bs=1M")
+        _, told = process.communicate(timeout=60)
+        assert (process.returncode, f"the file system of {place} is full" in told) == (1, True), told
+        assert host.check_output(f"ls {place}") == "ballast"
+    finally:
+        host.check_output(f"umount {place} && rmdir {place}")
+
+
 def test_only_so_many_hosts_fetch_at_once(app: App, on: On, store: Store) -> None:
     """Two hundred hosts that fetch together take the store down, or the link to it."""
     url = store.put(big(app, "1.0.0"))
