@@ -207,7 +207,6 @@ def pack(target: Target, release: Release, rendered: Rendered) -> bytes:
         lines("reload", list(rendered.reload))
         lines("shared", list(target.settings.shared))
         lines("writable", list(target.settings.writable))
-        lines("config", list(rendered.files))
         for name, content in rendered.units.items():
             add(f"unit-files/{name}", content, 0o644)
         for name, file in rendered.files.items():
@@ -216,4 +215,6 @@ def pack(target: Target, release: Release, rendered: Rendered) -> bytes:
             for index, hook in enumerate(hooks):
                 head = f"{hook.user} {'once' if hook.once else 'every'} {hook.timeout:g} {hook.name or hook.run[:60]}\n"
                 add(f"hooks/{moment}/{index:02}", (head + hook.run + "\n").encode())
+        # The last: where it is, all of them are.
+        lines("config", list(rendered.files))
     return buffer.getvalue()

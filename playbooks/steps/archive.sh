@@ -1,33 +1,35 @@
 # shellcheck shell=sh
-# check_archive FILE FORMAT LISTING: refuse an archive that would reach out of its folder, before it is unpacked.
-# Prints nothing; fails the step with the member's name. Sets archive_kb, the room it takes when unpacked.
+# An artifact on its way to being a release: decompressed once, judged by its listing, then unpacked.
 
-archive_program() {
+# decompress FORMAT [ZSTD-OPTION...]: standard input to standard output.
+decompress() {
     case $1 in
-        zstd) echo 'zstd -q' ;;
-        gzip) echo gzip ;;
-        xz) echo xz ;;
-        none) echo cat ;;
+        zstd) shift && zstd -dcq "$@" ;;
+        gzip) gzip -dc ;;
+        xz) xz -dc ;;
+        none) cat ;;
         *) fail usage "unknown archive format $1" ;;
     esac
 }
 
+# check_archive TAR LISTING: refuse an archive that would reach out of its folder, before it is unpacked. Prints nothing;
+# fails the step with the member's name. Sets archive_kb, the room it takes when unpacked, archive_files, and
+# archive_links.
 check_archive() {
-    program=$(archive_program "$2")
-    archive_listing=$3
-    [ "$2" = none ] || need "${program%% *}"
+    archive_listing=$2
     # C quoting leaves no name that could look like two lines, or like a link's arrow; absolute-names shows names and
     # targets as they are in the archive, not as tar would mend them.
-    if [ "$2" = none ]; then
-        tar --list --absolute-names --verbose --numeric-owner --quoting-style=c --file "$1" >"$3" 2>"$3.err" || broken_archive "$3.err"
-    else
-        tar --list --absolute-names --verbose --numeric-owner --quoting-style=c --use-compress-program "$program" --file "$1" \
-            >"$3" 2>"$3.err" || broken_archive "$3.err"
-    fi
-    verdict=$(awk "$archive_rules" "$3")
+    tar --list --absolute-names --verbose --numeric-owner --quoting-style=c --file "$1" >"$2" 2>"$2.err" || broken_archive "$2.err"
+    verdict=$(awk "$archive_rules" "$2")
     # shellcheck disable=SC2034
     case $verdict in
-        ok*) archive_kb=${verdict#ok } ;;
+        ok*)
+            verdict=${verdict#ok }
+            archive_kb=${verdict%% *}
+            verdict=${verdict#* }
+            archive_files=${verdict% *}
+            archive_links=${verdict#* }
+            ;;
         *) fail hostile-archive "the artifact is refused: $verdict" ;;
     esac
 }
@@ -149,26 +151,24 @@ archive_rules='
             if ((way = link_before(names[i])) != "") refuse("\"" names[i] "\" goes through the link \"" way "\"")
         if (!members) refuse("there is no file in it")
         if (kilobytes > 1e12) refuse("it unpacks to more than a petabyte")
-        printf "ok %.0f\n", kilobytes
+        for (name in links) linked++
+        for (name in hard) linked++
+        printf "ok %.0f %d %d\n", kilobytes, members, linked
     }'
 
-# unpack_archive FILE FORMAT FOLDER
+# unpack_archive TAR FOLDER
 unpack_archive() {
-    if [ "$2" = none ]; then
-        tar --extract --no-same-owner --preserve-permissions --verbose --verbose --numeric-owner --quoting-style=c \
-            --directory "$3" --file "$1" >"$1.unpacked" || return 1
-    else
-        tar --extract --no-same-owner --preserve-permissions --verbose --verbose --numeric-owner --quoting-style=c \
-            --directory "$3" --use-compress-program "$(archive_program "$2")" --file "$1" >"$1.unpacked" || return 1
-    fi
+    tar --extract --no-same-owner --preserve-permissions --verbose --verbose --numeric-owner --quoting-style=c \
+        --directory "$2" --file "$1" >"$1.unpacked" || return 1
     # What was unpacked is what was checked, member by member: two readings of one archive can differ. Folders that are
     # no members tar announces; no member's line looks like that, since each has an owner.
     grep -v '^d.........  *Creating directory: ' "$1.unpacked" | cmp -s "$archive_listing" - ||
         fail hostile-archive 'the artifact is refused: it holds something else than it lists'
+    [ "$archive_links" != 0 ] || return 0
     # The rules above have followed every link; the system has the last word. realpath -m never ends on some loops.
-    timeout 60 find "$3" -path "$3/.slipway" -prune -o -type l -exec realpath -m -- {} + >"$1.links" ||
+    timeout 60 find "$2" -path "$2/.slipway" -prune -o -type l -exec realpath -m -- {} + >"$1.links" ||
         fail hostile-archive 'the artifact is refused: its links cannot be followed'
-    escaping=$(awk -v root="$(realpath -- "$3")/" \
+    escaping=$(awk -v root="$(realpath -- "$2")/" \
         'index($0 "/", root) != 1 || index($0 "/", root ".slipway/") == 1 { print; exit }' "$1.links")
     [ -z "$escaping" ] || fail hostile-archive "the artifact is refused: its links lead out of the tree, to $escaping"
 }

@@ -15,6 +15,8 @@ from playbooks.settings import Settings
 from playbooks.steps.fetch import fetch_order
 
 CHUNK = 256 * 1024
+# Comes last, so that what was cut on its way is told from what was damaged before.
+WHOLE = b"whole\n"
 
 HINTS = {
     "checksum": "the artifact changed or was damaged on its way; build or fetch it again and deploy again",
@@ -38,7 +40,7 @@ class Staged:
     """A release that is whole on a host.
 
     Args:
-        files: how many its manifest has.
+        files: how many the artifact has.
         kilobytes: the room the artifact takes.
     """
 
@@ -73,6 +75,8 @@ def stage(
         str(artifact.size),
         artifact.url or "",
         "first" if first else "-",
+        "-",
+        "0",
     ]
     hooks = sum(hook.timeout for hook in settings.hooks.install)
     order = fetch_order(artifact.store.request(), settings.pull) if artifact.store else b""
@@ -82,7 +86,7 @@ def stage(
             "stage",
             arguments,
             payload=Stream(
-                len(plan) + len(order) + (artifact.size if artifact.path else 0),
+                len(plan) + len(order) + (artifact.size + len(WHOLE) if artifact.path else 0),
                 partial(_payload, plan + order, artifact.path),
             ),
             acts=True,
@@ -103,3 +107,4 @@ def _payload(head: bytes, artifact: Path | None) -> Iterator[bytes]:
     with artifact.open("rb") as file:
         while chunk := file.read(CHUNK):
             yield chunk
+    yield WHOLE

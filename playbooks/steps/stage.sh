@@ -1,11 +1,16 @@
-# shellcheck shell=sh
-# stage HOME RELEASE USER PLAN-BYTES FORMAT SHA256 ARTIFACT-BYTES URL FIRST
+# shellcheck shell=sh disable=SC2154
+# stage HOME RELEASE USER PLAN-BYTES FORMAT SHA256 ARTIFACT-BYTES URL FIRST BASE NAMES-BYTES
 #
 # Put a release beside the running one: nothing that serves is touched. Standard input: the plan (a tar archive, see
-# playbooks/release.py), then the artifact, or where a URL is given what to fetch (see fetch.sh). A release is whole once it has
-# .slipway/complete; anything else is rubbish, removed here on failure and by the next deploy after a crash.
+# playbooks/release.py), then the artifact and the line "whole"; or, where a URL is given, what to fetch (see fetch.sh). A
+# release is whole once it has .slipway/complete; anything else is rubbish, removed here on failure and by the next deploy
+# after a crash.
+#
+# With a BASE other than "-", before the artifact come names of that release's files, and the artifact is what zstd has
+# to add to them, put together in that order, to make the archive; SHA256 is the archive's then.
 home=$1
-release=$home/releases/$2
+id=$2
+release=$home/releases/$id
 user=$3
 plan_bytes=$4
 format=$5
@@ -14,22 +19,33 @@ artifact_bytes=$7
 url=$8
 first=$9
 meta=$release/.slipway
-incoming=$home/releases/.incoming.$2
+incoming=$home/releases/.incoming.$id
+shift 9
+base=$1
+names_bytes=$2
 
 # shellcheck source=playbooks/steps/archive.sh
 # include archive.sh
+# include check_units.sh
 # include fetch.sh
 # include hooks.sh
 # include room.sh
 
-id "$user" >/dev/null 2>&1 || fail no-user "there is no user '$user' to run the application; run: invoke provision --env=…"
-group=$(id -g "$user")
+# Every program started here costs a millisecond or two on every host: what the shell can do, it does.
+group=$(id -g "$user" 2>/dev/null) || fail no-user "there is no user '$user' to run the application; run: invoke provision --env=…"
 
+clear_incoming() {
+    for left in "$incoming".*; do
+        [ -e "$left" ] || return 0
+        rm -rf "$incoming".*
+        return 0
+    done
+}
 undo() {
     status=$?
     trap - EXIT
     [ "$status" -eq 0 ] || last_words "$home"
-    rm -rf "$incoming" "$incoming".*
+    clear_incoming
     [ "$status" -eq 0 ] || rm -rf "$release"
     exit "$status"
 }
@@ -42,44 +58,77 @@ explain_space() {
     fail "$2" "$3"
 }
 
+
 # Left by a deploy that was interrupted and is gone on with, or by our own step begun twice.
 if [ -e "$release" ]; then
-    [ "$(readlink "$home/current" 2>/dev/null || :)" != "releases/$2" ] || fail exists "release $2 runs already"
+    [ "$(readlink "$home/current" 2>/dev/null || :)" != "releases/$id" ] || fail exists "release $id runs already"
     rm -rf "$release"
 fi
-mkdir -p "$home/releases" "$home/shared" || explain_space 'making folders' unwritable "cannot write to $home"
-chmod 0755 "$home" "$home/releases" "$home/shared"
 trap undo EXIT
 trap 'exit 1' HUP INT TERM
-mkdir -p "$meta" || explain_space 'making folders' unwritable "cannot write to $home/releases"
-chmod 0755 "$release"
+umask 022
+mkdir -p "$home/shared" "$meta" || explain_space 'making folders' unwritable "cannot write to $home"
+umask 077
+case $(stat -c %a "$home" "$home/releases" "$home/shared") in
+    "755${newline}755${newline}755") ;;
+    *) chmod 0755 "$home" "$home/releases" "$home/shared" ;;
+esac
+# Its last file is there only if all came.
+head -c "$plan_bytes" | tar --extract --same-permissions --directory "$meta" --file - 2>/dev/null || :
+[ -f "$meta/config" ] ||
+    explain_space 'unpacking the plan' cut 'the plan did not arrive whole'
 
-head -c "$plan_bytes" >"$incoming.plan" || explain_space 'receiving the plan' unwritable "cannot write to $home/releases"
-[ "$(stat -c %s "$incoming.plan")" -eq "$plan_bytes" ] || fail cut 'the plan did not arrive whole'
-tar --extract --same-permissions --directory "$meta" --file "$incoming.plan" ||
-    explain_space 'unpacking the plan' damaged-plan 'the plan did not arrive whole'
+free=$(df -k --output=avail "$home")
+free=${free##*[!0-9]}
+room=$((free - 1024))
+[ "$room" -gt $((artifact_bytes / 1024)) ] ||
+    fail no-space "$home has room for $free kB, the artifact alone takes $((artifact_bytes / 1024)) kB"
 
+# unpacked FORMAT [OPTION...]: decompress within the room there is. What is left of the input is read, so that whoever
+# sends it is not cut off, and the reason is heard.
+unpacked() {
+    (ulimit -f "$((room * 2))" && decompress "$@" 2>"$incoming.err") || {
+        printf '%s\n' "$?" >"$incoming.bad"
+        cat >/dev/null
+    }
+}
+arrived() {
+    IFS= read -r word || :
+    [ "$word" = whole ] || fail cut 'the artifact did not arrive whole'
+}
 if [ -n "$url" ]; then
-    fetch_artifact "$url" "$sha256" "$incoming" "$home/.fetched"
+    fetch_artifact "$url" "$sha256" "$incoming.fetched" "$home/.fetched"
+    unpacked "$format" <"$incoming.fetched" >"$incoming.tar"
+elif [ "$base" = - ]; then
+    # Checked and decompressed while it arrives.
+    sum=$({ head -c "$artifact_bytes" | tee /dev/fd/3 | unpacked "$format" >"$incoming.tar"; } 3>&1 | sha256sum)
+    arrived
+    [ "${sum%% *}" = "$sha256" ] ||
+        explain_space 'receiving the artifact' checksum "the artifact that arrived is not the one that was asked for: its SHA-256 is ${sum%% *}, expected $sha256"
 else
-    free=$(df -Pk "$home" | awk 'NR == 2 { print $4 }')
-    [ "$free" -gt $((artifact_bytes / 1024 + 1024)) ] ||
-        fail no-space "$home has room for $free kB, the artifact alone takes $((artifact_bytes / 1024)) kB"
-    head -c "$artifact_bytes" >"$incoming" ||
-        explain_space 'receiving the artifact' unwritable "cannot write to $home/releases"
-    [ "$(stat -c %s "$incoming")" -eq "$artifact_bytes" ] || fail cut 'the artifact did not arrive whole'
-    echo "$sha256  $incoming" | sha256sum --check --status ||
-        fail checksum "the artifact that arrived is not the one that was asked for: its SHA-256 is $(sha256sum <"$incoming" | cut -c1-64), expected $sha256"
+    head -c "$names_bytes" >"$incoming.names"
+    (cd "$home/releases/$base" && tr '\n' '\0' <"$incoming.names" | xargs -0 -r cat --) >"$incoming.base" 2>/dev/null ||
+        explain_space 'reading the base' no-base "release $base is not what it was"
+    sum=$(head -c "$artifact_bytes" | unpacked zstd --long=31 --patch-from="$incoming.base" | tee "$incoming.tar" | sha256sum)
+    arrived
+    [ "${sum%% *}" = "$sha256" ] || explain_space 'receiving the artifact' no-base "release $base is not what it was"
+fi
+if [ -s "$incoming.bad" ]; then
+    # 153: SIGXFSZ, the limit that was set above.
+    read -r status <"$incoming.bad"
+    [ "$status" -ne 153 ] || fail no-space "$home has room for $free kB, the artifact unpacked takes more"
+    lacks_room "$home" || broken_archive "$incoming.err"
+    fail no-space "$said (while: decompressing)"
 fi
 
-check_archive "$incoming" "$format" "$incoming.list"
-free=$(df -Pk "$home" | awk 'NR == 2 { print $4 }')
-# shellcheck disable=SC2154
-[ "$free" -gt $((archive_kb + 1024)) ] ||
-    fail no-space "$home has room for $free kB, the artifact unpacked takes $archive_kb kB"
-unpack_archive "$incoming" "$format" "$release" 2>"$incoming.err" ||
+check_archive "$incoming.tar" "$incoming.list"
+# Twice: as an archive, and unpacked.
+[ "$room" -gt $((archive_kb * 2)) ] ||
+    fail no-space "$home has room for $free kB, unpacking the artifact takes $((archive_kb * 2)) kB"
+[ ! -e "$incoming.base" ] || rm -f "$incoming.base"
+unpack_archive "$incoming.tar" "$release" 2>"$incoming.err" ||
     explain_space 'unpacking' unpack "cannot unpack the artifact: $(tr '\n' ' ' <"$incoming.err" | cut -c1-200)"
-rm -f "$incoming" "$incoming".*
+clear_incoming
 
 # inside FOLDER NAME: the application's user owns folders on the way, and may have put a link there that leads out of it.
 inside() {
@@ -93,32 +142,42 @@ inside() {
         fi
     done
 }
+# make_way PATH: nothing is there, and its folder is.
+make_way() {
+    [ -d "${1%/*}" ] || mkdir -p "${1%/*}"
+    if [ -e "$1" ] || [ -L "$1" ]; then rm -rf "$1"; fi
+}
+# What is as it should be is left alone: a change of a folder's ctime would look like one of what is in it.
+make_shared() {
+    [ -d "$1" ] || mkdir -p "$1"
+    [ -L "$1" ] || [ "$(stat -c '%a %u' "$1")" = "750 $(id -u "$user")" ] || chmod 0750 "$1"
+    [ "$(stat -c '%u %g' "$1")" = "$(id -u "$user") $group" ] || chown -h "$user:$group" "$1"
+}
 # Configuration lies over the artifact's own files: what the inventory says counts.
 while IFS= read -r name; do
-    mkdir -p "$(dirname "$release/$name")"
-    rm -rf "${release:?}/$name"
+    make_way "$release/$name"
     mv "$meta/files/$name" "$release/$name"
 done <"$meta/config"
 rm -rf "$meta/files"
 while IFS= read -r name; do
     inside "$home/shared" "$name"
-    mkdir -p "$home/shared/$name" "$(dirname "$release/$name")"
-    chown -h "$user:$group" "$home/shared/$name"
-    [ -L "$home/shared/$name" ] || chmod 0750 "$home/shared/$name"
-    rm -rf "${release:?}/$name"
+    make_shared "$home/shared/$name"
+    make_way "$release/$name"
     ln -s "$home/shared/$name" "$release/$name"
 done <"$meta/shared"
 
 # The application reads its release and writes nothing in it, so that it stays what its manifest says; hooks of the
 # install moment are where it is made, and may write.
-chown -Rh "$user:$group" "$release"
-chown -R root:root "$meta"
-chmod 0700 "$meta"
-chmod -R u+rwX,g+rX,go-w,-t "$release"
-run_hooks "$release" install "$user" "$first"
+if [ -d "$meta/hooks/install" ]; then
+    chown -Rh "$user:$group" "$release"
+    chown -R root:root "$meta"
+    chmod 0700 "$meta"
+    chmod -R u+rwX,g+rX,go-w,-t "$release"
+    run_hooks "$release" install "$user" "$first"
+fi
 chown -Rh "root:$group" "$release"
-chown -R root:root "$meta"
-chmod -R go-w,g+rX,u-s,g-s "$release"
+chmod -R u+rwX,g+rX,go-w,-t,u-s,g-s "$release"
+# The group may read what is in it, and cannot reach it.
 chmod 0700 "$meta"
 while IFS= read -r name; do
     inside "$release" "$name"
@@ -126,46 +185,28 @@ while IFS= read -r name; do
     chown -Rh "$user:$group" "$release/$name"
 done <"$meta/writable"
 
-# A unit is checked as it will be, with the new release in place of the current one.
-check_units() {
-    [ -d "$meta/unit-files" ] || return 0
-    scratch=$(mktemp -d "$home/releases/.incoming.$2.units.XXXXXX")
-    for unit in "$meta/unit-files"/*.service; do
-        name=${unit##*/}
-        link=/etc/systemd/system/$name
-        if [ -e "$link" ] && [ "$(readlink "$link")" != "$home/current/.slipway/unit-files/$name" ]; then
-            fail unit-taken "$link is there already and is not ours; move it away, or name the service differently"
-        fi
-        sed "s|$home/current|$release|g" "$unit" >"$scratch/$name"
-        set -- "$@" "$scratch/$name"
-        if [ -d "$unit.d" ]; then cp -r "$unit.d" "$scratch/$name.d"; fi
-    done
-    shift 2
-    systemd-analyze verify --man=no --recursive-errors=no "$@" >"$scratch/said" 2>&1 || {
-        said=$(sed "s|$scratch/||g; s|$release|$home/current|g" "$scratch/said" | head -n 5 | tr '\n' ' ' | cut -c1-600)
-        fail bad-unit "systemd does not accept the unit: $said"
-    }
-    while IFS= read -r line; do note "unit: ${line#"$scratch/"}"; done <"$scratch/said"
-    rm -rf "$scratch"
-}
-check_units x "$2"
+check_units
 
 # What belongs to the release, file by file: rollback and the backup drill compare with it.
+: >"$meta/links"
 (
     cd "$release" || exit 1
-    find . -path ./.slipway -prune -o -type l -printf '%p -> %l\n' | sort >"$meta/links"
-    skip() { sed 's|^|./|' "$meta/writable"; }
-    find . -type f ! -path "./.slipway/manifest*" -print0 | sort -z | xargs -0 -r sha256sum >"$meta/manifest.new"
+    find . -path './.slipway/manifest*' -prune -o -path './.slipway/links' -prune -o -type l -fprintf "$incoming.links" '%p -> %l\n' \
+        -o -type f -fprint0 "$incoming.files"
+    [ ! -s "$incoming.links" ] || sort "$incoming.links" >"$meta/links"
+    printf './.slipway/links\0' >>"$incoming.files"
+    sort -z "$incoming.files" | xargs -0 -r sha256sum >"$incoming.manifest"
     if [ -s "$meta/writable" ]; then
-        skip | awk 'NR == FNR { writable[$0]; next } { for (w in writable) if (index(substr($0, 67), w) == 1) next; print }' \
-            - "$meta/manifest.new" >"$meta/manifest"
-        rm "$meta/manifest.new"
+        sed 's|^|./|' "$meta/writable" |
+            awk 'NR == FNR { writable[$0]; next } { for (w in writable) if (index(substr($0, 67), w) == 1) next; print }' \
+                - "$incoming.manifest" >"$meta/manifest"
     else
-        mv "$meta/manifest.new" "$meta/manifest"
+        mv "$incoming.manifest" "$meta/manifest"
     fi
 )
+clear_incoming
 # On disk before it is called complete: a host that loses power has a whole release or none.
 sync -f "$release"
 : >"$meta/complete"
 sync "$meta/complete" "$meta"
-emit staged "$(wc -l <"$meta/manifest")" "$archive_kb"
+emit staged "$archive_files" "$archive_kb"

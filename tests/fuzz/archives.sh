@@ -6,9 +6,10 @@ free=$2
 
 one() {
     read -r format <"$1/format"
-    check_archive "$1/archive" "$format" "$1/list"
+    (ulimit -f $((free * 2)) && decompress "$format" <"$1/archive" >"$1/tar" 2>"$1/err") || broken_archive "$1/err"
+    check_archive "$1/tar" "$1/list"
     [ "$free" -gt $((archive_kb + 1024)) ] || fail no-space "no room for $archive_kb kB"
-    unpack_archive "$1/archive" "$format" "$1/tree" 2>"$1/err" ||
+    unpack_archive "$1/tar" "$1/tree" 2>"$1/err" ||
         fail unpack "cannot unpack the artifact: $(tr '\n' ' ' <"$1/err" | cut -c1-200)"
     emit accepted
 }

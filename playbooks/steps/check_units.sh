@@ -1,0 +1,59 @@
+# shellcheck shell=sh disable=SC2154
+# check_units: whether systemd will take the staged release's units, and they are ours. Needs home, release, meta, incoming.
+
+# A unit is checked as it will be, with the new release in place of the current one.
+# systemd has accepted the same units before: then all that can be wrong is that what they start is not there.
+units_are_known() {
+    diff -rq "$home/current/.slipway/unit-files" "$meta/unit-files" >/dev/null 2>&1 || return 1
+    for file in "$meta/unit-files"/* "$meta/unit-files"/*/*; do
+        [ -f "$file" ] || continue
+        while IFS= read -r line; do
+            case $line in
+                # What systemd would read as more than words.
+                Exec*%* | Exec*\"* | Exec*\'* | Exec*\$* | *\\) return 1 ;;
+                Exec*=?*) ;;
+                *) continue ;;
+            esac
+            program=${line#*=}
+            while :; do
+                case $program in
+                    [-@:+!]*) program=${program#?} ;;
+                    *) break ;;
+                esac
+            done
+            program=${program%% *}
+            case $program in
+                "$home/current"/*) program=$release${program#"$home/current"} ;;
+                /*) ;;
+                *) return 1 ;;
+            esac
+            [ -f "$program" ] && [ -x "$program" ] || return 1
+        done <"$file"
+    done
+}
+
+check_units() {
+    [ -d "$meta/unit-files" ] || return 0
+    for unit in "$meta/unit-files"/*.service; do
+        name=${unit##*/}
+        link=/etc/systemd/system/$name
+        if [ -e "$link" ] && [ "$(readlink "$link")" != "$home/current/.slipway/unit-files/$name" ]; then
+            fail unit-taken "$link is there already and is not ours; move it away, or name the service differently"
+        fi
+    done
+    ! units_are_known || return 0
+    set --
+    scratch=$(mktemp -d "$incoming.units.XXXXXX")
+    for unit in "$meta/unit-files"/*.service; do
+        name=${unit##*/}
+        sed "s|$home/current|$release|g" "$unit" >"$scratch/$name"
+        set -- "$@" "$scratch/$name"
+        if [ -d "$unit.d" ]; then cp -r "$unit.d" "$scratch/$name.d"; fi
+    done
+    systemd-analyze verify --man=no --recursive-errors=no "$@" >"$scratch/said" 2>&1 || {
+        said=$(sed "s|$scratch/||g; s|$release|$home/current|g" "$scratch/said" | head -n 5 | tr '\n' ' ' | cut -c1-600)
+        fail bad-unit "systemd does not accept the unit: $said"
+    }
+    while IFS= read -r line; do note "unit: ${line#"$scratch/"}"; done <"$scratch/said"
+    rm -rf "$scratch"
+}
