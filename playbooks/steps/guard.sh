@@ -26,7 +26,8 @@ guard_names() {
 find_current() {
     current=-
     if [ -L "$home/current" ]; then
-        current=$(readlink "$home/current")
+        # What a link leads to the shell knows by itself, unless that is gone.
+        current=$(cd -P "$home/current" 2>/dev/null && pwd) || current=$(readlink "$home/current")
         current=${current##*/}
     fi
 }
@@ -50,35 +51,36 @@ arm_guard() {
     fi
     ! guard_waits || fail guarded "another deploy's guard is on this host: $guard_id"
     [ -z "$guard_id" ] || remove_guard
-    rm -rf "$guard.new"
-    mkdir -p "$guard.new" "$run"
-    head -c "$5" >"$guard.new/undo"
-    if [ "$(tail -n 1 "$guard.new/undo")" != '# whole' ]; then
-        ! lacks_room "$1" || fail no-space "$said"
-        fail cut 'the guard did not arrive whole'
-    fi
+    undo=$(head -c "$5")
+    case $undo in
+        *'# whole') ;;
+        *) fail cut 'the guard did not arrive whole' ;;
+    esac
+    [ ! -e "$guard.new" ] || rm -rf "$guard.new"
+    mkdir -p "$guard.new" "$run" /etc/systemd/system/timers.target.wants
+    # The way back is made now: later there may be no room for so much as a link.
+    if [ "$4" = - ]; then rm -f "$6/.way-back"; else ln -sfn "releases/$4" "$6/.way-back"; fi
+    printf '%s\n' "$undo" >"$guard.new/undo"
     printf '%s\n' "$2" >"$guard.new/id"
     printf '%s\n' "$3" >"$guard.new/seconds"
     printf '%s\n' "$4" >"$guard.new/target"
-    # The way back is made now: later there may be no room for so much as a link.
-    if [ "$4" = - ]; then rm -f "$6/.way-back"; else ln -sfn "releases/$4" "$6/.way-back"; fi
+    pause=$3
     shift 5
     for word in "$@"; do printf '%s\n' "$word"; done >"$guard.new/arguments"
     : >"$guard.new/armed"
-    sync "$guard.new"/* "$guard.new"
     # The folder before the units: a unit without its folder does nothing, a folder without its unit would never end.
     mv -T "$guard.new" "$guard"
     guard_names "${guard%/guard}"
     units=/etc/systemd/system
-    read -r pause <"$guard/seconds"
     printf '%s\n' '[Unit]' "Description=Slipway: take ${guard_unit#slipway-guard-} back, since its controller is silent" \
         '[Service]' Type=oneshot "ExecStart=/bin/sh $guard/undo" >"$units/$guard_unit.service"
     printf '%s\n' '[Unit]' "Description=Slipway: guard of ${guard_unit#slipway-guard-}" '[Timer]' "OnActiveSec=$pause" \
         "OnUnitInactiveSec=$((pause / 10 + 1))" AccuracySec=250ms >"$units/$guard_unit.timer"
-    mkdir -p "$units/timers.target.wants"
     # A reboot starts it as well, by this link.
     ln -sfn "$units/$guard_unit.timer" "$units/timers.target.wants/$guard_unit.timer"
-    sync "$units/$guard_unit.service" "$units/$guard_unit.timer" "$units/timers.target.wants" "$units" "${guard%/*}"
+    # All of it is on disk before anything is changed.
+    sync "$guard"/* "$guard" "$units/$guard_unit.service" "$units/$guard_unit.timer" "$units/timers.target.wants" "$units" \
+        "${guard%/*}"
     beat_now
     systemctl start "$guard_unit.timer" || {
         remove_guard

@@ -52,11 +52,17 @@ replace_file() {
     mv -f "$1.new" "$1"
 }
 
+# put_line PATH TEXT: the same for one line, without a program that reads it.
+put_line() {
+    printf '%s\n' "$2" >"$1.new"
+    sync "$1.new"
+    mv -f "$1.new" "$1"
+}
+
 # keep_answer FOLDER: from now on what is emitted is kept there as well, for a controller that lost the connection.
 keep_answer() {
     slipway_answer=$1
     mkdir -p "$slipway_answer"
-    rm -f "$slipway_answer/status"
     : >"$slipway_answer/out"
     # A step that is told to stop says how it ended; it is the part that does the work that the signal ends.
     trap : HUP INT TERM

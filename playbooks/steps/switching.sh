@@ -4,19 +4,35 @@
 units_folder=/etc/systemd/system
 
 # write_moved STATE ID: whose the last switch is, from where and to where.
-write_moved() { printf '%s %s %s\n' "$2" "$current" "$target" | replace_file "$1/moved"; }
+write_moved() { put_line "$1/moved" "$2 $current $target"; }
 
-list_units() { if [ -f "$1/.slipway/units" ]; then cat "$1/.slipway/units"; fi; }
-list_files() { if [ -d "$1/.slipway/unit-files" ]; then ls "$1/.slipway/unit-files"; fi; }
+# read_lists RELEASE: set listed_units and listed_files, a name a line, and nothing started for it.
+read_lists() {
+    listed_units=
+    listed_files=
+    if [ -f "$1/.slipway/units" ]; then
+        while IFS= read -r name; do listed_units=$listed_units$name$newline; done <"$1/.slipway/units"
+    fi
+    for name in "$1/.slipway/unit-files"/*; do
+        [ ! -e "$name" ] || listed_files=$listed_files${name##*/}$newline
+    done
+}
+
+# has LIST NAME
+has() {
+    case $newline$1 in
+        *"$newline$2$newline"*) return 0 ;;
+        *) return 1 ;;
+    esac
+}
 
 switch_to() {
     old=$home/releases/$current
     new=$home/releases/$target
-    lists=$run/switch
-    rm -rf "$lists"
-    mkdir -p "$lists"
-    list_units "$new" >"$lists/units"
-    list_files "$new" >"$lists/files"
+    read_lists "$old"
+    old_units=$listed_units
+    old_files=$listed_files
+    read_lists "$new"
     reload=no
     [ "$target" != "$current" ] || reload=yes
     [ "$target" = - ] || [ "$target" = "$current" ] || rename
@@ -26,19 +42,16 @@ switch_to() {
         systemctl daemon-reload
     else
         link_units
-        # shellcheck disable=SC2046
-        [ ! -s "$lists/units" ] || start_units $(cat "$lists/units")
+        # shellcheck disable=SC2086
+        [ -z "$listed_units" ] || start_units $listed_units
     fi
-    rm -rf "$lists"
 }
 
 rename() {
     diff -rq "$old/.slipway/unit-files" "$new/.slipway/unit-files" >/dev/null 2>&1 || reload=yes
-    if [ "$what" = deploy ] && [ "$current" != - ]; then
-        printf '%s\n' "$current" | replace_file "$new/.slipway/predecessor"
-    fi
+    if [ "$what" = deploy ] && [ "$current" != - ]; then put_line "$new/.slipway/predecessor" "$current"; fi
     # The deploy: one rename. A link left by a crash between the two lines is simply made anew.
-    if [ "$(readlink "$home/.way-back" 2>/dev/null || :)" = "releases/$target" ]; then
+    if [ "$what" != deploy ] && [ "$(readlink "$home/.way-back" 2>/dev/null || :)" = "releases/$target" ]; then
         mv -fT "$home/.way-back" "$home/current"
     else
         ln -sfn "releases/$target" "$home/.current.new"
@@ -49,42 +62,60 @@ rename() {
 
 # Units that the target does not have any more.
 remove_former() {
-    for unit in $(list_units "$old"); do
-        grep -qxF -e "$unit" "$lists/units" && continue
+    for unit in $old_units; do
+        ! has "$listed_units" "$unit" || continue
         timeout "$limit" systemctl stop "$unit" || note "$unit did not stop"
         find "$units_folder" -path '*.wants/*' -name "$unit" -type l -delete
         reload=yes
     done
-    for file in $(list_files "$old"); do
-        grep -qxF -e "$file" "$lists/files" && continue
+    for file in $old_files; do
+        ! has "$listed_files" "$file" || continue
         [ ! -L "$units_folder/$file" ] || rm "$units_folder/$file"
         reload=yes
     done
 }
 
 link_units() {
-    while IFS= read -r file; do
+    for file in $listed_files; do
         link=$home/current/.slipway/unit-files/$file
         if [ "$(readlink "$units_folder/$file" 2>/dev/null || :)" != "$link" ]; then
             ln -sfn "$link" "$units_folder/$file"
             reload=yes
         fi
-    done <"$lists/files"
+    done
     [ "$reload" = no ] || systemctl daemon-reload
 }
 
+# Whether a boot starts it: what systemctl enable makes is a link in the folder of the unit that wants it.
+is_enabled() {
+    for link in "$units_folder"/*.wants/"$1" "$units_folder"/*.requires/"$1"; do
+        [ ! -L "$link" ] || return 0
+    done
+    systemctl is-enabled --quiet "$1" 2>/dev/null
+}
+
+enable_units() {
+    systemctl enable --quiet "$@" 2>/dev/null || note 'a unit has no [Install] section: it will not start at boot'
+    # systemctl follows our link and would tie the boot to this release, which is pruned one day.
+    find "$units_folder" -type l -lname "$home/releases/*" | while IFS= read -r link; do
+        ln -sfn "$units_folder/$(basename "$(readlink "$link")")" "$link"
+    done
+}
+
 start_units() {
-    if ! systemctl is-enabled --quiet "$@" 2>/dev/null; then
-        systemctl enable --quiet "$@" 2>/dev/null || note 'a unit has no [Install] section: it will not start at boot'
-        # systemctl follows our link and would tie the boot to this release, which is pruned one day.
-        find "$units_folder" -type l -lname "$home/releases/*" | while IFS= read -r link; do
-            ln -sfn "$units_folder/$(basename "$(readlink "$link")")" "$link"
-        done
-    fi
+    for unit in "$@"; do
+        is_enabled "$unit" || {
+            enable_units "$@"
+            break
+        }
+    done
+    reloaded=
+    while IFS= read -r name; do reloaded=$reloaded$name$newline; done <"$new/.slipway/reload"
+    # Starts and restarts that went before do not count against this one.
     systemctl reset-failed "$@" 2>/dev/null || :
     restart=
     for unit in "$@"; do
-        if grep -qxF -e "$unit" "$new/.slipway/reload" && systemctl is-active --quiet "$unit"; then
+        if has "$reloaded" "$unit" && systemctl is-active --quiet "$unit"; then
             systemctl reload "$unit" || note "$unit did not reload"
         else
             restart="$restart $unit"

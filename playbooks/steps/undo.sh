@@ -42,7 +42,7 @@ fi
 # From here on a controller that wakes up can do nothing, and what it left at work is ended first.
 # A full disk must not keep the host from going back: what is only written down may fail.
 (raise_token "$state") || note 'slipway: the token could not be raised'
-systemctl stop "slipway-${state##*/}-switch-$guard_step*" 2>/dev/null || :
+systemctl stop "slipway-${state##*/}-*-$guard_step-*" 2>/dev/null || :
 
 find_current
 stuck() {

@@ -5,26 +5,54 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import re
 import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from typing import IO
 
 import paramiko
 
 Behaviour = Callable[[paramiko.Channel, bytes], None]
 
+# How a line's answer ends: its mark, a status and two times.
+_END = re.compile(rb"[0-9a-f]{32} \d+ ")
 _LOCK = b'"who"'  # the holder, which only the script that locks is given
 ESCAPES = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202eevil"
 
 
-def honest(channel: paramiko.Channel, command: bytes) -> None:
-    """Does what it is told, on this machine. Only scripts that change nothing are sent here."""
-    script = channel.makefile("rb").read()
-    done = subprocess.run(["/bin/sh", "-c", os.fsdecode(command)], input=script, capture_output=True, check=False)
-    channel.sendall_stderr(done.stderr)
-    channel.sendall(done.stdout)
-    channel.send_exit_status(done.returncode)
+def honest(channel: paramiko.Channel, command: bytes, *, more: bytes = b"") -> None:
+    """Does what it is told, on this machine. Only scripts that change nothing are sent here.
+
+    Args:
+        more: what it adds to each answer.
+    """
+    words = ["/bin/sh", "-c", os.fsdecode(command)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as shell:
+        assert shell.stdin and shell.stdout and shell.stderr
+        threading.Thread(target=_hand_on, args=(channel.recv, shell.stdin), daemon=True).start()
+        errors = threading.Thread(target=_tell, args=(shell.stderr, channel), daemon=True)
+        errors.start()
+        for line in shell.stdout:
+            channel.sendall(more + line if _END.match(line) else line)
+        errors.join()
+    channel.send_exit_status(shell.returncode)
+
+
+def _hand_on(receive: Callable[[int], bytes], to: IO[bytes]) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        while data := receive(65536):
+            to.write(data)
+            to.flush()
+    with contextlib.suppress(OSError):
+        to.close()
+
+
+def _tell(lines: IO[bytes], channel: paramiko.Channel) -> None:
+    with contextlib.suppress(OSError):
+        for line in lines:
+            channel.sendall_stderr(line)
 
 
 def garbage(channel: paramiko.Channel, _: bytes) -> None:
@@ -105,19 +133,16 @@ def steers(channel: paramiko.Channel, _: bytes) -> None:
 
 def lies(channel: paramiko.Channel, command: bytes) -> None:
     """The honest answer, with a release, times and holders that cannot be, and escape sequences all over."""
-    script = channel.makefile("rb").read()
-    done = subprocess.run(["/bin/sh", "-c", os.fsdecode(command)], input=script, capture_output=True, check=False)
     evil = ESCAPES.encode()
-    channel.sendall(
-        done.stdout
-        + b"current\t" + evil + b"\t253402300799\n"
+    more = (
+        b"current\t" + evil + b"\t253402300799\n"
         + b"release\t" + evil + b"\tproven\t" + evil + b'\t{"version":"\\ud800' + evil + b'","by":{"a":[1e999]}}\n'
         + b"release\t../../etc\tproven\t../..\t" + b"[" * 5000 + b"\n"
         + b'lock\t{"who":"\\u001b[2J\\ud800","since":[[[]]]}\nlock\t[]\n'
         + b'backup\t{"id":"\\u001b[2J","created":NaN}\nverified\t{"status":' + b"9" * 4000 + b"}\n"
         + b"verdict\tyes\t1\ncheck\t" + evil + b"\thttp\tyes\tno\t1\t1\t" + evil + b"\n"
     )  # fmt: skip
-    channel.send_exit_status(0)
+    honest(channel, command, more=more)
 
 
 class _Accepts(paramiko.ServerInterface):
