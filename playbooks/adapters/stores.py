@@ -56,19 +56,40 @@ class Store(Protocol):
 
 def is_remote(source: str) -> bool:
     """Whether hosts fetch it themselves."""
-    return urlsplit(source).scheme in ("http", "https", "s3")
+    return source.startswith(("http://", "https://", "s3://"))
 
 
-def shown(url: str) -> str:
-    """A URL as people may see it: without user, password, query and fragment."""
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, _place(parts), parts.path, "", ""))
+def shown(source: str) -> str:
+    """A path or URL as people may see it: a web server's without user, password, query and fragment.
+
+    Raises:
+        UsageError: it is no URL.
+    """
+    parts = _web_parts(source)
+    return urlunsplit((parts.scheme, _place(parts), parts.path, "", "")) if parts else source
 
 
-def secret_parts(url: str) -> list[str]:
+def secret_parts(source: str) -> list[str]:
     """What `shown` leaves out, to be struck out elsewhere too."""
-    parts = urlsplit(url)
+    parts = _web_parts(source)
+    if parts is None:
+        return []
     return [text for text in (parts.query, parts.fragment, parts.password, unquote(parts.password or "")) if text]
+
+
+def _web_parts(source: str) -> SplitResult | None:
+    """The parts of a web server's URL; a key in an object store may have any character in it."""
+    if not source.startswith(("http://", "https://")):
+        return None
+    try:
+        parts = urlsplit(source)
+        _ = parts.port
+    except ValueError:
+        parts = None
+    if parts is None or not parts.hostname or _NOT_IN_URLS.search(source):
+        place = source.partition("?")[0].rpartition("@")[2]
+        raise UsageError(f"'{place}' is no URL of a web server", hint="write blanks and quotes in it as %20 and %22")
+    return parts
 
 
 def _place(parts: SplitResult) -> str:
@@ -85,13 +106,9 @@ class WebStore:
     """
 
     def __init__(self, url: str, pull: Pull, secrets: Mapping[str, str]) -> None:
-        parts = urlsplit(url)
-        try:
-            _ = parts.port
-        except ValueError:
-            raise UsageError(f"{shown(url)} is no URL: its port is not a number") from None
-        if not parts.hostname or _NOT_IN_URLS.search(url):
-            raise UsageError(f"'{shown(url)}' is no URL", hint="write blanks and quotes in it as %20 and %22")
+        parts = _web_parts(url)
+        if parts is None:
+            raise UsageError(f"'{url}' is no URL of a web server")
         self._parts = parts
         self._pull = pull
         self._secrets = secrets

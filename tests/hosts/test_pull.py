@@ -63,18 +63,19 @@ def test_goes_on_where_it_broke(app: App, on: On, store: Store) -> None:
     assert not on("app1").file(f"{app.home}/.fetched").exists
 
 
-def test_next_deploy_goes_on_after_an_interrupted_one(app: App, on: On, store: Store) -> None:
+@pytest.mark.parametrize("flag", ["--version=1.0.0", "--resume"])
+def test_next_deploy_goes_on_after_an_interrupted_one(flag: str, app: App, on: On, store: Store) -> None:
     """Ctrl-C, or a laptop that is shut, must not cost what has come; nor must it run on beside the next deploy."""
     path = big(app, "1.0.0")
-    url = store.put(path)
+    app.write(artifact=store.put(path).replace("1.0.0", "{version}"))
     store.pause = 0.1
-    process = app.start("deploy", f"--artifact={url}", "--limit=app1")
+    process = app.start("deploy", "--version=1.0.0", "--limit=app1")
     wait_until(lambda: sum(parts(on, app, "app1")) > 500_000)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     came = store.sent
     store.pause = 0.02
-    done = pull(app, url, "--limit=app1")
+    done = invoke("deploy", app.env, flag, "--limit=app1")
     assert done.status == 0, done.err
     assert answer(on, app, "app1") == "1.0.0"
     whole = len(path.read_bytes())

@@ -49,7 +49,7 @@ def test_mistakes_are_found_before_any_host_is_met(monkeypatch: pytest.MonkeyPat
     """What a host finds out is found out fifty times."""
     with pytest.raises(ConfigError, match="'forge' is used but not set"):
         WebStore("http://x/y", Pull.model_validate({"headers": {"A": "{forge}"}}), secrets(monkeypatch)).request()
-    for url in ("http://x/a b", "http://x/\nheader evil: x", "http:///x", "http://x:port/y"):
+    for url in ("http://x/a b", "http://x/\nheader evil: x", "http:///x", "http://x:port/y", "http://[::1/y"):
         with pytest.raises(UsageError, match="is no URL"):
             WebStore(url, Pull.model_validate({}), {})
 
