@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from playbooks.artifact import Artifact, find_artifact
-from playbooks.deploy import Wanted, plan_for, read_all, render_all, tools_for, up_to_date
+from playbooks.deploy import Wanted, plan_for, read_all, render_all, up_to_date
 from playbooks.environment import Environment, Target
 from playbooks.errors import ExitStatus, SlipwayError
 from playbooks.fleet.fleet import open_fleet
@@ -18,7 +18,7 @@ from playbooks.fleet.remote import Remote
 from playbooks.release import Release, Rendered, new_release
 from playbooks.settings import Settings
 from playbooks.steps.facts import Facts
-from playbooks.steps.preflight import preflight
+from playbooks.steps.preflight import preflight, tools_for
 from playbooks.steps.rendered import OnHost, read_rendered
 from playbooks.strategies.plan import Plan
 

@@ -19,12 +19,11 @@ from playbooks.outcome import Outcome
 from playbooks.outcomes import abandoned, deployed, unchanged, without
 from playbooks.release import Release, Rendered, later_than, new_release, render
 from playbooks.rollout import Move, Mover, Rollout, Stand, roll_out
-from playbooks.settings import Settings
 from playbooks.settings.types import parse_batch
 from playbooks.staging import back_up_and_stage, is_made_of
 from playbooks.steps.facts import Facts, read_facts
 from playbooks.steps.finish import Mark, finish
-from playbooks.steps.preflight import preflight
+from playbooks.steps.preflight import preflight, tools_for
 from playbooks.strategies.plan import Plan
 from playbooks.strategies.rolling import rolling
 from playbooks.templating import Templates
@@ -192,11 +191,6 @@ def _reached(fleet: Fleet, env: Environment, wanted: Wanted) -> list[Target]:
     for host, error in fleet.unreachable.items():
         fleet.progress.warn(f"going on without {host}: {error.message}")
     return [target for target in env.targets if target.name in fleet.remotes]
-
-
-def tools_for(settings: Settings, artifact: Artifact) -> tuple[str, ...]:
-    """Programs that a deploy uses on a host, and that not every host has."""
-    return (*(("restic", "jq") if settings.backup.enabled else ()), *(("curl",) if artifact.url else ()))
 
 
 def _check_hosts(

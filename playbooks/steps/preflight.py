@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from playbooks.artifact import Artifact
 from playbooks.errors import StepFailed
 from playbooks.settings import Settings
 from playbooks.steps.facts import Facts
 
 INODES_NEEDED = 1000
+
+
+def tools_for(settings: Settings, artifact: Artifact) -> tuple[str, ...]:
+    """Programs that a deploy uses on a host, and that not every host has."""
+    return (*(("restic", "jq") if settings.backup.enabled else ()), *(("curl",) if artifact.url else ()))
 
 
 def preflight(facts: Facts, settings: Settings, *, needs: tuple[str, ...]) -> list[str]:

@@ -21,7 +21,7 @@ from tests.hosts.test_deploy import answer
 from tests.hosts.watch import watching
 
 On = Callable[[str], Host]
-TRACES = ("Uf7Tquery", "Uf7Ttoken", "Uf7Tpassword")
+TRACES = ("Kq3Pquery", "Kq3Ptoken", "Kq3Ppassword")
 SIZE = 3_000_000
 
 
@@ -215,13 +215,13 @@ def test_only_so_many_hosts_fetch_at_once(app: App, on: On, store: Store) -> Non
 
 def test_signature_and_token_show_nowhere(app: App, on: On, specs: dict[str, HostSpec], store: Store) -> None:
     """Whoever sees a signed URL in a process list or a log has the artifact, and with a token all of them (E3)."""
-    token = 'tok"en \\ Uf7Ttoken'
+    token = 'tok"en \\ Kq3Ptoken'
     (app.folder / "secrets" / "token").write_text(token + "\n")
     app.write(pull={"headers": {"X-Token": "Bearer {token}"}, "retries": 1})
-    store.header, store.query = ("X-Token", f"Bearer {token}"), "sig=Uf7Tquery&x=%20"
+    store.header, store.query = ("X-Token", f"Bearer {token}"), "sig=Kq3Pquery&x=%20"
     path = big(app, "1.0.0")
     place = store.put(path)
-    signed = place.replace("://", "://me:Uf7Tpassword@") + "?" + store.query
+    signed = place.replace("://", "://me:Kq3Ppassword@") + "?" + store.query
     app.write(artifact=signed.replace("1.0.0", "{version}"))
     store.cuts, store.cut_after = 3, 1_000_000
     ran: list[Ran] = []
