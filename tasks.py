@@ -19,11 +19,13 @@ LIMIT = "pattern that narrows the hosts, as in Ansible: web:&eu:!web3"
 BATCH = "hosts that switch at the same time: a number or a percentage"
 JSON = "print one JSON document on standard output, and nothing else"
 YES = "do not ask, in production either"
+TIMINGS = "tell where the time went, on standard error; =PAGE.html writes a page with a timeline too"
 WAIT = "how long to wait for somebody else's lock, e.g. 60s or 5m (default: leave with status 4)"
 
 
 @task(
     positional=[],
+    optional=["timings"],
     help={
         "env": ENV,
         "version": "version to deploy (default: the newest there is)",
@@ -37,6 +39,7 @@ WAIT = "how long to wait for somebody else's lock, e.g. 60s or 5m (default: leav
         "resume": "go on with a deploy whose controller died; from any machine",
         "wait": WAIT,
         "yes": YES,
+        "timings": TIMINGS,
         "json": JSON,
     },
 )
@@ -54,6 +57,7 @@ def deploy(
     resume: bool = False,
     wait: str = "0",
     yes: bool = False,
+    timings: str | None = None,
     json: bool = False,
 ) -> None:
     """Deploy a version: stage it everywhere, switch in batches, go back by itself if it is not healthy."""
@@ -68,7 +72,14 @@ def deploy(
         return Wanted(version, artifact, sha256, strategy, batch, force, cli.seconds("wait", wait))
 
     if check:
-        cli.perform(env, lambda e, p: dry_run(e, wanted(), p), tables.show_check, limit=limit, as_json=json)
+        cli.perform(
+            env,
+            lambda e, p: dry_run(e, wanted(), p),
+            tables.show_check,
+            limit=limit,
+            as_json=json,
+            timings=cli.timed("deploy", timings),
+        )
         return
 
     def act(environment: cli.Environment, progress: cli.Progress) -> cli.Outcome:
@@ -80,11 +91,12 @@ def deploy(
         cli.confirm(environment, what, cli.DEPLOY_WORD, yes=yes)
         return go_on(environment, wanted(), progress) if resume else run(environment, wanted(), progress)
 
-    cli.perform(env, act, tables.show_outcome, limit=limit, as_json=json)
+    cli.perform(env, act, tables.show_outcome, limit=limit, as_json=json, timings=cli.timed("deploy", timings))
 
 
 @task(
     positional=[],
+    optional=["timings"],
     help={
         "env": ENV,
         "to": "release, version or backup to go back to (default: what ran before)",
@@ -94,6 +106,7 @@ def deploy(
         "limit": LIMIT,
         "wait": WAIT,
         "yes": YES,
+        "timings": TIMINGS,
         "json": JSON,
     },
 )
@@ -107,6 +120,7 @@ def rollback(
     limit: str | None = None,
     wait: str = "0",
     yes: bool = False,
+    timings: str | None = None,
     json: bool = False,
 ) -> None:
     """Go back to what ran before, or to any release or backup there is."""
@@ -118,17 +132,28 @@ def rollback(
         cli.confirm(environment, f"rollback to {to or 'what ran before'}", cli.ROLLBACK_WORD, yes=yes)
         return run(environment, Back(to, reason, with_database, batch, cli.seconds("wait", wait)), progress)
 
-    cli.perform(env, act, tables.show_outcome, limit=limit, as_json=json)
+    cli.perform(env, act, tables.show_outcome, limit=limit, as_json=json, timings=cli.timed("rollback", timings))
 
 
-@task(positional=[], help={"env": ENV, "limit": LIMIT, "wait": WAIT, "json": JSON})
-def backup(c: Context, env: str = "", limit: str | None = None, wait: str = "0", json: bool = False) -> None:
+@task(
+    positional=[],
+    optional=["timings"],
+    help={"env": ENV, "limit": LIMIT, "wait": WAIT, "timings": TIMINGS, "json": JSON},
+)
+def backup(
+    c: Context, env: str = "", limit: str | None = None, wait: str = "0", timings: str | None = None, json: bool = False
+) -> None:
     """Back up the application, its data and its databases now; let old backups expire."""
     from playbooks.backup import backup as run
     from playbooks.report import tables
 
     cli.perform(
-        env, lambda e, p: run(e, p, wait=cli.seconds("wait", wait)), tables.show_backups, limit=limit, as_json=json
+        env,
+        lambda e, p: run(e, p, wait=cli.seconds("wait", wait)),
+        tables.show_backups,
+        limit=limit,
+        as_json=json,
+        timings=cli.timed("backup", timings),
     )
 
 
@@ -143,33 +168,48 @@ def backups(c: Context, env: str = "", limit: str | None = None, json: bool = Fa
 
 @task(
     positional=[],
+    optional=["timings"],
     help={
         "env": ENV,
         "backup": "id of the backup (default: the newest)",
         "to-dir": "new folder on the hosts; each host gets a folder in it",
         "limit": LIMIT,
+        "timings": TIMINGS,
         "json": JSON,
     },
 )
 def restore(
-    c: Context, env: str = "", to_dir: str = "", backup: str | None = None, limit: str | None = None, json: bool = False
+    c: Context,
+    env: str = "",
+    to_dir: str = "",
+    backup: str | None = None,
+    limit: str | None = None,
+    timings: str | None = None,
+    json: bool = False,
 ) -> None:
     """Restore a backup into a folder to look at. What runs is not touched; to go back, see rollback."""
     from playbooks.report import tables
     from playbooks.restore import restore as run
 
     cli.perform(
-        env, lambda e, p: run(e, p, backup=backup, to_dir=to_dir), tables.show_restored, limit=limit, as_json=json
+        env,
+        lambda e, p: run(e, p, backup=backup, to_dir=to_dir),
+        tables.show_restored,
+        limit=limit,
+        as_json=json,
+        timings=cli.timed("restore", timings),
     )
 
 
-@task(positional=[], help={"env": ENV, "limit": LIMIT, "json": JSON})
-def verify_backups(c: Context, env: str = "", limit: str | None = None, json: bool = False) -> None:
+@task(positional=[], optional=["timings"], help={"env": ENV, "limit": LIMIT, "timings": TIMINGS, "json": JSON})
+def verify_backups(
+    c: Context, env: str = "", limit: str | None = None, timings: str | None = None, json: bool = False
+) -> None:
     """Prove the backups: check the repository, restore the latest, load its dumps, start its release. For cron."""
     from playbooks.report import tables
     from playbooks.verify_backups import verify_backups as run
 
-    cli.perform(env, run, tables.show_drill, limit=limit, as_json=json)
+    cli.perform(env, run, tables.show_drill, limit=limit, as_json=json, timings=cli.timed("verify-backups", timings))
 
 
 @task(
@@ -198,13 +238,13 @@ def unschedule(c: Context, env: str = "", json: bool = False) -> None:
     cli.perform(env, run, tables.show_schedule, as_json=json)
 
 
-@task(positional=[], help={"env": ENV, "limit": LIMIT, "json": JSON})
-def status(c: Context, env: str = "", limit: str | None = None, json: bool = False) -> None:
+@task(positional=[], optional=["timings"], help={"env": ENV, "limit": LIMIT, "timings": TIMINGS, "json": JSON})
+def status(c: Context, env: str = "", limit: str | None = None, timings: str | None = None, json: bool = False) -> None:
     """Show what runs where, since when, by whom, and how it is."""
     from playbooks.report import tables
     from playbooks.status import status as run
 
-    cli.perform(env, run, tables.show_status, limit=limit, as_json=json)
+    cli.perform(env, run, tables.show_status, limit=limit, as_json=json, timings=cli.timed("status", timings))
 
 
 @task(
@@ -248,22 +288,24 @@ def history(
         )
 
 
-@task(positional=[], help={"env": ENV, "limit": LIMIT, "json": JSON})
-def health(c: Context, env: str = "", limit: str | None = None, json: bool = False) -> None:
+@task(positional=[], optional=["timings"], help={"env": ENV, "limit": LIMIT, "timings": TIMINGS, "json": JSON})
+def health(c: Context, env: str = "", limit: str | None = None, timings: str | None = None, json: bool = False) -> None:
     """Try every health check on every host, once."""
     from playbooks.health import health as run
     from playbooks.report import tables
 
-    cli.perform(env, run, tables.show_health, limit=limit, as_json=json)
+    cli.perform(env, run, tables.show_health, limit=limit, as_json=json, timings=cli.timed("health", timings))
 
 
-@task(positional=[], help={"env": ENV, "limit": LIMIT, "json": JSON})
-def provision(c: Context, env: str = "", limit: str | None = None, json: bool = False) -> None:
+@task(positional=[], optional=["timings"], help={"env": ENV, "limit": LIMIT, "timings": TIMINGS, "json": JSON})
+def provision(
+    c: Context, env: str = "", limit: str | None = None, timings: str | None = None, json: bool = False
+) -> None:
     """Make hosts ready: packages, users, folders, databases, the balancer. Safe to run again."""
     from playbooks.provision import provision as run
     from playbooks.report import tables
 
-    cli.perform(env, run, tables.show_provisioned, limit=limit, as_json=json)
+    cli.perform(env, run, tables.show_provisioned, limit=limit, as_json=json, timings=cli.timed("provision", timings))
 
 
 @task(positional=[], help={"env": ENV, "limit": LIMIT, "json": JSON})

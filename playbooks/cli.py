@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from playbooks.environment import Environment as Environment
     from playbooks.fleet.progress import Progress as Progress
     from playbooks.outcome import Outcome as Outcome
+    from playbooks.report.timed import Timed
 
 DEPLOY_WORD = "DEPLOY TO PRODUCTION"  # D2
 ROLLBACK_WORD = "ROLL BACK PRODUCTION"
@@ -66,6 +67,20 @@ def load(env: str, limit: str | None = None) -> Environment:
     return load_environment(env, PROJECT, limit=limit)
 
 
+def timed(task: str, asked: str | bool | None) -> Timed | None:
+    """What --timings asks for, to be handed to `perform`; None where it was not given.
+
+    Args:
+        task: the task's name.
+        asked: the flag: True for a table, a path for a page as well.
+    """
+    if asked is None:
+        return None
+    from playbooks.report.timed import Timed
+
+    return Timed(task, asked if isinstance(asked, str) else None)
+
+
 def perform(
     env: str,
     act: Callable[[Environment, Progress], R],
@@ -73,6 +88,7 @@ def perform(
     *,
     limit: str | None = None,
     as_json: bool = False,
+    timings: Timed | None = None,
 ) -> None:
     """Run a playbook for an environment and end the task with its status.
 
@@ -82,35 +98,53 @@ def perform(
         show: prints its result for a person, on standard output.
         limit: a pattern that narrows the hosts.
         as_json: print one JSON document instead, and nothing else, on standard output.
+        timings: tells where the time went, also when the task fails.
 
     Raises:
         Exit: with a status other than 0.
     """
     environment: Environment | None = None
+    done: R | SlipwayError
     # What goes wrong there comes to us as an error; paramiko would print it as a traceback besides.
     logging.getLogger("paramiko").addHandler(logging.NullHandler())
     try:
+        if timings:
+            timings.require_page()
         environment = load(env, limit)
-        from playbooks.report import choose, json_text
+        from playbooks.report import choose
         from playbooks.report.masked import masked
 
         with choose(masked(sys.stderr, environment.secrets.mask)) as progress:
             for warning in environment.inventory.warnings:
                 progress.warn(warning)
-            result = act(environment, progress)
+            done = act(environment, timings.watching(progress) if timings else progress)
     except SlipwayError as error:
-        _tell(error, environment, as_json=as_json)
-        raise Exit(code=int(error.exit_status)) from None
+        done = error
     except KeyboardInterrupt:
-        _tell(Interrupted("stopped by Ctrl-C"), environment, as_json=as_json)
-        raise Exit(code=int(ExitStatus.FAILED)) from None
+        done = Interrupted("stopped by Ctrl-C")
     except Exception as error:  # noqa: BLE001 - a fault of ours is a sentence too
-        _tell(_bug(error), environment, as_json=as_json)
-        raise Exit(code=int(ExitStatus.PERSON_NEEDED)) from None
+        done = _bug(error)
+    took = timings.tell(environment, done) if timings and environment else {}
+    if isinstance(done, SlipwayError):
+        _tell(done, environment, took, as_json=as_json)
+        raise Exit(code=int(done.exit_status))
+    assert environment is not None  # without one there is an error  # noqa: S101
+    _answer(done, environment, show, took, as_json=as_json)
+    if done.exit_status:
+        raise Exit(code=int(done.exit_status))
+
+
+def _answer(
+    result: R, environment: Environment, show: Callable[[R], None], took: dict[str, Any], *, as_json: bool
+) -> None:
+    from playbooks.report import json_text
+    from playbooks.report.masked import masked
+
     try:
         if as_json:
             # Struck out before it is JSON: a quote or backslash in a secret looks different after.
-            sys.stdout.write(json_text(environment.secrets.mask_document(result.to_json())) + "\n")
+            document = environment.secrets.mask_document({**result.to_json(), **took})
+            sys.stdout.write(json_text(document) + "\n")
         else:
             with contextlib.redirect_stdout(masked(sys.stdout, environment.secrets.mask)):
                 show(result)
@@ -118,11 +152,9 @@ def perform(
     except BrokenPipeError:
         # The reader has seen enough (| head). What was done is done, and its status still counts.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    if result.exit_status:
-        raise Exit(code=int(result.exit_status))
 
 
-def _tell(error: SlipwayError, environment: Environment | None, *, as_json: bool) -> None:
+def _tell(error: SlipwayError, environment: Environment | None, took: dict[str, Any], *, as_json: bool) -> None:
     from playbooks.report import clean, json_text
 
     def mask(text: str) -> str:
@@ -139,6 +171,7 @@ def _tell(error: SlipwayError, environment: Environment | None, *, as_json: bool
                 "hint": mask(error.hint) if error.hint else None,
             },
             "exit_status": int(error.exit_status),
+            **(environment.secrets.mask_document(took) if environment else {}),
         }
         sys.stdout.write(json_text(document) + "\n")
 

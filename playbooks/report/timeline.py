@@ -1,0 +1,208 @@
+"""--timings=PAGE.html: a task as a page that needs nothing but a browser, a lane a host."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+from pathlib import Path
+
+from playbooks.errors import UsageError
+from playbooks.fleet.progress import Trip
+from playbooks.report.timings import HostTimings, Timings, cost, split
+from playbooks.report.timings_table import size
+
+TEMPLATES = Path(__file__).resolve().parent.parent.parent / "templates" / "report"
+COLOURS = 12  # as many as timeline.css has; a further step has the first one's again
+MOST_TICKS = 8
+BAR, GAP = 16, 3  # pixels
+
+
+@dataclass(frozen=True)
+class Head:
+    """What the page says above the lanes.
+
+    Args:
+        task: its name.
+        environment: where, and the hosts' number.
+        version: what was deployed; empty where none is known.
+        exit_status: what the task ends with.
+        message: what it came to, as a sentence; may have several lines.
+        ended: when it was over.
+    """
+
+    task: str
+    environment: str
+    version: str
+    exit_status: int
+    message: str
+    ended: datetime
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One round trip, drawn: offsets and widths in percent of the lane.
+
+    Args:
+        left: where it begins.
+        wire, work: how much of it was on the wire, and then at work on the host.
+        top: pixels from the lane's top; trips side by side lie below each other.
+        colour: the step's.
+        title: what a person reads who points at it.
+    """
+
+    left: float
+    wire: float
+    work: float
+    top: int
+    colour: int
+    title: str
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One host, drawn."""
+
+    host: str
+    height: int
+    bars: tuple[Bar, ...]
+    busy: str
+    wire: str
+    work: str
+    round_trips: int
+    sent: str
+    slowest: bool
+
+
+def writable_page(text: str) -> Path:
+    """The file that a page will be written to, asked for before anything is done.
+
+    Args:
+        text: as it was typed.
+
+    Raises:
+        UsageError: nothing can be written there.
+    """
+    if not text:
+        raise UsageError("--timings=: the page has no name; leave the = out for a table alone")
+    page = Path(text).expanduser()
+    if not page.parent.is_dir():
+        raise UsageError(f"--timings={text}: there is no folder {page.parent}", hint=f"mkdir -p {page.parent}")
+    if page.is_dir():
+        raise UsageError(f"--timings={text}: that is a folder; name a file in it, such as {page / 'timings.html'}")
+    if not os.access(page if page.exists() else page.parent, os.W_OK):
+        raise UsageError(f"--timings={text}: it cannot be written; name another file")
+    return page
+
+
+def timeline(timings: Timings, head: Head) -> str:
+    """The page.
+
+    Args:
+        timings: what is drawn.
+        head: what is said above; secrets are out of both.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    # Hosts, phases and errors come from outside: everything is escaped but the style, which is ours.
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    style = (TEMPLATES / "timeline.css").read_text(encoding="utf-8")
+    colours = {step: index % COLOURS for index, step in enumerate(timings.steps)}
+    total = cost(timings.trips)
+    return environment.get_template("timeline.html.j2").render(
+        head=head,
+        style=style,
+        # The page allows itself this style and nothing else: no script, no request.
+        style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
+        seconds=timings.seconds,
+        total=total,
+        sent=size(total.bytes_out),
+        received=size(total.bytes_in),
+        slowest=timings.slowest,
+        lanes=lanes(timings, colours),
+        legend=[(colours[step], step, *_summed(timings.trips, step)) for step in timings.steps],
+        phases=_phases(timings),
+        ticks=ticks(timings.seconds),
+        bar=BAR,
+    )
+
+
+def lanes(timings: Timings, colours: Mapping[str, int]) -> list[Lane]:
+    """Every host's lane, to the same scale."""
+    return [_lane(host, timings, colours) for host in timings.hosts]
+
+
+def ticks(seconds: float) -> list[tuple[float, str]]:
+    """Where the time axis has its marks, in percent, and what they say."""
+    step = next(
+        step
+        for power in range(-3, 9)
+        for step in (10.0**power, 2 * 10.0**power, 5 * 10.0**power)
+        if seconds / step <= MOST_TICKS
+    )
+    count = int(seconds / step)
+    digits = max(0, 3 if step < 0.01 else 2 if step < 0.1 else 1 if step < 1 else 0)
+    return [(100 * index * step / max(seconds, 1e-9), f"{index * step:.{digits}f} s") for index in range(count + 1)]
+
+
+def _lane(host: HostTimings, timings: Timings, colours: Mapping[str, int]) -> Lane:
+    rows = _side_by_side(host.trips)
+    bars = tuple(_bar(trip, row, timings.seconds, colours) for trip, row in zip(host.trips, rows, strict=True))
+    total = host.total
+    return Lane(
+        host=host.host,
+        height=GAP + (BAR + GAP) * (max(rows, default=0) + 1),
+        bars=bars,
+        busy=f"{host.seconds:.2f}",
+        wire="" if total.wire is None else f"{total.seconds - (total.work or 0):.2f}",
+        work="" if total.work is None else f"{total.work:.2f}",
+        round_trips=total.round_trips,
+        sent=size(total.bytes_out),
+        slowest=len(timings.hosts) > 1 and host is timings.slowest,
+    )
+
+
+def _bar(trip: Trip, row: int, seconds: float, colours: Mapping[str, int]) -> Bar:
+    whole, work = split(trip)
+    scale = 100 / max(seconds, 1e-9)
+    told = f"{whole:.3f} s" if work is None else f"{whole:.3f} s: wire {whole - work:.3f} s, work {work:.3f} s"
+    trips = "1 round trip" if trip.round_trips == 1 else f"{trip.round_trips} round trips"
+    return Bar(
+        left=trip.began * scale,
+        wire=(whole - (work or 0.0)) * scale,
+        work=(work or 0.0) * scale,
+        top=GAP + row * (BAR + GAP),
+        colour=colours[trip.name],
+        title=f"{trip.name} on {trip.host}, from {trip.began:.2f} s on: {told}; "
+        f"{size(trip.bytes_out)} out, {size(trip.bytes_in)} in, {trips}",
+    )
+
+
+def _side_by_side(trips: Sequence[Trip]) -> list[int]:
+    """For each trip the first row that is free when it begins."""
+    free: list[float] = []
+    rows = []
+    for trip in trips:
+        row = next((row for row, until in enumerate(free) if until <= trip.began), len(free))
+        free[row : row + 1] = [trip.answered]
+        rows.append(row)
+    return rows
+
+
+def _phases(timings: Timings) -> list[tuple[float, float, str]]:
+    """Beginning and length in percent, and text; the first begins with the task."""
+    scale = 100 / max(timings.seconds, 1e-9)
+    marks = [*timings.phases, (timings.seconds, "")]
+    return [(at * scale, (end - at) * scale, text) for (at, text), (end, _) in pairwise(marks) if end > at]
+
+
+def _summed(trips: Sequence[Trip], step: str) -> tuple[str, str]:
+    """A step's seconds over all hosts, and the longest."""
+    found = [split(trip)[0] for trip in trips if trip.name == step]
+    return f"{sum(found):.2f}", f"{max(found):.2f}"

@@ -1,0 +1,244 @@
+"""Where a task's time went: every round trip is kept while it runs, and made sense of at its end."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal
+
+from playbooks.errors import SlipwayError
+from playbooks.fleet.progress import Progress, Trip
+
+# Of steps that got no answer: shorter ones asked no host anything; one that was answered just now failed by its answer.
+LEAST_SECONDS = 0.05
+JUST = 0.05
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What some round trips took together.
+
+    Args:
+        seconds: from the first byte sent to the answer, added up.
+        work: seconds that the host was at it; None where no trip tells.
+        wire: seconds that remain of the trips whose work is known; None where no trip tells.
+        bytes_out, bytes_in: sent and received.
+        round_trips: how often the way there and back was waited for.
+    """
+
+    seconds: float
+    work: float | None
+    wire: float | None
+    bytes_out: int
+    bytes_in: int
+    round_trips: int
+
+
+@dataclass(frozen=True)
+class HostTimings:
+    """One host's part in a task.
+
+    Args:
+        host: its inventory name.
+        trips: its round trips, by their beginning.
+        seconds: for how long it was busy; trips side by side count once.
+    """
+
+    host: str
+    trips: tuple[Trip, ...]
+    seconds: float
+
+    @cached_property
+    def steps(self) -> dict[str, Cost]:
+        """What each step took, by its name, in the order of their beginning."""
+        return {name: cost(trip for trip in self.trips if trip.name == name) for name in names_of(self.trips)}
+
+    @property
+    def total(self) -> Cost:
+        """All of it together."""
+        return cost(self.trips)
+
+
+@dataclass(frozen=True)
+class Timings:
+    """A task as it went by. All moments are seconds since its beginning.
+
+    Args:
+        seconds: how long the whole took.
+        hosts: those that took part, in inventory order.
+        phases: what the fleet as a whole began to do, and when.
+    """
+
+    seconds: float
+    hosts: tuple[HostTimings, ...]
+    phases: tuple[tuple[float, str], ...] = ()
+
+    @cached_property
+    def steps(self) -> tuple[str, ...]:
+        """The names of all steps, in the order of their beginning."""
+        return names_of(sorted(self.trips, key=lambda trip: trip.began))
+
+    @property
+    def trips(self) -> list[Trip]:
+        """The round trips of all hosts."""
+        return [trip for host in self.hosts for trip in host.trips]
+
+    @property
+    def slowest(self) -> HostTimings | None:
+        """The host that was busy longest; None if none was reached."""
+        return max((host for host in self.hosts if host.trips), key=lambda host: host.seconds, default=None)
+
+    def masked(self, mask: Callable[[str], str]) -> Timings:
+        """The same without secrets: a hook's or a unit's name may hold one."""
+        return replace(self, phases=tuple((at, mask(text)) for at, text in self.phases))
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON document; seconds to the millisecond."""
+        return {
+            "seconds": round(self.seconds, 3),
+            "phases": [{"at": round(at, 3), "text": text} for at, text in self.phases],
+            "hosts": {host.host: _host_document(host) for host in self.hosts},
+        }
+
+
+class Recorder:
+    """Passes on to whoever watches what a playbook tells, and keeps the round trips.
+
+    Args:
+        watcher: who watches.
+    """
+
+    def __init__(self, watcher: Progress) -> None:
+        self._watcher = watcher
+        self._began = time.monotonic()
+        self._mutex = threading.Lock()
+        self._hosts: dict[str, list[Trip]] = {}
+        self._phases: list[tuple[float, str]] = []
+        self._running: dict[tuple[str, str], float] = {}
+
+    def timings(self) -> Timings:
+        """What there is so far."""
+        with self._mutex:
+            for host, step in list(self._running):
+                self._ended(host, step, "not ended")
+            hosts = tuple(self._host(name, list(trips)) for name, trips in self._hosts.items())
+            return Timings(time.monotonic() - self._began, hosts, tuple(self._phases))
+
+    def _host(self, name: str, trips: list[Trip]) -> HostTimings:
+        moved = sorted((_since(trip, self._began) for trip in trips), key=lambda trip: trip.began)
+        return HostTimings(name, tuple(moved), busy(moved))
+
+    def hosts(self, names: Sequence[str]) -> None:
+        with self._mutex:
+            for name in names:
+                self._hosts.setdefault(name, [])
+        self._watcher.hosts(names)
+
+    def phase(self, text: str) -> None:
+        with self._mutex:
+            self._phases.append((time.monotonic() - self._began, text))
+        self._watcher.phase(text)
+
+    def begin(self, host: str, step: str) -> None:
+        with self._mutex:
+            self._running[host, step] = time.monotonic()
+        self._watcher.begin(host, step)
+
+    def operation(self, host: str, name: str, moment: Literal["sent", "answered"]) -> None:
+        self._watcher.operation(host, name, moment)
+
+    def trip(self, trip: Trip) -> None:
+        with self._mutex:
+            self._hosts.setdefault(trip.host, []).append(trip)
+        self._watcher.trip(trip)
+
+    def note(self, host: str, text: str) -> None:
+        self._watcher.note(host, text)
+
+    def end(self, host: str, step: str, error: SlipwayError | None, seconds: float) -> None:
+        with self._mutex:
+            self._ended(host, step, "failed" if error else "")
+        self._watcher.end(host, step, error, seconds)
+
+    def warn(self, text: str) -> None:
+        self._watcher.warn(text)
+
+    def _ended(self, host: str, step: str, badly: str) -> None:
+        """A step that got no answer is what one looks for: it is kept as a trip of its own."""
+        began = self._running.pop((host, step), None)
+        now = time.monotonic()
+        if began is None or not badly or now - began < LEAST_SECONDS:
+            return
+        trips = self._hosts.setdefault(host, [])
+        answered = any(trip.began >= began and (trip.name == step or now - trip.answered < JUST) for trip in trips)
+        if not answered:
+            trips.append(Trip(host, f"{step} ({badly})", began, now, now, round_trips=0))
+
+
+def split(trip: Trip) -> tuple[float, float | None]:
+    """A trip's seconds, and those of them that the host was at work; the rest was on the wire.
+
+    The host counts to 10 ms, so its figure may come out a little longer than the trip itself.
+    """
+    seconds = max(0.0, trip.answered - trip.began)
+    return seconds, None if trip.work is None else min(max(0.0, trip.work), seconds)
+
+
+def cost(trips: Iterable[Trip]) -> Cost:
+    """What trips took together."""
+    parts = [(trip, *split(trip)) for trip in trips]
+    told = [(seconds, work) for _, seconds, work in parts if work is not None]
+    return Cost(
+        seconds=sum(seconds for _, seconds, _ in parts),
+        work=sum(work for _, work in told) if told else None,
+        wire=sum(seconds - work for seconds, work in told) if told else None,
+        bytes_out=sum(trip.bytes_out for trip, _, _ in parts),
+        bytes_in=sum(trip.bytes_in for trip, _, _ in parts),
+        round_trips=sum(trip.round_trips for trip, _, _ in parts),
+    )
+
+
+def busy(trips: Sequence[Trip]) -> float:
+    """Seconds in which at least one of these trips was under way; they come by their beginning."""
+    seconds, until = 0.0, float("-inf")
+    for trip in trips:
+        seconds += max(0.0, trip.answered - max(trip.began, until))
+        until = max(until, trip.answered)
+    return seconds
+
+
+def names_of(trips: Iterable[Trip]) -> tuple[str, ...]:
+    """The names of steps, each once, in order."""
+    return tuple(dict.fromkeys(trip.name for trip in trips))
+
+
+def _since(trip: Trip, began: float) -> Trip:
+    return replace(trip, began=trip.began - began, sent=trip.sent - began, answered=trip.answered - began)
+
+
+def _host_document(host: HostTimings) -> dict[str, Any]:
+    total = host.total
+    return {
+        "seconds": round(host.seconds, 3),
+        "round_trips": total.round_trips,
+        "bytes_out": total.bytes_out,
+        "bytes_in": total.bytes_in,
+        "trips": [_trip_document(trip) for trip in host.trips],
+    }
+
+
+def _trip_document(trip: Trip) -> dict[str, Any]:
+    seconds, work = split(trip)
+    return {
+        "name": trip.name,
+        "at": round(trip.began, 3),
+        "seconds": round(seconds, 3),
+        "work": None if work is None else round(work, 3),
+        "wire": None if work is None else round(seconds - work, 3),
+        "bytes_out": trip.bytes_out,
+        "bytes_in": trip.bytes_in,
+        "round_trips": trip.round_trips,
+    }
