@@ -7,10 +7,29 @@ is needed, and the message says where; 4 somebody else holds the lock.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from invoke import Collection, Context, task
 
 from lab import tasks as lab_tasks
 from playbooks import cli
+
+if TYPE_CHECKING:
+    from playbooks.backup import Backups
+    from playbooks.check import Check
+    from playbooks.deploy import Wanted
+    from playbooks.health import FleetHealth
+    from playbooks.history import History
+    from playbooks.host_keys import HostKeys
+    from playbooks.outcome import Outcome
+    from playbooks.provision import Provisioned
+    from playbooks.repair_history import RepairedHistory
+    from playbooks.restore import Restored
+    from playbooks.status import Status
+    from playbooks.verify_backups import Verification
+    from playbooks.verify_history import VerifiedHistory
+
+# A playbook is imported when it is run: what it needs costs more than all before, and a person hears from us sooner.
 
 cli.strict_usage()
 
@@ -61,20 +80,22 @@ def deploy(
     json: bool = False,
 ) -> None:
     """Deploy a version: stage it everywhere, switch in batches, go back by itself if it is not healthy."""
-    from playbooks.adapters.stores import shown
-    from playbooks.check import check as dry_run
-    from playbooks.deploy import Wanted
-    from playbooks.deploy import deploy as run
     from playbooks.report import tables
-    from playbooks.resume import resume as go_on
 
     def wanted() -> Wanted:
+        from playbooks.deploy import Wanted
+
         return Wanted(version, artifact, sha256, strategy, batch, force, cli.seconds("wait", wait))
+
+    def look(environment: cli.Environment, progress: cli.Progress) -> Check:
+        from playbooks.check import check as run
+
+        return run(environment, wanted(), progress)
 
     if check:
         cli.perform(
             env,
-            lambda e, p: dry_run(e, wanted(), p),
+            look,
             tables.show_check,
             limit=limit,
             as_json=json,
@@ -82,14 +103,18 @@ def deploy(
         )
         return
 
-    def act(environment: cli.Environment, progress: cli.Progress) -> cli.Outcome:
+    def act(environment: cli.Environment, progress: cli.Progress) -> Outcome:
         what = (
             "go on with the deploy that was interrupted"
             if resume
             else f"deploy {version or shown(artifact or '') or 'the newest version'}"
         )
         cli.confirm(environment, what, cli.DEPLOY_WORD, yes=yes)
-        return go_on(environment, wanted(), progress) if resume else run(environment, wanted(), progress)
+        if resume:
+            from playbooks.resume import resume as run
+        else:
+            from playbooks.deploy import deploy as run
+        return run(environment, wanted(), progress)
 
     cli.perform(env, act, tables.show_outcome, limit=limit, as_json=json, timings=cli.timed("deploy", timings))
 
@@ -125,10 +150,11 @@ def rollback(
 ) -> None:
     """Go back to what ran before, or to any release or backup there is."""
     from playbooks.report import tables
-    from playbooks.rollback import Back
-    from playbooks.rollback import rollback as run
 
-    def act(environment: cli.Environment, progress: cli.Progress) -> cli.Outcome:
+    def act(environment: cli.Environment, progress: cli.Progress) -> Outcome:
+        from playbooks.rollback import Back
+        from playbooks.rollback import rollback as run
+
         cli.confirm(environment, f"rollback to {to or 'what ran before'}", cli.ROLLBACK_WORD, yes=yes)
         return run(environment, Back(to, reason, with_database, batch, cli.seconds("wait", wait)), progress)
 
@@ -144,12 +170,16 @@ def backup(
     c: Context, env: str = "", limit: str | None = None, wait: str = "0", timings: str | None = None, json: bool = False
 ) -> None:
     """Back up the application, its data and its databases now; let old backups expire."""
-    from playbooks.backup import backup as run
     from playbooks.report import tables
+
+    def act(environment: cli.Environment, progress: cli.Progress) -> Backups:
+        from playbooks.backup import backup as run
+
+        return run(environment, progress, wait=cli.seconds("wait", wait))
 
     cli.perform(
         env,
-        lambda e, p: run(e, p, wait=cli.seconds("wait", wait)),
+        act,
         tables.show_backups,
         limit=limit,
         as_json=json,
@@ -160,10 +190,14 @@ def backup(
 @task(positional=[], help={"env": ENV, "limit": LIMIT, "json": JSON})
 def backups(c: Context, env: str = "", limit: str | None = None, json: bool = False) -> None:
     """List the backups there are."""
-    from playbooks.backup import backups as run
     from playbooks.report import tables
 
-    cli.perform(env, run, tables.show_backups, limit=limit, as_json=json)
+    def act(environment: cli.Environment, progress: cli.Progress) -> Backups:
+        from playbooks.backup import backups as run
+
+        return run(environment, progress)
+
+    cli.perform(env, act, tables.show_backups, limit=limit, as_json=json)
 
 
 @task(
@@ -189,11 +223,15 @@ def restore(
 ) -> None:
     """Restore a backup into a folder to look at. What runs is not touched; to go back, see rollback."""
     from playbooks.report import tables
-    from playbooks.restore import restore as run
+
+    def act(environment: cli.Environment, progress: cli.Progress) -> Restored:
+        from playbooks.restore import restore as run
+
+        return run(environment, progress, backup=backup, to_dir=to_dir)
 
     cli.perform(
         env,
-        lambda e, p: run(e, p, backup=backup, to_dir=to_dir),
+        act,
         tables.show_restored,
         limit=limit,
         as_json=json,
@@ -207,9 +245,13 @@ def verify_backups(
 ) -> None:
     """Prove the backups: check the repository, restore the latest, load its dumps, start its release. For cron."""
     from playbooks.report import tables
-    from playbooks.verify_backups import verify_backups as run
 
-    cli.perform(env, run, tables.show_drill, limit=limit, as_json=json, timings=cli.timed("verify-backups", timings))
+    def act(environment: cli.Environment, progress: cli.Progress) -> Verification:
+        from playbooks.verify_backups import verify_backups as run
+
+        return run(environment, progress)
+
+    cli.perform(env, act, tables.show_drill, limit=limit, as_json=json, timings=cli.timed("verify-backups", timings))
 
 
 @task(
@@ -242,9 +284,13 @@ def unschedule(c: Context, env: str = "", json: bool = False) -> None:
 def status(c: Context, env: str = "", limit: str | None = None, timings: str | None = None, json: bool = False) -> None:
     """Show what runs where, since when, by whom, and how it is."""
     from playbooks.report import tables
-    from playbooks.status import status as run
 
-    cli.perform(env, run, tables.show_status, limit=limit, as_json=json, timings=cli.timed("status", timings))
+    def act(environment: cli.Environment, progress: cli.Progress) -> Status:
+        from playbooks.status import status as run
+
+        return run(environment, progress)
+
+    cli.perform(env, act, tables.show_status, limit=limit, as_json=json, timings=cli.timed("status", timings))
 
 
 @task(
@@ -270,31 +316,42 @@ def history(
     json: bool = False,
 ) -> None:
     """Show what was done, when and by whom; --verify proves that nobody changed it."""
-    from playbooks.history import history as show
-    from playbooks.repair_history import repair_history
     from playbooks.report import history as tables
-    from playbooks.verify_history import verify_history
+
+    def show(environment: cli.Environment, progress: cli.Progress) -> History:
+        from playbooks.history import history as run
+
+        return run(environment, progress, most=cli.number("most", most))
+
+    def prove(environment: cli.Environment, progress: cli.Progress) -> VerifiedHistory:
+        from playbooks.verify_history import verify_history as run
+
+        return run(environment, progress)
+
+    def mend(environment: cli.Environment, progress: cli.Progress) -> RepairedHistory:
+        from playbooks.repair_history import repair_history as run
+
+        return run(environment, progress, wait=cli.seconds("wait", wait))
 
     if repair:
-        mend = tables.show_repaired_history
-        cli.perform(
-            env, lambda e, p: repair_history(e, p, wait=cli.seconds("wait", wait)), mend, limit=limit, as_json=json
-        )
+        cli.perform(env, mend, tables.show_repaired_history, limit=limit, as_json=json)
     elif verify:
-        cli.perform(env, verify_history, tables.show_verified_history, limit=limit, as_json=json)
+        cli.perform(env, prove, tables.show_verified_history, limit=limit, as_json=json)
     else:
-        cli.perform(
-            env, lambda e, p: show(e, p, most=cli.number("most", most)), tables.show_history, limit=limit, as_json=json
-        )
+        cli.perform(env, show, tables.show_history, limit=limit, as_json=json)
 
 
 @task(positional=[], optional=["timings"], help={"env": ENV, "limit": LIMIT, "timings": TIMINGS, "json": JSON})
 def health(c: Context, env: str = "", limit: str | None = None, timings: str | None = None, json: bool = False) -> None:
     """Try every health check on every host, once."""
-    from playbooks.health import health as run
     from playbooks.report import tables
 
-    cli.perform(env, run, tables.show_health, limit=limit, as_json=json, timings=cli.timed("health", timings))
+    def act(environment: cli.Environment, progress: cli.Progress) -> FleetHealth:
+        from playbooks.health import health as run
+
+        return run(environment, progress)
+
+    cli.perform(env, act, tables.show_health, limit=limit, as_json=json, timings=cli.timed("health", timings))
 
 
 @task(positional=[], optional=["timings"], help={"env": ENV, "limit": LIMIT, "timings": TIMINGS, "json": JSON})
@@ -302,10 +359,14 @@ def provision(
     c: Context, env: str = "", limit: str | None = None, timings: str | None = None, json: bool = False
 ) -> None:
     """Make hosts ready: packages, users, folders, databases, the balancer. Safe to run again."""
-    from playbooks.provision import provision as run
     from playbooks.report import tables
 
-    cli.perform(env, run, tables.show_provisioned, limit=limit, as_json=json, timings=cli.timed("provision", timings))
+    def act(environment: cli.Environment, progress: cli.Progress) -> Provisioned:
+        from playbooks.provision import provision as run
+
+        return run(environment, progress)
+
+    cli.perform(env, act, tables.show_provisioned, limit=limit, as_json=json, timings=cli.timed("provision", timings))
 
 
 @task(positional=[], help={"env": ENV, "limit": LIMIT, "json": JSON})
@@ -331,12 +392,14 @@ def host_keys(
     c: Context, env: str = "", record: bool = False, replace: bool = False, limit: str | None = None, json: bool = False
 ) -> None:
     """Show the hosts' SSH keys beside the recorded ones; record them when you have compared."""
-    from playbooks.host_keys import host_keys as run
     from playbooks.report import tables
 
-    cli.perform(
-        env, lambda e, p: run(e, p, record=record, replace=replace), tables.show_host_keys, limit=limit, as_json=json
-    )
+    def act(environment: cli.Environment, progress: cli.Progress) -> HostKeys:
+        from playbooks.host_keys import host_keys as run
+
+        return run(environment, progress, record=record, replace=replace)
+
+    cli.perform(env, act, tables.show_host_keys, limit=limit, as_json=json)
 
 
 namespace = Collection(

@@ -111,10 +111,13 @@ def perform(
         if timings:
             timings.require_page()
         environment = load(env, limit)
-        from playbooks.report import choose
+        from playbooks.report import choose, clean
         from playbooks.report.masked import masked
 
-        with choose(masked(sys.stderr, environment.secrets.mask)) as progress:
+        stream = masked(sys.stderr, environment.secrets.mask)
+        stream.write(f"== {clean(environment.about)}\n")
+        stream.flush()
+        with choose(stream) as progress:
             for warning in environment.inventory.warnings:
                 progress.warn(warning)
             done = act(environment, timings.watching(progress) if timings else progress)

@@ -71,6 +71,12 @@ class Environment:
     limited: bool = False
     flag: str = ""
 
+    @property
+    def about(self) -> str:
+        """What a task is about to work on, for a person who may have named the wrong one."""
+        hosts = "1 host" if len(self.targets) == 1 else f"{len(self.targets)} hosts"
+        return f"{self.settings.app} on {self.name}: {hosts}" + (", narrowed by --limit" if self.limited else "")
+
     def target(self, name: str) -> Target:
         """Any host of the inventory with its settings.
 
