@@ -1,0 +1,1 @@
+"""Slipway beside its peers, on real hosts: what a deploy costs. `bench/run` is the command."""
