@@ -4,7 +4,7 @@ Usage: python -m bench.relay LISTEN=TARGET...   each of the form ADDRESS:PORT
 
 On standard input, a line each; every one is answered by one line of JSON:
 
-  set SECONDS BITS   round trip added to each connection, and bits a second that all together may send to the hosts; 0 is none
+  set SECONDS BITS   round trip added to each connection, and bits a second to the hosts for all together; 0 is none
   count              bytes that went to the hosts and came from them, and the relay's own processor time in seconds
 
 It ends when standard input does.
@@ -128,8 +128,8 @@ class Relay:
         heapq.heappush(self.alarms, (moment, self.number, act))
 
     def accept(self, door: socket.socket, target: Endpoint) -> None:
-        """A client comes. It takes itself for connected at once, so the round trip that this takes is put before the first
-        byte: the host is connected to when the last part of the handshake would have come there."""
+        """A client comes. It takes itself for connected at once, so a round trip is put before its first byte: the
+        host is connected to when the last part of the handshake would have come there."""
         client, _ = door.accept()
         client.setblocking(False)
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -62,7 +62,9 @@ class Uplink:
 
     def measure(self, *, megabytes: int = 10) -> Figures:
         """Try how slow it really is."""
-        door, connects, trips = self.doors[MEASURED], [], []
+        door = self.doors[MEASURED]
+        connects: list[float] = []
+        trips: list[float] = []
         for _ in range(5):
             begun = time.monotonic()
             with socket.create_connection(door) as way:

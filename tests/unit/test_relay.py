@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import random
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -40,7 +40,7 @@ def send_all(way: socket.socket, data: bytes) -> None:
 @pytest.mark.parametrize(("round_trip", "rate"), [(0.0, 0.0), (0.02, 0.0), (0.02, 400.0), (0.0, 400.0)])
 def test_bytes_arrive_whole_and_in_order_both_ways_at_once(door: socket.socket, round_trip: float, rate: float) -> None:
     hosts, port = relayed(door)
-    up, down = random.Random(1).randbytes(SIZE), random.Random(2).randbytes(SIZE)
+    up, down = os.urandom(SIZE), os.urandom(SIZE)
     with uplink(hosts, port=port) as relay, ThreadPoolExecutor() as pool:
         relay.set(round_trip=round_trip, rate=rate)
         for _ in range(2):
