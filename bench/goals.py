@@ -47,7 +47,7 @@ def fit(xs: Sequence[float], ys: Sequence[float]) -> Line:
 
 def median(results: dict[str, Any], name: str, what: str = "wall") -> float:
     """A contender's median in a table."""
-    return statistics.median(results["rows"][name][what])
+    return float(statistics.median(results["rows"][name][what]))
 
 
 def goals(results: dict[str, Any]) -> list[Goal]:

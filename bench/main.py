@@ -1,7 +1,7 @@
 """Slipway beside its peers, on real hosts: prints goals and tables, and draws the plots of docs/performance.md.
 
-Root, Debian 12; see docs/lab.md. Everything is measured through a relay on loopback (bench/relay.py) that gives the lab a
-network: a round trip, and an uplink. Results are kept in bench/results, so that --again can show them without measuring.
+Root, Debian 12; see docs/lab.md. Everything goes through a relay on loopback (bench/relay.py) that gives the lab a
+network: a round trip, and an uplink. Results are kept in bench/results, so that --again shows them without measuring.
 
 --also runs another checkout of Slipway in turn with this one: what a change costs, in one run.
 """
@@ -22,8 +22,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-sys.path[0] = str(Path(__file__).resolve().parent.parent)
-
 from bench import crowd, deploys, fleet, startup, tables
 from bench.place import BENCH, PROJECT, Place, place, tell
 
@@ -32,7 +30,9 @@ SCENARIOS = (*SMALL, *LARGE, *CROWD)
 
 
 def main() -> int:
+    """Measure, or show what was measured; returns the exit status."""
     options = read_options()
+    results: dict[str, Any]
     if options.again:
         results = json.loads(options.again.read_text())
         show(results, options.again, options.plots)
@@ -41,7 +41,7 @@ def main() -> int:
     folder = BENCH / "results"
     folder.mkdir(exist_ok=True)
     path = folder / time.strftime("%Y%m%dT%H%M%S.json")
-    results: dict[str, Any] = {"machine": machine(), "options": sys.argv[1:]}
+    results = {"machine": machine(), "options": sys.argv[1:]}
     begun = time.monotonic()
     work = Path(tempfile.mkdtemp(prefix="slipway-bench-"))
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -147,8 +147,8 @@ def install_peers() -> Path:
     if not (venv / "stamp").exists() or (venv / "stamp").read_text() != stamp:
         tell("installing the peers into bench/.venv")
         subprocess.run([sys.executable, "-m", "venv", venv], check=True)
-        pip = [venv / "bin/pip", "install", "--quiet", "--disable-pip-version-check", "--requirement", wanted]
-        subprocess.run(pip, check=True)
+        pip = [str(venv / "bin/pip"), "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*pip, f"--requirement={wanted}"], check=True)
         (venv / "stamp").write_text(stamp)
     return venv / "bin"
 
@@ -177,16 +177,12 @@ def machine() -> dict[str, Any]:
 
 
 def show(results: dict[str, Any], path: Path, plots: Path) -> None:
-    """Print the tables and draw the plots."""
+    """Print the tables and draw the plots, from a file of results."""
     sys.stdout.write(tables.text(results))
     sys.stdout.flush()
     python = BENCH / ".venv/bin/python"
     if not (BENCH / ".venv/stamp").exists():
         tell("plots are drawn when the peers are installed: leave out --without-peers")
         return
-    words = [python, "-m", "bench.plots", str(path.resolve()), str(plots.resolve())]
-    subprocess.run(words, cwd=PROJECT, check=True, stdout=2)
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+    draw = [str(python), "-m", "bench.plots", str(path.resolve()), str(plots.resolve())]
+    subprocess.run(draw, cwd=PROJECT, check=True, stdout=2)

@@ -23,7 +23,8 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+
+from bench.ways import Connection, Way
 
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 PIECE = 256 * 1024
@@ -31,45 +32,6 @@ LIMITED_PIECE = 16 * 1024  # smaller, so that connections that share the uplink 
 ROOM = 32 * 1024 * 1024  # under way in one direction of a connection: more than any window of SSH
 BURST = 0.005  # seconds of the rate that may go at once
 Endpoint = tuple[str, int]
-
-
-@dataclass
-class Way:
-    """One direction of a connection.
-
-    Args:
-        queue: what is under way, with the time at which it arrives; None is the end.
-        held: bytes in the queue.
-        ended: the source has said all.
-        done: and the sink has been told so.
-        blocked: the sink takes no more at present.
-        hungry: waits for the uplink.
-    """
-
-    connection: Connection
-    upward: bool
-    source: socket.socket | None
-    sink: socket.socket | None
-    queue: deque[tuple[float, memoryview | None]] = field(default_factory=deque)
-    held: int = 0
-    ended: bool = False
-    done: bool = False
-    blocked: bool = False
-    hungry: bool = False
-    ringing: bool = False
-    last: float = 0.0
-
-
-class Connection:
-    """A client's connection and the one to its host."""
-
-    def __init__(self, client: socket.socket) -> None:
-        self.client: socket.socket = client
-        self.host: socket.socket | None = None
-        self.up = Way(self, upward=True, source=client, sink=None)
-        self.down = Way(self, upward=False, source=None, sink=client)
-        self.connecting = False
-        self.closed = False
 
 
 class Relay:

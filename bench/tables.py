@@ -102,7 +102,7 @@ def _plain(line: str) -> str:
 def _machine(results: dict[str, Any]) -> str:
     machine = results["machine"]
     return (
-        f"On {machine['cores']} cores ({machine['model']}), {machine['memory']:.0f} GiB, Linux {machine['kernel']}, shared "
-        f"by controller, relay and hosts; load average before the run {machine['load']:.1f}, {machine['when']}, "
+        f"On {machine['cores']} cores ({machine['model']}), {machine['memory']:.0f} GiB, Linux {machine['kernel']}, "
+        f"shared by controller, relay and hosts; load average before the run {machine['load']:.1f}, {machine['when']}, "
         f"{machine['minutes']:.0f} minutes. {', '.join(machine['versions'])}."
     )
