@@ -34,9 +34,14 @@ def environment(here: Place, app: str = APP) -> Path:
     if found.exists():
         return found
     if app == ALSO:
-        assert here.also  # noqa: S101
-        return inventory(here, app, PORTS["slipway, the other"], slipway=str(here.also / ".venv/bin/invoke"))
+        return inventory(here, app, PORTS["slipway, the other"], slipway=other(here))
     return inventory(here, app, PORTS["slipway"])
+
+
+def other(here: Place) -> list[str]:
+    """How the other checkout of Slipway is run."""
+    assert here.also  # noqa: S101
+    return [str(here.also / ".venv/bin/invoke"), f"--search-root={here.also}"]
 
 
 def command(here: Place, name: str, version: str) -> Command:
@@ -49,9 +54,7 @@ def command(here: Place, name: str, version: str) -> Command:
     if name == "slipway":
         return Command([here.invoke, "deploy", f"--env={environment(here)}", *deploy])
     if name == "slipway, the other":
-        assert here.also  # noqa: S101
-        invoke = [str(here.also / ".venv/bin/invoke"), f"--search-root={here.also}"]
-        return Command([*invoke, "deploy", f"--env={environment(here, ALSO)}", *deploy])
+        return Command([*other(here), "deploy", f"--env={environment(here, ALSO)}", *deploy])
     assert here.peers  # noqa: S101
     if name == "pyinfra":
         told = {"ARTIFACT": artifact, "RELEASE": release, "APP": APP, "PORT": port}

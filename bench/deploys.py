@@ -75,12 +75,12 @@ def full(here: Place, *, round_trip: int, megabytes: float, files: int, rounds: 
 def changed(here: Place, *, megabytes: float, files: int, rounds: int) -> dict[str, Any]:
     """A table: an artifact of which 1 % changed, over a shared uplink, by hand (once) and by Slipway."""
     tell(f"{megabytes:g} MB, {CHANGED:.0%} of it changed, {UPLINK} Mbit/s")
+    warm_up(here, [name for name in contenders.HANDS if name not in here.warm], megabytes=1, files=20)
     here.relay.set()
     content = artifacts.fresh(here.next_version(), megabytes=megabytes, files=files)
     old = here.make(content)
     for name in contenders.HANDS:
-        for _ in range(1 if name in here.warm else 2):
-            contenders.run(here, name, content.version)
+        contenders.run(here, name, content.version)
         here.warm[name] = megabytes
         tell(f"  {name}: warm")
     here.relay.set(rate=UPLINK)

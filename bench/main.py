@@ -24,8 +24,10 @@ from typing import Any
 
 from bench import crowd, deploys, fleet, startup, tables
 from bench.place import BENCH, PROJECT, Place, place, tell
+from lab.base import base_tree, require_machine
 
 SMALL, LARGE, CROWD = ("latency", "full", "changed", "startup"), ("rollback", "fanout"), ("sshd",)
+BEGIN, END = "<!-- results: bench/run --page -->", "<!-- end of results -->"
 SCENARIOS = (*SMALL, *LARGE, *CROWD)
 
 
@@ -35,13 +37,13 @@ def main() -> int:
     results: dict[str, Any]
     if options.again:
         results = json.loads(options.again.read_text())
-        show(results, options.again, options.plots)
+        show(results, options.again, options)
         return 0
     peers = None if options.without_peers else install_peers()
     folder = BENCH / "results"
     folder.mkdir(exist_ok=True)
-    path = folder / time.strftime("%Y%m%dT%H%M%S.json")
-    results = {"machine": machine(), "options": sys.argv[1:]}
+    path = folder / f"{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}.json"
+    results = {"machine": machine(peers), "options": sys.argv[1:]}
     begun = time.monotonic()
     work = Path(tempfile.mkdtemp(prefix="slipway-bench-"))
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -53,7 +55,7 @@ def main() -> int:
             path.write_text(json.dumps(results, indent=1))
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    show(results, path, options.plots)
+    show(results, path, options)
     return 0
 
 
@@ -76,6 +78,8 @@ def read_options() -> argparse.Namespace:
     add("--without-peers", action="store_true", help="only by hand and Slipway")
     add("--again", type=Path, metavar="RESULTS", help="show these results, and measure nothing")
     add("--plots", type=Path, default=PROJECT / "docs/plots", help="where plots go (default: docs/plots)")
+    page = PROJECT / "docs/performance.md"
+    add("--page", type=Path, nargs="?", const=page, help="put the tables into this page (docs/performance.md)")
     add("--labs", type=words, default=["bench", "bench-fleet"], help="names of the two labs")
     options = parser.parse_args()
     if unknown := set(options.only) - set(SCENARIOS):
@@ -153,17 +157,14 @@ def install_peers() -> Path:
     return venv / "bin"
 
 
-def machine() -> dict[str, Any]:
+def machine(peers: Path | None) -> dict[str, Any]:
     """Where and with what this was measured."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
-    packages = [
-        line.replace("==", " ") for line in (BENCH / "requirements.txt").read_text().splitlines() if "==" in line
-    ]
-    own = [line.replace("==", " ") for line in (PROJECT / "requirements.txt").read_text().splitlines() if "==" in line]
+    own = [name for name in pinned(PROJECT) if name.startswith(("paramiko", "fabric", "invoke"))]
+    theirs = [name for name in pinned(BENCH) if not name.startswith("matplotlib")] if peers else []
     ssh = subprocess.run(["ssh", "-V"], capture_output=True, text=True, check=True).stderr.split(",")[0].split()[0]
     commit = ["git", "-C", str(PROJECT), "describe", "--always", "--dirty", "--tags"]
     slipway = subprocess.run(commit, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
-    paramiko = [line for line in own if line.startswith(("paramiko", "fabric", "invoke"))]
     return {
         "cores": os.cpu_count(),
         "model": next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "?"),
@@ -172,17 +173,46 @@ def machine() -> dict[str, Any]:
         "load": os.getloadavg()[0],
         "when": time.strftime("%Y-%m-%d %H:%M"),
         "minutes": 0.0,
-        "versions": [f"Slipway {slipway}", f"Python {platform.python_version()}", *paramiko, *packages, ssh],
+        "versions": [
+            f"Slipway {slipway}",
+            f"Python {platform.python_version()}",
+            *dict.fromkeys([*own, *theirs]),
+            ssh,
+            *hosts_versions(),
+        ],
     }
 
 
-def show(results: dict[str, Any], path: Path, plots: Path) -> None:
+def pinned(folder: Path) -> list[str]:
+    """Packages and versions of a requirements file."""
+    lines = (folder / "requirements.txt").read_text().splitlines()
+    return [line.partition(" ")[0].replace("==", " ") for line in lines if "==" in line and not line.startswith("#")]
+
+
+def hosts_versions() -> list[str]:
+    """What hosts run, asked of the base tree that they stand on."""
+    require_machine()
+    asked = {"restic": ["restic", "version"], "zstd": ["zstd", "-q", "-V"], "systemd": ["systemctl", "--version"]}
+    found = []
+    for name, command in asked.items():
+        said = subprocess.run(["chroot", str(base_tree()), *command], capture_output=True, text=True, check=True).stdout
+        number = next((word for word in said.replace("v", "").split() if word[0].isdigit()), "?")
+        found.append(f"{name} {number}")
+    return found
+
+
+def show(results: dict[str, Any], path: Path, options: argparse.Namespace) -> None:
     """Print the tables and draw the plots, from a file of results."""
-    sys.stdout.write(tables.text(results))
+    text = tables.text(results)
+    sys.stdout.write(text)
     sys.stdout.flush()
+    if options.page:
+        before, _, rest = options.page.read_text().partition(BEGIN)
+        _, _, after = rest.partition(END)
+        options.page.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{after}")
     python = BENCH / ".venv/bin/python"
     if not (BENCH / ".venv/stamp").exists():
         tell("plots are drawn when the peers are installed: leave out --without-peers")
         return
-    draw = [str(python), "-m", "bench.plots", str(path.resolve()), str(plots.resolve())]
+    draw = [str(python), "-m", "bench.plots", str(path.resolve()), str(options.plots.resolve())]
     subprocess.run(draw, cwd=PROJECT, check=True, stdout=2)

@@ -116,14 +116,14 @@ def write_ssh(here: Place) -> None:
         (work / "mitogen.cfg").write_text(chosen + connection)
 
 
-def inventory(here: Place, app: str, port: int, *, hosts: int | None = None, slipway: str | None = None) -> Path:
+def inventory(here: Place, app: str, port: int, *, hosts: int | None = None, slipway: Sequence[str] = ()) -> Path:
     """Write an inventory for Slipway and Ansible, and provision its hosts.
 
     Args:
         here: the place.
         app, port: the application, and where it answers.
         hosts: only so many.
-        slipway: another checkout's invoke to provision with.
+        slipway: how another checkout is run, to provision with it.
     """
     env = here.work / f"inventory-{app}"
     (env / "group_vars").mkdir(parents=True)
@@ -155,7 +155,7 @@ slipway_health:
 slipway_secrets: {{restic_password: {{file: "{{{{ lab_dir }}}}/secrets/restic_password"}}}}
 """
     )
-    words = [slipway or here.invoke, "provision", f"--env={env}"]
+    words = [*(slipway or [here.invoke]), "provision", f"--env={env}"]
     done = subprocess.run(words, cwd=PROJECT, check=False, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"provision ended with {done.returncode}:\n{done.stdout}{done.stderr}")

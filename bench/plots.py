@@ -52,7 +52,9 @@ def draw(results: dict[str, Any], folder: Path) -> list[Path]:
     small = [table for table in results.get("full", []) if table["megabytes"] == 1]
     if len(small) > 1:
         found.append(_save(_latency(small), folder / "latency.svg"))
-    tables = [*results.get("full", []), *([results["changed"]] if "changed" in results else [])]
+    # Of 1 MB one round trip is enough here: the others are in the plot above.
+    tables = [table for table in results.get("full", []) if table["megabytes"] != 1 or table["round_trip"] == 50]
+    tables += [results["changed"]] if "changed" in results else []
     if tables:
         found.append(_save(_scenarios(tables), folder / "scenarios.svg"))
     if len(results.get("crowd", [])) > 1:
@@ -128,7 +130,7 @@ def _scenarios(tables: list[dict[str, Any]]) -> Any:  # noqa: ANN401
         axes.barh(names, values, color=colours, height=0.68)
         for row, value in enumerate(values):
             axes.text(value + max(values) * 0.01, row, f"{value:.2f} s", va="center", fontsize=9)
-        axes.set_xlim(0, max(values) * 1.12)
+        axes.set_xlim(0, max(values) * 1.13)
         axes.grid(visible=False, axis="y")
         axes.tick_params(axis="y", length=0)
         rate = f", {table['rate']:g} Mbit/s shared" if table["rate"] else ""
@@ -143,19 +145,19 @@ def _scenarios(tables: list[dict[str, Any]]) -> Any:  # noqa: ANN401
 def _growth(rows: list[dict[str, Any]], what: str) -> Any:  # noqa: ANN401
     figure, places = plt.subplots(1, 2, figsize=(9, 3.6))
     counts = [row["hosts"] for row in rows]
-    for axes, key, title, unit, factor, each in (
-        (places[0], "cpu", "Controller's CPU", "seconds", 1000, "ms"),
-        (places[1], "memory", "Controller's memory", "MB", 1, "MB"),
+    for axes, key, title, unit, short, factor, each in (
+        (places[0], "cpu", "Controller's CPU", "seconds", "s", 1000, "ms"),
+        (places[1], "memory", "Controller's memory", "MB", "MB", 1, "MB"),
     ):
         values = [statistics.median(row[key]) for row in rows]
         line = fit(counts, values)
         ends = [0, counts[-1]]
-        told = f"{line.start:.2f} {unit} + {line.slope * factor:.2f} {each} a host"
+        told = f"{line.start:.1f} {short} and {line.slope * factor:.2f} {each} a host"
         axes.plot(ends, [line.at(x) for x in ends], color="#8c959f", linestyle="--", linewidth=1.4, label=told)
         axes.plot(counts, values, marker="o", linestyle="none", color=COLOURS["slipway"], label="measured")
         axes.set_xlim(0, counts[-1] * 1.05)
         axes.set_ylim(0, max(values) * 1.3)
-        axes.set_xticks([0, *counts] if len(counts) < 4 else None)
+        axes.set_xticks([0, *(count for count in counts if count >= counts[-1] / 10)])
         axes.set_xlabel("hosts")
         axes.set_ylabel(unit)
         axes.legend(loc="upper left", frameon=False, fontsize=9)
