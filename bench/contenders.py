@@ -12,6 +12,7 @@ from bench.place import ALSO, APP, BENCH, PORTS, PROJECT, Place, inventory
 
 HANDS = ("by hand", "slipway")
 PEERS = ("pyinfra", "ansible-core", "ansible-core + mitogen", "fabric")
+SMALL_ONLY = ("ansible-core + mitogen", "fabric")  # of these 1 MB tells all
 
 
 @dataclass(frozen=True)

@@ -38,11 +38,10 @@ def warm_up(here: Place, names: Sequence[str], *, megabytes: float, files: int) 
     for name in names:
         if here.warm.get(name) == megabytes:
             continue
-        for _ in range(1 if name in here.warm else 2):
+        for _ in range(2 if name.startswith("slipway") and name not in here.warm else 1):
             version = here.next_version()
-            path = here.make(artifacts.fresh(version, megabytes=megabytes, files=files))
+            here.make(artifacts.fresh(version, megabytes=megabytes, files=files))
             contenders.run(here, name, version)
-            path.unlink()
         here.warm[name] = megabytes
         tell(f"  {name}: warm")
 
@@ -56,20 +55,26 @@ def full(here: Place, *, round_trip: int, megabytes: float, files: int, rounds: 
         megabytes, files: of the artifact.
         rounds: how often, in turn.
     """
-    names = contenders.names(here)
+    names = [name for name in contenders.names(here) if megabytes == 1 or name not in contenders.SMALL_ONLY]
     tell(f"{megabytes:g} MB, {round_trip} ms")
     warm_up(here, names, megabytes=megabytes, files=files)
     here.relay.set(round_trip=round_trip / 1000)
     figures = here.relay.measure().as_dict()
     rows: dict[str, Row] = {}
-    for _ in range(rounds):
+    for number in range(rounds):
         for name in names:
+            if number and is_slow(name, round_trip=round_trip, megabytes=megabytes):
+                continue
             version = here.next_version()
-            path = here.make(artifacts.fresh(version, megabytes=megabytes, files=files))
+            here.make(artifacts.fresh(version, megabytes=megabytes, files=files))
             add(rows, name, turn(here, name, version))
-            path.unlink()
     size = {"megabytes": megabytes, "files": files, "hosts": len(here.hosts)}
     return {"round_trip": round_trip, "rate": 0, **size, "relay": figures, "rows": rows}
+
+
+def is_slow(name: str, *, round_trip: int, megabytes: float) -> bool:
+    """Whether one round of a contender is enough: it takes half a minute, and no goal is about it."""
+    return name.startswith("ansible-core") and (name, round_trip, megabytes) != ("ansible-core", 50, 1)
 
 
 def changed(here: Place, *, megabytes: float, files: int, rounds: int) -> dict[str, Any]:
@@ -78,7 +83,7 @@ def changed(here: Place, *, megabytes: float, files: int, rounds: int) -> dict[s
     warm_up(here, [name for name in contenders.HANDS if name not in here.warm], megabytes=1, files=20)
     here.relay.set()
     content = artifacts.fresh(here.next_version(), megabytes=megabytes, files=files)
-    old = here.make(content)
+    here.make(content)
     for name in contenders.HANDS:
         contenders.run(here, name, content.version)
         here.warm[name] = megabytes
@@ -94,13 +99,10 @@ def changed(here: Place, *, megabytes: float, files: int, rounds: int) -> dict[s
     for number in range(rounds):
         for kind, change in kinds:
             content = change(content, here.next_version())
-            new = here.make(content)
-            size = new.stat().st_size
+            size = here.make(content).stat().st_size
             if number == 0 and kind == "files":
                 add(rows, "by hand", turn(here, "by hand", content.version))
             add(rows, f"slipway, {kind}", turn(here, "slipway", content.version))
-            old.unlink()
-            old = new
     about = {"megabytes": megabytes, "files": files, "hosts": len(here.hosts), "size": size}
     return {"round_trip": 0, "rate": UPLINK, **about, "relay": figures, "rows": rows}
 

@@ -22,6 +22,7 @@ PROJECT = BENCH.parent
 APP, ALSO = "bench", "bench-also"
 PORTS = {"slipway": 8090, "by hand": 8091, "pyinfra": 8092, "ansible-core": 8093, "slipway, the other": 8094}
 PORTS |= {"ansible-core + mitogen": 8095, "fabric": 8096}
+KEPT = 2 * len(PORTS) + 2  # artifacts: two rounds, at least
 
 
 @dataclass
@@ -59,9 +60,10 @@ class Place:
         return self.work / f"{APP}-{version}.tar.zst"
 
     def make(self, content: Content) -> Path:
-        """Write an artifact."""
+        """Write an artifact. What was deployed before stays, as it does in a person's folder: Slipway looks for it."""
         path = self.artifact(content.version)
         write(content, path)
+        self.artifact(f"{self.count - KEPT}.0.0").unlink(missing_ok=True)
         return path
 
     def addresses(self) -> list[str]:
