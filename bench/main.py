@@ -183,6 +183,19 @@ def machine(peers: Path | None) -> dict[str, Any]:
     }
 
 
+def write_page(page: Path, text: str) -> None:
+    """Put the tables between the marks of a page.
+
+    Raises:
+        SystemExit: it has no such marks.
+    """
+    before, begin, rest = page.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise SystemExit(f"{page} needs the lines '{BEGIN}' and '{END}'")
+    page.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{after}")
+
+
 def pinned(folder: Path) -> list[str]:
     """Packages and versions of a requirements file."""
     lines = (folder / "requirements.txt").read_text().splitlines()
@@ -207,9 +220,7 @@ def show(results: dict[str, Any], path: Path, options: argparse.Namespace) -> No
     sys.stdout.write(text)
     sys.stdout.flush()
     if options.page:
-        before, _, rest = options.page.read_text().partition(BEGIN)
-        _, _, after = rest.partition(END)
-        options.page.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{after}")
+        write_page(options.page, text)
     python = BENCH / ".venv/bin/python"
     if not (BENCH / ".venv/stamp").exists():
         tell("plots are drawn when the peers are installed: leave out --without-peers")

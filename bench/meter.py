@@ -115,8 +115,9 @@ def run(
             process.wait()
         if look_at_memory:
             watcher.join()
-        with contextlib.suppress(OSError):  # what it left behind is still in it
-            group.rmdir()
+        for old in group.parent.glob(f"slipway-bench-{os.getpid()}-*"):
+            with contextlib.suppress(OSError):  # what a command left behind is still in it
+                old.rmdir()
     text = (output + rest).decode(errors="replace")
     if ok is not None and process.returncode not in ok:
         raise SystemExit(f"{' '.join(words[:4])} … ended with {process.returncode}:\n{text[-3000:]}")
