@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench import crowd, deploys, fleet, startup, tables
+from bench import crowd, deploys, fleet, meter, startup, tables
 from bench.place import BENCH, PROJECT, Place, place, tell
 from lab.base import base_tree, require_machine
 
@@ -54,6 +54,7 @@ def main() -> int:
             results["machine"]["minutes"] = (time.monotonic() - begun) / 60
             path.write_text(json.dumps(results, indent=1))
     finally:
+        meter.remove_groups()
         shutil.rmtree(work, ignore_errors=True)
     show(results, path, options)
     return 0

@@ -115,14 +115,19 @@ def run(
             process.wait()
         if look_at_memory:
             watcher.join()
-        for old in group.parent.glob(f"slipway-bench-{os.getpid()}-*"):
-            with contextlib.suppress(OSError):  # what a command left behind is still in it
-                old.rmdir()
+        remove_groups()
     text = (output + rest).decode(errors="replace")
     if ok is not None and process.returncode not in ok:
         raise SystemExit(f"{' '.join(words[:4])} … ended with {process.returncode}:\n{text[-3000:]}")
     line = text.strip().partition("\n")[0]
     return Cost(wall, cpu, peak[0], first, line, text)
+
+
+def remove_groups() -> None:
+    """Remove this run's groups, but those that something is still in, like a connection that ssh keeps."""
+    for group in top().glob(f"slipway-bench-{os.getpid()}-*"):
+        with contextlib.suppress(OSError):
+            group.rmdir()
 
 
 def _watch_memory(group: Path, ended: threading.Event, peak: list[float]) -> None:
