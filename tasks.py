@@ -104,6 +104,8 @@ def deploy(
         return
 
     def act(environment: cli.Environment, progress: cli.Progress) -> Outcome:
+        from playbooks.adapters.stores import shown
+
         what = (
             "go on with the deploy that was interrupted"
             if resume
