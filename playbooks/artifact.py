@@ -72,6 +72,21 @@ def find_artifact(
     return _local(env, artifact, version, expected)
 
 
+def local_artifacts(env: Environment, version: str, source: str) -> list[Path]:
+    """Where an artifact that was deployed once may still be, here on the controller.
+
+    Args:
+        env: says where versions are.
+        version, source: as its release tells.
+    """
+    places = [source] if source and not is_remote(source) else []
+    template = env.settings.artifact
+    if template is not None and not is_remote(template) and VERSION.fullmatch(version):
+        places.append(template.replace("{version}", version))
+    found = (Path(place).expanduser() for place in places)
+    return [path if path.is_absolute() else env.project / path for path in found]
+
+
 def _template(env: Environment) -> str:
     if env.settings.artifact is None:
         raise UsageError(

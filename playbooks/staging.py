@@ -7,13 +7,14 @@ from functools import partial
 from typing import Any
 
 from playbooks.backup import back_up_jobs, judge_backups, one_backup, prove_jobs
+from playbooks.delta import make_delta, release_to_add_to
 from playbooks.environment import Environment, Target
 from playbooks.fleet.fanout import Job, Limit, by_host
 from playbooks.fleet.fleet import Fleet
 from playbooks.fleet.remote import Remote
 from playbooks.release import Release, Rendered, pack
 from playbooks.steps.facts import Facts, ReleaseOnHost
-from playbooks.steps.stage import Staged, stage
+from playbooks.steps.stage import Delta, Patch, Staged, stage
 
 
 def back_up_and_stage(
@@ -35,7 +36,14 @@ def back_up_and_stage(
     Raises:
         SlipwayError: some host has no backup, or no release; nothing that serves was touched.
     """
-    staging = _stage_jobs(fleet, env, targets, release, rendered, facts)
+    with make_delta(env, release.artifact, facts) as delta:
+        staging = _stage_jobs(fleet, env, targets, release, rendered, facts, delta)
+        return _run(fleet, env, staging, facts)
+
+
+def _run(
+    fleet: Fleet, env: Environment, staging: list[Job[Staged]], facts: Mapping[str, Facts]
+) -> tuple[str | None, list[str]]:
     proving = prove_jobs(fleet, env, facts)
     backing, backup = ([], None) if proving else back_up_jobs(fleet, env, facts)
     both: list[Job[Any]] = [*backing, *proving, *staging]
@@ -57,6 +65,7 @@ def _stage_jobs(
     release: Release,
     rendered: Mapping[str, Rendered],
     facts: Mapping[str, Facts],
+    delta: Delta | None,
 ) -> list[Job[Staged]]:
     first = targets[0].name
 
@@ -64,7 +73,9 @@ def _stage_jobs(
         target = env.target(remote.name)
         plan = pack(target, release, rendered[remote.name])
         note = partial(fleet.progress.note, remote.name)
-        return stage(remote, target.settings, release, plan, first=remote.name == first, note=note)
+        base = release_to_add_to(delta, facts[remote.name], target.settings) if delta else None
+        patch = Patch(delta, base) if delta and base else None
+        return stage(remote, target.settings, release, plan, first=remote.name == first, patch=patch, note=note)
 
     limit = Limit("fetch", env.settings.pull.parallel) if release.artifact.url else None
     return [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import secrets
-import select
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ from playbooks.fleet import script as scripts
 # What a step may answer at the most. The longest honest answer is a manifest of a large release.
 MOST_OUTPUT = 16 * 1024 * 1024
 MOST_PROGRESS = 1024 * 1024
-LONGEST_POLL = 3600.0  # seconds; poll(2) counts milliseconds in 32 bits
+LONGEST_WAIT = 3600.0  # seconds; threading.TIMEOUT_MAX is some centuries, infinity is too much for it
 BEGUN = b"begun\n"
 _ENDING = re.compile(rb" (\d{1,3}) (\d{1,12}\.\d\d) (\d{1,12}\.\d\d)")
 
@@ -86,6 +86,16 @@ class Reply:
     work: float | None
 
 
+class _Bell(threading.Event):
+    """What a channel's streams ring when there is something to read. They also silence it, each for both: not here."""
+
+    def clear(self) -> None: ...
+
+    def lower(self) -> None:
+        """Silence it; what rings from now on is heard."""
+        super().clear()
+
+
 class Line:
     """One shell at the other end of a channel; it keeps no more of an answer than an honest host sends.
 
@@ -98,6 +108,10 @@ class Line:
     def __init__(self, host: str, channel: paramiko.Channel, unit: str | None = None) -> None:
         self.unit = unit
         self._host, self._channel = host, channel
+        # Not the channel's own fileno(): two streams ring its one pipe, and when both do at once a ring may be lost.
+        self._bell = _Bell()
+        channel.in_buffer.set_event(self._bell)
+        channel.in_stderr_buffer.set_event(self._bell)
         self._output = bytearray()
         self._errors = bytearray()
         self._scanned = 0  # how much of the output holds no mark
@@ -142,10 +156,9 @@ class Line:
             EOFError: the session is gone.
             BadAnswer: the answer has no end.
         """
-        poll = select.poll()
-        poll.register(self._channel.fileno(), select.POLLIN)
         self._scanned = self._seen = self._told = 0
         while True:
+            self._bell.lower()
             ended = self._drain(request, deadline)
             errors_end = self._find_end(request)
             if note is not None:
@@ -159,7 +172,7 @@ class Line:
                 if not self._channel.exit_status_ready() or self._is_lost():
                     raise EOFError("the host closed the session")
                 return Reply(self._channel.recv_exit_status(), bytes(self._output), bytes(self._errors), None)
-            poll.poll(min(_left(deadline), LONGEST_POLL) * 1000)
+            self._bell.wait(min(_left(deadline), LONGEST_WAIT))
 
     def close(self) -> None:
         """End it. What it does just now goes on to its end where it runs in a unit."""

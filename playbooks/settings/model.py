@@ -109,6 +109,11 @@ class Settings(Model):
     production: bool = Field(False, description="Asks before it acts, and takes no shortcuts.")
     path: HomePath = Field("/opt/{app}", description="The application's folder on the host.")
     user: UnixName | None = Field(None, description="The application's user; its own name when left out.")
+    deltas: bool = Field(
+        True,
+        description="Whether hosts are sent only what an artifact has beyond the release they run, where the old "
+        "artifact is still here and that is less than half.",
+    )
     artifact: Text | None = Field(
         None,
         description="Where a version's artifact is: a path from the project's folder, or an http(s):// or "

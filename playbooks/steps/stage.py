@@ -48,8 +48,55 @@ class Staged:
     kilobytes: int
 
 
+@dataclass(frozen=True)
+class Delta:
+    """What makes a new archive out of an old artifact's files.
+
+    Args:
+        base: SHA-256 of the old artifact.
+        version: the old artifact's version.
+        names: the files, a name a line, in the order in which they are put together.
+        path: what zstd made.
+        sha256: the new archive's, uncompressed.
+        base_bytes, archive_bytes: sizes of what is put together, and of the new archive.
+    """
+
+    base: str
+    version: str
+    names: bytes
+    path: Path
+    sha256: str
+    base_bytes: int
+    archive_bytes: int
+
+    @property
+    def size(self) -> int:
+        """Bytes to send."""
+        return self.path.stat().st_size
+
+
+@dataclass(frozen=True)
+class Patch:
+    """What is sent instead of the whole artifact.
+
+    Args:
+        delta: see there.
+        base: the release on this host that it is added to.
+    """
+
+    delta: Delta
+    base: str
+
+
 def stage(
-    remote: Remote, settings: Settings, release: Release, plan: bytes, *, first: bool, note: Note | None = None
+    remote: Remote,
+    settings: Settings,
+    release: Release,
+    plan: bytes,
+    *,
+    first: bool,
+    patch: Patch | None = None,
+    note: Note | None = None,
 ) -> Staged:
     """Upload or fetch the artifact, check and unpack it, add configuration and units, run install hooks.
 
@@ -59,41 +106,50 @@ def stage(
         release: what to put there.
         plan: from `playbooks.release.pack`.
         first: whether hooks that run on one host only run on this one.
+        patch: sent if it will do; if the release that it is added to is not what it was, all of the artifact is.
         note: called with progress.
 
     Raises:
         StepFailed: the release is not there, and nothing of it is left.
     """
     artifact = release.artifact
+    head, body, size, sha256 = plan, artifact.path, artifact.size, artifact.sha256
+    if patch is not None:
+        delta = patch.delta
+        head, body, size, sha256 = plan + delta.names, delta.path, delta.size, delta.sha256
+        if note:
+            note(f"sending what it has beyond {delta.version}: {size / 1e6:.1f} of {artifact.size / 1e6:.1f} MB")
+    elif artifact.store is not None:
+        head = plan + fetch_order(artifact.store.request(), settings.pull)
     arguments = [
         settings.home,
         release.id,
         settings.run_user,
         str(len(plan)),
         artifact.compression,
-        artifact.sha256,
-        str(artifact.size),
+        sha256,
+        str(size),
         artifact.url or "",
         "first" if first else "-",
-        "-",
-        "0",
+        patch.base if patch else "-",
+        str(len(patch.delta.names)) if patch else "0",
     ]
     hooks = sum(hook.timeout for hook in settings.hooks.install)
-    order = fetch_order(artifact.store.request(), settings.pull) if artifact.store else b""
     fetching = settings.pull.timeout if artifact.url else 0
     try:
         answer = remote.run(
             "stage",
             arguments,
-            payload=Stream(
-                len(plan) + len(order) + (artifact.size + len(WHOLE) if artifact.path else 0),
-                partial(_payload, plan + order, artifact.path),
-            ),
+            payload=Stream(len(head) + (size + len(WHOLE) if body else 0), partial(_payload, head, body)),
             acts=True,
             timeout=settings.timeouts.command + hooks + fetching,
             note=note,
         )
     except StepFailed as error:
+        if patch is not None and error.code == "no-base":
+            if note:
+                note(f"{error.message}; sending all of the artifact")
+            return stage(remote, settings, release, plan, first=first, note=note)
         error.hint = error.hint or HINTS.get(error.code)
         raise
     files, kilobytes = answer.one("staged", 2)
