@@ -1,22 +1,25 @@
 """What an artifact has beyond a release that the hosts already hold, so that no more than that is sent.
 
-zstd makes it once for the fleet (``--patch-from``, zstd(1)). What it is made against are the old artifact's files, one
-after another: the hosts have them in the release, so nothing is kept there for this alone. Should a host's release not
-be what it was, the checksum of the whole tells, and that host is sent all of it.
+Files that have not changed are taken over on the host. Of the others zstd makes a patch against what they were
+(``--patch-from``, zstd(1)), once for the fleet. Nothing is kept on hosts for this alone. Should a host's release not
+be what it was, the checksums tell, and that host is sent all of it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import shutil
 import subprocess
 import tarfile
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import cast
 
 from playbooks.artifact import FORMATS, Artifact, local_artifacts
 from playbooks.environment import Environment
@@ -29,6 +32,13 @@ SMALLEST = 4 * 1024 * 1024
 LARGEST = 1024 * 1024 * 1024  # zstd wants about three times as much memory as the archive has
 PROGRAMS = {"zstd": ["zstd", "-dcq"], "gzip": ["gzip", "-dc"], "xz": ["xz", "-dc"], "none": ["cat"]}
 CHUNK = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class _File:
+    sha256: str
+    mode: int
+    size: int
 
 
 @contextlib.contextmanager
@@ -62,44 +72,121 @@ def release_to_add_to(delta: Delta, facts: Facts, settings: Settings) -> str | N
     """The release on a host that a delta can be added to; None if it has none, or too little memory or disk for it."""
     if facts.memory_free * 1024 < 2 * (delta.base_bytes + delta.archive_bytes):
         return None
+    copied = delta.all_bytes if settings.hooks.install else 0
     free = min((disk.free for disk in facts.disks if disk.path == settings.home), default=0)
-    if free * 1024 < 2 * (delta.base_bytes + 2 * delta.archive_bytes):
+    if free * 1024 < 2 * (delta.base_bytes + 2 * delta.archive_bytes + copied):
         return None
     whole = [release for release in facts.releases.values() if release.stand != "partial"]
     return next((release.id for release in whole if release.about.get("sha256") == delta.base), None)
 
 
 def _make(folder: Path, env: Environment, old: Artifact, new: Artifact) -> Delta | None:
-    base, archive, path = folder / "base", folder / "archive", folder / "delta"
-    names = _put_together(old, base, _changed_on_hosts(env))
-    sha256 = _decompress(new, archive)
-    largest = max(base.stat().st_size, archive.stat().st_size)
-    if not names or largest > LARGEST:
+    with ThreadPoolExecutor(max_workers=2) as both:
+        before, after = both.map(_read, (old, new), (folder / "old", folder / "new"))
+    theirs = _changed_on_hosts(env)
+    same = {
+        name
+        for name, file in after.items()
+        if before.get(name) == file and name not in theirs and not _has_parent_in(name, theirs)
+    }
+    changed = [
+        name for name in after if name in before and name not in same | theirs and not _has_parent_in(name, theirs)
+    ]
+    if len(same) == len(after):
         return None
-    window = max(27, largest.bit_length())
-    words = ["zstd", "-1", "-q", "-T0", f"--long={window}", f"--patch-from={base}", str(archive), "-o", str(path)]
-    subprocess.run(words, check=True, capture_output=True)
+    base, archive, path = folder / "base", folder / "archive", folder / "delta"
+    _write_base(folder / "old", changed, base)
+    sha256 = _write_archive(folder / "new", same, archive)
+    largest = max(base.stat().st_size, archive.stat().st_size)
+    # Only what is large must be reached far back in; all of the window is memory on every host.
+    window = max(20, min(31, largest.bit_length()))
+    words = ["zstd", "-1", "-q", f"--long={window}", str(archive), "-o", str(path)]
+    subprocess.run(
+        [*words, *([f"--patch-from={base}"] if base.stat().st_size else [])], check=True, capture_output=True
+    )
     if path.stat().st_size > new.size // 2:
         return None
-    listed = "".join(f"{name}\n" for name in names).encode()
-    return Delta(old.sha256, old.version, listed, path, sha256, base.stat().st_size, archive.stat().st_size)
+    # What lies over the artifact's own files is not what it was in the artifact.
+    sums = "".join(
+        f"{file.sha256}  ./{name}\n"
+        for name, file in after.items()
+        if name not in theirs and not _has_parent_in(name, theirs)
+    )
+    lists = _lists(same=_ended(sorted(same)), changed=_ended(changed), sums=sums.encode(errors="surrogateescape"))
+    total = sum(file.size for file in after.values())
+    sizes = base.stat().st_size, archive.stat().st_size
+    return Delta(old.sha256, old.version, lists, path, sha256, *sizes, all_bytes=total)
 
 
-def _put_together(old: Artifact, base: Path, left_out: frozenset[str]) -> list[str]:
-    """Write an artifact's files one after another; returns their names."""
-    names: dict[str, None] = {}
-    with _opened(old) as stream, tarfile.open(fileobj=stream, mode="r|") as tar, base.open("wb") as out:
+def _read(artifact: Artifact, to: Path) -> dict[str, _File]:
+    """Decompress an artifact; returns its plain files.
+
+    Raises:
+        OSError: it cannot be read, or there is no room for it here.
+        tarfile.TarError: nor can its archive, or it is of a kind that is left to the host.
+    """
+    assert artifact.path is not None  # noqa: S101 - only local ones come here
+    with artifact.path.open("rb") as source, to.open("wb") as out:
+        subprocess.run(PROGRAMS[artifact.compression], stdin=source, stdout=out, stderr=subprocess.DEVNULL, check=True)
+    files: dict[str, _File] = {}
+    with tarfile.open(to, "r:") as tar:
         for member in tar:
-            name = str(PurePosixPath(member.name))
+            name = _plain(member.name)
+            # sha256sum writes such names its own way; a link would have to find what it is a link to.
+            if member.islnk() or name in files or any(character in name for character in "\n\r\\"):
+                raise tarfile.TarError(f"{name} is left to the host")
             content = tar.extractfile(member) if member.isreg() else None
-            parts = [name, *map(str, PurePosixPath(name).parents)]
-            if content is None or "\n" in name or name.startswith(("/", "..")) or left_out.intersection(parts):
-                continue
-            if name in names:
-                raise tarfile.TarError(f"{name} is there twice")
-            names[name] = None
-            shutil.copyfileobj(content, out, CHUNK)
-    return list(names)
+            if content is not None:
+                files[name] = _File(
+                    hashlib.file_digest(cast(io.BufferedReader, content), "sha256").hexdigest(),
+                    member.mode,
+                    member.size,
+                )
+    return files
+
+
+def _write_base(old: Path, names: list[str], base: Path) -> None:
+    """Write what files were before, one after another."""
+    with tarfile.open(old, "r:") as tar, base.open("wb") as out:
+        members = {_plain(member.name): member for member in tar}
+        for name in names:
+            content = tar.extractfile(members[name])
+            if content is not None:
+                shutil.copyfileobj(content, out, CHUNK)
+
+
+def _write_archive(new: Path, same: set[str], archive: Path) -> str:
+    """Write an archive of what is not the same; returns its SHA-256."""
+    with tarfile.open(new, "r:") as tar, tarfile.open(archive, "w") as out:
+        for member in tar:
+            if not member.isreg():
+                out.addfile(member)
+            elif _plain(member.name) not in same:
+                out.addfile(member, tar.extractfile(member))
+    with archive.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _lists(**lists: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, content in lists.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return subprocess.run(["zstd", "-qc"], input=buffer.getvalue(), capture_output=True, check=True).stdout
+
+
+def _ended(names: list[str]) -> bytes:
+    return b"".join(name.encode(errors="surrogateescape") + b"\0" for name in names)
+
+
+def _plain(name: str) -> str:
+    return str(PurePosixPath(name))
+
+
+def _has_parent_in(name: str, names: frozenset[str]) -> bool:
+    return any(str(parent) in names for parent in PurePosixPath(name).parents)
 
 
 def _changed_on_hosts(env: Environment) -> frozenset[str]:
@@ -113,31 +200,6 @@ def _changed_on_hosts(env: Environment) -> frozenset[str]:
             *target.settings.writable,
         )
     )
-
-
-def _decompress(artifact: Artifact, to: Path) -> str:
-    digest = hashlib.sha256()
-    with _opened(artifact) as stream, to.open("wb") as out:
-        while chunk := stream.read(CHUNK):
-            digest.update(chunk)
-            out.write(chunk)
-    return digest.hexdigest()
-
-
-@contextlib.contextmanager
-def _opened(artifact: Artifact) -> Iterator[IO[bytes]]:
-    words = [*PROGRAMS[artifact.compression]]
-    with (
-        Path(artifact.path or "").open("rb") as file,
-        subprocess.Popen(words, stdin=file, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process,
-    ):
-        assert process.stdout is not None  # noqa: S101 - it is a pipe
-        yield process.stdout
-        # What follows an archive's end is of no use, and its writer must not wait for a reader.
-        while process.stdout.read(CHUNK):
-            pass
-        if process.wait() != 0:
-            raise OSError(f"{words[0]} cannot read {artifact.path}")
 
 
 def _old_artifact(env: Environment, new: Artifact, facts: Mapping[str, Facts]) -> Artifact | None:

@@ -142,8 +142,8 @@ if [ "$when" = after ]; then
 fi
 if [ "$release" != - ]; then
     # Word by word: a path is a line.
-    while IFS= read -r path; do set -- "$@" "$path"; done <"$scratch/paths"
-    shift 2
+    set -- "$home/releases/$release"
+    while IFS= read -r path; do [ "$path" = "$1" ] || set -- "$@" "$path"; done <"$scratch/paths"
     [ -n "$(find -H "$@" -path '*/.slipway' -prune -o -newerct '-1 seconds' -print -quit)" ] || data=$(data_print "$@")
 fi
 (cd / && find ".$scratch/databases" ".$scratch/sqlite" -type f -exec sha256sum {} +) >>"$scratch/manifest"

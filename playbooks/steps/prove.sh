@@ -9,6 +9,7 @@ covers=$5
 shift 5
 
 # include data_print.sh
+# include sums.sh
 
 changed() {
     emit changed "$1"
@@ -19,14 +20,25 @@ need flock jq
 # The one that the last deploy began may still be at work.
 exec 8>>"$state/backup.lock"
 flock -w 120 8 || changed 'another backup is at work'
-set -- "$home/releases/$release" "$@"
-[ ! -e "$home/shared" ] || set -- "$@" "$home/shared"
+# Just what backup.sh takes, in its order.
+paths=
+for path in "$@" "$home/shared"; do
+    [ -e "$path" ] || [ "$path" = "$home/shared" ] || changed "$path is gone"
+    [ ! -e "$path" ] || paths=$paths$path$newline
+    [ ! -L "$path" ] || paths=$paths$(readlink -f "$path")$newline
+done
+set -- "$home/releases/$release"
+while IFS= read -r path; do [ -z "$path" ] || set -- "$@" "$path"; done <<EOF
+$paths
+EOF
 # Ids begin with their time, and come in its order.
 found=$(jq -r --arg release "$release" --arg repository "$repository" --arg covers "$covers" \
-    'select(.release == $release and .repository == $repository and .covers == $covers) | "\(.id) \(.snapshot) \(.data)"' \
+    'select(.release == $release and .repository == $repository and .covers == $covers) | "\(.bytes) \(.id) \(.snapshot) \(.data)"' \
     "$state"/backups/*.json 2>/dev/null) || :
 found=${found##*"$newline"}
 [ -n "$found" ] || changed 'this release has no backup yet'
+bytes=${found%% *}
+found=${found#* }
 id=${found%% *}
 data=${found##* }
 snapshot=${found#* }
@@ -35,8 +47,7 @@ snapshot=${snapshot% *}
 case $repository in
     /*) [ -f "$repository/snapshots/$snapshot" ] || changed "backup $id is not in its repository any more" ;;
 esac
-for path in "$@"; do [ -e "$path" ] || changed "$path is gone"; done
 [ "$(data_print "$@")" = "$data" ] || changed "files have changed since backup $id"
-(cd / && sha256sum --check --quiet --strict "$state/backups/$id.manifest") >/dev/null 2>&1 ||
+(cd / && check_sums "$state/backups/$id.manifest" $((bytes / 1024))) ||
     changed "the release has changed since backup $id"
 emit stands "$id"

@@ -50,28 +50,30 @@ class Staged:
 
 @dataclass(frozen=True)
 class Delta:
-    """What makes a new archive out of an old artifact's files.
+    """What makes a new release out of an old artifact's files; see `playbooks.delta`.
 
     Args:
         base: SHA-256 of the old artifact.
         version: the old artifact's version.
-        names: the files, a name a line, in the order in which they are put together.
+        lists: which files are the same, which have changed, and what all must be (see stage.sh).
         path: what zstd made.
-        sha256: the new archive's, uncompressed.
-        base_bytes, archive_bytes: sizes of what is put together, and of the new archive.
+        sha256: of the archive of what is not the same, uncompressed.
+        base_bytes, archive_bytes: sizes of the changed files before, and of that archive.
+        all_bytes: size of all files of the new artifact.
     """
 
     base: str
     version: str
-    names: bytes
+    lists: bytes
     path: Path
     sha256: str
     base_bytes: int
     archive_bytes: int
+    all_bytes: int
 
     @property
     def size(self) -> int:
-        """Bytes to send."""
+        """Bytes to send, beside the lists."""
         return self.path.stat().st_size
 
 
@@ -116,7 +118,7 @@ def stage(
     head, body, size, sha256 = plan, artifact.path, artifact.size, artifact.sha256
     if patch is not None:
         delta = patch.delta
-        head, body, size, sha256 = plan + delta.names, delta.path, delta.size, delta.sha256
+        head, body, size, sha256 = plan + delta.lists, delta.path, delta.size, delta.sha256
         if note:
             note(f"sending what it has beyond {delta.version}: {size / 1e6:.1f} of {artifact.size / 1e6:.1f} MB")
     elif artifact.store is not None:
@@ -132,7 +134,7 @@ def stage(
         artifact.url or "",
         "first" if first else "-",
         patch.base if patch else "-",
-        str(len(patch.delta.names)) if patch else "0",
+        str(len(patch.delta.lists)) if patch else "0",
     ]
     hooks = sum(hook.timeout for hook in settings.hooks.install)
     fetching = settings.pull.timeout if artifact.url else 0

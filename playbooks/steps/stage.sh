@@ -1,13 +1,15 @@
 # shellcheck shell=sh disable=SC2154
-# stage HOME RELEASE USER PLAN-BYTES FORMAT SHA256 ARTIFACT-BYTES URL FIRST BASE NAMES-BYTES
+# stage HOME RELEASE USER PLAN-BYTES FORMAT SHA256 ARTIFACT-BYTES URL FIRST BASE LISTS-BYTES
 #
 # Put a release beside the running one: nothing that serves is touched. Standard input: the plan (a tar archive, see
 # playbooks/release.py), then the artifact and the line "whole"; or, where a URL is given, what to fetch (see fetch.sh). A
 # release is whole once it has .slipway/complete; anything else is rubbish, removed here on failure and by the next deploy
 # after a crash.
 #
-# With a BASE other than "-", before the artifact come names of that release's files, and the artifact is what zstd has
-# to add to them, put together in that order, to make the archive; SHA256 is the archive's then.
+# With a BASE other than "-", before the artifact come lists (a tar archive, zstd): "same", the files of that release which
+# are to be in this one too; "changed", those of which new ones are made, and "sums", what all must be in the end. The
+# artifact is what zstd has to add to the changed ones, one after another, to make an archive of all that is not the same;
+# SHA256 is that archive's then.
 home=$1
 id=$2
 release=$home/releases/$id
@@ -22,7 +24,7 @@ meta=$release/.slipway
 incoming=$home/releases/.incoming.$id
 shift 9
 base=$1
-names_bytes=$2
+lists_bytes=$2
 
 # shellcheck source=playbooks/steps/archive.sh
 # include archive.sh
@@ -30,6 +32,7 @@ names_bytes=$2
 # include fetch.sh
 # include hooks.sh
 # include room.sh
+# include sums.sh
 
 # Every program started here costs a millisecond or two on every host: what the shell can do, it does.
 group=$(id -g "$user" 2>/dev/null) || fail no-user "there is no user '$user' to run the application; run: invoke provision --env=…"
@@ -101,15 +104,19 @@ if [ -n "$url" ]; then
     unpacked "$format" <"$incoming.fetched" >"$incoming.tar"
 elif [ "$base" = - ]; then
     # Checked and decompressed while it arrives.
-    sum=$({ head -c "$artifact_bytes" | tee /dev/fd/3 | unpacked "$format" >"$incoming.tar"; } 3>&1 | sha256sum)
+    sum=$({ head -c "$artifact_bytes" | tee /dev/fd/3 | unpacked "$format" >"$incoming.tar"; } 3>&1 | sum_stdin $((artifact_bytes / 1024)))
     arrived
     [ "${sum%% *}" = "$sha256" ] ||
         explain_space 'receiving the artifact' checksum "the artifact that arrived is not the one that was asked for: its SHA-256 is ${sum%% *}, expected $sha256"
 else
-    head -c "$names_bytes" >"$incoming.names"
-    (cd "$home/releases/$base" && tr '\n' '\0' <"$incoming.names" | xargs -0 -r cat --) >"$incoming.base" 2>/dev/null ||
+    mkdir "$incoming.lists"
+    head -c "$lists_bytes" | zstd -dcq | tar --extract --directory "$incoming.lists" --file - 2>/dev/null || :
+    [ -f "$incoming.lists/sums" ] || explain_space 'receiving the artifact' cut 'the artifact did not arrive whole'
+    (cd "$home/releases/$base" && xargs -0 -r cat -- <"$incoming.lists/changed") >"$incoming.base" 2>/dev/null ||
         explain_space 'reading the base' no-base "release $base is not what it was"
-    sum=$(head -c "$artifact_bytes" | unpacked zstd --long=31 --patch-from="$incoming.base" | tee "$incoming.tar" | sha256sum)
+    set -- zstd --long=31
+    [ ! -s "$incoming.base" ] || set -- "$@" --patch-from="$incoming.base"
+    sum=$(head -c "$artifact_bytes" | unpacked "$@" | tee "$incoming.tar" | sum_stdin $((artifact_bytes / 1024)))
     arrived
     [ "${sum%% *}" = "$sha256" ] || explain_space 'receiving the artifact' no-base "release $base is not what it was"
 fi
@@ -125,10 +132,23 @@ check_archive "$incoming.tar" "$incoming.list"
 # Twice: as an archive, and unpacked.
 [ "$room" -gt $((archive_kb * 2)) ] ||
     fail no-space "$home has room for $free kB, unpacking the artifact takes $((archive_kb * 2)) kB"
-[ ! -e "$incoming.base" ] || rm -f "$incoming.base"
 unpack_archive "$incoming.tar" "$release" 2>"$incoming.err" ||
     explain_space 'unpacking' unpack "cannot unpack the artifact: $(tr '\n' ' ' <"$incoming.err" | cut -c1-200)"
-clear_incoming
+rm -f "$incoming.tar" "$incoming.tar".* "$incoming.base" "$incoming.fetched"
+
+all_kb=$archive_kb
+# What is the same is the same file, on disk once: nobody writes into a release. Unless hooks make it; then it is copied.
+if [ "$base" != - ]; then
+    all_kb=8193
+    how=--link
+    [ ! -d "$meta/hooks/install" ] || how=--reflink=auto
+    (cd "$home/releases/$base" && xargs -0 -r cp "$how" --parents --target-directory="$release" -- <"$incoming.lists/same") \
+        2>"$incoming.err" || explain_space 'taking over files' no-base "release $base is not what it was"
+    if [ -d "$meta/hooks/install" ]; then
+        (cd "$release" && check_sums "$incoming.lists/sums" 8193) ||
+            fail no-base "release $base is not what it was"
+    fi
+fi
 
 # inside FOLDER NAME: the application's user owns folders on the way, and may have put a link there that leads out of it.
 inside() {
@@ -195,7 +215,9 @@ check_units
         -o -type f -fprint0 "$incoming.files"
     [ ! -s "$incoming.links" ] || sort "$incoming.links" >"$meta/links"
     printf './.slipway/links\0' >>"$incoming.files"
-    sort -z "$incoming.files" | xargs -0 -r sha256sum >"$incoming.manifest"
+    # Hooks may have given files any name.
+    [ ! -d "$meta/hooks/install" ] || all_kb=0
+    sort -z "$incoming.files" | sum_files "$all_kb" >"$incoming.manifest"
     if [ -s "$meta/writable" ]; then
         sed 's|^|./|' "$meta/writable" |
             awk 'NR == FNR { writable[$0]; next } { for (w in writable) if (index(substr($0, 67), w) == 1) next; print }' \
@@ -204,6 +226,10 @@ check_units
         mv "$incoming.manifest" "$meta/manifest"
     fi
 )
+if [ "$base" != - ] && [ ! -d "$meta/hooks/install" ]; then
+    awk 'NR == FNR { there[$0]; next } !($0 in there) { exit 1 }' "$meta/manifest" "$incoming.lists/sums" ||
+        fail no-base "release $base is not what it was"
+fi
 clear_incoming
 # On disk before it is called complete: a host that loses power has a whole release or none.
 sync -f "$release"
