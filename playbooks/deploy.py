@@ -80,7 +80,7 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
     what = f"deploy {release.version}"
     holder = Holder(release.by, what, release.created, release.id, task="deploy", version=release.version)
 
-    with open_fleet(addresses, progress=progress, forks=env.settings.forks, total=total) as fleet:
+    with open_fleet(addresses, progress=progress, forks=env.settings.forks, total=total, acts=True) as fleet:
         reached = _reached(fleet, env, wanted)
         progress.phase("looking at the hosts")
         facts = read_all(fleet, env, reached)

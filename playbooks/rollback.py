@@ -64,7 +64,7 @@ def rollback(env: Environment, back: Back, progress: Progress) -> Outcome:
     names = everybody(env) if back.with_database else [target.name for target in env.targets]
     addresses = [env.target(name).address for name in names]
 
-    with open_fleet(addresses, progress=progress, forks=env.settings.forks) as fleet:
+    with open_fleet(addresses, progress=progress, forks=env.settings.forks, acts=True) as fleet:
         apps = [target for target in env.targets if target.name in fleet.remotes]
         if not apps or (back.with_database and set(backup_hosts(env)) - set(fleet.remotes)):
             fleet.require_all()

@@ -11,6 +11,7 @@ from functools import partial
 from typing import TypeVar
 
 import fabric
+import paramiko
 
 from playbooks.errors import SlipwayError, StepFailed, Unreachable
 from playbooks.fleet import connection as ssh
@@ -20,10 +21,12 @@ from playbooks.fleet.holder import Order, Timing
 from playbooks.fleet.keeper import Keeper
 from playbooks.fleet.lock import Lock
 from playbooks.fleet.progress import Progress, Trip
-from playbooks.fleet.remote import Remote
+from playbooks.fleet.remote import Remote, open_line
 from playbooks.fleet.session import Session
 
 T = TypeVar("T")
+FRESH_SECONDS = 1.0
+CHANNELS = 2  # the lock's, and the one that steps act on
 
 
 @dataclass(frozen=True)
@@ -107,10 +110,12 @@ class Fleet:
             yield task
         finally:
             keeper.stop()
+            began = time.monotonic()
             for lock in held.values():
                 lock.leave(well=task.well)
-            for lock in held.values():
+            for name, lock in held.items():
                 lock.gone()
+                self.progress.trip(Trip(name, "release", began, began, time.monotonic(), bytes_out=1))
 
     def close(self) -> None:
         """End every session."""
@@ -142,8 +147,9 @@ class Held:
     def confirm(self, hosts: Sequence[str], *, together: bool = True) -> dict[str, SlipwayError]:
         """What was done is to stay: take the guards away.
 
-        Every host is asked first whether it is still there. Then the word goes out to all of them at once, so that a
-        controller that dies in between would have to do so within a millisecond.
+        Every host that has answered nothing within the last second is asked first whether it is still there. Then the
+        word goes out to all of them at once, so that a controller that dies in between would have to do so within a
+        millisecond.
 
         Args:
             hosts: which.
@@ -153,9 +159,10 @@ class Held:
             Why a host may have gone back by itself, or soon will; empty if all is well.
         """
         began = time.monotonic()
-        for host in hosts:
+        silent = [host for host in hosts if began - self.locks[host].remote.session.heard > FRESH_SECONDS]
+        for host in silent:
             self.locks[host].say("b")
-        absent = self._wait(hosts, "b", ("beat",))
+        absent = self._wait(silent, "b", ("beat",))
         if absent and together:
             return absent
         there = [host for host in hosts if host not in absent]
@@ -166,7 +173,8 @@ class Held:
         failed = self._wait(there, "c", ("confirmed", "fired", "stays"))
         for host in there:
             ended = max(sent, self.locks[host].heard)
-            self.progress.trip(Trip(host, "confirm", began, sent, ended, bytes_out=2, bytes_in=15, round_trips=2))
+            trips = 2 if host in silent else 1
+            self.progress.trip(Trip(host, "confirm", began, sent, ended, bytes_out=1, bytes_in=10, round_trips=trips))
         return {**absent, **failed}
 
     def _wait(self, hosts: Sequence[str], word: str, answers: tuple[str, ...]) -> dict[str, SlipwayError]:
@@ -188,7 +196,7 @@ class Held:
 
 @contextlib.contextmanager
 def open_fleet(
-    addresses: Sequence[Address], *, progress: Progress, forks: int, total: float = math.inf
+    addresses: Sequence[Address], *, progress: Progress, forks: int, total: float = math.inf, acts: bool = False
 ) -> Iterator[Fleet]:
     """Connect to all hosts side by side; sessions are closed at the end.
 
@@ -199,12 +207,14 @@ def open_fleet(
         progress: who watches.
         forks: hosts worked on at the same time.
         total: seconds after which no step goes on, but for those of the way back.
+        acts: the task will take the lock and change something.
     """
     deadline = time.monotonic() + total
     config = ssh.ssh_config()
     progress.hosts([address.name for address in addresses])
     jobs = [
-        Job(address.name, "connect", partial(_log_in, address, config, progress, deadline)) for address in addresses
+        Job(address.name, "connect", partial(_log_in, address, config, progress, deadline, CHANNELS if acts else 0))
+        for address in addresses
     ]
     results = by_host(jobs, run_jobs(jobs, forks=forks, progress=progress))
     fleet = Fleet(results.ok, results.failed, progress, forks)
@@ -214,9 +224,14 @@ def open_fleet(
         fleet.close()
 
 
-def _log_in(address: Address, config: fabric.Config, progress: Progress, deadline: float) -> Remote:
+def _log_in(address: Address, config: fabric.Config, progress: Progress, deadline: float, ahead: int) -> Remote:
     began = time.monotonic()
     session = Session(address, partial(ssh.connect, address, config))
+    # Every task looks first. Who finds no line opens one, and hears why it cannot be.
+    with contextlib.suppress(paramiko.SSHException, EOFError, OSError):
+        line, _ = open_line(session, session.connection)
+        session.give(line, session.connection)
+    session.open_ahead(ahead)
     progress.operation(address.name, "connect", "answered")
     ended = time.monotonic()
     progress.trip(Trip(address.name, "connect", began, began, ended, round_trips=0))

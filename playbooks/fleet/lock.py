@@ -141,7 +141,7 @@ class Lock:
             while self._channel.recv_ready():
                 *lines, self._rest = (self._rest + self._channel.recv(4096)).split(b"\n")
                 self._rest = self._rest[-MOST_ANSWER:]
-                self.heard = time.monotonic()
+                self.heard = self.remote.session.heard = time.monotonic()
                 self._lines = [*self._lines, *(scripts.parse(self.remote.name, "lock", line, 0.0) for line in lines)][
                     -50:
                 ]
@@ -162,9 +162,9 @@ class Lock:
         ]
         patience = order.wait + max(30.0, order.timing.guard)
         began = time.monotonic()
-        channel = None
+        channel, trips = None, 0
         try:
-            channel = channels.open_channel(connection, remote.address)
+            channel, trips = remote.session.channel(connection)
             channel.settimeout(patience)
             channels.start(channel, remote.address, scripts.command(text, words))
             channel.sendall(text)
@@ -179,7 +179,7 @@ class Lock:
             raise self._refused(channel, answer)
         remote.progress.operation(remote.name, "lock", "answered")
         remote.progress.trip(
-            Trip(remote.name, "lock", began, sent, time.monotonic(), None, len(text), len(line), round_trips=2)
+            Trip(remote.name, "lock", began, sent, time.monotonic(), None, len(text), len(line), 1 + trips)
         )
         return channel, answer
 

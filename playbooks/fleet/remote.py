@@ -155,7 +155,7 @@ class Remote:
                 ask = queue[0]
                 attempt.deadline = self._until(ask)
                 reply = line.receive(request, attempt.deadline, ask.note)
-                ended = time.monotonic()
+                ended = self.session.heard = time.monotonic()
                 answer = scripts.parse(self.name, ask.step, reply.output, ended - began)
                 self.progress.operation(self.name, ask.step, "answered")
                 out = len(request.text) + len(request.payload)
@@ -194,7 +194,8 @@ class Remote:
             claim = self.session.claim
             name = ask.unit or f"slipway-{claim.app if claim else ask.step}-{claim.task if claim else 'task'}"
             unit = _NOT_IN_UNITS.sub("_", name) + ("" if ask.unit else f"-{secrets.token_hex(2)}")
-        return open_line(connection, self.address, unit), 2
+        line, trips = open_line(self.session, connection, unit)
+        return line, 1 + trips
 
     def _request(self, ask: Ask, line: Line) -> tuple[Request, str]:
         """What goes out, and the folder on the host in which the answer waits if the connection breaks."""
@@ -293,19 +294,22 @@ class _Attempt:
     deadline: float = math.inf
 
 
-def open_line(connection: fabric.Connection, address: Address, unit: str | None = None) -> Line:
+def open_line(session: Session, connection: fabric.Connection, unit: str | None = None) -> tuple[Line, int]:
     """A new line; the shell has begun when its first request is answered.
 
     Args:
-        connection: open.
-        address: of the host.
+        session: of the host.
+        connection: of the session.
         unit: the systemd unit to run it in.
+
+    Returns:
+        The line, and how many round trips were waited for to have it.
 
     Raises:
         paramiko.SSHException, EOFError, OSError: the connection is gone, or lets in no further session.
     """
-    channel = channels.open_channel(connection, address)
+    channel, trips = session.channel(connection)
     text = scripts.line()
-    channels.start(channel, address, channels.in_unit(scripts.command(text, []), unit))
+    channels.start(channel, session.address, channels.in_unit(scripts.command(text, []), unit))
     channel.sendall(text)
-    return Line(address.name, channel, unit)
+    return Line(session.address.name, channel, unit), trips

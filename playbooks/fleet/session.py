@@ -9,9 +9,11 @@ from collections.abc import Callable
 from typing import Protocol
 
 import fabric
+import paramiko
 
 from playbooks.errors import HostKeyRefused, SlipwayError, Unreachable
 from playbooks.fleet.address import Address
+from playbooks.fleet.channels import open_channel
 from playbooks.fleet.holder import Claim
 from playbooks.fleet.line import Line
 
@@ -35,6 +37,9 @@ class Session:
     Args:
         address: the host.
         connect: logs in; raises Unreachable or HostKeyRefused.
+
+    Attributes:
+        heard: when it last answered anything, by the monotonic clock.
     """
 
     def __init__(self, address: Address, connect: Callable[[], fabric.Connection]) -> None:
@@ -47,6 +52,31 @@ class Session:
         self._window = 0.0
         self._ended: SlipwayError | None = None
         self._idle: list[Line] = []
+        self._ahead: list[tuple[fabric.Connection, paramiko.Channel]] = []
+        self.heard = time.monotonic()
+
+    def open_ahead(self, number: int) -> None:
+        """Begin to open channels that will be wanted: each costs a round trip, which is one for all of them now."""
+
+        def one(connection: fabric.Connection) -> None:
+            # Who wants one and finds none opens it himself, and hears why it cannot be.
+            with contextlib.suppress(Exception):
+                self._ahead.append((connection, open_channel(connection, self.address)))
+
+        for _ in range(number):
+            threading.Thread(target=one, args=(self._connection,), name="open", daemon=True).start()
+
+    def channel(self, connection: fabric.Connection) -> tuple[paramiko.Channel, int]:
+        """A channel, and how many round trips were waited for to have it.
+
+        Raises:
+            paramiko.SSHException, EOFError, OSError: there is none to be had.
+        """
+        while self._ahead:
+            on, channel = self._ahead.pop()
+            if on is connection and not channel.closed:
+                return channel, 0
+        return open_channel(connection, self.address), 1
 
     def take(self, *, acts: bool) -> Line | None:
         """An idle line, if there is one.

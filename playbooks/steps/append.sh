@@ -21,7 +21,7 @@ append_record() (
 # open_ledger STATE: nobody else writes from here to settle. The folder is what is locked: the file can be put aside.
 open_ledger() {
     ledger=$1/ledger
-    mkdir -p "$1" || fail unwritable "cannot make $1"
+    [ -d "$1" ] || mkdir -p "$1" || fail unwritable "cannot make $1"
     exec 7<"$1"
     flock -w 60 7 || fail busy "somebody else has been writing $1/ledger for a minute; see: lsof $1"
     fresh=no

@@ -39,32 +39,49 @@ existing "$home"
 of_home=$place
 existing "$state"
 of_state=$place
-df -k --output=size,avail,itotal,iavail "$of_home" "$of_state" |
-    awk -v home="$home" -v state="$state" -v h="$(writable "$of_home")" -v s="$(writable "$of_state")" '
-        NR == 1 { next }
-        {
-            path = NR == 2 ? home : state
-            print "disk\t" path "\t" $1 "\t" $2 "\t" (NR == 2 ? h : s)
-            if ($3 ~ /^[0-9]+$/) print "inodes\t" path "\t" $3 "\t" $4
-        }'
+h=$(writable "$of_home")
+s=$(writable "$of_state")
+path=
+while read -r size free nodes nodes_free; do
+    case $size in *[!0-9]*) continue ;; esac
+    if [ -z "$path" ]; then path=$home can=$h; else path=$state can=$s; fi
+    emit disk "$path" "$size" "$free" "$can"
+    case $nodes in '' | *[!0-9]*) ;; *) emit inodes "$path" "$nodes" "$nodes_free" ;; esac
+done <<EOF
+$(df -k --output=size,avail,itotal,iavail "$of_home" "$of_state")
+EOF
 
 for tool in restic zstd curl jq; do
     if command -v "$tool" >/dev/null; then emit tool "$tool" yes; else emit tool "$tool" no; fi
 done
 
 if [ -L "$home/current" ]; then
-    current=$(readlink "$home/current")
+    current=$(cd -P "$home/current" 2>/dev/null && pwd) || current=$(readlink "$home/current")
     # A symlink is made at the switch: its time is since when.
     emit current "${current##*/}" "$(stat -c %Y "$home/current")"
+    set --
     if [ -f "$home/current/.slipway/units" ]; then
-        # One call for all units; a blank line between them.
-        xargs -r systemctl show --property=Id,ActiveState,SubState,NRestarts,ActiveEnterTimestamp \
-            <"$home/current/.slipway/units" |
-            awk -F= '
-                function row() { if (id != "") print "unit\t" id "\t" active "\t" sub_ "\t" restarts "\t" since; id = "" }
-                $1 == "Id" { id = $2 } $1 == "ActiveState" { active = $2 } $1 == "SubState" { sub_ = $2 }
-                $1 == "NRestarts" { restarts = $2 } $1 == "ActiveEnterTimestamp" { since = $2 }
-                $0 == "" { row() } END { row() }'
+        while IFS= read -r unit; do set -- "$@" "$unit"; done <"$home/current/.slipway/units"
+    fi
+    if [ $# -gt 0 ]; then
+        id='' active='' sub='' restarts=0 since=''
+        # One call for all units; a blank line between them, and one more for the last.
+        while IFS='=' read -r key value; do
+            case $key in
+                Id) id=$value ;;
+                ActiveState) active=$value ;;
+                SubState) sub=$value ;;
+                NRestarts) restarts=$value ;;
+                ActiveEnterTimestamp) since=$value ;;
+                '')
+                    [ -z "$id" ] || emit unit "$id" "$active" "$sub" "$restarts" "$since"
+                    id='' active='' sub='' restarts=0 since=''
+                    ;;
+            esac
+        done <<EOF
+$(systemctl show --property=Id,ActiveState,SubState,NRestarts,ActiveEnterTimestamp "$@")
+
+EOF
     fi
 fi
 

@@ -21,10 +21,10 @@ remove() {
 # Failed and never finished ones go first; then the oldest proven ones beyond the number to keep. The running release and
 # its predecessor never go: they are the way back.
 prune() {
-    current=$(readlink "$home/current" || :)
+    current=$(cd -P "$home/current" 2>/dev/null && pwd) || current=
     current=${current##*/}
     before=
-    [ ! -f "$home/current/.slipway/predecessor" ] || before=$(cat "$home/current/.slipway/predecessor")
+    [ ! -f "$home/current/.slipway/predecessor" ] || read -r before <"$home/current/.slipway/predecessor" || :
     count=0
     for folder in $(find "$home/releases" -mindepth 1 -maxdepth 1 -type d -printf '%f\n' | sort -r); do
         if [ "$folder" = "$current" ] || [ "$folder" = "$before" ]; then
@@ -36,7 +36,7 @@ prune() {
             remove "$folder"
         fi
     done
-    find "$home/releases" -mindepth 1 -maxdepth 1 -name '.incoming.*' -exec rm -rf {} +
+    for left in "$home/releases"/.incoming.*; do [ ! -e "$left" ] || rm -rf "$left"; done
     # What fetches left; see fetch.sh.
     rm -rf "$home/.fetched"
 }
@@ -46,7 +46,7 @@ if [ "$mark" = discarded ]; then
 elif [ "$mark" != - ] && [ -d "$home/releases/$release/.slipway" ]; then
     : >"$home/releases/$release/.slipway/$mark"
     # A release that has proven itself once is not made bad by a failed attempt to return to it.
-    [ "$mark" != proven ] || rm -f "$home/releases/$release/.slipway/failed"
+    if [ "$mark" = proven ] && [ -e "$home/releases/$release/.slipway/failed" ]; then rm "$home/releases/$release/.slipway/failed"; fi
     sync "$home/releases/$release/.slipway"
 fi
 append_record "$state" "$record"

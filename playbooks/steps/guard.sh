@@ -123,5 +123,5 @@ raise_token() {
         '' | *[!0-9]*) token=0 ;;
     esac
     token=$((token + 1))
-    printf '%s\n' "$token" | replace_file "$1/token"
+    put_line "$1/token" "$token"
 }

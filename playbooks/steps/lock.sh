@@ -46,7 +46,7 @@ end_orphans() {
         [ "${orphan##*.}" != finish ] || wait_for "$answer/status"
         systemctl stop "${orphan%.*}.service" 2>/dev/null 9>&- || :
     done
-    rm -rf "$run/answers"
+    [ ! -d "$run/answers" ] || rm -rf "$run/answers"
 }
 
 wait_for() {
@@ -57,7 +57,7 @@ wait_for() {
     done
 }
 
-mkdir -p "$state" "$run"
+{ [ -d "$state" ] && [ -d "$run" ]; } || mkdir -p "$state" "$run"
 exec 9<>"$state/lock"
 
 # Our own former self may still be waiting on a connection that died.
