@@ -122,7 +122,7 @@ def test_what_provision_lets_sudo_do_is_enough_and_no_more(
     for words in (["status"], ["history"], ["backups"]):
         done = invoke(*words, app.env, "--json")
         assert done.status == 0, f"{words}: {done.err}"
-    assert f"COMMAND=/usr/bin/systemd-run --quiet --wait --pipe --collect --unit=slipway-{app.name}-stage-" in on(
+    assert f"COMMAND=/usr/bin/systemd-run --quiet --wait --pipe --collect --unit=slipway-{app.name}-deploy-" in on(
         "app1"
     ).check_output("journalctl _COMM=sudo -o cat --since=-5min"), "sudo's log does not show what was run"
 
