@@ -19,6 +19,9 @@ from playbooks.fleet.address import Address
 class _Transport(paramiko.Transport):
     """paramiko's transport with one-pass ciphers first: in Python the second pass for a MAC costs as much again."""
 
+    # paramiko wakes each connection's thread ten times a second to see whether it was closed. With hundreds of hosts
+    # that is most of what the controller does; nobody here waits for such a thread to end.
+    _active_check_timeout = 2.0
     _preferred_ciphers = (
         "aes128-gcm@openssh.com",
         "aes256-gcm@openssh.com",
