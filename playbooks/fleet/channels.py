@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import fabric
 import paramiko
@@ -24,9 +24,17 @@ _ASKED = (
 )
 
 
-def open_channel(connection: fabric.Connection, address: Address) -> paramiko.Channel:
-    """A channel with nothing at its other end yet. sshd counts one that was just closed for a moment, against its
-    MaxSessions.
+def open_channel(
+    connection: fabric.Connection, address: Address, make_room: Callable[[], bool] = lambda: False
+) -> paramiko.Channel:
+    """A channel with nothing at its other end yet.
+
+    sshd counts one that was just closed for a moment, against its MaxSessions.
+
+    Args:
+        connection: open.
+        address: of the host.
+        make_room: closes a channel that can be done without, if there is one, and says so.
 
     Raises:
         paramiko.SSHException, EOFError, OSError: there is none to be had.
@@ -39,7 +47,7 @@ def open_channel(connection: fabric.Connection, address: Address) -> paramiko.Ch
         try:
             channel: paramiko.Channel = transport.open_session(timeout=address.connect_timeout)
         except paramiko.ChannelException:
-            if time.monotonic() > until:
+            if not make_room() and time.monotonic() > until:
                 raise
         else:
             return channel

@@ -61,7 +61,9 @@ class Session:
         def one(connection: fabric.Connection) -> None:
             # Who wants one and finds none opens it himself, and hears why it cannot be.
             with contextlib.suppress(Exception):
-                self._ahead.append((connection, open_channel(connection, self.address)))
+                transport = connection.transport
+                if transport is not None:
+                    self._ahead.append((connection, transport.open_session(timeout=self.address.connect_timeout)))
 
         for _ in range(number):
             threading.Thread(target=one, args=(self._connection,), name="open", daemon=True).start()
@@ -76,7 +78,15 @@ class Session:
             on, channel = self._ahead.pop()
             if on is connection and not channel.closed:
                 return channel, 0
-        return open_channel(connection, self.address), 1
+        return open_channel(connection, self.address, self._make_room), 1
+
+    def _make_room(self) -> bool:
+        """Close an idle line, where sshd lets in few: who wants it opens it again."""
+        with self._mutex:
+            if not self._idle:
+                return False
+            self._idle.pop(0).close()
+            return True
 
     def take(self, *, acts: bool) -> Line | None:
         """An idle line, if there is one.

@@ -21,6 +21,7 @@ artifact_bytes=$7
 url=$8
 first=$9
 meta=$release/.slipway
+lists=$meta/lists
 incoming=$home/releases/.incoming.$id
 shift 9
 base=$1
@@ -109,10 +110,10 @@ elif [ "$base" = - ]; then
     [ "${sum%% *}" = "$sha256" ] ||
         explain_space 'receiving the artifact' checksum "the artifact that arrived is not the one that was asked for: its SHA-256 is ${sum%% *}, expected $sha256"
 else
-    mkdir "$incoming.lists"
-    head -c "$lists_bytes" | zstd -dcq | tar --extract --directory "$incoming.lists" --file - 2>/dev/null || :
-    [ -f "$incoming.lists/sums" ] || explain_space 'receiving the artifact' cut 'the artifact did not arrive whole'
-    (cd "$home/releases/$base" && xargs -0 -r cat -- <"$incoming.lists/changed") >"$incoming.base" 2>/dev/null ||
+    mkdir "$lists"
+    head -c "$lists_bytes" | zstd -dcq | tar --extract --directory "$lists" --file - 2>/dev/null || :
+    [ -f "$lists/sums" ] || explain_space 'receiving the artifact' cut 'the artifact did not arrive whole'
+    (cd "$home/releases/$base" && xargs -0 -r cat -- <"$lists/changed") >"$incoming.base" 2>/dev/null ||
         explain_space 'reading the base' no-base "release $base is not what it was"
     set -- zstd --long=31
     [ ! -s "$incoming.base" ] || set -- "$@" --patch-from="$incoming.base"
@@ -134,7 +135,7 @@ check_archive "$incoming.tar" "$incoming.list"
     fail no-space "$home has room for $free kB, unpacking the artifact takes $((archive_kb * 2)) kB"
 unpack_archive "$incoming.tar" "$release" 2>"$incoming.err" ||
     explain_space 'unpacking' unpack "cannot unpack the artifact: $(tr '\n' ' ' <"$incoming.err" | cut -c1-200)"
-rm -f "$incoming.tar" "$incoming.tar".* "$incoming.base" "$incoming.fetched"
+clear_incoming
 
 all_kb=$archive_kb
 # What is the same is the same file, on disk once: nobody writes into a release. Unless hooks make it; then it is copied.
@@ -142,10 +143,10 @@ if [ "$base" != - ]; then
     all_kb=8193
     how=--link
     [ ! -d "$meta/hooks/install" ] || how=--reflink=auto
-    (cd "$home/releases/$base" && xargs -0 -r cp "$how" --parents --target-directory="$release" -- <"$incoming.lists/same") \
+    (cd "$home/releases/$base" && xargs -0 -r cp "$how" --parents --target-directory="$release" -- <"$lists/same") \
         2>"$incoming.err" || explain_space 'taking over files' no-base "release $base is not what it was"
     if [ -d "$meta/hooks/install" ]; then
-        (cd "$release" && check_sums "$incoming.lists/sums" 8193) ||
+        (cd "$release" && check_sums "$lists/sums" 8193) ||
             fail no-base "release $base is not what it was"
     fi
 fi
@@ -211,7 +212,7 @@ check_units
 : >"$meta/links"
 (
     cd "$release" || exit 1
-    find . -path './.slipway/manifest*' -prune -o -path './.slipway/links' -prune -o -type l -fprintf "$incoming.links" '%p -> %l\n' \
+    find . -path './.slipway/manifest*' -prune -o -path ./.slipway/links -prune -o -path ./.slipway/lists -prune -o -type l -fprintf "$incoming.links" '%p -> %l\n' \
         -o -type f -fprint0 "$incoming.files"
     [ ! -s "$incoming.links" ] || sort "$incoming.links" >"$meta/links"
     printf './.slipway/links\0' >>"$incoming.files"
@@ -227,9 +228,10 @@ check_units
     fi
 )
 if [ "$base" != - ] && [ ! -d "$meta/hooks/install" ]; then
-    awk 'NR == FNR { there[$0]; next } !($0 in there) { exit 1 }' "$meta/manifest" "$incoming.lists/sums" ||
+    awk 'NR == FNR { there[$0]; next } !($0 in there) { exit 1 }' "$meta/manifest" "$lists/sums" ||
         fail no-base "release $base is not what it was"
 fi
+[ ! -d "$lists" ] || rm -rf "$lists"
 clear_incoming
 # On disk before it is called complete: a host that loses power has a whole release or none.
 sync -f "$release"

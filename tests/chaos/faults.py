@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -64,8 +65,18 @@ def assert_whole(app: App, on: On, version: str, *, hosts: Sequence[str] = PAIR)
     status = invoke("status", app.env, "--json")
     assert (status.json["mixed"], status.json["versions"]) == (False, [version]), status.out
     for name in hosts:
-        left = leftovers(on(name), app)
+        left = settled(on(name), app)
         assert not left, f"{name} has leftovers: {left}"
+
+
+def settled(host: Host, app: App) -> list[str]:
+    """What is left when nothing moves any more: the backup after a deploy goes on for a while, and then it is gone."""
+    for _ in range(60):
+        left = leftovers(host, app)
+        if not any(f"slipway-{app.name}-deploy-" in line for line in left):
+            break
+        time.sleep(0.5)
+    return left
 
 
 def leftovers(host: Host, app: App) -> list[str]:

@@ -54,7 +54,7 @@ class Shortage:
 
 SHORTAGES = {
     "full while staging": Shortage("install", "home", FILL, EMPTY, 1, "the file system of {place} is full"),
-    "full at the switch": Shortage("before_switch", "home", FILL, EMPTY, 1, "No space left on device"),
+    "full at the switch": Shortage("before_switch", "home", FILL, EMPTY, 1, "the file system of {place} is full"),
     # The guard's own link gives its inode to the mark that comes after it.
     "no inodes at the end": Shortage("after_switch", "home", NO_INODES, INODES, 0, "is deployed"),
     # The way back must not need room that is gone by then.

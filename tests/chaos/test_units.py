@@ -120,8 +120,9 @@ def test_a_health_step_that_a_signal_ended_is_no_success(app: App, on: On) -> No
     app.build("1.1.0", line=f"[ -e /run/{app.name}-go ] || exec sleep 1000; exec python3 -m http.server {app.port}")
     deploy = app.start("deploy", "--version=1.1.0", "--batch=100%")
     on("app1").run(f"touch /run/{app.name}-go")
-    judge = f"/bin/sh -c .*{app.home}/releases/[^ ]*-1.1.0 www-data"
-    wait_until(lambda: on(BROKEN).run("pkill -KILL -f %s", judge).rc == 0)
+    judging = f"readlink {app.home}/current | grep -q 1.1.0 && systemctl is-active {app.name}"
+    wait_until(lambda: on(BROKEN).run(judging).rc == 0)
+    on(BROKEN).check_output(f"systemctl kill --signal=KILL 'slipway-{app.name}-deploy-*'")
     _, err = deploy.communicate(timeout=60)
     assert deploy.returncode == 1, err
     assert_whole(app, on, "1.0.0")
