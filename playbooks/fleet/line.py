@@ -118,6 +118,11 @@ class Line:
         self._seen = 0  # how much of the errors holds no mark
         self._told = 0  # how much of the errors was told
 
+    @property
+    def is_open(self) -> bool:
+        """Whether its shell still is there, as far as can be told from here; sshd may close what is idle for long."""
+        return not (self._channel.closed or self._channel.eof_received)
+
     def send(self, request: Request, deadline: float) -> None:
         """Send a request. A script that ends early, having said why, is not an error here.
 

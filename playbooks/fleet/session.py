@@ -95,6 +95,7 @@ class Session:
             acts: one that goes on when the connection breaks.
         """
         with self._mutex:
+            self._idle = [line for line in self._idle if line.is_open]
             found = next((line for line in self._idle if (line.unit is not None) == acts), None)
             if found is not None:
                 self._idle.remove(found)

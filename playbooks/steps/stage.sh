@@ -138,12 +138,15 @@ unpack_archive "$incoming.tar" "$release" 2>"$incoming.err" ||
 clear_incoming
 
 all_kb=$archive_kb
-# What is the same is the same file, on disk once: nobody writes into a release. Unless hooks make it; then it is copied.
+# What is the same is the same file, on disk once: nobody writes into a release. Unless hooks make it, or it is to be
+# another group's: then it is copied.
 if [ "$base" != - ]; then
     all_kb=8193
-    how=--link
-    [ ! -d "$meta/hooks/install" ] || how=--reflink=auto
-    (cd "$home/releases/$base" && xargs -0 -r cp "$how" --parents --target-directory="$release" -- <"$lists/same") \
+    set -- --link
+    if [ -d "$meta/hooks/install" ] || [ "$(stat -c %g "$home/releases/$base")" != "$group" ]; then
+        set -- --reflink=auto --preserve=mode,timestamps
+    fi
+    (cd "$home/releases/$base" && xargs -0 -r cp "$@" --parents --target-directory="$release" -- <"$lists/same") \
         2>"$incoming.err" || explain_space 'taking over files' no-base "release $base is not what it was"
     if [ -d "$meta/hooks/install" ]; then
         (cd "$release" && check_sums "$lists/sums" 8193) ||
