@@ -19,8 +19,9 @@ CODES = ("hostile-archive", "damaged-archive", "no-space", "unpack")
 OURS = "ours\n"
 _LEFT = {
     "archive",
-    "archive.links",
-    "archive.unpacked",
+    "tar.links",
+    "tar",
+    "tar.unpacked",
     "format",
     "list",
     "list.err",
