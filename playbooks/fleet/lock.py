@@ -170,6 +170,8 @@ class Lock:
             channel.sendall(text)
             sent = time.monotonic()
             line = _line(channel, sent + patience)
+        except paramiko.ChannelException as error:
+            raise remote.lost("lock", error) from None
         except (OSError, EOFError, paramiko.SSHException) as error:
             if channel is not None:
                 channel.close()

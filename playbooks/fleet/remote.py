@@ -172,7 +172,7 @@ class Remote:
                 well = not queue and ask.unit is None and not ask.leaves
                 yield answer
         except (paramiko.SSHException, EOFError, OSError) as error:
-            raise self._lost(queue[0].step, error) from None
+            raise self.lost(queue[0].step, error) from None
         finally:
             if line is not None and well:
                 self.session.give(line, connection)
@@ -225,7 +225,7 @@ class Remote:
         if went == "never":
             return None
         if went == "running":
-            raise self._lost(step, TimeoutError())
+            raise self.lost(step, TimeoutError())
         if went == "killed":
             raise StepFailed(f"'{step}' was killed on the host", host=self.name, step=step)
         kept = replace(answer, step=step)
@@ -241,7 +241,8 @@ class Remote:
         """End the session. Steps that run in a unit go on."""
         self.session.close()
 
-    def _lost(self, step: str, error: BaseException) -> SlipwayError:
+    def lost(self, step: str, error: BaseException) -> SlipwayError:
+        """The error for a step whose connection broke, or that sshd lets in no session for."""
         if isinstance(error, TimeoutError):
             return StepTimedOut(
                 f"'{step}' did not end in time",

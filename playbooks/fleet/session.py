@@ -74,10 +74,11 @@ class Session:
         Raises:
             paramiko.SSHException, EOFError, OSError: there is none to be had.
         """
-        while self._ahead:
-            on, channel = self._ahead.pop()
-            if on is connection and not channel.closed:
-                return channel, 0
+        with self._mutex:
+            while self._ahead:
+                on, channel = self._ahead.pop()
+                if on is connection and not channel.closed:
+                    return channel, 0
         return open_channel(connection, self.address, self._make_room), 1
 
     def _make_room(self) -> bool:
