@@ -83,8 +83,26 @@ def local_artifacts(env: Environment, version: str, source: str) -> list[Path]:
     template = env.settings.artifact
     if template is not None and not is_remote(template) and VERSION.fullmatch(version):
         places.append(template.replace("{version}", version))
-    found = (Path(place).expanduser() for place in places)
-    return [path if path.is_absolute() else env.project / path for path in found]
+    return [_here(env, place) for place in places]
+
+
+def file_sha256(path: Path) -> str:
+    """A file's SHA-256, in hex.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def compression_of(name: str) -> str | None:
+    """How an artifact of this name is compressed; None if that cannot be told."""
+    return next((compression for ending, compression in FORMATS.items() if name.endswith(ending)), None)
+
+
+def _here(env: Environment, place: str) -> Path:
+    return env.project / Path(place).expanduser()
 
 
 def _template(env: Environment) -> str:
@@ -101,23 +119,18 @@ def _in_place(env: Environment, version: str) -> str:
 
 
 def _local(env: Environment, source: str, version: str | None, expected: str | None) -> Artifact:
-    path = Path(source).expanduser()
-    path = path if path.is_absolute() else env.project / path
+    path = _here(env, source)
     if not path.is_file():
         known = _versions(env)
         hint = f"versions there are: {', '.join(known[-8:])}" if known else None
         what = f"version {version} of {env.settings.app}" if version else "the artifact"
         raise UsageError(f"{what} is not there: no file {path}", hint=hint)
     compression = _format(path.name)
-    digest = hashlib.sha256()
     try:
-        with path.open("rb") as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
+        actual = file_sha256(path)
         expected = expected or _beside(path)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from None
-    actual = digest.hexdigest()
     if expected and expected != actual:
         raise UsageError(
             f"{path} is damaged or not what was built: its SHA-256 is {actual}, expected {expected}",
@@ -169,9 +182,9 @@ def _in_sidecar(text: str, source: str) -> str:
 
 
 def _format(name: str) -> str:
-    for ending, compression in FORMATS.items():
-        if name.endswith(ending):
-            return compression
+    compression = compression_of(name)
+    if compression is not None:
+        return compression
     raise UsageError(f"'{name}' has no known format; expected one of {', '.join(FORMATS)}")
 
 

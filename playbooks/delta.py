@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import cast
 
-from playbooks.artifact import FORMATS, Artifact, local_artifacts
+from playbooks.artifact import Artifact, compression_of, file_sha256, local_artifacts
 from playbooks.environment import Environment
 from playbooks.settings import Settings
 from playbooks.steps.facts import Facts
@@ -84,14 +84,10 @@ def _make(folder: Path, env: Environment, old: Artifact, new: Artifact) -> Delta
     with ThreadPoolExecutor(max_workers=2) as both:
         before, after = both.map(_read, (old, new), (folder / "old", folder / "new"))
     theirs = _changed_on_hosts(env)
-    same = {
-        name
-        for name, file in after.items()
-        if before.get(name) == file and name not in theirs and not _has_parent_in(name, theirs)
-    }
-    changed = [
-        name for name in after if name in before and name not in same | theirs and not _has_parent_in(name, theirs)
-    ]
+    # What lies over the artifact's own files is not what it was in the artifact.
+    ours = {name: file for name, file in after.items() if theirs.isdisjoint(_way_to(name))}
+    same = {name for name, file in ours.items() if before.get(name) == file}
+    changed = [name for name in ours if name in before and name not in same]
     if len(same) == len(after):
         return None
     base, archive, path = folder / "base", folder / "archive", folder / "delta"
@@ -106,12 +102,7 @@ def _make(folder: Path, env: Environment, old: Artifact, new: Artifact) -> Delta
     )
     if path.stat().st_size > new.size // 2:
         return None
-    # What lies over the artifact's own files is not what it was in the artifact.
-    sums = "".join(
-        f"{file.sha256}  ./{name}\n"
-        for name, file in after.items()
-        if name not in theirs and not _has_parent_in(name, theirs)
-    )
+    sums = "".join(f"{file.sha256}  ./{name}\n" for name, file in ours.items())
     lists = _lists(same=_ended(sorted(same)), changed=_ended(changed), sums=sums.encode(errors="surrogateescape"))
     total = sum(file.size for file in after.values())
     sizes = base.stat().st_size, archive.stat().st_size
@@ -163,8 +154,7 @@ def _write_archive(new: Path, same: set[str], archive: Path) -> str:
                 out.addfile(member)
             elif _plain(member.name) not in same:
                 out.addfile(member, tar.extractfile(member))
-    with archive.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_sha256(archive)
 
 
 def _lists(**lists: bytes) -> bytes:
@@ -185,8 +175,10 @@ def _plain(name: str) -> str:
     return str(PurePosixPath(name))
 
 
-def _has_parent_in(name: str, names: frozenset[str]) -> bool:
-    return any(str(parent) in names for parent in PurePosixPath(name).parents)
+def _way_to(name: str) -> Iterator[str]:
+    """A path, and every folder on the way to it."""
+    path = PurePosixPath(name)
+    return map(str, (path, *path.parents))
 
 
 def _changed_on_hosts(env: Environment) -> frozenset[str]:
@@ -220,10 +212,7 @@ def _old_artifact(env: Environment, new: Artifact, facts: Mapping[str, Facts]) -
 
 
 def _artifact(path: Path, version: str, sha256: str) -> Artifact | None:
-    compression = next((kind for ending, kind in FORMATS.items() if path.name.endswith(ending)), None)
-    if compression is None or not path.is_file():
+    compression = compression_of(path.name)
+    if compression is None or not path.is_file() or file_sha256(path) != sha256:
         return None
-    with path.open("rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
-            return None
     return Artifact(version, str(path), path, compression, sha256, path.stat().st_size)

@@ -11,7 +11,7 @@ from playbooks.fleet.fleet import open_fleet
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
 from playbooks.steps.facts import read_facts
-from playbooks.steps.health import HealthReport, wait_until_healthy
+from playbooks.steps.health import HealthReport, ask_health, wait_until_healthy
 
 
 @dataclass(frozen=True)
@@ -61,14 +61,14 @@ def health(env: Environment, progress: Progress) -> FleetHealth:
         facts = read_facts(remote, settings.home, settings.state)
         if facts.current is None:
             return None
-        return wait_until_healthy(
-            remote,
+        ask = ask_health(
             settings,
             units=[unit.name for unit in facts.units],
             release_folder=f"{settings.home}/current",
             secrets=env.secrets,
             once=True,
         )
+        return wait_until_healthy(remote, ask)
 
     with open_fleet([target.address for target in env.targets], progress=progress, forks=env.settings.forks) as fleet:
         results = fleet.each("health", one)

@@ -15,7 +15,7 @@ from playbooks.fleet.remote import Remote
 from playbooks.outcomes import version_of
 from playbooks.release import instant
 from playbooks.steps.facts import Facts, read_facts
-from playbooks.steps.health import HealthReport, wait_until_healthy
+from playbooks.steps.health import HealthReport, ask_health, wait_until_healthy
 
 
 @dataclass(frozen=True)
@@ -114,14 +114,14 @@ def _look(env: Environment, remote: Remote) -> HostStatus:
     facts = read_facts(remote, settings.home, settings.state)
     report = None
     if facts.current:
-        report = wait_until_healthy(
-            remote,
+        ask = ask_health(
             settings,
             units=[unit.name for unit in facts.units],
             release_folder=f"{settings.home}/current",
             secrets=env.secrets,
             once=True,
         )
+        report = wait_until_healthy(remote, ask)
     return _status(facts, report)
 
 

@@ -55,19 +55,22 @@ class Script:
             answer: the folder on the host in which the answer waits for whoever lost the connection (see result.sh).
             claim: the lock that it acts under.
         """
-        fence = f"fence {shlex.quote(claim.state)} {claim.token}"
         return (
             f"{self.prelude}\nkeep_answer {shlex.quote(answer)}\n"
-            f"set +e\n(\nset -e\n{fence}\n{self.body}\n)\nend_step $?\n{_LAST}"
+            f"set +e\n(\nset -e\n{_fence(claim)}\n{self.body}\n)\nend_step $?\n{_LAST}"
         ).encode()
 
     def leaving(self, claim: Claim) -> bytes:
         """The text for a step that begins under a lock and goes on when that is gone; nobody asks how it went."""
-        return f"{self.prelude}\nfence {shlex.quote(claim.state)} {claim.token}\n{self.body}\n{_LAST}".encode()
+        return f"{self.prelude}\n{_fence(claim)}\n{self.body}\n{_LAST}".encode()
 
     def alone(self) -> bytes:
         """The text as a file on the host, to be run there without us."""
         return self.reading() + b"\n"
+
+
+def _fence(claim: Claim) -> str:
+    return f"fence {shlex.quote(claim.state)} {claim.token}"
 
 
 def command(text: bytes, arguments: Sequence[str]) -> list[str]:

@@ -1,7 +1,9 @@
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC2154
 # facts HOME STATE: what a host has and runs. Changes nothing.
 home=$1
 state=$2
+
+# include find_current.sh
 
 # Every program started here is paid for on every host at every task: what the shell can do itself, it does.
 # shellcheck source=/dev/null
@@ -55,10 +57,10 @@ for tool in restic zstd curl jq; do
     if command -v "$tool" >/dev/null; then emit tool "$tool" yes; else emit tool "$tool" no; fi
 done
 
-if [ -L "$home/current" ]; then
-    current=$(cd -P "$home/current" 2>/dev/null && pwd) || current=$(readlink "$home/current")
+find_current
+if [ "$current" != - ]; then
     # A symlink is made at the switch: its time is since when.
-    emit current "${current##*/}" "$(stat -c %Y "$home/current")"
+    emit current "$current" "$(stat -c %Y "$home/current")"
     set --
     if [ -f "$home/current/.slipway/units" ]; then
         while IFS= read -r unit; do set -- "$@" "$unit"; done <"$home/current/.slipway/units"

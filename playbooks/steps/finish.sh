@@ -1,4 +1,4 @@
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC2154
 # finish HOME STATE KEEP RECORD MARK RELEASE
 #
 # Write the record into the ledger, mark the release (proven, failed, discarded or -), and after a success prune old ones.
@@ -10,6 +10,7 @@ mark=$5
 release=$6
 
 # include append.sh
+# include find_current.sh
 
 remove() {
     # No longer complete first: what is half removed must not look whole.
@@ -21,8 +22,7 @@ remove() {
 # Failed and never finished ones go first; then the oldest proven ones beyond the number to keep. The running release and
 # its predecessor never go: they are the way back.
 prune() {
-    current=$(cd -P "$home/current" 2>/dev/null && pwd) || current=
-    current=${current##*/}
+    find_current
     before=
     [ ! -f "$home/current/.slipway/predecessor" ] || read -r before <"$home/current/.slipway/predecessor" || :
     count=0

@@ -22,15 +22,7 @@ guard_names() {
     guard_unit=slipway-guard-${1##*/}-$guard_step
 }
 
-# find_current: set current to the release that $home runs; "-" for none.
-find_current() {
-    current=-
-    if [ -L "$home/current" ]; then
-        # What a link leads to the shell knows by itself, unless that is gone.
-        current=$(cd -P "$home/current" 2>/dev/null && pwd) || current=$(readlink "$home/current")
-        current=${current##*/}
-    fi
-}
+# include find_current.sh
 
 # guard_waits: whether a guard is on this host whose deploy is neither confirmed nor taken back.
 guard_waits() { [ -e "$guard/armed" ] || [ -e "$guard/firing" ]; }

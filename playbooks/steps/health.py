@@ -77,23 +77,13 @@ class HealthReport:
         return asdict(self)
 
 
-def wait_until_healthy(
-    remote: Remote,
-    settings: Settings,
-    *,
-    units: Sequence[str],
-    release_folder: str,
-    secrets: Mapping[str, str],
-    once: bool = False,
-    note: Note | None = None,
-) -> HealthReport:
+def wait_until_healthy(remote: Remote, ask: Ask) -> HealthReport:
     """Try a host's checks until all critical ones pass together, or patience is over.
 
     Args:
         remote: the host.
-        settings, units, release_folder, secrets, once, note: see `ask_health`.
+        ask: from `ask_health`.
     """
-    ask = ask_health(settings, units=units, release_folder=release_folder, secrets=secrets, once=once, note=note)
     (answer,) = remote.chain([ask])
     return read_health(answer)
 

@@ -39,11 +39,8 @@ lists_bytes=$2
 group=$(id -g "$user" 2>/dev/null) || fail no-user "there is no user '$user' to run the application; run: invoke provision --env=…"
 
 clear_incoming() {
-    for left in "$incoming".*; do
-        [ -e "$left" ] || return 0
-        rm -rf "$incoming".*
-        return 0
-    done
+    set -- "$incoming".*
+    [ ! -e "$1" ] || rm -rf "$@"
 }
 undo() {
     status=$?
@@ -61,7 +58,6 @@ explain_space() {
     if [ "$nodes" != - ] && [ "$nodes" -lt 16 ]; then fail no-inodes "the file system of $home has no inodes left (while: $1)"; fi
     fail "$2" "$3"
 }
-
 
 # Left by a deploy that was interrupted and is gone on with, or by our own step begun twice.
 if [ -e "$release" ]; then
@@ -141,7 +137,7 @@ all_kb=$archive_kb
 # What is the same is the same file, on disk once: nobody writes into a release. Unless hooks make it, or it is to be
 # another group's: then it is copied.
 if [ "$base" != - ]; then
-    all_kb=8193
+    all_kb=$many_kb
     set -- --link
     if [ -d "$meta/hooks/install" ] || [ "$(stat -c %g "$home/releases/$base")" != "$group" ]; then
         set -- --reflink=auto --preserve=mode,timestamps
@@ -149,7 +145,7 @@ if [ "$base" != - ]; then
     (cd "$home/releases/$base" && xargs -0 -r cp "$@" --parents --target-directory="$release" -- <"$lists/same") \
         2>"$incoming.err" || explain_space 'taking over files' no-base "release $base is not what it was"
     if [ -d "$meta/hooks/install" ]; then
-        (cd "$release" && check_sums "$lists/sums" 8193) ||
+        (cd "$release" && check_sums "$lists/sums" "$all_kb") ||
             fail no-base "release $base is not what it was"
     fi
 fi
@@ -174,8 +170,8 @@ make_way() {
 # What is as it should be is left alone: a change of a folder's ctime would look like one of what is in it.
 make_shared() {
     [ -d "$1" ] || mkdir -p "$1"
-    [ -L "$1" ] || [ "$(stat -c '%a %u' "$1")" = "750 $(id -u "$user")" ] || chmod 0750 "$1"
-    [ "$(stat -c '%u %g' "$1")" = "$(id -u "$user") $group" ] || chown -h "$user:$group" "$1"
+    [ -L "$1" ] || [ "$(stat -c '%a %u' "$1")" = "750 $owner" ] || chmod 0750 "$1"
+    [ "$(stat -c '%u %g' "$1")" = "$owner $group" ] || chown -h "$user:$group" "$1"
 }
 # Configuration lies over the artifact's own files: what the inventory says counts.
 while IFS= read -r name; do
@@ -183,6 +179,7 @@ while IFS= read -r name; do
     mv "$meta/files/$name" "$release/$name"
 done <"$meta/config"
 rm -rf "$meta/files"
+[ ! -s "$meta/shared" ] || owner=$(id -u "$user")
 while IFS= read -r name; do
     inside "$home/shared" "$name"
     make_shared "$home/shared/$name"

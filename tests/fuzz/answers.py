@@ -20,7 +20,7 @@ from playbooks.fleet.session import Session
 from playbooks.report import clean
 from playbooks.settings import Settings
 from playbooks.steps.facts import Facts, read_facts
-from playbooks.steps.health import wait_until_healthy
+from playbooks.steps.health import ask_health, wait_until_healthy
 from playbooks.steps.ledger import read_ledger
 from playbooks.steps.rendered import read_rendered
 from tests.fuzz.mutate import NUMBERS, TEXTS, mutated
@@ -95,7 +95,9 @@ class Answers:
         remote = Replays(_ADDRESS, cast(Session, None), Silent(), said=data)
         readers: list[Callable[[], object]] = [
             lambda: read_facts(remote, "/opt/shop", _SETTINGS.state),
-            lambda: wait_until_healthy(remote, _SETTINGS, units=[], release_folder="/opt/shop/current", secrets={}),
+            lambda: wait_until_healthy(
+                remote, ask_health(_SETTINGS, units=[], release_folder="/opt/shop/current", secrets={})
+            ),
             lambda: read_ledger(remote, _SETTINGS.state, lines=20),
             lambda: read_rendered(remote, _SETTINGS),
             lambda: read_holder(_last_field(data)),
