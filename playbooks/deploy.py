@@ -15,10 +15,11 @@ from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.holder import Holder
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
+from playbooks.mover import Move, Mover
 from playbooks.outcome import Outcome
 from playbooks.outcomes import abandoned, deployed, unchanged, without
 from playbooks.release import Release, Rendered, later_than, new_release, render
-from playbooks.rollout import Move, Mover, Rollout, Stand, roll_out
+from playbooks.rollout import Rollout, Stand, roll_out
 from playbooks.settings.types import parse_batch
 from playbooks.staging import back_up_and_stage, is_made_of
 from playbooks.steps.facts import Facts, read_facts

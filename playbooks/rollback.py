@@ -15,13 +15,14 @@ from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.holder import Holder
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
+from playbooks.mover import Move, Mover
 from playbooks.outcome import Outcome
 from playbooks.outcomes import returned
 from playbooks.release import instant, now, stamp, who
 from playbooks.restore import restore_databases
 from playbooks.resume import interrupted
-from playbooks.rollout import Move, Mover, Rollout, Stand, roll_out
-from playbooks.settings.model import Rollout as Order
+from playbooks.rollout import Rollout, Stand, roll_out
+from playbooks.settings.rollout import Rollout as Order
 from playbooks.steps.check_release import check_release
 from playbooks.steps.facts import Facts
 from playbooks.steps.finish import Mark, finish

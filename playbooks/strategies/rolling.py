@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from playbooks.settings.model import Rollout
+from playbooks.settings.rollout import Rollout
 from playbooks.strategies.plan import Plan, Stage
 
 

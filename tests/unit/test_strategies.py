@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from playbooks.settings.model import Rollout
+from playbooks.settings.rollout import Rollout
 from playbooks.strategies.rolling import count, rolling
 
 BATCHES = st.one_of(st.integers(1, 60).map(str), st.integers(1, 100).map(lambda n: f"{n}%"))

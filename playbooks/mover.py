@@ -1,0 +1,139 @@
+"""Moves hosts between releases, each with its way back armed before (A1, A3)."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from playbooks.environment import Environment
+from playbooks.errors import SlipwayError, StepFailed
+from playbooks.fleet.fanout import told
+from playbooks.fleet.fleet import Fleet, Held
+from playbooks.fleet.holder import Holder
+from playbooks.fleet.remote import Ask, Remote
+from playbooks.steps.health import HealthReport, ask_health, read_health
+from playbooks.steps.switch import Watch, What, ask_switch, with_hint
+
+
+@dataclass(frozen=True)
+class Move:
+    """From which release to which a host goes; None is no release at all."""
+
+    host: str
+    before: str | None
+    after: str | None
+    units: tuple[str, ...]
+    units_before: tuple[str, ...] = ()
+
+
+class Mover:
+    """Moves hosts of one fleet between releases, each with its guard armed before.
+
+    A deploy's guard takes the host back; a rollback's guard ends the rollback: what is left then is what a person
+    called bad.
+
+    Args:
+        fleet: open sessions.
+        held: the locks.
+        env: settings and secrets.
+        moves: what is to happen to each host.
+        holder: the deploy or rollback.
+    """
+
+    def __init__(self, fleet: Fleet, held: Held, env: Environment, moves: Mapping[str, Move], holder: Holder) -> None:
+        self.moves = moves
+        self._fleet, self._held, self._env, self._holder = fleet, held, env, holder
+        self._deploy = holder.task == "deploy"
+        self._first = next(iter(moves), None)
+
+    def arm(self, remote: Remote) -> None:
+        """Arm a host's guard, and change nothing yet."""
+        move = self.moves[remote.name]
+        self._run(remote, [self._switch(remote.name, move.after, move.before, "arm")], ["arm"])
+
+    def forward(self, remote: Remote) -> None:
+        """Switch a host to its new release, and wait until that is healthy.
+
+        Raises:
+            StepFailed: it cannot be switched, or is not healthy in time.
+        """
+        move = self.moves[remote.name]
+        switch = self._switch(remote.name, move.after, move.before, "deploy" if self._deploy else "rollback")
+        self._move(remote, switch, move.after, move.units)
+
+    def back(self, remote: Remote) -> None:
+        """Switch a host to the release it had, and wait until that is healthy.
+
+        Raises:
+            StepFailed: it cannot be switched, or the old release is not healthy either.
+        """
+        move = self.moves[remote.name]
+        switch = self._switch(remote.name, move.before, move.after, "back")
+        self._move(remote.patient(), switch, move.before, move.units_before, name="back")
+
+    def confirm(self, hosts: Sequence[str], *, together: bool = True) -> dict[str, SlipwayError]:
+        """Take the guards away: hosts stay as they are. See `Held.confirm`."""
+        return self._held.confirm(hosts, together=together)
+
+    def _move(
+        self, remote: Remote, switch: Ask, release: str | None, units: Sequence[str], name: str = "switch"
+    ) -> None:
+        if release is None:
+            self._run(remote, [switch], [name])
+            return
+        settings = self._env.target(remote.name).settings
+        health = ask_health(
+            settings,
+            units=units,
+            release_folder=f"{settings.home}/releases/{release}",
+            secrets=self._env.secrets,
+            note=switch.note,
+        )
+        # One round trip for both: the checks begin the moment the units have started.
+        self._run(remote, [switch, health], [name, "health"])
+
+    def _run(self, remote: Remote, asks: Sequence[Ask], names: Sequence[str]) -> None:
+        progress = self._fleet.progress
+        with contextlib.closing(remote.chain(asks)) as answers:
+            for ask, name in zip(asks, names, strict=True):
+                with told(progress, remote.name, name):
+                    try:
+                        answer = next(answers)
+                    except StepFailed as error:
+                        raise with_hint(error) from None
+                    if ask.step == "health":
+                        self._judge(read_health(answer))
+
+    def _judge(self, report: HealthReport) -> None:
+        for warning in report.warnings:
+            self._fleet.progress.warn(f"{report.host}: {warning}")
+        if not report.healthy:
+            raise StepFailed(report.reason(), host=report.host, step="health", code="unhealthy")
+
+    def _switch(self, host: str, target: str | None, expected: str | None, what: What) -> Ask:
+        return ask_switch(
+            self._env.target(host).settings,
+            target=target,
+            expected=expected,
+            watch=self._watch(self.moves[host]),
+            what=what,
+            first=host == self._first,
+            note=partial(self._fleet.progress.note, host),
+        )
+
+    def _watch(self, move: Move) -> Watch:
+        target = move.before if self._deploy else move.after
+        record: dict[str, object] = {
+            "task": "guard",
+            "id": self._holder.id,
+            "environment": self._env.name,
+            "version": (target or "none").partition("-")[2] or "none",
+            "message": f"nothing was heard any more from the controller of '{self._holder.what}'",
+            "started": self._holder.since,
+            "by": self._holder.who,
+            "host": move.host,
+            "hosts": {move.host: "by its guard"},
+        }
+        return Watch(self._holder.id, target, record)
