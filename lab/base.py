@@ -37,6 +37,8 @@ PACKAGES = [
     "redis-server",
     "haproxy",
     "nginx-light",
+    "socat",
+    "openssl",
     "iproute2",
     "procps",
     "less",

@@ -15,6 +15,7 @@ from playbooks.settings.health import Health
 from playbooks.settings.pull import Pull
 from playbooks.settings.rollout import Rollout
 from playbooks.settings.services import ConfigFile, Hooks, Service
+from playbooks.settings.traffic import Balancer
 from playbooks.settings.types import (
     AppName,
     Count,
@@ -22,6 +23,7 @@ from playbooks.settings.types import (
     HomePath,
     Model,
     Pattern,
+    Port,
     ReleasePath,
     Text,
     UnixName,
@@ -77,14 +79,6 @@ class Limits(Model):
     systemd: Count = Field(245, description="Refuse an older systemd than this.")
 
 
-class Balancer(Model):
-    """The hosts in front of the application."""
-
-    hosts: Pattern = Field(description="Pattern of the hosts, e.g. edge.")
-    kind: Literal["haproxy"] = Field("haproxy", description="What balances there.")
-    template: Text = Field(description="Template of /etc/haproxy/haproxy.cfg.")
-
-
 class Settings(Model):
     """The settings of one host. Most are the same for the whole environment and live in group_vars/all."""
 
@@ -117,6 +111,7 @@ class Settings(Model):
     health: Health = Field(default_factory=lambda: Health.model_validate({}), description="When a host is healthy.")
     databases: list[Database] = Field(default_factory=list, description="The application's databases.")
     balancer: Balancer | None = Field(None, description="What provision sets up in front of the application.")
+    port: Port | None = Field(None, description="Where this host listens, if not at the balancer's port.")
     backup: Backup = Field(default_factory=lambda: Backup.model_validate({}), description="Backups.")
     guard: Guard = Field(default_factory=lambda: Guard.model_validate({}), description="The guard.")
     rollout: Rollout = Field(default_factory=lambda: Rollout.model_validate({}), description="The rollout.")

@@ -1,0 +1,96 @@
+"""What stands in front of the application, and how traffic is moved there."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from playbooks.settings.types import AbsolutePath, Count, Duration, InstanceName, Model, Pattern, Port, Text
+
+# A header's or cookie's name: a token of HTTP (RFC 9110, 5.6.2), less what balancers read as their own.
+Token = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$", max_length=60)]
+# A value that stands in quotes in a configuration, where neither balancer reads anything into it.
+PlainValue = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:@/+=-]+$", max_length=200)]
+# HAProxy's own rule for names of backends.
+BackendName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$", max_length=60)]
+UrlPath = Annotated[str, Field(pattern=r"^/[A-Za-z0-9_./~%?&=-]*$", max_length=200)]
+HostName = Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]+$", max_length=253)]
+
+
+class Tag(Model):
+    """What a request carries."""
+
+    name: Token = Field(description="Its name.")
+    value: PlainValue = Field(description="Its value.")
+
+
+class Testers(Model):
+    """Who gets the new release first (B3): requests with this header or this cookie."""
+
+    header: Tag | None = Field(None, description="Header that a tester's requests carry.")
+    cookie: Tag | None = Field(None, description="Cookie that a tester's requests carry.")
+
+    @model_validator(mode="after")
+    def _one_at_least(self) -> Self:
+        if not (self.header or self.cookie):
+            raise ValueError("expected a header, a cookie or both")
+        return self
+
+
+class Tls(Model):
+    """The certificate, which is yours: it lies on the balancer's hosts, and you renew it."""
+
+    certificate: AbsolutePath = Field(description="PEM file on the balancer's hosts: the certificate and its chain.")
+    key: AbsolutePath | None = Field(None, description="Its private key; left out, it is in the same file.")
+    ports: list[Port] = Field(default=[443], min_length=1, description="Where clients reach it by TLS.")
+    least_days: Count = Field(30, description="Provision refuses a certificate that is valid for less (D1).")
+
+
+class Extra(Model):
+    """Lines of your own for the stock template, in the balancer's own words."""
+
+    general: list[Text] = Field(default_factory=list, description="For HAProxy's global, nginx's main section.")
+    defaults: list[Text] = Field(default_factory=list, description="For HAProxy's defaults, nginx's http section.")
+    frontend: list[Text] = Field(default_factory=list, description="For the frontend, nginx's server section.")
+    backend: list[Text] = Field(default_factory=list, description="For the backends, nginx's location.")
+
+
+class Balancer(Model):
+    """The hosts in front of the application."""
+
+    hosts: Pattern = Field(description="Pattern of the hosts, e.g. edge.")
+    kind: Literal["haproxy", "nginx"] = Field("haproxy", description="What balances there.")
+    template: Text | None = Field(
+        None, description="Template of its configuration; the stock one, templates/balancer/, when left out."
+    )
+    page: Text = Field("balancer/maintenance.html.j2", description="Template of the maintenance page (G2).")
+    retry_after: Count = Field(120, description="Seconds after which clients are told to come back in maintenance.")
+    listen: list[Port] = Field(default=[80], description="Where clients reach it; [] with TLS only.")
+    tls: Tls | None = Field(None, description="TLS.")
+    backend: BackendName | None = Field(None, description="Name of the backend; the application's when left out.")
+    port: Port = Field(8000, description="Where the servers listen; a host may say another in slipway_port.")
+    slots: dict[InstanceName, Port] = Field(
+        default_factory=dict, description="Ports of the slots where a host has several, e.g. {blue: 8001, green: 8002}."
+    )
+    health_path: UrlPath = Field("/health/ready", description="What the balancer asks servers for; 200 is up.")
+    health_host: HostName | None = Field(None, description="The Host header it asks with; the application's name.")
+    drain: Duration = Field(30.0, description="How long requests in flight are waited for before a server is taken off.")
+    slow_start: Duration = Field(0.0, description="How long a server that comes up is spared (HAProxy only).")
+    linger: Duration = Field(
+        3600.0, gt=0, description="How long connections may go on in a process that a reload has replaced."
+    )
+    keepalive: Duration = Field(
+        60.0,
+        description="How long an idle client's connection is kept. nginx closes them at a reload, where a POST may be "
+        "just on its way: 0 avoids that.",
+    )
+    testers: Testers | None = Field(None, description="Who gets the new release first.")
+    socket: AbsolutePath = Field("/run/haproxy/admin.sock", description="HAProxy's admin socket.")
+    extra: Extra = Field(default_factory=lambda: Extra.model_validate({}), description="Lines of your own.")
+
+    @model_validator(mode="after")
+    def _reachable(self) -> Self:
+        if not self.listen and self.tls is None:
+            raise ValueError("listen: expected a port, or tls")
+        return self
