@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
+_PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -26,6 +27,14 @@ def parse_duration(value: object) -> object:
     if not match:
         raise ValueError("expected a duration such as 30s, 500ms, 5m, 24h or 30d")
     return float(match[1]) * _UNITS[match[2] or "s"]
+
+
+def parse_percent(value: object) -> object:
+    """Turn ``"1%"`` or ``"0.5 %"`` into a share, 0.01 or 0.005. A bare number might mean either."""
+    match = _PERCENT.fullmatch(value.strip()) if isinstance(value, str) else None
+    if not match:
+        raise ValueError("expected a percentage such as 1% or 0.5%")
+    return float(match[1]) / 100
 
 
 def _no_control_characters(value: str) -> str:
@@ -77,6 +86,8 @@ def _to_text(value: object) -> object:
 Text = Annotated[str, AfterValidator(_no_control_characters)]
 # A century: neither infinity, nor so long that a clock or a shell cannot count it.
 Duration = Annotated[float, BeforeValidator(parse_duration), Field(ge=0, le=3_155_760_000, allow_inf_nan=False)]
+# Written with its sign, kept as a share: 1% is 0.01.
+Percent = Annotated[float, BeforeValidator(parse_percent), Field(ge=0, allow_inf_nan=False)]
 # What a shell, and systemd, can count with.
 WholeNumber = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 Count = Annotated[int, Field(ge=0, le=1_000_000_000)]

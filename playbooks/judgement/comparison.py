@@ -1,0 +1,225 @@
+"""Rules that compare the new release with the old one, measured at the same time."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+
+from playbooks.judgement.counts import Counts, total
+from playbooks.judgement.rules import Sureness, Tick, events_of, value_of
+from playbooks.judgement.sentences import about, chance, milliseconds, percent, rate, window
+from playbooks.judgement.sequential import (
+    WORSE,
+    Evidence,
+    Table,
+    expected_of_rate,
+    expected_of_table,
+    gains_of_rate,
+    gains_of_table,
+    times_odds,
+)
+from playbooks.judgement.verdict import Finding
+
+WORSE_ERRORS = "worse errors"
+REMEMBERED = 20  # ticks of the baseline that a threshold is taken from: latencies drift over a day
+LEAST_TIMED = 50  # answers that a quantile can be taken from
+TWICE = 2.0  # the odds of a slow request that a comparison must be able to notice
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The sequential test of two versions, and what was counted for it.
+
+    Args:
+        odds: how many times the old version's odds the new one's may be.
+    """
+
+    odds: float
+    table: Table = field(default_factory=Table)
+    seconds: float = 0.0
+    evidence: Evidence = field(default_factory=lambda: Evidence(len(WORSE), late=True))
+
+    def after(self, table: Table, seconds: float) -> Compared:
+        """The test, knowing one tick more."""
+        more = replace(self, table=self.table + table, seconds=self.seconds + seconds)
+        if not (table.new and table.old and table.new_events + table.old_events):
+            return more  # it says nothing of either
+        return replace(more, evidence=self.evidence.after(gains_of_table(table, self.odds, WORSE)))
+
+    @property
+    def old_rate(self) -> float:
+        """The old version's rate, never quite 0 or 1."""
+        return (self.table.old_events + 0.5) / (self.table.old + 1)
+
+    def finding(self, found: Finding, sure: Sureness, *, evidence: float, expected: float) -> Finding:
+        """What the comparison has come to.
+
+        Args:
+            found: the rule, its threshold, and what was counted as a sentence.
+            sure: when it may decide.
+            evidence: the logarithm of what speaks against the release.
+            expected: the logarithm of what would speak against one that must be noticed. It does not depend on what the
+                release has shown.
+        """
+        table = self.table
+        found = replace(
+            found,
+            numerator=table.new_events,
+            denominator=table.new,
+            seconds=self.seconds,
+            baseline_numerator=table.old_events,
+            baseline_denominator=table.old,
+            limit=self.odds,
+            evidence=value_of(evidence),
+            needed=value_of(sure.needed),
+        )
+        told = f"{found.rule}: {found.sentence}"
+        if evidence >= sure.needed:
+            return replace(found, outcome="bad", sentence=f"{told} {chance(sure.alarm)}")
+        enough = enough_for(sure)
+        if expected >= enough:
+            return replace(found, outcome="good", sentence=told)
+        lacking = self._lacking(enough / expected if expected > 0 else None)
+        return replace(found, lacking=lacking, sentence=f"{told} Not enough to judge by: {lacking}.")
+
+    def _lacking(self, factor: float | None) -> str:
+        if not self.table.old:
+            return "no requests of the old version to compare with"
+        if factor is None:
+            return f"{self.table.new:,} requests of the new version"
+        return f"{self.table.new:,} of about {about(self.table.new * factor)} requests needed"
+
+    def expected(self, new_rate: float) -> float:
+        """The log evidence that a release with this rate would have shown by now."""
+        return expected_of_table(self.table, new_rate, self.old_rate, self.odds) if self.table.old else 0.0
+
+
+@dataclass(frozen=True)
+class WorseErrors:
+    """The new release fails more often than the old one, and more often than a floor.
+
+    Both must be shown: with enough requests 0.02 % is surely more than 0.01 %, and no reason to wake anybody; and three
+    unlucky requests among forty are many, but not many more than chance gives to some release some day.
+    """
+
+    compared: Compared
+    sure: Sureness
+    floor: float
+    noticed: float
+    above: Evidence = field(default_factory=lambda: Evidence(len(WORSE), late=True))
+    measured: bool = False
+
+    def after(self, tick: Tick) -> WorseErrors:
+        if tick.old is None:
+            return self
+        (new_events, new), (old_events, old) = events_of(tick.new, None), events_of(tick.old, None)
+        above = self.above.after(gains_of_rate(new_events, new, self.floor, WORSE)) if new else self.above
+        compared = self.compared.after(Table(new_events, new, old_events, old), tick.seconds)
+        return replace(self, compared=compared, above=above, measured=True)
+
+    def finding(self) -> Finding:
+        if not self.measured:
+            return left_out(WORSE_ERRORS)
+        table, odds = self.compared.table, self.compared.odds
+        noticed = max(self.noticed, times_odds(self.compared.old_rate, TWICE * odds))
+        return self.compared.finding(
+            Finding(
+                WORSE_ERRORS,
+                "inconclusive",
+                f"{rate(table.new_events, table.new)} failed on the new version and "
+                f"{rate(table.old_events, table.old)} on the old one within {window(self.compared.seconds)}; "
+                f"{percent(odds - 1)} more may, and {percent(self.floor)} in any case.",
+            ),
+            self.sure,
+            evidence=min(self.compared.evidence.peak, self.above.peak),
+            expected=min(self.compared.expected(noticed), expected_of_rate(table.new, noticed, self.floor)),
+        )
+
+
+@dataclass(frozen=True)
+class WorseLatency:
+    """The new release is slower than the old one at a quantile.
+
+    What took longer than the old version's quantile counts as slow; of the new release what took longer than that and
+    the tolerance. The quantile is taken from ticks before the one it is applied to: taken from the same one, the old
+    version would be measured by its own measure.
+
+    Args:
+        share: the quantile, e.g. 0.95.
+        by: how much slower it may be, e.g. 0.2.
+        slack: milliseconds that it may be slower in any case.
+        buckets: bounds of the source's histogram, if it is one: a threshold between two of them is moved up, because
+            what lies between them might be below it.
+        past: the old version's latencies that the next threshold is taken from.
+    """
+
+    share: float
+    by: float
+    slack: float
+    compared: Compared
+    sure: Sureness
+    buckets: tuple[float, ...] = ()
+    past: tuple[Counts, ...] = ()
+    threshold: float | None = None
+    measured: bool = False
+
+    @property
+    def rule(self) -> str:
+        """Its name."""
+        return f"worse latency p{100 * self.share:g}"
+
+    def after(self, tick: Tick) -> WorseLatency:
+        if tick.old is None:
+            return self
+        known = total(self.past)
+        next_one = replace(self, past=(*self.past, tick.old)[-REMEMBERED:], measured=True)
+        ours = known.quantile(self.share) if sum(known.latencies.values()) >= LEAST_TIMED else None
+        if ours is None:
+            return next_one
+        limit = bound(max(ours * (1 + self.by), ours + self.slack), self.buckets)
+        table = Table(*events_of(tick.new, limit), *events_of(tick.old, ours))
+        return replace(next_one, compared=self.compared.after(table, tick.seconds), threshold=limit)
+
+    def finding(self) -> Finding:
+        if not self.measured:
+            return left_out(self.rule)
+        table = self.compared.table
+        # Where many answers take the same time fewer lie beyond the quantile; it is no harder to see then.
+        noticed = times_odds(max(self.compared.old_rate, 1 - self.share), TWICE)
+        return self.compared.finding(
+            Finding(self.rule, "inconclusive", self._told(), threshold=self.threshold),
+            self.sure,
+            evidence=self.compared.evidence.peak,
+            expected=self.compared.expected(noticed) if table.old else 0.0,
+        )
+
+    def _told(self) -> str:
+        table = self.compared.table
+        if self.threshold is None:
+            return f"fewer than {LEAST_TIMED} requests of the old version were timed so far."
+        return (
+            f"{rate(table.new_events, table.new)} took longer than {milliseconds(self.threshold)} on the new version "
+            f"within {window(self.compared.seconds)}; were it {percent(self.by)} or {milliseconds(self.slack)} slower "
+            f"than the old one, {percent(table.old_events / table.old) if table.old else '0 %'} would."
+        )
+
+
+def enough_for(sure: Sureness) -> float:
+    """The expected log evidence with which a release that must be noticed is found in four cases of five.
+
+    The stake is spread over alternatives and time, so that the best of them must win as much more. And evidence
+    scatters: by √(2·its mean), near enough. Four of five lie above 0.84 of that below the mean.
+    """
+    least = sure.needed + math.log(2 * len(WORSE))
+    scatter = 0.84 * math.sqrt(2)
+    return ((scatter + math.sqrt(scatter**2 + 4 * least)) / 2) ** 2
+
+
+def left_out(rule: str) -> Finding:
+    """A comparison without anything to compare with."""
+    return Finding(rule, "left out", f"{rule}: left out, there is no old version to compare with.")
+
+
+def bound(threshold: float, buckets: tuple[float, ...]) -> float:
+    """The threshold, moved up to the next bound of a histogram."""
+    return min((one for one in buckets if one >= threshold), default=threshold)

@@ -1,0 +1,76 @@
+"""The judge of a stage: criteria, then tick after tick, and at any time a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from playbooks.judgement.comparison import Compared, WorseErrors, WorseLatency, bound
+from playbooks.judgement.counts import Counts
+from playbooks.judgement.rules import Limit, Rule, Sureness, Tick
+from playbooks.judgement.verdict import Signal, Verdict, concluded
+from playbooks.settings.judgement import Criteria, Judgement, tests_of
+
+QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+COMPARED = (0.5, 0.95)
+
+
+class Judge:
+    """Judges one stage of a deploy.
+
+    Args:
+        criteria: what the release must keep to.
+        settings: how sure one must be.
+        stages: how many stages the deploy has, its watch among them: they share the false alarms.
+        before: what was counted of the old version just before, for a threshold from the first tick on.
+        buckets: bounds, in milliseconds, of the source's histogram; none if it knows each latency.
+    """
+
+    def __init__(
+        self,
+        criteria: Criteria,
+        settings: Judgement,
+        *,
+        stages: int = 1,
+        before: Counts | None = None,
+        buckets: Sequence[float] = (),
+    ) -> None:
+        alarm = settings.false_alarms / (max(1, stages) * max(1, tests_of(criteria)))
+        sure = Sureness(alarm, settings.missed, settings.margin)
+        self._rules: list[Rule] = list(_rules(criteria, settings, sure, before, tuple(sorted(buckets))))
+        self._signals: list[Signal] = []
+
+    def feed(self, seconds: float, new: Counts, old: Counts | None = None, signals: Iterable[Signal] = ()) -> None:
+        """Take in what was counted since the last time.
+
+        Args:
+            seconds: how long that was.
+            new: of all servers on the new release.
+            old: of all servers on the old one; None where none is left. One that got no requests has empty counts.
+            signals: what hosts said of themselves.
+        """
+        tick = Tick(seconds, new, old)
+        self._rules = [rule.after(tick) for rule in self._rules]
+        self._signals += [signal for signal in signals if signal.bad]
+
+    def verdict(self) -> Verdict:
+        """What is known. "bad" holds from now on; "good" and "inconclusive" count at the end of the stage."""
+        return concluded((rule.finding() for rule in self._rules), self._signals)
+
+
+def _rules(
+    criteria: Criteria, settings: Judgement, sure: Sureness, before: Counts | None, buckets: tuple[float, ...]
+) -> Iterator[Rule]:
+    if criteria.errors is not None:
+        yield Limit("errors", criteria.errors, sure)
+    for name, share in QUANTILES.items():
+        seconds = getattr(criteria, name)
+        if seconds is not None:
+            yield Limit(name, 1 - share, sure, threshold=bound(1000 * seconds, buckets))
+    if criteria.worse_errors is not None:
+        compared = Compared(1 + criteria.worse_errors)
+        yield WorseErrors(compared, sure, settings.floor, settings.noticed)
+    if criteria.worse_latency is not None:
+        past = () if before is None else (before,)
+        for share in COMPARED:
+            by, slack = criteria.worse_latency, 1000 * settings.slack
+            yield WorseLatency(share, by, slack, Compared(1.0), sure, buckets, past)

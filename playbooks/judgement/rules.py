@@ -1,0 +1,163 @@
+"""The rules that a release is judged by: each takes tick after tick, and says at any time what it has found."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from playbooks.judgement.counts import Counts
+from playbooks.judgement.sentences import about, chance, milliseconds, percent, rate, window
+from playbooks.judgement.sequential import (
+    BETTER,
+    WORSE,
+    Evidence,
+    expected_of_rate,
+    gains_of_rate,
+)
+from playbooks.judgement.verdict import Finding
+
+MOST_EVIDENCE = 1e12  # JSON knows no infinity, and nobody a difference beyond this
+
+
+@dataclass(frozen=True)
+class Tick:
+    """What was counted since the last one.
+
+    Args:
+        seconds: how long that was.
+        new: of the release that is judged.
+        old: of the baseline at the same time; None where there is none.
+    """
+
+    seconds: float
+    new: Counts
+    old: Counts | None = None
+
+
+@dataclass(frozen=True)
+class Sureness:
+    """When a rule may decide.
+
+    Args:
+        alarm: how often a good release may be called bad by this rule.
+        missed: how often one beyond the margin may be called good.
+        margin: how many times a limit's odds a release must have shown to stay below, to be good.
+    """
+
+    alarm: float
+    missed: float
+    margin: float
+
+    @property
+    def needed(self) -> float:
+        """The log evidence that calls a release bad."""
+        return -math.log(self.alarm)
+
+
+class Rule(Protocol):
+    """What a rule can do."""
+
+    def after(self, tick: Tick) -> Rule:
+        """The rule, knowing one tick more."""
+        ...
+
+    def finding(self) -> Finding:
+        """What it has come to."""
+        ...
+
+
+@dataclass(frozen=True)
+class Limit:
+    """No more than a share of all requests may be events: errors, or slower than a threshold.
+
+    Args:
+        rule: its name.
+        share: the most that may be.
+        sure: when it may decide.
+        threshold: milliseconds beyond which a request is an event; None: an error is one.
+    """
+
+    rule: str
+    share: float
+    sure: Sureness
+    threshold: float | None = None
+    events: int = 0
+    requests: int = 0
+    seconds: float = 0.0
+    bad: Evidence = field(default_factory=lambda: Evidence(len(WORSE), late=True))
+    good: Evidence = field(default_factory=lambda: Evidence(len(BETTER)))
+
+    def after(self, tick: Tick) -> Limit:
+        events, requests = events_of(tick.new, self.threshold)
+        waited = replace(self, seconds=self.seconds + tick.seconds)
+        if not requests:
+            return waited
+        return replace(
+            waited,
+            events=self.events + events,
+            requests=self.requests + requests,
+            bad=self.bad.after(gains_of_rate(events, requests, self.share, WORSE)),
+            good=self.good.after(gains_of_rate(events, requests, self.beyond, BETTER)),
+        )
+
+    @property
+    def beyond(self) -> float:
+        """The share that a good release has shown to stay below."""
+        return self.share * self.sure.margin / (1 - self.share + self.share * self.sure.margin)
+
+    def finding(self) -> Finding:
+        told = (
+            f"{rate(self.events, self.requests)} {what(self.threshold)} on the new version within "
+            f"{window(self.seconds)}; the limit is {percent(self.share)}."
+        )
+        found = Finding(
+            self.rule,
+            "inconclusive",
+            "",
+            self.events,
+            self.requests,
+            self.seconds,
+            limit=self.share,
+            threshold=self.threshold,
+            evidence=value_of(self.bad.peak),
+            needed=value_of(self.sure.needed),
+        )
+        if self.bad.peak >= self.sure.needed:
+            return replace(found, outcome="bad", sentence=f"{self.rule}: {told} {chance(self.sure.alarm)}")
+        if self.good.log >= -math.log(self.sure.missed):
+            return replace(found, outcome="good", sentence=f"{self.rule}: {told}")
+        lacking = self._lacking()
+        return replace(found, lacking=lacking, sentence=f"{self.rule}: {told} Not enough to judge by: {lacking}.")
+
+    def _lacking(self) -> str:
+        seen = (self.events + self.share / 2) / (self.requests + 1)
+        if seen >= self.beyond:
+            return f"it may be chance with {self.requests:,} requests"
+        needed = (len(BETTER) / self.sure.missed, expected_of_rate(1, seen, self.beyond))
+        requests = max(math.log(needed[0]) / needed[1], self.requests + 1)
+        if requests > 100 * (self.requests + 100):
+            return f"it is too close to {percent(self.beyond)} with {self.requests:,} requests"
+        return f"{self.requests:,} of about {about(requests)} requests needed"
+
+
+def events_of(counts: Counts, threshold: float | None) -> tuple[int, int]:
+    """Events and requests: errors, or what took longer than the threshold of what was timed.
+
+    Sources read their counters one after the other, so that there may be an error more than there are requests.
+    """
+    if threshold is None:
+        requests = max(0, counts.requests)
+        return min(max(0, counts.errors), requests), requests
+    slow = sum(count for latency, count in counts.latencies.items() if latency > threshold)
+    return slow, sum(counts.latencies.values())
+
+
+def what(threshold: float | None) -> str:
+    """What an event is, after its number."""
+    return "failed" if threshold is None else f"took longer than {milliseconds(threshold)}"
+
+
+def value_of(log: float) -> float:
+    """An e-value that can be written down."""
+    return min(MOST_EVIDENCE, math.exp(min(log, 100.0)))

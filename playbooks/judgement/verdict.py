@@ -1,0 +1,110 @@
+"""What comes of judging: findings with all their numbers, as the ledger keeps them, and sentences for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Outcome = Literal["good", "bad", "inconclusive"]
+
+
+@dataclass(frozen=True)
+class Signal:
+    """Something a host says of itself: a unit restarts, health fails, memory grows, the log fills with errors.
+
+    Args:
+        host: its inventory name.
+        rule: what was looked at, e.g. "restarts".
+        bad: whether it ends the stage.
+        sentence: what a person reads, without the host's name.
+    """
+
+    host: str
+    rule: str
+    bad: bool
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one rule came to.
+
+    Args:
+        rule: its name: errors, p95, worse errors, worse latency p95, …
+        outcome: "left out" where there was nothing to compare with.
+        sentence: what a person reads.
+        numerator, denominator: events and requests of the new release.
+        seconds: the window they were counted in.
+        baseline_numerator, baseline_denominator: the old release's, at the same time; None without comparison.
+        limit: the most that may be: a share of requests, or an odds ratio in a comparison.
+        threshold: milliseconds that make a request an event; None where errors are.
+        evidence: how strongly chance is ruled out as an explanation of what is wrong: the e-value's peak.
+        needed: the evidence that calls it bad: 1 over its share of the false alarms.
+        lacking: what is missing for a decision; empty if nothing is.
+    """
+
+    rule: str
+    outcome: Literal["good", "bad", "inconclusive", "left out"]
+    sentence: str
+    numerator: int = 0
+    denominator: int = 0
+    seconds: float = 0.0
+    baseline_numerator: int | None = None
+    baseline_denominator: int | None = None
+    limit: float | None = None
+    threshold: float | None = None
+    evidence: float = 1.0
+    needed: float = 1.0
+    lacking: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a release is good, as far as is known.
+
+    Args:
+        outcome: "bad" ends a stage at any time. "good" and "inconclusive" count at its end.
+        rule: the rule that decided; empty if all did.
+        sentence: why, for a person; each finding has more.
+        findings: every rule's, in their order.
+        signals: the bad ones.
+    """
+
+    outcome: Outcome
+    rule: str
+    sentence: str
+    findings: tuple[Finding, ...] = ()
+    signals: tuple[Signal, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """As it is kept in the ledger."""
+        return asdict(self)
+
+
+def concluded(findings: Iterable[Finding], signals: Iterable[Signal]) -> Verdict:
+    """One verdict out of all findings: anything bad is bad; good is only what every rule calls good."""
+    found, bad_signals = tuple(findings), tuple(signal for signal in signals if signal.bad)
+    if bad_signals:
+        first = bad_signals[0]
+        return Verdict("bad", first.rule, f"{first.host}: {first.sentence}", found, bad_signals)
+    for finding in found:
+        if finding.outcome == "bad":
+            return Verdict("bad", finding.rule, finding.sentence, found)
+    if not found:
+        return Verdict("good", "", "No rule was asked for: only the time was waited.")
+    missing = [finding for finding in found if finding.outcome == "inconclusive"]
+    left_out = [finding.sentence for finding in found if finding.outcome == "left out"]
+    if missing:
+        told = "; ".join(f"{finding.rule}: {finding.lacking}" for finding in missing)
+        return Verdict(
+            "inconclusive", missing[0].rule, " ".join([f"Too little to judge by. {told}.", *left_out]), found
+        )
+    good = [finding for finding in found if finding.outcome == "good"]
+    if not good:
+        return Verdict("inconclusive", found[0].rule, " ".join(["Nothing to judge by.", *left_out]), found)
+    held = ", ".join(finding.rule for finding in good)
+    requests = max(finding.denominator for finding in good)
+    return Verdict(
+        "good", "", " ".join([f"Kept to all it was asked in {requests:,} requests: {held}.", *left_out]), found
+    )
