@@ -58,7 +58,8 @@ class Judgement(Model):
         0.01,
         gt=0,
         lt=0.5,
-        description="The comparison has seen enough once it would have found a release that fails so often.",
+        description="A comparison has seen enough once it would have found a release that fails so often, four times "
+        "out of five.",
     )
     interval: Duration = Field(30.0, ge=1, description="How often it is judged (B3: 30s).")
     inconclusive: Literal["hold", "promote", "abort"] = Field(

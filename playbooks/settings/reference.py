@@ -7,13 +7,15 @@ import typing
 from collections.abc import Iterator
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, BeforeValidator
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from playbooks.settings.load import PREFIX
 from playbooks.settings.model import Settings
+from playbooks.settings.types import parse_percent
 
+PERCENTAGE = "percentage"
 HEAD = """# Settings
 
 Generated from the models by `script/settings-docs`; a test keeps the two together.
@@ -40,29 +42,33 @@ def _section(model: type[BaseModel]) -> str:
     lines = [f"## {title}", "", (model.__doc__ or "").strip().split("\n\n")[0].replace("\n", " "), ""]
     lines += ["| key | value | default | what it is |", "| --- | --- | --- | --- |"]
     for name, field in model.model_fields.items():
-        key = f"`{PREFIX}{name}`" if top else f"`{name}`"
+        key = f"`{PREFIX}{name}`" if top else f"`{field.alias or name}`"
         about = (field.description or "").replace("|", "\\|")
-        lines.append(f"| {key} | {_kind(field.annotation)} | {_default(field)} | {about} |")
+        kind = _kind(typing.Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation)
+        lines.append(f"| {key} | {kind} | {_default(field, kind)} | {about} |")
     return "\n".join(lines) + "\n"
 
 
-def _default(field: FieldInfo) -> str:
+def _default(field: FieldInfo, kind: str) -> str:
     if field.is_required():
         return "**required**"
     if field.default_factory is not None:
         value = field.get_default(call_default_factory=True, validated_data={})
-        return "" if isinstance(value, BaseModel) or not value else f"`{value}`"
+        models = value if isinstance(value, list) else [value]
+        return "" if not value or any(isinstance(one, BaseModel) for one in models) else f"`{value}`"
     value = field.default
-    return (
-        ""
-        if value in (None, "", PydanticUndefined)
-        else f"`{str(value).lower() if isinstance(value, bool) else value}`"
-    )
+    if value in (None, "", PydanticUndefined):
+        return ""
+    if kind == PERCENTAGE:
+        return f"`{100 * value:g}%`"
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
 def _kind(annotation: Any) -> str:  # noqa: ANN401 - a type is anything
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is typing.Annotated:
+        if BeforeValidator(parse_percent) in arguments:
+            return PERCENTAGE
         return _kind(arguments[0])
     if origin is typing.Literal:
         return " or ".join(f"`{value}`" for value in arguments)
