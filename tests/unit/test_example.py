@@ -14,7 +14,8 @@ import sys
 import tarfile
 import threading
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
@@ -267,3 +268,85 @@ def test_a_wrong_setting_ends_in_one_sentence(release: Path, listen: str) -> Non
     )
     assert done.returncode == 2
     assert done.stderr.startswith("shop: SHOP_LISTEN") and done.stderr.count("\n") == 1
+
+
+@pytest.fixture
+def faulty(tmp_path: Path) -> Callable[[str], Path]:
+    """Builds a release with a fault and unpacks it."""
+
+    def make(fault: str) -> Path:
+        assert build(tmp_path, "--fault", fault).returncode == 0
+        (artifact,) = tmp_path.glob("shop-1.1.1-*.tar.zst")
+        unpack(artifact, tmp_path / "release")
+        return tmp_path / "release"
+
+    return make
+
+
+def test_no_build_without_a_fault_has_one(dist: Path, tmp_path: Path) -> None:
+    """A fault that got into a version people deploy would be found by their users."""
+    for version in VERSIONS:
+        names = {member.name for member in unpack(dist / f"shop-{version}.tar.zst", tmp_path / version)}
+        assert not {"FAULT", "shop/fault.py"} & names
+
+
+@pytest.mark.parametrize("fault", ["errors:0", "errors:101", "slow", "crash", "nonsense"])
+def test_a_fault_nobody_knows_is_refused(tmp_path: Path, fault: str) -> None:
+    """A release that is taken for bad and is good makes a test that proves nothing."""
+    assert build(tmp_path, "--fault", fault).returncode == 2
+    assert not list(tmp_path.iterdir())
+
+
+def test_planted_errors_are_as_many_as_asked_for(faulty: Callable[[str], Path]) -> None:
+    """How soon a bad release is found is measured against this share."""
+    with running(faulty("errors:3"), SHOP_DB_PORT="1") as (port, _):
+        found = Counter(get(port, "/")[0] for _ in range(200))
+        assert found == {500: 6, 503: 194}  # without a database
+        metrics = get(port, "/metrics")[1]
+        assert 'shop_build_info{version="1.1.1-errors3"} 1' in metrics
+        assert 'route="/",method="GET",status="500"} 6' in metrics
+        assert get(port, "/health/live")[0] == 200
+
+
+def test_a_slow_release_is_slower_than_its_work(faulty: Callable[[str], Path]) -> None:
+    """300 % of nothing is nothing: the work must be there, and the fault on top of it."""
+    with running(faulty("slow:300"), SHOP_DB_PORT="1", SHOP_WORK_MS="50") as (port, _):
+        assert get(port, "/")[2] >= 0.2
+
+
+def test_a_leak_keeps_memory_for_each_request(faulty: Callable[[str], Path]) -> None:
+    """Memory that the kernel never has to give does not reach MemoryMax."""
+    with running(faulty("leak:1024"), SHOP_DB_PORT="1") as (port, process):
+        before = resident_kb(process.pid)
+        for _ in range(40):
+            get(port, "/")
+        assert resident_kb(process.pid) - before > 39 * 1024
+
+
+def resident_kb(pid: int) -> int:
+    found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    assert found
+    return int(found[1])
+
+
+def test_a_crash_comes_by_itself(faulty: Callable[[str], Path]) -> None:
+    """It must look like a crash to systemd, which restarts on failure only."""
+    with running(faulty("crash:1"), SHOP_DB_PORT="1") as (_, process):
+        assert process.wait(timeout=20) == 3
+
+
+@pytest.mark.parametrize(("fault", "status"), [("broken", 500), ("broken:text", 200)])
+def test_broken_pages_behind_good_health(faulty: Callable[[str], Path], fault: str, status: int) -> None:
+    """What only users see must not show in health, or a test of judgement is one of health checks."""
+    with running(faulty(fault), SHOP_DB_PORT="1") as (port, _):
+        assert get(port, "/")[:2] == (status, "Fatal error: the page could not be made\n")
+        assert get(port, "/health/live")[0] == 200
+
+
+def test_errors_are_errors_in_the_journal_too(release: Path) -> None:
+    """Watching counts lines by their priority; without it every line of the shop is mere information."""
+    with running(release, SHOP_DB_PORT="1", JOURNAL_STREAM="8:1") as (port, _):
+        get(port, "/")
+    lines = (release.parent / f"log-{port}").read_text().splitlines()
+    assert {line[:3] for line in lines} == {"<6>", "<4>", "<3>"}
+    assert json.loads(next(line for line in lines if line.startswith("<3>"))[3:])["level"] == "error"

@@ -59,7 +59,7 @@ def main(root: Path) -> int:
         return 2
     prepare(settings.data_dir)
     database = Database(settings, root / "shop" / "sql")
-    shop = Shop(database, version, root / "static", settings.data_dir)
+    shop = Shop(database, version, root / "static", settings)
     server = create_server(
         shop,
         sockets=[listener],

@@ -23,6 +23,7 @@ class Settings:
         db_host: database server, or the folder of its Unix socket.
         db_password: never shown.
         data_dir: folder for the visit counter; None: visits are not counted.
+        work_seconds: what a page or an order takes besides the database, as a stand-in for real work.
     """
 
     host: str
@@ -34,6 +35,7 @@ class Settings:
     db_password: str | None = field(repr=False)
     log_level: str
     data_dir: Path | None
+    work_seconds: float
 
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
@@ -57,10 +59,17 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         db_password=environ.get("SHOP_DB_PASSWORD") or None,
         log_level=level,
         data_dir=Path(data_dir) if data_dir else None,
+        work_seconds=_milliseconds("SHOP_WORK_MS", environ.get("SHOP_WORK_MS", "0")) / 1000,
     )
 
 
 def _port(name: str, text: str) -> int:
     if not text.isascii() or not text.isdigit() or not 0 < int(text) < 65536:
         raise SettingsError(f"{name}: {text!r} is no port")
+    return int(text)
+
+
+def _milliseconds(name: str, text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) > 10_000:
+        raise SettingsError(f"{name}: {text!r} is no number of milliseconds up to 10000")
     return int(text)

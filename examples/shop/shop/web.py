@@ -16,6 +16,7 @@ from typing import Any
 from shop.database import Database, DatabaseUnavailable
 from shop.metrics import CONTENT_TYPE, Metrics
 from shop.pages import products_page
+from shop.settings import Settings
 from shop.visits import count_visit
 
 LOG = logging.getLogger(__name__)
@@ -63,14 +64,15 @@ class Shop:
         database: where products and orders are.
         version: of this release.
         static: folder of files that are sent as they are.
-        data_dir: folder of the visit counter, if any.
+        settings: the visit counter's folder, and how long a page takes at the least.
     """
 
-    def __init__(self, database: Database, version: str, static: Path, data_dir: Path | None) -> None:
+    def __init__(self, database: Database, version: str, static: Path, settings: Settings) -> None:
         self._database = database
         self._version = version
         self._host = socket.gethostname()
-        self._data_dir = data_dir
+        self._data_dir = settings.data_dir
+        self._work_seconds = settings.work_seconds
         self._metrics = Metrics(version)
         self._static = {f"/static/{path.name}": path.read_bytes() for path in static.glob("*.css")}
         self._shoppers = threading.BoundedSemaphore(THREADS - HEALTH_THREADS)
@@ -133,9 +135,14 @@ class Shop:
         if not self._shoppers.acquire(blocking=False):
             raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "too many at once", **{"Retry-After": "1"})
         try:
-            return self._database.query(statement, **values)
+            return self._work(statement, **values)
         finally:
             self._shoppers.release()
+
+    def _work(self, statement: str, **values: int) -> list[dict[str, Any]]:
+        if self._work_seconds:
+            time.sleep(self._work_seconds)
+        return self._database.query(statement, **values)
 
     def _page(self, _: Environ) -> Answer:
         page = products_page(self._ask("products"), self._version, self._host, count_visit(self._data_dir))
