@@ -10,9 +10,10 @@ from invoke import Context, task
 from invoke.exceptions import Exit
 
 from lab.spec import DEFAULT_NAME, environment_of, find_lab
-from playbooks.errors import SlipwayError
+from playbooks.errors import ExitStatus, SlipwayError
 
 NAME = "which lab; several can be up at once"
+DEFAULT_RATE = 100  # of a load, requests a second
 JSON = "print one JSON document on standard output, and nothing else"
 
 
@@ -51,6 +52,52 @@ def down(c: Context, name: str = DEFAULT_NAME, all: bool = False) -> None:
 def status(c: Context, name: str = DEFAULT_NAME, json: bool = False) -> None:
     """Show the hosts and whether they are up."""
     _told(lambda: _show(name, as_json=json), as_json=json)
+
+
+@task(
+    positional=["url"],
+    help={
+        "url": "http://HOST[:PORT] (default: the lab's edge)",
+        "name": NAME,
+        "seconds": "how long",
+        "rate": "requests a second, whatever the answers do",
+        "clients": "instead of a rate: so many clients that ask one request after another",
+        "path": "ask for this only (default: what people do in the example's shop)",
+        "header": "one more request header, e.g. 'Cookie: tester=1'",
+        "json": JSON,
+    },
+)
+def load(
+    c: Context,
+    url: str | None = None,
+    name: str = DEFAULT_NAME,
+    seconds: str = "10",
+    rate: str = "0",
+    clients: str = "0",
+    path: str | None = None,
+    header: str | None = None,
+    json: bool = False,
+) -> None:
+    """Put load on, count what becomes of every request; status 1 if one failed."""
+    from lab.load import plan_of, run_load
+    from playbooks.cli import number
+
+    def act() -> None:
+        edge = next(host for host in find_lab(name).hosts(1) if host.role == "edge")
+        plan = plan_of(
+            url or f"http://{edge.address}",
+            seconds=number("seconds", seconds),
+            rate=number("rate", rate) if rate != "0" or clients != "0" else DEFAULT_RATE,
+            clients=number("clients", clients),
+            path=path,
+            header=header,
+        )
+        report = run_load(plan)
+        sys.stdout.write(document.dumps(report.to_json(), indent=2) + "\n" if json else report.text())
+        if report.failed:
+            raise Exit(code=int(ExitStatus.FAILED))
+
+    _told(act, as_json=json)
 
 
 def _show(name: str, *, as_json: bool) -> None:

@@ -1,0 +1,111 @@
+"""What a load is: which requests, how many, against what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from playbooks.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of request in a mix.
+
+    Args:
+        name: in reports.
+        share: its part of the mix, relative to the other kinds'.
+        method, path, body: the request.
+        headers: besides Host, Content-Length and Connection; a cookie is one of them.
+        keep: on kept connections out of a pool; else a connection for each request.
+        expect: text that the body of a good answer has in it: a page may say 200 and show an error.
+    """
+
+    name: str
+    share: float = 1.0
+    method: str = "GET"
+    path: str = "/"
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    keep: bool = True
+    expect: bytes = b""
+
+    def request(self, host: str) -> bytes:
+        """The request's bytes.
+
+        Args:
+            host: for the header of that name.
+        """
+        lines = [f"{self.method} {self.path} HTTP/1.1", f"Host: {host}"]
+        lines += [f"{name}: {value}" for name, value in self.headers.items()]
+        if self.body or self.method in ("POST", "PUT", "PATCH"):
+            lines.append(f"Content-Length: {len(self.body)}")
+        if not self.keep:
+            lines.append("Connection: close")
+        return "\r\n".join([*lines, "", ""]).encode() + self.body
+
+
+ORDER = Kind(
+    "order",
+    method="POST",
+    path="/api/orders",
+    body=b'{"product": 1, "quantity": 1}',
+    headers={"Content-Type": "application/json"},
+)
+# What people do in the example's shop. Orders go on kept connections and on new ones: they are what must not be lost.
+SHOPPERS = (
+    Kind("page", 4, expect=b"Harbour shop"),
+    Kind("page-new", 3, expect=b"Harbour shop", keep=False),
+    Kind("products", 1, path="/api/products", expect=b'"products"'),
+    Kind("order", 1, ORDER.method, ORDER.path, ORDER.body, ORDER.headers),
+    Kind("order-new", 1, ORDER.method, ORDER.path, ORDER.body, ORDER.headers, keep=False),
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A load.
+
+    Args:
+        url: http://HOST[:PORT]; the kinds have the paths.
+        rate: requests a second that come whatever the answers do (an open loop, as users are); 0: `clients` instead.
+        clients: so many that each ask again as soon as they have their answer (a closed loop).
+        seconds: how long; None: until it is stopped.
+        mix: the kinds.
+        timeout: seconds until a request without its whole answer has failed.
+        version_header: the answer's header that names the version that answered.
+    """
+
+    url: str
+    rate: float = 0.0
+    clients: int = 0
+    seconds: float | None = None
+    mix: Sequence[Kind] = SHOPPERS
+    timeout: float = 10.0
+    version_header: str = "X-Shop-Version"
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.url)
+        if parts.scheme != "http" or not parts.hostname:
+            raise UsageError(f"'{self.url}' is no URL to put load on", hint="give http://HOST or http://HOST:PORT")
+        if (self.rate > 0) == (self.clients > 0):
+            raise UsageError("a load has either a rate or a number of clients", hint="--rate=100 or --clients=8")
+        if not self.mix or any(kind.share <= 0 for kind in self.mix):
+            raise UsageError("a load needs at least one kind of request, and each a share above 0")
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """Host and port."""
+        parts = urlsplit(self.url)
+        return parts.hostname or "", parts.port or 80
+
+    def turns(self) -> Iterator[int]:
+        """Numbers of the kinds in turn, evenly mixed by their shares, for ever: no chance, so that runs compare."""
+        total = sum(kind.share for kind in self.mix)
+        credit = [0.0] * len(self.mix)
+        while True:
+            credit = [have + kind.share for have, kind in zip(credit, self.mix, strict=True)]
+            turn = max(range(len(credit)), key=credit.__getitem__)
+            credit[turn] -= total
+            yield turn
