@@ -50,8 +50,9 @@ WAIT = "how long to wait for somebody else's lock, e.g. 60s or 5m (default: leav
         "version": "version to deploy (default: the newest there is)",
         "artifact": "deploy this file, http(s):// or s3:// URL instead",
         "sha256": "the artifact's checksum (default: from ARTIFACT.sha256)",
-        "strategy": "how hosts change (default: the environment's): rolling",
+        "strategy": "how hosts change (default: the environment's): rolling, blue-green, canary",
         "batch": BATCH,
+        "watch": "how long to watch after the switch, e.g. 10m; 0: not at all (default: the environment's)",
         "limit": LIMIT,
         "check": "say what would be done, with diffs, and touch nothing",
         "force": "deploy even what runs already",
@@ -70,6 +71,7 @@ def deploy(
     sha256: str | None = None,
     strategy: str | None = None,
     batch: str | None = None,
+    watch: str | None = None,
     limit: str | None = None,
     check: bool = False,
     force: bool = False,
@@ -85,7 +87,8 @@ def deploy(
     def wanted() -> Wanted:
         from playbooks.deploy import Wanted
 
-        return Wanted(version, artifact, sha256, strategy, batch, force, cli.seconds("wait", wait))
+        watched = None if watch is None else cli.seconds("watch", watch)
+        return Wanted(version, artifact, sha256, strategy, batch, watched, force, cli.seconds("wait", wait))
 
     def look(environment: cli.Environment, progress: cli.Progress) -> Check:
         from playbooks.check import check as run
@@ -129,7 +132,7 @@ def deploy(
         "to": "release, version or backup to go back to (default: what ran before)",
         "reason": "why; kept in the ledger",
         "with-database": "restore the databases too; the present ones are kept under another name",
-        "batch": BATCH + " (default: all at once)",
+        "batch": BATCH + " (default: all at once; behind a balancer half of them)",
         "limit": LIMIT,
         "wait": WAIT,
         "yes": YES,
@@ -143,7 +146,7 @@ def rollback(
     to: str | None = None,
     reason: str = "",
     with_database: bool = False,
-    batch: str = "100%",
+    batch: str | None = None,
     limit: str | None = None,
     wait: str = "0",
     yes: bool = False,

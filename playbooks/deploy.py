@@ -9,27 +9,27 @@ from dataclasses import dataclass, replace
 
 from playbooks.artifact import Artifact, find_artifact
 from playbooks.backup import back_up_afterwards, everybody, require_secrets
+from playbooks.crew import assemble
 from playbooks.environment import Environment, Target
-from playbooks.errors import Interrupted, SlipwayError, UsageError
+from playbooks.errors import Interrupted, SlipwayError
 from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.holder import Holder
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
-from playbooks.mover import Move, Mover
+from playbooks.mover import Move
 from playbooks.outcome import Outcome
 from playbooks.outcomes import abandoned, deployed, unchanged, without
+from playbooks.planning import plan_deploy
 from playbooks.release import Release, Rendered, later_than, new_release, render
 from playbooks.rollout import Rollout, Stand, roll_out
-from playbooks.settings.types import parse_batch
+from playbooks.servers import edges_of
 from playbooks.staging import back_up_and_stage, is_made_of
 from playbooks.steps.facts import Facts, read_facts
 from playbooks.steps.finish import Mark, finish
 from playbooks.steps.preflight import preflight, tools_for
 from playbooks.strategies.plan import Plan
-from playbooks.strategies.rolling import rolling
 from playbooks.templating import Templates
 
-STRATEGIES = {"rolling": rolling}
 NOTHING_SWITCHED = "stopped by Ctrl-C while staging; no host was switched, every one runs what it ran before"
 MARKS: dict[Stand, Mark] = {Stand.DEPLOYED: "proven", Stand.UNTOUCHED: "discarded"}
 
@@ -40,7 +40,7 @@ class Wanted:
 
     Args:
         version, artifact, sha256: see `find_artifact`.
-        strategy, batch: instead of those in ``slipway_rollout``.
+        strategy, batch, watch: instead of those in ``slipway_rollout``; watch in seconds.
         force: deploy even what runs already.
         wait: seconds to wait for somebody else's lock.
         resume, found: the id of an interrupted deploy to go on with, and its artifact; see `playbooks.resume`.
@@ -51,6 +51,7 @@ class Wanted:
     sha256: str | None = None
     strategy: str | None = None
     batch: str | None = None
+    watch: float | None = None
     force: bool = False
     wait: float = 0.0
     resume: str | None = None
@@ -76,7 +77,8 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
     rendered = render_all(env, release)
     plan_for(env, wanted, [target.name for target in env.targets])
     require_secrets(env)
-    addresses = [env.target(name).address for name in everybody(env)]
+    edges = edges_of(env)
+    addresses = [env.target(name).address for name in dict.fromkeys([*everybody(env), *edges])]
     total = env.settings.timeouts.total
     what = f"deploy {release.version}"
     holder = Holder(release.by, what, release.created, release.id, task="deploy", version=release.version)
@@ -104,6 +106,8 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
                 held.well = True
                 return unchanged(env, release, facts, started)
             warnings = _check_hosts(fleet, env, todo, facts, release)
+            plan = plan_for(env, wanted, [target.name for target in todo], facts)
+            crew = assemble(fleet, held, env, holder, facts, _moves(todo, facts, release, rendered), plan)
             progress.phase(f"staging {release.version} on {len(todo)} hosts")
             try:
                 backup, complaints = back_up_and_stage(fleet, env, todo, release, rendered, facts)
@@ -112,9 +116,7 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
             except SlipwayError as error:
                 _abandon(fleet, env, todo, abandoned(env, release, facts, error, started), release)
                 raise
-            plan = plan_for(env, wanted, [target.name for target in todo])
-            mover = Mover(fleet, held, env, _moves(todo, facts, release, rendered), holder)
-            rollout = roll_out(fleet, plan, mover, on_failure=env.settings.rollout.on_failure)
+            rollout = roll_out(crew, plan, on_failure=env.settings.rollout.on_failure)
             outcome = deployed(env, release, facts, rollout, plan, backup, [*warnings, *complaints], started)
             outcome = without(outcome, fleet.unreachable)
             held.well = not outcome.exit_status
@@ -140,21 +142,17 @@ def render_all(env: Environment, release: Release) -> dict[str, Rendered]:
     return {target.name: render(env, target, release, templates) for target in env.targets}
 
 
-def plan_for(env: Environment, wanted: Wanted, hosts: list[str]) -> Plan:
+def plan_for(env: Environment, wanted: Wanted, hosts: list[str], facts: Mapping[str, Facts] | None = None) -> Plan:
     """The order in which hosts change.
 
+    Args:
+        facts: where they are known: where nothing runs yet, there is no traffic to move by and by.
+
     Raises:
-        UsageError: there is no such strategy, or no such batch size.
+        UsageError: there is no such strategy, or no such batch size; or this fleet cannot have it.
     """
-    name = wanted.strategy or env.settings.rollout.strategy
-    if name not in STRATEGIES:
-        raise UsageError(f"--strategy={name}: there is no such strategy; there is: {', '.join(STRATEGIES)}")
-    if wanted.batch is not None:
-        try:
-            parse_batch(wanted.batch)
-        except ValueError as error:
-            raise UsageError(f"--batch={wanted.batch}: {error}") from None
-    return STRATEGIES[name](hosts, env.settings.rollout, batch=wanted.batch)
+    fresh = facts is not None and not any(fact.current for fact in facts.values())
+    return plan_deploy(env, hosts, strategy=wanted.strategy, batch=wanted.batch, watch=wanted.watch, fresh=fresh)
 
 
 def read_all(fleet: Fleet, env: Environment, targets: list[Target]) -> Mapping[str, Facts]:

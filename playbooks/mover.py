@@ -15,6 +15,7 @@ from playbooks.fleet.holder import Holder
 from playbooks.fleet.remote import Ask, Remote
 from playbooks.steps.health import HealthReport, ask_health, read_health
 from playbooks.steps.switch import Watch, What, ask_switch, with_hint
+from playbooks.traffic import lag
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Move:
     after: str | None
     units: tuple[str, ...]
     units_before: tuple[str, ...] = ()
+    slot: str | None = None
 
 
 class Mover:
@@ -120,6 +122,7 @@ class Mover:
             watch=self._watch(self.moves[host]),
             what=what,
             first=host == self._first,
+            lag=lag(self._env.settings.guard.timeout) if self._env.settings.balancer else 0.0,
             note=partial(self._fleet.progress.note, host),
         )
 

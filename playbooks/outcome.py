@@ -43,6 +43,7 @@ class Outcome:
         reason: why, in the person's words.
         strategy: how hosts were changed.
         backup: the id of the backup taken before.
+        verdicts: how its stages were judged, with the numbers.
         warnings: what a person should know.
         next: what to do next.
     """
@@ -60,6 +61,7 @@ class Outcome:
     reason: str = ""
     strategy: str = ""
     backup: str | None = None
+    verdicts: tuple[dict[str, object], ...] = ()
     warnings: tuple[str, ...] = ()
     next: str = ""
     exit_status: ExitStatus = field(default=ExitStatus.DONE)

@@ -85,6 +85,7 @@ def deployed(
         by=release.by,
         strategy=plan.strategy,
         backup=backup,
+        verdicts=tuple(ruling.record for ruling in rollout.rulings),
         warnings=tuple(told),
         next=next_step,
         exit_status=exit_status,
@@ -105,10 +106,9 @@ def returned(
     """A rollback was run, well or not."""
     versions = sorted({version_of(release) for release in targets.values()})
     what = f"{env.settings.app} {', '.join(versions)}"
-    why = "; ".join(f"{host}: {error.message}" for host, error in rollout.reasons.items())
     if rollout.reasons:
         status, exit_status = "stuck", ExitStatus.PERSON_NEEDED
-        message = f"the rollback to {what} failed: {why}"
+        message = f"the rollback to {what} failed: {rollout.why}"
     elif unreachable:
         status, exit_status = "partial", ExitStatus.PERSON_NEEDED
         message = f"{what} runs again on {_hosts(len(targets))}, but {', '.join(unreachable)} could not be reached"
@@ -157,13 +157,13 @@ def without(outcome: Outcome, unreachable: Mapping[str, SlipwayError]) -> Outcom
 def _verdict(env: Environment, release: Release, rollout: Rollout) -> tuple[str, str, str, ExitStatus]:
     what = f"{env.settings.app} {release.version}"
     command = env.flag
-    why = "; ".join(f"{host}: {error.message}" for host, error in rollout.reasons.items())
+    why = rollout.why
     if rollout.verdict == "stuck":
-        stuck = ", ".join(host for host, stand in rollout.stands.items() if stand == Stand.STUCK)
+        stuck = ", ".join(rollout.hosts(Stand.STUCK))
         message = f"{what} failed, and {stuck} could not be taken back: {why or 'interrupted'}"
         return "stuck", message, f"look at {stuck}; then invoke status {command}", ExitStatus.PERSON_NEEDED
     if rollout.verdict == "guarded":
-        left = ", ".join(host for host, stand in rollout.stands.items() if stand == Stand.GUARDED)
+        left = ", ".join(rollout.hosts(Stand.GUARDED)) or "the traffic"
         seconds = f"{env.settings.guard.timeout:.0f} s"
         cause = "was stopped by Ctrl-C" if rollout.interrupted else f"failed: {why}"
         message = f"{what} {cause}. {left} goes back by itself, within {seconds}; the others are back"

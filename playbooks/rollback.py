@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from playbooks.backup import backup_hosts, everybody
+from playbooks.crew import assemble
 from playbooks.deploy import read_all
 from playbooks.environment import Environment
 from playbooks.errors import SlipwayError, StepFailed, UsageError
@@ -18,16 +19,16 @@ from playbooks.fleet.remote import Remote
 from playbooks.mover import Move, Mover
 from playbooks.outcome import Outcome
 from playbooks.outcomes import returned
+from playbooks.planning import plan_rollback
 from playbooks.release import instant, now, stamp, who
 from playbooks.restore import restore_databases
 from playbooks.resume import interrupted
 from playbooks.rollout import Rollout, Stand, roll_out
-from playbooks.settings.rollout import Rollout as Order
+from playbooks.servers import edges_of
 from playbooks.steps.check_release import check_release
 from playbooks.steps.facts import Facts
 from playbooks.steps.finish import Mark, finish
 from playbooks.steps.restore import restore_release
-from playbooks.strategies.rolling import rolling
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Back:
     to: str | None = None
     reason: str = ""
     with_database: bool = False
-    batch: str = "100%"
+    batch: str | None = None
     wait: float = 0.0
 
 
@@ -62,12 +63,14 @@ def rollback(env: Environment, back: Back, progress: Progress) -> Outcome:
         SlipwayError: a release could be had neither from the host nor from a backup; no host was switched.
     """
     started = time.monotonic()
-    names = everybody(env) if back.with_database else [target.name for target in env.targets]
-    addresses = [env.target(name).address for name in names]
+    edges = edges_of(env)
+    names = [*(everybody(env) if back.with_database else (target.name for target in env.targets)), *edges]
+    addresses = [env.target(name).address for name in dict.fromkeys(names)]
 
     with open_fleet(addresses, progress=progress, forks=env.settings.forks, acts=True) as fleet:
         apps = [target for target in env.targets if target.name in fleet.remotes]
-        if not apps or (back.with_database and set(backup_hosts(env)) - set(fleet.remotes)):
+        needed = {*edges, *(backup_hosts(env) if back.with_database else ())}
+        if not apps or needed - set(fleet.remotes):
             fleet.require_all()
         progress.phase("looking for the way back")
         left = interrupted(read_all(fleet, env, apps))
@@ -77,13 +80,12 @@ def rollback(env: Environment, back: Back, progress: Progress) -> Outcome:
             facts = read_all(fleet, env, apps)
             targets = choose_releases(facts, back.to, left)
             moves = _make_ready(fleet, env, facts, targets)
-            mover = Mover(fleet, held, env, moves, holder)
+            plan = plan_rollback(env, list(moves), back.batch)
+            crew = assemble(fleet, held, env, holder, facts, moves, plan)
             databases: list[str] = []
             if back.with_database:
-                databases = _restore_databases(fleet, env, mover, targets, back.to)
-            order = Order.model_validate({"batch": back.batch})
-            plan = rolling(list(moves), order)
-            rollout = roll_out(fleet, plan, mover, on_failure="halt")
+                databases = _restore_databases(fleet, env, crew.mover, targets, back.to)
+            rollout = roll_out(crew, plan, on_failure="halt")
             outcome = returned(env, back, holder, facts, targets, rollout, databases, dict(fleet.unreachable), started)
             held.well = not outcome.exit_status
             _record(fleet, env, outcome, rollout, targets, rubbish=holder.undoes or None)

@@ -1,17 +1,18 @@
-"""The machinery that runs a plan: switch, wait until healthy, and take back what isn't (A5, B1). It exists once."""
+"""The machinery that runs a plan: move hosts and traffic, judge, take back what isn't good (A5, B1). It exists once."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, Protocol
 
 from playbooks.errors import Interrupted, SlipwayError, StepFailed, Unreachable
 from playbooks.fleet.fleet import Fleet
 from playbooks.mover import Mover
+from playbooks.shares import Split
 from playbooks.strategies.plan import Plan, Stage
+from playbooks.traffic import Traffic
 
 
 class Stand(StrEnum):
@@ -27,98 +28,209 @@ class Stand(StrEnum):
     UNREACHABLE = "unreachable"
 
 
+@dataclass(frozen=True)
+class Ruling:
+    """What watching a stage came to.
+
+    Args:
+        stage: its name.
+        good: whether to go on.
+        sentence: why, for a person.
+        record: the verdict with its numbers, for the ledger.
+    """
+
+    stage: str
+    good: bool
+    sentence: str
+    record: dict[str, object]
+
+
+class Watcher(Protocol):
+    """Whoever judges a stage by what happens after it."""
+
+    def begin(self) -> None:
+        """Nothing has changed yet: what is counted from now on is how things were."""
+
+    def watch(self, stage: Stage, split: Split) -> Ruling:
+        """Watch a stage for as long as it says, or until it is known to be bad."""
+
+
+@dataclass(frozen=True)
+class Crew:
+    """Who carries a plan out.
+
+    Args:
+        fleet: open sessions.
+        mover: moves hosts.
+        traffic: moves traffic.
+        watcher: judges.
+    """
+
+    fleet: Fleet
+    mover: Mover
+    traffic: Traffic
+    watcher: Watcher
+
+
 @dataclass
 class Rollout:
     """How far a plan got.
 
     Args:
         stands: where each host of the plan stands.
-        reasons: why hosts failed, by host.
+        reasons: why hosts failed, those in front included, by host.
+        rulings: how its stages were judged.
         verdict: what became of the whole.
     """
 
     stands: dict[str, Stand]
     reasons: dict[str, SlipwayError] = field(default_factory=dict)
+    rulings: list[Ruling] = field(default_factory=list)
     verdict: Literal["deployed", "rolled back", "halted", "guarded", "stuck"] = "deployed"
     interrupted: bool = False
 
+    @property
+    def moved(self) -> frozenset[str]:
+        """Hosts that serve the new release."""
+        return frozenset(self.hosts(Stand.DEPLOYED))
 
-def roll_out(fleet: Fleet, plan: Plan, mover: Mover, *, on_failure: Literal["rollback", "halt"]) -> Rollout:
+    @property
+    def why(self) -> str:
+        """Why it failed, if it did."""
+        bad = [ruling.sentence for ruling in self.rulings if not ruling.good]
+        return "; ".join([*(f"{host}: {error.message}" for host, error in self.reasons.items()), *bad])
+
+    def hosts(self, *stands: Stand) -> list[str]:
+        """The hosts that stand so."""
+        return [host for host, stand in self.stands.items() if stand in stands]
+
+
+def roll_out(crew: Crew, plan: Plan, *, on_failure: Literal["rollback", "halt"]) -> Rollout:
     """Run a plan to its end, or to the failure that ends it.
 
     Args:
-        fleet: open sessions.
-        plan: stages of hosts.
-        mover: moves them.
-        on_failure: what happens when more hosts fail than the plan tolerates.
+        crew: who does it.
+        plan: stages.
+        on_failure: what happens when more hosts fail than the plan tolerates, or a stage is judged bad.
 
     Returns:
         Where every host stands. A host that fails is taken back, whatever happens to the others.
     """
     rollout = Rollout({host: Stand.UNTOUCHED for stage in plan.stages for host in stage.hosts})
     try:
-        for stage in plan.stages:
-            fleet.progress.phase(f"switching, {stage.name}")
-            failed = _change(fleet, mover, stage, rollout)
-            if len(rollout.reasons) > plan.tolerate:
-                _give_up(fleet, mover, rollout, on_failure)
-                return rollout
-            _take_back(fleet, mover, failed, rollout)
-            time.sleep(stage.pause)
-        _confirm(fleet, plan, mover, rollout, on_failure)
-    except Interrupted:
+        crew.watcher.begin()
+        if all(_passes(crew, plan, stage, rollout) for stage in plan.stages):
+            _confirm(crew, plan, rollout, on_failure)
+        else:
+            _give_up(crew, rollout, on_failure)
+    except (Interrupted, KeyboardInterrupt):
         rollout.interrupted = True
-        _give_up(fleet, mover, rollout, "rollback")
+        _give_up(crew, rollout, "rollback")
     return rollout
 
 
-def _confirm(fleet: Fleet, plan: Plan, mover: Mover, rollout: Rollout, on_failure: Literal["rollback", "halt"]) -> None:
-    """Every host is healthy: let them stay so. If one is lost just now it goes back by itself, and so do the others."""
-    touched = [host for host, stand in rollout.stands.items() if stand in (Stand.DEPLOYED, Stand.ROLLED_BACK)]
-    lost = mover.confirm(touched)
-    for host, error in lost.items():
-        rollout.reasons[host] = error
-        rollout.stands[host] = Stand.GUARDED if isinstance(error, Unreachable) else Stand.UNHEALTHY
-    if len(rollout.reasons) > plan.tolerate:
-        _give_up(fleet, mover, rollout, on_failure)
-    elif lost:
-        mover.confirm([host for host in touched if host not in lost])
+def _passes(crew: Crew, plan: Plan, stage: Stage, rollout: Rollout) -> bool:
+    crew.fleet.progress.phase(f"switching, {stage.name}" if stage.hosts else stage.name)
+    try:
+        if stage.hosts:
+            failed = _change(crew, stage, rollout)
+            if len(rollout.reasons) > plan.tolerate:
+                return False
+            _take_back(crew, failed, rollout)
+        split = Split(rollout.moved, share=stage.share)
+        crew.traffic.move(split)
+    except Interrupted:
+        raise
+    except SlipwayError as error:
+        rollout.reasons[error.host or "the balancer"] = error
+        return False
+    if stage.watch is not None:
+        ruling = crew.watcher.watch(stage, split)
+        rollout.rulings.append(ruling)
+        if not ruling.good:
+            return False
+    return True
 
 
-def _change(fleet: Fleet, mover: Mover, stage: Stage, rollout: Rollout) -> list[str]:
-    """Switch a stage's hosts and wait for their health; returns those that failed."""
+def _change(crew: Crew, stage: Stage, rollout: Rollout) -> list[str]:
+    """Switch a stage's hosts, with no traffic on them, and wait for their health; returns those that failed."""
+    before = Split(rollout.moved, out=frozenset(stage.hosts))
+    crew.traffic.move(before)
     # Until it is known better: a host whose switch was cut may be on either release.
     rollout.stands.update(dict.fromkeys(stage.hosts, Stand.UNHEALTHY))
-    moved = fleet.each("", mover.forward, hosts=stage.hosts, finish=True)
+    moved = crew.fleet.each("", crew.mover.forward, hosts=stage.hosts, finish=True)
     rollout.stands.update(dict.fromkeys(moved.ok, Stand.DEPLOYED))
     rollout.reasons.update(moved.failed)
     return list(moved.failed)
 
 
-def _give_up(fleet: Fleet, mover: Mover, rollout: Rollout, how: Literal["rollback", "halt"]) -> None:
+def _confirm(crew: Crew, plan: Plan, rollout: Rollout, on_failure: Literal["rollback", "halt"]) -> None:
+    """All is well: let it stay so. If one host is lost just now it goes back by itself, and so do the others."""
+    touched = [*rollout.hosts(Stand.DEPLOYED, Stand.ROLLED_BACK), *crew.traffic.edges]
+    lost = crew.mover.confirm(touched)
+    for host, error in lost.items():
+        rollout.reasons[host] = error
+        if host in rollout.stands:
+            rollout.stands[host] = Stand.GUARDED if isinstance(error, Unreachable) else Stand.UNHEALTHY
+    if len(rollout.reasons) > plan.tolerate:
+        _give_up(crew, rollout, on_failure)
+    elif lost:
+        crew.mover.confirm([host for host in touched if host not in lost])
+
+
+def _give_up(crew: Crew, rollout: Rollout, how: Literal["rollback", "halt"]) -> None:
     rollout.verdict = "rolled back" if how == "rollback" else "halted"
     if how == "rollback":
-        _go_back(fleet, mover, rollout)
+        lost = _go_back(crew, rollout)
+    else:
+        lost = _move_or_warn(crew, Split(rollout.moved, out=frozenset(rollout.hosts(Stand.UNHEALTHY))))
     # Where a person is needed, no guard gets in the way; where nobody can be reached, it does its work.
     settled = [host for host, stand in rollout.stands.items() if stand not in (Stand.UNTOUCHED, Stand.GUARDED)]
-    mover.confirm(settled, together=False)
-    for verdict, stand in (("guarded", Stand.GUARDED), ("stuck", Stand.STUCK)):
-        if stand in rollout.stands.values() and how == "rollback":
-            rollout.verdict = verdict  # type: ignore[assignment]
+    crew.mover.confirm([*settled, *(() if lost else crew.traffic.edges)], together=False)
+    if how == "rollback":
+        if rollout.hosts(Stand.GUARDED) or lost:
+            rollout.verdict = "guarded"
+        if rollout.hosts(Stand.STUCK):
+            rollout.verdict = "stuck"
 
 
-def _go_back(fleet: Fleet, mover: Mover, rollout: Rollout) -> None:
-    touched = [host for host, stand in rollout.stands.items() if stand in (Stand.DEPLOYED, Stand.UNHEALTHY)]
+def _go_back(crew: Crew, rollout: Rollout) -> bool:
+    """Take back every host that was touched; returns whether the traffic has to be left to the edges' guards."""
+    touched = rollout.hosts(Stand.DEPLOYED, Stand.UNHEALTHY)
     if touched:
-        fleet.progress.phase(f"taking {len(touched)} hosts back" if len(touched) > 1 else f"taking {touched[0]} back")
-    _take_back(fleet, mover, touched, rollout)
+        count = f"{len(touched)} hosts" if len(touched) > 1 else touched[0]
+        crew.fleet.progress.phase(f"taking {count} back")
+    lost = False
+    for wave in _waves(touched, crew.traffic):
+        lost |= _move_or_warn(crew, Split(rollout.moved - frozenset(wave), out=frozenset(wave)))
+        _take_back(crew, wave, rollout)
+    return _move_or_warn(crew, Split()) or lost
 
 
-def _take_back(fleet: Fleet, mover: Mover, hosts: Sequence[str], rollout: Rollout) -> None:
+def _waves(hosts: Sequence[str], traffic: Traffic) -> Iterator[list[str]]:
+    """All at once where the others can carry the traffic meanwhile; else half of the fleet at a time."""
+    most = len(hosts) if 2 * len(hosts) <= traffic.size or traffic.beside else max(1, traffic.size // 2)
+    for start in range(0, len(hosts), max(1, most)):
+        yield list(hosts[start : start + most])
+
+
+def _move_or_warn(crew: Crew, split: Split) -> bool:
+    """Move traffic on the way back, where an edge that fails must not keep the hosts; returns whether one did."""
+    try:
+        crew.traffic.move(split)
+    except Interrupted:
+        return True
+    except SlipwayError as error:
+        crew.fleet.progress.warn(f"traffic could not be moved, and goes back by itself: {error.message}")
+        return bool(crew.traffic.edges)
+    return False
+
+
+def _take_back(crew: Crew, hosts: Sequence[str], rollout: Rollout) -> None:
     if not hosts:
         return
     try:
-        results = fleet.each("", mover.back, hosts=hosts, finish=True)
+        results = crew.fleet.each("", crew.mover.back, hosts=hosts, finish=True)
     except Interrupted:
         # A person insists. Nobody here sees how it ends; the guards see to it that it does.
         rollout.stands.update(dict.fromkeys(hosts, Stand.GUARDED))
@@ -129,4 +241,4 @@ def _take_back(fleet: Fleet, mover: Mover, hosts: Sequence[str], rollout: Rollou
         rollout.stands[host] = Stand.GUARDED if by_itself else Stand.STUCK
         rollout.reasons.setdefault(host, error)
         how = "goes back by itself" if by_itself else "could not be taken back"
-        fleet.progress.warn(f"{host} {how}: {error.message}")
+        crew.fleet.progress.warn(f"{host} {how}: {error.message}")

@@ -6,7 +6,7 @@ docs/settings.md is generated from the descriptions here.
 from __future__ import annotations
 
 from collections import Counter
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
@@ -21,6 +21,7 @@ from playbooks.settings.types import (
     Count,
     Duration,
     HomePath,
+    InstanceName,
     Model,
     Pattern,
     Port,
@@ -60,6 +61,11 @@ class Guard(Model):
         description="A host that hears nothing of the controller for so long goes back by itself. The network may be "
         "gone for half as long.",
     )
+    settle: Duration = Field(
+        15.0,
+        description="After such a silence, how long hosts have for being back on their release before the balancer "
+        "sends them traffic again.",
+    )
 
 
 class Timeouts(Model):
@@ -98,6 +104,7 @@ class Settings(Model):
         "s3://BUCKET/KEY URL that hosts fetch themselves. {version} is filled in.",
     )
     pull: Pull = Field(default_factory=lambda: Pull.model_validate({}), description="How hosts fetch an artifact.")
+    slots: dict[InstanceName, Port] = Field(default_factory=dict, description="")
     services: list[Service] = Field(default_factory=list, description="The systemd units.")
     config: list[ConfigFile] = Field(default_factory=list, description="Files rendered into each release.")
     shared: list[ReleasePath] = Field(

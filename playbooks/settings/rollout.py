@@ -4,16 +4,32 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from playbooks.settings.types import Batch, Duration, Model
+from playbooks.settings import judgement
+from playbooks.settings.judgement import Criteria, Judgement, Step
+from playbooks.settings.types import Batch, Duration, Model, Percent
+
+
+class FinalWatch(Model):
+    """The watch after everything has moved (B5)."""
+
+    for_: Duration | None = Field(
+        None, alias="for", description="How long; left out, 30 minutes in production and not at all elsewhere."
+    )
+    criteria: Criteria = Field(
+        default_factory=lambda: judgement.watch().criteria, description="What the new release must keep to."
+    )
 
 
 class Rollout(Model):
-    """In which order hosts change, and what a failure does (A5, B1)."""
+    """In which order hosts change, how traffic moves, and what a failure does (A5, B1 to B5)."""
 
-    strategy: Literal["rolling"] = Field("rolling", description="How hosts change.")
+    strategy: Literal["rolling", "blue-green", "canary"] = Field("rolling", description="How hosts change.")
     batch: Batch = Field("1", description="Hosts that switch at the same time: a number or a percentage (B1: 1).")
+    max_unavailable: Batch = Field(
+        "25%", description="Behind a balancer, no more hosts than this are out of it at a time, whatever `batch` says."
+    )
     on_failure: Literal["rollback", "halt"] = Field(
         "rollback", description="What a failed host does to the deploy: take the whole fleet back, or stop where it is."
     )
@@ -22,4 +38,36 @@ class Rollout(Model):
         description="How many hosts (or N %) may fail before that happens; they are taken back alone, reported, and "
         "repaired by the next deploy.",
     )
-    grace: Duration = Field(0.0, description="Pause between batches.")
+    grace: Duration = Field(
+        0.0,
+        description="Between batches, the new release is watched for so long; only what is known to be bad stops it.",
+    )
+    shifting: Criteria = Field(
+        default_factory=lambda: Criteria.model_validate({"errors": "2%", "p99": "2s", "worse_latency": "50%"}),
+        description="What the new release must keep to between batches (A5).",
+    )
+    canary: list[Step] = Field(
+        default_factory=judgement.canary, min_length=1, description="A canary's ladder (B3); the last step has 100%."
+    )
+    blue_green: list[Step] = Field(
+        default_factory=judgement.blue_green,
+        min_length=1,
+        description="The steps of a blue-green switch (B2); a single step of 100% switches at once.",
+    )
+    watch: FinalWatch = Field(default_factory=lambda: FinalWatch.model_validate({}), description="The watch after it.")
+    judgement: Judgement = Field(
+        default_factory=lambda: Judgement.model_validate({}), description="How sure one must be."
+    )
+    hold: Duration = Field(
+        3600.0,
+        description="How long a stage with too little to judge by goes on to be watched (judgement.inconclusive: hold) "
+        "before the release is taken back.",
+    )
+
+    @model_validator(mode="after")
+    def _ladders_climb(self) -> Rollout:
+        for name, steps in (("canary", self.canary), ("blue_green", self.blue_green)):
+            shares: list[Percent] = [step.share for step in steps]
+            if shares != sorted(set(shares)) or shares[-1] != 1:
+                raise ValueError(f"{name}: expected shares that grow from step to step, the last one 100%")
+        return self

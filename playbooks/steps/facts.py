@@ -144,6 +144,8 @@ class Facts:
     last_record: str | None = field(default=None)
     unbacked: str | None = None
 
+    slot: str | None = None
+
     @property
     def running(self) -> ReleaseOnHost | None:
         """The release that ``current`` names."""

@@ -45,6 +45,7 @@ def ask_switch(
     watch: Watch,
     what: What,
     first: bool = False,
+    lag: float = 0.0,
     note: Note | None = None,
 ) -> Ask:
     """The step that switches a host from one release to another.
@@ -59,6 +60,7 @@ def ask_switch(
         what: a deploy runs before_switch and after_switch hooks, a rollback and the way "back" of a failed deploy none;
             "arm" only arms the guard.
         first: whether hooks that run on one host only run on this one.
+        lag: seconds that its guard waits longer than ``slipway_guard`` says, for the balancer's to come first.
         note: called with progress.
     """
     hooks = what == "deploy"
@@ -75,7 +77,7 @@ def ask_switch(
         f"{seconds:g}",
         settings.state,
         watch.id,
-        str(math.ceil(settings.guard.timeout)),
+        str(math.ceil(settings.guard.timeout + lag)),
         watch.target or "-",
         str(len(undo)),
         json.dumps(watch.record, ensure_ascii=False),

@@ -4,25 +4,63 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from playbooks.settings.judgement import Criteria
+from playbooks.settings.rollout import Rollout
+
+# B5: how long production is watched after the switch, unless somebody asks for less.
+WATCH_SECONDS = 1800.0
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """What a strategy knows of the whole fleet.
+
+    Args:
+        size: hosts that the application runs on, those that do not change included.
+        balanced: whether balancers are in front of them.
+        production: whether it is production.
+    """
+
+    size: int
+    balanced: bool = False
+    production: bool = False
+
+
+@dataclass(frozen=True)
+class Watch:
+    """How a stage is judged.
+
+    Args:
+        seconds: for how long.
+        criteria: by what.
+        lenient: what cannot be told for want of requests does not stop it; only what is known to be bad does.
+    """
+
+    seconds: float
+    criteria: Criteria
+    lenient: bool = False
+
 
 @dataclass(frozen=True)
 class Stage:
-    """Hosts that change at the same time.
+    """Hosts that change at the same time, and the traffic that moves then.
 
     Args:
         name: what a person calls it, e.g. "batch 1 of 3".
-        hosts: inventory names.
-        pause: seconds to wait after it.
+        hosts: inventory names of those that change; none where only traffic moves.
+        share: of the traffic that the new release gets from then on, 0 to 1; None: what its servers' number gives.
+        watch: how it is judged before the next one begins; None: by the hosts' health alone.
     """
 
     name: str
-    hosts: tuple[str, ...]
-    pause: float = 0.0
+    hosts: tuple[str, ...] = ()
+    share: float | None = None
+    watch: Watch | None = None
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The order in which hosts change.
+    """The order in which hosts change and traffic moves.
 
     Args:
         strategy: what made it.
@@ -33,3 +71,24 @@ class Plan:
     strategy: str
     stages: tuple[Stage, ...]
     tolerate: int = 0
+
+    @property
+    def watches(self) -> int:
+        """How many stages are judged: they share the false alarms."""
+        return sum(stage.watch is not None for stage in self.stages)
+
+
+def last_watch(rollout: Rollout, fleet: Fleet, *, share: float | None = None) -> tuple[Stage, ...]:
+    """The watch after everything has moved (B5), if there is to be one."""
+    seconds = rollout.watch.for_
+    if seconds is None:
+        seconds = WATCH_SECONDS if fleet.production else 0.0
+    if not seconds:
+        return ()
+    watch = Watch(seconds, rollout.watch.criteria, lenient=True)
+    return (Stage("the watch after the switch", share=share, watch=watch),)
+
+
+def percent(share: float) -> str:
+    """A share as a person writes it: 5 %, 0.5 %."""
+    return f"{100 * share:g} %"

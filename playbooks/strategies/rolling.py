@@ -5,28 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from playbooks.settings.rollout import Rollout
-from playbooks.strategies.plan import Plan, Stage
+from playbooks.strategies.batches import batches, count, tolerance
+from playbooks.strategies.plan import Fleet, Plan, Stage, Watch, last_watch
 
 
-def rolling(hosts: Sequence[str], rollout: Rollout, *, batch: str | None = None) -> Plan:
+def rolling(hosts: Sequence[str], rollout: Rollout, fleet: Fleet, *, batch: str | None = None) -> Plan:
     """Plan a rolling deploy.
 
     Args:
         hosts: in the order they change.
         rollout: batch size, pause between batches, failures to tolerate.
-        batch: instead of the settings' batch size.
+        fleet: what they are part of.
+        batch: instead of the settings' batch size, and of the most that may be out at a time.
     """
     size = count(batch or rollout.batch, len(hosts))
-    batches = [tuple(hosts[start : start + size]) for start in range(0, len(hosts), size)]
-    stages = tuple(
-        Stage(f"batch {number} of {len(batches)}", batch, pause=rollout.grace if number < len(batches) else 0.0)
-        for number, batch in enumerate(batches, start=1)
-    )
-    return Plan("rolling", stages, tolerate=0 if rollout.tolerate == "0" else count(rollout.tolerate, len(hosts)))
-
-
-def count(share: str, total: int) -> int:
-    """Hosts that a number or a percentage means: a percentage is rounded down, but is never nobody."""
-    if share.endswith("%"):
-        return max(1, total * int(share[:-1]) // 100)
-    return max(1, min(int(share), total))
+    if batch is None and fleet.balanced:
+        size = min(size, count(rollout.max_unavailable, fleet.size))
+    groups = batches(hosts, size)
+    between = Watch(rollout.grace, rollout.shifting, lenient=True) if rollout.grace else None
+    stages = [
+        Stage(f"batch {number} of {len(groups)}", group, watch=between if number < len(groups) else None)
+        for number, group in enumerate(groups, start=1)
+    ]
+    return Plan("rolling", (*stages, *last_watch(rollout, fleet)), tolerate=tolerance(rollout.tolerate, len(hosts)))

@@ -1,0 +1,112 @@
+"""Puts together who carries a plan out: who moves hosts, who moves traffic, who watches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from playbooks.environment import Environment
+from playbooks.fleet.fleet import Fleet, Held
+from playbooks.fleet.holder import Holder
+from playbooks.mover import Move, Mover
+from playbooks.observing import observer_of
+from playbooks.rollout import Crew
+from playbooks.servers import application_hosts, edges_of, server_of
+from playbooks.shares import Place
+from playbooks.steps.facts import Facts
+from playbooks.steps.traffic_state import EdgeState
+from playbooks.strategies.plan import Plan
+from playbooks.traffic import Edges, NoBalancer, Traffic, read_edges
+
+
+def assemble(
+    fleet: Fleet,
+    held: Held,
+    env: Environment,
+    holder: Holder,
+    facts: Mapping[str, Facts],
+    moves: Mapping[str, Move],
+    plan: Plan,
+) -> Crew:
+    """Everybody who is needed to carry out a plan.
+
+    Args:
+        fleet: open sessions, those with the balancers among them.
+        held: the locks.
+        env: settings and secrets.
+        holder: the deploy or rollback.
+        facts: of the application's hosts that take part.
+        moves: those that change.
+        plan: what is to be done.
+
+    Raises:
+        SlipwayError: a balancer cannot be read, or does not know a server.
+    """
+    traffic = traffic_of(fleet, env, holder, facts, moves)
+    watcher = observer_of(fleet, env, traffic, facts, moves, plan)
+    return Crew(fleet, Mover(fleet, held, env, moves, holder), traffic, watcher)
+
+
+def traffic_of(
+    fleet: Fleet,
+    env: Environment,
+    holder: Holder,
+    facts: Mapping[str, Facts],
+    moves: Mapping[str, Move],
+) -> Traffic:
+    """Who moves the traffic.
+
+    Args:
+        fleet: open sessions, those with the balancers among them.
+        env: settings.
+        holder: the deploy or rollback.
+        facts: of the application's hosts that take part.
+        moves: those that change.
+
+    Raises:
+        SlipwayError: a balancer cannot be read, or does not know a server.
+    """
+    edges = edges_of(env)
+    places = tuple(places_of(env, facts, moves))
+    if not edges:
+        return NoBalancer(places)
+    states = read_edges(fleet, env, edges)
+    closed = closed_by_hand(places, list(states.values()))
+    for name in sorted(closed):
+        fleet.progress.warn(f"{name} was put out of the balancer by hand, and stays so")
+    steady = frozenset(facts) - frozenset(moves)
+    return Edges(fleet, env, holder, edges, places, steady, closed)
+
+
+def places_of(env: Environment, facts: Mapping[str, Facts], moves: Mapping[str, Move]) -> list[Place]:
+    """The application's hosts as the balancers see them.
+
+    Hosts that --limit leaves out stay what they are. Those that could not be reached are left to the balancers' own
+    health checks.
+    """
+    asked = {target.name for target in env.targets}
+    if env.settings.slots:
+        return [
+            Place(
+                host,
+                server_of(env, host, fact.slot) if fact.current and fact.slot else None,
+                server_of(env, host, moves[host].slot if host in moves else fact.slot),
+            )
+            for host, fact in facts.items()
+        ]
+    others = [host for host in application_hosts(env) if host not in asked]
+    places = []
+    for host in [*facts, *others]:
+        server = server_of(env, host)
+        runs = host in others or facts[host].current is not None
+        places.append(Place(host, server if runs else None, server))
+    return places
+
+
+def closed_by_hand(places: Sequence[Place], states: Sequence[EdgeState]) -> frozenset[str]:
+    """Servers that serve, as far as we are concerned, and that somebody has put out of every balancer."""
+    serving = [place.before.name for place in places if place.before]
+    return frozenset(
+        name
+        for name in serving
+        if states and all(name in state.servers and state.servers[name].admin != "on" for state in states)
+    )

@@ -1,0 +1,118 @@
+"""Which plan a deploy or a rollback follows; what cannot be planned is refused before a host is reached."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from playbooks.environment import Environment
+from playbooks.errors import UsageError
+from playbooks.settings.rollout import Rollout
+from playbooks.settings.types import parse_batch
+from playbooks.strategies.blue_green import beside
+from playbooks.strategies.canary import canary
+from playbooks.strategies.plan import Fleet, Plan, Stage
+from playbooks.strategies.rolling import rolling
+
+STRATEGIES = ("rolling", "blue-green", "canary")
+
+
+def plan_deploy(
+    env: Environment,
+    hosts: Sequence[str],
+    *,
+    strategy: str | None = None,
+    batch: str | None = None,
+    watch: float | None = None,
+    fresh: bool = False,
+) -> Plan:
+    """In which order hosts change and traffic moves.
+
+    Args:
+        env: settings.
+        hosts: those that change.
+        strategy, batch: instead of the settings'.
+        watch: seconds of the watch after the switch, instead of the settings'.
+        fresh: nothing runs yet, so there is nothing to compare with, and no traffic to move by and by.
+
+    Raises:
+        UsageError: there is no such strategy or batch size, or this fleet cannot have it.
+    """
+    settings = env.settings
+    name = strategy or settings.rollout.strategy
+    if name not in STRATEGIES:
+        raise UsageError(f"--strategy={name}: there is no such strategy; there is: {', '.join(STRATEGIES)}")
+    require_batch(batch)
+    rollout = _with_watch(settings.rollout, watch)
+    fleet = Fleet(len(env.targets), settings.balancer is not None, settings.production)
+    if name != "rolling":
+        _require_traffic(env, name)
+    if fresh:
+        return rolling(hosts, rollout, fleet, batch=batch or f"{len(hosts) or 1}")
+    if slots_of(env):
+        return beside(hosts, rollout, fleet, strategy=name, batch=batch)
+    return (canary if name == "canary" else rolling)(hosts, rollout, fleet, batch=batch)
+
+
+def plan_rollback(env: Environment, hosts: Sequence[str], batch: str | None) -> Plan:
+    """The way back: at once where the old release still runs beside the new one; else in two halves behind a balancer.
+
+    Args:
+        env: settings.
+        hosts: those that change.
+        batch: hosts that change at the same time.
+
+    Raises:
+        UsageError: there is no such batch size.
+    """
+    require_batch(batch)
+    if slots_of(env):
+        stages = [Stage("start beside", tuple(hosts), share=0.0), Stage("all of the traffic", share=1.0)]
+        return Plan("rolling", tuple(stages) if hosts else ())
+    size = batch or ("50%" if env.settings.balancer else "100%")
+    quiet = Rollout.model_validate({"watch": {"for": 0}})
+    return rolling(hosts, quiet, Fleet(len(env.targets)), batch=size)
+
+
+def require_batch(batch: str | None) -> None:
+    """Refuse a --batch that is none.
+
+    Raises:
+        UsageError: it is neither a number nor a percentage.
+    """
+    if batch is None:
+        return
+    try:
+        parse_batch(batch)
+    except ValueError as error:
+        raise UsageError(f"--batch={batch}: {error}") from None
+
+
+def slots_of(env: Environment) -> tuple[str, ...]:
+    """Names of the slots, if old and new run beside each other on each host."""
+    return tuple(env.settings.slots)
+
+
+def _require_traffic(env: Environment, name: str) -> None:
+    if env.settings.balancer is None:
+        raise UsageError(
+            f"--strategy={name}: nothing is known that could move traffic",
+            hint="set slipway_balancer; or --strategy=rolling",
+        )
+    if slots_of(env):
+        return
+    if name == "blue-green":
+        raise UsageError(
+            "--strategy=blue-green: the new release has no place to run beside the old one",
+            hint="set slipway_slots, e.g. {blue: 8001, green: 8002}; or --strategy=canary",
+        )
+    if len(env.targets) < 2:
+        raise UsageError(
+            "--strategy=canary: one host cannot run two versions",
+            hint="set slipway_slots, e.g. {blue: 8001, green: 8002}; or --strategy=rolling",
+        )
+
+
+def _with_watch(rollout: Rollout, seconds: float | None) -> Rollout:
+    if seconds is None:
+        return rollout
+    return rollout.model_copy(update={"watch": rollout.watch.model_copy(update={"for_": seconds})})

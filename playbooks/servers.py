@@ -1,0 +1,52 @@
+"""The application's hosts as balancers know them: names, addresses, ports."""
+
+from __future__ import annotations
+
+from playbooks.environment import Environment
+from playbooks.errors import ConfigError
+from playbooks.steps.traffic import Server
+
+
+def application_hosts(env: Environment) -> list[str]:
+    """Names of all hosts that the application runs on, those that --limit leaves out included."""
+    return env.select(env.settings.hosts)
+
+
+def server_of(env: Environment, host: str, slot: str | None = None) -> Server:
+    """A host's server, or that of one of its slots.
+
+    Args:
+        env: settings.
+        host: inventory name.
+        slot: where a host runs two releases beside each other, which of the two.
+    """
+    target = env.target(host)
+    address = str(target.variables.get("ansible_host", host))
+    if slot is not None:
+        return Server(f"{host}-{slot}", address, env.settings.slots[slot])
+    port = target.settings.port or (env.settings.balancer.port if env.settings.balancer else 0)
+    return Server(host, address, port)
+
+
+def all_servers(env: Environment) -> list[Server]:
+    """Every server that a balancer must know."""
+    slots: list[str | None] = [*env.settings.slots] or [None]
+    return [server_of(env, host, slot) for host in application_hosts(env) for slot in slots]
+
+
+def edges_of(env: Environment) -> tuple[str, ...]:
+    """Names of the balancers' hosts.
+
+    Raises:
+        ConfigError: one of them is the application's, too.
+    """
+    if env.settings.balancer is None:
+        return ()
+    edges = env.select(env.settings.balancer.hosts)
+    both = sorted(set(edges) & set(application_hosts(env)))
+    if both:
+        raise ConfigError(
+            [f"slipway_balancer.hosts: {', '.join(both)} would balance for itself; a balancer needs a host of its own"],
+            hint="a single host loses no request either if its service has a socket: slipway_services[].socket",
+        )
+    return tuple(edges)

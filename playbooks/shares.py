@@ -1,0 +1,136 @@
+"""Who gets how much of the traffic: pure functions from where hosts stand to what each server in a balancer gets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from playbooks.steps.traffic import FULL, Server, Share
+
+
+@dataclass(frozen=True)
+class Place:
+    """A host of the application as the balancers see it.
+
+    Args:
+        host: inventory name.
+        before: the server that has its traffic now; None before the first deploy.
+        after: the server that is to have it: the same one where a host's release changes in place, another one where
+            old and new run beside each other.
+    """
+
+    host: str
+    before: Server | None
+    after: Server
+
+    @property
+    def beside(self) -> bool:
+        """Whether old and new are two servers."""
+        return self.before is not None and self.before.name != self.after.name
+
+
+@dataclass(frozen=True)
+class Split:
+    """Where a rollout stands.
+
+    Args:
+        moved: hosts that serve the new release.
+        out: hosts that are to get nothing, since they are about to change.
+        share: of the traffic that the new release gets, 0 to 1; None: what the number of its servers gives.
+    """
+
+    moved: frozenset[str] = frozenset()
+    out: frozenset[str] = frozenset()
+    share: float | None = None
+
+
+def weigh(old: int, new: int, share: float | None) -> tuple[int, int]:
+    """The weight of each old and of each new server, so that the new ones together get a share of the traffic.
+
+    Args:
+        old, new: how many servers there are of each.
+        share: 0 to 1; None for equal weights.
+    """
+    if share is None or not old or not new:
+        return FULL, FULL
+    if share <= 0 or share >= 1:
+        return (FULL, 0) if share <= 0 else (0, FULL)
+    ratio = share / (1 - share) * old / new
+    # Small shares want large weights: 1 % cannot be told with small ones.
+    larger = range(FULL, FULL // 2, -1)
+    pairs = [(one, max(1, round(one * ratio))) if ratio <= 1 else (max(1, round(one / ratio)), one) for one in larger]
+    return min(pairs, key=lambda pair: abs(pair[1] * new / (pair[1] * new + pair[0] * old) - share))
+
+
+def balance(places: Sequence[Place], split: Split, *, closed: frozenset[str] = frozenset()) -> list[Share]:
+    """What every server gets.
+
+    Args:
+        places: the application's hosts.
+        split: where the rollout stands.
+        closed: names of servers that somebody has put out of service by hand; they stay so.
+    """
+    wanted = _beside(places, split) if any(place.beside for place in places) else _in_place(places, split)
+    shares = [replace(share, on=False) if share.server.name in closed else share for share in wanted]
+    if any(share.on and share.weight for share in shares):
+        return shares
+    # Nobody else can carry it: then it is better sent to a host that restarts than to none at all.
+    return [replace(share, on=share.server.name not in closed, weight=FULL) for share in shares]
+
+
+def _in_place(places: Sequence[Place], split: Split) -> list[Share]:
+    there = [place.host for place in places if place.host not in split.out]
+    new = split.moved & frozenset(there)
+    old_weight, new_weight = weigh(len(there) - len(new), len(new), split.share)
+    mixed = 0 < len(new) < len(there)
+    return [
+        Share(
+            place.after,
+            weight=new_weight if place.host in split.moved else old_weight,
+            on=place.host not in split.out,
+            tester=not mixed or place.host in split.moved,
+        )
+        for place in places
+    ]
+
+
+def _beside(places: Sequence[Place], split: Split) -> list[Share]:
+    share = 0.0 if split.share is None else split.share
+    moved = split.moved - split.out
+    # A host that does not change has one server, and is old or new by what it runs.
+    old = [place for place in places if place.before and (place.beside or place.host not in moved)]
+    old_weight, new_weight = weigh(len(old), len(moved), share)
+    shares = []
+    for place in places:
+        new = place.host in moved
+        if place.beside or place.before is None or new:
+            shares.append(Share(place.after, weight=new_weight if new else 0, on=new, tester=new))
+        if place in old and place.before is not None:
+            stays = share >= 1 and not place.beside  # left out of this rollout: it goes on as it is
+            weight, on = (FULL, True) if stays else (old_weight, share < 1)
+            shares.append(Share(place.before, weight=weight, on=on, tester=not moved))
+    return shares
+
+
+def way_back(
+    places: Sequence[Place], split: Split, *, forward: bool = False, closed: frozenset[str] = frozenset()
+) -> tuple[list[Share], list[Share]]:
+    """What an edge's guard does when its controller falls silent: at once, and when the hosts have gone back as well.
+
+    At once nothing is sent any more to the release that is being left, as long as the others are half of the hosts at
+    the least: fewer could not carry what all of them did.
+
+    Args:
+        places, split, closed: see `balance`.
+        forward: the task is a rollback, which guards bring to its end.
+    """
+    hosts = frozenset(place.host for place in places)
+    if any(place.beside for place in places):
+        end = balance(places, Split(hosts, share=1.0) if forward else Split(share=0.0), closed=closed)
+        return (balance(places, split, closed=closed) if forward else end), end
+    end = balance(places, Split(), closed=closed)
+    left = hosts - split.moved if forward else split.moved
+    leaving = left | split.out
+    if 2 * len(hosts - leaving) < len(hosts):
+        return end, end
+    return balance(places, Split(split.moved, out=leaving), closed=closed), end

@@ -1,0 +1,46 @@
+"""Canary: a few hosts, with a share of the traffic, are watched before the others follow (B3)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from playbooks.settings.judgement import Step
+from playbooks.settings.rollout import Rollout
+from playbooks.strategies.batches import batches, count
+from playbooks.strategies.plan import Fleet, Plan, Stage, Watch, percent
+
+
+def canary(hosts: Sequence[str], rollout: Rollout, fleet: Fleet, *, batch: str | None = None) -> Plan:
+    """Plan a canary: with each step of the ladder as many hosts change as its share of the traffic needs.
+
+    Args:
+        hosts: in the order they change; the first ones are the canaries.
+        rollout: the ladder.
+        fleet: what they are part of.
+        batch: hosts that change at the same time, instead of ``max_unavailable``.
+    """
+    size = count(batch or rollout.max_unavailable, max(fleet.size, len(hosts)))
+    stages: list[Stage] = []
+    moved, before = 0, 0.0
+    for step in rollout.canary:
+        last = step.share == 1
+        wanted = len(hosts) if last else min(max(1, math.ceil(step.share * len(hosts) - 1e-9)), len(hosts) - 1)
+        stages += _climb(hosts[moved:wanted], step, size, None if last else before)
+        stages.append(
+            Stage(f"{percent(step.share)} of the traffic", share=None if last else step.share, watch=_watch(step))
+        )
+        moved, before = wanted, step.share
+    return Plan("canary", tuple(stages))
+
+
+def _climb(hosts: Sequence[str], step: Step, size: int, share: float | None) -> Iterator[Stage]:
+    """Hosts that change on the way to a step; the traffic moves once all of them are there."""
+    groups = batches(hosts, size)
+    for number, group in enumerate(groups, start=1):
+        which = f", batch {number} of {len(groups)}" if len(groups) > 1 else ""
+        yield Stage(f"to {percent(step.share)}{which}", group, share=share)
+
+
+def _watch(step: Step) -> Watch:
+    return Watch(step.for_, step.criteria)

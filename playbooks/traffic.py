@@ -1,0 +1,178 @@
+"""Moves the traffic of one fleet on all its balancers at once, each with its way back armed before (B4, idea 3)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Protocol
+
+from playbooks.environment import Environment
+from playbooks.errors import SlipwayError
+from playbooks.fleet.fleet import Fleet
+from playbooks.fleet.holder import Holder
+from playbooks.fleet.remote import Remote
+from playbooks.shares import Place, Split, balance, way_back
+from playbooks.steps.traffic import HINTS, Moved, Retreat, ask_traffic, read_traffic
+from playbooks.steps.traffic_state import EdgeState, ask_state, read_state
+
+# Seconds by which the application's hosts let their guards run longer than the balancers': these look every tenth of
+# their time (guard.sh), and then have to drain.
+DRAIN_FIRST = 5.0
+
+
+class Traffic(Protocol):
+    """Where the fleet's traffic goes.
+
+    Args:
+        edges: names of the balancers' hosts.
+        size: how many hosts the application has.
+        beside: whether old and new run beside each other.
+        places: the application's hosts, as the balancers see them.
+    """
+
+    @property
+    def edges(self) -> tuple[str, ...]: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def beside(self) -> bool: ...
+    @property
+    def places(self) -> tuple[Place, ...]: ...
+
+    def move(self, split: Split) -> None:
+        """Make it so on every balancer.
+
+        Raises:
+            SlipwayError: one could not; its guard sees to it that it goes back.
+        """
+
+
+@dataclass(frozen=True)
+class NoBalancer:
+    """Nothing stands in front of the application that we know of.
+
+    Args:
+        places: the application's hosts.
+    """
+
+    places: tuple[Place, ...]
+    edges: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> int:
+        return len(self.places)
+
+    @property
+    def beside(self) -> bool:
+        return any(place.beside for place in self.places)
+
+    def move(self, split: Split) -> None:
+        """There is nothing to move."""
+
+
+@dataclass(frozen=True)
+class Edges:
+    """The balancers of one fleet.
+
+    Args:
+        fleet: open sessions, the balancers' hosts among them.
+        env: settings.
+        holder: the deploy or rollback.
+        edges: names of the balancers' hosts.
+        places: the application's hosts.
+        steady: hosts that run the wanted release from the start.
+        closed: servers that somebody has put out of service by hand; they stay so.
+    """
+
+    fleet: Fleet
+    env: Environment
+    holder: Holder
+    edges: tuple[str, ...]
+    places: tuple[Place, ...]
+    steady: frozenset[str] = frozenset()
+    closed: frozenset[str] = frozenset()
+
+    @property
+    def size(self) -> int:
+        return len(self.places)
+
+    @property
+    def beside(self) -> bool:
+        return any(place.beside for place in self.places)
+
+    def move(self, split: Split) -> None:
+        split = replace(split, moved=split.moved | (self.steady - split.out))
+        shares = balance(self.places, split, closed=self.closed)
+        retreat = self._retreat(split)
+
+        def one(remote: Remote) -> Moved:
+            settings = self.env.target(remote.name).settings
+            balancer = self.env.settings.balancer
+            assert balancer is not None  # there would be no edge  # noqa: S101
+            note = partial(self.fleet.progress.note, remote.name)
+            mine = replace(
+                retreat, record={**retreat.record, "host": remote.name, "hosts": {remote.name: "by its guard"}}
+            )
+            ask = ask_traffic(balancer, settings, shares, retreat=mine, note=note)
+            try:
+                (answer,) = remote.patient().chain([ask])
+            except SlipwayError as error:
+                error.hint = error.hint or HINTS.get(getattr(error, "code", ""))
+                raise
+            return read_traffic(answer)
+
+        results = self.fleet.each("traffic", one, hosts=self.edges, finish=True)
+        for edge, moved in results.ok.items():
+            self._tell(edge, moved)
+        results.all_or_raise("moving traffic")
+
+    def _retreat(self, split: Split) -> Retreat:
+        forward = self.holder.task == "rollback"
+        retreat, rest = way_back(self.places, split, forward=forward, closed=self.closed)
+        record: dict[str, object] = {
+            "task": "guard",
+            "id": self.holder.id,
+            "environment": self.env.name,
+            "version": self.holder.version,
+            "message": f"nothing was heard any more from the controller of '{self.holder.what}'; traffic went back",
+            "started": self.holder.since,
+            "by": self.holder.who,
+        }
+        timeout = self.env.settings.guard.timeout
+        # By then the application's hosts have seen the silence too, and run their release again.
+        settle = lag(timeout) + timeout / 10 + 1 + self.env.settings.guard.settle
+        return Retreat(self.holder.id, math.ceil(timeout), settle, retreat, rest, record)
+
+    def _tell(self, edge: str, moved: Moved) -> None:
+        for server, count in moved.cut.items():
+            requests = "1 request" if count == 1 else f"{count} requests"
+            self.fleet.progress.warn(f"{edge}: {requests} in flight on {server} did not end in time and may be cut")
+        for server in moved.slow:
+            self.fleet.progress.warn(f"{edge}: {server} does not answer the balancer's health check yet")
+
+
+def lag(timeout: float) -> float:
+    """Seconds by which hosts behind a balancer let their guards run longer than the balancer's guard.
+
+    Args:
+        timeout: the guard's, in seconds.
+    """
+    return timeout / 10 + 1 + DRAIN_FIRST
+
+
+def read_edges(fleet: Fleet, env: Environment, edges: Sequence[str]) -> dict[str, EdgeState]:
+    """How the balancers stand.
+
+    Raises:
+        SlipwayError: one cannot be read.
+    """
+    balancer = env.settings.balancer
+
+    def one(remote: Remote) -> EdgeState:
+        assert balancer is not None  # there would be no edge  # noqa: S101
+        (answer,) = remote.chain([ask_state(balancer, env.target(remote.name).settings)])
+        return read_state(answer)
+
+    return dict(fleet.each("balancer", one, hosts=edges).all_or_raise("looking at the balancers"))

@@ -1,0 +1,202 @@
+"""Watches a stage: counts what both versions do, judges it, and says whether to go on (A5, B2, B3, B5)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from playbooks.errors import SlipwayError
+from playbooks.fleet.progress import Progress
+from playbooks.judgement.counts import Counts, total
+from playbooks.judgement.judge import Judge
+from playbooks.judgement.verdict import Signal, Verdict
+from playbooks.rollout import Ruling
+from playbooks.settings.judgement import Criteria
+from playbooks.settings.rollout import Rollout
+from playbooks.shares import Place, Split
+from playbooks.strategies.plan import Stage, Watch
+
+# A stage is looked at so often at the least, however short it is.
+LOOKS = 30
+SHORTEST = 1.0
+# Where nobody counts requests, hosts are judged by what they say of themselves.
+NOTHING = Criteria(errors=None, p50=None, p95=None, p99=None, worse_errors=None, worse_latency=None)
+
+
+class Source(Protocol):
+    """Where the numbers come from."""
+
+    def read(self) -> Mapping[str, Counts]:
+        """What was counted since the last time, by server. The first time sets the start, and gives nothing.
+
+        Raises:
+            SlipwayError: it cannot be read now.
+        """
+
+
+class Hosts(Protocol):
+    """What the application's hosts say of themselves."""
+
+    def look(self, moved: frozenset[str]) -> Sequence[Signal]:
+        """Restarts, failing health, memory, the log, of hosts on the new release beside those on the old one."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One look at a stage, for whoever watches.
+
+    Args:
+        stage: its name.
+        share: of the traffic that the new release has; None: what its servers' number gives.
+        at: seconds since the deploy began to watch.
+        passed, seconds: how much of the stage has passed, and how long it is.
+        window: seconds in which these were counted.
+        new, old: what was counted of both versions; None where none serves.
+        verdict: what is known so far.
+    """
+
+    stage: str
+    share: float | None
+    at: float
+    passed: float
+    seconds: float
+    window: float
+    new: Counts
+    old: Counts | None
+    verdict: Verdict
+
+
+class Audience(Protocol):
+    """Whoever is told of each look."""
+
+    def measured(self, measured: Measured) -> None:
+        """A look was taken."""
+
+
+class Observer:
+    """Watches the stages of one deploy.
+
+    Args:
+        source: where the numbers come from; None where nothing counts.
+        hosts: what hosts say of themselves.
+        places: the application's hosts, as the balancers see them.
+        steady: hosts that run the wanted release from the start.
+        rollout: how it is judged.
+        watches: how many stages are.
+        progress, audience: who is told.
+    """
+
+    def __init__(
+        self,
+        source: Source | None,
+        hosts: Hosts,
+        places: Sequence[Place],
+        steady: frozenset[str],
+        rollout: Rollout,
+        watches: int,
+        progress: Progress,
+        audience: Audience,
+    ) -> None:
+        self._source, self._hosts, self._places, self._steady = source, hosts, places, steady
+        self._rollout, self._watches = rollout, watches
+        self._progress, self._audience = progress, audience
+        self._before: Counts | None = None
+        self._began = time.monotonic()
+
+    def begin(self) -> None:
+        """Nothing has changed yet: what is counted from now on, until the next time, is how things were."""
+        counts = total(self._read().values())
+        self._before = counts if counts.requests else self._before
+
+    def watch(self, stage: Stage, split: Split) -> Ruling:
+        """Watch a stage for as long as it says, or until it is known to be bad."""
+        watch = stage.watch
+        assert watch is not None  # nobody asks otherwise  # noqa: S101
+        settings = self._rollout.judgement
+        criteria = watch.criteria if self._source else NOTHING
+        judge = Judge(criteria, settings, stages=self._watches, before=self._before)
+        every = max(SHORTEST, min(settings.interval, watch.seconds / LOOKS))
+        self._read()  # what was counted while things moved is of neither stage
+        started = last = time.monotonic()
+        until = started + watch.seconds
+        held = False
+        while True:
+            time.sleep(max(0.0, min(every, until - time.monotonic())))
+            now = time.monotonic()
+            counts = self._read()
+            new, old = self._sides(counts, split)
+            judge.feed(now - last, new, old, self._hosts.look(split.moved | self._steady))
+            verdict = judge.verdict()
+            self._audience.measured(
+                Measured(
+                    stage.name,
+                    split.share,
+                    now - self._began,
+                    now - started,
+                    watch.seconds,
+                    now - last,
+                    new,
+                    old,
+                    verdict,
+                )
+            )
+            last = now
+            if verdict.outcome == "bad":
+                return self._ruling(stage, verdict, good=False)
+            if now < until and not (held and verdict.outcome == "good"):
+                continue
+            if verdict.outcome == "good" or watch.lenient or settings.inconclusive == "promote":
+                return self._ruling(stage, verdict, good=True)
+            if settings.inconclusive == "abort" or held:
+                return self._ruling(stage, verdict, good=False)
+            held, until = True, now + self._rollout.hold
+            self._progress.warn(f"{stage.name}: {verdict.sentence} It is held as it is; Ctrl-C takes it back.")
+
+    def _ruling(self, stage: Stage, verdict: Verdict, *, good: bool) -> Ruling:
+        record = {"stage": stage.name, "share": stage.share, "went_on": good, **verdict.to_json()}
+        return Ruling(stage.name, good, f"{stage.name}: {verdict.sentence}", record)
+
+    def _sides(self, counts: Mapping[str, Counts], split: Split) -> tuple[Counts, Counts | None]:
+        moved = split.moved | self._steady
+        new = [place.after.name for place in self._places if place.host in moved]
+        old = [place.before.name for place in self._places if place.before and place.before.name not in new]
+        if split.share is not None and split.share >= 1:
+            old = [name for place in self._places for name in _stays(place, moved)]
+        return _of(counts, new), _of(counts, old) if old else None
+
+    def _read(self) -> Mapping[str, Counts]:
+        if self._source is None:
+            return {}
+        try:
+            return self._source.read()
+        except SlipwayError as error:
+            # No data is no data: neither good nor bad.
+            self._progress.warn(f"the metrics could not be read: {error.message}")
+            return {}
+
+
+def _stays(place: Place, moved: frozenset[str]) -> Iterable[str]:
+    """The server of a host that is left out of this deploy."""
+    return [place.before.name] if place.before and not place.beside and place.host not in moved else []
+
+
+def _of(counts: Mapping[str, Counts], names: Iterable[str]) -> Counts:
+    return total(counts[name] for name in names if name in counts)
+
+
+def as_said(watch: Watch) -> str:
+    """What a stage is judged by, for a person."""
+    criteria = watch.criteria
+    limits = [
+        f"errors ≤ {100 * criteria.errors:g} %" if criteria.errors is not None else "",
+        *(
+            f"{name} ≤ {1000 * seconds:g} ms"
+            for name in ("p50", "p95", "p99")
+            if (seconds := getattr(criteria, name)) is not None
+        ),
+        "no more errors than the old release" if criteria.worse_errors is not None else "",
+        f"at most {100 * criteria.worse_latency:g} % slower than it" if criteria.worse_latency is not None else "",
+    ]
+    return ", ".join(limit for limit in limits if limit)

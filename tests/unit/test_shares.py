@@ -1,0 +1,81 @@
+"""Who gets how much of the traffic (B2 to B4): pure, so every fleet and every moment of a rollout can be asked."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from playbooks.shares import Place, Split, balance, way_back, weigh
+from playbooks.steps.traffic import Server, Share
+
+IN_PLACE = [Place(f"h{n}", Server(f"h{n}", "::1", 80), Server(f"h{n}", "::1", 80)) for n in range(8)]
+BESIDE = [Place(f"h{n}", Server(f"h{n}-blue", "::1", 81), Server(f"h{n}-green", "::1", 82)) for n in range(3)]
+SETS = st.sets(st.sampled_from([place.host for place in IN_PLACE])).map(frozenset)
+
+
+def serving(shares: list[Share]) -> dict[str, int]:
+    return {share.server.name: share.weight for share in shares if share.on and share.weight}
+
+
+@given(st.integers(1, 50), st.integers(1, 50), st.floats(0.01, 0.99))
+def test_the_new_release_gets_its_share(old: int, new: int, share: float) -> None:
+    """1 % must not become 3 % because weights are whole numbers up to 256."""
+    old_weight, new_weight = weigh(old, new, share)
+    got = new * new_weight / (new * new_weight + old * old_weight)
+    finest = max(new / (new + 256 * old), old / (old + 256 * new))
+    assert abs(got - share) <= max(0.02 * share, finest)
+    assert 1 <= min(old_weight, new_weight) <= max(old_weight, new_weight) <= 256
+
+
+@given(SETS, SETS, st.one_of(st.none(), st.floats(0, 1)))
+def test_somebody_always_serves_and_nobody_who_changes_does(
+    moved: frozenset[str], out: frozenset[str], share: float | None
+) -> None:
+    """All servers drained is an outage by our own hand: then a host that restarts is better than none."""
+    got = serving(balance(IN_PLACE, Split(moved, out, share)))
+    assert got
+    if len(moved - out) not in (0, 8 - len(out)) or (len(out) < 8 and share is None):
+        assert not set(got) & out
+
+
+@given(SETS, SETS, st.booleans())
+def test_a_dead_controller_leaves_the_traffic_where_it_can_be_carried(
+    moved: frozenset[str], out: frozenset[str], forward: bool
+) -> None:
+    """At once all of it on the release that stays, unless that is less than half of the fleet; in the end as it was."""
+    retreat, rest = way_back(IN_PLACE, Split(moved, out), forward=forward)
+    assert serving(rest) == {place.host: 256 for place in IN_PLACE}
+    leaving = (frozenset(serving(rest)) - moved if forward else moved) | out
+    got = set(serving(retreat))
+    assert len(got) >= 4
+    assert not got & leaving or len(leaving) > 4
+
+
+def test_beside_each_other_the_old_slot_is_drained_only_when_the_new_one_has_it_all() -> None:
+    """Until then it is the way back; after it, its connections end in peace."""
+    everybody = frozenset(place.host for place in BESIDE)
+    assert set(serving(balance(BESIDE, Split(share=0.0)))) == {"h0-blue", "h1-blue", "h2-blue"}
+    half = serving(balance(BESIDE, Split(everybody, share=0.5)))
+    assert set(half.values()) == {256}
+    assert len(half) == 6
+    full = balance(BESIDE, Split(everybody, share=1.0))
+    assert set(serving(full)) == {"h0-green", "h1-green", "h2-green"}
+    assert not any(share.on for share in full if share.server.name.endswith("blue"))
+    retreat, rest = way_back(BESIDE, Split(everybody, share=0.5))
+    assert retreat == rest == balance(BESIDE, Split(share=0.0))
+
+
+def test_testers_meet_the_new_release_as_soon_as_it_runs() -> None:
+    """B3: before anybody else does; and when there is only one release, testers are users like all others."""
+    shares = balance(BESIDE, Split(frozenset({"h0"}), share=0.0))
+    assert [share.server.name for share in shares if share.tester] == ["h0-green"]
+    assert all(share.tester for share in balance(IN_PLACE, Split()))
+    mixed = balance(IN_PLACE, Split(frozenset({"h3"}), share=0.01))
+    assert [share.server.name for share in mixed if share.tester] == ["h3"]
+
+
+def test_a_server_closed_by_hand_stays_closed() -> None:
+    """Somebody may have it on the bench; a deploy that puts it back into service breaks their work, and requests."""
+    shares = balance(IN_PLACE, Split(), closed=frozenset({"h2"}))
+    assert "h2" not in serving(shares)
+    assert len(serving(shares)) == 7
