@@ -18,6 +18,10 @@ class Garbled(Exception):
     """What came back is no HTTP."""
 
 
+class Short(Exception):
+    """The answer broke off."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """An answer that came whole."""
@@ -67,7 +71,7 @@ class Client:
             return "timeout", NOBODY
         except (Garbled, ValueError, asyncio.LimitOverrunError):
             return "garbled", NOBODY
-        except (asyncio.IncompleteReadError, OSError) as error:
+        except (Short, asyncio.IncompleteReadError, OSError) as error:
             return _broken(error, was_kept=was_kept), NOBODY
         finally:
             if stream is not None:
@@ -116,15 +120,20 @@ async def _read(reader: asyncio.StreamReader, version_header: str, method: str) 
     while 100 <= status < 200:
         status, headers = await _head(reader)
     closes = headers.get("connection", "").lower() == "close"
-    if method == "HEAD" or status in (204, 304):
-        body = b""
-    elif headers.get("transfer-encoding", "").lower() == "chunked":
-        body = await _chunks(reader)
-    elif "content-length" in headers:
-        body = await reader.readexactly(int(headers["content-length"]))
-    else:
-        body, closes = await reader.read(), True
-    return Answer(status, headers.get(version_header, NOBODY), body, closes)
+    endless = "content-length" not in headers and "transfer-encoding" not in headers
+    try:
+        body = b"" if method == "HEAD" or status in (204, 304) else await _body(reader, headers)
+    except (asyncio.IncompleteReadError, OSError):
+        raise Short from None
+    return Answer(status, headers.get(version_header, NOBODY), body, closes or endless)
+
+
+async def _body(reader: asyncio.StreamReader, headers: dict[str, str]) -> bytes:
+    if headers.get("transfer-encoding", "").lower() == "chunked":
+        return await _chunks(reader)
+    if "content-length" in headers:
+        return await reader.readexactly(int(headers["content-length"]))
+    return await reader.read()
 
 
 async def _head(reader: asyncio.StreamReader) -> tuple[int, dict[str, str]]:
@@ -150,6 +159,8 @@ async def _chunks(reader: asyncio.StreamReader) -> bytes:
 def _broken(error: Exception, *, was_kept: bool) -> str:
     """What to call a connection that broke. Nothing came back on a kept one: another client might ask again unseen, but
     an order may have been taken, so it counts as failed."""
+    if isinstance(error, Short):
+        return "short"
     if isinstance(error, asyncio.IncompleteReadError):
         return "dropped" if was_kept and not error.partial else "short"
     if isinstance(error, ConnectionRefusedError):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from playbooks.edge import balancer_files
 from playbooks.environment import Environment
 from playbooks.errors import ExitStatus
 from playbooks.fleet.fanout import Job
@@ -13,9 +14,13 @@ from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.line import Note
 from playbooks.fleet.progress import Progress
 from playbooks.settings.backup import Database
-from playbooks.steps.provision import provision_application, provision_databases, provision_haproxy
+from playbooks.steps.provision import (
+    BalancerFiles,
+    provision_application,
+    provision_balancer,
+    provision_databases,
+)
 from playbooks.steps.provision_sudo import provision_sudo
-from playbooks.templating import Templates
 
 
 @dataclass(frozen=True)
@@ -49,10 +54,11 @@ def provision(env: Environment, progress: Progress) -> Provisioned:
     balancers = env.select(env.settings.balancer.hosts) if env.settings.balancer else []
     databases = list(env.database_hosts)
     names = list(dict.fromkeys([*(target.name for target in env.targets), *databases, *balancers]))
-    configs = _balancer_configs(env, balancers)
+    # Rendered before any host is reached, so that a mistake in a template touches none.
+    given = {name: balancer_files(env, name) for name in balancers}
     with open_fleet([env.target(name).address for name in names], progress=progress, forks=env.settings.forks) as fleet:
         fleet.require_all()
-        jobs = _jobs(fleet, env, databases, configs)
+        jobs = _jobs(fleet, env, databases, given)
         changes: dict[str, tuple[str, ...]] = dict.fromkeys(names, ())
         for job, result in zip(jobs, fleet.run(jobs), strict=True):
             if isinstance(result, Exception):
@@ -61,15 +67,9 @@ def provision(env: Environment, progress: Progress) -> Provisioned:
     return Provisioned(env.name, changes)
 
 
-def _balancer_configs(env: Environment, hosts: list[str]) -> dict[str, bytes]:
-    """Rendered before any host is reached, so that a mistake in the template touches none."""
-    templates = Templates(env.inventory, [env.folder / "templates", env.project / "templates"])
-    balancer = env.settings.balancer
-    extra = {"secrets": env.secrets, "slipway": {"app": env.settings.app, "environment": env.name}}
-    return {host: templates.render(balancer.template, extra, host=host) for host in hosts} if balancer else {}
-
-
-def _jobs(fleet: Fleet, env: Environment, databases: list[str], configs: dict[str, bytes]) -> list[Job[list[str]]]:
+def _jobs(
+    fleet: Fleet, env: Environment, databases: list[str], given: dict[str, BalancerFiles]
+) -> list[Job[list[str]]]:
     def note(name: str) -> Note:
         return partial(fleet.progress.note, name)
 
@@ -82,8 +82,11 @@ def _jobs(fleet: Fleet, env: Environment, databases: list[str], configs: dict[st
         settings = env.target(name).settings
         database = partial(provision_databases, fleet.remotes[name], settings, mine, env.secrets, note=note(name))
         jobs.append(Job(name, "database", database))
-    for name, config in configs.items():
-        jobs.append(Job(name, "balancer", partial(provision_haproxy, fleet.remotes[name], config, note=note(name))))
+    if env.settings.balancer:
+        for name, files in given.items():
+            remote, settings = fleet.remotes[name], env.target(name).settings
+            act = partial(provision_balancer, remote, env.settings.balancer, settings, files, note=note(name))
+            jobs.append(Job(name, "balancer", act))
     for name, remote in fleet.remotes.items():
         jobs.append(Job(name, "sudo", partial(provision_sudo, remote, note=note(name))))
     return jobs

@@ -75,9 +75,7 @@ class Balancer(Model):
     )
     health_path: UrlPath = Field("/health/ready", description="What the balancer asks servers for; 200 is up.")
     health_host: HostName | None = Field(None, description="The Host header it asks with; the application's name.")
-    drain: Duration = Field(
-        30.0, description="How long requests in flight are waited for before a server is taken off."
-    )
+    drain: Duration = Field(30.0, description="How long requests in flight are waited for before a server goes off.")
     slow_start: Duration = Field(0.0, description="How long a server that comes up is spared (HAProxy only).")
     linger: Duration = Field(
         3600.0, gt=0, description="How long connections may go on in a process that a reload has replaced."
@@ -95,4 +93,6 @@ class Balancer(Model):
     def _reachable(self) -> Self:
         if not self.listen and self.tls is None:
             raise ValueError("listen: expected a port, or tls")
+        if self.kind == "haproxy" and self.tls and self.tls.key not in (None, f"{self.tls.certificate}.key"):
+            raise ValueError(f"tls.key: HAProxy looks for it in {self.tls.certificate} or the same with .key behind")
         return self

@@ -33,8 +33,17 @@ beat_now() {
     printf '%s\n' "${up%.*}" 2>/dev/null >"$beat" || :
 }
 
+# is_back: whether there is nothing to take back. An edge's guard never says so: what traffic was is not looked at for it.
+is_back() {
+    read -r way_back <"$guard/target" || return 1
+    [ "$way_back" != traffic ] || return 1
+    find_current
+    [ "$current" = "$way_back" ]
+}
+
 # arm_guard STATE ID SECONDS TARGET UNDO-BYTES HOME ARGUMENT...: from here on the host goes back to TARGET by itself. The
-# undo's script comes on standard input, and reads HOME and what follows. Armed already for this deploy is well.
+# undo's script comes on standard input, and reads HOME and what follows. Armed already for this deploy is well. TARGET
+# "traffic" is an edge's: its way back is $retreat and $rest, files that are moved into the guard (see balancer.sh).
 arm_guard() {
     guard_names "$1"
     if [ "$guard_id" = "$2" ] && [ -e "$guard/armed" ]; then
@@ -51,7 +60,11 @@ arm_guard() {
     [ ! -e "$guard.new" ] || rm -rf "$guard.new"
     mkdir -p "$guard.new" "$run" /etc/systemd/system/timers.target.wants
     # The way back is made now: later there may be no room for so much as a link.
-    if [ "$4" = - ]; then rm -f "$6/.way-back"; else ln -sfn "releases/$4" "$6/.way-back"; fi
+    case $4 in
+        traffic) cp "$retreat" "$guard.new/retreat" && cp "$rest" "$guard.new/rest" ;;
+        -) rm -f "$6/.way-back" ;;
+        *) ln -sfn "releases/$4" "$6/.way-back" ;;
+    esac
     printf '%s\n' "$undo" >"$guard.new/undo"
     printf '%s\n' "$2" >"$guard.new/id"
     printf '%s\n' "$3" >"$guard.new/seconds"

@@ -26,12 +26,6 @@ kind=$9
 # include append.sh
 
 guard_names "$state"
-is_back() {
-    read -r way_back <"$guard/target" || return 1
-    find_current
-    [ "$current" = "$way_back" ]
-}
-
 why_stays() {
     if lacks_room "$1"; then echo "$said"; else echo 'its guard cannot be taken away'; fi
 }

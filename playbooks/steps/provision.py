@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from playbooks.fleet.line import Note
 from playbooks.fleet.remote import Remote
 from playbooks.settings import Settings
 from playbooks.settings.backup import Database
 from playbooks.settings.health import PostgresCheck
+from playbooks.settings.traffic import Balancer
 from playbooks.steps.backup import repository
+from playbooks.steps.traffic import Server, Share, place, share_lines
 
 FIELD = "\037"
 APT_SECONDS = 900.0
@@ -71,11 +74,45 @@ def provision_databases(
     return [text for (text,) in answer.all("changed", 1)]
 
 
-def provision_haproxy(remote: Remote, config: bytes, *, note: Note | None = None) -> list[str]:
-    """HAProxy with this configuration, once it has accepted it.
+@dataclass(frozen=True)
+class BalancerFiles:
+    """What a balancer's host is given.
+
+    Args:
+        config: its configuration.
+        page: the maintenance page.
+        servers: those that it balances over; what the ones it knows already get stays as it is.
+    """
+
+    config: bytes
+    page: bytes
+    servers: Sequence[Server]
+
+
+def provision_balancer(
+    remote: Remote, balancer: Balancer, settings: Settings, given: BalancerFiles, *, note: Note | None = None
+) -> list[str]:
+    """HAProxy or nginx with this configuration, once it has accepted it.
 
     Returns:
         What was changed, as sentences.
+
+    Raises:
+        StepFailed: it does not accept it, or the certificate is not fit; what ran before runs on.
     """
-    answer = remote.run("provision_haproxy", ["haproxy"], payload=config, timeout=APT_SECONDS, note=note)
+    tls = balancer.tls
+    packages = ["haproxy", "socat"] if balancer.kind == "haproxy" else ["nginx-light", "curl"]
+    arguments = [
+        *place(balancer, settings),
+        str(len(given.config)),
+        str(len(given.page)),
+        tls.certificate if tls else "-",
+        (tls.key or tls.certificate) if tls else "-",
+        str(tls.least_days if tls else 0),
+        *packages,
+        "iproute2",
+        *(["openssl"] if tls else []),
+    ]
+    payload = given.config + given.page + share_lines([Share(server) for server in given.servers])
+    answer = remote.run("provision_balancer", arguments, payload=payload, timeout=APT_SECONDS, note=note)
     return [text for (text,) in answer.all("changed", 1)]

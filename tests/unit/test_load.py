@@ -125,7 +125,7 @@ def test_every_failure_is_counted_as_what_it_is(server: Misbehaving, keep: bool)
     report = load.report()
     by_path = Counter((sample.kind, sample.outcome) for sample in report.samples)
     for path, outcome in OUTCOMES.items():
-        # Where nothing came back at all, it matters whether the connection was a kept one.
+        # Where not a byte came back, it matters whether the connection was a kept one.
         found = by_path[path, outcome] + (by_path[path, "dropped"] if path in ("/nothing", "/reset") and keep else 0)
         assert found == server.seen[path] > 0, by_path
     assert len(report.samples) == server.seen.total()

@@ -1,0 +1,67 @@
+"""What a balancer's host is to have: its servers, its configuration, its maintenance page."""
+
+from __future__ import annotations
+
+from playbooks.environment import Environment, Target
+from playbooks.errors import ConfigError
+from playbooks.settings.load import PREFIX
+from playbooks.settings.traffic import Balancer
+from playbooks.steps.provision import BalancerFiles
+from playbooks.steps.traffic import Server, backend_of
+from playbooks.templating import Templates
+
+# As in playbooks/steps/haproxy.sh and nginx.sh.
+HAPROXY_FILES, HAPROXY_STATE = "/etc/haproxy/slipway", "/var/lib/haproxy/slipway.state"
+NGINX_FILES, NGINX_LOG = "/etc/nginx/slipway", "/var/log/nginx/slipway"
+SUFFIX = {"haproxy": "haproxy.cfg.j2", "nginx": "nginx.conf.j2"}
+
+
+def servers_of(env: Environment, balancer: Balancer) -> list[Server]:
+    """The balancer's servers, one a host of the application, or one a host and slot.
+
+    They are the hosts of ``slipway_hosts``, whatever --limit says: a balancer knows all of them.
+    """
+    servers = []
+    for name in env.select(env.settings.hosts):
+        target = env.target(name)
+        address = server_address(target)
+        if balancer.slots:
+            servers += [Server(f"{name}-{slot}", address, port) for slot, port in balancer.slots.items()]
+        else:
+            servers.append(Server(name, address, target.settings.port or balancer.port))
+    return servers
+
+
+def server_address(target: Target) -> str:
+    """How the balancer reaches a host: as we do, but not through a tunnel of ours."""
+    return str(target.variables.get("ansible_host") or target.name)
+
+
+def balancer_files(env: Environment, host: str) -> BalancerFiles:
+    """Everything that a balancer's host is given by provision.
+
+    Raises:
+        ConfigError: there is no balancer, or a template is missing, wrong, or uses what is not defined.
+    """
+    balancer = env.settings.balancer
+    if balancer is None:
+        raise ConfigError([f"{PREFIX}balancer is not set"])
+    templates = Templates(env.inventory, [env.folder / "templates", env.project / "templates"])
+    servers = servers_of(env, balancer)
+    backend = backend_of(balancer, env.settings)
+    haproxy = balancer.kind == "haproxy"
+    extra = {
+        "secrets": env.secrets,
+        "slipway": {
+            "app": env.settings.app,
+            "environment": env.name,
+            "balancer": balancer.model_dump(),
+            "backend": backend,
+            "servers": [vars(server) for server in servers],
+            "files": HAPROXY_FILES if haproxy else NGINX_FILES,
+            "state_file": HAPROXY_STATE,
+            "log": f"{NGINX_LOG}-{backend}.log",
+        },
+    }
+    config = templates.render(balancer.template or f"balancer/{SUFFIX[balancer.kind]}", extra, host=host)
+    return BalancerFiles(config, templates.render(balancer.page, extra, host=host), servers)

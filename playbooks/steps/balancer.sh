@@ -1,0 +1,42 @@
+# shellcheck shell=sh disable=SC2034,SC2154
+# What the two balancers share. Each has the same functions: KIND_apply, KIND_state, KIND_counts, KIND_maintenance.
+# include haproxy.sh
+# include nginx.sh
+
+# balancer KIND STATE BACKEND SOCKET PATH HOST: which one it is, in all that follows.
+balancer() {
+    kind=$1
+    state=$2
+    backend=$3
+    socket=$4
+    path=$5
+    health_host=$6
+    case $kind in
+        haproxy) need socat haproxy ;;
+        nginx) need nginx curl ;;
+        *) fail usage "there is no balancer '$kind'" ;;
+    esac
+    need ss
+    changed=no
+    work=$(mktemp -d)
+    trap 'rm -rf "$work"' EXIT
+}
+
+# refuse_unknown PLAN: a server that the balancer does not have, or has elsewhere.
+refuse_unknown() {
+    while read -r word name has wants; do
+        case $word in
+            unknown) fail unknown-server "the balancer has no server $name" ;;
+            elsewhere) fail unknown-server "the balancer has $name at $has, expected $wants" ;;
+        esac
+    done <"$1"
+}
+
+# set_traffic SHARES DRAIN UP: what servers are to get; it is remembered, so that whoever changes it by hand is told.
+set_traffic() {
+    "${kind}_apply" "$1" "$2" "$3"
+    touch "$state/traffic"
+    awk 'FILENAME == ARGV[1] { want[$1] = $0; next } !($1 in want) { print } END { for (name in want) print want[name] }' \
+        "$1" "$state/traffic" | sort >"$work/traffic"
+    cmp -s "$work/traffic" "$state/traffic" || replace_file "$state/traffic" <"$work/traffic"
+}

@@ -1,0 +1,195 @@
+# shellcheck shell=sh disable=SC2034,SC2154
+# HAProxy by its admin socket. Needs backend, socket and work (a folder of this step's). Changes outlive a reload and a
+# restart: they are saved where the configuration loads them from.
+haproxy_saved=/var/lib/haproxy/slipway.state
+haproxy_files=/etc/haproxy/slipway
+
+# haproxy_say COMMANDS: separated by ";". What it answers is in $work/heard.
+haproxy_say() {
+    printf '%s\n' "$1" | socat -t 30 - "UNIX-CONNECT:$socket" >"$work/heard" 2>"$work/said" ||
+        fail balancer "HAProxy does not answer at $socket: $(sed 's/.*E //; q' "$work/said")"
+}
+
+# haproxy_do FILE: commands that change something, a line each. Each that went well answers an empty line.
+haproxy_do() {
+    [ -s "$1" ] || return 0
+    changed=yes
+    # As many a time as its buffer has room for.
+    awk '{ if (length(all) + length($0) > 8000) { print all; all = "" } all = all (all == "" ? "" : "; ") $0 }
+        END { print all }' "$1" >"$work/batches"
+    while IFS= read -r batch; do
+        haproxy_say "$batch"
+        ! grep -q '[^[:space:]]' "$work/heard" || fail balancer "HAProxy refuses a change: $(tr -s '\n' ' ' <"$work/heard")"
+    done <"$work/batches"
+}
+
+# haproxy_table: into $work/now a line a server: backend name address port up(0|1) admin(on|drain|off) weight in-flight
+haproxy_table() {
+    haproxy_say 'show servers state; show stat'
+    awk -v main="$backend" -v test="$backend-testers" '
+        /^# pxname/ { split(substr($0, 3), names, ","); for (i in names) at[names[i]] = i; next }
+        /^#/ || NF == 0 { next }
+        !("pxname" in at) && NF > 18 && ($2 == main || $2 == test) {
+            # Bits of srv_admin_state: 1 maintenance, 8 drained, both by command; the others are not ours.
+            admin = $7 % 2 ? "off" : int($7 / 8) % 2 ? "drain" : "on"
+            line[$2 "," $4] = $2 " " $4 " " $5 " " $19 " " ($6 == 2 || $6 == 1) " " admin " " $8; order[++n] = $2 "," $4
+        }
+        ("pxname" in at) { split($0, part, ","); flight[part[at["pxname"]] "," part[at["svname"]]] = part[at["scur"]] }
+        END { for (i = 1; i <= n; i++) print line[order[i]], flight[order[i]] + 0 }' "$work/heard" >"$work/now"
+}
+
+# haproxy_old ADDRESS PORT: requests that a process goes on with which a reload has replaced. Nobody else counts them.
+haproxy_old() {
+    ss -Htnp state established dst "$1" dport = ":$2" 2>/dev/null | grep '"haproxy"' | grep -cv "pid=$pid," || :
+}
+
+# haproxy_plan SHARES: what is to be done, by comparing with $work/now: a word, then a command or a server's name.
+haproxy_plan() {
+    awk -v main="$backend" -v test="$backend-testers" '
+        FILENAME == ARGV[1] { here[$1 "," $2] = $0; if ($1 == test) tests = 1; next }
+        {
+            if (!((main "," $1) in here)) { print "unknown", $1; next }
+            split(here[main "," $1], is, " ")
+            if (is[4] != $3 || ($2 ~ /^[0-9.]+$|:/ && is[3] != $2)) { print "elsewhere", $1, is[3] ":" is[4], $2 ":" $3; next }
+            set = "set server " main "/" $1
+            if ($5 == "on") {
+                if (is[6] != "on") { print "on", set " weight " $4; print "on", set " state ready"; print "wait", $1 }
+                else if ($4 + 0 > is[7] + 0) print "raise", set " weight " $4
+                else if ($4 + 0 < is[7] + 0) print "lower", set " weight " $4
+            } else if (is[6] != "off") {
+                if (is[6] == "on") print "drain", set " state drain"
+                print "empty", $1, is[3], $3
+                print "off", set " state maint"
+            }
+            if (!tests || !((test "," $1) in here)) next
+            split(here[test "," $1], is, " ")
+            want = $5 == "on" && $6 == "tester" ? "on" : "off"
+            if (want == is[6]) next
+            print (want == "on" ? "on" : $5 == "on" ? "lower" : "off"), "set server " test "/" $1 " state " (want == "on" ? "ready" : "maint")
+        }' "$work/now" "$1"
+}
+
+# haproxy_apply SHARES DRAIN UP. Sets changed; emits cut and slow.
+haproxy_apply() {
+    haproxy_table
+    haproxy_plan "$1" >"$work/plan"
+    refuse_unknown "$work/plan"
+    for word in on raise lower drain off; do sed -n "s/^$word //p" "$work/plan" >"$work/$word"; done
+    sed -n 's/^wait //p' "$work/plan" >"$work/wait"
+    sed -n 's/^empty //p' "$work/plan" >"$work/empty"
+    haproxy_do "$work/on"
+    haproxy_wait_up "$3"
+    # What is left must carry it all: a server more that fails is better than none that answers.
+    awk -v main="$backend" 'FILENAME == ARGV[1] { share[$1] = $5 == "on" ? $4 : 0; next }
+        $1 == main { weight = $2 in share ? share[$2] : $6 == "on" ? $7 : 0; if (weight > 0 && $5) n++; had += $6 == "on" && $7 > 0 && $5 }
+        END { exit !(n || !had) }' "$1" "$work/now" ||
+        fail no-server 'none of the servers that are to serve is up; no other one is taken off'
+    haproxy_do "$work/raise"
+    haproxy_do "$work/lower"
+    haproxy_do "$work/drain"
+    haproxy_wait_empty "$2"
+    haproxy_do "$work/off"
+    awk -v main="$backend" 'FILENAME == ARGV[1] { on[$1] = $5 == "on"; next } $1 == main && on[$2] && !$5 { print $2 }' \
+        "$1" "$work/now" >"$work/slow"
+    while read -r name; do emit slow "$name"; done <"$work/slow"
+    haproxy_save
+}
+
+# haproxy_wait_up SECONDS: until what was put on answers its health check.
+haproxy_wait_up() {
+    ticks=$(($1 * 10))
+    haproxy_table
+    while awk -v main="$backend" 'FILENAME == ARGV[1] { want[$1]; next } $1 == main && $2 in want && !$5 { n++ } END { exit !n }' \
+        "$work/wait" "$work/now" && [ "$ticks" -gt 0 ]; do
+        sleep 0.1
+        ticks=$((ticks - 1))
+        haproxy_table
+    done
+}
+
+# haproxy_wait_empty SECONDS: until nothing is in flight to what is drained; what is left then is told.
+haproxy_wait_empty() {
+    [ -s "$work/empty" ] || return 0
+    ticks=$(($1 * 10))
+    haproxy_say 'show info'
+    pid=$(awk '$1 == "Pid:" { print $2 }' "$work/heard")
+    while read -r name address port; do
+        while :; do
+            haproxy_table
+            flight=$(awk -v name="$name" '$2 == name { n += $8 } END { print n + 0 }' "$work/now")
+            flight=$((flight + $(haproxy_old "$address" "$port")))
+            if [ "$flight" = 0 ] || [ "$ticks" -le 0 ]; then break; fi
+            sleep 0.1
+            ticks=$((ticks - 1))
+        done
+        [ "$flight" = 0 ] || emit cut "$name" "$flight"
+    done <"$work/empty"
+}
+
+# haproxy_save: weights and what is off, as they are. Whether a server is up is found out anew: it may be otherwise by then.
+haproxy_save() {
+    {
+        flock 8
+        haproxy_say 'show servers state'
+        awk 'NF > 18 && !/^#/ { $6 = 2; $10 = 0 } NF { print }' "$work/heard" >"$work/saved"
+        grep -q '^# be_id' "$work/saved" || fail balancer 'HAProxy does not tell the state of its servers'
+        if ! cmp -s "$work/saved" "$haproxy_saved"; then replace_file "$haproxy_saved" <"$work/saved"; fi
+    } 8<"${haproxy_saved%/*}"
+}
+
+# haproxy_state: how it stands; into $work/state a line a server: name address port weight on|drain|off tester|-
+# up|down|- in-flight
+haproxy_state() {
+    haproxy_say 'show info'
+    emit version "HAProxy $(sed -n 's/^Version: *//p' "$work/heard")"
+    haproxy_say "show map $haproxy_files/maintenance.map"
+    emit maintenance "$(awk -v key="$backend" '$2 == key && $3 == "on" { on = 1 } END { print on ? "on" : "off" }' "$work/heard")"
+    haproxy_table
+    awk -v main="$backend" '
+        { seen[$1 == main, $2] = $6; flight[$2] += $8; if ($1 != main) tests = 1 }
+        $1 == main { line[++n] = $0 }
+        END { for (i = 1; i <= n; i++) { split(line[i], is, " ")
+            print is[2], is[3], is[4], is[7], is[6], (!tests || seen[0, is[2]] == "on") && is[6] == "on" ? "tester" : "-", is[6] == "off" ? "-" : is[5] ? "up" : "down", flight[is[2]] } }' "$work/now" >"$work/state"
+}
+
+# haproxy_maintenance on|off: in the file, and in what runs.
+haproxy_maintenance() {
+    map=$haproxy_files/maintenance.map
+    [ -f "$map" ] || fail unknown-server "$map is not there; run: invoke provision --env=…"
+    awk -v key="$backend" -v value="$1" '$1 != key { print } END { print key, value }' "$map" >"$work/map"
+    if ! cmp -s "$work/map" "$map"; then
+        replace_file "$map" <"$work/map"
+        chmod 0644 "$map"
+    fi
+    haproxy_say "show map $map"
+    runs=$(awk -v key="$backend" '$2 == key { print $3 }' "$work/heard")
+    [ "$runs" != "$1" ] || return 0
+    if [ -n "$runs" ]; then word='set'; else word='add'; fi
+    printf '%s\n' "$word map $map $backend $1" >"$work/commands"
+    haproxy_do "$work/commands"
+}
+
+# haproxy_counts CURSOR: emits what its statistics count since it began, and latencies since the cursor, from its ring.
+haproxy_counts() {
+    haproxy_say 'show info; show stat'
+    emit epoch "$(awk '$1 == "Pid:" || $1 == "Start_time_sec:" { printf "%s ", $2 }' "$work/heard")"
+    # A 502 or 504 that HAProxy makes counts as the server's eresp, and not in its hrsp_5xx.
+    awk -v main="$backend" -v test="$backend-testers" '
+        /^# pxname/ { split(substr($0, 3), names, ","); for (i in names) at[names[i]] = i; next }
+        !("pxname" in at) { next }
+        { split($0, is, ","); name = is[at["svname"]] }
+        (is[at["pxname"]] != main && is[at["pxname"]] != test) || name == "BACKEND" || name == "FRONTEND" { next }
+        { lost = is[at["eresp"]] + is[at["econ"]]; bad[name] += is[at["hrsp_5xx"]] + lost
+          all[name] += is[at["hrsp_2xx"]] + is[at["hrsp_3xx"]] + is[at["hrsp_4xx"]] + is[at["hrsp_5xx"]] + is[at["hrsp_other"]] + lost }
+        END { for (name in all) print "counter\t" name "\t" all[name] "\t" bad[name] }' "$work/heard"
+    haproxy_say 'show events slipway'
+    # A line: TIME CLIENT [DATE] FRONTEND BACKEND/SERVER TR/TW/TC/TR/TA STATUS ...; the cursor is the first two words.
+    awk -v cursor="$1" -v main="$backend" -v test="$backend-testers" '
+        { for (i = 1; i <= NF; i++) if ($i ~ /^[^\/]+\/[^\/]+$/ && $(i + 1) ~ /^-?[0-9]+(\/\+?-?[0-9]+)+$/) break }
+        i > NF { next }
+        { key = substr($1, 1, 60) " " substr($(i - 3), 1, 60); last = key; if (key == cursor) { split("", n); next } }
+        { split($i, is, "/"); if ((is[1] != main && is[1] != test) || is[2] ~ /^</) next
+          split($(i + 1), t, "/"); ms = t[4] >= 0 ? t[2] + t[3] + t[4] : t[5] - (t[1] > 0 ? t[1] : 0)
+          b = ms > 1 ? int(log(ms) / log(1.1) + 0.999999) : 0; n[is[2] "\t" b]++ }
+        END { if (cursor != "-") for (k in n) print "latency\t" k "\t" n[k]; print "cursor\t" (last == "" ? "0" : last) }' "$work/heard"
+}

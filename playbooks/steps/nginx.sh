@@ -1,0 +1,198 @@
+# shellcheck shell=sh disable=SC2034,SC2154
+# nginx by a file of upstreams and graceful reloads; its open edition has no other way. Needs backend, path, health_host
+# and work. The file begins with a comment a server, which says what it is to get: that is what we read.
+nginx_files=/etc/nginx/slipway
+nginx_log=/var/log/nginx/slipway
+
+# nginx_shares: into $work/now what servers get now: name address port weight on|off tester|-
+nginx_shares() {
+    : >"$work/now"
+    [ ! -f "$nginx_files/$backend.conf" ] || sed -n 's/^# server //p' "$nginx_files/$backend.conf" >"$work/now"
+}
+
+# nginx_render SHARES: the file, on standard output. Testers are sent where all are when none is theirs: an upstream
+# needs a server that is not down.
+nginx_render() {
+    awk -v main="$backend" -v test="$backend-testers" '
+        function block(name, tests,    i, s, at, off) {
+            printf "upstream %s {\n    zone %s 256k;\n", name, name
+            for (i = 1; i <= n; i++) {
+                split(line[i], s, " ")
+                at = (s[2] ~ /:/ ? "[" s[2] "]" : s[2]) ":" s[3]
+                off = s[5] != "on" || (tests ? s[6] != "tester" : s[4] == 0)
+                printf "    server %s weight=%d max_fails=3 fail_timeout=5s%s; # %s\n", at, tests || s[4] < 1 ? 1 : s[4], off ? " down" : "", s[1]
+            }
+            print "    keepalive 32;\n}"
+        }
+        { line[++n] = $0; if ($5 == "on" && $6 == "tester") theirs = 1 }
+        END {
+            print "# Written by Slipway; it says who gets what. What is changed here by hand is lost at the next change."
+            for (i = 1; i <= n; i++) print "# server", line[i]
+            block(main, 0); block(test, theirs)
+        }' "$1"
+}
+
+# nginx_workers: into $work/workers the processes that take new requests, one a line.
+nginx_workers() {
+    master=$(cat /run/nginx.pid 2>/dev/null) || master=
+    : >"$work/workers"
+    [ -n "$master" ] || return 0
+    tr ' ' '\n' 2>/dev/null <"/proc/$master/task/$master/children" >"$work/children" || :
+    while read -r child; do
+        case $(tr '\0' ' ' 2>/dev/null <"/proc/$child/cmdline") in
+            *'is shutting down'*) ;;
+            *'worker process'*) echo "$child" >>"$work/workers" ;;
+        esac
+    done <"$work/children"
+}
+
+# nginx_reload: until new processes have taken over. A configuration that is wrong never gets here.
+nginx_reload() {
+    systemctl is-active --quiet nginx || return 0
+    nginx_workers
+    mv "$work/workers" "$work/before"
+    systemctl reload nginx 2>"$work/said" || fail balancer "nginx does not reload: $(tail -n 1 "$work/said")"
+    ticks=300
+    while [ "$ticks" -gt 0 ]; do
+        nginx_workers
+        if [ -s "$work/workers" ] && ! grep -qxFf "$work/before" "$work/workers"; then return 0; fi
+        sleep 0.1
+        ticks=$((ticks - 1))
+    done
+    fail balancer 'nginx was told to reload, and its old processes still serve after 30 s; see: journalctl -u nginx, and its error.log'
+}
+
+# nginx_answers ADDRESS PORT: whether a server is healthy. nginx itself never asks.
+nginx_answers() {
+    case $1 in *:*) at="[$1]:$2" ;; *) at=$1:$2 ;; esac
+    [ "$(curl --silent --output /dev/null --max-time 2 --write-out '%{http_code}' --header "Host: $health_host" "http://$at$path")" = 200 ]
+}
+
+# nginx_flight ADDRESS PORT: connections of nginx to a server; of one that is down, the requests in flight.
+nginx_flight() {
+    ss -Htnp state established dst "$1" dport = ":$2" 2>/dev/null | grep -c '"nginx"' || :
+}
+
+# nginx_apply SHARES DRAIN UP. Sets changed; emits cut and slow.
+nginx_apply() {
+    nginx_shares
+    awk 'FILENAME == ARGV[1] { here[$1] = $0; next }
+        { split(here[$1], is, " "); if (!($1 in here)) print "unknown", $1
+          else if (is[2] != $2 || is[3] != $3) print "elsewhere", $1, is[2] ":" is[3], $2 ":" $3
+          else if ($5 == "on" && is[5] != "on") print "wait", $0
+          else if ($5 != "on") print "empty", $1, $2, $3 }' "$work/now" "$1" >"$work/plan"
+    refuse_unknown "$work/plan"
+    sed -n 's/^wait //p' "$work/plan" >"$work/wait"
+    sed -n 's/^empty //p' "$work/plan" >"$work/empty"
+    nginx_wait_up "$3"
+    # Whoever is not up stays off: nginx would send it users to find out.
+    awk 'FILENAME == ARGV[1] { slow[$1]; next } FILENAME == ARGV[2] { want[$1] = $0; if ($1 in slow) sub(/ on /, " off ", want[$1]); next }
+        { print $1 in want ? want[$1] : $0 }' "$work/slow" "$1" "$work/now" >"$work/coming"
+    awk 'FILENAME == ARGV[1] { had += $5 == "on" && $4 > 0; next } $5 == "on" && $4 > 0 { n++ } END { exit !(n || !had) }' \
+        "$work/now" "$work/coming" || fail no-server 'none of the servers that are to serve is up; no other one is taken off'
+    nginx_put "$work/coming"
+    nginx_wait_empty "$2"
+}
+
+# nginx_put SHARES: what servers get from here on.
+nginx_put() {
+    nginx_render "$1" >"$work/rendered"
+    ! cmp -s "$work/rendered" "$nginx_files/$backend.conf" || return 0
+    changed=yes
+    cp "$nginx_files/$backend.conf" "$work/old"
+    replace_file "$nginx_files/$backend.conf" <"$work/rendered"
+    if ! nginx -t -q 2>"$work/said"; then
+        replace_file "$nginx_files/$backend.conf" <"$work/old"
+        fail balancer "nginx does not accept the change: $(grep -m 1 emerg "$work/said" || tail -n 1 "$work/said")"
+    fi
+    nginx_reload
+}
+
+# nginx_wait_up SECONDS: those put on that do not answer by then are in $work/slow.
+nginx_wait_up() {
+    ticks=$(($1 * 5))
+    cp "$work/wait" "$work/slow"
+    while [ -s "$work/slow" ]; do
+        : >"$work/still"
+        while read -r name address port rest_of_it; do
+            nginx_answers "$address" "$port" || echo "$name $address $port $rest_of_it" >>"$work/still"
+        done <"$work/slow"
+        mv "$work/still" "$work/slow"
+        if [ ! -s "$work/slow" ] || [ "$ticks" -le 0 ]; then break; fi
+        sleep 0.2
+        ticks=$((ticks - 1))
+    done
+    while read -r name _; do emit slow "$name"; done <"$work/slow"
+}
+
+# nginx_wait_empty SECONDS: until the processes that a reload replaced are done with what is off; what is left is told.
+nginx_wait_empty() {
+    ticks=$(($1 * 10))
+    while read -r name address port; do
+        while :; do
+            flight=$(nginx_flight "$address" "$port")
+            if [ "$flight" = 0 ] || [ "$ticks" -le 0 ]; then break; fi
+            sleep 0.1
+            ticks=$((ticks - 1))
+        done
+        [ "$flight" = 0 ] || emit cut "$name" "$flight"
+    done <"$work/empty"
+}
+
+# nginx_state: how it stands; into $work/state what haproxy_state says.
+nginx_state() {
+    emit version "$(nginx -v 2>&1 | sed 's/.*: //')"
+    if [ -e "$nginx_files/$backend.maintenance" ]; then emit maintenance on; else emit maintenance off; fi
+    nginx_shares
+    while read -r name address port weight admin tester; do
+        up=-
+        [ "$admin" != on ] || if nginx_answers "$address" "$port"; then up=up; else up=down; fi
+        echo "$name $address $port $weight $admin $tester $up $(nginx_flight "$address" "$port")"
+    done <"$work/now" >"$work/state"
+    nginx_render "$work/now" | cmp -s - "$nginx_files/$backend.conf" || emit edited "$nginx_files/$backend.conf"
+}
+
+# nginx_maintenance on|off: nginx looks for the file at each request.
+nginx_maintenance() {
+    [ -d "$nginx_files" ] || fail unknown-server "$nginx_files is not there; run: invoke provision --env=…"
+    if [ "$1" = on ] && [ ! -e "$nginx_files/$backend.maintenance" ]; then
+        : >"$nginx_files/$backend.maintenance"
+        changed=yes
+    elif [ "$1" = off ] && [ -e "$nginx_files/$backend.maintenance" ]; then
+        rm "$nginx_files/$backend.maintenance"
+        changed=yes
+    fi
+    sync "$nginx_files"
+}
+
+# nginx_counts CURSOR: emits what its log says since the cursor, INODE:OFFSET. Each try at a server counts for that server.
+nginx_counts() {
+    log=$nginx_log-$backend.log
+    [ -f "$log" ] || fail balancer "$log is not there; run: invoke provision --env=…"
+    : >"$work/lines"
+    inode=$(stat -c %i "$log")
+    from=${1#*:}
+    # A log that was put aside is read to its end.
+    if [ "$1" != - ] && [ "${1%:*}" != "$inode" ]; then
+        find "${log%/*}" -maxdepth 1 -inum "${1%:*}" -name "${log##*/}*" ! -name '*.gz' -exec tail -c "+$((from + 1))" {} \; >"$work/lines"
+        from=0
+    fi
+    size=$(stat -c %s "$log")
+    if [ "$1" != - ]; then
+        [ "$from" -le "$size" ] || from=0
+        tail -c "+$((from + 1))" "$log" | head -c "$((size - from))" >>"$work/lines"
+    fi
+    nginx_shares
+    # A line: STATUS|ADDRESS, ADDRESS|STATUS, STATUS|SECONDS, SECONDS
+    awk -F '|' 'FILENAME == ARGV[1] { split($0, s, " "); name[(s[2] ~ /:/ ? "[" s[2] "]" : s[2]) ":" s[3]] = s[1]; next }
+        { tries = split($2, at, /, | : /); split($3, status, /, | : /); split($4, seconds, /, | : /)
+          for (i = 1; i <= tries; i++) {
+            if (!(at[i] in name) || status[i] !~ /^[0-9]+$/) continue
+            who = name[at[i]]; all[who]++; if (status[i] >= 500) bad[who]++
+            if (seconds[i] !~ /^[0-9.]+$/) continue
+            ms = seconds[i] * 1000; b = ms > 1 ? int(log(ms) / log(1.1) + 0.999999) : 0; n[who "\t" b]++ } }
+        END { for (k in all) print "counted\t" k "\t" all[k] "\t" bad[k] + 0; for (k in n) print "latency\t" k "\t" n[k] }' \
+        "$work/now" "$work/lines"
+    emit epoch -
+    emit cursor "$inode:$size"
+}

@@ -1,0 +1,56 @@
+# shellcheck shell=sh disable=SC2034,SC2154
+# provision_balancer KIND STATE BACKEND SOCKET PATH HOST CONFIG-BYTES PAGE-BYTES CERTIFICATE KEY LEAST-DAYS PACKAGE...
+#
+# A balancer with the configuration, the maintenance page and (nginx) the servers on standard input, one after another.
+# A bad configuration never replaces a good one; who gets how much, who is off and the maintenance stay as they are.
+
+# include packages.sh
+# include balancer.sh
+# include provision_haproxy.sh
+# include provision_nginx.sh
+
+incoming=$(mktemp -d)
+trap 'rm -rf "$incoming"' EXIT
+head -c "$7" >"$incoming/config"
+head -c "$8" >"$incoming/page"
+cat >"$incoming/servers"
+[ "$(cat "$incoming/config" "$incoming/page" | wc -c)" -eq "$(($7 + $8))" ] || fail cut 'the configuration did not arrive whole'
+
+# check_certificate FILE KEY DAYS: the user's own: it must be a certificate, have its key, and last a while (D1).
+check_certificate() {
+    [ -f "$1" ] || fail certificate "there is no certificate $1 on this host; put it there"
+    openssl x509 -in "$1" -noout 2>/dev/null || fail certificate "$1 is no certificate in PEM form"
+    until=$(openssl x509 -in "$1" -noout -enddate | cut -d = -f 2)
+    openssl x509 -in "$1" -noout -checkend "$(($3 * 86400))" >/dev/null ||
+        fail certificate "the certificate $1 is valid until $until only, less than $3 days; renew it"
+    [ "$(openssl pkey -in "$2" -pubout 2>/dev/null)" = "$(openssl x509 -in "$1" -noout -pubkey)" ] ||
+        fail certificate "$2 does not have the private key of the certificate $1"
+}
+
+# put FILE PATH: replaces it if it differs; says whether it did.
+put() {
+    ! cmp -s "$1" "$2" || return 1
+    replace_file "$2" <"$1"
+    chmod 0644 "$2"
+    emit changed "wrote $2"
+}
+
+# start_unit UNIT
+start_unit() {
+    ! systemctl is-active --quiet "$1" || return 0
+    systemctl enable --quiet --now "$1" 2>/dev/null ||
+        fail balancer "$1 does not start: $(journalctl --unit="$1" --lines=3 --output=cat --no-pager | tr '\n' ' ')"
+    emit changed "started $1"
+}
+
+certificate=$9
+key=${10}
+least_days=${11}
+kind=$1 state=$2 backend=$3 socket=$4 path=$5 health_host=$6
+shift 11
+want_packages "$@"
+balancer "$kind" "$state" "$backend" "$socket" "$path" "$health_host"
+trap 'rm -rf "$incoming" "$work"' EXIT
+[ "$certificate" = - ] || check_certificate "$certificate" "$key" "$least_days"
+"provision_$kind"
+emit provisioned

@@ -1,0 +1,10 @@
+# shellcheck shell=sh disable=SC2154
+# traffic_counts KIND STATE BACKEND SOCKET PATH HOST CURSOR: what the balancer counted of each server. Changes nothing.
+#
+# epoch WHICH; counter NAME REQUESTS ERRORS since the epoch began, or counted … since the cursor; latency NAME BUCKET COUNT
+# since the cursor (a bucket's upper bound is 1.1 to that power, in milliseconds); cursor NEXT.
+
+# include balancer.sh
+
+balancer "$1" "$2" "$3" "$4" "$5" "$6"
+"${kind}_counts" "$7"

@@ -1,0 +1,46 @@
+# shellcheck shell=sh disable=SC2034,SC2154
+# traffic_undo: what an edge's guard does when its controller is silent: at once the retreat, after a while the rest. Runs
+# from STATE/guard/undo. A balancer that does not answer is asked again for as long as it takes: the timer comes back.
+state=${0%/guard/undo}
+
+# include room.sh
+# include guard.sh
+# include append.sh
+# include undoing.sh
+# include balancer.sh
+
+begin_undo
+{
+    IFS= read -r _
+    read -r kind
+    read -r backend
+    read -r socket
+    IFS= read -r path
+    read -r health_host
+    read -r drain
+    read -r up_seconds
+    read -r settle
+    IFS= read -r record
+} <"$guard/arguments"
+balancer "$kind" "$state" "$backend" "$socket" "$path" "$health_host"
+
+# try MAP: in a shell of its own, since what fails must not end us. Why it failed is for whoever asks for the status.
+try() {
+    if said=$( (set_traffic "$guard/$1" "$drain" "$up_seconds") 2>&1); then return 0; fi
+    said=$(printf '%s\n' "$said" | sed -n "s/^error${tab}[^$tab]*$tab//p" | head -n 1)
+    note "slipway: $1: ${said:-the balancer refuses}"
+    printf '%s\n' "${said:-the balancer refuses}" 2>/dev/null >"$guard/why" || :
+    return 1
+}
+
+if [ ! -e "$guard/retreated" ]; then
+    note "slipway: nothing was heard from the controller of $guard_id for $seconds s; traffic goes back"
+    # Where even that cannot be had, the rest may still be.
+    try retreat || :
+    : >"$guard/retreated"
+    sleep "$settle"
+fi
+try rest || exit 1
+rm -f "$guard/why"
+status="done"
+end_undo "$record"

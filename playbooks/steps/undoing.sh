@@ -1,0 +1,53 @@
+# shellcheck shell=sh disable=SC2034,SC2154
+# What every undo of a guard does before and after its own work; see undo.sh and traffic_undo.sh. Needs guard.sh and
+# append.sh, and state. Sets target and seconds.
+
+# begin_undo: comes back only when it is to be done. From then on a controller that wakes up can do nothing.
+begin_undo() {
+    guard_names "$state"
+    [ -n "$guard_id" ] || exit 0
+    if [ -e "$guard/confirmed" ]; then
+        remove_guard
+        exit 0
+    fi
+    read -r target <"$guard/target"
+    read -r seconds <"$guard/seconds"
+    if [ -e "$guard/armed" ]; then
+        read -r up _ </proc/uptime
+        heard=0
+        [ ! -s "$beat" ] || read -r heard <"$beat" || :
+        silent=$((${up%.*} - heard))
+        if [ ! -e "$guard/now" ] && [ "$heard" -gt 0 ] && [ "$silent" -lt "$seconds" ]; then exit 0; fi
+        if mv "$guard/armed" "$guard/firing" 2>/dev/null; then
+            sync "$guard"
+        else
+            # Confirmed in this very moment; or its disk is read-only by now, and nobody could confirm it either.
+            [ -e "$guard/armed" ] || exit 0
+            ! is_back || exit 0
+        fi
+    fi
+    [ -e "$guard/armed" ] || [ -e "$guard/firing" ] || exit 0
+    # A full disk must not keep the host from going back: what is only written down may fail.
+    (raise_token "$state") || note 'slipway: the token could not be raised'
+    # What the controller left at work is ended first.
+    systemctl stop "slipway-${state##*/}-*-$guard_step-*" 2>/dev/null || :
+}
+
+# stuck WHY: it cannot be done, and never will by itself.
+stuck() {
+    status=stuck
+    note "slipway: $1"
+    printf '%s\n' "$1" 2>/dev/null >"$guard/why" || :
+}
+
+# end_undo RECORD: say in the ledger what became of it ($status), and take the guard away.
+end_undo() {
+    (append_record "$state" "{\"status\":\"$status\",\"at\":\"$(date -u +%Y-%m-%dT%H:%M:%SZ)\",${1#\{}") >/dev/null ||
+        note 'slipway: the ledger could not be written'
+    if [ "$status" = stuck ]; then
+        mv "$guard/firing" "$guard/stuck" || :
+        systemctl stop --no-block "$guard_unit.timer"
+        exit 1
+    fi
+    remove_guard
+}
