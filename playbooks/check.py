@@ -147,7 +147,9 @@ def _host(
 ) -> HostPlan:
     name = target.name
     stage = next((stage.name for stage in plan.stages if name in stage.hosts), None)
-    actions = () if stage is None else _actions(target.settings, release, rendered[name], facts[name], stage)
+    actions = (
+        () if stage is None else _actions(target.settings, release, rendered[name], facts[name], there[name], stage)
+    )
     return HostPlan(
         host=name,
         before=facts[name].version,
@@ -171,7 +173,9 @@ def _problems(settings: Settings, facts: Facts, artifact: Artifact) -> tuple[str
     return tuple(found)
 
 
-def _actions(settings: Settings, release: Release, rendered: Rendered, facts: Facts, stage: str) -> tuple[str, ...]:
+def _actions(
+    settings: Settings, release: Release, rendered: Rendered, facts: Facts, there: OnHost, stage: str
+) -> tuple[str, ...]:
     hooks = rendered.hooks
     steps = [
         f"back up release {facts.current}" if settings.backup.enabled and facts.current else "",
@@ -181,11 +185,27 @@ def _actions(settings: Settings, release: Release, rendered: Rendered, facts: Fa
         *(f"write {name}" for name in rendered.files),
         *(f"before_switch hook: {hook.name or hook.run}" for hook in hooks["before_switch"]),
         f"in {stage}: point {settings.home}/current to it",
-        *(f"{'reload' if unit in rendered.reload else 'restart'} {unit}" for unit in rendered.start),
+        *_unit_actions(rendered, facts, there),
         *(f"after_switch hook: {hook.name or hook.run}" for hook in hooks["after_switch"]),
         *(f"wait for {check.label}, {settings.health.patience:g} s at the most" for check in settings.health.checks),
     ]
     return tuple(step for step in steps if step)
+
+
+def _unit_actions(rendered: Rendered, facts: Facts, there: OnHost) -> Iterator[str]:
+    open_now = {unit.name for unit in facts.units if unit.active == "active"}
+    for unit in rendered.start:
+        name, _, kind = unit.rpartition(".")
+        if kind == "service":
+            yield f"{'reload' if unit in rendered.reload else 'restart'} {unit}"
+            continue
+        file = f"{name.partition('@')[0]}@.socket" if "@" in name else unit
+        if unit not in open_now:
+            yield f"open {unit}, with {name}.service stopped before: systemd opens no socket whose service runs"
+        elif there.units.get(file) == rendered.units[file]:
+            yield f"leave {unit} open"
+        else:
+            yield f"stop {name}.service and open {unit} anew, since it has changed: until then clients are refused"
 
 
 def _diffs(rendered: Rendered, there: OnHost) -> list[str]:

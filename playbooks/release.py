@@ -21,6 +21,15 @@ from playbooks.templating import Templates
 
 DIRECTORY = ".slipway"
 STAMP = "%Y%m%dT%H%M%SZ"
+# Sorts before the user's own, which count more.
+SOCKET_DROP_IN = "00-slipway-socket.conf"
+BEHIND_SOCKET = """# Rendered by Slipway: the service takes over its socket, started before it.
+[Unit]
+Requires={socket}
+After={socket}
+# A service that systemd gives up takes its socket with it, and with that everybody who waits there for the way back.
+StartLimitIntervalSec=0
+"""
 
 
 @dataclass(frozen=True)
@@ -151,7 +160,7 @@ def render(env: Environment, target: Target, release: Release, templates: Templa
     return Rendered(
         files=files,
         units=units,
-        start=tuple(unit for service in services for unit in service.units),
+        start=tuple(unit for service in services for unit in (*service.sockets, *service.units)),
         reload=tuple(unit for service in services if service.on_switch == "reload" for unit in service.units),
         hooks=hooks,
         digest=_digest(files, units, hooks, settings.shared, settings.writable),
@@ -163,6 +172,10 @@ def _units(service: Service, context: dict[str, Any], templates: Templates, host
     found = {f"{service.name}.service": templates.render(service.template, inside, host=host)}
     for name, template in service.drop_ins.items():
         found[f"{service.name}.service.d/{name}"] = templates.render(template, inside, host=host)
+    if service.socket:
+        found[f"{service.name}.socket"] = templates.render(service.socket_template, inside, host=host)
+        own = f"{service.name}%i.socket" if service.name.endswith("@") else f"{service.name}.socket"
+        found[f"{service.name}.service.d/{SOCKET_DROP_IN}"] = BEHIND_SOCKET.format(socket=own).encode()
     return found
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from playbooks.settings.types import (
     Duration,
@@ -18,6 +18,24 @@ from playbooks.settings.types import (
     WholeNumber,
 )
 
+STOCK, STOCK_SOCKET = "unit.service.j2", "unit.socket.j2"
+
+
+def _one_or_more(value: object) -> object:
+    return [value] if isinstance(value, str | int) and not isinstance(value, bool) else value
+
+
+def _listen_address(value: object) -> object:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+# systemd.socket(5), ListenStream=: port, address:port, [v6]:port, path, or @ and an abstract name. %i is an instance.
+ListenStream = Annotated[
+    Text,
+    BeforeValidator(_listen_address),
+    Field(pattern=r"^([A-Za-z0-9.%_-]+:)?[0-9%i]+$|^\[[0-9a-fA-F:.]+\]:[0-9%i]+$|^[/@][^ ]+$", max_length=107),
+]
+
 
 class Service(Model):
     """A systemd unit of the application (E2: an application may have several)."""
@@ -27,9 +45,7 @@ class Service(Model):
         default_factory=list, description="Instances of a template unit, e.g. [8001, 8002]."
     )
     hosts: Pattern | None = Field(None, description="Pattern of the hosts that run it; left out: all of them.")
-    template: Text = Field(
-        "unit.service.j2", description="Template of the unit file; the stock one is made from `unit` below."
-    )
+    template: Text = Field(STOCK, description="Template of the unit file; the stock one is made from `unit` below.")
     unit: dict[Text, dict[Text, Text | WholeNumber | bool | list[Text]]] = Field(
         default_factory=dict,
         description="For the stock template: sections of the unit file with their directives, e.g. "
@@ -38,6 +54,13 @@ class Service(Model):
     drop_ins: dict[Text, Text] = Field(
         default_factory=dict, description="Drop-ins: file name (NN-name.conf) → template."
     )
+    socket: Annotated[list[ListenStream], BeforeValidator(_one_or_more)] = Field(
+        default_factory=list,
+        description="Where systemd listens for it (ListenStream=), e.g. 0.0.0.0:8000, or a list of such. The service "
+        "takes the socket over (sd_listen_fds), and it stays open while the service restarts: clients wait and nobody "
+        "is refused. See docs/zero-downtime.md.",
+    )
+    socket_template: Text = Field(STOCK_SOCKET, description="Template of the socket's unit file.")
     on_switch: Literal["restart", "reload"] = Field(
         "restart", description="What a deploy does to it once the new release is current."
     )
@@ -46,14 +69,25 @@ class Service(Model):
     def _instances_fit(self) -> Service:
         if self.name.endswith("@") != bool(self.instances):
             raise ValueError("a name that ends in @ needs instances, and only such a name takes them")
-        if self.template == "unit.service.j2" and "ExecStart" not in self.unit.get("Service", {}):
+        if self.template == STOCK and "ExecStart" not in self.unit.get("Service", {}):
             raise ValueError("the stock template needs unit.Service.ExecStart (or give a template of your own)")
+        if self.socket and self.unit.get("Service", {}).get("Restart", "always") == "no":
+            raise ValueError("with a socket, unit.Service.Restart cannot be no: whoever connects starts it again")
         return self
 
     @property
     def units(self) -> list[str]:
         """Full names of the units to start."""
-        return [f"{self.name}{instance}.service" for instance in self.instances] or [f"{self.name}.service"]
+        return [f"{name}.service" for name in self._names]
+
+    @property
+    def sockets(self) -> list[str]:
+        """Full names of the sockets that stay open while those restart."""
+        return [f"{name}.socket" for name in self._names] if self.socket else []
+
+    @property
+    def _names(self) -> list[str]:
+        return [f"{self.name}{instance}" for instance in self.instances] or [self.name]
 
 
 class ConfigFile(Model):

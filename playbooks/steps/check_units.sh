@@ -34,7 +34,8 @@ units_are_known() {
 
 check_units() {
     [ -d "$meta/unit-files" ] || return 0
-    for unit in "$meta/unit-files"/*.service; do
+    for unit in "$meta/unit-files"/*.service "$meta/unit-files"/*.socket; do
+        [ -f "$unit" ] || continue
         name=${unit##*/}
         link=/etc/systemd/system/$name
         if [ -e "$link" ] && [ "$(readlink "$link")" != "$home/current/.slipway/unit-files/$name" ]; then
@@ -44,7 +45,8 @@ check_units() {
     ! units_are_known || return 0
     set --
     scratch=$(mktemp -d "$incoming.units.XXXXXX")
-    for unit in "$meta/unit-files"/*.service; do
+    for unit in "$meta/unit-files"/*.service "$meta/unit-files"/*.socket; do
+        [ -f "$unit" ] || continue
         name=${unit##*/}
         sed "s|$home/current|$release|g" "$unit" >"$scratch/$name"
         set -- "$@" "$scratch/$name"

@@ -41,6 +41,7 @@ switch_to() {
         rm -f "$home/current"
         systemctl daemon-reload
     else
+        close_sockets
         link_units
         # shellcheck disable=SC2086
         [ -z "$listed_units" ] || start_units $listed_units
@@ -109,13 +110,17 @@ start_units() {
             break
         }
     done
+    open_sockets "$@"
     reloaded=
     while IFS= read -r name; do reloaded=$reloaded$name$newline; done <"$new/.slipway/reload"
     # Starts and restarts that went before do not count against this one.
     systemctl reset-failed "$@" 2>/dev/null || :
     restart=
     for unit in "$@"; do
-        if has "$reloaded" "$unit" && systemctl is-active --quiet "$unit"; then
+        case $unit in *.socket) continue ;; esac
+        if has "$begun" "$unit"; then
+            continue
+        elif has "$reloaded" "$unit" && systemctl is-active --quiet "$unit"; then
             systemctl reload "$unit" || note "$unit did not reload"
         else
             restart="$restart $unit"
@@ -123,7 +128,41 @@ start_units() {
     done
     # A unit that fails to start is not this step's error: the health check tells why, with its log.
     # shellcheck disable=SC2086
+    [ -z "$begun" ] || timeout "$limit" systemctl start $begun 2>/dev/null || :
+    # shellcheck disable=SC2086
     [ -z "$restart" ] || restart_units $restart
+}
+
+# A socket stays open while its service restarts, so that whoever connects then waits and is not refused; unless it is to
+# be another one. It is closed before systemd reads its new file: after that what it was is forgotten.
+close_sockets() {
+    [ "$target" != "$current" ] || return 0
+    for unit in $old_units; do
+        case $unit in
+            *@*.socket) file=${unit%%@*}@.socket ;;
+            *.socket) file=$unit ;;
+            *) continue ;;
+        esac
+        cmp -s "$old/.slipway/unit-files/$file" "$new/.slipway/unit-files/$file" || stop_socket "$unit"
+    done
+}
+
+# Both at once: a socket that is told to stop starts nothing any more.
+stop_socket() {
+    [ "$what" = deploy ] || kill_deaf "${1%.socket}.service" || :
+    timeout "$limit" systemctl stop "$1" "${1%.socket}.service" || note "${1%.socket} did not stop"
+}
+
+# systemd opens no socket whose service runs. Sets begun: the services that have to be started then.
+open_sockets() {
+    begun=
+    for unit in "$@"; do
+        case $unit in *.socket) ;; *) continue ;; esac
+        ! systemctl is-active --quiet "$unit" || continue
+        stop_socket "$unit"
+        systemctl start "$unit" 2>/dev/null || note "$unit did not start"
+        begun=$begun${unit%.socket}.service$newline
+    done
 }
 
 # On the way back nobody waits for a unit that is deaf to SIGTERM: it is not what was asked for.

@@ -149,6 +149,24 @@ def test_stock_unit_and_digest(tmp_path: Path) -> None:
     assert rendered(0, environment(tmp_path, services=[changed])).digest != first.digest
 
 
+def test_a_socket_is_a_unit_beside_its_service(tmp_path: Path) -> None:
+    """A service that does not wait for its socket would listen by itself, and its socket could not be opened."""
+    (tmp_path / "app-1.0.0.tar.gz").write_bytes(b"x")
+    web = {"name": "web@", "instances": [8001, 8002], "socket": "0.0.0.0:%i", "unit": UNIT["unit"]}
+    env = environment(tmp_path, services=[web, {**UNIT, "name": "api", "socket": [8080, "/run/api.sock"]}])
+    templates = Templates(env.inventory, [PROJECT / "templates"])
+    made = render(env, env.targets[0], new_release(find_artifact(env)), templates)
+    assert made.start[:4] == ("web@8001.socket", "web@8002.socket", "web@8001.service", "web@8002.service")
+    assert b"ListenStream=0.0.0.0:%i\n" in made.units["web@.socket"]
+    assert b"Requires=web@%i.socket\n" in made.units["web@.service.d/00-slipway-socket.conf"]
+    assert b"ListenStream=8080\nListenStream=/run/api.sock\n" in made.units["api.socket"]
+    assert b"Restart=always\n" in made.units["api.service"]
+    with pytest.raises(ConfigError, match="Restart cannot be no"):
+        environment(tmp_path, services=[{**web, "unit": {"Service": {"ExecStart": "/bin/x", "Restart": "no"}}}])
+    with pytest.raises(ConfigError, match="socket"):
+        environment(tmp_path, services=[{**web, "socket": "0.0.0.0:80\nExecStart=/bin/x"}])
+
+
 def test_ansible_connection_variables() -> None:
     """An inventory that Ansible connects with must connect here to the same place."""
     address = read_address(

@@ -97,6 +97,10 @@ class Database:
             else:
                 self._schema_ready.set()
 
+    def wait_for_schema(self, seconds: float) -> None:
+        """Wait until the schema is up to date, or for this long."""
+        self._schema_ready.wait(seconds)
+
     def _migrate(self) -> None:
         """Apply what is missing in one transaction, while other hosts that start now wait for it."""
         with self._connection() as connection:

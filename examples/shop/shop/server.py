@@ -28,6 +28,7 @@ LOG = logging.getLogger(__name__)
 BACKLOG = 1024
 CONNECTIONS = 1000  # waitress stops at 100: idle ones would keep health checks out
 FINISH_SECONDS = 20  # less than systemd's TimeoutStopSec
+SCHEMA_SECONDS = 5  # how long who connects meanwhile may wait in systemd's socket
 LINGER_SECONDS = 0.5  # for a request that is under way on a connection that looks idle
 
 
@@ -70,13 +71,21 @@ def main(root: Path) -> int:
         expose_tracebacks=False,
     )
     threading.Thread(target=database.keep_schema, daemon=True).start()
+    if _is_handed_over():
+        # Nobody asks first whether we are ready, and this release may need its schema to answer who waits.
+        database.wait_for_schema(SCHEMA_SECONDS)
     _serve(server, f"version {version} listens on {settings.host}:{settings.port}")
     return 0
 
 
+def _is_handed_over() -> bool:
+    """Whether systemd listens for us (sd_listen_fds(3))."""
+    return os.environ.get("LISTEN_PID") == str(os.getpid()) and os.environ.get("LISTEN_FDS") == "1"
+
+
 def _listen(settings: Settings) -> socket.socket:
-    """The socket that systemd hands over (sd_listen_fds(3)), or one of our own."""
-    if os.environ.get("LISTEN_PID") == str(os.getpid()) and os.environ.get("LISTEN_FDS") == "1":
+    """The socket that systemd hands over, or one of our own."""
+    if _is_handed_over():
         return socket.socket(fileno=3)
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     return socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG)
