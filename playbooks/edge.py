@@ -2,39 +2,18 @@
 
 from __future__ import annotations
 
-from playbooks.environment import Environment, Target
+from playbooks.environment import Environment
 from playbooks.errors import ConfigError
+from playbooks.servers import all_servers
 from playbooks.settings.load import PREFIX
-from playbooks.settings.traffic import Balancer
 from playbooks.steps.provision import BalancerFiles
-from playbooks.steps.traffic import Server, backend_of
+from playbooks.steps.traffic import backend_of
 from playbooks.templating import Templates
 
 # As in playbooks/steps/haproxy.sh and nginx.sh.
 HAPROXY_FILES, HAPROXY_STATE = "/etc/haproxy/slipway", "/var/lib/haproxy/slipway.state"
 NGINX_FILES, NGINX_LOG = "/etc/nginx/slipway", "/var/log/nginx/slipway"
 SUFFIX = {"haproxy": "haproxy.cfg.j2", "nginx": "nginx.conf.j2"}
-
-
-def servers_of(env: Environment, balancer: Balancer) -> list[Server]:
-    """The balancer's servers, one a host of the application, or one a host and slot.
-
-    They are the hosts of ``slipway_hosts``, whatever --limit says: a balancer knows all of them.
-    """
-    servers = []
-    for name in env.select(env.settings.hosts):
-        target = env.target(name)
-        address = server_address(target)
-        if balancer.slots:
-            servers += [Server(f"{name}-{slot}", address, port) for slot, port in balancer.slots.items()]
-        else:
-            servers.append(Server(name, address, target.settings.port or balancer.port))
-    return servers
-
-
-def server_address(target: Target) -> str:
-    """How the balancer reaches a host: as we do, but not through a tunnel of ours."""
-    return str(target.variables.get("ansible_host") or target.name)
 
 
 def balancer_files(env: Environment, host: str) -> BalancerFiles:
@@ -47,7 +26,7 @@ def balancer_files(env: Environment, host: str) -> BalancerFiles:
     if balancer is None:
         raise ConfigError([f"{PREFIX}balancer is not set"])
     templates = Templates(env.inventory, [env.folder / "templates", env.project / "templates"])
-    servers = servers_of(env, balancer)
+    servers = all_servers(env)
     backend = backend_of(balancer, env.settings)
     haproxy = balancer.kind == "haproxy"
     extra = {

@@ -13,6 +13,7 @@ from playbooks.fleet.fanout import Job
 from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.line import Note
 from playbooks.fleet.progress import Progress
+from playbooks.servers import edges_of
 from playbooks.settings.backup import Database
 from playbooks.steps.provision import (
     BalancerFiles,
@@ -51,7 +52,7 @@ def provision(env: Environment, progress: Progress) -> Provisioned:
     Raises:
         SlipwayError: a host could not be made ready; the others are.
     """
-    balancers = env.select(env.settings.balancer.hosts) if env.settings.balancer else []
+    balancers = list(edges_of(env))
     databases = list(env.database_hosts)
     names = list(dict.fromkeys([*(target.name for target in env.targets), *databases, *balancers]))
     # Rendered before any host is reached, so that a mistake in a template touches none.

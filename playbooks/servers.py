@@ -21,7 +21,8 @@ def server_of(env: Environment, host: str, slot: str | None = None) -> Server:
         slot: where a host runs two releases beside each other, which of the two.
     """
     target = env.target(host)
-    address = str(target.variables.get("ansible_host", host))
+    # As we reach it, but not through a tunnel of ours.
+    address = str(target.variables.get("ansible_host") or host)
     if slot is not None:
         return Server(f"{host}-{slot}", address, env.settings.slots[slot])
     port = target.settings.port or (env.settings.balancer.port if env.settings.balancer else 0)
@@ -29,7 +30,7 @@ def server_of(env: Environment, host: str, slot: str | None = None) -> Server:
 
 
 def all_servers(env: Environment) -> list[Server]:
-    """Every server that a balancer must know."""
+    """Every server that a balancer must know, those of hosts that --limit leaves out included."""
     slots: list[str | None] = [*env.settings.slots] or [None]
     return [server_of(env, host, slot) for host in application_hosts(env) for slot in slots]
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from playbooks.settings.types import AbsolutePath, Count, Duration, InstanceName, Model, Pattern, Port, Text
+from playbooks.settings.types import AbsolutePath, Count, Duration, Model, Pattern, Port, Text
 
 # A header's or cookie's name: a token of HTTP (RFC 9110, 5.6.2), less what balancers read as their own.
 Token = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$", max_length=60)]
@@ -70,9 +70,6 @@ class Balancer(Model):
     tls: Tls | None = Field(None, description="TLS.")
     backend: BackendName | None = Field(None, description="Name of the backend; the application's when left out.")
     port: Port = Field(8000, description="Where the servers listen; a host may say another in slipway_port.")
-    slots: dict[InstanceName, Port] = Field(
-        default_factory=dict, description="Ports of the slots where a host has several, e.g. {blue: 8001, green: 8002}."
-    )
     health_path: UrlPath = Field("/health/ready", description="What the balancer asks servers for; 200 is up.")
     health_host: HostName | None = Field(None, description="The Host header it asks with; the application's name.")
     drain: Duration = Field(30.0, description="How long requests in flight are waited for before a server goes off.")
