@@ -9,6 +9,7 @@ from playbooks.fleet.fleet import Fleet, Held
 from playbooks.fleet.holder import Holder
 from playbooks.mover import Move, Mover
 from playbooks.observing import observer_of
+from playbooks.outcomes import version_of
 from playbooks.rollout import Crew
 from playbooks.servers import application_hosts, edges_of, server_of
 from playbooks.shares import Place
@@ -42,8 +43,15 @@ def assemble(
         SlipwayError: a balancer cannot be read, or does not know a server.
     """
     traffic = traffic_of(fleet, env, holder, facts, moves)
-    watcher = observer_of(fleet, env, traffic, facts, moves, plan)
+    watcher = observer_of(fleet, env, traffic, facts, moves, plan, _versions(facts, moves))
     return Crew(fleet, Mover(fleet, held, env, moves, holder), traffic, watcher)
+
+
+def _versions(facts: Mapping[str, Facts], moves: Mapping[str, Move]) -> tuple[str, str]:
+    """The new version and the old one, or what there is of each."""
+    new = {version_of(move.after) for move in moves.values() if move.after}
+    old = {facts[host].version or "" for host in moves}
+    return ", ".join(sorted(new)), ", ".join(sorted(filter(None, old)))
 
 
 def traffic_of(

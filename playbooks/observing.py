@@ -14,7 +14,7 @@ from playbooks.steps.facts import Facts
 from playbooks.steps.traffic_counts import Meter, ask_counts
 from playbooks.strategies.plan import Plan
 from playbooks.traffic import Traffic
-from playbooks.watch import Measured, Observer, Source
+from playbooks.watch import Observer, Source
 
 
 class EdgeCounts:
@@ -54,12 +54,6 @@ class HostLooks:
         return []
 
 
-class Told:
-    """Tells who watches the task of each look."""
-
-    def measured(self, measured: Measured) -> None: ...
-
-
 def observer_of(
     fleet: Fleet,
     env: Environment,
@@ -67,6 +61,7 @@ def observer_of(
     facts: Mapping[str, Facts],
     moves: Mapping[str, Move],
     plan: Plan,
+    versions: tuple[str, str],
 ) -> Observer:
     """Who watches, and has begun to count.
 
@@ -76,6 +71,7 @@ def observer_of(
         traffic: where the balancers are.
         facts, moves: hosts that take part, and those that change.
         plan: what is to be watched.
+        versions: the new and the old one.
     """
     source: Source | None = EdgeCounts(fleet, env, traffic.edges) if traffic.edges and plan.watches else None
     observer = Observer(
@@ -85,8 +81,8 @@ def observer_of(
         frozenset(facts) - frozenset(moves),
         env.settings.rollout,
         plan.watches,
+        versions,
         fleet.progress,
-        Told(),
     )
     observer.begin()
     return observer

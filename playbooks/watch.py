@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from playbooks.errors import SlipwayError
-from playbooks.fleet.progress import Progress
+from playbooks.fleet.progress import Look, Progress, Side
 from playbooks.judgement.counts import Counts, total
 from playbooks.judgement.judge import Judge
 from playbooks.judgement.verdict import Signal, Verdict
@@ -43,38 +42,6 @@ class Hosts(Protocol):
         """Restarts, failing health, memory, the log, of hosts on the new release beside those on the old one."""
 
 
-@dataclass(frozen=True)
-class Measured:
-    """One look at a stage, for whoever watches.
-
-    Args:
-        stage: its name.
-        share: of the traffic that the new release has; None: what its servers' number gives.
-        at: seconds since the deploy began to watch.
-        passed, seconds: how much of the stage has passed, and how long it is.
-        window: seconds in which these were counted.
-        new, old: what was counted of both versions; None where none serves.
-        verdict: what is known so far.
-    """
-
-    stage: str
-    share: float | None
-    at: float
-    passed: float
-    seconds: float
-    window: float
-    new: Counts
-    old: Counts | None
-    verdict: Verdict
-
-
-class Audience(Protocol):
-    """Whoever is told of each look."""
-
-    def measured(self, measured: Measured) -> None:
-        """A look was taken."""
-
-
 class Observer:
     """Watches the stages of one deploy.
 
@@ -85,7 +52,8 @@ class Observer:
         steady: hosts that run the wanted release from the start.
         rollout: how it is judged.
         watches: how many stages are.
-        progress, audience: who is told.
+        versions: the new and the old one, for whoever is told.
+        progress: who is told.
     """
 
     def __init__(
@@ -96,12 +64,12 @@ class Observer:
         steady: frozenset[str],
         rollout: Rollout,
         watches: int,
+        versions: tuple[str, str],
         progress: Progress,
-        audience: Audience,
     ) -> None:
         self._source, self._hosts, self._places, self._steady = source, hosts, places, steady
         self._rollout, self._watches = rollout, watches
-        self._progress, self._audience = progress, audience
+        self._versions, self._progress = versions, progress
         self._before: Counts | None = None
         self._began = time.monotonic()
 
@@ -122,6 +90,7 @@ class Observer:
         started = last = time.monotonic()
         until = started + watch.seconds
         held = False
+        sums = Counts(), Counts()
         while True:
             time.sleep(max(0.0, min(every, until - time.monotonic())))
             now = time.monotonic()
@@ -129,17 +98,21 @@ class Observer:
             new, old = self._sides(counts, split)
             judge.feed(now - last, new, old, self._hosts.look(split.moved | self._steady))
             verdict = judge.verdict()
-            self._audience.measured(
-                Measured(
-                    stage.name,
-                    split.share,
-                    now - self._began,
-                    now - started,
-                    watch.seconds,
-                    now - last,
-                    new,
-                    old,
-                    verdict,
+            sums = sums[0] + new, sums[1] + (old or Counts())
+            self._progress.look(
+                Look(
+                    stage=stage.name,
+                    share=split.share,
+                    at=now - self._began,
+                    passed=now - started,
+                    seconds=until - started,
+                    window=now - last,
+                    new=_side(self._versions[0], new),
+                    old=_side(self._versions[1], old) if old else None,
+                    new_so_far=_side(self._versions[0], sums[0]),
+                    old_so_far=_side(self._versions[1], sums[1]) if old else None,
+                    outcome=verdict.outcome,
+                    sentence=verdict.sentence,
                 )
             )
             last = now
@@ -180,6 +153,11 @@ class Observer:
 def _stays(place: Place, moved: frozenset[str]) -> Iterable[str]:
     """The server of a host that is left out of this deploy."""
     return [place.before.name] if place.before and not place.beside and place.host not in moved else []
+
+
+def _side(version: str, counts: Counts) -> Side:
+    quantiles = (counts.quantile(share) for share in (0.5, 0.95, 0.99))
+    return Side(version, counts.requests, counts.errors, *quantiles)
 
 
 def _of(counts: Mapping[str, Counts], names: Iterable[str]) -> Counts:

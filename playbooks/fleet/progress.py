@@ -34,6 +34,54 @@ class Trip:
     round_trips: int = 1
 
 
+@dataclass(frozen=True)
+class Side:
+    """What one version did in a window.
+
+    Args:
+        version: which.
+        requests, errors: counts.
+        p50, p95, p99: latencies in milliseconds; None where nobody timed any.
+    """
+
+    version: str
+    requests: int
+    errors: int
+    p50: float | None = None
+    p95: float | None = None
+    p99: float | None = None
+
+
+@dataclass(frozen=True)
+class Look:
+    """One look at a stage that is watched.
+
+    Args:
+        stage: its name.
+        share: of the traffic that the new version has, 0 to 1; None: what the number of its servers gives.
+        at: seconds since the watching began.
+        passed, seconds: how much of the stage has passed, and how long it is.
+        window: seconds since the look before.
+        new, old: both versions in that window; None where nothing runs the old one any more.
+        new_so_far, old_so_far: the same since the stage began.
+        outcome: good, bad or inconclusive, as far as is known.
+        sentence: why.
+    """
+
+    stage: str
+    share: float | None
+    at: float
+    passed: float
+    seconds: float
+    window: float
+    new: Side
+    old: Side | None
+    new_so_far: Side
+    old_so_far: Side | None
+    outcome: str
+    sentence: str
+
+
 class Progress(Protocol):
     """Whoever watches. Called from many threads."""
 
@@ -51,6 +99,9 @@ class Progress(Protocol):
 
     def trip(self, trip: Trip) -> None:
         """A host has answered; this is what it took."""
+
+    def look(self, look: Look) -> None:
+        """A stage that is watched was looked at."""
 
     def note(self, host: str, text: str) -> None:
         """Something worth seeing while a step runs."""
@@ -70,6 +121,7 @@ class Silent:
     def begin(self, host: str, step: str) -> None: ...
     def operation(self, host: str, name: str, moment: Literal["sent", "answered"]) -> None: ...
     def trip(self, trip: Trip) -> None: ...
+    def look(self, look: Look) -> None: ...
     def note(self, host: str, text: str) -> None: ...
     def end(self, host: str, step: str, error: SlipwayError | None, seconds: float) -> None: ...
     def warn(self, text: str) -> None: ...

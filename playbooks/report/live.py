@@ -16,8 +16,9 @@ from rich.table import Table
 from rich.text import Text
 
 from playbooks.errors import SlipwayError
-from playbooks.fleet.progress import Trip
+from playbooks.fleet.progress import Look, Trip
 from playbooks.report import clean
+from playbooks.report.looks import as_table
 
 FRAMES_PER_SECOND = 8
 # Steps that say nothing when they went well and fast.
@@ -42,6 +43,7 @@ class Live:
     def __init__(self, stream: TextIO) -> None:
         self._console = Console(file=stream)
         self._rows: dict[str, _Row] = {}
+        self._look: Look | None = None
         self._phase = "reaching the hosts"
         self._started = time.monotonic()
         self._spinner = Spinner("dots", style="cyan")
@@ -70,6 +72,7 @@ class Live:
     def phase(self, text: str) -> None:
         with self._lock:
             self._phase = clean(text)
+            self._look = None
 
     def begin(self, host: str, step: str) -> None:
         with self._lock:
@@ -80,6 +83,10 @@ class Live:
     def operation(self, host: str, name: str, moment: Literal["sent", "answered"]) -> None: ...
 
     def trip(self, trip: Trip) -> None: ...
+
+    def look(self, look: Look) -> None:
+        with self._lock:
+            self._look = look
 
     def note(self, host: str, text: str) -> None:
         with self._lock:
@@ -100,7 +107,7 @@ class Live:
 
     def _draw(self) -> RenderableType:
         with self._lock:
-            room = max(3, self._console.size.height - 4)
+            room = max(3, self._console.size.height - (10 if self._look else 4))
             rows = sorted(self._rows.items(), key=_urgency) if len(self._rows) > room else list(self._rows.items())
             table = Table.grid(padding=(0, 1))
             # Rich would squeeze these two for a long note.
@@ -112,7 +119,8 @@ class Live:
             left = len(rows) - room
             more = [Text(f"  … and {left} more hosts", style="dim")] if left > 0 else []
             seconds = time.monotonic() - self._started
-            return Group(Text(f"{self._phase}  {seconds:.0f}s", style="bold"), table, *more)
+            watched = [as_table(self._look)] if self._look else []
+            return Group(Text(f"{self._phase}  {seconds:.0f}s", style="bold"), table, *more, *watched)
 
     def _glyph(self, row: _Row) -> RenderableType:
         if row.error:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import Literal, TextIO
 
 from playbooks.errors import SlipwayError
-from playbooks.fleet.progress import Trip
+from playbooks.fleet.progress import Look, Trip
 from playbooks.report import clean
+from playbooks.report.looks import in_words
 
 
 class Plain:
@@ -34,6 +35,9 @@ class Plain:
     def operation(self, host: str, name: str, moment: Literal["sent", "answered"]) -> None: ...
 
     def trip(self, trip: Trip) -> None: ...
+
+    def look(self, look: Look) -> None:
+        self._write(f"{'':<{self._width}}  {'watch':<9} {in_words(look)}")
 
     def note(self, host: str, text: str) -> None:
         self._write(f"{host:<{self._width}}  {'':<9} {clean(text)}")

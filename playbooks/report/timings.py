@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from playbooks.errors import SlipwayError
-from playbooks.fleet.progress import Progress, Trip
+from playbooks.fleet.progress import Look, Progress, Trip
 
 # Of steps that got no answer: shorter ones asked no host anything; one that was answered just now failed by its answer.
 LEAST_SECONDS = 0.05
@@ -154,6 +154,9 @@ class Recorder:
         with self._mutex:
             self._hosts.setdefault(trip.host, []).append(trip)
         self._watcher.trip(trip)
+
+    def look(self, look: Look) -> None:
+        self._watcher.look(look)
 
     def note(self, host: str, text: str) -> None:
         self._watcher.note(host, text)
