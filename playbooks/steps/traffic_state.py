@@ -12,6 +12,10 @@ from playbooks.settings import Settings
 from playbooks.settings.traffic import Balancer
 from playbooks.steps.traffic import place
 
+Admin = Literal["on", "drain", "off"]
+ADMIN: Mapping[str, Admin] = {"on": "on", "drain": "drain", "off": "off"}
+UP: Mapping[str, bool | None] = {"up": True, "down": False, "-": None}
+
 
 @dataclass(frozen=True)
 class ServerState:
@@ -28,7 +32,7 @@ class ServerState:
 
     name: str
     weight: int
-    admin: Literal["on", "drain", "off"]
+    admin: Admin
     up: bool | None
     current: int
     tester: bool
@@ -43,17 +47,20 @@ class EdgeState:
         version: of HAProxy or nginx.
         maintenance: whether clients see the maintenance page.
         servers: by name.
+        edited: the file that somebody else changed, if one is.
     """
 
     host: str
     version: str
     maintenance: bool
     servers: Mapping[str, ServerState]
+    edited: str = ""
 
     @property
     def drift(self) -> list[str]:
-        """A sentence for each server that is not as it was last set."""
-        return [f"{server.name}: {server.drift}" for server in self.servers.values() if server.drift]
+        """A sentence for all that is not as it was last set."""
+        told = [f"{server.name}: {server.drift}" for server in self.servers.values() if server.drift]
+        return [*told, f"{self.edited} was changed by hand"] if self.edited else told
 
 
 def ask_state(balancer: Balancer, settings: Settings) -> Ask:
@@ -67,7 +74,16 @@ def read_state(answer: Answer) -> EdgeState:
     Raises:
         BadAnswer: its answer makes no sense.
     """
-    raise NotImplementedError
+    (version,), (maintenance,) = answer.one("version", 1), answer.one("maintenance", 1)
+    servers = {}
+    for name, weight, admin, tester, up, current, drift in answer.all("server", 7):
+        if admin not in ADMIN or up not in UP:
+            raise answer.bad(f"{name} is {admin} and {up}")
+        servers[name] = ServerState(
+            name, answer.number(weight), ADMIN[admin], UP[up], answer.number(current), tester == "tester", drift
+        )
+    edited = answer.maybe("edited", 1)
+    return EdgeState(answer.host, version, maintenance == "on", servers, edited[0] if edited else "")
 
 
 def ask_maintenance(balancer: Balancer, settings: Settings, *, on: bool) -> Ask:

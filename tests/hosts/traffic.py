@@ -1,0 +1,233 @@
+"""Traffic through a real balancer: servers behind it, a steady load, and a hand that moves it as a coordinator would."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import http.client
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from testinfra.host import Host
+
+from playbooks.edge import servers_of
+from playbooks.environment import Environment, load_environment
+from playbooks.fleet.fleet import Held, open_fleet
+from playbooks.fleet.holder import Holder
+from playbooks.fleet.progress import Silent
+from playbooks.fleet.remote import Ask, Remote
+from playbooks.fleet.script import Answer
+from playbooks.settings.traffic import Balancer
+from playbooks.steps.traffic import Moved, Retreat, Share, ask_traffic, read_traffic
+from playbooks.steps.traffic_counts import Meter, ask_counts
+from playbooks.steps.traffic_state import EdgeState, ask_state, read_state
+from tests.hosts.conftest import APPS, PROJECT
+
+EDGE = "edge1"
+PORT = 9500
+UNIT = "traffic-app"
+# What a release is here: a program that says whose it is, and fails on request.
+PROGRAM = f"""
+import socket, time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def log_message(self, *words): pass
+    def do_GET(self):
+        word, _, rest = self.path.strip("/").partition("/")
+        if word == "slow": time.sleep(float(rest))
+        if word == "drop": self.close_connection = True; return
+        body = socket.gethostname().encode()
+        self.send_response(int(rest) if word == "status" else 200)
+        self.send_header("Content-Length", str(len(body))); self.end_headers(); self.wfile.write(body)
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"])); self.do_GET()
+class Server(ThreadingHTTPServer):
+    request_queue_size = 128
+Server(("", {PORT}), Handler).serve_forever()
+"""
+
+
+def start_server(host: Host) -> None:
+    """Run the program on a host."""
+    code = base64.b64encode(PROGRAM.encode()).decode()
+    host.check_output(f"sh -c 'systemctl reset-failed {UNIT} 2>/dev/null; echo {code} | base64 -d >/run/{UNIT}.py'")
+    host.check_output(f"systemd-run --quiet --unit={UNIT} python3 /run/{UNIT}.py")
+
+
+def stop_server(host: Host) -> None:
+    """End it, as a restart does: whatever is in flight is lost."""
+    host.check_output(f"systemctl kill --signal=KILL {UNIT}")
+    host.run(f"systemctl stop {UNIT}")
+
+
+@dataclass
+class Load:
+    """Clients that go on until they are told to stop; each has a connection that it keeps, unless it is fresh.
+
+    Args:
+        address: the balancer's.
+        port: the balancer's.
+        served: answers by server.
+        failed: what went wrong, in words.
+        again: idle connections found closed, whose GET was sent once more, as clients do (RFC 9112, 9.3.1).
+    """
+
+    address: str
+    port: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    served: Counter[str] = field(default_factory=Counter)
+    failed: list[str] = field(default_factory=list)
+    again: int = 0
+    _stop: threading.Event = field(default_factory=threading.Event)
+
+    @contextlib.contextmanager
+    def running(self, kinds: Sequence[str] = ("GET", "GET", "POST", "fresh GET", "fresh POST")) -> Iterator[Load]:
+        """Have clients of these kinds at work, a thread each."""
+        threads = [threading.Thread(target=self._client, args=(kind,)) for kind in kinds]
+        for thread in threads:
+            thread.start()
+        try:
+            yield self
+        finally:
+            self._stop.set()
+            for thread in threads:
+                thread.join()
+
+    def since(self, seconds: float) -> Counter[str]:
+        """Who serves within the next seconds."""
+        before = self.served.copy()
+        time.sleep(seconds)
+        return self.served - before
+
+    def _client(self, kind: str) -> None:
+        fresh, method = kind.startswith("fresh"), kind.split()[-1]
+        connection = self._connect()
+        used = False
+        while not self._stop.is_set():
+            try:
+                self._ask(connection, method)
+                used = not fresh
+            except (OSError, http.client.HTTPException) as error:
+                if used and method == "GET" and isinstance(error, (http.client.RemoteDisconnected, ConnectionError)):
+                    self.again += 1
+                else:
+                    self.failed.append(f"{kind}: {error!r}")
+                used = False
+            if not used:
+                connection.close()
+                connection = self._connect()
+        connection.close()
+
+    def _connect(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection(self.address, self.port, timeout=20)
+
+    def _ask(self, connection: http.client.HTTPConnection, method: str) -> None:
+        connection.request(method, "/", body=b"x" * 200 if method == "POST" else None, headers=dict(self.headers))
+        answer = connection.getresponse()
+        body = answer.read().decode()
+        if answer.status == 200:
+            self.served[body] += 1
+        else:
+            self.failed.append(f"{method}: {answer.status}")
+
+
+@dataclass
+class Hand:
+    """Moves traffic on the edge, under its lock.
+
+    Args:
+        env: the inventory.
+        remote: the edge.
+        held: its lock.
+        seconds: the guard's.
+    """
+
+    env: Environment
+    remote: Remote
+    held: Held
+    seconds: int
+    settle: float = 1.0
+
+    @property
+    def balancer(self) -> Balancer:
+        assert self.env.settings.balancer
+        return self.env.settings.balancer
+
+    @property
+    def normal(self) -> dict[str, Share]:
+        """All servers as they are at normal times."""
+        return {server.name: Share(server) for server in servers_of(self.env, self.balancer)}
+
+    def shares(self, **changes: Share | int | None) -> list[Share]:
+        """A number is a weight, None is off."""
+        normal = self.normal
+        for name, change in changes.items():
+            if isinstance(change, Share):
+                normal[name] = change
+            else:
+                normal[name] = replace(normal[name], weight=change or 0, on=change is not None)
+        return list(normal.values())
+
+    def move(self, shares: Sequence[Share], *, retreat: Sequence[Share] = (), drain: float = 10, up: float = 10) -> Moved:
+        """As a coordinator does."""
+        rest = list(self.normal.values())
+        record = {"task": "guard", "id": "t-1", "environment": "test", "version": "1", "hosts": {EDGE: "by its guard"}}
+        guard = Retreat("t-1", self.seconds, self.settle, retreat or rest, rest, record)
+        settings = self.env.target(EDGE).settings
+        return read_traffic(self.ask(ask_traffic(self.balancer, settings, shares, retreat=guard, drain=drain, up=up)))
+
+    def ask(self, ask: Ask) -> Answer:
+        (answer,) = self.remote.chain([ask])
+        return answer
+
+    def state(self) -> EdgeState:
+        return read_state(self.ask(ask_state(self.balancer, self.env.target(EDGE).settings)))
+
+    def count(self, meter: Meter) -> Callable[[], Mapping[str, object]]:
+        return lambda: meter.feed(self.ask(ask_counts(self.balancer, self.env.target(EDGE).settings, meter.cursor)))
+
+
+@contextlib.contextmanager
+def hand(inventory: str, *, undo: bool = False) -> Iterator[Hand]:
+    """The edge of an inventory, locked as by a deploy."""
+    env = load_environment(inventory, PROJECT)
+    holder = Holder("tester@here", "deploy 1", "2026-11-21T00:00:00Z", "t-1", "deploy", "1")
+    address = env.target(EDGE).address
+    with (
+        open_fleet([address], progress=Silent(), forks=4, acts=True) as fleet,
+        fleet.lock(env.orders([EDGE], holder, wait=20, undo=undo)) as held,
+    ):
+        fleet.require_all()
+        yield Hand(env, fleet.remotes[EDGE], held, round(env.settings.guard.timeout))
+
+
+@contextlib.contextmanager
+def doomed(inventory: Path) -> Iterator[subprocess.Popen[str]]:
+    """A controller that takes app1 and app2 off, says so, and waits for its death. Its guard would retreat to app2 alone."""
+    code = (
+        "import sys, time\nfrom tests.hosts.traffic import hand\n"
+        f"with hand({str(inventory)!r}) as edge:\n"
+        "    edge.settle = 3.0\n"
+        "    edge.move(edge.shares(app1=None, app2=None), retreat=edge.shares(app1=None, app3=None))\n"
+        "    print('moved', flush=True)\n    time.sleep(600)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], cwd=PROJECT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout
+            assert process.stdout.readline() == "moved\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def all_apps(on: Callable[[str], Host], act: Callable[[Host], None]) -> None:
+    """The same on every host of the application."""
+    for name in APPS:
+        act(on(name))
