@@ -55,7 +55,7 @@ def status(c: Context, name: str = DEFAULT_NAME, json: bool = False) -> None:
 
 
 @task(
-    positional=["url"],
+    positional=[],
     help={
         "url": "http://HOST[:PORT] (default: the lab's edge)",
         "name": NAME,
@@ -87,8 +87,8 @@ def load(
         plan = plan_of(
             url or f"http://{edge.address}",
             seconds=number("seconds", seconds),
-            rate=number("rate", rate) if rate != "0" or clients != "0" else DEFAULT_RATE,
-            clients=number("clients", clients),
+            rate=number("rate", rate) if rate != "0" else 0 if clients != "0" else DEFAULT_RATE,
+            clients=number("clients", clients) if clients != "0" else 0,
             path=path,
             header=header,
         )

@@ -164,7 +164,7 @@ def back_up_jobs(
     id_ = f"{stamp(now())}-{version}"
     databases = env.database_hosts
     jobs: list[Job[Record | None]] = []
-    for name, remote in fleet.remotes.items():
+    for name, remote in _backed_up(fleet, env).items():
         is_application = any(target.name == name for target in env.targets)
         if is_application and name not in facts:
             continue
@@ -206,13 +206,18 @@ def prove_jobs(fleet: Fleet, env: Environment, facts: Mapping[str, Facts]) -> li
         facts: of the application's hosts.
     """
     jobs: list[Job[str | None]] = []
-    for name, remote in fleet.remotes.items():
+    for name, remote in _backed_up(fleet, env).items():
         current = facts[name].current if name in facts else None
         settings = env.target(name).settings
         if current is None or not steps.is_provable(settings):
             return []
         jobs.append(Job(name, "backup", partial(steps.prove, remote, settings, current)))
     return jobs
+
+
+def _backed_up(fleet: Fleet, env: Environment) -> dict[str, Remote]:
+    """The hosts that hold something: not those with the balancers."""
+    return {name: fleet.remotes[name] for name in everybody(env) if name in fleet.remotes}
 
 
 def one_backup(results: Results[str | None]) -> str | None:

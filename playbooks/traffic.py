@@ -125,7 +125,7 @@ class Edges:
 
         results = self.fleet.each("traffic", one, hosts=self.edges, finish=True)
         for edge, moved in results.ok.items():
-            self._tell(edge, moved)
+            self._tell(edge, moved, split)
         results.all_or_raise("moving traffic")
 
     def _retreat(self, split: Split) -> Retreat:
@@ -145,11 +145,13 @@ class Edges:
         settle = lag(timeout) + timeout / 10 + 1 + self.env.settings.guard.settle
         return Retreat(self.holder.id, math.ceil(timeout), settle, retreat, rest, record)
 
-    def _tell(self, edge: str, moved: Moved) -> None:
+    def _tell(self, edge: str, moved: Moved, split: Split) -> None:
+        # Before its first deploy a server answers nobody.
+        fresh = {place.after.name for place in self.places if place.before is None and place.host not in split.moved}
         for server, count in moved.cut.items():
             requests = "1 request" if count == 1 else f"{count} requests"
             self.fleet.progress.warn(f"{edge}: {requests} in flight on {server} did not end in time and may be cut")
-        for server in moved.slow:
+        for server in sorted(set(moved.slow) - fresh):
             self.fleet.progress.warn(f"{edge}: {server} does not answer the balancer's health check yet")
 
 
