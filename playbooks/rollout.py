@@ -97,7 +97,7 @@ class Rollout:
     @property
     def why(self) -> str:
         """Why it failed, if it did."""
-        bad = [ruling.sentence for ruling in self.rulings if not ruling.good]
+        bad = [ruling.sentence.rstrip(".") for ruling in self.rulings if not ruling.good]
         return "; ".join([*(f"{host}: {error.message}" for host, error in self.reasons.items()), *bad])
 
     def hosts(self, *stands: Stand) -> list[str]:

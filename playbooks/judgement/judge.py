@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from playbooks.judgement.comparison import Compared, WorseErrors, WorseLatency, bound
+from playbooks.judgement.comparison import (
+    LOOKS_ERRORS,
+    LOOKS_LATENCY,
+    WorseErrors,
+    WorseLatency,
+    bound,
+    compared,
+)
 from playbooks.judgement.counts import Counts
 from playbooks.judgement.rules import Limit, Rule, Sureness, Tick
 from playbooks.judgement.verdict import Signal, Verdict, concluded
@@ -67,10 +74,11 @@ def _rules(
         if seconds is not None:
             yield Limit(name, 1 - share, sure, threshold=bound(1000 * seconds, buckets))
     if criteria.worse_errors is not None:
-        compared = Compared(1 + criteria.worse_errors)
-        yield WorseErrors(compared, sure, settings.floor, settings.noticed)
+        worse = compared(1 + criteria.worse_errors, sure, LOOKS_ERRORS)
+        yield WorseErrors(worse, sure, settings.floor, settings.noticed)
     if criteria.worse_latency is not None:
         past = () if before is None else (before,)
         for share in COMPARED:
             by, slack = criteria.worse_latency, 1000 * settings.slack
-            yield WorseLatency(share, by, slack, Compared(1.0), sure, buckets, past)
+            slower = compared(1.0, sure, LOOKS_LATENCY)
+            yield WorseLatency(share, by, slack, slower, sure, buckets, past)

@@ -159,11 +159,13 @@ def test_three_unlucky_requests_do_not_stop_a_good_release() -> None:
 def test_a_baseline_without_an_error_is_no_division_by_zero_and_no_excuse() -> None:
     """The ratio to zero is infinite: three errors among many requests are none the less too few to be sure of."""
     few, many = (judge({"errors": "5%", "worse_latency": None}) for _ in range(2))
-    few.feed(30, Counts(2000, 2), Counts(38000, 0))
+    for errors in (0, 2, 0):
+        few.feed(30, Counts(700, errors), Counts(13000, 0))
     assert few.verdict().outcome == "good"
-    many.feed(30, Counts(2000, 40), Counts(38000, 0))
+    for _ in range(3):
+        many.feed(30, Counts(700, 14), Counts(13000, 0))
     assert (many.verdict().outcome, many.verdict().rule) == ("bad", "worse errors")
-    assert "0 of 38,000" in many.verdict().sentence
+    assert "0 of 39,000" in many.verdict().sentence
 
 
 def test_a_share_of_one_percent_is_enough_to_see_by() -> None:
@@ -283,8 +285,18 @@ def run(factor: float, plus: float, *, median: float, ticks: int = 40, buckets: 
 def test_slow_by_a_third_is_caught_and_slow_by_a_tenth_is_not() -> None:
     """20 % are allowed."""
     assert run(1.3, 0, median=80).outcome == "bad"
-    assert run(3.0, 0, median=80, ticks=2).outcome == "bad"
+    assert run(3.0, 0, median=80, ticks=6).outcome == "bad"
     assert run(1.1, 0, median=80).outcome == "good"
+
+
+def test_a_hiccup_of_one_host_is_no_slow_release() -> None:
+    """A noisy neighbour, or a cache that is cold for a moment, makes many requests slow at once; it is not the code."""
+    chance = seeded(3)
+    court = judge(LATENCY_ONLY, stages=3, before=timed(chance, 500, median=80))
+    for tick in range(40):
+        slow = 20.0 if tick in (5, 20) else 1.0
+        court.feed(30, timed(chance, 100, factor=slow, median=80), timed(chance, 400, median=80))
+    assert court.verdict().outcome == "good"
 
 
 def test_three_milliseconds_of_ten_are_no_reason() -> None:
@@ -337,12 +349,12 @@ def test_a_signal_of_a_host_ends_the_stage() -> None:
 def test_a_verdict_is_kept_with_all_its_numbers() -> None:
     """Whoever asks in a month why a release was stopped finds what it was stopped by."""
     court = judge({"errors": "1%"}, stages=4)
-    court.feed(30, Counts(400, 20), Counts(7600, 8))
-    court.feed(30, Counts(400, 22), Counts(7600, 7))
+    for _ in range(3):
+        court.feed(30, Counts(400, 20), Counts(7600, 8))
     document = json.loads(json.dumps(court.verdict().to_json(), allow_nan=False))
     errors = next(one for one in document["findings"] if one["rule"] == "worse errors")
-    assert (errors["numerator"], errors["denominator"], errors["seconds"]) == (42, 800, 60)
-    assert (errors["baseline_numerator"], errors["baseline_denominator"]) == (15, 15200)
+    assert (errors["numerator"], errors["denominator"], errors["seconds"]) == (60, 1200, 90)
+    assert (errors["baseline_numerator"], errors["baseline_denominator"]) == (24, 22800)
     # 1 % of false alarms over four stages of four tests each.
     assert errors["needed"] == pytest.approx(1600)
     assert errors["evidence"] > 1600
