@@ -1,0 +1,45 @@
+"""What a host itself tells of the application while a release is watched (B5): units, memory, errors in the journal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from playbooks.fleet.remote import Ask
+from playbooks.fleet.script import Answer
+from playbooks.judgement.host import HostReading, UnitReading
+
+
+def ask_signals(units: Sequence[str], cursor: str | None = None, *, timeout: float = 20.0) -> Ask:
+    """The step that reads a host's signals, in one round trip.
+
+    Args:
+        units: the application's units on this host; with slots those of one slot.
+        cursor: of the reading before: errors after it are counted. None: reading begins here.
+        timeout: seconds.
+    """
+    return Ask("signals", [cursor or "-", *units], timeout=timeout)
+
+
+def read_signals(answer: Answer) -> HostReading:
+    """What the step read.
+
+    Raises:
+        BadAnswer: its answer makes no sense.
+    """
+    (moment,) = answer.one("moment", 1)
+    whole, _, fraction = moment.partition(".")
+    cursor, errors = answer.one("journal", 2)
+    return HostReading(
+        host=answer.host,
+        moment=answer.number(whole) + answer.number((fraction + "00")[:2]) / 100,
+        units=tuple(
+            UnitReading(name, active, sub, answer.number(restarts), _bytes(answer, memory), _bytes(answer, most))
+            for name, active, sub, restarts, memory, most in answer.all("unit", 6)
+        ),
+        cursor=None if cursor == "-" else cursor,
+        errors=answer.number(errors),
+    )
+
+
+def _bytes(answer: Answer, text: str) -> int | None:
+    return None if text == "-" else answer.number(text)
