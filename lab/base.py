@@ -43,6 +43,7 @@ PACKAGES = [
     "procps",
     "less",
     "nftables",
+    "prometheus",
 ]
 NEEDED = {
     "debootstrap": "debootstrap",
@@ -52,7 +53,7 @@ NEEDED = {
 }
 LIMITS = {"fs/inotify/max_user_instances": 8192, "kernel/keys/maxkeys": 20000, "kernel/keys/root_maxkeys": 1000000}
 # What a role starts is enabled on the host that has the role.
-OFF = ("haproxy", "nginx", "postgresql", "redis-server")
+OFF = ("haproxy", "nginx", "postgresql", "redis-server", "prometheus")
 SETUP = """
 set -eu
 useradd --create-home --shell /bin/bash deploy

@@ -29,6 +29,7 @@ FLEET_WIDE = (
     "rollout",
     "databases",
     "balancer",
+    "metrics",
     "secrets",
     "forks",
     "timeouts",

@@ -1,0 +1,53 @@
+"""Prometheus' text format, version 0.0.4: what a page of metrics says."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from playbooks.settings.selector import unescape
+
+_SAMPLE = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)\s*(?:\{(.*)\})?\s+(\S+)(?:\s+-?\d+)?\s*")
+_LABEL = re.compile(r'\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*=\s*"((?:[^"\\]|\\.)*)"\s*,?')
+# Of a histogram the page declares the name without these.
+PARTS = ("_bucket", "_sum", "_count")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One number."""
+
+    name: str
+    labels: Mapping[str, str]
+    value: float
+
+
+def parse_samples(lines: Iterable[str]) -> Iterator[Sample]:
+    """The samples of a page; what is no sample is left out."""
+    for line in lines:
+        match = None if line.startswith("#") else _SAMPLE.fullmatch(line)
+        if match is None:
+            continue
+        try:
+            value = float(match[3])
+        except ValueError:
+            continue
+        yield Sample(match[1], {name: unescape(text) for name, text in _LABEL.findall(match[2] or "")}, value)
+
+
+def declared(lines: Iterable[str]) -> set[str]:
+    """Names that a page declares (# TYPE), with or without a sample yet."""
+    words = (line.split() for line in lines if line.startswith("# TYPE "))
+    names = {fields[2] for fields in words if len(fields) > 2}
+    return names | {name + part for name in names for part in PARTS}
+
+
+def bucket_limit(labels: Mapping[str, str]) -> float | None:
+    """The upper limit of a histogram's bucket; None if it is none."""
+    try:
+        limit = float(labels.get("le", ""))
+    except ValueError:
+        return None
+    return None if math.isnan(limit) else limit

@@ -1,0 +1,240 @@
+"""Metrics out of a Prometheus server, by instant queries."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+
+from playbooks.adapters.exposition import Sample, bucket_limit
+from playbooks.adapters.metrics import Counting, MetricsError, Reading, Server, Snapshot
+from playbooks.judgement.counts import Counts
+from playbooks.settings.metrics import Metrics, Prometheus, Query
+from playbooks.settings.selector import Selector, parse_selector
+
+RETRY_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Replied:
+    """What the server said to a query.
+
+    Args:
+        status: HTTP; 0: nothing.
+        body: or why there is none.
+    """
+
+    status: int
+    body: str
+
+
+# Asks the server several queries (PromQL) and gives as many replies.
+Ask = Callable[[Sequence[str]], Sequence[Replied]]
+
+
+class QueryFailed(Exception):
+    """A query was not answered; the message is a part of a sentence."""
+
+
+class PrometheusMetrics:
+    """A Prometheus server.
+
+    Args:
+        settings: ``slipway_metrics``.
+        servers: whom to ask about.
+        ask: how the server is reached.
+    """
+
+    def __init__(self, settings: Metrics, servers: Sequence[Server], ask: Ask) -> None:
+        if settings.prometheus is None:
+            raise MetricsError("slipway_metrics.prometheus is not set")
+        self._metrics = settings
+        self._settings: Prometheus = settings.prometheus
+        self._servers = {_instance(self._settings, server): server.name for server in servers}
+        self._ask = ask
+        self._counting = Counting()
+        self._milliseconds = 1000.0 if settings.latency_unit == "seconds" else 1.0
+        self._begun = False
+
+    def read(self) -> Reading:
+        """See `Metrics`. A query that fails is tried once more; the numbers of its servers then come with the next."""
+        if not self._begun:
+            self._check()
+            self._begun = True
+        totals = {key: self._filled(getattr(self._settings, key)) for key in ("requests", "errors", "latency")}
+        own = {query.name: self._filled(query.text) for query in self._settings.queries}
+        replies, failed = self._patiently({**totals, **own})
+        problems = [f"Prometheus: query {name} failed: {why}" for name, why in failed.items()]
+        counts: dict[str, Counts] = {}
+        # All three or none: requests of one moment and errors of another make a rate that never was.
+        if not failed.keys() & totals.keys():
+            counts = self._counts(replies)
+        gauges: dict[str, dict[str, float]] = {}
+        for name in own.keys() & replies.keys():
+            for sample in replies[name]:
+                server = self._server(sample)
+                if server is not None and sample.value == sample.value:  # NaN: a rate of nothing
+                    gauges.setdefault(server, {})[name] = sample.value
+        return Reading(counts, gauges, tuple(problems))
+
+    def _counts(self, replies: Mapping[str, Sequence[Sample]]) -> dict[str, Counts]:
+        totals: dict[str, dict[str, dict[Hashable, float]]] = {}
+        for key in ("requests", "errors", "latency"):
+            for sample in replies[key]:
+                server = self._server(sample)
+                limit = bucket_limit(sample.labels) if key == "latency" else 0.0
+                if server is None or limit is None or sample.value != sample.value:
+                    continue
+                place = totals.setdefault(server, {}).setdefault(key, {})
+                place[limit * self._milliseconds if key == "latency" else key] = sample.value
+        found = {
+            server: self._counting.feed(
+                server, Snapshot(now.get("requests", {}), now.get("errors", {}), now.get("latency", {}))
+            )
+            for server, now in totals.items()
+        }
+        return {server: counts for server, counts in found.items() if counts is not None}
+
+    def _patiently(self, queries: Mapping[str, str]) -> tuple[dict[str, list[Sample]], dict[str, str]]:
+        """The answers by name, and why there is none; what fails is tried once more."""
+        answers: dict[str, list[Sample]] = {}
+        failed = dict.fromkeys(queries, "")
+        for attempt in range(2):
+            if attempt:
+                time.sleep(RETRY_SECONDS)
+            names = list(failed)
+            for name, reply in zip(names, self._ask([queries[name] for name in names]), strict=True):
+                try:
+                    answers[name] = read_vector(reply)
+                except QueryFailed as error:
+                    failed[name] = str(error)
+                else:
+                    del failed[name]
+            if not failed:
+                break
+        return answers, failed
+
+    def _check(self) -> None:
+        """What the settings name must be there, or a mistyped name would be silence for ever."""
+        selectors = {key: parse_selector(getattr(self._metrics, key)) for key in ("requests", "errors", "latency")}
+        own = {f"queries.{query.name}": query for query in self._settings.queries}
+        queries = {
+            # Of an own query that does not use the selector nothing is known beforehand.
+            **{
+                key: f"count by ({', '.join(sorted({self._settings.label, *selector.labels}))}) ({selector.name})"
+                for key, selector in selectors.items()
+                if f"{{{key}}}" in getattr(self._settings, key)
+            },
+            **{
+                key: self._filled(getattr(self._settings, key))
+                for key in selectors
+                if f"{{{key}}}" not in getattr(self._settings, key)
+            },
+            **{name: self._filled(query.text) for name, query in own.items()},
+        }
+        answers, failed = self._patiently(queries)
+        for name, why in failed.items():
+            raise MetricsError(
+                f"Prometheus at {self._settings.url} does not answer the query {name}: {why}",
+                hint=f"the query: {queries[name]}",
+            )
+        for name, samples in answers.items():
+            if name == "errors" and "{errors}" not in self._settings.errors:
+                continue  # no error yet is no mistake
+            self._check_answer(name, queries[name], samples, selectors.get(name), own.get(name))
+
+    def _check_answer(
+        self, name: str, query: str, samples: Sequence[Sample], selector: Selector | None, own: Query | None
+    ) -> None:
+        setting = "slipway_metrics.prometheus" if own is not None else "slipway_metrics"
+        if not samples:
+            raise MetricsError(
+                f"{setting}.{name}: Prometheus at {self._settings.url} has nothing for it: {query}",
+                hint="try the query there; a name may be mistyped, or the application is not scraped yet",
+            )
+        if not any(self._server(sample) for sample in samples):
+            label = self._settings.label
+            known = sorted({sample.labels.get(label, "") for sample in samples} - {""})[:5]
+            raise MetricsError(
+                f"{setting}.{name}: none of what Prometheus knows is a server of ours; by '{label}' it has "
+                f"{', '.join(known) or 'nothing'}, expected {', '.join(list(self._servers)[:5])}",
+                hint="slipway_metrics.prometheus: label and instance say how servers are called there",
+            )
+        if selector is not None and f"{{{name}}}" in getattr(self._settings, name):
+            for label in sorted(label for label in selector.labels if not any(label in one.labels for one in samples)):
+                raise MetricsError(f"slipway_metrics.{name}: in Prometheus {selector.name} has no label '{label}'")
+
+    def _server(self, sample: Sample) -> str | None:
+        return self._servers.get(sample.labels.get(self._settings.label, ""))
+
+    def _filled(self, query: str) -> str:
+        values = {
+            "requests": self._metrics.requests,
+            "errors": self._metrics.errors,
+            "latency": self._metrics.latency,
+            "label": self._settings.label,
+            "window": self._settings.window,
+        }
+        # Not str.format: PromQL has braces of its own.
+        for name, value in values.items():
+            query = query.replace(f"{{{name}}}", value)
+        return query
+
+
+def over_limits(queries: Sequence[Query], gauges: Mapping[str, float]) -> list[tuple[str, bool, str]]:
+    """What a server's own numbers come to.
+
+    Args:
+        queries: with their limits.
+        gauges: of the server, by the queries' names.
+
+    Returns:
+        Name, whether it is bad, and a sentence; a number that is missing is neither good nor bad.
+    """
+    found = []
+    for query in queries:
+        value = gauges.get(query.name)
+        if value is None:
+            continue
+        if query.max is not None and value > query.max:
+            found.append((query.name, True, f"{query.name} is {value:.4g}, limit {query.max:g}"))
+        elif query.min is not None and value < query.min:
+            found.append((query.name, True, f"{query.name} is {value:.4g}, expected {query.min:g} at least"))
+        else:
+            found.append((query.name, False, f"{query.name} is {value:.4g}"))
+    return found
+
+
+def read_vector(reply: Replied) -> list[Sample]:
+    """The samples of an instant query's answer.
+
+    Raises:
+        QueryFailed: it is none.
+    """
+    try:
+        document = json.loads(reply.body)
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict) or document.get("status") != "success":
+        said = document.get("error") if isinstance(document, dict) else None
+        told = str(said or reply.body[:200] or "no answer").strip()
+        raise QueryFailed(f"HTTP {reply.status}: {told}" if reply.status else told)
+    data = document.get("data")
+    if not isinstance(data, dict) or data.get("resultType") != "vector":
+        raise QueryFailed("it gives no vector: expected a number for each server")
+    try:
+        return [
+            Sample("", {str(key): str(value) for key, value in one["metric"].items()}, float(one["value"][1]))
+            for one in data["result"]
+        ]
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError):
+        raise QueryFailed("its answer makes no sense") from None
+
+
+def _instance(settings: Prometheus, server: Server) -> str:
+    values = {"server": server.name, "host": server.host, "address": server.address, "port": str(server.port)}
+    text = settings.instance
+    for name, value in values.items():
+        text = text.replace(f"{{{name}}}", value)
+    return text

@@ -1,0 +1,57 @@
+"""The application's own pages of metrics, fetched by the host it runs on: they need not be open to anybody else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from playbooks.adapters.application_metrics import Page
+from playbooks.adapters.exposition import PARTS
+from playbooks.adapters.metrics import Server
+from playbooks.fleet.remote import Ask
+from playbooks.fleet.script import Answer
+from playbooks.settings.metrics import Metrics
+from playbooks.settings.selector import parse_selector
+
+
+def ask_app_metrics(settings: Metrics, servers: Sequence[Server]) -> Ask:
+    """The step that reads a host's pages, in one round trip.
+
+    Args:
+        settings: ``slipway_metrics``.
+        servers: those on this host.
+    """
+    application = settings.application
+    lines = [f"{server.name}\t{application.url.replace('{port}', str(server.port))}\n" for server in servers]
+    return Ask(
+        "app_metrics",
+        [f"{application.timeout:g}", "|".join(sorted(_names(settings)))],
+        payload="".join(lines).encode(),
+        timeout=application.timeout * len(servers) + 30.0,
+    )
+
+
+def read_app_metrics(answer: Answer) -> dict[str, Page]:
+    """The pages, by server.
+
+    Raises:
+        BadAnswer: the answer makes no sense.
+    """
+    pages: dict[str, Page] = {}
+    lines: list[str] = []
+    for record in answer.records:
+        if record.tag == "server":
+            if len(record.fields) != 2:
+                raise answer.bad("a server without name or word")
+            lines = []
+            pages[record.fields[0]] = Page(lines, record.fields[1].strip())
+        elif record.tag == "line":
+            lines.append("\t".join(record.fields))
+    return pages
+
+
+def _names(settings: Metrics) -> Iterable[str]:
+    """Names of metrics, and those by which pages declare them."""
+    for text in (settings.requests, settings.errors, settings.latency):
+        name = parse_selector(text).name
+        yield name
+        yield from (name.removesuffix(part) for part in PARTS if name.endswith(part))

@@ -1,0 +1,33 @@
+"""Ask a Prometheus server from a host that can reach it, where the controller cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from playbooks.adapters.prometheus import Replied
+from playbooks.adapters.prometheus_http import login, query_url
+from playbooks.fleet.remote import Ask
+from playbooks.fleet.script import Answer
+from playbooks.settings.metrics import Prometheus
+
+
+def ask_queries(settings: Prometheus, secrets: Mapping[str, str], queries: Sequence[str]) -> Ask:
+    """The step that asks several queries, in one round trip."""
+    header = login(settings, secrets)
+    lines = [f"header Authorization: {header}\n"] if header else []
+    lines += [f"url {query_url(settings, query)}\n" for query in queries]
+    return Ask(
+        "http_get",
+        [f"{settings.timeout:g}", settings.ca or "-"],
+        payload="".join(lines).encode(),
+        timeout=settings.timeout * len(queries) + 30.0,
+    )
+
+
+def read_replies(answer: Answer) -> list[Replied]:
+    """The replies, in the queries' order.
+
+    Raises:
+        BadAnswer: the answer makes no sense.
+    """
+    return [Replied(answer.number(status), body) for status, body in answer.all("reply", 2)]

@@ -1,0 +1,29 @@
+# shellcheck shell=sh disable=SC2154
+# http_get SECONDS CA: URLs as this host reaches them, one after another. Changes nothing.
+#
+# Standard input: lines "header TEXT" and "url TEXT". A header may hold a token: curl reads it from a file that nobody
+# else can read, not from its command line. CA is a file on this host, or "-".
+seconds=$1
+ca=$2
+
+need curl
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+: >"$scratch/headers"
+[ "$ca" = - ] || printf 'cacert = "%s"\n' "$(printf '%s' "$ca" | sed 's/[\\"]/\\&/g')" >"$scratch/headers"
+while IFS= read -r line; do
+    value=${line#* }
+    case $line in
+        'header '*) printf '%s\n' "$value" | sed 's/[\\"]/\\&/g; s/.*/header = "&"/' >>"$scratch/headers" ;;
+        'url '*)
+            if status=$(curl --globoff --silent --show-error --max-time "$seconds" --max-filesize 33554432 \
+                --config "$scratch/headers" --output "$scratch/body" --write-out '%{http_code}' -- "$value" \
+                2>"$scratch/err"); then
+                emit reply "$status" "$(cat "$scratch/body")"
+            else
+                emit reply 0 "$(sed 's/^curl: ([0-9]*) //' "$scratch/err")"
+            fi
+            rm -f "$scratch/body"
+            ;;
+    esac
+done
