@@ -45,7 +45,8 @@ def _section(model: type[BaseModel]) -> str:
         key = f"`{PREFIX}{name}`" if top else f"`{field.alias or name}`"
         about = (field.description or "").replace("|", "\\|")
         kind = _kind(typing.Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation)
-        lines.append(f"| {key} | {kind} | {_default(field, kind)} | {about} |")
+        default = _default(field, kind).replace("|", "\\|")
+        lines.append(f"| {key} | {kind} | {default} | {about} |")
     return "\n".join(lines) + "\n"
 
 
