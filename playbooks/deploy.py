@@ -17,6 +17,7 @@ from playbooks.fleet.holder import Holder
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
 from playbooks.mover import Move
+from playbooks.observing import hosts_asked
 from playbooks.outcome import Outcome
 from playbooks.outcomes import abandoned, deployed, unchanged, without
 from playbooks.planning import plan_deploy
@@ -77,8 +78,8 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
     rendered = render_all(env, release)
     plan_for(env, wanted, [target.name for target in env.targets])
     require_secrets(env)
-    edges = edges_of(env)
-    addresses = [env.target(name).address for name in dict.fromkeys([*everybody(env), *edges])]
+    members = {*everybody(env), *edges_of(env)}
+    addresses = [env.target(name).address for name in sorted({*members, *hosts_asked(env)})]
     total = env.settings.timeouts.total
     what = f"deploy {release.version}"
     holder = Holder(release.by, what, release.created, release.id, task="deploy", version=release.version)
@@ -96,7 +97,8 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
 
         if not outdated() and not any(fact.interrupted or fact.guard for fact in facts.values()):
             return unchanged(env, release, facts, started)
-        orders = env.orders(fleet.remotes, holder, wait=wanted.wait, undo=wanted.resume is not None)
+        locked = members & set(fleet.remotes)
+        orders = env.orders(locked, holder, wait=wanted.wait, undo=wanted.resume is not None)
         with fleet.lock(orders) as held:
             # Whoever had the lock before us may have deployed since we looked.
             moved = [target for target in reached if facts[target.name].current != held.current[target.name]]

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from playbooks.adapters.metrics import Metrics
+from playbooks.adapters.metrics import Server as Measured
 from playbooks.environment import Environment
 from playbooks.fleet.fleet import Fleet
 from playbooks.fleet.remote import Remote
+from playbooks.host_looks import HostLooks
 from playbooks.judgement.counts import Counts
-from playbooks.judgement.verdict import Signal
+from playbooks.metrics import open_metrics
 from playbooks.mover import Move
 from playbooks.steps.facts import Facts
 from playbooks.steps.traffic_counts import Meter, ask_counts
@@ -47,11 +50,46 @@ class EdgeCounts:
         return counts
 
 
-class HostLooks:
-    """What hosts say of themselves."""
+class Numbers:
+    """Counts out of any other source of metrics.
 
-    def look(self, moved: frozenset[str]) -> Sequence[Signal]:
-        return []
+    Args:
+        metrics: the source.
+        fleet: whose progress is told of what could not be read.
+    """
+
+    def __init__(self, metrics: Metrics, fleet: Fleet) -> None:
+        self._metrics, self._progress = metrics, fleet.progress
+        self._told: set[str] = set()
+
+    def read(self) -> Mapping[str, Counts]:
+        reading = self._metrics.read()
+        for problem in reading.problems:
+            if problem not in self._told:
+                self._told.add(problem)
+                self._progress.warn(f"metrics: {problem}")
+        return reading.counts
+
+
+def source_of(fleet: Fleet, env: Environment, traffic: Traffic) -> Source | None:
+    """Where the numbers come from; None where nothing counts requests.
+
+    Args:
+        fleet: open sessions.
+        env: settings.
+        traffic: where the balancers are.
+    """
+    settings = env.settings.metrics
+    if settings.source == "balancer":
+        return EdgeCounts(fleet, env, traffic.edges) if traffic.edges else None
+    servers = {}
+    for place in traffic.places:
+        for server in (place.before, place.after):
+            if server is not None:
+                servers[server.name] = Measured(server.name, place.host, server.address, server.port)
+    prometheus = settings.prometheus
+    via = env.select(prometheus.via)[0] if prometheus and prometheus.via else None
+    return Numbers(open_metrics(settings, list(servers.values()), fleet, env.secrets, via=via), fleet)
 
 
 def observer_of(
@@ -72,11 +110,13 @@ def observer_of(
         facts, moves: hosts that take part, and those that change.
         plan: what is to be watched.
         versions: the new and the old one.
+
+    Raises:
+        SlipwayError: what the settings name as metrics is not there.
     """
-    source: Source | None = EdgeCounts(fleet, env, traffic.edges) if traffic.edges and plan.watches else None
     observer = Observer(
-        source,
-        HostLooks(),
+        source_of(fleet, env, traffic) if plan.watches else None,
+        HostLooks(fleet, env, moves),
         traffic.places,
         frozenset(facts) - frozenset(moves),
         env.settings.rollout,
@@ -84,5 +124,13 @@ def observer_of(
         versions,
         fleet.progress,
     )
-    observer.begin()
+    observer.start()
     return observer
+
+
+def hosts_asked(env: Environment) -> tuple[str, ...]:
+    """Hosts that are needed for the metrics alone: the one through which Prometheus is asked."""
+    prometheus = env.settings.metrics.prometheus
+    if env.settings.metrics.source != "prometheus" or prometheus is None or prometheus.via is None:
+        return ()
+    return tuple(env.select(prometheus.via)[:1])

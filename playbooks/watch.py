@@ -73,6 +73,15 @@ class Observer:
         self._before: Counts | None = None
         self._began = time.monotonic()
 
+    def start(self) -> None:
+        """Begin to count. What the settings ask for and is not there is told now, before anything changes.
+
+        Raises:
+            SlipwayError: that.
+        """
+        if self._source is not None:
+            self._source.read()
+
     def begin(self) -> None:
         """Nothing has changed yet: what is counted from now on, until the next time, is how things were."""
         counts = total(self._read().values())

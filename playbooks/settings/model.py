@@ -119,14 +119,11 @@ class Settings(Model):
     health: Health = Field(default_factory=lambda: Health.model_validate({}), description="When a host is healthy.")
     databases: list[Database] = Field(default_factory=list, description="The application's databases.")
     balancer: Balancer | None = Field(None, description="What provision sets up in front of the application.")
-<<<<<<< HEAD
     port: Port | None = Field(None, description="Where this host listens, if not at the balancer's port.")
-=======
     metrics: Metrics = Field(
         default_factory=lambda: Metrics.model_validate({}),
         description="Where the numbers come from that judge a release.",
     )
->>>>>>> f1568f9 (Metrics out of the application's own page and out of Prometheus, in the one shape that judgement takes)
     backup: Backup = Field(default_factory=lambda: Backup.model_validate({}), description="Backups.")
     guard: Guard = Field(default_factory=lambda: Guard.model_validate({}), description="The guard.")
     rollout: Rollout = Field(default_factory=lambda: Rollout.model_validate({}), description="The rollout.")
