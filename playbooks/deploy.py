@@ -78,8 +78,8 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
     rendered = render_all(env, release)
     plan_for(env, wanted, [target.name for target in env.targets])
     require_secrets(env)
-    members = {*everybody(env), *edges_of(env)}
-    addresses = [env.target(name).address for name in sorted({*members, *hosts_asked(env)})]
+    members = dict.fromkeys([*everybody(env), *edges_of(env)])
+    addresses = [env.target(name).address for name in dict.fromkeys([*members, *hosts_asked(env)])]
     total = env.settings.timeouts.total
     what = f"deploy {release.version}"
     holder = Holder(release.by, what, release.created, release.id, task="deploy", version=release.version)
@@ -97,7 +97,7 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
 
         if not outdated() and not any(fact.interrupted or fact.guard for fact in facts.values()):
             return unchanged(env, release, facts, started)
-        locked = members & set(fleet.remotes)
+        locked = [name for name in members if name in fleet.remotes]
         orders = env.orders(locked, holder, wait=wanted.wait, undo=wanted.resume is not None)
         with fleet.lock(orders) as held:
             # Whoever had the lock before us may have deployed since we looked.
