@@ -164,8 +164,12 @@ def _errors(readings: Sequence[HostReading], baseline: Sequence[Sequence[HostRea
     told = f"{lines:.0f} error {'line' if round(lines) == 1 else 'lines'} a minute in the log"
     if known:
         told += f" where the old release has {max(known):.0f}"
-    # The worst of the old hosts: what one of them says all the time is no news of the new release.
-    return Signal(readings[-1].host, "log", bad=lines > limits.errors + max(known, default=0.0), sentence=told)
+    # The worst of the old hosts: what one of them says all the time is no news of the new release. And of one line in
+    # the first second nobody makes sixty a minute.
+    minutes = max(1.0, (readings[-1].moment - readings[0].moment) / 60)
+    count = sum(reading.errors for reading in readings[1:])
+    bad = count > minutes * (limits.errors + max(known, default=0.0))
+    return Signal(readings[-1].host, "log", bad=bad, sentence=told)
 
 
 def _named(reading: HostReading, name: str) -> UnitReading | None:
