@@ -22,13 +22,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench import crowd, deploys, fleet, meter, startup, tables
+from bench import crowd, deploys, fleet, judgement, meter, startup, tables
 from bench.place import BENCH, PROJECT, Place, place, tell
 from lab.base import base_tree, require_machine
 
 SMALL, LARGE, CROWD = ("latency", "full", "changed", "startup"), ("rollback", "fanout"), ("sshd",)
 BEGIN, END = "<!-- results: bench/run --page -->", "<!-- end of results -->"
 SCENARIOS = (*SMALL, *LARGE, *CROWD)
+JUDGEMENT = "judgement"  # a simulation: it needs no host, and says nothing of this machine
 
 
 def main() -> int:
@@ -38,6 +39,9 @@ def main() -> int:
     if options.again:
         results = json.loads(options.again.read_text())
         show(results, options.again, options)
+        return 0
+    if options.only == [JUDGEMENT]:
+        simulate(options)
         return 0
     peers = None if options.without_peers else install_peers()
     folder = BENCH / "results"
@@ -66,7 +70,7 @@ def read_options() -> argparse.Namespace:
         prog="bench/run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--only", type=words, default=list(SCENARIOS), metavar="A,B", help=f"scenarios: {','.join(SCENARIOS)}")
+    add("--only", type=words, default=list(SCENARIOS), metavar="A,B", help=f"{','.join(SCENARIOS)}; or {JUDGEMENT}")
     add("--rounds", type=int, default=3, help="how often each is measured, in turn (default: 3)")
     add("--hosts", type=int, default=8, help="hosts of latency, full, changed and startup (default: 8)")
     add("--megabytes", type=int, default=20, help="artifact of full (default: 20)")
@@ -81,9 +85,10 @@ def read_options() -> argparse.Namespace:
     add("--plots", type=Path, default=PROJECT / "docs/plots", help="where plots go (default: docs/plots)")
     page = PROJECT / "docs/performance.md"
     add("--page", type=Path, nargs="?", const=page, help="put the tables into this page (docs/performance.md)")
+    add("--scale", type=float, default=1.0, help="of judgement: how many runs, as a multiple (default: 1, two minutes)")
     add("--labs", type=words, default=["bench", "bench-fleet"], help="names of the two labs")
     options = parser.parse_args()
-    if unknown := set(options.only) - set(SCENARIOS):
+    if unknown := set(options.only) - {*SCENARIOS, *([JUDGEMENT] * (len(options.only) == 1))}:
         parser.error(f"--only: there is no scenario {', '.join(sorted(unknown))}")
     return options
 
@@ -143,6 +148,17 @@ def small(here: Place, options: argparse.Namespace, chosen: list[str]) -> Any:  
     if "changed" in chosen:
         size = {"megabytes": options.changed_megabytes, "files": options.files}
         yield "changed", deploys.changed(here, rounds=max(1, options.rounds - 1), **size)
+
+
+def simulate(options: argparse.Namespace) -> None:
+    """Judgement, by simulation."""
+    if not options.without_peers:
+        install_peers()
+    folder = BENCH / "results"
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}.json"
+    path.write_text(json.dumps({JUDGEMENT: judgement.simulate(options.scale, tell)}, indent=1))
+    show(json.loads(path.read_text()), path, options)
 
 
 def install_peers() -> Path:
@@ -217,7 +233,7 @@ def hosts_versions() -> list[str]:
 
 def show(results: dict[str, Any], path: Path, options: argparse.Namespace) -> None:
     """Print the tables and draw the plots, from a file of results."""
-    text = tables.text(results)
+    text = judgement.text(results[JUDGEMENT]) if JUDGEMENT in results else tables.text(results)
     sys.stdout.write(text)
     sys.stdout.flush()
     if options.page:

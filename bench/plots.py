@@ -11,6 +11,7 @@ from typing import Any
 import matplotlib as mpl  # type: ignore[import-not-found, unused-ignore]
 import matplotlib.pyplot as plt  # type: ignore[import-not-found, unused-ignore]
 
+from bench import judgement_plots
 from bench.goals import fit, median
 
 COLOURS = {
@@ -61,6 +62,9 @@ def draw(results: dict[str, Any], folder: Path) -> list[Path]:
         found.append(_save(_growth(results["crowd"], "`invoke status`, sshd processes"), folder / "sshd.svg"))
     if len(results.get("fan_out", [])) > 1:
         found.append(_save(_growth(results["fan_out"], "`invoke deploy`, lab hosts, 1 MB"), folder / "fan-out.svg"))
+    if "judgement" in results:
+        for name, figure in judgement_plots.figures(results["judgement"]):
+            found.append(_save(figure, folder / f"judgement-{name}.svg"))
     return found
 
 

@@ -1,0 +1,191 @@
+"""Judgement by simulation: when bad releases are found, how often good ones are stopped, beside fixed thresholds."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from bench.trials import STAGES, TICK, Chance, Release, others, slipway, ticks
+from playbooks.settings.judgement import Criteria, Judgement, canary
+
+TRAFFIC = (10.0, 100.0, 1000.0)  # requests a second, of which 5 % are the new release's
+RATES = (0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5)
+GOOD = (0.0, 0.001, 0.003, 0.005, 0.008)  # of both versions, all within the limit of 1 %
+STAGE = 30  # ticks: 15 minutes
+NAME = "Slipway"
+PLANTED = {
+    "errors 1 %": Release(0, errors=0.01, slower=1.0),
+    "errors 3 %": Release(0, errors=0.03, slower=1.0),
+    "errors 20 %": Release(0, errors=0.2, slower=1.0),
+    "30 % slower (80 → 104 ms)": Release(0, errors=0.001, slower=1.3),
+    "200 % slower": Release(0, errors=0.001, slower=3.0),
+    "errors 5 %, from minute 8 on": Release(0, errors=0.05, slower=1.0, good_for=16),
+    "good": Release(0, errors=0.001, slower=1.0),
+    "good, 3 ms slower than 10 ms": Release(0, errors=0.001, slower=1.0, plus=3.0, median=10.0),
+    "good, 10 % slower": Release(0, errors=0.001, slower=1.1),
+}
+
+
+def simulate(scale: float, tell: Callable[[str], None]) -> dict[str, Any]:
+    """Every scenario.
+
+    Args:
+        scale: 1 for thousands of runs of each, less for a look.
+        tell: what is going on.
+    """
+
+    def runs(count: int) -> int:
+        return max(10, round(count * scale))
+
+    tell("judgement: detection")
+    detection = [_stage(traffic, rate, runs(250)) for traffic in TRAFFIC for rate in RATES]
+    tell("judgement: false alarms")
+    alarms = [_good(traffic, rate, runs(1000)) for traffic in TRAFFIC[:2] for rate in GOOD]
+    tell("judgement: planted releases")
+    planted = [_planted(name, traffic, runs(60)) for name in PLANTED for traffic in TRAFFIC]
+    tell("judgement: how good releases end")
+    ends = [_ends(traffic, runs(100)) for traffic in (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)]
+    return {"detection": detection, "alarms": alarms, "planted": planted, "ends": ends}
+
+
+def errors_only() -> Criteria:
+    """What all contenders can judge by."""
+    return Criteria.model_validate({"errors": "1%", "worse_latency": None})
+
+
+def _chance(*what: object) -> Chance:
+    return Chance(sum(map(ord, repr(what))))
+
+
+def _stage(traffic: float, rate: float, runs: int) -> dict[str, Any]:
+    """A stage with so many errors: seconds until each stops it, None where it passes."""
+    chance, criteria = _chance("stage", traffic, rate), errors_only()
+    seconds: dict[str, list[float | None]] = {name: [] for name in (NAME, *others())}
+    held = 0
+    for _ in range(runs):
+        seen = ticks(Release(traffic, rate), STAGE, chance)
+        outcome, after, _ = slipway(criteria, seen)
+        held += outcome == "inconclusive"
+        seconds[NAME].append(after)
+        for name, judge in others().items():
+            seconds[name].append(judge(seen))
+    return {"traffic": traffic, "rate": rate, "runs": runs, "seconds": seconds, "held": held}
+
+
+def _good(traffic: float, rate: float, runs: int) -> dict[str, Any]:
+    """A release just like the old one: how often each stops it."""
+    chance, criteria = _chance("good", traffic, rate), errors_only()
+    stopped: Counter[str] = Counter()
+    for _ in range(runs):
+        seen = ticks(Release(traffic, rate, old_errors=rate), STAGE, chance)
+        stopped[NAME] += slipway(criteria, seen, every_tick=False)[0] == "bad"
+        for name, judge in others().items():
+            stopped[name] += judge(seen) is not None
+    return {
+        "traffic": traffic,
+        "rate": rate,
+        "runs": runs,
+        "stopped": {name: stopped[name] for name in (NAME, *others())},
+    }
+
+
+def _planted(name: str, traffic: float, runs: int) -> dict[str, Any]:
+    """The first stage of the stock ladder, with a release that is bad in some way."""
+    planted = replace(PLANTED[name], per_second=traffic)
+    chance, criteria = _chance("planted", name, traffic), canary()[0].criteria
+    ended: Counter[str] = Counter()
+    rules: Counter[str] = Counter()
+    seconds, met = [], []
+    for _ in range(runs):
+        seen = ticks(planted, STAGE, chance)
+        outcome, after, rule = slipway(criteria, seen)
+        ended[outcome] += 1
+        if after is not None:
+            rules[rule] += 1
+            seconds.append(after - TICK * planted.good_for)
+            met.append(sum(new.requests for new, _ in seen[planted.good_for : round(after / TICK)]))
+    return {
+        "name": name,
+        "traffic": traffic,
+        "runs": runs,
+        "ended": dict(ended),
+        "seconds": seconds,
+        "met": met,
+        "rule": rules.most_common(1)[0][0] if rules else "",
+    }
+
+
+def _ends(traffic: float, runs: int) -> dict[str, Any]:
+    """The first stage of the stock ladder with a good release: how it ends."""
+    chance, criteria = _chance("ends", traffic), canary()[0].criteria
+    release = Release(traffic, 0.001, slower=1.0)
+    ended = Counter(slipway(criteria, ticks(release, STAGE, chance), every_tick=False)[0] for _ in range(runs))
+    return {"traffic": traffic, "runs": runs, "ended": dict(ended)}
+
+
+def text(results: dict[str, Any]) -> str:
+    """The tables, as Markdown."""
+    stated = Judgement.model_validate({}).false_alarms / STAGES
+    return (
+        "\n\n".join(
+            [
+                f"**Good releases that were stopped** in a stage of 15 minutes; stated for Slipway: {100 * stated:g} %",
+                _table(
+                    ["errors of both versions", "requests/s, new release", *results["alarms"][0]["stopped"]],
+                    _alarms(results),
+                ),
+                "**Bad releases that passed** a stage of 15 minutes; the old version's errors are 0.1 %",
+                _table(["errors", "requests/s, new release", *results["detection"][0]["seconds"]], _passed(results)),
+                "**Planted releases**, in the first stage of the stock ladder (5 %, 15 minutes)",
+                _table(
+                    [
+                        "release",
+                        "requests/s, new release",
+                        "stopped",
+                        "passed",
+                        "inconclusive",
+                        "s until stopped, median",
+                        "requests that met it, median",
+                        "by rule",
+                    ],
+                    _planted_rows(results),
+                ),
+            ]
+        )
+        + "\n"
+    )
+
+
+def _alarms(results: dict[str, Any]) -> Iterator[list[str]]:
+    for row in results["alarms"]:
+        shares = [_percent(count / row["runs"]) for count in row["stopped"].values()]
+        yield [f"{100 * row['rate']:g} %", f"{row['traffic'] * 0.05:g}", *shares]
+
+
+def _passed(results: dict[str, Any]) -> Iterator[list[str]]:
+    for row in results["detection"]:
+        if row["rate"] in (0.01, 0.02, 0.03, 0.05, 0.2):
+            shares = [_percent(found.count(None) / len(found)) for found in row["seconds"].values()]
+            passed = row["seconds"][NAME].count(None) - row["held"]
+            shares[0] = f"{_percent(passed / row['runs'])}, held {_percent(row['held'] / row['runs'])}"
+            yield [f"{100 * row['rate']:g} %", f"{row['traffic'] * 0.05:g}", *shares]
+
+
+def _planted_rows(results: dict[str, Any]) -> Iterator[list[str]]:
+    for row in results["planted"]:
+        shares = [_percent(row["ended"].get(name, 0) / row["runs"]) for name in ("bad", "good", "inconclusive")]
+        often = len(row["seconds"]) > row["runs"] / 20
+        numbers = [f"{statistics.median(row[key]):,.0f}" if often else "" for key in ("seconds", "met")]
+        yield [row["name"], f"{row['traffic'] * 0.05:g}", *shares, *numbers, row["rule"] if often else ""]
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %" if share >= 0.1 or share == 0 else f"{100 * share:.1f} %"
+
+
+def _table(head: list[str], rows: Iterator[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
