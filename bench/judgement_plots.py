@@ -60,7 +60,10 @@ def _judges(rows: list[dict[str, Any]]) -> Any:  # noqa: ANN401
         for colour, name in zip(COLOURS, chosen[0]["seconds"], strict=True):
             stopped = [100 * (1 - row["seconds"][name].count(None) / row["runs"]) for row in chosen]
             width = 2.6 if name == SLIPWAY else 1.5
-            axes.plot([row["rate"] for row in chosen], stopped, color=colour, linewidth=width, label=name)
+            style = "--" if name == "ratio of means" else "-"
+            order = 3 if name == SLIPWAY else 2
+            xs = [row["rate"] for row in chosen]
+            axes.plot(xs, stopped, style, color=colour, linewidth=width, label=name, zorder=order)
         axes.set_ylim(-3, 103)
         axes.axvline(0.001, color="#d0d7de", linestyle=":", linewidth=1.4)
         _rates(axes)
@@ -83,7 +86,7 @@ def _ends(rows: list[dict[str, Any]]) -> Any:  # noqa: ANN401
     axes.grid(visible=False, axis="x")
     axes.set_xlabel("requests of the new release within the stage")
     axes.set_ylabel("% of releases")
-    axes.legend(frameon=False, ncols=3, loc="upper right", bbox_to_anchor=(1, 1.14), fontsize=9)
+    axes.legend(frameon=False, ncols=3, loc="upper right", bbox_to_anchor=(1, 1.22), fontsize=9)
     _title(axes, "How a good release ends its first stage", "stock ladder: 15 min, errors, p95, both comparisons")
     return figure
 

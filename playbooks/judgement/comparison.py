@@ -142,7 +142,7 @@ class WorseErrors:
                 "inconclusive",
                 f"{rate(table.new_events, table.new)} failed on the new version and "
                 f"{rate(table.old_events, table.old)} on the old one within {window(self.compared.seconds)}; "
-                f"{percent(odds - 1)} more may, and {percent(self.floor)} in any case.",
+                f"{percent(odds - 1)} more than the old one may, and {percent(self.floor)} in any case.",
             ),
             self.sure,
             evidence=min(self.compared.evidence.peak, self.above.peak),

@@ -1,0 +1,228 @@
+"""A rollout as a page that needs nothing but a browser: stages, traffic, both versions in numbers, verdicts."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from playbooks.judgement.sentences import percent
+from playbooks.judgement.verdict import Verdict
+from playbooks.report.timeline import ticks
+
+TEMPLATES = Path(__file__).resolve().parent.parent.parent / "templates" / "report"
+WIDTH, HEIGHT = 1000.0, 100.0  # what charts are drawn in; they are stretched to the page
+FEWEST_LINES = 3  # of a scale
+
+
+@dataclass(frozen=True)
+class Point:
+    """What was measured at a moment.
+
+    Args:
+        at: seconds since the beginning.
+        share: of the traffic that the new release had, 0 to 1.
+        new_errors, old_errors: rates, 0 to 1; None where there were no requests.
+        new_latency, old_latency: p95 in milliseconds; None where nothing was timed.
+    """
+
+    at: float
+    share: float
+    new_errors: float | None = None
+    old_errors: float | None = None
+    new_latency: float | None = None
+    old_latency: float | None = None
+
+
+@dataclass(frozen=True)
+class Act:
+    """One stage.
+
+    Args:
+        name: what a person calls it.
+        began, ended: seconds since the beginning.
+        verdict: what it ended with; None for one that was not judged.
+        errors: the limit of its error rate, if it had one.
+        latency: the limit of its p95, in milliseconds.
+    """
+
+    name: str
+    began: float
+    ended: float
+    verdict: Verdict | None = None
+    errors: float | None = None
+    latency: float | None = None
+
+
+@dataclass(frozen=True)
+class Story:
+    """A rollout from its beginning to its end. Secrets are out of it.
+
+    Args:
+        task: its name, e.g. deploy.
+        environment: where.
+        version, old_version: what came, and what was there.
+        strategy: how.
+        exit_status: what the task ended with.
+        message: what it came to, as a sentence.
+        ended: when it was over.
+        seconds: how long it took.
+        acts: its stages, in order.
+        points: what was measured, in order.
+    """
+
+    task: str
+    environment: str
+    version: str
+    old_version: str
+    strategy: str
+    exit_status: int
+    message: str
+    ended: datetime
+    seconds: float
+    acts: tuple[Act, ...]
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a chart.
+
+    Args:
+        kind: what it is drawn as: new, old, or share.
+        label: what it is.
+        parts: its points as SVG wants them; in several parts where something was not measured.
+        dots: measured moments that have no measured neighbour: a line has no length there.
+    """
+
+    kind: str
+    label: str
+    parts: tuple[str, ...]
+    dots: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart, ready to be drawn.
+
+    Args:
+        title: what it shows.
+        lines: what is drawn, the upper ones last.
+        scale: lines of the scale: height from the top in percent, and what they say.
+        limits: beginning, end, height of a stage's limit in the chart's own units, and what it says.
+    """
+
+    title: str
+    lines: tuple[Line, ...]
+    scale: tuple[tuple[float, str], ...]
+    limits: tuple[tuple[float, float, float, str], ...] = ()
+
+
+def rollout_page(story: Story) -> str:
+    """The page."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    # Versions, hosts and sentences come from outside: everything is escaped but the style, which is ours.
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    style = (TEMPLATES / "rollout.css").read_text(encoding="utf-8")
+    return environment.get_template("rollout.html.j2").render(
+        story=story,
+        style=style,
+        style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
+        acts=[(_across(act.began, story), _across(act.ended - act.began, story), act) for act in story.acts],
+        charts=charts(story),
+        ticks=ticks(story.seconds),
+        width=WIDTH,
+        height=HEIGHT,
+    )
+
+
+def charts(story: Story) -> list[Chart]:
+    """The charts, from the top: traffic, errors, latency. What was never measured has none."""
+    found = [_chart(story, "Traffic of the new release", [("share", "new", lambda point: point.share)], percent, 1.0)]
+    both: list[tuple[str, Sequence[tuple[str, str, Callable[[Point], float | None]]], Callable[[float], str]]] = [
+        (
+            "Errors",
+            (
+                ("old", story.old_version, lambda point: point.old_errors),
+                ("new", story.version, lambda point: point.new_errors),
+            ),
+            percent,
+        ),
+        (
+            "Latency, p95",
+            (
+                ("old", story.old_version, lambda point: point.old_latency),
+                ("new", story.version, lambda point: point.new_latency),
+            ),
+            lambda value: f"{value:,.4g} ms",
+        ),
+    ]
+    limits = [[act.errors for act in story.acts], [act.latency for act in story.acts]]
+    for (title, series, unit), at_most in zip(both, limits, strict=True):
+        values = [value for point in story.points for _, _, read in series if (value := read(point)) is not None]
+        if values:
+            # A limit far above all that happened would press it flat: it is left out then.
+            near = [limit for limit in at_most if limit is not None and limit < 4 * max(values)]
+            found.append(_chart(story, title, series, unit, max([*values, *near]), at_most))
+    return found
+
+
+def _chart(
+    story: Story,
+    title: str,
+    series: Sequence[tuple[str, str, Callable[[Point], float | None]]],
+    unit: Callable[[float], str],
+    most: float,
+    limits: Sequence[float | None] = (),
+) -> Chart:
+    step = _round_step(most)
+    top = step * max(1, -(-most // step)) if most else 1.0
+
+    def height(value: float) -> float:
+        return HEIGHT * (1 - value / top)
+
+    lines = []
+    for kind, label, read in series:
+        runs: list[list[tuple[float, float]]] = [[]]
+        for point in story.points:
+            value = read(point)
+            if value is None:
+                runs.append([])
+            else:
+                runs[-1].append((_across(point.at, story) * WIDTH / 100, height(value)))
+        if kind == "share":
+            runs = [_steps(run) for run in runs]
+        parts = tuple(" ".join(f"{x:.2f},{y:.2f}" for x, y in run) for run in runs if len(run) > 1)
+        lines.append(Line(kind, label, parts, tuple((x, y) for run in runs if len(run) == 1 for x, y in run)))
+    marks = tuple(
+        (_across(act.began, story) * WIDTH / 100, _across(act.ended, story) * WIDTH / 100, height(limit), unit(limit))
+        for act, limit in zip(story.acts, limits or [None] * len(story.acts), strict=True)
+        if limit is not None and limit <= top
+    )
+    scale = tuple((height(step * index), unit(step * index)) for index in range(round(top / step) + 1))
+    return Chart(title, tuple(lines), scale, marks)
+
+
+def _steps(run: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The same as steps: traffic is moved at once, and was so since the moment before was measured."""
+    found: list[tuple[float, float]] = []
+    for x, y in run:
+        found += [(found[-1][0] if found else 0.0, y), (x, y)]
+    return found
+
+
+def _round_step(most: float) -> float:
+    """The distance of a scale's lines: the longest round one that still gives a few of them."""
+    steps = (digit * 10.0**power for power in range(8, -7, -1) for digit in (5, 2, 1))
+    return next((step for step in steps if most / step >= FEWEST_LINES), 1.0)
+
+
+def _across(seconds: float, story: Story) -> float:
+    """Where a moment is, in percent of the page."""
+    return 100 * seconds / max(story.seconds, 1e-9)
