@@ -34,7 +34,7 @@ def balancer_files(env: Environment, host: str) -> BalancerFiles:
         "slipway": {
             "app": env.settings.app,
             "environment": env.name,
-            "balancer": balancer.model_dump(),
+            "balancer": {**balancer.model_dump(), "keepalive": balancer.kept_alive},
             "backend": backend,
             "servers": [vars(server) for server in servers],
             "files": HAPROXY_FILES if haproxy else NGINX_FILES,

@@ -77,14 +77,19 @@ class Balancer(Model):
     linger: Duration = Field(
         3600.0, gt=0, description="How long connections may go on in a process that a reload has replaced."
     )
-    keepalive: Duration = Field(
-        60.0,
-        description="How long an idle client's connection is kept. nginx closes them at a reload, where a POST may be "
-        "just on its way: 0 avoids that.",
+    keepalive: Duration | None = Field(
+        None,
+        description="How long an idle client's connection is kept: 60 s with HAProxy, none with nginx, which closes "
+        "them at each reload, where a request may be just on its way and fails.",
     )
     testers: Testers | None = Field(None, description="Who gets the new release first.")
     socket: AbsolutePath = Field("/run/haproxy/admin.sock", description="HAProxy's admin socket.")
     extra: Extra = Field(default_factory=lambda: Extra.model_validate({}), description="Lines of your own.")
+
+    @property
+    def kept_alive(self) -> float:
+        """Seconds that an idle client's connection is kept."""
+        return self.keepalive if self.keepalive is not None else {"haproxy": 60.0, "nginx": 0.0}[self.kind]
 
     @model_validator(mode="after")
     def _reachable(self) -> Self:

@@ -38,6 +38,13 @@ haproxy_table() {
         END { for (i = 1; i <= n; i++) print line[order[i]], flight[order[i]] + 0 }' "$work/heard" >"$work/now"
 }
 
+# haproxy_has_former: whether a process runs that a reload has replaced.
+haproxy_has_former() {
+    master=$(systemctl show --property=MainPID --value haproxy)
+    tr ' ' '\n' 2>/dev/null <"/proc/$master/task/$master/children" >"$work/children" || return 1
+    grep -qvx -e "$pid" -e '' "$work/children"
+}
+
 # haproxy_old ADDRESS PORT: requests that a process goes on with which a reload has replaced. Nobody else counts them.
 haproxy_old() {
     ss -Htnp state established dst "$1" dport = ":$2" 2>/dev/null | grep '"haproxy"' | grep -cv "pid=$pid," || :
@@ -113,6 +120,12 @@ haproxy_wait_empty() {
     ticks=$(($1 * 10))
     haproxy_say 'show info'
     pid=$(awk '$1 == "Pid:" { print $2 }' "$work/heard")
+    # For as long as close-spread-time it takes requests on connections it has, and knows nothing of what we set.
+    former=120
+    while [ "$former" -gt 0 ] && haproxy_has_former; do
+        sleep 0.1
+        former=$((former - 1))
+    done
     while read -r name address port; do
         while :; do
             haproxy_table

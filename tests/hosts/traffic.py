@@ -1,4 +1,4 @@
-"""Traffic through a real balancer: servers behind it, a steady load, and a hand that moves it as a coordinator would."""
+"""Traffic through a real balancer: servers behind it, a steady load, and a hand that moves it."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from pathlib import Path
 
 from testinfra.host import Host
 
+from lab.spec import Lab
 from playbooks.edge import servers_of
 from playbooks.environment import Environment, load_environment
 from playbooks.fleet.fleet import Held, open_fleet
@@ -23,14 +24,17 @@ from playbooks.fleet.holder import Holder
 from playbooks.fleet.progress import Silent
 from playbooks.fleet.remote import Ask, Remote
 from playbooks.fleet.script import Answer
+from playbooks.judgement.counts import Counts
 from playbooks.settings.traffic import Balancer
 from playbooks.steps.traffic import Moved, Retreat, Share, ask_traffic, read_traffic
 from playbooks.steps.traffic_counts import Meter, ask_counts
-from playbooks.steps.traffic_state import EdgeState, ask_state, read_state
-from tests.hosts.conftest import APPS, PROJECT
+from playbooks.steps.traffic_state import EdgeState, ask_maintenance, ask_state, read_state
+from tests.hosts.conftest import APPS, PROJECT, App, invoke
 
 EDGE = "edge1"
-PORT = 9500
+PORT, PUBLIC = 9500, 8088
+TESTERS = {"header": {"name": "X-Release", "value": "next"}, "cookie": {"name": "release", "value": "next"}}
+AS_TESTER = ({"X-Release": "next"}, {"Cookie": "a=b; release=next"})
 UNIT = "traffic-app"
 # What a release is here: a program that says whose it is, and fails on request.
 PROGRAM = f"""
@@ -45,7 +49,8 @@ class Handler(BaseHTTPRequestHandler):
         if word == "drop": self.close_connection = True; return
         body = socket.gethostname().encode()
         self.send_response(int(rest) if word == "status" else 200)
-        self.send_header("Content-Length", str(len(body))); self.end_headers(); self.wfile.write(body)
+        self.send_header("Content-Length", str(len(body)))
+        self._headers_buffer += [b"\\r\\n", body]; self.flush_headers()
     def do_POST(self):
         self.rfile.read(int(self.headers["Content-Length"])); self.do_GET()
 class Server(ThreadingHTTPServer):
@@ -80,7 +85,7 @@ class Load:
     """
 
     address: str
-    port: int
+    port: int = PUBLIC
     headers: Mapping[str, str] = field(default_factory=dict)
     served: Counter[str] = field(default_factory=Counter)
     failed: list[str] = field(default_factory=list)
@@ -138,6 +143,25 @@ class Load:
             self.failed.append(f"{method}: {answer.status}")
 
 
+@dataclass(frozen=True)
+class Fetched:
+    """An answer."""
+
+    status: int
+    headers: Mapping[str, str]
+    text: str
+
+
+def fetch(address: str, path: str = "/", headers: Mapping[str, str] | None = None) -> Fetched:
+    """One request through the balancer."""
+    connection = http.client.HTTPConnection(address, PUBLIC, timeout=30)
+    connection.request("GET", path, headers=dict(headers or {}))
+    answer = connection.getresponse()
+    text = answer.read().decode()
+    connection.close()
+    return Fetched(answer.status, dict(answer.getheaders()), text)
+
+
 @dataclass
 class Hand:
     """Moves traffic on the edge, under its lock.
@@ -175,7 +199,9 @@ class Hand:
                 normal[name] = replace(normal[name], weight=change or 0, on=change is not None)
         return list(normal.values())
 
-    def move(self, shares: Sequence[Share], *, retreat: Sequence[Share] = (), drain: float = 10, up: float = 10) -> Moved:
+    def move(
+        self, shares: Sequence[Share], *, retreat: Sequence[Share] = (), drain: float = 10, up: float = 10
+    ) -> Moved:
         """As a coordinator does."""
         rest = list(self.normal.values())
         record = {"task": "guard", "id": "t-1", "environment": "test", "version": "1", "hosts": {EDGE: "by its guard"}}
@@ -190,8 +216,17 @@ class Hand:
     def state(self) -> EdgeState:
         return read_state(self.ask(ask_state(self.balancer, self.env.target(EDGE).settings)))
 
-    def count(self, meter: Meter) -> Callable[[], Mapping[str, object]]:
-        return lambda: meter.feed(self.ask(ask_counts(self.balancer, self.env.target(EDGE).settings, meter.cursor)))
+    def count(self, meter: Meter) -> Mapping[str, Counts]:
+        return meter.feed(self.ask(ask_counts(self.balancer, self.env.target(EDGE).settings, meter.cursor)))
+
+    def maintenance(self, *, on: bool) -> tuple[str, ...]:
+        answer = self.ask(ask_maintenance(self.balancer, self.env.target(EDGE).settings, on=on))
+        return answer.one("maintenance", 2)
+
+    def confirm(self) -> None:
+        """What was done stays."""
+        assert self.held.confirm([EDGE]) == {}
+        self.held.well = True
 
 
 @contextlib.contextmanager
@@ -210,7 +245,7 @@ def hand(inventory: str, *, undo: bool = False) -> Iterator[Hand]:
 
 @contextlib.contextmanager
 def doomed(inventory: Path) -> Iterator[subprocess.Popen[str]]:
-    """A controller that takes app1 and app2 off, says so, and waits for its death. Its guard would retreat to app2 alone."""
+    """A controller that takes app1 and app2 off, says so, and waits for its death; its guard retreats to app2."""
     code = (
         "import sys, time\nfrom tests.hosts.traffic import hand\n"
         f"with hand({str(inventory)!r}) as edge:\n"
@@ -227,7 +262,18 @@ def doomed(inventory: Path) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def all_apps(on: Callable[[str], Host], act: Callable[[Host], None]) -> None:
-    """The same on every host of the application."""
+def make_edge(lab: Lab, folder: Path, on: Callable[[str], Host], kind: str, **balancer: object) -> App:
+    """An inventory whose balancer is of this kind, provisioned, with a server on each host behind it."""
+    app = App(f"edge-{kind}", PORT, folder, lab)
+    given = {"hosts": "edge", "kind": kind, "port": PORT, "listen": [PUBLIC], "testers": TESTERS, **balancer}
+    app.write(
+        app=app.name, hosts="app", user="www-data", backup={"enabled": False}, guard={"timeout": 6}, balancer=given
+    )
+    for unit in {"haproxy", "nginx"} - {kind}:
+        on(EDGE).run(f"systemctl disable --now {unit}")
     for name in APPS:
-        act(on(name))
+        on(name).run(f"systemctl stop {UNIT}")
+        start_server(on(name))
+    ran = invoke("provision", app.env)
+    assert ran.status == 0, ran.err
+    return app
