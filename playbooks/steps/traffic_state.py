@@ -87,13 +87,19 @@ def read_state(answer: Answer) -> EdgeState:
 
 
 def ask_maintenance(balancer: Balancer, settings: Settings, *, on: bool) -> Ask:
-    """The step that shows clients the maintenance page, or the application again (G2). It outlives a restart.
-
-    The answer's ``maintenance`` record says on or off, and whether that was a change (yes, no).
-    """
+    """The step that shows clients the maintenance page, or the application again (G2). It outlives a restart."""
     return Ask(
         "maintenance",
         [*place(balancer, settings), "on" if on else "off"],
         acts=True,
         timeout=settings.timeouts.command,
     )
+
+
+def read_maintenance(answer: Answer) -> bool:
+    """Whether it was otherwise before.
+
+    Raises:
+        BadAnswer: its answer makes no sense.
+    """
+    return answer.one("maintenance", 2)[1] == "yes"

@@ -1,0 +1,80 @@
+"""Show clients the maintenance page, or the application again (G2), on all balancers at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from playbooks.environment import Environment
+from playbooks.errors import ConfigError, ExitStatus
+from playbooks.fleet.fleet import open_fleet
+from playbooks.fleet.holder import Holder
+from playbooks.fleet.progress import Progress
+from playbooks.fleet.remote import Remote
+from playbooks.release import instant, now, stamp, who
+from playbooks.settings.load import PREFIX
+from playbooks.steps.traffic_state import ask_maintenance, read_maintenance
+
+
+@dataclass(frozen=True)
+class Maintenance:
+    """What clients see now.
+
+    Args:
+        on: whether that is the maintenance page.
+        changed: by balancer, whether it was otherwise before.
+    """
+
+    environment: str
+    on: bool
+    changed: Mapping[str, bool]
+
+    @property
+    def exit_status(self) -> ExitStatus:
+        """Whatever fails is raised."""
+        return ExitStatus.DONE
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON document."""
+        return {**asdict(self), "exit_status": 0}
+
+
+def maintenance(env: Environment, progress: Progress, *, on: bool, wait: float = 0.0) -> Maintenance:
+    """Begin or end maintenance; safe to do again.
+
+    Args:
+        env: whose balancers.
+        progress: who watches.
+        on: what clients are to see: the page, or the application.
+        wait: seconds to wait for another task.
+
+    Raises:
+        ConfigError: there is no balancer.
+        Locked: another task is at work on a balancer.
+        SlipwayError: a balancer could not be told; the others were.
+    """
+    balancer = env.settings.balancer
+    if balancer is None:
+        raise ConfigError(
+            [f"{PREFIX}balancer is not set: there is nothing that could show the page"],
+            hint="see docs/balancers.md",
+        )
+    names = env.select(balancer.hosts)
+    started = now()
+    what = f"maintenance {'on' if on else 'off'}"
+    holder = Holder(who(), what, instant(started), stamp(started), "maintenance")
+
+    def act(remote: Remote) -> bool:
+        ask = ask_maintenance(balancer, env.target(remote.name).settings, on=on)
+        (answer,) = remote.chain([ask])
+        return read_maintenance(answer)
+
+    with open_fleet(
+        [env.target(name).address for name in names], progress=progress, forks=env.settings.forks, acts=True
+    ) as fleet:
+        fleet.require_all()
+        with fleet.lock(env.orders(names, holder, wait=wait)) as held:
+            changed = fleet.each("maintenance", act).all_or_raise("maintenance")
+            held.well = True
+    return Maintenance(env.name, on, dict(changed))
