@@ -17,7 +17,6 @@ from pathlib import Path
 from testinfra.host import Host
 
 from lab.spec import Lab
-from playbooks.edge import servers_of
 from playbooks.environment import Environment, load_environment
 from playbooks.fleet.fleet import Held, open_fleet
 from playbooks.fleet.holder import Holder
@@ -25,6 +24,7 @@ from playbooks.fleet.progress import Silent
 from playbooks.fleet.remote import Ask, Remote
 from playbooks.fleet.script import Answer
 from playbooks.judgement.counts import Counts
+from playbooks.servers import all_servers
 from playbooks.settings.traffic import Balancer
 from playbooks.steps.traffic import Moved, Retreat, Share, ask_traffic, read_traffic
 from playbooks.steps.traffic_counts import Meter, ask_counts
@@ -187,7 +187,7 @@ class Hand:
     @property
     def normal(self) -> dict[str, Share]:
         """All servers as they are at normal times."""
-        return {server.name: Share(server) for server in servers_of(self.env, self.balancer)}
+        return {server.name: Share(server) for server in all_servers(self.env)}
 
     def shares(self, **changes: Share | int | None) -> list[Share]:
         """A number is a weight, None is off."""
