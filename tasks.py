@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from invoke import Collection, Context, task
 
 from lab import tasks as lab_tasks
-from playbooks import cli
+from playbooks import cli, cli_traffic
 
 if TYPE_CHECKING:
     from playbooks.backup import Backups
@@ -419,6 +419,11 @@ namespace = Collection(
     restore,
     schedule,
     unschedule,
+    cli_traffic.traffic,
+    cli_traffic.maintenance,
+    cli_traffic.error_rate,
+    cli_traffic.latency,
+    cli_traffic.warm_up,
     provision,
     inventory,
     host_keys,

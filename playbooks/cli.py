@@ -204,6 +204,32 @@ def seconds(flag: str, text: str) -> float:
         raise UsageError(f"--{flag}={text}: {error}") from None
 
 
+def window(flag: str, text: str) -> float:
+    """A flag's duration in seconds, a second or more.
+
+    Raises:
+        UsageError: it isn't one.
+    """
+    found = seconds(flag, text)
+    if not 1 <= found <= 86400:
+        raise UsageError(f"--{flag}={text}: expected from 1s to 24h")
+    return found
+
+
+def share(flag: str, text: str) -> float:
+    """A flag's percentage as a share: 5% is 0.05.
+
+    Raises:
+        UsageError: it isn't one.
+    """
+    from playbooks.settings.types import parse_percent
+
+    try:
+        return float(str(parse_percent(text)))
+    except ValueError as error:
+        raise UsageError(f"--{flag}={text}: {error}") from None
+
+
 def number(flag: str, text: str) -> int:
     """A flag's whole number, 1 or more.
 

@@ -33,6 +33,7 @@ FLEET_WIDE = (
     "secrets",
     "forks",
     "timeouts",
+    "warm_up",
 )
 
 

@@ -13,8 +13,10 @@ from playbooks.fleet.fanout import told
 from playbooks.fleet.fleet import Fleet, Held
 from playbooks.fleet.holder import Holder
 from playbooks.fleet.remote import Ask, Remote
+from playbooks.servers import server_of
 from playbooks.steps.health import HealthReport, ask_health, read_health
 from playbooks.steps.switch import Watch, What, ask_switch, with_hint
+from playbooks.steps.warm_up import Warmed, ask_warm_up, read_warm_up, require_warm
 from playbooks.traffic import lag
 
 
@@ -93,8 +95,9 @@ class Mover:
             secrets=self._env.secrets,
             note=switch.note,
         )
-        # One round trip for both: the checks begin the moment the units have started.
-        self._run(remote, [switch, health], [name, "health"])
+        warm = self._warm_up(remote.name) if name == "switch" else []
+        # One round trip for all: the checks begin the moment the units have started.
+        self._run(remote, [switch, health, *warm], [name, "health", *("warm-up" for _ in warm)])
 
     def _run(self, remote: Remote, asks: Sequence[Ask], names: Sequence[str]) -> None:
         progress = self._fleet.progress
@@ -107,12 +110,23 @@ class Mover:
                         raise with_hint(error) from None
                     if ask.step == "health":
                         self._judge(read_health(answer))
+                    elif ask.step == "warm_up":
+                        self._warmed(read_warm_up(answer))
 
     def _judge(self, report: HealthReport) -> None:
         for warning in report.warnings:
             self._fleet.progress.warn(f"{report.host}: {warning}")
         if not report.healthy:
             raise StepFailed(report.reason(), host=report.host, step="health", code="unhealthy")
+
+    def _warm_up(self, host: str) -> list[Ask]:
+        pages = self._env.settings.warm_up
+        return [ask_warm_up(pages, server_of(self._env, host, self.moves[host].slot).port)] if pages else []
+
+    def _warmed(self, warmed: Warmed) -> None:
+        pages = self._env.settings.warm_up
+        if pages and (warning := require_warm(pages, warmed)):
+            self._fleet.progress.warn(warning)
 
     def _switch(self, host: str, target: str | None, expected: str | None, what: What) -> Ask:
         return ask_switch(

@@ -30,6 +30,7 @@ from playbooks.settings.types import (
     Text,
     UnixName,
 )
+from playbooks.settings.warm_up import WarmUp
 
 
 class FileSecret(Model):
@@ -126,6 +127,7 @@ class Settings(Model):
     )
     backup: Backup = Field(default_factory=lambda: Backup.model_validate({}), description="Backups.")
     guard: Guard = Field(default_factory=lambda: Guard.model_validate({}), description="The guard.")
+    warm_up: WarmUp | None = Field(None, description="Requests that warm a release up before it gets traffic.")
     rollout: Rollout = Field(default_factory=lambda: Rollout.model_validate({}), description="The rollout.")
     keep_releases: Count = Field(5, ge=2, description="Proven releases kept on a host, the running one among them.")
     limits: Limits = Field(default_factory=lambda: Limits.model_validate({}), description="Preflight.")

@@ -1,0 +1,133 @@
+"""How the application does right now, in numbers: errors and latencies within a window (G3). Changes nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from playbooks.crew import places_of
+from playbooks.environment import Environment
+from playbooks.errors import ExitStatus, UsageError
+from playbooks.fleet.fleet import open_fleet
+from playbooks.fleet.progress import Progress
+from playbooks.judgement.counts import Counts, total
+from playbooks.observing import hosts_asked, source_of
+from playbooks.servers import edges_of
+from playbooks.steps.facts import Facts, read_facts
+from playbooks.traffic import NoBalancer
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One server's numbers, or those of all that run a version; latencies in milliseconds, None where not timed."""
+
+    name: str
+    requests: int
+    errors: int
+    p50: float | None
+    p95: float | None
+    p99: float | None
+
+    @property
+    def rate(self) -> float | None:
+        """Errors over requests."""
+        return self.errors / self.requests if self.requests else None
+
+
+@dataclass(frozen=True)
+class Measures:
+    """The whole.
+
+    Args:
+        seconds: how long was counted.
+        servers: by server.
+        versions: by version.
+        most: the limit that was asked about, e.g. "errors above 5 %"; empty when none was.
+        exceeded: whether it was.
+    """
+
+    environment: str
+    seconds: float
+    servers: tuple[Measure, ...]
+    versions: tuple[Measure, ...]
+    most: str = ""
+    exceeded: bool = False
+
+    @property
+    def exit_status(self) -> ExitStatus:
+        """1 when a limit was given, and is exceeded."""
+        return ExitStatus.FAILED if self.exceeded else ExitStatus.DONE
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON document."""
+        return {**asdict(self), "exit_status": int(self.exit_status)}
+
+
+def measure(
+    env: Environment,
+    progress: Progress,
+    *,
+    seconds: float,
+    most_errors: float | None = None,
+    most_p99: float | None = None,
+) -> Measures:
+    """Count for a while.
+
+    Args:
+        env: where.
+        progress: who watches.
+        seconds: for how long.
+        most_errors: a share of requests, 0 to 1, above which the answer is a failure.
+        most_p99: milliseconds above which it is.
+
+    Raises:
+        UsageError: nothing counts requests here.
+        SlipwayError: the source of the numbers cannot be read.
+    """
+    if env.settings.metrics.source == "balancer" and not edges_of(env):
+        raise UsageError(
+            "nothing counts requests here: there is no slipway_balancer",
+            hint="set slipway_metrics.source to application or prometheus; see docs/metrics.md",
+        )
+    names = dict.fromkeys([*(target.name for target in env.targets), *edges_of(env), *hosts_asked(env)])
+    with open_fleet([env.target(name).address for name in names], progress=progress, forks=env.settings.forks) as fleet:
+        there = [target.name for target in env.targets if target.name in fleet.remotes]
+        facts = fleet.each(
+            "facts",
+            lambda remote: read_facts(
+                remote, env.target(remote.name).settings.home, env.target(remote.name).settings.state
+            ),
+            hosts=there,
+        ).ok
+        places = tuple(places_of(env, facts, {}))
+        source = source_of(fleet, env, NoBalancer(places, edges_of(env)))
+        assert source is not None  # refused above  # noqa: S101
+        source.read()
+        progress.phase(f"counting for {seconds:.0f} s")
+        time.sleep(seconds)
+        counts = source.read()
+    servers = tuple(_measure(name, counts[name]) for name in sorted(counts))
+    everything = _measure("all", total(counts.values()))
+    limits = [
+        f"errors above {100 * most_errors:g} %" if most_errors is not None else "",
+        f"p99 above {most_p99:g} ms" if most_p99 is not None else "",
+    ]
+    exceeded = (most_errors is not None and (everything.rate or 0.0) > most_errors) or (
+        most_p99 is not None and (everything.p99 or 0.0) > most_p99
+    )
+    versions = _versions(facts, counts, {place.host: place.after.name for place in places})
+    return Measures(env.name, seconds, servers, (*versions, everything), ", ".join(filter(None, limits)), exceeded)
+
+
+def _versions(facts: Mapping[str, Facts], counts: Mapping[str, Counts], servers: Mapping[str, str]) -> list[Measure]:
+    found: dict[str, Counts] = {}
+    for host, fact in facts.items():
+        version = fact.version or "none"
+        found[version] = found.get(version, Counts()) + counts.get(servers[host], Counts())
+    return [_measure(version, found[version]) for version in sorted(found)]
+
+
+def _measure(name: str, counts: Counts) -> Measure:
+    return Measure(name, counts.requests, counts.errors, *(counts.quantile(share) for share in (0.5, 0.95, 0.99)))

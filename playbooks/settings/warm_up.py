@@ -1,0 +1,22 @@
+"""What a new release is asked for before anybody else asks (B2, G3)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from playbooks.settings.types import Count, Duration, Model, Text
+
+# {port} is the server's.
+WarmUrl = Annotated[Text, Field(pattern=r"^https?://[^\s]+$", max_length=500)]
+
+
+class WarmUp(Model):
+    """Requests that fill caches and pools: made on the host itself, after it is healthy and before it gets traffic."""
+
+    urls: list[WarmUrl] = Field(min_length=1, description="What is asked for, e.g. http://127.0.0.1:{port}/.")
+    times: Count = Field(10, ge=1, le=1000, description="How often each is asked for.")
+    parallel: int = Field(4, ge=1, le=64, description="How many requests at the same time.")
+    timeout: Duration = Field(30.0, gt=0, description="For all of it; what is not done by then is left out.")
+    required: bool = Field(False, description="Whether a host fails when one of them fails; else it is only told.")

@@ -1,0 +1,119 @@
+"""Where the traffic goes: every server on every balancer, as it runs now. Changes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from playbooks.environment import Environment
+from playbooks.errors import ConfigError, ExitStatus
+from playbooks.fleet.fleet import open_fleet
+from playbooks.fleet.progress import Progress
+from playbooks.servers import edges_of
+from playbooks.settings.load import PREFIX
+from playbooks.steps.traffic_state import EdgeState, ServerState
+from playbooks.traffic import read_edges
+
+
+@dataclass(frozen=True)
+class ServerTraffic:
+    """One server on one balancer.
+
+    Args:
+        share: of new requests, 0 to 1.
+        state: up, down, drained, off.
+        in_flight: requests under way.
+        testers: whether testers' requests go there.
+        drift: how it differs from what was last set; empty when it doesn't.
+    """
+
+    edge: str
+    server: str
+    share: float
+    state: str
+    in_flight: int
+    testers: bool
+    drift: str
+
+
+@dataclass(frozen=True)
+class TrafficView:
+    """All balancers.
+
+    Args:
+        maintenance: the balancers that show the maintenance page.
+    """
+
+    environment: str
+    servers: tuple[ServerTraffic, ...]
+    maintenance: tuple[str, ...]
+
+    @property
+    def drift(self) -> list[str]:
+        """A sentence for each server that somebody has changed by hand."""
+        return [f"{one.edge}: {one.server}: {one.drift}" for one in self.servers if one.drift]
+
+    @property
+    def exit_status(self) -> ExitStatus:
+        """Who changed something by hand should know that the next deploy meets it."""
+        return ExitStatus.PERSON_NEEDED if self.drift else ExitStatus.DONE
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON document."""
+        return {**asdict(self), "drift": self.drift, "exit_status": int(self.exit_status)}
+
+
+def show_traffic(env: Environment, progress: Progress) -> TrafficView:
+    """Look at every balancer.
+
+    Raises:
+        ConfigError: there is none.
+        SlipwayError: one cannot be read.
+    """
+    edges = require_edges(env)
+    with open_fleet([env.target(name).address for name in edges], progress=progress, forks=env.settings.forks) as fleet:
+        fleet.require_all()
+        states = read_edges(fleet, env, edges)
+    return TrafficView(
+        environment=env.name,
+        servers=tuple(one for state in states.values() for one in _servers(state)),
+        maintenance=tuple(name for name, state in states.items() if state.maintenance),
+    )
+
+
+def require_edges(env: Environment) -> tuple[str, ...]:
+    """Names of the balancers' hosts.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if env.settings.balancer is None:
+        hint = "docs/balancers.md says how; without one, traffic goes to hosts as your own means send it there"
+        raise ConfigError([f"{PREFIX}balancer is not set"], hint=hint)
+    return edges_of(env)
+
+
+def _servers(state: EdgeState) -> list[ServerTraffic]:
+    whole = sum(_weight(server) for server in state.servers.values())
+    return [
+        ServerTraffic(
+            edge=state.host,
+            server=server.name,
+            share=_weight(server) / whole if whole else 0.0,
+            state=_state(server),
+            in_flight=server.current,
+            testers=server.tester,
+            drift=server.drift,
+        )
+        for server in state.servers.values()
+    ]
+
+
+def _weight(server: ServerState) -> int:
+    return server.weight if server.admin == "on" and server.up is not False else 0
+
+
+def _state(server: ServerState) -> str:
+    if server.admin != "on":
+        return "drained" if server.admin == "drain" else "off"
+    return "down" if server.up is False else "up"

@@ -1,0 +1,75 @@
+"""Ask a host for pages before anybody else does, so that the first user does not pay for cold caches (B2, G3)."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from playbooks.errors import StepFailed
+from playbooks.fleet.remote import Ask
+from playbooks.fleet.script import Answer
+from playbooks.settings.warm_up import WarmUp
+
+
+@dataclass(frozen=True)
+class Warmed:
+    """What became of it.
+
+    Args:
+        wanted, answered, failed: requests.
+        milliseconds: how long one took on average.
+        why: the first failure.
+    """
+
+    host: str
+    wanted: int
+    answered: int
+    failed: int
+    milliseconds: int
+    why: str
+
+    @property
+    def problem(self) -> str:
+        """What went wrong, as a sentence; empty if nothing did."""
+        if self.failed:
+            return f"{self.failed} of {self.answered} requests failed: {self.why}"
+        missing = self.wanted - self.answered
+        return f"{missing} of {self.wanted} requests were not answered in time" if missing > 0 else ""
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON document."""
+        return {**asdict(self), "problem": self.problem}
+
+
+def ask_warm_up(settings: WarmUp, port: int) -> Ask:
+    """The step that warms a host up.
+
+    Args:
+        settings: ``slipway_warm_up``.
+        port: where its server listens.
+    """
+    urls = [url.replace("{port}", str(port)) for url in settings.urls]
+    seconds = f"{settings.timeout:g}"
+    return Ask("warm_up", [str(settings.times), str(settings.parallel), seconds, *urls], timeout=settings.timeout + 30)
+
+
+def read_warm_up(answer: Answer) -> Warmed:
+    """What became of it.
+
+    Raises:
+        BadAnswer: its answer makes no sense.
+    """
+    wanted, answered, failed, milliseconds, why = answer.one("warmed", 5)
+    numbers = [answer.number(text) for text in (wanted, answered, failed, milliseconds)]
+    return Warmed(answer.host, *numbers, why)
+
+
+def require_warm(settings: WarmUp, warmed: Warmed) -> str:
+    """What a person should know of it; empty if all is well.
+
+    Raises:
+        StepFailed: something went wrong, and the settings require that nothing does.
+    """
+    if warmed.problem and settings.required:
+        raise StepFailed(f"warm-up: {warmed.problem}", host=warmed.host, step="warm-up", code="cold")
+    return f"{warmed.host}: warm-up: {warmed.problem}" if warmed.problem else ""

@@ -1,0 +1,28 @@
+# shellcheck shell=sh
+# warm_up TIMES PARALLEL SECONDS URL...: ask for each page so often. Changes nothing but what is cached.
+times=$1
+parallel=$2
+seconds=$3
+shift 3
+
+need curl
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+count=0
+for url in "$@"; do
+    # curl's own configuration: a URL is never read as an option, nor by a shell.
+    quoted=$(printf '%s' "$url" | sed 's/\\/\\\\/g; s/"/\\"/g')
+    round=0
+    while [ "$round" -lt "$times" ]; do
+        printf 'url = "%s"\noutput = /dev/null\n' "$quoted"
+        round=$((round + 1))
+        count=$((count + 1))
+    done
+done >"$work/wanted"
+# The loop ran in a redirection, not in a shell of its own: count is known here.
+timeout "$seconds" curl --globoff --silent --parallel --parallel-immediate --parallel-max "$parallel" --max-time "$seconds" \
+    --write-out '%{http_code} %{time_total} %{url}\n' --config "$work/wanted" >"$work/heard" 2>/dev/null || :
+awk '{ n++; sum += $2; if ($1 < 200 || $1 >= 400) { bad++; if (why == "") why = $3 ": HTTP " $1 } }
+    END { printf "%d\t%d\t%d\t%s\n", n, bad, n ? 1000 * sum / n : 0, why }' "$work/heard" >"$work/sums"
+IFS="$tab" read -r done_ bad milliseconds why <"$work/sums" || :
+emit warmed "$count" "$done_" "$bad" "$milliseconds" "$why"

@@ -1,0 +1,59 @@
+"""Warm every host up (G3): the pages of slipway_warm_up, asked for on the hosts themselves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from playbooks.environment import Environment
+from playbooks.errors import ConfigError, ExitStatus
+from playbooks.fleet.fleet import open_fleet
+from playbooks.fleet.progress import Progress
+from playbooks.fleet.remote import Remote
+from playbooks.servers import server_of
+from playbooks.settings.load import PREFIX
+from playbooks.steps.facts import read_facts
+from playbooks.steps.warm_up import Warmed, ask_warm_up, read_warm_up
+
+
+@dataclass(frozen=True)
+class WarmedUp:
+    """All hosts."""
+
+    environment: str
+    hosts: tuple[Warmed, ...]
+
+    @property
+    def exit_status(self) -> ExitStatus:
+        """1 when a page could not be had."""
+        return ExitStatus.FAILED if any(host.problem for host in self.hosts) else ExitStatus.DONE
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON document."""
+        hosts = [host.to_json() for host in self.hosts]
+        return {"environment": self.environment, "hosts": hosts, "exit_status": int(self.exit_status)}
+
+
+def warm_up(env: Environment, progress: Progress) -> WarmedUp:
+    """Ask every host for its pages.
+
+    Raises:
+        ConfigError: no pages are set.
+        SlipwayError: a host could not be asked.
+    """
+    pages = env.settings.warm_up
+    if pages is None:
+        raise ConfigError(
+            [f"{PREFIX}warm_up is not set"], hint='e.g. slipway_warm_up: {urls: ["http://127.0.0.1:{port}/"]}'
+        )
+
+    def one(remote: Remote) -> Warmed:
+        settings = env.target(remote.name).settings
+        slot = read_facts(remote, settings.home, settings.state).slot if env.settings.slots else None
+        (answer,) = remote.chain([ask_warm_up(pages, server_of(env, remote.name, slot).port)])
+        return read_warm_up(answer)
+
+    with open_fleet([target.address for target in env.targets], progress=progress, forks=env.settings.forks) as fleet:
+        fleet.require_all()
+        results = fleet.each("warm-up", one).all_or_raise("warming up")
+    return WarmedUp(env.name, tuple(results[target.name] for target in env.targets))
