@@ -60,8 +60,8 @@ def read_warm_up(answer: Answer) -> Warmed:
         BadAnswer: its answer makes no sense.
     """
     wanted, answered, failed, milliseconds, why = answer.one("warmed", 5)
-    numbers = [answer.number(text) for text in (wanted, answered, failed, milliseconds)]
-    return Warmed(answer.host, *numbers, why)
+    number = answer.number
+    return Warmed(answer.host, number(wanted), number(answered), number(failed), number(milliseconds), why)
 
 
 def require_warm(settings: WarmUp, warmed: Warmed) -> str:

@@ -1,4 +1,4 @@
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC2154
 # warm_up TIMES PARALLEL SECONDS URL...: ask for each page so often. Changes nothing but what is cached.
 times=$1
 parallel=$2
