@@ -86,8 +86,8 @@ def _ends(rows: list[dict[str, Any]]) -> Any:  # noqa: ANN401
     axes.grid(visible=False, axis="x")
     axes.set_xlabel("requests of the new release within the stage")
     axes.set_ylabel("% of releases")
-    axes.legend(frameon=False, ncols=3, loc="upper right", bbox_to_anchor=(1, 1.22), fontsize=9)
-    _title(axes, "How a good release ends its first stage", "stock ladder: 15 min, errors, p95, both comparisons")
+    axes.legend(frameon=False, ncols=3, loc="upper right", bbox_to_anchor=(1, 1.14), fontsize=9)
+    _title(axes, "How a good release ends its first stage", "15 min; errors, p95, both comparisons")
     return figure
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from playbooks.settings.types import Duration, Model, Percent
 
@@ -65,6 +65,14 @@ class Judgement(Model):
     inconclusive: Literal["hold", "promote", "abort"] = Field(
         "hold", description="What happens at the end of a stage in which there was too little to judge by."
     )
+
+    @model_validator(mode="after")
+    def _noticed_above_floor(self) -> Judgement:
+        if self.noticed <= self.floor:
+            raise ValueError(
+                "noticed must be higher than floor: below it nothing is stopped, so nothing can be noticed"
+            )
+        return self
 
 
 def canary() -> list[Step]:

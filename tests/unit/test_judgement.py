@@ -398,6 +398,12 @@ def test_percentages_have_their_sign() -> None:
             Criteria.model_validate({"errors": wrong})
 
 
+def test_what_is_to_be_noticed_is_above_what_is_let_through() -> None:
+    """Else a comparison would call itself satisfied by a release that it could never stop."""
+    with pytest.raises(ValidationError, match="noticed must be higher than floor"):
+        Judgement.model_validate({"floor": "1%", "noticed": "0.5%"})
+
+
 def test_stock_ladders_are_those_of_the_requirements() -> None:
     """B2, B3, A5 and B5: these figures are the users' own."""
 
