@@ -3,133 +3,14 @@
 from __future__ import annotations
 
 import json
-import math
-import random
-from collections import Counter
-from fractions import Fraction
-from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from playbooks.judgement.counts import Counts
-from playbooks.judgement.judge import Judge
-from playbooks.judgement.sequential import BETTER, WORSE, Evidence, Table, gains_of_rate, gains_of_table, log_normaliser
-from playbooks.judgement.verdict import Finding, Signal, Verdict
+from playbooks.judgement.verdict import Signal
 from playbooks.settings.judgement import Criteria, Judgement, Step, blue_green, canary, short_canary, watch
-
-ERRORS_ONLY = {"worse_errors": None, "worse_latency": None}
-LATENCY_ONLY = {"worse_errors": None}
-ODDS = st.floats(0.01, 100)
-SMALL = st.integers(0, 25)
-
-
-def judge(criteria: dict[str, Any], **options: Any) -> Judge:
-    return Judge(Criteria.model_validate(criteria), Judgement.model_validate({}), **options)
-
-
-def finding(verdict: Verdict, rule: str) -> Finding:
-    return next(found for found in verdict.findings if found.rule == rule)
-
-
-def seeded(seed: int) -> random.Random:
-    return random.Random(seed)  # noqa: S311 - chance that is the same each time is what a test wants
-
-
-def binomial(chance: random.Random, requests: int, rate: float) -> int:
-    return sum(chance.random() < rate for _ in range(requests))
-
-
-def timed(
-    chance: random.Random, requests: int, *, factor: float = 1.0, plus: float = 0.0, median: float = 50.0
-) -> Counts:
-    """Requests whose latencies scatter as they do: many near the median, some four times as long."""
-    found = Counter(float(round(chance.lognormvariate(math.log(median), 0.5) * factor + plus)) for _ in range(requests))
-    return Counts(requests, 0, dict(found))
-
-
-def weights(new: int, old: int, events: int, odds: Fraction) -> dict[int, Fraction]:
-    """The distribution of the new version's events, by counting, exactly."""
-    possible = range(max(0, events - old), min(events, new) + 1)
-    return {k: math.comb(new, k) * math.comb(old, events - k) * odds**k for k in possible}
-
-
-# The tests themselves
-
-
-@settings(deadline=None)
-@given(SMALL, SMALL, st.data(), ODDS)
-def test_the_distribution_is_the_one_that_counting_gives(new: int, old: int, data: st.DataObject, odds: float) -> None:
-    """Every figure of a comparison hangs on this sum."""
-    events = data.draw(st.integers(0, new + old))
-    exact = sum(weights(new, old, events, Fraction(odds)).values())
-    assert log_normaliser(new, old, events, odds) == pytest.approx(math.log(exact), abs=1e-9)
-
-
-def test_the_sum_is_right_where_it_is_cut_short() -> None:
-    """Tens of thousands of requests a tick are summed near the largest term only."""
-    exact = sum(weights(3000, 20000, 2500, Fraction(5, 4)).values())
-    logarithm = math.log(exact.numerator) - math.log(exact.denominator)  # more than a float holds
-    assert log_normaliser(3000, 20000, 2500, 1.25) == pytest.approx(logarithm, rel=1e-12)
-
-
-@settings(deadline=None)
-@given(SMALL, SMALL, st.data(), st.floats(0.2, 5), st.floats(0.1, 1))
-def test_a_comparison_is_a_fair_game_at_the_limit_and_a_losing_one_below(
-    new: int, old: int, data: st.DataObject, odds: float, share: float
-) -> None:
-    """That nobody can hope to win is what the stated false-alarm rate follows from."""
-    events = data.draw(st.integers(0, new + old))
-    for true, fair in ((odds, True), (odds * share, share == 1)):
-        chances = weights(new, old, events, Fraction(true))
-        whole = sum(chances.values())
-        for index in range(len(WORSE)):
-            won = sum(
-                float(weight / whole) * math.exp(gains_of_table(Table(k, new, events - k, old), odds, WORSE)[index])
-                for k, weight in chances.items()
-            )
-            assert won <= 1 + 1e-9
-            assert not fair or won == pytest.approx(1)
-
-
-@settings(deadline=None)
-@given(st.integers(1, 60), st.floats(0.001, 0.45), st.floats(0.1, 1))
-def test_a_limit_is_a_fair_game_too_from_either_side(requests: int, rate: float, share: float) -> None:
-    """Above it for what is bad, below it for what is good."""
-    for grid, others in ((WORSE, (rate, rate * share)), (BETTER, (rate, 1 - (1 - rate) * share))):
-        for true in others:
-            for index in range(len(grid)):
-                won = sum(
-                    math.comb(requests, k)
-                    * true**k
-                    * (1 - true) ** (requests - k)
-                    * math.exp(gains_of_rate(k, requests, rate, grid)[index])
-                    for k in range(requests + 1)
-                )
-                assert won <= 1 + 1e-9
-
-
-def test_what_is_kept_for_later_bets_is_not_more_than_there_is() -> None:
-    """Ticks that tell nothing must leave the stake below 1 for ever, or there would be more false alarms."""
-    evidence = Evidence(2, late=True)
-    for _ in range(2000):
-        evidence = evidence.after([0.0, 0.0])
-    assert -0.001 < evidence.log < 0
-
-
-def test_false_alarms_stay_below_what_is_stated_however_often_one_looks() -> None:
-    """600 stages of a release exactly as bad as is still allowed, looked at 30 times each: the worst case there is."""
-    chance, alarm, alarms = seeded(5), 0.1, 0
-    for _ in range(600):
-        evidence = Evidence(len(WORSE), late=True)
-        for _ in range(30):
-            table = Table(binomial(chance, 10, 0.02), 10, binomial(chance, 40, 0.02), 40)
-            evidence = evidence.after(gains_of_table(table, 1.0, WORSE))
-        alarms += evidence.peak >= -math.log(alarm)
-    assert 0 < alarms < alarm * 600
-
+from tests.unit.judging import ERRORS_ONLY, binomial, finding, judge, seeded
 
 # Errors
 
@@ -272,82 +153,6 @@ def test_counters_read_one_after_the_other_may_not_agree() -> None:
     court = judge({"errors": "1%"})
     court.feed(30, Counts(3, 5), Counts(-2, 1))
     assert finding(court.verdict(), "errors").numerator == 3
-
-
-# Latency
-
-
-def run(factor: float, plus: float, *, median: float, ticks: int = 40, buckets: tuple[float, ...] = ()) -> Verdict:
-    chance = seeded(8)
-    court = judge(LATENCY_ONLY, stages=3, before=timed(chance, 500, median=median), buckets=buckets)
-    for _ in range(ticks):
-        court.feed(30, timed(chance, 100, factor=factor, plus=plus, median=median), timed(chance, 400, median=median))
-    return court.verdict()
-
-
-def test_slow_by_a_third_is_caught_and_slow_by_a_tenth_is_not() -> None:
-    """20 % are allowed."""
-    assert run(1.3, 0, median=300).outcome == "bad"
-    assert run(3.0, 0, median=300, ticks=6).outcome == "bad"
-    assert run(1.15, 0, median=300).outcome == "good"
-
-
-def test_a_hiccup_of_one_host_is_no_slow_release() -> None:
-    """A noisy neighbour, or a cache that is cold for a moment, makes many requests slow at once; it is not the code."""
-    chance = seeded(3)
-    court = judge(LATENCY_ONLY, stages=3, before=timed(chance, 500, median=300))
-    for tick in range(40):
-        slow = 20.0 if tick in (5, 20) else 1.0
-        court.feed(30, timed(chance, 100, factor=slow, median=300), timed(chance, 400, median=300))
-    assert court.verdict().outcome == "good"
-
-
-def test_three_milliseconds_of_ten_are_no_reason() -> None:
-    """30 % of next to nothing is next to nothing."""
-    assert run(1, 3, median=10).outcome == "good"
-    assert run(1, 25, median=10).outcome == "bad"
-
-
-def test_a_histograms_buckets_do_not_make_a_release_slower() -> None:
-    """12 ms lie in the bucket up to 25: whoever takes them for 25 finds them 2.5 times as slow as 9."""
-    old, new = Counts(400, 0, {10.0: 400}), Counts(400, 0, {10.0: 40, 25.0: 360})
-    verdicts = []
-    for buckets in ((), (5.0, 10.0, 25.0, 50.0)):
-        court = judge(LATENCY_ONLY, before=old, buckets=buckets)
-        for _ in range(20):
-            court.feed(30, new, old)
-        verdicts.append(court.verdict().outcome)
-    assert verdicts == ["bad", "good"]
-
-
-def test_a_tick_is_measured_by_what_was_known_before_it() -> None:
-    """Measured by its own median, half of the old version's requests would be slow whatever happens."""
-    quick, slow = Counts(100, 0, {20.0: 100}), Counts(100, 0, {200.0: 100})
-    court = judge(LATENCY_ONLY, before=quick)
-    court.feed(30, quick, quick)
-    found = finding(court.verdict(), "worse latency p50")
-    assert (found.denominator, found.baseline_numerator, found.threshold) == (100, 0, 30)
-    court.feed(30, slow, slow)
-    found = finding(court.verdict(), "worse latency p50")
-    assert (found.numerator, found.baseline_numerator) == (100, 100)
-    assert court.verdict().outcome != "bad"
-    unprepared = judge(LATENCY_ONLY)
-    unprepared.feed(30, quick, quick)
-    assert finding(unprepared.verdict(), "worse latency p50").denominator == 0
-
-
-def test_limits_on_quantiles() -> None:
-    """p95 below 2 s: one request of twenty may take longer."""
-    slow, quick = {100.0: 90, 2500.0: 10}, {100.0: 97, 2500.0: 3}
-    for latencies, outcome in ((slow, "bad"), (quick, "good")):
-        court = judge({"p95": "2s", **ERRORS_ONLY})
-        for _ in range(20):
-            court.feed(30, Counts(100, 0, latencies), None)
-        assert court.verdict().outcome == outcome
-        assert finding(court.verdict(), "p95").threshold == 2000
-    many = judge({"p50": "50ms", "p99": "5s", **ERRORS_ONLY})
-    many.feed(30, Counts(2000, 0, {100.0: 2000}), None)
-    assert (many.verdict().outcome, many.verdict().rule) == ("bad", "p50")
 
 
 # What comes of it
