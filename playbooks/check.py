@@ -17,6 +17,7 @@ from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
 from playbooks.release import Release, Rendered, new_release
 from playbooks.settings import Settings
+from playbooks.slots import Renderings, for_next, turns
 from playbooks.steps.facts import Facts
 from playbooks.steps.preflight import preflight, tools_for
 from playbooks.steps.rendered import OnHost, read_rendered
@@ -85,7 +86,7 @@ def check(env: Environment, wanted: Wanted, progress: Progress) -> Check:
         UsageError, ConfigError: the deploy would be refused before it reached a host.
     """
     release = new_release(find_artifact(env, version=wanted.version, artifact=wanted.artifact, sha256=wanted.sha256))
-    rendered = render_all(env, release)
+    renderings = render_all(env, release)
     _strike_vault_values(env)
     with open_fleet([target.address for target in env.targets], progress=progress, forks=env.settings.forks) as fleet:
         reached = [target for target in env.targets if target.name in fleet.remotes]
@@ -95,9 +96,9 @@ def check(env: Environment, wanted: Wanted, progress: Progress) -> Check:
             return read_rendered(remote, env.target(remote.name).settings)
 
         there = fleet.each("rendered", one, hosts=[target.name for target in reached]).all_or_raise("reading")
-    todo = [target for target in reached if wanted.force or not up_to_date(facts, target, release, rendered)]
+    todo = [target for target in reached if wanted.force or not up_to_date(facts, target, release, renderings)]
     plan = plan_for(env, wanted, [target.name for target in todo])
-    lines = [_host(env, target, release, rendered, facts, there, plan) for target in reached]
+    lines = [_host(env, target, release, renderings, facts, there, plan) for target in reached]
     gone = [
         HostPlan(host, None, release.version, (), (), (error.message,)) for host, error in fleet.unreachable.items()
     ]
@@ -140,22 +141,25 @@ def _host(
     env: Environment,
     target: Target,
     release: Release,
-    rendered: Mapping[str, Rendered],
+    renderings: Mapping[str, Renderings],
     facts: Mapping[str, Facts],
     there: Mapping[str, OnHost],
     plan: Plan,
 ) -> HostPlan:
     name = target.name
+    rendered = for_next(renderings, facts)[name]
+    # Of two slots the one that runs is compared: between blue and green there is always a difference.
+    compared = renderings[name].get(facts[name].slot, rendered)
+    current = f"{target.settings.home}/current"
+    places = {f"{target.settings.home}/releases/{id_}": current for id_ in (release.id, facts[name].current)}
     stage = next((stage.name for stage in plan.stages if name in stage.hosts), None)
-    actions = (
-        () if stage is None else _actions(target.settings, release, rendered[name], facts[name], there[name], stage)
-    )
+    actions = () if stage is None else _actions(target.settings, release, rendered, facts[name], there[name], stage)
     return HostPlan(
         host=name,
         before=facts[name].version,
         after=release.version,
         actions=actions,
-        diffs=tuple(env.secrets.mask(diff) for diff in _diffs(rendered[name], there[name])),
+        diffs=tuple(env.secrets.mask(diff) for diff in _diffs(compared, there[name], places)),
         problems=_problems(target.settings, facts[name], release.artifact),
     )
 
@@ -178,6 +182,7 @@ def _actions(
 ) -> tuple[str, ...]:
     hooks = rendered.hooks
     steps = [
+        *turns({facts.host: facts}, {facts.host: rendered}),
         f"back up release {facts.current}" if settings.backup.enabled and facts.current else "",
         f"fetch {release.artifact.url}" if release.artifact.url else f"upload {release.artifact.size} bytes",
         f"unpack to {settings.home}/releases/{release.id}",
@@ -194,8 +199,14 @@ def _actions(
 
 def _unit_actions(rendered: Rendered, facts: Facts, there: OnHost) -> Iterator[str]:
     open_now = {unit.name for unit in facts.units if unit.active == "active"}
+    slot = rendered.slot
+    if slot and facts.idle and facts.idle.slot == slot.name:
+        yield f"stop {facts.idle.release}, which is kept in slot {slot.name}"
     for unit in rendered.start:
         name, _, kind = unit.rpartition(".")
+        if slot and unit in rendered.units and name.endswith(f"@{slot.name}"):
+            yield f"start {unit} on port {slot.port}; what runs in the other slot runs on"
+            continue
         if kind == "service":
             yield f"{'reload' if unit in rendered.reload else 'restart'} {unit}"
             continue
@@ -208,18 +219,25 @@ def _unit_actions(rendered: Rendered, facts: Facts, there: OnHost) -> Iterator[s
             yield f"stop {name}.service and open {unit} anew, since it has changed: until then clients are refused"
 
 
-def _diffs(rendered: Rendered, there: OnHost) -> list[str]:
+def _diffs(rendered: Rendered, there: OnHost, places: Mapping[str, str]) -> list[str]:
     new = {name: file.content for name, file in rendered.files.items()}
     pairs = [(there.files, new), (there.units, dict(rendered.units))]
     found = []
     for old, wanted in pairs:
         for name in sorted(old.keys() | wanted.keys()):
             diff = difflib.unified_diff(
-                _lines(old.get(name)), _lines(wanted.get(name)), f"{name} (running)", f"{name} (new)", lineterm=""
+                _lines(old.get(name), places),
+                _lines(wanted.get(name), places),
+                f"{name} (running)",
+                f"{name} (new)",
+                lineterm="",
             )
             found.append("\n".join(diff))
     return [diff for diff in found if diff]
 
 
-def _lines(content: bytes | None) -> list[str]:
-    return (content or b"").decode("utf-8", "replace").splitlines()
+def _lines(content: bytes | None, places: Mapping[str, str]) -> list[str]:
+    text = (content or b"").decode("utf-8", "replace")
+    for place, name in places.items():
+        text = text.replace(place, name)
+    return text.splitlines()

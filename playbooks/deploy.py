@@ -24,9 +24,11 @@ from playbooks.planning import plan_deploy
 from playbooks.release import Release, Rendered, later_than, new_release, render
 from playbooks.rollout import Rollout, Stand, roll_out
 from playbooks.servers import edges_of
+from playbooks.slots import Renderings, for_next, slots_on, turns
 from playbooks.staging import back_up_and_stage, is_made_of
 from playbooks.steps.facts import Facts, read_facts
 from playbooks.steps.finish import Mark, finish
+from playbooks.steps.idle import leave_slot
 from playbooks.steps.preflight import preflight, tools_for
 from playbooks.strategies.plan import Plan
 from playbooks.templating import Templates
@@ -75,7 +77,7 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
     """
     started = time.monotonic()
     release = _release(env, wanted)
-    rendered = render_all(env, release)
+    renderings = render_all(env, release)
     plan_for(env, wanted, [target.name for target in env.targets])
     require_secrets(env)
     members = dict.fromkeys([*everybody(env), *edges_of(env)])
@@ -90,10 +92,11 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
         facts = read_all(fleet, env, reached)
         if not wanted.resume:
             release = later_than(release, [id_ for fact in facts.values() for id_ in fact.releases])
-            holder = replace(holder, id=release.id)
+            if release.id != holder.id:
+                holder, renderings = replace(holder, id=release.id), render_all(env, release)
 
         def outdated() -> list[Target]:
-            return [target for target in reached if wanted.force or not up_to_date(facts, target, release, rendered)]
+            return [target for target in reached if wanted.force or not up_to_date(facts, target, release, renderings)]
 
         if not outdated() and not any(fact.interrupted or fact.guard for fact in facts.values()):
             return unchanged(env, release, facts, started)
@@ -107,7 +110,9 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
             if not todo:
                 held.well = True
                 return unchanged(env, release, facts, started)
+            rendered = for_next(renderings, facts)
             warnings = _check_hosts(fleet, env, todo, facts, release)
+            warnings += turns({target.name: facts[target.name] for target in todo}, rendered)
             plan = plan_for(env, wanted, [target.name for target in todo], facts)
             crew = assemble(fleet, held, env, holder, facts, _moves(todo, facts, release, rendered), plan)
             progress.phase(f"staging {release.version} on {len(todo)} hosts")
@@ -122,7 +127,7 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
             outcome = deployed(env, release, facts, rollout, plan, backup, [*warnings, *complaints], started)
             outcome = without(outcome, fleet.unreachable)
             held.well = not outcome.exit_status
-            _record(fleet, env, outcome, rollout, release)
+            _record(fleet, env, outcome, rollout, release, facts)
             return outcome
 
 
@@ -134,14 +139,19 @@ def _release(env: Environment, wanted: Wanted) -> Release:
     return replace(release, id=wanted.resume) if wanted.resume else release
 
 
-def render_all(env: Environment, release: Release) -> dict[str, Rendered]:
-    """Render every host's configuration, so that a mistake in a template is met before any host is.
+def render_all(env: Environment, release: Release) -> dict[str, Renderings]:
+    """Render every host's configuration, for each of its slots, so that a mistake is met before any host is.
 
     Raises:
         ConfigError: a template is wrong.
     """
     templates = Templates(env.inventory, [env.folder / "templates", env.project / "templates"])
-    return {target.name: render(env, target, release, templates) for target in env.targets}
+    return {
+        target.name: {
+            slot.name if slot else None: render(env, target, release, templates, slot) for slot in slots_on(env, target)
+        }
+        for target in env.targets
+    }
 
 
 def plan_for(env: Environment, wanted: Wanted, hosts: list[str], facts: Mapping[str, Facts] | None = None) -> Plan:
@@ -171,14 +181,18 @@ def read_all(fleet: Fleet, env: Environment, targets: list[Target]) -> Mapping[s
     return fleet.each("facts", one, hosts=[target.name for target in targets]).all_or_raise("reading facts")
 
 
-def up_to_date(facts: Mapping[str, Facts], target: Target, release: Release, rendered: Mapping[str, Rendered]) -> bool:
+def up_to_date(
+    facts: Mapping[str, Facts], target: Target, release: Release, renderings: Mapping[str, Renderings]
+) -> bool:
     """Whether a host runs just this: artifact, configuration and units, proven healthy and up."""
     running = facts[target.name].running
+    as_it_runs = renderings[target.name].get(running.slot) if running else None
     return (
         running is not None
+        and as_it_runs is not None
         and running.stand == "proven"
         and running.version == release.version
-        and is_made_of(running, release, rendered[target.name])
+        and is_made_of(running, release, as_it_runs)
         and all(unit.active == "active" for unit in facts[target.name].units)
     )
 
@@ -208,6 +222,7 @@ def _check_hosts(
 def _moves(
     targets: list[Target], facts: Mapping[str, Facts], release: Release, rendered: Mapping[str, Rendered]
 ) -> dict[str, Move]:
+    slots = {host: made.slot for host, made in rendered.items()}
     return {
         target.name: Move(
             host=target.name,
@@ -215,6 +230,7 @@ def _moves(
             after=release.id,
             units=rendered[target.name].start,
             units_before=tuple(unit.name for unit in facts[target.name].units),
+            slot=slot.name if (slot := slots[target.name]) else None,
         )
         for target in targets
     }
@@ -233,17 +249,28 @@ def _abandon(fleet: Fleet, env: Environment, targets: list[Target], outcome: Out
         fleet.each("tidy", one, hosts=[target.name for target in targets], finish=True)
 
 
-def _record(fleet: Fleet, env: Environment, outcome: Outcome, rollout: Rollout, release: Release) -> None:
+def _record(
+    fleet: Fleet,
+    env: Environment,
+    outcome: Outcome,
+    rollout: Rollout,
+    release: Release,
+    facts: Mapping[str, Facts],
+) -> None:
     """Write the ledger and mark the release. The deploy is over: what goes wrong here is said and changes nothing."""
 
     begin = back_up_afterwards(env, outcome.version, release.id) if rollout.verdict == "deployed" else None
 
     def one(remote: Remote) -> list[str]:
         stand = rollout.stands[remote.name]
-        after = [begin(remote.name)] if begin and stand == Stand.DEPLOYED else []
+        settings = env.target(remote.name).settings
+        after = []
+        if stand == Stand.DEPLOYED:
+            after += leave_slot(settings, facts[remote.name], after=settings.keep_idle)
+            after += [begin(remote.name)] if begin else []
         return finish(
             remote,
-            env.target(remote.name).settings,
+            settings,
             env.secrets.mask_document(outcome.record()),
             mark=MARKS.get(stand, "failed"),
             release=release.id,

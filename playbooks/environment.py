@@ -24,6 +24,7 @@ FLEET_WIDE = (
     "hosts",
     "production",
     "artifact",
+    "slots",
     "pull",
     "guard",
     "rollout",

@@ -17,6 +17,7 @@ from typing import Any
 from playbooks.artifact import Artifact
 from playbooks.environment import Environment, Target
 from playbooks.settings.services import Hook, Service
+from playbooks.slots import Slot
 from playbooks.templating import Templates
 
 DIRECTORY = ".slipway"
@@ -72,6 +73,7 @@ class Rendered:
         start: full names of the units to run.
         hooks: the user's commands by when they run.
         digest: changes when any of it does.
+        slot: where it runs; None: in the place of the release before.
     """
 
     files: Mapping[str, File]
@@ -80,6 +82,7 @@ class Rendered:
     reload: tuple[str, ...]
     hooks: Mapping[str, tuple[Hook, ...]]
     digest: str
+    slot: Slot | None = None
 
 
 def who() -> str:
@@ -124,13 +127,18 @@ def later_than(release: Release, others: Iterable[str]) -> Release:
     return release if own >= following else replace(release, id=f"{following}-{version}")
 
 
-def render(env: Environment, target: Target, release: Release, templates: Templates) -> Rendered:
+def render(
+    env: Environment, target: Target, release: Release, templates: Templates, slot: Slot | None = None
+) -> Rendered:
     """Render everything a host's release holds beside the artifact.
+
+    In a slot, the current release is this very release: what restarts there never comes up as the one beside it.
 
     Raises:
         ConfigError: a template is missing, is wrong, or uses a name that nothing defines.
     """
     settings = target.settings
+    place = f"{settings.home}/releases/{release.id}" if slot else f"{settings.home}/current"
     context: dict[str, Any] = {
         "secrets": env.secrets,
         "slipway": {
@@ -138,7 +146,9 @@ def render(env: Environment, target: Target, release: Release, templates: Templa
             "version": release.version,
             "user": settings.run_user,
             "path": settings.home,
-            "current": f"{settings.home}/current",
+            "current": place,
+            "slot": slot.name if slot else None,
+            "port": slot.port if slot else None,
             "shared": f"{settings.home}/shared",
             "environment": env.name,
         },
@@ -151,7 +161,7 @@ def render(env: Environment, target: Target, release: Release, templates: Templa
     services = [service for service in settings.services if env.runs_on(target, service.hosts)]
     units: dict[str, bytes] = {}
     for service in services:
-        units |= _units(service, context, templates, target.name)
+        units |= _units(service, context, templates, target.name, slot)
     hooks = {
         "install": tuple(settings.hooks.install),
         "before_switch": tuple(settings.hooks.before_switch),
@@ -160,18 +170,27 @@ def render(env: Environment, target: Target, release: Release, templates: Templa
     return Rendered(
         files=files,
         units=units,
-        start=tuple(unit for service in services for unit in (*service.sockets, *service.units)),
-        reload=tuple(unit for service in services if service.on_switch == "reload" for unit in service.units),
+        start=tuple(unit for service in services for unit in (*service.sockets, *_started(service, slot))),
+        reload=tuple(unit for service in services if service.on_switch == "reload" for unit in _started(service, slot)),
         hooks=hooks,
-        digest=_digest(files, units, hooks, settings.shared, settings.writable),
+        digest=_digest((place, f"{settings.home}/current"), files, units, hooks, settings.shared, settings.writable),
+        slot=slot,
     )
 
 
-def _units(service: Service, context: dict[str, Any], templates: Templates, host: str) -> dict[str, bytes]:
+def _started(service: Service, slot: Slot | None) -> list[str]:
+    return [f"{service.name}{slot.name}.service"] if slot and service.in_slots else service.units
+
+
+def _units(
+    service: Service, context: dict[str, Any], templates: Templates, host: str, slot: Slot | None
+) -> dict[str, bytes]:
     inside = {**context, "service": service}
-    found = {f"{service.name}.service": templates.render(service.template, inside, host=host)}
+    # A slot's unit has a file of its own: the two are of different releases.
+    unit = _started(service, slot)[0] if slot and service.in_slots else f"{service.name}.service"
+    found = {unit: templates.render(service.template, inside, host=host)}
     for name, template in service.drop_ins.items():
-        found[f"{service.name}.service.d/{name}"] = templates.render(template, inside, host=host)
+        found[f"{unit}.d/{name}"] = templates.render(template, inside, host=host)
     if service.socket:
         found[f"{service.name}.socket"] = templates.render(service.socket_template, inside, host=host)
         own = f"{service.name}%i.socket" if service.name.endswith("@") else f"{service.name}.socket"
@@ -179,8 +198,9 @@ def _units(service: Service, context: dict[str, Any], templates: Templates, host
     return found
 
 
-def _digest(*parts: object) -> str:
-    return hashlib.sha256(repr(parts).encode()).hexdigest()
+def _digest(places: tuple[str, str], *parts: object) -> str:
+    """Two releases that differ in nothing but their folder's name are the same."""
+    return hashlib.sha256(repr(parts).replace(*places).encode()).hexdigest()
 
 
 def describe(release: Release, rendered: Rendered) -> str:
@@ -194,6 +214,7 @@ def describe(release: Release, rendered: Rendered) -> str:
             "artifact": release.artifact.source,
             "created": release.created,
             "by": release.by,
+            **({"slot": rendered.slot.name, "port": rendered.slot.port} if rendered.slot else {}),
         }
     )
 
@@ -216,6 +237,8 @@ def pack(target: Target, release: Release, rendered: Rendered) -> bytes:
             add(name, "".join(f"{value}\n" for value in values).encode())
 
         add("release.json", describe(release, rendered).encode() + b"\n")
+        if rendered.slot:
+            lines("slot", [f"{rendered.slot.name} {rendered.slot.port}"])
         lines("units", list(rendered.start))
         lines("reload", list(rendered.reload))
         lines("shared", list(target.settings.shared))

@@ -15,7 +15,7 @@ from playbooks.errors import SlipwayError, StepFailed, UsageError
 from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.holder import Holder
 from playbooks.fleet.progress import Progress
-from playbooks.fleet.remote import Remote
+from playbooks.fleet.remote import Ask, Remote
 from playbooks.mover import Move, Mover
 from playbooks.outcome import Outcome
 from playbooks.outcomes import returned
@@ -25,9 +25,10 @@ from playbooks.restore import restore_databases
 from playbooks.resume import interrupted
 from playbooks.rollout import Rollout, Stand, roll_out
 from playbooks.servers import edges_of
-from playbooks.steps.check_release import check_release
+from playbooks.steps.check_release import Checked, check_release
 from playbooks.steps.facts import Facts
 from playbooks.steps.finish import Mark, finish
+from playbooks.steps.idle import leave_slot
 from playbooks.steps.restore import restore_release
 
 
@@ -88,7 +89,7 @@ def rollback(env: Environment, back: Back, progress: Progress) -> Outcome:
             rollout = roll_out(crew, plan, on_failure="halt")
             outcome = returned(env, back, holder, facts, targets, rollout, databases, dict(fleet.unreachable), started)
             held.well = not outcome.exit_status
-            _record(fleet, env, outcome, rollout, targets, rubbish=holder.undoes or None)
+            _record(fleet, env, outcome, rollout, targets, facts, rubbish=holder.undoes or None)
             return outcome
 
 
@@ -214,12 +215,12 @@ def _make_ready(
 ) -> dict[str, Move]:
     """Make sure that every host has its release, whole, before the first one switches."""
 
-    def one(remote: Remote) -> tuple[str, ...]:
+    def one(remote: Remote) -> Checked:
         settings = env.target(remote.name).settings
         release = targets[remote.name]
         checked = check_release(remote, settings, release)
         if checked.intact:
-            return checked.units
+            return checked
         fleet.progress.note(remote.name, f"{release}: {checked.reason}; restoring it from its backup")
         records = [record for record in facts[remote.name].backups if record.get("release") == release]
         if not records:
@@ -231,12 +232,19 @@ def _make_ready(
             )
         newest = max(records, key=lambda record: str(record.get("created", "")))
         restore_release(remote, settings, newest, env.secrets)
-        return check_release(remote, settings, release).units
+        return check_release(remote, settings, release)
 
     todo = [host for host, release in targets.items() if facts[host].current != release]
-    units = fleet.each("check", one, hosts=todo).all_or_raise("finding the release")
+    checked = fleet.each("check", one, hosts=todo).all_or_raise("finding the release")
     return {
-        host: Move(host, facts[host].current, targets[host], units[host], tuple(u.name for u in facts[host].units))
+        host: Move(
+            host,
+            facts[host].current,
+            targets[host],
+            checked[host].units,
+            tuple(unit.name for unit in facts[host].units),
+            checked[host].slot,
+        )
         for host in todo
     }
 
@@ -247,6 +255,7 @@ def _record(
     outcome: Outcome,
     rollout: Rollout,
     targets: Mapping[str, str],
+    facts: Mapping[str, Facts],
     *,
     rubbish: str | None,
 ) -> None:
@@ -259,10 +268,14 @@ def _record(
     def one(remote: Remote) -> list[str]:
         mark: Mark | None = "discarded" if rubbish else None
         release = rubbish or targets[remote.name]
+        settings = env.target(remote.name).settings
+        after: list[Ask] = []
         if rollout.stands.get(remote.name) == Stand.DEPLOYED:
             mark, release = "proven", targets[remote.name]
+            # What a person has called bad is not kept.
+            after = leave_slot(settings, facts[remote.name], after=0)
         document = env.secrets.mask_document(outcome.record())
-        return finish(remote, env.target(remote.name).settings, document, mark=mark, release=release)
+        return finish(remote, settings, document, mark=mark, release=release, after=after)
 
     there = [host for host in targets if rollout.stands.get(host) != Stand.GUARDED]
     results = fleet.each("record", one, hosts=there, finish=True)

@@ -38,6 +38,8 @@ class HostStatus:
     verified: str | None = None
     verified_at: str | None = None
     system: str = ""
+    slot: str | None = None
+    idle: str | None = None
 
     @property
     def stuck(self) -> bool:
@@ -147,7 +149,17 @@ def _status(facts: Facts, report: HealthReport | None) -> HostStatus:
         verified=_text(verified.get("status")),
         verified_at=_text(verified.get("at")),
         system=facts.system,
+        slot=facts.slot,
+        idle=_idle(facts),
     )
+
+
+def _idle(facts: Facts) -> str | None:
+    idle = facts.idle
+    if idle is None:
+        return None
+    until = f", kept until {instant(datetime.fromtimestamp(idle.until, UTC))}" if idle.until else ""
+    return f"{version_of(idle.release)} in {idle.slot}{'' if idle.runs else ', which does not run'}{until}"
 
 
 def _holder(holder: Holder | None) -> str | None:

@@ -119,7 +119,8 @@ def show_check(check: Check) -> None:
 def show_status(status: Status) -> None:
     """What runs where."""
     rows = [_status_row(host) for host in status.hosts]
-    show_table(("host", "version", "since", "by", "health", "backup", "verified", "lock", "guard", "why"), rows)
+    titles = ("host", "version", "since", "by", "health", "beside", "backup", "verified", "lock", "guard", "why")
+    show_table(titles, rows)
     if status.interrupted:
         left = [host.host for host in status.hosts if host.interrupted]
         say(f"\nINTERRUPTED on {', '.join(left)}: {status.interrupted}. Its controller died, or lost the hosts.")
@@ -146,6 +147,7 @@ def _status_row(host: HostStatus) -> tuple[str | None, ...]:
         ago(host.since),
         host.by,
         host.health,
+        host.idle,
         ago(host.backup_at),
         verified,
         host.lock,

@@ -8,6 +8,9 @@ from pydantic import Field
 
 from playbooks.settings.types import Count, Duration, Model, Port, Text
 
+# Filled in on the host, with the port of the slot that the release runs in.
+SLOT_PORT = "{port}"
+
 
 class Check(Model):
     """What every check has."""
@@ -26,12 +29,19 @@ class Check(Model):
         """What is looked at, for a check without a name."""
         return type(self).__name__
 
+    @property
+    def asks_slot(self) -> bool:
+        """Whether it looks at the port of a slot."""
+        return False
+
 
 class HttpCheck(Check):
     """Ask a URL from the host itself."""
 
     type: Literal["http"]
-    url: Text = Field(description="URL as the host reaches it, e.g. http://127.0.0.1:8000/health/ready.")
+    url: Text = Field(
+        description="URL as the host reaches it, e.g. http://127.0.0.1:8000/health/ready; {port} is that of the slot."
+    )
     status: int = Field(200, ge=100, le=599, description="The status that counts as healthy.")
     body: Text | None = Field(None, description="An extended regular expression that the body must match.")
     json_path: Text | None = Field(None, description="A jq filter whose result must be `json_value`, e.g. .status.")
@@ -48,17 +58,25 @@ class HttpCheck(Check):
     def subject(self) -> str:
         return self.url
 
+    @property
+    def asks_slot(self) -> bool:
+        return SLOT_PORT in self.url
+
 
 class TcpCheck(Check):
     """Open a TCP connection from the host."""
 
     type: Literal["tcp"]
     host: Text = Field("127.0.0.1", description="Host name or address.")
-    port: Port = Field(description="Port.")
+    port: Port | Literal["{port}"] = Field(description="Port; {port} is the port of the slot.")
 
     @property
     def subject(self) -> str:
         return f"{self.host}:{self.port}"
+
+    @property
+    def asks_slot(self) -> bool:
+        return self.port == SLOT_PORT
 
 
 class UnitCheck(Check):

@@ -22,11 +22,11 @@ from playbooks.settings.types import (
     Count,
     Duration,
     HomePath,
-    InstanceName,
     Model,
     Pattern,
     Port,
     ReleasePath,
+    SlotName,
     Text,
     UnixName,
 )
@@ -106,7 +106,14 @@ class Settings(Model):
         "s3://BUCKET/KEY URL that hosts fetch themselves. {version} is filled in.",
     )
     pull: Pull = Field(default_factory=lambda: Pull.model_validate({}), description="How hosts fetch an artifact.")
-    slots: dict[InstanceName, Port] = Field(default_factory=dict, description="")
+    slots: dict[SlotName, Port] = Field(
+        default_factory=dict,
+        description="Two slots and their ports, e.g. {blue: 8001, green: 8002}: releases run in them by turns, the new "
+        "one beside the old. Empty: a release takes the place of the one before. See docs/zero-downtime.md.",
+    )
+    keep_idle: Duration = Field(
+        86400.0, description="How long the old release's slot runs on after a deploy, for a way back at once (B2: 24h)."
+    )
     services: list[Service] = Field(default_factory=list, description="The systemd units.")
     config: list[ConfigFile] = Field(default_factory=list, description="Files rendered into each release.")
     shared: list[ReleasePath] = Field(
@@ -143,6 +150,22 @@ class Settings(Model):
         twice = [name for name, count in counts.items() if count > 1]
         if twice:
             raise ValueError(f"services: {', '.join(sorted(twice))} is there twice")
+        return self
+
+    @model_validator(mode="after")
+    def _slots_fit(self) -> Settings:
+        if self.slots and (len(self.slots) != 2 or len(set(self.slots.values())) != 2):
+            raise ValueError("slots: expected exactly two, each with a port of its own")
+        inside = [service for service in self.services if service.in_slots]
+        if inside and not self.slots:
+            raise ValueError(f"services: {inside[0].name} needs instances, or slots for the whole application")
+        if self.slots and not inside:
+            raise ValueError("slots: no service runs in them; those do whose name ends in @ and that list no instances")
+        for service in inside:
+            if service.socket:
+                raise ValueError(f"services: {service.name} runs in slots, where old and new have ports of their own")
+        if not self.slots and any(check.asks_slot for check in self.health.checks):
+            raise ValueError("health: {port} in a check is the port of a slot, and there are no slots")
         return self
 
     @property

@@ -40,9 +40,13 @@ ListenStream = Annotated[
 class Service(Model):
     """A systemd unit of the application (E2: an application may have several)."""
 
-    name: UnitName = Field(description="Unit name without .service; ends in @ for a template unit with instances.")
+    name: UnitName = Field(
+        description="Unit name without .service; ends in @ for a template unit with instances, or for one that runs in "
+        "the slots of `slipway_slots`."
+    )
     instances: list[InstanceName] = Field(
-        default_factory=list, description="Instances of a template unit, e.g. [8001, 8002]."
+        default_factory=list,
+        description="Instances of a template unit, e.g. [8001, 8002]; left out where it runs in slots.",
     )
     hosts: Pattern | None = Field(None, description="Pattern of the hosts that run it; left out: all of them.")
     template: Text = Field(STOCK, description="Template of the unit file; the stock one is made from `unit` below.")
@@ -67,8 +71,8 @@ class Service(Model):
 
     @model_validator(mode="after")
     def _instances_fit(self) -> Service:
-        if self.name.endswith("@") != bool(self.instances):
-            raise ValueError("a name that ends in @ needs instances, and only such a name takes them")
+        if self.instances and not self.name.endswith("@"):
+            raise ValueError("only a name that ends in @ takes instances")
         if self.template == STOCK and "ExecStart" not in self.unit.get("Service", {}):
             raise ValueError("the stock template needs unit.Service.ExecStart (or give a template of your own)")
         if self.socket and self.unit.get("Service", {}).get("Restart", "always") == "no":
@@ -76,8 +80,13 @@ class Service(Model):
         return self
 
     @property
+    def in_slots(self) -> bool:
+        """Whether it runs as one unit a slot, of which each belongs to a release of its own."""
+        return self.name.endswith("@") and not self.instances
+
+    @property
     def units(self) -> list[str]:
-        """Full names of the units to start."""
+        """Full names of the units to start; one that runs in slots is called by its slot besides."""
         return [f"{name}.service" for name in self._names]
 
     @property

@@ -94,6 +94,8 @@ Count = Annotated[int, Field(ge=0, le=1_000_000_000)]
 # systemd.unit(5): names are ASCII letters, digits and ":-_.\"; '@' makes a template. 255 bytes at the most.
 UnitName = Annotated[str, Field(pattern=r"^[A-Za-z0-9:_.-]+@?$", max_length=200)]
 InstanceName = Annotated[str, BeforeValidator(_to_text), Field(pattern=r"^[A-Za-z0-9:_.-]+$", max_length=60)]
+# A part of unit names and of the balancer's servers.
+SlotName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*$", max_length=20)]
 AppName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$", max_length=40)]
 # useradd(8): the pattern Debian's own tools accept without force.
 UnixName = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]*$", max_length=32)]

@@ -16,11 +16,13 @@ class Checked:
         verdict: intact, damaged or absent.
         reason: why it is not intact.
         units: full names of the units it runs, if it is intact.
+        slot: the slot that they run in, if they do.
     """
 
     verdict: str
     reason: str
     units: tuple[str, ...]
+    slot: str | None = None
 
     @property
     def intact(self) -> bool:
@@ -32,4 +34,5 @@ def check_release(remote: Remote, settings: Settings, release: str) -> Checked:
     """Compare every file of a release with its manifest."""
     answer = remote.run("check_release", [settings.home, release], timeout=settings.timeouts.command)
     verdict, reason = answer.one("verdict", 2)
-    return Checked(verdict, reason, tuple(unit for (unit,) in answer.all("unit", 1)))
+    slot = answer.maybe("slot", 1)
+    return Checked(verdict, reason, tuple(unit for (unit,) in answer.all("unit", 1)), slot[0] if slot else None)

@@ -19,3 +19,7 @@ if ! find . -path ./.slipway -prune -o -type l -printf '%p -> %l\n' | sort | cmp
 fi
 emit verdict intact ''
 while IFS= read -r unit; do emit unit "$unit"; done <.slipway/units
+if [ -f .slipway/slot ]; then
+    read -r slot _ <.slipway/slot
+    emit slot "$slot"
+fi

@@ -38,9 +38,12 @@ check_units() {
         [ -f "$unit" ] || continue
         name=${unit##*/}
         link=/etc/systemd/system/$name
-        if [ -e "$link" ] && [ "$(readlink "$link")" != "$home/current/.slipway/unit-files/$name" ]; then
-            fail unit-taken "$link is there already and is not ours; move it away, or name the service differently"
-        fi
+        [ -e "$link" ] || continue
+        # Through current, or a slot's.
+        case $(readlink "$link") in
+            "$home/current/.slipway/unit-files/$name" | "$home"/releases/*/.slipway/unit-files/"$name") ;;
+            *) fail unit-taken "$link is there already and is not ours; move it away, or name the service differently" ;;
+        esac
     done
     ! units_are_known || return 0
     set --

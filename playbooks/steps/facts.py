@@ -69,6 +69,34 @@ class ReleaseOnHost:
         """The version it was made from."""
         return str(self.about.get("version", "?"))
 
+    @property
+    def slot(self) -> str | None:
+        """The slot that it runs in, if it runs in one."""
+        name = self.about.get("slot")
+        return name if isinstance(name, str) else None
+
+
+@dataclass(frozen=True)
+class Idle:
+    """A release that is kept in the slot beside the current one.
+
+    Args:
+        slot: its name.
+        release: which one.
+        until: when its units are stopped, in seconds since 1970; None: nobody has said.
+        units: its units.
+    """
+
+    slot: str
+    release: str
+    until: int | None
+    units: tuple[Unit, ...]
+
+    @property
+    def runs(self) -> bool:
+        """Whether it would be there at once."""
+        return bool(self.units) and all(unit.active == "active" for unit in self.units)
+
 
 @dataclass(frozen=True)
 class Guard:
@@ -120,6 +148,7 @@ class Facts:
         moved: the last switch.
         last_record: the ledger's last line.
         unbacked: why the backup that the last deploy began in the background failed.
+        idle: what is kept in the slot beside the current release's.
     """
 
     host: str
@@ -144,7 +173,12 @@ class Facts:
     last_record: str | None = field(default=None)
     unbacked: str | None = None
 
-    slot: str | None = None
+    idle: Idle | None = None
+
+    @property
+    def slot(self) -> str | None:
+        """The slot that the current release runs in, if it runs in one."""
+        return self.running.slot if self.running else None
 
     @property
     def running(self) -> ReleaseOnHost | None:
@@ -193,10 +227,7 @@ def read_facts(remote: Remote, home: str, state: str, *, timeout: float = 60.0) 
         current=current[0] if current else None,
         since=_moment(answer, current[1]) if current else None,
         releases=_releases(answer),
-        units=tuple(
-            Unit(name, active, sub, answer.number(restarts), since)
-            for name, active, sub, restarts, since in answer.all("unit", 5)
-        ),
+        units=_units(answer, "unit"),
         backups=tuple(_document(text) for (text,) in answer.all("backup", 1)),
         verified=_document(verified[0]) if verified else None,
         lock=read_holder(lock[0]) if lock else None,
@@ -205,7 +236,23 @@ def read_facts(remote: Remote, home: str, state: str, *, timeout: float = 60.0) 
         moved=Moved(moved[0], _release(moved[1]), _release(moved[2])) if moved else None,
         last_record=ledger[0] if ledger else None,
         unbacked=unbacked[0] if unbacked else None,
+        idle=_idle(answer),
     )
+
+
+def _units(answer: Answer, tag: str) -> tuple[Unit, ...]:
+    return tuple(
+        Unit(name, active, sub, answer.number(restarts), since)
+        for name, active, sub, restarts, since in answer.all(tag, 5)
+    )
+
+
+def _idle(answer: Answer) -> Idle | None:
+    found = answer.maybe("idle", 3)
+    if found is None:
+        return None
+    slot, release, until = found
+    return Idle(slot, release, _moment(answer, until) if until else None, _units(answer, "idle_unit"))
 
 
 def _release(name: str) -> str | None:

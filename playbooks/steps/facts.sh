@@ -4,6 +4,7 @@ home=$1
 state=$2
 
 # include find_current.sh
+# include slots.sh
 
 # Every program started here is paid for on every host at every task: what the shell can do itself, it does.
 # shellcheck source=/dev/null
@@ -57,6 +58,29 @@ for tool in restic zstd curl jq; do
     if command -v "$tool" >/dev/null; then emit tool "$tool" yes; else emit tool "$tool" no; fi
 done
 
+# show_units TAG UNIT...: one call for all units; a blank line between them, and one more for the last.
+show_units() {
+    tag=$1
+    shift
+    id='' active='' sub='' restarts=0 since=''
+    while IFS='=' read -r key value; do
+        case $key in
+            Id) id=$value ;;
+            ActiveState) active=$value ;;
+            SubState) sub=$value ;;
+            NRestarts) restarts=$value ;;
+            ActiveEnterTimestamp) since=$value ;;
+            '')
+                [ -z "$id" ] || emit "$tag" "$id" "$active" "$sub" "$restarts" "$since"
+                id='' active='' sub='' restarts=0 since=''
+                ;;
+        esac
+    done <<EOF
+$(systemctl show --property=Id,ActiveState,SubState,NRestarts,ActiveEnterTimestamp "$@")
+
+EOF
+}
+
 find_current
 if [ "$current" != - ]; then
     # A symlink is made at the switch: its time is since when.
@@ -65,28 +89,10 @@ if [ "$current" != - ]; then
     if [ -f "$home/current/.slipway/units" ]; then
         while IFS= read -r unit; do set -- "$@" "$unit"; done <"$home/current/.slipway/units"
     fi
-    if [ $# -gt 0 ]; then
-        id='' active='' sub='' restarts=0 since=''
-        # One call for all units; a blank line between them, and one more for the last.
-        while IFS='=' read -r key value; do
-            case $key in
-                Id) id=$value ;;
-                ActiveState) active=$value ;;
-                SubState) sub=$value ;;
-                NRestarts) restarts=$value ;;
-                ActiveEnterTimestamp) since=$value ;;
-                '')
-                    [ -z "$id" ] || emit unit "$id" "$active" "$sub" "$restarts" "$since"
-                    id='' active='' sub='' restarts=0 since=''
-                    ;;
-            esac
-        done <<EOF
-$(systemctl show --property=Id,ActiveState,SubState,NRestarts,ActiveEnterTimestamp "$@")
-
-EOF
-    fi
+    [ $# -eq 0 ] || show_units unit "$@"
 fi
 
+slotted=no
 for release in "$home"/releases/*/; do
     [ -d "$release" ] || continue
     name=${release%/}
@@ -95,12 +101,29 @@ for release in "$home"/releases/*/; do
     [ ! -f "$release/.slipway/complete" ] || stand=staged
     [ ! -f "$release/.slipway/proven" ] || stand=proven
     [ ! -f "$release/.slipway/failed" ] || stand=failed
+    [ ! -f "$release/.slipway/slot" ] || slotted=yes
     before=
     [ ! -f "$release/.slipway/predecessor" ] || read -r before <"$release/.slipway/predecessor" || :
     about={}
     [ ! -f "$release/.slipway/release.json" ] || read -r about <"$release/.slipway/release.json" || :
     emit release "$name" "$stand" "$before" "$about"
 done
+if [ "$slotted" = yes ]; then
+    set --
+    for link in $(slot_links); do
+        if [ "${link%/*}" != "$current" ] && [ "${link%.service}" != "$link" ]; then
+            idle=${link%/*}
+            set -- "$@" "${link##*/}"
+        fi
+    done
+    if [ $# -gt 0 ]; then
+        read_slot "$home/releases/$idle"
+        until=
+        [ ! -f "$state/idle/$slot/arguments" ] || { read -r _ && read -r _ && read -r until; } <"$state/idle/$slot/arguments" || :
+        emit idle "$slot" "$idle" "$until"
+        show_units idle_unit "$@"
+    fi
+fi
 
 for backup in "$state"/backups/*.json; do
     if [ -f "$backup" ] && read -r line <"$backup"; then emit backup "$line"; fi

@@ -11,12 +11,23 @@ release=$6
 
 # include append.sh
 # include find_current.sh
+# include slots.sh
+# shellcheck disable=SC2034
+limit=60
 
 remove() {
+    leave_slot "$1"
     # No longer complete first: what is half removed must not look whole.
     rm -f "$home/releases/$1/.slipway/complete"
     rm -rf "${home:?}/releases/$1"
     emit pruned "$1"
+}
+
+is_kept() {
+    case $newline$kept in
+        *"$newline$1/"*) return 0 ;;
+        *) return 1 ;;
+    esac
 }
 
 # Failed and never finished ones go first; then the oldest proven ones beyond the number to keep. The running release and
@@ -25,10 +36,14 @@ prune() {
     find_current
     before=
     [ ! -f "$home/current/.slipway/predecessor" ] || read -r before <"$home/current/.slipway/predecessor" || :
+    kept=
+    [ ! -f "$home/current/.slipway/slot" ] || kept=$(slot_links)
     count=0
     for folder in $(find "$home/releases" -mindepth 1 -maxdepth 1 -type d -printf '%f\n' | sort -r); do
         if [ "$folder" = "$current" ] || [ "$folder" = "$before" ]; then
             count=$((count + 1))
+        elif is_kept "$folder"; then
+            : # In its slot.
         elif [ -f "$home/releases/$folder/.slipway/proven" ] && [ ! -f "$home/releases/$folder/.slipway/failed" ]; then
             count=$((count + 1))
             [ "$count" -le "$keep" ] || remove "$folder"

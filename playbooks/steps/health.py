@@ -11,6 +11,7 @@ from playbooks.fleet.remote import Ask, Remote
 from playbooks.fleet.script import Answer
 from playbooks.settings import Settings
 from playbooks.settings.health import (
+    SLOT_PORT,
     AnyCheck,
     CommandCheck,
     HttpCheck,
@@ -22,6 +23,8 @@ from playbooks.settings.health import (
 
 # Between the fields of a check, and between the items of a list in one: neither is white space to the shell.
 FIELD, ITEM = "\037", "\036"
+# Where the host puts in the port of its slot.
+PORT = "\035"
 
 
 @dataclass(frozen=True)
@@ -144,7 +147,8 @@ def read_health(answer: Answer) -> HealthReport:
 
 
 def _line(check: AnyCheck, secrets: Mapping[str, str]) -> str:
-    head = [check.type, check.label, "yes" if check.critical else "no", f"{check.timeout:g}"]
+    label = check.label.replace(SLOT_PORT, PORT)
+    head = [check.type, label, "yes" if check.critical else "no", f"{check.timeout:g}"]
     # The last field is never empty: the shell drops an empty one at the end.
     return FIELD.join([*head, *_fields(check, secrets), "."])
 
@@ -152,7 +156,7 @@ def _line(check: AnyCheck, secrets: Mapping[str, str]) -> str:
 def _fields(check: AnyCheck, secrets: Mapping[str, str]) -> list[str]:
     if isinstance(check, HttpCheck):
         return [
-            check.url,
+            check.url.replace(SLOT_PORT, PORT),
             str(check.status),
             check.body or "",
             check.json_path or "",
@@ -162,7 +166,7 @@ def _fields(check: AnyCheck, secrets: Mapping[str, str]) -> list[str]:
             ITEM.join(f"{name}: {value}" for name, value in check.expect_headers.items()),
         ]
     if isinstance(check, TcpCheck):
-        return [check.host, str(check.port)]
+        return [check.host, str(check.port).replace(SLOT_PORT, PORT)]
     if isinstance(check, UnitCheck):
         return [check.unit]
     if isinstance(check, CommandCheck):

@@ -5,6 +5,7 @@
 # pauses are short and double up to INTERVAL (milliseconds): what is up at once is not waited for. Then STABLE
 # milliseconds of staying so. Standard input: a check a line, its fields separated by US (\037), their lists by RS (\036):
 #   kind name critical seconds field...
+# GS (\035) in it is the port of the slot that the release runs in. A release in place has none: such a check is left out.
 release=$1
 user=$2
 patience=$3
@@ -18,8 +19,22 @@ rs=$(printf '\036')
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
+gs=$(printf '\035')
+port=
+[ ! -f "$release/.slipway/slot" ] || read -r _ port <"$release/.slipway/slot" || :
 set --
-while IFS= read -r line; do set -- "$@" "$line"; done
+while IFS= read -r line; do
+    while [ -n "$port" ]; do
+        case $line in
+            *"$gs"*) line=${line%%"$gs"*}$port${line#*"$gs"} ;;
+            *) break ;;
+        esac
+    done
+    case $line in
+        *"$gs"*) note 'a check of a slot is left out: this release does not run in one' ;;
+        *) set -- "$@" "$line" ;;
+    esac
+done
 
 # now: milliseconds of uptime, to 10: nothing is started for it, and nobody sets it.
 now() {

@@ -14,6 +14,7 @@ first=$6
 limit=$7
 state=$8
 id=$9
+left=$expected
 shift 9
 guard_seconds=$1
 way_back=$2

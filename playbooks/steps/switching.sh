@@ -1,20 +1,33 @@
 # shellcheck shell=sh disable=SC2154
 # switch_to: make $target the current release of $home by one rename, then restart its units; shared by a deploy's switch
 # and a guard's undo. Needs home, target ("-": none), current, limit (seconds a restart may take), what (see switch.sh), run.
+#
+# Between slots the rename moves nothing that runs: the target's units are started beside the others, which run on for the
+# way back. Only what=back stops those that it leaves: left is that release. For the others, see idle.sh.
 units_folder=/etc/systemd/system
+
+# include slots.sh
 
 # write_moved STATE ID: whose the last switch is, from where and to where.
 write_moved() { put_line "$1/moved" "$2 $current $target"; }
 
-# read_lists RELEASE: set listed_units and listed_files, a name a line, and nothing started for it.
+# read_lists RELEASE: set slot; listed_units and listed_files, a name a line; those of its slot are slot_units and
+# slot_files. Nothing is started for it.
 read_lists() {
     listed_units=
     listed_files=
+    slot_units=
+    slot_files=
+    read_slot "$1"
     if [ -f "$1/.slipway/units" ]; then
-        while IFS= read -r name; do listed_units=$listed_units$name$newline; done <"$1/.slipway/units"
+        while IFS= read -r name; do
+            if in_slot "$1" "$name"; then slot_units=$slot_units$name$newline; else listed_units=$listed_units$name$newline; fi
+        done <"$1/.slipway/units"
     fi
     for name in "$1/.slipway/unit-files"/*; do
-        [ ! -e "$name" ] || listed_files=$listed_files${name##*/}$newline
+        [ -e "$name" ] || continue
+        name=${name##*/}
+        if in_slot "$1" "$name"; then slot_files=$slot_files$name$newline; else listed_files=$listed_files$name$newline; fi
     done
 }
 
@@ -32,6 +45,7 @@ switch_to() {
     read_lists "$old"
     old_units=$listed_units
     old_files=$listed_files
+    old_slot=$slot
     read_lists "$new"
     reload=no
     [ "$target" != "$current" ] || reload=yes
@@ -42,10 +56,35 @@ switch_to() {
         systemctl daemon-reload
     else
         close_sockets
+        [ -z "$slot$old_slot" ] || take_slot
         link_units
         # shellcheck disable=SC2086
-        [ -z "$listed_units" ] || start_units $listed_units
+        [ -z "$listed_units$slot_units" ] || start_units $listed_units $slot_units
     fi
+    if [ "$what" = back ] && [ "$left" != "$target" ]; then leave_slot "$left"; fi
+}
+
+# Make the slot the target's: what else is in it ends. A release that takes the place of the one before has both ended. A
+# unit is stopped before its file becomes another one: so what runs under a file that is ours is this very release.
+take_slot() {
+    for folder in "$state/idle"/*; do
+        name=${folder##*/}
+        if [ "$name" = "$slot" ] || [ -z "$slot" ]; then cancel_idle "$name"; fi
+    done
+    for link in $(slot_links); do
+        name=${link##*/}
+        if [ -n "$slot" ]; then
+            case $name in *@"$slot".service | *@"$slot".service.d) ;; *) continue ;; esac
+            [ "${link%/*}" != "$target" ] || continue
+        fi
+        drop_link "$name"
+    done
+    for name in $slot_files; do
+        link=$new/.slipway/unit-files/$name
+        [ "$(readlink "$units_folder/$name" 2>/dev/null || :)" != "$link" ] || continue
+        ln -sfn "$link" "$units_folder/$name"
+        reload=yes
+    done
 }
 
 rename() {
@@ -66,7 +105,7 @@ remove_former() {
     for unit in $old_units; do
         ! has "$listed_units" "$unit" || continue
         timeout "$limit" systemctl stop "$unit" || note "$unit did not stop"
-        find "$units_folder" -path '*.wants/*' -name "$unit" -type l -delete
+        disable_unit "$unit"
         reload=yes
     done
     for file in $old_files; do
@@ -98,7 +137,7 @@ is_enabled() {
 enable_units() {
     systemctl enable --quiet "$@" 2>/dev/null || note 'a unit has no [Install] section: it will not start at boot'
     # systemctl follows our link and would tie the boot to this release, which is pruned one day.
-    find "$units_folder" -type l -lname "$home/releases/*" | while IFS= read -r link; do
+    find "$units_folder" -mindepth 2 -type l -lname "$home/releases/*" | while IFS= read -r link; do
         ln -sfn "$units_folder/$(basename "$(readlink "$link")")" "$link"
     done
 }
@@ -111,6 +150,8 @@ start_units() {
         }
     done
     open_sockets "$@"
+    # What runs in the slot already is this release, and stays up.
+    begun=$begun$slot_units
     reloaded=
     while IFS= read -r name; do reloaded=$reloaded$name$newline; done <"$new/.slipway/reload"
     # Starts and restarts that went before do not count against this one.

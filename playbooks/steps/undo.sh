@@ -26,6 +26,8 @@ elif [ "$target" != - ] && [ ! -f "$home/releases/$target/.slipway/complete" ]; 
     stuck "release $target is not whole any more"
 else
     what=back
+    left=$one
+    [ "$left" != "$target" ] || left=$other
     (write_moved "$state" "$guard_id") || :
     switch_to
     note "slipway: nothing was heard from the controller of $guard_id for $seconds s; $target runs again"

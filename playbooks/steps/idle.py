@@ -1,0 +1,59 @@
+"""Stop the slot that a rollout has left: at once, or by a timer on the host once it was kept long enough (B2)."""
+
+from __future__ import annotations
+
+import math
+
+from playbooks.fleet import script
+from playbooks.fleet.line import Note
+from playbooks.fleet.remote import Ask
+from playbooks.fleet.script import Answer
+from playbooks.settings import Settings
+from playbooks.steps.facts import Facts
+
+
+def ask_idle(settings: Settings, *, release: str, after: float, note: Note | None = None) -> Ask:
+    """The step that stops a release's units once no traffic goes there any more, and no boot starts them.
+
+    The next switch into that slot, or back to that release, puts the timer off. A release that is current is refused;
+    one that is in no slot any more is left alone.
+
+    Args:
+        settings: the host's.
+        release: what is stopped.
+        after: seconds that it is kept running, for a way back at once; 0 for none.
+        note: called with progress.
+    """
+    run = script.load("idle_end").alone()
+    limit = min(settings.health.patience, settings.timeouts.command)
+    return Ask(
+        "idle",
+        [settings.home, settings.state, release, str(math.ceil(after)), f"{limit:g}", str(len(run))],
+        payload=run,
+        acts=True,
+        timeout=settings.timeouts.command + limit,
+        note=note,
+    )
+
+
+def leave_slot(settings: Settings, before: Facts, *, after: float) -> list[Ask]:
+    """The same for what a host ran before a rollout; nothing for what ran in no slot.
+
+    Args:
+        settings: the host's.
+        before: its facts from before the switch.
+        after: seconds, as above.
+    """
+    if before.current is None or before.slot is None:
+        return []
+    return [ask_idle(settings, release=before.current, after=after)]
+
+
+def read_idle(answer: Answer) -> int | None:
+    """Until when the slot is kept, in seconds since 1970; None: it is stopped.
+
+    Raises:
+        BadAnswer: its answer makes no sense.
+    """
+    (until,) = answer.one("idle", 1)
+    return None if until in ("stopped", "gone") else answer.number(until)

@@ -1,0 +1,26 @@
+# shellcheck shell=sh disable=SC2034,SC2154
+# idle_end: what a slot's timer does when its time is over. Runs from STATE/idle/SLOT/run, without a controller.
+folder=${0%/run}
+state=${folder%/idle/*}
+
+# include find_current.sh
+# include slots.sh
+
+{
+    IFS= read -r home
+    read -r release
+    read -r until
+    read -r limit
+} <"$folder/arguments"
+# The timer's own seconds and the clock's are not the same to the last.
+[ $(($(date +%s) + 5)) -ge "$until" ] || exit 0
+# A task that is at work may be about to go back to it; so may a guard. The timer comes again.
+if [ -e "$state/guard/armed" ] || [ -e "$state/guard/firing" ]; then exit 0; fi
+if [ -e "$state/lock" ] && ! flock --shared --nonblock "$state/lock" true; then exit 0; fi
+idle_ends=yes
+find_current
+if [ "$current" != "$release" ]; then
+    leave_slot "$release"
+    note "slipway: $release was kept long enough beside $current; its slot is stopped"
+fi
+cancel_idle "${folder##*/}"
