@@ -24,6 +24,7 @@ haproxy_do() {
 }
 
 # haproxy_table: into $work/now a line a server: backend name address port up(0|1) admin(on|drain|off) weight in-flight
+# checked(0|1)
 haproxy_table() {
     haproxy_say 'show servers state; show stat'
     awk -v main="$backend" -v test="$backend-testers" '
@@ -32,10 +33,10 @@ haproxy_table() {
         !("pxname" in at) && NF > 18 && ($2 == main || $2 == test) {
             # Bits of srv_admin_state: 1 maintenance, 8 drained, both by command; the others are not ours.
             admin = $7 % 2 ? "off" : int($7 / 8) % 2 ? "drain" : "on"
-            line[$2 "," $4] = $2 " " $4 " " $5 " " $19 " " ($6 == 2 || $6 == 1) " " admin " " $8; order[++n] = $2 "," $4
+            line[$2 "," $4] = $2 " " $4 " " $5 " " $19 " " ($6 == 2 || $6 == 1) " " admin " " $8; checked[$2 "," $4] = $14 > 0; order[++n] = $2 "," $4
         }
         ("pxname" in at) { split($0, part, ","); flight[part[at["pxname"]] "," part[at["svname"]]] = part[at["scur"]] }
-        END { for (i = 1; i <= n; i++) print line[order[i]], flight[order[i]] + 0 }' "$work/heard" >"$work/now"
+        END { for (i = 1; i <= n; i++) print line[order[i]], flight[order[i]] + 0, checked[order[i]] }' "$work/heard" >"$work/now"
 }
 
 # haproxy_has_former: whether a process runs that a reload has replaced.
@@ -60,8 +61,12 @@ haproxy_plan() {
             if (is[4] != $3 || ($2 ~ /^[0-9.]+$|:/ && is[3] != $2)) { print "elsewhere", $1, is[3] ":" is[4], $2 ":" $3; next }
             set = "set server " main "/" $1
             if ($5 == "on") {
-                if (is[6] != "on") { print "on", set " weight " $4; print "on", set " state ready"; print "wait", $1 }
-                else if ($4 + 0 > is[7] + 0) print "raise", set " weight " $4
+                if (is[6] != "on") {
+                    # HAProxy takes for up what comes back, until a check fails; so it weighs nothing until one has passed.
+                    print "on", set " weight 0"; print "on", set " state ready"; print "wait", $1
+                    if (is[9]) print "on", set " health down"
+                    if ($4 > 0) print "raise", set " weight " $4
+                } else if ($4 + 0 > is[7] + 0) print "raise", set " weight " $4
                 else if ($4 + 0 < is[7] + 0) print "lower", set " weight " $4
             } else if (is[6] != "off") {
                 if (is[6] == "on") print "drain", set " state drain"
@@ -72,7 +77,7 @@ haproxy_plan() {
             split(here[test "," $1], is, " ")
             want = $5 == "on" && $6 == "tester" ? "on" : "off"
             if (want == is[6]) next
-            print (want == "on" ? "on" : $5 == "on" ? "lower" : "off"), "set server " test "/" $1 " state " (want == "on" ? "ready" : "maint")
+            print (want == "on" ? "raise" : $5 == "on" ? "lower" : "off"), "set server " test "/" $1 " state " (want == "on" ? "ready" : "maint")
         }' "$work/now" "$1"
 }
 

@@ -79,6 +79,7 @@ def test_shares_and_testers_are_as_set_and_outlive_a_reload_and_a_restart(invent
         old = [replace(share, tester=False) for share in it.shares(app1=0)[1:]]
         it.move([replace(it.normal["app1"], weight=0), *old])
         assert set(load.since(1)) == {"app2", "app3"}
+        it.confirm()
     on(EDGE).check_output("systemctl restart haproxy")
     wait_until(lambda: fetch(address).status == 200)
     with hand(inventory) as it:
@@ -212,8 +213,10 @@ def test_provision_takes_no_bad_configuration_and_keeps_what_is_set(
             assert on(EDGE).file("/etc/haproxy/haproxy.cfg").content_string == config
         load = Load(address)
         with load.running():
-            edge.write(balancer={**given, "tls": {**tls, "certificate": "/etc/ssl/60.pem"}})
-            assert invoke("provision", edge.env).status == 0
+            good = {"certificate": "/etc/ssl/60.pem", "key": "/etc/ssl/60.pem.key", "ports": [8443]}
+            edge.write(balancer={**given, "tls": good})
+            ran = invoke("provision", edge.env)
+            assert ran.status == 0, ran.err
             time.sleep(1)
         assert load.failed == []
         assert on(EDGE).run("curl -sk -o /dev/null -w '%{http_code}' https://127.0.0.1:8443/").stdout == "200"

@@ -80,6 +80,7 @@ def test_shares_and_testers_are_as_set_and_outlive_a_restart(inventory: str, add
         it.move([replace(it.normal["app1"], weight=0), *old])
         time.sleep(0.2)
         assert set(load.since(1)) == {"app2", "app3"}
+        it.confirm()
     assert load.failed == []
     on(EDGE).check_output("systemctl restart nginx")
     with hand(inventory) as it:
