@@ -14,6 +14,7 @@ from playbooks.settings.metrics import Metrics, Prometheus, Query
 from playbooks.settings.selector import Selector, parse_selector
 
 RETRY_SECONDS = 1.0
+SCRAPED = "max by ({label}) (up)"
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ class PrometheusMetrics:
             self._check()
             self._begun = True
         totals = {key: self._filled(getattr(self._settings, key)) for key in ("requests", "errors", "latency")}
+        totals["up"] = self._filled(SCRAPED)
         own = {query.name: self._filled(query.text) for query in self._settings.queries}
         replies, failed = self._patiently({**totals, **own})
         problems = [f"Prometheus: query {name} failed: {why}" for name, why in failed.items()]
@@ -79,7 +81,9 @@ class PrometheusMetrics:
         return Reading(counts, gauges, tuple(problems))
 
     def _counts(self, replies: Mapping[str, Sequence[Sample]]) -> dict[str, Counts]:
-        totals: dict[str, dict[str, dict[Hashable, float]]] = {}
+        # A server that is scraped and has no series yet was not asked for anything: it begins at 0.
+        up = {self._server(sample) for sample in replies["up"] if sample.value == 1}
+        totals: dict[str, dict[str, dict[Hashable, float]]] = {server: {} for server in up if server is not None}
         for key in ("requests", "errors", "latency"):
             for sample in replies[key]:
                 server = self._server(sample)

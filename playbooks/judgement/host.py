@@ -35,7 +35,7 @@ class HostReading:
 
     Args:
         moment: seconds of the host's uptime.
-        cursor: where its journal was read to.
+        cursor: where its journal was read to: for the next reading of this host.
         errors: lines of the application at priority err or worse since the cursor before.
     """
 

@@ -1,7 +1,7 @@
 # shellcheck shell=sh
 # signals CURSOR UNIT...: what a host itself tells of the application, while a release is watched. Changes nothing.
 #
-# CURSOR is where the journal was read to before ('-': nothing is counted, reading begins here). This runs every few
+# CURSOR is where the journal was read to before, or a time ('-': nothing is counted, reading begins here). This runs every few
 # seconds on hosts that serve: two programs, and what the kernel has in files is read by the shell.
 cursor=$1
 shift
@@ -9,11 +9,22 @@ shift
 read -r uptime _ </proc/uptime
 emit moment "$uptime"
 
-# Memory that cannot be dropped: a cache that fills up to MemoryMax is no leak. Without cgroups v2, systemd's own number.
+# Memory that cannot be dropped: a cache that fills up to MemoryMax is no leak. Where the kernel does not account for it
+# by unit (cgroups v1, or a container that was not given the controller), the unit's processes are added up.
 unit_memory() {
     while read -r key value; do
         case $key in anon) memory=$value && return 0 ;; esac
     done 2>/dev/null <"/sys/fs/cgroup$group/memory.stat" || :
+    for place in "/sys/fs/cgroup$group" "/sys/fs/cgroup/systemd$group"; do
+        [ -r "$place/cgroup.procs" ] || continue
+        memory=0
+        while read -r process; do
+            while read -r key value _; do
+                case $key in RssAnon:) memory=$((memory + value * 1024)) && break ;; esac
+            done 2>/dev/null <"/proc/$process/status" || :
+        done <"$place/cgroup.procs"
+        return 0
+    done
 }
 
 if [ $# -gt 0 ]; then
@@ -43,28 +54,34 @@ $(systemctl show --property=Id,ActiveState,SubState,NRestarts,MemoryCurrent,Memo
 EOF
 fi
 
-# An entry a line, and in the end where it was read to; without an entry there is none, and the old one holds on.
+# An entry a line, its priority alone, and in the end where it was read to. Without an entry there is no cursor, and the
+# status is 1 as if it had failed; only what is said tells them apart.
 errors=0
+wrong=
+status=0
+said=
 if [ "$cursor" = - ]; then
-    said=$(journalctl --quiet --lines=0 --show-cursor 2>/dev/null) || :
+    # Not a cursor of the whole journal: after an entry that is none of ours, journalctl leaves out the first that is.
+    cursor=$(date +@%s.%6N)
 elif [ $# -gt 0 ]; then
     for unit in "$@"; do
         set -- "$@" "--unit=$unit"
         shift
     done
-    # Without an entry it ends with status 1; so it does without a journal, and then nothing is known of errors in it.
-    said=$(journalctl --quiet --priority=err --after-cursor="$cursor" --show-cursor --output=cat \
-        --output-fields=PRIORITY "$@" 2>/dev/null) || :
-else
-    said=
+    case $cursor in
+        @*) set -- "$@" "--since=$cursor" ;;
+        *) set -- "$@" "--after-cursor=$cursor" ;;
+    esac
+    said=$(journalctl --quiet --priority=err --show-cursor --output=cat --output-fields=PRIORITY "$@" 2>&1) || status=$?
 fi
 while IFS= read -r line; do
     case $line in
         '-- cursor: '*) cursor=${line#-- cursor: } ;;
-        '') ;;
-        *) errors=$((errors + 1)) ;;
+        [0-7]) errors=$((errors + 1)) ;;
+        ?*) wrong=$line ;;
     esac
 done <<EOF
 $said
 EOF
+[ "$status" = 0 ] || [ -z "$wrong" ] || fail journal "the journal cannot be read: $wrong"
 emit journal "$cursor" "$errors"

@@ -161,6 +161,8 @@ def test_a_query_that_fails_later_is_tried_again_told_and_no_data(monkeypatch: p
         asked.append(query)
         if broken[0] and "5.." in query:
             return Replied(503, "")
+        if "(up)" in query:
+            return vector(app1=1, app2=1)
         return vector(app1=total[0], app2=total[0])
 
     metrics = prometheus(answer)
@@ -190,6 +192,16 @@ def test_what_prometheus_does_not_know_is_an_error_at_the_start(monkeypatch: pyt
         prometheus(lambda _: said).read()
     with pytest.raises(MetricsError, match="Connection refused"):
         prometheus(lambda _: Replied(0, "Connection refused")).read()
+
+
+def test_a_server_that_was_not_asked_for_anything_yet_begins_at_0() -> None:
+    """A canary has no series before its first user: to begin with its first number would lose its first errors."""
+    rounds = [vector(app1=5), vector(app1=5, app2=7)]
+    turn = [0]
+    metrics = prometheus(lambda query: vector(app1=1, app2=1) if "(up)" in query else rounds[turn[0]])
+    assert metrics.read().counts == {}
+    turn[0] = 1
+    assert metrics.read().counts["app2-green"] == Counts(7, 7, {100.0: 7})
 
 
 def test_own_numbers_have_limits_for_either_side() -> None:
