@@ -93,14 +93,7 @@ def places_of(env: Environment, facts: Mapping[str, Facts], moves: Mapping[str, 
     """
     asked = {target.name for target in env.targets}
     if env.settings.slots:
-        return [
-            Place(
-                host,
-                server_of(env, host, fact.slot) if fact.current and fact.slot else None,
-                server_of(env, host, moves[host].slot if host in moves else fact.slot),
-            )
-            for host, fact in facts.items()
-        ]
+        return [_slotted(env, fact, moves.get(host)) for host, fact in facts.items()]
     others = [host for host in application_hosts(env) if host not in asked]
     places = []
     for host in [*facts, *others]:
@@ -108,6 +101,17 @@ def places_of(env: Environment, facts: Mapping[str, Facts], moves: Mapping[str, 
         runs = host in others or facts[host].current is not None
         places.append(Place(host, server if runs else None, server))
     return places
+
+
+def _slotted(env: Environment, fact: Facts, move: Move | None) -> Place:
+    """A host with two slots. One that turns to slots has its traffic where the new release will be, or nowhere yet."""
+    after = (move.slot if move else fact.slot) or next(iter(env.settings.slots))
+    before = fact.slot or after
+    return Place(
+        fact.host,
+        server_of(env, fact.host, before) if fact.current else None,
+        server_of(env, fact.host, after),
+    )
 
 
 def closed_by_hand(places: Sequence[Place], states: Sequence[EdgeState]) -> frozenset[str]:

@@ -163,8 +163,18 @@ def plan_for(env: Environment, wanted: Wanted, hosts: list[str], facts: Mapping[
     Raises:
         UsageError: there is no such strategy, or no such batch size; or this fleet cannot have it.
     """
-    fresh = facts is not None and not any(fact.current for fact in facts.values())
-    return plan_deploy(env, hosts, strategy=wanted.strategy, batch=wanted.batch, watch=wanted.watch, fresh=fresh)
+    known = facts.values() if facts is not None else ()
+    fresh = facts is not None and not any(fact.current for fact in known)
+    turning = bool(env.settings.slots) and any(fact.current and fact.slot is None for fact in known)
+    return plan_deploy(
+        env,
+        hosts,
+        strategy=wanted.strategy,
+        batch=wanted.batch,
+        watch=wanted.watch,
+        fresh=fresh,
+        turning=turning,
+    )
 
 
 def read_all(fleet: Fleet, env: Environment, targets: list[Target]) -> Mapping[str, Facts]:

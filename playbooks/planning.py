@@ -24,6 +24,7 @@ def plan_deploy(
     batch: str | None = None,
     watch: float | None = None,
     fresh: bool = False,
+    turning: bool = False,
 ) -> Plan:
     """In which order hosts change and traffic moves.
 
@@ -33,6 +34,7 @@ def plan_deploy(
         strategy, batch: instead of the settings'.
         watch: seconds of the watch after the switch, instead of the settings'.
         fresh: nothing runs yet, so there is nothing to compare with, and no traffic to move by and by.
+        turning: what runs is in no slot, and is stopped for the new release.
 
     Raises:
         UsageError: there is no such strategy or batch size, or this fleet cannot have it.
@@ -48,24 +50,25 @@ def plan_deploy(
         _require_traffic(env, name)
     if fresh:
         return rolling(hosts, rollout, fleet, batch=batch or f"{len(hosts) or 1}")
-    if slots_of(env):
+    if slots_of(env) and not turning:
         return beside(hosts, rollout, fleet, strategy=name, batch=batch)
-    return (canary if name == "canary" else rolling)(hosts, rollout, fleet, batch=batch)
+    return (canary if name == "canary" and not turning else rolling)(hosts, rollout, fleet, batch=batch)
 
 
-def plan_rollback(env: Environment, hosts: Sequence[str], batch: str | None) -> Plan:
+def plan_rollback(env: Environment, hosts: Sequence[str], batch: str | None, *, turning: bool = False) -> Plan:
     """The way back: at once where the old release still runs beside the new one; else in two halves behind a balancer.
 
     Args:
         env: settings.
         hosts: those that change.
         batch: hosts that change at the same time.
+        turning: what they go back to takes the place of what runs.
 
     Raises:
         UsageError: there is no such batch size.
     """
     require_batch(batch)
-    if slots_of(env):
+    if slots_of(env) and not turning:
         stages = [Stage("start beside", tuple(hosts), share=0.0), Stage("all of the traffic", share=1.0)]
         return Plan("rolling", tuple(stages) if hosts else ())
     size = batch or ("50%" if env.settings.balancer else "100%")

@@ -81,7 +81,8 @@ def rollback(env: Environment, back: Back, progress: Progress) -> Outcome:
             facts = read_all(fleet, env, apps)
             targets = choose_releases(facts, back.to, left)
             moves = _make_ready(fleet, env, facts, targets)
-            plan = plan_rollback(env, list(moves), back.batch)
+            turning = any(facts[host].slot in (None, move.slot) for host, move in moves.items())
+            plan = plan_rollback(env, list(moves), back.batch, turning=turning)
             crew = assemble(fleet, held, env, holder, facts, moves, plan)
             databases: list[str] = []
             if back.with_database:

@@ -108,6 +108,7 @@ def _beside(places: Sequence[Place], split: Split) -> list[Share]:
         if place in old and place.before is not None:
             stays = share >= 1 and not place.beside  # left out of this rollout: it goes on as it is
             weight, on = (FULL, True) if stays else (old_weight, share < 1)
+            on = on and (place.beside or place.host not in split.out)
             shares.append(Share(place.before, weight=weight, on=on, tester=not moved))
     return shares
 
