@@ -41,9 +41,7 @@ trap clean_up EXIT
 trap 'exit 1' HUP INT TERM
 began=$(date +%s.%N)
 mkdir -p "$state/backups"
-if [ "$when" = after ]; then
-    renice -n 19 -p "$(exec sh -c 'echo "$PPID"')" >/dev/null 2>&1 || :
-fi
+if [ "$when" = after ]; then stand_back 19; else stand_back 10; fi
 # A backup whose controller died may still be at work: the scratch folder has one path, so that restic knows it again.
 exec 8>>"$state/backup.lock"
 patience=120

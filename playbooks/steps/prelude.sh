@@ -74,6 +74,12 @@ end_step() {
     exit "$1"
 }
 
+# stand_back NICENESS: what is served comes first. The redirection is ours: /proc/self is this shell, not one that began us.
+stand_back() {
+    read -r slipway_me _ </proc/self/stat
+    renice -n "$1" -p "$slipway_me" >/dev/null 2>&1 || :
+}
+
 # fence STATE TOKEN: refuse to act for a task that holds the lock no more, be it that it slept, or that it lost the host.
 fence() {
     slipway_token=0

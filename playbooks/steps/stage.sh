@@ -35,6 +35,7 @@ lists_bytes=$2
 # include room.sh
 # include sums.sh
 
+stand_back 10
 # Every program started here costs a millisecond or two on every host: what the shell can do, it does.
 group=$(id -g "$user" 2>/dev/null) || fail no-user "there is no user '$user' to run the application; run: invoke provision --env=…"
 
