@@ -11,16 +11,18 @@ nginx_shares() {
 }
 
 # nginx_render SHARES: the file, on standard output. Testers are sent where all are when none is theirs: an upstream
-# needs a server that is not down.
+# needs a server that is not down. The only one that serves is not given up for its errors: nobody else would answer.
 nginx_render() {
     awk -v main="$backend" -v test="$backend-testers" '
-        function block(name, tests,    i, s, at, off) {
+        function is_off(s, tests) { return s[5] != "on" || (tests ? s[6] != "tester" : s[4] == 0) }
+        function block(name, tests,    i, s, at, off, live) {
+            for (i = 1; i <= n; i++) { split(line[i], s, " "); live += !is_off(s, tests) }
             printf "upstream %s {\n    zone %s 256k;\n", name, name
             for (i = 1; i <= n; i++) {
                 split(line[i], s, " ")
                 at = (s[2] ~ /:/ ? "[" s[2] "]" : s[2]) ":" s[3]
-                off = s[5] != "on" || (tests ? s[6] != "tester" : s[4] == 0)
-                printf "    server %s weight=%d max_fails=3 fail_timeout=5s%s; # %s\n", at, tests || s[4] < 1 ? 1 : s[4], off ? " down" : "", s[1]
+                off = is_off(s, tests)
+                printf "    server %s weight=%d %s%s; # %s\n", at, tests || s[4] < 1 ? 1 : s[4], live > 1 ? "max_fails=5 fail_timeout=2s" : "max_fails=0", off ? " down" : "", s[1]
             }
             print "    keepalive 32;\n}"
         }
