@@ -22,7 +22,7 @@ nginx_render() {
                 split(line[i], s, " ")
                 at = (s[2] ~ /:/ ? "[" s[2] "]" : s[2]) ":" s[3]
                 off = is_off(s, tests)
-                printf "    server %s weight=%d %s%s; # %s\n", at, tests || s[4] < 1 ? 1 : s[4], live > 1 ? "max_fails=5 fail_timeout=2s" : "max_fails=0", off ? " down" : "", s[1]
+                printf "    server %s weight=%d %s%s; # %s\n", at, (tests || s[4] < 1 ? 1 : s[4]), (live > 1 ? "max_fails=5 fail_timeout=2s" : "max_fails=0"), (off ? " down" : ""), s[1]
             }
             print "    keepalive 32;\n}"
         }
