@@ -33,7 +33,9 @@ haproxy_table() {
         !("pxname" in at) && NF > 18 && ($2 == main || $2 == test) {
             # Bits of srv_admin_state: 1 maintenance, 8 drained, both by command; the others are not ours.
             admin = $7 % 2 ? "off" : int($7 / 8) % 2 ? "drain" : "on"
-            line[$2 "," $4] = $2 " " $4 " " $5 " " $19 " " ($6 == 2 || $6 == 1) " " admin " " $8; checked[$2 "," $4] = $14 > 0; order[++n] = $2 "," $4
+            key = order[++n] = $2 "," $4
+            line[key] = $2 " " $4 " " $5 " " $19 " " ($6 == 2 || $6 == 1) " " admin " " $8
+            checked[key] = ($14 > 0)
         }
         ("pxname" in at) { split($0, part, ","); flight[part[at["pxname"]] "," part[at["svname"]]] = part[at["scur"]] }
         END { for (i = 1; i <= n; i++) print line[order[i]], flight[order[i]] + 0, checked[order[i]] }' "$work/heard" >"$work/now"
@@ -93,7 +95,11 @@ haproxy_apply() {
     haproxy_wait_up "$3"
     # What is left must carry it all: a server more that fails is better than none that answers.
     awk -v main="$backend" 'FILENAME == ARGV[1] { share[$1] = $5 == "on" ? $4 : 0; next }
-        $1 == main { weight = $2 in share ? share[$2] : $6 == "on" ? $7 : 0; if (weight > 0 && $5) n++; had += $6 == "on" && $7 > 0 && $5 }
+        $1 == main {
+            weight = $2 in share ? share[$2] : $6 == "on" ? $7 : 0
+            if (weight > 0 && $5) n++
+            if ($6 == "on" && $7 > 0 && $5) had++
+        }
         END { exit !(n || !had) }' "$1" "$work/now" ||
         fail no-server 'none of the servers that are to serve is up; no other one is taken off'
     haproxy_do "$work/raise"
@@ -166,8 +172,12 @@ haproxy_state() {
     awk -v main="$backend" '
         { seen[$1 == main, $2] = $6; flight[$2] += $8; if ($1 != main) tests = 1 }
         $1 == main { line[++n] = $0 }
-        END { for (i = 1; i <= n; i++) { split(line[i], is, " ")
-            print is[2], is[3], is[4], is[7], is[6], (!tests || seen[0, is[2]] == "on") && is[6] == "on" ? "tester" : "-", is[6] == "off" ? "-" : is[5] ? "up" : "down", flight[is[2]] } }' "$work/now" >"$work/state"
+        END { for (i = 1; i <= n; i++) {
+            split(line[i], is, " ")
+            tester = (!tests || seen[0, is[2]] == "on") && is[6] == "on" ? "tester" : "-"
+            up = is[6] == "off" ? "-" : is[5] ? "up" : "down"
+            print is[2], is[3], is[4], is[7], is[6], tester, up, flight[is[2]]
+        } }' "$work/now" >"$work/state"
 }
 
 # haproxy_maintenance on|off: in the file, and in what runs.
