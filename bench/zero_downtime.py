@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from bench.place import tell
 from lab import up as lab_up
 from lab.load import loading
 from lab.load_plan import Plan
-from lab.load_report import Report
+from lab.load_report import OK, Report
 from lab.spec import PROJECT, Lab
 
 INVOKE = PROJECT / ".venv/bin/invoke"
@@ -144,7 +145,9 @@ def row(bench: Bench, name: str, *words: str) -> list[str]:
     before = under.report.between(under.report.began, under.began)
     during = under.report.between(under.began, under.ended + AFTER)
     p99 = before.quantile(0.99) or 0.0, during.quantile(0.99) or 0.0
-    told = ", ".join(f"{count} {kind}" for kind, count in sorted(under.report.outcomes.items()) if kind != "ok")
+    # "-" is the balancer itself, or nobody.
+    failed = Counter((one.outcome, one.version) for one in under.report.samples if one.outcome != OK)
+    told = ", ".join(f"{count} {outcome} of {version}" for (outcome, version), count in sorted(failed.items()))
     status = f"status {under.done.returncode}" if under.done.returncode else f"{under.ended - under.began:.1f} s"
     figures = [f"{len(under.report.samples)}", f"{under.report.failed}" + (f" ({told})" if told else "")]
     cells = [
