@@ -27,6 +27,10 @@ NOTHING = Criteria(errors=None, p50=None, p95=None, p99=None, worse_errors=None,
 class Source(Protocol):
     """Where the numbers come from."""
 
+    @property
+    def buckets(self) -> tuple[float, ...]:
+        """Bounds, in milliseconds, of its histogram; none if it knows each latency."""
+
     def read(self) -> Mapping[str, Counts]:
         """What was counted since the last time, by server. The first time sets the start, and gives nothing.
 
@@ -93,9 +97,10 @@ class Observer:
         assert watch is not None  # nobody asks otherwise  # noqa: S101
         settings = self._rollout.judgement
         criteria = watch.criteria if self._source else NOTHING
-        judge = Judge(criteria, settings, stages=self._watches, before=self._before)
         every = max(SHORTEST, min(settings.interval, watch.seconds / LOOKS))
         self._read()  # what was counted while things moved is of neither stage
+        buckets = self._source.buckets if self._source else ()
+        judge = Judge(criteria, settings, stages=self._watches, before=self._before, buckets=buckets)
         started = last = time.monotonic()
         until = started + watch.seconds
         held = False

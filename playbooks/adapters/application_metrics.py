@@ -53,7 +53,7 @@ class ApplicationMetrics:
             found = self._counting.feed(server, self._snapshot(list(parse_samples(page.lines))))
             if found is not None:
                 counts[server] = found
-        return Reading(counts, problems=problems)
+        return Reading(counts, problems=problems, buckets=self._counting.buckets)
 
     def _snapshot(self, samples: Sequence[Sample]) -> Snapshot:
         def series(key: str) -> dict[Hashable, float]:

@@ -42,11 +42,13 @@ class Reading:
         counts: since the last reading, by server; the first reading of a server sets its start and counts nothing.
         gauges: numbers that are what they are at the moment, by server and name.
         problems: a sentence for each thing that could not be read.
+        buckets: where latencies can be told apart, in milliseconds: bounds that the histograms of all servers have.
     """
 
     counts: Mapping[str, Counts] = field(default_factory=dict)
     gauges: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
 
 
 class Metrics(Protocol):
@@ -80,6 +82,12 @@ class Counting:
     def __init__(self) -> None:
         self._last: dict[str, Snapshot] = {}
 
+    @property
+    def buckets(self) -> tuple[float, ...]:
+        """Bounds, in milliseconds, that every server's histogram has; two releases may have different ones."""
+        found = [{_limit(key) for key in snapshot.latencies} for snapshot in self._last.values() if snapshot.latencies]
+        return tuple(sorted(limit for limit in set.intersection(*found) if math.isfinite(limit))) if found else ()
+
     def feed(self, server: str, now: Snapshot) -> Counts | None:
         """What came since this server's last snapshot; None for its first."""
         last, self._last[server] = self._last.get(server), now
@@ -100,12 +108,18 @@ def _since(last: Totals, now: Totals) -> dict[Hashable, float]:
     return found
 
 
+def _limit(key: Hashable) -> float:
+    """The upper limit of a bucket, in milliseconds; NaN for what is none."""
+    limit = key[-1] if isinstance(key, tuple) else key
+    return limit if isinstance(limit, float) else math.nan
+
+
 def _apart(latencies: Mapping[Hashable, float]) -> dict[float, int]:
     """Buckets that hold all up to their limit, as buckets that hold what is above the next smaller limit."""
     cumulative: dict[float, float] = {}
     for key, value in latencies.items():
-        limit = key[-1] if isinstance(key, tuple) else key
-        if isinstance(limit, float) and not math.isnan(limit):
+        limit = _limit(key)
+        if not math.isnan(limit):
             cumulative[limit] = cumulative.get(limit, 0.0) + value
     counts, below = {}, 0.0
     for limit in sorted(cumulative):

@@ -78,7 +78,7 @@ class PrometheusMetrics:
                 server = self._server(sample)
                 if server is not None and sample.value == sample.value:  # NaN: a rate of nothing
                     gauges.setdefault(server, {})[name] = sample.value
-        return Reading(counts, gauges, tuple(problems))
+        return Reading(counts, gauges, tuple(problems), self._counting.buckets)
 
     def _counts(self, replies: Mapping[str, Sequence[Sample]]) -> dict[str, Counts]:
         # A server that is scraped and has no series yet was not asked for anything: it begins at 0.
