@@ -13,6 +13,7 @@ from invoke import Collection, Context, task
 
 from lab import tasks as lab_tasks
 from playbooks import cli, cli_traffic
+from playbooks.errors import UsageError
 
 if TYPE_CHECKING:
     from playbooks.backup import Backups
@@ -39,6 +40,7 @@ BATCH = "hosts that switch at the same time: a number or a percentage"
 JSON = "print one JSON document on standard output, and nothing else"
 YES = "do not ask, in production either"
 TIMINGS = "tell where the time went, on standard error; =PAGE.html writes a page with a timeline too"
+REPORT = "write the story of the rollout as a page: traffic, both versions in numbers, verdicts; =PAGE.html"
 WAIT = "how long to wait for somebody else's lock, e.g. 60s or 5m (default: leave with status 4)"
 
 
@@ -59,6 +61,7 @@ WAIT = "how long to wait for somebody else's lock, e.g. 60s or 5m (default: leav
         "resume": "go on with a deploy whose controller died; from any machine",
         "wait": WAIT,
         "yes": YES,
+        "report": REPORT,
         "timings": TIMINGS,
         "json": JSON,
     },
@@ -78,6 +81,7 @@ def deploy(
     resume: bool = False,
     wait: str = "0",
     yes: bool = False,
+    report: str | None = None,
     timings: str | None = None,
     json: bool = False,
 ) -> None:
@@ -93,6 +97,8 @@ def deploy(
     def look(environment: cli.Environment, progress: cli.Progress) -> Check:
         from playbooks.check import check as run
 
+        if report is not None:
+            raise UsageError("--report tells of a rollout; a dry run has none", hint="leave --report or --check out")
         return run(environment, wanted(), progress)
 
     if check:
@@ -102,7 +108,7 @@ def deploy(
             tables.show_check,
             limit=limit,
             as_json=json,
-            timings=cli.timed("deploy", timings),
+            witnesses=cli.timed("deploy", timings),
         )
         return
 
@@ -121,7 +127,8 @@ def deploy(
             from playbooks.deploy import deploy as run
         return run(environment, wanted(), progress)
 
-    cli.perform(env, act, tables.show_outcome, limit=limit, as_json=json, timings=cli.timed("deploy", timings))
+    witnesses = [*cli.timed("deploy", timings), *cli.reported("deploy", report)]
+    cli.perform(env, act, tables.show_outcome, limit=limit, as_json=json, witnesses=witnesses)
 
 
 @task(
@@ -136,6 +143,7 @@ def deploy(
         "limit": LIMIT,
         "wait": WAIT,
         "yes": YES,
+        "report": REPORT,
         "timings": TIMINGS,
         "json": JSON,
     },
@@ -150,6 +158,7 @@ def rollback(
     limit: str | None = None,
     wait: str = "0",
     yes: bool = False,
+    report: str | None = None,
     timings: str | None = None,
     json: bool = False,
 ) -> None:
@@ -163,7 +172,8 @@ def rollback(
         cli.confirm(environment, f"rollback to {to or 'what ran before'}", cli.ROLLBACK_WORD, yes=yes)
         return run(environment, Back(to, reason, with_database, batch, cli.seconds("wait", wait)), progress)
 
-    cli.perform(env, act, tables.show_outcome, limit=limit, as_json=json, timings=cli.timed("rollback", timings))
+    witnesses = [*cli.timed("rollback", timings), *cli.reported("rollback", report)]
+    cli.perform(env, act, tables.show_outcome, limit=limit, as_json=json, witnesses=witnesses)
 
 
 @task(
@@ -188,7 +198,7 @@ def backup(
         tables.show_backups,
         limit=limit,
         as_json=json,
-        timings=cli.timed("backup", timings),
+        witnesses=cli.timed("backup", timings),
     )
 
 
@@ -240,7 +250,7 @@ def restore(
         tables.show_restored,
         limit=limit,
         as_json=json,
-        timings=cli.timed("restore", timings),
+        witnesses=cli.timed("restore", timings),
     )
 
 
@@ -256,7 +266,7 @@ def verify_backups(
 
         return run(environment, progress)
 
-    cli.perform(env, act, tables.show_drill, limit=limit, as_json=json, timings=cli.timed("verify-backups", timings))
+    cli.perform(env, act, tables.show_drill, limit=limit, as_json=json, witnesses=cli.timed("verify-backups", timings))
 
 
 @task(
@@ -295,7 +305,7 @@ def status(c: Context, env: str = "", limit: str | None = None, timings: str | N
 
         return run(environment, progress)
 
-    cli.perform(env, act, tables.show_status, limit=limit, as_json=json, timings=cli.timed("status", timings))
+    cli.perform(env, act, tables.show_status, limit=limit, as_json=json, witnesses=cli.timed("status", timings))
 
 
 @task(
@@ -356,7 +366,7 @@ def health(c: Context, env: str = "", limit: str | None = None, timings: str | N
 
         return run(environment, progress)
 
-    cli.perform(env, act, tables.show_health, limit=limit, as_json=json, timings=cli.timed("health", timings))
+    cli.perform(env, act, tables.show_health, limit=limit, as_json=json, witnesses=cli.timed("health", timings))
 
 
 @task(positional=[], optional=["timings"], help={"env": ENV, "limit": LIMIT, "timings": TIMINGS, "json": JSON})
@@ -371,7 +381,7 @@ def provision(
 
         return run(environment, progress)
 
-    cli.perform(env, act, tables.show_provisioned, limit=limit, as_json=json, timings=cli.timed("provision", timings))
+    cli.perform(env, act, tables.show_provisioned, limit=limit, as_json=json, witnesses=cli.timed("provision", timings))
 
 
 @task(positional=[], help={"env": ENV, "limit": LIMIT, "json": JSON})

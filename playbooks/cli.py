@@ -7,7 +7,8 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from playbooks.environment import Environment as Environment
     from playbooks.fleet.progress import Progress as Progress
     from playbooks.outcome import Outcome as Outcome
-    from playbooks.report.timed import Timed
+    from playbooks.witness import Witness
 
 DEPLOY_WORD = "DEPLOY TO PRODUCTION"  # D2
 ROLLBACK_WORD = "ROLL BACK PRODUCTION"
@@ -67,18 +68,32 @@ def load(env: str, limit: str | None = None) -> Environment:
     return load_environment(env, PROJECT, limit=limit)
 
 
-def timed(task: str, asked: str | bool | None) -> Timed | None:
-    """What --timings asks for, to be handed to `perform`; None where it was not given.
+def timed(task: str, asked: str | bool | None) -> list[Witness]:
+    """What --timings asks for, to be handed to `perform`; nobody where it was not given.
 
     Args:
         task: the task's name.
         asked: the flag: True for a table, a path for a page as well.
     """
     if asked is None:
-        return None
+        return []
     from playbooks.report.timed import Timed
 
-    return Timed(task, asked if isinstance(asked, str) else None)
+    return [Timed(task, asked if isinstance(asked, str) else None)]
+
+
+def reported(task: str, page: str | None) -> list[Witness]:
+    """What --report asks for; nobody where it was not given.
+
+    Args:
+        task: the task's name.
+        page: the flag: where to write the page.
+    """
+    if page is None:
+        return []
+    from playbooks.report.reported import Reported
+
+    return [Reported(task, page)]
 
 
 def perform(
@@ -88,7 +103,7 @@ def perform(
     *,
     limit: str | None = None,
     as_json: bool = False,
-    timings: Timed | None = None,
+    witnesses: Sequence[Witness] = (),
 ) -> None:
     """Run a playbook for an environment and end the task with its status.
 
@@ -98,7 +113,7 @@ def perform(
         show: prints its result for a person, on standard output.
         limit: a pattern that narrows the hosts.
         as_json: print one JSON document instead, and nothing else, on standard output.
-        timings: tells where the time went, also when the task fails.
+        witnesses: see there.
 
     Raises:
         Exit: with a status other than 0.
@@ -108,8 +123,8 @@ def perform(
     # What goes wrong there comes to us as an error; paramiko would print it as a traceback besides.
     logging.getLogger("paramiko").addHandler(logging.NullHandler())
     try:
-        if timings:
-            timings.require_page()
+        for witness in witnesses:
+            witness.prepare()
         environment = load(env, limit)
         from playbooks.report import choose, clean
         from playbooks.report.masked import masked
@@ -120,25 +135,28 @@ def perform(
         with choose(stream) as progress:
             for warning in environment.inventory.warnings:
                 progress.warn(warning)
-            done = act(environment, timings.watching(progress) if timings else progress)
+            done = act(environment, reduce(lambda watcher, witness: witness.watching(watcher), witnesses, progress))
     except SlipwayError as error:
         done = error
     except KeyboardInterrupt:
         done = Interrupted("stopped by Ctrl-C")
     except Exception as error:  # noqa: BLE001 - a fault of ours is a sentence too
         done = _bug(error)
-    took = timings.tell(environment, done) if timings and environment else {}
+    told: dict[str, Any] = {}
+    if environment is not None:
+        for witness in witnesses:
+            told |= witness.tell(environment, done)
     if isinstance(done, SlipwayError):
-        _tell(done, environment, took, as_json=as_json)
+        _tell(done, environment, told, as_json=as_json)
         raise Exit(code=int(done.exit_status))
     assert environment is not None  # without one there is an error  # noqa: S101
-    _answer(done, environment, show, took, as_json=as_json)
+    _answer(done, environment, show, told, as_json=as_json)
     if done.exit_status:
         raise Exit(code=int(done.exit_status))
 
 
 def _answer(
-    result: R, environment: Environment, show: Callable[[R], None], took: dict[str, Any], *, as_json: bool
+    result: R, environment: Environment, show: Callable[[R], None], told: dict[str, Any], *, as_json: bool
 ) -> None:
     from playbooks.report import json_text
     from playbooks.report.masked import masked
@@ -146,7 +164,7 @@ def _answer(
     try:
         if as_json:
             # Struck out before it is JSON: a quote or backslash in a secret looks different after.
-            document = environment.secrets.mask_document({**result.to_json(), **took})
+            document = environment.secrets.mask_document({**result.to_json(), **told})
             sys.stdout.write(json_text(document) + "\n")
         else:
             with contextlib.redirect_stdout(masked(sys.stdout, environment.secrets.mask)):
@@ -157,7 +175,7 @@ def _answer(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _tell(error: SlipwayError, environment: Environment | None, took: dict[str, Any], *, as_json: bool) -> None:
+def _tell(error: SlipwayError, environment: Environment | None, told: dict[str, Any], *, as_json: bool) -> None:
     from playbooks.report import clean, json_text
 
     def mask(text: str) -> str:
@@ -174,7 +192,7 @@ def _tell(error: SlipwayError, environment: Environment | None, took: dict[str, 
                 "hint": mask(error.hint) if error.hint else None,
             },
             "exit_status": int(error.exit_status),
-            **(environment.secrets.mask_document(took) if environment else {}),
+            **(environment.secrets.mask_document(told) if environment else {}),
         }
         sys.stdout.write(json_text(document) + "\n")
 

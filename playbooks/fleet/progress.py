@@ -66,6 +66,9 @@ class Look:
         new_so_far, old_so_far: the same since the stage began.
         outcome: good, bad or inconclusive, as far as is known.
         sentence: why.
+        lacking: rules that cannot tell yet, each with what is missing.
+        then: what follows the stage, if all is well.
+        held: whether its time is over, and it goes on until there is enough to judge by or a person decides.
     """
 
     stage: str
@@ -80,6 +83,9 @@ class Look:
     old_so_far: Side | None
     outcome: str
     sentence: str
+    lacking: tuple[tuple[str, str], ...] = ()
+    then: str = ""
+    held: bool = False
 
 
 class Progress(Protocol):
@@ -125,3 +131,41 @@ class Silent:
     def note(self, host: str, text: str) -> None: ...
     def end(self, host: str, step: str, error: SlipwayError | None, seconds: float) -> None: ...
     def warn(self, text: str) -> None: ...
+
+
+class PassesOn:
+    """Passes everything on to whoever watches; the base of those who keep some of it.
+
+    Args:
+        watcher: who watches.
+    """
+
+    def __init__(self, watcher: Progress) -> None:
+        self._watcher = watcher
+
+    def hosts(self, names: Sequence[str]) -> None:
+        self._watcher.hosts(names)
+
+    def phase(self, text: str) -> None:
+        self._watcher.phase(text)
+
+    def begin(self, host: str, step: str) -> None:
+        self._watcher.begin(host, step)
+
+    def operation(self, host: str, name: str, moment: Literal["sent", "answered"]) -> None:
+        self._watcher.operation(host, name, moment)
+
+    def trip(self, trip: Trip) -> None:
+        self._watcher.trip(trip)
+
+    def look(self, look: Look) -> None:
+        self._watcher.look(look)
+
+    def note(self, host: str, text: str) -> None:
+        self._watcher.note(host, text)
+
+    def end(self, host: str, step: str, error: SlipwayError | None, seconds: float) -> None:
+        self._watcher.end(host, step, error, seconds)
+
+    def warn(self, text: str) -> None:
+        self._watcher.warn(text)

@@ -24,13 +24,13 @@ class Point:
 
     Args:
         at: seconds since the beginning.
-        share: of the traffic that the new release had, 0 to 1.
+        share: of the traffic that the new release had, 0 to 1; None where nobody can tell.
         new_errors, old_errors: rates, 0 to 1; None where there were no requests.
         new_latency, old_latency: p95 in milliseconds; None where nothing was timed.
     """
 
     at: float
-    share: float
+    share: float | None
     new_errors: float | None = None
     old_errors: float | None = None
     new_latency: float | None = None
@@ -45,6 +45,7 @@ class Act:
         name: what a person calls it.
         began, ended: seconds since the beginning.
         verdict: what it ended with; None for one that was not judged.
+        decision: what was made of it, where that does not go without saying.
         errors: the limit of its error rate, if it had one.
         latency: the limit of its p95, in milliseconds.
     """
@@ -55,6 +56,7 @@ class Act:
     verdict: Verdict | None = None
     errors: float | None = None
     latency: float | None = None
+    decision: str = ""
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,10 @@ def rollout_page(story: Story) -> str:
 
 def charts(story: Story) -> list[Chart]:
     """The charts, from the top: traffic, errors, latency. What was never measured has none."""
-    found = [_chart(story, "Traffic of the new release", [("share", "new", lambda point: point.share)], percent, 1.0)]
+    found: list[Chart] = []
+    if story.points:
+        shares = [("share", "new", lambda point: point.share)]
+        found.append(_chart(story, "Traffic of the new release", shares, percent, 1.0))
     both: list[tuple[str, Sequence[tuple[str, str, Callable[[Point], float | None]]], Callable[[float], str]]] = [
         (
             "Errors",

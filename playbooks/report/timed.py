@@ -1,4 +1,4 @@
-"""What --timings does around a task: refuse a bad page before it, keep the round trips, tell them after it."""
+"""--timings: keeps the round trips of a task, and tells after it where its time went."""
 
 from __future__ import annotations
 
@@ -31,32 +31,18 @@ class Timed:
         self._page: Path | None = None
         self._recorder: Recorder | None = None
 
-    def require_page(self) -> None:
-        """Stop where the page cannot be written: after a deploy it would be too late.
-
-        Raises:
-            UsageError: why.
-        """
+    def prepare(self) -> None:
         if self._asked is not None:
-            from playbooks.report.timeline import writable_page
+            from playbooks.report.page import writable_page
 
-            self._page = writable_page(self._asked)
+            self._page = writable_page("timings", self._asked)
 
     def watching(self, watcher: Progress) -> Progress:
-        """Who is to be told instead of the watcher, and tells it."""
         self._recorder = Recorder(watcher)
         return self._recorder
 
     def tell(self, environment: Environment, done: Result | SlipwayError) -> dict[str, Any]:
-        """Print the table, write the page.
-
-        Args:
-            environment: where the task ran.
-            done: its result, or the error that ended it.
-
-        Returns:
-            What a JSON document gains; nothing if the task ended before it began.
-        """
+        """Print the table, write the page. The JSON document gains the timings."""
         if self._recorder is None:
             return {}
         from playbooks.report.masked import masked
@@ -67,15 +53,10 @@ class Timed:
         stream = masked(sys.stderr, mask)
         show_timings(timings, stream)
         if self._page is not None:
+            from playbooks.report.page import write_page
             from playbooks.report.timeline import timeline
 
-            try:
-                page = timeline(timings, _head(self._task, environment, done))
-                self._page.write_text(page, encoding="utf-8", errors="replace")
-                stream.write(f"timeline: {self._page}\n")
-            except OSError as error:
-                # What was done is done; a page that is missing does not make it fail.
-                stream.write(f"warning: {self._page} could not be written: {error.strerror}\n")
+            write_page("timeline", self._page, timeline(timings, _head(self._task, environment, done)), stream)
         return {"timings": timings.to_json()}
 
 

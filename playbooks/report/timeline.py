@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 
-from playbooks.errors import UsageError
 from playbooks.fleet.progress import Trip
 from playbooks.report.timings import HostTimings, Timings, cost, split
 from playbooks.report.timings_table import size
@@ -76,27 +74,6 @@ class Lane:
     round_trips: int
     sent: str
     slowest: bool
-
-
-def writable_page(text: str) -> Path:
-    """The file that a page will be written to, asked for before anything is done.
-
-    Args:
-        text: as it was typed.
-
-    Raises:
-        UsageError: nothing can be written there.
-    """
-    if not text:
-        raise UsageError("--timings=: the page has no name; leave the = out for a table alone")
-    page = Path(text).expanduser()
-    if not page.parent.is_dir():
-        raise UsageError(f"--timings={text}: there is no folder {page.parent}", hint=f"mkdir -p {page.parent}")
-    if page.is_dir():
-        raise UsageError(f"--timings={text}: that is a folder; name a file in it, such as {page / 'timings.html'}")
-    if not os.access(page if page.exists() else page.parent, os.W_OK):
-        raise UsageError(f"--timings={text}: it cannot be written; name another file")
-    return page
 
 
 def timeline(timings: Timings, head: Head) -> str:

@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 from playbooks.errors import SlipwayError
-from playbooks.fleet.progress import Look, Progress, Trip
+from playbooks.fleet.progress import PassesOn, Progress, Trip
 
 # Of steps that got no answer: shorter ones asked no host anything; one that was answered just now failed by its answer.
 LEAST_SECONDS = 0.05
@@ -104,7 +104,7 @@ class Timings:
         }
 
 
-class Recorder:
+class Recorder(PassesOn):
     """Passes on to whoever watches what a playbook tells, and keeps the round trips.
 
     Args:
@@ -112,7 +112,7 @@ class Recorder:
     """
 
     def __init__(self, watcher: Progress) -> None:
-        self._watcher = watcher
+        super().__init__(watcher)
         self._began = time.monotonic()
         self._mutex = threading.Lock()
         self._hosts: dict[str, list[Trip]] = {}
@@ -135,39 +135,27 @@ class Recorder:
         with self._mutex:
             for name in names:
                 self._hosts.setdefault(name, [])
-        self._watcher.hosts(names)
+        super().hosts(names)
 
     def phase(self, text: str) -> None:
         with self._mutex:
             self._phases.append((time.monotonic() - self._began, text))
-        self._watcher.phase(text)
+        super().phase(text)
 
     def begin(self, host: str, step: str) -> None:
         with self._mutex:
             self._running[host, step] = time.monotonic()
-        self._watcher.begin(host, step)
-
-    def operation(self, host: str, name: str, moment: Literal["sent", "answered"]) -> None:
-        self._watcher.operation(host, name, moment)
+        super().begin(host, step)
 
     def trip(self, trip: Trip) -> None:
         with self._mutex:
             self._hosts.setdefault(trip.host, []).append(trip)
-        self._watcher.trip(trip)
-
-    def look(self, look: Look) -> None:
-        self._watcher.look(look)
-
-    def note(self, host: str, text: str) -> None:
-        self._watcher.note(host, text)
+        super().trip(trip)
 
     def end(self, host: str, step: str, error: SlipwayError | None, seconds: float) -> None:
         with self._mutex:
             self._ended(host, step, "failed" if error else "")
-        self._watcher.end(host, step, error, seconds)
-
-    def warn(self, text: str) -> None:
-        self._watcher.warn(text)
+        super().end(host, step, error, seconds)
 
     def _ended(self, host: str, step: str, badly: str) -> None:
         """A step that got no answer is what one looks for: it is kept as a trip of its own."""

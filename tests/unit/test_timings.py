@@ -23,7 +23,8 @@ from playbooks import cli
 from playbooks.environment import Environment
 from playbooks.errors import ExitStatus, Unreachable, UsageError
 from playbooks.fleet.progress import Progress, Silent, Trip
-from playbooks.report.timeline import Head, ticks, timeline, writable_page
+from playbooks.report.page import writable_page
+from playbooks.report.timeline import Head, ticks, timeline
 from playbooks.report.timings import HostTimings, Recorder, Timings, busy
 from playbooks.report.timings_table import lines, show_timings, size, table
 
@@ -224,10 +225,10 @@ def test_time_axis_is_readable_at_any_length() -> None:
 
 def test_a_page_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     """After a deploy it would be too late to ask for it again."""
-    assert writable_page(str(tmp_path / "page.html")) == tmp_path / "page.html"
+    assert writable_page("report", str(tmp_path / "page.html")) == tmp_path / "page.html"
     for bad in ("", str(tmp_path), str(tmp_path / "no" / "page.html"), "/proc/page.html/page.html"):
-        with pytest.raises(UsageError):
-            writable_page(bad)
+        with pytest.raises(UsageError, match=r"^--report="):
+            writable_page("report", bad)
 
 
 @dataclass(frozen=True)
@@ -254,8 +255,8 @@ def test_a_task_tells_its_time_also_when_it_fails(tmp_path: Path, capsys: pytest
         raise Unreachable("gone", host="a")
 
     def run(act: Callable[[Environment, Progress], Ended], flag: str | bool | None) -> None:
-        timings = cli.timed("deploy", flag)
-        cli.perform(str(tmp_path), act, lambda _: None, as_json=True, timings=timings)
+        witnesses = cli.timed("deploy", flag)
+        cli.perform(str(tmp_path), act, lambda _: None, as_json=True, witnesses=witnesses)
 
     run(act, None)
     assert "timings" not in json.loads(capsys.readouterr().out)

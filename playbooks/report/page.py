@@ -1,0 +1,48 @@
+"""A page that a flag asks for: refused before the task if it cannot be written, written after it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TextIO
+
+from playbooks.errors import UsageError
+
+
+def writable_page(flag: str, text: str) -> Path:
+    """The file that a page will be written to, asked for before anything is done.
+
+    Args:
+        flag: that asks for it, without its dashes.
+        text: as it was typed.
+
+    Raises:
+        UsageError: nothing can be written there.
+    """
+    if not text:
+        raise UsageError(f"--{flag}=: the page has no name", hint=f"such as --{flag}={flag}.html")
+    page = Path(text).expanduser()
+    if not page.parent.is_dir():
+        raise UsageError(f"--{flag}={text}: there is no folder {page.parent}", hint=f"mkdir -p {page.parent}")
+    if page.is_dir():
+        raise UsageError(f"--{flag}={text}: that is a folder; name a file in it, such as {page / flag}.html")
+    if not os.access(page if page.exists() else page.parent, os.W_OK):
+        raise UsageError(f"--{flag}={text}: it cannot be written; name another file")
+    return page
+
+
+def write_page(what: str, path: Path, page: str, stream: TextIO) -> None:
+    """Write a page and say where it is. What was done is done: a page that is missing does not make it fail.
+
+    Args:
+        what: it is, in a word.
+        path: where to.
+        page: its text.
+        stream: where it is told.
+    """
+    try:
+        path.write_text(page, encoding="utf-8", errors="replace")
+    except OSError as error:
+        stream.write(f"warning: {path} could not be written: {error.strerror}\n")
+    else:
+        stream.write(f"{what}: {path}\n")

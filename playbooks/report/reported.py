@@ -1,0 +1,96 @@
+"""--report: keeps what happens in a rollout, and writes its story as a page, also of one that failed."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from playbooks.errors import SlipwayError
+from playbooks.fleet.progress import Look, PassesOn, Progress
+
+if TYPE_CHECKING:
+    from playbooks.cli import Result
+    from playbooks.environment import Environment
+
+
+class Chronicle(PassesOn):
+    """Passes on to whoever watches what a playbook tells, and keeps phases and looks, each with its moment.
+
+    Args:
+        watcher: who watches.
+    """
+
+    def __init__(self, watcher: Progress) -> None:
+        super().__init__(watcher)
+        self._began = time.monotonic()
+        self._mutex = threading.Lock()
+        self.phases: list[tuple[float, str]] = []
+        self.looks: list[tuple[float, Look]] = []
+
+    @property
+    def seconds(self) -> float:
+        """Since the beginning."""
+        return time.monotonic() - self._began
+
+    def phase(self, text: str) -> None:
+        with self._mutex:
+            self.phases.append((self.seconds, text))
+        super().phase(text)
+
+    def look(self, look: Look) -> None:
+        with self._mutex:
+            self.looks.append((self.seconds, look))
+        super().look(look)
+
+
+class Reported:
+    """One rollout whose story is told.
+
+    Args:
+        task: its name.
+        page: where to write it.
+    """
+
+    def __init__(self, task: str, page: str) -> None:
+        self._task = task
+        self._asked = page
+        self._page = Path()
+        self._chronicle: Chronicle | None = None
+
+    def prepare(self) -> None:
+        from playbooks.report.page import writable_page
+
+        self._page = writable_page("report", self._asked)
+
+    def watching(self, watcher: Progress) -> Progress:
+        self._chronicle = Chronicle(watcher)
+        return self._chronicle
+
+    def tell(self, environment: Environment, done: Result | SlipwayError) -> dict[str, Any]:
+        """Write the page. The JSON document gains nothing: the verdicts are in it already."""
+        if self._chronicle is None:
+            return {}
+        from playbooks.outcome import Outcome
+        from playbooks.report.masked import masked
+        from playbooks.report.page import write_page
+        from playbooks.report.rollout_page import rollout_page
+        from playbooks.report.story import Ending, story_of
+
+        mask = environment.secrets.mask
+        ending = Ending(
+            task=self._task,
+            environment=environment.name,
+            exit_status=int(done.exit_status),
+            outcome=done if isinstance(done, Outcome) else None,
+            message=str(done),
+            ended=datetime.now().astimezone(),
+            seconds=self._chronicle.seconds,
+        )
+        story = story_of(ending, self._chronicle.phases, self._chronicle.looks, mask)
+        stream = masked(sys.stderr, mask)
+        write_page("rollout", self._page, rollout_page(story), stream)
+        return {}

@@ -1,0 +1,148 @@
+"""From what a rollout told while it ran, and what it came to, to its story."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby, pairwise
+from typing import Any, cast
+
+from playbooks.fleet.progress import Look, Side
+from playbooks.judgement.verdict import Finding, Outcome, Signal, Verdict
+from playbooks.outcome import Outcome as TaskOutcome
+from playbooks.report.rollout_page import Act, Point, Story
+
+SWITCHING = "switching, "  # before a stage's name, where hosts change in it
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a task ended.
+
+    Args:
+        task: its name.
+        environment: where.
+        exit_status: what it ended with.
+        outcome: what it came to; None where an error ended it before anything was touched.
+        message: why, where there is no outcome.
+        ended: when.
+        seconds: how long it took.
+    """
+
+    task: str
+    environment: str
+    exit_status: int
+    outcome: TaskOutcome | None
+    message: str
+    ended: datetime
+    seconds: float
+
+
+def story_of(
+    ending: Ending,
+    phases: Sequence[tuple[float, str]],
+    looks: Sequence[tuple[float, Look]],
+    mask: Callable[[str], str],
+) -> Story:
+    """The story, with no secret in it.
+
+    Args:
+        ending: how it ended.
+        phases: what the fleet began to do, and when: seconds since the beginning.
+        looks: what was measured, and when.
+        mask: takes the secrets out of a text.
+    """
+    outcome = ending.outcome
+    newest = looks[-1][1] if looks else None
+    before = sorted({host.before for host in outcome.hosts if host.before}) if outcome else []
+    version = outcome.version if outcome else newest.new.version if newest else ""
+    old_versions = [look.old.version for _, look in looks[:1] if look.old] or [", ".join(before)]
+    return Story(
+        task=ending.task,
+        environment=mask(ending.environment),
+        version=mask(version),
+        old_version=mask(old_versions[0]),
+        strategy=outcome.strategy if outcome else "",
+        exit_status=ending.exit_status,
+        message=mask(outcome.message if outcome else ending.message),
+        ended=ending.ended,
+        seconds=ending.seconds,
+        acts=tuple(_acts(ending, phases, looks, mask)),
+        points=tuple(_points(ending, phases, looks)),
+    )
+
+
+def _acts(
+    ending: Ending, phases: Sequence[tuple[float, str]], looks: Sequence[tuple[float, Look]], mask: Callable[[str], str]
+) -> Iterator[Act]:
+    records = {str(record.get("stage")): record for record in (ending.outcome.verdicts if ending.outcome else ())}
+    last = {look.stage: look for _, look in looks}
+    begins = phases[0][0] if phases else ending.seconds
+    if phases and begins > ending.seconds / 100:
+        yield Act("reaching the hosts", 0.0, begins)
+    for (began, name), (ended, _) in pairwise([*phases, (ending.seconds, "")]):
+        stage = name.removeprefix(SWITCHING)
+        record, look = records.get(stage), last.get(stage)
+        verdict = _verdict(record, mask) if record else None
+        if verdict is None and look is not None:
+            # It was stopped while it was watched.
+            verdict = Verdict(cast(Outcome, look.outcome), "", mask(look.sentence))
+        limits = {found.rule: found for found in verdict.findings} if verdict else {}
+        errors, p95 = limits.get("errors"), limits.get("p95")
+        yield Act(
+            name=mask(name),
+            began=began,
+            ended=ended,
+            verdict=verdict,
+            decision=mask(_decision(record)) if record else "",
+            errors=errors.limit if errors else None,
+            latency=p95.threshold if p95 else None,
+        )
+
+
+def _verdict(record: Mapping[str, Any], mask: Callable[[str], str]) -> Verdict:
+    """A verdict out of its record (see `Verdict.to_json`)."""
+    findings = tuple(Finding(**{**one, "sentence": mask(one["sentence"])}) for one in record["findings"])
+    signals = tuple(Signal(**{**one, "sentence": mask(one["sentence"])}) for one in record["signals"])
+    return Verdict(record["outcome"], record["rule"], mask(record["sentence"]), findings, signals)
+
+
+def _decision(record: Mapping[str, Any]) -> str:
+    """What was made of a verdict, where that does not go without saying."""
+    if record.get("promoted_by"):
+        return f"let go on by {record['promoted_by']}"
+    if record["outcome"] == "inconclusive":
+        return "went on" if record["went_on"] else "did not go on"
+    return ""
+
+
+def _points(
+    ending: Ending, phases: Sequence[tuple[float, str]], looks: Sequence[tuple[float, Look]]
+) -> Iterator[Point]:
+    """What was measured; between stages the traffic is what it was in the one before."""
+    share: float | None = 0.0
+    for _, group in groupby(looks, key=lambda one: one[1].stage):
+        for number, (at, look) in enumerate(group):
+            if not number:
+                yield Point(max(0.0, at - look.passed), share)
+            share = _share(look)
+            yield Point(at, share, _rate(look.new), _rate(look.old), look.new.p95, look.old.p95 if look.old else None)
+    if not looks:
+        return
+    # Traffic goes back as the first thing of what comes after the last look.
+    back = next((at for at, _ in phases if at >= looks[-1][0]), ending.seconds)
+    yield Point(back, share)
+    yield Point(ending.seconds, 0.0 if ending.outcome and ending.outcome.status == "rolled back" else share)
+
+
+def _share(look: Look) -> float | None:
+    """The share that was asked for; else the one that came."""
+    if look.share is not None:
+        return look.share
+    both = look.new.requests + (look.old.requests if look.old else 0)
+    return look.new.requests / both if both else None
+
+
+def _rate(side: Side | None) -> float | None:
+    return side.errors / side.requests if side and side.requests else None
