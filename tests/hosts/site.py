@@ -1,0 +1,111 @@
+"""The example shop behind a balancer on a lab's hosts, in an environment of the test's own."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lab.load import Load, loading
+from lab.load_plan import Plan
+from lab.spec import Lab
+from tests.hosts.conftest import PROJECT, Ran, invoke
+
+RATE = 60.0  # requests a second: tests of other labs share these two processors
+# What takes half an hour out there has to be over in seconds here: less is asked for, and looked at more often.
+QUICK = {"interval": "1s", "inconclusive": "promote"}
+# Two processors for five hosts make good releases slow at random.
+CRITERIA = {"errors": "2%", "p99": "10s", "worse_latency": None}
+
+
+def _health(port: str) -> dict[str, Any]:
+    check = {"type": "http", "name": "ready", "url": f"http://127.0.0.1:{port}/health/ready"}
+    return {"interval": "500ms", "attempts": 40, "checks": [check]}
+
+
+SLOTS: dict[str, Any] = {
+    "health": _health("{port}"),
+    "services": [{"name": "shop-web@", "template": "shop/shop-web.service.j2"}],
+    "slots": {"blue": 8001, "green": 8002},
+}
+IN_PLACE: dict[str, Any] = {
+    "health": _health("8000"),
+    "services": [{"name": "shop-web", "template": "shop/shop-web.service.j2"}],
+    "slots": {},
+}
+
+
+def ladder(*steps: tuple[str, str], **criteria: Any) -> list[dict[str, Any]]:
+    """Steps of share and duration, all judged the same."""
+    return [{"share": share, "for": seconds, "criteria": {**CRITERIA, **criteria}} for share, seconds in steps]
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where it is.
+
+    Args:
+        lab: its hosts.
+        folder: inventory and artifacts.
+        edge: the balancer's address.
+    """
+
+    lab: Lab
+    folder: Path
+    edge: str
+
+    @property
+    def env(self) -> str:
+        return f"--env={self.folder}/inventory"
+
+    def write(self, **settings: Any) -> None:
+        """The lab's own settings, and what is different in this test."""
+        place = self.folder / "inventory" / "group_vars" / "all"
+        place.mkdir(parents=True, exist_ok=True)
+        shutil.copy(self.lab.folder / "inventory" / "hosts.yml", self.folder / "inventory" / "hosts.yml")
+        shutil.copy(PROJECT / "inventory" / "lab" / "group_vars" / "all.yml", place / "00-lab.yml")
+        own = {
+            "artifact": f"{self.folder}/shop-{{version}}.tar.gz",
+            "backup": {"enabled": False},
+            "guard": {"timeout": "10s", "settle": "5s"},
+            **settings,
+        }
+        text = yaml.safe_dump({f"slipway_{key}": value for key, value in own.items()})
+        (place / "10-test.yml").write_text(text)
+
+    def build(self, *flags: str) -> None:
+        """Make artifacts: the example's, or one with a fault."""
+        subprocess.run(
+            [PROJECT / "examples" / "build", f"--dist={self.folder}", "--format=gz", *flags],
+            check=True,
+            capture_output=True,
+        )
+
+    def provision(self) -> None:
+        done = invoke("provision", self.env)
+        assert done.status == 0, done.err
+
+    def deploy(self, version: str, *flags: str) -> Ran:
+        return invoke("deploy", self.env, f"--version={version}", "--json", *flags)
+
+    def traffic(self) -> dict[str, float]:
+        """The share of each server that has one."""
+        done = invoke("traffic", self.env, "--json")
+        return {one["server"]: one["share"] for one in done.json["servers"] if one["share"]}
+
+
+@contextmanager
+def users(site: Site) -> Iterator[Load]:
+    """People who go on using the shop until the block ends, pages and orders, on kept connections and on new ones."""
+    with loading(Plan(f"http://{site.edge}", rate=RATE)) as load:
+        time.sleep(2)
+        yield load
+        time.sleep(2)
+        load.report()
