@@ -163,8 +163,8 @@ inside() {
         fi
     done
 }
-# make_way PATH: nothing is there, and its folder is.
-make_way() {
+# clear_place PATH: nothing is there, and its folder is.
+clear_place() {
     [ -d "${1%/*}" ] || mkdir -p "${1%/*}"
     if [ -e "$1" ] || [ -L "$1" ]; then rm -rf "$1"; fi
 }
@@ -176,7 +176,7 @@ make_shared() {
 }
 # Configuration lies over the artifact's own files: what the inventory says counts.
 while IFS= read -r name; do
-    make_way "$release/$name"
+    clear_place "$release/$name"
     mv "$meta/files/$name" "$release/$name"
 done <"$meta/config"
 rm -rf "$meta/files"
@@ -184,7 +184,7 @@ rm -rf "$meta/files"
 while IFS= read -r name; do
     inside "$home/shared" "$name"
     make_shared "$home/shared/$name"
-    make_way "$release/$name"
+    clear_place "$release/$name"
     ln -s "$home/shared/$name" "$release/$name"
 done <"$meta/shared"
 
