@@ -430,6 +430,7 @@ namespace = Collection(
     schedule,
     unschedule,
     cli_traffic.traffic,
+    cli_traffic.promote,
     cli_traffic.maintenance,
     cli_traffic.error_rate,
     cli_traffic.latency,

@@ -11,6 +11,7 @@ from playbooks import cli
 if TYPE_CHECKING:
     from playbooks.maintenance import Maintenance
     from playbooks.measure import Measures
+    from playbooks.promote import Promoted
     from playbooks.show_traffic import TrafficView
     from playbooks.warm_up import WarmedUp
 
@@ -60,6 +61,19 @@ def maintenance(
         return run(environment, progress, on=on, wait=cli.seconds("wait", wait))
 
     cli.perform(env, act, tables.show_maintenance, as_json=json)
+
+
+@task(positional=[], help={"env": ENV, "json": JSON})
+def promote(c: Context, env: str = "", json: bool = False) -> None:
+    """Let a stage go on that a deploy holds for want of requests; the deploy sees it at its next look."""
+    from playbooks.report import traffic as tables
+
+    def act(environment: cli.Environment, progress: cli.Progress) -> Promoted:
+        from playbooks.promote import promote as run
+
+        return run(environment, progress)
+
+    cli.perform(env, act, tables.show_promoted, as_json=json)
 
 
 @task(

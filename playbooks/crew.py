@@ -43,7 +43,7 @@ def assemble(
         SlipwayError: a balancer cannot be read, or does not know a server.
     """
     traffic = traffic_of(fleet, env, holder, facts, moves)
-    watcher = observer_of(fleet, env, traffic, facts, moves, plan, _versions(facts, moves))
+    watcher = observer_of(fleet, env, traffic, facts, moves, plan, _versions(facts, moves), holder.id)
     return Crew(fleet, Mover(fleet, held, env, moves, holder), traffic, watcher)
 
 

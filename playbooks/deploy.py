@@ -78,11 +78,12 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
     started = time.monotonic()
     release = _release(env, wanted)
     renderings = render_all(env, release)
-    plan_for(env, wanted, [target.name for target in env.targets])
+    intended = plan_for(env, wanted, [target.name for target in env.targets])
     require_secrets(env)
     members = dict.fromkeys([*everybody(env), *edges_of(env)])
     addresses = [env.target(name).address for name in dict.fromkeys([*members, *hosts_asked(env)])]
-    total = env.settings.timeouts.total
+    # A ladder may be longer than a task should take: time that is spent watching does not count.
+    total = env.settings.timeouts.total + intended.watched(env.settings.rollout)
     what = f"deploy {release.version}"
     holder = Holder(release.by, what, release.created, release.id, task="deploy", version=release.version)
 

@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from playbooks.environment import Environment
 from playbooks.fleet.fleet import Fleet
 from playbooks.fleet.remote import Ask, Remote
+from playbooks.fleet.script import Answer
 from playbooks.judgement.host import HostReading, host_signals
 from playbooks.judgement.verdict import Signal
 from playbooks.mover import Move
 from playbooks.steps.health import HealthReport, ask_health, read_health
-from playbooks.steps.signals import ask_signals, read_signals
+from playbooks.steps.promote import ask_hold
+from playbooks.steps.signals import ask_signals, read_promotion, read_signals
 
 # One answer that is late may be the network's; two in a row are the host's.
 MISSES = 2
@@ -37,11 +39,13 @@ class HostLooks:
         fleet: open sessions.
         env: settings and secrets.
         moves: hosts that change.
+        deploy: its id.
     """
 
-    def __init__(self, fleet: Fleet, env: Environment, moves: Mapping[str, Move]) -> None:
+    def __init__(self, fleet: Fleet, env: Environment, moves: Mapping[str, Move], deploy: str) -> None:
         self._fleet, self._env = fleet, env
-        self._moves = moves
+        self._moves, self._deploy = moves, deploy
+        self._promoted: dict[str, str] = {}
         self._new: dict[str, _Seen] = {}
         self._old: dict[str, _Seen] = {}
 
@@ -64,17 +68,44 @@ class HostLooks:
             signals += host_signals(self._new[host].readings, baseline) if host in self._new else []
         return signals
 
+    def hold(self, stage: str | None) -> None:
+        """Let everybody know which stage is held, for `invoke promote`; None: none is any more."""
+        self._promoted.clear()
+
+        def one(remote: Remote) -> None:
+            list(remote.patient().chain([ask_hold(self._state(remote), self._deploy, stage)]))
+
+        results = self._fleet.each("", one, hosts=list(self._moves), finish=True)
+        if stage is not None:
+            for host, error in results.failed.items():
+                self._fleet.progress.warn(f"{host}: invoke promote will not be heard there: {error.message}")
+
+    def promoted(self, stage: str) -> str | None:
+        """Who lets a stage go on that is held, if somebody was seen to at the last look."""
+        return self._promoted.get(stage)
+
+    def _hear(self, answer: Answer) -> HostReading:
+        word = read_promotion(answer)
+        if word is not None and word.deploy == self._deploy:
+            self._promoted[word.stage] = word.by
+        return read_signals(answer)
+
+    def _state(self, remote: Remote) -> str:
+        return self._env.target(remote.name).settings.state
+
     def _baseline(self, remote: Remote) -> list[Signal]:
         seen = self._old.setdefault(remote.name, _Seen())
-        (answer,) = remote.chain([ask_signals(self._moves[remote.name].units_before, seen.cursor)])
-        seen.readings.append(read_signals(answer))
+        (answer,) = remote.chain([ask_signals(self._state(remote), self._moves[remote.name].units_before, seen.cursor)])
+        seen.readings.append(self._hear(answer))
         return []
 
     def _judged(self, remote: Remote) -> list[Signal]:
         move = self._moves[remote.name]
         seen = self._new.setdefault(remote.name, _Seen())
-        signals, health = remote.chain([ask_signals(move.units, seen.cursor), self._health(remote.name, move)])
-        seen.readings.append(read_signals(signals))
+        signals, health = remote.chain(
+            [ask_signals(self._state(remote), move.units, seen.cursor), self._health(remote.name, move)]
+        )
+        seen.readings.append(self._hear(signals))
         return [self._healthy(seen, read_health(health))]
 
     def _health(self, host: str, move: Move) -> Ask:

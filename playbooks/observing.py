@@ -110,6 +110,7 @@ def observer_of(
     moves: Mapping[str, Move],
     plan: Plan,
     versions: tuple[str, str],
+    deploy: str,
 ) -> Observer:
     """Who watches, and has begun to count.
 
@@ -120,18 +121,20 @@ def observer_of(
         facts, moves: hosts that take part, and those that change.
         plan: what is to be watched.
         versions: the new and the old one.
+        deploy: its id.
 
     Raises:
         SlipwayError: what the settings name as metrics is not there.
     """
     observer = Observer(
         source_of(fleet, env, traffic) if plan.watches else None,
-        HostLooks(fleet, env, moves),
+        HostLooks(fleet, env, moves, deploy),
         traffic.places,
         frozenset(facts) - frozenset(moves),
         env.settings.rollout,
-        plan.watches,
+        plan,
         versions,
+        f"invoke promote {env.flag}",
         fleet.progress,
     )
     observer.start()

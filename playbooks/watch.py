@@ -15,7 +15,7 @@ from playbooks.rollout import Ruling
 from playbooks.settings.judgement import Criteria
 from playbooks.settings.rollout import Rollout
 from playbooks.shares import Place, Split
-from playbooks.strategies.plan import Stage, Watch
+from playbooks.strategies.plan import Plan, Stage, Watch, following, seconds
 
 # A stage is looked at so often at the least, however short it is.
 LOOKS = 30
@@ -45,6 +45,12 @@ class Hosts(Protocol):
     def look(self, moved: frozenset[str]) -> Sequence[Signal]:
         """Restarts, failing health, memory, the log, of hosts on the new release beside those on the old one."""
 
+    def hold(self, stage: str | None) -> None:
+        """Let everybody know which stage is held, for `invoke promote`; None: none is any more."""
+
+    def promoted(self, stage: str) -> str | None:
+        """Who lets a stage go on that is held, if somebody was seen to at the last look."""
+
 
 class Observer:
     """Watches the stages of one deploy.
@@ -55,8 +61,9 @@ class Observer:
         places: the application's hosts, as the balancers see them.
         steady: hosts that run the wanted release from the start.
         rollout: how it is judged.
-        watches: how many stages are.
+        plan: what is to be watched, and what follows.
         versions: the new and the old one, for whoever is told.
+        promote: the command that lets a stage go on that is held.
         progress: who is told.
     """
 
@@ -67,15 +74,18 @@ class Observer:
         places: Sequence[Place],
         steady: frozenset[str],
         rollout: Rollout,
-        watches: int,
+        plan: Plan,
         versions: tuple[str, str],
+        promote: str,
         progress: Progress,
     ) -> None:
         self._source, self._hosts, self._places, self._steady = source, hosts, places, steady
-        self._rollout, self._watches = rollout, watches
+        self._rollout, self._plan, self._promote = rollout, plan, promote
         self._versions, self._progress = versions, progress
         self._before: Counts | None = None
         self._began = time.monotonic()
+        self._held = False
+        self._unread = ""  # why the numbers could not be read the last time: it is told once
 
     def start(self) -> None:
         """Begin to count. What the settings ask for and is not there is told now, before anything changes.
@@ -93,6 +103,14 @@ class Observer:
 
     def watch(self, stage: Stage, split: Split) -> Ruling:
         """Watch a stage for as long as it says, or until it is known to be bad."""
+        try:
+            return self._watch(stage, split)
+        finally:
+            if self._held:
+                self._held = False
+                self._hosts.hold(None)
+
+    def _watch(self, stage: Stage, split: Split) -> Ruling:
         watch = stage.watch
         assert watch is not None  # nobody asks otherwise  # noqa: S101
         settings = self._rollout.judgement
@@ -100,10 +118,10 @@ class Observer:
         every = max(SHORTEST, min(settings.interval, watch.seconds / LOOKS))
         self._read()  # what was counted while things moved is of neither stage
         buckets = self._source.buckets if self._source else ()
-        judge = Judge(criteria, settings, stages=self._watches, before=self._before, buckets=buckets)
+        judge = Judge(criteria, settings, stages=self._plan.watches, before=self._before, buckets=buckets)
         started = last = time.monotonic()
         until = started + watch.seconds
-        held = False
+        then = following(self._plan, stage)
         sums = Counts(), Counts()
         while True:
             time.sleep(max(0.0, min(every, until - time.monotonic())))
@@ -127,22 +145,35 @@ class Observer:
                     old_so_far=_side(self._versions[1], sums[1]) if old else None,
                     outcome=verdict.outcome,
                     sentence=verdict.sentence,
+                    lacking=tuple((found.rule, found.lacking) for found in verdict.findings if found.lacking),
+                    then=then,
+                    held=self._held,
                 )
             )
             last = now
             if verdict.outcome == "bad":
                 return self._ruling(stage, verdict, good=False)
-            if now < until and not (held and verdict.outcome == "good"):
+            by = self._hosts.promoted(stage.name) if self._held else None
+            if by is not None:
+                self._progress.warn(f"{stage.name}: {by} lets it go on")
+                return self._ruling(stage, verdict, good=True, promoted_by=by)
+            if now < until and not (self._held and verdict.outcome == "good"):
                 continue
             if verdict.outcome == "good" or watch.lenient or settings.inconclusive == "promote":
                 return self._ruling(stage, verdict, good=True)
-            if settings.inconclusive == "abort" or held:
+            if settings.inconclusive == "abort" or self._held:
                 return self._ruling(stage, verdict, good=False)
-            held, until = True, now + self._rollout.hold
-            self._progress.warn(f"{stage.name}: {verdict.sentence} It is held as it is; Ctrl-C takes it back.")
+            self._held, until = True, now + self._rollout.hold
+            self._hosts.hold(stage.name)
+            self._progress.warn(
+                f"{stage.name}: {verdict.sentence} It is held as it is. {self._promote} lets it go on; Ctrl-C takes it "
+                f"back, and so does the end of {seconds(self._rollout.hold)} without a verdict."
+            )
 
-    def _ruling(self, stage: Stage, verdict: Verdict, *, good: bool) -> Ruling:
+    def _ruling(self, stage: Stage, verdict: Verdict, *, good: bool, promoted_by: str | None = None) -> Ruling:
         record = {"stage": stage.name, "share": stage.share, "went_on": good, **verdict.to_json()}
+        if promoted_by is not None:
+            record["promoted_by"] = promoted_by
         return Ruling(stage.name, good, f"{stage.name}: {verdict.sentence}", record)
 
     def _sides(self, counts: Mapping[str, Counts], split: Split) -> tuple[Counts, Counts | None]:
@@ -157,11 +188,15 @@ class Observer:
         if self._source is None:
             return {}
         try:
-            return self._source.read()
+            counts = self._source.read()
         except SlipwayError as error:
             # No data is no data: neither good nor bad.
-            self._progress.warn(f"the metrics could not be read: {error.message}")
+            if error.message != self._unread:
+                self._progress.warn(f"the metrics could not be read: {error.message}")
+            self._unread = error.message
             return {}
+        self._unread = ""
+        return counts
 
 
 def _stays(place: Place, moved: frozenset[str]) -> Iterable[str]:

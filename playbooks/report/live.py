@@ -18,7 +18,7 @@ from rich.text import Text
 from playbooks.errors import SlipwayError
 from playbooks.fleet.progress import Look, Trip
 from playbooks.report import clean
-from playbooks.report.looks import as_table
+from playbooks.report.looks import MOST_LINES, STYLES, in_lines, in_short
 
 FRAMES_PER_SECOND = 8
 # Steps that say nothing when they went well and fast.
@@ -44,6 +44,7 @@ class Live:
         self._console = Console(file=stream)
         self._rows: dict[str, _Row] = {}
         self._look: Look | None = None
+        self._looked = 0.0
         self._phase = "reaching the hosts"
         self._started = time.monotonic()
         self._spinner = Spinner("dots", style="cyan")
@@ -60,6 +61,7 @@ class Live:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._forget_look()
         self._finished = True
         self._phase = "done" if kind is None else f"{self._phase}: stopped"
         self._live.stop()
@@ -72,7 +74,7 @@ class Live:
     def phase(self, text: str) -> None:
         with self._lock:
             self._phase = clean(text)
-            self._look = None
+        self._forget_look()
 
     def begin(self, host: str, step: str) -> None:
         with self._lock:
@@ -85,8 +87,10 @@ class Live:
     def trip(self, trip: Trip) -> None: ...
 
     def look(self, look: Look) -> None:
+        if self._look is not None and self._look.stage != look.stage:
+            self._forget_look()
         with self._lock:
-            self._look = look
+            self._look, self._looked = look, time.monotonic()
 
     def note(self, host: str, text: str) -> None:
         with self._lock:
@@ -105,9 +109,18 @@ class Live:
     def warn(self, text: str) -> None:
         self._console.print(Text(f"warning: {clean(text)}", style="yellow"))
 
+    def _forget_look(self) -> None:
+        """A stage is over: what it came to stays on the screen."""
+        with self._lock:
+            look, self._look = self._look, None
+        if look is not None:
+            self._console.print(Text(in_short(look), style=STYLES.get(look.outcome, "")))
+
     def _draw(self) -> RenderableType:
         with self._lock:
-            room = max(3, self._console.size.height - (10 if self._look else 4))
+            width, height = self._console.size
+            # One line is the phase's, one may say that there are more, and one has the cursor.
+            room = max(1, height - 3 - (MOST_LINES if self._look else 0))
             rows = sorted(self._rows.items(), key=_urgency) if len(self._rows) > room else list(self._rows.items())
             table = Table.grid(padding=(0, 1))
             # Rich would squeeze these two for a long note.
@@ -119,8 +132,15 @@ class Live:
             left = len(rows) - room
             more = [Text(f"  … and {left} more hosts", style="dim")] if left > 0 else []
             seconds = time.monotonic() - self._started
-            watched = [as_table(self._look)] if self._look else []
+            watched = self._watched(width)
             return Group(Text(f"{self._phase}  {seconds:.0f}s", style="bold"), table, *more, *watched)
+
+    def _watched(self, width: int) -> list[Text]:
+        look = self._look
+        if look is None:
+            return []
+        passed = look.passed + time.monotonic() - self._looked
+        return in_lines(look, passed, width, titled=look.stage != self._phase)
 
     def _glyph(self, row: _Row) -> RenderableType:
         if row.error:

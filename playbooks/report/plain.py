@@ -11,9 +11,12 @@ from playbooks.fleet.progress import Look, Trip
 from playbooks.report import clean
 from playbooks.report.looks import in_words
 
+# A stage that goes on as before is told of so often, in seconds: half an hour of looks is no reading.
+LOOK_EVERY = 30.0
+
 
 class Plain:
-    """A line for each finished step.
+    """A line for each finished step, and for each look that says something new.
 
     Args:
         stream: where to.
@@ -23,6 +26,7 @@ class Plain:
         self._stream = stream
         self._lock = threading.Lock()
         self._width = 4
+        self._told: Look | None = None
 
     def hosts(self, names: Sequence[str]) -> None:
         self._width = max([self._width, *(len(name) for name in names)])
@@ -37,7 +41,14 @@ class Plain:
     def trip(self, trip: Trip) -> None: ...
 
     def look(self, look: Look) -> None:
-        self._write(f"{'':<{self._width}}  {'watch':<9} {in_words(look)}")
+        told = self._told
+        if (
+            told is None
+            or (told.stage, told.outcome, told.held) != (look.stage, look.outcome, look.held)
+            or look.at - told.at >= LOOK_EVERY
+        ):
+            self._told = look
+            self._write(f"{'':<{self._width}}  {'watch':<9} {in_words(look)}")
 
     def note(self, host: str, text: str) -> None:
         self._write(f"{host:<{self._width}}  {'':<9} {clean(text)}")

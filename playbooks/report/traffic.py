@@ -9,6 +9,7 @@ from playbooks.report.tables import say, show_table
 if TYPE_CHECKING:
     from playbooks.maintenance import Maintenance
     from playbooks.measure import Measure, Measures
+    from playbooks.promote import Promoted
     from playbooks.show_traffic import TrafficView
     from playbooks.warm_up import WarmedUp
 
@@ -32,6 +33,11 @@ def show_traffic(view: TrafficView) -> None:
     )
     if view.maintenance:
         say(f"\nmaintenance: clients see the page on {', '.join(view.maintenance)}")
+
+
+def show_promoted(done: Promoted) -> None:
+    """A sentence."""
+    say(f"{done.stage}: {done.by}'s '{done.what}' goes on at its next look; Ctrl-C there still takes it back")
 
 
 def show_maintenance(done: Maintenance) -> None:

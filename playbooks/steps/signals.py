@@ -3,21 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from playbooks.fleet.remote import Ask
 from playbooks.fleet.script import Answer
 from playbooks.judgement.host import HostReading, UnitReading
 
 
-def ask_signals(units: Sequence[str], cursor: str | None = None, *, timeout: float = 20.0) -> Ask:
+@dataclass(frozen=True)
+class Promotion:
+    """A person's word that a stage which is held may go on.
+
+    Args:
+        deploy: its id.
+        by: user@machine.
+        stage: its name.
+    """
+
+    deploy: str
+    by: str
+    stage: str
+
+
+def ask_signals(state: str, units: Sequence[str], cursor: str | None = None, *, timeout: float = 20.0) -> Ask:
     """The step that reads a host's signals, in one round trip.
 
     Args:
+        state: the application's state folder on the host.
         units: the application's units on this host; with slots those of one slot.
         cursor: of the reading before: errors after it are counted. None: reading begins here.
         timeout: seconds.
     """
-    return Ask("signals", [cursor or "-", *units], timeout=timeout)
+    return Ask("signals", [state, cursor or "-", *units], timeout=timeout)
 
 
 def read_signals(answer: Answer) -> HostReading:
@@ -39,6 +56,16 @@ def read_signals(answer: Answer) -> HostReading:
         cursor=None if cursor == "-" else cursor,
         errors=answer.number(errors),
     )
+
+
+def read_promotion(answer: Answer) -> Promotion | None:
+    """Who has let a stage go on, if somebody has.
+
+    Raises:
+        BadAnswer: its answer makes no sense.
+    """
+    promoted = answer.maybe("promoted", 3)
+    return Promotion(*promoted) if promoted else None
 
 
 def _bytes(answer: Answer, text: str) -> int | None:

@@ -1,11 +1,18 @@
-# shellcheck shell=sh
-# signals CURSOR UNIT...: what a host itself tells of the application, while a release is watched. Changes nothing.
+# shellcheck shell=sh disable=SC2154
+# signals STATE CURSOR UNIT...: what a host itself tells of the application, while a release is watched, and who has let a
+# stage go on that is held (promote.sh). Changes nothing.
 #
 # CURSOR is where the journal was read to before, or a time ('-': nothing is counted, reading begins here). This runs every few
 # seconds on hosts that serve: two programs, and what the kernel has in files is read by the shell.
-cursor=$1
-shift
+promoted=/run/slipway/${1#/var/lib/slipway/}/promoted
+cursor=$2
+shift 2
 
+if [ -s "$promoted" ]; then
+    id='' who='' stage=''
+    IFS="$tab" read -r id who stage <"$promoted" || :
+    emit promoted "$id" "$who" "$stage"
+fi
 read -r uptime _ </proc/uptime
 emit moment "$uptime"
 

@@ -77,16 +77,38 @@ class Plan:
         """How many stages are judged: they share the false alarms."""
         return sum(stage.watch is not None for stage in self.stages)
 
+    def watched(self, rollout: Rollout) -> float:
+        """For how many seconds it may be watched, those included for which stages may be held."""
+        watches = [stage.watch for stage in self.stages if stage.watch]
+        held = sum(not watch.lenient for watch in watches) * rollout.hold
+        return sum(watch.seconds for watch in watches) + (held if rollout.judgement.inconclusive == "hold" else 0.0)
+
+
+def following(plan: Plan, stage: Stage) -> str:
+    """What comes after a stage, up to what is watched next, for a person."""
+    rest = plan.stages[plan.stages.index(stage) + 1 :]
+    until = next((number for number, one in enumerate(rest, start=1) if one.watch), len(rest))
+    hosts = [host for one in rest[:until] for host in one.hosts]
+    changing = f"{hosts[0] if len(hosts) == 1 else f'{len(hosts)} hosts'} to switch" if hosts else ""
+    last = rest[until - 1] if rest else None
+    watched = f"{last.name} for {seconds(last.watch.seconds)}" if last and last.watch else ""
+    return ", then ".join(filter(None, [changing, watched])) or "it is done"
+
 
 def last_watch(rollout: Rollout, fleet: Fleet, *, share: float | None = None) -> tuple[Stage, ...]:
     """The watch after everything has moved (B5), if there is to be one."""
-    seconds = rollout.watch.for_
-    if seconds is None:
-        seconds = WATCH_SECONDS if fleet.production else 0.0
-    if not seconds:
+    duration = rollout.watch.for_
+    if duration is None:
+        duration = WATCH_SECONDS if fleet.production else 0.0
+    if not duration:
         return ()
-    watch = Watch(seconds, rollout.watch.criteria, lenient=True)
+    watch = Watch(duration, rollout.watch.criteria, lenient=True)
     return (Stage("the watch after the switch", share=share, watch=watch),)
+
+
+def seconds(value: float) -> str:
+    """A duration as a person writes it: 40 s, 15 min."""
+    return f"{value:g} s" if value < 120 or value % 6 else f"{value / 60:g} min"
 
 
 def percent(share: float) -> str:

@@ -1,0 +1,84 @@
+"""Let a stage go on that is held for want of requests (B2, B3): a person's word, from any machine."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from playbooks.environment import Environment
+from playbooks.errors import ExitStatus, UsageError
+from playbooks.fleet.fleet import open_fleet
+from playbooks.fleet.progress import Progress
+from playbooks.fleet.remote import Remote
+from playbooks.release import who
+from playbooks.steps.promote import Heard, ask_promote, read_promote
+
+
+@dataclass(frozen=True)
+class Promoted:
+    """A stage that goes on.
+
+    Args:
+        stage: its name.
+        id, what, by: the deploy's id, what it is in a person's words, and who runs it.
+        hosts: where it was written down.
+    """
+
+    environment: str
+    stage: str
+    id: str
+    what: str
+    by: str
+    hosts: tuple[str, ...]
+
+    @property
+    def exit_status(self) -> ExitStatus:
+        """Whatever fails is raised."""
+        return ExitStatus.DONE
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON document."""
+        return {**asdict(self), "exit_status": 0}
+
+
+def promote(env: Environment, progress: Progress) -> Promoted:
+    """Let the stage that is held go on; the deploy sees it at its next look.
+
+    Args:
+        env: where the deploy runs.
+        progress: who watches.
+
+    Raises:
+        UsageError: no deploy is running, or it holds no stage.
+        SlipwayError: no host could be asked.
+    """
+    me = who()
+
+    def one(remote: Remote) -> Heard:
+        (answer,) = remote.chain([ask_promote(env.target(remote.name).settings.state, me)])
+        return read_promote(answer)
+
+    with open_fleet([target.address for target in env.targets], progress=progress, forks=env.settings.forks) as fleet:
+        results = fleet.each("promote", one)
+        heard = results.ok if results.ok else results.all_or_raise("promote")
+        if not heard:
+            fleet.require_all()
+    # One host is enough: the deploy looks at all of them.
+    held = {host: one for host, one in heard.items() if one.stage is not None}
+    if not held:
+        raise _nothing_held(env, [one for one in heard.values() if one.holder])
+    first = next(iter(held.values()))
+    assert first.holder is not None  # whoever holds a stage holds the lock  # noqa: S101
+    assert first.stage is not None  # noqa: S101
+    return Promoted(env.name, first.stage, first.holder.id, first.holder.what, first.holder.who, tuple(held))
+
+
+def _nothing_held(env: Environment, busy: list[Heard]) -> UsageError:
+    if not busy:
+        return UsageError(f"no deploy is running on {env.name}; nothing was changed", hint=f"invoke status {env.flag}")
+    holder = busy[0].holder
+    assert holder is not None  # they are those that have one  # noqa: S101
+    return UsageError(
+        f"{holder.who}'s '{holder.what}' holds no stage: it is not waiting for anybody; nothing was changed",
+        hint="a stage that ends with too little to judge by is held; whoever watches the deploy sees it",
+    )

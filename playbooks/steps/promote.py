@@ -1,0 +1,59 @@
+"""A stage that is held, and the word of a person that it may go on; both are written down on the hosts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from playbooks.fleet.holder import Holder, read_holder
+from playbooks.fleet.remote import Ask
+from playbooks.fleet.script import Answer
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What a host made of a promotion.
+
+    Args:
+        holder: who holds the lock there; None: nobody.
+        stage: that goes on; None where none is held.
+    """
+
+    holder: Holder | None = None
+    stage: str | None = None
+
+
+def ask_hold(state: str, deploy: str, stage: str | None) -> Ask:
+    """The step that writes down which stage is held; it needs the lock.
+
+    Args:
+        state: the application's state folder on the host.
+        deploy: its id.
+        stage: its name; None: none is held any more.
+    """
+    return Ask("hold", [state, deploy, *([] if stage is None else [stage])], acts=True)
+
+
+def ask_promote(state: str, who: str) -> Ask:
+    """The step that lets the stage that is held go on; it needs no lock.
+
+    Args:
+        state: the application's state folder on the host.
+        who: user@machine, for the record.
+    """
+    return Ask("promote", [state, " ".join(who.split())])
+
+
+def read_promote(answer: Answer) -> Heard:
+    """What came of it.
+
+    Raises:
+        BadAnswer: its answer makes no sense.
+    """
+    promoted = answer.maybe("promoted", 2)
+    if promoted is not None:
+        return Heard(read_holder(promoted[1]), promoted[0])
+    busy = answer.maybe("busy", 1)
+    if busy is not None:
+        return Heard(read_holder(busy[0]))
+    answer.one("free", 0)
+    return Heard()

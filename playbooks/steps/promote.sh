@@ -1,0 +1,25 @@
+# shellcheck shell=sh disable=SC2154
+# promote STATE WHO: let the stage that is held here go on. The deploy reads it at its next look (signals.sh).
+#
+# It takes no lock, which the deploy has. What a dead deploy left behind is no stage that is held: the lock must be held by
+# the very deploy that wrote it down.
+state=$1
+run=/run/slipway/${1#/var/lib/slipway/}
+
+if [ ! -s "$state/lock" ] || flock --shared --nonblock "$state/lock" true; then
+    emit free
+    exit 0
+fi
+holder=
+IFS= read -r holder <"$state/lock" || :
+id=
+stage=
+[ ! -s "$run/held" ] || IFS="$tab" read -r id stage <"$run/held" || :
+case $holder in
+    *"\"id\": \"${id:-?}\""*)
+        printf '%s\t%s\t%s\n' "$id" "$2" "$stage" >"$run/promoted.new"
+        mv -f "$run/promoted.new" "$run/promoted"
+        emit promoted "$stage" "$holder"
+        ;;
+    *) emit busy "$holder" ;;
+esac
