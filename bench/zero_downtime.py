@@ -3,6 +3,8 @@
     python -m bench.zero_downtime --rate=150                  # every scenario, then every planted release
     python -m bench.zero_downtime --only=rolling,errors:20
 
+Only on a quiet machine: hosts, load and deploys share its processors, and a host that gets none answers 503 by itself.
+
 Root, Debian 12; see docs/lab.md. The load comes from lab/load.py, which knows nothing of Slipway: whether a release was
 met by users is told by the version in their answers.
 """
@@ -198,7 +200,7 @@ def why(under: Under) -> str:
     except ValueError:
         return under.done.stderr.strip().rpartition("\n")[2][:200]
     found = document.get("reason") or document.get("message") or (document.get("error") or {}).get("message") or ""
-    return " ".join(str(found).split())[:200]
+    return " ".join(str(found).split()).partition(". ")[0][:200]
 
 
 def build(bench: Bench, fault: str | None = None) -> str:
