@@ -180,7 +180,9 @@ def test_hosts_tell_what_is_wrong_with_them(shop: App, specs: dict[str, HostSpec
 
         def look() -> None:
             for name, some in readings.items():
-                ask = ask_signals([f"{shop.name}.service"], some[-1].cursor if some else None)
+                ask = ask_signals(
+                    f"/var/lib/slipway/{shop.name}", [f"{shop.name}.service"], some[-1].cursor if some else None
+                )
                 some.append(read_signals(next(fleet.remotes[name].chain([ask]))))
 
         look()
