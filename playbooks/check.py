@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from playbooks.artifact import Artifact, find_artifact
@@ -15,6 +15,7 @@ from playbooks.fleet.fleet import open_fleet
 from playbooks.fleet.inventory import VaultValue
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
+from playbooks.planned import Planned, planned
 from playbooks.release import Release, Rendered, new_release
 from playbooks.settings import Settings
 from playbooks.slots import Renderings, for_next, turns
@@ -51,7 +52,8 @@ class Check:
     version: str
     artifact: str
     sha256: str
-    stages: tuple[tuple[str, tuple[str, ...]], ...]
+    strategy: str
+    stages: tuple[Planned, ...]
     hosts: tuple[HostPlan, ...]
 
     @property
@@ -68,8 +70,8 @@ class Check:
         """As a JSON document."""
         return {
             "check": True,
-            **asdict(self),
-            "stages": [{"name": name, "hosts": list(hosts)} for name, hosts in self.stages],
+            **asdict(replace(self, stages=())),
+            "stages": [stage.to_json() for stage in self.stages],
             "exit_status": int(self.exit_status),
         }
 
@@ -97,7 +99,7 @@ def check(env: Environment, wanted: Wanted, progress: Progress) -> Check:
 
         there = fleet.each("rendered", one, hosts=[target.name for target in reached]).all_or_raise("reading")
     todo = [target for target in reached if wanted.force or not up_to_date(facts, target, release, renderings)]
-    plan = plan_for(env, wanted, [target.name for target in todo])
+    plan = plan_for(env, wanted, [target.name for target in todo], facts)
     lines = [_host(env, target, release, renderings, facts, there, plan) for target in reached]
     gone = [
         HostPlan(host, None, release.version, (), (), (error.message,)) for host, error in fleet.unreachable.items()
@@ -107,7 +109,8 @@ def check(env: Environment, wanted: Wanted, progress: Progress) -> Check:
         version=release.version,
         artifact=release.artifact.source,
         sha256=release.artifact.sha256,
-        stages=tuple((stage.name, stage.hosts) for stage in plan.stages),
+        strategy=plan.strategy,
+        stages=planned(env, plan),
         hosts=(*lines, *gone),
     )
 
@@ -189,12 +192,18 @@ def _actions(
         *(f"install hook: {hook.name or hook.run}" for hook in hooks["install"]),
         *(f"write {name}" for name in rendered.files),
         *(f"before_switch hook: {hook.name or hook.run}" for hook in hooks["before_switch"]),
-        f"in {stage}: point {settings.home}/current to it",
+        f"in '{stage}': {_change(settings)}",
         *_unit_actions(rendered, facts, there),
         *(f"after_switch hook: {hook.name or hook.run}" for hook in hooks["after_switch"]),
         *(f"wait for {check.label}, {settings.health.patience:g} s at the most" for check in settings.health.checks),
     ]
     return tuple(step for step in steps if step)
+
+
+def _change(settings: Settings) -> str:
+    if settings.slots:
+        return "start it beside the old one, which goes on serving until the traffic moves"
+    return f"{'take the host out of the traffic, ' if settings.balancer else ''}point {settings.home}/current to it"
 
 
 def _unit_actions(rendered: Rendered, facts: Facts, there: OnHost) -> Iterator[str]:

@@ -208,8 +208,9 @@ def _go_back(crew: Crew, rollout: Rollout) -> bool:
 
 
 def _waves(hosts: Sequence[str], traffic: Traffic) -> Iterator[list[str]]:
-    """All at once where the others can carry the traffic meanwhile; else half of the fleet at a time."""
-    most = len(hosts) if 2 * len(hosts) <= traffic.size or traffic.beside else max(1, traffic.size // 2)
+    """All at once, unless there is traffic that the others could not carry meanwhile; then half of the fleet at a time."""
+    together = not traffic.edges or traffic.beside or 2 * len(hosts) <= traffic.size
+    most = len(hosts) if together else max(1, traffic.size // 2)
     for start in range(0, len(hosts), max(1, most)):
         yield list(hosts[start : start + most])
 

@@ -15,7 +15,7 @@ from playbooks.rollout import Ruling
 from playbooks.settings.judgement import Criteria
 from playbooks.settings.rollout import Rollout
 from playbooks.shares import Place, Split
-from playbooks.strategies.plan import Plan, Stage, Watch, following, seconds
+from playbooks.strategies.plan import Plan, Stage, Watch, following, percent, seconds
 
 # A stage is looked at so often at the least, however short it is.
 LOOKS = 30
@@ -217,13 +217,17 @@ def as_said(watch: Watch) -> str:
     """What a stage is judged by, for a person."""
     criteria = watch.criteria
     limits = [
-        f"errors ≤ {100 * criteria.errors:g} %" if criteria.errors is not None else "",
+        f"errors ≤ {percent(criteria.errors)}" if criteria.errors is not None else "",
         *(
             f"{name} ≤ {1000 * seconds:g} ms"
             for name in ("p50", "p95", "p99")
             if (seconds := getattr(criteria, name)) is not None
         ),
-        "no more errors than the old release" if criteria.worse_errors is not None else "",
-        f"at most {100 * criteria.worse_latency:g} % slower than it" if criteria.worse_latency is not None else "",
+        f"at most {percent(criteria.worse_errors)} more errors than the old release"
+        if criteria.worse_errors is not None
+        else "",
+        f"at most {percent(criteria.worse_latency)} slower than the old release"
+        if criteria.worse_latency is not None
+        else "",
     ]
     return ", ".join(limit for limit in limits if limit)

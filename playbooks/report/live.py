@@ -6,13 +6,12 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from types import TracebackType
 from typing import Literal, TextIO
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live as RichLive
-from rich.spinner import Spinner
-from rich.table import Table
 from rich.text import Text
 
 from playbooks.errors import SlipwayError
@@ -21,6 +20,9 @@ from playbooks.report import clean
 from playbooks.report.looks import MOST_LINES, STYLES, in_lines, in_short
 
 FRAMES_PER_SECOND = 8
+SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+LONGEST_NAME = 40
+MOST_STEPS = 6  # of a host, the last ones
 # Steps that say nothing when they went well and fast.
 QUIET = {"connect", "lock", "facts", "preflight", "record", "rendered", "check", "tidy"}
 
@@ -47,7 +49,6 @@ class Live:
         self._looked = 0.0
         self._phase = "reaching the hosts"
         self._started = time.monotonic()
-        self._spinner = Spinner("dots", style="cyan")
         self._lock = threading.RLock()
         self._finished = False
         self._live = RichLive(
@@ -122,18 +123,16 @@ class Live:
             # One line is the phase's, one may say that there are more, and one has the cursor.
             room = max(1, height - 3 - (MOST_LINES if self._look else 0))
             rows = sorted(self._rows.items(), key=_urgency) if len(self._rows) > room else list(self._rows.items())
-            table = Table.grid(padding=(0, 1))
-            # Rich would squeeze these two for a long note.
-            table.add_column(no_wrap=True, min_width=1)
-            table.add_column(no_wrap=True, min_width=min(40, max(map(len, self._rows), default=1)), style="bold")
-            table.add_column(no_wrap=True, overflow="ellipsis")
-            for name, row in rows[:room]:
-                table.add_row(self._glyph(row), name, _line(row))
+            longest = min(LONGEST_NAME, max(map(len, self._rows), default=1))
+            # No table: Rich takes the room for a long line from the columns before it.
+            lines = [self._line(name, row, longest) for name, row in rows[:room]]
+            for line in lines:
+                line.truncate(width, overflow="ellipsis")
             left = len(rows) - room
             more = [Text(f"  … and {left} more hosts", style="dim")] if left > 0 else []
             seconds = time.monotonic() - self._started
             watched = self._watched(width)
-            return Group(Text(f"{self._phase}  {seconds:.0f}s", style="bold"), table, *more, *watched)
+            return Group(Text(f"{self._phase}  {seconds:.0f}s", style="bold"), *lines, *more, *watched)
 
     def _watched(self, width: int) -> list[Text]:
         look = self._look
@@ -142,11 +141,16 @@ class Live:
         passed = look.passed + time.monotonic() - self._looked
         return in_lines(look, passed, width, titled=look.stage != self._phase)
 
-    def _glyph(self, row: _Row) -> RenderableType:
+    def _line(self, name: str, row: _Row, longest: int) -> Text:
+        shown = name if len(name) <= longest else f"{name[: longest - 1]}…"
+        return Text.assemble(self._glyph(row), " ", (shown.ljust(longest), "bold"), " ", _steps(row))
+
+    def _glyph(self, row: _Row) -> Text:
         if row.error:
             return Text("✗", style="red")
         if row.running and not self._finished:
-            return self._spinner
+            frame = SPINNER[int(time.monotonic() * FRAMES_PER_SECOND) % len(SPINNER)]
+            return Text(frame, style="cyan")
         if row.running:
             return Text("…", style="yellow")
         return Text("✓", style="green") if row.done else Text("·", style="dim")
@@ -158,11 +162,13 @@ def _urgency(item: tuple[str, _Row]) -> int:
     return 0 if row.error else 1 if row.running else 2
 
 
-def _line(row: _Row) -> Text:
+def _steps(row: _Row) -> Text:
     text = Text()
-    for step, seconds in row.done[-6:]:
+    # A balancer moves traffic again and again.
+    runs = [(step, [seconds for _, seconds in run]) for step, run in groupby(row.done, key=lambda done: done[0])]
+    for step, seconds in runs[-MOST_STEPS:]:
         text.append(f"{step} ", style="green")
-        text.append(f"{seconds:.1f}s  ", style="dim")
+        text.append(f"{seconds[-1]:.1f}s{f' ×{len(seconds)}' if len(seconds) > 1 else ''}  ", style="dim")
     for step, since in row.running.items():
         text.append(f"{step} {time.monotonic() - since:.0f}s  ", style="cyan")
     if row.error:

@@ -87,7 +87,7 @@ def _verdict(look: Look, width: int) -> list[str]:
     if look.outcome == "inconclusive" and look.lacking:
         more = len(look.lacking) - MOST_RULES
         named = [f"  {rule}: {lacking}" for rule, lacking in look.lacking[:MOST_RULES]]
-        said = "inconclusive: too little to judge by" + (f" ({more} more rules)" if more > 0 else "")
+        said = "inconclusive: too little to judge by" + (f" (and {more} more)" if more > 0 else "")
         return [clean(line) for line in (said, *named)]
     told = clean(f"{look.outcome}: {look.sentence}")
     return wrap(told, width, max_lines=MOST_SAID, placeholder=" …") or [told]

@@ -105,8 +105,20 @@ def show_outcome(outcome: Outcome) -> None:
 def show_check(check: Check) -> None:
     """A dry run."""
     say(f"Dry run: nothing was touched. {check.version} from {check.artifact}, SHA-256 {check.sha256[:12]}…")
-    for name, hosts in check.stages:
-        say(f"{name}: {', '.join(hosts)}")
+    if check.stages:
+        rows = [
+            (
+                stage.name,
+                stage.changes,
+                f"{stage.after[0]} of {stage.after[1]}",
+                stage.traffic,
+                stage.lasts,
+                stage.criteria,
+            )
+            for stage in check.stages
+        ]
+        say(f"\n{check.strategy}, stage by stage:")
+        show_table(("stage", "hosts", "new on", "its traffic", "watched for", "must keep to"), rows)
     for host in check.hosts:
         say(f"\n{host.host}: {host.before or 'nothing'} → {host.after}")
         say("\n".join(f"  - {action}" for action in host.actions) or "  up to date; nothing to do")
