@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from playbooks.edge_status import EdgeStatus, edge_statuses
 from playbooks.environment import Environment
 from playbooks.errors import ExitStatus, SlipwayError
 from playbooks.fleet.fleet import open_fleet
@@ -14,6 +15,7 @@ from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
 from playbooks.outcomes import version_of
 from playbooks.release import instant
+from playbooks.servers import edges_of
 from playbooks.steps.facts import Facts, read_facts
 from playbooks.steps.health import HealthReport, ask_health, wait_until_healthy
 
@@ -53,12 +55,14 @@ class Status:
 
     Args:
         flag: the flag that names the environment.
+        edges: the balancers' hosts.
     """
 
     environment: str
     app: str
     hosts: tuple[HostStatus, ...]
     flag: str = ""
+    edges: tuple[EdgeStatus, ...] = ()
 
     @property
     def versions(self) -> list[str]:
@@ -74,6 +78,7 @@ class Status:
     def exit_status(self) -> ExitStatus:
         """A host that cannot be reached, or that a task left half-way, needs a person."""
         left = any(host.health == "unreachable" or host.interrupted or host.stuck for host in self.hosts)
+        left = left or any(edge.needs_person for edge in self.edges)
         return ExitStatus.PERSON_NEEDED if left else ExitStatus.DONE
 
     @property
@@ -90,15 +95,19 @@ class Status:
             "versions": self.versions,
             "interrupted": self.interrupted,
             "hosts": [asdict(host) for host in self.hosts],
+            "balancers": [asdict(edge) for edge in self.edges],
             "exit_status": int(self.exit_status),
         }
 
 
 def status(env: Environment, progress: Progress) -> Status:
     """Look at every host of the application, side by side; one that cannot be reached is a line like the others."""
-    addresses = [target.address for target in env.targets]
+    edges = edges_of(env)
+    addresses = [*(target.address for target in env.targets), *(env.target(name).address for name in edges)]
     with open_fleet(addresses, progress=progress, forks=env.settings.forks) as fleet:
-        facts = fleet.each("facts", lambda remote: _look(env, remote))
+        there = [target.name for target in env.targets if target.name in fleet.remotes]
+        facts = fleet.each("facts", lambda remote: _look(env, remote), hosts=there)
+        in_front = edge_statuses(fleet, env, edges)
     failed = {**fleet.unreachable, **facts.failed}
     return Status(
         environment=env.name,
@@ -108,6 +117,7 @@ def status(env: Environment, progress: Progress) -> Status:
             for target in env.targets
         ),
         flag=env.flag,
+        edges=in_front,
     )
 
 

@@ -133,6 +133,10 @@ def show_status(status: Status) -> None:
     rows = [_status_row(host) for host in status.hosts]
     titles = ("host", "version", "since", "by", "health", "beside", "backup", "verified", "lock", "guard", "why")
     show_table(titles, rows)
+    if status.edges:
+        say("")
+    for edge in status.edges:
+        say(f"{edge.host}: {edge.sentence}")
     if status.interrupted:
         left = [host.host for host in status.hosts if host.interrupted]
         say(f"\nINTERRUPTED on {', '.join(left)}: {status.interrupted}. Its controller died, or lost the hosts.")

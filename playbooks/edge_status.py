@@ -1,0 +1,95 @@
+"""How the balancers' hosts stand, for status: what is in the way of the traffic, and what a task has left there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+from playbooks.environment import Environment
+from playbooks.errors import SlipwayError
+from playbooks.fleet.fleet import Fleet
+from playbooks.fleet.remote import Remote
+from playbooks.steps.facts import Facts, read_facts
+from playbooks.steps.traffic_state import EdgeState, ask_state, read_state
+
+
+@dataclass(frozen=True)
+class EdgeStatus:
+    """One balancer's host.
+
+    Args:
+        host: inventory name.
+        balancer: what balances there, with its version.
+        up, servers: how many servers are up and in use, of how many.
+        maintenance: whether clients see the maintenance page.
+        drift: what differs from what was last set, as sentences.
+        guard: its guard, if one waits there; stuck when it could not do its work.
+        problem: why it could not be looked at.
+    """
+
+    host: str
+    balancer: str = ""
+    up: int = 0
+    servers: int = 0
+    maintenance: bool = False
+    drift: tuple[str, ...] = ()
+    guard: str | None = None
+    problem: str = ""
+
+    @property
+    def needs_person(self) -> bool:
+        """Whether nobody but a person can help it."""
+        return bool(self.problem) or bool(self.guard and self.guard.startswith("stuck")) or not self.up
+
+    @property
+    def sentence(self) -> str:
+        """All of it in a line."""
+        if self.problem:
+            return self.problem
+        parts = [
+            f"{self.balancer}, {self.up} of {self.servers} servers in use",
+            "clients see the MAINTENANCE page" if self.maintenance else "",
+            *self.drift,
+            f"guard: {self.guard}" if self.guard else "",
+        ]
+        return "; ".join(part for part in parts if part)
+
+
+def edge_statuses(fleet: Fleet, env: Environment, edges: tuple[str, ...]) -> tuple[EdgeStatus, ...]:
+    """Look at the balancers' hosts; one that cannot be looked at is a line like the others.
+
+    Args:
+        fleet: open sessions with those that can be reached.
+        env: settings.
+        edges: their names.
+    """
+    there = [name for name in edges if name in fleet.remotes]
+    looked = fleet.each("balancer", partial(_look, env), hosts=there)
+    failed: dict[str, SlipwayError] = {**fleet.unreachable, **looked.failed}
+    return tuple(
+        EdgeStatus(name, problem=failed[name].message) if name in failed else looked.ok[name] for name in edges
+    )
+
+
+def _look(env: Environment, remote: Remote) -> EdgeStatus:
+    balancer = env.settings.balancer
+    assert balancer is not None  # there would be no edge  # noqa: S101
+    settings = env.target(remote.name).settings
+    facts = read_facts(remote, settings.home, settings.state)
+    (answer,) = remote.chain([ask_state(balancer, settings)])
+    return _status(read_state(answer), facts)
+
+
+def _status(state: EdgeState, facts: Facts) -> EdgeStatus:
+    used = [one for one in state.servers.values() if one.admin == "on" and one.up is not False and one.weight]
+    guard = facts.guard
+    waits = f"{guard.stand}: {guard.why}" if guard and guard.why else f"{guard.stand}" if guard else None
+    return EdgeStatus(
+        host=state.host,
+        balancer=state.version,
+        up=len(used),
+        servers=len(state.servers),
+        maintenance=state.maintenance,
+        drift=tuple(state.drift),
+        guard=waits,
+    )
