@@ -39,7 +39,7 @@ class EdgeStatus:
     @property
     def needs_person(self) -> bool:
         """Whether nobody but a person can help it."""
-        return bool(self.problem) or bool(self.guard and self.guard.startswith("stuck")) or not self.up
+        return bool(self.problem) or bool(self.guard and self.guard.startswith("stuck"))
 
     @property
     def sentence(self) -> str:

@@ -208,7 +208,7 @@ def _go_back(crew: Crew, rollout: Rollout) -> bool:
 
 
 def _waves(hosts: Sequence[str], traffic: Traffic) -> Iterator[list[str]]:
-    """All at once, unless there is traffic that the others could not carry meanwhile; then half of the fleet at a time."""
+    """All at once, unless there is traffic that the others could not carry meanwhile; then half of the fleet first."""
     together = not traffic.edges or traffic.beside or 2 * len(hosts) <= traffic.size
     most = len(hosts) if together else max(1, traffic.size // 2)
     for start in range(0, len(hosts), max(1, most)):

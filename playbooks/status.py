@@ -78,7 +78,8 @@ class Status:
     def exit_status(self) -> ExitStatus:
         """A host that cannot be reached, or that a task left half-way, needs a person."""
         left = any(host.health == "unreachable" or host.interrupted or host.stuck for host in self.hosts)
-        left = left or any(edge.needs_person for edge in self.edges)
+        well = any(host.health == "healthy" for host in self.hosts)
+        left = left or any(edge.needs_person or (well and not edge.up) for edge in self.edges)
         return ExitStatus.PERSON_NEEDED if left else ExitStatus.DONE
 
     @property
