@@ -34,7 +34,6 @@ from lab.load_report import OK, Report
 from lab.spec import PROJECT, Lab
 
 INVOKE = PROJECT / ".venv/bin/invoke"
-SETTLE = 10.0  # seconds of load before a task, to compare with
 AFTER = 3.0
 GOOD = ("1.0.0", "1.1.0")
 SLOTS: dict[str, Any] = {
@@ -62,6 +61,12 @@ SCENARIOS: dict[str, dict[str, Any]] = {
         },
     },
     "canary": {"slipway_rollout": {"strategy": "canary", "canary": LADDER, "judgement": SOON, "watch": {"for": "0s"}}},
+    # One host, and nothing in front of it.
+    "socket": {
+        "slipway_hosts": "app1",
+        "slipway_balancer": None,
+        "slipway_services": [{"name": "shop-web", "template": "shop/shop-web.service.j2", "socket": "0.0.0.0:8000"}],
+    },
 }
 FAULTS = ("errors:1", "errors:3", "errors:20", "slow:30", "slow:200", "leak", "crash:20", "broken")
 JUDGED: dict[str, Any] = {
@@ -82,14 +87,17 @@ class Bench:
     Args:
         lab: its hosts.
         folder: inventory and artifacts.
-        url: of the edge.
+        edge, single: URLs of the balancer, and of a host that has none in front.
         rate: requests a second.
+        around: seconds of load before each task, to compare with.
     """
 
     lab: Lab
     folder: Path
-    url: str
+    edge: str
+    single: str
     rate: float
+    around: float
 
     def write(self, **settings: object) -> None:
         """The environment: the lab's own settings, and what is different here."""
@@ -130,10 +138,10 @@ class Under:
     done: subprocess.CompletedProcess[str]
 
 
-def under_load(bench: Bench, *words: str) -> Under:
+def under_load(bench: Bench, *words: str, url: str = "") -> Under:
     """Run a task while users go on."""
-    with loading(Plan(bench.url, rate=bench.rate)) as load:
-        time.sleep(SETTLE)
+    with loading(Plan(url or bench.edge, rate=bench.rate)) as load:
+        time.sleep(bench.around)
         began = time.monotonic()
         done = bench.invoke(*words)
         ended = time.monotonic()
@@ -141,9 +149,9 @@ def under_load(bench: Bench, *words: str) -> Under:
     return Under(load.report(), began, ended, done)
 
 
-def row(bench: Bench, name: str, *words: str) -> list[str]:
+def row(bench: Bench, name: str, *words: str, url: str = "") -> list[str]:
     """A task that must lose no request."""
-    under = under_load(bench, *words)
+    under = under_load(bench, *words, url=url)
     before = under.report.between(under.report.began, under.began)
     during = under.report.between(under.began, under.ended + AFTER)
     p99 = before.quantile(0.99) or 0.0, during.quantile(0.99) or 0.0
@@ -165,15 +173,23 @@ def row(bench: Bench, name: str, *words: str) -> list[str]:
 
 
 def good_releases(bench: Bench, names: Sequence[str], kinds: Sequence[str]) -> Iterator[list[str]]:
-    """Each strategy there and back, behind each balancer."""
+    """Each strategy there and back, behind each balancer; one host without any."""
     for kind in kinds:
         for name in names:
+            if name == "socket":
+                continue
             balancer = yaml.safe_load((PROJECT / "inventory/lab/group_vars/all.yml").read_text())["slipway_balancer"]
             bench.write(**{**SCENARIOS[name], "slipway_balancer": {**balancer, "kind": kind}})
             bench.must("provision")
             bench.must("deploy", f"--version={GOOD[0]}", "--strategy=rolling", "--force")
             yield row(bench, f"{name}, {kind}", "deploy", f"--version={GOOD[1]}")
             yield row(bench, f"rollback after it, {kind}", "rollback", "--reason=bench")
+    if "socket" in names:
+        bench.write(**SCENARIOS["socket"])
+        bench.must("provision")
+        bench.must("deploy", f"--version={GOOD[0]}", "--force")
+        yield row(bench, "one host with a socket", "deploy", f"--version={GOOD[1]}", url=bench.single)
+        yield row(bench, "rollback after it", "rollback", "--reason=bench", url=bench.single)
 
 
 def bad_release(bench: Bench, fault: str) -> list[str]:
@@ -220,13 +236,15 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 @contextmanager
-def place(name: str, hosts: int, rate: float) -> Iterator[Bench]:
+def place(name: str, hosts: int, rate: float, around: float) -> Iterator[Bench]:
     """A lab of its own; it goes down at the end."""
     try:
         lab, specs = lab_up.up(name, hosts=hosts)
         edge = next(host for host in specs if host.role == "edge")
+        single = next(host for host in specs if host.role == "app")
         with tempfile.TemporaryDirectory(prefix="slipway-bench-") as folder:
-            bench = Bench(lab, Path(folder), f"http://{edge.address}", rate)
+            urls = f"http://{edge.address}", f"http://{single.address}:8000"
+            bench = Bench(lab, Path(folder), *urls, rate, around)
             build(bench)
             yield bench
     finally:
@@ -240,13 +258,14 @@ def main() -> int:
     add("--only", default=",".join([*SCENARIOS, *FAULTS]), metavar="A,B", help="scenarios and faults (default: all)")
     add("--balancers", default="haproxy,nginx", metavar="A,B", help="of the scenarios (default: haproxy,nginx)")
     add("--rate", type=float, default=150.0, help="requests a second (default: 150)")
+    add("--around", type=float, default=10.0, help="seconds of load before each task (default: 10)")
     add("--hosts", type=int, default=3, help="application hosts (default: 3)")
     add("--lab", default="zero", help="name of the lab (default: zero)")
     options = parser.parse_args()
     only = options.only.split(",")
     if unknown := [name for name in only if name not in (*SCENARIOS, *FAULTS)]:
         parser.error(f"--only: {', '.join(unknown)} is none of {', '.join([*SCENARIOS, *FAULTS])}")
-    with place(options.lab, options.hosts, options.rate) as bench:
+    with place(options.lab, options.hosts, options.rate, options.around) as bench:
         names = [name for name in only if name in SCENARIOS]
         good = list(good_releases(bench, names, options.balancers.split(",")))
         bad = [bad_release(bench, fault) for fault in only if fault in FAULTS]
