@@ -146,7 +146,7 @@ class Observer:
                     outcome=verdict.outcome,
                     sentence=verdict.sentence,
                     lacking=tuple((found.rule, found.lacking) for found in verdict.findings if found.lacking),
-                    then=then,
+                    then=f"{self._promote} lets it go on; Ctrl-C takes it back" if self._held else then,
                     held=self._held,
                 )
             )

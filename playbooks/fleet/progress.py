@@ -67,7 +67,7 @@ class Look:
         outcome: good, bad or inconclusive, as far as is known.
         sentence: why.
         lacking: rules that cannot tell yet, each with what is missing.
-        then: what follows the stage, if all is well.
+        then: what follows the stage, if all is well; of one that is held, what a person can do.
         held: whether its time is over, and it goes on until there is enough to judge by or a person decides.
     """
 

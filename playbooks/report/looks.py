@@ -55,7 +55,7 @@ def in_lines(look: Look, passed: float, width: int, *, titled: bool = True) -> l
         *(Text(line, style=STYLES.get(look.outcome, "")) for line in _verdict(look, width)),
     ]
     if look.then:
-        lines.append(Text(clean(f"then: {look.then}"), style="dim"))
+        lines.append(Text(clean(look.then if look.held else f"then: {look.then}"), style="dim"))
     for line in lines:
         line.truncate(width, overflow="ellipsis")
     return lines

@@ -172,7 +172,7 @@ def charts(story: Story) -> list[Chart]:
     for (title, series, unit), at_most in zip(both, limits, strict=True):
         values = [value for point in story.points for _, _, read in series if (value := read(point)) is not None]
         if values:
-            # A limit far above all that happened would press it flat: it is left out then. Nothing is flat anyway.
+            # A limit far above all that happened would press it flat: it is left out then; what is zero is flat anyway.
             most = max(values)
             near = [limit for limit in at_most if limit is not None and (not most or limit < 4 * most)]
             found.append(_chart(story, title, series, unit, max([most, *near]), at_most))
