@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 from invoke import Collection, Context, task
 
 from lab import tasks as lab_tasks
-from playbooks import cli, cli_traffic
+from playbooks import cli, cli_backups, cli_traffic
 from playbooks.errors import UsageError
+from playbooks.flags import BATCH, ENV, JSON, LIMIT, REPORT, TIMINGS, WAIT, YES
 
 if TYPE_CHECKING:
-    from playbooks.backup import Backups
     from playbooks.check import Check
     from playbooks.deploy import Wanted
     from playbooks.health import FleetHealth
@@ -25,23 +25,12 @@ if TYPE_CHECKING:
     from playbooks.outcome import Outcome
     from playbooks.provision import Provisioned
     from playbooks.repair_history import RepairedHistory
-    from playbooks.restore import Restored
     from playbooks.status import Status
-    from playbooks.verify_backups import Verification
     from playbooks.verify_history import VerifiedHistory
 
 # A playbook is imported when it is run: what it needs costs more than all before, and a person hears from us sooner.
 
 cli.strict_usage()
-
-ENV = "environment: a name under inventory/, or a path to an inventory"
-LIMIT = "pattern that narrows the hosts, as in Ansible: web:&eu:!web3"
-BATCH = "hosts that switch at the same time: a number or a percentage"
-JSON = "print one JSON document on standard output, and nothing else"
-YES = "do not ask, in production either"
-TIMINGS = "tell where the time went, on standard error; =PAGE.html writes a page with a timeline too"
-REPORT = "write the story of the rollout as a page: traffic, both versions in numbers, verdicts; =PAGE.html"
-WAIT = "how long to wait for somebody else's lock, e.g. 60s or 5m (default: leave with status 4)"
 
 
 @task(
@@ -176,125 +165,6 @@ def rollback(
     cli.perform(env, act, tables.show_outcome, limit=limit, as_json=json, witnesses=witnesses)
 
 
-@task(
-    positional=[],
-    optional=["timings"],
-    help={"env": ENV, "limit": LIMIT, "wait": WAIT, "timings": TIMINGS, "json": JSON},
-)
-def backup(
-    c: Context, env: str = "", limit: str | None = None, wait: str = "0", timings: str | None = None, json: bool = False
-) -> None:
-    """Back up the application, its data and its databases now; let old backups expire."""
-    from playbooks.report import tables
-
-    def act(environment: cli.Environment, progress: cli.Progress) -> Backups:
-        from playbooks.backup import backup as run
-
-        return run(environment, progress, wait=cli.seconds("wait", wait))
-
-    cli.perform(
-        env,
-        act,
-        tables.show_backups,
-        limit=limit,
-        as_json=json,
-        witnesses=cli.timed("backup", timings),
-    )
-
-
-@task(positional=[], help={"env": ENV, "limit": LIMIT, "json": JSON})
-def backups(c: Context, env: str = "", limit: str | None = None, json: bool = False) -> None:
-    """List the backups there are."""
-    from playbooks.report import tables
-
-    def act(environment: cli.Environment, progress: cli.Progress) -> Backups:
-        from playbooks.backup import backups as run
-
-        return run(environment, progress)
-
-    cli.perform(env, act, tables.show_backups, limit=limit, as_json=json)
-
-
-@task(
-    positional=[],
-    optional=["timings"],
-    help={
-        "env": ENV,
-        "backup": "id of the backup (default: the newest)",
-        "to-dir": "new folder on the hosts; each host gets a folder in it",
-        "limit": LIMIT,
-        "timings": TIMINGS,
-        "json": JSON,
-    },
-)
-def restore(
-    c: Context,
-    env: str = "",
-    to_dir: str = "",
-    backup: str | None = None,
-    limit: str | None = None,
-    timings: str | None = None,
-    json: bool = False,
-) -> None:
-    """Restore a backup into a folder to look at. What runs is not touched; to go back, see rollback."""
-    from playbooks.report import tables
-
-    def act(environment: cli.Environment, progress: cli.Progress) -> Restored:
-        from playbooks.restore import restore as run
-
-        return run(environment, progress, backup=backup, to_dir=to_dir)
-
-    cli.perform(
-        env,
-        act,
-        tables.show_restored,
-        limit=limit,
-        as_json=json,
-        witnesses=cli.timed("restore", timings),
-    )
-
-
-@task(positional=[], optional=["timings"], help={"env": ENV, "limit": LIMIT, "timings": TIMINGS, "json": JSON})
-def verify_backups(
-    c: Context, env: str = "", limit: str | None = None, timings: str | None = None, json: bool = False
-) -> None:
-    """Prove the backups: check the repository, restore the latest, load its dumps, start its release. For cron."""
-    from playbooks.report import tables
-
-    def act(environment: cli.Environment, progress: cli.Progress) -> Verification:
-        from playbooks.verify_backups import verify_backups as run
-
-        return run(environment, progress)
-
-    cli.perform(env, act, tables.show_drill, limit=limit, as_json=json, witnesses=cli.timed("verify-backups", timings))
-
-
-@task(
-    positional=[],
-    help={
-        "env": ENV,
-        "at": "time of day as HH:MM, or five cron fields",
-        "timer": "install a systemd timer instead of a cron entry",
-        "json": JSON,
-    },
-)
-def schedule(c: Context, env: str = "", at: str = "03:17", timer: bool = False, json: bool = False) -> None:
-    """Run verify-backups every night from this machine."""
-    from playbooks.report import tables
-    from playbooks.schedule import schedule as run
-
-    cli.perform(env, lambda e, p: run(e, p, at=at, timer=timer), tables.show_schedule, as_json=json)
-
-
-@task(positional=[], help={"env": ENV, "json": JSON})
-def unschedule(c: Context, env: str = "", json: bool = False) -> None:
-    """Remove what schedule installed."""
-    from playbooks.report import tables
-    from playbooks.schedule import unschedule as run
-
-    cli.perform(env, run, tables.show_schedule, as_json=json)
-
-
 @task(positional=[], optional=["timings"], help={"env": ENV, "limit": LIMIT, "timings": TIMINGS, "json": JSON})
 def status(c: Context, env: str = "", limit: str | None = None, timings: str | None = None, json: bool = False) -> None:
     """Show what runs where, since when, by whom, and how it is."""
@@ -423,12 +293,12 @@ namespace = Collection(
     status,
     health,
     history,
-    backup,
-    backups,
-    verify_backups,
-    restore,
-    schedule,
-    unschedule,
+    cli_backups.backup,
+    cli_backups.backups,
+    cli_backups.verify_backups,
+    cli_backups.restore,
+    cli_backups.schedule,
+    cli_backups.unschedule,
     cli_traffic.traffic,
     cli_traffic.promote,
     cli_traffic.maintenance,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from invoke import Context, task
 
 from playbooks import cli
+from playbooks.flags import ENV, JSON, LIMIT
 
 if TYPE_CHECKING:
     from playbooks.maintenance import Maintenance
@@ -15,9 +16,6 @@ if TYPE_CHECKING:
     from playbooks.show_traffic import TrafficView
     from playbooks.warm_up import WarmedUp
 
-ENV = "environment: a name under inventory/, or a path to an inventory"
-LIMIT = "pattern that narrows the hosts, as in Ansible: web:&eu:!web3"
-JSON = "print one JSON document on standard output, and nothing else"
 OVER = "how long to count, e.g. 30s or 5m"
 
 

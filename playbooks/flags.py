@@ -1,0 +1,10 @@
+"""What the flags say that many tasks have."""
+
+ENV = "environment: a name under inventory/, or a path to an inventory"
+LIMIT = "pattern that narrows the hosts, as in Ansible: web:&eu:!web3"
+BATCH = "hosts that switch at the same time: a number or a percentage"
+JSON = "print one JSON document on standard output, and nothing else"
+YES = "do not ask, in production either"
+TIMINGS = "tell where the time went, on standard error; =PAGE.html writes a page with a timeline too"
+REPORT = "write the story of the rollout as a page: traffic, both versions in numbers, verdicts; =PAGE.html"
+WAIT = "how long to wait for somebody else's lock, e.g. 60s or 5m (default: leave with status 4)"
