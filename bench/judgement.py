@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from bench.trials import STAGES, TICK, Chance, Release, others, slipway, ticks
+from bench.trials import STAGES, TICK, Burst, Chance, Release, others, slipway, ticks
 from playbooks.settings.judgement import Criteria, Judgement, canary
 
 TRAFFIC = (10.0, 100.0, 1000.0)  # requests a second, of which 5 % are the new release's
@@ -29,6 +29,16 @@ PLANTED = {
     "good, 3 ms slower than 10 ms": Release(0, errors=0.001, slower=1.0, plus=3.0, median=10.0),
     "good, 10 % slower": Release(0, errors=0.001, slower=1.1),
 }
+# Good releases with one bad tick, in minute 5. Within the limits, with answers of 10 ms, and beyond them, with 80 ms.
+HICCUP = 10
+BURSTS = {
+    "its only host 20 times slower (10 → 200 ms)": (10.0, Burst(HICCUP, slower=20.0)),
+    "its only host 20 times slower (80 → 1,600 ms)": (80.0, Burst(HICCUP, slower=20.0)),
+    "one of its four hosts 20 times slower (10 → 200 ms)": (10.0, Burst(HICCUP, part=0.25, slower=20.0)),
+    "both versions 20 times slower (10 → 200 ms)": (10.0, Burst(HICCUP, slower=20.0, both=True)),
+    "a tenth of its requests fails": (80.0, Burst(HICCUP, part=0.1, fails=True)),
+    "every request of both versions fails": (80.0, Burst(HICCUP, fails=True, both=True)),
+}
 
 
 def simulate(scale: float, tell: Callable[[str], None]) -> dict[str, Any]:
@@ -47,10 +57,16 @@ def simulate(scale: float, tell: Callable[[str], None]) -> dict[str, Any]:
     tell("judgement: false alarms")
     alarms = [_good(traffic, new, old, runs(1000)) for traffic in TRAFFIC[:2] for new, old in GOOD]
     tell("judgement: planted releases")
-    planted = [_planted(name, traffic, runs(60)) for name in PLANTED for traffic in TRAFFIC]
+    planted = [_planted(name, release, traffic, runs(60)) for name, release in PLANTED.items() for traffic in TRAFFIC]
+    tell("judgement: bursts")
+    hiccups = {
+        name: Release(0, errors=0.001, slower=1.0, median=median, burst=burst)
+        for name, (median, burst) in BURSTS.items()
+    }
+    bursts = [_planted(name, release, traffic, runs(60)) for name, release in hiccups.items() for traffic in TRAFFIC]
     tell("judgement: how good releases end")
     ends = [_ends(traffic, runs(100)) for traffic in (3.0, 10.0, 15.0, 20.0, 30.0, 40.0, 60.0, 100.0)]
-    return {"detection": detection, "alarms": alarms, "planted": planted, "ends": ends}
+    return {"detection": detection, "alarms": alarms, "planted": planted, "bursts": bursts, "ends": ends}
 
 
 def errors_only() -> Criteria:
@@ -95,9 +111,9 @@ def _good(traffic: float, rate: float, old: float, runs: int) -> dict[str, Any]:
     }
 
 
-def _planted(name: str, traffic: float, runs: int) -> dict[str, Any]:
-    """The first stage of the stock ladder, with a release that is bad in some way."""
-    planted = replace(PLANTED[name], per_second=traffic)
+def _planted(name: str, release: Release, traffic: float, runs: int) -> dict[str, Any]:
+    """The first stage of the stock ladder, with a release that is bad in some way, or has a bad moment."""
+    planted = replace(release, per_second=traffic)
     chance, criteria = _chance("planted", name, traffic), canary()[0].criteria
     ended: Counter[str] = Counter()
     rules: Counter[str] = Counter()
@@ -108,8 +124,8 @@ def _planted(name: str, traffic: float, runs: int) -> dict[str, Any]:
         ended[outcome] += 1
         if after is not None:
             rules[rule] += 1
-            seconds.append(after - TICK * planted.good_for)
-            met.append(sum(new.requests for new, _ in seen[planted.good_for : round(after / TICK)]))
+            seconds.append(after - TICK * planted.turned)
+            met.append(sum(new.requests for new, _ in seen[planted.turned : round(after / TICK)]))
     return {
         "name": name,
         "traffic": traffic,
@@ -154,7 +170,12 @@ def text(results: dict[str, Any]) -> str:
                         "requests that met it, median",
                         "by rule",
                     ],
-                    _planted_rows(results),
+                    _planted_rows(results["planted"]),
+                ),
+                "**Good releases with one bad tick** of 30 s, in the same stage",
+                _table(
+                    ["in that tick", "requests/s, new release", "stopped", "passed", "inconclusive", "by rule"],
+                    ([*row[:5], row[-1]] for row in _planted_rows(results["bursts"])),
                 ),
             ]
         )
@@ -177,8 +198,8 @@ def _passed(results: dict[str, Any]) -> Iterator[list[str]]:
             yield [f"{100 * row['rate']:g} %", f"{row['traffic'] * 0.05:g}", *shares]
 
 
-def _planted_rows(results: dict[str, Any]) -> Iterator[list[str]]:
-    for row in results["planted"]:
+def _planted_rows(rows: list[dict[str, Any]]) -> Iterator[list[str]]:
+    for row in rows:
         shares = [_percent(row["ended"].get(name, 0) / row["runs"]) for name in ("bad", "good", "inconclusive")]
         often = len(row["seconds"]) > row["runs"] / 20
         numbers = [f"{statistics.median(row[key]):,.0f}" if often else "" for key in ("seconds", "met")]

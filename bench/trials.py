@@ -24,6 +24,25 @@ Ticks = Sequence[tuple[Counts, Counts]]
 
 
 @dataclass(frozen=True)
+class Burst:
+    """One bad tick of a release that is good before and after it.
+
+    Args:
+        at: which tick, counted from 0.
+        part: of the new version's requests that it hits: those of one host of several.
+        slower: how many times as long they take.
+        fails: whether they fail.
+        both: whether it hits all of the old version's too.
+    """
+
+    at: int
+    part: float = 1.0
+    slower: float = 1.0
+    fails: bool = False
+    both: bool = False
+
+
+@dataclass(frozen=True)
 class Release:
     """A release, and the traffic it gets.
 
@@ -35,6 +54,7 @@ class Release:
         plus: milliseconds that they take longer.
         good_for: ticks in which the release is as good as the old one.
         median: of the old version's latencies, in milliseconds.
+        burst: a bad tick, if there is one.
     """
 
     per_second: float
@@ -45,6 +65,12 @@ class Release:
     plus: float = 0.0
     good_for: int = 0
     median: float = MEDIAN
+    burst: Burst | None = None
+
+    @property
+    def turned(self) -> int:
+        """The tick in which something became bad."""
+        return self.burst.at if self.burst else self.good_for
 
 
 @dataclass
@@ -79,13 +105,26 @@ def ticks(release: Release, count: int, chance: Chance) -> Ticks:
         rate = release.errors if bad else release.old_errors
         slower = (release.slower if bad else 1.0) if release.slower else None
         plus = release.plus if bad else 0.0
+        burst = release.burst if release.burst and release.burst.at == number else None
+        hit = new * burst.part if burst else 0.0
         found.append(
             (
-                counts(new, rate, chance, latencies(release.median, slower, plus)),
-                counts(old, release.old_errors, chance, latencies(release.median, release.slower and 1.0, 0.0)),
+                counts(new - hit, rate, chance, latencies(release.median, slower, plus)) + _hit(release, hit, chance),
+                _hit(release, old, chance)
+                if burst and burst.both
+                else counts(old, release.old_errors, chance, latencies(release.median, release.slower and 1.0, 0.0)),
             )
         )
     return found
+
+
+def _hit(release: Release, mean: float, chance: Chance) -> Counts:
+    """Requests of a burst."""
+    burst = release.burst
+    if burst is None or not mean:
+        return Counts()
+    rate = 1.0 if burst.fails else release.old_errors
+    return counts(mean, rate, chance, latencies(release.median, release.slower and burst.slower, 0.0))
 
 
 def counts(mean: float, rate: float, chance: Chance, values: Sequence[float]) -> Counts:
