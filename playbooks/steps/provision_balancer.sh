@@ -35,11 +35,17 @@ put() {
     emit changed "wrote $2"
 }
 
+# why_not: the lines of a log that say it, or its last ones.
+why_not() {
+    cat >"$incoming/log"
+    { grep -i -m 2 'emerg\|alert' "$incoming/log" || tail -n 3 "$incoming/log"; } | tr '\n' ' '
+}
+
 # start_unit UNIT
 start_unit() {
     ! systemctl is-active --quiet "$1" || return 0
     systemctl enable --quiet --now "$1" 2>/dev/null ||
-        fail balancer "$1 does not start: $(journalctl --unit="$1" --lines=3 --output=cat --no-pager | tr '\n' ' ')"
+        fail balancer "$1 does not start: $(journalctl --unit="$1" --lines=30 --output=cat --no-pager | why_not)"
     emit changed "started $1"
 }
 
