@@ -37,12 +37,14 @@ class Ruling:
         good: whether to go on.
         sentence: why, for a person.
         record: the verdict with its numbers, for the ledger.
+        seconds: how long it was watched.
     """
 
     stage: str
     good: bool
     sentence: str
     record: dict[str, object]
+    seconds: float = 0.0
 
 
 class Watcher(Protocol):
@@ -99,6 +101,11 @@ class Rollout:
         """Why it failed, if it did."""
         bad = [ruling.sentence.rstrip(".") for ruling in self.rulings if not ruling.good]
         return "; ".join([*(f"{host}: {error.message}" for host, error in self.reasons.items()), *bad])
+
+    @property
+    def watched(self) -> float:
+        """Seconds that were spent with watching."""
+        return sum(ruling.seconds for ruling in self.rulings)
 
     def hosts(self, *stands: Stand) -> list[str]:
         """The hosts that stand so."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from playbooks.errors import SlipwayError
@@ -103,8 +104,9 @@ class Observer:
 
     def watch(self, stage: Stage, split: Split) -> Ruling:
         """Watch a stage for as long as it says, or until it is known to be bad."""
+        began = time.monotonic()
         try:
-            return self._watch(stage, split)
+            return replace(self._watch(stage, split), seconds=time.monotonic() - began)
         finally:
             if self._held:
                 self._held = False
