@@ -19,6 +19,8 @@ from tests.hosts.conftest import APPS, invoke
 from tests.hosts.site import IN_PLACE, RATE, Site, users
 
 On = Callable[[str], Host]
+# The key and its answer of RFC 6455, 1.3.
+KEY = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
 # Speaks just enough HTTP: a health check, and an upgrade to lines that are sent back until either side has enough.
 SERVER = b"""#!/usr/bin/python3
 import socketserver
@@ -28,7 +30,8 @@ class Handler(socketserver.StreamRequestHandler):
         while (line := self.rfile.readline().strip()):
             head.append(line.lower())
         if b"upgrade: websocket" in head:
-            self.wfile.write(b"HTTP/1.1 101 Switching\\r\\nUpgrade: websocket\\r\\nConnection: Upgrade\\r\\n\\r\\n")
+            self.wfile.write(b"HTTP/1.1 101 Switching\\r\\nUpgrade: websocket\\r\\nConnection: Upgrade\\r\\n")
+            self.wfile.write(b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\\r\\n\\r\\n")
             for line in self.rfile:
                 self.wfile.write(line)
         elif head:
@@ -67,7 +70,8 @@ def test_all_balancers_move_together(site: Site, specs: dict[str, HostSpec]) -> 
 def websocket(address: str) -> Iterator[socket.socket]:
     """A connection that has been upgraded, through the balancer."""
     with socket.create_connection((address, 80), timeout=10) as client:
-        client.sendall(b"GET /live HTTP/1.1\r\nHost: shop\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+        head = [b"GET /live HTTP/1.1", b"Host: live", b"Upgrade: websocket", b"Connection: Upgrade", KEY]
+        client.sendall(b"\r\n".join([*head, b"", b""]))
         answer = b""
         while not answer.endswith(b"\r\n\r\n"):
             answer += client.recv(1)
