@@ -111,6 +111,7 @@ def _slotted(env: Environment, fact: Facts, move: Move | None) -> Place:
         fact.host,
         server_of(env, fact.host, before) if fact.current else None,
         server_of(env, fact.host, after),
+        tuple(server_of(env, fact.host, slot) for slot in env.settings.slots if slot not in (before, after)),
     )
 
 

@@ -17,11 +17,13 @@ class Place:
         before: the server that has its traffic now; None before the first deploy.
         after: the server that is to have it: the same one where a host's release changes in place, another one where
             old and new run beside each other.
+        others: its servers that nothing runs on: balancers know all slots, and would try them.
     """
 
     host: str
     before: Server | None
     after: Server
+    others: tuple[Server, ...] = ()
 
     @property
     def beside(self) -> bool:
@@ -71,11 +73,13 @@ def balance(places: Sequence[Place], split: Split, *, closed: frozenset[str] = f
         closed: names of servers that somebody has put out of service by hand; they stay so.
     """
     wanted = _beside(places, split) if any(place.beside for place in places) else _in_place(places, split)
+    unused = [Share(other, weight=0, on=False, tester=False) for place in places for other in place.others]
     shares = [replace(share, on=False) if share.server.name in closed else share for share in wanted]
     if any(share.on and share.weight for share in shares):
-        return shares
+        return [*shares, *unused]
     # Nobody else can carry it: then it is better sent to a host that restarts than to none at all.
-    return [replace(share, on=share.server.name not in closed, weight=FULL) for share in shares]
+    served = [replace(share, on=share.server.name not in closed, weight=FULL) for share in shares]
+    return [*served, *unused]
 
 
 def _in_place(places: Sequence[Place], split: Split) -> list[Share]:

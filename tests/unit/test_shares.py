@@ -65,6 +65,16 @@ def test_beside_each_other_the_old_slot_is_drained_only_when_the_new_one_has_it_
     assert retreat == rest == balance(BESIDE, Split(share=0.0))
 
 
+def test_a_slot_that_nothing_runs_in_gets_nothing() -> None:
+    """nginx asks nobody whether they are up: it would send people there to find out (three refusals are a 502)."""
+    unused = Server("h0-green", "::1", 82)
+    place = Place("h0", Server("h0-blue", "::1", 81), Server("h0-blue", "::1", 81), (unused,))
+    for split in (Split(), Split(frozenset({"h0"})), Split(out=frozenset({"h0"}))):
+        shares = {share.server.name: share for share in balance([place], split)}
+        assert not shares["h0-green"].on
+        assert shares["h0-blue"].on
+
+
 def test_testers_meet_the_new_release_as_soon_as_it_runs() -> None:
     """B3: before anybody else does; and when there is only one release, testers are users like all others."""
     shares = balance(BESIDE, Split(frozenset({"h0"}), share=0.0))
