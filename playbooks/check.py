@@ -110,7 +110,7 @@ def check(env: Environment, wanted: Wanted, progress: Progress) -> Check:
         artifact=release.artifact.source,
         sha256=release.artifact.sha256,
         strategy=plan.strategy,
-        stages=planned(env, plan),
+        stages=planned(env, plan, _beside(for_next(renderings, facts), facts)),
         hosts=(*lines, *gone),
     )
 
@@ -192,7 +192,7 @@ def _actions(
         *(f"install hook: {hook.name or hook.run}" for hook in hooks["install"]),
         *(f"write {name}" for name in rendered.files),
         *(f"before_switch hook: {hook.name or hook.run}" for hook in hooks["before_switch"]),
-        f"in '{stage}': {_change(settings)}",
+        f"in '{stage}': {_change(settings, beside=bool(_beside({facts.host: rendered}, {facts.host: facts})))}",
         *_unit_actions(rendered, facts, there),
         *(f"after_switch hook: {hook.name or hook.run}" for hook in hooks["after_switch"]),
         *(f"wait for {check.label}, {settings.health.patience:g} s at the most" for check in settings.health.checks),
@@ -200,8 +200,13 @@ def _actions(
     return tuple(step for step in steps if step)
 
 
-def _change(settings: Settings) -> str:
-    if settings.slots:
+def _beside(rendered: Mapping[str, Rendered], facts: Mapping[str, Facts]) -> dict[str, str]:
+    """Hosts where the new release starts beside the old one, and its slot there."""
+    return {host: slot.name for host, fact in facts.items() if (slot := rendered[host].slot) and fact.slot}
+
+
+def _change(settings: Settings, *, beside: bool) -> str:
+    if beside:
         return "start it beside the old one, which goes on serving until the traffic moves"
     return f"{'take the host out of the traffic, ' if settings.balancer else ''}point {settings.home}/current to it"
 

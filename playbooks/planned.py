@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ class Planned:
     Args:
         name: what a person calls it.
         hosts: those that change in it.
-        beside: whether the new release starts beside the old one there, which goes on serving.
+        slots: of these the ones where the new release starts beside the old one, which goes on serving; and its slot.
         after: how many hosts have the new release then, of how many.
         share: of the traffic that the new release has then, 0 to 1; None where nothing is known that moves it.
         watch: how it is judged, if it is.
@@ -30,7 +30,7 @@ class Planned:
 
     name: str
     hosts: tuple[str, ...]
-    beside: bool
+    slots: Mapping[str, str]
     after: tuple[int, int]
     share: float | None
     watch: Watch | None
@@ -39,9 +39,11 @@ class Planned:
     @property
     def changes(self) -> str:
         """What happens on which hosts."""
-        if not self.hosts:
-            return ""
-        return f"{', '.join(self.hosts)}: {'start beside the old one' if self.beside else 'switch'}"
+        ways: dict[str, list[str]] = {}
+        for host in self.hosts:
+            slot = self.slots.get(host)
+            ways.setdefault(f"start in {slot}, beside the old one" if slot else "switch", []).append(host)
+        return "; ".join(f"{', '.join(hosts)}: {way}" for way, hosts in ways.items())
 
     @property
     def traffic(self) -> str:
@@ -59,7 +61,7 @@ class Planned:
         return {
             "name": self.name,
             "hosts": list(self.hosts),
-            "beside": self.beside,
+            "slots": dict(self.slots),
             "after": {"hosts": self.after[0], "of": self.after[1]},
             "share": self.share,
             "watch": None
@@ -74,19 +76,20 @@ class Planned:
         }
 
 
-def planned(env: Environment, plan: Plan) -> tuple[Planned, ...]:
+def planned(env: Environment, plan: Plan, slots: Mapping[str, str]) -> tuple[Planned, ...]:
     """Every stage of a plan.
 
     Args:
         env: settings.
         plan: what would be done.
+        slots: hosts where the new release starts beside the old one, and its slot there.
     """
-    return tuple(_stages(env, plan))
+    return tuple(_stages(env, plan, slots))
 
 
-def _stages(env: Environment, plan: Plan) -> Iterator[Planned]:
+def _stages(env: Environment, plan: Plan, slots: Mapping[str, str]) -> Iterator[Planned]:
     settings = env.settings
-    balanced, beside = settings.balancer is not None, bool(settings.slots)
+    balanced = settings.balancer is not None
     # Without a balancer, and with nobody else who counts, there are no numbers to judge by.
     counted = balanced or settings.metrics.source != "balancer"
     changing = {host for stage in plan.stages for host in stage.hosts}
@@ -99,7 +102,7 @@ def _stages(env: Environment, plan: Plan) -> Iterator[Planned]:
         yield Planned(
             name=stage.name,
             hosts=stage.hosts,
-            beside=beside,
+            slots={host: slots[host] for host in stage.hosts if host in slots},
             after=(there, total),
             share=share if balanced else None,
             watch=stage.watch,
