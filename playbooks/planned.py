@@ -51,9 +51,20 @@ class Planned:
         return "" if self.share is None else percent(round(self.share, 3))
 
     @property
-    def lasts(self) -> str:
-        """For how long it is watched."""
-        return seconds(self.watch.seconds) if self.watch else ""
+    def sentence(self) -> str:
+        """All of it, for a person."""
+        there, total = self.after
+        parts = []
+        if self.hosts:
+            of_traffic = f", with {self.traffic} of the traffic" if self.traffic else ""
+            parts.append(f"{self.changes}. The new release is on {there} of {total} hosts then{of_traffic}")
+        if self.watch:
+            judged = f"for {seconds(self.watch.seconds)}: {self.criteria}"
+            parts.append(f"Watched {judged}" if self.hosts else judged)
+        elif not self.hosts:
+            parts.append("at once")
+        text = ". ".join(parts)
+        return f"{self.name} {text}" if not self.hosts else f"{self.name}: {text}"
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON document."""
@@ -97,8 +108,9 @@ def _stages(env: Environment, plan: Plan, slots: Mapping[str, str]) -> Iterator[
     there = len(env.targets) - len(changing)
     for stage in plan.stages:
         there += len(stage.hosts)
-        share = stage.share if stage.share is not None else there / max(1, total)
-        said = "" if stage.watch is None else as_said(stage.watch) if counted else ""
+        # All of the traffic is that of the hosts which take part: the others keep theirs.
+        share = there / max(1, total) if stage.share is None or stage.share >= 1 else stage.share
+        said = as_said(stage.watch, compared=share < 1) if stage.watch and counted else ""
         yield Planned(
             name=stage.name,
             hosts=stage.hosts,

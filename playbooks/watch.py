@@ -215,8 +215,13 @@ def _of(counts: Mapping[str, Counts], names: Iterable[str]) -> Counts:
     return total(counts[name] for name in names if name in counts)
 
 
-def as_said(watch: Watch) -> str:
-    """What a stage is judged by, for a person."""
+def as_said(watch: Watch, *, compared: bool = True) -> str:
+    """What a stage is judged by, for a person.
+
+    Args:
+        watch: its criteria.
+        compared: whether the old release still serves, so that there is something to compare with.
+    """
     criteria = watch.criteria
     limits = [
         f"errors ≤ {percent(criteria.errors)}" if criteria.errors is not None else "",
@@ -226,10 +231,10 @@ def as_said(watch: Watch) -> str:
             if (seconds := getattr(criteria, name)) is not None
         ),
         f"at most {percent(criteria.worse_errors)} more errors than the old release"
-        if criteria.worse_errors is not None
+        if compared and criteria.worse_errors is not None
         else "",
         f"at most {percent(criteria.worse_latency)} slower than the old release"
-        if criteria.worse_latency is not None
+        if compared and criteria.worse_latency is not None
         else "",
     ]
     return ", ".join(limit for limit in limits if limit)

@@ -106,19 +106,9 @@ def show_check(check: Check) -> None:
     """A dry run."""
     say(f"Dry run: nothing was touched. {check.version} from {check.artifact}, SHA-256 {check.sha256[:12]}…")
     if check.stages:
-        rows = [
-            (
-                stage.name,
-                stage.changes,
-                f"{stage.after[0]} of {stage.after[1]}",
-                stage.traffic,
-                stage.lasts,
-                stage.criteria,
-            )
-            for stage in check.stages
-        ]
         say(f"\n{check.strategy}, stage by stage:")
-        show_table(("stage", "hosts", "new on", "its traffic", "watched for", "must keep to"), rows)
+        for number, stage in enumerate(check.stages, start=1):
+            say(f"{number}. {stage.sentence}")
     for host in check.hosts:
         say(f"\n{host.host}: {host.before or 'nothing'} → {host.after}")
         say("\n".join(f"  - {action}" for action in host.actions) or "  up to date; nothing to do")

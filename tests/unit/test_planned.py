@@ -30,12 +30,14 @@ def test_a_canary_says_who_switches_and_who_gets_how_much(tmp_path: Path) -> Non
     stages = planned(env, plan_deploy(env, HOSTS, strategy="canary"), {})
     first, watched = stages[:2]
     assert (first.changes, first.after, first.traffic, first.criteria) == ("app1: switch", (1, 4), "0 %", "")
-    assert (watched.changes, watched.traffic, watched.lasts) == ("", "5 %", "15 min")
-    assert watched.criteria == (
-        "errors ≤ 1 %, p95 ≤ 2000 ms, at most 25 % more errors than the old release, at most 20 % slower than the old "
-        f"release, {BY_HOSTS}"
+    assert first.sentence == "to 5 %: app1: switch. The new release is on 1 of 4 hosts then, with 0 % of the traffic"
+    assert watched.sentence == (
+        "5 % of the traffic for 15 min: errors ≤ 1 %, p95 ≤ 2000 ms, at most 25 % more errors than the old release, "
+        f"at most 20 % slower than the old release, {BY_HOSTS}"
     )
     assert (stages[-1].after, stages[-1].traffic) == ((4, 4), "100 %")
+    # There is no old release any more that it could be compared with.
+    assert stages[-1].sentence == f"100 % of the traffic for 30 min: errors ≤ 0.1 %, p95 ≤ 1000 ms, {BY_HOSTS}"
     document = watched.to_json()
     assert (document["share"], document["watch"]["seconds"]) == (0.05, 900.0)
     assert document["watch"]["criteria"]["errors"] == 0.01
@@ -58,13 +60,18 @@ def test_hosts_that_are_left_out_keep_their_part_of_the_traffic(tmp_path: Path) 
     env = environment(tmp_path, limit="app1", balancer=BALANCER)
     (only,) = planned(env, plan_deploy(env, ["app1"]), {})
     assert (only.after, only.traffic) == ((1, 4), "25 %")
+    services = [{"name": "web@", "unit": {"Service": {"ExecStart": "/bin/true"}}}]
+    slots = {"slots": {"blue": 8001, "green": 8002}, "services": services}
+    env = environment(tmp_path, limit="app1", balancer=BALANCER, **slots)
+    at_once = planned(env, plan_deploy(env, ["app1"]), {"app1": "green"})[-1]
+    assert (at_once.sentence, at_once.traffic) == ("all of the traffic at once", "25 %")
 
 
 def test_without_anybody_who_counts_nothing_is_promised(tmp_path: Path) -> None:
     """A limit that nobody can measure would only look like safety."""
     env = environment(tmp_path, rollout={"watch": {"for": "10m"}})
     last = planned(env, plan_deploy(env, HOSTS), {})[-1]
-    assert (last.traffic, last.lasts, last.criteria) == ("", "10 min", BY_HOSTS)
+    assert (last.traffic, last.sentence) == ("", f"the watch after the switch for 10 min: {BY_HOSTS}")
 
 
 def test_what_follows_is_told_up_to_what_is_watched_next(tmp_path: Path) -> None:
