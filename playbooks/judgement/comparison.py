@@ -101,7 +101,7 @@ class Compared:
             return "no requests of the old version to compare with"
         if factor is None:
             return f"{self.table.new:,} requests of the new version"
-        return f"{self.table.new:,} of about {about(self.table.new * factor)} requests needed"
+        return f"{self.table.new:,} of about {about(max(self.table.new * factor, self.table.new + 1))} requests needed"
 
     def expected(self, new_rate: float) -> float:
         """The log evidence that a release with this rate would have shown by now."""

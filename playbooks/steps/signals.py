@@ -9,6 +9,8 @@ from playbooks.fleet.remote import Ask
 from playbooks.fleet.script import Answer
 from playbooks.judgement.host import HostReading, UnitReading
 
+MOST_TEXT = 200  # of what a host says of a promotion, in characters
+
 
 @dataclass(frozen=True)
 class Promotion:
@@ -65,7 +67,7 @@ def read_promotion(answer: Answer) -> Promotion | None:
         BadAnswer: its answer makes no sense.
     """
     promoted = answer.maybe("promoted", 3)
-    return Promotion(*promoted) if promoted else None
+    return Promotion(*(text[:MOST_TEXT] for text in promoted)) if promoted else None
 
 
 def _bytes(answer: Answer, text: str) -> int | None:

@@ -22,7 +22,9 @@ from playbooks.settings import Settings
 from playbooks.steps.facts import Facts, read_facts
 from playbooks.steps.health import ask_health, wait_until_healthy
 from playbooks.steps.ledger import read_ledger
+from playbooks.steps.promote import read_promote
 from playbooks.steps.rendered import read_rendered
+from playbooks.steps.signals import read_promotion, read_signals
 from tests.fuzz.mutate import NUMBERS, TEXTS, mutated
 from tests.fuzz.nonsense import deep_json, document
 from tests.fuzz.target import Violation, flaw_of, unprintable
@@ -33,7 +35,7 @@ _SHAPES = {
     "system": 3, "manager": 1, "memory": 2, "current": 2, "verified": 1, "lock": 1, "ledger": 1, "disk": 4,
     "interrupted": 1, "guard": 5, "moved": 3, "size": 1, "bytes": 1,
     "inodes": 3, "tool": 2, "release": 4, "unit": 5, "backup": 1, "verdict": 2, "check": 7, "record": 1, "file": 2,
-    "error": 2,
+    "error": 2, "promoted": 3, "busy": 1, "free": 0, "moment": 1, "journal": 2,
 }  # fmt: skip
 _HONEST = b"""system\tDebian GNU/Linux 12 (bookworm)\t252\t1795235461
 manager\trunning
@@ -101,6 +103,9 @@ class Answers:
             lambda: read_ledger(remote, _SETTINGS.state, lines=20),
             lambda: read_rendered(remote, _SETTINGS),
             lambda: read_holder(_last_field(data)),
+            lambda: read_signals(_answer(data)),
+            lambda: read_promotion(_answer(data)),
+            lambda: read_promote(_answer(data)),
             lambda: _explained(remote, data),
         ]
         return sum([_accepted(reader) for reader in readers]) > len(readers) // 2
@@ -117,9 +122,13 @@ def _accepted(reader: Callable[[], object]) -> bool:
     return True
 
 
+def _answer(data: bytes) -> Answer:
+    return scripts.parse("web1", "facts", data, 0.0)
+
+
 def _explained(remote: Remote, data: bytes) -> object:
     """The error that a failed step becomes."""
-    answer = scripts.parse("web1", "facts", data, 0.0)
+    answer = _answer(data)
     raise remote.explain("facts", answer, 1 + len(data) % 255, data[-3000:])
 
 

@@ -1,0 +1,138 @@
+"""Watching a stage: what a person may decide, what not, and what is told of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pytest
+
+from playbooks.errors import SlipwayError
+from playbooks.fleet.progress import Look, Silent
+from playbooks.judgement.counts import Counts
+from playbooks.judgement.verdict import Signal
+from playbooks.settings.rollout import Rollout
+from playbooks.shares import Place, Split
+from playbooks.steps.traffic import Server
+from playbooks.strategies.canary import canary
+from playbooks.strategies.plan import Fleet, Stage
+from playbooks.watch import Observer
+
+HOSTS = ("app1", "app2")
+
+
+class Told(Silent):
+    """Keeps what is told."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+        self.looks: list[Look] = []
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+
+    def look(self, look: Look) -> None:
+        self.looks.append(look)
+
+
+class Person:
+    """What hosts say: nothing bad until so many looks, and a person's word from so many on."""
+
+    def __init__(self, *, word_after: int, bad_after: int = 10**9) -> None:
+        self.word_after, self.bad_after = word_after, bad_after
+        self.looked = 0
+        self.held: list[str | None] = []
+
+    def look(self, moved: frozenset[str]) -> Sequence[Signal]:
+        self.looked += 1
+        return [Signal(host, "health", bad=self.looked >= self.bad_after, sentence="no answer") for host in moved]
+
+    def hold(self, stage: str | None) -> None:
+        self.held.append(stage)
+
+    def promoted(self, stage: str) -> str | None:
+        return "eve@laptop" if self.held[-1:] == [stage] and self.looked >= self.word_after else None
+
+
+class Nobody:
+    """A site without a visitor; at some reads it cannot be asked."""
+
+    buckets = ()
+
+    def __init__(self, failures: Sequence[str | None] = ()) -> None:
+        self._failures = list(failures)
+
+    def read(self) -> Mapping[str, Counts]:
+        failure = self._failures.pop(0) if self._failures else None
+        if failure:
+            raise SlipwayError(failure)
+        return {}
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time passes when somebody sleeps."""
+    now = [0.0]
+    monkeypatch.setattr("playbooks.watch.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("playbooks.watch.time.sleep", lambda seconds: now.__setitem__(0, now[0] + max(0.01, seconds)))
+
+
+def watching(hosts: Person, told: Told, source: Nobody | None = None) -> tuple[Observer, Stage]:
+    rollout = Rollout.model_validate({"hold": "10m", "judgement": {"interval": "30s"}})
+    plan = canary(HOSTS, rollout, Fleet(2))
+    places = [Place(host, Server(host, "192.0.2.1", 80), Server(host, "192.0.2.1", 80)) for host in HOSTS]
+    steady: frozenset[str] = frozenset()
+    observer = Observer(
+        source or Nobody(), hosts, places, steady, rollout, plan, ("2", "1"), "invoke promote --env=x", told
+    )
+    return observer, next(stage for stage in plan.stages if stage.watch)
+
+
+def test_a_word_counts_once_the_stage_is_held_and_is_on_record() -> None:
+    """A word that was there before its time is of another stage, or of nobody who saw the numbers."""
+    person, told = Person(word_after=1), Told()
+    observer, stage = watching(person, told)
+    ruling = observer.watch(stage, Split(frozenset({"app1"}), share=0.05))
+    assert (ruling.good, ruling.record["promoted_by"]) == (True, "eve@laptop")
+    assert ruling.record["outcome"] == "inconclusive"
+    assert person.held == [stage.name, None]
+    assert [look.held for look in told.looks] == [False] * 30 + [True]
+    assert "invoke promote --env=x lets it go on" in told.looks[-1].then
+    assert any(rule == "errors" for rule, _ in told.looks[-1].lacking)
+
+
+def test_what_is_known_to_be_bad_cannot_be_let_go_on() -> None:
+    """Between the look that a person has seen and the next one it may have turned bad."""
+    person = Person(word_after=33, bad_after=33)
+    observer, stage = watching(person, Told())
+    ruling = observer.watch(stage, Split(frozenset({"app1"}), share=0.05))
+    assert not ruling.good
+    assert "promoted_by" not in ruling.record
+    assert person.held == [stage.name, None]
+
+
+def test_nobody_says_a_word() -> None:
+    """A held stage does not stand for ever."""
+    person, told = Person(word_after=10**9), Told()
+    observer, stage = watching(person, told)
+    ruling = observer.watch(stage, Split(frozenset({"app1"}), share=0.05))
+    assert not ruling.good
+    assert told.looks[-1].passed == 900 + 600
+    assert person.held == [stage.name, None]
+
+
+def test_ctrl_c_leaves_no_held_stage_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else somebody would let a stage go on that is being taken back, and be told that it does."""
+    person = Person(word_after=10**9)
+    observer, stage = watching(person, Told())
+    monkeypatch.setattr(person, "promoted", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        observer.watch(stage, Split(frozenset({"app1"}), share=0.05))
+    assert person.held == [stage.name, None]
+
+
+def test_numbers_that_cannot_be_read_are_told_once_until_they_can_be() -> None:
+    """A line a look would hide all others; a new reason, or the same one after a while, is news."""
+    person, told = Person(word_after=1), Told()
+    observer, stage = watching(person, told, Nobody([None, *["down"] * 9, "odd", None, "down"]))
+    observer.watch(stage, Split(frozenset({"app1"}), share=0.05))
+    assert [text.rpartition(": ")[2] for text in told.warnings if "metrics" in text] == ["down", "odd", "down"]
