@@ -75,7 +75,7 @@ class Timeouts(Model):
 
     connect: Duration = Field(10.0, gt=0, description="Reaching a host and logging in.")
     command: Duration = Field(600.0, gt=0, description="One step on one host; hooks and health have their own.")
-    total: Duration = Field(3600.0, gt=0, description="The whole task.")
+    total: Duration = Field(3600.0, gt=0, description="The whole task; watching a release does not count.")
     slow: Duration = Field(300.0, gt=0, description="A deploy that takes longer than this says so (A8: 5 minutes).")
 
 
