@@ -150,6 +150,12 @@ class Report:
         lines.append(f"\n{len(self.samples)} requests in {self.seconds:.1f} s ({rate:.0f} a second): {told}")
         lines.append(f"p50 {_shown(self.quantile(0.5)).strip()} ms, p99 {_shown(self.quantile(0.99)).strip()} ms")
         lines += [f"{one.at - self.began:8.3f} s  {one.kind}: {one.outcome}" for one in self.failures()]
+        lines.append(f"\n{'answered by':<16} {'requests':>8} {'failed':>7} {'p50 ms':>8} {'p99 ms':>8}")
+        for version in sorted(self.versions):
+            one = self.of(version=version)
+            who = "nobody" if version == NOBODY else version
+            times = f"{_shown(one.quantile(0.5))} {_shown(one.quantile(0.99))}"
+            lines.append(f"{who:<16} {len(one.samples):>8} {one.failed:>7} {times}")
         return "\n".join(lines) + "\n"
 
 
