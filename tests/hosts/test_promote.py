@@ -22,7 +22,7 @@ def held(app: App, on: Callable[[str], Host], tmp_path: Path) -> Iterator[subpro
     """A canary that nobody asks anything: its first stage is held. It writes its story."""
     steps = [{"share": "50%", "for": "3s"}, {"share": "100%", "for": "1s", "criteria": UNJUDGED}]
     app.write(
-        balancer={"hosts": "edge", "port": app.port, "listen": [app.port + 900]},
+        balancer={"hosts": "edge", "port": app.port, "listen": [app.port + 900], "health_path": "/VERSION"},
         rollout={"strategy": "canary", "canary": steps, "judgement": {"interval": "1s"}},
     )
     assert invoke("provision", app.env).status == 0
