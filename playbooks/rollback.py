@@ -81,6 +81,7 @@ def rollback(env: Environment, back: Back, progress: Progress) -> Outcome:
             facts = read_all(fleet, env, apps)
             targets = choose_releases(facts, back.to, left)
             moves = _make_ready(fleet, env, facts, targets)
+            _refuse_strange_slots(env, moves)
             turning = any(facts[host].slot in (None, move.slot) for host, move in moves.items())
             plan = plan_rollback(env, list(moves), back.batch, turning=turning)
             crew = assemble(fleet, held, env, holder, facts, moves, plan)
@@ -248,6 +249,16 @@ def _make_ready(
         )
         for host in todo
     }
+
+
+def _refuse_strange_slots(env: Environment, moves: Mapping[str, Move]) -> None:
+    """A release that ran where the balancers send nobody now would take the traffic's last host away."""
+    for host, move in moves.items():
+        if env.settings.balancer and move.slot is not None and move.slot not in env.settings.slots:
+            raise UsageError(
+                f"{host}: {move.after} ran in slot {move.slot}, and there is no such slot now",
+                hint="set slipway_slots as it was then and provision; or --to=… another release",
+            )
 
 
 def _record(

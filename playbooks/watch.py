@@ -124,13 +124,15 @@ class Observer:
         started = last = time.monotonic()
         until = started + watch.seconds
         then = following(self._plan, stage)
+        settle = min(settings.settle, watch.seconds / 5)
         sums = Counts(), Counts()
         while True:
             time.sleep(max(0.0, min(every, until - time.monotonic())))
             now = time.monotonic()
             counts = self._read()
             new, old = self._sides(counts, split)
-            judge.feed(now - last, new, old, self._hosts.look(split.moved | self._steady))
+            judged = _untimed(new) if now - started <= settle else new
+            judge.feed(now - last, judged, old, self._hosts.look(split.moved | self._steady))
             verdict = judge.verdict()
             sums = sums[0] + new, sums[1] + (old or Counts())
             self._progress.look(
@@ -209,6 +211,10 @@ def _stays(place: Place, moved: frozenset[str]) -> Iterable[str]:
 def _side(version: str, counts: Counts) -> Side:
     quantiles = (counts.quantile(share) for share in (0.5, 0.95, 0.99))
     return Side(version, counts.requests, counts.errors, *quantiles)
+
+
+def _untimed(counts: Counts) -> Counts:
+    return Counts(counts.requests, counts.errors)
 
 
 def _of(counts: Mapping[str, Counts], names: Iterable[str]) -> Counts:

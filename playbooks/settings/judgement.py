@@ -61,6 +61,11 @@ class Judgement(Model):
         description="A comparison has seen enough once it would have found a release that fails so often, four times "
         "out of five.",
     )
+    settle: Duration = Field(
+        30.0,
+        description="The new release's latencies are not looked at for so long after the traffic has moved, nor for "
+        "more than a fifth of a stage: caches and pools are cold at first (B1: 30s). Errors count at once.",
+    )
     interval: Duration = Field(30.0, ge=1, description="How often it is judged (B3: 30s).")
     inconclusive: Literal["hold", "promote", "abort"] = Field(
         "hold", description="What happens at the end of a stage in which there was too little to judge by."
