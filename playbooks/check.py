@@ -8,15 +8,18 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from playbooks.artifact import Artifact, find_artifact
-from playbooks.deploy import Wanted, plan_for, read_all, render_all, up_to_date
+from playbooks.deploy import Wanted, plan_for, read_all, render_all
+from playbooks.due import due, up_to_date
 from playbooks.environment import Environment, Target
 from playbooks.errors import ExitStatus, SlipwayError
 from playbooks.fleet.fleet import open_fleet
 from playbooks.fleet.inventory import VaultValue
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
+from playbooks.groups import Groups, read_groups
 from playbooks.planned import Planned, planned
 from playbooks.release import Release, Rendered, new_release
+from playbooks.servers import edges_of
 from playbooks.settings import Settings
 from playbooks.slots import Renderings, for_next, turns
 from playbooks.steps.facts import Facts
@@ -90,17 +93,25 @@ def check(env: Environment, wanted: Wanted, progress: Progress) -> Check:
     release = new_release(find_artifact(env, version=wanted.version, artifact=wanted.artifact, sha256=wanted.sha256))
     renderings = render_all(env, release)
     _strike_vault_values(env)
-    with open_fleet([target.address for target in env.targets], progress=progress, forks=env.settings.forks) as fleet:
+    names = [*(target.name for target in env.targets), *(edges_of(env) if env.settings.groups else ())]
+    addresses = [env.target(name).address for name in names]
+    with open_fleet(addresses, progress=progress, forks=env.settings.forks) as fleet:
         reached = [target for target in env.targets if target.name in fleet.remotes]
         facts = read_all(fleet, env, reached)
+        groups = read_groups(fleet, env)
 
         def one(remote: Remote) -> OnHost:
             return read_rendered(remote, env.target(remote.name).settings)
 
         there = fleet.each("rendered", one, hosts=[target.name for target in reached]).all_or_raise("reading")
-    todo = [target for target in reached if wanted.force or not up_to_date(facts, target, release, renderings)]
+    todo = due(reached, facts, groups, lambda one: wanted.force or not up_to_date(facts, one, release, renderings))
     plan = plan_for(env, wanted, [target.name for target in todo], facts)
-    lines = [_host(env, target, release, renderings, facts, there, plan) for target in reached]
+    lines = [
+        _stays(target, facts[target.name], groups)
+        if groups and todo and target not in todo
+        else _host(env, target, release, renderings, facts, there, plan)
+        for target in reached
+    ]
     gone = [
         HostPlan(host, None, release.version, (), (), (error.message,)) for host, error in fleet.unreachable.items()
     ]
@@ -138,6 +149,11 @@ def _texts(value: object) -> Iterator[str]:
             yield from _texts(one)
     else:
         yield str(value)
+
+
+def _stays(target: Target, facts: Facts, groups: Groups) -> HostPlan:
+    told = f"keep {facts.version or 'nothing'} for the way back: {groups.live} has the traffic until it moves"
+    return HostPlan(target.name, facts.version, facts.version or "nothing", (told,), (), ())
 
 
 def _host(
@@ -192,7 +208,7 @@ def _actions(
         *(f"install hook: {hook.name or hook.run}" for hook in hooks["install"]),
         *(f"write {name}" for name in rendered.files),
         *(f"before_switch hook: {hook.name or hook.run}" for hook in hooks["before_switch"]),
-        f"in '{stage}': {_change(settings, beside=bool(_beside({facts.host: rendered}, {facts.host: facts})))}",
+        f"in '{stage}': {_change(settings, facts, beside=bool(_beside({facts.host: rendered}, {facts.host: facts})))}",
         *_unit_actions(rendered, facts, there),
         *(f"after_switch hook: {hook.name or hook.run}" for hook in hooks["after_switch"]),
         *(f"wait for {check.label}, {settings.health.patience:g} s at the most" for check in settings.health.checks),
@@ -205,7 +221,9 @@ def _beside(rendered: Mapping[str, Rendered], facts: Mapping[str, Facts]) -> dic
     return {host: slot.name for host, fact in facts.items() if (slot := rendered[host].slot) and fact.slot}
 
 
-def _change(settings: Settings, *, beside: bool) -> str:
+def _change(settings: Settings, facts: Facts, *, beside: bool) -> str:
+    if settings.groups and facts.current:
+        return "start it with no traffic on the host; the other group goes on serving until the traffic moves"
     if beside:
         return "start it beside the old one, which goes on serving until the traffic moves"
     return f"{'take the host out of the traffic, ' if settings.balancer else ''}point {settings.home}/current to it"

@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from playbooks.environment import Environment
 from playbooks.fleet.fleet import Fleet, Held
 from playbooks.fleet.holder import Holder
+from playbooks.groups import Groups
 from playbooks.mover import Move, Mover
 from playbooks.observing import observer_of
 from playbooks.outcomes import version_of
 from playbooks.rollout import Crew
 from playbooks.servers import application_hosts, edges_of, server_of
-from playbooks.shares import Place
+from playbooks.shares import Place, steady
 from playbooks.steps.facts import Facts
 from playbooks.steps.traffic_state import EdgeState
 from playbooks.strategies.plan import Plan
@@ -27,6 +28,7 @@ def assemble(
     facts: Mapping[str, Facts],
     moves: Mapping[str, Move],
     plan: Plan,
+    groups: Groups | None = None,
 ) -> Crew:
     """Everybody who is needed to carry out a plan.
 
@@ -38,19 +40,21 @@ def assemble(
         facts: of the application's hosts that take part.
         moves: those that change.
         plan: what is to be done.
+        groups: of hosts, if there are any.
 
     Raises:
         SlipwayError: a balancer cannot be read, or does not know a server.
     """
-    traffic = traffic_of(fleet, env, holder, facts, moves)
-    watcher = observer_of(fleet, env, traffic, facts, moves, plan, _versions(facts, moves), holder.id)
+    traffic = traffic_of(fleet, env, holder, facts, moves, groups)
+    versions = _versions(facts, moves, groups)
+    watcher = observer_of(fleet, env, traffic, facts, moves, plan, versions, holder.id)
     return Crew(fleet, Mover(fleet, held, env, moves, holder), traffic, watcher)
 
 
-def _versions(facts: Mapping[str, Facts], moves: Mapping[str, Move]) -> tuple[str, str]:
+def _versions(facts: Mapping[str, Facts], moves: Mapping[str, Move], groups: Groups | None) -> tuple[str, str]:
     """The new version and the old one, or what there is of each."""
     new = {version_of(move.after) for move in moves.values() if move.after}
-    old = {facts[host].version or "" for host in moves}
+    old = {facts[host].version or "" for host in (groups.serving if groups else moves) if host in facts}
     return ", ".join(sorted(new)), ", ".join(sorted(filter(None, old)))
 
 
@@ -60,6 +64,7 @@ def traffic_of(
     holder: Holder,
     facts: Mapping[str, Facts],
     moves: Mapping[str, Move],
+    groups: Groups | None = None,
 ) -> Traffic:
     """Who moves the traffic.
 
@@ -69,20 +74,20 @@ def traffic_of(
         holder: the deploy or rollback.
         facts: of the application's hosts that take part.
         moves: those that change.
+        groups: of hosts, if there are any.
 
     Raises:
         SlipwayError: a balancer cannot be read, or does not know a server.
     """
     edges = edges_of(env)
-    places = tuple(places_of(env, facts, moves))
+    places = tuple(places_in_groups(env, facts, groups) if groups else places_of(env, facts, moves))
     if not edges:
         return NoBalancer(places)
     states = read_edges(fleet, env, edges)
     closed = closed_by_hand(places, list(states.values()))
     for name in sorted(closed):
         fleet.progress.warn(f"{name} was put out of the balancer by hand, and stays so")
-    steady = frozenset(facts) - frozenset(moves)
-    return Edges(fleet, env, holder, edges, places, steady, closed)
+    return Edges(fleet, env, holder, edges, places, steady(places, facts, moves), closed)
 
 
 def places_of(env: Environment, facts: Mapping[str, Facts], moves: Mapping[str, Move]) -> list[Place]:
@@ -101,6 +106,23 @@ def places_of(env: Environment, facts: Mapping[str, Facts], moves: Mapping[str, 
         runs = host in others or facts[host].current is not None
         places.append(Place(host, server if runs else None, server))
     return places
+
+
+def places_in_groups(env: Environment, facts: Mapping[str, Facts], groups: Groups) -> list[Place]:
+    """The same where one group of hosts has the traffic.
+
+    Of that one every host counts, since all of them are to be left; of the other one those that can be reached.
+    """
+    live = [
+        Place(
+            host,
+            server_of(env, host) if host not in facts or facts[host].current else None,
+            server_of(env, host),
+            live=True,
+        )
+        for host in groups.serving
+    ]
+    return live + [Place(host, None, server_of(env, host), live=False) for host in groups.resting if host in facts]
 
 
 def _slotted(env: Environment, fact: Facts, move: Move | None) -> Place:

@@ -10,12 +10,14 @@ from dataclasses import dataclass, replace
 from playbooks.artifact import Artifact, find_artifact
 from playbooks.backup import back_up_afterwards, everybody, require_secrets
 from playbooks.crew import assemble
+from playbooks.due import due, up_to_date
 from playbooks.environment import Environment, Target
 from playbooks.errors import Interrupted, SlipwayError
 from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.holder import Holder
 from playbooks.fleet.progress import Progress
-from playbooks.fleet.remote import Remote
+from playbooks.fleet.remote import Ask, Remote
+from playbooks.groups import Groups, read_groups
 from playbooks.mover import Move
 from playbooks.observing import hosts_asked
 from playbooks.outcome import Outcome
@@ -25,7 +27,7 @@ from playbooks.release import Release, Rendered, later_than, new_release, render
 from playbooks.rollout import Rollout, Stand, roll_out
 from playbooks.servers import edges_of
 from playbooks.slots import Renderings, for_next, slots_on, turns
-from playbooks.staging import back_up_and_stage, is_made_of
+from playbooks.staging import back_up_and_stage
 from playbooks.steps.facts import Facts, read_facts
 from playbooks.steps.finish import Mark, finish
 from playbooks.steps.idle import leave_slot
@@ -91,13 +93,16 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
         reached = _reached(fleet, env, wanted)
         progress.phase("looking at the hosts")
         facts = read_all(fleet, env, reached)
+        groups = read_groups(fleet, env)
         if not wanted.resume:
             release = later_than(release, [id_ for fact in facts.values() for id_ in fact.releases])
             if release.id != holder.id:
                 holder, renderings = replace(holder, id=release.id), render_all(env, release)
 
         def outdated() -> list[Target]:
-            return [target for target in reached if wanted.force or not up_to_date(facts, target, release, renderings)]
+            return due(
+                reached, facts, groups, lambda one: wanted.force or not up_to_date(facts, one, release, renderings)
+            )
 
         if not outdated() and not any(fact.interrupted or fact.guard for fact in facts.values()):
             return unchanged(env, release, facts, started)
@@ -107,6 +112,7 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
             # Whoever had the lock before us may have deployed since we looked.
             moved = [target for target in reached if facts[target.name].current != held.current[target.name]]
             facts = {**facts, **read_all(fleet, env, moved)}
+            groups = read_groups(fleet, env)
             todo = outdated()
             if not todo:
                 held.well = True
@@ -115,7 +121,7 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
             warnings = _check_hosts(fleet, env, todo, facts, release)
             warnings += turns({target.name: facts[target.name] for target in todo}, rendered)
             plan = plan_for(env, wanted, [target.name for target in todo], facts)
-            crew = assemble(fleet, held, env, holder, facts, _moves(todo, facts, release, rendered), plan)
+            crew = assemble(fleet, held, env, holder, facts, _moves(todo, facts, release, rendered), plan, groups)
             progress.phase(f"staging {release.version} on {len(todo)} hosts")
             try:
                 backup, complaints = back_up_and_stage(fleet, env, todo, release, rendered, facts)
@@ -128,7 +134,7 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
             outcome = deployed(env, release, facts, rollout, plan, backup, [*warnings, *complaints], started)
             outcome = without(outcome, fleet.unreachable)
             held.well = not outcome.exit_status
-            _record(fleet, env, outcome, rollout, release, facts)
+            _record(fleet, env, outcome, rollout, release, facts, groups)
             return outcome
 
 
@@ -192,22 +198,6 @@ def read_all(fleet: Fleet, env: Environment, targets: list[Target]) -> Mapping[s
     return fleet.each("facts", one, hosts=[target.name for target in targets]).all_or_raise("reading facts")
 
 
-def up_to_date(
-    facts: Mapping[str, Facts], target: Target, release: Release, renderings: Mapping[str, Renderings]
-) -> bool:
-    """Whether a host runs just this: artifact, configuration and units, proven healthy and up."""
-    running = facts[target.name].running
-    as_it_runs = renderings[target.name].get(running.slot) if running else None
-    return (
-        running is not None
-        and as_it_runs is not None
-        and running.stand == "proven"
-        and running.version == release.version
-        and is_made_of(running, release, as_it_runs)
-        and all(unit.active == "active" for unit in facts[target.name].units)
-    )
-
-
 def _reached(fleet: Fleet, env: Environment, wanted: Wanted) -> list[Target]:
     """The hosts to deploy to. One that cannot be reached ends the deploy, unless the settings tolerate it."""
     plan = plan_for(env, wanted, [target.name for target in env.targets])
@@ -267,15 +257,16 @@ def _record(
     rollout: Rollout,
     release: Release,
     facts: Mapping[str, Facts],
+    groups: Groups | None,
 ) -> None:
     """Write the ledger and mark the release. The deploy is over: what goes wrong here is said and changes nothing."""
 
     begin = back_up_afterwards(env, outcome.version, release.id) if rollout.verdict == "deployed" else None
 
     def one(remote: Remote) -> list[str]:
-        stand = rollout.stands[remote.name]
+        stand = rollout.stands.get(remote.name)
         settings = env.target(remote.name).settings
-        after = []
+        after: list[Ask] = []
         if stand == Stand.DEPLOYED:
             after += leave_slot(settings, facts[remote.name], after=settings.keep_idle)
             after += [begin(remote.name)] if begin else []
@@ -283,12 +274,13 @@ def _record(
             remote,
             settings,
             env.secrets.mask_document(outcome.record()),
-            mark=MARKS.get(stand, "failed"),
+            mark=MARKS.get(stand, "failed") if stand else None,
             release=release.id,
             after=after,
         )
 
-    there = [host for host, stand in rollout.stands.items() if stand != Stand.GUARDED]
+    concerned = dict.fromkeys([*rollout.stands, *(groups.serving if groups else ())])
+    there = [host for host in concerned if host in facts and rollout.stands.get(host) != Stand.GUARDED]
     results = fleet.each("record", one, hosts=there, finish=True)
     for host, error in results.failed.items():
         fleet.progress.warn(f"{host}: the record could not be written: {error.message}")

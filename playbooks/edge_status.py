@@ -9,6 +9,7 @@ from playbooks.environment import Environment
 from playbooks.errors import SlipwayError
 from playbooks.fleet.fleet import Fleet
 from playbooks.fleet.remote import Remote
+from playbooks.groups import live_group, members_of
 from playbooks.steps.facts import Facts, read_facts
 from playbooks.steps.traffic_state import EdgeState, ask_state, read_state
 
@@ -25,6 +26,7 @@ class EdgeStatus:
         drift: what differs from what was last set, as sentences.
         guard: its guard, if one waits there; stuck when it could not do its work.
         problem: why it could not be looked at.
+        live: of two groups of hosts, the one that has the traffic here.
     """
 
     host: str
@@ -35,6 +37,7 @@ class EdgeStatus:
     drift: tuple[str, ...] = ()
     guard: str | None = None
     problem: str = ""
+    live: str | None = None
 
     @property
     def needs_person(self) -> bool:
@@ -48,6 +51,7 @@ class EdgeStatus:
             return self.problem
         parts = [
             f"{self.balancer}, {self.up} of {self.servers} servers in use",
+            f"{self.live} has the traffic" if self.live else "",
             "clients see the MAINTENANCE page" if self.maintenance else "",
             *self.drift,
             f"guard: {self.guard}" if self.guard else "",
@@ -77,10 +81,12 @@ def _look(env: Environment, remote: Remote) -> EdgeStatus:
     settings = env.target(remote.name).settings
     facts = read_facts(remote, settings.home, settings.state)
     (answer,) = remote.chain([ask_state(balancer, settings)])
-    return _status(read_state(answer), facts)
+    state = read_state(answer)
+    members = members_of(env)
+    return _status(state, facts, live_group(members, [state]) if members else None)
 
 
-def _status(state: EdgeState, facts: Facts) -> EdgeStatus:
+def _status(state: EdgeState, facts: Facts, live: str | None) -> EdgeStatus:
     used = [one for one in state.servers.values() if one.admin == "on" and one.up is not False and one.weight]
     guard = facts.guard
     waits = f"{guard.stand}: {guard.why}" if guard and guard.why else f"{guard.stand}" if guard else None
@@ -92,4 +98,5 @@ def _status(state: EdgeState, facts: Facts) -> EdgeStatus:
         maintenance=state.maintenance,
         drift=tuple(state.drift),
         guard=waits,
+        live=live,
     )

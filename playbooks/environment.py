@@ -25,6 +25,7 @@ FLEET_WIDE = (
     "production",
     "artifact",
     "slots",
+    "groups",
     "pull",
     "guard",
     "rollout",

@@ -13,6 +13,7 @@ from playbooks.host_looks import HostLooks
 from playbooks.judgement.counts import Counts
 from playbooks.metrics import open_metrics
 from playbooks.mover import Move
+from playbooks.shares import steady
 from playbooks.steps.facts import Facts
 from playbooks.steps.traffic_counts import Meter, ask_counts
 from playbooks.strategies.plan import Plan
@@ -130,7 +131,7 @@ def observer_of(
         source_of(fleet, env, traffic) if plan.watches else None,
         HostLooks(fleet, env, moves, deploy),
         traffic.places,
-        frozenset(facts) - frozenset(moves),
+        steady(traffic.places, facts, moves),
         env.settings.rollout,
         plan,
         versions,

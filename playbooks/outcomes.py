@@ -21,14 +21,15 @@ if TYPE_CHECKING:
 
 
 def unchanged(env: Environment, release: Release, facts: Mapping[str, Facts], started: float) -> Outcome:
-    """Every host runs it already."""
+    """Every host runs it already; of two groups, those that have the traffic."""
+    there = sum(fact.version == release.version for fact in facts.values())
     return Outcome(
         task="deploy",
         id="",
         environment=env.name,
         version=release.version,
         status="unchanged",
-        message=f"{env.settings.app} {release.version} runs already on {_hosts(len(facts))}; nothing to do",
+        message=f"{env.settings.app} {release.version} runs already on {_hosts(there)}; nothing to do",
         hosts=tuple(HostOutcome(host, fact.version, fact.version, Stand.UNCHANGED) for host, fact in facts.items()),
         started=release.created,
         seconds=time.monotonic() - started,
@@ -99,6 +100,7 @@ def returned(
     holder: Holder,
     facts: Mapping[str, Facts],
     targets: Mapping[str, str],
+    plan: Plan,
     rollout: Rollout,
     databases: Sequence[str],
     unreachable: Mapping[str, SlipwayError],
@@ -114,9 +116,9 @@ def returned(
         status, exit_status = "partial", ExitStatus.PERSON_NEEDED
         message = f"{what} runs again on {_hosts(len(targets))}, but {', '.join(unreachable)} could not be reached"
     else:
-        status, exit_status = ("done" if rollout.stands or databases else "unchanged"), ExitStatus.DONE
+        status, exit_status = ("done" if plan.stages or databases else "unchanged"), ExitStatus.DONE
         message = f"{what} runs again on {_hosts(len(targets))}"
-    lines = [_back_line(host, fact, targets[host], rollout) for host, fact in facts.items()]
+    lines = [_back_line(host, fact, targets.get(host), rollout) for host, fact in facts.items()]
     gone = [HostOutcome(host, None, None, Stand.UNREACHABLE, error.message) for host, error in unreachable.items()]
     return Outcome(
         task="rollback",
@@ -130,7 +132,7 @@ def returned(
         seconds=time.monotonic() - started,
         by=holder.who,
         reason=back.reason,
-        strategy="rolling",
+        strategy=plan.strategy,
         next=f"invoke status {env.flag}" if exit_status else "",
         exit_status=exit_status,
     )
@@ -141,10 +143,11 @@ def version_of(release: str) -> str:
     return release.partition("-")[2] or release
 
 
-def _back_line(host: str, fact: Facts, target: str, rollout: Rollout) -> HostOutcome:
+def _back_line(host: str, fact: Facts, target: str | None, rollout: Rollout) -> HostOutcome:
     stand = rollout.stands.get(host, Stand.UNCHANGED)
     words = {Stand.DEPLOYED: "rolled back", Stand.UNCHANGED: "unchanged"}
-    after = fact.version if stand in (Stand.UNTOUCHED, Stand.ROLLED_BACK) else version_of(target)
+    stays = stand in (Stand.UNTOUCHED, Stand.ROLLED_BACK)
+    after = fact.version if stays or target is None else version_of(target)
     error = rollout.reasons.get(host)
     return HostOutcome(host, fact.version, after, words.get(stand, stand), error.message if error else "")
 

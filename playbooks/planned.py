@@ -101,15 +101,17 @@ def planned(env: Environment, plan: Plan, slots: Mapping[str, str]) -> tuple[Pla
 def _stages(env: Environment, plan: Plan, slots: Mapping[str, str]) -> Iterator[Planned]:
     settings = env.settings
     balanced = settings.balancer is not None
+    # The very first deploy changes both groups, batch by batch; then one of them changes, and shares are told.
+    grouped = bool(settings.groups) and any(stage.share is not None for stage in plan.stages)
     # Without a balancer, and with nobody else who counts, there are no numbers to judge by.
     counted = balanced or settings.metrics.source != "balancer"
     changing = {host for stage in plan.stages for host in stage.hosts}
     total = len(application_hosts(env))  # those that --limit leaves out go on as they are
-    there = len(env.targets) - len(changing)
+    there = 0 if grouped else len(env.targets) - len(changing)
     for stage in plan.stages:
         there += len(stage.hosts)
         # All of the traffic is that of the hosts which take part: the others keep theirs.
-        share = there / max(1, total) if stage.share is None or stage.share >= 1 else stage.share
+        share = there / max(1, total) if stage.share is None or (stage.share >= 1 and not grouped) else stage.share
         said = as_said(stage.watch, compared=share < 1) if stage.watch and counted else ""
         yield Planned(
             name=stage.name,

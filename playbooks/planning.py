@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from playbooks.environment import Environment
 from playbooks.errors import UsageError
+from playbooks.groups import require_whole
 from playbooks.settings.rollout import Rollout
 from playbooks.settings.types import parse_batch
 from playbooks.strategies.blue_green import beside
@@ -40,22 +41,26 @@ def plan_deploy(
         UsageError: there is no such strategy or batch size, or this fleet cannot have it.
     """
     settings = env.settings
-    name = strategy or settings.rollout.strategy
+    name = strategy or _usual(env)
     if name not in STRATEGIES:
         raise UsageError(f"--strategy={name}: there is no such strategy; there is: {', '.join(STRATEGIES)}")
     require_batch(batch)
     rollout = _with_watch(settings.rollout, watch)
     fleet = Fleet(len(env.targets), settings.balancer is not None, settings.production)
-    if name != "rolling":
+    if settings.groups:
+        _require_groups(env, name)
+    elif name != "rolling":
         _require_traffic(env, name)
     if fresh:
         return rolling(hosts, rollout, fleet, batch=batch or f"{len(hosts) or 1}")
-    if slots_of(env) and not turning:
+    if settings.groups or (slots_of(env) and not turning):
         return beside(hosts, rollout, fleet, strategy=name, batch=batch)
     return (canary if name == "canary" and not turning else rolling)(hosts, rollout, fleet, batch=batch)
 
 
-def plan_rollback(env: Environment, hosts: Sequence[str], batch: str | None, *, turning: bool = False) -> Plan:
+def plan_rollback(
+    env: Environment, hosts: Sequence[str], batch: str | None, *, turning: bool = False, back: bool = True
+) -> Plan:
     """The way back: at once where the old release still runs beside the new one; else in two halves behind a balancer.
 
     Args:
@@ -63,11 +68,15 @@ def plan_rollback(env: Environment, hosts: Sequence[str], batch: str | None, *, 
         hosts: those that change.
         batch: hosts that change at the same time.
         turning: what they go back to takes the place of what runs.
+        back: with groups of hosts, whether the traffic goes to the other one, none of whose hosts may have to change.
 
     Raises:
         UsageError: there is no such batch size.
     """
     require_batch(batch)
+    if env.settings.groups:
+        starts = [Stage("start beside", tuple(hosts), share=0.0)] if hosts else []
+        return Plan("blue-green", (*starts, Stage("all of the traffic", share=1.0)) if back else ())
     if slots_of(env) and not turning:
         stages = [Stage("start beside", tuple(hosts), share=0.0), Stage("all of the traffic", share=1.0)]
         return Plan("rolling", tuple(stages) if hosts else ())
@@ -93,6 +102,24 @@ def require_batch(batch: str | None) -> None:
 def slots_of(env: Environment) -> tuple[str, ...]:
     """Names of the slots, if old and new run beside each other on each host."""
     return tuple(env.settings.slots)
+
+
+def _usual(env: Environment) -> str:
+    """The strategy of the settings. Where there are groups, and nobody has said otherwise, it is theirs."""
+    rollout = env.settings.rollout
+    unsaid = env.settings.groups and "strategy" not in rollout.model_fields_set
+    return "blue-green" if unsaid else rollout.strategy
+
+
+def _require_groups(env: Environment, name: str) -> None:
+    require_whole(env)
+    if name == "rolling":
+        first, second = env.settings.groups
+        raise UsageError(
+            f"--strategy=rolling: here a release goes to the one of {first} and {second} that has no traffic, "
+            "and none of the hosts that serve is touched",
+            hint="--strategy=blue-green moves the traffic by the steps of blue_green, --strategy=canary by its ladder",
+        )
 
 
 def _require_traffic(env: Environment, name: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from playbooks.backup import backup_hosts, everybody
 from playbooks.crew import assemble
@@ -16,10 +15,12 @@ from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.holder import Holder
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Ask, Remote
+from playbooks.groups import read_groups, require_whole
 from playbooks.mover import Move, Mover
 from playbooks.outcome import Outcome
 from playbooks.outcomes import returned
 from playbooks.planning import plan_rollback
+from playbooks.predecessor import choose_for_group, choose_releases
 from playbooks.release import instant, now, stamp, who
 from playbooks.restore import restore_databases
 from playbooks.resume import interrupted
@@ -60,10 +61,11 @@ def rollback(env: Environment, back: Back, progress: Progress) -> Outcome:
         progress: who watches.
 
     Raises:
-        UsageError: there is nothing to go back to.
+        UsageError: there is nothing to go back to, or a group of hosts is not whole.
         SlipwayError: a release could be had neither from the host nor from a backup; no host was switched.
     """
     started = time.monotonic()
+    require_whole(env)
     edges = edges_of(env)
     names = [*(everybody(env) if back.with_database else (target.name for target in env.targets)), *edges]
     addresses = [env.target(name).address for name in dict.fromkeys(names)]
@@ -79,17 +81,24 @@ def rollback(env: Environment, back: Back, progress: Progress) -> Outcome:
         # What a dead controller left half-way goes back at once: a person is here now, and asks for just that.
         with fleet.lock(env.orders(fleet.remotes, holder, wait=back.wait, undo=True)) as held:
             facts = read_all(fleet, env, apps)
-            targets = choose_releases(facts, back.to, left)
-            moves = _make_ready(fleet, env, facts, targets)
+            groups = read_groups(fleet, env)
+            targets = (
+                choose_for_group(groups, facts, back.to, left) if groups else choose_releases(facts, back.to, left)
+            )
+            moves = _make_ready(fleet, env, facts, targets, anew=groups is not None)
             _refuse_strange_slots(env, moves)
             turning = any(facts[host].slot in (None, move.slot) for host, move in moves.items())
-            plan = plan_rollback(env, list(moves), back.batch, turning=turning)
-            crew = assemble(fleet, held, env, holder, facts, moves, plan)
+            plan = plan_rollback(env, list(moves), back.batch, turning=turning, back=bool(targets))
+            if groups and not targets:
+                targets = {host: now for host in groups.serving if host in facts and (now := facts[host].current)}
+            crew = assemble(fleet, held, env, holder, facts, moves, plan, groups)
             databases: list[str] = []
             if back.with_database:
                 databases = _restore_databases(fleet, env, crew.mover, targets, back.to)
             rollout = roll_out(crew, plan, on_failure="halt")
-            outcome = returned(env, back, holder, facts, targets, rollout, databases, dict(fleet.unreachable), started)
+            outcome = returned(
+                env, back, holder, facts, targets, plan, rollout, databases, dict(fleet.unreachable), started
+            )
             held.well = not outcome.exit_status
             _record(fleet, env, outcome, rollout, targets, facts, rubbish=holder.undoes or None)
             return outcome
@@ -124,98 +133,14 @@ def _restore_databases(
         raise
 
 
-def choose_releases(facts: Mapping[str, Facts], to: str | None, left: Holder | None = None) -> dict[str, str]:
-    """Which release each host goes back to.
-
-    Without ``to`` the last deploy is undone. In a fleet that a halted deploy left mixed, hosts on the newest release
-    go back, and those that never got it stay. After a deploy or a rollback that was interrupted, those go back that are
-    still to; those that its guards took back, or that it never reached, stay.
-
-    Args:
-        facts: by host.
-        to: a release, version or backup.
-        left: the task that was interrupted.
-
-    Raises:
-        UsageError: there is none.
-    """
-    if to is None and left is not None and left.task in ("deploy", "rollback"):
-        return {host: _undo(fact, left) for host, fact in facts.items()}
-    newest = max((fact.current for fact in facts.values() if fact.current), default=None)
-    return {
-        host: fact.current if to is None and fact.current and fact.current != newest else choose_release(fact, to)
-        for host, fact in facts.items()
-    }
-
-
-def _undo(facts: Facts, left: Holder) -> str:
-    undone = left.id if left.task == "deploy" else left.undoes
-    moved = facts.moved
-    if facts.current is None:
-        raise UsageError(f"nothing runs on {facts.host}, so there is nothing to go back from")
-    if facts.current == undone:
-        return moved.before if moved and moved.id == undone and moved.before else choose_release(facts, None)
-    if undone or (moved and moved.id == left.id):
-        return facts.current
-    return choose_release(facts, None)
-
-
-def choose_release(facts: Facts, to: str | None) -> str:
-    """Which release a host goes back to.
-
-    Args:
-        facts: the host.
-        to: a release, version or backup; None for the one that ran before.
-
-    Raises:
-        UsageError: there is none.
-    """
-    records = sorted(facts.backups, key=lambda record: str(record.get("created", "")), reverse=True)
-    if to is None:
-        return _before(facts, records)
-    if to in facts.releases:
-        return to
-    for record in records:
-        if record.get("id") == to and record.get("release"):
-            return str(record["release"])
-    known = sorted((name for name, release in facts.releases.items() if release.version == to), reverse=True)
-    proven = [name for name in known if facts.releases[name].stand == "proven"]
-    if facts.version == to and facts.current:
-        return facts.current
-    backed_up = [str(record["release"]) for record in records if record.get("version") == to and record.get("release")]
-    found = proven or backed_up or known
-    if not found:
-        raise UsageError(
-            f"{facts.host} has no release, version or backup '{to}'",
-            hint=f"it has: {', '.join(_known(facts, records)) or 'nothing'}",
-        )
-    return found[0]
-
-
-def _before(facts: Facts, records: list[dict[str, Any]]) -> str:
-    running = facts.running
-    if running is None:
-        raise UsageError(f"nothing runs on {facts.host}, so there is nothing to go back from")
-    if running.predecessor:
-        return running.predecessor
-    for record in records:
-        if record.get("release") and record["release"] != facts.current and str(record["release"]) < str(facts.current):
-            return str(record["release"])
-    raise UsageError(
-        f"nothing ran on {facts.host} before {running.version}",
-        hint=f"name it with --to; the host has: {', '.join(_known(facts, records))}",
-    )
-
-
-def _known(facts: Facts, records: list[dict[str, Any]]) -> list[str]:
-    kept = [name for name, release in facts.releases.items() if release.stand == "proven"]
-    return list(dict.fromkeys([*sorted(kept), *(str(record.get("id")) for record in reversed(records))]))[-8:]
-
-
 def _make_ready(
-    fleet: Fleet, env: Environment, facts: Mapping[str, Facts], targets: Mapping[str, str]
+    fleet: Fleet, env: Environment, facts: Mapping[str, Facts], targets: Mapping[str, str], *, anew: bool
 ) -> dict[str, Move]:
-    """Make sure that every host has its release, whole, before the first one switches."""
+    """Make sure that every host has its release, whole, before the first one switches.
+
+    Args:
+        anew: whether a host that has its release already, but does not run it, starts it again.
+    """
 
     def one(remote: Remote) -> Checked:
         settings = env.target(remote.name).settings
@@ -236,7 +161,9 @@ def _make_ready(
         restore_release(remote, settings, newest, env.secrets)
         return check_release(remote, settings, release)
 
-    todo = [host for host, release in targets.items() if facts[host].current != release]
+    todo = [
+        host for host, release in targets.items() if facts[host].current != release or (anew and not facts[host].is_up)
+    ]
     checked = fleet.each("check", one, hosts=todo).all_or_raise("finding the release")
     return {
         host: Move(
@@ -279,7 +206,7 @@ def _record(
 
     def one(remote: Remote) -> list[str]:
         mark: Mark | None = "discarded" if rubbish else None
-        release = rubbish or targets[remote.name]
+        release = rubbish or targets.get(remote.name)
         settings = env.target(remote.name).settings
         after: list[Ask] = []
         if rollout.stands.get(remote.name) == Stand.DEPLOYED:
@@ -289,7 +216,7 @@ def _record(
         document = env.secrets.mask_document(outcome.record())
         return finish(remote, settings, document, mark=mark, release=release, after=after)
 
-    there = [host for host in targets if rollout.stands.get(host) != Stand.GUARDED]
+    there = [host for host in facts if rollout.stands.get(host) != Stand.GUARDED]
     results = fleet.each("record", one, hosts=there, finish=True)
     for host, error in results.failed.items():
         fleet.progress.warn(f"{host}: the record could not be written: {error.message}")

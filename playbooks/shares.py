@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from playbooks.steps.traffic import FULL, Server, Share
@@ -18,17 +18,20 @@ class Place:
         after: the server that is to have it: the same one where a host's release changes in place, another one where
             old and new run beside each other.
         others: its servers that nothing runs on: balancers know all slots, and would try them.
+        live: whether its group of hosts has the traffic as the task begins; None where there are no groups. A host of
+            the other group has no traffic, so nothing ``before``.
     """
 
     host: str
     before: Server | None
     after: Server
     others: tuple[Server, ...] = ()
+    live: bool | None = None
 
     @property
     def beside(self) -> bool:
-        """Whether old and new are two servers."""
-        return self.before is not None and self.before.name != self.after.name
+        """Whether old and new are two servers, of this host or of two groups."""
+        return self.live is not None or (self.before is not None and self.before.name != self.after.name)
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,9 @@ def balance(places: Sequence[Place], split: Split, *, closed: frozenset[str] = f
         split: where the rollout stands.
         closed: names of servers that somebody has put out of service by hand; they stay so.
     """
-    wanted = _beside(places, split) if any(place.beside for place in places) else _in_place(places, split)
+    by_group = any(place.live is not None for place in places)
+    kind = _grouped if by_group else _beside if any(place.beside for place in places) else _in_place
+    wanted = kind(places, split)
     unused = [Share(other, weight=0, on=False, tester=False) for place in places for other in place.others]
     shares = [replace(share, on=False) if share.server.name in closed else share for share in wanted]
     if any(share.on and share.weight for share in shares):
@@ -80,6 +85,11 @@ def balance(places: Sequence[Place], split: Split, *, closed: frozenset[str] = f
     # Nobody else can carry it: then it is better sent to a host that restarts than to none at all.
     served = [replace(share, on=share.server.name not in closed, weight=FULL) for share in shares]
     return [*served, *unused]
+    resting = {place.after.name for place in places if place.live is False}
+    return [
+        share if share.server.name in resting else replace(share, on=share.server.name not in closed, weight=FULL)
+        for share in shares
+    ]
 
 
 def _in_place(places: Sequence[Place], split: Split) -> list[Share]:
@@ -117,6 +127,32 @@ def _beside(places: Sequence[Place], split: Split) -> list[Share]:
     return shares
 
 
+def _grouped(places: Sequence[Place], split: Split) -> list[Share]:
+    # The very first deploy changes both groups, and there is nothing to move away from.
+    first = any(place.live and place.host in split.moved for place in places)
+    new = [] if first else [place for place in places if not place.live and place.host in split.moved - split.out]
+    share = split.share if new and split.share is not None else 0.0
+    old_weight, new_weight = weigh(sum(bool(place.live) for place in places), len(new), share)
+    return [
+        Share(place.after, weight=old_weight, on=share < 1 and place.host not in split.out, tester=not new)
+        if place.live
+        else Share(place.after, weight=new_weight if place in new else 0, on=place in new, tester=place in new)
+        for place in places
+    ]
+
+
+def steady(places: Sequence[Place], seen: Iterable[str], changing: Iterable[str]) -> frozenset[str]:
+    """Hosts that run the wanted release from the start; of two groups, those without the traffic are meant to.
+
+    Args:
+        places: the application's hosts.
+        seen: those that take part.
+        changing: those of them that change.
+    """
+    live = {place.host for place in places if place.live}
+    return frozenset(seen) - frozenset(changing) - live
+
+
 def way_back(
     places: Sequence[Place], split: Split, *, forward: bool = False, closed: frozenset[str] = frozenset()
 ) -> tuple[list[Share], list[Share]]:
@@ -129,7 +165,7 @@ def way_back(
         places, split, closed: see `balance`.
         forward: the task is a rollback, which guards bring to its end.
     """
-    hosts = frozenset(place.host for place in places)
+    hosts = frozenset(place.host for place in places if not place.live)
     if any(place.beside for place in places):
         end = balance(places, Split(hosts, share=1.0) if forward else Split(share=0.0), closed=closed)
         return (balance(places, split, closed=closed) if forward else end), end

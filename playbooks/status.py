@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +13,7 @@ from playbooks.fleet.fleet import open_fleet
 from playbooks.fleet.holder import Holder
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
+from playbooks.groups import members_of
 from playbooks.outcomes import version_of
 from playbooks.release import instant
 from playbooks.servers import edges_of
@@ -42,6 +43,7 @@ class HostStatus:
     system: str = ""
     slot: str | None = None
     idle: str | None = None
+    group: str | None = None
 
     @property
     def stuck(self) -> bool:
@@ -56,6 +58,7 @@ class Status:
     Args:
         flag: the flag that names the environment.
         edges: the balancers' hosts.
+        live: of two groups of hosts, the one that has the traffic; None where there are none, or nobody can tell.
     """
 
     environment: str
@@ -63,6 +66,7 @@ class Status:
     hosts: tuple[HostStatus, ...]
     flag: str = ""
     edges: tuple[EdgeStatus, ...] = ()
+    live: str | None = None
 
     @property
     def versions(self) -> list[str]:
@@ -71,8 +75,25 @@ class Status:
 
     @property
     def mixed(self) -> bool:
-        """Whether reachable hosts run different versions, or some run none while others do."""
-        return len({host.version for host in self.hosts if host.health != "unreachable"}) > 1
+        """Whether reachable hosts run different versions, or some run none while others do.
+
+        Of two groups of hosts the one without traffic may well run another one.
+        """
+        count = [host for host in self.hosts if self.live is None or host.group == self.live]
+        return len({host.version for host in count if host.health != "unreachable"}) > 1
+
+    @property
+    def by_group(self) -> str:
+        """What each group of hosts runs, the one with the traffic first: "blue (live) 1.1, green 1.0"."""
+        if self.live is None:
+            return ""
+        names = sorted({host.group for host in self.hosts if host.group}, key=lambda name: (name != self.live, name))
+        return ", ".join(f"{name}{' (live)' if name == self.live else ''} {self._runs(name)}" for name in names)
+
+    def _runs(self, group: str) -> str:
+        found = [host for host in self.hosts if host.group == group]
+        versions = sorted({host.version or "nothing" for host in found if host.health != "unreachable"})
+        return " and ".join(versions) or "unreachable"
 
     @property
     def exit_status(self) -> ExitStatus:
@@ -94,6 +115,7 @@ class Status:
             "app": self.app,
             "mixed": self.mixed,
             "versions": self.versions,
+            "live": self.live,
             "interrupted": self.interrupted,
             "hosts": [asdict(host) for host in self.hosts],
             "balancers": [asdict(edge) for edge in self.edges],
@@ -110,15 +132,19 @@ def status(env: Environment, progress: Progress) -> Status:
         facts = fleet.each("facts", lambda remote: _look(env, remote), hosts=there)
         in_front = edge_statuses(fleet, env, edges)
     failed = {**fleet.unreachable, **facts.failed}
+    group_of = {host: name for name, hosts in members_of(env).items() for host in hosts}
+    lines = (
+        _failed(target.name, failed[target.name]) if target.name in failed else facts.ok[target.name]
+        for target in env.targets
+    )
+    live = {edge.live for edge in in_front if edge.live}
     return Status(
         environment=env.name,
         app=env.settings.app,
-        hosts=tuple(
-            _failed(target.name, failed[target.name]) if target.name in failed else facts.ok[target.name]
-            for target in env.targets
-        ),
+        hosts=tuple(replace(line, group=group_of.get(line.host)) for line in lines),
         flag=env.flag,
         edges=in_front,
+        live=live.pop() if len(live) == 1 else None,
     )
 
 

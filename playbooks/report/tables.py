@@ -127,6 +127,8 @@ def show_status(status: Status) -> None:
         say("")
     for edge in status.edges:
         say(f"{edge.host}: {edge.sentence}")
+    if status.by_group:
+        say(f"\nBy group: {status.by_group}")
     if status.interrupted:
         left = [host.host for host in status.hosts if host.interrupted]
         say(f"\nINTERRUPTED on {', '.join(left)}: {status.interrupted}. Its controller died, or lost the hosts.")

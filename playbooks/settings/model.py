@@ -111,8 +111,15 @@ class Settings(Model):
         description="Two slots and their ports, e.g. {blue: 8001, green: 8002}: releases run in them by turns, the new "
         "one beside the old. Empty: a release takes the place of the one before. See docs/zero-downtime.md.",
     )
+    groups: dict[SlotName, Pattern] = Field(
+        default_factory=dict,
+        description="Two groups of hosts, e.g. {blue: blue_hosts, green: green_hosts}: one has the traffic, a release "
+        "goes to the other. Needs a balancer. See docs/rollouts.md.",
+    )
     keep_idle: Duration = Field(
-        86400.0, description="How long the old release's slot runs on after a deploy, for a way back at once (B2: 24h)."
+        86400.0,
+        description="How long the old release's slot, or group of hosts, runs on after a deploy, for a way back at "
+        "once (B2: 24h).",
     )
     services: list[Service] = Field(default_factory=list, description="The systemd units.")
     config: list[ConfigFile] = Field(default_factory=list, description="Files rendered into each release.")
@@ -166,6 +173,18 @@ class Settings(Model):
                 raise ValueError(f"services: {service.name} runs in slots, where old and new have ports of their own")
         if not self.slots and any(check.asks_slot for check in self.health.checks):
             raise ValueError("health: {port} in a check is the port of a slot, and there are no slots")
+        return self
+
+    @model_validator(mode="after")
+    def _groups_fit(self) -> Settings:
+        if not self.groups:
+            return self
+        if len(self.groups) != 2:
+            raise ValueError("groups: expected exactly two")
+        if self.slots:
+            raise ValueError("groups: there are slots, too; a new release has its place in the one or in the other")
+        if self.balancer is None:
+            raise ValueError("groups: without a balancer nothing moves the traffic between them; set slipway_balancer")
         return self
 
     @property

@@ -186,6 +186,11 @@ class Facts:
         return self.releases.get(self.current) if self.current else None
 
     @property
+    def is_up(self) -> bool:
+        """Whether all units of the current release are active."""
+        return all(unit.active == "active" for unit in self.units)
+
+    @property
     def version(self) -> str | None:
         """The version that ``current`` names."""
         return self.running.version if self.running else None

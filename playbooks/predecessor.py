@@ -1,0 +1,157 @@
+"""Which release a host goes back to (A6): pure, from what it has and what was done to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from playbooks.errors import UsageError
+from playbooks.fleet.holder import Holder
+from playbooks.groups import Groups
+from playbooks.steps.facts import Facts
+
+
+def choose_releases(facts: Mapping[str, Facts], to: str | None, left: Holder | None = None) -> dict[str, str]:
+    """Which release each host goes back to.
+
+    Without ``to`` the last deploy is undone. In a fleet that a halted deploy left mixed, hosts on the newest release
+    go back, and those that never got it stay. After a deploy or a rollback that was interrupted, those go back that are
+    still to; those that its guards took back, or that it never reached, stay.
+
+    Args:
+        facts: by host.
+        to: a release, version or backup.
+        left: the task that was interrupted.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if to is None and left is not None and left.task in ("deploy", "rollback"):
+        return {host: _undo(fact, left) for host, fact in facts.items()}
+    newest = max((fact.current for fact in facts.values() if fact.current), default=None)
+    return {
+        host: fact.current if to is None and fact.current and fact.current != newest else choose_release(fact, to)
+        for host, fact in facts.items()
+    }
+
+
+def _undo(facts: Facts, left: Holder) -> str:
+    undone = left.id if left.task == "deploy" else left.undoes
+    moved = facts.moved
+    if facts.current is None:
+        raise UsageError(f"nothing runs on {facts.host}, so there is nothing to go back from")
+    if facts.current == undone:
+        return moved.before if moved and moved.id == undone and moved.before else choose_release(facts, None)
+    if undone or (moved and moved.id == left.id):
+        return facts.current
+    return choose_release(facts, None)
+
+
+def choose_release(facts: Facts, to: str | None) -> str:
+    """Which release a host goes back to.
+
+    Args:
+        facts: the host.
+        to: a release, version or backup; None for the one that ran before.
+
+    Raises:
+        UsageError: there is none.
+    """
+    records = sorted(facts.backups, key=lambda record: str(record.get("created", "")), reverse=True)
+    if to is None:
+        return _before(facts, records)
+    if to in facts.releases:
+        return to
+    for record in records:
+        if record.get("id") == to and record.get("release"):
+            return str(record["release"])
+    known = sorted((name for name, release in facts.releases.items() if release.version == to), reverse=True)
+    proven = [name for name in known if facts.releases[name].stand == "proven"]
+    if facts.version == to and facts.current:
+        return facts.current
+    backed_up = [str(record["release"]) for record in records if record.get("version") == to and record.get("release")]
+    found = proven or backed_up or known
+    if not found:
+        raise UsageError(
+            f"{facts.host} has no release, version or backup '{to}'",
+            hint=f"it has: {', '.join(_known(facts, records)) or 'nothing'}",
+        )
+    return found[0]
+
+
+def _before(facts: Facts, records: list[dict[str, Any]]) -> str:
+    running = facts.running
+    if running is None:
+        raise UsageError(f"nothing runs on {facts.host}, so there is nothing to go back from")
+    if running.predecessor:
+        return running.predecessor
+    for record in records:
+        if record.get("release") and record["release"] != facts.current and str(record["release"]) < str(facts.current):
+            return str(record["release"])
+    raise UsageError(
+        f"nothing ran on {facts.host} before {running.version}",
+        hint=f"name it with --to; the host has: {', '.join(_known(facts, records))}",
+    )
+
+
+def _known(facts: Facts, records: list[dict[str, Any]]) -> list[str]:
+    kept = [name for name, release in facts.releases.items() if release.stand == "proven"]
+    return list(dict.fromkeys([*sorted(kept), *(str(record.get("id")) for record in reversed(records))]))[-8:]
+
+
+def choose_for_group(
+    groups: Groups, facts: Mapping[str, Facts], to: str | None, left: Holder | None = None
+) -> dict[str, str]:
+    """Which release each host of the idle group is to run before it gets the traffic; none if that stays where it is.
+
+    Without ``to`` it is what ran before, which the other group does as a rule.
+
+    Args:
+        groups: as they stand.
+        facts: by host, of those that can be reached.
+        to: a release, version or backup.
+        left: the task that was interrupted; what its guards took back by now is not taken back once more.
+
+    Raises:
+        UsageError: there is none.
+    """
+    serving = [facts[host] for host in groups.serving if host in facts]
+    resting = [facts[host] for host in groups.resting if host in facts]
+    if not resting:
+        raise UsageError(
+            f"no host of {groups.idle} can be reached, and {groups.live} has the traffic",
+            hint=f"bring the hosts of {groups.idle} back; or deploy a release that is good",
+        )
+    if to is not None:
+        if serving and all(to in (fact.current, fact.version) for fact in serving):
+            return {}
+        return {fact.host: choose_release(fact, to) for fact in resting}
+    live = max((fact.current for fact in serving if fact.current), default=None)
+    if left is not None and left.task in ("deploy", "rollback") and _is_back(serving, resting, left):
+        return {}
+    return {fact.host: _older(fact, live) for fact in resting}
+
+
+def _is_back(serving: list[Facts], resting: list[Facts], left: Holder) -> bool:
+    """Whether the traffic is where an interrupted task, or its guards, had to leave it."""
+    if left.task == "deploy":
+        return all(fact.current != left.id for fact in serving)
+    newest = max((fact.current or "" for fact in resting), default="")
+    return all(newest > (fact.current or "") for fact in serving)
+
+
+def _older(facts: Facts, than: str | None) -> str:
+    """What a host of the idle group runs, or else the newest that it has and that is older than what is live."""
+    running = facts.running
+    if running and running.stand == "proven" and (than is None or running.id < than):
+        return running.id
+    proven = [name for name, release in facts.releases.items() if release.stand == "proven"]
+    kept = [str(record["release"]) for record in facts.backups if record.get("release")]
+    for names in (proven, kept):
+        older = [name for name in names if than is None or name < than]
+        if older:
+            return max(older)
+    raise UsageError(
+        f"{facts.host} has nothing that is older than what is live",
+        hint="name it with --to; deploy brings any other version",
+    )
