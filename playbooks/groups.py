@@ -33,8 +33,8 @@ def members_of(env: Environment) -> dict[str, tuple[str, ...]]:
     """Names of each group's hosts; none where there are no groups.
 
     Raises:
-        ConfigError: a host of the application is in both, or in none; or a group has another host, or no host.
-        UsageError: --limit leaves out a part of a group.
+        ConfigError: a host of the application is in both, or in none; or a group has another host.
+        UsageError: a group has no host.
     """
     members = {name: tuple(env.select(pattern)) for name, pattern in env.settings.groups.items()}
     if not members:
