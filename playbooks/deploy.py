@@ -30,7 +30,7 @@ from playbooks.slots import Renderings, for_next, slots_on, turns
 from playbooks.staging import back_up_and_stage
 from playbooks.steps.facts import Facts, read_facts
 from playbooks.steps.finish import Mark, finish
-from playbooks.steps.idle import leave_slot
+from playbooks.steps.idle import ask_idle_host, leave_slot
 from playbooks.steps.preflight import preflight, tools_for
 from playbooks.strategies.plan import Plan
 from playbooks.templating import Templates
@@ -270,6 +270,8 @@ def _record(
         if stand == Stand.DEPLOYED:
             after += leave_slot(settings, facts[remote.name], after=settings.keep_idle)
             after += [begin(remote.name)] if begin else []
+        elif stand is None and rollout.verdict == "deployed" and (runs := facts[remote.name].current):
+            after = [ask_idle_host(settings, release=runs, after=settings.keep_idle)]
         return finish(
             remote,
             settings,

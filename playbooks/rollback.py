@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from playbooks.backup import backup_hosts, everybody
@@ -15,7 +15,7 @@ from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.holder import Holder
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Ask, Remote
-from playbooks.groups import read_groups, require_whole
+from playbooks.groups import Groups, read_groups, require_whole
 from playbooks.mover import Move, Mover
 from playbooks.outcome import Outcome
 from playbooks.outcomes import returned
@@ -29,7 +29,7 @@ from playbooks.servers import edges_of
 from playbooks.steps.check_release import Checked, check_release
 from playbooks.steps.facts import Facts
 from playbooks.steps.finish import Mark, finish
-from playbooks.steps.idle import leave_slot
+from playbooks.steps.idle import ask_idle_host, leave_slot
 from playbooks.steps.restore import restore_release
 
 
@@ -92,6 +92,8 @@ def rollback(env: Environment, back: Back, progress: Progress) -> Outcome:
             if groups and not targets:
                 targets = {host: now for host in groups.serving if host in facts and (now := facts[host].current)}
             crew = assemble(fleet, held, env, holder, facts, moves, plan, groups)
+            if groups and plan.stages:
+                _keep_up(fleet, env, facts, groups)
             databases: list[str] = []
             if back.with_database:
                 databases = _restore_databases(fleet, env, crew.mover, targets, back.to)
@@ -100,7 +102,8 @@ def rollback(env: Environment, back: Back, progress: Progress) -> Outcome:
                 env, back, holder, facts, targets, plan, rollout, databases, dict(fleet.unreachable), started
             )
             held.well = not outcome.exit_status
-            _record(fleet, env, outcome, rollout, targets, facts, rubbish=holder.undoes or None)
+            left_group = groups.serving if groups and plan.stages and rollout.verdict == "deployed" else ()
+            _record(fleet, env, outcome, rollout, targets, facts, left_group, rubbish=holder.undoes or None)
             return outcome
 
 
@@ -131,6 +134,17 @@ def _restore_databases(
     except SlipwayError:
         mover.confirm(hosts, together=False)
         raise
+
+
+def _keep_up(fleet: Fleet, env: Environment, facts: Mapping[str, Facts], groups: Groups) -> None:
+    """Before the traffic comes back to a group of hosts: no timer is to stop them any more, whatever becomes of us."""
+
+    def one(remote: Remote) -> None:
+        settings = env.target(remote.name).settings
+        list(remote.chain([ask_idle_host(settings, release=facts[remote.name].current or "-", after=None)]))
+
+    there = [host for host in groups.resting if host in facts]
+    fleet.each("", one, hosts=there).all_or_raise("keeping the other group up")
 
 
 def _make_ready(
@@ -195,12 +209,14 @@ def _record(
     rollout: Rollout,
     targets: Mapping[str, str],
     facts: Mapping[str, Facts],
+    left: Sequence[str],
     *,
     rubbish: str | None,
 ) -> None:
     """Write the ledger. A host that went back has proven its release; elsewhere what an interrupted deploy staged goes.
 
     Args:
+        left: hosts of a group that the traffic has left; they run on for a while.
         rubbish: that deploy's release.
     """
 
@@ -213,6 +229,8 @@ def _record(
             mark, release = "proven", targets[remote.name]
             # What a person has called bad is not kept.
             after = leave_slot(settings, facts[remote.name], after=0)
+        elif remote.name in left and (runs := facts[remote.name].current):
+            after = [ask_idle_host(settings, release=runs, after=settings.keep_idle)]
         document = env.secrets.mask_document(outcome.record())
         return finish(remote, settings, document, mark=mark, release=release, after=after)
 

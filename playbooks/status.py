@@ -161,10 +161,10 @@ def _look(env: Environment, remote: Remote) -> HostStatus:
             once=True,
         )
         report = wait_until_healthy(remote, ask)
-    return _status(facts, report)
+    return _status(facts, report, grouped=bool(settings.groups))
 
 
-def _status(facts: Facts, report: HealthReport | None) -> HostStatus:
+def _status(facts: Facts, report: HealthReport | None, *, grouped: bool) -> HostStatus:
     running = facts.running
     backups = sorted(facts.backups, key=lambda record: str(record.get("created", "")))
     last = backups[-1] if backups else {}
@@ -175,7 +175,7 @@ def _status(facts: Facts, report: HealthReport | None) -> HostStatus:
         release=facts.current,
         since=instant(datetime.fromtimestamp(facts.since, UTC)) if facts.since else None,
         by=str(running.about.get("by")) if running else None,
-        health="nothing deployed" if report is None else "healthy" if report.healthy else "unhealthy",
+        health=_health(facts, report, grouped=grouped),
         detail="" if report is None or report.healthy else report.reason(),
         lock=_holder(facts.lock),
         interrupted=_holder(facts.interrupted),
@@ -191,10 +191,19 @@ def _status(facts: Facts, report: HealthReport | None) -> HostStatus:
     )
 
 
+def _health(facts: Facts, report: HealthReport | None, *, grouped: bool) -> str:
+    if report is None:
+        return "nothing deployed"
+    # A group of hosts without traffic is stopped once it was kept long enough.
+    if grouped and facts.units and all(unit.active == "inactive" for unit in facts.units):
+        return "stopped"
+    return "healthy" if report.healthy else "unhealthy"
+
+
 def _idle(facts: Facts) -> str | None:
     idle = facts.idle
     if idle is None:
-        return None
+        return f"kept until {instant(datetime.fromtimestamp(facts.kept, UTC))}" if facts.kept else None
     until = f", kept until {instant(datetime.fromtimestamp(idle.until, UTC))}" if idle.until else ""
     return f"{version_of(idle.release)} in {idle.slot}{'' if idle.runs else ', which does not run'}{until}"
 

@@ -149,6 +149,8 @@ class Facts:
         last_record: the ledger's last line.
         unbacked: why the backup that the last deploy began in the background failed.
         idle: what is kept in the slot beside the current release's.
+        kept: until when the current release's units run on, in seconds since 1970, if its group has left the
+            traffic.
     """
 
     host: str
@@ -172,8 +174,8 @@ class Facts:
     moved: Moved | None = None
     last_record: str | None = field(default=None)
     unbacked: str | None = None
-
     idle: Idle | None = None
+    kept: int | None = None
 
     @property
     def slot(self) -> str | None:
@@ -219,6 +221,7 @@ def read_facts(remote: Remote, home: str, state: str, *, timeout: float = 60.0) 
     moved = answer.maybe("moved", 3)
     ledger = answer.maybe("ledger", 1)
     unbacked = answer.maybe("unbacked", 1)
+    kept = answer.maybe("kept", 1)
     return Facts(
         host=remote.name,
         system=system,
@@ -242,6 +245,7 @@ def read_facts(remote: Remote, home: str, state: str, *, timeout: float = 60.0) 
         last_record=ledger[0] if ledger else None,
         unbacked=unbacked[0] if unbacked else None,
         idle=_idle(answer),
+        kept=_moment(answer, kept[0]) if kept else None,
     )
 
 

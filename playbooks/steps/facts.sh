@@ -125,6 +125,11 @@ if [ "$slotted" = yes ]; then
     fi
 fi
 
+if [ -f "$state/idle/all-units/arguments" ]; then
+    { read -r _ && read -r _ && read -r until; } <"$state/idle/all-units/arguments" || until=
+    [ -z "$until" ] || emit kept "$until"
+fi
+
 for backup in "$state"/backups/*.json; do
     if [ -f "$backup" ] && read -r line <"$backup"; then emit backup "$line"; fi
 done

@@ -1,4 +1,4 @@
-"""Stop the slot that a rollout has left: at once, or by a timer on the host once it was kept long enough (B2)."""
+"""Stop what a rollout has left, a slot or a group of hosts, by a timer on the host once kept long enough (B2)."""
 
 from __future__ import annotations
 
@@ -24,11 +24,26 @@ def ask_idle(settings: Settings, *, release: str, after: float, note: Note | Non
         after: seconds that it is kept running, for a way back at once; 0 for none.
         note: called with progress.
     """
+    return _ask("idle", settings, release, str(math.ceil(after)), note)
+
+
+def ask_idle_host(settings: Settings, *, release: str, after: float | None) -> Ask:
+    """The step that stops a host's units once its group has been without traffic for long enough.
+
+    Args:
+        settings: the host's.
+        release: the current one.
+        after: seconds; None puts off what was begun, since the traffic is about to come back. So does the next switch.
+    """
+    return _ask("idle_host", settings, release, "-" if after is None else str(max(1, math.ceil(after))), None)
+
+
+def _ask(step: str, settings: Settings, release: str, after: str, note: Note | None) -> Ask:
     run = script.load("idle_end").alone()
     limit = min(settings.health.patience, settings.timeouts.command)
     return Ask(
-        "idle",
-        [settings.home, settings.state, release, str(math.ceil(after)), f"{limit:g}", str(len(run))],
+        step,
+        [settings.home, settings.state, release, after, f"{limit:g}", str(len(run))],
         payload=run,
         acts=True,
         timeout=settings.timeouts.command + limit,

@@ -12,12 +12,9 @@ bytes=$6
 
 # include find_current.sh
 # include slots.sh
+# include idle_timer.sh
 
-script=$(head -c "$bytes")
-case $script in
-    *'# whole') ;;
-    *) fail cut 'what the timer runs did not arrive whole' ;;
-esac
+read_timer_script
 find_current
 [ "$release" != "$current" ] || fail current "release $release is the current one; it is not stopped"
 linked=
@@ -34,23 +31,4 @@ if [ "$seconds" = 0 ]; then
     emit idle stopped
     exit 0
 fi
-cancel_idle "$slot"
-until=$(($(date +%s) + seconds))
-folder=$state/idle/$slot
-rm -rf "$folder.new"
-mkdir -p "$folder.new" "$slot_units_folder/timers.target.wants"
-printf '%s\n' "$script" >"$folder.new/run"
-printf '%s\n' "$home" "$release" "$until" "$limit" >"$folder.new/arguments"
-mv -T "$folder.new" "$folder"
-unit=slipway-idle-${state##*/}-$slot
-place=$slot_units_folder/$unit
-printf '%s\n' '[Unit]' "Description=Slipway: stop $release, which is kept in slot $slot" \
-    '[Service]' Type=oneshot "ExecStart=/bin/sh $folder/run" >"$place.service"
-# A reboot begins a new count, and a task may be at work just then: so it looks again and again whether it is time.
-printf '%s\n' '[Unit]' "Description=Slipway: $release is kept in slot $slot" '[Timer]' "OnActiveSec=$seconds" OnBootSec=600 \
-    OnUnitInactiveSec=600 AccuracySec=1s >"$place.timer"
-ln -sfn "$place.timer" "$slot_units_folder/timers.target.wants/$unit.timer"
-sync "$folder"/* "$folder" "$place.service" "$place.timer" "$slot_units_folder/timers.target.wants" "$slot_units_folder"
-systemctl daemon-reload
-systemctl restart "$unit.timer" || fail idle "systemd does not start $unit.timer"
-emit idle "$until"
+arm_idle "$slot" "$release is kept in slot $slot"

@@ -1,5 +1,6 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# idle_end: what a slot's timer does when its time is over. Runs from STATE/idle/SLOT/run, without a controller.
+# idle_end: what the timer of a slot, or of a host that has left the traffic, does when its time is over. Runs from
+# STATE/idle/SLOT/run or STATE/idle/all-units/run, without a controller.
 folder=${0%/run}
 state=${folder%/idle/*}
 
@@ -19,7 +20,16 @@ if [ -e "$state/guard/armed" ] || [ -e "$state/guard/firing" ]; then exit 0; fi
 if [ -e "$state/lock" ] && ! flock --shared --nonblock "$state/lock" true; then exit 0; fi
 idle_ends=yes
 find_current
-if [ "$current" != "$release" ]; then
+if [ "${folder##*/}" = all-units ]; then
+    if [ "$current" = "$release" ]; then
+        # The next switch, were it to this very release, starts them and has boots start them again.
+        while IFS= read -r unit; do
+            timeout "$limit" systemctl stop "$unit" || note "$unit did not stop"
+            disable_unit "$unit"
+        done <"$home/releases/$release/.slipway/units"
+        note "slipway: $release was kept long enough without traffic; its units are stopped"
+    fi
+elif [ "$current" != "$release" ]; then
     leave_slot "$release"
     note "slipway: $release was kept long enough beside $current; its slot is stopped"
 fi

@@ -48,6 +48,8 @@ switch_to() {
     old_slot=$slot
     read_lists "$new"
     reload=no
+    # What is started now is not to be stopped by the timer of a time without traffic; see idle_host.sh.
+    cancel_idle all-units
     [ "$target" != "$current" ] || reload=yes
     [ "$target" = - ] || [ "$target" = "$current" ] || rename
     [ "$current" = "$target" ] || remove_former

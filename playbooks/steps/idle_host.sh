@@ -1,0 +1,25 @@
+# shellcheck shell=sh disable=SC2034,SC2154
+# idle_host HOME STATE RELEASE SECONDS LIMIT SCRIPT-BYTES
+#
+# A host whose group has left the traffic: stop all units of RELEASE, the current one, by a timer on this host. SECONDS "-"
+# puts the timer off: the traffic is about to come back. Standard input: what the timer runs, see idle_end.sh.
+home=$1
+state=$2
+release=$3
+seconds=$4
+limit=$5
+bytes=$6
+
+# include find_current.sh
+# include slots.sh
+# include idle_timer.sh
+
+read_timer_script
+if [ "$seconds" = - ]; then
+    cancel_idle all-units
+    emit idle gone
+    exit 0
+fi
+find_current
+[ "$release" = "$current" ] || fail moved "expected $release to be current, found $current"
+arm_idle all-units "$release is kept for the way back"

@@ -1,0 +1,36 @@
+# shellcheck shell=sh disable=SC2034,SC2154
+# A timer on this host that stops what has left the traffic, without a controller; what it runs is idle_end.sh. Needs home,
+# state, release, seconds, limit, bytes, slots.sh.
+
+# read_timer_script: set script to what the timer runs.
+read_timer_script() {
+    script=$(head -c "$bytes")
+    case $script in
+        *'# whole') ;;
+        *) fail cut 'what the timer runs did not arrive whole' ;;
+    esac
+}
+
+# arm_idle NAME SENTENCE: begin to count anew. NAME is the slot's, or all-units for all that the current release runs.
+arm_idle() {
+    cancel_idle "$1"
+    until=$(($(date +%s) + seconds))
+    folder=$state/idle/$1
+    rm -rf "$folder.new"
+    mkdir -p "$folder.new" "$slot_units_folder/timers.target.wants"
+    printf '%s\n' "$script" >"$folder.new/run"
+    printf '%s\n' "$home" "$release" "$until" "$limit" >"$folder.new/arguments"
+    mv -T "$folder.new" "$folder"
+    unit=slipway-idle-${state##*/}-$1
+    place=$slot_units_folder/$unit
+    printf '%s\n' '[Unit]' "Description=Slipway: stop it: $2" \
+        '[Service]' Type=oneshot "ExecStart=/bin/sh $folder/run" >"$place.service"
+    # A reboot begins a new count, and a task may be at work just then: so it looks again and again whether it is time.
+    printf '%s\n' '[Unit]' "Description=Slipway: $2" '[Timer]' "OnActiveSec=$seconds" OnBootSec=600 \
+        OnUnitInactiveSec=600 AccuracySec=1s >"$place.timer"
+    ln -sfn "$place.timer" "$slot_units_folder/timers.target.wants/$unit.timer"
+    sync "$folder"/* "$folder" "$place.service" "$place.timer" "$slot_units_folder/timers.target.wants" "$slot_units_folder"
+    systemctl daemon-reload
+    systemctl restart "$unit.timer" || fail idle "systemd does not start $unit.timer"
+    emit idle "$until"
+}
