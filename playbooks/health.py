@@ -22,12 +22,14 @@ class FleetHealth:
         reports: by host; a host where nothing is deployed has none.
         unreachable: why a host could not be asked.
         empty: hosts where nothing is deployed.
+        stopped: hosts of a group that was without traffic for long enough.
     """
 
     environment: str
     reports: dict[str, HealthReport]
     unreachable: dict[str, str]
     empty: tuple[str, ...]
+    stopped: tuple[str, ...] = ()
 
     @property
     def healthy(self) -> bool:
@@ -49,6 +51,7 @@ class FleetHealth:
             "hosts": {host: report.to_json() for host, report in self.reports.items()},
             "unreachable": self.unreachable,
             "nothing_deployed": list(self.empty),
+            "stopped": list(self.stopped),
             "exit_status": int(self.exit_status),
         }
 
@@ -56,11 +59,11 @@ class FleetHealth:
 def health(env: Environment, progress: Progress) -> FleetHealth:
     """Try every check on every host, once."""
 
-    def one(remote: Remote) -> HealthReport | None:
+    def one(remote: Remote) -> HealthReport | str | None:
         settings = env.target(remote.name).settings
         facts = read_facts(remote, settings.home, settings.state)
-        if facts.current is None:
-            return None
+        if facts.current is None or facts.kept == 0:
+            return facts.current
         ask = ask_health(
             settings,
             units=[unit.name for unit in facts.units],
@@ -74,7 +77,8 @@ def health(env: Environment, progress: Progress) -> FleetHealth:
         results = fleet.each("health", one)
     return FleetHealth(
         environment=env.name,
-        reports={host: report for host, report in results.ok.items() if report is not None},
+        reports={host: report for host, report in results.ok.items() if isinstance(report, HealthReport)},
         unreachable={host: error.message for host, error in {**fleet.unreachable, **results.failed}.items()},
         empty=tuple(host for host, report in results.ok.items() if report is None),
+        stopped=tuple(host for host, report in results.ok.items() if isinstance(report, str)),
     )

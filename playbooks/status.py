@@ -152,7 +152,7 @@ def _look(env: Environment, remote: Remote) -> HostStatus:
     settings = env.target(remote.name).settings
     facts = read_facts(remote, settings.home, settings.state)
     report = None
-    if facts.current:
+    if facts.current and facts.kept != 0:
         ask = ask_health(
             settings,
             units=[unit.name for unit in facts.units],
@@ -161,10 +161,10 @@ def _look(env: Environment, remote: Remote) -> HostStatus:
             once=True,
         )
         report = wait_until_healthy(remote, ask)
-    return _status(facts, report, grouped=bool(settings.groups))
+    return _status(facts, report)
 
 
-def _status(facts: Facts, report: HealthReport | None, *, grouped: bool) -> HostStatus:
+def _status(facts: Facts, report: HealthReport | None) -> HostStatus:
     running = facts.running
     backups = sorted(facts.backups, key=lambda record: str(record.get("created", "")))
     last = backups[-1] if backups else {}
@@ -175,7 +175,7 @@ def _status(facts: Facts, report: HealthReport | None, *, grouped: bool) -> Host
         release=facts.current,
         since=instant(datetime.fromtimestamp(facts.since, UTC)) if facts.since else None,
         by=str(running.about.get("by")) if running else None,
-        health=_health(facts, report, grouped=grouped),
+        health=_health(facts, report),
         detail="" if report is None or report.healthy else report.reason(),
         lock=_holder(facts.lock),
         interrupted=_holder(facts.interrupted),
@@ -191,12 +191,9 @@ def _status(facts: Facts, report: HealthReport | None, *, grouped: bool) -> Host
     )
 
 
-def _health(facts: Facts, report: HealthReport | None, *, grouped: bool) -> str:
+def _health(facts: Facts, report: HealthReport | None) -> str:
     if report is None:
-        return "nothing deployed"
-    # A group of hosts without traffic is stopped once it was kept long enough.
-    if grouped and facts.units and all(unit.active == "inactive" for unit in facts.units):
-        return "stopped"
+        return "nothing deployed" if facts.current is None else "stopped"
     return "healthy" if report.healthy else "unhealthy"
 
 

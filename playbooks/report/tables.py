@@ -173,6 +173,7 @@ def show_health(health: FleetHealth) -> None:
     ]
     rows += [(host, "", "unreachable", "", why) for host, why in health.unreachable.items()]
     rows += [(host, "", "nothing deployed", "", "") for host in health.empty]
+    rows += [(host, "", "stopped", "", "its group had no traffic for long enough") for host in health.stopped]
     show_table(("host", "check", "result", "time", "detail"), rows)
 
 

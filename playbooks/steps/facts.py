@@ -149,8 +149,8 @@ class Facts:
         last_record: the ledger's last line.
         unbacked: why the backup that the last deploy began in the background failed.
         idle: what is kept in the slot beside the current release's.
-        kept: until when the current release's units run on, in seconds since 1970, if its group has left the
-            traffic.
+        kept: until when its units run on though the traffic has left its group, in seconds since 1970; 0: they are
+            stopped.
     """
 
     host: str

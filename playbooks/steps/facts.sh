@@ -128,6 +128,8 @@ fi
 if [ -f "$state/idle/all-units/arguments" ]; then
     { read -r _ && read -r _ && read -r until; } <"$state/idle/all-units/arguments" || until=
     [ -z "$until" ] || emit kept "$until"
+elif [ -f "$state/idle/stopped" ]; then
+    emit kept 0
 fi
 
 for backup in "$state"/backups/*.json; do

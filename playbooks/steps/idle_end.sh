@@ -23,6 +23,7 @@ find_current
 if [ "${folder##*/}" = all-units ]; then
     if [ "$current" = "$release" ]; then
         # The next switch, were it to this very release, starts them and has boots start them again.
+        put_line "$state/idle/stopped" "$release"
         while IFS= read -r unit; do
             timeout "$limit" systemctl stop "$unit" || note "$unit did not stop"
             disable_unit "$unit"

@@ -50,6 +50,7 @@ switch_to() {
     reload=no
     # What is started now is not to be stopped by the timer of a time without traffic; see idle_host.sh.
     cancel_idle all-units
+    rm -f "$state/idle/stopped"
     [ "$target" != "$current" ] || reload=yes
     [ "$target" = - ] || [ "$target" = "$current" ] || rename
     [ "$current" = "$target" ] || remove_former
