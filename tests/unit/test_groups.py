@@ -126,7 +126,7 @@ def test_a_rollback_is_one_switch_of_traffic_where_no_host_has_to_change(tmp_pat
         (edge(a1=("on", 86), b1=("on", 128), b2=("on", 128)), "green"),  # halted at 75 %
         (edge(a1=("on", 256, False), b1=("on", 256), b2=("off", 0)), "green"),
         (edge(a1=("on", 256, False), b1=("off", 0), b2=("off", 0)), "blue"),  # all that serves is down
-        (edge(a1=("off", 0), b1=("off", 256), b2=("off", 256)), "green"),  # put out by hand
+        (edge(a1=("off", 256), b1=("off", 256), b2=("on", 256)), "green"),  # one put out by hand
     ],
 )
 def test_which_group_is_live_is_what_the_balancers_say(state: EdgeState, live: str) -> None:
