@@ -101,8 +101,8 @@ def test_the_idle_group_changes_at_once_and_then_the_traffic_moves(tmp_path: Pat
     assert [stage.hosts for stage in plan.stages] == [GREEN, (), (), (), (), ()]
     assert [stage.share for stage in plan.stages] == [0.0, 0.1, 0.25, 0.5, 0.75, 1.0]
     assert [stage.share for stage in plan_deploy(env, GREEN, strategy="canary").stages] == [0.0, 0.05, 0.2, 1.0]
-    told = planned(env, plan)
-    assert (told[0].beside, told[0].after, told[-1].after) == (True, (2, 3), (2, 3))
+    told = planned(env, plan, {})
+    assert (told[0].after, told[0].share, told[-1].after, told[-1].share) == ((2, 3), 0.0, (2, 3), 1.0)
     first = plan_deploy(env, sorted(ALL), fresh=True)
     assert [(stage.hosts, stage.share) for stage in first.stages] == [(tuple(sorted(ALL)), None)]
 
