@@ -169,6 +169,8 @@ def row(bench: Bench, name: str, *words: str, url: str = "") -> list[str]:
         f"{p99[1] / p99[0]:.2f}" if p99[0] else "-",
     ]
     tell(f"  {' | '.join(cells)}")
+    if under.done.returncode:
+        tell(f"    {why(under)}")
     return cells
 
 

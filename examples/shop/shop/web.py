@@ -20,8 +20,9 @@ from shop.settings import Settings
 from shop.visits import count_visit
 
 LOG = logging.getLogger(__name__)
-THREADS = 16
-PATIENCE_SECONDS = 0.4  # for a place among the shoppers, as long as the database answers
+THREADS = 200  # most of them wait
+SHOPPERS = 12  # who are at the database at the same time
+PATIENCE_SECONDS = 5.0  # for a place among them
 HEALTH_THREADS = 4  # never taken by shoppers, so that health answers in time while the database hangs
 MAX_BODY = 16_384  # bytes
 HEADERS = {
@@ -76,8 +77,8 @@ class Shop:
         self._work_seconds = settings.work_seconds
         self._metrics = Metrics(version)
         self._static = {f"/static/{path.name}": path.read_bytes() for path in static.glob("*.css")}
-        self._shoppers = threading.BoundedSemaphore(THREADS - HEALTH_THREADS)
-        self._answered = 0.0  # when the database last did
+        self._waiting = threading.BoundedSemaphore(THREADS - HEALTH_THREADS)
+        self._shoppers = threading.BoundedSemaphore(SHOPPERS)
         self._routes: dict[str, dict[str, Callable[[Environ], Answer]]] = {
             "/": {"GET": self._page},
             "/api/products": {"GET": self._products},
@@ -133,26 +134,27 @@ class Shop:
         return handler
 
     def _ask(self, statement: str, **values: int) -> list[dict[str, Any]]:
-        """Ask the database, unless so many do that health checks would have to queue.
+        """Ask the database, a few at a time.
 
-        While it answers, a place is free in a moment: whoever waited in the socket for a restart is not sent away.
+        Some wait meanwhile: those who waited in the socket for a restart come all at once. Were there so many that
+        health checks had to queue, they are sent away.
         """
-        now = time.monotonic()
-        self._answered = self._answered or now
-        patience = PATIENCE_SECONDS if now - self._answered < PATIENCE_SECONDS * 2 else 0.0
-        if not self._shoppers.acquire(timeout=patience):
+        if not self._waiting.acquire(blocking=False):
             raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "too many at once", **{"Retry-After": "1"})
         try:
-            return self._work(statement, **values)
+            if not self._shoppers.acquire(timeout=PATIENCE_SECONDS):
+                raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "too many at once", **{"Retry-After": "1"})
+            try:
+                return self._work(statement, **values)
+            finally:
+                self._shoppers.release()
         finally:
-            self._shoppers.release()
+            self._waiting.release()
 
     def _work(self, statement: str, **values: int) -> list[dict[str, Any]]:
         if self._work_seconds:
             time.sleep(self._work_seconds)
-        rows = self._database.query(statement, **values)
-        self._answered = time.monotonic()
-        return rows
+        return self._database.query(statement, **values)
 
     def _page(self, _: Environ) -> Answer:
         page = products_page(self._ask("products"), self._version, self._host, count_visit(self._data_dir))
