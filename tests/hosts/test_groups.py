@@ -11,6 +11,7 @@ from collections.abc import Callable
 import pytest
 from testinfra.host import Host
 
+from lab import machine, network
 from lab.load_report import OK, Report
 from lab.spec import HostSpec, Lab
 from tests.hosts.conftest import APPS, INVOKE, PROJECT, invoke, wait_until
@@ -123,6 +124,27 @@ def test_a_controller_that_dies_leaves_the_traffic_where_it_was(site: Site, on: 
         assert set(site.traffic()) == set(BLUE), "it was back already"
     assert failures(load.report()) == []
     assert (runs(on), processes(on, BLUE)) == (was, blue)
+
+
+def test_a_dead_group_is_left_by_a_rollback(site: Site, specs: dict[str, HostSpec]) -> None:
+    """A release that takes its hosts down with it is just what one wants to get away from."""
+    write(site, ("100%", "2s"))
+    done = site.deploy("1.1.0", "--force")
+    assert done.status == 0, done.err
+    for host in GREEN:
+        machine.power_off(site.lab, specs[host])
+    try:
+        back = invoke("rollback", site.env, "--json")
+        assert (back.status, back.json["status"]) == (3, "partial"), back.err
+        assert set(site.traffic()) == set(BLUE)
+        assert "blue (live) 1.0.0, green unreachable" in invoke("status", site.env).out
+    finally:
+        for host in GREEN:
+            machine.start(site.lab, specs[host])
+            network.wait_for_ssh(specs[host], seconds=30)
+    status = invoke("status", site.env, "--json").json
+    assert (status["mixed"], status["live"]) == (False, "blue")
+    assert set(site.traffic()) == set(BLUE), "hosts that come back are still idle"
 
 
 def test_a_bad_release_never_touches_the_group_that_serves(site: Site, on: On) -> None:
