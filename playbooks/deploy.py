@@ -131,7 +131,8 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
                 _abandon(fleet, env, todo, abandoned(env, release, facts, error, started), release)
                 raise
             rollout = roll_out(crew, plan, on_failure=env.settings.rollout.on_failure)
-            outcome = deployed(env, release, facts, rollout, plan, backup, [*warnings, *complaints], started)
+            group = groups.idle if groups and plan.strategy != "rolling" else None
+            outcome = deployed(env, release, facts, rollout, plan, backup, [*warnings, *complaints], started, group)
             outcome = without(outcome, fleet.unreachable)
             held.well = not outcome.exit_status
             _record(fleet, env, outcome, rollout, release, facts, groups)

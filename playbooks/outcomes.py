@@ -66,14 +66,15 @@ def deployed(
     backup: str | None,
     warnings: Sequence[str],
     started: float,
+    group: str | None = None,
 ) -> Outcome:
-    """A plan was run, well or not."""
+    """A plan was run, well or not; if well, this group of hosts has the traffic."""
     seconds = time.monotonic() - started
     told = list(warnings)
     busy = seconds - rollout.watched
     if busy > env.settings.timeouts.slow:
         told.append(f"it took {busy:.0f} s, longer than the {env.settings.timeouts.slow:.0f} s it should (A8)")
-    status, message, next_step, exit_status = _verdict(env, release, rollout)
+    status, message, next_step, exit_status = _verdict(env, release, rollout, group)
     return Outcome(
         task="deploy",
         id=release.id,
@@ -105,8 +106,9 @@ def returned(
     databases: Sequence[str],
     unreachable: Mapping[str, SlipwayError],
     started: float,
+    group: str | None = None,
 ) -> Outcome:
-    """A rollback was run, well or not."""
+    """A rollback was run, well or not; if well, this group of hosts has the traffic."""
     versions = sorted({version_of(release) for release in targets.values()})
     what = f"{env.settings.app} {', '.join(versions)}"
     if rollout.reasons:
@@ -114,10 +116,11 @@ def returned(
         message = f"the rollback to {what} failed: {rollout.why}"
     elif unreachable:
         status, exit_status = "partial", ExitStatus.PERSON_NEEDED
-        message = f"{what} runs again on {_hosts(len(targets))}, but {', '.join(unreachable)} could not be reached"
+        where = _hosts(len(targets), group)
+        message = f"{what} runs again on {where}, but {', '.join(unreachable)} could not be reached"
     else:
         status, exit_status = ("done" if plan.stages or databases else "unchanged"), ExitStatus.DONE
-        message = f"{what} runs again on {_hosts(len(targets))}"
+        message = f"{what} runs again on {_hosts(len(targets), group)}"
     lines = [_back_line(host, fact, targets.get(host), rollout) for host, fact in facts.items()]
     gone = [HostOutcome(host, None, None, Stand.UNREACHABLE, error.message) for host, error in unreachable.items()]
     return Outcome(
@@ -158,7 +161,9 @@ def without(outcome: Outcome, unreachable: Mapping[str, SlipwayError]) -> Outcom
     return replace(outcome, hosts=(*outcome.hosts, *gone))
 
 
-def _verdict(env: Environment, release: Release, rollout: Rollout) -> tuple[str, str, str, ExitStatus]:
+def _verdict(
+    env: Environment, release: Release, rollout: Rollout, group: str | None
+) -> tuple[str, str, str, ExitStatus]:
     what = f"{env.settings.app} {release.version}"
     command = env.flag
     why = rollout.why
@@ -184,7 +189,7 @@ def _verdict(env: Environment, release: Release, rollout: Rollout) -> tuple[str,
         message = f"{what} is deployed but for {', '.join(rollout.reasons)}, which the settings tolerate: {why}"
         return "done", message, f"the next deploy repairs them: invoke deploy {command}", ExitStatus.DONE
     count = sum(stand == Stand.DEPLOYED for stand in rollout.stands.values())
-    return "done", f"{what} is deployed on {_hosts(count)}", "", ExitStatus.DONE
+    return "done", f"{what} is deployed on {_hosts(count, group)}", "", ExitStatus.DONE
 
 
 def _line(host: str, fact: Facts, rollout: Rollout, version: str) -> HostOutcome:
@@ -194,5 +199,6 @@ def _line(host: str, fact: Facts, rollout: Rollout, version: str) -> HostOutcome
     return HostOutcome(host, fact.version, after, stand, error.message if error else "")
 
 
-def _hosts(count: int) -> str:
-    return "1 host" if count == 1 else f"{count} hosts"
+def _hosts(count: int, group: str | None = None) -> str:
+    which = f" of {group}, which has the traffic" if group else ""
+    return ("1 host" if count == 1 else f"{count} hosts") + which

@@ -98,9 +98,9 @@ def rollback(env: Environment, back: Back, progress: Progress) -> Outcome:
             if back.with_database:
                 databases = _restore_databases(fleet, env, crew.mover, targets, back.to)
             rollout = roll_out(crew, plan, on_failure="halt")
-            outcome = returned(
-                env, back, holder, facts, targets, plan, rollout, databases, dict(fleet.unreachable), started
-            )
+            group = (groups.idle if plan.stages else groups.live) if groups else None
+            gone = dict(fleet.unreachable)
+            outcome = returned(env, back, holder, facts, targets, plan, rollout, databases, gone, started, group)
             held.well = not outcome.exit_status
             left_group = groups.serving if groups and plan.stages and rollout.verdict == "deployed" else ()
             _record(fleet, env, outcome, rollout, targets, facts, left_group, rubbish=holder.undoes or None)
