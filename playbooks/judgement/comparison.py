@@ -39,6 +39,9 @@ class Compared:
         odds: how many times the old version's odds the new one's may be.
         looks: in how many ticks evidence has to come at the least.
         most: the logarithm of what a bet can win in one of them.
+        table, seconds: all that was counted.
+        rising, rising_seconds: the same since the evidence was at its lowest, which is what speaks against the release.
+        lowest: the logarithm of the evidence then.
     """
 
     odds: float
@@ -47,6 +50,9 @@ class Compared:
     table: Table = field(default_factory=Table)
     seconds: float = 0.0
     looked: int = 0
+    rising: Table = field(default_factory=Table)
+    rising_seconds: float = 0.0
+    lowest: float = 0.0
     evidence: Evidence = field(default_factory=lambda: Evidence(len(WORSE), late=True))
 
     def after(self, table: Table, seconds: float) -> Compared:
@@ -56,7 +62,15 @@ class Compared:
         if not (table.new and table.old and table.new_events + table.old_events):
             return more  # it says nothing of either
         gains = [min(gain, self.most) for gain in gains_of_table(table, self.odds, WORSE)]
-        return replace(more, evidence=self.evidence.after(gains))
+        evidence = self.evidence.after(gains)
+        if evidence.log <= self.lowest:
+            return replace(more, evidence=evidence, lowest=evidence.log, rising=Table(), rising_seconds=0.0)
+        rising, seconds = self.rising + table, self.rising_seconds + seconds
+        return replace(more, evidence=evidence, rising=rising, rising_seconds=seconds)
+
+    def telling(self, *, bad: bool) -> tuple[Table, float]:
+        """What to show: of a release that turned bad after a good hour, not the hour."""
+        return (self.rising, self.rising_seconds) if bad and self.rising.new else (self.table, self.seconds)
 
     @property
     def old_rate(self) -> float:
@@ -73,12 +87,12 @@ class Compared:
             expected: the logarithm of what would speak against one that must be noticed. It does not depend on what the
                 release has shown.
         """
-        table = self.table
+        table, seconds = self.telling(bad=evidence >= sure.needed)
         found = replace(
             found,
             numerator=table.new_events,
             denominator=table.new,
-            seconds=self.seconds,
+            seconds=seconds,
             baseline_numerator=table.old_events,
             baseline_denominator=table.old,
             limit=self.odds,
@@ -134,19 +148,22 @@ class WorseErrors:
     def finding(self) -> Finding:
         if not self.measured:
             return left_out(WORSE_ERRORS)
-        table, odds = self.compared.table, self.compared.odds
+        evidence, odds = min(self.compared.evidence.peak, self.above.peak), self.compared.odds
+        table, seconds = self.compared.telling(bad=evidence >= self.sure.needed)
         noticed = max(self.noticed, times_odds(self.compared.old_rate, TWICE * odds))
         return self.compared.finding(
             Finding(
                 WORSE_ERRORS,
                 "inconclusive",
                 f"{rate(table.new_events, table.new)} failed on the new version and "
-                f"{rate(table.old_events, table.old)} on the old one within {window(self.compared.seconds)}; "
+                f"{rate(table.old_events, table.old)} on the old one within {window(seconds)}; "
                 f"{percent(odds - 1)} more than the old one may, and {percent(self.floor)} in any case.",
             ),
             self.sure,
-            evidence=min(self.compared.evidence.peak, self.above.peak),
-            expected=min(self.compared.expected(noticed), expected_of_rate(table.new, noticed, self.floor)),
+            evidence=evidence,
+            expected=min(
+                self.compared.expected(noticed), expected_of_rate(self.compared.table.new, noticed, self.floor)
+            ),
         )
 
 
@@ -208,12 +225,12 @@ class WorseLatency:
         )
 
     def _told(self) -> str:
-        table = self.compared.table
+        table, seconds = self.compared.telling(bad=self.compared.evidence.peak >= self.sure.needed)
         if self.threshold is None:
             return f"fewer than {LEAST_TIMED} requests of the old version were timed so far."
         return (
             f"{rate(table.new_events, table.new)} took longer than {milliseconds(self.threshold)} on the new version "
-            f"within {window(self.compared.seconds)}; were it {percent(self.by)} or {milliseconds(self.slack)} slower "
+            f"within {window(seconds)}; were it {percent(self.by)} or {milliseconds(self.slack)} slower "
             f"than the old one, {percent(table.old_events / table.old) if table.old else '0 %'} would."
         )
 
