@@ -17,7 +17,7 @@ from playbooks.shares import Place, steady
 from playbooks.steps.facts import Facts
 from playbooks.steps.traffic_state import EdgeState
 from playbooks.strategies.plan import Plan
-from playbooks.traffic import Edges, NoBalancer, Traffic, read_edges
+from playbooks.traffic import HARDLY_UP, UP, Edges, NoBalancer, Traffic, read_edges
 
 
 def assemble(
@@ -87,7 +87,13 @@ def traffic_of(
     closed = closed_by_hand(places, list(states.values()))
     for name in sorted(closed):
         fleet.progress.warn(f"{name} was put out of the balancer by hand, and stays so")
-    return Edges(fleet, env, holder, edges, places, steady(places, facts, moves), closed)
+    up = HARDLY_UP if (down := nobody_up(places, list(states.values()))) else UP
+    if down and env.settings.balancer:
+        asked = env.settings.balancer.health_path
+        fleet.progress.warn(
+            f"no balancer has a server up: nothing that runs answers its health check, {asked}, with 200"
+        )
+    return Edges(fleet, env, holder, edges, places, steady(places, facts, moves), closed, up)
 
 
 def places_of(env: Environment, facts: Mapping[str, Facts], moves: Mapping[str, Move]) -> list[Place]:
@@ -135,6 +141,13 @@ def _slotted(env: Environment, fact: Facts, move: Move | None) -> Place:
         server_of(env, fact.host, after),
         tuple(server_of(env, fact.host, slot) for slot in env.settings.slots if slot not in (before, after)),
     )
+
+
+def nobody_up(places: Sequence[Place], states: Sequence[EdgeState]) -> bool:
+    """Whether something runs, and no balancer finds it healthy: waiting for servers would be in vain."""
+    serving = [place.before.name for place in places if place.before]
+    seen = [state.servers[name].up for state in states for name in serving if name in state.servers]
+    return bool(seen) and not any(up is not False for up in seen)
 
 
 def closed_by_hand(places: Sequence[Place], states: Sequence[EdgeState]) -> frozenset[str]:

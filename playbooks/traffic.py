@@ -20,6 +20,8 @@ from playbooks.steps.traffic_state import EdgeState, ask_state, read_state
 # Seconds by which the application's hosts let their guards run longer than the balancers': these look every tenth of
 # their time (guard.sh), and then have to drain.
 DRAIN_FIRST = 5.0
+# Seconds that servers are waited for, and that they are where none was up to begin with: something else is wrong then.
+UP, HARDLY_UP = 30.0, 5.0
 
 
 class Traffic(Protocol):
@@ -84,6 +86,7 @@ class Edges:
         places: the application's hosts.
         steady: hosts that run the wanted release from the start.
         closed: servers that somebody has put out of service by hand; they stay so.
+        up: seconds that servers put on are waited for.
     """
 
     fleet: Fleet
@@ -93,6 +96,7 @@ class Edges:
     places: tuple[Place, ...]
     steady: frozenset[str] = frozenset()
     closed: frozenset[str] = frozenset()
+    up: float = UP
 
     @property
     def size(self) -> int:
@@ -115,7 +119,7 @@ class Edges:
             mine = replace(
                 retreat, record={**retreat.record, "host": remote.name, "hosts": {remote.name: "by its guard"}}
             )
-            ask = ask_traffic(balancer, settings, shares, retreat=mine, note=note)
+            ask = ask_traffic(balancer, settings, shares, retreat=mine, up=self.up, note=note)
             try:
                 (answer,) = remote.patient().chain([ask])
             except SlipwayError as error:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from playbooks.crew import nobody_up
 from playbooks.shares import Place, Split, balance, way_back, weigh
 from playbooks.steps.traffic import Server, Share
+from playbooks.steps.traffic_state import EdgeState, ServerState
 
 IN_PLACE = [Place(f"h{n}", Server(f"h{n}", "::1", 80), Server(f"h{n}", "::1", 80)) for n in range(8)]
 BESIDE = [Place(f"h{n}", Server(f"h{n}-blue", "::1", 81), Server(f"h{n}-green", "::1", 82)) for n in range(3)]
@@ -73,6 +75,19 @@ def test_a_slot_that_nothing_runs_in_gets_nothing() -> None:
         shares = {share.server.name: share for share in balance([place], split)}
         assert not shares["h0-green"].on
         assert shares["h0-blue"].on
+
+
+def test_waiting_for_servers_is_in_vain_where_none_is_up() -> None:
+    """A health path that is wrong must not make the way back wait half a minute for each of its moves."""
+
+    def edge(up: bool | None) -> EdgeState:
+        servers = {place.host: ServerState(place.host, 256, "on", up, 0, True) for place in IN_PLACE}
+        return EdgeState("edge1", "HAProxy", False, servers)
+
+    assert nobody_up(IN_PLACE, [edge(False)])
+    assert not nobody_up(IN_PLACE, [edge(False), edge(True)])
+    assert not nobody_up(IN_PLACE, [edge(None)]), "nginx asks nobody"
+    assert not nobody_up([Place("new", None, Server("new", "::1", 80))], [edge(False)]), "nothing runs yet"
 
 
 def test_testers_meet_the_new_release_as_soon_as_it_runs() -> None:
