@@ -21,6 +21,8 @@ from playbooks.strategies.plan import Plan, Stage, Watch, following, percent, se
 # A stage is looked at so often at the least, however short it is.
 LOOKS = 30
 SHORTEST = 1.0
+# Requests of the old release that its latencies can be taken from, once it is gone.
+LEAST_BEFORE = 200
 # Where nobody counts requests, hosts are judged by what they say of themselves.
 NOTHING = Criteria(errors=None, p50=None, p95=None, p99=None, worse_errors=None, worse_latency=None)
 
@@ -116,7 +118,7 @@ class Observer:
         watch = stage.watch
         assert watch is not None  # nobody asks otherwise  # noqa: S101
         settings = self._rollout.judgement
-        criteria = watch.criteria if self._source else NOTHING
+        criteria = self._criteria(watch, split) if self._source else NOTHING
         every = max(SHORTEST, min(settings.interval, watch.seconds / LOOKS))
         self._read()  # what was counted while things moved is of neither stage
         buckets = self._source.buckets if self._source else ()
@@ -173,6 +175,20 @@ class Observer:
                 f"{stage.name}: {verdict.sentence} It is held as it is. {self._promote} lets it go on; Ctrl-C takes it "
                 f"back, and so does the end of {seconds(self._rollout.hold)} without a verdict."
             )
+
+    def _criteria(self, watch: Watch, split: Split) -> Criteria:
+        """In the watch after the switch nobody runs the old release: what it took before stands in for it (A5)."""
+        criteria, before = watch.criteria, self._before
+        if not watch.lenient or criteria.worse_latency is None or self._sides({}, split)[1] is not None:
+            return criteria
+        if before is None or sum(before.latencies.values()) < LEAST_BEFORE:
+            return criteria
+        limits = {}
+        for name, share in (("p50", 0.5), ("p95", 0.95)):
+            was = (before.quantile(share) or 0.0) / 1000
+            limit = max(was * (1 + criteria.worse_latency), was + self._rollout.judgement.slack)
+            limits[name] = min(limit, getattr(criteria, name) or limit)
+        return criteria.model_copy(update=limits)
 
     def _ruling(self, stage: Stage, verdict: Verdict, *, good: bool, promoted_by: str | None = None) -> Ruling:
         record = {"stage": stage.name, "share": stage.share, "went_on": good, **verdict.to_json()}

@@ -15,6 +15,7 @@ from playbooks.shares import Place, Split
 from playbooks.steps.traffic import Server
 from playbooks.strategies.canary import canary
 from playbooks.strategies.plan import Fleet, Stage
+from playbooks.strategies.rolling import rolling
 from playbooks.watch import Observer
 
 HOSTS = ("app1", "app2")
@@ -136,3 +137,31 @@ def test_numbers_that_cannot_be_read_are_told_once_until_they_can_be() -> None:
     observer, stage = watching(person, told, Nobody([None, *["down"] * 9, "odd", None, "down"]))
     observer.watch(stage, Split(frozenset({"app1"}), share=0.05))
     assert [text.rpartition(": ")[2] for text in told.warnings if "metrics" in text] == ["down", "odd", "down"]
+
+
+class Shop(Nobody):
+    """So many requests a look, each of them as slow as it is at that moment."""
+
+    def __init__(self, *milliseconds: float) -> None:
+        super().__init__()
+        self._times = list(milliseconds)
+
+    def read(self) -> Mapping[str, Counts]:
+        slow = self._times.pop(0) if len(self._times) > 1 else self._times[0]
+        return {host: Counts(500, 0, {slow: 500}) for host in HOSTS}
+
+
+@pytest.mark.parametrize(("after", "good"), [(130.0, True), (170.0, False)])
+def test_the_watch_after_the_switch_remembers_how_fast_the_old_release_was(after: float, good: bool) -> None:
+    """A5: 50 % above the baseline is too slow, also when nothing runs the old release any more to compare with."""
+    settings = {"watch": {"for": "10m"}}
+    rollout = Rollout.model_validate(settings)
+    plan = rolling(HOSTS, rollout, Fleet(2))
+    places = [Place(host, Server(host, "192.0.2.1", 80), Server(host, "192.0.2.1", 80)) for host in HOSTS]
+    source, person = Shop(100.0, 100.0, after), Person(word_after=10**9)
+    observer = Observer(source, person, places, frozenset(), rollout, plan, ("2", "1"), "promote", Told())
+    observer.start()
+    observer.begin()
+    ruling = observer.watch(plan.stages[-1], Split(frozenset(HOSTS)))
+    assert ruling.good is good
+    assert good or "p50" in ruling.sentence or "p95" in ruling.sentence
