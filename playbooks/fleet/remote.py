@@ -122,6 +122,9 @@ class Remote:
             try:
                 yield from self._attempt(connection, queue, attempt)
             except Unreachable as lost:
+                # A line that ended while nobody used it; a host runs no script that did not arrive whole.
+                if attempt.unsent and channels.is_alive(connection) and tries < MOST_TRIES:
+                    continue
                 if channels.is_alive(connection) or tries == MOST_TRIES:
                     raise
                 if not self.session.renewable:
@@ -142,6 +145,7 @@ class Remote:
         try:
             line, round_trips = self._line(connection, queue[0])
             attempt.unit = line.unit or ""
+            attempt.unsent = round_trips == 1
             requests = []
             for ask in queue:
                 request, folder = self._request(ask, line)
@@ -149,6 +153,7 @@ class Remote:
                 attempt.folders.append(folder)
                 attempt.deadline = self._until(ask)
                 line.send(request, attempt.deadline)
+                attempt.unsent = False
                 self.progress.operation(self.name, ask.step, "sent")
             sent = time.monotonic()
             for request in requests:
@@ -288,11 +293,13 @@ class _Attempt:
         unit: that they run in.
         folders: where the answers of those to come are kept; "" for one that only reads.
         deadline: of the one that is under way.
+        unsent: nothing of them has gone out whole, and the line was an idle one.
     """
 
     unit: str = ""
     folders: deque[str] = field(default_factory=deque)
     deadline: float = math.inf
+    unsent: bool = False
 
 
 def open_line(session: Session, connection: fabric.Connection, unit: str | None = None) -> tuple[Line, int]:
