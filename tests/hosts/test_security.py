@@ -218,4 +218,4 @@ def test_key_that_is_not_the_recorded_one_ends_it(app: App, on: On, specs: dict[
 
 
 def logins(host: Host) -> int:
-    return int(host.check_output("journalctl _COMM=sshd -o cat | grep -c 'Accepted publickey'"))
+    return int(host.check_output("journalctl --sync; journalctl _COMM=sshd -o cat | grep -c 'Accepted publickey'"))
