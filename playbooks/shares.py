@@ -83,13 +83,12 @@ def balance(places: Sequence[Place], split: Split, *, closed: frozenset[str] = f
     if any(share.on and share.weight for share in shares):
         return [*shares, *unused]
     # Nobody else can carry it: then it is better sent to a host that restarts than to none at all.
-    served = [replace(share, on=share.server.name not in closed, weight=FULL) for share in shares]
-    return [*served, *unused]
     resting = {place.after.name for place in places if place.live is False}
-    return [
+    served = [
         share if share.server.name in resting else replace(share, on=share.server.name not in closed, weight=FULL)
         for share in shares
     ]
+    return [*served, *unused]
 
 
 def _in_place(places: Sequence[Place], split: Split) -> list[Share]:

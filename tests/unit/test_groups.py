@@ -167,6 +167,12 @@ def test_shares_testers_and_where_it_ends() -> None:
     assert steady(PLACES, ALL, ()) == NEW, "what is live does not run what is wanted"
 
 
+def test_a_group_without_the_traffic_gets_none_because_nobody_else_serves() -> None:
+    """All live servers are closed by hand: the idle group, which may run anything, is no way out of that."""
+    assert serving(balance(PLACES, Split(), closed=frozenset(BLUE))) == {}
+    assert serving(balance(PLACES, Split(out=frozenset(BLUE)))) == dict.fromkeys(BLUE, 256)
+
+
 def facts(host: str, current: str | None, *others: str, stand: Any = "proven") -> Facts:
     names = [name for name in (current, *others) if name]
     releases = {name: ReleaseOnHost(name, "proven", None, {"version": name.partition("-")[2]}) for name in names}
