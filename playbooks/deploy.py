@@ -90,7 +90,7 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
     holder = Holder(release.by, what, release.created, release.id, task="deploy", version=release.version)
 
     with open_fleet(addresses, progress=progress, forks=env.settings.forks, total=total, acts=True) as fleet:
-        reached = _reached(fleet, env, wanted)
+        reached = _reached(fleet, env, intended.tolerate)
         progress.phase("looking at the hosts")
         facts = read_all(fleet, env, reached)
         groups = read_groups(fleet, env)
@@ -199,11 +199,10 @@ def read_all(fleet: Fleet, env: Environment, targets: list[Target]) -> Mapping[s
     return fleet.each("facts", one, hosts=[target.name for target in targets]).all_or_raise("reading facts")
 
 
-def _reached(fleet: Fleet, env: Environment, wanted: Wanted) -> list[Target]:
+def _reached(fleet: Fleet, env: Environment, tolerate: int) -> list[Target]:
     """The hosts to deploy to. One that cannot be reached ends the deploy, unless the settings tolerate it."""
-    plan = plan_for(env, wanted, [target.name for target in env.targets])
     apps = {target.name for target in env.targets}
-    if len(fleet.unreachable) > plan.tolerate or set(fleet.unreachable) - apps:
+    if len(fleet.unreachable) > tolerate or set(fleet.unreachable) - apps:
         fleet.require_all()
     for host, error in fleet.unreachable.items():
         fleet.progress.warn(f"going on without {host}: {error.message}")
@@ -224,7 +223,6 @@ def _check_hosts(
 def _moves(
     targets: list[Target], facts: Mapping[str, Facts], release: Release, rendered: Mapping[str, Rendered]
 ) -> dict[str, Move]:
-    slots = {host: made.slot for host, made in rendered.items()}
     return {
         target.name: Move(
             host=target.name,
@@ -232,7 +230,7 @@ def _moves(
             after=release.id,
             units=rendered[target.name].start,
             units_before=tuple(unit.name for unit in facts[target.name].units),
-            slot=slot.name if (slot := slots[target.name]) else None,
+            slot=slot.name if (slot := rendered[target.name].slot) else None,
         )
         for target in targets
     }

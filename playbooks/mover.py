@@ -142,15 +142,6 @@ class Mover:
 
     def _watch(self, move: Move) -> Watch:
         target = move.before if self._deploy else move.after
-        record: dict[str, object] = {
-            "task": "guard",
-            "id": self._holder.id,
-            "environment": self._env.name,
-            "version": (target or "none").partition("-")[2] or "none",
-            "message": f"nothing was heard any more from the controller of '{self._holder.what}'",
-            "started": self._holder.since,
-            "by": self._holder.who,
-            "host": move.host,
-            "hosts": {move.host: "by its guard"},
-        }
-        return Watch(self._holder.id, target, record)
+        record = self._holder.silence(self._env.name, (target or "none").partition("-")[2] or "none")
+        own = {"host": move.host, "hosts": {move.host: "by its guard"}}
+        return Watch(self._holder.id, target, {**record, **own})

@@ -98,8 +98,7 @@ def source_of(fleet: Fleet, env: Environment, traffic: Traffic) -> Source | None
         for server in (place.before, place.after):
             if server is not None:
                 servers[server.name] = Measured(server.name, place.host, server.address, server.port)
-    prometheus = settings.prometheus
-    via = env.select(prometheus.via)[0] if prometheus and prometheus.via else None
+    via = next(iter(hosts_asked(env)), None)
     return Numbers(open_metrics(settings, list(servers.values()), fleet, env.secrets, via=via), fleet)
 
 

@@ -53,7 +53,7 @@ def plan_deploy(
         _require_traffic(env, name)
     if fresh:
         return rolling(hosts, rollout, fleet, batch=batch or f"{len(hosts) or 1}")
-    if settings.groups or (slots_of(env) and not turning):
+    if settings.groups or (settings.slots and not turning):
         return beside(hosts, rollout, fleet, strategy=name, batch=batch)
     return (canary if name == "canary" and not turning else rolling)(hosts, rollout, fleet, batch=batch)
 
@@ -77,7 +77,7 @@ def plan_rollback(
     if env.settings.groups:
         starts = [Stage("start beside", tuple(hosts), share=0.0)] if hosts else []
         return Plan("blue-green", (*starts, Stage("all of the traffic", share=1.0)) if back else ())
-    if slots_of(env) and not turning:
+    if env.settings.slots and not turning:
         stages = [Stage("start beside", tuple(hosts), share=0.0), Stage("all of the traffic", share=1.0)]
         return Plan("rolling", tuple(stages) if hosts else ())
     size = batch or ("50%" if env.settings.balancer else "100%")
@@ -97,11 +97,6 @@ def require_batch(batch: str | None) -> None:
         parse_batch(batch)
     except ValueError as error:
         raise UsageError(f"--batch={batch}: {error}") from None
-
-
-def slots_of(env: Environment) -> tuple[str, ...]:
-    """Names of the slots, if old and new run beside each other on each host."""
-    return tuple(env.settings.slots)
 
 
 def _usual(env: Environment) -> str:
@@ -128,7 +123,7 @@ def _require_traffic(env: Environment, name: str) -> None:
             f"--strategy={name}: nothing is known that could move traffic",
             hint="set slipway_balancer; or --strategy=rolling",
         )
-    if slots_of(env):
+    if env.settings.slots:
         return
     if name == "blue-green":
         raise UsageError(

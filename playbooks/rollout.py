@@ -216,8 +216,9 @@ def _go_back(crew: Crew, rollout: Rollout) -> bool:
 
 def _waves(hosts: Sequence[str], traffic: Traffic) -> Iterator[list[str]]:
     """All at once, unless there is traffic that the others could not carry meanwhile; then half of the fleet first."""
-    together = not traffic.edges or traffic.beside or 2 * len(hosts) <= traffic.size
-    most = len(hosts) if together else max(1, traffic.size // 2)
+    size = len(traffic.places)
+    beside = any(place.beside for place in traffic.places)
+    most = len(hosts) if not traffic.edges or beside or 2 * len(hosts) <= size else max(1, size // 2)
     for start in range(0, len(hosts), max(1, most)):
         yield list(hosts[start : start + most])
 

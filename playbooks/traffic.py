@@ -29,17 +29,11 @@ class Traffic(Protocol):
 
     Args:
         edges: names of the balancers' hosts.
-        size: how many hosts the application has.
-        beside: whether old and new run beside each other.
         places: the application's hosts, as the balancers see them.
     """
 
     @property
     def edges(self) -> tuple[str, ...]: ...
-    @property
-    def size(self) -> int: ...
-    @property
-    def beside(self) -> bool: ...
     @property
     def places(self) -> tuple[Place, ...]: ...
 
@@ -61,14 +55,6 @@ class NoBalancer:
 
     places: tuple[Place, ...]
     edges: tuple[str, ...] = ()
-
-    @property
-    def size(self) -> int:
-        return len(self.places)
-
-    @property
-    def beside(self) -> bool:
-        return any(place.beside for place in self.places)
 
     def move(self, split: Split) -> None:
         """There is nothing to move."""
@@ -97,14 +83,6 @@ class Edges:
     steady: frozenset[str] = frozenset()
     closed: frozenset[str] = frozenset()
     up: float = UP
-
-    @property
-    def size(self) -> int:
-        return len(self.places)
-
-    @property
-    def beside(self) -> bool:
-        return any(place.beside for place in self.places)
 
     def move(self, split: Split) -> None:
         split = replace(split, moved=split.moved | (self.steady - split.out))
@@ -135,15 +113,7 @@ class Edges:
     def _retreat(self, split: Split) -> Retreat:
         forward = self.holder.task == "rollback"
         retreat, rest = way_back(self.places, split, forward=forward, closed=self.closed)
-        record: dict[str, object] = {
-            "task": "guard",
-            "id": self.holder.id,
-            "environment": self.env.name,
-            "version": self.holder.version,
-            "message": f"nothing was heard any more from the controller of '{self.holder.what}'; traffic went back",
-            "started": self.holder.since,
-            "by": self.holder.who,
-        }
+        record = self.holder.silence(self.env.name, self.holder.version, "; traffic went back")
         timeout = self.env.settings.guard.timeout
         # By then the application's hosts have seen the silence too, and run their release again.
         settle = lag(timeout) + timeout / 10 + 1 + self.env.settings.guard.settle

@@ -53,6 +53,24 @@ class Holder:
             ensure_ascii=False,
         )
 
+    def silence(self, environment: str, version: str, then: str = "") -> dict[str, object]:
+        """What a guard's record says of a task whose controller is not heard any more; the host adds its own.
+
+        Args:
+            environment: where.
+            version: that the guard goes to.
+            then: what it did, to end the sentence with.
+        """
+        return {
+            "task": "guard",
+            "id": self.id,
+            "environment": environment,
+            "version": version,
+            "message": f"nothing was heard any more from the controller of '{self.what}'{then}",
+            "started": self.since,
+            "by": self.who,
+        }
+
 
 def read_holder(text: str) -> Holder:
     """Read what a host says of the holder; a host that says nonsense gives an unknown holder, not an error."""
