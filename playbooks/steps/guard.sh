@@ -77,8 +77,10 @@ arm_guard() {
     mv -T "$guard.new" "$guard"
     guard_names "${guard%/guard}"
     units=/etc/systemd/system
+    # It looks every few seconds, also while a confirmation takes it away: then what it could not read is no failed unit.
     printf '%s\n' '[Unit]' "Description=Slipway: take ${guard_unit#slipway-guard-} back, since its controller is silent" \
-        '[Service]' Type=oneshot "ExecStart=/bin/sh $guard/undo" >"$units/$guard_unit.service"
+        '[Service]' Type=oneshot "ExecStart=/bin/sh -c '/bin/sh \"\$\$0\" || [ ! -e \"\$\$0\" ]' $guard/undo" \
+        >"$units/$guard_unit.service"
     printf '%s\n' '[Unit]' "Description=Slipway: guard of ${guard_unit#slipway-guard-}" '[Timer]' "OnActiveSec=$pause" \
         "OnUnitInactiveSec=$((pause / 10 + 1))" AccuracySec=250ms >"$units/$guard_unit.timer"
     # A reboot starts it as well, by this link.

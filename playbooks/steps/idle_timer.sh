@@ -23,8 +23,10 @@ arm_idle() {
     mv -T "$folder.new" "$folder"
     unit=slipway-idle-${state##*/}-$1
     place=$slot_units_folder/$unit
+    # A task may take it away while it looks, as with a guard: then what it could not read is no failed unit.
     printf '%s\n' '[Unit]' "Description=Slipway: stop it: $2" \
-        '[Service]' Type=oneshot "ExecStart=/bin/sh $folder/run" >"$place.service"
+        '[Service]' Type=oneshot "ExecStart=/bin/sh -c '/bin/sh \"\$\$0\" || [ ! -e \"\$\$0\" ]' $folder/run" \
+        >"$place.service"
     # A reboot begins a new count, and a task may be at work just then: so it looks again and again whether it is time.
     printf '%s\n' '[Unit]' "Description=Slipway: $2" '[Timer]' "OnActiveSec=$seconds" OnBootSec=600 \
         OnUnitInactiveSec=600 AccuracySec=1s >"$place.timer"

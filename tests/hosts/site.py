@@ -5,18 +5,19 @@ from __future__ import annotations
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+from testinfra.host import Host
 
 from lab.load import Load, loading
 from lab.load_plan import Plan
 from lab.spec import Lab
-from tests.hosts.conftest import PROJECT, Ran, invoke
+from tests.hosts.conftest import APPS, PROJECT, Ran, invoke
 
 RATE = 60.0  # requests a second: tests of other labs share these two processors
 # What takes half an hour out there has to be over in seconds here: less is asked for, and looked at more often.
@@ -45,6 +46,17 @@ IN_PLACE: dict[str, Any] = {
 def ladder(*steps: tuple[str, str], **criteria: Any) -> list[dict[str, Any]]:
     """Steps of share and duration, all judged the same."""
     return [{"share": share, "for": seconds, "criteria": {**CRITERIA, **criteria}} for share, seconds in steps]
+
+
+# Tests of another file may have had the same shop on these hosts, and the same balancers.
+_CLEAR = """
+systemctl stop haproxy nginx 'shop-web*' 'slipway-*-shop-*' 2>/dev/null
+rm -rf /opt/shop /var/lib/slipway/shop /run/slipway/shop
+rm -rf /etc/haproxy/slipway /var/lib/haproxy/slipway.state /etc/nginx/slipway
+find /etc/systemd/system '(' -name 'shop-web*' -o -name 'slipway-*-shop-*' ')' -prune -exec rm -rf {} +
+systemctl daemon-reload
+systemctl reset-failed
+"""
 
 
 @dataclass(frozen=True)
@@ -87,6 +99,11 @@ class Site:
             check=True,
             capture_output=True,
         )
+
+    def clear(self, on: Callable[[str], Host]) -> None:
+        """Leave nothing of a shop that was here before."""
+        for host in ("edge1", "db1", *APPS):
+            assert on(host).run(_CLEAR).rc == 0
 
     def provision(self) -> None:
         done = invoke("provision", self.env)

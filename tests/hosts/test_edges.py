@@ -44,8 +44,10 @@ Server(("0.0.0.0", 8100), Handler).serve_forever()
 
 
 @pytest.fixture(scope="module")
-def site(lab: Lab, specs: dict[str, HostSpec], tmp_path_factory: pytest.TempPathFactory) -> Site:
-    return Site(lab, tmp_path_factory.mktemp("edges"), specs["edge1"].address)
+def site(lab: Lab, specs: dict[str, HostSpec], on: On, tmp_path_factory: pytest.TempPathFactory) -> Site:
+    made = Site(lab, tmp_path_factory.mktemp("edges"), specs["edge1"].address)
+    made.clear(on)
+    return made
 
 
 def test_all_balancers_move_together(site: Site, specs: dict[str, HostSpec]) -> None:

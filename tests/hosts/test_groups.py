@@ -29,8 +29,9 @@ def write(site: Site, *steps: tuple[str, str], **settings: object) -> None:
 
 
 @pytest.fixture(scope="module")
-def site(lab: Lab, specs: dict[str, HostSpec], tmp_path_factory: pytest.TempPathFactory) -> Site:
+def site(lab: Lab, specs: dict[str, HostSpec], on: On, tmp_path_factory: pytest.TempPathFactory) -> Site:
     made = Site(lab, tmp_path_factory.mktemp("groups"), specs["edge1"].address)
+    made.clear(on)
     write(made)
     made.build()
     made.provision()

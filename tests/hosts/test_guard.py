@@ -60,6 +60,9 @@ def test_a_dead_controller_leaves_the_fleet_on_the_old_release(guarded: App, on:
     assert guards(guarded, on) == ["app1", "app2"], "switched hosts stay guarded until the whole deploy is confirmed"
     unit = on("app1").run("systemctl list-timers --all --no-legend 'slipway-guard-*'").stdout
     assert guarded.name in unit and "-2.0.0" in unit, "its name carries the deploy's id"
+    service = unit.split()[-1]
+    gone = f"cd {guarded.state}; mv guard gone; systemctl start {service}; said=$?; mv gone guard; exit $said"
+    assert on("app1").run(gone).rc == 0, "a guard that is taken away while it looks is no failed unit"
     told = invoke("status", guarded.env)
     assert told.status == 3 and "INTERRUPTED" in told.out and "by itself" in told.out
     assert invoke("deploy", guarded.env, "--version=2.0.0").status == 4, "a deploy does not run into waiting guards"

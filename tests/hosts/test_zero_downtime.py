@@ -22,8 +22,9 @@ On = Callable[[str], Host]
 
 
 @pytest.fixture(scope="module")
-def site(lab: Lab, specs: dict[str, HostSpec], tmp_path_factory: pytest.TempPathFactory) -> Site:
+def site(lab: Lab, specs: dict[str, HostSpec], on: On, tmp_path_factory: pytest.TempPathFactory) -> Site:
     made = Site(lab, tmp_path_factory.mktemp("site"), specs["edge1"].address)
+    made.clear(on)
     made.write(**IN_PLACE)
     made.build()
     made.provision()
