@@ -1,12 +1,10 @@
 """What is backed up, where to, and for how long (A2)."""
 
-from __future__ import annotations
-
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from playbooks.settings.types import AbsolutePath, Count, DatabaseName, Duration, Model, Pattern, Port, Text
+from playbooks.settings.types import AbsolutePath, Count, DatabaseName, Duration, Model, Pattern, Port, Text, section
 
 # POSIX: what a shell can export.
 VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
@@ -38,13 +36,13 @@ class Database(Model):
     )
     owner_password: Text | None = Field(None, description="Name of the secret that holds the owner's password.")
     checks: list[Text] = Field(
-        default_factory=list,
+        [],
         description="Sanity queries for the drill: each must answer one row whose first column is true.",
     )
     min_tables: Count = Field(1, description="The drill fails when the restored dump has fewer tables.")
 
     @model_validator(mode="after")
-    def _socket_needs_no_password(self) -> Database:
+    def _socket_needs_no_password(self) -> Self:
         if self.password and not self.host:
             raise ValueError("password is only used with host; leave it out for the local socket")
         if self.owner_password and not self.owner:
@@ -62,7 +60,7 @@ class Drill(Model):
         "Left out: the release's files are compared, but it is not started.",
     )
     environment: dict[VariableName, Text] = Field(
-        default_factory=dict,
+        {},
         description="Environment of the command. {database} is the scratch copy of the application's (first) database, "
         "{database.NAME} that of another.",
     )
@@ -87,7 +85,7 @@ class Backup(Model):
     )
     password: Text = Field("restic_password", description="Name of the secret that holds the repository's password.")
     environment: dict[VariableName, Text] = Field(
-        default_factory=dict,
+        {},
         description="Environment variables for restic, each naming a secret (AWS_ACCESS_KEY_ID: s3_key).",
     )
     after_deploy: bool = Field(
@@ -95,13 +93,11 @@ class Backup(Model):
         description="Whether hosts back up a release in the background once it has proven healthy; the next deploy "
         "then only proves that nothing has changed since. Without effect where there are databases.",
     )
-    paths: list[AbsolutePath] = Field(default_factory=list, description="Data folders to back up with the release.")
-    sqlite: list[AbsolutePath] = Field(
-        default_factory=list, description="SQLite databases, copied by SQLite's backup API."
-    )
-    exclude: list[Text] = Field(default_factory=list, description="restic exclude patterns.")
-    keep: Keep = Field(default_factory=lambda: Keep.model_validate({}), description="Retention.")
+    paths: list[AbsolutePath] = Field([], description="Data folders to back up with the release.")
+    sqlite: list[AbsolutePath] = Field([], description="SQLite databases, copied by SQLite's backup API.")
+    exclude: list[Text] = Field([], description="restic exclude patterns.")
+    keep: Keep = section("Retention.")
     max_age: Duration = Field(
         21600.0, description="A deploy whose backup fails goes on only if one younger than this exists (A2: 6 h)."
     )
-    drill: Drill = Field(default_factory=lambda: Drill.model_validate({}), description="The restore drill.")
+    drill: Drill = section("The restore drill.")

@@ -1,7 +1,5 @@
 """How a host is judged healthy (A4)."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -46,9 +44,9 @@ class HttpCheck(Check):
     body: Text | None = Field(None, description="An extended regular expression that the body must match.")
     json_path: Text | None = Field(None, description="A jq filter whose result must be `json_value`, e.g. .status.")
     json_value: Text | None = Field(None, description="What `json_path` must give; `true` when left out.")
-    headers: dict[Text, Text] = Field(default_factory=dict, description="Request headers to send.")
+    headers: dict[Text, Text] = Field({}, description="Request headers to send.")
     expect_headers: dict[Text, Text] = Field(
-        default_factory=dict, description="Answer headers that must be there, each with a regular expression."
+        {}, description="Answer headers that must be there, each with a regular expression."
     )
     max_time: Duration | None = Field(
         None, description="The answer must come within this; A4 asks for 500 ms of a health endpoint."
@@ -150,7 +148,7 @@ class Health(Model):
     max_restarts: Count = Field(
         3, description="A unit that restarted more often than this since the switch fails at once."
     )
-    checks: list[AnyCheck] = Field(default_factory=list, description="The checks, each with its `type`.")
+    checks: list[AnyCheck] = Field([], description="The checks, each with its `type`.")
 
     @property
     def patience(self) -> float:

@@ -1,13 +1,11 @@
 """By which numbers a release is judged good, and how sure one must be (A5, B2, B3, B5)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from playbooks.settings.types import Duration, Model, Percent
+from playbooks.settings.types import Duration, Model, Percent, section
 
 
 class Criteria(Model):
@@ -32,7 +30,7 @@ class Step(Model):
 
     share: Percent = Field(gt=0, le=1, description="Share of the traffic that the new release has.")
     for_: Duration = Field(alias="for", description="How long it is watched.")
-    criteria: Criteria = Field(default_factory=lambda: Criteria.model_validate({}), description="What it must keep to.")
+    criteria: Criteria = section("What it must keep to.")
 
 
 class Judgement(Model):
@@ -72,7 +70,7 @@ class Judgement(Model):
     )
 
     @model_validator(mode="after")
-    def _noticed_above_floor(self) -> Judgement:
+    def _noticed_above_floor(self) -> Self:
         if self.noticed <= self.floor:
             raise ValueError(
                 "noticed must be higher than floor: below it nothing is stopped, so nothing can be noticed"
@@ -80,35 +78,18 @@ class Judgement(Model):
         return self
 
 
-def canary() -> list[Step]:
-    """The stock ladder of B3. The last step is the watch after it (B5)."""
-    return _steps(
-        {"share": "5%", "for": "15m", "criteria": {"errors": "1%", "p95": "2s"}},
-        {"share": "20%", "for": "30m", "criteria": {"errors": "0.5%", "p95": "1500ms"}},
-        {"share": "100%", "for": "30m", "criteria": {"errors": "0.1%", "p95": "1s"}},
-    )
-
-
-def short_canary() -> list[Step]:
-    """The other ladder of B3, 5 → 25 → 100, with its success of 99 %; how long is not said there."""
-    return _steps(*({"share": share, "for": "10m", "criteria": {"errors": "1%"}} for share in ("5%", "25%", "100%")))
-
-
-def blue_green() -> list[Step]:
-    """The stepped switch of B2, with A5's limits for while traffic shifts."""
-    criteria = {"errors": "2%", "p99": "2s", "worse_latency": "50%"}
-    shares = ("10%", "25%", "50%", "75%", "100%")
-    return _steps(*({"share": share, "for": "5m", "criteria": criteria} for share in shares))
-
-
-def watch() -> Step:
-    """The watch after a switch: B5, with A5's limits."""
-    criteria = {"errors": "1%", "p99": "2s", "worse_latency": "50%"}
-    return _steps({"share": "100%", "for": "30m", "criteria": criteria})[0]
-
-
-def _steps(*documents: dict[str, Any]) -> list[Step]:
-    return [Step.model_validate(document) for document in documents]
+# The stock ladder of B3. The last step is the watch after it (B5).
+CANARY = (
+    {"share": "5%", "for": "15m", "criteria": {"errors": "1%", "p95": "2s"}},
+    {"share": "20%", "for": "30m", "criteria": {"errors": "0.5%", "p95": "1500ms"}},
+    {"share": "100%", "for": "30m", "criteria": {"errors": "0.1%", "p95": "1s"}},
+)
+# A5's limits for while traffic shifts, the stepped switch of B2 with them, and those of the watch after it (B5).
+SHIFTING = {"errors": "2%", "p99": "2s", "worse_latency": "50%"}
+BLUE_GREEN = tuple(
+    {"share": share, "for": "5m", "criteria": SHIFTING} for share in ("10%", "25%", "50%", "75%", "100%")
+)
+WATCH = {"errors": "1%", "p99": "2s", "worse_latency": "50%"}
 
 
 def tests_of(criteria: Criteria) -> int:

@@ -1,13 +1,11 @@
 """Where the numbers come from that a release is judged by."""
 
-from __future__ import annotations
-
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from playbooks.settings.selector import selector_text
-from playbooks.settings.types import Duration, Model, Pattern, Text
+from playbooks.settings.types import Duration, Model, Pattern, Text, section
 
 SelectorText = Annotated[Text, AfterValidator(selector_text)]
 
@@ -34,7 +32,7 @@ class Query(Model):
     min: float | None = Field(None, allow_inf_nan=False, description="Less than this is bad.")
 
     @model_validator(mode="after")
-    def _is_known(self) -> Query:
+    def _is_known(self) -> Self:
         if not self.query and self.name not in STOCK:
             raise ValueError(f"expected a query, or one of {', '.join(STOCK)} as its name")
         return self
@@ -79,10 +77,10 @@ class Prometheus(Model):
     errors: Text = Field("sum by ({label}) ({errors})", description="Query: errors so far, by server.")
     latency: Text = Field("sum by ({label}, le) ({latency})", description="Query: answers so far, by server and `le`.")
     window: Annotated[Text, Field(pattern=r"^\d+[smh]$")] = Field("1m", description="{window} of queries with a rate.")
-    queries: list[Query] = Field(default_factory=list, description="Numbers of your own.")
+    queries: list[Query] = Field([], description="Numbers of your own.")
 
     @model_validator(mode="after")
-    def _one_way_to_log_in(self) -> Prometheus:
+    def _one_way_to_log_in(self) -> Self:
         if (self.user is None) != (self.password is None):
             raise ValueError("expected user and password together")
         if self.user is not None and self.token is not None:
@@ -109,13 +107,11 @@ class Metrics(Model):
         description="The buckets of the histogram of latencies.",
     )
     latency_unit: Literal["seconds", "milliseconds"] = Field("seconds", description="What `le` counts there.")
-    application: Application = Field(
-        default_factory=lambda: Application.model_validate({}), description="For source: application."
-    )
+    application: Application = section("For source: application.")
     prometheus: Prometheus | None = Field(None, description="For source: prometheus.")
 
     @model_validator(mode="after")
-    def _source_is_there(self) -> Metrics:
+    def _source_is_there(self) -> Self:
         if self.source == "prometheus" and self.prometheus is None:
             raise ValueError("source: prometheus needs prometheus: {url: …}")
         return self

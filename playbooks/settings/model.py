@@ -3,10 +3,8 @@
 docs/settings.md is generated from the descriptions here.
 """
 
-from __future__ import annotations
-
 from collections import Counter
-from typing import Annotated
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
@@ -29,6 +27,7 @@ from playbooks.settings.types import (
     SlotName,
     Text,
     UnixName,
+    section,
 )
 from playbooks.settings.warm_up import WarmUp
 
@@ -105,14 +104,14 @@ class Settings(Model):
         description="Where a version's artifact is: a path from the project's folder, or an http(s):// or "
         "s3://BUCKET/KEY URL that hosts fetch themselves. {version} is filled in.",
     )
-    pull: Pull = Field(default_factory=lambda: Pull.model_validate({}), description="How hosts fetch an artifact.")
+    pull: Pull = section("How hosts fetch an artifact.")
     slots: dict[SlotName, Port] = Field(
-        default_factory=dict,
+        {},
         description="Two slots and their ports, e.g. {blue: 8001, green: 8002}: releases run in them by turns, the new "
         "one beside the old. Empty: a release takes the place of the one before. See docs/zero-downtime.md.",
     )
     groups: dict[SlotName, Pattern] = Field(
-        default_factory=dict,
+        {},
         description="Two groups of hosts, e.g. {blue: blue_hosts, green: green_hosts}: one has the traffic, a release "
         "goes to the other. Needs a balancer. See docs/rollouts.md.",
     )
@@ -121,38 +120,33 @@ class Settings(Model):
         description="How long the old release's slot, or group of hosts, runs on after a deploy, for a way back at "
         "once (B2: 24h).",
     )
-    services: list[Service] = Field(default_factory=list, description="The systemd units.")
-    config: list[ConfigFile] = Field(default_factory=list, description="Files rendered into each release.")
+    services: list[Service] = Field([], description="The systemd units.")
+    config: list[ConfigFile] = Field([], description="Files rendered into each release.")
     shared: list[ReleasePath] = Field(
-        default_factory=list,
+        [],
         description="Folders that outlive releases: kept in <path>/shared, the user's own, linked into each release.",
     )
     writable: list[ReleasePath] = Field(
-        default_factory=list, description="Paths in the release that the application's user may write to."
+        [], description="Paths in the release that the application's user may write to."
     )
-    hooks: Hooks = Field(default_factory=lambda: Hooks.model_validate({}), description="Commands of your own.")
-    health: Health = Field(default_factory=lambda: Health.model_validate({}), description="When a host is healthy.")
-    databases: list[Database] = Field(default_factory=list, description="The application's databases.")
+    hooks: Hooks = section("Commands of your own.")
+    health: Health = section("When a host is healthy.")
+    databases: list[Database] = Field([], description="The application's databases.")
     balancer: Balancer | None = Field(None, description="What provision sets up in front of the application.")
     port: Port | None = Field(None, description="Where this host listens, if not at the balancer's port.")
-    metrics: Metrics = Field(
-        default_factory=lambda: Metrics.model_validate({}),
-        description="Where the numbers come from that judge a release.",
-    )
-    backup: Backup = Field(default_factory=lambda: Backup.model_validate({}), description="Backups.")
-    guard: Guard = Field(default_factory=lambda: Guard.model_validate({}), description="The guard.")
+    metrics: Metrics = section("Where the numbers come from that judge a release.")
+    backup: Backup = section("Backups.")
+    guard: Guard = section("The guard.")
     warm_up: WarmUp | None = Field(None, description="Requests that warm a release up before it gets traffic.")
-    rollout: Rollout = Field(default_factory=lambda: Rollout.model_validate({}), description="The rollout.")
+    rollout: Rollout = section("The rollout.")
     keep_releases: Count = Field(5, ge=2, description="Proven releases kept on a host, the running one among them.")
-    limits: Limits = Field(default_factory=lambda: Limits.model_validate({}), description="Preflight.")
-    timeouts: Timeouts = Field(default_factory=lambda: Timeouts.model_validate({}), description="Time limits.")
+    limits: Limits = section("Preflight.")
+    timeouts: Timeouts = section("Time limits.")
     forks: int = Field(32, ge=1, le=512, description="Hosts worked on at the same time.")
-    secrets: dict[Text, AnySecret] = Field(
-        default_factory=dict, description="Secrets by name; templates read them as secrets.NAME."
-    )
+    secrets: dict[Text, AnySecret] = Field({}, description="Secrets by name; templates read them as secrets.NAME.")
 
     @model_validator(mode="after")
-    def _names_agree(self) -> Settings:
+    def _names_agree(self) -> Self:
         counts = Counter(unit for service in self.services for unit in service.units)
         twice = [name for name, count in counts.items() if count > 1]
         if twice:
@@ -160,7 +154,7 @@ class Settings(Model):
         return self
 
     @model_validator(mode="after")
-    def _slots_fit(self) -> Settings:
+    def _slots_fit(self) -> Self:
         if self.slots and (len(self.slots) != 2 or len(set(self.slots.values())) != 2):
             raise ValueError("slots: expected exactly two, each with a port of its own")
         inside = [service for service in self.services if service.in_slots]
@@ -176,7 +170,7 @@ class Settings(Model):
         return self
 
     @model_validator(mode="after")
-    def _groups_fit(self) -> Settings:
+    def _groups_fit(self) -> Self:
         if not self.groups:
             return self
         if len(self.groups) != 2:

@@ -1,12 +1,10 @@
 """How hosts fetch an artifact themselves: from a web server, or from S3-style object storage."""
 
-from __future__ import annotations
-
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from playbooks.settings.types import Count, Duration, Model, Text
+from playbooks.settings.types import Count, Duration, Model, Text, section
 
 # What a fetch that goes on in the middle sends itself.
 _OURS = ("host", "range", "if-range", "content-length")
@@ -58,7 +56,7 @@ class ObjectStore(Model):
     )
 
     @model_validator(mode="after")
-    def _keys_agree(self) -> ObjectStore:
+    def _keys_agree(self) -> Self:
         if (self.access_key is None) != (self.secret_key is None):
             raise ValueError("access_key and secret_key go together")
         if self.session_token and not self.access_key:
@@ -84,9 +82,9 @@ class Pull(Model):
         "30 s in between.",
     )
     headers: dict[HeaderName, Text] = Field(
-        default_factory=dict,
+        {},
         description="Request headers by name; {NAME} is filled in with that secret: "
         "`Authorization: Bearer {forge_token}`. They go to the URL's own server and to none it redirects to. Not "
         "for s3://.",
     )
-    s3: ObjectStore = Field(default_factory=lambda: ObjectStore.model_validate({}), description="Object storage.")
+    s3: ObjectStore = section("Object storage.")

@@ -1,7 +1,5 @@
 """docs/settings.md, made from the models: what is written there is what is checked."""
 
-from __future__ import annotations
-
 import types
 import typing
 from collections.abc import Iterator
@@ -53,12 +51,8 @@ def _section(model: type[BaseModel]) -> str:
 def _default(field: FieldInfo, kind: str) -> str:
     if field.is_required():
         return "**required**"
-    if field.default_factory is not None:
-        value = field.get_default(call_default_factory=True, validated_data={})
-        models = value if isinstance(value, list) else [value]
-        return "" if not value or any(isinstance(one, BaseModel) for one in models) else f"`{value}`"
     value = field.default
-    if value in (None, "", PydanticUndefined):
+    if value in (None, "", [], {}, PydanticUndefined) or field.validate_default:
         return ""
     if kind == PERCENTAGE:
         return f"`{100 * value:g}%`"

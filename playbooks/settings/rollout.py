@@ -1,14 +1,11 @@
 """In which order hosts change and traffic moves (B1 to B5)."""
 
-from __future__ import annotations
-
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from playbooks.settings import judgement
-from playbooks.settings.judgement import Criteria, Judgement, Step
-from playbooks.settings.types import Batch, Duration, Model, Percent
+from playbooks.settings.judgement import BLUE_GREEN, CANARY, SHIFTING, WATCH, Criteria, Judgement, Step
+from playbooks.settings.types import Batch, Duration, Model, Percent, section, stock
 
 
 class FinalWatch(Model):
@@ -17,9 +14,7 @@ class FinalWatch(Model):
     for_: Duration | None = Field(
         None, alias="for", description="How long; left out, 30 minutes in production and not at all elsewhere."
     )
-    criteria: Criteria = Field(
-        default_factory=lambda: judgement.watch().criteria, description="What the new release must keep to."
-    )
+    criteria: Criteria = section("What the new release must keep to.", **WATCH)
 
 
 class Rollout(Model):
@@ -42,22 +37,15 @@ class Rollout(Model):
         0.0,
         description="Between batches, the new release is watched for so long; only what is known to be bad stops it.",
     )
-    shifting: Criteria = Field(
-        default_factory=lambda: Criteria.model_validate({"errors": "2%", "p99": "2s", "worse_latency": "50%"}),
-        description="What the new release must keep to between batches (A5).",
-    )
-    canary: list[Step] = Field(
-        default_factory=judgement.canary, min_length=1, description="A canary's ladder (B3); the last step has 100%."
-    )
-    blue_green: list[Step] = Field(
-        default_factory=judgement.blue_green,
+    shifting: Criteria = section("What the new release must keep to between batches (A5).", **SHIFTING)
+    canary: list[Step] = stock(CANARY, min_length=1, description="A canary's ladder (B3); the last step has 100%.")
+    blue_green: list[Step] = stock(
+        BLUE_GREEN,
         min_length=1,
         description="The steps of a blue-green switch (B2); a single step of 100% switches at once.",
     )
-    watch: FinalWatch = Field(default_factory=lambda: FinalWatch.model_validate({}), description="The watch after it.")
-    judgement: Judgement = Field(
-        default_factory=lambda: Judgement.model_validate({}), description="How sure one must be."
-    )
+    watch: FinalWatch = section("The watch after it.")
+    judgement: Judgement = section("How sure one must be.")
     hold: Duration = Field(
         3600.0,
         description="How long a stage with too little to judge by goes on to be watched (judgement.inconclusive: hold) "
@@ -65,7 +53,7 @@ class Rollout(Model):
     )
 
     @model_validator(mode="after")
-    def _ladders_climb(self) -> Rollout:
+    def _ladders_climb(self) -> Self:
         for name, steps in (("canary", self.canary), ("blue_green", self.blue_green)):
             shares: list[Percent] = [step.share for step in steps]
             if shares != sorted(set(shares)) or shares[-1] != 1:

@@ -1,7 +1,5 @@
 """Selectors of metrics as Prometheus writes them: name{label="value",other=~"pattern"}."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,8 +1,6 @@
 """What runs: services as systemd units, rendered configuration, hooks."""
 
-from __future__ import annotations
-
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -45,21 +43,19 @@ class Service(Model):
         "the slots of `slipway_slots`."
     )
     instances: list[InstanceName] = Field(
-        default_factory=list,
+        [],
         description="Instances of a template unit, e.g. [8001, 8002]; left out where it runs in slots.",
     )
     hosts: Pattern | None = Field(None, description="Pattern of the hosts that run it; left out: all of them.")
     template: Text = Field(STOCK, description="Template of the unit file; the stock one is made from `unit` below.")
     unit: dict[Text, dict[Text, Text | WholeNumber | bool | list[Text]]] = Field(
-        default_factory=dict,
+        {},
         description="For the stock template: sections of the unit file with their directives, e.g. "
         "Service: {ExecStart: …, Type: notify}. A list gives the directive several times.",
     )
-    drop_ins: dict[Text, Text] = Field(
-        default_factory=dict, description="Drop-ins: file name (NN-name.conf) → template."
-    )
+    drop_ins: dict[Text, Text] = Field({}, description="Drop-ins: file name (NN-name.conf) → template.")
     socket: Annotated[list[ListenStream], BeforeValidator(_one_or_more)] = Field(
-        default_factory=list,
+        [],
         description="Where systemd listens for it (ListenStream=), e.g. 0.0.0.0:8000, or a list of such. The service "
         "takes the socket over (sd_listen_fds), and it stays open while the service restarts: clients wait and nobody "
         "is refused. See docs/zero-downtime.md.",
@@ -70,7 +66,7 @@ class Service(Model):
     )
 
     @model_validator(mode="after")
-    def _instances_fit(self) -> Service:
+    def _instances_fit(self) -> Self:
         if self.instances and not self.name.endswith("@"):
             raise ValueError("only a name that ends in @ takes instances")
         if self.template == STOCK and "ExecStart" not in self.unit.get("Service", {}):
@@ -122,13 +118,11 @@ class Hooks(Model):
     """When hooks run. A failing hook fails the host at that point."""
 
     install: list[Hook] = Field(
-        default_factory=list,
+        [],
         description="While staging, inside the new release, e.g. pip install --no-index or npm ci --offline. Nothing "
         "that serves is touched yet.",
     )
     before_switch: list[Hook] = Field(
-        default_factory=list, description="Right before the switch, once every host is staged (A1: pre-deploy)."
+        [], description="Right before the switch, once every host is staged (A1: pre-deploy)."
     )
-    after_switch: list[Hook] = Field(
-        default_factory=list, description="After the restart, before the health checks (A1: post-deploy)."
-    )
+    after_switch: list[Hook] = Field([], description="After the restart, before the health checks (A1: post-deploy).")

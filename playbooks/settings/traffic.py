@@ -1,12 +1,10 @@
 """What stands in front of the application, and how traffic is moved there."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from playbooks.settings.types import AbsolutePath, Count, Duration, Model, Pattern, Port, Text
+from playbooks.settings.types import AbsolutePath, Count, Duration, Model, Pattern, Port, Text, section
 
 # A header's or cookie's name: a token of HTTP (RFC 9110, 5.6.2), less what balancers read as their own.
 Token = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$", max_length=60)]
@@ -50,10 +48,10 @@ class Tls(Model):
 class Extra(Model):
     """Lines of your own for the stock template, in the balancer's own words."""
 
-    general: list[Text] = Field(default_factory=list, description="For HAProxy's global, nginx's main section.")
-    defaults: list[Text] = Field(default_factory=list, description="For HAProxy's defaults, nginx's http section.")
-    frontend: list[Text] = Field(default_factory=list, description="For the frontend, nginx's server section.")
-    backend: list[Text] = Field(default_factory=list, description="For the backends, nginx's location.")
+    general: list[Text] = Field([], description="For HAProxy's global, nginx's main section.")
+    defaults: list[Text] = Field([], description="For HAProxy's defaults, nginx's http section.")
+    frontend: list[Text] = Field([], description="For the frontend, nginx's server section.")
+    backend: list[Text] = Field([], description="For the backends, nginx's location.")
 
 
 class Balancer(Model):
@@ -84,7 +82,7 @@ class Balancer(Model):
     )
     testers: Testers | None = Field(None, description="Who gets the new release first.")
     socket: AbsolutePath = Field("/run/haproxy/admin.sock", description="HAProxy's admin socket.")
-    extra: Extra = Field(default_factory=lambda: Extra.model_validate({}), description="Lines of your own.")
+    extra: Extra = section("Lines of your own.")
 
     @property
     def kept_alive(self) -> float:

@@ -1,9 +1,10 @@
-"""The kinds of value a setting can have, each with a sentence for what it expects."""
+"""The kinds of value a setting can have, each with a sentence for what it expects.
 
-from __future__ import annotations
+No module of settings puts off its annotations: pydantic would have to parse each of them at every start.
+"""
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -16,7 +17,28 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 class Model(BaseModel):
     """Base of every settings model: frozen, and a misspelt key is an error, not a silence."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=False)
+    # Only the outermost model is ever asked to validate, so only it has a validator made.
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=False, defer_build=True)
+
+
+def stock(default: object, **field: Any) -> Any:  # noqa: ANN401 - the annotation beside it says what it is
+    """A field whose default is written as a user would write it, and read as what he writes.
+
+    Args:
+        default: lists, mappings and text.
+        field: what pydantic's Field takes.
+    """
+    return Field(default=default, validate_default=True, **field)
+
+
+def section(description: str, **given: object) -> Any:  # noqa: ANN401
+    """Settings of a topic, a model of their own.
+
+    Args:
+        description: what they are about.
+        given: what holds where nobody says anything; the model's own defaults beside it.
+    """
+    return stock(given, description=description)
 
 
 def parse_duration(value: object) -> object:

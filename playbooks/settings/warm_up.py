@@ -1,7 +1,5 @@
 """What a new release is asked for before anybody else asks (B2, G3)."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from pydantic import Field

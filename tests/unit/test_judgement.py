@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from playbooks.judgement.counts import Counts
 from playbooks.judgement.verdict import Signal
-from playbooks.settings.judgement import Criteria, Judgement, Step, blue_green, canary, short_canary, watch
+from playbooks.settings.judgement import Criteria, Judgement
+from playbooks.settings.rollout import Rollout
 from tests.unit.judging import ERRORS_ONLY, binomial, finding, judge, seeded
 
 # Errors
@@ -212,15 +213,18 @@ def test_what_is_to_be_noticed_is_above_what_is_let_through() -> None:
 def test_stock_ladders_are_those_of_the_requirements() -> None:
     """B2, B3, A5 and B5: these figures are the users' own."""
 
-    def told(steps: list[Step]) -> list[tuple[float, float, float | None, float | None, float | None, float | None]]:
-        kept = [(step, step.criteria) for step in steps]
-        return [(s.share, s.for_ / 60, c.errors, c.p95, c.p99, c.worse_latency) for s, c in kept]
+    def told(kept: Criteria) -> tuple[float | None, ...]:
+        return kept.errors, kept.p95, kept.p99, kept.worse_latency
 
-    assert told(canary()) == [
-        (0.05, 15, 0.01, 2.0, None, 0.2),
-        (0.2, 30, 0.005, 1.5, None, 0.2),
-        (1.0, 30, 0.001, 1.0, None, 0.2),
+    stock = Rollout.model_validate({})
+    assert [(step.share, step.for_ / 60, told(step.criteria)) for step in stock.canary] == [
+        (0.05, 15, (0.01, 2.0, None, 0.2)),
+        (0.2, 30, (0.005, 1.5, None, 0.2)),
+        (1.0, 30, (0.001, 1.0, None, 0.2)),
     ]
-    assert [step.share for step in short_canary()] == [0.05, 0.25, 1]
-    assert told(blue_green()) == [(share, 5, 0.02, None, 2.0, 0.5) for share in (0.1, 0.25, 0.5, 0.75, 1)]
-    assert told([watch()]) == [(1, 30, 0.01, None, 2.0, 0.5)]
+    shifting = (0.02, None, 2.0, 0.5)
+    assert [(step.share, step.for_ / 60, told(step.criteria)) for step in stock.blue_green] == [
+        (share, 5, shifting) for share in (0.1, 0.25, 0.5, 0.75, 1)
+    ]
+    assert told(stock.shifting) == shifting
+    assert told(stock.watch.criteria) == (0.01, None, 2.0, 0.5)
