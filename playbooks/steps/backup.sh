@@ -142,7 +142,9 @@ if [ "$release" != - ]; then
     # Word by word: a path is a line.
     set -- "$home/releases/$release"
     while IFS= read -r path; do [ "$path" = "$1" ] || set -- "$@" "$path"; done <"$scratch/paths"
-    [ -n "$(find -H "$@" -path '*/.slipway' -prune -o -newerct '-1 seconds' -print -quit)" ] || data=$(data_print "$@")
+    if is_untouched "$1" && [ -z "$(find -H "$@" -path '*/.slipway' -prune -o -newerct '-1 seconds' -print -quit)" ]; then
+        data=$(data_print "$@")
+    fi
 fi
 (cd / && find ".$scratch/databases" ".$scratch/sqlite" -type f -exec sha256sum {} +) >>"$scratch/manifest"
 if ! [ -s "$scratch/paths" ] && ! [ -s "$scratch/manifest" ]; then

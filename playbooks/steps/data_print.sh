@@ -1,14 +1,29 @@
 # shellcheck shell=sh
-# data_print RELEASE PATH...: one number for all that can be seen of files without reading them. It changes when data does:
-# a file's ctime cannot be set, only the clock. The release's own files change theirs when another release shares them;
-# they are known by their checksums.
+# One number for all that can be seen of files without reading them.
+
+# release_print RELEASE: changes when somebody touches a file of a release that is not the application's own to write. Not
+# with a ctime: that changes when another release shares the file, or is removed. And only root could set back a mtime.
+release_print() {
+    set -- "$1" -path "$1/.slipway" -prune -o
+    if [ -s "$1/.slipway/writable" ]; then
+        while IFS= read -r writable; do set -- "$@" -path "$1/$writable" -prune -o; done <"$1/.slipway/writable"
+    fi
+    find "$@" -printf '%P %y %s %T@ %i %m %U %G %l\0' | sha256sum | cut -c1-64
+}
+
+# data_print RELEASE PATH...: changes when the release does, or data: of those a ctime counts, which nobody can set.
 data_print() {
     {
-        find "$1" -path '*/.slipway' -prune -o -printf '%P %y %s %T@ %m %U %G %l\0'
+        release_print "$1"
         if [ -s "$1/.slipway/writable" ]; then
             while IFS= read -r writable; do set -- "$@" "$1/$writable"; done <"$1/.slipway/writable"
         fi
         shift
         [ $# -eq 0 ] || find -H "$@" -printf '%p %y %s %T@ %C@ %i %m %U %G %l\0'
     } | sha256sum | cut -c1-64
+}
+
+# is_untouched RELEASE: whether its files are still what its manifest says.
+is_untouched() {
+    [ -s "$1/.slipway/print" ] && read -r was <"$1/.slipway/print" && [ "$(release_print "$1")" = "$was" ]
 }

@@ -12,6 +12,7 @@ what=$6
 target=$7
 bytes=$8
 
+# include data_print.sh
 # include room.sh
 # include restic.sh
 
@@ -49,6 +50,7 @@ meta=$coming$place/.slipway
     sha256sum --check --quiet --strict .slipway/manifest || exit 1
     [ ! -f .slipway/links ] || find . -path ./.slipway -prune -o -type l -printf '%p -> %l\n' | sort | diff - .slipway/links
 ) >"$scratch/differ" 2>&1 || fail damaged "release $target in backup $id is not what was staged: $(head -n 3 "$scratch/differ" | tr '\n' ' ')"
+release_print "$coming$place" >"$meta/print"
 : >"$meta/complete"
 sync -f "$coming"
 # A damaged one that stands there may be the running one: it moves aside by a rename, and is removed after.

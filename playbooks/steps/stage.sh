@@ -30,6 +30,7 @@ lists_bytes=$2
 # shellcheck source=playbooks/steps/archive.sh
 # include archive.sh
 # include check_units.sh
+# include data_print.sh
 # include fetch.sh
 # include hooks.sh
 # include room.sh
@@ -209,6 +210,19 @@ done <"$meta/writable"
 
 check_units
 
+# What the base's manifest says of files that were taken over is as true as it was, if nobody has touched the base since:
+# they need not be read. Names with a newline are in no list.
+untouched=no
+if [ "$base" != - ] && [ ! -d "$meta/hooks/install" ] && is_untouched "$home/releases/$base"; then untouched=yes; fi
+sum_new_files() {
+    tr '\0' '\n' <"$lists/same" | sed 's|^|./|' >"$incoming.same"
+    {
+        awk 'FILENAME == ARGV[1] { same[$0]; next } substr($0, 67) in same' "$incoming.same" "$home/releases/$base/.slipway/manifest"
+        tr '\0' '\n' <"$incoming.files" | awk 'FILENAME == ARGV[1] { same[$0]; next } !($0 in same)' "$incoming.same" - |
+            tr '\n' '\0' | sum_files "$all_kb"
+    } | sort -k 1.67 >"$incoming.manifest"
+}
+
 # What belongs to the release, file by file: rollback and the backup drill compare with it.
 : >"$meta/links"
 (
@@ -219,7 +233,11 @@ check_units
     printf './.slipway/links\0' >>"$incoming.files"
     # Hooks may have given files any name.
     [ ! -d "$meta/hooks/install" ] || all_kb=0
-    sort -z "$incoming.files" | sum_files "$all_kb" >"$incoming.manifest"
+    if [ "$untouched" = yes ]; then
+        sum_new_files
+    else
+        sort -z "$incoming.files" | sum_files "$all_kb" >"$incoming.manifest"
+    fi
     if [ -s "$meta/writable" ]; then
         sed 's|^|./|' "$meta/writable" |
             awk 'NR == FNR { writable[$0]; next } { for (w in writable) if (index(substr($0, 67), w) == 1) next; print }' \
@@ -234,6 +252,7 @@ if [ "$base" != - ] && [ ! -d "$meta/hooks/install" ]; then
 fi
 [ ! -d "$lists" ] || rm -rf "$lists"
 clear_incoming
+release_print "$release" >"$meta/print"
 # On disk before it is called complete: a host that loses power has a whole release or none.
 sync -f "$release"
 : >"$meta/complete"

@@ -69,6 +69,11 @@ def test_what_has_not_changed_is_not_sent(shop: App, on: On) -> None:
         assert on(name).file(f"{current}/data/007").content == new
         assert on(name).file(f"{current}/VERSION").content_string == "1.1.0\n"
         assert on(name).run(f"cd {current} && sha256sum --check --quiet .slipway/manifest").rc == 0
+        listed = on(name).check_output(f"cut -c67- {current}/.slipway/manifest | grep -v '^./.slipway/'").splitlines()
+        there = (
+            on(name).check_output(f"cd -P {current} && find . -path ./.slipway -prune -o -type f -print").splitlines()
+        )
+        assert listed == sorted(there), "what was not read belongs to the release all the same"
         # What is shared by two releases is as it was in the first.
         assert on(name).run(f"cd {shop.home}/releases/*-1.0.0 && sha256sum --check --quiet .slipway/manifest").rc == 0
 
