@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from playbooks.adapters.metrics import Metrics
+from playbooks.adapters.metrics import Metrics, Reading
 from playbooks.adapters.metrics import Server as Measured
 from playbooks.environment import Environment
 from playbooks.fleet.fleet import Fleet
 from playbooks.fleet.remote import Remote
 from playbooks.host_looks import HostLooks
 from playbooks.judgement.counts import Counts
+from playbooks.judgement.verdict import Signal
 from playbooks.metrics import open_metrics
 from playbooks.mover import Move
 from playbooks.shares import steady
@@ -37,6 +39,10 @@ class EdgeCounts:
     @property
     def buckets(self) -> tuple[float, ...]:
         return ()  # a tenth apart: near enough to know each latency
+
+    @property
+    def signals(self) -> tuple[Signal, ...]:
+        return ()  # a balancer has no number but those of its requests
 
     def read(self) -> Mapping[str, Counts]:
         balancer = self._env.settings.balancer
@@ -66,20 +72,24 @@ class Numbers:
     def __init__(self, metrics: Metrics, fleet: Fleet) -> None:
         self._metrics, self._progress = metrics, fleet.progress
         self._told: set[str] = set()
-        self._buckets: tuple[float, ...] = ()
+        self._last = Reading()
 
     @property
     def buckets(self) -> tuple[float, ...]:
-        return self._buckets
+        return self._last.buckets
+
+    @property
+    def signals(self) -> tuple[Signal, ...]:
+        return self._last.signals
 
     def read(self) -> Mapping[str, Counts]:
-        reading = self._metrics.read()
-        self._buckets = reading.buckets
-        for problem in reading.problems:
+        self._last = replace(self._last, signals=())  # should it fail: what was is no news
+        self._last = self._metrics.read()
+        for problem in self._last.problems:
             if problem not in self._told:
                 self._told.add(problem)
                 self._progress.warn(f"metrics: {problem}")
-        return reading.counts
+        return self._last.counts
 
 
 def source_of(fleet: Fleet, env: Environment, traffic: Traffic) -> Source | None:

@@ -34,6 +34,10 @@ class Source(Protocol):
     def buckets(self) -> tuple[float, ...]:
         """Bounds, in milliseconds, of its histogram; none if it knows each latency."""
 
+    @property
+    def signals(self) -> Sequence[Signal]:
+        """What servers' own numbers came to when it was last read; none if it could not be."""
+
     def read(self) -> Mapping[str, Counts]:
         """What was counted since the last time, by server. The first time sets the start, and gives nothing.
 
@@ -133,8 +137,10 @@ class Observer:
             now = time.monotonic()
             counts = self._read()
             new, old = self._sides(counts, split)
-            judged = _untimed(new) if now - started <= settle else new
-            judge.feed(now - last, judged, old, self._hosts.look(split.moved | self._steady))
+            # Caches and pools are cold at first: until then only requests and errors count.
+            settled = now - started > settle
+            signals = [*self._hosts.look(split.moved | self._steady), *(self._own_signals() if settled else ())]
+            judge.feed(now - last, new if settled else _untimed(new), old, signals)
             verdict = judge.verdict()
             sums = sums[0] + new, sums[1] + (old or Counts())
             self._progress.look(
@@ -175,6 +181,10 @@ class Observer:
                 f"{stage.name}: {verdict.sentence} It is held as it is. {self._promote} lets it go on; Ctrl-C takes it "
                 f"back, and so does the end of {seconds(self._rollout.hold)} without a verdict."
             )
+
+    def _own_signals(self) -> Sequence[Signal]:
+        """Numbers of the user's own, of servers on either release."""
+        return self._source.signals if self._source else ()
 
     def _criteria(self, watch: Watch, split: Split) -> Criteria:
         """In the watch after the switch nobody runs the old release: what it took before stands in for it (A5)."""

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from playbooks.errors import SlipwayError
 from playbooks.judgement.counts import Counts
+from playbooks.judgement.verdict import Signal
 
 Totals = Mapping[Hashable, float]
 
@@ -40,13 +41,13 @@ class Reading:
 
     Args:
         counts: since the last reading, by server; the first reading of a server sets its start and counts nothing.
-        gauges: numbers that are what they are at the moment, by server and name.
+        signals: what numbers that are as they are at the moment came to, each held against its limit.
         problems: a sentence for each thing that could not be read.
         buckets: where latencies can be told apart, in milliseconds: bounds that the histograms of all servers have.
     """
 
     counts: Mapping[str, Counts] = field(default_factory=dict)
-    gauges: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    signals: tuple[Signal, ...] = ()
     problems: tuple[str, ...] = ()
     buckets: tuple[float, ...] = ()
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from playbooks.adapters.exposition import Sample, bucket_limit
 from playbooks.adapters.metrics import Counting, MetricsError, Reading, Server, Snapshot
 from playbooks.judgement.counts import Counts
+from playbooks.judgement.verdict import Signal
 from playbooks.settings.metrics import Metrics, Prometheus, Query
 from playbooks.settings.selector import Selector, parse_selector
 
@@ -72,13 +73,16 @@ class PrometheusMetrics:
         # All three or none: requests of one moment and errors of another make a rate that never was.
         if not failed.keys() & totals.keys():
             counts = self._counts(replies)
-        gauges: dict[str, dict[str, float]] = {}
-        for name in own.keys() & replies.keys():
-            for sample in replies[name]:
-                server = self._server(sample)
-                if server is not None and sample.value == sample.value:  # NaN: a rate of nothing
-                    gauges.setdefault(server, {})[name] = sample.value
-        return Reading(counts, gauges, tuple(problems), self._counting.buckets)
+        return Reading(counts, self._signals(replies), tuple(problems), self._counting.buckets)
+
+    def _signals(self, replies: Mapping[str, Sequence[Sample]]) -> tuple[Signal, ...]:
+        """A number that is missing, or NaN, the rate of nothing, is neither good nor bad."""
+        return tuple(
+            held_against(query, server, sample.value)
+            for query in self._settings.queries
+            for sample in replies.get(query.name, ())
+            if (server := self._server(sample)) is not None and sample.value == sample.value
+        )
 
     def _counts(self, replies: Mapping[str, Sequence[Sample]]) -> dict[str, Counts]:
         # A server that is scraped and has no series yet was not asked for anything: it begins at 0.
@@ -186,28 +190,20 @@ class PrometheusMetrics:
         return query
 
 
-def over_limits(queries: Sequence[Query], gauges: Mapping[str, float]) -> list[tuple[str, bool, str]]:
-    """What a server's own numbers come to.
+def held_against(query: Query, server: str, value: float) -> Signal:
+    """What one of a server's own numbers comes to.
 
     Args:
-        queries: with their limits.
-        gauges: of the server, by the queries' names.
-
-    Returns:
-        Name, whether it is bad, and a sentence; a number that is missing is neither good nor bad.
+        query: with its limits.
+        server: whose number it is.
+        value: of the query.
     """
-    found = []
-    for query in queries:
-        value = gauges.get(query.name)
-        if value is None:
-            continue
-        if query.max is not None and value > query.max:
-            found.append((query.name, True, f"{query.name} is {value:.4g}, limit {query.max:g}"))
-        elif query.min is not None and value < query.min:
-            found.append((query.name, True, f"{query.name} is {value:.4g}, expected {query.min:g} at least"))
-        else:
-            found.append((query.name, False, f"{query.name} is {value:.4g}"))
-    return found
+    if query.max is not None and value > query.max:
+        return Signal(server, query.name, bad=True, sentence=f"{query.name} is {value:.4g}, limit {query.max:g}")
+    if query.min is not None and value < query.min:
+        expected = f"{query.name} is {value:.4g}, expected {query.min:g} at least"
+        return Signal(server, query.name, bad=True, sentence=expected)
+    return Signal(server, query.name, bad=False, sentence=f"{query.name} is {value:.4g}")
 
 
 def read_vector(reply: Replied) -> list[Sample]:

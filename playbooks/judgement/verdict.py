@@ -11,10 +11,10 @@ Outcome = Literal["good", "bad", "inconclusive"]
 
 @dataclass(frozen=True)
 class Signal:
-    """Something a host says of itself: a unit restarts, health fails, memory grows, the log fills with errors.
+    """Something that is told of a host beside its requests: a unit restarts, health fails, a number is above its limit.
 
     Args:
-        host: its inventory name.
+        host: its inventory name; where the numbers tell slots apart, HOST-SLOT.
         rule: what was looked at, e.g. "restarts".
         bad: whether it ends the stage.
         sentence: what a person reads, without the host's name.

@@ -12,10 +12,11 @@ import pytest
 from playbooks.adapters.application_metrics import ApplicationMetrics, Page
 from playbooks.adapters.exposition import parse_samples
 from playbooks.adapters.metrics import MetricsError, Server
-from playbooks.adapters.prometheus import PrometheusMetrics, Replied, over_limits
+from playbooks.adapters.prometheus import PrometheusMetrics, Replied
 from playbooks.judgement.counts import Counts
 from playbooks.judgement.host import MEGABYTE, HostReading, UnitReading, host_signals
-from playbooks.settings.metrics import Metrics, Query
+from playbooks.judgement.verdict import Signal
+from playbooks.settings.metrics import Metrics
 from playbooks.settings.selector import parse_selector
 
 PAGE = """# TYPE shop_http_requests_total counter
@@ -220,11 +221,11 @@ def test_own_numbers_have_limits_for_either_side() -> None:
         return vector(app1=values.get(query, math.nan), app2=1)
 
     metrics = prometheus(answer, queries=queries)
-    gauges = metrics.read().gauges
-    assert gauges == {"app1": {"queue": 7.0}, "app2-green": {"queue": 1.0, "p99": 1.0}}
-    models = [Query.model_validate(query) for query in queries]
-    assert over_limits(models, gauges["app1"]) == [("queue", True, "queue is 7, limit 5")]
-    assert [bad for _, bad, _ in over_limits(models, gauges["app2-green"])] == [False, False]
+    assert metrics.read().signals == (
+        Signal("app1", "queue", bad=True, sentence="queue is 7, limit 5"),
+        Signal("app2-green", "queue", bad=False, sentence="queue is 1"),
+        Signal("app2-green", "p99", bad=False, sentence="p99 is 1"),
+    )
 
 
 def watched(*units: UnitReading, errors: Sequence[int] = (), step: float = 30.0) -> list[HostReading]:

@@ -58,6 +58,7 @@ class Nobody:
     """A site without a visitor; at some reads it cannot be asked."""
 
     buckets = ()
+    signals: Sequence[Signal] = ()
 
     def __init__(self, failures: Sequence[str | None] = ()) -> None:
         self._failures = list(failures)
@@ -165,3 +166,16 @@ def test_the_watch_after_the_switch_remembers_how_fast_the_old_release_was(after
     ruling = observer.watch(plan.stages[-1], Split(frozenset(HOSTS)))
     assert ruling.good is good
     assert good or "p50" in ruling.sentence or "p95" in ruling.sentence
+
+
+@pytest.mark.parametrize("bad", [True, False])
+def test_a_number_of_ones_own_above_its_limit_ends_a_stage_once_it_has_settled(bad: bool) -> None:
+    """It was read, and nobody looked at it; while caches are cold it tells nothing."""
+    source, told = Nobody(), Told()
+    source.signals = [Signal("app1", "queue", bad=bad, sentence="queue is 7, limit 5")]
+    observer, stage = watching(Person(word_after=1), told, source)
+    ruling = observer.watch(stage, Split(frozenset({"app1"}), share=0.05))
+    assert ruling.good is not bad
+    assert ("app1: queue is 7, limit 5" in ruling.sentence) is bad
+    assert told.looks[0].outcome == "inconclusive"
+    assert len(told.looks) == (2 if bad else 31), "two looks: the first one is within slipway_rollout.judgement.settle"
