@@ -19,6 +19,9 @@ STOCK = {
     "saturation": "sum by ({label}) (rate(process_cpu_seconds_total[{window}]))",
 }
 
+# Names of the queries that count requests; "up" says whether a server is scraped at all.
+COUNTED = ("requests", "errors", "latency", "up")
+
 
 class Query(Model):
     """A number of your own for each server, with a limit that servers of either version must keep."""
@@ -85,6 +88,14 @@ class Prometheus(Model):
             raise ValueError("expected user and password together")
         if self.user is not None and self.token is not None:
             raise ValueError("expected a token, or user and password, not both")
+        return self
+
+    @model_validator(mode="after")
+    def _queries_differ(self) -> Prometheus:
+        names = [query.name for query in self.queries]
+        taken = sorted({name for name in names if names.count(name) > 1 or name in COUNTED})
+        if taken:
+            raise ValueError(f"queries: {', '.join(taken)}: the name is another query's; expected one of its own")
         return self
 
 

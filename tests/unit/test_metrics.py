@@ -263,3 +263,11 @@ def test_error_lines_are_compared_with_the_old_release() -> None:
     assert bad(noisy, watched(unit(), unit(), errors=[900, 0])) == [
         ("log", "40 error lines a minute in the log where the old release has 0")
     ]
+
+
+@pytest.mark.parametrize("names", [("errors",), ("queue", "queue")])
+def test_two_queries_of_one_name_are_refused(names: tuple[str, ...]) -> None:
+    """A number of one's own named "errors" took the place of the errors that a release is judged by."""
+    queries = [{"name": name, "query": "q", "max": 5} for name in names]
+    with pytest.raises(ValueError, match=f"queries: {names[0]}: the name is another query's"):
+        Metrics.model_validate({"source": "prometheus", "prometheus": {"url": "http://p", "queries": queries}})
