@@ -14,6 +14,7 @@ from playbooks.outcomes import version_of
 from playbooks.rollout import Crew
 from playbooks.servers import application_hosts, edges_of, server_of
 from playbooks.shares import Place, steady
+from playbooks.sides import Sides
 from playbooks.steps.facts import Facts
 from playbooks.steps.traffic_state import EdgeState
 from playbooks.strategies.plan import Plan
@@ -46,8 +47,8 @@ def assemble(
         SlipwayError: a balancer cannot be read, or does not know a server.
     """
     traffic = traffic_of(fleet, env, holder, facts, moves, groups)
-    versions = _versions(facts, moves, groups)
-    watcher = observer_of(fleet, env, traffic, facts, moves, plan, versions, holder.id)
+    sides = Sides(traffic.places, traffic.steady, *_versions(facts, moves, groups))
+    watcher = observer_of(fleet, env, traffic, moves, plan, sides, holder.id)
     return Crew(fleet, Mover(fleet, held, env, moves, holder), traffic, watcher)
 
 
@@ -81,8 +82,9 @@ def traffic_of(
     """
     edges = edges_of(env)
     places = tuple(places_in_groups(env, facts, groups) if groups else places_of(env, facts, moves))
+    stay = steady(places, facts, moves)
     if not edges:
-        return NoBalancer(places)
+        return NoBalancer(places, stay)
     states = read_edges(fleet, env, edges)
     closed = closed_by_hand(places, list(states.values()))
     for name in sorted(closed):
@@ -93,7 +95,7 @@ def traffic_of(
         fleet.progress.warn(
             f"no balancer has a server up: nothing that runs answers its health check, {asked}, with 200"
         )
-    return Edges(fleet, env, holder, edges, places, steady(places, facts, moves), closed, up)
+    return Edges(fleet, env, holder, edges, places, stay, closed, up)
 
 
 def places_of(env: Environment, facts: Mapping[str, Facts], moves: Mapping[str, Move]) -> list[Place]:

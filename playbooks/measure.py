@@ -16,7 +16,6 @@ from playbooks.judgement.counts import Counts, total
 from playbooks.observing import hosts_asked, source_of
 from playbooks.servers import edges_of
 from playbooks.steps.facts import Facts, read_facts
-from playbooks.traffic import NoBalancer
 
 
 @dataclass(frozen=True)
@@ -101,8 +100,8 @@ def measure(
             ),
             hosts=there,
         ).ok
-        places = tuple(places_of(env, facts, {}))
-        source = source_of(fleet, env, NoBalancer(places, edges_of(env)))
+        places = places_of(env, facts, {})
+        source = source_of(fleet, env, edges_of(env), places)
         assert source is not None  # refused above  # noqa: S101
         source.read()
         progress.phase(f"counting for {seconds:.0f} s")

@@ -15,8 +15,8 @@ from playbooks.judgement.counts import Counts
 from playbooks.judgement.verdict import Signal
 from playbooks.metrics import open_metrics
 from playbooks.mover import Move
-from playbooks.shares import steady
-from playbooks.steps.facts import Facts
+from playbooks.shares import Place
+from playbooks.sides import Sides
 from playbooks.steps.traffic_counts import Meter, ask_counts
 from playbooks.strategies.plan import Plan
 from playbooks.traffic import Traffic
@@ -92,19 +92,20 @@ class Numbers:
         return self._last.counts
 
 
-def source_of(fleet: Fleet, env: Environment, traffic: Traffic) -> Source | None:
+def source_of(fleet: Fleet, env: Environment, edges: Sequence[str], places: Sequence[Place]) -> Source | None:
     """Where the numbers come from; None where nothing counts requests.
 
     Args:
         fleet: open sessions.
         env: settings.
-        traffic: where the balancers are.
+        edges: names of the balancers' hosts.
+        places: the application's hosts, as the balancers see them.
     """
     settings = env.settings.metrics
     if settings.source == "balancer":
-        return EdgeCounts(fleet, env, traffic.edges) if traffic.edges else None
+        return EdgeCounts(fleet, env, edges) if edges else None
     servers = {}
-    for place in traffic.places:
+    for place in places:
         for server in (place.before, place.after):
             if server is not None:
                 servers[server.name] = Measured(server.name, place.host, server.address, server.port)
@@ -116,10 +117,9 @@ def observer_of(
     fleet: Fleet,
     env: Environment,
     traffic: Traffic,
-    facts: Mapping[str, Facts],
     moves: Mapping[str, Move],
     plan: Plan,
-    versions: tuple[str, str],
+    sides: Sides,
     deploy: str,
 ) -> Observer:
     """Who watches, and has begun to count.
@@ -128,22 +128,20 @@ def observer_of(
         fleet: open sessions.
         env: settings.
         traffic: where the balancers are.
-        facts, moves: hosts that take part, and those that change.
+        moves: hosts that change.
         plan: what is to be watched.
-        versions: the new and the old one.
+        sides: which servers run which version.
         deploy: its id.
 
     Raises:
         SlipwayError: what the settings name as metrics is not there.
     """
     observer = Observer(
-        source_of(fleet, env, traffic) if plan.watches else None,
+        source_of(fleet, env, traffic.edges, traffic.places) if plan.watches else None,
         HostLooks(fleet, env, moves, deploy),
-        traffic.places,
-        steady(traffic.places, facts, moves),
+        sides,
         env.settings.rollout,
         plan,
-        versions,
         f"invoke promote {env.flag}",
         fleet.progress,
     )

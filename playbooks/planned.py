@@ -9,7 +9,6 @@ from typing import Any
 from playbooks.environment import Environment
 from playbooks.servers import application_hosts
 from playbooks.strategies.plan import Plan, Watch, percent, seconds
-from playbooks.watch import as_said
 
 BY_HOSTS = "what the hosts say of themselves"
 
@@ -112,7 +111,7 @@ def _stages(env: Environment, plan: Plan, slots: Mapping[str, str]) -> Iterator[
         there += len(stage.hosts)
         # All of the traffic is that of the hosts which take part: the others keep theirs.
         share = there / max(1, total) if stage.share is None or (stage.share >= 1 and not grouped) else stage.share
-        said = as_said(stage.watch, compared=share < 1) if stage.watch and counted else ""
+        said = _criteria(stage.watch, compared=share < 1) if stage.watch and counted else ""
         yield Planned(
             name=stage.name,
             hosts=stage.hosts,
@@ -122,3 +121,28 @@ def _stages(env: Environment, plan: Plan, slots: Mapping[str, str]) -> Iterator[
             watch=stage.watch,
             criteria=", ".join(filter(None, [said, BY_HOSTS])) if stage.watch else "",
         )
+
+
+def _criteria(watch: Watch, *, compared: bool) -> str:
+    """What a stage is judged by, for a person.
+
+    Args:
+        watch: its criteria.
+        compared: whether the old release still serves, so that there is something to compare with.
+    """
+    criteria = watch.criteria
+    limits = [
+        f"errors ≤ {percent(criteria.errors)}" if criteria.errors is not None else "",
+        *(
+            f"{name} ≤ {1000 * most:g} ms"
+            for name in ("p50", "p95", "p99")
+            if (most := getattr(criteria, name)) is not None
+        ),
+        f"at most {percent(criteria.worse_errors)} more errors than the old release"
+        if compared and criteria.worse_errors is not None
+        else "",
+        f"at most {percent(criteria.worse_latency)} slower than the old release"
+        if compared and criteria.worse_latency is not None
+        else "",
+    ]
+    return ", ".join(limit for limit in limits if limit)

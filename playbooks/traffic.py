@@ -30,12 +30,15 @@ class Traffic(Protocol):
     Args:
         edges: names of the balancers' hosts.
         places: the application's hosts, as the balancers see them.
+        steady: hosts that run the wanted release from the start.
     """
 
     @property
     def edges(self) -> tuple[str, ...]: ...
     @property
     def places(self) -> tuple[Place, ...]: ...
+    @property
+    def steady(self) -> frozenset[str]: ...
 
     def move(self, split: Split) -> None:
         """Make it so on every balancer.
@@ -50,10 +53,11 @@ class NoBalancer:
     """Nothing stands in front of the application that we know of.
 
     Args:
-        places: the application's hosts.
+        places, steady: see `Traffic`.
     """
 
     places: tuple[Place, ...]
+    steady: frozenset[str]
     edges: tuple[str, ...] = ()
 
     def move(self, split: Split) -> None:

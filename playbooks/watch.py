@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from playbooks.errors import SlipwayError
@@ -15,8 +15,9 @@ from playbooks.judgement.verdict import Signal, Verdict
 from playbooks.rollout import Ruling
 from playbooks.settings.judgement import Criteria
 from playbooks.settings.rollout import Rollout
-from playbooks.shares import Place, Split
-from playbooks.strategies.plan import Plan, Stage, Watch, following, percent, seconds
+from playbooks.shares import Split
+from playbooks.sides import Sides
+from playbooks.strategies.plan import Plan, Stage, Watch, following, seconds
 
 # A stage is looked at so often at the least, however short it is.
 LOOKS = 30
@@ -65,11 +66,9 @@ class Observer:
     Args:
         source: where the numbers come from; None where nothing counts.
         hosts: what hosts say of themselves.
-        places: the application's hosts, as the balancers see them.
-        steady: hosts that run the wanted release from the start.
+        sides: which servers run which version.
         rollout: how it is judged.
         plan: what is to be watched, and what follows.
-        versions: the new and the old one, for whoever is told.
         promote: the command that lets a stage go on that is held.
         progress: who is told.
     """
@@ -78,17 +77,15 @@ class Observer:
         self,
         source: Source | None,
         hosts: Hosts,
-        places: Sequence[Place],
-        steady: frozenset[str],
+        sides: Sides,
         rollout: Rollout,
         plan: Plan,
-        versions: tuple[str, str],
         promote: str,
         progress: Progress,
     ) -> None:
-        self._source, self._hosts, self._places, self._steady = source, hosts, places, steady
-        self._rollout, self._plan, self._promote = rollout, plan, promote
-        self._versions, self._progress = versions, progress
+        self._source, self._hosts, self._sides = source, hosts, sides
+        self._rollout, self._plan = rollout, plan
+        self._promote, self._progress = promote, progress
         self._before: Counts | None = None
         self._began = time.monotonic()
         self._held = False
@@ -121,75 +118,113 @@ class Observer:
     def _watch(self, stage: Stage, split: Split) -> Ruling:
         watch = stage.watch
         assert watch is not None  # nobody asks otherwise  # noqa: S101
-        settings = self._rollout.judgement
-        criteria = self._criteria(watch, split) if self._source else NOTHING
-        every = max(SHORTEST, min(settings.interval, watch.seconds / LOOKS))
+        every = max(SHORTEST, min(self._rollout.judgement.interval, watch.seconds / LOOKS))
         self._read()  # what was counted while things moved is of neither stage
-        buckets = self._source.buckets if self._source else ()
-        judge = Judge(criteria, settings, stages=self._plan.watches, before=self._before, buckets=buckets)
-        started = last = time.monotonic()
-        until = started + watch.seconds
-        then = following(self._plan, stage)
-        settle = min(settings.settle, watch.seconds / 5)
-        sums = Counts(), Counts()
+        judge = self._judge(watch, split)
+        now = time.monotonic()
+        watched = _Watched(stage, split, watch, judge, began=now, last=now, until=now + watch.seconds)
         while True:
-            time.sleep(max(0.0, min(every, until - time.monotonic())))
-            now = time.monotonic()
-            counts = self._read()
-            new, old = self._sides(counts, split)
-            # Caches and pools are cold at first: until then only requests and errors count.
-            settled = now - started > settle
-            signals = [*self._hosts.look(split.moved | self._steady), *(self._own_signals() if settled else ())]
-            judge.feed(now - last, new if settled else _untimed(new), old, signals)
-            verdict = judge.verdict()
-            sums = sums[0] + new, sums[1] + (old or Counts())
-            self._progress.look(
-                Look(
-                    stage=stage.name,
-                    share=split.share,
-                    at=now - self._began,
-                    passed=now - started,
-                    seconds=until - started,
-                    window=now - last,
-                    new=_side(self._versions[0], new),
-                    old=_side(self._versions[1], old) if old else None,
-                    new_so_far=_side(self._versions[0], sums[0]),
-                    old_so_far=_side(self._versions[1], sums[1]) if old else None,
-                    outcome=verdict.outcome,
-                    sentence=verdict.sentence,
-                    lacking=tuple((found.rule, found.lacking) for found in verdict.findings if found.lacking),
-                    then=f"{self._promote} lets it go on; Ctrl-C takes it back" if self._held else then,
-                    held=self._held,
-                )
-            )
-            last = now
-            if verdict.outcome == "bad":
-                return self._ruling(stage, verdict, good=False)
-            by = self._hosts.promoted(stage.name) if self._held else None
-            if by is not None:
-                self._progress.warn(f"{stage.name}: {by} lets it go on")
-                return self._ruling(stage, verdict, good=True, promoted_by=by)
-            if now < until and not (self._held and verdict.outcome == "good"):
-                continue
-            if verdict.outcome == "good" or watch.lenient or settings.inconclusive == "promote":
-                return self._ruling(stage, verdict, good=True)
-            if settings.inconclusive == "abort" or self._held:
-                return self._ruling(stage, verdict, good=False)
-            self._held, until = True, now + self._rollout.hold
-            self._hosts.hold(stage.name)
-            self._progress.warn(
-                f"{stage.name}: {verdict.sentence} It is held as it is. {self._promote} lets it go on; Ctrl-C takes it "
-                f"back, and so does the end of {seconds(self._rollout.hold)} without a verdict."
-            )
+            time.sleep(max(0.0, min(every, watched.until - time.monotonic())))
+            verdict = self._look(watched)
+            ruling = self._rule(watched, verdict)
+            if ruling is not None:
+                return ruling
+            if watched.is_over:
+                watched.until = watched.last + self._rollout.hold
+                self._hold(stage, verdict)
 
-    def _own_signals(self) -> Sequence[Signal]:
-        """Numbers of the user's own, of servers on either release."""
-        return self._source.signals if self._source else ()
+    def _look(self, watched: _Watched) -> Verdict:
+        """Take in what has happened since the last look, and tell of it."""
+        now = time.monotonic()
+        new, old = self._sides.counts(self._read(), watched.split)
+        signals = self._hosts.look(self._sides.hosts(watched.split))
+        # Caches and pools are cold at first: until then only requests and errors count.
+        if now - watched.began <= min(self._rollout.judgement.settle, watched.watch.seconds / 5):
+            watched.judge.feed(now - watched.last, _untimed(new), old, signals)
+        else:
+            watched.judge.feed(now - watched.last, new, old, [*signals, *self._own_signals()])
+        verdict = watched.judge.verdict()
+        watched.new, watched.old = watched.new + new, watched.old + (old or Counts())
+        so_far = self._sides.told(watched.new, watched.old if old is not None else None)
+        self._tell(watched, now, self._sides.told(new, old), so_far, verdict)
+        watched.last = now
+        return verdict
+
+    def _tell(
+        self,
+        watched: _Watched,
+        now: float,
+        sides: tuple[Side, Side | None],
+        so_far: tuple[Side, Side | None],
+        verdict: Verdict,
+    ) -> None:
+        then = self._choice("Ctrl-C takes it back") if self._held else following(self._plan, watched.stage)
+        self._progress.look(
+            Look(
+                stage=watched.stage.name,
+                share=watched.split.share,
+                at=now - self._began,
+                passed=now - watched.began,
+                seconds=watched.until - watched.began,
+                window=now - watched.last,
+                new=sides[0],
+                old=sides[1],
+                new_so_far=so_far[0],
+                old_so_far=so_far[1],
+                outcome=verdict.outcome,
+                sentence=verdict.sentence,
+                lacking=tuple((found.rule, found.lacking) for found in verdict.findings if found.lacking),
+                then=then,
+                held=self._held,
+            )
+        )
+
+    def _rule(self, watched: _Watched, verdict: Verdict) -> Ruling | None:
+        """Whether to go on or back; None: it is watched on."""
+        stage = watched.stage
+        if verdict.outcome == "bad":
+            return _ruling(stage, verdict, good=False)
+        by = self._hosts.promoted(stage.name) if self._held else None
+        if by is not None:
+            self._progress.warn(f"{stage.name}: {by} lets it go on")
+            return _ruling(stage, verdict, good=True, promoted_by=by)
+        good = verdict.outcome == "good"
+        if not watched.is_over and not (self._held and good):
+            return None
+        inconclusive = self._rollout.judgement.inconclusive
+        if good or watched.watch.lenient or inconclusive == "promote":
+            return _ruling(stage, verdict, good=True)
+        if self._held or inconclusive == "abort":
+            return _ruling(stage, verdict, good=False)
+        return None
+
+    def _hold(self, stage: Stage, verdict: Verdict) -> None:
+        """Its time is over, and there was too little to judge by: a person may decide, or more requests come."""
+        self._held = True
+        self._hosts.hold(stage.name)
+        choice = self._choice(
+            f"Ctrl-C takes it back, and so does the end of {seconds(self._rollout.hold)} without a verdict."
+        )
+        self._progress.warn(f"{stage.name}: {verdict.sentence} It is held as it is. {choice}")
+
+    def _choice(self, back: str) -> str:
+        return f"{self._promote} lets it go on; {back}"
+
+    def _judge(self, watch: Watch, split: Split) -> Judge:
+        if self._source is None:
+            return Judge(NOTHING, self._rollout.judgement, stages=self._plan.watches, before=self._before)
+        return Judge(
+            self._criteria(watch, split),
+            self._rollout.judgement,
+            stages=self._plan.watches,
+            before=self._before,
+            buckets=self._source.buckets,
+        )
 
     def _criteria(self, watch: Watch, split: Split) -> Criteria:
         """In the watch after the switch nobody runs the old release: what it took before stands in for it (A5)."""
         criteria, before = watch.criteria, self._before
-        if not watch.lenient or criteria.worse_latency is None or self._sides({}, split)[1] is not None:
+        if not watch.lenient or criteria.worse_latency is None or self._sides.counts({}, split)[1] is not None:
             return criteria
         if before is None or sum(before.latencies.values()) < LEAST_BEFORE:
             return criteria
@@ -200,19 +235,9 @@ class Observer:
             limits[name] = min(limit, getattr(criteria, name) or limit)
         return criteria.model_copy(update=limits)
 
-    def _ruling(self, stage: Stage, verdict: Verdict, *, good: bool, promoted_by: str | None = None) -> Ruling:
-        record = {"stage": stage.name, "share": stage.share, "went_on": good, **verdict.to_json()}
-        if promoted_by is not None:
-            record["promoted_by"] = promoted_by
-        return Ruling(stage.name, good, f"{stage.name}: {verdict.sentence}", record)
-
-    def _sides(self, counts: Mapping[str, Counts], split: Split) -> tuple[Counts, Counts | None]:
-        moved = split.moved | self._steady
-        new = [place.after.name for place in self._places if place.host in moved]
-        old = [place.before.name for place in self._places if place.before and place.before.name not in new]
-        if split.share is not None and split.share >= 1:
-            old = [name for place in self._places for name in _stays(place, moved)]
-        return _of(counts, new), _of(counts, old) if old else None
+    def _own_signals(self) -> Sequence[Signal]:
+        """Numbers of the user's own, of servers on either release."""
+        return self._source.signals if self._source else ()
 
     def _read(self) -> Mapping[str, Counts]:
         if self._source is None:
@@ -229,44 +254,39 @@ class Observer:
         return counts
 
 
-def _stays(place: Place, moved: frozenset[str]) -> Iterable[str]:
-    """The server of a host that is left out of this deploy."""
-    return [place.before.name] if place.before and not place.beside and place.host not in moved else []
+@dataclass
+class _Watched:
+    """A stage while it is watched. Moments are seconds by the monotonic clock.
+
+    Args:
+        stage, split, watch: what it is, where the rollout stands in it, and how it is judged.
+        judge: of this stage alone.
+        began, last, until: when it began, when it was looked at last, and when its time is over.
+        new, old: what both releases did so far.
+    """
+
+    stage: Stage
+    split: Split
+    watch: Watch
+    judge: Judge
+    began: float
+    last: float
+    until: float
+    new: Counts = field(default_factory=Counts)
+    old: Counts = field(default_factory=Counts)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the last look was that of its end."""
+        return self.last >= self.until
 
 
-def _side(version: str, counts: Counts) -> Side:
-    quantiles = (counts.quantile(share) for share in (0.5, 0.95, 0.99))
-    return Side(version, counts.requests, counts.errors, *quantiles)
+def _ruling(stage: Stage, verdict: Verdict, *, good: bool, promoted_by: str | None = None) -> Ruling:
+    record = {"stage": stage.name, "share": stage.share, "went_on": good, **verdict.to_json()}
+    if promoted_by is not None:
+        record["promoted_by"] = promoted_by
+    return Ruling(stage.name, good, f"{stage.name}: {verdict.sentence}", record)
 
 
 def _untimed(counts: Counts) -> Counts:
     return Counts(counts.requests, counts.errors)
-
-
-def _of(counts: Mapping[str, Counts], names: Iterable[str]) -> Counts:
-    return total(counts[name] for name in names if name in counts)
-
-
-def as_said(watch: Watch, *, compared: bool = True) -> str:
-    """What a stage is judged by, for a person.
-
-    Args:
-        watch: its criteria.
-        compared: whether the old release still serves, so that there is something to compare with.
-    """
-    criteria = watch.criteria
-    limits = [
-        f"errors ≤ {percent(criteria.errors)}" if criteria.errors is not None else "",
-        *(
-            f"{name} ≤ {1000 * seconds:g} ms"
-            for name in ("p50", "p95", "p99")
-            if (seconds := getattr(criteria, name)) is not None
-        ),
-        f"at most {percent(criteria.worse_errors)} more errors than the old release"
-        if compared and criteria.worse_errors is not None
-        else "",
-        f"at most {percent(criteria.worse_latency)} slower than the old release"
-        if compared and criteria.worse_latency is not None
-        else "",
-    ]
-    return ", ".join(limit for limit in limits if limit)

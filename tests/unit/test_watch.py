@@ -12,6 +12,7 @@ from playbooks.judgement.counts import Counts
 from playbooks.judgement.verdict import Signal
 from playbooks.settings.rollout import Rollout
 from playbooks.shares import Place, Split
+from playbooks.sides import Sides
 from playbooks.steps.traffic import Server
 from playbooks.strategies.canary import canary
 from playbooks.strategies.plan import Fleet, Stage
@@ -82,10 +83,8 @@ def watching(hosts: Person, told: Told, source: Nobody | None = None) -> tuple[O
     rollout = Rollout.model_validate({"hold": "10m", "judgement": {"interval": "30s"}})
     plan = canary(HOSTS, rollout, Fleet(2))
     places = [Place(host, Server(host, "192.0.2.1", 80), Server(host, "192.0.2.1", 80)) for host in HOSTS]
-    steady: frozenset[str] = frozenset()
-    observer = Observer(
-        source or Nobody(), hosts, places, steady, rollout, plan, ("2", "1"), "invoke promote --env=x", told
-    )
+    sides = Sides(places, frozenset(), new="2", old="1")
+    observer = Observer(source or Nobody(), hosts, sides, rollout, plan, "invoke promote --env=x", told)
     return observer, next(stage for stage in plan.stages if stage.watch)
 
 
@@ -160,7 +159,8 @@ def test_the_watch_after_the_switch_remembers_how_fast_the_old_release_was(after
     plan = rolling(HOSTS, rollout, Fleet(2))
     places = [Place(host, Server(host, "192.0.2.1", 80), Server(host, "192.0.2.1", 80)) for host in HOSTS]
     source, person = Shop(100.0, 100.0, after), Person(word_after=10**9)
-    observer = Observer(source, person, places, frozenset(), rollout, plan, ("2", "1"), "promote", Told())
+    sides = Sides(places, frozenset(), new="2", old="1")
+    observer = Observer(source, person, sides, rollout, plan, "promote", Told())
     observer.start()
     observer.begin()
     ruling = observer.watch(plan.stages[-1], Split(frozenset(HOSTS)))

@@ -1,0 +1,63 @@
+"""The two versions of a rollout: which servers run which one as it goes on, and what was counted of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from playbooks.fleet.progress import Side
+from playbooks.judgement.counts import Counts, total
+from playbooks.shares import Place, Split
+
+QUANTILES = (0.5, 0.95, 0.99)
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Who is new and who is old.
+
+    Args:
+        places: the application's hosts, as the balancers see them.
+        steady: hosts that run the wanted release from the start.
+        new, old: the versions; empty where there is none.
+    """
+
+    places: Sequence[Place]
+    steady: frozenset[str]
+    new: str
+    old: str
+
+    def hosts(self, split: Split) -> frozenset[str]:
+        """Hosts on the new release."""
+        return split.moved | self.steady
+
+    def counts(self, counts: Mapping[str, Counts], split: Split) -> tuple[Counts, Counts | None]:
+        """What both did; None where nothing runs the old release any more.
+
+        Args:
+            counts: by server.
+            split: where the rollout stands.
+        """
+        new, old = self._servers(split)
+        return _of(counts, new), _of(counts, old) if old else None
+
+    def told(self, new: Counts, old: Counts | None) -> tuple[Side, Side | None]:
+        """The same for whoever watches."""
+        return _side(self.new, new), None if old is None else _side(self.old, old)
+
+    def _servers(self, split: Split) -> tuple[list[str], list[str]]:
+        on_new = self.hosts(split)
+        new = [place.after.name for place in self.places if place.host in on_new]
+        if split.share is not None and split.share >= 1:
+            # Nothing is sent to the old release any more, but on hosts that are left out of this deploy.
+            left_out = [place for place in self.places if not place.beside and place.host not in on_new]
+            return new, [place.before.name for place in left_out if place.before]
+        return new, [place.before.name for place in self.places if place.before and place.before.name not in new]
+
+
+def _side(version: str, counts: Counts) -> Side:
+    return Side(version, counts.requests, counts.errors, *map(counts.quantile, QUANTILES))
+
+
+def _of(counts: Mapping[str, Counts], names: Iterable[str]) -> Counts:
+    return total(counts[name] for name in names if name in counts)
