@@ -85,7 +85,7 @@ def traffic_of(
     stay = steady(places, facts, moves)
     if not edges:
         return NoBalancer(places, stay)
-    states = read_edges(fleet, env, edges)
+    states = groups.edges if groups else read_edges(fleet, env, edges)
     closed = closed_by_hand(places, list(states.values()))
     for name in sorted(closed):
         fleet.progress.warn(f"{name} was put out of the balancer by hand, and stays so")

@@ -21,12 +21,14 @@ class Groups:
     Args:
         live, idle: names of the one that has the traffic, and of the other.
         serving, resting: their hosts.
+        edges: the balancers as they stood when they said so, by host.
     """
 
     live: str
     idle: str
     serving: tuple[str, ...]
     resting: tuple[str, ...]
+    edges: Mapping[str, EdgeState]
 
 
 def members_of(env: Environment) -> dict[str, tuple[str, ...]]:
@@ -79,7 +81,7 @@ def read_groups(fleet: Fleet, env: Environment) -> Groups | None:
     states = read_edges(fleet, env, edges_of(env))
     live = live_group(members, list(states.values()))
     (idle,) = set(members) - {live}
-    return Groups(live, idle, members[live], members[idle])
+    return Groups(live, idle, members[live], members[idle], states)
 
 
 def live_group(members: Mapping[str, Sequence[str]], edges: Sequence[EdgeState]) -> str:

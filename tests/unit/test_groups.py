@@ -26,7 +26,7 @@ from playbooks.steps.traffic_state import Admin, EdgeState, ServerState
 
 WEB = {"name": "web@", "unit": {"Service": {"ExecStart": "/x"}}}
 BLUE, GREEN = ("a1",), ("b1", "b2")
-GROUPS = Groups("blue", "green", BLUE, GREEN)
+GROUPS = Groups("blue", "green", BLUE, GREEN, {})
 MEMBERS = {"blue": BLUE, "green": GREEN}
 PLACES = [
     *(Place(host, Server(host, "::1", 80), Server(host, "::1", 80), live=True) for host in BLUE),
