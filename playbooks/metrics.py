@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from playbooks.adapters.application_metrics import ApplicationMetrics, Page
-from playbooks.adapters.metrics import Metrics, MetricsError, Server
+from playbooks.adapters.metrics import Endpoint, Metrics, MetricsError
 from playbooks.adapters.prometheus import Ask, PrometheusMetrics, Replied
 from playbooks.adapters.prometheus_http import ask_from_here
 from playbooks.fleet.fleet import Fleet
@@ -17,7 +17,7 @@ from playbooks.steps.http_get import ask_queries, read_replies
 
 def open_metrics(
     settings: MetricsSettings,
-    servers: Sequence[Server],
+    servers: Sequence[Endpoint],
     fleet: Fleet,
     secrets: Mapping[str, str],
     *,
@@ -45,8 +45,8 @@ def open_metrics(
     raise MetricsError(f"slipway_metrics.source: {settings.source} is read from the balancer's hosts")
 
 
-def _pages(settings: MetricsSettings, servers: Sequence[Server], fleet: Fleet) -> dict[str, Page]:
-    by_host: dict[str, list[Server]] = {}
+def _pages(settings: MetricsSettings, servers: Sequence[Endpoint], fleet: Fleet) -> dict[str, Page]:
+    by_host: dict[str, list[Endpoint]] = {}
     for server in servers:
         by_host.setdefault(server.host, []).append(server)
     reachable = [host for host in by_host if host in fleet.remotes]

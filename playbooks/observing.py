@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from playbooks.adapters.metrics import Metrics, Reading
-from playbooks.adapters.metrics import Server as Measured
+from playbooks.adapters.metrics import Endpoint, Metrics, Reading
 from playbooks.environment import Environment
 from playbooks.fleet.fleet import Fleet
 from playbooks.fleet.remote import Remote
@@ -108,7 +107,7 @@ def source_of(fleet: Fleet, env: Environment, edges: Sequence[str], places: Sequ
     for place in places:
         for server in (place.before, place.after):
             if server is not None:
-                servers[server.name] = Measured(server.name, place.host, server.address, server.port)
+                servers[server.name] = Endpoint(server.name, place.host, server.address, server.port)
     via = next(iter(hosts_asked(env)), None)
     return Numbers(open_metrics(settings, list(servers.values()), fleet, env.secrets, via=via), fleet)
 

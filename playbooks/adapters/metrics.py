@@ -19,11 +19,11 @@ class MetricsError(SlipwayError):
 
 
 @dataclass(frozen=True)
-class Server:
-    """One server.
+class Endpoint:
+    """Who is asked for numbers, or asked about: a server, and the host it runs on.
 
     Args:
-        name: the inventory host's; with slots HOST-SLOT.
+        name: the server's, which is the inventory host's; with slots HOST-SLOT.
         host: the inventory host it runs on.
         address: of that host, as others reach it.
         port: where it listens.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 from playbooks.adapters.exposition import Sample, bucket_limit
-from playbooks.adapters.metrics import Counting, MetricsError, Reading, Server, Snapshot
+from playbooks.adapters.metrics import Counting, Endpoint, MetricsError, Reading, Snapshot
 from playbooks.judgement.counts import Counts
 from playbooks.judgement.verdict import Signal
 from playbooks.settings.metrics import Metrics, Prometheus, Query
@@ -48,7 +48,7 @@ class PrometheusMetrics:
         ask: how the server is reached.
     """
 
-    def __init__(self, settings: Metrics, servers: Sequence[Server], ask: Ask) -> None:
+    def __init__(self, settings: Metrics, servers: Sequence[Endpoint], ask: Ask) -> None:
         if settings.prometheus is None:
             raise MetricsError("slipway_metrics.prometheus is not set")
         self._metrics = settings
@@ -232,7 +232,7 @@ def read_vector(reply: Replied) -> list[Sample]:
         raise QueryFailed("its answer makes no sense") from None
 
 
-def _instance(settings: Prometheus, server: Server) -> str:
+def _instance(settings: Prometheus, server: Endpoint) -> str:
     values = {"server": server.name, "host": server.host, "address": server.address, "port": str(server.port)}
     text = settings.instance
     for name, value in values.items():

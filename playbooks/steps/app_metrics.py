@@ -6,14 +6,14 @@ from collections.abc import Iterable, Sequence
 
 from playbooks.adapters.application_metrics import Page
 from playbooks.adapters.exposition import PARTS
-from playbooks.adapters.metrics import Server
+from playbooks.adapters.metrics import Endpoint
 from playbooks.fleet.remote import Ask
 from playbooks.fleet.script import Answer
 from playbooks.settings.metrics import Metrics
 from playbooks.settings.selector import parse_selector
 
 
-def ask_app_metrics(settings: Metrics, servers: Sequence[Server]) -> Ask:
+def ask_app_metrics(settings: Metrics, servers: Sequence[Endpoint]) -> Ask:
     """The step that reads a host's pages, in one round trip.
 
     Args:

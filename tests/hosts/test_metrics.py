@@ -16,7 +16,7 @@ from lab.load import run_load
 from lab.load_plan import Kind, Plan
 from lab.load_report import Report
 from lab.spec import HostSpec
-from playbooks.adapters.metrics import Metrics, MetricsError, Server
+from playbooks.adapters.metrics import Endpoint, Metrics, MetricsError
 from playbooks.environment import Environment, load_environment
 from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.progress import Silent
@@ -62,8 +62,8 @@ def ship(app: App, *flags: str, version: str) -> None:
     assert deployed.status == 0, deployed.err
 
 
-def servers(app: App, specs: dict[str, HostSpec]) -> list[Server]:
-    return [Server(name, name, specs[name].address, app.port) for name in APPS]
+def servers(app: App, specs: dict[str, HostSpec]) -> list[Endpoint]:
+    return [Endpoint(name, name, specs[name].address, app.port) for name in APPS]
 
 
 @pytest.fixture
@@ -158,7 +158,7 @@ def has_started(source: Metrics) -> bool:
     return True
 
 
-def wrong_password(app: App, url: str, everyone: list[Server], fleet: Fleet) -> None:
+def wrong_password(app: App, url: str, everyone: list[Endpoint], fleet: Fleet) -> None:
     env = configure(app, url)
     secrets = {**env.secrets, "token": "another"}
     with pytest.raises(MetricsError, match="HTTP 401"):

@@ -11,7 +11,7 @@ import pytest
 
 from playbooks.adapters.application_metrics import ApplicationMetrics, Page
 from playbooks.adapters.exposition import parse_samples
-from playbooks.adapters.metrics import MetricsError, Server
+from playbooks.adapters.metrics import Endpoint, MetricsError
 from playbooks.adapters.prometheus import PrometheusMetrics, Replied
 from playbooks.judgement.counts import Counts
 from playbooks.judgement.host import MEGABYTE, HostReading, UnitReading, host_signals
@@ -130,7 +130,7 @@ def test_selectors_are_read_as_prometheus_reads_them() -> None:
             parse_selector(wrong)
 
 
-SERVERS = [Server("app1", "app1", "10.0.0.1", 8000), Server("app2-green", "app2", "10.0.0.2", 8002)]
+SERVERS = [Endpoint("app1", "app1", "10.0.0.1", 8000), Endpoint("app2-green", "app2", "10.0.0.2", 8002)]
 
 
 def vector(**values: float) -> Replied:
