@@ -11,7 +11,7 @@ from playbooks.settings.rollout import Rollout
 from playbooks.settings.types import parse_batch
 from playbooks.strategies.blue_green import beside
 from playbooks.strategies.canary import canary
-from playbooks.strategies.plan import Fleet, Plan, Stage
+from playbooks.strategies.plan import FleetShape, Plan, Stage
 from playbooks.strategies.rolling import rolling
 
 STRATEGIES = ("rolling", "blue-green", "canary")
@@ -46,7 +46,7 @@ def plan_deploy(
         raise UsageError(f"--strategy={name}: there is no such strategy; there is: {', '.join(STRATEGIES)}")
     require_batch(batch)
     rollout = _with_watch(settings.rollout, watch)
-    fleet = Fleet(len(env.targets), settings.balancer is not None, settings.production)
+    fleet = FleetShape(len(env.targets), settings.balancer is not None, settings.production)
     if settings.groups:
         _require_groups(env, name)
     elif name != "rolling":
@@ -82,7 +82,7 @@ def plan_rollback(
         return Plan("rolling", tuple(stages) if hosts else ())
     size = batch or ("50%" if env.settings.balancer else "100%")
     quiet = Rollout.model_validate({"watch": {"for": 0}})
-    return rolling(hosts, quiet, Fleet(len(env.targets)), batch=size)
+    return rolling(hosts, quiet, FleetShape(len(env.targets)), batch=size)
 
 
 def require_batch(batch: str | None) -> None:

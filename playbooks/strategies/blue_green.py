@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from playbooks.settings.judgement import Step
 from playbooks.settings.rollout import Rollout
 from playbooks.strategies.batches import batches, count
-from playbooks.strategies.plan import Fleet, Plan, Stage, Watch, last_watch, percent
+from playbooks.strategies.plan import FleetShape, Plan, Stage, Watch, last_watch, percent
 
 
-def beside(hosts: Sequence[str], rollout: Rollout, fleet: Fleet, *, strategy: str, batch: str | None = None) -> Plan:
+def beside(
+    hosts: Sequence[str], rollout: Rollout, fleet: FleetShape, *, strategy: str, batch: str | None = None
+) -> Plan:
     """Plan a deploy whose new release runs beside the old one: the strategy only says how the traffic moves.
 
     Args:

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from playbooks.settings.judgement import Step
 from playbooks.settings.rollout import Rollout
 from playbooks.strategies.batches import batches, count
-from playbooks.strategies.plan import Fleet, Plan, Stage, Watch, percent
+from playbooks.strategies.plan import FleetShape, Plan, Stage, Watch, percent
 
 
-def canary(hosts: Sequence[str], rollout: Rollout, fleet: Fleet, *, batch: str | None = None) -> Plan:
+def canary(hosts: Sequence[str], rollout: Rollout, fleet: FleetShape, *, batch: str | None = None) -> Plan:
     """Plan a canary: with each step of the ladder as many hosts change as its share of the traffic needs.
 
     Args:

@@ -12,7 +12,7 @@ WATCH_SECONDS = 1800.0
 
 
 @dataclass(frozen=True)
-class Fleet:
+class FleetShape:
     """What a strategy knows of the whole fleet.
 
     Args:
@@ -95,7 +95,7 @@ def following(plan: Plan, stage: Stage) -> str:
     return ", then ".join(filter(None, [changing, watched])) or "it is done"
 
 
-def last_watch(rollout: Rollout, fleet: Fleet, *, share: float | None = None) -> tuple[Stage, ...]:
+def last_watch(rollout: Rollout, fleet: FleetShape, *, share: float | None = None) -> tuple[Stage, ...]:
     """The watch after everything has moved (B5), if there is to be one."""
     duration = rollout.watch.for_
     if duration is None:

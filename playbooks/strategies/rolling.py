@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from playbooks.settings.rollout import Rollout
 from playbooks.strategies.batches import batches, count, tolerance
-from playbooks.strategies.plan import Fleet, Plan, Stage, Watch, last_watch
+from playbooks.strategies.plan import FleetShape, Plan, Stage, Watch, last_watch
 
 
-def rolling(hosts: Sequence[str], rollout: Rollout, fleet: Fleet, *, batch: str | None = None) -> Plan:
+def rolling(hosts: Sequence[str], rollout: Rollout, fleet: FleetShape, *, batch: str | None = None) -> Plan:
     """Plan a rolling deploy.
 
     Args:

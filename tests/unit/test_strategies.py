@@ -13,7 +13,7 @@ from playbooks.settings.rollout import Rollout
 from playbooks.strategies.batches import count
 from playbooks.strategies.blue_green import beside
 from playbooks.strategies.canary import canary
-from playbooks.strategies.plan import Fleet, Plan
+from playbooks.strategies.plan import FleetShape, Plan
 from playbooks.strategies.rolling import rolling
 
 BATCHES = st.one_of(st.integers(1, 60).map(str), st.integers(1, 100).map(lambda n: f"{n}%"))
@@ -35,7 +35,7 @@ def changed(plan: Plan) -> list[str]:
 @given(st.integers(0, 60), BATCHES)
 def test_every_host_changes_once_in_order_and_no_batch_is_too_large(hosts: int, batch: str) -> None:
     """A host left out would stay on the old version; one too many at a time would take the service down."""
-    plan = rolling(names(hosts), rollout(batch=batch), Fleet(hosts))
+    plan = rolling(names(hosts), rollout(batch=batch), FleetShape(hosts))
     assert changed(plan) == names(hosts)
     for stage in plan.stages:
         assert len(stage.hosts) <= (int(batch) if "%" not in batch else max(1, hosts * int(batch[:-1]) // 100))
@@ -44,9 +44,9 @@ def test_every_host_changes_once_in_order_and_no_batch_is_too_large(hosts: int, 
 @given(st.integers(1, 60), BATCHES)
 def test_behind_a_balancer_a_quarter_is_out_at_the_most_unless_somebody_asks_for_more(hosts: int, batch: str) -> None:
     """B1: half of the fleet out of the balancer would leave the rest with twice the load."""
-    plan = rolling(names(hosts), rollout(batch=batch), Fleet(hosts, balanced=True))
+    plan = rolling(names(hosts), rollout(batch=batch), FleetShape(hosts, balanced=True))
     assert all(len(stage.hosts) <= max(1, hosts // 4) for stage in plan.stages)
-    asked = rolling(names(hosts), rollout(), Fleet(hosts, balanced=True), batch="100%")
+    asked = rolling(names(hosts), rollout(), FleetShape(hosts, balanced=True), batch="100%")
     assert asked.stages[0].hosts == tuple(names(hosts))
 
 
@@ -59,10 +59,10 @@ def test_percentages_round_down_but_never_to_nobody() -> None:
 def test_grace_is_between_batches_and_the_watch_comes_last() -> None:
     """A pause after the last batch would make every deploy wait for nothing; production is watched unasked (B5)."""
     settings = rollout(batch="2", grace="30s", tolerate="50%")
-    plan = rolling(names(3), settings, Fleet(3))
+    plan = rolling(names(3), settings, FleetShape(3))
     assert [stage.watch.seconds if stage.watch else 0 for stage in plan.stages] == [30, 0]
     assert plan.tolerate == 1
-    watched = rolling(names(3), settings, Fleet(3, production=True)).stages[-1]
+    watched = rolling(names(3), settings, FleetShape(3, production=True)).stages[-1]
     assert (watched.hosts, watched.watch and watched.watch.seconds) == ((), 1800)
     assert watched.watch
     assert watched.watch.criteria.errors == 0.01
@@ -75,7 +75,7 @@ def steps(ladder: list[int]) -> list[dict[str, Any]]:
 @given(st.integers(2, 60), LADDERS)
 def test_a_canary_climbs_host_by_host_and_always_leaves_a_baseline(hosts: int, ladder: list[int]) -> None:
     """Without a host on the old version there is nothing to compare with, and nowhere to go back to at once."""
-    plan = canary(names(hosts), rollout(canary=steps(ladder)), Fleet(hosts, balanced=True))
+    plan = canary(names(hosts), rollout(canary=steps(ladder)), FleetShape(hosts, balanced=True))
     assert changed(plan) == names(hosts)
     assert all(len(stage.hosts) <= max(1, hosts // 4) for stage in plan.stages)
     moved = 0
@@ -90,14 +90,14 @@ def test_a_canary_climbs_host_by_host_and_always_leaves_a_baseline(hosts: int, l
 
 def test_the_stock_ladders_are_those_of_the_requirements() -> None:
     """B3: 5 % for 15 minutes, 20 % for 30, then all. B2: 10, 25, 50, 75, 100 % with 5 minutes each."""
-    plan = canary(names(8), rollout(), Fleet(8, balanced=True))
+    plan = canary(names(8), rollout(), FleetShape(8, balanced=True))
     watched = [(stage.name, stage.watch.seconds, stage.watch.criteria.errors) for stage in plan.stages if stage.watch]
     assert watched == [
         ("5 % of the traffic", 900, 0.01),
         ("20 % of the traffic", 1800, 0.005),
         ("100 % of the traffic", 1800, 0.001),
     ]
-    switch = beside(names(8), rollout(), Fleet(8, balanced=True), strategy="blue-green")
+    switch = beside(names(8), rollout(), FleetShape(8, balanced=True), strategy="blue-green")
     assert changed(switch) == names(8)
     assert [stage.share for stage in switch.stages] == [0.0, 0.1, 0.25, 0.5, 0.75, 1.0]
     assert {stage.watch.seconds for stage in switch.stages if stage.watch} == {300}

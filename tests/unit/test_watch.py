@@ -15,7 +15,7 @@ from playbooks.shares import Place, Split
 from playbooks.sides import Sides
 from playbooks.steps.traffic import Server
 from playbooks.strategies.canary import canary
-from playbooks.strategies.plan import Fleet, Stage
+from playbooks.strategies.plan import FleetShape, Stage
 from playbooks.strategies.rolling import rolling
 from playbooks.watch import Observer
 
@@ -81,7 +81,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def watching(hosts: Person, told: Told, source: Nobody | None = None) -> tuple[Observer, Stage]:
     rollout = Rollout.model_validate({"hold": "10m", "judgement": {"interval": "30s"}})
-    plan = canary(HOSTS, rollout, Fleet(2))
+    plan = canary(HOSTS, rollout, FleetShape(2))
     places = [Place(host, Server(host, "192.0.2.1", 80), Server(host, "192.0.2.1", 80)) for host in HOSTS]
     sides = Sides(places, frozenset(), new="2", old="1")
     observer = Observer(source or Nobody(), hosts, sides, rollout, plan, "invoke promote --env=x", told)
@@ -156,7 +156,7 @@ def test_the_watch_after_the_switch_remembers_how_fast_the_old_release_was(after
     """A5: 50 % above the baseline is too slow, also when nothing runs the old release any more to compare with."""
     settings = {"watch": {"for": "10m"}}
     rollout = Rollout.model_validate(settings)
-    plan = rolling(HOSTS, rollout, Fleet(2))
+    plan = rolling(HOSTS, rollout, FleetShape(2))
     places = [Place(host, Server(host, "192.0.2.1", 80), Server(host, "192.0.2.1", 80)) for host in HOSTS]
     source, person = Shop(100.0, 100.0, after), Person(word_after=10**9)
     sides = Sides(places, frozenset(), new="2", old="1")
