@@ -1,5 +1,6 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# What the two balancers share. Each has the same functions: KIND_apply, KIND_state, KIND_counts, KIND_maintenance.
+# What the two balancers share. Each has the same functions: KIND_apply, KIND_flight, KIND_state, KIND_counts,
+# KIND_maintenance.
 # include haproxy.sh
 # include nginx.sh
 
@@ -30,6 +31,20 @@ refuse_unknown() {
             elsewhere) fail unknown-server "the balancer has $name at $has, expected $wants" ;;
         esac
     done <"$1"
+}
+
+# wait_empty SECONDS: until nothing is in flight to the servers in $work/empty; what is left then is told.
+wait_empty() {
+    ticks=$(($1 * 10))
+    while read -r name address port; do
+        while :; do
+            "${kind}_flight" "$name" "$address" "$port"
+            if [ "$flight" = 0 ] || [ "$ticks" -le 0 ]; then break; fi
+            sleep 0.1
+            ticks=$((ticks - 1))
+        done
+        [ "$flight" = 0 ] || emit cut "$name" "$flight"
+    done <"$work/empty"
 }
 
 # set_traffic SHARES DRAIN UP: what servers are to get; it is remembered, so that whoever changes it by hand is told.

@@ -105,7 +105,8 @@ haproxy_apply() {
     haproxy_do "$work/raise"
     haproxy_do "$work/lower"
     haproxy_do "$work/drain"
-    haproxy_wait_empty "$2"
+    haproxy_wait_former
+    wait_empty "$2"
     haproxy_do "$work/off"
     awk -v main="$backend" 'FILENAME == ARGV[1] { on[$1] = $5 == "on"; next } $1 == main && on[$2] && !$5 { print $2 }' \
         "$1" "$work/now" >"$work/slow"
@@ -125,29 +126,24 @@ haproxy_wait_up() {
     done
 }
 
-# haproxy_wait_empty SECONDS: until nothing is in flight to what is drained; what is left then is told.
-haproxy_wait_empty() {
+# haproxy_wait_former: until the processes that a reload has replaced take no request any more. For as long as
+# close-spread-time they do, on connections they have, and know nothing of what we set.
+haproxy_wait_former() {
     [ -s "$work/empty" ] || return 0
-    ticks=$(($1 * 10))
     haproxy_say 'show info'
     pid=$(awk '$1 == "Pid:" { print $2 }' "$work/heard")
-    # For as long as close-spread-time it takes requests on connections it has, and knows nothing of what we set.
     former=120
     while [ "$former" -gt 0 ] && haproxy_has_former; do
         sleep 0.1
         former=$((former - 1))
     done
-    while read -r name address port; do
-        while :; do
-            haproxy_table
-            flight=$(awk -v name="$name" '$2 == name { n += $8 } END { print n + 0 }' "$work/now")
-            flight=$((flight + $(haproxy_old "$address" "$port")))
-            if [ "$flight" = 0 ] || [ "$ticks" -le 0 ]; then break; fi
-            sleep 0.1
-            ticks=$((ticks - 1))
-        done
-        [ "$flight" = 0 ] || emit cut "$name" "$flight"
-    done <"$work/empty"
+}
+
+# haproxy_flight NAME ADDRESS PORT: sets flight, the requests in flight to a server. After haproxy_wait_former.
+haproxy_flight() {
+    haproxy_table
+    flight=$(awk -v name="$1" '$2 == name { n += $8 } END { print n + 0 }' "$work/now")
+    flight=$((flight + $(haproxy_old "$2" "$3")))
 }
 
 # haproxy_save: weights and what is off, as they are. Whether a server is up is found out anew: it may be otherwise by then.

@@ -70,9 +70,10 @@ nginx_answers() {
     [ "$(curl --silent --output /dev/null --max-time 2 --write-out '%{http_code}' --header "Host: $health_host" "http://$at$path")" = 200 ]
 }
 
-# nginx_flight ADDRESS PORT: connections of nginx to a server; of one that is down, the requests in flight.
+# nginx_flight NAME ADDRESS PORT: sets flight, the connections of nginx to a server; of one that is down, the requests in
+# flight, which the processes that a reload replaced are not done with.
 nginx_flight() {
-    ss -Htnp state established dst "$1" dport = ":$2" 2>/dev/null | grep -c '"nginx"' || :
+    flight=$(ss -Htnp state established dst "$2" dport = ":$3" 2>/dev/null | grep -c '"nginx"' || :)
 }
 
 # nginx_apply SHARES DRAIN UP. Sets changed; emits cut and slow.
@@ -93,7 +94,7 @@ nginx_apply() {
     awk 'FILENAME == ARGV[1] { had += $5 == "on" && $4 > 0; next } $5 == "on" && $4 > 0 { n++ } END { exit !(n || !had) }' \
         "$work/now" "$work/coming" || fail no-server 'none of the servers that are to serve is up; no other one is taken off'
     nginx_put "$work/coming"
-    nginx_wait_empty "$2"
+    wait_empty "$2"
 }
 
 # nginx_put SHARES: what servers get from here on.
@@ -127,20 +128,6 @@ nginx_wait_up() {
     while read -r name _; do emit slow "$name"; done <"$work/slow"
 }
 
-# nginx_wait_empty SECONDS: until the processes that a reload replaced are done with what is off; what is left is told.
-nginx_wait_empty() {
-    ticks=$(($1 * 10))
-    while read -r name address port; do
-        while :; do
-            flight=$(nginx_flight "$address" "$port")
-            if [ "$flight" = 0 ] || [ "$ticks" -le 0 ]; then break; fi
-            sleep 0.1
-            ticks=$((ticks - 1))
-        done
-        [ "$flight" = 0 ] || emit cut "$name" "$flight"
-    done <"$work/empty"
-}
-
 # nginx_state: how it stands; into $work/state what haproxy_state says.
 nginx_state() {
     emit version "$(nginx -v 2>&1 | sed 's/.*: //')"
@@ -149,7 +136,8 @@ nginx_state() {
     while read -r name address port weight admin tester; do
         up=-
         [ "$admin" != on ] || if nginx_answers "$address" "$port"; then up=up; else up=down; fi
-        echo "$name $address $port $weight $admin $tester $up $(nginx_flight "$address" "$port")"
+        nginx_flight "$name" "$address" "$port"
+        echo "$name $address $port $weight $admin $tester $up $flight"
     done <"$work/now" >"$work/state"
     nginx_render "$work/now" | cmp -s - "$nginx_files/$backend.conf" || emit edited "$nginx_files/$backend.conf"
 }
