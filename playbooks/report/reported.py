@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import sys
-import threading
-import time
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from playbooks.errors import SlipwayError
-from playbooks.fleet.progress import Look, PassesOn, Progress
+from playbooks.fleet.progress import Look, Progress
+from playbooks.report.chronicle import Chronicle
 
 if TYPE_CHECKING:
     from playbooks.cli import Result
     from playbooks.environment import Environment
 
 
-class Chronicle(PassesOn):
-    """Passes on to whoever watches what a playbook tells, and keeps phases and looks, each with its moment.
+class Sightings(Chronicle):
+    """Keeps the looks at stages that are watched too, each with its moment.
 
     Args:
         watcher: who watches.
@@ -26,20 +25,7 @@ class Chronicle(PassesOn):
 
     def __init__(self, watcher: Progress) -> None:
         super().__init__(watcher)
-        self._began = time.monotonic()
-        self._mutex = threading.Lock()
-        self.phases: list[tuple[float, str]] = []
         self.looks: list[tuple[float, Look]] = []
-
-    @property
-    def seconds(self) -> float:
-        """Since the beginning."""
-        return time.monotonic() - self._began
-
-    def phase(self, text: str) -> None:
-        with self._mutex:
-            self.phases.append((self.seconds, text))
-        super().phase(text)
 
     def look(self, look: Look) -> None:
         with self._mutex:
@@ -59,7 +45,7 @@ class Reported:
         self._task = task
         self._asked = page
         self._page = Path()
-        self._chronicle: Chronicle | None = None
+        self._sightings: Sightings | None = None
 
     def prepare(self) -> None:
         from playbooks.report.page import writable_page
@@ -67,12 +53,12 @@ class Reported:
         self._page = writable_page("report", self._asked)
 
     def watching(self, watcher: Progress) -> Progress:
-        self._chronicle = Chronicle(watcher)
-        return self._chronicle
+        self._sightings = Sightings(watcher)
+        return self._sightings
 
     def tell(self, environment: Environment, done: Result | SlipwayError) -> dict[str, Any]:
         """Write the page. The JSON document gains nothing: the verdicts are in it already."""
-        if self._chronicle is None:
+        if self._sightings is None:
             return {}
         from playbooks.outcome import Outcome
         from playbooks.report.masked import masked
@@ -88,9 +74,9 @@ class Reported:
             outcome=done if isinstance(done, Outcome) else None,
             message=str(done),
             ended=datetime.now().astimezone(),
-            seconds=self._chronicle.seconds,
+            seconds=self._sightings.seconds,
         )
-        story = story_of(ending, self._chronicle.phases, self._chronicle.looks, mask)
+        story = story_of(ending, self._sightings.phases, self._sightings.looks, mask)
         stream = masked(sys.stderr, mask)
         write_page("rollout", self._page, rollout_page(story), stream)
         return {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +9,8 @@ from functools import cached_property
 from typing import Any
 
 from playbooks.errors import SlipwayError
-from playbooks.fleet.progress import PassesOn, Progress, Trip
+from playbooks.fleet.progress import Progress, Trip
+from playbooks.report.chronicle import Chronicle
 
 # Of steps that got no answer: shorter ones asked no host anything; one that was answered just now failed by its answer.
 LEAST_SECONDS = 0.05
@@ -104,8 +104,8 @@ class Timings:
         }
 
 
-class Recorder(PassesOn):
-    """Passes on to whoever watches what a playbook tells, and keeps the round trips.
+class Recorder(Chronicle):
+    """Keeps the round trips too.
 
     Args:
         watcher: who watches.
@@ -113,10 +113,7 @@ class Recorder(PassesOn):
 
     def __init__(self, watcher: Progress) -> None:
         super().__init__(watcher)
-        self._began = time.monotonic()
-        self._mutex = threading.Lock()
         self._hosts: dict[str, list[Trip]] = {}
-        self._phases: list[tuple[float, str]] = []
         self._running: dict[tuple[str, str], float] = {}
 
     def timings(self) -> Timings:
@@ -125,7 +122,7 @@ class Recorder(PassesOn):
             for host, step in list(self._running):
                 self._ended(host, step, "not ended")
             hosts = tuple(self._host(name, list(trips)) for name, trips in self._hosts.items())
-            return Timings(time.monotonic() - self._began, hosts, tuple(self._phases))
+            return Timings(self.seconds, hosts, self.phases)
 
     def _host(self, name: str, trips: list[Trip]) -> HostTimings:
         moved = sorted((_since(trip, self._began) for trip in trips), key=lambda trip: trip.began)
@@ -136,11 +133,6 @@ class Recorder(PassesOn):
             for name in names:
                 self._hosts.setdefault(name, [])
         super().hosts(names)
-
-    def phase(self, text: str) -> None:
-        with self._mutex:
-            self._phases.append((time.monotonic() - self._began, text))
-        super().phase(text)
 
     def begin(self, host: str, step: str) -> None:
         with self._mutex:
