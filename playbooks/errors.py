@@ -113,11 +113,5 @@ class FleetError(SlipwayError):
     """Some hosts failed: the message has a line for each of them."""
 
 
-class PersonNeeded(SlipwayError):
-    """The fleet could not be brought to a known good state; the message says where each host stands."""
-
-    exit_status = ExitStatus.PERSON_NEEDED
-
-
 class Interrupted(SlipwayError):
     """The person at the keyboard ended the run."""

@@ -20,7 +20,6 @@ from playbooks.settings.services import Hook, Service
 from playbooks.slots import Slot
 from playbooks.templating import Templates
 
-DIRECTORY = ".slipway"
 STAMP = "%Y%m%dT%H%M%SZ"
 # Sorts before the user's own, which count more.
 SOCKET_DROP_IN = "00-slipway-socket.conf"

@@ -5,26 +5,25 @@ from __future__ import annotations
 import math
 
 from playbooks.fleet import script
-from playbooks.fleet.line import Note
 from playbooks.fleet.remote import Ask
-from playbooks.fleet.script import Answer
 from playbooks.settings import Settings
 from playbooks.steps.facts import Facts
 
 
-def ask_idle(settings: Settings, *, release: str, after: float, note: Note | None = None) -> Ask:
-    """The step that stops a release's units once no traffic goes there any more, and no boot starts them.
+def leave_slot(settings: Settings, before: Facts, *, after: float) -> list[Ask]:
+    """The step that stops what ran before a rollout, once no traffic goes there; none for what ran in no slot.
 
-    The next switch into that slot, or back to that release, puts the timer off. A release that is current is refused;
-    one that is in no slot any more is left alone.
+    No boot starts it any more. The next switch into that slot, or back to that release, puts the timer off. A release
+    that is current is refused; one that is in no slot any more is left alone.
 
     Args:
         settings: the host's.
-        release: what is stopped.
+        before: its facts from before the switch.
         after: seconds that it is kept running, for a way back at once; 0 for none.
-        note: called with progress.
     """
-    return _ask("idle", settings, release, str(math.ceil(after)), note)
+    if before.current is None or before.slot is None:
+        return []
+    return [_ask("idle", settings, before.current, str(math.ceil(after)))]
 
 
 def ask_idle_host(settings: Settings, *, release: str, after: float | None) -> Ask:
@@ -35,10 +34,10 @@ def ask_idle_host(settings: Settings, *, release: str, after: float | None) -> A
         release: the current one.
         after: seconds; None puts off what was begun, since the traffic is about to come back. So does the next switch.
     """
-    return _ask("idle_host", settings, release, "-" if after is None else str(max(1, math.ceil(after))), None)
+    return _ask("idle_host", settings, release, "-" if after is None else str(max(1, math.ceil(after))))
 
 
-def _ask(step: str, settings: Settings, release: str, after: str, note: Note | None) -> Ask:
+def _ask(step: str, settings: Settings, release: str, after: str) -> Ask:
     run = script.load("idle_end").alone()
     limit = min(settings.health.patience, settings.timeouts.command)
     return Ask(
@@ -47,28 +46,4 @@ def _ask(step: str, settings: Settings, release: str, after: str, note: Note | N
         payload=run,
         acts=True,
         timeout=settings.timeouts.command + limit,
-        note=note,
     )
-
-
-def leave_slot(settings: Settings, before: Facts, *, after: float) -> list[Ask]:
-    """The same for what a host ran before a rollout; nothing for what ran in no slot.
-
-    Args:
-        settings: the host's.
-        before: its facts from before the switch.
-        after: seconds, as above.
-    """
-    if before.current is None or before.slot is None:
-        return []
-    return [ask_idle(settings, release=before.current, after=after)]
-
-
-def read_idle(answer: Answer) -> int | None:
-    """Until when the slot is kept, in seconds since 1970; None: it is stopped.
-
-    Raises:
-        BadAnswer: its answer makes no sense.
-    """
-    (until,) = answer.one("idle", 1)
-    return None if until in ("stopped", "gone") else answer.number(until)
