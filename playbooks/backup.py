@@ -16,9 +16,10 @@ from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.holder import Holder
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Ask, Remote
+from playbooks.host_facts import facts_of
 from playbooks.release import instant, now, stamp, who
 from playbooks.steps import backup as steps
-from playbooks.steps.facts import Facts, read_facts
+from playbooks.steps.facts import Facts
 from playbooks.steps.retention import apply_retention
 
 Record = dict[str, Any]
@@ -80,7 +81,7 @@ def backup(env: Environment, progress: Progress, *, wait: float = 0.0) -> Backup
         holder = Holder(who(), "backup", instant(started), stamp(started), "backup")
         with fleet.lock(env.orders(names, holder, wait=wait)):
             progress.phase("backing up")
-            facts = fleet.each("facts", partial(look, env)).all_or_raise("reading facts")
+            facts = fleet.each("facts", partial(facts_of, env)).all_or_raise("reading facts")
             jobs, id_ = back_up_jobs(fleet, env, facts)
             made = by_host(jobs, fleet.run(jobs)).all_or_raise("backup")
             expired = fleet.each("retention", partial(_expire, env))
@@ -99,7 +100,7 @@ def backups(env: Environment, progress: Progress) -> Backups:
     """List the backups that the hosts have."""
     addresses = [env.target(name).address for name in everybody(env)]
     with open_fleet(addresses, progress=progress, forks=env.settings.forks) as fleet:
-        facts = fleet.each("facts", partial(look, env))
+        facts = fleet.each("facts", partial(facts_of, env))
     records = [record for fact in facts.ok.values() for record in fact.backups]
     failed = {**fleet.unreachable, **facts.failed}
     return Backups(
@@ -136,12 +137,6 @@ def require_secrets(env: Environment) -> None:
         names = [backup.password, *backup.environment.values(), *(db.password for db in env.settings.databases)]
         for name in filter(None, names):
             _ = env.secrets[name]
-
-
-def look(env: Environment, remote: Remote) -> Facts:
-    """Read a host's facts."""
-    settings = env.target(remote.name).settings
-    return read_facts(remote, settings.home, settings.state)
 
 
 def back_up_jobs(
@@ -251,7 +246,7 @@ def judge_backups(
     limit = timedelta(seconds=env.settings.backup.max_age)
     usable = [host for host, error in results.failed.items() if getattr(error, "code", "") not in UNUSABLE]
     # Looked at anew: an age counts from now, and only the host's own clock can tell it.
-    known = fleet.each("facts", partial(look, env), hosts=usable).ok
+    known = fleet.each("facts", partial(facts_of, env), hosts=usable).ok
     bad: dict[str, SlipwayError] = {}
     warnings = []
     for host, error in results.failed.items():

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from playbooks.artifact import Artifact, find_artifact
-from playbooks.deploy import Wanted, plan_for, read_all, render_all
+from playbooks.deploy import Wanted, plan_for, render_all
 from playbooks.due import due, up_to_date
 from playbooks.environment import Environment, Target
 from playbooks.errors import ExitStatus, SlipwayError
@@ -17,6 +17,7 @@ from playbooks.fleet.inventory import VaultValue
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
 from playbooks.groups import Groups, read_groups
+from playbooks.host_facts import read_all
 from playbooks.planned import Planned, planned
 from playbooks.release import Release, Rendered, new_release
 from playbooks.servers import edges_of

@@ -18,6 +18,7 @@ from playbooks.fleet.holder import Holder
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Ask, Remote
 from playbooks.groups import Groups, read_groups
+from playbooks.host_facts import read_all
 from playbooks.mover import Move
 from playbooks.observing import hosts_asked
 from playbooks.outcome import Outcome
@@ -28,7 +29,7 @@ from playbooks.rollout import Rollout, Stand, roll_out
 from playbooks.servers import edges_of
 from playbooks.slots import Renderings, for_next, slots_on, turns
 from playbooks.staging import back_up_and_stage
-from playbooks.steps.facts import Facts, read_facts
+from playbooks.steps.facts import Facts
 from playbooks.steps.finish import Mark, finish
 from playbooks.steps.idle import ask_idle_host, leave_slot
 from playbooks.steps.preflight import preflight, tools_for
@@ -183,20 +184,6 @@ def plan_for(env: Environment, wanted: Wanted, hosts: list[str], facts: Mapping[
         fresh=fresh,
         turning=turning,
     )
-
-
-def read_all(fleet: Fleet, env: Environment, targets: list[Target]) -> Mapping[str, Facts]:
-    """Read the facts of these hosts.
-
-    Raises:
-        SlipwayError: one could not be read.
-    """
-
-    def one(remote: Remote) -> Facts:
-        settings = env.target(remote.name).settings
-        return read_facts(remote, settings.home, settings.state)
-
-    return fleet.each("facts", one, hosts=[target.name for target in targets]).all_or_raise("reading facts")
 
 
 def _reached(fleet: Fleet, env: Environment, tolerate: int) -> list[Target]:

@@ -10,7 +10,8 @@ from playbooks.errors import SlipwayError
 from playbooks.fleet.fleet import Fleet
 from playbooks.fleet.remote import Remote
 from playbooks.groups import live_group, members_of
-from playbooks.steps.facts import Facts, read_facts
+from playbooks.host_facts import facts_of
+from playbooks.steps.facts import Facts
 from playbooks.steps.traffic_state import EdgeState, ask_state, read_state
 
 
@@ -78,9 +79,8 @@ def edge_statuses(fleet: Fleet, env: Environment, edges: tuple[str, ...]) -> tup
 def _look(env: Environment, remote: Remote) -> EdgeStatus:
     balancer = env.settings.balancer
     assert balancer is not None  # there would be no edge  # noqa: S101
-    settings = env.target(remote.name).settings
-    facts = read_facts(remote, settings.home, settings.state)
-    (answer,) = remote.chain([ask_state(balancer, settings)])
+    facts = facts_of(env, remote)
+    (answer,) = remote.chain([ask_state(balancer, env.target(remote.name).settings)])
     state = read_state(answer)
     members = members_of(env)
     return _status(state, facts, live_group(members, [state]) if members else None)

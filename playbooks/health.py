@@ -10,7 +10,7 @@ from playbooks.errors import ExitStatus
 from playbooks.fleet.fleet import open_fleet
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
-from playbooks.steps.facts import read_facts
+from playbooks.host_facts import facts_of
 from playbooks.steps.health import HealthReport, ask_health, wait_until_healthy
 
 
@@ -61,7 +61,7 @@ def health(env: Environment, progress: Progress) -> FleetHealth:
 
     def one(remote: Remote) -> HealthReport | str | None:
         settings = env.target(remote.name).settings
-        facts = read_facts(remote, settings.home, settings.state)
+        facts = facts_of(env, remote)
         if facts.current is None or facts.kept == 0:
             return facts.current
         ask = ask_health(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 from playbooks.crew import places_of
@@ -12,10 +13,11 @@ from playbooks.environment import Environment
 from playbooks.errors import ExitStatus, UsageError
 from playbooks.fleet.fleet import open_fleet
 from playbooks.fleet.progress import Progress
+from playbooks.host_facts import facts_of
 from playbooks.judgement.counts import Counts, total
 from playbooks.observing import hosts_asked, source_of
 from playbooks.servers import edges_of
-from playbooks.steps.facts import Facts, read_facts
+from playbooks.steps.facts import Facts
 
 
 @dataclass(frozen=True)
@@ -93,13 +95,7 @@ def measure(
     names = dict.fromkeys([*(target.name for target in env.targets), *edges_of(env), *hosts_asked(env)])
     with open_fleet([env.target(name).address for name in names], progress=progress, forks=env.settings.forks) as fleet:
         there = [target.name for target in env.targets if target.name in fleet.remotes]
-        facts = fleet.each(
-            "facts",
-            lambda remote: read_facts(
-                remote, env.target(remote.name).settings.home, env.target(remote.name).settings.state
-            ),
-            hosts=there,
-        ).ok
+        facts = fleet.each("facts", partial(facts_of, env), hosts=there).ok
         places = places_of(env, facts, {})
         source = source_of(fleet, env, edges_of(env), places)
         assert source is not None  # refused above  # noqa: S101

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from playbooks.backup import Record, backup_hosts, dumped, everybody, look, require_secrets
+from playbooks.backup import Record, backup_hosts, dumped, everybody, require_secrets
 from playbooks.environment import Environment
 from playbooks.errors import ExitStatus, UsageError
 from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
+from playbooks.host_facts import facts_of
 from playbooks.release import now, stamp
 from playbooks.settings.types import absolute_path
 from playbooks.steps.restore import restore_files
@@ -69,7 +70,7 @@ def restore(env: Environment, progress: Progress, *, backup: str | None, to_dir:
     addresses = [env.target(name).address for name in everybody(env)]
     with open_fleet(addresses, progress=progress, forks=env.settings.forks) as fleet:
         fleet.require_all()
-        facts = fleet.each("facts", partial(look, env)).all_or_raise("reading facts")
+        facts = fleet.each("facts", partial(facts_of, env)).all_or_raise("reading facts")
         ids = {str(record.get("id")) for fact in facts.values() for record in fact.backups}
         wanted = backup or max(ids, default="")
         if wanted not in ids:
@@ -102,7 +103,7 @@ def restore_databases(fleet: Fleet, env: Environment, releases: Mapping[str, str
     Raises:
         UsageError: there is no such backup.
     """
-    facts = fleet.each("backups", partial(look, env), hosts=backup_hosts(env)).all_or_raise("reading backups")
+    facts = fleet.each("backups", partial(facts_of, env), hosts=backup_hosts(env)).all_or_raise("reading backups")
     versions = {release.partition("-")[2] for release in releases.values()}
     moment = stamp(now()).lower()
     chosen: dict[str, Record] = {}

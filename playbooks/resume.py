@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from playbooks.artifact import Artifact, find_artifact
-from playbooks.deploy import Wanted, deploy, read_all
+from playbooks.deploy import Wanted, deploy
 from playbooks.environment import Environment
 from playbooks.errors import UsageError
 from playbooks.fleet.fleet import open_fleet
 from playbooks.fleet.holder import Holder
 from playbooks.fleet.progress import Progress
+from playbooks.host_facts import read_all
 from playbooks.outcome import Outcome
 from playbooks.steps.facts import Facts
 

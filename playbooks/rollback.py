@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from playbooks.backup import backup_hosts, everybody
 from playbooks.crew import assemble
-from playbooks.deploy import read_all
 from playbooks.environment import Environment
 from playbooks.errors import SlipwayError, StepFailed, UsageError
 from playbooks.fleet.fleet import Fleet, open_fleet
@@ -16,6 +15,7 @@ from playbooks.fleet.holder import Holder
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Ask, Remote
 from playbooks.groups import Groups, read_groups, require_whole
+from playbooks.host_facts import read_all
 from playbooks.mover import Move, Mover
 from playbooks.outcome import Outcome
 from playbooks.outcomes import returned

@@ -14,10 +14,11 @@ from playbooks.fleet.holder import Holder
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
 from playbooks.groups import members_of
+from playbooks.host_facts import facts_of
 from playbooks.outcomes import version_of
 from playbooks.release import instant
 from playbooks.servers import edges_of
-from playbooks.steps.facts import Facts, read_facts
+from playbooks.steps.facts import Facts
 from playbooks.steps.health import HealthReport, ask_health, wait_until_healthy
 
 
@@ -150,7 +151,7 @@ def status(env: Environment, progress: Progress) -> Status:
 
 def _look(env: Environment, remote: Remote) -> HostStatus:
     settings = env.target(remote.name).settings
-    facts = read_facts(remote, settings.home, settings.state)
+    facts = facts_of(env, remote)
     report = None
     if facts.current and facts.kept != 0:
         ask = ask_health(

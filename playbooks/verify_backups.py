@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
-from playbooks.backup import Record, backup_hosts, everybody, look, require_secrets
+from playbooks.backup import Record, backup_hosts, everybody, require_secrets
 from playbooks.environment import Environment
 from playbooks.errors import ExitStatus, UsageError
 from playbooks.fleet.fanout import Results
@@ -16,6 +16,7 @@ from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.holder import Holder
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
+from playbooks.host_facts import facts_of
 from playbooks.release import instant, now, stamp, who
 from playbooks.settings.backup import Database
 from playbooks.steps import drill as steps
@@ -95,7 +96,7 @@ def verify_backups(env: Environment, progress: Progress) -> Verification:
     holder = Holder(who(), "verify-backups", instant(moment), stamp(moment), "verify-backups")
     addresses = [env.target(name).address for name in everybody(env)]
     with open_fleet(addresses, progress=progress, forks=env.settings.forks) as fleet:
-        facts = fleet.each("facts", partial(look, env))
+        facts = fleet.each("facts", partial(facts_of, env))
         gone = {**fleet.unreachable, **facts.failed}
         orders = env.orders(facts.ok, holder, wait=0, inside="/drill")
         if not orders:

@@ -10,9 +10,9 @@ from playbooks.errors import ConfigError, ExitStatus
 from playbooks.fleet.fleet import open_fleet
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
+from playbooks.host_facts import facts_of
 from playbooks.servers import server_of
 from playbooks.settings.load import PREFIX
-from playbooks.steps.facts import read_facts
 from playbooks.steps.warm_up import Warmed, ask_warm_up, read_warm_up
 
 
@@ -48,8 +48,7 @@ def warm_up(env: Environment, progress: Progress) -> WarmedUp:
         )
 
     def one(remote: Remote) -> Warmed:
-        settings = env.target(remote.name).settings
-        slot = read_facts(remote, settings.home, settings.state).slot if env.settings.slots else None
+        slot = facts_of(env, remote).slot if env.settings.slots else None
         (answer,) = remote.chain([ask_warm_up(pages, server_of(env, remote.name, slot).port)])
         return read_warm_up(answer)
 

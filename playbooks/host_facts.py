@@ -1,0 +1,31 @@
+"""What hosts have and run, read from where an environment's settings say that it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import partial
+
+from playbooks.environment import Environment, Target
+from playbooks.fleet.fleet import Fleet
+from playbooks.fleet.remote import Remote
+from playbooks.steps.facts import Facts, read_facts
+
+
+def facts_of(env: Environment, remote: Remote) -> Facts:
+    """One host's facts.
+
+    Raises:
+        SlipwayError: they could not be read.
+    """
+    settings = env.target(remote.name).settings
+    return read_facts(remote, settings.home, settings.state)
+
+
+def read_all(fleet: Fleet, env: Environment, targets: Iterable[Target]) -> Mapping[str, Facts]:
+    """The facts of these hosts, by name.
+
+    Raises:
+        SlipwayError: one could not be read.
+    """
+    hosts = [target.name for target in targets]
+    return fleet.each("facts", partial(facts_of, env), hosts=hosts).all_or_raise("reading facts")
