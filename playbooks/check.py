@@ -9,7 +9,7 @@ from typing import Any
 
 from playbooks.artifact import Artifact, find_artifact
 from playbooks.deploy import Wanted, plan_for, render_all
-from playbooks.due import due, up_to_date
+from playbooks.due import due
 from playbooks.environment import Environment, Target
 from playbooks.errors import ExitStatus, SlipwayError
 from playbooks.fleet.fleet import open_fleet
@@ -105,7 +105,7 @@ def check(env: Environment, wanted: Wanted, progress: Progress) -> Check:
             return read_rendered(remote, env.target(remote.name).settings)
 
         there = fleet.each("rendered", one, hosts=[target.name for target in reached]).all_or_raise("reading")
-    todo = due(reached, facts, groups, lambda one: wanted.force or not up_to_date(facts, one, release, renderings))
+    todo = due(reached, facts, groups, release, renderings, force=wanted.force)
     plan = plan_for(env, wanted, [target.name for target in todo], facts)
     lines = [
         _stays(target, facts[target.name], groups)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from playbooks.artifact import Artifact, find_artifact
 from playbooks.backup import back_up_afterwards, everybody, require_secrets
 from playbooks.crew import assemble
-from playbooks.due import due, up_to_date
+from playbooks.due import due
 from playbooks.environment import Environment, Target
 from playbooks.errors import Interrupted, SlipwayError
 from playbooks.fleet.fleet import Fleet, open_fleet
@@ -100,12 +100,8 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
             if release.id != holder.id:
                 holder, renderings = replace(holder, id=release.id), render_all(env, release)
 
-        def outdated() -> list[Target]:
-            return due(
-                reached, facts, groups, lambda one: wanted.force or not up_to_date(facts, one, release, renderings)
-            )
-
-        if not outdated() and not any(fact.interrupted or fact.guard for fact in facts.values()):
+        todo = due(reached, facts, groups, release, renderings, force=wanted.force)
+        if not todo and not any(fact.interrupted or fact.guard for fact in facts.values()):
             return unchanged(env, release, facts, started)
         locked = [name for name in members if name in fleet.remotes]
         orders = env.orders(locked, holder, wait=wanted.wait, undo=wanted.resume is not None)
@@ -114,7 +110,7 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
             moved = [target for target in reached if facts[target.name].current != held.current[target.name]]
             facts = {**facts, **read_all(fleet, env, moved)}
             groups = read_groups(fleet, env)
-            todo = outdated()
+            todo = due(reached, facts, groups, release, renderings, force=wanted.force)
             if not todo:
                 held.well = True
                 return unchanged(env, release, facts, started)
@@ -124,13 +120,8 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
             plan = plan_for(env, wanted, [target.name for target in todo], facts)
             crew = assemble(fleet, held, env, holder, facts, _moves(todo, facts, release, rendered), plan, groups)
             progress.phase(f"staging {release.version} on {len(todo)} hosts")
-            try:
+            with _nothing_left_behind(fleet, env, todo, release, facts, started):
                 backup, complaints = back_up_and_stage(fleet, env, todo, release, rendered, facts)
-            except Interrupted:
-                raise Interrupted(NOTHING_SWITCHED, hint="what was staged is removed by the next deploy") from None
-            except SlipwayError as error:
-                _abandon(fleet, env, todo, abandoned(env, release, facts, error, started), release)
-                raise
             rollout = roll_out(crew, plan, on_failure=env.settings.rollout.on_failure)
             group = groups.idle if groups and plan.strategy != "rolling" else None
             outcome = deployed(env, release, facts, rollout, plan, backup, [*warnings, *complaints], started, group)
@@ -223,9 +214,21 @@ def _moves(
     }
 
 
-def _abandon(fleet: Fleet, env: Environment, targets: list[Target], outcome: Outcome, release: Release) -> None:
-    """Nothing was switched: take the staged release off every host again, so that failed attempts do not pile up."""
+@contextlib.contextmanager
+def _nothing_left_behind(
+    fleet: Fleet, env: Environment, targets: list[Target], release: Release, facts: Mapping[str, Facts], started: float
+) -> Iterator[None]:
+    """What fails in here fails before a host switches; what was staged goes, so that failed attempts do not pile up."""
+    try:
+        yield
+    except Interrupted:
+        raise Interrupted(NOTHING_SWITCHED, hint="what was staged is removed by the next deploy") from None
+    except SlipwayError as error:
+        _abandon(fleet, env, targets, abandoned(env, release, facts, error, started), release)
+        raise
 
+
+def _abandon(fleet: Fleet, env: Environment, targets: list[Target], outcome: Outcome, release: Release) -> None:
     def one(remote: Remote) -> list[str]:
         settings = env.target(remote.name).settings
         return finish(

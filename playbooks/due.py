@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from playbooks.environment import Target
 from playbooks.groups import Groups
@@ -13,38 +13,52 @@ from playbooks.steps.facts import Facts
 
 
 def due(
-    targets: Sequence[Target], facts: Mapping[str, Facts], groups: Groups | None, outdated: Callable[[Target], bool]
+    targets: Sequence[Target],
+    facts: Mapping[str, Facts],
+    groups: Groups | None,
+    release: Release,
+    renderings: Mapping[str, Renderings],
+    *,
+    force: bool,
 ) -> list[Target]:
-    """The hosts that a deploy changes: those that are outdated.
-
-    Of two groups the idle one, as a whole, as soon as the live one is outdated; both if nothing runs anywhere yet.
+    """The hosts that a deploy changes.
 
     Args:
         targets: hosts that can be reached.
         facts: what they run.
         groups: if there are any.
-        outdated: whether a host does not run what is wanted.
+        release, renderings: what they are to run.
+        force: change even those that run it already.
     """
-    if groups is None:
-        return [target for target in targets if outdated(target)]
+    outdated = [one for one in targets if force or not _runs(facts[one.name], release, renderings[one.name])]
+    return whole_group(targets, outdated, facts, groups) if groups else outdated
+
+
+def whole_group(
+    targets: Sequence[Target], outdated: Sequence[Target], facts: Mapping[str, Facts], groups: Groups
+) -> list[Target]:
+    """Of two groups the idle one, as soon as the live one is outdated; both if nothing runs anywhere yet.
+
+    Args:
+        targets, facts, groups: see `due`.
+        outdated: those that do not run what is wanted.
+    """
     if not any(fact.current for fact in facts.values()):
         return list(targets)
-    if not any(outdated(target) for target in targets if target.name in groups.serving):
+    if not any(one.name in groups.serving for one in outdated):
         return []
-    return [target for target in targets if target.name in groups.resting]
+    return [one for one in targets if one.name in groups.resting]
 
 
-def up_to_date(
-    facts: Mapping[str, Facts], target: Target, release: Release, renderings: Mapping[str, Renderings]
-) -> bool:
+def _runs(facts: Facts, release: Release, renderings: Renderings) -> bool:
     """Whether a host runs just this: artifact, configuration and units, proven healthy and up."""
-    running = facts[target.name].running
-    as_it_runs = renderings[target.name].get(running.slot) if running else None
+    running = facts.running
+    as_it_runs = renderings.get(running.slot) if running else None
     return (
         running is not None
         and as_it_runs is not None
         and running.stand == "proven"
         and running.version == release.version
         and is_made_of(running, release, as_it_runs)
-        and facts[target.name].is_up
+        and facts.is_up
     )

@@ -10,7 +10,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from playbooks.due import due
+from playbooks.due import whole_group
 from playbooks.environment import Environment, load_environment
 from playbooks.errors import ConfigError, UsageError
 from playbooks.fleet.holder import Holder
@@ -190,7 +190,8 @@ def test_which_hosts_a_deploy_changes(tmp_path: Path) -> None:
     targets = environment(tmp_path).targets
 
     def changing(on: dict[str, Facts]) -> list[str]:
-        return [one.name for one in due(targets, on, GROUPS, lambda one: on[one.name].version != "1.1")]
+        outdated = [one for one in targets if on[one.name].version != "1.1"]
+        return [one.name for one in whole_group(targets, outdated, on, GROUPS)]
 
     assert changing(fleet(None, None)) == [*BLUE, *GREEN]
     assert changing(fleet("1-1.0", "2-1.1")) == [*GREEN]
