@@ -23,7 +23,7 @@ def open_metrics(
     *,
     via: str | None = None,
 ) -> Metrics:
-    """The source that the settings name; the balancer's own is not among these (see steps/traffic.py).
+    """The source that the settings name; the balancer's own is not among these (see observing.py).
 
     Args:
         settings: ``slipway_metrics``.
