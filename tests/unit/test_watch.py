@@ -74,9 +74,14 @@ class Nobody:
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """Time passes when somebody sleeps."""
-    now = [0.0]
-    monkeypatch.setattr("playbooks.watch.time.monotonic", lambda: now[0])
-    monkeypatch.setattr("playbooks.watch.time.sleep", lambda seconds: now.__setitem__(0, now[0] + max(0.01, seconds)))
+    now = 0.0
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += max(0.01, seconds)
+
+    monkeypatch.setattr("playbooks.watch.time.monotonic", lambda: now)
+    monkeypatch.setattr("playbooks.watch.time.sleep", sleep)
 
 
 def watching(hosts: Person, told: Told, source: Nobody | None = None) -> tuple[Observer, Stage]:
