@@ -11,8 +11,9 @@ from playbooks.groups import Groups
 from playbooks.mover import Move, Mover
 from playbooks.observing import observer_of
 from playbooks.outcomes import version_of
+from playbooks.places import places_of
 from playbooks.rollout import Crew
-from playbooks.servers import application_hosts, edges_of, server_of
+from playbooks.servers import edges_of
 from playbooks.shares import Place, steady
 from playbooks.sides import Sides
 from playbooks.steps.facts import Facts
@@ -46,7 +47,7 @@ def assemble(
     Raises:
         SlipwayError: a balancer cannot be read, or does not know a server.
     """
-    traffic = traffic_of(fleet, env, holder, facts, moves, groups)
+    traffic = _traffic(fleet, env, holder, facts, moves, groups)
     sides = Sides(traffic.places, traffic.steady, *_versions(facts, moves, groups))
     watcher = observer_of(fleet, env, traffic, moves, plan, sides, holder.id)
     return Crew(fleet, Mover(fleet, held, env, moves, holder), traffic, watcher)
@@ -59,29 +60,16 @@ def _versions(facts: Mapping[str, Facts], moves: Mapping[str, Move], groups: Gro
     return ", ".join(sorted(new)), ", ".join(sorted(filter(None, old)))
 
 
-def traffic_of(
+def _traffic(
     fleet: Fleet,
     env: Environment,
     holder: Holder,
     facts: Mapping[str, Facts],
     moves: Mapping[str, Move],
-    groups: Groups | None = None,
+    groups: Groups | None,
 ) -> Traffic:
-    """Who moves the traffic.
-
-    Args:
-        fleet: open sessions, those with the balancers among them.
-        env: settings.
-        holder: the deploy or rollback.
-        facts: of the application's hosts that take part.
-        moves: those that change.
-        groups: of hosts, if there are any.
-
-    Raises:
-        SlipwayError: a balancer cannot be read, or does not know a server.
-    """
     edges = edges_of(env)
-    places = tuple(places_in_groups(env, facts, groups) if groups else places_of(env, facts, moves))
+    places = places_of(env, facts, {host: move.slot for host, move in moves.items()}, groups)
     stay = steady(places, facts, moves)
     if not edges:
         return NoBalancer(places, stay)
@@ -96,53 +84,6 @@ def traffic_of(
             f"no balancer has a server up: nothing that runs answers its health check, {asked}, with 200"
         )
     return Edges(fleet, env, holder, edges, places, stay, closed, up)
-
-
-def places_of(env: Environment, facts: Mapping[str, Facts], moves: Mapping[str, Move]) -> list[Place]:
-    """The application's hosts as the balancers see them.
-
-    Hosts that --limit leaves out stay what they are. Those that could not be reached are left to the balancers' own
-    health checks.
-    """
-    asked = {target.name for target in env.targets}
-    if env.settings.slots:
-        return [_slotted(env, fact, moves.get(host)) for host, fact in facts.items()]
-    others = [host for host in application_hosts(env) if host not in asked]
-    places = []
-    for host in [*facts, *others]:
-        server = server_of(env, host)
-        runs = host in others or facts[host].current is not None
-        places.append(Place(host, server if runs else None, server))
-    return places
-
-
-def places_in_groups(env: Environment, facts: Mapping[str, Facts], groups: Groups) -> list[Place]:
-    """The same where one group of hosts has the traffic.
-
-    Of that one every host counts, since all of them are to be left; of the other one those that can be reached.
-    """
-    live = [
-        Place(
-            host,
-            server_of(env, host) if host not in facts or facts[host].current else None,
-            server_of(env, host),
-            live=True,
-        )
-        for host in groups.serving
-    ]
-    return live + [Place(host, None, server_of(env, host), live=False) for host in groups.resting if host in facts]
-
-
-def _slotted(env: Environment, fact: Facts, move: Move | None) -> Place:
-    """A host with two slots. One that turns to slots has its traffic where the new release will be, or nowhere yet."""
-    after = (move.slot if move else fact.slot) or next(iter(env.settings.slots))
-    before = fact.slot or after
-    return Place(
-        fact.host,
-        server_of(env, fact.host, before) if fact.current else None,
-        server_of(env, fact.host, after),
-        tuple(server_of(env, fact.host, slot) for slot in env.settings.slots if slot not in (before, after)),
-    )
 
 
 def nobody_up(places: Sequence[Place], states: Sequence[EdgeState]) -> bool:

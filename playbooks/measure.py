@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
-from playbooks.crew import places_of
 from playbooks.environment import Environment
 from playbooks.errors import ExitStatus, UsageError
 from playbooks.fleet.fleet import open_fleet
@@ -16,6 +15,7 @@ from playbooks.fleet.progress import Progress
 from playbooks.host_facts import facts_of
 from playbooks.judgement.counts import Counts, total
 from playbooks.observing import hosts_asked, source_of
+from playbooks.places import places_of
 from playbooks.servers import edges_of
 from playbooks.steps.facts import Facts
 

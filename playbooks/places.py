@@ -1,0 +1,64 @@
+"""Where the application's traffic is, and where it is to be: its hosts as the balancers see them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from playbooks.environment import Environment
+from playbooks.groups import Groups
+from playbooks.servers import application_hosts, server_of
+from playbooks.shares import Place
+from playbooks.steps.facts import Facts
+
+
+def places_of(
+    env: Environment, facts: Mapping[str, Facts], slots: Mapping[str, str | None], groups: Groups | None = None
+) -> tuple[Place, ...]:
+    """The application's hosts as the balancers see them.
+
+    Hosts that --limit leaves out stay what they are. Those that could not be reached are left to the balancers' own
+    health checks.
+
+    Args:
+        env: settings.
+        facts: of the hosts that take part.
+        slots: the slot that each host which changes is to run in; None for one that runs in none.
+        groups: of hosts, if there are any.
+    """
+    if groups:
+        return tuple(_in_groups(env, facts, groups))
+    if env.settings.slots:
+        return tuple(_slotted(env, fact, slots.get(host, fact.slot)) for host, fact in facts.items())
+    return tuple(_in_place(env, facts))
+
+
+def _in_place(env: Environment, facts: Mapping[str, Facts]) -> Iterator[Place]:
+    asked = {target.name for target in env.targets}
+    others = [host for host in application_hosts(env) if host not in asked]
+    for host in [*facts, *others]:
+        server = server_of(env, host)
+        runs = host in others or facts[host].current is not None
+        yield Place(host, server if runs else None, server)
+
+
+def _in_groups(env: Environment, facts: Mapping[str, Facts], groups: Groups) -> Iterator[Place]:
+    """Of the group with the traffic every host counts, since all of them are to be left; of the other what is there."""
+    for host in groups.serving:
+        server = server_of(env, host)
+        runs = host not in facts or facts[host].current is not None
+        yield Place(host, server if runs else None, server, live=True)
+    for host in groups.resting:
+        if host in facts:
+            yield Place(host, None, server_of(env, host), live=False)
+
+
+def _slotted(env: Environment, fact: Facts, slot: str | None) -> Place:
+    """A host with two slots. One that turns to slots has its traffic where the new release will be, or nowhere yet."""
+    after = slot or next(iter(env.settings.slots))
+    before = fact.slot or after
+    return Place(
+        fact.host,
+        server_of(env, fact.host, before) if fact.current else None,
+        server_of(env, fact.host, after),
+        tuple(server_of(env, fact.host, slot) for slot in env.settings.slots if slot not in (before, after)),
+    )
