@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from playbooks.environment import Target
 from playbooks.groups import Groups
-from playbooks.release import Release
+from playbooks.release import Release, Rendered
 from playbooks.slots import Renderings
-from playbooks.staging import is_made_of
-from playbooks.steps.facts import Facts
+from playbooks.steps.facts import Facts, ReleaseOnHost
 
 
 def due(
@@ -62,3 +61,9 @@ def _runs(facts: Facts, release: Release, renderings: Renderings) -> bool:
         and is_made_of(running, release, as_it_runs)
         and facts.is_up
     )
+
+
+def is_made_of(there: ReleaseOnHost, release: Release, rendered: Rendered) -> bool:
+    """Whether a release on a host has this artifact and this configuration."""
+    about = there.about
+    return about.get("sha256") == release.artifact.sha256 and about.get("config") == rendered.digest

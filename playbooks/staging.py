@@ -8,12 +8,13 @@ from typing import Any
 
 from playbooks.backup import back_up_jobs, judge_backups, one_backup, prove_jobs
 from playbooks.delta import make_delta, release_to_add_to
+from playbooks.due import is_made_of
 from playbooks.environment import Environment, Target
 from playbooks.fleet.fanout import Job, Limit, by_host
 from playbooks.fleet.fleet import Fleet
 from playbooks.fleet.remote import Remote
 from playbooks.release import Release, Rendered, pack
-from playbooks.steps.facts import Facts, ReleaseOnHost
+from playbooks.steps.facts import Facts
 from playbooks.steps.stage import Delta, Patch, Staged, stage
 
 
@@ -89,9 +90,3 @@ def _is_staged(facts: Facts, release: Release, rendered: Rendered) -> bool:
     """Whether a deploy that was interrupted had put this very release there, whole."""
     there = facts.releases.get(release.id)
     return there is not None and there.stand != "partial" and is_made_of(there, release, rendered)
-
-
-def is_made_of(there: ReleaseOnHost, release: Release, rendered: Rendered) -> bool:
-    """Whether a release on a host has this artifact and this configuration."""
-    about = there.about
-    return about.get("sha256") == release.artifact.sha256 and about.get("config") == rendered.digest
