@@ -11,6 +11,7 @@ from playbooks.fleet.fleet import open_fleet
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
 from playbooks.host_facts import facts_of
+from playbooks.steps.facts import Facts
 from playbooks.steps.health import HealthReport, ask_health, wait_until_healthy
 
 
@@ -60,18 +61,8 @@ def health(env: Environment, progress: Progress) -> FleetHealth:
     """Try every check on every host, once."""
 
     def one(remote: Remote) -> HealthReport | str | None:
-        settings = env.target(remote.name).settings
         facts = facts_of(env, remote)
-        if facts.current is None or facts.kept == 0:
-            return facts.current
-        ask = ask_health(
-            settings,
-            units=[unit.name for unit in facts.units],
-            release_folder=f"{settings.home}/current",
-            secrets=env.secrets,
-            once=True,
-        )
-        return wait_until_healthy(remote, ask)
+        return health_of(env, remote, facts) or facts.current
 
     with open_fleet([target.address for target in env.targets], progress=progress, forks=env.settings.forks) as fleet:
         results = fleet.each("health", one)
@@ -82,3 +73,22 @@ def health(env: Environment, progress: Progress) -> FleetHealth:
         empty=tuple(host for host, report in results.ok.items() if report is None),
         stopped=tuple(host for host, report in results.ok.items() if isinstance(report, str)),
     )
+
+
+def health_of(env: Environment, remote: Remote, facts: Facts) -> HealthReport | None:
+    """Try every check on one host, once; None where nothing is deployed, or what is was stopped on purpose.
+
+    Raises:
+        SlipwayError: the host could not be asked.
+    """
+    if facts.current is None or facts.kept == 0:
+        return None
+    settings = env.target(remote.name).settings
+    ask = ask_health(
+        settings,
+        units=[unit.name for unit in facts.units],
+        release_folder=f"{settings.home}/current",
+        secrets=env.secrets,
+        once=True,
+    )
+    return wait_until_healthy(remote, ask)

@@ -14,12 +14,13 @@ from playbooks.fleet.holder import Holder
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
 from playbooks.groups import members_of
+from playbooks.health import health_of
 from playbooks.host_facts import facts_of
 from playbooks.outcomes import version_of
 from playbooks.release import instant
 from playbooks.servers import edges_of
 from playbooks.steps.facts import Facts
-from playbooks.steps.health import HealthReport, ask_health, wait_until_healthy
+from playbooks.steps.health import HealthReport
 
 
 @dataclass(frozen=True)
@@ -150,19 +151,8 @@ def status(env: Environment, progress: Progress) -> Status:
 
 
 def _look(env: Environment, remote: Remote) -> HostStatus:
-    settings = env.target(remote.name).settings
     facts = facts_of(env, remote)
-    report = None
-    if facts.current and facts.kept != 0:
-        ask = ask_health(
-            settings,
-            units=[unit.name for unit in facts.units],
-            release_folder=f"{settings.home}/current",
-            secrets=env.secrets,
-            once=True,
-        )
-        report = wait_until_healthy(remote, ask)
-    return _status(facts, report)
+    return _status(facts, health_of(env, remote, facts))
 
 
 def _status(facts: Facts, report: HealthReport | None) -> HostStatus:
