@@ -91,7 +91,7 @@ class Prometheus(Model):
         return self
 
     @model_validator(mode="after")
-    def _queries_differ(self) -> Prometheus:
+    def _queries_differ(self) -> Self:
         names = [query.name for query in self.queries]
         taken = sorted({name for name in names if names.count(name) > 1 or name in COUNTED})
         if taken:
