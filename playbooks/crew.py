@@ -17,6 +17,7 @@ from playbooks.servers import edges_of
 from playbooks.shares import Place, steady
 from playbooks.sides import Sides
 from playbooks.steps.facts import Facts
+from playbooks.steps.traffic import Server
 from playbooks.steps.traffic_state import EdgeState
 from playbooks.strategies.plan import Plan
 from playbooks.traffic import HARDLY_UP, UP, Edges, NoBalancer, Traffic, read_edges
@@ -94,10 +95,19 @@ def nobody_up(places: Sequence[Place], states: Sequence[EdgeState]) -> bool:
 
 
 def closed_by_hand(places: Sequence[Place], states: Sequence[EdgeState]) -> frozenset[str]:
-    """Servers that serve, as far as we are concerned, and that somebody has put out of every balancer."""
-    serving = [place.before.name for place in places if place.before]
+    """Servers that serve, as far as we are concerned, and that somebody has put out of every balancer.
+
+    Where the host's other slot has its traffic nobody has: a controller died just as its deploy was being confirmed.
+    """
+
+    def gets(server: Server) -> bool:
+        return any(server.name in state.servers and state.servers[server.name].admin == "on" for state in states)
+
     return frozenset(
-        name
-        for name in serving
-        if states and all(name in state.servers and state.servers[name].admin != "on" for state in states)
+        place.before.name
+        for place in places
+        if place.before
+        and states
+        and all(place.before.name in state.servers for state in states)
+        and not any(gets(server) for server in (place.before, place.after, *place.others))
     )

@@ -35,6 +35,7 @@ from playbooks.steps.idle import ask_idle_host, leave_slot
 from playbooks.steps.preflight import preflight, tools_for
 from playbooks.strategies.plan import Plan
 from playbooks.templating import Templates
+from playbooks.traffic import retreat
 
 NOTHING_SWITCHED = "stopped by Ctrl-C while staging; no host was switched, every one runs what it ran before"
 MARKS: dict[Stand, Mark] = {Stand.DEPLOYED: "proven", Stand.UNTOUCHED: "discarded"}
@@ -105,7 +106,10 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
             return unchanged(env, release, facts, started)
         locked = [name for name in members if name in fleet.remotes]
         orders = env.orders(locked, holder, wait=wanted.wait, undo=wanted.resume is not None)
-        with fleet.lock(orders) as held:
+        edges = edges_of(env)
+        if wanted.resume:
+            retreat(fleet, env, edges)
+        with fleet.lock(orders, last=edges if wanted.resume else ()) as held:
             # Whoever had the lock before us may have deployed since we looked.
             moved = [target for target in reached if facts[target.name].current != held.current[target.name]]
             facts = {**facts, **read_all(fleet, env, moved)}

@@ -31,6 +31,7 @@ from playbooks.steps.facts import Facts
 from playbooks.steps.finish import Mark, finish
 from playbooks.steps.idle import ask_idle_host, leave_slot
 from playbooks.steps.restore import restore_release
+from playbooks.traffic import retreat
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,8 @@ def rollback(env: Environment, back: Back, progress: Progress) -> Outcome:
         left = interrupted(read_all(fleet, env, apps))
         holder = _holder(back, left)
         # What a dead controller left half-way goes back at once: a person is here now, and asks for just that.
-        with fleet.lock(env.orders(fleet.remotes, holder, wait=back.wait, undo=True)) as held:
+        retreat(fleet, env, edges)
+        with fleet.lock(env.orders(fleet.remotes, holder, wait=back.wait, undo=True), last=edges) as held:
             facts = read_all(fleet, env, apps)
             groups = read_groups(fleet, env)
             targets = (

@@ -14,7 +14,7 @@ from playbooks.fleet.fleet import Fleet
 from playbooks.fleet.holder import Holder
 from playbooks.fleet.remote import Remote
 from playbooks.shares import Place, Split, balance, way_back
-from playbooks.steps.traffic import HINTS, Moved, Retreat, ask_traffic, read_traffic
+from playbooks.steps.traffic import HINTS, Moved, Retreat, ask_retreat, ask_traffic, read_traffic
 from playbooks.steps.traffic_state import EdgeState, ask_state, read_state
 
 # Seconds by which the application's hosts let their guards run longer than the balancers': these look every tenth of
@@ -140,6 +140,21 @@ def lag(timeout: float) -> float:
         timeout: the guard's, in seconds.
     """
     return timeout / 10 + 1 + DRAIN_FIRST
+
+
+def retreat(fleet: Fleet, env: Environment, edges: Sequence[str]) -> None:
+    """Before hosts are taken back from what a dead controller has left: nothing is sent any more to what they stop.
+
+    Raises:
+        SlipwayError: a balancer's host cannot be asked.
+    """
+    balancer = env.settings.balancer
+
+    def one(remote: Remote) -> None:
+        assert balancer is not None  # there would be no edge  # noqa: S101
+        list(remote.chain([ask_retreat(balancer, env.target(remote.name).settings)]))
+
+    fleet.each("retreat", one, hosts=edges, finish=True).all_or_raise("taking the traffic back")
 
 
 def read_edges(fleet: Fleet, env: Environment, edges: Sequence[str]) -> dict[str, EdgeState]:

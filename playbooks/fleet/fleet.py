@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -81,7 +81,7 @@ class Fleet:
             raise combine("connecting", self.unreachable, total=len(self.remotes) + len(self.unreachable))
 
     @contextlib.contextmanager
-    def lock(self, orders: Mapping[str, Order]) -> Iterator[Held]:
+    def lock(self, orders: Mapping[str, Order], *, last: Collection[str] = ()) -> Iterator[Held]:
         """Hold the lock on every host: all or none.
 
         The first host in name order is asked first: of two deploys that race for the same hosts one gets it there,
@@ -89,6 +89,7 @@ class Fleet:
 
         Args:
             orders: how it is to be taken, by host.
+            last: hosts that are asked when all others are had.
 
         Raises:
             Locked: somebody else holds it.
@@ -105,7 +106,11 @@ class Fleet:
         keeper = Keeper(held, every=timing.beat, progress=self.progress)
         keeper.start()
         try:
-            for group in ([first], rest):
+            for group in (
+                [first],
+                [host for host in rest if host not in last],
+                [host for host in rest if host in last],
+            ):
                 self.each("lock", one, hosts=group).all_or_raise("locking")
             yield task
         finally:

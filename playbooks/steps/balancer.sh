@@ -19,7 +19,8 @@ balancer() {
     esac
     need ss
     changed=no
-    work=$(mktemp -d)
+    # In memory: a full disk must not keep the traffic from going back.
+    work=$(mktemp -d -p /run slipway.XXXXXX)
     trap 'rm -rf "$work"' EXIT
 }
 

@@ -76,6 +76,8 @@ else
         ! is_back || remove_guard
     fi
     [ "$undo" != undo ] || [ ! -e "$guard/armed" ] || : >"$guard/now"
+    # A balancer's host comes last: those behind it are back.
+    [ "$undo" != undo ] || [ ! -e "$guard/retreat" ] || true 2>/dev/null >"$guard/settled" || :
     left=${wait%.*}
     while guard_waits; do
         if [ "$undo" = undo ]; then

@@ -142,6 +142,18 @@ def ask_traffic(
     )
 
 
+def ask_retreat(balancer: Balancer, settings: Settings, *, up: float = 30.0) -> Ask:
+    """The step with which traffic goes back at once where a dead controller has left a guard; else it does nothing.
+
+    Args:
+        balancer: its settings.
+        settings: of the balancer's host.
+        up: seconds that servers put on are waited for.
+    """
+    seconds = math.ceil(balancer.drain + up)
+    return Ask("retreat", [settings.state, f"{seconds}"], timeout=seconds + settings.timeouts.command)
+
+
 def read_traffic(answer: Answer) -> Moved:
     """What became of it.
 

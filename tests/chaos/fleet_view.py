@@ -10,10 +10,19 @@ from dataclasses import dataclass
 from lab.spec import HostSpec, Lab
 
 _SCRIPT = r"""
-app=$1 port=$2 home=/opt/$1 state=/var/lib/slipway/$1
+app=$1 home=/opt/$1 state=/var/lib/slipway/$1
 release=$(readlink "$home/current" || echo -)
-echo "version $(cat "$home/current/VERSION" 2>/dev/null || echo -)"
-echo "serves $(curl --silent --max-time 2 "http://127.0.0.1:$port/VERSION" || echo -)"
+version=$(cat "$home/current/VERSION" 2>/dev/null || echo -)
+echo "version $version"
+shift
+serves=-
+beside=-
+for port in "$@"; do
+    answer=$(curl --silent --max-time 2 "http://127.0.0.1:$port/VERSION" || echo -)
+    if [ "$serves" = - ] || [ "$answer" = "$version" ]; then beside=$serves serves=$answer; else beside=$answer; fi
+done
+echo "serves $serves"
+echo "beside $beside"
 damaged() { cd "$home/current" && sha256sum --check --quiet --strict .slipway/manifest 2>&1 | head -n 1; }
 echo "whole $([ "$release" = - ] || damaged)"
 if [ -s "$state/lock" ] && flock --nonblock "$state/lock" true; then echo "interrupted yes"; fi
@@ -42,7 +51,8 @@ class Seen:
 
     Args:
         version: of the current release; None if there is none.
-        serves: the version that answers on the application's port.
+        serves: the version that answers on the application's port; of two ports the one where the current one does.
+        beside: the version that answers on the other port.
         damaged: the first file of the current release that is not what its manifest says.
         interrupted: whether the lock's last holder ended without a word.
         leftovers: what no finished task leaves behind.
@@ -51,6 +61,7 @@ class Seen:
 
     version: str | None = None
     serves: str | None = None
+    beside: str | None = None
     damaged: str = ""
     interrupted: bool = False
     leftovers: tuple[str, ...] = ()
@@ -66,10 +77,10 @@ class Seen:
         return found + [left for left in self.leftovers if "guard" in left or "lock" in left or "unit" in left]
 
 
-def look(lab: Lab, hosts: Sequence[HostSpec], app: str, port: int) -> dict[str, Seen]:
+def look(lab: Lab, hosts: Sequence[HostSpec], app: str, ports: Sequence[int]) -> dict[str, Seen]:
     """Look at every host, side by side."""
     with ThreadPoolExecutor(len(hosts)) as pool:
-        seen = pool.map(lambda host: _look(lab, host, app, port), hosts)
+        seen = pool.map(lambda host: _look(lab, host, app, ports), hosts)
         return dict(zip((host.name for host in hosts), seen, strict=True))
 
 
@@ -80,8 +91,8 @@ def ssh(lab: Lab, host: HostSpec) -> list[str]:
     return [*words, f"deploy@{host.address}"]
 
 
-def _look(lab: Lab, host: HostSpec, app: str, port: int) -> Seen:
-    words = [*ssh(lab, host), f"sudo sh -s {app} {port}"]
+def _look(lab: Lab, host: HostSpec, app: str, ports: Sequence[int]) -> Seen:
+    words = [*ssh(lab, host), f"sudo sh -s {app} {' '.join(map(str, ports))}"]
     try:
         done = subprocess.run(words, input=_SCRIPT, capture_output=True, text=True, timeout=15, check=False)
     except subprocess.TimeoutExpired:
@@ -93,6 +104,7 @@ def _look(lab: Lab, host: HostSpec, app: str, port: int) -> Seen:
     return Seen(
         version=_some(said.get("version", "-")),
         serves=_some(said.get("serves", "-")),
+        beside=_some(said.get("beside", "-")),
         damaged=said.get("whole", ""),
         interrupted=said.get("interrupted") == "yes",
         leftovers=tuple(value for tag, value in lines if tag == "left"),

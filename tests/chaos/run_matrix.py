@@ -1,6 +1,7 @@
 """Runs the fault matrix: several subjects side by side, each on hosts of its own, since most of the time is waiting.
 
-Usage: python -m tests.chaos.run_matrix [--lab=NAME] [--tasks=deploy,…] [--faults=kill,…] [--every=N] [--first=N]
+Usage: python -m tests.chaos.run_matrix [--lab=NAME] [--scenario=hosts|traffic] [--tasks=deploy,…] [--faults=kill,…]
+           [--operations=traffic,…] [--every=N] [--first=N]
 """
 
 from __future__ import annotations
@@ -12,14 +13,16 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from lab import up as lab_up
 from lab.spec import Lab
 from tests.chaos.backups_view import damage_of_backups
-from tests.chaos.matrix import FAULTS, TASKS, Point, Subject, Violated, attempt, points_of
+from tests.chaos.front import Front
+from tests.chaos.matrix import TASKS, attempt, must, points_of
+from tests.chaos.subject import FAULTS, Point, Subject, Violated
 
 HOSTS_EACH = 2
 SUBJECTS = 3
@@ -49,44 +52,130 @@ class Score:
         return "\n".join([*rows, *self.violations])
 
 
-def run(
-    lab: Lab,
-    folder: Path,
-    *,
-    tasks: Sequence[str] = TASKS,
-    faults: Sequence[str] = FAULTS,
-    every: int = 1,
-    first: int = 0,
-) -> Score:
-    """Try every point, or every so many.
+@dataclass(frozen=True)
+class Chosen:
+    """Which points are tried.
 
     Args:
-        lab: with at least six application hosts.
-        folder: a new one, for inventories and artifacts.
         tasks, faults: which.
+        operations: only those of these; all, if there are none.
         every, first: of the points in their order, each ``every``-th from ``first`` on.
     """
-    began = time.monotonic()
+
+    tasks: Sequence[str]
+    faults: Sequence[str]
+    operations: Sequence[str] = ()
+    every: int = 1
+    first: int = 0
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """Applications to break.
+
+    Args:
+        tasks, faults: all that it has.
+        labs: names of its labs are the given one with these behind it.
+        hosts: application hosts of each.
+        teams: makes the applications; those of a team are alike, and share its points.
+    """
+
+    tasks: Sequence[str]
+    faults: Sequence[str]
+    labs: Sequence[str]
+    hosts: int
+    teams: Callable[[Sequence[Lab], Path], list[list[Subject]]]
+
+
+def plain(labs: Sequence[Lab], folder: Path) -> list[list[Subject]]:
+    """Nothing in front: three alike on one lab."""
+    (lab,) = labs
     hosts = [host for host, _ in lab_up.status(lab.name) if host.role == "app"]
-    subjects = []
-    for number in range(SUBJECTS):
-        own = tuple(hosts[number * HOSTS_EACH : (number + 1) * HOSTS_EACH])
-        subject = Subject(f"m{number + 1}", 9901 + number, folder / f"m{number + 1}", lab, own)
-        subject.make()
-        subjects.append(subject)
+    return [
+        [
+            Subject(
+                f"m{number + 1}",
+                9901 + number,
+                folder / f"m{number + 1}",
+                lab,
+                tuple(hosts[number * HOSTS_EACH : (number + 1) * HOSTS_EACH]),
+            )
+            for number in range(SUBJECTS)
+        ]
+    ]
+
+
+def fronted(labs: Sequence[Lab], folder: Path) -> list[list[Subject]]:
+    """Behind HAProxy: a canary in place, and blue-green with slots, each with a balancer of its own."""
+    teams = []
+    for lab, slots in zip(labs, (False, True), strict=True):
+        every = [host for host, _ in lab_up.status(lab.name)]
+        (edge,) = (host for host in every if host.role == "edge")
+        front = Front(edge, "blue-green" if slots else "canary", slots)
+        hosts = tuple(host for host in every if host.role == "app")
+        name = "slots" if slots else "canary"
+        teams.append([Subject(name, 9901, folder / name, lab, hosts, front)])
+    return teams
+
+
+SCENARIOS = {
+    "hosts": Scenario(TASKS, FAULTS[:3], [""], HOSTS_EACH * SUBJECTS, plain),
+    "traffic": Scenario(TASKS[:2], FAULTS, ["", "-slots"], HOSTS_EACH, fronted),
+}
+
+
+def run(name: str, lab: str, folder: Path, chosen: Chosen | None = None) -> Score:
+    """Bring up the labs of a scenario, try its points, and take them down.
+
+    Args:
+        name: of SCENARIOS.
+        lab: with what the labs' names begin.
+        folder: a new one, for inventories and artifacts.
+        chosen: which points; all, when left out.
+    """
+    scenario = SCENARIOS[name]
+    chosen = chosen or Chosen(scenario.tasks, scenario.faults)
+    names = [f"{lab}{suffix}" for suffix in scenario.labs]
+    try:
+        labs = [lab_up.up(one, hosts=scenario.hosts)[0] for one in names]
+        return _try_all(scenario.teams(labs, folder), chosen)
+    finally:
+        for one in names:
+            lab_up.down(one)
+
+
+def _try_all(teams: list[list[Subject]], chosen: Chosen) -> Score:
+    began = time.monotonic()
     score = Score()
+    leads = [threading.Thread(target=_lead, args=(team, chosen, score)) for team in teams]
+    for lead in leads:
+        lead.start()
+    for lead in leads:
+        lead.join()
+    score.seconds = time.monotonic() - began
+    return score
+
+
+def _lead(team: list[Subject], chosen: Chosen, score: Score) -> None:
     todo: queue.SimpleQueue[tuple[int, Point]] = queue.SimpleQueue()
-    found = [point for task in tasks for point in points_of(subjects[0], task, faults)]
-    for number, point in enumerate(found[first::every]):
+    try:
+        for subject in team:
+            subject.make()
+            if subject.front:
+                must(subject, "provision")
+        found = [point for task in chosen.tasks for point in points_of(team[0], task, chosen.faults)]
+    except Violated as violated:
+        score.violations.append(f"{team[0].name}: {violated}")
+        return
+    found = [point for point in found if not chosen.operations or point.at.split("/", 1)[0] in chosen.operations]
+    for number, point in enumerate(found[chosen.first :: chosen.every]):
         todo.put((number, point))
-    print(f"{todo.qsize()} of {len(found)} points", file=sys.stderr, flush=True)
-    workers = [threading.Thread(target=_work, args=(subject, todo, score)) for subject in subjects]
+    print(f"{team[0].name}: {todo.qsize()} of {len(found)} points", file=sys.stderr, flush=True)
+    workers = [threading.Thread(target=_work, args=(subject, todo, score)) for subject in team]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
-    score.seconds = time.monotonic() - began
-    return score
 
 
 def _work(subject: Subject, todo: queue.SimpleQueue[tuple[int, Point]], score: Score) -> None:
@@ -97,43 +186,44 @@ def _work(subject: Subject, todo: queue.SimpleQueue[tuple[int, Point]], score: S
             break
         began = time.monotonic()
         score.tried[(point.task, point.fault)] += 1
+        wrong, met = "", ""
         try:
-            attempt(subject, point, number)
+            met = attempt(subject, point, number)
         except Violated as violated:
-            score.violations.append(f"{point}: {violated}")
+            wrong = str(violated)
         except Exception as error:  # noqa: BLE001 - one point that breaks the harness must not hide the others
-            score.violations.append(f"{point}: the matrix itself failed: {error!r}")
-        wrong = score.violations and score.violations[-1].startswith(str(point))
-        print(
-            f"{'VIOLATED' if wrong else 'ok':<9} {time.monotonic() - began:5.1f} s  {point}",
-            file=sys.stderr,
-            flush=True,
-        )
-    score.violations += damage_of_backups(subject.lab, subject.hosts, subject.name)
+            wrong = f"the matrix itself failed: {error!r}"
+        if wrong:
+            score.violations.append(f"{subject.name}: {point}: {wrong}")
+        told = f"{'VIOLATED' if wrong else 'ok':<9} {time.monotonic() - began:5.1f} s  {subject.name}: {point}"
+        print(f"{told}  {met}{wrong}", file=sys.stderr, flush=True)
+    if subject.front is None:
+        score.violations += damage_of_backups(subject.lab, subject.hosts, subject.name)
+    status, _, told = subject.run("history", "--verify")
+    if status != 0:
+        score.violations.append(f"{subject.name}: its ledgers are not as they were written: {told}")
 
 
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--lab", default="matrix")
-    parser.add_argument("--tasks", default=",".join(TASKS))
-    parser.add_argument("--faults", default=",".join(FAULTS))
+    parser.add_argument("--scenario", choices=SCENARIOS, default="hosts")
+    for name in ("tasks", "faults", "operations"):
+        parser.add_argument(f"--{name}", default="")
     parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--first", type=int, default=0)
     wanted = parser.parse_args()
-    try:
-        lab, _ = lab_up.up(wanted.lab, hosts=HOSTS_EACH * SUBJECTS)
-        with tempfile.TemporaryDirectory() as folder:
-            score = run(
-                lab,
-                Path(folder),
-                tasks=wanted.tasks.split(","),
-                faults=wanted.faults.split(","),
-                every=wanted.every,
-                first=wanted.first,
-            )
-    finally:
-        lab_up.down(wanted.lab)
+    scenario = SCENARIOS[wanted.scenario]
+    chosen = Chosen(
+        wanted.tasks.split(",") if wanted.tasks else scenario.tasks,
+        wanted.faults.split(",") if wanted.faults else scenario.faults,
+        wanted.operations.split(",") if wanted.operations else (),
+        wanted.every,
+        wanted.first,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        score = run(wanted.scenario, wanted.lab, Path(folder), chosen)
     print(score.table())
     return 1 if score.violations else 0
 

@@ -1,27 +1,29 @@
-"""The fault matrix in its short form: every twelfth point. `script/chaos` tries them all."""
+"""The fault matrix in its short form. `script/chaos` tries all of its points."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from lab import up as lab_up
-from tests.chaos.run_matrix import HOSTS_EACH, SUBJECTS, run
+from tests.chaos.run_matrix import SCENARIOS, Chosen, run
 from tests.hosts.conftest import own_lab
 
-EVERY = 12
+# Which points, and how many there are at the least.
+HOSTS = Chosen((), (), every=12), 20
+TRAFFIC = Chosen((), (), operations=("traffic",), every=20), 4
 
 
-def test_whatever_is_broken_the_fleet_is_whole_again(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("scenario", "short"), [("hosts", HOSTS), ("traffic", TRAFFIC)], ids=["hosts", "traffic"])
+def test_whatever_is_broken_the_fleet_is_whole_again(
+    scenario: str, short: tuple[Chosen, int], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     """A point at which a dead controller, a cut cable or a lost host leaves a fleet half-way is an outage in wait."""
-    name = f"{own_lab()}-matrix"
-    try:
-        lab, _ = lab_up.up(name, hosts=HOSTS_EACH * SUBJECTS)
-        score = run(lab, tmp_path, every=EVERY)
-    finally:
-        lab_up.down(name)
+    chosen, least = short
+    every = SCENARIOS[scenario]
+    score = run(scenario, f"{own_lab()}-matrix", tmp_path, replace(chosen, tasks=every.tasks, faults=every.faults))
     with capfd.disabled():
         print(f"\n{score.table()}")
-    assert score.tried.total() >= 20
+    assert score.tried.total() >= least
     assert not score.violations, score.table()

@@ -14,7 +14,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from lab import machine, network
 from lab.spec import HostSpec, Lab
-from tests.chaos.matrix import GUARD, MARGIN, VERSIONS, Point, Subject, points_of
+from tests.chaos.matrix import points_of
+from tests.chaos.subject import GUARD, MARGIN, VERSIONS, Point, Subject
 
 EXAMPLES = int(os.environ.get("SLIPWAY_CHAOS_EXAMPLES", "2"))
 STEPS = int(os.environ.get("SLIPWAY_CHAOS_STEPS", "6"))
