@@ -96,7 +96,9 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
         progress.phase("looking at the hosts")
         facts = read_all(fleet, env, reached)
         groups = read_groups(fleet, env)
-        if not wanted.resume:
+        # Where a host had been confirmed in its slot already, that is taken: the other one needs a release of its own.
+        taken = any(fact.slot and fact.current == release.id and not fact.guard for fact in facts.values())
+        if taken or not wanted.resume:
             release = later_than(release, [id_ for fact in facts.values() for id_ in fact.releases])
             if release.id != holder.id:
                 holder, renderings = replace(holder, id=release.id), render_all(env, release)

@@ -42,7 +42,7 @@ prune() {
     for folder in $(find "$home/releases" -mindepth 1 -maxdepth 1 -type d -printf '%f\n' | sort -r); do
         if [ "$folder" = "$current" ] || [ "$folder" = "$before" ]; then
             count=$((count + 1))
-        elif is_kept "$folder"; then
+        elif is_kept "$folder" && [ -f "$home/releases/$folder/.slipway/proven" ]; then
             : # In its slot.
         elif [ -f "$home/releases/$folder/.slipway/proven" ] && [ ! -f "$home/releases/$folder/.slipway/failed" ]; then
             count=$((count + 1))
