@@ -78,8 +78,9 @@ arm_guard() {
     guard_names "${guard%/guard}"
     units=/etc/systemd/system
     # It looks every few seconds, also while a confirmation takes it away: then what it could not read is no failed unit.
+    # Nor is looking often one: systemd starts nothing six times in ten seconds unless it is told to.
     printf '%s\n' '[Unit]' "Description=Slipway: take ${guard_unit#slipway-guard-} back, since its controller is silent" \
-        '[Service]' Type=oneshot "ExecStart=/bin/sh -c '/bin/sh \"\$\$0\" || [ ! -e \"\$\$0\" ]' $guard/undo" \
+        StartLimitIntervalSec=0 '[Service]' Type=oneshot "ExecStart=/bin/sh -c '/bin/sh \"\$\$0\" || [ ! -e \"\$\$0\" ]' $guard/undo" \
         >"$units/$guard_unit.service"
     printf '%s\n' '[Unit]' "Description=Slipway: guard of ${guard_unit#slipway-guard-}" '[Timer]' "OnActiveSec=$pause" \
         "OnUnitInactiveSec=$((pause / 10 + 1))" AccuracySec=250ms >"$units/$guard_unit.timer"

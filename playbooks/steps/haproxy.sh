@@ -6,8 +6,10 @@ haproxy_files=/etc/haproxy/slipway
 
 # haproxy_say COMMANDS: separated by ";". What it answers is in $work/heard.
 haproxy_say() {
-    printf '%s\n' "$1" | socat -t 30 - "UNIX-CONNECT:$socket" >"$work/heard" 2>"$work/said" ||
+    printf '%s\n' "$1" | socat -t 10 - "UNIX-CONNECT:$socket" >"$work/heard" 2>"$work/said" ||
         fail balancer "HAProxy does not answer at $socket: $(sed 's/.*E //; q' "$work/said")"
+    # It ends every answer with an empty line; one that hangs takes the question, and says nothing.
+    [ -s "$work/heard" ] || fail balancer "HAProxy hangs: it has not answered at $socket within 10 s; restart it: systemctl restart haproxy"
 }
 
 # haproxy_do FILE: commands that change something, a line each. Each that went well answers an empty line.
