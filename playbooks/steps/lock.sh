@@ -43,6 +43,14 @@ end_orphans() {
     [ ! -d "$run/answers" ] || rm -rf "$run/answers"
 }
 
+# guard_takes: seconds within which it is over. A balancer's also waits for the hosts behind it: the ninth of its arguments.
+guard_takes() {
+    read -r takes <"$guard/seconds"
+    settles=0
+    [ ! -e "$guard/retreat" ] || settles=$(sed -n 9p "$guard/arguments")
+    echo $((takes + settles))
+}
+
 wait_for() {
     tries=100
     while [ "$tries" -gt 0 ] && [ ! -f "$1" ]; do
@@ -81,12 +89,16 @@ else
     left=${wait%.*}
     while guard_waits; do
         if [ "$undo" = undo ]; then
-            systemctl start "$guard_unit.service" 9>&- || fail guard "the undo of $guard_id failed; see: journalctl -u $guard_unit"
+            systemctl start "$guard_unit.service" 9>&- || {
+                why=
+                [ ! -s "$guard/why" ] || IFS= read -r why <"$guard/why" || :
+                fail guard "the undo of $guard_id failed${why:+: $why}; see: journalctl -u $guard_unit"
+            }
         elif [ "$left" -gt 0 ]; then
             sleep 1 9>&-
             left=$((left - 1))
         else
-            emit guarded "$(head -n 1 "$state/lock")" "$(cat "$guard/seconds")"
+            emit guarded "$(head -n 1 "$state/lock")" "$(guard_takes)"
             exit 1
         fi
     done

@@ -28,8 +28,11 @@ balancer "$kind" "$state" "$backend" "$socket" "$path" "$health_host"
 try() {
     if said=$( (set_traffic "$guard/$1" "$drain" "$up_seconds") 2>&1); then return 0; fi
     said=$(printf '%s\n' "$said" | sed -n "s/^error${tab}[^$tab]*$tab//p" | head -n 1)
-    note "slipway: $1: ${said:-the balancer refuses}"
-    printf '%s\n' "${said:-the balancer refuses}" 2>/dev/null >"$guard/why" || :
+    # Traffic has moved by then; what could not be written is what outlives a restart.
+    [ -n "$said" ] || ! lacks_room "$state" /var/lib/haproxy /etc/nginx || said="$said: make room there (df -h), and it ends by itself"
+    said=${said:-the balancer refuses}
+    note "slipway: $1: $said"
+    printf '%s\n' "$said" 2>/dev/null >"$guard/why" || :
     return 1
 }
 

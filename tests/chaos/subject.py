@@ -176,13 +176,18 @@ class Subject:
                 raise Violated(f"the point was never there: the task ended with {process.returncode}")
             return process.returncode
         process = self.start(f"hold:{place}", *words)
-        if driver.is_held(process):
-            with self._broken(process, host, point.fault):
-                process.communicate("go\n")
-        else:
-            process.communicate()
-            if surely:
-                raise Violated("the point was never there")
+        try:
+            if driver.is_held(process):
+                with self._broken(process, host, point.fault):
+                    process.communicate("go\n")
+            else:
+                process.communicate()
+                if surely:
+                    raise Violated(f"the point was never there: the task ended with {process.returncode}")
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
         if process.returncode not in (0, 1, 3):
             raise Violated(f"the task ended with {process.returncode}")
         return process.returncode
@@ -219,10 +224,9 @@ class Subject:
             yield
         else:
             os.kill(process.pid, signal.SIGSTOP)
-            try:
-                self.wait_until_whole(self.limit)
-            finally:
-                os.kill(process.pid, signal.SIGCONT)
+            # Its connections stay, and what waits at their ends for a word of it.
+            until(lambda: [wrong for wrong in self.wrongs() if f" unit slipway-{self.name}-" not in wrong], self.limit)
+            os.kill(process.pid, signal.SIGCONT)
             yield
 
 
