@@ -24,7 +24,7 @@ def made(lab: Lab, specs: dict[str, HostSpec], folder: Path, *, slots: bool, gua
     """The old version runs on two hosts behind the balancer."""
     front = Front(specs["edge1"], "blue-green" if slots else "canary", slots)
     name = "beside" if slots else "inplace"
-    subject = Subject(name, 9971, folder, lab, (specs["app1"], specs["app2"]), front)
+    subject = Subject(name, 9971 if slots else 9973, folder, lab, (specs["app1"], specs["app2"]), front)
     subject.make(guard=guard)
     must(subject, "provision")
     must(subject, "deploy", f"--version={OLD}", "--batch=100%")
