@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from playbooks.crew import nobody_up
+from playbooks.crew import closed_by_hand, nobody_up
 from playbooks.shares import Place, Split, balance, way_back, weigh
 from playbooks.steps.traffic import Server, Share
 from playbooks.steps.traffic_state import EdgeState, ServerState
@@ -104,3 +104,20 @@ def test_a_server_closed_by_hand_stays_closed() -> None:
     shares = balance(IN_PLACE, Split(), closed=frozenset({"h2"}))
     assert "h2" not in serving(shares)
     assert len(serving(shares)) == 7
+
+
+def test_traffic_on_the_other_slot_is_nobodys_hand() -> None:
+    """Left so by a death in the confirmation; taken for closed, the next deploy left no server on."""
+    blue, green = (Server(f"h1-{slot}", "192.0.2.1", port) for slot, port in (("blue", 8001), ("green", 8002)))
+    place = Place("h1", blue, green)
+
+    def edge(**on: bool) -> EdgeState:
+        servers = {
+            f"h1-{slot}": ServerState(f"h1-{slot}", 256, "on" if is_on else "off", is_on, 0, tester=False)
+            for slot, is_on in on.items()
+        }
+        return EdgeState("edge1", "HAProxy", maintenance=False, servers=servers)
+
+    assert closed_by_hand([place], [edge(blue=False, green=True)]) == frozenset()
+    assert closed_by_hand([place], [edge(blue=False, green=False)]) == {"h1-blue"}
+    assert closed_by_hand([place], [edge(blue=False, green=False), edge(blue=True, green=False)]) == frozenset()
