@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from playbooks.errors import SlipwayError
+from playbooks.errors import Interrupted, SlipwayError
 from playbooks.fleet.progress import Look, Progress, Side
 from playbooks.judgement.counts import Counts, total
 from playbooks.judgement.judge import Judge
@@ -244,6 +244,8 @@ class Observer:
             return {}
         try:
             counts = self._source.read()
+        except Interrupted:
+            raise
         except SlipwayError as error:
             # No data is no data: neither good nor bad.
             if error.message != self._unread:

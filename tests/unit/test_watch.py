@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from playbooks.errors import SlipwayError
+from playbooks.errors import Interrupted, SlipwayError
 from playbooks.fleet.progress import Look, Silent
 from playbooks.judgement.counts import Counts
 from playbooks.judgement.verdict import Signal
@@ -134,6 +134,17 @@ def test_ctrl_c_leaves_no_held_stage_behind(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(KeyboardInterrupt):
         observer.watch(stage, Split(frozenset({"app1"}), share=0.05))
     assert person.held == [stage.name, None]
+
+
+def test_ctrl_c_while_numbers_are_read_is_no_failed_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was one once: the canary that a person wanted back went on to every host."""
+    source = Nobody()
+    observer, stage = watching(Person(word_after=1), Told(), source)
+    monkeypatch.setattr(source, "read", lambda: (_ for _ in ()).throw(Interrupted("stopped by Ctrl-C")))
+    with pytest.raises(Interrupted):
+        observer.begin()
+    with pytest.raises(Interrupted):
+        observer.watch(stage, Split(frozenset({"app1"}), share=0.05))
 
 
 def test_numbers_that_cannot_be_read_are_told_once_until_they_can_be() -> None:
