@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from invoke import Collection, Context, task
 
 from lab import tasks as lab_tasks
-from playbooks import cli, cli_backups, cli_traffic
+from playbooks import bad_usage, cli, cli_backups, cli_traffic
 from playbooks.errors import UsageError
 from playbooks.flags import BATCH, ENV, JSON, LIMIT, REPORT, TIMINGS, WAIT, YES
 
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from playbooks.verify_history import VerifiedHistory
 
 # A playbook is imported when it is run: what it needs costs more than all before, and a person hears from us sooner.
-
-cli.strict_usage()
 
 
 @task(
@@ -310,3 +308,4 @@ namespace = Collection(
     host_keys,
 )
 namespace.add_collection(Collection.from_module(lab_tasks), name="lab")
+bad_usage.strict_usage(namespace)

@@ -12,9 +12,7 @@ from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from invoke.exceptions import Exit, ParseError
-from invoke.parser import parser as invoke_parser
-from invoke.parser.context import ParserContext
+from invoke.exceptions import Exit
 
 from playbooks.errors import ExitStatus, Interrupted, SlipwayError, UsageError
 
@@ -26,6 +24,7 @@ if TYPE_CHECKING:
 
 DEPLOY_WORD = "DEPLOY TO PRODUCTION"  # D2
 ROLLBACK_WORD = "ROLL BACK PRODUCTION"
+ANY_ENV = "--env=…"
 PROJECT = Path(__file__).resolve().parent.parent
 
 
@@ -41,20 +40,6 @@ class Result(Protocol):
 
 
 R = TypeVar("R", bound=Result)
-
-
-class BadUsage(ParseError, Exit):
-    """A command line that Invoke cannot read. Invoke ends with 1 then, which in our contract means a failed deploy."""
-
-    def __init__(self, message: str, context: ParserContext | None = None) -> None:
-        ParseError.__init__(self, message, context)
-        Exit.__init__(self, None, int(ExitStatus.USAGE))
-        self.args = (message,)
-
-
-def strict_usage() -> None:
-    """Let Invoke's parser raise `BadUsage`."""
-    setattr(invoke_parser, "ParseError", BadUsage)  # noqa: B010 - a class of another package is replaced on purpose
 
 
 def load(env: str, limit: str | None = None) -> Environment:
@@ -179,7 +164,8 @@ def _tell(error: SlipwayError, environment: Environment | None, told: dict[str, 
     from playbooks.report import clean, json_text
 
     def mask(text: str) -> str:
-        return clean(environment.secrets.mask(text) if environment else text)
+        # Who wrote the sentence did not know the environment; who reads it is to type it again.
+        return clean(environment.secrets.mask(text).replace(ANY_ENV, environment.flag) if environment else text)
 
     sys.stdout.flush()
     sys.stderr.write("".join(f"{mask(line)}\n" for line in f"error: {error}".split("\n")))
@@ -274,7 +260,10 @@ def confirm(environment: Environment, what: str, word: str, *, yes: bool) -> Non
     if yes or not environment.settings.production:
         return
     if not sys.stdin.isatty():
-        raise UsageError(f"{environment.name} is production: {what} needs a person, or --yes")
+        raise UsageError(
+            f"{environment.name} is production, and nobody is here to confirm: {what}; nothing was touched",
+            hint="run it in a terminal, or give --yes",
+        )
     sys.stderr.write(f"{what} on {environment.name}, {len(environment.targets)} hosts. Type {word} to go on: ")
     sys.stderr.flush()
     if sys.stdin.readline().strip() != word:

@@ -1,0 +1,92 @@
+"""Command lines that Invoke cannot read, or reads otherwise than they are meant."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+from functools import partial, wraps
+
+from invoke import Collection, Context
+from invoke.exceptions import Exit, ParseError
+from invoke.parser import parser as invoke_parser
+from invoke.parser.context import ParserContext
+
+from playbooks.errors import ExitStatus, UsageError
+
+UNKNOWN = re.compile(r"No idea what '(.*)' is!", re.DOTALL)
+LACKING = re.compile(r"Flag <Argument: ([\w-]+).*needed value")
+
+
+class BadUsage(ParseError, Exit):
+    """What Invoke raises. By itself it ends with 1 then, which in our contract means a failed deploy.
+
+    Args:
+        message: Invoke's own.
+        context: the task whose flags were being read.
+        tasks: the names of all tasks.
+    """
+
+    def __init__(self, message: str, context: ParserContext | None = None, *, tasks: Iterable[str] = ()) -> None:
+        ParseError.__init__(self, message, context)
+        Exit.__init__(self, None, int(ExitStatus.USAGE))
+        name = context.name if context else None
+        flags = [flag for flag in context.flag_names() if flag.startswith("--")] if context else []
+        self.args = (f"error: {explained(message, name, flags, list(tasks))}",)
+
+
+def strict_usage(namespace: Collection) -> None:
+    """Let Invoke's parser raise `BadUsage`, and no task run for somebody who asked for a dry run.
+
+    Args:
+        namespace: all tasks.
+    """
+    names = tuple(namespace.task_names)
+    # A class of another package is replaced on purpose.
+    setattr(invoke_parser, "ParseError", partial(BadUsage, tasks=names))  # noqa: B010
+    for name in names:
+        namespace[name].body = _refusing_dry(name, namespace[name].body)
+
+
+def _refusing_dry(name: str, body: Callable[..., None]) -> Callable[..., None]:
+    """Invoke's own --dry stops shell commands of its own only: a deploy with it would be a deploy."""
+
+    @wraps(body)
+    def run(c: Context | None, *args: object, **flags: object) -> None:
+        if c is not None and c.config.run.dry:
+            hint = "say --check instead" if name == "deploy" else "leave it out; invoke deploy has --check"
+            refused = UsageError(f"{name} knows no --dry; nothing was touched", hint=hint)
+            raise Exit(f"error: {refused}", code=int(refused.exit_status))
+        body(c, *args, **flags)
+
+    return run
+
+
+def explained(message: str, task: str | None, flags: list[str], tasks: list[str]) -> UsageError:
+    """What is wrong, for a person.
+
+    Args:
+        message: Invoke's word for it.
+        task: the task whose flags were being read, if one was.
+        flags: its long flags.
+        tasks: the names of all tasks.
+    """
+    see = f"see: invoke --help {task}" if task else "see: invoke --list"
+    if lacking := LACKING.match(message):
+        flag = "--" + lacking[1].replace("_", "-")
+        return UsageError(f"{flag} needs a value; nothing was touched", hint=f"write {flag}=VALUE; {see}")
+    unknown = UNKNOWN.match(message)
+    if unknown is None:
+        return UsageError(f"{message.rstrip('.!')}; nothing was touched", hint=see)
+    word = unknown[1]
+    if word.startswith("-"):
+        said = f"{task or 'invoke'} has no flag {word.partition('=')[0]}"
+        near = get_close_matches(word.partition("=")[0], flags, n=1)
+    elif task:
+        said = f"{task} cannot make sense of {word!r}: what it takes are flags, such as --env=NAME"
+        near = get_close_matches(word, tasks, n=1)
+    else:
+        said, near = f"there is no task {word!r}", get_close_matches(word, tasks, n=1)
+    meant = f". Did you mean {near[0]}" if near else ""
+    nothing = ". Nothing was touched" if not near else "? Nothing was touched"
+    return UsageError(f"{said}{meant}{nothing}", hint=see)

@@ -1,0 +1,35 @@
+"""Typing errors at the command line: a sentence, a way on, status 2, and nothing done."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parent.parent.parent
+
+
+@pytest.mark.parametrize(
+    ("words", "said", "hint"),
+    [
+        (["deploy", "--versoin=1"], "deploy has no flag --versoin. Did you mean --version?", "invoke --help deploy"),
+        (["deploy", "--env"], "--env needs a value", "--env=VALUE"),
+        (["deploy", "staging"], "deploy cannot make sense of 'staging'", "invoke --help deploy"),
+        (["deplyo", "--env=lab"], "there is no task 'deplyo'. Did you mean deploy?", "invoke --list"),
+        (["deploy", "--env=lab", "--version=1.0.0", "--dry"], "deploy knows no --dry", "--check"),
+        (["--dry", "rollback", "--env=lab"], "rollback knows no --dry", "leave it out"),
+    ],
+)
+def test_a_typing_error_is_a_sentence(words: list[str], said: str, hint: str) -> None:
+    """Invoke's own --dry is the worst of them: it was taken, and the deploy was a real one."""
+    done = subprocess.run(
+        [PROJECT / ".venv/bin/invoke", *words], cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 2
+    first, second = done.stderr.splitlines()
+    assert first.startswith(f"error: {said}")
+    assert first.endswith("othing was touched")
+    assert second.startswith("  → ")
+    assert hint in second
+    assert done.stdout == ""
