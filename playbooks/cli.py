@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from invoke.exceptions import Exit
 
-from playbooks.errors import ExitStatus, Interrupted, SlipwayError, UsageError
+from playbooks.errors import ANY_ENV, ExitStatus, Interrupted, SlipwayError, UsageError
 
 if TYPE_CHECKING:
     from playbooks.environment import Environment as Environment
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 DEPLOY_WORD = "DEPLOY TO PRODUCTION"  # D2
 ROLLBACK_WORD = "ROLL BACK PRODUCTION"
-ANY_ENV = "--env=…"
 PROJECT = Path(__file__).resolve().parent.parent
 
 

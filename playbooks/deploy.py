@@ -12,7 +12,7 @@ from playbooks.backup import back_up_afterwards, everybody, require_secrets
 from playbooks.crew import assemble
 from playbooks.due import due
 from playbooks.environment import Environment, Target
-from playbooks.errors import Interrupted, SlipwayError
+from playbooks.errors import ANY_ENV, Interrupted, SlipwayError
 from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.holder import Holder
 from playbooks.fleet.progress import Progress
@@ -38,6 +38,7 @@ from playbooks.templating import Templates
 from playbooks.traffic import retreat
 
 NOTHING_SWITCHED = "stopped by Ctrl-C while staging; no host was switched, every one runs what it ran before"
+STAGED = f"invoke deploy {ANY_ENV} --resume goes on with it; a deploy of another version removes what was staged"
 MARKS: dict[Stand, Mark] = {Stand.DEPLOYED: "proven", Stand.UNTOUCHED: "discarded"}
 
 
@@ -187,7 +188,13 @@ def _reached(fleet: Fleet, env: Environment, tolerate: int) -> list[Target]:
     """The hosts to deploy to. One that cannot be reached ends the deploy, unless the settings tolerate it."""
     apps = {target.name for target in env.targets}
     if len(fleet.unreachable) > tolerate or set(fleet.unreachable) - apps:
-        fleet.require_all()
+        try:
+            fleet.require_all()
+        except SlipwayError as refused:
+            if set(fleet.unreachable) < apps:
+                others = ":".join(["all", *(f"!{host}" for host in fleet.unreachable)])
+                refused.hint = f"{refused.hint or 'see above'} Nothing was touched; for the others: --limit='{others}'"
+            raise
     for host, error in fleet.unreachable.items():
         fleet.progress.warn(f"going on without {host}: {error.message}")
     return [target for target in env.targets if target.name in fleet.remotes]
@@ -228,7 +235,7 @@ def _nothing_left_behind(
     try:
         yield
     except Interrupted:
-        raise Interrupted(NOTHING_SWITCHED, hint="what was staged is removed by the next deploy") from None
+        raise Interrupted(NOTHING_SWITCHED, hint=STAGED) from None
     except SlipwayError as error:
         _abandon(fleet, env, targets, abandoned(env, release, facts, error, started), release)
         raise

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import IntEnum
 
+ANY_ENV = "--env=…"  # in a hint of who does not know the environment
+
 
 class ExitStatus(IntEnum):
-    """What a task's exit status promises (the contract in docs/cli.md)."""
+    """What a task's exit status promises (the contract in README.md)."""
 
     DONE = 0
     FAILED = 1  # and the fleet is back on what it ran before

@@ -172,7 +172,7 @@ def _verdict(
         message = f"{what} failed, and {stuck} could not be taken back: {why or 'interrupted'}"
         return "stuck", message, f"look at {stuck}; then invoke status {command}", ExitStatus.PERSON_NEEDED
     if rollout.verdict == "guarded":
-        left = ", ".join(rollout.hosts(Stand.GUARDED)) or "the traffic"
+        left = ", ".join(rollout.hosts(Stand.GUARDED)) or "The traffic"
         seconds = f"{env.settings.guard.timeout:.0f} s"
         cause = "was stopped by Ctrl-C" if rollout.interrupted else f"failed: {why}"
         message = f"{what} {cause}. {left} goes back by itself, within {seconds}; the others are back"

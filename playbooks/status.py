@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from playbooks.edge_status import EdgeStatus, edge_statuses
 from playbooks.environment import Environment
-from playbooks.errors import ExitStatus, SlipwayError
+from playbooks.errors import ANY_ENV, ExitStatus, SlipwayError
 from playbooks.fleet.fleet import open_fleet
 from playbooks.fleet.holder import Holder
 from playbooks.fleet.progress import Progress
@@ -25,7 +26,7 @@ from playbooks.steps.health import HealthReport
 
 @dataclass(frozen=True)
 class HostStatus:
-    """One host. Times are UTC, ISO 8601; None where there is nothing to tell."""
+    """One host. Times are UTC, ISO 8601; None where there is nothing to tell; ``next`` is what a person can do."""
 
     host: str
     version: str | None = None
@@ -46,6 +47,7 @@ class HostStatus:
     slot: str | None = None
     idle: str | None = None
     group: str | None = None
+    next: str = ""
 
     @property
     def stuck(self) -> bool:
@@ -110,6 +112,14 @@ class Status:
         """The task that ended without a word, if one did."""
         return next((host.interrupted for host in self.hosts if host.interrupted), None)
 
+    @property
+    def next(self) -> str:
+        """What to do about it."""
+        if any(host.stuck for host in self.hosts):
+            return f"look at the host whose guard is stuck; then invoke rollback {self.flag}, or deploy again"
+        waiting = " (hosts with a guard go back by themselves)" if any(host.guard for host in self.hosts) else ""
+        return next((host.next for host in self.hosts if host.interrupted), "") + waiting
+
     def to_json(self) -> dict[str, Any]:
         """As a JSON document."""
         return {
@@ -136,7 +146,7 @@ def status(env: Environment, progress: Progress) -> Status:
     failed = {**fleet.unreachable, **facts.failed}
     group_of = {host: name for name, hosts in members_of(env).items() for host in hosts}
     lines = (
-        _failed(target.name, failed[target.name]) if target.name in failed else facts.ok[target.name]
+        unreachable(target.name, failed[target.name], env.flag) if target.name in failed else facts.ok[target.name]
         for target in env.targets
     )
     live = {edge.live for edge in in_front if edge.live}
@@ -152,10 +162,10 @@ def status(env: Environment, progress: Progress) -> Status:
 
 def _look(env: Environment, remote: Remote) -> HostStatus:
     facts = facts_of(env, remote)
-    return _status(facts, health_of(env, remote, facts))
+    return _status(facts, health_of(env, remote, facts), env.flag)
 
 
-def _status(facts: Facts, report: HealthReport | None) -> HostStatus:
+def _status(facts: Facts, report: HealthReport | None, flag: str) -> HostStatus:
     running = facts.running
     backups = sorted(facts.backups, key=lambda record: str(record.get("created", "")))
     last = backups[-1] if backups else {}
@@ -179,6 +189,7 @@ def _status(facts: Facts, report: HealthReport | None) -> HostStatus:
         system=facts.system,
         slot=facts.slot,
         idle=_idle(facts),
+        next=way_on(facts.interrupted, flag) if facts.interrupted else "",
     )
 
 
@@ -212,8 +223,31 @@ def _guard(facts: Facts) -> str | None:
     )
 
 
-def _failed(host: str, error: SlipwayError) -> HostStatus:
-    return HostStatus(host, health="unreachable", detail=error.message)
+def way_on(left: Holder, flag: str) -> str:
+    """What a person can do about a task that was interrupted.
+
+    Args:
+        left: whose it was.
+        flag: the flag that names the environment.
+    """
+    if left.task == "deploy":
+        return f"invoke deploy {flag} --resume finishes it, invoke rollback {flag} undoes it"
+    if left.task == "rollback":
+        to = f" --to={shlex.quote(left.version)}" if left.version else ""
+        return f"invoke rollback {flag}{to} finishes it"
+    return f"run it again: {left.what}"
+
+
+def unreachable(host: str, error: SlipwayError, flag: str) -> HostStatus:
+    """A host that could not be looked at.
+
+    Args:
+        host: which.
+        error: why.
+        flag: the flag that names the environment.
+    """
+    hint = (error.hint or "").replace(ANY_ENV, flag)
+    return HostStatus(host, health="unreachable", detail=error.message, next=hint)
 
 
 def _text(value: object) -> str | None:

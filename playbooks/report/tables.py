@@ -127,22 +127,17 @@ def show_status(status: Status) -> None:
         say("")
     for edge in status.edges:
         say(f"{edge.host}: {edge.sentence}")
+    hints = dict.fromkeys(host.next for host in status.hosts if host.health == "unreachable" and host.next)
+    if hints:
+        say("\n" + "\n".join(f"Next: {hint}" for hint in hints))
     if status.by_group:
         say(f"\nBy group: {status.by_group}")
     if status.interrupted:
         left = [host.host for host in status.hosts if host.interrupted]
-        say(f"\nINTERRUPTED on {', '.join(left)}: {status.interrupted}. Its controller died, or lost the hosts.")
-        say(f"Next: {_after(status)}")
+        say(f"\nINTERRUPTED on {', '.join(left)}: {status.interrupted}. It was stopped, died, or lost the hosts.")
+        say(f"Next: {status.next}")
     if status.mixed:
         say(f"\nThe fleet is MIXED: it runs {', '.join(status.versions) or 'nothing'}; one deploy makes it whole again")
-
-
-def _after(status: Status) -> str:
-    command = status.flag
-    if any(host.stuck for host in status.hosts):
-        return f"look at the host whose guard is stuck; then invoke rollback {command}, or deploy again"
-    waiting = "" if not any(host.guard for host in status.hosts) else " (hosts with a guard go back by themselves)"
-    return f"invoke deploy {command} --resume finishes it, invoke rollback {command} undoes it{waiting}"
 
 
 def _status_row(host: HostStatus) -> tuple[str | None, ...]:

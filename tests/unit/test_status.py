@@ -1,0 +1,37 @@
+"""What status tells a person who has just been woken up."""
+
+from __future__ import annotations
+
+import pytest
+
+from playbooks.errors import Unreachable
+from playbooks.fleet.holder import Holder
+from playbooks.report.tables import show_status
+from playbooks.status import HostStatus, Status, unreachable, way_on
+
+FLAG = "--env=production"
+
+
+def left(task: str, version: str) -> Holder:
+    return Holder("eve@laptop", f"{task} {version}", "2026-11-21T04:31:00Z", "x", task, version)
+
+
+@pytest.mark.parametrize(
+    ("task", "version", "told"),
+    [
+        ("deploy", "2.0.0", f"invoke deploy {FLAG} --resume finishes it, invoke rollback {FLAG} undoes it"),
+        ("rollback", "1.0.0", f"invoke rollback {FLAG} --to=1.0.0 finishes it"),
+        ("rollback", "", f"invoke rollback {FLAG} finishes it"),
+    ],
+)
+def test_what_was_interrupted_says_how_to_go_on(task: str, version: str, told: str) -> None:
+    """Only a deploy can be resumed: a rollback is given again, to where it went."""
+    assert way_on(left(task, version), FLAG) == told
+
+
+def test_hosts_that_cannot_be_reached_say_what_to_do_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """Three lines of why without a way on leave a person where they were; the same hint thrice is noise."""
+    error = Unreachable("no answer", hint="see: invoke host-keys --env=…")
+    hosts = (*(unreachable(name, error, FLAG) for name in ("app1", "app2")), HostStatus("app3", health="healthy"))
+    show_status(Status("production", "shop", hosts, FLAG))
+    assert capsys.readouterr().out.count(f"Next: see: invoke host-keys {FLAG}\n") == 1
