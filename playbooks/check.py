@@ -204,7 +204,7 @@ def _actions(
     steps = [
         *turns({facts.host: facts}, {facts.host: rendered}),
         f"back up release {facts.current}" if settings.backup.enabled and facts.current else "",
-        f"fetch {release.artifact.url}" if release.artifact.url else f"upload {release.artifact.size} bytes",
+        f"fetch {release.artifact.url}" if release.artifact.url else f"upload {release.artifact.size:,} bytes",
         f"unpack to {settings.home}/releases/{release.id}",
         *(f"install hook: {hook.name or hook.run}" for hook in hooks["install"]),
         *(f"write {name}" for name in rendered.files),

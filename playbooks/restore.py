@@ -62,6 +62,8 @@ def restore(env: Environment, progress: Progress, *, backup: str | None, to_dir:
     Raises:
         UsageError: no host has that backup, or the folder cannot be meant.
     """
+    if not to_dir:
+        raise UsageError("restore: where to? nothing was touched", hint="give --to-dir=/new/folder, on the hosts")
     try:
         folder = absolute_path(to_dir)
     except ValueError as error:

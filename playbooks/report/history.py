@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from playbooks.report.tables import say, show_table
+from playbooks.report.tables import say, show_table, took
 
 if TYPE_CHECKING:
     from playbooks.history import History
     from playbooks.repair_history import RepairedHistory
     from playbooks.verify_history import VerifiedHistory
+
+
+WELL = {"done", "unchanged"}
 
 
 def show_history(history: History) -> None:
@@ -20,7 +23,7 @@ def show_history(history: History) -> None:
             str(record.get("task", "")),
             str(record.get("version", "")),
             str(record.get("status", "")),
-            f"{record['seconds']} s" if "seconds" in record else "",
+            took(record),
             str(record.get("by", "")),
             # What a repair did is all there is to say of it.
             str(record.get("reason") or (record.get("message", "") if record.get("task") == "repair" else "")),
@@ -29,6 +32,9 @@ def show_history(history: History) -> None:
         for record in history.records
     ]
     show_table(("when", "task", "version", "status", "took", "by", "reason", "hosts"), rows)
+    failed = next((record for record in history.records if record.get("status") not in WELL), None)
+    if failed:
+        say(f"\nWhat last did not go well, {failed.get('started')}: {failed.get('message', '')}")
     if not rows:
         say("nothing is recorded yet")
     for host, sentences in history.broken.items():

@@ -33,6 +33,7 @@ class _Row:
     running: dict[str, float] = field(default_factory=dict)
     note: str = ""
     error: str = ""
+    well: bool = False  # something ended well, if only a quiet step
 
 
 class Live:
@@ -101,6 +102,7 @@ class Live:
         with self._lock:
             row = self._rows.setdefault(host, _Row())
             row.running.pop(step, None)
+            row.well |= error is None
             if error:
                 row.error = f"{step}: {clean(error.message)}"
             elif step not in QUIET:
@@ -153,7 +155,7 @@ class Live:
             return Text(frame, style="cyan")
         if row.running:
             return Text("…", style="yellow")
-        return Text("✓", style="green") if row.done else Text("·", style="dim")
+        return Text("✓", style="green") if row.done or (self._finished and row.well) else Text("·", style="dim")
 
 
 def _urgency(item: tuple[str, _Row]) -> int:

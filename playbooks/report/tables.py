@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -188,7 +188,7 @@ def show_backups(backups: Backups) -> None:
             ago(str(record.get("created"))),
             _size(record.get("bytes")),
             ", ".join(dumped(record)),
-            f"{record.get('seconds')} s",
+            took(record),
         )
         for record in backups.records
     ]
@@ -201,6 +201,12 @@ def show_backups(backups: Backups) -> None:
         say(f"warning: {host} could not be asked: {why}")
     if not rows and not backups.nothing:
         say("there is no backup yet")
+
+
+def took(record: Mapping[str, object]) -> str:
+    """How long something on record took; nothing where the record does not say."""
+    seconds = record.get("seconds")
+    return f"{seconds:.1f} s" if isinstance(seconds, int | float) else ""
 
 
 def _size(count: object) -> str:
@@ -251,9 +257,18 @@ def _compact(value: object) -> str:
 
 def show_host_keys(keys: HostKeys) -> None:
     """What each host shows, and whether it is the key that is recorded."""
-    rows = [(key.host, key.state, key.shown, ", ".join(key.recorded), key.file) for key in keys.keys]
-    rows += [(host, "unreachable", why, "", "") for host, why in keys.unreachable.items()]
-    show_table(("host", "state", "it shows", "recorded", "in"), rows)
+    # A key is long: twice the same, and the same file on every line, would not fit a terminal.
+    rows = [
+        (key.host, key.state, key.shown, "" if list(key.recorded) == [key.shown] else ", ".join(key.recorded))
+        for key in keys.keys
+    ]
+    rows += [(host, "unreachable", why, "") for host, why in keys.unreachable.items()]
+    show_table(("host", "state", "it shows", "recorded"), rows)
+    for file in dict.fromkeys(key.file for key in keys.keys):
+        say(f"\nkeys are recorded in {file}")
+    if changed := [key.host for key in keys.keys if key.state == "CHANGED"]:
+        say("A key changes when a host is made anew, or when somebody stands in between. If you know which it was:")
+        say(f"invoke host-keys {keys.flag} --replace --limit={','.join(changed)}")
     if any(key.state == "unknown" for key in keys.keys):
         say(f"\nCompare with what the hosts' consoles show, then: invoke host-keys {keys.flag} --record")
 
@@ -264,7 +279,7 @@ def show_drill(verification: Verification) -> None:
         (host.host, host.status, host.backup, f"{host.seconds} s", "; ".join(host.reasons))
         for host in verification.hosts
     ]
-    show_table(("host", "result", "backup", "restored in", "why"), rows)
+    show_table(("host", "result", "backup", "the drill took", "why"), rows)
     say(f"\n{verification.status}")
 
 

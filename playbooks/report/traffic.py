@@ -51,6 +51,8 @@ def show_measures(measures: Measures) -> None:
     """A line a server and a version."""
     rows = [_row("server", one) for one in measures.servers] + [_row("version", one) for one in measures.versions]
     show_table(("", "which", "requests", "errors", "error rate", "p50", "p95", "p99"), rows)
+    if not any(one.requests for one in measures.servers):
+        say(f"\nno request came in {measures.seconds:.0f} s: nothing can be said")
     if measures.most:
         say(f"\n{measures.most}: {'yes' if measures.exceeded else 'no'}")
 
