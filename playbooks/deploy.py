@@ -193,7 +193,8 @@ def _reached(fleet: Fleet, env: Environment, tolerate: int) -> list[Target]:
         except SlipwayError as refused:
             if set(fleet.unreachable) < apps:
                 others = ":".join(["all", *(f"!{host}" for host in fleet.unreachable)])
-                refused.hint = f"{refused.hint or 'see above'} Nothing was touched; for the others: --limit='{others}'"
+                others = f"nothing was touched; to deploy to the others: --limit='{others}'"
+                refused.hint = f"{refused.hint}\n  → {others}" if refused.hint else others
             raise
     for host, error in fleet.unreachable.items():
         fleet.progress.warn(f"going on without {host}: {error.message}")

@@ -53,7 +53,7 @@ def show_measures(measures: Measures) -> None:
     show_table(("", "which", "requests", "errors", "error rate", "p50", "p95", "p99"), rows)
     if not any(one.requests for one in measures.servers):
         say(f"\nno request came in {measures.seconds:.0f} s: nothing can be said")
-    if measures.most:
+    elif measures.most:
         say(f"\n{measures.most}: {'yes' if measures.exceeded else 'no'}")
 
 
