@@ -32,29 +32,72 @@ def read_settings(
     try:
         return Settings.model_validate(given), []
     except ValidationError as error:
-        return None, [_sentence(detail, given, origin, secret) for detail in error.errors(include_url=False)]
+        # Each member of a union that did not fit complains; what it says of the same place is one mistake.
+        details = {_place(detail): detail for detail in reversed(error.errors(include_url=False))}
+        return None, [_sentence(detail, given, origin, secret) for detail in reversed(details.values())]
 
 
 def _sentence(detail: ErrorDetails, given: Mapping[str, object], origin: Origin, secret: Callable[[str], bool]) -> str:
-    location = [part for part in detail["loc"] if not _is_tag(part)]
+    location = list(_place(detail))
     key = PREFIX + _dotted(location) if location else "slipway_*"
     top = PREFIX + str(location[0]) if location else ""
     where = origin(top, *location[1:]) if location and str(location[0]) in given else ""
     found = "a secret" if where and secret(top) else _short(detail.get("input"))
     kind = detail["type"]
-    if kind == "missing":
+    if location[:1] == ["secrets"] and len(location) == 2:
+        # Who wrote the secret itself here must not read it in a log.
+        text = (
+            f"{key}: expected {{file: PATH}}, {{env: NAME}} or {{command: [PROGRAM, ARGUMENT]}}; no secret stands here"
+        )
+    elif not location:
+        said = _expected(detail)
+        text = f"{PREFIX}{said}" if said.partition(":")[0] in Settings.model_fields else said
+    elif kind == "missing":
         text = f"{key} is missing"
     elif kind == "extra_forbidden":
         text = f"{key} is not a setting{_suggest(location)}"
     else:
-        expected = detail["msg"].removeprefix("Value error, ")
-        text = f"{key}: found {found}; {expected[:1].lower()}{expected[1:]}"
+        text = f"{key}: found {found}; {_expected(detail)}"
     return f"{where}: {text}" if where else text
 
 
-def _is_tag(part: int | str) -> bool:
-    """pydantic puts the name of the union's member into the path; a user never wrote it."""
-    return part in ("http", "tcp", "unit", "command", "postgresql", "redis") or str(part).endswith("Secret")
+def _place(detail: ErrorDetails) -> tuple[int | str, ...]:
+    """Where it is, as a user wrote it: pydantic puts names of a union's members into the path."""
+    path = detail["loc"]
+    if path[:2] == ("health", "checks"):
+        path = (*path[:3], *path[4:])  # the check's type
+    found = tuple(part for part in path if not str(part).endswith(("Secret", "]")))
+    # Which keys a secret has says which kind it is, so every kind lacks something.
+    return found[:2] if found[:1] == ("secrets",) else found
+
+
+def _expected(detail: ErrorDetails) -> str:
+    """pydantic's words, for people who know YAML and not Python."""
+    context = detail.get("ctx", {})
+    words = {
+        "int_parsing": "a whole number",
+        "int_type": "a whole number",
+        "int_from_float": "a whole number",
+        "float_parsing": "a number",
+        "bool_parsing": "true or false",
+        "bool_type": "true or false",
+        "list_type": "a list",
+        "dict_type": "keys with values",
+        "model_type": "keys with values",
+        "string_type": "text",
+        "greater_than_equal": f"{context.get('ge')} or more",
+        "greater_than": f"more than {context.get('gt')}",
+        "less_than_equal": f"{context.get('le')} at the most",
+        "less_than": f"less than {context.get('lt')}",
+        "too_short": f"a list of at least {context.get('min_length')}",
+        "literal_error": str(context.get("expected")),
+        "union_tag_invalid": f"a type that is one of {context.get('expected_tags')}",
+        "union_tag_not_found": "a type",
+    }
+    if detail["type"] in words:
+        return f"expected {words[detail['type']]}"
+    said = detail["msg"].removeprefix("Value error, ")
+    return said[:1].lower() + said[1:]
 
 
 def _dotted(parts: list[int | str]) -> str:

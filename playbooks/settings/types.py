@@ -101,6 +101,12 @@ def parse_batch(value: str) -> str:
     return value
 
 
+def _countable(value: int) -> int:
+    if not 0 <= value <= 1_000_000_000:
+        raise ValueError("expected a whole number from 0 to 1,000,000,000")
+    return value
+
+
 def _to_text(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
@@ -112,7 +118,8 @@ Duration = Annotated[float, BeforeValidator(parse_duration), Field(ge=0, le=3_15
 Percent = Annotated[float, BeforeValidator(parse_percent), Field(ge=0, allow_inf_nan=False)]
 # What a shell, and systemd, can count with.
 WholeNumber = Annotated[int, Field(ge=-(2**63), lt=2**63)]
-Count = Annotated[int, Field(ge=0, le=1_000_000_000)]
+# A validator and no limits: of two limits of a kind pydantic takes this one, and a setting's own (ge=1) was none.
+Count = Annotated[int, AfterValidator(_countable)]
 # systemd.unit(5): names are ASCII letters, digits and ":-_.\"; '@' makes a template. 255 bytes at the most.
 UnitName = Annotated[str, Field(pattern=r"^[A-Za-z0-9:_.-]+@?$", max_length=200)]
 InstanceName = Annotated[str, BeforeValidator(_to_text), Field(pattern=r"^[A-Za-z0-9:_.-]+$", max_length=60)]

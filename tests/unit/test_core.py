@@ -103,6 +103,36 @@ def test_settings_mistakes_are_sentences_with_place_key_found_and_expected() -> 
     assert len(problems) == 5
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"keep_releases": 1}, "slipway_keep_releases: found 1; expected 2 or more"),
+        ({"health": {"attempts": 0}}, "slipway_health.attempts: found 0; expected 1 or more"),
+        (
+            {"warm_up": {"times": 5000, "urls": ["http://x"]}},
+            "slipway_warm_up.times: found 5000; expected 1000 at the most",
+        ),
+        ({"forks": "many"}, "slipway_forks: found 'many'; expected a whole number"),
+        ({"rollout": {"tolerate": "two"}}, "slipway_rollout.tolerate: found 'two'; expected a number of hosts"),
+        (
+            {"health": {"checks": [{"type": "command", "run": "x", "command": 5}]}},
+            "slipway_health.checks[0].command is",
+        ),
+        ({"services": [{"name": "x", "unit": 5}]}, "slipway_services[0].unit: found 5; expected keys with values"),
+        ({"slots": {"blue": 1}}, "slipway_slots: expected exactly two"),
+        ({"secrets": {"db": "hunter2"}}, "slipway_secrets.db: expected {file: PATH}"),
+    ],
+)
+def test_a_mistake_is_told_once_and_in_words(given: dict[str, object], told: str) -> None:
+    """Limits were once lost on the way, a union told its innards, and a secret in the wrong place was printed."""
+    variables = {"slipway_app": "x", **{f"slipway_{key}": value for key, value in given.items()}}
+    settings, problems = read_settings(variables, lambda *_: "all.yml:1")
+    assert settings is None
+    assert len(problems) == 1
+    assert problems[0].removeprefix("all.yml:1: ").startswith(told)
+    assert "hunter2" not in problems[0]
+
+
 def test_settings_that_must_not_differ_between_hosts(tmp_path: Path) -> None:
     """Two hosts that disagree on the application would be one deploy of two things."""
     environment(tmp_path, services=[UNIT])
