@@ -126,6 +126,11 @@ def perform(
         done = Interrupted("stopped by Ctrl-C")
     except Exception as error:  # noqa: BLE001 - a fault of ours is a sentence too
         done = _bug(error)
+    if isinstance(done, Interrupted) and done.hint is None:
+        if environment is None:
+            done.message += "; nothing was touched"
+        else:
+            done.hint = f"where it stands: invoke status {environment.flag}"
     told: dict[str, Any] = {}
     if environment is not None:
         for witness in witnesses:

@@ -6,6 +6,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from invoke.exceptions import Exit
+
+from playbooks import cli
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 
@@ -33,3 +36,15 @@ def test_a_typing_error_is_a_sentence(words: list[str], said: str, hint: str) ->
     assert second.startswith("  → ")
     assert hint in second
     assert done.stdout == ""
+
+
+def test_ctrl_c_says_where_to_look(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever stops a task wants to know what it has left behind."""
+
+    def act(environment: cli.Environment, progress: cli.Progress) -> cli.Outcome:
+        raise KeyboardInterrupt
+
+    with pytest.raises(Exit) as ended:
+        cli.perform("lab", act, print)
+    assert ended.value.code == 1
+    assert "error: stopped by Ctrl-C\n  → where it stands: invoke status --env=lab\n" in capsys.readouterr().err
