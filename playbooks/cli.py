@@ -126,22 +126,27 @@ def perform(
         done = Interrupted("stopped by Ctrl-C")
     except Exception as error:  # noqa: BLE001 - a fault of ours is a sentence too
         done = _bug(error)
-    if isinstance(done, Interrupted) and done.hint is None:
-        if environment is None:
-            done.message += "; nothing was touched"
-        else:
-            done.hint = f"where it stands: invoke status {environment.flag}"
     told: dict[str, Any] = {}
     if environment is not None:
         for witness in witnesses:
             told |= witness.tell(environment, done)
     if isinstance(done, SlipwayError):
+        _point(done, environment)
         _tell(done, environment, told, as_json=as_json)
         raise Exit(code=int(done.exit_status))
     assert environment is not None  # without one there is an error  # noqa: S101
     _answer(done, environment, show, told, as_json=as_json)
     if done.exit_status:
         raise Exit(code=int(done.exit_status))
+
+
+def _point(error: SlipwayError, environment: Environment | None) -> None:
+    """Whoever stopped a task is told where to look; before the inventory was read there is nothing to look at."""
+    if isinstance(error, Interrupted) and error.hint is None:
+        if environment is None:
+            error.message += "; nothing was touched"
+        else:
+            error.hint = f"where it stands: invoke status {environment.flag}"
 
 
 def _answer(

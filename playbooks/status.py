@@ -235,7 +235,7 @@ def way_on(left: Holder, flag: str) -> str:
     if left.task == "rollback":
         to = f" --to={shlex.quote(left.version)}" if left.version else ""
         return f"invoke rollback {flag}{to} finishes it"
-    return f"run it again: {left.what}"
+    return f"invoke {left.task} {flag} does it again" if left.task == "backup" else f"run it again: {left.what}"
 
 
 def unreachable(host: str, error: SlipwayError, flag: str) -> HostStatus:

@@ -22,6 +22,7 @@ def left(task: str, version: str) -> Holder:
         ("deploy", "2.0.0", f"invoke deploy {FLAG} --resume finishes it, invoke rollback {FLAG} undoes it"),
         ("rollback", "1.0.0", f"invoke rollback {FLAG} --to=1.0.0 finishes it"),
         ("rollback", "", f"invoke rollback {FLAG} finishes it"),
+        ("backup", "", f"invoke backup {FLAG} does it again"),
     ],
 )
 def test_what_was_interrupted_says_how_to_go_on(task: str, version: str, told: str) -> None:

@@ -41,7 +41,7 @@ def test_a_typing_error_is_a_sentence(words: list[str], said: str, hint: str) ->
 def test_ctrl_c_says_where_to_look(capsys: pytest.CaptureFixture[str]) -> None:
     """Whoever stops a task wants to know what it has left behind."""
 
-    def act(environment: cli.Environment, progress: cli.Progress) -> cli.Outcome:
+    def act(_: cli.Environment, __: cli.Progress) -> cli.Outcome:
         raise KeyboardInterrupt
 
     with pytest.raises(Exit) as ended:
