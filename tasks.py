@@ -45,7 +45,7 @@ if TYPE_CHECKING:
         "limit": LIMIT,
         "check": "say what would be done, with diffs, and touch nothing",
         "force": "deploy even what runs already",
-        "resume": "go on with a deploy whose controller died; from any machine",
+        "resume": "go on with a deploy whose controller died; from any machine, with its --strategy and --limit",
         "wait": WAIT,
         "yes": YES,
         "report": REPORT,
