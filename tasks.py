@@ -99,7 +99,7 @@ def deploy(
         )
         return
 
-    def act(environment: cli.Environment, progress: cli.Progress) -> Outcome:
+    def ask(environment: cli.Environment) -> None:
         from playbooks.adapters.stores import shown
 
         what = (
@@ -108,6 +108,8 @@ def deploy(
             else f"deploy {version or shown(artifact or '') or 'the newest version'}"
         )
         cli.confirm(environment, what, cli.DEPLOY_WORD, yes=yes)
+
+    def act(environment: cli.Environment, progress: cli.Progress) -> Outcome:
         if resume:
             from playbooks.resume import resume as run
         else:
@@ -115,7 +117,7 @@ def deploy(
         return run(environment, wanted(), progress)
 
     witnesses = [*cli.timed("deploy", timings), *cli.reported("deploy", report)]
-    cli.perform(env, act, tables.show_outcome, limit=limit, as_json=json, witnesses=witnesses)
+    cli.perform(env, act, tables.show_outcome, limit=limit, as_json=json, witnesses=witnesses, ask=ask)
 
 
 @task(
@@ -152,15 +154,17 @@ def rollback(
     """Go back to what ran before, or to any release or backup there is."""
     from playbooks.report import tables
 
+    def ask(environment: cli.Environment) -> None:
+        cli.confirm(environment, f"rollback to {to or 'what ran before'}", cli.ROLLBACK_WORD, yes=yes)
+
     def act(environment: cli.Environment, progress: cli.Progress) -> Outcome:
         from playbooks.rollback import Back
         from playbooks.rollback import rollback as run
 
-        cli.confirm(environment, f"rollback to {to or 'what ran before'}", cli.ROLLBACK_WORD, yes=yes)
         return run(environment, Back(to, reason, with_database, batch, cli.seconds("wait", wait)), progress)
 
     witnesses = [*cli.timed("rollback", timings), *cli.reported("rollback", report)]
-    cli.perform(env, act, tables.show_outcome, limit=limit, as_json=json, witnesses=witnesses)
+    cli.perform(env, act, tables.show_outcome, limit=limit, as_json=json, witnesses=witnesses, ask=ask)
 
 
 @task(positional=[], optional=["timings"], help={"env": ENV, "limit": LIMIT, "timings": TIMINGS, "json": JSON})

@@ -88,6 +88,7 @@ def perform(
     limit: str | None = None,
     as_json: bool = False,
     witnesses: Sequence[Witness] = (),
+    ask: Callable[[Environment], None] = lambda _: None,
 ) -> None:
     """Run a playbook for an environment and end the task with its status.
 
@@ -98,6 +99,7 @@ def perform(
         limit: a pattern that narrows the hosts.
         as_json: print one JSON document instead, and nothing else, on standard output.
         witnesses: see there.
+        ask: asks a person before anything moves on the screen; raises where the answer is no.
 
     Raises:
         Exit: with a status other than 0.
@@ -116,6 +118,7 @@ def perform(
         stream = masked(sys.stderr, environment.secrets.mask)
         stream.write(f"== {clean(environment.about)}\n")
         stream.flush()
+        ask(environment)
         with choose(stream) as progress:
             for warning in environment.inventory.warnings:
                 progress.warn(warning)
@@ -273,7 +276,7 @@ def confirm(environment: Environment, what: str, word: str, *, yes: bool) -> Non
             f"{environment.name} is production, and nobody is here to confirm: {what}; nothing was touched",
             hint="run it in a terminal, or give --yes",
         )
-    sys.stderr.write(f"{what} on {environment.name}, {len(environment.targets)} hosts. Type {word} to go on: ")
+    sys.stderr.write(f"{environment.name} is production: {what}. Type {word} to go on: ")
     sys.stderr.flush()
     if sys.stdin.readline().strip() != word:
         raise UsageError("not confirmed; nothing was touched")

@@ -153,6 +153,10 @@ def load_environment(env: str, project: Path, *, limit: str | None = None) -> En
         ConfigError: the inventory or the settings are wrong; all mistakes at once.
     """
     inventory = load_inventory(env, project)
+    if not inventory.hosts:
+        raise UsageError(
+            f"{inventory.source} names no host", hint="an inventory is a folder with a hosts.yml: see docs/inventory.md"
+        )
     pattern = str(_first_value(inventory, "hosts") or "all")
     names = select(inventory, pattern)
     if limit is not None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from invoke.exceptions import Exit
 
 from playbooks import cli
+from playbooks.errors import UsageError
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 
@@ -36,6 +38,26 @@ def test_a_typing_error_is_a_sentence(words: list[str], said: str, hint: str) ->
     assert second.startswith("  → ")
     assert hint in second
     assert done.stdout == ""
+
+
+def test_the_question_stands_alone_on_the_screen(capsys: pytest.CaptureFixture[str]) -> None:
+    """Once a picture moved under it, and swallowed what was typed."""
+
+    def ask(environment: cli.Environment) -> None:
+        sys.stderr.write("Sure? ")
+        raise UsageError(f"{environment.name}: no")
+
+    with pytest.raises(Exit) as ended:
+        cli.perform("lab", lambda _, __: pytest.fail("it went on"), print, ask=ask)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "== shop on lab: 3 hosts\nSure? error: lab: no\n"
+
+
+def test_an_inventory_without_hosts_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """'The pattern all matches no host' is the answer to a question that nobody asked."""
+    with pytest.raises(Exit):
+        cli.perform(str(tmp_path), lambda _, __: pytest.fail("it went on"), print)
+    assert f"{tmp_path} names no host" in capsys.readouterr().err
 
 
 def test_ctrl_c_says_where_to_look(capsys: pytest.CaptureFixture[str]) -> None:
