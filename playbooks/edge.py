@@ -13,7 +13,8 @@ from playbooks.templating import Templates
 # As in playbooks/steps/haproxy.sh and nginx.sh.
 HAPROXY_FILES, HAPROXY_STATE = "/etc/haproxy/slipway", "/var/lib/haproxy/slipway.state"
 NGINX_FILES, NGINX_LOG = "/etc/nginx/slipway", "/var/log/nginx/slipway"
-SUFFIX = {"haproxy": "haproxy.cfg.j2", "nginx": "nginx.conf.j2"}
+STOCK = {"haproxy": "balancer/haproxy.cfg.j2", "nginx": "balancer/nginx.conf.j2"}
+SHARED = {"haproxy": "balancer/haproxy-shared.cfg.j2", "nginx": "balancer/nginx-shared.conf.j2"}
 
 
 def balancer_files(env: Environment, host: str) -> BalancerFiles:
@@ -36,11 +37,14 @@ def balancer_files(env: Environment, host: str) -> BalancerFiles:
             "environment": env.name,
             "balancer": {**balancer.model_dump(), "keepalive": balancer.kept_alive},
             "backend": backend,
+            # Unlike names of backends, those of applications have no "_" in them, so no two become the same.
+            "variable": f"slipway_{env.settings.app.replace('-', '_')}",
             "servers": [vars(server) for server in servers],
             "files": HAPROXY_FILES if haproxy else NGINX_FILES,
             "state_file": HAPROXY_STATE,
             "log": f"{NGINX_LOG}-{backend}.log",
         },
     }
-    config = templates.render(balancer.template or f"balancer/{SUFFIX[balancer.kind]}", extra, host=host)
-    return BalancerFiles(config, templates.render(balancer.page, extra, host=host), servers)
+    shared = b"" if balancer.template else templates.render(SHARED[balancer.kind], extra, host=host)
+    config = templates.render(balancer.template or STOCK[balancer.kind], extra, host=host)
+    return BalancerFiles(shared, config, templates.render(balancer.page, extra, host=host), servers)

@@ -79,11 +79,13 @@ class BalancerFiles:
     """What a balancer's host is given.
 
     Args:
-        config: its configuration.
+        shared: what all applications on it share; nothing where a template of one's own is all of the configuration.
+        config: this application's configuration.
         page: the maintenance page.
         servers: those that it balances over; what the ones it knows already get stays as it is.
     """
 
+    shared: bytes
     config: bytes
     page: bytes
     servers: Sequence[Server]
@@ -98,14 +100,17 @@ def provision_balancer(
         What was changed, as sentences.
 
     Raises:
-        StepFailed: it does not accept it, or the certificate is not fit; what ran before runs on.
+        StepFailed: it does not accept it, the certificate is not fit, or another application is in the way; what ran
+            before runs on.
     """
     tls = balancer.tls
     packages = ["haproxy", "socat"] if balancer.kind == "haproxy" else ["nginx-light", "curl"]
     arguments = [
         *place(balancer, settings),
+        str(len(given.shared)),
         str(len(given.config)),
         str(len(given.page)),
+        " ".join(str(port) for port in (*balancer.listen, *(tls.ports if tls else []))),
         tls.certificate if tls else "-",
         (tls.key or tls.certificate) if tls else "-",
         str(tls.least_days if tls else 0),
@@ -113,6 +118,6 @@ def provision_balancer(
         "iproute2",
         *(["openssl"] if tls else []),
     ]
-    payload = given.config + given.page + share_lines([Share(server) for server in given.servers])
+    payload = given.shared + given.config + given.page + share_lines([Share(server) for server in given.servers])
     answer = remote.run("provision_balancer", arguments, payload=payload, timeout=APT_SECONDS, note=note)
     return [text for (text,) in answer.all("changed", 1)]

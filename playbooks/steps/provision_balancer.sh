@@ -1,20 +1,25 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# provision_balancer KIND STATE BACKEND SOCKET PATH HOST CONFIG-BYTES PAGE-BYTES CERTIFICATE KEY LEAST-DAYS PACKAGE...
+# provision_balancer KIND STATE BACKEND SOCKET PATH HOST SHARED-BYTES CONFIG-BYTES PAGE-BYTES PORTS CERTIFICATE KEY LEAST-DAYS PACKAGE...
 #
-# A balancer with the configuration, the maintenance page and (nginx) the servers on standard input, one after another.
-# A bad configuration never replaces a good one; who gets how much, who is off and the maintenance stay as they are.
+# A balancer with what all applications on the host share (nothing where a template of the user's own is all of it), this
+# application's configuration, the maintenance page and the servers on standard input, one after another. A bad
+# configuration never replaces a good one; who gets how much, who is off and the maintenance stay as they are, and so do
+# other applications.
 
 # include packages.sh
 # include balancer.sh
+# include neighbours.sh
 # include provision_haproxy.sh
 # include provision_nginx.sh
 
 incoming=$(mktemp -d)
 trap 'rm -rf "$incoming"' EXIT
-head -c "$7" >"$incoming/config"
-head -c "$8" >"$incoming/page"
+head -c "$7" >"$incoming/shared"
+head -c "$8" >"$incoming/config"
+head -c "$9" >"$incoming/page"
 cat >"$incoming/servers"
-[ "$(cat "$incoming/config" "$incoming/page" | wc -c)" -eq "$(($7 + $8))" ] || fail cut 'the configuration did not arrive whole'
+[ "$(cat "$incoming/shared" "$incoming/config" "$incoming/page" | wc -c)" -eq "$(($7 + $8 + $9))" ] ||
+    fail cut 'the configuration did not arrive whole'
 
 # check_certificate FILE KEY DAYS: the user's own: it must be a certificate, have its key, and last a while (D1).
 check_certificate() {
@@ -49,11 +54,11 @@ start_unit() {
     emit changed "started $1"
 }
 
-certificate=$9
-key=${10}
-least_days=${11}
 kind=$1 state=$2 backend=$3 socket=$4 path=$5 health_host=$6
-shift 11
+shift 9
+ports=$1 certificate=$2 key=$3 least_days=$4
+shift 4
+app=${state##*/}
 want_packages "$@"
 balancer "$kind" "$state" "$backend" "$socket" "$path" "$health_host"
 trap 'rm -rf "$incoming" "$work"' EXIT

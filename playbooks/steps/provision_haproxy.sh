@@ -1,8 +1,18 @@
 # shellcheck shell=sh disable=SC2154
-# provision_haproxy: the configuration in $incoming/config, once HAProxy has accepted it.
+# provision_haproxy: the configuration in $incoming/config, once HAProxy has accepted it beside those of other applications.
+# It can include no files unless it is started otherwise, so all of them are put into the one that it reads.
 provision_haproxy() {
     config=/etc/haproxy/haproxy.cfg
     [ -d "$haproxy_files" ] || mkdir -m 0755 "$haproxy_files"
+    exec 7<"$haproxy_files"
+    flock 7
+    make_part "$haproxy_files" cfg
+    refuse_neighbours
+    refuse_strangers "$config" cfg
+    # Others know it by its socket.
+    others=$(find "$incoming/parts" -type f ! -name "$app.cfg")
+    [ -z "$others" ] || grep -q "^ *stats socket $socket " "$config" ||
+        fail neighbour "HAProxy on this host has its admin socket elsewhere, for other applications; make slipway_balancer.socket the same"
     [ -e "$haproxy_files/maintenance.map" ] || printf '%s off\n' "$backend" >"$haproxy_files/maintenance.map"
     chmod 0644 "$haproxy_files/maintenance.map"
     [ -e "$haproxy_saved" ] || : >"$haproxy_saved"
@@ -11,13 +21,14 @@ provision_haproxy() {
     ! put "$incoming/page" "$haproxy_files/$backend.html" || page_new=yes
     coming=/etc/haproxy/.haproxy.cfg.coming
     trap 'rm -rf "$incoming" "$work" "$coming"' EXIT
-    cat "$incoming/config" >"$coming"
+    cat "$incoming/shared" "$incoming"/parts/*.cfg >"$coming"
     said=$(haproxy -c -q -f "$coming" 2>&1) ||
         fail balancer "HAProxy does not accept the configuration: $(printf '%s' "$said" | grep -i alert | head -n 3 | sed "s|$coming|haproxy.cfg|g" | tr '\n' ' ')"
     config_new=no
     if ! cmp -s "$coming" "$config"; then
         haproxy_forget_moved "$coming"
         config_new=yes
+        replace_file "$haproxy_files/$app.cfg" <"$incoming/parts/$app.cfg"
         put "$coming" "$config" || :
     fi
     if [ "$config_new$page_new" != nono ] && systemctl is-active --quiet haproxy; then
@@ -29,8 +40,9 @@ provision_haproxy() {
 # haproxy_forget_moved CONFIG: what is saved of a server brings back its old address and port, so it goes when those change.
 haproxy_forget_moved() {
     if [ -S "$socket" ] && (haproxy_save) >/dev/null 2>&1; then :; fi
-    awk 'FILENAME == ARGV[1] { if ($1 == "server") at[$2 "," $3]; next }
-        NF < 19 || /^#/ || (($4 "," $5 ":" $19) in at) || (($4 "," $18 ":" $19) in at) || (($4 ",[" $5 "]:" $19) in at)' \
+    awk 'FILENAME == ARGV[1] { if ($1 == "backend") of = $2; if ($1 == "server") at[of "," $2 "," $3]; next }
+        { who = $2 "," $4 "," }
+        NF < 19 || /^#/ || ((who $5 ":" $19) in at) || ((who $18 ":" $19) in at) || ((who "[" $5 "]:" $19) in at)' \
         "$1" "$haproxy_saved" >"$work/kept"
     cmp -s "$work/kept" "$haproxy_saved" || replace_file "$haproxy_saved" <"$work/kept"
 }

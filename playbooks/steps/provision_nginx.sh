@@ -1,33 +1,50 @@
 # shellcheck shell=sh disable=SC2154
-# provision_nginx: the configuration in $incoming/config and the servers in $incoming/servers, once nginx has accepted both.
+# provision_nginx: the configuration in $incoming/config and the servers in $incoming/servers, once nginx has accepted both
+# beside those of other applications.
 provision_nginx() {
     config=/etc/nginx/nginx.conf
     upstreams=$nginx_files/$backend.conf
+    site=$nginx_files/$app.site
     [ -d "$nginx_files" ] || mkdir -m 0755 "$nginx_files"
+    exec 7<"$nginx_files"
+    flock 7
+    make_part "$nginx_files" site
+    refuse_neighbours
+    refuse_strangers "$config" site
+    cp "$incoming/parts/$app.site" "$work/site"
+    # A line that two applications have is one line.
+    if [ "$whole" = whole ]; then cp "$work/site" "$work/main"; else
+        {
+            head -n 1 "$incoming/shared"
+            sed -n 's/^# main //p' "$incoming"/parts/*.site | awk '!seen[$0]++'
+            tail -n +2 "$incoming/shared"
+        } >"$work/main"
+    fi
     put "$incoming/page" "$nginx_files/$backend.html" || :
     nginx_shares
     # Whoever is known keeps his share; who is new gets a full one; who is gone goes.
     awk 'FILENAME == ARGV[1] { had[$1] = $4 " " $5 " " $6; next } { print $1, $2, $3, $1 in had ? had[$1] : $4 " " $5 " " $6 }' \
         "$work/now" "$incoming/servers" >"$work/shares"
     nginx_render "$work/shares" >"$work/rendered"
-    if cmp -s "$incoming/config" "$config" && cmp -s "$work/rendered" "$upstreams"; then
+    if cmp -s "$work/main" "$config" && cmp -s "$work/site" "$site" && cmp -s "$work/rendered" "$upstreams"; then
         start_unit nginx
         return 0
     fi
-    for file in "$config" "$upstreams"; do
+    for file in "$config" "$site" "$upstreams"; do
         if [ -f "$file" ]; then cp -p "$file" "$work/old.${file##*/}"; fi
     done
     # nginx checks only what is in place; what runs reads it at a reload, and that comes after.
     replace_file "$upstreams" <"$work/rendered"
-    replace_file "$config" <"$incoming/config"
-    chmod 0644 "$config" "$upstreams"
+    replace_file "$site" <"$work/site"
+    replace_file "$config" <"$work/main"
+    chmod 0644 "$config" "$site" "$upstreams"
     if ! nginx -t -q 2>"$work/said"; then
-        for file in "$config" "$upstreams"; do
+        for file in "$config" "$site" "$upstreams"; do
             if [ -f "$work/old.${file##*/}" ]; then replace_file "$file" <"$work/old.${file##*/}" && chmod 0644 "$file"; else rm -f "$file"; fi
         done
         fail balancer "nginx does not accept the configuration: $(grep -m 1 emerg "$work/said" || tail -n 1 "$work/said")"
     fi
-    emit changed "wrote $config"
+    emit changed "wrote $config and $site"
     nginx_reload
     start_unit nginx
 }

@@ -71,7 +71,7 @@ def test_all_balancers_move_together(site: Site, specs: dict[str, HostSpec]) -> 
 @contextmanager
 def websocket(address: str) -> Iterator[socket.socket]:
     """A connection that has been upgraded, through the balancer."""
-    with socket.create_connection((address, 80), timeout=10) as client:
+    with socket.create_connection((address, 8090), timeout=10) as client:
         head = [b"GET /live HTTP/1.1", b"Host: live", b"Upgrade: websocket", b"Connection: Upgrade", KEY]
         client.sendall(b"\r\n".join([*head, b"", b""]))
         answer = b""
@@ -109,7 +109,14 @@ def test_a_websocket_is_waited_for_and_then_told(site: Site) -> None:
         config=[],
         databases=[],
         health={"interval": "300ms", "checks": [{"type": "http", "name": "up", "url": "http://127.0.0.1:8100/"}]},
-        balancer={"hosts": "edge", "port": 8100, "health_path": "/", "drain": "4s", "backend": "live"},
+        balancer={
+            "hosts": "edge",
+            "port": 8100,
+            "listen": [8090],
+            "health_path": "/",
+            "drain": "4s",
+            "backend": "live",
+        },
     )
     site.provision()
     assert site.deploy("1.0").status == 0

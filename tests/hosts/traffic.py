@@ -152,9 +152,9 @@ class Fetched:
     text: str
 
 
-def fetch(address: str, path: str = "/", headers: Mapping[str, str] | None = None) -> Fetched:
+def fetch(address: str, path: str = "/", headers: Mapping[str, str] | None = None, port: int = PUBLIC) -> Fetched:
     """One request through the balancer."""
-    connection = http.client.HTTPConnection(address, PUBLIC, timeout=30)
+    connection = http.client.HTTPConnection(address, port, timeout=30)
     connection.request("GET", path, headers=dict(headers or {}))
     answer = connection.getresponse()
     text = answer.read().decode()
