@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from playbooks.environment import Environment
 from playbooks.errors import ConfigError
-from playbooks.servers import all_servers
+from playbooks.servers import usual_shares
 from playbooks.settings.load import PREFIX
 from playbooks.steps.provision import BalancerFiles
 from playbooks.steps.traffic import backend_of
@@ -27,7 +27,7 @@ def balancer_files(env: Environment, host: str) -> BalancerFiles:
     if balancer is None:
         raise ConfigError([f"{PREFIX}balancer is not set"])
     templates = Templates(env.inventory, [env.folder / "templates", env.project / "templates"])
-    servers = all_servers(env)
+    shares = usual_shares(env)
     backend = backend_of(balancer, env.settings)
     haproxy = balancer.kind == "haproxy"
     extra = {
@@ -39,7 +39,7 @@ def balancer_files(env: Environment, host: str) -> BalancerFiles:
             "backend": backend,
             # Unlike names of backends, those of applications have no "_" in them, so no two become the same.
             "variable": f"slipway_{env.settings.app.replace('-', '_')}",
-            "servers": [vars(server) for server in servers],
+            "servers": [{**vars(share.server), "weight": share.weight} for share in shares],
             "files": HAPROXY_FILES if haproxy else NGINX_FILES,
             "state_file": HAPROXY_STATE,
             "log": f"{NGINX_LOG}-{backend}.log",
@@ -47,4 +47,4 @@ def balancer_files(env: Environment, host: str) -> BalancerFiles:
     }
     shared = b"" if balancer.template else templates.render(SHARED[balancer.kind], extra, host=host)
     config = templates.render(balancer.template or STOCK[balancer.kind], extra, host=host)
-    return BalancerFiles(shared, config, templates.render(balancer.page, extra, host=host), servers)
+    return BalancerFiles(shared, config, templates.render(balancer.page, extra, host=host), shares)

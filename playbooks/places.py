@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from playbooks.environment import Environment
 from playbooks.groups import Groups
-from playbooks.servers import application_hosts, server_of
+from playbooks.servers import application_hosts, capacities, server_of
 from playbooks.shares import Place
 from playbooks.steps.facts import Facts
 
@@ -28,31 +28,34 @@ def places_of(
     if groups:
         return tuple(_in_groups(env, facts, groups))
     if env.settings.slots:
-        return tuple(_slotted(env, fact, slots.get(host, fact.slot)) for host, fact in facts.items())
+        capacity = capacities(env)
+        return tuple(_slotted(env, fact, slots.get(host, fact.slot), capacity[host]) for host, fact in facts.items())
     return tuple(_in_place(env, facts))
 
 
 def _in_place(env: Environment, facts: Mapping[str, Facts]) -> Iterator[Place]:
+    capacity = capacities(env)
     asked = {target.name for target in env.targets}
     others = [host for host in application_hosts(env) if host not in asked]
     for host in [*facts, *others]:
         server = server_of(env, host)
         runs = host in others or facts[host].current is not None
-        yield Place(host, server if runs else None, server)
+        yield Place(host, server if runs else None, server, capacity=capacity[host])
 
 
 def _in_groups(env: Environment, facts: Mapping[str, Facts], groups: Groups) -> Iterator[Place]:
     """Of the group with the traffic every host counts, since all of them are to be left; of the other what is there."""
+    capacity = capacities(env)
     for host in groups.serving:
         server = server_of(env, host)
         runs = host not in facts or facts[host].current is not None
-        yield Place(host, server if runs else None, server, live=True)
+        yield Place(host, server if runs else None, server, live=True, capacity=capacity[host])
     for host in groups.resting:
         if host in facts:
-            yield Place(host, None, server_of(env, host), live=False)
+            yield Place(host, None, server_of(env, host), live=False, capacity=capacity[host])
 
 
-def _slotted(env: Environment, fact: Facts, slot: str | None) -> Place:
+def _slotted(env: Environment, fact: Facts, slot: str | None, capacity: float) -> Place:
     """A host with two slots. One that turns to slots has its traffic where the new release will be, or nowhere yet."""
     after = slot or next(iter(env.settings.slots))
     before = fact.slot or after
@@ -61,4 +64,5 @@ def _slotted(env: Environment, fact: Facts, slot: str | None) -> Place:
         server_of(env, fact.host, before) if fact.current else None,
         server_of(env, fact.host, after),
         tuple(server_of(env, fact.host, slot) for slot in env.settings.slots if slot not in (before, after)),
+        capacity=capacity,
     )

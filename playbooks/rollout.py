@@ -226,7 +226,7 @@ def _waves(hosts: Sequence[str], traffic: Traffic) -> Iterator[list[str]]:
 def _move_or_warn(crew: Crew, split: Split) -> bool:
     """Move traffic on the way back, where an edge that fails must not keep the hosts; returns whether one did."""
     try:
-        crew.traffic.move(split)
+        crew.traffic.move(split, back=True)
     except Interrupted:
         return True
     except SlipwayError as error:

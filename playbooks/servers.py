@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from playbooks.environment import Environment
 from playbooks.errors import ConfigError
-from playbooks.steps.traffic import Server
+from playbooks.shares import weight_of
+from playbooks.steps.traffic import Server, Share
 
 
 def application_hosts(env: Environment) -> list[str]:
@@ -29,10 +30,21 @@ def server_of(env: Environment, host: str, slot: str | None = None) -> Server:
     return Server(host, address, port)
 
 
-def all_servers(env: Environment) -> list[Server]:
-    """Every server that a balancer must know, those of hosts that --limit leaves out included."""
+def capacities(env: Environment) -> dict[str, float]:
+    """By host, those that --limit leaves out included: its weight beside the largest one's, above 0 to 1."""
+    weights = {host: env.target(host).settings.weight for host in application_hosts(env)}
+    largest = max(weights.values(), default=1)
+    return {host: weight / largest for host, weight in weights.items()}
+
+
+def usual_shares(env: Environment) -> list[Share]:
+    """What every server gets at normal times; balancers must know those of hosts that --limit leaves out, too."""
     slots: list[str | None] = [*env.settings.slots] or [None]
-    return [server_of(env, host, slot) for host in application_hosts(env) for slot in slots]
+    return [
+        Share(server_of(env, host, slot), weight_of(capacity))
+        for host, capacity in capacities(env).items()
+        for slot in slots
+    ]
 
 
 def edges_of(env: Environment) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -20,6 +21,7 @@ class Place:
         others: its servers that nothing runs on: balancers know all slots, and would try them.
         live: whether its group of hosts has the traffic as the task begins; None where there are no groups. A host of
             the other group has no traffic, so nothing ``before``.
+        capacity: what it can carry beside the largest of all hosts, above 0 to 1.
     """
 
     host: str
@@ -27,6 +29,7 @@ class Place:
     after: Server
     others: tuple[Server, ...] = ()
     live: bool | None = None
+    capacity: float = 1.0
 
     @property
     def beside(self) -> bool:
@@ -49,22 +52,41 @@ class Split:
     share: float | None = None
 
 
-def weigh(old: int, new: int, share: float | None) -> tuple[int, int]:
-    """The weight of each old and of each new server, so that the new ones together get a share of the traffic.
+def weight_of(capacity: float, unit: float = FULL) -> int:
+    """The weight of a server: a whole number, and never so small that it gets nothing.
 
     Args:
-        old, new: how many servers there are of each.
-        share: 0 to 1; None for equal weights.
+        capacity: beside the largest server's, above 0 to 1.
+        unit: what the largest one weighs.
+    """
+    return max(1, round(unit * capacity)) if unit else 0
+
+
+def weigh(old: Sequence[float], new: Sequence[float], share: float | None) -> tuple[float, float]:
+    """What the largest server would weigh among the old and among the new ones, so that these get their share.
+
+    Args:
+        old, new: the capacity of each server beside the largest one's, above 0 to 1.
+        share: 0 to 1; None for what their capacities give.
     """
     if share is None or not old or not new:
         return FULL, FULL
     if share <= 0 or share >= 1:
         return (FULL, 0) if share <= 0 else (0, FULL)
-    ratio = share / (1 - share) * old / new
+    ratio = share / (1 - share) * sum(old) / sum(new)
     # Small shares want large weights: 1 % cannot be told with small ones.
     larger = range(FULL, FULL // 2, -1)
-    pairs = [(one, max(1, round(one * ratio))) if ratio <= 1 else (max(1, round(one / ratio)), one) for one in larger]
-    return min(pairs, key=lambda pair: abs(pair[1] * new / (pair[1] * new + pair[0] * old) - share))
+    pairs = [(one, one * ratio) if ratio <= 1 else (one / ratio, one) for one in larger]
+    counts = Counter(old), Counter(new)
+
+    def off(pair: tuple[float, float]) -> float:
+        olds, news = (
+            sum(count * weight_of(capacity, unit) for capacity, count in side.items())
+            for side, unit in zip(counts, pair, strict=True)
+        )
+        return abs(news / (news + olds) - share)
+
+    return min(pairs, key=off)
 
 
 def balance(places: Sequence[Place], split: Split, *, closed: frozenset[str] = frozenset()) -> list[Share]:
@@ -83,23 +105,29 @@ def balance(places: Sequence[Place], split: Split, *, closed: frozenset[str] = f
     if any(share.on and share.weight for share in shares):
         return [*shares, *unused]
     # Nobody else can carry it: then it is better sent to a host that restarts than to none at all.
+    full = {
+        server.name: weight_of(place.capacity) for place in places for server in (place.before, place.after) if server
+    }
     resting = {place.after.name for place in places if place.live is False}
     served = [
-        share if share.server.name in resting else replace(share, on=share.server.name not in closed, weight=FULL)
+        share
+        if share.server.name in resting
+        else replace(share, on=share.server.name not in closed, weight=full[share.server.name])
         for share in shares
     ]
     return [*served, *unused]
 
 
 def _in_place(places: Sequence[Place], split: Split) -> list[Share]:
-    there = [place.host for place in places if place.host not in split.out]
-    new = split.moved & frozenset(there)
-    old_weight, new_weight = weigh(len(there) - len(new), len(new), split.share)
+    there = [place for place in places if place.host not in split.out]
+    new = [place.capacity for place in there if place.host in split.moved]
+    old = [place.capacity for place in there if place.host not in split.moved]
+    old_unit, new_unit = weigh(old, new, split.share)
     mixed = 0 < len(new) < len(there)
     return [
         Share(
             place.after,
-            weight=new_weight if place.host in split.moved else old_weight,
+            weight=weight_of(place.capacity, new_unit if place.host in split.moved else old_unit),
             on=place.host not in split.out,
             tester=not mixed or place.host in split.moved,
         )
@@ -112,16 +140,18 @@ def _beside(places: Sequence[Place], split: Split) -> list[Share]:
     moved = split.moved - split.out
     # A host that does not change has one server, and is old or new by what it runs.
     old = [place for place in places if place.before and (place.beside or place.host not in moved)]
-    old_weight, new_weight = weigh(len(old), len(moved), share)
+    new_ones = [place.capacity for place in places if place.host in moved]
+    old_unit, new_unit = weigh([place.capacity for place in old], new_ones, share)
     shares = []
     for place in places:
         new = place.host in moved
         if place.beside or place.before is None or new:
-            shares.append(Share(place.after, weight=new_weight if new else 0, on=new, tester=new))
+            weight = weight_of(place.capacity, new_unit) if new else 0
+            shares.append(Share(place.after, weight=weight, on=new, tester=new))
         if place in old and place.before is not None:
             stays = share >= 1 and not place.beside  # left out of this rollout: it goes on as it is
-            weight, on = (FULL, True) if stays else (old_weight, share < 1)
-            on = on and (place.beside or place.host not in split.out)
+            weight = weight_of(place.capacity, FULL if stays else old_unit)
+            on = (stays or share < 1) and (place.beside or place.host not in split.out)
             shares.append(Share(place.before, weight=weight, on=on, tester=not moved))
     return shares
 
@@ -131,11 +161,22 @@ def _grouped(places: Sequence[Place], split: Split) -> list[Share]:
     first = any(place.live and place.host in split.moved for place in places)
     new = [] if first else [place for place in places if not place.live and place.host in split.moved - split.out]
     share = split.share if new and split.share is not None else 0.0
-    old_weight, new_weight = weigh(sum(bool(place.live) for place in places), len(new), share)
+    old = [place.capacity for place in places if place.live]
+    old_unit, new_unit = weigh(old, [place.capacity for place in new], share)
     return [
-        Share(place.after, weight=old_weight, on=share < 1 and place.host not in split.out, tester=not new)
+        Share(
+            place.after,
+            weight=weight_of(place.capacity, old_unit),
+            on=share < 1 and place.host not in split.out,
+            tester=not new,
+        )
         if place.live
-        else Share(place.after, weight=new_weight if place in new else 0, on=place in new, tester=place in new)
+        else Share(
+            place.after,
+            weight=weight_of(place.capacity, new_unit) if place in new else 0,
+            on=place in new,
+            tester=place in new,
+        )
         for place in places
     ]
 
@@ -157,8 +198,8 @@ def way_back(
 ) -> tuple[list[Share], list[Share]]:
     """What an edge's guard does when its controller falls silent: at once, and when the hosts have gone back as well.
 
-    At once nothing is sent any more to the release that is being left, as long as the others are half of the hosts at
-    the least: fewer could not carry what all of them did.
+    At once nothing is sent any more to the release that is being left, as long as the others can carry half of what all
+    hosts do at the least: fewer could not carry it all.
 
     Args:
         places, split, closed: see `balance`.
@@ -171,6 +212,7 @@ def way_back(
     end = balance(places, Split(), closed=closed)
     left = hosts - split.moved if forward else split.moved
     leaving = left | split.out
-    if 2 * len(hosts - leaving) < len(hosts):
+    carried = {place.host: place.capacity for place in places if place.host in hosts}
+    if 2 * sum(carried[host] for host in hosts - leaving) < sum(carried.values()):
         return end, end
     return balance(places, Split(split.moved, out=leaving), closed=closed), end

@@ -40,8 +40,12 @@ class Traffic(Protocol):
     @property
     def steady(self) -> frozenset[str]: ...
 
-    def move(self, split: Split) -> None:
+    def move(self, split: Split, *, back: bool = False) -> None:
         """Make it so on every balancer.
+
+        Args:
+            split: where the rollout stands.
+            back: the release is being left, so nobody waits for servers to be warm.
 
         Raises:
             SlipwayError: one could not; its guard sees to it that it goes back.
@@ -60,7 +64,7 @@ class NoBalancer:
     steady: frozenset[str]
     edges: tuple[str, ...] = ()
 
-    def move(self, split: Split) -> None:
+    def move(self, split: Split, *, back: bool = False) -> None:
         """There is nothing to move."""
 
 
@@ -88,7 +92,8 @@ class Edges:
     closed: frozenset[str] = frozenset()
     up: float = UP
 
-    def move(self, split: Split) -> None:
+    def move(self, split: Split, *, back: bool = False) -> None:
+        back = back or self.holder.task == "rollback"
         split = replace(split, moved=split.moved | (self.steady - split.out))
         shares = balance(self.places, split, closed=self.closed)
         retreat = self._retreat(split)
@@ -101,7 +106,8 @@ class Edges:
             mine = replace(
                 retreat, record={**retreat.record, "host": remote.name, "hosts": {remote.name: "by its guard"}}
             )
-            ask = ask_traffic(balancer, settings, shares, retreat=mine, up=self.up, note=note)
+            slow = 0.0 if back else balancer.slow_start
+            ask = ask_traffic(balancer, settings, shares, retreat=mine, up=self.up, slow=slow, note=note)
             try:
                 (answer,) = remote.patient().chain([ask])
             except SlipwayError as error:

@@ -134,6 +134,12 @@ class Settings(Model):
     databases: list[Database] = Field([], description="The application's databases.")
     balancer: Balancer | None = Field(None, description="What provision sets up in front of the application.")
     port: Port | None = Field(None, description="Where this host listens, if not at the balancer's port.")
+    weight: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="What this host can carry beside the others: one of weight 2 gets twice the traffic of one of 1.",
+    )
     metrics: Metrics = section("Where the numbers come from that judge a release.")
     backup: Backup = section("Backups.")
     guard: Guard = section("The guard.")

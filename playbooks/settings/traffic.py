@@ -71,7 +71,11 @@ class Balancer(Model):
     health_path: UrlPath = Field("/health/ready", description="What the balancer asks servers for; 200 is up.")
     health_host: HostName | None = Field(None, description="The Host header it asks with; the application's name.")
     drain: Duration = Field(30.0, description="How long requests in flight are waited for before a server goes off.")
-    slow_start: Duration = Field(0.0, description="How long a server that comes up is spared (HAProxy only).")
+    slow_start: Duration = Field(
+        0.0,
+        description="How long the share of a server that comes up grows until it has all of it; a deploy waits for "
+        "that before others lose theirs (HAProxy only).",
+    )
     linger: Duration = Field(
         3600.0, gt=0, description="How long connections may go on in a process that a reload has replaced."
     )
@@ -93,6 +97,8 @@ class Balancer(Model):
     def _reachable(self) -> Self:
         if not self.listen and self.tls is None:
             raise ValueError("listen: expected a port, or tls")
+        if self.kind == "nginx" and self.slow_start:
+            raise ValueError("slow_start: nginx's open edition has none; take HAProxy, or warm releases up before")
         if self.kind == "haproxy" and self.tls and self.tls.key not in (None, f"{self.tls.certificate}.key"):
             raise ValueError(f"tls.key: HAProxy looks for it in {self.tls.certificate} or the same with .key behind")
         return self

@@ -48,9 +48,9 @@ wait_empty() {
     done <"$work/empty"
 }
 
-# set_traffic SHARES DRAIN UP: what servers are to get; it is remembered, so that whoever changes it by hand is told.
+# set_traffic SHARES DRAIN UP SLOW-START: what servers are to get; it is remembered, so that whoever changes it by hand is told.
 set_traffic() {
-    "${kind}_apply" "$1" "$2" "$3"
+    "${kind}_apply" "$1" "$2" "$3" "$4"
     touch "$state/traffic"
     awk 'FILENAME == ARGV[1] { want[$1] = $0; next } !($1 in want) { print } END { for (name in want) print want[name] }' \
         "$1" "$state/traffic" | sort >"$work/traffic"

@@ -85,7 +85,7 @@ haproxy_plan() {
         }' "$work/now" "$1"
 }
 
-# haproxy_apply SHARES DRAIN UP. Sets changed; emits cut and slow.
+# haproxy_apply SHARES DRAIN UP SLOW-START. Sets changed; emits cut and slow.
 haproxy_apply() {
     haproxy_table
     haproxy_plan "$1" >"$work/plan"
@@ -105,6 +105,7 @@ haproxy_apply() {
         END { exit !(n || !had) }' "$1" "$work/now" ||
         fail no-server 'none of the servers that are to serve is up; no other one is taken off'
     haproxy_do "$work/raise"
+    haproxy_wait_warm "$4"
     haproxy_do "$work/lower"
     haproxy_do "$work/drain"
     haproxy_wait_former
@@ -125,6 +126,21 @@ haproxy_wait_up() {
         sleep 0.1
         ticks=$((ticks - 1))
         haproxy_table
+    done
+}
+
+# haproxy_wait_warm SECONDS: until what was put on has all of its share, which HAProxy raises bit by bit (slowstart). Whoever
+# has the traffic until then keeps it, or else what came back would get all of it at once.
+haproxy_wait_warm() {
+    if [ "$1" -eq 0 ] || [ ! -s "$work/wait" ]; then return 0; fi
+    ticks=$((($1 + 2) * 5))
+    note "waiting for $(tr '\n' ' ' <"$work/wait")to have their share, by slow_start"
+    while haproxy_say 'show stat' && awk -F , -v main="$backend" 'FILENAME == ARGV[1] { wait[$1]; next }
+        /^# pxname/ { sub(/^# /, ""); for (i = 1; i <= NF; i++) at[$i] = i; next }
+        $1 == main && $2 in wait && $(at["throttle"]) != "" && $(at["throttle"]) < 100 { n++ } END { exit !n }' \
+        "$work/wait" "$work/heard" && [ "$ticks" -gt 0 ]; do
+        sleep 0.2
+        ticks=$((ticks - 1))
     done
 }
 

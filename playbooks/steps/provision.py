@@ -12,7 +12,7 @@ from playbooks.settings.backup import Database
 from playbooks.settings.health import PostgresCheck
 from playbooks.settings.traffic import Balancer
 from playbooks.steps.backup import repository
-from playbooks.steps.traffic import Server, Share, place, share_lines
+from playbooks.steps.traffic import Share, place, share_lines
 
 FIELD = "\037"
 APT_SECONDS = 900.0
@@ -82,13 +82,14 @@ class BalancerFiles:
         shared: what all applications on it share; nothing where a template of one's own is all of the configuration.
         config: this application's configuration.
         page: the maintenance page.
-        servers: those that it balances over; what the ones it knows already get stays as it is.
+        shares: what servers get at normal times; those that it knows already keep what they have, unless that was
+            otherwise at normal times before.
     """
 
     shared: bytes
     config: bytes
     page: bytes
-    servers: Sequence[Server]
+    shares: Sequence[Share]
 
 
 def provision_balancer(
@@ -118,6 +119,6 @@ def provision_balancer(
         "iproute2",
         *(["openssl"] if tls else []),
     ]
-    payload = given.shared + given.config + given.page + share_lines([Share(server) for server in given.servers])
+    payload = given.shared + given.config + given.page + share_lines(given.shares)
     answer = remote.run("provision_balancer", arguments, payload=payload, timeout=APT_SECONDS, note=note)
     return [text for (text,) in answer.all("changed", 1)]

@@ -46,6 +46,26 @@ why_not() {
     { grep -i -m 2 'emerg\|alert' "$incoming/log" || tail -n 3 "$incoming/log"; } | tr '\n' ' '
 }
 
+# usual_weights: into $work/usual a line for each server whose usual weight has changed since the last time: name, before,
+# now. Before there were any, all weighed 256.
+usual_weights() {
+    [ ! -f "$state/weights" ] || cp "$state/weights" "$work/weights"
+    touch "$work/weights"
+    awk 'FILENAME == ARGV[1] { was[$1] = $2; next } { old = $1 in was ? was[$1] : 256; if (old != $4) print $1, old, $4 }' \
+        "$work/weights" "$incoming/servers" >"$work/usual"
+}
+
+# keep_usual_weights: who had the usual one before has the new one; what was last set is told to have been that.
+keep_usual_weights() {
+    awk '{ print $1, $4 }' "$incoming/servers" | sort >"$work/weights"
+    mkdir -p "$state"
+    cmp -s "$work/weights" "$state/weights" || replace_file "$state/weights" <"$work/weights"
+    if [ ! -s "$work/usual" ] || [ ! -f "$state/traffic" ]; then return 0; fi
+    awk 'FILENAME == ARGV[1] { was[$1] = $2; is[$1] = $3; next } $1 in was && $4 == was[$1] { $4 = is[$1] } { print }' \
+        "$work/usual" "$state/traffic" >"$work/traffic"
+    cmp -s "$work/traffic" "$state/traffic" || replace_file "$state/traffic" <"$work/traffic"
+}
+
 # start_unit UNIT
 start_unit() {
     ! systemctl is-active --quiet "$1" || return 0
@@ -63,5 +83,7 @@ want_packages "$@"
 balancer "$kind" "$state" "$backend" "$socket" "$path" "$health_host"
 trap 'rm -rf "$incoming" "$work"' EXIT
 [ "$certificate" = - ] || check_certificate "$certificate" "$key" "$least_days"
+usual_weights
 "provision_$kind"
+keep_usual_weights
 emit provisioned

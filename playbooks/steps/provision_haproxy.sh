@@ -38,11 +38,16 @@ provision_haproxy() {
 }
 
 # haproxy_forget_moved CONFIG: what is saved of a server brings back its old address and port, so it goes when those change.
+# When its usual weight does, HAProxy would give up what was set at run time, so what is saved is told of the new one.
 haproxy_forget_moved() {
     if [ -S "$socket" ] && (haproxy_save) >/dev/null 2>&1; then :; fi
-    awk 'FILENAME == ARGV[1] { if ($1 == "backend") of = $2; if ($1 == "server") at[of "," $2 "," $3]; next }
+    awk -v main="$backend" -v test="$backend-testers" '
+        FILENAME == ARGV[1] { was[$1] = $2; usual[$1] = $3; next }
+        FILENAME == ARGV[2] { if ($1 == "backend") of = $2; if ($1 == "server") at[of "," $2 "," $3]; next }
+        NF < 19 || /^#/ { print; next }
+        ($2 == main || $2 == test) && $4 in was { if ($8 == was[$4]) $8 = usual[$4]; $9 = usual[$4] }
         { who = $2 "," $4 "," }
-        NF < 19 || /^#/ || ((who $5 ":" $19) in at) || ((who $18 ":" $19) in at) || ((who "[" $5 "]:" $19) in at)' \
-        "$1" "$haproxy_saved" >"$work/kept"
+        ((who $5 ":" $19) in at) || ((who $18 ":" $19) in at) || ((who "[" $5 "]:" $19) in at)' \
+        "$work/usual" "$1" "$haproxy_saved" >"$work/kept"
     cmp -s "$work/kept" "$haproxy_saved" || replace_file "$haproxy_saved" <"$work/kept"
 }

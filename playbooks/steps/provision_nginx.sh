@@ -22,9 +22,11 @@ provision_nginx() {
     fi
     put "$incoming/page" "$nginx_files/$backend.html" || :
     nginx_shares
-    # Whoever is known keeps his share; who is new gets a full one; who is gone goes.
-    awk 'FILENAME == ARGV[1] { had[$1] = $4 " " $5 " " $6; next } { print $1, $2, $3, $1 in had ? had[$1] : $4 " " $5 " " $6 }' \
-        "$work/now" "$incoming/servers" >"$work/shares"
+    # Whoever is known keeps his share, unless it is the usual one; who is new gets that; who is gone goes.
+    awk 'FILENAME == ARGV[1] { was[$1] = $2; next }
+        FILENAME == ARGV[2] { if ($1 in was && $4 == was[$1]) had[$1] = "usual"; else had[$1] = $4; rest[$1] = $5 " " $6; next }
+        { print $1, $2, $3, ($1 in had && had[$1] != "usual" ? had[$1] : $4), ($1 in had ? rest[$1] : $5 " " $6) }' \
+        "$work/usual" "$work/now" "$incoming/servers" >"$work/shares"
     nginx_render "$work/shares" >"$work/rendered"
     if cmp -s "$work/main" "$config" && cmp -s "$work/site" "$site" && cmp -s "$work/rendered" "$upstreams"; then
         start_unit nginx

@@ -100,6 +100,7 @@ def ask_traffic(
     retreat: Retreat,
     drain: float | None = None,
     up: float = 30.0,
+    slow: float = 0.0,
     note: Note | None = None,
 ) -> Ask:
     """The step that moves traffic: arm or update the guard, put servers on, wait until they are up, drain the others.
@@ -113,6 +114,8 @@ def ask_traffic(
         retreat: the guard. It may differ from call to call, but for its id.
         drain: seconds that requests in flight are waited for; the setting's when left out.
         up: seconds that servers put on are waited for.
+        slow: the balancer's slow start in seconds, where what is put on is to have all of its share before others lose
+            theirs; 0: nobody waits.
         note: called with progress.
 
     Raises:
@@ -126,6 +129,7 @@ def ask_traffic(
         *place(balancer, settings),
         f"{math.ceil(limit)}",
         f"{math.ceil(up)}",
+        f"{math.ceil(slow)}",
         retreat.id,
         str(retreat.seconds),
         f"{math.ceil(retreat.settle)}",
@@ -137,7 +141,7 @@ def ask_traffic(
         arguments,
         payload=b"".join((*maps, undo)),
         acts=True,
-        timeout=limit + up + settings.timeouts.command,
+        timeout=limit + up + slow + settings.timeouts.command,
         note=note,
     )
 

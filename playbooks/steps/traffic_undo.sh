@@ -26,7 +26,7 @@ balancer "$kind" "$state" "$backend" "$socket" "$path" "$health_host"
 
 # try MAP: in a shell of its own, since what fails must not end us. Why it failed is for whoever asks for the status.
 try() {
-    if said=$( (set_traffic "$guard/$1" "$drain" "$up_seconds") 2>&1); then return 0; fi
+    if said=$( (set_traffic "$guard/$1" "$drain" "$up_seconds" 0) 2>&1); then return 0; fi
     said=$(printf '%s\n' "$said" | sed -n "s/^error${tab}[^$tab]*$tab//p" | head -n 1)
     # Traffic has moved by then; what could not be written is what outlives a restart.
     [ -n "$said" ] || ! lacks_room "$state" /var/lib/haproxy /etc/nginx || said="$said: make room there (df -h), and it ends by itself"

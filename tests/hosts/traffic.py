@@ -24,7 +24,7 @@ from playbooks.fleet.progress import Silent
 from playbooks.fleet.remote import Ask, Remote
 from playbooks.fleet.script import Answer
 from playbooks.judgement.counts import Counts
-from playbooks.servers import all_servers
+from playbooks.servers import usual_shares
 from playbooks.settings.traffic import Balancer
 from playbooks.steps.traffic import Moved, Retreat, Share, ask_traffic, read_traffic
 from playbooks.steps.traffic_counts import Meter, ask_counts
@@ -187,7 +187,7 @@ class Hand:
     @property
     def normal(self) -> dict[str, Share]:
         """All servers as they are at normal times."""
-        return {server.name: Share(server) for server in all_servers(self.env)}
+        return {share.server.name: share for share in usual_shares(self.env)}
 
     def shares(self, **changes: Share | int | None) -> list[Share]:
         """A number is a weight, None is off."""
@@ -200,14 +200,21 @@ class Hand:
         return list(normal.values())
 
     def move(
-        self, shares: Sequence[Share], *, retreat: Sequence[Share] = (), drain: float = 10, up: float = 10
+        self,
+        shares: Sequence[Share],
+        *,
+        retreat: Sequence[Share] = (),
+        drain: float = 10,
+        up: float = 10,
+        slow: float = 0,
     ) -> Moved:
         """As a coordinator does."""
         rest = list(self.normal.values())
         record = {"task": "guard", "id": "t-1", "environment": "test", "version": "1", "hosts": {EDGE: "by its guard"}}
         guard = Retreat("t-1", self.seconds, self.settle, retreat or rest, rest, record)
         settings = self.env.target(EDGE).settings
-        return read_traffic(self.ask(ask_traffic(self.balancer, settings, shares, retreat=guard, drain=drain, up=up)))
+        ask = ask_traffic(self.balancer, settings, shares, retreat=guard, drain=drain, up=up, slow=slow)
+        return read_traffic(self.ask(ask))
 
     def ask(self, ask: Ask) -> Answer:
         (answer,) = self.remote.chain([ask])

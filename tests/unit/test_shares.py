@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from playbooks.crew import closed_by_hand, nobody_up
-from playbooks.shares import Place, Split, balance, way_back, weigh
+from playbooks.shares import Place, Split, balance, way_back, weigh, weight_of
 from playbooks.steps.traffic import Server, Share
 from playbooks.steps.traffic_state import EdgeState, ServerState
 
@@ -22,7 +22,7 @@ def serving(shares: list[Share]) -> dict[str, int]:
 @given(st.integers(1, 50), st.integers(1, 50), st.floats(0.01, 0.99))
 def test_the_new_release_gets_its_share(old: int, new: int, share: float) -> None:
     """1 % must not become 3 % because weights are whole numbers up to 256."""
-    old_weight, new_weight = weigh(old, new, share)
+    old_weight, new_weight = (weight_of(1.0, unit) for unit in weigh([1.0] * old, [1.0] * new, share))
     got = new * new_weight / (new * new_weight + old * old_weight)
     finest = max(new / (new + 256 * old), old / (old + 256 * new))
     assert abs(got - share) <= max(0.02 * share, finest)
@@ -51,6 +51,41 @@ def test_a_dead_controller_leaves_the_traffic_where_it_can_be_carried(
     got = set(serving(retreat))
     assert len(got) >= 4
     assert not got & leaving or len(leaving) > 4
+
+
+CAPACITIES = st.lists(st.sampled_from([1, 2, 3, 8]), min_size=2, max_size=12)
+
+
+def of_sizes(sizes: dict[str, float]) -> list[Place]:
+    return [
+        Place(name, Server(name, "::1", 80), Server(name, "::1", 80), capacity=size) for name, size in sizes.items()
+    ]
+
+
+@given(CAPACITIES, st.data(), st.floats(0.05, 0.95))
+def test_a_host_gets_what_it_can_carry(weights: list[int], data: st.DataObject, share: float) -> None:
+    """Twice the capacity is twice the traffic, before, after, and within each side of a canary."""
+    sizes = {f"h{n}": weight / max(weights) for n, weight in enumerate(weights)}
+    places = of_sizes(sizes)
+    usual = serving(balance(places, Split()))
+    assert usual == {name: round(256 * size) for name, size in sizes.items()}
+    assert serving(way_back(places, Split(frozenset({"h0"}), share=share))[1]) == usual
+    moved = frozenset(data.draw(st.sets(st.sampled_from(sorted(sizes)), min_size=1, max_size=len(sizes) - 1)))
+    got = serving(balance(places, Split(moved, share=share)))
+    new = sum(got[name] for name in moved)
+    # The smallest host's weight is a whole number, too.
+    assert abs(new / sum(got.values()) - share) < max(0.03, 1 / min(got.values())) * share
+    for side in (moved, frozenset(sizes) - moved):
+        units = [got[name] / sizes[name] for name in side]
+        assert max(units) - min(units) <= 1 / min(sizes.values())
+
+
+def test_half_of_the_fleet_is_half_of_what_it_can_carry() -> None:
+    """Three small hosts are no half beside one that carries as much as six of them."""
+    places = of_sizes({"large": 1.0, "a": 1 / 6, "b": 1 / 6, "c": 1 / 6})
+    retreat, rest = way_back(places, Split(frozenset({"large"})))
+    assert retreat == rest, "without the large one the others would break down"
+    assert set(serving(way_back(places, Split(frozenset({"a", "b", "c"})))[0])) == {"large"}
 
 
 def test_beside_each_other_the_old_slot_is_drained_only_when_the_new_one_has_it_all() -> None:

@@ -66,6 +66,7 @@ def test_answers_are_read_as_they_are_meant() -> None:
         ({"testers": {"header": {"name": "X", "value": 'a" b'}}}, "should match pattern"),
         ({"health_path": "/ready\nserver evil"}, "should match pattern"),
         ({"tls": {"certificate": "/a.pem", "key": "/b.key"}}, "HAProxy looks for it in /a.pem"),
+        ({"kind": "nginx", "slow_start": "5s"}, "nginx's open edition has none"),
         ({"kind": "apache"}, "haproxy"),
     ],
 )
