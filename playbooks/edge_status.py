@@ -11,6 +11,7 @@ from playbooks.fleet.fleet import Fleet
 from playbooks.fleet.remote import Remote
 from playbooks.groups import live_group, members_of
 from playbooks.host_facts import facts_of
+from playbooks.steps.certificate import Certificate, ask_certificate, read_certificate
 from playbooks.steps.facts import Facts
 from playbooks.steps.traffic_state import EdgeState, ask_state, read_state
 
@@ -28,6 +29,8 @@ class EdgeStatus:
         guard: its guard, if one waits there; stuck when it could not do its work.
         problem: why it could not be looked at.
         live: of two groups of hosts, the one that has the traffic here.
+        certificate: what is wrong with its certificate; empty when nothing is, or it has none.
+        turned_away: whether clients are turned away for it.
     """
 
     host: str
@@ -39,11 +42,13 @@ class EdgeStatus:
     guard: str | None = None
     problem: str = ""
     live: str | None = None
+    certificate: str = ""
+    turned_away: bool = False
 
     @property
     def needs_person(self) -> bool:
         """Whether nobody but a person can help it."""
-        return bool(self.problem) or bool(self.guard and self.guard.startswith("stuck"))
+        return bool(self.problem) or self.turned_away or bool(self.guard and self.guard.startswith("stuck"))
 
     @property
     def sentence(self) -> str:
@@ -54,6 +59,7 @@ class EdgeStatus:
             f"{self.balancer}, {self.up} of {self.servers} servers in use",
             f"{self.live} has the traffic" if self.live else "",
             "clients see the MAINTENANCE page" if self.maintenance else "",
+            self.certificate,
             *self.drift,
             f"guard: {self.guard}" if self.guard else "",
         ]
@@ -79,14 +85,17 @@ def edge_statuses(fleet: Fleet, env: Environment, edges: tuple[str, ...]) -> tup
 def _look(env: Environment, remote: Remote) -> EdgeStatus:
     balancer = env.settings.balancer
     assert balancer is not None  # there would be no edge  # noqa: S101
+    settings = env.target(remote.name).settings
     facts = facts_of(env, remote)
-    (answer,) = remote.chain([ask_state(balancer, env.target(remote.name).settings)])
+    tls = [ask_certificate(balancer, balancer.tls, settings)] if balancer.tls else []
+    answer, *certificates = remote.chain([ask_state(balancer, settings), *tls])
     state = read_state(answer)
+    certificate = read_certificate(certificates[0]) if certificates else Certificate()
     members = members_of(env)
-    return _status(state, facts, live_group(members, [state]) if members else None)
+    return _status(state, facts, live_group(members, [state]) if members else None, certificate)
 
 
-def _status(state: EdgeState, facts: Facts, live: str | None) -> EdgeStatus:
+def _status(state: EdgeState, facts: Facts, live: str | None, certificate: Certificate) -> EdgeStatus:
     used = [one for one in state.servers.values() if one.admin == "on" and one.up is not False and one.weight]
     guard = facts.guard
     waits = f"{guard.stand}: {guard.why}" if guard and guard.why else f"{guard.stand}" if guard else None
@@ -99,4 +108,6 @@ def _status(state: EdgeState, facts: Facts, live: str | None) -> EdgeStatus:
         drift=tuple(state.drift),
         guard=waits,
         live=live,
+        certificate=certificate.problem,
+        turned_away=certificate.bad,
     )

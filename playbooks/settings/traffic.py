@@ -42,7 +42,13 @@ class Tls(Model):
     certificate: AbsolutePath = Field(description="PEM file on the balancer's hosts: the certificate and its chain.")
     key: AbsolutePath | None = Field(None, description="Its private key; left out, it is in the same file.")
     ports: list[Port] = Field(default=[443], min_length=1, description="Where clients reach it by TLS.")
-    least_days: Count = Field(30, description="Provision refuses a certificate that is valid for less (D1).")
+    names: list[HostName] = Field(
+        default_factory=list,
+        description="Host names that clients use; provision refuses a certificate that is not for all of them.",
+    )
+    least_days: Count = Field(
+        30, description="Provision refuses a certificate that is valid for less, status warns of it (D1)."
+    )
 
 
 class Extra(Model):

@@ -12,6 +12,7 @@ from playbooks.settings.backup import Database
 from playbooks.settings.health import PostgresCheck
 from playbooks.settings.traffic import Balancer
 from playbooks.steps.backup import repository
+from playbooks.steps.certificate import certificate_arguments
 from playbooks.steps.traffic import Share, place, share_lines
 
 FIELD = "\037"
@@ -112,12 +113,8 @@ def provision_balancer(
         str(len(given.config)),
         str(len(given.page)),
         " ".join(str(port) for port in (*balancer.listen, *(tls.ports if tls else []))),
-        tls.certificate if tls else "-",
-        (tls.key or tls.certificate) if tls else "-",
-        str(tls.least_days if tls else 0),
-        *packages,
-        "iproute2",
-        *(["openssl"] if tls else []),
+        " ".join([*packages, "iproute2", *(["openssl"] if tls else [])]),
+        *(certificate_arguments(tls) if tls else []),
     ]
     payload = given.shared + given.config + given.page + share_lines(given.shares)
     answer = remote.run("provision_balancer", arguments, payload=payload, timeout=APT_SECONDS, note=note)

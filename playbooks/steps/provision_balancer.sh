@@ -1,5 +1,5 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# provision_balancer KIND STATE BACKEND SOCKET PATH HOST SHARED-BYTES CONFIG-BYTES PAGE-BYTES PORTS CERTIFICATE KEY LEAST-DAYS PACKAGE...
+# provision_balancer KIND STATE BACKEND SOCKET PATH HOST SHARED-BYTES CONFIG-BYTES PAGE-BYTES PORTS PACKAGES CERTIFICATE KEY LEAST-DAYS NAME...
 #
 # A balancer with what all applications on the host share (nothing where a template of the user's own is all of it), this
 # application's configuration, the maintenance page and the servers on standard input, one after another. A bad
@@ -9,6 +9,7 @@
 # include packages.sh
 # include balancer.sh
 # include neighbours.sh
+# include judge_certificate.sh
 # include provision_haproxy.sh
 # include provision_nginx.sh
 
@@ -20,17 +21,6 @@ head -c "$9" >"$incoming/page"
 cat >"$incoming/servers"
 [ "$(cat "$incoming/shared" "$incoming/config" "$incoming/page" | wc -c)" -eq "$(($7 + $8 + $9))" ] ||
     fail cut 'the configuration did not arrive whole'
-
-# check_certificate FILE KEY DAYS: the user's own: it must be a certificate, have its key, and last a while (D1).
-check_certificate() {
-    [ -f "$1" ] || fail certificate "there is no certificate $1 on this host; put it there"
-    openssl x509 -in "$1" -noout 2>/dev/null || fail certificate "$1 is no certificate in PEM form"
-    until=$(openssl x509 -in "$1" -noout -enddate | cut -d = -f 2)
-    openssl x509 -in "$1" -noout -checkend "$(($3 * 86400))" >/dev/null ||
-        fail certificate "the certificate $1 is valid until $until only, less than $3 days; renew it"
-    [ "$(openssl pkey -in "$2" -pubout 2>/dev/null)" = "$(openssl x509 -in "$1" -noout -pubkey)" ] ||
-        fail certificate "$2 does not have the private key of the certificate $1"
-}
 
 # put FILE PATH: replaces it if it differs; says whether it did.
 put() {
@@ -76,13 +66,17 @@ start_unit() {
 
 kind=$1 state=$2 backend=$3 socket=$4 path=$5 health_host=$6
 shift 9
-ports=$1 certificate=$2 key=$3 least_days=$4
-shift 4
+ports=$1 packages=$2
+shift 2
 app=${state##*/}
-want_packages "$@"
+# shellcheck disable=SC2086
+want_packages $packages
 balancer "$kind" "$state" "$backend" "$socket" "$path" "$health_host"
 trap 'rm -rf "$incoming" "$work"' EXIT
-[ "$certificate" = - ] || check_certificate "$certificate" "$key" "$least_days"
+if [ "$#" -gt 0 ]; then
+    judge_certificate "$@"
+    [ -z "$problem" ] || fail certificate "$problem"
+fi
 usual_weights
 "provision_$kind"
 keep_usual_weights

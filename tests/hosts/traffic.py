@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import http.client
+import ssl
 import subprocess
 import sys
 import threading
@@ -72,6 +73,19 @@ def stop_server(host: Host) -> None:
     host.run(f"systemctl stop {UNIT}")
 
 
+class NamedConnection(http.client.HTTPConnection):
+    """By TLS to a host that no name server knows, with the name its certificate is for."""
+
+    def __init__(self, address: str, port: int, trusted: tuple[str, str]) -> None:
+        super().__init__(address, port, timeout=20)
+        self._context = ssl.create_default_context(cadata=trusted[0])
+        self._name = trusted[1]
+
+    def connect(self) -> None:
+        super().connect()
+        self.sock = self._context.wrap_socket(self.sock, server_hostname=self._name)
+
+
 @dataclass
 class Load:
     """Clients that go on until they are told to stop; each has a connection that it keeps, unless it is fresh.
@@ -79,6 +93,7 @@ class Load:
     Args:
         address: the balancer's.
         port: the balancer's.
+        trusted: by TLS: the certificate that is trusted, in PEM form, and the name it has to be for.
         served: answers by server.
         failed: what went wrong, in words.
         again: idle connections found closed, whose GET was sent once more, as clients do (RFC 9112, 9.3.1).
@@ -87,6 +102,7 @@ class Load:
     address: str
     port: int = PUBLIC
     headers: Mapping[str, str] = field(default_factory=dict)
+    trusted: tuple[str, str] | None = None
     served: Counter[str] = field(default_factory=Counter)
     failed: list[str] = field(default_factory=list)
     again: int = 0
@@ -131,6 +147,8 @@ class Load:
         connection.close()
 
     def _connect(self) -> http.client.HTTPConnection:
+        if self.trusted:
+            return NamedConnection(self.address, self.port, self.trusted)
         return http.client.HTTPConnection(self.address, self.port, timeout=20)
 
     def _ask(self, connection: http.client.HTTPConnection, method: str) -> None:
