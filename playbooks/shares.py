@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from math import fsum
 
 from playbooks.steps.traffic import FULL, Server, Share
 
@@ -213,6 +214,7 @@ def way_back(
     left = hosts - split.moved if forward else split.moved
     leaving = left | split.out
     carried = {place.host: place.capacity for place in places if place.host in hosts}
-    if 2 * sum(carried[host] for host in hosts - leaving) < sum(carried.values()):
+    # Fractions: a half must not be less than a half for how they are written.
+    if 2 * fsum(carried[host] for host in hosts - leaving) < fsum(carried.values()) - 1e-9:
         return end, end
     return balance(places, Split(split.moved, out=leaving), closed=closed), end
