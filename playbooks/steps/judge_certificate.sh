@@ -5,6 +5,8 @@ judge_certificate() {
     problem='' grave=yes
     file=$1 key=$2 days=$3
     shift 3
+    # HAProxy looks there by itself.
+    if [ "$key" = "$file" ] && [ -f "$file.key" ] && ! grep -qs 'PRIVATE KEY' "$file"; then key=$file.key; fi
     if [ ! -f "$file" ]; then
         problem="there is no certificate $file on this host; put it there"
     elif ! dates=$(openssl x509 -in "$file" -noout -dates 2>/dev/null); then
