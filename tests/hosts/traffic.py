@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import http.client
-import ssl
 import subprocess
 import sys
 import threading
@@ -31,6 +30,7 @@ from playbooks.steps.traffic import Moved, Retreat, Share, ask_traffic, read_tra
 from playbooks.steps.traffic_counts import Meter, ask_counts
 from playbooks.steps.traffic_state import EdgeState, ask_maintenance, ask_state, read_state
 from tests.hosts.conftest import APPS, PROJECT, App, invoke
+from tests.hosts.named_connection import NamedConnection
 
 EDGE = "edge1"
 PORT, PUBLIC = 9500, 8088
@@ -71,19 +71,6 @@ def stop_server(host: Host) -> None:
     """End it, as a restart does: whatever is in flight is lost."""
     host.check_output(f"systemctl kill --signal=KILL {UNIT}")
     host.run(f"systemctl stop {UNIT}")
-
-
-class NamedConnection(http.client.HTTPConnection):
-    """By TLS to a host that no name server knows, with the name its certificate is for."""
-
-    def __init__(self, address: str, port: int, trusted: tuple[str, str]) -> None:
-        super().__init__(address, port, timeout=20)
-        self._context = ssl.create_default_context(cadata=trusted[0])
-        self._name = trusted[1]
-
-    def connect(self) -> None:
-        super().connect()
-        self.sock = self._context.wrap_socket(self.sock, server_hostname=self._name)
 
 
 @dataclass
