@@ -12,7 +12,7 @@ from tests.hosts.conftest import own_lab
 
 # Which points, and how many there are at the least.
 HOSTS = Chosen((), (), every=12), 20
-TRAFFIC = Chosen((), (), operations=("traffic",), every=20), 4
+TRAFFIC = Chosen((), (), operations=("traffic",), every=40), 3
 
 
 @pytest.mark.parametrize(("scenario", "short"), [("hosts", HOSTS), ("traffic", TRAFFIC)], ids=["hosts", "traffic"])
