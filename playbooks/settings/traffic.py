@@ -43,7 +43,7 @@ class Tls(Model):
     key: AbsolutePath | None = Field(None, description="Its private key; left out, it is in the same file.")
     ports: list[Port] = Field(default=[443], min_length=1, description="Where clients reach it by TLS.")
     names: list[HostName] = Field(
-        default_factory=list,
+        [],
         description="Host names that clients use; provision refuses a certificate that is not for all of them.",
     )
     least_days: Count = Field(
