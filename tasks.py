@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from playbooks.health import FleetHealth
     from playbooks.history import History
     from playbooks.host_keys import HostKeys
-    from playbooks.outcome import Outcome
     from playbooks.provision import Provisioned
     from playbooks.repair_history import RepairedHistory
+    from playbooks.rollout.outcome import Outcome
     from playbooks.status import Status
     from playbooks.verify_history import VerifiedHistory
 

@@ -17,7 +17,7 @@ from playbooks.fleet.holder import Holder
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Ask, Remote
 from playbooks.host_facts import facts_of
-from playbooks.release import instant, now, stamp, who
+from playbooks.release.release import instant, now, stamp, who
 from playbooks.steps import backup as steps
 from playbooks.steps.facts import Facts
 from playbooks.steps.retention import apply_retention

@@ -7,26 +7,26 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from playbooks.artifact import Artifact, find_artifact
 from playbooks.deploy import Wanted, plan_for, render_all
-from playbooks.due import due
 from playbooks.environment import Environment, Target
 from playbooks.errors import ExitStatus, SlipwayError
 from playbooks.fleet.fleet import open_fleet
 from playbooks.fleet.inventory import VaultValue
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
-from playbooks.groups import Groups, read_groups
 from playbooks.host_facts import read_all
-from playbooks.planned import Planned, planned
-from playbooks.release import Release, Rendered, new_release
-from playbooks.servers import edges_of
+from playbooks.release.artifact import Artifact, find_artifact
+from playbooks.release.release import Release, Rendered, new_release
+from playbooks.release.slots import Renderings, for_next, turns
+from playbooks.rollout.due import due
+from playbooks.rollout.planned import Planned, planned
 from playbooks.settings import Settings
-from playbooks.slots import Renderings, for_next, turns
 from playbooks.steps.facts import Facts
 from playbooks.steps.preflight import preflight, tools_for
 from playbooks.steps.rendered import OnHost, read_rendered
 from playbooks.strategies.plan import Plan
+from playbooks.traffic.groups import Groups, read_groups
+from playbooks.traffic.servers import edges_of
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from playbooks.errors import ANY_ENV, ExitStatus, Interrupted, SlipwayError, Usa
 if TYPE_CHECKING:
     from playbooks.environment import Environment as Environment
     from playbooks.fleet.progress import Progress as Progress
-    from playbooks.outcome import Outcome as Outcome
-    from playbooks.witness import Witness
+    from playbooks.report.witness import Witness
+    from playbooks.rollout.outcome import Outcome as Outcome
 
 DEPLOY_WORD = "DEPLOY TO PRODUCTION"  # D2
 ROLLBACK_WORD = "ROLL BACK PRODUCTION"

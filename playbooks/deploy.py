@@ -7,27 +7,25 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from playbooks.artifact import Artifact, find_artifact
 from playbooks.backup import back_up_afterwards, everybody, require_secrets
-from playbooks.crew import assemble
-from playbooks.due import due
 from playbooks.environment import Environment, Target
 from playbooks.errors import ANY_ENV, Interrupted, SlipwayError
 from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.holder import Holder
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Ask, Remote
-from playbooks.groups import Groups, read_groups
 from playbooks.host_facts import read_all
-from playbooks.mover import Move
-from playbooks.observing import hosts_asked
-from playbooks.outcome import Outcome
-from playbooks.outcomes import abandoned, deployed, unchanged, without
-from playbooks.planning import plan_deploy
-from playbooks.release import Release, Rendered, later_than, new_release, render
-from playbooks.rollout import Rollout, Stand, roll_out
-from playbooks.servers import edges_of
-from playbooks.slots import Renderings, for_next, slots_on, turns
+from playbooks.release.artifact import Artifact, find_artifact
+from playbooks.release.release import Release, Rendered, later_than, new_release, render
+from playbooks.release.slots import Renderings, for_next, slots_on, turns
+from playbooks.rollout.crew import assemble
+from playbooks.rollout.due import due
+from playbooks.rollout.mover import Move
+from playbooks.rollout.observing import hosts_asked
+from playbooks.rollout.outcome import Outcome
+from playbooks.rollout.outcomes import abandoned, deployed, unchanged, without
+from playbooks.rollout.planning import plan_deploy
+from playbooks.rollout.rollout import Rollout, Stand, roll_out
 from playbooks.staging import back_up_and_stage
 from playbooks.steps.facts import Facts
 from playbooks.steps.finish import Mark, finish
@@ -35,7 +33,9 @@ from playbooks.steps.idle import ask_idle_host, leave_slot
 from playbooks.steps.preflight import preflight, tools_for
 from playbooks.strategies.plan import Plan
 from playbooks.templating import Templates
-from playbooks.traffic import retreat
+from playbooks.traffic.groups import Groups, read_groups
+from playbooks.traffic.servers import edges_of
+from playbooks.traffic.traffic import retreat
 
 NOTHING_SWITCHED = "stopped by Ctrl-C while staging; no host was switched, every one runs what it ran before"
 STAGED = f"invoke deploy {ANY_ENV} --resume goes on with it; a deploy of another version removes what was staged"

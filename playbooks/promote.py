@@ -10,7 +10,7 @@ from playbooks.errors import ExitStatus, UsageError
 from playbooks.fleet.fleet import open_fleet
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
-from playbooks.release import who
+from playbooks.release.release import who
 from playbooks.steps.promote import Heard, ask_promote, read_promote
 
 

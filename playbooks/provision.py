@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from playbooks.edge import balancer_files
 from playbooks.environment import Environment
 from playbooks.errors import ExitStatus
 from playbooks.fleet.fanout import Job
 from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.line import Note
 from playbooks.fleet.progress import Progress
-from playbooks.servers import edges_of
 from playbooks.settings.backup import Database
 from playbooks.steps.provision import (
     BalancerFiles,
@@ -22,6 +20,8 @@ from playbooks.steps.provision import (
     provision_databases,
 )
 from playbooks.steps.provision_sudo import provision_sudo
+from playbooks.traffic.edge import balancer_files
+from playbooks.traffic.servers import edges_of
 
 
 @dataclass(frozen=True)

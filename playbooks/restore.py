@@ -14,7 +14,7 @@ from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
 from playbooks.host_facts import facts_of
-from playbooks.release import now, stamp
+from playbooks.release.release import now, stamp
 from playbooks.settings.types import absolute_path
 from playbooks.steps.restore import restore_files
 from playbooks.steps.restore_database import restore_database

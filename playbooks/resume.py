@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from playbooks.artifact import Artifact, find_artifact
 from playbooks.deploy import Wanted, deploy
 from playbooks.environment import Environment
 from playbooks.errors import UsageError
@@ -13,7 +12,8 @@ from playbooks.fleet.fleet import open_fleet
 from playbooks.fleet.holder import Holder
 from playbooks.fleet.progress import Progress
 from playbooks.host_facts import read_all
-from playbooks.outcome import Outcome
+from playbooks.release.artifact import Artifact, find_artifact
+from playbooks.rollout.outcome import Outcome
 from playbooks.steps.facts import Facts
 
 

@@ -7,31 +7,31 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from playbooks.backup import backup_hosts, everybody
-from playbooks.crew import assemble
 from playbooks.environment import Environment
 from playbooks.errors import SlipwayError, StepFailed, UsageError
 from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.holder import Holder
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Ask, Remote
-from playbooks.groups import Groups, read_groups, require_whole
 from playbooks.host_facts import read_all
-from playbooks.mover import Move, Mover
-from playbooks.outcome import Outcome
-from playbooks.outcomes import returned
-from playbooks.planning import plan_rollback
-from playbooks.predecessor import choose_for_group, choose_releases
-from playbooks.release import instant, now, stamp, who
+from playbooks.release.release import instant, now, stamp, who
 from playbooks.restore import restore_databases
 from playbooks.resume import interrupted
-from playbooks.rollout import Rollout, Stand, roll_out
-from playbooks.servers import edges_of
+from playbooks.rollout.crew import assemble
+from playbooks.rollout.mover import Move, Mover
+from playbooks.rollout.outcome import Outcome
+from playbooks.rollout.outcomes import returned
+from playbooks.rollout.planning import plan_rollback
+from playbooks.rollout.predecessor import choose_for_group, choose_releases
+from playbooks.rollout.rollout import Rollout, Stand, roll_out
 from playbooks.steps.check_release import Checked, check_release
 from playbooks.steps.facts import Facts
 from playbooks.steps.finish import Mark, finish
 from playbooks.steps.idle import ask_idle_host, leave_slot
 from playbooks.steps.restore import restore_release
-from playbooks.traffic import retreat
+from playbooks.traffic.groups import Groups, read_groups, require_whole
+from playbooks.traffic.servers import edges_of
+from playbooks.traffic.traffic import retreat
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from playbooks.environment import Environment
 from playbooks.errors import ConfigError, ExitStatus
 from playbooks.fleet.fleet import open_fleet
 from playbooks.fleet.progress import Progress
-from playbooks.servers import edges_of
 from playbooks.settings.load import PREFIX
 from playbooks.steps.traffic_state import EdgeState, ServerState
-from playbooks.traffic import read_edges
+from playbooks.traffic.servers import edges_of
+from playbooks.traffic.traffic import read_edges
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,13 @@ from functools import partial
 from typing import Any
 
 from playbooks.backup import back_up_jobs, judge_backups, one_backup, prove_jobs
-from playbooks.delta import make_delta, release_to_add_to
-from playbooks.due import is_made_of
 from playbooks.environment import Environment, Target
 from playbooks.fleet.fanout import Job, Limit, by_host
 from playbooks.fleet.fleet import Fleet
 from playbooks.fleet.remote import Remote
-from playbooks.release import Release, Rendered, pack
+from playbooks.release.delta import make_delta, release_to_add_to
+from playbooks.release.release import Release, Rendered, pack
+from playbooks.rollout.due import is_made_of
 from playbooks.steps.facts import Facts
 from playbooks.steps.stage import Delta, Patch, Staged, stage
 

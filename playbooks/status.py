@@ -7,21 +7,21 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from playbooks.edge_status import EdgeStatus, edge_statuses
 from playbooks.environment import Environment
 from playbooks.errors import ANY_ENV, ExitStatus, SlipwayError
 from playbooks.fleet.fleet import open_fleet
 from playbooks.fleet.holder import Holder
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
-from playbooks.groups import members_of
 from playbooks.health import health_of
 from playbooks.host_facts import facts_of
-from playbooks.outcomes import version_of
-from playbooks.release import instant
-from playbooks.servers import edges_of
+from playbooks.release.release import instant
+from playbooks.rollout.outcomes import version_of
 from playbooks.steps.facts import Facts
 from playbooks.steps.health import HealthReport
+from playbooks.traffic.edge_status import EdgeStatus, edge_statuses
+from playbooks.traffic.groups import members_of
+from playbooks.traffic.servers import edges_of
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from playbooks.fleet.fleet import open_fleet
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
 from playbooks.host_facts import facts_of
-from playbooks.servers import server_of
 from playbooks.settings.load import PREFIX
 from playbooks.steps.warm_up import Warmed, ask_warm_up, read_warm_up
+from playbooks.traffic.servers import server_of
 
 
 @dataclass(frozen=True)

@@ -60,11 +60,11 @@ class Reported:
         """Write the page. The JSON document gains nothing: the verdicts are in it already."""
         if self._sightings is None:
             return {}
-        from playbooks.outcome import Outcome
         from playbooks.report.masked import masked
         from playbooks.report.page import write_page
         from playbooks.report.rollout_page import rollout_page
         from playbooks.report.story import Ending, story_of
+        from playbooks.rollout.outcome import Outcome
 
         mask = environment.secrets.mask
         ending = Ending(

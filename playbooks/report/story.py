@@ -10,8 +10,8 @@ from typing import Any, cast
 
 from playbooks.fleet.progress import Look, Side
 from playbooks.judgement.verdict import Finding, Outcome, Signal, Verdict
-from playbooks.outcome import Outcome as TaskOutcome
 from playbooks.report.rollout_page import Act, Point, Story
+from playbooks.rollout.outcome import Outcome as TaskOutcome
 
 SWITCHING = "switching, "  # before a stage's name, where hosts change in it
 

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from playbooks.check import Check
     from playbooks.health import FleetHealth
     from playbooks.host_keys import HostKeys
-    from playbooks.outcome import Outcome
     from playbooks.provision import Provisioned
     from playbooks.restore import Restored
+    from playbooks.rollout.outcome import Outcome
     from playbooks.schedule import Scheduled
     from playbooks.show_inventory import InventoryView
     from playbooks.status import HostStatus, Status

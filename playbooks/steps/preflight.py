@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from playbooks.artifact import Artifact
 from playbooks.errors import StepFailed
+from playbooks.release.artifact import Artifact
 from playbooks.settings import Settings
 from playbooks.steps.facts import Facts
 

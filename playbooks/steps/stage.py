@@ -10,7 +10,7 @@ from pathlib import Path
 from playbooks.errors import StepFailed
 from playbooks.fleet.line import Note, Stream
 from playbooks.fleet.remote import Remote
-from playbooks.release import Release
+from playbooks.release.release import Release
 from playbooks.settings import Settings
 from playbooks.steps.fetch import fetch_order
 
@@ -50,7 +50,7 @@ class Staged:
 
 @dataclass(frozen=True)
 class Delta:
-    """What makes a new release out of an old artifact's files; see `playbooks.delta`.
+    """What makes a new release out of an old artifact's files; see `playbooks.release.delta`.
 
     Args:
         base: SHA-256 of the old artifact.
@@ -106,7 +106,7 @@ def stage(
         remote: the host.
         settings: its settings.
         release: what to put there.
-        plan: from `playbooks.release.pack`.
+        plan: from `playbooks.release.release.pack`.
         first: whether hooks that run on one host only run on this one.
         patch: sent if it will do; if the release that it is added to is not what it was, all of the artifact is.
         note: called with progress.

@@ -2,7 +2,7 @@
 # stage HOME RELEASE USER PLAN-BYTES FORMAT SHA256 ARTIFACT-BYTES URL FIRST BASE LISTS-BYTES
 #
 # Put a release beside the running one: nothing that serves is touched. Standard input: the plan (a tar archive, see
-# playbooks/release.py), then the artifact and the line "whole"; or, where a URL is given, what to fetch (see fetch.sh). A
+# release.py), then the artifact and the line "whole"; or, where a URL is given, what to fetch (see fetch.sh). A
 # release is whole once it has .slipway/complete; anything else is rubbish, removed here on failure and by the next deploy
 # after a crash.
 #

@@ -22,7 +22,7 @@ from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.progress import Silent
 from playbooks.judgement.counts import Counts
 from playbooks.judgement.host import HostLimits, HostReading, host_signals
-from playbooks.metrics import open_metrics
+from playbooks.rollout.metrics import open_metrics
 from playbooks.steps.signals import ask_signals, read_signals
 from tests.hosts.conftest import APPS, PROJECT, App, wait_until
 

@@ -24,11 +24,11 @@ from playbooks.fleet.progress import Silent
 from playbooks.fleet.remote import Ask, Remote
 from playbooks.fleet.script import Answer
 from playbooks.judgement.counts import Counts
-from playbooks.servers import usual_shares
 from playbooks.settings.traffic import Balancer
 from playbooks.steps.traffic import Moved, Retreat, Share, ask_traffic, read_traffic
 from playbooks.steps.traffic_counts import Meter, ask_counts
 from playbooks.steps.traffic_state import EdgeState, ask_maintenance, ask_state, read_state
+from playbooks.traffic.servers import usual_shares
 from tests.hosts.conftest import APPS, PROJECT, App, invoke
 from tests.hosts.named_connection import NamedConnection
 

@@ -12,14 +12,14 @@ import pytest
 import yaml
 
 from playbooks.adapters.secrets import Secrets
-from playbooks.artifact import find_artifact, version_key
 from playbooks.environment import Environment, load_environment
 from playbooks.errors import ConfigError, UsageError
 from playbooks.fleet.address import read_address
 from playbooks.fleet.holder import Holder
-from playbooks.predecessor import choose_release, choose_releases
-from playbooks.release import later_than, new_release, render
+from playbooks.release.artifact import find_artifact, version_key
+from playbooks.release.release import later_than, new_release, render
 from playbooks.report import clean
+from playbooks.rollout.predecessor import choose_release, choose_releases
 from playbooks.settings.load import read_settings
 from playbooks.settings.model import FileSecret
 from playbooks.settings.reference import reference

@@ -10,19 +10,19 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from playbooks.due import whole_group
 from playbooks.environment import Environment, load_environment
 from playbooks.errors import ConfigError, UsageError
 from playbooks.fleet.holder import Holder
-from playbooks.groups import Groups, live_group
-from playbooks.planned import planned
-from playbooks.planning import plan_deploy, plan_rollback
-from playbooks.predecessor import choose_for_group
-from playbooks.shares import Place, Split, balance, steady, way_back
+from playbooks.rollout.due import whole_group
+from playbooks.rollout.planned import planned
+from playbooks.rollout.planning import plan_deploy, plan_rollback
+from playbooks.rollout.predecessor import choose_for_group
 from playbooks.status import HostStatus, Status
 from playbooks.steps.facts import Facts, ReleaseOnHost
 from playbooks.steps.traffic import Server, Share
 from playbooks.steps.traffic_state import Admin, EdgeState, ServerState
+from playbooks.traffic.groups import Groups, live_group
+from playbooks.traffic.shares import Place, Split, balance, steady, way_back
 
 WEB = {"name": "web@", "unit": {"Service": {"ExecStart": "/x"}}}
 BLUE, GREEN = ("a1",), ("b1", "b2")

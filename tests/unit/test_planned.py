@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from playbooks.environment import Environment, load_environment
-from playbooks.planned import BY_HOSTS, planned
-from playbooks.planning import plan_deploy
+from playbooks.rollout.planned import BY_HOSTS, planned
+from playbooks.rollout.planning import plan_deploy
 from playbooks.strategies.plan import following, seconds
 
 HOSTS = ["app1", "app2", "app3", "app4"]

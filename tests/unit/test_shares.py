@@ -5,10 +5,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from playbooks.crew import closed_by_hand, nobody_up
-from playbooks.shares import Place, Split, balance, way_back, weigh, weight_of
+from playbooks.rollout.crew import closed_by_hand, nobody_up
 from playbooks.steps.traffic import Server, Share
 from playbooks.steps.traffic_state import EdgeState, ServerState
+from playbooks.traffic.shares import Place, Split, balance, way_back, weigh, weight_of
 
 IN_PLACE = [Place(f"h{n}", Server(f"h{n}", "::1", 80), Server(f"h{n}", "::1", 80)) for n in range(8)]
 BESIDE = [Place(f"h{n}", Server(f"h{n}-blue", "::1", 81), Server(f"h{n}-green", "::1", 82)) for n in range(3)]

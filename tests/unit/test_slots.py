@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import yaml
 
-from playbooks.artifact import find_artifact
 from playbooks.deploy import render_all
 from playbooks.environment import Environment, load_environment
 from playbooks.errors import ConfigError
-from playbooks.release import Release, new_release
-from playbooks.slots import for_next
+from playbooks.release.artifact import find_artifact
+from playbooks.release.release import Release, new_release
+from playbooks.release.slots import for_next
 from playbooks.steps.facts import Facts, ReleaseOnHost
 
 WEB = {"name": "web@", "unit": {"Service": {"ExecStart": "/opt/app/current/run --port=${PORT}"}}}

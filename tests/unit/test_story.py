@@ -17,9 +17,9 @@ from playbooks.errors import ExitStatus, Unreachable
 from playbooks.fleet.progress import Look, Progress, Side
 from playbooks.judgement.counts import Counts
 from playbooks.judgement.judge import Judge
-from playbooks.outcome import HostOutcome, Outcome
 from playbooks.report.rollout_page import Story
 from playbooks.report.story import Ending, story_of
+from playbooks.rollout.outcome import HostOutcome, Outcome
 from playbooks.settings.judgement import Criteria, Judgement
 
 STAGE = "5 % of the traffic"

@@ -10,14 +10,14 @@ from playbooks.errors import Interrupted, SlipwayError
 from playbooks.fleet.progress import Look, Silent
 from playbooks.judgement.counts import Counts
 from playbooks.judgement.verdict import Signal
+from playbooks.rollout.sides import Sides
+from playbooks.rollout.watch import Observer
 from playbooks.settings.rollout import Rollout
-from playbooks.shares import Place, Split
-from playbooks.sides import Sides
 from playbooks.steps.traffic import Server
 from playbooks.strategies.canary import canary
 from playbooks.strategies.plan import FleetShape, Stage
 from playbooks.strategies.rolling import rolling
-from playbooks.watch import Observer
+from playbooks.traffic.shares import Place, Split
 
 HOSTS = ("app1", "app2")
 
@@ -80,8 +80,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> None:
         nonlocal now
         now += max(0.01, seconds)
 
-    monkeypatch.setattr("playbooks.watch.time.monotonic", lambda: now)
-    monkeypatch.setattr("playbooks.watch.time.sleep", sleep)
+    monkeypatch.setattr("playbooks.rollout.watch.time.monotonic", lambda: now)
+    monkeypatch.setattr("playbooks.rollout.watch.time.sleep", sleep)
 
 
 def watching(hosts: Person, told: Told, source: Nobody | None = None) -> tuple[Observer, Stage]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from playbooks.environment import Target
-from playbooks.groups import Groups
-from playbooks.release import Release, Rendered
-from playbooks.slots import Renderings
+from playbooks.release.release import Release, Rendered
+from playbooks.release.slots import Renderings
 from playbooks.steps.facts import Facts, ReleaseOnHost
+from playbooks.traffic.groups import Groups
 
 
 def due(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from playbooks.environment import Environment, Target
 
 if TYPE_CHECKING:
-    from playbooks.release import Rendered
+    from playbooks.release.release import Rendered
     from playbooks.steps.facts import Facts
 
 

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from playbooks.environment import Environment
 from playbooks.errors import UsageError
-from playbooks.groups import require_whole
 from playbooks.settings.rollout import Rollout
 from playbooks.settings.types import parse_batch
 from playbooks.strategies.blue_green import beside
 from playbooks.strategies.canary import canary
 from playbooks.strategies.plan import FleetShape, Plan, Stage
 from playbooks.strategies.rolling import rolling
+from playbooks.traffic.groups import require_whole
 
 STRATEGIES = ("rolling", "blue-green", "canary")
 

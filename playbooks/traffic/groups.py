@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from playbooks.environment import Environment
 from playbooks.errors import ConfigError, UsageError
 from playbooks.fleet.fleet import Fleet
-from playbooks.servers import application_hosts, edges_of
 from playbooks.settings.load import PREFIX
 from playbooks.steps.traffic_state import EdgeState
-from playbooks.traffic import read_edges
+from playbooks.traffic.servers import application_hosts, edges_of
+from playbooks.traffic.traffic import read_edges
 
 
 @dataclass(frozen=True)

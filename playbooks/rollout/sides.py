@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from playbooks.fleet.progress import Side
 from playbooks.judgement.counts import Counts, total
-from playbooks.shares import Place, Split
+from playbooks.traffic.shares import Place, Split
 
 QUANTILES = (0.5, 0.95, 0.99)
 

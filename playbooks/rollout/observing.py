@@ -9,17 +9,17 @@ from playbooks.adapters.metrics import Endpoint, Metrics, Reading
 from playbooks.environment import Environment
 from playbooks.fleet.fleet import Fleet
 from playbooks.fleet.remote import Remote
-from playbooks.host_looks import HostLooks
 from playbooks.judgement.counts import Counts
 from playbooks.judgement.verdict import Signal
-from playbooks.metrics import open_metrics
-from playbooks.mover import Move
-from playbooks.shares import Place
-from playbooks.sides import Sides
+from playbooks.rollout.host_looks import HostLooks
+from playbooks.rollout.metrics import open_metrics
+from playbooks.rollout.mover import Move
+from playbooks.rollout.sides import Sides
+from playbooks.rollout.watch import Observer, Source
 from playbooks.steps.traffic_counts import Meter, ask_counts
 from playbooks.strategies.plan import Plan
-from playbooks.traffic import Traffic
-from playbooks.watch import Observer, Source
+from playbooks.traffic.shares import Place
+from playbooks.traffic.traffic import Traffic
 
 
 class EdgeCounts:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from playbooks.environment import Environment
-from playbooks.servers import application_hosts
 from playbooks.strategies.plan import Plan, Watch, percent, seconds
+from playbooks.traffic.servers import application_hosts
 
 BY_HOSTS = "what the hosts say of themselves"
 

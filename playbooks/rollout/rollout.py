@@ -9,10 +9,10 @@ from typing import Literal, Protocol
 
 from playbooks.errors import Interrupted, SlipwayError, StepFailed, Unreachable
 from playbooks.fleet.fleet import Fleet
-from playbooks.mover import Mover
-from playbooks.shares import Split
+from playbooks.rollout.mover import Mover
 from playbooks.strategies.plan import Plan, Stage
-from playbooks.traffic import Traffic
+from playbooks.traffic.shares import Split
+from playbooks.traffic.traffic import Traffic
 
 
 class Stand(StrEnum):

@@ -7,20 +7,20 @@ from collections.abc import Mapping, Sequence
 from playbooks.environment import Environment
 from playbooks.fleet.fleet import Fleet, Held
 from playbooks.fleet.holder import Holder
-from playbooks.groups import Groups
-from playbooks.mover import Move, Mover
-from playbooks.observing import observer_of
-from playbooks.outcomes import version_of
-from playbooks.places import places_of
-from playbooks.rollout import Crew
-from playbooks.servers import edges_of
-from playbooks.shares import Place, steady
-from playbooks.sides import Sides
+from playbooks.rollout.mover import Move, Mover
+from playbooks.rollout.observing import observer_of
+from playbooks.rollout.outcomes import version_of
+from playbooks.rollout.rollout import Crew
+from playbooks.rollout.sides import Sides
 from playbooks.steps.facts import Facts
 from playbooks.steps.traffic import Server
 from playbooks.steps.traffic_state import EdgeState
 from playbooks.strategies.plan import Plan
-from playbooks.traffic import HARDLY_UP, UP, Edges, NoBalancer, Traffic, read_edges
+from playbooks.traffic.groups import Groups
+from playbooks.traffic.places import places_of
+from playbooks.traffic.servers import edges_of
+from playbooks.traffic.shares import Place, steady
+from playbooks.traffic.traffic import HARDLY_UP, UP, Edges, NoBalancer, Traffic, read_edges
 
 
 def assemble(

@@ -7,8 +7,8 @@ from typing import Any
 
 from playbooks.errors import UsageError
 from playbooks.fleet.holder import Holder
-from playbooks.groups import Groups
 from playbooks.steps.facts import Facts
+from playbooks.traffic.groups import Groups
 
 
 def choose_releases(facts: Mapping[str, Facts], to: str | None, left: Holder | None = None) -> dict[str, str]:

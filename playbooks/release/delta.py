@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import cast
 
-from playbooks.artifact import Artifact, compression_of, file_sha256, local_artifacts
 from playbooks.environment import Environment
+from playbooks.release.artifact import Artifact, compression_of, file_sha256, local_artifacts
 from playbooks.settings import Settings
 from playbooks.steps.facts import Facts
 from playbooks.steps.stage import Delta

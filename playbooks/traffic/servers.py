@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from playbooks.environment import Environment
 from playbooks.errors import ConfigError
-from playbooks.shares import weight_of
 from playbooks.steps.traffic import Server, Share
+from playbooks.traffic.shares import weight_of
 
 
 def application_hosts(env: Environment) -> list[str]:

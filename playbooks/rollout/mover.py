@@ -13,11 +13,11 @@ from playbooks.fleet.fanout import told
 from playbooks.fleet.fleet import Fleet, Held
 from playbooks.fleet.holder import Holder
 from playbooks.fleet.remote import Ask, Remote
-from playbooks.servers import server_of
 from playbooks.steps.health import HealthReport, ask_health, read_health
 from playbooks.steps.switch import Watch, What, ask_switch, with_hint
 from playbooks.steps.warm_up import Warmed, ask_warm_up, read_warm_up, require_warm
-from playbooks.traffic import lag
+from playbooks.traffic.servers import server_of
+from playbooks.traffic.traffic import lag
 
 
 @dataclass(frozen=True)

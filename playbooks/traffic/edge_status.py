@@ -9,11 +9,11 @@ from playbooks.environment import Environment
 from playbooks.errors import SlipwayError
 from playbooks.fleet.fleet import Fleet
 from playbooks.fleet.remote import Remote
-from playbooks.groups import live_group, members_of
 from playbooks.host_facts import facts_of
 from playbooks.steps.certificate import Certificate, ask_certificate, read_certificate
 from playbooks.steps.facts import Facts
 from playbooks.steps.traffic_state import EdgeState, ask_state, read_state
+from playbooks.traffic.groups import live_group, members_of
 
 
 @dataclass(frozen=True)

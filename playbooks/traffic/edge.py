@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from playbooks.environment import Environment
 from playbooks.errors import ConfigError
-from playbooks.servers import usual_shares
 from playbooks.settings.load import PREFIX
 from playbooks.steps.provision import BalancerFiles
 from playbooks.steps.traffic import backend_of
 from playbooks.templating import Templates
+from playbooks.traffic.servers import usual_shares
 
 # As in playbooks/steps/haproxy.sh and nginx.sh.
 HAPROXY_FILES, HAPROXY_STATE = "/etc/haproxy/slipway", "/var/lib/haproxy/slipway.state"

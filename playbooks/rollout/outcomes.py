@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from playbooks.environment import Environment
 from playbooks.errors import ExitStatus, SlipwayError
 from playbooks.fleet.holder import Holder
-from playbooks.outcome import HostOutcome, Outcome
-from playbooks.release import Release
-from playbooks.rollout import Rollout, Stand
+from playbooks.release.release import Release
+from playbooks.rollout.outcome import HostOutcome, Outcome
+from playbooks.rollout.rollout import Rollout, Stand
 from playbooks.steps.facts import Facts
 from playbooks.strategies.plan import Plan
 

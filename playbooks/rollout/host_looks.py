@@ -11,7 +11,7 @@ from playbooks.fleet.remote import Ask, Remote
 from playbooks.fleet.script import Answer
 from playbooks.judgement.host import HostReading, host_signals
 from playbooks.judgement.verdict import Signal
-from playbooks.mover import Move
+from playbooks.rollout.mover import Move
 from playbooks.steps.health import HealthReport, ask_health, read_health
 from playbooks.steps.promote import ask_hold
 from playbooks.steps.signals import ask_signals, read_promotion, read_signals

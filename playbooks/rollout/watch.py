@@ -12,12 +12,12 @@ from playbooks.fleet.progress import Look, Progress, Side
 from playbooks.judgement.counts import Counts, total
 from playbooks.judgement.judge import Judge
 from playbooks.judgement.verdict import Signal, Verdict
-from playbooks.rollout import Ruling
+from playbooks.rollout.rollout import Ruling
+from playbooks.rollout.sides import Sides
 from playbooks.settings.judgement import Criteria
 from playbooks.settings.rollout import Rollout
-from playbooks.shares import Split
-from playbooks.sides import Sides
 from playbooks.strategies.plan import Plan, Stage, Watch, following, seconds
+from playbooks.traffic.shares import Split
 
 # A stage is looked at so often at the least, however short it is.
 LOOKS = 30

@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from playbooks.artifact import Artifact
 from playbooks.environment import Environment, Target
+from playbooks.release.artifact import Artifact
+from playbooks.release.slots import Slot
 from playbooks.settings.services import Hook, Service
-from playbooks.slots import Slot
 from playbooks.templating import Templates
 
 STAMP = "%Y%m%dT%H%M%SZ"

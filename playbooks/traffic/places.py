@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from playbooks.environment import Environment
-from playbooks.groups import Groups
-from playbooks.servers import application_hosts, capacities, server_of
-from playbooks.shares import Place
 from playbooks.steps.facts import Facts
+from playbooks.traffic.groups import Groups
+from playbooks.traffic.servers import application_hosts, capacities, server_of
+from playbooks.traffic.shares import Place
 
 
 def places_of(

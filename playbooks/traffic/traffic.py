@@ -13,9 +13,9 @@ from playbooks.errors import SlipwayError
 from playbooks.fleet.fleet import Fleet
 from playbooks.fleet.holder import Holder
 from playbooks.fleet.remote import Remote
-from playbooks.shares import Place, Split, balance, way_back
 from playbooks.steps.traffic import HINTS, Moved, Retreat, ask_retreat, ask_traffic, read_traffic
 from playbooks.steps.traffic_state import EdgeState, ask_state, read_state
+from playbooks.traffic.shares import Place, Split, balance, way_back
 
 # Seconds by which the application's hosts let their guards run longer than the balancers': these look every tenth of
 # their time (guard.sh), and then have to drain.

@@ -1,0 +1,1 @@
+"""What is shipped: artifacts, and what a host is given of a release."""

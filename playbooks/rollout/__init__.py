@@ -1,0 +1,1 @@
+"""How a release gets to a fleet: planned, moved, watched, told."""
