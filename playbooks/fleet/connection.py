@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import socket
 import time
-from collections.abc import Callable
 from typing import Any
 
 import fabric
@@ -47,7 +46,10 @@ def _transport(sock: Any, **options: Any) -> paramiko.Transport:  # noqa: ANN401
 
 
 def ssh_config() -> fabric.Config:
-    """The user's ~/.ssh/config and the system's, read once for the whole fleet."""
+    """The user's ~/.ssh/config and the system's, read once for the whole fleet.
+
+    Each connection has a copy: Fabric writes into its own, and for as long as that takes there is nothing in it.
+    """
     return fabric.Config()
 
 
@@ -67,7 +69,7 @@ def connect(address: Address, config: fabric.Config) -> fabric.Connection:
     """
     until = time.monotonic() + address.connect_timeout
     while True:
-        connection = _connection(address, config)
+        connection = _connection(address, config.clone())
         try:
             connection.open()
         except BaseException as error:
@@ -137,27 +139,37 @@ def _known_hosts(hop: fabric.Connection, address: Address, config: fabric.Config
 
 def _explain(address: Address, connection: fabric.Connection, error: Exception) -> SlipwayError:
     where = f"{connection.user}@{connection.host}:{connection.port}"
-    explain: list[tuple[type[Exception], Callable[[], SlipwayError]]] = [
-        (SlipwayError, lambda: error),  # type: ignore[return-value, list-item]
-        (paramiko.BadHostKeyException, lambda: hostkeys.changed(address.name, error)),  # type: ignore[arg-type]
-        (
-            paramiko.AuthenticationException,
-            lambda: Unreachable(
-                f"{where} accepts none of our keys",
-                host=address.name,
-                hint=f"try: ssh {connection.user}@{connection.host} -p {connection.port}; "
-                "check ansible_user, the key file and the agent",
-            ),
-        ),
-        (
-            paramiko.PasswordRequiredException,
-            lambda: Unreachable("the key is locked by a passphrase", host=address.name, hint="ssh-add it first"),
-        ),
-    ]
-    for kind, make in explain:
-        if isinstance(error, kind):
-            return make()
-    reason = str(error) or type(error).__name__
-    if isinstance(error, TimeoutError):
-        reason = f"no answer within {address.connect_timeout:g} s"
-    return Unreachable(f"cannot connect to {where}: {reason}", host=address.name, hint="is the host up, and port open?")
+    where += f" by way of {address.proxy_jump}" if address.proxy_jump else ""
+    match error:
+        case SlipwayError():
+            return error
+        case paramiko.BadHostKeyException():
+            return hostkeys.changed(address.name, error)
+        case paramiko.PasswordRequiredException():
+            reason, hint = (
+                f"{_key(address)} is locked by a passphrase",
+                "ssh-add it first; for cron take a key without one",
+            )
+        case paramiko.AuthenticationException():
+            reason = "it accepts none of our keys"
+            hint = (
+                f"try: ssh {connection.user}@{connection.host} -p {connection.port}; "
+                "check ansible_user, the key file and the agent"
+            )
+        case OSError() if error.filename:
+            reason, hint = f"{_key(address)} cannot be read: {error.strerror}", "check ansible_ssh_private_key_file"
+        case socket.gaierror():
+            reason, hint = "there is no host of that name", "check ansible_host, and the name in DNS"
+        case TimeoutError():
+            reason, hint = f"no answer within {address.connect_timeout:g} s", "is the host up, and the port open to us?"
+        case paramiko.ssh_exception.NoValidConnectionsError():
+            # It speaks of all the host's addresses at once; each has its own error.
+            reasons = dict.fromkeys(getattr(one, "strerror", None) or str(one) for one in error.errors.values())
+            reason, hint = ", ".join(reasons), "is the host up, and does sshd listen on that port?"
+        case _:
+            reason, hint = str(error) or type(error).__name__, "is it sshd that listens on that port?"
+    return Unreachable(f"cannot connect to {where}: {reason}", host=address.name, hint=hint)
+
+
+def _key(address: Address) -> str:
+    return f"the key {address.key_file}" if address.key_file else "the key"

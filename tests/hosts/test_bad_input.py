@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.server
+import subprocess
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
@@ -213,8 +214,14 @@ def test_hosts_that_cannot_be_used(running: App, on: On, specs: dict[str, HostSp
     assert (status, "CHANGED" in err, err.count("SHA256:") >= 2) == (2, True, True), err
     status, err = deploy_with(ansible_ssh_private_key_file=str(ssh / "hosts/app1"))
     assert (status, "accepts none of our keys" in err) == (1, True), err
+    status, err = deploy_with(ansible_ssh_private_key_file="/nosuch/key")
+    assert (status, "/nosuch/key cannot be read" in err) == (1, True), err
+    locked = running.folder / "locked"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "phrase", "-f", locked], check=True)
+    status, err = deploy_with(ansible_ssh_private_key_file=str(locked))
+    assert (status, "locked by a passphrase" in err, "ssh-add" in err) == (1, True, True), err
     status, err = deploy_with(ansible_port="2222")
-    assert (status, "cannot connect" in err, "app2" in err) == (1, True, True), err
+    assert (status, "cannot connect" in err, "app2" in err, "Connection refused" in err) == (1, True, True, True), err
     on("app2").run("useradd -m nosudo; cp -r ~deploy/.ssh ~nosudo/; chown -R nosudo: ~nosudo")
     status, err = deploy_with(ansible_user="nosudo")
     assert (status, "sudo refused" in err) == (2, True), err
