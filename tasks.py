@@ -45,7 +45,7 @@ if TYPE_CHECKING:
         "limit": LIMIT,
         "check": "say what would be done, with diffs, and touch nothing",
         "force": "deploy even what runs already",
-        "resume": "go on with a deploy whose controller died; from any machine, with its --strategy and --limit",
+        "resume": "go on with a deploy whose controller died; from any machine, as it was begun",
         "wait": WAIT,
         "yes": YES,
         "report": REPORT,

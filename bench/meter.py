@@ -87,11 +87,13 @@ def run(
     group = top() / f"slipway-bench-{os.getpid()}-{time.monotonic_ns()}"
     group.mkdir()
     enter = ["sh", "-c", 'echo $$ >"$0/cgroup.procs" && exec "$@"', str(group), *words]
+    # As a person has it, Python's programs are kept compiled, whatever is set where the bench runs.
+    shell = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     begun = time.monotonic()
     process = subprocess.Popen(
         enter,
         cwd=cwd,
-        env={**os.environ, **(environment or {})},
+        env={**shell, **(environment or {})},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

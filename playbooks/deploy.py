@@ -21,7 +21,6 @@ from playbooks.release.slots import Renderings, for_next, slots_on, turns
 from playbooks.rollout.crew import assemble
 from playbooks.rollout.due import due
 from playbooks.rollout.mover import Move
-from playbooks.rollout.observing import hosts_asked
 from playbooks.rollout.outcome import Outcome
 from playbooks.rollout.outcomes import abandoned, deployed, unchanged, without
 from playbooks.rollout.planning import plan_deploy
@@ -34,7 +33,7 @@ from playbooks.steps.preflight import preflight, tools_for
 from playbooks.strategies.plan import Plan
 from playbooks.templating import Templates
 from playbooks.traffic.groups import Groups, read_groups
-from playbooks.traffic.servers import edges_of
+from playbooks.traffic.servers import edges_of, hosts_asked
 from playbooks.traffic.traffic import retreat
 
 NOTHING_SWITCHED = "stopped by Ctrl-C while staging; no host was switched, every one runs what it ran before"
@@ -89,8 +88,7 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
     addresses = [env.target(name).address for name in dict.fromkeys([*members, *hosts_asked(env)])]
     # A ladder may be longer than a task should take: time that is spent watching does not count.
     total = env.settings.timeouts.total + intended.watched(env.settings.rollout)
-    what = f"deploy {release.version}"
-    holder = Holder(release.by, what, release.created, release.id, task="deploy", version=release.version)
+    holder = _holder(env, wanted, release)
 
     with open_fleet(addresses, progress=progress, forks=env.settings.forks, total=total, acts=True) as fleet:
         reached = _reached(fleet, env, intended.tolerate)
@@ -136,6 +134,22 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
             held.well = not outcome.exit_status
             _record(fleet, env, outcome, rollout, release, facts, groups)
             return outcome
+
+
+def _holder(env: Environment, wanted: Wanted, release: Release) -> Holder:
+    """Who we are, and what we were asked: should we die, whoever goes on with it goes on as it was begun."""
+    return Holder(
+        release.by,
+        f"deploy {release.version}",
+        release.created,
+        release.id,
+        task="deploy",
+        version=release.version,
+        strategy=wanted.strategy or "",
+        batch=wanted.batch or "",
+        watch="" if wanted.watch is None else f"{wanted.watch:g}",
+        limit=env.limit or "",
+    )
 
 
 def _release(env: Environment, wanted: Wanted) -> Release:

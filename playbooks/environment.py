@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,7 @@ class Environment:
         targets: the application's hosts, after --limit, in inventory order.
         settings: what holds for the whole fleet, read off the first host.
         secrets: by name, fetched at their first use.
-        limited: whether --limit narrowed the hosts.
+        limit: the --limit that narrowed the hosts.
         flag: the flag that names it, to be typed again.
     """
 
@@ -72,14 +72,36 @@ class Environment:
     targets: tuple[Target, ...]
     settings: Settings
     secrets: Secrets
-    limited: bool = False
+    limit: str | None = None
     flag: str = ""
+
+    @property
+    def limited(self) -> bool:
+        """Whether --limit narrowed the hosts."""
+        return self.limit is not None
 
     @property
     def about(self) -> str:
         """What a task is about to work on, for a person who may have named the wrong one."""
         hosts = "1 host" if len(self.targets) == 1 else f"{len(self.targets)} hosts"
         return f"{self.settings.app} on {self.name}: {hosts}" + (", narrowed by --limit" if self.limited else "")
+
+    def narrowed(self, limit: str) -> Environment:
+        """The same with fewer hosts.
+
+        Args:
+            limit: as --limit.
+
+        Raises:
+            UsageError: it names something unknown, or no host is left.
+        """
+        names = narrow(self.inventory, limit, within=_application(self.inventory))
+        targets = tuple(target for target in self.targets if target.name in names)
+        if not targets:
+            raise UsageError(
+                f"no host is left by --limit '{limit}'", hint=f"see the hosts: invoke inventory {self.flag}"
+            )
+        return replace(self, targets=targets, limit=limit)
 
     def target(self, name: str) -> Target:
         """Any host of the inventory with its settings.
@@ -157,7 +179,7 @@ def load_environment(env: str, project: Path, *, limit: str | None = None) -> En
         raise UsageError(
             f"{inventory.source} names no host", hint="an inventory is a folder with a hosts.yml: see docs/inventory.md"
         )
-    pattern = str(_first_value(inventory, "hosts") or "all")
+    pattern = _application(inventory)
     names = select(inventory, pattern)
     if limit is not None:
         names = narrow(inventory, limit, within=pattern)
@@ -177,9 +199,14 @@ def load_environment(env: str, project: Path, *, limit: str | None = None) -> En
         targets=tuple(targets),
         settings=settings,
         secrets=Secrets(settings.secrets, project),
-        limited=limit is not None,
+        limit=limit,
         flag=f"--env={shlex.quote(env)}",
     )
+
+
+def _application(inventory: Inventory) -> str:
+    """The pattern of the application's hosts."""
+    return str(_first_value(inventory, "hosts") or "all")
 
 
 def _first_value(inventory: Inventory, key: str) -> object:

@@ -14,10 +14,10 @@ from playbooks.fleet.fleet import open_fleet
 from playbooks.fleet.progress import Progress
 from playbooks.host_facts import facts_of
 from playbooks.judgement.counts import Counts, total
-from playbooks.rollout.observing import hosts_asked, source_of
+from playbooks.rollout.observing import source_of
 from playbooks.steps.facts import Facts
 from playbooks.traffic.places import places_of
-from playbooks.traffic.servers import edges_of
+from playbooks.traffic.servers import edges_of, hosts_asked
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from playbooks.deploy import Wanted, deploy
 from playbooks.environment import Environment
 from playbooks.errors import UsageError
 from playbooks.fleet.fleet import open_fleet
-from playbooks.fleet.holder import Holder
+from playbooks.fleet.holder import MOST_FIELD, Holder
 from playbooks.fleet.progress import Progress
 from playbooks.host_facts import read_all
 from playbooks.release.artifact import Artifact, find_artifact
@@ -18,7 +18,7 @@ from playbooks.steps.facts import Facts
 
 
 def resume(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
-    """Finish the deploy that was interrupted. Hosts that still wait for their guard are taken back first.
+    """Finish the deploy that was interrupted, as it was begun. Hosts that wait for their guard are taken back first.
 
     Raises:
         UsageError: none was, or its artifact is neither here nor whole on every host.
@@ -30,8 +30,36 @@ def resume(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
     if holder is None or holder.task != "deploy":
         last = f"; the last task there was '{holder.what}'" if holder else ""
         raise UsageError(f"no deploy of {env.name} was interrupted{last}", hint=f"see: invoke status {env.flag}")
+    if holder.limit and not env.limited:
+        if len(holder.limit) == MOST_FIELD:
+            raise UsageError("its --limit is too long to be remembered", hint="give it again: --limit=…")
+        env = env.narrowed(holder.limit)
+        progress.phase(f"going on as it was begun: --limit={holder.limit}")
     artifact = _artifact(env, holder, facts)
-    return deploy(env, replace(wanted, version=holder.version, resume=holder.id, found=artifact), progress)
+    return deploy(env, _as_begun(wanted, holder, artifact), progress)
+
+
+def _as_begun(wanted: Wanted, holder: Holder, artifact: Artifact) -> Wanted:
+    """What was asked for when it was begun; flags that are given now count more.
+
+    Raises:
+        UsageError: the host remembers something that no deploy was asked for.
+    """
+    try:
+        watch = float(holder.watch) if holder.watch else None
+    except ValueError:
+        raise UsageError(
+            f"it was to be watched for '{holder.watch}', which is no number of seconds", hint="give it: --watch=…"
+        ) from None
+    return replace(
+        wanted,
+        version=holder.version,
+        strategy=wanted.strategy or holder.strategy or None,
+        batch=wanted.batch or holder.batch or None,
+        watch=watch if wanted.watch is None else wanted.watch,
+        resume=holder.id,
+        found=artifact,
+    )
 
 
 def interrupted(facts: Mapping[str, Facts]) -> Holder | None:

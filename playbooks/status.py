@@ -231,8 +231,7 @@ def way_on(left: Holder, flag: str) -> str:
         flag: the flag that names the environment.
     """
     if left.task == "deploy":
-        again = "with the --strategy and --limit that it had"
-        return f"invoke deploy {flag} --resume finishes it ({again}), invoke rollback {flag} undoes it"
+        return f"invoke deploy {flag} --resume finishes it, invoke rollback {flag} undoes it"
     if left.task == "rollback":
         to = f" --to={shlex.quote(left.version)}" if left.version else ""
         return f"invoke rollback {flag}{to} finishes it"

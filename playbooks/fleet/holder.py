@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 
 from playbooks.fleet.host_json import read_object
 
 # The tasks that change what serves.
 CHANGES = ("deploy", "rollback")
+MOST_FIELD = 500  # characters that a host is believed to know of a holder
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Holder:
         task: deploy, rollback or backup.
         version: what it is to bring.
         undoes: the id of the interrupted deploy that this task takes back.
+        strategy, batch, watch, limit: the flags that a deploy was given, to go on with it as it was begun.
     """
 
     who: str
@@ -32,6 +34,10 @@ class Holder:
     task: str = "?"
     version: str = "?"
     undoes: str = ""
+    strategy: str = ""
+    batch: str = ""
+    watch: str = ""
+    limit: str = ""
 
     def to_json(self) -> str:
         """One line of JSON."""
@@ -78,7 +84,10 @@ def read_holder(text: str) -> Holder:
     if data is None:
         return Holder("somebody", "something", "?", "?")
     return Holder(
-        **{key: str(data.get(key, "" if key == "undoes" else "?"))[:200] for key in Holder.__dataclass_fields__}
+        **{
+            field.name: str(data.get(field.name, "?" if field.default is MISSING else field.default))[:MOST_FIELD]
+            for field in fields(Holder)
+        }
     )
 
 

@@ -8,7 +8,6 @@ from playbooks.environment import Environment
 from playbooks.fleet.fleet import Fleet, Held
 from playbooks.fleet.holder import Holder
 from playbooks.rollout.mover import Move, Mover
-from playbooks.rollout.observing import observer_of
 from playbooks.rollout.outcomes import version_of
 from playbooks.rollout.rollout import Crew
 from playbooks.rollout.sides import Sides
@@ -49,8 +48,13 @@ def assemble(
         SlipwayError: a balancer cannot be read, or does not know a server.
     """
     traffic = _traffic(fleet, env, holder, facts, moves, groups)
-    sides = Sides(traffic.places, traffic.steady, *_versions(facts, moves, groups))
-    watcher = observer_of(fleet, env, traffic, moves, plan, sides, holder.id)
+    watcher = None
+    if plan.watches:
+        # Sources of numbers and tests of them: no other deploy need load those.
+        from playbooks.rollout.observing import observer_of
+
+        sides = Sides(traffic.places, traffic.steady, *_versions(facts, moves, groups))
+        watcher = observer_of(fleet, env, traffic, moves, plan, sides, holder.id)
     return Crew(fleet, Mover(fleet, held, env, moves, holder), traffic, watcher)
 
 

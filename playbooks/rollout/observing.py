@@ -18,6 +18,7 @@ from playbooks.rollout.sides import Sides
 from playbooks.rollout.watch import Observer, Source
 from playbooks.steps.traffic_counts import Meter, ask_counts
 from playbooks.strategies.plan import Plan
+from playbooks.traffic.servers import hosts_asked
 from playbooks.traffic.shares import Place
 from playbooks.traffic.traffic import Traffic
 
@@ -136,7 +137,7 @@ def observer_of(
         SlipwayError: what the settings name as metrics is not there.
     """
     observer = Observer(
-        source_of(fleet, env, traffic.edges, traffic.places) if plan.watches else None,
+        source_of(fleet, env, traffic.edges, traffic.places),
         HostLooks(fleet, env, moves, deploy),
         sides,
         env.settings.rollout,
@@ -146,11 +147,3 @@ def observer_of(
     )
     observer.start()
     return observer
-
-
-def hosts_asked(env: Environment) -> tuple[str, ...]:
-    """Hosts that are needed for the metrics alone: the one through which Prometheus is asked."""
-    prometheus = env.settings.metrics.prometheus
-    if env.settings.metrics.source != "prometheus" or prometheus is None or prometheus.via is None:
-        return ()
-    return tuple(env.select(prometheus.via)[:1])

@@ -65,13 +65,13 @@ class Crew:
         fleet: open sessions.
         mover: moves hosts.
         traffic: moves traffic.
-        watcher: judges.
+        watcher: judges; nobody, where the plan has nothing to be watched.
     """
 
     fleet: Fleet
     mover: Mover
     traffic: Traffic
-    watcher: Watcher
+    watcher: Watcher | None
 
 
 @dataclass
@@ -125,7 +125,8 @@ def roll_out(crew: Crew, plan: Plan, *, on_failure: Literal["rollback", "halt"])
     """
     rollout = Rollout({host: Stand.UNTOUCHED for stage in plan.stages for host in stage.hosts})
     try:
-        crew.watcher.begin()
+        if crew.watcher is not None:
+            crew.watcher.begin()
         if all(_passes(crew, plan, stage, rollout) for stage in plan.stages):
             _confirm(crew, plan, rollout, on_failure)
         else:
@@ -151,7 +152,7 @@ def _passes(crew: Crew, plan: Plan, stage: Stage, rollout: Rollout) -> bool:
     except SlipwayError as error:
         rollout.reasons[error.host or "the balancer"] = error
         return False
-    if stage.watch is not None:
+    if stage.watch is not None and crew.watcher is not None:
         ruling = crew.watcher.watch(stage, split)
         rollout.rulings.append(ruling)
         if not ruling.good:

@@ -25,7 +25,7 @@ SHORTEST = 1.0
 # Requests of the old release that its latencies can be taken from, once it is gone.
 LEAST_BEFORE = 200
 # Where nobody counts requests, hosts are judged by what they say of themselves.
-NOTHING = Criteria(errors=None, p50=None, p95=None, p99=None, worse_errors=None, worse_latency=None)
+NOTHING = Criteria.model_construct(worse_errors=None, worse_latency=None)
 
 
 class Source(Protocol):

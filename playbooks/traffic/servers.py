@@ -63,3 +63,11 @@ def edges_of(env: Environment) -> tuple[str, ...]:
             hint="a single host loses no request either if its service has a socket: slipway_services[].socket",
         )
     return tuple(edges)
+
+
+def hosts_asked(env: Environment) -> tuple[str, ...]:
+    """Hosts that are needed for the metrics alone: the one through which Prometheus is asked."""
+    prometheus = env.settings.metrics.prometheus
+    if env.settings.metrics.source != "prometheus" or prometheus is None or prometheus.via is None:
+        return ()
+    return tuple(env.select(prometheus.via)[:1])

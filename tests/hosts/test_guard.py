@@ -101,6 +101,19 @@ def test_resume_needs_no_artifact_where_hosts_hold_it(guarded: App, on: On, tmp_
     assert set(versions(guarded, on).values()) == {"2.0.0"}
 
 
+def test_resume_goes_on_as_it_was_begun(guarded: App, on: On) -> None:
+    """A deploy of two hosts that is finished on all, or a canary that is finished at once, is another deploy."""
+    flags = ("--version=2.0.0", "--batch=1", "--limit=app1:app3", "--watch=1s")
+    with driven(guarded, "kill:app1/switch/answered/1", "deploy", *flags) as process:
+        process.wait()
+    refused = invoke("deploy", guarded.env, "--resume", "--limit=nosuch")
+    assert refused.status == 2 and "nosuch" in refused.err
+    ran = invoke("deploy", guarded.env, "--resume", "--json")
+    assert ran.status == 0, ran.err
+    assert versions(guarded, on) == {"app1": "2.0.0", "app2": "1.0.0", "app3": "2.0.0"}
+    assert "batch 2 of 2" in ran.err, "its --batch=1 is forgotten"
+
+
 def test_rollback_of_an_interrupted_deploy_undoes_just_that(guarded: App, on: On) -> None:
     """Hosts that went back by themselves must not go back once more, to the version before."""
     guarded.build("3.0.0")

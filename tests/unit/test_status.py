@@ -22,8 +22,7 @@ def left(task: str, version: str) -> Holder:
         (
             "deploy",
             "2.0.0",
-            f"invoke deploy {FLAG} --resume finishes it (with the --strategy and --limit that it had), "
-            f"invoke rollback {FLAG} undoes it",
+            f"invoke deploy {FLAG} --resume finishes it, invoke rollback {FLAG} undoes it",
         ),
         ("rollback", "1.0.0", f"invoke rollback {FLAG} --to=1.0.0 finishes it"),
         ("rollback", "", f"invoke rollback {FLAG} finishes it"),
