@@ -104,7 +104,7 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
 
         todo = due(reached, facts, groups, release, renderings, force=wanted.force)
         if not todo and not any(fact.interrupted or fact.guard for fact in facts.values()):
-            return unchanged(env, release, facts, started)
+            return without(unchanged(env, release, facts, started), fleet.unreachable)
         locked = [name for name in members if name in fleet.remotes]
         orders = env.orders(locked, holder, wait=wanted.wait, undo=wanted.resume is not None)
         edges = edges_of(env)
@@ -118,7 +118,7 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
             todo = due(reached, facts, groups, release, renderings, force=wanted.force)
             if not todo:
                 held.well = True
-                return unchanged(env, release, facts, started)
+                return without(unchanged(env, release, facts, started), fleet.unreachable)
             rendered = for_next(renderings, facts)
             warnings = _check_hosts(fleet, env, todo, facts, release)
             warnings += turns({target.name: facts[target.name] for target in todo}, rendered)

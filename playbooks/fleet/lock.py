@@ -188,7 +188,7 @@ class Lock:
     def _refused(self, channel: paramiko.Channel, answer: Answer) -> SlipwayError:
         host = self.remote.name
         held = answer.maybe("held", 1)
-        guarded = answer.maybe("guarded", 2)
+        guarded = answer.maybe("guarded", 3)
         if held is None and guarded is None:
             errors = channel.recv_stderr(4096) if channel.recv_stderr_ready() else b""
             channel.status_event.wait(EXIT_SECONDS)
@@ -200,9 +200,12 @@ class Lock:
             return error
         channel.close()
         if guarded is not None:
-            other = read_holder(guarded[0])
+            text, seconds, deploy = guarded
+            other = read_holder(text)
+            # Whoever left his lock in order, and could not take the host back, is not written there any more.
+            what = f"{other.who}'s '{other.what}'" if text else f"the task {deploy}"
             return Locked(
-                f"{other.who}'s '{other.what}' was interrupted; this host goes back by itself within {guarded[1]} s",
+                f"{what} was interrupted; this host goes back by itself within {seconds} s",
                 host=host,
                 hint="wait for it with --wait=SECONDS; invoke rollback does it now; invoke deploy --resume goes on",
             )

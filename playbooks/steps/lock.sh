@@ -98,7 +98,7 @@ else
             sleep 1 9>&-
             left=$((left - 1))
         else
-            emit guarded "$(head -n 1 "$state/lock")" "$(guard_takes)"
+            emit guarded "$(head -n 1 "$state/lock")" "$(guard_takes)" "$guard_id"
             exit 1
         fi
     done
