@@ -99,18 +99,15 @@ class Fleet:
         def one(remote: Remote) -> None:
             held[remote.name] = Lock(remote, orders[remote.name])
 
-        first, *rest = sorted(orders)
+        first, *rest = sorted(orders, key=lambda host: (host in last, host))
         timing = orders[first].timing
         task = Held(held, timing, self.progress)
         # From the first one on: while another host is waited for, this one must hear from us.
         keeper = Keeper(held, every=timing.beat, progress=self.progress)
         keeper.start()
         try:
-            for group in (
-                [first],
-                [host for host in rest if host not in last],
-                [host for host in rest if host in last],
-            ):
+            early = [host for host in rest if host not in last]
+            for group in ([first], early, [host for host in rest if host in last]):
                 self.each("lock", one, hosts=group).all_or_raise("locking")
             yield task
         finally:
