@@ -36,9 +36,10 @@ def key_of(record: Mapping[str, Any]) -> Key:
 class _Entry:
     """Hosts as bits: a record costs the same on three hosts as on a hundred."""
 
-    digest: bytes
+    digest: bytes = b""  # of the first that speaks for several hosts
     have: int = 0
-    other: int = 0  # of those that have it, the ones where it says something else
+    same: int = 0  # of those that have it, the ones where it is just that
+    other: int = 0  # and those where it speaks for several hosts and says something else
     should: int = 0
     could: int = 0
 
@@ -73,11 +74,15 @@ class Census:
         digest, stands = _digest(record), record.get("hosts")
         named = stands if isinstance(stands, dict) else {}
         with self._guard:
-            entry = self._entries.setdefault(key_of(record), _Entry(digest))
+            entry = self._entries.setdefault(key_of(record), _Entry())
             entry.have |= self._bits[host]
-            # Of its own doings a host may tell in its own words.
-            if digest != entry.digest and len(named) > 1:
-                entry.other |= self._bits[host]
+            # Of its own doings a host may tell in its own words: that it was lost in the middle, for one.
+            if len(named) > 1:
+                entry.digest = entry.digest or digest
+                if digest == entry.digest:
+                    entry.same |= self._bits[host]
+                else:
+                    entry.other |= self._bits[host]
             for name, word in named.items():
                 bit, result = self._bits.get(name, 0), str(word)
                 if result in OUT_OF_REACH:
@@ -89,7 +94,7 @@ class Census:
         """A host whose ledger could not be read to its end: nothing is said of it."""
         bit = self._bits.pop(host)
         for entry in self._entries.values():
-            for name in ("have", "other", "should", "could"):
+            for name in ("have", "same", "other", "should", "could"):
                 setattr(entry, name, getattr(entry, name) & ~bit)
 
     def lacks(self, host: str, *, apart: Collection[str] = (), anew: bool = False) -> Lacks:
@@ -137,7 +142,7 @@ def _digest(record: Mapping[str, Any]) -> bytes:
 
 def _odd(entry: _Entry) -> int:
     """The hosts in the minority; all of them when there is none."""
-    first, other = entry.have & ~entry.other, entry.other
+    first, other = entry.same, entry.other
     if first.bit_count() == other.bit_count():
         return first | other
     return first if first.bit_count() < other.bit_count() else other

@@ -199,9 +199,21 @@ def _work(subject: Subject, todo: queue.SimpleQueue[tuple[int, Point]], score: S
         print(f"{told}  {met}{wrong}", file=sys.stderr, flush=True)
     if subject.front is None:
         score.violations += damage_of_backups(subject.lab, subject.hosts, subject.name)
-    status, _, told = subject.run("history", "--verify")
-    if status != 0:
-        score.violations.append(f"{subject.name}: its ledgers are not as they were written: {told}")
+    score.violations += [f"{subject.name}: {wrong}" for wrong in damage_of_ledgers(subject)]
+
+
+def damage_of_ledgers(subject: Subject) -> list[str]:
+    """What is wrong with the hosts' records. Those that a dead controller did not come to write can be had again."""
+    status, verified, told = subject.run("history", "--verify")
+    hosts = verified.get("hosts", [])
+    wrong = [f"the ledger of {host['host']}: {host}" for host in hosts if host["faults"] or host["differs"]]
+    if status and not wrong:
+        try:
+            must(subject, "history", "--repair")
+            must(subject, "history", "--verify")
+        except Violated as violated:
+            wrong = [f"{violated} {told}"]
+    return wrong
 
 
 def main() -> int:

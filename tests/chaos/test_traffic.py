@@ -13,15 +13,16 @@ from lab.spec import HostSpec, Lab
 from tests.chaos.front import Front, users
 from tests.chaos.matrix import must
 from tests.chaos.subject import VERSIONS, Point, Subject
-from tests.hosts.conftest import wait_until
+from tests.hosts.conftest import clear_edge, wait_until
 
 On = Callable[[str], Host]
 OLD, NEW = VERSIONS
 EDGE = 2  # behind the two hosts
 
 
-def made(lab: Lab, specs: dict[str, HostSpec], folder: Path, *, slots: bool, guard: float) -> Subject:
+def made(lab: Lab, specs: dict[str, HostSpec], on: On, folder: Path, *, slots: bool, guard: float) -> Subject:
     """The old version runs on two hosts behind the balancer."""
+    clear_edge(on("edge1"))
     front = Front(specs["edge1"], "blue-green" if slots else "canary", slots)
     name = "beside" if slots else "inplace"
     subject = Subject(name, 9971 if slots else 9973, folder, lab, (specs["app1"], specs["app2"]), front)
@@ -48,10 +49,10 @@ def hanging(edge: Host) -> Iterator[None]:
 
 @pytest.mark.parametrize("words", [["rollback"], ["deploy", "--resume", "--batch=100%"]], ids=["rollback", "resume"])
 def test_what_a_person_takes_back_loses_its_traffic_first(
-    words: list[str], lab: Lab, specs: dict[str, HostSpec], tmp_path: Path
+    words: list[str], lab: Lab, specs: dict[str, HostSpec], on: On, tmp_path: Path
 ) -> None:
     """All users are on the new release when its controller dies; stopped under them it was a site of 503s."""
-    subject = made(lab, specs, tmp_path, slots=True, guard=120)
+    subject = made(lab, specs, on, tmp_path, slots=True, guard=120)
     dies(subject, "traffic/answered/4")
     with users(subject.front) as those:
         wait_until(lambda: those.answers[NEW] > 0)
@@ -65,7 +66,7 @@ def test_a_balancer_that_hangs_is_told_and_asked_again(
     on: On, lab: Lab, specs: dict[str, HostSpec], tmp_path: Path
 ) -> None:
     """A guard that gave up, or said that a server is unknown, would leave the traffic, and a person, on a wrong way."""
-    subject = made(lab, specs, tmp_path, slots=False, guard=6)
+    subject = made(lab, specs, on, tmp_path, slots=False, guard=6)
     dies(subject, "traffic/answered/3")
     with hanging(on("edge1")):
         why = on("edge1").file(f"/var/lib/slipway/{subject.name}/guard/why")

@@ -17,7 +17,7 @@ from testinfra.host import Host
 from lab.load import Load, loading
 from lab.load_plan import Plan
 from lab.spec import Lab
-from tests.hosts.conftest import APPS, PROJECT, Ran, invoke
+from tests.hosts.conftest import APPS, PROJECT, Ran, clear_edge, invoke
 
 RATE = 60.0  # requests a second: tests of other labs share these two processors
 # What takes half an hour out there has to be over in seconds here: less is asked for, and looked at more often.
@@ -48,11 +48,10 @@ def ladder(*steps: tuple[str, str], **criteria: Any) -> list[dict[str, Any]]:
     return [{"share": share, "for": seconds, "criteria": {**CRITERIA, **criteria}} for share, seconds in steps]
 
 
-# Tests of another file may have had the same shop on these hosts, and the same balancers.
+# Tests of another file may have had the same shop on these hosts.
 _CLEAR = """
-systemctl stop haproxy nginx 'shop-web*' 'slipway-*-shop-*' 2>/dev/null
+systemctl stop 'shop-web*' 'slipway-*-shop-*' 2>/dev/null
 rm -rf /opt/shop /var/lib/slipway/shop /run/slipway/shop
-rm -rf /etc/haproxy/slipway /var/lib/haproxy/slipway.state /etc/nginx/slipway
 find /etc/systemd/system '(' -name 'shop-web*' -o -name 'slipway-*-shop-*' ')' -prune -exec rm -rf {} +
 systemctl daemon-reload
 systemctl reset-failed
@@ -102,6 +101,8 @@ class Site:
 
     def clear(self, on: Callable[[str], Host]) -> None:
         """Leave nothing of a shop that was here before."""
+        for host in ("edge1", "db1"):
+            clear_edge(on(host))
         for host in ("edge1", "db1", *APPS):
             assert on(host).run(_CLEAR).rc == 0
 

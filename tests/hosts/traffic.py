@@ -29,7 +29,7 @@ from playbooks.steps.traffic import Moved, Retreat, Share, ask_traffic, read_tra
 from playbooks.steps.traffic_counts import Meter, ask_counts
 from playbooks.steps.traffic_state import EdgeState, ask_maintenance, ask_state, read_state
 from playbooks.traffic.servers import usual_shares
-from tests.hosts.conftest import APPS, PROJECT, App, invoke
+from tests.hosts.conftest import APPS, PROJECT, App, clear_edge, invoke
 from tests.hosts.named_connection import NamedConnection
 
 EDGE = "edge1"
@@ -281,6 +281,7 @@ def make_edge(lab: Lab, folder: Path, on: Callable[[str], Host], kind: str, **ba
     app.write(
         app=app.name, hosts="app", user="www-data", backup={"enabled": False}, guard={"timeout": 6}, balancer=given
     )
+    clear_edge(on(EDGE))
     for unit in {"haproxy", "nginx"} - {kind}:
         on(EDGE).run(f"systemctl disable --now {unit}")
     for name in APPS:

@@ -233,6 +233,16 @@ def test_a_ledger_rewritten_with_a_chain_of_its_own_shows_in_the_others() -> Non
     assert census(app1=[record(1)], app2=[copy]).differs("app2") == []
 
 
+@pytest.mark.parametrize("first", ["app1", "app2"])
+def test_a_host_that_was_lost_in_the_middle_is_not_accused(first: str) -> None:
+    """It says 'interrupted' where the others say how it ended; that was called tampering if it was read first."""
+    lost = {**record(1, status="interrupted"), "hosts": None}
+    made = census(
+        **({"app1": [lost], "app2": [record(1)]} if first == "app1" else {"app2": [record(1)], "app1": [lost]})
+    )
+    assert (made.differs("app1"), made.differs("app2")) == ([], [])
+
+
 def test_what_only_a_tampered_ledger_says_counts_for_nothing() -> None:
     """A forged record must not make the honest hosts look as if they had lost it."""
     assert census(app1=[record(9)], app2=[]).lacks("app2", apart={"app1"}).missing == []
