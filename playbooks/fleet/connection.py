@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 import socket
+import threading
 import time
+from dataclasses import dataclass, field
 from typing import Any
 
 import fabric
@@ -45,20 +47,26 @@ def _transport(sock: Any, **options: Any) -> paramiko.Transport:  # noqa: ANN401
     return transport
 
 
-def ssh_config() -> fabric.Config:
+@dataclass(frozen=True)
+class SshConfig:
     """The user's ~/.ssh/config and the system's, read once for the whole fleet.
 
-    Each connection has a copy: Fabric writes into its own, and for as long as that takes there is nothing in it.
+    Args:
+        config: as Fabric knows it.
+        making: held while a connection is made of it. Fabric writes into the configuration then, and for that moment
+            there is nothing in it for anybody else. A copy for each connection would cost more than the rest of it.
     """
-    return fabric.Config()
+
+    config: fabric.Config = field(default_factory=fabric.Config)
+    making: threading.Lock = field(default_factory=threading.Lock)
 
 
-def connect(address: Address, config: fabric.Config) -> fabric.Connection:
+def connect(address: Address, ssh: SshConfig) -> fabric.Connection:
     """Log in to a host.
 
     Args:
         address: which host, and how.
-        config: from `ssh_config`; it decides what the address leaves open.
+        ssh: decides what the address leaves open.
 
     Returns:
         An open connection; the caller closes it.
@@ -69,7 +77,8 @@ def connect(address: Address, config: fabric.Config) -> fabric.Connection:
     """
     until = time.monotonic() + address.connect_timeout
     while True:
-        connection = _connection(address, config.clone())
+        with ssh.making:
+            connection = _connection(address, ssh.config)
         try:
             connection.open()
         except BaseException as error:
@@ -123,7 +132,11 @@ def _gateway(address: Address, config: fabric.Config) -> fabric.Connection | str
             config=config,
             gateway=gateway,
             connect_timeout=address.connect_timeout,
-            connect_kwargs={"key_filename": address.key_file} if address.key_file else {},
+            # Empty, they would be those of the configuration that all connections share.
+            connect_kwargs={
+                "transport_factory": _transport,
+                **({"key_filename": address.key_file} if address.key_file else {}),
+            },
         )
     assert gateway is not None  # split() gives at least one  # noqa: S101
     return gateway

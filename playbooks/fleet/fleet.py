@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-import fabric
 import paramiko
 
 from playbooks.errors import SlipwayError, StepFailed, Unreachable
@@ -212,7 +211,7 @@ def open_fleet(
         acts: the task will take the lock and change something.
     """
     deadline = time.monotonic() + total
-    config = ssh.ssh_config()
+    config = ssh.SshConfig()
     progress.hosts([address.name for address in addresses])
     jobs = [
         Job(address.name, "connect", partial(_log_in, address, config, progress, deadline, CHANNELS if acts else 0))
@@ -226,7 +225,7 @@ def open_fleet(
         fleet.close()
 
 
-def _log_in(address: Address, config: fabric.Config, progress: Progress, deadline: float, ahead: int) -> Remote:
+def _log_in(address: Address, config: ssh.SshConfig, progress: Progress, deadline: float, ahead: int) -> Remote:
     began = time.monotonic()
     session = Session(address, partial(ssh.connect, address, config))
     # Every task looks first. Who finds no line opens one, and hears why it cannot be.
