@@ -84,7 +84,8 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
     renderings = render_all(env, release)
     intended = plan_for(env, wanted, [target.name for target in env.targets])
     require_secrets(env)
-    members = dict.fromkeys([*everybody(env), *edges_of(env)])
+    edges = edges_of(env)
+    members = dict.fromkeys([*everybody(env), *edges])
     addresses = [env.target(name).address for name in dict.fromkeys([*members, *hosts_asked(env)])]
     # A ladder may be longer than a task should take: time that is spent watching does not count.
     total = env.settings.timeouts.total + intended.watched(env.settings.rollout)
@@ -107,7 +108,6 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
             return without(unchanged(env, release, facts, started), fleet.unreachable)
         locked = [name for name in members if name in fleet.remotes]
         orders = env.orders(locked, holder, wait=wanted.wait, undo=wanted.resume is not None)
-        edges = edges_of(env)
         if wanted.resume:
             retreat(fleet, env, edges)
         with fleet.lock(orders, last=edges if wanted.resume else ()) as held:

@@ -23,6 +23,7 @@ guard_names() {
 }
 
 # include find_current.sh
+# include while_there.sh
 
 # guard_waits: whether a guard is on this host whose deploy is neither confirmed nor taken back.
 guard_waits() { [ -e "$guard/armed" ] || [ -e "$guard/firing" ]; }
@@ -77,10 +78,9 @@ arm_guard() {
     mv -T "$guard.new" "$guard"
     guard_names "${guard%/guard}"
     units=/etc/systemd/system
-    # It looks every few seconds, also while a confirmation takes it away: then what it could not read is no failed unit.
-    # Nor is looking often one: systemd starts nothing six times in ten seconds unless it is told to.
+    # It looks every few seconds: systemd starts nothing six times in ten seconds unless it is told to.
     printf '%s\n' '[Unit]' "Description=Slipway: take ${guard_unit#slipway-guard-} back, since its controller is silent" \
-        StartLimitIntervalSec=0 '[Service]' Type=oneshot "ExecStart=/bin/sh -c '/bin/sh \"\$\$0\" || [ ! -e \"\$\$0\" ]' $guard/undo" \
+        StartLimitIntervalSec=0 '[Service]' Type=oneshot "ExecStart=$(while_there "$guard/undo")" \
         >"$units/$guard_unit.service"
     printf '%s\n' '[Unit]' "Description=Slipway: guard of ${guard_unit#slipway-guard-}" '[Timer]' "OnActiveSec=$pause" \
         "OnUnitInactiveSec=$((pause / 10 + 1))" AccuracySec=250ms >"$units/$guard_unit.timer"

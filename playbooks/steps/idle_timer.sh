@@ -2,6 +2,8 @@
 # A timer on this host that stops what has left the traffic, without a controller; what it runs is idle_end.sh. Needs home,
 # state, release, seconds, limit, bytes, slots.sh.
 
+# include while_there.sh
+
 # read_timer_script: set script to what the timer runs.
 read_timer_script() {
     script=$(head -c "$bytes")
@@ -23,10 +25,8 @@ arm_idle() {
     mv -T "$folder.new" "$folder"
     unit=slipway-idle-${state##*/}-$1
     place=$slot_units_folder/$unit
-    # A task may take it away while it looks, as with a guard: then what it could not read is no failed unit.
     printf '%s\n' '[Unit]' "Description=Slipway: stop it: $2" \
-        '[Service]' Type=oneshot "ExecStart=/bin/sh -c '/bin/sh \"\$\$0\" || [ ! -e \"\$\$0\" ]' $folder/run" \
-        >"$place.service"
+        '[Service]' Type=oneshot "ExecStart=$(while_there "$folder/run")" >"$place.service"
     # A reboot begins a new count, and a task may be at work just then: so it looks again and again whether it is time.
     printf '%s\n' '[Unit]' "Description=Slipway: $2" '[Timer]' "OnActiveSec=$seconds" OnBootSec=600 \
         OnUnitInactiveSec=600 AccuracySec=1s >"$place.timer"
