@@ -11,7 +11,7 @@ from testinfra.host import Host
 
 from lab.spec import HostSpec, Lab
 from tests.hosts import traffic
-from tests.hosts.conftest import APPS, App, invoke
+from tests.hosts.conftest import APPS, App, clear_edge, invoke
 from tests.hosts.site import IN_PLACE, QUICK, Site, ladder, users
 from tests.hosts.traffic import EDGE, Load, hand
 
@@ -36,7 +36,8 @@ def edge(request: pytest.FixtureRequest, lab: Lab, on: On, tmp_path_factory: pyt
     yield traffic.make_edge(lab, tmp_path_factory.mktemp(kind), on, kind)
     for name in APPS:
         on(name).run(f"systemctl stop {traffic.UNIT}")
-    on(EDGE).run(f"sh -c 'systemctl stop {kind}; rm -rf /etc/{kind}/slipway; systemctl start haproxy'")
+    clear_edge(on(EDGE))
+    on(EDGE).run("systemctl start haproxy")
 
 
 def test_a_larger_host_gets_more_and_what_is_set_otherwise_stays(edge: App, specs: dict[str, HostSpec]) -> None:

@@ -10,7 +10,7 @@ from testinfra.host import Host
 
 from lab.spec import HostSpec, Lab
 from tests.hosts import traffic
-from tests.hosts.conftest import APPS, App, Ran, invoke
+from tests.hosts.conftest import APPS, App, Ran, clear_edge, invoke
 from tests.hosts.traffic import EDGE, PORT, PUBLIC, Load, fetch, hand
 
 On = Callable[[str], Host]
@@ -61,7 +61,8 @@ def pair(
     yield Pair(kind, first, second, on(EDGE), specs[EDGE].address)
     for name in APPS:
         on(name).run(f"systemctl stop {traffic.UNIT}")
-    on(EDGE).run(f"sh -c 'systemctl stop {kind}; rm -rf /etc/{kind}/slipway; systemctl start haproxy'")
+    clear_edge(on(EDGE))
+    on(EDGE).run("systemctl start haproxy")
 
 
 def test_two_applications_share_an_edge_and_neither_feels_the_other(pair: Pair) -> None:
