@@ -54,17 +54,19 @@ class Split:
 
 
 def weight_of(capacity: float, unit: float = FULL) -> int:
-    """The weight of a server: a whole number, and never so small that it gets nothing.
+    """The weight of a server: a whole number that balancers know, and never so small that it gets nothing.
 
     Args:
         capacity: beside the largest server's, above 0 to 1.
-        unit: what the largest one weighs.
+        unit: what one of capacity 1 weighs.
     """
-    return max(1, round(unit * capacity)) if unit else 0
+    return min(FULL, max(1, round(unit * capacity))) if unit else 0
 
 
 def weigh(old: Sequence[float], new: Sequence[float], share: float | None) -> tuple[float, float]:
-    """What the largest server would weigh among the old and among the new ones, so that these get their share.
+    """What a server of capacity 1 would weigh among the old and among the new ones, so that these get their share.
+
+    More than 256 where a side has none as large as that: what each of its servers weighs never is.
 
     Args:
         old, new: the capacity of each server beside the largest one's, above 0 to 1.
@@ -75,9 +77,9 @@ def weigh(old: Sequence[float], new: Sequence[float], share: float | None) -> tu
     if share <= 0 or share >= 1:
         return (FULL, 0) if share <= 0 else (0, FULL)
     ratio = share / (1 - share) * sum(old) / sum(new)
-    # Small shares want large weights: 1 % cannot be told with small ones.
-    larger = range(FULL, FULL // 2, -1)
-    pairs = [(one, one * ratio) if ratio <= 1 else (one / ratio, one) for one in larger]
+    # Small shares want large weights, also where all of a side's hosts are small: 1 % cannot be told with small ones.
+    largest = min(FULL / max(old), FULL / max(new) / ratio)
+    pairs = [(unit, unit * ratio) for unit in (largest * part / FULL for part in range(FULL, FULL // 2, -1))]
     counts = Counter(old), Counter(new)
 
     def off(pair: tuple[float, float]) -> float:

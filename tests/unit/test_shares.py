@@ -73,11 +73,18 @@ def test_a_host_gets_what_it_can_carry(weights: list[int], data: st.DataObject, 
     moved = frozenset(data.draw(st.sets(st.sampled_from(sorted(sizes)), min_size=1, max_size=len(sizes) - 1)))
     got = serving(balance(places, Split(moved, share=share)))
     new = sum(got[name] for name in moved)
+    assert max(share.weight for share in balance(places, Split(moved, moved ^ {"h0"}, share))) <= 256
     # The smallest host's weight is a whole number, too.
     assert abs(new / sum(got.values()) - share) < max(0.03, 1 / min(got.values())) * share
     for side in (moved, frozenset(sizes) - moved):
         units = [got[name] / sizes[name] for name in side]
         assert max(units) - min(units) <= 1 / min(sizes.values())
+
+
+def test_a_small_share_is_small_where_only_a_small_host_is_old() -> None:
+    """Weighed as if a large one were beside it, 1 % would be 3 %: its weight would end at 32 of 256."""
+    got = serving(balance(of_sizes({"small": 0.125, "large": 1.0}), Split(frozenset({"large"}), share=0.01)))
+    assert got == {"small": 198, "large": 2}
 
 
 def test_half_of_the_fleet_is_half_of_what_it_can_carry() -> None:
