@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 DEPLOY_WORD = "DEPLOY TO PRODUCTION"  # D2
 ROLLBACK_WORD = "ROLL BACK PRODUCTION"
+STANDARD_ERROR = 2
 PROJECT = Path(__file__).resolve().parent.parent
 
 
@@ -106,6 +107,7 @@ def perform(
     """
     environment: Environment | None = None
     done: R | SlipwayError
+    _have_streams()
     # What goes wrong there comes to us as an error; paramiko would print it as a traceback besides.
     logging.getLogger("paramiko").addHandler(logging.NullHandler())
     try:
@@ -141,6 +143,19 @@ def perform(
     _answer(done, environment, show, told, as_json=as_json)
     if done.exit_status:
         raise Exit(code=int(done.exit_status))
+
+
+def _have_streams() -> None:
+    """Whoever began us may have closed what we write to (``2>&-``): then that goes into nothing.
+
+    It must not end a deploy that it cannot be written, nor may a connection get its number.
+    """
+    while (number := os.open(os.devnull, os.O_RDWR)) <= STANDARD_ERROR:
+        pass
+    os.close(number)
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - as long as we are
 
 
 def _point(error: SlipwayError, environment: Environment | None) -> None:

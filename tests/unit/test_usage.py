@@ -40,6 +40,15 @@ def test_a_typing_error_is_a_sentence(words: list[str], said: str, hint: str) ->
     assert done.stdout == ""
 
 
+@pytest.mark.parametrize(("closed", "status"), [("<&- >&- 2>&-", 0), (">&-", 0), ("--limit=nobody 2>&-", 2)])
+def test_what_cannot_be_written_changes_no_status(closed: str, status: int) -> None:
+    """Some launchers close what nobody reads. A deploy that has succeeded must not end with a traceback and 1."""
+    line = f"exec {PROJECT}/.venv/bin/invoke inventory --env=staging {closed}"
+    done = subprocess.run(["sh", "-c", line], cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == status
+    assert "Traceback" not in done.stderr
+
+
 def test_the_question_stands_alone_on_the_screen(capsys: pytest.CaptureFixture[str]) -> None:
     """Once a picture moved under it, and swallowed what was typed."""
 
