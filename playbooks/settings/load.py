@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping
+from typing import get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from playbooks.settings.model import Settings
@@ -108,10 +109,24 @@ def _dotted(parts: list[int | str]) -> str:
 
 
 def _suggest(location: list[int | str]) -> str:
-    if len(location) != 1:
-        return ""
-    near = difflib.get_close_matches(str(location[0]), Settings.model_fields, n=1)
-    return f"; did you mean {PREFIX}{near[0]}?" if near else ""
+    near = difflib.get_close_matches(str(location[-1]), _known(location[:-1]), n=1)
+    return f"; did you mean {near[0] if location[:-1] else PREFIX + near[0]}?" if near else ""
+
+
+def _known(section: list[int | str]) -> list[str]:
+    """The settings that there are in a section, be it one of several kinds."""
+    models: list[type[BaseModel]] = [Settings]
+    for part in section:
+        if isinstance(part, str):
+            fields = [model.model_fields[part] for model in models if part in model.model_fields]
+            models = [model for field in fields for model in _models_in(field.annotation)]
+    return [name for model in models for name in model.model_fields]
+
+
+def _models_in(annotation: object) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for inner in get_args(annotation) for model in _models_in(inner)]
 
 
 def _short(value: object) -> str:

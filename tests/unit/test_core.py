@@ -89,6 +89,7 @@ def test_settings_mistakes_are_sentences_with_place_key_found_and_expected() -> 
         "slipway_heatlh": {},
         "slipway_services": [{"name": "web@"}],
         "slipway_health": {"checks": [{"type": "http", "url": "http://x", "timeout": "soon"}]},
+        "slipway_balancer": {"hosts": "edge", "tls": {"certifcate": "/c", "key": "/k", "certificate": "/c"}},
         "slipway_path": "relative",
         "other": 1,
     }
@@ -97,10 +98,11 @@ def test_settings_mistakes_are_sentences_with_place_key_found_and_expected() -> 
     text = "\n".join(problems)
     assert "all.yml:11: slipway_app: found 'Shop'" in text
     assert "slipway_heatlh is not a setting; did you mean slipway_health?" in text
+    assert "slipway_balancer.tls.certifcate is not a setting; did you mean certificate?" in text
     assert "slipway_services[0]" in text
     assert "slipway_health.checks[0].timeout: found 'soon'; expected a duration" in text
     assert "slipway_path: found 'relative'; expected an absolute path" in text
-    assert len(problems) == 5
+    assert len(problems) == 6
 
 
 @pytest.mark.parametrize(
