@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 
@@ -96,17 +97,16 @@ def test_a_server_that_comes_back_is_spared_until_it_is_warm(
     load = Load(specs[EDGE].address)
     with load.running(), hand(f"{app.folder}/inventory") as it:
         it.move(it.shares(app1=None))
-        before = load.served.copy()
+        began = time.monotonic()
         assert it.move(it.shares(), slow=6).slow == ()
-        warming = parts(load.served - before)
-        # A share that grows evenly up to a third of the traffic is 19 % of what is served meanwhile.
-        assert 0.05 < warming["app1"] < 0.25
+        # A share that grows evenly up to a third of the traffic is 15 % of what is served in two thirds of that time.
+        assert 0.05 < parts(load.after_return("app1", began, 4))["app1"] < 0.22
         assert parts(load.since(2))["app1"] == pytest.approx(1 / 3, abs=0.06)
         it.move(it.shares(app1=None))
-        before = load.served.copy()
+        began = time.monotonic()
         it.move(it.shares(app2=None, app3=None), slow=6)
-        warming = parts(load.served - before)
-        assert warming["app1"] < 0.25, "nobody else was there to spare it"
+        warming = parts(load.after_return("app1", began, 4))
+        assert warming["app1"] < 0.22, "nobody else was there to spare it"
         assert set(load.since(1)) == {"app1"}
         it.confirm()
     assert load.failed == []

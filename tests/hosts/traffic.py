@@ -82,6 +82,7 @@ class Load:
         port: the balancer's.
         trusted: by TLS: the certificate that is trusted, in PEM form, and the name it has to be for.
         served: answers by server.
+        log: when each came, by time.monotonic, and whose it was.
         failed: what went wrong, in words.
         again: idle connections found closed, whose GET was sent once more, as clients do (RFC 9112, 9.3.1).
     """
@@ -91,6 +92,7 @@ class Load:
     headers: Mapping[str, str] = field(default_factory=dict)
     trusted: tuple[str, str] | None = None
     served: Counter[str] = field(default_factory=Counter)
+    log: list[tuple[float, str]] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     again: int = 0
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -113,6 +115,12 @@ class Load:
         before = self.served.copy()
         time.sleep(seconds)
         return self.served - before
+
+    def after_return(self, name: str, since: float, seconds: float) -> Counter[str]:
+        """Who served within seconds from a server's first answer after a moment of time.monotonic."""
+        answers = [(at, who) for at, who in self.log if at >= since]
+        first = next(at for at, who in answers if who == name)
+        return Counter(who for at, who in answers if at < first + seconds)
 
     def _client(self, kind: str) -> None:
         fresh, method = kind.startswith("fresh"), kind.split()[-1]
@@ -144,6 +152,7 @@ class Load:
         body = answer.read().decode()
         if answer.status == 200:
             self.served[body] += 1
+            self.log.append((time.monotonic(), body))
         else:
             self.failed.append(f"{method}: {answer.status}")
 
