@@ -49,15 +49,17 @@ def _transport(sock: Any, **options: Any) -> paramiko.Transport:  # noqa: ANN401
 
 @dataclass(frozen=True)
 class SshConfig:
-    """The user's ~/.ssh/config and the system's, read once for the whole fleet.
+    """The user's ~/.ssh/config and the system's, and the keys of known hosts, read once for the whole fleet.
 
     Args:
         config: as Fabric knows it.
+        known: recorded host keys by the files that have them, as they come to be needed.
         making: held while a connection is made of it. Fabric writes into the configuration then, and for that moment
             there is nothing in it for anybody else. A copy for each connection would cost more than the rest of it.
     """
 
     config: fabric.Config = field(default_factory=fabric.Config)
+    known: dict[tuple[str, ...], paramiko.HostKeys] = field(default_factory=dict)
     making: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -78,7 +80,7 @@ def connect(address: Address, ssh: SshConfig) -> fabric.Connection:
     until = time.monotonic() + address.connect_timeout
     while True:
         with ssh.making:
-            connection = _connection(address, ssh.config)
+            connection = _connection(address, ssh)
         try:
             connection.open()
         except BaseException as error:
@@ -99,7 +101,8 @@ def _is_turned_away(error: BaseException) -> bool:
     )
 
 
-def _connection(address: Address, config: fabric.Config) -> fabric.Connection:
+def _connection(address: Address, ssh: SshConfig) -> fabric.Connection:
+    config = ssh.config
     options: dict[str, Any] = {"transport_factory": _transport, "banner_timeout": address.connect_timeout}
     if address.key_file:
         options |= {"key_filename": address.key_file, "look_for_keys": False}
@@ -116,7 +119,10 @@ def _connection(address: Address, config: fabric.Config) -> fabric.Connection:
     )
     hop: object = connection
     while isinstance(hop, fabric.Connection):
-        hostkeys.strict(hop.client, address.name, _known_hosts(hop, address, config))
+        files = _known_hosts(hop, address, config)
+        if files not in ssh.known:
+            ssh.known[files] = hostkeys.read_known(files)
+        hostkeys.strict(hop.client, address.name, ssh.known[files], hop.host, hop.port)
         hop.connect_kwargs.setdefault("transport_factory", _transport)
         hop = hop.gateway
     return connection

@@ -12,6 +12,7 @@ from playbooks.errors import HostKeyRefused
 
 USER_FILE = "~/.ssh/known_hosts"
 SYSTEM_FILE = "/etc/ssh/ssh_known_hosts"
+SSH_PORT = 22
 
 
 def fingerprint(key: paramiko.PKey) -> str:
@@ -21,7 +22,21 @@ def fingerprint(key: paramiko.PKey) -> str:
     return f"{kind} SHA256:{digest}"
 
 
-def strict(client: paramiko.SSHClient, name: str, files: tuple[str, ...]) -> None:
+def read_known(files: tuple[str, ...]) -> paramiko.HostKeys:
+    """The keys that are recorded.
+
+    Args:
+        files: which files have them; empty means the user's own and the system's.
+    """
+    known = paramiko.HostKeys()
+    for path in files or (USER_FILE, SYSTEM_FILE):
+        expanded = Path(path).expanduser()
+        if expanded.is_file():
+            known.load(str(expanded))
+    return known
+
+
+def strict(client: paramiko.SSHClient, name: str, known: paramiko.HostKeys, host: str, port: int) -> None:
     """Make a client refuse every key that is not recorded.
 
     Fabric sets paramiko's AutoAddPolicy on each client it makes, which would trust any key silently.
@@ -29,12 +44,13 @@ def strict(client: paramiko.SSHClient, name: str, files: tuple[str, ...]) -> Non
     Args:
         client: the client, not yet connected.
         name: the host's inventory name, for the message.
-        files: files of known keys; empty means the user's own and the system's.
+        known: see `read_known`. The client gets what is recorded for this host, no more: to read all of the file for
+            each of hundreds of hosts would be most of what the controller does.
+        host, port: what will be connected to.
     """
-    for path in files or (USER_FILE, SYSTEM_FILE):
-        expanded = Path(path).expanduser()
-        if expanded.is_file():
-            client.load_system_host_keys(str(expanded))
+    recorded = host if port == SSH_PORT else f"[{host}]:{port}"
+    for kind, key in (known.lookup(recorded) or {}).items():
+        client.get_host_keys().add(recorded, kind, key)
     client.set_missing_host_key_policy(_Refuse(name))
 
 
