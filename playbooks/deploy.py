@@ -14,7 +14,7 @@ from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.holder import Holder
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Ask, Remote
-from playbooks.host_facts import read_all
+from playbooks.host_facts import read_all, read_changed
 from playbooks.release.artifact import Artifact, find_artifact
 from playbooks.release.release import Release, Rendered, later_than, new_release, render
 from playbooks.release.slots import Renderings, for_next, slots_on, turns
@@ -111,9 +111,7 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
         if wanted.resume:
             retreat(fleet, env, edges)
         with fleet.lock(orders, last=edges if wanted.resume else ()) as held:
-            # Whoever had the lock before us may have deployed since we looked.
-            moved = [target for target in reached if facts[target.name].current != held.current[target.name]]
-            facts = {**facts, **read_all(fleet, env, moved)}
+            facts = read_changed(fleet, env, facts, held)
             groups = read_groups(fleet, env)
             todo = due(reached, facts, groups, release, renderings, force=wanted.force)
             if not todo:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 
 from playbooks.environment import Environment, Target
-from playbooks.fleet.fleet import Fleet
+from playbooks.fleet.fleet import Fleet, Held
 from playbooks.fleet.remote import Remote
 from playbooks.steps.facts import Facts, read_facts
 
@@ -29,3 +29,18 @@ def read_all(fleet: Fleet, env: Environment, targets: Iterable[Target]) -> Mappi
     """
     hosts = [target.name for target in targets]
     return fleet.each("facts", partial(facts_of, env), hosts=hosts).all_or_raise("reading facts")
+
+
+def read_changed(fleet: Fleet, env: Environment, facts: Mapping[str, Facts], held: Held) -> Mapping[str, Facts]:
+    """What was read before the lock was had, and what somebody has changed since, read anew: now nobody else can.
+
+    Args:
+        facts: by host.
+        held: the lock of each of them.
+
+    Raises:
+        SlipwayError: one could not be read.
+    """
+    tokens = held.tokens
+    changed = [env.target(host) for host, fact in facts.items() if not fact.holds_for(tokens[host])]
+    return {**facts, **read_all(fleet, env, changed)}

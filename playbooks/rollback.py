@@ -13,7 +13,7 @@ from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.holder import Holder
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Ask, Remote
-from playbooks.host_facts import read_all
+from playbooks.host_facts import read_all, read_changed
 from playbooks.release.release import instant, now, stamp, who
 from playbooks.restore import restore_databases
 from playbooks.resume import interrupted
@@ -77,12 +77,13 @@ def rollback(env: Environment, back: Back, progress: Progress) -> Outcome:
         if not apps or needed - set(fleet.remotes):
             fleet.require_all()
         progress.phase("looking for the way back")
-        left = interrupted(read_all(fleet, env, apps))
+        facts = read_all(fleet, env, apps)
+        left = interrupted(facts)
         holder = _holder(back, left)
         # What a dead controller left half-way goes back at once: a person is here now, and asks for just that.
         retreat(fleet, env, edges)
         with fleet.lock(env.orders(fleet.remotes, holder, wait=back.wait, undo=True), last=edges) as held:
-            facts = read_all(fleet, env, apps)
+            facts = read_changed(fleet, env, facts, held)
             groups = read_groups(fleet, env)
             targets = (
                 choose_for_group(groups, facts, back.to, left) if groups else choose_releases(facts, back.to, left)

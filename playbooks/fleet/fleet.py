@@ -141,9 +141,9 @@ class Held:
     well: bool = False
 
     @property
-    def current(self) -> dict[str, str | None]:
-        """The release that is current on each host, now that nobody else can change it."""
-        return {host: lock.current for host, lock in self.locks.items()}
+    def tokens(self) -> dict[str, int]:
+        """The number of each host's lock."""
+        return {host: lock.claim.token for host, lock in self.locks.items()}
 
     def confirm(self, hosts: Sequence[str], *, together: bool = True) -> dict[str, SlipwayError]:
         """What was done is to stay: take the guards away.

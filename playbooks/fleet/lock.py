@@ -46,9 +46,7 @@ class Lock:
         self._lines: list[Answer] = []
         self._rest = b""
         self._channel, first = self._open(remote.session.connection, None)
-        current, token, interrupted = first.one("locked", 3)
-        self.interrupted = read_holder(interrupted) if interrupted else None
-        self.current = current if current != "-" else None
+        (token,) = first.one("locked", 1)
         self.claim = Claim(order.state, first.number(token), f"{order.holder.task}-{order.holder.id}")
         self.heard = time.monotonic()
         remote.session.held_by(self, self.claim, window=order.timing.window)
@@ -177,7 +175,7 @@ class Lock:
                 channel.close()
             raise Unreachable(f"the connection broke while taking the lock: {error}", host=remote.name) from None
         answer = scripts.parse(remote.name, "lock", line, 0.0)
-        if answer.maybe("locked", 3) is None:
+        if answer.maybe("locked", 1) is None:
             raise self._refused(channel, answer)
         remote.progress.operation(remote.name, "lock", "answered")
         remote.progress.trip(

@@ -149,6 +149,7 @@ class Facts:
         last_record: the ledger's last line.
         unbacked: why the backup that the last deploy began in the background failed.
         idle: what is kept in the slot beside the current release's.
+        token: the number of the last task that had the lock before all this was read.
         kept: until when its units run on though the traffic has left its group, in seconds since 1970; 0: they are
             stopped.
     """
@@ -176,6 +177,14 @@ class Facts:
     unbacked: str | None = None
     idle: Idle | None = None
     kept: int | None = None
+    token: int = 0
+
+    def holds_for(self, token: int) -> bool:
+        """Whether all this is still so for a task whose lock has this number: nobody else can have changed anything.
+
+        Where a task was at work or had been interrupted, taking the lock may itself have ended or undone something.
+        """
+        return token == self.token + 1 and not (self.lock or self.guard or self.interrupted)
 
     @property
     def slot(self) -> str | None:
@@ -222,6 +231,7 @@ def read_facts(remote: Remote, home: str, state: str, *, timeout: float = 60.0) 
     ledger = answer.maybe("ledger", 1)
     unbacked = answer.maybe("unbacked", 1)
     kept = answer.maybe("kept", 1)
+    token = answer.maybe("token", 1)
     return Facts(
         host=remote.name,
         system=system,
@@ -246,6 +256,7 @@ def read_facts(remote: Remote, home: str, state: str, *, timeout: float = 60.0) 
         unbacked=unbacked[0] if unbacked else None,
         idle=_idle(answer),
         kept=_moment(answer, kept[0]) if kept else None,
+        token=answer.number(token[0]) if token else 0,
     )
 
 

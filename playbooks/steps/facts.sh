@@ -6,6 +6,13 @@ state=$2
 # include find_current.sh
 # include slots.sh
 
+# First of all: whoever takes the lock from here on has another number, so what follows is as true as that is the last one.
+token=0
+[ ! -s "$state/token" ] || read -r token <"$state/token" || :
+case $token in '' | *[!0-9]*) token=0 ;; esac
+held=no
+[ ! -s "$state/lock" ] || flock --shared --nonblock "$state/lock" true || held=yes
+
 # Every program started here is paid for on every host at every task: what the shell can do itself, it does.
 # shellcheck source=/dev/null
 . /etc/os-release
@@ -21,6 +28,7 @@ $(systemctl show --property=Version,SystemState)
 EOF
 emit system "${PRETTY_NAME:-unknown}" "$systemd" "$(date +%s)"
 emit manager "$manager"
+emit token "$token"
 total=0
 free=0
 while read -r key value _; do
@@ -137,8 +145,6 @@ for backup in "$state"/backups/*.json; do
 done
 [ ! -s "$state/backup.failed" ] || emit unbacked "$(cat "$state/backup.failed")"
 [ ! -f "$state/verified.json" ] || emit verified "$(cat "$state/verified.json")"
-held=no
-[ ! -s "$state/lock" ] || flock --shared --nonblock "$state/lock" true || held=yes
 if [ "$held" = yes ]; then
     read -r holder <"$state/lock" || :
     emit lock "$holder"

@@ -72,7 +72,6 @@ if ! flock --wait "$wait" 9; then
     exit 1
 fi
 
-interrupted=
 if [ "$token" != - ]; then
     [ "$(cat "$state/token" 2>/dev/null)" = "$token" ] ||
         fail fenced 'another task took the lock meanwhile, or the host went back by itself after a silence'
@@ -108,15 +107,13 @@ else
         (append_record "$state" "$record") >/dev/null || note 'the ledger could not be told of the interrupted task'
         [ "$its_kind" != changes ] || printf '%s\n' "$was" | replace_file "$state/interrupted"
     fi
-    [ ! -s "$state/interrupted" ] || IFS= read -r interrupted <"$state/interrupted" || :
     raise_token "$state"
     end_orphans
 fi
 { printf '%s\n%s\n%s\n' "$holder" "$epitaph" "$token $$ $kind" >"$state/lock" && sync "$state/lock"; } 2>/dev/null ||
     fail unwritable "$state cannot be written: $(why_stays "$state")"
 beat_now
-find_current
-emit locked "$current" "$token" "$interrupted"
+emit locked "$token"
 
 # The reader has no copy of the lock: should only it outlive us, the lock is free all the same.
 while word=$(timeout "$patience" head -c 1 9>&-) && [ -n "$word" ]; do
