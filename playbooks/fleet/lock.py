@@ -18,6 +18,7 @@ from playbooks.errors import Locked, SlipwayError, StepFailed, Unreachable
 from playbooks.fleet import channels
 from playbooks.fleet import script as scripts
 from playbooks.fleet.channels import is_alive
+from playbooks.fleet.failures import explain, lost
 from playbooks.fleet.holder import CHANGES, Claim, Order, read_holder
 from playbooks.fleet.progress import Trip
 from playbooks.fleet.remote import Remote
@@ -169,7 +170,7 @@ class Lock:
             sent = time.monotonic()
             line = _line(channel, sent + patience)
         except paramiko.ChannelException as error:
-            raise remote.lost("lock", error) from None
+            raise lost(remote.name, "lock", error) from None
         except (OSError, EOFError, paramiko.SSHException) as error:
             if channel is not None:
                 channel.close()
@@ -192,7 +193,7 @@ class Lock:
             channel.status_event.wait(EXIT_SECONDS)
             status = channel.exit_status
             channel.close()
-            error = self.remote.explain("lock", answer, status, errors)
+            error = explain(host, "lock", answer, status, errors)
             if isinstance(error, StepFailed) and error.code == "fenced":
                 error.hint = "invoke status --env=… shows where the fleet stands"
             return error

@@ -13,10 +13,11 @@ from dataclasses import dataclass, field, replace
 import fabric
 import paramiko
 
-from playbooks.errors import BecomeRefused, SlipwayError, StepFailed, StepTimedOut, Unreachable
+from playbooks.errors import StepFailed, Unreachable
 from playbooks.fleet import channels
 from playbooks.fleet import script as scripts
 from playbooks.fleet.address import Address
+from playbooks.fleet.failures import explain, lost
 from playbooks.fleet.line import Line, Note, Payload, Request
 from playbooks.fleet.progress import Progress, Trip
 from playbooks.fleet.script import Answer
@@ -121,16 +122,16 @@ class Remote:
             attempt = _Attempt()
             try:
                 yield from self._attempt(connection, queue, attempt)
-            except Unreachable as lost:
+            except Unreachable as broken:
                 # A line that ended while nobody used it; a host runs no script that did not arrive whole.
                 if attempt.unsent and channels.is_alive(connection) and tries < MOST_TRIES:
                     continue
                 if channels.is_alive(connection) or tries == MOST_TRIES:
                     raise
                 if not self.session.renewable:
-                    raise (self.session.ended or lost) from None
+                    raise (self.session.ended or broken) from None
                 if queue[0].note:
-                    queue[0].note(f"{lost.message}; connecting again")
+                    queue[0].note(f"{broken.message}; connecting again")
                 self.session.renew(connection)
                 found = self._fetch(queue[0], attempt)
                 if found is not None:
@@ -168,7 +169,7 @@ class Remote:
                     Trip(self.name, ask.step, began, sent, ended, reply.work, out, len(reply.output), round_trips)
                 )
                 if reply.status != 0:
-                    raise self.explain(ask.step, answer, reply.status, reply.errors)
+                    raise explain(self.name, ask.step, answer, reply.status, reply.errors)
                 if reply.work is None:
                     raise answer.bad("it has no end")
                 queue.popleft()
@@ -177,7 +178,7 @@ class Remote:
                 well = not queue and ask.unit is None and not ask.leaves
                 yield answer
         except (paramiko.SSHException, EOFError, OSError) as error:
-            raise self.lost(queue[0].step, error) from None
+            raise lost(self.name, queue[0].step, error) from None
         finally:
             if line is not None and well:
                 self.session.give(line, connection)
@@ -230,14 +231,14 @@ class Remote:
         if went == "never":
             return None
         if went == "running":
-            raise self.lost(step, TimeoutError())
+            raise lost(self.name, step, TimeoutError())
         if went == "killed":
             raise StepFailed(f"'{step}' was killed on the host", host=self.name, step=step)
         kept = replace(answer, step=step)
         status = answer.number(went.removeprefix("ended "))
         if status == 0:
             return kept
-        error = self.explain(step, kept, status, b"")
+        error = explain(self.name, step, kept, status, b"")
         if isinstance(error, StepFailed) and error.code == CUT:
             return None
         raise error
@@ -245,44 +246,6 @@ class Remote:
     def close(self) -> None:
         """End the session. Steps that run in a unit go on."""
         self.session.close()
-
-    def lost(self, step: str, error: BaseException) -> SlipwayError:
-        """The error for a step whose connection broke, or that sshd lets in no session for."""
-        if isinstance(error, TimeoutError):
-            return StepTimedOut(
-                f"'{step}' did not end in time",
-                host=self.name,
-                step=step,
-                code="timeout",
-                hint="it may still be running there; invoke status --env=… shows where the host stands",
-            )
-        if isinstance(error, paramiko.ChannelException):
-            return Unreachable(
-                f"sshd lets in no further session on this connection ({error}): its MaxSessions is too small",
-                host=self.name,
-                hint="set MaxSessions in the host's sshd_config to 3 or more; it is 10 as it comes",
-            )
-        reason = str(error) or type(error).__name__
-        return Unreachable(
-            f"the connection broke during '{step}': {reason}",
-            host=self.name,
-            hint="invoke status --env=… shows where the host stands",
-        )
-
-    def explain(self, step: str, answer: Answer, status: int, errors: bytes) -> SlipwayError:
-        """The error for a step that ended with this status."""
-        said = answer.maybe("error", 2)
-        if said:
-            return StepFailed(said[1].strip() or f"'{step}' failed", host=self.name, step=step, code=said[0])
-        tail = " / ".join(errors.decode("utf-8", "replace").strip().splitlines()[-3:])[-600:]
-        if not answer.records and "sudo:" in tail:
-            return BecomeRefused(
-                f"sudo refused: {tail}",
-                host=self.name,
-                hint="let the login user sudo without a password, or set ansible_become_password (better: in a vault)",
-            )
-        how = "was killed by a signal" if status in (-1, 255) or status > 128 else f"ended with status {status}"
-        return StepFailed(f"'{step}' {how}" + (f": {tail}" if tail else ""), host=self.name, step=step)
 
 
 @dataclass

@@ -12,6 +12,7 @@ from typing import Any, cast
 from playbooks.errors import SlipwayError
 from playbooks.fleet import script as scripts
 from playbooks.fleet.address import Address
+from playbooks.fleet.failures import explain
 from playbooks.fleet.holder import read_holder
 from playbooks.fleet.progress import Silent
 from playbooks.fleet.remote import Ask, Remote
@@ -33,12 +34,13 @@ _SETTINGS = Settings.model_validate({"app": "shop"})
 _ADDRESS = Address("web1", "192.0.2.1")
 _SHAPES = {
     "system": 3, "manager": 1, "memory": 2, "current": 2, "verified": 1, "lock": 1, "ledger": 1, "disk": 4,
-    "interrupted": 1, "guard": 5, "moved": 3, "size": 1, "bytes": 1,
+    "interrupted": 1, "guard": 5, "moved": 3, "size": 1, "bytes": 1, "token": 1,
     "inodes": 3, "tool": 2, "release": 4, "unit": 5, "backup": 1, "verdict": 2, "check": 7, "record": 1, "file": 2,
     "error": 2, "promoted": 3, "busy": 1, "free": 0, "moment": 1, "journal": 2,
 }  # fmt: skip
 _HONEST = b"""system\tDebian GNU/Linux 12 (bookworm)\t252\t1795235461
 manager\trunning
+token\t41
 memory\t2048000\t1024000
 disk\t/opt/shop\t20480000\t10240000\tyes
 inodes\t/opt/shop\t1000000\t900000
@@ -106,7 +108,7 @@ class Answers:
             lambda: read_signals(_answer(data)),
             lambda: read_promotion(_answer(data)),
             lambda: read_promote(_answer(data)),
-            lambda: _explained(remote, data),
+            lambda: _explained(data),
         ]
         return sum([_accepted(reader) for reader in readers]) > len(readers) // 2
 
@@ -126,10 +128,10 @@ def _answer(data: bytes) -> Answer:
     return scripts.parse("web1", "facts", data, 0.0)
 
 
-def _explained(remote: Remote, data: bytes) -> object:
+def _explained(data: bytes) -> object:
     """The error that a failed step becomes."""
     answer = _answer(data)
-    raise remote.explain("facts", answer, 1 + len(data) % 255, data[-3000:])
+    raise explain(answer.host, "facts", answer, 1 + len(data) % 255, data[-3000:])
 
 
 def _usable(made: object) -> None:

@@ -1,0 +1,62 @@
+"""Why a step failed on a host, as the errors that users read."""
+
+from __future__ import annotations
+
+import paramiko
+
+from playbooks.errors import BecomeRefused, SlipwayError, StepFailed, StepTimedOut, Unreachable
+from playbooks.fleet.script import Answer
+
+
+def lost(host: str, step: str, error: BaseException) -> SlipwayError:
+    """The error for a step whose connection broke, or that sshd lets in no session for.
+
+    Args:
+        host: its inventory name.
+        step: what was under way.
+        error: how it broke.
+    """
+    if isinstance(error, TimeoutError):
+        return StepTimedOut(
+            f"'{step}' did not end in time",
+            host=host,
+            step=step,
+            code="timeout",
+            hint="it may still be running there; invoke status --env=… shows where the host stands",
+        )
+    if isinstance(error, paramiko.ChannelException):
+        return Unreachable(
+            f"sshd lets in no further session on this connection ({error}): its MaxSessions is too small",
+            host=host,
+            hint="set MaxSessions in the host's sshd_config to 3 or more; it is 10 as it comes",
+        )
+    reason = str(error) or type(error).__name__
+    return Unreachable(
+        f"the connection broke during '{step}': {reason}",
+        host=host,
+        hint="invoke status --env=… shows where the host stands",
+    )
+
+
+def explain(host: str, step: str, answer: Answer, status: int, errors: bytes) -> SlipwayError:
+    """The error for a step that ended badly.
+
+    Args:
+        host: its inventory name.
+        step: which.
+        answer: what it said; its own reason counts most.
+        status: that it ended with; -1 where a signal ended it.
+        errors: the end of its standard error.
+    """
+    said = answer.maybe("error", 2)
+    if said:
+        return StepFailed(said[1].strip() or f"'{step}' failed", host=host, step=step, code=said[0])
+    tail = " / ".join(errors.decode("utf-8", "replace").strip().splitlines()[-3:])[-600:]
+    if not answer.records and "sudo:" in tail:
+        return BecomeRefused(
+            f"sudo refused: {tail}",
+            host=host,
+            hint="let the login user sudo without a password, or set ansible_become_password (better: in a vault)",
+        )
+    how = "was killed by a signal" if status in (-1, 255) or status > 128 else f"ended with status {status}"
+    return StepFailed(f"'{step}' {how}" + (f": {tail}" if tail else ""), host=host, step=step)
