@@ -1,4 +1,6 @@
 # shellcheck shell=sh disable=SC2154
+# include room.sh
+
 # append_record STATE RECORD: add a record (one JSON object on one line) to the ledger, on disk when this returns.
 #
 # Each line begins {"prev":"H", H being the SHA-256 of the line before with its newline, or "start": a line that is
@@ -76,12 +78,10 @@ take_back() {
 }
 
 why_not() {
-    if [ "$(stat -f -c %a "${ledger%/*}")" -lt 4 ]; then
-        echo 'its disk is full; make room and try again'
-    elif [ "$(stat -f -c %d "${ledger%/*}")" = 0 ]; then
-        echo 'its file system has no inode left; remove files and try again'
+    if lacks_room "${ledger%/*}"; then
+        echo "$said"
     else
-        echo 'its file system refuses it; see: dmesg, and whether it is mounted read-only'
+        echo 'its file system refuses it; see: dmesg'
     fi
 }
 

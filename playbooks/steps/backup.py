@@ -21,6 +21,7 @@ HINTS = {
     "no-repository": "is its disk mounted? To begin anew, move the records in /var/lib/slipway/APP/backups away first",
     "no-answer": "is the store up, and can this host reach it? See slipway_backup.repository and .environment",
     "no-space": "make room there, or shorten slipway_backup.keep",
+    "no-inodes": "remove files there; what takes most: du --inodes -x / | sort -n | tail",
     "no-path": "correct slipway_backup.paths or .sqlite",
     "database": "is the database up, and are slipway_databases right? See invoke health --env=…",
     "pg-version": "install the postgresql-client of the server's version on this host",

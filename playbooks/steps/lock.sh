@@ -21,7 +21,6 @@ token=$7
 undo=$8
 kind=$9
 
-# include room.sh
 # include guard.sh
 # include append.sh
 

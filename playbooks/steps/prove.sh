@@ -1,6 +1,6 @@
 # shellcheck shell=sh disable=SC2154
 # prove STATE HOME RELEASE REPOSITORY COVERS PATH...: whether the last backup of the running release still holds all there
-# is to back up: every file of the release by its SHA-256, data by all that can be seen of it. Changes nothing.
+# is to back up, by all that can be seen of files without reading them. Changes nothing.
 state=$1
 home=$2
 release=$3

@@ -23,7 +23,7 @@ HINTS = {
     "damaged-archive": "the artifact itself is damaged: build it again",
     "hostile-archive": "build the artifact without it",
     "no-space": "make room on the host (old backups, logs), or lower slipway_keep_releases; then deploy again",
-    "no-inodes": "remove files on the host, then deploy again",
+    "no-inodes": "remove files on the host (what takes most: du --inodes -x / | sort -n | tail), then deploy again",
     "no-user": "invoke provision --env=… makes the user",
     "bad-unit": "correct slipway_services or its template; try it with --check",
     "unit-taken": "look at it on the host: systemctl cat UNIT",

@@ -54,10 +54,7 @@ undo() {
 }
 # A full disk shows in any command that writes, so it is told from here.
 explain_space() {
-    free=$(df -Pk "$home" | awk 'NR == 2 { print $4 }')
-    nodes=$(df -Pi "$home" | awk 'NR == 2 { print $4 }')
-    if [ "$free" -lt 1024 ]; then fail no-space "the file system of $home is full (while: $1)"; fi
-    if [ "$nodes" != - ] && [ "$nodes" -lt 16 ]; then fail no-inodes "the file system of $home has no inodes left (while: $1)"; fi
+    ! lacks_room "$home" || fail "$lacking" "$said (while: $1)"
     fail "$2" "$3"
 }
 
@@ -124,7 +121,7 @@ if [ -s "$incoming.bad" ]; then
     read -r status <"$incoming.bad"
     [ "$status" -ne 153 ] || fail no-space "$home has room for $free kB, the artifact unpacked takes more"
     lacks_room "$home" || broken_archive "$incoming.err"
-    fail no-space "$said (while: decompressing)"
+    fail "$lacking" "$said (while: decompressing)"
 fi
 
 check_archive "$incoming.tar" "$incoming.list"

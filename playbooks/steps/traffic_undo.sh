@@ -3,7 +3,6 @@
 # from STATE/guard/undo. A balancer that does not answer is asked again for as long as it takes: the timer comes back.
 state=${0%/guard/undo}
 
-# include room.sh
 # include guard.sh
 # include append.sh
 # include undoing.sh

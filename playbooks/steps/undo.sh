@@ -2,7 +2,6 @@
 # undo: what a guard does when its controller is silent. Runs from STATE/guard/undo, without network, at any boot.
 state=${0%/guard/undo}
 
-# include room.sh
 # include guard.sh
 # include append.sh
 # include undoing.sh

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,11 +13,12 @@ from testinfra.host import Host
 
 from lab import machine, up
 from lab.spec import HostSpec, Lab
+from playbooks.fleet.script import load
 from tests.hosts.conftest import APPS, App, Ran, invoke, wait_until
 
 On = Callable[[str], Host]
-STEPS = Path(__file__).resolve().parents[2] / "playbooks" / "steps"
-APPEND = (STEPS / "prelude.sh").read_text() + (STEPS / "append.sh").read_text()
+SCRIPT = load("append")
+APPEND = f"{SCRIPT.prelude}\n{SCRIPT.body}"
 RECORDS = 5
 
 
@@ -186,7 +186,7 @@ def test_full_disk_leaves_no_half_line(kept: App, on: On) -> None:
         large = {"id": "b", "text": "x" * 30000}
         failed = append(host, kept.state, large)
         assert failed.rc == 1
-        assert "disk is full" in failed.stdout
+        assert "is full" in failed.stdout
         assert host.check_output(f"cat {kept.state}/ledger") == before
         host.check_output(f"rm {kept.state}/filler")
         assert append(host, kept.state, large).rc == 0

@@ -17,17 +17,19 @@ from hypothesis import strategies as st
 import playbooks.fleet.script as scripts
 from playbooks.census import Census, key_of
 from playbooks.errors import BadAnswer
+from playbooks.fleet.script import load
 from playbooks.history import merge
 from playbooks.steps.chain import LONGEST, Chain, read_record
 from playbooks.steps.ledger import CHUNK, Ledger, read_piece
 
-STEPS = Path(__file__).resolve().parents[2] / "playbooks" / "steps"
+SCRIPT = load("append")
+APPEND = f"{SCRIPT.prelude}\n{SCRIPT.body}"
 Lines = list[bytes]
 
 
 def append(state: Path, record: str) -> subprocess.CompletedProcess[str]:
     """Append with append.sh itself."""
-    script = f'. {STEPS}/prelude.sh; . {STEPS}/append.sh; append_record "$1" "$2"'
+    script = f'{APPEND}\nappend_record "$1" "$2"'
     return subprocess.run(
         ["/bin/sh", "-c", script, "sh", str(state), record], capture_output=True, text=True, check=False
     )
@@ -140,9 +142,7 @@ def test_a_record_that_is_not_one_line_is_refused(tmp_path: Path) -> None:
 
 def test_writers_at_the_same_time_make_one_chain(tmp_path: Path) -> None:
     """A guard's undo and a deploy's record may write at once; a fork in the chain would look like tampering."""
-    script = (
-        f'. {STEPS}/prelude.sh; . {STEPS}/append.sh; for i in 1 2 3 4 5; do append_record "$1" "{{\\"n\\":$i}}"; done'
-    )
+    script = f'{APPEND}\nfor i in 1 2 3 4 5; do append_record "$1" "{{\\"n\\":$i}}"; done'
     writers = [subprocess.Popen(["/bin/sh", "-c", script, "sh", str(tmp_path)]) for _ in range(6)]
     assert [writer.wait() for writer in writers] == [0] * 6
     chain, records = read((tmp_path / "ledger").read_bytes())
