@@ -80,7 +80,7 @@ class Answering(socketserver.StreamRequestHandler):
             with self.server.mutex:
                 self.server.seen[path] += 1
             if path == "/hang":
-                time.sleep(1)
+                time.sleep(4)
             elif path == "/reset" or (path == "/drop-kept" and number % 2 == 0):
                 if path == "/reset":
                     self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -154,12 +154,12 @@ def test_nobody_there() -> None:
 def test_users_do_not_wait_for_each_other(server: Misbehaving) -> None:
     """A pause of the server must show as many slow requests, not as few: they are due whatever happens."""
     mix = [Kind("ok", path="/ok", keep=False), Kind("hang", 0.01, path="/hang", keep=False)]
-    report = run_load(Plan(server.url, rate=100, seconds=1.0, mix=mix, timeout=0.4))
+    report = run_load(Plan(server.url, rate=100, seconds=1.0, mix=mix, timeout=2.0))
     # All that were due in its second, but for what a busy machine did not get to at the very end.
     assert 80 <= len(report.samples) <= 100
-    assert report.outcomes == {"ok": 99, "timeout": 1}
+    assert report.outcomes == {"ok": len(report.samples) - 1, "timeout": 1}
     (slow,) = report.failures()
-    assert slow.micros >= 400_000
+    assert slow.micros >= 2_000_000
     assert report.between(report.began, report.began + 0.5).of(kind="ok").failed == 0
 
 
