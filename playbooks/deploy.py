@@ -282,10 +282,12 @@ def _record(
         stand = rollout.stands.get(remote.name)
         settings = env.target(remote.name).settings
         after: list[Ask] = []
-        if stand == Stand.DEPLOYED:
+        if rollout.verdict != "deployed":
+            pass  # halted: the old slot may still have all of the traffic
+        elif stand == Stand.DEPLOYED:
             after += leave_slot(settings, facts[remote.name], after=settings.keep_idle)
             after += [begin(remote.name)] if begin else []
-        elif stand is None and rollout.verdict == "deployed" and (runs := facts[remote.name].current):
+        elif stand is None and (runs := facts[remote.name].current):
             after = [ask_idle_host(settings, release=runs, after=settings.keep_idle)]
         return finish(
             remote,

@@ -230,8 +230,8 @@ def _record(
         after: list[Ask] = []
         if rollout.stands.get(remote.name) == Stand.DEPLOYED:
             mark, release = "proven", targets[remote.name]
-            # What a person has called bad is not kept.
-            after = leave_slot(settings, facts[remote.name], after=0)
+            # What a person has called bad is not kept; where the traffic could not be moved it still has all of it.
+            after = leave_slot(settings, facts[remote.name], after=0) if rollout.verdict == "deployed" else []
         elif remote.name in left and (runs := facts[remote.name].current):
             after = [ask_idle_host(settings, release=runs, after=settings.keep_idle)]
         document = env.secrets.mask_document(outcome.record())

@@ -83,6 +83,7 @@ class Rollout:
         reasons: why hosts failed, those in front included, by host.
         rulings: how its stages were judged.
         verdict: what became of the whole.
+        share: of the traffic that the new release has as it stands; None: what the number of its servers gives.
     """
 
     stands: dict[str, Stand]
@@ -90,6 +91,7 @@ class Rollout:
     rulings: list[Ruling] = field(default_factory=list)
     verdict: Literal["deployed", "rolled back", "halted", "guarded", "stuck"] = "deployed"
     interrupted: bool = False
+    share: float | None = None
 
     @property
     def moved(self) -> frozenset[str]:
@@ -124,6 +126,7 @@ def roll_out(crew: Crew, plan: Plan, *, on_failure: Literal["rollback", "halt"])
         Where every host stands. A host that fails is taken back, whatever happens to the others.
     """
     rollout = Rollout({host: Stand.UNTOUCHED for stage in plan.stages for host in stage.hosts})
+    rollout.share = next((stage.share for stage in plan.stages), None)
     try:
         if crew.watcher is not None:
             crew.watcher.begin()
@@ -147,6 +150,7 @@ def _passes(crew: Crew, plan: Plan, stage: Stage, rollout: Rollout) -> bool:
             _take_back(crew, failed, rollout)
         split = Split(rollout.moved, share=stage.share)
         crew.traffic.move(split)
+        rollout.share = stage.share
     except Interrupted:
         raise
     except SlipwayError as error:
@@ -191,7 +195,9 @@ def _give_up(crew: Crew, rollout: Rollout, how: Literal["rollback", "halt"]) -> 
     if how == "rollback":
         lost = _go_back(crew, rollout)
     else:
-        lost = _move_or_warn(crew, Split(rollout.moved, out=frozenset(rollout.hosts(Stand.UNHEALTHY))))
+        # What was found bad at a share must not get more than that.
+        unhealthy = frozenset(rollout.hosts(Stand.UNHEALTHY))
+        lost = _move_or_warn(crew, Split(rollout.moved, out=unhealthy, share=rollout.share))
     # Where a person is needed, no guard gets in the way; where nobody can be reached, it does its work.
     settled = [host for host, stand in rollout.stands.items() if stand not in (Stand.UNTOUCHED, Stand.GUARDED)]
     crew.mover.confirm([*settled, *(() if lost else crew.traffic.edges)], together=False)

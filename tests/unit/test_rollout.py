@@ -1,0 +1,131 @@
+"""How a plan is run, and what becomes of the traffic when it is not run to its end (A5, B1 to B3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pytest
+
+from playbooks.errors import SlipwayError, StepFailed
+from playbooks.fleet.fleet import Fleet
+from playbooks.fleet.progress import Silent
+from playbooks.fleet.remote import Remote
+from playbooks.rollout.mover import Mover
+from playbooks.rollout.rollout import Crew, Rollout, Ruling, Stand, roll_out
+from playbooks.settings.rollout import Rollout as Settings
+from playbooks.steps.traffic import Server
+from playbooks.strategies.blue_green import beside
+from playbooks.strategies.canary import canary
+from playbooks.strategies.plan import FleetShape, Plan, Stage
+from playbooks.strategies.rolling import rolling
+from playbooks.traffic.shares import Place, Split, balance
+
+HOSTS = ("app1", "app2", "app3", "app4")
+IN_PLACE = [Place(host, Server(host, "::1", 80), Server(host, "::1", 80)) for host in HOSTS]
+BESIDE = [Place(host, Server(f"{host}-blue", "::1", 81), Server(f"{host}-green", "::1", 82)) for host in HOSTS]
+LADDER = [{"share": share, "for": "1m"} for share in ("5%", "50%", "100%")]
+SETTINGS = Settings.model_validate({"canary": LADDER, "blue_green": LADDER})
+FLEET = FleetShape(len(HOSTS), balanced=True)
+
+
+@dataclass(frozen=True)
+class Named:
+    """A host that there is nothing to know of but its name."""
+
+    name: str
+
+
+@dataclass
+class Hosts:
+    """Moves hosts; those that are bad are not healthy on the new release."""
+
+    bad: frozenset[str] = frozenset()
+    on_new: set[str] = field(default_factory=set)
+
+    def forward(self, remote: Remote) -> None:
+        self.on_new.add(remote.name)
+        if remote.name in self.bad:
+            raise StepFailed("it is not healthy", host=remote.name, step="health", code="unhealthy")
+
+    def back(self, remote: Remote) -> None:
+        self.on_new.discard(remote.name)
+
+    def confirm(self, hosts: list[str], *, together: bool = True) -> dict[str, SlipwayError]:
+        return {}
+
+
+@dataclass
+class Balancer:
+    """Keeps where the traffic goes."""
+
+    places: tuple[Place, ...]
+    edges: tuple[str, ...] = ("edge1",)
+    steady: frozenset[str] = frozenset()
+    splits: list[Split] = field(default_factory=list)
+
+    def move(self, split: Split, *, back: bool = False) -> None:
+        self.splits.append(split)
+
+    @property
+    def weights(self) -> dict[str, int]:
+        """Servers that get something."""
+        shares = balance(self.places, self.splits[-1])
+        return {share.server.name: share.weight for share in shares if share.on and share.weight}
+
+
+@dataclass
+class Judge:
+    """Calls a stage bad."""
+
+    bad: str
+
+    def begin(self) -> None: ...
+
+    def watch(self, stage: Stage, split: Split) -> Ruling:
+        return Ruling(stage.name, stage.name != self.bad, f"{stage.name}: judged", {})
+
+
+def run(
+    plan: Plan, places: list[Place], *, bad: str = "", sick: frozenset[str] = frozenset(), how: Any = "halt"
+) -> tuple[Rollout, Balancer, Hosts]:
+    """Run a plan whose hosts and balancer do as they are told."""
+    hosts, traffic = Hosts(sick), Balancer(tuple(places))
+    fleet = Fleet({host: cast(Remote, Named(host)) for host in HOSTS}, {}, Silent(), 4)
+    return roll_out(Crew(fleet, cast(Mover, hosts), traffic, Judge(bad)), plan, on_failure=how), traffic, hosts
+
+
+@pytest.mark.parametrize(
+    ("plan", "places", "new"),
+    [
+        (canary(HOSTS, SETTINGS, FLEET), IN_PLACE, {"app1"}),
+        (
+            beside(HOSTS, SETTINGS, FLEET, strategy="blue-green"),
+            BESIDE,
+            {f"{host}-green" for host in HOSTS},
+        ),
+    ],
+    ids=["canary", "slots"],
+)
+def test_what_is_halted_has_the_share_it_was_found_bad_at(plan: Plan, places: list[Place], new: set[str]) -> None:
+    """A canary of 5 % that was judged bad, and halted, got a quarter of the traffic: its part of the hosts."""
+    rollout, traffic, _ = run(plan, places, bad="5 % of the traffic")
+    assert rollout.verdict == "halted"
+    got = traffic.weights
+    assert sum(got[name] for name in new) / sum(got.values()) == pytest.approx(0.05, rel=0.05)
+
+
+def test_a_host_that_fails_while_the_canary_grows_leaves_it_as_large_as_it_was() -> None:
+    """Those that were switched with it have not been judged at any share yet."""
+    rollout, traffic, _ = run(canary(HOSTS, SETTINGS, FLEET), IN_PLACE, sick=frozenset({"app2"}))
+    assert rollout.hosts(Stand.UNHEALTHY) == ["app2"]
+    got = traffic.weights
+    assert "app2" not in got
+    assert got["app1"] / sum(got.values()) == pytest.approx(0.05, rel=0.05)
+
+
+def test_a_rolling_deploy_that_is_halted_leaves_each_host_its_part() -> None:
+    """There a host has what it can carry, whichever release it runs."""
+    rollout, traffic, hosts = run(rolling(HOSTS, SETTINGS, FLEET), IN_PLACE, sick=frozenset({"app3"}))
+    assert (rollout.verdict, hosts.on_new) == ("halted", {"app1", "app2", "app3"})
+    assert traffic.weights == {"app1": 256, "app2": 256, "app4": 256}
