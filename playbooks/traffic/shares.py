@@ -102,23 +102,33 @@ def balance(places: Sequence[Place], split: Split, *, closed: frozenset[str] = f
     """
     by_group = any(place.live is not None for place in places)
     kind = _grouped if by_group else _beside if any(place.beside for place in places) else _in_place
-    wanted = kind(places, split)
+    # Who gets nothing has no part in what a share is of.
+    shut = [place for place in places if is_shut(place, closed)]
+    wanted = kind([place for place in places if place not in shut], split)
     unused = [Share(other, weight=0, on=False, tester=False) for place in places for other in place.others]
-    shares = [replace(share, on=False) if share.server.name in closed else share for share in wanted]
-    if any(share.on and share.weight for share in shares):
-        return [*shares, *unused]
+    unused += [
+        Share(server, weight_of(place.capacity), on=False) for place in shut for server in servers_of(place).values()
+    ]
+    if any(share.on and share.weight for share in wanted):
+        return [*wanted, *unused]
     # Nobody else can carry it: then it is better sent to a host that restarts than to none at all.
-    full = {
-        server.name: weight_of(place.capacity) for place in places for server in (place.before, place.after) if server
-    }
+    full = {name: weight_of(place.capacity) for place in places for name in servers_of(place)}
     resting = {place.after.name for place in places if place.live is False}
     served = [
-        share
-        if share.server.name in resting
-        else replace(share, on=share.server.name not in closed, weight=full[share.server.name])
-        for share in shares
+        share if share.server.name in resting else replace(share, on=True, weight=full[share.server.name])
+        for share in wanted
     ]
     return [*served, *unused]
+
+
+def is_shut(place: Place, closed: frozenset[str]) -> bool:
+    """Whether somebody has put a host out of service by hand: its other slot is on the same host."""
+    return place.before is not None and place.before.name in closed
+
+
+def servers_of(place: Place) -> dict[str, Server]:
+    """A host's servers that something may run on, by name."""
+    return {server.name: server for server in (place.before, place.after) if server}
 
 
 def _in_place(places: Sequence[Place], split: Split) -> list[Share]:
@@ -215,8 +225,8 @@ def way_back(
     end = balance(places, Split(), closed=closed)
     left = hosts - split.moved if forward else split.moved
     leaving = left | split.out
-    carried = {place.host: place.capacity for place in places if place.host in hosts}
+    carried = {place.host: place.capacity for place in places if place.host in hosts and not is_shut(place, closed)}
     # Fractions: a half must not be less than a half for how they are written.
-    if 2 * fsum(carried[host] for host in hosts - leaving) < fsum(carried.values()) - 1e-9:
+    if 2 * fsum(carried[host] for host in carried.keys() - leaving) < fsum(carried.values()) - 1e-9:
         return end, end
     return balance(places, Split(split.moved, out=leaving), closed=closed), end

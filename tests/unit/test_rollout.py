@@ -42,6 +42,7 @@ class Hosts:
 
     bad: frozenset[str] = frozenset()
     on_new: set[str] = field(default_factory=set)
+    stay: list[tuple[str, ...]] = field(default_factory=list)
 
     def forward(self, remote: Remote) -> None:
         self.on_new.add(remote.name)
@@ -51,7 +52,8 @@ class Hosts:
     def back(self, remote: Remote) -> None:
         self.on_new.discard(remote.name)
 
-    def confirm(self, hosts: list[str], *, together: bool = True) -> dict[str, SlipwayError]:
+    def confirm(self, hosts: list[str], **_: bool) -> dict[str, SlipwayError]:
+        self.stay.append(tuple(hosts))
         return {}
 
 
@@ -64,7 +66,7 @@ class Balancer:
     steady: frozenset[str] = frozenset()
     splits: list[Split] = field(default_factory=list)
 
-    def move(self, split: Split, *, back: bool = False) -> None:
+    def move(self, split: Split, **_: bool) -> None:
         self.splits.append(split)
 
     @property
@@ -83,7 +85,7 @@ class Judge:
     def begin(self) -> None: ...
 
     def watch(self, stage: Stage, split: Split) -> Ruling:
-        return Ruling(stage.name, stage.name != self.bad, f"{stage.name}: judged", {})
+        return Ruling(stage.name, stage.name != self.bad, f"{stage.name}: judged", {"share": split.share})
 
 
 def run(

@@ -148,6 +148,35 @@ def test_a_server_closed_by_hand_stays_closed() -> None:
     assert len(serving(shares)) == 7
 
 
+@given(SETS, SETS.filter(lambda closed: len(closed) < 7), st.floats(0.05, 0.95))
+def test_a_share_is_of_what_is_not_closed(moved: frozenset[str], closed: frozenset[str], share: float) -> None:
+    """With half of the old hosts on the bench, a canary of 5 % had 10 %."""
+    got = serving(balance(IN_PLACE, Split(moved, share=share), closed=closed))
+    assert not got.keys() & closed
+    new, old = got.keys() & moved, got.keys() - moved
+    if new and old:
+        assert abs(sum(got[name] for name in new) / sum(got.values()) - share) < 0.03 * share
+
+
+def test_a_host_whose_slot_is_closed_stays_out_with_both() -> None:
+    """It is the host that is on the bench. A deploy to its other slot put it back into service."""
+    everybody, closed = frozenset(place.host for place in BESIDE), frozenset({"h1-blue"})
+    for share in (0.0, 0.5, 1.0):
+        assert (
+            not {"h1-blue", "h1-green"} & serving(balance(BESIDE, Split(everybody, share=share), closed=closed)).keys()
+        )
+    for ends in way_back(BESIDE, Split(everybody, share=0.5), closed=closed):
+        assert set(serving(ends)) == {"h0-blue", "h2-blue"}
+
+
+def test_what_is_closed_carries_nothing_when_a_controller_dies() -> None:
+    """Two of five that serve were to take the traffic of all: those on the bench were counted as if they could."""
+    closed = frozenset({"h5", "h6", "h7"})
+    retreat, rest = way_back(IN_PLACE, Split(frozenset({"h0", "h1", "h2"})), closed=closed)
+    assert set(serving(retreat)) == set(serving(rest)) == {"h0", "h1", "h2", "h3", "h4"}
+    assert set(serving(way_back(IN_PLACE, Split(frozenset({"h0", "h1"})), closed=closed)[0])) == {"h2", "h3", "h4"}
+
+
 def test_traffic_on_the_other_slot_is_nobodys_hand() -> None:
     """Left so by a death in the confirmation; taken for closed, the next deploy left no server on."""
     blue, green = (Server(f"h1-{slot}", "192.0.2.1", port) for slot, port in (("blue", 8001), ("green", 8002)))
