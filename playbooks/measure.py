@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from playbooks.environment import Environment
-from playbooks.errors import ExitStatus, UsageError
+from playbooks.errors import ExitStatus, SlipwayError, UsageError
 from playbooks.fleet.fleet import open_fleet
 from playbooks.fleet.progress import Progress
 from playbooks.host_facts import facts_of
@@ -85,7 +85,7 @@ def measure(
 
     Raises:
         UsageError: nothing counts requests here.
-        SlipwayError: the source of the numbers cannot be read.
+        SlipwayError: the source of the numbers cannot be read, or has none.
     """
     if env.settings.metrics.source == "balancer" and not edges_of(env):
         raise UsageError(
@@ -94,15 +94,22 @@ def measure(
         )
     names = dict.fromkeys([*(target.name for target in env.targets), *edges_of(env), *hosts_asked(env)])
     with open_fleet([env.target(name).address for name in names], progress=progress, forks=env.settings.forks) as fleet:
+        edges = [edge for edge in edges_of(env) if edge in fleet.remotes]
+        if set(hosts_asked(env)) - set(fleet.remotes) or (env.settings.metrics.source == "balancer" and not edges):
+            fleet.require_all()
+        for host, error in fleet.unreachable.items():
+            progress.warn(f"without {host}: {error.message}")
         there = [target.name for target in env.targets if target.name in fleet.remotes]
         facts = fleet.each("facts", partial(facts_of, env), hosts=there).ok
         places = places_of(env, facts, {})
-        source = source_of(fleet, env, edges_of(env), places)
+        source = source_of(fleet, env, edges, places)
         assert source is not None  # refused above  # noqa: S101
         source.read()
         progress.phase(f"counting for {seconds:.0f} s")
         time.sleep(seconds)
         counts = source.read()
+    if not counts:  # of a server that nobody asked for anything there is a 0
+        raise SlipwayError("no server's numbers could be read", hint="what is above says why; see docs/metrics.md")
     servers = tuple(_measure(name, counts[name]) for name in sorted(counts))
     everything = _measure("all", total(counts.values()))
     limits = [

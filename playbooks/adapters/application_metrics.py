@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -50,7 +51,8 @@ class ApplicationMetrics:
             self._begun = True
         counts: dict[str, Counts] = {}
         for server, page in good.items():
-            found = self._counting.feed(server, self._snapshot(list(parse_samples(page.lines))))
+            samples = [sample for sample in parse_samples(page.lines) if math.isfinite(sample.value)]
+            found = self._counting.feed(server, self._snapshot(samples))
             if found is not None:
                 counts[server] = found
         return Reading(counts, problems=problems, buckets=self._counting.buckets)

@@ -91,13 +91,25 @@ class Counting:
 
     def feed(self, server: str, now: Snapshot) -> Counts | None:
         """What came since this server's last snapshot; None for its first."""
-        last, self._last[server] = self._last.get(server), now
+        last = self._last.get(server)
+        self._last[server] = now if last is None else _known(last, now)
         if last is None:
             return None
         requests = round(sum(_since(last.requests, now.requests).values()))
         # Of a page that was made while requests ended, errors may be ahead.
         errors = min(requests, round(sum(_since(last.errors, now.errors).values())))
         return Counts(requests, errors, _apart(_since(last.latencies, now.latencies)))
+
+
+def _known(last: Snapshot, now: Snapshot) -> Snapshot:
+    """What the next snapshot is compared with. A series that is away for once is no new one when it is back.
+
+    Of a process that began anew, what is away is gone.
+    """
+    pairs = [(last.requests, now.requests), (last.errors, now.errors), (last.latencies, now.latencies)]
+    if any(value < was.get(key, 0.0) for was, is_now in pairs for key, value in is_now.items()):
+        return now
+    return Snapshot(*({**was, **is_now} for was, is_now in pairs))
 
 
 def _since(last: Totals, now: Totals) -> dict[Hashable, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -92,10 +93,12 @@ class PrometheusMetrics:
             for sample in replies[key]:
                 server = self._server(sample)
                 limit = bucket_limit(sample.labels) if key == "latency" else 0.0
-                if server is None or limit is None or sample.value != sample.value:
+                if server is None or limit is None or not math.isfinite(sample.value):
                     continue
+                # A query of one's own may tell more apart than servers: each of its series counts by itself.
+                others = tuple(sorted(item for item in sample.labels.items() if item[0] != "le"))
                 place = totals.setdefault(server, {}).setdefault(key, {})
-                place[limit * self._milliseconds if key == "latency" else key] = sample.value
+                place[others, limit * self._milliseconds] = sample.value
         found = {
             server: self._counting.feed(
                 server, Snapshot(now.get("requests", {}), now.get("errors", {}), now.get("latency", {}))

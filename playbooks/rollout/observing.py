@@ -24,7 +24,7 @@ from playbooks.traffic.traffic import Traffic
 
 
 class EdgeCounts:
-    """What all balancers together counted.
+    """What all balancers together counted; once it has begun, those of them that can be read.
 
     Args:
         fleet: open sessions.
@@ -35,6 +35,8 @@ class EdgeCounts:
     def __init__(self, fleet: Fleet, env: Environment, edges: Sequence[str]) -> None:
         self._fleet, self._env = fleet, env
         self._meters = {edge: Meter() for edge in edges}
+        self._begun = False
+        self._told: set[str] = set()
 
     @property
     def buckets(self) -> tuple[float, ...]:
@@ -53,9 +55,17 @@ class EdgeCounts:
             (answer,) = remote.chain([ask_counts(balancer, self._env.target(remote.name).settings, meter.cursor)])
             return meter.feed(answer)
 
-        results = self._fleet.each("", one, hosts=list(self._meters), finish=True).all_or_raise("reading the balancers")
+        results = self._fleet.each("", one, hosts=list(self._meters), finish=True)
+        if not (results.ok and self._begun):
+            results.all_or_raise("reading the balancers")
+        self._begun = True
+        # What the others count is no less true: a bad release must not go by because one balancer is gone.
+        for edge, error in results.failed.items():
+            if edge not in self._told:
+                self._told.add(edge)
+                self._fleet.progress.warn(f"{edge}: its numbers are missing from now on: {error.message}")
         counts: dict[str, Counts] = {}
-        for found in results.values():
+        for found in results.ok.values():
             for server, count in found.items():
                 counts[server] = counts.get(server, Counts()) + count
         return counts

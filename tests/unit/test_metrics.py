@@ -212,6 +212,66 @@ def test_a_server_that_was_not_asked_for_anything_yet_begins_at_0() -> None:
     assert metrics.read().counts["app2-green"] == Counts(7, 7, {100.0: 7})
 
 
+def test_a_number_that_is_away_for_once_is_no_new_one_when_it_is_back() -> None:
+    """A scrape that fell between two of the queries: all errors since the process began counted as this moment's."""
+    rounds = [{"app1": 900.0}, {"app1": math.nan}, {}, {"app1": 902.0}, {"app1": 3.0}]
+    turn = [0]
+
+    def answer(query: str) -> Replied:
+        if "(up)" in query:
+            return vector(app1=1)
+        return vector(**rounds[turn[0]]) if "5.." in query else vector(app1=1000.0 + turn[0] * 50)
+
+    metrics, errors = prometheus(answer), []
+    for turn[0] in range(5):
+        counts = metrics.read().counts
+        errors += [counts["app1"].errors] if counts else []
+    assert errors == [0, 0, 2, 3]
+
+
+def test_a_process_that_began_anew_has_only_what_it_has() -> None:
+    """What it has not got yet is no number that is away."""
+    first = Page([*page(900, 50, 900).lines, 'shop_http_requests_total{route="/x",status="500"} 40'])
+    again = Page([*page(9, 1, 9).lines, 'shop_http_requests_total{route="/x",status="500"} 41'])
+    metrics = source({"app1": first}, {"app1": page(5, 1, 5)}, {"app1": again})
+    metrics.read()
+    assert metrics.read().counts["app1"] == Counts(6, 1, {5.0: 5, 100.0: 1})
+    assert metrics.read().counts["app1"].errors == 41
+
+
+def test_a_query_that_tells_more_apart_than_servers_is_added_up() -> None:
+    """The last series of a server was taken for all of it."""
+    turn = [0]
+
+    def answer(query: str) -> Replied:
+        if "(up)" in query:
+            return vector(app1=1)
+        (series,) = json.loads(vector(app1=0).body)["data"]["result"]
+        by_route = [
+            {"metric": {**series["metric"], "route": route}, "value": [0, str(value + turn[0])]}
+            for route, value in (("/a", 100), ("/b", 5))
+        ]
+        return Replied(200, json.dumps({"status": "success", "data": {"resultType": "vector", "result": by_route}}))
+
+    metrics = prometheus(answer)
+    metrics.read()
+    turn[0] = 10
+    assert metrics.read().counts["app1"] == Counts(20, 20, {100.0: 20})
+
+
+def test_an_infinite_number_is_no_count() -> None:
+    """It was a traceback in the middle of a deploy."""
+    endless = Page([*page(9, 1, 9).lines, 'shop_http_requests_total{route="/x",status="500"} +Inf'])
+    metrics = source({"app1": page(1, 0, 1)}, {"app1": endless})
+    metrics.read()
+    assert metrics.read().counts["app1"] == Counts(9, 1, {5.0: 8, 100.0: 1})
+    turn = [1.0]
+    other = prometheus(lambda query: vector(app1=1) if "(up)" in query else vector(app1=turn[0]))
+    other.read()
+    turn[0] = math.inf
+    assert other.read().counts == {"app1": Counts()}
+
+
 def test_own_numbers_have_limits_for_either_side() -> None:
     """NaN, the rate of nothing, keeps no limit and breaks none."""
     queries = [{"name": "queue", "query": "q", "max": 5}, {"name": "p99", "max": 2}]
