@@ -148,9 +148,9 @@ def _passes(crew: Crew, plan: Plan, stage: Stage, rollout: Rollout) -> bool:
             if len(rollout.reasons) > plan.tolerate:
                 return False
             _take_back(crew, failed, rollout)
-        split = Split(rollout.moved, share=stage.share)
-        crew.traffic.move(split)
-        rollout.share = stage.share
+        split = _give_share(crew, plan, stage, rollout)
+        if split is None:
+            return False
     except Interrupted:
         raise
     except SlipwayError as error:
@@ -162,6 +162,22 @@ def _passes(crew: Crew, plan: Plan, stage: Stage, rollout: Rollout) -> bool:
         if not ruling.good:
             return False
     return True
+
+
+def _give_share(crew: Crew, plan: Plan, stage: Stage, rollout: Rollout) -> Split | None:
+    """Give a stage its traffic. Hosts that a balancer finds unhealthy have failed; None: more than are tolerated."""
+    while True:
+        split = Split(rollout.moved, share=stage.share)
+        failed = crew.traffic.move(split)
+        rollout.share = stage.share
+        if not failed:
+            return split
+        rollout.stands.update(dict.fromkeys(failed, Stand.UNHEALTHY))
+        rollout.reasons.update(failed)
+        if len(rollout.reasons) > plan.tolerate:
+            return None
+        crew.traffic.move(Split(rollout.moved, out=frozenset(failed), share=stage.share))
+        _take_back(crew, list(failed), rollout)
 
 
 def _change(crew: Crew, stage: Stage, rollout: Rollout) -> list[str]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
 from playbooks.environment import Environment
-from playbooks.errors import SlipwayError
+from playbooks.errors import SlipwayError, StepFailed
 from playbooks.fleet.fleet import Fleet
 from playbooks.fleet.holder import Holder
 from playbooks.fleet.remote import Remote
@@ -40,12 +40,15 @@ class Traffic(Protocol):
     @property
     def steady(self) -> frozenset[str]: ...
 
-    def move(self, split: Split, *, back: bool = False) -> None:
+    def move(self, split: Split, *, back: bool = False) -> Mapping[str, SlipwayError]:
         """Make it so on every balancer.
 
         Args:
             split: where the rollout stands.
             back: the release is being left, so nobody waits for servers to be warm.
+
+        Returns:
+            Hosts on the new release that a balancer does not find healthy, and why; none on the way back.
 
         Raises:
             SlipwayError: one could not; its guard sees to it that it goes back.
@@ -64,8 +67,9 @@ class NoBalancer:
     steady: frozenset[str]
     edges: tuple[str, ...] = ()
 
-    def move(self, split: Split, *, back: bool = False) -> None:
+    def move(self, split: Split, *, back: bool = False) -> Mapping[str, SlipwayError]:  # noqa: ARG002
         """There is nothing to move."""
+        return {}
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,7 @@ class Edges:
         steady: hosts that run the wanted release from the start.
         closed: servers that somebody has put out of service by hand; they stay so.
         up: seconds that servers put on are waited for.
+        down: servers that a balancer did not find healthy to begin with, each after that balancer's host.
     """
 
     fleet: Fleet
@@ -91,8 +96,9 @@ class Edges:
     steady: frozenset[str] = frozenset()
     closed: frozenset[str] = frozenset()
     up: float = UP
+    down: frozenset[tuple[str, str]] = frozenset()
 
-    def move(self, split: Split, *, back: bool = False) -> None:
+    def move(self, split: Split, *, back: bool = False) -> Mapping[str, SlipwayError]:
         back = back or self.holder.task == "rollback"
         split = replace(split, moved=split.moved | (self.steady - split.out))
         shares = balance(self.places, split, closed=self.closed)
@@ -119,6 +125,26 @@ class Edges:
         for edge, moved in results.ok.items():
             self._tell(edge, moved, split)
         results.all_or_raise("moving traffic")
+        return {} if back else self._unanswered(results.ok, split.moved - self.steady)
+
+    def _unanswered(self, moved: Mapping[str, Moved], hosts: frozenset[str]) -> dict[str, SlipwayError]:
+        """Hosts that are healthy but for their users. Where nobody was to begin with, something else is wrong."""
+        balancer = self.env.settings.balancer
+        if balancer is None or self.up < UP or not any(place.before for place in self.places):
+            return {}
+        return {
+            place.host: StepFailed(
+                f"it is healthy by its own checks, but not for the balancer on {edge}, which asks for "
+                f"{balancer.health_path}",
+                host=place.host,
+                step="traffic",
+                code="unanswered",
+                hint=f"on {edge}: curl -i http://{place.after.address}:{place.after.port}{balancer.health_path}",
+            )
+            for edge, one in moved.items()
+            for place in self.places
+            if place.host in hosts and place.after.name in one.slow and (edge, place.after.name) not in self.down
+        }
 
     def _retreat(self, split: Split) -> Retreat:
         forward = self.holder.task == "rollback"

@@ -65,9 +65,11 @@ class Balancer:
     edges: tuple[str, ...] = ("edge1",)
     steady: frozenset[str] = frozenset()
     splits: list[Split] = field(default_factory=list)
+    shuns: frozenset[str] = frozenset()
 
-    def move(self, split: Split, **_: bool) -> None:
+    def move(self, split: Split, **_: bool) -> dict[str, SlipwayError]:
         self.splits.append(split)
+        return {host: StepFailed("no answer", host=host, step="traffic", code="x") for host in self.shuns & split.moved}
 
     @property
     def weights(self) -> dict[str, int]:
@@ -89,10 +91,16 @@ class Judge:
 
 
 def run(
-    plan: Plan, places: list[Place], *, bad: str = "", sick: frozenset[str] = frozenset(), how: Any = "halt"
+    plan: Plan,
+    places: list[Place],
+    *,
+    bad: str = "",
+    sick: frozenset[str] = frozenset(),
+    shuns: frozenset[str] = frozenset(),
+    how: Any = "halt",
 ) -> tuple[Rollout, Balancer, Hosts]:
     """Run a plan whose hosts and balancer do as they are told."""
-    hosts, traffic = Hosts(sick), Balancer(tuple(places))
+    hosts, traffic = Hosts(sick), Balancer(tuple(places), shuns=shuns)
     fleet = Fleet({host: cast(Remote, Named(host)) for host in HOSTS}, {}, Silent(), 4)
     return roll_out(Crew(fleet, cast(Mover, hosts), traffic, Judge(bad)), plan, on_failure=how), traffic, hosts
 
@@ -131,3 +139,22 @@ def test_a_rolling_deploy_that_is_halted_leaves_each_host_its_part() -> None:
     rollout, traffic, hosts = run(rolling(HOSTS, SETTINGS, FLEET), IN_PLACE, sick=frozenset({"app3"}))
     assert (rollout.verdict, hosts.on_new) == ("halted", {"app1", "app2", "app3"})
     assert traffic.weights == {"app1": 256, "app2": 256, "app4": 256}
+
+
+def test_a_host_that_no_user_could_reach_has_failed() -> None:
+    """A release that listens on loopback alone is healthy by its own checks: it went on to every host but the last."""
+    rollout, traffic, hosts = run(
+        rolling(HOSTS, SETTINGS, FLEET), IN_PLACE, shuns=frozenset({"app1", "app2"}), how="rollback"
+    )
+    assert (rollout.verdict, hosts.on_new) == ("rolled back", set())
+    assert rollout.hosts(Stand.UNTOUCHED) == ["app2", "app3", "app4"]
+    assert "app1: no answer" in rollout.why
+    assert traffic.splits[-1] == Split()
+
+
+def test_as_many_as_are_tolerated_may_be_so() -> None:
+    """They go back alone, like others that fail."""
+    tolerant = Settings.model_validate({"tolerate": "1"})
+    rollout, _, hosts = run(rolling(HOSTS, tolerant, FLEET), IN_PLACE, shuns=frozenset({"app2"}))
+    assert (rollout.verdict, hosts.on_new) == ("deployed", {"app1", "app3", "app4"})
+    assert rollout.hosts(Stand.ROLLED_BACK) == ["app2"]
