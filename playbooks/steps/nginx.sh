@@ -97,18 +97,29 @@ nginx_apply() {
     wait_empty "$2"
 }
 
-# nginx_put SHARES: what servers get from here on.
+# nginx_put SHARES: what servers get from here on. Until nginx has read the file, a mark in memory says so: who was cut short,
+# or whose reload failed, would else be taken for done by whoever asks for the same again.
 nginx_put() {
     nginx_render "$1" >"$work/rendered"
-    ! cmp -s "$work/rendered" "$nginx_files/$backend.conf" || return 0
-    changed=yes
-    cp "$nginx_files/$backend.conf" "$work/old"
-    replace_file "$nginx_files/$backend.conf" <"$work/rendered"
-    if ! nginx -t -q 2>"$work/said"; then
-        replace_file "$nginx_files/$backend.conf" <"$work/old"
-        fail balancer "nginx does not accept the change: $(grep -m 1 emerg "$work/said" || tail -n 1 "$work/said")"
+    unread=/run/slipway/${state#/var/lib/slipway/}/unread
+    if ! cmp -s "$work/rendered" "$nginx_files/$backend.conf"; then
+        changed=yes
+        cp "$nginx_files/$backend.conf" "$work/old"
+        mkdir -p "${unread%/*}"
+        had=$unread
+        [ -e "$unread" ] || had=
+        : >"$unread"
+        replace_file "$nginx_files/$backend.conf" <"$work/rendered"
+        if ! nginx -t -q 2>"$work/said"; then
+            replace_file "$nginx_files/$backend.conf" <"$work/old"
+            [ -n "$had" ] || rm -f "$unread"
+            fail balancer "nginx does not accept the change: $(grep -m 1 emerg "$work/said" || tail -n 1 "$work/said")"
+        fi
+    elif [ ! -e "$unread" ]; then
+        return 0
     fi
     nginx_reload
+    rm -f "$unread"
 }
 
 # nginx_wait_up SECONDS: those put on that do not answer by then are in $work/slow.

@@ -91,6 +91,24 @@ def test_shares_and_testers_are_as_set_and_outlive_a_restart(inventory: str, add
         assert it.state().drift == ["/etc/nginx/slipway/edge-nginx.conf was changed by hand"]
 
 
+def test_a_reload_that_failed_is_not_taken_for_done(inventory: str, address: str, on: On) -> None:
+    """The file says who gets what, and nginx has never read it: asked for the same again, that was called done."""
+    broken = "/run/systemd/system/nginx.service.d"
+    with hand(inventory) as it:
+        on(EDGE).check_output(f"mkdir -p {broken}")
+        on(EDGE).check_output(f"sh -c 'printf \"[Service]\\nExecReload=\\nExecReload=false\\n\" >{broken}/broken.conf'")
+        on(EDGE).check_output("systemctl daemon-reload")
+        try:
+            with pytest.raises(StepFailed, match="nginx does not reload"):
+                it.move(it.shares(app1=None))
+        finally:
+            on(EDGE).check_output(f"rm -r {broken}")
+            on(EDGE).check_output("systemctl daemon-reload")
+        assert "app1" in {fetch(address).text for _ in range(10)}
+        it.move(it.shares(app1=None))
+        assert "app1" not in {fetch(address).text for _ in range(10)}
+
+
 def test_counts_are_what_clients_saw(inventory: str, address: str, on: On) -> None:
     """No statistics come with nginx's open edition: its log has them, and may be put aside at any time."""
     meter = Meter()
