@@ -104,7 +104,8 @@ def nobody_up(places: Sequence[Place], states: Sequence[EdgeState]) -> bool:
 def closed_by_hand(places: Sequence[Place], states: Sequence[EdgeState]) -> frozenset[str]:
     """Servers that serve, as far as we are concerned, and that somebody has put out of every balancer.
 
-    Where the host's other slot has its traffic nobody has: a controller died just as its deploy was being confirmed.
+    Where the host's other slot has its traffic nobody has: a controller died as its deploy was being confirmed. Nor
+    where a task took it out that was halted, or failed, before it could put it back.
     """
 
     def gets(server: Server) -> bool:
@@ -116,5 +117,6 @@ def closed_by_hand(places: Sequence[Place], states: Sequence[EdgeState]) -> froz
         if place.before
         and states
         and all(place.before.name in state.servers for state in states)
+        and not any(state.servers[place.before.name].out for state in states)
         and not any(gets(server) for server in (place.before, place.after, *place.others))
     )

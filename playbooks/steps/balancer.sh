@@ -49,8 +49,10 @@ wait_empty() {
 }
 
 # set_traffic SHARES DRAIN UP SLOW-START: what servers are to get; it is remembered, so that whoever changes it by hand is told.
+# "out" is off for as long as a host changes: should the task stop there, nobody takes it for somebody's hand.
 set_traffic() {
-    "${kind}_apply" "$1" "$2" "$3" "$4"
+    awk '$5 == "out" { $5 = "off" } { print }' "$1" >"$work/wanted"
+    "${kind}_apply" "$work/wanted" "$2" "$3" "$4"
     touch "$state/traffic"
     awk 'FILENAME == ARGV[1] { want[$1] = $0; next } !($1 in want) { print } END { for (name in want) print want[name] }' \
         "$1" "$state/traffic" | sort >"$work/traffic"

@@ -48,12 +48,14 @@ class Share:
         weight: of new requests, 0 to 256, in proportion to the others'; 0 for nothing new.
         on: whether it is in use; when not, it is drained and then taken off.
         tester: whether testers' requests go there.
+        out: off only for as long as its host changes.
     """
 
     server: Server
     weight: int = FULL
     on: bool = True
     tester: bool = True
+    out: bool = False
 
 
 @dataclass(frozen=True)
@@ -190,6 +192,6 @@ def share_lines(shares: Sequence[Share]) -> bytes:
     """A line a server, as balancer.sh reads it."""
     return "".join(
         f"{share.server.name} {share.server.address} {share.server.port} {share.weight} "
-        f"{'on' if share.on else 'off'} {'tester' if share.tester else '-'}\n"
+        f"{'on' if share.on else 'out' if share.out else 'off'} {'tester' if share.tester else '-'}\n"
         for share in shares
     ).encode()

@@ -28,6 +28,7 @@ class ServerState:
         current: requests in flight.
         tester: whether testers' requests go there.
         drift: how this differs from what was last set, as a sentence; empty when it doesn't.
+        out: whether a task has taken it off for as long as its host changes, and not put it back.
     """
 
     name: str
@@ -37,6 +38,7 @@ class ServerState:
     current: int
     tester: bool
     drift: str = ""
+    out: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,11 +78,18 @@ def read_state(answer: Answer) -> EdgeState:
     """
     (version,), (maintenance,) = answer.one("version", 1), answer.one("maintenance", 1)
     servers = {}
-    for name, weight, admin, tester, up, current, drift in answer.all("server", 7):
+    for name, weight, admin, tester, up, current, drift, out in answer.all("server", 8):
         if admin not in ADMIN or up not in UP:
             raise answer.bad(f"{name} is {admin} and {up}")
         servers[name] = ServerState(
-            name, answer.number(weight), ADMIN[admin], UP[up], answer.number(current), tester == "tester", drift
+            name,
+            answer.number(weight),
+            ADMIN[admin],
+            UP[up],
+            answer.number(current),
+            tester == "tester",
+            drift,
+            out == "out",
         )
     edited = answer.maybe("edited", 1)
     return EdgeState(answer.host, version, maintenance == "on", servers, edited[0] if edited else "")

@@ -104,7 +104,11 @@ def balance(places: Sequence[Place], split: Split, *, closed: frozenset[str] = f
     kind = _grouped if by_group else _beside if any(place.beside for place in places) else _in_place
     # Who gets nothing has no part in what a share is of.
     shut = [place for place in places if is_shut(place, closed)]
-    wanted = kind([place for place in places if place not in shut], split)
+    changing = {name for place in places if place.host in split.out for name in servers_of(place)}
+    wanted = [
+        replace(share, out=not share.on and share.server.name in changing)
+        for share in kind([place for place in places if place not in shut], split)
+    ]
     unused = [Share(other, weight=0, on=False, tester=False) for place in places for other in place.others]
     unused += [
         Share(server, weight_of(place.capacity), on=False) for place in shut for server in servers_of(place).values()
@@ -115,7 +119,7 @@ def balance(places: Sequence[Place], split: Split, *, closed: frozenset[str] = f
     full = {name: weight_of(place.capacity) for place in places for name in servers_of(place)}
     resting = {place.after.name for place in places if place.live is False}
     served = [
-        share if share.server.name in resting else replace(share, on=True, weight=full[share.server.name])
+        share if share.server.name in resting else replace(share, on=True, out=False, weight=full[share.server.name])
         for share in wanted
     ]
     return [*served, *unused]

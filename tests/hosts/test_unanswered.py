@@ -18,11 +18,13 @@ from tests.hosts.site import Site
 
 On = Callable[[str], Host]
 PUBLIC = 8091
-PROGRAM = "#!/bin/sh\ncd /opt/near/releases/*-{version} && exec python3 -m http.server --bind {address} $PORT\n"
+PROGRAM = (
+    "#!/bin/sh\n{first}\ncd /opt/near/releases/*-{version} && exec python3 -m http.server --bind {address} $PORT\n"
+)
 
 
-def pack(folder: Path, version: str, *, address: str = "0.0.0.0") -> None:
-    files = {"bin/run": PROGRAM.format(version=version, address=address), "VERSION": f"{version}\n"}
+def pack(folder: Path, version: str, *, address: str = "0.0.0.0", first: str = ":") -> None:
+    files = {"bin/run": PROGRAM.format(version=version, address=address, first=first), "VERSION": f"{version}\n"}
     with tarfile.open(folder / f"near-{version}.tar.gz", "w:gz") as tar:
         for name, content in files.items():
             member = tarfile.TarInfo(name)
@@ -36,7 +38,7 @@ class Near:
     def __init__(self, site: Site) -> None:
         self.site = site
 
-    def write(self, *, slots: bool) -> None:
+    def write(self, *, slots: bool, **rollout: str) -> None:
         port = "{port}" if slots else "8110"
         run = {"ExecStart": "/opt/near/current/bin/run", **({} if slots else {"Environment": "PORT=8110"})}
         self.site.write(
@@ -46,6 +48,7 @@ class Near:
             services=[{"name": "near@" if slots else "near", "unit": {"Service": run}}],
             config=[],
             databases=[],
+            rollout=rollout,
             slots={"blue": 8111, "green": 8112} if slots else {},
             health={"interval": "300ms", "checks": [{"type": "http", "url": f"http://127.0.0.1:{port}/VERSION"}]},
             balancer={"hosts": "edge", "port": 8110, "listen": [PUBLIC], "health_path": "/VERSION", "backend": "near"},
@@ -83,6 +86,19 @@ def test_a_release_that_no_user_could_reach_ends_at_its_first_host(near: Near) -
     }
     assert set(near.site.traffic()) == set(APPS)
     assert near.answer() == "1.0"
+
+
+def test_a_host_that_a_halted_deploy_left_out_gets_its_traffic_with_the_next_one(near: Near) -> None:
+    """It was taken for one that somebody had put out by hand, and stayed out for ever."""
+    near.write(slots=False, on_failure="halt")
+    pack(near.site.folder, "1.2", first="[ $(cat /etc/hostname) != app2 ] || exit 1")
+    pack(near.site.folder, "1.3")
+    assert near.deploy("1.2").status == 3
+    assert set(near.site.traffic()) == {"app1", "app3"}
+    done = near.deploy("1.3")
+    assert done.status == 0, done.err
+    assert "by hand" not in done.err
+    assert set(near.site.traffic()) == set(APPS)
 
 
 def test_a_rollback_whose_traffic_cannot_be_moved_leaves_what_has_it(near: Near, on: On) -> None:

@@ -192,3 +192,17 @@ def test_traffic_on_the_other_slot_is_nobodys_hand() -> None:
     assert closed_by_hand([place], [edge(blue=False, green=True)]) == frozenset()
     assert closed_by_hand([place], [edge(blue=False, green=False)]) == {"h1-blue"}
     assert closed_by_hand([place], [edge(blue=False, green=False), edge(blue=True, green=False)]) == frozenset()
+
+
+def test_a_server_that_a_task_took_out_and_left_is_nobodys_hand() -> None:
+    """A deploy was halted, or a rollback failed, on its host, which never got traffic again."""
+    place = IN_PLACE[2]
+    (off,) = [share for share in balance(IN_PLACE, Split(out=frozenset({"h2"}))) if not share.on]
+    assert (off.server.name, off.out) == ("h2", True)
+    assert not any(share.out for share in balance(IN_PLACE, Split(), closed=frozenset({"h2"})))
+
+    def edge(*, out: bool) -> EdgeState:
+        return EdgeState("edge1", "HAProxy", False, {"h2": ServerState("h2", 256, "off", None, 0, False, out=out)})
+
+    assert closed_by_hand([place], [edge(out=True)]) == frozenset()
+    assert closed_by_hand([place], [edge(out=False)]) == {"h2"}

@@ -49,13 +49,13 @@ def test_numbers_that_make_no_sense_are_refused(lines: tuple[str, ...]) -> None:
 def test_answers_are_read_as_they_are_meant() -> None:
     moved = read_traffic(answer("cut app1 3", "slow app2", "moved yes"))
     assert (moved.changed, moved.cut, moved.slow) == (True, {"app1": 3}, ("app2",))
-    lines = ("version HAProxy", "maintenance off", "server app1 5 drain tester down 2 drift", "edited /etc/x")
+    lines = ("version HAProxy", "maintenance off", "server app1 5 drain tester down 2 drift -", "edited /etc/x")
     state = read_state(answer(*lines))
     server = state.servers["app1"]
     assert (server.weight, server.admin, server.up, server.current, server.tester) == (5, "drain", False, 2, True)
     assert state.drift == ["app1: drift", "/etc/x was changed by hand"]
     with pytest.raises(BadAnswer):
-        read_state(answer("version HAProxy", "maintenance off", "server app1 5 gone tester down 2 -"))
+        read_state(answer("version HAProxy", "maintenance off", "server app1 5 gone tester down 2 - -"))
 
 
 @pytest.mark.parametrize(
