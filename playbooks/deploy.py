@@ -275,19 +275,17 @@ def _record(
     groups: Groups | None,
 ) -> None:
     """Write the ledger and mark the release. The deploy is over: what goes wrong here is said and changes nothing."""
-
-    begin = back_up_afterwards(env, outcome.version, release.id) if rollout.verdict == "deployed" else None
+    done = rollout.verdict == "deployed"  # of one that was halted the old slot may still have all of the traffic
+    begin = back_up_afterwards(env, outcome.version, release.id) if done else None
 
     def one(remote: Remote) -> list[str]:
         stand = rollout.stands.get(remote.name)
         settings = env.target(remote.name).settings
         after: list[Ask] = []
-        if rollout.verdict != "deployed":
-            pass  # halted: the old slot may still have all of the traffic
-        elif stand == Stand.DEPLOYED:
+        if done and stand == Stand.DEPLOYED:
             after += leave_slot(settings, facts[remote.name], after=settings.keep_idle)
             after += [begin(remote.name)] if begin else []
-        elif stand is None and (runs := facts[remote.name].current):
+        elif done and stand is None and (runs := facts[remote.name].current):
             after = [ask_idle_host(settings, release=runs, after=settings.keep_idle)]
         return finish(
             remote,

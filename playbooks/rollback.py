@@ -29,6 +29,7 @@ from playbooks.steps.facts import Facts
 from playbooks.steps.finish import Mark, finish
 from playbooks.steps.idle import ask_idle_host, leave_slot
 from playbooks.steps.restore import restore_release
+from playbooks.strategies.plan import Plan, Stage
 from playbooks.traffic.groups import Groups, read_groups, require_whole
 from playbooks.traffic.servers import edges_of
 from playbooks.traffic.traffic import retreat
@@ -95,6 +96,12 @@ def rollback(env: Environment, back: Back, progress: Progress) -> Outcome:
             if groups and not targets:
                 targets = {host: now for host in groups.serving if host in facts and (now := facts[host].current)}
             crew = assemble(fleet, held, env, holder, facts, moves, plan, groups)
+            if not groups and not plan.stages and crew.traffic.astray:
+                # One that failed half-way has switched the hosts, and not the traffic.
+                plan = Plan(plan.strategy, (Stage("all of the traffic"),))
+            if not groups and plan.stages and crew.traffic.there.issuperset(moves):
+                # Of one that was halted: while it "started" beside what is bad, that would have all of the traffic.
+                plan = Plan(plan.strategy, (Stage("all of the traffic", tuple(moves), share=1.0, serves=True),))
             if groups and plan.stages:
                 _keep_up(fleet, env, facts, groups)
             databases: list[str] = []

@@ -88,10 +88,7 @@ def _traffic(
         fleet.progress.warn(
             f"no balancer has a server up: nothing that runs answers its health check, {asked}, with 200"
         )
-    ailing = frozenset(
-        (edge, name) for edge, state in states.items() for name, server in state.servers.items() if server.up is False
-    )
-    return Edges(fleet, env, holder, edges, places, stay, closed, up, ailing)
+    return Edges(fleet, env, holder, edges, places, stay, closed, up, states)
 
 
 def nobody_up(places: Sequence[Place], states: Sequence[EdgeState]) -> bool:

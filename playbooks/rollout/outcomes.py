@@ -121,6 +121,8 @@ def returned(
     else:
         status, exit_status = ("done" if plan.stages or databases else "unchanged"), ExitStatus.DONE
         message = f"{what} runs again on {_hosts(len(targets), group)}"
+    # A second one without --to would go back one further.
+    again = f"mend that, then: invoke rollback {env.flag} --to={versions[0]}" if rollout.reasons and versions else ""
     lines = [_back_line(host, fact, targets.get(host), rollout) for host, fact in facts.items()]
     gone = [HostOutcome(host, None, None, Stand.UNREACHABLE, error.message) for host, error in unreachable.items()]
     return Outcome(
@@ -136,7 +138,7 @@ def returned(
         by=holder.who,
         reason=back.reason,
         strategy=plan.strategy,
-        next=f"invoke status {env.flag}" if exit_status else "",
+        next=again or (f"invoke status {env.flag}" if exit_status else ""),
         exit_status=exit_status,
     )
 

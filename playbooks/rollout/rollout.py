@@ -181,8 +181,9 @@ def _give_share(crew: Crew, plan: Plan, stage: Stage, rollout: Rollout) -> Split
 
 
 def _change(crew: Crew, stage: Stage, rollout: Rollout) -> list[str]:
-    """Switch a stage's hosts, with no traffic on them, and wait for their health; returns those that failed."""
-    before = Split(rollout.moved, out=frozenset(stage.hosts))
+    """Switch a stage's hosts, with no traffic on what changes, and wait for their health; returns those that failed."""
+    hosts = frozenset(stage.hosts)
+    before = Split(rollout.moved | hosts, share=stage.share) if stage.serves else Split(rollout.moved, out=hosts)
     crew.traffic.move(before)
     # Until it is known better: a host whose switch was cut may be on either release.
     rollout.stands.update(dict.fromkeys(stage.hosts, Stand.UNHEALTHY))

@@ -50,12 +50,14 @@ class Stage:
         hosts: inventory names of those that change; none where only traffic moves.
         share: of the traffic that the new release gets from then on, 0 to 1; None: what its servers' number gives.
         watch: how it is judged before the next one begins; None: by the hosts' health alone.
+        serves: what the hosts change to has traffic already, beside what they leave; it gets its share before they do.
     """
 
     name: str
     hosts: tuple[str, ...] = ()
     share: float | None = None
     watch: Watch | None = None
+    serves: bool = False
 
 
 @dataclass(frozen=True)

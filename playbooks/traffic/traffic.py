@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
 
@@ -31,6 +31,9 @@ class Traffic(Protocol):
         edges: names of the balancers' hosts.
         places: the application's hosts, as the balancers see them.
         steady: hosts that run the wanted release from the start.
+        astray: whether a balancer, as the task begins, sends requests elsewhere than to what runs: so may a task that
+            failed have left it.
+        there: hosts with two servers of which the new one has traffic already: a rollout was halted half-way.
     """
 
     @property
@@ -39,6 +42,10 @@ class Traffic(Protocol):
     def places(self) -> tuple[Place, ...]: ...
     @property
     def steady(self) -> frozenset[str]: ...
+    @property
+    def astray(self) -> bool: ...
+    @property
+    def there(self) -> frozenset[str]: ...
 
     def move(self, split: Split, *, back: bool = False) -> Mapping[str, SlipwayError]:
         """Make it so on every balancer.
@@ -66,6 +73,8 @@ class NoBalancer:
     places: tuple[Place, ...]
     steady: frozenset[str]
     edges: tuple[str, ...] = ()
+    astray: bool = False
+    there: frozenset[str] = frozenset()
 
     def move(self, split: Split, *, back: bool = False) -> Mapping[str, SlipwayError]:  # noqa: ARG002
         """There is nothing to move."""
@@ -85,7 +94,7 @@ class Edges:
         steady: hosts that run the wanted release from the start.
         closed: servers that somebody has put out of service by hand; they stay so.
         up: seconds that servers put on are waited for.
-        down: servers that a balancer did not find healthy to begin with, each after that balancer's host.
+        states: how the balancers stood to begin with.
     """
 
     fleet: Fleet
@@ -96,7 +105,32 @@ class Edges:
     steady: frozenset[str] = frozenset()
     closed: frozenset[str] = frozenset()
     up: float = UP
-    down: frozenset[tuple[str, str]] = frozenset()
+    states: Mapping[str, EdgeState] = field(default_factory=dict)
+
+    @property
+    def astray(self) -> bool:
+        wanted = {
+            share.server.name: share.on and share.weight > 0
+            for share in balance(self.places, Split(self.steady), closed=self.closed)
+        }
+        return any(
+            (server.admin == "on" and server.weight > 0) != wanted[name]
+            for state in self.states.values()
+            for name, server in state.servers.items()
+            if name in wanted
+        )
+
+    @property
+    def there(self) -> frozenset[str]:
+        def serves(state: EdgeState, name: str) -> bool:
+            server = state.servers.get(name)
+            return server is not None and server.admin == "on" and server.weight > 0 and server.up is not False
+
+        return frozenset(
+            place.host
+            for place in self.places
+            if place.beside and all(serves(state, place.after.name) for state in self.states.values())
+        )
 
     def move(self, split: Split, *, back: bool = False) -> Mapping[str, SlipwayError]:
         back = back or self.holder.task == "rollback"
@@ -143,8 +177,12 @@ class Edges:
             )
             for edge, one in moved.items()
             for place in self.places
-            if place.host in hosts and place.after.name in one.slow and (edge, place.after.name) not in self.down
+            if place.host in hosts and place.after.name in one.slow and not self._was_down(edge, place.after.name)
         }
+
+    def _was_down(self, edge: str, server: str) -> bool:
+        state = self.states.get(edge)
+        return state is not None and server in state.servers and state.servers[server].up is False
 
     def _retreat(self, split: Split) -> Retreat:
         forward = self.holder.task == "rollback"

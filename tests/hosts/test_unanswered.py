@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from testinfra.host import Host
@@ -18,6 +20,7 @@ from tests.hosts.site import Site
 
 On = Callable[[str], Host]
 PUBLIC = 8091
+GONE = "127.99.0.1"  # nobody is there
 PROGRAM = (
     "#!/bin/sh\n{first}\ncd /opt/near/releases/*-{version} && exec python3 -m http.server --bind {address} $PORT\n"
 )
@@ -38,7 +41,7 @@ class Near:
     def __init__(self, site: Site) -> None:
         self.site = site
 
-    def write(self, *, slots: bool, **rollout: str) -> None:
+    def write(self, *, slots: bool, **rollout: Any) -> None:
         port = "{port}" if slots else "8110"
         run = {"ExecStart": "/opt/near/current/bin/run", **({} if slots else {"Environment": "PORT=8110"})}
         self.site.write(
@@ -101,6 +104,30 @@ def test_a_host_that_a_halted_deploy_left_out_gets_its_traffic_with_the_next_one
     assert set(near.site.traffic()) == set(APPS)
 
 
+def test_a_balancer_that_is_gone_keeps_nobody_from_the_others(near: Near) -> None:
+    """G2, G3: a person who has lost one needs the page on the other; it was refused, and numbers were a traceback."""
+    near.write(slots=False)
+    pack(near.site.folder, "1.3")
+    assert near.deploy("1.3").status == 0
+    place = near.site.folder / "inventory" / "hosts.yml"
+    place.write_text(place.read_text() + f"gone:\n  hosts:\n    gone1: {{ansible_host: {GONE}, ansible_port: 1}}\n")
+    settings = near.site.folder / "inventory" / "group_vars" / "all" / "10-test.yml"
+    settings.write_text(settings.read_text().replace("hosts: edge", 'hosts: "edge:gone"'))
+    env = near.site.env
+    on = invoke("maintenance", env, "--on")
+    assert on.status == 3, on.err
+    assert "gone1" in on.err
+    assert "maintenance on is done on edge1" in on.err
+    with pytest.raises(urllib.error.HTTPError, match="503"):
+        near.answer()
+    assert invoke("maintenance", env, "--off").status == 3
+    assert near.answer()
+    counted = invoke("error-rate", env, "--over=1s", "--json")
+    assert counted.status == 0, counted.err
+    assert "without gone1" in counted.err
+    assert {one["name"] for one in counted.json["servers"]} == set(APPS)
+
+
 def test_a_rollback_whose_traffic_cannot_be_moved_leaves_what_has_it(near: Near, on: On) -> None:
     """A6: the balancer does not reach the old slot. The slot with all of the traffic was stopped all the same."""
     near.write(slots=True)
@@ -125,3 +152,33 @@ def test_a_rollback_whose_traffic_cannot_be_moved_leaves_what_has_it(near: Near,
     finally:
         for app in APPS:
             on(app).check_output("nft delete table ip wall")
+    assert "--to=2.0" in back.json["next"]
+    again = invoke("rollback", near.site.env, "--to=2.0", "--reason=test", "--json")
+    assert again.status == 0, again.err
+    assert near.answer() == "2.0"
+
+
+def test_what_was_halted_at_a_share_goes_back_from_there(near: Near, on: On) -> None:
+    """B2: at 20 % its process ends. The old slot has 80 % until somebody decides, and all of it from then on."""
+    step = {"for": "60s", "criteria": {"errors": "2%"}}
+    ladder = [{"share": share, **step} for share in ("20%", "100%")]
+    near.write(slots=True)
+    pack(near.site.folder, "2.0")
+    assert near.deploy("2.0").status == 0
+    near.write(slots=True, on_failure="halt", strategy="blue-green", blue_green=ladder, judgement={"interval": "1s"})
+    pack(near.site.folder, "2.2", first="(sleep 8; kill -9 $$) &")
+    before = near.site.traffic()
+    done = near.deploy("2.2")
+    assert (done.status, done.json["status"]) == (3, "halted"), done.err
+    halted = near.site.traffic()
+    assert sum(halted[server] for server in before) > 0.7, halted
+    pids = {app: on(app).check_output(f"pgrep -f 'http.server.*{port_of(before)}'") for app in APPS}
+    back = invoke("rollback", near.site.env, "--reason=test", "--json")
+    assert back.status == 0, back.err
+    assert set(near.site.traffic()) == set(before)
+    assert pids == {app: on(app).check_output(f"pgrep -f 'http.server.*{port_of(before)}'") for app in APPS}
+    assert near.answer() == "2.0"
+
+
+def port_of(servers: dict[str, float]) -> int:
+    return 8111 if "app1-blue" in servers else 8112

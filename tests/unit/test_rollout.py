@@ -64,6 +64,8 @@ class Balancer:
     places: tuple[Place, ...]
     edges: tuple[str, ...] = ("edge1",)
     steady: frozenset[str] = frozenset()
+    astray: bool = False
+    there: frozenset[str] = frozenset()
     splits: list[Split] = field(default_factory=list)
     shuns: frozenset[str] = frozenset()
 
@@ -158,3 +160,13 @@ def test_as_many_as_are_tolerated_may_be_so() -> None:
     rollout, _, hosts = run(rolling(HOSTS, tolerant, FLEET), IN_PLACE, shuns=frozenset({"app2"}))
     assert (rollout.verdict, hosts.on_new) == ("deployed", {"app1", "app3", "app4"})
     assert rollout.hosts(Stand.ROLLED_BACK) == ["app2"]
+
+
+def test_what_serves_already_has_the_traffic_before_its_hosts_go_back_to_it() -> None:
+    """Of slots that were halted at 5 %: a rollback took the old slot off to start it, and everybody met the bad one."""
+    stage = Stage("all of the traffic", HOSTS, share=1.0, serves=True)
+    rollout, traffic, hosts = run(Plan("rolling", (stage,)), BESIDE)
+    assert (rollout.verdict, hosts.on_new) == ("deployed", set(HOSTS))
+    for split in traffic.splits:
+        shares = balance(BESIDE, split)
+        assert {share.server.name for share in shares if share.on} == {f"{host}-green" for host in HOSTS}
