@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from playbooks.environment import Environment
-from playbooks.errors import ConfigError, ExitStatus
+from playbooks.errors import ConfigError, ExitStatus, SlipwayError
 from playbooks.fleet.fleet import open_fleet
 from playbooks.fleet.holder import Holder
 from playbooks.fleet.progress import Progress
@@ -73,8 +73,17 @@ def maintenance(env: Environment, progress: Progress, *, on: bool, wait: float =
     with open_fleet(
         [env.target(name).address for name in names], progress=progress, forks=env.settings.forks, acts=True
     ) as fleet:
-        fleet.require_all()
-        with fleet.lock(env.orders(names, holder, wait=wait)) as held:
+        if not fleet.remotes:
+            fleet.require_all()
+        # Where one balancer is gone, clients of the others need the page all the more.
+        with fleet.lock(env.orders(fleet.remotes, holder, wait=wait)) as held:
             changed = fleet.each("maintenance", act).all_or_raise("maintenance")
             held.well = True
+        try:
+            fleet.require_all()
+        except SlipwayError as missing:
+            missing.exit_status = ExitStatus.PERSON_NEEDED
+            done = f"{what} is done on {', '.join(changed)}"
+            missing.hint = f"{done}; once the others are back: invoke maintenance {env.flag} --{what.split()[1]}"
+            raise
     return Maintenance(env.name, on, dict(changed))
