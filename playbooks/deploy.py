@@ -24,6 +24,7 @@ from playbooks.rollout.mover import Move
 from playbooks.rollout.outcome import Outcome
 from playbooks.rollout.outcomes import abandoned, deployed, unchanged, without
 from playbooks.rollout.planning import plan_deploy
+from playbooks.rollout.reached import reached
 from playbooks.rollout.rollout import Rollout, Stand, roll_out
 from playbooks.staging import back_up_and_stage
 from playbooks.steps.facts import Facts
@@ -92,9 +93,9 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
     holder = _holder(env, wanted, release)
 
     with open_fleet(addresses, progress=progress, forks=env.settings.forks, total=total, acts=True) as fleet:
-        reached = _reached(fleet, env, intended.tolerate)
+        apps = reached(fleet, env, intended.tolerate)
         progress.phase("looking at the hosts")
-        facts = read_all(fleet, env, reached)
+        facts = read_all(fleet, env, apps)
         groups = read_groups(fleet, env)
         # Where a host had been confirmed in its slot already, that is taken: the other one needs a release of its own.
         taken = any(fact.slot and fact.current == release.id and not fact.guard for fact in facts.values())
@@ -103,7 +104,7 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
             if release.id != holder.id:
                 holder, renderings = replace(holder, id=release.id), render_all(env, release)
 
-        todo = due(reached, facts, groups, release, renderings, force=wanted.force)
+        todo = due(apps, facts, groups, release, renderings, force=wanted.force)
         if not todo and not any(fact.interrupted or fact.guard for fact in facts.values()):
             return without(unchanged(env, release, facts, started), fleet.unreachable)
         locked = [name for name in members if name in fleet.remotes]
@@ -113,7 +114,7 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
         with fleet.lock(orders, last=edges if wanted.resume else ()) as held:
             facts = read_changed(fleet, env, facts, held)
             groups = read_groups(fleet, env)
-            todo = due(reached, facts, groups, release, renderings, force=wanted.force)
+            todo = due(apps, facts, groups, release, renderings, force=wanted.force)
             if not todo:
                 held.well = True
                 return without(unchanged(env, release, facts, started), fleet.unreachable)
@@ -196,23 +197,6 @@ def plan_for(env: Environment, wanted: Wanted, hosts: list[str], facts: Mapping[
     )
 
 
-def _reached(fleet: Fleet, env: Environment, tolerate: int) -> list[Target]:
-    """The hosts to deploy to. One that cannot be reached ends the deploy, unless the settings tolerate it."""
-    apps = {target.name for target in env.targets}
-    if len(fleet.unreachable) > tolerate or set(fleet.unreachable) - apps:
-        try:
-            fleet.require_all()
-        except SlipwayError as refused:
-            if set(fleet.unreachable) < apps:
-                others = ":".join(["all", *(f"!{host}" for host in fleet.unreachable)])
-                others = f"nothing was touched; to deploy to the others: --limit='{others}'"
-                refused.hint = f"{refused.hint}\n  → {others}" if refused.hint else others
-            raise
-    for host, error in fleet.unreachable.items():
-        fleet.progress.warn(f"going on without {host}: {error.message}")
-    return [target for target in env.targets if target.name in fleet.remotes]
-
-
 def _check_hosts(
     fleet: Fleet, env: Environment, targets: list[Target], facts: Mapping[str, Facts], release: Release
 ) -> list[str]:
@@ -276,6 +260,7 @@ def _record(
 ) -> None:
     """Write the ledger and mark the release. The deploy is over: what goes wrong here is said and changes nothing."""
     done = rollout.verdict == "deployed"  # of one that was halted the old slot may still have all of the traffic
+    bad = any(not ruling.good for ruling in rollout.rulings)  # what was halted then has proven nothing
     begin = back_up_afterwards(env, outcome.version, release.id) if done else None
 
     def one(remote: Remote) -> list[str]:
@@ -291,7 +276,7 @@ def _record(
             remote,
             settings,
             env.secrets.mask_document(outcome.record()),
-            mark=MARKS.get(stand, "failed") if stand else None,
+            mark="failed" if bad and stand == Stand.DEPLOYED else MARKS.get(stand, "failed") if stand else None,
             release=release.id,
             after=after,
         )

@@ -23,6 +23,7 @@ from playbooks.rollout.outcome import Outcome
 from playbooks.rollout.outcomes import returned
 from playbooks.rollout.planning import plan_rollback
 from playbooks.rollout.predecessor import choose_for_group, choose_releases
+from playbooks.rollout.reached import require_balancers
 from playbooks.rollout.rollout import Rollout, Stand, roll_out
 from playbooks.steps.check_release import Checked, check_release
 from playbooks.steps.facts import Facts
@@ -74,8 +75,8 @@ def rollback(env: Environment, back: Back, progress: Progress) -> Outcome:
 
     with open_fleet(addresses, progress=progress, forks=env.settings.forks, acts=True) as fleet:
         apps = [target for target in env.targets if target.name in fleet.remotes]
-        needed = {*edges, *(backup_hosts(env) if back.with_database else ())}
-        if not apps or needed - set(fleet.remotes):
+        require_balancers(fleet, env)
+        if not apps or (back.with_database and set(backup_hosts(env)) - set(fleet.remotes)):
             fleet.require_all()
         progress.phase("looking for the way back")
         facts = read_all(fleet, env, apps)
@@ -95,24 +96,25 @@ def rollback(env: Environment, back: Back, progress: Progress) -> Outcome:
             plan = plan_rollback(env, list(moves), back.batch, turning=turning, back=bool(targets))
             if groups and not targets:
                 targets = {host: now for host in groups.serving if host in facts and (now := facts[host].current)}
-            crew = assemble(fleet, held, env, holder, facts, moves, plan, groups)
-            if not groups and not plan.stages and crew.traffic.astray:
+            stays = groups is not None and not plan.stages
+            crew = assemble(fleet, held, env, holder, facts, moves, plan, groups, stays=stays)
+            if not plan.stages and crew.traffic.astray:
                 # One that failed half-way has switched the hosts, and not the traffic.
                 plan = Plan(plan.strategy, (Stage("all of the traffic"),))
             if not groups and plan.stages and crew.traffic.there.issuperset(moves):
                 # Of one that was halted: while it "started" beside what is bad, that would have all of the traffic.
                 plan = Plan(plan.strategy, (Stage("all of the traffic", tuple(moves), share=1.0, serves=True),))
-            if groups and plan.stages:
+            if groups and not stays:
                 _keep_up(fleet, env, facts, groups)
             databases: list[str] = []
             if back.with_database:
                 databases = _restore_databases(fleet, env, crew.mover, targets, back.to)
             rollout = roll_out(crew, plan, on_failure="halt")
-            group = (groups.idle if plan.stages else groups.live) if groups else None
+            group = (groups.live if stays else groups.idle) if groups else None
             gone = dict(fleet.unreachable)
             outcome = returned(env, back, holder, facts, targets, plan, rollout, databases, gone, started, group)
             held.well = not outcome.exit_status
-            left_group = groups.serving if groups and plan.stages and rollout.verdict == "deployed" else ()
+            left_group = groups.serving if groups and not stays and rollout.verdict == "deployed" else ()
             _record(fleet, env, outcome, rollout, targets, facts, left_group, rubbish=holder.undoes or None)
             return outcome
 

@@ -42,11 +42,13 @@ class TrafficView:
 
     Args:
         maintenance: the balancers that show the maintenance page.
+        unreachable: the balancers that could not be asked.
     """
 
     environment: str
     servers: tuple[ServerTraffic, ...]
     maintenance: tuple[str, ...]
+    unreachable: tuple[str, ...] = ()
 
     @property
     def drift(self) -> list[str]:
@@ -56,7 +58,7 @@ class TrafficView:
     @property
     def exit_status(self) -> ExitStatus:
         """Who changed something by hand should know that the next deploy meets it."""
-        return ExitStatus.PERSON_NEEDED if self.drift else ExitStatus.DONE
+        return ExitStatus.PERSON_NEEDED if self.drift or self.unreachable else ExitStatus.DONE
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON document."""
@@ -68,16 +70,20 @@ def show_traffic(env: Environment, progress: Progress) -> TrafficView:
 
     Raises:
         ConfigError: there is none.
-        SlipwayError: one cannot be read.
+        SlipwayError: one cannot be read, or none can be reached.
     """
     edges = require_edges(env)
     with open_fleet([env.target(name).address for name in edges], progress=progress, forks=env.settings.forks) as fleet:
-        fleet.require_all()
-        states = read_edges(fleet, env, edges)
+        if not fleet.remotes:
+            fleet.require_all()
+        for edge, error in fleet.unreachable.items():
+            progress.warn(f"without {edge}: {error.message}")
+        states = read_edges(fleet, env, [edge for edge in edges if edge in fleet.remotes])
     return TrafficView(
         environment=env.name,
         servers=tuple(one for state in states.values() for one in _servers(state)),
         maintenance=tuple(name for name, state in states.items() if state.maintenance),
+        unreachable=tuple(fleet.unreachable),
     )
 
 

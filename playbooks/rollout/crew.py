@@ -31,6 +31,8 @@ def assemble(
     moves: Mapping[str, Move],
     plan: Plan,
     groups: Groups | None = None,
+    *,
+    stays: bool = False,
 ) -> Crew:
     """Everybody who is needed to carry out a plan.
 
@@ -43,11 +45,12 @@ def assemble(
         moves: those that change.
         plan: what is to be done.
         groups: of hosts, if there are any.
+        stays: whether the traffic is to stay with the group that has it.
 
     Raises:
         SlipwayError: a balancer cannot be read, or does not know a server.
     """
-    traffic = _traffic(fleet, env, holder, facts, moves, groups)
+    traffic = _traffic(fleet, env, holder, facts, moves, groups, stays=stays)
     watcher = None
     if plan.watches:
         # Sources of numbers and tests of them: no other deploy need load those.
@@ -72,10 +75,12 @@ def _traffic(
     facts: Mapping[str, Facts],
     moves: Mapping[str, Move],
     groups: Groups | None,
+    *,
+    stays: bool,
 ) -> Traffic:
     edges = edges_of(env)
     places = places_of(env, facts, {host: move.slot for host, move in moves.items()}, groups)
-    stay = steady(places, facts, moves)
+    stay = frozenset() if stays else steady(places, facts, moves)
     if not edges:
         return NoBalancer(places, stay)
     states = groups.edges if groups else read_edges(fleet, env, edges)
@@ -88,7 +93,7 @@ def _traffic(
         fleet.progress.warn(
             f"no balancer has a server up: nothing that runs answers its health check, {asked}, with 200"
         )
-    return Edges(fleet, env, holder, edges, places, stay, closed, up, states)
+    return Edges(fleet, env, holder, edges, places, stay, closed, up, states, stays)
 
 
 def nobody_up(places: Sequence[Place], states: Sequence[EdgeState]) -> bool:

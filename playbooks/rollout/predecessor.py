@@ -104,7 +104,8 @@ def choose_for_group(
 ) -> dict[str, str]:
     """Which release each host of the idle group is to run before it gets the traffic; none if that stays where it is.
 
-    Without ``to`` it is what ran before, which the other group does as a rule.
+    Without ``to`` it is what ran before, which the other group does as a rule. After a halted deploy it is what
+    has most of the traffic still.
 
     Args:
         groups: as they stand.
@@ -127,9 +128,18 @@ def choose_for_group(
             return {}
         return {fact.host: choose_release(fact, to) for fact in resting}
     live = max((fact.current for fact in serving if fact.current), default=None)
+    if any(_is_halted(groups, fact, live) for fact in resting):
+        return {}
     if left is not None and left.task in ("deploy", "rollback") and _is_back(serving, resting, left):
         return {}
     return {fact.host: _older(fact, live) for fact in resting}
+
+
+def _is_halted(groups: Groups, facts: Facts, live: str | None) -> bool:
+    """Whether a deploy was halted before a host of the idle group had most of the traffic: at rest it would be off."""
+    newer = facts.current is not None and live is not None and facts.current > live
+    states = [edge.servers[facts.host] for edge in groups.edges.values() if facts.host in edge.servers]
+    return newer and any(server.admin == "on" or server.out for server in states)
 
 
 def _is_back(serving: list[Facts], resting: list[Facts], left: Holder) -> bool:

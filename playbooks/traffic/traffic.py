@@ -95,6 +95,7 @@ class Edges:
         closed: servers that somebody has put out of service by hand; they stay so.
         up: seconds that servers put on are waited for.
         states: how the balancers stood to begin with.
+        stays: the traffic is to stay with the group of hosts that has it.
     """
 
     fleet: Fleet
@@ -106,6 +107,7 @@ class Edges:
     closed: frozenset[str] = frozenset()
     up: float = UP
     states: Mapping[str, EdgeState] = field(default_factory=dict)
+    stays: bool = False
 
     @property
     def astray(self) -> bool:
@@ -185,7 +187,7 @@ class Edges:
         return state is not None and server in state.servers and state.servers[server].up is False
 
     def _retreat(self, split: Split) -> Retreat:
-        forward = self.holder.task == "rollback"
+        forward = self.holder.task == "rollback" and not self.stays
         retreat, rest = way_back(self.places, split, forward=forward, closed=self.closed)
         record = self.holder.silence(self.env.name, self.holder.version, "; traffic went back")
         timeout = self.env.settings.guard.timeout

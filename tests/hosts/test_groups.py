@@ -22,9 +22,10 @@ BLUE, GREEN = ("app1",), ("app2", "app3")
 TIMER = "slipway-idle-shop-all-units.timer"
 
 
-def write(site: Site, *steps: tuple[str, str], **settings: object) -> None:
+def write(site: Site, *steps: tuple[str, str], on_failure: str = "rollback", **settings: object) -> None:
     """Two uneven groups, since somebody will have such."""
-    rollout = {"blue_green": ladder(*(steps or (("25%", "4s"), ("100%", "4s")))), "judgement": QUICK}
+    climb = ladder(*(steps or (("25%", "4s"), ("100%", "4s"))))
+    rollout = {"blue_green": climb, "judgement": QUICK, "on_failure": on_failure}
     site.write(**IN_PLACE, groups={"blue": "app1", "green": "app2:app3"}, rollout=rollout, **settings)
 
 
@@ -160,3 +161,19 @@ def test_a_bad_release_never_touches_the_group_that_serves(site: Site, on: On) -
         assert set(site.traffic()) == set(BLUE)
     assert all(failure.startswith("5xx") and failure.endswith("errors20") for failure in failures(load.report()))
     assert (runs(on), processes(on, BLUE)) == (was, blue)
+
+
+def test_a_halted_deploy_keeps_its_share_until_a_rollback_takes_it(site: Site, on: On) -> None:
+    """The rollback went to the idle group with what it had run before, away from the release that was good."""
+    site.build("--fault=errors:20")
+    write(site, ("30%", "60s"), ("100%", "5s"), on_failure="halt")
+    blue = processes(on, BLUE)
+    with users(site):
+        done = site.deploy("1.1.1-errors20", "--force")
+        assert (done.status, done.json["status"]) == (3, "halted"), done.err
+        assert site.traffic()["app1"] == pytest.approx(0.7, abs=0.03)
+        back = invoke("rollback", site.env, "--json")
+        assert back.status == 0, back.err
+    assert site.traffic() == {"app1": 1.0}
+    assert processes(on, BLUE) == blue
+    assert not on("app1").file(f"/etc/systemd/system/{TIMER}").exists, "it would stop what serves"

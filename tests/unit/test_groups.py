@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -218,6 +219,17 @@ def test_a_rollback_goes_to_what_ran_before() -> None:
     back = Holder("ann@laptop", "rollback", "", "4-rollback", "rollback")
     assert choose_for_group(GROUPS, fleet("1-1.0", "2-1.1", "0-0.9"), None, back) == {}, "its guards finished it"
     assert choose_for_group(GROUPS, fleet("2-1.1", "1-1.0"), None, back) == same
+
+
+@pytest.mark.parametrize("green", [("on", 14), ("on", 0)])
+def test_a_rollback_of_a_halted_deploy_leaves_the_traffic_where_most_of_it_is(green: tuple[Admin, int]) -> None:
+    """It went on to the idle group with what ran before the good release, and took all of the traffic there."""
+    halted = replace(GROUPS, edges={"edge1": edge(a1=("on", 256), b1=green, b2=green)})
+    assert choose_for_group(halted, fleet("2-1.1", "3-1.2", "1-1.0"), None) == {}
+    after = replace(GROUPS, edges={"edge1": edge(a1=("on", 256), b1=("off", 14), b2=("off", 14))})
+    assert choose_for_group(after, fleet("2-1.1", "3-1.2", "1-1.0"), None) == {"b1": "1-1.0", "b2": "1-1.0"}
+    turned = replace(GROUPS, edges={"edge1": edge(a1=("on", 256), b1=("on", 256), b2=("on", 256))})
+    assert choose_for_group(turned, fleet("2-1.1", "2-1.1", "1-1.0"), None) == {"b1": "1-1.0", "b2": "1-1.0"}
 
 
 def test_two_versions_in_two_groups_are_no_mix() -> None:
