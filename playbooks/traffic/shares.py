@@ -76,7 +76,7 @@ def weigh(old: Sequence[float], new: Sequence[float], share: float | None) -> tu
         return FULL, FULL
     if share <= 0 or share >= 1:
         return (FULL, 0) if share <= 0 else (0, FULL)
-    ratio = share / (1 - share) * sum(old) / sum(new)
+    ratio = max(share / (1 - share) * sum(old) / sum(new), 1e-9)  # a share above 0 is never nobody
     # Small shares want large weights, also where all of a side's hosts are small: 1 % cannot be told with small ones.
     largest = min(FULL / max(old), FULL / max(new) / ratio)
     pairs = [(unit, unit * ratio) for unit in (largest * part / FULL for part in range(FULL, FULL // 2, -1))]

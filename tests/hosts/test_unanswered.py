@@ -172,13 +172,10 @@ def test_what_was_halted_at_a_share_goes_back_from_there(near: Near, on: On) -> 
     assert (done.status, done.json["status"]) == (3, "halted"), done.err
     halted = near.site.traffic()
     assert sum(halted[server] for server in before) > 0.7, halted
-    pids = {app: on(app).check_output(f"pgrep -f 'http.server.*{port_of(before)}'") for app in APPS}
+    unit = "near@blue" if "app1-blue" in before else "near@green"
+    pids = {app: on(app).check_output(f"systemctl show -P MainPID {unit}") for app in APPS}
     back = invoke("rollback", near.site.env, "--reason=test", "--json")
     assert back.status == 0, back.err
     assert set(near.site.traffic()) == set(before)
-    assert pids == {app: on(app).check_output(f"pgrep -f 'http.server.*{port_of(before)}'") for app in APPS}
+    assert pids == {app: on(app).check_output(f"systemctl show -P MainPID {unit}") for app in APPS}
     assert near.answer() == "2.0"
-
-
-def port_of(servers: dict[str, float]) -> int:
-    return 8111 if "app1-blue" in servers else 8112

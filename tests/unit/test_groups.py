@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from playbooks.environment import Environment, load_environment
@@ -136,6 +136,7 @@ def test_which_group_is_live_is_what_the_balancers_say(state: EdgeState, live: s
 
 
 @given(st.sets(st.sampled_from(GREEN)), st.sets(st.sampled_from(GREEN)), st.one_of(st.none(), st.floats(0, 1)))
+@example(moved=frozenset(GREEN), out=frozenset(), share=5e-324)
 def test_the_live_group_serves_until_the_other_one_has_it_all(
     moved: frozenset[str], out: frozenset[str], share: float | None
 ) -> None:
