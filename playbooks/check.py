@@ -26,7 +26,9 @@ from playbooks.steps.preflight import preflight, tools_for
 from playbooks.steps.rendered import OnHost, read_rendered
 from playbooks.strategies.plan import Plan
 from playbooks.traffic.groups import Groups, read_groups
+from playbooks.traffic.known import unprovisioned
 from playbooks.traffic.servers import edges_of
+from playbooks.traffic.traffic import read_edges
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class HostPlan:
     """What would happen to one host.
 
     Args:
-        before, after: versions.
+        before, after: versions; after is None where nothing is known of the host, or it is a balancer's.
         actions: in order, as sentences; empty when it is up to date.
         diffs: unified diffs of rendered files; secrets are struck out.
         problems: what would end the deploy before it touches anything.
@@ -42,7 +44,7 @@ class HostPlan:
 
     host: str
     before: str | None
-    after: str
+    after: str | None
     actions: tuple[str, ...]
     diffs: tuple[str, ...]
     problems: tuple[str, ...]
@@ -94,12 +96,14 @@ def check(env: Environment, wanted: Wanted, progress: Progress) -> Check:
     release = new_release(find_artifact(env, version=wanted.version, artifact=wanted.artifact, sha256=wanted.sha256))
     renderings = render_all(env, release)
     _strike_vault_values(env)
-    names = [*(target.name for target in env.targets), *(edges_of(env) if env.settings.groups else ())]
+    edges = edges_of(env)
+    names = [*(target.name for target in env.targets), *edges]
     addresses = [env.target(name).address for name in names]
     with open_fleet(addresses, progress=progress, forks=env.settings.forks) as fleet:
         reached = [target for target in env.targets if target.name in fleet.remotes]
         facts = read_all(fleet, env, reached)
         groups = read_groups(fleet, env)
+        states = groups.edges if groups else read_edges(fleet, env, [name for name in edges if name in fleet.remotes])
 
         def one(remote: Remote) -> OnHost:
             return read_rendered(remote, env.target(remote.name).settings)
@@ -113,8 +117,10 @@ def check(env: Environment, wanted: Wanted, progress: Progress) -> Check:
         else _host(env, target, release, renderings, facts, there, plan)
         for target in reached
     ]
-    gone = [
-        HostPlan(host, None, release.version, (), (), (error.message,)) for host, error in fleet.unreachable.items()
+    gone = [HostPlan(host, None, None, (), (), (error.message,)) for host, error in fleet.unreachable.items()]
+    in_front = [
+        HostPlan(host, None, None, (), (), tuple(told))
+        for host, told in unprovisioned(env, list(states.values())).items()
     ]
     return Check(
         environment=env.name,
@@ -123,7 +129,7 @@ def check(env: Environment, wanted: Wanted, progress: Progress) -> Check:
         sha256=release.artifact.sha256,
         strategy=plan.strategy,
         stages=planned(env, plan, _beside(for_next(renderings, facts), facts)),
-        hosts=(*lines, *gone),
+        hosts=(*lines, *gone, *in_front),
     )
 
 

@@ -11,6 +11,7 @@ from playbooks.fleet.fleet import open_fleet
 from playbooks.fleet.progress import Progress
 from playbooks.settings.load import PREFIX
 from playbooks.steps.traffic_state import EdgeState, ServerState
+from playbooks.traffic.known import unprovisioned
 from playbooks.traffic.servers import edges_of
 from playbooks.traffic.traffic import read_edges
 
@@ -43,12 +44,16 @@ class TrafficView:
     Args:
         maintenance: the balancers that show the maintenance page.
         unreachable: the balancers that could not be asked.
+        lacks: what provision has not told balancers yet, as sentences.
+        next: what to type then.
     """
 
     environment: str
     servers: tuple[ServerTraffic, ...]
     maintenance: tuple[str, ...]
     unreachable: tuple[str, ...] = ()
+    lacks: tuple[str, ...] = ()
+    next: str = ""
 
     @property
     def drift(self) -> list[str]:
@@ -57,8 +62,9 @@ class TrafficView:
 
     @property
     def exit_status(self) -> ExitStatus:
-        """Who changed something by hand should know that the next deploy meets it."""
-        return ExitStatus.PERSON_NEEDED if self.drift or self.unreachable else ExitStatus.DONE
+        """Who changed something by hand, or left a balancer out, should know that the next deploy meets it."""
+        bad = self.drift or self.unreachable or self.lacks
+        return ExitStatus.PERSON_NEEDED if bad else ExitStatus.DONE
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON document."""
@@ -79,11 +85,14 @@ def show_traffic(env: Environment, progress: Progress) -> TrafficView:
         for edge, error in fleet.unreachable.items():
             progress.warn(f"without {edge}: {error.message}")
         states = read_edges(fleet, env, [edge for edge in edges if edge in fleet.remotes])
+    lacks = tuple(f"{host}: {one}" for host, told in unprovisioned(env, list(states.values())).items() for one in told)
     return TrafficView(
         environment=env.name,
         servers=tuple(one for state in states.values() for one in _servers(state)),
         maintenance=tuple(name for name, state in states.items() if state.maintenance),
         unreachable=tuple(fleet.unreachable),
+        lacks=lacks,
+        next=f"invoke provision {env.flag}" if lacks else "",
     )
 
 

@@ -113,8 +113,15 @@ class Status:
         return next((host.interrupted for host in self.hosts if host.interrupted), None)
 
     @property
+    def hints(self) -> list[str]:
+        """What to do about hosts that cannot be reached, and balancers that lack servers; each once."""
+        found = [host.next for host in self.hosts if host.health == "unreachable" and host.next]
+        found += [f"invoke provision {self.flag}" for edge in self.edges if edge.lacks]
+        return list(dict.fromkeys(found))
+
+    @property
     def next(self) -> str:
-        """What to do about it."""
+        """What to do about what a task has left half-way."""
         if any(host.stuck for host in self.hosts):
             return f"look at the host whose guard is stuck; then invoke rollback {self.flag}, or deploy again"
         waiting = " (hosts with a guard go back by themselves)" if any(host.guard for host in self.hosts) else ""

@@ -110,8 +110,9 @@ def show_check(check: Check) -> None:
         for number, stage in enumerate(check.stages, start=1):
             say(f"{number}. {stage.sentence}")
     for host in check.hosts:
-        say(f"\n{host.host}: {host.before or 'nothing'} → {host.after}")
-        say("\n".join(f"  - {action}" for action in host.actions) or "  up to date; nothing to do")
+        say(f"\n{host.host}: {host.before or 'nothing'} → {host.after}" if host.after else f"\n{host.host}:")
+        if host.actions or not host.problems:
+            say("\n".join(f"  - {action}" for action in host.actions) or "  up to date; nothing to do")
         for diff in host.diffs:
             say("\n".join(f"    {line}" for line in diff.split("\n")))
         for problem in host.problems:
@@ -127,9 +128,8 @@ def show_status(status: Status) -> None:
         say("")
     for edge in status.edges:
         say(f"{edge.host}: {edge.sentence}")
-    hints = dict.fromkeys(host.next for host in status.hosts if host.health == "unreachable" and host.next)
-    if hints:
-        say("\n" + "\n".join(f"Next: {hint}" for hint in hints))
+    if status.hints:
+        say("\n" + "\n".join(f"Next: {hint}" for hint in status.hints))
     if status.by_group:
         say(f"\nBy group: {status.by_group}")
     if status.interrupted:

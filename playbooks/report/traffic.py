@@ -31,6 +31,10 @@ def show_traffic(view: TrafficView) -> None:
             for one in view.servers
         ],
     )
+    for sentence in view.lacks:
+        say(sentence)
+    if view.next:
+        say(f"Next: {view.next}")
     if view.maintenance:
         say(f"\nmaintenance: clients see the page on {', '.join(view.maintenance)}")
 

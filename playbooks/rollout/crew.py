@@ -16,6 +16,7 @@ from playbooks.steps.traffic import Server
 from playbooks.steps.traffic_state import EdgeState
 from playbooks.strategies.plan import Plan
 from playbooks.traffic.groups import Groups
+from playbooks.traffic.known import require_known
 from playbooks.traffic.places import places_of
 from playbooks.traffic.servers import edges_of
 from playbooks.traffic.shares import Place, steady
@@ -84,6 +85,7 @@ def _traffic(
     if not edges:
         return NoBalancer(places, stay)
     states = groups.edges if groups else read_edges(fleet, env, edges)
+    require_known(env, list(states.values()))
     closed = closed_by_hand(places, list(states.values()))
     for name in sorted(closed):
         fleet.progress.warn(f"{name} was put out of the balancer by hand, and stays so")

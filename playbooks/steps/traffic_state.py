@@ -29,6 +29,7 @@ class ServerState:
         tester: whether testers' requests go there.
         drift: how this differs from what was last set, as a sentence; empty when it doesn't.
         out: whether a task has taken it off for as long as its host changes, and not put it back.
+        address, port: where the balancer has it.
     """
 
     name: str
@@ -39,6 +40,8 @@ class ServerState:
     tester: bool
     drift: str = ""
     out: bool = False
+    address: str = ""
+    port: int = 0
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ def read_state(answer: Answer) -> EdgeState:
     """
     (version,), (maintenance,) = answer.one("version", 1), answer.one("maintenance", 1)
     servers = {}
-    for name, weight, admin, tester, up, current, drift, out in answer.all("server", 8):
+    for name, address, port, weight, admin, tester, up, current, drift, out in answer.all("server", 10):
         if admin not in ADMIN or up not in UP:
             raise answer.bad(f"{name} is {admin} and {up}")
         servers[name] = ServerState(
@@ -90,6 +93,8 @@ def read_state(answer: Answer) -> EdgeState:
             tester == "tester",
             drift,
             out == "out",
+            address,
+            answer.number(port),
         )
     edited = answer.maybe("edited", 1)
     return EdgeState(answer.host, version, maintenance == "on", servers, edited[0] if edited else "")

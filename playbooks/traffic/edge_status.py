@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from playbooks.environment import Environment
@@ -14,6 +14,7 @@ from playbooks.steps.certificate import Certificate, ask_certificate, read_certi
 from playbooks.steps.facts import Facts
 from playbooks.steps.traffic_state import EdgeState, ask_state, read_state
 from playbooks.traffic.groups import live_group, members_of
+from playbooks.traffic.known import unprovisioned
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class EdgeStatus:
         live: of two groups of hosts, the one that has the traffic here.
         certificate: what is wrong with its certificate; empty when nothing is, or it has none.
         turned_away: whether clients are turned away for it.
+        lacks: what provision has not told it yet, as sentences.
     """
 
     host: str
@@ -44,11 +46,14 @@ class EdgeStatus:
     live: str | None = None
     certificate: str = ""
     turned_away: bool = False
+    lacks: tuple[str, ...] = ()
 
     @property
     def needs_person(self) -> bool:
         """Whether nobody but a person can help it."""
-        return bool(self.problem) or self.turned_away or bool(self.guard and self.guard.startswith("stuck"))
+        return (
+            bool(self.problem or self.lacks) or self.turned_away or bool(self.guard and self.guard.startswith("stuck"))
+        )
 
     @property
     def sentence(self) -> str:
@@ -61,6 +66,7 @@ class EdgeStatus:
             "clients see the MAINTENANCE page" if self.maintenance else "",
             self.certificate,
             *self.drift,
+            *self.lacks,
             f"guard: {self.guard}" if self.guard else "",
         ]
         return "; ".join(part for part in parts if part)
@@ -92,7 +98,8 @@ def _look(env: Environment, remote: Remote) -> EdgeStatus:
     state = read_state(answer)
     certificate = read_certificate(certificates[0]) if certificates else Certificate()
     members = members_of(env)
-    return _status(state, facts, live_group(members, [state]) if members else None, certificate)
+    lacks = tuple(unprovisioned(env, [state]).get(state.host, ()))
+    return replace(_status(state, facts, live_group(members, [state]) if members else None, certificate), lacks=lacks)
 
 
 def _status(state: EdgeState, facts: Facts, live: str | None, certificate: Certificate) -> EdgeStatus:

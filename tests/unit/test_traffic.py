@@ -9,9 +9,10 @@ from playbooks.errors import BadAnswer
 from playbooks.fleet.script import Answer, parse
 from playbooks.judgement.counts import Counts
 from playbooks.settings.traffic import Balancer
-from playbooks.steps.traffic import read_traffic
+from playbooks.steps.traffic import Server, read_traffic
 from playbooks.steps.traffic_counts import Meter
 from playbooks.steps.traffic_state import read_state
+from playbooks.traffic.known import lacking
 
 
 def answer(*lines: str) -> Answer:
@@ -49,13 +50,28 @@ def test_numbers_that_make_no_sense_are_refused(lines: tuple[str, ...]) -> None:
 def test_answers_are_read_as_they_are_meant() -> None:
     moved = read_traffic(answer("cut app1 3", "slow app2", "moved yes"))
     assert (moved.changed, moved.cut, moved.slow) == (True, {"app1": 3}, ("app2",))
-    lines = ("version HAProxy", "maintenance off", "server app1 5 drain tester down 2 drift -", "edited /etc/x")
+    lines = ("version HAProxy", "maintenance off", "server app1 h1 80 5 drain tester down 2 drift -", "edited /etc/x")
     state = read_state(answer(*lines))
     server = state.servers["app1"]
     assert (server.weight, server.admin, server.up, server.current, server.tester) == (5, "drain", False, 2, True)
     assert state.drift == ["app1: drift", "/etc/x was changed by hand"]
     with pytest.raises(BadAnswer):
-        read_state(answer("version HAProxy", "maintenance off", "server app1 5 gone tester down 2 - -"))
+        read_state(answer("version HAProxy", "maintenance off", "server app1 h1 80 5 gone tester down 2 - -"))
+
+
+def test_a_balancer_that_lacks_servers_is_found_before_traffic_is_to_move() -> None:
+    """A deploy once staged everything, and then left a guard behind that nobody could satisfy."""
+    hosts = {"app1": "10.0.0.1", "app2": "10.0.0.2", "app3": "app3.example"}
+    servers = [Server(name, address, 8000) for name, address in hosts.items()]
+    nothing = read_state(answer("version HAProxy", "maintenance off"))
+    assert lacking(nothing, servers) == ["the balancer has no server app1, app2, app3"]
+    known = [f"server {name} 10.0.0.{name[3]} 8000 256 on tester up 0 - -" for name in hosts]
+    assert lacking(read_state(answer("version HAProxy", "maintenance off", *known)), servers) == []
+    known[1:] = ["server app2 10.0.0.9 8000 256 on tester up 0 - -", "server app3 10.0.0.3 8001 256 on tester up 0 - -"]
+    assert lacking(read_state(answer("version HAProxy", "maintenance off", *known)), servers) == [
+        "the balancer has app2 at 10.0.0.9:8000, expected 10.0.0.2:8000",
+        "the balancer has app3 at 10.0.0.3:8001, expected app3.example:8000",
+    ]
 
 
 @pytest.mark.parametrize(
