@@ -87,6 +87,14 @@ class Status:
         return len({host.version for host in count if host.health != "unreachable"}) > 1
 
     @property
+    def whole_again(self) -> str:
+        """What makes a mixed fleet whole; where a task was interrupted `next` says it."""
+        if busy := next((host.lock for host in self.hosts if host.lock), None):
+            return f" while a task is at work: {busy}"
+        left = self.interrupted or any(host.guard for host in self.hosts)
+        return "" if left else "; one deploy makes it whole again"
+
+    @property
     def by_group(self) -> str:
         """What each group of hosts runs, the one with the traffic first: "blue (live) 1.1, green 1.0"."""
         if self.live is None:

@@ -137,7 +137,7 @@ def show_status(status: Status) -> None:
         say(f"\nINTERRUPTED on {', '.join(left)}: {status.interrupted}. It was stopped, died, or lost the hosts.")
         say(f"Next: {status.next}")
     if status.mixed:
-        say(f"\nThe fleet is MIXED: it runs {', '.join(status.versions) or 'nothing'}; one deploy makes it whole again")
+        say(f"\nThe fleet is MIXED: it runs {', '.join(status.versions) or 'nothing'}{status.whole_again}")
 
 
 def _status_row(host: HostStatus) -> tuple[str | None, ...]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from playbooks.errors import Unreachable
+from playbooks.errors import ExitStatus, Unreachable
 from playbooks.fleet.holder import Holder
 from playbooks.report.tables import show_status
 from playbooks.status import HostStatus, Status, unreachable, way_on
+from playbooks.traffic.edge_status import EdgeStatus
 
 FLAG = "--env=production"
 
@@ -40,3 +41,31 @@ def test_hosts_that_cannot_be_reached_say_what_to_do_once(capsys: pytest.Capture
     hosts = (*(unreachable(name, error, FLAG) for name in ("app1", "app2")), HostStatus("app3", health="healthy"))
     show_status(Status("production", "shop", hosts, FLAG))
     assert capsys.readouterr().out.count(f"Next: see: invoke host-keys {FLAG}\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("left", "told"),
+    [
+        ({}, "one deploy makes it whole again"),
+        ({"lock": "eve@laptop, deploy 2.0", "guard": "armed"}, "while a task is at work: eve@laptop, deploy 2.0"),
+        ({"interrupted": "eve@laptop, deploy 2.0"}, "it runs 1.0, 2.0\n"),
+    ],
+)
+def test_a_mixed_fleet_is_to_be_deployed_anew_only_where_nobody_is_at_it(
+    left: dict[str, str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A second deploy in the middle of a canary is not what makes the fleet whole."""
+    hosts = (HostStatus("app1", "1.0", health="healthy"), HostStatus("app2", "2.0", health="healthy", **left))
+    show_status(Status("production", "shop", hosts, FLAG))
+    assert told in capsys.readouterr().out
+
+
+def test_a_balancer_that_lacks_servers_says_what_to_type(capsys: pytest.CaptureFixture[str]) -> None:
+    """To read of 0 servers is no news to whoever has not provisioned it."""
+    edge = EdgeStatus("edge1", "HAProxy", lacks=("the balancer has no server app1",))
+    status = Status("production", "shop", (HostStatus("app1", health="nothing deployed"),), FLAG, (edge,))
+    show_status(status)
+    out = capsys.readouterr().out
+    assert "edge1: HAProxy, 0 of 0 servers in use; the balancer has no server app1" in out
+    assert f"Next: invoke provision {FLAG}\n" in out
+    assert status.exit_status == ExitStatus.PERSON_NEEDED
