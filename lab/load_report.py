@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 OK = "ok"
-NOBODY = "-"  # the version of a request that no release answered
+NOBODY = "-"  # the version of a request that no release answered, or one that does not say its version
 MOST_FAILURES = 20
 
 
@@ -153,7 +153,9 @@ class Report:
         lines.append(f"\n{'answered by':<16} {'requests':>8} {'failed':>7} {'p50 ms':>8} {'p99 ms':>8}")
         for version in sorted(self.versions):
             one = self.of(version=version)
-            who = "nobody" if version == NOBODY else version
+            # An application of your own need not say its version.
+            unnamed = "nobody" if one.failed == len(one.samples) else "not told"
+            who = unnamed if version == NOBODY else version
             times = f"{_shown(one.quantile(0.5))} {_shown(one.quantile(0.99))}"
             lines.append(f"{who:<16} {len(one.samples):>8} {one.failed:>7} {times}")
         return "\n".join(lines) + "\n"

@@ -47,8 +47,9 @@ def _rich(names: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in names:
-        table.add_column(name, overflow="fold")
+    for index, name in enumerate(names):
+        # What a line is about stays in one piece: a host, a time.
+        table.add_column(name, overflow="fold", no_wrap=index == 0)
     for row in cells:
         styles = ["green" if cell in GOOD else "red" if cell in BAD else "" for cell in row]
         table.add_row(*(Text(cell, style) for cell, style in zip(row, styles, strict=True)))

@@ -130,6 +130,11 @@ def _require_traffic(env: Environment, name: str) -> None:
             "--strategy=blue-green: the new release has no place to run beside the old one",
             hint="set slipway_slots, e.g. {blue: 8001, green: 8002}; or --strategy=canary",
         )
+    if len(env.targets) < 2 and env.limited:
+        raise UsageError(
+            f"--strategy=canary: --limit leaves {env.targets[0].name} alone, and one host cannot run two versions",
+            hint="without --limit no more hosts change than each share needs; or --strategy=rolling",
+        )
     if len(env.targets) < 2:
         raise UsageError(
             "--strategy=canary: one host cannot run two versions",

@@ -8,6 +8,8 @@ from playbooks.settings.types import Count, Duration, Model, Port, Text
 
 # Filled in on the host, with the port of the slot that the release runs in.
 SLOT_PORT = "{port}"
+# Filled in on the host, too: whoever runs a release, or goes back to it, is asked for its own version.
+VERSION = "{version}"
 
 
 class Check(Model):
@@ -38,12 +40,15 @@ class HttpCheck(Check):
 
     type: Literal["http"]
     url: Text = Field(
-        description="URL as the host reaches it, e.g. http://127.0.0.1:8000/health/ready; {port} is that of the slot."
+        description="URL as the host reaches it, e.g. http://127.0.0.1:8000/health/ready; {port} is that of the slot, "
+        "{version} that of the release."
     )
     status: int = Field(200, ge=100, le=599, description="The status that counts as healthy.")
     body: Text | None = Field(None, description="An extended regular expression that the body must match.")
     json_path: Text | None = Field(None, description="A jq filter whose result must be `json_value`, e.g. .status.")
-    json_value: Text | None = Field(None, description="What `json_path` must give; `true` when left out.")
+    json_value: Text | None = Field(
+        None, description="What `json_path` must give; {version} is that of the release. `true` when left out."
+    )
     headers: dict[Text, Text] = Field({}, description="Request headers to send.")
     expect_headers: dict[Text, Text] = Field(
         {}, description="Answer headers that must be there, each with a regular expression."

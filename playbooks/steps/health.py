@@ -12,6 +12,7 @@ from playbooks.fleet.script import Answer
 from playbooks.settings import Settings
 from playbooks.settings.health import (
     SLOT_PORT,
+    VERSION,
     AnyCheck,
     CommandCheck,
     HttpCheck,
@@ -25,6 +26,8 @@ from playbooks.settings.health import (
 FIELD, ITEM = "\037", "\036"
 # Where the host puts in the port of its slot.
 PORT = "\035"
+# And the version of the release that it checks.
+RELEASE_VERSION = "\034"
 
 
 @dataclass(frozen=True)
@@ -147,20 +150,24 @@ def read_health(answer: Answer) -> HealthReport:
 
 
 def _line(check: AnyCheck, secrets: Mapping[str, str]) -> str:
-    label = check.label.replace(SLOT_PORT, PORT)
+    label = _marked(check.label)
     head = [check.type, label, "yes" if check.critical else "no", f"{check.timeout:g}"]
     # The last field is never empty: the shell drops an empty one at the end.
     return FIELD.join([*head, *_fields(check, secrets), "."])
 
 
+def _marked(text: str) -> str:
+    return text.replace(SLOT_PORT, PORT).replace(VERSION, RELEASE_VERSION)
+
+
 def _fields(check: AnyCheck, secrets: Mapping[str, str]) -> list[str]:
     if isinstance(check, HttpCheck):
         return [
-            check.url.replace(SLOT_PORT, PORT),
+            _marked(check.url),
             str(check.status),
             check.body or "",
             check.json_path or "",
-            check.json_value or "true",
+            (check.json_value or "true").replace(VERSION, RELEASE_VERSION),
             f"{check.max_time * 1000:.0f}" if check.max_time else "",
             ITEM.join(f"{name}: {value}" for name, value in check.headers.items()),
             ITEM.join(f"{name}: {value}" for name, value in check.expect_headers.items()),

@@ -6,6 +6,7 @@
 # milliseconds of staying so. Standard input: a check a line, its fields separated by US (\037), their lists by RS (\036):
 #   kind name critical seconds field...
 # GS (\035) in it is the port of the slot that the release runs in. A release in place has none: such a check is left out.
+# FS (\034) is the release's version.
 release=$1
 user=$2
 patience=$3
@@ -19,17 +20,33 @@ rs=$(printf '\036')
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
+# fill MARK VALUE: in line.
+fill() {
+    while :; do
+        case $line in
+            *"$1"*) line=${line%%"$1"*}$2${line#*"$1"} ;;
+            *) return 0 ;;
+        esac
+    done
+}
+
+# version: of the release, which may be given as current.
+version() {
+    id=$(readlink -f "$release")
+    id=${id##*/}
+    echo "${id#*-}"
+}
+
 gs=$(printf '\035')
+fs=$(printf '\034')
 port=
 [ ! -f "$release/.slipway/slot" ] || read -r _ port <"$release/.slipway/slot" || :
 set --
 while IFS= read -r line; do
-    while [ -n "$port" ]; do
-        case $line in
-            *"$gs"*) line=${line%%"$gs"*}$port${line#*"$gs"} ;;
-            *) break ;;
-        esac
-    done
+    [ -z "$port" ] || fill "$gs" "$port"
+    case $line in
+        *"$fs"*) fill "$fs" "$(version)" ;;
+    esac
     case $line in
         *"$gs"*) note 'a check of a slot is left out: this release does not run in one' ;;
         *) set -- "$@" "$line" ;;
