@@ -124,6 +124,7 @@ class Status:
     def hints(self) -> list[str]:
         """What to do about hosts that cannot be reached, and balancers that lack servers; each once."""
         found = [host.next for host in self.hosts if host.health == "unreachable" and host.next]
+        found += [edge.hint for edge in self.edges if edge.hint]
         found += [f"invoke provision {self.flag}" for edge in self.edges if edge.lacks]
         return list(dict.fromkeys(found))
 

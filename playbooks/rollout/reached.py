@@ -28,8 +28,8 @@ def reached(fleet: Fleet, env: Environment, tolerate: int) -> list[Target]:
         try:
             fleet.require_all()
         except SlipwayError as refused:
-            if set(fleet.unreachable) < apps:
-                _hint(refused, f"nothing was touched; to deploy to the others: --limit='{without('all', fleet)}'")
+            way_on = f"; to deploy to the others: --limit='{without('all', fleet)}'"
+            _hint(refused, "nothing was touched" + (way_on if set(fleet.unreachable) < apps else ""))
             raise
     for host, error in fleet.unreachable.items():
         fleet.progress.warn(f"going on without {host}: {error.message}")
@@ -49,11 +49,9 @@ def require_balancers(fleet: Fleet, env: Environment) -> None:
     try:
         fleet.require_all()
     except SlipwayError as refused:
-        if len(gone) < len(edges):
-            others = without(env.settings.balancer.hosts, fleet, gone)
-            _hint(
-                refused, f"nothing was touched; if no client is sent there: {PREFIX}balancer: {{hosts: '{others}', …}}"
-            )
+        others = without(env.settings.balancer.hosts, fleet, gone)
+        way_on = f"; if no client is sent there: {PREFIX}balancer: {{hosts: '{others}', …}}"
+        _hint(refused, "nothing was touched" + (way_on if len(gone) < len(edges) else ""))
         raise
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from playbooks.environment import Environment
-from playbooks.errors import SlipwayError
+from playbooks.errors import ANY_ENV, SlipwayError
 from playbooks.fleet.fleet import Fleet
 from playbooks.fleet.remote import Remote
 from playbooks.host_facts import facts_of
@@ -29,6 +29,7 @@ class EdgeStatus:
         drift: what differs from what was last set, as sentences.
         guard: its guard, if one waits there; stuck when it could not do its work.
         problem: why it could not be looked at.
+        hint: what to do about that.
         live: of two groups of hosts, the one that has the traffic here.
         certificate: what is wrong with its certificate; empty when nothing is, or it has none.
         turned_away: whether clients are turned away for it.
@@ -43,6 +44,7 @@ class EdgeStatus:
     drift: tuple[str, ...] = ()
     guard: str | None = None
     problem: str = ""
+    hint: str = ""
     live: str | None = None
     certificate: str = ""
     turned_away: bool = False
@@ -83,9 +85,11 @@ def edge_statuses(fleet: Fleet, env: Environment, edges: tuple[str, ...]) -> tup
     there = [name for name in edges if name in fleet.remotes]
     looked = fleet.each("balancer", partial(_look, env), hosts=there)
     failed: dict[str, SlipwayError] = {**fleet.unreachable, **looked.failed}
-    return tuple(
-        EdgeStatus(name, problem=failed[name].message) if name in failed else looked.ok[name] for name in edges
-    )
+    return tuple(_failed(name, failed[name], env.flag) if name in failed else looked.ok[name] for name in edges)
+
+
+def _failed(name: str, error: SlipwayError, flag: str) -> EdgeStatus:
+    return EdgeStatus(name, problem=error.message, hint=(error.hint or "").replace(ANY_ENV, flag))
 
 
 def _look(env: Environment, remote: Remote) -> EdgeStatus:

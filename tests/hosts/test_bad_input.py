@@ -19,7 +19,7 @@ from testinfra.host import Host
 from lab import machine
 from lab import up as lab_up
 from lab.spec import HostSpec
-from tests.hosts.conftest import APPS, App, invoke, wait_until
+from tests.hosts.conftest import APPS, App, clear_edge, invoke, wait_until
 from tests.hosts.test_deploy import answer
 
 On = Callable[[str], Host]
@@ -187,6 +187,31 @@ def test_somebody_else_holds_the_lock(running: App, on: On) -> None:
     holder.kill()
     holder.communicate()
     wait_until(lambda: bool(on("app3").run(f"flock -n {running.state}/lock true").rc == 0))
+
+
+def test_a_balancer_that_does_not_know_a_host_ends_a_deploy_before_it_begins(running: App, on: On) -> None:
+    """It once took the fleet through staging first, and left a guard behind that could not put anything right."""
+    clear_edge(on("edge1"))
+    balancer = {"hosts": "edge1", "port": running.port, "listen": [8099], "health_path": "/VERSION"}
+    running.write(hosts="app1:app2", balancer=balancer)
+    assert invoke("provision", running.env).status == 0
+    running.write(hosts="app")
+    running.build("2.0.0")
+    refused = running.deploy("2.0.0", "--json")
+    assert refused.status == 1, refused.err
+    assert refused.json["error"]["message"].startswith("the balancer has no server app3")
+    assert refused.json["error"]["hint"].endswith(f"invoke provision {running.env}")
+    assert_untouched(running, on)
+    assert not on("edge1").file(f"{running.state}/guard").exists
+    checked = invoke("deploy", running.env, "--version=2.0.0", "--check", "--json")
+    assert (checked.status, checked.json["hosts"][-1]["host"]) == (1, "edge1")
+    for looked in (invoke("traffic", running.env), invoke("status", running.env)):
+        assert looked.status == 3
+        assert "the balancer has no server app3" in looked.out
+        assert f"Next: invoke provision {running.env}" in looked.out
+    assert invoke("provision", running.env).status == 0
+    assert running.deploy("2.0.0").status == 0
+    clear_edge(on("edge1"))
 
 
 def test_hosts_that_cannot_be_used(running: App, on: On, specs: dict[str, HostSpec]) -> None:

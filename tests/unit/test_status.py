@@ -63,9 +63,12 @@ def test_a_mixed_fleet_is_to_be_deployed_anew_only_where_nobody_is_at_it(
 def test_a_balancer_that_lacks_servers_says_what_to_type(capsys: pytest.CaptureFixture[str]) -> None:
     """To read of 0 servers is no news to whoever has not provisioned it."""
     edge = EdgeStatus("edge1", "HAProxy", lacks=("the balancer has no server app1",))
-    status = Status("production", "shop", (HostStatus("app1", health="nothing deployed"),), FLAG, (edge,))
+    gone = EdgeStatus("edge2", problem="no route to host", hint="is the host up?")
+    status = Status("production", "shop", (HostStatus("app1", health="nothing deployed"),), FLAG, (edge, gone))
     show_status(status)
     out = capsys.readouterr().out
+    assert "edge2: no route to host" in out
+    assert "Next: is the host up?\n" in out
     assert "edge1: HAProxy, 0 of 0 servers in use; the balancer has no server app1" in out
     assert f"Next: invoke provision {FLAG}\n" in out
     assert status.exit_status == ExitStatus.PERSON_NEEDED
