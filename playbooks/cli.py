@@ -117,7 +117,8 @@ def perform(
         from playbooks.report import choose, clean
         from playbooks.report.masked import masked
 
-        stream = masked(sys.stderr, environment.secrets.mask)
+        mask, flag = environment.secrets.mask, environment.flag
+        stream = masked(sys.stderr, lambda text: mask(text).replace(ANY_ENV, flag))
         stream.write(f"== {clean(environment.about)}\n")
         stream.flush()
         ask(environment)

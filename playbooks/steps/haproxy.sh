@@ -7,7 +7,7 @@ haproxy_files=/etc/haproxy/slipway
 # haproxy_say COMMANDS: separated by ";". What it answers is in $work/heard.
 haproxy_say() {
     printf '%s\n' "$1" | socat -t 10 - "UNIX-CONNECT:$socket" >"$work/heard" 2>"$work/said" ||
-        fail balancer "HAProxy does not answer at $socket: $(sed 's/.*E //; q' "$work/said")"
+        fail balancer "HAProxy does not answer at $socket: $(sed 's/.*: //; q' "$work/said"); see why, on that host: systemctl status haproxy"
     # It ends every answer with an empty line; one that hangs takes the question, and says nothing.
     [ -s "$work/heard" ] || fail balancer "HAProxy hangs: it has not answered at $socket within 10 s; restart it: systemctl restart haproxy"
 }
@@ -198,13 +198,14 @@ haproxy_state() {
 haproxy_maintenance() {
     map=$haproxy_files/maintenance.map
     [ -f "$map" ] || fail unknown-server "$map is not there; run: invoke provision --env=…"
+    # What does not run is asked before the file is written: it would come up with what its owner was told had failed.
+    haproxy_say "show map $map"
+    runs=$(awk -v key="$backend" '$2 == key { print $3 }' "$work/heard")
     awk -v key="$backend" -v value="$1" '$1 != key { print } END { print key, value }' "$map" >"$work/map"
     if ! cmp -s "$work/map" "$map"; then
         replace_file "$map" <"$work/map"
         chmod 0644 "$map"
     fi
-    haproxy_say "show map $map"
-    runs=$(awk -v key="$backend" '$2 == key { print $3 }' "$work/heard")
     [ "$runs" != "$1" ] || return 0
     if [ -n "$runs" ]; then word='set'; else word='add'; fi
     printf '%s\n' "$word map $map $backend $1" >"$work/commands"

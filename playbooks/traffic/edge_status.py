@@ -89,7 +89,8 @@ def edge_statuses(fleet: Fleet, env: Environment, edges: tuple[str, ...]) -> tup
 
 
 def _failed(name: str, error: SlipwayError, flag: str) -> EdgeStatus:
-    return EdgeStatus(name, problem=error.message, hint=(error.hint or "").replace(ANY_ENV, flag))
+    problem, hint = (text.replace(ANY_ENV, flag) for text in (error.message, error.hint or ""))
+    return EdgeStatus(name, problem=problem, hint=hint)
 
 
 def _look(env: Environment, remote: Remote) -> EdgeStatus:

@@ -185,6 +185,12 @@ def test_maintenance_shows_the_page_and_outlives_a_restart(inventory: str, addre
         assert it.state().maintenance
         assert it.maintenance(on=False) == ("off", "yes")
         assert fetch(address).status == 200
+        on(EDGE).check_output("systemctl stop haproxy")
+        with pytest.raises(StepFailed, match=r"Connection refused; see why, on that host: systemctl status haproxy$"):
+            it.maintenance(on=True)
+        on(EDGE).check_output("systemctl start haproxy")
+        wait_until(lambda: fetch(address).status == 200)
+        assert not it.state().maintenance, "it was told that this had failed"
 
 
 def test_provision_takes_no_bad_configuration_and_keeps_what_is_set(
