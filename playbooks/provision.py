@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from playbooks.environment import Environment
-from playbooks.errors import ExitStatus
+from playbooks.errors import ExitStatus, StepFailed
 from playbooks.fleet.fanout import Job
 from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.line import Note
@@ -20,7 +21,9 @@ from playbooks.steps.provision import (
     provision_databases,
 )
 from playbooks.steps.provision_sudo import provision_sudo
+from playbooks.steps.traffic_state import ask_state, read_state
 from playbooks.traffic.edge import balancer_files
+from playbooks.traffic.known import left_behind
 from playbooks.traffic.servers import edges_of
 
 
@@ -85,9 +88,23 @@ def _jobs(
         jobs.append(Job(name, "database", database))
     if env.settings.balancer:
         for name, files in given.items():
-            remote, settings = fleet.remotes[name], env.target(name).settings
-            act = partial(provision_balancer, remote, env.settings.balancer, settings, files, note=note(name))
-            jobs.append(Job(name, "balancer", act))
+            jobs.append(Job(name, "balancer", partial(_balancer, fleet, env, name, files, note(name))))
     for name, remote in fleet.remotes.items():
         jobs.append(Job(name, "sudo", partial(provision_sudo, remote, note=note(name))))
     return jobs
+
+
+def _balancer(fleet: Fleet, env: Environment, name: str, files: BalancerFiles, note: Note) -> list[str]:
+    balancer, remote, settings = env.settings.balancer, fleet.remotes[name], env.target(name).settings
+    assert balancer is not None  # there would be no edge  # noqa: S101
+    gone: list[str] = []
+    with contextlib.suppress(StepFailed):  # one that is new has nothing to tell
+        (answer,) = remote.chain([ask_state(balancer, settings)])
+        gone = left_behind(read_state(answer), [share.server for share in files.shares])
+    changes = provision_balancer(remote, balancer, settings, files, note=note)
+    if gone and changes:
+        fleet.progress.warn(
+            f"{name}: clients were served at {', '.join(gone)}, where the balancer sends nobody any more. If nothing "
+            "answers at the new addresses they get errors: put the former port back and provision again"
+        )
+    return changes

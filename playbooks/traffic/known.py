@@ -35,6 +35,18 @@ def lacking(state: EdgeState, servers: Sequence[Server]) -> list[str]:
     return told
 
 
+def left_behind(state: EdgeState, servers: Sequence[Server]) -> list[str]:
+    """Where clients are served now, if a balancer that is told of these servers asks there no more at all; else empty.
+
+    Args:
+        state: how it stands before it is told.
+        servers: the application's.
+    """
+    served = {(one.address, one.port) for one in state.servers.values() if one.admin == "on" and one.up is True}
+    stays = served & {(server.address, server.port) for server in servers}
+    return [] if stays else sorted(f"{address}:{port}" for address, port in served)
+
+
 def unprovisioned(env: Environment, states: Sequence[EdgeState]) -> dict[str, list[str]]:
     """By balancer, what it has to be told; those that know everything are left out.
 

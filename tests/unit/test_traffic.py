@@ -12,7 +12,7 @@ from playbooks.settings.traffic import Balancer
 from playbooks.steps.traffic import Server, read_traffic
 from playbooks.steps.traffic_counts import Meter
 from playbooks.steps.traffic_state import read_state
-from playbooks.traffic.known import lacking
+from playbooks.traffic.known import lacking, left_behind
 
 
 def answer(*lines: str) -> Answer:
@@ -72,6 +72,16 @@ def test_a_balancer_that_lacks_servers_is_found_before_traffic_is_to_move() -> N
         "the balancer has app2 at 10.0.0.9:8000, expected 10.0.0.2:8000",
         "the balancer has app3 at 10.0.0.3:8001, expected app3.example:8000",
     ]
+
+
+def test_a_balancer_that_is_told_of_other_ports_only_leaves_its_clients_behind() -> None:
+    """Slots with ports that nothing listens at yet took a site off the air, and provision said nothing."""
+    lines = ["server app1 10.0.0.1 8001 256 on tester up 0 -", "server app2 10.0.0.2 8001 256 on tester down 0 -"]
+    state = read_state(answer("version HAProxy", "maintenance off", *lines))
+    slots = [Server("app1-blue", "10.0.0.1", 8003), Server("app1-green", "10.0.0.1", 8004)]
+    assert left_behind(state, slots) == ["10.0.0.1:8001"]
+    assert left_behind(state, [*slots, Server("app1-red", "10.0.0.1", 8001)]) == []
+    assert left_behind(read_state(answer("version HAProxy", "maintenance off")), slots) == []
 
 
 @pytest.mark.parametrize(
