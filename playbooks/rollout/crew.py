@@ -102,6 +102,7 @@ def closed_by_hand(places: Sequence[Place], states: Sequence[EdgeState]) -> froz
     """Servers that serve, as far as we are concerned, and that somebody has put out of every balancer.
 
     Where the host's other slot has its traffic nobody has: a controller died just as its deploy was being confirmed.
+    Nor where we have done it ourselves, and said so: a task that stops for a host leaves it out until the next one.
     """
 
     def gets(server: Server) -> bool:
@@ -112,6 +113,6 @@ def closed_by_hand(places: Sequence[Place], states: Sequence[EdgeState]) -> froz
         for place in places
         if place.before
         and states
-        and all(place.before.name in state.servers for state in states)
+        and all(place.before.name in state.servers and state.servers[place.before.name].drift for state in states)
         and not any(gets(server) for server in (place.before, place.after, *place.others))
     )

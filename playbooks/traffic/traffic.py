@@ -13,7 +13,7 @@ from playbooks.errors import SlipwayError
 from playbooks.fleet.fleet import Fleet
 from playbooks.fleet.holder import Holder
 from playbooks.fleet.remote import Remote
-from playbooks.steps.traffic import HINTS, Moved, Retreat, ask_retreat, ask_traffic, read_traffic
+from playbooks.steps.traffic import HINTS, Moved, Retreat, Share, ask_retreat, ask_traffic, read_traffic
 from playbooks.steps.traffic_state import EdgeState, ask_state, read_state
 from playbooks.traffic.shares import Place, Split, balance, way_back
 
@@ -95,7 +95,7 @@ class Edges:
     def move(self, split: Split, *, back: bool = False) -> None:
         back = back or self.holder.task == "rollback"
         split = replace(split, moved=split.moved | (self.steady - split.out))
-        shares = balance(self.places, split, closed=self.closed)
+        shares = self._ours(balance(self.places, split, closed=self.closed))
         retreat = self._retreat(split)
 
         def one(remote: Remote) -> Moved:
@@ -127,7 +127,11 @@ class Edges:
         timeout = self.env.settings.guard.timeout
         # By then the application's hosts have seen the silence too, and run their release again.
         settle = lag(timeout) + timeout / 10 + 1 + self.env.settings.guard.settle
-        return Retreat(self.holder.id, math.ceil(timeout), settle, retreat, rest, record)
+        return Retreat(self.holder.id, math.ceil(timeout), settle, self._ours(retreat), self._ours(rest), record)
+
+    def _ours(self, shares: Sequence[Share]) -> list[Share]:
+        """Without what somebody has closed: did we set it too, nobody could tell the next time whose doing it was."""
+        return [share for share in shares if share.server.name not in self.closed]
 
     def _tell(self, edge: str, moved: Moved, split: Split) -> None:
         # Before its first deploy a server answers nobody.

@@ -148,14 +148,14 @@ def test_a_server_closed_by_hand_stays_closed() -> None:
     assert len(serving(shares)) == 7
 
 
-def test_traffic_on_the_other_slot_is_nobodys_hand() -> None:
+def test_what_our_own_tasks_have_left_is_nobodys_hand() -> None:
     """Left so by a death in the confirmation; taken for closed, the next deploy left no server on."""
     blue, green = (Server(f"h1-{slot}", "192.0.2.1", port) for slot, port in (("blue", 8001), ("green", 8002)))
     place = Place("h1", blue, green)
 
-    def edge(**on: bool) -> EdgeState:
+    def edge(drift: str = "set on, is off", **on: bool) -> EdgeState:
         servers = {
-            f"h1-{slot}": ServerState(f"h1-{slot}", 256, "on" if is_on else "off", is_on, 0, tester=False)
+            f"h1-{slot}": ServerState(f"h1-{slot}", 256, "on" if is_on else "off", is_on, 0, tester=False, drift=drift)
             for slot, is_on in on.items()
         }
         return EdgeState("edge1", "HAProxy", maintenance=False, servers=servers)
@@ -163,3 +163,5 @@ def test_traffic_on_the_other_slot_is_nobodys_hand() -> None:
     assert closed_by_hand([place], [edge(blue=False, green=True)]) == frozenset()
     assert closed_by_hand([place], [edge(blue=False, green=False)]) == {"h1-blue"}
     assert closed_by_hand([place], [edge(blue=False, green=False), edge(blue=True, green=False)]) == frozenset()
+    # A rollback that lost the host has left it out; taken for closed, it stayed so after every deploy that followed.
+    assert closed_by_hand([place], [edge(drift="", blue=False, green=False)]) == frozenset()
