@@ -27,7 +27,7 @@ from playbooks.rollout.rollout import Rollout, Stand, roll_out
 from playbooks.steps.check_release import Checked, check_release
 from playbooks.steps.facts import Facts
 from playbooks.steps.finish import Mark, finish
-from playbooks.steps.idle import ask_idle_host, leave_slot
+from playbooks.steps.idle import ask_idle_host, leave_other_slot, leave_slot
 from playbooks.steps.restore import restore_release
 from playbooks.traffic.groups import Groups, read_groups, require_whole
 from playbooks.traffic.servers import edges_of
@@ -98,15 +98,19 @@ def rollback(env: Environment, back: Back, progress: Progress) -> Outcome:
             if groups and plan.stages:
                 _keep_up(fleet, env, facts, groups)
             databases: list[str] = []
+            if any(place.beside for place in crew.traffic.places) and not groups:
+                # Before the balancers': these go where the hosts are to be, and would have been alone in that.
+                crew.mover.arm_all()
             if back.with_database:
                 databases = _restore_databases(fleet, env, crew.mover, targets, back.to)
-            rollout = roll_out(crew, plan, on_failure="halt")
+            rollout = roll_out(crew, plan, on_failure="guards")
             group = (groups.idle if plan.stages else groups.live) if groups else None
             gone = dict(fleet.unreachable)
             outcome = returned(env, back, holder, facts, targets, plan, rollout, databases, gone, started, group)
             held.well = not outcome.exit_status
             left_group = groups.serving if groups and plan.stages and rollout.verdict == "deployed" else ()
-            _record(fleet, env, outcome, rollout, targets, facts, left_group, rubbish=holder.undoes or None)
+            rubbish, going_on = holder.undoes or None, left is not None and left.task == "rollback"
+            _record(fleet, env, outcome, rollout, targets, facts, left_group, rubbish=rubbish, going_on=going_on)
             return outcome
 
 
@@ -131,7 +135,7 @@ def _restore_databases(
     """Databases first, with the hosts' guards armed before: should we die in between, code follows its data."""
     fleet.progress.phase("restoring databases")
     hosts = list(mover.moves)
-    fleet.each("", mover.arm, hosts=hosts).all_or_raise("arming the guards")
+    mover.arm_all()
     try:
         return restore_databases(fleet, env, targets, to)
     except SlipwayError:
@@ -215,12 +219,14 @@ def _record(
     left: Sequence[str],
     *,
     rubbish: str | None,
+    going_on: bool,
 ) -> None:
     """Write the ledger. A host that went back has proven its release; elsewhere what an interrupted deploy staged goes.
 
     Args:
         left: hosts of a group that the traffic has left; they run on for a while.
         rubbish: that deploy's release.
+        going_on: whether it ends a rollback that was interrupted.
     """
 
     def one(remote: Remote) -> list[str]:
@@ -228,10 +234,13 @@ def _record(
         release = rubbish or targets.get(remote.name)
         settings = env.target(remote.name).settings
         after: list[Ask] = []
+        done = rollout.verdict == "deployed"
         if rollout.stands.get(remote.name) == Stand.DEPLOYED:
             mark, release = "proven", targets[remote.name]
-            # What a person has called bad is not kept.
-            after = leave_slot(settings, facts[remote.name], after=0)
+            # What a person has called bad is not kept; unless the traffic has not left it yet.
+            after = leave_slot(settings, facts[remote.name], after=0 if done else settings.keep_idle)
+        elif going_on and done and targets.get(remote.name) == facts[remote.name].current:
+            after = leave_other_slot(settings, facts[remote.name])
         elif remote.name in left and (runs := facts[remote.name].current):
             after = [ask_idle_host(settings, release=runs, after=settings.keep_idle)]
         document = env.secrets.mask_document(outcome.record())

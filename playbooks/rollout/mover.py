@@ -57,6 +57,14 @@ class Mover:
         move = self.moves[remote.name]
         self._run(remote, [self._switch(remote.name, move.after, move.before, "arm")], ["arm"])
 
+    def arm_all(self) -> None:
+        """Arm the guards of all hosts that are to change.
+
+        Raises:
+            SlipwayError: one could not be armed.
+        """
+        self._fleet.each("", self.arm, hosts=list(self.moves)).all_or_raise("arming the guards")
+
     def forward(self, remote: Remote) -> None:
         """Switch a host to its new release, and wait until that is healthy.
 
