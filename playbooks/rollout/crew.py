@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from playbooks.environment import Environment
 from playbooks.fleet.fleet import Fleet, Held
@@ -88,7 +88,8 @@ def _traffic(
         fleet.progress.warn(
             f"no balancer has a server up: nothing that runs answers its health check, {asked}, with 200"
         )
-    return Edges(fleet, env, holder, edges, places, stay, closed, up)
+    left = left_out(places, list(states.values()))
+    return Edges(fleet, env, holder, edges, places, stay, closed, left, up)
 
 
 def nobody_up(places: Sequence[Place], states: Sequence[EdgeState]) -> bool:
@@ -99,20 +100,31 @@ def nobody_up(places: Sequence[Place], states: Sequence[EdgeState]) -> bool:
 
 
 def closed_by_hand(places: Sequence[Place], states: Sequence[EdgeState]) -> frozenset[str]:
-    """Servers that serve, as far as we are concerned, and that somebody has put out of every balancer.
+    """Servers that serve, as far as we are concerned, and that somebody has put out of every balancer."""
+    return frozenset(server.name for _, server in _off(places, states) if _is_strange(server, states))
 
-    Where the host's other slot has its traffic nobody has: a controller died just as its deploy was being confirmed.
-    Nor where we have done it ourselves, and said so: a task that stops for a host leaves it out until the next one.
+
+def left_out(places: Sequence[Place], states: Sequence[EdgeState]) -> frozenset[str]:
+    """Hosts that a task of ours has left out of every balancer, since it could not finish them: nobody closed those."""
+    return frozenset(host for host, server in _off(places, states) if not _is_strange(server, states))
+
+
+def _is_strange(server: Server, states: Sequence[EdgeState]) -> bool:
+    return all(state.servers[server.name].drift for state in states)
+
+
+def _off(places: Sequence[Place], states: Sequence[EdgeState]) -> Iterator[tuple[str, Server]]:
+    """Hosts with the server that has their traffic, where no balancer sends any to them.
+
+    Where the other slot has it nothing is off: a controller died just as its deploy was being confirmed.
     """
 
     def gets(server: Server) -> bool:
         return any(server.name in state.servers and state.servers[server.name].admin == "on" for state in states)
 
-    return frozenset(
-        place.before.name
-        for place in places
-        if place.before
-        and states
-        and all(place.before.name in state.servers and state.servers[place.before.name].drift for state in states)
-        and not any(gets(server) for server in (place.before, place.after, *place.others))
-    )
+    for place in places:
+        serves = place.before
+        if serves is None or not states or any(serves.name not in state.servers for state in states):
+            continue
+        if not any(gets(server) for server in (serves, place.after, *place.others)):
+            yield place.host, serves

@@ -80,6 +80,7 @@ class Edges:
         places: the application's hosts.
         steady: hosts that run the wanted release from the start.
         closed: servers that somebody has put out of service by hand; they stay so.
+        left: hosts that a task of ours has left out; they have traffic again once they run the wanted release.
         up: seconds that servers put on are waited for.
     """
 
@@ -90,11 +91,13 @@ class Edges:
     places: tuple[Place, ...]
     steady: frozenset[str] = frozenset()
     closed: frozenset[str] = frozenset()
+    left: frozenset[str] = frozenset()
     up: float = UP
 
     def move(self, split: Split, *, back: bool = False) -> None:
         back = back or self.holder.task == "rollback"
-        split = replace(split, moved=split.moved | (self.steady - split.out))
+        new = split.moved | (self.steady - split.out)
+        split = replace(split, moved=new, out=split.out | (self.left - new))
         shares = self._ours(balance(self.places, split, closed=self.closed))
         retreat = self._retreat(split)
 
@@ -122,7 +125,8 @@ class Edges:
 
     def _retreat(self, split: Split) -> Retreat:
         forward = self.holder.task == "rollback"
-        retreat, rest = way_back(self.places, split, forward=forward, closed=self.closed)
+        left = {place.before.name for place in self.places if place.before and place.host in self.left - split.moved}
+        retreat, rest = way_back(self.places, split, forward=forward, closed=self.closed | left)
         record = self.holder.silence(self.env.name, self.holder.version, "; traffic went back")
         timeout = self.env.settings.guard.timeout
         # By then the application's hosts have seen the silence too, and run their release again.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from playbooks.rollout.crew import closed_by_hand, nobody_up
+from playbooks.rollout.crew import closed_by_hand, left_out, nobody_up
 from playbooks.steps.traffic import Server, Share
 from playbooks.steps.traffic_state import EdgeState, ServerState
 from playbooks.traffic.shares import Place, Split, balance, way_back, weigh, weight_of
@@ -163,5 +163,7 @@ def test_what_our_own_tasks_have_left_is_nobodys_hand() -> None:
     assert closed_by_hand([place], [edge(blue=False, green=True)]) == frozenset()
     assert closed_by_hand([place], [edge(blue=False, green=False)]) == {"h1-blue"}
     assert closed_by_hand([place], [edge(blue=False, green=False), edge(blue=True, green=False)]) == frozenset()
-    # A rollback that lost the host has left it out; taken for closed, it stayed so after every deploy that followed.
+    # A task that could not finish the host has left it out; taken for closed, it stayed so after all that followed.
     assert closed_by_hand([place], [edge(drift="", blue=False, green=False)]) == frozenset()
+    assert left_out([place], [edge(drift="", blue=False, green=False)]) == {"h1"}
+    assert left_out([place], [edge(blue=False, green=False)]) == left_out([place], [edge(blue=True)]) == frozenset()
