@@ -99,7 +99,8 @@ def rollback(env: Environment, back: Back, progress: Progress) -> Outcome:
                 _keep_up(fleet, env, facts, groups)
             databases: list[str] = []
             if any(place.beside for place in crew.traffic.places) and not groups:
-                # Before the balancers': these go where the hosts are to be, and would have been alone in that.
+                # Before the balancers': these go where the hosts are to be, and would have been alone in that. A host
+                # that is lost by now keeps none of the others: its switch tells.
                 crew.mover.arm_all()
             if back.with_database:
                 databases = _restore_databases(fleet, env, crew.mover, targets, back.to)
@@ -135,7 +136,7 @@ def _restore_databases(
     """Databases first, with the hosts' guards armed before: should we die in between, code follows its data."""
     fleet.progress.phase("restoring databases")
     hosts = list(mover.moves)
-    mover.arm_all()
+    mover.arm_all().all_or_raise("arming the guards")
     try:
         return restore_databases(fleet, env, targets, to)
     except SlipwayError:
