@@ -225,10 +225,11 @@ def _leave_to_guards(crew: Crew, rollout: Rollout) -> bool:
     lost = [host for host in rollout.hosts(Stand.UNHEALTHY) if _moves_by_itself(rollout.reasons.get(host))]
     rollout.stands.update(dict.fromkeys(lost, Stand.GUARDED))
     out = frozenset(rollout.hosts(Stand.UNHEALTHY, Stand.GUARDED))
-    # Beside each other, nobody is kept on what was called bad by a host that is lost.
+    moved = rollout.moved - out
+    # Beside each other, a host that is lost keeps nobody on what was called bad, where the others can carry it.
     beside = any(place.beside for place in crew.traffic.places)
-    share = 1.0 if beside and rollout.moved - out else None
-    return _move_or_warn(crew, Split(rollout.moved - out, out=out, share=share)) or bool(rollout.hosts(Stand.GUARDED))
+    share = 1.0 if beside and 2 * len(moved) >= len(crew.traffic.places) else None
+    return _move_or_warn(crew, Split(moved, out=out, share=share)) or bool(rollout.hosts(Stand.GUARDED))
 
 
 def _waves(hosts: Sequence[str], traffic: Traffic) -> Iterator[list[str]]:
