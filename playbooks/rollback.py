@@ -91,7 +91,10 @@ def rollback(env: Environment, back: Back, progress: Progress) -> Outcome:
             moves = _make_ready(fleet, env, facts, targets, anew=groups is not None)
             _refuse_strange_slots(env, moves)
             turning = any(facts[host].slot in (None, move.slot) for host, move in moves.items())
-            plan = plan_rollback(env, list(moves), back.batch, turning=turning, back=bool(targets))
+            going_on = left is not None and left.task == "rollback"
+            plan = plan_rollback(
+                env, list(moves), back.batch, turning=turning, back=bool(targets), going_on=going_on and bool(edges)
+            )
             if groups and not targets:
                 targets = {host: now for host in groups.serving if host in facts and (now := facts[host].current)}
             crew = assemble(fleet, held, env, holder, facts, moves, plan, groups)
@@ -110,7 +113,7 @@ def rollback(env: Environment, back: Back, progress: Progress) -> Outcome:
             outcome = returned(env, back, holder, facts, targets, plan, rollout, databases, gone, started, group)
             held.well = not outcome.exit_status
             left_group = groups.serving if groups and plan.stages and rollout.verdict == "deployed" else ()
-            rubbish, going_on = holder.undoes or None, left is not None and left.task == "rollback"
+            rubbish = holder.undoes or None
             _record(fleet, env, outcome, rollout, targets, facts, left_group, rubbish=rubbish, going_on=going_on)
             return outcome
 

@@ -59,7 +59,13 @@ def plan_deploy(
 
 
 def plan_rollback(
-    env: Environment, hosts: Sequence[str], batch: str | None, *, turning: bool = False, back: bool = True
+    env: Environment,
+    hosts: Sequence[str],
+    batch: str | None,
+    *,
+    turning: bool = False,
+    back: bool = True,
+    going_on: bool = False,
 ) -> Plan:
     """The way back: at once where the old release still runs beside the new one; else in two halves behind a balancer.
 
@@ -69,6 +75,7 @@ def plan_rollback(
         batch: hosts that change at the same time.
         turning: what they go back to takes the place of what runs.
         back: with groups of hosts, whether the traffic goes to the other one, none of whose hosts may have to change.
+        going_on: a rollback was interrupted; with slots its traffic may have stayed where hosts have been already.
 
     Raises:
         UsageError: there is no such batch size.
@@ -78,8 +85,8 @@ def plan_rollback(
         starts = [Stage("start beside", tuple(hosts), share=0.0)] if hosts else []
         return Plan("blue-green", (*starts, Stage("all of the traffic", share=1.0)) if back else ())
     if env.settings.slots and not turning:
-        stages = [Stage("start beside", tuple(hosts), share=0.0), Stage("all of the traffic", share=1.0)]
-        return Plan("rolling", tuple(stages) if hosts else ())
+        starts = [Stage("start beside", tuple(hosts), share=0.0)] if hosts else []
+        return Plan("rolling", (*starts, Stage("all of the traffic", share=1.0)) if hosts or going_on else ())
     size = batch or ("50%" if env.settings.balancer else "100%")
     quiet = Rollout.model_validate({"watch": {"for": 0}})
     return rolling(hosts, quiet, FleetShape(len(env.targets)), batch=size)
