@@ -15,6 +15,7 @@ from playbooks.errors import ConfigError
 from playbooks.release.artifact import find_artifact
 from playbooks.release.release import Release, new_release
 from playbooks.release.slots import for_next
+from playbooks.rollout.planning import plan_rollback
 from playbooks.steps.facts import Facts, ReleaseOnHost
 
 WEB = {"name": "web@", "unit": {"Service": {"ExecStart": "/opt/app/current/run --port=${PORT}"}}}
@@ -80,3 +81,10 @@ def test_a_release_is_made_for_a_slot_and_names_itself(tmp_path: Path) -> None:
     assert for_next(both, {"h1": on_host(release, "blue")})["h1"] is green
     assert for_next(both, {"h1": on_host(release, "green")})["h1"] is blue
     assert for_next(both, {"h1": on_host(release, None)})["h1"] is blue, "it turns from running in place"
+
+
+def test_a_rollback_that_goes_on_moves_the_traffic_also_where_no_host_changes(tmp_path: Path) -> None:
+    """Guards have ended it on the hosts, and nobody at the balancer: what is stopped then had all of the traffic."""
+    env = environment(tmp_path, slots=SLOTS, health={"checks": [CHECK]})
+    assert [(one.hosts, one.share) for one in plan_rollback(env, (), None, going_on=True).stages] == [((), 1.0)]
+    assert plan_rollback(env, (), None).stages == ()
