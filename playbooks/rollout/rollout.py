@@ -224,12 +224,14 @@ def _leave_to_guards(crew: Crew, rollout: Rollout) -> bool:
     """Guards end what was begun on hosts that are lost, and then have their traffic back; returns whether any are."""
     lost = [host for host in rollout.hosts(Stand.UNHEALTHY) if _moves_by_itself(rollout.reasons.get(host))]
     rollout.stands.update(dict.fromkeys(lost, Stand.GUARDED))
-    out = frozenset(rollout.hosts(Stand.UNHEALTHY, Stand.GUARDED))
+    ill, guarded = rollout.hosts(Stand.UNHEALTHY), rollout.hosts(Stand.GUARDED)
+    out = frozenset([*ill, *guarded])
     moved = rollout.moved - out
     # Beside each other, a host that is lost keeps nobody on what was called bad, where the others can carry it.
     beside = any(place.beside for place in crew.traffic.places)
     share = 1.0 if beside and 2 * len(moved) >= len(crew.traffic.places) else None
-    return _move_or_warn(crew, Split(moved, out=out, share=share)) or bool(rollout.hosts(Stand.GUARDED))
+    # A balancer's guard knows nothing of health: what is ill where it goes back to gets nothing by it.
+    return _move_or_warn(crew, Split(moved, out=out, share=share)) or bool(guarded and not ill)
 
 
 def _waves(hosts: Sequence[str], traffic: Traffic) -> Iterator[list[str]]:
