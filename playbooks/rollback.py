@@ -28,7 +28,7 @@ from playbooks.rollout.rollout import Rollout, Stand, roll_out
 from playbooks.steps.check_release import Checked, check_release
 from playbooks.steps.facts import Facts
 from playbooks.steps.finish import Mark, finish
-from playbooks.steps.idle import ask_idle_host, leave_slot
+from playbooks.steps.idle import ask_idle_host, leave_other_slot, leave_slot
 from playbooks.steps.restore import restore_release
 from playbooks.strategies.plan import Plan, Stage
 from playbooks.traffic.groups import Groups, read_groups, require_whole
@@ -93,13 +93,14 @@ def rollback(env: Environment, back: Back, progress: Progress) -> Outcome:
             moves = _make_ready(fleet, env, facts, targets, anew=groups is not None)
             _refuse_strange_slots(env, moves)
             turning = any(facts[host].slot in (None, move.slot) for host, move in moves.items())
+            going_on = left is not None and left.task == "rollback"
             plan = plan_rollback(env, list(moves), back.batch, turning=turning, back=bool(targets))
             if groups and not targets:
                 targets = {host: now for host in groups.serving if host in facts and (now := facts[host].current)}
             stays = groups is not None and not plan.stages
             crew = assemble(fleet, held, env, holder, facts, moves, plan, groups, stays=stays)
             if not plan.stages and crew.traffic.astray:
-                # One that failed half-way has switched the hosts, and not the traffic.
+                # One that failed half-way, or died, has switched the hosts, and not the traffic.
                 plan = Plan(plan.strategy, (Stage("all of the traffic"),))
             if not groups and plan.stages and crew.traffic.there.issuperset(moves):
                 # Of one that was halted: while it "started" beside what is bad, that would have all of the traffic.
@@ -107,15 +108,20 @@ def rollback(env: Environment, back: Back, progress: Progress) -> Outcome:
             if groups and not stays:
                 _keep_up(fleet, env, facts, groups)
             databases: list[str] = []
+            if any(place.beside for place in crew.traffic.places) and not groups:
+                # Before the balancers': these go where the hosts are to be, and would have been alone in that. A host
+                # that is lost by now keeps none of the others: its switch tells.
+                crew.mover.arm_all()
             if back.with_database:
                 databases = _restore_databases(fleet, env, crew.mover, targets, back.to)
-            rollout = roll_out(crew, plan, on_failure="halt")
+            rollout = roll_out(crew, plan, on_failure="guards")
             group = (groups.live if stays else groups.idle) if groups else None
             gone = dict(fleet.unreachable)
             outcome = returned(env, back, holder, facts, targets, plan, rollout, databases, gone, started, group)
             held.well = not outcome.exit_status
             left_group = groups.serving if groups and not stays and rollout.verdict == "deployed" else ()
-            _record(fleet, env, outcome, rollout, targets, facts, left_group, rubbish=holder.undoes or None)
+            rubbish = holder.undoes or None
+            _record(fleet, env, outcome, rollout, targets, facts, left_group, rubbish=rubbish, going_on=going_on)
             return outcome
 
 
@@ -140,7 +146,7 @@ def _restore_databases(
     """Databases first, with the hosts' guards armed before: should we die in between, code follows its data."""
     fleet.progress.phase("restoring databases")
     hosts = list(mover.moves)
-    fleet.each("", mover.arm, hosts=hosts).all_or_raise("arming the guards")
+    mover.arm_all().all_or_raise("arming the guards")
     try:
         return restore_databases(fleet, env, targets, to)
     except SlipwayError:
@@ -224,12 +230,14 @@ def _record(
     left: Sequence[str],
     *,
     rubbish: str | None,
+    going_on: bool,
 ) -> None:
     """Write the ledger. A host that went back has proven its release; elsewhere what an interrupted deploy staged goes.
 
     Args:
         left: hosts of a group that the traffic has left; they run on for a while.
         rubbish: that deploy's release.
+        going_on: whether it ends a rollback that was interrupted.
     """
 
     def one(remote: Remote) -> list[str]:
@@ -237,10 +245,13 @@ def _record(
         release = rubbish or targets.get(remote.name)
         settings = env.target(remote.name).settings
         after: list[Ask] = []
+        done = rollout.verdict == "deployed"
         if rollout.stands.get(remote.name) == Stand.DEPLOYED:
             mark, release = "proven", targets[remote.name]
-            # What a person has called bad is not kept; where the traffic could not be moved it still has all of it.
-            after = leave_slot(settings, facts[remote.name], after=0) if rollout.verdict == "deployed" else []
+            # What a person has called bad is not kept; unless the traffic could not be moved: it still has all of it.
+            after = leave_slot(settings, facts[remote.name], after=0) if done else []
+        elif going_on and done and targets.get(remote.name) == facts[remote.name].current:
+            after = leave_other_slot(settings, facts[remote.name])
         elif remote.name in left and (runs := facts[remote.name].current):
             after = [ask_idle_host(settings, release=runs, after=settings.keep_idle)]
         document = env.secrets.mask_document(outcome.record())

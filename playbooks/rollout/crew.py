@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from playbooks.environment import Environment
 from playbooks.fleet.fleet import Fleet, Held
@@ -95,7 +95,8 @@ def _traffic(
         fleet.progress.warn(
             f"no balancer has a server up: nothing that runs answers its health check, {asked}, with 200"
         )
-    return Edges(fleet, env, holder, edges, places, stay, closed, up, states, stays)
+    left = left_out(places, list(states.values()))
+    return Edges(fleet, env, holder, edges, places, stay, closed, left, up, states, stays)
 
 
 def nobody_up(places: Sequence[Place], states: Sequence[EdgeState]) -> bool:
@@ -106,21 +107,31 @@ def nobody_up(places: Sequence[Place], states: Sequence[EdgeState]) -> bool:
 
 
 def closed_by_hand(places: Sequence[Place], states: Sequence[EdgeState]) -> frozenset[str]:
-    """Servers that serve, as far as we are concerned, and that somebody has put out of every balancer.
+    """Servers that serve, as far as we are concerned, and that somebody has put out of every balancer."""
+    return frozenset(server.name for _, server in _off(places, states) if not _is_ours(server, states))
 
-    Where the host's other slot has its traffic nobody has: a controller died as its deploy was being confirmed. Nor
-    where a task took it out that was halted, or failed, before it could put it back.
+
+def left_out(places: Sequence[Place], states: Sequence[EdgeState]) -> frozenset[str]:
+    """Hosts that a task of ours has left out of every balancer, since it could not finish them: nobody closed those."""
+    return frozenset(host for host, server in _off(places, states) if _is_ours(server, states))
+
+
+def _is_ours(server: Server, states: Sequence[EdgeState]) -> bool:
+    return any(state.servers[server.name].out for state in states)
+
+
+def _off(places: Sequence[Place], states: Sequence[EdgeState]) -> Iterator[tuple[str, Server]]:
+    """Hosts with the server that has their traffic, where no balancer sends any to them.
+
+    Where the other slot has it nothing is off: a controller died just as its deploy was being confirmed.
     """
 
     def gets(server: Server) -> bool:
         return any(server.name in state.servers and state.servers[server.name].admin == "on" for state in states)
 
-    return frozenset(
-        place.before.name
-        for place in places
-        if place.before
-        and states
-        and all(place.before.name in state.servers for state in states)
-        and not any(state.servers[place.before.name].out for state in states)
-        and not any(gets(server) for server in (place.before, place.after, *place.others))
-    )
+    for place in places:
+        serves = place.before
+        if serves is None or not states or any(serves.name not in state.servers for state in states):
+            continue
+        if not any(gets(server) for server in (serves, place.after, *place.others)):
+            yield place.host, serves

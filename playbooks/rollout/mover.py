@@ -9,7 +9,7 @@ from functools import partial
 
 from playbooks.environment import Environment
 from playbooks.errors import SlipwayError, StepFailed
-from playbooks.fleet.fanout import told
+from playbooks.fleet.fanout import Results, told
 from playbooks.fleet.fleet import Fleet, Held
 from playbooks.fleet.holder import Holder
 from playbooks.fleet.remote import Ask, Remote
@@ -56,6 +56,10 @@ class Mover:
         """Arm a host's guard, and change nothing yet."""
         move = self.moves[remote.name]
         self._run(remote, [self._switch(remote.name, move.after, move.before, "arm")], ["arm"])
+
+    def arm_all(self) -> Results[None]:
+        """Arm the guards of all hosts that are to change."""
+        return self._fleet.each("", self.arm, hosts=list(self.moves))
 
     def forward(self, remote: Remote) -> None:
         """Switch a host to its new release, and wait until that is healthy.

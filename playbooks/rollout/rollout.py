@@ -14,6 +14,8 @@ from playbooks.strategies.plan import Plan, Stage
 from playbooks.traffic.shares import Split
 from playbooks.traffic.traffic import Traffic
 
+OnFailure = Literal["rollback", "halt", "guards"]
+
 
 class Stand(StrEnum):
     """Where a host stands at the end."""
@@ -114,13 +116,14 @@ class Rollout:
         return [host for host, stand in self.stands.items() if stand in stands]
 
 
-def roll_out(crew: Crew, plan: Plan, *, on_failure: Literal["rollback", "halt"]) -> Rollout:
+def roll_out(crew: Crew, plan: Plan, *, on_failure: OnFailure) -> Rollout:
     """Run a plan to its end, or to the failure that ends it.
 
     Args:
         crew: who does it.
         plan: stages.
-        on_failure: what happens when more hosts fail than the plan tolerates, or a stage is judged bad.
+        on_failure: what happens when more hosts fail than the plan tolerates, or a stage is judged bad: all goes back;
+            all is left where it stands; or that, and guards end what was begun on lost hosts, as a rollback's do.
 
     Returns:
         Where every host stands. A host that fails is taken back, whatever happens to the others.
@@ -193,7 +196,7 @@ def _change(crew: Crew, stage: Stage, rollout: Rollout) -> list[str]:
     return list(moved.failed)
 
 
-def _confirm(crew: Crew, plan: Plan, rollout: Rollout, on_failure: Literal["rollback", "halt"]) -> None:
+def _confirm(crew: Crew, plan: Plan, rollout: Rollout, on_failure: OnFailure) -> None:
     """All is well: let it stay so. If one host is lost just now it goes back by itself, and so do the others."""
     touched = [*rollout.hosts(Stand.DEPLOYED, Stand.ROLLED_BACK), *crew.traffic.edges]
     lost = crew.mover.confirm(touched)
@@ -207,10 +210,12 @@ def _confirm(crew: Crew, plan: Plan, rollout: Rollout, on_failure: Literal["roll
         crew.mover.confirm([host for host in touched if host not in lost])
 
 
-def _give_up(crew: Crew, rollout: Rollout, how: Literal["rollback", "halt"]) -> None:
+def _give_up(crew: Crew, rollout: Rollout, how: OnFailure) -> None:
     rollout.verdict = "rolled back" if how == "rollback" else "halted"
     if how == "rollback":
         lost = _go_back(crew, rollout)
+    elif how == "guards":
+        lost = _leave_to_guards(crew, rollout)
     else:
         # What was found bad at a share must not get more than that.
         unhealthy = frozenset(rollout.hosts(Stand.UNHEALTHY))
@@ -236,6 +241,20 @@ def _go_back(crew: Crew, rollout: Rollout) -> bool:
         lost |= _move_or_warn(crew, Split(rollout.moved - frozenset(wave), out=frozenset(wave)))
         _take_back(crew, wave, rollout)
     return _move_or_warn(crew, Split()) or lost
+
+
+def _leave_to_guards(crew: Crew, rollout: Rollout) -> bool:
+    """Guards end what was begun on hosts that are lost, and then have their traffic back; returns whether any are."""
+    lost = [host for host in rollout.hosts(Stand.UNHEALTHY) if _moves_by_itself(rollout.reasons.get(host))]
+    rollout.stands.update(dict.fromkeys(lost, Stand.GUARDED))
+    ill, guarded = rollout.hosts(Stand.UNHEALTHY), rollout.hosts(Stand.GUARDED)
+    out = frozenset([*ill, *guarded])
+    moved = rollout.moved - out
+    # Beside each other, a host that is lost keeps nobody on what was called bad, where the others can carry it.
+    beside = any(place.beside for place in crew.traffic.places)
+    share = 1.0 if beside and 2 * len(moved) >= len(crew.traffic.places) else None
+    # A balancer's guard knows nothing of health: what is ill where it goes back to gets nothing by it.
+    return _move_or_warn(crew, Split(moved, out=out, share=share)) or bool(guarded and not ill)
 
 
 def _waves(hosts: Sequence[str], traffic: Traffic) -> Iterator[list[str]]:
@@ -270,8 +289,13 @@ def _take_back(crew: Crew, hosts: Sequence[str], rollout: Rollout) -> None:
         return
     rollout.stands.update(dict.fromkeys(results.ok, Stand.ROLLED_BACK))
     for host, error in results.failed.items():
-        by_itself = isinstance(error, Unreachable) or (isinstance(error, StepFailed) and error.code == "fenced")
+        by_itself = _moves_by_itself(error)
         rollout.stands[host] = Stand.GUARDED if by_itself else Stand.STUCK
         rollout.reasons.setdefault(host, error)
         how = "goes back by itself" if by_itself else "could not be taken back"
         crew.fleet.progress.warn(f"{host} {how}: {error.message}")
+
+
+def _moves_by_itself(error: SlipwayError | None) -> bool:
+    """Whether a host is out of our hands, and in its guard's."""
+    return isinstance(error, Unreachable) or (isinstance(error, StepFailed) and error.code == "fenced")

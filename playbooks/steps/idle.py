@@ -26,6 +26,16 @@ def leave_slot(settings: Settings, before: Facts, *, after: float) -> list[Ask]:
     return [_ask("idle", settings, before.current, str(math.ceil(after)))]
 
 
+def leave_other_slot(settings: Settings, now: Facts) -> list[Ask]:
+    """The step that stops what runs beside the current release, if anything does: a dead rollback left it.
+
+    Args:
+        settings: the host's.
+        now: its facts.
+    """
+    return [_ask("idle", settings, now.idle.release, "0")] if now.idle else []
+
+
 def ask_idle_host(settings: Settings, *, release: str, after: float | None) -> Ask:
     """The step that stops a host's units once its group has been without traffic for long enough.
 

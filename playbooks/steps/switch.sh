@@ -38,8 +38,12 @@ for release in "$target" "$way_back"; do
         fail incomplete "release $release is not whole on this host"
     fi
 done
+# Whose guard goes on, and not back, takes nothing off: with slots the balancers are still to follow.
+undo_as=back
+[ "$what" = back ] || [ "$way_back" != "$target" ] || undo_as=rollback
 arm() {
-    arm_guard "$state" "$id" "$guard_seconds" "$way_back" "$undo_bytes" "$home" "$limit" "$expected" "$target" "$record"
+    arm_guard "$state" "$id" "$guard_seconds" "$way_back" "$undo_bytes" \
+        "$home" "$limit" "$expected" "$target" "$undo_as" "$record"
 }
 
 guard_names "$state"

@@ -13,6 +13,7 @@ guard_names "$state"
     read -r limit
     read -r one
     read -r other
+    read -r undo_as
     IFS= read -r record
 } <"$guard/arguments"
 begin_undo
@@ -24,7 +25,7 @@ if [ "$current" != "$one" ] && [ "$current" != "$other" ]; then
 elif [ "$target" != - ] && [ ! -f "$home/releases/$target/.slipway/complete" ]; then
     stuck "release $target is not whole any more"
 else
-    what=back
+    what=$undo_as
     left=$one
     [ "$left" != "$target" ] || left=$other
     (write_moved "$state" "$guard_id") || :

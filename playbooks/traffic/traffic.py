@@ -15,7 +15,7 @@ from playbooks.fleet.holder import Holder
 from playbooks.fleet.remote import Remote
 from playbooks.steps.traffic import HINTS, Moved, Retreat, ask_retreat, ask_traffic, read_traffic
 from playbooks.steps.traffic_state import EdgeState, ask_state, read_state
-from playbooks.traffic.shares import Place, Split, balance, way_back
+from playbooks.traffic.shares import Place, Split, balance, servers_of, way_back
 
 # Seconds by which the application's hosts let their guards run longer than the balancers': these look every tenth of
 # their time (guard.sh), and then have to drain.
@@ -93,6 +93,7 @@ class Edges:
         places: the application's hosts.
         steady: hosts that run the wanted release from the start.
         closed: servers that somebody has put out of service by hand; they stay so.
+        left: hosts that a task of ours has left out; they have traffic again once they run the wanted release.
         up: seconds that servers put on are waited for.
         states: how the balancers stood to begin with.
         stays: the traffic is to stay with the group of hosts that has it.
@@ -105,6 +106,7 @@ class Edges:
     places: tuple[Place, ...]
     steady: frozenset[str] = frozenset()
     closed: frozenset[str] = frozenset()
+    left: frozenset[str] = frozenset()
     up: float = UP
     states: Mapping[str, EdgeState] = field(default_factory=dict)
     stays: bool = False
@@ -113,7 +115,7 @@ class Edges:
     def astray(self) -> bool:
         wanted = {
             share.server.name: share.on and share.weight > 0
-            for share in balance(self.places, Split(self.steady), closed=self.closed)
+            for share in balance(self.places, Split(self.steady, self.left - self.steady), closed=self.closed)
         }
         return any(
             (server.admin == "on" and server.weight > 0) != wanted[name]
@@ -136,7 +138,8 @@ class Edges:
 
     def move(self, split: Split, *, back: bool = False) -> Mapping[str, SlipwayError]:
         back = back or self.holder.task == "rollback"
-        split = replace(split, moved=split.moved | (self.steady - split.out))
+        new = split.moved | (self.steady - split.out)
+        split = replace(split, moved=new, out=split.out | (self.left - new))
         shares = balance(self.places, split, closed=self.closed)
         retreat = self._retreat(split)
 
@@ -188,7 +191,13 @@ class Edges:
 
     def _retreat(self, split: Split) -> Retreat:
         forward = self.holder.task == "rollback" and not self.stays
-        retreat, rest = way_back(self.places, split, forward=forward, closed=self.closed)
+        left = [place for place in self.places if place.before and place.host in self.left - split.moved]
+        shut = self.closed | {place.before.name for place in left if place.before}
+        ours = {name for place in left for name in servers_of(place)}
+        retreat, rest = (
+            [replace(share, out=True) if share.server.name in ours else share for share in shares]
+            for shares in way_back(self.places, split, forward=forward, closed=shut)
+        )
         record = self.holder.silence(self.env.name, self.holder.version, "; traffic went back")
         timeout = self.env.settings.guard.timeout
         # By then the application's hosts have seen the silence too, and run their release again.

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from lab.spec import HostSpec, Lab
 from tests.chaos.fleet_view import Seen, ssh
 
+Strategy = Literal["canary", "blue-green", "rolling"]
 PUBLIC = 80
 FULL = "256"
 SLOTS = ("blue", "green")
@@ -35,17 +36,18 @@ class Front:
     """
 
     edge: HostSpec
-    strategy: Literal["canary", "blue-green"]
+    strategy: Strategy
     slots: bool = False
 
     def settings(self, app: str, ports: Sequence[int]) -> dict[str, Any]:
         """What an inventory says of it."""
         ladder = [{"share": share, "for": "1s"} for share in ("20%", "100%")]
+        steps = {} if self.strategy == "rolling" else {self.strategy.replace("-", "_"): ladder}
         return {
             "balancer": {"hosts": self.edge.name, "port": ports[0], "listen": [PUBLIC], "health_path": "/VERSION"},
             "rollout": {
                 "strategy": self.strategy,
-                self.strategy.replace("-", "_"): ladder,
+                **steps,
                 "judgement": {"interval": "1s", "inconclusive": "promote"},
             },
             "backup": {"enabled": False},

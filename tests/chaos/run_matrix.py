@@ -1,7 +1,7 @@
 """Runs the fault matrix: several subjects side by side, each on hosts of its own, since most of the time is waiting.
 
-Usage: python -m tests.chaos.run_matrix [--lab=NAME] [--scenario=hosts|traffic] [--tasks=deploy,…] [--faults=kill,…]
-           [--operations=traffic,…] [--every=N] [--first=N]
+Usage: python -m tests.chaos.run_matrix [--lab=NAME] [--scenario=hosts|traffic|rolling] [--tasks=deploy,…]
+           [--faults=kill,…] [--operations=traffic,…] [--every=N] [--first=N]
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 from lab import up as lab_up
 from lab.spec import Lab
 from tests.chaos.backups_view import damage_of_backups
-from tests.chaos.front import Front
+from tests.chaos.front import Front, Strategy
 from tests.chaos.matrix import TASKS, attempt, must, points_of
 from tests.chaos.subject import FAULTS, Point, Subject, Violated
 
@@ -107,20 +107,29 @@ def plain(labs: Sequence[Lab], folder: Path) -> list[list[Subject]]:
 
 def fronted(labs: Sequence[Lab], folder: Path) -> list[list[Subject]]:
     """Behind HAProxy: a canary in place, and blue-green with slots, each with a balancer of its own."""
-    teams = []
-    for lab, slots in zip(labs, (False, True), strict=True):
-        every = [host for host, _ in lab_up.status(lab.name)]
-        (edge,) = (host for host in every if host.role == "edge")
-        front = Front(edge, "blue-green" if slots else "canary", slots)
-        hosts = tuple(host for host in every if host.role == "app")
-        name = "slots" if slots else "canary"
-        teams.append([Subject(name, 9901, folder / name, lab, hosts, front)])
-    return teams
+    canary, slots = labs
+    return [[_behind(canary, folder, "canary")], [_behind(slots, folder, "blue-green")]]
+
+
+def rolled(labs: Sequence[Lab], folder: Path) -> list[list[Subject]]:
+    """Behind HAProxy, host by host: out, changed, and back."""
+    (lab,) = labs
+    return [[_behind(lab, folder, "rolling")]]
+
+
+def _behind(lab: Lab, folder: Path, strategy: Strategy) -> Subject:
+    every = [host for host, _ in lab_up.status(lab.name)]
+    (edge,) = (host for host in every if host.role == "edge")
+    hosts = tuple(host for host in every if host.role == "app")
+    slots = strategy == "blue-green"
+    name = "slots" if slots else strategy
+    return Subject(name, 9901, folder / name, lab, hosts, Front(edge, strategy, slots))
 
 
 SCENARIOS = {
     "hosts": Scenario(TASKS, FAULTS[:3], [""], HOSTS_EACH * SUBJECTS, plain),
     "traffic": Scenario(TASKS[:2], FAULTS, ["", "-slots"], HOSTS_EACH, fronted),
+    "rolling": Scenario(TASKS[:2], FAULTS, [""], HOSTS_EACH, rolled),
 }
 
 

@@ -12,7 +12,7 @@ from testinfra.host import Host
 from lab.spec import HostSpec, Lab
 from tests.chaos.front import Front, users
 from tests.chaos.matrix import must
-from tests.chaos.subject import VERSIONS, Point, Subject
+from tests.chaos.subject import GUARD, VERSIONS, Point, Subject
 from tests.hosts.conftest import clear_edge, wait_until
 
 On = Callable[[str], Host]
@@ -77,3 +77,35 @@ def test_a_balancer_that_hangs_is_told_and_asked_again(
     subject.wait_until_whole(60)
     assert {seen.version for seen in subject.see().values()} == {OLD}
     must(subject, "rollback")
+
+
+BROKEN = {
+    # Its hosts' guards would stop the slots before the balancer's has moved the traffic on.
+    "slots, and its controller dies": (True, Point("rollback", "kill", EDGE, "traffic/answered/2")),
+    # Hosts are armed, and the balancer is not: what they leave has all of the traffic until somebody goes on.
+    "slots, and its controller dies too early for the balancer": (
+        True,
+        Point("rollback", "kill", 1, "switch/answered/1"),
+    ),
+    "in place, and a host is lost": (False, Point("rollback", "cut", 0, "switch/sent/1")),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_rollback_leaves_every_host_in_use(
+    name: str, lab: Lab, specs: dict[str, HostSpec], on: On, tmp_path: Path
+) -> None:
+    """A host that it left out stayed out of every deploy after it: half a fleet carried all, and nobody knew."""
+    slots, point = BROKEN[name]
+    subject = made(lab, specs, on, tmp_path, slots=slots, guard=GUARD)
+    must(subject, "deploy", f"--version={NEW}", "--batch=1")
+    with users(subject.front) as those:
+        subject.break_it(point, ["rollback"])
+        subject.wait_until_whole(subject.limit)
+    assert point.fault != "kill" or those.failed(VERSIONS) == {}, "no host was broken: nobody should have noticed"
+    for words in (["rollback"], ["deploy", f"--version={NEW}", "--batch=1"]):
+        with users(subject.front) as others:
+            must(subject, *words)
+        assert others.failed(VERSIONS) == {}
+        assert {seen.version for seen in subject.see().values()} == {OLD if words == ["rollback"] else NEW}
+        assert subject.wrongs() == []

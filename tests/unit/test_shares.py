@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from playbooks.rollout.crew import closed_by_hand, nobody_up
+from playbooks.rollout.crew import closed_by_hand, left_out, nobody_up
 from playbooks.steps.traffic import Server, Share
 from playbooks.steps.traffic_state import EdgeState, ServerState
 from playbooks.traffic.shares import Place, Split, balance, way_back, weigh, weight_of
@@ -206,3 +206,5 @@ def test_a_server_that_a_task_took_out_and_left_is_nobodys_hand() -> None:
 
     assert closed_by_hand([place], [edge(out=True)]) == frozenset()
     assert closed_by_hand([place], [edge(out=False)]) == {"h2"}
+    assert left_out([place], [edge(out=True)]) == {"h2"}
+    assert left_out([place], [edge(out=False)]) == frozenset()

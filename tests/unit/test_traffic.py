@@ -76,7 +76,7 @@ def test_a_balancer_that_lacks_servers_is_found_before_traffic_is_to_move() -> N
 
 def test_a_balancer_that_is_told_of_other_ports_only_leaves_its_clients_behind() -> None:
     """Slots with ports that nothing listens at yet took a site off the air, and provision said nothing."""
-    lines = ["server app1 10.0.0.1 8001 256 on tester up 0 -", "server app2 10.0.0.2 8001 256 on tester down 0 -"]
+    lines = ["server app1 10.0.0.1 8001 256 on tester up 0 - -", "server app2 10.0.0.2 8001 256 on tester down 0 - -"]
     state = read_state(answer("version HAProxy", "maintenance off", *lines))
     slots = [Server("app1-blue", "10.0.0.1", 8003), Server("app1-green", "10.0.0.1", 8004)]
     assert left_behind(state, slots) == ["10.0.0.1:8001"]
