@@ -21,7 +21,7 @@ from playbooks.rollout.crew import assemble
 from playbooks.rollout.mover import Move, Mover
 from playbooks.rollout.outcome import Outcome
 from playbooks.rollout.outcomes import returned
-from playbooks.rollout.planning import plan_rollback
+from playbooks.rollout.planning import as_traffic_stands, plan_rollback
 from playbooks.rollout.predecessor import choose_for_group, choose_releases
 from playbooks.rollout.reached import require_balancers
 from playbooks.rollout.rollout import Rollout, Stand, roll_out
@@ -30,7 +30,6 @@ from playbooks.steps.facts import Facts
 from playbooks.steps.finish import Mark, finish
 from playbooks.steps.idle import ask_idle_host, leave_other_slot, leave_slot
 from playbooks.steps.restore import restore_release
-from playbooks.strategies.plan import Plan, Stage
 from playbooks.traffic.groups import Groups, read_groups, require_whole
 from playbooks.traffic.servers import edges_of
 from playbooks.traffic.traffic import retreat
@@ -99,12 +98,8 @@ def rollback(env: Environment, back: Back, progress: Progress) -> Outcome:
                 targets = {host: now for host in groups.serving if host in facts and (now := facts[host].current)}
             stays = groups is not None and not plan.stages
             crew = assemble(fleet, held, env, holder, facts, moves, plan, groups, stays=stays)
-            if not plan.stages and crew.traffic.astray:
-                # One that failed half-way, or died, has switched the hosts, and not the traffic.
-                plan = Plan(plan.strategy, (Stage("all of the traffic"),))
-            if not groups and plan.stages and crew.traffic.there.issuperset(moves):
-                # Of one that was halted: while it "started" beside what is bad, that would have all of the traffic.
-                plan = Plan(plan.strategy, (Stage("all of the traffic", tuple(moves), share=1.0, serves=True),))
+            there = frozenset() if groups else crew.traffic.there
+            plan = as_traffic_stands(plan, list(moves), astray=crew.traffic.astray, there=there)
             if groups and not stays:
                 _keep_up(fleet, env, facts, groups)
             databases: list[str] = []

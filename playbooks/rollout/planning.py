@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from playbooks.environment import Environment
 from playbooks.errors import UsageError
@@ -83,6 +83,23 @@ def plan_rollback(
     size = batch or ("50%" if env.settings.balancer else "100%")
     quiet = Rollout.model_validate({"watch": {"for": 0}})
     return rolling(hosts, quiet, FleetShape(len(env.targets)), batch=size)
+
+
+def as_traffic_stands(plan: Plan, hosts: Sequence[str], *, astray: bool, there: Collection[str]) -> Plan:
+    """A rollback's plan, where a task before has left the traffic half-way.
+
+    Args:
+        plan: as if the traffic were where the hosts' releases are.
+        hosts: those that change.
+        astray, there: see `Traffic`.
+    """
+    if not plan.stages and astray:
+        # One that failed half-way, or died, has switched the hosts, and not the traffic.
+        return Plan(plan.strategy, (Stage("all of the traffic"),))
+    if plan.stages and hosts and set(hosts) <= set(there):
+        # Of one that was halted: while it "started" beside what is bad, that would have all of the traffic.
+        return Plan(plan.strategy, (Stage("all of the traffic", tuple(hosts), share=1.0, serves=True),))
+    return plan
 
 
 def require_batch(batch: str | None) -> None:

@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from playbooks.rollout.planning import as_traffic_stands
 from playbooks.settings.rollout import Rollout
 from playbooks.strategies.batches import count
 from playbooks.strategies.blue_green import beside
 from playbooks.strategies.canary import canary
-from playbooks.strategies.plan import FleetShape, Plan
+from playbooks.strategies.plan import FleetShape, Plan, Stage
 from playbooks.strategies.rolling import rolling
 
 BATCHES = st.one_of(st.integers(1, 60).map(str), st.integers(1, 100).map(lambda n: f"{n}%"))
@@ -108,3 +109,15 @@ def test_a_ladder_that_does_not_lead_up_is_refused(ladder: list[int]) -> None:
     """It would end with both versions in service, or go down where everybody expects it to go up."""
     with pytest.raises(ValidationError, match="shares that grow"):
         rollout(canary=steps(ladder))
+
+
+def test_a_rollback_moves_what_a_task_before_has_left() -> None:
+    """Hosts that are where they belong were all it looked at: it did nothing, and users stayed on what was bad."""
+    nothing = Plan("rolling", ())
+    (moves,) = as_traffic_stands(nothing, [], astray=True, there=()).stages
+    assert (moves.hosts, moves.share) == ((), None)
+    assert as_traffic_stands(nothing, [], astray=False, there=()) == nothing
+    usual = Plan("rolling", (Stage("start beside", ("h1", "h2"), share=0.0), Stage("all of the traffic", share=1.0)))
+    assert as_traffic_stands(usual, ["h1", "h2"], astray=True, there={"h1"}) == usual
+    (only,) = as_traffic_stands(usual, ["h1", "h2"], astray=True, there={"h1", "h2", "h3"}).stages
+    assert (only.hosts, only.share, only.serves) == (("h1", "h2"), 1.0, True)
