@@ -212,7 +212,8 @@ class Lock:
         return Locked(
             f"{other.who} has held the lock since {other.since} for '{other.what}'",
             host=host,
-            hint="wait for it with --wait=SECONDS; the lock ends by itself with its holder, there is nothing to delete",
+            hint="wait for it with --wait=SECONDS; Ctrl-C where it runs ends it and takes a deploy back. The lock ends "
+            "by itself with its holder, there is nothing to delete",
         )
 
 

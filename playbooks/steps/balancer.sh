@@ -49,12 +49,15 @@ wait_empty() {
 }
 
 # set_traffic SHARES DRAIN UP SLOW-START: what servers are to get; it is remembered, so that whoever changes it by hand is told.
-# "out" is off for as long as a host changes: should the task stop there, nobody takes it for somebody's hand.
+# "out" is off for as long as a host changes, or does not answer: should the task end so, nobody takes it for somebody's hand.
 set_traffic() {
     awk '$5 == "out" { $5 = "off" } { print }' "$1" >"$work/wanted"
+    : >"$work/unready"
     "${kind}_apply" "$work/wanted" "$2" "$3" "$4"
     touch "$state/traffic"
-    awk 'FILENAME == ARGV[1] { want[$1] = $0; next } !($1 in want) { print } END { for (name in want) print want[name] }' \
-        "$1" "$state/traffic" | sort >"$work/traffic"
+    awk 'FILENAME == ARGV[1] { unready[$1]; next }
+        FILENAME == ARGV[2] { if ($1 in unready) $5 = "out"; want[$1] = $0; next }
+        !($1 in want) { print }
+        END { for (name in want) print want[name] }' "$work/unready" "$1" "$state/traffic" | sort >"$work/traffic"
     cmp -s "$work/traffic" "$state/traffic" || replace_file "$state/traffic" <"$work/traffic"
 }

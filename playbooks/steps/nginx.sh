@@ -88,6 +88,7 @@ nginx_apply() {
     sed -n 's/^wait //p' "$work/plan" >"$work/wait"
     sed -n 's/^empty //p' "$work/plan" >"$work/empty"
     nginx_wait_up "$3"
+    cp "$work/slow" "$work/unready"
     # Whoever is not up stays off: nginx would send it users to find out.
     awk 'FILENAME == ARGV[1] { slow[$1]; next } FILENAME == ARGV[2] { want[$1] = $0; if ($1 in slow) sub(/ on /, " off ", want[$1]); next }
         { print $1 in want ? want[$1] : $0 }' "$work/slow" "$1" "$work/now" >"$work/coming"

@@ -58,6 +58,8 @@ def test_servers_that_are_off_can_be_killed_and_no_request_fails(inventory: str,
             assert load.since(1)[name] == 0
             assert it.move(it.shares(), up=1).slow == (name,), "a dead server is not tried out on users"
             assert load.since(0.5)[name] == 0
+            state = it.state()
+            assert (state.servers[name].out, state.drift) == (True, []), "no person has put it out"
             traffic.start_server(on(name))
             assert it.move(it.shares()).slow == ()
             assert load.since(0.5)[name] > 0
