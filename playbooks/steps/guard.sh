@@ -119,7 +119,10 @@ remove_guard() {
         "/etc/systemd/system/$guard_unit.service"
     systemctl stop --no-block "$guard_unit.timer" 2>/dev/null || :
     if [ -f "$guard/arguments" ] && IFS= read -r guarded <"$guard/arguments"; then rm -f "$guarded/.way-back"; fi
-    rm -rf "$guard"
+    # All of it at once: its timer may be looking, and to find half of it gone would be a failed unit.
+    rm -rf "$guard.gone"
+    [ ! -e "$guard" ] || mv -T "$guard" "$guard.gone"
+    rm -rf "$guard.gone"
     sync "${guard%/*}"
 }
 
