@@ -303,6 +303,7 @@ namespace = Collection(
     cli_backups.unschedule,
     cli_traffic.traffic,
     cli_traffic.promote,
+    cli_traffic.abort,
     cli_traffic.maintenance,
     cli_traffic.error_rate,
     cli_traffic.latency,

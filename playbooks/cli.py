@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from invoke.exceptions import Exit
 
-from playbooks.errors import ANY_ENV, ExitStatus, Interrupted, SlipwayError, UsageError
+from playbooks.errors import ANY_ENV, ExitStatus, Interrupted, SlipwayError, UsageError, stopped
 
 if TYPE_CHECKING:
     from playbooks.environment import Environment as Environment
@@ -128,8 +128,8 @@ def perform(
             done = act(environment, reduce(lambda watcher, witness: witness.watching(watcher), witnesses, progress))
     except SlipwayError as error:
         done = error
-    except KeyboardInterrupt:
-        done = Interrupted("stopped by Ctrl-C")
+    except KeyboardInterrupt as ended:
+        done = Interrupted(stopped(ended))
     except Exception as error:  # noqa: BLE001 - a fault of ours is a sentence too
         done = _bug(error)
     told: dict[str, Any] = {}

@@ -10,6 +10,7 @@ from playbooks import cli
 from playbooks.flags import ENV, JSON, LIMIT
 
 if TYPE_CHECKING:
+    from playbooks.abort import Aborted
     from playbooks.maintenance import Maintenance
     from playbooks.measure import Measures
     from playbooks.promote import Promoted
@@ -72,6 +73,19 @@ def promote(c: Context, env: str = "", json: bool = False) -> None:
         return run(environment, progress)
 
     cli.perform(env, act, tables.show_promoted, as_json=json)
+
+
+@task(positional=[], help={"env": ENV, "json": JSON})
+def abort(c: Context, env: str = "", json: bool = False) -> None:
+    """End a task that somebody has running, from any machine, as Ctrl-C does where it runs: a deploy is taken back."""
+    from playbooks.report import traffic as tables
+
+    def act(environment: cli.Environment, progress: cli.Progress) -> Aborted:
+        from playbooks.abort import abort as run
+
+        return run(environment, progress)
+
+    cli.perform(env, act, tables.show_aborted, as_json=json)
 
 
 @task(

@@ -37,7 +37,7 @@ from playbooks.traffic.groups import Groups, read_groups
 from playbooks.traffic.servers import edges_of, hosts_asked
 from playbooks.traffic.traffic import retreat
 
-NOTHING_SWITCHED = "stopped by Ctrl-C while staging; no host was switched, every one runs what it ran before"
+NOTHING_SWITCHED = "while staging; no host was switched, every one runs what it ran before"
 STAGED = f"invoke deploy {ANY_ENV} --resume goes on with it; a deploy of another version removes what was staged"
 MARKS: dict[Stand, Mark] = {Stand.DEPLOYED: "proven", Stand.UNTOUCHED: "discarded"}
 
@@ -231,8 +231,8 @@ def _nothing_left_behind(
     """What fails in here fails before a host switches; what was staged goes, so that failed attempts do not pile up."""
     try:
         yield
-    except Interrupted:
-        raise Interrupted(NOTHING_SWITCHED, hint=STAGED) from None
+    except Interrupted as ended:
+        raise Interrupted(f"{ended.message} {NOTHING_SWITCHED}", hint=STAGED) from None
     except SlipwayError as error:
         _abandon(fleet, env, targets, abandoned(env, release, facts, error, started), release)
         raise

@@ -116,4 +116,11 @@ class FleetError(SlipwayError):
 
 
 class Interrupted(SlipwayError):
-    """The person at the keyboard ended the run."""
+    """The person at the keyboard ended the run, or somebody elsewhere by `invoke abort`."""
+
+
+def stopped(by: BaseException) -> str:
+    """How a run was ended, for a sentence: by Ctrl-C, or by whoever a KeyboardInterrupt names (fleet/ending.py)."""
+    if isinstance(by, Interrupted):
+        return by.message
+    return f"stopped by {by.args[0]} (invoke abort)" if by.args and by.args[0] else "stopped by Ctrl-C"

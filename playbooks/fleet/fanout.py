@@ -10,7 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from playbooks.errors import ExitStatus, FleetError, Interrupted, SlipwayError
+from playbooks.errors import ExitStatus, FleetError, Interrupted, SlipwayError, stopped
 from playbooks.fleet.progress import Progress
 
 T = TypeVar("T")
@@ -115,13 +115,13 @@ def run_jobs(
                 futures[index] = pool.submit(_watched, jobs[index], progress)
                 running.add(futures[index])
             _, running = wait(running, return_when=FIRST_COMPLETED)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as ended:
         for future in futures.values():
             future.cancel()
         if stop is not None:
             stop()
         _wait({future for future in futures.values() if not future.cancelled()})
-        raise Interrupted("stopped by Ctrl-C") from None
+        raise Interrupted(stopped(ended)) from None
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
     return [futures[index].result() for index in range(len(jobs))]

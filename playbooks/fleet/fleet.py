@@ -15,6 +15,7 @@ import paramiko
 from playbooks.errors import SlipwayError, StepFailed, Unreachable
 from playbooks.fleet import connection as ssh
 from playbooks.fleet.address import Address
+from playbooks.fleet.ending import can_be_ended
 from playbooks.fleet.fanout import Done, Job, Results, by_host, combine, run_jobs
 from playbooks.fleet.holder import Order, Timing
 from playbooks.fleet.keeper import Keeper
@@ -102,21 +103,22 @@ class Fleet:
         timing = orders[first].timing
         task = Held(held, timing, self.progress)
         # From the first one on: while another host is waited for, this one must hear from us.
-        keeper = Keeper(held, every=timing.beat, progress=self.progress)
-        keeper.start()
-        try:
-            early = [host for host in rest if host not in last]
-            for group in ([first], early, [host for host in rest if host in last]):
-                self.each("lock", one, hosts=group).all_or_raise("locking")
-            yield task
-        finally:
-            keeper.stop()
-            began = time.monotonic()
-            for lock in held.values():
-                lock.leave(well=task.well)
-            for name, lock in held.items():
-                lock.gone()
-                self.progress.trip(Trip(name, "release", began, began, time.monotonic(), bytes_out=1))
+        with can_be_ended() as end:
+            keeper = Keeper(held, every=timing.beat, progress=self.progress, end=end)
+            keeper.start()
+            try:
+                early = [host for host in rest if host not in last]
+                for group in ([first], early, [host for host in rest if host in last]):
+                    self.each("lock", one, hosts=group).all_or_raise("locking")
+                yield task
+            finally:
+                keeper.stop()
+                began = time.monotonic()
+                for lock in held.values():
+                    lock.leave(well=task.well)
+                for name, lock in held.items():
+                    lock.gone()
+                    self.progress.trip(Trip(name, "release", began, began, time.monotonic(), bytes_out=1))
 
     def close(self) -> None:
         """End every session."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import fabric
 
 from playbooks.errors import SlipwayError
 from playbooks.fleet.lock import Lock
 from playbooks.fleet.progress import Progress
+
+ANSWER_SECONDS = 1.0  # a host's answer to a beat is looked at after that
 
 
 class Keeper:
@@ -19,13 +21,17 @@ class Keeper:
         locks: those that are held, by host; more may come while it beats.
         every: seconds between beats.
         progress: told of a host that is lost.
+        end: ends the task, once, in the name of whoever asked a host for it.
     """
 
-    def __init__(self, locks: Mapping[str, Lock], *, every: float, progress: Progress) -> None:
+    def __init__(
+        self, locks: Mapping[str, Lock], *, every: float, progress: Progress, end: Callable[[str], None]
+    ) -> None:
         self._locks = locks
         self._lost: set[str] = set()
         self._every = every
         self._progress = progress
+        self._end: Callable[[str], None] | None = end
         self._stop = threading.Event()
         self._busy: dict[str, threading.Thread] = {}
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
@@ -40,10 +46,9 @@ class Keeper:
         self._thread.join()
 
     def _run(self) -> None:
-        while not self._stop.wait(self._every):
-            for name, lock in list(self._locks.items()):
-                if name in self._lost or (name in self._busy and self._busy[name].is_alive()):
-                    continue
+        answer = min(ANSWER_SECONDS, self._every / 2)
+        while not self._stop.wait(self._every - answer):
+            for name, lock in self._heard():
                 dead = lock.beat()
                 if dead is None:
                     continue
@@ -51,6 +56,22 @@ class Keeper:
                     target=self._recover, args=(lock, dead), name="reconnect", daemon=True
                 )
                 self._busy[name].start()
+            if not self._stop.wait(answer):
+                self._heed()
+
+    def _heard(self) -> Iterator[tuple[str, Lock]]:
+        """The locks but for those of hosts that are lost or connected to anew: who asks those would have to wait."""
+        for name, lock in list(self._locks.items()):
+            if name not in self._lost and not (name in self._busy and self._busy[name].is_alive()):
+                yield name, lock
+
+    def _heed(self) -> None:
+        """End the task if somebody has asked for it. Once: what follows is the way back."""
+        asked = [who for _, lock in self._heard() if (who := lock.aborted_by())]
+        if asked and self._end is not None:
+            self._progress.warn(f"{asked[0]} ends it: invoke abort")
+            end, self._end = self._end, None
+            end(asked[0])
 
     def _recover(self, lock: Lock, dead: fabric.Connection) -> None:
         try:

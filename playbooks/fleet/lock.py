@@ -50,6 +50,7 @@ class Lock:
         (token,) = first.one("locked", 1)
         self.claim = Claim(order.state, first.number(token), f"{order.holder.task}-{order.holder.id}")
         self.heard = time.monotonic()
+        self._aborted_by = ""
         remote.session.held_by(self, self.claim, window=order.timing.window)
 
     def retake(self, connection: fabric.Connection) -> None:
@@ -72,6 +73,11 @@ class Lock:
         with self._mutex:
             silent = time.monotonic() - self.heard > self._order.timing.silence
         return None if not silent and is_alive(connection) and self._say(b"b") else connection
+
+    def aborted_by(self) -> str:
+        """Who has asked for the task to end, on this host; nobody as a rule. Takes no time."""
+        self._listen()
+        return self._aborted_by
 
     def say(self, word: str) -> None:
         """Say a word; `wait` hears what the host answers. A word that is lost is said again then."""
@@ -141,9 +147,11 @@ class Lock:
                 *lines, self._rest = (self._rest + self._channel.recv(4096)).split(b"\n")
                 self._rest = self._rest[-MOST_ANSWER:]
                 self.heard = self.remote.session.heard = time.monotonic()
-                self._lines = [*self._lines, *(scripts.parse(self.remote.name, "lock", line, 0.0) for line in lines)][
-                    -50:
-                ]
+                for line in lines:
+                    answer = scripts.parse(self.remote.name, "lock", line, 0.0)
+                    self._lines = [*self._lines, answer][-50:]
+                    asked = [record.fields[0] for record in answer.records if record.tag == "abort" and record.fields]
+                    self._aborted_by = asked[0] if asked else self._aborted_by
 
     def _open(self, connection: fabric.Connection, token: int | None) -> tuple[paramiko.Channel, Answer]:
         order, remote = self._order, self.remote
@@ -212,7 +220,7 @@ class Lock:
         return Locked(
             f"{other.who} has held the lock since {other.since} for '{other.what}'",
             host=host,
-            hint="wait for it with --wait=SECONDS; Ctrl-C where it runs ends it and takes a deploy back. The lock ends "
+            hint="wait for it with --wait=SECONDS; invoke abort --env=… ends it and takes a deploy back. The lock ends "
             "by itself with its holder, there is nothing to delete",
         )
 

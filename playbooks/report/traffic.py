@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from playbooks.report.tables import say, show_table
 
 if TYPE_CHECKING:
+    from playbooks.abort import Aborted
     from playbooks.maintenance import Maintenance
     from playbooks.measure import Measure, Measures
     from playbooks.promote import Promoted
@@ -42,6 +43,14 @@ def show_traffic(view: TrafficView) -> None:
 def show_promoted(done: Promoted) -> None:
     """A sentence."""
     say(f"{done.stage}: {done.by}'s '{done.what}' goes on at its next look; Ctrl-C there still takes it back")
+
+
+def show_aborted(done: Aborted) -> None:
+    """A sentence."""
+    say(
+        f"{done.by}'s '{done.what}', begun {done.since}, hears of it within {done.seconds:.0f} s; what it has changed "
+        f"is taken back. See: invoke status {done.flag}"
+    )
 
 
 def show_maintenance(done: Maintenance) -> None:

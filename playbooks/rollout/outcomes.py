@@ -176,14 +176,14 @@ def _verdict(
     if rollout.verdict == "guarded":
         left = ", ".join(rollout.hosts(Stand.GUARDED)) or "The traffic"
         seconds = f"{env.settings.guard.timeout:.0f} s"
-        cause = "was stopped by Ctrl-C" if rollout.interrupted else f"failed: {why}"
+        cause = f"was {rollout.stopped}" if rollout.stopped else f"failed: {why}"
         message = f"{what} {cause}. {left} goes back by itself, within {seconds}; the others are back"
         return "rolled back", message, f"invoke status {command}", ExitStatus.PERSON_NEEDED
     if rollout.verdict == "halted":
         message = f"{what} failed and was halted where it stands (on_failure: halt): {why}"
         return "halted", message, f"invoke rollback {command}, or deploy again", ExitStatus.PERSON_NEEDED
     if rollout.verdict == "rolled back":
-        cause = "was stopped by Ctrl-C" if rollout.interrupted else f"failed: {why}"
+        cause = f"was {rollout.stopped}" if rollout.stopped else f"failed: {why}"
         touched = any(stand == Stand.ROLLED_BACK for stand in rollout.stands.values())
         back = "every host is back on what it ran before" if touched else "no host was switched"
         return "rolled back", f"{what} {cause}. The fleet was taken back: {back}", "", ExitStatus.FAILED

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, Protocol
 
-from playbooks.errors import Interrupted, SlipwayError, StepFailed, Unreachable
+from playbooks.errors import Interrupted, SlipwayError, StepFailed, Unreachable, stopped
 from playbooks.fleet.fleet import Fleet
 from playbooks.rollout.mover import Mover
 from playbooks.strategies.plan import Plan, Stage
@@ -85,6 +85,7 @@ class Rollout:
         reasons: why hosts failed, those in front included, by host.
         rulings: how its stages were judged.
         verdict: what became of the whole.
+        stopped: by whom it was ended, if it was; see `errors.stopped`.
         share: of the traffic that the new release has as it stands; None: what the number of its servers gives.
     """
 
@@ -92,7 +93,7 @@ class Rollout:
     reasons: dict[str, SlipwayError] = field(default_factory=dict)
     rulings: list[Ruling] = field(default_factory=list)
     verdict: Literal["deployed", "rolled back", "halted", "guarded", "stuck"] = "deployed"
-    interrupted: bool = False
+    stopped: str = ""
     share: float | None = None
 
     @property
@@ -137,8 +138,8 @@ def roll_out(crew: Crew, plan: Plan, *, on_failure: OnFailure) -> Rollout:
             _confirm(crew, plan, rollout, on_failure)
         else:
             _give_up(crew, rollout, on_failure)
-    except (Interrupted, KeyboardInterrupt):
-        rollout.interrupted = True
+    except (Interrupted, KeyboardInterrupt) as ended:
+        rollout.stopped = stopped(ended)
         _give_up(crew, rollout, "rollback")
     return rollout
 

@@ -120,6 +120,10 @@ while word=$(timeout "$patience" head -c 1 9>&-) && [ -n "$word" ]; do
         b)
             beat_now
             emit beat
+            # See abort.sh. It is told once: what follows is the way back.
+            if [ -s "$run/abort" ] && read -r meant asks <"$run/abort" && rm -f "$run/abort"; then
+                [ "$meant" != "$token" ] || emit abort "$asks"
+            fi
             ;;
         c) (confirm_guard "$state") 9>&- || emit stays "$(why_stays "$state")" ;;
         d | q)

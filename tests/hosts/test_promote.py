@@ -79,6 +79,26 @@ def test_a_held_stage_is_taken_back_by_ctrl_c(
         assert not on(name).file(f"/run/slipway/{app.name}/held").exists
 
 
+def test_a_deploy_is_taken_back_from_another_terminal(
+    app: App, on: Callable[[str], Host], held: subprocess.Popen[str]
+) -> None:
+    """At 3 a.m. whoever is called has no hand on the keyboard of the machine that deploys."""
+    locked = invoke("rollback", app.env)
+    assert locked.status == 4
+    assert "invoke abort" in locked.err
+    asked = invoke("abort", app.env, "--json")
+    assert asked.status == 0, asked.err
+    assert (asked.json["what"], len(asked.json["hosts"])) == ("deploy 2", 3)
+    told, err = held.communicate(timeout=90)
+    assert held.returncode == 1, err
+    assert f"was stopped by {who()} (invoke abort). The fleet was taken back" in told
+    for name in ("app1", "app2", "app3"):
+        assert on(name).file(f"{app.home}/current/VERSION").content_string == "1\n"
+    nobody = invoke("abort", app.env)
+    assert nobody.status == 2
+    assert "no task is at work" in nobody.err
+
+
 def test_only_the_deploy_that_holds_a_stage_can_be_promoted(
     app: App, on: Callable[[str], Host], held: subprocess.Popen[str]
 ) -> None:

@@ -1,0 +1,74 @@
+"""End a task that somebody else has running, from any machine: what Ctrl-C does where it runs (A6)."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from playbooks.environment import Environment
+from playbooks.errors import ExitStatus, UsageError
+from playbooks.fleet.fleet import open_fleet
+from playbooks.fleet.holder import Holder, Timing
+from playbooks.fleet.progress import Progress
+from playbooks.fleet.remote import Remote
+from playbooks.release.release import who
+from playbooks.steps.abort import ask_abort, read_abort
+
+
+@dataclass(frozen=True)
+class Aborted:
+    """A task that was asked to end.
+
+    Args:
+        what, by, since: the task in a person's words, who runs it, and when it began.
+        hosts: where it was asked.
+        seconds: within which it hears of it.
+        flag: the flag that names the environment.
+    """
+
+    environment: str
+    what: str
+    by: str
+    since: str
+    hosts: tuple[str, ...]
+    seconds: float
+    flag: str
+
+    @property
+    def exit_status(self) -> ExitStatus:
+        """Whatever fails is raised."""
+        return ExitStatus.DONE
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON document."""
+        return {**asdict(self), "exit_status": 0}
+
+
+def abort(env: Environment, progress: Progress) -> Aborted:
+    """Ask the task that is at work to end. One host that its controller still hears of is enough.
+
+    Args:
+        env: where it works.
+        progress: who watches.
+
+    Raises:
+        UsageError: no task is at work.
+        SlipwayError: no host could be asked.
+    """
+    me = who()
+
+    def one(remote: Remote) -> Holder | None:
+        (answer,) = remote.chain([ask_abort(env.target(remote.name).settings.state, me)])
+        return read_abort(answer)
+
+    with open_fleet([target.address for target in env.targets], progress=progress, forks=env.settings.forks) as fleet:
+        results = fleet.each("abort", one)
+        heard = results.ok if results.ok else results.all_or_raise("abort")
+        if not heard:
+            fleet.require_all()
+    asked = {host: holder for host, holder in heard.items() if holder is not None}
+    if not asked:
+        raise UsageError(f"no task is at work on {env.name}; nothing was changed", hint=f"invoke status {env.flag}")
+    holder = next(iter(asked.values()))
+    within = Timing(env.settings.guard.timeout).beat + 1
+    return Aborted(env.name, holder.what, holder.who, holder.since, tuple(asked), within, env.flag)

@@ -1,0 +1,30 @@
+"""A person's word that the task which is at work is to end, as Ctrl-C would where it runs."""
+
+from __future__ import annotations
+
+from playbooks.fleet.holder import Holder, read_holder
+from playbooks.fleet.remote import Ask
+from playbooks.fleet.script import Answer
+
+
+def ask_abort(state: str, who: str) -> Ask:
+    """The step that asks for it; it needs no lock.
+
+    Args:
+        state: the application's state folder on the host.
+        who: user@machine, for the record.
+    """
+    return Ask("abort", [state, " ".join(who.split())])
+
+
+def read_abort(answer: Answer) -> Holder | None:
+    """Whose task was asked to end; None where there is none.
+
+    Raises:
+        BadAnswer: its answer makes no sense.
+    """
+    asked = answer.maybe("asked", 1)
+    if asked is not None:
+        return read_holder(asked[0])
+    answer.one("free", 0)
+    return None
