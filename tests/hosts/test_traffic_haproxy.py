@@ -146,7 +146,7 @@ def test_a_dead_controllers_traffic_goes_back_by_itself(inventory: str, edge: Ap
             controller.kill()
             wait_until(lambda: set(load.since(0.3)) == {"app2"})
         # app1 is still off, so nobody meets that it is dead.
-        wait_until(lambda: not on(EDGE).file(f"{edge.state}/guard").exists)
+        wait_until(lambda: not on(EDGE).file(f"{edge.state}/guard").exists, seconds=60)
         traffic.start_server(on("app1"))
         wait_until(lambda: set(load.since(1)) == set(APPS))
     assert load.failed == []
