@@ -74,10 +74,12 @@ def test_shares_and_testers_are_as_set_and_outlive_a_reload_and_a_restart(invent
         served = load.since(4)
         assert 0 < served["app1"] < 0.03 * served.total()
         it.move(it.shares(app1=256, app2=0, app3=0))
+        time.sleep(1)  # what was in flight
         assert set(load.since(1)) == {"app1"}, "100 %"
         # The new release is on app1, for testers alone.
         old = [replace(share, tester=False) for share in it.shares(app1=0)[1:]]
         it.move([replace(it.normal["app1"], weight=0), *old])
+        time.sleep(1)
         assert set(load.since(1)) == {"app2", "app3"}
         it.confirm()
     on(EDGE).check_output("systemctl restart haproxy")
