@@ -78,9 +78,11 @@ arm_guard() {
     mv -T "$guard.new" "$guard"
     guard_names "${guard%/guard}"
     units=/etc/systemd/system
+    # What fails while it is being taken away is forgotten with it (CollectMode), rather than be a failed unit for ever.
     # It looks every few seconds: systemd starts nothing six times in ten seconds unless it is told to.
     printf '%s\n' '[Unit]' "Description=Slipway: take ${guard_unit#slipway-guard-} back, since its controller is silent" \
-        StartLimitIntervalSec=0 '[Service]' Type=oneshot "ExecStart=$(while_there "$guard/undo")" \
+        StartLimitIntervalSec=0 CollectMode=inactive-or-failed '[Service]' Type=oneshot \
+        "ExecStart=$(while_there "$guard/undo")" \
         >"$units/$guard_unit.service"
     printf '%s\n' '[Unit]' "Description=Slipway: guard of ${guard_unit#slipway-guard-}" '[Timer]' "OnActiveSec=$pause" \
         "OnUnitInactiveSec=$((pause / 10 + 1))" AccuracySec=250ms >"$units/$guard_unit.timer"
