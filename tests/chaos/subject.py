@@ -130,7 +130,22 @@ class Subject:
             subprocess.run(["tar", "-C", str(files), "-cf", str(archive), "run", "VERSION"], check=True)
 
     def see(self) -> dict[str, Seen]:
-        """What is on the hosts, by our own eyes and not the product's."""
+        """What is on the hosts, by our own eyes and not the product's.
+
+        Raises:
+            Violated: a host cannot be looked at. One that a busy machine keeps from us for a moment is asked again: of
+                what was not seen nothing can be said, least of all that status is wrong about it.
+        """
+        deadline = time.monotonic() + MARGIN
+        while True:
+            seen = self._glance()
+            unseen = [host for host, one in seen.items() if not one.reached]
+            if not unseen:
+                return seen
+            if time.monotonic() > deadline:
+                raise Violated(f"cannot be looked at: {', '.join(unseen)}")
+
+    def _glance(self) -> dict[str, Seen]:
         return look(self.lab, self.hosts, self.name, self.ports)
 
     def start(self, fault: str, *words: str) -> subprocess.Popen[str]:
@@ -202,7 +217,7 @@ class Subject:
 
     def wrongs(self) -> list[str]:
         """What must not be so once the guards have had their time."""
-        seen = self.see()
+        seen = self._glance()
         found = [f"{host}: {why}" for host, one in seen.items() for why in one.wrongs()]
         if self.front is None:
             return found
