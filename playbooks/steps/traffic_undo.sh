@@ -8,6 +8,7 @@ state=${0%/guard/undo}
 # include undoing.sh
 # include balancer.sh
 
+begin_look
 begin_undo
 {
     IFS= read -r _

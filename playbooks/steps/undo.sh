@@ -7,8 +7,8 @@ state=${0%/guard/undo}
 # include undoing.sh
 # include switching.sh
 
-guard_names "$state"
-[ ! -f "$guard/arguments" ] || {
+begin_look
+{
     IFS= read -r home
     read -r limit
     read -r one

@@ -2,12 +2,23 @@
 # What every undo of a guard does before and after its own work; see undo.sh and traffic_undo.sh. Needs guard.sh and
 # append.sh, and state. Sets target and seconds.
 
-# begin_undo: comes back only when it is to be done. From then on a controller that wakes up can do nothing.
-begin_undo() {
+# begin_look: whose guard this is. It may be taken away while we look, and the next task's put in its place: what cannot be
+# read then is no failure. A unit that failed after its file was gone would stay failed until somebody resets it.
+begin_look() {
     guard_names "$state"
     [ -n "$guard_id" ] || exit 0
+    trap 'ended=$?; [ "$ended" = 0 ] || is_ours || ended=0; exit "$ended"' EXIT
+}
+
+is_ours() { [ "$(cat "$guard/id" 2>/dev/null)" = "$guard_id" ]; }
+
+# begin_undo: comes back only when it is to be done. From then on a controller that wakes up can do nothing.
+begin_undo() {
     if [ -e "$guard/confirmed" ]; then
-        remove_guard
+        # Whoever confirmed it takes it away, and holds the lock for it. Had he died of it, the lock would be free.
+        exec 8<"$state/lock"
+        flock --nonblock 8 || exit 0
+        ! is_ours || remove_guard
         exit 0
     fi
     read -r target <"$guard/target"
