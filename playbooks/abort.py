@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from playbooks.asking import tell_holders
 from playbooks.environment import Environment
 from playbooks.errors import ExitStatus, UsageError
-from playbooks.fleet.fleet import open_fleet
-from playbooks.fleet.holder import Holder, Timing
+from playbooks.fleet.holder import Timing
 from playbooks.fleet.progress import Progress
-from playbooks.fleet.remote import Remote
-from playbooks.release.release import who
-from playbooks.steps.abort import ask_abort, read_abort
+from playbooks.steps.abort import read_abort
 
 
 @dataclass(frozen=True)
@@ -55,17 +53,7 @@ def abort(env: Environment, progress: Progress) -> Aborted:
         UsageError: no task is at work.
         SlipwayError: no host could be asked.
     """
-    me = who()
-
-    def one(remote: Remote) -> Holder | None:
-        (answer,) = remote.chain([ask_abort(env.target(remote.name).settings.state, me)])
-        return read_abort(answer)
-
-    with open_fleet([target.address for target in env.targets], progress=progress, forks=env.settings.forks) as fleet:
-        results = fleet.each("abort", one)
-        heard = results.ok if results.ok else results.all_or_raise("abort")
-        if not heard:
-            fleet.require_all()
+    heard = tell_holders(env, progress, "abort", read_abort)
     asked = {host: holder for host, holder in heard.items() if holder is not None}
     if not asked:
         raise UsageError(f"no task is at work on {env.name}; nothing was changed", hint=f"invoke status {env.flag}")

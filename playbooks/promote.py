@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from playbooks.asking import tell_holders
 from playbooks.environment import Environment
 from playbooks.errors import ExitStatus, UsageError
-from playbooks.fleet.fleet import open_fleet
 from playbooks.fleet.progress import Progress
-from playbooks.fleet.remote import Remote
-from playbooks.release.release import who
-from playbooks.steps.promote import Heard, ask_promote, read_promote
+from playbooks.steps.promote import Heard, read_promote
 
 
 @dataclass(frozen=True)
@@ -52,17 +50,7 @@ def promote(env: Environment, progress: Progress) -> Promoted:
         UsageError: no deploy is running, or it holds no stage.
         SlipwayError: no host could be asked.
     """
-    me = who()
-
-    def one(remote: Remote) -> Heard:
-        (answer,) = remote.chain([ask_promote(env.target(remote.name).settings.state, me)])
-        return read_promote(answer)
-
-    with open_fleet([target.address for target in env.targets], progress=progress, forks=env.settings.forks) as fleet:
-        results = fleet.each("promote", one)
-        heard = results.ok if results.ok else results.all_or_raise("promote")
-        if not heard:
-            fleet.require_all()
+    heard = tell_holders(env, progress, "promote", read_promote)
     # One host is enough: the deploy looks at all of them.
     held = {host: one for host, one in heard.items() if one.stage is not None}
     if not held:

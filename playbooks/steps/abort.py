@@ -3,18 +3,7 @@
 from __future__ import annotations
 
 from playbooks.fleet.holder import Holder, read_holder
-from playbooks.fleet.remote import Ask
 from playbooks.fleet.script import Answer
-
-
-def ask_abort(state: str, who: str) -> Ask:
-    """The step that asks for it; it needs no lock.
-
-    Args:
-        state: the application's state folder on the host.
-        who: user@machine, for the record.
-    """
-    return Ask("abort", [state, " ".join(who.split())])
 
 
 def read_abort(answer: Answer) -> Holder | None:

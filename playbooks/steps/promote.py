@@ -33,16 +33,6 @@ def ask_hold(state: str, deploy: str, stage: str | None) -> Ask:
     return Ask("hold", [state, deploy, *([] if stage is None else [stage])], acts=True)
 
 
-def ask_promote(state: str, who: str) -> Ask:
-    """The step that lets the stage that is held go on; it needs no lock.
-
-    Args:
-        state: the application's state folder on the host.
-        who: user@machine, for the record.
-    """
-    return Ask("promote", [state, " ".join(who.split())])
-
-
 def read_promote(answer: Answer) -> Heard:
     """What came of it.
 

@@ -1,4 +1,4 @@
-# shellcheck shell=sh disable=SC2154
+# shellcheck shell=sh disable=SC2034,SC2154
 # promote STATE WHO: let the stage that is held here go on. The deploy reads it at its next look (signals.sh).
 #
 # It takes no lock, which the deploy has. What a dead deploy left behind is no stage that is held: the lock must be held by
@@ -6,12 +6,9 @@
 state=$1
 run=/run/slipway/${1#/var/lib/slipway/}
 
-if [ ! -s "$state/lock" ] || flock --shared --nonblock "$state/lock" true; then
-    emit free
-    exit 0
-fi
-holder=
-IFS= read -r holder <"$state/lock" || :
+# include read_holder.sh
+
+read_holder
 id=
 stage=
 [ ! -s "$run/held" ] || IFS="$tab" read -r id stage <"$run/held" || :
