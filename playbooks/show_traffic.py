@@ -125,10 +125,10 @@ def _servers(state: EdgeState) -> list[ServerTraffic]:
 
 
 def _weight(server: ServerState) -> int:
-    return server.weight if server.admin == "on" and server.up is not False else 0
+    return server.weight if server.serves else 0
 
 
 def _state(server: ServerState) -> str:
-    if server.admin != "on":
+    if not server.on:
         return "drained" if server.admin == "drain" else "off"
     return "down" if server.up is False else "up"

@@ -127,7 +127,7 @@ def _off(places: Sequence[Place], states: Sequence[EdgeState]) -> Iterator[tuple
     """
 
     def gets(server: Server) -> bool:
-        return any(server.name in state.servers and state.servers[server.name].admin == "on" for state in states)
+        return any(server.name in state.servers and state.servers[server.name].on for state in states)
 
     for place in places:
         serves = place.before

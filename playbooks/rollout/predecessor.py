@@ -139,7 +139,7 @@ def _is_halted(groups: Groups, facts: Facts, live: str | None) -> bool:
     """Whether a deploy was halted before a host of the idle group had most of the traffic: at rest it would be off."""
     newer = facts.current is not None and live is not None and facts.current > live
     states = [edge.servers[facts.host] for edge in groups.edges.values() if facts.host in edge.servers]
-    return newer and any(server.admin == "on" or server.out for server in states)
+    return newer and any(server.on or server.out for server in states)
 
 
 def _is_back(serving: list[Facts], resting: list[Facts], left: Holder) -> bool:

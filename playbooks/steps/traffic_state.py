@@ -43,6 +43,21 @@ class ServerState:
     address: str = ""
     port: int = 0
 
+    @property
+    def on(self) -> bool:
+        """Whether it may get requests."""
+        return self.admin == "on"
+
+    @property
+    def wanted(self) -> bool:
+        """Whether it is meant to get some."""
+        return self.on and self.weight > 0
+
+    @property
+    def serves(self) -> bool:
+        """Whether it gets some, as far as the balancer knows."""
+        return self.wanted and self.up is not False
+
 
 @dataclass(frozen=True)
 class EdgeState:

@@ -108,7 +108,7 @@ def _look(env: Environment, remote: Remote) -> EdgeStatus:
 
 
 def _status(state: EdgeState, facts: Facts, live: str | None, certificate: Certificate) -> EdgeStatus:
-    used = [one for one in state.servers.values() if one.admin == "on" and one.up is not False and one.weight]
+    used = [one for one in state.servers.values() if one.serves]
     guard = facts.guard
     waits = f"{guard.stand}: {guard.why}" if guard and guard.why else f"{guard.stand}" if guard else None
     return EdgeStatus(

@@ -96,11 +96,11 @@ def live_group(members: Mapping[str, Sequence[str]], edges: Sequence[EdgeState])
         for name, hosts in members.items()
     }
     first, second = members
-    alike = {(server.admin == "on", server.weight) for found in servers.values() for server in found}
+    alike = {(server.on, server.weight) for found in servers.values() for server in found}
 
     def weight(name: str) -> tuple[int, ...]:
         # A server that is new, and runs nothing yet, must not tell for its group. Those that are off have old weights.
-        on = [server for server in servers[name] if server.admin == "on"]
+        on = [server for server in servers[name] if server.on]
         up = [server for server in on if server.up is not False]
         return tuple(sum(server.weight for server in some) for some in (up, on))
 

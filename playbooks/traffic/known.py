@@ -42,7 +42,7 @@ def left_behind(state: EdgeState, servers: Sequence[Server]) -> list[str]:
         state: how it stands before it is told.
         servers: the application's.
     """
-    served = {(one.address, one.port) for one in state.servers.values() if one.admin == "on" and one.up is True}
+    served = {(one.address, one.port) for one in state.servers.values() if one.on and one.up is True}
     stays = served & {(server.address, server.port) for server in servers}
     return [] if stays else sorted(f"{address}:{port}" for address, port in served)
 

@@ -118,7 +118,7 @@ class Edges:
             for share in balance(self.places, Split(self.steady, self.left - self.steady), closed=self.closed)
         }
         return any(
-            (server.admin == "on" and server.weight > 0) != wanted[name]
+            server.wanted != wanted[name]
             for state in self.states.values()
             for name, server in state.servers.items()
             if name in wanted
@@ -128,7 +128,7 @@ class Edges:
     def there(self) -> frozenset[str]:
         def serves(state: EdgeState, name: str) -> bool:
             server = state.servers.get(name)
-            return server is not None and server.admin == "on" and server.weight > 0 and server.up is not False
+            return server is not None and server.serves
 
         return frozenset(
             place.host
