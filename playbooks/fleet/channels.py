@@ -58,7 +58,8 @@ def start(channel: paramiko.Channel, address: Address, words: Sequence[str]) -> 
     """Start a program as root at a channel's other end, and do not wait to hear that it has started.
 
     paramiko's own `exec_command` waits, which is a round trip for nothing: a program that cannot be started closes the
-    channel.
+    channel. What the program is to read takes one all the same: until it has started, sshd takes nothing. Comes first:
+    `preamble`.
 
     Args:
         channel: open.
@@ -75,7 +76,6 @@ def start(channel: paramiko.Channel, address: Address, words: Sequence[str]) -> 
     message.add_boolean(False)  # no answer wanted
     message.add_string(quote(_become(address, words)).encode())
     channel.get_transport()._send_user_message(message)  # type: ignore[attr-defined]
-    channel.sendall(preamble(address))
 
 
 def in_unit(words: Sequence[str], unit: str | None) -> Sequence[str]:

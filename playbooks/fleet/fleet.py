@@ -21,12 +21,12 @@ from playbooks.fleet.holder import Order, Timing
 from playbooks.fleet.keeper import Keeper
 from playbooks.fleet.lock import Lock
 from playbooks.fleet.progress import Progress, Trip
-from playbooks.fleet.remote import Remote, open_line
+from playbooks.fleet.remote import Remote
 from playbooks.fleet.session import Session
 
 T = TypeVar("T")
 FRESH_SECONDS = 1.0
-CHANNELS = 2  # the lock's, and the one that steps act on
+CHANNELS = 2  # for what steps read on, and what they act on; the lock takes the first one
 
 
 @dataclass(frozen=True)
@@ -232,9 +232,10 @@ def _log_in(address: Address, config: ssh.SshConfig, progress: Progress, deadlin
     session = Session(address, partial(ssh.connect, address, config))
     # Every task looks first. Who finds no line opens one, and hears why it cannot be.
     with contextlib.suppress(paramiko.SSHException, EOFError, OSError):
-        line, _ = open_line(session, session.connection)
+        line, _ = session.open_line(session.connection)
+        session.open_ahead(ahead)
+        line.begin(began + address.connect_timeout)
         session.give(line, session.connection)
-    session.open_ahead(ahead)
     progress.operation(address.name, "connect", "answered")
     ended = time.monotonic()
     progress.trip(Trip(address.name, "connect", began, began, ended, round_trips=0))

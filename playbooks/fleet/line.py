@@ -54,6 +54,7 @@ class Request:
         arguments: its arguments.
         payload: what it reads on standard input.
         leaves: it is not waited for once its first record says ``begun``.
+        keeps: the line is its own from then on, and whoever sent it reads and writes the channel.
         mark: nobody else can know it, so what bears it is the end of the answer.
     """
 
@@ -62,12 +63,14 @@ class Request:
     arguments: Sequence[str] = ()
     payload: Payload = b""
     leaves: bool = False
+    keeps: bool = False
     mark: bytes = field(default_factory=lambda: secrets.token_hex(16).encode())
 
     def head(self) -> bytes:
         """What goes before the payload."""
         script = b"set -- " + scripts.quote(self.arguments).encode() + b"\n" + self.text
-        return b"%d %d %s\n" % (len(script), len(self.payload), self.mark) + script
+        payload = b"-" if self.keeps else b"%d" % len(self.payload)
+        return b"%d %s %s\n" % (len(script), payload, self.mark) + script
 
 
 @dataclass(frozen=True)
@@ -101,13 +104,15 @@ class Line:
 
     Args:
         host: for messages.
-        channel: open; the shell runs at its other end.
+        channel: open; the shell is started at its other end.
         unit: the systemd unit that it runs in, if any.
+        first: what the shell is to read before its first request. It takes a round trip to be ready for it.
     """
 
-    def __init__(self, host: str, channel: paramiko.Channel, unit: str | None = None) -> None:
+    def __init__(self, host: str, channel: paramiko.Channel, unit: str | None = None, first: bytes = b"") -> None:
         self.unit = unit
-        self._host, self._channel = host, channel
+        self.channel = channel
+        self._host, self._first = host, first
         # Not the channel's own fileno(): two streams ring its one pipe, and when both do at once a ring may be lost.
         self._bell = _Bell()
         channel.in_buffer.set_event(self._bell)
@@ -121,7 +126,21 @@ class Line:
     @property
     def is_open(self) -> bool:
         """Whether its shell still is there, as far as can be told from here; sshd may close what is idle for long."""
-        return not (self._channel.closed or self._channel.eof_received)
+        return not (self.channel.closed or self.channel.eof_received)
+
+    def begin(self, deadline: float) -> None:
+        """Make it ready for requests, if it isn't.
+
+        Args:
+            deadline: by the monotonic clock, in seconds.
+
+        Raises:
+            TimeoutError: the deadline is over.
+            OSError: the session is gone.
+        """
+        self.channel.settimeout(_left(deadline))
+        self.channel.sendall(self._first)
+        self._first = b""
 
     def send(self, request: Request, deadline: float) -> None:
         """Send a request. A script that ends early, having said why, is not an error here.
@@ -137,11 +156,11 @@ class Line:
         payload = request.payload
         chunks: Iterable[bytes] = payload.chunks() if isinstance(payload, Stream) else [payload]
         try:
-            self._channel.settimeout(_left(deadline))
-            self._channel.sendall(request.head())
+            self.begin(deadline)
+            self.channel.sendall(request.head())
             for chunk in chunks:
-                self._channel.settimeout(_left(deadline))
-                self._channel.sendall(chunk)
+                self.channel.settimeout(_left(deadline))
+                self.channel.sendall(chunk)
         except TimeoutError:
             raise
         except OSError:
@@ -172,17 +191,17 @@ class Line:
             if reply is not None:
                 return reply
             if ended:
-                if not self._channel.status_event.wait(_left(deadline)):
+                if not self.channel.status_event.wait(_left(deadline)):
                     raise TimeoutError
-                if not self._channel.exit_status_ready() or self._is_lost():
+                if not self.channel.exit_status_ready() or self._is_lost():
                     raise EOFError("the host closed the session")
-                return Reply(self._channel.recv_exit_status(), bytes(self._output), bytes(self._errors), None)
+                return Reply(self.channel.recv_exit_status(), bytes(self._output), bytes(self._errors), None)
             self._bell.wait(min(_left(deadline), LONGEST_WAIT))
 
     def close(self) -> None:
         """End it. What it does just now goes on to its end where it runs in a unit."""
         with contextlib.suppress(Exception):
-            self._channel.close()
+            self.channel.close()
 
     def _reply(self, request: Request, errors_end: int) -> Reply | None:
         if request.leaves and self._output.startswith(BEGUN):
@@ -208,22 +227,22 @@ class Line:
 
     def _drain(self, request: Request, deadline: float) -> bool:
         """Take what has arrived; says whether the far end has closed its side."""
-        while self._channel.recv_ready():
+        while self.channel.recv_ready():
             _left(deadline)  # raises when the time is over
-            self._output += self._channel.recv(65536)
+            self._output += self.channel.recv(65536)
             if len(self._output) > MOST_OUTPUT:
                 raise BadAnswer(f"'{request.step}' answers without end; stopped reading", host=self._host)
-        while self._channel.recv_stderr_ready():
+        while self.channel.recv_stderr_ready():
             _left(deadline)  # raises when the time is over
-            self._errors += self._channel.recv_stderr(65536)
+            self._errors += self.channel.recv_stderr(65536)
             # In large steps: what is kept is moved each time.
             if len(self._errors) > 2 * MOST_PROGRESS:
                 surplus = len(self._errors) - MOST_PROGRESS
                 del self._errors[:surplus]
                 self._told = max(0, self._told - surplus)
                 self._seen = max(0, self._seen - surplus)
-        ended = bool(self._channel.eof_received) or self._channel.closed
-        return ended and not self._channel.recv_ready() and not self._channel.recv_stderr_ready()
+        ended = bool(self.channel.eof_received) or self.channel.closed
+        return ended and not self.channel.recv_ready() and not self.channel.recv_stderr_ready()
 
     def _find_end(self, request: Request) -> int:
         mark = b"\n" + request.mark + b"\n"
@@ -243,7 +262,7 @@ class Line:
 
     def _is_lost(self) -> bool:
         # An answer that never came has exit status -1, like a signal's; only the transport tells them apart.
-        return self._channel.exit_status == -1 and not self._channel.get_transport().is_active()
+        return self.channel.exit_status == -1 and not self.channel.get_transport().is_active()
 
 
 def _left(deadline: float) -> float:

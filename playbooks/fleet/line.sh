@@ -3,11 +3,16 @@
 #
 # A request is "BYTES PAYLOAD MARK", then that many bytes of a script with its arguments, then what it is to read. The
 # answer is what the script says, then its mark, its status and its time on both streams. A line ends with the first
-# request that fails: what was sent after it must not be done, and not all of its payload may have been read.
+# request that fails: what was sent after it must not be done, and not all of its payload may have been read. PAYLOAD "-" is
+# for a script that keeps the line: it reads what comes from then on, and ends it.
 while read -r bytes payload mark; do
     text=$(head -c "$bytes")
     # A connection that breaks while a script is sent must not run the part that came.
     case $text in *'# whole') ;; *) exit 125 ;; esac
+    if [ "$payload" = - ]; then
+        eval "$text"
+        exit
+    fi
     # /proc/uptime, since reading it starts no program.
     read -r began _ </proc/uptime
     if [ "$payload" = 0 ]; then

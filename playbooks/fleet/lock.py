@@ -15,11 +15,11 @@ import fabric
 import paramiko
 
 from playbooks.errors import Locked, SlipwayError, StepFailed, Unreachable
-from playbooks.fleet import channels
 from playbooks.fleet import script as scripts
 from playbooks.fleet.channels import is_alive
 from playbooks.fleet.failures import explain, lost
 from playbooks.fleet.holder import CHANGES, Claim, Order, read_holder
+from playbooks.fleet.line import Request
 from playbooks.fleet.progress import Trip
 from playbooks.fleet.remote import Remote
 from playbooks.fleet.script import Answer
@@ -48,7 +48,7 @@ class Lock:
         self._rest = b""
         self._channel, first = self._open(remote.session.connection, None)
         (token,) = first.one("locked", 1)
-        self.claim = Claim(order.state, first.number(token), f"{order.holder.task}-{order.holder.id}")
+        self.claim = self._claim(first.number(token))
         self.heard = time.monotonic()
         self._aborted_by = ""
         remote.session.held_by(self, self.claim, window=order.timing.window)
@@ -132,6 +132,9 @@ class Lock:
         with contextlib.suppress(Exception):
             self._channel.close()
 
+    def _claim(self, token: int) -> Claim:
+        return Claim(self._order.state, token, f"{self._order.holder.task}-{self._order.holder.id}")
+
     def _say(self, word: bytes) -> bool:
         with self._mutex:
             try:
@@ -155,7 +158,6 @@ class Lock:
 
     def _open(self, connection: fabric.Connection, token: int | None) -> tuple[paramiko.Channel, Answer]:
         order, remote = self._order, self.remote
-        text = scripts.load("lock").reading()
         words = [
             order.state,
             f"{max(order.wait if token is None else 2.0, 0.5):g}",
@@ -169,28 +171,31 @@ class Lock:
         ]
         patience = order.wait + max(30.0, order.timing.guard)
         began = time.monotonic()
-        channel, trips = None, 0
+        line, trips = None, 0
+        request = Request("lock", scripts.load("lock").reading(), words, keeps=True)
         try:
-            channel, trips = remote.session.channel(connection)
-            channel.settimeout(patience)
-            channels.start(channel, remote.address, scripts.command(text, words))
-            channel.sendall(text)
+            line = remote.session.take(acts=False) if token is None else None
+            if line is None:
+                line, trips = remote.session.open_line(connection)
+            line.send(request, began + patience)
             sent = time.monotonic()
-            line = _line(channel, sent + patience)
+            if token is None:
+                remote.make_ready(self._claim(0))
+            said = _first_line(line.channel, sent + patience)
         except paramiko.ChannelException as error:
             raise lost(remote.name, "lock", error) from None
         except (OSError, EOFError, paramiko.SSHException) as error:
-            if channel is not None:
-                channel.close()
+            if line is not None:
+                line.close()
             raise Unreachable(f"the connection broke while taking the lock: {error}", host=remote.name) from None
-        answer = scripts.parse(remote.name, "lock", line, 0.0)
+        answer = scripts.parse(remote.name, "lock", said, 0.0)
         if answer.maybe("locked", 1) is None:
-            raise self._refused(channel, answer)
+            raise self._refused(line.channel, answer)
         remote.progress.operation(remote.name, "lock", "answered")
         remote.progress.trip(
-            Trip(remote.name, "lock", began, sent, time.monotonic(), None, len(text), len(line), 1 + trips)
+            Trip(remote.name, "lock", began, sent, time.monotonic(), None, len(request.text), len(said), 1 + trips)
         )
-        return channel, answer
+        return line.channel, answer
 
     def _refused(self, channel: paramiko.Channel, answer: Answer) -> SlipwayError:
         host = self.remote.name
@@ -225,7 +230,7 @@ class Lock:
         )
 
 
-def _line(channel: paramiko.Channel, until: float) -> bytes:
+def _first_line(channel: paramiko.Channel, until: float) -> bytes:
     line = bytearray()
     while not line.endswith(b"\n") and len(line) < MOST_ANSWER:
         # The whole line has a deadline, not each byte: a host that drips must not hold us.

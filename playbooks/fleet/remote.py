@@ -18,6 +18,7 @@ from playbooks.fleet import channels
 from playbooks.fleet import script as scripts
 from playbooks.fleet.address import Address
 from playbooks.fleet.failures import explain, lost
+from playbooks.fleet.holder import Claim
 from playbooks.fleet.line import Line, Note, Payload, Request
 from playbooks.fleet.progress import Progress, Trip
 from playbooks.fleet.script import Answer
@@ -197,11 +198,17 @@ class Remote:
                 return idle, 1
         unit = None
         if acts:
-            claim = self.session.claim
-            name = ask.unit or f"slipway-{claim.app if claim else ask.step}-{claim.task if claim else 'task'}"
-            unit = _NOT_IN_UNITS.sub("_", name) + ("" if ask.unit else f"-{secrets.token_hex(2)}")
-        line, trips = open_line(self.session, connection, unit)
+            unit = _NOT_IN_UNITS.sub("_", ask.unit) if ask.unit else _unit(self.session.claim, ask.step)
+        line, trips = self.session.open_line(connection, unit)
         return line, 1 + trips
+
+    def make_ready(self, claim: Claim) -> None:
+        """Start lines for steps that act and that read, while the lock is waited for on the one there was.
+
+        Args:
+            claim: that is about to be had.
+        """
+        self.session.start_ahead([_unit(claim, ""), None])
 
     def _request(self, ask: Ask, line: Line) -> tuple[Request, str]:
         """What goes out, and the folder on the host in which the answer waits if the connection breaks."""
@@ -248,6 +255,12 @@ class Remote:
         self.session.close()
 
 
+def _unit(claim: Claim | None, step: str) -> str:
+    """The name of a unit that steps act in; no two are the same."""
+    name = f"slipway-{claim.app}-{claim.task}" if claim else f"slipway-{step}-task"
+    return f"{_NOT_IN_UNITS.sub('_', name)}-{secrets.token_hex(2)}"
+
+
 @dataclass
 class _Attempt:
     """What is known of steps under way, should the connection break.
@@ -263,24 +276,3 @@ class _Attempt:
     folders: deque[str] = field(default_factory=deque)
     deadline: float = math.inf
     unsent: bool = False
-
-
-def open_line(session: Session, connection: fabric.Connection, unit: str | None = None) -> tuple[Line, int]:
-    """A new line; the shell has begun when its first request is answered.
-
-    Args:
-        session: of the host.
-        connection: of the session.
-        unit: the systemd unit to run it in.
-
-    Returns:
-        The line, and how many round trips were waited for to have it.
-
-    Raises:
-        paramiko.SSHException, EOFError, OSError: the connection is gone, or lets in no further session.
-    """
-    channel, trips = session.channel(connection)
-    text = scripts.line()
-    channels.start(channel, session.address, channels.in_unit(scripts.command(text, []), unit))
-    channel.sendall(text)
-    return Line(session.address.name, channel, unit), trips

@@ -73,9 +73,9 @@ def _fence(claim: Claim) -> str:
     return f"fence {shlex.quote(claim.state)} {claim.token}"
 
 
-def command(text: bytes, arguments: Sequence[str]) -> list[str]:
-    """The words that run a script: its text follows on standard input, its arguments are passed as they are."""
-    return ["/bin/sh", "-c", BOOTSTRAP, str(len(text)), *arguments]
+def command(text: bytes) -> list[str]:
+    """The words that run a script whose text follows on standard input."""
+    return ["/bin/sh", "-c", BOOTSTRAP, str(len(text))]
 
 
 @cache

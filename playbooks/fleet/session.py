@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import fabric
 import paramiko
 
 from playbooks.errors import HostKeyRefused, SlipwayError, Unreachable
+from playbooks.fleet import channels, script
 from playbooks.fleet.address import Address
-from playbooks.fleet.channels import open_channel
 from playbooks.fleet.holder import Claim
 from playbooks.fleet.line import Line
 
@@ -68,18 +68,59 @@ class Session:
         for _ in range(number):
             threading.Thread(target=one, args=(self._connection,), name="open", daemon=True).start()
 
+    def open_line(self, connection: fabric.Connection, unit: str | None = None) -> tuple[Line, int]:
+        """A new line, whose shell is being started.
+
+        Args:
+            connection: the present one, or one that is to be.
+            unit: the systemd unit to run it in.
+
+        Returns:
+            The line, and how many round trips are waited for until its first request goes out, should that be now.
+
+        Raises:
+            paramiko.SSHException, EOFError, OSError: the connection is gone, or lets in no further session.
+        """
+        channel, trips = self.channel(connection)
+        return self._start_line(channel, unit), trips + 1
+
+    def _start_line(self, channel: paramiko.Channel, unit: str | None) -> Line:
+        text = script.line()
+        channels.start(channel, self.address, channels.in_unit(script.command(text), unit))
+        return Line(self.address.name, channel, unit, channels.preamble(self.address) + text)
+
+    def start_ahead(self, units: Sequence[str | None]) -> None:
+        """Start lines on channels that were opened ahead, as far as there are any. Takes no time.
+
+        Args:
+            units: for each the systemd unit to run it in.
+        """
+        connection = self._connection
+        # Who finds none starts one himself, and hears why it cannot be.
+        with contextlib.suppress(paramiko.SSHException, EOFError, OSError):
+            for unit in units:
+                channel = self._take_ahead(connection)
+                if channel is not None:
+                    self.give(self._start_line(channel, unit), connection)
+
     def channel(self, connection: fabric.Connection) -> tuple[paramiko.Channel, int]:
         """A channel, and how many round trips were waited for to have it.
 
         Raises:
             paramiko.SSHException, EOFError, OSError: there is none to be had.
         """
+        channel = self._take_ahead(connection)
+        if channel is not None:
+            return channel, 0
+        return channels.open_channel(connection, self.address, self._make_room), 1
+
+    def _take_ahead(self, connection: fabric.Connection) -> paramiko.Channel | None:
         with self._mutex:
             while self._ahead:
                 on, channel = self._ahead.pop()
                 if on is connection and not channel.closed:
-                    return channel, 0
-        return open_channel(connection, self.address, self._make_room), 1
+                    return channel
+        return None
 
     def _make_room(self) -> bool:
         """Close an idle line, where sshd lets in few: who wants it opens it again."""

@@ -13,11 +13,11 @@ from playbooks.fleet.script import command
 SECONDS = 60.0
 # Filled in on the host, which knows whether its sudo asks for a password.
 TAG = "@TAG@"
-# Stand for what differs from step to step: the unit's name, and the script's length with its arguments. The first
-# holds no letter that a regular expression reads as its own, so it is found again in one.
+# Stand for what differs: the unit's name, and the script's length. The first holds no letter that a regular expression
+# reads as its own, so it is found again in one.
 _UNIT = "slipway-UNIT"
 _ANY_UNIT = "slipway-[A-Za-z0-9:_.@+-]+"
-_ANY_SCRIPT = "[0-9]+( .*)?"
+_ANY_SCRIPT = "[0-9]+"
 _SPECIAL = re.compile(r"[][\\.(){}*+?|^$#]")
 # Capitals alone are the name of an alias to sudo, or ALL.
 _USER = re.compile(r"(?![A-Z0-9_]+$)[A-Za-z_][A-Za-z0-9_.@-]*")
@@ -39,7 +39,7 @@ def sudoers(user: str) -> str:
     """
     if not _USER.fullmatch(user):
         raise ConfigError([f"the login user '{user}' cannot be named in a sudoers file"])
-    script = command(b"", [])[:-1]
+    script = command(b"")[:-1]
     program, *words = script
     run, *unit_words = in_unit(script, _UNIT)
     commands = [

@@ -22,16 +22,27 @@ _LOCK = b'"who"'  # the holder, which only the script that locks is given
 ESCAPES = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202eevil"
 
 
-def honest(channel: paramiko.Channel, command: bytes, *, more: bytes = b"") -> None:
+def honest(
+    channel: paramiko.Channel, command: bytes, *, more: bytes = b"", at_lock: Callable[[], None] | None = None
+) -> None:
     """Does what it is told, on this machine. Only scripts that change nothing are sent here.
 
     Args:
         more: what it adds to each answer.
+        at_lock: what it does instead when the lock is asked for.
     """
+
+    def heard(size: int) -> bytes:
+        data = channel.recv(size)
+        if at_lock is not None and _LOCK in data:
+            at_lock()
+            return b""
+        return data
+
     words = ["/bin/sh", "-c", os.fsdecode(command)]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as shell:
         assert shell.stdin and shell.stdout and shell.stderr
-        threading.Thread(target=_hand_on, args=(channel.recv, shell.stdin), daemon=True).start()
+        threading.Thread(target=_hand_on, args=(heard, shell.stdin), daemon=True).start()
         errors = threading.Thread(target=_tell, args=(shell.stderr, channel), daemon=True)
         errors.start()
         for line in shell.stdout:
@@ -99,17 +110,18 @@ def drips(channel: paramiko.Channel, _: bytes) -> None:
 
 def drips_at_lock(channel: paramiko.Channel, command: bytes) -> None:
     """Honest until the lock is asked for."""
-    (drips if _LOCK in command else honest)(channel, command)
+    honest(channel, command, at_lock=lambda: drips(channel, command))
 
 
 def mute_at_lock(channel: paramiko.Channel, command: bytes) -> None:
     """Honest until the lock is asked for; then half an answer, and its end, but never a status."""
-    if _LOCK not in command:
-        honest(channel, command)
-        return
-    channel.sendall(b"x\n")
-    channel.shutdown_write()
-    never(channel, command)
+
+    def mute() -> None:
+        channel.sendall(b"x\n")
+        channel.shutdown_write()
+        never(channel, command)
+
+    honest(channel, command, at_lock=mute)
 
 
 def closes(channel: paramiko.Channel, _: bytes) -> None:

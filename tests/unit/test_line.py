@@ -17,7 +17,7 @@ TELL = b'for a in "$@"; do printf "%s" "$a" | sha256sum; done; sha256sum\n# whol
 
 
 def run(sent: bytes) -> subprocess.CompletedProcess[bytes]:
-    words = ["/bin/sh", "-c", quote(command(line(), []))]
+    words = ["/bin/sh", "-c", quote(command(line()))]
     return subprocess.run(words, input=line() + sent, capture_output=True, check=False)
 
 
@@ -78,3 +78,11 @@ def test_steps_share_nothing_but_the_line() -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.count(b"gone") == 1
     assert b"[] " in done.stdout and b"[] 0000" not in done.stdout
+
+
+def test_a_script_that_keeps_the_line_reads_what_comes_and_ends_it() -> None:
+    """Words for the lock that were read as requests would be run; and the line must not outlive the lock."""
+    keeps = Request("lock", b'while read -r word; do echo "$1 heard $word"; done; exit 3\n# whole', ["it"], keeps=True)
+    done = run(sent([Request("tell", b"echo first\n# whole"), keeps]) + b"b\nc\n")
+    assert done.returncode == 3
+    assert done.stdout.endswith(b"it heard b\nit heard c\n") and b"first\n" in done.stdout

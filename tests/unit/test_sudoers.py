@@ -6,15 +6,11 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from playbooks.errors import ConfigError
 from playbooks.fleet.channels import in_unit as words_in_unit
-from playbooks.fleet.script import command, load
+from playbooks.fleet.script import command, line
 from playbooks.steps.provision_sudo import TAG, file_name, sudoers
-
-TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30)
 
 
 def allowed(words: list[str]) -> bool:
@@ -27,23 +23,23 @@ def allowed(words: list[str]) -> bool:
     )
 
 
-@given(st.lists(TEXT, max_size=4))
-def test_what_slipway_runs_is_allowed(arguments: list[str]) -> None:
+def test_what_slipway_runs_is_allowed() -> None:
     """A rule that does not follow the words that are run would end every deploy at its first step."""
-    words = command(load("stage").reading(), arguments)
+    words = command(line())
     assert allowed(words)
     assert allowed(list(words_in_unit(words, "slipway-shop-stage-20261121T043100Z-1.1.0+build_7")))
 
 
 def test_nothing_else_is_allowed() -> None:
     """An option slipped in, another bootstrap or another unit would leave sudo's log without what was run."""
-    words = command(load("stage").reading(), ["a"])
+    words = command(line())
     in_unit = list(words_in_unit(words, "slipway-shop"))
     assert allowed(in_unit)
     for wrong in (
         ["/bin/sh", "-c", "id", *words[3:]],
         ["/bin/sh", *words[2:]],
         [*words[:3], "x"],
+        [*words, "a"],
         [*words[:2], f"id; {words[2]}", *words[3:]],
         [word.replace("slipway-shop", "other") for word in in_unit],
         [word.replace("slipway-shop", "slipway-shop --uid=0") for word in in_unit],
