@@ -59,8 +59,11 @@ def running(release: Path, **environment: str) -> Iterator[tuple[int, subprocess
     """The application on a spare port, from when it says READY=1 as systemd would hear it."""
     with closing(socket.create_server(("127.0.0.1", 0))) as probe:
         port = probe.getsockname()[1]
+    # A port may be the spare one twice: its file is still there then, and nobody can bind to it.
+    place = release.parent / f"notify-{port}"
+    place.unlink(missing_ok=True)
     with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as notify:
-        notify.bind(str(release.parent / f"notify-{port}"))
+        notify.bind(str(place))
         notify.settimeout(20)
         told = {"SHOP_LISTEN": f"127.0.0.1:{port}", "NOTIFY_SOCKET": notify.getsockname(), **environment}
         with (release.parent / f"log-{port}").open("wb") as log:
