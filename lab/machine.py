@@ -9,7 +9,7 @@ import signal
 import time
 from pathlib import Path
 
-from lab import cgroup
+from lab import cgroup, network
 from lab.files import remove_tree, write_whole
 from lab.shell import run
 from lab.spec import HostSpec, Lab
@@ -147,6 +147,7 @@ def power_off(lab: Lab, host: HostSpec) -> None:
     cgroup.kill(lab, host)
     if not _wait_gone(lab, host, KEEPER_SECONDS):
         raise SlipwayError(f"its keeper, process {_pid(lab, host)}, is outside its control group", host=host.name)
+    network.unplug(lab, host)
 
 
 def shut_down(lab: Lab, host: HostSpec, *, seconds: float = 15) -> None:
