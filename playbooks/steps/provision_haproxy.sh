@@ -28,13 +28,37 @@ provision_haproxy() {
     if ! cmp -s "$coming" "$config"; then
         haproxy_forget_moved "$coming"
         config_new=yes
+        [ ! -e "$config" ] || cp -p "$config" "$work/before"
         replace_file "$haproxy_files/$app.cfg" <"$incoming/parts/$app.cfg"
         put "$coming" "$config" || :
     fi
     if [ "$config_new$page_new" != nono ] && systemctl is-active --quiet haproxy; then
-        systemctl reload haproxy || fail balancer 'HAProxy does not reload; see: journalctl -u haproxy'
+        haproxy_reload || {
+            # What lies there is what runs; and the next provision tries again.
+            [ ! -e "$work/before" ] || cp -p "$work/before" "$config"
+            fail balancer 'HAProxy does not reload: no new process of it answers after 30 s; see: journalctl -u haproxy'
+        }
     fi
     start_unit haproxy
+}
+
+# haproxy_reload: until a new process has taken over; systemd only tells it to. Before that a new port refuses clients.
+haproxy_reload() {
+    former=$(haproxy_worker)
+    systemctl reload haproxy || return 1
+    ticks=300
+    while [ "$ticks" -gt 0 ]; do
+        worker=$(haproxy_worker)
+        if [ -n "$worker" ] && [ "$worker" != "$former" ]; then return 0; fi
+        sleep 0.1
+        ticks=$((ticks - 1))
+    done
+    return 1
+}
+
+# haproxy_worker: prints the number of the process that answers at the socket, if one does.
+haproxy_worker() {
+    printf 'show info\n' | socat -t 10 - "UNIX-CONNECT:$socket" 2>/dev/null | awk '$1 == "Pid:" { print $2 }'
 }
 
 # haproxy_forget_moved CONFIG: what is saved of a server brings back its old address and port, so it goes when those change.
