@@ -7,6 +7,5 @@ run=/run/slipway/${1#/var/lib/slipway/}
 
 read_holder
 # By its number: whoever has the lock by then is not meant.
-printf '%s %s\n' "$token" "$2" >"$run/abort.new"
-mv -f "$run/abort.new" "$run/abort"
+put_line "$run/abort" "$token $2"
 emit asked "$holder"

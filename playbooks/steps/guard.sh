@@ -122,7 +122,7 @@ remove_guard() {
     systemctl stop --no-block "$guard_unit.timer" 2>/dev/null || :
     if [ -f "$guard/arguments" ] && IFS= read -r guarded <"$guard/arguments"; then rm -f "$guarded/.way-back"; fi
     # All of it at once: its timer may be looking, and to find half of it gone would be a failed unit.
-    rm -rf "$guard.gone"
+    [ ! -e "$guard.gone" ] || rm -rf "$guard.gone"
     [ ! -e "$guard" ] || mv -T "$guard" "$guard.gone"
     rm -rf "$guard.gone"
     sync "${guard%/*}"

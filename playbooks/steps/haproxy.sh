@@ -4,9 +4,14 @@
 haproxy_saved=/var/lib/haproxy/slipway.state
 haproxy_files=/etc/haproxy/slipway
 
-# haproxy_say COMMANDS: separated by ";". What it answers is in $work/heard.
+# haproxy_ask COMMANDS: separated by ";". What it answers is in $work/heard, and why it doesn't in $work/said.
+haproxy_ask() {
+    printf '%s\n' "$1" | socat -t 10 - "UNIX-CONNECT:$socket" >"$work/heard" 2>"$work/said"
+}
+
+# haproxy_say COMMANDS: the same, of one that has to answer.
 haproxy_say() {
-    printf '%s\n' "$1" | socat -t 10 - "UNIX-CONNECT:$socket" >"$work/heard" 2>"$work/said" ||
+    haproxy_ask "$1" ||
         fail balancer "HAProxy does not answer at $socket: $(sed 's/.*: //; q' "$work/said"); see why, on that host: systemctl status haproxy"
     # It ends every answer with an empty line; one that hangs takes the question, and says nothing.
     [ -s "$work/heard" ] || fail balancer "HAProxy hangs: it has not answered at $socket within 10 s; restart it: systemctl restart haproxy"
@@ -42,6 +47,9 @@ haproxy_table() {
         ("pxname" in at) { split($0, part, ","); flight[part[at["pxname"]] "," part[at["svname"]]] = part[at["scur"]] }
         END { for (i = 1; i <= n; i++) print line[order[i]], flight[order[i]] + 0, checked[order[i]] }' "$work/heard" >"$work/now"
 }
+
+# haproxy_heard_pid: prints the number of the process that answered "show info".
+haproxy_heard_pid() { awk '$1 == "Pid:" { print $2 }' "$work/heard"; }
 
 # haproxy_has_former: whether a process runs that a reload has replaced.
 haproxy_has_former() {
@@ -149,7 +157,7 @@ haproxy_wait_warm() {
 haproxy_wait_former() {
     [ -s "$work/empty" ] || return 0
     haproxy_say 'show info'
-    pid=$(awk '$1 == "Pid:" { print $2 }' "$work/heard")
+    pid=$(haproxy_heard_pid)
     former=120
     while [ "$former" -gt 0 ] && haproxy_has_former; do
         sleep 0.1

@@ -2,8 +2,7 @@
 # hold STATE ID [STAGE]: write down that a deploy's stage is held, for promote.sh; without STAGE, that none is any more.
 run=/run/slipway/${1#/var/lib/slipway/}
 if [ $# -gt 2 ]; then
-    printf '%s\t%s\n' "$2" "$3" >"$run/held.new"
-    mv -f "$run/held.new" "$run/held"
+    put_line "$run/held" "$2$tab$3"
 else
     rm -f "$run/held"
 fi

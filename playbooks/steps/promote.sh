@@ -14,8 +14,7 @@ stage=
 [ ! -s "$run/held" ] || IFS="$tab" read -r id stage <"$run/held" || :
 case $holder in
     *"\"id\": \"${id:-?}\""*)
-        printf '%s\t%s\t%s\n' "$id" "$2" "$stage" >"$run/promoted.new"
-        mv -f "$run/promoted.new" "$run/promoted"
+        put_line "$run/promoted" "$id$tab$2$tab$stage"
         emit promoted "$stage" "$holder"
         ;;
     *) emit busy "$holder" ;;

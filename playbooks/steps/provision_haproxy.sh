@@ -36,7 +36,7 @@ provision_haproxy() {
         haproxy_reload || {
             # What lies there is what runs; and the next provision tries again.
             [ ! -e "$work/before" ] || cp -p "$work/before" "$config"
-            fail balancer 'HAProxy does not reload: no new process of it answers after 30 s; see: journalctl -u haproxy'
+            fail balancer 'HAProxy does not reload: no new process of it answers; see: journalctl -u haproxy'
         }
     fi
     start_unit haproxy
@@ -57,9 +57,7 @@ haproxy_reload() {
 }
 
 # haproxy_worker: prints the number of the process that answers at the socket, if one does.
-haproxy_worker() {
-    printf 'show info\n' | socat -t 10 - "UNIX-CONNECT:$socket" 2>/dev/null | awk '$1 == "Pid:" { print $2 }'
-}
+haproxy_worker() { ! haproxy_ask 'show info' || haproxy_heard_pid; }
 
 # haproxy_forget_moved CONFIG: what is saved of a server brings back its old address and port, so it goes when those change.
 # When its usual weight does, HAProxy would give up what was set at run time, so what is saved is told of the new one.

@@ -136,14 +136,14 @@ class Subject:
             Violated: a host cannot be looked at. One that a busy machine keeps from us for a moment is asked again: of
                 what was not seen nothing can be said, least of all that status is wrong about it.
         """
-        deadline = time.monotonic() + MARGIN
-        while True:
-            seen = self._glance()
-            unseen = [host for host, one in seen.items() if not one.reached]
-            if not unseen:
-                return seen
-            if time.monotonic() > deadline:
-                raise Violated(f"cannot be looked at: {', '.join(unseen)}")
+        seen: dict[str, Seen] = {}
+
+        def unseen() -> list[str]:
+            seen.update(self._glance())
+            return [f"{host} cannot be looked at" for host, one in seen.items() if not one.reached]
+
+        until(unseen, MARGIN)
+        return seen
 
     def _glance(self) -> dict[str, Seen]:
         return look(self.lab, self.hosts, self.name, self.ports)
