@@ -209,6 +209,7 @@ def _wait_until_booted(lab: Lab, host: HostSpec, stop: Event, *, seconds: float)
         raise SlipwayError(f"{error.message}; its last words: {last}", host=host.name, hint=f"see {console}") from None
     ssh = ["ssh", "-i", f"{lab.folder}/ssh/id_ed25519", "-o", f"UserKnownHostsFile={lab.folder}/ssh/known_hosts"]
     ssh += ["-o", "StrictHostKeyChecking=yes", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-F", "none"]
+    ssh += ["-o", f"KexAlgorithms={network.QUICK_KEX}"]
     words = [*ssh, f"deploy@{host.address}", "systemctl is-system-running --wait"]
     deadline = time.monotonic() + seconds
     while True:

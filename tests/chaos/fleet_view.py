@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from lab.network import QUICK_KEX
 from lab.spec import HostSpec, Lab
 
 _SCRIPT = r"""
@@ -88,6 +89,7 @@ def ssh(lab: Lab, host: HostSpec) -> list[str]:
     """The words that log in to a host."""
     words = ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=3", "-o", "StrictHostKeyChecking=yes"]
     words += ["-o", f"UserKnownHostsFile={lab.folder}/ssh/known_hosts", "-i", f"{lab.folder}/ssh/id_ed25519"]
+    words += ["-o", f"KexAlgorithms={QUICK_KEX}"]
     return [*words, f"deploy@{host.address}"]
 
 

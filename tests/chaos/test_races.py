@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -26,14 +27,30 @@ def laptop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
+def gate(app: App) -> str:
+    return f"/run/{app.name}-gate"
+
+
+@contextmanager
+def closed(app: App, on: On) -> Iterator[None]:
+    """No deploy gets beyond staging meanwhile, however long it takes somebody to meet it."""
+    for name in PAIR:
+        on(name).check_output(f"touch {gate(app)}")
+    try:
+        yield
+    finally:
+        for name in PAIR:
+            on(name).check_output(f"rm {gate(app)}")
+
+
 @pytest.fixture
 def slow(app: App) -> App:
-    """An application that runs 1.0.0, whose next releases take two seconds to stage: time to meet somebody."""
+    """An application that runs 1.0.0, whose next releases take two seconds to stage, or until the gate is open."""
     app.write(hosts=":".join(PAIR))
     app.build("1.0.0")
     deployed = app.deploy("1.0.0")
     assert deployed.status == 0, deployed.err
-    app.write(hooks={"install": [{"run": "sleep 2"}]})
+    app.write(hooks={"install": [{"run": f"sleep 2; while [ -e {gate(app)} ]; do sleep 0.1; done"}]})
     for version in ("1.1.0", "1.2.0", "1.3.0"):
         app.build(version)
     return app
@@ -53,10 +70,12 @@ def until_locked(app: App, on: On) -> None:
 
 def test_two_deploys_at_once(slow: App, on: On, laptop: Path) -> None:
     """Both get half of the hosts, or both all of them, one over the other."""
-    racing = {
-        version: slow.start("deploy", f"--version={version}", "--batch=100%", at=at)
-        for version, at in (("1.1.0", PROJECT), ("1.2.0", laptop))
-    }
+    with closed(slow, on):
+        racing = {
+            version: slow.start("deploy", f"--version={version}", "--batch=100%", at=at)
+            for version, at in (("1.1.0", PROJECT), ("1.2.0", laptop))
+        }
+        wait_until(lambda: any(process.poll() is not None for process in racing.values()))
     ran = {version: end(process) for version, process in racing.items()}
     won = [version for version, one in ran.items() if one.status == 0]
     lost = [version for version, one in ran.items() if one.status == 4]
@@ -82,9 +101,10 @@ def test_deploys_that_wait_run_one_after_the_other(slow: App, on: On, laptop: Pa
 
 def test_rollback_during_a_deploy(slow: App, on: On, laptop: Path) -> None:
     """Somebody sees errors and rolls back while a colleague's deploy is half-way."""
-    deploy = slow.start("deploy", "--version=1.1.0", "--batch=1", at=PROJECT)
-    until_locked(slow, on)
-    refused = end(slow.start("rollback", at=laptop))
+    with closed(slow, on):
+        deploy = slow.start("deploy", "--version=1.1.0", "--batch=1", at=PROJECT)
+        until_locked(slow, on)
+        refused = end(slow.start("rollback", at=laptop))
     waits = slow.start("rollback", "--wait=60s", "--reason=errors", at=laptop)
     assert refused.status == 4, refused
     assert "deploy 1.1.0" in refused.err
@@ -95,11 +115,12 @@ def test_rollback_during_a_deploy(slow: App, on: On, laptop: Path) -> None:
 
 def test_deploy_during_a_deploy_that_is_killed(slow: App, on: On, laptop: Path) -> None:
     """Who waits for somebody whose laptop dies gets the lock, and must find the fleet as the dead one left it."""
-    dying = slow.start("deploy", "--version=1.1.0", "--batch=1", at=PROJECT)
-    until_locked(slow, on)
-    waits = slow.start("deploy", "--version=1.2.0", "--batch=1", "--wait=120s", at=laptop)
-    dying.send_signal(signal.SIGKILL)
-    dying.communicate()
+    with closed(slow, on):
+        dying = slow.start("deploy", "--version=1.1.0", "--batch=1", at=PROJECT)
+        until_locked(slow, on)
+        waits = slow.start("deploy", "--version=1.2.0", "--batch=1", "--wait=120s", at=laptop)
+        dying.send_signal(signal.SIGKILL)
+        dying.communicate()
     ran = end(waits)
     assert ran.status == 0, ran
     assert_whole(slow, on, "1.2.0")

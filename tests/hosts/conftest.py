@@ -21,6 +21,7 @@ import yaml
 from testinfra.host import Host
 
 from lab import up as lab_up
+from lab.network import QUICK_KEX
 from lab.spec import HostSpec, Lab
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
@@ -84,6 +85,7 @@ def on(lab: Lab, specs: dict[str, HostSpec]) -> Callable[[str], Host]:
     config.write_text(
         "Host *\n  User deploy\n  StrictHostKeyChecking yes\n"
         f"  IdentityFile {lab.folder}/ssh/id_ed25519\n  UserKnownHostsFile {lab.folder}/ssh/known_hosts\n"
+        f"  KexAlgorithms {QUICK_KEX}\n"
     )
     return lambda name: testinfra.get_host(f"ssh://{specs[name].address}", ssh_config=str(config), sudo=True)
 
@@ -197,7 +199,7 @@ def clear_edge(edge: Host) -> None:
     edge.run(f"systemctl stop haproxy nginx; rm -rf {files}; systemctl reset-failed")
 
 
-def wait_until(true: Callable[[], bool], *, seconds: float = 20) -> None:
+def wait_until(true: Callable[[], bool], *, seconds: float = 60) -> None:
     """Wait for something to become true."""
     deadline = time.monotonic() + seconds
     while not true():
