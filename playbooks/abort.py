@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
+from playbooks.answer import Answer
 from playbooks.asking import tell_holders
 from playbooks.environment import Environment
-from playbooks.errors import ExitStatus, UsageError
+from playbooks.errors import UsageError
 from playbooks.fleet.holder import Timing
 from playbooks.fleet.progress import Progress
 from playbooks.steps.abort import read_abort
 
 
 @dataclass(frozen=True)
-class Aborted:
+class Aborted(Answer):
     """A task that was asked to end.
 
     Args:
@@ -24,22 +24,12 @@ class Aborted:
         flag: the flag that names the environment.
     """
 
-    environment: str
     what: str
     by: str
     since: str
     hosts: tuple[str, ...]
     seconds: float
     flag: str
-
-    @property
-    def exit_status(self) -> ExitStatus:
-        """Whatever fails is raised."""
-        return ExitStatus.DONE
-
-    def to_json(self) -> dict[str, Any]:
-        """As a JSON document."""
-        return {**asdict(self), "exit_status": 0}
 
 
 def abort(env: Environment, progress: Progress) -> Aborted:

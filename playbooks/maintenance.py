@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
+from playbooks.answer import Answer
 from playbooks.environment import Environment
 from playbooks.errors import ConfigError, ExitStatus, SlipwayError
 from playbooks.fleet.fleet import open_fleet
@@ -18,7 +18,7 @@ from playbooks.steps.traffic_state import ask_maintenance, read_maintenance
 
 
 @dataclass(frozen=True)
-class Maintenance:
+class Maintenance(Answer):
     """What clients see now.
 
     Args:
@@ -26,18 +26,8 @@ class Maintenance:
         changed: by balancer, whether it was otherwise before.
     """
 
-    environment: str
     on: bool
     changed: Mapping[str, bool]
-
-    @property
-    def exit_status(self) -> ExitStatus:
-        """Whatever fails is raised."""
-        return ExitStatus.DONE
-
-    def to_json(self) -> dict[str, Any]:
-        """As a JSON document."""
-        return {**asdict(self), "exit_status": 0}
 
 
 def maintenance(env: Environment, progress: Progress, *, on: bool, wait: float = 0.0) -> Maintenance:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
+from playbooks.answer import Answer
 from playbooks.environment import Environment
 from playbooks.errors import ExitStatus, SlipwayError, UsageError
 from playbooks.fleet.fleet import open_fleet
@@ -38,7 +38,7 @@ class Measure:
 
 
 @dataclass(frozen=True)
-class Measures:
+class Measures(Answer):
     """The whole.
 
     Args:
@@ -49,7 +49,6 @@ class Measures:
         exceeded: whether it was.
     """
 
-    environment: str
     seconds: float
     servers: tuple[Measure, ...]
     versions: tuple[Measure, ...]
@@ -60,10 +59,6 @@ class Measures:
     def exit_status(self) -> ExitStatus:
         """1 when a limit was given, and is exceeded."""
         return ExitStatus.FAILED if self.exceeded else ExitStatus.DONE
-
-    def to_json(self) -> dict[str, Any]:
-        """As a JSON document."""
-        return {**asdict(self), "exit_status": int(self.exit_status)}
 
 
 def measure(

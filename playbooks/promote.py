@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
+from playbooks.answer import Answer
 from playbooks.asking import tell_holders
 from playbooks.environment import Environment
-from playbooks.errors import ExitStatus, UsageError
+from playbooks.errors import UsageError
 from playbooks.fleet.progress import Progress
 from playbooks.steps.promote import Heard, read_promote
 
 
 @dataclass(frozen=True)
-class Promoted:
+class Promoted(Answer):
     """A stage that goes on.
 
     Args:
@@ -22,21 +22,11 @@ class Promoted:
         hosts: where it was written down.
     """
 
-    environment: str
     stage: str
     id: str
     what: str
     by: str
     hosts: tuple[str, ...]
-
-    @property
-    def exit_status(self) -> ExitStatus:
-        """Whatever fails is raised."""
-        return ExitStatus.DONE
-
-    def to_json(self) -> dict[str, Any]:
-        """As a JSON document."""
-        return {**asdict(self), "exit_status": 0}
 
 
 def promote(env: Environment, progress: Progress) -> Promoted:

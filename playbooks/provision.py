@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from playbooks.answer import Answer
 from playbooks.environment import Environment
-from playbooks.errors import ExitStatus, StepFailed
+from playbooks.errors import StepFailed
 from playbooks.fleet.fanout import Job
 from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.line import Note
@@ -28,16 +29,10 @@ from playbooks.traffic.servers import edges_of
 
 
 @dataclass(frozen=True)
-class Provisioned:
+class Provisioned(Answer):
     """What was changed on each host; nothing, the second time."""
 
-    environment: str
     changes: dict[str, tuple[str, ...]]
-
-    @property
-    def exit_status(self) -> ExitStatus:
-        """What fails is raised."""
-        return ExitStatus.DONE
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON document."""

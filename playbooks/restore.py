@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from playbooks.answer import Answer
 from playbooks.backup import Record, backup_hosts, dumped, everybody, require_secrets
 from playbooks.environment import Environment
-from playbooks.errors import ExitStatus, UsageError
+from playbooks.errors import UsageError
 from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
@@ -21,7 +22,7 @@ from playbooks.steps.restore_database import restore_database
 
 
 @dataclass(frozen=True)
-class Restored:
+class Restored(Answer):
     """What was restored where.
 
     Args:
@@ -29,25 +30,9 @@ class Restored:
         files: how many, by host.
     """
 
-    environment: str
     backup: str
     folder: str
     files: dict[str, int]
-
-    @property
-    def exit_status(self) -> ExitStatus:
-        """Whatever fails is raised."""
-        return ExitStatus.DONE
-
-    def to_json(self) -> dict[str, Any]:
-        """As a JSON document."""
-        return {
-            "environment": self.environment,
-            "backup": self.backup,
-            "folder": self.folder,
-            "files": self.files,
-            "exit_status": 0,
-        }
 
 
 def restore(env: Environment, progress: Progress, *, backup: str | None, to_dir: str) -> Restored:

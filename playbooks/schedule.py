@@ -5,16 +5,16 @@ from __future__ import annotations
 import hashlib
 import re
 import shlex
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import jinja2
 
 from playbooks.adapters import timers
 from playbooks.adapters.timers import Places
+from playbooks.answer import Answer
 from playbooks.environment import Environment
-from playbooks.errors import ExitStatus, UsageError
+from playbooks.errors import UsageError
 from playbooks.fleet.progress import Progress
 from playbooks.settings.model import EnvSecret
 
@@ -26,7 +26,7 @@ _FIELD = re.compile(r"(\*|\d+(-\d+)?|[A-Za-z]{3}(-[A-Za-z]{3})?)(/[1-9]\d*)?")
 
 
 @dataclass(frozen=True)
-class Scheduled:
+class Scheduled(Answer):
     """What is scheduled now.
 
     Args:
@@ -37,21 +37,11 @@ class Scheduled:
         removed: what an earlier schedule left and is gone now.
     """
 
-    environment: str
     kind: str
     place: str = ""
     when: str = ""
     log: str = ""
     removed: tuple[str, ...] = ()
-
-    @property
-    def exit_status(self) -> ExitStatus:
-        """Whatever fails is raised."""
-        return ExitStatus.DONE
-
-    def to_json(self) -> dict[str, Any]:
-        """As a JSON document."""
-        return {**asdict(self), "removed": list(self.removed), "exit_status": 0}
 
 
 def schedule(env: Environment, progress: Progress, *, at: str, timer: bool, where: Places | None = None) -> Scheduled:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from playbooks.adapters.secrets import MASK
+from playbooks.answer import Answer
 from playbooks.environment import Environment, Target
-from playbooks.errors import ExitStatus
 from playbooks.settings.load import PREFIX
 
 
@@ -30,26 +30,11 @@ class HostView:
 
 
 @dataclass(frozen=True)
-class InventoryView:
+class InventoryView(Answer):
     """An environment."""
 
-    environment: str
     groups: dict[str, list[str]]
     hosts: tuple[HostView, ...]
-
-    @property
-    def exit_status(self) -> ExitStatus:
-        """What is wrong is raised."""
-        return ExitStatus.DONE
-
-    def to_json(self) -> dict[str, Any]:
-        """As a JSON document."""
-        return {
-            "environment": self.environment,
-            "groups": self.groups,
-            "hosts": [asdict(host) for host in self.hosts],
-            "exit_status": 0,
-        }
 
 
 def show_inventory(env: Environment) -> InventoryView:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
+from playbooks.answer import Answer
 from playbooks.environment import Environment
 from playbooks.errors import ConfigError, ExitStatus
 from playbooks.fleet.fleet import open_fleet
@@ -38,7 +39,7 @@ class ServerTraffic:
 
 
 @dataclass(frozen=True)
-class TrafficView:
+class TrafficView(Answer):
     """All balancers.
 
     Args:
@@ -48,7 +49,6 @@ class TrafficView:
         next: what to type then.
     """
 
-    environment: str
     servers: tuple[ServerTraffic, ...]
     maintenance: tuple[str, ...]
     unreachable: tuple[str, ...] = ()
@@ -68,7 +68,7 @@ class TrafficView:
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON document."""
-        return {**asdict(self), "drift": self.drift, "exit_status": int(self.exit_status)}
+        return {**super().to_json(), "drift": self.drift}
 
 
 def show_traffic(env: Environment, progress: Progress) -> TrafficView:
