@@ -17,8 +17,10 @@ provision_haproxy() {
     chmod 0644 "$haproxy_files/maintenance.map"
     [ -e "$haproxy_saved" ] || : >"$haproxy_saved"
     # The page is read when the configuration is.
+    page=$haproxy_files/$backend.html
     page_new=no
-    ! put "$incoming/page" "$haproxy_files/$backend.html" || page_new=yes
+    [ ! -e "$page" ] || cp -p "$page" "$work/page"
+    ! put "$incoming/page" "$page" || page_new=yes
     coming=/etc/haproxy/.haproxy.cfg.coming
     trap 'rm -rf "$incoming" "$work" "$coming"' EXIT
     cat "$incoming/shared" "$incoming"/parts/*.cfg >"$coming"
@@ -36,6 +38,7 @@ provision_haproxy() {
         haproxy_reload || {
             # What lies there is what runs; and the next provision tries again.
             [ ! -e "$work/before" ] || cp -p "$work/before" "$config"
+            [ ! -e "$work/page" ] || cp -p "$work/page" "$page"
             fail balancer 'HAProxy does not reload: no new process of it answers; see: journalctl -u haproxy'
         }
     fi

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from testinfra.host import Host
@@ -16,7 +17,7 @@ from playbooks.errors import StepFailed
 from playbooks.steps.traffic_counts import Meter
 from tests.hosts import traffic
 from tests.hosts.conftest import APPS, App, invoke, wait_until
-from tests.hosts.traffic import AS_TESTER, EDGE, Load, doomed, fetch, hand
+from tests.hosts.traffic import AS_TESTER, EDGE, Load, doomed, fetch, hand, reload_fails
 
 On = Callable[[str], Host]
 TIMEOUT = "timeout server 2s"
@@ -232,5 +233,32 @@ def test_provision_takes_no_bad_configuration_and_keeps_what_is_set(
             assert it.state().drift == []
             assert (it.state().servers["app1"].admin, it.state().servers["app2"].weight) == ("off", 9)
     finally:
+        edge.write(balancer=given)
+        assert invoke("provision", edge.env).status == 0
+
+
+def test_what_could_not_be_reloaded_is_provisioned_the_next_time(
+    inventory: str, edge: App, address: str, on: On
+) -> None:
+    """The files say what is to run, and HAProxy has never read them: the next provision would find nothing to do."""
+    given = edge.settings["balancer"]
+    page = Path(inventory) / "templates/balancer/maintenance.html.j2"
+    page.parent.mkdir(parents=True)
+    page.write_text("<p>Another page</p>\n")
+    try:
+        for balancer in (given, {**given, "listen": [*given["listen"], 8089]}):
+            edge.write(balancer=balancer)
+            with reload_fails(on(EDGE), "haproxy"):
+                failed = invoke("provision", edge.env)
+                assert failed.status == 1 and "HAProxy does not reload" in failed.err, failed.err
+            assert invoke("provision", edge.env).status == 0
+            if balancer is given:
+                with hand(inventory) as it:
+                    it.maintenance(on=True)
+                    assert "Another page" in fetch(address).text
+                    it.maintenance(on=False)
+        assert on(EDGE).run("curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1:8089/").stdout == "200"
+    finally:
+        page.unlink()
         edge.write(balancer=given)
         assert invoke("provision", edge.env).status == 0

@@ -15,7 +15,7 @@ from playbooks.errors import StepFailed
 from playbooks.steps.traffic_counts import Meter
 from tests.hosts import traffic
 from tests.hosts.conftest import APPS, App, invoke, wait_until
-from tests.hosts.traffic import AS_TESTER, EDGE, Load, doomed, fetch, hand
+from tests.hosts.traffic import AS_TESTER, EDGE, Load, doomed, fetch, hand, reload_fails
 
 On = Callable[[str], Host]
 
@@ -95,17 +95,9 @@ def test_shares_and_testers_are_as_set_and_outlive_a_restart(inventory: str, add
 
 def test_a_reload_that_failed_is_not_taken_for_done(inventory: str, address: str, on: On) -> None:
     """The file says who gets what, and nginx has never read it: asked for the same again, that was called done."""
-    broken = "/run/systemd/system/nginx.service.d"
     with hand(inventory) as it:
-        on(EDGE).check_output(f"mkdir -p {broken}")
-        on(EDGE).check_output(f"sh -c 'printf \"[Service]\\nExecReload=\\nExecReload=false\\n\" >{broken}/broken.conf'")
-        on(EDGE).check_output("systemctl daemon-reload")
-        try:
-            with pytest.raises(StepFailed, match="nginx does not reload"):
-                it.move(it.shares(app1=None))
-        finally:
-            on(EDGE).check_output(f"rm -r {broken}")
-            on(EDGE).check_output("systemctl daemon-reload")
+        with reload_fails(on(EDGE), "nginx"), pytest.raises(StepFailed, match="nginx does not reload"):
+            it.move(it.shares(app1=None))
         assert "app1" in {fetch(address).text for _ in range(10)}
         it.move(it.shares(app1=None))
         assert "app1" not in {fetch(address).text for _ in range(10)}

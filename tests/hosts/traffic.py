@@ -283,6 +283,18 @@ def doomed(inventory: Path) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
+@contextlib.contextmanager
+def reload_fails(host: Host, unit: str) -> Iterator[None]:
+    """A unit of systemd's that cannot be reloaded for a while."""
+    drop_in = f"/run/systemd/system/{unit}.service.d"
+    broken = r"printf '[Service]\nExecReload=\nExecReload=false\n'"
+    host.check_output(f"mkdir -p {drop_in} && {broken} >{drop_in}/broken.conf && systemctl daemon-reload")
+    try:
+        yield
+    finally:
+        host.check_output(f"rm -r {drop_in} && systemctl daemon-reload")
+
+
 def make_edge(lab: Lab, folder: Path, on: Callable[[str], Host], kind: str, **balancer: object) -> App:
     """An inventory whose balancer is of this kind, provisioned, with a server on each host behind it."""
     app = App(f"edge-{kind}", PORT, folder, lab)
