@@ -99,6 +99,7 @@ class App:
         port: where it answers.
         folder: inventory and artifacts.
         settings: what the inventory says; change it and call `write`.
+        started: tasks that were begun.
     """
 
     name: str
@@ -106,6 +107,7 @@ class App:
     folder: Path
     lab: Lab
     settings: dict[str, Any] = field(default_factory=dict)
+    started: list[subprocess.Popen[str]] = field(default_factory=list, repr=False)
 
     @property
     def env(self) -> str:
@@ -155,7 +157,7 @@ class App:
 
     def start(self, *words: str, at: Path = PROJECT) -> subprocess.Popen[str]:
         """Begin a task, from this checkout or another, and come back at once."""
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [str(INVOKE), *words, self.env],
             cwd=at,
             stdout=subprocess.PIPE,
@@ -164,10 +166,18 @@ class App:
             text=True,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
+        self.started.append(process)
+        return process
+
+    def abandon(self) -> None:
+        """End what was begun, and not waited for: of a test that failed half-way, it would disturb those after it."""
+        for process in self.started:
+            process.kill()
+            process.communicate()
 
 
 @pytest.fixture
-def app(lab: Lab, tmp_path: Path) -> App:
+def app(lab: Lab, tmp_path: Path) -> Iterator[App]:
     """A new application, without backups: tests of backups turn them on."""
     number = next(_numbers)
     made = App(f"t{number}", 9000 + number, tmp_path, lab)
@@ -190,7 +200,8 @@ def app(lab: Lab, tmp_path: Path) -> App:
         backup={"enabled": False},
         secrets={"restic_password": {"file": f"{secret}/restic"}, "token": {"file": f"{secret}/token"}},
     )
-    return made
+    yield made
+    made.abandon()
 
 
 def clear_edge(edge: Host) -> None:
