@@ -74,7 +74,8 @@ def deployed(
     busy = seconds - rollout.watched
     if busy > env.settings.timeouts.slow:
         told.append(f"it took {busy:.0f} s, longer than the {env.settings.timeouts.slow:.0f} s it should (A8)")
-    status, message, next_step, exit_status = _verdict(env, release, rollout, group)
+    ran_before = any(fact.current for fact in facts.values())
+    status, message, next_step, exit_status = _verdict(env, release, rollout, group, ran_before=ran_before)
     return Outcome(
         task="deploy",
         id=release.id,
@@ -164,7 +165,7 @@ def without(outcome: Outcome, unreachable: Mapping[str, SlipwayError]) -> Outcom
 
 
 def _verdict(
-    env: Environment, release: Release, rollout: Rollout, group: str | None
+    env: Environment, release: Release, rollout: Rollout, group: str | None, *, ran_before: bool
 ) -> tuple[str, str, str, ExitStatus]:
     what = f"{env.settings.app} {release.version}"
     command = env.flag
@@ -185,7 +186,8 @@ def _verdict(
     if rollout.verdict == "rolled back":
         cause = f"was {rollout.stopped}" if rollout.stopped else f"failed: {why}"
         touched = any(stand == Stand.ROLLED_BACK for stand in rollout.stands.values())
-        back = "every host is back on what it ran before" if touched else "no host was switched"
+        is_back = "every host is back on what it ran before" if ran_before else "as before, nothing runs"
+        back = is_back if touched else "no host was switched"
         return "rolled back", f"{what} {cause}. The fleet was taken back: {back}", "", ExitStatus.FAILED
     if rollout.reasons:
         message = f"{what} is deployed but for {', '.join(rollout.reasons)}, which the settings tolerate: {why}"

@@ -50,13 +50,15 @@ wait_empty() {
 
 # set_traffic SHARES DRAIN UP SLOW-START: what servers are to get; it is remembered, so that whoever changes it by hand is told.
 # "out" is off for as long as a host changes, or does not answer: should the task end so, nobody takes it for somebody's hand.
+# Where it is "idle" nothing runs: that is not waited for, and not missed.
 set_traffic() {
-    awk '$5 == "out" { $5 = "off" } { print }' "$1" >"$work/wanted"
+    awk '$7 == "idle" { print $1 }' "$1" >"$work/idle"
+    awk '{ print $1, $2, $3, $4, $5 == "out" ? "off" : $5, $6 }' "$1" >"$work/wanted"
     : >"$work/unready"
     "${kind}_apply" "$work/wanted" "$2" "$3" "$4"
     touch "$state/traffic"
     awk 'FILENAME == ARGV[1] { unready[$1]; next }
-        FILENAME == ARGV[2] { if ($1 in unready) $5 = "out"; want[$1] = $0; next }
+        FILENAME == ARGV[2] { want[$1] = $1 " " $2 " " $3 " " $4 " " ($1 in unready ? "out" : $5) " " $6; next }
         !($1 in want) { print }
         END { for (name in want) print want[name] }' "$work/unready" "$1" "$state/traffic" | sort >"$work/traffic"
     cmp -s "$work/traffic" "$state/traffic" || replace_file "$state/traffic" <"$work/traffic"

@@ -99,7 +99,7 @@ haproxy_apply() {
     haproxy_plan "$1" >"$work/plan"
     refuse_unknown "$work/plan"
     for word in on raise lower drain off; do sed -n "s/^$word //p" "$work/plan" >"$work/$word"; done
-    sed -n 's/^wait //p' "$work/plan" >"$work/wait"
+    sed -n 's/^wait //p' "$work/plan" | grep -vxFf "$work/idle" >"$work/wait" || :
     sed -n 's/^empty //p' "$work/plan" >"$work/empty"
     haproxy_do "$work/on"
     haproxy_wait_up "$3"

@@ -92,8 +92,9 @@ nginx_apply() {
     # Whoever is not up stays off: nginx would send it users to find out.
     awk 'FILENAME == ARGV[1] { slow[$1]; next } FILENAME == ARGV[2] { want[$1] = $0; if ($1 in slow) sub(/ on /, " off ", want[$1]); next }
         { print $1 in want ? want[$1] : $0 }' "$work/slow" "$1" "$work/now" >"$work/coming"
-    awk 'FILENAME == ARGV[1] { had += $5 == "on" && $4 > 0; next } $5 == "on" && $4 > 0 { n++ } END { exit !(n || !had) }' \
-        "$work/now" "$work/coming" || fail no-server 'none of the servers that are to serve is up; no other one is taken off'
+    awk 'FILENAME == ARGV[1] { idle[$1]; next }
+        $5 != "on" || $4 == 0 { next } FILENAME == ARGV[2] { had += !($1 in idle); next } { n++ } END { exit !(n || !had) }' \
+        "$work/idle" "$work/now" "$work/coming" || fail no-server 'none of the servers that are to serve is up; no other one is taken off'
     nginx_put "$work/coming"
     wait_empty "$2"
 }
@@ -133,7 +134,8 @@ nginx_wait_up() {
             nginx_answers "$address" "$port" || echo "$name $address $port $rest_of_it" >>"$work/still"
         done <"$work/slow"
         mv "$work/still" "$work/slow"
-        if [ ! -s "$work/slow" ] || [ "$ticks" -le 0 ]; then break; fi
+        awk 'FILENAME == ARGV[1] { idle[$1]; next } !($1 in idle) { n++ } END { exit !n }' "$work/idle" "$work/slow" || break
+        [ "$ticks" -gt 0 ] || break
         sleep 0.2
         ticks=$((ticks - 1))
     done

@@ -49,6 +49,7 @@ class Share:
         on: whether it is in use; when not, it is drained and then taken off.
         tester: whether testers' requests go there.
         out: off only for as long as its host changes.
+        idle: nothing runs there yet: nobody waits for it to be up, and nobody misses it.
     """
 
     server: Server
@@ -56,6 +57,7 @@ class Share:
     on: bool = True
     tester: bool = True
     out: bool = False
+    idle: bool = False
 
 
 @dataclass(frozen=True)
@@ -192,6 +194,7 @@ def share_lines(shares: Sequence[Share]) -> bytes:
     """A line a server, as balancer.sh reads it."""
     return "".join(
         f"{share.server.name} {share.server.address} {share.server.port} {share.weight} "
-        f"{'on' if share.on else 'out' if share.out else 'off'} {'tester' if share.tester else '-'}\n"
+        f"{'on' if share.on else 'out' if share.out else 'off'} {'tester' if share.tester else '-'} "
+        f"{'idle' if share.idle else '-'}\n"
         for share in shares
     ).encode()

@@ -113,16 +113,18 @@ def balance(places: Sequence[Place], split: Split, *, closed: frozenset[str] = f
     unused += [
         Share(server, weight_of(place.capacity), on=False) for place in shut for server in servers_of(place).values()
     ]
-    if any(share.on and share.weight for share in wanted):
-        return [*wanted, *unused]
-    # Nobody else can carry it: then it is better sent to a host that restarts than to none at all.
-    full = {name: weight_of(place.capacity) for place in places for name in servers_of(place)}
-    resting = {place.after.name for place in places if place.live is False}
-    served = [
-        share if share.server.name in resting else replace(share, on=True, out=False, weight=full[share.server.name])
-        for share in wanted
-    ]
-    return [*served, *unused]
+    if not any(share.on and share.weight for share in wanted):
+        # Nobody else can carry it: then it is better sent to a host that restarts than to none at all.
+        full = {name: weight_of(place.capacity) for place in places for name in servers_of(place)}
+        resting = {place.after.name for place in places if place.live is False}
+        wanted = [
+            share
+            if share.server.name in resting
+            else replace(share, on=True, out=False, weight=full[share.server.name])
+            for share in wanted
+        ]
+    empty = {place.after.name for place in places if place.before is None and place.host not in split.moved}
+    return [*(replace(share, idle=share.server.name in empty) for share in wanted), *unused]
 
 
 def is_shut(place: Place, closed: frozenset[str]) -> bool:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from playbooks.rollout.crew import closed_by_hand, left_out, nobody_up
-from playbooks.steps.traffic import Server, Share
+from playbooks.steps.traffic import Server, Share, share_lines
 from playbooks.steps.traffic_state import EdgeState, ServerState
 from playbooks.traffic.shares import Place, Split, balance, way_back, weigh, weight_of
 
@@ -130,6 +130,18 @@ def test_waiting_for_servers_is_in_vain_where_none_is_up() -> None:
     assert not nobody_up(IN_PLACE, [edge(False), edge(True)])
     assert not nobody_up(IN_PLACE, [edge(None)]), "nginx asks nobody"
     assert not nobody_up([Place("new", None, Server("new", "::1", 80))], [edge(False)]), "nothing runs yet"
+
+
+def test_nobody_waits_for_a_host_before_its_first_deploy() -> None:
+    """Nor, above all, when that has failed; but for what has just been started there."""
+    new, green = Place("new", None, Server("new", "::1", 80)), Place("new", None, Server("new-green", "::1", 82))
+    for place, others in ((new, IN_PLACE), (green, BESIDE)):
+        for split, idle in ((Split(), True), (Split(frozenset({"new"})), False)):
+            shares = balance([place], split)
+            assert [(share.on, share.idle) for share in shares] == [(True, idle)]
+            assert not any(share.idle for share in balance(others, split))
+    lines = share_lines(balance([new], Split())).decode().split()
+    assert lines == ["new", "::1", "80", "256", "on", "tester", "idle"]
 
 
 def test_testers_meet_the_new_release_as_soon_as_it_runs() -> None:
