@@ -103,8 +103,9 @@ def restore_databases(fleet: Fleet, env: Environment, releases: Mapping[str, str
             and (record.get("id") == to or (record.get("version") in versions and not _is_backup(facts, to)))
         ]
         if not fits:
+            ran = " or ".join(sorted(versions)) or "nothing"
             raise UsageError(
-                f"no backup of database {database.name} was made while {' or '.join(sorted(versions))} ran",
+                f"no backup of database {database.name} was made while {ran} ran",
                 hint=f"list them: invoke backups {env.flag}; name one with --to",
             )
         chosen[database.name] = max(fits, key=lambda record: str(record.get("created")))

@@ -19,6 +19,8 @@ from playbooks.strategies.plan import Plan
 if TYPE_CHECKING:
     from playbooks.rollback import Back
 
+STILL_NOTHING = "as before, nothing runs"
+
 
 def unchanged(env: Environment, release: Release, facts: Mapping[str, Facts], started: float) -> Outcome:
     """Every host runs it already; of two groups, those that have the traffic."""
@@ -112,16 +114,18 @@ def returned(
     """A rollback was run, well or not; if well, this group of hosts has the traffic."""
     versions = sorted({version_of(release) for release in targets.values()})
     what = f"{env.settings.app} {', '.join(versions)}"
+    stands = (
+        f"{what} runs again on {_hosts(len(targets), group)}" if versions else f"{env.settings.app}: {STILL_NOTHING}"
+    )
     if rollout.reasons:
         status, exit_status = "stuck", ExitStatus.PERSON_NEEDED
         message = f"the rollback to {what} failed: {rollout.why}"
     elif unreachable:
         status, exit_status = "partial", ExitStatus.PERSON_NEEDED
-        where = _hosts(len(targets), group)
-        message = f"{what} runs again on {where}, but {', '.join(unreachable)} could not be reached"
+        message = f"{stands}, but {', '.join(unreachable)} could not be reached"
     else:
         status, exit_status = ("done" if plan.stages or databases else "unchanged"), ExitStatus.DONE
-        message = f"{what} runs again on {_hosts(len(targets), group)}"
+        message = stands
     # A second one without --to would go back one further.
     again = f"mend that, then: invoke rollback {env.flag} --to={versions[0]}" if rollout.reasons and versions else ""
     lines = [_back_line(host, fact, targets.get(host), rollout) for host, fact in facts.items()]
@@ -186,7 +190,7 @@ def _verdict(
     if rollout.verdict == "rolled back":
         cause = f"was {rollout.stopped}" if rollout.stopped else f"failed: {why}"
         touched = any(stand == Stand.ROLLED_BACK for stand in rollout.stands.values())
-        is_back = "every host is back on what it ran before" if ran_before else "as before, nothing runs"
+        is_back = "every host is back on what it ran before" if ran_before else STILL_NOTHING
         back = is_back if touched else "no host was switched"
         return "rolled back", f"{what} {cause}. The fleet was taken back: {back}", "", ExitStatus.FAILED
     if rollout.reasons:

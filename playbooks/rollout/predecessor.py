@@ -16,7 +16,8 @@ def choose_releases(facts: Mapping[str, Facts], to: str | None, left: Holder | N
 
     Without ``to`` the last deploy is undone. In a fleet that a halted deploy left mixed, hosts on the newest release
     go back, and those that never got it stay. After a deploy or a rollback that was interrupted, those go back that are
-    still to; those that its guards took back, or that it never reached, stay.
+    still to; those that its guards took back, or that it never reached, stay. A host on which it was the first runs
+    nothing then, and is left out.
 
     Args:
         facts: by host.
@@ -27,7 +28,8 @@ def choose_releases(facts: Mapping[str, Facts], to: str | None, left: Holder | N
         UsageError: there is none.
     """
     if to is None and left is not None and left.task in ("deploy", "rollback"):
-        return {host: _undo(fact, left) for host, fact in facts.items()}
+        undone = {host: _undo(fact, left) for host, fact in facts.items()}
+        return {host: release for host, release in undone.items() if release}
     newest = max((fact.current for fact in facts.values() if fact.current), default=None)
     return {
         host: fact.current if to is None and fact.current and fact.current != newest else choose_release(fact, to)
@@ -35,11 +37,11 @@ def choose_releases(facts: Mapping[str, Facts], to: str | None, left: Holder | N
     }
 
 
-def _undo(facts: Facts, left: Holder) -> str:
+def _undo(facts: Facts, left: Holder) -> str | None:
     undone = left.id if left.task == "deploy" else left.undoes
     moved = facts.moved
-    if facts.current is None:
-        raise UsageError(f"nothing runs on {facts.host}, so there is nothing to go back from")
+    if facts.current is None and undone:
+        return None
     if facts.current == undone:
         return moved.before if moved and moved.id == undone and moved.before else choose_release(facts, None)
     if undone or (moved and moved.id == left.id):

@@ -114,6 +114,22 @@ def test_resume_goes_on_as_it_was_begun(guarded: App, on: On) -> None:
     assert "batch 2 of 2" in ran.err, "its --batch=1 is forgotten"
 
 
+def test_a_first_deploy_that_was_interrupted_can_be_undone(app: App, on: On) -> None:
+    """Status names rollback as a way out; there was "nothing to go back from", and status went on to name it."""
+    app.write(guard={"timeout": GUARD})
+    app.build("1.0.0")
+    with driven(app, "kill:app1/health/answered/1", "deploy", "--version=1.0.0", "--batch=1") as process:
+        process.wait()
+    assert "invoke rollback" in invoke("status", app.env).out
+    ran = invoke("rollback", app.env, "--json")
+    assert ran.status == 0 and "nothing runs" in ran.json["message"], ran.err
+    assert not guards(app, on)
+    assert invoke("status", app.env, "--json").json["interrupted"] is None
+    for host in APPS:
+        assert on(host).run(f"ls {app.home}/releases").stdout == "", "what was staged is rubbish"
+    assert app.deploy("1.0.0").status == 0
+
+
 def test_rollback_of_an_interrupted_deploy_undoes_just_that(guarded: App, on: On) -> None:
     """Hosts that went back by themselves must not go back once more, to the version before."""
     guarded.build("3.0.0")

@@ -257,6 +257,8 @@ def test_rollback_after_an_interruption_moves_only_who_is_still_to_move() -> Non
     new, old = facts("2-1.1", releases, []), facts("1-1.0", releases, [])
     died = Holder("ann@laptop", "deploy 1.1", "", "2-1.1", "deploy", "1.1")
     assert choose_releases({"a": new, "b": old}, None, died) == {"a": "1-1.0", "b": "1-1.0"}
+    # Where it was the first, its guard has left nothing.
+    assert choose_releases({"a": new, "b": facts(None, [], [])}, None, died) == {"a": "1-1.0"}
     # Its rollback was interrupted too, and is gone on with under the same id.
     again = Holder("bob@desk", "rollback", "", "3-rollback", "rollback", "", undoes="2-1.1")
     assert choose_releases({"a": new, "b": old}, None, again) == {"a": "1-1.0", "b": "1-1.0"}
