@@ -20,7 +20,9 @@ def due(
     *,
     force: bool,
 ) -> list[Target]:
-    """The hosts that a deploy changes.
+    """The hosts that a deploy changes, in the order in which it does.
+
+    Who serves nobody yet goes first: a fleet that has grown needs it to carry the traffic of others while they change.
 
     Args:
         targets: hosts that can be reached.
@@ -30,7 +32,8 @@ def due(
         force: change even those that run it already.
     """
     outdated = [one for one in targets if force or not _runs(facts[one.name], release, renderings[one.name])]
-    return whole_group(targets, outdated, facts, groups) if groups else outdated
+    changing = whole_group(targets, outdated, facts, groups) if groups else outdated
+    return sorted(changing, key=lambda one: facts[one.name].current is not None)
 
 
 def whole_group(

@@ -93,7 +93,7 @@ nginx_apply() {
     awk 'FILENAME == ARGV[1] { slow[$1]; next } FILENAME == ARGV[2] { want[$1] = $0; if ($1 in slow) sub(/ on /, " off ", want[$1]); next }
         { print $1 in want ? want[$1] : $0 }' "$work/slow" "$1" "$work/now" >"$work/coming"
     awk 'FILENAME == ARGV[1] { idle[$1]; next }
-        $5 != "on" || $4 == 0 { next } FILENAME == ARGV[2] { had += !($1 in idle); next } { n++ } END { exit !(n || !had) }' \
+        $5 != "on" || $4 == 0 { next } FILENAME == ARGV[2] { had += !($1 in idle); next } { n += !($1 in idle) } END { exit !(n || !had) }' \
         "$work/idle" "$work/now" "$work/coming" || fail no-server 'none of the servers that are to serve is up; no other one is taken off'
     nginx_put "$work/coming"
     wait_empty "$2"

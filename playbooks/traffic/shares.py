@@ -113,7 +113,9 @@ def balance(places: Sequence[Place], split: Split, *, closed: frozenset[str] = f
     unused += [
         Share(server, weight_of(place.capacity), on=False) for place in shut for server in servers_of(place).values()
     ]
-    if not any(share.on and share.weight for share in wanted):
+    empty = {place.after.name for place in places if place.before is None and place.host not in split.moved}
+    running = [share for share in wanted if share.server.name not in empty]
+    if not any(share.on and share.weight for share in running or wanted):
         # Nobody else can carry it: then it is better sent to a host that restarts than to none at all.
         full = {name: weight_of(place.capacity) for place in places for name in servers_of(place)}
         resting = {place.after.name for place in places if place.live is False}
@@ -123,7 +125,6 @@ def balance(places: Sequence[Place], split: Split, *, closed: frozenset[str] = f
             else replace(share, on=True, out=False, weight=full[share.server.name])
             for share in wanted
         ]
-    empty = {place.after.name for place in places if place.before is None and place.host not in split.moved}
     return [*(replace(share, idle=share.server.name in empty) for share in wanted), *unused]
 
 
