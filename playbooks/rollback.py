@@ -22,7 +22,7 @@ from playbooks.rollout.mover import Move, Mover
 from playbooks.rollout.outcome import Outcome
 from playbooks.rollout.outcomes import returned
 from playbooks.rollout.planning import as_traffic_stands, plan_rollback
-from playbooks.rollout.predecessor import choose_for_group, choose_releases
+from playbooks.rollout.predecessor import choose_targets
 from playbooks.rollout.reached import require_balancers
 from playbooks.rollout.rollout import Rollout, Stand, roll_out
 from playbooks.steps.check_release import Checked, check_release
@@ -86,9 +86,7 @@ def rollback(env: Environment, back: Back, progress: Progress) -> Outcome:
         with fleet.lock(env.orders(fleet.remotes, holder, wait=back.wait, undo=True), last=edges) as held:
             facts = read_changed(fleet, env, facts, held)
             groups = read_groups(fleet, env)
-            targets = (
-                choose_for_group(groups, facts, back.to, left) if groups else choose_releases(facts, back.to, left)
-            )
+            targets = choose_targets(env, groups, facts, back.to, left)
             moves = _make_ready(fleet, env, facts, targets, anew=groups is not None)
             _refuse_strange_slots(env, moves)
             turning = any(facts[host].slot in (None, move.slot) for host, move in moves.items())
@@ -136,14 +134,14 @@ def _holder(back: Back, left: Holder | None) -> Holder:
 
 
 def _restore_databases(
-    fleet: Fleet, env: Environment, mover: Mover, targets: Mapping[str, str], to: str | None
+    fleet: Fleet, env: Environment, mover: Mover, targets: Mapping[str, str | None], to: str | None
 ) -> list[str]:
     """Databases first, with the hosts' guards armed before: should we die in between, code follows its data."""
     fleet.progress.phase("restoring databases")
     hosts = list(mover.moves)
     mover.arm_all().all_or_raise("arming the guards")
     try:
-        return restore_databases(fleet, env, targets, to)
+        return restore_databases(fleet, env, {host: release for host, release in targets.items() if release}, to)
     except SlipwayError:
         mover.confirm(hosts, together=False)
         raise
@@ -161,9 +159,11 @@ def _keep_up(fleet: Fleet, env: Environment, facts: Mapping[str, Facts], groups:
 
 
 def _make_ready(
-    fleet: Fleet, env: Environment, facts: Mapping[str, Facts], targets: Mapping[str, str], *, anew: bool
+    fleet: Fleet, env: Environment, facts: Mapping[str, Facts], targets: Mapping[str, str | None], *, anew: bool
 ) -> dict[str, Move]:
     """Make sure that every host has its release, whole, before the first one switches.
+
+    Those that are to run nothing come last: until then they carry the traffic of others.
 
     Args:
         anew: whether a host that has its release already, but does not run it, starts it again.
@@ -171,7 +171,7 @@ def _make_ready(
 
     def one(remote: Remote) -> Checked:
         settings = env.target(remote.name).settings
-        release = targets[remote.name]
+        release = todo[remote.name]
         checked = check_release(remote, settings, release)
         if checked.intact:
             return checked
@@ -188,21 +188,20 @@ def _make_ready(
         restore_release(remote, settings, newest, env.secrets)
         return check_release(remote, settings, release)
 
-    todo = [
-        host for host, release in targets.items() if facts[host].current != release or (anew and not facts[host].is_up)
-    ]
-    checked = fleet.each("check", one, hosts=todo).all_or_raise("finding the release")
-    return {
-        host: Move(
-            host,
-            facts[host].current,
-            targets[host],
-            checked[host].units,
-            tuple(unit.name for unit in facts[host].units),
-            checked[host].slot,
-        )
-        for host in todo
+    changing = {
+        host: release
+        for host, release in targets.items()
+        if facts[host].current != release or (anew and not facts[host].is_up)
     }
+    todo = {host: release for host, release in changing.items() if release}
+    checked = fleet.each("check", one, hosts=list(todo)).all_or_raise("finding the release")
+    before = {host: (facts[host].current, tuple(unit.name for unit in facts[host].units)) for host in changing}
+    moves = {
+        host: Move(host, before[host][0], todo[host], found.units, before[host][1], found.slot)
+        for host, found in checked.items()
+    }
+    first = {host: Move(host, before[host][0], None, (), before[host][1]) for host in changing if host not in todo}
+    return {**moves, **first}
 
 
 def _refuse_strange_slots(env: Environment, moves: Mapping[str, Move]) -> None:
@@ -220,7 +219,7 @@ def _record(
     env: Environment,
     outcome: Outcome,
     rollout: Rollout,
-    targets: Mapping[str, str],
+    targets: Mapping[str, str | None],
     facts: Mapping[str, Facts],
     left: Sequence[str],
     *,
@@ -237,15 +236,16 @@ def _record(
 
     def one(remote: Remote) -> list[str]:
         mark: Mark | None = "discarded" if rubbish else None
-        release = rubbish or targets.get(remote.name)
+        target = targets.get(remote.name)
+        release = rubbish or target
         settings = env.target(remote.name).settings
         after: list[Ask] = []
         done = rollout.verdict == "deployed"
-        if rollout.stands.get(remote.name) == Stand.DEPLOYED:
-            mark, release = "proven", targets[remote.name]
+        if rollout.stands.get(remote.name) == Stand.DEPLOYED and target:
+            mark, release = "proven", target
             # What a person has called bad is not kept; unless the traffic could not be moved: it still has all of it.
             after = leave_slot(settings, facts[remote.name], after=0) if done else []
-        elif going_on and done and targets.get(remote.name) == facts[remote.name].current:
+        elif going_on and done and target and target == facts[remote.name].current:
             after = leave_other_slot(settings, facts[remote.name])
         elif remote.name in left and (runs := facts[remote.name].current):
             after = [ask_idle_host(settings, release=runs, after=settings.keep_idle)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from playbooks.environment import Environment
 from playbooks.fleet.fleet import Fleet, Held
@@ -80,7 +81,11 @@ def _traffic(
     stays: bool,
 ) -> Traffic:
     edges = edges_of(env)
-    places = places_of(env, facts, {host: move.slot for host, move in moves.items()}, groups)
+    leaving = {host for host, move in moves.items() if move.after is None}
+    places = tuple(
+        replace(place, leaves=place.host in leaving)
+        for place in places_of(env, facts, {host: move.slot for host, move in moves.items()}, groups)
+    )
     stay = frozenset() if stays else steady(places, facts, moves)
     if not edges:
         return NoBalancer(places, stay)

@@ -19,7 +19,7 @@ from playbooks.strategies.plan import Plan
 if TYPE_CHECKING:
     from playbooks.rollback import Back
 
-STILL_NOTHING = "as before, nothing runs"
+STILL_NOTHING = "nothing runs, as before"
 
 
 def unchanged(env: Environment, release: Release, facts: Mapping[str, Facts], started: float) -> Outcome:
@@ -103,7 +103,7 @@ def returned(
     back: Back,
     holder: Holder,
     facts: Mapping[str, Facts],
-    targets: Mapping[str, str],
+    targets: Mapping[str, str | None],
     plan: Plan,
     rollout: Rollout,
     databases: Sequence[str],
@@ -112,11 +112,9 @@ def returned(
     group: str | None = None,
 ) -> Outcome:
     """A rollback was run, well or not; if well, this group of hosts has the traffic."""
-    versions = sorted({version_of(release) for release in targets.values()})
+    versions = sorted({version_of(release) for release in targets.values() if release})
     what = f"{env.settings.app} {', '.join(versions)}"
-    stands = (
-        f"{what} runs again on {_hosts(len(targets), group)}" if versions else f"{env.settings.app}: {STILL_NOTHING}"
-    )
+    stands = _runs_again(what, targets, group)
     if rollout.reasons:
         status, exit_status = "stuck", ExitStatus.PERSON_NEEDED
         message = f"the rollback to {what} failed: {rollout.why}"
@@ -128,7 +126,7 @@ def returned(
         message = stands
     # A second one without --to would go back one further.
     again = f"mend that, then: invoke rollback {env.flag} --to={versions[0]}" if rollout.reasons and versions else ""
-    lines = [_back_line(host, fact, targets.get(host), rollout) for host, fact in facts.items()]
+    lines = [_back_line(host, fact, targets.get(host, fact.current), rollout) for host, fact in facts.items()]
     gone = [HostOutcome(host, None, None, Stand.UNREACHABLE, error.message) for host, error in unreachable.items()]
     return Outcome(
         task="rollback",
@@ -148,6 +146,14 @@ def returned(
     )
 
 
+def _runs_again(what: str, targets: Mapping[str, str | None], group: str | None) -> str:
+    new = [host for host, release in targets.items() if release is None]
+    if len(new) == len(targets):
+        return f"{what.rstrip()}: {STILL_NOTHING}"
+    again = f"{what} runs again on {_hosts(len(targets) - len(new), group)}"
+    return f"{again}; on {', '.join(new)} {STILL_NOTHING}" if new else again
+
+
 def version_of(release: str) -> str:
     """The version in a release's id."""
     return release.partition("-")[2] or release
@@ -157,7 +163,7 @@ def _back_line(host: str, fact: Facts, target: str | None, rollout: Rollout) -> 
     stand = rollout.stands.get(host, Stand.UNCHANGED)
     words = {Stand.DEPLOYED: "rolled back", Stand.UNCHANGED: "unchanged"}
     stays = stand in (Stand.UNTOUCHED, Stand.ROLLED_BACK)
-    after = fact.version if stays or target is None else version_of(target)
+    after = fact.version if stays else version_of(target) if target else None
     error = rollout.reasons.get(host)
     return HostOutcome(host, fact.version, after, words.get(stand, stand), error.message if error else "")
 

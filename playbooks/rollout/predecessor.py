@@ -5,19 +5,45 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from playbooks.environment import Environment
 from playbooks.errors import UsageError
 from playbooks.fleet.holder import Holder
-from playbooks.steps.facts import Facts
+from playbooks.steps.facts import NOTHING, Facts
 from playbooks.traffic.groups import Groups
 
 
-def choose_releases(facts: Mapping[str, Facts], to: str | None, left: Holder | None = None) -> dict[str, str]:
-    """Which release each host goes back to.
+def choose_targets(
+    env: Environment, groups: Groups | None, facts: Mapping[str, Facts], to: str | None, left: Holder | None
+) -> dict[str, str | None]:
+    """What each host is to run after a rollback; None where that is nothing.
+
+    Args:
+        env: settings.
+        groups: of hosts, if there are any.
+        facts, to, left: see `choose_releases`.
+
+    Raises:
+        UsageError: there is nothing to go back to.
+    """
+    if groups:
+        return dict(choose_for_group(groups, facts, to, left))
+    targets = choose_releases(facts, to, left)
+    new = [host for host, release in targets.items() if release is None]
+    if new and env.settings.slots:
+        others = ":".join(["all", *(f"!{host}" for host in new)])
+        raise UsageError(
+            f"nothing ran on {', '.join(new)} before, and a slot cannot be left for nothing",
+            hint=f"--limit='{others}' takes the others back; deploy an older version there",
+        )
+    return targets
+
+
+def choose_releases(facts: Mapping[str, Facts], to: str | None, left: Holder | None = None) -> dict[str, str | None]:
+    """Which release each host goes back to; None where the last deploy was its first: nothing ran there.
 
     Without ``to`` the last deploy is undone. In a fleet that a halted deploy left mixed, hosts on the newest release
     go back, and those that never got it stay. After a deploy or a rollback that was interrupted, those go back that are
-    still to; those that its guards took back, or that it never reached, stay. A host on which it was the first runs
-    nothing then, and is left out.
+    still to; those that its guards took back, or that it never reached, stay. Hosts on which nothing runs are left out.
 
     Args:
         facts: by host.
@@ -28,25 +54,26 @@ def choose_releases(facts: Mapping[str, Facts], to: str | None, left: Holder | N
         UsageError: there is none.
     """
     if to is None and left is not None and left.task in ("deploy", "rollback"):
-        undone = {host: _undo(fact, left) for host, fact in facts.items()}
-        return {host: release for host, release in undone.items() if release}
-    newest = max((fact.current for fact in facts.values() if fact.current), default=None)
-    return {
-        host: fact.current if to is None and fact.current and fact.current != newest else choose_release(fact, to)
-        for host, fact in facts.items()
-    }
+        return {host: _undo(fact, left) for host, fact in facts.items() if fact.current}
+    running = [fact.current for fact in facts.values() if fact.current]
+    if to is not None or not running:
+        return {host: choose_release(fact, to) for host, fact in facts.items()}
+    last = {host: fact for host, fact in facts.items() if fact.current == max(running)}
+    before = {host: _predecessor(fact) for host, fact in last.items()}
+    if not any(before.values()):
+        before.update({host: choose_release(fact, None) for host, fact in last.items()})
+    # Where nothing runs there is nothing to go back from.
+    return {host: before.get(host, fact.current) for host, fact in facts.items() if fact.current}
 
 
 def _undo(facts: Facts, left: Holder) -> str | None:
     undone = left.id if left.task == "deploy" else left.undoes
     moved = facts.moved
-    if facts.current is None and undone:
-        return None
     if facts.current == undone:
-        return moved.before if moved and moved.id == undone and moved.before else choose_release(facts, None)
+        return moved.before if moved and moved.id == undone and moved.before else _predecessor(facts)
     if undone or (moved and moved.id == left.id):
         return facts.current
-    return choose_release(facts, None)
+    return _predecessor(facts)
 
 
 def choose_release(facts: Facts, to: str | None) -> str:
@@ -59,9 +86,16 @@ def choose_release(facts: Facts, to: str | None) -> str:
     Raises:
         UsageError: there is none.
     """
-    records = sorted(facts.backups, key=lambda record: str(record.get("created", "")), reverse=True)
+    records = _newest_first(facts)
     if to is None:
-        return _before(facts, records)
+        if found_before := _predecessor(facts):
+            return found_before
+        if facts.running is None:
+            raise UsageError(f"nothing runs on {facts.host}, so there is nothing to go back from")
+        raise UsageError(
+            f"nothing ran on {facts.host} before {facts.running.version}",
+            hint=f"name it with --to; the host has: {', '.join(_known(facts, records))}",
+        )
     if to in facts.releases:
         return to
     for record in records:
@@ -81,19 +115,19 @@ def choose_release(facts: Facts, to: str | None) -> str:
     return found[0]
 
 
-def _before(facts: Facts, records: list[dict[str, Any]]) -> str:
+def _predecessor(facts: Facts) -> str | None:
+    """What ran before, by what the release says, or else by the backups."""
     running = facts.running
     if running is None:
-        raise UsageError(f"nothing runs on {facts.host}, so there is nothing to go back from")
+        return None
     if running.predecessor:
-        return running.predecessor
-    for record in records:
-        if record.get("release") and record["release"] != facts.current and str(record["release"]) < str(facts.current):
-            return str(record["release"])
-    raise UsageError(
-        f"nothing ran on {facts.host} before {running.version}",
-        hint=f"name it with --to; the host has: {', '.join(_known(facts, records))}",
-    )
+        return running.predecessor if running.predecessor != NOTHING else None
+    older = (str(record["release"]) for record in _newest_first(facts) if record.get("release"))
+    return next((release for release in older if release < running.id), None)
+
+
+def _newest_first(facts: Facts) -> list[dict[str, Any]]:
+    return sorted(facts.backups, key=lambda record: str(record.get("created", "")), reverse=True)
 
 
 def _known(facts: Facts, records: list[dict[str, Any]]) -> list[str]:

@@ -14,6 +14,8 @@ LAST_MOMENT = 253402300800  # the end of the year 9999
 
 Stand = Literal["partial", "staged", "proven", "failed"]
 
+NOTHING = "-"  # as a release's predecessor
+
 
 @dataclass(frozen=True)
 class Disk:
@@ -55,7 +57,7 @@ class ReleaseOnHost:
     Args:
         id: the folder's name.
         stand: partial (never finished staging), staged, proven (was healthy), failed (was not).
-        predecessor: what ran when it was switched to.
+        predecessor: what ran when it was switched to, or NOTHING; None where that is not known.
         about: its release.json.
     """
 

@@ -92,7 +92,7 @@ take_slot() {
 
 rename() {
     diff -rq "$old/.slipway/unit-files" "$new/.slipway/unit-files" >/dev/null 2>&1 || reload=yes
-    if [ "$what" = deploy ] && [ "$current" != - ]; then put_line "$new/.slipway/predecessor" "$current"; fi
+    [ "$what" != deploy ] || put_line "$new/.slipway/predecessor" "$current"
     # The deploy: one rename. A link left by a crash between the two lines is simply made anew.
     if [ "$what" != deploy ] && [ "$(readlink "$home/.way-back" 2>/dev/null || :)" = "releases/$target" ]; then
         mv -fT "$home/.way-back" "$home/current"

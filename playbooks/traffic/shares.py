@@ -23,6 +23,7 @@ class Place:
         live: whether its group of hosts has the traffic as the task begins; None where there are no groups. A host of
             the other group has no traffic, so nothing ``before``.
         capacity: what it can carry beside the largest of all hosts, above 0 to 1.
+        leaves: whether nothing is to run there in the end.
     """
 
     host: str
@@ -31,6 +32,7 @@ class Place:
     others: tuple[Server, ...] = ()
     live: bool | None = None
     capacity: float = 1.0
+    leaves: bool = False
 
     @property
     def beside(self) -> bool:
@@ -113,7 +115,7 @@ def balance(places: Sequence[Place], split: Split, *, closed: frozenset[str] = f
     unused += [
         Share(server, weight_of(place.capacity), on=False) for place in shut for server in servers_of(place).values()
     ]
-    empty = {place.after.name for place in places if place.before is None and place.host not in split.moved}
+    empty = idle(places, split)
     running = [share for share in wanted if share.server.name not in empty]
     if not any(share.on and share.weight for share in running or wanted):
         # Nobody else can carry it: then it is better sent to a host that restarts than to none at all.
@@ -126,6 +128,13 @@ def balance(places: Sequence[Place], split: Split, *, closed: frozenset[str] = f
             for share in wanted
         ]
     return [*(replace(share, idle=share.server.name in empty) for share in wanted), *unused]
+
+
+def idle(places: Sequence[Place], split: Split) -> set[str]:
+    """Names of servers that nothing runs on: not yet, or not any more."""
+    return {
+        place.after.name for place in places if (place.leaves if place.host in split.moved else place.before is None)
+    }
 
 
 def is_shut(place: Place, closed: frozenset[str]) -> bool:

@@ -15,7 +15,7 @@ from playbooks.fleet.holder import Holder
 from playbooks.fleet.remote import Remote
 from playbooks.steps.traffic import HINTS, Moved, Retreat, ask_retreat, ask_traffic, read_traffic
 from playbooks.steps.traffic_state import EdgeState, ask_state, read_state
-from playbooks.traffic.shares import Place, Split, balance, servers_of, way_back
+from playbooks.traffic.shares import Place, Split, balance, idle, servers_of, way_back
 
 # Seconds by which the application's hosts let their guards run longer than the balancers': these look every tenth of
 # their time (guard.sh), and then have to drain.
@@ -205,12 +205,10 @@ class Edges:
         return Retreat(self.holder.id, math.ceil(timeout), settle, retreat, rest, record)
 
     def _tell(self, edge: str, moved: Moved, split: Split) -> None:
-        # Before its first deploy a server answers nobody.
-        fresh = {place.after.name for place in self.places if place.before is None and place.host not in split.moved}
         for server, count in moved.cut.items():
             requests = "1 request" if count == 1 else f"{count} requests"
             self.fleet.progress.warn(f"{edge}: {requests} in flight on {server} did not end in time and may be cut")
-        for server in sorted(set(moved.slow) - fresh):
+        for server in sorted(set(moved.slow) - idle(self.places, split)):
             self.fleet.progress.warn(f"{edge}: {server} does not answer the balancer's health check yet")
 
 

@@ -251,6 +251,20 @@ def test_rollback_of_a_mixed_fleet_undoes_the_last_deploy_only() -> None:
     assert choose_releases({"web1": new, "web2": old}, None) == {"web1": "1-1.0", "web2": "1-1.0"}
 
 
+def test_rollback_of_a_fleet_that_has_grown() -> None:
+    """One host that is new must not keep all the others on a release that is bad; nor one that nothing runs on yet."""
+    grown = facts("2-1.1", [("1-1.0", "proven", None), ("2-1.1", "proven", "1-1.0")], [])
+    # It had an older one once, and was taken off.
+    once = {"id": "b1", "release": "1-1.0", "version": "1.0", "created": "1"}
+    new, coming = facts("2-1.1", [("2-1.1", "proven", "-")], [once]), facts(None, [], [])
+    assert choose_releases({"a": grown, "b": new, "c": coming}, None) == {"a": "1-1.0", "b": None}
+    with pytest.raises(UsageError, match=r"nothing ran on web1 before 1\.1"):
+        choose_releases({"b": new, "c": coming}, None)
+    with pytest.raises(UsageError, match="nothing runs on web1"):
+        choose_releases({"c": coming}, None)
+    assert choose_releases({"a": grown, "b": new}, "1.0") == {"a": "1-1.0", "b": "1-1.0"}
+
+
 def test_rollback_after_an_interruption_moves_only_who_is_still_to_move() -> None:
     """Hosts that their guards took back would go back once more, to a version that nobody has thought of for weeks."""
     releases = [("0-0.9", "proven", None), ("1-1.0", "proven", "0-0.9"), ("2-1.1", "staged", "1-1.0")]
@@ -259,6 +273,8 @@ def test_rollback_after_an_interruption_moves_only_who_is_still_to_move() -> Non
     assert choose_releases({"a": new, "b": old}, None, died) == {"a": "1-1.0", "b": "1-1.0"}
     # Where it was the first, its guard has left nothing.
     assert choose_releases({"a": new, "b": facts(None, [], [])}, None, died) == {"a": "1-1.0"}
+    fresh = facts("2-1.1", [("2-1.1", "staged", None)], [])
+    assert choose_releases({"a": new, "b": fresh}, None, died) == {"a": "1-1.0", "b": None}
     # Its rollback was interrupted too, and is gone on with under the same id.
     again = Holder("bob@desk", "rollback", "", "3-rollback", "rollback", "", undoes="2-1.1")
     assert choose_releases({"a": new, "b": old}, None, again) == {"a": "1-1.0", "b": "1-1.0"}

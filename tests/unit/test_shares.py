@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -140,6 +142,9 @@ def test_nobody_waits_for_a_host_before_its_first_deploy() -> None:
             shares = balance([place], split)
             assert [(share.on, share.idle) for share in shares] == [(True, idle)]
             assert not any(share.idle for share in balance(others, split))
+    leaving = replace(IN_PLACE[0], leaves=True)
+    assert [share.idle for share in balance([leaving], Split())] == [False]
+    assert [share.idle for share in balance([leaving], Split(frozenset({"h0"})))] == [True]
     lines = share_lines(balance([new], Split())).decode().split()
     assert lines == ["new", "::1", "80", "256", "on", "tester", "idle"]
 
