@@ -86,7 +86,8 @@ def _traffic(
         replace(place, leaves=place.host in leaving)
         for place in places_of(env, facts, {host: move.slot for host, move in moves.items()}, groups)
     )
-    stay = frozenset() if stays else steady(places, facts, moves)
+    running = [host for host, fact in facts.items() if fact.current]
+    stay = frozenset() if stays else steady(places, running, moves)
     if not edges:
         return NoBalancer(places, stay)
     states = groups.edges if groups else read_edges(fleet, env, edges)

@@ -61,7 +61,8 @@ def choose_releases(facts: Mapping[str, Facts], to: str | None, left: Holder | N
     last = {host: fact for host, fact in facts.items() if fact.current == max(running)}
     before = {host: _predecessor(fact) for host, fact in last.items()}
     if not any(before.values()):
-        before.update({host: choose_release(fact, None) for host, fact in last.items()})
+        # Nobody means that with a rollback: it says so.
+        return {host: choose_release(fact, None) for host, fact in last.items()}
     # Where nothing runs there is nothing to go back from.
     return {host: before.get(host, fact.current) for host, fact in facts.items() if fact.current}
 
@@ -88,12 +89,10 @@ def choose_release(facts: Facts, to: str | None) -> str:
     """
     records = _newest_first(facts)
     if to is None:
-        if found_before := _predecessor(facts):
-            return found_before
-        if facts.running is None:
-            raise UsageError(f"nothing runs on {facts.host}, so there is nothing to go back from")
+        if before := _predecessor(facts):
+            return before
         raise UsageError(
-            f"nothing ran on {facts.host} before {facts.running.version}",
+            f"nothing ran on {facts.host} before {facts.version}",
             hint=f"name it with --to; the host has: {', '.join(_known(facts, records))}",
         )
     if to in facts.releases:
@@ -116,10 +115,14 @@ def choose_release(facts: Facts, to: str | None) -> str:
 
 
 def _predecessor(facts: Facts) -> str | None:
-    """What ran before, by what the release says, or else by the backups."""
+    """What ran before, by what the release says, or else by the backups; None where nothing did.
+
+    Raises:
+        UsageError: nothing runs; or what should is gone, and a person has to look.
+    """
     running = facts.running
     if running is None:
-        return None
+        raise UsageError(f"nothing runs on {facts.host}, so there is nothing to go back from")
     if running.predecessor:
         return running.predecessor if running.predecessor != NOTHING else None
     older = (str(record["release"]) for record in _newest_first(facts) if record.get("release"))
