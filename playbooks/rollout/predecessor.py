@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from playbooks.environment import Environment
@@ -30,12 +30,15 @@ def choose_targets(
     targets = choose_releases(facts, to, left)
     new = [host for host, release in targets.items() if release is None]
     if new and env.settings.slots:
-        others = ":".join(["all", *(f"!{host}" for host in new)])
         raise UsageError(
             f"nothing ran on {', '.join(new)} before, and a slot cannot be left for nothing",
-            hint=f"--limit='{others}' takes the others back; deploy an older version there",
+            hint=f"{_without(new)} takes the others back; deploy an older version there",
         )
     return targets
+
+
+def _without(hosts: Sequence[str]) -> str:
+    return f"--limit='{':'.join(['all', *(f'!{host}' for host in hosts)])}'"
 
 
 def choose_releases(facts: Mapping[str, Facts], to: str | None, left: Holder | None = None) -> dict[str, str | None]:
@@ -56,8 +59,10 @@ def choose_releases(facts: Mapping[str, Facts], to: str | None, left: Holder | N
     if to is None and left is not None and left.task in ("deploy", "rollback"):
         return {host: _undo(fact, left) for host, fact in facts.items() if fact.current}
     running = [fact.current for fact in facts.values() if fact.current]
-    if to is not None or not running:
-        return {host: choose_release(fact, to) for host, fact in facts.items()}
+    if to is not None:
+        return _named(facts, to)
+    if not running:
+        return {host: choose_release(fact, None) for host, fact in facts.items()}
     last = {host: fact for host, fact in facts.items() if fact.current == max(running)}
     before = {host: _predecessor(fact) for host, fact in last.items()}
     if not any(before.values()):
@@ -65,6 +70,22 @@ def choose_releases(facts: Mapping[str, Facts], to: str | None, left: Holder | N
         return {host: choose_release(fact, None) for host, fact in last.items()}
     # Where nothing runs there is nothing to go back from.
     return {host: before.get(host, fact.current) for host, fact in facts.items() if fact.current}
+
+
+def _named(facts: Mapping[str, Facts], to: str) -> dict[str, str | None]:
+    found: dict[str, str | None] = {}
+    lacking: dict[str, UsageError] = {}
+    for host, fact in facts.items():
+        try:
+            found[host] = choose_release(fact, to)
+        except UsageError as error:
+            lacking[host] = error
+    if lacking and found:
+        first = next(iter(lacking.values()))
+        raise UsageError(first.message, hint=f"{first.hint}; {_without(list(lacking))} takes the others back")
+    for why in lacking.values():
+        raise why
+    return found
 
 
 def _undo(facts: Facts, left: Holder) -> str | None:

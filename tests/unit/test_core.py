@@ -263,6 +263,9 @@ def test_rollback_of_a_fleet_that_has_grown() -> None:
     with pytest.raises(UsageError, match="nothing runs on web1"):
         choose_releases({"c": coming}, None)
     assert choose_releases({"a": grown, "b": new}, "1.0") == {"a": "1-1.0", "b": "1-1.0"}
+    with pytest.raises(UsageError, match="has no release") as caught:
+        choose_releases({"a": grown, "b": replace(new, backups=())}, "1.0")
+    assert "--limit='all:!b' takes the others back" in str(caught.value.hint)
 
 
 def test_rollback_after_an_interruption_moves_only_who_is_still_to_move() -> None:
