@@ -18,6 +18,24 @@ from playbooks.errors import SlipwayError, UsageError
 QUICK_KEX = "curve25519-sha256"
 
 
+def ssh(lab: Lab, host: HostSpec, *, connect: int = 3) -> list[str]:
+    """The words that log in to a host, whatever this machine's own ssh is set to.
+
+    Args:
+        lab, host: where.
+        connect: seconds until it counts as unreachable.
+    """
+    options = {
+        "BatchMode": "yes",
+        "ConnectTimeout": f"{connect}",
+        "KexAlgorithms": QUICK_KEX,
+        "StrictHostKeyChecking": "yes",
+        "UserKnownHostsFile": f"{lab.folder}/ssh/known_hosts",
+    }
+    words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
+    return ["ssh", "-F", "none", "-i", f"{lab.folder}/ssh/id_ed25519", *words, f"deploy@{host.address}"]
+
+
 def raise_bridge(lab: Lab) -> None:
     """Make the bridge, or what is missing of it.
 

@@ -19,8 +19,12 @@ from lab.shell import say
 from lab.spec import DEFAULT_NAME, MOST_HOSTS, PROJECT, HostSpec, Lab, find_lab, inventory, root
 from playbooks.errors import FleetError, SlipwayError, UsageError
 
-BOOT_SECONDS = 60
-STUCK_SECONDS = 20
+BOOT_SECONDS = 120
+STUCK_SECONDS = 60
+# Not `--wait`: it waits for a signal that systemd sends to its bus only if somebody has subscribed there, which a user
+# of `systemctl` has not. logind has, most times early enough; without it whoever waits does so for ever.
+_BOOTED = "until case $(systemctl is-system-running) in running | degraded) ;; *) false ;; esac; do sleep 0.2; done"
+_AT_WORK = "{ systemctl is-system-running; systemctl list-jobs --plain --no-legend; }"
 
 
 def up(name: str = DEFAULT_NAME, *, hosts: int = 3) -> tuple[Lab, list[HostSpec]]:
@@ -207,23 +211,21 @@ def _wait_until_booted(lab: Lab, host: HostSpec, stop: Event, *, seconds: float)
         console = f"{lab.folder}/hosts/{host.name}/console"
         last = machine.last_words(lab, host)
         raise SlipwayError(f"{error.message}; its last words: {last}", host=host.name, hint=f"see {console}") from None
-    ssh = ["ssh", "-i", f"{lab.folder}/ssh/id_ed25519", "-o", f"UserKnownHostsFile={lab.folder}/ssh/known_hosts"]
-    ssh += ["-o", "StrictHostKeyChecking=yes", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-F", "none"]
-    ssh += ["-o", f"KexAlgorithms={network.QUICK_KEX}"]
-    words = [*ssh, f"deploy@{host.address}", "systemctl is-system-running --wait"]
+    words = [*network.ssh(lab, host, connect=10), f"timeout {seconds:g} sh -c '{_BOOTED}' && echo booted || {_AT_WORK}"]
     deadline = time.monotonic() + seconds
-    while True:
-        state = _ask(words, seconds)
-        if state in ("running", "degraded"):
-            return
+    while told := _ask(words, seconds + 10):
         # sshd answers before logins are permitted (pam_nologin(8)).
         if time.monotonic() > deadline or stop.wait(0.2):
-            raise SlipwayError(f"it does not boot: {state}", host=host.name)
+            raise SlipwayError(f"it does not boot within {seconds:g} s: {told}", host=host.name)
 
 
 def _ask(words: Sequence[str], seconds: float) -> str:
+    """What keeps a host from being up; nothing if it is."""
     try:
         done = subprocess.run(words, capture_output=True, text=True, timeout=seconds, check=False)
     except subprocess.TimeoutExpired:
-        return f"still starting after {seconds:g} s"
-    return done.stdout.strip() or done.stderr.strip()
+        return "it does not answer"
+    said = done.stdout + done.stderr
+    if said == "booted\n":
+        return ""
+    return "; ".join(" ".join(line.split()) for line in said.splitlines()) or f"ssh ends with {done.returncode}"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Sequence
 
+from lab.network import ssh
 from lab.spec import HostSpec, Lab
-from tests.chaos.fleet_view import ssh
 
 _SCRIPT = r"""
 app=$1

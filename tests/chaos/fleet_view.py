@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from lab.network import QUICK_KEX
+from lab.network import ssh
 from lab.spec import HostSpec, Lab
 
 _SCRIPT = r"""
@@ -83,14 +83,6 @@ def look(lab: Lab, hosts: Sequence[HostSpec], app: str, ports: Sequence[int]) ->
     with ThreadPoolExecutor(len(hosts)) as pool:
         seen = pool.map(lambda host: _look(lab, host, app, ports), hosts)
         return dict(zip((host.name for host in hosts), seen, strict=True))
-
-
-def ssh(lab: Lab, host: HostSpec) -> list[str]:
-    """The words that log in to a host."""
-    words = ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=3", "-o", "StrictHostKeyChecking=yes"]
-    words += ["-o", f"UserKnownHostsFile={lab.folder}/ssh/known_hosts", "-i", f"{lab.folder}/ssh/id_ed25519"]
-    words += ["-o", f"KexAlgorithms={QUICK_KEX}"]
-    return [*words, f"deploy@{host.address}"]
 
 
 def _look(lab: Lab, host: HostSpec, app: str, ports: Sequence[int]) -> Seen:

@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from lab.network import ssh
 from lab.spec import HostSpec, Lab
-from tests.chaos.fleet_view import Seen, ssh
+from tests.chaos.fleet_view import Seen
 
 Strategy = Literal["canary", "blue-green", "rolling"]
 PUBLIC = 80

@@ -91,6 +91,27 @@ def test_power_and_cable(lab: Lab, on: On, specs: dict[str, HostSpec]) -> None:
     network.wait_for_ssh(app2, seconds=20)
 
 
+def test_a_boot_is_seen_although_nobody_tells_of_its_end(lab: Lab, on: On, specs: dict[str, HostSpec]) -> None:
+    """On a busy machine logind comes too late to have systemd tell the bus: whoever waits for that waits for ever."""
+    app3, units = specs["app3"], "/etc/systemd/system"
+    slow = "[Service]\\nType=oneshot\\nExecStart=/bin/sleep 5\\n[Install]\\nWantedBy=multi-user.target\\n"
+    on("app3").check_output(
+        f"printf '{slow}' >{units}/slow.service && systemctl enable slow.service"
+        f" && ln -s /dev/null {units}/systemd-logind.service && sync"
+    )
+    machine.power_off(lab, app3)
+    try:
+        lab_up.up(lab.name)
+        assert on("app3").check_output("systemctl is-system-running; systemctl is-enabled systemd-logind || true") == (
+            "running\nmasked"
+        )
+    finally:
+        on("app3").check_output(
+            f"systemctl disable slow.service && rm {units}/slow.service {units}/systemd-logind.service"
+            " && systemctl daemon-reload && systemctl start systemd-logind"
+        )
+
+
 def test_what_outlives_its_keeper_is_still_found(lab: Lab, specs: dict[str, HostSpec]) -> None:
     """A host whose keeper and nspawn were killed goes on, with its address and cable: the next one could not start."""
     edge = specs["edge1"]
