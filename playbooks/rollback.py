@@ -195,13 +195,15 @@ def _make_ready(
     }
     todo = {host: release for host, release in changing.items() if release}
     checked = fleet.each("check", one, hosts=list(todo)).all_or_raise("finding the release")
-    before = {host: (facts[host].current, tuple(unit.name for unit in facts[host].units)) for host in changing}
-    moves = {
-        host: Move(host, before[host][0], todo[host], found.units, before[host][1], found.slot)
-        for host, found in checked.items()
-    }
-    first = {host: Move(host, before[host][0], None, (), before[host][1]) for host in changing if host not in todo}
-    return {**moves, **first}
+
+    def move(host: str) -> Move:
+        fact, found = facts[host], checked.get(host)
+        runs = tuple(unit.name for unit in fact.units)
+        if found is None:
+            return Move(host, fact.current, None, (), runs)
+        return Move(host, fact.current, todo[host], found.units, runs, found.slot)
+
+    return {host: move(host) for host in sorted(changing, key=lambda host: host not in todo)}
 
 
 def _refuse_strange_slots(env: Environment, moves: Mapping[str, Move]) -> None:

@@ -113,7 +113,7 @@ def returned(
 ) -> Outcome:
     """A rollback was run, well or not; if well, this group of hosts has the traffic."""
     versions = sorted({version_of(release) for release in targets.values() if release})
-    what = f"{env.settings.app} {', '.join(versions)}"
+    what = f"{env.settings.app} {', '.join(versions)}".rstrip()
     stands = _runs_again(what, targets, group)
     if rollout.reasons:
         status, exit_status = "stuck", ExitStatus.PERSON_NEEDED
@@ -149,7 +149,7 @@ def returned(
 def _runs_again(what: str, targets: Mapping[str, str | None], group: str | None) -> str:
     new = [host for host, release in targets.items() if release is None]
     if len(new) == len(targets):
-        return f"{what.rstrip()}: {STILL_NOTHING}"
+        return f"{what}: {STILL_NOTHING}"
     again = f"{what} runs again on {_hosts(len(targets) - len(new), group)}"
     return f"{again}; on {', '.join(new)} {STILL_NOTHING}" if new else again
 

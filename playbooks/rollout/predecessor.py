@@ -58,16 +58,18 @@ def choose_releases(facts: Mapping[str, Facts], to: str | None, left: Holder | N
     """
     if to is None and left is not None and left.task in ("deploy", "rollback"):
         return {host: _undo(fact, left) for host, fact in facts.items() if fact.current}
-    running = [fact.current for fact in facts.values() if fact.current]
     if to is not None:
         return _named(facts, to)
-    if not running:
-        return {host: choose_release(fact, None) for host, fact in facts.items()}
-    last = {host: fact for host, fact in facts.items() if fact.current == max(running)}
+    newest = max((fact.current for fact in facts.values() if fact.current), default=None)
+    last = {host: fact for host, fact in facts.items() if fact.current == newest}
     before = {host: _predecessor(fact) for host, fact in last.items()}
     if not any(before.values()):
         # Nobody means that with a rollback: it says so.
-        return {host: choose_release(fact, None) for host, fact in last.items()}
+        first = next(iter(last.values()))
+        raise UsageError(
+            f"nothing ran on {first.host} before {first.version}",
+            hint=f"name it with --to; the host has: {', '.join(_known(first, _newest_first(first)))}",
+        )
     # Where nothing runs there is nothing to go back from.
     return {host: before.get(host, fact.current) for host, fact in facts.items() if fact.current}
 
@@ -80,12 +82,12 @@ def _named(facts: Mapping[str, Facts], to: str) -> dict[str, str | None]:
             found[host] = choose_release(fact, to)
         except UsageError as error:
             lacking[host] = error
-    if lacking and found:
-        first = next(iter(lacking.values()))
-        raise UsageError(first.message, hint=f"{first.hint}; {_without(list(lacking))} takes the others back")
-    for why in lacking.values():
-        raise why
-    return found
+    if not lacking:
+        return found
+    first, *_ = lacking.values()
+    if not found:
+        raise first
+    raise UsageError(first.message, hint=f"{first.hint}; {_without(list(lacking))} takes the others back")
 
 
 def _undo(facts: Facts, left: Holder) -> str | None:
@@ -98,24 +100,17 @@ def _undo(facts: Facts, left: Holder) -> str | None:
     return _predecessor(facts)
 
 
-def choose_release(facts: Facts, to: str | None) -> str:
-    """Which release a host goes back to.
+def choose_release(facts: Facts, to: str) -> str:
+    """Which of a host's releases somebody means.
 
     Args:
         facts: the host.
-        to: a release, version or backup; None for the one that ran before.
+        to: a release, version or backup.
 
     Raises:
         UsageError: there is none.
     """
     records = _newest_first(facts)
-    if to is None:
-        if before := _predecessor(facts):
-            return before
-        raise UsageError(
-            f"nothing ran on {facts.host} before {facts.version}",
-            hint=f"name it with --to; the host has: {', '.join(_known(facts, records))}",
-        )
     if to in facts.releases:
         return to
     for record in records:

@@ -278,7 +278,7 @@ def _idle(answer: Answer) -> Idle | None:
 
 
 def _release(name: str) -> str | None:
-    return None if name in ("-", "") else name
+    return None if name in (NOTHING, "") else name
 
 
 def _moment(answer: Answer, text: str) -> int:

@@ -215,7 +215,7 @@ def steady(places: Sequence[Place], seen: Iterable[str], changing: Iterable[str]
 
     Args:
         places: the application's hosts.
-        seen: those that take part.
+        seen: those that take part, and run something.
         changing: those of them that change.
     """
     live = {place.host for place in places if place.live}

@@ -216,12 +216,4 @@ def test_provision_takes_no_bad_configuration_and_keeps_what_is_set(
 
 def test_nobody_waits_for_a_server_that_nothing_runs_on(inventory: str, on: On) -> None:
     """A first deploy that fails took two minutes to say so, waiting for servers that it had just stopped."""
-    with hand(inventory) as it:
-        it.move(it.shares(app1=None))
-        traffic.stop_server(on("app1"))
-        try:
-            shares = [replace(share, idle=share.server.name == "app1") for share in it.shares()]
-            assert it.move(shares, up=600).slow == ("app1",)
-            assert it.state().drift == []
-        finally:
-            traffic.start_server(on("app1"))
+    traffic.nobody_waits_for_what_is_idle(inventory, on("app1"))

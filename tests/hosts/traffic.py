@@ -295,6 +295,19 @@ def reload_fails(host: Host, unit: str) -> Iterator[None]:
         host.check_output(f"rm -r {drop_in} && systemctl daemon-reload")
 
 
+def nobody_waits_for_what_is_idle(inventory: str, app1: Host) -> None:
+    """Check that a server that nothing runs on is told as slow at once, and is none of the drift."""
+    with hand(inventory) as it:
+        it.move(it.shares(app1=None))
+        stop_server(app1)
+        try:
+            shares = [replace(share, idle=share.server.name == "app1") for share in it.shares()]
+            assert it.move(shares, up=600).slow == ("app1",)
+            assert it.state().drift == []
+        finally:
+            start_server(app1)
+
+
 def make_edge(lab: Lab, folder: Path, on: Callable[[str], Host], kind: str, **balancer: object) -> App:
     """An inventory whose balancer is of this kind, provisioned, with a server on each host behind it."""
     app = App(f"edge-{kind}", PORT, folder, lab)

@@ -231,17 +231,18 @@ def facts(current: str | None, releases: list[tuple[str, str, str | None]], back
 def test_rollback_goes_to_what_ran_before_and_not_to_what_is_newest() -> None:
     """The newest backup is of what runs; the newest other folder may be one that failed."""
     host = facts("3-1.2", [("1-1.0", "proven", None), ("2-1.1", "failed", "1-1.0"), ("3-1.2", "proven", "1-1.0")], [])
-    assert choose_release(host, None) == "1-1.0"
+    assert choose_releases({"web1": host}, None) == {"web1": "1-1.0"}
     assert choose_release(host, "1.0") == "1-1.0"
     assert choose_release(host, "2-1.1") == "2-1.1"
     gone = facts(
         "3-1.2", [("3-1.2", "proven", None)], [{"id": "b1", "release": "1-1.0", "version": "1.0", "created": "1"}]
     )
-    assert [choose_release(gone, to) for to in (None, "b1", "1.0", "1.2")] == ["1-1.0", "1-1.0", "1-1.0", "3-1.2"]
+    assert choose_releases({"web1": gone}, None) == {"web1": "1-1.0"}
+    assert [choose_release(gone, to) for to in ("b1", "1.0", "1.2")] == ["1-1.0", "1-1.0", "3-1.2"]
     with pytest.raises(UsageError, match=r"it has: 3-1\.2, b1"):
         choose_release(gone, "7.0")
     with pytest.raises(UsageError, match="nothing runs on web1"):
-        choose_release(facts(None, [], []), None)
+        choose_releases({"web1": facts(None, [], [])}, None)
 
 
 def test_rollback_of_a_mixed_fleet_undoes_the_last_deploy_only() -> None:
