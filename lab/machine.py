@@ -21,8 +21,13 @@ NOISE = ("Attempted to remove disk file system under",)  # nspawn says it at eve
 ROLES = {"edge": ("haproxy",), "app": (), "db": ("postgresql", "redis-server")}
 
 
-def prepare(lab: Lab, host: HostSpec, base: Path) -> None:
-    """Give a host its file system: an overlay on the base, with its name, address, keys and role in it."""
+def prepare(lab: Lab, host: HostSpec, base: Path, *, durable: bool) -> None:
+    """Give a host its file system: an overlay on the base, with its name, address, keys and role in it.
+
+    Args:
+        lab, host, base: which, and on what.
+        durable: whether what it syncs is to survive a power cut of this machine; its own costs it nothing either way.
+    """
     folder = lab.folder / "hosts" / host.name
     tree = lab.root_of(host)
     if os.path.ismount(tree) and (folder / "prepared").exists():
@@ -33,6 +38,8 @@ def prepare(lab: Lab, host: HostSpec, base: Path) -> None:
     for name in ("upper", "work", "root"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     options = f"lowerdir={made_on or base},upperdir={folder}/upper,workdir={folder}/work"
+    if not durable:
+        options += ",volatile"
     run(["mount", "-t", "overlay", f"slipway-{lab.name}-{host.name}", "-o", options, str(tree)])
     if made_on:
         return
@@ -63,7 +70,9 @@ def prepare(lab: Lab, host: HostSpec, base: Path) -> None:
 
 def _made_on(folder: Path) -> Path | None:
     """The base a host was made on: laid on another one after a restart of the machine, its files would contradict what
-    lies below. None for a host that is half made, or whose base is gone: it is made anew."""
+    lies below. None for a host that is half made, has no base, or never wrote to the disk: it is made anew."""
+    if (folder / "work/work/incompat/volatile").exists():
+        return None
     try:
         base = (folder / "prepared").read_text().strip()
     except OSError:

@@ -146,7 +146,7 @@ def run(name: str, lab: str, folder: Path, chosen: Chosen | None = None) -> Scor
     chosen = chosen or Chosen(scenario.tasks, scenario.faults)
     names = [f"{lab}{suffix}" for suffix in scenario.labs]
     try:
-        labs = [lab_up.up(one, hosts=scenario.hosts)[0] for one in names]
+        labs = [lab_up.up(one, hosts=scenario.hosts, durable=False)[0] for one in names]
         return _try_all(scenario.teams(labs, folder), chosen)
     finally:
         for one in names:

@@ -68,7 +68,7 @@ def lab() -> Iterator[Lab]:
     """A lab of the tests' own; it goes down at the end, whatever happens."""
     name = own_lab()
     try:
-        yield lab_up.up(name, hosts=3)[0]
+        yield lab_up.up(name, hosts=3, durable=False)[0]
     finally:
         lab_up.down(name)
 
