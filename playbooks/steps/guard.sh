@@ -84,7 +84,8 @@ arm_guard() {
         StartLimitIntervalSec=0 CollectMode=inactive-or-failed '[Service]' Type=oneshot \
         "ExecStart=$(while_there "$guard/undo")" \
         >"$units/$guard_unit.service"
-    printf '%s\n' '[Unit]' "Description=Slipway: guard of ${guard_unit#slipway-guard-}" '[Timer]' "OnActiveSec=$pause" \
+    printf '%s\n' '[Unit]' "Description=Slipway: guard of ${guard_unit#slipway-guard-}" \
+        StartLimitIntervalSec=0 CollectMode=inactive-or-failed '[Timer]' "OnActiveSec=$pause" \
         "OnUnitInactiveSec=$((pause / 10 + 1))" AccuracySec=250ms >"$units/$guard_unit.timer"
     # A reboot starts it as well, by this link.
     ln -sfn "$units/$guard_unit.timer" "$units/timers.target.wants/$guard_unit.timer"
@@ -93,8 +94,9 @@ arm_guard() {
         "${guard%/*}"
     beat_now
     systemctl start "$guard_unit.timer" || {
+        why=$(systemctl show --property=Result --property=LoadError "$guard_unit.timer" | tr '\n' ' ')
         remove_guard
-        fail guard "systemd does not start this host's guard: $(systemctl show --property=LoadError --value "$guard_unit.timer")"
+        fail guard "systemd does not start this host's guard: $why"
     }
 }
 
@@ -115,11 +117,12 @@ confirm_guard() {
     fi
 }
 
-# remove_guard: its timer may be what runs us, so it is stopped without waiting.
+# remove_guard: its timer may be what runs us, so it is stopped without waiting. Before its files go: somebody's daemon-reload
+# in between would find a timer that runs nothing, and that is a failed unit for ever.
 remove_guard() {
+    systemctl stop --no-block "$guard_unit.timer" 2>/dev/null || :
     rm -f "/etc/systemd/system/timers.target.wants/$guard_unit.timer" "/etc/systemd/system/$guard_unit.timer" \
         "/etc/systemd/system/$guard_unit.service"
-    systemctl stop --no-block "$guard_unit.timer" 2>/dev/null || :
     if [ -f "$guard/arguments" ] && IFS= read -r guarded <"$guard/arguments"; then rm -f "$guarded/.way-back"; fi
     # All of it at once: its timer may be looking, and to find half of it gone would be a failed unit.
     [ ! -e "$guard.gone" ] || rm -rf "$guard.gone"

@@ -28,8 +28,8 @@ arm_idle() {
     printf '%s\n' '[Unit]' "Description=Slipway: stop it: $2" \
         '[Service]' Type=oneshot "ExecStart=$(while_there "$folder/run")" >"$place.service"
     # A reboot begins a new count, and a task may be at work just then: so it looks again and again whether it is time.
-    printf '%s\n' '[Unit]' "Description=Slipway: $2" '[Timer]' "OnActiveSec=$seconds" OnBootSec=600 \
-        OnUnitInactiveSec=600 AccuracySec=1s >"$place.timer"
+    printf '%s\n' '[Unit]' "Description=Slipway: $2" StartLimitIntervalSec=0 CollectMode=inactive-or-failed \
+        '[Timer]' "OnActiveSec=$seconds" OnBootSec=600 OnUnitInactiveSec=600 AccuracySec=1s >"$place.timer"
     ln -sfn "$place.timer" "$slot_units_folder/timers.target.wants/$unit.timer"
     sync "$folder"/* "$folder" "$place.service" "$place.timer" "$slot_units_folder/timers.target.wants" "$slot_units_folder"
     systemctl daemon-reload

@@ -65,13 +65,14 @@ leave_slot() {
 cancel_idle() {
     [ -d "$state/idle/$1" ] || return 0
     idle_unit=slipway-idle-${state##*/}-$1
-    rm -f "$slot_units_folder/timers.target.wants/$idle_unit.timer" "$slot_units_folder/$idle_unit.timer" \
-        "$slot_units_folder/$idle_unit.service"
     # What it is about to stop must not be stopped after we have started it. It may be what runs us, too.
     if [ "${idle_ends:-}" = yes ]; then
         systemctl stop --no-block "$idle_unit.timer" 2>/dev/null || :
     else
         systemctl stop "$idle_unit.timer" "$idle_unit.service" 2>/dev/null || :
     fi
+    # After it was stopped, see remove_guard.
+    rm -f "$slot_units_folder/timers.target.wants/$idle_unit.timer" "$slot_units_folder/$idle_unit.timer" \
+        "$slot_units_folder/$idle_unit.service"
     rm -rf "$state/idle/$1"
 }

@@ -264,6 +264,18 @@ def test_what_could_not_be_reloaded_is_provisioned_the_next_time(
         assert invoke("provision", edge.env).status == 0
 
 
+def test_a_guard_comes_and_goes_while_systemd_reloads(inventory: str, on: On) -> None:
+    """Its units were gone while its timer was still up: that failed, stayed failed, and the next one did not start."""
+    reloads = "i=0; while [ $i -lt 60 ]; do i=$((i + 1)); systemctl daemon-reload; sleep 0.05; done"
+    on(EDGE).check_output("systemd-run --quiet --collect --unit=reloads sh -c %s", reloads)
+    with hand(inventory) as it:
+        for weight in range(1, 21):
+            it.move(it.shares(app1=weight))
+            it.confirm()
+    on(EDGE).run("systemctl stop reloads")
+    assert on(EDGE).check_output("systemctl list-units --failed --plain --no-legend 'slipway-*'") == ""
+
+
 def test_nobody_waits_for_a_server_that_nothing_runs_on(inventory: str, on: On) -> None:
     """A first deploy that fails took two minutes to say so, waiting for servers that it had just stopped."""
     traffic.nobody_waits_for_what_is_idle(inventory, on("app1"))
