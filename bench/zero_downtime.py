@@ -3,8 +3,7 @@
     python -m bench.zero_downtime --rate=150                  # every scenario, then every planted release
     python -m bench.zero_downtime --only=rolling,errors:20
 
-Only on a quiet machine: hosts and load share its processors, and a host that gets none answers 503 by itself. The
-controller, which elsewhere is a machine of its own, has the lowest priority.
+Only on a quiet machine: hosts, load and deploys share its processors, and a host that gets none answers 503 by itself.
 
 Root, Debian 12; see docs/lab.md. The load comes from lab/load.py, which knows nothing of Slipway: whether a release was
 met by users is told by the version in their answers.
@@ -111,7 +110,7 @@ class Bench:
 
     def invoke(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run a task as a person would."""
-        command = ["nice", "-n", "19", str(INVOKE), *words, f"--env={self.folder}/inventory", "--json"]
+        command = [str(INVOKE), *words, f"--env={self.folder}/inventory", "--json"]
         return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
 
     def must(self, *words: str) -> None:
