@@ -4,6 +4,7 @@
     python -m bench.zero_downtime --only=rolling,errors:20
 
 Only on a quiet machine: hosts, load and deploys share its processors, and a host that gets none answers 503 by itself.
+"stolen" is what others had of a rented machine's processors meanwhile: with more than a few per cent p99 tells of them.
 
 Root, Debian 12; see docs/lab.md. The load comes from lab/load.py, which knows nothing of Slipway: whether a release was
 met by users is told by the version in their answers.
@@ -31,6 +32,7 @@ from lab import up as lab_up
 from lab.load import loading
 from lab.load_plan import Plan
 from lab.load_report import OK, Report
+from lab.processors import stolen, ticks
 from lab.spec import PROJECT, Lab
 
 INVOKE = PROJECT / ".venv/bin/invoke"
@@ -130,23 +132,27 @@ class Under:
         report: of all the load.
         began, ended: of the task, by the monotonic clock.
         done: the task.
+        stolen: how much of this machine's processors others had meanwhile, 0 to 1.
     """
 
     report: Report
     began: float
     ended: float
     done: subprocess.CompletedProcess[str]
+    stolen: float
 
 
 def under_load(bench: Bench, *words: str, url: str = "") -> Under:
     """Run a task while users go on."""
     with loading(Plan(url or bench.edge, rate=bench.rate)) as load:
+        before = ticks()
         time.sleep(bench.around)
         began = time.monotonic()
         done = bench.invoke(*words)
         ended = time.monotonic()
         time.sleep(AFTER)
-    return Under(load.report(), began, ended, done)
+        others = stolen(before)
+    return Under(load.report(), began, ended, done, others)
 
 
 def row(bench: Bench, name: str, *words: str, url: str = "") -> list[str]:
@@ -167,6 +173,7 @@ def row(bench: Bench, name: str, *words: str, url: str = "") -> list[str]:
         f"{p99[0]:.0f} ms",
         f"{p99[1]:.0f} ms",
         f"{p99[1] / p99[0]:.2f}" if p99[0] else "-",
+        f"{under.stolen:.0%}",
     ]
     tell(f"  {' | '.join(cells)}")
     if under.done.returncode:
@@ -275,7 +282,7 @@ def main() -> int:
             bad += [] if number else [bad_release(bench, fault) for fault in only if fault in FAULTS]
     if good:
         sys.stdout.write(
-            table(["task", "took", "requests", "failed", "p99 before", "p99 during", "ratio"], good) + "\n"
+            table(["task", "took", "requests", "failed", "p99 before", "p99 during", "ratio", "stolen"], good) + "\n"
         )
     if bad:
         sys.stdout.write(table(["fault", "", "users who met it", "gone after", "failed requests", "why"], bad))

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-# Of /proc/stat's first line, see proc_stat(5).
-_STOLEN = 8
-_before = pytest.StashKey[list[int]]()
+from lab.processors import stolen, ticks
+
+_before = pytest.StashKey[tuple[int, ...]]()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Remember what the processors had done by then."""
-    item.stash[_before] = _ticks()
+    item.stash[_before] = ticks()
     return (yield)
 
 
@@ -24,17 +24,9 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     """Add the machine's load to a failure."""
     report = yield
     if report.failed:
-        before = item.stash[_before]
-        spent = [now - then for now, then in zip(_ticks(), before, strict=True)]
-        report.sections.append(
-            ("the machine", _load() + f"\nstolen by others: {100 * spent[_STOLEN - 1] // sum(spent)} %")
-        )
+        others = f"others had {stolen(item.stash[_before]):.0%} of the processors"
+        report.sections.append(("the machine", f"{_load()}\n{others}"))
     return report
-
-
-def _ticks() -> list[int]:
-    """User, nice, system, idle, iowait, irq, softirq, steal."""
-    return [int(word) for word in Path("/proc/stat").read_text().split()[1 : _STOLEN + 1]]
 
 
 def _load() -> str:
