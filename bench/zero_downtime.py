@@ -246,7 +246,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def place(name: str, hosts: int, rate: float, around: float) -> Iterator[Bench]:
     """A lab of its own; it goes down at the end."""
     try:
-        lab, specs = lab_up.up(name, hosts=hosts)
+        # Seconds are compared with the seconds before: of a disk that stops meanwhile nothing else would be seen.
+        lab, specs = lab_up.up(name, hosts=hosts, durable=False)
         edge = next(host for host in specs if host.role == "edge")
         single = next(host for host in specs if host.role == "app")
         with tempfile.TemporaryDirectory(prefix="slipway-bench-") as folder:
