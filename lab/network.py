@@ -18,11 +18,12 @@ from playbooks.errors import SlipwayError, UsageError
 QUICK_KEX = "curve25519-sha256"
 
 
-def ssh(lab: Lab, host: HostSpec, *, connect: int = 3) -> list[str]:
+def ssh(lab: Lab, host: HostSpec, *, user: str = "deploy", connect: int = 3) -> list[str]:
     """The words that log in to a host, whatever this machine's own ssh is set to.
 
     Args:
         lab, host: where.
+        user: as whom.
         connect: seconds until it counts as unreachable.
     """
     options = {
@@ -33,7 +34,7 @@ def ssh(lab: Lab, host: HostSpec, *, connect: int = 3) -> list[str]:
         "UserKnownHostsFile": f"{lab.folder}/ssh/known_hosts",
     }
     words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
-    return ["ssh", "-F", "none", "-i", f"{lab.folder}/ssh/id_ed25519", *words, f"deploy@{host.address}"]
+    return ["ssh", "-F", "none", "-i", f"{lab.folder}/ssh/id_ed25519", *words, f"{user}@{host.address}"]
 
 
 def raise_bridge(lab: Lab) -> None:

@@ -227,7 +227,7 @@ def _ask(words: Sequence[str], seconds: float) -> str:
         done = subprocess.run(words, capture_output=True, text=True, timeout=seconds, check=False)
     except subprocess.TimeoutExpired:
         return "it does not answer"
-    said = done.stdout + done.stderr
-    if said == "booted\n":
+    if done.stdout == "booted\n":
         return ""
+    said = done.stdout + done.stderr
     return "; ".join(" ".join(line.split()) for line in said.splitlines()) or f"ssh ends with {done.returncode}"

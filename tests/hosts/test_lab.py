@@ -26,9 +26,7 @@ On = Callable[[str], Host]
 
 def test_hosts_are_what_they_say(lab: Lab, on: On, specs: dict[str, HostSpec]) -> None:
     """Strict keys, no root login, no password, each role's services and no other's."""
-    ssh = ["ssh", "-o", "StrictHostKeyChecking=yes", "-o", f"UserKnownHostsFile={lab.folder}/ssh/known_hosts"]
-    ssh += ["-o", "BatchMode=yes", "-i", f"{lab.folder}/ssh/id_ed25519"]
-    as_root = subprocess.run([*ssh, f"root@{specs['app1'].address}", "true"], capture_output=True, check=False)
+    as_root = subprocess.run([*network.ssh(lab, specs["app1"], user="root"), "true"], capture_output=True, check=False)
     assert as_root.returncode == 255
     # Applications that other tests broke on purpose may have been left failed.
     failed = on("app1").check_output("systemctl list-units --failed --plain --no-legend | cut -d ' ' -f 1").split()
