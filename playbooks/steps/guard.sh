@@ -24,6 +24,7 @@ guard_names() {
 
 # include find_current.sh
 # include while_there.sh
+# include drop_timer.sh
 
 # guard_waits: whether a guard is on this host whose deploy is neither confirmed nor taken back.
 guard_waits() { [ -e "$guard/armed" ] || [ -e "$guard/firing" ]; }
@@ -117,12 +118,9 @@ confirm_guard() {
     fi
 }
 
-# remove_guard: its timer may be what runs us, so it is stopped without waiting. Before its files go: somebody's daemon-reload
-# in between would find a timer that runs nothing, and that is a failed unit for ever.
+# remove_guard: its timer may be what runs us, so it is stopped without waiting.
 remove_guard() {
-    systemctl stop --no-block "$guard_unit.timer" 2>/dev/null || :
-    rm -f "/etc/systemd/system/timers.target.wants/$guard_unit.timer" "/etc/systemd/system/$guard_unit.timer" \
-        "/etc/systemd/system/$guard_unit.service"
+    drop_timer "$guard_unit" --no-block
     if [ -f "$guard/arguments" ] && IFS= read -r guarded <"$guard/arguments"; then rm -f "$guarded/.way-back"; fi
     # All of it at once: its timer may be looking, and to find half of it gone would be a failed unit.
     [ ! -e "$guard.gone" ] || rm -rf "$guard.gone"

@@ -4,6 +4,8 @@
 # a slot has. Needs home; what changes something also needs state, limit, reload.
 slot_units_folder=/etc/systemd/system
 
+# include drop_timer.sh
+
 # read_slot RELEASE-FOLDER: set slot and port; empty for a release that takes the place of the one before.
 read_slot() {
     slot=
@@ -67,12 +69,9 @@ cancel_idle() {
     idle_unit=slipway-idle-${state##*/}-$1
     # What it is about to stop must not be stopped after we have started it. It may be what runs us, too.
     if [ "${idle_ends:-}" = yes ]; then
-        systemctl stop --no-block "$idle_unit.timer" 2>/dev/null || :
+        drop_timer "$idle_unit" --no-block
     else
-        systemctl stop "$idle_unit.timer" "$idle_unit.service" 2>/dev/null || :
+        drop_timer "$idle_unit" "$idle_unit.service"
     fi
-    # After it was stopped, see remove_guard.
-    rm -f "$slot_units_folder/timers.target.wants/$idle_unit.timer" "$slot_units_folder/$idle_unit.timer" \
-        "$slot_units_folder/$idle_unit.service"
     rm -rf "$state/idle/$1"
 }
