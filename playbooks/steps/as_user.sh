@@ -1,0 +1,15 @@
+# shellcheck shell=sh
+# What is done in a folder that the application's user can change is done as that user: a link it puts in the way leads to
+# nothing that it could not reach by itself.
+
+# as_user USER COMMAND...: run a command as a user who has no privilege and no way to one (PR_SET_NO_NEW_PRIVS: no setuid
+# program helps), in a clean environment. The command inherits none of our files but the three standard streams: other
+# processes of the user can reach into it (ptrace(2)), and would hold our locks or write our answers. What it says is
+# as hostile as the user.
+as_user() (
+    as_user_name=$1
+    shift
+    exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-
+    exec setpriv --reuid="$as_user_name" --regid="$(id -g "$as_user_name")" --init-groups --no-new-privs --inh-caps=-all \
+        env -i PATH="$PATH" LC_ALL="$LC_ALL" HOME=/nonexistent "$@"
+)

@@ -1,0 +1,54 @@
+# shellcheck shell=sh disable=SC2034
+# Which part of a path somebody else than root can change. Root works by name only on paths, and parts of paths, that are
+# root's alone from / on: nobody can put a link there between two looks.
+
+# find_foreign PATH: set foreign to the first folder (or file) on the way to PATH, itself included, that somebody else than
+# root can change, or to nothing; set place to PATH without the links before that, which are root's. What does not
+# exist yet belongs to whoever may make it.
+find_foreign() {
+    foreign=
+    place=
+    foreign_rest=${1#/}/
+    foreign_links=0
+    while [ -n "$foreign_rest" ]; do
+        foreign_part=${foreign_rest%%/*}
+        foreign_rest=${foreign_rest#*/}
+        case $foreign_part in
+            '' | .) continue ;;
+            ..) place=${place%/*} && continue ;;
+        esac
+        foreign_next=$place/$foreign_part
+        # In a folder of root's alone a link is where root put it, whoever owns it.
+        if [ -L "$foreign_next" ]; then
+            foreign_links=$((foreign_links + 1))
+            [ "$foreign_links" -le 40 ] || fail usage "$1 leads round in circles"
+            foreign_target=$(readlink "$foreign_next")
+            foreign_rest=${foreign_target#/}/$foreign_rest
+            case $foreign_target in /*) place= ;; esac
+            continue
+        fi
+        place=$foreign_next
+        [ -e "$place" ] || continue
+        case $(stat -c '%u %g %A' "$place") in
+            # Others may write, or a group that is not root's. In a sticky folder nobody moves what root has in it.
+            '0 '*' '????????w[tT]) [ ! -e "$place/${foreign_rest%%/*}" ] || [ -z "$foreign_rest" ] || continue ;;
+            '0 '*' '????????w?) ;;
+            '0 0 '* | '0 '*' '?????-????) continue ;;
+        esac
+        foreign=$place
+        break
+    done
+    # The rest as it is written: nobody can say what links in it lead to.
+    while [ -n "$foreign_rest" ]; do
+        [ -z "${foreign_rest%%/*}" ] || place=$place/${foreign_rest%%/*}
+        foreign_rest=${foreign_rest#*/}
+    done
+    place=${place:-/}
+}
+
+# require_root_only PATH WHAT: refuse a path on which somebody else can put a link in root's way.
+require_root_only() {
+    find_foreign "$1"
+    [ -z "$foreign" ] ||
+        fail not-roots "$2 is to be in $1, and $(stat -c %U "$foreign") or others may write to $foreign ($(stat -c %A "$foreign")); choose a place of root's alone, or run there: chown root: $foreign && chmod go-w $foreign"
+}
