@@ -23,7 +23,13 @@ from playbooks.templating import Templates
 STAMP = "%Y%m%dT%H%M%SZ"
 # Sorts before the user's own, which count more.
 SOCKET_DROP_IN = "00-slipway-socket.conf"
-BEHIND_SOCKET = """# Rendered by Slipway: the service takes over its socket, started before it.
+UNIT_MARK = "# Slipway: {release}\n"
+# No socket has this: it opens before a network file system is mounted, and its service waits.
+NEEDS_MOUNT = """
+[Unit]
+RequiresMountsFor={home}
+"""
+BEHIND_SOCKET = """# The service takes over its socket, started before it.
 [Unit]
 Requires={socket}
 After={socket}
@@ -185,16 +191,20 @@ def _units(
     service: Service, context: dict[str, Any], templates: Templates, host: str, slot: Slot | None
 ) -> dict[str, bytes]:
     inside = {**context, "service": service}
+    home = context["slipway"]["path"]
     # A slot's unit has a file of its own: the two are of different releases.
-    unit = _started(service, slot)[0] if slot and service.in_slots else f"{service.name}.service"
-    found = {unit: templates.render(service.template, inside, host=host)}
+    beside = slot is not None and service.in_slots
+    unit = _started(service, slot)[0] if beside else f"{service.name}.service"
+    found = {unit: templates.render(service.template, inside, host=host) + NEEDS_MOUNT.format(home=home).encode()}
     for name, template in service.drop_ins.items():
         found[f"{unit}.d/{name}"] = templates.render(template, inside, host=host)
     if service.socket:
         found[f"{service.name}.socket"] = templates.render(service.socket_template, inside, host=host)
         own = f"{service.name}%i.socket" if service.name.endswith("@") else f"{service.name}.socket"
         found[f"{service.name}.service.d/{SOCKET_DROP_IN}"] = BEHIND_SOCKET.format(socket=own).encode()
-    return found
+    # Tells whose the file is once it is installed; see unit_files.sh.
+    first = UNIT_MARK.format(release=context["slipway"]["current"] if beside else f"{home}/current").encode()
+    return {name: first + content for name, content in found.items()}
 
 
 def _digest(places: tuple[str, str], *parts: object) -> str:

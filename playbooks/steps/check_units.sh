@@ -1,6 +1,8 @@
 # shellcheck shell=sh disable=SC2154
 # check_units: whether systemd will take the staged release's units, and they are ours. Needs home, release, meta, incoming.
 
+# include unit_files.sh
+
 # A unit is checked as it will be, with the new release in place of the current one.
 # systemd has accepted the same units before: then all that can be wrong is that what they start is not there.
 units_are_known() {
@@ -34,16 +36,9 @@ units_are_known() {
 
 check_units() {
     [ -d "$meta/unit-files" ] || return 0
-    for unit in "$meta/unit-files"/*.service "$meta/unit-files"/*.socket; do
-        [ -f "$unit" ] || continue
-        name=${unit##*/}
-        link=/etc/systemd/system/$name
-        [ -e "$link" ] || continue
-        # Through current, or a slot's.
-        case $(readlink "$link") in
-            "$home/current/.slipway/unit-files/$name" | "$home"/releases/*/.slipway/unit-files/"$name") ;;
-            *) fail unit-taken "$link is there already and is not ours; move it away, or name the service differently" ;;
-        esac
+    for unit in "$meta/unit-files"/*; do
+        ! unit_is_taken "$release" "${unit##*/}" ||
+            fail unit-taken "$taken is there already and is not ours; move it away, or name the service differently"
     done
     ! units_are_known || return 0
     set --

@@ -118,10 +118,10 @@ for release in "$home"/releases/*/; do
 done
 if [ "$slotted" = yes ]; then
     set --
-    for link in $(slot_links); do
-        if [ "${link%/*}" != "$current" ] && [ "${link%.service}" != "$link" ]; then
-            idle=${link%/*}
-            set -- "$@" "${link##*/}"
+    for file in $(units_in_slots); do
+        if [ "${file%/*}" != "$current" ] && [ "${file%.service}" != "$file" ]; then
+            idle=${file%/*}
+            set -- "$@" "${file##*/}"
         fi
     done
     if [ $# -gt 0 ]; then

@@ -37,7 +37,7 @@ prune() {
     before=
     [ ! -f "$home/current/.slipway/predecessor" ] || read -r before <"$home/current/.slipway/predecessor" || :
     kept=
-    [ ! -f "$home/current/.slipway/slot" ] || kept=$(slot_links)
+    [ ! -f "$home/current/.slipway/slot" ] || kept=$(units_in_slots)
     count=0
     for folder in $(find "$home/releases" -mindepth 1 -maxdepth 1 -type d -printf '%f\n' | sort -r); do
         if [ "$folder" = "$current" ] || [ "$folder" = "$before" ]; then

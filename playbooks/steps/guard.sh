@@ -82,7 +82,7 @@ arm_guard() {
     # What fails while it is being taken away is forgotten with it (CollectMode), rather than be a failed unit for ever.
     # It looks every few seconds: systemd starts nothing six times in ten seconds unless it is told to.
     printf '%s\n' '[Unit]' "Description=Slipway: take ${guard_unit#slipway-guard-} back, since its controller is silent" \
-        StartLimitIntervalSec=0 CollectMode=inactive-or-failed '[Service]' Type=oneshot \
+        "RequiresMountsFor=${guard%/guard} $1" StartLimitIntervalSec=0 CollectMode=inactive-or-failed '[Service]' Type=oneshot \
         "ExecStart=$(while_there "$guard/undo")" \
         >"$units/$guard_unit.service"
     printf '%s\n' '[Unit]' "Description=Slipway: guard of ${guard_unit#slipway-guard-}" \

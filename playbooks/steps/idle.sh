@@ -17,11 +17,11 @@ bytes=$6
 read_timer_script
 find_current
 [ "$release" != "$current" ] || fail current "release $release is the current one; it is not stopped"
-linked=
-for link in $(slot_links); do
-    [ "${link%/*}" != "$release" ] || linked=yes
+installed=
+for file in $(units_in_slots); do
+    [ "${file%/*}" != "$release" ] || installed=yes
 done
-if [ -z "$linked" ]; then
+if [ -z "$installed" ]; then
     emit idle gone
     exit 0
 fi

@@ -19,19 +19,19 @@ arm_idle() {
     until=$(($(date +%s) + seconds))
     folder=$state/idle/$1
     rm -rf "$folder.new"
-    mkdir -p "$folder.new" "$slot_units_folder/timers.target.wants"
+    mkdir -p "$folder.new" "$units_folder/timers.target.wants"
     printf '%s\n' "$script" >"$folder.new/run"
     printf '%s\n' "$home" "$release" "$until" "$limit" >"$folder.new/arguments"
     mv -T "$folder.new" "$folder"
     unit=slipway-idle-${state##*/}-$1
-    place=$slot_units_folder/$unit
-    printf '%s\n' '[Unit]' "Description=Slipway: stop it: $2" \
+    place=$units_folder/$unit
+    printf '%s\n' '[Unit]' "Description=Slipway: stop it: $2" "RequiresMountsFor=$state $home" \
         '[Service]' Type=oneshot "ExecStart=$(while_there "$folder/run")" >"$place.service"
     # A reboot begins a new count, and a task may be at work just then: so it looks again and again whether it is time.
     printf '%s\n' '[Unit]' "Description=Slipway: $2" StartLimitIntervalSec=0 CollectMode=inactive-or-failed \
         '[Timer]' "OnActiveSec=$seconds" OnBootSec=600 OnUnitInactiveSec=600 AccuracySec=1s >"$place.timer"
-    ln -sfn "$place.timer" "$slot_units_folder/timers.target.wants/$unit.timer"
-    sync "$folder"/* "$folder" "$place.service" "$place.timer" "$slot_units_folder/timers.target.wants" "$slot_units_folder"
+    ln -sfn "$place.timer" "$units_folder/timers.target.wants/$unit.timer"
+    sync "$folder"/* "$folder" "$place.service" "$place.timer" "$units_folder/timers.target.wants" "$units_folder"
     systemctl daemon-reload
     systemctl restart "$unit.timer" || fail idle "systemd does not start $unit.timer"
     emit idle "$until"

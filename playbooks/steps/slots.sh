@@ -1,10 +1,10 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# Slots: two releases beside each other, each with units called NAME@SLOT.service. Such a unit's file is a link to that of
-# its own release, not through current: what restarts there comes up as what it was. The links are what tells which release
-# a slot has. Needs home; what changes something also needs state, limit, reload.
-slot_units_folder=/etc/systemd/system
+# Slots: two releases beside each other, each with units called NAME@SLOT.service. Such a unit's file is that of its own
+# release, and names its folder rather than current: what restarts there comes up as what it was. The files are what tells
+# which release a slot has. Needs home; what changes something also needs state, limit, reload.
 
 # include drop_timer.sh
+# include unit_files.sh
 
 # read_slot RELEASE-FOLDER: set slot and port; empty for a release that takes the place of the one before.
 read_slot() {
@@ -13,13 +13,18 @@ read_slot() {
     [ ! -f "$1/.slipway/slot" ] || read -r slot port <"$1/.slipway/slot" || :
 }
 
-# slot_links: RELEASE/NAME a line, for every unit file and folder of drop-ins that a slot has.
-slot_links() {
-    find "$slot_units_folder" -maxdepth 1 -type l -lname "$home/releases/*/.slipway/unit-files/*" -printf '%l\n' |
-        while IFS= read -r place; do
-            place=${place#"$home/releases/"}
-            printf '%s/%s\n' "${place%%/*}" "${place##*/}"
-        done
+# units_in_slots: RELEASE/NAME a line, for every unit file and folder of drop-ins that a slot has.
+units_in_slots() {
+    for slot_file in "$units_folder"/*@*.service "$units_folder"/*@*.service.d; do
+        unit_owner "$slot_file"
+        if [ -z "$unit_of" ] && [ -d "$slot_file" ]; then
+            for slot_drop_in in "$slot_file"/*.conf; do
+                unit_owner "$slot_drop_in"
+                [ -z "$unit_of" ] || break
+            done
+        fi
+        case $unit_of in "$home/releases/"*) printf "%s/%s\n" "${unit_of#"$home/releases/"}" "${slot_file##*/}" ;; esac
+    done
 }
 
 # in_slot RELEASE-FOLDER NAME: whether a unit, or a file, of this release belongs to $slot.
@@ -31,21 +36,15 @@ in_slot() {
     esac
 }
 
-# disable_unit NAME: no boot starts it any more.
-disable_unit() {
-    find "$slot_units_folder" -path '*.wants/*' -name "$1" -type l -delete
-}
-
-# drop_link NAME: stop a unit of a slot and take its file away.
-drop_link() {
+# drop_unit NAME: stop a unit of a slot and take its file away.
+drop_unit() {
     case $1 in
         *.service)
             timeout "$limit" systemctl stop "$1" || note "$1 did not stop"
             disable_unit "$1"
             ;;
     esac
-    rm -f "$slot_units_folder/$1"
-    reload=yes
+    remove_unit "$1"
 }
 
 # leave_slot RELEASE: stop what runs of it beside the current one.
@@ -53,10 +52,10 @@ leave_slot() {
     [ -f "$home/releases/$1/.slipway/slot" ] || return 0
     read_slot "$home/releases/$1"
     found=
-    for link in $(slot_links); do
-        [ "${link%/*}" = "$1" ] || continue
+    for file in $(units_in_slots); do
+        [ "${file%/*}" = "$1" ] || continue
         found=yes
-        drop_link "${link##*/}"
+        drop_unit "${file##*/}"
     done
     [ -n "$found" ] || return 0
     cancel_idle "$slot"

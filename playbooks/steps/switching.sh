@@ -4,8 +4,6 @@
 #
 # Between slots the rename moves nothing that runs: the target's units are started beside the others, which run on for the
 # way back. Only what=back stops those that it leaves: left is that release. For the others, see idle.sh.
-units_folder=/etc/systemd/system
-
 # include slots.sh
 
 # write_moved STATE ID: whose the last switch is, from where and to where.
@@ -48,6 +46,7 @@ switch_to() {
     old_slot=$slot
     read_lists "$new"
     reload=no
+    installed=
     # What is started now is not to be stopped by the timer of a time without traffic; see idle_host.sh.
     cancel_idle all-units
     rm -f "$state/idle/stopped"
@@ -60,7 +59,7 @@ switch_to() {
     else
         close_sockets
         [ -z "$slot$old_slot" ] || take_slot
-        link_units
+        install_units
         # shellcheck disable=SC2086
         [ -z "$listed_units$slot_units" ] || start_units $listed_units $slot_units
     fi
@@ -74,24 +73,18 @@ take_slot() {
         name=${folder##*/}
         if [ "$name" = "$slot" ] || [ -z "$slot" ]; then cancel_idle "$name"; fi
     done
-    for link in $(slot_links); do
-        name=${link##*/}
+    for file in $(units_in_slots); do
+        name=${file##*/}
         if [ -n "$slot" ]; then
             case $name in *@"$slot".service | *@"$slot".service.d) ;; *) continue ;; esac
-            [ "${link%/*}" != "$target" ] || continue
+            [ "${file%/*}" != "$target" ] || continue
         fi
-        drop_link "$name"
+        drop_unit "$name"
     done
-    for name in $slot_files; do
-        link=$new/.slipway/unit-files/$name
-        [ "$(readlink "$units_folder/$name" 2>/dev/null || :)" != "$link" ] || continue
-        ln -sfn "$link" "$units_folder/$name"
-        reload=yes
-    done
+    for name in $slot_files; do install_unit "$new" "$name" "$new"; done
 }
 
 rename() {
-    diff -rq "$old/.slipway/unit-files" "$new/.slipway/unit-files" >/dev/null 2>&1 || reload=yes
     [ "$what" != deploy ] || put_line "$new/.slipway/predecessor" "$current"
     # The deploy: one rename. A link left by a crash between the two lines is simply made anew.
     if [ "$what" != deploy ] && [ "$(readlink "$home/.way-back" 2>/dev/null || :)" = "releases/$target" ]; then
@@ -113,20 +106,28 @@ remove_former() {
     done
     for file in $old_files; do
         ! has "$listed_files" "$file" || continue
-        [ ! -L "$units_folder/$file" ] || rm "$units_folder/$file"
-        reload=yes
+        remove_unit "$file"
     done
 }
 
-link_units() {
-    for file in $listed_files; do
-        link=$home/current/.slipway/unit-files/$file
-        if [ "$(readlink "$units_folder/$file" 2>/dev/null || :)" != "$link" ]; then
-            ln -sfn "$link" "$units_folder/$file"
-            reload=yes
-        fi
+install_units() {
+    for file in $listed_files; do install_unit "$new" "$file" "$home/current"; done
+    [ "$reload" = no ] || {
+        sync "$units_folder"
+        enable_anew
+        systemctl daemon-reload
+    }
+}
+
+# What a unit that has changed says of itself in [Install] may have changed, too: other names, other targets.
+enable_anew() {
+    set --
+    for unit in $listed_units; do
+        file=$unit
+        case $unit in *@*.*) file=${unit%%@*}@.${unit##*.} ;; esac
+        if has "$installed" "$file" && is_enabled "$unit"; then set -- "$@" "$unit"; fi
     done
-    [ "$reload" = no ] || systemctl daemon-reload
+    [ $# -eq 0 ] || systemctl --no-reload --quiet reenable "$@" 2>/dev/null || :
 }
 
 # Whether a boot starts it: what systemctl enable makes is a link in the folder of the unit that wants it.
@@ -138,11 +139,9 @@ is_enabled() {
 }
 
 enable_units() {
+    # Slipway before November 2026 left links into releases: names of units, and what targets want.
+    find "$units_folder" -type l -lname "$home/*" -delete
     systemctl enable --quiet "$@" 2>/dev/null || note 'a unit has no [Install] section: it will not start at boot'
-    # systemctl follows our link and would tie the boot to this release, which is pruned one day.
-    find "$units_folder" -mindepth 2 -type l -lname "$home/releases/*" | while IFS= read -r link; do
-        ln -sfn "$units_folder/$(basename "$(readlink "$link")")" "$link"
-    done
 }
 
 start_units() {

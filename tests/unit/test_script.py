@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import fcntl
+import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -96,3 +98,24 @@ def test_numbers_are_bounded() -> None:
     for bad in ("", "1e9", "9" * 19, "٣", "1 "):
         with pytest.raises(BadAnswer):
             answer.number(bad)
+
+
+DEFINED = re.compile(r"^([a-z_]+)\(\)", re.MULTILINE)
+# Of one word there are too many in what scripts say.
+CALLED = re.compile(r"(?:^|[;&|!({]|\bif|\bthen|\belse|\bdo|\bwhile)\s*([a-z]+_[a-z_]+)(?=[\s;)]|$)", re.MULTILINE)
+
+
+def test_a_script_brings_all_the_functions_that_it_calls() -> None:
+    """A function that is not included is "not found", which is false: in `! f || fail` a check that always passes."""
+    folder = Path(str(files("playbooks.steps")))
+    everywhere = {name for file in folder.glob("*.sh") for name in DEFINED.findall(file.read_text())}
+    included = {
+        name for file in folder.glob("*.sh") for name in re.findall(r"# include ([a-z_]+)\.sh", file.read_text())
+    }
+    for file in folder.glob("*.sh"):
+        if file.stem in included:
+            continue
+        script = load(file.stem)
+        code = re.sub(r"^\s*#.*$", "", script.body, flags=re.MULTILINE)
+        own = set(DEFINED.findall(script.prelude + "\n" + script.body))
+        assert sorted((set(CALLED.findall(code)) & everywhere) - own) == [], file.name

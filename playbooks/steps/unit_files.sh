@@ -1,0 +1,96 @@
+# shellcheck shell=sh disable=SC2034,SC2154
+# Unit files where systemd reads them: copies of a release's. A link would lead to a file system that may be mounted only
+# after systemd has read its units, and then no service would start at boot. The first line of each copy names the release
+# it belongs to, "# Slipway: HOME/current" or, in a slot, "# Slipway: HOME/releases/ID": so a file is known as ours. Needs
+# home; what installs sets reload=yes when systemd has to read something anew.
+units_folder=/etc/systemd/system
+
+# unit_owner FILE: set unit_of to the release that a unit file or a drop-in belongs to; empty if it is none of this application's.
+unit_owner() {
+    unit_of=
+    if [ -L "$1" ]; then
+        # Slipway before November 2026 linked them.
+        unit_of=$(readlink "$1")
+        case $unit_of in
+            "$home"/*/.slipway/unit-files/*) unit_of=${unit_of%%/.slipway/*} ;;
+            *) unit_of= ;;
+        esac
+    elif [ -f "$1" ]; then
+        IFS= read -r unit_of <"$1" || :
+        case $unit_of in
+            "# Slipway: $home/"*) unit_of=${unit_of#'# Slipway: '} ;;
+            *) unit_of= ;;
+        esac
+    fi
+}
+
+# unit_is_taken RELEASE-FOLDER NAME: whether something stands in the place of a unit file or a drop-in that is not ours; taken
+# tells what.
+unit_is_taken() {
+    set -- "$1/.slipway/unit-files/$2" "$units_folder/$2"
+    if [ -d "$1" ] && [ ! -L "$2" ]; then
+        for taken in "$1"/*; do
+            taken=$2/${taken##*/}
+            unit_owner "$taken"
+            [ -n "$unit_of" ] || [ ! -e "$taken" ] || return 0
+        done
+        return 1
+    fi
+    taken=$2
+    unit_owner "$taken"
+    [ -z "$unit_of" ] && { [ -e "$taken" ] || [ -L "$taken" ]; }
+}
+
+# install_unit RELEASE-FOLDER NAME OWNER: put a release's unit file, or folder of drop-ins, in its place. A folder may hold
+# drop-ins of the administrator's, which stay.
+install_unit() {
+    unit_source=$1/.slipway/unit-files/$2
+    unit_place=$units_folder/$2
+    if [ ! -d "$unit_source" ]; then
+        install_unit_file "$unit_source" "$unit_place" "$3"
+        return 0
+    fi
+    [ ! -L "$unit_place" ] || rm "$unit_place"
+    [ -d "$unit_place" ] || mkdir -m 0755 "$unit_place"
+    for unit_file in "$unit_source"/*; do install_unit_file "$unit_file" "$unit_place/${unit_file##*/}" "$3"; done
+    for unit_file in "$unit_place"/*.conf; do
+        unit_owner "$unit_file"
+        if [ -n "$unit_of" ] && [ ! -e "$unit_source/${unit_file##*/}" ]; then
+            rm "$unit_file"
+            reload=yes
+        fi
+    done
+}
+
+install_unit_file() {
+    if [ ! -L "$2" ] && cmp -s "$1" "$2"; then return 0; fi
+    unit_owner "$1"
+    # A release that Slipway staged before November 2026 has no first line of ours.
+    (
+        umask 022
+        { [ -n "$unit_of" ] || printf '# Slipway: %s\n' "$3"; } && cat "$1"
+    ) >"$2.slipway-new"
+    chmod 0644 "$2.slipway-new"
+    sync "$2.slipway-new"
+    mv -fT "$2.slipway-new" "$2"
+    installed=$installed${2##*/}$newline
+    reload=yes
+}
+
+# remove_unit NAME: take a unit file, or our drop-ins, away.
+remove_unit() {
+    if [ -d "$units_folder/$1" ] && [ ! -L "$units_folder/$1" ]; then
+        for unit_file in "$units_folder/$1"/*.conf; do
+            unit_owner "$unit_file"
+            [ -z "$unit_of" ] || rm "$unit_file"
+        done
+        rmdir "$units_folder/$1" 2>/dev/null || :
+    else
+        unit_owner "$units_folder/$1"
+        [ -z "$unit_of" ] || rm "$units_folder/$1"
+    fi
+    reload=yes
+}
+
+# disable_unit NAME: no boot starts it any more, under none of its names. Its file must still be there.
+disable_unit() { systemctl --no-reload --quiet disable "$1" 2>/dev/null || :; }
