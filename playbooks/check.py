@@ -57,6 +57,7 @@ class Check:
     environment: str
     version: str
     artifact: str
+    why: str
     sha256: str
     strategy: str
     stages: tuple[Planned, ...]
@@ -126,6 +127,7 @@ def check(env: Environment, wanted: Wanted, progress: Progress) -> Check:
         environment=env.name,
         version=release.version,
         artifact=release.artifact.source,
+        why=release.artifact.why,
         sha256=release.artifact.sha256,
         strategy=plan.strategy,
         stages=planned(env, plan, _beside(for_next(renderings, facts), facts)),

@@ -94,7 +94,8 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
 
     with open_fleet(addresses, progress=progress, forks=env.settings.forks, total=total, acts=True) as fleet:
         apps = reached(fleet, env, intended.tolerate)
-        progress.phase("looking at the hosts")
+        why = f" for {release.version}, {release.artifact.why}" if release.artifact.why else ""
+        progress.phase(f"looking at the hosts{why}")
         facts = read_all(fleet, env, apps)
         groups = read_groups(fleet, env)
         # Where a host had been confirmed in its slot already, that is taken: the other one needs a release of its own.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -13,6 +13,7 @@ from playbooks.adapters.object_store import Bucket, ObjectInStore, split
 from playbooks.adapters.stores import Store, WebStore, is_remote, secret_parts, shown
 from playbooks.environment import Environment
 from playbooks.errors import UsageError
+from playbooks.release.version_order import in_order, newest
 
 VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 _IN_NAME = re.compile(r"-v?(\d+(?:\.\d+)+[A-Za-z0-9._+-]*?)\.(?:tar|tgz)")
@@ -33,6 +34,7 @@ class Artifact:
         size: bytes; 0 where hosts fetch it.
         url: where hosts fetch it, without what is secret in it.
         store: tells what hosts ask for.
+        why: how its version was found, where nobody named one.
     """
 
     version: str
@@ -43,6 +45,7 @@ class Artifact:
     size: int
     url: str | None = None
     store: Store | None = field(default=None, repr=False, compare=False)
+    why: str = ""
 
 
 def find_artifact(
@@ -57,19 +60,21 @@ def find_artifact(
         sha256: the expected checksum; left out, a ``.sha256`` file beside the artifact is used.
 
     Raises:
-        UsageError: it isn't there, has no known format, or its checksum is not the expected one.
+        UsageError: it isn't there, has no known format, its checksum is not the expected one, or nobody can tell which
+            version is the newest.
     """
     if version is not None and not VERSION.fullmatch(version):
         raise UsageError(f"--version={version!r} is no version: letters, digits and . _ + - only, 64 at the most")
     if sha256 is not None and not _CHECKSUM.fullmatch(sha256.lower()):
         raise UsageError("--sha256 expects 64 hexadecimal digits")
+    why = ""
     if artifact is None:
-        version = version or _newest(env)
+        if version is None:
+            version, why = _newest(env)
         artifact = _template(env).replace("{version}", _in_place(env, version))
     expected = sha256.lower() if sha256 else None
-    if is_remote(artifact):
-        return _remote(env, artifact, version, expected)
-    return _local(env, artifact, version, expected)
+    find = _remote if is_remote(artifact) else _local
+    return replace(find(env, artifact, version, expected), why=why)
 
 
 def local_artifacts(env: Environment, version: str, source: str) -> list[Path]:
@@ -215,7 +220,7 @@ def _versions(env: Environment) -> list[str]:
 
 def _sorted_versions(names: Iterable[str], prefix: str, after: str) -> list[str]:
     found = [name[len(prefix) : -len(after) or None] for name in names if _fits(name, prefix, after)]
-    return sorted(found, key=version_key)
+    return in_order(found)
 
 
 def _fits(name: str, prefix: str, ending: str) -> bool:
@@ -223,20 +228,13 @@ def _fits(name: str, prefix: str, ending: str) -> bool:
     return name.startswith(prefix) and name.endswith(ending) and bool(VERSION.fullmatch(middle))
 
 
-def _newest(env: Environment) -> str:
+def _newest(env: Environment) -> tuple[str, str]:
     _template(env)
-    released = [version for version in _versions(env) if "-" not in version]  # semver: a hyphen marks a pre-release
-    if not released:
+    found = newest(_versions(env))
+    if found.version is None:
+        rivals = f": {', '.join(found.rivals)}" if found.rivals else ""
+        hint = "a web server does not list what it has" if _template(env).startswith("http") else None
         raise UsageError(
-            "give --version=… or --artifact=…: no version can be found by itself",
-            hint="a web server does not list what it has" if _template(env).startswith("http") else None,
+            f"give --version=… or --artifact=…: no version can be chosen by itself, {found.why}{rivals}", hint=hint
         )
-    return released[-1]
-
-
-def version_key(version: str) -> tuple[tuple[int, int, str], ...]:
-    """Sort key: numbers by size, a pre-release before its release (semver 2.0, 11)."""
-    release, _, pre = version.partition("+")[0].partition("-")
-    key = [(1, int(part), "") if part.isdigit() else (2, 0, part) for part in release.split(".")]
-    end = (0, -1, pre) if pre else (0, 0, "")
-    return (*key, end)
+    return found.version, found.why

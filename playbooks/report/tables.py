@@ -105,7 +105,8 @@ def show_outcome(outcome: Outcome) -> None:
 
 def show_check(check: Check) -> None:
     """A dry run."""
-    say(f"Dry run: nothing was touched. {check.version} from {check.artifact}, SHA-256 {check.sha256[:12]}…")
+    why = f", {check.why}," if check.why else ""
+    say(f"Dry run: nothing was touched. {check.version}{why} from {check.artifact}, SHA-256 {check.sha256[:12]}…")
     if check.stages:
         say(f"\n{check.strategy}, stage by stage:")
         for number, stage in enumerate(check.stages, start=1):

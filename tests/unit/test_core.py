@@ -16,7 +16,7 @@ from playbooks.environment import Environment, load_environment
 from playbooks.errors import ConfigError, UsageError
 from playbooks.fleet.address import read_address
 from playbooks.fleet.holder import Holder
-from playbooks.release.artifact import find_artifact, version_key
+from playbooks.release.artifact import find_artifact
 from playbooks.release.release import later_than, new_release, render
 from playbooks.report import clean
 from playbooks.rollout.predecessor import choose_release, choose_releases
@@ -57,18 +57,12 @@ def test_newest_version_is_by_number_and_no_prerelease(tmp_path: Path) -> None:
         (tmp_path / f"app-{version}.tar.gz").write_bytes(b"x")
     assert find_artifact(env).version == "1.10.0"
     assert find_artifact(env, version="2.0.0-rc1").version == "2.0.0-rc1"
-    assert sorted(["1.0.0", "1.0.0-rc2", "1.0.0-rc1", "0.9"], key=version_key) == [
-        "0.9",
-        "1.0.0-rc1",
-        "1.0.0-rc2",
-        "1.0.0",
-    ]
 
 
 def test_artifact_mistakes_name_what_there_is(tmp_path: Path) -> None:
     """ "Not found" alone leaves a person to guess what would be."""
     env = environment(tmp_path)
-    with pytest.raises(UsageError, match="no version can be found"):
+    with pytest.raises(UsageError, match="no version can be chosen"):
         find_artifact(env)
     (tmp_path / "app-1.0.0.tar.gz").write_bytes(b"x")
     with pytest.raises(UsageError, match=r"versions there are: 1\.0\.0"):

@@ -1,0 +1,144 @@
+"""Which of several versions is the newest, where their names say so beyond doubt."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from packaging.version import InvalidVersion
+from packaging.version import Version as Pep440
+
+# A word before the number: v1.2.3, release-1.2.3, build-17.
+_PREFIX = re.compile(r"^[A-Za-z]+[-_.]?(?=\d)")
+# https://semver.org/spec/v2.0.0.html, 2, 9 and 10; build metadata is left out of the order (10).
+_SEMVER = re.compile(
+    r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)"
+    r"(?:-((?:0|[1-9]\d*|\d*[A-Za-z-][0-9A-Za-z-]*)(?:\.(?:0|[1-9]\d*|\d*[A-Za-z-][0-9A-Za-z-]*))*))?"
+    r"(?:\+[0-9A-Za-z.-]+)?"
+)
+# 2026-11-29, 20261129, 2026.11.29-2, 20261129T0815.
+_DATE = re.compile(r"(?:19|20)\d\d([-.]?)(?:0\d|1[0-2])\1(?:[0-2]\d|3[01])(?:[T._-]?\d+)*")
+
+
+@dataclass(frozen=True)
+class Newest:
+    """What came of looking for the newest version.
+
+    Args:
+        version: the newest; None where the names do not tell.
+        why: how it was found, or why it was not, as the end of a sentence.
+        rivals: the versions that cannot be told apart.
+    """
+
+    version: str | None
+    why: str
+    rivals: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Order:
+    """A way to write versions: what sorts them, and which of them are pre-releases. Reading raises ValueError."""
+
+    name: str
+    key: Callable[[str], Any]
+    is_pre: Callable[[str], bool]
+
+
+def newest(versions: Iterable[str]) -> Newest:
+    """Find the newest version, leaving pre-releases out.
+
+    All versions are of one kind: dates, semantic versions, or those of Python's packages (PEP 440), which numbers
+    such as 17 or 1.2 are as well; each with or without a word before it (``v1.2.3``).
+
+    Args:
+        versions: their names, in any order.
+    """
+    names = sorted(set(versions))
+    if not names:
+        return Newest(None, "there is none")
+    for order in (_dates, _semver, _pep440):
+        try:
+            keys = {name: order.key(_PREFIX.sub("", name)) for name in names}
+            released = [name for name in names if not order.is_pre(_PREFIX.sub("", name))]
+        except ValueError:
+            continue
+        if not released:
+            return Newest(None, "all there are are pre-releases", tuple(sorted(names, key=keys.__getitem__)[-8:]))
+        best = max(keys[name] for name in released)
+        first = tuple(name for name in released if keys[name] == best)
+        if len(first) > 1:
+            return Newest(None, f"neither is newer {order.name}", first)
+        skipped = [name for name in names if keys[name] > best]
+        left_out = f", {', '.join(skipped)} left out as a pre-release" if skipped else ""
+        return Newest(first[0], f"the newest of {len(released)} {order.name}{left_out}")
+    return Newest(None, "their names follow no order that is known for sure", tuple(_strangers(names)))
+
+
+def in_order(versions: Iterable[str]) -> list[str]:
+    """The versions, oldest first as far as their names tell; good enough to be shown, not to choose by."""
+    names = sorted(set(versions))
+    for order in (_dates, _semver, _pep440):
+        try:
+            return sorted(names, key=lambda name, key=order.key: key(_PREFIX.sub("", name)))  # type: ignore[misc]
+        except ValueError:
+            continue
+    return names
+
+
+def _strangers(names: list[str]) -> list[str]:
+    """Those that keep the others from being ordered; all of them where each is of a kind of its own."""
+    for order in (_dates, _semver, _pep440):
+        wrong = [name for name in names if not _can(order, name)]
+        if 0 < len(wrong) < len(names):
+            return wrong[:8]
+    return names[:8]
+
+
+def _can(order: _Order, name: str) -> bool:
+    try:
+        order.key(_PREFIX.sub("", name))
+    except ValueError:
+        return False
+    return True
+
+
+def _semver_key(text: str) -> tuple[tuple[int, int, int], tuple[int, ...], tuple[tuple[int, int, str], ...]]:
+    match = _SEMVER.fullmatch(text)
+    if match is None:
+        raise ValueError(text)
+    numbers = (int(match[1]), int(match[2]), int(match[3]))
+    # 11.3: a pre-release comes before its release; 11.4: numbers before words, by size; fewer fields first.
+    fields = match[4].split(".") if match[4] else []
+    parts = tuple((0, int(field), "") if field.isdigit() else (1, 0, field) for field in fields)
+    return (numbers, (0,) if parts else (1,), parts)
+
+
+def _semver_is_pre(text: str) -> bool:
+    return bool(_semver_key(text)[2])
+
+
+def _pep440_key(text: str) -> Pep440:
+    try:
+        found = Pep440(text)
+    except InvalidVersion:
+        raise ValueError(text) from None
+    # What stands after a + names a build, and does not say which is newer (PEP 440, local versions).
+    return Pep440(found.public)
+
+
+def _pep440_is_pre(text: str) -> bool:
+    return _pep440_key(text).is_prerelease
+
+
+def _date_key(text: str) -> tuple[int, ...]:
+    if not _DATE.fullmatch(text):
+        raise ValueError(text)
+    day, rest = re.sub(r"^(\d{4})[-.]?(\d\d)[-.]?(\d\d)", r"\1\2\3 ", text).split(" ", 1)
+    return (int(day), *(int(number) for number in re.findall(r"\d+", rest)))
+
+
+_dates = _Order("by date", _date_key, lambda _: False)
+_semver = _Order("by semantic versioning", _semver_key, _semver_is_pre)
+_pep440 = _Order("by Python's rules for versions (PEP 440)", _pep440_key, _pep440_is_pre)
