@@ -114,3 +114,27 @@ def test_warnings_do_not_stop_a_deploy(answering: App) -> None:
     done = answering.deploy("1.0.0", "--force")
     assert done.status == 0
     assert "extra: Connection refused" in done.err
+
+
+def test_what_a_host_brings_into_sessions_changes_no_answer(answering: App, on: On) -> None:
+    """A proxy in /etc/environment, kept by sudo, was asked for the application: health failed, on a good release."""
+    host = on("app1")
+    brought = "http_proxy=http://127.0.0.1:1 TMPDIR=/nowhere LC_ALL=xx POSIXLY_CORRECT=1"
+    host.check_output(f"cp /etc/environment /root/environment; printf '%s\\n' {brought} >>/etc/environment")
+    host.check_output("echo 'Defaults env_keep += \"http_proxy TMPDIR LC_ALL POSIXLY_CORRECT\"' >/etc/sudoers.d/keep")
+    host.check_output(
+        "mkdir -p /etc/systemd/system.conf.d && printf '[Manager]\\nDefaultEnvironment=" + brought + "\\n' "
+        ">/etc/systemd/system.conf.d/env.conf && systemctl daemon-reexec"
+    )
+    try:
+        health = invoke("health", answering.env)
+        assert health.status == 0, health.out
+        answering.build("1.1.0", line=SERVER % answering.port)
+        deployed = answering.deploy("1.1.0")
+        assert deployed.status == 0, deployed.err
+        assert invoke("status", answering.env).status == 0
+    finally:
+        host.run(
+            "mv /root/environment /etc/environment; rm -f /etc/sudoers.d/keep /etc/systemd/system.conf.d/env.conf; "
+            "systemctl daemon-reexec"
+        )
