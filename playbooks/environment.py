@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from playbooks.fleet.inventory import limit as narrow
 from playbooks.settings import Settings
 from playbooks.settings.load import PREFIX, read_settings
 
-# Settings that say how the whole fleet is handled: hosts may not differ in them.
+# Settings that say how the whole fleet is handled: hosts may not differ in them. Of a section a part may be.
 FLEET_WIDE = (
     "app",
     "hosts",
@@ -36,6 +37,10 @@ FLEET_WIDE = (
     "forks",
     "timeouts",
     "warm_up",
+    "deltas",
+    "backup.enabled",
+    "backup.after_deploy",
+    "backup.max_age",
 )
 
 
@@ -245,12 +250,18 @@ def _targets(inventory: Inventory, names: Sequence[str]) -> list[Target]:
 
 def _refuse_differences(inventory: Inventory, targets: Sequence[Target]) -> None:
     first = targets[0]
-    problems = [
-        f"{PREFIX}{key} differs between {first.name} ({inventory.origin(first.name, PREFIX + key)}) and {other.name} "
-        f"({inventory.origin(other.name, PREFIX + key)}); it must be the same for every host"
-        for key in FLEET_WIDE
-        for other in targets[1:]
-        if getattr(first.settings, key) != getattr(other.settings, key)
-    ]
+    problems = []
+    for key in FLEET_WIDE:
+        value = attrgetter(key)
+        top, *inside = key.split(".")
+
+        differing = [other.name for other in targets[1:] if value(other.settings) != value(first.settings)]
+        if not differing:
+            continue
+        places = [
+            f"{name} ({inventory.origin(name, PREFIX + top, *inside) or 'by default'})"
+            for name in (first.name, differing[0])
+        ]
+        problems.append(f"{PREFIX}{key} differs between {' and '.join(places)}; it must be the same for every host")
     if problems:
         raise ConfigError(problems)

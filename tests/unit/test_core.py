@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 import yaml
 
 from playbooks.adapters.secrets import Secrets
-from playbooks.environment import Environment, load_environment
+from playbooks.environment import FLEET_WIDE, Environment, load_environment
 from playbooks.errors import ConfigError, UsageError
 from playbooks.fleet.address import read_address
 from playbooks.fleet.holder import Holder
@@ -300,3 +301,24 @@ def test_text_from_hosts_cannot_steer_a_terminal() -> None:
     assert "\x1b" not in clean("\x1b[2Jdone\r\n\x07")
     assert clean("ok – ü") == "ok – ü"
     assert json.dumps(clean("\x9b31m")) == '"\\ufffd31m"'
+
+
+def test_hosts_may_not_differ_in_what_is_read_off_the_first_one(tmp_path: Path) -> None:
+    """Backups that are off on the second host only were made, or left out, by what the first one says."""
+    folder = tmp_path / "inventory"
+    (folder / "host_vars").mkdir(parents=True)
+    (folder / "hosts.yml").write_text("all: {hosts: {web1: {}, web2: {}}, vars: {slipway_app: shop}}\n")
+    (folder / "host_vars" / "web2.yml").write_text("slipway_backup:\n  paths: [/srv/x]\n  enabled: false\n")
+    with pytest.raises(ConfigError) as refused:
+        load_environment(str(folder), tmp_path)
+    assert refused.value.problems == [
+        f"slipway_backup.enabled differs between web1 (by default) and web2 ({folder}/host_vars/web2.yml:3); "
+        "it must be the same for every host"
+    ]
+    read = {
+        match
+        for file in (PROJECT / "playbooks").rglob("*.py")
+        for match in re.findall(r"env\.settings\.([a-z_]+(?:\.[a-z_]+)?)", file.read_text())
+    }
+    unmarked = {path for path in read if not {path, path.partition(".")[0]} & set(FLEET_WIDE)}
+    assert unmarked == {"backup"}, "each of its parts that is read is marked by itself"
