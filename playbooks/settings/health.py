@@ -44,14 +44,18 @@ class HttpCheck(Check):
         "{version} that of the release."
     )
     status: int = Field(200, ge=100, le=599, description="The status that counts as healthy.")
-    body: Text | None = Field(None, description="An extended regular expression that the body must match.")
+    body: Text | None = Field(
+        None, description="An extended regular expression that the body must match; {version} is that of the release."
+    )
     json_path: Text | None = Field(None, description="A jq filter whose result must be `json_value`, e.g. .status.")
     json_value: Text | None = Field(
         None, description="What `json_path` must give; {version} is that of the release. `true` when left out."
     )
     headers: dict[Text, Text] = Field({}, description="Request headers to send.")
     expect_headers: dict[Text, Text] = Field(
-        {}, description="Answer headers that must be there, each with a regular expression."
+        {},
+        description="Answer headers that must be there, each with a regular expression, in which {version} is that of the "
+        "release.",
     )
     max_time: Duration | None = Field(
         None, description="The answer must come within this; A4 asks for 500 ms of a health endpoint."

@@ -28,6 +28,8 @@ FIELD, ITEM = "\037", "\036"
 PORT = "\035"
 # And the version of the release that it checks.
 RELEASE_VERSION = "\034"
+# The same within a regular expression.
+VERSION_PATTERN = "\032"
 
 
 @dataclass(frozen=True)
@@ -165,12 +167,14 @@ def _fields(check: AnyCheck, secrets: Mapping[str, str]) -> list[str]:
         return [
             _marked(check.url),
             str(check.status),
-            check.body or "",
+            (check.body or "").replace(VERSION, VERSION_PATTERN),
             check.json_path or "",
             (check.json_value or "true").replace(VERSION, RELEASE_VERSION),
             f"{check.max_time * 1000:.0f}" if check.max_time else "",
             ITEM.join(f"{name}: {value}" for name, value in check.headers.items()),
-            ITEM.join(f"{name}: {value}" for name, value in check.expect_headers.items()),
+            ITEM.join(
+                f"{name}: {value.replace(VERSION, VERSION_PATTERN)}" for name, value in check.expect_headers.items()
+            ),
         ]
     if isinstance(check, TcpCheck):
         return [check.host, str(check.port).replace(SLOT_PORT, PORT)]

@@ -6,7 +6,7 @@
 # milliseconds of staying so. Standard input: a check a line, its fields separated by US (\037), their lists by RS (\036):
 #   kind name critical seconds field...
 # GS (\035) in it is the port of the slot that the release runs in. A release in place has none: such a check is left out.
-# FS (\034) is the release's version.
+# FS (\034) is the release's version, SUB (\032) the same as an extended regular expression.
 release=$1
 user=$2
 patience=$3
@@ -39,6 +39,7 @@ version() {
 
 gs=$(printf '\035')
 fs=$(printf '\034')
+sub=$(printf '\032')
 port=
 [ ! -f "$release/.slipway/slot" ] || read -r _ port <"$release/.slipway/slot" || :
 set --
@@ -46,6 +47,9 @@ while IFS= read -r line; do
     [ -z "$port" ] || fill "$gs" "$port"
     case $line in
         *"$fs"*) fill "$fs" "$(version)" ;;
+    esac
+    case $line in
+        *"$sub"*) fill "$sub" "$(version | sed 's/[.+]/\\&/g')" ;;
     esac
     case $line in
         *"$gs"*) note 'a check of a slot is left out: this release does not run in one' ;;

@@ -5,6 +5,7 @@ from __future__ import annotations
 from playbooks.errors import StepFailed
 from playbooks.release.artifact import Artifact
 from playbooks.settings import Settings
+from playbooks.settings.health import VERSION
 from playbooks.steps.facts import Facts
 
 INODES_NEEDED = 1000
@@ -47,4 +48,16 @@ def preflight(facts: Facts, settings: Settings, *, needs: tuple[str, ...]) -> li
     if wrong:
         hint = "invoke provision --env=… installs what is missing" if "installed" in wrong[0] else None
         raise StepFailed("; ".join(wrong), host=facts.host, step="preflight", code="preflight", hint=hint)
-    return [f"{facts.host}: systemd says the host is {facts.manager}"] if facts.manager == "degraded" else []
+    warnings = [f"{facts.host}: systemd says the host is {facts.manager}"] if facts.manager == "degraded" else []
+    return warnings + [f"{facts.host}: {text}" for text in _unseen_reloads(settings)]
+
+
+def _unseen_reloads(settings: Settings) -> list[str]:
+    """A reload may end well and load nothing; only an answer that names its version shows it."""
+    if any(VERSION in check.model_dump_json() for check in settings.health.checks):
+        return []
+    return [
+        f"{service.name} is reloaded, and no health check asks for {VERSION}: whether the new code answers is not known"
+        for service in settings.services
+        if service.on_switch == "reload"
+    ]

@@ -159,21 +159,32 @@ start_units() {
     # Starts and restarts that went before do not count against this one.
     systemctl reset-failed "$@" 2>/dev/null || :
     restart=
+    unreloaded=
     for unit in "$@"; do
         case $unit in *.socket) continue ;; esac
         if has "$begun" "$unit"; then
             continue
         elif has "$reloaded" "$unit" && systemctl is-active --quiet "$unit"; then
-            systemctl reload "$unit" || note "$unit did not reload"
+            timeout "$limit" systemctl reload "$unit" 2>/dev/null || unreloaded="$unreloaded $unit"
         else
             restart="$restart $unit"
         fi
     done
+    # What it goes back to has to run, by a restart if need be.
+    [ "$what" = deploy ] || restart="$restart $unreloaded"
     # A unit that fails to start is not this step's error: the health check tells why, with its log.
     # shellcheck disable=SC2086
     [ -z "$begun" ] || timeout "$limit" systemctl start $begun 2>/dev/null || :
     # shellcheck disable=SC2086
-    [ -z "$restart" ] || restart_units $restart
+    [ -z "${restart# }" ] || restart_units $restart
+    # One that did not reload runs on with the old code, and looks healthy.
+    if [ "$what" = deploy ] && [ -n "$unreloaded" ]; then
+        unit=${unreloaded# }
+        unit=${unit%% *}
+        why=$(systemctl show --property=ReloadResult --value "$unit")
+        log=$(journalctl --unit="$unit" --lines=6 --output=cat --no-pager 2>/dev/null | tr '\n' '|' | cut -c1-400)
+        fail reload "$unit did not reload ($why), so the old code still answers; its log: $log"
+    fi
 }
 
 # A socket stays open while its service restarts, so that whoever connects then waits and is not refused; unless it is to

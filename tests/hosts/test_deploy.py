@@ -244,3 +244,43 @@ def test_no_secret_shows_anywhere(app: App, on: On) -> None:
     secret = (app.folder / "secrets" / "token").read_text().strip()
     ledger = on("app1").check_output(f"cat {app.state}/ledger")
     assert secret not in unit.out + unit.err + hook.out + hook.err + ledger
+
+
+def test_a_reload_that_fails_or_loads_nothing_is_no_deploy(app: App, on: On) -> None:
+    """A unit that did not reload runs on, healthy, with the old code: "deployed" would be a lie."""
+    serve = f"""while :; do cd {app.home}/current; python3 -m http.server {app.port} & trap "kill $!" HUP; wait; done"""
+    stays = f"/run/{app.name}-stays"
+    unit = {
+        "Service": {
+            "ExecStart": f"{app.home}/current/bin/run",
+            "ExecReload": [
+                "/bin/sh -c '! test -e /run/%N-fails'",
+                f"/bin/sh -c 'test -e {stays} || kill -HUP $MAINPID'",
+            ],
+        }
+    }
+    app.write(services=[{"name": app.name, "unit": unit, "on_switch": "reload"}])
+    for version in ("1.0.0", "1.1.0", "1.2.0"):
+        app.build(version, line=serve)
+    first = app.deploy("1.0.0")
+    assert first.status == 0, first.err
+    assert "whether the new code answers is not known" in first.out
+    check = {**app.settings["health"]["checks"][0], "body": "^{version}$"}
+    app.write(health={**app.settings["health"], "attempts": 4, "checks": [check]})
+    pids = f"systemctl show --property=MainPID --value {app.name}"
+    before = on("app1").check_output(pids)
+    second = app.deploy("1.1.0")
+    assert second.status == 0, second.err
+    assert "is not known" not in second.out
+    assert (answer(on, app, "app1"), on("app1").check_output(pids)) == ("1.1.0", before), "it was restarted"
+
+    on("app2").check_output(f"touch /run/{app.name}-fails")
+    failed = app.deploy("1.2.0")
+    assert failed.status == 1, failed.out
+    assert f"{app.name}.service did not reload (exit-code)" in failed.out
+    assert [answer(on, app, name) for name in APPS] == ["1.1.0"] * 3
+    on("app2").check_output(f"rm /run/{app.name}-fails; touch {stays}")
+    failed = app.deploy("1.2.0", "--force")
+    assert failed.status == 1, failed.out
+    assert "does not match '^1\\.2\\.0$': 1.1.0" in failed.out
+    on("app2").check_output(f"rm {stays}")
