@@ -54,8 +54,8 @@ class HttpCheck(Check):
     headers: dict[Text, Text] = Field({}, description="Request headers to send.")
     expect_headers: dict[Text, Text] = Field(
         {},
-        description="Answer headers that must be there, each with a regular expression, in which {version} is that of the "
-        "release.",
+        description="Answer headers that must be there, each with a regular expression, in which {version} is that of "
+        "the release.",
     )
     max_time: Duration | None = Field(
         None, description="The answer must come within this; A4 asks for 500 ms of a health endpoint."
