@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,15 @@ import paramiko
 
 from playbooks.environment import Environment
 from playbooks.errors import ExitStatus, SlipwayError, Unreachable
+from playbooks.fleet import ssh_config
 from playbooks.fleet.address import Address
+from playbooks.fleet.connection import Ways
+from playbooks.fleet.dialing import dial
+from playbooks.fleet.endpoint import Endpoint
 from playbooks.fleet.fanout import Job, by_host, run_jobs
-from playbooks.fleet.hostkeys import USER_FILE, fingerprint
+from playbooks.fleet.hostkeys import Recorded, fingerprint, is_hash, read_known
 from playbooks.fleet.progress import Progress
+from playbooks.surroundings import at_home
 
 
 @dataclass(frozen=True)
@@ -75,39 +80,44 @@ def host_keys(env: Environment, progress: Progress, *, record: bool, replace: bo
     """
     names = [target.name for target in env.targets] if env.limited else list(env.inventory.hosts)
     addresses = {name: env.target(name).address for name in names}
-    jobs = [Job(name, "key", lambda address=address: _ask(address)) for name, address in addresses.items()]  # type: ignore[misc]
+    ways = Ways(ssh_config.endpoints(list(addresses.values())))
+    jobs = [Job(name, "key", partial(_ask, address, ways)) for name, address in addresses.items()]
     results = by_host(jobs, run_jobs(jobs, forks=env.settings.forks, progress=progress))
     found = []
     for name, key in results.ok.items():
-        file = _file(addresses[name])
-        known = _recorded(file, addresses[name])
-        state = "recorded" if key in known else "CHANGED" if known else "unknown"
+        endpoint = ways.endpoints[name]
+        file = _file(endpoint)
+        known = [one for one in read_known([str(file)]).of(endpoint.known_as) if not one.revoked]
+        shown = Recorded(key.get_name(), key.asbytes())
+        state = "recorded" if shown in known else "CHANGED" if known else "unknown"
         if (state == "unknown" and record) or (state == "CHANGED" and replace):
-            _write(file, addresses[name], key)
+            _write(name, file, endpoint.known_as, key)
             state = "added" if state == "unknown" else "replaced"
-        prints = tuple(fingerprint(one) for one in known)
+        prints = tuple(one.fingerprint for one in known)
         found.append(HostKey(name, fingerprint(key), prints, state, str(file)))
     return HostKeys(env.name, tuple(found), {name: error.message for name, error in results.failed.items()}, env.flag)
 
 
-def _ask(address: Address) -> paramiko.PKey:
+def _ask(address: Address, ways: Ways) -> paramiko.PKey:
     """The key a host shows.
 
     Raises:
         Unreachable: it does not answer, or can only be reached through another host.
     """
-    if address.proxy_jump or address.proxy_command:
+    endpoint = ways.endpoints[address.name]
+    if endpoint.jump or endpoint.command:
         raise Unreachable(
             "it is behind another host; its key can only be read from there",
             host=address.name,
-            hint=f"on that host: ssh-keyscan -t ed25519 {address.hostname}",
+            hint=f"on that host: ssh-keyscan -t ed25519 {endpoint.hostname}",
         )
     try:
-        with socket.create_connection((address.hostname, address.port or 22), timeout=address.connect_timeout) as sock:
+        with dial(endpoint, address.connect_timeout) as sock:
             transport = paramiko.Transport(sock)
-            # The kind that OpenSSH prefers and that its own known_hosts would have.
+            # The kind that is recorded; else that which OpenSSH prefers and its own known_hosts would have.
             options = transport.get_security_options()
-            options.key_types = sorted(options.key_types, key=lambda kind: kind != "ssh-ed25519")
+            kinds = sorted(options.key_types, key=lambda kind: kind != "ssh-ed25519")
+            options.key_types = ways.wanted(endpoint).kinds(kinds)
             try:
                 transport.start_client(timeout=address.connect_timeout)
                 return transport.get_remote_server_key()
@@ -115,52 +125,43 @@ def _ask(address: Address) -> paramiko.PKey:
                 transport.close()
     except (OSError, EOFError, paramiko.SSHException) as error:
         reason = str(error) or type(error).__name__
-        raise Unreachable(f"no key from {address.hostname}: {reason}", host=address.name) from None
+        raise Unreachable(f"no key from {endpoint.hostname}: {reason}", host=address.name) from None
 
 
-def _file(address: Address) -> Path:
-    return Path(address.known_hosts[0] if address.known_hosts else USER_FILE).expanduser()
+def _file(endpoint: Endpoint) -> Path:
+    """Where keys are recorded: the first of the files that ssh reads them from."""
+    return Path(endpoint.known_hosts[0] if endpoint.known_hosts else at_home("~/.ssh/known_hosts"))
 
 
-def _name(address: Address) -> str:
-    return address.hostname if address.port in (None, 22) else f"[{address.hostname}]:{address.port}"
-
-
-def _recorded(file: Path, address: Address) -> list[paramiko.PKey]:
-    if not file.is_file():
-        return []
-    found = paramiko.HostKeys(str(file)).lookup(_name(address))
-    return list(found.values()) if found else []
-
-
-def _write(file: Path, address: Address, key: paramiko.PKey) -> None:
+def _write(host: str, file: Path, name: str, key: paramiko.PKey) -> None:
     """Rewrite the file by one rename; every line but this host's stays as it is.
 
     Raises:
         SlipwayError: it cannot be written.
     """
     try:
-        lines = file.read_text(encoding="utf-8").splitlines(keepends=True) if file.is_file() else []
-        kept = [line for line in lines if not _is_for(line, _name(address))]
-        kept.append(f"{_name(address)} {key.get_name()} {key.get_base64()}\n")
+        file = file.resolve()  # of a link, what it leads to is rewritten
+        lines = file.read_bytes().splitlines(keepends=True) if file.is_file() else []
+        if lines and not lines[-1].endswith(b"\n"):
+            lines[-1] += b"\n"
+        kept = [line for line in lines if not _is_for(line.decode("utf-8", "surrogateescape"), name)]
+        kept.append(f"{name} {key.get_name()} {key.get_base64()}\n".encode())
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle, coming = tempfile.mkstemp(dir=file.parent, prefix=".known_hosts.")
         try:
-            with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            with os.fdopen(handle, "wb") as stream:
                 stream.writelines(kept)
             Path(coming).replace(file)
         finally:
             with contextlib.suppress(FileNotFoundError):
                 Path(coming).unlink()
     except OSError as error:
-        raise SlipwayError(f"cannot write {file}: {error.strerror}", host=address.name) from None
+        raise SlipwayError(f"cannot write {file}: {error.strerror}", host=host) from None
 
 
 def _is_for(line: str, name: str) -> bool:
     """Whether a line of known_hosts is this host's alone; hashed names are compared by their hash (sshd(8))."""
-    names = line.split(" ")[0].split(",")
+    names = "".join(line.split()[:1]).split(",")
     if line.startswith(("#", "@")) or len(names) != 1:
         return False
-    if names[0].startswith("|1|"):
-        return bool(paramiko.HostKeys.hash_host(name, names[0]) == names[0])
-    return names[0] == name
+    return names[0] == name or is_hash(name, names[0])

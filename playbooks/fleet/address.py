@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import os
-import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from playbooks.errors import ConfigError
+from playbooks.fleet.ssh_arguments import option, read_arguments
 
 
 @dataclass(frozen=True)
 class Address:
-    """How to reach one host.
+    """What the inventory says of how to reach one host. The rest is for ssh's own settings to say (ssh_config.py).
 
     Args:
         name: its name in the inventory; every message uses it.
         hostname: what to connect to (``ansible_host``), which ~/.ssh/config may alias further.
-        user, port, key_file: None leaves the choice to ~/.ssh/config and the defaults.
+        user, port, key_file: None leaves the choice to ssh's settings.
         password: for password logins (``ansible_password``).
-        proxy_jump, proxy_command: as in ssh_config(5).
-        known_hosts: files of host keys, instead of the user's own and the system's.
+        ssh_arguments: for ssh, as Ansible would give them: with user, port and key.
         become: whether sudo is needed to act.
         become_password: what sudo may ask for.
         connect_timeout: seconds.
@@ -32,9 +31,7 @@ class Address:
     port: int | None = None
     key_file: str | None = None
     password: str | None = None
-    proxy_jump: str | None = None
-    proxy_command: str | None = None
-    known_hosts: tuple[str, ...] = ()
+    ssh_arguments: tuple[str, ...] = ()
     become: bool = True
     become_password: str | None = None
     connect_timeout: float = 10.0
@@ -66,17 +63,12 @@ def read_address(name: str, variables: Mapping[str, object], *, connect_timeout:
     if method not in (None, "sudo"):
         problems.append(f"{name}: ansible_become_method is something else than sudo")
     port = text("ansible_port", "ansible_ssh_port")
-    if port is not None and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+    if port is not None and not (port.isascii() and port.isdigit() and 0 < int(port[:6]) < 65536):
         problems.append(f"{name}: ansible_port is no number from 1 to 65535")
-    options: dict[str, str] = {}
-    known_hosts: list[str] = []
-    try:
-        options = _ssh_options(f"{text('ansible_ssh_common_args') or ''} {text('ansible_ssh_extra_args') or ''}")
-        known_hosts = shlex.split(options.get("userknownhostsfile", ""))
-    except ValueError as error:
-        problems.append(f"{name}: ansible_ssh_common_args or ansible_ssh_extra_args cannot be read as words: {error}")
-    key_file = text("ansible_ssh_private_key_file", "ansible_private_key_file") or options.get("identityfile")
-    user = text("ansible_user", "ansible_ssh_user") or options.get("user")
+    key_file = text("ansible_ssh_private_key_file", "ansible_private_key_file")
+    user = text("ansible_user", "ansible_ssh_user")
+    key_file = _at_home(key_file) if key_file else None
+    arguments = _arguments(name, text, {"Port": port, "IdentityFile": key_file, "User": user}, problems)
     hostname = text("ansible_host", "ansible_ssh_host") or name
     password = text("ansible_password", "ansible_ssh_pass", "ansible_ssh_password")
     become_password = text("ansible_become_password", "ansible_become_pass", "ansible_sudo_pass")
@@ -87,35 +79,31 @@ def read_address(name: str, variables: Mapping[str, object], *, connect_timeout:
         hostname=hostname,
         user=user,
         port=int(port) if port else None,
-        key_file=_at_home(key_file) if key_file else None,
+        key_file=key_file,
         password=password,
-        proxy_jump=options.get("proxyjump"),
-        proxy_command=options.get("proxycommand"),
-        known_hosts=tuple(map(_at_home, known_hosts)),
+        ssh_arguments=arguments,
         become=user != "root",
         become_password=become_password,
         connect_timeout=connect_timeout,
     )
 
 
+def _arguments(
+    name: str, text: Callable[[str], str | None], stated: Mapping[str, str | None], problems: list[str]
+) -> tuple[str, ...]:
+    """What ssh is given, in Ansible's order: of each setting the first counts for it."""
+    arguments: dict[str, tuple[str, ...]] = {}
+    for key in ("ansible_ssh_args", "ansible_ssh_common_args", "ansible_ssh_extra_args"):
+        try:
+            arguments[key] = read_arguments(text(key) or "")
+        except ValueError as error:
+            problems.append(f"{name}: {key} cannot be given to ssh: {error}")
+            return ()
+    own = [word for setting, value in stated.items() if value is not None for word in option(setting, value)]
+    first, *others = arguments.values()
+    return (*first, *own, *(word for words in others for word in words))
+
+
 def _at_home(path: str) -> str:
     """A path with ~ filled in; the home of a user that there is not stays as it is, and is not found later."""
     return os.path.expanduser(path)  # noqa: PTH111 - Path.expanduser raises
-
-
-def _ssh_options(arguments: str) -> dict[str, str]:
-    """Read ``-o Key=value``, ``-J`` and ``-i`` out of ssh's arguments; the first of each counts, as in ssh."""
-    words = shlex.split(arguments)
-    found: dict[str, str] = {}
-    while words:
-        word = words.pop(0)
-        flag, value = word[:2], word[2:]
-        if flag not in ("-o", "-J", "-i"):
-            continue
-        value = value or (words.pop(0) if words else "")
-        if flag == "-o":
-            key, _, value = value.replace(" ", "=", 1).partition("=") if "=" not in value else value.partition("=")
-        else:
-            key = {"-J": "proxyjump", "-i": "identityfile"}[flag]
-        found.setdefault(key.strip().lower(), value.strip())
-    return found

@@ -6,7 +6,9 @@ import random
 import socket
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import fabric
@@ -15,6 +17,8 @@ import paramiko
 from playbooks.errors import SlipwayError, Unreachable
 from playbooks.fleet import hostkeys
 from playbooks.fleet.address import Address
+from playbooks.fleet.dialing import Agent, dial, readable, speak_through
+from playbooks.fleet.endpoint import Endpoint
 
 
 class _Transport(paramiko.Transport):
@@ -31,44 +35,106 @@ class _Transport(paramiko.Transport):
         "aes256-ctr",
     )
 
+    def allow(self, algorithms: Mapping[str, Sequence[str]]) -> None:
+        """Use no others than these.
+
+        Args:
+            algorithms: by paramiko's kinds; a kind that is missing is not limited.
+        """
+        for kind, names in algorithms.items():
+            ours = getattr(self, f"_preferred_{kind}")
+            kept = tuple(name for name in ours if name in names)
+            # Where ssh's settings leave out all that is fast, what is left of paramiko's own is used.
+            setattr(self, f"_preferred_{kind}", kept or tuple(names))
+
+    def prefer_keys(self, wanted: hostkeys.Wanted) -> None:
+        """Ask for a host key of a kind that is recorded."""
+        kinds: tuple[str, ...] = getattr(self, "_preferred_keys")  # noqa: B009 - paramiko has no types for it
+        self._preferred_keys = wanted.kinds(kinds)
+
 
 # A third of the guard's usual time-out: after as much silence a host is connected to anew (fleet/lock.py).
 LOST_SECONDS = 20
 
 
-def _transport(sock: Any, **options: Any) -> paramiko.Transport:  # noqa: ANN401 - paramiko's own signature
+def _transport(
+    sock: Any,  # noqa: ANN401 - paramiko's own signature
+    *,
+    endpoint: Endpoint,
+    wanted: hostkeys.Wanted,
+    **options: Any,  # noqa: ANN401 - paramiko's own signature
+) -> paramiko.Transport:
     """A transport on a socket that sends at once: Nagle's algorithm costs 40 ms a command on a Fabric connection."""
-    if isinstance(sock, socket.socket):
+    if isinstance(sock, socket.socket) and sock.family != socket.AF_UNIX:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         # Else whoever writes into a cable that was pulled waits a quarter of an hour, and every heartbeat behind him.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, LOST_SECONDS * 1000)
     transport = _Transport(sock, **options)
+    transport.allow(endpoint.algorithms)
+    transport.prefer_keys(wanted)
     transport.set_keepalive(15)
     return transport
 
 
+def _settings() -> fabric.Config:
+    """Fabric's own settings, out of no file: what ssh is told is all that decides whom we talk to."""
+    return fabric.Config(ssh_config=paramiko.SSHConfig(), lazy=True)
+
+
 @dataclass(frozen=True)
-class SshConfig:
-    """The user's ~/.ssh/config and the system's, and the keys of known hosts, read once for the whole fleet.
+class Ways:
+    """How each host is reached, found out once for all that one task does.
 
     Args:
-        config: as Fabric knows it.
+        endpoints: by the host's name in the inventory.
+        config: Fabric's.
         known: recorded host keys by the files that have them, as they come to be needed.
         making: held while a connection is made of it. Fabric writes into the configuration then, and for that moment
             there is nothing in it for anybody else. A copy for each connection would cost more than the rest of it.
     """
 
-    config: fabric.Config = field(default_factory=fabric.Config)
-    known: dict[tuple[str, ...], paramiko.HostKeys] = field(default_factory=dict)
+    endpoints: Mapping[str, Endpoint]
+    config: fabric.Config = field(default_factory=_settings)
+    known: dict[tuple[str, ...], hostkeys.KnownHosts] = field(default_factory=dict)
     making: threading.Lock = field(default_factory=threading.Lock)
 
+    def wanted(self, endpoint: Endpoint) -> hostkeys.Wanted:
+        """The key that a host must show."""
+        if endpoint.known_hosts not in self.known:
+            self.known[endpoint.known_hosts] = hostkeys.read_known(endpoint.known_hosts)
+        known = self.known[endpoint.known_hosts]
+        with_port = endpoint.known_as == hostkeys.known_as(endpoint.hostname, endpoint.port)
+        plain = known.of(endpoint.hostname) if with_port and endpoint.port != hostkeys.SSH_PORT else []
+        return hostkeys.Wanted(endpoint.known_as, tuple(known.of(endpoint.known_as)), tuple(plain), endpoint.rsa_bits)
 
-def connect(address: Address, ssh: SshConfig) -> fabric.Connection:
+
+class _Connection(fabric.Connection):  # type: ignore[misc]  # Fabric has no types
+    """Fabric's connection to an endpoint."""
+
+    endpoint: Endpoint
+
+    def open_gateway(self) -> Any:  # noqa: ANN401 - a socket, or what paramiko takes for one
+        """The way that is not a plain connection from here."""
+        endpoint = self.endpoint
+        if endpoint.command is not None:
+            return speak_through(endpoint.command)
+        if endpoint.jump is not None:
+            return super().open_gateway()
+        return dial(endpoint, self.connect_timeout)
+
+    def close(self) -> None:
+        """End it, and the connections that it goes through."""
+        super().close()
+        if isinstance(self.gateway, fabric.Connection):
+            self.gateway.close()
+
+
+def connect(address: Address, ways: Ways) -> fabric.Connection:
     """Log in to a host.
 
     Args:
         address: which host, and how.
-        ssh: decides what the address leaves open.
+        ways: how it is reached, and how the others are.
 
     Returns:
         An open connection; the caller closes it.
@@ -79,8 +145,8 @@ def connect(address: Address, ssh: SshConfig) -> fabric.Connection:
     """
     until = time.monotonic() + address.connect_timeout
     while True:
-        with ssh.making:
-            connection = _connection(address, ssh)
+        with ways.making:
+            connection = _connection(address, ways)
         try:
             connection.open()
         except BaseException as error:
@@ -89,7 +155,7 @@ def connect(address: Address, ssh: SshConfig) -> fabric.Connection:
                 time.sleep(random.uniform(0.2, 0.6))  # noqa: S311 - not all at once again
                 continue
             if isinstance(error, Exception):
-                raise _explain(address, connection, error) from None
+                raise _explain(address, ways, error) from None
             raise
         return connection
 
@@ -101,69 +167,58 @@ def _is_turned_away(error: BaseException) -> bool:
     )
 
 
-def _connection(address: Address, ssh: SshConfig) -> fabric.Connection:
-    config = ssh.config
-    options: dict[str, Any] = {"transport_factory": _transport, "banner_timeout": address.connect_timeout}
-    if address.key_file:
-        options |= {"key_filename": address.key_file, "look_for_keys": False}
-    if address.password:
-        options |= {"password": address.password}
-    connection = fabric.Connection(
-        address.hostname,
-        user=address.user,
-        port=address.port,
-        config=config,
+def _connection(address: Address, ways: Ways) -> _Connection:
+    return _made(address, ways.endpoints[address.name], ways)
+
+
+def _made(address: Address, endpoint: Endpoint, ways: Ways) -> _Connection:
+    """A connection that is not open yet, with those it goes through."""
+    wanted = ways.wanted(endpoint)
+    gateway: object = _made(address, endpoint.jump, ways) if endpoint.jump and endpoint.command is None else None
+    if gateway is None and (endpoint.command or endpoint.bind or endpoint.family):
+        gateway = True  # not paramiko's own way: see open_gateway
+    connection = _Connection(
+        endpoint.hostname,
+        user=endpoint.user,
+        port=endpoint.port,
+        config=ways.config,
         connect_timeout=address.connect_timeout,
-        connect_kwargs=options,
-        **({"gateway": _gateway(address, config)} if address.proxy_jump or address.proxy_command else {}),
+        gateway=gateway or False,
+        connect_kwargs={
+            "transport_factory": partial(_transport, endpoint=endpoint, wanted=wanted),
+            "banner_timeout": address.connect_timeout,
+            "compress": endpoint.compress,
+            **_login(address, endpoint),
+        },
     )
-    hop: object = connection
-    while isinstance(hop, fabric.Connection):
-        files = _known_hosts(hop, address, config)
-        if files not in ssh.known:
-            ssh.known[files] = hostkeys.read_known(files)
-        hostkeys.strict(hop.client, address.name, ssh.known[files], hop.host, hop.port)
-        hop.connect_kwargs.setdefault("transport_factory", _transport)
-        hop = hop.gateway
+    connection._set(endpoint=endpoint)
+    if endpoint.pubkey and endpoint.agent is not None:
+        # paramiko asks the agent that the environment names; ssh may have been told of another one, or of some keys.
+        connection.client._agent = Agent(endpoint.agent, endpoint.keys if endpoint.only_keys else None)
+    connection.client.set_missing_host_key_policy(hostkeys.Strict(address.name, wanted))
     return connection
 
 
-def _gateway(address: Address, config: fabric.Config) -> fabric.Connection | str:
-    if address.proxy_command:
-        return address.proxy_command.replace("%h", address.hostname).replace("%p", str(address.port or 22))
-    gateway: fabric.Connection | None = None
-    for hop in (address.proxy_jump or "").split(","):
-        gateway = fabric.Connection(
-            hop.strip(),
-            config=config,
-            gateway=gateway,
-            connect_timeout=address.connect_timeout,
-            # Empty, they would be those of the configuration that all connections share.
-            connect_kwargs={
-                "transport_factory": _transport,
-                **({"key_filename": address.key_file} if address.key_file else {}),
-            },
-        )
-    assert gateway is not None  # split() gives at least one  # noqa: S101
-    return gateway
+def _login(address: Address, endpoint: Endpoint) -> dict[str, Any]:
+    """What to log in with. A key that ssh's settings name and that is not there is passed over, as by ssh."""
+    named = address.key_file
+    keys = [key for key in endpoint.keys if key == named or readable(key)] if endpoint.pubkey else []
+    return {
+        "key_filename": keys,
+        "look_for_keys": False,
+        "allow_agent": endpoint.pubkey and endpoint.agent is not None,
+        **({"password": address.password} if address.password and endpoint.password else {}),
+    }
 
 
-def _known_hosts(hop: fabric.Connection, address: Address, config: fabric.Config) -> tuple[str, ...]:
-    """The inventory's files of host keys; else those that ~/.ssh/config names; else none, which means the defaults."""
-    if address.known_hosts:
-        return address.known_hosts
-    named = config.base_ssh_config.lookup(hop.original_host).get("userknownhostsfile", "")
-    return tuple(str(named).split())
-
-
-def _explain(address: Address, connection: fabric.Connection, error: Exception) -> SlipwayError:
-    where = f"{connection.user}@{connection.host}:{connection.port}"
-    where += f" by way of {address.proxy_jump}" if address.proxy_jump else ""
+def _explain(address: Address, ways: Ways, error: Exception) -> SlipwayError:
+    endpoint = ways.endpoints[address.name]
+    where = str(endpoint)
+    where += f" by way of {endpoint.jump}" if endpoint.jump else ""
+    where += " by way of its ProxyCommand" if endpoint.command else ""
     match error:
         case SlipwayError():
             return error
-        case paramiko.BadHostKeyException():
-            return hostkeys.changed(address.name, error)
         case paramiko.PasswordRequiredException():
             reason, hint = (
                 f"{_key(address)} is locked by a passphrase",
@@ -172,11 +227,14 @@ def _explain(address: Address, connection: fabric.Connection, error: Exception) 
         case paramiko.AuthenticationException():
             reason = "it accepts none of our keys"
             hint = (
-                f"try: ssh {connection.user}@{connection.host} -p {connection.port}; "
+                f"try: ssh {endpoint.user}@{endpoint.hostname} -p {endpoint.port}; "
                 "check ansible_user, the key file and the agent"
             )
         case OSError() if error.filename:
-            reason, hint = f"{_key(address)} cannot be read: {error.strerror}", "check ansible_ssh_private_key_file"
+            reason, hint = (
+                f"the key {error.filename} cannot be read: {error.strerror}",
+                "check ansible_ssh_private_key_file",
+            )
         case socket.gaierror():
             reason, hint = "there is no host of that name", "check ansible_host, and the name in DNS"
         case TimeoutError():

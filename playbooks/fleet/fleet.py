@@ -6,7 +6,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
@@ -14,6 +14,7 @@ import paramiko
 
 from playbooks.errors import SlipwayError, StepFailed, Unreachable
 from playbooks.fleet import connection as ssh
+from playbooks.fleet import ssh_config
 from playbooks.fleet.address import Address
 from playbooks.fleet.ending import can_be_ended
 from playbooks.fleet.fanout import Done, Job, Results, by_host, combine, run_jobs
@@ -211,12 +212,18 @@ def open_fleet(
         forks: hosts worked on at the same time.
         total: seconds after which no step goes on, but for those of the way back.
         acts: the task will take the lock and change something.
+
+    Raises:
+        ConfigError: ssh refuses its configuration for a host, or wants what cannot be done here. Nothing was touched.
     """
     deadline = time.monotonic() + total
-    config = ssh.SshConfig()
+    endpoints = ssh_config.endpoints(addresses)
+    ways = ssh.Ways(endpoints)
+    # Who logs in is for ssh's settings to say, where the inventory doesn't; root needs no sudo.
+    addresses = [replace(address, become=endpoints[address.name].user != "root") for address in addresses]
     progress.hosts([address.name for address in addresses])
     jobs = [
-        Job(address.name, "connect", partial(_log_in, address, config, progress, deadline, CHANNELS if acts else 0))
+        Job(address.name, "connect", partial(_log_in, address, ways, progress, deadline, CHANNELS if acts else 0))
         for address in addresses
     ]
     results = by_host(jobs, run_jobs(jobs, forks=forks, progress=progress))
@@ -227,9 +234,9 @@ def open_fleet(
         fleet.close()
 
 
-def _log_in(address: Address, config: ssh.SshConfig, progress: Progress, deadline: float, ahead: int) -> Remote:
+def _log_in(address: Address, ways: ssh.Ways, progress: Progress, deadline: float, ahead: int) -> Remote:
     began = time.monotonic()
-    session = Session(address, partial(ssh.connect, address, config))
+    session = Session(address, partial(ssh.connect, address, ways))
     # Every task looks first. Who finds no line opens one, and hears why it cannot be.
     with contextlib.suppress(paramiko.SSHException, EOFError, OSError):
         line, _ = session.open_line(session.connection)

@@ -3,75 +3,247 @@
 from __future__ import annotations
 
 import base64
+import binascii
 import hashlib
+import hmac
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import paramiko
 
 from playbooks.errors import HostKeyRefused
 
-USER_FILE = "~/.ssh/known_hosts"
-SYSTEM_FILE = "/etc/ssh/ssh_known_hosts"
 SSH_PORT = 22
+RSA = "ssh-rsa"
+_HASHED = "|1|"
+_MARKS = ("@cert-authority", "@revoked")
 
 
 def fingerprint(key: paramiko.PKey) -> str:
     """A key's fingerprint as ssh-keygen(1) prints it, e.g. ``ED25519 SHA256:…``."""
-    digest = base64.b64encode(hashlib.sha256(key.asbytes()).digest()).decode().rstrip("=")
-    kind = key.get_name().removeprefix("ssh-").removeprefix("ecdsa-sha2-").upper()
-    return f"{kind} SHA256:{digest}"
+    return _print(key.get_name(), key.asbytes())
 
 
-def read_known(files: tuple[str, ...]) -> paramiko.HostKeys:
-    """The keys that are recorded.
+def _print(kind: str, blob: bytes) -> str:
+    digest = base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
+    return f"{kind.removeprefix('ssh-').removeprefix('ecdsa-sha2-').upper()} SHA256:{digest}"
+
+
+def known_as(hostname: str, port: int) -> str:
+    """The name that a host's keys are recorded under."""
+    return hostname if port == SSH_PORT else f"[{hostname}]:{port}"
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A key that a file of host keys has.
 
     Args:
-        files: which files have them; empty means the user's own and the system's.
+        kind: as the file has it, e.g. "ssh-ed25519".
+        blob: the public key, as SSH sends it.
+        revoked: the file says that nobody may trust it.
     """
-    known = paramiko.HostKeys()
-    for path in files or (USER_FILE, SYSTEM_FILE):
-        expanded = Path(path).expanduser()
-        if expanded.is_file():
-            known.load(str(expanded))
+
+    kind: str
+    blob: bytes
+    revoked: bool = False
+
+    @property
+    def fingerprint(self) -> str:
+        """As ssh-keygen(1) prints it."""
+        return _print(self.kind, self.blob)
+
+    @cached_property
+    def bits(self) -> int:
+        """The length of an RSA key's modulus; of other kinds nobody asks."""
+        message = paramiko.Message(self.blob)
+        try:
+            message.get_text(), message.get_mpint()
+            return int(message.get_mpint()).bit_length()
+        except (ValueError, IndexError, paramiko.SSHException):
+            return 0
+
+
+@dataclass
+class KnownHosts:
+    """The keys of some files, to be looked up by a host's name.
+
+    Lines that name one host are found at once: to compare each of hundreds of hosts with each of thousands of lines
+    would be most of what the controller does.
+    """
+
+    _exact: dict[str, list[Recorded]] = field(default_factory=dict)
+    _hashed: list[tuple[str, Recorded]] = field(default_factory=list)
+    _patterns: list[tuple[Sequence[str], Recorded]] = field(default_factory=list)
+
+    def add(self, line: bytes) -> None:
+        """Take a line in. One that ssh cannot read either says nothing, here as there."""
+        found = _parse(line)
+        if found is None:
+            return
+        names, recorded = found
+        if names[0].startswith(_HASHED):
+            self._hashed.append((names[0], recorded))
+        elif any(one.startswith("!") or "*" in one or "?" in one for one in names):
+            self._patterns.append((names, recorded))
+        else:
+            for name in names:
+                self._exact.setdefault(name.lower(), []).append(recorded)
+
+    def of(self, name: str) -> list[Recorded]:
+        """What is recorded for a host, each key once.
+
+        Args:
+            name: see `known_as`.
+        """
+        name = name.lower()
+        found = [
+            *self._exact.get(name, ()),
+            *(recorded for hashed, recorded in self._hashed if is_hash(name, hashed)),
+            *(recorded for patterns, recorded in self._patterns if matches(name, patterns)),
+        ]
+        return list(dict.fromkeys(found))
+
+
+def _parse(line: bytes) -> tuple[list[str], Recorded] | None:
+    words = line.decode("utf-8", "surrogateescape").split()
+    mark = words.pop(0) if words and words[0] in _MARKS else ""
+    if mark == "@cert-authority" or len(words) < 3 or words[0].startswith(("#", "@")):
+        return None
+    try:
+        blob = base64.b64decode(words[2].encode("ascii"), validate=True)
+    except (binascii.Error, UnicodeEncodeError):
+        return None
+    kind = words[1].encode("utf-8", "surrogateescape")
+    if blob[:4] != len(kind).to_bytes(4) or blob[4 : 4 + len(kind)] != kind:
+        return None
+    names = [name for name in words[0].split(",") if name]
+    return (names, Recorded(words[1], blob, mark == "@revoked")) if names else None
+
+
+def is_hash(name: str, hashed: str) -> bool:
+    """Whether this is a name's hash: ``|1|SALT|HASH`` (sshd(8))."""
+    if not hashed.startswith(_HASHED):
+        return False
+    try:
+        salt, digest = (binascii.a2b_base64(part) for part in hashed.removeprefix(_HASHED).split("|"))
+    except ValueError:
+        return False
+    return hmac.compare_digest(hmac.digest(salt, name.encode("utf-8", "surrogateescape"), "sha1"), digest)
+
+
+def matches(name: str, patterns: Iterable[str]) -> bool:
+    """Whether a name is one of these, by OpenSSH's rules: ``*`` and ``?``, and ``!`` refuses whatever else fits."""
+    found = False
+    for pattern in patterns:
+        wanted = pattern.removeprefix("!").lower()
+        if re.fullmatch("".join({"*": ".*", "?": "."}.get(one, re.escape(one)) for one in wanted), name, re.DOTALL):
+            if pattern.startswith("!"):
+                return False
+            found = True
+    return found
+
+
+def read_known(files: Iterable[str]) -> KnownHosts:
+    """The keys that are recorded. A file that is not there, or that we may not read, has none: so it is with ssh.
+
+    Args:
+        files: paths.
+    """
+    known = KnownHosts()
+    for path in files:
+        for line in _read(Path(path)):
+            known.add(line)
     return known
 
 
-def strict(client: paramiko.SSHClient, name: str, known: paramiko.HostKeys, host: str, port: int) -> None:
-    """Make a client refuse every key that is not recorded.
+def _read(file: Path) -> Iterator[bytes]:
+    try:
+        return iter(file.read_bytes().splitlines() if file.is_file() else ())
+    except (OSError, ValueError):
+        return iter(())
 
-    Fabric sets paramiko's AutoAddPolicy on each client it makes, which would trust any key silently.
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a host must show.
 
     Args:
-        client: the client, not yet connected.
-        name: the host's inventory name, for the message.
-        known: see `read_known`. The client gets what is recorded for this host, no more: to read all of the file for
-            each of hundreds of hosts would be most of what the controller does.
-        host, port: what will be connected to.
+        name: what its keys are recorded under.
+        recorded: of this name.
+        without_port: of the host's name alone: where nothing else is recorded for a port of its own, ssh takes the
+            same key from there, and so do we.
+        rsa_bits: shorter RSA keys count for nothing (RequiredRSASize).
     """
-    recorded = host if port == SSH_PORT else f"[{host}]:{port}"
-    for kind, key in (known.lookup(recorded) or {}).items():
-        client.get_host_keys().add(recorded, kind, key)
-    client.set_missing_host_key_policy(_Refuse(name))
+
+    name: str
+    recorded: tuple[Recorded, ...]
+    without_port: tuple[Recorded, ...] = ()
+    rsa_bits: int = 0
+
+    def kinds(self, supported: Sequence[str]) -> tuple[str, ...]:
+        """Kinds of keys to ask a host for: those that are recorded first, so that it shows one we can compare.
+
+        Args:
+            supported: signature algorithms, e.g. "rsa-sha2-512".
+        """
+        has = {one.kind for one in self.recorded or self.without_port if not one.revoked}
+        return tuple(
+            sorted(supported, key=lambda kind: kind not in has and not (kind.startswith("rsa-") and RSA in has))
+        )
 
 
-def changed(name: str, error: paramiko.BadHostKeyException) -> HostKeyRefused:
-    """The error for a key that differs from the recorded one."""
-    return HostKeyRefused(
-        f"the host key has CHANGED: recorded is {fingerprint(error.expected_key)}, the host shows "
-        f"{fingerprint(error.key)}. Somebody may be listening in, or the host was built anew. Nothing was sent.",
-        host=name,
-        hint="if you know why it changed: invoke host-keys --env=… --replace --limit=" + name,
-    )
+class Strict(paramiko.MissingHostKeyPolicy):
+    """Refuses every key that is not recorded. paramiko asks it about all of them: its own table stays empty.
 
+    Fabric sets AutoAddPolicy on each client it makes, which would trust any key silently.
 
-class _Refuse(paramiko.MissingHostKeyPolicy):
-    def __init__(self, name: str) -> None:
-        self._name = name
+    Args:
+        host: the host's inventory name, for the message.
+        wanted: what it must show.
+    """
+
+    def __init__(self, host: str, wanted: Wanted) -> None:
+        self._host, self._wanted = host, wanted
 
     def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> None:  # noqa: ARG002
-        raise HostKeyRefused(
-            f"no host key is recorded for {hostname}; it shows {fingerprint(key)}. Nothing was sent.",
-            host=self._name,
-            hint="compare it with what the host's console shows, then: invoke host-keys --env=… --record --limit="
-            + self._name,
+        """Judge the key that a host shows.
+
+        Raises:
+            HostKeyRefused: it is unknown, revoked or too short, or differs from the recorded one.
+        """
+        wanted, blob, shown = self._wanted, key.asbytes(), fingerprint(key)
+        if any(one.revoked and one.blob == blob for one in wanted.recorded + wanted.without_port):
+            self._refuse(
+                f"the host key {shown} is marked @revoked in a known_hosts file. Nothing was sent.",
+                "somebody may have its private half: let the host have a new key, then record that",
+            )
+        if key.get_name() == RSA and key.get_bits() < wanted.rsa_bits:
+            self._refuse(
+                f"the host key {shown} has {key.get_bits()} bits; ssh's RequiredRSASize is {wanted.rsa_bits}. "
+                "Nothing was sent.",
+                "give the host a longer key, or an ED25519 one",
+            )
+        known = [one for one in wanted.recorded if not one.revoked]
+        if any(one.blob == blob for one in known):
+            return
+        if not known and any(one.blob == blob for one in wanted.without_port):
+            return
+        if known:
+            same = next((one for one in known if one.kind == key.get_name()), known[0])
+            self._refuse(
+                f"the host key has CHANGED: recorded is {same.fingerprint}, the host shows {shown}. "
+                "Somebody may be listening in, or the host was built anew. Nothing was sent.",
+                f"if you know why it changed: invoke host-keys --env=… --replace --limit={self._host}",
+            )
+        self._refuse(
+            f"no host key is recorded for {wanted.name}; it shows {shown}. Nothing was sent.",
+            "compare it with what the host's console shows, then: invoke host-keys --env=… --record "
+            f"--limit={self._host}",
         )
+
+    def _refuse(self, message: str, hint: str) -> None:
+        raise HostKeyRefused(message, host=self._host, hint=hint)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
 import hashlib
 import io
 import json
-import socket
 import tarfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -18,6 +16,7 @@ from playbooks.environment import Environment, Target
 from playbooks.release.artifact import Artifact
 from playbooks.release.slots import Slot
 from playbooks.settings.services import Hook, Service
+from playbooks.surroundings import local_host, local_user
 from playbooks.templating import Templates
 
 STAMP = "%Y%m%dT%H%M%SZ"
@@ -92,7 +91,7 @@ class Rendered:
 
 def who() -> str:
     """Who runs this, as user@machine."""
-    return f"{getpass.getuser()}@{socket.gethostname()}"
+    return f"{local_user()}@{local_host()}"
 
 
 def now() -> datetime:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import yaml
 from testinfra.host import Host
 
 from lab.spec import HostSpec
-from tests.hosts.conftest import APPS, App, invoke
+from tests.hosts.conftest import APPS, INVOKE, PROJECT, App, Ran, invoke
 from tests.hosts.test_deploy import answer
 
 On = Callable[[str], Host]
@@ -83,18 +84,39 @@ def _address(app: App, name: str) -> str:
     return str(inventory["all"]["children"]["app"]["hosts"][name]["ansible_host"])
 
 
+def as_at_home(folder: Path, *words: str) -> Ran:
+    """Run a task with another ~/.ssh. ssh finds it by the passwd entry, whatever HOME says."""
+    own = Path(pwd.getpwuid(os.getuid()).pw_dir, ".ssh")
+    own.mkdir(mode=0o700, exist_ok=True)
+    bind = 'mount --bind "$1" "$2"; shift 2; exec "$@"'
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", bind, "-", str(folder), str(own), str(INVOKE), *words],
+        cwd=PROJECT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
 def test_by_the_users_own_ssh_config(app: App, on: On, tmp_path: Path) -> None:
-    """A host that ~/.ssh/config describes must need nothing in the inventory."""
-    home = tmp_path / "home"
-    (home / ".ssh").mkdir(parents=True, mode=0o700)
+    """A host that ~/.ssh/config describes must need nothing in the inventory; a Match of others must not count."""
+    own = tmp_path / "ssh"
+    own.mkdir(mode=0o700)
     aliases = "".join(f"Host {name}\n  HostName {_address(app, name)}\n" for name in APPS)
-    (home / ".ssh" / "config").write_text(
-        aliases + f"Host *\n  User deploy\n  IdentityFile {app.lab.folder}/ssh/id_ed25519\n"
+    (own / "aliases").write_text(aliases)
+    (own / "config").write_text(
+        f"Include aliases\nMatch host nobody.example\n  User wrong\nMatch exec false\n  Port 1\n"
+        f"Host app1\n  ProxyJump none\n  AddressFamily inet\nHost app2\n"
+        f"  ProxyCommand ssh -F {app.lab.folder}/ssh/config -W %h:%p %r@{_address(app, 'app3')} 2>/dev/null\n"
+        f"Host app*\n  ProxyJump nowhere.invalid\n"
+        f"Host *\n  User deploy\n  IdentityFile {app.lab.folder}/ssh/id_ed25519\n"
         f"  UserKnownHostsFile {app.lab.folder}/ssh/known_hosts\n"
     )
-    (app.folder / "inventory" / "hosts.yml").write_text("app:\n  hosts:\n    app[1:3]:\n")
+    (app.folder / "inventory" / "hosts.yml").write_text("app:\n  hosts:\n    app[1:2]:\n")
     app.build("1.0.0")
-    environment = {"HOME": str(home), "PATH": os.environ["PATH"]}
-    deployed = invoke("deploy", app.env, "--version=1.0.0", environment=environment)
+    deployed = as_at_home(own, "deploy", app.env, "--version=1.0.0")
     assert deployed.status == 0, deployed.err
-    assert answer(on, app, "app3") == "1.0.0"
+    assert answer(on, app, "app2") == "1.0.0"

@@ -206,8 +206,10 @@ def test_ansible_connection_variables() -> None:
         },
         connect_timeout=1.0,
     )
-    assert (address.hostname, address.port, address.user, address.proxy_jump) == ("10.0.0.1", 2222, "me", "bastion")
-    assert (address.known_hosts, address.key_file, address.become) == (("/a", "/b"), "/k", True)
+    assert (address.hostname, address.port, address.user, address.become) == ("10.0.0.1", 2222, "me", True)
+    stated = ("-o", 'Port="2222"', "-o", 'User="me"')
+    named = ("-o", "ProxyJump=bastion", "-o", "UserKnownHostsFile=/a /b", "-o", "Compression=no", "-i", "/k")
+    assert address.ssh_arguments == stated + named
     assert not read_address("web1", {"ansible_user": "root"}, connect_timeout=1.0).become
     with pytest.raises(ConfigError, match=r"ansible_port is no number(.|\n)*") as caught:
         read_address("web1", {"ansible_port": "x", "ansible_connection": "winrm"}, connect_timeout=1.0)

@@ -1,0 +1,121 @@
+"""What paramiko does not do of itself as ssh does: other ways to a host, and other agents."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import os
+import socket
+import subprocess
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import paramiko
+from paramiko.ssh_exception import NoValidConnectionsError
+
+from playbooks.fleet.endpoint import Endpoint
+
+AGENT_SECONDS = 10.0
+
+
+def dial(endpoint: Endpoint, timeout: float | None) -> socket.socket:
+    """Connect to an endpoint that says from where (BindAddress), or over which protocol (AddressFamily).
+
+    Args:
+        endpoint: where to.
+        timeout: seconds.
+
+    Raises:
+        OSError: nothing listens there, or the own address is not ours.
+    """
+    found = socket.getaddrinfo(endpoint.hostname, endpoint.port, endpoint.family, socket.SOCK_STREAM)
+    errors: dict[tuple[str, int] | tuple[str, int, int, int], Exception] = {}
+    for family, kind, protocol, _, place in found:
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.settimeout(timeout)
+            if endpoint.bind is not None:
+                sock.bind((endpoint.bind, 0))
+            sock.connect(place)
+        except OSError as error:
+            sock.close()
+            errors[str(place[0]), int(place[1])] = error
+        else:
+            return sock
+    raise NoValidConnectionsError(errors)
+
+
+def speak_through(command: str) -> socket.socket:
+    """Start a ProxyCommand, and return what it is spoken to through.
+
+    It is run by the user's shell, as by ssh. It has a session of its own: Ctrl-C ends what we do, not the connection
+    that the way back needs. It ends when we close our end.
+
+    Args:
+        command: with everything filled in.
+
+    Raises:
+        OSError: there is no such shell.
+    """
+    ours, theirs = socket.socketpair()
+    shell = os.environ.get("SHELL") or "/bin/sh"
+    try:
+        process = subprocess.Popen(
+            [shell, "-c", f"exec {command}"],
+            stdin=theirs.fileno(),
+            stdout=theirs.fileno(),
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    except OSError:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
+    threading.Thread(target=process.wait, name="ProxyCommand", daemon=True).start()
+    return ours
+
+
+class Agent(paramiko.Agent):
+    """The agent at a socket; one that does not answer has no keys.
+
+    Args:
+        place: the socket.
+        only: files of keys: the agent's others are not tried; None: all are.
+    """
+
+    _conn: Any
+    _keys: tuple[Any, ...]
+
+    def __init__(self, place: str, only: Sequence[str] | None) -> None:
+        paramiko.agent.AgentSSH.__init__(self)
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        ask: Any = getattr(self, "_connect")  # noqa: B009 - paramiko has no types for it
+        try:
+            sock.settimeout(AGENT_SECONDS)
+            sock.connect(place)
+            ask(sock)
+        # What listens at a socket may answer anything.
+        except Exception:  # noqa: BLE001
+            sock.close()
+            self._conn, self._keys = None, ()
+        if only is not None:
+            blobs = {blob for file in only for blob in _public(file)}
+            self._keys = tuple(key for key in self._keys if key.blob in blobs)
+
+
+def _public(file: str) -> list[bytes]:
+    """The public keys of a key's file: of the one beside it, or of itself."""
+    found = []
+    for place in (file, f"{file}.pub", f"{file}-cert.pub"):
+        with contextlib.suppress(OSError, ValueError, IndexError, binascii.Error):
+            found.append(base64.b64decode(Path(place).read_bytes().split()[1], validate=True))
+    return found
+
+
+def readable(file: str) -> bool:
+    """Whether there is a file, and we may read it."""
+    return Path(file).is_file() and os.access(file, os.R_OK)

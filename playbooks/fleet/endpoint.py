@@ -1,0 +1,239 @@
+"""What ssh's settings for a host come to here. What cannot be done as ssh would do it is a problem, never ignored."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from playbooks.fleet.hostkeys import known_as
+from playbooks.surroundings import account_name, at_home, local_host, local_user, ssh_home
+
+# What `ssh -G` prints: each keyword, in small letters, with its values.
+Answer = Mapping[str, tuple[str, ...]]
+
+# Settings that are used. Their values are read below.
+_USED = """
+    host hostname port user hostkeyalias userknownhostsfile globalknownhostsfile identityfile certificatefile
+    identitiesonly identityagent pubkeyauthentication passwordauthentication kbdinteractiveauthentication
+    preferredauthentications proxycommand proxyjump addressfamily bindaddress compression requiredrsasize ciphers
+    macs kexalgorithms hostkeyalgorithms pubkeyacceptedalgorithms
+"""
+USED = frozenset(_USED.split())
+# Settings that change neither whom we talk to nor how, or that we are stricter about anyway: host keys are always
+# checked (StrictHostKeyChecking, CheckHostIP, VerifyHostKeyDNS, host certificates), the agent is never forwarded, there
+# is no terminal, connections are kept alive and timed out by Slipway's own settings.
+_HARMLESS = """
+    addkeystoagent batchmode canonicaldomains canonicalizefallbacklocal canonicalizehostname canonicalizemaxdots
+    canonicalizepermittedcnames casignaturealgorithms challengeresponseauthentication checkhostip
+    clearallforwardings connectionattempts connecttimeout controlmaster controlpath controlpersist dynamicforward
+    enableescapecommandline enablesshkeysign escapechar exitonforwardfailure fingerprinthash
+    forkafterauthentication forwardagent forwardx11 forwardx11timeout forwardx11trusted gatewayports
+    gssapiauthentication gssapiclientidentity gssapidelegatecredentials gssapikexalgorithms gssapikeyexchange
+    gssapirenewalforcesrekey gssapiserveridentity gssapitrustdns hashknownhosts hostbasedacceptedalgorithms
+    hostbasedauthentication ignoreunknown ipqos localcommand localforward loglevel logverbose
+    nohostauthenticationforlocalhost numberofpasswordprompts obscurekeystroketiming permitlocalcommand
+    permitremoteopen rekeylimit remotecommand remoteforward requesttty securitykeyprovider sendenv
+    serveralivecountmax serveraliveinterval sessiontype setenv stdinnull streamlocalbindmask streamlocalbindunlink
+    stricthostkeychecking syslogfacility tag tcpkeepalive tunnel tunneldevice updatehostkeys usekeychain
+    verifyhostkeydns visualhostkey warnweakcrypto xauthlocation
+"""
+HARMLESS = frozenset(_HARMLESS.split())
+# paramiko's names of what ssh calls so.
+ALGORITHMS = {
+    "ciphers": "ciphers",
+    "macs": "macs",
+    "kexalgorithms": "kex",
+    "hostkeyalgorithms": "keys",
+    "pubkeyacceptedalgorithms": "pubkeys",
+}
+_FAMILIES = {"any": socket.AF_UNSPEC, "inet": socket.AF_INET, "inet6": socket.AF_INET6}
+_NO = ("no", "false")
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Whom ssh would connect to for a host of the inventory, and how.
+
+    Args:
+        hostname, port, user: to connect to, and to log in as.
+        known_as: the name that its keys are recorded under.
+        known_hosts: files of host keys.
+        keys: files of private keys and certificates that we may try, in this order.
+        agent: the agent's socket; None: there is none, or none is to be asked.
+        only_keys: of the agent's keys only those that are also among the files.
+        pubkey, password: which ways to log in are open.
+        compress: whether to compress.
+        family: an address family of `socket`.
+        bind: the own address to connect from.
+        algorithms: what is allowed, by paramiko's kinds ("ciphers", "kex", …); a kind that is missing is not limited.
+        rsa_bits: the least length of an RSA host key.
+        command: a program to speak through, as text for a shell.
+        jump: a host to go through.
+    """
+
+    hostname: str
+    port: int
+    user: str
+    known_as: str
+    known_hosts: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+    agent: str | None = None
+    only_keys: bool = False
+    pubkey: bool = True
+    password: bool = True
+    compress: bool = False
+    family: int = socket.AF_UNSPEC
+    bind: str | None = None
+    algorithms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    rsa_bits: int = 0
+    command: str | None = None
+    jump: Endpoint | None = None
+
+    def __str__(self) -> str:
+        """As a person types it: user@host:port."""
+        return f"{self.user}@{self.hostname}:{self.port}"
+
+    def by_way_of(self, jump: Endpoint) -> Endpoint:
+        """The same, through another host."""
+        return replace(self, jump=jump)
+
+
+def judge(answer: Answer, defaults: Answer, destination: str) -> tuple[Endpoint, list[str]]:
+    """Read what ssh would do with a host.
+
+    Args:
+        answer: what `ssh -G` prints for it.
+        defaults: what it prints without any configuration. Only what differs can be a problem.
+        destination: what ssh was asked for, before any alias.
+
+    Returns:
+        The endpoint, without the host to jump through, and what about it we cannot do.
+    """
+    reader = _Reader(answer, defaults)
+    problems = [
+        f"ssh's setting {key} is nothing that Slipway can do"
+        for key in sorted(answer)
+        if key not in USED | HARMLESS and answer[key] != defaults.get(key)
+    ]
+    hostname, port = reader.one("hostname", destination), int(reader.one("port", "22"))
+    user, alias = reader.one("user", local_user()), reader.one("hostkeyalias")
+    reader.tokens = {
+        "%": "%",
+        "h": hostname,
+        "n": destination,
+        "p": str(port),
+        "r": user,
+        "d": ssh_home(),
+        "i": str(os.getuid()),
+        "k": alias or destination,
+        "l": local_host(),
+        "L": local_host().partition(".")[0],
+        "u": account_name() or local_user(),
+        "j": reader.one("proxyjump"),
+    }
+    ways = reader.one("preferredauthentications").split(",")
+    endpoint = Endpoint(
+        hostname=hostname,
+        port=port,
+        user=user,
+        known_as=alias or known_as(hostname, port),
+        known_hosts=(*reader.files("userknownhostsfile"), *reader.files("globalknownhostsfile")),
+        keys=(*reader.paths("identityfile"), *reader.paths("certificatefile")),
+        agent=_agent(reader),
+        only_keys=reader.yes("identitiesonly"),
+        pubkey=not reader.no("pubkeyauthentication") and (ways == [""] or "publickey" in ways),
+        password=(not reader.no("passwordauthentication") or not reader.no("kbdinteractiveauthentication"))
+        and (ways == [""] or bool({"password", "keyboard-interactive"} & set(ways))),
+        compress=reader.yes("compression"),
+        family=_FAMILIES.get(reader.one("addressfamily"), socket.AF_UNSPEC),
+        bind=reader.one("bindaddress") or None,
+        algorithms=reader.algorithms(problems),
+        rsa_bits=int(reader.one("requiredrsasize", "0")),
+        command=reader.fill(command, "hnpr%") if (command := reader.one("proxycommand")) else None,
+    )
+    return endpoint, problems + reader.problems
+
+
+def _agent(reader: _Reader) -> str | None:
+    said = reader.one("identityagent") or "SSH_AUTH_SOCK"
+    if said == "SSH_AUTH_SOCK" or said.startswith("$"):
+        return os.environ.get(said.strip("${}")) or None
+    return at_home(reader.fill(said))
+
+
+class _Reader:
+    def __init__(self, answer: Answer, defaults: Answer) -> None:
+        self._answer, self._defaults = answer, defaults
+        self.tokens: dict[str, str] = {}
+        self.problems: list[str] = []
+
+    def one(self, key: str, default: str = "") -> str:
+        """A setting's value; "none" is none."""
+        value = self._answer.get(key, ("",))[0]
+        return default if value in ("", "none") else value
+
+    def yes(self, key: str) -> bool:
+        return self.one(key) in ("yes", "true")
+
+    def no(self, key: str) -> bool:
+        return self.one(key) in _NO
+
+    def paths(self, key: str) -> tuple[str, ...]:
+        """Paths that stand each on a line of its own."""
+        values = [value for value in self._answer.get(key, ()) if value != "none"]
+        return tuple(dict.fromkeys(at_home(self.fill(value)) for value in values))
+
+    def files(self, key: str) -> tuple[str, ...]:
+        """Paths that stand all on one line."""
+        return tuple(at_home(self.fill(path)) for path in split_paths(self.one(key)))
+
+    def fill(self, text: str, allowed: str = "") -> str:
+        """Fill in what ssh does when it comes to use a setting: tokens (``%h``) and variables (``${HOME}``).
+
+        Args:
+            text: the setting.
+            allowed: the letters of the tokens; empty: those of files, where variables are filled in too.
+        """
+
+        def filled(found: re.Match[str]) -> str:
+            letter, variable = found[1], found[2]
+            if variable is not None:
+                if not allowed and variable not in os.environ:
+                    self.problems.append(f"one of ssh's settings needs the variable {variable}, which is not set")
+                return found[0] if allowed else os.environ.get(variable, "")
+            if letter in (allowed or self.tokens) and letter in self.tokens:
+                return self.tokens[letter]
+            self.problems.append(f"one of ssh's settings holds %{letter}, which Slipway cannot fill in")
+            return found[0]
+
+        return re.sub(r"%(.)|\$\{([^}]*)\}", filled, text, flags=re.DOTALL)
+
+    def algorithms(self, problems: list[str]) -> dict[str, tuple[str, ...]]:
+        """What is allowed, where that is not what ssh allows by itself."""
+        import paramiko
+
+        allowed = {}
+        for key, kind in ALGORITHMS.items():
+            if key not in self._answer or self._answer[key] == self._defaults.get(key):
+                continue
+            names = self._answer[key][0].split(",")
+            ours: Sequence[str] = getattr(paramiko.Transport, f"_preferred_{kind}")
+            # Of a key exchange two names are the same.
+            also = [f"{name}@libssh.org" for name in names if name == "curve25519-sha256"]
+            allowed[kind] = tuple(name for name in ours if name in [*names, *also])
+            if not allowed[kind] and not (kind == "macs" and any("gcm" in one for one in allowed.get("ciphers", ()))):
+                problems.append(f"ssh's setting {key} allows {', '.join(names)} only: Slipway has none of these")
+        return allowed
+
+
+def split_paths(text: str) -> list[str]:
+    """Paths of a line that ssh prints without quotes: a blank inside a path looks like one between two.
+
+    A blank before something that begins as a whole path does (``/``, ``~``, ``%``, ``$``) is taken for one between two.
+    """
+    if not text.startswith(("/", "~", "%", "$")):
+        return text.split()
+    return re.split(r" (?=[/~%$])", text)

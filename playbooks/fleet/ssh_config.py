@@ -1,0 +1,255 @@
+"""What ssh would do with each host: asked of ssh itself, before anything is connected to.
+
+`ssh -G` answers with every setting: of the command line, of ~/.ssh/config and of the system's file, with Host, Match,
+Include and all that OpenSSH will think of. Nothing here reads these files to learn what they mean.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+
+from playbooks.errors import ConfigError
+from playbooks.fleet import ssh_arguments, ssh_files
+from playbooks.fleet.address import Address
+from playbooks.fleet.endpoint import ALGORITHMS, HARMLESS, Answer, Endpoint, judge
+from playbooks.surroundings import account_name, local_user
+
+ASK_SECONDS = 30.0  # `Match exec` runs programs, and CanonicalizeHostname asks DNS
+SIDE_BY_SIDE = 8
+MOST_JUMPS = 10
+_NO_DEFAULTS = ("-F", "none")
+_PLAIN_NAME = re.compile(r"[a-z0-9._:-]+")
+_IDENTITIES = ("rsa", "ecdsa", "ecdsa_sk", "ed25519", "ed25519_sk")
+
+
+class RefusedError(Exception):
+    """Why ssh's settings for a host cannot be had, or cannot be followed."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What ssh is asked.
+
+    Args:
+        arguments: see `read_arguments`.
+        destination: the host, as ssh gets it.
+    """
+
+    arguments: tuple[str, ...]
+    destination: str
+
+
+@dataclass
+class Asked:
+    """Answers of ssh, each had once.
+
+    Args:
+        answers: what is known by now.
+    """
+
+    answers: dict[Question, Answer | RefusedError] = field(default_factory=dict)
+
+    def ask_all(self, questions: Iterable[Question]) -> None:
+        """Ask side by side what is not known yet; of questions with the same answer one."""
+        wanted = [one for one in dict.fromkeys(questions) if one not in self.answers]
+        alike = _alike(wanted)
+        with ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="ssh-G") as pool:
+            firsts = [group[0] for group in alike]
+            for group, answer in zip(alike, list(pool.map(_ask, firsts)), strict=True):
+                self.answers[group[0]] = answer
+            left = [
+                question
+                for group in alike
+                for question in group[1:]
+                if not self._derived(question, group[0], self.answers[group[0]])
+            ]
+            self.answers.update(zip(left, pool.map(_ask, left), strict=True))
+
+    def _derived(self, question: Question, like: Question, answer: Answer | RefusedError) -> bool:
+        """Answer a question as another one was, with its own name; not where the name is in more than one place."""
+        if isinstance(answer, RefusedError) or answer.get("hostname") != (like.destination,):
+            return False
+        others = (value for key, values in answer.items() if key not in ("host", "hostname") for value in values)
+        if any(like.destination in value for value in others):
+            return False
+        name = (question.destination,)
+        self.answers[question] = {**answer, "hostname": name, **({"host": name} if "host" in answer else {})}
+        return True
+
+    def answer(self, question: Question) -> Answer:
+        """What ssh says.
+
+        Raises:
+            RefusedError: it refuses.
+        """
+        self.ask_all([question])
+        found = self.answers[question]
+        if isinstance(found, RefusedError):
+            raise found
+        return found
+
+
+def endpoints(addresses: Sequence[Address]) -> dict[str, Endpoint]:
+    """Whom ssh would connect to for each host, and how. Connects to none.
+
+    Args:
+        addresses: the hosts.
+
+    Raises:
+        ConfigError: ssh refuses its configuration, or what it would do cannot be done here; for all hosts at once.
+    """
+    asked = Asked()
+    defaults = Question(_NO_DEFAULTS, "localhost")
+    asked.ask_all([defaults, *map(_question, addresses)])
+    found: dict[str, Endpoint] = {}
+    problems: dict[str, list[str]] = {}
+    for address in addresses:
+        try:
+            found[address.name] = _with_jumps(address, asked, asked.answer(defaults))
+        except RefusedError as refused:
+            problems.setdefault(str(refused), []).append(address.name)
+    if problems:
+        raise ConfigError([f"{_hosts(names)}: {problem}" for problem, names in problems.items()], hint=_hint(addresses))
+    return found
+
+
+def _hosts(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more hosts" if len(names) > 3 else "")
+
+
+def _hint(addresses: Sequence[Address]) -> str:
+    return f"see what ssh itself makes of it: ssh -G {addresses[0].hostname}"
+
+
+def _question(address: Address) -> Question:
+    return Question(address.ssh_arguments, address.hostname)
+
+
+def _with_jumps(address: Address, asked: Asked, defaults: Answer) -> Endpoint:
+    question = _question(address)
+    endpoint = _judged(asked.answer(question), defaults, question.destination)
+    said = ssh_arguments.names(question.arguments)
+    # What the inventory itself names holds for the hosts on the way too. (ssh hands on none of it, but then Ansible
+    # users write a ProxyCommand that does.)
+    files = endpoint.known_hosts if "userknownhostsfile" in said else ()
+    keys = endpoint.keys if "identityfile" in said else ()
+    chain = [endpoint]
+    while (hop := _hop(question, asked.answer(question))) is not None and chain[-1].command is None:
+        if len(chain) > MOST_JUMPS:
+            raise RefusedError("ssh's ProxyJump leads round in a circle: " + " via ".join(map(str, chain[:4])))
+        question = hop
+        jump = _judged(asked.answer(hop), defaults, hop.destination)
+        chain.append(
+            replace(
+                jump,
+                known_hosts=tuple(dict.fromkeys((*files, *jump.known_hosts))),
+                keys=tuple(dict.fromkeys((*keys, *jump.keys))),
+            )
+        )
+    whole = chain.pop()
+    while chain:
+        whole = chain.pop().by_way_of(whole)
+    return whole
+
+
+def _judged(answer: Answer, defaults: Answer, destination: str) -> Endpoint:
+    endpoint, problems = judge(answer, defaults, destination)
+    if problems:
+        raise RefusedError("; ".join(problems))
+    return endpoint
+
+
+def _hop(question: Question, answer: Answer) -> Question | None:
+    """The host to jump through last, asked as ssh asks itself: with the hosts before it, and with the same file."""
+    said = answer.get("proxyjump", ("none",))[0]
+    if said in ("", "none"):
+        return None
+    before, _, last = said.rpartition(",")
+    found = re.fullmatch(r"(?:ssh://)?(?:(?P<user>.*)@)?(?P<host>\[[^]]*\]|[^:]*|.*:.*:.*?)(?::(?P<port>\d+))?/?", last)
+    if found is None:
+        raise RefusedError(f"ssh's ProxyJump names no host: {last}")
+    arguments: list[str] = []
+    for flag, value in (("-F", _file(question)), ("-l", found["user"]), ("-p", found["port"]), ("-J", before)):
+        arguments += [flag, value] if value else []
+    return Question(tuple(arguments), found["host"].strip("[]"))
+
+
+def _file(question: Question) -> str | None:
+    return next((value for flag, value in pairwise(question.arguments) if flag == "-F"), None)
+
+
+def _alike(questions: Sequence[Question]) -> list[list[Question]]:
+    """Questions in groups: hosts that ssh's files do not tell apart. Their answers differ in the name only."""
+    groups: dict[object, list[Question]] = {}
+    told_apart: dict[tuple[str, ...], list[str] | None] = {}
+    for question in questions:
+        words = question.arguments
+        if words not in told_apart:
+            canonical = any("canonicalize" in word.lower() for word in words)
+            told_apart[words] = None if canonical else ssh_files.patterns(words)
+        by = told_apart[words]
+        if by is None or not _PLAIN_NAME.fullmatch(question.destination):
+            groups[question] = [question]
+        else:
+            groups.setdefault((words, ssh_files.signature(question.destination, by)), []).append(question)
+    return list(groups.values())
+
+
+def _ask(question: Question) -> Answer | RefusedError:
+    words = ["ssh", *question.arguments, "-G", "--", question.destination]
+    if "" in words or any("\0" in word for word in words):
+        return RefusedError("the host's name or one of ssh's arguments is empty, or holds a NUL")
+    try:
+        done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=ASK_SECONDS, check=False)
+    except FileNotFoundError:
+        return _without_ssh(question, "ssh is not installed here (Debian: apt install openssh-client)")
+    except subprocess.TimeoutExpired:
+        return RefusedError(f"ssh -G {question.destination} did not answer within {ASK_SECONDS:g} s: a Match exec?")
+    except OSError as error:
+        return RefusedError(f"ssh cannot be run: {error.strerror}")
+    if done.returncode:
+        if account_name() is None:
+            return _without_ssh(question, "ssh does not run for a user without an entry in /etc/passwd")
+        said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        told = [line for line in said if not line.startswith("Pseudo-terminal")]
+        return RefusedError("ssh refuses: " + "; ".join(told[:3]).replace("\r", ""))
+    return _parse(done.stdout.decode("utf-8", "surrogateescape"))
+
+
+def _parse(text: str) -> Answer:
+    found: dict[str, tuple[str, ...]] = {}
+    for line in text.split("\n"):
+        key, _, value = line.partition(" ")
+        if key:
+            found[key.lower()] = (*found.get(key.lower(), ()), value)
+    return found
+
+
+def _without_ssh(question: Question, why: str) -> Answer | RefusedError:
+    """What ssh would say where it cannot be asked: only where no file has a say, and for plain arguments."""
+    try:
+        said = ssh_arguments.names(question.arguments)
+        for line in ssh_files.lines(question.arguments):
+            if line.key not in HARMLESS | {"host"} and not (line.key == "match" and line.words == ("all",)):
+                return RefusedError(f"{why}, and so {line.file}:{line.number} ({line.key}) cannot be followed")
+    except (ssh_files.UnclearError, ValueError):
+        return RefusedError(f"{why}, and so its configuration cannot be followed")
+    if limited := sorted(said.keys() & ALGORITHMS.keys()):
+        return RefusedError(f"{why}, and so its setting {limited[0]} cannot be followed")
+    user, _, hostname = question.destination.rpartition("@")
+    known = "~/.ssh/known_hosts ~/.ssh/known_hosts2"
+    answer: Mapping[str, Sequence[str]] = {
+        "hostname": [hostname],
+        "port": ["22"],
+        "user": [user or account_name() or local_user()],
+        "identityfile": [f"~/.ssh/id_{kind}" for kind in _IDENTITIES],
+        "userknownhostsfile": [known],
+        "globalknownhostsfile": ["/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2"],
+        **{key: values for key, values in said.items() if not key.startswith("-")},
+    }
+    return {key: tuple(values) for key, values in answer.items()}

@@ -1,0 +1,126 @@
+"""Which hosts ssh's configuration files tell apart: where they can not, `ssh -G` need not be asked for each host."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from playbooks.fleet.hostkeys import matches
+from playbooks.surroundings import at_home, ssh_home
+
+_DEEPEST = 16  # as in ssh
+_WILD = frozenset("*?")
+_EVERYBODY = frozenset(("all", "final", "canonical"))
+
+
+class UnclearError(Exception):
+    """A file cannot be read as ssh reads it: only ssh can say what it means."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A setting of a configuration file."""
+
+    file: Path
+    number: int
+    key: str
+    words: tuple[str, ...]
+
+
+def files(arguments: Sequence[str]) -> list[tuple[Path, Path]]:
+    """The configuration files that ssh reads, each with the folder that its includes are in.
+
+    Args:
+        arguments: see `read_arguments`; the last ``-F`` counts.
+    """
+    own, system = Path(ssh_home(), ".ssh"), Path("/etc/ssh")
+    named = [value for flag, value in pairwise(arguments) if flag == "-F"]
+    if not named:
+        return [(own / "config", own), (system / "ssh_config", system)]
+    return [] if named[-1].lower() == "none" else [(Path(named[-1]), own)]
+
+
+def lines(arguments: Sequence[str]) -> list[Line]:
+    """All that the configuration files say, with what they include.
+
+    Args:
+        arguments: see `files`.
+
+    Raises:
+        UnclearError: only ssh can say.
+    """
+    return [line for file, folder in files(arguments) for line in _lines(file, folder, 0)]
+
+
+def _lines(file: Path, folder: Path, depth: int) -> Iterator[Line]:
+    if depth > _DEEPEST:
+        raise UnclearError
+    try:
+        text = file.read_bytes().decode("utf-8", "surrogateescape")
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError):
+        raise UnclearError from None
+    for number, line in enumerate(text.split("\n"), 1):
+        found = re.match(r"[\s\"]*([A-Za-z0-9]+)\"?(?:\s*=\s*|\s+)(.*\S)", line)
+        if found is None:
+            continue
+        key, words = found[1].lower(), tuple(found[2].split())
+        if key in ("host", "match", "include") and re.search(r"[\"'\\]", line):
+            raise UnclearError
+        if key != "include":
+            yield Line(file, number, key, words)
+            continue
+        for word in words:
+            yield from _included(word, folder, depth + 1)
+
+
+def _included(word: str, folder: Path, depth: int) -> Iterator[Line]:
+    if "%" in word or "$" in word:
+        raise UnclearError
+    for path in sorted(glob.glob(os.path.join(folder, at_home(word)))):  # noqa: PTH118, PTH207 - as the C library does
+        yield from _lines(Path(path), folder, depth)
+
+
+def patterns(arguments: Sequence[str]) -> list[str] | None:
+    """The names and patterns that ssh's files tell hosts apart by; None where they do so by more than names.
+
+    Args:
+        arguments: see `files`.
+    """
+    found: dict[str, None] = {}
+    try:
+        for line in lines(arguments):
+            if line.key == "host":
+                found |= dict.fromkeys(word.removeprefix("!") for word in line.words)
+            elif _judges_otherwise(line):
+                return None
+    except UnclearError:
+        return None
+    return list(found)
+
+
+def _judges_otherwise(line: Line) -> bool:
+    """Whether a line makes more of a host than its name: what a program says, or DNS."""
+    if line.key == "match":
+        return not set(line.words) <= _EVERYBODY
+    return line.key == "canonicalizehostname" and line.words != ("no",)
+
+
+def signature(destination: str, told_apart_by: Sequence[str]) -> tuple[str, ...]:
+    """Which of the patterns a host is meant by: hosts with the same signature get the same settings.
+
+    Args:
+        destination: in small letters.
+        told_apart_by: see `patterns`.
+    """
+    return tuple(
+        pattern
+        for pattern in told_apart_by
+        if pattern.lower() == destination or (_WILD & set(pattern) and matches(destination, [pattern]))
+    )
