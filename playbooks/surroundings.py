@@ -6,6 +6,9 @@ import os
 import pwd
 import socket
 from functools import cache
+from pathlib import Path
+
+from playbooks.errors import UsageError
 
 
 def local_user() -> str:
@@ -45,6 +48,26 @@ def _entry() -> pwd.struct_passwd | None:
         return pwd.getpwuid(os.getuid())
     except KeyError:
         return None
+
+
+def own_path(text: str) -> Path:
+    """A path as a person writes it, with ``~`` filled in from HOME, as a shell does.
+
+    A home that there is not stays as it is, and is not found later.
+    """
+    return Path(os.path.expanduser(text))  # noqa: PTH111 - Path.expanduser raises
+
+
+def here() -> Path:
+    """The folder that we are in.
+
+    Raises:
+        UsageError: somebody has removed it.
+    """
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise UsageError("the folder you are in has been removed; nothing was touched", hint="cd to another") from None
 
 
 def at_home(path: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from playbooks.errors import ConfigError
 from playbooks.settings.model import AnySecret, CommandSecret, EnvSecret, FileSecret
+from playbooks.surroundings import own_path
 
 MASK = "••••••"
 COMMAND_SECONDS = 30
@@ -90,11 +91,15 @@ class Secrets(Mapping[str, str]):
 
 def _fetch(name: str, source: AnySecret, folder: Path) -> str:
     if isinstance(source, FileSecret):
-        value = _read_file(name, folder / Path(source.file).expanduser())
+        value = _read_file(name, folder / own_path(source.file))
     elif isinstance(source, EnvSecret):
         value = os.environ.get(source.env, "")
         if not value:
             raise ConfigError([f"secret '{name}': environment variable {source.env} is not set"])
+        try:
+            value = os.fsencode(value).decode("utf-8")  # whatever the locale made of it
+        except UnicodeDecodeError:
+            raise ConfigError([f"secret '{name}': environment variable {source.env} is no UTF-8 text"]) from None
     else:
         value = _run(name, source)
     if not value or "\n" in value or "\0" in value:
@@ -117,11 +122,13 @@ def _run(name: str, source: CommandSecret) -> str:
         done = subprocess.run(
             source.command,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             timeout=COMMAND_SECONDS,
             stdin=subprocess.DEVNULL,
             check=True,
         )
+    except UnicodeDecodeError:
+        raise ConfigError([f"secret '{name}': what {source.command[0]} prints is no UTF-8 text"]) from None
     except subprocess.CalledProcessError as error:
         raise ConfigError([f"secret '{name}': {source.command[0]} ended with status {error.returncode}"]) from None
     except (OSError, subprocess.TimeoutExpired) as error:

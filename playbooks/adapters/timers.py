@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from playbooks.errors import SlipwayError, UsageError
+from playbooks.surroundings import own_path
 
 SECONDS = 30
 # crontab(5): cron.d ignores a file that others may write, and wants no more than 1000 characters of a command.
@@ -37,7 +38,9 @@ def places() -> Places:
     """root's places, or those of the user at work."""
     if os.geteuid() == 0:
         return Places(Path("/etc/cron.d"), Path("/etc/systemd/system"), Path("/var/log/slipway"), ("systemctl",))
-    home = Path.home()
+    home = own_path("~")
+    if not home.is_absolute():
+        raise UsageError("you have no home folder to keep the timer in; nothing was touched", hint="set HOME")
     return Places(None, home / ".config/systemd/user", home / ".local/state/slipway", ("systemctl", "--user"))
 
 
@@ -132,7 +135,14 @@ def _without(crontab: str, key: str) -> str:
 
 def _crontab() -> str:
     try:
-        done = subprocess.run(["crontab", "-l"], capture_output=True, text=True, timeout=SECONDS, check=False)
+        done = subprocess.run(
+            ["crontab", "-l"],
+            capture_output=True,
+            encoding="utf-8",
+            errors="surrogateescape",
+            timeout=SECONDS,
+            check=False,
+        )
     except OSError as error:
         raise SlipwayError(f"cannot run crontab: {error.strerror}", hint="install cron, or use --timer") from None
     # It ends with 1 where there is none yet.
@@ -168,7 +178,15 @@ def _delete(paths: list[Path]) -> list[str]:
 
 def _run(command: list[str], *, text: str = "", hint: str | None = None) -> None:
     try:
-        done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=SECONDS, check=False)
+        done = subprocess.run(
+            command,
+            input=text,
+            capture_output=True,
+            encoding="utf-8",
+            errors="surrogateescape",
+            timeout=SECONDS,
+            check=False,
+        )
     except OSError as error:
         raise SlipwayError(f"cannot run {command[0]}: {error.strerror}", hint=hint) from None
     if done.returncode != 0:

@@ -14,6 +14,7 @@ from playbooks.adapters.stores import Store, WebStore, is_remote, secret_parts, 
 from playbooks.environment import Environment
 from playbooks.errors import UsageError
 from playbooks.release.version_order import in_order, newest
+from playbooks.surroundings import own_path
 
 VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 _IN_NAME = re.compile(r"-v?(\d+(?:\.\d+)+[A-Za-z0-9._+-]*?)\.(?:tar|tgz)")
@@ -107,7 +108,7 @@ def compression_of(name: str) -> str | None:
 
 
 def _here(env: Environment, place: str) -> Path:
-    return env.project / Path(place).expanduser()
+    return env.project / own_path(place)
 
 
 def _template(env: Environment) -> str:
@@ -210,7 +211,7 @@ def _versions(env: Environment) -> list[str]:
         return _sorted_versions(names, prefix, after)
     if "://" in template:
         return []
-    before, after = str(env.project / Path(template).expanduser()).split("{version}")
+    before, after = str(env.project / own_path(template)).split("{version}")
     folder = Path(before + "x").parent
     prefix = Path(before + "x").name[:-1]
     if not folder.is_dir() or "/" in after:

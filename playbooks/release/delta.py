@@ -60,11 +60,12 @@ def make_delta(env: Environment, artifact: Artifact, facts: Mapping[str, Facts])
     if old is None or not all(shutil.which(PROGRAMS[one.compression][0]) for one in (old, artifact)):
         yield None
         return
-    with tempfile.TemporaryDirectory(prefix="slipway-delta-") as folder:
+    with contextlib.ExitStack() as until_sent:
         made = None
         # No room here, or an archive that Python cannot read: all of it goes out, as ever.
         with contextlib.suppress(OSError, tarfile.TarError, subprocess.SubprocessError):
-            made = _make(Path(folder), env, old, artifact)
+            folder = tempfile.TemporaryDirectory(prefix="slipway-delta-", ignore_cleanup_errors=True)
+            made = _make(Path(until_sent.enter_context(folder)), env, old, artifact)
         yield made
 
 

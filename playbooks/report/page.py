@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TextIO
 
 from playbooks.errors import UsageError
+from playbooks.surroundings import own_path
 
 
 def writable_page(flag: str, text: str) -> Path:
@@ -21,7 +22,7 @@ def writable_page(flag: str, text: str) -> Path:
     """
     if not text:
         raise UsageError(f"--{flag}=: the page has no name", hint=f"such as --{flag}={flag}.html")
-    page = Path(text).expanduser()
+    page = own_path(text)
     if not page.parent.is_dir():
         raise UsageError(f"--{flag}={text}: there is no folder {page.parent}", hint=f"mkdir -p {page.parent}")
     if page.is_dir():

@@ -60,7 +60,7 @@ class Origin:
     def __str__(self) -> str:
         try:
             shown = self.file.relative_to(Path.cwd())
-        except ValueError:
+        except (ValueError, FileNotFoundError):  # it is elsewhere, or the folder we are in is gone
             shown = self.file
         return f"{shown}:{self.line}" if self.line else str(shown)
 

@@ -16,6 +16,7 @@ from playbooks.fleet.inventory.document import read_text
 from playbooks.fleet.inventory.jinja import VariablesContext
 from playbooks.fleet.inventory.lazy import OMIT, Missing, plain
 from playbooks.fleet.inventory.vault import Vault, VaultError, is_encrypted
+from playbooks.surroundings import own_path
 
 Find = Callable[[str], object]
 
@@ -58,7 +59,7 @@ def _variable(name: str, options: Mapping[str, Any], find: Find) -> object:
 
 
 def _read(name: str, folders: list[Path], vault: Vault) -> str:
-    named = Path(name).expanduser()
+    named = own_path(name)
     for path in [named] if named.is_absolute() else [folder / named for folder in folders]:
         if path.is_file():
             try:

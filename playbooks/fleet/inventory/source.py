@@ -14,6 +14,7 @@ from playbooks.errors import ConfigError, UsageError
 from playbooks.fleet.inventory.document import Origin, parse, read_text
 from playbooks.fleet.inventory.groups import Draft, read_groups
 from playbooks.fleet.inventory.vault import Vault, VaultError, is_encrypted
+from playbooks.surroundings import here, own_path
 
 # What Ansible leaves out of a folder: INVENTORY_IGNORE_EXTS and IGNORED_ALWAYS of ansible-core 2.19.
 _LEFT_OUT = re.compile(
@@ -33,7 +34,7 @@ def find_source(env: str, project_root: Path) -> Path:
     """
     if not env or "\0" in env:
         raise UsageError("--env is empty.", hint=_known(project_root))
-    path = Path(os.path.normpath(Path.cwd() / Path(env).expanduser()))
+    path = Path(os.path.normpath(own_path(env) if own_path(env).is_absolute() else here() / own_path(env)))
     is_path = "/" in env or env in (".", "..")
     if not is_path:
         for named in (project_root / "inventory" / (env + extension) for extension in ("", ".yml", ".yaml")):

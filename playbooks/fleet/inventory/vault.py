@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from playbooks.errors import ConfigError
+from playbooks.surroundings import own_path
 
 HEADER = "$ANSIBLE_VAULT"
 _ROUNDS = 10_000
@@ -151,7 +152,7 @@ def read_passwords(environ: Mapping[str, str]) -> list[Password]:
     for entry in filter(None, (part.strip() for part in environ.get("ANSIBLE_VAULT_IDENTITY_LIST", "").split(","))):
         label, found, file = entry.rpartition("@")
         named.append((label if found and label else "default", file))
-    return [Password(label, _read_password(label, Path(file).expanduser())) for label, file in named]
+    return [Password(label, _read_password(label, own_path(file))) for label, file in named]
 
 
 def _read_password(label: str, file: Path) -> bytes:
