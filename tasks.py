@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from invoke import Collection, Context, task
 
 from lab import tasks as lab_tasks
-from playbooks import bad_usage, cli, cli_backups, cli_traffic
+from playbooks import bad_usage, cli, cli_backups, cli_traffic, streams
 from playbooks.errors import UsageError
 from playbooks.flags import BATCH, ENV, JSON, LIMIT, REPORT, TIMINGS, WAIT, YES
 
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from playbooks.rollout.outcome import Outcome
     from playbooks.status import Status
     from playbooks.verify_history import VerifiedHistory
+
+# Before anything is written, by us or by Invoke.
+streams.prepare()
 
 # A playbook is imported when it is run: what it needs costs more than all before, and a person hears from us sooner.
 

@@ -176,7 +176,7 @@ def install_peers() -> Path:
 
 def machine(peers: Path | None) -> dict[str, Any]:
     """Where and with what this was measured."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     own = [name for name in pinned(PROJECT) if name.startswith(("paramiko", "fabric", "invoke"))]
     theirs = [name for name in pinned(BENCH) if not name.startswith("matplotlib")] if peers else []
     ssh = subprocess.run(["ssh", "-V"], capture_output=True, text=True, check=True).stderr.split(",")[0].split()[0]
@@ -206,11 +206,11 @@ def write_page(page: Path, text: str) -> None:
     Raises:
         SystemExit: it has no such marks.
     """
-    before, begin, rest = page.read_text().partition(BEGIN)
+    before, begin, rest = page.read_text(encoding="utf-8").partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise SystemExit(f"{page} needs the lines '{BEGIN}' and '{END}'")
-    page.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{after}")
+    page.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{after}", encoding="utf-8")
 
 
 def pinned(folder: Path) -> list[str]:

@@ -142,7 +142,7 @@ def memory(group: Path) -> float:
     total = 0
     for pid in (group / "cgroup.procs").read_text().split():
         with contextlib.suppress(OSError):  # it has just ended
-            for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            for line in Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8").splitlines():
                 if line.startswith("Pss:"):
                     total += int(line.split()[1])
     return total / 1024

@@ -171,5 +171,5 @@ def _growth(rows: list[dict[str, Any]], what: str) -> Any:  # noqa: ANN401
 
 
 if __name__ == "__main__":
-    for drawn in draw(json.loads(Path(sys.argv[1]).read_text()), Path(sys.argv[2])):
+    for drawn in draw(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")), Path(sys.argv[2])):
         sys.stdout.write(f"{drawn}\n")

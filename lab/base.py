@@ -111,9 +111,9 @@ def require_machine() -> None:
 def _has_overlay() -> bool:
     """Whether the kernel has overlayfs; as a module it is listed only once it is loaded."""
     listed = Path("/proc/filesystems")
-    if "overlay" not in listed.read_text() and shutil.which("modprobe"):
+    if "overlay" not in listed.read_text(encoding="utf-8") and shutil.which("modprobe"):
         run(["modprobe", "--quiet", "overlay"], ok=(0, 1))
-    return "overlay" in listed.read_text()
+    return "overlay" in listed.read_text(encoding="utf-8")
 
 
 def raise_limits() -> None:

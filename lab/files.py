@@ -12,7 +12,7 @@ from playbooks.errors import SlipwayError
 
 def write_whole(path: Path, text: str, *, mode: int = 0o644) -> None:
     """Write a file by rename, if it does not say so already: a reader, or the next run, never finds half of it."""
-    if path.is_file() and path.read_text() == text:
+    if path.is_file() and path.read_text(encoding="utf-8") == text:
         return
     coming = path.with_name(f".{path.name}.new")
     coming.unlink(missing_ok=True)
@@ -35,7 +35,7 @@ def make_key(path: Path, comment: str) -> None:
 
 def mounts_below(folder: Path) -> list[Path]:
     """What is mounted at a folder or below it, the innermost first."""
-    places = [Path(line.split()[1]) for line in Path("/proc/self/mounts").read_text().splitlines()]
+    places = [Path(line.split()[1]) for line in Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()]
     return [place for place in reversed(places) if place == folder or folder in place.parents]
 
 

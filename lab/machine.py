@@ -91,7 +91,7 @@ def _database(lab: Lab, tree: Path, host: HostSpec) -> None:
 
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
 
 
 def is_up(lab: Lab, host: HostSpec) -> bool:
@@ -198,7 +198,7 @@ def _pid(lab: Lab, host: HostSpec) -> int | None:
 def _started(pid: int) -> str:
     """When a process was started, in the kernel's ticks (proc(5), field 22); empty when it is gone or a zombie."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     except OSError:
         return ""
     return "" if fields[0] == "Z" else fields[19]

@@ -68,7 +68,7 @@ def refuse_foreign(lab: Lab) -> None:
     Raises:
         UsageError: a lab kept elsewhere has it.
     """
-    owner = Path(f"/sys/class/net/{lab.bridge}/ifalias").read_text().strip() if _there(lab) else ""
+    owner = Path(f"/sys/class/net/{lab.bridge}/ifalias").read_text(encoding="utf-8").strip() if _there(lab) else ""
     if owner not in ("", str(lab.folder)):
         raise UsageError(
             f"the network 10.83.{lab.subnet}.0/24 belongs to the lab in {owner}", hint="take it down first"

@@ -9,7 +9,7 @@ _KINDS = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
 
 def ticks() -> tuple[int, ...]:
     """All that was spent since the machine started, by kind."""
-    return tuple(int(word) for word in Path("/proc/stat").read_text().split()[1 : len(_KINDS) + 1])
+    return tuple(int(word) for word in Path("/proc/stat").read_text(encoding="utf-8").split()[1 : len(_KINDS) + 1])
 
 
 def stolen(since: tuple[int, ...]) -> float:

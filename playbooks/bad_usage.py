@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
@@ -57,9 +58,36 @@ def _refusing_dry(name: str, body: Callable[..., None]) -> Callable[..., None]:
             hint = "say --check instead" if name == "deploy" else "leave it out; invoke deploy has --check"
             refused = UsageError(f"{name} knows no --dry; nothing was touched", hint=hint)
             raise Exit(f"error: {refused}", code=int(refused.exit_status))
+        try:
+            flags = {flag: as_meant(flag, value) for flag, value in flags.items()}
+        except UsageError as refused:
+            raise Exit(f"error: {refused}", code=int(refused.exit_status)) from None
         body(c, *args, **flags)
 
     return run
+
+
+def as_meant(flag: str, value: object) -> object:
+    """A flag's value as it was typed: Python reads it by the locale, and a C locale knows no "ü".
+
+    Args:
+        flag: its name.
+        value: anything; only text can be wrong.
+
+    Raises:
+        UsageError: it is no UTF-8; no ledger could hold it.
+    """
+    if not isinstance(value, str) or value.isascii():
+        return value
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        try:
+            return os.fsencode(value).decode("utf-8")
+        except UnicodeDecodeError:
+            name = "--" + flag.replace("_", "-")
+            raise UsageError(f"{name} holds bytes that are no UTF-8; nothing was touched") from None
+    return value
 
 
 def explained(message: str, task: str | None, flags: list[str], tasks: list[str]) -> UsageError:

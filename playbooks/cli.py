@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from invoke.exceptions import Exit
 
+from playbooks import streams
 from playbooks.errors import ANY_ENV, ExitStatus, Interrupted, SlipwayError, UsageError, stopped
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 DEPLOY_WORD = "DEPLOY TO PRODUCTION"  # D2
 ROLLBACK_WORD = "ROLL BACK PRODUCTION"
-STANDARD_ERROR = 2
 PROJECT = Path(__file__).resolve().parent.parent
 
 
@@ -107,7 +107,7 @@ def perform(
     """
     environment: Environment | None = None
     done: R | SlipwayError
-    _have_streams()
+    streams.prepare()
     # What goes wrong there comes to us as an error; paramiko would print it as a traceback besides.
     logging.getLogger("paramiko").addHandler(logging.NullHandler())
     try:
@@ -135,7 +135,7 @@ def perform(
     told: dict[str, Any] = {}
     if environment is not None:
         for witness in witnesses:
-            told |= witness.tell(environment, done)
+            told |= _told(witness, environment, done)
     if isinstance(done, SlipwayError):
         _point(done, environment)
         _tell(done, environment, told, as_json=as_json)
@@ -146,17 +146,12 @@ def perform(
         raise Exit(code=int(done.exit_status))
 
 
-def _have_streams() -> None:
-    """Whoever began us may have closed what we write to (``2>&-``): then that goes into nothing.
-
-    It must not end a deploy that it cannot be written, nor may a connection get its number.
-    """
-    while (number := os.open(os.devnull, os.O_RDWR)) <= STANDARD_ERROR:
-        pass
-    os.close(number)
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
-            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - as long as we are
+def _told(witness: Witness, environment: Environment, done: Result | SlipwayError) -> dict[str, Any]:
+    try:
+        return witness.tell(environment, done)
+    except Exception as error:  # noqa: BLE001 - a page that cannot be made undoes nothing
+        sys.stderr.write(f"warning: {environment.secrets.mask(str(_bug(error)))}\n")
+        return {}
 
 
 def _point(error: SlipwayError, environment: Environment | None) -> None:
@@ -171,6 +166,7 @@ def _point(error: SlipwayError, environment: Environment | None) -> None:
 def _answer(
     result: R, environment: Environment, show: Callable[[R], None], told: dict[str, Any], *, as_json: bool
 ) -> None:
+    """Show what was done. Whatever goes wrong here changes nothing of that, nor the status that tells of it."""
     from playbooks.report import json_text
     from playbooks.report.masked import masked
 
@@ -178,14 +174,16 @@ def _answer(
         if as_json:
             # Struck out before it is JSON: a quote or backslash in a secret looks different after.
             document = environment.secrets.mask_document({**result.to_json(), **told})
-            sys.stdout.write(json_text(document) + "\n")
+            sys.stdout.write(json_text(document, sys.stdout) + "\n")
         else:
             with contextlib.redirect_stdout(masked(sys.stdout, environment.secrets.mask)):
                 show(result)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader has seen enough (| head). What was done is done, and its status still counts.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception as error:  # noqa: BLE001 - whatever it is
+        fault = environment.secrets.mask(str(_bug(error)))
+        sys.stderr.write(f"warning: the answer cannot be shown, but what it tells of is done: {fault}\n")
+    why = streams.lost(sys.stdout)
+    if why is not None and not isinstance(why, BrokenPipeError):  # a reader that has seen enough (| head) knows
+        sys.stderr.write(f"warning: the answer could not be written: {why.strerror}\n")
 
 
 def _tell(error: SlipwayError, environment: Environment | None, told: dict[str, Any], *, as_json: bool) -> None:
@@ -208,12 +206,20 @@ def _tell(error: SlipwayError, environment: Environment | None, told: dict[str, 
             "exit_status": int(error.exit_status),
             **(environment.secrets.mask_document(told) if environment else {}),
         }
-        sys.stdout.write(json_text(document) + "\n")
+        sys.stdout.write(json_text(document, sys.stdout) + "\n")
 
 
 def _bug(error: Exception) -> SlipwayError:
     if os.environ.get("SLIPWAY_DEBUG"):
         traceback.print_exception(error)
+    if isinstance(error, UnicodeEncodeError) and error.encoding.replace("-", "") != "utf8":
+        # A file's name, say. What is printed cannot fail so (streams.py).
+        found = SlipwayError(
+            f"this needs characters that the encoding of your locale ({error.encoding}) does not have",
+            hint="look at the fleet with invoke status; run it again with LC_ALL=C.UTF-8",
+        )
+        found.exit_status = ExitStatus.PERSON_NEEDED
+        return found
     found = SlipwayError(
         f"this is a fault in Slipway itself: {type(error).__name__}: {error}",
         hint="look at the fleet with invoke status; SLIPWAY_DEBUG=1 shows where it happened, for a report",

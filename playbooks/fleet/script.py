@@ -84,10 +84,10 @@ def load(name: str) -> Script:
     folder = files("playbooks.steps")
 
     def include(match: re.Match[str]) -> str:
-        return _INCLUDE.sub(include, folder.joinpath(match[1]).read_text())
+        return _INCLUDE.sub(include, folder.joinpath(match[1]).read_text(encoding="utf-8"))
 
-    prelude = folder.joinpath("prelude.sh").read_text()
-    return Script(name, prelude, _INCLUDE.sub(include, folder.joinpath(f"{name}.sh").read_text()))
+    prelude = folder.joinpath("prelude.sh").read_text(encoding="utf-8")
+    return Script(name, prelude, _INCLUDE.sub(include, folder.joinpath(f"{name}.sh").read_text(encoding="utf-8")))
 
 
 @cache

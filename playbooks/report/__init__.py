@@ -38,9 +38,15 @@ def clean(text: str) -> str:
     return "".join(_visible(character) for character in text)
 
 
-def json_text(document: object) -> str:
-    """A JSON document, indented; what would steer a terminal or cannot be encoded is escaped."""
-    text = json.dumps(document, indent=2, ensure_ascii=False)
+def json_text(document: object, stream: TextIO) -> str:
+    """A JSON document, indented; what would steer a terminal or cannot be encoded is escaped.
+
+    Args:
+        document: what `json.dumps` takes.
+        stream: where it goes. JSON is UTF-8: for any other encoding it is written in ASCII.
+    """
+    unicode = (stream.encoding or "").lower().replace("-", "") == "utf8"
+    text = json.dumps(document, indent=2, ensure_ascii=not unicode)
     return _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 

@@ -120,3 +120,30 @@ def test_by_the_users_own_ssh_config(app: App, on: On, tmp_path: Path) -> None:
     deployed = as_at_home(own, "deploy", app.env, "--version=1.0.0")
     assert deployed.status == 0, deployed.err
     assert answer(on, app, "app2") == "1.0.0"
+
+
+def test_whatever_is_written_to(app: App, on: On) -> None:
+    """A terminal without our characters, a full disk, a reader that has gone: the deploy is live, and says so."""
+    app.build("1.0.0")
+    app.build("2.0.0")
+    poor = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    deployed = invoke("deploy", app.env, "--version=1.0.0", environment=poor)
+    assert (deployed.status, answer(on, app, "app1")) == (0, "1.0.0"), deployed.err
+    assert "- > 1.0.0" in deployed.out
+    for version, to in (("2.0.0", ">/dev/full 2>&1"), ("1.0.0", ">&- 2>&-"), ("2.0.0", "| true")):
+        line = f'"$1" deploy "$2" --version={version} {to}'
+        done = subprocess.run(
+            ["bash", "-o", "pipefail", "-c", line, "-", str(INVOKE), app.env],
+            cwd=PROJECT,
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == 0, (to, done.stderr)
+        assert answer(on, app, "app1") == version
+    latin = {"PYTHONIOENCODING": "latin-1"}
+    back = invoke("rollback", app.env, "--reason=für “Ü” → 漢字", "--json", environment=latin)
+    assert (back.status, back.json["exit_status"], back.out.isascii()) == (0, 0, True), back.err
+    again = invoke("rollback", app.env, "--reason=für “Ü” → 漢字", environment=poor)
+    assert again.status == 0, again.err
+    reasons = [record["reason"] for record in invoke("history", app.env, "--json").json["records"][:2]]
+    assert reasons == ["für “Ü” → 漢字"] * 2

@@ -1,0 +1,142 @@
+"""Standard input, output and error as they are to be: nothing that is written there can fail.
+
+Whoever runs a task may have a terminal of another encoding, a pipe whose reader has seen enough (``| head``), a full
+disk behind ``>``, or none of the three at all. What is done on hosts is done all the same, and the exit status says so.
+"""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import io
+import os
+import select
+import sys
+from pathlib import Path
+from typing import TextIO, cast
+
+STANDARD_ERROR = 2
+ERRORS = "slipway"
+# Of one character each: tables and lines that are cut to a screen's width stay as wide.
+GLYPHS = {
+    **dict.fromkeys("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏", "*"),
+    **dict.fromkeys("–—╌─━", "-"),
+    **dict.fromkeys("“”", '"'),
+    **dict.fromkeys("‘’", "'"),
+    "…": "~",
+    "→": ">",
+    "✓": "+",
+    "✗": "x",
+    "×": "x",
+    "·": ".",
+    "≤": "<",
+    "≥": ">",
+    "\ufffd": "?",
+    "\xa0": " ",
+}
+
+
+class Outlet(io.RawIOBase):
+    """A file descriptor whose writer never hears that it cannot be written to.
+
+    Args:
+        number: the descriptor.
+
+    Attributes:
+        lost: why something was not written; None: all was.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self._number = number
+        self.lost: OSError | None = None
+
+    def fileno(self) -> int:
+        """The descriptor."""
+        return self._number
+
+    def isatty(self) -> bool:
+        """Whether it is a terminal."""
+        return os.isatty(self._number)
+
+    def writable(self) -> bool:
+        """It is, whatever becomes of it."""
+        return True
+
+    def write(self, data: bytes | bytearray | memoryview) -> int:  # type: ignore[override]
+        """Write all of it; after an error nothing more."""
+        left = memoryview(data)
+        size = left.nbytes
+        while left and self.lost is None:
+            try:
+                left = left[os.write(self._number, left) :]
+            except BlockingIOError:  # somebody else who has this pipe wants it so
+                select.select([], [self._number], [])
+            except OSError as error:
+                self.lost = error
+        return size
+
+
+def prepare() -> None:
+    """Make the three standard streams safe to use. Done once, before anything is written; again is well."""
+    codecs.register_error(ERRORS, _shown)
+    while (number := os.open(os.devnull, os.O_RDWR)) <= STANDARD_ERROR:
+        pass  # else a connection gets the number of a stream that whoever began us has closed (2>&-)
+    os.close(number)
+    if sys.stdin is None:
+        sys.stdin = Path(os.devnull).open(encoding="utf-8")  # noqa: SIM115 - as long as we are
+    with contextlib.suppress(AttributeError, ValueError):
+        sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]
+    sys.stdout = _safe(sys.stdout, 1)
+    sys.stderr = _safe(sys.stderr, STANDARD_ERROR)
+
+
+def lost(stream: TextIO) -> OSError | None:
+    """Why something of what was written to a stream is not there; None: all is.
+
+    Args:
+        stream: standard output or error.
+    """
+    with contextlib.suppress(AttributeError, ValueError):
+        stream.flush()
+        raw = getattr(stream.buffer, "raw", None)
+        return raw.lost if isinstance(raw, Outlet) else None
+    return None
+
+
+def _safe(stream: TextIO | None, number: int) -> TextIO:
+    """The stream itself, written to otherwise. One that is not the system's own (a test's) stays."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    if stream is not None:
+        try:
+            if stream.fileno() != number or isinstance(getattr(stream.buffer, "raw", None), Outlet):
+                return stream
+            stream.flush()
+        except (AttributeError, OSError, ValueError):
+            return stream
+    raw = Outlet(number)
+    return io.TextIOWrapper(
+        io.BufferedWriter(cast(io.RawIOBase, raw)),
+        encoding=encoding,
+        errors=ERRORS,
+        line_buffering=raw.isatty() or number == STANDARD_ERROR,
+    )
+
+
+def _shown(error: UnicodeError) -> tuple[str, int]:
+    """What stands for characters that an encoding lacks: something alike, else its number.
+
+    A byte of a file's name that is no UTF-8 is shown as that byte.
+    """
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(map(_like, error.object[error.start : error.end])), error.end
+
+
+def _like(character: str) -> str:
+    if character in GLYPHS:
+        return GLYPHS[character]
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"\\x{code - 0xDC00:02x}"
+    return character.encode("ascii", "backslashreplace").decode("ascii")
