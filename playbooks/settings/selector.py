@@ -1,6 +1,7 @@
 """Selectors of metrics as Prometheus writes them: name{label="value",other=~"pattern"}."""
 
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -85,6 +86,9 @@ def unescape(text: str) -> str:
 def _refuse_no_pattern(operator: str, value: str) -> None:
     if operator.endswith("~"):
         try:
-            re.compile(value)
+            with warnings.catch_warnings(
+                action="ignore"
+            ):  # what Python's next version makes of it, Prometheus does not
+                re.compile(value)
         except re.error as error:
             raise ValueError(f"{value!r} is no regular expression: {error}") from None

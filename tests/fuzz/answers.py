@@ -110,7 +110,7 @@ class Answers:
             lambda: read_promote(_answer(data)),
             lambda: _explained(data),
         ]
-        return sum([_accepted(reader) for reader in readers]) > len(readers) // 2
+        return sum(_accepted(reader) for reader in readers) > len(readers) // 2
 
 
 def _accepted(reader: Callable[[], object]) -> bool:

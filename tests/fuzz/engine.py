@@ -15,12 +15,13 @@ from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from tests.fuzz import processor
 from tests.fuzz.target import Found, Target, Verdict
 from tests.fuzz.targets import open_target
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 MEMORY = 2 * 1024**3  # bytes of address space; an input that needs more ends in a MemoryError, which is a finding
-PATIENCE = 180.0  # seconds after which a silent process counts as hung; beyond the targets' own limits
+PATIENCE = 60.0  # seconds of processor time after which a silent process counts as hung; beyond the targets' own limits
 MOST_FOUND = 50  # a campaign that has found as many has shown its point
 
 
@@ -98,6 +99,7 @@ class _Worker:
             bufsize=0,
         )
         self._heard_text = b""
+        self._at_work = 0.0
 
     def advance(self, tally: Tally) -> None:
         """Take what the process says, for a moment."""
@@ -105,12 +107,13 @@ class _Worker:
             return
         assert self._process.stdout is not None  # for the type checker
         if not select.select([self._process.stdout], [], [], 0.2)[0]:
-            if time.monotonic() - self._heard > PATIENCE:
+            silent = time.monotonic() - self._heard
+            if silent > PATIENCE and self._is_hung(silent):
                 self._process.kill()
-                self._lost(tally, f"hung: silent for {PATIENCE:g} s")
+                self._lost(tally, f"hung: silent for {silent:.0f} s")
             return
         chunk = self._process.stdout.read(65536)
-        self._heard = time.monotonic()
+        self._heard, self._at_work = time.monotonic(), processor.of_process(self._process.pid)
         *lines, self._heard_text = (self._heard_text + chunk).split(b"\n")
         for line in lines:
             self._take(json.loads(line), tally)
@@ -120,6 +123,11 @@ class _Worker:
             self.done = True
         else:
             self._lost(tally, f"the process ended with status {self._process.returncode}")
+
+    def _is_hung(self, silent: float) -> bool:
+        return silent > PATIENCE * processor.WAITS or (
+            processor.of_process(self._process.pid) - self._at_work > PATIENCE
+        )
 
     def _take(self, said: dict[str, int | str], tally: Tally) -> None:
         tally.inputs += int(said["inputs"])

@@ -9,6 +9,7 @@ import ntpath
 import posixpath
 import re
 import shlex
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import wraps
@@ -22,6 +23,9 @@ from jinja2.utils import htmlsafe_json_dumps
 from playbooks.fleet.inventory.lazy import MAX_ITEMS, Missing, plain
 
 # ruff: noqa: ANN401  a filter takes any value
+
+# An expression is read as this Python reads it, and Ansible too, without a word on what it may mean to another one.
+warnings.filterwarnings("ignore", message="Possible (nested set|set )", category=FutureWarning)
 
 _TRUE = ("yes", "on", "true", "1")
 _FALSE = ("no", "off", "false", "0")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable
 from difflib import get_close_matches
 from fnmatch import translate
@@ -114,7 +115,12 @@ def _matching(inventory: Inventory, part: str) -> list[str]:
 def _by_name(inventory: Inventory, expression: str) -> list[str] | None:
     """Hosts of all groups it matches, and hosts it matches itself; None if it matches neither."""
     try:
-        fits = re.compile(expression[1:] if expression[0] == "~" else translate(expression)).match
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", FutureWarning)
+            fits = re.compile(expression[1:] if expression[0] == "~" else translate(expression)).match
+    except FutureWarning as warning:  # it means one thing to this Python, and another one to the next
+        message = f"The pattern {expression!r} is unclear: {str(warning).lower()}."
+        raise UsageError(message, hint="put a backslash before a bracket, dash, & or | that is meant as such") from None
     except (re.error, RecursionError, OverflowError) as error:
         raise UsageError(f"The pattern {expression!r} is no valid expression: {error}.") from None
     groups = [group for name, group in inventory.groups.items() if fits(name)]

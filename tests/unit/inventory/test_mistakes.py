@@ -228,6 +228,8 @@ PATTERNS = {
     "web[-4]": "has 3 hosts, counted from 0",
     "web[5:9]": "matches no host",
     "~(": "no valid expression",
+    "~[[a]": "unclear: possible nested set at position 1",
+    "~[a--b]": "unclear: possible set difference at position 2",
     "~": "nothing behind it",
     "~[": "nothing behind it",
     "web:&db,db1": "use commas or colons",
