@@ -28,12 +28,14 @@ from typing import Any
 import yaml
 
 from bench.place import tell
+from lab import shell
 from lab import up as lab_up
 from lab.load import loading
 from lab.load_plan import Plan
 from lab.load_report import OK, Report
+from lab.network import ssh
 from lab.processors import stolen, ticks
-from lab.spec import PROJECT, Lab
+from lab.spec import PROJECT, HostSpec, Lab
 
 INVOKE = PROJECT / ".venv/bin/invoke"
 AFTER = 3.0
@@ -89,6 +91,7 @@ class Bench:
     Args:
         lab: its hosts.
         folder: inventory and artifacts.
+        database: the host that has the shop's.
         edge, single: URLs of the balancer, and of a host that has none in front.
         rate: requests a second.
         around: seconds of load before each task, to compare with.
@@ -96,6 +99,7 @@ class Bench:
 
     lab: Lab
     folder: Path
+    database: HostSpec
     edge: str
     single: str
     rate: float
@@ -114,6 +118,11 @@ class Bench:
         """Run a task as a person would."""
         command = [str(INVOKE), *words, f"--env={self.folder}/inventory", "--json"]
         return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+
+    def forget_orders(self) -> None:
+        """Begin each measurement with an empty table: the load's orders of hours are not what is measured."""
+        empty = "cd /; sudo runuser -u postgres -- psql -XAtqc 'truncate orders' -d shop"
+        shell.run([*ssh(self.lab, self.database), empty])
 
     def must(self, *words: str) -> None:
         """Run a task that must end well."""
@@ -144,6 +153,7 @@ class Under:
 
 def under_load(bench: Bench, *words: str, url: str = "") -> Under:
     """Run a task while users go on."""
+    bench.forget_orders()
     with loading(Plan(url or bench.edge, rate=bench.rate)) as load:
         before = ticks()
         time.sleep(bench.around)
@@ -250,9 +260,10 @@ def place(name: str, hosts: int, rate: float, around: float) -> Iterator[Bench]:
         lab, specs = lab_up.up(name, hosts=hosts, durable=False)
         edge = next(host for host in specs if host.role == "edge")
         single = next(host for host in specs if host.role == "app")
+        database = next(host for host in specs if host.role == "db")
         with tempfile.TemporaryDirectory(prefix="slipway-bench-") as folder:
             urls = f"http://{edge.address}", f"http://{single.address}:8000"
-            bench = Bench(lab, Path(folder), *urls, rate, around)
+            bench = Bench(lab, Path(folder), database, *urls, rate, around)
             build(bench)
             yield bench
     finally:

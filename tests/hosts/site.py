@@ -105,6 +105,7 @@ class Site:
             clear_edge(on(host))
         for host in ("edge1", "db1", *APPS):
             assert on(host).run(_CLEAR).rc == 0
+        on("db1").run("cd /; runuser -u postgres -- dropdb --if-exists --force shop")
 
     def provision(self) -> None:
         done = invoke("provision", self.env)
