@@ -6,8 +6,13 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from lab.processors import stolen, ticks
+
+# Beside other work any example may take long: time says nothing of what is tried.
+settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("here")
 
 _before = pytest.StashKey[tuple[int, ...]]()
 

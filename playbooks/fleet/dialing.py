@@ -80,7 +80,7 @@ def speak_through(command: str) -> socket.socket:
 
 
 class Agent(paramiko.Agent):
-    """The agent at a socket; one that does not answer has no keys.
+    """The agent at a socket, asked when its keys are wanted; one that does not answer has none.
 
     Args:
         place: the socket.
@@ -92,18 +92,27 @@ class Agent(paramiko.Agent):
 
     def __init__(self, place: str, only: Sequence[str] | None) -> None:
         paramiko.agent.AgentSSH.__init__(self)
+        self._place, self._only = place, only
+
+    def get_keys(self) -> tuple[Any, ...]:
+        """The keys to try."""
+        if self._conn is None:
+            self._ask()
+        return self._keys
+
+    def _ask(self) -> None:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         ask: Any = getattr(self, "_connect")  # noqa: B009 - paramiko has no types for it
         try:
             sock.settimeout(AGENT_SECONDS)
-            sock.connect(place)
+            sock.connect(self._place)
             ask(sock)
         # What listens at a socket may answer anything.
         except Exception:  # noqa: BLE001
             sock.close()
             self._conn, self._keys = None, ()
-        if only is not None:
-            blobs = {blob for file in only for blob in _public(file)}
+        if self._only is not None:
+            blobs = {blob for file in self._only for blob in _public(file)}
             self._keys = tuple(key for key in self._keys if key.blob in blobs)
 
 

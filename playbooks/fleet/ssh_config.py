@@ -57,29 +57,32 @@ class Asked:
     def ask_all(self, questions: Iterable[Question]) -> None:
         """Ask side by side what is not known yet; of questions with the same answer one."""
         wanted = [one for one in dict.fromkeys(questions) if one not in self.answers]
+        if not wanted:
+            return
         alike = _alike(wanted)
         with ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="ssh-G") as pool:
             firsts = [group[0] for group in alike]
             for group, answer in zip(alike, list(pool.map(_ask, firsts)), strict=True):
                 self.answers[group[0]] = answer
-            left = [
-                question
-                for group in alike
-                for question in group[1:]
-                if not self._derived(question, group[0], self.answers[group[0]])
-            ]
+            left = [question for group in alike for question in self._not_derived(*group)]
             self.answers.update(zip(left, pool.map(_ask, left), strict=True))
 
-    def _derived(self, question: Question, like: Question, answer: Answer | RefusedError) -> bool:
-        """Answer a question as another one was, with its own name; not where the name is in more than one place."""
+    def _not_derived(self, like: Question, *others: Question) -> Sequence[Question]:
+        """Answer questions as another one was, each with its own host's name.
+
+        Returns:
+            All of them, where the name is in more than one place of the answer: ssh has made something of it.
+        """
+        answer = self.answers[like]
         if isinstance(answer, RefusedError) or answer.get("hostname") != (like.destination,):
-            return False
-        others = (value for key, values in answer.items() if key not in ("host", "hostname") for value in values)
-        if any(like.destination in value for value in others):
-            return False
-        name = (question.destination,)
-        self.answers[question] = {**answer, "hostname": name, **({"host": name} if "host" in answer else {})}
-        return True
+            return others
+        elsewhere = (value for key, values in answer.items() if key not in ("host", "hostname") for value in values)
+        if any(like.destination in value for value in elsewhere):
+            return others
+        for one in others:
+            name = (one.destination,)
+            self.answers[one] = {**answer, "hostname": name, **({"host": name} if "host" in answer else {})}
+        return ()
 
     def answer(self, question: Question) -> Answer:
         """What ssh says.

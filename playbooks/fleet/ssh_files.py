@@ -16,6 +16,8 @@ from playbooks.surroundings import at_home, ssh_home
 _DEEPEST = 16  # as in ssh
 _WILD = frozenset("*?")
 _EVERYBODY = frozenset(("all", "final", "canonical"))
+_OF_HOSTS = frozenset(("host", "originalhost"))
+_OF_NOBODY = frozenset(("user", "localuser"))  # the same for hosts that are asked about with the same arguments
 
 
 class UnclearError(Exception):
@@ -98,18 +100,31 @@ def patterns(arguments: Sequence[str]) -> list[str] | None:
         for line in lines(arguments):
             if line.key == "host":
                 found |= dict.fromkeys(word.removeprefix("!") for word in line.words)
-            elif _judges_otherwise(line):
-                return None
+            elif line.key == "match":
+                found |= dict.fromkeys(_matched(line))
+            elif line.key == "canonicalizehostname" and line.words != ("no",):
+                return None  # by DNS
     except UnclearError:
         return None
     return list(found)
 
 
-def _judges_otherwise(line: Line) -> bool:
-    """Whether a line makes more of a host than its name: what a program says, or DNS."""
-    if line.key == "match":
-        return not set(line.words) <= _EVERYBODY
-    return line.key == "canonicalizehostname" and line.words != ("no",)
+def _matched(line: Line) -> Iterator[str]:
+    """The patterns of hosts that a Match line has.
+
+    Raises:
+        UnclearError: a program decides, or something that we do not know.
+    """
+    words = iter(line.words)
+    for word in words:
+        criterion = word.removeprefix("!").lower()
+        if criterion in _EVERYBODY:
+            continue
+        value = next(words, None)
+        if value is None or criterion not in _OF_HOSTS | _OF_NOBODY:
+            raise UnclearError
+        if criterion in _OF_HOSTS:
+            yield from (pattern.removeprefix("!") for pattern in value.split(","))
 
 
 def signature(destination: str, told_apart_by: Sequence[str]) -> tuple[str, ...]:
