@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from playbooks.answer import Answer
-from playbooks.asking import tell_holders
+from playbooks.asking import most_said, tell_holders
 from playbooks.environment import Environment
 from playbooks.errors import UsageError
 from playbooks.fleet.holder import Timing
@@ -47,6 +47,6 @@ def abort(env: Environment, progress: Progress) -> Aborted:
     asked = {host: holder for host, holder in heard.items() if holder is not None}
     if not asked:
         raise UsageError(f"no task is at work on {env.name}; nothing was changed", hint=f"invoke status {env.flag}")
-    holder = next(iter(asked.values()))
+    holder = most_said(asked.values())
     within = Timing(env.settings.guard.timeout).beat + 1
     return Aborted(env.name, holder.what, holder.who, holder.since, tuple(asked), within, env.flag)

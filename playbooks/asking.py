@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
 from playbooks.environment import Environment
@@ -15,10 +16,19 @@ from playbooks.release.release import who
 Heard = TypeVar("Heard")
 
 
+def most_said(answers: Iterable[Heard]) -> Heard:
+    """What most hosts answered: one alone may lie.
+
+    Args:
+        answers: one or more.
+    """
+    return Counter(answers).most_common(1)[0][0]
+
+
 def tell_holders(
     env: Environment, progress: Progress, step: str, read: Callable[[Answer], Heard]
 ) -> Mapping[str, Heard]:
-    """Say it on every host that can be reached; one that the task still hears of is enough.
+    """Say it on every host that can be reached.
 
     Args:
         env: where the task works.

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
+from playbooks import names
 from playbooks.environment import Environment
 from playbooks.errors import ExitStatus, SlipwayError, UsageError
 from playbooks.fleet.fanout import Job, Results, by_host, combine
@@ -16,11 +17,12 @@ from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.holder import Holder
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Ask, Remote
-from playbooks.host_facts import facts_of
-from playbooks.release.release import instant, now, stamp, who
+from playbooks.host_facts import facts_of, odd
+from playbooks.names import stamp
+from playbooks.release.release import instant, now, who
 from playbooks.steps import backup as steps
 from playbooks.steps.facts import Facts
-from playbooks.steps.retention import apply_retention
+from playbooks.steps.retention import Expired, apply_retention
 
 Record = dict[str, Any]
 
@@ -82,9 +84,14 @@ def backup(env: Environment, progress: Progress, *, wait: float = 0.0) -> Backup
         with fleet.lock(env.orders(names, holder, wait=wait)):
             progress.phase("backing up")
             facts = fleet.each("facts", partial(facts_of, env)).all_or_raise("reading facts")
+            for sentence in odd(facts):
+                progress.warn(sentence)
             jobs, id_ = back_up_jobs(fleet, env, facts)
             made = by_host(jobs, fleet.run(jobs)).all_or_raise("backup")
             expired = fleet.each("retention", partial(_expire, env))
+            for host, done in expired.ok.items():
+                for sentence in done.strange:
+                    progress.warn(f"{host}: {sentence}")
             for host, error in expired.failed.items():
                 progress.warn(f"{host}: the backup is made, but old ones could not expire: {error.message}")
     return Backups(
@@ -92,7 +99,7 @@ def backup(env: Environment, progress: Progress, *, wait: float = 0.0) -> Backup
         id=id_,
         records=tuple(record for record in made.values() if record),
         nothing=tuple(host for host, record in made.items() if not record),
-        expired=tuple(sorted({id_ for ids in expired.ok.values() for id_ in ids})),
+        expired=tuple(sorted({id_ for done in expired.ok.values() for id_ in done.ids})),
     )
 
 
@@ -101,6 +108,8 @@ def backups(env: Environment, progress: Progress) -> Backups:
     addresses = [env.target(name).address for name in everybody(env)]
     with open_fleet(addresses, progress=progress, forks=env.settings.forks) as fleet:
         facts = fleet.each("facts", partial(facts_of, env))
+    for sentence in odd(facts.ok):
+        progress.warn(sentence)
     records = [record for fact in facts.ok.values() for record in fact.backups]
     failed = {**fleet.unreachable, **facts.failed}
     return Backups(
@@ -155,8 +164,13 @@ def back_up_jobs(
     if not env.settings.backup.enabled:
         return [], None
     running = Counter(fact.version for fact in facts.values() if fact.version)
-    version = running.most_common(1)[0][0] if running else "none"
-    id_ = f"{stamp(now())}-{version}"
+    version, most = running.most_common(1)[0] if running else ("none", 1)
+    # One host's word must not name everybody's backup.
+    named = f"-{version}" if 2 * most > running.total() else ""
+    # The one that the last deploy has begun in the background may have been named within this second.
+    moment = now() + timedelta(seconds=1)
+    known = names.after((record["id"] for fact in facts.values() for record in fact.backups), moment)
+    id_ = f"{max(stamp(moment), known)}{named}"
     databases = env.database_hosts
     jobs: list[Job[Record | None]] = []
     for name, remote in _backed_up(fleet, env).items():
@@ -277,5 +291,5 @@ def _minutes(age: timedelta) -> str:
     return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h"
 
 
-def _expire(env: Environment, remote: Remote) -> list[str]:
+def _expire(env: Environment, remote: Remote) -> Expired:
     return apply_retention(remote, env.target(remote.name).settings, env.secrets)

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 
 from playbooks.backup import back_up_afterwards, everybody, require_secrets
 from playbooks.environment import Environment, Target
-from playbooks.errors import ANY_ENV, Interrupted, SlipwayError
+from playbooks.errors import ANY_ENV, Interrupted, SlipwayError, UsageError
 from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.holder import Holder
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Ask, Remote
-from playbooks.host_facts import read_all, read_changed
+from playbooks.host_facts import odd, read_all, read_changed
 from playbooks.release.artifact import Artifact, find_artifact
 from playbooks.release.release import Release, Rendered, later_than, new_release, render
 from playbooks.release.slots import Renderings, for_next, slots_on, turns
@@ -119,8 +119,10 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
             if not todo:
                 held.well = True
                 return without(unchanged(env, release, facts, started), fleet.unreachable)
+            if not wanted.resume:
+                _refuse_taken(env, release, facts)
             rendered = for_next(renderings, facts)
-            warnings = _check_hosts(fleet, env, todo, facts, release)
+            warnings = [*odd(facts), *_check_hosts(fleet, env, todo, facts, release)]
             warnings += turns({target.name: facts[target.name] for target in todo}, rendered)
             plan = plan_for(env, wanted, [target.name for target in todo], facts)
             crew = assemble(fleet, held, env, holder, facts, _moves(todo, facts, release, rendered), plan, groups)
@@ -134,6 +136,21 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
             held.well = not outcome.exit_status
             _record(fleet, env, outcome, rollout, release, facts, groups)
             return outcome
+
+
+def _refuse_taken(env: Environment, release: Release, facts: Mapping[str, Facts]) -> None:
+    """Two deploys that begin within a second make the same id; the one that waited for the lock stops.
+
+    Raises:
+        UsageError: a host has a release of this id already.
+    """
+    there = [host for host, fact in facts.items() if release.id in fact.releases]
+    if there:
+        raise UsageError(
+            f"{', '.join(there)} has a release {release.id} already: another deploy began in the same second; "
+            "this one has touched nothing",
+            hint=f"see invoke status {env.flag}; then deploy again",
+        )
 
 
 def _holder(env: Environment, wanted: Wanted, release: Release) -> Holder:

@@ -12,7 +12,8 @@ from playbooks.fleet.fleet import open_fleet
 from playbooks.fleet.holder import Holder
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
-from playbooks.release.release import instant, now, stamp, who
+from playbooks.names import stamp
+from playbooks.release.release import instant, now, who
 from playbooks.settings.load import PREFIX
 from playbooks.steps.traffic_state import ask_maintenance, read_maintenance
 

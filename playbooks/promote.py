@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from playbooks.answer import Answer
-from playbooks.asking import tell_holders
+from playbooks.asking import most_said, tell_holders
 from playbooks.environment import Environment
 from playbooks.errors import UsageError
 from playbooks.fleet.progress import Progress
@@ -30,7 +30,7 @@ class Promoted(Answer):
 
 
 def promote(env: Environment, progress: Progress) -> Promoted:
-    """Let the stage that is held go on; the deploy sees it at its next look.
+    """Let the stage that is held go on; the deploy sees it at its next look, if most of its hosts were told.
 
     Args:
         env: where the deploy runs.
@@ -41,14 +41,13 @@ def promote(env: Environment, progress: Progress) -> Promoted:
         SlipwayError: no host could be asked.
     """
     heard = tell_holders(env, progress, "promote", read_promote)
-    # One host is enough: the deploy looks at all of them.
     held = {host: one for host, one in heard.items() if one.stage is not None}
     if not held:
         raise _nothing_held(env, [one for one in heard.values() if one.holder])
-    first = next(iter(held.values()))
-    assert first.holder is not None  # whoever holds a stage holds the lock  # noqa: S101
-    assert first.stage is not None  # noqa: S101
-    return Promoted(env.name, first.stage, first.holder.id, first.holder.what, first.holder.who, tuple(held))
+    most = most_said(held.values())
+    assert most.holder is not None  # whoever holds a stage holds the lock  # noqa: S101
+    assert most.stage is not None  # noqa: S101
+    return Promoted(env.name, most.stage, most.holder.id, most.holder.what, most.holder.who, tuple(held))
 
 
 def _nothing_held(env: Environment, busy: list[Heard]) -> UsageError:

@@ -14,7 +14,8 @@ from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.holder import Holder
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
-from playbooks.release.release import instant, now, stamp, who
+from playbooks.names import stamp
+from playbooks.release.release import instant, now, who
 from playbooks.steps.ledger import Reading
 from playbooks.steps.ledger_repair import Repair
 from playbooks.verify_history import Audit, VerifiedHistory

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from playbooks import names
 from playbooks.answer import Answer
 from playbooks.backup import Record, backup_hosts, dumped, everybody, require_secrets
 from playbooks.environment import Environment
@@ -14,8 +15,9 @@ from playbooks.errors import UsageError
 from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
-from playbooks.host_facts import facts_of
-from playbooks.release.release import now, stamp
+from playbooks.host_facts import facts_of, odd
+from playbooks.names import stamp
+from playbooks.release.release import now
 from playbooks.settings.types import absolute_path
 from playbooks.steps.restore import restore_files
 from playbooks.steps.restore_database import restore_database
@@ -58,13 +60,18 @@ def restore(env: Environment, progress: Progress, *, backup: str | None, to_dir:
     with open_fleet(addresses, progress=progress, forks=env.settings.forks) as fleet:
         fleet.require_all()
         facts = fleet.each("facts", partial(facts_of, env)).all_or_raise("reading facts")
-        ids = {str(record.get("id")) for fact in facts.values() for record in fact.backups}
-        wanted = backup or max(ids, default="")
+        for sentence in odd(facts):
+            progress.warn(sentence)
+        ids = {record["id"] for fact in facts.values() for record in fact.backups}
+        moment = now()
+        wanted = backup or max((id_ for id_ in ids if not names.is_ahead(id_, moment)), default="")
         if wanted not in ids:
             raise UsageError(f"no host has a backup '{wanted}'", hint=f"list them: invoke backups {env.flag}")
         records = {
             host: record for host, fact in facts.items() for record in fact.backups if record.get("id") == wanted
         }
+        for host in (host for host in facts if host not in records and facts[host].backups):
+            progress.warn(f"{host} has no backup {wanted}; nothing is restored there")
 
         def one(remote: Remote) -> int:
             return restore_files(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -15,6 +16,8 @@ from playbooks.host_facts import read_all
 from playbooks.release.artifact import Artifact, find_artifact
 from playbooks.rollout.outcome import Outcome
 from playbooks.steps.facts import Facts
+
+LONGEST_WATCH = 86400.0 * 366  # seconds
 
 
 def resume(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
@@ -30,9 +33,17 @@ def resume(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
     if holder is None or holder.task != "deploy":
         last = f"; the last task there was '{holder.what}'" if holder else ""
         raise UsageError(f"no deploy of {env.name} was interrupted{last}", hint=f"see: invoke status {env.flag}")
+    says = [host for host, fact in facts.items() if fact.interrupted == holder]
+    progress.phase(f"going on with '{holder.what}' of {holder.who}, interrupted as {', '.join(says)} says")
     if holder.limit and not env.limited:
         if len(holder.limit) == MOST_FIELD:
             raise UsageError("its --limit is too long to be remembered", hint="give it again: --limit=…")
+        # A pattern that is a file here, or an expression that takes hours, is not taken from a host.
+        if set(holder.limit) & set("~@"):
+            raise UsageError(
+                f"its --limit='{holder.limit}' is only a host's word, and not taken from there",
+                hint="give it again: --limit=…",
+            )
         env = env.narrowed(holder.limit)
         progress.phase(f"going on as it was begun: --limit={holder.limit}")
     artifact = _artifact(env, holder, facts)
@@ -48,9 +59,11 @@ def _as_begun(wanted: Wanted, holder: Holder, artifact: Artifact) -> Wanted:
     try:
         watch = float(holder.watch) if holder.watch else None
     except ValueError:
+        watch = -1.0
+    if watch is not None and not 0 <= watch <= LONGEST_WATCH:
         raise UsageError(
             f"it was to be watched for '{holder.watch}', which is no number of seconds", hint="give it: --watch=…"
-        ) from None
+        )
     return replace(
         wanted,
         version=holder.version,
@@ -63,16 +76,17 @@ def _as_begun(wanted: Wanted, holder: Holder, artifact: Artifact) -> Wanted:
 
 
 def interrupted(facts: Mapping[str, Facts]) -> Holder | None:
-    """The task that ended without a word, the latest if there are several."""
-    holders = [fact.interrupted for fact in facts.values() if fact.interrupted]
-    return max(holders, key=lambda holder: holder.since, default=None)
+    """The task that ended without a word: the one that most hosts tell of, of those the latest."""
+    holders = Counter(fact.interrupted for fact in facts.values() if fact.interrupted)
+    return max(holders, key=lambda holder: (holders[holder], holder.since), default=None)
 
 
 def _artifact(env: Environment, holder: Holder, facts: Mapping[str, Facts]) -> Artifact:
     """The artifact, from here; else what the hosts hold of it."""
     releases = {host: fact.releases.get(holder.id) for host, fact in facts.items()}
     abouts = [release.about for release in releases.values() if release]
-    sha256 = next((str(about["sha256"]) for about in abouts if "sha256" in about), None)
+    sums = Counter(str(about["sha256"]) for about in abouts if "sha256" in about)
+    sha256 = sums.most_common(1)[0][0] if sums else None
     try:
         return find_artifact(env, version=holder.version, sha256=sha256)
     except UsageError as error:

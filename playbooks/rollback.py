@@ -13,8 +13,9 @@ from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.holder import Holder
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Ask, Remote
-from playbooks.host_facts import read_all, read_changed
-from playbooks.release.release import instant, now, stamp, who
+from playbooks.host_facts import all_or_hint, read_all, read_changed
+from playbooks.names import stamp
+from playbooks.release.release import instant, now, who
 from playbooks.restore import restore_databases
 from playbooks.resume import interrupted
 from playbooks.rollout.crew import assemble
@@ -194,7 +195,7 @@ def _make_ready(
         if facts[host].current != release or (anew and not facts[host].is_up)
     }
     todo = {host: release for host, release in changing.items() if release}
-    checked = fleet.each("check", one, hosts=list(todo)).all_or_raise("finding the release")
+    checked = all_or_hint(env, fleet.each("check", one, hosts=list(todo)), "finding the release")
 
     def move(host: str) -> Move:
         fact, found = facts[host], checked.get(host)
@@ -214,6 +215,13 @@ def _refuse_strange_slots(env: Environment, moves: Mapping[str, Move]) -> None:
                 f"{host}: {move.after} ran in slot {move.slot}, and there is no such slot now",
                 hint="set slipway_slots as it was then and provision; or --to=… another release",
             )
+
+
+def _is_rubbish(facts: Facts, release: str) -> bool:
+    """Whether a host can lose a release: it was staged there, and has never run well."""
+    found = facts.releases.get(release)
+    before = facts.running.predecessor if facts.running else None
+    return found is not None and found.stand != "proven" and release != before
 
 
 def _record(
@@ -237,9 +245,11 @@ def _record(
     """
 
     def one(remote: Remote) -> list[str]:
-        mark: Mark | None = "discarded" if rubbish else None
+        # What the interrupted deploy was is another host's word: only what this one never proved is rubbish here.
+        unproven = rubbish if rubbish and _is_rubbish(facts[remote.name], rubbish) else None
+        mark: Mark | None = "discarded" if unproven else None
         target = targets.get(remote.name)
-        release = rubbish or target
+        release = unproven or target
         settings = env.target(remote.name).settings
         after: list[Ask] = []
         done = rollout.verdict == "deployed"

@@ -26,7 +26,10 @@ from playbooks.traffic.servers import edges_of
 
 @dataclass(frozen=True)
 class HostStatus:
-    """One host. Times are UTC, ISO 8601; None where there is nothing to tell; ``next`` is what a person can do."""
+    """One host. Times are UTC, ISO 8601; None where there is nothing to tell; ``next`` is what a person can do.
+
+    ``warnings`` are about what it says that cannot be; it is left out.
+    """
 
     host: str
     version: str | None = None
@@ -48,6 +51,7 @@ class HostStatus:
     idle: str | None = None
     group: str | None = None
     next: str = ""
+    warnings: tuple[str, ...] = ()
 
     @property
     def stuck(self) -> bool:
@@ -206,6 +210,7 @@ def _status(facts: Facts, report: HealthReport | None, flag: str) -> HostStatus:
         slot=facts.slot,
         idle=_idle(facts),
         next=way_on(facts.interrupted, flag) if facts.interrupted else "",
+        warnings=facts.odd,
     )
 
 
@@ -251,7 +256,7 @@ def way_on(left: Holder, flag: str) -> str:
     if left.task == "rollback":
         to = f" --to={shlex.quote(left.version)}" if left.version else ""
         return f"invoke rollback {flag}{to} finishes it"
-    return f"invoke {left.task} {flag} does it again" if left.task == "backup" else f"run it again: {left.what}"
+    return f"invoke {left.task} {flag} does it again" if left.task == "backup" else f"'{left.what}' can be begun again"
 
 
 def unreachable(host: str, error: SlipwayError, flag: str) -> HostStatus:

@@ -17,7 +17,8 @@ from playbooks.fleet.holder import Holder
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
 from playbooks.host_facts import facts_of
-from playbooks.release.release import instant, now, stamp, who
+from playbooks.names import stamp
+from playbooks.release.release import instant, now, who
 from playbooks.settings.backup import Database
 from playbooks.steps import drill as steps
 from playbooks.steps.drill import Drilled

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +10,8 @@ from playbooks.adapters.metrics import Counting, MetricsError, Reading, Snapshot
 from playbooks.judgement.counts import Counts
 from playbooks.settings.metrics import Metrics
 from playbooks.settings.selector import Selector, parse_selector
+
+MOST = 1e15
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ class ApplicationMetrics:
             self._begun = True
         counts: dict[str, Counts] = {}
         for server, page in good.items():
-            samples = [sample for sample in parse_samples(page.lines) if math.isfinite(sample.value)]
+            # No counter has come so far; a sum of such would have no end.
+            samples = [sample for sample in parse_samples(page.lines) if abs(sample.value) <= MOST]
             found = self._counting.feed(server, self._snapshot(samples))
             if found is not None:
                 counts[server] = found

@@ -6,6 +6,7 @@ import paramiko
 
 from playbooks.errors import BecomeRefused, SlipwayError, StepFailed, StepTimedOut, Unreachable
 from playbooks.fleet.script import Answer
+from playbooks.names import CODE, cut
 
 
 def lost(host: str, step: str, error: BaseException) -> SlipwayError:
@@ -50,7 +51,8 @@ def explain(host: str, step: str, answer: Answer, status: int, errors: bytes) ->
     """
     said = answer.maybe("error", 2)
     if said:
-        return StepFailed(said[1].strip() or f"'{step}' failed", host=host, step=step, code=said[0])
+        code = said[0] if CODE.fullmatch(said[0]) else "failed"
+        return StepFailed(cut(said[1].strip()) or f"'{step}' failed", host=host, step=step, code=code)
     tail = " / ".join(errors.decode("utf-8", "replace").strip().splitlines()[-3:])[-600:]
     if not answer.records and "sudo:" in tail:
         return BecomeRefused(

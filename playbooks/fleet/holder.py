@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import MISSING, dataclass, fields
+from datetime import datetime
 
+from playbooks import names
 from playbooks.fleet.host_json import read_object
 
 # The tasks that change what serves.
 CHANGES = ("deploy", "rollback")
 MOST_FIELD = 500  # characters that a host is believed to know of a holder
+_TASK = re.compile(r"[a-z][a-z-]{0,19}")
+_TO = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._+-]{0,80})?")  # a version, or the id of a release or backup
+_FLAG = re.compile(r"[A-Za-z0-9%.+-]{0,20}")
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,25 @@ class Holder:
     batch: str = ""
     watch: str = ""
     limit: str = ""
+
+    def is_sound(self, now: datetime) -> bool:
+        """Whether a task that a host tells of can have been: what is done about it uses its ids on every host.
+
+        Args:
+            now: the controller's time.
+        """
+        since = names.parse_time(self.since)
+        return (
+            since is not None
+            and since <= now + names.MOST_AHEAD
+            and _TASK.fullmatch(self.task) is not None
+            and names.TASK.fullmatch(self.id) is not None
+            and not names.is_ahead(self.id, now)
+            and (self.task != "deploy" or self.id.partition("-")[2] == self.version)
+            and _TO.fullmatch(self.version) is not None
+            and (not self.undoes or names.RELEASE.fullmatch(self.undoes) is not None)
+            and all(_FLAG.fullmatch(flag) for flag in (self.strategy, self.batch, self.watch))
+        )
 
     def to_json(self) -> str:
         """One line of JSON."""
@@ -79,7 +104,10 @@ class Holder:
 
 
 def read_holder(text: str) -> Holder:
-    """Read what a host says of the holder; a host that says nonsense gives an unknown holder, not an error."""
+    """Read what a host says of the holder; a host that says nonsense gives an unknown holder, not an error.
+
+    It is told to people only; `Holder.is_sound` says whether more may be made of it.
+    """
     data = read_object(text)
     if data is None:
         return Holder("somebody", "something", "?", "?")

@@ -155,15 +155,29 @@ class Answer:
         return found
 
     def number(self, text: str) -> int:
-        """A whole number out of a field.
+        """A count out of a field: a whole number, 0 or more.
 
         Raises:
             BadAnswer: it isn't one, or it is absurdly long.
         """
-        digits = text.removeprefix("-")
-        if not (digits.isascii() and digits.isdigit() and len(digits) <= 18):
+        if not (text.isascii() and text.isdigit() and len(text) <= 18):
             raise self.bad(f"'{text[:40]}' is not a number")
         return int(text)
+
+    def fitting(self, pattern: re.Pattern[str], text: str, what: str) -> str:
+        """A field that is what it should be.
+
+        Args:
+            pattern: one of `playbooks.names`.
+            text: the field.
+            what: it should be, for the message, e.g. "unit".
+
+        Raises:
+            BadAnswer: it isn't.
+        """
+        if not pattern.fullmatch(text):
+            raise self.bad(f"'{text[:40]}' is no {what}")
+        return text
 
     def bad(self, why: str) -> BadAnswer:
         """The error for an answer that no script of ours gives."""

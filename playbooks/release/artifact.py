@@ -13,10 +13,10 @@ from playbooks.adapters.object_store import Bucket, ObjectInStore, split
 from playbooks.adapters.stores import Store, WebStore, is_remote, secret_parts, shown
 from playbooks.environment import Environment
 from playbooks.errors import UsageError
+from playbooks.names import VERSION
 from playbooks.release.version_order import in_order, newest
 from playbooks.surroundings import own_path
 
-VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 _IN_NAME = re.compile(r"-v?(\d+(?:\.\d+)+[A-Za-z0-9._+-]*?)\.(?:tar|tgz)")
 _CHECKSUM = re.compile(r"([0-9a-f]{64})(?:\s|$)")
 FORMATS = {".tar.zst": "zstd", ".tar.gz": "gzip", ".tgz": "gzip", ".tar.xz": "xz", ".tar": "none"}

@@ -202,9 +202,12 @@ def _old_artifact(env: Environment, new: Artifact, facts: Mapping[str, Facts]) -
         for fact in facts.values()
         if fact.running
     )
+    beside = str(Path(new.source).parent)
     for (sha256, version, source), _ in running.most_common(2):
         if sha256 == new.sha256:
             continue
+        # It is a host's word: files are looked for where versions are, and beside the new one, and nowhere else.
+        source = source if str(Path(source).parent) == beside else ""
         for path in local_artifacts(env, version, source):
             found = _artifact(path, version, sha256)
             if found is not None:

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
 import json
 import tarfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
+from playbooks import names
 from playbooks.environment import Environment, Target
+from playbooks.names import stamp
 from playbooks.release.artifact import Artifact
 from playbooks.release.slots import Slot
 from playbooks.settings.services import Hook, Service
 from playbooks.surroundings import local_host, local_user
 from playbooks.templating import Templates
 
-STAMP = "%Y%m%dT%H%M%SZ"
 # Sorts before the user's own, which count more.
 SOCKET_DROP_IN = "00-slipway-socket.conf"
 UNIT_MARK = "# Slipway: {release}\n"
@@ -99,11 +99,6 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def stamp(moment: datetime) -> str:
-    """A time as ids have it: sorts as text."""
-    return moment.strftime(STAMP)
-
-
 def instant(moment: datetime) -> str:
     """A time as records have it: UTC, ISO 8601, to the second."""
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -121,13 +116,12 @@ def new_release(artifact: Artifact) -> Release:
 
 
 def later_than(release: Release, others: Iterable[str]) -> Release:
-    """The release with an id that sorts after all others: those made by a controller whose clock is ahead, too."""
+    """The release with an id that sorts after all others: those made by a controller whose clock is ahead, too.
+
+    Those that are from the future do not count: one host's lie would be every later id.
+    """
     own, _, version = release.id.partition("-")
-    moments = []
-    for other in others:
-        with contextlib.suppress(ValueError, OverflowError):  # a folder that somebody else has put there
-            moments.append(datetime.strptime(other.partition("-")[0], STAMP).replace(tzinfo=UTC) + timedelta(seconds=1))
-    following = stamp(max(moments)) if moments else ""
+    following = names.after(others, now())
     return release if own >= following else replace(release, id=f"{following}-{version}")
 
 

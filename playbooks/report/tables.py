@@ -130,6 +130,9 @@ def show_status(status: Status) -> None:
         say("")
     for edge in status.edges:
         say(f"{edge.host}: {edge.sentence}")
+    for host in status.hosts:
+        for warning in host.warnings:
+            say(f"warning: {host.host}: {warning}")
     if status.hints:
         say("\n" + "\n".join(f"Next: {hint}" for hint in status.hints))
     if status.by_group:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -11,6 +12,7 @@ from playbooks.fleet.remote import Ask, Remote
 from playbooks.fleet.script import Answer
 from playbooks.judgement.host import HostReading, host_signals
 from playbooks.judgement.verdict import Signal
+from playbooks.names import cut
 from playbooks.rollout.mover import Move
 from playbooks.steps.health import HealthReport, ask_health, read_health
 from playbooks.steps.promote import ask_hold
@@ -45,7 +47,8 @@ class HostLooks:
     def __init__(self, fleet: Fleet, env: Environment, moves: Mapping[str, Move], deploy: str) -> None:
         self._fleet, self._env = fleet, env
         self._moves, self._deploy = moves, deploy
-        self._promoted: dict[str, str] = {}
+        self._promoted: dict[str, dict[str, str]] = {}
+        self._asked = 1
         self._new: dict[str, _Seen] = {}
         self._old: dict[str, _Seen] = {}
 
@@ -59,6 +62,7 @@ class HostLooks:
             return self._judged(remote) if remote.name in moved else self._baseline(remote)
 
         results = self._fleet.each("", one, hosts=[*old, *new], finish=True)
+        self._asked = max(1, len(results.ok))
         for host in new:
             if host in results.failed:
                 signals.append(Signal(host, "reach", bad=True, sentence=results.failed[host].message))
@@ -81,13 +85,15 @@ class HostLooks:
                 self._fleet.progress.warn(f"{host}: invoke promote will not be heard there: {error.message}")
 
     def promoted(self, stage: str) -> str | None:
-        """Who lets a stage go on that is held, if somebody was seen to at the last look."""
-        return self._promoted.get(stage)
+        """Who lets a stage go on that is held, if most hosts that were looked at say so: one alone may lie."""
+        words = self._promoted.get(stage, {})
+        by, hosts = Counter(words.values()).most_common(1)[0] if words else ("", 0)
+        return by if 2 * hosts > self._asked else None
 
     def _hear(self, answer: Answer) -> HostReading:
         word = read_promotion(answer)
         if word is not None and word.deploy == self._deploy:
-            self._promoted[word.stage] = word.by
+            self._promoted.setdefault(word.stage, {})[answer.host] = word.by
         return read_signals(answer)
 
     def _state(self, remote: Remote) -> str:
@@ -116,4 +122,4 @@ class HostLooks:
     def _healthy(self, seen: _Seen, report: HealthReport) -> Signal:
         seen.misses = 0 if report.healthy else seen.misses + 1
         told = "; ".join(f"{check.name}: {check.detail}" for check in report.failures)
-        return Signal(report.host, "health", bad=seen.misses >= MISSES, sentence=told or "healthy")
+        return Signal(report.host, "health", bad=seen.misses >= MISSES, sentence=cut(told) or "healthy")

@@ -55,7 +55,11 @@ def _pages(settings: MetricsSettings, servers: Sequence[Endpoint], fleet: Fleet)
         lambda remote: read_app_metrics(next(remote.chain([ask_app_metrics(settings, by_host[remote.name])]))),
         hosts=reachable,
     )
-    pages = {name: page for found in results.ok.values() for name, page in found.items()}
+    # Of what others serve a host has nothing to say.
+    asked = {server.name: server.host for server in servers}
+    pages = {
+        name: page for host, found in results.ok.items() for name, page in found.items() if asked.get(name) == host
+    }
     for server in servers:
         failed = results.failed.get(server.host)
         why = failed.message if failed is not None else "its host cannot be reached"

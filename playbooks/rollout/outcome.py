@@ -6,6 +6,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from playbooks.errors import ExitStatus
+from playbooks.names import cut
+
+# A record is one argument of a script, of 128 kB at the most (execve(2)).
+MOST_MESSAGE, MOST_WARNING, MOST_WARNINGS = 8000, 500, 20  # characters, characters, lines
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,9 @@ class Outcome:
         """As the ledger keeps it (A9); the host's own lines in it are short."""
         document = self.to_json()
         document["hosts"] = {host.host: host.result for host in self.hosts}
+        # What many hosts say, or one at length, must not keep the others' ledgers from being written.
+        document["message"] = cut(self.message, MOST_MESSAGE)
+        document["warnings"] = [cut(warning, MOST_WARNING) for warning in self.warnings[:MOST_WARNINGS]]
         return document
 
     def to_json(self) -> dict[str, Any]:

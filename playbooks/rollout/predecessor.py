@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from playbooks.environment import Environment
@@ -60,7 +60,7 @@ def choose_releases(facts: Mapping[str, Facts], to: str | None, left: Holder | N
         return {host: _undo(fact, left) for host, fact in facts.items() if fact.current}
     if to is not None:
         return _named(facts, to)
-    newest = max((fact.current for fact in facts.values() if fact.current), default=None)
+    newest = _newest(facts.values())
     last = {host: fact for host, fact in facts.items() if fact.current == newest}
     before = {host: _predecessor(fact) for host, fact in last.items()}
     if not any(before.values()):
@@ -72,6 +72,13 @@ def choose_releases(facts: Mapping[str, Facts], to: str | None, left: Holder | N
         )
     # Where nothing runs there is nothing to go back from.
     return {host: before.get(host, fact.current) for host, fact in facts.items() if fact.current}
+
+
+def _newest(facts: Iterable[Facts]) -> str | None:
+    """The newest release that runs. One that is named for the future is the newest of its own host only."""
+    found = list(facts)
+    newest = max((fact.comparable for fact in found if fact.comparable), default=None)
+    return newest or max((fact.current for fact in found if fact.current), default=None)
 
 
 def _named(facts: Mapping[str, Facts], to: str) -> dict[str, str | None]:
@@ -182,7 +189,7 @@ def choose_for_group(
         if serving and all(to in (fact.current, fact.version) for fact in serving):
             return {}
         return {fact.host: choose_release(fact, to) for fact in resting}
-    live = max((fact.current for fact in serving if fact.current), default=None)
+    live = _newest(serving)
     if any(_is_halted(groups, fact, live) for fact in resting):
         return {}
     if left is not None and left.task in ("deploy", "rollback") and _is_back(serving, resting, left):
@@ -192,7 +199,7 @@ def choose_for_group(
 
 def _is_halted(groups: Groups, facts: Facts, live: str | None) -> bool:
     """Whether a deploy was halted before a host of the idle group had most of the traffic: at rest it would be off."""
-    newer = facts.current is not None and live is not None and facts.current > live
+    newer = facts.comparable is not None and live is not None and facts.comparable > live
     states = [edge.servers[facts.host] for edge in groups.edges.values() if facts.host in edge.servers]
     return newer and any(server.on or server.out for server in states)
 
@@ -201,8 +208,8 @@ def _is_back(serving: list[Facts], resting: list[Facts], left: Holder) -> bool:
     """Whether the traffic is where an interrupted task, or its guards, had to leave it."""
     if left.task == "deploy":
         return all(fact.current != left.id for fact in serving)
-    newest = max((fact.current or "" for fact in resting), default="")
-    return all(newest > (fact.current or "") for fact in serving)
+    newest = _newest(resting) or ""
+    return all(newest > (fact.comparable or "") for fact in serving)
 
 
 def _older(facts: Facts, than: str | None) -> str:

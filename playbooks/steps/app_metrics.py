@@ -9,6 +9,7 @@ from playbooks.adapters.exposition import PARTS
 from playbooks.adapters.metrics import Endpoint
 from playbooks.fleet.remote import Ask
 from playbooks.fleet.script import Answer
+from playbooks.names import cut
 from playbooks.settings.metrics import Metrics
 from playbooks.settings.selector import parse_selector
 
@@ -43,7 +44,7 @@ def read_app_metrics(answer: Answer) -> dict[str, Page]:
             if len(record.fields) != 2:
                 raise answer.bad("a server without name or word")
             lines = []
-            pages[record.fields[0]] = Page(lines, record.fields[1].strip())
+            pages[record.fields[0]] = Page(lines, cut(record.fields[1].strip()))
         elif record.tag == "line":
             lines.append("\t".join(record.fields))
     return pages

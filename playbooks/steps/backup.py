@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from playbooks import names
 from playbooks.errors import StepFailed
 from playbooks.fleet.line import Note
 from playbooks.fleet.remote import Ask, Remote
 from playbooks.settings import Settings
 from playbooks.settings.backup import Database
+from playbooks.steps.records import read_record
 
 FIELD = "\037"
 
@@ -67,6 +68,7 @@ def back_up(
 
     Raises:
         StepFailed: there is no backup; the sentence says why.
+        BadAnswer: its record is none of that backup.
     """
     try:
         (answer,) = remote.chain([ask(remote.name, settings, job, secrets, note=note)])
@@ -75,12 +77,9 @@ def back_up(
     record = answer.maybe("record", 1)
     if record is None:
         return None
-    try:
-        document = json.loads(record[0])
-    except ValueError:
-        document = None
-    if not isinstance(document, dict):
-        raise answer.bad("the record is no JSON object")
+    document = read_record(record[0], remote.name)
+    if document is None or document["id"] != job.id:
+        raise answer.bad(f"the record is none of backup {job.id}")
     return document
 
 
@@ -153,7 +152,7 @@ def prove(remote: Remote, settings: Settings, release: str) -> str | None:
     arguments = [settings.state, settings.home, release, repository(settings, remote.name), covers(settings)]
     answer = remote.run("prove", [*arguments, *backup.paths], timeout=settings.timeouts.command)
     found = answer.maybe("stands", 1)
-    return found[0] if found else None
+    return answer.fitting(names.BACKUP, found[0], "backup's id") if found else None
 
 
 def repository(settings: Settings, host: str) -> str:

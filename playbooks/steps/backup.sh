@@ -22,7 +22,12 @@ when=$2
 # include restic.sh
 # include postgres.sh
 # include data_print.sh
+# include names.sh
 
+# These become names of files and tags of restic's, which takes a comma for the end of one.
+require_stamped backup "$id"
+[ "$release" = - ] || require_stamped release "$release"
+require_stamped backup "20000101T000000Z-$version"
 need restic jq flock
 scratch=$state/backup.d
 ours=
@@ -47,6 +52,11 @@ exec 8>>"$state/backup.lock"
 patience=120
 [ "$when" != after ] || patience=2
 flock -w "$patience" 8 || fail locked 'another backup is at work on this host'
+# What is there under this id is another backup, or this very one, begun once more after the connection was lost.
+if [ -e "$state/backups/$id.json" ]; then
+    [ "$when" != after ] || { emit begun && exit 0; }
+    fail exists "there is a backup $id already, made in the same second; try again"
+fi
 ours=yes
 rm -rf "$scratch"
 mkdir -p "$scratch/databases" "$scratch/sqlite"
@@ -165,7 +175,8 @@ snapshot() {
         ! grep -q 'invalid id' "$scratch/answer.err" || code=no-parent
         [ "$code" = no-parent ] || return "$restic_status"
     fi
-    try_restic "$scratch/answer" backup --json --quiet --files-from-verbatim "$scratch/paths" "$@"
+    # All of it is read: what restic finds to compare with by itself may be another host's that has the same repository.
+    try_restic "$scratch/answer" backup --json --quiet --files-from-verbatim "$scratch/paths" --force "$@"
 }
 
 # Files that come and go while data is read are no fault; one that is still there and could not be read is.

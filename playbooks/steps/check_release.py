@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from playbooks import names
 from playbooks.fleet.remote import Remote
 from playbooks.settings import Settings
 
@@ -35,4 +36,9 @@ def check_release(remote: Remote, settings: Settings, release: str) -> Checked:
     answer = remote.run("check_release", [settings.home, release], timeout=settings.timeouts.command)
     verdict, reason = answer.one("verdict", 2)
     slot = answer.maybe("slot", 1)
-    return Checked(verdict, reason, tuple(unit for (unit,) in answer.all("unit", 1)), slot[0] if slot else None)
+    return Checked(
+        verdict,
+        names.cut(reason),
+        tuple(answer.fitting(names.UNIT, unit, "unit") for (unit,) in answer.all("unit", 1)),
+        answer.fitting(names.SLOT, slot[0], "slot") if slot else None,
+    )

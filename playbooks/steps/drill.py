@@ -10,6 +10,8 @@ from typing import Any
 from playbooks.errors import StepFailed
 from playbooks.fleet.line import Note
 from playbooks.fleet.remote import Remote
+from playbooks.fleet.script import Answer
+from playbooks.names import cut
 from playbooks.settings import Settings
 from playbooks.settings.backup import Database
 from playbooks.steps.backup import FIELD, as_payload, database_lines, secret_lines, with_hint
@@ -18,6 +20,7 @@ Record = Mapping[str, Any]
 
 # PostgreSQL cuts names at 63 bytes; drill.sh makes the same name.
 LONGEST_NAME = 63
+MOST_PROBLEMS = 100  # that a host is heard of
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ def drill(
         )
     except StepFailed as error:
         raise with_hint(error) from None
-    return Drilled(tuple(text for (text,) in answer.all("problem", 1)))
+    return Drilled(_problems(answer))
 
 
 def drill_start(remote: Remote, settings: Settings, release: str) -> Drilled:
@@ -119,7 +122,7 @@ def drill_start(remote: Remote, settings: Settings, release: str) -> Drilled:
         )
     except StepFailed as error:
         raise with_hint(error) from None
-    return Drilled(tuple(text for (text,) in answer.all("problem", 1)), answer.maybe("started", 1) is not None)
+    return Drilled(_problems(answer), answer.maybe("started", 1) is not None)
 
 
 def drill_end(
@@ -147,6 +150,10 @@ def drill_end(
 def scratch_name(database: Database) -> str:
     """The scratch database that a drill loads a dump into."""
     return f"slipway_drill_{database.name}"[:LONGEST_NAME]
+
+
+def _problems(answer: Answer) -> tuple[str, ...]:
+    return tuple(cut(text) for (text,) in answer.all("problem", 1))[:MOST_PROBLEMS]
 
 
 def _folder(settings: Settings) -> str:

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any, Literal, cast
 
+from playbooks import names
+from playbooks.errors import BadAnswer
 from playbooks.fleet.holder import Holder, read_holder
 from playbooks.fleet.host_json import read_object
 from playbooks.fleet.remote import Remote
 from playbooks.fleet.script import Answer
+from playbooks.names import cut
+from playbooks.steps.records import read_record
 
 LAST_MOMENT = 253402300800  # the end of the year 9999
 
 Stand = Literal["partial", "staged", "proven", "failed"]
 
 NOTHING = "-"  # as a release's predecessor
+MOST_ODD = 8  # sentences
+MOST_WORD = 200  # characters of what is shown of a host in a line
+GUARD_STANDS = ("armed", "firing", "stuck")
 
 
 @dataclass(frozen=True)
@@ -58,7 +66,7 @@ class ReleaseOnHost:
         id: the folder's name.
         stand: partial (never finished staging), staged, proven (was healthy), failed (was not).
         predecessor: what ran when it was switched to, or NOTHING; None where that is not known.
-        about: its release.json.
+        about: its release.json; without what cannot be in it.
     """
 
     id: str
@@ -68,8 +76,8 @@ class ReleaseOnHost:
 
     @property
     def version(self) -> str:
-        """The version it was made from."""
-        return str(self.about.get("version", "?"))
+        """The version it was made from: its name ends with it."""
+        return self.id.partition("-")[2]
 
     @property
     def slot(self) -> str | None:
@@ -154,6 +162,8 @@ class Facts:
         token: the number of the last task that had the lock before all this was read.
         kept: until when its units run on though the traffic has left its group, in seconds since 1970; 0: they are
             stopped.
+        odd: sentences about what it says that cannot be; it was left out.
+        ahead: its releases that are named for the future. They are nothing to hold other hosts' releases against.
     """
 
     host: str
@@ -180,6 +190,13 @@ class Facts:
     idle: Idle | None = None
     kept: int | None = None
     token: int = 0
+    odd: tuple[str, ...] = ()
+    ahead: frozenset[str] = frozenset()
+
+    @property
+    def comparable(self) -> str | None:
+        """The current release, where its id can be held against other hosts': to find the newest, say."""
+        return None if self.current in self.ahead else self.current
 
     def holds_for(self, token: int) -> bool:
         """Whether all this is still so for a task whose lock has this number: nobody else can have changed anything.
@@ -222,23 +239,25 @@ def read_facts(remote: Remote, home: str, state: str, *, timeout: float = 60.0) 
         BadAnswer: the host's answer makes no sense.
     """
     answer = remote.run("facts", [home, state], timeout=timeout)
+    now = datetime.now(UTC)
+    odd: list[str] = []
     system, systemd, clock = answer.one("system", 3)
     memory, memory_free = answer.one("memory", 2)
-    current = answer.maybe("current", 2)
+    current = _current(answer, home)
     verified = answer.maybe("verified", 1)
     lock = answer.maybe("lock", 1)
-    interrupted = answer.maybe("interrupted", 1)
-    guard = answer.maybe("guard", 5)
-    moved = answer.maybe("moved", 3)
     ledger = answer.maybe("ledger", 1)
     unbacked = answer.maybe("unbacked", 1)
     kept = answer.maybe("kept", 1)
     token = answer.maybe("token", 1)
-    return Facts(
+    releases = _releases(answer, odd)
+    ahead = frozenset(name for name in releases if names.is_ahead(name, now))
+    odd += [f"release {name} is named for the future, so it counts for this host alone" for name in sorted(ahead)]
+    facts = Facts(
         host=remote.name,
-        system=system,
+        system=cut(system, MOST_WORD),
         systemd=answer.number(systemd),
-        manager=answer.one("manager", 1)[0],
+        manager=cut(answer.one("manager", 1)[0], MOST_WORD),
         clock=_moment(answer, clock),
         memory=answer.number(memory),
         memory_free=answer.number(memory_free),
@@ -246,39 +265,113 @@ def read_facts(remote: Remote, home: str, state: str, *, timeout: float = 60.0) 
         tools={name: found == "yes" for name, found in answer.all("tool", 2)},
         current=current[0] if current else None,
         since=_moment(answer, current[1]) if current else None,
-        releases=_releases(answer),
+        releases=releases,
         units=_units(answer, "unit"),
-        backups=tuple(_document(text) for (text,) in answer.all("backup", 1)),
-        verified=_document(verified[0]) if verified else None,
+        backups=_backups(answer, odd),
+        verified=_verified(verified[0], odd) if verified else None,
         lock=read_holder(lock[0]) if lock else None,
-        interrupted=read_holder(interrupted[0]) if interrupted else None,
-        guard=Guard(guard[0], guard[1], _release(guard[2]), answer.number(guard[3]), guard[4]) if guard else None,
-        moved=Moved(moved[0], _release(moved[1]), _release(moved[2])) if moved else None,
+        interrupted=_interrupted(answer, now, odd),
+        guard=_guard(answer),
+        moved=_moved(answer, odd),
         last_record=ledger[0] if ledger else None,
-        unbacked=unbacked[0] if unbacked else None,
-        idle=_idle(answer),
+        unbacked=cut(unbacked[0]) if unbacked else None,
+        idle=_idle(answer, odd),
         kept=_moment(answer, kept[0]) if kept else None,
         token=answer.number(token[0]) if token else 0,
+        ahead=ahead,
     )
+    more = [f"and {len(odd) - MOST_ODD} more of that kind"] if len(odd) > MOST_ODD else []
+    return replace(facts, odd=(*(cut(sentence, MOST_WORD) for sentence in odd[:MOST_ODD]), *more))
+
+
+def _current(answer: Answer, home: str) -> tuple[str, ...] | None:
+    """The release that runs. Anything else that runs there nobody could take back: a person has to look.
+
+    Raises:
+        BadAnswer: it is none of Slipway's.
+    """
+    found = answer.maybe("current", 2)
+    if found is not None and not names.RELEASE.fullmatch(found[0]):
+        raise BadAnswer(
+            f"{home}/current leads to '{cut(found[0], MOST_WORD)}', which is no release of Slipway's",
+            host=answer.host,
+            hint=f"look there: ls -l {home}/current; let it lead to a release, releases/…, or remove the link",
+        )
+    return found
 
 
 def _units(answer: Answer, tag: str) -> tuple[Unit, ...]:
     return tuple(
-        Unit(name, active, sub, answer.number(restarts), since)
+        Unit(
+            answer.fitting(names.UNIT, name, "unit"),
+            cut(active, MOST_WORD),
+            cut(sub, MOST_WORD),
+            answer.number(restarts),
+            cut(since, MOST_WORD),
+        )
         for name, active, sub, restarts, since in answer.all(tag, 5)
     )
 
 
-def _idle(answer: Answer) -> Idle | None:
+def _idle(answer: Answer, odd: list[str]) -> Idle | None:
     found = answer.maybe("idle", 3)
     if found is None:
         return None
     slot, release, until = found
+    if not (names.SLOT.fullmatch(slot) and names.RELEASE.fullmatch(release)):
+        odd.append(f"what it keeps in a slot makes no sense: '{release}' in '{slot}'")
+        return None
     return Idle(slot, release, _moment(answer, until) if until else None, _units(answer, "idle_unit"))
 
 
-def _release(name: str) -> str | None:
-    return None if name in (NOTHING, "") else name
+def _interrupted(answer: Answer, now: datetime, odd: list[str]) -> Holder | None:
+    found = answer.maybe("interrupted", 1)
+    holder = read_holder(found[0]) if found else None
+    if holder is not None and not holder.is_sound(now):
+        odd.append(f"what it says of an interrupted task makes no sense: {holder.task} '{holder.id}'")
+        return None
+    return holder
+
+
+def _guard(answer: Answer) -> Guard | None:
+    found = answer.maybe("guard", 5)
+    if found is None:
+        return None
+    stand, deploy, target, seconds, why = found
+    if stand not in GUARD_STANDS:
+        raise answer.bad(f"its guard is '{stand[:40]}'")
+    deploy, target = cut(deploy, MOST_WORD), cut(target, MOST_WORD)
+    return Guard(stand, deploy, None if target in (NOTHING, "") else target, answer.number(seconds), cut(why))
+
+
+def _moved(answer: Answer, odd: list[str]) -> Moved | None:
+    found = answer.maybe("moved", 3)
+    if found is None:
+        return None
+    deploy, before, after = found
+    if any(name not in (NOTHING, "") and not names.RELEASE.fullmatch(name) for name in (before, after)):
+        odd.append(f"what it says of its last switch makes no sense: from '{before}' to '{after}'")
+        return None
+    return Moved(deploy, *(None if name in (NOTHING, "") else name for name in (before, after)))
+
+
+def _backups(answer: Answer, odd: list[str]) -> tuple[dict[str, Any], ...]:
+    found = []
+    for (text,) in answer.all("backup", 1):
+        record = read_record(text, answer.host)
+        if record is None:
+            odd.append(f"the record of a backup is damaged: {cut(text, 80)}")
+        else:
+            found.append(record)
+    return tuple(found)
+
+
+def _verified(text: str, odd: list[str]) -> dict[str, Any] | None:
+    found = read_object(text)
+    if found is None or found.get("status") not in ("PASSED", "FAILED") or names.parse_time(found.get("at")) is None:
+        odd.append(f"what its last restore drill found is damaged: {cut(text, 80)}")
+        return None
+    return found
 
 
 def _moment(answer: Answer, text: str) -> int:
@@ -289,13 +382,37 @@ def _moment(answer: Answer, text: str) -> int:
     return seconds
 
 
-def _releases(answer: Answer) -> dict[str, ReleaseOnHost]:
+def _releases(answer: Answer, odd: list[str]) -> dict[str, ReleaseOnHost]:
     found = {}
     for name, stand, predecessor, about in answer.all("release", 4):
         if stand not in ("partial", "staged", "proven", "failed"):
-            raise answer.bad(f"release {name} is '{stand}'")
-        found[name] = ReleaseOnHost(name, cast(Stand, stand), predecessor or None, _document(about))
+            raise answer.bad(f"release {name[:40]} is '{stand[:40]}'")
+        if not names.RELEASE.fullmatch(name):
+            odd.append(f"releases/{name} is none of Slipway's, and is left alone")
+            continue
+        if predecessor not in ("", NOTHING) and not names.RELEASE.fullmatch(predecessor):
+            odd.append(f"release {name} says that '{predecessor}' ran before it")
+            predecessor = ""
+        document = _about(name, about)
+        if document is None and stand != "partial":
+            odd.append(f"the release.json of {name} is damaged")
+        found[name] = ReleaseOnHost(name, cast(Stand, stand), predecessor or None, document or {})
     return found
+
+
+def _about(release: str, text: str) -> dict[str, Any] | None:
+    """A release.json that is what describe() makes of this very release; None for a damaged one."""
+    found = read_object(text)
+    if found is None:
+        return None
+    slot = found.get("slot")
+    fits = (
+        found.get("version") == release.partition("-")[2]
+        and all(names.SHA256.fullmatch(str(found.get(name))) for name in ("sha256", "config"))
+        and (slot is None or (isinstance(slot, str) and names.SLOT.fullmatch(slot)))
+        and all(isinstance(found.get(name), str) and len(found[name]) <= names.MOST_TEXT for name in ("artifact", "by"))
+    )
+    return found if fits else None
 
 
 def _disks(answer: Answer) -> tuple[Disk, ...]:
@@ -304,8 +421,3 @@ def _disks(answer: Answer) -> tuple[Disk, ...]:
         Disk(path, answer.number(size), answer.number(free), writable == "yes", *inodes.get(path, (0, 0)))
         for path, size, free, writable in answer.all("disk", 4)
     )
-
-
-def _document(text: str) -> dict[str, Any]:
-    """A JSON object a host keeps; a damaged one is empty, so that one bad file does not hide the host."""
-    return read_object(text) or {}

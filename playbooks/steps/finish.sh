@@ -12,10 +12,12 @@ release=$6
 # include append.sh
 # include find_current.sh
 # include slots.sh
+# include names.sh
 # shellcheck disable=SC2034
 limit=60
 
 remove() {
+    require_stamped release "$1"
     leave_slot "$1"
     # No longer complete first: what is half removed must not look whole.
     rm -f "$home/releases/$1/.slipway/complete"
@@ -39,7 +41,16 @@ prune() {
     kept=
     [ ! -f "$home/current/.slipway/slot" ] || kept=$(units_in_slots)
     count=0
+    # Names from the future, by more than clocks differ, come last, so that they are the first to go.
+    latest=$(date -u -d '+1 day' +%Y%m%d%H%M%S)
+    now=
+    future=
     for folder in $(find "$home/releases" -mindepth 1 -maxdepth 1 -type d -printf '%f\n' | sort -r); do
+        is_stamped "$folder" || continue
+        moment=${folder%%Z*}
+        if [ "${moment%T*}${moment#*T}" -gt "$latest" ]; then future="$future $folder"; else now="$now $folder"; fi
+    done
+    for folder in $now $future; do
         if [ "$folder" = "$current" ] || [ "$folder" = "$before" ]; then
             count=$((count + 1))
         elif is_kept "$folder" && [ -f "$home/releases/$folder/.slipway/proven" ]; then

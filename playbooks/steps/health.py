@@ -9,6 +9,7 @@ from typing import Any, assert_never
 from playbooks.fleet.line import Note
 from playbooks.fleet.remote import Ask, Remote
 from playbooks.fleet.script import Answer
+from playbooks.names import cut
 from playbooks.settings import Settings
 from playbooks.settings.health import (
     SLOT_PORT,
@@ -78,7 +79,7 @@ class HealthReport:
     def reason(self) -> str:
         """Why it is not healthy."""
         told = "; ".join(f"{check.name}: {check.detail}" for check in self.failures) or "no check was made"
-        return f"not healthy after {self.seconds:.1f} s: {told}"
+        return cut(f"not healthy after {self.seconds:.1f} s: {told}")
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON document."""
@@ -143,8 +144,9 @@ def read_health(answer: Answer) -> HealthReport:
         BadAnswer: its answer makes no sense.
     """
     verdict, milliseconds = answer.one("verdict", 2)
+    number = answer.number
     checks = tuple(
-        CheckResult(name, kind, critical == "yes", passed == "yes", answer.number(tries), answer.number(took), detail)
+        CheckResult(name, kind, critical == "yes", passed == "yes", number(tries), number(took), cut(detail))
         for name, kind, critical, passed, tries, took, detail in answer.all("check", 7)
     )
     good = verdict == "yes" and all(check.ok for check in checks if check.critical)

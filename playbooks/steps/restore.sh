@@ -15,7 +15,10 @@ bytes=$8
 # include data_print.sh
 # include room.sh
 # include restic.sh
+# include names.sh
 
+require_stamped backup "$id"
+[ "$what" = files ] || require_stamped release "$target"
 payload_line() { :; }
 need restic
 mkdir -p "$state"

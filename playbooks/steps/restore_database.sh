@@ -13,7 +13,9 @@ stamp=$5
 # include room.sh
 # include restic.sh
 # include postgres.sh
+# include names.sh
 
+require_stamped backup "$id"
 need restic psql pg_restore
 mkdir -p "$state"
 scratch=$(mktemp -d "$state/restore.XXXXXX")

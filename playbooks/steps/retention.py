@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
+from playbooks import names
 from playbooks.errors import StepFailed
 from playbooks.fleet.remote import Remote
 from playbooks.settings import Settings
 from playbooks.settings.backup import Keep
 from playbooks.steps.backup import as_payload, repository, secret_lines, with_hint
 
+MOST_STRANGE = 5
 
-def apply_retention(remote: Remote, settings: Settings, secrets: Mapping[str, str]) -> list[str]:
+
+@dataclass(frozen=True)
+class Expired:
+    """What retention did on a host.
+
+    Args:
+        ids: of the backups that are gone.
+        strange: sentences about what is in the repository and cannot be ours; it was left alone.
+    """
+
+    ids: tuple[str, ...]
+    strange: tuple[str, ...] = ()
+
+
+def apply_retention(remote: Remote, settings: Settings, secrets: Mapping[str, str]) -> Expired:
     """Forget and prune what ``slipway_backup.keep`` does not keep.
-
-    Returns:
-        Ids of the backups that are gone.
 
     Raises:
         StepFailed: restic could not; every backup that is recorded is still there.
@@ -31,7 +45,9 @@ def apply_retention(remote: Remote, settings: Settings, secrets: Mapping[str, st
         )
     except StepFailed as error:
         raise with_hint(error) from None
-    return [id_ for (id_,) in answer.all("expired", 1)]
+    ids = (answer.fitting(names.BACKUP, id_, "backup's id") for (id_,) in answer.all("expired", 1))
+    strange = (names.cut(sentence) for (sentence,) in answer.all("strange", 1))
+    return Expired(tuple(ids), tuple(strange)[:MOST_STRANGE])
 
 
 def _options(keep: Keep) -> list[str]:

@@ -1,5 +1,8 @@
 # shellcheck shell=sh disable=SC2034,SC2154
 # retention STATE REPOSITORY HOST APP KEEP-OPTION...: let old backups expire, and their records with them.
+#
+# Whoever else has the repository's password writes into it what he likes, so no tag counts here: a record goes with its
+# own snapshot, by the name that restic itself gives that.
 state=$1
 repository=$2
 host=$3
@@ -8,6 +11,7 @@ shift 4
 
 # include room.sh
 # include restic.sh
+# include names.sh
 
 payload_line() { :; }
 read_payload
@@ -20,21 +24,22 @@ trap 'exit 1' HUP INT TERM
 run_restic "$scratch/forget" forget --json --quiet --prune --group-by host --host "$host" --tag "slipway,app=$app" "$@"
 # With --prune, text may follow the document: only the document's line counts.
 grep '^\[' "$scratch/forget" >"$scratch/document" || :
-ids() { jq -r ".[].$1 // [] | .[].tags[] | select(startswith(\"id=\")) | ltrimstr(\"id=\")" "$scratch/document"; }
-ids remove >"$scratch/gone"
 # A run before this one may have been killed between the snapshots' end and their records': what is recorded there and
-# was not kept is gone. Where nothing at all was kept, that says more about the repository than about the records.
-ids keep >"$scratch/kept"
-if [ -s "$scratch/kept" ]; then
-    cat "$scratch/kept" "$scratch/gone" >"$scratch/known"
-    for record in "$state"/backups/*.json; do
-        id=$(basename "$record" .json)
-        if ! grep -qxF -e "$id" "$scratch/known" && [ "$(jq -r .repository "$record")" = "$repository" ]; then
-            printf '%s\n' "$id" >>"$scratch/gone"
-        fi
-    done
-fi
-while IFS= read -r id; do
+# was not kept is gone, too. Where nothing at all was kept, that says more about the repository than about the records.
+# shellcheck disable=SC2016
+jq -nRr --arg repository "$repository" --slurpfile forgotten "$scratch/document" '
+    [$forgotten[][] | .remove // [] | .[].id] as $removed | [$forgotten[][] | .keep // [] | .[].id] as $kept |
+    inputs | (fromjson? // {}) | select(type == "object" and (.snapshot | type == "string" and test("^[0-9a-f]{8,64}$"))) |
+    .snapshot as $own | select(any($removed[]; startswith($own)) or
+        ($kept != [] and .repository == $repository and all($kept[]; startswith($own) | not))) | input_filename
+' "$state"/backups/*.json >"$scratch/gone"
+while IFS= read -r record; do
+    id=$(basename "$record" .json)
+    is_stamped "$id" || continue
     rm -f "$state/backups/$id.json" "$state/backups/$id.manifest"
     emit expired "$id"
 done <"$scratch/gone"
+strange=$(jq '[.[] | .keep // [], .remove // [] | .[].tags[] | select(startswith("id=")) |
+    select(test("^id=[0-9]{8}T[0-9]{6}Z(-[A-Za-z0-9][A-Za-z0-9._+-]{0,63})?$") | not)] | length' "$scratch/document")
+[ "${strange:-0}" -eq 0 ] ||
+    emit strange "$strange of its snapshots in $repository bear tags that it never gives, and which were ignored: who else has the password?"

@@ -33,9 +33,11 @@ lists_bytes=$2
 # include data_print.sh
 # include fetch.sh
 # include hooks.sh
+# include names.sh
 # include room.sh
 # include sums.sh
 
+require_stamped release "$id"
 stand_back 10
 # Every program started here costs a millisecond or two on every host: what the shell can do, it does.
 group=$(id -g "$user" 2>/dev/null) || fail no-user "there is no user '$user' to run the application; run: invoke provision --env=…"

@@ -61,7 +61,12 @@ class Meter:
             old = before.get(name, (0, 0))
             anew = requests < old[0] or errors < old[1]
             counted[name] = (requests, errors) if anew else (requests - old[0], errors - old[1])
-        return {name: Counts(*counted.get(name, (0, 0)), latencies.get(name, {})) for name in {*counted, *latencies}}
+        return {name: _counts(counted.get(name, (0, 0)), latencies.get(name, {})) for name in {*counted, *latencies}}
+
+
+def _counts(counted: tuple[int, int], latencies: Mapping[float, int]) -> Counts:
+    requests, errors = counted
+    return Counts(requests, min(errors, requests), latencies)
 
 
 def _numbers(answer: Answer, tag: str) -> dict[str, tuple[int, int]]:

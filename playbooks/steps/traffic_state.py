@@ -8,12 +8,14 @@ from typing import Literal
 
 from playbooks.fleet.remote import Ask
 from playbooks.fleet.script import Answer
+from playbooks.names import cut
 from playbooks.settings import Settings
 from playbooks.settings.traffic import Balancer
 from playbooks.steps.traffic import place
 
 Admin = Literal["on", "drain", "off"]
 ADMIN: Mapping[str, Admin] = {"on": "on", "drain": "drain", "off": "off"}
+MOST_WEIGHT = 256
 UP: Mapping[str, bool | None] = {"up": True, "down": False, "-": None}
 
 
@@ -98,7 +100,9 @@ def read_state(answer: Answer) -> EdgeState:
     servers = {}
     for name, address, port, weight, admin, tester, up, current, drift, out in answer.all("server", 10):
         if admin not in ADMIN or up not in UP:
-            raise answer.bad(f"{name} is {admin} and {up}")
+            raise answer.bad(f"{name[:40]} is {admin[:40]} and {up[:40]}")
+        if answer.number(weight) > MOST_WEIGHT:
+            raise answer.bad(f"{name[:40]} has weight {weight}, of {MOST_WEIGHT} at the most")
         servers[name] = ServerState(
             name,
             answer.number(weight),
@@ -106,13 +110,13 @@ def read_state(answer: Answer) -> EdgeState:
             UP[up],
             answer.number(current),
             tester == "tester",
-            drift,
+            cut(drift),
             out == "out",
             address,
             answer.number(port),
         )
     edited = answer.maybe("edited", 1)
-    return EdgeState(answer.host, version, maintenance == "on", servers, edited[0] if edited else "")
+    return EdgeState(answer.host, cut(version), maintenance == "on", servers, cut(edited[0]) if edited else "")
 
 
 def ask_maintenance(balancer: Balancer, settings: Settings, *, on: bool) -> Ask:

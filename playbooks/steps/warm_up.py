@@ -8,6 +8,7 @@ from typing import Any
 from playbooks.errors import StepFailed
 from playbooks.fleet.remote import Ask
 from playbooks.fleet.script import Answer
+from playbooks.names import cut
 from playbooks.settings.warm_up import WarmUp
 
 
@@ -61,7 +62,7 @@ def read_warm_up(answer: Answer) -> Warmed:
     """
     wanted, answered, failed, milliseconds, why = answer.one("warmed", 5)
     number = answer.number
-    return Warmed(answer.host, number(wanted), number(answered), number(failed), number(milliseconds), why)
+    return Warmed(answer.host, number(wanted), number(answered), number(failed), number(milliseconds), cut(why))
 
 
 def require_warm(settings: WarmUp, warmed: Warmed) -> str:

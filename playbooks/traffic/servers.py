@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from playbooks.environment import Environment
-from playbooks.errors import ConfigError
+from playbooks.errors import ConfigError, UsageError
 from playbooks.steps.traffic import Server, Share
 from playbooks.traffic.shares import weight_of
 
@@ -20,11 +20,19 @@ def server_of(env: Environment, host: str, slot: str | None = None) -> Server:
         env: settings.
         host: inventory name.
         slot: where a host runs two releases beside each other, which of the two.
+
+    Raises:
+        UsageError: there is no such slot.
     """
     target = env.target(host)
     # As we reach it, but not through a tunnel of ours.
     address = str(target.variables.get("ansible_host") or host)
     if slot is not None:
+        if slot not in env.settings.slots:
+            raise UsageError(
+                f"{host} says that it runs in slot {slot}, and there is no such slot",
+                hint="set slipway_slots as it was when that was deployed and provision; or leave it out by --limit",
+            )
         return Server(f"{host}-{slot}", address, env.settings.slots[slot])
     port = target.settings.port or (env.settings.balancer.port if env.settings.balancer else 0)
     return Server(host, address, port)

@@ -157,6 +157,25 @@ def lies(channel: paramiko.Channel, command: bytes) -> None:
     honest(channel, command, more=more)
 
 
+def forges(channel: paramiko.Channel, command: bytes) -> None:
+    """The honest answer, with lies that look as if they could be so, made for other hosts to go by."""
+    about = b'{"version":"1.5.0,app=other,id=x","sha256":"x"}'
+    holder = (
+        b'{"who":"eve@x","what":"deploy 1","since":"2026-01-01T00:00:00Z","task":"deploy","version":"1",'
+        b'"id":"../../../etc"}'
+    )
+    more = (
+        b"release\t99991231T235958Z-9.9.9\tproven\t-\t" + about + b"\n"
+        + b"release\t20260101T000000Z-1.0.0\tproven\t../../etc\t" + about + b"\n"
+        + b"release\ta,b\tproven\t-\t{}\n"
+        + b"interrupted\t" + holder + b"\n"
+        + b"moved\t1\t../../etc\t-\n"
+        + b'backup\t{"id":"../../../../../etc/docker/daemon","snapshot":"x"}\n'
+        + b'verified\t{"status":"PASSED","at":"9999"}\n'
+    )  # fmt: skip
+    honest(channel, command, more=more)
+
+
 class _Accepts(paramiko.ServerInterface):
     def __init__(self, behaviour: Behaviour) -> None:
         self._behaviour = behaviour

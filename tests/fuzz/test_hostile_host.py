@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -24,7 +25,8 @@ PROJECT = Path(__file__).resolve().parent.parent.parent
 MOST_MEMORY = 500 * 1024  # kilobytes; an honest run takes about 70 MB
 MOST_SECONDS = 150.0  # facts have 60 s; the machine may be busy
 
-QUICK = ("garbage", "closes", "steers", "lies")
+QUICK = ("garbage", "closes", "steers", "lies", "forges")
+ANSWERING = {"lies", "forges"}  # what they say can be read, in part
 SLOW = (
     "no_status",
     "endless",
@@ -123,9 +125,13 @@ def test_status_tells_every_host_by_itself(inventory: Path, names: tuple[str, ..
     assert ran.status == 3
     lines = _by_host(json.loads(ran.out))
     assert lines["honest"]["health"] == "nothing deployed"
-    for name in set(names) - {"lies"}:
+    for name in set(names) - ANSWERING:
         assert lines[name]["health"] == "unreachable", name
         assert lines[name]["detail"], name
+    if "forges" in names:
+        assert lines["forges"]["health"] == "nothing deployed"
+        assert lines["forges"]["interrupted"] is None
+        assert len(lines["forges"]["warnings"]) == 9, lines["forges"]
 
 
 def test_nothing_that_a_host_says_steers_the_terminal(inventory: Path) -> None:
@@ -142,8 +148,8 @@ def test_health_and_check_end_with_a_sentence(inventory: Path) -> None:
     _assert_calm(health)
     assert health.status == 3
     answer = json.loads(health.out)
-    assert answer["nothing_deployed"] == ["honest"]
-    assert set(answer["unreachable"]) >= set(QUICK) - {"lies"}
+    assert set(answer["nothing_deployed"]) == {"honest", "forges"}
+    assert set(answer["unreachable"]) >= set(QUICK) - ANSWERING
     artifact = inventory / "shop-1.tar.gz"
     program = "import sys, tarfile; tarfile.open(sys.argv[1], 'w:gz').add(sys.argv[2], 'f')"
     subprocess.run([sys.executable, "-c", program, artifact, inventory / "hosts.yml"], check=True)
@@ -151,6 +157,21 @@ def test_health_and_check_end_with_a_sentence(inventory: Path) -> None:
     _assert_calm(check)
     assert check.status not in (0, -9)
     assert "garbage" in check.err
+
+
+def test_a_deploy_beside_a_host_that_forges_is_what_it_would_be_without(inventory: Path) -> None:
+    """Fails if lies that fit no pattern end the plan for the others, name its release, or are not told."""
+    artifact = inventory / "shop-3.tar.gz"
+    program = "import sys, tarfile; tarfile.open(sys.argv[1], 'w:gz').add(sys.argv[2], 'f')"
+    subprocess.run([sys.executable, "-c", program, artifact, inventory / "hosts.yml"], check=True)
+    words = ("deploy", f"--artifact={artifact}", "--version=3", "--check", "--json")
+    alone, beside = _invoke(inventory, (), *words), _invoke(inventory, ("forges",), *words)
+    _assert_calm(beside)
+    plans = [_by_host(json.loads(ran.out))["honest"] for ran in (alone, beside)]
+    actions = [[re.sub(r"\d{8}T\d{6}Z", "STAMP", action) for action in plan["actions"]] for plan in plans]
+    assert actions[0] == actions[1]
+    assert "99991231" not in str(plans)
+    assert "forges: what it says of an interrupted task makes no sense" in beside.err
 
 
 def test_a_lock_that_is_never_answered_is_given_up(inventory: Path) -> None:

@@ -180,7 +180,12 @@ def test_old_backups_expire_with_their_records_and_no_others(shop: App, on: On) 
     old = "20200101T000000Z-0.9.0"
     for tags in (f"slipway,app={shop.name},id={old}", "slipway,app=another,id=another", "by-hand"):
         app1.check_output(f"{restic} backup --time '2020-01-01 00:00:00' --host app1 --tag {tags} /etc/hostname")
-    app1.run(f'echo \'{{"id": "{old}"}}\' >{shop.state}/backups/{old}.json; : >{shop.state}/backups/{old}.manifest')
+    tag = f"app={shop.name},id={old}"
+    app1.check_output(
+        f"cd {shop.state}/backups && : >{old}.manifest && last=$(ls *.json | tail -n 1) &&"
+        f" own=$({restic} snapshots --json --tag {tag} | jq -r '.[0].id') &&"
+        f" jq -c --arg own $own '.id = \"{old}\" | .snapshot = $own' $last >{old}.json"
+    )
     made = invoke("backup", shop.env, "--json")
     assert made.json["expired"] == [old], made.err
     assert app1.run(f"ls {shop.state}/backups/{old}*").rc != 0

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from playbooks.environment import FLEET_WIDE, Environment, load_environment
 from playbooks.errors import ConfigError, UsageError
 from playbooks.fleet.address import read_address
 from playbooks.fleet.holder import Holder
+from playbooks.names import stamp
 from playbooks.release.artifact import find_artifact
 from playbooks.release.release import later_than, new_release, render
 from playbooks.report import clean
@@ -293,9 +295,22 @@ def test_a_release_sorts_after_those_of_a_clock_that_is_ahead(tmp_path: Path) ->
     (tmp_path / "app-1.0.0.tar.gz").write_bytes(b"x")
     release = new_release(find_artifact(env))
     assert later_than(release, ["20200101T000000Z-0.9"]) == release
-    assert later_than(release, ["29991231T235959Z-0.9"]).id == "30000101T000000Z-1.0.0"
+    ahead = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
+    following = f"{stamp(ahead + timedelta(seconds=1))}-1.0.0"
+    assert later_than(release, [f"{stamp(ahead)}-0.9"]).id == following
     assert later_than(release, ["nonsense-of-somebody", "99999999T999999Z-1"]) == release
-    assert later_than(release, ["nonsense-of-somebody", "29991231T235959Z-0.9"]).id == "30000101T000000Z-1.0.0"
+    assert later_than(release, ["nonsense-of-somebody", f"{stamp(ahead)}-0.9"]).id == following
+    assert later_than(release, [release.id]).id > release.id, "two deploys within a second"
+
+
+def test_a_release_from_the_future_moves_no_other_id(tmp_path: Path) -> None:
+    """Every later id would be made after it, for good: one host's lie for all of them."""
+    env = environment(tmp_path)
+    (tmp_path / "app-1.0.0.tar.gz").write_bytes(b"x")
+    release = new_release(find_artifact(env))
+    week = datetime.now(UTC) + timedelta(days=7)
+    for lie in ("99991231T235959Z-9", "99991231T235958Z-9", "29991231T235959Z-0.9", f"{stamp(week)}-1"):
+        assert later_than(release, [lie]) == release
 
 
 def test_text_from_hosts_cannot_steer_a_terminal() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from playbooks.errors import ExitStatus, Unreachable
@@ -52,7 +54,7 @@ def test_hosts_that_cannot_be_reached_say_what_to_do_once(capsys: pytest.Capture
     ],
 )
 def test_a_mixed_fleet_is_to_be_deployed_anew_only_where_nobody_is_at_it(
-    left: dict[str, str], told: str, capsys: pytest.CaptureFixture[str]
+    left: dict[str, Any], told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A second deploy in the middle of a canary is not what makes the fleet whole."""
     hosts = (HostStatus("app1", "1.0", health="healthy"), HostStatus("app2", "2.0", health="healthy", **left))

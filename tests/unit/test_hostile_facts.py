@@ -1,0 +1,197 @@
+"""One host lies in its answers: what is decided for the others does not follow it; tests/hosts does it for real."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import cast
+
+import pytest
+
+from playbooks.adapters.metrics import Endpoint
+from playbooks.errors import BadAnswer, StepFailed, UsageError
+from playbooks.fleet.address import Address
+from playbooks.fleet.failures import explain
+from playbooks.fleet.fleet import Fleet
+from playbooks.fleet.holder import Holder
+from playbooks.fleet.progress import Silent
+from playbooks.fleet.script import parse
+from playbooks.fleet.session import Session
+from playbooks.names import stamp
+from playbooks.resume import interrupted, resume
+from playbooks.rollout.host_looks import HostLooks
+from playbooks.rollout.metrics import open_metrics
+from playbooks.rollout.mover import Move
+from playbooks.rollout.outcome import Outcome
+from playbooks.rollout.predecessor import choose_releases
+from playbooks.settings.metrics import Metrics
+from playbooks.steps.facts import Facts, read_facts
+from playbooks.steps.traffic_state import read_state
+from tests.fuzz.answers import Replays
+
+NOW = datetime.now(UTC)
+OLD, NEW = (f"{stamp(NOW - timedelta(days=days))}-1.{2 - days}.0" for days in (2, 1))
+FUTURE = "99991231T235958Z-9.9.9"
+HOSTS = ("app1", "app2", "app3")
+ABOUT = {"sha256": "0" * 64, "config": "1" * 64, "artifact": "a.tar", "by": "ann@laptop"}
+BASE = "system\tDebian\t252\t1795235461\nmanager\trunning\nmemory\t1\t1\n"
+
+
+def fleet(said: Mapping[str, str]) -> Fleet:
+    """Sessions with hosts that give one answer to whatever they are asked."""
+    remotes = {
+        host: Replays(Address(host, "192.0.2.1"), cast(Session, None), Silent(), said=text.encode())
+        for host, text in said.items()
+    }
+    return Fleet(remotes, {}, Silent(), forks=4)
+
+
+def facts(said: str, host: str = "app1") -> Facts:
+    return read_facts(fleet({host: BASE + said}).remotes[host], "/opt/shop", "/var/lib/slipway/shop")
+
+
+def running(host: str, release: str, before: str) -> Facts:
+    lines = [
+        f"release\t{name}\tproven\t{was}\t{json.dumps({**ABOUT, 'version': name.partition('-')[2]})}\n"
+        for name, was in ((before, "-"), (release, before))
+    ]
+    return facts(f"current\t{release}\t1795235400\n{''.join(lines)}", host)
+
+
+def says_interrupted(host: str, **words: str) -> Facts:
+    holder = {"who": "eve@x", "what": "deploy", "task": "deploy", "since": (NOW - timedelta(hours=1)).isoformat()}
+    return facts(f"interrupted\t{json.dumps({**holder, **words})}\n", host)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"id": "../../../etc", "version": "1"},
+        {"id": f"{stamp(NOW)}-1.0", "version": "0.1"},
+        {"id": FUTURE, "version": "9.9.9"},
+        {"id": NEW, "version": "1.1.0", "since": "9999-12-31T00:00:00Z"},
+        {"id": NEW, "version": "1.1.0", "since": "yesterday"},
+        {"id": f"{stamp(NOW)}-rollback", "task": "rollback", "version": "", "undoes": "../../etc"},
+        {"id": stamp(NOW), "task": "x; reboot", "version": ""},
+        {"id": NEW, "version": "1.1.0", "batch": "$(reboot)"},
+    ],
+)
+def test_an_interrupted_task_that_cannot_have_been_is_none(words: dict[str, str]) -> None:
+    """Its ids become names of folders that rollback removes on every host, and a release that --resume deploys."""
+    fact = says_interrupted("app1", **words)
+    assert fact.interrupted is None
+    assert "an interrupted task makes no sense" in fact.odd[0]
+
+
+def test_what_most_hosts_say_was_interrupted_counts() -> None:
+    """A host that says another one, and later, would choose what --resume deploys everywhere."""
+    told = {"id": NEW, "version": "1.1.0"}
+    later = {"id": f"{stamp(NOW)}-0.1", "version": "0.1", "since": NOW.isoformat()}
+    said = {"app1": says_interrupted("app1", **later), **{name: says_interrupted(name, **told) for name in HOSTS[1:]}}
+    found = interrupted(said)
+    assert found is not None
+    assert found.id == NEW
+    alone = interrupted({name: said[name] for name in HOSTS[:2]})
+    assert alone is not None
+    assert alone.id == later["id"], "of as many, the latest"
+
+
+def test_a_release_from_the_future_is_the_newest_of_its_own_host_only() -> None:
+    """Hosts on the newest release go back, and the others stay: a liar would keep them on what is bad."""
+    honest = {name: running(name, NEW, OLD) for name in HOSTS[1:]}
+    liar = running("app1", FUTURE, OLD)
+    assert choose_releases({"app1": liar, **honest}, None) == {"app1": FUTURE, "app2": OLD, "app3": OLD}
+    assert choose_releases({"app1": liar}, None) == {"app1": OLD}, "alone it can still go back"
+    assert "named for the future" in liar.odd[0]
+
+
+def test_what_runs_and_is_no_release_refuses_the_host_with_a_way_on() -> None:
+    """A name of another kind sorts and matches as it likes."""
+    with pytest.raises(BadAnswer, match=r"app1: /opt/shop/current leads to 'zzz'(.|\n)*remove the link"):
+        facts("current\tzzz\t1795235400\n")
+
+
+def test_one_word_out_of_three_promotes_nothing() -> None:
+    """A held stage waits for a person, not for one host that says there was one."""
+    looks = dict.fromkeys(HOSTS, "moment\t5.00\njournal\t-\t0\n")
+    lie = "promoted\tdeploy-1\teve@x\thalf\n"
+    moves = {name: Move(name, OLD, NEW, (), ("shop.service",)) for name in HOSTS}
+
+    def promoted(*liars: str) -> str | None:
+        said = {name: text + (lie if name in liars else "") for name, text in looks.items()}
+        hosts = HostLooks(fleet(said), cast("object", _Env()), moves, "deploy-1")  # type: ignore[arg-type]
+        hosts.look(frozenset())
+        return hosts.promoted("half")
+
+    assert promoted("app1") is None
+    assert promoted("app1", "app2") == "eve@x"
+
+
+class _Env:
+    """An environment that there is nothing to know of but a state folder."""
+
+    class settings:
+        state = "/var/lib/slipway/shop"
+
+    def target(self, _: str) -> _Env:
+        return self
+
+
+def test_a_host_says_nothing_of_what_others_serve() -> None:
+    """Its page under another's name would make that one's release good or bad."""
+    settings = Metrics.model_validate(
+        {"source": "application", "requests": "hits", "errors": "fails", "latency": "took_bucket"}
+    )
+    page = "line\t# TYPE hits counter\nline\t# TYPE fails counter\nline\t# TYPE took histogram\nline\thits 7\n"
+    servers = [Endpoint(name, name, "192.0.2.1", 80) for name in HOSTS[:2]]
+    said = {"app1": f"server\tapp1\t\n{page}", "app2": f"server\tapp2\t\n{page}server\tapp1\tit burns\n"}
+    metrics = open_metrics(settings, servers, fleet(said), {})
+    assert metrics.read().problems == ()
+    assert set(metrics.read().counts) == {"app1", "app2"}
+
+
+def test_a_server_cannot_outweigh_all_others() -> None:
+    """Which group of hosts has the traffic is told by sums of weights."""
+    line = "version\t2\nmaintenance\toff\nserver\tapp1\t192.0.2.1\t80\t{}\ton\t-\tup\t0\t\t-\n"
+    assert read_state(parse("edge1", "x", line.format(256).encode(), 0.0)).servers["app1"].weight == 256
+    for weight in ("257", "999999999999999999", "-1"):
+        with pytest.raises(BadAnswer):
+            read_state(parse("edge1", "x", line.format(weight).encode(), 0.0))
+
+
+def test_a_long_sentence_of_one_host_fits_into_every_ledger() -> None:
+    """A record is one argument of a script: longer than 128 kB, no host's could be written."""
+    error = explain("app1", "stage", parse("app1", "stage", b"error\t$(x)\t" + b"\xc3\xa4" * 10**6, 0.0), 1, b"")
+    assert isinstance(error, StepFailed)
+    assert (error.code, len(error.message)) == ("failed", 2000)
+    many = tuple(f"{host}: {'ä' * 5000}" for host in range(500))
+    outcome = Outcome("deploy", "1", "e", "1", "failed", "ä" * 10**6, (), "", 0.0, "", warnings=many)
+    assert len(json.dumps(outcome.record(), ensure_ascii=False).encode()) < 128 * 1024
+
+
+def test_what_is_asked_for_is_not_taken_from_a_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    """--limit=@FILE reads a file here, ~EXPRESSION may take hours: as a host's word neither is gone by."""
+    for limit in ("@/etc/shadow", "~(a+)+$"):
+        said = says_interrupted("app1", id=NEW, version="1.1.0", limit=limit)
+        assert said.interrupted is not None
+        _resumes(monkeypatch, said.interrupted, limit)
+
+
+def _resumes(monkeypatch: pytest.MonkeyPatch, holder: Holder, limit: str) -> None:
+    fact = replace(facts(""), interrupted=holder)
+    monkeypatch.setattr("playbooks.resume.read_all", lambda *_: {"app1": fact})
+    with pytest.raises(UsageError, match="only a host's word") as caught:
+        resume(cast("object", _Whole()), cast("object", None), Silent())  # type: ignore[arg-type]
+    assert limit in caught.value.message
+
+
+class _Whole:
+    """An environment of no host, which nothing is asked of."""
+
+    targets = ()
+    limited = False
+
+    class settings:
+        forks = 1
