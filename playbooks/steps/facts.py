@@ -40,6 +40,20 @@ class Disk:
 
 
 @dataclass(frozen=True)
+class Foreign:
+    """A folder on the way to ours that somebody else than root can change.
+
+    Args:
+        owner: who it belongs to.
+        mode: as ls shows it.
+    """
+
+    path: str
+    owner: str
+    mode: str
+
+
+@dataclass(frozen=True)
 class Unit:
     """A systemd unit of the running release."""
 
@@ -151,6 +165,7 @@ class Facts:
         last_record: the ledger's last line.
         unbacked: why the backup that the last deploy began in the background failed.
         idle: what is kept in the slot beside the current release's.
+        foreign: folders on the way to the application's folder or state that somebody else than root can change.
         token: the number of the last task that had the lock before all this was read.
         kept: until when its units run on though the traffic has left its group, in seconds since 1970; 0: they are
             stopped.
@@ -180,6 +195,7 @@ class Facts:
     idle: Idle | None = None
     kept: int | None = None
     token: int = 0
+    foreign: tuple[Foreign, ...] = ()
 
     def holds_for(self, token: int) -> bool:
         """Whether all this is still so for a task whose lock has this number: nobody else can have changed anything.
@@ -259,6 +275,7 @@ def read_facts(remote: Remote, home: str, state: str, *, timeout: float = 60.0) 
         idle=_idle(answer),
         kept=_moment(answer, kept[0]) if kept else None,
         token=answer.number(token[0]) if token else 0,
+        foreign=tuple(dict.fromkeys(Foreign(*found) for found in answer.all("foreign", 3))),
     )
 
 
