@@ -27,7 +27,7 @@ find_hook_step() {
 }
 
 # A hook runs in a unit of its own: what it leaves running ends with it, it inherits nothing of ours, and it ends when the
-# step does.
+# step does. The unit is a oneshot: for those systemd calls no signal a success.
 run_hook() {
     hook_at=$1
     hook_moment=$2
@@ -38,7 +38,7 @@ run_hook() {
     [ -z "$hook_step" ] || set -- "$@" --property=BindsTo="$hook_step" --property=After="$hook_step"
     [ -z "$hook_tree" ] || set -- "$@" --property=BindPaths="$hook_tree:$hook_at"
     # Whoever runs as the user could stop a clock of the user's: systemd has one, too.
-    case $hook_limit in *[!0-9.]*) ;; *) set -- "$@" --property=RuntimeMaxSec="$((${hook_limit%%.*} + 20))" ;; esac
+    case $hook_limit in *[!0-9.]*) ;; *) set -- "$@" --property=TimeoutStartSec="$((${hook_limit%%.*} + 20))" ;; esac
     hook_private=/tmp
     hook_scratch=
     if [ "$hook_as" = app ] && [ -n "$hook_tree" ]; then
@@ -59,11 +59,12 @@ run_hook() {
         chown "$hook_account" "$hook_private"
     fi
     # Of what it says the end is kept, and its status: the last line, which comes after all of it.
+    # shellcheck disable=SC2016
     hook_said=$({
         hook_status=0
         tail -n +2 "$hook" | systemd-run --quiet --pipe --wait --collect "$@" -- /usr/bin/env -i PATH="$PATH" LC_ALL="$LC_ALL" \
             HOME="$hook_private" TMPDIR="$hook_private" RELEASE="$hook_at" SLIPWAY_HOOK="$hook_moment" \
-            timeout --kill-after=10 "$hook_limit" sh -s || hook_status=$?
+            sh -c 'timeout --kill-after=10 "$0" sh -s || exit $?' "$hook_limit" || hook_status=$?
         printf '\n%s' "$hook_status"
     } 2>&1 | tail -c 8192)
     [ -z "$hook_scratch" ] || rm -rf "$hook_scratch"
@@ -75,6 +76,7 @@ run_hook() {
     case $hook_status in
         124) fail hook "hook '$hook_name' ($hook_moment) did not end within $hook_limit s: $said" ;;
         226) fail hook "hook '$hook_name' ($hook_moment) could not begin: this host has no mount namespaces for it ($said)" ;;
+        255) fail hook "hook '$hook_name' ($hook_moment) was killed with its unit, or ended with status 255: $said" ;;
         # The shell's and timeout(1)'s way to say that a signal ended it.
         129 | 1[3-9]? | 2??) fail hook "hook '$hook_name' ($hook_moment) was killed by signal $((hook_status - 128)): $said" ;;
         *) fail hook "hook '$hook_name' ($hook_moment) ended with status $hook_status: $said" ;;

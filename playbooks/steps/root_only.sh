@@ -54,8 +54,9 @@ require_root_only() {
 }
 
 # are_roots PATH...: whether all of these exist and nobody but root can change any part of the way to them; by one program.
-# Links on the way are left to find_foreign.
+# Links on the way are left to find_foreign. Sets roots_open: whether everybody can enter all of it.
 are_roots() {
+    roots_open=no
     roots_paths=$newline
     for roots_path in "$@"; do
         while [ -n "$roots_path" ]; do
@@ -70,10 +71,15 @@ are_roots() {
     set +f
     unset IFS
     roots_seen=$(stat -c '%u %g %A' "$@" 2>/dev/null) || return 1
+    roots_open=yes
     while read -r roots_of; do
         case $roots_of in
-            '0 '*' d????-??-?' | '0 0 d???????-?') ;;
-            *) return 1 ;;
+            '0 '*' drwxr-xr-x') ;;
+            '0 '*' d????-??-?' | '0 0 d???????-?') roots_open=no ;;
+            *)
+                roots_open=no
+                return 1
+                ;;
         esac
     done <<END_OF_MODES
 $roots_seen

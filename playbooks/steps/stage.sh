@@ -79,10 +79,7 @@ if [ ! -d "$home/shared" ] || [ ! -d "$home/releases" ]; then
     (umask 022 && mkdir -p "$home/shared" "$home/releases") || explain_space 'making folders' unwritable "cannot write to $home"
 fi
 mkdir -p "$meta" || explain_space 'making folders' unwritable "cannot write to $home"
-case $(stat -c %a "$home" "$home/releases" "$home/shared") in
-    "755${newline}755${newline}755") ;;
-    *) chmod 0755 "$home" "$home/releases" "$home/shared" ;;
-esac
+[ "$roots_open" = yes ] || chmod 0755 "$home" "$home/releases" "$home/shared"
 # Its last file is there only if all came.
 head -c "$plan_bytes" | tar --extract --same-permissions --directory "$meta" --file - 2>/dev/null || :
 [ -f "$meta/config" ] ||
@@ -157,7 +154,7 @@ times=2
 [ "$hooks" = no ] || begin_build
 unpack_archive "$incoming.tar" "$tree" 2>"$incoming.err" ||
     explain_space 'unpacking' unpack "cannot unpack the artifact: $(tr '\n' ' ' <"$incoming.err" | cut -c1-200)"
-rm -f "$incoming".tar* "$incoming".err
+rm -f "$incoming".tar* "$incoming".list* "$incoming".err "$incoming".fetched*
 
 all_kb=$archive_kb
 # What is the same is the same file, on disk once: nobody writes into a release. Unless hooks make it, or it is to be

@@ -295,3 +295,29 @@ def test_folders_that_others_can_change_are_refused(one: App, on: On) -> None:
     assert on(HOST).check_output(f"ls -A /home/{one.name}") == ""
     one.write(path=f"/opt/{one.name}", backup={"repository": f"/home/{one.name}/backups"})
     refused(invoke("provision", one.env), 1, sentence)
+
+
+def test_links_that_the_application_makes_keep_nobody_from_going_back(one: App, on: On) -> None:
+    """A link in a writable path made a release "damaged": its application could forbid the way back to it."""
+    one.write(writable=["var"])
+    one.build("1.0.0", {"var/seed": b"seed"})
+    good(one.deploy("1.0.0"))
+    on(HOST).check_output(f"runuser -u {USER} -- ln -s /etc/passwd {one.home}/current/var/link")
+    one.build("1.1.0")
+    good(one.deploy("1.1.0"))
+    good(invoke("rollback", one.env, "--reason=test"))
+
+
+def test_a_health_command_has_no_way_to_more_and_no_end(one: App) -> None:
+    """It ran with all that root's shell had, filled /tmp with what it said, and could hold a step by what it left."""
+    flood = "sleep 40 & grep -q 'NoNewPrivs:.*1' /proc/self/status && head -c 300000000 /dev/zero"
+    check = {"type": "command", "name": "flood", "run": flood, "timeout": "5s"}
+    one.write(health={"attempts": 1, "checks": [check]})
+    one.build("1.0.0")
+    began = time.monotonic()
+    good(one.deploy("1.0.0"))
+    assert time.monotonic() - began < 20
+    flood = "grep -q 1.0.0 VERSION || { yes no | head -n 999999; echo why; exit 3; }"
+    one.write(health={"attempts": 1, "checks": [{**check, "run": flood}]})
+    one.build("1.1.0")
+    refused(one.deploy("1.1.0"), 1, "status 3: no", "why")
