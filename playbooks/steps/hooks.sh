@@ -44,7 +44,7 @@ run_hook() {
     if [ "$hook_as" = app ] && [ -n "$hook_tree" ]; then
         set -- "$@" --property=User="$hook_account" --property=NoNewPrivileges=yes --property=CapabilityBoundingSet= \
             --property=PrivateTmp=yes --property=ProtectSystem=strict --property=ReadWritePaths="$hook_at" \
-            --property=KillSignal=SIGKILL
+            --property=RemoveIPC=yes --property=KillSignal=SIGKILL
     else
         if [ "$hook_as" = app ]; then
             set -- "$@" --property=User="$hook_account" --property=NoNewPrivileges=yes --property=CapabilityBoundingSet=
