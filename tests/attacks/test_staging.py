@@ -155,10 +155,10 @@ def test_the_running_application_writes_nothing_into_the_next_release(
     one.write(hooks={"install": [{"run": hook}, {"run": "sh bin/tool", "user": "root"}]})
     one.build("1.1.0", {"bin/tool": b"#!/bin/sh\ntrue\n"})
     with attacker.attack(lab, specs[HOST], USER, places=[], looks=[f"{one.home}/releases"], targets=[]) as report:
-        good(one.deploy("1.1.0"))
+        deployed = one.deploy("1.1.0")
         time.sleep(1)
-    assert report.owned == []
-    assert not on(HOST).file("/etc/owned-by-the-attacker").exists
+    assert (report.owned, on(HOST).file("/etc/owned-by-the-attacker").exists) == ([], False)
+    good(deployed)
     assert_manifest(one, on)
 
 
@@ -218,16 +218,32 @@ def test_install_hooks_reach_no_other_place(one: App, on: On) -> None:
     refused(one.deploy("1.2.0"), 1, "a name that is ours")
 
 
-def test_entries_that_anybody_could_write_to(one: App, on: On, lab: Lab, specs: dict[str, HostSpec]) -> None:
+# Opens what it can for writing as soon as it is there.
+OPEN = """
+import glob, os, sys
+while True:
+    for path in glob.glob(sys.argv[1]):
+        try:
+            os.open(path, os.O_WRONLY)
+        except OSError:
+            continue
+        sys.exit(f"opened {path}")
+"""
+
+
+def test_entries_that_anybody_could_write_to(one: App, on: On) -> None:
     """0666 in an artifact: any local user opened it while it was staged, and changed the release for good."""
-    attacker.install(lab, specs[HOST])
-    noise = bytes(range(256)) * 8
-    files = [(member(f"./lib/{number // 100}/{number}", mode=0o666), noise) for number in range(8000)]
-    pack(one, "1.0.0", (member("./", mode=0o777, kind=tarfile.DIRTYPE), b""), *files)
-    looks = [f"{one.home}/releases"]
-    with attacker.attack(lab, specs[HOST], "nobody", places=looks, looks=looks, targets=["/etc"], seed=3) as report:
-        good(one.deploy("1.0.0"))
-    assert (report.owned, report.attacked) == ([], [])
+    members = [(member(name, mode=0o777, kind=tarfile.DIRTYPE), b"") for name in ("./", "./lib")]
+    for folder in range(80):
+        members.append((member(f"./lib/{folder}", mode=0o777, kind=tarfile.DIRTYPE), b""))
+        members += [(member(f"./lib/{folder}/{number}", mode=0o666), b"code") for number in range(100)]
+    pack(one, "1.0.0", *members)
+    unit = f"open-{one.name}"
+    words = f"systemd-run --quiet --unit={unit} --uid=nobody -- python3 -c %s"
+    on(HOST).check_output(f"{words} '{one.home}/releases/*/lib/0/0'", OPEN)
+    good(one.deploy("1.0.0"))
+    assert on(HOST).run(f"systemctl is-active {unit}").rc == 0, on(HOST).check_output(f"journalctl -u {unit} -o cat")
+    on(HOST).check_output(f"systemctl stop {unit}")
     assert_manifest(one, on)
 
 
