@@ -3,7 +3,9 @@
 docs/settings.md is generated from the descriptions here.
 """
 
+import hashlib
 from collections import Counter
+from itertools import permutations
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
@@ -30,6 +32,9 @@ from playbooks.settings.types import (
     section,
 )
 from playbooks.settings.warm_up import WarmUp
+
+BUILD_USER = "slipway-build-"
+LONGEST_USER = 32  # useradd(8)
 
 
 class FileSecret(Model):
@@ -92,7 +97,11 @@ class Settings(Model):
     app: AppName = Field(description="The application's name: names its folder, state and backups.")
     hosts: Pattern = Field("all", description="Pattern of the hosts the application runs on, e.g. app.")
     production: bool = Field(False, description="Asks before it acts, and takes no shortcuts.")
-    path: HomePath = Field("/opt/{app}", description="The application's folder on the host.")
+    path: HomePath = Field(
+        "/opt/{app}",
+        description="The application's folder on the host. It, and the folders before it, must be root's: units and "
+        "scripts are there that root runs.",
+    )
     user: UnixName | None = Field(None, description="The application's user; its own name when left out.")
     deltas: bool = Field(
         True,
@@ -124,10 +133,12 @@ class Settings(Model):
     config: list[ConfigFile] = Field([], description="Files rendered into each release.")
     shared: list[ReleasePath] = Field(
         [],
-        description="Folders that outlive releases: kept in <path>/shared, the user's own, linked into each release.",
+        description="Folders that outlive releases: kept in <path>/shared, the user's own, linked into each release. "
+        "No two places of shared folders, writable paths and configuration files may be inside one another.",
     )
     writable: list[ReleasePath] = Field(
-        [], description="Paths in the release that the application's user may write to."
+        [],
+        description="Paths in the release that the application's user may write to.",
     )
     hooks: Hooks = section("Commands of your own.")
     health: Health = section("When a host is healthy.")
@@ -157,6 +168,29 @@ class Settings(Model):
         twice = [name for name, count in counts.items() if count > 1]
         if twice:
             raise ValueError(f"services: {', '.join(sorted(twice))} is there twice")
+        return self
+
+    @model_validator(mode="after")
+    def _user_is_the_applications(self) -> Self:
+        if self.run_user.startswith(BUILD_USER):
+            raise ValueError(f"user: names that begin with {BUILD_USER} are those of users that make releases")
+        return self
+
+    @model_validator(mode="after")
+    def _places_are_apart(self) -> Self:
+        places = [
+            *(("shared", path) for path in self.shared),
+            *(("writable", path) for path in self.writable),
+            *(("config", file.dest) for file in self.config),
+        ]
+        for (one, upper), (other, lower) in permutations(places, 2):
+            if not _is_at(lower, upper) or (one, other) == ("writable", "writable"):
+                continue
+            # One file may have a template for each group of hosts.
+            if one == other == "config" and upper == lower:
+                continue
+            where = "is there twice, as" if upper == lower else "is inside"
+            raise ValueError(f"{other}: {lower} {where} {upper} of slipway_{one}; a place can be one thing only")
         return self
 
     @model_validator(mode="after")
@@ -198,6 +232,19 @@ class Settings(Model):
         return self.user or self.app
 
     @property
+    def build_user(self) -> str:
+        """The user that install hooks run as: it owns nothing but the tree that they work in."""
+        name = f"{BUILD_USER}{self.app}"
+        if len(name) <= LONGEST_USER:
+            return name
+        digest = hashlib.sha256(self.app.encode()).hexdigest()[:8]
+        return f"{name[: LONGEST_USER - len(digest) - 1]}-{digest}"
+
+    @property
     def state(self) -> str:
         """Where the host keeps its truth: ledger, lock, backup records (idea 4)."""
         return f"/var/lib/slipway/{self.app}"
+
+
+def _is_at(path: str, place: str) -> bool:
+    return f"{path}/".startswith(f"{place}/")

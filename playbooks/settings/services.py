@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from playbooks.settings.types import (
+    DropInName,
     Duration,
     InstanceName,
     Mode,
@@ -53,7 +54,7 @@ class Service(Model):
         description="For the stock template: sections of the unit file with their directives, e.g. "
         "Service: {ExecStart: …, Type: notify}. A list gives the directive several times.",
     )
-    drop_ins: dict[Text, Text] = Field({}, description="Drop-ins: file name (NN-name.conf) → template.")
+    drop_ins: dict[DropInName, Text] = Field({}, description="Drop-ins: file name (NN-name.conf) → template.")
     socket: Annotated[list[ListenStream], BeforeValidator(_one_or_more)] = Field(
         [],
         description="Where systemd listens for it (ListenStream=), e.g. 0.0.0.0:8000, or a list of such. The service "
@@ -109,7 +110,11 @@ class Hook(Model):
 
     run: Text = Field(description="The command, read by sh, with the staged release as its working directory.")
     name: Text = Field("", description="What it is called in messages.")
-    user: Literal["app", "root"] = Field("app", description="As whom: the application's user or root.")
+    user: Literal["app", "root"] = Field(
+        "app",
+        description="As whom: root, or app: the application's user, who has no way to more privilege (no sudo). A hook "
+        "of the install moment has a user of its own for that: it makes a release that the application cannot write.",
+    )
     once: bool = Field(False, description="Run on the first host only.")
     timeout: Duration = Field(300.0, gt=0, description="Time limit.")
 
@@ -120,7 +125,8 @@ class Hooks(Model):
     install: list[Hook] = Field(
         [],
         description="While staging, inside the new release, e.g. pip install --no-index or npm ci --offline. Nothing "
-        "that serves is touched yet.",
+        "that serves is touched yet. They can read what everybody can, reach the network and write to the release, "
+        "and to HOME and /tmp, which are their own; not to shared folders. What they leave running is ended.",
     )
     before_switch: list[Hook] = Field(
         [], description="Right before the switch, once every host is staged (A1: pre-deploy)."

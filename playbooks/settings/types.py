@@ -131,6 +131,8 @@ UnixName = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]*$", max_length=32)]
 AbsolutePath = Annotated[Text, AfterValidator(absolute_path)]
 HomePath = Annotated[AbsolutePath, AfterValidator(_plain_path)]
 ReleasePath = Annotated[Text, AfterValidator(_relative)]
+# systemd.unit(5): only *.conf counts. It becomes a file's name.
+DropInName = Annotated[str, Field(pattern=r"^[A-Za-z0-9:_@%-][A-Za-z0-9:_.@%-]*\.conf$", max_length=200)]
 Mode = Annotated[str, BeforeValidator(_to_text), Field(pattern=r"^0?[0-7]{3}$")]
 Batch = Annotated[str, BeforeValidator(_to_text), AfterValidator(parse_batch)]
 Port = Annotated[int, Field(ge=1, le=65535)]

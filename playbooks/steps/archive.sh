@@ -156,10 +156,11 @@ archive_rules='
         printf "ok %.0f %d %d\n", kilobytes, members, linked
     }'
 
-# unpack_archive TAR FOLDER
+# unpack_archive TAR FOLDER: nobody but root can enter the folder, which keeps its own mode whatever the archive says of "./".
+# What a group or others could write to is not made so: they would keep a descriptor of it.
 unpack_archive() {
-    tar --extract --no-same-owner --preserve-permissions --verbose --verbose --numeric-owner --quoting-style=c \
-        --directory "$2" --file "$1" >"$1.unpacked" || return 1
+    (umask 022 && exec tar --extract --no-same-owner --no-same-permissions --no-overwrite-dir --verbose --verbose --numeric-owner --quoting-style=c \
+        --directory "$2" --file "$1") >"$1.unpacked" || return 1
     # What was unpacked is what was checked, member by member: two readings of one archive can differ. Folders that are
     # no members tar announces; no member's line looks like that, since each has an owner.
     grep -v '^d.........  *Creating directory: ' "$1.unpacked" | cmp -s "$archive_listing" - ||

@@ -48,6 +48,20 @@ class Disk:
 
 
 @dataclass(frozen=True)
+class Foreign:
+    """A folder on the way to ours that somebody else than root can change.
+
+    Args:
+        owner: who it belongs to.
+        mode: as ls shows it.
+    """
+
+    path: str
+    owner: str
+    mode: str
+
+
+@dataclass(frozen=True)
 class Unit:
     """A systemd unit of the running release."""
 
@@ -159,6 +173,7 @@ class Facts:
         last_record: the ledger's last line.
         unbacked: why the backup that the last deploy began in the background failed.
         idle: what is kept in the slot beside the current release's.
+        foreign: folders on the way to the application's folder or state that somebody else than root can change.
         token: the number of the last task that had the lock before all this was read.
         kept: until when its units run on though the traffic has left its group, in seconds since 1970; 0: they are
             stopped.
@@ -192,6 +207,7 @@ class Facts:
     token: int = 0
     odd: tuple[str, ...] = ()
     ahead: frozenset[str] = frozenset()
+    foreign: tuple[Foreign, ...] = ()
 
     @property
     def comparable(self) -> str | None:
@@ -279,6 +295,9 @@ def read_facts(remote: Remote, home: str, state: str, *, timeout: float = 60.0) 
         kept=_moment(answer, kept[0]) if kept else None,
         token=answer.number(token[0]) if token else 0,
         ahead=ahead,
+        foreign=tuple(
+            dict.fromkeys(Foreign(*(cut(field, MOST_WORD) for field in found)) for found in answer.all("foreign", 3))
+        ),
     )
     more = [f"and {len(odd) - MOST_ODD} more of that kind"] if len(odd) > MOST_ODD else []
     return replace(facts, odd=(*(cut(sentence, MOST_WORD) for sentence in odd[:MOST_ODD]), *more))

@@ -4,6 +4,7 @@ home=$1
 state=$2
 
 # include find_current.sh
+# include root_only.sh
 # include slots.sh
 
 # First of all: whoever takes the lock from here on has another number, so what follows is as true as that is the last one.
@@ -61,6 +62,14 @@ while read -r size free nodes nodes_free; do
 done <<EOF
 $(df -k --output=size,avail,itotal,iavail "$of_home" "$of_state")
 EOF
+
+# What root runs lies here: whoever can change the way to it is root.
+if ! are_roots "$home/releases" "$home/shared" "$state"; then
+    for place in "$home/releases" "$home/shared" "$state"; do
+        find_foreign "$place"
+        [ -z "$foreign" ] || emit foreign "$foreign" "$(stat -c '%U' "$foreign")" "$(stat -c '%A' "$foreign")"
+    done
+fi
 
 for tool in restic zstd curl jq; do
     if command -v "$tool" >/dev/null; then emit tool "$tool" yes; else emit tool "$tool" no; fi

@@ -21,7 +21,9 @@ remove() {
     leave_slot "$1"
     # No longer complete first: what is half removed must not look whole.
     rm -f "$home/releases/$1/.slipway/complete"
-    rm -rf "${home:?}/releases/$1"
+    # Its writable folders are the user's. rm goes down by descriptors and follows no link (openat(2), O_NOFOLLOW): renaming
+    # meanwhile, the user can lose what is its own, and nothing else.
+    rm -rf "${home:?}/releases/$1" "$home/releases/.incoming.$1".*
     emit pruned "$1"
 }
 

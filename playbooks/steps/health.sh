@@ -15,6 +15,8 @@ stable=$5
 max_restarts=$6
 once=$7
 
+# include as_user.sh
+
 us=$(printf '\037')
 rs=$(printf '\036')
 scratch=$(mktemp -d)
@@ -170,12 +172,23 @@ check_postgresql() { # host port database user password
     detail='it answers'
 }
 
+# As the user, whose processes may hold the pipe open for ever: of what it says only the end is read, and not waited for when all
+# is well.
 check_command() { # command
-    (
-        cd "$release" && exec timeout "$seconds" setpriv --reuid="$user" --regid="$(id -g "$user")" --init-groups \
-            sh -c "$1"
-    ) >"$scratch/out" 2>&1 </dev/null && detail='status 0' && return 0
-    detail="status $?: $(tail -n 3 "$scratch/out" | tr '\n' ' ' | cut -c1-200)"
+    [ -p "$scratch/said" ] || mkfifo "$scratch/said"
+    timeout "$((${seconds%.*} + 1))" tail -c 2000 <"$scratch/said" >"$scratch/out" 2>/dev/null &
+    reader=$!
+    status=0
+    (cd "$release" && as_user_for "$seconds" "$user" sh -c "$1") >"$scratch/said" 2>&1 </dev/null || status=$?
+    if [ "$status" -eq 0 ]; then
+        detail='status 0'
+        kill "$reader" 2>/dev/null || :
+        wait "$reader" || :
+        return 0
+    fi
+    wait "$reader" || :
+    detail="status $status: $(tail -n 3 "$scratch/out" | tr '\n' ' ' | cut -c1-200)"
+    [ "$status" -ne 124 ] || detail="no end within $seconds s: ${detail#*: }"
     return 1
 }
 

@@ -1,42 +1,84 @@
-# shellcheck shell=sh disable=SC2154
-# What steps that run hooks share; it needs $home.
+# shellcheck shell=sh disable=SC2034,SC2154
+# What steps that run hooks share; it needs app, the application's name.
 #
-# run_hooks RELEASE MOMENT USER FIRST: run the user's commands of a moment, in the release, as they ask.
+# run_hooks RELEASE MOMENT USER FIRST [TREE]: run the user's commands of a moment, in the release, as they ask. With a TREE
+# the release is still being made there, by USER (see build.sh); hooks see it where the release will be.
 # A hook's first line is "<app|root> <once|every> <seconds> <name>"; the rest is what sh reads.
 run_hooks() {
     # What a hook that was killed with its step has left; only one deploy at a time runs hooks of this application.
-    hook_places=slipway-hook.${home##*/}.
-    rm -rf "${TMPDIR:-/tmp}/$hook_places"*
+    hook_places=${TMPDIR:-/tmp}/slipway-hook.$app
+    rm -rf "$hook_places".*
+    find_hook_step
     for hook in "$1/.slipway/hooks/$2"/*; do
         [ -f "$hook" ] || continue
-        read -r as every limit name <"$hook"
-        if [ "$every" = once ] && [ "$4" != first ]; then continue; fi
-        note "hook: $name"
-        account=$3
-        [ "$as" = app ] || account=root
-        # /tmp and HOME are the hook's own, and gone with it: pip and npm insist on writing there.
-        scratch_hook=$(mktemp -d "${TMPDIR:-/tmp}/${hook_places}XXXXXX")
-        # Ours, so that nobody puts a link where the log goes; the account's folder is in it.
-        chmod 0711 "$scratch_hook"
-        private=$scratch_hook/home
-        hook_log=$scratch_hook/log
-        mkdir "$private"
-        chown "$account" "$private"
-        status=0
-        (
-            cd "$1" &&
-                tail -n +2 "$hook" | exec setpriv --reuid="$account" --regid="$(id -g "$account")" --init-groups \
-                    env -i PATH="$PATH" LC_ALL="$LC_ALL" HOME="$private" TMPDIR="$private" \
-                    RELEASE="$1" SLIPWAY_HOOK="$2" timeout --kill-after=10 "$limit" sh -s
-        ) >"$hook_log" 2>&1 || status=$?
-        if [ "$status" -ne 0 ]; then
-            said=$(tail -n 8 "$hook_log" | tr '\n\t' '  ' | cut -c1-800)
-            rm -rf "$scratch_hook"
-            [ "$status" -ne 124 ] || fail hook "hook '$name' ($2) did not end within $limit s: $said"
-            # The shell's and timeout(1)'s way to say that a signal ended it.
-            [ "$status" -le 128 ] || fail hook "hook '$name' ($2) was killed by signal $((status - 128)): $said"
-            fail hook "hook '$name' ($2) ended with status $status: $said"
-        fi
-        rm -rf "$scratch_hook"
+        read -r hook_as hook_every hook_limit hook_name <"$hook"
+        if [ "$hook_every" = once ] && [ "$4" != first ]; then continue; fi
+        note "hook: $hook_name"
+        run_hook "$@"
     done
+}
+
+# find_hook_step: set hook_step to the systemd unit that this step runs in.
+find_hook_step() {
+    hook_step=
+    while IFS= read -r line; do
+        case $line in *.service) hook_step=${line##*/} ;; esac
+    done </proc/self/cgroup
+}
+
+# A hook runs in a unit of its own: what it leaves running ends with it, it inherits nothing of ours, and it ends when the
+# step does. The unit is a oneshot: for those systemd calls no signal a success.
+run_hook() {
+    hook_at=$1
+    hook_moment=$2
+    hook_account=$3
+    hook_tree=${5:-}
+    set -- --unit="slipway-hook-$app.$$" --property=WorkingDirectory="$hook_at" --property=UMask=0077 \
+        --property=TasksMax=infinity --property=TimeoutStopSec=10
+    [ -z "$hook_step" ] || set -- "$@" --property=BindsTo="$hook_step" --property=After="$hook_step"
+    [ -z "$hook_tree" ] || set -- "$@" --property=BindPaths="$hook_tree:$hook_at"
+    # Whoever runs as the user could stop a clock of the user's: systemd has one, too.
+    case $hook_limit in *[!0-9.]*) ;; *) set -- "$@" --property=TimeoutStartSec="$((${hook_limit%%.*} + 20))" ;; esac
+    hook_private=/tmp
+    hook_scratch=
+    if [ "$hook_as" = app ] && [ -n "$hook_tree" ]; then
+        set -- "$@" --property=User="$hook_account" --property=NoNewPrivileges=yes --property=CapabilityBoundingSet= \
+            --property=PrivateTmp=yes --property=ProtectSystem=strict --property=ReadWritePaths="$hook_at" \
+            --property=RemoveIPC=yes --property=KillSignal=SIGKILL
+    else
+        if [ "$hook_as" = app ]; then
+            set -- "$@" --property=User="$hook_account" --property=NoNewPrivileges=yes --property=CapabilityBoundingSet=
+        else
+            hook_account=root
+        fi
+        # HOME and TMPDIR are the hook's own, and gone with it: pip and npm insist on writing there.
+        hook_scratch=$(mktemp -d "$hook_places.XXXXXX")
+        chmod 0711 "$hook_scratch"
+        hook_private=$hook_scratch/home
+        mkdir "$hook_private"
+        chown "$hook_account" "$hook_private"
+    fi
+    # Of what it says the end is kept, and its status: the last line, which comes after all of it.
+    # shellcheck disable=SC2016
+    hook_said=$({
+        hook_status=0
+        tail -n +2 "$hook" | systemd-run --quiet --pipe --wait --collect "$@" -- /usr/bin/env -i PATH="$PATH" LC_ALL="$LC_ALL" \
+            HOME="$hook_private" TMPDIR="$hook_private" RELEASE="$hook_at" SLIPWAY_HOOK="$hook_moment" \
+            sh -c 'timeout --kill-after=10 "$0" sh -s || exit $?' "$hook_limit" || hook_status=$?
+        printf '\n%s' "$hook_status"
+    } 2>&1 | tail -c 8192)
+    [ -z "$hook_scratch" ] || rm -rf "$hook_scratch"
+    # What root's hook made is to be the build user's, who goes on with it.
+    if [ "$hook_as" != app ] && [ -n "$hook_tree" ]; then give_tree; fi
+    hook_status=${hook_said##*"$newline"}
+    [ "$hook_status" != 0 ] || return 0
+    said=$(printf '%s' "${hook_said%"$newline"*}" | tail -n 8 | tr '\n\t' '  ' | cut -c1-800)
+    case $hook_status in
+        124) fail hook "hook '$hook_name' ($hook_moment) did not end within $hook_limit s: $said" ;;
+        226) fail hook "hook '$hook_name' ($hook_moment) could not begin: this host has no mount namespaces for it ($said)" ;;
+        255) fail hook "hook '$hook_name' ($hook_moment) was killed with its unit, or ended with status 255: $said" ;;
+        # The shell's and timeout(1)'s way to say that a signal ended it.
+        129 | 1[3-9]? | 2??) fail hook "hook '$hook_name' ($hook_moment) was killed by signal $((hook_status - 128)): $said" ;;
+        *) fail hook "hook '$hook_name' ($hook_moment) ended with status $hook_status: $said" ;;
+    esac
 }

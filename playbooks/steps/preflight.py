@@ -45,6 +45,12 @@ def preflight(facts: Facts, settings: Settings, *, needs: tuple[str, ...]) -> li
             )
         if disk.inodes and disk.inodes_free < INODES_NEEDED:
             wrong.append(f"the file system of {disk.path} has only {disk.inodes_free} inodes left")
+    for folder in facts.foreign:
+        wrong.append(
+            f"{folder.path} can be changed by others than root ({folder.owner}, {folder.mode}), and root runs units "
+            f"and scripts below it; run there: chown root: {folder.path} && chmod go-w {folder.path}; "
+            "or choose another slipway_path"
+        )
     if wrong:
         hint = "invoke provision --env=… installs what is missing" if "installed" in wrong[0] else None
         raise StepFailed("; ".join(wrong), host=facts.host, step="preflight", code="preflight", hint=hint)

@@ -20,10 +20,13 @@ APT_SECONDS = 900.0
 
 
 def provision_application(remote: Remote, settings: Settings, *, note: Note | None = None) -> list[str]:
-    """Packages, user and folders of an application host.
+    """Packages, users and folders of an application host.
 
     Returns:
         What was changed, as sentences.
+
+    Raises:
+        StepFailed: somebody else than root can change a folder that root's units or scripts are to lie in.
     """
     packages = ["curl", "zstd", "xz-utils"]
     if settings.backup.enabled:
@@ -34,7 +37,8 @@ def provision_application(remote: Remote, settings: Settings, *, note: Note | No
         packages.append("postgresql-client")
     if any(getattr(check, "json_path", None) for check in settings.health.checks):
         packages.append("jq")
-    arguments = [settings.home, settings.state, settings.run_user, repository(settings, remote.name)]
+    build_user = settings.build_user if settings.hooks.install else "-"
+    arguments = [settings.home, settings.state, settings.run_user, repository(settings, remote.name), build_user]
     answer = remote.run("provision_application", [*arguments, *dict.fromkeys(packages)], timeout=APT_SECONDS, note=note)
     return [text for (text,) in answer.all("changed", 1)]
 

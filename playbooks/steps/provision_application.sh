@@ -1,12 +1,22 @@
 # shellcheck shell=sh
-# provision_application HOME STATE USER REPOSITORY PACKAGE...: what an application host needs before the first deploy.
+# provision_application HOME STATE USER REPOSITORY BUILD-USER PACKAGE...: what an application host needs before the first
+# deploy. BUILD-USER "-": no hook makes releases here.
 home=$1
 state=$2
 user=$3
 repository=$4
-shift 4
+build_user=$5
+shift 5
 
+# include build_user.sh
 # include packages.sh
+# include root_only.sh
+
+# Refused before anything is made: units and scripts lie there that root runs, and backups that only root may read.
+require_roots "$home/releases" "$home/shared" "$state"
+case $repository in
+    /*) require_root_only "$repository" 'the backup repository' ;;
+esac
 
 want_packages "$@"
 if ! id "$user" >/dev/null 2>&1; then
@@ -14,15 +24,20 @@ if ! id "$user" >/dev/null 2>&1; then
         fail user "cannot make user $user"
     emit changed "made user $user"
 fi
-# folder PATH MODE
+if [ "$build_user" != - ] && ! id "$build_user" >/dev/null 2>&1; then
+    make_build_user "$build_user"
+    emit changed "made user $build_user, who runs install hooks"
+fi
+# folder PATH MODE: the folders before it are open to all, as those of the system are.
 folder() {
     [ -d "$1" ] || emit changed "made $1"
-    mkdir -p "$1" || fail unwritable "cannot make $1"
+    (umask 022 && mkdir -p "$1") || fail unwritable "cannot make $1"
     chmod "$2" "$1"
 }
 folder "$home" 0755
 folder "$home/releases" 0755
 folder "$home/shared" 0755
+mkdir -p "${state%/*}"
 folder "$state" 0700
 case $repository in
     /*) folder "$repository" 0700 ;;

@@ -1,4 +1,4 @@
-# shellcheck shell=sh disable=SC2034
+# shellcheck shell=sh disable=SC2034,SC2154
 # Which part of a path somebody else than root can change. Root works by name only on paths, and parts of paths, that are
 # root's alone from / on: nobody can put a link there between two looks.
 
@@ -51,4 +51,43 @@ require_root_only() {
     find_foreign "$1"
     [ -z "$foreign" ] ||
         fail not-roots "$2 is to be in $1, and $(stat -c %U "$foreign") or others may write to $foreign ($(stat -c %A "$foreign")); choose a place of root's alone, or run there: chown root: $foreign && chmod go-w $foreign"
+}
+
+# are_roots PATH...: whether all of these exist and nobody but root can change any part of the way to them; by one program.
+# Links on the way are left to find_foreign. Sets roots_open: whether everybody can enter all of it.
+are_roots() {
+    roots_open=no
+    roots_paths=$newline
+    for roots_path in "$@"; do
+        while [ -n "$roots_path" ]; do
+            case $roots_paths in *"$newline$roots_path$newline"*) ;; *) roots_paths=$roots_paths$roots_path$newline ;; esac
+            roots_path=${roots_path%/*}
+        done
+    done
+    IFS=$newline
+    set -f
+    # shellcheck disable=SC2086
+    set -- / $roots_paths
+    set +f
+    unset IFS
+    roots_seen=$(stat -c '%u %g %A' "$@" 2>/dev/null) || return 1
+    roots_open=yes
+    while read -r roots_of; do
+        case $roots_of in
+            '0 '*' drwxr-xr-x') ;;
+            '0 '*' d????-??-?' | '0 0 d???????-?') roots_open=no ;;
+            *)
+                roots_open=no
+                return 1
+                ;;
+        esac
+    done <<END_OF_MODES
+$roots_seen
+END_OF_MODES
+}
+
+# require_roots PATH...: refuse folders of ours that somebody else than root can change, or put a link in place of.
+require_roots() {
+    ! are_roots "$@" || return 0
+    for roots_path in "$@"; do require_root_only "$roots_path" 'what root runs'; done
 }

@@ -135,6 +135,8 @@ def stage(
         "first" if first else "-",
         patch.base if patch else "-",
         str(len(patch.delta.lists)) if patch else "0",
+        settings.app,
+        settings.build_user,
     ]
     hooks = sum(hook.timeout for hook in settings.hooks.install)
     fetching = settings.pull.timeout if artifact.url else 0

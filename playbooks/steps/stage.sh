@@ -1,5 +1,5 @@
-# shellcheck shell=sh disable=SC2154
-# stage HOME RELEASE USER PLAN-BYTES FORMAT SHA256 ARTIFACT-BYTES URL FIRST BASE LISTS-BYTES
+# shellcheck shell=sh disable=SC2034,SC2154
+# stage HOME RELEASE USER PLAN-BYTES FORMAT SHA256 ARTIFACT-BYTES URL FIRST BASE LISTS-BYTES APP BUILD-USER
 #
 # Put a release beside the running one: nothing that serves is touched. Standard input: the plan (a tar archive, see
 # release.py), then the artifact and the line "whole"; or, where a URL is given, what to fetch (see fetch.sh). A
@@ -10,6 +10,8 @@
 # are to be in this one too; "changed", those of which new ones are made, and "sums", what all must be in the end. The
 # artifact is what zstd has to add to the changed ones, one after another, to make an archive of all that is not the same;
 # SHA256 is that archive's then.
+#
+# Until it is finished nobody but root can enter it: what is in it has its owner and mode before anybody can open it.
 home=$1
 id=$2
 release=$home/releases/$id
@@ -26,15 +28,22 @@ incoming=$home/releases/.incoming.$id
 shift 9
 base=$1
 lists_bytes=$2
+app=$3
+build_user=$4
+tree=$release
 
 # shellcheck source=playbooks/steps/archive.sh
 # include archive.sh
+# include as_user.sh
+# include build.sh
 # include check_units.sh
 # include data_print.sh
 # include fetch.sh
 # include hooks.sh
 # include names.sh
+# include places.sh
 # include room.sh
+# include root_only.sh
 # include sums.sh
 
 require_stamped release "$id"
@@ -67,13 +76,12 @@ if [ -e "$release" ]; then
 fi
 trap undo EXIT
 trap 'exit 1' HUP INT TERM
-umask 022
-mkdir -p "$home/shared" "$meta" || explain_space 'making folders' unwritable "cannot write to $home"
-umask 077
-case $(stat -c %a "$home" "$home/releases" "$home/shared") in
-    "755${newline}755${newline}755") ;;
-    *) chmod 0755 "$home" "$home/releases" "$home/shared" ;;
-esac
+require_roots "$home/shared" "$home/releases"
+if [ ! -d "$home/shared" ] || [ ! -d "$home/releases" ]; then
+    (umask 022 && mkdir -p "$home/shared" "$home/releases") || explain_space 'making folders' unwritable "cannot write to $home"
+fi
+mkdir -p "$meta" || explain_space 'making folders' unwritable "cannot write to $home"
+[ "$roots_open" = yes ] || chmod 0755 "$home" "$home/releases" "$home/shared"
 # Its last file is there only if all came.
 head -c "$plan_bytes" | tar --extract --same-permissions --directory "$meta" --file - 2>/dev/null || :
 [ -f "$meta/config" ] ||
@@ -97,6 +105,16 @@ arrived() {
     IFS= read -r word || :
     [ "$word" = whole ] || fail cut 'the artifact did not arrive whole'
 }
+# require_code: nothing that is to be taken over from the base lies where its user could write, or beyond a link to where he
+# can: by a hard link he would go on writing into this release, too.
+require_code() {
+    set -- "$home/releases/$base/.slipway"
+    [ -s "$1/writable" ] || [ -s "$1/shared" ] || return 0
+    cat "$1/writable" "$1/shared" >"$incoming.theirs"
+    cat "$lists/same" "$lists/changed" | tr '\0' '\n' |
+        awk 'FNR == NR { theirs[$0 "/"]; next } { for (t in theirs) if (index($0 "/", t) == 1) exit 1 }' "$incoming.theirs" - ||
+        fail no-base "release $base has paths of its user's where this one has code"
+}
 if [ -n "$url" ]; then
     fetch_artifact "$url" "$sha256" "$incoming.fetched" "$home/.fetched"
     unpacked "$format" <"$incoming.fetched" >"$incoming.tar"
@@ -110,6 +128,7 @@ else
     mkdir "$lists"
     head -c "$lists_bytes" | zstd -dcq | tar --extract --directory "$lists" --file - 2>/dev/null || :
     [ -f "$lists/sums" ] || explain_space 'receiving the artifact' cut 'the artifact did not arrive whole'
+    require_code
     (cd "$home/releases/$base" && xargs -0 -r cat -- <"$lists/changed") >"$incoming.base" 2>/dev/null ||
         explain_space 'reading the base' no-base "release $base is not what it was"
     set -- zstd --long=31
@@ -127,92 +146,52 @@ if [ -s "$incoming.bad" ]; then
 fi
 
 check_archive "$incoming.tar" "$incoming.list"
-# Twice: as an archive, and unpacked.
-[ "$room" -gt $((archive_kb * 2)) ] ||
-    fail no-space "$home has room for $free kB, unpacking the artifact takes $((archive_kb * 2)) kB"
-unpack_archive "$incoming.tar" "$release" 2>"$incoming.err" ||
+hooks=no
+[ ! -d "$meta/hooks/install" ] || hooks=yes
+# Twice: as an archive, and unpacked; once more where hooks make a release of it.
+times=2
+[ "$hooks" = no ] || times=3
+[ "$room" -gt $((archive_kb * times)) ] ||
+    fail no-space "$home has room for $free kB, unpacking the artifact takes $((archive_kb * times)) kB"
+[ "$hooks" = no ] || begin_build
+unpack_archive "$incoming.tar" "$tree" 2>"$incoming.err" ||
     explain_space 'unpacking' unpack "cannot unpack the artifact: $(tr '\n' ' ' <"$incoming.err" | cut -c1-200)"
-clear_incoming
+rm -f "$incoming".tar* "$incoming".list* "$incoming".err "$incoming".fetched*
 
 all_kb=$archive_kb
 # What is the same is the same file, on disk once: nobody writes into a release. Unless hooks make it, or it is to be
-# another group's: then it is copied.
+# another group's: then it is copied. What the user of that release could write to is never taken over.
 if [ "$base" != - ]; then
     all_kb=$many_kb
     set -- --link
-    if [ -d "$meta/hooks/install" ] || [ "$(stat -c %g "$home/releases/$base")" != "$group" ]; then
+    if [ "$hooks" = yes ] || [ "$(stat -c %g "$home/releases/$base")" != "$group" ]; then
         set -- --reflink=auto --preserve=mode,timestamps
     fi
-    (cd "$home/releases/$base" && xargs -0 -r cp "$@" --parents --target-directory="$release" -- <"$lists/same") \
+    (cd "$home/releases/$base" && xargs -0 -r cp "$@" --parents --target-directory="$tree" -- <"$lists/same") \
         2>"$incoming.err" || explain_space 'taking over files' no-base "release $base is not what it was"
-    if [ -d "$meta/hooks/install" ]; then
-        (cd "$release" && check_sums "$lists/sums" "$all_kb") ||
+    if [ "$hooks" = yes ]; then
+        (cd "$tree" && check_sums "$lists/sums" "$all_kb") ||
             fail no-base "release $base is not what it was"
     fi
 fi
 
-# inside FOLDER NAME: the application's user owns folders on the way, and may have put a link there that leads out of it.
-inside() {
-    place=$1
-    rest=$2/
-    while [ -n "$rest" ]; do
-        place=$place/${rest%%/*}
-        rest=${rest#*/}
-        if [ -L "$place" ] && [ "$(stat -c %u "$place")" != 0 ]; then
-            fail hostile-link "$place is a link that is not root's; remove it, or the setting"
-        fi
-    done
-}
-# clear_place PATH: nothing is there, and its folder is.
-clear_place() {
-    [ -d "${1%/*}" ] || mkdir -p "${1%/*}"
-    if [ -e "$1" ] || [ -L "$1" ]; then rm -rf "$1"; fi
-}
-# What is as it should be is left alone: a change of a folder's ctime would look like one of what is in it.
-make_shared() {
-    [ -d "$1" ] || mkdir -p "$1"
-    [ -L "$1" ] || [ "$(stat -c '%a %u' "$1")" = "750 $owner" ] || chmod 0750 "$1"
-    [ "$(stat -c '%u %g' "$1")" = "$owner $group" ] || chown -h "$user:$group" "$1"
-}
-# Configuration lies over the artifact's own files: what the inventory says counts.
-while IFS= read -r name; do
-    clear_place "$release/$name"
-    mv "$meta/files/$name" "$release/$name"
-done <"$meta/config"
-rm -rf "$meta/files"
-[ ! -s "$meta/shared" ] || owner=$(id -u "$user")
-while IFS= read -r name; do
-    inside "$home/shared" "$name"
-    make_shared "$home/shared/$name"
-    clear_place "$release/$name"
-    ln -s "$home/shared/$name" "$release/$name"
-done <"$meta/shared"
-
-# The application reads its release and writes nothing in it, so that it stays what its manifest says; hooks of the
-# install moment are where it is made, and may write.
-if [ -d "$meta/hooks/install" ]; then
-    chown -Rh "$user:$group" "$release"
-    chown -R root:root "$meta"
-    chmod 0700 "$meta"
-    chmod -R u+rwX,g+rX,go-w,-t "$release"
-    run_hooks "$release" install "$user" "$first"
-fi
+place_config
+place_shared
+[ "$hooks" = no ] || end_build
+make_writable
+# The application reads its release and writes nothing in it, so that it stays what its manifest says.
 chown -Rh "root:$group" "$release"
 chmod -R u+rwX,g+rX,go-w,-t,u-s,g-s "$release"
-# The group may read what is in it, and cannot reach it.
-chmod 0700 "$meta"
-while IFS= read -r name; do
-    inside "$release" "$name"
-    mkdir -p "$release/$name"
-    chown -Rh "$user:$group" "$release/$name"
-done <"$meta/writable"
+# Both are still root's to enter alone. The group may read what is in .slipway, and never can reach it.
+chmod 0700 "$release" "$meta"
+give_writable
 
 check_units
 
 # What the base's manifest says of files that were taken over is as true as it was, if nobody has touched the base since:
 # they need not be read. Names with a newline are in no list.
 untouched=no
-if [ "$base" != - ] && [ ! -d "$meta/hooks/install" ] && is_untouched "$home/releases/$base"; then untouched=yes; fi
+if [ "$base" != - ] && [ "$hooks" = no ] && is_untouched "$home/releases/$base"; then untouched=yes; fi
 sum_new_files() {
     tr '\0' '\n' <"$lists/same" | sed 's|^|./|' >"$incoming.same"
     {
@@ -231,7 +210,7 @@ sum_new_files() {
     [ ! -s "$incoming.links" ] || sort "$incoming.links" >"$meta/links"
     printf './.slipway/links\0' >>"$incoming.files"
     # Hooks may have given files any name.
-    [ ! -d "$meta/hooks/install" ] || all_kb=0
+    [ "$hooks" = no ] || all_kb=0
     if [ "$untouched" = yes ]; then
         sum_new_files
     else
@@ -239,18 +218,20 @@ sum_new_files() {
     fi
     if [ -s "$meta/writable" ]; then
         sed 's|^|./|' "$meta/writable" |
-            awk 'NR == FNR { writable[$0]; next } { for (w in writable) if (index(substr($0, 67), w) == 1) next; print }' \
+            awk 'NR == FNR { writable[$0 "/"]; next } { for (w in writable) if (index(substr($0, 67) "/", w) == 1) next; print }' \
                 - "$incoming.manifest" >"$meta/manifest"
     else
         mv "$incoming.manifest" "$meta/manifest"
     fi
 )
-if [ "$base" != - ] && [ ! -d "$meta/hooks/install" ]; then
+if [ "$base" != - ] && [ "$hooks" = no ]; then
     awk 'NR == FNR { there[$0]; next } !($0 in there) { exit 1 }' "$meta/manifest" "$lists/sums" ||
         fail no-base "release $base is not what it was"
 fi
 [ ! -d "$lists" ] || rm -rf "$lists"
 clear_incoming
+# Finished: whoever opens something in it now finds it as it stays.
+chmod 0755 "$release"
 release_print "$release" >"$meta/print"
 # On disk before it is called complete: a host that loses power has a whole release or none.
 sync -f "$release"

@@ -20,6 +20,7 @@ guard_seconds=$1
 way_back=$2
 undo_bytes=$3
 record=$4
+app=${state##*/}
 
 # include room.sh
 # include hooks.sh

@@ -27,6 +27,8 @@ FILL = "dd if=/dev/zero of={place}/filler bs=64k 2>/dev/null || :"
 EMPTY = "rm -f {place}/filler"
 # What has a file open may go on writing to it, as the lock does; for everybody else the disk is read-only at once.
 FREEZE = "mount --bind {place} {place} && mount -o remount,bind,ro {place}"
+# A hook of the install moment sees mounts of its own.
+FREEZE_ALL = f"nsenter --target 1 --mount -- sh -c '{FREEZE}'"
 THAW = "umount -l {place}"  # what was started meanwhile may have its working folder there
 NO_INODES = "i=0; while touch {place}/filler.$i; do i=$((i + 1)); done 2>/dev/null || :"
 INODES = "rm -f {place}/filler.*"
@@ -61,7 +63,7 @@ SHORTAGES = {
     "no inodes on the way back": Shortage(
         "after_switch", "home", f"{NO_INODES}; echo no good >&2; exit 7", INODES, 1, "ended with status 7: no good"
     ),
-    "read-only while staging": Shortage("install", "home", FREEZE, THAW, 1, "Read-only file system"),
+    "read-only while staging": Shortage("install", "home", FREEZE_ALL, THAW, 1, "Read-only file system"),
     "read-only at the switch": Shortage("before_switch", "home", FREEZE, THAW, 1, "Read-only file system"),
     "read-only at the end": Shortage("after_switch", "state", FREEZE, THAW, 1, "its guard cannot be taken away"),
 }

@@ -77,8 +77,8 @@ def test_an_application_killed_for_its_memory(app: App, on: On) -> None:
     assert_whole(app, on, "1.0.0")
 
 
-# The unit that the step runs in.
-UNIT = "\"$(sed -n 's|.*/||p' /proc/self/cgroup | tail -n 1)\""
+# The unit that the step runs in: a hook's own is bound to it.
+UNIT = '"$(systemctl show --value -p BindsTo "$(sed -n \'s|.*/||p\' /proc/self/cgroup | tail -n 1)")"'
 KILLS = {
     # All of it, as the kernel does for want of memory; then the step's own shell alone; then only the hook.
     "staging": ("install", f"systemctl kill --signal=KILL {UNIT}; sleep 5", "was killed"),

@@ -203,7 +203,7 @@ def test_hooks_run_as_asked_and_a_failing_one_stops_before_the_switch(app: App, 
     app.build("1.0.0")
     deployed = app.deploy("1.0.0")
     assert deployed.status == 0, deployed.err
-    assert on("app1").file(f"{app.home}/current/made-by").content_string == "www-data\n"
+    assert on("app1").file(f"{app.home}/current/made-by").content_string == f"slipway-build-{app.name}\n"
     assert on("app1").file(f"{app.home}/current/made-by").user == "root", "the application can write to its release"
     assert [on(name).file(f"/run/{app.name}-once").exists for name in APPS] == [True, False, False]
     app.write(hooks={"before_switch": [{"run": "echo not today; exit 5", "name": "gate"}]})

@@ -1,0 +1,64 @@
+# shellcheck shell=sh disable=SC2154
+# The hooks of the install moment make a release. They run what the artifact brought, so nothing of theirs may outlive them
+# with a hand on it, and nothing of the application that runs may have one:
+#
+# - they have a user of their own, who owns the tree and nothing else;
+# - the tree is in a folder that only root can enter, and appears to them, and to nobody else, where the release will be;
+# - each runs in a unit, and all that it started ends with it (hooks.sh);
+# - then the tree is copied. Whoever was given a descriptor of something in it has one of what is thrown away.
+#
+# Needs release, meta, group, build_user, first, incoming, hooks.sh, as_user.sh.
+
+# include build_user.sh
+
+# begin_build: set tree to where the artifact is unpacked.
+begin_build() {
+    tree=$incoming.build/tree
+    mkdir -p "$tree"
+    id "$build_user" >/dev/null 2>&1 || make_build_user "$build_user"
+}
+
+# end_build: run the hooks, then make the release of what they made.
+end_build() {
+    build_uid=$(id -u "$build_user")
+    give_tree
+    chmod -R u+rwX,go-w,-t "$tree"
+    run_hooks "$release" install "$build_user" "$first" "$tree"
+    require_nobody
+    # Read as that user, who can read nothing that is root's, by the folders themselves: no name of a folder on the way counts.
+    mkdir "$incoming.build/fresh"
+    chown "$build_user:" "$incoming.build/fresh"
+    # shellcheck disable=SC2016
+    said=$(cd "$tree" && as_user "$build_user" sh -euc '
+        umask 077
+        chmod -R u+rwX,go-w,u-s,g-s,-t .
+        exec cp -a --no-preserve=ownership --reflink=auto . /proc/self/fd/0/' <"$incoming.build/fresh" 2>&1) ||
+        explain_space 'taking over what hooks made' hook "what the install hooks made cannot be taken over: $(printf '%s' "$said" | tail -n 3 | tr '\n' ' ' | cut -c1-300)"
+    require_nobody
+    tree=$incoming.build/fresh
+    if [ -e "$tree/.slipway" ] || [ -L "$tree/.slipway" ]; then fail hook "a hook made .slipway in the release, a name that is ours"; fi
+    # Sockets and pipes of programs that ran are no part of a release.
+    find "$tree" ! -type f ! -type d ! -type l -delete
+    chown -Rh "root:$group" "$tree"
+    mv "$meta" "$tree/.slipway"
+    rmdir "$release"
+    mv -T "$tree" "$release"
+    tree=$release
+    rm -rf "$incoming.build"
+}
+
+# give_tree: all in it is the build user's, also what a hook of root's has made or we have put there. By descriptors, and no link
+# is followed (chown -R -h); nothing in it has a name elsewhere, since it is another mount for those who can write to it.
+give_tree() { chown -Rh "$build_user:" "$tree"; }
+
+# require_nobody: a process may have left its unit, by a timer or a service of the user's. /proc/PID's own owner does not
+# tell: a process can hide it (PR_SET_DUMPABLE). One that was killed takes a moment.
+require_nobody() {
+    build_tries=0
+    while lives=$(grep -lE "^Uid:(.*$tab)?$build_uid($tab|\$)" /proc/[0-9]*/status 2>/dev/null); do
+        build_tries=$((build_tries + 1))
+        [ "$build_tries" -le 50 ] ||
+            fail hook "a process of $build_user goes on after the install hooks: $(printf '%s' "$lives" | tr '\n' ' ')"
+        sleep 0.1
+    done
+}

@@ -1,0 +1,115 @@
+# shellcheck shell=sh disable=SC2154
+# Where configuration, shared folders and writable paths lie in a release that is being staged. Needs home, release, meta,
+# user, group, tree: the release's files, which nobody but root can reach yet.
+
+# require_place PATH: refuse a place in the tree whose folder is somewhere else: a link of the artifact's, of a hook's, or to a
+# shared folder is on the way. Nobody changes the tree meanwhile, so what is found stays true.
+require_place() {
+    place_way=${1%/*}
+    while [ ! -d "$place_way" ]; do place_way=${place_way%/*}; done
+    place_real=$(cd -P "$place_way" && pwd)
+    tree_real=$(cd -P "$tree" && pwd)
+    case $place_real/ in
+        "$tree_real"/*) ;;
+        *) fail hostile-link "${1#"$tree"/} would be outside of the release: a link on the way to it leads to $place_real" ;;
+    esac
+}
+
+# clear_place PATH: nothing is there, and its folder is.
+clear_place() {
+    require_place "$1"
+    [ -d "${1%/*}" ] || mkdir -p "${1%/*}"
+    if [ -e "$1" ] || [ -L "$1" ]; then rm -rf "$1"; fi
+}
+
+# Configuration lies over the artifact's own files: what the inventory says counts.
+place_config() {
+    while IFS= read -r name; do
+        clear_place "$tree/$name"
+        mv "$meta/files/$name" "$tree/$name"
+    done <"$meta/config"
+    rm -rf "$meta/files"
+}
+
+place_shared() {
+    [ -s "$meta/shared" ] || return 0
+    owner=$(id -u "$user")
+    while IFS= read -r name; do
+        make_shared "$name"
+        clear_place "$tree/$name"
+        ln -s "$home/shared/$name" "$tree/$name"
+    done <"$meta/shared"
+}
+
+# make_shared NAME: the user's own folder in $home/shared. That is root's alone, and so are the folders between, so nobody can
+# put a link on the way or take the folder away while root works on it by name. A link that is there is root's, and what it
+# leads to is left as it is. Below a folder that the user can change, the rest is made as that user.
+make_shared() {
+    shared_at=$home/shared
+    shared_rest=$1
+    while :; do
+        shared_at=$shared_at/${shared_rest%%/*}
+        case $shared_rest in
+            */*) shared_rest=${shared_rest#*/} ;;
+            *) break ;;
+        esac
+        if [ -L "$shared_at" ]; then
+            find_foreign "$shared_at"
+            if [ -n "$foreign" ]; then
+                shared_as_user "$1"
+                return 0
+            fi
+        elif [ ! -d "$shared_at" ]; then
+            (umask 022 && mkdir "$shared_at") || fail unwritable "cannot make $shared_at"
+        else
+            case $(stat -c '%u %a' "$shared_at") in
+                '0 755') ;;
+                # Left by a version that made it under its own umask.
+                '0 700') chmod 0755 "$shared_at" ;;
+                '0 '*[2367] | '0 '*[2367]? | [!0]*)
+                    shared_as_user "$1"
+                    return 0
+                    ;;
+            esac
+        fi
+    done
+    [ ! -L "$shared_at" ] || return 0
+    [ -d "$shared_at" ] || mkdir "$shared_at" || fail unwritable "cannot make $shared_at"
+    # What is as it should be is left alone: a change of a folder's ctime would look like one of what is in it.
+    case $(stat -c '%a %u %g' "$shared_at") in
+        "750 $owner $group") ;;
+        *) chmod 0750 "$shared_at" && chown -h "$user:$group" "$shared_at" ;;
+    esac
+}
+
+shared_as_user() {
+    # shellcheck disable=SC2016
+    said=$(as_user "$user" sh -euc 'umask 022; mkdir -p -- "$1"; cd -- "$1"; chmod 0750 .' shared "$home/shared/$1" 2>&1) ||
+        fail unwritable "$user cannot make $home/shared/$1: $(printf '%s' "$said" | tr '\n' ' ' | cut -c1-200)"
+}
+
+# make_writable, before the release has its owners and modes: the folders between must be open to the user's group.
+make_writable() {
+    while IFS= read -r name; do
+        require_place "$tree/$name"
+        [ -e "$tree/$name" ] || [ -L "$tree/$name" ] || mkdir -p "$tree/$name"
+    done <"$meta/writable"
+}
+
+# give_writable: these are the user's own. A file there that has another name outside would be the user's there, too: a hard
+# link of the artifact, or of a hook.
+give_writable() {
+    while IFS= read -r name; do
+        if [ -L "$tree/$name" ]; then
+            note "$name of slipway_writable is a link; what it leads to is left as it is"
+            continue
+        fi
+        outside=$(find "$tree/$name" -type f -links +1 -printf '%i %n %P\n' | awk '
+            { seen[$1]++; all[$1] = $2; name[$1] = $0 }
+            END { for (i in seen) if (seen[i] < all[i]) { sub(/^[0-9]+ [0-9]+ /, "", name[i]); print "/" name[i]; exit } }')
+        outside=${outside%/}
+        [ -z "$outside" ] ||
+            fail hostile-link "$name$outside is a hard link to a file outside of slipway_writable's $name: $user could change that, too"
+        chown -Rh "$user:$group" "$tree/$name"
+    done <"$meta/writable"
+}
