@@ -13,3 +13,15 @@ as_user() (
     exec setpriv --reuid="$as_user_name" --regid="$(id -g "$as_user_name")" --init-groups --no-new-privs --inh-caps=-all \
         env -i PATH="$PATH" LC_ALL="$LC_ALL" HOME=/nonexistent "$@"
 )
+
+# as_user_for SECONDS USER COMMAND...: the same with a time limit. The clock is root's: the user can stop or kill every
+# process of its own, and keep a pipe open that one of them had. So whoever reads such a pipe needs a limit as well.
+as_user_for() (
+    as_user_limit=$1
+    as_user_name=$2
+    shift 2
+    exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-
+    exec timeout --kill-after=5 "$as_user_limit" \
+        setpriv --reuid="$as_user_name" --regid="$(id -g "$as_user_name")" --init-groups --no-new-privs --inh-caps=-all \
+        env -i PATH="$PATH" LC_ALL="$LC_ALL" HOME=/nonexistent "$@"
+)
