@@ -232,7 +232,8 @@ def test_a_deploy_during_a_drill_is_not_held_up(shop: App, on: On) -> None:
 def test_a_place_without_room_is_told(shop: App, on: On) -> None:
     """A drill that fills the disk of a production host would be the outage it is meant to prevent."""
     on("app1").check_output(f"head -c 6000000 /dev/urandom >/srv/{shop.name}/media/big")
-    on("app1").check_output(f"mkdir -p /srv/{shop.name}/drill; mount -t tmpfs -o size=4m tmpfs /srv/{shop.name}/drill")
+    place = f"/srv/{shop.name}/drill"
+    on("app1").check_output(f"mkdir -p {place}; mount -t tmpfs -o size=4m,mode=755 tmpfs {place}")
     back_up(shop)
     drill = {**shop.settings["backup"]["drill"], "folder": f"/srv/{shop.name}/drill"}
     shop.write(backup={**shop.settings["backup"], "drill": drill})
