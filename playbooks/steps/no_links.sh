@@ -5,12 +5,9 @@
 # these folders is followed, whoever puts one there at whatever moment (mount(8), nosymfollow; Linux 5.10, util-linux
 # 2.37). Links can be read as links, made and removed. OPTION: a further one for these mounts, such as ro, or "-". The path
 # to each folder must be root's alone; see root_only.sh. Status 125: this host cannot do it, and nothing was run.
-no_links() (no_links_exec "$@")
-
-# no_links_exec: the same in place of the shell that we are in, so that its process is the command's.
-no_links_exec() {
+no_links() {
     # shellcheck disable=SC2016
-    exec unshare --mount --propagation private sh -euc '
+    unshare --mount --propagation private sh -euc '
         options=nosymfollow
         [ "$1" = - ] || options=$options,$1
         shift
