@@ -30,8 +30,9 @@ find_foreign() {
         place=$foreign_next
         [ -e "$place" ] || continue
         case $(stat -c '%u %g %A' "$place") in
-            # Others may write, or a group that is not root's. In a sticky folder nobody moves what root has in it.
-            '0 '*' '????????w[tT]) [ ! -e "$place/${foreign_rest%%/*}" ] || [ -z "$foreign_rest" ] || continue ;;
+            # Others may write, or a group that is not root's. In a sticky folder nobody moves what root has in it; what
+            # somebody else has there, be it a link, is that one's to replace.
+            '0 '*' '????????w[tT]) [ "$(stat -c %u "$place/${foreign_rest%%/*}" 2>/dev/null)" != 0 ] || [ -z "$foreign_rest" ] || continue ;;
             '0 '*' '????????w?) ;;
             '0 0 '* | '0 '*' '?????-????) continue ;;
         esac
