@@ -58,7 +58,7 @@ restic_with_secrets() (
     fi
     # What makes the view is not restic, and gets no secret: they come by standard input to the shell that becomes restic.
     # shellcheck disable=SC2016,SC2086
-    printf '%s' "$secrets" | no_links - $restic_views -- timeout --signal=INT --kill-after=30 "$restic_limit" \
+    printf '%s' "$secrets" | no_links - $restic_views -- timeout --signal=INT --kill-after=10 "$restic_limit" \
         sh -c 'while IFS= read -r pair; do export "$pair"; done; exec restic "$@" </dev/null' sh "$@"
 )
 
