@@ -94,7 +94,7 @@ class Hostile:
         """Whether nobody holds the lock of backups, and no copying is left."""
         if self.host.run(f"flock --nonblock {self.app.state}/backup.lock true").rc != 0:
             return False
-        return self.host.run(f"pgrep -x sqlite3; ls -d {self.app.home}/.sqlite-backup").stdout == ""
+        return str(self.host.run(f"pgrep -x sqlite3; ls -d {self.app.home}/.sqlite-backup").stdout) == ""
 
     @contextmanager
     def at_work(self, program: str, *words: str) -> Iterator[Callable[[], str]]:
