@@ -148,7 +148,8 @@ class _Drill:
         return steps.drill(remote, settings, self._databases(remote.name), record, self.env.secrets, note=note)
 
     def _start(self, remote: Remote) -> Drilled:
-        return steps.drill_start(remote, self.env.target(remote.name).settings, self._release(remote.name))
+        settings = self.env.target(remote.name).settings
+        return steps.drill_start(remote, settings, self._release(remote.name), self._databases(remote.name))
 
     def _end(self, verdicts: Mapping[str, HostDrill], remote: Remote) -> list[str]:
         verdict = verdicts.get(remote.name)

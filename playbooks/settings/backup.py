@@ -56,7 +56,8 @@ class Drill(Model):
     command: Text | None = Field(
         None,
         description="Starts the restored release on a spare port, from its folder as the application's user. "
-        "$PORT and $RELEASE are set. It sees the restored release and data at their own paths. "
+        "$PORT and $RELEASE are set. It sees the restored release and data at their own paths, and of the host "
+        "nothing but /usr and what programs need of /etc, read-only. "
         "Left out: the release's files are compared, but it is not started.",
     )
     environment: dict[VariableName, Text] = Field(
@@ -64,10 +65,15 @@ class Drill(Model):
         description="Environment of the command. {database} is the scratch copy of the application's (first) database, "
         "{database.NAME} that of another.",
     )
+    read_only: list[AbsolutePath] = Field(
+        [],
+        description="What else of the host the command may read, for instance a language's runtime in /opt. Nobody "
+        "but root may be able to replace it.",
+    )
     folder: AbsolutePath | None = Field(
         None,
-        description="Where backups are restored to for a drill; its file system needs room for a whole one. Left out: "
-        "/var/lib/slipway/<app>.",
+        description="Where backups are restored to for a drill, in a place that root alone can write to; its file "
+        "system needs room for a whole one. Left out: /var/lib/slipway/<app>.",
     )
     url: Text = Field("http://127.0.0.1:{port}/", description="What must answer; {port} is the spare port.")
     status: int = Field(200, ge=100, le=599, description="The status it must answer.")
@@ -93,8 +99,14 @@ class Backup(Model):
         description="Whether hosts back up a release in the background once it has proven healthy; the next deploy "
         "then only proves that nothing has changed since. Without effect where there are databases.",
     )
-    paths: list[AbsolutePath] = Field([], description="Data folders to back up with the release.")
-    sqlite: list[AbsolutePath] = Field([], description="SQLite databases, copied by SQLite's backup API.")
+    paths: list[AbsolutePath] = Field(
+        [],
+        description="Data folders to back up with the release. A link on the way is followed where root alone can make "
+        "it.",
+    )
+    sqlite: list[AbsolutePath] = Field(
+        [], description="SQLite databases, copied by SQLite's backup API as the application's user."
+    )
     exclude: list[Text] = Field([], description="restic exclude patterns.")
     keep: Keep = section("Retention.")
     max_age: Duration = Field(

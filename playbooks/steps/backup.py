@@ -23,6 +23,10 @@ HINTS = {
     "no-answer": "is the store up, and can this host reach it? See slipway_backup.repository and .environment",
     "no-space": "make room there, or shorten slipway_backup.keep",
     "no-inodes": "remove files there; what takes most: du --inodes -x / | sort -n | tail",
+    "foreign-link": "docs/backups.md says which links are followed",
+    "old-host": "back up from hosts of Debian 12, Ubuntu 22.04, RHEL 9 or later",
+    "not-roots": "docs/security.md says why",
+    "sqlite": "correct slipway_backup.sqlite, or let the application's user read that file",
     "no-path": "correct slipway_backup.paths or .sqlite",
     "database": "is the database up, and are slipway_databases right? See invoke health --env=…",
     "pg-version": "install the postgresql-client of the server's version on this host",
@@ -120,6 +124,8 @@ def ask(
         settings.app,
         covers(settings),
         "after" if after else "before",
+        settings.run_user,
+        str(max(1, round(settings.timeouts.command))),
     ]
     return Ask(
         "backup", arguments, as_payload(lines), acts=True, leaves=after, timeout=settings.timeouts.command, note=note

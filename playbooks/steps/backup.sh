@@ -1,10 +1,15 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# backup HOME STATE ID RELEASE VERSION REPOSITORY HOST KIND APP COVERS WHEN
+# backup HOME STATE ID RELEASE VERSION REPOSITORY HOST KIND APP COVERS WHEN USER LIMIT
 #
 # Back up what this host has: the running release (RELEASE, or "-"), named data, SQLite copies, PostgreSQL dumps; one
 # restic snapshot, one record. Standard input, see restic.sh: secret NAME VALUE; path P; exclude P; sqlite P;
 # database NAME HOST PORT USER PASSWORD. COVERS stands for what of this host is backed up. WHEN "after": a deploy went well,
-# nobody waits for this, and what is served comes first.
+# nobody waits for this, and what is served comes first. USER: the application's. LIMIT: seconds that restic may take, and
+# each SQLite database.
+#
+# Others change what is read here while it is read: restic reads it in a view without links (data_paths.sh), SQLite
+# databases are copied by the application's own user (sqlite.sh), and all else is only looked at. What is written is in
+# STATE, root's alone.
 home=$1
 state=$2
 id=$3
@@ -17,9 +22,14 @@ app=$9
 shift 9
 covers=$1
 when=$2
+user=$3
+limit=$4
 
 # include room.sh
 # include restic.sh
+# include as_user.sh
+# include sqlite.sh
+# include data_paths.sh
 # include postgres.sh
 # include data_print.sh
 # include names.sh
@@ -35,7 +45,7 @@ clean_up() {
     status=$?
     trap - EXIT
     [ "$status" -eq 0 ] || last_words "$state" "$repository"
-    [ -z "$ours" ] || rm -rf "$scratch"
+    [ -z "$ours" ] || { close_sqlite_place; rm -rf "$scratch"; }
     # The next deploy makes one itself before it does anything, and says what is wrong; until then, status does.
     if [ "$when" = after ] && [ "$status" -ne 0 ]; then
         printf '%s\n' "${slipway_line#error"$tab"*"$tab"}" 2>/dev/null >"$state/backup.failed" || :
@@ -88,31 +98,29 @@ is_there() {
 }
 
 add_path() {
-    is_there "$1" || return 0
-    printf '%s\n' "$1" >>"$scratch/paths"
-    # restic keeps a link as a link: what it leads to is the data.
-    [ ! -L "$1" ] || readlink -f "$1" >>"$scratch/paths"
+    ! is_there "$1" || add_data "$1" || fail foreign-link "$why"
 }
 
 copy_sqlite() {
     is_there "$1" || return 0
     need sqlite3
-    mkdir -p "$scratch/sqlite$(dirname "$1")"
-    # Its complaint is not kept in a file: on a full disk there is no room for that either.
-    if ! complaint=$(cd "$scratch" && sqlite3 -cmd '.timeout 10000' "$1" '.backup copy' 2>&1 >/dev/null); then
-        case $complaint in
-            # SQLite has given its pages back by now, so df would not show it.
-            *full*) fail no-space "the file system of $state is full (while copying SQLite database $1)" ;;
-        esac
-        fail sqlite "cannot copy SQLite database $1: $(printf '%s' "$complaint" | tr -s '\n\t ' '   ' | cut -c1-300)"
+    [ -n "${sqlite_place-}" ] || open_sqlite_place backup
+    if ! take_sqlite "$1" "$scratch/copy"; then
+        told=$said
+        ! lacks_room "$state" || fail no-space "$said (while copying SQLite database $1)"
+        fail "$code" "$told"
     fi
-    [ -s "$scratch/copy" ] || [ ! -s "$1" ] || fail sqlite "the copy of SQLite database $1 is empty"
-    chown --reference="$1" "$scratch/copy"
-    chmod --reference="$1" "$scratch/copy"
-    mv "$scratch/copy" "$scratch/sqlite$1"
-    # The file itself may be in the middle of a change: only the copy counts.
-    literal=$(printf '%s' "$1" | sed 's/[][*?\\]/\\&/g; s/\$/$$/g')
-    printf '%s\n' "$literal" "$literal-wal" "$literal-shm" "$literal-journal" >>"$scratch/excludes"
+    # A new file of root's in a folder of root's. What else the live one's mode may say is for the user to say there.
+    chown "$user:$(id -g "$user")" "$scratch/copy"
+    chmod 0640 "$scratch/copy"
+    mkdir -p "$scratch/sqlite$(dirname "$1")"
+    mv -T "$scratch/copy" "$scratch/sqlite$1"
+    # The file itself may be in the middle of a change: only the copy counts. By both its names, where root's link leads to it.
+    find_foreign "$1"
+    for live in "$1" "$place"; do
+        literal=$(printf '%s' "$live" | sed 's/[][*?\\]/\\&/g; s/\$/$$/g')
+        printf '%s\n' "$literal" "$literal-wal" "$literal-shm" "$literal-journal" >>"$scratch/excludes"
+    done
 }
 
 dump_database() {
@@ -133,7 +141,9 @@ dump_database() {
 }
 
 : >"$scratch/databases.json"
+sqlite_limit=$limit
 read_payload
+close_sqlite_place
 if [ "$release" != - ]; then
     [ -f "$home/releases/$release/.slipway/manifest" ] || fail no-release "release $release is not whole on this host"
     printf '%s\n' "$home/releases/$release" >>"$scratch/paths"
@@ -141,7 +151,12 @@ if [ "$release" != - ]; then
     awk -v at="$home/releases/$release" '{ dot = index($0, "./"); print substr($0, 1, dot - 1) "." at substr($0, dot + 1) }' \
         "$home/releases/$release/.slipway/manifest" >>"$scratch/manifest"
 fi
-if [ "$kind" = application ] && [ -e "$home/shared" ]; then add_path "$home/shared"; fi
+if [ "$kind" = application ]; then
+    add_shared || fail foreign-link "$why"
+    [ "$release" = - ] || add_release "$home/releases/$release"
+    settle_data
+    printf '%s' "$data_paths" >>"$scratch/paths"
+fi
 # What is changed while it is read, or within the same tick of the clock, must not pass for what was backed up.
 data=
 if [ "$when" = after ]; then
@@ -164,6 +179,10 @@ fi
 # The manifest is in the backup too, so that a repository alone can prove itself when its host is gone.
 printf '%s\n' "$scratch/databases" "$scratch/sqlite" "$scratch/manifest" >>"$scratch/paths"
 
+restic_views=$data_views
+# Nobody waits for it afterwards, and it stands back: there it may take longer.
+restic_limit=$limit
+[ "$when" != after ] || restic_limit=$((limit * 6))
 snapshot() {
     set -- --host "$host" --tag slipway --tag "app=$app" --tag "id=$id" --exclude-file "$scratch/excludes"
     [ "$release" = - ] || set -- "$@" --tag "release=$release"

@@ -1,5 +1,8 @@
 # shellcheck shell=sh
 # One number for all that can be seen of files without reading them.
+#
+# find goes down a tree from folder to folder, never through a link (fts(3), O_NOFOLLOW), and opens no file. Who flips links on
+# the way to a folder of data shows it another folder of the host at most, of which nothing leaves here but a part of the sum.
 
 # release_print RELEASE: changes when somebody touches a file of a release that is not the application's own to write. Not
 # with a ctime: that changes when another release shares the file, or is removed. And only root could set back a mtime.

@@ -18,6 +18,8 @@ from playbooks.steps.backup import FIELD, as_payload, database_lines, secret_lin
 
 Record = Mapping[str, Any]
 
+# Where PostgreSQL has its socket, as Debian and RHEL build it.
+SOCKETS = "/run/postgresql"
 # PostgreSQL cuts names at 63 bytes; drill.sh makes the same name.
 LONGEST_NAME = 63
 MOST_PROBLEMS = 100  # that a host is heard of
@@ -70,6 +72,8 @@ def drill(
         _folder(settings),
         str(record.get("bytes", 0)),
         settings.app,
+        settings.run_user,
+        str(max(1, round(settings.timeouts.command))),
     ]
     try:
         answer = remote.run(
@@ -85,13 +89,14 @@ def drill(
     return Drilled(_problems(answer))
 
 
-def drill_start(remote: Remote, settings: Settings, release: str) -> Drilled:
-    """Start the restored release on a spare port, health-check it, and stop it again.
+def drill_start(remote: Remote, settings: Settings, release: str, databases: Sequence[Database]) -> Drilled:
+    """Start the restored release on a spare port, in a root of its own, health-check it, and stop it again.
 
     Args:
         remote: the host, after `drill`.
         settings: its settings; ``slipway_backup.drill`` says how a restored release is started.
         release: the one in the backup.
+        databases: those of this host: the release may reach their scratch copies by the server's socket.
 
     Raises:
         StepFailed: the drill itself could not be held.
@@ -100,6 +105,9 @@ def drill_start(remote: Remote, settings: Settings, release: str) -> Drilled:
     parents = [path.rpartition("/")[0] for path in settings.backup.sqlite]
     lines = [FIELD.join(("env", name, _fill(text, settings.databases))) for name, text in tried.environment.items()]
     lines += [FIELD.join(("data", path)) for path in dict.fromkeys([*settings.backup.paths, *parents]) if path]
+    lines += [FIELD.join(("read", path)) for path in tried.read_only]
+    sockets = (SOCKETS if database.host is None else database.host for database in databases)
+    lines += [FIELD.join(("socket", path)) for path in dict.fromkeys(sockets) if path.startswith("/")]
     arguments = [
         settings.home,
         settings.state,

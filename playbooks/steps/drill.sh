@@ -1,9 +1,13 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# drill HOME STATE ID SNAPSHOT REPOSITORY FOLDER BYTES APP
+# drill HOME STATE ID SNAPSHOT REPOSITORY FOLDER BYTES APP USER LIMIT
 #
 # Prove a backup, first part: check the repository, restore the snapshot into FOLDER, compare every file with the
 # manifest, check SQLite copies, load dumps into scratch databases and ask them the user's questions. What is restored
 # stays for drill_start (a release may run against a database of another host) until drill_end removes it.
+#
+# FOLDER is in a place of root's alone, and 0700: what is restored there is hostile, and still. Nobody changes it but this
+# step, so a look at whether something is a link holds until what is done next. USER: the application's; LIMIT: seconds
+# that it may take over a SQLite copy.
 #
 # A drill goes on after a problem: one run tells everything that is wrong. Standard input, see restic.sh: secret NAME
 # VALUE; database NAME HOST PORT USER PASSWORD MIN-TABLES; check NAME SQL.
@@ -15,19 +19,27 @@ repository=$5
 folder=$6
 bytes=$7
 app=$8
+shift 8
+user=$1
+sqlite_limit=$2
 
 # include room.sh
 # include restic.sh
 # include postgres.sh
+# include as_user.sh
+# include sqlite.sh
+# include restored.sh
 
 need restic jq
+require_root_only "$folder" slipway_backup.drill.folder
 scratch=$folder/work
 root=$folder/root
 # What a killed drill left: a release may still run from it.
 systemctl stop "slipway-$app-drill-release.service" 2>/dev/null || :
-rm -rf "$scratch" "$root"
+rm -rf "$scratch" "$root" "$folder/tree"
 mkdir -p "$scratch" "$root" "$state/drill"
 chmod 0700 "$folder" "$scratch" "$root"
+trap 'close_sqlite_place' EXIT
 trap 'exit 1' HUP INT TERM
 
 problem() { emit problem "$1"; }
@@ -79,11 +91,20 @@ check_sqlite() {
             problem "sqlite3 is not installed, so $path cannot be checked; run: invoke provision --env=…"
             return
         fi
-        answer=$(sqlite3 "$copy" 'pragma integrity_check' 2>&1 | head -n 3 | tr '\n' ' ')
-        [ "$answer" = 'ok ' ] || problem "the copy of SQLite database $path is damaged: $answer"
-        # At its place the restored release finds it.
-        mkdir -p "$(dirname "$root$path")"
-        mv -f "$copy" "$root$path"
+        [ -n "${sqlite_place-}" ] || open_sqlite_place drill
+        answer=$(judge_sqlite "$copy")
+        if [ "$answer" != ok ]; then problem "the copy of SQLite database $path is damaged: ${answer:-SQLite said nothing within $sqlite_limit s}"; fi
+        # At its place the restored release finds it; what it writes beside it is in a folder of its own.
+        if ! find_restored "${path%/*}"; then
+            problem "SQLite database $path is not put back: the backup has a link in its place, $why"
+            continue
+        fi
+        if [ ! -d "$root$at" ]; then
+            (umask 022 && mkdir -p "$root$at")
+            chown -h "$user" "$root$at"
+        fi
+        # A rename: a link that is there gives way, and is not followed.
+        mv -fT "$copy" "$root$at/${path##*/}" || problem "SQLite database $path is not put back: in the backup it is a folder"
     done <"$scratch/sqlite.list"
 }
 
@@ -126,6 +147,9 @@ need_room "$folder" "$bytes" || {
 }
 # What could be restored in spite of damage is still looked at.
 try_restic "$scratch/restore" restore "$snapshot" --target "$root" || problem "$said"
+# Nothing of this is data. A device, or a program that makes who runs it somebody else, is nothing to let a release see.
+find "$root" ! -type f ! -type d ! -type l -delete
+find "$root" -type f -perm /6000 -exec chmod u-s,g-s {} +
 compare_restored "$root" "$id" || problem "$said"
 emit restored "$(find "$root" -type f | wc -l)"
 check_sqlite

@@ -12,8 +12,10 @@ repository=
 # include postgres.sh
 
 systemctl stop "slipway-$app-drill-release.service" 2>/dev/null || :
-scratch=$folder/work
-mkdir -p "$scratch"
+mkdir -p "$state"
+scratch=$(mktemp -d "$state/drill.XXXXXX")
+trap 'rm -rf "$scratch"' EXIT
+trap 'exit 1' HUP INT TERM
 payload_line() {
     [ "$1" = database ] || return 0
     shift
@@ -25,8 +27,11 @@ payload_line() {
     }
 }
 read_payload
-rm -rf "$folder/root" "$scratch"
-rmdir "$folder" 2>/dev/null || :
-mkdir -p "$state"
+# In a place that is not root's alone the drill has made nothing (drill.sh).
+find_foreign "$folder"
+if [ -z "$foreign" ]; then
+    rm -rf "$folder/root" "$folder/work" "$folder/tree"
+    rmdir "$folder" 2>/dev/null || :
+fi
 [ -z "$document" ] || printf '%s\n' "$document" | replace_file "$state/verified.json"
 emit ended

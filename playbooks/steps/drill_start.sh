@@ -1,10 +1,17 @@
-# shellcheck shell=sh disable=SC2034
+# shellcheck shell=sh disable=SC2034,SC2154
 # drill_start HOME STATE FOLDER RELEASE USER APP COMMAND URL STATUS TIMEOUT
 #
-# Prove a backup, second part: start the restored release on a spare port and wait for its answer. It sees what was
-# restored at the very paths that the real one has, in place of the real things: so what a release was built for (the
-# path of a virtual environment, say) is as it was, and nothing it writes reaches the data of the running application.
-# Standard input: the environment, NAME US VALUE US . a line; then "data PATH" in the same form.
+# Prove a backup, second part: start the restored release on a spare port and wait for its answer. It runs in a root of its
+# own: what was restored, at the very paths that the real one has, and of the host nothing but /usr and the files of /etc that
+# programs cannot do without, read-only. So what a release was built for (the path of a virtual environment, say) is as it
+# was, and nothing it writes reaches the data of the running application.
+#
+# What was restored is hostile: whoever wrote the data chose its names, links and modes. So each source of a mount is without
+# links (nobody changes FOLDER meanwhile, which is root's alone), its destination is in a root that we make and that has
+# no links but ours, and the release has no privilege and no way to one.
+#
+# Standard input: lines in the form KIND US VALUE US .; "env NAME VALUE" for the environment, "data PATH", "read PATH" for
+# what of the host it may read besides, "socket PATH" for a folder with a database's socket, if it is there.
 home=$1
 state=$2
 folder=$3
@@ -17,14 +24,19 @@ status=$9
 shift 9
 timeout=$1
 
+# include root_only.sh
+# include restored.sh
+
 need curl
 root=$folder/root
-place=$home/releases/$release
+tree=$folder/tree
+place_of=$home/releases/$release
 unit=slipway-$app-drill-release.service
 us=$(printf '\037')
 problem() { emit problem "$1"; }
 
-if [ ! -d "$root$place" ]; then
+require_root_only "$folder" slipway_backup.drill.folder
+if ! find_restored "$place_of" || [ "$at" != "$place_of" ] || [ ! -d "$root$place_of" ]; then
     problem "release $release is not in what was restored"
     exit 0
 fi
@@ -32,7 +44,20 @@ id "$user" >/dev/null 2>&1 || fail no-user "there is no user '$user' to run the 
 
 # A name of systemd's own kind: words are split at blanks and colons, and a backslash takes that meaning away.
 escape() { printf '%s' "$1" | sed "s/[\\\\:\"' ]/\\\\&/g"; }
-set -- --property="BindPaths=$(escape "$root$home"):$(escape "$home")"
+
+# read_only PATH WHAT: show a path of the host. That nobody else can put a link on the way is what counts: what is in it is
+# there on the host too.
+read_only=
+read_only() {
+    [ -e "$1" ] || fail no-path "$1 ($2) is not there"
+    find_foreign "$1"
+    if [ -n "$foreign" ] && [ "$foreign" != "$place" ]; then
+        fail not-roots "$1 ($2) can be replaced by $(stat -c %U "$foreign"), who may change $foreign; name a path of root's alone"
+    fi
+    read_only="$read_only $(escape "$place"):$(escape "$1")"
+}
+
+shown=$home$newline
 : >"$folder/work/environment"
 while IFS=$us read -r kind key value _; do
     case $kind in
@@ -41,11 +66,53 @@ while IFS=$us read -r kind key value _; do
             printf '%s="%s"\n' "$key" "$(printf '%s' "$value" | sed 's/[\\"$`]/\\&/g')" >>"$folder/work/environment"
             ;;
         data)
-            [ ! -d "$root$key" ] || set -- "$@" --property="BindPaths=$(escape "$root$key"):$(escape "$key")"
+            # As root's links have it, and as the settings name it.
+            if ! find_restored "$key"; then
+                problem "$key is not shown to the restored release: the backup has a link there, $why"
+            elif [ -e "$root$at" ]; then
+                shown=$shown$at$newline
+            fi
             ;;
+        read) read_only "$key" slipway_backup.drill.read_only ;;
+        socket) [ ! -d "$key" ] || read_only "$key" 'the socket of a database' ;;
     esac
 done
-ln -sfn "releases/$release" "$root$home/current"
+
+# The root. What is below a folder that is shown is in it already: so no destination lies in what was restored.
+rm -rf "$tree"
+umask 022
+mkdir "$tree" "$tree/etc" "$tree/usr" "$tree/proc" "$tree/sys" "$tree/dev" "$tree/run" "$tree/tmp" "$tree/var" "$tree/var/tmp"
+ln -s ../run "$tree/var/run"
+for top in bin sbin lib lib32 lib64 libx32; do
+    if [ -L "/$top" ]; then
+        ln -s "$(readlink "/$top")" "$tree/$top"
+    elif [ -d "/$top" ]; then
+        read_only="$read_only /$top"
+    fi
+done
+umask 077
+set --
+while IFS= read -r one; do
+    [ -n "$one" ] || continue
+    while IFS= read -r other; do
+        case $one in "${other:-/}"/*) continue 2 ;; esac
+    done <<EOF
+$shown
+EOF
+    set -- "$@" --property="BindPaths=$(escape "$root$one"):$(escape "$one")"
+done <<EOF
+$shown
+EOF
+# Names, certificates, where libraries are, what /usr/bin leads to through alternatives, and languages' own settings.
+for name in alternatives ca-certificates crypto-policies fonts gai.conf group host.conf hostname hosts ld.so.cache ld.so.conf \
+    ld.so.conf.d localtime mime.types nsswitch.conf os-release passwd perl pki/ca-trust pki/tls/certs pki/tls/cert.pem \
+    pki/tls/openssl.cnf protocols resolv.conf services ssl/certs ssl/openssl.cnf timezone; do
+    [ ! -e "/etc/$name" ] || read_only="$read_only /etc/$name"
+done
+for name in /etc/java* /etc/python3* /run/systemd/journal/dev-log /run/systemd/journal/socket /run/systemd/journal/stdout; do
+    [ ! -e "$name" ] || read_only="$read_only $name"
+done
+ln -sfnT "releases/$release" "$root$home/current"
 
 # No tool for it is sure to be there: the kernel's own list of what is listened on, ports in hexadecimal.
 spare_port() {
@@ -56,14 +123,20 @@ spare_port() {
     printf '%s' "$candidate"
 }
 port=$(spare_port)
-printf 'PORT=%s\nRELEASE="%s"\n' "$port" "$place" >>"$folder/work/environment"
+printf 'PORT=%s\nRELEASE="%s"\n' "$port" "$place_of" >>"$folder/work/environment"
 address=$(printf '%s' "$url" | sed "s/{port}/$port/g")
 began=$(date +%s)
 systemctl reset-failed "$unit" 2>/dev/null || :
+for property in NoNewPrivileges=yes CapabilityBoundingSet= AmbientCapabilities= RestrictSUIDSGID=yes RestrictNamespaces=yes \
+    SystemCallArchitectures=native LockPersonality=yes MountAPIVFS=yes PrivateTmp=yes PrivateDevices=yes ProtectProc=invisible \
+    ProtectKernelTunables=yes ProtectKernelModules=yes ProtectKernelLogs=yes ProtectControlGroups=yes ProtectClock=yes; do
+    set -- "$@" --property="$property"
+done
 # It ends by itself should nobody be left to end it.
-if ! systemd-run --quiet --collect --unit="$unit" --uid="$user" --gid="$(id -gn "$user")" "$@" \
-    --property="WorkingDirectory=$place" --property="EnvironmentFile=$folder/work/environment" \
-    --property=PrivateTmp=yes --property=RuntimeMaxSec="$((timeout + 600))" --property=TimeoutStopSec=10 \
+if ! systemd-run --quiet --collect --unit="$unit" --uid="$user" --gid="$(id -gn "$user")" \
+    --property="RootDirectory=$tree" --property="BindReadOnlyPaths=/usr$read_only" "$@" \
+    --property="WorkingDirectory=$place_of" --property="EnvironmentFile=$folder/work/environment" \
+    --property=RuntimeMaxSec="$((timeout + 600))" --property=TimeoutStopSec=10 \
     -- /bin/sh -c "$(printf '%s' "$command" | sed 's/\$/$$/g')" 2>"$folder/work/run.err"; then
     problem "the restored release cannot be started: $(tr '\n' ' ' <"$folder/work/run.err" | cut -c1-200)"
     exit 0

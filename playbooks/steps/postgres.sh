@@ -14,11 +14,12 @@ pg() {
     shift
     # The user postgres may not enter the folder we are in.
     cd /
+    # Not our lock of backups: one that hangs would hold it after us.
     if [ -z "$db_host" ]; then
-        PGCONNECT_TIMEOUT=10 runuser -u postgres -- "$pg_program" --port="$db_port" --username="$db_user" --no-password "$@"
+        PGCONNECT_TIMEOUT=10 runuser -u postgres -- "$pg_program" --port="$db_port" --username="$db_user" --no-password "$@" 8>&-
     else
         PGCONNECT_TIMEOUT=10 PGPASSFILE=$scratch/pgpass \
-            "$pg_program" --host="$db_host" --port="$db_port" --username="$db_user" --no-password "$@"
+            "$pg_program" --host="$db_host" --port="$db_port" --username="$db_user" --no-password "$@" 8>&-
     fi
 }
 

@@ -8,6 +8,8 @@ repository=$4
 covers=$5
 shift 5
 
+# include root_only.sh
+# include data_paths.sh
 # include data_print.sh
 
 changed() {
@@ -19,16 +21,17 @@ need flock jq
 # The one that the last deploy began may still be at work.
 exec 8>>"$state/backup.lock"
 flock -w 120 8 || changed 'another backup is at work'
-# Just what backup.sh takes, in its order.
-paths=
-for path in "$@" "$home/shared"; do
-    [ -e "$path" ] || [ "$path" = "$home/shared" ] || changed "$path is gone"
-    [ ! -e "$path" ] || paths=$paths$path$newline
-    [ ! -L "$path" ] || paths=$paths$(readlink -f "$path")$newline
+# Just what backup.sh takes, in its order. What it refuses, it says better itself.
+for path in "$@"; do
+    [ -e "$path" ] || changed "$path is gone"
+    add_data "$path" || changed "$why"
 done
+add_shared || changed "$why"
+add_release "$home/releases/$release"
+settle_data
 set -- "$home/releases/$release"
 while IFS= read -r path; do [ -z "$path" ] || set -- "$@" "$path"; done <<EOF
-$paths
+$data_paths
 EOF
 # Ids begin with their time, and come in its order.
 found=$(jq -r --arg release "$release" --arg repository "$repository" --arg covers "$covers" \

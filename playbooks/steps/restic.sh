@@ -1,12 +1,21 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# What every step that talks to restic shares; it needs room.sh, $state, $repository and a private folder $scratch.
+# What every step that talks to restic shares; it needs room.sh, $state, $repository and a private folder $scratch. A step
+# that lets restic read what others can change sets restic_views: folders, a line each, in which it follows no link (see
+# no_links.sh), and restic_limit: seconds, since whoever puts a FIFO in its way would stop it for good.
 #
 # Standard input: lines "kind US field… US ." (US is \037). "secret NAME VALUE" is restic's environment, read here; every
 # other line is left to the step's own function payload_line. No password is ever in a command line or a file, nor in the
 # environment of anything but restic.
+
+# include root_only.sh
+# include no_links.sh
+
 us=$(printf '\037')
 secrets=
 lock_patience=60
+restic_views=
+restic_limit=
+no_view='this host cannot read what other users can change without following their links, which takes Linux 5.10 and util-linux 2.37'
 
 read_payload() {
     whole=no
@@ -25,25 +34,33 @@ read_payload() {
     done
     # With half of its lines it would be a backup of half.
     [ "$whole" = yes ] || fail cut 'what is to be done did not arrive whole'
+    # restic makes and removes files there by name, as root.
+    case $repository in /*) require_root_only "$repository" 'the restic repository' ;; esac
 }
 
 # said_by FILE: what a program complained of, as one line.
 said_by() { grep -v -e '^{' -e '^ *$' "$1" | tail -n 4 | tr -s '\n\t ' '   ' | cut -c1-300; }
 
-restic_with_secrets() {
-    (
-        set -f
-        IFS=$newline
+# Not even our lock of backups is restic's: one that hangs, or what it starts, would hold it after us.
+restic_with_secrets() (
+    exec 8>&-
+    set -f
+    IFS=$newline
+    export RESTIC_REPOSITORY="$repository"
+    # A cache of a repository on this very host is only a second copy of it.
+    case $repository in
+        /*) set -- --no-cache "$@" ;;
+        *) set -- --cache-dir "$state/cache" "$@" ;;
+    esac
+    if [ -z "$restic_views" ]; then
         for pair in $secrets; do export "${pair?}"; done
-        unset IFS
-        export RESTIC_REPOSITORY="$repository"
-        # A cache of a repository on this very host is only a second copy of it.
-        case $repository in
-            /*) exec restic --no-cache "$@" ;;
-            *) exec restic --cache-dir "$state/cache" "$@" ;;
-        esac
-    )
-}
+        exec restic "$@"
+    fi
+    # What makes the view is not restic, and gets no secret: they come by standard input to the shell that becomes restic.
+    # shellcheck disable=SC2016,SC2086
+    printf '%s' "$secrets" | no_links - $restic_views -- timeout --signal=INT --kill-after=10 "$restic_limit" \
+        sh -c 'while IFS= read -r pair; do export "$pair"; done; exec restic "$@" </dev/null' sh "$@"
+)
 
 # try_restic OUTPUT ARGUMENT...: run restic, its answer in a file. On failure the status is restic's own, and code and
 # said tell it. A lock left by a killed restic is removed (restic itself tells a stale one from a live one); a live one,
@@ -95,6 +112,15 @@ restic_with_patience() {
 # explain_restic COMMAND TEXT: restic before 0.17 has one exit status for nearly everything, so its words are read.
 explain_restic() {
     code=restic said="restic $1 failed: $2"
+    if [ "$restic_status" -eq 125 ] && [ -n "$restic_views" ]; then
+        code=old-host said="$no_view: $2"
+        return
+    fi
+    # Ended by us (timeout(1)): it has removed its lock, unless it hung.
+    if [ "$restic_status" -eq 124 ] && [ -n "$restic_limit" ]; then
+        said="restic $1 did not end within $restic_limit s; is there a FIFO, or far more data than before? $2"
+        return
+    fi
     [ "$restic_status" -ne 137 ] || said="restic $1 was killed by signal 9; is there enough memory?"
     case $2 in
         *'wrong password'* | *'no key found'*)
@@ -130,7 +156,8 @@ make_repository() {
     try_restic "$scratch/init" init || grep -q 'already' "$scratch/init.err" || fail "$code" "$said"
 }
 
-# compare_restored FOLDER ID: whether what was restored there is, file by file, what backup ID held; else said tells.
+# compare_restored FOLDER ID: whether what was restored there is, file by file, what backup ID held; else said tells. What is
+# restored is as hostile as who could write it: a link in it could lead anywhere, and a FIFO would be waited at for good.
 compare_restored() {
     manifest=$state/backups/$2.manifest
     # A host that was built anew has no records; the backup brings its own.
@@ -140,9 +167,25 @@ compare_restored() {
         return 1
     fi
     [ -s "$manifest" ] || return 0
-    (cd "$1" && sha256sum --check --quiet --strict "$manifest") >"$scratch/differ" 2>/dev/null && return 0
+    sum_restored "$1" "$manifest" && return 0
     count=$(wc -l <"$scratch/differ")
-    said="$count of $(wc -l <"$manifest") files are not as they were backed up: $(sed 's|^\./|/|; s|: FAILED open or read$| is missing|; s|: FAILED$| differs|' "$scratch/differ" | head -n 3 | tr '\n' ',' | sed 's/,$//; s/,/, /g')"
+    said="$count of $(wc -l <"$manifest") files are not as they were backed up: $(sed 's|^\./|/|; s|: FAILED open or read$| is missing|; s|: FAILED$| differs|; s|: FIFO$| is a FIFO|' "$scratch/differ" | head -n 3 | tr '\n' ',' | sed 's/,$//; s/,/, /g')"
+    return 1
+}
+
+# sum_restored FOLDER MANIFEST: whether the files in it are what a manifest says, without following a link. What is not goes
+# to $scratch/differ.
+sum_restored() {
+    (cd "$1" && find . -type p) >"$scratch/fifos"
+    if [ -s "$scratch/fifos" ]; then
+        awk 'NR == FNR { fifo[$0]; next } substr($0, 67) in fifo { print substr($0, 67) ": FIFO" }' \
+            "$scratch/fifos" "$2" >"$scratch/differ"
+        [ ! -s "$scratch/differ" ] || return 1
+    fi
+    # shellcheck disable=SC2016
+    no_links ro "$1" -- sh -c 'cd "$1" && exec sha256sum --check --quiet --strict "$2"' sh "$1" "$2" \
+        >"$scratch/differ" 2>"$scratch/differ.err" && return 0
+    [ $? -ne 125 ] || fail old-host "$no_view: $(said_by "$scratch/differ.err")"
     return 1
 }
 

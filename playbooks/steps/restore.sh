@@ -3,6 +3,7 @@
 #
 # WHAT "release": put release TARGET back at its place, whole, compared with its own manifest, by one rename.
 # WHAT "files": restore everything of the snapshot (BYTES) into the new folder TARGET, compared with the backup's manifest.
+# TARGET is root's alone, and 0700. restic makes files, and gives them away, by name as root; and a backup holds secrets.
 home=$1
 state=$2
 snapshot=$3
@@ -29,10 +30,12 @@ trap 'exit 1' HUP INT TERM
 read_payload
 
 if [ "$what" = files ]; then
+    require_root_only "$target" 'what is restored'
     if [ -e "$target" ] && { [ ! -d "$target" ] || [ -n "$(ls -A "$target")" ]; }; then
         fail not-empty "$target is there already and is not an empty folder; nothing was restored"
     fi
     mkdir -p "$target" 2>"$scratch/err" || fail unwritable "cannot make $target: $(said_by "$scratch/err")"
+    chmod 0700 "$target"
     need_room "$target" "$bytes" || fail no-space "$said"
     try_restic "$scratch/answer" restore "$snapshot" --target "$target" ||
         fail "$code" "$said; what could be restored is in $target"
@@ -41,6 +44,9 @@ if [ "$what" = files ]; then
     exit 0
 fi
 
+# Nobody enters the folder before its files are what the manifest says, and are in place: what the user could write in the
+# release (a link, a FIFO) is as still as the rest.
+require_root_only "$home/releases" slipway_path
 place=$home/releases/$target
 coming=$home/releases/.incoming.restore.$target
 rm -rf "$coming"
@@ -48,11 +54,11 @@ mkdir -p "$coming" 2>"$scratch/err" || fail unwritable "cannot write to $home/re
 run_restic "$scratch/answer" restore "$snapshot" --target "$coming" --include "$place"
 meta=$coming$place/.slipway
 [ -f "$meta/manifest" ] || fail not-in-backup "backup $id does not hold release $target"
-(
-    cd "$coming$place" || exit 1
-    sha256sum --check --quiet --strict .slipway/manifest || exit 1
-    [ ! -f .slipway/links ] || find . -path ./.slipway -prune -o -type l -printf '%p -> %l\n' | sort | diff - .slipway/links
-) >"$scratch/differ" 2>&1 || fail damaged "release $target in backup $id is not what was staged: $(head -n 3 "$scratch/differ" | tr '\n' ' ')"
+sum_restored "$coming$place" "$meta/manifest" ||
+    fail damaged "release $target in backup $id is not what was staged: $(head -n 3 "$scratch/differ" | tr '\n' ' ')"
+[ ! -f "$meta/links" ] ||
+    (cd "$coming$place" && find . -path ./.slipway -prune -o -type l -printf '%p -> %l\n' | sort | diff - .slipway/links) >"$scratch/differ" 2>&1 ||
+    fail damaged "release $target in backup $id is not what was staged: $(head -n 3 "$scratch/differ" | tr '\n' ' ')"
 release_print "$coming$place" >"$meta/print"
 : >"$meta/complete"
 sync -f "$coming"

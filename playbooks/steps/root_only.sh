@@ -5,7 +5,37 @@
 # find_foreign PATH: set foreign to the first folder (or file) on the way to PATH, itself included, that somebody else than
 # root can change, or to nothing; set place to PATH without the links before that, which are root's. What does not
 # exist yet belongs to whoever may make it.
-find_foreign() {
+find_foreign() { find_foreign_at_once "$1" || find_foreign_by_parts "$1"; }
+
+# find_foreign_at_once: by one program, which is nearly always enough; a link, a sticky folder or a gap is looked at part by
+# part.
+find_foreign_at_once() {
+    foreign=
+    place=$1
+    case $1/ in *//* | */./* | */../*) return 1 ;; esac
+    while :; do
+        case $1 in
+            /*/*) set -- "${1%/*}" "$@" ;;
+            *) break ;;
+        esac
+    done
+    foreign_seen=$(stat -c '%u %g %A' -- "$@" 2>/dev/null) || return 1
+    while read -r foreign_mode; do
+        case $foreign_mode in
+            *' l'* | '0 '*' '????????w[tT]) return 1 ;;
+            # Others may not write, nor a group that is not root's.
+            '0 0 '????????-? | '0 '*' '?????-??-?) shift ;;
+            *)
+                foreign=$1
+                return 0
+                ;;
+        esac
+    done <<END_OF_MODES
+$foreign_seen
+END_OF_MODES
+}
+
+find_foreign_by_parts() {
     foreign=
     place=
     foreign_rest=${1#/}/
@@ -30,8 +60,9 @@ find_foreign() {
         place=$foreign_next
         [ -e "$place" ] || continue
         case $(stat -c '%u %g %A' "$place") in
-            # Others may write, or a group that is not root's. In a sticky folder nobody moves what root has in it.
-            '0 '*' '????????w[tT]) [ ! -e "$place/${foreign_rest%%/*}" ] || [ -z "$foreign_rest" ] || continue ;;
+            # Others may write, or a group that is not root's. In a sticky folder nobody moves what root has in it; what
+            # somebody else has there, be it a link, is that one's to replace.
+            '0 '*' '????????w[tT]) [ "$(stat -c %u "$place/${foreign_rest%%/*}" 2>/dev/null)" != 0 ] || [ -z "$foreign_rest" ] || continue ;;
             '0 '*' '????????w?) ;;
             '0 0 '* | '0 '*' '?????-????) continue ;;
         esac

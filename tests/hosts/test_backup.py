@@ -127,7 +127,7 @@ def test_what_stands_in_the_way_is_told(shop: App, on: On) -> None:
     assert (empty.status, "is not readable" in empty.err) == (1, True), empty.err
 
     before = on("app1").check_output(f"ls {shop.state}/backups")
-    on("app1").run(f"mount -t tmpfs -o size=4m tmpfs /srv/{shop.name}")
+    on("app1").run(f"mount -t tmpfs -o size=4m,mode=755 tmpfs /srv/{shop.name}")
     on("app1").run(f"mkdir /srv/{shop.name}/media; head -c 3000000 /dev/urandom >/srv/{shop.name}/media/big")
     shop.write(backup={**shop.settings["backup"], "repository": f"/srv/{shop.name}/{{host}}"})
     full = invoke("backup", shop.env)

@@ -8,7 +8,8 @@ from collections.abc import Callable
 import pytest
 from testinfra.host import Host
 
-from tests.hosts.backups import DRILL, back_up, reasons, repositories, secret, shop, sql, verdict, verify
+from lab.spec import HostSpec
+from tests.hosts.backups import DRILL, back_up, make_shop, reasons, repositories, secret, shop, sql, verdict, verify
 from tests.hosts.conftest import App, invoke, wait_until
 
 On = Callable[[str], Host]
@@ -68,6 +69,34 @@ def test_what_the_restored_release_sees_is_the_backup(shop: App, on: On) -> None
     release = app1.check_output(f"readlink {shop.home}/current").removeprefix("releases/")
     seen = ["500", "2", f"{shop.home}/releases/{release} www-data", "cat", "1.0.0", f"{shop.home}/releases/{release}"]
     assert said.endswith("its log: " + "|".join(seen) + "|"), said
+
+
+def test_a_drilled_release_finds_all_that_the_real_one_has(app: App, on: On, specs: dict[str, HostSpec]) -> None:
+    """Without the disk that root's link leads to, a runtime, or a database's socket, a drill fails good backups."""
+    make_shop(app, on, specs, host="db1")
+    host, data, runtime = on("db1"), f"{app.home}/shared/data", f"/opt/{app.name}-runtime"
+    disk = f"/srv/{app.name}/disk"
+    host.check_output(
+        f"mv {data} {disk} && ln -s {disk} {data} && cd {disk} && mkdir mounted &&"
+        " mount -t tmpfs -o mode=755 tmpfs mounted && echo deep >mounted/file && mkdir -m 755 %s && cd %s &&"
+        " printf '#!/bin/sh\nexec $RELEASE/bin/drill' >go && chmod 755 go",
+        runtime,
+        runtime,
+    )
+    sql(on, 'create role "www-data" superuser login')
+    drill = {
+        **app.settings["backup"]["drill"],
+        "command": f"grep -q deep $RELEASE/data/mounted/file && exec {runtime}/go",
+        "environment": {"DATABASE_URL": "postgresql:///{database}?user=www-data"},
+        "read_only": [runtime],
+    }
+    app.write(backup={**app.settings["backup"], "drill": drill})
+    back_up(app)
+    passed = verify(app)
+    host.run(f"umount {disk}/mounted")
+    sql(on, 'drop role "www-data"')
+    assert (passed.status, passed.json["hosts"][0]["started"]) == (0, True), passed.out
+    assert not host.file(f"{disk}/drilled").exists, "the drill wrote into the live data"
 
 
 def damage_a_pack(on: On, app: App) -> None:
@@ -232,7 +261,8 @@ def test_a_deploy_during_a_drill_is_not_held_up(shop: App, on: On) -> None:
 def test_a_place_without_room_is_told(shop: App, on: On) -> None:
     """A drill that fills the disk of a production host would be the outage it is meant to prevent."""
     on("app1").check_output(f"head -c 6000000 /dev/urandom >/srv/{shop.name}/media/big")
-    on("app1").check_output(f"mkdir -p /srv/{shop.name}/drill; mount -t tmpfs -o size=4m tmpfs /srv/{shop.name}/drill")
+    place = f"/srv/{shop.name}/drill"
+    on("app1").check_output(f"mkdir -p {place}; mount -t tmpfs -o size=4m,mode=755 tmpfs {place}")
     back_up(shop)
     drill = {**shop.settings["backup"]["drill"], "folder": f"/srv/{shop.name}/drill"}
     shop.write(backup={**shop.settings["backup"], "drill": drill})

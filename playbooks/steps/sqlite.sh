@@ -1,0 +1,76 @@
+# shellcheck shell=sh disable=SC2016,SC2034,SC2154
+# SQLite databases are opened by the application's user, as it is: root would read one that the user cannot, write its -wal
+# and -shm, follow the links that lead to it, and run what its schema says. Needs as_user.sh, $home, $user, and
+# sqlite_limit: seconds that one database may take.
+#
+# The user works in a folder of its own below $home, made for this, and whatever else it does there is its own affair: between
+# it and root there is only a pipe, and root reads no more than it has room for, no longer than the limit.
+
+# open_sqlite_place NAME
+open_sqlite_place() {
+    id "$user" >/dev/null 2>&1 || fail no-user "there is no user '$user' to read SQLite databases; run: invoke provision --env=…"
+    require_root_only "$home" slipway_path
+    [ -d "$home" ] || (umask 022 && mkdir -p "$home")
+    sqlite_place=$home/.sqlite-$1
+    close_sqlite_place
+    # A new folder in one of root's alone: nobody can have put another thing there.
+    mkdir -m 0700 "$sqlite_place" && chown "$user" "$sqlite_place"
+}
+
+# Its name is root's; below it rm follows no link, however fast the user changes what is there (fts(3), unlinkat(2)).
+close_sqlite_place() { [ -z "${sqlite_place-}" ] || rm -rf "$sqlite_place"; }
+
+# take_sqlite PATH COPY: put a consistent copy of a database there. On failure the status is 1, and code and said tell why.
+take_sqlite() {
+    # A sixteenth of the room is left to what root itself has to write.
+    sqlite_most=$(df -Pk "$scratch" | awk 'NR == 2 { printf "%.0f", $4 * 960 }')
+    rm -f "$2" "$2.told"
+    # First 512 bytes on how it went, then the copy. The type is looked at by the one who opens, and what it becomes
+    # afterwards is opened as the user, within the limit.
+    as_user_for "$sqlite_limit" "$user" sh -c '
+        LC_ALL=C
+        tell() { printf "%-512.512s" "$*"; }
+        [ -e "$1" ] || { tell unreadable; exit 1; }
+        [ -f "$1" ] || { tell type "$(stat -Lc %F -- "$1")"; exit 1; }
+        [ -r "$1" ] || { tell unreadable; exit 1; }
+        cd "$2" || exit 1
+        why=$(sqlite3 -cmd ".timeout 10000" "$1" ".backup copy" 2>&1 >/dev/null) ||
+            { tell failed "$(printf %s "$why" | tr -s "\n\t " "   ")"; exit 1; }
+        [ -s copy ] || [ ! -s "$1" ] || { tell empty; exit 1; }
+        [ -e copy ] || : >copy
+        tell ok "$(stat -c %s copy)"
+        exec cat copy' sh "$1" "$sqlite_place" </dev/null 2>/dev/null |
+        timeout --kill-after=5 "$sqlite_limit" sh -c 'head -c 512 >"$1.told"; exec head -c "$2" >"$1"' \
+            sh "$2" "$sqlite_most" 8>&- 2>/dev/null || :
+    sqlite_told=$(tr -d '\0' <"$2.told" 2>/dev/null | sed 's/ *$//') || :
+    code=sqlite
+    case $sqlite_told in
+        'ok '*)
+            sqlite_size=${sqlite_told#ok }
+            [ "$(stat -c %s "$2")" != "$sqlite_size" ] || return 0
+            said="the copy of SQLite database $1 broke off"
+            case $sqlite_size in *[!0-9]* | '' | ????????????????*) return 1 ;; esac
+            if [ "$sqlite_size" -gt "$sqlite_most" ]; then
+                code=no-space said="the file system of $scratch is full (while copying SQLite database $1)"
+            fi
+            ;;
+        'type '*) said="$1 is to be backed up as a SQLite database, and is no file but a ${sqlite_told#type }" ;;
+        unreadable) said="$user, whom the application runs as, cannot read SQLite database $1; it is copied as that user" ;;
+        empty) said="the copy of SQLite database $1 is empty" ;;
+        'failed '*)
+            said="$user cannot copy SQLite database $1: $(printf '%s' "${sqlite_told#failed }" | cut -c1-300)"
+            case $said in *full*) code=no-space said="the file system of $home is full (while copying SQLite database $1)" ;; esac
+            ;;
+        *) said="copying SQLite database $1 did not end within $sqlite_limit s" ;;
+    esac
+    return 1
+}
+
+# judge_sqlite COPY: what SQLite says of a copy of root's; "ok" if it is whole.
+judge_sqlite() {
+    timeout --kill-after=5 "$sqlite_limit" cat "$1" 2>/dev/null 8>&- |
+        as_user_for "$sqlite_limit" "$user" sh -c 'cd "$1" && cat >copy && exec sqlite3 copy "pragma integrity_check" 2>&1' \
+            sh "$sqlite_place" 2>/dev/null |
+        timeout --kill-after=5 "$sqlite_limit" head -c 1000 8>&- >"$scratch/judged" || :
+    tr -d '\0' <"$scratch/judged" | head -n 3 | tr '\n' ' ' | sed 's/ *$//'
+}
