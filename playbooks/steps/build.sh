@@ -21,7 +21,7 @@ begin_build() {
 # end_build: run the hooks, then make the release of what they made.
 end_build() {
     build_uid=$(id -u "$build_user")
-    give_tree
+    give_tree "$build_user" "$tree"
     chmod -R u+rwX,go-w,-t "$tree"
     run_hooks "$release" install "$build_user" "$first" "$tree"
     require_nobody
@@ -46,10 +46,6 @@ end_build() {
     tree=$release
     rm -rf "$incoming.build"
 }
-
-# give_tree: all in it is the build user's, also what a hook of root's has made or we have put there. By descriptors, and no link
-# is followed (chown -R -h); nothing in it has a name elsewhere, since it is another mount for those who can write to it.
-give_tree() { chown -Rh "$build_user:" "$tree"; }
 
 # require_nobody: a process may have left its unit, by a timer or a service of the user's. /proc/PID's own owner does not
 # tell: a process can hide it (PR_SET_DUMPABLE). One that was killed takes a moment.

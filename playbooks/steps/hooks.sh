@@ -18,6 +18,11 @@ run_hooks() {
     done
 }
 
+# give_tree USER TREE: all in it is the build user's, also what a hook of root's has made or we have put there. By descriptors,
+# and no link is followed (chown -R -h); nothing in it has a name elsewhere, since it is another mount for those who can
+# write to it.
+give_tree() { chown -Rh "$1:" "$2"; }
+
 # find_hook_step: set hook_step to the systemd unit that this step runs in.
 find_hook_step() {
     hook_step=
@@ -32,6 +37,7 @@ run_hook() {
     hook_at=$1
     hook_moment=$2
     hook_account=$3
+    hook_builder=$3
     hook_tree=${5:-}
     set -- --unit="slipway-hook-$app.$$" --property=WorkingDirectory="$hook_at" --property=UMask=0077 \
         --property=TasksMax=infinity --property=TimeoutStopSec=10
@@ -69,7 +75,7 @@ run_hook() {
     } 2>&1 | tail -c 8192)
     [ -z "$hook_scratch" ] || rm -rf "$hook_scratch"
     # What root's hook made is to be the build user's, who goes on with it.
-    if [ "$hook_as" != app ] && [ -n "$hook_tree" ]; then give_tree; fi
+    if [ "$hook_as" != app ] && [ -n "$hook_tree" ]; then give_tree "$hook_builder" "$hook_tree"; fi
     hook_status=${hook_said##*"$newline"}
     [ "$hook_status" != 0 ] || return 0
     said=$(printf '%s' "${hook_said%"$newline"*}" | tail -n 8 | tr '\n\t' '  ' | cut -c1-800)
