@@ -123,7 +123,7 @@ class Inventories:
                 _showable(inventory.origin(host, name, 0, "x"))
             _tried(_settings, inventory, host)
             _tried(partial(read_address, connect_timeout=10.0), host, resolved)
-            _tried(inventory.render, host, template, "unit.service.j2")
+            _tried(inventory.render, host, template, Path("unit.service.j2"))
 
 
 def _settings(inventory: Inventory, host: str) -> None:

@@ -226,19 +226,19 @@ class Inventory:
         self.host(host)
         return self._resolver.vars_of(host)
 
-    def render(self, host: str, template: str, name: str, extra: Mapping[str, Any] | None = None) -> str:
+    def render(self, host: str, template: str, file: Path, extra: Mapping[str, Any] | None = None) -> str:
         """Render a template file's text as Ansible's template module does, with the host's variables.
 
         Args:
             host: whose variables to use.
             template: the text.
-            name: the template's name, for messages.
+            file: the template's file, for messages.
             extra: more variables, used as they are; they cover the host's.
 
         Raises:
             ConfigError: the template cannot be read, or uses what is not defined.
         """
-        return self._resolver.render(host, template, name, extra or {})
+        return self._resolver.render(host, template, file, extra or {})
 
 
 def _is_ip(name: str) -> bool:
