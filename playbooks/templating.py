@@ -53,6 +53,7 @@ class Templates:
             raise ConfigError([f"template {name}: {error}"]) from None
         for folder in self._folders:
             path = folder / name
+            self._inventory.fence.check(path)
             if path.is_file():
                 return path, read_text(path)
         places = " or ".join(str(folder) for folder in self._folders)

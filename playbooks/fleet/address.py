@@ -40,8 +40,16 @@ class Address:
     connect_timeout: float = 10.0
 
 
-def read_address(name: str, variables: Mapping[str, object], *, connect_timeout: float) -> Address:
+def read_address(
+    name: str, variables: Mapping[str, object], *, connect_timeout: float, at_home: bool = True
+) -> Address:
     """Read a host's connection variables.
+
+    Args:
+        name: the host's.
+        variables: the host's.
+        connect_timeout: seconds.
+        at_home: whether ~ in a path is filled in. It is not where nobody connects, and the machine is not to be asked.
 
     Raises:
         ConfigError: one of them cannot be used; every such problem is named, but no value: it may be out of a vault.
@@ -87,11 +95,11 @@ def read_address(name: str, variables: Mapping[str, object], *, connect_timeout:
         hostname=hostname,
         user=user,
         port=int(port) if port else None,
-        key_file=_at_home(key_file) if key_file else None,
+        key_file=_at_home(key_file) if key_file and at_home else key_file,
         password=password,
         proxy_jump=options.get("proxyjump"),
         proxy_command=options.get("proxycommand"),
-        known_hosts=tuple(map(_at_home, known_hosts)),
+        known_hosts=tuple(map(_at_home, known_hosts) if at_home else known_hosts),
         become=user != "root",
         become_password=become_password,
         connect_timeout=connect_timeout,

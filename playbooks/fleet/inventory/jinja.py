@@ -44,7 +44,7 @@ class VariablesContext(Context):
         if key in self.vars:
             return self.vars[key]
         found = self.variables.find(key)
-        return self.parent.get(key, missing) if found is missing else found
+        return self.parent.get(key, self.variables.unknown) if found is missing else found
 
 
 class _TypedGenerator(NativeCodeGenerator):

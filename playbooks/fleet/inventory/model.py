@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from playbooks.errors import UsageError
 from playbooks.fleet.inventory.document import Lines, Origin
+from playbooks.fleet.inventory.fence import Fence
 from playbooks.fleet.inventory.layers import Layer, merge
 from playbooks.fleet.inventory.vars_files import VarsFiles
 
@@ -123,6 +124,11 @@ class Inventory:
     vars_files: VarsFiles = field(repr=False)
     _layers: dict[str, Layer] = field(default_factory=dict, repr=False, init=False)
     _shared: dict[tuple[str, ...], Layer] = field(default_factory=dict, repr=False, init=False)
+
+    @property
+    def fence(self) -> Fence:
+        """What may be read of it, and on its behalf."""
+        return self.vars_files.fence
 
     @property
     def folder(self) -> Path:

@@ -96,6 +96,8 @@ class Resolver:
         self.files = new_environment(files=True)
         for environment in (self.environment, self.files):
             environment.globals.update(template_globals())
+            if not inventory.fence.trusts:  # where ~ is, the machine's environment and its list of users say
+                environment.filters |= dict.fromkeys(("expanduser", "ansible.builtin.expanduser"), str)
         self.touched: list[bool] = [False]  # for each value being resolved, whether it used a secret
         self._scopes: dict[str, Scope] = {}
         self._vars: dict[str, ResolvedVars] = {}
