@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from playbooks.adapters.secrets import Secrets
-from playbooks.adapters.withheld import Withheld
 from playbooks.errors import ConfigError, UsageError
 from playbooks.fleet.address import Address, read_address
 from playbooks.fleet.holder import Holder, Order, Timing
@@ -19,6 +18,7 @@ from playbooks.fleet.inventory import TRUSTED, Fence, Inventory, load_inventory,
 from playbooks.fleet.inventory import limit as narrow
 from playbooks.settings import Settings
 from playbooks.settings.load import PREFIX, read_settings
+from playbooks.withheld import Withheld
 
 # Settings that say how the whole fleet is handled: hosts may not differ in them. Of a section a part may be.
 FLEET_WIDE = (
