@@ -129,7 +129,7 @@ def perform(
         for witness in witnesses:
             witness.prepare()
         environment = load(env, limit, untrusted=untrusted)
-        from playbooks.report import choose, clean
+        from playbooks.report import choose, clean, still
         from playbooks.report.masked import masked
 
         mask, flag = environment.secrets.mask, environment.flag
@@ -137,7 +137,7 @@ def perform(
         stream.write(f"== {clean(environment.about)}\n")
         stream.flush()
         ask(environment)
-        with choose(stream) as progress:
+        with (still if untrusted else choose)(stream) as progress:
             for warning in environment.inventory.warnings:
                 progress.warn(warning)
             done = act(environment, reduce(lambda watcher, witness: witness.watching(watcher), witnesses, progress))
