@@ -338,7 +338,7 @@ def test_time_and_memory_are_bounded(runner: Runner, case: str) -> None:
         "except Exit as ended: sys.exit(ended.code)\n"
     )
     command = [sys.executable, "-c", script, str(runner.source)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=PROJECT, check=False, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=PROJECT, check=False, timeout=120)
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
     assert said in done.stderr
@@ -383,6 +383,30 @@ def test_the_second_wall_holds_by_itself(tmp_path: Path, act: str) -> None:
         "print(contained(run).status)\n"
     )
     command = [sys.executable, "-c", script, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=PROJECT, check=False, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=PROJECT, check=False, timeout=120)
     assert done.stdout == "42\n", done.stderr
     assert {path.name for path in tmp_path.iterdir()} == {"file", "link"}
+
+
+STUBBORN = {
+    "asleep": ("signal.alarm(1)\n    time.sleep(120)", "more than 300 s"),
+    "deaf": ("signal.signal(signal.SIGXCPU, signal.SIG_IGN)\n    while True: pass", "processor time"),
+    "broken": ("os.kill(os.getpid(), signal.SIGSEGV)", "SIGSEGV"),
+    "hungry": ("bytearray(8 << 30)", "2 GB of memory"),
+}
+
+
+@pytest.mark.parametrize("case", STUBBORN)
+def test_what_does_not_listen_is_ended_and_told(case: str) -> None:
+    """Fails if the process that looks can hang, or dies without a word."""
+    act, said = STUBBORN[case]
+    script = (
+        "import os, signal, time; from playbooks import contained; contained.SECONDS = 1\n"
+        f"def run():\n    {act}\n    return 0\n"
+        "ended = contained.contained(run); print(ended.status, ended.why)\n"
+    )
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=PROJECT, check=False, timeout=120)
+    assert done.stdout.startswith("None ")
+    assert said in done.stdout
+    assert done.stderr == ""
