@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -113,6 +115,19 @@ def test_a_pattern_in_the_inventory_names_no_file(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as told:
         environment(tmp_path, "", hosts=f"@{secret}")
     assert "do-not-tell" not in str(told.value)
+
+
+def test_a_secret_in_a_fifo_is_not_waited_for(tmp_path: Path) -> None:
+    """Fails if an inventory can hang every task: secrets in files are read to strike them out."""
+    os.mkfifo(tmp_path / "fifo", 0o600)
+    secrets = environment(tmp_path, "", secrets={"some": {"file": str(tmp_path / "fifo")}}).secrets
+    signal.alarm(10)  # ends a wait with the whole test run
+    try:
+        assert secrets.mask("text") == "text"
+        with pytest.raises(ConfigError, match="no plain file"):
+            _ = secrets["some"]
+    finally:
+        signal.alarm(0)
 
 
 def test_all_templates_have_one_sandbox() -> None:
