@@ -14,10 +14,11 @@ from invoke import Collection, Context, task
 from lab import tasks as lab_tasks
 from playbooks import bad_usage, cli, cli_backups, cli_traffic, streams
 from playbooks.errors import UsageError
-from playbooks.flags import BATCH, ENV, JSON, LIMIT, REPORT, TIMINGS, WAIT, YES
+from playbooks.flags import BATCH, ENV, JSON, LIMIT, REPORT, TIMINGS, UNTRUSTED, WAIT, YES
 
 if TYPE_CHECKING:
     from playbooks.check import Check
+    from playbooks.check_untrusted import UntrustedCheck
     from playbooks.deploy import Wanted
     from playbooks.health import FleetHealth
     from playbooks.history import History
@@ -47,6 +48,7 @@ streams.prepare()
         "watch": "how long to watch after the switch, e.g. 10m; 0: not at all (default: the environment's)",
         "limit": LIMIT,
         "check": "say what would be done, with diffs, and touch nothing",
+        "untrusted-inventory": f"with --check: {UNTRUSTED}",
         "force": "deploy even what runs already",
         "resume": "go on with a deploy whose controller died; from any machine, as it was begun",
         "wait": WAIT,
@@ -67,6 +69,7 @@ def deploy(
     watch: str | None = None,
     limit: str | None = None,
     check: bool = False,
+    untrusted_inventory: bool = False,
     force: bool = False,
     resume: bool = False,
     wait: str = "0",
@@ -91,6 +94,16 @@ def deploy(
             raise UsageError("--report tells of a rollout; a dry run has none", hint="leave --report or --check out")
         return run(environment, wanted(), progress)
 
+    def look_only(environment: cli.Environment) -> UntrustedCheck:
+        from playbooks.check_untrusted import check_untrusted as run
+
+        given = {"artifact": artifact, "sha256": sha256, "force": force, "resume": resume, "yes": yes, "report": report}
+        cli.refuse_untrusted([name for name, value in {**given, "timings": timings}.items() if value], check=check)
+        return run(environment, wanted())
+
+    if untrusted_inventory:
+        cli.perform_untrusted(env, look_only, tables.show_untrusted_check, limit=limit, as_json=json)
+        return
     if check:
         cli.perform(
             env,
@@ -259,12 +272,17 @@ def provision(
     cli.perform(env, act, tables.show_provisioned, limit=limit, as_json=json, witnesses=cli.timed("provision", timings))
 
 
-@task(positional=[], help={"env": ENV, "limit": LIMIT, "json": JSON})
-def inventory(c: Context, env: str = "", limit: str | None = None, json: bool = False) -> None:
+@task(positional=[], help={"env": ENV, "limit": LIMIT, "untrusted-inventory": UNTRUSTED, "json": JSON})
+def inventory(
+    c: Context, env: str = "", limit: str | None = None, untrusted_inventory: bool = False, json: bool = False
+) -> None:
     """Show hosts, groups and resolved settings, secrets struck out. Reaches no host."""
     from playbooks.report import tables
     from playbooks.show_inventory import show_inventory as run
 
+    if untrusted_inventory:
+        cli.perform_untrusted(env, run, tables.show_inventory, limit=limit, as_json=json)
+        return
     cli.perform(env, lambda e, _: run(e), tables.show_inventory, limit=limit, as_json=json)
 
 

@@ -16,6 +16,7 @@ from invoke.parser.context import ParserContext
 from playbooks.errors import ExitStatus, UsageError
 
 UNKNOWN = re.compile(r"No idea what '(.*)' is!", re.DOTALL)
+UNTRUSTED = "--untrusted-inventory"
 LACKING = re.compile(r"Flag <Argument: ([\w-]+).*needed value")
 
 
@@ -107,6 +108,9 @@ def explained(message: str, task: str | None, flags: list[str], tasks: list[str]
     if unknown is None:
         return UsageError(f"{message.rstrip('.!')}; nothing was touched", hint=see)
     word = unknown[1]
+    if word == UNTRUSTED and task in tasks:
+        said = f"{task} reaches hosts or acts on this machine, and {UNTRUSTED} refuses that; nothing was touched"
+        return UsageError(said, hint=f"invoke inventory and invoke deploy --check know {UNTRUSTED}")
     if word.startswith("-"):
         said = f"{task or 'invoke'} has no flag {word.partition('=')[0]}"
         near = get_close_matches(word.partition("=")[0], flags, n=1)

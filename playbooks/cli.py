@@ -42,15 +42,28 @@ class Result(Protocol):
 R = TypeVar("R", bound=Result)
 
 
-def load(env: str, limit: str | None = None) -> Environment:
-    """Load an environment of this project."""
+def load(env: str, limit: str | None = None, *, untrusted: bool = False) -> Environment:
+    """Load an environment of this project.
+
+    Args:
+        env: its name or path.
+        limit: a pattern that narrows the hosts.
+        untrusted: whether it is not trusted; then this process can do little else from now on, see `contained`.
+    """
     from playbooks.environment import load_environment
-    from playbooks.fleet.inventory import environments
+    from playbooks.fleet.inventory import environments, fence_around, find_source
 
     if not env:
         there = ", ".join(environments(PROJECT)) or "none yet"
         raise UsageError(f"which environment? give --env=NAME; under inventory/ there is: {there}")
-    return load_environment(env, PROJECT, limit=limit)
+    if not untrusted:
+        return load_environment(env, PROJECT, limit=limit)
+    from playbooks.contained import close, within_memory
+
+    fence = fence_around(find_source(env, PROJECT), PROJECT, [Path.cwd()])
+    close(fence)
+    with within_memory():
+        return load_environment(env, PROJECT, limit=limit, fence=fence)
 
 
 def timed(task: str, asked: str | bool | None) -> list[Witness]:
@@ -90,6 +103,7 @@ def perform(
     as_json: bool = False,
     witnesses: Sequence[Witness] = (),
     ask: Callable[[Environment], None] = lambda _: None,
+    untrusted: bool = False,
 ) -> None:
     """Run a playbook for an environment and end the task with its status.
 
@@ -101,6 +115,7 @@ def perform(
         as_json: print one JSON document instead, and nothing else, on standard output.
         witnesses: see there.
         ask: asks a person before anything moves on the screen; raises where the answer is no.
+        untrusted: see `load`; for a process that ends with this.
 
     Raises:
         Exit: with a status other than 0.
@@ -113,8 +128,8 @@ def perform(
     try:
         for witness in witnesses:
             witness.prepare()
-        environment = load(env, limit)
-        from playbooks.report import choose, clean
+        environment = load(env, limit, untrusted=untrusted)
+        from playbooks.report import choose, clean, still
         from playbooks.report.masked import masked
 
         mask, flag = environment.secrets.mask, environment.flag
@@ -122,7 +137,7 @@ def perform(
         stream.write(f"== {clean(environment.about)}\n")
         stream.flush()
         ask(environment)
-        with choose(stream) as progress:
+        with (still if untrusted else choose)(stream) as progress:
             for warning in environment.inventory.warnings:
                 progress.warn(warning)
             done = act(environment, reduce(lambda watcher, witness: witness.watching(watcher), witnesses, progress))
@@ -152,6 +167,65 @@ def _told(witness: Witness, environment: Environment, done: Result | SlipwayErro
     except Exception as error:  # noqa: BLE001 - a page that cannot be made undoes nothing
         sys.stderr.write(f"warning: {environment.secrets.mask(str(_bug(error)))}\n")
         return {}
+
+
+def perform_untrusted(
+    env: str,
+    act: Callable[[Environment], R],
+    show: Callable[[R], None],
+    *,
+    limit: str | None = None,
+    as_json: bool = False,
+) -> None:
+    """Run a playbook that only looks, for an inventory that is not trusted: in a process that can do little else.
+
+    Args:
+        env, act, show, limit, as_json: as for `perform`.
+
+    Raises:
+        Exit: with a status other than 0.
+    """
+    from playbooks.contained import contained, within_memory
+
+    def look(environment: Environment, _: Progress) -> R:
+        with within_memory():
+            return act(environment)
+
+    def run() -> int:
+        try:
+            perform(env, look, show, limit=limit, as_json=as_json, untrusted=True)
+        except Exit as ended:
+            return int(ended.code)
+        return int(ExitStatus.DONE)
+
+    streams.prepare()
+    ended = contained(run)
+    if ended.status is None:
+        _tell(UsageError(ended.why), None, {}, as_json=as_json)
+    status = int(ExitStatus.USAGE) if ended.status is None else ended.status
+    if status:
+        raise Exit(code=status)
+
+
+def refuse_untrusted(given: Sequence[str], *, check: bool) -> None:
+    """Refuse a deploy that is no dry run, or what a dry run of an untrusted inventory has no use for.
+
+    Args:
+        given: further flags that were given.
+        check: whether --check was.
+
+    Raises:
+        UsageError: one of them does not go with --untrusted-inventory.
+    """
+    from playbooks.fleet.inventory import FLAG
+
+    if not check:
+        raise UsageError(
+            f"a deploy acts on hosts, and {FLAG} refuses that; nothing was touched",
+            hint=f"add --check: deploy --check {FLAG}",
+        )
+    if given:
+        raise UsageError(f"--{given[0]} does not go with {FLAG}, which reads the inventory's own files and no others")
 
 
 def _point(error: SlipwayError, environment: Environment | None) -> None:

@@ -183,7 +183,7 @@ def render_all(env: Environment, release: Release) -> dict[str, Renderings]:
     Raises:
         ConfigError: a template is wrong.
     """
-    templates = Templates(env.inventory, [env.folder / "templates", env.project / "templates"])
+    templates = Templates.of(env)
     return {
         target.name: {
             slot.name if slot else None: render(env, target, release, templates, slot) for slot in slots_on(env, target)

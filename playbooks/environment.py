@@ -14,10 +14,11 @@ from playbooks.adapters.secrets import Secrets
 from playbooks.errors import ConfigError, UsageError
 from playbooks.fleet.address import Address, read_address
 from playbooks.fleet.holder import Holder, Order, Timing
-from playbooks.fleet.inventory import Inventory, load_inventory, select
+from playbooks.fleet.inventory import TRUSTED, Fence, Inventory, load_inventory, select
 from playbooks.fleet.inventory import limit as narrow
 from playbooks.settings import Settings
 from playbooks.settings.load import PREFIX, read_settings
+from playbooks.withheld import Withheld
 
 # Settings that say how the whole fleet is handled: hosts may not differ in them. Of a section a part may be.
 FLEET_WIDE = (
@@ -167,19 +168,20 @@ class Environment:
         return found
 
 
-def load_environment(env: str, project: Path, *, limit: str | None = None) -> Environment:
+def load_environment(env: str, project: Path, *, limit: str | None = None, fence: Fence = TRUSTED) -> Environment:
     """Read an environment. Touches no host and fetches no secret.
 
     Args:
         env: a name under inventory/, or a path to an inventory.
         project: the project's folder.
         limit: a host pattern that narrows the application's hosts.
+        fence: what may be read; one that is closed withholds secrets, too.
 
     Raises:
         UsageError: there is no such environment, or no host is left.
         ConfigError: the inventory or the settings are wrong; all mistakes at once.
     """
-    inventory = load_inventory(env, project)
+    inventory = load_inventory(env, project, fence=fence)
     if not inventory.hosts:
         raise UsageError(
             f"{inventory.source} names no host", hint="an inventory is a folder with a hosts.yml: see docs/inventory.md"
@@ -203,7 +205,7 @@ def load_environment(env: str, project: Path, *, limit: str | None = None) -> En
         inventory=inventory,
         targets=tuple(targets),
         settings=settings,
-        secrets=Secrets(settings.secrets, project),
+        secrets=Secrets(settings.secrets, project) if fence.trusts else Withheld(settings.secrets, project),
         limit=limit,
         flag=f"--env={shlex.quote(env)}",
     )
@@ -238,7 +240,9 @@ def _targets(inventory: Inventory, names: Sequence[str]) -> list[Target]:
         if settings is None:
             continue
         try:
-            address = read_address(name, variables, connect_timeout=settings.timeouts.connect)
+            address = read_address(
+                name, variables, connect_timeout=settings.timeouts.connect, at_home=inventory.fence.trusts
+            )
         except ConfigError as error:
             problems.update(dict.fromkeys(error.problems))
             continue

@@ -2,6 +2,7 @@
 
 ENV = "environment: a name under inventory/, or a path to an inventory"
 LIMIT = "pattern that narrows the hosts, as in Ansible: web:&eu:!web3"
+UNTRUSTED = "read nothing but the inventory's own files, run nothing, reach nothing: for CI on pull requests"
 BATCH = "hosts that switch at the same time: a number or a percentage"
 JSON = "print one JSON document on standard output, and nothing else"
 YES = "do not ask, in production either"

@@ -8,8 +8,6 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-import jinja2
-
 from playbooks.adapters import timers
 from playbooks.adapters.timers import Places
 from playbooks.answer import Answer
@@ -17,6 +15,7 @@ from playbooks.environment import Environment
 from playbooks.errors import UsageError
 from playbooks.fleet.progress import Progress
 from playbooks.settings.model import EnvSecret
+from playbooks.templating import Templates
 
 _TIME = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
 _NAMES = {"@hourly", "@daily", "@midnight", "@weekly", "@monthly"}
@@ -161,11 +160,7 @@ def _systemd_word(word: str) -> str:
 def _render(env: Environment, template: str, **values: str) -> str:
     if any(ord(character) < 32 for value in values.values() for character in value):
         raise UsageError("the project's or the inventory's path holds a line break or another control character")
-    loader = jinja2.FileSystemLoader([env.folder / "templates", env.project / "templates"])
-    jinja = jinja2.Environment(  # noqa: S701 - no HTML
-        loader=loader, undefined=jinja2.StrictUndefined, keep_trailing_newline=True
-    )
-    return jinja.get_template(template).render(**values)
+    return Templates.of(env).render(template, values, host=env.targets[0].name).decode()
 
 
 def _name(env: Environment) -> str:

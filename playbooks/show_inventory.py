@@ -8,6 +8,7 @@ from typing import Any
 from playbooks.adapters.secrets import MASK
 from playbooks.answer import Answer
 from playbooks.environment import Environment, Target
+from playbooks.not_read import not_read
 from playbooks.settings.load import PREFIX
 
 
@@ -31,10 +32,17 @@ class HostView:
 
 @dataclass(frozen=True)
 class InventoryView(Answer):
-    """An environment."""
+    """An environment.
+
+    Args:
+        groups: their hosts, by name.
+        hosts: the application's.
+        not_read: what an untrusted inventory names and was left alone, as sentences.
+    """
 
     groups: dict[str, list[str]]
     hosts: tuple[HostView, ...]
+    not_read: tuple[str, ...] = ()
 
 
 def show_inventory(env: Environment) -> InventoryView:
@@ -43,6 +51,7 @@ def show_inventory(env: Environment) -> InventoryView:
         environment=env.name,
         groups={name: list(group.hosts) for name, group in env.inventory.groups.items()},
         hosts=tuple(_host(env, target) for target in env.targets),
+        not_read=() if env.inventory.fence.trusts else not_read(env),
     )
 
 

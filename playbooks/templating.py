@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+from playbooks.environment import Environment
 from playbooks.errors import ConfigError
-from playbooks.fleet.inventory import Inventory
+from playbooks.fleet.inventory import Inventory, read_text
+from playbooks.settings.services import below_templates
 
 
 class Templates:
-    """Templates out of several folders; the first that has one counts.
+    """Templates out of several folders; the first that has one counts. All are rendered in the inventory's sandbox.
 
     Args:
         inventory: whose variables templates use.
@@ -21,14 +23,19 @@ class Templates:
     def __init__(self, inventory: Inventory, folders: Sequence[Path]) -> None:
         self._inventory = inventory
         self._folders = list(folders)
-        self._texts: dict[str, str] = {}
+        self._texts: dict[str, tuple[Path, str]] = {}
+
+    @classmethod
+    def of(cls, env: Environment) -> Self:
+        """The templates of an environment."""
+        return cls(env.inventory, [env.folder / "templates", env.project / "templates"])
 
     def render(self, name: str, extra: Mapping[str, Any], *, host: str) -> bytes:
         """Render a template for a host.
 
         Args:
             name: path below one of the folders.
-            extra: names it may use besides the host's variables.
+            extra: names it may use besides the host's variables: plain data, or what is called to get some.
             host: whose variables to use.
 
         Raises:
@@ -36,16 +43,19 @@ class Templates:
         """
         if name not in self._texts:
             self._texts[name] = self._read(name)
-        return self._inventory.render(host, self._texts[name], name, {**extra, "systemd": systemd_value}).encode()
+        path, text = self._texts[name]
+        return self._inventory.render(host, text, path, {**extra, "systemd": systemd_value}).encode()
 
-    def _read(self, name: str) -> str:
+    def _read(self, name: str) -> tuple[Path, str]:
+        try:
+            below_templates(name)
+        except ValueError as error:
+            raise ConfigError([f"template {name}: {error}"]) from None
         for folder in self._folders:
             path = folder / name
+            self._inventory.fence.check(path)
             if path.is_file():
-                try:
-                    return path.read_text(encoding="utf-8")
-                except (OSError, UnicodeDecodeError) as error:
-                    raise ConfigError([f"template {path} cannot be read: {error}"]) from None
+                return path, read_text(path)
         places = " or ".join(str(folder) for folder in self._folders)
         raise ConfigError([f"there is no template {name} in {places}"])
 

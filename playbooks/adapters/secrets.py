@@ -109,7 +109,10 @@ def _fetch(name: str, source: AnySecret, folder: Path) -> str:
 
 def _read_file(name: str, path: Path) -> str:
     try:
-        if path.stat().st_mode & (stat.S_IRWXO | stat.S_IWGRP):
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):  # nobody may ever write into a FIFO
+            raise ConfigError([f"secret '{name}': {path} is no plain file"])
+        if mode & (stat.S_IRWXO | stat.S_IWGRP):
             raise ConfigError([f"secret '{name}': {path} can be read by others"], hint=f"chmod 0600 {path}")
         return path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:

@@ -37,8 +37,16 @@ class Address:
     connect_timeout: float = 10.0
 
 
-def read_address(name: str, variables: Mapping[str, object], *, connect_timeout: float) -> Address:
+def read_address(
+    name: str, variables: Mapping[str, object], *, connect_timeout: float, at_home: bool = True
+) -> Address:
     """Read a host's connection variables.
+
+    Args:
+        name: the host's.
+        variables: the host's.
+        connect_timeout: seconds.
+        at_home: whether ~ in a path is filled in. It is not where nobody connects, and the machine is not to be asked.
 
     Raises:
         ConfigError: one of them cannot be used; every such problem is named, but no value: it may be out of a vault.
@@ -67,7 +75,7 @@ def read_address(name: str, variables: Mapping[str, object], *, connect_timeout:
         problems.append(f"{name}: ansible_port is no number from 1 to 65535")
     key_file = text("ansible_ssh_private_key_file", "ansible_private_key_file")
     user = text("ansible_user", "ansible_ssh_user")
-    key_file = _at_home(key_file) if key_file else None
+    key_file = _at_home(key_file) if key_file and at_home else key_file
     arguments = _arguments(name, text, {"Port": port, "IdentityFile": key_file, "User": user}, problems)
     hostname = text("ansible_host", "ansible_ssh_host") or name
     password = text("ansible_password", "ansible_ssh_pass", "ansible_ssh_password")

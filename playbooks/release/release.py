@@ -9,6 +9,7 @@ import tarfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 from playbooks import names
@@ -138,7 +139,7 @@ def render(
     settings = target.settings
     place = f"{settings.home}/releases/{release.id}" if slot else f"{settings.home}/current"
     context: dict[str, Any] = {
-        "secrets": env.secrets,
+        "secrets": MappingProxyType(env.secrets),
         "slipway": {
             "app": settings.app,
             "version": release.version,
@@ -183,7 +184,7 @@ def _started(service: Service, slot: Slot | None) -> list[str]:
 def _units(
     service: Service, context: dict[str, Any], templates: Templates, host: str, slot: Slot | None
 ) -> dict[str, bytes]:
-    inside = {**context, "service": service}
+    inside = {**context, "service": service.as_data()}
     home = context["slipway"]["path"]
     # A slot's unit has a file of its own: the two are of different releases.
     beside = slot is not None and service.in_slots

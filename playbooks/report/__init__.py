@@ -33,6 +33,18 @@ def choose(stream: TextIO) -> Iterator[Progress]:
         yield Plain(stream)
 
 
+@contextmanager
+def still(stream: TextIO) -> Iterator[Progress]:
+    """Plain lines everywhere, for what reaches no host.
+
+    Args:
+        stream: standard error.
+    """
+    from playbooks.report.plain import Plain
+
+    yield Plain(stream)
+
+
 def clean(text: str) -> str:
     """Text with its control characters made visible: what a host says must not steer the terminal it is shown on."""
     return "".join(_visible(character) for character in text)

@@ -2,12 +2,36 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 from pathlib import Path
 from typing import TextIO
 
 from playbooks.errors import UsageError
 from playbooks.surroundings import own_path
+
+TEMPLATES = Path(__file__).resolve().parent.parent.parent / "templates" / "report"
+
+
+def page_text(name: str, **values: object) -> str:
+    """A page out of Slipway's own template and style sheet of this name, self-contained.
+
+    The page allows itself its style and nothing else: no script, no request.
+
+    Args:
+        name: of both files, without their endings.
+        values: what the template shows. Some comes from hosts and other people: all of it is escaped.
+    """
+    from jinja2 import FileSystemLoader, StrictUndefined
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    environment = ImmutableSandboxedEnvironment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    style = (TEMPLATES / f"{name}.css").read_text(encoding="utf-8")
+    style_hash = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    return environment.get_template(f"{name}.html.j2").render(style=style, style_hash=style_hash, **values)
 
 
 def writable_page(flag: str, text: str) -> Path:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 from playbooks.judgement.sentences import percent
 from playbooks.judgement.verdict import Verdict
+from playbooks.report.page import page_text
 from playbooks.report.timeline import ticks
 
-TEMPLATES = Path(__file__).resolve().parent.parent.parent / "templates" / "report"
 WIDTH, HEIGHT = 1000.0, 100.0  # what charts are drawn in; they are stretched to the page
 FEWEST_LINES = 3  # of a scale
 
@@ -125,17 +122,9 @@ class Chart:
 
 def rollout_page(story: Story) -> str:
     """The page."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    # Versions, hosts and sentences come from outside: everything is escaped but the style, which is ours.
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    style = (TEMPLATES / "rollout.css").read_text(encoding="utf-8")
-    return environment.get_template("rollout.html.j2").render(
+    return page_text(
+        "rollout",
         story=story,
-        style=style,
-        style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
         acts=[(_across(act.began, story), _across(act.ended - act.began, story), act) for act in story.acts],
         charts=charts(story),
         ticks=ticks(story.seconds),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from playbooks.report import clean
 if TYPE_CHECKING:
     from playbooks.backup import Backups
     from playbooks.check import Check
+    from playbooks.check_untrusted import HostFiles, UntrustedCheck
     from playbooks.health import FleetHealth
     from playbooks.host_keys import HostKeys
     from playbooks.provision import Provisioned
@@ -119,6 +120,30 @@ def show_check(check: Check) -> None:
             say("\n".join(f"    {line}" for line in diff.split("\n")))
         for problem in host.problems:
             say(f"  problem: {problem}")
+
+
+def show_untrusted_check(check: UntrustedCheck) -> None:
+    """A dry run of an untrusted inventory."""
+    say(f"Dry run of an inventory that is not trusted, version {check.version}. No host was reached.")
+    say(f"\n{check.strategy}, stage by stage, on a fleet on which something runs:")
+    for number, stage in enumerate(check.stages, start=1):
+        say(f"{number}. {stage.sentence}")
+    alike: dict[str, list[str]] = {}
+    for host in check.hosts:
+        alike.setdefault("\n".join(_given(host)), []).append(host.host)
+    for given, hosts in alike.items():
+        say(f"\n{', '.join(hosts)}:\n{given}")
+    _show_not_read(check.not_read)
+    say("\nNot known without hosts and artifact:")
+    say("\n".join(f"  - {sentence}" for sentence in check.not_known))
+
+
+def _given(host: HostFiles) -> Iterator[str]:
+    for name, text in host.files.items():
+        yield f"  write {name}"
+        yield from (f"    | {line}" for line in text.splitlines())
+    yield from (f"  hook: {hook}" for hook in host.hooks)
+    yield from (f"  start {unit}" for unit in host.start)
 
 
 def show_status(status: Status) -> None:
@@ -251,6 +276,13 @@ def show_inventory(view: InventoryView) -> None:
         told = [("all", *values[0][1:])] if same else values
         rows += [(host, f"slipway_{key}", value, origin) for host, value, origin in told]
     show_table(("host", "setting", "value", "from"), rows)
+    _show_not_read(view.not_read)
+
+
+def _show_not_read(sentences: Sequence[str]) -> None:
+    if sentences:
+        say("\nThe inventory is not trusted. What it names, and was left alone:")
+        say("\n".join(f"  - {sentence}" for sentence in sentences))
 
 
 def _compact(value: object) -> str:

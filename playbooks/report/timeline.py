@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
-from pathlib import Path
 
 from playbooks.fleet.progress import Trip
+from playbooks.report.page import page_text
 from playbooks.report.timings import HostTimings, Timings, cost, split
 from playbooks.report.timings_table import size
 
-TEMPLATES = Path(__file__).resolve().parent.parent.parent / "templates" / "report"
 COLOURS = 12  # as many as timeline.css has; a further step has the first one's again
 MOST_TICKS = 8
 BAR, GAP = 16, 3  # pixels
@@ -83,20 +80,11 @@ def timeline(timings: Timings, head: Head) -> str:
         timings: what is drawn.
         head: what is said above; secrets are out of both.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    # Hosts, phases and errors come from outside: everything is escaped but the style, which is ours.
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    style = (TEMPLATES / "timeline.css").read_text(encoding="utf-8")
     colours = {step: index % COLOURS for index, step in enumerate(timings.steps)}
     total = cost(timings.trips)
-    return environment.get_template("timeline.html.j2").render(
+    return page_text(
+        "timeline",
         head=head,
-        style=style,
-        # The page allows itself this style and nothing else: no script, no request.
-        style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
         seconds=timings.seconds,
         total=total,
         sent=size(total.bytes_out),

@@ -1,8 +1,9 @@
 """What runs: services as systemd units, rendered configuration, hooks."""
 
-from typing import Annotated, Literal, Self
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from playbooks.settings.types import (
     DropInName,
@@ -17,6 +18,21 @@ from playbooks.settings.types import (
     WholeNumber,
 )
 
+
+def below_templates(value: str) -> str:
+    """A path below a folder of templates, by its spelling.
+
+    Raises:
+        ValueError: it leads out of it.
+    """
+    path = PurePosixPath(value)
+    if path.is_absolute() or ".." in path.parts or not path.parts:
+        raise ValueError("expected a path below templates/, without '..', such as shop/app.env.j2")
+    return value
+
+
+# Below the inventory's templates/ or the project's.
+TemplatePath = Annotated[Text, AfterValidator(below_templates)]
 STOCK, STOCK_SOCKET = "unit.service.j2", "unit.socket.j2"
 
 
@@ -48,20 +64,22 @@ class Service(Model):
         description="Instances of a template unit, e.g. [8001, 8002]; left out where it runs in slots.",
     )
     hosts: Pattern | None = Field(None, description="Pattern of the hosts that run it; left out: all of them.")
-    template: Text = Field(STOCK, description="Template of the unit file; the stock one is made from `unit` below.")
+    template: TemplatePath = Field(
+        STOCK, description="Template of the unit file; the stock one is made from `unit` below."
+    )
     unit: dict[Text, dict[Text, Text | WholeNumber | bool | list[Text]]] = Field(
         {},
         description="For the stock template: sections of the unit file with their directives, e.g. "
         "Service: {ExecStart: …, Type: notify}. A list gives the directive several times.",
     )
-    drop_ins: dict[DropInName, Text] = Field({}, description="Drop-ins: file name (NN-name.conf) → template.")
+    drop_ins: dict[DropInName, TemplatePath] = Field({}, description="Drop-ins: file name (NN-name.conf) → template.")
     socket: Annotated[list[ListenStream], BeforeValidator(_one_or_more)] = Field(
         [],
         description="Where systemd listens for it (ListenStream=), e.g. 0.0.0.0:8000, or a list of such. The service "
         "takes the socket over (sd_listen_fds), and it stays open while the service restarts: clients wait and nobody "
         "is refused. See docs/zero-downtime.md.",
     )
-    socket_template: Text = Field(STOCK_SOCKET, description="Template of the socket's unit file.")
+    socket_template: TemplatePath = Field(STOCK_SOCKET, description="Template of the socket's unit file.")
     on_switch: Literal["restart", "reload"] = Field(
         "restart", description="What a deploy does to it once the new release is current."
     )
@@ -75,6 +93,10 @@ class Service(Model):
         if self.socket and self.unit.get("Service", {}).get("Restart", "always") == "no":
             raise ValueError("with a socket, unit.Service.Restart cannot be no: whoever connects starts it again")
         return self
+
+    def as_data(self) -> dict[str, Any]:
+        """What templates see of it: its settings, and the units and sockets that they come to."""
+        return {**self.model_dump(), "units": self.units, "sockets": self.sockets, "in_slots": self.in_slots}
 
     @property
     def in_slots(self) -> bool:
@@ -99,7 +121,9 @@ class Service(Model):
 class ConfigFile(Model):
     """A file rendered into the release."""
 
-    template: Text = Field(description="Template, looked up in the inventory's templates/, then in the project's.")
+    template: TemplatePath = Field(
+        description="Template, looked up in the inventory's templates/, then in the project's."
+    )
     dest: ReleasePath = Field(description="Where in the release, e.g. config/app.env.")
     mode: Mode = Field("0640", description="Its mode; it belongs to root and the application's group.")
     hosts: Pattern | None = Field(None, description="Pattern of the hosts that get it; left out: all of them.")

@@ -4,6 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from playbooks.settings.services import TemplatePath
 from playbooks.settings.types import AbsolutePath, Count, Duration, Model, Pattern, Port, Text, section
 
 # A header's or cookie's name: a token of HTTP (RFC 9110, 5.6.2), less what balancers read as their own.
@@ -65,10 +66,10 @@ class Balancer(Model):
 
     hosts: Pattern = Field(description="Pattern of the hosts, e.g. edge.")
     kind: Literal["haproxy", "nginx"] = Field("haproxy", description="What balances there.")
-    template: Text | None = Field(
+    template: TemplatePath | None = Field(
         None, description="Template of its configuration; the stock one, templates/balancer/, when left out."
     )
-    page: Text = Field("balancer/maintenance.html.j2", description="Template of the maintenance page (G2).")
+    page: TemplatePath = Field("balancer/maintenance.html.j2", description="Template of the maintenance page (G2).")
     retry_after: Count = Field(120, description="Seconds after which clients are told to come back in maintenance.")
     listen: list[Port] = Field(default=[80], description="Where clients reach it; [] with TLS only.")
     tls: Tls | None = Field(None, description="TLS.")

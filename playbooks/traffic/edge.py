@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
+
 from playbooks.environment import Environment
 from playbooks.errors import ConfigError
 from playbooks.settings.load import PREFIX
@@ -26,12 +28,12 @@ def balancer_files(env: Environment, host: str) -> BalancerFiles:
     balancer = env.settings.balancer
     if balancer is None:
         raise ConfigError([f"{PREFIX}balancer is not set"])
-    templates = Templates(env.inventory, [env.folder / "templates", env.project / "templates"])
+    templates = Templates.of(env)
     shares = usual_shares(env)
     backend = backend_of(balancer, env.settings)
     haproxy = balancer.kind == "haproxy"
     extra = {
-        "secrets": env.secrets,
+        "secrets": MappingProxyType(env.secrets),
         "slipway": {
             "app": env.settings.app,
             "environment": env.name,

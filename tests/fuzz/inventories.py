@@ -13,8 +13,9 @@ from pathlib import Path
 
 from playbooks.errors import SlipwayError
 from playbooks.fleet.address import read_address
-from playbooks.fleet.inventory import Inventory, limit, load_inventory, select
+from playbooks.fleet.inventory import TRUSTED, Fence, Inventory, fence_around, limit, load_inventory, select
 from playbooks.settings.load import read_settings
+from tests.fuzz.acts import outside, watched
 from tests.fuzz.mutate import TEXTS, WORDS, mutated
 from tests.fuzz.target import Violation, changed, flaw_of, unprintable
 from tests.fuzz.vaults import encrypted
@@ -42,6 +43,28 @@ _PATTERNS = (
     "web[" + "9" * 5000 + "]", "[" * 3000, "a:b:c" * 500, "web1[0]", "all:!all", "::1", "~\\", "~[[:x:]]", "~(?P<a>.)(?P<a>.)",
     "{{ a }}", "~a{99999999999}", "~(?i)x(?i)",
 )  # fmt: skip
+_PLACES = (
+    "hosts.yml",
+    "more",
+    "more.yml",
+    "group_vars",
+    "group_vars/all",
+    "group_vars/all.yml",
+    "host_vars/web1",
+    "host_vars",
+)
+_LINKS = (
+    "/",
+    "/etc/passwd",
+    "/etc",
+    "..",
+    "../password",
+    ".",
+    "hosts.yml",
+    "/dev/zero",
+    "/proc/self/environ",
+    "/nonexistent",
+)
 _VALID = {
     "hosts.yml": """all:
   vars: {a: 1, b: "{{ a }}"}
@@ -84,7 +107,9 @@ class Inventories:
                 rng, files["hosts.yml"]
             )
         patterns = [rng.choice((*_PATTERNS, *TEXTS)) for _ in range(2)]
-        words = {"patterns": patterns, "template": rng.choice(TEMPLATES)}
+        words: dict[str, object] = {"patterns": patterns, "template": rng.choice(TEMPLATES)}
+        if rng.random() < 0.4:
+            words["untrusted"] = {rng.choice(_PLACES): rng.choice(_LINKS) for _ in range(rng.randint(0, 1))}
         return json.dumps({name: data.decode("latin-1") for name, data in files.items()} | words).encode()
 
     def read(self, data: bytes) -> bool:
@@ -94,27 +119,49 @@ class Inventories:
             Violation: an error that cannot be shown or shows a secret, or a trace of code that ran.
         """
         parts = json.loads(data)
-        patterns, template = parts.pop("patterns"), parts.pop("template")
+        patterns, template, links = parts.pop("patterns"), parts.pop("template"), parts.pop("untrusted", None)
         shutil.rmtree(self._source, ignore_errors=True)
         for name, text in parts.items():
             file = self._source / name
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(text.encode("latin-1"))
         try:
-            inventory = load_inventory(str(self._source), self._project, environ=self._environ)
-            for warning in inventory.warnings:
-                _showable(warning)
-            self._use(inventory, patterns, template)
+            if links is None:
+                self._load_and_use(TRUSTED, patterns, template)
+            else:
+                self._look_only(links, patterns, template)
         finally:
             trace = _trace_of(self._project)
         if trace:
             raise Violation(trace)
         return True
 
+    def _look_only(self, links: dict[str, str], patterns: list[str], template: str) -> None:
+        for name, to in links.items():
+            link = self._source / name
+            link.parent.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(link) if link.is_dir() else link.unlink(missing_ok=True)
+            link.symlink_to(to)
+        fence = fence_around(self._source, self._project, [self._project])
+        with watched() as seen:
+            try:
+                self._load_and_use(fence, patterns, template)
+            finally:
+                acts = outside(seen, self._source)
+        if acts:
+            raise Violation(f"an untrusted inventory made it do: {'; '.join(acts)}")
+
+    def _load_and_use(self, fence: Fence, patterns: list[str], template: str) -> None:
+        inventory = load_inventory(str(self._source), self._project, environ=self._environ, fence=fence)
+        for warning in inventory.warnings:
+            _showable(warning)
+        self._use(inventory, patterns, template)
+
     def _use(self, inventory: Inventory, patterns: list[str], template: str) -> None:
         for pattern in patterns:
             _tried(select, inventory, pattern)
-            _tried(limit, inventory, pattern)
+            if inventory.fence.trusts:  # the pattern is a person's own: it may name a file
+                _tried(limit, inventory, pattern)
         for host in [*list(inventory.hosts)[:2], *list(inventory.hosts)[-1:]]:
             _tried(inventory.vars_for, host)
             resolved = inventory.resolved_vars(host)
@@ -123,7 +170,7 @@ class Inventories:
                 _showable(inventory.origin(host, name, 0, "x"))
             _tried(_settings, inventory, host)
             _tried(partial(read_address, connect_timeout=10.0), host, resolved)
-            _tried(inventory.render, host, template, "unit.service.j2")
+            _tried(inventory.render, host, template, Path("unit.service.j2"))
 
 
 def _settings(inventory: Inventory, host: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -182,10 +184,13 @@ def read_text(file: Path) -> str:
     """The text of a file.
 
     Raises:
-        ConfigError: it cannot be read, is too large, or is not UTF-8.
+        ConfigError: it is no plain file, cannot be read, is too large, or is not UTF-8.
     """
     try:
-        with file.open("rb") as stream:
+        # Not blocking: nobody may ever write into a FIFO.
+        with open(file, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                raise ConfigError([f"{Origin(file)} is no plain file."])
             data = stream.read(MAX_BYTES + 1)
     except OSError as error:
         raise ConfigError([f"{Origin(file)} cannot be read: {error.strerror or error}."]) from None

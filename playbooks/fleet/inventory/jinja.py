@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from datetime import date, time, timedelta, tzinfo
 from types import BuiltinFunctionType
 from typing import Any
 
@@ -13,10 +14,10 @@ from jinja2.compiler import CodeGenerator, Frame
 from jinja2.exceptions import SecurityError
 from jinja2.filters import FILTERS as DEFAULT_FILTERS
 from jinja2.nativetypes import NativeCodeGenerator
-from jinja2.runtime import Context, Undefined
+from jinja2.runtime import BlockReference, Context, LoopContext, Macro, TemplateReference, Undefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.tests import TESTS as DEFAULT_TESTS
-from jinja2.utils import missing
+from jinja2.utils import Cycler, Joiner, Namespace, missing
 
 from playbooks.fleet.inventory.filters import FILTERS, TESTS
 from playbooks.fleet.inventory.lazy import Function, Missing, plain, settle
@@ -27,6 +28,11 @@ _WIDE_FORMAT = re.compile(r"\{[^{}]*:[^{}]*(?:\d{7}|\{)")  # a width of millions
 _WIDE_PERCENT = re.compile(r"%[^%a-zA-Z]*(?:\d{7}|\*)")
 _WIDE = frozenset({"indent", "center", "batch", "slice", "wordwrap"})
 _SEES_MISSING = frozenset({"default", "d", "mandatory"})
+# Values whose methods only answer, and Jinja2's own tools. Nothing else is looked into: a method of an object of ours,
+# or of a library's, may act. (pydantic's models have one that unpickles, and so runs, what it is given.)
+_DATA = (str, bytes, int, float, list, tuple, dict, set, frozenset, range, date, time, timedelta, tzinfo, type(None))
+_TOOLS = (LoopContext, Macro, BlockReference, TemplateReference, Cycler, Joiner, Namespace, Undefined)
+_OF_MAPPINGS = frozenset({"get", "items", "keys", "values"})
 
 
 class VariablesContext(Context):
@@ -38,7 +44,7 @@ class VariablesContext(Context):
         if key in self.vars:
             return self.vars[key]
         found = self.variables.find(key)
-        return self.parent.get(key, missing) if found is missing else found
+        return self.parent.get(key, self.variables.unknown) if found is missing else found
 
 
 class _TypedGenerator(NativeCodeGenerator):
@@ -51,11 +57,18 @@ class _TypedGenerator(NativeCodeGenerator):
 
 
 class Environment(ImmutableSandboxedEnvironment):
-    """Sandboxed: no private attributes, no changing of lists, no unbounded `*` and `**`."""
+    """Sandboxed: attributes of plain data only, none of them private; no changing of lists, no unbounded `*` and `**`.
+
+    There is no loader, so `include`, `import` and `extends` find nothing.
+    """
 
     code_generator_class = _TypedGenerator
     context_class = VariablesContext
     intercepted_binops = frozenset({"*", "**", "%"})
+
+    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:  # noqa: ANN401  Jinja2's signature
+        known = isinstance(obj, (*_DATA, *_TOOLS)) or (isinstance(obj, Mapping) and attr in _OF_MAPPINGS)
+        return known and super().is_safe_attribute(obj, attr, value)
 
     def call(self, context: Context, function: Any, /, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
         bound_to = getattr(getattr(function, "__wrapped__", None), "__self__", None)  # the sandbox wraps "…".format
@@ -82,16 +95,18 @@ class Environment(ImmutableSandboxedEnvironment):
         return super().call_binop(context, operator, left, right)
 
 
-def new_environment(*, keep_trailing_newline: bool = False) -> Environment:
+def new_environment(*, files: bool = False) -> Environment:
     """An environment with Jinja2's filters and tests and Ansible's.
 
     Args:
-        keep_trailing_newline: for template files; values lose it, as in Ansible.
+        files: for template files: they keep their last newline, as in Ansible, and what is undefined is refused where
+            it stands, on its line; a value may be undefined until somebody needs it.
     """
     environment = Environment(
         undefined=Missing,
         trim_blocks=True,
-        keep_trailing_newline=keep_trailing_newline,
+        keep_trailing_newline=files,
+        finalize=_defined if files else None,
         optimized=False,
         autoescape=False,
         extensions=["jinja2.ext.do", "jinja2.ext.loopcontrols"],
@@ -103,6 +118,12 @@ def new_environment(*, keep_trailing_newline: bool = False) -> Environment:
     for name, function in {**DEFAULT_TESTS, **TESTS}.items():
         environment.tests[name] = environment.tests[f"ansible.builtin.{name}"] = function
     return environment
+
+
+def _defined(value: Any) -> Any:  # noqa: ANN401  a variable's value is anything
+    if isinstance(value, Undefined):
+        str(value)  # raises
+    return value
 
 
 def _refuse_widths(values: Iterable[Any]) -> None:

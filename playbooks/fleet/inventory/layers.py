@@ -17,11 +17,13 @@ class Layer:
         values: the variables.
         origins: file and line by variable.
         encrypted: the variables that come from a wholly encrypted file.
+        unread: whether there are more, in an encrypted file of an untrusted inventory.
     """
 
     values: dict[str, Any] = field(default_factory=dict)
     origins: dict[str, Origin] = field(default_factory=dict)
     encrypted: set[str] = field(default_factory=set)
+    unread: bool = False
 
 
 def note_layer(layer: Layer, key: object, value: object, origin: Origin) -> None:
@@ -41,7 +43,8 @@ def _as_json_key(key: object) -> str:
 
 def merge(layers: Iterable[Layer]) -> Layer:
     """One layer from several, the later covering the earlier."""
-    result = Layer()
+    layers = list(layers)
+    result = Layer(unread=any(layer.unread for layer in layers))
     for layer in layers:
         result.values.update(layer.values)
         result.origins.update(layer.origins)

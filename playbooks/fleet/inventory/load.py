@@ -8,6 +8,7 @@ from pathlib import Path
 
 from playbooks.errors import ConfigError
 from playbooks.fleet.inventory.document import Lines
+from playbooks.fleet.inventory.fence import NOT_READ, TRUSTED, Fence
 from playbooks.fleet.inventory.groups import Draft, GroupDraft
 from playbooks.fleet.inventory.model import Group, Host, Inventory
 from playbooks.fleet.inventory.source import find_source, inventory_files, read_inventory_file
@@ -15,25 +16,28 @@ from playbooks.fleet.inventory.vars_files import VarsFiles
 from playbooks.fleet.inventory.vault import Vault
 
 
-def load_inventory(env: str, project_root: Path, *, environ: Mapping[str, str] | None = None) -> Inventory:
+def load_inventory(
+    env: str, project_root: Path, *, environ: Mapping[str, str] | None = None, fence: Fence = TRUSTED
+) -> Inventory:
     """Load an Ansible YAML inventory.
 
     Args:
         env: a name under `<project_root>/inventory/`, or the path of an inventory folder or file.
         project_root: the project's folder, Ansible's playbook_dir: group_vars/ and host_vars/ there count too.
         environ: where the vault's password is named; os.environ if None.
+        fence: what may be read.
 
     Raises:
         UsageError: there is no such environment.
         ConfigError: the inventory is wrong; all mistakes at once.
     """
     source = find_source(env, project_root)
-    vault = Vault(os.environ if environ is None else environ)
+    vault = Vault(os.environ if environ is None else environ, None if fence.trusts else NOT_READ)
     warnings: list[str] = []
     draft = Draft(Lines(), warnings)
-    for file in inventory_files(source):
-        read_inventory_file(draft, file, vault)
-    vars_files = VarsFiles(draft.lines, warnings, vault)
+    for file in inventory_files(source, fence):
+        read_inventory_file(draft, file, vault, fence)
+    vars_files = VarsFiles(draft.lines, warnings, vault, fence)
     base_folders = dict.fromkeys((source if source.is_dir() else source.parent, project_root.absolute()))
     problems = draft.problems
     for base in base_folders:

@@ -13,6 +13,7 @@ from jinja2.utils import missing
 
 from playbooks.errors import ConfigError
 from playbooks.fleet.inventory.document import read_text
+from playbooks.fleet.inventory.fence import NOT_READ
 from playbooks.fleet.inventory.jinja import VariablesContext
 from playbooks.fleet.inventory.lazy import OMIT, Missing, plain
 from playbooks.fleet.inventory.vault import Vault, VaultError, is_encrypted
@@ -88,9 +89,13 @@ def template_globals() -> dict[str, Any]:
 
         def find(name: str) -> object:
             value = scope.find(name)
+            value = scope.unknown if value is missing else value
             return Missing(name=name) if value is missing else value
 
-        if kind.rpartition(".")[2] in ("env", "file"):
+        outside = kind.rpartition(".")[2] in ("env", "file")
+        if outside and not inventory.fence.trusts:
+            return [NOT_READ for _ in flat]
+        if outside:
             scope.resolver.touched[-1] = True  # where passwords come from when there is no vault
         return look_up(kind, flat, options, find=find, folders=folders, vault=inventory.vars_files.vault)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from playbooks.errors import UsageError
 from playbooks.fleet.inventory.document import Lines, Origin
+from playbooks.fleet.inventory.fence import Fence
 from playbooks.fleet.inventory.layers import Layer, merge
 from playbooks.fleet.inventory.vars_files import VarsFiles
 
@@ -125,6 +126,11 @@ class Inventory:
     _shared: dict[tuple[str, ...], Layer] = field(default_factory=dict, repr=False, init=False)
 
     @property
+    def fence(self) -> Fence:
+        """What may be read of it, and on its behalf."""
+        return self.vars_files.fence
+
+    @property
     def folder(self) -> Path:
         """The folder of the inventory."""
         return self.source if self.source.is_dir() else self.source.parent
@@ -226,19 +232,19 @@ class Inventory:
         self.host(host)
         return self._resolver.vars_of(host)
 
-    def render(self, host: str, template: str, name: str, extra: Mapping[str, Any] | None = None) -> str:
+    def render(self, host: str, template: str, file: Path, extra: Mapping[str, Any] | None = None) -> str:
         """Render a template file's text as Ansible's template module does, with the host's variables.
 
         Args:
             host: whose variables to use.
             template: the text.
-            name: the template's name, for messages.
+            file: the template's file, for messages.
             extra: more variables, used as they are; they cover the host's.
 
         Raises:
             ConfigError: the template cannot be read, or uses what is not defined.
         """
-        return self._resolver.render(host, template, name, extra or {})
+        return self._resolver.render(host, template, file, extra or {})
 
 
 def _is_ip(name: str) -> bool:

@@ -19,14 +19,20 @@ _SPECIAL = (".", "?", "*", "[")
 _SHOWN = 12
 
 
-def select(inventory: Inventory, pattern: str) -> list[str]:
+def select(inventory: Inventory, pattern: str, *, files: bool = False) -> list[str]:
     """The hosts that a pattern matches, in Ansible's order (that of `ansible PATTERN --list-hosts`).
+
+    Args:
+        inventory: whose hosts.
+        pattern: the pattern.
+        files: whether `@file` may name a file of patterns. Only a person who types it may: what is wrong with such a
+            file is told, so an inventory could show any file by it.
 
     Raises:
         UsageError: a part of it matches nothing, or nothing is left.
     """
     chosen: list[str] = []
-    for part in _in_order(_parts(pattern)):
+    for part in _in_order(_parts(pattern, files=files)):
         matched = _matching(inventory, part)
         if part[0] == "!":
             chosen = [name for name in chosen if name not in set(matched)]
@@ -45,14 +51,14 @@ def limit(inventory: Inventory, pattern: str, *, within: str = "all") -> list[st
     Raises:
         UsageError: a part of a pattern matches nothing, or nothing is left.
     """
-    allowed = set(select(inventory, pattern))
+    allowed = set(select(inventory, pattern, files=True))
     left = [name for name in select(inventory, within) if name in allowed]
     if not left:
         raise UsageError(f"--limit={pattern} leaves no host of {within!r}.", hint=_known(inventory))
     return left
 
 
-def _parts(pattern: str) -> list[str]:
+def _parts(pattern: str, *, files: bool) -> list[str]:
     """The single patterns: split at commas; else, if it is no address by itself, at colons outside brackets."""
     if "," in pattern:
         pieces = pattern.split(",")
@@ -63,6 +69,8 @@ def _parts(pattern: str) -> list[str]:
     parts: list[str] = []
     for piece in (piece.strip() for piece in pieces):
         if piece.startswith("@"):
+            if not files:
+                raise UsageError(f"The pattern {pattern!r} names a file; only --limit may.")
             parts += _from_file(Path(piece[1:]))
         elif piece.lstrip("!&~"):
             parts.append(piece)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import Template, TemplateSyntaxError
 
 from playbooks.errors import ConfigError
+from playbooks.fleet.inventory.document import Origin
 from playbooks.fleet.inventory.jinja import keep_backslashes, new_environment
 from playbooks.fleet.inventory.lazy import OMIT, plain
 from playbooks.fleet.inventory.lookups import template_globals
@@ -91,9 +93,11 @@ class Resolver:
         self.inventory = inventory
         self.lock = threading.RLock()
         self.environment = new_environment()
-        self.files = new_environment(keep_trailing_newline=True)
+        self.files = new_environment(files=True)
         for environment in (self.environment, self.files):
             environment.globals.update(template_globals())
+            if not inventory.fence.trusts:  # where ~ is, the machine's environment and its list of users say
+                environment.filters |= dict.fromkeys(("expanduser", "ansible.builtin.expanduser"), str)
         self.touched: list[bool] = [False]  # for each value being resolved, whether it used a secret
         self._scopes: dict[str, Scope] = {}
         self._vars: dict[str, ResolvedVars] = {}
@@ -116,16 +120,29 @@ class Resolver:
             self._templates[text] = self.environment.from_string(keep_backslashes(self.environment, text))
         return self._templates[text]
 
-    def render(self, host: str, template: str, name: str, extra: Mapping[str, Any]) -> str:
+    def render(self, host: str, template: str, file: Path, extra: Mapping[str, Any]) -> str:
         """A template file's text. See Inventory.render."""
         with self.lock:
             scope = self.scope(host)
+            compiled: Template | None = None
             try:
-                result = scope.run(self.files.from_string(template), extra)
+                compiled = self.files.from_string(template)
+                result = scope.run(compiled, extra)
                 return "" if result is None else str(plain(result))
             except TemplateSyntaxError as error:
-                raise ConfigError([f"{name}:{error.lineno}: {error.message}."]) from None
+                raise ConfigError([f"{Origin(file, error.lineno)}: {(error.message or '').rstrip('.')}."]) from None
             except RecursionError:
-                raise ConfigError([f"{name} on host {host}: it is nested too deeply."]) from None
+                raise ConfigError([f"{Origin(file)} on host {host}: it is nested too deeply."]) from None
             except Exception as error:  # noqa: BLE001  an expression can raise anything
-                raise ConfigError([f"{name} on host {host}: {reason(error)}."]) from None
+                where = Origin(file, _line_in(compiled, error) if compiled else None)
+                raise ConfigError([f"{where} on host {host}: {reason(error)}."]) from None
+
+
+def _line_in(template: Template, error: Exception) -> int | None:
+    """The line of a template whose expression raised an error, where it was one of its own."""
+    at, line = error.__traceback__, None
+    while at is not None:
+        if at.tb_frame.f_globals.get("__jinja_template__") is template:
+            line = template.get_corresponding_lineno(at.tb_lineno)
+        at = at.tb_next
+    return line

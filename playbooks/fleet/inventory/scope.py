@@ -10,6 +10,7 @@ from jinja2.utils import missing
 
 from playbooks.errors import ConfigError
 from playbooks.fleet.inventory.document import UnsafeText
+from playbooks.fleet.inventory.fence import NOT_READ
 from playbooks.fleet.inventory.jinja import VariablesContext, join_output
 from playbooks.fleet.inventory.lazy import OMIT, LazyDict, LazyList, Missing, plain
 from playbooks.fleet.inventory.vault import VaultError, VaultValue
@@ -34,6 +35,7 @@ class Scope:
         self.raw = layer.values
         self.origins = layer.origins
         self.encrypted = layer.encrypted
+        self.unknown: object = NOT_READ if layer.unread else missing  # what a name is that nothing defines
         self.magic: dict[str, Any] = resolver.inventory.magic_vars(host) | {
             "hostvars": _HostVars(resolver),
             "vars": _Vars(self),
@@ -159,6 +161,8 @@ class _Vars(Mapping[str, Any]):
 
     def __getitem__(self, key: str) -> Any:  # noqa: ANN401
         value = self._scope.find(key)
+        if value is missing:
+            value = self._scope.unknown
         if value is missing:
             raise KeyError(key)
         return value

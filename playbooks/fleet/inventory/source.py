@@ -12,6 +12,7 @@ from typing import Any
 
 from playbooks.errors import ConfigError, UsageError
 from playbooks.fleet.inventory.document import Origin, parse, read_text
+from playbooks.fleet.inventory.fence import FLAG, Fence
 from playbooks.fleet.inventory.groups import Draft, read_groups
 from playbooks.fleet.inventory.vault import Vault, VaultError, is_encrypted
 from playbooks.surroundings import here, own_path
@@ -77,16 +78,17 @@ def _known(project_root: Path) -> str:
     return f"environments: {', '.join(names)}; --env also takes the path of an inventory"
 
 
-def inventory_files(source: Path) -> Iterator[Path]:
+def inventory_files(source: Path, fence: Fence) -> Iterator[Path]:
     """Every file that Ansible would read as an inventory, in its order.
 
     Raises:
-        ConfigError: a folder cannot be read, or holds itself.
+        ConfigError: a folder cannot be read, holds itself or is outside of the fence.
     """
-    return _walk(source, _MAX_FOLDERS) if source.is_dir() else iter([source])
+    fence.check(source)
+    return _walk(source, _MAX_FOLDERS, fence) if source.is_dir() else iter([source])
 
 
-def _walk(folder: Path, depth: int) -> Iterator[Path]:
+def _walk(folder: Path, depth: int, fence: Fence) -> Iterator[Path]:
     if depth == 0:
         raise ConfigError(
             [f"{Origin(folder)} is more than {_MAX_FOLDERS} folders deep; does a symlink lead back into it?"]
@@ -99,16 +101,17 @@ def _walk(folder: Path, depth: int) -> Iterator[Path]:
         if _LEFT_OUT.search(name):
             continue
         path = folder / name
+        fence.check(path)
         if path.is_dir():
-            yield from _walk(path, depth - 1)
+            yield from _walk(path, depth - 1, fence)
         else:
             yield path
 
 
-def read_inventory_file(draft: Draft, file: Path, vault: Vault) -> None:
+def read_inventory_file(draft: Draft, file: Path, vault: Vault, fence: Fence) -> None:
     """Add one file to the draft; what is wrong with it is added to the draft's problems."""
     try:
-        data = _load(draft, file, vault)
+        data = _load(draft, file, vault, fence)
     except ConfigError as error:
         draft.problems += error.problems
         return
@@ -116,10 +119,13 @@ def read_inventory_file(draft: Draft, file: Path, vault: Vault) -> None:
         read_groups(draft, data, file)
 
 
-def _load(draft: Draft, file: Path, vault: Vault) -> Mapping[Any, Any] | None:
+def _load(draft: Draft, file: Path, vault: Vault, fence: Fence) -> Mapping[Any, Any] | None:
     if not file.is_file():
         raise ConfigError([f"{Origin(file)} is {'no plain file' if file.exists() else 'a broken symlink'}."])
-    text = _decrypted(read_text(file), file, vault)
+    text = read_text(file)
+    if is_encrypted(text) and not fence.trusts:
+        raise ConfigError([f"{Origin(file)} is encrypted; {FLAG} does not open it, so its hosts are unknown."])
+    text = _decrypted(text, file, vault)
     if text.startswith("#!") and os.access(file, os.X_OK):
         raise ConfigError([_convert(file, "is a script")])
     if file.suffix == ".toml":

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from playbooks.errors import ConfigError
 from playbooks.fleet.inventory.document import Lines, Origin, parse, read_text
+from playbooks.fleet.inventory.fence import FLAG, Fence
 from playbooks.fleet.inventory.layers import Layer, merge, note_layer
 from playbooks.fleet.inventory.vault import Vault, VaultError, is_encrypted
 
@@ -15,21 +16,22 @@ EXTENSIONS = ("", ".yml", ".yaml", ".json")
 MAX_FOLDERS = 20  # folders within folders; a symlink loop ends here
 
 
-def find_files(folder: Path, name: str) -> list[Path]:
+def find_files(folder: Path, name: str, fence: Fence) -> list[Path]:
     """The files of one group or host below group_vars/ or host_vars/, in the order in which they apply.
 
     Of `name`, `name.yml`, `name.yaml` and `name.json` the first that exists counts; a folder is read recursively.
 
     Raises:
-        ConfigError: a folder cannot be read or holds itself.
+        ConfigError: a folder cannot be read, holds itself or is outside of the fence.
     """
     if "/" in name or name in (".", ".."):
         return []
     for extension in EXTENSIONS:
         path = folder / (name + extension)
         try:
+            fence.check(path)
             if path.is_dir():
-                return list(_walk(path, MAX_FOLDERS))
+                return list(_walk(path, MAX_FOLDERS, fence))
             if path.exists():
                 return [path]
         except OSError:  # a name that is too long for a file
@@ -37,7 +39,7 @@ def find_files(folder: Path, name: str) -> list[Path]:
     return []
 
 
-def _walk(folder: Path, depth: int) -> Iterator[Path]:
+def _walk(folder: Path, depth: int, fence: Fence) -> Iterator[Path]:
     if depth == 0:
         raise ConfigError(
             [f"{Origin(folder)} is more than {MAX_FOLDERS} folders deep; does a symlink lead back into it?"]
@@ -49,9 +51,10 @@ def _walk(folder: Path, depth: int) -> Iterator[Path]:
     for entry in entries:
         if entry.name.startswith(".") or entry.name.endswith("~"):
             continue
+        fence.check(entry)
         if entry.is_dir():
             if not entry.suffix:
-                yield from _walk(entry, depth - 1)
+                yield from _walk(entry, depth - 1, fence)
         elif entry.is_file() and entry.suffix in EXTENSIONS:
             yield entry
 
@@ -67,6 +70,7 @@ class VarsFiles:
     lines: Lines
     warnings: list[str]
     vault: Vault
+    fence: Fence
     _files: dict[tuple[Path, str], list[Path]] = field(default_factory=dict)
     _layers: dict[Path, Layer] = field(default_factory=dict)
     _sealed: dict[Path, str] = field(default_factory=dict)
@@ -78,6 +82,10 @@ class VarsFiles:
             What is wrong, one sentence each.
         """
         problems: list[str] = []
+        try:
+            self.fence.check(folder)
+        except ConfigError as error:
+            return error.problems
         if not folder.is_dir():
             return [f"{Origin(folder)} is a file; expected a folder."] if folder.exists() else []
         try:
@@ -88,7 +96,7 @@ class VarsFiles:
             if name.partition(".")[0] not in present:  # spares four look-ups a host
                 continue
             try:
-                self._files[folder, name] = find_files(folder, name)
+                self._files[folder, name] = find_files(folder, name, self.fence)
                 for file in self._files[folder, name]:
                     self._read_file(file)
             except ConfigError as error:
@@ -99,7 +107,10 @@ class VarsFiles:
         if file in self._layers or file in self._sealed:
             return
         text = read_text(file)
-        if is_encrypted(text):
+        if is_encrypted(text) and not self.fence.trusts:
+            self._layers[file] = Layer(unread=True)
+            self.warnings.append(f"{Origin(file)} is encrypted; {FLAG} does not open it, so its variables are unknown.")
+        elif is_encrypted(text):
             self._sealed[file] = text
         else:
             self._layers[file] = self._layer(parse(text, file, self.lines, self.warnings), file)

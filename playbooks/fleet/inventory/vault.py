@@ -56,11 +56,13 @@ class Vault:
     """Decrypts with the passwords that the environment names; they are read when first needed.
 
     Args:
+        instead: what each plain text is said to be, where nothing may be decrypted; None: it is decrypted.
         environ: ANSIBLE_VAULT_PASSWORD_FILE names a file, or a script that prints the password;
             ANSIBLE_VAULT_IDENTITY_LIST names several as `label@file`, separated by commas.
     """
 
     environ: Mapping[str, str]
+    instead: str | None = None
     _passwords: list[Password] | None = field(default=None, repr=False)
     _plain: dict[str, str] = field(default_factory=dict, repr=False)  # each costs 10,000 rounds
 
@@ -71,6 +73,8 @@ class Vault:
             VaultError: no password is set, none fits, or the text is damaged.
             ConfigError: a password file cannot be read.
         """
+        if self.instead is not None:
+            return self.instead
         if ciphertext in self._plain:
             return self._plain[ciphertext]
         if self._passwords is None:

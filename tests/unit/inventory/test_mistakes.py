@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -248,7 +249,7 @@ def test_patterns_that_match_nothing(pattern: str, tmp_path: Path) -> None:
     """Fails if a mistyped pattern is passed over, as Ansible does: a deploy would touch hosts that were to be left out."""
     source = write(tmp_path, {"hosts.yml": "web: {hosts: {'web[1:3]': }}\ndb: {hosts: {db1: }}\nempty:\n"})
     with pytest.raises(UsageError) as caught:
-        select(load_inventory(str(source), tmp_path), pattern)
+        select(load_inventory(str(source), tmp_path), pattern, files=True)
     assert PATTERNS[pattern] in str(caught.value)
     if "cannot be read" not in PATTERNS[pattern] and "valid" not in PATTERNS[pattern]:
         assert len(str(caught.value)) < 400
@@ -265,6 +266,22 @@ def test_retry_files(tmp_path: Path) -> None:
     source = write(tmp_path, {"hosts.yml": "web: {hosts: {'web[1:4]': }}"})
     (tmp_path / "site.retry").write_text("web3\n\nweb1\n")
     inventory = load_inventory(str(source), tmp_path)
-    assert select(inventory, f"@{tmp_path}/site.retry") == ["web3", "web1"]
-    assert select(inventory, f"@{tmp_path}/site.retry,web4") == ["web3", "web1", "web4"]
+    assert select(inventory, f"@{tmp_path}/site.retry", files=True) == ["web3", "web1"]
+    assert select(inventory, f"@{tmp_path}/site.retry,web4", files=True) == ["web3", "web1", "web4"]
     assert limit(inventory, f"@{tmp_path}/site.retry") == ["web1", "web3"]
+
+
+@pytest.mark.parametrize("place", ["hosts.yml", "group_vars/all.yml", "host_vars/web1"])
+def test_a_fifo_is_not_waited_for(place: str, tmp_path: Path) -> None:
+    """Fails if a task hangs for good on a file that nobody writes into."""
+    source = write(tmp_path, {"hosts.yml": "web: {hosts: {web1: }}\n"})
+    fifo = source / place
+    fifo.unlink(missing_ok=True)
+    fifo.parent.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(fifo)
+    signal.alarm(10)  # ends a wait with the whole test run
+    try:
+        with pytest.raises(ConfigError, match="no plain file"):
+            load_inventory(str(source), tmp_path)
+    finally:
+        signal.alarm(0)

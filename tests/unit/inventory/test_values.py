@@ -137,7 +137,7 @@ def test_render(tmp_path: Path) -> None:
     """Fails if a template file is not rendered as Ansible's template module renders it."""
     inventory = make(tmp_path, hosts="web: {hosts: {h1: {p: 80, l: [1, 2]}}}")
     text = "{% for x in l %}\nlisten {{ p }}; # {{ x }} {{ slot }}\n{% endfor %}\n\\d {{ '\\\\d' }}\n"
-    rendered = inventory.render("h1", text, "site.conf.j2", {"slot": "blue", "p": 8080})
+    rendered = inventory.render("h1", text, Path("site.conf.j2"), {"slot": "blue", "p": 8080})
     assert rendered == "listen 8080; # 1 blue\nlisten 8080; # 2 blue\n\\d \\d\n"
     for wrong, words in (
         ("a\n{{ nope }}", "'nope' is undefined"),
@@ -145,7 +145,7 @@ def test_render(tmp_path: Path) -> None:
         ("{{ 1 / 0 }}", "zero"),
     ):
         with pytest.raises(ConfigError, match=words) as caught:
-            inventory.render("h1", wrong, "site.conf.j2")
+            inventory.render("h1", wrong, Path("site.conf.j2"))
         assert "site.conf.j2" in str(caught.value)
 
 
