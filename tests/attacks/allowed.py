@@ -82,7 +82,7 @@ class Places:
 
     Args:
         app: its name.
-        home, state, repository: its folders.
+        home, state, repository, restored: its folders.
         own: what its user may write to besides, as patterns.
     """
 
@@ -90,6 +90,7 @@ class Places:
     home: str
     state: str
     repository: str
+    restored: str
     own: Sequence[str]
 
     def of(self, *kinds: str) -> list[Place]:
@@ -139,6 +140,10 @@ class Places:
     def backups(self) -> list[Place]:
         """The repository: root's alone."""
         return [Place("/var/backups/slipway"), Place(self.repository, most=0o700), Place(f"{self.repository}/**")]
+
+    def restores(self) -> list[Place]:
+        """Where a backup is restored to."""
+        return [Place(self.restored), Place(f"{self.restored}/**"), Place(f"{self.restored}/**", "user")]
 
     def sudoers(self) -> list[Place]:
         """What provision grants the login user."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,8 +14,7 @@ from tests.attacks import allowed, attacker, host_manifest
 from tests.hosts.conftest import App
 
 HOST = "app1"
-# What data an application has; things of the same names are where links lead to.
-FILES = ("cat.txt", "sub/dog.txt")
+VERSIONS = ("1.0.0", "2.0.0", "3.0.0")
 
 
 @dataclass
@@ -38,13 +36,23 @@ class Victim(App):
         return f"/srv/{self.name}"
 
     @property
+    def restored(self) -> str:
+        """Where backups are restored to, to be looked at."""
+        return "/srv/restored"
+
+    @property
     def places(self) -> allowed.Places:
         """What tasks and the user may change."""
         own = (f"{self.home}/shared/data", f"{self.home}/shared/storage/public", self.data)
         below = tuple(f"{place}/**" for place in own)
         writable = (f"{self.home}/releases/*/cache", f"{self.home}/releases/*/cache/**")
         return allowed.Places(
-            self.name, self.home, self.state, f"/var/backups/slipway/{self.name}", (*own, *below, *writable)
+            self.name,
+            self.home,
+            self.state,
+            f"/var/backups/slipway/{self.name}",
+            self.restored,
+            (*own, *below, *writable),
         )
 
     def manifest(self) -> host_manifest.Manifest:
@@ -61,7 +69,7 @@ class Victim(App):
             self.lab,
             self.host,
             self.name,
-            places=[self.home, self.data],
+            places=[self.home, self.data, self.restored],
             looks=[self.home, "/srv", "/tmp", "/var/tmp", "/dev/shm"],
             targets=["/root/canary", "/srv/other", "/etc", "/var/lib/slipway"],
             seed=seed,
@@ -79,8 +87,63 @@ class Victim(App):
         assert done.returncode == status, f"{script}: {done.stdout}{done.stderr}"
         return done.stdout
 
+    def run(self, *words: str, limit: float) -> tuple[int, str]:
+        """Run a task.
+
+        Args:
+            words: without its environment.
+            limit: seconds.
+
+        Returns:
+            Its exit status, and what it said at the end, if it failed.
+
+        Raises:
+            subprocess.TimeoutExpired: it takes longer.
+        """
+        process = self.start(*words)
+        try:
+            out, err = process.communicate(timeout=limit)
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
+        return process.returncode, "" if process.returncode == 0 else f"{out}{err}".strip()[-1500:]
+
+    def must(self, *words: str) -> None:
+        """Run a task that has to go well."""
+        status, said = self.run(*words, limit=120)
+        assert status == 0, f"{' '.join(words)}: {said}"
+
+    def version(self) -> str:
+        """What runs, if anything does."""
+        return self.as_root(f"cat {self.home}/current/VERSION 2>/dev/null || :\n").strip()
+
+    def remove(self) -> None:
+        """Nothing of it is on the host, but its data and its user."""
+        self.as_root(REMOVE, self.name, self.home, self.state)
+
+    def units(self) -> str:
+        """Steps that are at work on the host."""
+        pattern = f"'slipway-{self.name}-*' 'slipway-guard-{self.name}-*.service'"
+        return self.as_root(f"systemctl list-units --plain --no-legend --state=active,activating {pattern}\n").strip()
+
+    def processes(self) -> str:
+        """What root runs there, for a message."""
+        return self.as_root(
+            "ps -o pid,stat,wchan:20,args -u root --no-headers | grep -v ' \\[\\|systemd' | cut -c1-300\n"
+        )
+
+    def drills_saw(self, since: float) -> list[str]:
+        """What of root's the release of a drill could read; see DRILL."""
+        words = f"journalctl --since=@{since:.0f} --output=cat --no-pager | grep '^drill saw:' || :\n"
+        return self.as_root(words).splitlines()
+
+    def damaged_releases(self) -> list[str]:
+        """Files of finished releases that are not what their manifests say, or hold a line of the attacker's."""
+        return self.as_root(DAMAGED, self.home).splitlines()
+
     def reset(self) -> None:
-        """Its data is as the application made it, whatever an attack left."""
+        """Its data is as the application made it, and nothing is at work, whatever an attack left."""
         self.as_root(RESET, self.name, self.home, self.data)
 
     def marked(self) -> list[str]:
@@ -92,6 +155,7 @@ class Victim(App):
 
 RESET = """
 user=$1 home=$2 data=$3
+systemctl kill --signal=KILL "slipway-$user-*" 2>/dev/null || :
 fill() {
     [ -d "$1" ] || return 0
     find "$1" -mindepth 1 -delete
@@ -109,8 +173,33 @@ fill "$data/media"
 fill "$home/shared/data"
 fill "$home/shared/storage/public"
 """
+REMOVE = """
+app=$1 home=$2 state=$3
+systemctl stop "$app.service" 2>/dev/null || :
+systemctl disable "$app.service" 2>/dev/null || :
+rm -rf "$home" "$state" "/var/backups/slipway/$app" "/etc/systemd/system/$app.service"
+rm -f /etc/systemd/system/multi-user.target.wants/"$app.service"
+systemctl daemon-reload
+systemctl reset-failed
+"""
+CLEARED = """
+rm -rf /srv/victim /srv/other /srv/restored /root/canary /etc/attacks.secret /usr/local/lib/attacks
+userdel canary
+systemctl start cron.service
+"""
+DAMAGED = """
+cd "$1/releases" 2>/dev/null || exit 0
+for release in *; do
+    [ -f "$release/.slipway/complete" ] || continue
+    (cd "$release" && sha256sum --check --quiet --strict .slipway/manifest 2>&1) | sed "s|^|damaged: $release/|"
+    find "$release" -type f -user 0 -exec grep -l owned-by-the-attacker {} + | sed 's/^/has a line of the attacker: /'
+done
+"""
 CANARIES = """
 user=$1 mark=$2
+# The host's own housekeeping stands still: what it changes is no task's doing.
+systemctl stop cron.service apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer \\
+    fstrim.timer logrotate.timer systemd-tmpfiles-clean.timer 2>/dev/null || :
 number=1000
 plant() { number=$((number + 1)); echo "stolen-mark-$number-$mark" >"$1"; chmod 0600 "$1"; }
 fill() {
@@ -163,6 +252,7 @@ def settings(made: Victim, password: Path) -> dict[str, Any]:
             "keep": {"last": 1},
             "drill": {"command": DRILL, "url": "http://127.0.0.1:{port}/VERSION", "timeout": "10s"},
         },
+        "timeouts": {"command": "45s", "total": "80s"},
         "secrets": {"restic": {"file": str(password)}},
     }
 
@@ -187,8 +277,3 @@ def hooks(moment: str) -> list[dict[str, str]]:
 def artifact(made: Victim, version: str) -> None:
     """Build a version."""
     made.build(version, {"bin/maintain": b"#!/bin/sh\ntest -f VERSION\n", "cache/seed.txt": b"seed\n"})
-
-
-def told(words: Sequence[str]) -> str:
-    """A list for a message."""
-    return "\n  ".join(["", *words])

