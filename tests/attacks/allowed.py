@@ -36,7 +36,8 @@ class Place:
     @cached_property
     def _expression(self) -> re.Pattern[str]:
         parts = re.split(r"(\*\*|\*)", self.pattern)
-        return re.compile("".join({"**": ".*", "*": "[^/]*"}.get(part, re.escape(part)) for part in parts))
+        expression = "".join({"**": ".*", "*": "[^/]*"}.get(part, re.escape(part)) for part in parts)
+        return re.compile(expression, re.DOTALL)
 
     def holds(self, path: str) -> bool:
         """Whether a path is in it."""
@@ -72,7 +73,9 @@ SYSTEM = (
     Place("/var/lib/systemd/**", "system"),
     # PrivateTmp of the system's own units, and of a drill's.
     Place("/tmp/systemd-private-*", "system", 0o700, ("folder",)),
+    Place("/tmp/systemd-private-*/tmp", "system", 0o1777, ("folder",)),
     Place("/var/tmp/systemd-private-*", "system", 0o700, ("folder",)),
+    Place("/var/tmp/systemd-private-*/tmp", "system", 0o1777, ("folder",)),
 )
 
 

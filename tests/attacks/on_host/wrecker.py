@@ -72,7 +72,7 @@ class Wrecker:
     def report(self) -> dict[str, Any]:
         """What it did, and what it got."""
         return {
-            "flips": self.counts.total(),
+            "flips": self.counts.total() - self.counts["refused"],
             "counts": dict(self.counts),
             "attacked": sorted(self.reach.seen),
             "stolen": sorted(self.stolen),
