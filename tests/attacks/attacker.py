@@ -59,6 +59,8 @@ def attack(
     places: Sequence[str],
     looks: Sequence[str],
     targets: Sequence[str],
+    kinds: Sequence[str] = (),
+    paces: Sequence[str] = (),
     seed: int = 1,
     program: str = "flipper",
     may_be_lost: bool = False,
@@ -70,7 +72,7 @@ def attack(
     Args:
         lab, host: where.
         user: as whom.
-        places, looks, targets: see on_host/flipper.py.
+        places, looks, targets, kinds, paces: see on_host/flipper.py.
         seed: of its choices.
         program: flipper or wrecker; see on_host.
         may_be_lost: whether the host may go down meanwhile, and what the attacker did with it.
@@ -78,7 +80,14 @@ def attack(
     Raises:
         AssertionError: it does not start, or does not say what it did.
     """
-    wanted = {"places": list(places), "looks": list(looks), "targets": list(targets), "seed": seed}
+    wanted = {
+        "places": list(places),
+        "looks": list(looks),
+        "targets": list(targets),
+        "kinds": list(kinds),
+        "paces": list(paces),
+        "seed": seed,
+    }
     words = f"python3 {ON_HOST}/{program}.py {shlex.quote(json.dumps(wanted))}"
     unit = f"attack-{user}"
     started = f"sudo systemd-run --quiet --pipe --wait --collect --unit={unit} --uid={user} -- {words}"

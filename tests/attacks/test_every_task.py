@@ -44,6 +44,7 @@ def running(victim: Victim) -> None:
     """1.0.0 runs, and there is a backup of it."""
     if victim.version() != "1.0.0":
         victim.must("deploy", "--version=1.0.0", "--force")
+        victim.reset()
     victim.must("backup")
 
 

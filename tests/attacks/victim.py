@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,8 @@ from tests.attacks import allowed, attacker, host_manifest
 from tests.hosts.conftest import App
 
 HOST = "app1"
+# Root's alone; another application's; the system's, and Slipway's own.
+TARGETS = ("/root/canary", "/srv/other", "/etc", "/var/lib/slipway")
 VERSIONS = ("1.0.0", "2.0.0", "3.0.0")
 
 
@@ -63,15 +66,24 @@ class Victim(App):
         """What has become of the host since, that no task of these kinds may have done; see allowed.Places."""
         return allowed.wrongs(self.manifest().changes(before), self.places.of(*kinds), self.uid, self.gid)
 
-    def attack(self, *, seed: int = 1) -> AbstractContextManager[attacker.Report]:
-        """The user flips names in all it can write to."""
+    def attack(
+        self,
+        *,
+        seed: int = 1,
+        targets: Sequence[str] = TARGETS,
+        kinds: Sequence[str] = (),
+        paces: Sequence[str] = (),
+    ) -> AbstractContextManager[attacker.Report]:
+        """The user changes names in all it can write to; see on_host/flipper.py for how."""
         return attacker.attack(
             self.lab,
             self.host,
             self.name,
             places=[self.home, self.data, self.restored],
             looks=[self.home, "/srv", "/tmp", "/var/tmp", "/dev/shm"],
-            targets=["/root/canary", "/srv/other", "/etc", "/var/lib/slipway"],
+            targets=targets,
+            kinds=kinds,
+            paces=paces,
             seed=seed,
         )
 
@@ -128,10 +140,8 @@ class Victim(App):
         return self.as_root(f"systemctl list-units --plain --no-legend --state=active,activating {pattern}\n").strip()
 
     def processes(self) -> str:
-        """What root runs there, for a message."""
-        return self.as_root(
-            "ps -o pid,stat,wchan:20,args -u root --no-headers | grep -v ' \\[\\|systemd' | cut -c1-300\n"
-        )
+        """What its steps do there, for a message."""
+        return self.as_root("ps -eo unit:70,stat,wchan:20,args --no-headers | grep '^slipway' | cut -c1-250 || :\n")
 
     def drills_saw(self, since: float) -> list[str]:
         """What of root's the release of a drill could read; see DRILL."""
@@ -257,8 +267,9 @@ def settings(made: Victim, password: Path) -> dict[str, Any]:
     }
 
 
-# What the restored release can read of root's is told, for the journal; then it answers.
+# What the restored release can read of root's, and what it sees in place of root's, is told in the journal; then it answers.
 DRILL = (
+    "[ ! -e /etc/cat.txt ] || echo 'drill saw: restored data in place of /etc'; "
     f"python3 {attacker.ON_HOST}/marks.py --except=/proc --except=/sys --except=/usr / | sed 's/^/drill saw: /'; "
     "cd $RELEASE && exec python3 -m http.server $PORT"
 )

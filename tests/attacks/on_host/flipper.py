@@ -5,10 +5,12 @@ there with links out of the folder, FIFOs, sockets, look-alikes of devices, empt
 call each (renameat2, RENAME_EXCHANGE), by descriptors, so that a folder whose own name is flipped is the same to it. It
 also keeps files of releases open that it could open for writing, writes into them later, and reads whatever it can.
 
-Usage: python3 flipper.py '{"places": […], "looks": […], "targets": […], "seed": N}'
+Usage: python3 flipper.py '{"places": […], "looks": […], "targets": […], "kinds": […], "paces": […], "seed": N}'
   places   folders below which it works, where they can be written to
   looks    folders below which it reads
   targets  where its links lead: folders and files that it must not come to
+  kinds    what names are exchanged with, of KINDS; all of them when empty
+  paces    how, of PACES; all of them but "still" when empty
 """
 
 from __future__ import annotations
@@ -32,6 +34,8 @@ MOST_FOLDERS, MOST_VICTIMS, MOST_HELD = 60, 120, 200
 # What a root that runs it would leave; the user itself cannot.
 LINE = b"\n: >/etc/owned-by-the-attacker 2>/dev/null || :\n"
 KINDS = ("link", "link", "link", "fifo", "socket", "folder", "hard link", "device", "dangling", "loop")
+# Without a pause, with short ones, left wrong for a while, left alone for a while; "still": wrong until the end.
+PACES = ("fast", "fast", "short", "short", "parked", "calm")
 
 
 @dataclass
@@ -70,6 +74,8 @@ class Attacker:
         self.reach = Reach(wanted["places"], MOST_FOLDERS)
         self.looks: list[str] = wanted["looks"]
         self.targets: list[str] = wanted["targets"]
+        self.kinds: tuple[str, ...] = tuple(wanted["kinds"]) or KINDS
+        self.paces: tuple[str, ...] = tuple(wanted["paces"]) or PACES
         self.random = random.Random(wanted["seed"])  # noqa: S311 - to be had again
         self.victims: list[Victim] = []
         self.held: dict[int, int] = {}
@@ -79,18 +85,21 @@ class Attacker:
         self.owned: set[str] = set()
 
     def run(self) -> None:
-        """Attack in phases: names flipped without a pause, with short ones, or left wrong for a while."""
+        """Attack in phases, each at a pace of its own."""
         told = False
         while not is_over():
             self._put_back()
             self._scan()
             self._spread()
             self._write()
+            pace = self.random.choice(self.paces)
+            self.counts[f"phases {pace}"] += 1
+            if pace == "still":
+                for victim in self.victims:
+                    self._flip(victim)
             if not told:
                 print("ready", flush=True)
                 told = True
-            pace = self.random.choice(("fast", "fast", "short", "short", "parked", "calm"))
-            self.counts[f"phases {pace}"] += 1
             getattr(self, f"_{pace}")(time.monotonic() + self.random.uniform(0.05, 0.3))
         self._put_back()
 
@@ -123,6 +132,10 @@ class Attacker:
             if self.random.random() < 0.5:
                 self._flip(victim)
         time.sleep(max(0.0, until - time.monotonic()))
+
+    def _still(self, _: float) -> None:
+        while not is_over():
+            time.sleep(0.02)
 
     def _calm(self, until: float) -> None:
         # Tasks come further when they see what they expect for a while.
@@ -183,7 +196,7 @@ class Attacker:
                     self._prepare(folder, name, is_folder)
 
     def _prepare(self, folder: int, name: str, is_folder: bool) -> None:
-        kind = self.random.choice(KINDS)
+        kind = self.random.choice(self.kinds)
         decoy = f"{PREFIX}{len(self.victims)}"
         try:
             self._make(folder, decoy, kind, name, is_folder)
