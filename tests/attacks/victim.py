@@ -267,7 +267,7 @@ def settings(made: Victim, password: Path) -> dict[str, Any]:
     }
 
 
-# What the restored release can read of root's, and what it sees in place of root's, is told in the journal; then it answers.
+# What of root's the restored release can read, and what it sees in place of it, is told in the journal.
 DRILL = (
     "[ ! -e /etc/cat.txt ] || echo 'drill saw: restored data in place of /etc'; "
     f"python3 {attacker.ON_HOST}/marks.py --except=/proc --except=/sys --except=/usr / | sed 's/^/drill saw: /'; "
