@@ -61,6 +61,7 @@ def attack(
     targets: Sequence[str],
     kinds: Sequence[str] = (),
     paces: Sequence[str] = (),
+    spared: Sequence[str] = (),
     seed: int = 1,
     program: str = "flipper",
     may_be_lost: bool = False,
@@ -72,7 +73,7 @@ def attack(
     Args:
         lab, host: where.
         user: as whom.
-        places, looks, targets, kinds, paces: see on_host/flipper.py.
+        places, looks, targets, kinds, paces, spared: see on_host/flipper.py.
         seed: of its choices.
         program: flipper or wrecker; see on_host.
         may_be_lost: whether the host may go down meanwhile, and what the attacker did with it.
@@ -86,6 +87,7 @@ def attack(
         "targets": list(targets),
         "kinds": list(kinds),
         "paces": list(paces),
+        "spared": list(spared),
         "seed": seed,
     }
     words = f"python3 {ON_HOST}/{program}.py {shlex.quote(json.dumps(wanted))}"

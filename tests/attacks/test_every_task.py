@@ -22,7 +22,8 @@ from tests.attacks.victim import Victim
 
 ROUNDS = int(os.environ.get("SLIPWAY_ATTACK_ROUNDS", "1"))
 SEED = int(os.environ.get("SLIPWAY_ATTACK_SEED", "1"))
-TRIES = 3
+# What a backup looks at before it reads anything: its own paths and databases.
+SPARED = ("media", "notes.db")
 LIMIT = 90
 LEAST_FLIPS = 100
 MOST_TOLD = 25
@@ -41,15 +42,20 @@ def provisioned(victim: Victim) -> None:
 
 
 def running(victim: Victim) -> None:
-    """1.0.0 runs, and there is a backup of it."""
+    """1.0.0 runs."""
     if victim.version() != "1.0.0":
         victim.must("deploy", "--version=1.0.0", "--force")
         victim.reset()
+
+
+def backed_up(victim: Victim) -> None:
+    """1.0.0 runs, and there is a backup of it."""
+    running(victim)
     victim.must("backup")
 
 
 def deployed_twice(victim: Victim) -> None:
-    """2.0.0 runs, with 1.0.0 before it and in a backup."""
+    """2.0.0 runs, with 1.0.0 before it and in the backup that a deploy makes."""
     running(victim)
     victim.must("deploy", "--version=2.0.0")
 
@@ -62,13 +68,13 @@ def predecessor_damaged(victim: Victim) -> None:
 
 def backups_expire(victim: Victim) -> None:
     """The next backup is the only one that stays."""
-    running(victim)
+    backed_up(victim)
     victim.write(backup={**victim.settings["backup"], "keep": {"within": "0h", "last": 1}})
 
 
 def restored_before(victim: Victim) -> None:
     """There is a backup, and no folder of an earlier restore."""
-    running(victim)
+    backed_up(victim)
     victim.as_root(f"rm -rf {victim.restored}")
 
 
@@ -97,7 +103,7 @@ TASKS = (
     Task("first deploy", ("deploy", "--version=1.0.0"), RELEASING, provisioned),
     Task("deploy", ("deploy", "--version=2.0.0"), RELEASING, running),
     Task("backup", ("backup",), BACKUP, running, ("verify-backups",)),
-    Task("verify", ("verify-backups",), BACKUP, running),
+    Task("verify", ("verify-backups",), BACKUP, backed_up),
     Task("restore of files", ("restore", "--to-dir=/srv/restored"), (*BACKUP, "restores"), restored_before),
     Task("restore of a release", ("rollback", "--to=1.0.0"), RELEASING, predecessor_damaged),
     Task("rollback", ("rollback",), RELEASING, deployed_twice),
@@ -129,14 +135,14 @@ def under_attack(task: Task, victim: Victim, seed: int) -> tuple[list[str], Repo
         What went wrong, and what the user did.
     """
     before, began = victim.manifest(), time.time()
-    with victim.attack(seed=seed) as report:
-        # One that stops at the first thing that looks wrong shows little of what would come after it.
-        for _ in range(TRIES):
-            status, wrong = ended(victim, *task.words)
-            if status == 0 or wrong:
-                break
-    wrong += left_at_work(victim)
-    wrong += judge(victim, task, before, began, report)
+    wrong: list[str] = []
+    # A task that stops at the first thing that looks wrong shows little of what would come after it.
+    for spared in ((), SPARED):
+        with victim.attack(seed=seed, spared=spared) as report:
+            status, found = ended(victim, *task.words)
+        wrong += found + left_at_work(victim) + judge(victim, task, before, began, report)
+        if status == 0 or found or report.flips < LEAST_FLIPS:
+            break
     if task.then:
         wrong += ended(victim, *task.then)[1]
         wrong += judge(victim, task, before, began, report)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.attacks.test_every_task import BACKUP, RELEASING, Task, ended, judge, left_at_work, running
+from tests.attacks.test_every_task import BACKUP, RELEASING, Task, backed_up, ended, judge, left_at_work, running
 from tests.attacks.victim import Victim
 
 
@@ -28,7 +28,7 @@ class Parked:
 
 DEPLOY = Task("deploy", ("deploy", "--version=2.0.0"), RELEASING, running, ("verify-backups",))
 BACK_UP = Task("backup", ("backup",), BACKUP, running, ("verify-backups",))
-DRILL = Task("verify", ("verify-backups",), BACKUP, running)
+DRILL = Task("verify", ("verify-backups",), BACKUP, backed_up)
 PARKED = (
     Parked("link", "/root/canary", BACK_UP),
     Parked("link", "/srv/other", BACK_UP),

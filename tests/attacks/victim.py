@@ -73,6 +73,7 @@ class Victim(App):
         targets: Sequence[str] = TARGETS,
         kinds: Sequence[str] = (),
         paces: Sequence[str] = (),
+        spared: Sequence[str] = (),
     ) -> AbstractContextManager[attacker.Report]:
         """The user changes names in all it can write to; see on_host/flipper.py for how."""
         return attacker.attack(
@@ -84,6 +85,7 @@ class Victim(App):
             targets=targets,
             kinds=kinds,
             paces=paces,
+            spared=spared,
             seed=seed,
         )
 

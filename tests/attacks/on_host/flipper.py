@@ -5,12 +5,14 @@ there with links out of the folder, FIFOs, sockets, look-alikes of devices, empt
 call each (renameat2, RENAME_EXCHANGE), by descriptors, so that a folder whose own name is flipped is the same to it. It
 also keeps files of releases open that it could open for writing, writes into them later, and reads whatever it can.
 
-Usage: python3 flipper.py '{"places": […], "looks": […], "targets": […], "kinds": […], "paces": […], "seed": N}'
+Usage: python3 flipper.py '{"places": […], "looks": […], "targets": […], "kinds": […], "paces": […], "spared": […],
+           "seed": N}'
   places   folders below which it works, where they can be written to
   looks    folders below which it reads
   targets  where its links lead: folders and files that it must not come to
   kinds    what names are exchanged with, of KINDS; all of them when empty
   paces    how, of PACES; all of them but "still" when empty
+  spared   names that it leaves alone
 """
 
 from __future__ import annotations
@@ -76,6 +78,7 @@ class Attacker:
         self.targets: list[str] = wanted["targets"]
         self.kinds: tuple[str, ...] = tuple(wanted["kinds"]) or KINDS
         self.paces: tuple[str, ...] = tuple(wanted["paces"]) or PACES
+        self.spared = set(wanted["spared"])
         self.random = random.Random(wanted["seed"])  # noqa: S311 - to be had again
         self.victims: list[Victim] = []
         self.held: dict[int, int] = {}
@@ -192,7 +195,8 @@ class Attacker:
         self.victims = []
         for folder in self.reach.folders:
             for name, is_folder in entries(folder):
-                if not name.startswith(PREFIX) and len(self.victims) < MOST_VICTIMS:
+                spared = name.startswith(PREFIX) or name in self.spared
+                if not spared and len(self.victims) < MOST_VICTIMS:
                     self._prepare(folder, name, is_folder)
 
     def _prepare(self, folder: int, name: str, is_folder: bool) -> None:
