@@ -36,7 +36,8 @@ class Place:
     @cached_property
     def _expression(self) -> re.Pattern[str]:
         parts = re.split(r"(\*\*|\*)", self.pattern)
-        return re.compile("".join({"**": ".*", "*": "[^/]*"}.get(part, re.escape(part)) for part in parts))
+        expression = "".join({"**": ".*", "*": "[^/]*"}.get(part, re.escape(part)) for part in parts)
+        return re.compile(expression, re.DOTALL)
 
     def holds(self, path: str) -> bool:
         """Whether a path is in it."""
@@ -72,7 +73,9 @@ SYSTEM = (
     Place("/var/lib/systemd/**", "system"),
     # PrivateTmp of the system's own units, and of a drill's.
     Place("/tmp/systemd-private-*", "system", 0o700, ("folder",)),
+    Place("/tmp/systemd-private-*/tmp", "system", 0o1777, ("folder",)),
     Place("/var/tmp/systemd-private-*", "system", 0o700, ("folder",)),
+    Place("/var/tmp/systemd-private-*/tmp", "system", 0o1777, ("folder",)),
 )
 
 
@@ -82,7 +85,7 @@ class Places:
 
     Args:
         app: its name.
-        home, state, repository: its folders.
+        home, state, repository, restored: its folders.
         own: what its user may write to besides, as patterns.
     """
 
@@ -90,6 +93,7 @@ class Places:
     home: str
     state: str
     repository: str
+    restored: str
     own: Sequence[str]
 
     def of(self, *kinds: str) -> list[Place]:
@@ -139,6 +143,10 @@ class Places:
     def backups(self) -> list[Place]:
         """The repository: root's alone."""
         return [Place("/var/backups/slipway"), Place(self.repository, most=0o700), Place(f"{self.repository}/**")]
+
+    def restores(self) -> list[Place]:
+        """Where a backup is restored to."""
+        return [Place(self.restored), Place(f"{self.restored}/**"), Place(f"{self.restored}/**", "user")]
 
     def sudoers(self) -> list[Place]:
         """What provision grants the login user."""

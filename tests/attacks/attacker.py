@@ -59,7 +59,12 @@ def attack(
     places: Sequence[str],
     looks: Sequence[str],
     targets: Sequence[str],
+    kinds: Sequence[str] = (),
+    paces: Sequence[str] = (),
+    spared: Sequence[str] = (),
     seed: int = 1,
+    program: str = "flipper",
+    may_be_lost: bool = False,
 ) -> Iterator[Report]:
     """Let a user attack a host while something goes on there. `install` the programs before.
 
@@ -68,14 +73,24 @@ def attack(
     Args:
         lab, host: where.
         user: as whom.
-        places, looks, targets: see on_host/flipper.py.
+        places, looks, targets, kinds, paces, spared: see on_host/flipper.py.
         seed: of its choices.
+        program: flipper or wrecker; see on_host.
+        may_be_lost: whether the host may go down meanwhile, and what the attacker did with it.
 
     Raises:
         AssertionError: it does not start, or does not say what it did.
     """
-    wanted = {"places": list(places), "looks": list(looks), "targets": list(targets), "seed": seed}
-    words = f"python3 {ON_HOST}/flipper.py {shlex.quote(json.dumps(wanted))}"
+    wanted = {
+        "places": list(places),
+        "looks": list(looks),
+        "targets": list(targets),
+        "kinds": list(kinds),
+        "paces": list(paces),
+        "spared": list(spared),
+        "seed": seed,
+    }
+    words = f"python3 {ON_HOST}/{program}.py {shlex.quote(json.dumps(wanted))}"
     unit = f"attack-{user}"
     started = f"sudo systemd-run --quiet --pipe --wait --collect --unit={unit} --uid={user} -- {words}"
     running = subprocess.Popen(
@@ -92,8 +107,9 @@ def attack(
         assert ready == "ready\n", f"the attacker does not start: {ready}{running.communicate()[1]}"
         yield report
         out, err = running.communicate(timeout=SECONDS)
-        assert running.returncode == 0, f"the attacker ended with {running.returncode}: {err}"
-        vars(report).update(json.loads(out))
+        assert may_be_lost or running.returncode == 0, f"the attacker ended with {running.returncode}: {err}"
+        if running.returncode == 0:
+            vars(report).update(json.loads(out))
     finally:
         if running.poll() is None:
             running.kill()

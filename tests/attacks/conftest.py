@@ -9,7 +9,7 @@ import pytest
 
 from lab.spec import HostSpec, Lab
 from tests.attacks import attacker
-from tests.attacks.victim import CANARIES, HOST, Victim, settings
+from tests.attacks.victim import CANARIES, CLEARED, HOST, VERSIONS, Victim, artifact, settings
 from tests.hosts.conftest import app, lab, on, own_lab, specs
 
 __all__ = ["app", "lab", "on", "specs"]
@@ -29,5 +29,9 @@ def victim(lab: Lab, specs: dict[str, HostSpec], tmp_path_factory: pytest.TempPa
     password.touch(mode=0o600)
     password.write_text(f"restic-{own_lab()}\n")
     made.write(**settings(made, password))
+    for version in VERSIONS:
+        artifact(made, version)
     yield made
     made.abandon()
+    made.remove()
+    made.as_root(CLEARED)

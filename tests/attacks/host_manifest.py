@@ -54,7 +54,7 @@ class Entry:
     def __str__(self) -> str:
         if self.kind in ("absent", "mount"):
             return f"{self.kind} {self.content}".strip()
-        told = f"{self.kind} {self.uid}:{self.gid} {self.mode:04o} {self.content[:60]}".strip()
+        told = f"{self.kind} {self.uid}:{self.gid} {self.mode:04o} {ascii(self.content[:60])[1:-1]}".strip()
         return " ".join([told, *self.attributes])
 
 
@@ -70,7 +70,7 @@ class Change:
     after: Entry
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.before} -> {self.after}"
+        return f"{ascii(self.path)[1:-1]}: {self.before} -> {self.after}"
 
 
 @dataclass(frozen=True)

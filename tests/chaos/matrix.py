@@ -7,7 +7,8 @@ are recorded from a run of the task itself, so that none is picked by hand and n
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Iterator, Sequence, Set
+from contextlib import contextmanager
 from typing import Any
 
 from tests.chaos.front import Front, users
@@ -82,8 +83,8 @@ def attempt(subject: Subject, point: Point, number: int) -> str:
     """
     words = prepare(subject, point.task)
     before = {host: seen.version for host, seen in subject.see().items()}
-    with users(subject.front) as those:
-        ended = subject.break_it(point, words)
+    with users(subject.front) as those, _attack(subject, point, number):
+        ended = subject.break_it(point, words, surely=subject.hostile is None)
         subject.wait_until_whole(subject.limit)
     status, answer, _ = subject.run("status")
     _judge_status(subject, answer, status)
@@ -98,6 +99,19 @@ def attempt(subject: Subject, point: Point, number: int) -> str:
     if failed := others.failed(VERSIONS):
         raise Violated(f"while it was mended users met {failed}")
     return f"users: {those.failed(VERSIONS)}" if subject.front else ""
+
+
+@contextmanager
+def _attack(subject: Subject, point: Point, number: int) -> Iterator[None]:
+    """Let the application's user attack meanwhile, if it is a hostile one."""
+    if subject.hostile is None:
+        yield
+        return
+    wrongs: list[str] = []
+    with subject.hostile.attacking(number, wrongs, loses=point.fault == "off"):
+        yield
+    if wrongs:
+        raise Violated("; ".join(wrongs))
 
 
 def _judge_way_back(subject: Subject, point: Point, before: dict[str, str | None]) -> None:

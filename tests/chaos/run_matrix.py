@@ -1,7 +1,7 @@
 """Runs the fault matrix: several subjects side by side, each on hosts of its own, since most of the time is waiting.
 
-Usage: python -m tests.chaos.run_matrix [--lab=NAME] [--scenario=hosts|traffic|rolling] [--tasks=deploy,…]
-           [--faults=kill,…] [--operations=traffic,…] [--every=N] [--first=N]
+Usage: python -m tests.chaos.run_matrix [--lab=NAME] [--scenario=hosts|hostile|traffic|rolling] [--tasks=deploy,…]
+           [--faults=kill,…] [--operations=traffic,…] [--every=N] [--first=N] [--seed=N]
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from lab import up as lab_up
 from lab.spec import Lab
 from tests.chaos.backups_view import damage_of_backups
 from tests.chaos.front import Front, Strategy
+from tests.chaos.hostile import Hostile
 from tests.chaos.matrix import TASKS, attempt, must, points_of
 from tests.chaos.subject import FAULTS, Point, Subject, Violated
 
@@ -60,6 +61,7 @@ class Chosen:
         tasks, faults: which.
         operations: only those of these; all, if there are none.
         every, first: of the points in their order, each ``every``-th from ``first`` on.
+        seed: of what a hostile user does.
     """
 
     tasks: Sequence[str]
@@ -67,6 +69,7 @@ class Chosen:
     operations: Sequence[str] = ()
     every: int = 1
     first: int = 0
+    seed: int = 1
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,14 @@ def plain(labs: Sequence[Lab], folder: Path) -> list[list[Subject]]:
     ]
 
 
+def attacked(labs: Sequence[Lab], folder: Path) -> list[list[Subject]]:
+    """Nothing in front, and the application's user wrecks what it can write to."""
+    (team,) = plain(labs, folder)
+    for subject in team:
+        subject.hostile = Hostile(subject.lab, subject.hosts, subject.name)
+    return [team]
+
+
 def fronted(labs: Sequence[Lab], folder: Path) -> list[list[Subject]]:
     """Behind HAProxy: a canary in place, and blue-green with slots, each with a balancer of its own."""
     canary, slots = labs
@@ -128,6 +139,7 @@ def _behind(lab: Lab, folder: Path, strategy: Strategy) -> Subject:
 
 SCENARIOS = {
     "hosts": Scenario(TASKS, FAULTS[:3], [""], HOSTS_EACH * SUBJECTS, plain),
+    "hostile": Scenario(TASKS, FAULTS[:3], [""], HOSTS_EACH * SUBJECTS, attacked),
     "traffic": Scenario(TASKS[:2], FAULTS, ["", "-slots"], HOSTS_EACH, fronted),
     "rolling": Scenario(TASKS[:2], FAULTS, [""], HOSTS_EACH, rolled),
 }
@@ -170,6 +182,10 @@ def _lead(team: list[Subject], chosen: Chosen, score: Score) -> None:
     try:
         for subject in team:
             subject.make()
+            if subject.hostile:
+                subject.hostile.seed = chosen.seed
+                subject.hostile.install()
+                subject.hostile.fill()
             if subject.front:
                 must(subject, "provision")
         found = [point for task in chosen.tasks for point in points_of(team[0], task, chosen.faults)]
@@ -234,6 +250,7 @@ def main() -> int:
         parser.add_argument(f"--{name}", default="")
     parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=1)
     wanted = parser.parse_args()
     scenario = SCENARIOS[wanted.scenario]
     chosen = Chosen(
@@ -242,6 +259,7 @@ def main() -> int:
         wanted.operations.split(",") if wanted.operations else (),
         wanted.every,
         wanted.first,
+        wanted.seed,
     )
     with tempfile.TemporaryDirectory() as folder:
         score = run(wanted.scenario, wanted.lab, Path(folder), chosen)

@@ -20,6 +20,7 @@ from lab.spec import HostSpec, Lab
 from tests.chaos import driver
 from tests.chaos.fleet_view import Seen, look
 from tests.chaos.front import Front
+from tests.chaos.hostile import Hostile
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 GUARD = 8
@@ -58,6 +59,7 @@ class Subject:
         folder: for its inventory and artifacts.
         lab, hosts: where it runs.
         front: what stands in front of it, if anything does.
+        hostile: its user, if it attacks.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Subject:
     lab: Lab
     hosts: tuple[HostSpec, ...]
     front: Front | None = None
+    hostile: Hostile | None = None
 
     @property
     def env(self) -> str:
@@ -113,9 +116,11 @@ class Subject:
                 "repository": f"/var/backups/{self.name}",
                 "password": "restic",
                 "drill": {"command": "cd $RELEASE && exec python3 -m http.server $PORT"},
+                **(self.hostile.backup if self.hostile else {}),
             },
             "secrets": {"restic": {"file": str(secret)}},
             **(self.front.settings(self.name, self.ports) if self.front else {}),
+            **(self.hostile.settings if self.hostile else {}),
         }
         (place / "all.yml").write_text(yaml.safe_dump({f"slipway_{key}": value for key, value in settings.items()}))
         for version in VERSIONS:

@@ -13,9 +13,13 @@ from tests.hosts.conftest import own_lab
 # Which points, and how many there are at the least.
 HOSTS = Chosen((), (), every=12), 20
 TRAFFIC = Chosen((), (), operations=("traffic",), every=40), 3
+HOSTILE = Chosen((), (), every=48, first=5), 5
 
 
-@pytest.mark.parametrize(("scenario", "short"), [("hosts", HOSTS), ("traffic", TRAFFIC)], ids=["hosts", "traffic"])
+SHORT = {"hosts": HOSTS, "traffic": TRAFFIC, "hostile": HOSTILE}
+
+
+@pytest.mark.parametrize(("scenario", "short"), SHORT.items(), ids=SHORT)
 def test_whatever_is_broken_the_fleet_is_whole_again(
     scenario: str, short: tuple[Chosen, int], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,22 +5,22 @@ there with links out of the folder, FIFOs, sockets, look-alikes of devices, empt
 call each (renameat2, RENAME_EXCHANGE), by descriptors, so that a folder whose own name is flipped is the same to it. It
 also keeps files of releases open that it could open for writing, writes into them later, and reads whatever it can.
 
-Usage: python3 flipper.py '{"places": […], "looks": […], "targets": […], "seed": N}'
+Usage: python3 flipper.py '{"places": […], "looks": […], "targets": […], "kinds": […], "paces": […], "spared": […],
+           "seed": N}'
   places   folders below which it works, where they can be written to
   looks    folders below which it reads
   targets  where its links lead: folders and files that it must not come to
+  kinds    what names are exchanged with, of KINDS; all of them when empty
+  paces    how, of PACES; all of them but "still" when empty
+  spared   names that it leaves alone
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import random
-import select
-import socket
-import stat
 import sys
 import time
 from collections import Counter
@@ -29,19 +29,15 @@ from typing import Any
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120
 from marks import files, is_marked  # type: ignore[import-not-found,unused-ignore]
+from reach import Reach, bind, entries, exchange, is_over, remove  # type: ignore[import-not-found,unused-ignore]
 
-EXCHANGE = 2  # RENAME_EXCHANGE, linux/fs.h
 PREFIX = ".flip-"
 MOST_FOLDERS, MOST_VICTIMS, MOST_HELD = 60, 120, 200
 # What a root that runs it would leave; the user itself cannot.
 LINE = b"\n: >/etc/owned-by-the-attacker 2>/dev/null || :\n"
 KINDS = ("link", "link", "link", "fifo", "socket", "folder", "hard link", "device", "dangling", "loop")
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def exchange(folder: int, one: bytes, other: bytes) -> bool:
-    """Exchange two names of a folder, so that neither is missing at any moment."""
-    return bool(_libc.renameat2(folder, one, folder, other, EXCHANGE) == 0)
+# Without a pause, with short ones, left wrong for a while, left alone for a while; "still": wrong until the end.
+PACES = ("fast", "fast", "short", "short", "parked", "calm")
 
 
 @dataclass
@@ -53,19 +49,17 @@ class Victim:
         name, decoy: what is exchanged.
         kind: of the decoy.
         away: whether the decoy has its name now.
-        is_folder: whether it is one.
     """
 
     folder: int
     name: str
     decoy: str
     kind: str
-    is_folder: bool
     away: bool = False
 
     def flip(self) -> bool:
         """Exchange it with its decoy."""
-        done = exchange(self.folder, os.fsencode(self.name), os.fsencode(self.decoy))
+        done = bool(exchange(self.folder, self.name, self.decoy))
         if done:
             self.away = not self.away
         return done
@@ -79,32 +73,36 @@ class Attacker:
     """
 
     def __init__(self, wanted: dict[str, Any]) -> None:
-        self.places: list[str] = wanted["places"]
+        self.reach = Reach(wanted["places"], MOST_FOLDERS)
         self.looks: list[str] = wanted["looks"]
         self.targets: list[str] = wanted["targets"]
+        self.kinds: tuple[str, ...] = tuple(wanted["kinds"]) or KINDS
+        self.paces: tuple[str, ...] = tuple(wanted["paces"]) or PACES
+        self.spared = set(wanted["spared"])
         self.random = random.Random(wanted["seed"])  # noqa: S311 - to be had again
-        self.folders: dict[int, tuple[str, int]] = {}
         self.victims: list[Victim] = []
         self.held: dict[int, int] = {}
         self.read: set[tuple[int, int]] = set()
         self.counts: Counter[str] = Counter()
-        self.attacked: set[str] = set()
         self.stolen: set[str] = set()
         self.owned: set[str] = set()
 
     def run(self) -> None:
-        """Attack in phases: names flipped without a pause, with short ones, or left wrong for a while."""
+        """Attack in phases, each at a pace of its own."""
         told = False
-        while not self._is_over():
+        while not is_over():
             self._put_back()
             self._scan()
             self._spread()
             self._write()
+            pace = self.random.choice(self.paces)
+            self.counts[f"phases {pace}"] += 1
+            if pace == "still":
+                for victim in self.victims:
+                    self._flip(victim)
             if not told:
                 print("ready", flush=True)
                 told = True
-            pace = self.random.choice(("fast", "fast", "short", "short", "parked", "calm"))
-            self.counts[f"phases {pace}"] += 1
             getattr(self, f"_{pace}")(time.monotonic() + self.random.uniform(0.05, 0.3))
         self._put_back()
 
@@ -113,13 +111,10 @@ class Attacker:
         return {
             "flips": self.counts["flips"],
             "counts": dict(self.counts),
-            "attacked": sorted(self.attacked),
+            "attacked": sorted(self.reach.seen),
             "stolen": sorted(self.stolen),
             "owned": sorted(self.owned),
         }
-
-    def _is_over(self) -> bool:
-        return bool(select.select([0], [], [], 0)[0])
 
     # Phases.
 
@@ -141,6 +136,10 @@ class Attacker:
                 self._flip(victim)
         time.sleep(max(0.0, until - time.monotonic()))
 
+    def _still(self, _: float) -> None:
+        while not is_over():
+            time.sleep(0.02)
+
     def _calm(self, until: float) -> None:
         # Tasks come further when they see what they expect for a while.
         time.sleep(max(0.0, until - time.monotonic()))
@@ -155,34 +154,11 @@ class Attacker:
     # What there is to attack.
 
     def _scan(self) -> None:
-        for opened in self.folders:
-            os.close(opened)
-        self.folders.clear()
-        for place in self.places:
-            self._enter(place, 0)
+        self.reach.scan()
         self.counts["scans"] += 1
         for look in self.looks:
             for file in files(look):
                 self._look_at(file)
-
-    def _enter(self, path: str, depth: int) -> None:
-        """Find the folders that can be written to."""
-        if depth > 8 or len(self.folders) >= MOST_FOLDERS:
-            return
-        try:
-            opened = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        except OSError:
-            return
-        inner = []
-        with contextlib.suppress(OSError), os.scandir(opened) as entries:
-            inner = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
-        if os.access(path, os.W_OK):
-            self.folders[opened] = (path, len(inner))
-            self.attacked.add(path)
-        else:
-            os.close(opened)
-        for name in inner:
-            self._enter(f"{path}/{name}", depth + 1)
 
     def _look_at(self, file: os.DirEntry[str]) -> None:
         """Read what can be read; keep what can be written to, and is not in a folder of ours."""
@@ -210,28 +186,28 @@ class Attacker:
                 os.lseek(opened, 0, os.SEEK_END)
                 os.write(opened, LINE)
                 self.counts["written"] += 1
-                self.owned.add(os.readlink(f"/proc/self/fd/{opened}"))  # noqa: PTH115
+                path = os.readlink(f"/proc/self/fd/{opened}")  # noqa: PTH115
+                self.owned.add(path.removesuffix(" (deleted)"))
 
     # Decoys.
 
     def _spread(self) -> None:
         self.victims = []
-        for opened, (_, _) in self.folders.items():
-            with contextlib.suppress(OSError), os.scandir(opened) as entries:
-                found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
-                for name, is_folder in sorted(found):
-                    if not name.startswith(PREFIX) and len(self.victims) < MOST_VICTIMS:
-                        self._prepare(opened, name, is_folder)
+        for folder in self.reach.folders:
+            for name, is_folder in entries(folder):
+                spared = name.startswith(PREFIX) or name in self.spared
+                if not spared and len(self.victims) < MOST_VICTIMS:
+                    self._prepare(folder, name, is_folder)
 
     def _prepare(self, folder: int, name: str, is_folder: bool) -> None:
-        kind = self.random.choice(KINDS)
+        kind = self.random.choice(self.kinds)
         decoy = f"{PREFIX}{len(self.victims)}"
         try:
             self._make(folder, decoy, kind, name, is_folder)
         except OSError:
             self.counts["not made"] += 1
             return
-        self.victims.append(Victim(folder, name, decoy, kind, is_folder))
+        self.victims.append(Victim(folder, name, decoy, kind))
 
     def _make(self, folder: int, decoy: str, kind: str, name: str, is_folder: bool) -> None:
         if kind == "link":
@@ -241,8 +217,7 @@ class Attacker:
         elif kind == "fifo":
             os.mkfifo(decoy, dir_fd=folder)
         elif kind == "socket":
-            with socket.socket(socket.AF_UNIX) as made:
-                made.bind(f"/proc/self/fd/{folder}/{decoy}")
+            bind(folder, decoy)
         elif kind == "folder":
             os.mkdir(decoy, dir_fd=folder)
         elif kind == "hard link" and not is_folder:
@@ -262,15 +237,6 @@ class Attacker:
             if not victim.away:
                 remove(victim.folder, victim.decoy)
         self.victims = []
-
-
-def remove(folder: int, name: str) -> None:
-    """Remove a name of ours, whatever it is by now."""
-    with contextlib.suppress(OSError):
-        if stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
-            os.rmdir(name, dir_fd=folder)
-        else:
-            os.unlink(name, dir_fd=folder)
 
 
 def main() -> None:
