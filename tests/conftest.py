@@ -9,6 +9,15 @@ import pytest
 
 from lab.processors import stolen, ticks
 
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_state(tmp_path_factory: pytest.TempPathFactory) -> Generator[None, None, None]:
+    """What this machine remembers of ledgers (playbooks/ledger/heads.py): the tests' own, not that of who runs them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 _before = pytest.StashKey[tuple[int, ...]]()
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from playbooks.fleet.holder import Holder, read_holder
 from playbooks.fleet.host_json import read_object
 from playbooks.fleet.remote import Remote
 from playbooks.fleet.script import Answer
+from playbooks.ledger.heads import Head
+from playbooks.ledger.seal import NO_LINE, head_of
+from playbooks.steps.chain import read_record
 
 LAST_MOMENT = 253402300800  # the end of the year 9999
 
@@ -148,7 +152,9 @@ class Facts:
         interrupted: who held it last, if that task ended without a word.
         guard: the guard that waits there.
         moved: the last switch.
-        last_record: the ledger's last line.
+        tip: the name of the ledger's last line (`head_of`), "start" where there is none yet; None: it is torn, or no
+            record.
+        cut: the newest record that was known of its ledger and is gone.
         unbacked: why the backup that the last deploy began in the background failed.
         idle: what is kept in the slot beside the current release's.
         token: the number of the last task that had the lock before all this was read.
@@ -175,7 +181,8 @@ class Facts:
     interrupted: Holder | None = None
     guard: Guard | None = None
     moved: Moved | None = None
-    last_record: str | None = field(default=None)
+    tip: str | None = None
+    cut: Head | None = None
     unbacked: str | None = None
     idle: Idle | None = None
     kept: int | None = None
@@ -209,19 +216,20 @@ class Facts:
         return self.running.version if self.running else None
 
 
-def read_facts(remote: Remote, home: str, state: str, *, timeout: float = 60.0) -> Facts:
+def read_facts(remote: Remote, home: str, state: str, *, seen: Head | None = None, timeout: float = 60.0) -> Facts:
     """Read what a host has and runs. Changes nothing.
 
     Args:
         remote: the host.
         home: the application's folder there.
         state: the application's state folder there.
+        seen: the newest record that is known of its ledger.
         timeout: seconds.
 
     Raises:
         BadAnswer: the host's answer makes no sense.
     """
-    answer = remote.run("facts", [home, state], timeout=timeout)
+    answer = remote.run("facts", [home, state, seen.asked() if seen else "-"], timeout=timeout)
     system, systemd, clock = answer.one("system", 3)
     memory, memory_free = answer.one("memory", 2)
     current = answer.maybe("current", 2)
@@ -230,7 +238,8 @@ def read_facts(remote: Remote, home: str, state: str, *, timeout: float = 60.0) 
     interrupted = answer.maybe("interrupted", 1)
     guard = answer.maybe("guard", 5)
     moved = answer.maybe("moved", 3)
-    ledger = answer.maybe("ledger", 1)
+    ledger = answer.maybe("ledger", 2)
+    tip = _tip(ledger)
     unbacked = answer.maybe("unbacked", 1)
     kept = answer.maybe("kept", 1)
     token = answer.maybe("token", 1)
@@ -254,12 +263,26 @@ def read_facts(remote: Remote, home: str, state: str, *, timeout: float = 60.0) 
         interrupted=read_holder(interrupted[0]) if interrupted else None,
         guard=Guard(guard[0], guard[1], _release(guard[2]), answer.number(guard[3]), guard[4]) if guard else None,
         moved=Moved(moved[0], _release(moved[1]), _release(moved[2])) if moved else None,
-        last_record=ledger[0] if ledger else None,
+        tip=tip,
+        cut=seen if seen and not _has(answer, seen, tip) else None,
         unbacked=unbacked[0] if unbacked else None,
         idle=_idle(answer),
         kept=_moment(answer, kept[0]) if kept else None,
         token=answer.number(token[0]) if token else 0,
     )
+
+
+def _tip(ledger: Sequence[str] | None) -> str | None:
+    if ledger is None:
+        return NO_LINE
+    line = f"{ledger[0]}\n".encode()
+    return head_of(line) if ledger[1] == "whole" and read_record(line) else None
+
+
+def _has(answer: Answer, seen: Head, tip: str | None) -> bool:
+    """Whether the record is still where it was: it is the last line, or the host shows it."""
+    shown = answer.maybe("seen", 1)
+    return tip == seen.digest if shown is None else head_of(f"{shown[0]}\n".encode()) == seen.digest
 
 
 def _units(answer: Answer, tag: str) -> tuple[Unit, ...]:
