@@ -5,44 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
 
 import pytest
-from testinfra.backend.base import CommandResult
 from testinfra.host import Host
 
 from lab import machine, up
 from lab.spec import HostSpec, Lab
-from playbooks.fleet.script import load
-from tests.hosts.conftest import APPS, App, Ran, invoke, wait_until
+from tests.hosts.conftest import APPS, App, invoke, wait_until
+from tests.hosts.ledgers import APPEND, append, repair, verdicts, verify
 
 On = Callable[[str], Host]
-SCRIPT = load("append")
-APPEND = f"{SCRIPT.prelude}\n{SCRIPT.body}"
 RECORDS = 5
-
-
-def verify(app: App) -> Ran:
-    return invoke("history", app.env, "--verify", "--json")
-
-
-def repair(app: App) -> Ran:
-    return invoke("history", app.env, "--repair", "--json")
-
-
-def verdicts(ran: Ran) -> dict[str, dict[str, Any]]:
-    return {host["host"]: host for host in ran.json["hosts"]}
 
 
 def ids(app: App) -> list[str]:
     return [record["id"] for record in invoke("history", app.env, "--json").json["records"]]
-
-
-def append(host: Host, state: str, *records: dict[str, Any]) -> CommandResult:
-    """Append on a host with append.sh itself."""
-    texts = [json.dumps(record, ensure_ascii=False) for record in records]
-    loop = 'state=$1; shift; for text in "$@"; do append_record "$state" "$text"; done'
-    return host.run("sh -c %s sh %s" + " %s" * len(texts), f"{APPEND}\n{loop}", state, *texts)
 
 
 @pytest.fixture
