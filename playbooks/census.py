@@ -157,6 +157,11 @@ class Census:
         entry, counted = self._entries[key], self._mask(set(self._bits) - set(apart))
         return entry.trusted or ((entry.have & counted).bit_count() > 1 and _firm(entry, counted))
 
+    def digest_of(self, key: Key) -> str:
+        """The digest of the content that is believed of a record that nobody vouches for; empty for any other."""
+        entry = self._entries[key]
+        return "" if entry.trusted else entry.digest.hex()
+
     def is_believed(self, key: Key, digest: bytes) -> bool:
         """Whether a record with that key is to have this content; where nobody vouches for one, any will do."""
         entry = self._entries[key]

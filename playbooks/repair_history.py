@@ -78,6 +78,11 @@ class HostRepair:
     accepted: int = 0
     gone: bool = False
 
+    @property
+    def is_anew(self) -> bool:
+        """Whether what was seen of the ledger before is not to be looked for any more."""
+        return bool(self.kept) or self.gone
+
     def __str__(self) -> str:
         """As a sentence."""
         done = [f"{_records(count)} from {donor}" for donor, count in self.copied.items() if donor != self.host]
@@ -206,7 +211,7 @@ def repair_history(
             repairs = _carry_out(fleet, env, audit, holder, plans, judgement)
             again = Audit(fleet, env)
             again.read()
-            again.remember(anew=True)
+            again.remember(again.readings)
             return RepairedHistory(env.name, repairs, again.verdict(), questions)
 
 
@@ -332,7 +337,7 @@ def _carry_out(
         "by": holder.who,
         # A signed repair says of which records a person knows that they are so, and which ledgers lack what others saw.
         "accepted": _accepted(audit, plans, judgement),
-        "anew": [host for host, plan in plans.items() if plan.repair.kept or plan.repair.gone],
+        "anew": [host for host, plan in plans.items() if plan.repair.is_anew],
     }
     record = env.signing.seal(holder).record(document, {host: audit.head(host) for host in audit.readings})
 
@@ -363,21 +368,22 @@ def _accepted(audit: Audit, plans: Mapping[str, _Plan], judgement: _Judgement) -
     Raises:
         UsageError: they are too many for one record.
     """
-    found = dict.fromkeys(sorted(judgement.accepted))
+    found = set(judgement.accepted)
     if audit.proof.verifier.believes:
-        for host, plan in plans.items():
-            for record in plan.own:
-                name = digest(record)
-                if not audit.proof.verifier.judge(host, record, name).trusted and not audit.proof.is_suspect(
-                    host, name
-                ):
-                    found[name.hex()] = None
+        anew = {host for host, plan in plans.items() if plan.repair.is_anew}
+        known = audit.proof.legacy([host for host in audit.readings if host not in anew])
+        for host in anew:
+            plan = plans[host]
+            if plan.own or not plan.repair.kept:
+                found |= audit.proof.unsigned(host) - known
+            copied = {audit.census.digest_of(key) for keys in plan.wanted.values() for key in keys}
+            found |= copied - known - {""}
     if len(found) > MOST_ACCEPTED:
         raise UsageError(
             f"{len(found)} records from before signatures would have to be vouched for; {MOST_ACCEPTED} can be at once",
             hint="move that host's ledger away (it stays your evidence) and repair: the others give it theirs",
         )
-    return list(found)
+    return sorted(found)
 
 
 def _records(count: int) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from playbooks.census import Census, Key
+from playbooks.census import Census, Key, key_of
 from playbooks.environment import Environment
 from playbooks.errors import ExitStatus, SlipwayError, UsageError
 from playbooks.fleet.fleet import Fleet, open_fleet
@@ -146,7 +146,7 @@ def verify_history(env: Environment, progress: Progress, *, since: str | None = 
         audit = Audit(fleet, env)
         audit.read()
         verdict = audit.verdict(wanted)
-        audit.remember()
+        audit.remember([host.host for host in verdict.hosts if host.status == "PASSED"])
         return verdict
 
 
@@ -199,6 +199,7 @@ class Audit:
         self._fleet, self._env = fleet, env
         self._accepted, self._rejected = frozenset(accepted), frozenset(rejected)
         self._failed: dict[str, SlipwayError] = {}
+        self._last: dict[str, str] = {}
 
     @property
     def tampered(self) -> frozenset[str]:
@@ -241,6 +242,7 @@ class Audit:
         line, found = reading.chain.last, digest(record)
         if line is None or (host, found.hex()) in self._rejected:
             return
+        self._last[host] = str(key_of(record))
         signing = self.proof.signs(host)
         judged = self.proof.add(host, reading.chain.lines, line.digest[:HEAD_DIGITS], record, found)
         accepted = found.hex() in self._accepted
@@ -310,19 +312,13 @@ class Audit:
         fault = self.proof.lost(host, seen) if seen else None
         return [fault] if fault else []
 
-    def remember(self, *, anew: bool = False) -> None:
-        """Keep the heads here, of hosts that have nothing wrong.
-
-        Args:
-            anew: of all hosts: a person has judged.
-        """
+    def remember(self, hosts: Iterable[str]) -> None:
+        """Keep the heads of these hosts on this machine."""
         when = instant(now())
         found: dict[str, tuple[str, Head | None]] = {}
-        for host, reading in self.readings.items():
-            if not anew and (reading.chain.tampered or self.cut(host)):
-                continue
-            last = reading.chain.last
-            head = Head(self.head(host), last.prev, last.offset, last.length, when, "its last record") if last else None
+        for host in hosts:
+            last = self.readings[host].chain.last
+            head = Head(self.head(host), last.prev, last.offset, last.length, when, self._last[host]) if last else None
             found[host] = (self._fleet.remotes[host].session.machine, head)
         self._env.heads.keep(found)
 

@@ -171,7 +171,7 @@ class Proof:
 
     def suspects(self, host: str) -> list[Suspect]:
         """Records on a host that need a person's judgement, oldest first."""
-        after, legacy, one = self._since(host), self._legacy(), self._hosts[host]
+        after, legacy, one = self._since(host), self.legacy(), self._hosts[host]
         return [
             suspect
             for suspect in one.suspects
@@ -181,10 +181,6 @@ class Proof:
                 or (self._required and not suspect.minor and suspect.line > after and suspect.digest not in legacy)
             )
         ]
-
-    def is_suspect(self, host: str, digest: bytes) -> bool:
-        """Whether a record on a host needs a person's judgement."""
-        return any(suspect.digest == digest.hex() for suspect in self.suspects(host))
 
     def standing_of(self, host: str, digests: Collection[str]) -> list[str]:
         """Which of these contents are in question on a host."""
@@ -205,22 +201,33 @@ class Proof:
         return [*told, *self._hosts[host].replayed, *self.gone(host)]
 
     def _since(self, host: str) -> float:
-        """The line after which every record of a host must be signed: a signer has seen that it was the last."""
+        """The line after which every record of a host must be signed: a signer has seen that it was the last.
+
+        Where such a line is gone nobody can tell what was there before, so that is all of them.
+        """
         one = self._hosts[host]
-        pinned = [
-            0 if head == NO_LINE else one.lines[head]
-            for (name, head), (when, _) in self._pins.items()
-            if name == host and when >= one.anew and (head == NO_LINE or head in one.lines)
-        ]
+        heads = [head for name, head in self._pins if name == host]
+        if one.anew or any(head not in one.lines for head in heads):
+            return 0
+        pinned = [one.lines[head] for head in heads]
         return min([*pinned, *([one.first] if one.first is not None else [])], default=float("inf"))
 
-    def _legacy(self) -> Collection[str]:
-        """Records from before records were signed; a repair may have copied them to another host."""
+    def legacy(self, hosts: Collection[str] | None = None) -> frozenset[str]:
+        """Records from before records were signed, by their digests; a repair may have copied them to other hosts.
+
+        Args:
+            hosts: where they stand; left out, on any.
+        """
         found: set[str] = set()
-        for host, one in self._hosts.items():
+        for host in self._hosts if hosts is None else hosts:
             after = self._since(host)
-            found.update(suspect.digest for suspect in one.suspects if suspect.line <= after)
-        return found
+            found.update(suspect.digest for suspect in self._hosts[host].suspects if suspect.line <= after)
+        return frozenset(found)
+
+    def unsigned(self, host: str) -> frozenset[str]:
+        """Records of a host that nobody who is trusted has signed, and that are no fault, by their digests."""
+        bad = {suspect.digest for suspect in self.suspects(host)}
+        return frozenset(suspect.digest for suspect in self._hosts[host].suspects) - bad
 
 
 def tell(record: Mapping[str, Any]) -> str:

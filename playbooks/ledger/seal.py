@@ -93,7 +93,7 @@ def head_of(line: bytes) -> str:
 
 
 def _signed(document: dict[str, Any], key: Key, namespace: str) -> dict[str, Any]:
-    message = to_be_signed(canonical(document), namespace)
+    message = to_be_signed(canonical(signed_part(document)), namespace)
     return {**document, SIGNATURE: envelope(key.public, key.sign(message), namespace)}
 
 
