@@ -19,7 +19,7 @@ from playbooks.fleet.holder import Holder
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
 from playbooks.ledger.proof import tell
-from playbooks.ledger.seal import digest
+from playbooks.ledger.seal import NO_LINE, digest
 from playbooks.release.release import instant, now, stamp, who
 from playbooks.steps.ledger import Reading
 from playbooks.steps.ledger_repair import Repair
@@ -339,7 +339,9 @@ def _carry_out(
         "accepted": _accepted(audit, plans, judgement),
         "anew": [host for host, plan in plans.items() if plan.repair.is_anew],
     }
-    record = env.signing.seal(holder).record(document, {host: audit.head(host) for host in audit.readings})
+    begun = {host for host, plan in plans.items() if plan.repair.kept}
+    heads = {host: NO_LINE if host in begun else audit.head(host) for host in audit.readings}
+    record = env.signing.seal(holder).record(document, heads)
 
     def one(remote: Remote) -> None:
         plan = plans[remote.name]

@@ -168,15 +168,7 @@ def check(text: str, message: bytes, namespace: str) -> PublicKey:
     Raises:
         BadSignature: it is none, or not of this message.
     """
-    if len(text) > MOST_BYTES:
-        raise BadSignature("it is too long")
-    try:
-        reader = Reader(base64.b64decode(text, validate=True))
-    except (binascii.Error, ValueError):
-        raise BadSignature("it is not base64") from None
-    if reader.take(len(MAGIC)) != MAGIC or reader.number() != VERSION:
-        raise BadSignature("it is no SSH signature")
-    key = PublicKey(reader.string())
+    key, reader = _opened(text)
     for_, _, algorithm, signature = reader.text(), reader.string(), reader.text(), reader.string()
     reader.end()
     if for_ != namespace:
@@ -185,6 +177,27 @@ def check(text: str, message: bytes, namespace: str) -> PublicKey:
         raise BadSignature("its hash is not known")
     _checker(key.blob)(signature, to_be_signed(message, namespace, algorithm))
     return key
+
+
+def claimed(text: str) -> PublicKey:
+    """The key that a kept signature says it is by, before it is checked.
+
+    Raises:
+        BadSignature: it is none.
+    """
+    return _opened(text)[0]
+
+
+def _opened(text: str) -> tuple[PublicKey, Reader]:
+    if len(text) > MOST_BYTES:
+        raise BadSignature("it is too long")
+    try:
+        reader = Reader(base64.b64decode(text, validate=True))
+    except (binascii.Error, ValueError):
+        raise BadSignature("it is not base64") from None
+    if reader.take(len(MAGIC)) != MAGIC or reader.number() != VERSION:
+        raise BadSignature("it is no SSH signature")
+    return PublicKey(reader.string()), reader
 
 
 def require_made_by(key: PublicKey, signature: bytes, data: bytes) -> None:

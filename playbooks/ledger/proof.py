@@ -139,7 +139,7 @@ class Proof:
     def counts(self, host: str) -> tuple[dict[str, int], int, int]:
         """By whom how many of a host's records are signed, how many are by nobody, and how many it wrote alone."""
         one = self._hosts[host]
-        return dict(one.keys), one.unsigned, one.by_host
+        return dict(one.keys.most_common(MOST_FAULTS)), one.unsigned, one.by_host
 
     def gone(self, host: str) -> list[Fault]:
         """Heads that signed records have seen on a host, and that are not there any more."""

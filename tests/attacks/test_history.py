@@ -185,6 +185,14 @@ def test_history_is_forged_in_every_way_on_one_host(signed: App, on: On, tmp_pat
             assert kinds(found, "app3") == kind, f"{way}: {found.out}"
             host.run(f"cat >{state}/ledger <<'END'\n{whole}END")
         assert verify(signed).status == 0
+    # What is rejected goes, and nothing else does: not the record from before signatures either.
+    assert append(host, state, forgery()).rc == 0
+    mended = repair(signed, f"--reject={FORGED}")
+    assert (mended.status, mended.json["status"]) == (0, "PASSED"), mended.out
+    left = [json.loads(line) for line in ledger(host, state).splitlines()]
+    assert [record["id"] for record in left[1:]] == ["old", deployed["id"]]
+    assert append(host, state, forgery(repaired_from="app3")).rc == 0
+    assert statuses(verify(signed)) == ["PASSED", "PASSED", "FAILED"], "a repair lets nothing in beside it"
 
 
 def test_a_person_accepts_what_nobody_signed(signed: App, on: On) -> None:
