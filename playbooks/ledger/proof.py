@@ -106,8 +106,7 @@ class Proof:
     def _trust(self, host: str, line: int, record: Mapping[str, Any], digest: bytes, judged: Judged) -> None:
         one, key = self._hosts[host], key_of(record)
         if digest in one.signed:
-            sentence = f"line {line} is {key} once more: a signed record was put in a second time"
-            one.replayed.append(Fault(line, "replayed", sentence))
+            one.replayed.append(Fault(line, "replayed", _twice(line, key)))
             return
         one.signed.add(digest)
         one.first = line if one.first is None else one.first
@@ -188,7 +187,19 @@ class Proof:
 
     def replayed(self, host: str) -> bool:
         """Whether a signed record stands twice in a host's ledger."""
-        return bool(self._hosts[host].replayed)
+        return bool(self._hosts[host].replayed or self._again(host))
+
+    def _again(self, host: str) -> list[Fault]:
+        """What nobody signed, is no fault for being old or accepted, and was put in a second time."""
+        after, one = self._since(host), self._hosts[host]
+        excused = self.legacy() | one.accepted
+        seen: set[str] = set()
+        found = []
+        for suspect in one.suspects:
+            if suspect.line > after and suspect.digest in seen & excused:
+                found.append(Fault(suspect.line, "replayed", _twice(suspect.line, suspect.key)))
+            seen.add(suspect.digest)
+        return found
 
     def faults(self, host: str) -> list[Fault]:
         """What is wrong with a host's records, by their signatures and by what others have seen of them."""
@@ -198,7 +209,7 @@ class Proof:
             )
             for suspect in self.suspects(host)
         ]
-        return [*told, *self._hosts[host].replayed, *self.gone(host)]
+        return [*told, *self._hosts[host].replayed, *self._again(host), *self.gone(host)]
 
     def _since(self, host: str) -> float:
         """The line after which every record of a host must be signed: a signer has seen that it was the last.
@@ -228,6 +239,10 @@ class Proof:
         """Records of a host that nobody who is trusted has signed, and that are no fault, by their digests."""
         bad = {suspect.digest for suspect in self.suspects(host)}
         return frozenset(suspect.digest for suspect in self._hosts[host].suspects) - bad
+
+
+def _twice(line: int, key: Key) -> str:
+    return f"line {line} is {key} once more: a record was put in a second time"
 
 
 def tell(record: Mapping[str, Any]) -> str:
