@@ -83,9 +83,10 @@ def rollback(env: Environment, back: Back, progress: Progress) -> Outcome:
         facts = read_all(fleet, env, apps)
         left = interrupted(facts)
         holder = _holder(back, left)
+        orders = env.orders(fleet.remotes, holder, wait=back.wait, undo=True)
         # What a dead controller left half-way goes back at once: a person is here now, and asks for just that.
         retreat(fleet, env, edges)
-        with fleet.lock(env.orders(fleet.remotes, holder, wait=back.wait, undo=True), last=edges) as held:
+        with fleet.lock(orders, last=edges) as held:
             facts = read_changed(fleet, env, facts, held)
             groups = read_groups(fleet, env)
             targets = choose_targets(env, groups, facts, back.to, left)

@@ -74,8 +74,13 @@ class Proof:
         self.verifier = verifier
         self._required = required
         self._hosts = {host: _Host() for host in hosts}
-        self._pins: dict[tuple[str, str], tuple[str, str]] = {}
+        # By host the lines that signed records have seen there, each with when, and by which, it was seen last.
+        self._pins: dict[str, dict[str, tuple[str, str]]] = {}
+        self._pinned: set[bytes] = set()
         self._guard = threading.Lock()
+        # What is worked out of all records, until another one comes.
+        self._from: dict[str, float] = {}
+        self._old: frozenset[str] | None = None
 
     def add(self, host: str, line: int, head: str, record: Mapping[str, Any], digest: bytes) -> Judged:
         """Take a record.
@@ -91,6 +96,7 @@ class Proof:
             Its standing.
         """
         one, judged = self._hosts[host], self.verifier.judge(host, record, digest)
+        self._from, self._old = {}, None
         one.lines[head] = line
         if judged.key is not None:
             one.keys[shown(judged.key)] += 1
@@ -116,12 +122,16 @@ class Proof:
             one.accepted.update(map(str, _list(record.get("accepted"))))
             if host in _list(record.get("anew")):
                 one.anew = max(one.anew, key.started)
-        heads = record.get("heads")
+        with self._guard:
+            if digest not in self._pinned:  # the same record stands on many hosts
+                self._pinned.add(digest)
+                self._pin(record.get("heads"), key)
+
+    def _pin(self, heads: object, key: Key) -> None:
         for name, head in heads.items() if isinstance(heads, dict) else ():
             if isinstance(head, str) and (head == NO_LINE or _DIGEST.fullmatch(head)):
-                with self._guard:
-                    known = self._pins.get((name, head), ("", ""))
-                    self._pins[(name, head)] = max(known, (key.started, str(key)))
+                pins = self._pins.setdefault(name, {})
+                pins[head] = max(pins.get(head, ("", "")), (key.started, str(key)))
 
     def signs(self, host: str) -> bool:
         """Whether records of a host have been signed from a line on that was taken already."""
@@ -144,7 +154,7 @@ class Proof:
         """Heads that signed records have seen on a host, and that are not there any more."""
         one = self._hosts[host]
         lost = sorted(
-            (seen for (name, head), seen in self._pins.items() if name == host and not self._holds(one, head, seen[0])),
+            (seen for head, seen in self._pins.get(host, {}).items() if not self._holds(one, head, seen[0])),
             reverse=True,
         )
         return [
@@ -216,12 +226,14 @@ class Proof:
 
         Where such a line is gone nobody can tell what was there before, so that is all of them.
         """
-        one = self._hosts[host]
-        heads = [head for name, head in self._pins if name == host]
-        if one.anew or any(head not in one.lines for head in heads):
-            return 0
-        pinned = [one.lines[head] for head in heads]
-        return min([*pinned, *([one.first] if one.first is not None else [])], default=float("inf"))
+        if host not in self._from:
+            one, heads = self._hosts[host], self._pins.get(host, {})
+            if one.anew or any(head not in one.lines for head in heads):
+                self._from[host] = 0
+            else:
+                lines = [one.lines[head] for head in heads] + ([] if one.first is None else [one.first])
+                self._from[host] = min(lines, default=float("inf"))
+        return self._from[host]
 
     def legacy(self, hosts: Collection[str] | None = None) -> frozenset[str]:
         """Records from before records were signed, by their digests; a repair may have copied them to other hosts.
@@ -229,8 +241,11 @@ class Proof:
         Args:
             hosts: where they stand; left out, on any.
         """
+        if hosts is None:
+            self._old = self.legacy(self._hosts) if self._old is None else self._old
+            return self._old
         found: set[str] = set()
-        for host in self._hosts if hosts is None else hosts:
+        for host in hosts:
             after = self._since(host)
             found.update(suspect.digest for suspect in self._hosts[host].suspects if suspect.line <= after)
         return frozenset(found)
