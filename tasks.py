@@ -203,7 +203,10 @@ def status(c: Context, env: str = "", limit: str | None = None, timings: str | N
         "limit": LIMIT,
         "most": "how many records",
         "verify": "read every ledger whole and prove it: PASSED, or what was changed where",
+        "since": "with --verify: heads it showed earlier, or a file that has them; they must be there still",
         "repair": "let hosts give each other the records they lack; overwrites nothing",
+        "accept": "with --repair: records in question that you vouch for, by id or digest, with commas between",
+        "reject": "with --repair: those that are to be left out; the ledger that has them is kept beside the new one",
         "wait": WAIT + "; with --repair",
         "json": JSON,
     },
@@ -214,7 +217,10 @@ def history(
     limit: str | None = None,
     most: str = "20",
     verify: bool = False,
+    since: str | None = None,
     repair: bool = False,
+    accept: str = "",
+    reject: str = "",
     wait: str = "0",
     json: bool = False,
 ) -> None:
@@ -229,16 +235,17 @@ def history(
     def prove(environment: cli.Environment, progress: cli.Progress) -> VerifiedHistory:
         from playbooks.verify_history import verify_history as run
 
-        return run(environment, progress)
+        return run(environment, progress, since=since)
 
     def mend(environment: cli.Environment, progress: cli.Progress) -> RepairedHistory:
         from playbooks.repair_history import repair_history as run
 
-        return run(environment, progress, wait=cli.seconds("wait", wait))
+        named = [[name for name in flag.split(",") if name] for flag in (accept, reject)]
+        return run(environment, progress, wait=cli.seconds("wait", wait), accept=named[0], reject=named[1])
 
     if repair:
         cli.perform(env, mend, tables.show_repaired_history, limit=limit, as_json=json)
-    elif verify:
+    elif verify or since is not None:
         cli.perform(env, prove, tables.show_verified_history, limit=limit, as_json=json)
     else:
         cli.perform(env, show, tables.show_history, limit=limit, as_json=json)

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import threading
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
-
-from playbooks.steps.chain import OWN
 
 # What a record says of a host that had no part in it, or could not be written to.
 APART = frozenset({"unchanged"})
@@ -36,7 +32,8 @@ def key_of(record: Mapping[str, Any]) -> Key:
 class _Entry:
     """Hosts as bits: a record costs the same on three hosts as on a hundred."""
 
-    digest: bytes = b""  # of the first that speaks for several hosts
+    digest: bytes = b""  # of the first that speaks for several hosts; of one that is trusted, where there is one
+    trusted: bool = False
     have: int = 0
     same: int = 0  # of those that have it, the ones where it is just that
     other: int = 0  # and those where it speaks for several hosts and says something else
@@ -60,6 +57,9 @@ class Lacks:
 class Census:
     """All hosts' records, one small entry each. Threads may share it.
 
+    A record that one of the signers vouches for is believed wherever it stands. Any other is believed if most of the
+    hosts that it names have it: what stands on a few may as well have been put in there.
+
     Args:
         hosts: whose ledgers are read.
     """
@@ -69,26 +69,47 @@ class Census:
         self._entries: dict[Key, _Entry] = {}
         self._guard = threading.Lock()
 
-    def add(self, host: str, record: Mapping[str, Any]) -> None:
-        """Count a record that stands on a host."""
-        digest, stands = _digest(record), record.get("hosts")
+    def add(
+        self, host: str, record: Mapping[str, Any], digest: bytes, *, trusted: bool = False, counts: bool = True
+    ) -> None:
+        """Count a record that stands on a host.
+
+        Args:
+            host: which.
+            record: as it stands there.
+            digest: of its content.
+            trusted: whether one of the signers vouches for it.
+            counts: whether it says who should have it.
+        """
+        stands = record.get("hosts")
         named = stands if isinstance(stands, dict) else {}
         with self._guard:
             entry = self._entries.setdefault(key_of(record), _Entry())
-            entry.have |= self._bits[host]
+            bit = self._bits[host]
+            entry.have |= bit
+            if trusted and not entry.trusted:
+                # From now on only what is trusted says who should have it.
+                entry.trusted, entry.should, entry.could = True, 0, 0
+                if entry.digest not in (b"", digest):
+                    entry.other, entry.same = entry.other | entry.same, 0
+                entry.digest = digest
             # Of its own doings a host may tell in its own words: that it was lost in the middle, for one.
             if len(named) > 1:
                 entry.digest = entry.digest or digest
                 if digest == entry.digest:
-                    entry.same |= self._bits[host]
+                    entry.same |= bit
                 else:
-                    entry.other |= self._bits[host]
-            for name, word in named.items():
-                bit, result = self._bits.get(name, 0), str(word)
-                if result in OUT_OF_REACH:
-                    entry.could |= bit
-                elif result not in APART:
-                    entry.should |= bit
+                    entry.other |= bit
+            if trusted or (counts and not entry.trusted):
+                self._name(entry, named)
+
+    def _name(self, entry: _Entry, named: Mapping[str, object]) -> None:
+        for name, word in named.items():
+            bit, result = self._bits.get(name, 0), str(word)
+            if result in OUT_OF_REACH:
+                entry.could |= bit
+            elif result not in APART:
+                entry.should |= bit
 
     def forget(self, host: str) -> None:
         """A host whose ledger could not be read to its end: nothing is said of it."""
@@ -107,21 +128,55 @@ class Census:
         """
         own = self._bits[host]
         held = 0 if anew else own
-        trusted = self._mask(set(self._bits) - set(apart))
-        lacking = {key: entry for key, entry in self._entries.items() if entry.have & trusted and not entry.have & held}
-        missing = sorted(key for key, entry in lacking.items() if entry.should & own)
+        counted = self._mask(set(self._bits) - set(apart))
+        lacking = {key: entry for key, entry in self._entries.items() if entry.have & counted and not entry.have & held}
+        missing = sorted(key for key, entry in lacking.items() if entry.should & own and _firm(entry, counted))
         never_had = sorted(key for key, entry in lacking.items() if entry.could & ~entry.should & own)
         return Lacks(missing, never_had)
 
+    def alone(self, host: str, *, apart: Collection[str] = ()) -> list[Key]:
+        """Records of a host that most of the others lack, and nobody vouches for: put in here, or cut off there.
+
+        Args:
+            host: which.
+            apart: hosts whose word does not count.
+        """
+        own, counted = self._bits[host], self._mask(set(self._bits) - set(apart))
+        return sorted(
+            key for key, entry in self._entries.items() if entry.have & own and not _firm(entry, counted | own)
+        )
+
+    def is_firm(self, key: Key, *, apart: Collection[str] = ()) -> bool:
+        """Whether a record may be copied without asking: one of the signers vouches for it, or several hosts do and are
+        most of those that it names.
+
+        Args:
+            key: which.
+            apart: hosts whose word does not count.
+        """
+        entry, counted = self._entries[key], self._mask(set(self._bits) - set(apart))
+        return entry.trusted or ((entry.have & counted).bit_count() > 1 and _firm(entry, counted))
+
+    def digest_of(self, key: Key) -> str:
+        """The digest of the content that is believed of a record that nobody vouches for; empty for any other."""
+        entry = self._entries[key]
+        return "" if entry.trusted else entry.digest.hex()
+
+    def is_believed(self, key: Key, digest: bytes) -> bool:
+        """Whether a record with that key is to have this content; where nobody vouches for one, any will do."""
+        entry = self._entries[key]
+        return not entry.trusted or entry.digest == digest
+
     def differs(self, host: str) -> list[Key]:
-        """Records that say something else on this host than on most."""
+        """Records that say something else on this host than where they are believed."""
         own = self._bits[host]
         return sorted(key for key, entry in self._entries.items() if entry.other and _odd(entry) & own)
 
     def holders(self, key: Key, *, apart: Collection[str] = ()) -> list[str]:
-        """Hosts that have a record and whose word counts, in order."""
+        """Hosts that have a record and whose word counts, in order; first those that have what is believed."""
         entry = self._entries[key]
-        return [host for host, bit in self._bits.items() if entry.have & bit and host not in apart]
+        found = [host for host, bit in self._bits.items() if entry.have & bit and host not in apart]
+        return sorted(found, key=lambda host: not entry.same & self._bits[host])
 
     def only(self, hosts: Collection[str]) -> list[Key]:
         """Records that stand nowhere but on these hosts."""
@@ -132,17 +187,17 @@ class Census:
         return sum(self._bits.get(host, 0) for host in hosts)
 
 
-def _digest(record: Mapping[str, Any]) -> bytes:
-    same = {name: value for name, value in record.items() if name not in OWN}
-    try:
-        return hashlib.sha256(json.dumps(same, sort_keys=True).encode()).digest()[:16]
-    except RecursionError:
-        return b"nested too deep"
+def _firm(entry: _Entry, counted: int) -> bool:
+    """Whether a record is believed: it is vouched for, or most of the hosts that it names have it."""
+    have = (entry.have & counted).bit_count()
+    return entry.trusted or 2 * have > ((entry.should | entry.have) & counted).bit_count()
 
 
 def _odd(entry: _Entry) -> int:
-    """The hosts in the minority; all of them when there is none."""
+    """The hosts that say something else than what is trusted, or than most; all of them when there is no most."""
     first, other = entry.same, entry.other
+    if entry.trusted:
+        return other
     if first.bit_count() == other.bit_count():
         return first | other
     return first if first.bit_count() < other.bit_count() else other

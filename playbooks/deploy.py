@@ -15,6 +15,7 @@ from playbooks.fleet.holder import Holder
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Ask, Remote
 from playbooks.host_facts import odd, read_all, read_changed
+from playbooks.recording import sealed, write_down
 from playbooks.release.artifact import Artifact, find_artifact
 from playbooks.release.release import Release, Rendered, later_than, new_release, render
 from playbooks.release.slots import Renderings, for_next, slots_on, turns
@@ -28,7 +29,7 @@ from playbooks.rollout.reached import reached
 from playbooks.rollout.rollout import Rollout, Stand, roll_out
 from playbooks.staging import back_up_and_stage
 from playbooks.steps.facts import Facts
-from playbooks.steps.finish import Mark, finish
+from playbooks.steps.finish import Finished, Mark, finish
 from playbooks.steps.idle import ask_idle_host, leave_slot
 from playbooks.steps.preflight import preflight, tools_for
 from playbooks.strategies.plan import Plan
@@ -85,6 +86,7 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
     renderings = render_all(env, release)
     intended = plan_for(env, wanted, [target.name for target in env.targets])
     require_secrets(env)
+    env.signing.prepare(progress.warn)
     edges = edges_of(env)
     members = dict.fromkeys([*everybody(env), *edges])
     addresses = [env.target(name).address for name in dict.fromkeys([*members, *hosts_asked(env)])]
@@ -127,14 +129,14 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
             plan = plan_for(env, wanted, [target.name for target in todo], facts)
             crew = assemble(fleet, held, env, holder, facts, _moves(todo, facts, release, rendered), plan, groups)
             progress.phase(f"staging {release.version} on {len(todo)} hosts")
-            with _nothing_left_behind(fleet, env, todo, release, facts, started):
+            with _nothing_left_behind(fleet, env, holder, todo, release, facts, started):
                 backup, complaints = back_up_and_stage(fleet, env, todo, release, rendered, facts)
             rollout = roll_out(crew, plan, on_failure=env.settings.rollout.on_failure)
             group = groups.idle if groups and plan.strategy != "rolling" else None
             outcome = deployed(env, release, facts, rollout, plan, backup, [*warnings, *complaints], started, group)
             outcome = without(outcome, fleet.unreachable)
             held.well = not outcome.exit_status
-            _record(fleet, env, outcome, rollout, release, facts, groups)
+            _record(fleet, env, outcome, rollout, release, facts, groups, sealed(env, holder, outcome, facts))
             return outcome
 
 
@@ -244,7 +246,13 @@ def _moves(
 
 @contextlib.contextmanager
 def _nothing_left_behind(
-    fleet: Fleet, env: Environment, targets: list[Target], release: Release, facts: Mapping[str, Facts], started: float
+    fleet: Fleet,
+    env: Environment,
+    holder: Holder,
+    targets: list[Target],
+    release: Release,
+    facts: Mapping[str, Facts],
+    started: float,
 ) -> Iterator[None]:
     """What fails in here fails before a host switches; what was staged goes, so that failed attempts do not pile up."""
     try:
@@ -252,19 +260,20 @@ def _nothing_left_behind(
     except Interrupted as ended:
         raise Interrupted(f"{ended.message} {NOTHING_SWITCHED}", hint=STAGED) from None
     except SlipwayError as error:
-        _abandon(fleet, env, targets, abandoned(env, release, facts, error, started), release)
+        record = sealed(env, holder, abandoned(env, release, facts, error, started), facts)
+        _abandon(fleet, env, targets, record, release)
         raise
 
 
-def _abandon(fleet: Fleet, env: Environment, targets: list[Target], outcome: Outcome, release: Release) -> None:
-    def one(remote: Remote) -> list[str]:
+def _abandon(
+    fleet: Fleet, env: Environment, targets: list[Target], record: Mapping[str, object], release: Release
+) -> None:
+    def one(remote: Remote) -> Finished:
         settings = env.target(remote.name).settings
-        return finish(
-            remote, settings, env.secrets.mask_document(outcome.record()), mark="discarded", release=release.id
-        )
+        return finish(remote, settings, record, mark="discarded", release=release.id)
 
     with contextlib.suppress(Interrupted):
-        fleet.each("tidy", one, hosts=[target.name for target in targets], finish=True)
+        write_down(fleet, env, "tidy", [target.name for target in targets], one)
 
 
 def _record(
@@ -275,13 +284,14 @@ def _record(
     release: Release,
     facts: Mapping[str, Facts],
     groups: Groups | None,
+    record: Mapping[str, object],
 ) -> None:
     """Write the ledger and mark the release. The deploy is over: what goes wrong here is said and changes nothing."""
     done = rollout.verdict == "deployed"  # of one that was halted the old slot may still have all of the traffic
     bad = any(not ruling.good for ruling in rollout.rulings)  # what was halted then has proven nothing
     begin = back_up_afterwards(env, outcome.version, release.id) if done else None
 
-    def one(remote: Remote) -> list[str]:
+    def one(remote: Remote) -> Finished:
         stand = rollout.stands.get(remote.name)
         settings = env.target(remote.name).settings
         after: list[Ask] = []
@@ -293,7 +303,7 @@ def _record(
         return finish(
             remote,
             settings,
-            env.secrets.mask_document(outcome.record()),
+            record,
             mark="failed" if bad and stand == Stand.DEPLOYED else MARKS.get(stand, "failed") if stand else None,
             release=release.id,
             after=after,
@@ -301,6 +311,5 @@ def _record(
 
     concerned = dict.fromkeys([*rollout.stands, *(groups.serving if groups else ())])
     there = [host for host in concerned if host in facts and rollout.stands.get(host) != Stand.GUARDED]
-    results = fleet.each("record", one, hosts=there, finish=True)
-    for host, error in results.failed.items():
+    for host, error in write_down(fleet, env, "record", there, one).items():
         fleet.progress.warn(f"{host}: the record could not be written: {error.message}")

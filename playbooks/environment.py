@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +17,8 @@ from playbooks.fleet.address import Address, read_address
 from playbooks.fleet.holder import Holder, Order, Timing
 from playbooks.fleet.inventory import TRUSTED, Fence, Inventory, load_inventory, select
 from playbooks.fleet.inventory import limit as narrow
+from playbooks.ledger.heads import Heads, heads_path
+from playbooks.ledger.keys import Signing
 from playbooks.settings import Settings
 from playbooks.settings.load import PREFIX, read_settings
 from playbooks.withheld import Withheld
@@ -35,6 +38,7 @@ FLEET_WIDE = (
     "balancer",
     "metrics",
     "secrets",
+    "ledger",
     "forks",
     "timeouts",
     "warm_up",
@@ -67,6 +71,8 @@ class Environment:
         targets: the application's hosts, after --limit, in inventory order.
         settings: what holds for the whole fleet, read off the first host.
         secrets: by name, fetched at their first use.
+        signing: signs its records.
+        heads: the ledgers' last lines that this machine has seen.
         limit: the --limit that narrowed the hosts.
         flag: the flag that names it, to be typed again.
     """
@@ -78,6 +84,8 @@ class Environment:
     targets: tuple[Target, ...]
     settings: Settings
     secrets: Secrets
+    signing: Signing
+    heads: Heads
     limit: str | None = None
     flag: str = ""
 
@@ -131,13 +139,19 @@ class Environment:
             wait: seconds to wait for another holder.
             undo: see `Order`.
             inside: another lock than the application's own: a folder in its state folder.
+
+        Raises:
+            UsageError: the key that signs the task's records does not.
         """
         settings = {name: self.target(name).settings for name in names}
         timing = Timing(self.settings.guard.timeout)
-        return {
-            name: Order(f"{each.state}{inside}", each.home, holder, self.name, timing, wait, undo)
-            for name, each in settings.items()
-        }
+        seal, epitaph = self.signing.seal(holder), holder.epitaph(self.name)
+
+        def order(name: str, each: Settings) -> Order:
+            said = json.dumps(seal.left_to(name, epitaph), ensure_ascii=False)
+            return Order(f"{each.state}{inside}", each.home, holder, said, timing, wait, undo)
+
+        return {name: order(name, each) for name, each in settings.items()}
 
     def select(self, pattern: str) -> list[str]:
         """Names of the hosts that a pattern matches.
@@ -198,17 +212,29 @@ def load_environment(env: str, project: Path, *, limit: str | None = None, fence
     targets = _targets(inventory, names)
     _refuse_differences(inventory, targets)
     settings = targets[0].settings
+    name = _name(env, inventory)
+    secrets = Secrets(settings.secrets, project) if fence.trusts else Withheld(settings.secrets, project)
     return Environment(
-        name=Path(env).stem if "/" in env else env,
+        name=name,
         folder=inventory.folder,
         project=project,
         inventory=inventory,
         targets=tuple(targets),
         settings=settings,
-        secrets=Secrets(settings.secrets, project) if fence.trusts else Withheld(settings.secrets, project),
+        secrets=secrets,
+        signing=Signing(settings.ledger, secrets, environment=name, application=settings.app),
+        heads=Heads(heads_path(settings.app, name, inventory.folder)),
         limit=limit,
         flag=f"--env={shlex.quote(env)}",
     )
+
+
+def _name(env: str, inventory: Inventory) -> str:
+    """An environment's name, the same however its inventory is named: records are signed for it."""
+    if "/" not in env:
+        return env
+    stem = Path(env).stem
+    return inventory.folder.resolve().name if stem == "hosts" and inventory.source.is_file() else stem
 
 
 def _application(inventory: Inventory) -> str:

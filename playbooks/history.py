@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from playbooks.census import Key, key_of
@@ -10,6 +11,9 @@ from playbooks.environment import Environment
 from playbooks.errors import ExitStatus
 from playbooks.fleet.fleet import open_fleet
 from playbooks.fleet.progress import Progress
+from playbooks.ledger.keys import shown
+from playbooks.ledger.seal import digest
+from playbooks.ledger.standing import Judged, Verifier
 from playbooks.steps.chain import OWN
 from playbooks.steps.ledger import Ledger, read_ledger
 
@@ -23,6 +27,7 @@ class History:
     Args:
         records: each once, though several hosts keep it; ``hosts`` has every host it tells of, with its result.
         broken: what is wrong with the ledgers, by host.
+        cut: what this machine has seen in a host's ledger, and is gone from it.
         unreachable: why a host's ledger could not be read.
     """
 
@@ -31,6 +36,7 @@ class History:
     broken: dict[str, tuple[str, ...]]
     unreachable: dict[str, str]
     flag: str = ""
+    cut: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def exit_status(self) -> ExitStatus:
@@ -43,6 +49,7 @@ class History:
             "environment": self.environment,
             "records": list(self.records),
             "broken": {host: list(lines) for host, lines in self.broken.items()},
+            "cut": dict(self.cut),
             "unreachable": self.unreachable,
             "exit_status": int(self.exit_status),
         }
@@ -63,24 +70,48 @@ def history(env: Environment, progress: Progress, *, most: int = 20) -> History:
         results = fleet.each(
             "ledger", lambda remote: read_ledger(remote, env.target(remote.name).settings.state, lines=lines)
         )
-    records = merge(dict(results.ok))
+        seen = {host: env.heads.known(host, fleet.remotes[host].session.machine) for host in results.ok}
+    verifier = Verifier(env.settings.ledger.signers, environment=env.name, application=env.settings.app)
+    records = merge(dict(results.ok), verifier)
+    cut = {host: str(head) for host, head in seen.items() if head and results.ok[host].lacks(head)}
     return History(
         environment=env.name,
         records=tuple(records[:most]),
         broken={host: ledger.broken for host, ledger in results.ok.items() if ledger.broken},
         unreachable={host: error.message for host, error in {**fleet.unreachable, **results.failed}.items()},
         flag=env.flag,
+        cut=cut,
     )
 
 
-def merge(ledgers: dict[str, Ledger]) -> list[dict[str, Any]]:
-    """Records of all hosts, newest first, each once, be it a copy or not."""
+def merge(ledgers: Mapping[str, Ledger], verifier: Verifier | None = None) -> list[dict[str, Any]]:
+    """Records of all hosts, newest first, each once, be it a copy or not.
+
+    Args:
+        ledgers: by host.
+        verifier: says what each is worth: what is trusted counts, whoever else tells the same otherwise. Left out,
+            nothing is said of that.
+    """
+    found = [
+        (host, record, _judged(verifier, host, record)) for host, ledger in ledgers.items() for record in ledger.records
+    ]
     merged: dict[Key, dict[str, Any]] = {}
-    for host, ledger in ledgers.items():
-        for record in ledger.records:
-            told = {name: value for name, value in record.items() if name not in OWN}
-            stands = told.pop("hosts", None)
-            named = {str(name): str(stand) for name, stand in stands.items()} if isinstance(stands, dict) else {}
-            known = merged.setdefault(key_of(record), {**told, "hosts": {}})
-            known["hosts"] |= {**named, host: named.get(host, str(record.get("status", "")))}
+    believed: set[Key] = set()
+    for host, record, judged in sorted(found, key=lambda one: one[2] is None or not one[2].trusted or one[2].by_host):
+        told = {name: value for name, value in record.items() if name not in OWN}
+        stands = told.pop("hosts", None)
+        named = {str(name): str(stand) for name, stand in stands.items()} if isinstance(stands, dict) else {}
+        key = key_of(record)
+        if judged is not None:
+            told["signed"] = {"standing": judged.standing.value, "by": shown(judged.key) if judged.key else None}
+            if judged.trusted and not judged.by_host:
+                believed.add(key)
+            elif key in believed and not judged.trusted:
+                continue
+        known = merged.setdefault(key, {**told, "hosts": {}})
+        known["hosts"] |= {**named, host: named.get(host, str(record.get("status", "")))}
     return [merged[key] for key in sorted(merged, reverse=True)]
+
+
+def _judged(verifier: Verifier | None, host: str, record: Mapping[str, Any]) -> Judged | None:
+    return verifier.judge(host, record, digest(record)) if verifier else None

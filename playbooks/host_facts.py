@@ -23,7 +23,18 @@ def facts_of(env: Environment, remote: Remote) -> Facts:
         SlipwayError: they could not be read.
     """
     settings = env.target(remote.name).settings
-    return read_facts(remote, settings.home, settings.state)
+    facts = read_facts(remote, settings.home, settings.state, seen=env.heads.known(remote.name, remote.session.machine))
+    if facts.cut:
+        remote.progress.warn(
+            f"{remote.name}: its history was cut off or rewritten: {facts.cut}, is gone from it. "
+            f"See: invoke history {env.flag} --verify"
+        )
+    return facts
+
+
+def heads_of(facts: Mapping[str, Facts]) -> dict[str, str]:
+    """The ledgers' last lines, by host, as far as they are whole."""
+    return {host: fact.tip for host, fact in facts.items() if fact.tip is not None}
 
 
 def read_all(fleet: Fleet, env: Environment, targets: Iterable[Target]) -> Mapping[str, Facts]:

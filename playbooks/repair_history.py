@@ -1,24 +1,59 @@
-"""Let the ledgers' copies repair one another (A9). Nothing that stands is overwritten, and what is done is recorded."""
+"""Let the ledgers' copies repair one another (A9). Nothing that stands is overwritten, and what is done is recorded.
+
+What nobody vouches for is not spread: a record that one of the signers signed is copied, and one that most of its hosts
+have alike; any other waits for a person, who accepts it, or rejects it, by its name.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from playbooks.census import Key, key_of
 from playbooks.environment import Environment
-from playbooks.errors import ExitStatus
+from playbooks.errors import ExitStatus, UsageError
 from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.holder import Holder
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
+from playbooks.ledger.proof import tell
+from playbooks.ledger.seal import NO_LINE, digest
 from playbooks.names import stamp
 from playbooks.release.release import instant, now, who
 from playbooks.steps.ledger import Reading
 from playbooks.steps.ledger_repair import Repair
 from playbooks.verify_history import Audit, VerifiedHistory
+
+SHORT = 12  # digits of a digest that name a record well enough
+# Digests that one record can carry: it is one argument of a script.
+MOST_ACCEPTED = 1500
+
+
+@dataclass(frozen=True)
+class Question:
+    """A record that is copied nowhere before a person has judged it.
+
+    Args:
+        id, task: what it calls itself.
+        digest: of its content: names it where another has the same id.
+        hosts: where it stands and is in question.
+        said: what it says.
+        why: what is the matter with it.
+    """
+
+    id: str
+    task: str
+    digest: str
+    hosts: tuple[str, ...]
+    said: str
+    why: str
+
+    def __str__(self) -> str:
+        return (
+            f"{', '.join(self.hosts)}: {self.task} {self.id} [{self.digest[:SHORT]}]: {self.why}. It says: {self.said}"
+        )
 
 
 @dataclass(frozen=True)
@@ -27,10 +62,12 @@ class HostRepair:
 
     Args:
         copied: how many records, by the host they come from.
-        kept: name of the file that a tampered ledger is kept as; empty when it goes on.
+        kept: name of the file that a ledger is kept as that is begun anew; empty when it goes on.
         left: how many records stand only in that file.
         closes: whether a torn last line is closed.
         error: why it could not be done.
+        accepted: how many records that are in question it is recorded for that somebody vouches for them.
+        gone: whether it is recorded that lines which signed records had seen are gone for good.
     """
 
     host: str
@@ -39,16 +76,29 @@ class HostRepair:
     left: int = 0
     closes: bool = False
     error: str = ""
+    accepted: int = 0
+    gone: bool = False
+
+    @property
+    def is_anew(self) -> bool:
+        """Whether what was seen of the ledger before is not to be looked for any more."""
+        return bool(self.kept) or self.gone
 
     def __str__(self) -> str:
         """As a sentence."""
-        done = [f"{_records(count)} from {donor}" for donor, count in self.copied.items()]
+        done = [f"{_records(count)} from {donor}" for donor, count in self.copied.items() if donor != self.host]
         if self.kept:
             done.insert(0, f"begun anew, the old one is kept as {self.kept}")
+        if own := self.copied.get(self.host):
+            done.append(f"{_records(own)} of its own taken over")
         if self.left:
             done.append(f"{_records(self.left)} stand only in {self.kept}")
         if self.closes:
             done.append("torn line closed")
+        if self.accepted:
+            done.append(f"{_records(self.accepted)} accepted")
+        if self.gone:
+            done.append("what was cut off is gone for good")
         return f"{self.host}: {', '.join(done)}"
 
 
@@ -59,43 +109,89 @@ class RepairedHistory:
     Args:
         repairs: the hosts that something was done to.
         after: all hosts.
+        questions: records that wait for a person.
     """
 
     environment: str
     repairs: tuple[HostRepair, ...]
     after: VerifiedHistory
+    questions: tuple[Question, ...] = ()
 
     @property
     def exit_status(self) -> ExitStatus:
         """What is still wrong needs a person."""
         return self.after.exit_status
 
+    @property
+    def next(self) -> str:
+        """What a person can do about records that are in question."""
+        if not self.questions:
+            return self.after.next
+        name = self.questions[0].digest[:SHORT]
+        command = f"invoke history {self.after.flag} --repair"
+        return (
+            f"find out whether it was so; then {command} --accept={name}, or --reject={name}, which keeps the old file"
+        )
+
     def to_json(self) -> dict[str, Any]:
         """As a JSON document."""
-        repairs = [asdict(repair) for repair in self.repairs]
-        return {"environment": self.environment, "repairs": repairs, **self.after.to_json()}
+        return {
+            "environment": self.environment,
+            "repairs": [asdict(repair) for repair in self.repairs],
+            "questions": [asdict(question) for question in self.questions],
+            **self.after.to_json(),
+            "next": self.next,
+        }
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """Which records a host is given, and by whom."""
+    """Which records a host is given, and by whom; its own, where it is begun anew but for some of them."""
 
     repair: HostRepair
     wanted: Mapping[str, frozenset[Key]]
+    own: Sequence[Mapping[str, Any]] = ()
 
 
-def repair_history(env: Environment, progress: Progress, *, wait: float = 0.0) -> RepairedHistory:
+@dataclass(frozen=True)
+class _Judgement:
+    """What a person has said: digests, those that are rejected with the host they stand on."""
+
+    accepted: frozenset[str] = frozenset()
+    rejected: frozenset[tuple[str, str]] = frozenset()
+
+
+@dataclass
+class _Variant:
+    """One content of a record that is in question."""
+
+    record: Mapping[str, Any]
+    hosts: list[str] = field(default_factory=list)
+    why: str = ""
+
+
+def repair_history(
+    env: Environment,
+    progress: Progress,
+    *,
+    wait: float = 0.0,
+    accept: Sequence[str] = (),
+    reject: Sequence[str] = (),
+) -> RepairedHistory:
     """Give every host the records it should have and others do; begin a tampered ledger anew.
 
     Args:
         env: whose.
         progress: who watches.
         wait: seconds to wait for somebody else's lock.
+        accept, reject: records that are in question, by id or by the digest that was told.
 
     Raises:
         Locked: a deploy is running; its records are on their way.
+        UsageError: no record in question has such a name, or several do; or the repair could not be signed.
     """
     moment = now()
+    env.signing.prepare(progress.warn)
     holder = Holder(who(), "history --repair", instant(moment), stamp(moment), "repair")
     with open_fleet([target.address for target in env.targets], progress=progress, forks=env.settings.forks) as fleet:
         if not fleet.remotes:
@@ -103,39 +199,134 @@ def repair_history(env: Environment, progress: Progress, *, wait: float = 0.0) -
         with fleet.lock(env.orders(fleet.remotes, holder, wait=wait)):
             audit = Audit(fleet, env)
             audit.read()
-            plans = _plans(audit, moment)
+            open_ = _in_question(fleet, env, audit)
+            judgement = _judgement(open_, accept, reject)
+            if judgement.accepted or judgement.rejected:
+                audit = Audit(fleet, env, accepted=judgement.accepted, rejected=judgement.rejected)
+                audit.read()
+                open_ = _in_question(fleet, env, audit)
+            plans = _plans(fleet, env, audit, moment, judgement)
+            questions = _questions(open_, judgement)
             if not plans:
-                return RepairedHistory(env.name, (), audit.verdict())
-            repairs = _carry_out(fleet, env, holder, plans)
+                return RepairedHistory(env.name, (), audit.verdict(), questions)
+            repairs = _carry_out(fleet, env, audit, holder, plans, judgement)
             again = Audit(fleet, env)
             again.read()
-            return RepairedHistory(env.name, repairs, again.verdict())
+            again.remember(again.readings)
+            return RepairedHistory(env.name, repairs, again.verdict(), questions)
 
 
-def _plans(audit: Audit, moment: datetime) -> dict[str, _Plan]:
-    plans = {}
+def _in_question(fleet: Fleet, env: Environment, audit: Audit) -> dict[str, _Variant]:
+    """Records that nobody vouches for, by their digests, as they stand on the hosts."""
+    why: dict[tuple[str, str], str] = {}
+    alone: dict[Key, str] = {}
+    for host in audit.readings:
+        for suspect in audit.proof.suspects(host):
+            why[(host, suspect.digest)] = suspect.judged.why
+        lacks = audit.census.lacks(host, apart=audit.tampered, anew=host in audit.tampered)
+        few = [key for key in (*lacks.missing, *lacks.never_had) if not audit.census.is_firm(key, apart=audit.tampered)]
+        for key in (*few, *audit.census.alone(host, apart=audit.tampered)):
+            if held := audit.census.holders(key, apart=audit.tampered):
+                alone[key] = f"nobody has signed it, and of the hosts that it names only {', '.join(held)} has it"
+    if not why and not alone:
+        return {}
+    wanted = {digest for _, digest in why}
+    found: dict[str, _Variant] = {}
     for host, reading in audit.readings.items():
-        tampered = host in audit.tampered
-        lacks = audit.census.lacks(host, apart=audit.tampered, anew=tampered)
+        for record in Reading(fleet.remotes[host], env.target(host).settings.state).records():
+            name = digest(record).hex()
+            reason = why.get((host, name)) or ("" if name in wanted else alone.get(key_of(record), ""))
+            if reason and reading and not audit.is_vouched(host, record, name):
+                variant = found.setdefault(name, _Variant(record, why=reason))
+                if host not in variant.hosts:
+                    variant.hosts.append(host)
+    return found
+
+
+def _judgement(open_: Mapping[str, _Variant], accept: Iterable[str], reject: Iterable[str]) -> _Judgement:
+    accepted = frozenset(_named(open_, name) for name in accept)
+    rejected = frozenset(_named(open_, name) for name in reject)
+    if both := accepted & rejected:
+        raise UsageError(f"{min(both)[:SHORT]} is accepted and rejected at once; nothing was touched")
+    return _Judgement(accepted, frozenset((host, name) for name in rejected for host in open_[name].hosts))
+
+
+def _named(open_: Mapping[str, _Variant], name: str) -> str:
+    """The digest of the record in question that a person means.
+
+    Raises:
+        UsageError: there is none, or there are several.
+    """
+    found = [one for one, variant in open_.items() if str(variant.record.get("id")) == name]
+    found = found or [one for one in open_ if len(name) >= SHORT and one.startswith(name)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        several = ", ".join(one[:SHORT] for one in found)
+        raise UsageError(f"several records in question are called '{name}'; name one of them: {several}")
+    there = ", ".join(f"{variant.record.get('id')} [{one[:SHORT]}]" for one, variant in open_.items()) or "none"
+    raise UsageError(f"no record in question is called '{name}'; there is: {there}; nothing was touched")
+
+
+def _questions(open_: Mapping[str, _Variant], judgement: _Judgement) -> tuple[Question, ...]:
+    return tuple(
+        Question(
+            str(variant.record.get("id", "")),
+            str(variant.record.get("task", "")),
+            name,
+            tuple(variant.hosts),
+            tell(variant.record),
+            variant.why,
+        )
+        for name, variant in open_.items()
+        if name not in judgement.accepted
+    )
+
+
+def _plans(fleet: Fleet, env: Environment, audit: Audit, moment: datetime, judgement: _Judgement) -> dict[str, _Plan]:
+    plans = {}
+    apart = audit.tampered
+    for host, reading in audit.readings.items():
+        tampered = host in apart
+        sorted_out = not tampered and (audit.proof.replayed(host) or any(one == host for one, _ in judgement.rejected))
+        lacks = audit.census.lacks(host, apart=apart, anew=tampered)
         wanted: dict[str, set[Key]] = {}
         for key in (*lacks.missing, *lacks.never_had):
-            donor = audit.census.holders(key, apart=audit.tampered)[0]
-            wanted.setdefault(donor, set()).add(key)
-        if not wanted and not reading.chain.faults:
+            if audit.census.is_firm(key, apart=apart):
+                wanted.setdefault(audit.census.holders(key, apart=apart)[0], set()).add(key)
+        accepted = audit.proof.standing_of(host, judgement.accepted)
+        gone = bool(audit.proof.gone(host) or audit.cut(host))
+        if not (wanted or reading.chain.faults or sorted_out or accepted or gone):
             continue
+        own = _own(fleet, env, host, judgement.rejected) if sorted_out else []
+        copied = {donor: len(keys) for donor, keys in wanted.items()} | ({host: len(own)} if own else {})
         repair = HostRepair(
             host,
-            copied={donor: len(keys) for donor, keys in wanted.items()},
-            kept=f"ledger.tampered-{stamp(moment)}" if tampered else "",
+            copied=copied,
+            kept=f"ledger.tampered-{stamp(moment)}" if tampered or sorted_out else "",
             left=len(audit.census.only([host])) if tampered else 0,
-            closes=bool(reading.chain.faults) and not tampered,
+            closes=bool(reading.chain.faults) and not tampered and not sorted_out,
+            accepted=len(accepted),
+            gone=gone,
         )
-        plans[host] = _Plan(repair, {donor: frozenset(keys) for donor, keys in wanted.items()})
+        plans[host] = _Plan(repair, {donor: frozenset(keys) for donor, keys in wanted.items()}, own)
     return plans
 
 
-def _carry_out(fleet: Fleet, env: Environment, holder: Holder, plans: Mapping[str, _Plan]) -> tuple[HostRepair, ...]:
-    record = {
+def _own(fleet: Fleet, env: Environment, host: str, rejected: Collection[tuple[str, str]]) -> list[Mapping[str, Any]]:
+    """A host's records, each once, but for those that are rejected."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for record in Reading(fleet.remotes[host], env.target(host).settings.state).records():
+        name = digest(record).hex()
+        if (host, name) not in rejected:
+            found.setdefault(name, record)
+    return list(found.values())
+
+
+def _carry_out(
+    fleet: Fleet, env: Environment, audit: Audit, holder: Holder, plans: Mapping[str, _Plan], judgement: _Judgement
+) -> tuple[HostRepair, ...]:
+    document = {
         "task": "repair",
         "id": holder.id,
         "environment": env.name,
@@ -145,17 +336,25 @@ def _carry_out(fleet: Fleet, env: Environment, holder: Holder, plans: Mapping[st
         "hosts": dict.fromkeys(plans, "repaired"),
         "started": holder.since,
         "by": holder.who,
+        # A signed repair says of which records a person knows that they are so, and which ledgers lack what others saw.
+        "accepted": _accepted(audit, plans, judgement),
+        "anew": [host for host, plan in plans.items() if plan.repair.is_anew],
     }
+    begun = {host for host, plan in plans.items() if plan.repair.kept}
+    heads = {host: NO_LINE if host in begun else audit.head(host) for host in audit.readings}
+    record = env.signing.seal(holder).record(document, heads)
 
     def one(remote: Remote) -> None:
         plan = plans[remote.name]
         repair = Repair(remote, env.target(remote.name).settings, record, aside=plan.repair.kept or None)
+        for own in plan.own:
+            repair.copy(own, remote.name)
         for donor, keys in plan.wanted.items():
             left = set(keys)
             for copy in Reading(fleet.remotes[donor], env.target(donor).settings.state).records():
-                # A record may stand there twice; one copy is enough.
+                # A record may stand there twice, or beside one that only calls itself the same.
                 key = key_of(copy)
-                if key in left:
+                if key in left and audit.is_believed(donor, copy, key):
                     left.discard(key)
                     repair.copy(copy, donor)
         repair.flush()
@@ -164,6 +363,30 @@ def _carry_out(fleet: Fleet, env: Environment, holder: Holder, plans: Mapping[st
     return tuple(
         replace(plan.repair, error=failed[host].message if host in failed else "") for host, plan in plans.items()
     )
+
+
+def _accepted(audit: Audit, plans: Mapping[str, _Plan], judgement: _Judgement) -> list[str]:
+    """Digests of what the person vouches for, and of records from before signatures that are taken over.
+
+    Raises:
+        UsageError: they are too many for one record.
+    """
+    found = set(judgement.accepted)
+    if audit.proof.verifier.believes:
+        anew = {host for host, plan in plans.items() if plan.repair.is_anew}
+        known = audit.proof.legacy([host for host in audit.readings if host not in anew])
+        for host in anew:
+            plan = plans[host]
+            if plan.own or not plan.repair.kept:
+                found |= audit.proof.unsigned(host) - known
+            copied = {audit.census.digest_of(key) for keys in plan.wanted.values() for key in keys}
+            found |= copied - known - {""}
+    if len(found) > MOST_ACCEPTED:
+        raise UsageError(
+            f"{len(found)} records from before signatures would have to be vouched for; {MOST_ACCEPTED} can be at once",
+            hint="move that host's ledger away (it stays your evidence) and repair: the others give it theirs",
+        )
+    return sorted(found)
 
 
 def _records(count: int) -> str:

@@ -15,6 +15,7 @@ from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Ask, Remote
 from playbooks.host_facts import all_or_hint, read_all, read_changed
 from playbooks.names import stamp
+from playbooks.recording import sealed, write_down
 from playbooks.release.release import instant, now, who
 from playbooks.restore import restore_databases
 from playbooks.resume import interrupted
@@ -28,7 +29,7 @@ from playbooks.rollout.reached import require_balancers
 from playbooks.rollout.rollout import Rollout, Stand, roll_out
 from playbooks.steps.check_release import Checked, check_release
 from playbooks.steps.facts import Facts
-from playbooks.steps.finish import Mark, finish
+from playbooks.steps.finish import Finished, Mark, finish
 from playbooks.steps.idle import ask_idle_host, leave_other_slot, leave_slot
 from playbooks.steps.restore import restore_release
 from playbooks.traffic.groups import Groups, read_groups, require_whole
@@ -69,6 +70,7 @@ def rollback(env: Environment, back: Back, progress: Progress) -> Outcome:
     """
     started = time.monotonic()
     require_whole(env)
+    env.signing.prepare(progress.warn)
     edges = edges_of(env)
     names = [*(everybody(env) if back.with_database else (target.name for target in env.targets)), *edges]
     addresses = [env.target(name).address for name in dict.fromkeys(names)]
@@ -82,9 +84,10 @@ def rollback(env: Environment, back: Back, progress: Progress) -> Outcome:
         facts = read_all(fleet, env, apps)
         left = interrupted(facts)
         holder = _holder(back, left)
+        orders = env.orders(fleet.remotes, holder, wait=back.wait, undo=True)
         # What a dead controller left half-way goes back at once: a person is here now, and asks for just that.
         retreat(fleet, env, edges)
-        with fleet.lock(env.orders(fleet.remotes, holder, wait=back.wait, undo=True), last=edges) as held:
+        with fleet.lock(orders, last=edges) as held:
             facts = read_changed(fleet, env, facts, held)
             groups = read_groups(fleet, env)
             targets = choose_targets(env, groups, facts, back.to, left)
@@ -115,7 +118,8 @@ def rollback(env: Environment, back: Back, progress: Progress) -> Outcome:
             held.well = not outcome.exit_status
             left_group = groups.serving if groups and not stays and rollout.verdict == "deployed" else ()
             rubbish = holder.undoes or None
-            _record(fleet, env, outcome, rollout, targets, facts, left_group, rubbish=rubbish, going_on=going_on)
+            record = sealed(env, holder, outcome, facts)
+            _record(fleet, env, record, rollout, targets, facts, left_group, rubbish=rubbish, going_on=going_on)
             return outcome
 
 
@@ -227,7 +231,7 @@ def _is_rubbish(facts: Facts, release: str) -> bool:
 def _record(
     fleet: Fleet,
     env: Environment,
-    outcome: Outcome,
+    record: Mapping[str, object],
     rollout: Rollout,
     targets: Mapping[str, str | None],
     facts: Mapping[str, Facts],
@@ -239,12 +243,13 @@ def _record(
     """Write the ledger. A host that went back has proven its release; elsewhere what an interrupted deploy staged goes.
 
     Args:
+        record: sealed.
         left: hosts of a group that the traffic has left; they run on for a while.
         rubbish: that deploy's release.
         going_on: whether it ends a rollback that was interrupted.
     """
 
-    def one(remote: Remote) -> list[str]:
+    def one(remote: Remote) -> Finished:
         # What the interrupted deploy was is another host's word: only what this one never proved is rubbish here.
         unproven = rubbish if rubbish and _is_rubbish(facts[remote.name], rubbish) else None
         mark: Mark | None = "discarded" if unproven else None
@@ -261,10 +266,8 @@ def _record(
             after = leave_other_slot(settings, facts[remote.name])
         elif remote.name in left and (runs := facts[remote.name].current):
             after = [ask_idle_host(settings, release=runs, after=settings.keep_idle)]
-        document = env.secrets.mask_document(outcome.record())
-        return finish(remote, settings, document, mark=mark, release=release, after=after)
+        return finish(remote, settings, record, mark=mark, release=release, after=after)
 
     there = [host for host in facts if rollout.stands.get(host) != Stand.GUARDED]
-    results = fleet.each("record", one, hosts=there, finish=True)
-    for host, error in results.failed.items():
+    for host, error in write_down(fleet, env, "record", there, one).items():
         fleet.progress.warn(f"{host}: the record could not be written: {error.message}")

@@ -14,6 +14,15 @@ from lab.processors import stolen, ticks
 settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("here")
 
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_state(tmp_path_factory: pytest.TempPathFactory) -> Generator[None, None, None]:
+    """What this machine remembers of ledgers (playbooks/ledger/heads.py): the tests' own, not that of who runs them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 _before = pytest.StashKey[tuple[int, ...]]()
 
 

@@ -37,14 +37,27 @@ class Secrets(Mapping[str, str]):
 
     def __getitem__(self, name: str) -> str:
         if name not in self._values:
-            if name not in self._sources:
-                known = ", ".join(sorted(self._sources)) or "none"
-                raise ConfigError(
-                    [f"secret '{name}' is used but not set; slipway_secrets has: {known}"],
-                    hint=f"add to group_vars: slipway_secrets: {{ {name}: {{ file: … }} }}",
-                )
-            self._values[name] = _fetch(name, self._sources[name], self._folder)
+            self._values[name] = _one_line(name, self._found(name))
         return self._values[name]
+
+    def lines(self, name: str) -> str:
+        """A secret of several lines, such as a private key; each of its lines is struck out.
+
+        Raises:
+            ConfigError: it is not set, or cannot be had.
+        """
+        text = self._found(name)
+        self.strike("".join(line for line in text.splitlines(keepends=True) if not line.startswith("-----")))
+        return f"{text}\n"
+
+    def _found(self, name: str) -> str:
+        if name not in self._sources:
+            known = ", ".join(sorted(self._sources)) or "none"
+            raise ConfigError(
+                [f"secret '{name}' is used but not set; slipway_secrets has: {known}"],
+                hint=f"add to group_vars: slipway_secrets: {{ {name}: {{ file: … }} }}",
+            )
+        return _fetch(name, self._sources[name], self._folder)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._sources)
@@ -102,6 +115,10 @@ def _fetch(name: str, source: AnySecret, folder: Path) -> str:
             raise ConfigError([f"secret '{name}': environment variable {source.env} is no UTF-8 text"]) from None
     else:
         value = _run(name, source)
+    return value
+
+
+def _one_line(name: str, value: str) -> str:
     if not value or "\n" in value or "\0" in value:
         raise ConfigError([f"secret '{name}': expected one line of text, found {'nothing' if not value else 'more'}"])
     return value

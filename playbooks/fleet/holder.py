@@ -68,21 +68,18 @@ class Holder:
         """One line of JSON."""
         return json.dumps(self.__dict__, ensure_ascii=False)
 
-    def epitaph(self, environment: str) -> str:
-        """What the ledger is to say should this task end without a word: one line of JSON."""
-        return json.dumps(
-            {
-                "task": self.task,
-                "id": self.id,
-                "environment": environment,
-                "version": self.version,
-                "status": "interrupted",
-                "message": f"'{self.what}' ended without a word: its controller died, or lost the host",
-                "started": self.since,
-                "by": self.who,
-            },
-            ensure_ascii=False,
-        )
+    def epitaph(self, environment: str) -> dict[str, object]:
+        """What the ledger is to say should this task end without a word."""
+        return {
+            "task": self.task,
+            "id": self.id,
+            "environment": environment,
+            "version": self.version,
+            "status": "interrupted",
+            "message": f"'{self.what}' ended without a word: its controller died, or lost the host",
+            "started": self.since,
+            "by": self.who,
+        }
 
     def silence(self, environment: str, version: str, then: str = "") -> dict[str, object]:
         """What a guard's record says of a task whose controller is not heard any more; the host adds its own.
@@ -157,7 +154,7 @@ class Order:
     Args:
         state, home: the application's folders on the host.
         holder: who we are, for others to read.
-        environment: for the ledger.
+        epitaph: what the ledger is to say should the task end without a word: one line of JSON.
         timing: see there.
         wait: seconds to wait for another holder; a fraction rides out a mere look at the lock.
         undo: whether what a dead controller left half-way is taken back at once, rather than by its guard in a while.
@@ -166,7 +163,7 @@ class Order:
     state: str
     home: str
     holder: Holder
-    environment: str
+    epitaph: str
     timing: Timing
     wait: float = 0.0
     undo: bool = False

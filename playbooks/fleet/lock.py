@@ -162,7 +162,7 @@ class Lock:
             order.state,
             f"{max(order.wait if token is None else 2.0, 0.5):g}",
             order.holder.to_json(),
-            order.holder.epitaph(order.environment),
+            order.epitaph,
             order.home,
             f"{order.timing.patience:g}",
             "-" if token is None else str(token),

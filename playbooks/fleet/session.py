@@ -40,6 +40,7 @@ class Session:
 
     Attributes:
         heard: when it last answered anything, by the monotonic clock.
+        machine: the host key's fingerprint: a host that was set up anew has another. Empty: it was lost at once.
     """
 
     def __init__(self, address: Address, connect: Callable[[], fabric.Connection]) -> None:
@@ -47,6 +48,7 @@ class Session:
         self.claim: Claim | None = None
         self._connect = connect
         self._connection = connect()
+        self.machine = _machine(self._connection)
         self._mutex = threading.RLock()
         self._hold: Hold | None = None
         self._window = 0.0
@@ -225,3 +227,9 @@ class Session:
                 if time.monotonic() > until or self._ended is not None:
                     raise
             time.sleep(RETRY_SECONDS)
+
+
+def _machine(connection: fabric.Connection) -> str:
+    with contextlib.suppress(paramiko.SSHException, AttributeError):
+        return str(connection.transport.get_remote_server_key().fingerprint)
+    return ""

@@ -13,6 +13,7 @@ from playbooks.fleet.fanout import Results, told
 from playbooks.fleet.fleet import Fleet, Held
 from playbooks.fleet.holder import Holder
 from playbooks.fleet.remote import Ask, Remote
+from playbooks.ledger.seal import GUARD_ADDS
 from playbooks.steps.health import HealthReport, ask_health, read_health
 from playbooks.steps.switch import Watch, What, ask_switch, with_hint
 from playbooks.steps.warm_up import Warmed, ask_warm_up, read_warm_up, require_warm
@@ -148,4 +149,5 @@ class Mover:
         target = move.before if self._deploy else move.after
         record = self._holder.silence(self._env.name, (target or "none").partition("-")[2] or "none")
         own = {"host": move.host, "hosts": {move.host: "by its guard"}}
-        return Watch(self._holder.id, target, {**record, **own})
+        seal = self._env.signing.seal(self._holder)
+        return Watch(self._holder.id, target, seal.left_to(move.host, {**record, **own}, adds=GUARD_ADDS))

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from playbooks.settings.backup import Backup, Database
 from playbooks.settings.health import Health
+from playbooks.settings.ledger import Ledger
 from playbooks.settings.metrics import Metrics
 from playbooks.settings.pull import Pull
 from playbooks.settings.rollout import Rollout
@@ -160,6 +161,7 @@ class Settings(Model):
     limits: Limits = section("Preflight.")
     timeouts: Timeouts = section("Time limits.")
     forks: int = Field(32, ge=1, le=512, description="Hosts worked on at the same time.")
+    ledger: Ledger = section("The history: who may write it.")
     secrets: dict[Text, AnySecret] = Field({}, description="Secrets by name; templates read them as secrets.NAME.")
 
     @model_validator(mode="after")

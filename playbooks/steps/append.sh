@@ -7,17 +7,27 @@
 # changed, taken out or put in shows. A line that a crash tore stays where it is, closed by " #torn"; the next record
 # says "healed":true, and its H is over the last whole line and all that was torn after it: tearing hides nothing.
 # A shell of its own: no variable, and no lock, of the ledger's gets into the step. It ends the step when it fails; after
-# "append_record … || …" the step goes on.
+# "append_record … || …" the step goes on. It answers what the line begins with and how many bytes stand before it.
+#
+# A signed record that the last line is already is not written twice: a step whose answer was lost is begun again.
 append_record() (
     case $2 in
         *"$newline"* | [!\{]* | '{}' | '') fail record 'the record is no JSON object on one line' ;;
     esac
     open_ledger "$1"
     read_tip
+    case $2 in
+        *'"signature":'*)
+            case $last in
+                *",${2#\{}$newline.") exit 0 ;;
+            esac
+            ;;
+    esac
     [ "$healed" = no ] || healed='"healed":true,'
     [ "$healed" != no ] || healed=
     printf '{"prev":"%s",%s%s\n' "$tip" "$healed" "${2#\{}" 2>/dev/null >>"$ledger" || take_back
     settle
+    emit appended "$tip" "$healed" "$offset"
 )
 
 # open_ledger STATE: nobody else writes from here to settle. The folder is what is locked: the file can be put aside.
@@ -38,16 +48,21 @@ open_ledger() {
 # show_controls: every control character but newline as one that case and grep can find; the length stays.
 show_controls() { tr '\000-\011\013-\037' '[\001*]'; }
 
-# read_tip: what the next record must carry, as tip and healed. 262144 bytes are twice what one argument can be.
+# read_tip: what the next record must carry, as tip and healed; the last line, if it is a record, and how many bytes stand
+# before the next. 262144 bytes are twice what one argument can be.
 read_tip() {
     tip=start
     healed=no
+    last=
+    offset=$size
     [ "$size" -gt 0 ] || return 0
     last=$(tail -c 262144 "$ledger" | tail -n 1 | show_controls && echo .)
     case $last in
         *"$newline.") ;;
         *)
             printf ' #torn\n' 2>/dev/null >>"$ledger" || take_back
+            offset=$((size + 7))
+            last=
             heal
             return
             ;;

@@ -24,13 +24,31 @@ class Fault:
 
     Args:
         line: where, counted from 1; None where no line is to blame.
-        kind: a word for programs: record, start, changed, order, torn, large.
+        kind: a word for programs: record, start, changed, order, torn, large; of a record that is whole: unsigned,
+            untrusted, signature, misplaced, replayed; of the whole ledger: heads, seen.
         sentence: for a person.
     """
 
     line: int | None
     kind: str
     sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A record's line.
+
+    Args:
+        digest: its SHA-256, with its newline.
+        prev: what it says of the one before.
+        offset: how many bytes stand before it, where the ledger was read from its beginning.
+        length: its bytes.
+    """
+
+    digest: str
+    prev: str
+    offset: int
+    length: int
 
 
 def read_record(line: bytes) -> dict[str, Any] | None:
@@ -57,6 +75,9 @@ class Chain:
 
     Args:
         whole: whether the first byte is the ledger's first. Else the first record is taken as it is.
+
+    Attributes:
+        last: the last record's line.
     """
 
     def __init__(self, *, whole: bool = True) -> None:
@@ -71,11 +92,14 @@ class Chain:
         self._rest = bytearray()
         self._overlong = False
         self._before: deque[tuple[str, int]] = deque(maxlen=64)
+        self.last: Line | None = None
+        self._bytes = 0
         self._owed: dict[str, int] = {}  # hashes nobody has had yet, with the place of the fault that tells it
 
     def feed(self, data: bytes) -> Iterator[dict[str, Any]]:
         """Take the next bytes; gives the records in them."""
         for line in _lines(data):
+            self._bytes += len(line)
             self._rest += line
             if not line.endswith(b"\n"):
                 self._bound()
@@ -119,6 +143,7 @@ class Chain:
         self._hash = hashlib.sha256(line)
         self._last = self.lines
         digest = self._hash.hexdigest()
+        self.last = Line(digest, record["prev"], self._bytes - len(line), len(line))
         self._before.append((digest, self.lines))
         if digest in self._owed:
             self._explain(self._owed.pop(digest))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal, cast
 
@@ -12,7 +13,10 @@ from playbooks.fleet.holder import Holder, read_holder
 from playbooks.fleet.host_json import read_object
 from playbooks.fleet.remote import Remote
 from playbooks.fleet.script import Answer
+from playbooks.ledger.heads import Head
+from playbooks.ledger.seal import NO_LINE, head_of
 from playbooks.names import cut
+from playbooks.steps.chain import read_record as read_line
 from playbooks.steps.records import read_record
 
 LAST_MOMENT = 253402300800  # the end of the year 9999
@@ -170,7 +174,9 @@ class Facts:
         interrupted: who held it last, if that task ended without a word.
         guard: the guard that waits there.
         moved: the last switch.
-        last_record: the ledger's last line.
+        tip: the name of the ledger's last line (`head_of`), "start" where there is none yet; None: it is torn, or no
+            record.
+        cut: the newest record that was known of its ledger and is gone.
         unbacked: why the backup that the last deploy began in the background failed.
         idle: what is kept in the slot beside the current release's.
         foreign: folders on the way to the application's folder or state that somebody else than root can change.
@@ -200,7 +206,8 @@ class Facts:
     interrupted: Holder | None = None
     guard: Guard | None = None
     moved: Moved | None = None
-    last_record: str | None = field(default=None)
+    tip: str | None = None
+    cut: Head | None = None
     unbacked: str | None = None
     idle: Idle | None = None
     kept: int | None = None
@@ -242,19 +249,20 @@ class Facts:
         return self.running.version if self.running else None
 
 
-def read_facts(remote: Remote, home: str, state: str, *, timeout: float = 60.0) -> Facts:
+def read_facts(remote: Remote, home: str, state: str, *, seen: Head | None = None, timeout: float = 60.0) -> Facts:
     """Read what a host has and runs. Changes nothing.
 
     Args:
         remote: the host.
         home: the application's folder there.
         state: the application's state folder there.
+        seen: the newest record that is known of its ledger.
         timeout: seconds.
 
     Raises:
         BadAnswer: the host's answer makes no sense.
     """
-    answer = remote.run("facts", [home, state], timeout=timeout)
+    answer = remote.run("facts", [home, state, seen.asked() if seen else "-"], timeout=timeout)
     now = datetime.now(UTC)
     odd: list[str] = []
     system, systemd, clock = answer.one("system", 3)
@@ -262,7 +270,8 @@ def read_facts(remote: Remote, home: str, state: str, *, timeout: float = 60.0) 
     current = _current(answer, home)
     verified = answer.maybe("verified", 1)
     lock = answer.maybe("lock", 1)
-    ledger = answer.maybe("ledger", 1)
+    ledger = answer.maybe("ledger", 2)
+    tip = _tip(ledger)
     unbacked = answer.maybe("unbacked", 1)
     kept = answer.maybe("kept", 1)
     token = answer.maybe("token", 1)
@@ -289,7 +298,8 @@ def read_facts(remote: Remote, home: str, state: str, *, timeout: float = 60.0) 
         interrupted=_interrupted(answer, now, odd),
         guard=_guard(answer),
         moved=_moved(answer, odd),
-        last_record=ledger[0] if ledger else None,
+        tip=tip,
+        cut=seen if seen and not _has(answer, seen, tip) else None,
         unbacked=cut(unbacked[0]) if unbacked else None,
         idle=_idle(answer, odd),
         kept=_moment(answer, kept[0]) if kept else None,
@@ -317,6 +327,19 @@ def _current(answer: Answer, home: str) -> tuple[str, ...] | None:
             hint=f"look there: ls -l {home}/current; let it lead to a release, releases/…, or remove the link",
         )
     return found
+
+
+def _tip(ledger: Sequence[str] | None) -> str | None:
+    if ledger is None:
+        return NO_LINE
+    line = f"{ledger[0]}\n".encode()
+    return head_of(line) if ledger[1] == "whole" and read_line(line) else None
+
+
+def _has(answer: Answer, seen: Head, tip: str | None) -> bool:
+    """Whether the record is still where it was: it is the last line, or the host shows it."""
+    shown = answer.maybe("seen", 1)
+    return tip == seen.digest if shown is None else head_of(f"{shown[0]}\n".encode()) == seen.digest
 
 
 def _units(answer: Answer, tag: str) -> tuple[Unit, ...]:

@@ -1,7 +1,10 @@
 # shellcheck shell=sh disable=SC2154
-# facts HOME STATE: what a host has and runs. Changes nothing.
+# facts HOME STATE SEEN: what a host has and runs. Changes nothing.
+#
+# SEEN: of the newest record that the controller knows of the ledger its place, its length and what it begins with; or "-".
 home=$1
 state=$2
+seen=$3
 
 # include find_current.sh
 # include root_only.sh
@@ -174,4 +177,19 @@ if [ -s "$state/moved" ]; then
     read -r id from to <"$state/moved" || :
     emit moved "$id" "$from" "$to"
 fi
-[ ! -s "$state/ledger" ] || emit ledger "$(tail -n 1 "$state/ledger")"
+if [ -s "$state/ledger" ]; then
+    # Of a line that is torn the newline is missing.
+    last=$(tail -n 1 "$state/ledger" && echo .)
+    case $last in
+        *"$newline.") emit ledger "${last%"$newline."}" whole ;;
+        *) emit ledger "${last%.}" torn ;;
+    esac
+    # What was the last line then is not always the last line now; it has to be there still.
+    if [ "$seen" != - ]; then
+        length=${seen#* }
+        case $last in
+            "{\"prev\":\"${length#* }\""*) ;;
+            *) emit seen "$(tail -c "+$((${seen%% *} + 1))" "$state/ledger" | head -c "${length%% *}")" ;;
+        esac
+    fi
+fi

@@ -4,15 +4,33 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from playbooks.errors import SlipwayError
 from playbooks.fleet.remote import Ask, Remote
+from playbooks.fleet.script import Answer
+from playbooks.ledger.heads import Head, head_written
 from playbooks.settings import Settings
 
 # "discarded": it never ran; it is removed.
 Mark = Literal["proven", "failed", "discarded"]
+HEALED = '"healed":true,'
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What became of it.
+
+    Args:
+        pruned: the releases that were removed.
+        head: the ledger's last line now; None: the record stood there already.
+    """
+
+    pruned: tuple[str, ...]
+    head: Head | None
 
 
 def finish(
@@ -23,7 +41,7 @@ def finish(
     mark: Mark | None = None,
     release: str | None = None,
     after: Sequence[Ask] = (),
-) -> list[str]:
+) -> Finished:
     """Append a record to the host's ledger; mark a release; after "proven", prune.
 
     Args:
@@ -33,17 +51,15 @@ def finish(
         mark: what became of the release.
         release: which release; needed with a mark.
         after: what to begin once that is done.
-
-    Returns:
-        The releases that were removed.
     """
+    text = json.dumps({"host": remote.name, **record}, ensure_ascii=False)
     ask = Ask(
         "finish",
         [
             settings.home,
             settings.state,
             str(settings.keep_releases),
-            json.dumps({"host": remote.name, **record}, ensure_ascii=False),
+            text,
             mark or "-",
             release or "-",
         ],
@@ -55,4 +71,25 @@ def finish(
     # What is begun now tells by itself how it went, to whoever looks next.
     with contextlib.suppress(SlipwayError):
         list(answers)
-    return [name for (name,) in answer.all("pruned", 1)]
+    return Finished(tuple(name for (name,) in answer.all("pruned", 1)), read_appended(answer, text))
+
+
+def read_appended(answer: Answer, record: str) -> Head | None:
+    """The line that append.sh has written; None: it stood there already.
+
+    Args:
+        answer: of the step.
+        record: as it was handed over.
+
+    Raises:
+        BadAnswer: it makes no sense.
+    """
+    appended = answer.maybe("appended", 3)
+    if appended is None:
+        return None
+    prev, healed, offset = appended
+    if not re.fullmatch("start|[0-9a-f]{64}", prev) or healed not in ("", HEALED):
+        raise answer.bad("it does not say what it has written into the ledger")
+    about = json.loads(record)
+    what = f"{about.get('task')} {about.get('id')}"
+    return head_written(record, prev, healed, answer.number(offset), str(about.get("started")), what)

@@ -11,6 +11,8 @@ from typing import Any
 from playbooks.errors import StepFailed
 from playbooks.fleet.remote import Remote
 from playbooks.fleet.script import Answer
+from playbooks.ledger.heads import Head
+from playbooks.ledger.seal import HEAD_DIGITS, NO_LINE
 from playbooks.steps.chain import Chain
 
 CHUNK = 2 * 1024 * 1024
@@ -25,10 +27,20 @@ class Ledger:
     Args:
         records: those that can be read.
         broken: sentences about lines that cannot, or whose hash does not match the line before.
+        size: of the whole ledger, in bytes.
+        begins: how many bytes stand before what was read of it.
+        heads: the names of the lines that were read; see `head_of`.
     """
 
     records: tuple[dict[str, Any], ...]
     broken: tuple[str, ...]
+    size: int = 0
+    begins: int = 0
+    heads: frozenset[str] = frozenset()
+
+    def lacks(self, seen: Head) -> bool:
+        """Whether a line is gone that was seen earlier; what stands before what was read is believed to be there."""
+        return seen.digest not in self.heads and (seen.offset >= self.begins or self.size < seen.offset + seen.length)
 
 
 def read_ledger(remote: Remote, state: str, *, lines: int) -> Ledger:
@@ -43,9 +55,13 @@ def read_ledger(remote: Remote, state: str, *, lines: int) -> Ledger:
     size, data = read_piece(answer)
     whole = len(data) == size
     chain = Chain(whole=whole)
-    records = tuple(chain.feed(data))[-lines:]
+    records, heads = [], set()
+    for record in chain.feed(data):
+        records.append(record)
+        heads.add(chain.last.digest[:HEAD_DIGITS] if chain.last else NO_LINE)
     where = "" if whole else f" (of the last {chain.lines})"
-    return Ledger(records, tuple(fault.sentence + where for fault in chain.faults))
+    broken = tuple(fault.sentence + where for fault in chain.faults)
+    return Ledger(tuple(records[-lines:]), broken, size, size - len(data), frozenset(heads))
 
 
 class Reading:

@@ -13,6 +13,7 @@ from playbooks.errors import SlipwayError, StepFailed
 from playbooks.fleet.fleet import Fleet
 from playbooks.fleet.holder import Holder
 from playbooks.fleet.remote import Remote
+from playbooks.ledger.seal import GUARD_ADDS
 from playbooks.steps.traffic import HINTS, Moved, Retreat, ask_retreat, ask_traffic, read_traffic
 from playbooks.steps.traffic_state import EdgeState, ask_state, read_state
 from playbooks.traffic.shares import Place, Split, balance, idle, servers_of, way_back
@@ -142,15 +143,15 @@ class Edges:
         split = replace(split, moved=new, out=split.out | (self.left - new))
         shares = balance(self.places, split, closed=self.closed)
         retreat = self._retreat(split)
+        seal = self.env.signing.seal(self.holder)
 
         def one(remote: Remote) -> Moved:
             settings = self.env.target(remote.name).settings
             balancer = self.env.settings.balancer
             assert balancer is not None  # there would be no edge  # noqa: S101
             note = partial(self.fleet.progress.note, remote.name)
-            mine = replace(
-                retreat, record={**retreat.record, "host": remote.name, "hosts": {remote.name: "by its guard"}}
-            )
+            record = {**retreat.record, "host": remote.name, "hosts": {remote.name: "by its guard"}}
+            mine = replace(retreat, record=seal.left_to(remote.name, record, adds=GUARD_ADDS))
             slow = 0.0 if back else balancer.slow_start
             ask = ask_traffic(balancer, settings, shares, retreat=mine, up=self.up, slow=slow, note=note)
             try:

@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from lab import machine, network
+from lab.files import make_key
 from lab.spec import HostSpec, Lab
 from tests.chaos import driver
 from tests.chaos.fleet_view import Seen, look
@@ -97,6 +98,8 @@ class Subject:
         secret = self.folder / "password"
         secret.touch(mode=0o600)
         secret.write_text("matrix\n")
+        signer = secret.with_name("signer")
+        make_key(signer, "matrix")
         (place.parent / "hosts.yml").write_text((self.lab.folder / "inventory/hosts.yml").read_text())
         home = f"/opt/{self.name}"
         settings = {
@@ -118,7 +121,9 @@ class Subject:
                 "drill": {"command": "cd $RELEASE && exec python3 -m http.server $PORT"},
                 **(self.hostile.backup if self.hostile else {}),
             },
-            "secrets": {"restic": {"file": str(secret)}},
+            "secrets": {"restic": {"file": str(secret)}, "ledger": {"file": str(signer)}},
+            # What hosts write alone is signed, too: whatever is broken, no record may be one that nobody vouches for.
+            "ledger": {"signers": [Path(f"{signer}.pub").read_text().strip()], "key": "ledger"},
             **(self.front.settings(self.name, self.ports) if self.front else {}),
             **(self.hostile.settings if self.hostile else {}),
         }

@@ -41,7 +41,7 @@ from tests.fuzz.target import Violation, flaw_of, unprintable
 _SETTINGS = Settings.model_validate({"app": "shop"})
 _ADDRESS = Address("web1", "192.0.2.1")
 _SHAPES = {
-    "system": 3, "manager": 1, "memory": 2, "current": 2, "verified": 1, "lock": 1, "ledger": 1, "disk": 4,
+    "system": 3, "manager": 1, "memory": 2, "current": 2, "verified": 1, "lock": 1, "ledger": 2, "disk": 4,
     "interrupted": 1, "guard": 5, "moved": 3, "size": 1, "bytes": 1, "token": 1,
     "inodes": 3, "tool": 2, "release": 4, "unit": 5, "backup": 1, "verdict": 2, "check": 7, "record": 1, "file": 2,
     "error": 2, "promoted": 3, "busy": 1, "free": 0, "moment": 1, "journal": 2, "idle": 3, "idle_unit": 5, "kept": 1,
@@ -87,7 +87,7 @@ verified\t{"status":"PASSED","at":"2026-11-21T03:17:00Z"}
 lock\t{"who":"ann@laptop","what":"deploy 1.1.0","since":"2026-11-21T04:31:00Z","id":"1"}
 guard\tarmed\t20261121T043100Z-1.1.0\t20261120T043100Z-1.0.0\t60\t
 moved\t20261121T043100Z-1.1.0\t20261120T043100Z-1.0.0\t20261121T043100Z-1.1.0
-ledger\t{"prev":"start","id":"1"}
+ledger\t{"prev":"start","id":"1"}\twhole
 verdict\tyes\t1234
 check\tversion\thttp\tyes\tyes\t1\t12\t200
 record\t{"prev":"start","id":"1"}

@@ -5,44 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from pathlib import Path
 
 import pytest
-from testinfra.backend.base import CommandResult
 from testinfra.host import Host
 
 from lab import machine, up
 from lab.spec import HostSpec, Lab
-from playbooks.fleet.script import load
-from tests.hosts.conftest import APPS, App, Ran, invoke, wait_until
+from tests.hosts.conftest import APPS, App, invoke, wait_until
+from tests.hosts.ledgers import APPEND, append, repair, verdicts, verify
+from tests.unit.test_signatures import add, agent, auditor_says, make_key, public  # noqa: F401 - agent is a fixture
 
 On = Callable[[str], Host]
-SCRIPT = load("append")
-APPEND = f"{SCRIPT.prelude}\n{SCRIPT.body}"
 RECORDS = 5
-
-
-def verify(app: App) -> Ran:
-    return invoke("history", app.env, "--verify", "--json")
-
-
-def repair(app: App) -> Ran:
-    return invoke("history", app.env, "--repair", "--json")
-
-
-def verdicts(ran: Ran) -> dict[str, dict[str, Any]]:
-    return {host["host"]: host for host in ran.json["hosts"]}
 
 
 def ids(app: App) -> list[str]:
     return [record["id"] for record in invoke("history", app.env, "--json").json["records"]]
-
-
-def append(host: Host, state: str, *records: dict[str, Any]) -> CommandResult:
-    """Append on a host with append.sh itself."""
-    texts = [json.dumps(record, ensure_ascii=False) for record in records]
-    loop = 'state=$1; shift; for text in "$@"; do append_record "$state" "$text"; done'
-    return host.run("sh -c %s sh %s" + " %s" * len(texts), f"{APPEND}\n{loop}", state, *texts)
 
 
 @pytest.fixture
@@ -247,3 +226,24 @@ with open(sys.argv[1], "wb") as ledger:
     assert [record["id"] for record in shown.json["records"]] == ["id4", "id3", "id2"]
     host.check_output(f"sed -i 50000s/xxx/xyx/ {kept.state}/ledger")
     assert verdicts(verify(kept))["app1"]["faults"][0]["line"] == 50000
+
+
+@pytest.mark.usefixtures("agent")
+def test_a_deploy_is_signed_by_who_runs_it(app: App, on: On, tmp_path: Path) -> None:
+    """Who did it is what the person's own key says, not what a line of text does; and it needs no Slipway to check."""
+    key = make_key(tmp_path, "ed25519")
+    add(key)
+    app.write(ledger={"signers": [public(key)]})
+    app.build("1.0.0")
+    done = app.deploy("1.0.0")
+    assert done.status == 0, done.err
+    (record,) = invoke("history", app.env, "--json").json["records"]
+    assert record["signed"]["standing"] == "trusted"
+    assert record["signed"]["by"].endswith(" (ed25519@here)")
+    assert "ed25519@here" in invoke("history", app.env).out
+    lines = [on(host).check_output(f"cat {app.state}/ledger") for host in APPS]
+    assert len({json.loads(line)["signature"] for line in lines}) == 1, "one signature for all hosts"
+    said = auditor_says(tmp_path, json.loads(lines[1]), public(key))
+    assert said.count("Good") == 2, said
+    told = invoke("history", app.env, "--verify")
+    assert told.status == 0 and "signed by SHA256:" in told.out and "--since=" in told.out

@@ -19,6 +19,7 @@ from playbooks.census import Census, key_of
 from playbooks.errors import BadAnswer
 from playbooks.fleet.script import load
 from playbooks.history import merge
+from playbooks.ledger.seal import digest
 from playbooks.steps.chain import LONGEST, Chain, read_record
 from playbooks.steps.ledger import CHUNK, Ledger, read_piece
 
@@ -204,16 +205,42 @@ def census(**ledgers: list[dict[str, Any]]) -> Census:
     made = Census(list(ledgers))
     for host, records in ledgers.items():
         for one in records:
-            made.add(host, one)
+            made.add(host, one, digest(one))
     return made
 
 
 def test_a_cut_tail_shows_in_the_others() -> None:
     """A ledger cut at its end, or emptied, has a perfect chain."""
-    made = census(app1=[record(1), record(2)], app2=[record(1)])
+    stands = {"hosts": dict.fromkeys(("app1", "app2", "app3"), "deployed")}
+    made = census(app1=[record(1, **stands), record(2, **stands)], app2=[record(1)], app3=[record(1), record(2)])
     assert made.lacks("app2").missing == [key_of(record(2))]
     assert made.lacks("app1").missing == []
+    assert made.alone("app1") == []
     assert made.lacks("app1", apart={"app1"}, anew=True).missing == [key_of(record(1))]
+
+
+@pytest.mark.parametrize("others", [("app2",), ("app2", "app3")])
+def test_what_few_hosts_have_accuses_only_them(others: tuple[str, ...]) -> None:
+    """A record that was put in on one host made the honest ones look as if they had lost it."""
+    stands = {"hosts": dict.fromkeys(("app1", *others), "deployed")}
+    made = census(app1=[record(1, **stands)], **{host: [] for host in others})
+    assert made.alone("app1") == [key_of(record(1))]
+    assert not made.is_firm(key_of(record(1)))
+    for host in others:
+        assert (made.lacks(host).missing, made.alone(host)) == ([], [])
+
+
+def test_what_is_vouched_for_is_believed_wherever_it_stands() -> None:
+    """Cut off on all hosts but one, a signed record shows where it was cut, whatever else calls itself the same."""
+    made = Census(["app1", "app2", "app3"])
+    stands = {"hosts": dict.fromkeys(("app1", "app2", "app3"), "deployed")}
+    forged, true = record(1, by="me", **stands), record(1, **stands)
+    for host, one, trusted in (("app1", forged, False), ("app2", forged, False), ("app3", true, True)):
+        made.add(host, one, digest(one), trusted=trusted)
+    assert (made.differs("app1"), made.differs("app3")) == ([key_of(true)], [])
+    assert made.holders(key_of(true))[0] == "app3"
+    assert made.is_believed(key_of(true), digest(true))
+    assert not made.is_believed(key_of(true), digest(forged))
 
 
 def test_a_host_that_had_no_part_is_not_accused() -> None:

@@ -1,0 +1,87 @@
+"""The SSH agent: which keys it holds, and a signature by one of them (draft-ietf-sshm-ssh-agent).
+
+Not paramiko's client: that one waits for ever for an agent that does not answer, and each answer here has a time limit.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+
+from playbooks.sshsig import BadSignature, PublicKey, Reader, packed
+
+ASK_KEYS, KEYS = 11, 12
+ASK_SIGNATURE, SIGNATURE = 13, 14
+RSA_SHA2_512 = 4
+MOST_ANSWER = 256 * 1024  # as OpenSSH's own
+
+
+class NoAnswer(Exception):
+    """The agent does not do what it was asked; a sentence says why."""
+
+
+def agent_keys(seconds: float) -> list[PublicKey]:
+    """The keys that the agent holds, in its order; none where there is no agent.
+
+    Args:
+        seconds: for how long it is waited for.
+
+    Raises:
+        NoAnswer: it does not answer, or answers nonsense.
+    """
+    if not os.environ.get("SSH_AUTH_SOCK"):
+        return []
+    reader = _ask(ASK_KEYS, b"", KEYS, seconds)
+    try:
+        return [PublicKey(reader.string(), reader.string().decode("utf-8", "replace")) for _ in range(reader.number())]
+    except BadSignature as error:
+        raise NoAnswer(f"its answer makes no sense: {error}") from None
+
+
+def agent_signature(key: PublicKey, data: bytes, *, flags: int, seconds: float) -> bytes:
+    """A signature by one of its keys, in SSH's format.
+
+    Args:
+        key: which.
+        data: what is signed.
+        flags: how an RSA key signs.
+        seconds: for how long it is waited for: a person may have to touch the key.
+
+    Raises:
+        NoAnswer: it does not sign, or not in time.
+    """
+    reader = _ask(ASK_SIGNATURE, packed(key.blob, data) + struct.pack(">I", flags), SIGNATURE, seconds)
+    try:
+        return reader.string()
+    except BadSignature as error:
+        raise NoAnswer(f"its answer makes no sense: {error}") from None
+
+
+def _ask(kind: int, body: bytes, expected: int, seconds: float) -> Reader:
+    try:
+        with socket.socket(socket.AF_UNIX) as agent:
+            agent.settimeout(seconds)
+            agent.connect(os.environ["SSH_AUTH_SOCK"])
+            agent.sendall(packed(bytes([kind]) + body))
+            length = int(struct.unpack(">I", _take(agent, 4))[0])
+            if not 0 < length <= MOST_ANSWER:
+                raise NoAnswer("its answer makes no sense")
+            answer = _take(agent, length)
+    except TimeoutError:
+        raise NoAnswer(f"it did not answer within {seconds:.0f} s") from None
+    except OSError as error:
+        raise NoAnswer(error.strerror or str(error)) from None
+    if answer[0] != expected:
+        raise NoAnswer("it refuses")
+    return Reader(answer[1:])
+
+
+def _take(agent: socket.socket, count: int) -> bytes:
+    found = b""
+    while len(found) < count:
+        more = agent.recv(count - len(found))
+        if not more:
+            raise NoAnswer("it hung up")
+        found += more
+    return found

@@ -1,0 +1,140 @@
+"""The ledgers' last lines that this machine has seen: a ledger that lacks one later was cut, or written anew.
+
+They are kept per environment under ``$XDG_STATE_HOME/slipway`` (``~/.local/state``). Losing them is harmless: then this
+machine finds nothing that was cut off before it looked again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import tempfile
+import threading
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from playbooks.ledger.seal import head_of
+
+MOST_LINE = 262144
+_DIGEST = re.compile(r"[0-9a-f]{32}")
+_PREV = re.compile(r"start|[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Head:
+    """A ledger's last line, as it was when somebody looked.
+
+    Args:
+        digest: of the line; see `head_of`.
+        prev: what the line says of the one before it.
+        offset: how many bytes stand before it.
+        length: its own, with the newline.
+        at: when, UTC, ISO 8601.
+        what: the record, for a person.
+    """
+
+    digest: str
+    prev: str
+    offset: int
+    length: int
+    at: str
+    what: str
+
+    def asked(self) -> str:
+        """The words with which a host is asked for it; see facts.sh."""
+        return f"{self.offset} {self.length} {self.prev}"
+
+    def __str__(self) -> str:
+        """For a person."""
+        return f"{self.what}, seen {self.at}"
+
+
+def head_written(record: str, prev: str, healed: str, offset: int, at: str, what: str) -> Head:
+    """The head that append.sh has just written.
+
+    Args:
+        record: as it was handed over.
+        prev, healed, offset: as it answered.
+        at, what: see `Head`.
+    """
+    line = f'{{"prev":"{prev}",{healed}{record[1:]}\n'.encode()
+    return Head(head_of(line), prev, offset, len(line), at, what)
+
+
+class Heads:
+    """What is kept of one environment. Threads may share it.
+
+    Args:
+        path: the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._guard = threading.Lock()
+        self._kept: dict[str, tuple[str, Head]] | None = None
+
+    def known(self, host: str, machine: str) -> Head | None:
+        """The newest head that is known of a host.
+
+        Args:
+            host: its name.
+            machine: its host key's fingerprint: one that was set up anew has another, and a ledger of its own.
+        """
+        with self._guard:
+            if self._kept is None:
+                self._kept = _read(self._path)
+            whose, head = self._kept.get(host, ("", None))
+        return head if machine and whose == machine else None
+
+    def keep(self, found: dict[str, tuple[str, Head | None]]) -> None:
+        """Keep these, each with its machine, and what is known of other hosts. None: nothing is known any more.
+
+        That they cannot be written changes nothing: the next task finds less.
+        """
+        with self._guard:
+            kept = {**_read(self._path), **{host: (one, head) for host, (one, head) in found.items() if head}}
+            for host, (_, head) in found.items():
+                if head is None:
+                    kept.pop(host, None)
+            self._kept = kept
+        with contextlib.suppress(OSError):
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            handle, name = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name}.")
+            with os.fdopen(handle, "w") as file:
+                written = {host: {"machine": one, **asdict(head)} for host, (one, head) in kept.items()}
+                json.dump(written, file, indent=1)
+            Path(name).replace(self._path)
+
+
+def heads_path(application: str, environment: str, folder: Path) -> Path:
+    """Where an environment's heads are kept.
+
+    Args:
+        application, environment: their names.
+        folder: the inventory's; two inventories may have the same name.
+    """
+    state = os.environ.get("XDG_STATE_HOME", "")
+    home = Path(state) if state.startswith("/") else Path("~/.local/state").expanduser()
+    which = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:8]
+    return home / "slipway" / "heads" / f"{application}@{environment}-{which}.json"
+
+
+def _read(path: Path) -> dict[str, tuple[str, Head]]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return {str(host): (str(one["machine"]), _head(one)) for host, one in found.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}  # there is none yet, or it is damaged
+
+
+def _head(kept: dict[str, object]) -> Head:
+    texts = {name: str(kept[name]) for name in ("digest", "prev", "at", "what")}
+    head = Head(**texts, offset=int(str(kept["offset"])), length=int(str(kept["length"])))
+    if not (0 < head.length <= MOST_LINE and head.offset >= 0 and _DIGEST.fullmatch(head.digest)):
+        raise ValueError(head.digest)
+    if not _PREV.fullmatch(head.prev):
+        raise ValueError(head.prev)
+    return head

@@ -1,0 +1,184 @@
+"""The key that vouches for a task: the person's, held by an SSH agent, or the environment's."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from playbooks.errors import ConfigError, UsageError
+from playbooks.fleet.holder import CHANGES, Holder
+from playbooks.ledger.agent import RSA_SHA2_512, NoAnswer, agent_keys, agent_signature
+from playbooks.ledger.seal import Key, Seal
+from playbooks.sshsig import KINDS, RSA, BadSignature, PublicKey, read_public_key, require_made_by
+
+if TYPE_CHECKING:
+    import paramiko
+
+    from playbooks.adapters.secrets import Secrets
+    from playbooks.settings.ledger import Ledger
+
+AGENT_SECONDS = 10.0
+TOUCH_SECONDS = 60.0
+# The tasks that write a record. What others leave behind when they are interrupted says nothing that must be believed.
+SIGNING = (*CHANGES, "repair")
+
+
+class _InAgent:
+    """A key that the SSH agent holds."""
+
+    def __init__(self, public: PublicKey) -> None:
+        self.public = public
+
+    def sign(self, data: bytes) -> bytes:
+        """Sign, in SSH's format.
+
+        Raises:
+            UsageError: the agent does not, or nobody touches the key in time.
+        """
+        seconds = TOUCH_SECONDS if self.public.touched else AGENT_SECONDS
+        flags = RSA_SHA2_512 if self.public.kind == RSA else 0
+        try:
+            signature = agent_signature(self.public, data, flags=flags, seconds=seconds)
+            require_made_by(self.public, signature, data)  # an old agent signs with SHA-1 all the same
+        except (NoAnswer, BadSignature) as error:
+            raise UsageError(
+                f"the SSH agent did not sign with {shown(self.public)}: {error}. This task could not sign its record; "
+                "nothing was touched",
+                hint="see: ssh-add -l; a security key waits for a touch, and an agent may be locked (ssh-add -X)",
+            ) from None
+        return signature
+
+
+class _OfEnvironment:
+    """A key whose private half is in memory."""
+
+    def __init__(self, key: paramiko.PKey, name: str) -> None:
+        self.public = PublicKey(key.asbytes(), f"secret {name}")
+        self._key = key
+
+    def sign(self, data: bytes) -> bytes:
+        """Sign, in SSH's format."""
+        return self._key.sign_ssh_data(data, "rsa-sha2-512" if self.public.kind == RSA else None).asbytes()
+
+
+def shown(key: PublicKey) -> str:
+    """A key for a person: its fingerprint, and whose it is."""
+    return f"{key.fingerprint} ({key.comment})" if key.comment else key.fingerprint
+
+
+def find_key(settings: Ledger, secrets: Secrets) -> Key | None:
+    """The key that signs for this environment.
+
+    The agent's keys are looked at in the agent's order, then the environment's. The first that is among the signers is
+    taken; where no signers are set, the first that signs without a touch.
+
+    Args:
+        settings: who may sign.
+        secrets: has the environment's key.
+
+    Returns:
+        The key; None if there is none and none is required.
+
+    Raises:
+        UsageError: none may sign, and a record must be signed.
+        ConfigError: the environment's key cannot be used.
+    """
+    signers = [read_public_key(line) for line in settings.signers]
+    named = {key.blob: key for key in signers}
+    seen: list[PublicKey] = []
+    for key in _candidates(settings, secrets):
+        seen.append(key.public)
+        if (not signers and not key.public.touched) or key.public.blob in named:
+            return key
+    if settings.required:
+        raise _nobody(signers, seen)
+    return None
+
+
+def _nobody(signers: Sequence[PublicKey], seen: Sequence[PublicKey]) -> UsageError:
+    have = ", ".join(shown(key) for key in seen) or "none"
+    may = ", ".join(shown(key) for key in signers)
+    who = f"; slipway_ledger.signers has {may}" if signers else ""
+    return UsageError(
+        f"this task's record could not be signed: of the keys that are here ({have}) none may{who}; "
+        "nothing was touched",
+        hint="ssh-add the key, or set slipway_ledger.key; see docs/history.md",
+    )
+
+
+def _candidates(settings: Ledger, secrets: Secrets) -> Iterator[Key]:
+    try:
+        held = agent_keys(AGENT_SECONDS)
+    except NoAnswer:
+        held = []  # not every agent is one any more; who must sign is told that there is no key
+    # No certificates: whom they are issued by says nothing about who wrote a record.
+    yield from (_InAgent(key) for key in held if key.kind in KINDS)
+    if settings.key:
+        yield _of_environment(settings.key, secrets)
+
+
+def _of_environment(name: str, secrets: Secrets) -> Key:
+    import paramiko
+
+    text = secrets.lines(name)
+    for kind in (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey):
+        try:
+            return _OfEnvironment(kind.from_private_key(io.StringIO(text)), name)
+        except paramiko.PasswordRequiredException:
+            raise ConfigError([f"slipway_ledger.key: the key in the secret '{name}' has a passphrase"]) from None
+        except (paramiko.SSHException, ValueError, IndexError):
+            continue
+    raise ConfigError(
+        [f"slipway_ledger.key: the secret '{name}' is no private key in OpenSSH's format"],
+        hint="make one: ssh-keygen -t ed25519 -N '' -f FILE",
+    )
+
+
+class Signing:
+    """Signs an environment's records.
+
+    Args:
+        settings: who may.
+        secrets: has the environment's key.
+        environment, application: where.
+    """
+
+    def __init__(self, settings: Ledger, secrets: Secrets, *, environment: str, application: str) -> None:
+        self._settings, self._secrets = settings, secrets
+        self._environment, self._application = environment, application
+        self._key: list[Key | None] = []
+        self._seals: dict[str, Seal] = {}
+
+    def prepare(self, warn: Callable[[str], None]) -> None:
+        """Find the key, before anything is touched.
+
+        Args:
+            warn: told what a person should know.
+
+        Raises:
+            UsageError: a record must be signed, and no key is here that may.
+            ConfigError: the environment's key cannot be used.
+        """
+        key = find_key(self._settings, self._secrets)
+        self._key = [key]
+        if key is not None and key.public.touched:
+            warn(f"touch the security key {shown(key.public)} when it blinks: it signs this task's record")
+        if key is None and self._settings.signers:
+            warn("no key is here that may sign: this task's record says nothing of who wrote it (slipway_ledger)")
+
+    def seal(self, holder: Holder) -> Seal:
+        """What makes a task's records; its key signs once for each of them.
+
+        Raises:
+            UsageError: the key does not sign.
+        """
+        name = f"{holder.task} {holder.id}"
+        if name not in self._seals:
+            key = None
+            if holder.task in SIGNING:
+                if not self._key:
+                    self._key = [find_key(self._settings, self._secrets)]
+                key = self._key[0]
+            self._seals[name] = Seal(self._environment, self._application, holder, key)
+        return self._seals[name]

@@ -1,0 +1,279 @@
+"""What the ledgers of a fleet prove together: each record by its signature, and each ledger by the others' heads.
+
+A signed record names the last line of every ledger that its task has seen (its *heads*). So nothing before such a line
+can be changed, put in or taken out, on no host; and what stands after it without a signature was put in since.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from playbooks.census import Key, key_of
+from playbooks.ledger.heads import Head
+from playbooks.ledger.keys import shown
+from playbooks.ledger.seal import NO_LINE
+from playbooks.ledger.standing import Judged, Standing, Verifier, is_minor
+from playbooks.steps.chain import MOST_FAULTS, Fault
+
+_DIGEST = re.compile(r"[0-9a-f]{32}")
+MOST_SAID = 300  # characters of what is told of a record
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """A record that nobody who is trusted vouches for.
+
+    Args:
+        key: what it calls itself.
+        line: where it stands.
+        digest: of its content, hexadecimal.
+        judged: its standing.
+        said: what it says, for a person.
+        minor: see `is_minor`.
+    """
+
+    key: Key
+    line: int
+    digest: str
+    judged: Judged
+    said: str
+    minor: bool
+
+
+@dataclass
+class _Host:
+    """What is known of one ledger."""
+
+    lines: dict[str, int] = field(default_factory=dict)
+    signed: set[bytes] = field(default_factory=set)
+    first: int | None = None  # the first line that one of the signers signed
+    suspects: list[Suspect] = field(default_factory=list)
+    replayed: list[Fault] = field(default_factory=list)
+    accepted: set[str] = field(default_factory=set)
+    anew: str = ""  # when a repair has last begun it anew: heads from before are not looked for
+    keys: Counter[str] = field(default_factory=Counter)
+    unsigned: int = 0
+    by_host: int = 0
+
+
+class Proof:
+    """Collects the records of all hosts, then says what is wrong with them. Threads may share it.
+
+    Args:
+        hosts: names.
+        verifier: judges records.
+        required: whether a record that is not signed is a fault.
+    """
+
+    def __init__(self, hosts: Iterable[str], verifier: Verifier, *, required: bool) -> None:
+        self.verifier = verifier
+        self._required = required
+        self._hosts = {host: _Host() for host in hosts}
+        # By host the lines that signed records have seen there, each with when, and by which, it was seen last.
+        self._pins: dict[str, dict[str, tuple[str, str]]] = {}
+        self._pinned: set[bytes] = set()
+        self._guard = threading.Lock()
+        # What is worked out of all records, until another one comes.
+        self._from: dict[str, float] = {}
+        self._old: frozenset[str] | None = None
+
+    def add(self, host: str, line: int, head: str, record: Mapping[str, Any], digest: bytes) -> Judged:
+        """Take a record.
+
+        Args:
+            host: where it stands.
+            line: counted from 1.
+            head: the line's name; see `head_of`.
+            record: as it stands there.
+            digest: of its content.
+
+        Returns:
+            Its standing.
+        """
+        one, judged = self._hosts[host], self.verifier.judge(host, record, digest)
+        self._from, self._old = {}, None
+        one.lines[head] = line
+        if judged.key is not None:
+            one.keys[shown(judged.key)] += 1
+        one.unsigned += judged.standing is Standing.UNSIGNED
+        one.by_host += judged.by_host
+        if judged.trusted:
+            self._trust(host, line, record, digest, judged)
+        elif self.verifier.believes or judged.standing is Standing.BROKEN:
+            suspect = Suspect(key_of(record), line, digest.hex(), judged, tell(record), is_minor(record))
+            one.suspects.append(suspect)
+        return judged
+
+    def _trust(self, host: str, line: int, record: Mapping[str, Any], digest: bytes, judged: Judged) -> None:
+        one, key = self._hosts[host], key_of(record)
+        if digest in one.signed:
+            one.replayed.append(Fault(line, "replayed", _twice(line, key)))
+            return
+        one.signed.add(digest)
+        one.first = line if one.first is None else one.first
+        if judged.by_host:
+            return
+        if record.get("task") == "repair":
+            one.accepted.update(map(str, _list(record.get("accepted"))))
+            if host in _list(record.get("anew")):
+                one.anew = max(one.anew, key.started)
+        with self._guard:
+            if digest not in self._pinned:  # the same record stands on many hosts
+                self._pinned.add(digest)
+                self._pin(record.get("heads"), key)
+
+    def _pin(self, heads: object, key: Key) -> None:
+        for name, head in heads.items() if isinstance(heads, dict) else ():
+            if isinstance(head, str) and (head == NO_LINE or _DIGEST.fullmatch(head)):
+                pins = self._pins.setdefault(name, {})
+                pins[head] = max(pins.get(head, ("", "")), (key.started, str(key)))
+
+    def signs(self, host: str) -> bool:
+        """Whether records of a host have been signed from a line on that was taken already."""
+        return self._hosts[host].first is not None
+
+    def forget(self, host: str) -> None:
+        """A host whose ledger could not be read to its end: nothing is said of it."""
+        self._hosts.pop(host, None)
+
+    def has(self, head: str) -> bool:
+        """Whether a ledger has a line of this name."""
+        return any(head in one.lines for one in self._hosts.values())
+
+    def counts(self, host: str) -> tuple[dict[str, int], int, int]:
+        """By whom how many of a host's records are signed, how many are by nobody, and how many it wrote alone."""
+        one = self._hosts[host]
+        return dict(one.keys.most_common(MOST_FAULTS)), one.unsigned, one.by_host
+
+    def gone(self, host: str) -> list[Fault]:
+        """Heads that signed records have seen on a host, and that are not there any more."""
+        one = self._hosts[host]
+        lost = sorted(
+            (seen for head, seen in self._pins.get(host, {}).items() if not self._holds(one, head, seen[0])),
+            reverse=True,
+        )
+        return [
+            Fault(None, "heads", f"what stood there before {label} was cut off or rewritten")
+            for _, label in lost[:MOST_FAULTS]
+        ]
+
+    def lost(self, host: str, seen: Head) -> Fault | None:
+        """What this machine knows of a host's ledger, if it is not there any more.
+
+        Args:
+            host: which.
+            seen: the newest line that is known.
+        """
+        one = self._hosts[host]
+        if self._holds(one, seen.digest, seen.at):
+            return None
+        return Fault(None, "seen", f"{seen}, is gone: it was cut off or rewritten since")
+
+    @staticmethod
+    def _holds(one: _Host, head: str, when: str) -> bool:
+        return head == NO_LINE or head in one.lines or when < one.anew
+
+    def suspects(self, host: str) -> list[Suspect]:
+        """Records on a host that need a person's judgement, oldest first."""
+        after, legacy, one = self._since(host), self.legacy(), self._hosts[host]
+        return [
+            suspect
+            for suspect in one.suspects
+            if suspect.digest not in one.accepted
+            and (
+                suspect.judged.standing in (Standing.BROKEN, Standing.MISPLACED)
+                or (self._required and not suspect.minor and suspect.line > after and suspect.digest not in legacy)
+            )
+        ]
+
+    def standing_of(self, host: str, digests: Collection[str]) -> list[str]:
+        """Which of these contents are in question on a host."""
+        return [suspect.digest for suspect in self.suspects(host) if suspect.digest in digests]
+
+    def replayed(self, host: str) -> bool:
+        """Whether a signed record stands twice in a host's ledger."""
+        return bool(self._hosts[host].replayed or self._again(host))
+
+    def _again(self, host: str) -> list[Fault]:
+        """What nobody signed, is no fault for being old or accepted, and was put in a second time."""
+        after, one = self._since(host), self._hosts[host]
+        excused = self.legacy() | one.accepted
+        seen: set[str] = set()
+        found = []
+        for suspect in one.suspects:
+            if suspect.line > after and suspect.digest in seen & excused:
+                found.append(Fault(suspect.line, "replayed", _twice(suspect.line, suspect.key)))
+            seen.add(suspect.digest)
+        return found
+
+    def faults(self, host: str) -> list[Fault]:
+        """What is wrong with a host's records, by their signatures and by what others have seen of them."""
+        told = [
+            Fault(
+                suspect.line, suspect.judged.standing.value, f"line {suspect.line}, {suspect.key}: {suspect.judged.why}"
+            )
+            for suspect in self.suspects(host)
+        ]
+        return [*told, *self._hosts[host].replayed, *self._again(host), *self.gone(host)]
+
+    def _since(self, host: str) -> float:
+        """The line after which every record of a host must be signed: a signer has seen that it was the last.
+
+        Where such a line is gone nobody can tell what was there before, so that is all of them.
+        """
+        if host not in self._from:
+            one, heads = self._hosts[host], self._pins.get(host, {})
+            if one.anew or any(head not in one.lines for head in heads):
+                self._from[host] = 0
+            else:
+                lines = [one.lines[head] for head in heads] + ([] if one.first is None else [one.first])
+                self._from[host] = min(lines, default=float("inf"))
+        return self._from[host]
+
+    def legacy(self, hosts: Collection[str] | None = None) -> frozenset[str]:
+        """Records from before records were signed, by their digests; a repair may have copied them to other hosts.
+
+        Args:
+            hosts: where they stand; left out, on any.
+        """
+        if hosts is None:
+            self._old = self.legacy(self._hosts) if self._old is None else self._old
+            return self._old
+        found: set[str] = set()
+        for host in hosts:
+            after = self._since(host)
+            found.update(suspect.digest for suspect in self._hosts[host].suspects if suspect.line <= after)
+        return frozenset(found)
+
+    def unsigned(self, host: str) -> frozenset[str]:
+        """Records of a host that nobody who is trusted has signed, and that are no fault, by their digests."""
+        bad = {suspect.digest for suspect in self.suspects(host)}
+        return frozenset(suspect.digest for suspect in self._hosts[host].suspects) - bad
+
+
+def _twice(line: int, key: Key) -> str:
+    return f"line {line} is {key} once more: a record was put in a second time"
+
+
+def tell(record: Mapping[str, Any]) -> str:
+    """What a record says, for a person."""
+    hosts = record.get("hosts")
+    named = ", ".join(f"{host}: {word}" for host, word in hosts.items()) if isinstance(hosts, dict) else ""
+    parts = [
+        f"version {record['version']}" if record.get("version") else "",
+        str(record.get("status", "")),
+        f"by {record['by']}" if record.get("by") else "",
+        f"at {record['started']}" if record.get("started") else "",
+        f"reason: {record['reason']}" if record.get("reason") else "",
+        named,
+    ]
+    return ", ".join(part for part in parts if part)[:MOST_SAID]
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
