@@ -88,6 +88,7 @@ class Task:
         may: what it may change; see allowed.Places.
         prepare: brings the host to where it has something to do.
         then: what follows while the user's reach is looked at, and need not go well.
+        again: brings the host, once the attack is over, to where the task has something to do again, if need be.
     """
 
     name: str
@@ -95,6 +96,7 @@ class Task:
     may: tuple[str, ...]
     prepare: Callable[[Victim], None]
     then: tuple[str, ...] = ()
+    again: Callable[[Victim], None] | None = None
 
 
 BACKUP = ("records", "backups")
@@ -104,9 +106,15 @@ TASKS = (
     Task("deploy", ("deploy", "--version=2.0.0"), RELEASING, running),
     Task("backup", ("backup",), BACKUP, running, ("verify-backups",)),
     Task("verify", ("verify-backups",), BACKUP, backed_up),
-    Task("restore of files", ("restore", "--to-dir=/srv/restored"), (*BACKUP, "restores"), restored_before),
+    Task(
+        "restore of files",
+        ("restore", "--to-dir=/srv/restored"),
+        (*BACKUP, "restores"),
+        restored_before,
+        again=restored_before,
+    ),
     Task("restore of a release", ("rollback", "--to=1.0.0"), RELEASING, predecessor_damaged),
-    Task("rollback", ("rollback",), RELEASING, deployed_twice),
+    Task("rollback", ("rollback",), RELEASING, deployed_twice, again=deployed_twice),
     Task("prune", ("deploy", "--version=3.0.0"), RELEASING, deployed_twice),
     Task("retention", ("backup",), BACKUP, backups_expire),
 )
@@ -147,8 +155,8 @@ def under_attack(task: Task, victim: Victim, seed: int) -> tuple[list[str], Repo
         wrong += ended(victim, *task.then)[1]
         wrong += judge(victim, task, before, began, report)
     victim.reset()
-    if task.prepare is restored_before:
-        restored_before(victim)
+    if task.again:
+        task.again(victim)
     status, said = victim.run(*task.words, limit=LIMIT)
     if status:
         wrong.append(f"the attack is over, and the task still ends with {status}: {said}")
