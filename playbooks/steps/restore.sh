@@ -17,6 +17,7 @@ bytes=$8
 # include room.sh
 # include restic.sh
 # include names.sh
+# include release_links.sh
 
 require_stamped backup "$id"
 [ "$what" = files ] || require_stamped release "$target"
@@ -56,8 +57,8 @@ meta=$coming$place/.slipway
 [ -f "$meta/manifest" ] || fail not-in-backup "backup $id does not hold release $target"
 sum_restored "$coming$place" "$meta/manifest" ||
     fail damaged "release $target in backup $id is not what was staged: $(head -n 3 "$scratch/differ" | tr '\n' ' ')"
-[ ! -f "$meta/links" ] ||
-    (cd "$coming$place" && find . -path ./.slipway -prune -o -type l -printf '%p -> %l\n' | sort | diff - .slipway/links) >"$scratch/differ" 2>&1 ||
+compare_links "$coming$place" >"$scratch/differ"
+[ ! -s "$scratch/differ" ] ||
     fail damaged "release $target in backup $id is not what was staged: $(head -n 3 "$scratch/differ" | tr '\n' ' ')"
 release_print "$coming$place" >"$meta/print"
 : >"$meta/complete"
