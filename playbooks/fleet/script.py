@@ -29,6 +29,9 @@ BOOTSTRAP = f'slipway=$(head -c "$0"); case $slipway in *"{_LAST}") eval "$slipw
 MOST_RECORDS = 100_000
 MOST_FIELDS = 1_000_000
 _INCLUDE = re.compile(r"^# include ([a-z_]+\.sh)$", re.MULTILINE)
+# Comments stay here: they are a third of the bytes that each host is sent. A line that begins with # is one, also in a
+# program of awk's or jq's that stands in quotes.
+_COMMENT = re.compile(r"^[ \t]*#.*\n", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -80,14 +83,15 @@ def command(text: bytes) -> list[str]:
 
 @cache
 def load(name: str) -> Script:
-    """Load ``playbooks/steps/<name>.sh`` behind the prelude; a line ``# include NAME.sh`` brings in that file."""
+    """Load ``playbooks/steps/<name>.sh`` behind the prelude; ``# include NAME.sh`` brings in that file. No comments."""
     folder = files("playbooks.steps")
 
     def include(match: re.Match[str]) -> str:
         return _INCLUDE.sub(include, folder.joinpath(match[1]).read_text(encoding="utf-8"))
 
     prelude = folder.joinpath("prelude.sh").read_text(encoding="utf-8")
-    return Script(name, prelude, _INCLUDE.sub(include, folder.joinpath(f"{name}.sh").read_text(encoding="utf-8")))
+    body = _INCLUDE.sub(include, folder.joinpath(f"{name}.sh").read_text(encoding="utf-8"))
+    return Script(name, _COMMENT.sub("", prelude), _COMMENT.sub("", body))
 
 
 @cache

@@ -5,12 +5,18 @@
 # require_place PATH: refuse a place in the tree whose folder is somewhere else: a link of the artifact's, of a hook's, or to a
 # shared folder is on the way. Nobody changes the tree meanwhile, so what is found stays true.
 require_place() {
-    place_way=${1%/*}
-    while [ ! -d "$place_way" ]; do place_way=${place_way%/*}; done
-    place_real=$(cd -P "$place_way" && pwd)
+    place_at=$tree
+    place_rest=${1#"$tree"/}
+    while :; do
+        case $place_rest in */*) ;; *) return 0 ;; esac
+        place_at=$place_at/${place_rest%%/*}
+        place_rest=${place_rest#*/}
+        [ ! -L "$place_at" ] || break
+    done
+    place_real=$(cd -P "$place_at" 2>/dev/null && pwd) || place_real=$(readlink "$place_at")
     tree_real=$(cd -P "$tree" && pwd)
     case $place_real/ in
-        "$tree_real"/*) ;;
+        "$tree_real"/*) require_place "$tree${place_real#"$tree_real"}/$place_rest" ;;
         *) fail hostile-link "${1#"$tree"/} would be outside of the release: a link on the way to it leads to $place_real" ;;
     esac
 }
@@ -100,13 +106,17 @@ make_writable() {
 # link of the artifact, or of a hook.
 give_writable() {
     while IFS= read -r name; do
+        outside=
         if [ -L "$tree/$name" ]; then
             note "$name of slipway_writable is a link; what it leads to is left as it is"
             continue
         fi
-        outside=$(find "$tree/$name" -type f -links +1 -printf '%i %n %P\n' | awk '
-            { seen[$1]++; all[$1] = $2; name[$1] = $0 }
-            END { for (i in seen) if (seen[i] < all[i]) { sub(/^[0-9]+ [0-9]+ /, "", name[i]); print "/" name[i]; exit } }')
+        # Without hooks, what is a link of any kind has been counted.
+        if [ "$hooks" = yes ] || [ "$archive_links" != 0 ]; then
+            outside=$(find "$tree/$name" -type f -links +1 -printf '%i %n %P\n' | awk '
+                { seen[$1]++; all[$1] = $2; name[$1] = $0 }
+                END { for (i in seen) if (seen[i] < all[i]) { sub(/^[0-9]+ [0-9]+ /, "", name[i]); print "/" name[i]; exit } }')
+        fi
         outside=${outside%/}
         [ -z "$outside" ] ||
             fail hostile-link "$name$outside is a hard link to a file outside of slipway_writable's $name: $user could change that, too"

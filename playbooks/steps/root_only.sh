@@ -106,7 +106,7 @@ are_roots() {
     while read -r roots_of; do
         case $roots_of in
             '0 '*' drwxr-xr-x') ;;
-            '0 '*' d????-??-?' | '0 0 d???????-?') roots_open=no ;;
+            '0 '*' d'????-??-? | '0 0 d'???????-?) roots_open=no ;;
             *)
                 roots_open=no
                 return 1

@@ -119,3 +119,24 @@ def test_a_script_brings_all_the_functions_that_it_calls() -> None:
         code = re.sub(r"^\s*#.*$", "", script.body, flags=re.MULTILINE)
         own = set(DEFINED.findall(script.prelude + "\n" + script.body))
         assert sorted((set(CALLED.findall(code)) & everywhere) - own) == [], file.name
+
+
+def test_a_script_is_sent_without_comments_and_is_the_same() -> None:
+    """A line of a text in quotes would be lost, and the step would do something else than it says."""
+    for file in Path(str(files("playbooks.steps"))).glob("*.sh"):
+        if file.stem == "prelude":
+            continue
+        script = load(file.stem)
+        assert not re.search(r"^\s*#", script.body, re.MULTILINE), file.name
+    assert _printed("a=1 # one\n# two\nb='#'\n") == _printed("a=1\nb='#'\n")
+    for file in Path(str(files("playbooks.steps"))).glob("*.sh"):
+        text = file.read_text()
+        assert _printed(text) == _printed(re.sub(r"^[ \t]*#.*\n", "", text, flags=re.MULTILINE)), file.name
+
+
+def _printed(text: str) -> list[str]:
+    """What bash reads of a script: no comments but those of programs in quotes, which begin a line there, too."""
+    done = subprocess.run(
+        ["bash", "--pretty-print", "/dev/stdin"], input=text, capture_output=True, text=True, check=True
+    )
+    return [line for line in done.stdout.splitlines() if line.strip() and not line.lstrip().startswith("#")]
