@@ -36,6 +36,7 @@ from playbooks.sshsig import (
     read_public_key,
     to_be_signed,
 )
+from tests.agent import running_agent
 
 HOLDER = Holder("ann@laptop", "deploy 1.1.0", "2026-11-21T04:31:00Z", "20261121T043100Z-1.1.0", "deploy", "1.1.0")
 KINDS = {"ed25519": [], "ecdsa": ["-b", "256"], "ecdsa-384": ["-b", "384"], "ecdsa-521": ["-b", "521"], "rsa": []}
@@ -71,16 +72,9 @@ def no_agent(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A real agent without keys."""
-    place = tmp_path / "agent"
-    process = subprocess.Popen(["ssh-agent", "-D", "-a", str(place)], stdout=subprocess.DEVNULL)
-    try:
-        while not place.exists():
-            assert process.poll() is None
-        monkeypatch.setenv("SSH_AUTH_SOCK", str(place))
+    with running_agent(tmp_path / "agent") as place:
+        monkeypatch.setenv("SSH_AUTH_SOCK", place)
         yield
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def add(path: Path) -> None:

@@ -21,6 +21,7 @@ from playbooks.fleet.dialing import Agent
 from playbooks.fleet.endpoint import Endpoint, split_paths
 from playbooks.fleet.ssh_config import Asked, Question
 from playbooks.surroundings import ssh_home
+from tests.agent import running_agent
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 CONFIG = """
@@ -229,6 +230,7 @@ import json, sys
 from playbooks.fleet import ssh_config
 from playbooks.fleet.address import read_address
 from playbooks.release.release import who
+from tests.agent import running_agent
 variables = json.loads(sys.argv[1])
 try:
     print(ssh_config.endpoints([read_address("web", variables, connect_timeout=1.0)])["web"], who())
@@ -279,12 +281,8 @@ def test_a_controller_without_ssh(tmp_path: Path) -> None:
 
 @pytest.fixture
 def agent(tmp_path: Path) -> Iterator[str]:
-    place = str(tmp_path / "agent")
-    with subprocess.Popen(["ssh-agent", "-D", "-a", place], stdout=subprocess.DEVNULL) as process:
-        while not Path(place).exists():
-            assert process.poll() is None
+    with running_agent(tmp_path / "agent") as place:
         yield place
-        process.terminate()
 
 
 def test_only_the_keys_that_are_meant(agent: str, tmp_path: Path) -> None:
