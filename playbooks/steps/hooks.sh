@@ -39,8 +39,9 @@ run_hook() {
     hook_account=$3
     hook_builder=$3
     hook_tree=${5:-}
-    set -- --unit="slipway-hook-$app.$$" --property=WorkingDirectory="$hook_at" --property=UMask=0077 \
-        --property=TasksMax=infinity --property=TimeoutStopSec=10
+    # Of the processor it gets what its step does: what is served comes first.
+    set -- --unit="slipway-$app-hook-$$" --property=Type=oneshot --property=WorkingDirectory="$hook_at" \
+        --property=UMask=0077 --property=TasksMax=infinity --property=TimeoutStopSec=10 --property=Nice="$(nice)"
     [ -z "$hook_step" ] || set -- "$@" --property=BindsTo="$hook_step" --property=After="$hook_step"
     [ -z "$hook_tree" ] || set -- "$@" --property=BindPaths="$hook_tree:$hook_at"
     # Whoever runs as the user could stop a clock of the user's: systemd has one, too.
