@@ -14,6 +14,7 @@ import unicodedata
 _IGNORABLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
+_ACCENTS = ("Mn", "Me")
 MOST_ACCENTS = 4  # on one letter
 _ASCII_PICTURES = 0x2400  # ␀, and those after it
 _DELETE = 0x7F
@@ -32,7 +33,7 @@ def find_invisible(text: str) -> str | None:
         return None
     accents = 0
     for character in text:
-        accents = accents + 1 if unicodedata.combining(character) else 0
+        accents = accents + 1 if unicodedata.category(character) in _ACCENTS else 0
         if is_invisible(character) or accents > MOST_ACCENTS:
             return f"U+{ord(character):04X}"
     return None
@@ -48,7 +49,7 @@ def visible(text: str) -> str:
     shown: list[str] = []
     accents = 0
     for character in text:
-        accents = accents + 1 if unicodedata.combining(character) else 0
+        accents = accents + 1 if unicodedata.category(character) in _ACCENTS else 0
         if accents > MOST_ACCENTS:
             if accents == MOST_ACCENTS + 1:
                 shown.append("<more accents>")
