@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from functools import reduce
 from pathlib import Path
@@ -123,21 +121,23 @@ def perform(
     environment: Environment | None = None
     done: R | SlipwayError
     streams.prepare()
+    from playbooks.report import output
+
+    output.strike_with(None)
     # What goes wrong there comes to us as an error; paramiko would print it as a traceback besides.
     logging.getLogger("paramiko").addHandler(logging.NullHandler())
     try:
         for witness in witnesses:
             witness.prepare()
         environment = load(env, limit, untrusted=untrusted)
-        from playbooks.report import choose, clean, still
-        from playbooks.report.masked import masked
+        from playbooks.report import choose, still
 
-        mask, flag = environment.secrets.mask, environment.flag
-        stream = masked(sys.stderr, lambda text: mask(text).replace(ANY_ENV, flag))
-        stream.write(f"== {clean(environment.about)}\n")
-        stream.flush()
+        # Who wrote a sentence did not know the environment; who reads it is to type it again.
+        strike, flag = environment.secrets.mask, environment.flag
+        output.strike_with(lambda text: strike(text).replace(ANY_ENV, flag))
+        output.tell(output.shown(f"== {environment.about}"))
         ask(environment)
-        with (still if untrusted else choose)(stream) as progress:
+        with (still if untrusted else choose)(sys.stderr) as progress:
             for warning in environment.inventory.warnings:
                 progress.warn(warning)
             done = act(environment, reduce(lambda watcher, witness: witness.watching(watcher), witnesses, progress))
@@ -153,10 +153,10 @@ def perform(
             told |= _told(witness, environment, done)
     if isinstance(done, SlipwayError):
         _point(done, environment)
-        _tell(done, environment, told, as_json=as_json)
+        _tell(done, told, as_json=as_json)
         raise Exit(code=int(done.exit_status))
     assert environment is not None  # without one there is an error  # noqa: S101
-    _answer(done, environment, show, told, as_json=as_json)
+    _answer(done, show, told, as_json=as_json)
     if done.exit_status:
         raise Exit(code=int(done.exit_status))
 
@@ -165,7 +165,9 @@ def _told(witness: Witness, environment: Environment, done: Result | SlipwayErro
     try:
         return witness.tell(environment, done)
     except Exception as error:  # noqa: BLE001 - a page that cannot be made undoes nothing
-        sys.stderr.write(f"warning: {environment.secrets.mask(str(_bug(error)))}\n")
+        from playbooks.report import output
+
+        output.tell(*output.shown_lines(f"warning: {_bug(error)}"))
         return {}
 
 
@@ -201,7 +203,7 @@ def perform_untrusted(
     streams.prepare()
     ended = contained(run)
     if ended.status is None:
-        _tell(UsageError(ended.why), None, {}, as_json=as_json)
+        _tell(UsageError(ended.why), {}, as_json=as_json)
     status = int(ExitStatus.USAGE) if ended.status is None else ended.status
     if status:
         raise Exit(code=status)
@@ -237,55 +239,46 @@ def _point(error: SlipwayError, environment: Environment | None) -> None:
             error.hint = f"where it stands: invoke status {environment.flag}"
 
 
-def _answer(
-    result: R, environment: Environment, show: Callable[[R], None], told: dict[str, Any], *, as_json: bool
-) -> None:
+def _answer(result: R, show: Callable[[R], None], told: dict[str, Any], *, as_json: bool) -> None:
     """Show what was done. Whatever goes wrong here changes nothing of that, nor the status that tells of it."""
-    from playbooks.report import json_text
-    from playbooks.report.masked import masked
+    from playbooks.report import output
 
     try:
         if as_json:
-            # Struck out before it is JSON: a quote or backslash in a secret looks different after.
-            document = environment.secrets.mask_document({**result.to_json(), **told})
-            sys.stdout.write(json_text(document, sys.stdout) + "\n")
+            output.answer(output.json_text({**result.to_json(), **told}))
         else:
-            with contextlib.redirect_stdout(masked(sys.stdout, environment.secrets.mask)):
-                show(result)
+            show(result)
     except Exception as error:  # noqa: BLE001 - whatever it is
-        fault = environment.secrets.mask(str(_bug(error)))
-        sys.stderr.write(f"warning: the answer cannot be shown, but what it tells of is done: {fault}\n")
+        fault = f"warning: the answer cannot be shown, but what it tells of is done: {_bug(error)}"
+        output.tell(*output.shown_lines(fault))
     why = streams.lost(sys.stdout)
     if why is not None and not isinstance(why, BrokenPipeError):  # a reader that has seen enough (| head) knows
-        sys.stderr.write(f"warning: the answer could not be written: {why.strerror}\n")
+        output.tell(output.shown(f"warning: the answer could not be written: {why.strerror}"))
 
 
-def _tell(error: SlipwayError, environment: Environment | None, told: dict[str, Any], *, as_json: bool) -> None:
-    from playbooks.report import clean, json_text
+def _tell(error: SlipwayError, told: dict[str, Any], *, as_json: bool) -> None:
+    from playbooks.report import output
 
-    def mask(text: str) -> str:
-        # Who wrote the sentence did not know the environment; who reads it is to type it again.
-        return clean(environment.secrets.mask(text).replace(ANY_ENV, environment.flag) if environment else text)
-
-    sys.stdout.flush()
-    sys.stderr.write("".join(f"{mask(line)}\n" for line in f"error: {error}".split("\n")))
+    output.tell(*output.shown_lines(f"error: {error}"))
     if as_json:
         document = {
             "error": {
                 "kind": type(error).__name__,
-                "message": mask(error.message),
+                "message": error.message,
                 "host": error.host,
-                "hint": mask(error.hint) if error.hint else None,
+                "hint": error.hint,
             },
             "exit_status": int(error.exit_status),
-            **(environment.secrets.mask_document(told) if environment else {}),
+            **told,
         }
-        sys.stdout.write(json_text(document, sys.stdout) + "\n")
+        output.answer(output.json_text(document))
 
 
 def _bug(error: Exception) -> SlipwayError:
     if os.environ.get("SLIPWAY_DEBUG"):
-        traceback.print_exception(error)
+        from playbooks.report import output
+
+        output.tell_fault(error)
     if isinstance(error, UnicodeEncodeError) and error.encoding.replace("-", "") != "utf8":
         # A file's name, say. What is printed cannot fail so (streams.py).
         found = SlipwayError(
@@ -372,7 +365,7 @@ def confirm(environment: Environment, what: str, word: str, *, yes: bool) -> Non
             f"{environment.name} is production, and nobody is here to confirm: {what}; nothing was touched",
             hint="run it in a terminal, or give --yes",
         )
-    sys.stderr.write(f"{environment.name} is production: {what}. Type {word} to go on: ")
-    sys.stderr.flush()
-    if sys.stdin.readline().strip() != word:
+    from playbooks.report import output
+
+    if output.prompt(f"{environment.name} is production: {what}. Type {word} to go on: ") != word:
         raise UsageError("not confirmed; nothing was touched")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from playbooks.adapters.secrets import MASK
+from playbooks.adapters.striking import MASK
 from playbooks.answer import Answer
 from playbooks.environment import Environment, Target
 from playbooks.not_read import not_read

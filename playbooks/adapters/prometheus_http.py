@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
@@ -12,6 +13,8 @@ from playbooks.settings.metrics import Prometheus
 
 if TYPE_CHECKING:
     import requests
+
+MOST_BYTES = 8 * 1024 * 1024  # of an answer, as in http_get.sh
 
 
 def query_url(settings: Prometheus, query: str) -> str:
@@ -47,16 +50,25 @@ def ask_from_here(settings: Prometheus, secrets: Mapping[str, str]) -> Ask:
 def _get(session: requests.Session, settings: Prometheus, query: str) -> Replied:
     import requests
 
+    until = time.monotonic() + settings.timeout
+    body = bytearray()
     try:
-        answer = session.get(
+        with session.get(
             query_url(settings, query),
-            timeout=settings.timeout,
+            timeout=settings.timeout,  # of each read
             allow_redirects=False,  # it would be given the login
             verify=settings.ca or True,
-        )
+            stream=True,
+        ) as answer:
+            for chunk in answer.iter_content(65536):
+                body += chunk
+                if len(body) > MOST_BYTES:
+                    return Replied(0, "its answer is larger than 8 MB, which is all that is read")
+                if time.monotonic() > until:
+                    return Replied(0, "timed out")
     except (requests.RequestException, OSError) as error:
         return Replied(0, _short(error))
-    return Replied(answer.status_code, answer.text)
+    return Replied(answer.status_code, body.decode("utf-8", "replace"))
 
 
 def _short(error: Exception) -> str:

@@ -10,14 +10,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from playbooks.adapters.striking import Striker
 from playbooks.errors import ConfigError
 from playbooks.settings.model import AnySecret, CommandSecret, EnvSecret, FileSecret
 from playbooks.surroundings import own_path
 
-MASK = "••••••"
 COMMAND_SECONDS = 30
-# A shorter value would strike out half of an ordinary text.
-SHORTEST_MASKED = 4
 
 
 class Secrets(Mapping[str, str]):
@@ -32,12 +30,13 @@ class Secrets(Mapping[str, str]):
         self._sources = dict(sources)
         self._folder = folder
         self._values: dict[str, str] = {}
-        self._others: set[str] = set()
+        self._striker = Striker()
         self._looked = False
 
     def __getitem__(self, name: str) -> str:
         if name not in self._values:
             self._values[name] = _one_line(name, self._found(name))
+            self._striker.add(self._values[name])
         return self._values[name]
 
     def lines(self, name: str) -> str:
@@ -47,7 +46,7 @@ class Secrets(Mapping[str, str]):
             ConfigError: it is not set, or cannot be had.
         """
         text = self._found(name)
-        self.strike("".join(line for line in text.splitlines(keepends=True) if not line.startswith("-----")))
+        self.strike(text)
         return f"{text}\n"
 
     def _found(self, name: str) -> str:
@@ -67,11 +66,11 @@ class Secrets(Mapping[str, str]):
 
     def strike(self, value: str) -> None:
         """Strike out a secret that is not among these, such as a value from an Ansible vault."""
-        self._others.update(line.strip() for line in value.splitlines())
+        self._striker.add(value)
 
     def mask_document(self, document: dict[str, Any]) -> dict[str, Any]:
-        """A JSON document without any secret in its texts."""
-        return {key: self._mask_value(value) for key, value in document.items()}
+        """A JSON document without any secret in its texts, the names of its fields among them."""
+        return {self.mask(key): self._mask_value(value) for key, value in document.items()}
 
     def _mask_value(self, value: Any) -> Any:  # noqa: ANN401 - whatever JSON can hold
         if isinstance(value, str):
@@ -81,16 +80,15 @@ class Secrets(Mapping[str, str]):
         return [self._mask_value(one) for one in value] if isinstance(value, list | tuple) else value
 
     def mask(self, text: str) -> str:
-        """The text without any secret: those in files and variables, and what was fetched or struck out so far.
+        """The text without any secret, in whatever way it is written (see striking.py).
+
+        Secrets are those in files and variables, and what was fetched or struck out so far.
 
         What a task has no use for may still be in what the application says. A command is not run for that: it may be
         slow, or ask a person.
         """
         self._look()
-        for value in sorted({*self._values.values(), *self._others}, key=len, reverse=True):
-            if len(value) >= SHORTEST_MASKED:
-                text = text.replace(value, MASK)
-        return text
+        return self._striker.strike(text)
 
     def _look(self) -> None:
         if self._looked:
@@ -99,7 +97,7 @@ class Secrets(Mapping[str, str]):
         for name, source in self._sources.items():
             if not isinstance(source, CommandSecret):
                 with contextlib.suppress(ConfigError):  # who uses it is told
-                    _ = self[name]
+                    self.strike(self._found(name))
 
 
 def _fetch(name: str, source: AnySecret, folder: Path) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from playbooks.errors import ConfigError
 from playbooks.fleet.ssh_arguments import option, read_arguments
+from playbooks.invisible import find_invisible
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,10 @@ def read_address(
             return None
 
     # A host's name becomes the name of folders (restore, {host} in a repository), and stands alone on lines.
-    if "/" in name or not name.isprintable() or name in (".", ".."):
-        problems.append(f"the host name {name!r} holds a slash or a control character, or is no name for a folder")
+    if "/" in name or find_invisible(name) or name in (".", ".."):
+        problems.append(
+            f"the host name {name!a} holds a slash or a character that is not seen, or cannot name a folder"
+        )
     connection = text("ansible_connection")
     if connection not in (None, "ssh", "paramiko", "paramiko_ssh", "smart"):
         problems.append(f"{name}: ansible_connection is something else than ssh: Slipway reaches hosts by SSH only")

@@ -18,6 +18,10 @@ from playbooks.fleet import script as scripts
 # What a step may answer at the most. The longest honest answer is a manifest of a large release.
 MOST_OUTPUT = 16 * 1024 * 1024
 MOST_PROGRESS = 1024 * 1024
+# What of a step's messages is told, and how many bytes of them are read before it counts as a flood.
+MOST_NOTES = 1000
+LONGEST_NOTE = 2000
+MOST_MESSAGES = 64 * 1024 * 1024
 LONGEST_WAIT = 3600.0  # seconds; threading.TIMEOUT_MAX is some centuries, infinity is too much for it
 BEGUN = b"begun\n"
 _ENDING = re.compile(rb" (\d{1,3}) (\d{1,12}\.\d\d) (\d{1,12}\.\d\d)")
@@ -122,6 +126,8 @@ class Line:
         self._scanned = 0  # how much of the output holds no mark
         self._seen = 0  # how much of the errors holds no mark
         self._told = 0  # how much of the errors was told
+        self._notes = 0  # how many lines of them were told, or left out
+        self._messages = 0  # how many bytes of errors have come
 
     @property
     def is_open(self) -> bool:
@@ -173,14 +179,21 @@ class Line:
         Args:
             request: one that was sent, in the order of sending.
             deadline: by the monotonic clock, in seconds.
-            note: called with each line of standard error.
+            note: called with each line of standard error, of a flood with the first `MOST_NOTES`.
 
         Raises:
             TimeoutError: the deadline is over.
             EOFError: the session is gone.
             BadAnswer: the answer has no end.
         """
-        self._scanned = self._seen = self._told = 0
+        self._scanned = self._seen = self._told = self._notes = self._messages = 0
+        try:
+            return self._receive(request, deadline, note)
+        finally:
+            if note is not None and self._notes > MOST_NOTES:
+                note(f"… and {self._notes - MOST_NOTES} more lines")
+
+    def _receive(self, request: Request, deadline: float, note: Note | None) -> Reply:
         while True:
             self._bell.lower()
             ended = self._drain(request, deadline)
@@ -234,7 +247,11 @@ class Line:
                 raise BadAnswer(f"'{request.step}' answers without end; stopped reading", host=self._host)
         while self.channel.recv_stderr_ready():
             _left(deadline)  # raises when the time is over
-            self._errors += self.channel.recv_stderr(65536)
+            came = self.channel.recv_stderr(65536)
+            self._errors += came
+            self._messages += len(came)
+            if self._messages > MOST_MESSAGES:
+                raise BadAnswer(f"'{request.step}' writes messages without end; stopped reading", host=self._host)
             # In large steps: what is kept is moved each time.
             if len(self._errors) > 2 * MOST_PROGRESS:
                 surplus = len(self._errors) - MOST_PROGRESS
@@ -253,12 +270,18 @@ class Line:
     def _tell(self, note: Note, end: int) -> None:
         """Tell the lines that are whole and new."""
         until = end if end >= 0 else self._errors.rfind(b"\n")
-        if until <= self._told:
-            return
-        for line in self._errors[self._told : until].split(b"\n"):
-            if line.strip():
-                note(line.decode("utf-8", "replace").strip())
-        self._told = until
+        while self._told < until and self._notes < MOST_NOTES:
+            ends = self._errors.find(b"\n", self._told, until)
+            ends = until if ends < 0 else ends
+            line = bytes(self._errors[self._told : min(ends, self._told + 4 * LONGEST_NOTE)])
+            text = line.decode("utf-8", "replace").strip()
+            if text:
+                note(text if len(text) <= LONGEST_NOTE else f"{text[:LONGEST_NOTE]}…")
+                self._notes += 1
+            self._told = ends + 1
+        if self._told < until:
+            self._notes += self._errors.count(b"\n", self._told, until)
+            self._told = until
 
     def _is_lost(self) -> bool:
         # An answer that never came has exit status -1, like a signal's; only the transport tells them apart.

@@ -27,6 +27,8 @@ from playbooks.fleet.script import Answer
 MOST_ANSWER = 65536
 POLL_SECONDS = 0.01
 EXIT_SECONDS = 5.0
+GONE_SECONDS = 10.0
+MOST_READS = 16  # of 4 kB, each time the host is heard
 
 
 class Lock:
@@ -127,7 +129,8 @@ class Lock:
     def gone(self) -> None:
         """Wait until it is let go. Nothing is said of a host that cannot be heard any more."""
         with self._mutex, contextlib.suppress(Exception):
-            while self._channel.recv(1024):
+            until = time.monotonic() + GONE_SECONDS
+            while self._channel.recv(1024) and time.monotonic() < until:
                 pass
         with contextlib.suppress(Exception):
             self._channel.close()
@@ -146,7 +149,10 @@ class Lock:
 
     def _listen(self) -> None:
         with self._mutex:
-            while self._channel.recv_ready():
+            # No more than an honest host says between two beats: one that never stops must not hold up the others'.
+            for _ in range(MOST_READS):
+                if not self._channel.recv_ready():
+                    return
                 *lines, self._rest = (self._rest + self._channel.recv(4096)).split(b"\n")
                 self._rest = self._rest[-MOST_ANSWER:]
                 self.heard = self.remote.session.heard = time.monotonic()

@@ -16,7 +16,6 @@ from rich.text import Text
 
 from playbooks.errors import SlipwayError
 from playbooks.fleet.progress import Look, Trip
-from playbooks.report import clean
 from playbooks.report.looks import MOST_LINES, STYLES, in_lines, in_short
 
 FRAMES_PER_SECOND = 8
@@ -37,7 +36,7 @@ class _Row:
 
 
 class Live:
-    """A table that is drawn again while hosts work; its last state stays on the screen.
+    """A table that is drawn again while hosts work; its last state stays on the screen. It is told what is `Shown`.
 
     Args:
         stream: a terminal.
@@ -75,7 +74,7 @@ class Live:
 
     def phase(self, text: str) -> None:
         with self._lock:
-            self._phase = clean(text)
+            self._phase = text
         self._forget_look()
 
     def begin(self, host: str, step: str) -> None:
@@ -96,7 +95,7 @@ class Live:
 
     def note(self, host: str, text: str) -> None:
         with self._lock:
-            self._rows.setdefault(host, _Row()).note = clean(text)
+            self._rows.setdefault(host, _Row()).note = text
 
     def end(self, host: str, step: str, error: SlipwayError | None, seconds: float) -> None:
         with self._lock:
@@ -104,13 +103,13 @@ class Live:
             row.running.pop(step, None)
             row.well |= error is None
             if error:
-                row.error = f"{step}: {clean(error.message)}"
+                row.error = f"{step}: {error.message}"
             elif step not in QUIET:
                 row.done.append((step, seconds))
             row.note = ""
 
     def warn(self, text: str) -> None:
-        self._console.print(Text(f"warning: {clean(text)}", style="yellow"))
+        self._console.print(Text(f"warning: {text}", style="yellow"))
 
     def _forget_look(self) -> None:
         """A stage is over: what it came to stays on the screen."""

@@ -1,11 +1,10 @@
-"""A look at a stage that is watched: as a line for logs, and as a block of lines for a terminal."""
+"""A look at a stage that is watched: as a line for logs, and as a block of lines for a terminal. It is `Shown`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from playbooks.fleet.progress import Look, Side
-from playbooks.report import clean
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -26,13 +25,13 @@ def in_words(look: Look) -> str:
     if look.outcome == "bad":
         why = look.sentence
     outcome = f"{look.outcome} ({why})" if why else look.outcome
-    return clean(f"{look.stage}, {_when(look, look.passed)}: {told}: {outcome}")
+    return f"{look.stage}, {_when(look, look.passed)}: {told}: {outcome}"
 
 
 def in_short(look: Look) -> str:
     """What a stage came to, in a line that stays on the screen."""
     told = "; ".join(_side(side) for side in (look.new_so_far, look.old_so_far) if side)
-    return clean(f"{look.stage}: {look.outcome} after {_clock(look.passed)}: {told}")
+    return f"{look.stage}: {look.outcome} after {_clock(look.passed)}: {told}"
 
 
 def in_lines(look: Look, passed: float, width: int, *, titled: bool = True) -> list[Text]:
@@ -46,7 +45,7 @@ def in_lines(look: Look, passed: float, width: int, *, titled: bool = True) -> l
     """
     from rich.text import Text
 
-    title = f"{clean(look.stage)}  " if titled else ""
+    title = f"{look.stage}  " if titled else ""
     when = _when(look, passed)
     bar = _bar(passed, look.seconds, min(40, width - len(title) - len(when) - 2))
     lines = [
@@ -55,7 +54,7 @@ def in_lines(look: Look, passed: float, width: int, *, titled: bool = True) -> l
         *(Text(line, style=STYLES.get(look.outcome, "")) for line in _verdict(look, width)),
     ]
     if look.then:
-        lines.append(Text(clean(look.then if look.held else f"then: {look.then}"), style="dim"))
+        lines.append(Text(look.then if look.held else f"then: {look.then}", style="dim"))
     for line in lines:
         line.truncate(width, overflow="ellipsis")
     return lines
@@ -69,7 +68,7 @@ def _table(look: Look, width: int) -> list[str]:
     for what, side in (("new", new), ("old", old)):
         if side is not None:
             part = f"{100 * side.requests / both:.0f} %" if both else "–"
-            rows.append((what, clean(side.version), part, f"{side.requests:,}", _errors(side), *_times(side)))
+            rows.append((what, side.version, part, f"{side.requests:,}", _errors(side), *_times(side)))
     widths = [max(len(row[index]) for row in rows) for index in range(len(HEAD))]
     others = sum(widths) - widths[1] + 2 * (len(widths) - 1)
     widths[1] = max(LEAST_VERSION, min(widths[1], width - others))
@@ -88,8 +87,8 @@ def _verdict(look: Look, width: int) -> list[str]:
         more = len(look.lacking) - MOST_RULES
         named = [f"  {rule}: {lacking}" for rule, lacking in look.lacking[:MOST_RULES]]
         said = "inconclusive: too little to judge by" + (f" (and {more} more)" if more > 0 else "")
-        return [clean(line) for line in (said, *named)]
-    told = clean(f"{look.outcome}: {look.sentence}")
+        return [said, *named]
+    told = f"{look.outcome}: {look.sentence}"
     return wrap(told, width, max_lines=MOST_SAID, placeholder=" …") or [told]
 
 

@@ -6,9 +6,9 @@ import base64
 import hashlib
 import os
 from pathlib import Path
-from typing import TextIO
 
 from playbooks.errors import UsageError
+from playbooks.report.output import in_page, shown, tell
 from playbooks.surroundings import own_path
 
 TEMPLATES = Path(__file__).resolve().parent.parent.parent / "templates" / "report"
@@ -27,7 +27,11 @@ def page_text(name: str, **values: object) -> str:
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     environment = ImmutableSandboxedEnvironment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        finalize=in_page,
     )
     style = (TEMPLATES / f"{name}.css").read_text(encoding="utf-8")
     style_hash = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
@@ -56,18 +60,17 @@ def writable_page(flag: str, text: str) -> Path:
     return page
 
 
-def write_page(what: str, path: Path, page: str, stream: TextIO) -> None:
+def write_page(what: str, path: Path, page: str) -> None:
     """Write a page and say where it is. What was done is done: a page that is missing does not make it fail.
 
     Args:
         what: it is, in a word.
         path: where to.
         page: its text.
-        stream: where it is told.
     """
     try:
         path.write_text(page, encoding="utf-8", errors="replace")
     except OSError as error:
-        stream.write(f"warning: {path} could not be written: {error.strerror}\n")
+        tell(shown(f"warning: {path} could not be written: {error.strerror}"))
     else:
-        stream.write(f"{what}: {path}\n")
+        tell(shown(f"{what}: {path}"))

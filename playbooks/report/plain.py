@@ -8,7 +8,6 @@ from typing import Literal, TextIO
 
 from playbooks.errors import SlipwayError
 from playbooks.fleet.progress import Look, Trip
-from playbooks.report import clean
 from playbooks.report.looks import in_words
 
 # A stage that goes on as before is told of so often, in seconds: half an hour of looks is no reading.
@@ -16,7 +15,7 @@ LOOK_EVERY = 30.0
 
 
 class Plain:
-    """A line for each finished step, and for each look that says something new.
+    """A line for each finished step, and for each look that says something new. It is told what is `Shown`.
 
     Args:
         stream: where to.
@@ -32,7 +31,7 @@ class Plain:
         self._width = max([self._width, *(len(name) for name in names)])
 
     def phase(self, text: str) -> None:
-        self._write(f"== {clean(text)}")
+        self._write(f"== {text}")
 
     def begin(self, host: str, step: str) -> None: ...
 
@@ -51,14 +50,14 @@ class Plain:
             self._write(f"{'':<{self._width}}  {'watch':<9} {in_words(look)}")
 
     def note(self, host: str, text: str) -> None:
-        self._write(f"{host:<{self._width}}  {'':<9} {clean(text)}")
+        self._write(f"{host:<{self._width}}  {'':<9} {text}")
 
     def end(self, host: str, step: str, error: SlipwayError | None, seconds: float) -> None:
-        told = f"FAILED  {clean(error.message)}" if error else "ok"
+        told = f"FAILED  {error.message}" if error else "ok"
         self._write(f"{host:<{self._width}}  {step:<9} {seconds:6.1f}s  {told}")
 
     def warn(self, text: str) -> None:
-        self._write(f"warning: {clean(text)}")
+        self._write(f"warning: {text}")
 
     def _write(self, line: str) -> None:
         with self._lock:

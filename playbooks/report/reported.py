@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,13 +59,11 @@ class Reported:
         """Write the page. The JSON document gains nothing: the verdicts are in it already."""
         if self._sightings is None:
             return {}
-        from playbooks.report.masked import masked
         from playbooks.report.page import write_page
         from playbooks.report.rollout_page import rollout_page
         from playbooks.report.story import Ending, story_of
         from playbooks.rollout.outcome import Outcome
 
-        mask = environment.secrets.mask
         ending = Ending(
             task=self._task,
             environment=environment.name,
@@ -76,7 +73,6 @@ class Reported:
             ended=datetime.now().astimezone(),
             seconds=self._sightings.seconds,
         )
-        story = story_of(ending, self._sightings.phases, self._sightings.looks, mask)
-        stream = masked(sys.stderr, mask)
-        write_page("rollout", self._page, rollout_page(story), stream)
+        story = story_of(ending, self._sightings.phases, self._sightings.looks)
+        write_page("rollout", self._page, rollout_page(story))
         return {}

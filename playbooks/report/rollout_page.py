@@ -58,7 +58,7 @@ class Act:
 
 @dataclass(frozen=True)
 class Story:
-    """A rollout from its beginning to its end. Secrets are out of it.
+    """A rollout from its beginning to its end.
 
     Args:
         task: its name, e.g. deploy.

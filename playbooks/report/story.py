@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby, pairwise
@@ -43,15 +43,13 @@ def story_of(
     ending: Ending,
     phases: Sequence[tuple[float, str]],
     looks: Sequence[tuple[float, Look]],
-    mask: Callable[[str], str],
 ) -> Story:
-    """The story, with no secret in it.
+    """The story.
 
     Args:
         ending: how it ended.
         phases: what the fleet began to do, and when: seconds since the beginning.
         looks: what was measured, and when.
-        mask: takes the secrets out of a text.
     """
     outcome = ending.outcome
     newest = looks[-1][1] if looks else None
@@ -60,22 +58,20 @@ def story_of(
     old_versions = [look.old.version for _, look in looks[:1] if look.old] or [", ".join(before)]
     return Story(
         task=ending.task,
-        environment=mask(ending.environment),
-        version=mask(version),
-        old_version=mask(old_versions[0]),
+        environment=ending.environment,
+        version=version,
+        old_version=old_versions[0],
         strategy=outcome.strategy if outcome else "",
         exit_status=ending.exit_status,
-        message=mask(outcome.message if outcome else ending.message),
+        message=outcome.message if outcome else ending.message,
         ended=ending.ended,
         seconds=ending.seconds,
-        acts=tuple(_acts(ending, phases, looks, mask)),
+        acts=tuple(_acts(ending, phases, looks)),
         points=tuple(_points(ending, phases, looks)),
     )
 
 
-def _acts(
-    ending: Ending, phases: Sequence[tuple[float, str]], looks: Sequence[tuple[float, Look]], mask: Callable[[str], str]
-) -> Iterator[Act]:
+def _acts(ending: Ending, phases: Sequence[tuple[float, str]], looks: Sequence[tuple[float, Look]]) -> Iterator[Act]:
     records = {str(record.get("stage")): record for record in (ending.outcome.verdicts if ending.outcome else ())}
     last = {look.stage: look for _, look in looks}
     begins = phases[0][0] if phases else ending.seconds
@@ -84,28 +80,28 @@ def _acts(
     for (began, name), (ended, _) in pairwise([*phases, (ending.seconds, "")]):
         stage = name.removeprefix(SWITCHING)
         record, look = records.get(stage), last.get(stage)
-        verdict = _verdict(record, mask) if record else None
+        verdict = _verdict(record) if record else None
         if verdict is None and look is not None:
             # It was stopped while it was watched.
-            verdict = Verdict(cast(Outcome, look.outcome), "", mask(look.sentence))
+            verdict = Verdict(cast(Outcome, look.outcome), "", look.sentence)
         limits = {found.rule: found for found in verdict.findings} if verdict else {}
         errors, p95 = limits.get("errors"), limits.get("p95")
         yield Act(
-            name=mask(name),
+            name=name,
             began=began,
             ended=ended,
             verdict=verdict,
-            decision=mask(_decision(record)) if record else "",
+            decision=_decision(record) if record else "",
             errors=errors.limit if errors else None,
             latency=p95.threshold if p95 else None,
         )
 
 
-def _verdict(record: Mapping[str, Any], mask: Callable[[str], str]) -> Verdict:
+def _verdict(record: Mapping[str, Any]) -> Verdict:
     """A verdict out of its record (see `Verdict.to_json`)."""
-    findings = tuple(Finding(**{**one, "sentence": mask(one["sentence"])}) for one in record["findings"])
-    signals = tuple(Signal(**{**one, "sentence": mask(one["sentence"])}) for one in record["signals"])
-    return Verdict(record["outcome"], record["rule"], mask(record["sentence"]), findings, signals)
+    findings = tuple(Finding(**one) for one in record["findings"])
+    signals = tuple(Signal(**one) for one in record["signals"])
+    return Verdict(record["outcome"], record["rule"], record["sentence"], findings, signals)
 
 
 def _decision(record: Mapping[str, Any]) -> str:

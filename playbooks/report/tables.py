@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
-from playbooks.report import clean
+from playbooks.report.output import Shown, answer, answers_terminal, shortened, shown, shown_lines
 
 if TYPE_CHECKING:
     from playbooks.backup import Backups
@@ -29,20 +28,21 @@ BAD = {"stuck", "unhealthy", "unreachable", "failed", "FAILED", "halted"}
 
 def show_table(columns: Sequence[str], rows: Sequence[Sequence[str | None]]) -> None:
     """Print a table; columns that are empty in every row are left out."""
-    cells = [[clean(cell or "") for cell in row] for row in rows]
+    cells = [[shown(cell or "") for cell in row] for row in rows]
     kept = [index for index in range(len(columns)) if any(row[index] for row in cells)]
     cells = [[row[index] for index in kept] for row in cells]
-    names = [columns[index] for index in kept]
-    if sys.stdout.isatty():
-        _rich(names, cells)
+    names = [shown(columns[index]) for index in kept]
+    terminal = answers_terminal()
+    if terminal:
+        _rich(names, cells, terminal)
         return
     widths = [max(len(row[index]) for row in [names, *cells]) for index in range(len(names))]
     for row in [names, *cells]:
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        sys.stdout.write(line.rstrip() + "\n")
+        answer(Shown(line.rstrip()))
 
 
-def _rich(names: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
+def _rich(names: Sequence[Shown], cells: Sequence[Sequence[Shown]], terminal: TextIO) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -50,23 +50,24 @@ def _rich(names: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for index, name in enumerate(names):
         # What a line is about stays in one piece: a host, a time.
-        table.add_column(name, overflow="fold", no_wrap=index == 0)
+        table.add_column(Text(name), overflow="fold", no_wrap=index == 0)
     for row in cells:
         styles = ["green" if cell in GOOD else "red" if cell in BAD else "" for cell in row]
         table.add_row(*(Text(cell, style) for cell, style in zip(row, styles, strict=True)))
-    Console().print(table)
+    Console(file=terminal).print(table)
 
 
 def say(text: str) -> None:
     """Print a sentence; on a terminal it breaks between words."""
-    lines = [clean(line) for line in text.split("\n")]
-    if sys.stdout.isatty():
+    lines = shown_lines(text)
+    terminal = answers_terminal()
+    if terminal:
         from rich.console import Console
         from rich.text import Text
 
-        Console().print(Text("\n".join(lines)))
+        Console(file=terminal).print(Text("\n".join(lines)))
     else:
-        sys.stdout.write("".join(f"{line}\n" for line in lines))
+        answer(*lines)
 
 
 def ago(moment: str | None) -> str:
@@ -289,7 +290,7 @@ def _compact(value: object) -> str:
     import json
 
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 80 else text[:79] + "…"
+    return shortened(text, 80)
 
 
 def show_host_keys(keys: HostKeys) -> None:
@@ -332,4 +333,4 @@ def show_schedule(scheduled: Scheduled) -> None:
 
 
 def _first_line(text: str) -> str:
-    return text if len(text) <= 160 else text[:159] + "…"
+    return shortened(text, 160)

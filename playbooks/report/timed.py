@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,18 +44,16 @@ class Timed:
         """Print the table, write the page. The JSON document gains the timings."""
         if self._recorder is None:
             return {}
-        from playbooks.report.masked import masked
-        from playbooks.report.timings_table import show_timings
+        from playbooks.report import output
+        from playbooks.report.timings_table import told_timings
 
-        mask = environment.secrets.mask
-        timings = self._recorder.timings().masked(mask)
-        stream = masked(sys.stderr, mask)
-        show_timings(timings, stream)
+        timings = self._recorder.timings()
+        output.tell(*map(output.shown, told_timings(timings, output.watchers_width())))
         if self._page is not None:
             from playbooks.report.page import write_page
             from playbooks.report.timeline import timeline
 
-            write_page("timeline", self._page, timeline(timings, _head(self._task, environment, done)), stream)
+            write_page("timeline", self._page, timeline(timings, _head(self._task, environment, done)))
         return {"timings": timings.to_json()}
 
 
@@ -69,6 +66,6 @@ def _head(task: str, environment: Environment, done: Result | SlipwayError) -> H
         environment=environment.name,
         version=str(getattr(done, "version", "")),
         exit_status=int(done.exit_status),
-        message=environment.secrets.mask(message),
+        message=message,
         ended=datetime.now().astimezone(),
     )

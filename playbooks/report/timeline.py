@@ -78,7 +78,7 @@ def timeline(timings: Timings, head: Head) -> str:
 
     Args:
         timings: what is drawn.
-        head: what is said above; secrets are out of both.
+        head: what is said above.
     """
     colours = {step: index % COLOURS for index, step in enumerate(timings.steps)}
     total = cost(timings.trips)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -90,10 +90,6 @@ class Timings:
     def slowest(self) -> HostTimings | None:
         """The host that was busy longest; None if none was reached."""
         return max((host for host in self.hosts if host.trips), key=lambda host: host.seconds, default=None)
-
-    def masked(self, mask: Callable[[str], str]) -> Timings:
-        """The same without secrets: a hook's or a unit's name may hold one."""
-        return replace(self, phases=tuple((at, mask(text)) for at, text in self.phases))
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON document; seconds to the millisecond."""

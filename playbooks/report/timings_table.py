@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 import statistics
 from collections.abc import Iterator, Sequence
-from typing import TextIO
 
-from playbooks.report import clean
 from playbooks.report.timings import Cost, HostTimings, Timings, cost
 
 MOST_ROWS = 12  # more hosts than this are summed up
@@ -17,25 +14,23 @@ GAP = "  "
 Row = list[str]
 
 
-def show_timings(timings: Timings, stream: TextIO) -> None:
-    """Print where the time went, for each host and together.
+def told_timings(timings: Timings, width: int | None) -> Iterator[str]:
+    """Where the time went, for each host and together, as lines.
 
     Args:
         timings: of a task that has ended, well or not.
-        stream: where to; on a terminal that is too narrow the columns go on below.
+        width: of the terminal, in characters: where it is too narrow the columns go on below; None for a log.
     """
     slowest = timings.slowest
     if slowest is None:
-        stream.write(f"timings: {timings.seconds:.2f} s, and no host was reached\n")
+        yield f"timings: {timings.seconds:.2f} s, and no host was reached"
         return
-    stream.write("timings: seconds on the wire + at work on the host\n")
-    width = shutil.get_terminal_size().columns if stream.isatty() else None
-    for line in lines(table(timings), width):
-        stream.write(f"{clean(line)}\n")
+    yield "timings: seconds on the wire + at work on the host"
+    yield from lines(table(timings), width)
     total = cost(timings.trips)
-    stream.write(
-        f"{timings.seconds:.2f} s in all; slowest: {clean(slowest.host)}, busy for {slowest.seconds:.2f} s; "
-        f"{total.round_trips} round trips, {size(total.bytes_out)} sent, {size(total.bytes_in)} received\n"
+    yield (
+        f"{timings.seconds:.2f} s in all; slowest: {slowest.host}, busy for {slowest.seconds:.2f} s; "
+        f"{total.round_trips} round trips, {size(total.bytes_out)} sent, {size(total.bytes_in)} received"
     )
 
 

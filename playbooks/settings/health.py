@@ -45,7 +45,9 @@ class HttpCheck(Check):
     )
     status: int = Field(200, ge=100, le=599, description="The status that counts as healthy.")
     body: Text | None = Field(
-        None, description="An extended regular expression that the body must match; {version} is that of the release."
+        None,
+        description="An extended regular expression that the body must match; {version} is that of the release. Of a "
+        "body 1 MB is read; a check that looks into a larger one fails.",
     )
     json_path: Text | None = Field(None, description="A jq filter whose result must be `json_value`, e.g. .status.")
     json_value: Text | None = Field(
@@ -101,7 +103,10 @@ class CommandCheck(Check):
     """Run a command on the host as the application's user; exit status 0 is healthy."""
 
     type: Literal["command"]
-    run: Text = Field(description="The command, read by sh, with the release as its working directory.")
+    run: Text = Field(
+        description="The command, read by sh, with the release as its working directory. Of what it writes the last "
+        "2 kB are kept, whose end is shown.",
+    )
 
     @property
     def subject(self) -> str:

@@ -50,7 +50,8 @@ class Application(Model):
     """The application's own page of metrics, in Prometheus' text format."""
 
     url: Text = Field(
-        "http://127.0.0.1:{port}/metrics", description="As the host itself reaches it; {port} is the server's port."
+        "http://127.0.0.1:{port}/metrics",
+        description="As the host itself reaches it; {port} is the server's port. A page may have 8 MB.",
     )
     timeout: Duration = Field(5.0, gt=0, description="Time limit of one answer.")
 
@@ -58,7 +59,10 @@ class Application(Model):
 class Prometheus(Model):
     """A Prometheus server that scrapes the application."""
 
-    url: Text = Field(pattern=r"^https?://[^@\s]+$", description="http(s)://HOST[:PORT][/PATH], without a password.")
+    url: Text = Field(
+        pattern=r"^https?://[^@\s]+$",
+        description="http(s)://HOST[:PORT][/PATH], without a password. An answer may have 8 MB.",
+    )
     via: Pattern | None = Field(
         None, description="The host that asks it, where the controller cannot: a pattern; its first host is taken."
     )

@@ -8,10 +8,11 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from playbooks.invisible import find_invisible
+
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class Model(BaseModel):
@@ -59,9 +60,12 @@ def parse_percent(value: object) -> object:
     return float(match[1]) / 100
 
 
-def _no_control_characters(value: str) -> str:
-    if _CONTROL.search(value):
-        raise ValueError("must not hold a newline, tab or other control character")
+def _nothing_invisible(value: str) -> str:
+    found = find_invisible(value)
+    if found:
+        raise ValueError(
+            f"must not hold a newline, tab or other control character, nor what is not seen: it has {found}"
+        )
     return value
 
 
@@ -111,7 +115,7 @@ def _to_text(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-Text = Annotated[str, AfterValidator(_no_control_characters)]
+Text = Annotated[str, AfterValidator(_nothing_invisible)]
 # A century: neither infinity, nor so long that a clock or a shell cannot count it.
 Duration = Annotated[float, BeforeValidator(parse_duration), Field(ge=0, le=3_155_760_000, allow_inf_nan=False)]
 # Written with its sign, kept as a share: 1% is 0.01.

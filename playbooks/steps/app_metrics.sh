@@ -3,6 +3,8 @@
 #
 # Standard input: a server a line, NAME<TAB>URL. NAMES is an extended regular expression: only lines about those metrics
 # are sent back, for a page may have thousands of others.
+# include at_most.sh
+most_kb=8192
 seconds=$1
 names=$2
 
@@ -10,10 +12,13 @@ need curl
 page=$(mktemp)
 trap 'rm -f "$page"' EXIT
 while IFS=$tab read -r server url; do
-    if said=$(curl --globoff --silent --show-error --fail --max-time "$seconds" --max-filesize 33554432 --output "$page" \
+    : >"$page"
+    if said=$(at_most "$most_kb" curl --globoff --silent --show-error --fail --max-time "$seconds" --output "$page" \
         -- "$url" 2>&1); then
         emit server "$server" ''
         sed -n -E "s/^(# TYPE )?($names)([{ ])/line$tab&/p" "$page"
+    elif is_cut "$page" "$most_kb"; then
+        emit server "$server" "its page is larger than $((most_kb / 1024)) MB, which is all that is read"
     else
         emit server "$server" "${said:-no answer}"
     fi

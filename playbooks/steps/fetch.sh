@@ -1,5 +1,6 @@
 # shellcheck shell=sh disable=SC2154
 # include fetch_errors.sh
+# include at_most.sh
 
 # fetch_artifact PLACE SHA256 FILE FOLDER: fetch what standard input asks for (see fetch.py) to FILE, whole and with this
 # checksum. PLACE is the URL as people may see it: the URL itself and the headers may be secret, stay in the shell's own
@@ -111,8 +112,11 @@ find_it() {
     fetch_hops=0
     while :; do
         fetch_rc=0
-        fetch_said=$(curl_fetch --range 0-0 --max-filesize 65536 --output "$fetch_file.answer" \
+        # curl before 8.4 bounds only what announces its size.
+        fetch_said=$(limit_files 256 && curl_fetch --range 0-0 --max-filesize 65536 --output "$fetch_file.answer" \
             --dump-header "$fetch_file.head" --write-out '%{http_code} %{redirect_url}') || fetch_rc=$?
+        ! is_cut "$fetch_file.head" 256 || fetch_fails fetch 'the headers of its answer are larger than 256 kB'
+        ! is_cut "$fetch_file.answer" 256 || fetch_rc=63
         fetch_http=${fetch_said%% *}
         # 63: it is larger than what was asked for, and would have come whole; nothing was read.
         if [ "$fetch_rc" -ne 0 ] && [ "$fetch_rc" -ne 63 ]; then
@@ -222,9 +226,21 @@ fetch_rest_of_it() {
         { printf '%s %s\n' "$fetch_total" "$fetch_tag" >"$fetch_part.of" && : >"$fetch_part"; } 2>/dev/null ||
             explain_space 'fetching the artifact' unwritable "cannot write to $fetch_folder"
     fi
+    # Where nobody says how large it is, half of what is free may be fetched: it is to be unpacked too.
+    if [ -n "$fetch_total" ]; then
+        fetch_limit=$((fetch_total / 1024 + 1))
+    else
+        fetch_limit=$(df -Pk "$fetch_folder" | awk 'NR == 2 { print int($4 / 2) }')
+    fi
     fetch_rc=0
-    fetch_http=$(curl_fetch "$@" --write-out '%{http_code}') || fetch_rc=$?
+    fetch_http=$(limit_files "$fetch_limit" && curl_fetch "$@" --write-out '%{http_code}') || fetch_rc=$?
     fetch_sends=$fetch_plain
+    if [ "$fetch_rc" -eq 23 ] && is_cut "$fetch_part" "$fetch_limit"; then
+        drop_part
+        [ -n "$fetch_total" ] || fetch_fails no-space "the artifact is larger than $fetch_limit kB, which is half of what ${fetch_folder%/*} has room for"
+        fetch_why="the server sends more than the $fetch_total bytes that it announced"
+        return 1
+    fi
     case $fetch_rc:$fetch_http in
         0:200 | 0:206)
             [ -n "$fetch_total" ] && [ "$(fetched)" -ne "$fetch_total" ] || return 0

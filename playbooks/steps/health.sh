@@ -7,6 +7,9 @@
 #   kind name critical seconds field...
 # GS (\035) in it is the port of the slot that the release runs in. A release in place has none: such a check is left out.
 # FS (\034) is the release's version, SUB (\032) the same as an extended regular expression.
+#
+# Of an answer or an output no more is read than the limits below; docs/settings.md tells them.
+# include at_most.sh
 release=$1
 user=$2
 patience=$3
@@ -16,6 +19,10 @@ max_restarts=$6
 once=$7
 
 # include as_user.sh
+
+body_kb=1024
+head_kb=256
+said_bytes=65536
 
 us=$(printf '\037')
 rs=$(printf '\036')
@@ -70,8 +77,10 @@ now() {
 check_http() { # url status body jq-filter jq-value max-ms headers expected-headers
     url=$1 status=$2 body=$3 filter=$4 value=$5 most=$6 expected_headers=$8
     split_headers "$7"
-    answer=$(curl --globoff --silent --show-error --max-time "$seconds" --output "$scratch/body" --dump-header "$scratch/head" \
-        --write-out '%{http_code} %{time_total}' ${headers:+--config "$scratch/headers"} -- "$url" 2>"$scratch/err") || {
+    rm -f "$scratch/body" "$scratch/head"
+    answer=$(at_most "$body_kb" curl --globoff --silent --show-error --max-time "$seconds" --output "$scratch/body" \
+        --dump-header "$scratch/head" --write-out '%{http_code} %{time_total}' ${headers:+--config "$scratch/headers"} \
+        -- "$url" 2>"$scratch/err") || is_cut "$scratch/body" "$body_kb" || is_cut "$scratch/head" "$body_kb" || {
         detail=$(sed 's/^curl: ([0-9]*) //' "$scratch/err" | tr '\n' ' ')
         return 1
     }
@@ -79,6 +88,10 @@ check_http() { # url status body jq-filter jq-value max-ms headers expected-head
     whole=${answer#* }
     fraction=${whole#*.}000
     took=$((${whole%%.*} * 1000 + 1${fraction%"${fraction#???}"} - 1000))
+    if is_cut "$scratch/head" "$head_kb"; then
+        detail="the answer's headers are larger than $head_kb kB, which is all that is read"
+        return 1
+    fi
     if [ "$code" = "$status" ] && [ -z "$body$filter$most$expected_headers" ]; then
         detail="HTTP $code"
         return 0
@@ -87,6 +100,8 @@ check_http() { # url status body jq-filter jq-value max-ms headers expected-head
     said=${said%"${said##*[! ]}"}
     if [ "$code" != "$status" ]; then
         detail="HTTP $code, expected $status: $said"
+    elif [ -n "$body$filter" ] && is_cut "$scratch/body" "$body_kb"; then
+        detail="the body is larger than $body_kb kB, which is all that is read: $said"
     elif [ -n "$body" ] && ! grep -Eqe "$body" "$scratch/body"; then
         detail="the body does not match '$body': $said"
     elif [ -n "$filter" ] && found=$(jq -r "$filter" <"$scratch/body" 2>&1 | head -c 200) && [ "$found" != "$value" ]; then
@@ -147,7 +162,7 @@ check_redis() { # host port password
         exec 3<>"/dev/tcp/$0/$1" || exit 1
         [ -z "$WORD" ] || printf "AUTH %s\r\n" "$WORD" >&3
         printf "PING\r\n" >&3
-        while IFS= read -r line <&3; do
+        while IFS= read -r -n 1024 line <&3; do
             case $line in +PONG*) exit 0 ;; -*) printf "%s" "${line%?}"; exit 2 ;; esac
         done; exit 3' "$1" "$2" 2>"$scratch/err") || {
         explain_tcp "$?"
@@ -164,8 +179,12 @@ check_postgresql() { # host port database user password
         return 0
     fi
     command -v psql >/dev/null || { detail='psql is not installed (postgresql-client)' && return 1; }
-    detail=$(PGPASSWORD=$5 PGCONNECT_TIMEOUT=$((${seconds%.*} + 1)) timeout "$seconds" psql --no-psqlrc --no-password \
-        --tuples-only --no-align --host="$1" --port="$2" --dbname="$3" --username="$4" --command='select 1' 2>&1) || {
+    (
+        export PGPASSWORD="$5" PGCONNECT_TIMEOUT=$((${seconds%.*} + 1))
+        at_most $((said_bytes / 1024)) timeout "$seconds" psql --no-psqlrc --no-password --tuples-only --no-align \
+            --host="$1" --port="$2" --dbname="$3" --username="$4" --command='select 1'
+    ) >"$scratch/out" 2>&1 || {
+        detail=$(head -c 1000 "$scratch/out" | tr '\0' ' ')
         [ -n "$detail" ] || detail="no answer within $seconds s"
         return 1
     }
@@ -227,7 +246,8 @@ check_unit() { # unit
         return 0
     fi
     if [ -n "$fatal" ] || [ "$sub" = auto-restart ]; then
-        log=$(journalctl --unit="$1" --lines=6 --output=cat --no-pager 2>/dev/null | tr '\n' '|' | cut -c1-700)
+        log=$(journalctl --unit="$1" --lines=6 --output=cat --no-pager 2>/dev/null | tail -c "$said_bytes" |
+            tr '\n\0' '| ' | cut -c1-700)
         detail="${fatal:-$active ($sub)${why:+, $why}}; its log: $log"
     fi
     return 1

@@ -3,6 +3,8 @@
 #
 # Standard input: lines "header TEXT" and "url TEXT". A header may hold a token: curl reads it from a file that nobody
 # else can read, not from its command line. CA is a file on this host, or "-".
+# include at_most.sh
+most_kb=8192
 seconds=$1
 ca=$2
 
@@ -16,10 +18,11 @@ while IFS= read -r line; do
     case $line in
         'header '*) printf '%s\n' "$value" | sed 's/[\\"]/\\&/g; s/.*/header = "&"/' >>"$scratch/headers" ;;
         'url '*)
-            if status=$(curl --globoff --silent --show-error --max-time "$seconds" --max-filesize 33554432 \
-                --config "$scratch/headers" --output "$scratch/body" --write-out '%{http_code}' -- "$value" \
-                2>"$scratch/err"); then
+            if status=$(at_most "$most_kb" curl --globoff --silent --show-error --max-time "$seconds" \
+                --config "$scratch/headers" --output "$scratch/body" --write-out '%{http_code}' -- "$value" 2>"$scratch/err"); then
                 emit reply "$status" "$(cat "$scratch/body")"
+            elif is_cut "$scratch/body" "$most_kb"; then
+                emit reply 0 "its answer is larger than $((most_kb / 1024)) MB, which is all that is read"
             else
                 emit reply 0 "$(sed 's/^curl: ([0-9]*) //' "$scratch/err")"
             fi

@@ -20,7 +20,7 @@ from playbooks.fleet.progress import Silent
 from playbooks.fleet.remote import Ask, Remote
 from playbooks.fleet.script import Answer
 from playbooks.fleet.session import Session
-from playbooks.report import clean
+from playbooks.invisible import visible
 from playbooks.settings import Settings
 from playbooks.steps.app_metrics import read_app_metrics
 from playbooks.steps.backup import prove
@@ -179,7 +179,7 @@ def _usable(made: object) -> None:
         Violation: something does not.
     """
     for text in _texts(made):
-        shown = clean(text)
+        shown = visible(text)
         if flaw := unprintable(shown):
             raise Violation(flaw)
         if any(ord(sign) < 32 or 127 <= ord(sign) < 160 for sign in shown):

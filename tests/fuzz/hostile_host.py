@@ -96,6 +96,12 @@ def endless_progress(channel: paramiko.Channel, _: bytes) -> None:
         channel.sendall_stderr(b"still at it\n" * 5000)
 
 
+def endless_message(channel: paramiko.Channel, _: bytes) -> None:
+    """Progress whose first line has no end."""
+    while True:
+        channel.sendall_stderr(b"still at it " * 5000)
+
+
 def never(channel: paramiko.Channel, _: bytes) -> None:
     """Says nothing, and stays."""
     channel.event.wait(300)

@@ -19,6 +19,8 @@ import paramiko
 import pytest
 import yaml
 
+from playbooks.errors import BadAnswer
+from playbooks.fleet.line import LONGEST_NOTE, MOST_NOTES, Line, Request
 from tests.fuzz import hostile_host as hosts
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
@@ -188,3 +190,26 @@ def test_a_lock_that_is_never_answered_is_given_up(inventory: Path) -> None:
             _assert_calm(ran)
             assert ran.status == 1
             assert name in ran.err
+
+
+@pytest.mark.parametrize("name", ["endless_progress", "endless_message"])
+def test_messages_without_end_are_not_told_without_end(name: str) -> None:
+    """Fails if a host can fill the log of a CI, or the disk that it is on, with what it tells while a step runs."""
+    key = paramiko.ECDSAKey.generate()
+    told: list[str] = []
+    with hosts.ssh_host(getattr(hosts, name), key) as port, contextlib.closing(paramiko.SSHClient()) as client:
+        client.get_host_keys().add(f"[127.0.0.1]:{port}", key.get_name(), key)
+        client.connect("127.0.0.1", port, "root", "x", allow_agent=False, look_for_keys=False)
+        transport = client.get_transport()
+        assert transport is not None
+        channel = transport.open_session()
+        channel.exec_command("sh")
+        line = Line("app1", channel)
+        began = time.process_time()
+        with pytest.raises(BadAnswer, match="messages without end"):
+            line.receive(Request("facts", b""), time.monotonic() + 120, told.append)
+    assert time.process_time() - began < 60, "paramiko's own share of it, and the host's, included"
+    assert len(told) <= MOST_NOTES + 1
+    assert max(map(len, told), default=0) <= LONGEST_NOTE + 1
+    if name == "endless_progress":
+        assert re.fullmatch(r"… and \d{6,} more lines", told[-1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import threading
 import time
@@ -29,6 +30,7 @@ class Store:
         query: a query without which it refuses.
         redirects: where a path is to be found instead.
         status: what it answers instead of the next artifacts.
+        endless: whether its answers have neither a length nor an end.
     """
 
     url: str = ""
@@ -41,6 +43,7 @@ class Store:
     query: str = ""
     redirects: dict[str, str] = field(default_factory=dict)
     status: list[int] = field(default_factory=list)
+    endless: bool = False
     sent: int = 0
     requests: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     at_once: int = 0
@@ -69,6 +72,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._say(status)
         elif place.path in store.redirects:
             self._say(302, Location=store.redirects[place.path])
+        elif store.endless and not place.path.endswith(".sha256"):
+            self._flood()
         elif place.path not in store.objects:
             self._say(404)
         elif (store.header and self.headers.get(store.header[0]) != store.header[1]) or place.query != store.query:
@@ -82,6 +87,14 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(b"sorry")
+
+    def _flood(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.close_connection = True
+        with contextlib.suppress(OSError):  # the host had enough
+            while True:
+                self.wfile.write(bytes(CHUNK))
 
     def _send(self, content: bytes) -> None:
         store = self.store

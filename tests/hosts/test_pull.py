@@ -202,6 +202,21 @@ def test_disk_that_fills_up_meanwhile(app: App, on: On, store: Store) -> None:
         host.check_output(f"umount {place} && rmdir {place}")
 
 
+def test_an_artifact_without_end_does_not_fill_the_disk(app: App, on: On, store: Store) -> None:
+    """A server need not say how much it will send, and other things on the host need the disk too."""
+    url = store.put(big(app, "1.0.0"))
+    store.endless = True
+    host, place = on("app1"), f"{app.home}/.fetched"
+    host.check_output(f"mkdir -p {place} && mount -t tmpfs -o size=8m,mode=700 small {place}")
+    try:
+        done = pull(app, url, "--limit=app1")
+        assert done.status == 1
+        assert "which is half of what" in done.err, done.err
+        assert parts(on, app, "app1") == []
+    finally:
+        host.check_output(f"umount {place} && rmdir {place}")
+
+
 def test_only_so_many_hosts_fetch_at_once(app: App, on: On, store: Store) -> None:
     """Two hundred hosts that fetch together take the store down, or the link to it."""
     url = store.put(big(app, "1.0.0"))

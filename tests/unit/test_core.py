@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -18,10 +17,10 @@ from playbooks.environment import FLEET_WIDE, Environment, load_environment
 from playbooks.errors import ConfigError, UsageError
 from playbooks.fleet.address import read_address
 from playbooks.fleet.holder import Holder
+from playbooks.invisible import visible
 from playbooks.names import stamp
 from playbooks.release.artifact import find_artifact
 from playbooks.release.release import later_than, new_release, render
-from playbooks.report import clean
 from playbooks.rollout.predecessor import choose_release, choose_releases
 from playbooks.settings.load import read_settings
 from playbooks.settings.model import FileSecret
@@ -315,9 +314,9 @@ def test_a_release_from_the_future_moves_no_other_id(tmp_path: Path) -> None:
 
 def test_text_from_hosts_cannot_steer_a_terminal() -> None:
     """A hostile host could otherwise clear the screen and write its own "deployed"."""
-    assert "\x1b" not in clean("\x1b[2Jdone\r\n\x07")
-    assert clean("ok – ü") == "ok – ü"
-    assert json.dumps(clean("\x9b31m")) == '"\\ufffd31m"'
+    assert "\x1b" not in visible("\x1b[2Jdone\r\n\x07")
+    assert visible("ok – ü") == "ok – ü"
+    assert visible("\x9b31m") == "<U+009B>31m"
 
 
 def test_hosts_may_not_differ_in_what_is_read_off_the_first_one(tmp_path: Path) -> None:

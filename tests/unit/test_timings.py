@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import io
 import json
 import re
 import threading
@@ -23,10 +22,11 @@ from playbooks import cli
 from playbooks.environment import Environment
 from playbooks.errors import ExitStatus, Unreachable, UsageError
 from playbooks.fleet.progress import Progress, Silent, Trip
+from playbooks.report import output
 from playbooks.report.page import writable_page
 from playbooks.report.timeline import Head, ticks, timeline
 from playbooks.report.timings import HostTimings, Recorder, Timings, busy
-from playbooks.report.timings_table import lines, show_timings, size, table
+from playbooks.report.timings_table import lines, size, table, told_timings
 
 HEAD = Head("deploy", "staging", "1.1.0", 0, "all is well", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
 
@@ -141,18 +141,16 @@ def test_a_narrow_terminal_gets_the_columns_below_each_other() -> None:
     assert set(" ".join(narrow).split()) == set(" ".join(lines(rows, None)).split())
 
 
-def test_what_is_printed_does_not_steer_the_terminal() -> None:
+def test_what_is_printed_does_not_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     """A host's name comes from outside."""
-    out = io.StringIO()
-    show_timings(Timings(1.0, (host("a\x1b[2J", trip("a", "facts", 0.0, 1.0)),)), out)
-    assert "\x1b" not in out.getvalue()
+    timings = Timings(1.0, (host("a\x1b[2J", trip("a", "facts", 0.0, 1.0)),))
+    output.tell(*map(output.shown, told_timings(timings, None)))
+    assert "\x1b" not in capsys.readouterr().err
 
 
 def test_a_task_that_reached_no_host_says_so() -> None:
     """An empty table would look like a fault."""
-    out = io.StringIO()
-    show_timings(Timings(1.5, (HostTimings("a", (), 0.0),)), out)
-    assert "no host was reached" in out.getvalue()
+    assert "no host was reached" in "".join(told_timings(Timings(1.5, (HostTimings("a", (), 0.0),)), None))
     assert page_of(Timings(0.0, ())).find(".//tbody") is not None
 
 

@@ -20,12 +20,16 @@ import yaml
 from jinja2 import TemplateRuntimeError, pass_environment
 from jinja2.utils import htmlsafe_json_dumps
 
+from playbooks.fleet.inventory import expressions
 from playbooks.fleet.inventory.lazy import MAX_ITEMS, Missing, plain
 
 # ruff: noqa: ANN401  a filter takes any value
 
 # An expression is read as this Python reads it, and Ansible too, without a word on what it may mean to another one.
 warnings.filterwarnings("ignore", message="Possible (nested set|set )", category=FutureWarning)
+
+MOST_INDENT = 80
+MOST_COMPARISONS = 10_000_000  # of the items of two lists with each other
 
 _TRUE = ("yes", "on", "true", "1")
 _FALSE = ("no", "off", "false", "0")
@@ -76,28 +80,30 @@ def _regex_replace(
     value: Any = "", pattern: str = "", replacement: str = "", ignorecase: bool = False, multiline: bool = False,
     count: int = 0, mandatory_count: int = 0,
 ) -> str:  # fmt: skip
-    text, found = re.subn(pattern, replacement, str(value), count=count, flags=_flags(ignorecase, multiline))
+    text, found = expressions.subn(pattern, replacement, str(value), count, _flags(ignorecase, multiline))
     if mandatory_count and found != mandatory_count:
         raise TemplateRuntimeError(f"{pattern!r} should match {mandatory_count} times and matches {found} times")
     return text
 
 
 def _regex_search(value: Any, regex: str, *groups: str, ignorecase: bool = False, multiline: bool = False) -> Any:
-    match = re.search(regex, str(value), _flags(ignorecase, multiline))
-    if match is None or not groups:
-        return match.group() if match else None
-    return [match.group(_group(group)) for group in groups]
+    found = expressions.search(regex, str(value), _flags(ignorecase, multiline))
+    if found is None or not groups:
+        return found.groups[0] if found else None
+    return [found.groups[_group(group, found.names)] for group in groups]
 
 
-def _group(reference: str) -> int | str:
+def _group(reference: str, names: Mapping[str, int]) -> int:
     named = re.match(r"\\g<(\S+)>|\\(\d+)", reference)
     if named is None:
         raise TemplateRuntimeError(f"{reference!r} is no group; a group is '\\\\1' or '\\\\g<name>'")
-    return named[1] or int(named[2])
+    if named[1] and named[1] not in names:
+        raise TemplateRuntimeError(f"the expression has no group {named[1]!r}")
+    return names[named[1]] if named[1] else int(named[2])
 
 
 def _regex_findall(value: Any, regex: str, multiline: bool = False, ignorecase: bool = False) -> list[Any]:
-    return re.findall(regex, str(value), _flags(ignorecase, multiline))
+    return expressions.findall(regex, str(value), _flags(ignorecase, multiline))
 
 
 def _json(value: Any) -> Any:
@@ -110,15 +116,26 @@ def _json(value: Any) -> Any:
 
 
 def _to_json(value: Any, **options: Any) -> str:
+    if isinstance(options.get("indent"), int):
+        options["indent"] = _indent(options["indent"])
     return json.dumps(value, default=_json, **options)
+
+
+def _indent(indent: int) -> int:
+    """Nobody indents further; a thousand million blanks fill the memory."""
+    if not 0 <= int(indent) <= MOST_INDENT:
+        raise TemplateRuntimeError(f"an indent of {indent}; expected from 0 to {MOST_INDENT}")
+    return int(indent)
 
 
 def _to_nice_json(value: Any, indent: int = 4, sort_keys: bool = True, **options: Any) -> str:
     options.pop("separators", None)
-    return _to_json(value, indent=indent, sort_keys=sort_keys, separators=(",", ": "), **options)
+    return _to_json(value, indent=_indent(indent), sort_keys=sort_keys, separators=(",", ": "), **options)
 
 
 def _to_yaml(value: Any, default_flow_style: bool | None = None, **options: Any) -> str:
+    if options.get("indent") is not None:
+        options["indent"] = _indent(options["indent"])
     options |= {"allow_unicode": True, "default_flow_style": default_flow_style}
     return str(yaml.dump(value, Dumper=yaml.SafeDumper, **options))
 
@@ -199,6 +216,28 @@ def _items2dict(value: Sequence[Mapping[str, Any]], key_name: str = "key", value
     return {item[key_name]: item[value_name] for item in value}
 
 
+def _comparable(*lists: Any) -> None:
+    """Refuse to compare each item with each other one where that takes minutes."""
+    items = sum(len(one) for one in lists)
+    if items * items > MOST_COMPARISONS:
+        raise TemplateRuntimeError(f"{items:,} items would be compared with each other")
+
+
+def _union(first: Any, second: Any) -> list[Any]:
+    _comparable(first, second)
+    return _once([*first, *second])
+
+
+def _intersect(first: Any, second: Any) -> list[Any]:
+    _comparable(first, second)
+    return _once(item for item in first if item in second)
+
+
+def _difference(first: Any, second: Any) -> list[Any]:
+    _comparable(first, second)
+    return _once(item for item in first if item not in second)
+
+
 def _once(items: Iterable[Any]) -> list[Any]:
     result: list[Any] = []
     for item in items:
@@ -246,7 +285,9 @@ def _extract(environment: Any, item: Any, container: Any, morekeys: Any = None) 
 _PLAIN: dict[str, Callable[..., Any]] = {
     "to_json": _to_json,
     "to_nice_json": _to_nice_json,
-    "tojson": lambda value, indent=None: str(htmlsafe_json_dumps(value, indent=indent, sort_keys=True)),
+    "tojson": lambda value, indent=None: str(
+        htmlsafe_json_dumps(value, indent=None if indent is None else _indent(indent), sort_keys=True)
+    ),
     "from_json": lambda value: json.loads(value),
     "to_yaml": _to_yaml,
     "to_nice_yaml": _to_nice_yaml,
@@ -268,10 +309,10 @@ _PLAIN: dict[str, Callable[..., Any]] = {
     "dict2items": _dict2items,
     "items2dict": _items2dict,
     "split": _split,
-    "union": lambda a, b: _once([*a, *b]),
-    "intersect": lambda a, b: _once(item for item in a if item in b),
-    "difference": lambda a, b: _once(item for item in a if item not in b),
-    "symmetric_difference": lambda a, b: _once([*(x for x in a if x not in b), *(x for x in b if x not in a)]),
+    "union": _union,
+    "intersect": _intersect,
+    "difference": _difference,
+    "symmetric_difference": lambda a, b: _union(_difference(a, b), _difference(b, a)),
     "zip": lambda *lists: [list(items) for items in zip(*lists, strict=False)],
     "zip_longest": lambda *lists, fillvalue=None: [list(items) for items in zip_longest(*lists, fillvalue=fillvalue)],
     "product": lambda *lists: _bounded(product(*lists)),
@@ -299,13 +340,13 @@ FILTERS: dict[str, Callable[..., Any]] = {name: _of_plain(function) for name, fu
 
 TESTS: dict[str, Callable[..., Any]] = {
     "match": lambda value, pattern, ignorecase=False, multiline=False: bool(
-        re.match(pattern, str(value), _flags(ignorecase, multiline))
+        expressions.match(pattern, str(value), _flags(ignorecase, multiline))
     ),
     "search": lambda value, pattern, ignorecase=False, multiline=False: bool(
-        re.search(pattern, str(value), _flags(ignorecase, multiline))
+        expressions.search(pattern, str(value), _flags(ignorecase, multiline))
     ),
     "regex": lambda value, pattern, ignorecase=False, multiline=False: bool(
-        re.search(pattern, str(value), _flags(ignorecase, multiline))
+        expressions.search(pattern, str(value), _flags(ignorecase, multiline))
     ),
     "subset": lambda a, b: set(a) <= set(b),
     "superset": lambda a, b: set(a) >= set(b),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from fnmatch import translate
+from functools import partial
 from pathlib import Path
 
 from playbooks.errors import UsageError
+from playbooks.fleet.inventory import expressions
 from playbooks.fleet.inventory.model import Inventory
 from playbooks.fleet.inventory.ranges import split_port
 
@@ -122,19 +124,22 @@ def _matching(inventory: Inventory, part: str) -> list[str]:
 
 def _by_name(inventory: Inventory, expression: str) -> list[str] | None:
     """Hosts of all groups it matches, and hosts it matches itself; None if it matches neither."""
+    # What a glob becomes never goes back for another try (fnmatch.translate).
+    fits: Callable[[str], object]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", FutureWarning)
-            fits = re.compile(expression[1:] if expression[0] == "~" else translate(expression)).match
+            compiled = re.compile(expression[1:] if expression[0] == "~" else translate(expression))
+        fits = partial(expressions.match, expression[1:]) if expression[0] == "~" else compiled.match
+        groups = [group for name, group in inventory.groups.items() if fits(name)]
+        matched = [host for group in groups for host in group.hosts]
+        if not groups or expression[0] == "~" or any(sign in expression for sign in _SPECIAL):
+            matched += [name for name in inventory.hosts if fits(name)]
     except FutureWarning as warning:  # it means one thing to this Python, and another one to the next
         message = f"The pattern {expression!r} is unclear: {str(warning).lower()}."
         raise UsageError(message, hint="put a backslash before a bracket, dash, & or | that is meant as such") from None
-    except (re.error, RecursionError, OverflowError) as error:
+    except (re.error, RecursionError, OverflowError, expressions.TooCostly) as error:
         raise UsageError(f"The pattern {expression!r} is no valid expression: {error}.") from None
-    groups = [group for name, group in inventory.groups.items() if fits(name)]
-    matched = [host for group in groups for host in group.hosts]
-    if not groups or expression[0] == "~" or any(sign in expression for sign in _SPECIAL):
-        matched += [name for name in inventory.hosts if fits(name)]
     return matched if matched or groups else None
 
 

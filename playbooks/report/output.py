@@ -1,0 +1,178 @@
+"""The one way out to a person, a log or a program: here secrets are struck out, before anything is laid out.
+
+A line that is folded, cut or made JSON no longer holds a secret in one piece, so what is laid out must already be
+`Shown`. Nothing else in playbooks writes to standard output or standard error (tests/unit/test_output.py looks).
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, Literal, NewType, TextIO, overload
+
+from playbooks.errors import SlipwayError
+from playbooks.fleet.progress import Look, PassesOn, Side, Trip
+from playbooks.invisible import is_invisible, visible
+
+# Text without secrets, in which nothing is invisible. Only `shown` makes it.
+Shown = NewType("Shown", str)
+
+
+def _nothing_secret(text: str) -> str:
+    return text
+
+
+_strike: Callable[[str], str] = _nothing_secret
+
+
+def strike_with(strike: Callable[[str], str] | None) -> None:
+    """From now on use this to take secrets out of whatever is shown.
+
+    Args:
+        strike: returns a text without its secrets; None before any are known.
+    """
+    global _strike  # a process has one standard output
+    _strike = strike or _nothing_secret
+
+
+def shown(text: str) -> Shown:
+    """One line of text, or a cell of a table, as it may be shown."""
+    return Shown(visible(_strike(text)))
+
+
+def shown_lines(text: str) -> list[Shown]:
+    """The same for text of several lines: a secret may go over more than one."""
+    return [Shown(visible(line)) for line in _strike(text).split("\n")]
+
+
+def shortened(text: str, length: int) -> Shown:
+    """The beginning of a text, as it may be shown: cut after secrets are out of it."""
+    whole = shown(text)
+    return whole if len(whole) <= length else Shown(whole[: length - 1] + "…")
+
+
+def in_page(value: object) -> object:
+    """What a template puts into an HTML page; for Jinja's ``finalize``. Markup is the template's own."""
+    if isinstance(value, str) and not hasattr(value, "__html__"):
+        return "\n".join(shown_lines(value))
+    return value
+
+
+def json_text(document: object) -> Shown:
+    """A JSON document, indented, without secrets; what nobody sees is escaped.
+
+    JSON is UTF-8: where standard output has another encoding it is written in ASCII.
+    """
+    unicode = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    text = json.dumps(_struck(document), indent=2, ensure_ascii=not unicode)
+    return Shown("\n".join(_escaped(line) for line in text.split("\n")))
+
+
+def _struck(value: Any) -> Any:  # noqa: ANN401 - whatever JSON can hold
+    """Struck out before it is JSON, text by text, names of fields among them."""
+    if isinstance(value, str):
+        return _strike(value)
+    if isinstance(value, dict):
+        return {_struck(key): _struck(one) for key, one in value.items()}
+    return [_struck(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def _escaped(line: str) -> str:
+    if line.isascii() and line.isprintable():
+        return line
+    return "".join(json.dumps(sign)[1:-1] if is_invisible(sign) else sign for sign in line)
+
+
+def answer(*lines: Shown) -> None:
+    """Print lines of the answer, on standard output."""
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+
+
+def answers_terminal() -> TextIO | None:
+    """Standard output if a person sits there; what Rich lays out on it must be `Shown`."""
+    return sys.stdout if sys.stdout.isatty() else None
+
+
+def watchers_width() -> int | None:
+    """How many characters a line on standard error may have; None where no person sits there."""
+    return shutil.get_terminal_size().columns if sys.stderr.isatty() else None
+
+
+def tell(*lines: Shown) -> None:
+    """Print lines for whoever watches, on standard error, after the answer that came before."""
+    sys.stdout.flush()
+    sys.stderr.write("".join(f"{line}\n" for line in lines))
+    sys.stderr.flush()
+
+
+def prompt(text: str) -> str:
+    """Ask a person something on standard error, and return what was typed."""
+    sys.stderr.write(shown(text))
+    sys.stderr.flush()
+    return sys.stdin.readline().strip()
+
+
+def tell_fault(error: BaseException) -> None:
+    """Print where in Slipway an error comes from, for a report."""
+    tell(*shown_lines("".join(traceback.format_exception(error)).rstrip("\n")))
+
+
+class ShownOnly(PassesOn):
+    """Passes on what is told while a task runs, as it may be shown.
+
+    Args:
+        watcher: who draws it.
+    """
+
+    def hosts(self, names: Sequence[str]) -> None:
+        super().hosts([shown(name) for name in names])
+
+    def phase(self, text: str) -> None:
+        super().phase(shown(text))
+
+    def begin(self, host: str, step: str) -> None:
+        super().begin(shown(host), shown(step))
+
+    def operation(self, host: str, name: str, moment: Literal["sent", "answered"]) -> None:
+        super().operation(shown(host), shown(name), moment)
+
+    def trip(self, trip: Trip) -> None:
+        super().trip(replace(trip, host=shown(trip.host), name=shown(trip.name)))
+
+    def look(self, look: Look) -> None:
+        super().look(
+            replace(
+                look,
+                stage=shown(look.stage),
+                new=_side(look.new),
+                old=_side(look.old),
+                new_so_far=_side(look.new_so_far),
+                old_so_far=_side(look.old_so_far),
+                outcome=shown(look.outcome),
+                sentence=shown(look.sentence),
+                lacking=tuple((shown(rule), shown(what)) for rule, what in look.lacking),
+                then=shown(look.then),
+            )
+        )
+
+    def note(self, host: str, text: str) -> None:
+        super().note(shown(host), shown(text))
+
+    def end(self, host: str, step: str, error: SlipwayError | None, seconds: float) -> None:
+        told = SlipwayError(shown(error.message)) if error else None
+        super().end(shown(host), shown(step), told, seconds)
+
+    def warn(self, text: str) -> None:
+        super().warn(shown(text))
+
+
+@overload
+def _side(side: Side) -> Side: ...
+@overload
+def _side(side: None) -> None: ...
+def _side(side: Side | None) -> Side | None:
+    return None if side is None else replace(side, version=shown(side.version))

@@ -1,0 +1,110 @@
+"""Servers that answer without end: each ends with a sentence. Steps' scripts run here as on hosts."""
+
+from __future__ import annotations
+
+import http.server
+import resource
+import subprocess
+import threading
+import time
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from playbooks.adapters.prometheus_http import ask_from_here
+from playbooks.fleet import script as scripts
+from playbooks.settings.metrics import Prometheus
+
+
+class Floods(http.server.BaseHTTPRequestHandler):
+    """Each path never ends, in its own way."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        write = self.wfile.write
+        self.send_response(200)
+        if "/good" in self.path:
+            self.send_header("Content-Length", "7")
+            self.end_headers()
+            write(b"shop 1\n")
+            return
+        if "/bomb" in self.path:
+            self.send_header("Content-Encoding", "gzip")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        packer = zlib.compressobj(9, wbits=31)
+        while True:
+            if "/drips" in self.path:
+                time.sleep(0.2)
+            size = 1 if "/drips" in self.path else 1 << 20
+            data = b"shop 1\n" * (size // 7 + 1)
+            if "/bomb" in self.path:
+                data = packer.compress(bytes(50 << 20)) + packer.flush(zlib.Z_SYNC_FLUSH)
+            write(b"%x\r\n%s\r\n" % (len(data), data))
+
+    def handle(self) -> None:
+        try:
+            super().handle()
+        except OSError:
+            self.close_connection = True
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Floods) as listening:
+        listening.daemon_threads = True
+        threading.Thread(target=listening.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{listening.server_address[1]}"
+        listening.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("path", "why"), [("/endless", "larger than 8 MB"), ("/bomb", "larger than 8 MB"), ("/drips", "timed out")]
+)
+def test_the_controller_reads_no_endless_answer(server: str, path: str, why: str) -> None:
+    """A server of metrics that is broken into would fill our memory; 50 MB that are nothing but zeros are 50 kB."""
+    settings = Prometheus.model_validate({"url": f"{server}{path}", "timeout": "2s" if path == "/drips" else "30s"})
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    (reply,) = ask_from_here(settings, {})(["up"])
+    assert (reply.status, why in reply.body) == (0, True), reply
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 400 * 1024
+
+
+def ran(step: str, arguments: list[str], said: str, scratch: Path) -> list[list[str]]:
+    """The records of a step's script, and never more than 10 MB in its temporary folder."""
+    words = ["/bin/sh", "-c", scripts.load(step).reading().decode(), "sh", *arguments]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={"TMPDIR": str(scratch)}) as shell:
+        assert shell.stdin and shell.stdout
+        shell.stdin.write(said.encode())
+        shell.stdin.close()
+        out: list[bytes] = []
+        reader = threading.Thread(target=lambda: out.extend(shell.stdout or ()))
+        reader.start()
+        while shell.poll() is None:
+            used = sum(path.stat().st_blocks * 512 for path in scratch.rglob("*") if path.is_file())
+            assert used < 10 << 20
+            time.sleep(0.005)
+        reader.join()
+    return [line.decode().rstrip("\n").split("\t") for line in out]
+
+
+def test_a_host_reads_no_endless_answer_of_a_prometheus(server: str, tmp_path: Path) -> None:
+    """--max-filesize bounds no chunked answer before curl 8.4."""
+    records = ran("http_get", ["2", "-"], f"url {server}/endless\nurl {server}/good\nurl {server}/drips\n", tmp_path)
+    assert [record[:2] for record in records] == [["reply", "0"], ["reply", "200"], ["reply", "0"]]
+    assert "larger than 8 MB" in records[0][2]
+    assert records[1][2] == "shop 1"
+    assert "timed out" in records[2][2]
+
+
+def test_a_host_reads_no_endless_page_of_metrics(server: str, tmp_path: Path) -> None:
+    """The page is the application's, and so is what it does when it is broken into."""
+    records = ran("app_metrics", ["2", "shop"], f"a\t{server}/endless\nb\t{server}/good\n", tmp_path)
+    assert records[0][:2] == ["server", "a"]
+    assert "larger than 8 MB" in records[0][2]
+    assert records[1:] == [["server", "b", ""], ["line", "shop 1"]]
