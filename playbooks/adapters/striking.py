@@ -34,11 +34,19 @@ _UNIT = re.compile(
     r"\\++(?:[uU]\{?(?P<point>[0-9A-Fa-f]{4,8}|[0-9A-Fa-f]{1,6}(?=\}))\}?|x(?P<x>[0-9A-Fa-f]{2})|(?P<octal>[0-3][0-7]{2}))"
     r"|%(?:25)*(?P<percent>[0-9A-Fa-f]{2})"
 )
+# Quotes and backslashes, however they are written: they are left out of a plain form, also where it begins and ends.
+_QUOTES = re.compile(
+    r"(?:\\++(?:[uU]0*(?:22|27|5c|60)|x(?:22|27|5c|60)|042|047|134|140)|%(?:25)*(?:22|27|5c|60)"
+    r"|&(?:amp;)*(?:quot|apos|bsol|grave|\#0*(?:34|39|92|96)|\#x0*(?:22|27|5c|60));|[\\'\"`])+",
+    re.IGNORECASE,
+)
+_LONGEST_QUOTES = 200
 _LEFT_OUT = frozenset("\\'\"`")
 _BLANKS = str.maketrans("\t\n\v\f\r+\u2028\u2029\xa0", " " * 9)
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(?::|%3A)(?:\\?/|%2F){2}", re.IGNORECASE)
 # How many times over a text may be quoted; more is undone only where it is of the same kind (%2525, \\\\").
 _DEPTH = 2
+_PEM = re.compile("-----(BEGIN|END) [A-Z0-9 ]+-----")  # where a key begins and ends is no secret
 _IN_DSN = re.compile(r"\bpassword\s*=\s*('(?:[^'\\]|\\.)*'|\S+)", re.IGNORECASE)
 
 
@@ -47,6 +55,7 @@ class Striker:
 
     def __init__(self) -> None:
         self._values: set[str] = set()
+        self._quoted = False  # whether one of them begins or ends with a quote or a backslash
         self._short: frozenset[str] = frozenset()  # what is too short to be found by a piece of it
         self._pieces: dict[str, list[tuple[_Form, int]]] = {}  # pieces of the others, and where in them they are
         self._mutex = threading.Lock()
@@ -57,6 +66,7 @@ class Striker:
             for one in _parts(value):
                 if len(one) >= SHORTEST_MASKED and one not in self._values:
                     self._values.add(one)
+                    self._quoted |= one[0] in _LEFT_OUT or one[-1] in _LEFT_OUT
                     for form in {plain for written in forms(one) for plain, _, _ in _undone(written)}:
                         self._add_form(form)
 
@@ -76,6 +86,8 @@ class Striker:
         spans = [
             (starts[begin], ends[end - 1]) for plain, starts, ends in _undone(text) for begin, end in self._find(plain)
         ]
+        if self._quoted:
+            spans = [_with_quotes(text, *span) for span in spans]
         return _marked(text, spans) if spans else text
 
     def _find(self, text: str) -> Iterator[tuple[int, int]]:
@@ -94,6 +106,15 @@ class Striker:
                 if form.counts(offset - (at - begin), offset + (end - at)):
                     reached[form] = end
                     yield begin, end
+
+
+def _with_quotes(text: str, begin: int, end: int) -> tuple[int, int]:
+    """A stretch of a text, and the quotes and backslashes before and behind it."""
+    behind = _QUOTES.match(text, end, end + _LONGEST_QUOTES)
+    before = (
+        one.start() for one in _QUOTES.finditer(text, max(0, begin - _LONGEST_QUOTES), begin) if one.end() == begin
+    )
+    return next(before, begin), behind.end() if behind else end
 
 
 def _marked(text: str, spans: list[tuple[int, int]]) -> str:
@@ -169,7 +190,7 @@ def _base64(data: bytes) -> set[str]:
 
 def _parts(value: str) -> Iterator[str]:
     for line in value.splitlines():
-        if not line.startswith("-----"):  # of a key, where it begins and ends
+        if not _PEM.fullmatch(line.strip()):
             yield line.strip()
     if password := _IN_DSN.search(value):
         yield password[1].strip("'")
