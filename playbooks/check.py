@@ -11,7 +11,6 @@ from playbooks.deploy import Wanted, plan_for, render_all
 from playbooks.environment import Environment, Target
 from playbooks.errors import ExitStatus, SlipwayError
 from playbooks.fleet.fleet import open_fleet
-from playbooks.fleet.inventory import VaultValue
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
 from playbooks.host_facts import read_all
@@ -96,7 +95,6 @@ def check(env: Environment, wanted: Wanted, progress: Progress) -> Check:
     """
     release = new_release(find_artifact(env, version=wanted.version, artifact=wanted.artifact, sha256=wanted.sha256))
     renderings = render_all(env, release)
-    _strike_vault_values(env)
     edges = edges_of(env)
     names = [*(target.name for target in env.targets), *edges]
     addresses = [env.target(name).address for name in names]
@@ -133,31 +131,6 @@ def check(env: Environment, wanted: Wanted, progress: Progress) -> Check:
         stages=planned(env, plan, _beside(for_next(renderings, facts), facts)),
         hosts=(*lines, *gone, *in_front),
     )
-
-
-def _strike_vault_values(env: Environment) -> None:
-    """A diff shows rendered files: what came out of a vault must not be in it."""
-    for target in env.targets:
-        for key, value in env.inventory.vars_for(target.name).items():
-            if _has_vault(value) and key in target.variables:
-                for text in _texts(target.variables[key]):
-                    env.secrets.strike(text)
-
-
-def _has_vault(value: object) -> bool:
-    if isinstance(value, dict):
-        return any(map(_has_vault, value.values()))
-    return any(map(_has_vault, value)) if isinstance(value, list) else isinstance(value, VaultValue)
-
-
-def _texts(value: object) -> Iterator[str]:
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, list):
-        for one in value:
-            yield from _texts(one)
-    else:
-        yield str(value)
 
 
 def _stays(target: Target, facts: Facts, groups: Groups) -> HostPlan:

@@ -214,6 +214,7 @@ def load_environment(env: str, project: Path, *, limit: str | None = None, fence
     settings = targets[0].settings
     name = _name(env, inventory)
     secrets = Secrets(settings.secrets, project) if fence.trusts else Withheld(settings.secrets, project)
+    inventory.vars_files.vault.tell(secrets.strike)
     return Environment(
         name=name,
         folder=inventory.folder,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -27,6 +28,7 @@ from playbooks.settings.model import FileSecret
 from playbooks.settings.reference import reference
 from playbooks.steps.facts import Facts, Moved, ReleaseOnHost
 from playbooks.templating import Templates
+from tests.fuzz.vaults import encrypted
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 UNIT = {"name": "web", "unit": {"Service": {"ExecStart": "/opt/app/current/run"}}}
@@ -338,3 +340,23 @@ def test_hosts_may_not_differ_in_what_is_read_off_the_first_one(tmp_path: Path) 
     }
     unmarked = {path for path in read if not {path, path.partition(".")[0]} & set(FLEET_WIDE)}
     assert unmarked == {"backup"}, "each of its parts that is read is marked by itself"
+
+
+def test_what_comes_out_of_a_vault_shows_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failed deploy shows the unit's log, and with it the password that its configuration got from a vault."""
+    folder = tmp_path / "inventory"
+    (folder / "group_vars/all").mkdir(parents=True)
+    (tmp_path / "password").write_text("sesame")
+    monkeypatch.setenv("ANSIBLE_VAULT_PASSWORD_FILE", str(tmp_path / "password"))
+    one = encrypted("inline-secret-1", "sesame").decode()
+    whole = encrypted("db: {password: whole-secret-1, tls: 'yes'}\nport: 5432\n", "sesame").decode()
+    (folder / "hosts.yml").write_text("all: {hosts: {web1: {}}}\n")
+    (folder / "group_vars/all/main.yml").write_text(f"slipway_app: shop\ntoken: !vault {json.dumps(one)}\n")
+    (folder / "group_vars/all/vault.yml").write_text(whole)
+    env = load_environment(str(folder), tmp_path)
+    log = "token=inline-secret-1 db=whole-secret-1 tls=yes port=5432"
+    for name in ("token", "db"):
+        assert env.targets[0].variables[name]
+    masked = env.secrets.mask(log)
+    assert "secret-1" not in masked
+    assert masked.endswith("tls=yes port=5432")

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from playbooks.fleet.inventory.resolve import Resolver
 
 _MARKS = ("{{", "{%", "{#")
+# Of a file that is encrypted as a whole, shorter values are words such as "true", which would be struck out everywhere.
+_SHORTEST_SECRET = 8
 
 
 class CannotResolve(TemplateError):
@@ -102,6 +104,9 @@ class Scope:
                 self.resolver.touched[-1] = True
         if secret and container is self:
             self.secret.add(str(key))
+            if key in self.encrypted:
+                for text in _secrets_in(raw):
+                    self.resolver.inventory.vars_files.vault.read(text)
         if isinstance(value, Missing) and container is self and not value.where:
             value.where = f"{key}, {self.origins.get(str(key), '')}"
         return value
@@ -109,7 +114,10 @@ class Scope:
     def _value(self, raw: object) -> object:
         if isinstance(raw, VaultValue):
             self.resolver.touched[-1] = True
-            return self.resolver.inventory.vars_files.vault.decrypt(raw.ciphertext)  # as in Ansible, it is no template
+            vault = self.resolver.inventory.vars_files.vault
+            value = vault.decrypt(raw.ciphertext)  # as in Ansible, it is no template
+            vault.read(value)
+            return value
         if isinstance(raw, UnsafeText):
             return str(raw)
         if isinstance(raw, str):
@@ -215,3 +223,11 @@ def reason(error: Exception) -> str:
     if isinstance(error, TemplateSyntaxError):
         return f"its template is not valid: {(error.message or '').rstrip('.')}"
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+
+
+def _secrets_in(value: object) -> Iterator[str]:
+    """The texts in a value of a file that is encrypted as a whole, as they are written."""
+    if isinstance(value, str) and len(value) >= _SHORTEST_SECRET and not any(mark in value for mark in _MARKS):
+        yield value
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _secrets_in(inner)

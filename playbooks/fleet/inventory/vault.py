@@ -12,7 +12,7 @@ import shlex
 import subprocess
 from binascii import Error as HexError
 from binascii import unhexlify
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -65,6 +65,26 @@ class Vault:
     instead: str | None = None
     _passwords: list[Password] | None = field(default=None, repr=False)
     _plain: dict[str, str] = field(default_factory=dict, repr=False)  # each costs 10,000 rounds
+    _values: set[str] = field(default_factory=set, repr=False)
+    _listener: Callable[[str], None] | None = field(default=None, repr=False)
+
+    def tell(self, listener: Callable[[str], None]) -> None:
+        """Have somebody told of each secret value that was read, and will be: it must show nowhere."""
+        self._listener = listener
+        for value in sorted(self._values):
+            listener(value)
+
+    def read(self, value: str) -> None:
+        """A value of the inventory that was encrypted has been read.
+
+        Args:
+            value: its plain text.
+        """
+        if value in self._values or self.instead is not None:
+            return
+        self._values.add(value)
+        if self._listener:
+            self._listener(value)
 
     def decrypt(self, ciphertext: str) -> str:
         """The plain text.
