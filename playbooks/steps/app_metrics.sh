@@ -9,8 +9,9 @@ seconds=$1
 names=$2
 
 need curl
-page=$(mktemp)
-trap 'rm -f "$page"' EXIT
+scratch=$(private_folder)
+trap 'rm -rf "$scratch"' EXIT
+page=$scratch/page
 while IFS=$tab read -r server url; do
     : >"$page"
     if said=$(at_most "$most_kb" curl --globoff --silent --show-error --fail --max-time "$seconds" --output "$page" \

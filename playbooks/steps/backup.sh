@@ -167,7 +167,8 @@ if [ "$release" != - ]; then
     # Word by word: a path is a line.
     set -- "$home/releases/$release"
     while IFS= read -r path; do [ "$path" = "$1" ] || set -- "$@" "$path"; done <"$scratch/paths"
-    if is_untouched "$1" && [ -z "$(find -H "$@" -path '*/.slipway' -prune -o -newerct '-1 seconds' -print -quit)" ]; then
+    if is_untouched "$1" && [ -z "$(timeout --kill-after=5 "$look_seconds" \
+        find -H "$@" -path "$1/.slipway" -prune -o -newerct '-1 seconds' -print -quit || [ $? -lt 124 ] || echo late)" ]; then
         data=$(data_print "$@")
     fi
 fi

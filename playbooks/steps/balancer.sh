@@ -20,7 +20,7 @@ balancer() {
     need ss
     changed=no
     # In memory: a full disk must not keep the traffic from going back.
-    work=$(mktemp -d -p /run slipway.XXXXXX)
+    work=$(private_folder balancer)
     trap 'rm -rf "$work"' EXIT
 }
 

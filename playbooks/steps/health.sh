@@ -18,7 +18,6 @@ stable=$5
 max_restarts=$6
 once=$7
 
-# include as_user.sh
 
 body_kb=1024
 head_kb=256
@@ -26,7 +25,7 @@ said_bytes=65536
 
 us=$(printf '\037')
 rs=$(printf '\036')
-scratch=$(mktemp -d)
+scratch=$(private_folder)
 trap 'rm -rf "$scratch"' EXIT
 
 # fill MARK VALUE: in line.
@@ -191,14 +190,21 @@ check_postgresql() { # host port database user password
     detail='it answers'
 }
 
-# As the user, whose processes may hold the pipe open for ever: of what it says only the end is read, and not waited for when all
-# is well.
+# As the application's user, in a unit of its own: what it leaves running ends with it, and its clock is root's. Of what it
+# says the end is read, and not waited for when all is well.
 check_command() { # command
     [ -p "$scratch/said" ] || mkfifo "$scratch/said"
-    timeout "$((${seconds%.*} + 1))" tail -c 2000 <"$scratch/said" >"$scratch/out" 2>/dev/null &
+    timeout "$((${seconds%.*} + 3))" tail -c 2000 <"$scratch/said" >"$scratch/out" 2>/dev/null &
     reader=$!
+    # systemd puts variables of its own in the place of a $.
+    command=$1
+    case $command in *\$*) command=$(printf '%s' "$command" | sed 's/\$/$$/g') ;; esac
     status=0
-    (cd "$release" && as_user_for "$seconds" "$user" sh -c "$1") >"$scratch/said" 2>&1 </dev/null || status=$?
+    systemd-run --quiet --pipe --wait --collect --property=User="$user" --property=WorkingDirectory="$release" \
+        --property=NoNewPrivileges=yes --property=CapabilityBoundingSet= --property=TasksMax=1000 \
+        --property=KillSignal=SIGKILL --property=RuntimeMaxSec="$((${seconds%.*} + 1))" -- \
+        /usr/bin/env -i PATH="$PATH" LC_ALL="$LC_ALL" HOME=/nonexistent timeout --kill-after=1 "$seconds" sh -c "$command" \
+        >"$scratch/said" 2>&1 </dev/null || status=$?
     if [ "$status" -eq 0 ]; then
         detail='status 0'
         kill "$reader" 2>/dev/null || :

@@ -1,13 +1,13 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# What steps that run hooks share; it needs app, the application's name.
+# What steps that run hooks share; it needs app, the application's name, and home, its folder.
 #
 # run_hooks RELEASE MOMENT USER FIRST [TREE]: run the user's commands of a moment, in the release, as they ask. With a TREE
 # the release is still being made there, by USER (see build.sh); hooks see it where the release will be.
 # A hook's first line is "<app|root> <once|every> <seconds> <name>"; the rest is what sh reads.
 run_hooks() {
     # What a hook that was killed with its step has left; only one deploy at a time runs hooks of this application.
-    hook_places=${TMPDIR:-/tmp}/slipway-hook.$app
-    rm -rf "$hook_places".*
+    hook_places=$home/.hooks
+    rm -rf "$hook_places"
     find_hook_step
     for hook in "$1/.slipway/hooks/$2"/*; do
         [ -f "$hook" ] || continue
@@ -59,8 +59,9 @@ run_hook() {
             hook_account=root
         fi
         # HOME and TMPDIR are the hook's own, and gone with it: pip and npm insist on writing there.
-        hook_scratch=$(mktemp -d "$hook_places.XXXXXX")
-        chmod 0711 "$hook_scratch"
+        # In a folder of root's, so that nobody else has a name there.
+        hook_scratch=$hook_places
+        mkdir -m 0711 "$hook_scratch"
         hook_private=$hook_scratch/home
         mkdir "$hook_private"
         chown "$hook_account" "$hook_private"

@@ -8,15 +8,16 @@ want_packages() {
     [ -n "${missing:-}" ] || return 0
     command -v apt-get >/dev/null || fail packages "these are missing and there is no apt-get here:$missing"
     note "installing$missing"
-    log=$(mktemp)
+    logs=$(private_folder)
+    log=$logs/log
     # shellcheck disable=SC2086
     if ! DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $missing >"$log" 2>&1 &&
         ! { DEBIAN_FRONTEND=noninteractive apt-get update -qq >"$log" 2>&1 &&
             DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $missing >>"$log" 2>&1; }; then
         said=$(grep -E '^E:' "$log" | head -n 2 | tr '\n' ' ')
-        rm -f "$log"
+        rm -rf "$logs"
         fail packages "apt-get cannot install$missing: $said"
     fi
-    rm -f "$log"
+    rm -rf "$logs"
     emit changed "installed$missing"
 }

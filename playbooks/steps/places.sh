@@ -89,9 +89,11 @@ make_shared() {
 }
 
 shared_as_user() {
+    # It says nothing: whoever reads what the user's processes write waits for as long as they like.
     # shellcheck disable=SC2016
-    said=$(as_user "$user" sh -euc 'umask 022; mkdir -p -- "$1"; cd -- "$1"; chmod 0750 .' shared "$home/shared/$1" 2>&1) ||
-        fail unwritable "$user cannot make $home/shared/$1: $(printf '%s' "$said" | tr '\n' ' ' | cut -c1-200)"
+    as_user_for 30 "$user" sh -euc 'umask 022; mkdir -p -- "$1"; cd -- "$1"; chmod 0750 .' shared "$home/shared/$1" \
+        >/dev/null 2>&1 </dev/null ||
+        fail unwritable "$user cannot make the folder $home/shared/$1; what is in its way? ls -ld $home/shared/$1"
 }
 
 # make_writable, before the release has its owners and modes: the folders between must be open to the user's group.

@@ -37,6 +37,12 @@ fail() {
     exit 1
 }
 
+# private_folder [NAME]: print a new folder of root's alone. In /tmp other users make names first, and use up the room.
+private_folder() {
+    [ -d /run/slipway ] || mkdir -p /run/slipway
+    mktemp -d "/run/slipway/${1:-tmp}.XXXXXX"
+}
+
 # need TOOL...: the programs a step cannot do without.
 need() {
     for slipway_tool in "$@"; do

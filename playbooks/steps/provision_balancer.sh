@@ -13,7 +13,7 @@
 # include provision_haproxy.sh
 # include provision_nginx.sh
 
-incoming=$(mktemp -d)
+incoming=$(private_folder)
 trap 'rm -rf "$incoming"' EXIT
 head -c "$7" >"$incoming/shared"
 head -c "$8" >"$incoming/config"

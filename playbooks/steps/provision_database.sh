@@ -17,7 +17,7 @@ for place in "$state" "$repository"; do
             ;;
     esac
 done
-scratch=$(mktemp -d)
+scratch=$(private_folder)
 trap 'rm -rf "$scratch"' EXIT
 us=$(printf '\037')
 sql() {

@@ -46,7 +46,8 @@ restic_with_secrets() (
     exec 8>&-
     set -f
     IFS=$newline
-    export RESTIC_REPOSITORY="$repository"
+    # In /tmp others use up the room for its temporary files.
+    export RESTIC_REPOSITORY="$repository" TMPDIR="$scratch"
     # A cache of a repository on this very host is only a second copy of it.
     case $repository in
         /*) set -- --no-cache "$@" ;;
@@ -189,10 +190,11 @@ sum_restored() {
     return 1
 }
 
-# need_room FOLDER BYTES: whether a file system has room for that and a little more; else said tells.
+# need_room FOLDER BYTES: whether a file system has room for that and a twentieth of all of it, which others need to live;
+# else said tells. A sparse file of the user's counts whole: restored, it is.
 need_room() {
-    free=$(df -Pk "$1" | awk 'NR == 2 { print $4 }')
-    [ "$free" -gt $(($2 / 1024 + 1024)) ] && return 0
-    said="restoring takes $(($2 / 1048576)) MB, and the file system of $1 has $((free / 1024)) MB"
+    free=$(df -Pk "$1" | awk 'NR == 2 { printf "%.0f", $4 - $2 / 20 }')
+    [ "$free" -gt $(($2 / 1024)) ] && return 0
+    said="restoring takes $(($2 / 1048576)) MB, and the file system of $1 has $((free / 1024)) MB and the twentieth that stays free"
     return 1
 }

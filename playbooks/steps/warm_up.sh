@@ -6,7 +6,7 @@ seconds=$3
 shift 3
 
 need curl
-work=$(mktemp -d)
+work=$(private_folder)
 trap 'rm -rf "$work"' EXIT
 count=0
 for url in "$@"; do

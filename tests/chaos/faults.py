@@ -86,11 +86,11 @@ def leftovers(host: Host, app: App) -> list[str]:
         f"{app.state}/*.??????",
         f"{app.state}/*.new",
         f"{app.state}/backups/*.new",
-        f"/tmp/slipway*.{app.name}.*",
+        f"{app.home}/.hooks",
     ]
     half = f'for r in {app.home}/releases/*/; do [ -f "$r/.slipway/complete" ] || echo "half: $r"; done'
     found = host.check_output(
-        f"ls -d {' '.join(scratch)} /run/slipway.* 2>/dev/null; {half}; "
+        f"ls -d {' '.join(scratch)} /run/slipway/balancer.* 2>/dev/null; {half}; "
         f"systemctl list-units --all --plain --no-legend 'slipway-{app.name}-*'; "
         f"[ ! -e {app.state}/lock ] || flock -n {app.state}/lock true || echo 'lock held'"
     )

@@ -106,9 +106,9 @@ def test_what_a_signal_ended_is_no_success(app: App, on: On, name: str) -> None:
     assert BROKEN in said(met)
     assert told in said(met)
     # A step that is killed outright cannot tidy up: its private scratch waits for the next one, or the next boot.
-    on(BROKEN).run(f"rm -rf /run/slipway.*; mv /tmp/slipway-hook.{app.name}.* /var/tmp/")
+    on(BROKEN).run(f"rm -rf /run/slipway/tmp.*; mv {app.home}/.hooks /var/tmp/hooks")
     assert_whole(app, on, "1.0.0")
-    on(BROKEN).run(f"mv /var/tmp/slipway-hook.{app.name}.* /tmp/")
+    on(BROKEN).run(f"mv /var/tmp/hooks {app.home}/.hooks")
     again = app.deploy("1.1.0")
     assert again.status == 0, said(again)
     assert_whole(app, on, "1.1.0")

@@ -140,3 +140,12 @@ def _printed(text: str) -> list[str]:
         ["bash", "--pretty-print", "/dev/stdin"], input=text, capture_output=True, text=True, check=True
     )
     return [line for line in done.stdout.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+
+
+def test_no_script_makes_files_where_other_users_do() -> None:
+    """In /tmp others take names first, and the last inode: a rollback failed as it could not make a folder there."""
+    folder = Path(str(files("playbooks.steps")))
+    for file in folder.glob("*.sh"):
+        for place in re.findall(r"mktemp (?:-d )?(\S+)", file.read_text(encoding="utf-8")):
+            assert place.startswith(('"$state', '"$incoming', '"/run/slipway/')), f"{file.name}: {place}"
+        assert not re.search(r"mktemp( -d)?\)|/tmp/slipway|\{TMPDIR", file.read_text(encoding="utf-8")), file.name
