@@ -36,7 +36,7 @@ def load_inventory(
     warnings: list[str] = []
     draft = Draft(Lines(), warnings)
     for file in inventory_files(source, fence):
-        read_inventory_file(draft, file, vault, fence)
+        read_inventory_file(draft, file, vault, fence, source=source)
     vars_files = VarsFiles(draft.lines, warnings, vault, fence)
     base_folders = dict.fromkeys((source if source.is_dir() else source.parent, project_root.absolute()))
     problems = draft.problems
