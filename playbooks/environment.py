@@ -52,6 +52,26 @@ FLEET_WIDE = (
 _NO_APP = f"{PREFIX}app is missing"
 
 
+class NoSettings(ConfigError):
+    """An inventory that has no setting of Slipway yet.
+
+    Args:
+        inventory: what it has; `missing` says what it has not, and where that is to be written.
+    """
+
+    def __init__(self, inventory: Inventory) -> None:
+        to_begin = (
+            f"to deploy, write {PREFIX}app: NAME into {_for_all(inventory)}, and what docs/settings.md describes; "
+            f"{PREFIX}hosts: GROUP says there which hosts the application has"
+        )
+        source = str(Origin(inventory.source))
+        named = shlex.quote(source if "/" in source else f"./{source}")
+        nothing = f"{_NO_APP}: no host has a setting of Slipway"
+        super().__init__([nothing], hint=f"{to_begin}. What there is: invoke inventory --env={named}")
+        self.inventory = inventory
+        self.missing = f"{nothing}. {to_begin[0].upper()}{to_begin[1:]}."
+
+
 @dataclass(frozen=True)
 class Target:
     """One host with all that is known of it beforehand."""
@@ -277,8 +297,8 @@ def _targets(inventory: Inventory, names: Sequence[str], *, chosen: bool = True)
             targets.append(target)
     problems = list(read.problems)
     bare = read.bare
-    if len(bare) == len(names) and chosen:
-        raise ConfigError([f"{_NO_APP}; no host has it", *problems], hint=to_begin(inventory))
+    if len(bare) == len(names) and chosen and not problems:
+        raise NoSettings(inventory)
     if bare:
         shown = ", ".join(bare[:8]) + (f" and {len(bare) - 8} more" if len(bare) > 8 else "")
         problems.append(f"{_NO_APP} for {shown}")
@@ -345,14 +365,6 @@ class _Read:
             self._refused[wrong] = mistakes
             self.problems.update((mistake, None) for mistake in mistakes if mistake != _NO_APP)
         return None
-
-
-def to_begin(inventory: Inventory) -> str:
-    """What is to be written where, in an inventory that has no setting of Slipway yet."""
-    return (
-        f"to deploy, write {PREFIX}app: NAME in {_for_all(inventory)}, and what docs/settings.md describes; "
-        f"{PREFIX}hosts: GROUP there says which hosts the application has. What there is: invoke inventory"
-    )
 
 
 def _for_all(inventory: Inventory) -> Origin:
