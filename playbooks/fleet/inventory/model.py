@@ -58,6 +58,7 @@ RESERVED = frozenset(
         "role_uuid",
     ]
 )
+_PLACE = ("inventory_dir", "inventory_file")
 _IPV4 = re.compile(r"(?:\d{1,3}\.){3}\d{1,3}")
 
 
@@ -211,6 +212,12 @@ class Inventory:
                 break
         return str(origin)
 
+    def own_place(self, host: str) -> dict[str, Any]:
+        """What the host's own variables say of inventory_dir and inventory_file, which counts, as in Ansible."""
+        layers = [self.host(host).layer]
+        layers += [one for base in self.base_folders for one in self.vars_files.layers(base / "host_vars", host)]
+        return {key: one.values[key] for one in layers for key in _PLACE if key in one.values}
+
     def magic_vars(self, host: str) -> dict[str, Any]:
         """The variables that Ansible sets itself, but for `hostvars`, which resolved_vars() gives."""
         known = self.host(host)
@@ -223,7 +230,7 @@ class Inventory:
             "ansible_playbook_python": sys.executable,
             "group_names": list(known.groups),
             "groups": self._members,
-        }
+        } | self.own_place(host)
 
     @cached_property
     def _resolver(self) -> Resolver:
