@@ -272,7 +272,7 @@ def tell_variables(found: Variables, show: Callable[[Variables], None], *, as_js
     if not as_json:
         show(found)
         return
-    output.answer(output.json_text(found.document))
+    output.answer_json(found.document)
     if found.missing:
         output.tell(output.shown(f"note: {found.missing}"))
 
@@ -360,7 +360,7 @@ def _answer(result: R, show: Callable[[R], None], told: dict[str, Any], *, as_js
 
     try:
         if as_json:
-            output.answer(output.json_text({**result.to_json(), **told}))
+            output.answer_json({**result.to_json(), **told})
         else:
             show(result)
     except Exception as error:  # noqa: BLE001 - whatever it is
