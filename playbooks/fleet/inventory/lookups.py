@@ -25,7 +25,8 @@ from playbooks.surroundings import own_path
 
 Find = Callable[[str], object]
 _OUTSIDE = frozenset(["env", "file", "template", "password", "first_found", "fileglob"])
-_SECRET = frozenset(["env", "file", "password"])  # where passwords come from when there is no vault
+# Where passwords come from when there is no vault: any file, too, that is named as a template.
+_SECRET = frozenset(["env", "file", "password", "template"])
 _KNOWN = ("dict", "env", "file", "fileglob", "first_found", "items", "password", "template", "vars")
 _RUNS = ("pipe", "lines")
 _CHARACTERS = ("ascii_letters", "digits", ".,:-_")

@@ -32,6 +32,9 @@ _NOT_IN_USE = frozenset(
 )
 _MAX_FOLDERS = 20
 
+_SECTION = re.compile(
+    r"^[ \t]*(?:hosts|children|vars)[ \t]*:", re.MULTILINE
+)  # where a broken file was meant as an inventory
 _INI_SECTION = re.compile(r"\[[^:\]\s]+(?::(?:vars|children|hosts))?\](?:\s*#.*)?$")
 
 
@@ -194,7 +197,7 @@ def _mapping(draft: Draft, text: str, file: Path, source: Path) -> Mapping[Any, 
     except ConfigError:
         if is_ini(text, file):
             raise ConfigError([_convert(file, "is in INI format", source)]) from None
-        if elsewhere:
+        if elsewhere and not _SECTION.search(text):
             raise _NoInventory("is not YAML") from None
         raise
     if data is None or data == {}:

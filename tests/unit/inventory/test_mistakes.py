@@ -76,6 +76,7 @@ WRONG = {
     "toml": ("hosts.toml", "[web.hosts]\nweb1 = {}\n", ["TOML", "ansible-inventory -i"]),
     "plugin": ("aws_ec2.yml", "plugin: amazon.aws.aws_ec2\nregions: [eu-1]\n", ["aws_ec2.yml:1", "plugin", "ansible-inventory -i"]),
     "plugin that needs the others": ("z_constructed.yml", "plugin: constructed\ngroups: {a: true}\n", ["inventory --list --yaml --export > ", "z_constructed-converted.yml", "move it away"]),
+    "broken, of any name": ("frontend", "web:\n\thosts:\n", ["frontend:2", "tab"]),
     "broken hosts": ("hosts", "web:\n\thosts:\n", ["hosts:2", "tab"]),
     "vars file as list": ("group_vars/all.yml", "- a: 1\n", ["all.yml", "expected variables"]),
     "vars file as text": ("group_vars/web/x.yml", "hello\n", ["x.yml", "expected variables"]),

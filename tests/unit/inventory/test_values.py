@@ -131,6 +131,9 @@ def test_a_password_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     again = load_inventory(str(tmp_path / "inventory"), tmp_path, environ={}).resolved_vars("h1")
     assert again["p"] == "kept"
     assert again.is_secret("p")
+    other = make(tmp_path, hosts="web: {hosts: {h1: {t: \"{{ lookup('template', 'secrets/p') }}\"}}}")
+    assert other.resolved_vars("h1")["t"] == "kept\n"
+    assert other.resolved_vars("h1").is_secret("t")  # any file can be named as a template
 
 
 def test_password_hashes(tmp_path: Path) -> None:
