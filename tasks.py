@@ -279,18 +279,44 @@ def provision(
     cli.perform(env, act, tables.show_provisioned, limit=limit, as_json=json, witnesses=cli.timed("provision", timings))
 
 
-@task(positional=[], help={"env": ENV, "limit": LIMIT, "untrusted-inventory": UNTRUSTED, "json": JSON})
+@task(
+    positional=[],
+    help={
+        "env": ENV,
+        "limit": LIMIT,
+        "vars": "show hosts, groups and all variables instead, as they are written; JSON: as ansible-inventory --list",
+        "host": "show the variables of this host; JSON: as ansible-inventory --host",
+        "untrusted-inventory": UNTRUSTED,
+        "json": JSON,
+    },
+)
 def inventory(
-    c: Context, env: str = "", limit: str | None = None, untrusted_inventory: bool = False, json: bool = False
+    c: Context,
+    env: str = "",
+    limit: str | None = None,
+    vars: bool = False,
+    host: str | None = None,
+    untrusted_inventory: bool = False,
+    json: bool = False,
 ) -> None:
     """Show hosts, groups and resolved settings, secrets struck out. Reaches no host."""
     from playbooks.report import tables
     from playbooks.show_inventory import show_inventory as run
+    from playbooks.show_variables import Variables, show_host, show_variables
 
-    if untrusted_inventory:
-        cli.perform_untrusted(env, run, tables.show_inventory, limit=limit, as_json=json)
-        return
-    cli.perform(env, lambda e, _: run(e), tables.show_inventory, limit=limit, as_json=json)
+    def look(found: cli.Inventory) -> Variables:
+        return show_variables(found, pattern=limit) if host is None else show_host(found, host)
+
+    def bare(found: cli.Inventory, missing: str) -> None:
+        listed = show_variables(found, pattern=limit, missing=missing, full=False)
+        cli.tell_variables(listed, tables.show_variables, as_json=json)
+
+    if vars or host is not None:
+        cli.list_variables(env, look, tables.show_variables, as_json=json, untrusted=untrusted_inventory)
+    elif untrusted_inventory:
+        cli.perform_untrusted(env, run, tables.show_inventory, limit=limit, as_json=json, bare=bare)
+    else:
+        cli.perform(env, lambda e, _: run(e), tables.show_inventory, limit=limit, as_json=json, bare=bare)
 
 
 @task(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -17,9 +18,12 @@ from playbooks.errors import ANY_ENV, ExitStatus, Interrupted, SlipwayError, Usa
 
 if TYPE_CHECKING:
     from playbooks.environment import Environment as Environment
+    from playbooks.fleet.inventory import Fence
+    from playbooks.fleet.inventory import Inventory as Inventory
     from playbooks.fleet.progress import Progress as Progress
     from playbooks.report.witness import Witness
     from playbooks.rollout.outcome import Outcome as Outcome
+    from playbooks.show_variables import Variables as Variables
 
 DEPLOY_WORD = "DEPLOY TO PRODUCTION"  # D2
 ROLLBACK_WORD = "ROLL BACK PRODUCTION"
@@ -49,19 +53,44 @@ def load(env: str, limit: str | None = None, *, untrusted: bool = False) -> Envi
         untrusted: whether it is not trusted; then this process can do little else from now on, see `contained`.
     """
     from playbooks.environment import load_environment
-    from playbooks.fleet.inventory import environments, fence_around, find_source
+
+    with _fenced(env, untrusted=untrusted) as fence:
+        return load_environment(env, PROJECT, limit=limit, fence=fence)
+
+
+def load_bare(env: str, *, untrusted: bool = False) -> Inventory:
+    """Load an inventory without a look at settings.
+
+    Args:
+        env, untrusted: as for `load`.
+
+    Raises:
+        UsageError: there is no such environment.
+        ConfigError: it is wrong.
+    """
+    from playbooks.fleet.inventory import load_inventory
+
+    with _fenced(env, untrusted=untrusted) as fence:
+        return load_inventory(env, PROJECT, fence=fence)
+
+
+@contextlib.contextmanager
+def _fenced(env: str, *, untrusted: bool) -> Iterator[Fence]:
+    """What may be read of an environment; where it is not trusted, this process is closed to all else from now on."""
+    from playbooks.fleet.inventory import TRUSTED, environments, fence_around, find_source
 
     if not env:
         there = ", ".join(environments(PROJECT)) or "none yet"
         raise UsageError(f"which environment? give --env=NAME; under inventory/ there is: {there}")
     if not untrusted:
-        return load_environment(env, PROJECT, limit=limit)
+        yield TRUSTED
+        return
     from playbooks.contained import close, within_memory
 
     fence = fence_around(find_source(env, PROJECT), PROJECT, [Path.cwd()])
     close(fence)
     with within_memory():
-        return load_environment(env, PROJECT, limit=limit, fence=fence)
+        yield fence
 
 
 def timed(task: str, asked: str | bool | None) -> list[Witness]:
@@ -102,6 +131,7 @@ def perform(
     witnesses: Sequence[Witness] = (),
     ask: Callable[[Environment], None] = lambda _: None,
     untrusted: bool = False,
+    bare: Callable[[Inventory, str], None] | None = None,
 ) -> None:
     """Run a playbook for an environment and end the task with its status.
 
@@ -114,6 +144,8 @@ def perform(
         witnesses: see there.
         ask: asks a person before anything moves on the screen; raises where the answer is no.
         untrusted: see `load`; for a process that ends with this.
+        bare: what to do with an inventory that has no setting of Slipway, instead of refusing it; is given the
+            sentence that says what is missing.
 
     Raises:
         Exit: with a status other than 0.
@@ -152,13 +184,31 @@ def perform(
         for witness in witnesses:
             told |= _told(witness, environment, done)
     if isinstance(done, SlipwayError):
-        _point(done, environment)
-        _tell(done, told, as_json=as_json)
-        raise Exit(code=int(done.exit_status))
+        _refuse(done, environment, told, bare, as_json=as_json)
+        return
     assert environment is not None  # without one there is an error  # noqa: S101
     _answer(done, show, told, as_json=as_json)
     if done.exit_status:
         raise Exit(code=int(done.exit_status))
+
+
+def _refuse(
+    error: SlipwayError,
+    environment: Environment | None,
+    told: dict[str, Any],
+    bare: Callable[[Inventory, str], None] | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Tell of an error and end with its status; do `bare` where that is for it."""
+    from playbooks.environment import NoSettings
+
+    if bare is not None and isinstance(error, NoSettings):
+        bare(error.inventory, error.missing)
+        return
+    _point(error, environment)
+    _tell(error, told, as_json=as_json)
+    raise Exit(code=int(error.exit_status))
 
 
 def _told(witness: Witness, environment: Environment, done: Result | SlipwayError) -> dict[str, Any]:
@@ -171,6 +221,62 @@ def _told(witness: Witness, environment: Environment, done: Result | SlipwayErro
         return {}
 
 
+def list_variables(
+    env: str,
+    look: Callable[[Inventory], Variables],
+    show: Callable[[Variables], None],
+    *,
+    as_json: bool = False,
+    untrusted: bool = False,
+) -> None:
+    """Look at an inventory, whether it has settings of Slipway or not, and end the task with its status.
+
+    Args:
+        env: name or path of the environment.
+        look: what to look at.
+        show: prints it for a person, on standard output.
+        as_json: print one JSON document instead.
+        untrusted: do so in a process that can do little else.
+
+    Raises:
+        Exit: with a status other than 0.
+    """
+    from playbooks.report import output
+
+    def run() -> None:
+        streams.prepare()
+        output.strike_with(None)
+        try:
+            inventory = load_bare(env, untrusted=untrusted)
+            output.tell(*(output.shown(f"warning: {warning}") for warning in inventory.warnings))
+            tell_variables(look(inventory), show, as_json=as_json)
+        except SlipwayError as error:
+            _tell(error, {}, as_json=as_json)
+            raise Exit(code=int(error.exit_status)) from None
+
+    if untrusted:
+        _in_child(run, as_json=as_json)
+    else:
+        run()
+
+
+def tell_variables(found: Variables, show: Callable[[Variables], None], *, as_json: bool) -> None:
+    """Print what an inventory has.
+
+    Args:
+        found: that.
+        show, as_json: as for `list_variables`.
+    """
+    from playbooks.report import output
+
+    if not as_json:
+        show(found)
+        return
+    output.answer_json(found.document)
+    if found.missing:
+        output.tell(output.shown(f"note: {found.missing}"))
+
+
 def perform_untrusted(
     env: str,
     act: Callable[[Environment], R],
@@ -178,24 +284,33 @@ def perform_untrusted(
     *,
     limit: str | None = None,
     as_json: bool = False,
+    bare: Callable[[Inventory, str], None] | None = None,
 ) -> None:
     """Run a playbook that only looks, for an inventory that is not trusted: in a process that can do little else.
 
     Args:
-        env, act, show, limit, as_json: as for `perform`.
+        env, act, show, limit, as_json, bare: as for `perform`.
 
     Raises:
         Exit: with a status other than 0.
     """
-    from playbooks.contained import contained, within_memory
+    from playbooks.contained import within_memory
 
     def look(environment: Environment, _: Progress) -> R:
         with within_memory():
             return act(environment)
 
+    _in_child(
+        lambda: perform(env, look, show, limit=limit, as_json=as_json, untrusted=True, bare=bare), as_json=as_json
+    )
+
+
+def _in_child(act: Callable[[], None], *, as_json: bool) -> None:
+    from playbooks.contained import contained
+
     def run() -> int:
         try:
-            perform(env, look, show, limit=limit, as_json=as_json, untrusted=True)
+            act()
         except Exit as ended:
             return int(ended.code)
         return int(ExitStatus.DONE)
@@ -245,7 +360,7 @@ def _answer(result: R, show: Callable[[R], None], told: dict[str, Any], *, as_js
 
     try:
         if as_json:
-            output.answer(output.json_text({**result.to_json(), **told}))
+            output.answer_json({**result.to_json(), **told})
         else:
             show(result)
     except Exception as error:  # noqa: BLE001 - whatever it is

@@ -23,7 +23,7 @@ from typing import Any, NoReturn
 from playbooks.errors import ExitStatus, UsageError
 from playbooks.fleet.inventory import FLAG, Fence
 
-# 5,000 hosts with a service each take 10 s and 0.6 GB.
+# 5,000 hosts with a service each take 2 s and 0.12 GB; where each has settings of its own, 10 s and 0.6 GB.
 SECONDS = 60  # of processor time
 WAITING = 300  # seconds in all
 MEMORY = 2 << 30  # bytes of address space

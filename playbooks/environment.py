@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from operator import attrgetter
@@ -13,10 +13,11 @@ from typing import Any
 
 from playbooks.adapters.secrets import Secrets
 from playbooks.errors import ConfigError, UsageError
-from playbooks.fleet.address import Address, read_address
+from playbooks.fleet.address import Address, NotBySsh, read_address
 from playbooks.fleet.holder import Holder, Order, Timing
 from playbooks.fleet.inventory import TRUSTED, Fence, Inventory, load_inventory, select
 from playbooks.fleet.inventory import limit as narrow
+from playbooks.fleet.inventory.document import Origin
 from playbooks.ledger.heads import Heads, heads_path
 from playbooks.ledger.keys import Signing
 from playbooks.settings import Settings
@@ -47,6 +48,28 @@ FLEET_WIDE = (
     "backup.after_deploy",
     "backup.max_age",
 )
+
+_NO_APP = f"{PREFIX}app is missing"
+
+
+class NoSettings(ConfigError):
+    """An inventory that has no setting of Slipway yet.
+
+    Args:
+        inventory: what it has; `missing` says what it has not, and where that is to be written.
+    """
+
+    def __init__(self, inventory: Inventory) -> None:
+        to_begin = (
+            f"to deploy, write {PREFIX}app: NAME into {_for_all(inventory)}, and what docs/settings.md describes; "
+            f"{PREFIX}hosts: GROUP says there which hosts the application has"
+        )
+        source = str(Origin(inventory.source))
+        named = shlex.quote(source if "/" in source else f"./{source}")
+        nothing = f"{_NO_APP}: no host has a setting of Slipway"
+        super().__init__([nothing], hint=f"{to_begin}. What there is: invoke inventory --env={named}")
+        self.inventory = inventory
+        self.missing = f"{nothing}. {to_begin[0].upper()}{to_begin[1:]}."
 
 
 @dataclass(frozen=True)
@@ -126,7 +149,7 @@ class Environment:
         for target in self.targets:
             if target.name == name:
                 return target
-        return _targets(self.inventory, [name])[0]
+        return _targets(self.inventory, [name], chosen=False)[0]
 
     def orders(
         self, names: Iterable[str], holder: Holder, *, wait: float, undo: bool = False, inside: str = ""
@@ -244,49 +267,133 @@ def _application(inventory: Inventory) -> str:
 
 
 def _first_value(inventory: Inventory, key: str) -> object:
+    """A setting of the whole fleet; what a host cannot resolve that is none of the application's counts for nothing."""
+    problem: ConfigError | None = None
     for name in inventory.hosts:
-        value = inventory.resolved_vars(name).get(PREFIX + key)
+        try:
+            value = inventory.resolved_vars(name).get(PREFIX + key)
+        except ConfigError as error:
+            problem = problem or error
+            continue
         if value is not None:
             return value
+    if problem is not None:
+        raise problem
     return None
 
 
-def _targets(inventory: Inventory, names: Sequence[str]) -> list[Target]:
-    problems: dict[str, None] = {}
+def _targets(inventory: Inventory, names: Sequence[str], *, chosen: bool = True) -> list[Target]:
+    """Hosts with their settings.
+
+    Args:
+        inventory: all hosts.
+        names: those meant.
+        chosen: whether slipway_hosts chose them; else a setting names each, and they cannot be left out.
+    """
+    read = _Read(inventory)
     targets = []
     for name in names:
-        variables = inventory.resolved_vars(name)
-        try:
-            settings, mistakes = read_settings(
-                variables.starting_with(PREFIX), partial(inventory.origin, name), variables.is_secret
-            )
-        except ConfigError as error:
-            problems.update(dict.fromkeys(error.problems))
-            continue
-        problems.update(dict.fromkeys(mistakes))
-        if settings is None:
-            continue
-        try:
-            address = read_address(
-                name, variables, connect_timeout=settings.timeouts.connect, at_home=inventory.fence.trusts
-            )
-        except ConfigError as error:
-            problems.update(dict.fromkeys(error.problems))
-            continue
-        targets.append(Target(name, settings, address, variables))
+        target = read.target(name)
+        if target is not None:
+            targets.append(target)
+    problems = list(read.problems)
+    bare = read.bare
+    if len(bare) == len(names) and chosen and not problems:
+        raise NoSettings(inventory)
+    if bare:
+        shown = ", ".join(bare[:8]) + (f" and {len(bare) - 8} more" if len(bare) > 8 else "")
+        problems.append(f"{_NO_APP} for {shown}")
+    others = [*read.not_by_ssh, *bare]
+    if others and chosen:
+        raise ConfigError(problems, hint=_to_leave_out(inventory, others))
     if problems:
-        raise ConfigError(list(problems), hint="every setting is described in docs/settings.md")
+        raise ConfigError(problems, hint="every setting is described in docs/settings.md")
     return targets
+
+
+class _Read:
+    """Reads the settings of hosts, once for each distinct value: most hosts of a fleet have the same.
+
+    Args:
+        inventory: all hosts.
+    """
+
+    def __init__(self, inventory: Inventory) -> None:
+        self.problems: dict[str, None] = {}
+        self.bare: list[str] = []  # hosts without slipway_app
+        self.not_by_ssh: list[str] = []
+        self._inventory = inventory
+        self._settings: dict[str, Settings] = {}
+        self._refused: dict[tuple[object, ...], list[str]] = {}
+
+    def target(self, name: str) -> Target | None:
+        """A host; None where something is wrong, which is noted."""
+        variables = self._inventory.resolved_vars(name)
+        try:
+            given = variables.starting_with(PREFIX)
+            if f"{PREFIX}app" not in given:
+                self.bare.append(name)
+            settings = self._read(name, given, variables.is_secret)
+            if settings is None:
+                return None
+            address = read_address(
+                name,
+                variables,
+                connect_timeout=settings.timeouts.connect,
+                at_home=self._inventory.fence.trusts,
+                origin=partial(self._inventory.origin, name),
+                secret=variables.is_secret,
+            )
+        except ConfigError as error:
+            self.problems.update(dict.fromkeys(error.problems))
+            if isinstance(error, NotBySsh):
+                self.not_by_ssh.append(name)
+            return None
+        return Target(name, settings, address, variables)
+
+    def _read(self, name: str, given: Mapping[str, object], secret: Callable[[str], bool]) -> Settings | None:
+        value = repr(given)
+        if value in self._settings:
+            return self._settings[value]
+        # What is wrong is told with where it is written, and whether it is shown.
+        origins = self._inventory.layer(name).origins
+        wrong = (value, *((origins.get(key), secret(key)) for key in given))
+        if wrong not in self._refused:
+            settings, mistakes = read_settings(given, partial(self._inventory.origin, name), secret)
+            if settings is not None:
+                self._settings[value] = settings
+                return settings
+            self._refused[wrong] = mistakes
+            self.problems.update((mistake, None) for mistake in mistakes if mistake != _NO_APP)
+        return None
+
+
+def _for_all(inventory: Inventory) -> Origin:
+    """The file of the variables that every host has."""
+    folder = inventory.folder / "group_vars"
+    names = ("all.yml", "all.yaml", "all.json")
+    return Origin(next((folder / name for name in names if (folder / name).exists()), folder / "all.yml"))
+
+
+def _to_leave_out(inventory: Inventory, names: list[str]) -> str:
+    pattern = _application(inventory)
+    left = ":".join([pattern, *(f"!{name}" for name in names[:3])]) + (":…" if len(names) > 3 else "")
+    return (
+        f"{PREFIX}hosts says which hosts are the application's, now '{pattern}'. To leave these alone, set it in "
+        f"{_for_all(inventory)} to the application's group, or to '{left}'"
+    )
 
 
 def _refuse_differences(inventory: Inventory, targets: Sequence[Target]) -> None:
     first = targets[0]
+    # Hosts whose settings have the same value share them.
+    distinct = list({id(target.settings): target for target in targets}.values())[1:]
     problems = []
     for key in FLEET_WIDE:
         value = attrgetter(key)
         top, *inside = key.split(".")
 
-        differing = [other.name for other in targets[1:] if value(other.settings) != value(first.settings)]
+        differing = [other.name for other in distinct if value(other.settings) != value(first.settings)]
         if not differing:
             continue
         places = [

@@ -44,30 +44,61 @@ class InventoryView(Answer):
     hosts: tuple[HostView, ...]
     not_read: tuple[str, ...] = ()
 
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON document, in which hosts share what is the same: nothing is copied, a fleet may be large."""
+        return {
+            "environment": self.environment,
+            "groups": self.groups,
+            "hosts": [vars(host) for host in self.hosts],
+            "not_read": self.not_read,
+            "exit_status": int(self.exit_status),
+        }
+
 
 def show_inventory(env: Environment) -> InventoryView:
     """Show what an inventory comes to."""
+    views = _Views(env)
     return InventoryView(
         environment=env.name,
         groups={name: list(group.hosts) for name, group in env.inventory.groups.items()},
-        hosts=tuple(_host(env, target) for target in env.targets),
+        hosts=tuple(views.of(target) for target in env.targets),
         not_read=() if env.inventory.fence.trusts else not_read(env),
     )
 
 
-def _host(env: Environment, target: Target) -> HostView:
-    address = target.address
-    variables = env.inventory.resolved_vars(target.name)
-    settings = target.settings.model_dump(mode="json")
-    origins = {}
-    for key in settings:
-        origins[key] = env.inventory.origin(target.name, PREFIX + key)
-        if origins[key] and variables.is_secret(PREFIX + key):
-            settings[key] = MASK
-    return HostView(
-        host=target.name,
-        groups=env.inventory.host(target.name).groups,
-        address=f"{address.user or ''}@{address.hostname}:{address.port or 22}".removeprefix("@"),
-        settings=settings,
-        origins={key: origin for key, origin in origins.items() if origin},
-    )
+class _Views:
+    """Hosts to be shown. What they have in common is made once, and shared.
+
+    Args:
+        env: where they are.
+    """
+
+    def __init__(self, env: Environment) -> None:
+        self._env = env
+        self._made: dict[tuple[object, ...], tuple[dict[str, Any], dict[str, str]]] = {}
+
+    def of(self, target: Target) -> HostView:
+        address = target.address
+        settings, origins = self._settings(target)
+        return HostView(
+            host=target.name,
+            groups=self._env.inventory.host(target.name).groups,
+            address=f"{address.user or ''}@{address.hostname}:{address.port or 22}".removeprefix("@"),
+            settings=settings,
+            origins=origins,
+        )
+
+    def _settings(self, target: Target) -> tuple[dict[str, Any], dict[str, str]]:
+        """Every setting, and where it was written."""
+        inventory = self._env.inventory
+        variables = inventory.resolved_vars(target.name)
+        written = inventory.layer(target.name).origins
+        keys = [key for key in type(target.settings).model_fields if PREFIX + key in written]
+        secret = tuple(key for key in keys if variables.is_secret(PREFIX + key))
+        # Both the settings and where they were written live as long as this, so an id stands for one of them.
+        same = (id(target.settings), secret, *(id(written[PREFIX + key]) for key in keys))
+        if same not in self._made:
+            settings = target.settings.model_dump(mode="json")
+            settings.update(dict.fromkeys(secret, MASK))
+            self._made[same] = (settings, {key: inventory.origin(target.name, PREFIX + key) for key in keys})
+        return self._made[same]

@@ -10,6 +10,12 @@ from playbooks.errors import ConfigError
 from playbooks.fleet.ssh_arguments import option, read_arguments
 from playbooks.invisible import find_invisible
 
+BUILT_IN = ("ansible.builtin.", "ansible.legacy.")
+
+
+class NotBySsh(ConfigError):
+    """A host that Ansible reaches, or acts on, in a way that Slipway has not: this machine, a network device."""
+
 
 @dataclass(frozen=True)
 class Address:
@@ -38,8 +44,21 @@ class Address:
     connect_timeout: float = 10.0
 
 
+_WAYS = {
+    "ansible_connection": ("ssh", "paramiko", "paramiko_ssh", "smart"),
+    "ansible_become_method": ("sudo",),
+}
+_HAS = {"ansible_connection": "reaches hosts by SSH only", "ansible_become_method": "becomes root by sudo only"}
+
+
 def read_address(
-    name: str, variables: Mapping[str, object], *, connect_timeout: float, at_home: bool = True
+    name: str,
+    variables: Mapping[str, object],
+    *,
+    connect_timeout: float,
+    at_home: bool = True,
+    origin: Callable[[str], str] = lambda _: "",
+    secret: Callable[[str], bool] = lambda _: False,
 ) -> Address:
     """Read a host's connection variables.
 
@@ -48,9 +67,12 @@ def read_address(
         variables: the host's.
         connect_timeout: seconds.
         at_home: whether ~ in a path is filled in. It is not where nobody connects, and the machine is not to be asked.
+        origin: where a variable was written.
+        secret: whether a variable's value must not be shown.
 
     Raises:
-        ConfigError: one of them cannot be used; every such problem is named, but no value: it may be out of a vault.
+        NotBySsh: the host is reached, or becomes root, in another way.
+        ConfigError: one of them cannot be used; every such problem is named.
     """
     problems: list[str] = []
 
@@ -67,12 +89,14 @@ def read_address(
         problems.append(
             f"the host name {name!a} holds a slash or a character that is not seen, or cannot name a folder"
         )
-    connection = text("ansible_connection")
-    if connection not in (None, "ssh", "paramiko", "paramiko_ssh", "smart"):
-        problems.append(f"{name}: ansible_connection is something else than ssh: Slipway reaches hosts by SSH only")
-    method = text("ansible_become_method")
-    if method not in (None, "sudo"):
-        problems.append(f"{name}: ansible_become_method is something else than sudo")
+    foreign = []
+    for key, usable in _WAYS.items():
+        way = text(key)
+        if way is not None and _short(way) not in usable:
+            found = "a secret" if secret(key) else f"{way[:60]!a}"
+            where = origin(key)
+            told = f"{key} of {name} is {found}; Slipway {_HAS[key]}, so expected {usable[0]}"
+            foreign.append(f"{where}: {told}" if where else told)
     port = text("ansible_port", "ansible_ssh_port")
     if port is not None and not (port.isascii() and port.isdigit() and 0 < int(port[:6]) < 65536):
         problems.append(f"{name}: ansible_port is no number from 1 to 65535")
@@ -83,6 +107,8 @@ def read_address(
     hostname = text("ansible_host", "ansible_ssh_host") or name
     password = text("ansible_password", "ansible_ssh_pass", "ansible_ssh_password")
     become_password = text("ansible_become_password", "ansible_become_pass", "ansible_sudo_pass")
+    if foreign:
+        raise NotBySsh(foreign + problems)
     if problems:
         raise ConfigError(problems)
     return Address(
@@ -97,6 +123,13 @@ def read_address(
         become_password=become_password,
         connect_timeout=connect_timeout,
     )
+
+
+def _short(plugin: str) -> str:
+    """A plugin's name without the collection that Ansible itself is."""
+    for collection in BUILT_IN:
+        plugin = plugin.removeprefix(collection)
+    return plugin
 
 
 def _arguments(

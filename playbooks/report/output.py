@@ -10,7 +10,7 @@ import json
 import shutil
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, NewType, TextIO, overload
 
@@ -67,9 +67,12 @@ def json_text(document: object) -> Shown:
 
     JSON is UTF-8: where standard output has another encoding it is written in ASCII.
     """
-    unicode = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-    text = json.dumps(_struck(document), indent=2, ensure_ascii=not unicode)
+    text = json.dumps(_struck(document), indent=2, ensure_ascii=not _is_unicode())
     return Shown("\n".join(_escaped(line) for line in text.split("\n")))
+
+
+def _is_unicode() -> bool:
+    return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
 
 
 def _struck(value: Any) -> Any:  # noqa: ANN401 - whatever JSON can hold
@@ -90,6 +93,18 @@ def _escaped(line: str) -> str:
 def answer(*lines: Shown) -> None:
     """Print lines of the answer, on standard output."""
     sys.stdout.write("".join(f"{line}\n" for line in lines))
+
+
+def answer_json(document: Mapping[str, object]) -> None:
+    """Print what `json_text` makes of a document, piece by piece: that of a large fleet fills no memory."""
+    from playbooks.report.documents import json_pieces, masked_document
+
+    unicode = _is_unicode()
+    pieces = json_pieces(
+        masked_document(document, _strike), lambda value: _escaped(json.dumps(value, ensure_ascii=not unicode))
+    )
+    sys.stdout.writelines(pieces)
+    sys.stdout.write("\n")
 
 
 def answers_terminal() -> TextIO | None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from playbooks.rollout.outcome import Outcome
     from playbooks.schedule import Scheduled
     from playbooks.show_inventory import InventoryView
+    from playbooks.show_variables import Variables
     from playbooks.status import HostStatus, Status
     from playbooks.verify_backups import Verification
 
@@ -278,6 +279,31 @@ def show_inventory(view: InventoryView) -> None:
         rows += [(host, f"slipway_{key}", value, origin) for host, value, origin in told]
     show_table(("host", "setting", "value", "from"), rows)
     _show_not_read(view.not_read)
+
+
+def show_variables(found: Variables) -> None:
+    """Hosts with their groups, then variables; those that differ between hosts are told host by host."""
+    groups = {name: set(hosts) for name, hosts in found.groups.items() if name not in ("all", "ungrouped")}
+    rows = [(host, ", ".join(name for name, hosts in groups.items() if host in hosts)) for host in found.hosts]
+    show_table(("host", "groups"), rows)
+    if found.full:
+        say("")
+        show_table(("host", "variable", "value", "from"), _variables(found))
+    if found.missing:
+        say(f"\n{found.missing}")
+
+
+def _variables(found: Variables) -> list[tuple[str, str, str, str]]:
+    rows = []
+    for key in sorted({key for variables in found.hosts.values() for key in variables}):
+        told = [
+            (host, key, _compact(variables[key]), found.origins[host][key])
+            for host, variables in found.hosts.items()
+            if key in variables
+        ]
+        same = len(told) == len(found.hosts) > 1 and len({row[2:] for row in told}) == 1
+        rows += [("all", *told[0][1:])] if same else told
+    return rows
 
 
 def _show_not_read(sentences: Sequence[str]) -> None:

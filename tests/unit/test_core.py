@@ -219,6 +219,35 @@ def test_ansible_connection_variables() -> None:
     assert len(caught.value.problems) == 2
 
 
+@pytest.mark.parametrize("way", ["ansible.builtin.ssh", "ansible.legacy.ssh", "ansible.builtin.paramiko_ssh", "ssh"])
+def test_plugins_by_their_long_names(way: str) -> None:
+    """Fails if the name that Ansible's own documentation uses for a plugin is refused."""
+    variables = {"ansible_connection": way, "ansible_become_method": "ansible.builtin.sudo"}
+    assert read_address("web1", variables, connect_timeout=1.0).become
+
+
+def test_hosts_that_are_not_the_applications(tmp_path: Path) -> None:
+    """Fails if this machine or a network device stops an environment that leaves it out, or nobody says how to."""
+    hosts = {
+        "web": {"hosts": {"web1": None}, "vars": {"slipway_app": "shop"}},
+        "net": {"hosts": {"sw1": None}, "vars": {"ansible_connection": "network_cli", "slipway_app": "shop"}},
+        "all": {"hosts": {"localhost": {"ansible_connection": "local"}}},
+    }
+    source = tmp_path / "inventory"
+    (source / "group_vars").mkdir(parents=True)
+    (source / "hosts.yml").write_text(json.dumps(hosts))
+    with pytest.raises(ConfigError) as caught:
+        load_environment(str(source), tmp_path)
+    device, bare = caught.value.problems
+    assert "ansible_connection of sw1 is 'network_cli'" in device
+    assert "for localhost" in bare
+    assert "slipway_hosts says which hosts are the application's, now 'all'" in str(caught.value.hint)
+    assert "'all:!sw1:!localhost'" in str(caught.value.hint)
+    (source / "group_vars/all.yml").write_text("slipway_hosts: '{{ chosen }}'\n")
+    (source / "group_vars/web.yml").write_text("chosen: 'all:!sw1:!localhost'\n")
+    assert [target.name for target in load_environment(str(source), tmp_path).targets] == ["web1"]
+
+
 def facts(current: str | None, releases: list[tuple[str, str, str | None]], backups: list[dict[str, Any]]) -> Facts:
     found = {
         name: ReleaseOnHost(name, stand, before, {"version": name.partition("-")[2]})  # type: ignore[arg-type]

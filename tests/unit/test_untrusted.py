@@ -250,7 +250,7 @@ REFUSED: dict[str, tuple[dict[str, object], str]] = {
         {"group_vars/all.yml": {"slipway_config": [{"template": "../../../etc/passwd", "dest": "x"}]}},
         "all.yml:4: slipway_config[0].template",
     ),
-    "an unknown lookup": ({"group_vars/all.yml": {"slipway_user": "{{ lookup('pipe', 'id') }}"}}, "not available"),
+    "an unknown lookup": ({"group_vars/all.yml": {"slipway_user": "{{ lookup('pipe', 'id') }}"}}, "runs a program"),
     "a tag of Python's": ({"group_vars/web.yml": "a: !!python/object/apply:os.system [id]\n"}, "web.yml:1"),
 }
 

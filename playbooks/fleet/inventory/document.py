@@ -72,12 +72,20 @@ class Lines:
     """The line of each key of each mapping and of each item of each list, found by the container's identity."""
 
     found: dict[int, tuple[object, Path, dict[Any, int]]] = field(default_factory=dict)
+    joined: dict[int, tuple[object, object, object]] = field(default_factory=dict)
 
     def note(self, container: object, file: Path, lines: dict[Any, int]) -> None:
         self.found[id(container)] = (container, file, lines)  # the container is kept, so its id stays its own
 
+    def join(self, container: object, low: object, high: object) -> None:
+        """Note that a mapping was made of two, of which `high` covers `low`."""
+        self.joined[id(container)] = (container, low, high)
+
     def of(self, container: object, key: Hashable) -> Origin | None:
         """Where `key` of `container` was written, if the container was read from YAML."""
+        if id(container) in self.joined:
+            _, low, high = self.joined[id(container)]
+            return self.of(high, key) or self.of(low, key)
         known = self.found.get(id(container))
         if known is None:
             return None

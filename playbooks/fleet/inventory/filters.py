@@ -22,6 +22,7 @@ from jinja2.utils import htmlsafe_json_dumps
 
 from playbooks.fleet.inventory import expressions
 from playbooks.fleet.inventory.lazy import MAX_ITEMS, Missing, plain
+from playbooks.fleet.inventory.more_filters import MORE_FILTERS, MORE_TESTS
 
 # ruff: noqa: ANN401  a filter takes any value
 
@@ -306,7 +307,6 @@ _PLAIN: dict[str, Callable[..., Any]] = {
     "quote": lambda value: shlex.quote("" if value is None else str(value)),
     "combine": _combine,
     "flatten": _flatten,
-    "dict2items": _dict2items,
     "items2dict": _items2dict,
     "split": _split,
     "union": _union,
@@ -329,7 +329,10 @@ _PLAIN: dict[str, Callable[..., Any]] = {
     "to_datetime": _to_datetime,
 }
 
-FILTERS: dict[str, Callable[..., Any]] = {name: _of_plain(function) for name, function in _PLAIN.items()} | {
+FILTERS: dict[str, Callable[..., Any]] = {
+    name: _of_plain(function) for name, function in {**_PLAIN, **MORE_FILTERS}.items()
+} | {
+    "dict2items": _dict2items,  # not of plain values: each of hostvars needs the one that is being resolved
     "default": _default,
     "d": _default,
     "mandatory": _mandatory,
@@ -357,4 +360,5 @@ TESTS: dict[str, Callable[..., Any]] = {
     "falsy": lambda value, convert_bool=False: not (_bool(value) if convert_bool and isinstance(value, str) else value),
     "any": any,
     "all": all,
+    **MORE_TESTS,
 }

@@ -38,13 +38,19 @@ class HostDraft:
 
 @dataclass
 class Draft:
-    """Everything read so far. Problems and warnings are sentences."""
+    """Everything read so far. Problems and warnings are sentences; `merges` as in Inventory."""
 
     lines: Lines
     warnings: list[str]
     problems: list[str] = field(default_factory=list)
     groups: dict[str, GroupDraft] = field(default_factory=dict)
     hosts: dict[str, HostDraft] = field(default_factory=dict)
+    merges: bool = False
+
+    @property
+    def merging(self) -> Lines | None:
+        """As for `merge`."""
+        return self.lines if self.merges else None
 
     def __post_init__(self) -> None:
         self.group("all").children["ungrouped"] = None
@@ -102,11 +108,11 @@ def _read_vars(draft: Draft, group: GroupDraft, section: Mapping[Any, Any], file
 def _set(draft: Draft, entity: str, key: object, value: object, origin: Origin) -> None:
     """Set a variable of a group or host; Ansible gives it to the group where both have the name."""
     if entity not in draft.groups:
-        note_layer(draft.hosts[entity].layer, key, value, origin)
+        note_layer(draft.hosts[entity].layer, key, value, origin, draft.merging)
         return
     group = draft.groups[entity]
     if key != "ansible_group_priority":
-        note_layer(group.layer, key, value, origin)
+        note_layer(group.layer, key, value, origin, draft.merging)
         return
     try:
         group.priority = int(value)  # type: ignore[call-overload]

@@ -20,7 +20,7 @@ from jinja2.tests import TESTS as DEFAULT_TESTS
 from jinja2.utils import Cycler, Joiner, Namespace, missing
 
 from playbooks.fleet.inventory.filters import FILTERS, TESTS
-from playbooks.fleet.inventory.lazy import Function, Missing, plain, settle
+from playbooks.fleet.inventory.lazy import Function, MadeDict, MadeList, Missing, plain, settle
 
 MAX_REPEAT = 1_000_000  # characters or items that `*` may make of one
 MAX_EXPONENT = 1_000
@@ -55,9 +55,22 @@ class _TypedGenerator(NativeCodeGenerator):
             return super()._output_child_to_const(node, frame, finalize)
         raise nodes.Impossible
 
+    def visit_List(self, node: nodes.List, frame: Frame) -> None:
+        """A list that a template writes may grow while it runs: `{% set _ = found.append(host) %}`."""
+        self.write("environment.made(")
+        super().visit_List(node, frame)
+        self.write(")")
+
+    def visit_Dict(self, node: nodes.Dict, frame: Frame) -> None:
+        self.write("environment.made(")
+        super().visit_Dict(node, frame)
+        self.write(")")
+
 
 class Environment(ImmutableSandboxedEnvironment):
-    """Sandboxed: attributes of plain data only, none of them private; no changing of lists, no unbounded `*` and `**`.
+    """Sandboxed: attributes of plain data only, none of them private; no unbounded `*` and `**`.
+
+    Lists and mappings cannot be changed, but for what the running template itself wrote, which can grow item by item.
 
     There is no loader, so `include`, `import` and `extends` find nothing.
     """
@@ -67,6 +80,8 @@ class Environment(ImmutableSandboxedEnvironment):
     intercepted_binops = frozenset({"*", "**", "%"})
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:  # noqa: ANN401  Jinja2's signature
+        if (type(obj) is MadeList and attr == "append") or (type(obj) is MadeDict and attr == "update"):
+            return True
         known = isinstance(obj, (*_DATA, *_TOOLS)) or (isinstance(obj, Mapping) and attr in _OF_MAPPINGS)
         return known and super().is_safe_attribute(obj, attr, value)
 
@@ -78,6 +93,11 @@ class Environment(ImmutableSandboxedEnvironment):
             args = tuple(map(plain, args))
             _refuse_widths(args)  # "x".ljust(10**10)
         return super().call(context, function, *args, **kwargs)
+
+    @staticmethod
+    def made(value: list[Any] | dict[Any, Any]) -> MadeList | MadeDict:
+        """A list or mapping that the running template wrote."""
+        return MadeList(value) if isinstance(value, list) else MadeDict(value)
 
     @staticmethod
     def concat(parts: Iterable[Any]) -> Any:  # noqa: ANN401  macros and set blocks

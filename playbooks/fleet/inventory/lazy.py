@@ -189,6 +189,8 @@ def plain(value: object) -> Any:  # noqa: ANN401
         return {key: plain(item) for key, item in value.items() if not _left_out(item)}
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value if not _left_out(item)]
+    if isinstance(value, (set, frozenset)):  # YAML's !!set
+        return list(value)
     return value
 
 
@@ -196,8 +198,20 @@ def _left_out(value: object) -> bool:
     return value is OMIT
 
 
+class MadeList(list[Any]):
+    """A list that a template wrote, so that template may append to it."""
+
+
+class MadeDict(dict[Any, Any]):
+    """A mapping that a template wrote, so that template may update it."""
+
+
 def settle(value: object) -> object:
     """A template's result as a value to keep: generators, tuples and views become lists, as in Ansible."""
+    if isinstance(value, MadeDict):
+        return {key: settle(item) for key, item in value.items()}
+    if isinstance(value, MadeList):
+        return [settle(item) for item in value]
     if isinstance(value, (tuple, range, Set, ValuesView)) and not isinstance(value, (set, frozenset)):
         return list(value)
     if isinstance(value, Iterator):

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from playbooks.errors import ConfigError
+from playbooks.fleet.inventory.ansible_cfg import merges_mappings
 from playbooks.fleet.inventory.document import Lines
 from playbooks.fleet.inventory.fence import NOT_READ, TRUSTED, Fence
 from playbooks.fleet.inventory.groups import Draft, GroupDraft
@@ -24,7 +25,7 @@ def load_inventory(
     Args:
         env: a name under `<project_root>/inventory/`, or the path of an inventory folder or file.
         project_root: the project's folder, Ansible's playbook_dir: group_vars/ and host_vars/ there count too.
-        environ: where the vault's password is named; os.environ if None.
+        environ: where the vault's password and Ansible's hash_behaviour are named; os.environ if None.
         fence: what may be read.
 
     Raises:
@@ -32,11 +33,12 @@ def load_inventory(
         ConfigError: the inventory is wrong; all mistakes at once.
     """
     source = find_source(env, project_root)
-    vault = Vault(os.environ if environ is None else environ, None if fence.trusts else NOT_READ)
+    environ = os.environ if environ is None else environ
+    vault = Vault(environ, None if fence.trusts else NOT_READ)
     warnings: list[str] = []
-    draft = Draft(Lines(), warnings)
+    draft = Draft(Lines(), warnings, merges=fence.trusts and merges_mappings(environ, warnings))
     for file in inventory_files(source, fence):
-        read_inventory_file(draft, file, vault, fence)
+        read_inventory_file(draft, file, vault, fence, source=source)
     vars_files = VarsFiles(draft.lines, warnings, vault, fence)
     base_folders = dict.fromkeys((source if source.is_dir() else source.parent, project_root.absolute()))
     problems = draft.problems
@@ -60,6 +62,7 @@ def load_inventory(
         warnings,
         draft.lines,
         vars_files,
+        draft.merges,
     )
 
 

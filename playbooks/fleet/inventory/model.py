@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from ipaddress import AddressValueError, IPv6Address
@@ -58,6 +58,7 @@ RESERVED = frozenset(
         "role_uuid",
     ]
 )
+_PLACE = ("inventory_dir", "inventory_file")
 _IPV4 = re.compile(r"(?:\d{1,3}\.){3}\d{1,3}")
 
 
@@ -112,6 +113,7 @@ class Inventory:
         hosts: in Ansible's order.
         groups: in Ansible's order, with "all" and "ungrouped".
         warnings: sentences about what is probably not meant.
+        merges: whether mappings of one name are merged (Ansible's hash_behaviour).
     """
 
     source: Path
@@ -122,6 +124,7 @@ class Inventory:
     warnings: Sequence[str]
     lines: Lines = field(repr=False)
     vars_files: VarsFiles = field(repr=False)
+    merges: bool = False
     _layers: dict[str, Layer] = field(default_factory=dict, repr=False, init=False)
     _shared: dict[tuple[str, ...], Layer] = field(default_factory=dict, repr=False, init=False)
 
@@ -148,8 +151,8 @@ class Inventory:
         """A host's variables with their origins, by Ansible's precedence."""
         known = self.host(host)
         if host not in self._layers:
-            own = [known.layer, *(self.vars_files.layer(base / "host_vars", host) for base in self.base_folders)]
-            self._layers[host] = merge([self._group_layer(known.groups), *own])
+            own = [self._merge(self.vars_files.layers(base / "host_vars", host)) for base in self.base_folders]
+            self._layers[host] = self._merge([self._group_layer(known.groups), known.layer, *own])
         return self._layers[host]
 
     def host(self, name: str) -> Host:
@@ -175,12 +178,18 @@ class Inventory:
                 (self.groups[name] for name in names), key=lambda group: (group.depth, group.priority, group.name)
             )
             from_files = [
-                merge(self.vars_files.layer(base / "group_vars", group.name) for group in some)
+                self._merge(
+                    layer for group in some for layer in self.vars_files.layers(base / "group_vars", group.name)
+                )
                 for some in ([everyone], groups)
                 for base in self.base_folders
             ]
-            self._shared[names] = merge([everyone.layer, *(group.layer for group in groups), *from_files])
+            written = self._merge(group.layer for group in groups)
+            self._shared[names] = self._merge([everyone.layer, written, *from_files])
         return self._shared[names]
+
+    def _merge(self, layers: Iterable[Layer]) -> Layer:
+        return merge(layers, self.lines if self.merges else None)
 
     def origin(self, host: str, key: str, *path: str | int) -> str:
         """Where a value was written: `inventory/staging/group_vars/all.yml:12`, or "" if there is no such variable.
@@ -203,6 +212,12 @@ class Inventory:
                 break
         return str(origin)
 
+    def own_place(self, host: str) -> dict[str, Any]:
+        """What the host's own variables say of inventory_dir and inventory_file, which counts, as in Ansible."""
+        layers = [self.host(host).layer]
+        layers += [one for base in self.base_folders for one in self.vars_files.layers(base / "host_vars", host)]
+        return {key: one.values[key] for one in layers for key in _PLACE if key in one.values}
+
     def magic_vars(self, host: str) -> dict[str, Any]:
         """The variables that Ansible sets itself, but for `hostvars`, which resolved_vars() gives."""
         known = self.host(host)
@@ -215,7 +230,7 @@ class Inventory:
             "ansible_playbook_python": sys.executable,
             "group_names": list(known.groups),
             "groups": self._members,
-        }
+        } | self.own_place(host)
 
     @cached_property
     def _resolver(self) -> Resolver:

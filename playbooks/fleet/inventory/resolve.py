@@ -48,9 +48,7 @@ class ResolvedVars(Mapping[str, Any]):
 
     def __iter__(self) -> Iterator[str]:
         yield from self._scope.raw
-        yield from (
-            name for name in self._scope.magic if name not in self._scope.raw and name not in ("hostvars", "vars")
-        )
+        yield from (name for name in self._scope.magic if name not in self._scope.raw and name not in _NOT_LISTED)
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -119,6 +117,10 @@ class Resolver:
         if text not in self._templates:
             self._templates[text] = self.environment.from_string(keep_backslashes(self.environment, text))
         return self._templates[text]
+
+    def included(self, scope: Scope, text: str, extra: Mapping[str, Any]) -> object:
+        """What lookup('template') gives: a template's text, rendered among a host's variables."""
+        return scope.run(self.files.from_string(text), extra)
 
     def render(self, host: str, template: str, file: Path, extra: Mapping[str, Any]) -> str:
         """A template file's text. See Inventory.render."""

@@ -38,10 +38,11 @@ class Scope:
         self.origins = layer.origins
         self.encrypted = layer.encrypted
         self.unknown: object = NOT_READ if layer.unread else missing  # what a name is that nothing defines
-        self.magic: dict[str, Any] = resolver.inventory.magic_vars(host) | {
-            "hostvars": _HostVars(resolver),
-            "vars": _Vars(self),
-        }
+        self.magic: dict[str, Any] = resolver.inventory.magic_vars(host) | {"hostvars": _HostVars(resolver)}
+        for key in resolver.inventory.own_place(host):
+            del self.magic[key]
+        if "vars" not in self.raw:  # a variable of that name covers Ansible's
+            self.magic["vars"] = _Vars(self)
         self.secret: set[str] = set()
         self._known: dict[str, object] = {}
         self._busy: list[tuple[int, object]] = []  # what is being resolved, to see loops

@@ -22,8 +22,19 @@ _LEFT_OUT = re.compile(
     r"^\.|^(?:host_vars|group_vars|vars_plugins)$|(?:\.pyc|\.pyo|\.swp|\.bak|~|\.rpm|\.md|\.txt|\.rst|\.orig|\.cfg|\.retry)$"
 )
 _YAML = ("", ".yml", ".yaml", ".json")
+_TEMPLATES = "templates"  # rendered for hosts, and no inventory, though one may begin with [Service]
+# Nobody means a list of hosts that counts, even where Ansible's INI reader takes every line for one.
+_NOT_IN_USE = frozenset(
+    [
+        *(".csv", ".dist", ".example", ".j2", ".jinja", ".jinja2", ".log", ".pem", ".pub", ".sample", ".sql"),
+        *(".template", ".tf", ".tmpl", ".tpl", ".tsv"),
+    ]
+)
 _MAX_FOLDERS = 20
 
+_SECTION = re.compile(
+    r"^[ \t]*(?:hosts|children|vars)[ \t]*:", re.MULTILINE
+)  # where a broken file was meant as an inventory
 _INI_SECTION = re.compile(r"\[[^:\]\s]+(?::(?:vars|children|hosts))?\](?:\s*#.*)?$")
 
 
@@ -98,7 +109,7 @@ def _walk(folder: Path, depth: int, fence: Fence) -> Iterator[Path]:
     except OSError as error:
         raise ConfigError([f"{Origin(folder)} cannot be read: {error.strerror or error}."]) from None
     for name in names:
-        if _LEFT_OUT.search(name):
+        if _LEFT_OUT.search(name) or name == _TEMPLATES:
             continue
         path = folder / name
         fence.check(path)
@@ -108,10 +119,22 @@ def _walk(folder: Path, depth: int, fence: Fence) -> Iterator[Path]:
             yield path
 
 
-def read_inventory_file(draft: Draft, file: Path, vault: Vault, fence: Fence) -> None:
-    """Add one file to the draft; what is wrong with it is added to the draft's problems."""
+def read_inventory_file(draft: Draft, file: Path, vault: Vault, fence: Fence, *, source: Path) -> None:
+    """Add one file to the draft; what is wrong with it is added to the draft's problems.
+
+    Args:
+        draft: what was read so far.
+        file: the file.
+        vault: opens it if it is encrypted.
+        fence: what may be read.
+        source: what --env names: the file itself, or a folder that has it. Something else than an inventory may lie in
+            a folder, so there it is left out with a warning.
+    """
     try:
-        data = _load(draft, file, vault, fence)
+        data = _load(draft, file, vault, fence, source)
+    except _NoInventory as error:
+        draft.warnings.append(f"{Origin(file)} {error}, so no inventory, and is left out; move it away.")
+        return
     except ConfigError as error:
         draft.problems += error.problems
         return
@@ -119,43 +142,81 @@ def read_inventory_file(draft: Draft, file: Path, vault: Vault, fence: Fence) ->
         read_groups(draft, data, file)
 
 
-def _load(draft: Draft, file: Path, vault: Vault, fence: Fence) -> Mapping[Any, Any] | None:
-    if not file.is_file():
-        raise ConfigError([f"{Origin(file)} is {'no plain file' if file.exists() else 'a broken symlink'}."])
-    text = read_text(file)
+class _NoInventory(Exception):
+    """A file in an inventory's folder that is something else, which Ansible does not read either. Says what it is."""
+
+
+def _load(draft: Draft, file: Path, vault: Vault, fence: Fence, source: Path) -> Mapping[Any, Any] | None:
+    text = _text(file, named=file == source)
     if is_encrypted(text) and not fence.trusts:
         raise ConfigError([f"{Origin(file)} is encrypted; {FLAG} does not open it, so its hosts are unknown."])
     text = _decrypted(text, file, vault)
     if text.startswith("#!") and os.access(file, os.X_OK):
-        raise ConfigError([_convert(file, "is a script")])
+        raise ConfigError([_convert(file, "is a script", source, together=True)])
     if file.suffix == ".toml":
-        raise ConfigError([_convert(file, "is TOML")])
+        raise ConfigError([_convert(file, "is TOML", source)])
     if file.suffix not in _YAML:
         if is_ini(text, file):
-            raise ConfigError([_convert(file, "is in INI format")])
-        draft.warnings.append(f"{Origin(file)} is no inventory and is left out; Ansible cannot read it either.")
-        return None
-    return _mapping(draft, text, file)
+            raise ConfigError([_convert(file, "is in INI format", source)])
+        if file == source:
+            raise ConfigError([f"{Origin(file)} cannot be an inventory: {_read_names(file)}."])
+        raise _NoInventory(f"has a name that ends in {file.suffix}")
+    return _mapping(draft, text, file, source)
 
 
-def _mapping(draft: Draft, text: str, file: Path) -> Mapping[Any, Any] | None:
+def _text(file: Path, *, named: bool) -> str:
+    if not named and file.suffix not in _YAML and (file.suffix in _NOT_IN_USE or not file.is_file()):
+        raise _NoInventory(f"has a name that ends in {file.suffix}")
+    if not file.is_file():
+        raise ConfigError([f"{Origin(file)} is {'no plain file' if file.exists() else 'a broken symlink'}."])
     try:
-        data = parse(text, file, draft.lines, draft.warnings)
+        return read_text(file)
+    except ConfigError:
+        if named or not _may_be_something_else(file):
+            raise
+        raise _NoInventory("cannot be read as text") from None
+
+
+def _read_names(file: Path) -> str:
+    return (
+        f"its name ends in {file.suffix}, and Ansible and Slipway read those without an ending or with .yml, .yaml or "
+        f".json; call it {file.with_suffix('.yml').name}"
+    )
+
+
+def _may_be_something_else(file: Path) -> bool:
+    """Whether a file in an inventory's folder, by its name, need not be meant as an inventory, such as LICENSE."""
+    return file.suffix not in (".yml", ".yaml", ".json") and not file.name.lower().startswith(("hosts", "inventory"))
+
+
+def _mapping(draft: Draft, text: str, file: Path, source: Path) -> Mapping[Any, Any] | None:
+    elsewhere = file != source and _may_be_something_else(file)
+    warnings: list[str] = []
+    try:
+        data = parse(text, file, draft.lines, warnings)
     except ConfigError:
         if is_ini(text, file):
-            raise ConfigError([_convert(file, "is in INI format")]) from None
+            raise ConfigError([_convert(file, "is in INI format", source)]) from None
+        if elsewhere and not _SECTION.search(text):
+            raise _NoInventory("is not YAML") from None
         raise
     if data is None or data == {}:
         return None
     if not isinstance(data, Mapping):
         if is_ini(text, file):
-            raise ConfigError([_convert(file, "is in INI format")])
+            raise ConfigError([_convert(file, "is in INI format", source)])
+        if elsewhere:
+            raise _NoInventory("holds no groups")
+        if file != source and isinstance(data, list) and all(isinstance(item, Mapping) for item in data):
+            raise _NoInventory("is a list, as playbooks are")
         raise ConfigError(
             [f"{Origin(file)} holds a {type(data).__name__}; expected groups, as in 'web: {{hosts: {{web1: }}}}'."]
         )
+    draft.warnings += warnings
     if plugin := data.get("plugin"):
         where = draft.lines.of(data, "plugin") or Origin(file)
-        raise ConfigError([_convert(where, f"is a configuration for Ansible's inventory plugin {plugin!r}")])
+        what = f"is a configuration for Ansible's inventory plugin {plugin!r}"
+        raise ConfigError([_convert(where, what, source, together=True)])
     return data
 
 
@@ -168,18 +229,36 @@ def _decrypted(text: str, file: Path, vault: Vault) -> str:
         raise ConfigError([f"{Origin(file)}: {error}."]) from None
 
 
-def _convert(file: Path | Origin, what: str) -> str:
+def _convert(file: Path | Origin, what: str, source: Path, *, together: bool = False) -> str:
+    """The sentence about a file that Ansible reads and Slipway does not.
+
+    Args:
+        file: the file.
+        what: what it is.
+        source: the whole inventory.
+        together: whether it may say something only together with the inventory's other files, as "constructed" does.
+    """
     origin = file if isinstance(file, Origin) else Origin(file)
-    command = f"ansible-inventory -i {shlex.quote(str(origin.file))} --list --yaml --export > hosts.yml"
-    return f"{origin} {what}, which is not read here; convert it: {command}"
+    folder = source if source.is_dir() else source.parent
+    asked = Origin(folder if together else origin.file)
+    made = Origin(_free(origin.file))
+    command = f"ansible-inventory -i {shlex.quote(str(asked))} --list --yaml --export > {shlex.quote(str(made))}"
+    return f"{origin} {what}, which is not read here; move it away, or convert it and move it away then: {command}"
+
+
+def _free(file: Path) -> Path:
+    """A name beside a file that nothing has yet: what the shell writes into is emptied first."""
+    names = (file.with_name(f"{file.stem}{number}.yml") for number in ("", "-converted", *range(2, 100)))
+    return next((name for name in names if not os.path.lexists(name)), file.with_name(f"{file.stem}-new.yml"))
 
 
 def is_ini(text: str, file: Path) -> bool:
     """Whether Ansible's INI reader would take a text: sections, and lines of a host with `key=value` pairs.
 
-    A file that is called YAML or JSON needs a section or a pair to count; without them it is broken YAML.
+    A file that is called YAML or JSON needs a section or a pair to count; without them it is broken YAML. So does one
+    with a name such as VERSION, which may hold a single word.
     """
-    sure = file.suffix not in (".yml", ".yaml", ".json")
+    sure = file.suffix not in (".yml", ".yaml", ".json") and not (file.name[:1].isupper() and not file.suffix)
     found = in_vars = False
     for line in (raw.strip() for raw in text.splitlines()):
         if not line or line[0] in "#;":
@@ -203,5 +282,6 @@ def _is_ini_host(line: str) -> bool:
         bool(words)
         and words[0][0:1] not in ("-", "[", "{", "")
         and words[0][-1] != ":"
+        and "=" not in words[0]
         and all("=" in word for word in words[1:])
     )

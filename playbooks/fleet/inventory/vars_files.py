@@ -9,7 +9,7 @@ from pathlib import Path
 from playbooks.errors import ConfigError
 from playbooks.fleet.inventory.document import Lines, Origin, parse, read_text
 from playbooks.fleet.inventory.fence import FLAG, Fence
-from playbooks.fleet.inventory.layers import Layer, merge, note_layer
+from playbooks.fleet.inventory.layers import Layer, note_layer
 from playbooks.fleet.inventory.vault import Vault, VaultError, is_encrypted
 
 EXTENSIONS = ("", ".yml", ".yaml", ".json")
@@ -125,13 +125,13 @@ class VarsFiles:
             note_layer(layer, key, value, self.lines.of(data, key) or Origin(file))
         return layer
 
-    def layer(self, folder: Path, name: str) -> Layer:
-        """The variables that one group or host has below a folder.
+    def layers(self, folder: Path, name: str) -> list[Layer]:
+        """The variables that one group or host has below a folder, file by file.
 
         Raises:
             ConfigError: an encrypted file cannot be decrypted or read.
         """
-        return merge(self._open(file) for file in self._files.get((folder, name), ()))
+        return [self._open(file) for file in self._files.get((folder, name), ())]
 
     def _open(self, file: Path) -> Layer:
         if file not in self._layers:

@@ -55,8 +55,8 @@ def question(source: Path, playbook_dir: Path, patterns: list[str], *, resolve: 
     }
 
 
-def ask_ansible(questions: list[dict[str, Any]]) -> list[Any]:
-    """Ansible-core's answers, all from one process."""
+def ask_ansible(questions: list[dict[str, Any]], **environ: str) -> list[Any]:
+    """Ansible-core's answers, all from one process, which has these environment variables besides."""
     done = subprocess.run(
         [sys.executable, Path(__file__).parent / "ansible_answers.py"],
         input=json.dumps(questions),
@@ -64,7 +64,7 @@ def ask_ansible(questions: list[dict[str, Any]]) -> list[Any]:
         text=True,
         check=False,
         timeout=120,
-        env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", "LC_ALL": "C.UTF-8", **ENVIRON},
+        env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", "LC_ALL": "C.UTF-8", **ENVIRON, **environ},
     )
     assert done.returncode == 0, done.stderr
     answers: list[Any] = json.loads(done.stdout)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from playbooks.errors import ConfigError, UsageError
-from playbooks.fleet.inventory import Inventory, VaultValue, load_inventory
+from playbooks.fleet.inventory import NOT_READ, Inventory, VaultValue, fence_around, load_inventory
 from tests.unit.inventory.conftest import CASES, source_of, vault_environ
 
 
@@ -87,7 +87,7 @@ fine: 1
         "loop_a": "it needs itself: loop_a → loop_b → loop_a",
         "loop_in": "it needs itself",
         "syntax": "all.yml:8: syntax of host h1 cannot be resolved: its template is not valid",
-        "pipe": "'pipe' is not available here",
+        "pipe": "'pipe' runs a program on this machine, and no inventory may",
         "ipaddr": "ansible.utils.ipaddr",
         "kind": "unsupported operand",
         "private": "unsafe",
@@ -119,6 +119,89 @@ def test_a_long_chain_of_variables_ends_in_a_sentence(tmp_path: Path) -> None:
     inventory = make(tmp_path, hosts="web: {hosts: {h1: }}", group_vars__all=chain)
     assert "too deeply" in reason(inventory, "v0")
     assert inventory.resolved_vars("h1")["v990"] == 1
+
+
+def test_a_password_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+    """Fails if reading an inventory writes a file, as Ansible's lookup does, or gives another password each time."""
+    inventory = make(tmp_path, hosts="web: {hosts: {h1: {p: \"{{ lookup('password', 'secrets/p') }}\"}}}")
+    assert "Slipway writes nothing" in reason(inventory, "p")
+    assert not (tmp_path / "secrets").exists()
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets/p").write_text("kept\n")
+    again = load_inventory(str(tmp_path / "inventory"), tmp_path, environ={}).resolved_vars("h1")
+    assert again["p"] == "kept"
+    assert again.is_secret("p")
+    other = make(tmp_path, hosts="web: {hosts: {h1: {t: \"{{ lookup('template', 'secrets/p') }}\"}}}")
+    assert other.resolved_vars("h1")["t"] == "kept\n"
+    assert other.resolved_vars("h1").is_secret("t")  # any file can be named as a template
+
+
+def test_password_hashes(tmp_path: Path) -> None:
+    """Fails if a host's /etc/shadow would not take the password. The values are those of glibc's crypt(3)."""
+    inventory = make(
+        tmp_path,
+        hosts="web: {hosts: {h1: }}",
+        group_vars__all="""\
+long: "{{ 'Hello world!' | password_hash('sha512', 'saltstring', rounds=5000) }}"
+short: "{{ 'Hello world!' | password_hash('sha256_crypt', 'saltstring', rounds=1000) }}"
+stock: "{{ 'x' | password_hash('sha512', 'saltstring') }}"
+other: "{{ 'x' | password_hash('md5', 'salt') }}"
+endless: "{{ 'x' | password_hash('sha512', 'salt', rounds=10 ** 9) }}"
+""",
+    )
+    variables = inventory.resolved_vars("h1")
+    assert (
+        variables["long"]
+        == "$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnIFNjnQJuesI68u4OTLiBFdcbYEdFCoEOfaS35inz1"
+    )
+    assert variables["short"] == "$5$rounds=1000$saltstring$z/y8l95GSjij6uHx2xAJer7YCODLtrhIxItWC13D4g5"
+    assert variables["stock"].startswith("$6$rounds=656000$saltstring$YWf8T7KB7BoLFTeAHxcpYVXPG8V.")
+    assert "'md5'" in reason(inventory, "other")
+    assert "rounds" in reason(inventory, "endless")
+
+
+def test_only_what_a_template_wrote_can_grow(tmp_path: Path) -> None:
+    """Fails if a template can change a list of the inventory, or one that another template made."""
+    inventory = make(
+        tmp_path,
+        hosts="web: {hosts: {h1: }}",
+        group_vars__all="""\
+written: [1]
+made: "{{ [1] }}"
+nested: "{{ {'a': [1]} }}"
+change_written: "{% set _ = written.append(2) %}{{ written }}"
+change_made: "{% set _ = made.append(2) %}{{ made }}"
+change_nested: "{% set _ = nested.a.append(2) %}{{ nested }}"
+change_groups: "{% set _ = groups.web.append('h2') %}{{ groups }}"
+itself: "{% set a = [] %}{% set _ = a.append(a) %}{{ a }}"
+doubled: "{% set a = [1] %}{% set _ = a.extend(a) %}{{ a }}"
+""",
+    )
+    for key in ("change_written", "change_made", "change_nested", "change_groups", "doubled"):
+        assert "unsafe" in reason(inventory, key)
+    variables = inventory.resolved_vars("h1")
+    assert variables["itself"] == [[]]  # a copy: nothing holds itself
+    assert (variables["written"], variables["made"], variables["nested"]) == ([1], [1], {"a": [1]})
+
+
+def test_untrusted_lookups_read_nothing(tmp_path: Path) -> None:
+    """Fails if an untrusted inventory reads files by one of the lookups, or learns which there are."""
+    source = tmp_path / "inventory"
+    source.mkdir()
+    (tmp_path / "own.txt").write_text("of the person")
+    (source / "hosts.yml").write_text(
+        "web:\n  hosts:\n    h1:\n"
+        + "".join(
+            f"      {kind}: \"{{{{ query('{name}', '{tmp_path}/own.txt') }}}}\"\n"
+            for kind, name in (
+                ("a", "file"), ("b", "template"), ("c", "password"), ("d", "first_found"), ("e", "fileglob"),
+                ("f", "ansible.builtin.template"), ("g", "ansible.legacy.fileglob"),
+            )
+        )
+    )  # fmt: skip
+    fence = fence_around(source, tmp_path, [])
+    variables = load_inventory(str(source), tmp_path, environ={}, fence=fence).resolved_vars("h1")
+    assert {key: variables[key] for key in "abcdefg"} == {key: [NOT_READ] for key in "abcdefg"}
 
 
 def test_omit_leaves_out(tmp_path: Path) -> None:
