@@ -149,3 +149,18 @@ def test_no_script_makes_files_where_other_users_do() -> None:
         for place in re.findall(r"mktemp (?:-d )?(\S+)", file.read_text(encoding="utf-8")):
             assert place.startswith(('"$state', '"$incoming', '"/run/slipway/')), f"{file.name}: {place}"
         assert not re.search(r"mktemp( -d)?\)|/tmp/slipway|\{TMPDIR", file.read_text(encoding="utf-8")), file.name
+
+
+def test_a_look_at_files_that_does_not_end_proves_nothing(tmp_path: Path) -> None:
+    """Whoever moves folders ahead of find keeps it walking: what it saw until then is no proof that nothing changed."""
+    (tmp_path / "release/.slipway").mkdir(parents=True)
+    slow = tmp_path / "find"
+    slow.write_text("#!/bin/sh\ncase $* in *%C@*) echo seen; exec sleep 60 ;; esac\n")
+    slow.chmod(0o755)
+    body = (
+        f"PATH={tmp_path}:$PATH\n{load('prove').body.split('changed()')[0].split('shift 5')[1]}\nlook_seconds=1\n"
+        f"data_print {tmp_path}/release {tmp_path}\ndata_print {tmp_path}/release {tmp_path}"
+    )
+    done = subprocess.run(["/bin/sh", "-euc", body], capture_output=True, text=True, check=True, timeout=30)
+    first, second = done.stdout.split()
+    assert first != second
