@@ -427,10 +427,10 @@ def _moment(answer: Answer, text: str) -> int:
 def _releases(answer: Answer, odd: list[str]) -> dict[str, ReleaseOnHost]:
     found = {}
     for name, stand, predecessor, about in answer.all("release", 4):
-        if stand not in ("partial", "staged", "proven", "failed"):
+        if stand not in ("partial", "staged", "proven", "failed", "other"):
             raise answer.bad(f"release {name[:40]} is '{stand[:40]}'")
-        if not names.RELEASE.fullmatch(name):
-            odd.append(f"releases/{name} is none of Slipway's, and is left alone")
+        if stand == "other" or not names.RELEASE.fullmatch(name):
+            odd.append(f"releases/{name} is none that Slipway made, and is left alone")
             continue
         if predecessor not in ("", NOTHING) and not names.RELEASE.fullmatch(predecessor):
             odd.append(f"release {name} says that '{predecessor}' ran before it")

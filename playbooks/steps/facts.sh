@@ -7,6 +7,7 @@ state=$2
 seen=$3
 
 # include find_current.sh
+# include own_release.sh
 # include root_only.sh
 # include slots.sh
 
@@ -115,8 +116,12 @@ fi
 slotted=no
 for release in "$home"/releases/*/; do
     [ -d "$release" ] || continue
-    name=${release%/}
-    name=${name##*/}
+    release=${release%/}
+    name=${release##*/}
+    if ! is_own_release "$release"; then
+        emit release "$name" other '' '{}'
+        continue
+    fi
     stand=partial
     [ ! -f "$release/.slipway/complete" ] || stand=staged
     [ ! -f "$release/.slipway/proven" ] || stand=proven
