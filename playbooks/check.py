@@ -211,7 +211,7 @@ def _actions(
     hooks = rendered.hooks
     steps = [
         *turns({facts.host: facts}, {facts.host: rendered}),
-        f"back up release {facts.current}" if settings.backup.enabled and facts.current else "",
+        f"back up release {facts.whole}" if settings.backup.enabled and facts.whole else "",
         f"fetch {release.artifact.url}" if release.artifact.url else f"upload {release.artifact.size:,} bytes",
         f"unpack to {settings.home}/releases/{release.id}",
         *(f"install hook: {hook.name or hook.run}" for hook in hooks["install"]),

@@ -235,6 +235,7 @@ def _moves(
         target.name: Move(
             host=target.name,
             before=facts[target.name].current,
+            way_back=facts[target.name].way_back,
             after=release.id,
             units=rendered[target.name].start,
             units_before=tuple(unit.name for unit in facts[target.name].units),

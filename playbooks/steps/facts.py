@@ -239,6 +239,24 @@ class Facts:
         return self.releases.get(self.current) if self.current else None
 
     @property
+    def lost(self) -> bool:
+        """Whether the release that ``current`` names is not there, or not whole: somebody removed files of it."""
+        return self.current is not None and (self.running is None or self.running.stand == "partial")
+
+    @property
+    def whole(self) -> str | None:
+        """The release that ``current`` names, where it is there."""
+        return None if self.lost else self.current
+
+    @property
+    def way_back(self) -> str | None:
+        """What a deploy that fails goes back to: what runs, or else the newest release that ran well."""
+        if not self.lost:
+            return self.current
+        proven = [name for name, release in self.releases.items() if release.stand == "proven"]
+        return max((name for name in proven if name not in self.ahead), default=None)
+
+    @property
     def is_up(self) -> bool:
         """Whether all units of the current release are active."""
         return all(unit.active == "active" for unit in self.units)
@@ -309,6 +327,12 @@ def read_facts(remote: Remote, home: str, state: str, *, seen: Head | None = Non
             dict.fromkeys(Foreign(*(cut(field, MOST_WORD) for field in found)) for found in answer.all("foreign", 3))
         ),
     )
+    if facts.lost:
+        then = f"releases/{facts.way_back}" if facts.way_back else "nothing"
+        odd[:0] = [
+            f"the folder of {facts.current}, which runs, is gone or not whole",
+            f"a deploy of any version makes it whole; one that fails goes back to {then}",
+        ]
     more = [f"and {len(odd) - MOST_ODD} more of that kind"] if len(odd) > MOST_ODD else []
     return replace(facts, odd=(*(cut(sentence, MOST_WORD) for sentence in odd[:MOST_ODD]), *more))
 
@@ -317,14 +341,24 @@ def _current(answer: Answer, home: str) -> tuple[str, ...] | None:
     """The release that runs. Anything else that runs there nobody could take back: a person has to look.
 
     Raises:
-        BadAnswer: it is none of Slipway's.
+        BadAnswer: it is none of Slipway's, or no link.
     """
+    solid = answer.maybe("solid", 1)
+    if solid is not None:
+        raise BadAnswer(
+            f"{home}/current is a {cut(solid[0], MOST_WORD)}, and not the link to the release that runs; "
+            "nothing was touched",
+            host=answer.host,
+            hint=f"move it away there: mv {home}/current {home}/current.by-hand; if a release of Slipway's ran, link it: "
+            f"ln -s releases/ID {home}/current (ls {home}/releases shows the ids)",
+        )
     found = answer.maybe("current", 2)
     if found is not None and not names.RELEASE.fullmatch(found[0]):
         raise BadAnswer(
             f"{home}/current leads to '{cut(found[0], MOST_WORD)}', which is no release of Slipway's",
             host=answer.host,
-            hint=f"look there: ls -l {home}/current; let it lead to a release, releases/…, or remove the link",
+            hint=f"look there: ls -l {home}/current; let it lead to a release, releases/…, or remove the link. "
+            "What another tool has deployed: see 'Taking over from another tool' in docs/first-deploy.md",
         )
     return found
 

@@ -111,6 +111,8 @@ if [ "$current" != - ]; then
         while IFS= read -r unit; do set -- "$@" "$unit"; done <"$home/current/.slipway/units"
     fi
     [ $# -eq 0 ] || show_units unit "$@"
+elif [ -e "$home/current" ]; then
+    emit solid "$(stat -c %F "$home/current")"
 fi
 
 slotted=no

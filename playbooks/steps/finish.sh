@@ -49,7 +49,7 @@ prune() {
     now=
     future=
     for folder in "$home/releases"/*; do
-        is_stamped "${folder##*/}" && is_own_release "$folder" || continue
+        if ! is_stamped "${folder##*/}" || ! is_own_release "$folder"; then continue; fi
         folder=${folder##*/}
         moment=${folder%%Z*}
         # The newest first.
