@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import tarfile
 from collections.abc import Callable
 
 import pytest
@@ -108,3 +110,113 @@ def test_current_is_a_folder(one: App, on: On) -> None:
     assert host.check_output(f"ls -A {one.home}").split() == ["current", "current.by-hand", "releases", "shared"]
     host.check_output(f"cd {one.home} && mv current current.copy && ln -s releases/{first} current")
     assert one.deploy("1.1").status == 0
+
+
+def test_folders_between_and_data_behind_roots_links(one: App, on: On) -> None:
+    """The application gets to nested folders, wherever slipway_path is; root's links to other disks stay and are backed up."""
+    host, home, disk = on("app1"), f"/srv/{one.name}/deep/er/app", f"/mnt/{one.name}"
+    write = "touch tmp/pids/1 var/cache/1 data/1 var/data/1 && exec python3 -m http.server"
+    one.write(
+        path=home,
+        shared=["tmp/pids", "data", "var/data"],
+        writable=["var/cache"],
+        services=[{"name": one.name, "unit": {"Service": {"ExecStart": f"{home}/current/bin/run"}}}],
+        backup={"drill": {"command": "exec python3 -m http.server $PORT"}},
+    )
+    run = f"#!/bin/sh\nset -eu\numask 022\ncd {home}/current\n{write} {one.port}\n".encode()
+    host.check_output(
+        f"umask 022; mkdir -p {disk} {home}/shared/var && mount -t tmpfs -o mode=755 tmpfs {disk} && "
+        f"cd {disk} && mkdir flat nested && chown www-data: flat nested && echo flat >flat/kept && echo deep >nested/kept && "
+        f"ln -s {disk}/flat {home}/shared/data && ln -s {disk}/nested {home}/shared/var/data"
+    )
+    try:
+        for version in ("1.0", "1.1"):
+            one.build(version, {"bin/run": run})
+            done = one.deploy(version)
+            assert done.status == 0, done.err
+        assert host.check_output(f"readlink {home}/shared/data {home}/shared/var/data").split() == [
+            f"{disk}/flat",
+            f"{disk}/nested",
+        ]
+        for place in (f"{home}/shared/tmp/pids", f"{home}/current/var/cache", f"{disk}/flat", f"{disk}/nested"):
+            assert host.check_output(f"stat -c %U {place}/1") == "www-data"
+        backed_up = invoke("backup", one.env, "--json")
+        assert backed_up.status == 0, backed_up.err
+        drilled = invoke("verify-backups", one.env)
+        assert drilled.status == 0, drilled.out + drilled.err
+        restored = invoke("restore", one.env, f"--to-dir=/srv/look-{one.name}")
+        assert restored.status == 0, restored.err
+        kept = host.check_output(f"cat /srv/look-{one.name}/app1{disk}/flat/kept /srv/look-{one.name}/app1{disk}/nested/kept")
+        assert kept.split() == ["flat", "deep"]
+    finally:
+        host.run(f"umount -l {disk}; rm -rf /srv/look-{one.name}")
+
+
+def test_a_release_is_whole_whatever_is_left_out_beside_it(one: App, on: On) -> None:
+    """What is the application's to write, or left out of backups, is found by whole names, and never in the code."""
+    host = on("app1")
+    one.write(
+        shared=["data"],
+        writable=["log"],
+        backup={
+            "exclude": ["cache", f"{one.home}/shared/data/tmp*"],
+            "drill": {"command": "cd $RELEASE && exec python3 -m http.server $PORT"},
+        },
+    )
+    names = ("login.py", "logic/a.py", "lib/cache/store.py", "log/back\\nslash", "back\\nslash")
+    files = dict.fromkeys(names, b"as built\n")
+    one.build("1.0", files)
+    done = one.deploy("1.0")
+    assert done.status == 0, done.err
+    release = f"{one.home}/releases/{current(one, on)}"
+    data = f"{one.home}/shared/data"
+    host.check_output(f"cd {data} && mkdir -p deep/cache tmp1 && touch deep/cache/1 tmp1/1 deep/kept")
+    manifest = host.check_output(f"cat {release}/.slipway/manifest")
+    assert "./login.py" in manifest and "./logic/a.py" in manifest and "log/back" not in manifest
+    assert invoke("backup", one.env).status == 0
+    drilled = invoke("verify-backups", one.env)
+    assert drilled.status == 0, drilled.out + drilled.err
+    restored = invoke("restore", one.env, f"--to-dir=/srv/look-{one.name}")
+    assert restored.status == 0, restored.err
+    there = host.check_output(f"cd /srv/look-{one.name}/app1{data} && find . -type f; rm -rf /srv/look-{one.name}").split()
+    assert there == ["./deep/kept"]
+
+    one.build("1.1", files)
+    assert one.deploy("1.1").status == 0
+    host.check_output("echo bent >%s", f"{release}/login.py")
+    host.check_output("echo written >%s", f"{release}/log/back\\nslash")
+    back = invoke("rollback", one.env)
+    assert back.status == 0, back.err
+    assert "login.py" in back.err and "restoring it from its backup" in back.err
+    assert host.check_output("cat %s", f"{release}/login.py") == "as built"
+
+    one.write(backup={**one.settings["backup"], "exclude": ["/opt/*/releases"]})
+    refused = invoke("backup", one.env)
+    assert refused.status != 0 and "/opt/*/releases of slipway_backup.exclude is in none of the folders" in refused.err
+
+
+def test_what_a_release_cannot_keep_is_refused(one: App, on: On) -> None:
+    """What tar carries beside modes would be lost without a word; the message names the file, and the way out."""
+    cases = {
+        "has file capabilities": {"SCHILY.xattr.security.capability": "\x01"},
+        "has an access control list": {"SCHILY.acl.access": "user::rwx,user:nobody:rwx,group::r-x,mask::rwx,other::r-x"},
+    }
+    for told, headers in cases.items():
+        program = tarfile.TarInfo("bin/run")
+        program.mode, program.pax_headers = 0o755, headers
+        one.pack("1.0", [(tarfile.TarInfo("VERSION"), b""), (program, b"")])
+        refused = one.deploy("1.0")
+        assert refused.status == 1 and f'"bin/run" {told}' in refused.err, refused.err
+        assert "AmbientCapabilities=" in refused.err
+    plain = one.folder / "plain"
+    with plain.open("wb") as file:
+        file.truncate(200 * 1024 * 1024)
+    one.write(artifact=f"{one.folder}/{one.name}-{{version}}.tar.zst")
+    with tarfile.open(one.folder / "plain.tar", "w") as tar:
+        tar.add(plain, "zeros")
+    made = ["zstd", "-q", "--long=28", str(one.folder / "plain.tar"), "-o", f"{one.folder}/{one.name}-1.0.tar.zst"]
+    subprocess.run(made, check=True)
+    refused = one.deploy("1.0")
+    assert refused.status == 1 and "compressed with a window of more than 128 MB" in refused.err, refused.err
+    assert "--long=27" in refused.err and "damaged" not in refused.err
+    assert on("app1").run(f"ls -A {one.home}/releases/*").stdout == ""
