@@ -155,7 +155,7 @@ def _predecessor(facts: Facts) -> str | None:
 
 
 def _before_lost(facts: Facts) -> str:
-    """What ran before a release whose folder is gone: by the host's last switch, or else the newest that ran well before.
+    """What ran before a release whose folder is gone: by the last switch, or else the newest that ran well before.
 
     Raises:
         UsageError: there is none.

@@ -109,8 +109,8 @@ class Backup(Model):
     )
     exclude: list[Text] = Field(
         [],
-        description="Data that is not backed up: restic's patterns (* is part of a name, ** any folders). One that begins "
-        "with / is in a folder of data; any other counts at every depth of each of them. A release is always whole.",
+        description="Data that is not backed up: restic's patterns (* is part of a name, ** any folders). One that "
+        "begins with / is in a folder of data; any other counts at every depth of each. A release is always whole.",
     )
     keep: Keep = section("Retention.")
     max_age: Duration = Field(

@@ -349,16 +349,17 @@ def _current(answer: Answer, home: str) -> tuple[str, ...] | None:
             f"{home}/current is a {cut(solid[0], MOST_WORD)}, and not the link to the release that runs; "
             "nothing was touched",
             host=answer.host,
-            hint=f"move it away there: mv {home}/current {home}/current.by-hand; if a release of Slipway's ran, link it: "
-            f"ln -s releases/ID {home}/current (ls {home}/releases shows the ids)",
+            hint=f"move it away there: mv {home}/current {home}/current.by-hand; if a release of Slipway's ran, link "
+            f"it: ln -s releases/ID {home}/current (ls {home}/releases shows the ids)",
         )
     found = answer.maybe("current", 2)
     if found is not None and not names.RELEASE.fullmatch(found[0]):
         raise BadAnswer(
-            f"{home}/current leads to '{cut(found[0], MOST_WORD)}', which is no release of Slipway's",
+            f"{home}/current leads to '{cut(found[0], MOST_WORD)}', which is no release of Slipway's; "
+            "nothing was touched",
             host=answer.host,
-            hint=f"look there: ls -l {home}/current; let it lead to a release, releases/…, or remove the link. "
-            "What another tool has deployed: see 'Taking over from another tool' in docs/first-deploy.md",
+            hint="what another tool deployed is taken over as docs/first-deploy.md says under 'Taking over from "
+            f"another tool'; else let {home}/current lead to a release of Slipway's (ls {home}/releases)",
         )
     return found
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from testinfra.host import Host
 
-from tests.hosts.conftest import App, Ran, invoke
+from tests.hosts.conftest import PROJECT, App, Ran, invoke
 
 On = Callable[[str], Host]
 
@@ -113,7 +113,7 @@ def test_current_is_a_folder(one: App, on: On) -> None:
 
 
 def test_folders_between_and_data_behind_roots_links(one: App, on: On) -> None:
-    """The application gets to nested folders, wherever slipway_path is; root's links to other disks stay and are backed up."""
+    """The application gets to nested folders, wherever they are; root's links to other disks stay and are backed up."""
     host, home, disk = on("app1"), f"/srv/{one.name}/deep/er/app", f"/mnt/{one.name}"
     write = "touch tmp/pids/1 var/cache/1 data/1 var/data/1 && exec python3 -m http.server"
     one.write(
@@ -126,7 +126,8 @@ def test_folders_between_and_data_behind_roots_links(one: App, on: On) -> None:
     run = f"#!/bin/sh\nset -eu\numask 022\ncd {home}/current\n{write} {one.port}\n".encode()
     host.check_output(
         f"umask 022; mkdir -p {disk} {home}/shared/var && mount -t tmpfs -o mode=755 tmpfs {disk} && "
-        f"cd {disk} && mkdir flat nested && chown www-data: flat nested && echo flat >flat/kept && echo deep >nested/kept && "
+        f"cd {disk} && mkdir flat nested && chown www-data: flat nested && echo flat >flat/kept && "
+        "echo deep >nested/kept && "
         f"ln -s {disk}/flat {home}/shared/data && ln -s {disk}/nested {home}/shared/var/data"
     )
     try:
@@ -146,7 +147,9 @@ def test_folders_between_and_data_behind_roots_links(one: App, on: On) -> None:
         assert drilled.status == 0, drilled.out + drilled.err
         restored = invoke("restore", one.env, f"--to-dir=/srv/look-{one.name}")
         assert restored.status == 0, restored.err
-        kept = host.check_output(f"cat /srv/look-{one.name}/app1{disk}/flat/kept /srv/look-{one.name}/app1{disk}/nested/kept")
+        kept = host.check_output(
+            f"cat /srv/look-{one.name}/app1{disk}/flat/kept /srv/look-{one.name}/app1{disk}/nested/kept"
+        )
         assert kept.split() == ["flat", "deep"]
     finally:
         host.run(f"umount -l {disk}; rm -rf /srv/look-{one.name}")
@@ -178,7 +181,9 @@ def test_a_release_is_whole_whatever_is_left_out_beside_it(one: App, on: On) -> 
     assert drilled.status == 0, drilled.out + drilled.err
     restored = invoke("restore", one.env, f"--to-dir=/srv/look-{one.name}")
     assert restored.status == 0, restored.err
-    there = host.check_output(f"cd /srv/look-{one.name}/app1{data} && find . -type f; rm -rf /srv/look-{one.name}").split()
+    there = host.check_output(
+        f"cd /srv/look-{one.name}/app1{data} && find . -type f; rm -rf /srv/look-{one.name}"
+    ).split()
     assert there == ["./deep/kept"]
 
     one.build("1.1", files)
@@ -199,7 +204,9 @@ def test_what_a_release_cannot_keep_is_refused(one: App, on: On) -> None:
     """What tar carries beside modes would be lost without a word; the message names the file, and the way out."""
     cases = {
         "has file capabilities": {"SCHILY.xattr.security.capability": "\x01"},
-        "has an access control list": {"SCHILY.acl.access": "user::rwx,user:nobody:rwx,group::r-x,mask::rwx,other::r-x"},
+        "has an access control list": {
+            "SCHILY.acl.access": "user::rwx,user:nobody:rwx,group::r-x,mask::rwx,other::r-x"
+        },
     }
     for told, headers in cases.items():
         program = tarfile.TarInfo("bin/run")
@@ -220,3 +227,44 @@ def test_what_a_release_cannot_keep_is_refused(one: App, on: On) -> None:
     assert refused.status == 1 and "compressed with a window of more than 128 MB" in refused.err, refused.err
     assert "--long=27" in refused.err and "damaged" not in refused.err
     assert on("app1").run(f"ls -A {one.home}/releases/*").stdout == ""
+
+
+def test_what_another_tool_deployed_is_refused_and_can_be_taken_over(one: App, on: On) -> None:
+    """Nothing is touched before a person has done what docs/first-deploy.md says; the old releases stay, and serve."""
+    host, home, theirs = on("app1"), one.home, f"{one.home}/releases/20240201120000"
+    served = f"curl -s --retry 20 --retry-connrefused --retry-delay 1 localhost:{one.port}/VERSION"
+    unit = f"[Service]\nExecStart={home}/current/bin/run\n[Install]\nWantedBy=multi-user.target\n"
+    run = f'#!/bin/sh\ncd "$(dirname "$0")/.."\nexec python3 -m http.server {one.port}\n'
+    host.check_output(
+        f"mkdir -p {theirs}/bin {home}/shared/log && echo old >{theirs}/VERSION && ln -s {theirs} {home}/current"
+    )
+    host.check_output(f"printf %s >{theirs}/bin/run; chmod 755 {theirs}/bin/run; chown -R www-data: {home}", run)
+    host.check_output(f"printf %s >/etc/systemd/system/{one.name}.service", unit)
+    host.check_output(f"systemctl daemon-reload && systemctl enable --now {one.name}")
+    one.settings["services"][0]["unit"]["Unit"] = {
+        "Conflicts": f"{one.name}-before.service",
+        "After": f"{one.name}-before.service",
+    }
+    one.write(shared=["log"])
+    one.build("1.0")
+    before = host.check_output(f"cd {home} && find . -printf '%p %i %T@ %U\\n' | sort")
+    for task in (one.deploy("1.0"), one.deploy("1.0", "--check")):
+        assert task.status != 0
+        assert "leads to '20240201120000', which is no release of Slipway's; nothing was touched" in task.err
+        assert "docs/first-deploy.md" in task.err
+    assert host.check_output(f"cd {home} && find . -printf '%p %i %T@ %U\\n' | sort") == before
+
+    page = (PROJECT / "docs" / "first-deploy.md").read_text()
+    way = page.partition("test_not_as_left.py runs this -->\n```sh\n")[2].partition("```")[0]
+    host.check_output("sh -euc %s", way.replace("shop", one.name))
+    assert host.check_output(served) == "old"
+    one.build("1.1", line="exit 1")
+    failed = one.deploy("1.1")
+    assert failed.status == 1, failed.out + failed.err
+    host.check_output(f"systemctl start {one.name}-before")
+    assert host.check_output(served) == "old"
+    assert one.deploy("1.0").status == 0
+    assert host.check_output(served) == "1.0"
+    assert host.run(f"systemctl is-active {one.name}-before").rc != 0
+    host.check_output(f"systemctl disable {one.name}-before")
+    assert host.check_output(f"cat {theirs}/VERSION") == "old"
