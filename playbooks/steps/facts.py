@@ -16,6 +16,7 @@ from playbooks.fleet.script import Answer
 from playbooks.ledger.heads import Head
 from playbooks.ledger.seal import NO_LINE, head_of
 from playbooks.names import cut
+from playbooks.steps.adopt import HINT, release_of
 from playbooks.steps.chain import read_record as read_line
 from playbooks.steps.records import read_record
 
@@ -184,6 +185,8 @@ class Facts:
         kept: until when its units run on though the traffic has left its group, in seconds since 1970; 0: they are
             stopped.
         odd: sentences about what it says that cannot be; it was left out.
+        theirs: the folder in ``releases`` that ``current`` leads to where another tool deployed it; then ``current`` is
+            None.
         ahead: its releases that are named for the future. They are nothing to hold other hosts' releases against.
     """
 
@@ -215,6 +218,7 @@ class Facts:
     odd: tuple[str, ...] = ()
     ahead: frozenset[str] = frozenset()
     foreign: tuple[Foreign, ...] = ()
+    theirs: str | None = None
 
     @property
     def comparable(self) -> str | None:
@@ -286,6 +290,7 @@ def read_facts(remote: Remote, home: str, state: str, *, seen: Head | None = Non
     system, systemd, clock = answer.one("system", 3)
     memory, memory_free = answer.one("memory", 2)
     current = _current(answer, home)
+    theirs = answer.maybe("theirs", 1)
     verified = answer.maybe("verified", 1)
     lock = answer.maybe("lock", 1)
     ledger = answer.maybe("ledger", 2)
@@ -323,10 +328,15 @@ def read_facts(remote: Remote, home: str, state: str, *, seen: Head | None = Non
         kept=_moment(answer, kept[0]) if kept else None,
         token=answer.number(token[0]) if token else 0,
         ahead=ahead,
+        theirs=theirs[0] if theirs else None,
         foreign=tuple(
             dict.fromkeys(Foreign(*(cut(field, MOST_WORD) for field in found)) for found in answer.all("foreign", 3))
         ),
     )
+    if facts.theirs:
+        odd.insert(
+            0, f"current leads to releases/{facts.theirs}, which another tool deployed; the next deploy adopts it"
+        )
     if facts.lost:
         then = f"releases/{facts.way_back}" if facts.way_back else "nothing"
         odd[:0] = [
@@ -337,6 +347,15 @@ def read_facts(remote: Remote, home: str, state: str, *, seen: Head | None = Non
     return replace(facts, odd=(*(cut(sentence, MOST_WORD) for sentence in odd[:MOST_ODD]), *more))
 
 
+def as_adopted(facts: Facts) -> Facts:
+    """A host as it is once a deploy has adopted what another tool deployed there."""
+    release = release_of(facts.theirs) if facts.theirs else None
+    if release is None or facts.theirs is None:
+        return facts
+    made = ReleaseOnHost(release, "proven", NOTHING, {"version": facts.theirs})
+    return replace(facts, current=release, releases={**facts.releases, release: made})
+
+
 def _current(answer: Answer, home: str) -> tuple[str, ...] | None:
     """The release that runs. Anything else that runs there nobody could take back: a person has to look.
 
@@ -344,6 +363,13 @@ def _current(answer: Answer, home: str) -> tuple[str, ...] | None:
         BadAnswer: it is none of Slipway's, or no link.
     """
     solid = answer.maybe("solid", 1)
+    theirs = answer.maybe("theirs", 1)
+    if theirs is not None and release_of(theirs[0]) is None:
+        raise BadAnswer(
+            f"{home}/current leads to releases/{cut(theirs[0], 80)}, which is no version's name; nothing was touched",
+            host=answer.host,
+            hint=HINT,
+        )
     if solid is not None:
         raise BadAnswer(
             f"{home}/current is a {cut(solid[0], MOST_WORD)}, and not the link to the release that runs; "

@@ -7,6 +7,7 @@ state=$2
 seen=$3
 
 # include find_current.sh
+# include names.sh
 # include own_release.sh
 # include root_only.sh
 # include slots.sh
@@ -103,6 +104,12 @@ EOF
 }
 
 find_current
+# Another tool's release, in the same layout.
+if [ "$current" != - ] && [ -d "$home/releases/$current" ] && ! is_stamped "$current" &&
+    [ "$(cd -P "$home/current" && pwd)" = "$(cd -P "$home/releases" && pwd)/$current" ]; then
+    emit theirs "$current"
+    current=-
+fi
 if [ "$current" != - ]; then
     # A symlink is made at the switch: its time is since when.
     emit current "$current" "$(stat -c %Y "$home/current")"
@@ -111,7 +118,7 @@ if [ "$current" != - ]; then
         while IFS= read -r unit; do set -- "$@" "$unit"; done <"$home/current/.slipway/units"
     fi
     [ $# -eq 0 ] || show_units unit "$@"
-elif [ -e "$home/current" ]; then
+elif [ -e "$home/current" ] && [ ! -L "$home/current" ]; then
     emit solid "$(stat -c %F "$home/current")"
 fi
 

@@ -49,7 +49,7 @@ prune() {
     now=
     future=
     for folder in "$home/releases"/*; do
-        if ! is_stamped "${folder##*/}" || ! is_own_release "$folder"; then continue; fi
+        if ! is_stamped "${folder##*/}" || ! is_own_release "$folder" || [ -e "$folder/.slipway/adopted" ]; then continue; fi
         folder=${folder##*/}
         moment=${folder%%Z*}
         # The newest first.

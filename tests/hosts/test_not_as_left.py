@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from testinfra.host import Host
 
-from tests.hosts.conftest import PROJECT, App, Ran, invoke
+from tests.hosts.conftest import App, Ran, invoke
 
 On = Callable[[str], Host]
 
@@ -229,42 +229,60 @@ def test_what_a_release_cannot_keep_is_refused(one: App, on: On) -> None:
     assert on("app1").run(f"ls -A {one.home}/releases/*").stdout == ""
 
 
-def test_what_another_tool_deployed_is_refused_and_can_be_taken_over(one: App, on: On) -> None:
-    """Nothing is touched before a person has done what docs/first-deploy.md says; the old releases stay, and serve."""
+def test_what_another_tool_deployed_is_adopted(one: App, on: On) -> None:
+    """A Capistrano layout that serves is what a failed deploy, a guard and a rollback go back to, with its own unit."""
     host, home, theirs = on("app1"), one.home, f"{one.home}/releases/20240201120000"
+    adopted = "20240201T120000Z-20240201120000"
     served = f"curl -s --retry 20 --retry-connrefused --retry-delay 1 localhost:{one.port}/VERSION"
-    unit = f"[Service]\nExecStart={home}/current/bin/run\n[Install]\nWantedBy=multi-user.target\n"
-    run = f'#!/bin/sh\ncd "$(dirname "$0")/.."\nexec python3 -m http.server {one.port}\n'
+    unit = f"[Service]\nUser=www-data\nExecStart={home}/current/bin/run\n[Install]\nWantedBy=multi-user.target\n"
+    run = f"#!/bin/sh\ncd {home}/current\nexec python3 -m http.server {one.port}\n"
     host.check_output(
-        f"mkdir -p {theirs}/bin {home}/shared/log && echo old >{theirs}/VERSION && ln -s {theirs} {home}/current"
+        f"mkdir -p {theirs}/bin {home}/shared/log && echo old >{theirs}/VERSION && ln -s {theirs} {home}/current &&"
+        f" ln -s {home}/shared/log {theirs}/log"
     )
     host.check_output(f"printf %s >{theirs}/bin/run; chmod 755 {theirs}/bin/run; chown -R www-data: {home}", run)
-    host.check_output(f"printf %s >/etc/systemd/system/{one.name}.service", unit)
-    host.check_output(f"systemctl daemon-reload && systemctl enable --now {one.name}")
-    one.settings["services"][0]["unit"]["Unit"] = {
-        "Conflicts": f"{one.name}-before.service",
-        "After": f"{one.name}-before.service",
-    }
-    one.write(shared=["log"])
+    for name in (one.name, f"{one.name}-other"):
+        text = unit if name == one.name else unit.replace("bin/run", "bin/sleep")
+        host.check_output(f"printf %s >/etc/systemd/system/{name}.service", text)
+    host.check_output(
+        f"cp /bin/sleep {theirs}/bin/ && sed -i 's|/sleep|/sleep 1d|' /etc/systemd/system/{one.name}-other.service"
+    )
+    host.check_output(f"systemctl daemon-reload && systemctl enable --now {one.name} {one.name}-other")
+    asked = f"systemctl show --property=MainPID --value {one.name}"
+    process = host.check_output(asked)
+    one.write(shared=["log"], backup={"drill": {"command": "cd $RELEASE && exec python3 -m http.server $PORT"}})
     one.build("1.0")
-    before = host.check_output(f"cd {home} && find . -printf '%p %i %T@ %U\\n' | sort")
-    for task in (one.deploy("1.0"), one.deploy("1.0", "--check")):
-        assert task.status != 0
-        assert "leads to '20240201120000', which is no release of Slipway's; nothing was touched" in task.err
-        assert "docs/first-deploy.md" in task.err
-    assert host.check_output(f"cd {home} && find . -printf '%p %i %T@ %U\\n' | sort") == before
 
-    page = (PROJECT / "docs" / "first-deploy.md").read_text()
-    way = page.partition("test_not_as_left.py runs this -->\n```sh\n")[2].partition("```")[0]
-    host.check_output("sh -euc %s", way.replace("shop", one.name))
-    assert host.check_output(served) == "old"
+    def refused(sentence: str) -> None:
+        before = host.check_output(f"cd {home} && find . -printf '%p %i %T@ %U\\n' | sort")
+        for task in (one.deploy("1.0"), one.deploy("1.0", "--check")):
+            assert task.status == 1, task.out + task.err
+            assert sentence in task.err + task.out
+        assert host.check_output(f"cd {home} && find . -printf '%p %i %T@ %U\\n' | sort") == before
+
+    refused(f"chown root: {home}")
+    host.check_output(f"cd {home} && chown root: . releases shared && chmod go-w . releases shared")
+    refused(f"{one.name}-other.service runs what is in {home}/current")
+    host.check_output(f"systemctl disable --now {one.name}-other; rm /etc/systemd/system/{one.name}-other.service")
+    looked = one.deploy("1.0", "--check")
+    assert looked.status == 0 and f"adopt releases/20240201120000 as {adopted}" in looked.out
+    assert host.check_output(f"readlink {home}/current") == theirs
+
     one.build("1.1", line="exit 1")
     failed = one.deploy("1.1")
-    assert failed.status == 1, failed.out + failed.err
-    host.check_output(f"systemctl start {one.name}-before")
+    assert failed.status == 1 and "rolled back" in failed.out, failed.out + failed.err
+    assert current(one, on) == adopted
     assert host.check_output(served) == "old"
+    assert "User=www-data" in host.check_output(f"systemctl cat {one.name}")
+    one.write(keep_releases=2)
     assert one.deploy("1.0").status == 0
     assert host.check_output(served) == "1.0"
-    assert host.run(f"systemctl is-active {one.name}-before").rc != 0
-    host.check_output(f"systemctl disable {one.name}-before")
-    assert host.check_output(f"cat {theirs}/VERSION") == "old"
+    assert host.check_output(asked) != process
+    back = invoke("rollback", one.env)
+    assert back.status == 0, back.err
+    assert host.check_output(served) == "old"
+    drilled = invoke("verify-backups", one.env)
+    assert drilled.status == 0, drilled.out + drilled.err
+    for version in ("1.2", "1.3", "1.4"):
+        assert ship(one, version).status == 0
+    assert host.check_output(f"cat {theirs}/VERSION {home}/releases/{adopted}/VERSION").split() == ["old", "old"]
