@@ -29,7 +29,7 @@ def ship(app: App, version: str, *flags: str) -> Ran:
 
 def current(app: App, on: On) -> str:
     """The id of the release that runs."""
-    return on("app1").check_output("readlink %s/current", app.home).removeprefix("releases/")
+    return str(on("app1").check_output("readlink %s/current", app.home)).removeprefix("releases/")
 
 
 def test_only_what_slipway_made_is_pruned(one: App, on: On) -> None:

@@ -109,8 +109,12 @@ def test_a_release_from_the_future_is_the_newest_of_its_own_host_only() -> None:
 
 def test_what_runs_and_is_no_release_refuses_the_host_with_a_way_on() -> None:
     """A name of another kind sorts and matches as it likes."""
-    with pytest.raises(BadAnswer, match=r"app1: /opt/shop/current leads to 'zzz'(.|\n)*remove the link"):
+    with pytest.raises(BadAnswer, match=r"app1: /opt/shop/current leads to 'zzz'(.|\n)*ls /opt/shop/releases"):
         facts("current\tzzz\t1795235400\n")
+    with pytest.raises(
+        BadAnswer, match=r"app1: /opt/shop/current leads to releases/\.\./x, which is no version's name"
+    ):
+        facts("theirs\t../x\n")
 
 
 def test_one_word_out_of_three_promotes_nothing() -> None:
