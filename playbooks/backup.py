@@ -180,7 +180,7 @@ def back_up_jobs(
         job = steps.Job(
             id=id_,
             kind="application" if is_application else "database",
-            release=facts[name].current if is_application else None,
+            release=facts[name].whole if is_application else None,
             version=(facts[name].version if is_application else None) or version,
             databases=tuple(db for db in env.settings.databases if db.name in databases.get(name, [])),
         )
@@ -216,7 +216,7 @@ def prove_jobs(fleet: Fleet, env: Environment, facts: Mapping[str, Facts]) -> li
     """
     jobs: list[Job[str | None]] = []
     for name, remote in _backed_up(fleet, env).items():
-        current = facts[name].current if name in facts else None
+        current = facts[name].whole if name in facts else None
         settings = env.target(name).settings
         if current is None or not steps.is_provable(settings):
             return []

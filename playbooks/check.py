@@ -20,7 +20,8 @@ from playbooks.release.slots import Renderings, for_next, turns
 from playbooks.rollout.due import due
 from playbooks.rollout.planned import Planned, planned
 from playbooks.settings import Settings
-from playbooks.steps.facts import Facts
+from playbooks.steps.adopt import adopt
+from playbooks.steps.facts import Facts, as_adopted
 from playbooks.steps.preflight import preflight, tools_for
 from playbooks.steps.rendered import OnHost, read_rendered
 from playbooks.strategies.plan import Plan
@@ -105,9 +106,13 @@ def check(env: Environment, wanted: Wanted, progress: Progress) -> Check:
         states = groups.edges if groups else read_edges(fleet, env, [name for name in edges if name in fleet.remotes])
 
         def one(remote: Remote) -> OnHost:
-            return read_rendered(remote, env.target(remote.name).settings)
+            host = remote.name
+            if folder := facts[host].theirs:
+                adopt(remote, env.target(host).settings, folder, for_next(renderings, facts)[host].start, look=True)
+            return read_rendered(remote, env.target(host).settings)
 
         there = fleet.each("rendered", one, hosts=[target.name for target in reached]).all_or_raise("reading")
+    facts = {host: as_adopted(fact) for host, fact in facts.items()}
     todo = due(reached, facts, groups, release, renderings, force=wanted.force)
     plan = plan_for(env, wanted, [target.name for target in todo], facts)
     lines = [
@@ -184,7 +189,8 @@ def _actions(
     hooks = rendered.hooks
     steps = [
         *turns({facts.host: facts}, {facts.host: rendered}),
-        f"back up release {facts.current}" if settings.backup.enabled and facts.current else "",
+        f"adopt releases/{facts.theirs} as {facts.current}, for the way back" if facts.theirs else "",
+        f"back up release {facts.whole}" if settings.backup.enabled and facts.whole else "",
         f"fetch {release.artifact.url}" if release.artifact.url else f"upload {release.artifact.size:,} bytes",
         f"unpack to {settings.home}/releases/{release.id}",
         *(f"install hook: {hook.name or hook.run}" for hook in hooks["install"]),

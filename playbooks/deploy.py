@@ -14,7 +14,7 @@ from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.holder import Holder
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Ask, Remote
-from playbooks.host_facts import odd, read_all, read_changed
+from playbooks.host_facts import all_or_hint, odd, read_all, read_changed
 from playbooks.recording import sealed, write_down
 from playbooks.release.artifact import Artifact, find_artifact
 from playbooks.release.release import Release, Rendered, later_than, new_release, render
@@ -28,6 +28,7 @@ from playbooks.rollout.planning import plan_deploy
 from playbooks.rollout.reached import reached
 from playbooks.rollout.rollout import Rollout, Stand, roll_out
 from playbooks.staging import back_up_and_stage
+from playbooks.steps.adopt import adopt
 from playbooks.steps.facts import Facts
 from playbooks.steps.finish import Finished, Mark, finish
 from playbooks.steps.idle import ask_idle_host, leave_slot
@@ -125,6 +126,7 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
                 _refuse_taken(env, release, facts)
             rendered = for_next(renderings, facts)
             warnings = [*odd(facts), *_check_hosts(fleet, env, todo, facts, release)]
+            facts = _adopt(fleet, env, todo, facts, rendered)
             warnings += turns({target.name: facts[target.name] for target in todo}, rendered)
             plan = plan_for(env, wanted, [target.name for target in todo], facts)
             crew = assemble(fleet, held, env, holder, facts, _moves(todo, facts, release, rendered), plan, groups)
@@ -228,6 +230,28 @@ def _check_hosts(
     return [warning for found in results.values() for warning in found]
 
 
+def _adopt(
+    fleet: Fleet, env: Environment, targets: list[Target], facts: Mapping[str, Facts], rendered: Mapping[str, Rendered]
+) -> Mapping[str, Facts]:
+    """Make a release of what another tool deployed, wherever that can be done on all such hosts; what is there then.
+
+    Raises:
+        SlipwayError: it cannot; nothing that serves was touched.
+    """
+    theirs = {target.name: folder for target in targets if (folder := facts[target.name].theirs)}
+    if not theirs:
+        return facts
+    fleet.progress.phase("adopting what another tool deployed")
+    for look in (True, False):
+
+        def one(remote: Remote, look: bool = look) -> None:
+            host = remote.name
+            adopt(remote, env.target(host).settings, theirs[host], rendered[host].start, look=look)
+
+        all_or_hint(env, fleet.each("adopt", one, hosts=list(theirs)), "adopting")
+    return {**facts, **read_all(fleet, env, [env.target(host) for host in theirs])}
+
+
 def _moves(
     targets: list[Target], facts: Mapping[str, Facts], release: Release, rendered: Mapping[str, Rendered]
 ) -> dict[str, Move]:
@@ -235,6 +259,7 @@ def _moves(
         target.name: Move(
             host=target.name,
             before=facts[target.name].current,
+            way_back=facts[target.name].way_back,
             after=release.id,
             units=rendered[target.name].start,
             units_before=tuple(unit.name for unit in facts[target.name].units),

@@ -205,8 +205,8 @@ def _make_ready(
         fact, found = facts[host], checked.get(host)
         runs = tuple(unit.name for unit in fact.units)
         if found is None:
-            return Move(host, fact.current, None, (), runs)
-        return Move(host, fact.current, todo[host], found.units, runs, found.slot)
+            return Move(host, fact.current, None, (), runs, way_back=fact.way_back)
+        return Move(host, fact.current, todo[host], found.units, runs, found.slot, way_back=fact.way_back)
 
     return {host: move(host) for host in sorted(changing, key=lambda host: host not in todo)}
 

@@ -125,7 +125,9 @@ def _read(artifact: Artifact, to: Path) -> dict[str, _File]:
         for member in tar:
             name = _plain(member.name)
             # sha256sum writes such names its own way; a link would have to find what it is a link to.
-            if member.islnk() or name in files or any(character in name for character in "\n\r\\"):
+            # A host refuses what has more than a mode, and has to see it.
+            more = any(key.startswith(("SCHILY.xattr.", "SCHILY.acl.")) for key in member.pax_headers)
+            if more or member.islnk() or name in files or any(character in name for character in "\n\r\\"):
                 raise tarfile.TarError(f"{name} is left to the host")
             content = tar.extractfile(member) if member.isreg() else None
             if content is not None:

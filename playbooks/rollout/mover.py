@@ -23,7 +23,15 @@ from playbooks.traffic.traffic import lag
 
 @dataclass(frozen=True)
 class Move:
-    """From which release to which a host goes; None is no release at all."""
+    """From which release to which a host goes; None is no release at all.
+
+    Args:
+        before: what ``current`` names now.
+        after: what it is to run.
+        units, units_before: of both.
+        slot: of the new one.
+        way_back: what it runs should that fail: before, unless the folder of that is gone.
+    """
 
     host: str
     before: str | None
@@ -31,6 +39,7 @@ class Move:
     units: tuple[str, ...]
     units_before: tuple[str, ...] = ()
     slot: str | None = None
+    way_back: str | None = None
 
 
 class Mover:
@@ -79,8 +88,8 @@ class Mover:
             StepFailed: it cannot be switched, or the old release is not healthy either.
         """
         move = self.moves[remote.name]
-        switch = self._switch(remote.name, move.before, move.after, "back")
-        self._move(remote.patient(), switch, move.before, move.units_before, name="back")
+        switch = self._switch(remote.name, move.way_back, move.after, "back")
+        self._move(remote.patient(), switch, move.way_back, move.units_before, name="back")
 
     def confirm(self, hosts: Sequence[str], *, together: bool = True) -> dict[str, SlipwayError]:
         """Take the guards away: hosts stay as they are. See `Held.confirm`."""
@@ -146,7 +155,7 @@ class Mover:
         )
 
     def _watch(self, move: Move) -> Watch:
-        target = move.before if self._deploy else move.after
+        target = move.way_back if self._deploy else move.after
         record = self._holder.silence(self._env.name, (target or "none").partition("-")[2] or "none")
         own = {"host": move.host, "hosts": {move.host: "by its guard"}}
         seal = self._env.signing.seal(self._holder)

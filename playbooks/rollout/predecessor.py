@@ -144,12 +144,33 @@ def _predecessor(facts: Facts) -> str | None:
         UsageError: nothing runs; or what should is gone, and a person has to look.
     """
     running = facts.running
+    if facts.lost:
+        return _before_lost(facts)
     if running is None:
         raise UsageError(f"nothing runs on {facts.host}, so there is nothing to go back from")
     if running.predecessor:
         return running.predecessor if running.predecessor != NOTHING else None
     older = (str(record["release"]) for record in _newest_first(facts) if record.get("release"))
     return next((release for release in older if release < running.id), None)
+
+
+def _before_lost(facts: Facts) -> str:
+    """What ran before a release whose folder is gone: by the last switch, or else the newest that ran well before.
+
+    Raises:
+        UsageError: there is none.
+    """
+    moved = facts.moved
+    if moved and moved.after == facts.current and moved.before in facts.releases:
+        return moved.before
+    proven = (name for name, release in facts.releases.items() if release.stand == "proven")
+    older = max((name for name in proven if name < str(facts.current)), default=None)
+    if older is None:
+        raise UsageError(
+            f"the folder of {facts.current}, which runs on {facts.host}, is gone, and there is no release before it",
+            hint="deploy brings any version; --to=… a backup's, see invoke backups --env=…",
+        )
+    return older
 
 
 def _newest_first(facts: Facts) -> list[dict[str, Any]]:

@@ -107,7 +107,11 @@ class Backup(Model):
     sqlite: list[AbsolutePath] = Field(
         [], description="SQLite databases, copied by SQLite's backup API as the application's user."
     )
-    exclude: list[Text] = Field([], description="restic exclude patterns.")
+    exclude: list[Text] = Field(
+        [],
+        description="Data that is not backed up: restic's patterns (* is part of a name, ** any folders). One that "
+        "begins with / is in a folder of data; any other counts at every depth of each. A release is always whole.",
+    )
     keep: Keep = section("Retention.")
     max_age: Duration = Field(
         21600.0, description="A deploy whose backup fails goes on only if one younger than this exists (A2: 6 h)."

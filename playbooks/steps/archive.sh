@@ -18,9 +18,13 @@ decompress() {
 check_archive() {
     archive_listing=$2
     # C quoting leaves no name that could look like two lines, or like a link's arrow; absolute-names shows names and
-    # targets as they are in the archive, not as tar would mend them.
-    tar --list --absolute-names --verbose --numeric-owner --quoting-style=c --file "$1" >"$2" 2>"$2.err" || broken_archive "$2.err"
-    verdict=$(awk "$archive_rules" "$2")
+    # targets as they are in the archive, not as tar would mend them. What is more than a mode shows behind it; a Mac's own
+    # attributes and labels of SELinux mean nothing on another host.
+    tar --list --acls --xattrs --xattrs-include='*' --xattrs-exclude='com.apple.*' --xattrs-exclude=security.selinux \
+        --absolute-names --verbose --numeric-owner --quoting-style=c --file "$1" >"$2.marked" 2>"$2.err" || broken_archive "$2.err"
+    verdict=$(awk "$archive_rules" "$2.marked")
+    # tar --extract has no such column.
+    cut -c1-10,12- "$2.marked" >"$2"
     # shellcheck disable=SC2034
     case $verdict in
         ok*)
@@ -35,6 +39,9 @@ check_archive() {
 }
 
 broken_archive() {
+    # What zstd says of a window larger than it takes by itself, for the memory that costs.
+    ! grep -q 'too much memory\|Use --long=' "$1" ||
+        fail large-window 'the artifact is compressed with a window of more than 128 MB (zstd --long or --ultra); that would take as much memory on every host'
     fail damaged-archive "the artifact cannot be read as an archive: $(tr '\n' ' ' <"$1" | cut -c1-200)"
 }
 
@@ -100,8 +107,11 @@ archive_rules='
         }
         return start
     }
-    function check_name(name) {
-        if (name ~ /\\[abfnrtv]/ || name ~ /\\[01][0-7][0-7]/) refuse("\"" name "\" has a control character in its name")
+    function check_name(name,    escapes) {
+        # Two backslashes stand for one of the name.
+        escapes = name
+        gsub(/\\\\/, "", escapes)
+        if (escapes ~ /\\[abfnrtv]/ || escapes ~ /\\[01][0-7][0-7]/) refuse("\"" name "\" has a control character in its name")
         if (name ~ /^\//) refuse("\"" name "\" is an absolute path")
         if (name ~ /(^|\/)\.\.(\/|$)/) refuse("\"" name "\" climbs out with ..")
         if (plain(name) ~ /^\.slipway(\/|$)/) refuse("\"" name "\" takes a name that is ours")
@@ -120,6 +130,9 @@ archive_rules='
         if (kind !~ /[-dlh]/) refuse("\"" name "\" is a device or another special file")
         if (substr(mode, 4, 1) ~ /[sS]/ || (substr(mode, 7, 1) ~ /[sS]/ && kind != "d"))
             refuse("\"" name "\" is setuid or setgid")
+        mark = substr($0, 11, 1)
+        if (mark == "+") refuse("\"" name "\" has an access control list, which a release does not keep")
+        if (mark == "*") refuse("\"" name "\" has file capabilities or other extended attributes, which a release does not keep")
         # tar --list skips what such a size says, tar --extract does not: members could hide behind it.
         if (kind != "-" && $3 != "0") refuse("\"" name "\" has a size that only files have")
         if (kind == "l" || kind == "h") {

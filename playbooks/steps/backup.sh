@@ -72,13 +72,46 @@ rm -rf "$scratch"
 mkdir -p "$scratch/databases" "$scratch/sqlite"
 : >"$scratch/paths"
 : >"$scratch/excludes"
+: >"$scratch/patterns"
 : >"$scratch/manifest"
+
+# as_pattern PATH: that takes a path for itself. restic reads $NAME in a file of patterns as a variable, $$ as a dollar.
+as_pattern() { printf '%s' "$1" | sed 's/[][*?\\]/\\&/g; s/\$/$$/g'; }
+
+# add_excludes: what slipway_backup.exclude leaves out is data. Of a release every file is backed up, but for those in folders
+# that the application writes: else it could not be gone back to.
+add_excludes() {
+    [ -s "$scratch/patterns" ] || return 0
+    {
+        printf '%s' "$data_paths"
+        [ ! -s "$home/releases/$release/.slipway/writable" ] || sed "s|^|$home/releases/$release/|" "$home/releases/$release/.slipway/writable"
+    } >"$scratch/data"
+    while IFS= read -r pattern; do
+        below=
+        while IFS= read -r path; do
+            case $home/releases/$release/ in
+                "${path%/}"/*)
+                    [ "$release" = - ] ||
+                        fail bad-exclude "$path of slipway_backup.paths has the releases in it, which are backed up whole; name folders of data there, to use slipway_backup.exclude"
+                    ;;
+            esac
+            case $pattern in
+                /*) case $pattern in "${path%/}"/*) below=$below$(as_dollars "$pattern")$newline ;; esac ;;
+                *) below="$below$(as_pattern "${path%/}")/**/$(as_dollars "$pattern")$newline" ;;
+            esac
+        done <"$scratch/data"
+        [ -n "$below" ] || [ "$release" = - ] || case $pattern in
+            /*) fail bad-exclude "$pattern of slipway_backup.exclude is in none of the folders of data: $(tr '\n' ' ' <"$scratch/data")" ;;
+        esac
+        printf '%s' "$below" >>"$scratch/excludes"
+    done <"$scratch/patterns"
+}
+as_dollars() { printf '%s' "$1" | sed 's/\$/$$/g'; }
 
 payload_line() {
     case $1 in
         path) add_path "$2" ;;
-        # restic reads $NAME in such a file as a variable, $$ as a dollar.
-        exclude) printf '%s\n' "$2" | sed 's/\$/$$/g' >>"$scratch/excludes" ;;
+        exclude) printf '%s\n' "$2" >>"$scratch/patterns" ;;
         sqlite) copy_sqlite "$2" ;;
         database)
             shift
@@ -118,7 +151,7 @@ copy_sqlite() {
     # The file itself may be in the middle of a change: only the copy counts. By both its names, where root's link leads to it.
     find_foreign "$1"
     for live in "$1" "$place"; do
-        literal=$(printf '%s' "$live" | sed 's/[][*?\\]/\\&/g; s/\$/$$/g')
+        literal=$(as_pattern "$live")
         printf '%s\n' "$literal" "$literal-wal" "$literal-shm" "$literal-journal" >>"$scratch/excludes"
     done
 }
@@ -156,6 +189,7 @@ if [ "$kind" = application ]; then
     [ "$release" = - ] || add_release "$home/releases/$release"
     settle_data
     printf '%s' "$data_paths" >>"$scratch/paths"
+    add_excludes
 fi
 # What is changed while it is read, or within the same tick of the clock, must not pass for what was backed up.
 data=

@@ -1,5 +1,6 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# What of the data is backed up, by which names; backup.sh and prove.sh take the same, in the same order. Needs root_only.sh and $home.
+# What of the data is backed up, by which names; backup.sh and prove.sh take the same, in the same order. Needs root_only.sh,
+# $home and $release.
 
 data_paths=
 data_views=
@@ -23,6 +24,7 @@ add_data() {
             case $add_data_rest in */*) add_data_rest=/${add_data_rest#*/} ;; *) add_data_rest= ;; esac
         done
     fi
+    case $newline$data_paths in *"$newline$1$newline"*) return 0 ;; esac
     data_paths=$data_paths$1$newline
     # restic keeps a link as a link: what it leads to is the data.
     [ ! -L "$1" ] || data_paths=$data_paths$place$newline
@@ -41,6 +43,22 @@ add_shared() {
     for add_shared_link in "$home/shared"/*; do
         if [ -L "$add_shared_link" ] && [ -e "$add_shared_link" ]; then add_data "$add_shared_link" || return 1; fi
     done
+    [ -s "$home/releases/$release/.slipway/shared" ] || return 0
+    while IFS= read -r add_shared_rest; do add_shared_deep || return 1; done <"$home/releases/$release/.slipway/shared"
+}
+
+# add_shared_deep: a link of root's further down, on the way to a folder of slipway_shared.
+add_shared_deep() {
+    add_shared_link=$home/shared
+    while [ -d "$add_shared_link" ] && [ ! -L "$add_shared_link" ]; do
+        [ -n "$add_shared_rest" ] || return 0
+        add_shared_link=$add_shared_link/${add_shared_rest%%/*}
+        case $add_shared_rest in */*) add_shared_rest=${add_shared_rest#*/} ;; *) add_shared_rest= ;; esac
+    done
+    # The first level is done.
+    [ "${add_shared_link%/*}" != "$home/shared" ] && [ -e "$add_shared_link" ] || return 0
+    find_foreign "${add_shared_link%/*}"
+    [ -n "$foreign" ] || add_data "$add_shared_link"
 }
 
 # add_release RELEASE: in one with folders that the application may write, no link is followed either.

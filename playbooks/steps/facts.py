@@ -16,6 +16,7 @@ from playbooks.fleet.script import Answer
 from playbooks.ledger.heads import Head
 from playbooks.ledger.seal import NO_LINE, head_of
 from playbooks.names import cut
+from playbooks.steps.adopt import HINT, release_of
 from playbooks.steps.chain import read_record as read_line
 from playbooks.steps.records import read_record
 
@@ -184,6 +185,8 @@ class Facts:
         kept: until when its units run on though the traffic has left its group, in seconds since 1970; 0: they are
             stopped.
         odd: sentences about what it says that cannot be; it was left out.
+        theirs: the folder in ``releases`` that ``current`` leads to where another tool deployed it; then ``current`` is
+            None.
         ahead: its releases that are named for the future. They are nothing to hold other hosts' releases against.
     """
 
@@ -215,6 +218,7 @@ class Facts:
     odd: tuple[str, ...] = ()
     ahead: frozenset[str] = frozenset()
     foreign: tuple[Foreign, ...] = ()
+    theirs: str | None = None
 
     @property
     def comparable(self) -> str | None:
@@ -237,6 +241,24 @@ class Facts:
     def running(self) -> ReleaseOnHost | None:
         """The release that ``current`` names."""
         return self.releases.get(self.current) if self.current else None
+
+    @property
+    def lost(self) -> bool:
+        """Whether the release that ``current`` names is not there, or not whole: somebody removed files of it."""
+        return self.current is not None and (self.running is None or self.running.stand == "partial")
+
+    @property
+    def whole(self) -> str | None:
+        """The release that ``current`` names, where it is there."""
+        return None if self.lost else self.current
+
+    @property
+    def way_back(self) -> str | None:
+        """What a deploy that fails goes back to: what runs, or else the newest release that ran well."""
+        if not self.lost:
+            return self.current
+        proven = [name for name, release in self.releases.items() if release.stand == "proven"]
+        return max((name for name in proven if name not in self.ahead), default=None)
 
     @property
     def is_up(self) -> bool:
@@ -268,6 +290,7 @@ def read_facts(remote: Remote, home: str, state: str, *, seen: Head | None = Non
     system, systemd, clock = answer.one("system", 3)
     memory, memory_free = answer.one("memory", 2)
     current = _current(answer, home)
+    theirs = answer.maybe("theirs", 1)
     verified = answer.maybe("verified", 1)
     lock = answer.maybe("lock", 1)
     ledger = answer.maybe("ledger", 2)
@@ -305,26 +328,64 @@ def read_facts(remote: Remote, home: str, state: str, *, seen: Head | None = Non
         kept=_moment(answer, kept[0]) if kept else None,
         token=answer.number(token[0]) if token else 0,
         ahead=ahead,
+        theirs=theirs[0] if theirs else None,
         foreign=tuple(
             dict.fromkeys(Foreign(*(cut(field, MOST_WORD) for field in found)) for found in answer.all("foreign", 3))
         ),
     )
+    if facts.theirs:
+        odd.insert(
+            0, f"current leads to releases/{facts.theirs}, which another tool deployed; the next deploy adopts it"
+        )
+    if facts.lost:
+        then = f"releases/{facts.way_back}" if facts.way_back else "nothing"
+        odd[:0] = [
+            f"the folder of {facts.current}, which runs, is gone or not whole",
+            f"a deploy of any version makes it whole; one that fails goes back to {then}",
+        ]
     more = [f"and {len(odd) - MOST_ODD} more of that kind"] if len(odd) > MOST_ODD else []
     return replace(facts, odd=(*(cut(sentence, MOST_WORD) for sentence in odd[:MOST_ODD]), *more))
+
+
+def as_adopted(facts: Facts) -> Facts:
+    """A host as it is once a deploy has adopted what another tool deployed there."""
+    release = release_of(facts.theirs) if facts.theirs else None
+    if release is None or facts.theirs is None:
+        return facts
+    made = ReleaseOnHost(release, "proven", NOTHING, {"version": facts.theirs})
+    return replace(facts, current=release, releases={**facts.releases, release: made})
 
 
 def _current(answer: Answer, home: str) -> tuple[str, ...] | None:
     """The release that runs. Anything else that runs there nobody could take back: a person has to look.
 
     Raises:
-        BadAnswer: it is none of Slipway's.
+        BadAnswer: it is none of Slipway's, or no link.
     """
+    solid = answer.maybe("solid", 1)
+    theirs = answer.maybe("theirs", 1)
+    if theirs is not None and release_of(theirs[0]) is None:
+        raise BadAnswer(
+            f"{home}/current leads to releases/{cut(theirs[0], 80)}, which is no version's name; nothing was touched",
+            host=answer.host,
+            hint=HINT,
+        )
+    if solid is not None:
+        raise BadAnswer(
+            f"{home}/current is a {cut(solid[0], MOST_WORD)}, and not the link to the release that runs; "
+            "nothing was touched",
+            host=answer.host,
+            hint=f"move it away there: mv {home}/current {home}/current.by-hand; if a release of Slipway's ran, link "
+            f"it: ln -s releases/ID {home}/current (ls {home}/releases shows the ids)",
+        )
     found = answer.maybe("current", 2)
     if found is not None and not names.RELEASE.fullmatch(found[0]):
         raise BadAnswer(
-            f"{home}/current leads to '{cut(found[0], MOST_WORD)}', which is no release of Slipway's",
+            f"{home}/current leads to '{cut(found[0], MOST_WORD)}', which is no release of Slipway's; "
+            "nothing was touched",
             host=answer.host,
-            hint=f"look there: ls -l {home}/current; let it lead to a release, releases/…, or remove the link",
+            hint="what another tool deployed is taken over as docs/first-deploy.md says under 'Taking over from "
+            f"another tool'; else let {home}/current lead to a release of Slipway's (ls {home}/releases)",
         )
     return found
 
@@ -427,10 +488,10 @@ def _moment(answer: Answer, text: str) -> int:
 def _releases(answer: Answer, odd: list[str]) -> dict[str, ReleaseOnHost]:
     found = {}
     for name, stand, predecessor, about in answer.all("release", 4):
-        if stand not in ("partial", "staged", "proven", "failed"):
+        if stand not in ("partial", "staged", "proven", "failed", "other"):
             raise answer.bad(f"release {name[:40]} is '{stand[:40]}'")
-        if not names.RELEASE.fullmatch(name):
-            odd.append(f"releases/{name} is none of Slipway's, and is left alone")
+        if stand == "other" or not names.RELEASE.fullmatch(name):
+            odd.append(f"releases/{name} is none that Slipway made, and is left alone")
             continue
         if predecessor not in ("", NOTHING) and not names.RELEASE.fullmatch(predecessor):
             odd.append(f"release {name} says that '{predecessor}' ran before it")

@@ -7,6 +7,8 @@ state=$2
 seen=$3
 
 # include find_current.sh
+# include names.sh
+# include own_release.sh
 # include root_only.sh
 # include slots.sh
 
@@ -102,6 +104,12 @@ EOF
 }
 
 find_current
+# Another tool's release, in the same layout.
+if [ "$current" != - ] && [ -d "$home/releases/$current" ] && ! is_stamped "$current" &&
+    [ "$(cd -P "$home/current" && pwd)" = "$(cd -P "$home/releases" && pwd)/$current" ]; then
+    emit theirs "$current"
+    current=-
+fi
 if [ "$current" != - ]; then
     # A symlink is made at the switch: its time is since when.
     emit current "$current" "$(stat -c %Y "$home/current")"
@@ -110,13 +118,19 @@ if [ "$current" != - ]; then
         while IFS= read -r unit; do set -- "$@" "$unit"; done <"$home/current/.slipway/units"
     fi
     [ $# -eq 0 ] || show_units unit "$@"
+elif [ -e "$home/current" ] && [ ! -L "$home/current" ]; then
+    emit solid "$(stat -c %F "$home/current")"
 fi
 
 slotted=no
 for release in "$home"/releases/*/; do
     [ -d "$release" ] || continue
-    name=${release%/}
-    name=${name##*/}
+    release=${release%/}
+    name=${release##*/}
+    if ! is_own_release "$release"; then
+        emit release "$name" other '' '{}'
+        continue
+    fi
     stand=partial
     [ ! -f "$release/.slipway/complete" ] || stand=staged
     [ ! -f "$release/.slipway/proven" ] || stand=proven

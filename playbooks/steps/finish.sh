@@ -13,6 +13,7 @@ release=$6
 # include find_current.sh
 # include slots.sh
 # include names.sh
+# include own_release.sh
 # shellcheck disable=SC2034
 limit=60
 
@@ -35,7 +36,7 @@ is_kept() {
 }
 
 # Failed and never finished ones go first; then the oldest proven ones beyond the number to keep. The running release and
-# its predecessor never go: they are the way back.
+# its predecessor never go: they are the way back. What Slipway did not make stays.
 prune() {
     find_current
     before=
@@ -47,10 +48,12 @@ prune() {
     latest=$(date -u -d '+1 day' +%Y%m%d%H%M%S)
     now=
     future=
-    for folder in $(find "$home/releases" -mindepth 1 -maxdepth 1 -type d -printf '%f\n' | sort -r); do
-        is_stamped "$folder" || continue
+    for folder in "$home/releases"/*; do
+        if ! is_stamped "${folder##*/}" || ! is_own_release "$folder" || [ -e "$folder/.slipway/adopted" ]; then continue; fi
+        folder=${folder##*/}
         moment=${folder%%Z*}
-        if [ "${moment%T*}${moment#*T}" -gt "$latest" ]; then future="$future $folder"; else now="$now $folder"; fi
+        # The newest first.
+        if [ "${moment%T*}${moment#*T}" -gt "$latest" ]; then future="$folder $future"; else now="$folder $now"; fi
     done
     for folder in $now $future; do
         if [ "$folder" = "$current" ] || [ "$folder" = "$before" ]; then

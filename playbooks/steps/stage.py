@@ -21,7 +21,8 @@ WHOLE = b"whole\n"
 HINTS = {
     "checksum": "the artifact changed or was damaged on its way; build or fetch it again and deploy again",
     "damaged-archive": "the artifact itself is damaged: build it again",
-    "hostile-archive": "build the artifact without it",
+    "hostile-archive": "build the artifact without it; a unit may be given capabilities by AmbientCapabilities=",
+    "large-window": "compress it again without --long, or with --long=27 at the most",
     "no-space": "make room on the host (old backups, logs), or lower slipway_keep_releases; then deploy again",
     "no-inodes": "remove files on the host (what takes most: du --inodes -x / | sort -n | tail), then deploy again",
     "no-user": "invoke provision --env=… makes the user",

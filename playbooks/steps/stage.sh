@@ -218,7 +218,8 @@ sum_new_files() {
     fi
     if [ -s "$meta/writable" ]; then
         sed 's|^|./|' "$meta/writable" |
-            awk 'NR == FNR { writable[$0 "/"]; next } { for (w in writable) if (index(substr($0, 67) "/", w) == 1) next; print }' \
+            awk 'NR == FNR { writable[$0 "/"]; next }
+                { for (w in writable) if (index(substr($0, index($0, "./")) "/", w) == 1) next; print }' \
                 - "$incoming.manifest" >"$meta/manifest"
     else
         mv "$incoming.manifest" "$meta/manifest"

@@ -29,6 +29,27 @@ read_lists() {
     done
 }
 
+# read_installed: set listed_units and listed_files to what is installed of the release that is current.
+read_installed() {
+    listed_units=
+    listed_files=
+    for file in "$units_folder"/*.service "$units_folder"/*.socket "$units_folder"/*.timer "$units_folder"/*.d/*.conf; do
+        unit_owner "$file"
+        [ "$unit_of" = "$home/current" ] || continue
+        case $file in
+            *.d/*.conf)
+                file=${file%/*}
+                has "$listed_files" "${file##*/}" || listed_files=$listed_files${file##*/}$newline
+                ;;
+            *@.*) listed_files=$listed_files${file##*/}$newline ;;
+            *)
+                listed_files=$listed_files${file##*/}$newline
+                listed_units=$listed_units${file##*/}$newline
+                ;;
+        esac
+    done
+}
+
 # has LIST NAME
 has() {
     case $newline$1 in
@@ -41,6 +62,8 @@ switch_to() {
     old=$home/releases/$current
     new=$home/releases/$target
     read_lists "$old"
+    # Somebody has removed it: what it left is where systemd reads it.
+    [ "$current" = - ] || [ -f "$old/.slipway/units" ] || read_installed
     old_units=$listed_units
     old_files=$listed_files
     old_slot=$slot
@@ -85,7 +108,8 @@ take_slot() {
 }
 
 rename() {
-    [ "$what" != deploy ] || put_line "$new/.slipway/predecessor" "$current"
+    # What it goes back to: what ran, unless that is gone.
+    [ "$what" != deploy ] || put_line "$new/.slipway/predecessor" "$way_back"
     # The deploy: one rename. A link left by a crash between the two lines is simply made anew.
     if [ "$what" != deploy ] && [ "$(readlink "$home/.way-back" 2>/dev/null || :)" = "releases/$target" ]; then
         mv -fT "$home/.way-back" "$home/current"

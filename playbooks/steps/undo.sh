@@ -26,8 +26,8 @@ elif [ "$target" != - ] && [ ! -f "$home/releases/$target/.slipway/complete" ]; 
     stuck "release $target is not whole any more"
 else
     what=$undo_as
-    left=$one
-    [ "$left" != "$target" ] || left=$other
+    left=$other
+    [ "$left" != "$target" ] || left=$one
     (write_moved "$state" "$guard_id") || :
     switch_to
     note "slipway: nothing was heard from the controller of $guard_id for $seconds s; $target runs again"

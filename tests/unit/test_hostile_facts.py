@@ -109,15 +109,19 @@ def test_a_release_from_the_future_is_the_newest_of_its_own_host_only() -> None:
 
 def test_what_runs_and_is_no_release_refuses_the_host_with_a_way_on() -> None:
     """A name of another kind sorts and matches as it likes."""
-    with pytest.raises(BadAnswer, match=r"app1: /opt/shop/current leads to 'zzz'(.|\n)*remove the link"):
+    with pytest.raises(BadAnswer, match=r"app1: /opt/shop/current leads to 'zzz'(.|\n)*ls /opt/shop/releases"):
         facts("current\tzzz\t1795235400\n")
+    with pytest.raises(
+        BadAnswer, match=r"app1: /opt/shop/current leads to releases/\.\./x, which is no version's name"
+    ):
+        facts("theirs\t../x\n")
 
 
 def test_one_word_out_of_three_promotes_nothing() -> None:
     """A held stage waits for a person, not for one host that says there was one."""
     looks = dict.fromkeys(HOSTS, "moment\t5.00\njournal\t-\t0\n")
     lie = "promoted\tdeploy-1\teve@x\thalf\n"
-    moves = {name: Move(name, OLD, NEW, (), ("shop.service",)) for name in HOSTS}
+    moves = {name: Move(name, OLD, NEW, (), ("shop.service",), way_back=OLD) for name in HOSTS}
 
     def promoted(*liars: str) -> str | None:
         said = {name: text + (lie if name in liars else "") for name, text in looks.items()}

@@ -1,0 +1,71 @@
+"""Make a release of what another tool deployed, so that a host can go back to it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+
+from playbooks import names
+from playbooks.errors import StepFailed
+from playbooks.fleet.remote import Remote
+from playbooks.settings import Settings
+
+HINT = "docs/first-deploy.md says what can be taken over, under 'Taking over from another tool'"
+# Capistrano's and Ansistrano's; Deployer counts.
+TIME = re.compile(r"(\d{8})(\d{6})Z?", re.ASCII)
+BEFORE_ALL = "20000101T000000Z"
+
+
+def release_of(folder: str) -> str | None:
+    """The id that a release of another tool's is given: the same on every host, and older than any of Slipway's.
+
+    Args:
+        folder: its name in ``releases``.
+
+    Returns:
+        None for a name that cannot be a version.
+    """
+    if not names.VERSION.fullmatch(folder):
+        return None
+    time = TIME.fullmatch(folder)
+    moment = f"{time[1]}T{time[2]}Z" if time else BEFORE_ALL
+    return f"{moment if names.moment_of(moment) else BEFORE_ALL}-{folder}"
+
+
+def adopt(remote: Remote, settings: Settings, folder: str, units: Sequence[str], *, look: bool = False) -> None:
+    """Make a release of what ``current`` leads to; what runs goes on running.
+
+    Args:
+        remote: the host.
+        settings: its settings.
+        folder: its name in ``releases``.
+        units: those of the release that is to take its place.
+        look: change nothing, and only find out whether it can be done.
+
+    Raises:
+        StepFailed: it cannot.
+    """
+    release = release_of(folder) or ""
+    nothing = "0" * 64
+    about = {
+        "release": release,
+        "version": folder,
+        "sha256": nothing,
+        "config": nothing,
+        "artifact": f"releases/{folder}",
+        "created": "",
+        "by": "another tool",
+    }
+    limit = max(1, round(settings.timeouts.command))
+    arguments = [settings.home, settings.state, folder, release, settings.run_user, str(limit), json.dumps(about)]
+    try:
+        remote.run(
+            "adopt",
+            [*arguments, "look" if look else "adopt", *units],
+            acts=not look,
+            timeout=settings.timeouts.command,
+        )
+    except StepFailed as error:
+        error.hint = error.hint or HINT
+        raise

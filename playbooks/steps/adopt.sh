@@ -1,0 +1,116 @@
+# shellcheck shell=sh disable=SC2034,SC2154
+# adopt HOME STATE THEIRS RELEASE USER LIMIT ABOUT WHAT UNIT...: make a release of Slipway's of what another tool deployed.
+#
+# current leads to releases/THEIRS. Its files are copied to releases/RELEASE, with the unit files (UNIT: those that the next
+# release has) that serve it, and current leads there: so what runs is what a deploy that fails goes back to. Nothing is
+# restarted, and THEIRS stays as it is. All in it may be its user's, so nothing in it is called code: it is all "writable".
+# WHAT "look": only say whether it can be done.
+home=$1
+state=$2
+theirs=$3
+id=$4
+user=$5
+limit=$6
+about=$7
+what=$8
+shift 8
+old=$home/releases/$theirs
+release=$home/releases/$id
+incoming=$home/releases/.incoming.$id
+
+# include data_print.sh
+# include find_current.sh
+# include names.sh
+# include no_links.sh
+# include own_release.sh
+# include room.sh
+# include root_only.sh
+# include unit_files.sh
+
+require_stamped release "$id"
+find_current
+if [ "$current" = "$id" ] && is_own_release "$release"; then
+    emit adopted "$id"
+    exit 0
+fi
+[ "$current" = "$theirs" ] || fail moved "expected $theirs to be current, found $current"
+require_roots "$home/shared" "$home/releases"
+[ ! -e "$old/.slipway" ] || fail not-adopted "$old has a .slipway that is not Slipway's"
+[ -z "$(find "$old" -mindepth 1 -maxdepth 1 -name "*$newline*" -print -quit)" ] ||
+    fail not-adopted "a name in $old has a line break in it"
+
+# A unit that serves what is there, and goes on when the new release's start, would hold their port.
+units=
+for unit in "$units_folder"/*.service "$units_folder"/*.socket "$units_folder"/*.timer; do
+    [ -f "$unit" ] || continue
+    name=${unit##*/}
+    case " $* " in
+        *" $name "*)
+            [ ! -L "$unit" ] || fail not-adopted "$unit is a link; put the unit file itself there"
+            unit_owner "$unit"
+            # Ours: of an adoption that was broken off.
+            [ -z "$unit_of" ] || [ "$unit_of" = "$home/current" ] || fail not-adopted "$unit belongs to $unit_of"
+            units=$units$name$newline
+            ;;
+        *)
+            if ! grep -qF "$home/current" "$unit" || ! systemctl is-active --quiet "$name"; then continue; fi
+            fail not-adopted "$name runs what is in $home/current, and slipway_services has no unit of that name: name the service so, or stop it: systemctl disable --now $name"
+            ;;
+    esac
+done
+if [ "$what" = look ]; then
+    emit adoptable "$theirs"
+    exit 0
+fi
+
+trap 'status=$?; trap - EXIT; [ "$status" -eq 0 ] || { last_words "$home"; rm -rf "$incoming".*; }; exit "$status"' EXIT
+trap 'exit 1' HUP INT TERM
+group=$(id -g "$user" 2>/dev/null) || fail no-user "there is no user '$user' to run the application; run: invoke provision --env=…"
+rm -rf "$incoming".* "$release"
+# Until it is finished nobody but root can enter it: what is copied has its owners and modes.
+tree=$incoming.closed/tree
+meta=$tree/.slipway
+mkdir "$incoming.closed"
+# In a view without links: whoever may change the files could put one in root's way.
+copied=0
+no_links - "$old" -- timeout "$limit" cp -a --reflink=auto -- "$old/." "$tree" 2>"$incoming.err" || copied=$?
+[ "$copied" -ne 125 ] || fail old-host 'this host cannot read a tree without following links; Linux 5.10 and util-linux 2.37 can'
+[ "$copied" -eq 0 ] || fail not-adopted "cannot copy $old: $(tr '\n' ' ' <"$incoming.err" | cut -c1-300)"
+find "$tree" ! -type f ! -type d ! -type l -delete
+find "$tree" -type f -perm /6000 -exec chmod u-s,g-s {} +
+chown "root:$group" "$tree"
+chmod 0755 "$tree"
+find "$tree" -mindepth 1 -maxdepth 1 -printf '%f\n' | sort >"$incoming.writable"
+mkdir -p "$meta/unit-files"
+mv "$incoming.writable" "$meta/writable"
+for name in $units; do
+    unit_owner "$units_folder/$name"
+    {
+        [ -n "$unit_of" ] || printf '# Slipway: %s\n' "$home/current"
+        cat "$units_folder/$name"
+    } >"$meta/unit-files/$name"
+    chmod 0644 "$meta/unit-files/$name"
+done
+printf '%s' "$units" >"$meta/units"
+for name in reload shared config links; do : >"$meta/$name"; done
+printf '%s\n' "$about" >"$meta/release.json"
+(cd "$tree" && find ./.slipway -type f ! -path './.slipway/manifest' -print0 | sort -z | xargs -0 sha256sum) >"$incoming.manifest"
+mv "$incoming.manifest" "$meta/manifest"
+: >"$meta/adopted"
+printf '%s\n' - >"$meta/predecessor"
+chmod 0700 "$meta"
+mv -T "$tree" "$release"
+release_print "$release" >"$release/.slipway/print"
+sync -f "$release"
+: >"$release/.slipway/proven"
+: >"$release/.slipway/complete"
+sync "$release/.slipway/complete" "$release/.slipway"
+installed=
+reload=no
+for name in $units; do install_unit "$release" "$name" "$home/current"; done
+ln -sfn "releases/$id" "$home/.current.new"
+mv -fT "$home/.current.new" "$home/current"
+sync "$home"
+[ "$reload" = no ] || systemctl daemon-reload
+rm -rf "$incoming".*
+emit adopted "$id"

@@ -1,0 +1,288 @@
+"""What is on hosts is not always as a deploy left it: somebody made, removed, copied or moved something by hand."""
+
+from __future__ import annotations
+
+import subprocess
+import tarfile
+from collections.abc import Callable
+
+import pytest
+from testinfra.host import Host
+
+from tests.hosts.conftest import App, Ran, invoke
+
+On = Callable[[str], Host]
+
+
+@pytest.fixture
+def one(app: App) -> App:
+    """An application on one host."""
+    app.write(hosts="app1")
+    return app
+
+
+def ship(app: App, version: str, *flags: str) -> Ran:
+    """Build a version and deploy it."""
+    app.build(version)
+    return app.deploy(version, *flags)
+
+
+def current(app: App, on: On) -> str:
+    """The id of the release that runs."""
+    return str(on("app1").check_output("readlink %s/current", app.home)).removeprefix("releases/")
+
+
+def test_only_what_slipway_made_is_pruned(one: App, on: On) -> None:
+    """Folders that a person made stay, and their names, whatever is in them, cost no release its place."""
+    one.write(keep_releases=3)
+    host, releases = on("app1"), f"{one.home}/releases"
+    assert ship(one, "1.0").status == 0
+    first = current(one, on)
+    assert ship(one, "1.1").status == 0
+    second = current(one, on)
+    by_hand = [f"{first}.bak", f"{second} kept", f"{second}\n{second}", "20200101T000000Z-mine"]
+    host.check_output(f"cp -a {releases}/{first} {releases}/{first}.bak")
+    for name in by_hand[1:]:
+        host.check_output("mkdir %s", f"{releases}/{name}")
+    done = ship(one, "1.2")
+    assert done.status == 0, done.err
+    for name in [first, second, *by_hand]:
+        assert host.run("test -d %s", f"{releases}/{name}").rc == 0, name
+    for name in ("20200101T000000Z-mine", f"{first}.bak"):
+        assert f"releases/{name} is none that Slipway made, and is left alone" in done.err
+    assert ship(one, "1.3").status == 0
+    assert host.run("test -d %s", f"{releases}/{first}").rc == 1, "what Slipway made is pruned as ever"
+
+
+def test_a_running_release_whose_folder_was_deleted(one: App, on: On) -> None:
+    """Any deploy repairs it, and one that fails goes back to what is there; rollback goes to what ran before."""
+    host = on("app1")
+    assert ship(one, "1.0").status == 0
+    first = current(one, on)
+    one.settings["services"].append(
+        {"name": f"{one.name}-worker", "unit": {"Service": {"ExecStart": "/bin/sleep infinity"}}}
+    )
+    one.write()
+    assert ship(one, "1.1").status == 0
+    gone = current(one, on)
+    host.check_output(f"rm -rf {one.home}/releases/{gone}")
+    (looked,) = invoke("status", one.env, "--json").json["hosts"]
+    assert f"the folder of {gone}, which runs, is gone" in looked["warnings"][0], looked
+
+    one.settings["services"].pop()
+    one.write()
+    one.build("1.2", line="exit 1")
+    failed = one.deploy("1.2")
+    assert failed.status == 1, failed.out + failed.err
+    assert f"one that fails goes back to releases/{first}" in failed.err
+    assert current(one, on) == first
+    assert host.check_output(f"curl -s localhost:{one.port}/VERSION") == "1.0"
+    assert host.run(f"systemctl cat {one.name}-worker").rc == 1, "nothing is left of what is gone"
+
+    assert ship(one, "1.3").status == 0
+    host.check_output(f"rm -rf {one.home}/releases/{current(one, on)}")
+    back = invoke("rollback", one.env)
+    assert back.status == 0, back.err
+    assert current(one, on) == first
+    host.check_output(f"rm -rf {one.home}/releases/{first}")
+    assert one.deploy("1.0").status == 0, "the very version that was deleted"
+    assert host.check_output(f"curl -s localhost:{one.port}/VERSION") == "1.0"
+
+
+def test_current_is_a_folder(one: App, on: On) -> None:
+    """It is seen before anything is staged, on a host that is new, too; and what is said to do helps."""
+    host = on("app1")
+    one.build("1.0")
+    host.check_output(f"mkdir -p {one.home}/current")
+    for task in (one.deploy("1.0"), one.deploy("1.0", "--check"), invoke("rollback", one.env)):
+        assert task.status in (1, 2), task.out + task.err
+        assert f"{one.home}/current is a directory, and not the link to the release that runs" in task.err
+        assert f"mv {one.home}/current {one.home}/current.by-hand" in task.err
+    assert host.check_output(f"ls {one.home}") == "current"
+    host.check_output(f"mv {one.home}/current {one.home}/current.by-hand")
+    assert one.deploy("1.0").status == 0
+    first = current(one, on)
+    host.check_output(f"cd {one.home} && cp -rL current copy && rm current && mv copy current")
+    refused = ship(one, "1.1")
+    assert refused.status == 1 and "current is a directory" in refused.err
+    shown = invoke("status", one.env)
+    assert shown.status == 3 and "current is a directory" in shown.out + shown.err
+    assert host.check_output(f"ls -A {one.home}").split() == ["current", "current.by-hand", "releases", "shared"]
+    host.check_output(f"cd {one.home} && mv current current.copy && ln -s releases/{first} current")
+    assert one.deploy("1.1").status == 0
+
+
+def test_folders_between_and_data_behind_roots_links(one: App, on: On) -> None:
+    """The application gets to nested folders, wherever they are; root's links to other disks stay and are backed up."""
+    host, home, disk = on("app1"), f"/srv/{one.name}/deep/er/app", f"/mnt/{one.name}"
+    write = "touch tmp/pids/1 var/cache/1 data/1 var/data/1 && exec python3 -m http.server"
+    one.write(
+        path=home,
+        shared=["tmp/pids", "data", "var/data"],
+        writable=["var/cache"],
+        services=[{"name": one.name, "unit": {"Service": {"ExecStart": f"{home}/current/bin/run"}}}],
+        backup={"drill": {"command": "exec python3 -m http.server $PORT"}},
+    )
+    run = f"#!/bin/sh\nset -eu\numask 022\ncd {home}/current\n{write} {one.port}\n".encode()
+    host.check_output(
+        f"umask 022; mkdir -p {disk} {home}/shared/var && mount -t tmpfs -o mode=755 tmpfs {disk} && "
+        f"cd {disk} && mkdir flat nested && chown www-data: flat nested && echo flat >flat/kept && "
+        "echo deep >nested/kept && "
+        f"ln -s {disk}/flat {home}/shared/data && ln -s {disk}/nested {home}/shared/var/data"
+    )
+    try:
+        for version in ("1.0", "1.1"):
+            one.build(version, {"bin/run": run})
+            done = one.deploy(version)
+            assert done.status == 0, done.err
+        assert host.check_output(f"readlink {home}/shared/data {home}/shared/var/data").split() == [
+            f"{disk}/flat",
+            f"{disk}/nested",
+        ]
+        for place in (f"{home}/shared/tmp/pids", f"{home}/current/var/cache", f"{disk}/flat", f"{disk}/nested"):
+            assert host.check_output(f"stat -c %U {place}/1") == "www-data"
+        backed_up = invoke("backup", one.env, "--json")
+        assert backed_up.status == 0, backed_up.err
+        drilled = invoke("verify-backups", one.env)
+        assert drilled.status == 0, drilled.out + drilled.err
+        restored = invoke("restore", one.env, f"--to-dir=/srv/look-{one.name}")
+        assert restored.status == 0, restored.err
+        kept = host.check_output(
+            f"cat /srv/look-{one.name}/app1{disk}/flat/kept /srv/look-{one.name}/app1{disk}/nested/kept"
+        )
+        assert kept.split() == ["flat", "deep"]
+    finally:
+        host.run(f"umount -l {disk}; rm -rf /srv/look-{one.name}")
+
+
+def test_a_release_is_whole_whatever_is_left_out_beside_it(one: App, on: On) -> None:
+    """What is the application's to write, or left out of backups, is found by whole names, and never in the code."""
+    host = on("app1")
+    one.write(
+        shared=["data"],
+        writable=["log"],
+        backup={
+            "exclude": ["cache", f"{one.home}/shared/data/tmp*"],
+            "drill": {"command": "cd $RELEASE && exec python3 -m http.server $PORT"},
+        },
+    )
+    names = ("login.py", "logic/a.py", "lib/cache/store.py", "log/back\\nslash", "back\\nslash")
+    files = dict.fromkeys(names, b"as built\n")
+    one.build("1.0", files)
+    done = one.deploy("1.0")
+    assert done.status == 0, done.err
+    release = f"{one.home}/releases/{current(one, on)}"
+    data = f"{one.home}/shared/data"
+    host.check_output(f"cd {data} && mkdir -p deep/cache tmp1 && touch deep/cache/1 tmp1/1 deep/kept")
+    manifest = host.check_output(f"cat {release}/.slipway/manifest")
+    assert "./login.py" in manifest and "./logic/a.py" in manifest and "log/back" not in manifest
+    assert invoke("backup", one.env).status == 0
+    drilled = invoke("verify-backups", one.env)
+    assert drilled.status == 0, drilled.out + drilled.err
+    restored = invoke("restore", one.env, f"--to-dir=/srv/look-{one.name}")
+    assert restored.status == 0, restored.err
+    there = host.check_output(
+        f"cd /srv/look-{one.name}/app1{data} && find . -type f; rm -rf /srv/look-{one.name}"
+    ).split()
+    assert there == ["./deep/kept"]
+
+    one.build("1.1", files)
+    assert one.deploy("1.1").status == 0
+    host.check_output("echo bent >%s", f"{release}/login.py")
+    host.check_output("echo written >%s", f"{release}/log/back\\nslash")
+    back = invoke("rollback", one.env)
+    assert back.status == 0, back.err
+    assert "login.py" in back.err and "restoring it from its backup" in back.err
+    assert host.check_output("cat %s", f"{release}/login.py") == "as built"
+
+    one.write(backup={**one.settings["backup"], "exclude": ["/opt/*/releases"]})
+    refused = invoke("backup", one.env)
+    assert refused.status != 0 and "/opt/*/releases of slipway_backup.exclude is in none of the folders" in refused.err
+
+
+def test_what_a_release_cannot_keep_is_refused(one: App, on: On) -> None:
+    """What tar carries beside modes would be lost without a word; the message names the file, and the way out."""
+    cases = {
+        "has file capabilities": {"SCHILY.xattr.security.capability": "\x01"},
+        "has an access control list": {
+            "SCHILY.acl.access": "user::rwx,user:nobody:rwx,group::r-x,mask::rwx,other::r-x"
+        },
+    }
+    for told, headers in cases.items():
+        program = tarfile.TarInfo("bin/run")
+        program.mode, program.pax_headers = 0o755, headers
+        one.pack("1.0", [(tarfile.TarInfo("VERSION"), b""), (program, b"")])
+        refused = one.deploy("1.0")
+        assert refused.status == 1 and f'"bin/run" {told}' in refused.err, refused.err
+        assert "AmbientCapabilities=" in refused.err
+    plain = one.folder / "plain"
+    with plain.open("wb") as file:
+        file.truncate(200 * 1024 * 1024)
+    one.write(artifact=f"{one.folder}/{one.name}-{{version}}.tar.zst")
+    with tarfile.open(one.folder / "plain.tar", "w") as tar:
+        tar.add(plain, "zeros")
+    made = ["zstd", "-q", "--long=28", str(one.folder / "plain.tar"), "-o", f"{one.folder}/{one.name}-1.0.tar.zst"]
+    subprocess.run(made, check=True)
+    refused = one.deploy("1.0")
+    assert refused.status == 1 and "compressed with a window of more than 128 MB" in refused.err, refused.err
+    assert "--long=27" in refused.err and "damaged" not in refused.err
+    assert on("app1").run(f"ls -A {one.home}/releases/*").stdout == ""
+
+
+def test_what_another_tool_deployed_is_adopted(one: App, on: On) -> None:
+    """A Capistrano layout that serves is what a failed deploy, a guard and a rollback go back to, with its own unit."""
+    host, home, theirs = on("app1"), one.home, f"{one.home}/releases/20240201120000"
+    adopted = "20240201T120000Z-20240201120000"
+    served = f"curl -s --retry 20 --retry-connrefused --retry-delay 1 localhost:{one.port}/VERSION"
+    unit = f"[Service]\nUser=www-data\nExecStart={home}/current/bin/run\n[Install]\nWantedBy=multi-user.target\n"
+    run = f"#!/bin/sh\ncd {home}/current\nexec python3 -m http.server {one.port}\n"
+    host.check_output(
+        f"mkdir -p {theirs}/bin {home}/shared/log && echo old >{theirs}/VERSION && ln -s {theirs} {home}/current &&"
+        f" ln -s {home}/shared/log {theirs}/log"
+    )
+    host.check_output(f"printf %s >{theirs}/bin/run; chmod 755 {theirs}/bin/run; chown -R www-data: {home}", run)
+    for name in (one.name, f"{one.name}-other"):
+        text = unit if name == one.name else unit.replace("bin/run", "bin/sleep")
+        host.check_output(f"printf %s >/etc/systemd/system/{name}.service", text)
+    host.check_output(
+        f"cp /bin/sleep {theirs}/bin/ && sed -i 's|/sleep|/sleep 1d|' /etc/systemd/system/{one.name}-other.service"
+    )
+    host.check_output(f"systemctl daemon-reload && systemctl enable --now {one.name} {one.name}-other")
+    asked = f"systemctl show --property=MainPID --value {one.name}"
+    process = host.check_output(asked)
+    one.write(shared=["log"], backup={"drill": {"command": "cd $RELEASE && exec python3 -m http.server $PORT"}})
+    one.build("1.0")
+
+    def refused(sentence: str) -> None:
+        before = host.check_output(f"cd {home} && find . -printf '%p %i %T@ %U\\n' | sort")
+        for task in (one.deploy("1.0"), one.deploy("1.0", "--check")):
+            assert task.status == 1, task.out + task.err
+            assert sentence in task.err + task.out
+        assert host.check_output(f"cd {home} && find . -printf '%p %i %T@ %U\\n' | sort") == before
+
+    refused(f"chown root: {home}")
+    host.check_output(f"cd {home} && chown root: . releases shared && chmod go-w . releases shared")
+    refused(f"{one.name}-other.service runs what is in {home}/current")
+    host.check_output(f"systemctl disable --now {one.name}-other; rm /etc/systemd/system/{one.name}-other.service")
+    looked = one.deploy("1.0", "--check")
+    assert looked.status == 0 and f"adopt releases/20240201120000 as {adopted}" in looked.out
+    assert host.check_output(f"readlink {home}/current") == theirs
+
+    one.build("1.1", line="exit 1")
+    failed = one.deploy("1.1")
+    assert failed.status == 1 and "rolled back" in failed.out, failed.out + failed.err
+    assert current(one, on) == adopted
+    assert host.check_output(served) == "old"
+    assert "User=www-data" in host.check_output(f"systemctl cat {one.name}")
+    one.write(keep_releases=2)
+    assert one.deploy("1.0").status == 0
+    assert host.check_output(served) == "1.0"
+    assert host.check_output(asked) != process
+    back = invoke("rollback", one.env)
+    assert back.status == 0, back.err
+    assert host.check_output(served) == "old"
+    drilled = invoke("verify-backups", one.env)
+    assert drilled.status == 0, drilled.out + drilled.err
+    for version in ("1.2", "1.3", "1.4"):
+        assert ship(one, version).status == 0
+    assert host.check_output(f"cat {theirs}/VERSION {home}/releases/{adopted}/VERSION").split() == ["old", "old"]
