@@ -14,7 +14,7 @@ from bench.place import PROJECT, Place, tell
 MORE = {
     "deploy": ["--force"],
     "rollback": ["--reason=bench"],
-    "restore": ["--to-dir=/var/tmp/bench-restored"],
+    "restore": ["--to-dir=/srv/bench-restored"],
     "schedule": ["--at=never"],
 }
 

@@ -14,6 +14,7 @@ from playbooks.not_read import not_read
 from playbooks.release.artifact import Artifact
 from playbooks.release.release import Release, Rendered
 from playbooks.rollout.planned import Planned, planned
+from playbooks.settings.services import Hook
 from playbooks.traffic.edge import balancer_files
 from playbooks.traffic.servers import edges_of
 
@@ -108,6 +109,12 @@ def check_untrusted(env: Environment, wanted: Wanted) -> UntrustedCheck:
     )
 
 
+def _account(moment: str, hook: Hook) -> str:
+    if hook.user == "root":
+        return "root"
+    return "the user that builds releases" if moment == "install" else "the application"
+
+
 def _host(name: str, renderings: list[Rendered]) -> HostFiles:
     files: dict[str, bytes] = {}
     for rendered in renderings:
@@ -115,7 +122,7 @@ def _host(name: str, renderings: list[Rendered]) -> HostFiles:
         files |= {f"{place}{slot}": file.content for place, file in rendered.files.items()}
         files |= dict(rendered.units)
     hooks = [
-        f"{moment}, as {'root' if hook.user == 'root' else 'the application'}: {hook.run}"
+        f"{moment}, as {_account(moment, hook)}: {hook.run}"
         for moment, some in renderings[0].hooks.items()
         for hook in some
     ]

@@ -14,15 +14,20 @@ import re
 import shlex
 import threading
 from collections.abc import Iterator
+from enum import Enum, auto
 from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 MASK = "••••••"
 # A shorter value would strike out half of an ordinary text.
 SHORTEST_MASKED = 4
-# Of a longer value so much of its beginning or its end is struck out too: text is cut, and lines are broken, on hosts.
+# Of a longer value so much of its beginning is struck out where a text or a line ends, and of its end where one begins:
+# text is cut, and lines are broken, on hosts.
 PIECE = 8
-# And so much out of its middle.
-MIDDLE = 2 * PIECE
+# And so much of any part of it anywhere. Less would strike out words: a password may begin with "postgres".
+ANYWHERE = 2 * PIECE
+# Where a text was cut, or lines were joined.
+_CUT_AFTER = re.compile(r"\Z|[\n\r|…]|\.\.\.")
+_CUT_BEFORE = re.compile(r"(?:\A|[\n\r|…]|\.\.\.)\Z")
 
 _ESCAPE = re.compile(
     r"(?:\\++(?:u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|u\{[0-9A-Fa-f]{1,6}\}|x[0-9A-Fa-f]{2}|[0-3][0-7]{2})"
@@ -84,17 +89,21 @@ class Striker:
         if len(text) < SHORTEST_MASKED or not self._values:
             return text
         spans = [
-            (starts[begin], ends[end - 1]) for plain, starts, ends in _undone(text) for begin, end in self._find(plain)
+            (starts[begin], ends[end - 1])
+            for plain, starts, ends in _undone(text)
+            for begin, end, part in self._find(plain)
+            if part.counts(text, starts[begin], ends[end - 1])
         ]
         if self._quoted:
             spans = [_with_quotes(text, *span) for span in spans]
         return _marked(text, spans) if spans else text
 
-    def _find(self, text: str) -> Iterator[tuple[int, int]]:
+    def _find(self, text: str) -> Iterator[tuple[int, int, _Part]]:
+        """Where secrets, or parts of them, are in a plain text."""
         for form in self._short:
             at = text.find(form)
             while at >= 0:
-                yield at, at + len(form)
+                yield at, at + len(form), _Part.WHOLE
                 at = text.find(form, at + 1)
         pieces = self._pieces
         reached: dict[_Form, int] = {}
@@ -103,9 +112,9 @@ class Striker:
                 if at < reached.get(form, 0):
                     continue
                 begin, end = form.extend(text, at, offset)
-                if form.counts(offset - (at - begin), offset + (end - at)):
+                if part := form.part(offset - (at - begin), offset + (end - at)):
                     reached[form] = end
-                    yield begin, end
+                    yield begin, end, part
 
 
 def _with_quotes(text: str, begin: int, end: int) -> tuple[int, int]:
@@ -128,6 +137,20 @@ def _marked(text: str, spans: list[tuple[int, int]]) -> str:
     return "".join([*told, text[done:]])
 
 
+class _Part(Enum):
+    """How much of a secret was found."""
+
+    WHOLE = auto()  # or so much that it counts as such
+    BEGINNING = auto()
+    END = auto()
+
+    def counts(self, text: str, begin: int, end: int) -> bool:
+        """Whether it is struck out there: a beginning where something was cut behind it, an end where before it."""
+        if self is _Part.BEGINNING:
+            return bool(_CUT_AFTER.match(text, end))
+        return self is _Part.WHOLE or bool(_CUT_BEFORE.search(text[max(0, begin - 3) : begin]))
+
+
 class _Form(str):
     """A secret in its plain form."""
 
@@ -148,11 +171,14 @@ class _Form(str):
             end, right = end + 1, right + 1
         return begin, end
 
-    def counts(self, begin: int, end: int) -> bool:
-        """Whether a piece is enough to be struck out."""
-        whole = begin == 0 and end == len(self)
-        at_the_edge = begin == 0 or end == len(self)
-        return whole or end - max(begin, self.head) >= (PIECE if at_the_edge else MIDDLE)
+    def part(self, begin: int, end: int) -> _Part | None:
+        """What a piece is of it; None: too little to be struck out."""
+        length = end - max(begin, self.head)
+        if (begin == 0 and end == len(self)) or length >= ANYWHERE:
+            return _Part.WHOLE
+        if length < PIECE:
+            return None
+        return _Part.BEGINNING if begin == 0 else _Part.END if end == len(self) else None
 
 
 def forms(value: str) -> set[str]:

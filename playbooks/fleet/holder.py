@@ -14,7 +14,7 @@ from playbooks.fleet.host_json import read_object
 CHANGES = ("deploy", "rollback")
 MOST_FIELD = 500  # characters that a host is believed to know of a holder
 _TASK = re.compile(r"[a-z][a-z-]{0,19}")
-_TO = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._+-]{0,80})?")  # a version, or the id of a release or backup
+_TO = re.compile(r"(?:\?|[A-Za-z0-9][A-Za-z0-9._+-]{0,80})?")  # a version, or the id of a release or backup
 _FLAG = re.compile(r"[A-Za-z0-9%.+-]{0,20}")
 
 

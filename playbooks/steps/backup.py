@@ -126,7 +126,8 @@ def ask(
         covers(settings),
         "after" if after else "before",
         settings.run_user,
-        str(max(1, round(settings.timeouts.command))),
+        # For restic, and for each SQLite database: the step has its end before its controller gives it up.
+        str(max(1, round(settings.timeouts.command / 2))),
     ]
     return Ask(
         "backup", arguments, as_payload(lines), acts=True, leaves=after, timeout=settings.timeouts.command, note=note

@@ -217,7 +217,7 @@ printf '%s\n' "$scratch/databases" "$scratch/sqlite" "$scratch/manifest" >>"$scr
 restic_views=$data_views
 # Nobody waits for it afterwards, and it stands back: there it may take longer.
 restic_limit=$limit
-[ "$when" != after ] || restic_limit=$((limit * 6))
+[ "$when" != after ] || restic_limit=$((limit * 12))
 snapshot() {
     set -- --host "$host" --tag slipway --tag "app=$app" --tag "id=$id" --exclude-file "$scratch/excludes"
     [ "$release" = - ] || set -- "$@" --tag "release=$release"

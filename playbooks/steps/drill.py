@@ -73,7 +73,8 @@ def drill(
         str(record.get("bytes", 0)),
         settings.app,
         settings.run_user,
-        str(max(1, round(settings.timeouts.command))),
+        # For one SQLite copy of several: the step has its end before its controller gives it up.
+        str(max(1, round(settings.timeouts.command / 3))),
     ]
     try:
         answer = remote.run(

@@ -299,7 +299,8 @@ def read_facts(remote: Remote, home: str, state: str, *, seen: Head | None = Non
     kept = answer.maybe("kept", 1)
     token = answer.maybe("token", 1)
     releases = _releases(answer, odd)
-    ahead = frozenset(name for name in releases if names.is_ahead(name, now))
+    # What runs may be a copy that counts as no release.
+    ahead = frozenset(name for name in {*releases, *(current[:1] if current else ())} if names.is_ahead(name, now))
     odd += [f"release {name} is named for the future, so it counts for this host alone" for name in sorted(ahead)]
     facts = Facts(
         host=remote.name,

@@ -48,14 +48,20 @@ def preflight(facts: Facts, settings: Settings, *, needs: tuple[str, ...]) -> li
     for folder in facts.foreign:
         wrong.append(
             f"{folder.path} can be changed by others than root ({folder.owner}, {folder.mode}), and root runs units "
-            f"and scripts below it; run there: chown root: {folder.path} && chmod go-w {folder.path}; "
-            "or choose another slipway_path"
+            f"and scripts below it; {_make_roots(folder.path, settings.home)}"
         )
     if wrong:
         hint = "invoke provision --env=… installs what is missing" if "installed" in wrong[0] else None
         raise StepFailed("; ".join(wrong), host=facts.host, step="preflight", code="preflight", hint=hint)
     warnings = [f"{facts.host}: systemd says the host is {facts.manager}"] if facts.manager == "degraded" else []
     return warnings + [f"{facts.host}: {text}" for text in _unseen_reloads(settings)]
+
+
+def _make_roots(path: str, home: str) -> str:
+    """What to do about a folder that is not root's alone; one that is not the application's may be so for good reason."""
+    if f"{path}/".startswith(f"{home}/"):
+        return f"run there: chown root: {path} && chmod go-w {path}; or choose another slipway_path"
+    return "choose a slipway_path whose folders are root's alone, such as one below /opt or /srv"
 
 
 def _unseen_reloads(settings: Settings) -> list[str]:

@@ -81,7 +81,7 @@ find_foreign_by_parts() {
 require_root_only() {
     find_foreign "$1"
     [ -z "$foreign" ] ||
-        fail not-roots "$2 is to be in $1, and $(stat -c %U "$foreign") or others may write to $foreign ($(stat -c %A "$foreign")); choose a place of root's alone, or run there: chown root: $foreign && chmod go-w $foreign"
+        fail not-roots "$2 is to be in $1, and others than root can change $foreign ($(stat -c '%U, %A' "$foreign")); choose a place whose folders are root's alone, such as one below /srv or /opt"
 }
 
 # are_roots PATH...: whether all of these exist and nobody but root can change any part of the way to them; by one program.

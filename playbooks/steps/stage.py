@@ -32,7 +32,8 @@ HINTS = {
     "fetch-refused": "deploy again, it is signed anew; else see slipway_pull, and the controller's clock",
     "fetch-gone": "is the artifact still where slipway_artifact, or --artifact, says?",
     "fetch-tls": "the host must trust the server's certificate: see its name, its dates and who signed it",
-    "hook": "the hook ran inside the staged release; correct it or the artifact and deploy again",
+    "hook": "install hooks run as the user that builds releases: the release, $HOME and $TMPDIR can be written, shared "
+    "folders cannot be read, and sudo does not work; for more there are before_switch, or user: root",
 }
 
 

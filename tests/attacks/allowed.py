@@ -148,6 +148,13 @@ class Places:
         """Where a backup is restored to."""
         return [Place(self.restored), Place(f"{self.restored}/**"), Place(f"{self.restored}/**", "user")]
 
+    def accounts(self) -> list[Place]:
+        """The user that builds releases."""
+        names = {"passwd": 0o644, "group": 0o644, "shadow": 0o640, "gshadow": 0o640, "subuid": 0o644, "subgid": 0o644}
+        return [
+            Place(f"/etc/{name}{copy}", "system", most, ("file",)) for name, most in names.items() for copy in ("", "-")
+        ]
+
     def sudoers(self) -> list[Place]:
         """What provision grants the login user."""
         return [Place("/etc/sudoers.d/slipway-deploy", most=0o440, kinds=("file",))]

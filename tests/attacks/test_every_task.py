@@ -101,7 +101,7 @@ class Task:
 
 BACKUP = ("records", "backups")
 TASKS = (
-    Task("provision", ("provision",), ("records", "folders", "sudoers", "backups"), anew),
+    Task("provision", ("provision",), ("records", "folders", "accounts", "sudoers", "backups"), anew),
     Task("first deploy", ("deploy", "--version=1.0.0"), RELEASING, provisioned),
     Task("deploy", ("deploy", "--version=2.0.0"), RELEASING, running),
     Task("backup", ("backup",), BACKUP, running, ("verify-backups",)),

@@ -108,7 +108,7 @@ def test_what_stands_in_the_way_is_told(shop: App, on: On) -> None:
         missing = invoke(task, shop.env)
         assert (missing.status, "secret 'restic_password'" in missing.err) == (2, True), missing.err
     secret(shop, "restic").touch(mode=0o600)
-    secret(shop, "restic").write_text("not the password\n")
+    secret(shop, "restic").write_text("another-one-altogether\n")
     wrong = invoke("backup", shop.env)
     assert wrong.status == 1
     assert "the password does not open" in wrong.err

@@ -20,6 +20,7 @@ On = Callable[[str], Host]
 
 # For where a slash is allowed, and for names. Wherever the latter's file is made, it is searched for.
 EVIL = "-x $(touch /tmp/pwned) `touch /tmp/pwned`; touch /tmp/pwned && '\"\\ | # %s %n $HOME ${IFS}"
+SECRET = EVIL[::-1]  # what is a secret is struck out wherever it shows
 NAME = EVIL.replace("/tmp/", "")
 HOST = f"app1 {NAME}"
 MEMBERS = ("-rf", 'it\'s "q"', "sp ace", "a;b && c", "*", NAME)
@@ -60,7 +61,7 @@ def evil(app: App, on: On) -> Iterator[App]:
     (templates / f"{NAME}.j2").write_text("{{ evil }}\n{{ secrets.token }}\n")
     for name in ("restic", "token"):
         Path(app.settings["secrets"]["token" if name == "token" else "restic_password"]["file"]).write_text(
-            f"{name} {EVIL}\n"
+            f"{name} {SECRET}\n"
         )
     data, good = f"/srv/{app.name} {NAME}", f"http://127.0.0.1:{app.port}/VERSION"
     on("app1").check_output("mkdir -p %s && cd %s && echo 1 >f && sqlite3 n.db 'create table t (c)'", data, data)
@@ -133,7 +134,7 @@ def test_every_value_arrives_as_it_is(evil: App, on: On) -> None:
     run("deploy", "--version=2.0.0")
     host, release = on("app1"), f"{evil.home}/current"
     assert answer(on, evil, "app1") == "2.0.0"
-    assert host.check_output("cat %s", f"{release}/conf/{NAME}") == f"{EVIL}\ntoken {EVIL}"
+    assert host.check_output("cat %s", f"{release}/conf/{NAME}") == f"{EVIL}\ntoken {SECRET}"
     for name in MEMBERS:
         assert host.check_output("cat -- %s", f"{release}/{name}") == name
     assert host.check_output("readlink -- %s", f"{release}/data {NAME}") == f"{evil.home}/shared/data {NAME}"

@@ -199,3 +199,12 @@ class _Whole:
 
     class settings:
         forks = 1
+
+
+def test_what_our_own_tasks_write_of_themselves_makes_sense() -> None:
+    """A backup whose controller died was left out of status: it names no version, and that was held against it."""
+    now = datetime.now(UTC)
+    for task in ("backup", "verify-backups", "maintenance", "repair"):
+        assert Holder("ann@laptop", task, "2026-11-21T04:31:00Z", "20261121T043100Z", task).is_sound(now), task
+    assert Holder("a@b", "deploy 1", "2026-11-21T04:31:00Z", "20261121T043100Z-1", "deploy", "1").is_sound(now)
+    assert Holder("a@b", "rollback", "2026-11-21T04:31:00Z", "20261121T043100Z", "rollback", "").is_sound(now)
