@@ -264,9 +264,11 @@ def judge_backups(
     bad: dict[str, SlipwayError] = {}
     warnings = []
     for host, error in results.failed.items():
-        age = _youngest(known[host]) if host in known else None
-        if age is not None and age <= limit:
-            warnings.append(f"{host}: {error.message}; going on with the backup of {_minutes(age)} ago")
+        found = _youngest(known[host]) if host in known else None
+        if found is not None and found[0] <= limit:
+            warnings.append(
+                f"{host}: {error.message}; going on with the backup of {_minutes(found[0])} ago, {found[1]}"
+            )
         else:
             bad[host] = error
     if bad:
@@ -274,13 +276,13 @@ def judge_backups(
     return warnings
 
 
-def _youngest(facts: Facts) -> timedelta | None:
-    """The age of a host's youngest backup, by the clock that dated it: the host's own, not the controller's."""
+def _youngest(facts: Facts) -> tuple[timedelta, str] | None:
+    """Age and id of a host's youngest backup, by the clock that dated it: the host's own, not the controller's."""
     clock = datetime.fromtimestamp(facts.clock, UTC)
     ages = []
     for record in facts.backups:
         try:
-            ages.append(clock - datetime.fromisoformat(str(record.get("created"))))
+            ages.append((clock - datetime.fromisoformat(str(record.get("created"))), str(record.get("id"))))
         except (ValueError, TypeError):
             continue
     return min(ages, default=None)

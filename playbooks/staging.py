@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from playbooks.backup import back_up_jobs, judge_backups, one_backup, prove_jobs
+from playbooks.backup import Record, back_up_jobs, judge_backups, one_backup, prove_jobs
 from playbooks.environment import Environment, Target
-from playbooks.fleet.fanout import Job, Limit, by_host
+from playbooks.fleet.fanout import Job, Limit, Results, by_host
 from playbooks.fleet.fleet import Fleet
 from playbooks.fleet.remote import Remote
 from playbooks.release.delta import make_delta, release_to_add_to
@@ -55,8 +55,16 @@ def _run(
         if proven is not None:
             return proven, []
         backing, backup = back_up_jobs(fleet, env, facts)
-        return backup, judge_backups(fleet, env, by_host(backing, fleet.run(backing)))
-    return backup, judge_backups(fleet, env, by_host(backing, results[: len(backing)]))
+        return _judged(fleet, env, backup, by_host(backing, fleet.run(backing)))
+    return _judged(fleet, env, backup, by_host(backing, results[: len(backing)]))
+
+
+def _judged(
+    fleet: Fleet, env: Environment, backup: str | None, made: Results[Record | None]
+) -> tuple[str | None, list[str]]:
+    """The backup's id, and warnings. Where no host has made it there is none by that name: older ones count instead."""
+    warnings = judge_backups(fleet, env, made)
+    return (backup if not made.failed or any(made.ok.values()) else None), warnings
 
 
 def _stage_jobs(

@@ -58,7 +58,7 @@ def preflight(facts: Facts, settings: Settings, *, needs: tuple[str, ...]) -> li
 
 
 def _make_roots(path: str, home: str) -> str:
-    """What to do about a folder that is not root's alone; one that is not the application's may be so for good reason."""
+    """What to do about a folder that is not root's alone; one that is none of ours may be so for good reason."""
     if f"{path}/".startswith(f"{home}/"):
         return f"run there: chown root: {path} && chmod go-w {path}; or choose another slipway_path"
     return "choose a slipway_path whose folders are root's alone, such as one below /opt or /srv"

@@ -149,6 +149,8 @@ def test_a_deploy_without_a_backup_needs_a_young_one(shop: App, on: On) -> None:
     assert (refused.status, f"cannot dump database {shop.name}" in refused.err) == (1, True), refused.err
     assert on("app1").check_output(f"ls {shop.home}/releases | wc -l") == "2", "the refused one was left behind"
     assert (warned.status, "going on with the backup of" in str(warned.json["warnings"])) == (0, True), warned.err
+    there = {record["id"] for record in invoke("backups", shop.env, "--json").json["backups"]}
+    assert warned.json["backup"] in (*there, None), "it names a backup that nobody has made"
 
     shop.build("1.2.0", {"bin/drill": DRILL.encode()})
     on("db1").check_output(f"rm -rf /var/backups/slipway/{shop.name}")
