@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from playbooks.deploy import Wanted, plan_for, render_all
+from playbooks.deploy import Wanted, plan_for, refuse_adoption, render_all
 from playbooks.environment import Environment, Target
 from playbooks.errors import ExitStatus, SlipwayError
 from playbooks.fleet.fleet import open_fleet
@@ -102,6 +102,7 @@ def check(env: Environment, wanted: Wanted, progress: Progress) -> Check:
     with open_fleet(addresses, progress=progress, forks=env.settings.forks) as fleet:
         reached = [target for target in env.targets if target.name in fleet.remotes]
         facts = read_all(fleet, env, reached)
+        refuse_adoption(env, facts)
         groups = read_groups(fleet, env)
         states = groups.edges if groups else read_edges(fleet, env, [name for name in edges if name in fleet.remotes])
 

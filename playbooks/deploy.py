@@ -100,6 +100,7 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
         why = f" for {release.version}, {release.artifact.why}" if release.artifact.why else ""
         progress.phase(f"looking at the hosts{why}")
         facts = read_all(fleet, env, apps)
+        refuse_adoption(env, facts)
         groups = read_groups(fleet, env)
         # Where a host had been confirmed in its slot already, that is taken: the other one needs a release of its own.
         taken = any(fact.slot and fact.current == release.id and not fact.guard for fact in facts.values())
@@ -228,6 +229,21 @@ def _check_hosts(
 
     results = fleet.each("preflight", one, hosts=[target.name for target in targets]).all_or_raise("preflight")
     return [warning for found in results.values() for warning in found]
+
+
+def refuse_adoption(env: Environment, facts: Mapping[str, Facts]) -> None:
+    """What another tool deployed runs in one place only: it is no release of a slot, nor of a group without traffic.
+
+    Raises:
+        UsageError: it runs on a host of an environment that has these.
+    """
+    theirs = [host for host, fact in facts.items() if fact.theirs]
+    if theirs and (env.settings.slots or env.settings.groups):
+        raise UsageError(
+            f"{', '.join(theirs)}: what another tool deployed runs there, and is not adopted together with slots or "
+            "groups; nothing was touched",
+            hint="deploy first without slipway_slots and slipway_groups: docs/first-deploy.md, Taking over",
+        )
 
 
 def _adopt(

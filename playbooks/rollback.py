@@ -196,7 +196,7 @@ def _make_ready(
     changing = {
         host: release
         for host, release in targets.items()
-        if facts[host].current != release or (anew and not facts[host].is_up)
+        if facts[host].whole != release or (anew and not facts[host].is_up)
     }
     todo = {host: release for host, release in changing.items() if release}
     checked = all_or_hint(env, fleet.each("check", one, hosts=list(todo)), "finding the release")

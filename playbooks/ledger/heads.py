@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from playbooks.ledger.seal import head_of
+from playbooks.surroundings import own_path
 
 MOST_LINE = 262144
 _DIGEST = re.compile(r"[0-9a-f]{32}")
@@ -100,6 +101,8 @@ class Heads:
                 if head is None:
                     kept.pop(host, None)
             self._kept = kept
+        if not self._path.is_absolute():  # whoever has no home remembers nothing
+            return
         with contextlib.suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             handle, name = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name}.")
@@ -117,7 +120,7 @@ def heads_path(application: str, environment: str, folder: Path) -> Path:
         folder: the inventory's; two inventories may have the same name.
     """
     state = os.environ.get("XDG_STATE_HOME", "")
-    home = Path(state) if state.startswith("/") else Path("~/.local/state").expanduser()
+    home = Path(state) if state.startswith("/") else own_path("~/.local/state")
     which = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:8]
     return home / "slipway" / "heads" / f"{application}@{environment}-{which}.json"
 

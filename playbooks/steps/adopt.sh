@@ -35,9 +35,17 @@ if [ "$current" = "$id" ] && is_own_release "$release"; then
 fi
 [ "$current" = "$theirs" ] || fail moved "expected $theirs to be current, found $current"
 require_roots "$home/shared" "$home/releases"
-[ ! -e "$old/.slipway" ] || fail not-adopted "$old has a .slipway that is not Slipway's"
+{ [ ! -e "$old/.slipway" ] && [ ! -L "$old/.slipway" ]; } || fail not-adopted "$old has a .slipway that is not Slipway's"
 [ -z "$(find "$old" -mindepth 1 -maxdepth 1 -name "*$newline*" -print -quit)" ] ||
     fail not-adopted "a name in $old has a line break in it"
+
+# is_running UNIT: of a template, whether any instance is.
+is_running() {
+    case $1 in
+        *@.*) [ -n "$(systemctl list-units --plain --no-legend --state=active "${1%@.*}@*.${1##*.}")" ] ;;
+        *) systemctl is-active --quiet "$1" ;;
+    esac
+}
 
 # A unit that serves what is there, and goes on when the new release's start, would hold their port.
 units=
@@ -53,7 +61,7 @@ for unit in "$units_folder"/*.service "$units_folder"/*.socket "$units_folder"/*
             units=$units$name$newline
             ;;
         *)
-            if ! grep -qF "$home/current" "$unit" || ! systemctl is-active --quiet "$name"; then continue; fi
+            if ! grep -qF "$home/current" "$unit" || ! is_running "$name"; then continue; fi
             fail not-adopted "$name runs what is in $home/current, and slipway_services has no unit of that name: name the service so, or stop it: systemctl disable --now $name"
             ;;
     esac
@@ -76,12 +84,17 @@ copied=0
 no_links - "$old" -- timeout "$limit" cp -a --reflink=auto -- "$old/." "$tree" 2>"$incoming.err" || copied=$?
 [ "$copied" -ne 125 ] || fail old-host 'this host cannot read a tree without following links; Linux 5.10 and util-linux 2.37 can'
 [ "$copied" -eq 0 ] || fail not-adopted "cannot copy $old: $(tr '\n' ' ' <"$incoming.err" | cut -c1-300)"
+# From here on it is root's alone: what its user changed while it was looked at and copied is seen now.
+if [ -e "$meta" ] || [ -L "$meta" ]; then fail not-adopted "$old has a .slipway that is not Slipway's"; fi
+[ -z "$(find "$tree" -name "*$newline*" -print -quit)" ] || fail not-adopted "a name in $old has a line break in it"
+[ -z "$(find "$tree" -mindepth 1 -maxdepth 1 -name '*[][*?\\]*' -print -quit)" ] ||
+    fail not-adopted "a name in $old has one of [ ] * ? or a backslash in it"
 find "$tree" ! -type f ! -type d ! -type l -delete
 find "$tree" -type f -perm /6000 -exec chmod u-s,g-s {} +
 chown "root:$group" "$tree"
 chmod 0755 "$tree"
 find "$tree" -mindepth 1 -maxdepth 1 -printf '%f\n' | sort >"$incoming.writable"
-mkdir -p "$meta/unit-files"
+mkdir "$meta" "$meta/unit-files"
 mv "$incoming.writable" "$meta/writable"
 for name in $units; do
     unit_owner "$units_folder/$name"

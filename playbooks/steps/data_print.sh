@@ -4,6 +4,8 @@
 # find goes down a tree from folder to folder, never through a link (fts(3), O_NOFOLLOW), and opens no file. Who flips links on
 # the way to a folder of data shows it another folder of the host at most, of which nothing leaves here but a part of the sum.
 
+look_seconds=120
+
 # release_print RELEASE: changes when somebody touches a file of a release that is not the application's own to write. Not
 # with a ctime: that changes when another release shares the file, or is removed. And only root could set back a mtime.
 release_print() {
@@ -11,17 +13,21 @@ release_print() {
     if [ -s "$1/.slipway/writable" ]; then
         while IFS= read -r writable; do set -- "$@" -path "$1/$writable" -prune -o; done <"$1/.slipway/writable"
     fi
-    find "$@" -printf '%P %y %s %T@ %i %m %U %G %l\0' | sha256sum | cut -c1-64
+    {
+        timeout --kill-after=5 "$look_seconds" find "$@" -printf '%P %y %s %T@ %i %m %U %G %l\0' ||
+            [ $? -lt 124 ] || cat /proc/sys/kernel/random/uuid
+    } | sha256sum | cut -c1-64
 }
-
-look_seconds=120
 
 # data_print RELEASE PATH...: changes when the release does, or data: of those a ctime counts, which nobody can set.
 data_print() {
     {
         release_print "$1"
         if [ -s "$1/.slipway/writable" ]; then
-            while IFS= read -r writable; do set -- "$@" "$1/$writable"; done <"$1/.slipway/writable"
+            while IFS= read -r writable; do
+                # A link there is its user's, and would be followed.
+                [ -L "$1/$writable" ] || set -- "$@" "$1/$writable"
+            done <"$1/.slipway/writable"
         fi
         shift
         # Whoever moves folders ahead of find keeps it walking for good. What did not end is like nothing else.

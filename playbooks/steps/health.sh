@@ -50,9 +50,18 @@ fs=$(printf '\034')
 sub=$(printf '\032')
 port=
 [ ! -f "$release/.slipway/slot" ] || read -r _ port <"$release/.slipway/slot" || :
+adopted=
+[ ! -e "$release/.slipway/adopted" ] || adopted=yes
 set --
 while IFS= read -r line; do
     [ -z "$port" ] || fill "$gs" "$port"
+    # What another tool deployed has the name of its folder for a version, which no application answers.
+    case $adopted$line in
+        yes*"$fs"* | yes*"$sub"*)
+            note 'a check that asks for the version is left out: another tool deployed this release'
+            continue
+            ;;
+    esac
     case $line in
         *"$fs"*) fill "$fs" "$(version)" ;;
     esac

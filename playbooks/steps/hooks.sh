@@ -66,21 +66,32 @@ run_hook() {
         mkdir "$hook_private"
         chown "$hook_account" "$hook_private"
     fi
-    # Of what it says the end is kept, and its status: the last line, which comes after all of it.
+    # Of what it says the end is kept. It may hand what it writes to on to others, who would hold it open: whoever reads it
+    # has an end, and the status does not come that way.
+    hook_io=$(private_folder hook)
+    mkfifo "$hook_io/said"
+    timeout 86400 tail -c 8192 <"$hook_io/said" >"$hook_io/out" 2>/dev/null &
+    hook_reader=$!
+    hook_status=0
     # shellcheck disable=SC2016
-    hook_said=$({
-        hook_status=0
+    {
         tail -n +2 "$hook" | systemd-run --quiet --pipe --wait --collect "$@" -- /usr/bin/env -i PATH="$PATH" LC_ALL="$LC_ALL" \
             HOME="$hook_private" TMPDIR="$hook_private" RELEASE="$hook_at" SLIPWAY_HOOK="$hook_moment" \
-            sh -c 'timeout --kill-after=10 "$0" sh -s || exit $?' "$hook_limit" || hook_status=$?
-        printf '\n%s' "$hook_status"
-    } 2>&1 | tail -c 8192)
+            sh -c 'timeout --kill-after=10 "$0" sh -s || exit $?' "$hook_limit"
+    } >"$hook_io/said" 2>&1 || hook_status=$?
+    hook_waits=0
+    while kill -0 "$hook_reader" 2>/dev/null && [ "$hook_waits" -lt 30 ]; do
+        hook_waits=$((hook_waits + 1))
+        sleep 0.1
+    done
+    kill "$hook_reader" 2>/dev/null || :
+    wait "$hook_reader" 2>/dev/null || :
+    said=$(tail -n 8 "$hook_io/out" | tr '\n\t' '  ' | cut -c1-800)
+    rm -rf "$hook_io"
     [ -z "$hook_scratch" ] || rm -rf "$hook_scratch"
     # What root's hook made is to be the build user's, who goes on with it.
     if [ "$hook_as" != app ] && [ -n "$hook_tree" ]; then give_tree "$hook_builder" "$hook_tree"; fi
-    hook_status=${hook_said##*"$newline"}
     [ "$hook_status" != 0 ] || return 0
-    said=$(printf '%s' "${hook_said%"$newline"*}" | tail -n 8 | tr '\n\t' '  ' | cut -c1-800)
     case $hook_status in
         124) fail hook "hook '$hook_name' ($hook_moment) did not end within $hook_limit s: $said" ;;
         226) fail hook "hook '$hook_name' ($hook_moment) could not begin: this host has no mount namespaces for it ($said)" ;;

@@ -16,14 +16,14 @@ no_links() {
             seen=no
             # What is mounted below a folder is a mount of its own. A blank and the like are octal there (proc(5)).
             while read -r _ _ _ _ point _; do
-                case $point in *\\*) point=$(printf "%b" "$point") ;; esac
+                case $point in *\\*) point=$(printf "%b." "$(printf %s "$point" | sed "s/\\\\\([0-7]\{3\}\)/\\\\0\1/g")") && point=${point%.} ;; esac
                 case $point in "$1" | "$1"/*) mount -o "remount,bind,$options" -- "$point" || exit 125 ;; esac
             done <<END_OF_MOUNTS
 $(cat /proc/self/mountinfo)
 END_OF_MOUNTS
             # An older mount(8) takes an option that it does not know for one of the file system, and does nothing.
             while read -r _ _ _ _ point flags _; do
-                case $point in *\\*) point=$(printf "%b" "$point") ;; esac
+                case $point in *\\*) point=$(printf "%b." "$(printf %s "$point" | sed "s/\\\\\([0-7]\{3\}\)/\\\\0\1/g")") && point=${point%.} ;; esac
                 [ "$point" != "$1" ] || case ,$flags, in *,nosymfollow,*) seen=yes ;; *) seen=no ;; esac
             done </proc/self/mountinfo
             [ "$seen" = yes ] || exit 125

@@ -115,9 +115,11 @@ give_writable() {
         fi
         # Without hooks, what is a link of any kind has been counted.
         if [ "$hooks" = yes ] || [ "$archive_links" != 0 ]; then
-            outside=$(find "$tree/$name" -type f -links +1 -printf '%i %n %P\n' | awk '
-                { seen[$1]++; all[$1] = $2; name[$1] = $0 }
-                END { for (i in seen) if (seen[i] < all[i]) { sub(/^[0-9]+ [0-9]+ /, "", name[i]); print "/" name[i]; exit } }')
+            # Numbers alone are counted: a name may have a line break, and any number, in it.
+            outside=$(find "$tree/$name" -type f -links +1 -printf '%i %n\n' | awk '
+                { seen[$1]++; all[$1] = $2 }
+                END { for (i in seen) if (seen[i] < all[i]) { print i; exit } }')
+            [ -z "$outside" ] || outside=/$(find "$tree/$name" -inum "$outside" -printf '%P' -quit)
         fi
         outside=${outside%/}
         [ -z "$outside" ] ||

@@ -23,8 +23,8 @@ find_foreign_at_once() {
     while read -r foreign_mode; do
         case $foreign_mode in
             *' l'* | '0 '*' '????????w[tT]) return 1 ;;
-            # Others may not write, nor a group that is not root's.
-            '0 0 '????????-? | '0 '*' '?????-??-?) shift ;;
+            # Neither others nor a group may write: where there is an access list, the group's bit tells of it.
+            '0 '*' '?????-??-?) shift ;;
             *)
                 foreign=$1
                 return 0
@@ -59,12 +59,19 @@ find_foreign_by_parts() {
         fi
         place=$foreign_next
         [ -e "$place" ] || continue
+        while :; do
+            case $foreign_rest in
+                /*) foreign_rest=${foreign_rest#/} ;;
+                ./*) foreign_rest=${foreign_rest#./} ;;
+                *) break ;;
+            esac
+        done
         case $(stat -c '%u %g %A' "$place") in
-            # Others may write, or a group that is not root's. In a sticky folder nobody moves what root has in it; what
+            # Others may write, or a group. In a sticky folder nobody moves what root has in it; what
             # somebody else has there, be it a link, is that one's to replace.
             '0 '*' '????????w[tT]) [ "$(stat -c %u "$place/${foreign_rest%%/*}" 2>/dev/null)" != 0 ] || [ -z "$foreign_rest" ] || continue ;;
             '0 '*' '????????w?) ;;
-            '0 0 '* | '0 '*' '?????-????) continue ;;
+            '0 '*' '?????-????) continue ;;
         esac
         foreign=$place
         break
@@ -106,7 +113,7 @@ are_roots() {
     while read -r roots_of; do
         case $roots_of in
             '0 '*' drwxr-xr-x') ;;
-            '0 '*' d'????-??-? | '0 0 d'???????-?) roots_open=no ;;
+            '0 '*' d'????-??-?) roots_open=no ;;
             *)
                 roots_open=no
                 return 1
