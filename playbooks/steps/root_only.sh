@@ -87,8 +87,13 @@ find_foreign_by_parts() {
 # require_root_only PATH WHAT: refuse a path on which somebody else can put a link in root's way.
 require_root_only() {
     find_foreign "$1"
-    [ -z "$foreign" ] ||
-        fail not-roots "$2 is to be in $1, and others than root can change $foreign ($(stat -c '%U, %A' "$foreign")); choose a place whose folders are root's alone, such as one below /srv or /opt"
+    [ -n "$foreign" ] || return 0
+    # A folder that is none of the application's may be so for good reason.
+    case $foreign/ in
+        "${home:-//}"/*) foreign_mend="run there: chown root: $foreign && chmod go-w $foreign" ;;
+        *) foreign_mend="choose a place whose folders are root's alone, such as one below /srv or /opt" ;;
+    esac
+    fail not-roots "$2 is to be in $1, and others than root can change $foreign ($(stat -c '%U, %A' "$foreign")); $foreign_mend"
 }
 
 # are_roots PATH...: whether all of these exist and nobody but root can change any part of the way to them; by one program.

@@ -262,12 +262,18 @@ def test_what_another_tool_deployed_is_adopted(one: App, on: On) -> None:
 
     refused(f"chown root: {home}")
     host.check_output(f"cd {home} && chown root: . releases shared && chmod go-w . releases shared")
+    host.check_output(f"runuser -u www-data -- ln -s /etc/later {theirs}/.slipway")
+    refused("has a .slipway that is not Slipway's")
+    host.check_output(f"rm {theirs}/.slipway")
     refused(f"{one.name}-other.service runs what is in {home}/current")
     host.check_output(f"systemctl disable --now {one.name}-other; rm /etc/systemd/system/{one.name}-other.service")
     looked = one.deploy("1.0", "--check")
     assert looked.status == 0 and f"adopt releases/20240201120000 as {adopted}" in looked.out
     assert host.check_output(f"readlink {home}/current") == theirs
 
+    # What it is asked for is its version, which the old application cannot know.
+    check = {**one.settings["health"]["checks"][0], "body": "^{version}$"}
+    one.write(health={**one.settings["health"], "checks": [check]})
     one.build("1.1", line="exit 1")
     failed = one.deploy("1.1")
     assert failed.status == 1 and "rolled back" in failed.out, failed.out + failed.err

@@ -134,7 +134,7 @@ def test_variables_that_make_no_sense(inventory: str) -> None:
 
 def test_no_home_no_name_no_folder(inventory: str, tmp_path: Path) -> None:
     """A container's user may have none of them; and somebody may remove the folder that we are in."""
-    nobody = 'unset HOME; exec unshare --user --map-user=4711 "$@"'
+    nobody = 'unset HOME XDG_STATE_HOME; exec unshare --user --map-user=4711 "$@"'
     assert ran("inventory", inventory, shell=nobody).returncode == 0
     assert ran("deploy", inventory, "--version=9", shell=nobody).returncode == 2
     assert ran("deploy", inventory, "--report=~nobody-here/x", shell=nobody).returncode == 2
