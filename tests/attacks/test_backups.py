@@ -99,8 +99,9 @@ class Hostile:
     @contextmanager
     def at_work(self, program: str, *words: str) -> Iterator[Callable[[], str]]:
         """Let a program of the user's run meanwhile; gives a function that stops it and tells what it counted."""
-        mark = f"/run/{self.app.name}"
-        self.host.check_output(f"rm -f {mark}*")
+        place = f"/run/{self.app.name}-attack"
+        mark = f"{place}/mark"
+        self.host.check_output(f"rm -rf {place}; install -d -o {USER} {place}")
         start = "setsid runuser -u %s -- python3 -c %s " + " ".join(["%s"] * len(words)) + f" {mark} >/dev/null 2>&1 &"
         self.host.run(start, USER, program, *words)
 
@@ -113,6 +114,7 @@ class Hostile:
             yield stop
         finally:
             stop()
+            self.host.check_output(f"rm -rf {place}")
 
 
 @pytest.fixture
