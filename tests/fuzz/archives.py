@@ -27,6 +27,7 @@ _LEFT = {
     "format",
     "list",
     "list.err",
+    "list.marked",
     "err",
     "answer",
     "said",
