@@ -80,7 +80,8 @@ run_hook() {
             sh -c 'timeout --kill-after=10 "$0" sh -s || exit $?' "$hook_limit"
     } >"$hook_io/said" 2>&1 || hook_status=$?
     hook_waits=0
-    while kill -0 "$hook_reader" 2>/dev/null && [ "$hook_waits" -lt 30 ]; do
+    # Of one that went well nobody asks what it said.
+    while [ "$hook_status" -ne 0 ] && [ "$hook_waits" -lt 30 ] && kill -0 "$hook_reader" 2>/dev/null; do
         hook_waits=$((hook_waits + 1))
         sleep 0.1
     done
