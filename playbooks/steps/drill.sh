@@ -150,6 +150,13 @@ try_restic "$scratch/restore" restore "$snapshot" --target "$root" || problem "$
 # Nothing of this is data. A device, or a program that makes who runs it somebody else, is nothing to let a release see.
 find "$root" ! -type f ! -type d ! -type l -delete
 find "$root" -type f -perm /6000 -exec chmod u-s,g-s {} +
+# What Slipway itself puts into a backup; a link on the way would lead to files of this host.
+for name in databases sqlite manifest; do
+    ! has_link "$state/backup.d/$name" || {
+        problem "the backup has a link in the place of $state/backup.d/$name, $why"
+        exit 0
+    }
+done
 compare_restored "$root" "$id" || problem "$said"
 emit restored "$(find "$root" -type f | wc -l)"
 check_sqlite

@@ -13,6 +13,7 @@ stamp=$5
 # include room.sh
 # include restic.sh
 # include postgres.sh
+# include restored.sh
 # include names.sh
 
 require_stamped backup "$id"
@@ -47,6 +48,10 @@ read_payload
 
 dump=$state/backup.d/databases/$name.dump
 run_restic "$scratch/answer" restore "$snapshot" --target "$scratch/root" --include "$dump" --include "$state/backup.d/manifest"
+root=$scratch/root
+for name_in in "$dump" "$state/backup.d/manifest"; do
+    ! has_link "$name_in" || fail damaged "backup $id has a link in the place of $name_in, $why"
+done
 [ -s "$scratch/root$dump" ] || fail not-in-backup "backup $id has no dump of database $name"
 manifest=$state/backups/$id.manifest
 [ -f "$manifest" ] || manifest=$scratch/root$state/backup.d/manifest
