@@ -30,7 +30,6 @@ from playbooks.settings.types import (
     SlotName,
     Text,
     UnixName,
-    WritablePath,
     section,
 )
 from playbooks.settings.warm_up import WarmUp
@@ -138,7 +137,7 @@ class Settings(Model):
         description="Folders that outlive releases: kept in <path>/shared, the user's own, linked into each release. "
         "No two places of shared folders, writable paths and configuration files may be inside one another.",
     )
-    writable: list[WritablePath] = Field(
+    writable: list[ReleasePath] = Field(
         [],
         description="Paths in the release that the application's user may write to.",
     )

@@ -93,12 +93,6 @@ def _relative(value: str) -> str:
     return value
 
 
-def _no_pattern(value: str) -> str:
-    if re.search(r"[][*?\\]", value):
-        raise ValueError("expected a path without [ ] * ? and backslash: find(1) takes them for patterns")
-    return value
-
-
 def parse_batch(value: str) -> str:
     """A number of hosts, or a percentage of them.
 
@@ -141,7 +135,6 @@ UnixName = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]*$", max_length=32)]
 AbsolutePath = Annotated[Text, AfterValidator(absolute_path)]
 HomePath = Annotated[AbsolutePath, AfterValidator(_plain_path)]
 ReleasePath = Annotated[Text, AfterValidator(_relative)]
-WritablePath = Annotated[ReleasePath, AfterValidator(_no_pattern)]
 # systemd.unit(5): only *.conf counts. It becomes a file's name.
 DropInName = Annotated[str, Field(pattern=r"^[A-Za-z0-9:_@%-][A-Za-z0-9:_.@%-]*\.conf$", max_length=200)]
 Mode = Annotated[str, BeforeValidator(_to_text), Field(pattern=r"^0?[0-7]{3}$")]

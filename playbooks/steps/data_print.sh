@@ -11,7 +11,10 @@ look_seconds=120
 release_print() {
     set -- "$1" -path "$1/.slipway" -prune -o
     if [ -s "$1/.slipway/writable" ]; then
-        while IFS= read -r writable; do set -- "$@" -path "$1/$writable" -prune -o; done <"$1/.slipway/writable"
+        # To find, [ ] * ? and \ make a pattern. A release's own path has none of them.
+        while IFS= read -r writable; do set -- "$@" -path "$1/$writable" -prune -o; done <<END
+$(sed 's/[][*?\\]/\\&/g' "$1/.slipway/writable")
+END
     fi
     {
         timeout --kill-after=5 "$look_seconds" find "$@" -printf '%P %y %s %T@ %i %m %U %G %l\0' ||

@@ -9,7 +9,10 @@ compare_links() (
     set -- . -path ./.slipway -prune -o
     list=.slipway/writable
     [ -f "$list" ] || list=/dev/null
-    while IFS= read -r writable; do set -- "$@" -path "./$writable" -prune -o; done <"$list"
+    # To find, [ ] * ? and \ make a pattern.
+    while IFS= read -r writable; do set -- "$@" -path "./$writable" -prune -o; done <<END
+$(sed 's/[][*?\\]/\\&/g' "$list")
+END
     find "$@" -type l -printf '%p -> %l\n' | sort | diff - .slipway/links | awk '
         FILENAME == ARGV[1] { writable["./" $0 "/"]; next }
         # A path that was writable has no links of the release; a list that was made before this rule may name some.

@@ -217,7 +217,8 @@ sum_new_files() {
         sort -z "$incoming.files" | sum_files "$all_kb" >"$incoming.manifest"
     fi
     if [ -s "$meta/writable" ]; then
-        sed 's|^|./|' "$meta/writable" |
+        # sha256sum(1) writes a name's backslash twice.
+        sed 's|\\|&&|g; s|^|./|' "$meta/writable" |
             awk 'NR == FNR { writable[$0 "/"]; next }
                 { for (w in writable) if (index(substr($0, index($0, "./")) "/", w) == 1) next; print }' \
                 - "$incoming.manifest" >"$meta/manifest"

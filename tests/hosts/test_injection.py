@@ -71,7 +71,7 @@ def evil(app: App, on: On) -> Iterator[App]:
         artifact=f"{app.folder}/{app.name}-{{version}}.tar.gz",
         config=[{"template": f"{NAME}.j2", "dest": f"conf/{NAME}"}],
         shared=[f"data {NAME}"],
-        writable=[f"log {NAME}"],
+        writable=[f"log {NAME}", "l*"],
         hooks={"install": [{"run": 'printf "%s" "$RELEASE" >hooked', "name": EVIL}]},
         databases=[
             {
@@ -128,7 +128,8 @@ def test_every_value_arrives_as_it_is(evil: App, on: On) -> None:
         return done.json
 
     for version in ("1.0.0", "2.0.0"):
-        evil.build(version, {name: name.encode() for name in MEMBERS})
+        members = (*MEMBERS, f"log {NAME}/theirs", "lib.py")
+        evil.build(version, {name: name.encode() for name in members})
     run("provision")
     run("deploy", "--version=1.0.0")
     run("deploy", "--version=2.0.0")
@@ -139,6 +140,10 @@ def test_every_value_arrives_as_it_is(evil: App, on: On) -> None:
         assert host.check_output("cat -- %s", f"{release}/{name}") == name
     assert host.check_output("readlink -- %s", f"{release}/data {NAME}") == f"{evil.home}/shared/data {NAME}"
     assert host.check_output("stat -c %%U -- %s", f"{release}/log {NAME}") == "www-data"
+    # What is writable is in no manifest, and nothing else is taken for it.
+    manifest = host.file(f"{release}/.slipway/manifest").content_string
+    assert "lib.py" in manifest and "theirs" not in manifest
+    host.check_output("echo more >>%s", f"{release}/log {NAME}/theirs")
 
     reason = f"{EVIL}\n\t{EVIL} [red]"
     run("rollback", f"--reason={reason}")
