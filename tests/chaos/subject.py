@@ -18,12 +18,12 @@ import yaml
 from lab import machine, network
 from lab.files import make_key
 from lab.spec import HostSpec, Lab
+from tests import warm_start
 from tests.chaos import driver
 from tests.chaos.fleet_view import Seen, look
 from tests.chaos.front import Front
 from tests.chaos.hostile import Hostile
 
-PROJECT = Path(__file__).resolve().parent.parent.parent
 GUARD = 8
 MARGIN = 20  # for an undo, and for a machine that does other things as well
 SETTLE = 12  # a balancer waits for the hosts behind it, that go back a little after it (see docs/balancers.md)
@@ -164,19 +164,14 @@ class Subject:
 
     def run(self, *words: str) -> tuple[int, dict[str, Any], str]:
         """Run a task as a person would. Returns its status, its answer, and what it told."""
-        done = subprocess.run(
-            [f"{PROJECT}/.venv/bin/invoke", *words, self.env, "--json"],
-            cwd=PROJECT,
-            capture_output=True,
-            text=True,
-            check=False,
-            stdin=subprocess.DEVNULL,
+        status, out, err = warm_start.run(
+            (*words, self.env, "--json"), stdin=None, environment=os.environ, timeout=1800
         )
         try:
-            answer = json.loads(done.stdout or "{}")
+            answer = json.loads(out or "{}")
         except ValueError:
             answer = {}
-        return done.returncode, answer, done.stderr
+        return status, answer, err
 
     def break_it(self, point: Point, words: Sequence[str], *, surely: bool = True) -> int:
         """Run a task into its fault.
