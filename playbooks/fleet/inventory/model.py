@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from ipaddress import AddressValueError, IPv6Address
 from pathlib import Path
@@ -114,6 +114,7 @@ class Inventory:
         groups: in Ansible's order, with "all" and "ungrouped".
         warnings: sentences about what is probably not meant.
         merges: whether mappings of one name are merged (Ansible's hash_behaviour).
+        cover: makes a host's variables of those that are written; see `covered`.
     """
 
     source: Path
@@ -125,6 +126,7 @@ class Inventory:
     lines: Lines = field(repr=False)
     vars_files: VarsFiles = field(repr=False)
     merges: bool = False
+    cover: Callable[[Layer], Layer] | None = field(default=None, repr=False)
     _layers: dict[str, Layer] = field(default_factory=dict, repr=False, init=False)
     _shared: dict[tuple[str, ...], Layer] = field(default_factory=dict, repr=False, init=False)
 
@@ -152,8 +154,40 @@ class Inventory:
         known = self.host(host)
         if host not in self._layers:
             own = [self._merge(self.vars_files.layers(base / "host_vars", host)) for base in self.base_folders]
-            self._layers[host] = self._merge([self._group_layer(known.groups), known.layer, *own])
+            layer = self._merge([self._group_layer(known.groups), known.layer, *own])
+            self._layers[host] = layer if self.cover is None else self.cover(layer)
         return self._layers[host]
+
+    def written(self, host: str, key: str) -> list[tuple[Origin, object]]:
+        """Every place on a host's way that has a variable, with its value there; the last one counts.
+
+        Args:
+            host: the host.
+            key: the variable.
+        """
+        known = self.host(host)
+        everyone, groups = self._in_order(known.groups)
+        files = [("group_vars", group.name) for some in (everyone, groups) for group in some]
+        layers = [
+            *(group.layer for group in [*everyone, *groups]),
+            *(
+                one
+                for where, name in files
+                for base in self.base_folders
+                for one in self.vars_files.layers(base / where, name)
+            ),
+            known.layer,
+            *(one for base in self.base_folders for one in self.vars_files.layers(base / "host_vars", host)),
+        ]
+        return [(layer.origins[key], layer.values[key]) for layer in layers if key in layer.values]
+
+    def covered(self, cover: Callable[[Layer], Layer]) -> Inventory:
+        """The same inventory, in which every host has other variables; templates see those, too.
+
+        Args:
+            cover: makes a host's variables of those that are written; for the same ones it gives the same.
+        """
+        return replace(self, cover=cover)
 
     def host(self, name: str) -> Host:
         """A host by its name.
@@ -173,20 +207,22 @@ class Inventory:
     def _group_layer(self, names: tuple[str, ...]) -> Layer:
         """Ansible's VARIABLE_PRECEDENCE: inventory files, then group_vars/all, then group_vars/ of the other groups."""
         if names not in self._shared:
-            everyone = self.groups["all"]
-            groups = sorted(
-                (self.groups[name] for name in names), key=lambda group: (group.depth, group.priority, group.name)
-            )
+            everyone, groups = self._in_order(names)
             from_files = [
                 self._merge(
                     layer for group in some for layer in self.vars_files.layers(base / "group_vars", group.name)
                 )
-                for some in ([everyone], groups)
+                for some in (everyone, groups)
                 for base in self.base_folders
             ]
             written = self._merge(group.layer for group in groups)
-            self._shared[names] = self._merge([everyone.layer, written, *from_files])
+            self._shared[names] = self._merge([everyone[0].layer, written, *from_files])
         return self._shared[names]
+
+    def _in_order(self, names: tuple[str, ...]) -> tuple[list[Group], list[Group]]:
+        """The group of all hosts, and these: the later covers the earlier."""
+        groups = [self.groups[name] for name in names]
+        return [self.groups["all"]], sorted(groups, key=lambda group: (group.depth, group.priority, group.name))
 
     def _merge(self, layers: Iterable[Layer]) -> Layer:
         return merge(layers, self.lines if self.merges else None)
