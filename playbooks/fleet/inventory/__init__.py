@@ -2,6 +2,7 @@
 
 from playbooks.fleet.inventory.document import read_text
 from playbooks.fleet.inventory.fence import FLAG, NOT_READ, TRUSTED, Fence, fence_around
+from playbooks.fleet.inventory.layers import Layer
 from playbooks.fleet.inventory.load import load_inventory
 from playbooks.fleet.inventory.model import Group, Host, Inventory
 from playbooks.fleet.inventory.patterns import limit, select
@@ -16,6 +17,7 @@ __all__ = [
     "Group",
     "Host",
     "Inventory",
+    "Layer",
     "VaultValue",
     "environments",
     "fence_around",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from ipaddress import AddressValueError, IPv6Address
 from pathlib import Path
@@ -114,6 +114,7 @@ class Inventory:
         groups: in Ansible's order, with "all" and "ungrouped".
         warnings: sentences about what is probably not meant.
         merges: whether mappings of one name are merged (Ansible's hash_behaviour).
+        cover: makes a host's variables of those that are written; see `covered`.
     """
 
     source: Path
@@ -125,6 +126,7 @@ class Inventory:
     lines: Lines = field(repr=False)
     vars_files: VarsFiles = field(repr=False)
     merges: bool = False
+    cover: Callable[[Layer], Layer] | None = field(default=None, repr=False)
     _layers: dict[str, Layer] = field(default_factory=dict, repr=False, init=False)
     _shared: dict[tuple[str, ...], Layer] = field(default_factory=dict, repr=False, init=False)
 
@@ -152,8 +154,17 @@ class Inventory:
         known = self.host(host)
         if host not in self._layers:
             own = [self._merge(self.vars_files.layers(base / "host_vars", host)) for base in self.base_folders]
-            self._layers[host] = self._merge([self._group_layer(known.groups), known.layer, *own])
+            layer = self._merge([self._group_layer(known.groups), known.layer, *own])
+            self._layers[host] = layer if self.cover is None else self.cover(layer)
         return self._layers[host]
+
+    def covered(self, cover: Callable[[Layer], Layer]) -> Inventory:
+        """The same inventory, in which every host has other variables; templates see those, too.
+
+        Args:
+            cover: makes a host's variables of those that are written; for the same ones it gives the same.
+        """
+        return replace(self, cover=cover)
 
     def host(self, name: str) -> Host:
         """A host by its name.
