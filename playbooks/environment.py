@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from playbooks.adapters.secrets import Secrets
+from playbooks.applications import VARIABLE, applications_of, of_application
+from playbooks.clashes import Seen, clashes
 from playbooks.errors import ConfigError, UsageError
 from playbooks.fleet.address import Address, NotBySsh, read_address
 from playbooks.fleet.holder import Holder, Order, Timing
@@ -97,7 +99,8 @@ class Environment:
         signing: signs its records.
         heads: the ledgers' last lines that this machine has seen.
         limit: the --limit that narrowed the hosts.
-        flag: the flag that names it, to be typed again.
+        flag: the flags that name it, to be typed again.
+        applications: names of all applications of the inventory; none where it has a single one by ``slipway_app``.
     """
 
     name: str
@@ -111,6 +114,12 @@ class Environment:
     heads: Heads
     limit: str | None = None
     flag: str = ""
+    applications: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """Its name, with the application's where there are several."""
+        return f"{self.settings.app} on {self.name}" if len(self.applications) > 1 else self.name
 
     @property
     def limited(self) -> bool:
@@ -140,6 +149,10 @@ class Environment:
             )
         return replace(self, targets=targets, limit=limit)
 
+    @property
+    def _named(self) -> str | None:
+        return self.settings.app if self.applications else None
+
     def target(self, name: str) -> Target:
         """Any host of the inventory with its settings.
 
@@ -149,7 +162,7 @@ class Environment:
         for target in self.targets:
             if target.name == name:
                 return target
-        return _targets(self.inventory, [name], chosen=False)[0]
+        return _targets(self.inventory, [name], chosen=False, app=self._named)[0]
 
     def orders(
         self, names: Iterable[str], holder: Holder, *, wait: float, undo: bool = False, inside: str = ""
@@ -205,17 +218,46 @@ class Environment:
         return found
 
 
-def load_environment(env: str, project: Path, *, limit: str | None = None, fence: Fence = TRUSTED) -> Environment:
-    """Read an environment. Touches no host and fetches no secret.
+def load_environment(
+    env: str, project: Path, *, limit: str | None = None, fence: Fence = TRUSTED, app: str | None = None
+) -> Environment:
+    """Read an environment of one application. Touches no host and fetches no secret.
 
     Args:
         env: a name under inventory/, or a path to an inventory.
         project: the project's folder.
         limit: a host pattern that narrows the application's hosts.
         fence: what may be read; one that is closed withholds secrets, too.
+        app: the application's name; may be left out where the inventory has one only.
 
     Raises:
-        UsageError: there is no such environment, or no host is left.
+        UsageError: there is no such environment or application, no host is left, or nobody said which application.
+        ConfigError: the inventory or the settings are wrong; all mistakes at once.
+    """
+    found = load_environments(env, project, limit=limit, fence=fence, app=app)
+    applications = found[0].applications
+    if app is None and len(applications) > 1:
+        raise UsageError(
+            f"{found[0].name} has {len(applications)} applications: {', '.join(applications)}; which one is meant? "
+            "Nothing was touched",
+            hint=f"say it: --app={applications[0]}",
+        )
+    return found[0]
+
+
+def load_environments(
+    env: str, project: Path, *, limit: str | None = None, fence: Fence = TRUSTED, app: str | None = None
+) -> tuple[Environment, ...]:
+    """Read an environment, once for each of its applications, in the order they are written.
+
+    All applications are read and compared, whichever is asked for: what one of them has may be what another takes.
+
+    Args:
+        env, project, limit, fence: as for `load_environment`.
+        app: the one that is asked for; left out, all that --limit leaves a host.
+
+    Raises:
+        UsageError: there is no such environment or application, or no host is left.
         ConfigError: the inventory or the settings are wrong; all mistakes at once.
     """
     inventory = load_inventory(env, project, fence=fence)
@@ -223,6 +265,97 @@ def load_environment(env: str, project: Path, *, limit: str | None = None, fence
         raise UsageError(
             f"{inventory.source} names no host", hint="an inventory is a folder with a hosts.yml: see docs/inventory.md"
         )
+    names = applications_of(inventory)
+    if not names:
+        found = [_environment(env, inventory, project, limit)]
+        names = (found[0].settings.app,)
+    else:
+        if app is not None and app not in names:
+            raise _no_application(app, names, env)
+        found = _of_each(env, inventory, project, limit, names, app)
+        several = " --app={}" if len(names) > 1 else ""
+        found = [replace(one, applications=names, flag=one.flag + several.format(one.settings.app)) for one in found]
+        problems = clashes([_seen(one) for one in found])
+        if problems:
+            raise ConfigError(problems, hint="see docs/inventory.md, Several applications")
+    if app is not None and app not in names:
+        raise _no_application(app, names, env)
+
+    # Whichever application uses it: what comes out of a vault shows nowhere.
+    def strike(value: str) -> None:
+        for one in found:
+            one.secrets.strike(value)
+
+    inventory.vars_files.vault.tell(strike)
+    return tuple(one for one in found if app in (None, one.settings.app))
+
+
+def _seen(env: Environment) -> Seen:
+    """An application, to be compared with its neighbours."""
+
+    def machine(host: str) -> str:
+        try:
+            address = env.target(host).address
+        except ConfigError:
+            return host  # whoever works on it says what is wrong
+        return f"{address.hostname}:{address.port or 22}"
+
+    balancer = env.settings.balancer
+    return Seen(
+        name=env.settings.app,
+        hosts={target.name: target.settings for target in env.targets},
+        edges=env.select(balancer.hosts) if balancer else (),
+        database_hosts={
+            index: host for index, one in enumerate(env.settings.databases) for host in env.select(one.via)[:1]
+        },
+        machine=machine,
+        runs_on=lambda host, pattern: env.runs_on(env.target(host), pattern),
+        origin=env.inventory.origin,
+    )
+
+
+def _no_application(app: str, names: Sequence[str], env: str) -> UsageError:
+    return UsageError(
+        f"there is no application '{app}' in {env}; there is: {', '.join(names)}. Nothing was touched",
+        hint=f"see: invoke inventory --env={shlex.quote(env)}",
+    )
+
+
+def _of_each(
+    env: str, inventory: Inventory, project: Path, limit: str | None, names: Sequence[str], app: str | None
+) -> list[Environment]:
+    """Each application's environment; those that --limit leaves no host are left out, but for the one asked for."""
+    found: list[Environment] = []
+    told: dict[str, list[str]] = {}
+    hint: str | None = None
+    nobody: UsageError | None = None
+    for name in names:
+        try:
+            found.append(_environment(env, of_application(inventory, name), project, limit, app=name))
+        except ConfigError as error:
+            hint = hint or error.hint
+            for problem in error.problems:
+                told.setdefault(problem, []).append(name)
+        except UsageError as error:
+            if limit is None or name == app:
+                raise UsageError(f"{name}: {error.message}", hint=error.hint) from None
+            nobody = nobody or error
+    if told:
+        # What all of them share is wrong for all of them.
+        everyone = list(names)
+        raise ConfigError(
+            [problem if which == everyone else f"{', '.join(which)}: {problem}" for problem, which in told.items()],
+            hint=hint,
+        )
+    if nobody is not None and not found:
+        raise nobody
+    return found
+
+
+def _environment(
+    env: str, inventory: Inventory, project: Path, limit: str | None, *, app: str | None = None
+) -> Environment:
+    """The environment of an inventory that has one application, or is seen by this one."""
     pattern = _application(inventory)
     names = select(inventory, pattern)
     if limit is not None:
@@ -232,12 +365,12 @@ def load_environment(env: str, project: Path, *, limit: str | None = None, fence
             f"no host is left: {PREFIX}hosts is '{pattern}'" + (f" and --limit '{limit}'" if limit else ""),
             hint=f"see the hosts: invoke inventory --env={env}",
         )
-    targets = _targets(inventory, names)
+    targets = _targets(inventory, names, app=app)
     _refuse_differences(inventory, targets)
     settings = targets[0].settings
     name = _name(env, inventory)
-    secrets = Secrets(settings.secrets, project) if fence.trusts else Withheld(settings.secrets, project)
-    inventory.vars_files.vault.tell(secrets.strike)
+    trusted = inventory.fence.trusts
+    secrets = Secrets(settings.secrets, project) if trusted else Withheld(settings.secrets, project)
     return Environment(
         name=name,
         folder=inventory.folder,
@@ -282,13 +415,16 @@ def _first_value(inventory: Inventory, key: str) -> object:
     return None
 
 
-def _targets(inventory: Inventory, names: Sequence[str], *, chosen: bool = True) -> list[Target]:
+def _targets(
+    inventory: Inventory, names: Sequence[str], *, chosen: bool = True, app: str | None = None
+) -> list[Target]:
     """Hosts with their settings.
 
     Args:
         inventory: all hosts.
         names: those meant.
         chosen: whether slipway_hosts chose them; else a setting names each, and they cannot be left out.
+        app: the application, where the inventory may have several.
     """
     read = _Read(inventory)
     targets = []
@@ -298,11 +434,11 @@ def _targets(inventory: Inventory, names: Sequence[str], *, chosen: bool = True)
             targets.append(target)
     problems = list(read.problems)
     bare = read.bare
-    if len(bare) == len(names) and chosen and not problems:
+    if len(bare) == len(names) and chosen and app is None and not problems:
         raise NoSettings(inventory)
     if bare:
         shown = ", ".join(bare[:8]) + (f" and {len(bare) - 8} more" if len(bare) > 8 else "")
-        problems.append(f"{_NO_APP} for {shown}")
+        problems.append(f"{f'{VARIABLE}.{app}' if app else f'{PREFIX}app'} is missing for {shown}")
     others = [*read.not_by_ssh, *bare]
     if others and chosen:
         raise ConfigError(problems, hint=_to_leave_out(inventory, others))
@@ -328,9 +464,9 @@ class _Read:
 
     def target(self, name: str) -> Target | None:
         """A host; None where something is wrong, which is noted."""
-        variables = self._inventory.resolved_vars(name)
         try:
-            given = variables.starting_with(PREFIX)
+            variables = self._inventory.resolved_vars(name)
+            given = variables.starting_with(PREFIX, but=(VARIABLE,))
             if f"{PREFIX}app" not in given:
                 self.bare.append(name)
             settings = self._read(name, given, variables.is_secret)

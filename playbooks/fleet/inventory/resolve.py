@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,8 +53,12 @@ class ResolvedVars(Mapping[str, Any]):
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
-    def starting_with(self, prefix: str) -> dict[str, Any]:
+    def starting_with(self, prefix: str, *, but: Collection[str] = ()) -> dict[str, Any]:
         """The variables whose names start with a prefix; others are not looked at.
+
+        Args:
+            prefix: of their names.
+            but: these are not looked at either.
 
         Raises:
             ConfigError: some cannot be resolved; all of them are named.
@@ -62,7 +66,7 @@ class ResolvedVars(Mapping[str, Any]):
         found: dict[str, Any] = {}
         problems: list[str] = []
         for key in self:
-            if not key.startswith(prefix):
+            if not key.startswith(prefix) or key in but:
                 continue
             try:
                 found[key] = self[key]

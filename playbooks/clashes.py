@@ -1,0 +1,175 @@
+"""What two applications of one inventory would take from each other: found when settings are read.
+
+Hosts refuse much of it as well, in their turn; here it is told before any is reached, and with both places.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from playbooks.settings import Settings
+from playbooks.settings.load import PREFIX
+from playbooks.settings.services import Service
+from playbooks.settings.traffic import Balancer
+
+
+@dataclass(frozen=True)
+class Seen:
+    """An application as it is read.
+
+    Args:
+        name: its name.
+        hosts: the settings of its hosts, by name.
+        edges: names of its balancers' hosts.
+        database_hosts: names of the hosts that dump databases, by the databases' places in the list.
+        machine: a host's address: two names may be the same one's.
+        runs_on: whether what has this pattern of hosts is on a host.
+        origin: where a setting of a host was written, or "".
+    """
+
+    name: str
+    hosts: Mapping[str, Settings]
+    edges: Sequence[str]
+    database_hosts: Mapping[int, str]
+    machine: Callable[[str], str]
+    runs_on: Callable[[str, str | None], bool]
+    origin: Callable[..., str]
+
+
+@dataclass(frozen=True)
+class _Claim:
+    """What an application has for itself on a machine.
+
+    Args:
+        kind: what kind of thing it is.
+        value: which one.
+        host: whose; as the inventory calls it.
+        said: it, for a sentence.
+        place: where that is written.
+        instead: what to do.
+    """
+
+    kind: str
+    value: str
+    host: str
+    said: str
+    place: str
+    instead: str
+
+
+def clashes(applications: Sequence[Seen]) -> list[str]:
+    """A sentence for each thing that two applications have for themselves on one machine."""
+    claims = {one.name: _by_machine(one) for one in applications}
+    found: dict[tuple[str, str, str], tuple[_Claim, _Claim, list[str]]] = {}
+    for (one, ones), (other, others) in combinations(claims.items(), 2):
+        for machine in ones.keys() & others.keys():
+            for mine in ones[machine]:
+                for theirs in others[machine]:
+                    if not _same(mine, theirs):
+                        continue
+                    key = (one, other, f"{mine.kind} {mine.said} {theirs.said}")
+                    _, _, hosts = found.setdefault(key, (mine, theirs, []))
+                    if mine.host not in hosts:
+                        hosts.append(mine.host)
+    return [_sentence(one, other, *clash) for (one, other, _), clash in found.items()]
+
+
+def _sentence(one: str, other: str, mine: _Claim, theirs: _Claim, hosts: list[str]) -> str:
+    where = ", ".join(sorted(hosts)[:3]) + (f" and {len(hosts) - 3} more" if len(hosts) > 3 else "")
+    there = f" ({theirs.place})" if theirs.place not in ("", mine.place) else ""
+    said = mine.said if mine.said == theirs.said else f"{mine.said} of {one} and {theirs.said} of {other}"
+    both = f"{one} and {other} both have " if mine.said == theirs.said else ""
+    at = f"{mine.place}: " if mine.place else ""
+    return f"{at}{both}{said} on {where}{' meet' if not both else ''}{there}; {mine.instead}"
+
+
+def _same(mine: _Claim, theirs: _Claim) -> bool:
+    if mine.kind != theirs.kind:
+        return False
+    if mine.kind == "folder":
+        return f"{mine.value}/".startswith(f"{theirs.value}/") or f"{theirs.value}/".startswith(f"{mine.value}/")
+    if mine.kind == "socket":  # all of HAProxy has one
+        return mine.value != theirs.value
+    return mine.value == theirs.value
+
+
+def _by_machine(seen: Seen) -> dict[str, list[_Claim]]:
+    found: dict[str, list[_Claim]] = {}
+    for host, settings in seen.hosts.items():
+        found.setdefault(seen.machine(host), []).extend(_on_host(seen, host, settings))
+    first = next(iter(seen.hosts), None)
+    if first is None:
+        return found
+    settings = seen.hosts[first]
+    for edge in seen.edges:
+        assert settings.balancer is not None  # there would be no edge  # noqa: S101
+        found.setdefault(seen.machine(edge), []).extend(_on_edge(seen, first, edge, settings, settings.balancer))
+    for index, host in seen.database_hosts.items():
+        database = settings.databases[index]
+        claim = _Claim(
+            "database",
+            f"{database.host or ''}:{database.port}/{database.name}",
+            host,
+            f"the database {database.name}",
+            seen.origin(first, f"{PREFIX}databases", index, "name"),
+            "a rollback of one would take the other's data back; leave it to one of them",
+        )
+        found.setdefault(seen.machine(host), []).append(claim)
+    return found
+
+
+def _on_host(seen: Seen, host: str, settings: Settings) -> Iterator[_Claim]:
+    def place(key: str, *inside: str | int) -> str:
+        return seen.origin(host, PREFIX + key, *inside)
+
+    own = place("path") or place("app")
+    yield _Claim(
+        "folder", settings.home, host, f"the folder {settings.home}", own, f"{{app}} in {PREFIX}path is the name"
+    )
+    if settings.config:
+        said = f"the user {settings.run_user}"
+        why = f"it reads the configuration of both, secrets in it; give each one of its own in {PREFIX}user"
+        yield _Claim("user", settings.run_user, host, said, place("user"), why)
+    for index, service in enumerate(settings.services):
+        if seen.runs_on(host, service.hosts):
+            yield from _of_service(host, service, place("services", index, "name"), place("services", index, "socket"))
+    if settings.slots:
+        for slot, number in settings.slots.items():
+            yield _port(host, number, place("slots", slot), f"in {PREFIX}slots")
+    elif settings.port is not None:
+        yield _port(host, settings.port, place("port"), f"in {PREFIX}port")
+    elif settings.balancer is not None:
+        yield _port(host, settings.balancer.port, place("balancer", "port"), f"in {PREFIX}balancer.port")
+
+
+def _of_service(host: str, service: Service, named: str, listens: str) -> Iterator[_Claim]:
+    for file in (f"{service.name}.service", *([f"{service.name}.socket"] if service.socket else [])):
+        yield _Claim("unit", file, host, f"the unit {file}", named, "give one of them another name")
+    for stream in service.socket:
+        number = re.fullmatch(r"(?:.*:)?(\d{1,5})", stream)
+        if number and not stream.startswith(("/", "@")):
+            yield _port(host, int(number[1]), listens, "in its socket")
+
+
+def _on_edge(seen: Seen, first: str, edge: str, settings: Settings, balancer: Balancer) -> Iterator[_Claim]:
+    def place(*inside: str | int) -> str:
+        return seen.origin(first, f"{PREFIX}balancer", *inside)
+
+    backend = balancer.backend or settings.app
+    for name in (backend, f"{backend}-testers"):
+        instead = f"give one of them another in {PREFIX}balancer.backend"
+        yield _Claim("backend", name, edge, f"the backend {name}", place("backend"), instead)
+    for index, number in enumerate(balancer.listen):
+        yield _port(edge, number, place("listen", index), f"in {PREFIX}balancer.listen")
+    for index, number in enumerate(balancer.tls.ports if balancer.tls else []):
+        yield _port(edge, number, place("tls", "ports", index), f"in {PREFIX}balancer.tls.ports")
+    if balancer.kind == "haproxy":
+        said = f"HAProxy's socket {balancer.socket}"
+        yield _Claim("socket", balancer.socket, edge, said, place("socket"), "one HAProxy has one for all")
+
+
+def _port(host: str, number: int, place: str, where: str) -> _Claim:
+    return _Claim("port", str(number), host, f"port {number}", place, f"give one of them another {where}")
