@@ -14,11 +14,12 @@ from invoke import Collection, Context, task
 from lab import tasks as lab_tasks
 from playbooks import bad_usage, cli, cli_backups, cli_traffic, streams
 from playbooks.errors import UsageError
-from playbooks.flags import BATCH, ENV, JSON, LIMIT, REPORT, TIMINGS, UNTRUSTED, WAIT, YES
+from playbooks.flags import APP, BATCH, ENV, JSON, LIMIT, REPORT, TIMINGS, UNTRUSTED, WAIT, YES
 
 if TYPE_CHECKING:
     from playbooks.check import Check
     from playbooks.check_untrusted import UntrustedCheck
+    from playbooks.cli import Several
     from playbooks.deploy import Wanted
     from playbooks.health import FleetHealth
     from playbooks.history import History
@@ -40,6 +41,7 @@ streams.prepare()
     optional=["timings"],
     help={
         "env": ENV,
+        "app": APP,
         "version": "version to deploy (default: the newest there is)",
         "artifact": "deploy this file, http(s):// or s3:// URL instead",
         "sha256": "the artifact's checksum (default: from ARTIFACT.sha256)",
@@ -77,6 +79,7 @@ def deploy(
     report: str | None = None,
     timings: str | None = None,
     json: bool = False,
+    app: str | None = None,
 ) -> None:
     """Deploy a version: stage it everywhere, switch in batches, go back by itself if it is not healthy."""
     from playbooks.report import tables
@@ -102,7 +105,7 @@ def deploy(
         return run(environment, wanted())
 
     if untrusted_inventory:
-        cli.perform_untrusted(env, look_only, tables.show_untrusted_check, limit=limit, as_json=json)
+        cli.perform_untrusted(env, look_only, tables.show_untrusted_check, limit=limit, app=app, as_json=json)
         return
     if check:
         cli.perform(
@@ -110,6 +113,7 @@ def deploy(
             look,
             tables.show_check,
             limit=limit,
+            app=app,
             as_json=json,
             witnesses=cli.timed("deploy", timings),
         )
@@ -133,7 +137,7 @@ def deploy(
         return run(environment, wanted(), progress)
 
     witnesses = [*cli.timed("deploy", timings), *cli.reported("deploy", report)]
-    cli.perform(env, act, tables.show_outcome, limit=limit, as_json=json, witnesses=witnesses, ask=ask)
+    cli.perform(env, act, tables.show_outcome, limit=limit, app=app, as_json=json, witnesses=witnesses, ask=ask)
 
 
 @task(
@@ -141,6 +145,7 @@ def deploy(
     optional=["timings"],
     help={
         "env": ENV,
+        "app": APP,
         "to": "release, version or backup to go back to (default: what ran before)",
         "reason": "why; kept in the ledger",
         "with-database": "restore the databases too; the present ones are kept under another name",
@@ -166,6 +171,7 @@ def rollback(
     report: str | None = None,
     timings: str | None = None,
     json: bool = False,
+    app: str | None = None,
 ) -> None:
     """Go back to what ran before, or to any release or backup there is."""
     from playbooks.report import tables
@@ -180,11 +186,20 @@ def rollback(
         return run(environment, Back(to, reason, with_database, batch, cli.seconds("wait", wait)), progress)
 
     witnesses = [*cli.timed("rollback", timings), *cli.reported("rollback", report)]
-    cli.perform(env, act, tables.show_outcome, limit=limit, as_json=json, witnesses=witnesses, ask=ask)
+    cli.perform(env, act, tables.show_outcome, limit=limit, app=app, as_json=json, witnesses=witnesses, ask=ask)
 
 
-@task(positional=[], optional=["timings"], help={"env": ENV, "limit": LIMIT, "timings": TIMINGS, "json": JSON})
-def status(c: Context, env: str = "", limit: str | None = None, timings: str | None = None, json: bool = False) -> None:
+@task(
+    positional=[], optional=["timings"], help={"env": ENV, "app": APP, "limit": LIMIT, "timings": TIMINGS, "json": JSON}
+)
+def status(
+    c: Context,
+    env: str = "",
+    limit: str | None = None,
+    timings: str | None = None,
+    json: bool = False,
+    app: str | None = None,
+) -> None:
     """Show what runs where, since when, by whom, and how it is."""
     from playbooks.report import tables
 
@@ -193,13 +208,23 @@ def status(c: Context, env: str = "", limit: str | None = None, timings: str | N
 
         return run(environment, progress)
 
-    cli.perform(env, act, tables.show_status, limit=limit, as_json=json, witnesses=cli.timed("status", timings))
+    cli.perform(
+        env,
+        act,
+        tables.show_status,
+        limit=limit,
+        app=app,
+        several="each",
+        as_json=json,
+        witnesses=cli.timed("status", timings),
+    )
 
 
 @task(
     positional=[],
     help={
         "env": ENV,
+        "app": APP,
         "limit": LIMIT,
         "most": "how many records",
         "verify": "read every ledger whole and prove it: PASSED, or what was changed where",
@@ -223,6 +248,7 @@ def history(
     reject: str = "",
     wait: str = "0",
     json: bool = False,
+    app: str | None = None,
 ) -> None:
     """Show what was done, when and by whom; --verify proves that nobody changed it."""
     from playbooks.report import history as tables
@@ -243,16 +269,26 @@ def history(
         named = [[name for name in flag.split(",") if name] for flag in (accept, reject)]
         return run(environment, progress, wait=cli.seconds("wait", wait), accept=named[0], reject=named[1])
 
+    each: Several = "ask" if since is not None else "each"  # heads are an application's own
     if repair:
-        cli.perform(env, mend, tables.show_repaired_history, limit=limit, as_json=json)
+        cli.perform(env, mend, tables.show_repaired_history, limit=limit, app=app, as_json=json)
     elif verify or since is not None:
-        cli.perform(env, prove, tables.show_verified_history, limit=limit, as_json=json)
+        cli.perform(env, prove, tables.show_verified_history, limit=limit, app=app, several=each, as_json=json)
     else:
-        cli.perform(env, show, tables.show_history, limit=limit, as_json=json)
+        cli.perform(env, show, tables.show_history, limit=limit, app=app, several="each", as_json=json)
 
 
-@task(positional=[], optional=["timings"], help={"env": ENV, "limit": LIMIT, "timings": TIMINGS, "json": JSON})
-def health(c: Context, env: str = "", limit: str | None = None, timings: str | None = None, json: bool = False) -> None:
+@task(
+    positional=[], optional=["timings"], help={"env": ENV, "app": APP, "limit": LIMIT, "timings": TIMINGS, "json": JSON}
+)
+def health(
+    c: Context,
+    env: str = "",
+    limit: str | None = None,
+    timings: str | None = None,
+    json: bool = False,
+    app: str | None = None,
+) -> None:
     """Try every health check on every host, once."""
     from playbooks.report import tables
 
@@ -261,12 +297,28 @@ def health(c: Context, env: str = "", limit: str | None = None, timings: str | N
 
         return run(environment, progress)
 
-    cli.perform(env, act, tables.show_health, limit=limit, as_json=json, witnesses=cli.timed("health", timings))
+    cli.perform(
+        env,
+        act,
+        tables.show_health,
+        limit=limit,
+        app=app,
+        several="each",
+        as_json=json,
+        witnesses=cli.timed("health", timings),
+    )
 
 
-@task(positional=[], optional=["timings"], help={"env": ENV, "limit": LIMIT, "timings": TIMINGS, "json": JSON})
+@task(
+    positional=[], optional=["timings"], help={"env": ENV, "app": APP, "limit": LIMIT, "timings": TIMINGS, "json": JSON}
+)
 def provision(
-    c: Context, env: str = "", limit: str | None = None, timings: str | None = None, json: bool = False
+    c: Context,
+    env: str = "",
+    limit: str | None = None,
+    timings: str | None = None,
+    json: bool = False,
+    app: str | None = None,
 ) -> None:
     """Make hosts ready: packages, users, folders, databases, the balancer. Safe to run again."""
     from playbooks.report import tables
@@ -276,13 +328,16 @@ def provision(
 
         return run(environment, progress)
 
-    cli.perform(env, act, tables.show_provisioned, limit=limit, as_json=json, witnesses=cli.timed("provision", timings))
+    cli.perform(
+        env, act, tables.show_provisioned, limit=limit, app=app, as_json=json, witnesses=cli.timed("provision", timings)
+    )
 
 
 @task(
     positional=[],
     help={
         "env": ENV,
+        "app": APP,
         "limit": LIMIT,
         "vars": "show hosts, groups and all variables instead, as they are written; JSON: as ansible-inventory --list",
         "host": "show the variables of this host; JSON: as ansible-inventory --host",
@@ -298,6 +353,7 @@ def inventory(
     host: str | None = None,
     untrusted_inventory: bool = False,
     json: bool = False,
+    app: str | None = None,
 ) -> None:
     """Show hosts, groups and resolved settings, secrets struck out. Reaches no host."""
     from playbooks.report import tables
@@ -311,18 +367,32 @@ def inventory(
         listed = show_variables(found, pattern=limit, missing=missing, full=False)
         cli.tell_variables(listed, tables.show_variables, as_json=json)
 
+    if app is not None and (vars or host is not None):
+        cli.refuse(UsageError("--app does not go with --vars or --host, which show what is written"), as_json=json)
     if vars or host is not None:
         cli.list_variables(env, look, tables.show_variables, as_json=json, untrusted=untrusted_inventory)
     elif untrusted_inventory:
-        cli.perform_untrusted(env, run, tables.show_inventory, limit=limit, as_json=json, bare=bare)
+        cli.perform_untrusted(
+            env, run, tables.show_inventory, limit=limit, app=app, several="each", as_json=json, bare=bare
+        )
     else:
-        cli.perform(env, lambda e, _: run(e), tables.show_inventory, limit=limit, as_json=json, bare=bare)
+        cli.perform(
+            env,
+            lambda e, _: run(e),
+            tables.show_inventory,
+            limit=limit,
+            app=app,
+            several="each",
+            as_json=json,
+            bare=bare,
+        )
 
 
 @task(
     positional=[],
     help={
         "env": ENV,
+        "app": APP,
         "record": "record the keys of hosts that have none recorded",
         "replace": "replace recorded keys that differ",
         "limit": LIMIT,
@@ -330,7 +400,13 @@ def inventory(
     },
 )
 def host_keys(
-    c: Context, env: str = "", record: bool = False, replace: bool = False, limit: str | None = None, json: bool = False
+    c: Context,
+    env: str = "",
+    record: bool = False,
+    replace: bool = False,
+    limit: str | None = None,
+    json: bool = False,
+    app: str | None = None,
 ) -> None:
     """Show the hosts' SSH keys beside the recorded ones; record them when you have compared."""
     from playbooks.report import tables
@@ -340,7 +416,7 @@ def host_keys(
 
         return run(environment, progress, record=record, replace=replace)
 
-    cli.perform(env, act, tables.show_host_keys, limit=limit, as_json=json)
+    cli.perform(env, act, tables.show_host_keys, limit=limit, app=app, several="together", as_json=json)
 
 
 namespace = Collection(

@@ -46,7 +46,7 @@ def abort(env: Environment, progress: Progress) -> Aborted:
     heard = tell_holders(env, progress, "abort", read_abort)
     asked = {host: holder for host, holder in heard.items() if holder is not None}
     if not asked:
-        raise UsageError(f"no task is at work on {env.name}; nothing was changed", hint=f"invoke status {env.flag}")
+        raise UsageError(f"no task is at work on {env.title}; nothing was changed", hint=f"invoke status {env.flag}")
     holder = most_said(asked.values())
     within = Timing(env.settings.guard.timeout).beat + 1
     return Aborted(env.name, holder.what, holder.who, holder.since, tuple(asked), within, env.flag)

@@ -65,7 +65,7 @@ def clashes(applications: Sequence[Seen]) -> list[str]:
     claims = {one.name: _by_machine(one) for one in applications}
     found: dict[tuple[str, str, str], tuple[_Claim, _Claim, list[str]]] = {}
     for (one, ones), (other, others) in combinations(claims.items(), 2):
-        for machine in ones.keys() & others.keys():
+        for machine in [place for place in ones if place in others]:
             for mine in ones[machine]:
                 for theirs in others[machine]:
                     if not _same(mine, theirs):

@@ -7,9 +7,9 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from functools import reduce
+from functools import partial, reduce
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from invoke.exceptions import Exit
 
@@ -42,20 +42,38 @@ class Result(Protocol):
 
 
 R = TypeVar("R", bound=Result)
+T = TypeVar("T")
+# What a task does that is told no application, where an inventory has several: it asks for one, takes one after the
+# other, or all of their hosts at once.
+Several = Literal["ask", "each", "together"]
+# Of several applications the gravest ending is the task's.
+_GRAVE = (ExitStatus.PERSON_NEEDED, ExitStatus.FAILED, ExitStatus.LOCKED, ExitStatus.USAGE, ExitStatus.DONE)
 
 
-def load(env: str, limit: str | None = None, *, untrusted: bool = False) -> Environment:
-    """Load an environment of this project.
+def load(
+    env: str,
+    limit: str | None = None,
+    *,
+    app: str | None = None,
+    several: Several = "ask",
+    untrusted: bool = False,
+) -> tuple[Environment, ...]:
+    """Load an environment of this project, once for each application that is meant.
 
     Args:
         env: its name or path.
         limit: a pattern that narrows the hosts.
+        app: the application that is asked for.
+        several: what is done where none is, and there are several.
         untrusted: whether it is not trusted; then this process can do little else from now on, see `contained`.
     """
-    from playbooks.environment import load_environment
+    from playbooks.environment import load_environment, load_environments, together
 
     with _fenced(env, untrusted=untrusted) as fence:
-        return load_environment(env, PROJECT, limit=limit, fence=fence)
+        if several == "ask":
+            return (load_environment(env, PROJECT, limit=limit, fence=fence, app=app),)
+        found = load_environments(env, PROJECT, limit=limit, fence=fence, app=app)
+    return found if several == "each" else (together(found),)
 
 
 def load_bare(env: str, *, untrusted: bool = False) -> Inventory:
@@ -127,6 +145,8 @@ def perform(
     show: Callable[[R], None],
     *,
     limit: str | None = None,
+    app: str | None = None,
+    several: Several = "ask",
     as_json: bool = False,
     witnesses: Sequence[Witness] = (),
     ask: Callable[[Environment], None] = lambda _: None,
@@ -140,6 +160,7 @@ def perform(
         act: the playbook.
         show: prints its result for a person, on standard output.
         limit: a pattern that narrows the hosts.
+        app, several: see `load`.
         as_json: print one JSON document instead, and nothing else, on standard output.
         witnesses: see there.
         ask: asks a person before anything moves on the screen; raises where the answer is no.
@@ -150,46 +171,142 @@ def perform(
     Raises:
         Exit: with a status other than 0.
     """
-    environment: Environment | None = None
-    done: R | SlipwayError
     streams.prepare()
     from playbooks.report import output
 
     output.strike_with(None)
     # What goes wrong there comes to us as an error; paramiko would print it as a traceback besides.
     logging.getLogger("paramiko").addHandler(logging.NullHandler())
-    try:
+
+    def read() -> tuple[Environment, ...]:
         for witness in witnesses:
             witness.prepare()
-        environment = load(env, limit, untrusted=untrusted)
-        from playbooks.report import choose, still
+        found = load(env, limit, app=app, several=several, untrusted=untrusted)
+        if _each_of(found, several, app) and witnesses:
+            hint = f"say which: {found[0].flag}"
+            raise UsageError("--timings and --report tell of one application, and here are several", hint=hint)
+        return found
 
-        # Who wrote a sentence did not know the environment; who reads it is to type it again.
-        strike, flag = environment.secrets.mask, environment.flag
-        output.strike_with(lambda text: strike(text).replace(ANY_ENV, flag))
+    found = _guarded(read)
+    if isinstance(found, SlipwayError):
+        _refuse(found, None, {}, bare, as_json=as_json)
+        return
+    strikes = [each.secrets.mask for each in found]
+    if _each_of(found, several, app):  # though --limit may leave one: what reads the answer knows its shape
+        names = ", ".join(each.settings.app for each in found)
+        output.tell(output.shown(f"== each application on {found[0].name}: {names}"))
+        _one_by_one(found, act, show, as_json=as_json, untrusted=untrusted)
+        return
+    environment = found[0]
+
+    def run() -> R:
+        _strike(strikes, environment)
         output.tell(output.shown(f"== {environment.about}"))
         ask(environment)
-        with (still if untrusted else choose)(sys.stderr) as progress:
-            for warning in environment.inventory.warnings:
-                progress.warn(warning)
-            done = act(environment, reduce(lambda watcher, witness: witness.watching(watcher), witnesses, progress))
-    except SlipwayError as error:
-        done = error
-    except KeyboardInterrupt as ended:
-        done = Interrupted(stopped(ended))
-    except Exception as error:  # noqa: BLE001 - a fault of ours is a sentence too
-        done = _bug(error)
+        return _watched(environment, act, witnesses, untrusted=untrusted)
+
+    done = _guarded(run)
     told: dict[str, Any] = {}
-    if environment is not None:
-        for witness in witnesses:
-            told |= _told(witness, environment, done)
+    for witness in witnesses:
+        told |= _told(witness, environment, done)
     if isinstance(done, SlipwayError):
         _refuse(done, environment, told, bare, as_json=as_json)
         return
-    assert environment is not None  # without one there is an error  # noqa: S101
     _answer(done, show, told, as_json=as_json)
     if done.exit_status:
         raise Exit(code=int(done.exit_status))
+
+
+def _each_of(found: Sequence[Environment], several: Several, app: str | None) -> bool:
+    return several == "each" and app is None and len(found[0].applications) > 1
+
+
+def _guarded(act: Callable[[], T]) -> T | SlipwayError:
+    """What it comes to; whatever goes wrong is a sentence."""
+    try:
+        return act()
+    except SlipwayError as error:
+        return error
+    except KeyboardInterrupt as ended:
+        return Interrupted(stopped(ended))
+    except Exception as error:  # noqa: BLE001 - a fault of ours is a sentence too
+        return _bug(error)
+
+
+def _strike(strikes: Sequence[Callable[[str], str]], environment: Environment) -> None:
+    """From now on nothing secret is shown; who wrote a sentence did not know what is to be typed again."""
+    from playbooks.report import output
+
+    flag = environment.flag
+    output.strike_with(lambda text: reduce(lambda left, strike: strike(left), strikes, text).replace(ANY_ENV, flag))
+
+
+def _watched(
+    environment: Environment,
+    act: Callable[[Environment, Progress], R],
+    witnesses: Sequence[Witness] = (),
+    *,
+    untrusted: bool,
+    warn: bool = True,
+) -> R:
+    """Run a playbook while whoever is there watches."""
+    from playbooks.report import choose, still
+
+    with (still if untrusted else choose)(sys.stderr) as progress:
+        for warning in environment.inventory.warnings if warn else ():
+            progress.warn(warning)
+        return act(environment, reduce(lambda watcher, witness: witness.watching(watcher), witnesses, progress))
+
+
+def _one_by_one(
+    environments: Sequence[Environment],
+    act: Callable[[Environment, Progress], R],
+    show: Callable[[R], None],
+    *,
+    as_json: bool,
+    untrusted: bool,
+) -> None:
+    """Look at one application after the other, and end with the gravest of their statuses."""
+    from playbooks.report import output
+
+    strikes = [each.secrets.mask for each in environments]
+    documents: dict[str, Any] = {}
+    ended = [ExitStatus.DONE]
+    for number, environment in enumerate(environments):
+        _strike(strikes, environment)
+        look = partial(_watched, environment, act, untrusted=untrusted, warn=number == 0)
+        done: R | SlipwayError = _guarded(look)
+        name = environment.settings.app
+        ended.append(done.exit_status)
+        if not as_json:
+            output.answer(*([output.shown("")] if number else []), output.shown(f"{name}:"))
+        if isinstance(done, SlipwayError):
+            _point(done, environment)
+            output.tell(*output.shown_lines(f"error: {name}: {done}"))
+            documents[name] = {**_error_document(done), "exit_status": int(done.exit_status)}
+            if isinstance(done, Interrupted):
+                break
+        elif as_json:
+            documents[name] = done.to_json()
+        else:
+            _answer(done, show, {}, as_json=False)
+    status = min(ended, key=_GRAVE.index)
+    if as_json:
+        document = {"environment": environments[0].name, "applications": documents, "exit_status": int(status)}
+        _written(lambda: output.answer_json(document))
+    if status:
+        raise Exit(code=int(status))
+
+
+def refuse(error: UsageError, *, as_json: bool) -> None:
+    """End a task that was asked for what makes no sense.
+
+    Raises:
+        Exit: always.
+    """
+    streams.prepare()
+    _tell(error, {}, as_json=as_json)
+    raise Exit(code=int(error.exit_status))
 
 
 def _refuse(
@@ -283,13 +400,15 @@ def perform_untrusted(
     show: Callable[[R], None],
     *,
     limit: str | None = None,
+    app: str | None = None,
+    several: Several = "ask",
     as_json: bool = False,
     bare: Callable[[Inventory, str], None] | None = None,
 ) -> None:
     """Run a playbook that only looks, for an inventory that is not trusted: in a process that can do little else.
 
     Args:
-        env, act, show, limit, as_json, bare: as for `perform`.
+        env, act, show, limit, app, several, as_json, bare: as for `perform`.
 
     Raises:
         Exit: with a status other than 0.
@@ -300,9 +419,10 @@ def perform_untrusted(
         with within_memory():
             return act(environment)
 
-    _in_child(
-        lambda: perform(env, look, show, limit=limit, as_json=as_json, untrusted=True, bare=bare), as_json=as_json
-    )
+    def run() -> None:
+        perform(env, look, show, limit=limit, app=app, several=several, as_json=as_json, untrusted=True, bare=bare)
+
+    _in_child(run, as_json=as_json)
 
 
 def _in_child(act: Callable[[], None], *, as_json: bool) -> None:
@@ -355,14 +475,21 @@ def _point(error: SlipwayError, environment: Environment | None) -> None:
 
 
 def _answer(result: R, show: Callable[[R], None], told: dict[str, Any], *, as_json: bool) -> None:
-    """Show what was done. Whatever goes wrong here changes nothing of that, nor the status that tells of it."""
+    """Show what was done."""
+    from playbooks.report import output
+
+    if as_json:
+        _written(lambda: output.answer_json({**result.to_json(), **told}))
+    else:
+        _written(lambda: show(result))
+
+
+def _written(write: Callable[[], None]) -> None:
+    """Write an answer. Whatever goes wrong here changes nothing of what was done, nor the status that tells of it."""
     from playbooks.report import output
 
     try:
-        if as_json:
-            output.answer_json({**result.to_json(), **told})
-        else:
-            show(result)
+        write()
     except Exception as error:  # noqa: BLE001 - whatever it is
         fault = f"warning: the answer cannot be shown, but what it tells of is done: {_bug(error)}"
         output.tell(*output.shown_lines(fault))
@@ -371,22 +498,23 @@ def _answer(result: R, show: Callable[[R], None], told: dict[str, Any], *, as_js
         output.tell(output.shown(f"warning: the answer could not be written: {why.strerror}"))
 
 
+def _error_document(error: SlipwayError) -> dict[str, Any]:
+    return {
+        "error": {
+            "kind": type(error).__name__,
+            "message": error.message,
+            "host": error.host,
+            "hint": error.hint,
+        }
+    }
+
+
 def _tell(error: SlipwayError, told: dict[str, Any], *, as_json: bool) -> None:
     from playbooks.report import output
 
     output.tell(*output.shown_lines(f"error: {error}"))
     if as_json:
-        document = {
-            "error": {
-                "kind": type(error).__name__,
-                "message": error.message,
-                "host": error.host,
-                "hint": error.hint,
-            },
-            "exit_status": int(error.exit_status),
-            **told,
-        }
-        output.answer(output.json_text(document))
+        output.answer(output.json_text({**_error_document(error), "exit_status": int(error.exit_status), **told}))
 
 
 def _bug(error: Exception) -> SlipwayError:
@@ -477,10 +605,10 @@ def confirm(environment: Environment, what: str, word: str, *, yes: bool) -> Non
         return
     if not sys.stdin.isatty():
         raise UsageError(
-            f"{environment.name} is production, and nobody is here to confirm: {what}; nothing was touched",
+            f"{environment.title} is production, and nobody is here to confirm: {what}; nothing was touched",
             hint="run it in a terminal, or give --yes",
         )
     from playbooks.report import output
 
-    if output.prompt(f"{environment.name} is production: {what}. Type {word} to go on: ") != word:
+    if output.prompt(f"{environment.title} is production: {what}. Type {word} to go on: ") != word:
         raise UsageError("not confirmed; nothing was touched")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from invoke import Context, task
 
 from playbooks import cli
-from playbooks.flags import ENV, JSON, LIMIT, TIMINGS, WAIT
+from playbooks.flags import APP, ENV, JSON, LIMIT, TIMINGS, WAIT
 
 if TYPE_CHECKING:
     from playbooks.backup import Backups
@@ -18,10 +18,16 @@ if TYPE_CHECKING:
 @task(
     positional=[],
     optional=["timings"],
-    help={"env": ENV, "limit": LIMIT, "wait": WAIT, "timings": TIMINGS, "json": JSON},
+    help={"env": ENV, "app": APP, "limit": LIMIT, "wait": WAIT, "timings": TIMINGS, "json": JSON},
 )
 def backup(
-    c: Context, env: str = "", limit: str | None = None, wait: str = "0", timings: str | None = None, json: bool = False
+    c: Context,
+    env: str = "",
+    limit: str | None = None,
+    wait: str = "0",
+    timings: str | None = None,
+    json: bool = False,
+    app: str | None = None,
 ) -> None:
     """Back up the application, its data and its databases now; let old backups expire."""
     from playbooks.report import tables
@@ -36,13 +42,14 @@ def backup(
         act,
         tables.show_backups,
         limit=limit,
+        app=app,
         as_json=json,
         witnesses=cli.timed("backup", timings),
     )
 
 
-@task(positional=[], help={"env": ENV, "limit": LIMIT, "json": JSON})
-def backups(c: Context, env: str = "", limit: str | None = None, json: bool = False) -> None:
+@task(positional=[], help={"env": ENV, "app": APP, "limit": LIMIT, "json": JSON})
+def backups(c: Context, env: str = "", limit: str | None = None, json: bool = False, app: str | None = None) -> None:
     """List the backups there are."""
     from playbooks.report import tables
 
@@ -51,7 +58,7 @@ def backups(c: Context, env: str = "", limit: str | None = None, json: bool = Fa
 
         return run(environment, progress)
 
-    cli.perform(env, act, tables.show_backups, limit=limit, as_json=json)
+    cli.perform(env, act, tables.show_backups, limit=limit, app=app, several="each", as_json=json)
 
 
 @task(
@@ -59,6 +66,7 @@ def backups(c: Context, env: str = "", limit: str | None = None, json: bool = Fa
     optional=["timings"],
     help={
         "env": ENV,
+        "app": APP,
         "backup": "id of the backup (default: the newest)",
         "to-dir": "new folder on the hosts; each host gets a folder in it",
         "limit": LIMIT,
@@ -74,6 +82,7 @@ def restore(
     limit: str | None = None,
     timings: str | None = None,
     json: bool = False,
+    app: str | None = None,
 ) -> None:
     """Restore a backup into a folder to look at. What runs is not touched; to go back, see rollback."""
     from playbooks.report import tables
@@ -88,14 +97,22 @@ def restore(
         act,
         tables.show_restored,
         limit=limit,
+        app=app,
         as_json=json,
         witnesses=cli.timed("restore", timings),
     )
 
 
-@task(positional=[], optional=["timings"], help={"env": ENV, "limit": LIMIT, "timings": TIMINGS, "json": JSON})
+@task(
+    positional=[], optional=["timings"], help={"env": ENV, "app": APP, "limit": LIMIT, "timings": TIMINGS, "json": JSON}
+)
 def verify_backups(
-    c: Context, env: str = "", limit: str | None = None, timings: str | None = None, json: bool = False
+    c: Context,
+    env: str = "",
+    limit: str | None = None,
+    timings: str | None = None,
+    json: bool = False,
+    app: str | None = None,
 ) -> None:
     """Prove the backups: check the repository, restore the latest, load its dumps, start its release. For cron."""
     from playbooks.report import tables
@@ -105,30 +122,35 @@ def verify_backups(
 
         return run(environment, progress)
 
-    cli.perform(env, act, tables.show_drill, limit=limit, as_json=json, witnesses=cli.timed("verify-backups", timings))
+    cli.perform(
+        env, act, tables.show_drill, limit=limit, app=app, as_json=json, witnesses=cli.timed("verify-backups", timings)
+    )
 
 
 @task(
     positional=[],
     help={
         "env": ENV,
+        "app": APP,
         "at": "time of day as HH:MM, or five cron fields",
         "timer": "install a systemd timer instead of a cron entry",
         "json": JSON,
     },
 )
-def schedule(c: Context, env: str = "", at: str = "03:17", timer: bool = False, json: bool = False) -> None:
+def schedule(
+    c: Context, env: str = "", at: str = "03:17", timer: bool = False, json: bool = False, app: str | None = None
+) -> None:
     """Run verify-backups every night from this machine."""
     from playbooks.report import tables
     from playbooks.schedule import schedule as run
 
-    cli.perform(env, lambda e, p: run(e, p, at=at, timer=timer), tables.show_schedule, as_json=json)
+    cli.perform(env, lambda e, p: run(e, p, at=at, timer=timer), tables.show_schedule, app=app, as_json=json)
 
 
-@task(positional=[], help={"env": ENV, "json": JSON})
-def unschedule(c: Context, env: str = "", json: bool = False) -> None:
+@task(positional=[], help={"env": ENV, "app": APP, "json": JSON})
+def unschedule(c: Context, env: str = "", json: bool = False, app: str | None = None) -> None:
     """Remove what schedule installed."""
     from playbooks.report import tables
     from playbooks.schedule import unschedule as run
 
-    cli.perform(env, run, tables.show_schedule, as_json=json)
+    cli.perform(env, run, tables.show_schedule, app=app, as_json=json)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from invoke import Context, task
 
 from playbooks import cli
-from playbooks.flags import ENV, JSON, LIMIT
+from playbooks.flags import APP, ENV, JSON, LIMIT
 
 if TYPE_CHECKING:
     from playbooks.abort import Aborted
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 OVER = "how long to count, e.g. 30s or 5m"
 
 
-@task(positional=[], help={"env": ENV, "json": JSON})
-def traffic(c: Context, env: str = "", json: bool = False) -> None:
+@task(positional=[], help={"env": ENV, "app": APP, "json": JSON})
+def traffic(c: Context, env: str = "", json: bool = False, app: str | None = None) -> None:
     """Show where the traffic goes: each server's share on each balancer, and what was changed there by hand."""
     from playbooks.report import traffic as tables
 
@@ -30,13 +30,14 @@ def traffic(c: Context, env: str = "", json: bool = False) -> None:
 
         return run(environment, progress)
 
-    cli.perform(env, act, tables.show_traffic, as_json=json)
+    cli.perform(env, act, tables.show_traffic, app=app, several="each", as_json=json)
 
 
 @task(
     positional=[],
     help={
         "env": ENV,
+        "app": APP,
         "on": "show clients the maintenance page",
         "off": "show them the application again",
         "wait": "how long to wait for another task, e.g. 60s",
@@ -44,7 +45,13 @@ def traffic(c: Context, env: str = "", json: bool = False) -> None:
     },
 )
 def maintenance(
-    c: Context, env: str = "", on: bool = False, off: bool = False, wait: str = "0", json: bool = False
+    c: Context,
+    env: str = "",
+    on: bool = False,
+    off: bool = False,
+    wait: str = "0",
+    json: bool = False,
+    app: str | None = None,
 ) -> None:
     """Show clients a maintenance page, on all balancers at once, or the application again."""
     from playbooks.report import traffic as tables
@@ -59,11 +66,11 @@ def maintenance(
             )
         return run(environment, progress, on=on, wait=cli.seconds("wait", wait))
 
-    cli.perform(env, act, tables.show_maintenance, as_json=json)
+    cli.perform(env, act, tables.show_maintenance, app=app, as_json=json)
 
 
-@task(positional=[], help={"env": ENV, "json": JSON})
-def promote(c: Context, env: str = "", json: bool = False) -> None:
+@task(positional=[], help={"env": ENV, "app": APP, "json": JSON})
+def promote(c: Context, env: str = "", json: bool = False, app: str | None = None) -> None:
     """Let a stage go on that a deploy holds for want of requests; the deploy sees it at its next look."""
     from playbooks.report import traffic as tables
 
@@ -72,11 +79,11 @@ def promote(c: Context, env: str = "", json: bool = False) -> None:
 
         return run(environment, progress)
 
-    cli.perform(env, act, tables.show_promoted, as_json=json)
+    cli.perform(env, act, tables.show_promoted, app=app, as_json=json)
 
 
-@task(positional=[], help={"env": ENV, "json": JSON})
-def abort(c: Context, env: str = "", json: bool = False) -> None:
+@task(positional=[], help={"env": ENV, "app": APP, "json": JSON})
+def abort(c: Context, env: str = "", json: bool = False, app: str | None = None) -> None:
     """End a task that somebody has running, from any machine, as Ctrl-C does where it runs: a deploy is taken back."""
     from playbooks.report import traffic as tables
 
@@ -85,15 +92,28 @@ def abort(c: Context, env: str = "", json: bool = False) -> None:
 
         return run(environment, progress)
 
-    cli.perform(env, act, tables.show_aborted, as_json=json)
+    cli.perform(env, act, tables.show_aborted, app=app, as_json=json)
 
 
 @task(
     positional=[],
-    help={"env": ENV, "over": OVER, "most": "end with status 1 above this, e.g. 5%", "limit": LIMIT, "json": JSON},
+    help={
+        "env": ENV,
+        "app": APP,
+        "over": OVER,
+        "most": "end with status 1 above this, e.g. 5%",
+        "limit": LIMIT,
+        "json": JSON,
+    },
 )
 def error_rate(
-    c: Context, env: str = "", over: str = "10s", most: str | None = None, limit: str | None = None, json: bool = False
+    c: Context,
+    env: str = "",
+    over: str = "10s",
+    most: str | None = None,
+    limit: str | None = None,
+    json: bool = False,
+    app: str | None = None,
 ) -> None:
     """Count requests and errors for a while: of each server, of each version, of all."""
     from playbooks.report import traffic as tables
@@ -104,13 +124,14 @@ def error_rate(
         most_errors = None if most is None else cli.share("most", most)
         return run(environment, progress, seconds=cli.window("over", over), most_errors=most_errors)
 
-    cli.perform(env, act, tables.show_measures, limit=limit, as_json=json)
+    cli.perform(env, act, tables.show_measures, limit=limit, app=app, several="each", as_json=json)
 
 
 @task(
     positional=[],
     help={
         "env": ENV,
+        "app": APP,
         "over": OVER,
         "most": "end with status 1 if p99 is above this, e.g. 1s",
         "limit": LIMIT,
@@ -118,7 +139,13 @@ def error_rate(
     },
 )
 def latency(
-    c: Context, env: str = "", over: str = "10s", most: str | None = None, limit: str | None = None, json: bool = False
+    c: Context,
+    env: str = "",
+    over: str = "10s",
+    most: str | None = None,
+    limit: str | None = None,
+    json: bool = False,
+    app: str | None = None,
 ) -> None:
     """Take the time of requests for a while: p50, p95, p99 of each server, of each version, of all."""
     from playbooks.report import traffic as tables
@@ -129,11 +156,11 @@ def latency(
         most_p99 = None if most is None else 1000 * cli.seconds("most", most)
         return run(environment, progress, seconds=cli.window("over", over), most_p99=most_p99)
 
-    cli.perform(env, act, tables.show_measures, limit=limit, as_json=json)
+    cli.perform(env, act, tables.show_measures, limit=limit, app=app, several="each", as_json=json)
 
 
-@task(positional=[], help={"env": ENV, "limit": LIMIT, "json": JSON})
-def warm_up(c: Context, env: str = "", limit: str | None = None, json: bool = False) -> None:
+@task(positional=[], help={"env": ENV, "app": APP, "limit": LIMIT, "json": JSON})
+def warm_up(c: Context, env: str = "", limit: str | None = None, json: bool = False, app: str | None = None) -> None:
     """Ask every host for the pages of slipway_warm_up, so that the first user does not pay for cold caches."""
     from playbooks.report import traffic as tables
 
@@ -142,4 +169,4 @@ def warm_up(c: Context, env: str = "", limit: str | None = None, json: bool = Fa
 
         return run(environment, progress)
 
-    cli.perform(env, act, tables.show_warmed_up, limit=limit, as_json=json)
+    cli.perform(env, act, tables.show_warmed_up, limit=limit, app=app, as_json=json)

@@ -101,6 +101,7 @@ class Environment:
         limit: the --limit that narrowed the hosts.
         flag: the flags that name it, to be typed again.
         applications: names of all applications of the inventory; none where it has a single one by ``slipway_app``.
+        together: whether it stands for all of those, see `together`.
     """
 
     name: str
@@ -115,6 +116,7 @@ class Environment:
     limit: str | None = None
     flag: str = ""
     applications: tuple[str, ...] = ()
+    together: bool = False
 
     @property
     def title(self) -> str:
@@ -130,7 +132,8 @@ class Environment:
     def about(self) -> str:
         """What a task is about to work on, for a person who may have named the wrong one."""
         hosts = "1 host" if len(self.targets) == 1 else f"{len(self.targets)} hosts"
-        return f"{self.settings.app} on {self.name}: {hosts}" + (", narrowed by --limit" if self.limited else "")
+        whose = ", ".join(self.applications) if self.together else self.settings.app
+        return f"{whose} on {self.name}: {hosts}" + (", narrowed by --limit" if self.limited else "")
 
     def narrowed(self, limit: str) -> Environment:
         """The same with fewer hosts.
@@ -312,6 +315,16 @@ def _seen(env: Environment) -> Seen:
         runs_on=lambda host, pattern: env.runs_on(env.target(host), pattern),
         origin=env.inventory.origin,
     )
+
+
+def together(environments: Sequence[Environment]) -> Environment:
+    """All hosts of all applications, for what is about hosts and not about what runs on them."""
+    first = environments[0]
+    if len(environments) == 1:
+        return first
+    targets = {target.name: target for one in environments for target in one.targets}
+    flag = first.flag.removesuffix(f" --app={first.settings.app}")
+    return replace(first, targets=tuple(targets.values()), flag=flag, together=True)
 
 
 def _no_application(app: str, names: Sequence[str], env: str) -> UsageError:

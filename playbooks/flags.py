@@ -1,6 +1,7 @@
 """What the flags say that many tasks have."""
 
 ENV = "environment: a name under inventory/, or a path to an inventory"
+APP = "application, where the inventory has several (slipway_applications); what only looks shows all without it"
 LIMIT = "pattern that narrows the hosts, as in Ansible: web:&eu:!web3"
 UNTRUSTED = "read nothing but the inventory's own files, run nothing, reach nothing: for CI on pull requests"
 BATCH = "hosts that switch at the same time: a number or a percentage"

@@ -52,7 +52,7 @@ def promote(env: Environment, progress: Progress) -> Promoted:
 
 def _nothing_held(env: Environment, busy: list[Heard]) -> UsageError:
     if not busy:
-        return UsageError(f"no deploy is running on {env.name}; nothing was changed", hint=f"invoke status {env.flag}")
+        return UsageError(f"no deploy is running on {env.title}; nothing was changed", hint=f"invoke status {env.flag}")
     holder = busy[0].holder
     assert holder is not None  # they are those that have one  # noqa: S101
     return UsageError(

@@ -32,7 +32,7 @@ def resume(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
     holder = interrupted(facts)
     if holder is None or holder.task != "deploy":
         last = f"; the last task there was '{holder.what}'" if holder else ""
-        raise UsageError(f"no deploy of {env.name} was interrupted{last}", hint=f"see: invoke status {env.flag}")
+        raise UsageError(f"no deploy of {env.title} was interrupted{last}", hint=f"see: invoke status {env.flag}")
     says = [host for host, fact in facts.items() if fact.interrupted == holder]
     progress.phase(f"going on with '{holder.what}' of {holder.who}, interrupted as {', '.join(says)} says")
     if holder.limit and not env.limited:

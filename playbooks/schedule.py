@@ -127,8 +127,9 @@ def calendar(at: str) -> str:
 def render_cron(env: Environment, fields: str, log: Path, *, user: str) -> str:
     """The cron entry. It says nothing when all is well, so that cron's mail means that a person should look."""
     lock = shlex.quote(str(log.with_suffix(".lock")))
-    name = _name(env)
-    verify = f"{shlex.quote(str(env.project / '.venv/bin/invoke'))} verify-backups {shlex.quote(f'--env={name}')}"
+    name = _title(env)
+    invoke = shlex.quote(str(env.project / ".venv/bin/invoke"))
+    verify = f"{invoke} verify-backups {shlex.join(_flags(env))}"
     trouble = f"verify-backups of {name} did not pass, or the one before still runs; see {log}"
     command = (
         f"cd {shlex.quote(str(env.project))} && flock --nonblock {lock} {verify} >>{shlex.quote(str(log))} 2>&1"
@@ -142,11 +143,11 @@ def render_cron(env: Environment, fields: str, log: Path, *, user: str) -> str:
 
 def render_timer(env: Environment, when: str, log: Path) -> tuple[str, str]:
     """The service and the timer. systemd runs no unit twice at a time, so there is no lock."""
-    words = ["-c", 'exec "$0" "$@"', str(env.project / ".venv/bin/invoke"), "verify-backups", f"--env={_name(env)}"]
+    words = ["-c", 'exec "$0" "$@"', str(env.project / ".venv/bin/invoke"), "verify-backups", *_flags(env)]
     # systemd refuses quotes and dollars in the program's own path, and takes them as arguments.
     command = " ".join(["/bin/sh", *map(_systemd_word, words)])
     texts = {"project": str(env.project).replace("%", "%%"), "log": str(log).replace("%", "%%")}
-    name = _name(env).replace("%", "%%")
+    name = _title(env).replace("%", "%%")
     service = _render(env, "verify.service.j2", name=name, command=command, **texts)
     return service, _render(env, "verify.timer.j2", name=name, calendar=when)
 
@@ -170,8 +171,22 @@ def _name(env: Environment) -> str:
     return str(Path(env.inventory.source).resolve())
 
 
+def _flags(env: Environment) -> list[str]:
+    """What names it on another day."""
+    return [f"--env={_name(env)}", *([f"--app={env.settings.app}"] if len(env.applications) > 1 else [])]
+
+
+def _title(env: Environment) -> str:
+    """It, for a person: with the application's name where there are several."""
+    return f"{env.settings.app} on {_name(env)}" if len(env.applications) > 1 else _name(env)
+
+
 def _key(env: Environment) -> str:
-    """Names the entry: the same for the same project and environment. cron reads no file with a dot in its name."""
+    """Names the entry: the same for the same project, environment and application.
+
+    cron reads no file with a dot in its name.
+    """
     slug = re.sub(r"[^a-z0-9]+", "-", env.name.lower()).strip("-")[:40]
+    app = f"-{env.settings.app}" if len(env.applications) > 1 else ""
     digest = hashlib.sha256(f"{env.project}\n{_name(env)}".encode()).hexdigest()[:8]
-    return f"slipway-verify-{slug}-{digest}"
+    return f"slipway-verify-{slug}{app}-{digest}"
