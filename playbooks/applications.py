@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from playbooks.errors import ConfigError
 from playbooks.fleet.inventory import Inventory, Layer
-from playbooks.fleet.inventory.document import Lines, UnsafeText
+from playbooks.fleet.inventory.document import Lines, Origin, UnsafeText
 from playbooks.settings import Settings
 from playbooks.settings.load import PREFIX
 
@@ -48,7 +48,7 @@ def applications_of(inventory: Inventory) -> tuple[str, ...]:
             continue
         looked[id(raw)] = raw
         found = _Written(layer, inventory.lines)
-        problems.update(dict.fromkeys(found.problems()))
+        problems.update(dict.fromkeys([*found.problems(), *_lost(inventory, host, found)]))
         names.update(dict.fromkeys(found.names()))
     if problems:
         raise ConfigError(list(problems), hint="see docs/inventory.md, Several applications")
@@ -63,6 +63,32 @@ def of_application(inventory: Inventory, name: str) -> Inventory:
         name: one of `applications_of`.
     """
     return inventory.covered(_Cover(name, inventory.lines))
+
+
+def _lost(inventory: Inventory, host: str, last: _Written) -> list[str]:
+    """What other places say of applications, and the last one does not, though it covers them."""
+    found: list[str] = []
+    for place, value in [] if inventory.merges else inventory.written(host, VARIABLE)[:-1]:
+        if not isinstance(value, dict):
+            continue
+        covers = f"covers what {place} has, as a variable does, and"
+        names = [str(name) for name in value if name not in last.names()]
+        if names:
+            found.append(
+                f"{last.place()}: {VARIABLE} {covers} {', '.join(names)} would be lost; write all applications in one "
+                "place, each in a variable of its own if you like"
+            )
+        for name, before in value.items():
+            own = last.own(name)
+            if own is None or not isinstance(own.value, dict) or not isinstance(before, dict):
+                continue
+            keys = [str(key) for key in before if key not in own.value]
+            if keys:
+                found.append(
+                    f"{last.place(name)}: {VARIABLE}.{name} {covers} {', '.join(keys)} would be lost; write all of it "
+                    "in one place, and what differs by host as a variable in it"
+                )
+    return found
 
 
 @dataclass(frozen=True)
@@ -113,9 +139,9 @@ class _Written:
         found = _look_up(self._layer, self._all[name])
         return _Found({} if found.value is None else found.value, found.encrypted or self._encrypted)
 
-    def place(self, name: str, key: Hashable = None) -> Any:  # noqa: ANN401 - an origin, typed by its caller
-        """Where a setting of an application is written, as far as that is known."""
-        own = self.own(name)
+    def place(self, name: str | None = None, key: Hashable = None) -> Origin:
+        """Where an application, or a setting of it, is written, as far as that is known."""
+        own = None if name is None or key is None else self.own(name)
         inside = self._lines.of(own.value, key) if own is not None else None
         return inside or self._lines.of(self._all, name) or self._layer.origins[VARIABLE]
 

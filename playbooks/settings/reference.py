@@ -21,6 +21,9 @@ Generated from the models by `script/settings-docs`; a test keeps the two togeth
 Settings are inventory variables that begin with `slipway_`. Most live in `group_vars/all`; any of them may differ by
 group or host, but for those that say how the whole fleet is handled. Durations are numbers of seconds, or `500ms`,
 `30s`, `5m`, `24h`, `30d`. A key that is not listed here is an error: a misspelt one is found before a host is touched.
+
+`slipway_applications` says that the inventory has several applications: their names, and for each what it has of these
+settings for itself, with or without the prefix. See [inventory.md](inventory.md#several-applications).
 """
 
 

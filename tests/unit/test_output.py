@@ -155,7 +155,7 @@ def perform(value: str, said: str, *, fails: bool = False, as_json: bool = False
         tables.say(answer.text)
         tables.show_table(("setting", "value"), [("url", tables._compact({"x": answer.text}))])
 
-    with mock.patch.object(cli, "load", lambda *_, **__: environment), contextlib.suppress(Exit):
+    with mock.patch.object(cli, "load", lambda *_, **__: (environment,)), contextlib.suppress(Exit):
         cli.perform("lab", act, show, as_json=as_json)
 
 

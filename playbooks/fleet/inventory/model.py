@@ -158,6 +158,29 @@ class Inventory:
             self._layers[host] = layer if self.cover is None else self.cover(layer)
         return self._layers[host]
 
+    def written(self, host: str, key: str) -> list[tuple[Origin, object]]:
+        """Every place on a host's way that has a variable, with its value there; the last one counts.
+
+        Args:
+            host: the host.
+            key: the variable.
+        """
+        known = self.host(host)
+        everyone, groups = self._in_order(known.groups)
+        files = [("group_vars", group.name) for some in (everyone, groups) for group in some]
+        layers = [
+            *(group.layer for group in [*everyone, *groups]),
+            *(
+                one
+                for where, name in files
+                for base in self.base_folders
+                for one in self.vars_files.layers(base / where, name)
+            ),
+            known.layer,
+            *(one for base in self.base_folders for one in self.vars_files.layers(base / "host_vars", host)),
+        ]
+        return [(layer.origins[key], layer.values[key]) for layer in layers if key in layer.values]
+
     def covered(self, cover: Callable[[Layer], Layer]) -> Inventory:
         """The same inventory, in which every host has other variables; templates see those, too.
 
@@ -184,20 +207,22 @@ class Inventory:
     def _group_layer(self, names: tuple[str, ...]) -> Layer:
         """Ansible's VARIABLE_PRECEDENCE: inventory files, then group_vars/all, then group_vars/ of the other groups."""
         if names not in self._shared:
-            everyone = self.groups["all"]
-            groups = sorted(
-                (self.groups[name] for name in names), key=lambda group: (group.depth, group.priority, group.name)
-            )
+            everyone, groups = self._in_order(names)
             from_files = [
                 self._merge(
                     layer for group in some for layer in self.vars_files.layers(base / "group_vars", group.name)
                 )
-                for some in ([everyone], groups)
+                for some in (everyone, groups)
                 for base in self.base_folders
             ]
             written = self._merge(group.layer for group in groups)
-            self._shared[names] = self._merge([everyone.layer, written, *from_files])
+            self._shared[names] = self._merge([everyone[0].layer, written, *from_files])
         return self._shared[names]
+
+    def _in_order(self, names: tuple[str, ...]) -> tuple[list[Group], list[Group]]:
+        """The group of all hosts, and these: the later covers the earlier."""
+        groups = [self.groups[name] for name in names]
+        return [self.groups["all"]], sorted(groups, key=lambda group: (group.depth, group.priority, group.name))
 
     def _merge(self, layers: Iterable[Layer]) -> Layer:
         return merge(layers, self.lines if self.merges else None)
