@@ -85,6 +85,8 @@ case $name in
     *) exit 0 ;;
 esac
 place=/etc/ssl/slipway/${name#slipway-}
+# It is gone where the application has its certificate from elsewhere by now.
+[ -f "$place.balancer" ] || exit 0
 cat "$RENEWED_LINEAGE/fullchain.pem" "$RENEWED_LINEAGE/privkey.pem" >"$place.pem.coming"
 mv -f "$place.pem.coming" "$place.pem"
 systemctl reload "$(cat "$place.balancer")"

@@ -78,12 +78,23 @@ want_packages $packages
 balancer "$kind" "$state" "$backend" "$socket" "$path" "$health_host"
 trap 'rm -rf "$incoming" "$work"' EXIT
 renewed=no
-[ ! -s "$incoming/pem" ] || place_certificate "$1" <"$incoming/pem"
+place=${1:-}
 if [ "$acme" != - ]; then
-    hold_place "$1"
-elif [ "$#" -gt 0 ]; then
-    judge_certificate "$@"
-    [ -z "$problem" ] || fail certificate "$problem"
+    hold_place "$place"
+else
+    rm -f "/etc/ssl/slipway/$app.balancer"
+    if [ "$#" -gt 0 ]; then
+        if [ -s "$incoming/pem" ]; then
+            # Judged before it takes the place of one that serves.
+            shift 2
+            judge_certificate "$incoming/pem" "$incoming/pem" "$@"
+            problem=$(printf '%s' "$problem" | sed "s|$incoming/pem|of slipway_balancer.tls.secret|g")
+        else
+            judge_certificate "$@"
+        fi
+        [ -z "$problem" ] || fail certificate "$problem"
+        [ ! -s "$incoming/pem" ] || place_certificate "$place" <"$incoming/pem"
+    fi
 fi
 usual_weights
 "provision_$kind"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,9 @@ from testinfra.host import Host
 
 from lab.spec import HostSpec, Lab
 from tests.hosts.acme import Authority, authority
-from tests.hosts.conftest import APPS, App, Ran, clear_edge, invoke
+from tests.hosts.conftest import APPS, App, Ran, clear_edge, invoke, wait_until
 from tests.hosts.named_connection import NamedConnection
+from tests.hosts.test_tls import make_certificate
 from tests.hosts.traffic import EDGE, Load, fetch
 
 On = Callable[[str], Host]
@@ -60,6 +61,13 @@ class Two:
         connection.close()
         return text
 
+    def served(self, name: str) -> bool:
+        """Whether clients that trust this authority are served by now."""
+        try:
+            return self.ask(name).startswith("200 ")
+        except ssl.SSLError:
+            return False
+
     def serial(self, name: str) -> str:
         """The number of the certificate that clients of this name get."""
         context = ssl.create_default_context(cadata=self.acme.root)
@@ -74,7 +82,6 @@ def write(folder: Path, lab: Lab, kind: str, acme: Authority) -> None:
     """One inventory for both: what differs is in two lines each."""
     unit = {"name": "{{ slipway_app }}", "unit": {"Service": {"ExecStart": "/opt/{{ slipway_app }}/current/bin/run"}}}
     check = {"type": "http", "name": "up", "url": "http://127.0.0.1:{{ slipway_balancer.port }}/VERSION"}
-    tls = {"acme": {"server": acme.server}}
     settings: dict[str, Any] = {
         "hosts": "app1:app2",
         "user": None,
@@ -204,3 +211,33 @@ def test_an_authority_that_refuses_leaves_the_balancer_as_it_serves(two: Two) ->
     assert two.serial(NAMES[SHOP]) == before
     assert two.ask(NAMES[SHOP]) == "200 1.0.0"
     two.done("provision", f"--app={SHOP}")
+
+
+def test_a_certificate_may_be_a_secret(two: Two, tmp_path: Path) -> None:
+    """Whoever has one from elsewhere need not bring it to the hosts by hand, and no authority's takes its place."""
+    certificate, key = make_certificate(tmp_path / "own", days=90, name=NAMES[BLOG])
+    pem = tmp_path / "pem"
+    pem.touch(mode=0o600)
+    old, of_old = make_certificate(tmp_path / "old", days=-1, name=NAMES[BLOG])
+    pem.write_bytes(old + of_old)
+    path = two.folder / "inventory" / "group_vars" / "all.yml"
+    settings = yaml.safe_load(path.read_text())
+    own = settings["slipway_applications"][BLOG]
+    own["secrets"] = {"pem": {"file": str(pem)}}
+    own["balancer"] |= {"names": [NAMES[BLOG]], "tls": {"acme": None, "secret": "pem"}}
+    path.write_text(yaml.safe_dump(settings))
+    served = {name: two.serial(name) for name in (NAMES[SHOP], NAMES[BLOG])}
+    ran = two.invoke("provision", f"--app={BLOG}")
+    assert ran.status == 1 and "of slipway_balancer.tls.secret has expired" in ran.err
+    two.edge.check_output(f"systemctl reload {two.kind}")
+    assert two.serial(NAMES[BLOG]) == served[NAMES[BLOG]]
+    pem.write_bytes(certificate + key)
+    two.done("provision", f"--app={BLOG}")
+    mine = replace(two, acme=replace(two.acme, root=certificate.decode()))
+    wait_until(lambda: mine.served(NAMES[BLOG]))
+    two.edge.check_output("certbot renew --quiet --force-renewal --no-random-sleep-on-renew")
+    wait_until(lambda: two.serial(NAMES[SHOP]) != served[NAMES[SHOP]])
+    assert mine.ask(NAMES[BLOG]) == "200 1.0.0"
+    place = two.edge.file(f"/etc/ssl/slipway/{BLOG}.pem")
+    assert (place.user, place.mode, place.content) == ("root", 0o600, certificate + key)
+    assert two.done("provision", f"--app={BLOG}", "--json").json["changed"] is False
