@@ -72,6 +72,15 @@ ask_authority() {
     emit changed "got a certificate from $acme"
 }
 
+# forget_authority: where the application has its certificate from elsewhere by now, certbot renews none for it.
+forget_authority() {
+    rm -f "/etc/ssl/slipway/$app.balancer"
+    [ -e "/etc/letsencrypt/renewal/slipway-$app.conf" ] || return 0
+    certbot delete --non-interactive "--cert-name=slipway-$app" >"$incoming/said" 2>&1 ||
+        fail certificate "certbot does not let go of slipway-$app: $(tail -n 3 "$incoming/said" | tr '\n' ' ')"
+    emit changed "certbot renews slipway-$app no more"
+}
+
 # acme_hook: prints what certbot runs once it has renewed a certificate.
 acme_hook() {
     cat <<'EOF'
@@ -85,7 +94,7 @@ case $name in
     *) exit 0 ;;
 esac
 place=/etc/ssl/slipway/${name#slipway-}
-# It is gone where the application has its certificate from elsewhere by now.
+# Gone where the application has its certificate from elsewhere by now.
 [ -f "$place.balancer" ] || exit 0
 cat "$RENEWED_LINEAGE/fullchain.pem" "$RENEWED_LINEAGE/privkey.pem" >"$place.pem.coming"
 mv -f "$place.pem.coming" "$place.pem"

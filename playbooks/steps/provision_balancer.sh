@@ -81,20 +81,20 @@ renewed=no
 place=${1:-}
 if [ "$acme" != - ]; then
     hold_place "$place"
-else
-    rm -f "/etc/ssl/slipway/$app.balancer"
-    if [ "$#" -gt 0 ]; then
-        if [ -s "$incoming/pem" ]; then
-            # Judged before it takes the place of one that serves.
-            shift 2
-            judge_certificate "$incoming/pem" "$incoming/pem" "$@"
-            problem=$(printf '%s' "$problem" | sed "s|$incoming/pem|of slipway_balancer.tls.secret|g")
-        else
-            judge_certificate "$@"
-        fi
-        [ -z "$problem" ] || fail certificate "$problem"
-        [ ! -s "$incoming/pem" ] || place_certificate "$place" <"$incoming/pem"
+elif [ "$#" -gt 0 ]; then
+    if [ -s "$incoming/pem" ]; then
+        # Judged before it takes the place of one that serves.
+        shift 2
+        judge_certificate "$incoming/pem" "$incoming/pem" "$@"
+        problem=$(printf '%s' "$problem" | sed "s|$incoming/pem|of slipway_balancer.tls.secret|g")
+    else
+        judge_certificate "$@"
     fi
+    [ -z "$problem" ] || fail certificate "$problem"
+    forget_authority
+    [ ! -s "$incoming/pem" ] || place_certificate "$place" <"$incoming/pem"
+else
+    forget_authority
 fi
 usual_weights
 "provision_$kind"
