@@ -16,7 +16,8 @@ BackendName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$", max_length=60)]
 UrlPath = Annotated[str, Field(pattern=r"^/[A-Za-z0-9_./~%?&=-]*$", max_length=200)]
 HostName = Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]+$", max_length=253)]
 
-
+# One that a balancer compares with what clients say: nothing that it reads as a pattern, or as an option.
+ServerName = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$", max_length=253)]
 # Certificates that Slipway or certbot puts on a balancer's host, by application; root's alone.
 CERTIFICATES = "/etc/ssl/slipway"
 
@@ -124,7 +125,7 @@ class Balancer(Model):
     page: TemplatePath = Field("balancer/maintenance.html.j2", description="Template of the maintenance page (G2).")
     retry_after: Count = Field(120, description="Seconds after which clients are told to come back in maintenance.")
     listen: list[Port] = Field(default=[80], description="Where clients reach it; [] with TLS only.")
-    names: list[HostName] = Field(
+    names: list[ServerName] = Field(
         [],
         description="Host names that clients use for this application. Applications that have such may have the same "
         "ports; left out, every request at its ports is the application's.",
