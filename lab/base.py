@@ -44,6 +44,10 @@ PACKAGES = [
     "less",
     "nftables",
     "prometheus",
+    "certbot",
+    # What certbot needs by a virtual package's name, which debootstrap does not follow.
+    "python3-cffi-backend",
+    "pebble",
 ]
 NEEDED = {
     "debootstrap": "debootstrap",
@@ -140,6 +144,7 @@ def base_tree() -> Path:
     say(f"building the base tree, once: {RELEASE} with {len(PACKAGES)} packages (a minute or two)")
     run([*ALONE, "debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", RELEASE, str(coming)])
     run([*ALONE, "chroot", str(coming), "/bin/sh", "-c", SETUP])
+    run(["chroot", str(coming), "systemctl", "disable", "certbot.timer"])
     for service in OFF:
         run(["chroot", str(coming), "systemctl", "disable", f"{service}.service"])
     coming.rename(place)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 from playbooks.settings import Settings
@@ -50,6 +50,7 @@ class _Claim:
         said: it, for a sentence.
         place: where that is written.
         instead: what to do.
+        shared: how it may be had by several, who tell requests apart by host names; "" where it may not.
     """
 
     kind: str
@@ -58,6 +59,7 @@ class _Claim:
     said: str
     place: str
     instead: str
+    shared: str = ""
 
 
 def clashes(applications: Sequence[Seen]) -> list[str]:
@@ -87,7 +89,7 @@ def _sentence(one: str, other: str, mine: _Claim, theirs: _Claim, hosts: list[st
 
 
 def _same(mine: _Claim, theirs: _Claim) -> bool:
-    if mine.kind != theirs.kind:
+    if mine.kind != theirs.kind or (mine.shared and mine.shared == theirs.shared):
         return False
     if mine.kind == "folder":
         return f"{mine.value}/".startswith(f"{theirs.value}/") or f"{theirs.value}/".startswith(f"{mine.value}/")
@@ -162,10 +164,15 @@ def _on_edge(seen: Seen, first: str, edge: str, settings: Settings, balancer: Ba
     for name in (backend, f"{backend}-testers"):
         instead = f"give one of them another in {PREFIX}balancer.backend"
         yield _Claim("backend", name, edge, f"the backend {name}", place("backend"), instead)
-    for index, number in enumerate(balancer.listen):
-        yield _port(edge, number, place("listen", index), f"in {PREFIX}balancer.listen")
-    for index, number in enumerate(balancer.tls.ports if balancer.tls else []):
-        yield _port(edge, number, place("tls", "ports", index), f"in {PREFIX}balancer.tls.ports")
+    listen = [(number, "http", place("listen", index), "listen") for index, number in enumerate(balancer.listen)]
+    tls = enumerate(balancer.tls.ports if balancer.tls else [])
+    listen += [(number, "tls", place("tls", "ports", index), "tls.ports") for index, number in tls]
+    for number, how, at, key in listen:
+        claim = _port(edge, number, at, f"in {PREFIX}balancer.{key}, or both host names in {PREFIX}balancer.names")
+        yield replace(claim, shared=how if balancer.names else "")
+    for index, host_name in enumerate(balancer.names):
+        said = f"the host name {host_name}"
+        yield _Claim("name", host_name.lower(), edge, said, place("names", index), "give it to one of them")
     if balancer.kind == "haproxy":
         said = f"HAProxy's socket {balancer.socket}"
         yield _Claim("socket", balancer.socket, edge, said, place("socket"), "one HAProxy has one for all")

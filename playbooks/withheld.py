@@ -16,6 +16,10 @@ class Withheld(Secrets):
             raise ConfigError([f"secret '{name}' is used but not set; slipway_secrets has: {known}"])
         return f"<secret {name}: not read, {FLAG}>"
 
+    def lines(self, name: str) -> str:
+        """The same placeholder, as a line."""
+        return f"{self[name]}\n"
+
     def __contains__(self, name: object) -> bool:
         return name in list(self)
 

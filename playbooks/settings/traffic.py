@@ -16,6 +16,11 @@ BackendName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$", max_length=60)]
 UrlPath = Annotated[str, Field(pattern=r"^/[A-Za-z0-9_./~%?&=-]*$", max_length=200)]
 HostName = Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]+$", max_length=253)]
 
+# One that a balancer compares with what clients say: nothing that it reads as a pattern, or as an option.
+ServerName = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$", max_length=253)]
+# Certificates that Slipway or certbot puts on a balancer's host, by application; root's alone.
+CERTIFICATES = "/etc/ssl/slipway"
+
 
 class Tag(Model):
     """What a request carries."""
@@ -37,19 +42,67 @@ class Testers(Model):
         return self
 
 
-class Tls(Model):
-    """The certificate, which is yours: it lies on the balancer's hosts, and you renew it."""
+class Acme(Model):
+    """An authority that gives certificates by itself (ACME), to whoever answers at the host names."""
 
-    certificate: AbsolutePath = Field(description="PEM file on the balancer's hosts: the certificate and its chain.")
+    server: Text = Field(
+        "https://acme-v02.api.letsencrypt.org/directory",
+        pattern=r"^https://[^@\s]+$",
+        description="The authority's directory. The balancer's host must trust its certificate.",
+    )
+    email: Annotated[Text, Field(pattern=r"^[^@\s]+@[^@\s]+$")] | None = Field(
+        None, description="Whom the authority may write to; left out, nobody."
+    )
+
+
+class Tls(Model):
+    """The certificate: a file on the balancer's hosts, a secret, or one that is fetched and renewed by ACME."""
+
+    certificate: AbsolutePath | None = Field(
+        None, description="PEM file on the balancer's hosts: the certificate and its chain. You renew it."
+    )
     key: AbsolutePath | None = Field(None, description="Its private key; left out, it is in the same file.")
+    secret: Text | None = Field(
+        None, description="Instead: name of the secret that holds certificate, chain and key in PEM form."
+    )
+    acme: Acme | None = Field(
+        None, description="Instead: certbot gets it for `names` and renews it; {} takes Let's Encrypt. One host only."
+    )
     ports: list[Port] = Field(default=[443], min_length=1, description="Where clients reach it by TLS.")
     names: list[HostName] = Field(
         [],
-        description="Host names that clients use; provision refuses a certificate that is not for all of them.",
+        description="Host names that clients use, the balancer's own `names` when left out; provision refuses a "
+        "certificate that is not for all of them.",
     )
-    least_days: Count = Field(
-        30, description="Provision refuses a certificate that is valid for less, status warns of it (D1)."
+    redirect: bool | None = Field(
+        None, description="Whether requests at `listen` are sent on to TLS; left out, with acme they are."
     )
+    least_days: Count | None = Field(
+        None,
+        description="Provision refuses a certificate that is valid for less, status warns of it (D1): 30, with acme 7.",
+    )
+
+    @property
+    def redirects(self) -> bool:
+        """Whether clients are sent from plain HTTP to TLS."""
+        return self.acme is not None if self.redirect is None else self.redirect
+
+    @property
+    def days(self) -> int:
+        """How long a certificate must be valid for."""
+        return self.least_days if self.least_days is not None else 7 if self.acme else 30
+
+    def place(self, app: str) -> str:
+        """Where the certificate lies on the balancer's hosts."""
+        return self.certificate or f"{CERTIFICATES}/{app}.pem"
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if sum(one is not None for one in (self.certificate, self.secret, self.acme)) != 1:
+            raise ValueError("expected one of certificate, secret and acme")
+        if self.key and not self.certificate:
+            raise ValueError("key goes with certificate; a secret has both in it")
+        return self
 
 
 class Extra(Model):
@@ -72,6 +125,11 @@ class Balancer(Model):
     page: TemplatePath = Field("balancer/maintenance.html.j2", description="Template of the maintenance page (G2).")
     retry_after: Count = Field(120, description="Seconds after which clients are told to come back in maintenance.")
     listen: list[Port] = Field(default=[80], description="Where clients reach it; [] with TLS only.")
+    names: list[ServerName] = Field(
+        [],
+        description="Host names that clients use for this application. Applications that have such may have the same "
+        "ports; left out, every request at its ports is the application's.",
+    )
     tls: Tls | None = Field(None, description="TLS.")
     backend: BackendName | None = Field(None, description="Name of the backend; the application's when left out.")
     port: Port = Field(8000, description="Where the servers listen; a host may say another in slipway_port.")
@@ -96,6 +154,11 @@ class Balancer(Model):
     extra: Extra = section("Lines of your own.")
 
     @property
+    def tls_names(self) -> list[str]:
+        """Host names that the certificate is for."""
+        return (self.tls.names if self.tls else []) or self.names
+
+    @property
     def kept_alive(self) -> float:
         """Seconds that an idle client's connection is kept."""
         return self.keepalive if self.keepalive is not None else {"haproxy": 60.0, "nginx": 0.0}[self.kind]
@@ -106,6 +169,10 @@ class Balancer(Model):
             raise ValueError("listen: expected a port, or tls")
         if self.kind == "nginx" and self.slow_start:
             raise ValueError("slow_start: nginx's open edition has none; take HAProxy, or warm releases up before")
+        if self.tls and self.tls.acme and not (self.tls_names and 80 in self.listen):
+            raise ValueError("tls.acme: the authority looks for names at port 80: expected names, and 80 in listen")
+        if (self.names or (self.tls and self.tls.acme)) and self.template:
+            raise ValueError("template: names and tls.acme are of the stock template; leave one or the other out")
         if self.kind == "haproxy" and self.tls and self.tls.key not in (None, f"{self.tls.certificate}.key"):
             raise ValueError(f"tls.key: HAProxy looks for it in {self.tls.certificate} or the same with .key behind")
         return self

@@ -25,7 +25,7 @@ class Certificate:
 
 def ask_certificate(balancer: Balancer, tls: Tls, settings: Settings) -> Ask:
     """The step that looks at it. Changes nothing."""
-    arguments = [balancer.kind, str(tls.ports[0]), *certificate_arguments(tls)]
+    arguments = [balancer.kind, str(tls.ports[0]), *certificate_arguments(balancer, tls, settings.app)]
     return Ask("certificate", arguments, timeout=settings.timeouts.command)
 
 
@@ -41,6 +41,7 @@ def read_certificate(answer: Answer) -> Certificate:
     return Certificate(sentence, stand == "bad")
 
 
-def certificate_arguments(tls: Tls) -> list[str]:
+def certificate_arguments(balancer: Balancer, tls: Tls, app: str) -> list[str]:
     """As judge_certificate.sh takes them."""
-    return [tls.certificate, tls.key or tls.certificate, str(tls.least_days), *tls.names]
+    place = tls.place(app)
+    return [place, tls.key or place, str(tls.days), *balancer.tls_names]

@@ -1,7 +1,8 @@
 # shellcheck shell=sh disable=SC2154
 # Several applications may have one balancer's host. Each has a part of the configuration, $files/APP.$suffix, and its
-# first line says whose: "# slipway APP BACKEND part|whole PORT...". A whole one is from a template of the user's own.
-# Needs app, backend, kind, ports and incoming (a folder of this step's).
+# first line says whose: "# slipway APP BACKEND part|whole PORT...". A whole one is from a template of the user's own. One that
+# answers at host names has them in the second: "# names NAME...".
+# Needs app, backend, kind, ports, names and incoming (a folder of this step's).
 
 # make_part FILES SUFFIX: into $incoming/parts every application's part, ours as it is to be.
 make_part() {
@@ -11,8 +12,15 @@ make_part() {
     done
     whole=part
     [ -s "$incoming/shared" ] || whole=whole
-    { printf '# slipway %s %s %s %s\n' "$app" "$backend" "$whole" "$ports" && cat "$incoming/config"; } >"$incoming/parts/$app.$2"
+    {
+        printf '# slipway %s %s %s %s\n' "$app" "$backend" "$whole" "$ports"
+        [ -z "$names" ] || printf '# names %s\n' "$names"
+        cat "$incoming/config"
+    } >"$incoming/parts/$app.$2"
 }
+
+# names_of PART: prints the host names that a part answers at; nothing where it answers at all.
+names_of() { sed -n '2s/^# names //p' "$1"; }
 
 # refuse_neighbours: what would take another application off the air, or be taken off by it.
 refuse_neighbours() {
@@ -26,9 +34,18 @@ refuse_neighbours() {
         fi
         [ "$backend" != "$their_backend" ] ||
             fail neighbour "$their is balanced on this host as well, and its backend is called $backend, too; give slipway_balancer.backend another name"
+        their_names=$(names_of "$part")
         for port in $ports; do
             case " $their_ports " in
-                *" $port "*) fail neighbour "clients reach $their at port $port of this host; give $app another port in slipway_balancer.listen or tls.ports, or another host" ;;
+                *" $port "*) ;;
+                *) continue ;;
+            esac
+            if [ -n "$names" ] && [ -n "$their_names" ]; then continue; fi
+            fail neighbour "clients reach $their at port $port of this host; give $app another port in slipway_balancer.listen or tls.ports, or another host; or both of them host names, in slipway_balancer.names"
+        done
+        for name in $names; do
+            case " $their_names " in
+                *" $name "*) fail neighbour "clients reach $their at $name on this host; give $app another name in slipway_balancer.names, or another host" ;;
             esac
         done
     done

@@ -87,6 +87,7 @@ class BalancerFiles:
         shared: what all applications on it share; nothing where a template of one's own is all of the configuration.
         config: this application's configuration.
         page: the maintenance page.
+        pem: a certificate with its key, where that is a secret.
         shares: what servers get at normal times; those that it knows already keep what they have, unless that was
             otherwise at normal times before.
     """
@@ -94,6 +95,7 @@ class BalancerFiles:
     shared: bytes
     config: bytes
     page: bytes
+    pem: bytes
     shares: Sequence[Share]
 
 
@@ -111,15 +113,18 @@ def provision_balancer(
     """
     tls = balancer.tls
     packages = ["haproxy", "socat"] if balancer.kind == "haproxy" else ["nginx-light", "curl"]
+    acme = tls.acme if tls else None
+    wanted = ["iproute2", *(["openssl"] if tls else []), *(["certbot"] if acme else [])]
     arguments = [
         *place(balancer, settings),
-        str(len(given.shared)),
-        str(len(given.config)),
-        str(len(given.page)),
+        *(str(len(part)) for part in (given.shared, given.config, given.page, given.pem)),
         " ".join(str(port) for port in (*balancer.listen, *(tls.ports if tls else []))),
-        " ".join([*packages, "iproute2", *(["openssl"] if tls else [])]),
-        *(certificate_arguments(tls) if tls else []),
+        " ".join(balancer.names),
+        " ".join([*packages, *wanted]),
+        acme.server if acme else "-",
+        (acme.email if acme else None) or "-",
+        *(certificate_arguments(balancer, tls, settings.app) if tls else []),
     ]
-    payload = given.shared + given.config + given.page + share_lines(given.shares)
+    payload = given.shared + given.config + given.page + given.pem + share_lines(given.shares)
     answer = remote.run("provision_balancer", arguments, payload=payload, timeout=APT_SECONDS, note=note)
     return [text for (text,) in answer.all("changed", 1)]

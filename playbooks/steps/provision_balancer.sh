@@ -1,8 +1,10 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# provision_balancer KIND STATE BACKEND SOCKET PATH HOST SHARED-BYTES CONFIG-BYTES PAGE-BYTES PORTS PACKAGES CERTIFICATE KEY LEAST-DAYS NAME...
+# provision_balancer KIND STATE BACKEND SOCKET PATH HOST SHARED-BYTES CONFIG-BYTES PAGE-BYTES PEM-BYTES
+#     PORTS NAMES PACKAGES ACME EMAIL [CERTIFICATE KEY LEAST-DAYS NAME...]
 #
 # A balancer with what all applications on the host share (nothing where a template of the user's own is all of it), this
-# application's configuration, the maintenance page and the servers on standard input, one after another. A bad
+# application's configuration, the maintenance page, a certificate where that is a secret, and the servers on standard
+# input, one after another. ACME: the authority's directory, or "-"; EMAIL: whom it may write to, or "-". A bad
 # configuration never replaces a good one; who gets how much, who is off and the maintenance stay as they are, and so do
 # other applications.
 
@@ -10,6 +12,7 @@
 # include balancer.sh
 # include neighbours.sh
 # include judge_certificate.sh
+# include acme.sh
 # include provision_haproxy.sh
 # include provision_nginx.sh
 
@@ -18,8 +21,9 @@ trap 'rm -rf "$incoming"' EXIT
 head -c "$7" >"$incoming/shared"
 head -c "$8" >"$incoming/config"
 head -c "$9" >"$incoming/page"
+(umask 077 && head -c "${10}" >"$incoming/pem")
 cat >"$incoming/servers"
-[ "$(cat "$incoming/shared" "$incoming/config" "$incoming/page" | wc -c)" -eq "$(($7 + $8 + $9))" ] ||
+[ "$(cat "$incoming/shared" "$incoming/config" "$incoming/page" "$incoming/pem" | wc -c)" -eq "$(($7 + $8 + $9 + ${10}))" ] ||
     fail cut 'the configuration did not arrive whole'
 
 # put FILE PATH: replaces it if it differs; says whether it did.
@@ -65,19 +69,39 @@ start_unit() {
 }
 
 kind=$1 state=$2 backend=$3 socket=$4 path=$5 health_host=$6
-shift 9
-ports=$1 packages=$2
-shift 2
+shift 10
+ports=$1 names=$2 packages=$3 acme=$4 email=$5
+shift 5
 app=${state##*/}
 # shellcheck disable=SC2086
 want_packages $packages
 balancer "$kind" "$state" "$backend" "$socket" "$path" "$health_host"
 trap 'rm -rf "$incoming" "$work"' EXIT
-if [ "$#" -gt 0 ]; then
-    judge_certificate "$@"
+renewed=no
+place=${1:-}
+if [ "$acme" != - ]; then
+    hold_place "$place"
+elif [ "$#" -gt 0 ]; then
+    if [ -s "$incoming/pem" ]; then
+        # Judged before it takes the place of one that serves.
+        shift 2
+        judge_certificate "$incoming/pem" "$incoming/pem" "$@"
+        problem=$(printf '%s' "$problem" | sed "s|$incoming/pem|of slipway_balancer.tls.secret|g")
+    else
+        judge_certificate "$@"
+    fi
     [ -z "$problem" ] || fail certificate "$problem"
+    forget_authority
+    [ ! -s "$incoming/pem" ] || place_certificate "$place" <"$incoming/pem"
+else
+    forget_authority
 fi
 usual_weights
 "provision_$kind"
 keep_usual_weights
+if [ "$acme" != - ]; then
+    get_certificate "$@"
+elif [ "$renewed" = yes ]; then
+    systemctl reload "$kind" || fail certificate "$kind does not take up the new certificate; see: journalctl -u $kind"
+fi
 emit provisioned

@@ -23,7 +23,8 @@ provision_haproxy() {
     ! put "$incoming/page" "$page" || page_new=yes
     coming=/etc/haproxy/.haproxy.cfg.coming
     trap 'rm -rf "$incoming" "$work" "$coming"' EXIT
-    cat "$incoming/shared" "$incoming"/parts/*.cfg >"$coming"
+    { haproxy_fronts && haproxy_challenges; } >"$work/fronts"
+    cat "$incoming/shared" "$work/fronts" "$incoming"/parts/*.cfg >"$coming"
     said=$(haproxy -c -q -f "$coming" 2>&1) ||
         fail balancer "HAProxy does not accept the configuration: $(printf '%s' "$said" | grep -i alert | head -n 3 | sed "s|$coming|haproxy.cfg|g" | tr '\n' ' ')"
     config_new=no
@@ -43,6 +44,50 @@ provision_haproxy() {
         }
     fi
     start_unit haproxy
+}
+
+# haproxy_fronts: prints a frontend for each port that applications share by their host names, of the lines that each has for
+# it; a line that two have is one line.
+haproxy_fronts() {
+    sed -n 's/^# front bind :\([0-9]*\).*/\1/p' "$incoming"/parts/*.cfg | sort -nu >"$work/ports"
+    [ -s "$work/ports" ] || return 0
+    printf '%s\n' '# Ports that applications share by their host names.' defaults '    mode http' '    log global' \
+        '    log ring@slipway format iso local0' '    option httplog' '    option forwardfor' '    timeout connect 2s' \
+        '    timeout client 30s' '    timeout server 30s' '    timeout http-request 10s' '    timeout http-keep-alive 60s' \
+        '    timeout tunnel 1h'
+    while read -r port; do
+        printf '\nfrontend slipway-%s\n' "$port"
+        # HAProxy follows rules first and then where requests go, whatever is written, and warns of another order.
+        awk -v port="$port" '
+            function take(   i) {
+                for (i = 1; i <= count; i++) {
+                    if (line[i] in seen) continue
+                    seen[line[i]]
+                    if (line[i] ~ /^use_backend /) use[++uses] = line[i]; else rule[++rules] = line[i]
+                }
+            }
+            FNR == 1 { if (mine) take(); mine = count = 0 }
+            !sub(/^# front /, "") { next }
+            $1 != "bind" { line[++count] = $0; next }
+            $2 != ":" port { next }
+            { mine = 1 }
+            $4 == "crt" && !($5 in known) { known[$5]; crt = crt " crt " $5 }
+            END {
+                if (mine) take()
+                print "    bind :" port (crt == "" ? "" : " ssl" crt " alpn h2,http/1.1")
+                for (i = 1; i <= rules; i++) print "    " rule[i]
+                for (i = 1; i <= uses; i++) print "    " use[i]
+                print "    default_backend slipway-nobody"
+            }' "$incoming"/parts/*.cfg
+    done <"$work/ports"
+    printf '\n%s\n%s\n\n' 'backend slipway-nobody' '    http-request return status 421 content-type text/plain string "no application has this host name here"'
+}
+
+# haproxy_challenges: prints the way to certbot, where an application has its certificate from an authority.
+haproxy_challenges() {
+    grep -qs '^\(# front\|   \) use_backend slipway-acme ' "$incoming"/parts/*.cfg || return 0
+    printf '%s\n' 'backend slipway-acme' '    mode http' '    timeout connect 2s' '    timeout server 30s' \
+        "    server certbot 127.0.0.1:$acme_port" ''
 }
 
 # haproxy_reload: until a new process has taken over; systemd only tells it to. Before that a new port refuses clients.

@@ -152,6 +152,12 @@ CLASHES: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"port": 9000}, {"slots": {"a": 9000, "b": 9001}, "services": [{**SERVICE, "name": "b@"}]}, "port 9000 on web2"),
     ({"balancer": {"listen": [443]}}, {"balancer": {"listen": [443], "port": 1}}, "both have port 443 on edge1"),
     ({"balancer": {"backend": "b"}}, {"balancer": {"backend": "b", "listen": [9]}}, "both have the backend b on edge1"),
+    (
+        {"balancer": {"names": ["shop.example"]}},
+        {"balancer": {"names": ["blog.example", "shop.example"], "listen": [80]}},
+        "both have the host name shop.example on edge1",
+    ),
+    ({"balancer": {"names": ["shop.example"]}}, {"balancer": {"listen": [80]}}, "both have port 80 on edge1"),
     ({"user": "www"}, {"user": "www"}, "both have the user www on web2"),
     (
         {"databases": [{"name": "d", "via": "edge1"}]},
@@ -181,6 +187,14 @@ def test_what_would_take_from_a_neighbour_is_refused(
     assert all(problem.count("group_vars/all/main.yml:") == 2 for problem in problems), problems
     with pytest.raises(ConfigError):
         load_environment(str(tmp_path / "inventory"), PROJECT, app="blog")
+
+
+def test_host_names_let_applications_share_ports(tmp_path: Path) -> None:
+    """One port for all of them is what a balancer with one address has."""
+    own = {name: {"balancer": {**next(iter(TWO[name].values())), "listen": [80]}} for name in TWO}
+    for name, settings in own.items():
+        settings["balancer"]["names"] = [f"{name}.example"]
+    assert set(load(tmp_path, own)) == {"shop", "blog"}
 
 
 def test_neighbours_on_other_hosts_may_have_the_same(tmp_path: Path) -> None:

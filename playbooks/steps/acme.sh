@@ -1,0 +1,103 @@
+# shellcheck shell=sh disable=SC2034,SC2154
+# Certificates that are not the user's to put on this host: from a secret, or from an authority by ACME. They are root's
+# alone: balancers read them before they give root's rights up.
+# Needs app, kind, acme, email and incoming (a folder of this step's).
+acme_port=8402
+
+# place_certificate FILE: certificate and key from standard input. A balancer takes them up at its next reload.
+place_certificate() {
+    mkdir -p "${1%/*}"
+    chmod 0700 "${1%/*}"
+    (umask 077 && cat >"$1.coming")
+    if cmp -s "$1.coming" "$1"; then
+        rm -f "$1.coming"
+        return 0
+    fi
+    mv -f "$1.coming" "$1"
+    renewed=yes
+    emit changed "wrote $1"
+}
+
+# hold_place FILE: a certificate that nobody trusts, until there is one: a balancer that has none does not start, and does
+# not let the authority in.
+hold_place() {
+    [ ! -s "$1" ] || return 0
+    openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj '/CN=waiting for a certificate' \
+        -keyout "$incoming/key" -out "$incoming/certificate" 2>"$incoming/said" ||
+        fail certificate "openssl makes no certificate: $(tail -n 1 "$incoming/said")"
+    cat "$incoming/certificate" "$incoming/key" >"$incoming/both"
+    place_certificate "$1" <"$incoming/both"
+}
+
+# get_certificate FILE KEY LEAST-DAYS NAME...: from the authority, where what is there is not from it or not for these names.
+# certbot answers the authority on loopback, where the balancer sends it.
+get_certificate() {
+    hook=/etc/letsencrypt/renewal-hooks/deploy/slipway
+    mkdir -p "${hook%/*}"
+    acme_hook >"$incoming/hook"
+    if ! cmp -s "$incoming/hook" "$hook"; then
+        replace_file "$hook" <"$incoming/hook"
+        chmod 0755 "$hook"
+        emit changed "wrote $hook"
+    fi
+    printf '%s\n' "$kind" >"$incoming/kind"
+    cmp -s "$incoming/kind" "${1%.pem}.balancer" || replace_file "${1%.pem}.balancer" <"$incoming/kind"
+    judge_certificate "$@"
+    if [ -n "$problem" ] || ! grep -qsxF "server = $acme" "/etc/letsencrypt/renewal/slipway-$app.conf"; then
+        ask_authority "$@"
+    fi
+    if ! systemctl is-active --quiet certbot.timer; then
+        systemctl enable --quiet --now certbot.timer ||
+            fail certificate 'certbot.timer does not start, and nothing would renew the certificate'
+        emit changed 'started certbot.timer, which renews certificates'
+    fi
+}
+
+# ask_authority FILE KEY LEAST-DAYS NAME...
+ask_authority() {
+    note "getting a certificate from $acme"
+    contact=--register-unsafely-without-email
+    [ "$email" = - ] || contact=--email=$email
+    shift 3
+    for name in "$@"; do
+        set -- "$@" "--domain=$name"
+        shift
+    done
+    # Not --quiet: it would not say why.
+    certbot certonly --non-interactive --agree-tos "$contact" "--server=$acme" "--cert-name=slipway-$app" \
+        --force-renewal --renew-with-new-domains --standalone --http-01-address=127.0.0.1 "--http-01-port=$acme_port" "$@" >"$incoming/said" 2>&1 ||
+        fail certificate "no certificate from $acme: $(grep -v 'Saving debug log\|Ask for help\|Requesting a\|^Some challenges\|^- - -\|^ *$' "$incoming/said" | head -n 8 | tr -s '\n ' ' ' | cut -c1-600). Until there is one, clients are shown one that they refuse; mend that and provision again. All that it said: /var/log/letsencrypt/letsencrypt.log on this host"
+    RENEWED_LINEAGE=/etc/letsencrypt/live/slipway-$app "$hook" ||
+        fail certificate "$kind does not take up the new certificate; see: journalctl -u $kind"
+    emit changed "got a certificate from $acme"
+}
+
+# forget_authority: where the application has its certificate from elsewhere by now, certbot renews none for it.
+forget_authority() {
+    rm -f "/etc/ssl/slipway/$app.balancer"
+    [ -e "/etc/letsencrypt/renewal/slipway-$app.conf" ] || return 0
+    certbot delete --non-interactive "--cert-name=slipway-$app" >"$incoming/said" 2>&1 ||
+        fail certificate "certbot does not let go of slipway-$app: $(tail -n 3 "$incoming/said" | tr '\n' ' ')"
+    emit changed "certbot renews slipway-$app no more"
+}
+
+# acme_hook: prints what certbot runs once it has renewed a certificate.
+acme_hook() {
+    cat <<'EOF'
+#!/bin/sh
+# Made by Slipway: hands certificates that certbot has renewed to the balancer, which takes them up and loses no request.
+set -eu
+umask 077
+name=${RENEWED_LINEAGE##*/}
+case $name in
+    slipway-*) ;;
+    *) exit 0 ;;
+esac
+place=/etc/ssl/slipway/${name#slipway-}
+# Gone where the application has its certificate from elsewhere by now.
+[ -f "$place.balancer" ] || exit 0
+cat "$RENEWED_LINEAGE/fullchain.pem" "$RENEWED_LINEAGE/privkey.pem" >"$place.pem.coming"
+mv -f "$place.pem.coming" "$place.pem"
+systemctl reload "$(cat "$place.balancer")"
+EOF
+}
