@@ -12,6 +12,10 @@ SLOT_PORT = "{port}"
 VERSION = "{version}"
 
 
+# Seconds that a service has to stay up which no check asks for anything.
+UNPROVEN = 5.0
+
+
 class Check(Model):
     """What every check has."""
 
@@ -156,13 +160,21 @@ class Health(Model):
         description="The longest pause between tries (A4: 10 s). The first tries come faster, from 100 ms on doubling, "
         "so an application that is up at once is not waited for.",
     )
-    stable_for: Duration = Field(
-        0.0, description="How long every critical check must stay good, and no unit restart, before it counts."
+    stable_for: Duration | None = Field(
+        None,
+        description="How long every critical check must stay good, and no unit restart, before it counts. Left out: a "
+        f"service has to stay up for {UNPROVEN:g} s, unless an http or tcp check asks a port of 127.0.0.1 that it "
+        "listens on; nothing else is waited for.",
     )
     max_restarts: Count = Field(
         3, description="A unit that restarted more often than this since the switch fails at once."
     )
     checks: list[AnyCheck] = Field([], description="The checks, each with its `type`.")
+
+    @property
+    def proves_nothing(self) -> bool:
+        """Whether no check asks the application for anything: that its units stay up is all that is known then."""
+        return not any(check.critical and check.type in ("http", "tcp", "command") for check in self.checks)
 
     @property
     def patience(self) -> float:
