@@ -200,6 +200,7 @@ def _actions(
         f"in '{stage}': {_change(settings, facts, beside=bool(_beside({facts.host: rendered}, {facts.host: facts})))}",
         *_unit_actions(rendered, facts, there),
         *(f"after_switch hook: {hook.name or hook.run}" for hook in hooks["after_switch"]),
+        settings.health.unproven if settings.services else "",
         *(f"wait for {check.label}, {settings.health.patience:g} s at the most" for check in settings.health.checks),
     ]
     return tuple(step for step in steps if step)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from playbooks.backup import back_up_afterwards, everybody, require_secrets
@@ -126,7 +126,7 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
             if not wanted.resume:
                 _refuse_taken(env, release, facts)
             rendered = for_next(renderings, facts)
-            warnings = [*odd(facts), *_check_hosts(fleet, env, todo, facts, release)]
+            warnings = [*odd(facts), *_unproven(todo), *_check_hosts(fleet, env, todo, facts, release)]
             facts = _adopt(fleet, env, todo, facts, rendered)
             warnings += turns({target.name: facts[target.name] for target in todo}, rendered)
             plan = plan_for(env, wanted, [target.name for target in todo], facts)
@@ -218,6 +218,12 @@ def plan_for(env: Environment, wanted: Wanted, hosts: list[str], facts: Mapping[
         fresh=fresh,
         turning=turning,
     )
+
+
+def _unproven(targets: Sequence[Target]) -> list[str]:
+    """What is said once where releases are taken for healthy by their units alone."""
+    told = [target.settings.health.unproven for target in targets if target.settings.services]
+    return list(dict.fromkeys(filter(None, told)))
 
 
 def _check_hosts(

@@ -172,9 +172,15 @@ class Health(Model):
     checks: list[AnyCheck] = Field([], description="The checks, each with its `type`.")
 
     @property
-    def proves_nothing(self) -> bool:
-        """Whether no check asks the application for anything: that its units stay up is all that is known then."""
-        return not any(check.critical and check.type in ("http", "tcp", "command") for check in self.checks)
+    def unproven(self) -> str:
+        """A sentence where no check asks the application for anything; else empty."""
+        if any(check.critical and check.type in ("http", "tcp", "command") for check in self.checks):
+            return ""
+        seconds = UNPROVEN if self.stable_for is None else self.stable_for
+        return (
+            "no check of slipway_health asks the application for anything: a release counts as healthy once its units "
+            f"have stayed up for {seconds:g} s"
+        )
 
     @property
     def patience(self) -> float:

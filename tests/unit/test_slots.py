@@ -33,7 +33,12 @@ def environment(folder: Path, **settings: Any) -> Environment:
     place = folder / "inventory" / "some"
     place.mkdir(parents=True, exist_ok=True)
     variables = {f"slipway_{key}": value for key, value in {"app": "app", "services": [WEB], **settings}.items()}
-    document = {"all": {"hosts": dict.fromkeys(("h1", "h2", "h3", "edge")), "vars": {**variables, "slipway_artifact": "app-{version}.tar.gz"}}}
+    document = {
+        "all": {
+            "hosts": dict.fromkeys(("h1", "h2", "h3", "edge")),
+            "vars": {**variables, "slipway_artifact": "app-{version}.tar.gz"},
+        }
+    }
     (place / "hosts.yml").write_text(yaml.safe_dump(document))
     (folder / "app-1.0.0.tar.gz").write_bytes(b"x")
     if not (folder / "templates").exists():
