@@ -172,7 +172,7 @@ def _edge(site: Site, command: str) -> None:
 
 
 def test_blue_green_loses_no_request_and_the_way_back_is_a_switch(site: Site, on: On) -> None:
-    """B2: beside each other on the same hosts; from in place to slots, to the other slot, back at once, and in place."""
+    """B2: beside each other on the same hosts; from in place to slots, the other slot, and back to both."""
     steps = ladder(("25%", "4s"), ("100%", "4s"))
     # The first slot has the port that the application has in place.
     slots = {"slots": {"blue": 8000, "green": 8001}}
