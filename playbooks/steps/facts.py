@@ -188,6 +188,7 @@ class Facts:
         theirs: the folder in ``releases`` that ``current`` leads to where another tool deployed it; then ``current`` is
             None.
         ahead: its releases that are named for the future. They are nothing to hold other hosts' releases against.
+        ran_once: releases whose before_switch hooks that one host runs for all have ended well, on whichever host.
     """
 
     host: str
@@ -219,6 +220,7 @@ class Facts:
     ahead: frozenset[str] = frozenset()
     foreign: tuple[Foreign, ...] = ()
     theirs: str | None = None
+    ran_once: frozenset[str] = frozenset()
 
     @property
     def comparable(self) -> str | None:
@@ -330,6 +332,7 @@ def read_facts(remote: Remote, home: str, state: str, *, seen: Head | None = Non
         token=answer.number(token[0]) if token else 0,
         ahead=ahead,
         theirs=theirs[0] if theirs else None,
+        ran_once=frozenset(name for (name,) in answer.all("ran_once", 1)),
         foreign=tuple(
             dict.fromkeys(Foreign(*(cut(field, MOST_WORD) for field in found)) for found in answer.all("foreign", 3))
         ),

@@ -141,6 +141,7 @@ for release in "$home"/releases/*/; do
     about={}
     [ ! -f "$release/.slipway/release.json" ] || read -r about <"$release/.slipway/release.json" || :
     emit release "$name" "$stand" "$before" "$about"
+    [ ! -f "$release/.slipway/ran-once" ] || emit ran_once "$name"
 done
 if [ "$slotted" = yes ]; then
     set --
