@@ -29,7 +29,7 @@ class HostStatus:
     """One host. Times are UTC, ISO 8601; None where there is nothing to tell; ``next`` is what a person can do.
 
     ``since`` is when the services were started that run, ``switched`` when the release became the current one.
-    ``restarts`` counts how often systemd has restarted its units by itself. ``warnings`` are about such units, and about
+    ``restarts`` counts how often systemd has restarted its units by itself. ``warnings`` are about these, and about
     what it says that cannot be, which is left out.
     """
 
@@ -238,7 +238,7 @@ def _restarted(facts: Facts) -> list[str]:
         return "once" if count == 1 else f"{count} times"
 
     return [
-        f"{unit.name} was restarted {times(unit.restarts)} by systemd, the last time {_instant(unit.since) or 'in vain'}"
+        f"{unit.name} was restarted {times(unit.restarts)} by systemd, last at {_instant(unit.since)}"
         for unit in facts.units
         if unit.restarts
     ]

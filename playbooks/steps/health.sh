@@ -248,7 +248,7 @@ check_unit() { # unit own|other
         esac
     done <"$scratch/unit"
     now
-    up=$((now - entered / 1000))
+    up=$((now - ${entered:-0} / 1000))
     [ "$2" != own ] || emit restarts "$1" "$restarts" >>"$scratch/round"
     # systemd.exec(5), $SERVICE_RESULT. A log does not tell these: what is killed has no last words.
     case $result in
