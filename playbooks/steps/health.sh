@@ -274,9 +274,10 @@ check_unit() { # unit own|other
             */oneshot/*) ;;
             own/*.service) [ "$up" -ge "$unproven" ] || young="$young$up $1$newline" ;;
         esac
+        [ "$restarts" -eq 0 ] || detail="$detail, restarts by systemd: $restarts"
         return 0
     elif [ "$active" = active ]; then
-        detail="it restarted by itself, $restarts times so far, and is up for $((up / 1000)) s"
+        detail="it died, and systemd restarted it $((up / 1000)) s ago (restarts so far: $restarts)"
     fi
     if [ -n "$fatal$restless" ] || [ "$sub" = auto-restart ]; then
         log=$(journalctl --unit="$1" --lines=6 --output=cat --no-pager 2>/dev/null | tail -c "$said_bytes" |
