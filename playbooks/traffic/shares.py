@@ -250,7 +250,7 @@ def way_back(
     if any(place.beside for place in places):
         end = balance(places, Split(hosts, share=1.0) if forward else Split(share=0.0), closed=closed)
         return (balance(places, split, closed=closed) if forward else end), end
-    end = balance(places, Split(), closed=closed)
+    end = balance(places, Split(hosts if forward else frozenset()), closed=closed)
     left = hosts - split.moved if forward else split.moved
     leaving = left | split.out
     carried = {place.host: place.capacity for place in places if place.host in hosts and not is_shut(place, closed)}

@@ -131,3 +131,5 @@ def test_a_fleet_that_turns_has_its_traffic_where_each_host_runs(tmp_path: Path)
     now, then = way_back(places, Split(frozenset({"h1"})))
     assert {share.server.name for share in now if share.on} == {"h2-green", "h3-blue"}
     assert {share.server.name for share in then if share.on} == {"h1-blue", "h2-green", "h3-blue"}
+    _, then = way_back(places, Split(frozenset({"h1"})), forward=True)
+    assert {share.server.name for share in then if share.on} == {"h1-green", "h2-blue", "h3-blue"}
