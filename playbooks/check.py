@@ -18,6 +18,7 @@ from playbooks.release.artifact import Artifact, find_artifact
 from playbooks.release.release import Release, Rendered, new_release
 from playbooks.release.slots import Renderings, for_next, turns
 from playbooks.rollout.due import due
+from playbooks.rollout.once import told_once
 from playbooks.rollout.planned import Planned, planned
 from playbooks.settings import Settings
 from playbooks.steps.adopt import adopt
@@ -52,7 +53,11 @@ class HostPlan:
 
 @dataclass(frozen=True)
 class Check:
-    """The whole dry run."""
+    """The whole dry run.
+
+    Args:
+        before: what is done before any host switches, beside staging; empty for nothing.
+    """
 
     environment: str
     version: str
@@ -62,6 +67,7 @@ class Check:
     strategy: str
     stages: tuple[Planned, ...]
     hosts: tuple[HostPlan, ...]
+    before: str = ""
 
     @property
     def problems(self) -> list[str]:
@@ -116,10 +122,11 @@ def check(env: Environment, wanted: Wanted, progress: Progress) -> Check:
     facts = {host: as_adopted(fact) for host, fact in facts.items()}
     todo = due(reached, facts, groups, release, renderings, force=wanted.force)
     plan = plan_for(env, wanted, [target.name for target in todo], facts)
+    first = todo[0].name if todo else None
     lines = [
         _stays(target, facts[target.name], groups)
         if groups and todo and target not in todo
-        else _host(env, target, release, renderings, facts, there, plan)
+        else _host(env, target, release, renderings, facts, there, plan, first=target.name == first)
         for target in reached
     ]
     gone = [HostPlan(host, None, None, (), (), (error.message,)) for host, error in fleet.unreachable.items()]
@@ -136,6 +143,7 @@ def check(env: Environment, wanted: Wanted, progress: Progress) -> Check:
         strategy=plan.strategy,
         stages=planned(env, plan, _beside(for_next(renderings, facts), facts)),
         hosts=(*lines, *gone, *in_front),
+        before=told_once(first, for_next(renderings, facts)[first]) if first else "",
     )
 
 
@@ -152,6 +160,8 @@ def _host(
     facts: Mapping[str, Facts],
     there: Mapping[str, OnHost],
     plan: Plan,
+    *,
+    first: bool,
 ) -> HostPlan:
     name = target.name
     rendered = for_next(renderings, facts)[name]
@@ -160,7 +170,11 @@ def _host(
     current = f"{target.settings.home}/current"
     places = {f"{target.settings.home}/releases/{id_}": current for id_ in (release.id, facts[name].current)}
     stage = next((stage.name for stage in plan.stages if name in stage.hosts), None)
-    actions = () if stage is None else _actions(target.settings, release, rendered, facts[name], there[name], stage)
+    actions = (
+        ()
+        if stage is None
+        else _actions(target.settings, release, rendered, facts[name], there[name], stage, first=first)
+    )
     return HostPlan(
         host=name,
         before=facts[name].version,
@@ -185,9 +199,17 @@ def _problems(settings: Settings, facts: Facts, artifact: Artifact) -> tuple[str
 
 
 def _actions(
-    settings: Settings, release: Release, rendered: Rendered, facts: Facts, there: OnHost, stage: str
+    settings: Settings,
+    release: Release,
+    rendered: Rendered,
+    facts: Facts,
+    there: OnHost,
+    stage: str,
+    *,
+    first: bool,
 ) -> tuple[str, ...]:
-    hooks = rendered.hooks
+    hooks = {moment: [hook for hook in some if first or not hook.once] for moment, some in rendered.hooks.items()}
+    before = hooks["before_switch"]
     steps = [
         *turns({facts.host: facts}, {facts.host: rendered}),
         f"adopt releases/{facts.theirs} as {facts.current}, for the way back" if facts.theirs else "",
@@ -196,10 +218,12 @@ def _actions(
         f"unpack to {settings.home}/releases/{release.id}",
         *(f"install hook: {hook.name or hook.run}" for hook in hooks["install"]),
         *(f"write {name}" for name in rendered.files),
-        *(f"before_switch hook: {hook.name or hook.run}" for hook in hooks["before_switch"]),
+        *(f"before_switch hook, before any host switches: {hook.name or hook.run}" for hook in before if hook.once),
+        *(f"in '{stage}', before_switch hook: {hook.name or hook.run}" for hook in before if not hook.once),
         f"in '{stage}': {_change(settings, facts, beside=bool(_beside({facts.host: rendered}, {facts.host: facts})))}",
         *_unit_actions(rendered, facts, there),
         *(f"after_switch hook: {hook.name or hook.run}" for hook in hooks["after_switch"]),
+        settings.health.unproven if settings.services else "",
         *(f"wait for {check.label}, {settings.health.patience:g} s at the most" for check in settings.health.checks),
     ]
     return tuple(step for step in steps if step)

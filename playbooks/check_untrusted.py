@@ -122,7 +122,7 @@ def _host(name: str, renderings: list[Rendered]) -> HostFiles:
         files |= {f"{place}{slot}": file.content for place, file in rendered.files.items()}
         files |= dict(rendered.units)
     hooks = [
-        f"{moment}, as {_account(moment, hook)}: {hook.run}"
+        f"{moment}, {'on one host only, ' if hook.once else ''}as {_account(moment, hook)}: {hook.run}"
         for moment, some in renderings[0].hooks.items()
         for hook in some
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from playbooks.backup import back_up_afterwards, everybody, require_secrets
@@ -22,6 +22,7 @@ from playbooks.release.slots import Renderings, for_next, slots_on, turns
 from playbooks.rollout.crew import assemble
 from playbooks.rollout.due import due
 from playbooks.rollout.mover import Move
+from playbooks.rollout.once import run_once
 from playbooks.rollout.outcome import Outcome
 from playbooks.rollout.outcomes import abandoned, deployed, unchanged, without
 from playbooks.rollout.planning import plan_deploy
@@ -39,7 +40,7 @@ from playbooks.traffic.groups import Groups, read_groups
 from playbooks.traffic.servers import edges_of, hosts_asked
 from playbooks.traffic.traffic import retreat
 
-NOTHING_SWITCHED = "while staging; no host was switched, every one runs what it ran before"
+NOTHING_SWITCHED = "before the first host switched: every one runs what it ran before"
 STAGED = f"invoke deploy {ANY_ENV} --resume goes on with it; a deploy of another version removes what was staged"
 MARKS: dict[Stand, Mark] = {Stand.DEPLOYED: "proven", Stand.UNTOUCHED: "discarded"}
 
@@ -126,7 +127,7 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
             if not wanted.resume:
                 _refuse_taken(env, release, facts)
             rendered = for_next(renderings, facts)
-            warnings = [*odd(facts), *_check_hosts(fleet, env, todo, facts, release)]
+            warnings = [*odd(facts), *_unproven(todo), *_check_hosts(fleet, env, todo, facts, release)]
             facts = _adopt(fleet, env, todo, facts, rendered)
             warnings += turns({target.name: facts[target.name] for target in todo}, rendered)
             plan = plan_for(env, wanted, [target.name for target in todo], facts)
@@ -134,6 +135,8 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
             progress.phase(f"staging {release.version} on {len(todo)} hosts")
             with _nothing_left_behind(fleet, env, holder, todo, release, facts, started):
                 backup, complaints = back_up_and_stage(fleet, env, todo, release, rendered, facts)
+                ids = {release.id, wanted.resume or release.id}
+                run_once(fleet, env, [target.name for target in todo], release.id, rendered, facts, ids=ids)
             rollout = roll_out(crew, plan, on_failure=env.settings.rollout.on_failure)
             group = groups.idle if groups and plan.strategy != "rolling" else None
             outcome = deployed(env, release, facts, rollout, plan, backup, [*warnings, *complaints], started, group)
@@ -218,6 +221,12 @@ def plan_for(env: Environment, wanted: Wanted, hosts: list[str], facts: Mapping[
         fresh=fresh,
         turning=turning,
     )
+
+
+def _unproven(targets: Sequence[Target]) -> list[str]:
+    """What is said once where releases are taken for healthy by their units alone."""
+    told = [target.settings.health.unproven for target in targets if target.settings.services]
+    return list(dict.fromkeys(filter(None, told)))
 
 
 def _check_hosts(

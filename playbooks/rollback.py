@@ -93,7 +93,7 @@ def rollback(env: Environment, back: Back, progress: Progress) -> Outcome:
             targets = choose_targets(env, groups, facts, back.to, left)
             moves = _make_ready(fleet, env, facts, targets, anew=groups is not None)
             _refuse_strange_slots(env, moves)
-            turning = any(facts[host].slot in (None, move.slot) for host, move in moves.items())
+            turning = any(takes_the_place(facts[host], move) for host, move in moves.items())
             going_on = left is not None and left.task == "rollback"
             plan = plan_rollback(env, list(moves), back.batch, turning=turning, back=bool(targets))
             if groups and not targets:
@@ -209,6 +209,11 @@ def _make_ready(
         return Move(host, fact.current, todo[host], found.units, runs, found.slot, way_back=fact.way_back)
 
     return {host: move(host) for host in sorted(changing, key=lambda host: host not in todo)}
+
+
+def takes_the_place(facts: Facts, move: Move) -> bool:
+    """Whether what runs on a host is stopped for what it goes back to: the two are not in two slots."""
+    return facts.current is not None and (facts.slot is None or move.slot is None or facts.slot == move.slot)
 
 
 def _refuse_strange_slots(env: Environment, moves: Mapping[str, Move]) -> None:

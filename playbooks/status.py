@@ -28,13 +28,17 @@ from playbooks.traffic.servers import edges_of
 class HostStatus:
     """One host. Times are UTC, ISO 8601; None where there is nothing to tell; ``next`` is what a person can do.
 
-    ``warnings`` are about what it says that cannot be; it is left out.
+    ``since`` is when the services were started that run, ``switched`` when the release became the current one.
+    ``restarts`` counts how often systemd has restarted its units by itself. ``warnings`` are about these, and about
+    what it says that cannot be, which is left out.
     """
 
     host: str
     version: str | None = None
     release: str | None = None
     since: str | None = None
+    switched: str | None = None
+    restarts: int = 0
     by: str | None = None
     health: str = "unknown"
     detail: str = ""
@@ -113,11 +117,18 @@ class Status:
 
     @property
     def exit_status(self) -> ExitStatus:
-        """A host that cannot be reached, or that a task left half-way, needs a person."""
+        """3: a host cannot be reached, or a task left it half-way. 1: a host is unhealthy, or the fleet is mixed.
+
+        Between the batches of a task that is at work a fleet is mixed, and nothing is wrong.
+        """
         left = any(host.health == "unreachable" or host.interrupted or host.stuck for host in self.hosts)
         well = any(host.health == "healthy" for host in self.hosts)
         left = left or any(edge.needs_person or (well and not edge.up) for edge in self.edges)
-        return ExitStatus.PERSON_NEEDED if left else ExitStatus.DONE
+        if left:
+            return ExitStatus.PERSON_NEEDED
+        busy = any(host.lock for host in self.hosts)
+        bad = any(host.health == "unhealthy" for host in self.hosts) or (self.mixed and not busy)
+        return ExitStatus.FAILED if bad else ExitStatus.DONE
 
     @property
     def interrupted(self) -> str | None:
@@ -194,7 +205,9 @@ def _status(facts: Facts, report: HealthReport | None, flag: str) -> HostStatus:
         host=facts.host,
         version=facts.version,
         release=facts.current,
-        since=instant(datetime.fromtimestamp(facts.since, UTC)) if facts.since else None,
+        since=_instant(facts.runs_since),
+        switched=_instant(facts.since),
+        restarts=sum(unit.restarts for unit in facts.units),
         by=str(running.about.get("by")) if running else None,
         health=_health(facts, report),
         detail="" if report is None or report.healthy else report.reason(),
@@ -210,8 +223,25 @@ def _status(facts: Facts, report: HealthReport | None, flag: str) -> HostStatus:
         slot=facts.slot,
         idle=_idle(facts),
         next=way_on(facts.interrupted, flag) if facts.interrupted else "",
-        warnings=facts.odd,
+        warnings=(*facts.odd, *_restarted(facts)),
     )
+
+
+def _instant(seconds: int | None) -> str | None:
+    return instant(datetime.fromtimestamp(seconds, UTC)) if seconds else None
+
+
+def _restarted(facts: Facts) -> list[str]:
+    """A sentence for each unit that systemd has restarted by itself."""
+
+    def times(count: int) -> str:
+        return "once" if count == 1 else f"{count} times"
+
+    return [
+        f"{unit.name} was restarted {times(unit.restarts)} by systemd, last at {_instant(unit.since)}"
+        for unit in facts.units
+        if unit.restarts
+    ]
 
 
 def _health(facts: Facts, report: HealthReport | None) -> str:

@@ -112,6 +112,8 @@ def show_check(check: Check) -> None:
     say(f"Dry run: nothing was touched. {check.version}{why} from {check.artifact}, SHA-256 {check.sha256[:12]}…")
     if check.stages:
         say(f"\n{check.strategy}, stage by stage:")
+        if check.before:
+            say(f"0. {check.before}")
         for number, stage in enumerate(check.stages, start=1):
             say(f"{number}. {stage.sentence}")
     for host in check.hosts:

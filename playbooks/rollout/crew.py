@@ -52,7 +52,7 @@ def assemble(
     Raises:
         SlipwayError: a balancer cannot be read, or does not know a server.
     """
-    traffic = _traffic(fleet, env, holder, facts, moves, groups, stays=stays)
+    traffic = _traffic(fleet, env, holder, facts, moves, groups, stays=stays, turns=plan.host_by_host)
     watcher = None
     if plan.watches:
         # Sources of numbers and tests of them: no other deploy need load those.
@@ -79,12 +79,13 @@ def _traffic(
     groups: Groups | None,
     *,
     stays: bool,
+    turns: bool,
 ) -> Traffic:
     edges = edges_of(env)
     leaving = {host for host, move in moves.items() if move.after is None}
     places = tuple(
         replace(place, leaves=place.host in leaving)
-        for place in places_of(env, facts, {host: move.slot for host, move in moves.items()}, groups)
+        for place in places_of(env, facts, {host: move.slot for host, move in moves.items()}, groups, turns=turns)
     )
     running = [host for host, fact in facts.items() if fact.current]
     stay = frozenset() if stays else steady(places, running, moves)

@@ -12,6 +12,7 @@ from playbooks.errors import SlipwayError, StepFailed
 from playbooks.fleet.fanout import Results, told
 from playbooks.fleet.fleet import Fleet, Held
 from playbooks.fleet.holder import Holder
+from playbooks.fleet.line import Note
 from playbooks.fleet.remote import Ask, Remote
 from playbooks.ledger.seal import GUARD_ADDS
 from playbooks.steps.health import HealthReport, ask_health, read_health
@@ -61,6 +62,8 @@ class Mover:
         self._fleet, self._held, self._env, self._holder = fleet, held, env, holder
         self._deploy = holder.task == "deploy"
         self._first = next(iter(moves), None)
+        # How often systemd had restarted the units of a host when it was found healthy.
+        self._restarts: dict[str, Mapping[str, int]] = {}
 
     def arm(self, remote: Remote) -> None:
         """Arm a host's guard, and change nothing yet."""
@@ -91,6 +94,21 @@ class Mover:
         switch = self._switch(remote.name, move.way_back, move.after, "back")
         self._move(remote.patient(), switch, move.way_back, move.units_before, name="back")
 
+    def require_up(self, remote: Remote) -> None:
+        """Look once more at the units of a host that was found healthy, and at nothing else.
+
+        Raises:
+            StepFailed: one is down, or systemd has restarted it since.
+        """
+        move = self.moves[remote.name]
+        (answer,) = remote.chain([self._health(remote.name, move.after, move.units, units_only=True)])
+        report = read_health(answer)
+        before = self._restarts.get(remote.name, {})
+        again = [unit for unit, count in report.restarts.items() if count > before.get(unit, 0)]
+        why = f"{', '.join(again)} was restarted by systemd after it was found healthy" if again else report.reason()
+        if again or not report.healthy:
+            raise StepFailed(why, host=remote.name, step="health", code="unhealthy")
+
     def confirm(self, hosts: Sequence[str], *, together: bool = True) -> dict[str, SlipwayError]:
         """Take the guards away: hosts stay as they are. See `Held.confirm`."""
         return self._held.confirm(hosts, together=together)
@@ -101,17 +119,30 @@ class Mover:
         if release is None:
             self._run(remote, [switch], [name])
             return
-        settings = self._env.target(remote.name).settings
-        health = ask_health(
+        health = self._health(remote.name, release, units, note=switch.note)
+        warm = self._warm_up(remote.name) if name == "switch" else []
+        # One round trip for all: the checks begin the moment the units have started.
+        self._run(remote, [switch, health, *warm], [name, "health", *("warm-up" for _ in warm)])
+
+    def _health(
+        self,
+        host: str,
+        release: str | None,
+        units: Sequence[str],
+        *,
+        units_only: bool = False,
+        note: Note | None = None,
+    ) -> Ask:
+        settings = self._env.target(host).settings
+        return ask_health(
             settings,
             units=units,
             release_folder=f"{settings.home}/releases/{release}",
             secrets=self._env.secrets,
-            note=switch.note,
+            once=units_only,
+            units_only=units_only,
+            note=note,
         )
-        warm = self._warm_up(remote.name) if name == "switch" else []
-        # One round trip for all: the checks begin the moment the units have started.
-        self._run(remote, [switch, health, *warm], [name, "health", *("warm-up" for _ in warm)])
 
     def _run(self, remote: Remote, asks: Sequence[Ask], names: Sequence[str]) -> None:
         progress = self._fleet.progress
@@ -128,6 +159,7 @@ class Mover:
                         self._warmed(read_warm_up(answer))
 
     def _judge(self, report: HealthReport) -> None:
+        self._restarts[report.host] = report.restarts
         for warning in report.warnings:
             self._fleet.progress.warn(f"{report.host}: {warning}")
         if not report.healthy:

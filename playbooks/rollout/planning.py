@@ -61,13 +61,13 @@ def plan_deploy(
 def plan_rollback(
     env: Environment, hosts: Sequence[str], batch: str | None, *, turning: bool = False, back: bool = True
 ) -> Plan:
-    """The way back: at once where the old release still runs beside the new one; else in two halves behind a balancer.
+    """The way back: at once where it has a slot of its own; else in two halves behind a balancer.
 
     Args:
         env: settings.
         hosts: those that change.
         batch: hosts that change at the same time.
-        turning: what they go back to takes the place of what runs.
+        turning: on some of them what they go back to takes the place of what runs, be it in a slot or in none.
         back: with groups of hosts, whether the traffic goes to the other one, none of whose hosts may have to change.
 
     Raises:

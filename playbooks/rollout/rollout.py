@@ -134,7 +134,9 @@ def roll_out(crew: Crew, plan: Plan, *, on_failure: OnFailure) -> Rollout:
     try:
         if crew.watcher is not None:
             crew.watcher.begin()
-        if all(_passes(crew, plan, stage, rollout) for stage in plan.stages):
+        passed = all(_passes(crew, plan, stage, rollout) for stage in plan.stages)
+        # What a person goes back to is not held against how it runs.
+        if passed and (on_failure == "guards" or _stays_up(crew, plan, rollout)):
             _confirm(crew, plan, rollout, on_failure)
         else:
             _give_up(crew, rollout, on_failure)
@@ -182,6 +184,29 @@ def _give_share(crew: Crew, plan: Plan, stage: Stage, rollout: Rollout) -> Split
             return None
         crew.traffic.move(Split(rollout.moved, out=frozenset(failed), share=stage.share))
         _take_back(crew, list(failed), rollout)
+
+
+def _stays_up(crew: Crew, plan: Plan, rollout: Rollout) -> bool:
+    """Whether units that were healthy when they were asked still are: a release that dies after a while is not kept."""
+    looked = crew.fleet.each("units", crew.mover.require_up, hosts=rollout.hosts(Stand.DEPLOYED), finish=True)
+    # Who is lost by now is the confirmation's to tell.
+    failed = {host: error for host, error in looked.failed.items() if not _moves_by_itself(error)}
+    if not failed:
+        return True
+    rollout.stands.update(dict.fromkeys(failed, Stand.UNHEALTHY))
+    rollout.reasons.update(failed)
+    if len(rollout.reasons) > plan.tolerate:
+        return False
+    try:
+        crew.traffic.move(Split(rollout.moved, out=frozenset(failed), share=rollout.share))
+        _take_back(crew, list(failed), rollout)
+        crew.traffic.move(Split(rollout.moved, share=rollout.share))
+    except Interrupted:
+        raise
+    except SlipwayError as error:
+        rollout.reasons[error.host or "the balancer"] = error
+        return False
+    return True
 
 
 def _change(crew: Crew, stage: Stage, rollout: Rollout) -> list[str]:

@@ -12,6 +12,10 @@ SLOT_PORT = "{port}"
 VERSION = "{version}"
 
 
+# Seconds that a service has to stay up which no check asks for anything.
+UNPROVEN = 5.0
+
+
 class Check(Model):
     """What every check has."""
 
@@ -156,13 +160,27 @@ class Health(Model):
         description="The longest pause between tries (A4: 10 s). The first tries come faster, from 100 ms on doubling, "
         "so an application that is up at once is not waited for.",
     )
-    stable_for: Duration = Field(
-        0.0, description="How long every critical check must stay good, and no unit restart, before it counts."
+    stable_for: Duration | None = Field(
+        None,
+        description="How long every critical check must stay good, and no unit restart, before it counts. Left out: a "
+        f"service has to stay up for {UNPROVEN:g} s, unless an http or tcp check asks a port of 127.0.0.1 that it "
+        "listens on; nothing else is waited for.",
     )
     max_restarts: Count = Field(
         3, description="A unit that restarted more often than this since the switch fails at once."
     )
     checks: list[AnyCheck] = Field([], description="The checks, each with its `type`.")
+
+    @property
+    def unproven(self) -> str:
+        """A sentence where no check asks the application for anything; else empty."""
+        if any(check.critical and check.type in ("http", "tcp", "command") for check in self.checks):
+            return ""
+        seconds = UNPROVEN if self.stable_for is None else self.stable_for
+        return (
+            "no check of slipway_health asks the application for anything: a release counts as healthy once its units "
+            f"have stayed up for {seconds:g} s"
+        )
 
     @property
     def patience(self) -> float:

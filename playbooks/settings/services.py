@@ -139,7 +139,11 @@ class Hook(Model):
         description="As whom: root, or app: the application's user, who has no way to more privilege (no sudo). A hook "
         "of the install moment has a user of its own for that: it makes a release that the application cannot write.",
     )
-    once: bool = Field(False, description="Run on the first host only.")
+    once: bool = Field(
+        False,
+        description="Run on one host only, the first that the deploy changes. As a before_switch hook, such as a "
+        "migration, it comes before those that every host runs, and no host switches until it has ended well.",
+    )
     timeout: Duration = Field(300.0, gt=0, description="Time limit.")
 
 
@@ -153,6 +157,8 @@ class Hooks(Model):
         "and to HOME and /tmp, which are their own; not to shared folders. What they leave running is ended.",
     )
     before_switch: list[Hook] = Field(
-        [], description="Right before the switch, once every host is staged (A1: pre-deploy)."
+        [],
+        description="Once every host is staged (A1: pre-deploy): with `once` before any host switches, else "
+        "right before the switch of each host.",
     )
     after_switch: list[Hook] = Field([], description="After the restart, before the health checks (A1: post-deploy).")

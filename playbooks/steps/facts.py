@@ -68,13 +68,23 @@ class Foreign:
 
 @dataclass(frozen=True)
 class Unit:
-    """A systemd unit of the running release."""
+    """A systemd unit of the running release.
+
+    Args:
+        restarts: how often systemd has restarted it by itself.
+        since: when it last became active, in seconds since 1970; 0: never.
+    """
 
     name: str
     active: str
     sub: str
     restarts: int
-    since: str
+    since: int
+
+    @property
+    def is_running_service(self) -> bool:
+        """Whether a process of it runs: neither a socket or timer, nor one that has done its work."""
+        return self.name.endswith(".service") and self.active == "active" and self.sub != "exited"
 
 
 @dataclass(frozen=True)
@@ -167,6 +177,7 @@ class Facts:
     Args:
         systemd: its version.
         manager: what `systemctl is-system-running` says.
+        failed: units that failed, where it says "degraded"; not more than eight.
         clock, since: seconds since 1970: the host's time, and when ``current`` was switched.
         memory, memory_free: kilobytes.
         backups: records of the backups that the host keeps.
@@ -188,6 +199,7 @@ class Facts:
         theirs: the folder in ``releases`` that ``current`` leads to where another tool deployed it; then ``current`` is
             None.
         ahead: its releases that are named for the future. They are nothing to hold other hosts' releases against.
+        ran_once: releases whose before_switch hooks that one host runs for all have ended well, on whichever host.
     """
 
     host: str
@@ -219,6 +231,8 @@ class Facts:
     ahead: frozenset[str] = frozenset()
     foreign: tuple[Foreign, ...] = ()
     theirs: str | None = None
+    ran_once: frozenset[str] = frozenset()
+    failed: tuple[str, ...] = ()
 
     @property
     def comparable(self) -> str | None:
@@ -259,6 +273,16 @@ class Facts:
             return self.current
         proven = [name for name, release in self.releases.items() if release.stand == "proven"]
         return max((name for name in proven if name not in self.ahead), default=None)
+
+    @property
+    def runs_since(self) -> int | None:
+        """When the last of the current release's services was started that run; None where none does.
+
+        Without units it is when that was switched to.
+        """
+        if not self.units:
+            return self.since
+        return max((unit.since for unit in self.units if unit.is_running_service), default=None)
 
     @property
     def is_up(self) -> bool:
@@ -330,6 +354,8 @@ def read_facts(remote: Remote, home: str, state: str, *, seen: Head | None = Non
         token=answer.number(token[0]) if token else 0,
         ahead=ahead,
         theirs=theirs[0] if theirs else None,
+        failed=tuple(cut(name, MOST_WORD) for (name,) in answer.all("failed", 1)),
+        ran_once=frozenset(name for (name,) in answer.all("ran_once", 1)),
         foreign=tuple(
             dict.fromkeys(Foreign(*(cut(field, MOST_WORD) for field in found)) for found in answer.all("foreign", 3))
         ),
@@ -411,7 +437,7 @@ def _units(answer: Answer, tag: str) -> tuple[Unit, ...]:
             cut(active, MOST_WORD),
             cut(sub, MOST_WORD),
             answer.number(restarts),
-            cut(since, MOST_WORD),
+            _moment(answer, since),
         )
         for name, active, sub, restarts, since in answer.all(tag, 5)
     )

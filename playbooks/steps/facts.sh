@@ -32,8 +32,12 @@ while IFS='=' read -r key value; do
 done <<EOF
 $(systemctl show --property=Version,SystemState)
 EOF
-emit system "${PRETTY_NAME:-unknown}" "$systemd" "$(date +%s)"
+clock=$(date +%s)
+emit system "${PRETTY_NAME:-unknown}" "$systemd" "$clock"
 emit manager "$manager"
+if [ "$manager" = degraded ]; then
+    systemctl list-units --failed --plain --no-legend --no-pager | head -n 8 | while read -r unit _; do emit failed "$unit"; done
+fi
 emit token "$token"
 total=0
 free=0
@@ -80,25 +84,28 @@ for tool in restic zstd curl jq; do
     if command -v "$tool" >/dev/null; then emit tool "$tool" yes; else emit tool "$tool" no; fi
 done
 
-# show_units TAG UNIT...: one call for all units; a blank line between them, and one more for the last.
+# show_units TAG UNIT...: one call for all units; a blank line between them, and one more for the last. Since when a unit is
+# active systemd has in microseconds of uptime; 0 for one that never was.
 show_units() {
     tag=$1
     shift
-    id='' active='' sub='' restarts=0 since=''
+    read -r uptime _ </proc/uptime
+    booted=$((clock - ${uptime%%.*}))
+    id='' active='' sub='' restarts=0 since=0
     while IFS='=' read -r key value; do
         case $key in
             Id) id=$value ;;
             ActiveState) active=$value ;;
             SubState) sub=$value ;;
             NRestarts) restarts=$value ;;
-            ActiveEnterTimestamp) since=$value ;;
+            ActiveEnterTimestampMonotonic) [ "$value" = 0 ] || since=$((booted + value / 1000000)) ;;
             '')
                 [ -z "$id" ] || emit "$tag" "$id" "$active" "$sub" "$restarts" "$since"
-                id='' active='' sub='' restarts=0 since=''
+                id='' active='' sub='' restarts=0 since=0
                 ;;
         esac
     done <<EOF
-$(systemctl show --property=Id,ActiveState,SubState,NRestarts,ActiveEnterTimestamp "$@")
+$(systemctl show --property=Id,ActiveState,SubState,NRestarts,ActiveEnterTimestampMonotonic "$@")
 
 EOF
 }
@@ -141,6 +148,7 @@ for release in "$home"/releases/*/; do
     about={}
     [ ! -f "$release/.slipway/release.json" ] || read -r about <"$release/.slipway/release.json" || :
     emit release "$name" "$stand" "$before" "$about"
+    [ ! -f "$release/.slipway/ran-once" ] || emit ran_once "$name"
 done
 if [ "$slotted" = yes ]; then
     set --

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, assert_never
 
 from playbooks.fleet.line import Note
@@ -13,6 +13,7 @@ from playbooks.names import cut
 from playbooks.settings import Settings
 from playbooks.settings.health import (
     SLOT_PORT,
+    UNPROVEN,
     VERSION,
     AnyCheck,
     CommandCheck,
@@ -59,12 +60,14 @@ class HealthReport:
     Args:
         healthy: every critical check passed, in one and the same round.
         seconds: how long that took.
+        restarts: how often systemd has restarted each unit of the application since somebody started it.
     """
 
     host: str
     healthy: bool
     checks: tuple[CheckResult, ...]
     seconds: float
+    restarts: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def failures(self) -> list[CheckResult]:
@@ -104,6 +107,7 @@ def ask_health(
     release_folder: str,
     secrets: Mapping[str, str],
     once: bool = False,
+    units_only: bool = False,
     note: Note | None = None,
 ) -> Ask:
     """The step that tries a host's checks until all critical ones pass together, or patience is over.
@@ -114,12 +118,16 @@ def ask_health(
         release_folder: where command checks run.
         secrets: by name, for checks that log in.
         once: look once; wait for nothing.
+        units_only: look at the units, and try none of the settings' checks.
         note: called when what a check says changes.
     """
     health = settings.health
     own = [UnitCheck(type="unit", unit=unit, name="", critical=True, timeout=10.0) for unit in units]
-    lines = [_line(check, secrets) for check in (*own, *health.checks)]
-    spent = sum(check.timeout for check in health.checks) + 10.0 * len(own)
+    checks = [] if units_only else health.checks
+    lines = [*(_line(check, secrets, own=True) for check in own), *(_line(check, secrets) for check in checks)]
+    spent = sum(check.timeout for check in checks) + 10.0 * len(own)
+    stable, unproven = (0.0, UNPROVEN) if health.stable_for is None else (health.stable_for, 0.0)
+    waits = 0.0 if once else health.patience + max(stable, unproven)
     return Ask(
         "health",
         [
@@ -127,12 +135,13 @@ def ask_health(
             settings.run_user,
             f"{health.patience:.0f}",
             f"{health.interval * 1000:.0f}",
-            f"{health.stable_for * 1000:.0f}",
+            f"{stable * 1000:.0f}",
+            f"{unproven * 1000:.0f}",
             str(health.max_restarts),
             "once" if once else "-",
         ],
         payload="".join(f"{line}\n" for line in lines).encode(),
-        timeout=settings.timeouts.connect + 2 * spent + (0.0 if once else health.patience + health.stable_for) + 30.0,
+        timeout=settings.timeouts.connect + 2 * spent + waits + 30.0,
         note=note,
     )
 
@@ -150,21 +159,22 @@ def read_health(answer: Answer) -> HealthReport:
         for name, kind, critical, passed, tries, took, detail in answer.all("check", 7)
     )
     good = verdict == "yes" and all(check.ok for check in checks if check.critical)
-    return HealthReport(answer.host, good, checks, answer.number(milliseconds) / 1000)
+    restarts = {unit: number(count) for unit, count in answer.all("restarts", 2)}
+    return HealthReport(answer.host, good, checks, answer.number(milliseconds) / 1000, restarts)
 
 
-def _line(check: AnyCheck, secrets: Mapping[str, str]) -> str:
+def _line(check: AnyCheck, secrets: Mapping[str, str], *, own: bool = False) -> str:
     label = _marked(check.label)
     head = [check.type, label, "yes" if check.critical else "no", f"{check.timeout:g}"]
     # The last field is never empty: the shell drops an empty one at the end.
-    return FIELD.join([*head, *_fields(check, secrets), "."])
+    return FIELD.join([*head, *_fields(check, secrets, own=own), "."])
 
 
 def _marked(text: str) -> str:
     return text.replace(SLOT_PORT, PORT).replace(VERSION, RELEASE_VERSION)
 
 
-def _fields(check: AnyCheck, secrets: Mapping[str, str]) -> list[str]:
+def _fields(check: AnyCheck, secrets: Mapping[str, str], *, own: bool) -> list[str]:
     if isinstance(check, HttpCheck):
         return [
             _marked(check.url),
@@ -181,7 +191,7 @@ def _fields(check: AnyCheck, secrets: Mapping[str, str]) -> list[str]:
     if isinstance(check, TcpCheck):
         return [check.host, str(check.port).replace(SLOT_PORT, PORT)]
     if isinstance(check, UnitCheck):
-        return [check.unit]
+        return [check.unit, "own" if own else "other"]
     if isinstance(check, CommandCheck):
         return [check.run]
     if isinstance(check, PostgresCheck):

@@ -1,9 +1,13 @@
 # shellcheck shell=sh
-# health RELEASE USER PATIENCE INTERVAL STABLE MAX-RESTARTS ONCE
+# health RELEASE USER PATIENCE INTERVAL STABLE UNPROVEN MAX-RESTARTS ONCE
 #
 # Try every check, again and again, until all critical ones pass in one round or patience (seconds) is over. The first
 # pauses are short and double up to INTERVAL (milliseconds): what is up at once is not waited for. Then STABLE
-# milliseconds of staying so. Standard input: a check a line, its fields separated by US (\037), their lists by RS (\036):
+# milliseconds of staying so. A service of the application must have been up for UNPROVEN milliseconds, unless a check
+# asks a port of this host that the service listens on. One that systemd has restarted counts again once it has been up
+# for the longer of the two, or for a minute after more than MAX-RESTARTS.
+#
+# Standard input: a check a line, its fields separated by US (\037), their lists by RS (\036):
 #   kind name critical seconds field...
 # GS (\035) in it is the port of the slot that the release runs in. A release in place has none: such a check is left out.
 # FS (\034) is the release's version, SUB (\032) the same as an extended regular expression.
@@ -15,9 +19,10 @@ user=$2
 patience=$3
 interval=$4
 stable=$5
-max_restarts=$6
-once=$7
-
+unproven=$6
+max_restarts=$7
+once=$8
+settled=$((stable > unproven ? stable : unproven))
 
 body_kb=1024
 head_kb=256
@@ -227,9 +232,10 @@ check_command() { # command
 }
 
 # A unit that systemd has given up, or that keeps dying, will not get better by waiting: fatal ends the loop.
-check_unit() { # unit
-    systemctl show --property=ActiveState,SubState,NRestarts,Result,Type,ExecMainStatus "$1" >"$scratch/unit"
-    active='' sub='' restarts=0 result='' type='' main=''
+check_unit() { # unit own|other
+    systemctl show --property=ActiveState,SubState,NRestarts,Result,Type,ExecMainStatus,ActiveEnterTimestampMonotonic \
+        "$1" >"$scratch/unit"
+    active='' sub='' restarts=0 result='' type='' main='' entered=0
     while IFS='=' read -r key value; do
         case $key in
             ActiveState) active=$value ;;
@@ -238,8 +244,12 @@ check_unit() { # unit
             Result) result=$value ;;
             Type) type=$value ;;
             ExecMainStatus) main=$value ;;
+            ActiveEnterTimestampMonotonic) entered=$value ;;
         esac
     done <"$scratch/unit"
+    now
+    up=$((now - ${entered:-0} / 1000))
+    [ "$2" != own ] || emit restarts "$1" "$restarts" >>"$scratch/round"
     # systemd.exec(5), $SERVICE_RESULT. A log does not tell these: what is killed has no last words.
     case $result in
         success | '') why= ;;
@@ -249,21 +259,30 @@ check_unit() { # unit
         *) why=$result ;;
     esac
     detail="$active ($sub)"
+    restless=
+    [ "$restarts" -eq 0 ] || [ "$up" -ge "$((restarts > max_restarts ? 60000 : settled))" ] || restless=yes
     seen=
     eval "seen=\${restarts_$index:-$restarts} restarts_$index=$restarts"
-    if [ "$restarts" -gt "$seen" ] && [ -n "${watching:-}" ]; then
-        fatal="it restarted while it should have stayed up"
+    if [ -n "${watching:-}" ] && { [ "$restarts" -gt "$seen" ] || [ "$sub" = auto-restart ]; }; then
+        fatal="it did not stay up${why:+ ($why)}"
     elif [ "$restarts" -gt "$max_restarts" ] && [ "$once" != once ]; then
         fatal="it restarted $restarts times${why:+ ($why)}"
     elif [ "$active" = failed ]; then
         fatal="it failed: $why"
-    elif [ "$active" = active ] || [ "$type/$active/$result" = oneshot/inactive/success ]; then
+    elif [ "$active$restless" = active ] || [ "$type/$active/$result" = oneshot/inactive/success ]; then
+        case $2/$type/$1 in
+            */oneshot/*) ;;
+            own/*.service) [ "$up" -ge "$unproven" ] || young="$young$up $1$newline" ;;
+        esac
+        [ "$restarts" -eq 0 ] || detail="$detail, restarts by systemd: $restarts"
         return 0
+    elif [ "$active" = active ]; then
+        detail="it died, and systemd restarted it $((up / 1000)) s ago (restarts so far: $restarts)"
     fi
-    if [ -n "$fatal" ] || [ "$sub" = auto-restart ]; then
+    if [ -n "$fatal$restless" ] || [ "$sub" = auto-restart ]; then
         log=$(journalctl --unit="$1" --lines=6 --output=cat --no-pager 2>/dev/null | tail -c "$said_bytes" |
             tr '\n\0' '| ' | cut -c1-700)
-        detail="${fatal:-$active ($sub)${why:+, $why}}; its log: $log"
+        detail="${fatal:-$detail${why:+, $why}}; its log: $log"
     fi
     return 1
 }
@@ -293,6 +312,7 @@ run_check() { # the definition's fields
 try_all() {
     good=yes
     index=0
+    young=
     : >"$scratch/round"
     tries=$((tries + 1))
     for definition in "$@"; do
@@ -312,8 +332,67 @@ split() {
     run_check "$@"
 }
 
+# port_asked KIND ADDRESS PORT: set asked to the port of this host that a check asks; empty where it asks another host.
+port_asked() {
+    place=$2
+    asked=$3
+    if [ "$1" = http ]; then
+        case $place in https:*) asked=443 ;; *) asked=80 ;; esac
+        place=${place#*://}
+        place=${place%%[/?#]*}
+        case $place in
+            *'[::1]') ;;
+            *:*) asked=${place##*:} place=${place%:*} ;;
+        esac
+    fi
+    case $place in
+        127.* | localhost | ::1 | '[::1]') ;;
+        *) asked= ;;
+    esac
+    case $asked in *[!0-9]*) asked= ;; esac
+}
+
+# find_listeners CHECK...: set listeners to the control groups of what listens where critical checks ask.
+find_listeners() {
+    listeners=/
+    for definition in "$@"; do
+        set -f
+        IFS=$us
+        # shellcheck disable=SC2086
+        set -- $definition
+        unset IFS
+        set +f
+        case $1/$3 in
+            http/yes | tcp/yes) port_asked "$1" "$5" "$6" ;;
+            *) continue ;;
+        esac
+        [ -n "$asked" ] || continue
+        for process in $(ss -Hltnp "sport = :$asked" 2>/dev/null | grep -o 'pid=[0-9]*'); do
+            while IFS= read -r line; do listeners=$listeners$line/; done 2>/dev/null <"/proc/${process#pid=}/cgroup" || :
+        done
+    done
+}
+
+# wait_for_young CHECK...: set rest to the milliseconds until each service that no check proves has been up for long enough.
+wait_for_young() {
+    rest=0
+    [ -n "$young" ] || return 0
+    [ -n "$listeners" ] || find_listeners "$@"
+    while read -r up unit; do
+        case $unit in '') continue ;; esac
+        case $listeners in *"/$unit/"*) continue ;; esac
+        [ -n "$told" ] || note "$unit has to stay up for $((unproven / 1000)) s: no check asks it for anything"
+        told=yes
+        [ $((unproven - up)) -le "$rest" ] || rest=$((unproven - up))
+    done <<END
+$young
+END
+}
+
 hopeless=no
 tries=0
+listeners=
+told=
 now
 start=$now
 deadline=$((start + patience * 1000))
@@ -326,9 +405,11 @@ while :; do
     if [ "$hopeless" = yes ] || [ "$once" = once ]; then break; fi
     if [ "$good" = yes ]; then
         steady=${steady:-$at}
-        [ "$((at - steady))" -lt "$stable" ] || break
-        watching=yes
+        wait_for_young "$@"
         left=$((steady + stable - at))
+        left=$((left > rest ? left : rest))
+        [ "$left" -gt 0 ] || break
+        watching=yes
         pause=$((left < 500 ? left + 1 : 500))
     else
         [ "$at" -lt "$deadline" ] || break

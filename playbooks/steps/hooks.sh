@@ -1,8 +1,9 @@
 # shellcheck shell=sh disable=SC2034,SC2154
 # What steps that run hooks share; it needs app, the application's name, and home, its folder.
 #
-# run_hooks RELEASE MOMENT USER FIRST [TREE]: run the user's commands of a moment, in the release, as they ask. With a TREE
-# the release is still being made there, by USER (see build.sh); hooks see it where the release will be.
+# run_hooks RELEASE MOMENT USER WHICH [TREE]: run the user's commands of a moment, in the release, as they ask. WHICH: "first"
+# for all of them, "-" for those that every host runs, "once" for those that one host runs for all. With a TREE the release is
+# still being made there, by USER (see build.sh); hooks see it where the release will be.
 # A hook's first line is "<app|root> <once|every> <seconds> <name>"; the rest is what sh reads.
 run_hooks() {
     # What a hook that was killed with its step has left; only one deploy at a time runs hooks of this application.
@@ -12,7 +13,7 @@ run_hooks() {
     for hook in "$1/.slipway/hooks/$2"/*; do
         [ -f "$hook" ] || continue
         read -r hook_as hook_every hook_limit hook_name <"$hook"
-        if [ "$hook_every" = once ] && [ "$4" != first ]; then continue; fi
+        case $hook_every/$4 in once/- | every/once) continue ;; esac
         note "hook: $hook_name"
         run_hook "$@"
     done

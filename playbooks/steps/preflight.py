@@ -53,7 +53,8 @@ def preflight(facts: Facts, settings: Settings, *, needs: tuple[str, ...]) -> li
     if wrong:
         hint = "invoke provision --env=… installs what is missing" if "installed" in wrong[0] else None
         raise StepFailed("; ".join(wrong), host=facts.host, step="preflight", code="preflight", hint=hint)
-    warnings = [f"{facts.host}: systemd says the host is {facts.manager}"] if facts.manager == "degraded" else []
+    failed = f" ({', '.join(facts.failed)} failed)" if facts.failed else ""
+    warnings = [f"{facts.host}: systemd says the host is degraded{failed}"] if facts.manager == "degraded" else []
     return warnings + [f"{facts.host}: {text}" for text in _unseen_reloads(settings)]
 
 

@@ -57,9 +57,9 @@ def ask_switch(
         target: the release to run; None takes the application off, which undoes a first deploy.
         expected: the release that is current now; anything else there (but the target) is refused.
         watch: the guard to arm before.
-        what: a deploy runs before_switch and after_switch hooks, a rollback and the way "back" of a failed deploy none;
-            "arm" only arms the guard.
-        first: whether hooks that run on one host only run on this one.
+        what: a deploy runs before_switch hooks, but those of `before_switch.sh`, and after_switch hooks; a rollback and
+            the way "back" of a failed deploy run none; "arm" only arms the guard.
+        first: whether after_switch hooks that run on one host only run on this one.
         lag: seconds that its guard waits longer than ``slipway_guard`` says, for the balancer's to come first.
         note: called with progress.
     """

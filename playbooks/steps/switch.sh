@@ -55,7 +55,8 @@ if [ "$what" = back ]; then
 else
     arm
     [ "$what" != arm ] || exit 0
-    [ "$what" != deploy ] || run_hooks "$home/releases/$target" before_switch "$user" "$first"
+    # Those that one host runs for all have run by now: see before_switch.sh.
+    [ "$what" != deploy ] || run_hooks "$home/releases/$target" before_switch "$user" -
     write_moved "$state" "$id"
 fi
 switch_to

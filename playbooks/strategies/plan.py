@@ -75,6 +75,11 @@ class Plan:
     tolerate: int = 0
 
     @property
+    def host_by_host(self) -> bool:
+        """Whether a host has traffic again as soon as it has changed: no stage gives the new release a share."""
+        return all(stage.share is None for stage in self.stages)
+
+    @property
     def watches(self) -> int:
         """How many stages are judged: they share the false alarms."""
         return sum(stage.watch is not None for stage in self.stages)

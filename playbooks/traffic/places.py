@@ -12,7 +12,12 @@ from playbooks.traffic.shares import Place
 
 
 def places_of(
-    env: Environment, facts: Mapping[str, Facts], slots: Mapping[str, str | None], groups: Groups | None = None
+    env: Environment,
+    facts: Mapping[str, Facts],
+    slots: Mapping[str, str | None],
+    groups: Groups | None = None,
+    *,
+    turns: bool = False,
 ) -> tuple[Place, ...]:
     """The application's hosts as the balancers see them.
 
@@ -24,12 +29,15 @@ def places_of(
         facts: of the hosts that take part.
         slots: the slot that each host which changes is to run in; None for one that runs in none.
         groups: of hosts, if there are any.
+        turns: whether hosts with slots change one by one, out of the traffic, since some of them run in none.
     """
     if groups:
         return tuple(_in_groups(env, facts, groups))
     if env.settings.slots:
         capacity = capacities(env)
-        return tuple(_slotted(env, fact, slots.get(host, fact.slot), capacity[host]) for host, fact in facts.items())
+        return tuple(
+            _slotted(env, fact, slots.get(host, fact.slot), capacity[host], turns=turns) for host, fact in facts.items()
+        )
     return tuple(_in_place(env, facts))
 
 
@@ -55,14 +63,15 @@ def _in_groups(env: Environment, facts: Mapping[str, Facts], groups: Groups) -> 
             yield Place(host, None, server_of(env, host), live=False, capacity=capacity[host])
 
 
-def _slotted(env: Environment, fact: Facts, slot: str | None, capacity: float) -> Place:
-    """A host with two slots. One that turns to slots has its traffic where the new release will be, or nowhere yet."""
-    after = slot or next(iter(env.settings.slots))
-    before = fact.slot or after
+def _slotted(env: Environment, fact: Facts, slot: str | None, capacity: float, *, turns: bool) -> Place:
+    """A host with two slots. What runs in none of them has the first one's port, or no traffic."""
+    first = next(iter(env.settings.slots))
+    after, before = slot or first, fact.slot or first
     return Place(
         fact.host,
         server_of(env, fact.host, before) if fact.current else None,
         server_of(env, fact.host, after),
         tuple(server_of(env, fact.host, slot) for slot in env.settings.slots if slot not in (before, after)),
         capacity=capacity,
+        turns=turns,
     )

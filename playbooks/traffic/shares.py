@@ -24,6 +24,7 @@ class Place:
             the other group has no traffic, so nothing ``before``.
         capacity: what it can carry beside the largest of all hosts, above 0 to 1.
         leaves: whether nothing is to run there in the end.
+        turns: what runs there is stopped for what is to run, or may as well be: the host leaves the traffic meanwhile.
     """
 
     host: str
@@ -33,11 +34,17 @@ class Place:
     live: bool | None = None
     capacity: float = 1.0
     leaves: bool = False
+    turns: bool = False
 
     @property
     def beside(self) -> bool:
-        """Whether old and new are two servers, of this host or of two groups."""
-        return self.live is not None or (self.before is not None and self.before.name != self.after.name)
+        """Whether old and new run at the same time as two servers, of this host or of two groups."""
+        return self.live is not None or (bool(self.former) and not self.turns)
+
+    @property
+    def former(self) -> Server | None:
+        """The server that has its traffic now, where another one is to have it."""
+        return self.before if self.before and self.before.name != self.after.name else None
 
 
 @dataclass(frozen=True)
@@ -132,9 +139,14 @@ def balance(places: Sequence[Place], split: Split, *, closed: frozenset[str] = f
 
 def idle(places: Sequence[Place], split: Split) -> set[str]:
     """Names of servers that nothing runs on: not yet, or not any more."""
-    return {
-        place.after.name for place in places if (place.leaves if place.host in split.moved else place.before is None)
-    }
+    found = set()
+    for place in places:
+        moved = place.host in split.moved
+        if place.leaves if moved else place.before is None:
+            found.add(place.after.name)
+        if place.turns and place.former:
+            found.add(place.former.name if moved else place.after.name)
+    return found
 
 
 def is_shut(place: Place, closed: frozenset[str]) -> bool:
@@ -153,15 +165,15 @@ def _in_place(places: Sequence[Place], split: Split) -> list[Share]:
     old = [place.capacity for place in there if place.host not in split.moved]
     old_unit, new_unit = weigh(old, new, split.share)
     mixed = 0 < len(new) < len(there)
-    return [
-        Share(
-            place.after,
-            weight=weight_of(place.capacity, new_unit if place.host in split.moved else old_unit),
-            on=place.host not in split.out,
-            tester=not mixed or place.host in split.moved,
-        )
-        for place in places
-    ]
+    shares = []
+    for place in places:
+        moved = place.host in split.moved
+        serves, rests = (place.after, place.former) if moved or not place.former else (place.former, place.after)
+        weight = weight_of(place.capacity, new_unit if moved else old_unit)
+        shares.append(Share(serves, weight, on=place.host not in split.out, tester=not mixed or moved))
+        if rests:
+            shares.append(Share(rests, weight=0, on=False, tester=False))
+    return shares
 
 
 def _beside(places: Sequence[Place], split: Split) -> list[Share]:
@@ -238,7 +250,7 @@ def way_back(
     if any(place.beside for place in places):
         end = balance(places, Split(hosts, share=1.0) if forward else Split(share=0.0), closed=closed)
         return (balance(places, split, closed=closed) if forward else end), end
-    end = balance(places, Split(), closed=closed)
+    end = balance(places, Split(hosts if forward else frozenset()), closed=closed)
     left = hosts - split.moved if forward else split.moved
     leaving = left | split.out
     carried = {place.host: place.capacity for place in places if place.host in hosts and not is_shut(place, closed)}

@@ -63,7 +63,7 @@ inodes\t/opt/shop\t1000000\t900000
 disk\t/var/lib/slipway/shop\t20480000\t10240000\tyes
 tool\trestic\tyes
 current\t20261121T043100Z-1.1.0\t1795235400
-unit\tshop.service\tactive\trunning\t0\tSat 2026-11-21 04:31:00 UTC
+unit\tshop.service\tactive\trunning\t0\t1795235461
 release\t20261121T043100Z-1.1.0\tproven\t20261120T043100Z-1.0.0\t{"version":"1.1.0","by":"ann@laptop",\
 "artifact":"a.tar",SUMS}
 release\t20261120T043100Z-1.0.0\tproven\t\t{"version":"1.0.0","by":"ann@laptop",\
@@ -73,7 +73,7 @@ backup\t{"id":"20261121T043000Z-1.0.0","created":"2026-11-21T04:30:00Z","kind":"
 interrupted\t{"who":"ann@laptop","what":"deploy 1.1.0","since":"2026-11-21T04:31:00Z",\
 "id":"20261121T043100Z-1.1.0","task":"deploy","version":"1.1.0"}
 idle\tblue\t20261120T043100Z-1.0.0\t1795235461
-idle_unit\tshop@blue.service\tactive\trunning\t0\tSat 2026-11-21 04:31:00 UTC
+idle_unit\tshop@blue.service\tactive\trunning\t0\t1795235461
 stands\t20261121T043000Z-1.0.0
 expired\t20261121T043000Z-1.0.0
 version\t2.6.12

@@ -194,9 +194,14 @@ def test_reboot_comes_up_on_the_current_release(app: App, on: On) -> None:
 
 def test_hooks_run_as_asked_and_a_failing_one_stops_before_the_switch(app: App, on: On) -> None:
     """An install hook must be able to write to the release; before_switch failing must leave the old one running."""
+    at = f"date +%s%N >>/run/{app.name}"
     app.write(
         hooks={
             "install": [{"run": "id -un > made-by; touch node_modules", "name": "install"}],
+            "before_switch": [
+                {"run": f"{at}-begins", "user": "root"},
+                {"run": f"sleep 1; {at}-migrated", "user": "root", "once": True},
+            ],
             "after_switch": [{"run": f"echo x >> /run/{app.name}-once", "user": "root", "once": True}],
         }
     )
@@ -206,12 +211,23 @@ def test_hooks_run_as_asked_and_a_failing_one_stops_before_the_switch(app: App, 
     assert on("app1").file(f"{app.home}/current/made-by").content_string == f"slipway-build-{app.name}\n"
     assert on("app1").file(f"{app.home}/current/made-by").user == "root", "the application can write to its release"
     assert [on(name).file(f"/run/{app.name}-once").exists for name in APPS] == [True, False, False]
+    migrated = on("app1").check_output(f"cat /run/{app.name}-migrated")
+    begins = [on(name).check_output(f"cat /run/{app.name}-begins") for name in APPS]
+    assert int(migrated) < min(map(int, begins)), "a host went on while another one still migrated"
     app.write(hooks={"before_switch": [{"run": "echo not today; exit 5", "name": "gate"}]})
     app.build("1.1.0")
     failed = app.deploy("1.1.0")
     assert failed.status == 1
     assert "not today" in failed.out
     assert {answer(on, app, name) for name in APPS} == {"1.0.0"}
+    app.write(hooks={"before_switch": [{"run": "sleep 1; echo not now; exit 5", "name": "migrate", "once": True}]})
+    plan = app.deploy("1.1.0", "--check")
+    assert plan.out.count("before_switch hook, before any host switches: migrate") == 1
+    switched = {name: on(name).check_output(f"stat -c %Y {app.home}/current") for name in APPS}
+    failed = app.deploy("1.1.0")
+    assert failed.status == 1
+    assert "not now. No host has switched" in failed.err
+    assert {name: on(name).check_output(f"stat -c %Y {app.home}/current") for name in APPS} == switched
 
 
 def test_prune_keeps_proven_releases_and_drops_failed_ones_first(app: App, on: On) -> None:

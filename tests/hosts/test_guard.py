@@ -103,6 +103,8 @@ def test_resume_needs_no_artifact_where_hosts_hold_it(guarded: App, on: On, tmp_
 
 def test_resume_goes_on_as_it_was_begun(guarded: App, on: On) -> None:
     """A deploy of two hosts that is finished on all, or a canary that is finished at once, is another deploy."""
+    migrated = f"/run/{guarded.name}-migrated"
+    guarded.write(hooks={"before_switch": [{"run": f"echo x >>{migrated}", "user": "root", "once": True}]})
     flags = ("--version=2.0.0", "--batch=1", "--limit=app1:app3", "--watch=1s")
     with driven(guarded, "kill:app1/switch/answered/1", "deploy", *flags) as process:
         process.wait()
@@ -112,6 +114,8 @@ def test_resume_goes_on_as_it_was_begun(guarded: App, on: On) -> None:
     assert ran.status == 0, ran.err
     assert versions(guarded, on) == {"app1": "2.0.0", "app2": "1.0.0", "app3": "2.0.0"}
     assert "batch 2 of 2" in ran.err, "its --batch=1 is forgotten"
+    assert on("app1").file(migrated).content_string == "x\n", "what had ended well ran twice"
+    assert not on("app3").file(migrated).exists
 
 
 def test_a_first_deploy_that_was_interrupted_can_be_undone(app: App, on: On) -> None:

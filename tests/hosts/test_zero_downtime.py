@@ -172,13 +172,15 @@ def _edge(site: Site, command: str) -> None:
 
 
 def test_blue_green_loses_no_request_and_the_way_back_is_a_switch(site: Site, on: On) -> None:
-    """B2: beside each other on the same hosts; from in place to slots, to the other slot, and back at once."""
+    """B2: beside each other on the same hosts; from in place to slots, the other slot, and back to both."""
     steps = ladder(("25%", "4s"), ("100%", "4s"))
-    site.write(**SLOTS, rollout={"strategy": "blue-green", "blue_green": steps, "judgement": QUICK})
-    site.provision()
-    turned = site.deploy("1.0.0", "--force")
-    assert turned.status == 0, turned.err
+    # The first slot has the port that the application has in place.
+    slots = {"slots": {"blue": 8000, "green": 8001}}
+    site.write(**{**SLOTS, **slots}, rollout={"strategy": "blue-green", "blue_green": steps, "judgement": QUICK})
     with users(site) as load:
+        site.provision()
+        turned = site.deploy("1.0.0", "--force")
+        assert turned.status == 0, turned.err
         done = site.deploy("1.1.0")
         assert done.status == 0, done.err
         assert set(site.traffic()) == {f"{host}-green" for host in APPS}
@@ -186,10 +188,14 @@ def test_blue_green_loses_no_request_and_the_way_back_is_a_switch(site: Site, on
         back = invoke("rollback", site.env, "--reason=test")
         assert back.status == 0, back.err
         assert set(site.traffic()) == {f"{host}-blue" for host in APPS}
+        # What was kept has served again, and was not started anew.
+        assert pids == {host: on(host).check_output("systemctl show -P MainPID shop-web@blue") for host in APPS}
+        # Once more, to what ran in no slot: there is no place beside, so it goes in batches.
+        further = invoke("rollback", site.env, "--reason=test")
+        assert further.status == 0, further.err
     assert failures(load.report()) == {}
     assert set(versions(load.report())) == {"1.0.0", "1.1.0"}
-    # What was kept has served again, and was not started anew.
-    assert pids == {host: on(host).check_output("systemctl show -P MainPID shop-web@blue") for host in APPS}
+    assert all(on(host).service("shop-web").is_running for host in APPS)
 
 
 def test_nginx_rolls_and_has_canaries_without_a_failed_request(site: Site, on: On) -> None:

@@ -41,6 +41,7 @@ class Hosts:
     """Moves hosts; those that are bad are not healthy on the new release."""
 
     bad: frozenset[str] = frozenset()
+    dies: frozenset[str] = frozenset()
     on_new: set[str] = field(default_factory=set)
     stay: list[tuple[str, ...]] = field(default_factory=list)
 
@@ -48,6 +49,10 @@ class Hosts:
         self.on_new.add(remote.name)
         if remote.name in self.bad:
             raise StepFailed("it is not healthy", host=remote.name, step="health", code="unhealthy")
+
+    def require_up(self, remote: Remote) -> None:
+        if remote.name in self.dies:
+            raise StepFailed("it was restarted", host=remote.name, step="health", code="unhealthy")
 
     def back(self, remote: Remote) -> None:
         self.on_new.discard(remote.name)
@@ -99,10 +104,11 @@ def run(
     bad: str = "",
     sick: frozenset[str] = frozenset(),
     shuns: frozenset[str] = frozenset(),
+    dies: frozenset[str] = frozenset(),
     how: Any = "halt",
 ) -> tuple[Rollout, Balancer, Hosts]:
     """Run a plan whose hosts and balancer do as they are told."""
-    hosts, traffic = Hosts(sick), Balancer(tuple(places), shuns=shuns)
+    hosts, traffic = Hosts(sick, dies), Balancer(tuple(places), shuns=shuns)
     fleet = Fleet({host: cast(Remote, Named(host)) for host in HOSTS}, {}, Silent(), 4)
     return roll_out(Crew(fleet, cast(Mover, hosts), traffic, Judge(bad)), plan, on_failure=how), traffic, hosts
 
@@ -160,6 +166,20 @@ def test_as_many_as_are_tolerated_may_be_so() -> None:
     rollout, _, hosts = run(rolling(HOSTS, tolerant, FLEET), IN_PLACE, shuns=frozenset({"app2"}))
     assert (rollout.verdict, hosts.on_new) == ("deployed", {"app1", "app3", "app4"})
     assert rollout.hosts(Stand.ROLLED_BACK) == ["app2"]
+
+
+def test_a_release_that_dies_after_it_was_healthy_is_taken_back() -> None:
+    """A crash loop that answers for a second passed every check, and later failed deploys went back to it."""
+    plan = rolling(HOSTS, SETTINGS, FLEET)
+    rollout, traffic, hosts = run(plan, IN_PLACE, dies=frozenset({"app4"}), how="rollback")
+    assert (rollout.verdict, hosts.on_new) == ("rolled back", set())
+    assert "app4: it was restarted" in rollout.why
+    tolerant = rolling(HOSTS, Settings.model_validate({"tolerate": "1"}), FLEET)
+    rollout, traffic, hosts = run(tolerant, IN_PLACE, dies=frozenset({"app4"}), how="rollback")
+    assert (rollout.verdict, hosts.on_new) == ("deployed", {"app1", "app2", "app3"})
+    assert [split.out for split in traffic.splits[-2:]] == [{"app4"}, frozenset()]
+    rollout, _, hosts = run(plan, IN_PLACE, dies=frozenset(HOSTS), how="guards")
+    assert (rollout.verdict, hosts.on_new) == ("deployed", set(HOSTS)), "a rollback goes to what a person has named"
 
 
 def test_what_serves_already_has_the_traffic_before_its_hosts_go_back_to_it() -> None:

@@ -15,19 +15,30 @@ from playbooks.errors import ConfigError
 from playbooks.release.artifact import find_artifact
 from playbooks.release.release import Release, new_release
 from playbooks.release.slots import for_next
+from playbooks.rollback import takes_the_place
+from playbooks.rollout.mover import Move
+from playbooks.rollout.planning import plan_deploy, plan_rollback
 from playbooks.steps.facts import Facts, ReleaseOnHost
+from playbooks.traffic.places import places_of
+from playbooks.traffic.shares import Split, balance, way_back
 
 WEB = {"name": "web@", "unit": {"Service": {"ExecStart": "/opt/app/current/run --port=${PORT}"}}}
 SLOTS = {"blue": 8001, "green": 8002}
+MIXED = {"h1": "blue", "h2": "green", "h3": None}
 CHECK = {"type": "http", "url": "http://127.0.0.1:{port}/"}
 
 
 def environment(folder: Path, **settings: Any) -> Environment:
-    """An inventory of one host with these settings."""
+    """An inventory of four hosts with these settings."""
     place = folder / "inventory" / "some"
     place.mkdir(parents=True, exist_ok=True)
     variables = {f"slipway_{key}": value for key, value in {"app": "app", "services": [WEB], **settings}.items()}
-    document = {"all": {"hosts": {"h1": None}, "vars": {**variables, "slipway_artifact": "app-{version}.tar.gz"}}}
+    document = {
+        "all": {
+            "hosts": dict.fromkeys(("h1", "h2", "h3", "edge")),
+            "vars": {**variables, "slipway_artifact": "app-{version}.tar.gz"},
+        }
+    }
     (place / "hosts.yml").write_text(yaml.safe_dump(document))
     (folder / "app-1.0.0.tar.gz").write_bytes(b"x")
     if not (folder / "templates").exists():
@@ -80,3 +91,45 @@ def test_a_release_is_made_for_a_slot_and_names_itself(tmp_path: Path) -> None:
     assert for_next(both, {"h1": on_host(release, "blue")})["h1"] is green
     assert for_next(both, {"h1": on_host(release, "green")})["h1"] is blue
     assert for_next(both, {"h1": on_host(release, None)})["h1"] is blue, "it turns from running in place"
+
+
+@pytest.mark.parametrize(
+    ("now", "then", "stops"),
+    [("blue", None, True), (None, "blue", True), ("blue", "blue", True), (None, None, True), ("green", "blue", False)],
+)
+def test_only_from_slot_to_slot_nothing_has_to_stop_for_the_way_back(
+    tmp_path: Path, now: str | None, then: str | None, stops: bool
+) -> None:
+    """From slots to one place it was planned as if the two could run at once, and all hosts stopped in one second."""
+    env = environment(tmp_path, slots=SLOTS, balancer={"hosts": "all", "port": 80})
+    fact = on_host(new_release(find_artifact(env)), now)
+    found = takes_the_place(fact, Move("h1", fact.current, "before", (), slot=then))
+    assert found == stops
+    plan = plan_rollback(env, ["h1", "h2", "h3", "h4"], None, turning=found)
+    assert plan.host_by_host == stops
+    assert [len(stage.hosts) for stage in plan.stages] == ([2, 2] if stops else [4, 0])
+
+
+def test_a_fleet_that_turns_has_its_traffic_where_each_host_runs(tmp_path: Path) -> None:
+    """After a deploy of hosts in slots and in none all of it was left on the one old slot that was about to stop."""
+    env = environment(tmp_path, slots=SLOTS, balancer={"hosts": "edge", "port": 80}, hosts="h1:h2:h3")
+    release = new_release(find_artifact(env))
+    hosts = {host: replace(on_host(release, slot), host=host) for host, slot in MIXED.items()}
+    plan = plan_deploy(env, list(hosts), turning=True)
+    places = places_of(env, hosts, {"h1": "green", "h2": None, "h3": "blue"}, turns=plan.host_by_host)
+
+    def asked(moved: str = "", out: str = "") -> set[str]:
+        shares = balance(places, Split(frozenset(moved.split()), frozenset(out.split())))
+        assert not any(share.on and share.idle for share in shares)
+        return {share.server.name for share in shares if share.on and share.weight}
+
+    assert asked() == {"h1-blue", "h2-green", "h3-blue"}
+    assert asked(out="h1") == {"h2-green", "h3-blue"}
+    assert asked(moved="h1", out="h2") == {"h1-green", "h3-blue"}
+    assert asked(moved="h1 h2", out="h3") == {"h1-green", "h2-blue"}
+    assert asked(moved="h1 h2 h3") == {"h1-green", "h2-blue", "h3-blue"}
+    now, then = way_back(places, Split(frozenset({"h1"})))
+    assert {share.server.name for share in now if share.on} == {"h2-green", "h3-blue"}
+    assert {share.server.name for share in then if share.on} == {"h1-blue", "h2-green", "h3-blue"}
+    _, then = way_back(places, Split(frozenset({"h1"})), forward=True)
+    assert {share.server.name for share in then if share.on} == {"h1-green", "h2-blue", "h3-blue"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from playbooks.errors import ExitStatus, Unreachable
 from playbooks.fleet.holder import Holder
 from playbooks.report.tables import show_status
 from playbooks.status import HostStatus, Status, unreachable, way_on
+from playbooks.steps.facts import Facts, Unit
 from playbooks.traffic.edge_status import EdgeStatus
 
 FLAG = "--env=production"
@@ -74,3 +76,35 @@ def test_a_balancer_that_lacks_servers_says_what_to_type(capsys: pytest.CaptureF
     assert "edge1: HAProxy, 0 of 0 servers in use; the balancer has no server app1" in out
     assert f"Next: invoke provision {FLAG}\n" in out
     assert status.exit_status == ExitStatus.PERSON_NEEDED
+
+
+@pytest.mark.parametrize(
+    ("hosts", "wanted"),
+    [
+        ({}, ExitStatus.DONE),
+        ({"health": "unhealthy"}, ExitStatus.FAILED),
+        ({"version": "2.0"}, ExitStatus.FAILED),
+        ({"version": "2.0", "lock": "eve@laptop, deploy 2.0"}, ExitStatus.DONE),
+        ({"health": "unhealthy", "interrupted": "eve@laptop, deploy 2.0"}, ExitStatus.PERSON_NEEDED),
+        ({"health": "unreachable", "version": None}, ExitStatus.PERSON_NEEDED),
+    ],
+)
+def test_monitoring_can_go_by_the_exit_status(hosts: dict[str, Any], wanted: ExitStatus) -> None:
+    """It was 0 for a fleet of which no host was healthy."""
+    second = HostStatus("app2", **{"version": "1.0", "health": "healthy", **hosts})
+    assert Status("production", "shop", (HostStatus("app1", "1.0", health="healthy"), second)).exit_status == wanted
+
+
+def test_since_is_when_the_services_were_started_that_run() -> None:
+    """After a reboot, or a restart by hand, the time of the switch is not since when anything runs."""
+    units = [
+        Unit("web.service", "active", "running", 0, 200),
+        Unit("work.service", "active", "running", 2, 300),
+        Unit("web.socket", "active", "running", 0, 900),
+        Unit("once.service", "active", "exited", 0, 900),
+        Unit("job.service", "inactive", "dead", 0, 900),
+    ]
+    bare = Facts("h1", "", 252, "running", 0, 0, 0, (), {}, "r", 100, {}, (), (), None, None)
+    assert replace(bare, units=tuple(units)).runs_since == 300
+    assert replace(bare, units=(Unit("web.service", "failed", "failed", 0, 200),)).runs_since is None
+    assert bare.runs_since == 100

@@ -1,0 +1,35 @@
+"""Run the hooks that one host runs for all, before any host switches (A1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from playbooks.fleet.line import Note
+from playbooks.fleet.remote import Ask
+from playbooks.settings import Settings
+from playbooks.settings.services import Hook
+
+Which = Literal["run", "note"]
+
+
+def ask_before_switch(
+    settings: Settings, release: str, hooks: Sequence[Hook], which: Which, note: Note | None = None
+) -> Ask:
+    """The step that runs them, or that notes on another host that they have run.
+
+    Args:
+        settings: the host's.
+        release: the id of the staged release.
+        hooks: those that it runs.
+        which: see there.
+        note: called with progress.
+    """
+    budget = sum(hook.timeout for hook in hooks) if which == "run" else 0.0
+    return Ask(
+        "before_switch",
+        [settings.home, settings.state, release, settings.run_user, which],
+        acts=True,
+        timeout=budget + settings.timeouts.command,
+        note=note,
+    )
