@@ -17,6 +17,7 @@ from playbooks.health import health_of
 from playbooks.host_facts import facts_of
 from playbooks.release.release import instant
 from playbooks.rollout.outcomes import version_of
+from playbooks.steps.drift import told_drift
 from playbooks.steps.facts import Facts
 from playbooks.steps.health import HealthReport
 from playbooks.traffic.edge_status import EdgeStatus, edge_statuses
@@ -28,7 +29,8 @@ from playbooks.traffic.servers import edges_of
 class HostStatus:
     """One host. Times are UTC, ISO 8601; None where there is nothing to tell; ``next`` is what a person can do.
 
-    ``warnings`` are about what it says that cannot be; it is left out.
+    ``drift``: what was changed by hand of what runs. ``warnings`` are about what it says that cannot be, and was left
+    out.
     """
 
     host: str
@@ -51,6 +53,7 @@ class HostStatus:
     idle: str | None = None
     group: str | None = None
     next: str = ""
+    drift: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
     @property
@@ -181,7 +184,7 @@ def status(env: Environment, progress: Progress) -> Status:
 
 
 def _look(env: Environment, remote: Remote) -> HostStatus:
-    facts = facts_of(env, remote)
+    facts = facts_of(env, remote, drift=True)
     return _status(facts, health_of(env, remote, facts), env.flag)
 
 
@@ -210,6 +213,8 @@ def _status(facts: Facts, report: HealthReport | None, flag: str) -> HostStatus:
         slot=facts.slot,
         idle=_idle(facts),
         next=way_on(facts.interrupted, flag) if facts.interrupted else "",
+        # While a task is at work, what runs and its units are not of one release for a moment.
+        drift=told_drift(facts.drift) if facts.lock is None else (),
         warnings=facts.odd,
     )
 

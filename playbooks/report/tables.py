@@ -120,6 +120,8 @@ def show_check(check: Check) -> None:
             say("\n".join(f"  - {action}" for action in host.actions) or "  up to date; nothing to do")
         for diff in host.diffs:
             say("\n".join(f"    {line}" for line in diff.split("\n")))
+        if host.drift:
+            say(f"  warning: what runs was changed by hand: {few(host.drift)}")
         for problem in host.problems:
             say(f"  problem: {problem}")
 
@@ -157,9 +159,7 @@ def show_status(status: Status) -> None:
         say("")
     for edge in status.edges:
         say(f"{edge.host}: {edge.sentence}")
-    for host in status.hosts:
-        for warning in host.warnings:
-            say(f"warning: {host.host}: {warning}")
+    _show_warnings(status)
     if status.hints:
         say("\n" + "\n".join(f"Next: {hint}" for hint in status.hints))
     if status.by_group:
@@ -170,6 +170,16 @@ def show_status(status: Status) -> None:
         say(f"Next: {status.next}")
     if status.mixed:
         say(f"\nThe fleet is MIXED: it runs {', '.join(status.versions) or 'nothing'}{status.whole_again}")
+
+
+def _show_warnings(status: Status) -> None:
+    for host in status.hosts:
+        for warning in host.warnings:
+            say(f"warning: {host.host}: {warning}")
+        if host.drift:
+            say(f"warning: {host.host} was changed by hand: {few(host.drift)}")
+    if any(host.drift for host in status.hosts):
+        say(f"Next: invoke drift {status.flag}")
 
 
 def _status_row(host: HostStatus) -> tuple[str | None, ...]:
@@ -225,6 +235,10 @@ def show_backups(backups: Backups) -> None:
         for record in backups.records
     ]
     show_table(("backup", "host", "version", "made", "size", "databases", "took"), rows)
+    if backups.id:
+        for record in backups.records:
+            if changed := record.get("changed"):
+                say(f"warning: {record.get('host')}: the release in it is as it was changed by hand: {few(changed)}")
     for host in backups.nothing:
         say(f"{host} has nothing to back up yet")
     if backups.expired:
@@ -356,6 +370,12 @@ def show_schedule(scheduled: Scheduled) -> None:
         say(f"removed {place}")
     if scheduled.kind == "none" and not scheduled.removed:
         say(f"nothing was scheduled for {scheduled.environment}")
+
+
+def few(sentences: Sequence[str], most: int = 3) -> str:
+    """The first of several short sentences, and how many more there are."""
+    more = f", and {len(sentences) - most} more" if len(sentences) > most else ""
+    return ", ".join(sentences[:most]) + more
 
 
 def _first_line(text: str) -> str:

@@ -110,23 +110,37 @@ def returned(
     unreachable: Mapping[str, SlipwayError],
     started: float,
     group: str | None = None,
+    refused: Mapping[str, SlipwayError] | None = None,
 ) -> Outcome:
-    """A rollback was run, well or not; if well, this group of hosts has the traffic."""
+    """A rollback was run, well or not; if well, this group of hosts has the traffic.
+
+    Args:
+        refused: hosts that stay on what they run, since they have nothing whole to go back to.
+    """
+    refused = refused or {}
     versions = sorted({version_of(release) for release in targets.values() if release})
     what = f"{env.settings.app} {', '.join(versions)}".rstrip()
     stands = _runs_again(what, targets, group)
     if rollout.reasons:
         status, exit_status = "stuck", ExitStatus.PERSON_NEEDED
         message = f"the rollback to {what} failed: {rollout.why}"
-    elif unreachable:
+    elif unreachable or refused:
         status, exit_status = "partial", ExitStatus.PERSON_NEEDED
-        message = f"{stands}, but {', '.join(unreachable)} could not be reached"
+        but = [f"{host} stays on {facts[host].version}: {error.message}" for host, error in refused.items()]
+        but += [f"{', '.join(unreachable)} could not be reached"] if unreachable else []
+        message = f"{stands}, but {'; '.join(but)}"
     else:
         status, exit_status = ("done" if plan.stages or databases else "unchanged"), ExitStatus.DONE
         message = stands
     # A second one without --to would go back one further.
+    hint = next((error.hint for error in refused.values() if error.hint), "")
     again = f"mend that, then: invoke rollback {env.flag} --to={versions[0]}" if rollout.reasons and versions else ""
-    lines = [_back_line(host, fact, targets.get(host, fact.current), rollout) for host, fact in facts.items()]
+    lines = [
+        HostOutcome(host, fact.version, fact.version, Stand.UNTOUCHED, refused[host].message)
+        if host in refused
+        else _back_line(host, fact, targets.get(host, fact.current), rollout)
+        for host, fact in facts.items()
+    ]
     gone = [HostOutcome(host, None, None, Stand.UNREACHABLE, error.message) for host, error in unreachable.items()]
     return Outcome(
         task="rollback",
@@ -141,7 +155,7 @@ def returned(
         by=holder.who,
         reason=back.reason,
         strategy=plan.strategy,
-        next=again or (f"invoke status {env.flag}" if exit_status else ""),
+        next=again or hint or (f"invoke status {env.flag}" if exit_status else ""),
         exit_status=exit_status,
     )
 
