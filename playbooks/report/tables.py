@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from playbooks.verify_backups import Verification
 
 GOOD = {"deployed", "unchanged", "healthy", "done", "PASSED", "ok"}
+MOST_LOGS = 2  # hosts whose application's last lines are shown
 BAD = {"stuck", "unhealthy", "unreachable", "failed", "FAILED", "halted"}
 
 
@@ -100,6 +101,9 @@ def show_outcome(outcome: Outcome) -> None:
     say(f"\n{outcome.message} ({outcome.seconds:.1f} s)")
     if outcome.id:
         say(f"id {outcome.id}" + (f", backup {outcome.backup}" if outcome.backup else ""))
+    for host in [host for host in outcome.hosts if host.log][:MOST_LOGS]:
+        say(f"\nwhat the application wrote last on {host.host}:")
+        say("\n".join(f"  | {line}" for line in host.log))
     for warning in outcome.warnings:
         say(f"warning: {warning}")
     if outcome.next:

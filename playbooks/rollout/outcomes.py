@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from playbooks.environment import Environment
-from playbooks.errors import ExitStatus, SlipwayError
+from playbooks.errors import ExitStatus, SlipwayError, StepFailed
 from playbooks.fleet.holder import Holder
 from playbooks.release.release import Release
 from playbooks.rollout.outcome import HostOutcome, Outcome
@@ -179,7 +179,7 @@ def _back_line(host: str, fact: Facts, target: str | None, rollout: Rollout) -> 
     stays = stand in (Stand.UNTOUCHED, Stand.ROLLED_BACK)
     after = fact.version if stays else version_of(target) if target else None
     error = rollout.reasons.get(host)
-    return HostOutcome(host, fact.version, after, words.get(stand, stand), error.message if error else "")
+    return HostOutcome(host, fact.version, after, words.get(stand, stand), error.message if error else "", _log(error))
 
 
 def without(outcome: Outcome, unreachable: Mapping[str, SlipwayError]) -> Outcome:
@@ -224,7 +224,11 @@ def _line(host: str, fact: Facts, rollout: Rollout, version: str) -> HostOutcome
     stand = rollout.stands.get(host, Stand.UNCHANGED)
     after = version if stand in (Stand.DEPLOYED, Stand.UNHEALTHY) else fact.version
     error = rollout.reasons.get(host)
-    return HostOutcome(host, fact.version, after, stand, error.message if error else "")
+    return HostOutcome(host, fact.version, after, stand, error.message if error else "", _log(error))
+
+
+def _log(error: SlipwayError | None) -> tuple[str, ...]:
+    return error.log if isinstance(error, StepFailed) else ()
 
 
 def _hosts(count: int, group: str | None = None) -> str:
