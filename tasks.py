@@ -425,6 +425,7 @@ namespace = Collection(
     status,
     health,
     history,
+    cli_look.logs,
     cli_look.drift,
     cli_backups.backup,
     cli_backups.backups,

@@ -11,6 +11,7 @@ from playbooks.flags import ENV, JSON, LIMIT
 
 if TYPE_CHECKING:
     from playbooks.drift import FleetDrift
+    from playbooks.logs import Logs
 
 
 @task(positional=[], help={"env": ENV, "limit": LIMIT, "json": JSON})
@@ -24,3 +25,57 @@ def drift(c: Context, env: str = "", limit: str | None = None, json: bool = Fals
         return run(environment, progress)
 
     cli.perform(env, act, look.show_drift, limit=limit, as_json=json)
+
+
+@task(
+    positional=[],
+    help={
+        "env": ENV,
+        "follow": "go on with what is written from now on, until Ctrl-C",
+        "host": "only this host",
+        "limit": LIMIT,
+        "since": "from when on: 10m, 2h, or a time such as 2026-11-29T14:00 (UTC)",
+        "unit": "only this unit (default: all of the application's)",
+        "lines": "the last lines of each host, at the most (default: 50; with --since 10000)",
+        "json": "print one JSON document, or with --follow a JSON object a line",
+    },
+)
+def logs(
+    c: Context,
+    env: str = "",
+    follow: bool = False,
+    host: str | None = None,
+    limit: str | None = None,
+    since: str | None = None,
+    unit: str | None = None,
+    lines: str | None = None,
+    json: bool = False,
+) -> None:
+    """Show what the application's units wrote, on all hosts, merged by time."""
+    from playbooks.report import look
+
+    def act(environment: cli.Environment, progress: cli.Progress) -> Logs:
+        from playbooks.logs import follow_logs
+        from playbooks.logs import logs as run
+        from playbooks.steps.logs import MOST_LINES, Asked
+
+        most = MOST_LINES if since else 50
+        if lines is not None:
+            most = min(MOST_LINES, cli.number("lines", lines))
+        asked = Asked(most, cli.since(since) if since else None, unit)
+        if not follow:
+            return run(environment, progress, asked)
+        names = [target.name for target in environment.targets]
+        return follow_logs(environment, progress, asked, look.teller(names, as_json=json))
+
+    def show(found: Logs) -> None:
+        look.show_logs(found)
+
+    cli.perform(
+        env,
+        act,
+        show,
+        limit=cli.narrowed(limit, host),
+        as_json=json and not follow,
+        moving=not follow,
+    )

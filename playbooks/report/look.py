@@ -1,13 +1,29 @@
-"""What runs, looked into: what was changed by hand."""
+"""What runs, looked into: what was changed by hand, what units write."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from playbooks.report.output import (
+    Shown,
+    answer,
+    answer_at_once,
+    answer_line,
+    answers_terminal,
+    shown,
+    shown_lines,
+    tell,
+)
 from playbooks.report.tables import say, show_table
 
 if TYPE_CHECKING:
     from playbooks.drift import FleetDrift
+    from playbooks.logs import Logs
+    from playbooks.steps.logs import LogLine
+
+# Of hosts, each its own as far as they go; none of those that mean something.
+COLOURS = ("cyan", "magenta", "blue", "bright_cyan", "bright_magenta", "bright_blue")
 
 
 def show_drift(found: FleetDrift) -> None:
@@ -33,3 +49,56 @@ def show_drift(found: FleetDrift) -> None:
             say("\n".join(f"    {line}" for line in diff.split("\n")))
     if found.next:
         say("\n" + "\n".join(f"Next: {step}" for step in found.next))
+
+
+def show_logs(found: Logs) -> None:
+    """Messages of all hosts."""
+    if not found.followed:
+        teller(list(dict.fromkeys(line.host for line in found.lines)))(found.lines)
+        if not found.lines and not found.failed:
+            tell(shown("nothing was written"))
+    for host in found.cut:
+        tell(shown(f"warning: {host} has more than is read at once; ask for less with --since, --unit or --lines"))
+    if not found.followed:
+        for host, why in found.failed.items():
+            tell(shown(f"warning: {host}: {why}"))
+
+
+def teller(hosts: Sequence[str], *, as_json: bool = False) -> Callable[[Sequence[LogLine]], None]:
+    """How messages are shown as they come.
+
+    Args:
+        hosts: that they are of.
+        as_json: a JSON object a line.
+    """
+    widest = max(map(len, hosts), default=0)
+    colours = {host: COLOURS[number % len(COLOURS)] for number, host in enumerate(hosts)}
+
+    def tell_json(lines: Sequence[LogLine]) -> None:
+        for line in lines:
+            answer_line(line.to_json())
+        answer_at_once()
+
+    def tell_lines(lines: Sequence[LogLine]) -> None:
+        for line in lines:
+            unit = line.unit.removesuffix(".service")
+            time = line.time[5:-1].replace("T", " ") if answers_terminal() else line.time
+            head = shown(f"{time}  {line.host.ljust(widest)}  {'systemd: ' if line.systemd else ''}{unit}: ")
+            _put(head, shown_lines(line.text.rstrip("\n")), colours.get(line.host, ""), line)
+        answer_at_once()
+
+    return tell_json if as_json else tell_lines
+
+
+def _put(head: Shown, texts: Sequence[Shown], colour: str, line: LogLine) -> None:
+    terminal = answers_terminal()
+    if terminal is None:
+        answer(*(Shown(f"{head}{text}") for text in texts))
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    style = "red" if line.priority <= 3 else "dim" if line.systemd else ""
+    console = Console(file=terminal, highlight=False)
+    for text in texts:
+        console.print(Text(head, style=colour).append(text, style=style or "default"), soft_wrap=True)

@@ -107,6 +107,17 @@ def answer_json(document: Mapping[str, object]) -> None:
     sys.stdout.write("\n")
 
 
+def answer_line(document: Mapping[str, object]) -> None:
+    """Print a JSON document on one line."""
+    text = json.dumps(_struck(document), ensure_ascii=not _is_unicode())
+    sys.stdout.write(_escaped(text) + "\n")
+
+
+def answer_at_once() -> None:
+    """Let whoever reads the answer have what was printed of it."""
+    sys.stdout.flush()
+
+
 def answers_terminal() -> TextIO | None:
     """Standard output if a person sits there; what Rich lays out on it must be `Shown`."""
     return sys.stdout if sys.stdout.isatty() else None
