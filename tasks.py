@@ -427,6 +427,7 @@ namespace = Collection(
     history,
     cli_look.logs,
     cli_look.drift,
+    cli_look.execute,
     cli_backups.backup,
     cli_backups.backups,
     cli_backups.verify_backups,

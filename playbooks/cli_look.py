@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from typing import TYPE_CHECKING
 
 from invoke import Context, task
 
 from playbooks import cli
-from playbooks.flags import ENV, JSON, LIMIT
+from playbooks.flags import ENV, JSON, LIMIT, YES
 
 if TYPE_CHECKING:
     from playbooks.drift import FleetDrift
+    from playbooks.execute import Executed
     from playbooks.logs import Logs
 
 
@@ -79,3 +82,44 @@ def logs(
         as_json=json and not follow,
         moving=not follow,
     )
+
+
+UNIT = "run it as this unit would (default: the release's first service)"
+IN_PRODUCTION = "RUN IN PRODUCTION"
+
+
+@task(
+    name="exec",
+    positional=[],
+    help={"env": ENV, "host": "only on this host", "limit": LIMIT, "unit": UNIT, "yes": YES, "json": JSON},
+)
+def execute(
+    c: Context,
+    env: str = "",
+    host: str | None = None,
+    limit: str | None = None,
+    unit: str | None = None,
+    yes: bool = False,
+    json: bool = False,
+) -> None:
+    """Run a command in the running release, as its user, with its environment: invoke exec --env=E -- COMMAND."""
+    from playbooks.report import look
+
+    words = behind_dashes(sys.argv)
+
+    def ask(environment: cli.Environment) -> None:
+        if words:
+            cli.confirm(environment, f"run {shlex.join(words)}", IN_PRODUCTION, yes=yes)
+
+    def act(environment: cli.Environment, progress: cli.Progress) -> Executed:
+        from playbooks.execute import execute as run
+
+        tell = None if json else look.output_teller([target.name for target in environment.targets])
+        return run(environment, progress, words, unit=unit, tell=tell)
+
+    cli.perform(env, act, look.show_executed, limit=cli.narrowed(limit, host), as_json=json, moving=False, ask=ask)
+
+
+def behind_dashes(argv: list[str]) -> list[str]:
+    """What stands behind the first -- of a command line, word by word: Invoke itself joins it with blanks."""
+    return argv[argv.index("--") + 1 :] if "--" in argv else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 
@@ -15,12 +16,14 @@ from playbooks.fleet.remote import Remote
 
 LONGEST_LINE = 65536  # bytes; what is beyond them is left out
 MOST_ERRORS = 4096
-POLL_SECONDS = 1.0
+POLL_SECONDS = 0.3
 EXIT_SECONDS = 5.0
 END = b"end"
 
 
-def listen(remote: Remote, step: str, arguments: Sequence[str]) -> Generator[bytes, None, None]:
+def listen(
+    remote: Remote, step: str, arguments: Sequence[str], *, stop: threading.Event | None = None
+) -> Generator[bytes, None, None]:
     """Run a step's script and give each line it writes as it comes; closing this ends it on the host.
 
     The script's standard input ends when nobody listens any more. Its last line is ``end``.
@@ -29,6 +32,7 @@ def listen(remote: Remote, step: str, arguments: Sequence[str]) -> Generator[byt
         remote: the host.
         step: the script's name.
         arguments: its arguments; nothing secret.
+        stop: once it is set, nobody listens any more.
 
     Raises:
         StepFailed: it said why.
@@ -40,7 +44,7 @@ def listen(remote: Remote, step: str, arguments: Sequence[str]) -> Generator[byt
         line, _ = remote.session.open_line(remote.session.connection)
         line.send(Request(step, scripts.load(step).reading(), arguments, keeps=True), began + 30)
         remote.progress.operation(remote.name, step, "sent")
-        yield from _lines(remote, step, line.channel)
+        yield from _lines(remote, step, line.channel, stop or threading.Event())
     except (OSError, EOFError, paramiko.SSHException) as error:
         raise lost(remote.name, step, error) from None
     finally:
@@ -50,7 +54,7 @@ def listen(remote: Remote, step: str, arguments: Sequence[str]) -> Generator[byt
             line.close()
 
 
-def _lines(remote: Remote, step: str, channel: paramiko.Channel) -> Generator[bytes, None, None]:
+def _lines(remote: Remote, step: str, channel: paramiko.Channel, stop: threading.Event) -> Generator[bytes, None, None]:
     """The lines until the last one.
 
     Raises:
@@ -58,12 +62,14 @@ def _lines(remote: Remote, step: str, channel: paramiko.Channel) -> Generator[by
         EOFError: the session is gone.
     """
     errors = bytearray()
-    for found in _cut_lines(_pieces(channel, errors)):
+    for found in _cut_lines(_pieces(channel, errors, stop)):
         if found == END:
             return
         if found.startswith(b"error\t"):
             raise explain(remote.name, step, scripts.parse(remote.name, step, found, 0.0), 1, bytes(errors))
         yield found
+    if stop.is_set():
+        return
     channel.status_event.wait(EXIT_SECONDS)
     if channel.exit_status == -1:
         raise EOFError("the host closed the session")
@@ -71,10 +77,10 @@ def _lines(remote: Remote, step: str, channel: paramiko.Channel) -> Generator[by
     raise explain(remote.name, step, nothing, channel.exit_status, bytes(errors))
 
 
-def _pieces(channel: paramiko.Channel, errors: bytearray) -> Iterator[bytes]:
+def _pieces(channel: paramiko.Channel, errors: bytearray, stop: threading.Event) -> Iterator[bytes]:
     """What comes, as it comes; the end of what it writes on standard error goes elsewhere."""
     channel.settimeout(POLL_SECONDS)
-    while True:
+    while not stop.is_set():
         while channel.recv_stderr_ready():
             errors += channel.recv_stderr(MOST_ERRORS)
             del errors[:-MOST_ERRORS]

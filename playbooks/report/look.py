@@ -19,9 +19,11 @@ from playbooks.report.tables import say, show_table
 
 if TYPE_CHECKING:
     from playbooks.drift import FleetDrift
+    from playbooks.execute import Executed
     from playbooks.logs import Logs
     from playbooks.steps.logs import LogLine
 
+WORST = 3  # syslog(3): errors, and what is worse
 # Of hosts, each its own as far as they go; none of those that mean something.
 COLOURS = ("cyan", "magenta", "blue", "bright_cyan", "bright_magenta", "bright_blue")
 
@@ -84,13 +86,21 @@ def teller(hosts: Sequence[str], *, as_json: bool = False) -> Callable[[Sequence
             unit = line.unit.removesuffix(".service")
             time = line.time[5:-1].replace("T", " ") if answers_terminal() else line.time
             head = shown(f"{time}  {line.host.ljust(widest)}  {'systemd: ' if line.systemd else ''}{unit}: ")
-            _put(head, shown_lines(line.text.rstrip("\n")), colours.get(line.host, ""), line)
+            style = "red" if line.priority <= WORST else "dim" if line.systemd else ""
+            put(head, shown_lines(line.text.rstrip("\n")), colours.get(line.host, ""), style)
         answer_at_once()
 
     return tell_json if as_json else tell_lines
 
 
-def _put(head: Shown, texts: Sequence[Shown], colour: str, line: LogLine) -> None:
+def put(head: Shown, texts: Sequence[Shown], colour: str, style: str = "") -> None:
+    """Print lines that all begin with the same.
+
+    Args:
+        head: that.
+        texts: the lines.
+        colour, style: of both, on a terminal.
+    """
     terminal = answers_terminal()
     if terminal is None:
         answer(*(Shown(f"{head}{text}") for text in texts))
@@ -98,7 +108,35 @@ def _put(head: Shown, texts: Sequence[Shown], colour: str, line: LogLine) -> Non
     from rich.console import Console
     from rich.text import Text
 
-    style = "red" if line.priority <= 3 else "dim" if line.systemd else ""
     console = Console(file=terminal, highlight=False)
     for text in texts:
         console.print(Text(head, style=colour).append(text, style=style or "default"), soft_wrap=True)
+
+
+def output_teller(hosts: Sequence[str]) -> Callable[[str, str], None]:
+    """How lines of a command's output are shown as they come: with the host's name where there are several.
+
+    Args:
+        hosts: that it runs on.
+    """
+    widest = max(map(len, hosts), default=0)
+    colours = {host: COLOURS[number % len(COLOURS)] for number, host in enumerate(hosts)}
+
+    def tell_line(host: str, line: str) -> None:
+        head = shown(f"{host.ljust(widest)}  ") if len(hosts) > 1 else shown("")
+        put(head, [shown(line.rstrip("\r"))], colours.get(host, ""))
+        answer_at_once()
+
+    return tell_line
+
+
+def show_executed(done: Executed) -> None:
+    """How a command ended, on standard error: standard output is the command's own."""
+    several = len(done.hosts) > 1
+    for run in done.hosts:
+        if run.error is not None or run.status is None:
+            tell(shown(f"{run.host}: {run.error or 'ended by Ctrl-C'}"))
+        elif run.status or several:
+            tell(shown(f"{run.host}: status {run.status}"))
+    for host, why in done.unreachable.items():
+        tell(shown(f"{host}: not run: {why}"))
