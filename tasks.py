@@ -428,6 +428,7 @@ namespace = Collection(
     cli_look.logs,
     cli_look.drift,
     cli_look.execute,
+    cli_look.console,
     cli_backups.backup,
     cli_backups.backups,
     cli_backups.verify_backups,

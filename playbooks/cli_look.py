@@ -12,6 +12,7 @@ from playbooks import cli
 from playbooks.flags import ENV, JSON, LIMIT, YES
 
 if TYPE_CHECKING:
+    from playbooks.console import Console
     from playbooks.drift import FleetDrift
     from playbooks.execute import Executed
     from playbooks.logs import Logs
@@ -118,6 +119,31 @@ def execute(
         return run(environment, progress, words, unit=unit, tell=tell)
 
     cli.perform(env, act, look.show_executed, limit=cli.narrowed(limit, host), as_json=json, moving=False, ask=ask)
+
+
+@task(positional=[], help={"env": ENV, "host": "on this host (default: the first)", "unit": UNIT, "yes": YES})
+def console(c: Context, env: str = "", host: str | None = None, unit: str | None = None, yes: bool = False) -> None:
+    """Open a terminal in the running release on one host, as its user, with its environment."""
+    from playbooks.errors import UsageError
+    from playbooks.report import output
+
+    def ask(environment: cli.Environment) -> None:
+        if not (sys.stdin.isatty() and sys.stdout.isatty()):
+            raise UsageError(
+                "a console needs a terminal, and there is none; nothing was touched",
+                hint=f"invoke exec {environment.flag} -- COMMAND needs none",
+            )
+        name = environment.targets[0].name
+        if len(environment.targets) > 1:
+            output.tell(output.shown(f"on {name}; --host=NAME chooses another one"))
+        cli.confirm(environment, f"a console on {name}", IN_PRODUCTION, yes=yes)
+
+    def act(environment: cli.Environment, progress: cli.Progress) -> Console:
+        from playbooks.console import console as run
+
+        return run(environment, progress, output.pass_on, unit=unit)
+
+    cli.perform(env, act, lambda _: None, limit=host, moving=False, ask=ask)
 
 
 def behind_dashes(argv: list[str]) -> list[str]:

@@ -168,8 +168,8 @@ def tell_of_tasks(facts: Mapping[str, Facts], progress: Progress) -> None:
     busy = next((fact.lock for fact in facts.values() if fact.lock), None)
     if busy is not None:
         progress.warn(
-            f"{busy.who} is at work ('{busy.what}', since {busy.since}): the release may change, and a command stays in "
-            "the one that it began in"
+            f"{busy.who} is at work ('{busy.what}', since {busy.since}): the release may change, and a command "
+            "stays in the one that it began in"
         )
 
 

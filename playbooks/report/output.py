@@ -7,6 +7,7 @@ A line that is folded, cut or made JSON no longer holds a secret in one piece, s
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 import traceback
@@ -116,6 +117,13 @@ def answer_line(document: Mapping[str, object]) -> None:
 def answer_at_once() -> None:
     """Let whoever reads the answer have what was printed of it."""
     sys.stdout.flush()
+
+
+def pass_on(data: bytes) -> None:
+    """Write what a program on a host writes to the terminal that a person has given it: as it is, as ssh does."""
+    sys.stdout.flush()
+    while data:
+        data = data[os.write(sys.stdout.fileno(), data) :]
 
 
 def answers_terminal() -> TextIO | None:
