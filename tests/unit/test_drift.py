@@ -62,6 +62,16 @@ def _unseen(place: Path) -> None:
     os.utime(place, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
+def _bend(place: Path) -> None:
+    place.unlink()
+    place.symlink_to("/etc/passwd")
+
+
+def _make_folder(place: Path) -> None:
+    place.mkdir()
+    _append(place / "file")
+
+
 def _rename_away(place: Path) -> None:
     place.rename(place.parent.parent / "aside")
 
@@ -82,10 +92,10 @@ HARMS: dict[str, tuple[Callable[[Path], None], set[str], set[str]]] = {
         {"missing\tlib"},
         {"missing\tlib"},
     ),
-    "added": (lambda at: (at / "new").mkdir() or _append(at / "new/file"), {"added\tnew"}, {"added\tnew"}),
+    "added": (lambda at: _make_folder(at / "new"), {"added\tnew"}, {"added\tnew"}),
     "mode": (lambda at: (at / "VERSION").chmod(0o600), {"mode\tVERSION"}, {"mode\tVERSION"}),
     "bent": (
-        lambda at: (at / "current.py").unlink() or (at / "current.py").symlink_to("/etc/passwd"),
+        lambda at: _bend(at / "current.py"),
         {"link\tcurrent.py"},
         {"link\tcurrent.py"},
     ),
