@@ -128,7 +128,7 @@ def console(c: Context, env: str = "", host: str | None = None, unit: str | None
     from playbooks.report import output
 
     def ask(environment: cli.Environment) -> None:
-        if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        if not sys.stdin.isatty() or output.answers_terminal() is None:
             raise UsageError(
                 "a console needs a terminal, and there is none; nothing was touched",
                 hint=f"invoke exec {environment.flag} -- COMMAND needs none",

@@ -29,8 +29,8 @@ from playbooks.traffic.servers import edges_of
 class HostStatus:
     """One host. Times are UTC, ISO 8601; None where there is nothing to tell; ``next`` is what a person can do.
 
-    ``drift``: what was changed by hand of what runs. ``warnings`` are about what it says that cannot be, and was left
-    out.
+    ``log``: what units that failed wrote last. ``drift``: what was changed by hand of what runs. ``warnings`` are about
+    what it says that cannot be, and was left out.
     """
 
     host: str
@@ -53,6 +53,7 @@ class HostStatus:
     idle: str | None = None
     group: str | None = None
     next: str = ""
+    log: tuple[str, ...] = ()
     drift: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -201,6 +202,7 @@ def _status(facts: Facts, report: HealthReport | None, flag: str) -> HostStatus:
         by=str(running.about.get("by")) if running else None,
         health=_health(facts, report),
         detail="" if report is None or report.healthy else report.reason(),
+        log=() if report is None or report.healthy else report.log,
         lock=_holder(facts.lock),
         interrupted=_holder(facts.interrupted),
         guard=_guard(facts),

@@ -6,8 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from playbooks.report.output import (
-    Shown,
-    answer,
     answer_at_once,
     answer_line,
     answers_terminal,
@@ -15,7 +13,7 @@ from playbooks.report.output import (
     shown_lines,
     tell,
 )
-from playbooks.report.tables import say, show_table
+from playbooks.report.tables import put, say, show_table
 
 if TYPE_CHECKING:
     from playbooks.drift import FleetDrift
@@ -91,26 +89,6 @@ def teller(hosts: Sequence[str], *, as_json: bool = False) -> Callable[[Sequence
         answer_at_once()
 
     return tell_json if as_json else tell_lines
-
-
-def put(head: Shown, texts: Sequence[Shown], colour: str, style: str = "") -> None:
-    """Print lines that all begin with the same.
-
-    Args:
-        head: that.
-        texts: the lines.
-        colour, style: of both, on a terminal.
-    """
-    terminal = answers_terminal()
-    if terminal is None:
-        answer(*(Shown(f"{head}{text}") for text in texts))
-        return
-    from rich.console import Console
-    from rich.text import Text
-
-    console = Console(file=terminal, highlight=False)
-    for text in texts:
-        console.print(Text(head, style=colour).append(text, style=style or "default"), soft_wrap=True)
 
 
 def output_teller(hosts: Sequence[str]) -> Callable[[str, str], None]:

@@ -72,6 +72,26 @@ def say(text: str) -> None:
         answer(*lines)
 
 
+def put(head: Shown, texts: Sequence[Shown], colour: str, style: str = "") -> None:
+    """Print lines that all begin with the same.
+
+    Args:
+        head: that.
+        texts: the lines.
+        colour, style: of both, on a terminal.
+    """
+    terminal = answers_terminal()
+    if terminal is None:
+        answer(*(Shown(f"{head}{text}") for text in texts))
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(file=terminal, highlight=False)
+    for text in texts:
+        console.print(Text(head, style=colour).append(text, style=style or "default"), soft_wrap=True)
+
+
 def ago(moment: str | None) -> str:
     """A time as a person counts: "3 min ago"; as it is where it cannot be read."""
     try:
@@ -101,13 +121,22 @@ def show_outcome(outcome: Outcome) -> None:
     say(f"\n{outcome.message} ({outcome.seconds:.1f} s)")
     if outcome.id:
         say(f"id {outcome.id}" + (f", backup {outcome.backup}" if outcome.backup else ""))
-    for host in [host for host in outcome.hosts if host.log][:MOST_LOGS]:
-        say(f"\nwhat the application wrote last on {host.host}:")
-        say("\n".join(f"  | {line}" for line in host.log))
+    show_last_words({host.host: host.log for host in outcome.hosts})
     for warning in outcome.warnings:
         say(f"warning: {warning}")
     if outcome.next:
         say(f"Next: {outcome.next}")
+
+
+def show_last_words(logs: Mapping[str, Sequence[str]]) -> None:
+    """What units that failed wrote last, a line each; of many hosts the first.
+
+    Args:
+        logs: by host; most have none.
+    """
+    for host in [host for host, lines in logs.items() if lines][:MOST_LOGS]:
+        say(f"\nwhat the application wrote last on {host}:")
+        say("\n".join(f"  | {line}" for line in logs[host]))
 
 
 def show_check(check: Check) -> None:
@@ -163,6 +192,7 @@ def show_status(status: Status) -> None:
         say("")
     for edge in status.edges:
         say(f"{edge.host}: {edge.sentence}")
+    show_last_words({host.host: host.log for host in status.hosts})
     _show_warnings(status)
     if status.hints:
         say("\n" + "\n".join(f"Next: {hint}" for hint in status.hints))
@@ -216,6 +246,7 @@ def show_health(health: FleetHealth) -> None:
     rows += [(host, "", "nothing deployed", "", "") for host in health.empty]
     rows += [(host, "", "stopped", "", "its group had no traffic for long enough") for host in health.stopped]
     show_table(("host", "check", "result", "time", "detail"), rows)
+    show_last_words({host: report.log for host, report in health.reports.items()})
 
 
 def _word(ok: bool, *, critical: bool) -> str:
