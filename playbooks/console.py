@@ -69,16 +69,17 @@ def console(
         # Before it is: who dies in it has been there all the same.
         for host, why in record(fleet, env, holder, outcome, facts).items():
             progress.warn(f"{host}: the record could not be written: {why}")
+        name = f"slipway-{target.settings.app}-console-{holder.id}-{secrets.token_hex(2)}"
         terminal = os.environ.get("TERM", "")
         settings = target.settings
         arguments = [
             settings.home,
             settings.run_user,
             unit or "-",
-            f"slipway-{settings.app}-console-{holder.id}-{secrets.token_hex(2)}",
+            name,
             terminal if _TERMINAL.fullmatch(terminal) else "dumb",
             f"{settings.app} {version} on {target.name} $ ",
             settings.console,
         ]
-        attach(fleet.remotes[target.name], "console", arguments, write)
+        attach(fleet.remotes[target.name], "console", arguments, write, end=f"{name} ended".encode())
     return Console(env.name, target.name, version)

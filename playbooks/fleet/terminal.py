@@ -31,7 +31,7 @@ POLL_SECONDS = 0.25
 BEGIN_SECONDS = 30.0
 
 
-def attach(remote: Remote, step: str, arguments: Sequence[str], write: Callable[[bytes], None]) -> None:
+def attach(remote: Remote, step: str, arguments: Sequence[str], write: Callable[[bytes], None], *, end: bytes) -> None:
     """Run a step's script with this terminal, from its first record ``begun`` until it ends.
 
     Args:
@@ -39,6 +39,7 @@ def attach(remote: Remote, step: str, arguments: Sequence[str], write: Callable[
         step: the script's name.
         arguments: its arguments; nothing secret.
         write: writes to the terminal.
+        end: what the script says when all is over; it is not shown.
 
     Raises:
         StepFailed: it said why it does not begin.
@@ -49,9 +50,8 @@ def attach(remote: Remote, step: str, arguments: Sequence[str], write: Callable[
         with contextlib.closing(channel):
             rest = _begin(remote, channel, step, arguments)
             remote.progress.operation(remote.name, step, "answered")
-            write(rest)
             with _raw(), _resized() as sizes:
-                _relay(channel, write, sizes)
+                _relay(channel, Until(end, write), rest, sizes)
     except (OSError, EOFError, paramiko.SSHException) as error:
         raise lost(remote.name, step, error) from None
 
@@ -117,11 +117,36 @@ def _resized() -> Iterator[list[bool]]:
         signal.signal(signal.SIGWINCH, before)
 
 
-def _relay(channel: paramiko.Channel, write: Callable[[bytes], None], resized: list[bool]) -> None:
+class Until:
+    """Writes what comes until a mark.
+
+    Args:
+        mark: is not written, nor what follows it.
+        write: where to.
+    """
+
+    def __init__(self, mark: bytes, write: Callable[[bytes], None]) -> None:
+        self._mark, self._write, self._held = mark, write, b""
+
+    def feed(self, data: bytes) -> bool:
+        """Write it, but for an end that may be the mark's beginning; says whether the mark has come."""
+        data = self._held + data
+        before, found, _ = data.partition(self._mark)
+        if found:
+            self._write(before)
+            return True
+        held = next(size for size in range(len(self._mark) - 1, -1, -1) if data.endswith(self._mark[:size]))
+        self._held = data[len(data) - held :]
+        self._write(data[: len(data) - held])
+        return False
+
+
+def _relay(channel: paramiko.Channel, until: Until, came: bytes, resized: list[bool]) -> None:
     keys = sys.stdin.fileno()
     waits = [channel, keys]
     channel.settimeout(BEGIN_SECONDS)
-    while True:
+    while not until.feed(came):
+        came = b""
         ready, _, _ = select.select(waits, [], [], POLL_SECONDS)
         if resized:
             resized.clear()
@@ -131,7 +156,6 @@ def _relay(channel: paramiko.Channel, write: Callable[[bytes], None], resized: l
             came = channel.recv(65536)
             if not came:
                 return
-            write(came)
         if keys in ready:
             typed = os.read(keys, 4096)
             if typed:

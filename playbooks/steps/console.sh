@@ -21,4 +21,6 @@ case $command in *\$*) command=$(printf '%s' "$command" | sed 's/\$/$$/g') ;; es
 emit begun "$current" "${unit:--}"
 status=0
 systemd-run --quiet --pty --wait --collect --unit="$name" "$@" -- /bin/sh -c "$command" || status=$?
+# Where sudo asked for a password, something still reads the terminal: nobody would see that this has ended.
+printf '%s ended\n' "$name"
 exit "$status"

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from playbooks import cli_look
 from playbooks.cli import narrowed, since
 from playbooks.errors import UsageError
 from playbooks.fleet.listening import LONGEST_LINE, _cut_lines
+from playbooks.fleet.terminal import Until
 from playbooks.steps.logs import MOST_MESSAGE, read_line
 
 GOOD = {
@@ -85,3 +88,18 @@ def test_flags() -> None:
     )
     assert cli_look.behind_dashes(["invoke", "exec", "--env=x", "--", "a  b", "--", "-c"]) == ["a  b", "--", "-c"]
     assert cli_look.behind_dashes(["invoke", "exec", "--env=x"]) == []
+
+
+@given(st.binary(max_size=30), st.binary(max_size=30), st.lists(st.integers(1, 5), max_size=60))
+def test_a_console_ends_at_its_mark_and_shows_all_before(before: bytes, after: bytes, sizes: list[int]) -> None:
+    """However what comes is cut, nothing of the program's is lost and nothing of the mark is seen."""
+    written: list[bytes] = []
+    until = Until(b"unit ended", written.append)
+    before = before.replace(b"unit ended", b"")
+    rest, ended = before + b"unit ended" + after, False
+    while rest and not ended:
+        size = sizes.pop() if sizes else 7
+        ended = until.feed(rest[:size])
+        rest = rest[size:]
+    assert ended
+    assert b"".join(written) == before
