@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from invoke import Context, task
 
 from playbooks import cli
-from playbooks.flags import ENV, JSON, LIMIT, YES
+from playbooks.flags import APP, ENV, JSON, LIMIT, YES
 
 if TYPE_CHECKING:
     from playbooks.console import Console
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from playbooks.logs import Logs
 
 
-@task(positional=[], help={"env": ENV, "limit": LIMIT, "json": JSON})
-def drift(c: Context, env: str = "", limit: str | None = None, json: bool = False) -> None:
+@task(positional=[], help={"env": ENV, "app": APP, "limit": LIMIT, "json": JSON})
+def drift(c: Context, env: str = "", limit: str | None = None, json: bool = False, app: str | None = None) -> None:
     """Show what was changed by hand of what runs, and what the inventory would have otherwise; status 1 if by hand."""
     from playbooks.report import look
 
@@ -28,13 +28,14 @@ def drift(c: Context, env: str = "", limit: str | None = None, json: bool = Fals
 
         return run(environment, progress)
 
-    cli.perform(env, act, look.show_drift, limit=limit, as_json=json)
+    cli.perform(env, act, look.show_drift, limit=limit, app=app, several="each", as_json=json)
 
 
 @task(
     positional=[],
     help={
         "env": ENV,
+        "app": APP,
         "follow": "go on with what is written from now on, until Ctrl-C",
         "host": "only this host",
         "limit": LIMIT,
@@ -54,6 +55,7 @@ def logs(
     unit: str | None = None,
     lines: str | None = None,
     json: bool = False,
+    app: str | None = None,
 ) -> None:
     """Show what the application's units wrote, on all hosts, merged by time."""
     from playbooks.report import look
@@ -80,6 +82,8 @@ def logs(
         act,
         show,
         limit=cli.narrowed(limit, host),
+        app=app,
+        several="ask" if follow else "each",
         as_json=json and not follow,
         moving=not follow,
     )
@@ -92,7 +96,7 @@ IN_PRODUCTION = "RUN IN PRODUCTION"
 @task(
     name="exec",
     positional=[],
-    help={"env": ENV, "host": "only on this host", "limit": LIMIT, "unit": UNIT, "yes": YES, "json": JSON},
+    help={"env": ENV, "app": APP, "host": "only on this host", "limit": LIMIT, "unit": UNIT, "yes": YES, "json": JSON},
 )
 def execute(
     c: Context,
@@ -102,6 +106,7 @@ def execute(
     unit: str | None = None,
     yes: bool = False,
     json: bool = False,
+    app: str | None = None,
 ) -> None:
     """Run a command in the running release, as its user, with its environment: invoke exec --env=E -- COMMAND."""
     from playbooks.report import look
@@ -118,11 +123,22 @@ def execute(
         tell = None if json else look.output_teller([target.name for target in environment.targets])
         return run(environment, progress, words, unit=unit, tell=tell)
 
-    cli.perform(env, act, look.show_executed, limit=cli.narrowed(limit, host), as_json=json, moving=False, ask=ask)
+    cli.perform(
+        env, act, look.show_executed, limit=cli.narrowed(limit, host), app=app, as_json=json, moving=False, ask=ask
+    )
 
 
-@task(positional=[], help={"env": ENV, "host": "on this host (default: the first)", "unit": UNIT, "yes": YES})
-def console(c: Context, env: str = "", host: str | None = None, unit: str | None = None, yes: bool = False) -> None:
+@task(
+    positional=[], help={"env": ENV, "app": APP, "host": "on this host (default: the first)", "unit": UNIT, "yes": YES}
+)
+def console(
+    c: Context,
+    env: str = "",
+    host: str | None = None,
+    unit: str | None = None,
+    yes: bool = False,
+    app: str | None = None,
+) -> None:
     """Open a terminal in the running release on one host, as its user, with its environment."""
     from playbooks.errors import UsageError
     from playbooks.report import output
@@ -143,7 +159,7 @@ def console(c: Context, env: str = "", host: str | None = None, unit: str | None
 
         return run(environment, progress, output.pass_on, unit=unit)
 
-    cli.perform(env, act, lambda _: None, limit=host, moving=False, ask=ask)
+    cli.perform(env, act, lambda _: None, limit=host, app=app, moving=False, ask=ask)
 
 
 def behind_dashes(argv: list[str]) -> list[str]:
