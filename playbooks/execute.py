@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from playbooks.environment import Environment
-from playbooks.errors import ExitStatus, SlipwayError, UsageError
+from playbooks.errors import ExitStatus, SlipwayError, Unreachable, UsageError
 from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.holder import Holder
 from playbooks.fleet.progress import Progress
@@ -40,6 +40,7 @@ class HostRun:
     Args:
         status: its exit status; None where it was ended, or never began.
         error: why it never began, or cannot be known.
+        lost: whether the host was lost while it ran; the command is ended there.
         output: what it wrote, both streams; of very much the end.
     """
 
@@ -47,6 +48,7 @@ class HostRun:
     version: str | None = None
     status: int | None = None
     error: str | None = None
+    lost: bool = False
     output: list[str] = field(default_factory=list)
     kept: int = 0
 
@@ -61,7 +63,7 @@ class HostRun:
     def result(self) -> str:
         """In a word or two."""
         if self.error is not None:
-            return "not run"
+            return "lost" if self.lost else "not run"
         return "interrupted" if self.status is None else f"status {self.status}"
 
 
@@ -84,8 +86,8 @@ class Executed:
 
     @property
     def exit_status(self) -> ExitStatus:
-        """0: status 0 on every host; 1: not so; 3: a host cannot be reached."""
-        if self.unreachable:
+        """0: status 0 on every host; 1: not so; 3: a host cannot be reached, or was lost."""
+        if self.unreachable or any(run.lost for run in self.hosts):
             return ExitStatus.PERSON_NEEDED
         return ExitStatus.DONE if all(run.status == 0 for run in self.hosts) else ExitStatus.FAILED
 
@@ -201,7 +203,7 @@ def _run_on_all(
                 settings = env.target(run.host).settings
                 run.status = run_command(remote, settings, Command(words, unit, name), told, stop)
             except SlipwayError as error:
-                run.error = error.message
+                run.error, run.lost = error.message, isinstance(error, Unreachable)
 
     threads = [
         threading.Thread(target=partial(one, run, fleet.remotes[host]), daemon=True) for host, run in runs.items()
