@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from invoke import Collection, Context, task
 
 from lab import tasks as lab_tasks
-from playbooks import bad_usage, cli, cli_backups, cli_traffic, streams
+from playbooks import bad_usage, cli, cli_backups, cli_look, cli_traffic, streams
 from playbooks.errors import UsageError
 from playbooks.flags import APP, BATCH, ENV, JSON, LIMIT, REPORT, TIMINGS, UNTRUSTED, WAIT, YES
 
@@ -425,6 +425,10 @@ namespace = Collection(
     status,
     health,
     history,
+    cli_look.logs,
+    cli_look.drift,
+    cli_look.execute,
+    cli_look.console,
     cli_backups.backup,
     cli_backups.backups,
     cli_backups.verify_backups,

@@ -17,7 +17,7 @@ from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.holder import Holder
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Ask, Remote
-from playbooks.host_facts import facts_of, odd
+from playbooks.host_facts import drifted, facts_of, odd
 from playbooks.names import stamp
 from playbooks.release.release import instant, now, who
 from playbooks.steps import backup as steps
@@ -83,8 +83,8 @@ def backup(env: Environment, progress: Progress, *, wait: float = 0.0) -> Backup
         holder = Holder(who(), "backup", instant(started), stamp(started), "backup")
         with fleet.lock(env.orders(names, holder, wait=wait)):
             progress.phase("backing up")
-            facts = fleet.each("facts", partial(facts_of, env)).all_or_raise("reading facts")
-            for sentence in odd(facts):
+            facts = fleet.each("facts", partial(facts_of, env, drift=True)).all_or_raise("reading facts")
+            for sentence in [*odd(facts), *drifted(facts)]:
                 progress.warn(sentence)
             jobs, id_ = back_up_jobs(fleet, env, facts)
             made = by_host(jobs, fleet.run(jobs)).all_or_raise("backup")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -15,6 +14,7 @@ from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
 from playbooks.host_facts import read_all
 from playbooks.release.artifact import Artifact, find_artifact
+from playbooks.release.difference import differences
 from playbooks.release.release import Release, Rendered, new_release
 from playbooks.release.slots import Renderings, for_next, turns
 from playbooks.rollout.due import due
@@ -22,6 +22,7 @@ from playbooks.rollout.once import told_once
 from playbooks.rollout.planned import Planned, planned
 from playbooks.settings import Settings
 from playbooks.steps.adopt import adopt
+from playbooks.steps.drift import told_drift
 from playbooks.steps.facts import Facts, as_adopted
 from playbooks.steps.preflight import preflight, tools_for
 from playbooks.steps.rendered import OnHost, read_rendered
@@ -41,6 +42,7 @@ class HostPlan:
         actions: in order, as sentences; empty when it is up to date.
         diffs: unified diffs of rendered files; secrets are struck out.
         problems: what would end the deploy before it touches anything.
+        drift: what was changed by hand of what runs.
     """
 
     host: str
@@ -49,6 +51,7 @@ class HostPlan:
     actions: tuple[str, ...]
     diffs: tuple[str, ...]
     problems: tuple[str, ...]
+    drift: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,7 @@ def check(env: Environment, wanted: Wanted, progress: Progress) -> Check:
     addresses = [env.target(name).address for name in names]
     with open_fleet(addresses, progress=progress, forks=env.settings.forks) as fleet:
         reached = [target for target in env.targets if target.name in fleet.remotes]
-        facts = read_all(fleet, env, reached)
+        facts = read_all(fleet, env, reached, drift=True)
         refuse_adoption(env, facts)
         groups = read_groups(fleet, env)
         states = groups.edges if groups else read_edges(fleet, env, [name for name in edges if name in fleet.remotes])
@@ -180,8 +183,9 @@ def _host(
         before=facts[name].version,
         after=release.version,
         actions=actions,
-        diffs=tuple(env.secrets.mask(diff) for diff in _diffs(compared, there[name], places)),
+        diffs=tuple(differences(compared, there[name], places, env.secrets.mask)),
         problems=_problems(target.settings, facts[name], release.artifact),
+        drift=told_drift(facts[name].drift),
     )
 
 
@@ -262,27 +266,3 @@ def _unit_actions(rendered: Rendered, facts: Facts, there: OnHost) -> Iterator[s
             yield f"leave {unit} open"
         else:
             yield f"stop {name}.service and open {unit} anew, since it has changed: until then clients are refused"
-
-
-def _diffs(rendered: Rendered, there: OnHost, places: Mapping[str, str]) -> list[str]:
-    new = {name: file.content for name, file in rendered.files.items()}
-    pairs = [(there.files, new), (there.units, dict(rendered.units))]
-    found = []
-    for old, wanted in pairs:
-        for name in sorted(old.keys() | wanted.keys()):
-            diff = difflib.unified_diff(
-                _lines(old.get(name), places),
-                _lines(wanted.get(name), places),
-                f"{name} (running)",
-                f"{name} (new)",
-                lineterm="",
-            )
-            found.append("\n".join(diff))
-    return [diff for diff in found if diff]
-
-
-def _lines(content: bytes | None, places: Mapping[str, str]) -> list[str]:
-    text = (content or b"").decode("utf-8", "replace")
-    for place, name in places.items():
-        text = text.replace(place, name)
-    return text.splitlines()

@@ -152,6 +152,7 @@ def perform(
     ask: Callable[[Environment], None] = lambda _: None,
     untrusted: bool = False,
     bare: Callable[[Inventory, str], None] | None = None,
+    moving: bool = True,
 ) -> None:
     """Run a playbook for an environment and end the task with its status.
 
@@ -167,6 +168,7 @@ def perform(
         untrusted: see `load`; for a process that ends with this.
         bare: what to do with an inventory that has no setting of Slipway, instead of refusing it; is given the
             sentence that says what is missing.
+        moving: whether a picture may move on a terminal; not where the playbook writes there itself.
 
     Raises:
         Exit: with a status other than 0.
@@ -203,7 +205,7 @@ def perform(
         _strike(strikes, environment)
         output.tell(output.shown(f"== {environment.about}"))
         ask(environment)
-        return _watched(environment, act, witnesses, untrusted=untrusted)
+        return _watched(environment, act, witnesses, untrusted=untrusted, moving=moving)
 
     done = _guarded(run)
     told: dict[str, Any] = {}
@@ -248,11 +250,12 @@ def _watched(
     *,
     untrusted: bool,
     warn: bool = True,
+    moving: bool = True,
 ) -> R:
     """Run a playbook while whoever is there watches."""
     from playbooks.report import choose, still
 
-    with (still if untrusted else choose)(sys.stderr) as progress:
+    with (choose if moving and not untrusted else still)(sys.stderr) as progress:
         for warning in environment.inventory.warnings if warn else ():
             progress.warn(warning)
         return act(environment, reduce(lambda watcher, witness: witness.watching(watcher), witnesses, progress))
@@ -562,6 +565,36 @@ def window(flag: str, text: str) -> float:
     if not 1 <= found <= 86400:
         raise UsageError(f"--{flag}={text}: expected from 1s to 24h")
     return found
+
+
+def since(text: str) -> str:
+    """The moment that --since names, as journalctl takes it: seconds ago by the host's own clock, or a time.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    from datetime import UTC, datetime
+
+    from playbooks.settings.types import parse_duration
+
+    try:
+        return f"-{float(str(parse_duration(text))):.0f}s"
+    except ValueError:
+        pass
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"--since={text}: expected 10m, 2h, or a time such as 2026-11-29T14:00") from None
+    return f"@{(moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp():.0f}"
+
+
+def narrowed(limit: str | None, host: str | None) -> str | None:
+    """--limit and --host together.
+
+    Args:
+        limit, host: the flags.
+    """
+    return limit if host is None else host if limit is None else f"{limit}:&{host}"
 
 
 def share(flag: str, text: str) -> float:

@@ -14,7 +14,7 @@ from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.holder import Holder
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Ask, Remote
-from playbooks.host_facts import all_or_hint, odd, read_all, read_changed
+from playbooks.host_facts import all_or_hint, drifted, odd, read_all, read_changed
 from playbooks.recording import sealed, write_down
 from playbooks.release.artifact import Artifact, find_artifact
 from playbooks.release.release import Release, Rendered, later_than, new_release, render
@@ -100,7 +100,7 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
         apps = reached(fleet, env, intended.tolerate)
         why = f" for {release.version}, {release.artifact.why}" if release.artifact.why else ""
         progress.phase(f"looking at the hosts{why}")
-        facts = read_all(fleet, env, apps)
+        facts = read_all(fleet, env, apps, drift=True)
         refuse_adoption(env, facts)
         groups = read_groups(fleet, env)
         # Where a host had been confirmed in its slot already, that is taken: the other one needs a release of its own.
@@ -118,7 +118,7 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
         if wanted.resume:
             retreat(fleet, env, edges)
         with fleet.lock(orders, last=edges if wanted.resume else ()) as held:
-            facts = read_changed(fleet, env, facts, held)
+            facts = read_changed(fleet, env, facts, held, drift=True)
             groups = read_groups(fleet, env)
             todo = due(apps, facts, groups, release, renderings, force=wanted.force)
             if not todo:
@@ -127,7 +127,7 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
             if not wanted.resume:
                 _refuse_taken(env, release, facts)
             rendered = for_next(renderings, facts)
-            warnings = [*odd(facts), *_unproven(todo), *_check_hosts(fleet, env, todo, facts, release)]
+            warnings = [*odd(facts), *drifted(facts), *_unproven(todo), *_check_hosts(fleet, env, todo, facts, release)]
             facts = _adopt(fleet, env, todo, facts, rendered)
             warnings += turns({target.name: facts[target.name] for target in todo}, rendered)
             plan = plan_for(env, wanted, [target.name for target in todo], facts)

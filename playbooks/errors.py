@@ -89,12 +89,23 @@ class StepFailed(HostError):
     Args:
         step: the step's name, e.g. "stage".
         code: the step's own word for the failure, e.g. "checksum" (see the script).
+        log: what the application wrote last, a line each.
     """
 
-    def __init__(self, message: str, *, host: str, step: str, code: str = "failed", hint: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        host: str,
+        step: str,
+        code: str = "failed",
+        hint: str | None = None,
+        log: Sequence[str] = (),
+    ) -> None:
         super().__init__(message, host=host, hint=hint)
         self.step = step
         self.code = code
+        self.log = tuple(log)
 
 
 class StepTimedOut(StepFailed):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from playbooks.backup import backup_hosts, everybody
 from playbooks.environment import Environment
-from playbooks.errors import SlipwayError, StepFailed, UsageError
+from playbooks.errors import ANY_ENV, SlipwayError, StepFailed, UsageError
 from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.holder import Holder
 from playbooks.fleet.progress import Progress
@@ -22,7 +22,7 @@ from playbooks.resume import interrupted
 from playbooks.rollout.crew import assemble
 from playbooks.rollout.mover import Move, Mover
 from playbooks.rollout.outcome import Outcome
-from playbooks.rollout.outcomes import returned
+from playbooks.rollout.outcomes import returned, version_of
 from playbooks.rollout.planning import as_traffic_stands, plan_rollback
 from playbooks.rollout.predecessor import choose_targets
 from playbooks.rollout.reached import require_balancers
@@ -35,6 +35,8 @@ from playbooks.steps.restore import restore_release
 from playbooks.traffic.groups import Groups, read_groups, require_whole
 from playbooks.traffic.servers import edges_of
 from playbooks.traffic.traffic import retreat
+
+MOST_BACKUPS = 3  # that are tried for a release
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,10 @@ def rollback(env: Environment, back: Back, progress: Progress) -> Outcome:
             facts = read_changed(fleet, env, facts, held)
             groups = read_groups(fleet, env)
             targets = choose_targets(env, groups, facts, back.to, left)
-            moves = _make_ready(fleet, env, facts, targets, anew=groups is not None)
+            moves, refused = _make_ready(
+                fleet, env, facts, targets, anew=groups is not None, together=back.with_database or groups is not None
+            )
+            targets = {host: release for host, release in targets.items() if host not in refused}
             _refuse_strange_slots(env, moves)
             turning = any(takes_the_place(facts[host], move) for host, move in moves.items())
             going_on = left is not None and left.task == "rollback"
@@ -114,7 +119,9 @@ def rollback(env: Environment, back: Back, progress: Progress) -> Outcome:
             rollout = roll_out(crew, plan, on_failure="guards")
             group = (groups.live if stays else groups.idle) if groups else None
             gone = dict(fleet.unreachable)
-            outcome = returned(env, back, holder, facts, targets, plan, rollout, databases, gone, started, group)
+            outcome = returned(
+                env, back, holder, facts, targets, plan, rollout, databases, gone, started, group, refused
+            )
             held.well = not outcome.exit_status
             left_group = groups.serving if groups and not stays and rollout.verdict == "deployed" else ()
             rubbish = holder.undoes or None
@@ -164,14 +171,27 @@ def _keep_up(fleet: Fleet, env: Environment, facts: Mapping[str, Facts], groups:
 
 
 def _make_ready(
-    fleet: Fleet, env: Environment, facts: Mapping[str, Facts], targets: Mapping[str, str | None], *, anew: bool
-) -> dict[str, Move]:
+    fleet: Fleet,
+    env: Environment,
+    facts: Mapping[str, Facts],
+    targets: Mapping[str, str | None],
+    *,
+    anew: bool,
+    together: bool,
+) -> tuple[dict[str, Move], dict[str, SlipwayError]]:
     """Make sure that every host has its release, whole, before the first one switches.
 
     Those that are to run nothing come last: until then they carry the traffic of others.
 
     Args:
         anew: whether a host that has its release already, but does not run it, starts it again.
+        together: whether none goes back where one cannot.
+
+    Returns:
+        What moves, and why other hosts cannot.
+
+    Raises:
+        SlipwayError: a host that was to go back with all others cannot, or none can.
     """
 
     def one(remote: Remote) -> Checked:
@@ -182,15 +202,17 @@ def _make_ready(
             return checked
         fleet.progress.note(remote.name, f"{release}: {checked.reason}; restoring it from its backup")
         records = [record for record in facts[remote.name].backups if record.get("release") == release]
-        if not records:
+        # What a backup took as it had been changed by hand is no better than what is here.
+        whole = [record for record in records if not record.get("changed")]
+        if not whole:
+            how = "every backup of it has it so" if records else "no backup has it"
             raise StepFailed(
-                f"release {release} is {checked.verdict} ({checked.reason}) and no backup has it",
+                f"release {release} is not as it was deployed ({checked.reason}), and {how}",
                 host=remote.name,
                 step="check",
-                hint="invoke backups --env=… lists what there is; --to=… takes one of them",
+                hint=_way_on(facts[remote.name], release),
             )
-        newest = max(records, key=lambda record: str(record.get("created", "")))
-        restore_release(remote, settings, newest, env.secrets)
+        _restore_from_any(remote, env, facts[remote.name], release, whole)
         return check_release(remote, settings, release)
 
     changing = {
@@ -199,7 +221,11 @@ def _make_ready(
         if facts[host].whole != release or (anew and not facts[host].is_up)
     }
     todo = {host: release for host, release in changing.items() if release}
-    checked = all_or_hint(env, fleet.each("check", one, hosts=list(todo)), "finding the release")
+    results = fleet.each("check", one, hosts=list(todo))
+    checked = all_or_hint(env, results, "finding the release") if together or not results.ok else results.ok
+    refused = {} if together or not results.ok else dict(results.failed)
+    for host, error in refused.items():
+        fleet.progress.warn(f"{host} stays on {facts[host].version}: {error.message}")
 
     def move(host: str) -> Move:
         fact, found = facts[host], checked.get(host)
@@ -208,7 +234,45 @@ def _make_ready(
             return Move(host, fact.current, None, (), runs, way_back=fact.way_back)
         return Move(host, fact.current, todo[host], found.units, runs, found.slot, way_back=fact.way_back)
 
-    return {host: move(host) for host in sorted(changing, key=lambda host: host not in todo)}
+    moving = [host for host in changing if host not in refused]
+    return {host: move(host) for host in sorted(moving, key=lambda host: host not in todo)}, refused
+
+
+def _restore_from_any(
+    remote: Remote, env: Environment, facts: Facts, release: str, records: Sequence[Mapping[str, object]]
+) -> None:
+    """Restore a release from the newest backup that has it whole.
+
+    Raises:
+        StepFailed: none has.
+    """
+    newest_first = sorted(records, key=lambda record: str(record.get("created", "")), reverse=True)[:MOST_BACKUPS]
+    for record in newest_first:
+        try:
+            restore_release(remote, env.target(remote.name).settings, record, env.secrets)
+        except StepFailed as error:
+            if error.code not in ("damaged", "not-in-backup"):
+                raise
+            error.hint = _way_on(facts, release)
+            if record is newest_first[-1]:
+                raise
+            remote.progress.note(remote.name, f"{error.message}; trying an older one")
+        else:
+            return
+
+
+def _way_on(facts: Facts, release: str) -> str:
+    """What a person can type where a host's release cannot be had whole.
+
+    Args:
+        facts: the host.
+        release: that it cannot go back to.
+    """
+    only = f"--limit={facts.host}"
+    again = f"invoke deploy {ANY_ENV} --version={version_of(release)} {only} ships it anew"
+    proven = [name for name, there in facts.releases.items() if there.stand == "proven"]
+    older = max((name for name in proven if name < release and name not in facts.ahead), default=None)
+    return f"{again}; invoke rollback {ANY_ENV} --to={older} {only} takes an older one" if older else again
 
 
 def takes_the_place(facts: Facts, move: Move) -> bool:

@@ -17,6 +17,7 @@ from playbooks.health import health_of
 from playbooks.host_facts import facts_of
 from playbooks.release.release import instant
 from playbooks.rollout.outcomes import version_of
+from playbooks.steps.drift import told_drift
 from playbooks.steps.facts import Facts
 from playbooks.steps.health import HealthReport
 from playbooks.traffic.edge_status import EdgeStatus, edge_statuses
@@ -29,8 +30,9 @@ class HostStatus:
     """One host. Times are UTC, ISO 8601; None where there is nothing to tell; ``next`` is what a person can do.
 
     ``since`` is when the services were started that run, ``switched`` when the release became the current one.
-    ``restarts`` counts how often systemd has restarted its units by itself. ``warnings`` are about these, and about
-    what it says that cannot be, which is left out.
+    ``restarts`` counts how often systemd has restarted its units by itself. ``log``: what units that failed wrote last.
+    ``drift``: what was changed by hand of what runs. ``warnings`` are about these, and about what it says that cannot be,
+    which is left out.
     """
 
     host: str
@@ -55,6 +57,8 @@ class HostStatus:
     idle: str | None = None
     group: str | None = None
     next: str = ""
+    log: tuple[str, ...] = ()
+    drift: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
     @property
@@ -192,7 +196,7 @@ def status(env: Environment, progress: Progress) -> Status:
 
 
 def _look(env: Environment, remote: Remote) -> HostStatus:
-    facts = facts_of(env, remote)
+    facts = facts_of(env, remote, drift=True)
     return _status(facts, health_of(env, remote, facts), env.flag)
 
 
@@ -211,6 +215,7 @@ def _status(facts: Facts, report: HealthReport | None, flag: str) -> HostStatus:
         by=str(running.about.get("by")) if running else None,
         health=_health(facts, report),
         detail="" if report is None or report.healthy else report.reason(),
+        log=() if report is None or report.healthy else report.log,
         lock=_holder(facts.lock),
         interrupted=_holder(facts.interrupted),
         guard=_guard(facts),
@@ -223,6 +228,8 @@ def _status(facts: Facts, report: HealthReport | None, flag: str) -> HostStatus:
         slot=facts.slot,
         idle=_idle(facts),
         next=way_on(facts.interrupted, flag) if facts.interrupted else "",
+        # While a task is at work, what runs and its units are not of one release for a moment.
+        drift=told_drift(facts.drift) if facts.lock is None else (),
         warnings=(*facts.odd, *_restarted(facts)),
     )
 

@@ -7,6 +7,7 @@ A line that is folded, cut or made JSON no longer holds a secret in one piece, s
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 import traceback
@@ -105,6 +106,24 @@ def answer_json(document: Mapping[str, object]) -> None:
     )
     sys.stdout.writelines(pieces)
     sys.stdout.write("\n")
+
+
+def answer_line(document: Mapping[str, object]) -> None:
+    """Print a JSON document on one line."""
+    text = json.dumps(_struck(document), ensure_ascii=not _is_unicode())
+    sys.stdout.write(_escaped(text) + "\n")
+
+
+def answer_at_once() -> None:
+    """Let whoever reads the answer have what was printed of it."""
+    sys.stdout.flush()
+
+
+def pass_on(data: bytes) -> None:
+    """Write what a program on a host writes to the terminal that a person has given it: as it is, as ssh does."""
+    sys.stdout.flush()
+    while data:
+        data = data[os.write(sys.stdout.fileno(), data) :]
 
 
 def answers_terminal() -> TextIO | None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from playbooks.verify_backups import Verification
 
 GOOD = {"deployed", "unchanged", "healthy", "done", "PASSED", "ok"}
+MOST_LOGS = 2  # hosts whose application's last lines are shown
 BAD = {"stuck", "unhealthy", "unreachable", "failed", "FAILED", "halted"}
 
 
@@ -71,6 +72,26 @@ def say(text: str) -> None:
         answer(*lines)
 
 
+def put(head: Shown, texts: Sequence[Shown], colour: str, style: str = "") -> None:
+    """Print lines that all begin with the same.
+
+    Args:
+        head: that.
+        texts: the lines.
+        colour, style: of both, on a terminal.
+    """
+    terminal = answers_terminal()
+    if terminal is None:
+        answer(*(Shown(f"{head}{text}") for text in texts))
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(file=terminal, highlight=False)
+    for text in texts:
+        console.print(Text(head, style=colour).append(text, style=style or "default"), soft_wrap=True)
+
+
 def ago(moment: str | None) -> str:
     """A time as a person counts: "3 min ago"; as it is where it cannot be read."""
     try:
@@ -100,10 +121,22 @@ def show_outcome(outcome: Outcome) -> None:
     say(f"\n{outcome.message} ({outcome.seconds:.1f} s)")
     if outcome.id:
         say(f"id {outcome.id}" + (f", backup {outcome.backup}" if outcome.backup else ""))
+    show_last_words({host.host: host.log for host in outcome.hosts})
     for warning in outcome.warnings:
         say(f"warning: {warning}")
     if outcome.next:
         say(f"Next: {outcome.next}")
+
+
+def show_last_words(logs: Mapping[str, Sequence[str]]) -> None:
+    """What units that failed wrote last, a line each; of many hosts the first.
+
+    Args:
+        logs: by host; most have none.
+    """
+    for host in [host for host, lines in logs.items() if lines][:MOST_LOGS]:
+        say(f"\nwhat the application wrote last on {host}:")
+        say("\n".join(f"  | {line}" for line in logs[host]))
 
 
 def show_check(check: Check) -> None:
@@ -122,6 +155,8 @@ def show_check(check: Check) -> None:
             say("\n".join(f"  - {action}" for action in host.actions) or "  up to date; nothing to do")
         for diff in host.diffs:
             say("\n".join(f"    {line}" for line in diff.split("\n")))
+        if host.drift:
+            say(f"  warning: what runs was changed by hand: {few(host.drift)}")
         for problem in host.problems:
             say(f"  problem: {problem}")
 
@@ -159,9 +194,8 @@ def show_status(status: Status) -> None:
         say("")
     for edge in status.edges:
         say(f"{edge.host}: {edge.sentence}")
-    for host in status.hosts:
-        for warning in host.warnings:
-            say(f"warning: {host.host}: {warning}")
+    show_last_words({host.host: host.log for host in status.hosts})
+    _show_warnings(status)
     if status.hints:
         say("\n" + "\n".join(f"Next: {hint}" for hint in status.hints))
     if status.by_group:
@@ -172,6 +206,16 @@ def show_status(status: Status) -> None:
         say(f"Next: {status.next}")
     if status.mixed:
         say(f"\nThe fleet is MIXED: it runs {', '.join(status.versions) or 'nothing'}{status.whole_again}")
+
+
+def _show_warnings(status: Status) -> None:
+    for host in status.hosts:
+        for warning in host.warnings:
+            say(f"warning: {host.host}: {warning}")
+        if host.drift:
+            say(f"warning: {host.host} was changed by hand: {few(host.drift)}")
+    if any(host.drift for host in status.hosts):
+        say(f"Next: invoke drift {status.flag}")
 
 
 def _status_row(host: HostStatus) -> tuple[str | None, ...]:
@@ -204,6 +248,7 @@ def show_health(health: FleetHealth) -> None:
     rows += [(host, "", "nothing deployed", "", "") for host in health.empty]
     rows += [(host, "", "stopped", "", "its group had no traffic for long enough") for host in health.stopped]
     show_table(("host", "check", "result", "time", "detail"), rows)
+    show_last_words({host: report.log for host, report in health.reports.items()})
 
 
 def _word(ok: bool, *, critical: bool) -> str:
@@ -227,6 +272,10 @@ def show_backups(backups: Backups) -> None:
         for record in backups.records
     ]
     show_table(("backup", "host", "version", "made", "size", "databases", "took"), rows)
+    if backups.id:
+        for record in backups.records:
+            if changed := record.get("changed"):
+                say(f"warning: {record.get('host')}: the release in it is as it was changed by hand: {few(changed)}")
     for host in backups.nothing:
         say(f"{host} has nothing to back up yet")
     if backups.expired:
@@ -358,6 +407,12 @@ def show_schedule(scheduled: Scheduled) -> None:
         say(f"removed {place}")
     if scheduled.kind == "none" and not scheduled.removed:
         say(f"nothing was scheduled for {scheduled.environment}")
+
+
+def few(sentences: Sequence[str], most: int = 3) -> str:
+    """The first of several short sentences, and how many more there are."""
+    more = f", and {len(sentences) - most} more" if len(sentences) > most else ""
+    return ", ".join(sentences[:most]) + more
 
 
 def _first_line(text: str) -> str:

@@ -53,7 +53,7 @@ def whole_group(
 
 
 def _runs(facts: Facts, release: Release, renderings: Renderings) -> bool:
-    """Whether a host runs just this: artifact, configuration and units, proven healthy and up."""
+    """Whether a host runs just this: artifact, configuration and units, proven healthy, up and as it was deployed."""
     running = facts.running
     as_it_runs = renderings.get(running.slot) if running else None
     return (
@@ -63,6 +63,7 @@ def _runs(facts: Facts, release: Release, renderings: Renderings) -> bool:
         and running.version == release.version
         and is_made_of(running, release, as_it_runs)
         and facts.is_up
+        and not (facts.drift and facts.drift.is_mended_by_deploy)
     )
 
 

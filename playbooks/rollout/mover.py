@@ -163,7 +163,7 @@ class Mover:
         for warning in report.warnings:
             self._fleet.progress.warn(f"{report.host}: {warning}")
         if not report.healthy:
-            raise StepFailed(report.reason(), host=report.host, step="health", code="unhealthy")
+            raise StepFailed(report.reason(), host=report.host, step="health", code="unhealthy", log=report.log)
 
     def _warm_up(self, host: str) -> list[Ask]:
         pages = self._env.settings.warm_up

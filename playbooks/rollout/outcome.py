@@ -21,6 +21,7 @@ class HostOutcome:
         before, after: versions; None where nothing ran.
         result: where it stands, in a word or two.
         detail: why, if something went wrong.
+        log: what the application wrote last then, a line each.
     """
 
     host: str
@@ -28,6 +29,7 @@ class HostOutcome:
     after: str | None
     result: str
     detail: str = ""
+    log: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from playbooks.environment import Environment
-from playbooks.errors import ExitStatus, SlipwayError
+from playbooks.errors import ExitStatus, SlipwayError, StepFailed
 from playbooks.fleet.holder import Holder
 from playbooks.release.release import Release
 from playbooks.rollout.outcome import HostOutcome, Outcome
@@ -110,23 +110,37 @@ def returned(
     unreachable: Mapping[str, SlipwayError],
     started: float,
     group: str | None = None,
+    refused: Mapping[str, SlipwayError] | None = None,
 ) -> Outcome:
-    """A rollback was run, well or not; if well, this group of hosts has the traffic."""
+    """A rollback was run, well or not; if well, this group of hosts has the traffic.
+
+    Args:
+        refused: hosts that stay on what they run, since they have nothing whole to go back to.
+    """
+    refused = refused or {}
     versions = sorted({version_of(release) for release in targets.values() if release})
     what = f"{env.settings.app} {', '.join(versions)}".rstrip()
     stands = _runs_again(what, targets, group)
     if rollout.reasons:
         status, exit_status = "stuck", ExitStatus.PERSON_NEEDED
         message = f"the rollback to {what} failed: {rollout.why}"
-    elif unreachable:
+    elif unreachable or refused:
         status, exit_status = "partial", ExitStatus.PERSON_NEEDED
-        message = f"{stands}, but {', '.join(unreachable)} could not be reached"
+        but = [f"{host} stays on {facts[host].version}: {error.message}" for host, error in refused.items()]
+        but += [f"{', '.join(unreachable)} could not be reached"] if unreachable else []
+        message = f"{stands}, but {'; '.join(but)}"
     else:
         status, exit_status = ("done" if plan.stages or databases else "unchanged"), ExitStatus.DONE
         message = stands
     # A second one without --to would go back one further.
+    hint = next((error.hint for error in refused.values() if error.hint), "")
     again = f"mend that, then: invoke rollback {env.flag} --to={versions[0]}" if rollout.reasons and versions else ""
-    lines = [_back_line(host, fact, targets.get(host, fact.current), rollout) for host, fact in facts.items()]
+    lines = [
+        HostOutcome(host, fact.version, fact.version, Stand.UNTOUCHED, refused[host].message)
+        if host in refused
+        else _back_line(host, fact, targets.get(host, fact.current), rollout)
+        for host, fact in facts.items()
+    ]
     gone = [HostOutcome(host, None, None, Stand.UNREACHABLE, error.message) for host, error in unreachable.items()]
     return Outcome(
         task="rollback",
@@ -141,7 +155,7 @@ def returned(
         by=holder.who,
         reason=back.reason,
         strategy=plan.strategy,
-        next=again or (f"invoke status {env.flag}" if exit_status else ""),
+        next=again or hint or (f"invoke status {env.flag}" if exit_status else ""),
         exit_status=exit_status,
     )
 
@@ -165,7 +179,7 @@ def _back_line(host: str, fact: Facts, target: str | None, rollout: Rollout) -> 
     stays = stand in (Stand.UNTOUCHED, Stand.ROLLED_BACK)
     after = fact.version if stays else version_of(target) if target else None
     error = rollout.reasons.get(host)
-    return HostOutcome(host, fact.version, after, words.get(stand, stand), error.message if error else "")
+    return HostOutcome(host, fact.version, after, words.get(stand, stand), error.message if error else "", _log(error))
 
 
 def without(outcome: Outcome, unreachable: Mapping[str, SlipwayError]) -> Outcome:
@@ -210,7 +224,11 @@ def _line(host: str, fact: Facts, rollout: Rollout, version: str) -> HostOutcome
     stand = rollout.stands.get(host, Stand.UNCHANGED)
     after = version if stand in (Stand.DEPLOYED, Stand.UNHEALTHY) else fact.version
     error = rollout.reasons.get(host)
-    return HostOutcome(host, fact.version, after, stand, error.message if error else "")
+    return HostOutcome(host, fact.version, after, stand, error.message if error else "", _log(error))
+
+
+def _log(error: SlipwayError | None) -> tuple[str, ...]:
+    return error.log if isinstance(error, StepFailed) else ()
 
 
 def _hosts(count: int, group: str | None = None) -> str:

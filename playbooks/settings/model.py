@@ -161,6 +161,11 @@ class Settings(Model):
     limits: Limits = section("Preflight.")
     timeouts: Timeouts = section("Time limits.")
     forks: int = Field(32, ge=1, le=512, description="Hosts worked on at the same time.")
+    console: Text = Field(
+        "if command -v bash >/dev/null; then exec bash --norc; else exec sh; fi",
+        description="What `invoke console` runs in the release, read by sh, e.g. exec bin/rails console; as it comes, "
+        "a shell.",
+    )
     ledger: Ledger = section("The history: who may write it.")
     secrets: dict[Text, AnySecret] = Field({}, description="Secrets by name; templates read them as secrets.NAME.")
 

@@ -31,7 +31,7 @@ limit=$4
 # include sqlite.sh
 # include data_paths.sh
 # include postgres.sh
-# include data_print.sh
+# include compare_release.sh
 # include names.sh
 
 # These become names of files and tags of restic's, which takes a comma for the end of one.
@@ -173,16 +173,35 @@ dump_database() {
         '$ARGS.named' >>"$scratch/databases.json"
 }
 
+# release_as_it_is RELEASE: prints its manifest. Where somebody changed files by hand, it is of what is there now, since that
+# is what the backup holds, and the record tells which.
+release_as_it_is() {
+    if is_untouched "$1" || ! compare_release "$1" look >"$scratch/changed" || [ ! -s "$scratch/changed" ]; then
+        cat "$1/.slipway/manifest"
+        return 0
+    fi
+    (
+        cd "$1" || exit 1
+        # A name that is written with a backslash is as it was made; then the drill says what it finds.
+        grep '^[\]' .slipway/manifest || :
+        grep -v '^[\]' .slipway/manifest | cut -c67- | while IFS= read -r file; do
+            if [ -f "$file" ] && [ ! -L "$file" ]; then printf '%s\0' "$file"; fi
+        done | xargs -0 -r sha256sum
+    )
+}
+
 : >"$scratch/databases.json"
+: >"$scratch/changed"
 sqlite_limit=$limit
 read_payload
 close_sqlite_place
 if [ "$release" != - ]; then
     [ -f "$home/releases/$release/.slipway/manifest" ] || fail no-release "release $release is not whole on this host"
     printf '%s\n' "$home/releases/$release" >>"$scratch/paths"
+    release_as_it_is "$home/releases/$release" >"$scratch/release.manifest"
     # Lines are "HASH  ./name"; one that begins with a backslash has an escaped name, which a prefix does not change.
     awk -v at="$home/releases/$release" '{ dot = index($0, "./"); print substr($0, 1, dot - 1) "." at substr($0, dot + 1) }' \
-        "$home/releases/$release/.slipway/manifest" >>"$scratch/manifest"
+        "$scratch/release.manifest" >>"$scratch/manifest"
 fi
 if [ "$kind" = application ]; then
     add_shared || fail foreign-link "$why"
@@ -265,11 +284,12 @@ replace_file "$state/backups/$id.manifest" <"$scratch/manifest"
 jq --compact-output --null-input --arg id "$id" --arg host "$host" --arg kind "$kind" --arg release "${release#-}" \
     --arg version "$version" --arg covers "$covers" --arg data "$data" --arg repository "$repository" --arg snapshot "$whole" --argjson summary "$summary" --argjson began "$began" \
     --argjson ended "$(date +%s.%N)" \
-    --slurpfile databases "$scratch/databases.json" --rawfile sqlite "$scratch/sqlite.names" '{id: $id,
+    --slurpfile databases "$scratch/databases.json" --rawfile sqlite "$scratch/sqlite.names" --rawfile changed "$scratch/changed" '{id: $id,
     created: ($ended | floor | todate), host: $host, kind: $kind, release: (if $release == "" then null else $release end),
     version: $version, snapshot: $snapshot, repository: $repository, covers: $covers, data: $data, bytes: $summary.total_bytes_processed,
     files: $summary.total_files_processed, added: $summary.data_added, databases: $databases,
-    sqlite: ($sqlite | split("\n") | map(select(. != ""))), seconds: (($ended - $began) * 100 | round / 100)}' |
+    sqlite: ($sqlite | split("\n") | map(select(. != ""))),
+    changed: ($changed | split("\n") | map(select(. != "") | split("\t")[1:] | join(" ") | .[0:300]) | unique | .[0:50]), seconds: (($ended - $began) * 100 | round / 100)}' |
     replace_file "$state/backups/$id.json"
 rm -f "$state/backup.failed"
 emit record "$(cat "$state/backups/$id.json")"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from playbooks import names
 from playbooks.fleet.remote import Remote
 from playbooks.settings import Settings
+from playbooks.steps.drift import listed, read_changes
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,12 @@ class Checked:
 def check_release(remote: Remote, settings: Settings, release: str) -> Checked:
     """Compare every file of a release with its manifest."""
     answer = remote.run("check_release", [settings.home, release], timeout=settings.timeouts.command)
-    verdict, reason = answer.one("verdict", 2)
+    (verdict,) = answer.one("verdict", 1)
     slot = answer.maybe("slot", 1)
+    changes = listed(read_changes(answer))
     return Checked(
         verdict,
-        names.cut(reason),
+        changes if verdict == "damaged" else "" if verdict == "intact" else "it is not on this host any more",
         tuple(answer.fitting(names.UNIT, unit, "unit") for (unit,) in answer.all("unit", 1)),
         answer.fitting(names.SLOT, slot[0], "slot") if slot else None,
     )

@@ -3,24 +3,25 @@
 release=$1/releases/$2
 meta=$release/.slipway
 
-# include release_links.sh
+# include compare_release.sh
 
 if [ ! -f "$meta/complete" ]; then
-    emit verdict absent 'it is not on this host any more'
+    emit verdict absent
     exit 0
 fi
-cd "$release" || exit 1
-if ! said=$(sha256sum --check --quiet --strict .slipway/manifest 2>&1); then
-    emit verdict damaged "$(printf '%s\n' "$said" | head -n 3 | tr '\n' ' ')"
-    exit 0
-fi
-if [ ! -f .slipway/links ] || [ -n "$(compare_links .)" ]; then
-    emit verdict damaged 'its symbolic links are not those that were staged'
-    exit 0
-fi
-emit verdict intact ''
-while IFS= read -r unit; do emit unit "$unit"; done <.slipway/units
-if [ -f .slipway/slot ]; then
-    read -r slot _ <.slipway/slot
+found=no
+while IFS= read -r line; do
+    [ -n "$line" ] || continue
+    [ "$found" = yes ] || emit verdict damaged
+    found=yes
+    emit drift "${line%%"$tab"*}" "${line#*"$tab"}"
+done <<END
+$(compare_release "$release" sums | head -n 200)
+END
+[ "$found" = no ] || exit 0
+emit verdict intact
+while IFS= read -r unit; do emit unit "$unit"; done <"$meta/units"
+if [ -f "$meta/slot" ]; then
+    read -r slot _ <"$meta/slot"
     emit slot "$slot"
 fi

@@ -6,9 +6,10 @@
 
 look_seconds=120
 
-# release_print RELEASE: changes when somebody touches a file of a release that is not the application's own to write. Not
-# with a ctime: that changes when another release shares the file, or is removed. And only root could set back a mtime.
-release_print() {
+# release_looks RELEASE: a record for each file, link and folder of a release that is not the application's own to write, each
+# ended by NUL. Not with a ctime: that changes when another release shares the file, or is removed. And only root could set
+# back a mtime.
+release_looks() {
     set -- "$1" -path "$1/.slipway" -prune -o
     if [ -s "$1/.slipway/writable" ]; then
         # To find, [ ] * ? and \ make a pattern. A release's own path has none of them.
@@ -16,10 +17,17 @@ release_print() {
 $(sed 's/[][*?\\]/\\&/g' "$1/.slipway/writable")
 END
     fi
-    {
-        timeout --kill-after=5 "$look_seconds" find "$@" -printf '%P %y %s %T@ %i %m %U %G %l\0' ||
-            [ $? -lt 124 ] || cat /proc/sys/kernel/random/uuid
-    } | sha256sum | cut -c1-64
+    timeout --kill-after=5 "$look_seconds" find "$@" -printf '%P %y %s %T@ %i %m %U %G %l\0' ||
+        [ $? -lt 124 ] || cat /proc/sys/kernel/random/uuid
+}
+
+# release_print RELEASE: changes when somebody touches one of these.
+release_print() { release_looks "$1" | sha256sum | cut -c1-64; }
+
+# keep_print RELEASE: a release is whole now: keep its print, and what each file looks like, to tell later which was changed.
+keep_print() {
+    release_looks "$1" >"$1/.slipway/looks"
+    sha256sum <"$1/.slipway/looks" | cut -c1-64 >"$1/.slipway/print"
 }
 
 # data_print RELEASE PATH...: changes when the release does, or data: of those a ctime counts, which nobody can set.

@@ -11,13 +11,14 @@ from playbooks import names
 from playbooks.errors import BadAnswer
 from playbooks.fleet.holder import Holder, read_holder
 from playbooks.fleet.host_json import read_object
-from playbooks.fleet.remote import Remote
+from playbooks.fleet.remote import Ask, Remote
 from playbooks.fleet.script import Answer
 from playbooks.ledger.heads import Head
 from playbooks.ledger.seal import NO_LINE, head_of
 from playbooks.names import cut
 from playbooks.steps.adopt import HINT, release_of
 from playbooks.steps.chain import read_record as read_line
+from playbooks.steps.drift import Drift
 from playbooks.steps.records import read_record
 
 LAST_MOMENT = 253402300800  # the end of the year 9999
@@ -200,6 +201,7 @@ class Facts:
             None.
         ahead: its releases that are named for the future. They are nothing to hold other hosts' releases against.
         ran_once: releases whose before_switch hooks that one host runs for all have ended well, on whichever host.
+        drift: what was changed by hand of the current release; None where nothing was, or nobody looked.
     """
 
     host: str
@@ -233,6 +235,7 @@ class Facts:
     theirs: str | None = None
     ran_once: frozenset[str] = frozenset()
     failed: tuple[str, ...] = ()
+    drift: Drift | None = None
 
     @property
     def comparable(self) -> str | None:
@@ -308,7 +311,25 @@ def read_facts(remote: Remote, home: str, state: str, *, seen: Head | None = Non
     Raises:
         BadAnswer: the host's answer makes no sense.
     """
-    answer = remote.run("facts", [home, state, seen.asked() if seen else "-"], timeout=timeout)
+    (answer,) = remote.chain([ask_facts(home, state, seen=seen, timeout=timeout)])
+    return facts_in(answer, home, seen=seen)
+
+
+def ask_facts(home: str, state: str, *, seen: Head | None = None, timeout: float = 60.0) -> Ask:
+    """The step that tells what a host has and runs; see `read_facts`."""
+    return Ask("facts", [home, state, seen.asked() if seen else "-"], timeout=timeout)
+
+
+def facts_in(answer: Answer, home: str, *, seen: Head | None = None) -> Facts:
+    """What a host said that it has and runs.
+
+    Args:
+        answer: of `ask_facts`.
+        home, seen: as they were asked with.
+
+    Raises:
+        BadAnswer: it makes no sense.
+    """
     now = datetime.now(UTC)
     odd: list[str] = []
     system, systemd, clock = answer.one("system", 3)
@@ -327,7 +348,7 @@ def read_facts(remote: Remote, home: str, state: str, *, seen: Head | None = Non
     ahead = frozenset(name for name in {*releases, *(current[:1] if current else ())} if names.is_ahead(name, now))
     odd += [f"release {name} is named for the future, so it counts for this host alone" for name in sorted(ahead)]
     facts = Facts(
-        host=remote.name,
+        host=answer.host,
         system=cut(system, MOST_WORD),
         systemd=answer.number(systemd),
         manager=cut(answer.one("manager", 1)[0], MOST_WORD),

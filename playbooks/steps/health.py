@@ -33,6 +33,9 @@ RELEASE_VERSION = "\034"
 # The same within a regular expression.
 VERSION_PATTERN = "\032"
 
+# Of a unit's own words.
+MOST_LINES, MOST_LINE = 12, 300
+
 
 @dataclass(frozen=True)
 class CheckResult:
@@ -42,6 +45,7 @@ class CheckResult:
         milliseconds: how long it took.
         tries: which round it was.
         detail: what was seen.
+        log: of a unit that failed, what the application itself wrote last.
     """
 
     name: str
@@ -51,6 +55,7 @@ class CheckResult:
     tries: int
     milliseconds: int
     detail: str
+    log: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,12 @@ class HealthReport:
         """Why it is not healthy."""
         told = "; ".join(f"{check.name}: {check.detail}" for check in self.failures) or "no check was made"
         return cut(f"not healthy after {self.seconds:.1f} s: {told}")
+
+    @property
+    def log(self) -> tuple[str, ...]:
+        """What the units that failed wrote last."""
+        several = sum(bool(check.log) for check in self.failures) > 1
+        return tuple(f"{check.name}: {line}" if several else line for check in self.failures for line in check.log)
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON document."""
@@ -155,12 +166,18 @@ def read_health(answer: Answer) -> HealthReport:
     verdict, milliseconds = answer.one("verdict", 2)
     number = answer.number
     checks = tuple(
-        CheckResult(name, kind, critical == "yes", passed == "yes", number(tries), number(took), cut(detail))
-        for name, kind, critical, passed, tries, took, detail in answer.all("check", 7)
+        CheckResult(
+            name, kind, critical == "yes", passed == "yes", number(tries), number(took), cut(detail), _log_lines(log)
+        )
+        for name, kind, critical, passed, tries, took, detail, log in answer.all("check", 8)
     )
     good = verdict == "yes" and all(check.ok for check in checks if check.critical)
     restarts = {unit: number(count) for unit, count in answer.all("restarts", 2)}
     return HealthReport(answer.host, good, checks, answer.number(milliseconds) / 1000, restarts)
+
+
+def _log_lines(text: str) -> tuple[str, ...]:
+    return tuple(cut(line, MOST_LINE) for line in text.split(ITEM) if line.strip())[-MOST_LINES:]
 
 
 def _line(check: AnyCheck, secrets: Mapping[str, str], *, own: bool = False) -> str:

@@ -14,6 +14,7 @@
 #
 # Of an answer or an output no more is read than the limits below; docs/settings.md tells them.
 # include at_most.sh
+# include unit_said.sh
 release=$1
 user=$2
 patience=$3
@@ -109,14 +110,14 @@ check_http() { # url status body jq-filter jq-value max-ms headers expected-head
         detail="HTTP $code"
         return 0
     fi
-    said=$(head -c 200 "$scratch/body" 2>/dev/null | tr '\n\r\t\0' '    ')
-    said=${said%"${said##*[! ]}"}
+    body_said=$(head -c 200 "$scratch/body" 2>/dev/null | tr '\n\r\t\0' '    ')
+    body_said=${body_said%"${body_said##*[! ]}"}
     if [ "$code" != "$status" ]; then
-        detail="HTTP $code, expected $status: $said"
+        detail="HTTP $code, expected $status: $body_said"
     elif [ -n "$body$filter" ] && is_cut "$scratch/body" "$body_kb"; then
-        detail="the body is larger than $body_kb kB, which is all that is read: $said"
+        detail="the body is larger than $body_kb kB, which is all that is read: $body_said"
     elif [ -n "$body" ] && ! grep -Eqe "$body" "$scratch/body"; then
-        detail="the body does not match '$body': $said"
+        detail="the body does not match '$body': $body_said"
     elif [ -n "$filter" ] && found=$(jq -r "$filter" <"$scratch/body" 2>&1 | head -c 200) && [ "$found" != "$value" ]; then
         detail="$filter is '$found', expected '$value'"
     elif [ -n "$most" ] && [ "$took" -gt "$most" ]; then
@@ -280,9 +281,8 @@ check_unit() { # unit own|other
         detail="it died, and systemd restarted it $((up / 1000)) s ago (restarts so far: $restarts)"
     fi
     if [ -n "$fatal$restless" ] || [ "$sub" = auto-restart ]; then
-        log=$(journalctl --unit="$1" --lines=6 --output=cat --no-pager 2>/dev/null | tail -c "$said_bytes" |
-            tr '\n\0' '| ' | cut -c1-700)
-        detail="${fatal:-$detail${why:+, $why}}; its log: $log"
+        detail="${fatal:-$detail${why:+, $why}}"
+        unit_said "$1"
     fi
     return 1
 }
@@ -290,7 +290,7 @@ check_unit() { # unit own|other
 run_check() { # the definition's fields
     kind=$1 name=$2 critical=$3 seconds=$4
     shift 4
-    detail='' took='' fatal=''
+    detail='' took='' fatal='' said=''
     now
     began=$now
     passed=yes
@@ -302,11 +302,12 @@ run_check() { # the definition's fields
     if [ "$passed" = no ] && [ "$critical" = yes ]; then
         good=no
         [ -z "$fatal" ] || hopeless=yes
-        eval "said=\${said_$index:-}"
-        [ "$detail" = "$said" ] || note "$name: $detail"
-        eval "said_$index=\$detail"
+        told=
+        eval "told=\${told_$index:-}"
+        [ "$detail" = "$told" ] || note "$name: $detail"
+        eval "told_$index=\$detail"
     fi
-    emit check "$name" "$kind" "$critical" "$passed" "$tries" "$took" "$detail" >>"$scratch/round"
+    emit check "$name" "$kind" "$critical" "$passed" "$tries" "$took" "$detail" "$said" >>"$scratch/round"
 }
 
 try_all() {

@@ -35,6 +35,8 @@ def _is_record(found: dict[str, Any]) -> bool:
         and all(_is_count(found.get(name, 0)) for name in ("bytes", "files", "added"))
         and isinstance(databases, list)
         and all(isinstance(one, dict) and _is_text(one.get("name")) for one in databases)
+        and isinstance(found.get("changed", []), list)
+        and all(_is_text(name) for name in found.get("changed", []))
     )
 
 

@@ -60,7 +60,7 @@ sum_restored "$coming$place" "$meta/manifest" ||
 compare_links "$coming$place" >"$scratch/differ"
 [ ! -s "$scratch/differ" ] ||
     fail damaged "release $target in backup $id is not what was staged: $(head -n 3 "$scratch/differ" | tr '\n' ' ')"
-release_print "$coming$place" >"$meta/print"
+keep_print "$coming$place"
 : >"$meta/complete"
 sync -f "$coming"
 # A damaged one that stands there may be the running one: it moves aside by a rename, and is removed after.

@@ -234,7 +234,7 @@ fi
 clear_incoming
 # Finished: whoever opens something in it now finds it as it stays.
 chmod 0755 "$release"
-release_print "$release" >"$meta/print"
+keep_print "$release"
 # On disk before it is called complete: a host that loses power has a whole release or none.
 sync -f "$release"
 : >"$meta/complete"

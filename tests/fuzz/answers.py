@@ -43,7 +43,7 @@ _ADDRESS = Address("web1", "192.0.2.1")
 _SHAPES = {
     "system": 3, "manager": 1, "memory": 2, "current": 2, "verified": 1, "lock": 1, "ledger": 2, "disk": 4,
     "interrupted": 1, "guard": 5, "moved": 3, "size": 1, "bytes": 1, "token": 1,
-    "inodes": 3, "tool": 2, "release": 4, "unit": 5, "backup": 1, "verdict": 2, "check": 7, "record": 1, "file": 2,
+    "inodes": 3, "tool": 2, "release": 4, "unit": 5, "backup": 1, "verdict": 2, "check": 8, "record": 1, "file": 2,
     "error": 2, "promoted": 3, "busy": 1, "free": 0, "moment": 1, "journal": 2, "idle": 3, "idle_unit": 5, "kept": 1,
     "slot": 1, "stands": 1, "expired": 1, "strange": 1, "server": 10, "counter": 3, "counted": 3, "latency": 3,
     "epoch": 1, "cursor": 1, "version": 1, "maintenance": 1,
@@ -89,7 +89,7 @@ guard\tarmed\t20261121T043100Z-1.1.0\t20261120T043100Z-1.0.0\t60\t
 moved\t20261121T043100Z-1.1.0\t20261120T043100Z-1.0.0\t20261121T043100Z-1.1.0
 ledger\t{"prev":"start","id":"1"}\twhole
 verdict\tyes\t1234
-check\tversion\thttp\tyes\tyes\t1\t12\t200
+check\tversion\thttp\tyes\tyes\t1\t12\t200\t
 record\t{"prev":"start","id":"1"}
 file\tconfig/app.env\tUE9SVD04MDAwCg==
 """.replace(b"SUMS", b'"sha256":"%b","config":"%b"' % (b"0" * 64, b"1" * 64))

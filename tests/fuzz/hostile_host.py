@@ -158,7 +158,7 @@ def lies(channel: paramiko.Channel, command: bytes) -> None:
         + b"release\t../../etc\tproven\t../..\t" + b"[" * 5000 + b"\n"
         + b'lock\t{"who":"\\u001b[2J\\ud800","since":[[[]]]}\nlock\t[]\n'
         + b'backup\t{"id":"\\u001b[2J","created":NaN}\nverified\t{"status":' + b"9" * 4000 + b"}\n"
-        + b"verdict\tyes\t1\ncheck\t" + evil + b"\thttp\tyes\tno\t1\t1\t" + evil + b"\n"
+        + b"verdict\tyes\t1\ncheck\t" + evil + b"\thttp\tyes\tno\t1\t1\t" + evil + b"\t\n"
     )  # fmt: skip
     honest(channel, command, more=more)
 

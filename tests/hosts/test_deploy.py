@@ -94,10 +94,12 @@ def test_unhealthy_version_takes_the_whole_fleet_back(app: App, on: On) -> None:
 
 def test_first_deploy_that_fails_leaves_nothing_running(app: App, on: On) -> None:
     """Back on what ran before means: nothing, not a broken unit that starts at the next boot."""
-    app.build("1.0.0", line="exit 3")
+    app.build("1.0.0", line="echo it has no database\nexit 3")
     failed = app.deploy("1.0.0")
     assert failed.status == 1
-    assert "its log" in failed.out, "the reason must hold what the unit said"
+    _, _, log = failed.out.partition("what the application wrote last on app1:\n")
+    assert log.startswith("  | it has no database\n"), "what the unit said, and not systemd's words"
+    assert "systemd" not in log and "Failed with result" not in log
     for name in APPS:
         assert not on(name).file(f"{app.home}/current").exists
         assert not on(name).file(f"/etc/systemd/system/{app.name}.service").exists

@@ -200,6 +200,43 @@ def test_a_release_is_whole_whatever_is_left_out_beside_it(one: App, on: On) -> 
     assert refused.status != 0 and "/opt/*/releases of slipway_backup.exclude is in none of the folders" in refused.err
 
 
+def test_what_was_changed_by_hand_is_told_and_keeps_no_other_host_from_going_back(app: App, on: On) -> None:
+    """A hot fix in the running release was found out by nobody, until nothing in the fleet could go back any more."""
+    app.write(hosts="app1,app2")
+    host = on("app1")
+    assert ship(app, "1.0").status == 0
+    assert invoke("drift", app.env).status == 0
+    host.check_output(f"echo fixed >>{app.home}/current/VERSION && chmod 700 {app.home}/current/bin/run")
+    host.check_output(
+        f"mkdir -p /etc/systemd/system/{app.name}.service.d && cd /etc/systemd/system/{app.name}.service.d &&"
+        " printf '[Service]\\nNice=1\\n' >override.conf && systemctl daemon-reload"
+    )
+    told = ["VERSION was changed", "bin/run has another mode or owner"]
+    assert invoke("status", app.env, "--json").json["hosts"][0]["drift"][:2] == told
+    found = invoke("drift", app.env, "--json")
+    assert found.status == 1
+    by_hand = [(change["kind"], change["name"]) for change in found.json["hosts"][0]["changes"]]
+    drop_in = f"/etc/systemd/system/{app.name}.service.d/override.conf"
+    assert by_hand == [("changed", "VERSION"), ("mode", "bin/run"), ("drop-in", drop_in)]
+    assert [host["changes"] for host in found.json["hosts"]][1] == []
+    assert "VERSION was changed" in app.deploy("1.0", "--check").out
+    done = ship(app, "1.1")
+    assert done.status == 0 and "app1: what runs is not as it was deployed (VERSION was changed" in done.err
+
+    back = invoke("rollback", app.env)
+    assert back.status == 3, back.out + back.err
+    assert "app1 stays on 1.1" in back.out and "(VERSION was changed), and no backup has it" in back.out
+    assert on("app2").check_output(f"curl -s localhost:{app.port}/VERSION") == "1.0"
+    command = f"invoke deploy {app.env} --version=1.0 --limit=app1"
+    assert f"Next: {command} ships it anew" in back.out
+    mended = invoke(*command.split()[1:])
+    assert mended.status == 0, mended.err
+    assert host.check_output(f"curl -s localhost:{app.port}/VERSION") == "1.0"
+    host.check_output(f"echo again >>{app.home}/current/VERSION")
+    assert app.deploy("1.0").status == 0, "1.0 runs already, but not as it was deployed"
+    assert host.check_output(f"curl -s localhost:{app.port}/VERSION") == "1.0"
+
+
 def test_what_a_release_cannot_keep_is_refused(one: App, on: On) -> None:
     """What tar carries beside modes would be lost without a word; the message names the file, and the way out."""
     cases = {

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("repositories")
 # Owner, mode, target and content of everything in a release, but for the marks that deploys leave.
 LOOK = (
     r"find . -printf '%%p %%u:%%g %%m %%l\n' -type f -exec sha256sum {} + |"
-    " grep -v -e '\\.slipway/proven' -e '\\.slipway/predecessor' -e '\\.slipway/print' | sort"
+    " grep -v -e '\\.slipway/proven' -e '\\.slipway/predecessor' -e '\\.slipway/print' -e '\\.slipway/looks' | sort"
 )
 
 

@@ -119,9 +119,10 @@ def test_what_provision_lets_sudo_do_is_enough_and_no_more(
         done = invoke(*words, app.env)
         assert done.status == 0, f"{words}: {done.err}"
     assert answer(on, app, "app1") == "1.0.0"
-    for words in (["status"], ["history"], ["backups"]):
+    for words in (["status"], ["history"], ["backups"], ["drift"], ["logs"]):
         done = invoke(*words, app.env, "--json")
         assert done.status == 0, f"{words}: {done.err}"
+    assert invoke("exec", app.env, "--", "test", "-f", "VERSION").status == 0
     assert f"COMMAND=/usr/bin/systemd-run --quiet --wait --pipe --collect --unit=slipway-{app.name}-deploy-" in on(
         "app1"
     ).check_output("journalctl _COMM=sudo -o cat --since=-5min"), "sudo's log does not show what was run"
@@ -143,6 +144,7 @@ def test_sudo_that_asks_goes_on_asking(app: App, on: On, grant: Grant) -> None:
     deployed = app.deploy("1.0.0")
     assert deployed.status == 0, deployed.err
     assert answer(on, app, "app1") == "1.0.0"
+    assert invoke("exec", app.env, "--", "test", "-f", "VERSION").status == 0
     assert "NOPASSWD" not in on("app1").file(SUDOERS).content_string
     assert_refused(on("app1"), password=PASSWORD)
 

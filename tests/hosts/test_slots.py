@@ -93,6 +93,11 @@ def test_releases_run_by_turns_and_the_old_one_is_the_way_back(slotted: Slotted)
     told = invoke("status", slotted.app.env, "--json").json["hosts"][0]
     assert (told["version"], told["slot"]) == ("2.0.0", "green")
     assert told["idle"].startswith("1.0.0 in blue, kept until ")
+    logs = invoke("logs", slotted.app.env, "--json").json["lines"]
+    assert {line["unit"] for line in logs} == {slotted.unit("blue"), slotted.unit("green")}
+    ran = invoke("exec", slotted.app.env, "--json", "--", "sh", "-c", "echo $SLOT $PORT").json["hosts"][0]
+    assert ran["output"] == [f"green {slotted.ports['green']}"]
+    assert invoke("drift", slotted.app.env).status == 0
     slotted.host.check_output(f"kill -9 {blue}")
     wait_until(lambda: slotted.answers("blue") == "1.0.0")
     blue = slotted.pid("blue")

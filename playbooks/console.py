@@ -1,0 +1,85 @@
+"""A terminal in the release that runs on one host, as its unit would run it; that it was opened is written down."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from playbooks.answer import Answer
+from playbooks.environment import Environment
+from playbooks.execute import record, tell_of_tasks
+from playbooks.fleet.fleet import open_fleet
+from playbooks.fleet.holder import Holder
+from playbooks.fleet.progress import Progress
+from playbooks.fleet.terminal import attach
+from playbooks.host_facts import read_all
+from playbooks.names import stamp
+from playbooks.release.release import instant, now, who
+from playbooks.rollout.outcome import HostOutcome, Outcome
+
+_TERMINAL = re.compile(r"[A-Za-z0-9._+-]{1,40}")
+
+
+@dataclass(frozen=True)
+class Console(Answer):
+    """A console that was opened, and has ended."""
+
+    host: str
+    version: str | None
+
+
+def console(
+    env: Environment, progress: Progress, write: Callable[[bytes], None], *, unit: str | None = None
+) -> Console:
+    """Give this terminal to a program in the release of the first host.
+
+    Args:
+        env: where; one host of it.
+        progress: who watches.
+        write: writes to the terminal.
+        unit: as which one; left out, the release's first service.
+
+    Raises:
+        SlipwayError: the host cannot be reached, or nothing runs there.
+    """
+    env.signing.prepare(progress.warn)
+    target = env.targets[0]
+    started = now()
+    holder = Holder(who(), f"console on {target.name}", instant(started), stamp(started), "console")
+    with open_fleet([target.address], progress=progress, forks=1, acts=True) as fleet:
+        fleet.require_all()
+        facts = read_all(fleet, env, [target])
+        tell_of_tasks(facts, progress)
+        version = facts[target.name].version
+        outcome = Outcome(
+            task="console",
+            id=holder.id,
+            environment=env.name,
+            version=version or "",
+            status="done",
+            message=f"a console was opened on {target.name}",
+            hosts=(HostOutcome(target.name, version, version, "opened"),),
+            started=holder.since,
+            seconds=0.0,
+            by=holder.who,
+        )
+        # Before it is: who dies in it has been there all the same.
+        for host, why in record(fleet, env, holder, outcome, facts).items():
+            progress.warn(f"{host}: the record could not be written: {why}")
+        name = f"slipway-{target.settings.app}-console-{holder.id}-{secrets.token_hex(2)}"
+        terminal = os.environ.get("TERM", "")
+        settings = target.settings
+        arguments = [
+            settings.home,
+            settings.run_user,
+            unit or "-",
+            name,
+            terminal if _TERMINAL.fullmatch(terminal) else "dumb",
+            f"{settings.app} {version} on {target.name} $ ",
+            settings.console,
+        ]
+        attach(fleet.remotes[target.name], "console", arguments, write, end=f"{name} ended".encode())
+    return Console(env.name, target.name, version)

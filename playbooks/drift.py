@@ -1,0 +1,165 @@
+"""Tell what on the hosts is not as it was deployed, or as the inventory would have it today. Changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from playbooks.environment import Environment, Target
+from playbooks.errors import ExitStatus, SlipwayError
+from playbooks.fleet.fleet import open_fleet
+from playbooks.fleet.progress import Progress
+from playbooks.fleet.remote import Remote
+from playbooks.host_facts import facts_of
+from playbooks.release.artifact import Artifact
+from playbooks.release.difference import differences
+from playbooks.release.release import Release, render
+from playbooks.release.slots import slots_on
+from playbooks.steps.drift import Change, ask_drift, read_drift
+from playbooks.steps.facts import Facts
+from playbooks.steps.rendered import OnHost, read_rendered
+from playbooks.templating import Templates
+
+
+@dataclass(frozen=True)
+class HostDrift:
+    """One host.
+
+    Args:
+        version, release: what runs; None where nothing does.
+        changes: what was changed by hand since it was deployed; of very many the first.
+        more: how many more of these there are.
+        undeployed: unified diffs between what was deployed and what the inventory would be rendered to today; secrets
+            are struck out.
+        error: why nothing is known of it.
+    """
+
+    host: str
+    version: str | None = None
+    release: str | None = None
+    changes: tuple[Change, ...] = ()
+    more: int = 0
+    undeployed: tuple[str, ...] = ()
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class FleetDrift:
+    """The fleet.
+
+    Args:
+        flag: the flag that names the environment.
+    """
+
+    environment: str
+    hosts: tuple[HostDrift, ...]
+    flag: str
+
+    @property
+    def drifted(self) -> bool:
+        """Whether something was changed by hand."""
+        return any(host.changes for host in self.hosts)
+
+    @property
+    def exit_status(self) -> ExitStatus:
+        """0: every host is as it was deployed; 1: one is not; 3: one cannot be asked.
+
+        What the inventory would have otherwise is no drift: between a commit and its deploy it is always so.
+        """
+        if any(host.error for host in self.hosts):
+            return ExitStatus.PERSON_NEEDED
+        return ExitStatus.FAILED if self.drifted else ExitStatus.DONE
+
+    @property
+    def next(self) -> tuple[str, ...]:
+        """What a person can do about it."""
+        spoilt: dict[str, list[str]] = {}
+        for host in self.hosts:
+            if host.version and any(change.is_mended_by_deploy for change in host.changes):
+                spoilt.setdefault(host.version, []).append(host.host)
+        found = [
+            f"invoke deploy {self.flag} --version={version} ships {', '.join(hosts)} anew, as it was deployed"
+            for version, hosts in spoilt.items()
+        ]
+        if any(change.kind == "drop-in" for host in self.hosts for change in host.changes):
+            found.append("systemctl revert UNIT, there, takes drop-ins away; no deploy does")
+        if any(host.undeployed for host in self.hosts):
+            found.append(f"invoke deploy {self.flag} --check shows what the inventory would change")
+        return tuple(found)
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON document."""
+        return {
+            "environment": self.environment,
+            "drifted": self.drifted,
+            "hosts": [
+                {
+                    "host": host.host,
+                    "version": host.version,
+                    "release": host.release,
+                    "changes": [{"kind": change.kind, "name": change.name} for change in host.changes],
+                    "more": host.more,
+                    "undeployed": list(host.undeployed),
+                    "error": host.error,
+                }
+                for host in self.hosts
+            ],
+            "exit_status": int(self.exit_status),
+        }
+
+
+def drift(env: Environment, progress: Progress) -> FleetDrift:
+    """Read every file of what runs, on every host, and compare it with what was deployed.
+
+    Args:
+        env: where.
+        progress: who watches.
+    """
+    templates = Templates.of(env)
+
+    def one(remote: Remote) -> HostDrift:
+        target = env.target(remote.name)
+        facts = facts_of(env, remote)
+        if facts.whole is None:
+            return HostDrift(remote.name, facts.version, facts.current, error=_lost(facts))
+        (answer,) = remote.chain([ask_drift(target.settings, how="all")])
+        found = read_drift(answer)
+        return HostDrift(
+            host=remote.name,
+            version=facts.version,
+            release=facts.current,
+            changes=found.changes if found else (),
+            more=found.more if found else 0,
+            undeployed=_undeployed(env, target, facts, read_rendered(remote, target.settings), templates),
+        )
+
+    with open_fleet([target.address for target in env.targets], progress=progress, forks=env.settings.forks) as fleet:
+        results = fleet.each("drift", one)
+    failed: Mapping[str, SlipwayError] = {**fleet.unreachable, **results.failed}
+    return FleetDrift(
+        environment=env.name,
+        hosts=tuple(
+            HostDrift(target.name, error=failed[target.name].message)
+            if target.name in failed
+            else results.ok[target.name]
+            for target in env.targets
+        ),
+        flag=env.flag,
+    )
+
+
+def _lost(facts: Facts) -> str | None:
+    return "; ".join(facts.odd) if facts.lost else None
+
+
+def _undeployed(env: Environment, target: Target, facts: Facts, there: OnHost, templates: Templates) -> tuple[str, ...]:
+    """Diffs between what was rendered then and what would be today."""
+    running = facts.running
+    if running is None or running.about.get("config") is None:
+        return ()  # adopted: it was rendered by nobody
+    slot = next((slot for slot in slots_on(env, target) if (slot.name if slot else None) == facts.slot), None)
+    artifact = Artifact(running.version, "", None, "none", "", 0)
+    rendered = render(env, target, Release(running.id, artifact, "", ""), templates, slot)
+    places = {f"{target.settings.home}/releases/{running.id}": f"{target.settings.home}/current"}
+    return tuple(differences(rendered, there, places, env.secrets.mask, was="deployed", now="inventory of today"))

@@ -1,0 +1,108 @@
+"""A step that goes on for as long as somebody listens: what it says comes line by line."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Generator, Iterable, Iterator, Sequence
+
+import paramiko
+
+from playbooks.fleet import script as scripts
+from playbooks.fleet.failures import explain, lost
+from playbooks.fleet.line import Line, Request
+from playbooks.fleet.remote import Remote
+
+LONGEST_LINE = 65536  # bytes; what is beyond them is left out
+MOST_ERRORS = 4096
+POLL_SECONDS = 0.3
+EXIT_SECONDS = 5.0
+END = b"end"
+
+
+def listen(
+    remote: Remote, step: str, arguments: Sequence[str], *, stop: threading.Event | None = None
+) -> Generator[bytes, None, None]:
+    """Run a step's script and give each line it writes as it comes; closing this ends it on the host.
+
+    The script's standard input ends when nobody listens any more. Its last line is ``end``.
+
+    Args:
+        remote: the host.
+        step: the script's name.
+        arguments: its arguments; nothing secret.
+        stop: once it is set, nobody listens any more.
+
+    Raises:
+        StepFailed: it said why.
+        Unreachable: the session is gone.
+    """
+    line: Line | None = None
+    began = time.monotonic()
+    try:
+        line, _ = remote.session.open_line(remote.session.connection)
+        line.send(Request(step, scripts.load(step).reading(), arguments, keeps=True), began + 30)
+        remote.progress.operation(remote.name, step, "sent")
+        yield from _lines(remote, step, line.channel, stop or threading.Event())
+    except (OSError, EOFError, paramiko.SSHException) as error:
+        raise lost(remote.name, step, error) from None
+    finally:
+        if line is not None:
+            with contextlib.suppress(Exception):
+                line.channel.shutdown_write()
+            line.close()
+
+
+def _lines(remote: Remote, step: str, channel: paramiko.Channel, stop: threading.Event) -> Generator[bytes, None, None]:
+    """The lines until the last one.
+
+    Raises:
+        StepFailed: it said why, or ended without its last line.
+        EOFError: the session is gone.
+    """
+    errors = bytearray()
+    for found in _cut_lines(_pieces(channel, errors, stop)):
+        if found == END:
+            return
+        if found.startswith(b"error\t"):
+            raise explain(remote.name, step, scripts.parse(remote.name, step, found, 0.0), 1, bytes(errors))
+        yield found
+    if stop.is_set():
+        return
+    channel.status_event.wait(EXIT_SECONDS)
+    if channel.exit_status == -1:
+        raise EOFError("the host closed the session")
+    nothing = scripts.parse(remote.name, step, b"", 0.0)
+    raise explain(remote.name, step, nothing, channel.exit_status, bytes(errors))
+
+
+def _pieces(channel: paramiko.Channel, errors: bytearray, stop: threading.Event) -> Iterator[bytes]:
+    """What comes, as it comes; the end of what it writes on standard error goes elsewhere."""
+    channel.settimeout(POLL_SECONDS)
+    while not stop.is_set():
+        while channel.recv_stderr_ready():
+            errors += channel.recv_stderr(MOST_ERRORS)
+            del errors[:-MOST_ERRORS]
+        try:
+            came = channel.recv(65536)
+        except TimeoutError:
+            continue
+        if not came:
+            return
+        yield came
+
+
+def _cut_lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Lines out of pieces; of one that is too long the beginning."""
+    rest, told = b"", False
+    for piece in pieces:
+        *whole, rest = (rest + piece).split(b"\n")
+        for found in whole:
+            if not told:
+                yield found[:LONGEST_LINE]
+            told = False
+        if len(rest) > LONGEST_LINE:
+            if not told:
+                yield rest[:LONGEST_LINE]
+            rest, told = b"", True

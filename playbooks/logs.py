@@ -1,0 +1,169 @@
+"""What the application's units write, on all hosts, merged by time; and what they write from now on."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from playbooks.environment import Environment
+from playbooks.errors import ExitStatus, SlipwayError
+from playbooks.fleet.fleet import Fleet, open_fleet
+from playbooks.fleet.progress import Progress
+from playbooks.fleet.remote import Remote
+from playbooks.steps.logs import MOST_BYTES, Asked, LogLine, read_logs
+
+# Lines of several hosts are put in order within so many seconds.
+WINDOW_SECONDS = 0.3
+# Lines that wait to be shown; hosts that have more to say wait.
+MOST_WAITING = 5000
+
+
+@dataclass(frozen=True)
+class Logs:
+    """Messages of all hosts, oldest first.
+
+    Args:
+        lines: none where they were shown as they came.
+        failed: why there is nothing, or no more, of a host.
+        cut: hosts of which only the beginning was read.
+    """
+
+    environment: str
+    lines: tuple[LogLine, ...] = ()
+    failed: dict[str, str] = field(default_factory=dict)
+    cut: tuple[str, ...] = ()
+    followed: bool = False
+
+    @property
+    def exit_status(self) -> ExitStatus:
+        """A host that cannot be asked needs a person."""
+        return ExitStatus.PERSON_NEEDED if self.failed else ExitStatus.DONE
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON document."""
+        return {
+            "environment": self.environment,
+            "lines": [line.to_json() for line in self.lines],
+            "cut": list(self.cut),
+            "failed": self.failed,
+            "exit_status": int(self.exit_status),
+        }
+
+
+def logs(env: Environment, progress: Progress, asked: Asked) -> Logs:
+    """Read the last messages of all hosts.
+
+    Args:
+        env: where.
+        progress: who watches.
+        asked: which.
+
+    Raises:
+        SlipwayError: no host has any to give.
+    """
+
+    def one(remote: Remote) -> tuple[list[LogLine], bool]:
+        found: list[LogLine] = []
+        size = 0
+        with contextlib.closing(_of(env, remote, asked)) as lines:
+            for line in lines:
+                size += len(line.text) + 100
+                if size > MOST_BYTES:
+                    return found, True
+                found.append(line)
+        return found, False
+
+    with open_fleet([target.address for target in env.targets], progress=progress, forks=env.settings.forks) as fleet:
+        results = fleet.each("logs", one)
+    if not results.ok:
+        results.all_or_raise("reading logs")
+        fleet.require_all()
+    failed = {**fleet.unreachable, **results.failed}
+    return Logs(
+        environment=env.name,
+        lines=tuple(sorted((line for found, _ in results.ok.values() for line in found), key=_at)),
+        failed={host: error.message for host, error in failed.items()},
+        cut=tuple(host for host, (_, is_cut) in results.ok.items() if is_cut),
+    )
+
+
+def follow_logs(env: Environment, progress: Progress, asked: Asked, show: Callable[[Sequence[LogLine]], None]) -> Logs:
+    """Show messages as they are written, until Ctrl-C or until no host has any more to give.
+
+    Args:
+        env: where.
+        progress: who watches.
+        asked: which to begin with.
+        show: shows some lines.
+
+    Raises:
+        SlipwayError: no host could be asked.
+    """
+    waiting: queue.Queue[LogLine] = queue.Queue(MOST_WAITING)
+    failed: dict[str, str] = {}
+    ended = threading.Event()
+
+    def one(remote: Remote) -> None:
+        try:
+            for line in _of(env, remote, asked, follow=True):
+                while not ended.is_set():
+                    with contextlib.suppress(queue.Full):
+                        waiting.put(line, timeout=1)
+                        break
+        except SlipwayError as error:
+            if not ended.is_set():
+                failed[remote.name] = error.message
+                progress.warn(f"{remote.name}: {error.message}")
+
+    with open_fleet([target.address for target in env.targets], progress=progress, forks=env.settings.forks) as fleet:
+        if not fleet.remotes:
+            fleet.require_all()
+        for host, error in fleet.unreachable.items():
+            progress.warn(f"{host}: {error.message}")
+        threads = [threading.Thread(target=partial(one, remote), daemon=True) for remote in fleet.remotes.values()]
+        for thread in threads:
+            thread.start()
+        try:
+            _show_as_they_come(waiting, threads, show)
+        except KeyboardInterrupt:
+            pass
+        finally:
+            ended.set()
+            _end(fleet, threads)
+    gone = {host: error.message for host, error in fleet.unreachable.items()}
+    return Logs(environment=env.name, failed={**gone, **failed}, followed=True)
+
+
+def _at(line: LogLine) -> int:
+    """Where a line belongs; those of one host's journal stay in its order."""
+    return line.at
+
+
+def _of(env: Environment, remote: Remote, asked: Asked, *, follow: bool = False) -> Generator[LogLine, None, None]:
+    return read_logs(remote, env.target(remote.name).settings, asked, follow=follow)
+
+
+def _show_as_they_come(
+    waiting: queue.Queue[LogLine], threads: Sequence[threading.Thread], show: Callable[[Sequence[LogLine]], None]
+) -> None:
+    pause = threading.Event()
+    while True:
+        alive = any(thread.is_alive() for thread in threads)
+        lines = [waiting.get() for _ in range(waiting.qsize())]
+        if lines:
+            show(sorted(lines, key=_at))
+        elif not alive:
+            return
+        pause.wait(WINDOW_SECONDS)
+
+
+def _end(fleet: Fleet, threads: Sequence[threading.Thread]) -> None:
+    """The hosts' ends of it end when their sessions do."""
+    fleet.close()
+    for thread in threads:
+        thread.join(2)

@@ -1,0 +1,133 @@
+"""What somebody changed by hand of the release that runs on a host: files, links, modes, units."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from playbooks.fleet.remote import Ask
+from playbooks.fleet.script import Answer
+from playbooks.names import RELEASE, cut
+from playbooks.settings import Settings
+
+# What the step says, and what a person reads of it.
+WORDS = {
+    "changed": "was changed",
+    "missing": "is gone",
+    "link": "leads elsewhere",
+    "mode": "has another mode or owner",
+    "added": "was added",
+    "unit": "is not the unit file that was deployed",
+    "unit-missing": "is gone",
+    "drop-in": "is a drop-in that no deploy made",
+}
+# With these it is not what was staged: nothing switches to it.
+SPOILING = ("changed", "missing", "link")
+# A deploy of the same version leaves these as they are.
+KEPT = ("added", "drop-in")
+MOST_TOLD = 3  # in a sentence
+MOST_NAME = 300  # characters
+
+How = Literal["look", "all"]
+
+
+@dataclass(frozen=True)
+class Change:
+    """Something that is not as it was deployed.
+
+    Args:
+        kind: one of WORDS.
+        name: a path in the release, or that of a unit file.
+    """
+
+    kind: str
+    name: str
+
+    @property
+    def is_mended_by_deploy(self) -> bool:
+        """Whether a deploy of the same version would make a difference."""
+        return self.kind not in KEPT
+
+    def __str__(self) -> str:
+        return f"{self.name} {WORDS[self.kind]}"
+
+
+@dataclass(frozen=True)
+class Drift:
+    """What was changed by hand on one host.
+
+    Args:
+        release: that runs.
+        changes: what; of very many the first.
+        more: how many more there are.
+    """
+
+    release: str
+    changes: tuple[Change, ...]
+    more: int = 0
+
+    @property
+    def spoils(self) -> bool:
+        """Whether the release cannot be switched back to as it is."""
+        return any(change.kind in SPOILING for change in self.changes)
+
+    @property
+    def is_mended_by_deploy(self) -> bool:
+        """Whether a deploy of the same version would make a difference."""
+        return any(change.is_mended_by_deploy for change in self.changes)
+
+    def __str__(self) -> str:
+        return listed(self.changes, self.more)
+
+
+def told_drift(drift: Drift | None) -> tuple[str, ...]:
+    """Each change as a sentence; of very many the first."""
+    if drift is None:
+        return ()
+    return (*map(str, drift.changes), *([f"and {drift.more} more"] if drift.more else []))
+
+
+def listed(changes: Sequence[Change], more: int = 0) -> str:
+    """The first changes, as a part of a sentence."""
+    told = [str(change) for change in changes[:MOST_TOLD]]
+    more += len(changes) - len(told)
+    return ", ".join(told) + (f", and {more} more" if more else "")
+
+
+def ask_drift(settings: Settings, *, how: How = "look") -> Ask:
+    """The step that finds out what was changed.
+
+    Args:
+        settings: the host's.
+        how: "look": files are read whose size, time or inode changed; "all": every file.
+    """
+    return Ask("drift", [settings.home, how], timeout=settings.timeouts.command)
+
+
+def read_drift(answer: Answer) -> Drift | None:
+    """What was changed; None where nothing was, or nothing of Slipway's runs.
+
+    Raises:
+        BadAnswer: it makes no sense.
+    """
+    release = answer.maybe("release", 1)
+    if release is None:
+        return None
+    changes = read_changes(answer)
+    count = answer.number(answer.one("count", 1)[0])
+    name = answer.fitting(RELEASE, release[0], "release")
+    return Drift(name, changes, max(0, count - len(changes))) if changes else None
+
+
+def read_changes(answer: Answer) -> tuple[Change, ...]:
+    """The changes that a step tells of.
+
+    Raises:
+        BadAnswer: one is of no kind that there is.
+    """
+    found = list(answer.all("drift", 2))
+    if any(kind not in WORDS for kind, _ in found):
+        raise answer.bad("it tells of a change of no known kind")
+    changes = (Change(kind, cut(name, MOST_NAME)) for kind, name in found)
+    return tuple(sorted(changes, key=lambda change: (list(WORDS).index(change.kind), change.name)))

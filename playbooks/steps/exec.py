@@ -1,0 +1,63 @@
+"""Run a person's command in the release that runs on a host, as its unit would run it."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from playbooks.errors import BadAnswer
+from playbooks.fleet.listening import listen
+from playbooks.fleet.remote import Remote
+from playbooks.settings import Settings
+
+OUT, STATUS = b"out\t", b"status\t"
+
+
+@dataclass(frozen=True)
+class Command:
+    """What is run.
+
+    Args:
+        words: program and arguments.
+        unit: whose environment it has; left out, that of the release's first service.
+        name: of the systemd unit that it runs in; no two are the same.
+    """
+
+    words: Sequence[str]
+    unit: str | None
+    name: str
+
+
+def run_command(
+    remote: Remote, settings: Settings, command: Command, tell: Callable[[str], None], stop: threading.Event
+) -> int | None:
+    """Run it, and tell each line that it writes.
+
+    Args:
+        remote: the host.
+        settings: its settings.
+        command: what.
+        tell: called with each line of its output.
+        stop: once it is set, the command is ended.
+
+    Returns:
+        Its exit status; None if it was ended.
+
+    Raises:
+        StepFailed: nothing runs there, or there is no such unit.
+        Unreachable: the session is gone; the command is ended there.
+    """
+    arguments = [settings.home, settings.run_user, command.unit or "-", command.name, *command.words]
+    status: int | None = None
+    with contextlib.closing(listen(remote, "exec", arguments, stop=stop)) as lines:
+        for line in lines:
+            if line.startswith(OUT):
+                tell(line[len(OUT) :].decode("utf-8", "replace"))
+            elif line.startswith(STATUS):
+                text = line[len(STATUS) :].decode("ascii", "replace")
+                if not text.isdigit() or int(text[:4]) > 255:
+                    raise BadAnswer("it does not say how the command ended", host=remote.name)
+                status = int(text)
+    return status

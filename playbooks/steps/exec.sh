@@ -1,0 +1,51 @@
+# shellcheck shell=sh disable=SC2034,SC2154
+# exec HOME USER UNIT NAME WORD...: run a command in the release that runs, as UNIT (or "-") would run it; USER is the
+# application's. What it writes comes as lines "out", its status as "status", then "end". It ends when nobody listens any more.
+home=$1
+user=$2
+wanted=$3
+name=$4
+shift 4
+
+# include like_unit.sh
+
+find_unit "$wanted"
+io=$(private_folder exec)
+trap 'rm -rf "$io"' EXIT
+mkfifo "$io/said"
+unit_properties "$user" >"$io/properties"
+# Words are the command's; systemd puts variables of its own in the place of a $.
+count=$#
+while [ "$count" -gt 0 ]; do
+    word=$1
+    shift
+    case $word in *\$*) word=$(printf '%s.' "$word" | sed 's/\$/$$/g') && word=${word%.} ;; esac
+    set -- "$@" "$word"
+    count=$((count - 1))
+done
+# shellcheck disable=SC2016
+set -- -- /bin/sh -c 'exec "$$@"' sh "$@"
+while IFS= read -r line; do set -- --property="$line" "$@"; done <<END
+$(sed '1!G;h;$!d' "$io/properties")
+END
+emit begun "$current" "${unit:--}"
+exec 3<&0
+{
+    cat <&3 >/dev/null 2>&1 || :
+    systemctl stop "$name.service" 2>/dev/null || :
+} >/dev/null 2>&1 &
+watcher=$!
+sed -u "s/^/out$tab/" <"$io/said" &
+reader=$!
+status=0
+systemd-run --quiet --pipe --wait --collect --unit="$name" --property=TimeoutStopSec=10 "$@" >"$io/said" 2>&1 </dev/null 3<&- ||
+    status=$?
+# The user may have handed on what it writes to.
+waits=0
+while [ "$waits" -lt 30 ] && kill -0 "$reader" 2>/dev/null; do
+    waits=$((waits + 1))
+    sleep 0.1
+done
+kill "$reader" "$watcher" 2>/dev/null || :
+emit status "$status"
+echo end

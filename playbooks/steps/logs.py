@@ -1,0 +1,130 @@
+"""What an application's units wrote into a host's journal."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Generator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from playbooks.fleet.host_json import read_object
+from playbooks.fleet.listening import listen
+from playbooks.fleet.remote import Remote
+from playbooks.names import UNIT, cut
+from playbooks.settings import Settings
+
+MOST_LINES = 10_000  # of a host, in one answer
+MOST_BYTES = 64 * 1024 * 1024  # likewise
+MOST_MESSAGE = 8000  # characters
+INFO = 6  # syslog(3)
+LAST_MOMENT = 253402300800 * 1_000_000  # the end of the year 9999
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What of the journal is asked for.
+
+    Args:
+        lines: the last ones of each host, at the most.
+        since: as journalctl takes it; left out, from the beginning.
+        unit: only this one.
+    """
+
+    lines: int = 50
+    since: str | None = None
+    unit: str | None = None
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """A message in a journal.
+
+    Args:
+        at: microseconds since 1970, by the host's clock.
+        unit: that wrote it, or that systemd speaks of.
+        systemd: whether it is systemd's own.
+        priority: 0 (emergency) to 7 (debug).
+        text: may have several lines.
+    """
+
+    at: int
+    host: str
+    unit: str
+    systemd: bool
+    priority: int
+    text: str
+
+    @property
+    def time(self) -> str:
+        """UTC, ISO 8601, to the millisecond."""
+        moment = datetime.fromtimestamp(self.at / 1_000_000, UTC)
+        return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03}Z"
+
+    def to_json(self) -> dict[str, Any]:
+        """As a part of a JSON document."""
+        return {
+            "time": self.time,
+            "host": self.host,
+            "unit": self.unit,
+            "systemd": self.systemd,
+            "priority": self.priority,
+            "message": self.text,
+        }
+
+
+def read_logs(
+    remote: Remote, settings: Settings, asked: Asked, *, follow: bool = False
+) -> Generator[LogLine, None, None]:
+    """Messages of the application's units, oldest first.
+
+    Args:
+        remote: the host.
+        settings: its settings.
+        asked: which.
+        follow: go on with those that are written from now on; closing this ends it on the host.
+
+    Raises:
+        StepFailed: there is no such unit.
+        Unreachable: the session is gone.
+    """
+    arguments = [
+        settings.home,
+        "yes" if follow else "no",
+        str(asked.lines),
+        asked.since or "-",
+        asked.unit or "-",
+    ]
+    with contextlib.closing(listen(remote, "logs", arguments)) as lines:
+        for raw in lines:
+            line = read_line(remote.name, raw)
+            if line is not None:
+                yield line
+
+
+def read_line(host: str, raw: bytes) -> LogLine | None:
+    """A message out of what journalctl prints; None for what is none."""
+    entry = read_object(raw.decode("utf-8", "replace"))
+    if entry is None:
+        return None
+    at, unit = str(entry.get("__REALTIME_TIMESTAMP")), entry.get("UNIT") or entry.get("_SYSTEMD_UNIT")
+    if not (at.isascii() and at.isdigit() and int(at[:18]) < LAST_MOMENT):
+        return None
+    priority = str(entry.get("PRIORITY"))
+    return LogLine(
+        at=int(at[:18]),
+        host=host,
+        unit=unit if isinstance(unit, str) and UNIT.fullmatch(unit) else "",
+        systemd=isinstance(entry.get("UNIT"), str),
+        priority=int(priority) if priority in set("01234567") else INFO,
+        text=cut(_text(entry.get("MESSAGE")), MOST_MESSAGE),
+    )
+
+
+def _text(message: object) -> str:
+    """A message; one that is not UTF-8 comes as a list of bytes, one that is given twice as a list of texts."""
+    if isinstance(message, list):
+        if all(isinstance(byte, int) and 0 <= byte < 256 for byte in message):
+            return bytes(message).decode("utf-8", "replace")
+        return "\n".join(part for part in message if isinstance(part, str))
+    return message if isinstance(message, str) else ""

@@ -1,0 +1,42 @@
+# shellcheck shell=sh disable=SC2154
+# logs HOME FOLLOW LINES SINCE UNIT: what the application's units wrote into the journal, a JSON object a line (systemd's own,
+# see journalctl(1)), and "end". Changes nothing.
+#
+# FOLLOW "yes": and what they write from then on, until nobody listens. SINCE: for journalctl, or "-". UNIT: only this one, with
+# or without .service, or @SLOT.service; or "-".
+home=$1
+follow=$2
+lines=$3
+since=$4
+unit=$5
+
+# include find_current.sh
+# include slots.sh
+
+find_current
+units=
+if [ "$current" != - ] && [ -f "$home/current/.slipway/units" ]; then units=$(cat "$home/current/.slipway/units"); fi
+# What is kept in the other slot, too.
+for file in $(units_in_slots); do
+    case ${file##*/} in *.service) units=$units$newline${file##*/} ;; esac
+done
+set --
+for name in $units; do
+    case $unit in
+        - | "$name" | "${name%.service}" | "${name%@*}") set -- "$@" --unit="$name" ;;
+    esac
+done
+[ -n "$units" ] || fail nothing 'nothing runs here, so there are no units'
+[ $# -gt 0 ] || fail no-unit "the application has no unit $unit here; it has: $(printf '%s' "$units" | sort -u | tr '\n' ' ')"
+[ "$since" = - ] || set -- "$@" --since="$since"
+set -- --no-pager --quiet --all --output=json --lines="$lines" \
+    --output-fields=MESSAGE,PRIORITY,_SYSTEMD_UNIT,UNIT,_PID "$@"
+if [ "$follow" = yes ]; then
+    journalctl --follow "$@" &
+    follower=$!
+    cat >/dev/null 2>&1 || :
+    kill "$follower" 2>/dev/null || :
+    exit 0
+fi
+journalctl "$@"
+echo end

@@ -1,0 +1,26 @@
+# shellcheck shell=sh disable=SC2034
+# What a unit that failed said last.
+
+said_lines=12
+said_characters=300
+
+# unit_said UNIT: set said to the last lines that the application itself wrote in its last start; where it wrote nothing, to
+# what systemd says of it: why it could not be started. At the end of each line is RS (\036).
+unit_said() {
+    said=
+    said_start=$(systemctl show --property=InvocationID --value "$1")
+    [ -z "$said_start" ] || said=$(said_in "_SYSTEMD_INVOCATION_ID=$said_start")
+    # It has just been started once more, and has said nothing yet.
+    if [ -z "$said" ] && [ "$(systemctl show --property=NRestarts --value "$1")" != 0 ]; then
+        said_start=$(journalctl --quiet --no-pager --lines=1 --output=json --output-fields=_SYSTEMD_INVOCATION_ID \
+            "_SYSTEMD_UNIT=$1" 2>/dev/null | sed -n 's/.*"_SYSTEMD_INVOCATION_ID" *: *"\([0-9a-f]*\)".*/\1/p')
+        [ -z "$said_start" ] || said=$(said_in "_SYSTEMD_INVOCATION_ID=$said_start")
+    fi
+    [ -n "$said" ] || said=$(said_in "--unit=$1")
+}
+
+# said_in MATCH: prints the last lines of the journal that match.
+said_in() {
+    journalctl --quiet --no-pager --lines="$said_lines" --output=cat "$1" 2>/dev/null | tail -n "$said_lines" | tail -c 65536 |
+        cut -c "1-$said_characters" | tr '\n\0' '\036 '
+}
