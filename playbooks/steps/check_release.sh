@@ -3,6 +3,7 @@
 release=$1/releases/$2
 meta=$release/.slipway
 
+# include attributes.sh
 # include release_links.sh
 
 if [ ! -f "$meta/complete" ]; then
@@ -16,6 +17,11 @@ if ! said=$(sha256sum --check --quiet --strict .slipway/manifest 2>&1); then
 fi
 if [ ! -f .slipway/links ] || [ -n "$(compare_links .)" ]; then
     emit verdict damaged 'its symbolic links are not those that were staged'
+    exit 0
+fi
+attributes=$(compare_attributes .)
+if [ -n "$attributes" ]; then
+    emit verdict damaged "its files have other capabilities, access lists or attributes than were staged: $(printf '%s\n' "$attributes" | head -n 3 | tr '\n' ' ' | cut -c1-200)"
     exit 0
 fi
 emit verdict intact ''

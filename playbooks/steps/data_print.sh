@@ -6,6 +6,8 @@
 
 look_seconds=120
 
+# include attributes.sh
+
 # release_print RELEASE: changes when somebody touches a file of a release that is not the application's own to write. Not
 # with a ctime: that changes when another release shares the file, or is removed. And only root could set back a mtime.
 release_print() {
@@ -19,6 +21,7 @@ END
     {
         timeout --kill-after=5 "$look_seconds" find "$@" -printf '%P %y %s %T@ %i %m %U %G %l\0' ||
             [ $? -lt 124 ] || cat /proc/sys/kernel/random/uuid
+        [ ! -f "$1/.slipway/attributes" ] || list_attributes "$1"
     } | sha256sum | cut -c1-64
 }
 

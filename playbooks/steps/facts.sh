@@ -76,7 +76,7 @@ if ! are_roots "$home/releases" "$home/shared" "$state"; then
     done
 fi
 
-for tool in restic zstd curl jq; do
+for tool in restic zstd curl jq getfattr setfattr; do
     if command -v "$tool" >/dev/null; then emit tool "$tool" yes; else emit tool "$tool" no; fi
 done
 
