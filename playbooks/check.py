@@ -163,7 +163,7 @@ def _host(
     actions = () if stage is None else _actions(target.settings, release, rendered, facts[name], there[name], stage)
     return HostPlan(
         host=name,
-        before=facts[name].version,
+        before=facts[name].ran,
         after=release.version,
         actions=actions,
         diffs=tuple(env.secrets.mask(diff) for diff in _diffs(compared, there[name], places)),

@@ -16,8 +16,7 @@ from playbooks.fleet.remote import Remote
 from playbooks.health import health_of
 from playbooks.host_facts import facts_of
 from playbooks.release.release import instant
-from playbooks.rollout.outcomes import version_of
-from playbooks.steps.facts import Facts
+from playbooks.steps.facts import Facts, version_in
 from playbooks.steps.health import HealthReport
 from playbooks.traffic.edge_status import EdgeStatus, edge_statuses
 from playbooks.traffic.groups import members_of
@@ -225,7 +224,7 @@ def _idle(facts: Facts) -> str | None:
     if idle is None:
         return f"kept until {instant(datetime.fromtimestamp(facts.kept, UTC))}" if facts.kept else None
     until = f", kept until {instant(datetime.fromtimestamp(idle.until, UTC))}" if idle.until else ""
-    return f"{version_of(idle.release)} in {idle.slot}{'' if idle.runs else ', which does not run'}{until}"
+    return f"{version_in(idle.release)} in {idle.slot}{'' if idle.runs else ', which does not run'}{until}"
 
 
 def _holder(holder: Holder | None) -> str | None:
@@ -236,7 +235,7 @@ def _guard(facts: Facts) -> str | None:
     guard = facts.guard
     if guard is None:
         return None
-    where = f"to {version_of(guard.target)}" if guard.target else "to nothing"
+    where = f"to {version_in(guard.target)}" if guard.target else "to nothing"
     if guard.stand == "stuck":
         return f"stuck: {guard.why}"
     return (

@@ -118,6 +118,10 @@ if [ "$current" != - ]; then
         while IFS= read -r unit; do set -- "$@" "$unit"; done <"$home/current/.slipway/units"
     fi
     [ $# -eq 0 ] || show_units unit "$@"
+    if [ ! -d "$home/releases/$current/.slipway" ]; then
+        find_slot "$current"
+        [ -z "$slot" ] || emit lost_slot "$slot"
+    fi
 elif [ -e "$home/current" ] && [ ! -L "$home/current" ]; then
     emit solid "$(stat -c %F "$home/current")"
 fi

@@ -77,6 +77,8 @@ def test_a_running_release_whose_folder_was_deleted(one: App, on: On) -> None:
     failed = one.deploy("1.2")
     assert failed.status == 1, failed.out + failed.err
     assert f"one that fails goes back to releases/{first}" in failed.err
+    assert "1.1 → 1.0" in failed.out and f"app1 runs 1.0, since {gone}, which it ran before, is gone" in failed.out
+    assert "app1 runs 1.0, since" in invoke("history", one.env, "--json").json["records"][0]["message"]
     assert current(one, on) == first
     assert host.check_output(f"curl -s localhost:{one.port}/VERSION") == "1.0"
     assert host.run(f"systemctl cat {one.name}-worker").rc == 1, "nothing is left of what is gone"
