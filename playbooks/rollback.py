@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from playbooks.backup import backup_hosts, everybody
 from playbooks.environment import Environment
@@ -181,24 +182,19 @@ def _make_ready(
         if checked.intact:
             return checked
         fleet.progress.note(remote.name, f"{release}: {checked.reason}; restoring it from its backup")
-        records = [record for record in facts[remote.name].backups if record.get("release") == release]
-        if not records:
+        newest = backup_of(facts[remote.name], release)
+        if newest is None:
             raise StepFailed(
                 f"release {release} is {checked.verdict} ({checked.reason}) and no backup has it",
                 host=remote.name,
                 step="check",
-                hint="invoke backups --env=… lists what there is; --to=… takes one of them",
+                hint=f"invoke rollback {env.flag} --list shows what there is; --to=… takes one of it",
             )
-        newest = max(records, key=lambda record: str(record.get("created", "")))
         restore_release(remote, settings, newest, env.secrets)
         return check_release(remote, settings, release)
 
-    changing = {
-        host: release
-        for host, release in targets.items()
-        if facts[host].whole != release or (anew and not facts[host].is_up)
-    }
-    todo = {host: release for host, release in changing.items() if release}
+    moving = changing(facts, targets, anew=anew)
+    todo = {host: release for host, release in moving.items() if release}
     checked = all_or_hint(env, fleet.each("check", one, hosts=list(todo)), "finding the release")
 
     def move(host: str) -> Move:
@@ -208,7 +204,27 @@ def _make_ready(
             return Move(host, fact.current, None, (), runs, way_back=fact.way_back)
         return Move(host, fact.current, todo[host], found.units, runs, found.slot, way_back=fact.way_back)
 
-    return {host: move(host) for host in sorted(changing, key=lambda host: host not in todo)}
+    return {host: move(host) for host in sorted(moving, key=lambda host: host not in todo)}
+
+
+def changing(facts: Mapping[str, Facts], targets: Mapping[str, str | None], *, anew: bool) -> dict[str, str | None]:
+    """Hosts that a rollback changes, and what each is to run.
+
+    Args:
+        facts, targets: by host.
+        anew: whether a host that has its release already, but does not run it, starts it again.
+    """
+    return {
+        host: release
+        for host, release in targets.items()
+        if facts[host].whole != release or (anew and not facts[host].is_up)
+    }
+
+
+def backup_of(facts: Facts, release: str) -> dict[str, Any] | None:
+    """The newest backup on a host's record that has a release; None if none has."""
+    records = [record for record in facts.backups if record.get("release") == release]
+    return max(records, key=lambda record: str(record.get("created", "")), default=None)
 
 
 def _refuse_strange_slots(env: Environment, moves: Mapping[str, Move]) -> None:

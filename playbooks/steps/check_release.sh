@@ -11,8 +11,11 @@ if [ ! -f "$meta/complete" ]; then
     exit 0
 fi
 cd "$release" || exit 1
-if ! said=$(sha256sum --check --quiet --strict .slipway/manifest 2>&1); then
-    emit verdict damaged "$(printf '%s\n' "$said" | head -n 3 | tr '\n' ' ')"
+if ! said=$(sha256sum --check --quiet --strict .slipway/manifest 2>/dev/null); then
+    said=$(printf '%s\n' "$said" | sed 's|^\./||; s|: FAILED open or read$| is missing|; s|: FAILED$| is not as it was staged|')
+    count=$(printf '%s\n' "$said" | wc -l)
+    [ "$count" -le 3 ] || said="$(printf '%s\n' "$said" | head -n 2)$newline$((count - 2)) more files likewise"
+    emit verdict damaged "$(printf '%s\n' "$said" | awk '{ printf "%s%s", (NR == 1 ? "" : ", "), $0 }')"
     exit 0
 fi
 if [ ! -f .slipway/links ] || [ -n "$(compare_links .)" ]; then

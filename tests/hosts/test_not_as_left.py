@@ -194,6 +194,17 @@ def test_a_release_is_whole_whatever_is_left_out_beside_it(one: App, on: On) -> 
     assert one.deploy("1.1").status == 0
     host.check_output("echo bent >%s", f"{release}/login.py")
     host.check_output("echo written >%s", f"{release}/log/back\\nslash")
+    listed = invoke("rollback", one.env, "--list", "--json").json
+    ran, went = listed["releases"]
+    assert ran["runs_on"] == ["app1"] and not ran["damaged"] and not ran["next"]
+    assert went["next"] == ["app1"] and went["damaged"] == {"app1": "login.py is not as it was staged"}
+    assert went["backed_up"] and {backup["release"] for backup in listed["backups"]} >= {went["id"]}
+    looked = invoke("rollback", one.env, "--check")
+    assert looked.status == 0, looked.err
+    assert f"restore {went['id']} from backup" in looked.out and "login.py is not as it was staged" in looked.out
+    nowhere = invoke("rollback", one.env, "--check", "--to=nonsense")
+    assert nowhere.status == 2 and f"the releases {ran['id']}, {went['id']}" in nowhere.err
+    assert host.check_output("cat %s", f"{release}/login.py") == "bent"
     back = invoke("rollback", one.env)
     assert back.status == 0, back.err
     assert "login.py" in back.err and "restoring it from its backup" in back.err
