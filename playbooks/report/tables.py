@@ -344,6 +344,10 @@ def show_drill(verification: Verification) -> None:
         for host in verification.hosts
     ]
     show_table(("host", "result", "backup", "the drill took", "why"), rows)
+    for host in verification.hosts:
+        if host.log:
+            say(f"\nThe log of the restored release on {host.host}:")
+            say("\n".join(f"    {line}" for line in host.log))
     say(f"\n{verification.status}")
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from playbooks.counting import counted
 from playbooks.environment import Environment
 from playbooks.errors import ExitStatus, SlipwayError
 from playbooks.fleet.holder import Holder
@@ -189,7 +190,9 @@ def _verdict(
         return "halted", message, f"invoke rollback {command}, or deploy again", ExitStatus.PERSON_NEEDED
     if rollout.verdict == "rolled back":
         cause = f"was {rollout.stopped}" if rollout.stopped else f"failed: {why}"
-        return "rolled back", f"{what} {cause}. The fleet was taken back: {is_back}", "", ExitStatus.FAILED
+        # Of several hosts the first one's: they fail alike, as a rule.
+        hint = next((error.hint for error in rollout.reasons.values() if error.hint), "")
+        return "rolled back", f"{what} {cause}. The fleet was taken back: {is_back}", hint, ExitStatus.FAILED
     if rollout.reasons:
         message = f"{what} is deployed but for {', '.join(rollout.reasons)}, which the settings tolerate: {why}"
         return "done", message, f"the next deploy repairs them: invoke deploy {command}", ExitStatus.DONE
@@ -229,4 +232,4 @@ def _line(host: str, fact: Facts, rollout: Rollout, version: str) -> HostOutcome
 
 def _hosts(count: int, group: str | None = None) -> str:
     which = f" of {group}, which has the traffic" if group else ""
-    return ("1 host" if count == 1 else f"{count} hosts") + which
+    return counted(count, "host") + which

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from playbooks import names
 from playbooks.errors import StepFailed
 from playbooks.fleet.line import Note, Stream
 from playbooks.fleet.remote import Remote
@@ -29,7 +30,7 @@ HINTS = {
     "no-inodes": "remove files on the host (what takes most: du --inodes -x / | sort -n | tail), then deploy again",
     "no-user": "invoke provision --env=… makes the user",
     "bad-unit": "correct slipway_services or its template; try it with --check",
-    "unit-taken": "look at it on the host: systemctl cat UNIT",
+    "unit-taken": "look at it on the host: systemctl cat {unit}",
     "fetch": "can the host reach it? Try curl there; then deploy again: what has come is not fetched twice",
     "fetch-refused": "deploy again, it is signed anew; else see slipway_pull, and the controller's clock",
     "fetch-gone": "is the artifact still where slipway_artifact, or --artifact, says?",
@@ -175,7 +176,9 @@ def _hint(error: StepFailed) -> str | None:
     for text, hint in REFUSED.items():
         if error.code == "hostile-archive" and text in error.message:
             return hint
-    return HINTS.get(error.code)
+    unit = names.UNIT.search(error.message)
+    told = HINTS.get(error.code)
+    return told.replace("{unit}", unit[0] if unit else "NAME") if told else None
 
 
 def _payload(head: bytes, artifact: Path | None) -> Iterator[bytes]:

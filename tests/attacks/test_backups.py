@@ -185,6 +185,14 @@ def test_a_restored_database_is_not_moved_through_a_link(hostile: Hostile) -> No
         " sqlite3 uploads/db/notes.db 'create table t (c)' && chmod 6777 real/notes.db"
     )
     hostile.covers(sqlite=[f"{hostile.data}/uploads/db/notes.db"])
+    refused = invoke("backup", hostile.app.env)
+    assert refused.status == 1 and f"{hostile.data}/uploads/db is a link that {USER} made" in refused.err, refused.err
+    # The link comes once the copy is made, before restic reads.
+    hostile.as_user(f"cd {hostile.data} && rm uploads/db && mv real uploads/db && mkdir real")
+    copying = f"[ -e {hostile.app.home}/.sqlite-backup ]"
+    wait = f"until {copying}; do sleep 0.01; done; while {copying}; do sleep 0.01; done"
+    swap = f"{wait}; rm -r uploads/db; ln -s $PWD/hop uploads/db"
+    hostile.host.check_output("systemd-run --quiet --uid=%s -- sh -c %s", USER, f"cd {hostile.data} && {swap}")
     (record,) = invoke("backup", hostile.app.env, "--json").json["backups"]
     hostile.as_user(f"ln -sfnT {other} {hostile.data}/hop")
     failed = invoke("verify-backups", hostile.app.env, "--json")
