@@ -358,6 +358,8 @@ def show_schedule(scheduled: Scheduled) -> None:
         say(f"its answers go to {scheduled.log}")
     for place in scheduled.removed:
         say(f"removed {place}")
+    if scheduled.problem:
+        say(f"warning: {scheduled.problem}")
     if scheduled.kind == "none" and not scheduled.removed:
         say(f"nothing was scheduled for {scheduled.environment}")
 
