@@ -354,7 +354,8 @@ def show_drill(verification: Verification) -> None:
 def show_schedule(scheduled: Scheduled) -> None:
     """What runs when, and where its answers go."""
     if scheduled.kind != "none":
-        say(f"verify-backups of {scheduled.environment} runs at '{scheduled.when}': {scheduled.place}")
+        runs = "is to run" if scheduled.problem else "runs"
+        say(f"verify-backups of {scheduled.environment} {runs} at '{scheduled.when}': {scheduled.place}")
         say(f"its answers go to {scheduled.log}")
     for place in scheduled.removed:
         say(f"removed {place}")

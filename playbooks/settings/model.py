@@ -112,8 +112,8 @@ class Settings(Model):
     )
     artifact: Text | None = Field(
         None,
-        description="Where a version's artifact is: a path from the project's folder, or an http(s):// or "
-        "s3://BUCKET/KEY URL that hosts fetch themselves. {version} is filled in.",
+        description="Where a version's artifact is: a path from the inventory's folder, else from the project's; or an "
+        "http(s):// or s3://BUCKET/KEY URL that hosts fetch themselves. {version} is filled in.",
     )
     pull: Pull = section("How hosts fetch an artifact.")
     slots: dict[SlotName, Port] = Field(
