@@ -13,13 +13,13 @@ judge_attributes() {
     awk -v keep="$1" -v writable="$3" '
     function refuse(why) { print "refused \"" file "\" " why; refused = 1; exit }
     function digit(at) { return index("0123456789abcdef", substr(value, at, 1)) - 1 }
-    function require_capability(from, first,    byte, bit, number) {
+    function require_capability(from, first,    byte, bit, number, called) {
         for (byte = 0; byte < 4; byte++)
             for (bit = 0; bit < 8; bit++) {
                 if (int(digit(from + 2 * byte + (bit < 4)) / 2 ^ (bit % 4)) % 2 == 0) continue
                 number = first + 8 * byte + bit
-                if (!(names[number + 1] in allowed))
-                    refuse("has the capability " (number + 1 in names ? names[number + 1] : number) ", which slipway_capabilities does not allow")
+                called = (number + 1 in names) ? names[number + 1] : number
+                if (!(called in allowed)) refuse("has the capability " called ", which slipway_capabilities does not allow")
             }
     }
     # An entry is a tag and a mode of two bytes each, and an id of four; the lowest byte is the first.

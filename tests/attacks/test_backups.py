@@ -218,6 +218,22 @@ def test_a_database_that_the_user_cannot_read_is_in_no_backup(hostile: Hostile) 
     )
 
 
+def test_why_a_database_cannot_be_copied_is_told(hostile: Hostile) -> None:
+    """A person sees "unable to open database file" for all of it, and does not know what to change."""
+    wal, closed = f"{hostile.data}/wal", f"{hostile.data}/closed"
+    hostile.host.check_output(
+        f"mkdir {wal} && cd {wal} && sqlite3 notes.db 'pragma journal_mode=wal; create table t (c)' && chown {USER} *"
+    )
+    hostile.host.check_output(f"mkdir -m 700 {closed} && sqlite3 {closed}/notes.db 'create table t (c)'")
+    for folder, told, hint in (
+        (wal, f"cannot make its -wal and -shm files in {wal}", "PRAGMA journal_mode=DELETE"),
+        (closed, f"it may not look into {closed}", "let that user into the folder"),
+    ):
+        hostile.covers(sqlite=[f"{folder}/notes.db"])
+        refused = invoke("backup", hostile.app.env)
+        assert refused.status == 1 and told in refused.err and hint in refused.err, refused.err
+
+
 def test_what_is_no_file_in_the_place_of_a_database_stops_nothing(hostile: Hostile) -> None:
     """root's sqlite3 waits at a FIFO for good, with the lock that every backup and deploy after it waits for."""
     database = f"{hostile.data}/uploads/notes.db"

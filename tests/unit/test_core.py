@@ -291,7 +291,7 @@ def test_rollback_goes_to_what_ran_before_and_not_to_what_is_newest() -> None:
     )
     assert choose_releases({"web1": gone}, None) == {"web1": "1-1.0"}
     assert [choose_release(gone, to) for to in ("b1", "1.0", "1.2")] == ["1-1.0", "1-1.0", "3-1.2"]
-    with pytest.raises(UsageError, match=r"it has: 3-1\.2, b1"):
+    with pytest.raises(UsageError, match=r"web1 has the releases 3-1\.2, and the backups b1"):
         choose_release(gone, "7.0")
     with pytest.raises(UsageError, match="nothing runs on web1"):
         choose_releases({"web1": facts(None, [], [])}, None)
