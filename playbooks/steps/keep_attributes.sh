@@ -100,14 +100,22 @@ take_attributes() {
 # worked on the release that a delta was added to, put on other files must be allowed just the same.
 give_attributes() {
     if [ -s "$incoming.attributes" ]; then
-        (cd "$release" && { [ ! -s "$incoming.capable" ] || sha256sum --check --quiet --strict "$incoming.capable"; }) >"$incoming.err" 2>&1 ||
-            fail kept-attribute "a file that has capabilities is not what the artifact brought: $(head -n 1 "$incoming.err" | cut -c1-200)"
         awk '{ at = match($0, /\t[^\t]*$/); print "# file: " substr($0, 1, at - 1); print substr($0, at + 1); print "" }' \
             "$incoming.attributes" >"$incoming.restore"
+        given=0
         # shellcheck disable=SC2016
-        no_links - "$release" -- sh -c 'cd "$1" && exec setfattr --no-dereference --restore="$2"' sh "$release" "$incoming.restore" \
-            2>"$incoming.err" ||
-            fail kept-attribute "the file system of $home does not keep what slipway_keep names: $(tr '\n' ' ' <"$incoming.err" | cut -c1-200)"
+        no_links - "$release" -- sh -c '
+            cd "$1" || exit 1
+            [ ! -s "$2" ] || sha256sum --check --quiet --strict "$2" 2>/dev/null || exit 3
+            exec setfattr --no-dereference --restore="$3"' sh "$release" "$incoming.capable" "$incoming.restore" \
+            >"$incoming.err" 2>&1 || given=$?
+        why=$(tr '\n' ' ' <"$incoming.err" | cut -c1-200)
+        case $given in
+            0) ;;
+            3) fail kept-attribute "a file that has capabilities is not what the artifact brought: $why" ;;
+            125) fail old-host "this host cannot change a tree without following links; Linux 5.10 and util-linux 2.37 can: $why" ;;
+            *) fail kept-attribute "the file system of $home does not keep what slipway_keep names: $why" ;;
+        esac
     fi
     list_attributes "$release" >"$incoming.found"
     if [ "$hooks" = no ]; then

@@ -190,7 +190,8 @@ place_shared
 [ "$hooks" = no ] || end_build
 make_writable
 # The application reads its release and writes nothing in it, so that it stays what its manifest says.
-chown -Rh "root:$group" "$release"
+# What is so already may be the running release's own file, from which a change of owner would take capabilities away.
+find "$release" ! '(' -uid 0 -gid "$group" ')' -exec chown -h "root:$group" {} +
 chmod -R u+rwX,g+rX,go-w,-t,u-s,g-s "$release"
 # Both are still root's to enter alone. The group may read what is in .slipway, and never can reach it.
 chmod 0700 "$release" "$meta"
