@@ -205,10 +205,10 @@ def rollback(
         return run(environment, progress)
 
     if list_:
-        cli.perform(env, list_all, ways_back.show_ways_back, limit=limit, as_json=json)
+        cli.perform(env, list_all, ways_back.show_ways_back, limit=limit, app=app, several="each", as_json=json)
         return
     if check:
-        cli.perform(env, look, ways_back.show_rollback_check, limit=limit, as_json=json)
+        cli.perform(env, look, ways_back.show_rollback_check, limit=limit, app=app, as_json=json)
         return
 
     def ask(environment: cli.Environment) -> None:

@@ -12,7 +12,7 @@ if [ ! -f "$meta/complete" ]; then
 fi
 cd "$release" || exit 1
 if ! said=$(sha256sum --check --quiet --strict .slipway/manifest 2>/dev/null); then
-    said=$(printf '%s\n' "$said" | sed 's|^\./||; s|: FAILED open or read$| is missing|; s|: FAILED$| is not as it was staged|')
+    said=$(printf '%s\n' "${said:-its manifest cannot be read}" | sed 's|^\./||; s|: FAILED open or read$| is missing|; s|: FAILED$| is not as it was staged|')
     count=$(printf '%s\n' "$said" | wc -l)
     [ "$count" -le 3 ] || said="$(printf '%s\n' "$said" | head -n 2)$newline$((count - 2)) more files likewise"
     emit verdict damaged "$(printf '%s\n' "$said" | awk '{ printf "%s%s", (NR == 1 ? "" : ", "), $0 }')"
