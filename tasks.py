@@ -18,6 +18,7 @@ from playbooks.flags import APP, BATCH, ENV, JSON, LIMIT, REPORT, TIMINGS, UNTRU
 
 if TYPE_CHECKING:
     from playbooks.check import Check
+    from playbooks.check_rollback import RollbackCheck
     from playbooks.check_untrusted import UntrustedCheck
     from playbooks.cli import Several
     from playbooks.deploy import Wanted
@@ -26,9 +27,11 @@ if TYPE_CHECKING:
     from playbooks.host_keys import HostKeys
     from playbooks.provision import Provisioned
     from playbooks.repair_history import RepairedHistory
+    from playbooks.rollback import Back
     from playbooks.rollout.outcome import Outcome
     from playbooks.status import Status
     from playbooks.verify_history import VerifiedHistory
+    from playbooks.ways_back import WaysBack
 
 # Before anything is written, by us or by Invoke.
 streams.prepare()
@@ -150,6 +153,8 @@ def deploy(
         "reason": "why; kept in the ledger",
         "with-database": "restore the databases too; the present ones are kept under another name",
         "batch": BATCH + " (default: all at once; behind a balancer half of them)",
+        "check": "only say what it would do, and touch nothing",
+        "list": "list the releases and backups that one can go back to, and touch nothing",
         "limit": LIMIT,
         "wait": WAIT,
         "yes": YES,
@@ -170,20 +175,49 @@ def rollback(
     yes: bool = False,
     report: str | None = None,
     timings: str | None = None,
+    check: bool = False,
+    list_: bool = False,
     json: bool = False,
     app: str | None = None,
 ) -> None:
     """Go back to what ran before, or to any release or backup there is."""
-    from playbooks.report import tables
+    from playbooks.report import tables, ways_back
+
+    def wanted() -> Back:
+        from playbooks.rollback import Back
+
+        return Back(to, reason, with_database, batch, cli.seconds("wait", wait))
+
+    def only_look() -> None:
+        if report is not None:
+            raise UsageError("--report tells of a rollback that was done; this only looks", hint="leave --report out")
+
+    def look(environment: cli.Environment, progress: cli.Progress) -> RollbackCheck:
+        only_look()
+        from playbooks.check_rollback import check_rollback as run
+
+        return run(environment, wanted(), progress)
+
+    def list_all(environment: cli.Environment, progress: cli.Progress) -> WaysBack:
+        only_look()
+        from playbooks.ways_back import ways_back as run
+
+        return run(environment, progress)
+
+    if list_:
+        cli.perform(env, list_all, ways_back.show_ways_back, limit=limit, app=app, several="each", as_json=json)
+        return
+    if check:
+        cli.perform(env, look, ways_back.show_rollback_check, limit=limit, app=app, as_json=json)
+        return
 
     def ask(environment: cli.Environment) -> None:
         cli.confirm(environment, f"rollback to {to or 'what ran before'}", cli.ROLLBACK_WORD, yes=yes)
 
     def act(environment: cli.Environment, progress: cli.Progress) -> Outcome:
-        from playbooks.rollback import Back
         from playbooks.rollback import rollback as run
 
-        return run(environment, Back(to, reason, with_database, batch, cli.seconds("wait", wait)), progress)
+        return run(environment, wanted(), progress)
 
     witnesses = [*cli.timed("rollback", timings), *cli.reported("rollback", report)]
     cli.perform(env, act, tables.show_outcome, limit=limit, app=app, as_json=json, witnesses=witnesses, ask=ask)

@@ -30,6 +30,7 @@ PACKAGES = [
     "xz-utils",
     "rsync",
     "ca-certificates",
+    "attr",
     "cron",
     "sqlite3",
     "postgresql",

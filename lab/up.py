@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import secrets
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -185,12 +186,13 @@ def _write_inventory(lab: Lab, hosts: Sequence[HostSpec]) -> None:
     folder = lab.folder / "inventory"
     folder.mkdir(exist_ok=True)
     write_whole(folder / "hosts.yml", inventory(lab, hosts))
+    # Copies: a link would lead out of the inventory, where --untrusted-inventory follows none.
     for name in ("group_vars", "templates"):
-        link, place = folder / name, PROJECT / "inventory" / "lab" / name
-        if link.is_symlink() and not (place.is_dir() and link.readlink() == place):
-            link.unlink()
-        if place.is_dir() and not link.exists():
-            link.symlink_to(place)
+        copy, place = folder / name, PROJECT / "inventory" / "lab" / name
+        if copy.is_symlink():  # of an older lab
+            copy.unlink()
+        if place.is_dir():
+            shutil.copytree(place, copy, dirs_exist_ok=True)
 
 
 def _see_it_boot(lab: Lab, host: HostSpec, stop: Event) -> None:

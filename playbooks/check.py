@@ -180,7 +180,7 @@ def _host(
     )
     return HostPlan(
         host=name,
-        before=facts[name].version,
+        before=facts[name].ran,
         after=release.version,
         actions=actions,
         diffs=tuple(differences(compared, there[name], places, env.secrets.mask)),

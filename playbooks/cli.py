@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial, reduce
@@ -176,7 +177,7 @@ def perform(
     streams.prepare()
     from playbooks.report import output
 
-    output.strike_with(None)
+    output.strike_with(_as_typed(env))
     # What goes wrong there comes to us as an error; paramiko would print it as a traceback besides.
     logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
@@ -312,6 +313,12 @@ def refuse(error: UsageError, *, as_json: bool) -> None:
     raise Exit(code=int(error.exit_status))
 
 
+def _as_typed(env: str) -> Callable[[str], str] | None:
+    """What puts the flag that was given into hints of who did not know it."""
+    flag = f"--env={shlex.quote(env)}"
+    return (lambda text: text.replace(ANY_ENV, flag)) if env else None
+
+
 def _refuse(
     error: SlipwayError,
     environment: Environment | None,
@@ -365,7 +372,7 @@ def list_variables(
 
     def run() -> None:
         streams.prepare()
-        output.strike_with(None)
+        output.strike_with(_as_typed(env))
         try:
             inventory = load_bare(env, untrusted=untrusted)
             output.tell(*(output.shown(f"warning: {warning}") for warning in inventory.warnings))

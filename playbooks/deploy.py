@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from playbooks.backup import back_up_afterwards, everybody, require_secrets
+from playbooks.counting import counted
 from playbooks.environment import Environment, Target
 from playbooks.errors import ANY_ENV, Interrupted, SlipwayError, UsageError
 from playbooks.fleet.fleet import Fleet, open_fleet
@@ -132,7 +133,7 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
             warnings += turns({target.name: facts[target.name] for target in todo}, rendered)
             plan = plan_for(env, wanted, [target.name for target in todo], facts)
             crew = assemble(fleet, held, env, holder, facts, _moves(todo, facts, release, rendered), plan, groups)
-            progress.phase(f"staging {release.version} on {len(todo)} hosts")
+            progress.phase(f"staging {release.version} on {counted(len(todo), 'host')}")
             with _nothing_left_behind(fleet, env, holder, todo, release, facts, started):
                 backup, complaints = back_up_and_stage(fleet, env, todo, release, rendered, facts)
                 ids = {release.id, wanted.resume or release.id}

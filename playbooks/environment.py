@@ -14,6 +14,7 @@ from typing import Any
 from playbooks.adapters.secrets import Secrets
 from playbooks.applications import VARIABLE, applications_of, of_application
 from playbooks.clashes import Seen, clashes
+from playbooks.counting import counted
 from playbooks.errors import ConfigError, UsageError
 from playbooks.fleet.address import Address, NotBySsh, read_address
 from playbooks.fleet.holder import Holder, Order, Timing
@@ -131,7 +132,7 @@ class Environment:
     @property
     def about(self) -> str:
         """What a task is about to work on, for a person who may have named the wrong one."""
-        hosts = "1 host" if len(self.targets) == 1 else f"{len(self.targets)} hosts"
+        hosts = counted(len(self.targets), "host")
         whose = ", ".join(self.applications) if self.together else self.settings.app
         return f"{whose} on {self.name}: {hosts}" + (", narrowed by --limit" if self.limited else "")
 

@@ -12,14 +12,16 @@ from playbooks.settings.model import CommandSecret, FileSecret
 _ARGUMENTS = ("ansible_ssh_args", "ansible_ssh_common_args", "ansible_ssh_extra_args")
 _KEYS = ("ansible_ssh_private_key_file", "ansible_private_key_file", *_ARGUMENTS)
 _OF_ANSIBLE = (
-    "ansible.cfg, ANSIBLE_HASH_BEHAVIOUR: whether mappings of one name are merged; not read, so one replaces another"
+    "ansible.cfg, ANSIBLE_HASH_BEHAVIOUR: not read, so of several mappings of one name the last one counts: {}"
 )
 
 
 def not_read(env: Environment) -> tuple[str, ...]:
     """A sentence for each, with where it is written. What is said of several hosts is said once."""
     of_targets = (sentence for target in env.targets for sentence in _of(env, target))
-    return tuple(dict.fromkeys([_OF_ANSIBLE, *of_targets]))
+    replaced = dict.fromkeys(key for target in env.targets for key in env.inventory.replaced_mappings(target.name))
+    of_ansible = [_OF_ANSIBLE.format(", ".join(replaced))] if replaced else []
+    return tuple(dict.fromkeys([*of_ansible, *of_targets]))
 
 
 def _of(env: Environment, target: Target) -> Iterator[str]:

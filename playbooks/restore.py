@@ -19,6 +19,7 @@ from playbooks.host_facts import facts_of, odd
 from playbooks.names import stamp
 from playbooks.release.release import now
 from playbooks.settings.types import absolute_path
+from playbooks.steps.facts import Facts
 from playbooks.steps.restore import restore_files
 from playbooks.steps.restore_database import restore_database
 
@@ -98,24 +99,8 @@ def restore_databases(fleet: Fleet, env: Environment, releases: Mapping[str, str
         UsageError: there is no such backup.
     """
     facts = fleet.each("backups", partial(facts_of, env), hosts=backup_hosts(env)).all_or_raise("reading backups")
-    versions = {release.partition("-")[2] for release in releases.values()}
+    chosen = choose_dumps(env, facts, releases, to)
     moment = stamp(now()).lower()
-    chosen: dict[str, Record] = {}
-    for database in env.settings.databases:
-        host = next(host for host, names in env.database_hosts.items() if database.name in names)
-        fits = [
-            record
-            for record in facts[host].backups
-            if database.name in dumped(record)
-            and (record.get("id") == to or (record.get("version") in versions and not _is_backup(facts, to)))
-        ]
-        if not fits:
-            ran = " or ".join(sorted(versions)) or "nothing"
-            raise UsageError(
-                f"no backup of database {database.name} was made while {ran} ran",
-                hint=f"list them: invoke backups {env.flag}; name one with --to",
-            )
-        chosen[database.name] = max(fits, key=lambda record: str(record.get("created")))
 
     def one(remote: Remote) -> list[str]:
         settings = env.target(remote.name).settings
@@ -132,6 +117,39 @@ def restore_databases(fleet: Fleet, env: Environment, releases: Mapping[str, str
 
     results = fleet.each("restore", one, hosts=backup_hosts(env), finish=True).all_or_raise("restoring databases")
     return [sentence for told in results.values() for sentence in told]
+
+
+def choose_dumps(
+    env: Environment, facts: Mapping[str, Facts], releases: Mapping[str, str], to: str | None
+) -> dict[str, Record]:
+    """The backup that each database goes back to, by name.
+
+    Args:
+        env: whose.
+        facts: of the hosts that dump databases.
+        releases, to: see `restore_databases`.
+
+    Raises:
+        UsageError: there is no such backup.
+    """
+    versions = {release.partition("-")[2] for release in releases.values()}
+    chosen: dict[str, Record] = {}
+    for database in env.settings.databases:
+        host = next(host for host, names in env.database_hosts.items() if database.name in names)
+        fits = [
+            record
+            for record in facts[host].backups
+            if database.name in dumped(record)
+            and (record.get("id") == to or (record.get("version") in versions and not _is_backup(facts, to)))
+        ]
+        if not fits:
+            ran = " or ".join(sorted(versions)) or "nothing"
+            raise UsageError(
+                f"no backup of database {database.name} was made while {ran} ran",
+                hint=f"list them: invoke backups {env.flag}; name one with --to",
+            )
+        chosen[database.name] = max(fits, key=lambda record: str(record.get("created")))
+    return chosen
 
 
 def _is_backup(facts: Mapping[str, Any], to: str | None) -> bool:

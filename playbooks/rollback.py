@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from playbooks.backup import backup_hosts, everybody
 from playbooks.environment import Environment
@@ -22,13 +23,13 @@ from playbooks.resume import interrupted
 from playbooks.rollout.crew import assemble
 from playbooks.rollout.mover import Move, Mover
 from playbooks.rollout.outcome import Outcome
-from playbooks.rollout.outcomes import returned, version_of
+from playbooks.rollout.outcomes import returned
 from playbooks.rollout.planning import as_traffic_stands, plan_rollback
 from playbooks.rollout.predecessor import choose_targets
 from playbooks.rollout.reached import require_balancers
 from playbooks.rollout.rollout import Rollout, Stand, roll_out
 from playbooks.steps.check_release import Checked, check_release
-from playbooks.steps.facts import Facts
+from playbooks.steps.facts import Facts, version_in
 from playbooks.steps.finish import Finished, Mark, finish
 from playbooks.steps.idle import ask_idle_host, leave_other_slot, leave_slot
 from playbooks.steps.restore import restore_release
@@ -98,7 +99,7 @@ def rollback(env: Environment, back: Back, progress: Progress) -> Outcome:
             )
             targets = {host: release for host, release in targets.items() if host not in refused}
             _refuse_strange_slots(env, moves)
-            turning = any(takes_the_place(facts[host], move) for host, move in moves.items())
+            turning = any(takes_the_place(facts[host], move.slot) for host, move in moves.items())
             going_on = left is not None and left.task == "rollback"
             plan = plan_rollback(env, list(moves), back.batch, turning=turning, back=bool(targets))
             if groups and not targets:
@@ -202,8 +203,7 @@ def _make_ready(
             return checked
         fleet.progress.note(remote.name, f"{release}: {checked.reason}; restoring it from its backup")
         records = [record for record in facts[remote.name].backups if record.get("release") == release]
-        # What a backup took as it had been changed by hand is no better than what is here.
-        whole = [record for record in records if not record.get("changed")]
+        whole = backups_of(facts[remote.name], release)
         if not whole:
             how = "every backup of it has it so" if records else "no backup has it"
             raise StepFailed(
@@ -215,12 +215,8 @@ def _make_ready(
         _restore_from_any(remote, env, facts[remote.name], release, whole)
         return check_release(remote, settings, release)
 
-    changing = {
-        host: release
-        for host, release in targets.items()
-        if facts[host].whole != release or (anew and not facts[host].is_up)
-    }
-    todo = {host: release for host, release in changing.items() if release}
+    changed = changing(facts, targets, anew=anew)
+    todo = {host: release for host, release in changed.items() if release}
     results = fleet.each("check", one, hosts=list(todo))
     checked = all_or_hint(env, results, "finding the release") if together or not results.ok else results.ok
     refused = {} if together or not results.ok else dict(results.failed)
@@ -234,19 +230,42 @@ def _make_ready(
             return Move(host, fact.current, None, (), runs, way_back=fact.way_back)
         return Move(host, fact.current, todo[host], found.units, runs, found.slot, way_back=fact.way_back)
 
-    moving = [host for host in changing if host not in refused]
+    moving = [host for host in changed if host not in refused]
     return {host: move(host) for host in sorted(moving, key=lambda host: host not in todo)}, refused
+
+
+def changing(facts: Mapping[str, Facts], targets: Mapping[str, str | None], *, anew: bool) -> dict[str, str | None]:
+    """Hosts that a rollback changes, and what each is to run.
+
+    Args:
+        facts, targets: by host.
+        anew: whether a host that has its release already, but does not run it, starts it again.
+    """
+    return {
+        host: release
+        for host, release in targets.items()
+        if facts[host].whole != release or (anew and not facts[host].is_up)
+    }
+
+
+def backups_of(facts: Facts, release: str) -> list[dict[str, Any]]:
+    """The backups on a host's record that have a release as it was deployed, the newest first.
+
+    What a backup took as it had been changed by hand is no better than what is on the host.
+    """
+    records = [record for record in facts.backups if record.get("release") == release and not record.get("changed")]
+    return sorted(records, key=lambda record: str(record.get("created", "")), reverse=True)
 
 
 def _restore_from_any(
     remote: Remote, env: Environment, facts: Facts, release: str, records: Sequence[Mapping[str, object]]
 ) -> None:
-    """Restore a release from the newest backup that has it whole.
+    """Restore a release from the newest backup that has it whole; records are newest first.
 
     Raises:
         StepFailed: none has.
     """
-    newest_first = sorted(records, key=lambda record: str(record.get("created", "")), reverse=True)[:MOST_BACKUPS]
+    newest_first = records[:MOST_BACKUPS]
     for record in newest_first:
         try:
             restore_release(remote, env.target(remote.name).settings, record, env.secrets)
@@ -269,15 +288,15 @@ def _way_on(facts: Facts, release: str) -> str:
         release: that it cannot go back to.
     """
     only = f"--limit={facts.host}"
-    again = f"invoke deploy {ANY_ENV} --version={version_of(release)} {only} ships it anew"
+    again = f"invoke deploy {ANY_ENV} --version={version_in(release)} {only} ships it anew"
     proven = [name for name, there in facts.releases.items() if there.stand == "proven"]
     older = max((name for name in proven if name < release and name not in facts.ahead), default=None)
     return f"{again}; invoke rollback {ANY_ENV} --to={older} {only} takes an older one" if older else again
 
 
-def takes_the_place(facts: Facts, move: Move) -> bool:
-    """Whether what runs on a host is stopped for what it goes back to: the two are not in two slots."""
-    return facts.current is not None and (facts.slot is None or move.slot is None or facts.slot == move.slot)
+def takes_the_place(facts: Facts, slot: str | None) -> bool:
+    """Whether what runs on a host is stopped for what it goes back to, in this slot: the two are not in two slots."""
+    return facts.current is not None and (facts.slot is None or slot is None or facts.slot == slot)
 
 
 def _refuse_strange_slots(env: Environment, moves: Mapping[str, Move]) -> None:

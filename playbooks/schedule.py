@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +13,9 @@ from playbooks.adapters import timers
 from playbooks.adapters.timers import Places
 from playbooks.answer import Answer
 from playbooks.environment import Environment
-from playbooks.errors import UsageError
+from playbooks.errors import ExitStatus, UsageError
 from playbooks.fleet.progress import Progress
-from playbooks.settings.model import EnvSecret
+from playbooks.kept_variables import kept_variables, lacking
 from playbooks.templating import Templates
 
 _TIME = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
@@ -34,6 +35,8 @@ class Scheduled(Answer):
         when: as cron or systemd has it.
         log: where each run's answer goes.
         removed: what an earlier schedule left and is gone now.
+        variables: names of those of this shell's environment that each run is given.
+        problem: why nothing will run, and what to do; empty if it will.
     """
 
     kind: str
@@ -41,6 +44,13 @@ class Scheduled(Answer):
     when: str = ""
     log: str = ""
     removed: tuple[str, ...] = ()
+    variables: tuple[str, ...] = ()
+    problem: str = ""
+
+    @property
+    def exit_status(self) -> ExitStatus:
+        """3 where nothing will run before a person has done something."""
+        return ExitStatus.PERSON_NEEDED if self.problem else ExitStatus.DONE
 
 
 def schedule(env: Environment, progress: Progress, *, at: str, timer: bool, where: Places | None = None) -> Scheduled:
@@ -61,23 +71,24 @@ def schedule(env: Environment, progress: Progress, *, at: str, timer: bool, wher
     key = _key(env)
     log = where.state / f"{key}.log"
     when = calendar(at) if timer else cron_fields(at)
-    for name, source in env.settings.secrets.items():
-        if isinstance(source, EnvSecret):
-            progress.warn(
-                f"secret '{name}' is in the environment variable {source.env}, which a schedule does not have"
-            )
+    for sentence in lacking(env):
+        progress.warn(sentence)
+    kept = kept_variables(env)
+    if kept:
+        progress.warn(f"of this shell's environment it is given {', '.join(kept)}: run schedule again if they change")
     where.state.mkdir(parents=True, exist_ok=True, mode=0o750)
     if timer:
-        service, unit = render_timer(env, when, log)
+        service, unit = render_timer(env, when, log, kept)
         place = timers.install_timer(where, key, service, unit)
         removed = timers.remove_cron(where, key)
     else:
-        entry = render_cron(env, when, log, user="root" if where.cron is not None else "")
+        entry = render_cron(env, when, log, kept, user="root" if where.cron is not None else "")
         place = timers.install_cron(where, key, entry)
         removed = timers.remove_timer(where, key)
-        if not timers.cron_installed():
-            progress.warn("no cron is installed on this machine: install it, or nothing will run")
-    return Scheduled(env.name, "timer" if timer else "cron", place, when, str(log), tuple(removed))
+    problem = timers.why_no_timer(where) if timer else timers.why_no_cron()
+    return Scheduled(
+        env.name, "timer" if timer else "cron", place, when, str(log), tuple(removed), tuple(kept), problem
+    )
 
 
 def unschedule(env: Environment, progress: Progress, *, where: Places | None = None) -> Scheduled:  # noqa: ARG001
@@ -124,15 +135,16 @@ def calendar(at: str) -> str:
     return at.strip()
 
 
-def render_cron(env: Environment, fields: str, log: Path, *, user: str) -> str:
+def render_cron(env: Environment, fields: str, log: Path, kept: Mapping[str, str], *, user: str) -> str:
     """The cron entry. It says nothing when all is well, so that cron's mail means that a person should look."""
     lock = shlex.quote(str(log.with_suffix(".lock")))
     name = _title(env)
     invoke = shlex.quote(str(env.project / ".venv/bin/invoke"))
     verify = f"{invoke} verify-backups {shlex.join(_flags(env))}"
     trouble = f"verify-backups of {name} did not pass, or the one before still runs; see {log}"
+    given = "".join(f"{name}={shlex.quote(value)} " for name, value in kept.items())
     command = (
-        f"cd {shlex.quote(str(env.project))} && flock --nonblock {lock} {verify} >>{shlex.quote(str(log))} 2>&1"
+        f"cd {shlex.quote(str(env.project))} && {given}flock --nonblock {lock} {verify} >>{shlex.quote(str(log))} 2>&1"
         f" || echo {shlex.quote(trouble)}"
     )
     # crontab(5): an unescaped % is a line break, quotes or not.
@@ -141,14 +153,16 @@ def render_cron(env: Environment, fields: str, log: Path, *, user: str) -> str:
     )
 
 
-def render_timer(env: Environment, when: str, log: Path) -> tuple[str, str]:
+def render_timer(env: Environment, when: str, log: Path, kept: Mapping[str, str]) -> tuple[str, str]:
     """The service and the timer. systemd runs no unit twice at a time, so there is no lock."""
     words = ["-c", 'exec "$0" "$@"', str(env.project / ".venv/bin/invoke"), "verify-backups", *_flags(env)]
     # systemd refuses quotes and dollars in the program's own path, and takes them as arguments.
     command = " ".join(["/bin/sh", *map(_systemd_word, words)])
     texts = {"project": str(env.project).replace("%", "%%"), "log": str(log).replace("%", "%%")}
     name = _title(env).replace("%", "%%")
-    service = _render(env, "verify.service.j2", name=name, command=command, **texts)
+    # A dollar has no meaning there.
+    given = [_systemd_word(f"{key}={value}").replace("$$", "$") for key, value in kept.items()]
+    service = _render(env, "verify.service.j2", name=name, command=command, environment=given, **texts)
     return service, _render(env, "verify.timer.j2", name=name, calendar=when)
 
 
@@ -158,9 +172,10 @@ def _systemd_word(word: str) -> str:
     return f'"{word}"'
 
 
-def _render(env: Environment, template: str, **values: str) -> str:
-    if any(ord(character) < 32 for value in values.values() for character in value):
-        raise UsageError("the project's or the inventory's path holds a line break or another control character")
+def _render(env: Environment, template: str, **values: str | list[str]) -> str:
+    texts = [text for value in values.values() for text in ([value] if isinstance(value, str) else value)]
+    if any(ord(character) < 32 for text in texts for character in text):
+        raise UsageError("a path or a variable that the schedule needs holds a line break or another control character")
     return Templates.of(env).render(template, values, host=env.targets[0].name).decode()
 
 

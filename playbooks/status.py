@@ -16,9 +16,8 @@ from playbooks.fleet.remote import Remote
 from playbooks.health import health_of
 from playbooks.host_facts import facts_of
 from playbooks.release.release import instant
-from playbooks.rollout.outcomes import version_of
 from playbooks.steps.drift import told_drift
-from playbooks.steps.facts import Facts
+from playbooks.steps.facts import Facts, version_in
 from playbooks.steps.health import HealthReport
 from playbooks.traffic.edge_status import EdgeStatus, edge_statuses
 from playbooks.traffic.groups import members_of
@@ -31,8 +30,8 @@ class HostStatus:
 
     ``since`` is when the services were started that run, ``switched`` when the release became the current one.
     ``restarts`` counts how often systemd has restarted its units by itself. ``log``: what units that failed wrote last.
-    ``drift``: what was changed by hand of what runs. ``warnings`` are about these, and about what it says that cannot be,
-    which is left out.
+    ``drift``: what was changed by hand of what runs. ``warnings`` are about these, and about what it says that cannot
+    be, which is left out.
     """
 
     host: str
@@ -262,7 +261,7 @@ def _idle(facts: Facts) -> str | None:
     if idle is None:
         return f"kept until {instant(datetime.fromtimestamp(facts.kept, UTC))}" if facts.kept else None
     until = f", kept until {instant(datetime.fromtimestamp(idle.until, UTC))}" if idle.until else ""
-    return f"{version_of(idle.release)} in {idle.slot}{'' if idle.runs else ', which does not run'}{until}"
+    return f"{version_in(idle.release)} in {idle.slot}{'' if idle.runs else ', which does not run'}{until}"
 
 
 def _holder(holder: Holder | None) -> str | None:
@@ -273,7 +272,7 @@ def _guard(facts: Facts) -> str | None:
     guard = facts.guard
     if guard is None:
         return None
-    where = f"to {version_of(guard.target)}" if guard.target else "to nothing"
+    where = f"to {version_in(guard.target)}" if guard.target else "to nothing"
     if guard.stand == "stuck":
         return f"stuck: {guard.why}"
     return (

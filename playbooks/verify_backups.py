@@ -39,6 +39,7 @@ class HostDrill:
         seconds: how long the drill took.
         reasons: why it failed.
         started: whether the restored release was started and answered.
+        log: the last lines of one that did not answer.
     """
 
     host: str
@@ -48,6 +49,7 @@ class HostDrill:
     seconds: float
     reasons: tuple[str, ...]
     started: bool = False
+    log: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -178,8 +180,8 @@ class _Drill:
                 reasons.append(results.failed[host].message)
             elif host in results.ok:
                 reasons += results.ok[host].problems
-        up = host in started.ok and started.ok[host].started
-        return _verdict(host, str(record["id"]), tuple(reasons), seconds, started=up)
+        begun = started.ok.get(host) or Drilled(())
+        return _verdict(host, str(record["id"]), tuple(reasons), seconds, begun)
 
     def _tell(self, ended: Results[list[str]]) -> None:
         for host, left in ended.ok.items():
@@ -190,7 +192,7 @@ class _Drill:
 
 
 def _verdict(
-    host: str, backup: str | None, reasons: tuple[str, ...], seconds: float, *, started: bool = False
+    host: str, backup: str | None, reasons: tuple[str, ...], seconds: float, begun: Drilled | None = None
 ) -> HostDrill:
     return HostDrill(
         host=host,
@@ -199,5 +201,6 @@ def _verdict(
         backup=backup,
         seconds=seconds,
         reasons=reasons[:MOST_REASONS],
-        started=started,
+        started=begun is not None and begun.started,
+        log=begun.log if begun else (),
     )

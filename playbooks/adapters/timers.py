@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from playbooks.errors import SlipwayError, UsageError
-from playbooks.surroundings import own_path
+from playbooks.surroundings import account_name, own_path
 
 SECONDS = 30
+CRONS = ("cron", "crond", "fcron")
+_LINGER = Path("/var/lib/systemd/linger")
 # crontab(5): cron.d ignores a file that others may write, and wants no more than 1000 characters of a command.
 CRON_MODE = 0o644
 LONGEST_COMMAND = 998
@@ -65,10 +68,35 @@ def install_cron(where: Places, key: str, text: str) -> str:
     return "your crontab (crontab -l)"
 
 
-def cron_installed() -> bool:
-    """Whether this machine has a cron daemon, running or not."""
+def why_no_cron(names: Sequence[str] = CRONS) -> str:
+    """Why cron will run nothing on this machine, and what to do; empty if it will.
+
+    Args:
+        names: of programs that are one.
+    """
     path = os.defpath + ":/usr/sbin:/sbin:/usr/local/sbin"
-    return any(shutil.which(name, path=path) for name in ("cron", "crond", "fcron"))
+    if not any(shutil.which(name, path=path) for name in names):
+        return "no cron is installed on this machine, so nothing will run; install it, or use --timer"
+    if not any(_name_of(process) in names for process in Path("/proc").glob("[0-9]*")):
+        return (
+            "cron does not run on this machine, so nothing will; start it (systemctl enable --now cron), or use --timer"
+        )
+    return ""
+
+
+def _name_of(process: Path) -> str:
+    try:
+        return (process / "comm").read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:  # it has ended
+        return ""
+
+
+def why_no_timer(where: Places) -> str:
+    """Why a timer will not run when nobody is logged in, and what to do; empty if it will."""
+    user = account_name() or ""
+    if "--user" not in where.systemctl or (_LINGER / user).exists():
+        return ""
+    return f"your timer runs only while you are logged in; run: loginctl enable-linger {user}"
 
 
 def remove_cron(where: Places, key: str) -> list[str]:

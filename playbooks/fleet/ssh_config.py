@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
+from playbooks.counting import counted
 from playbooks.errors import ConfigError
 from playbooks.fleet import ssh_arguments, ssh_files
 from playbooks.fleet.address import Address
@@ -122,7 +123,7 @@ def endpoints(addresses: Sequence[Address]) -> dict[str, Endpoint]:
 
 
 def _hosts(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more hosts" if len(names) > 3 else "")
+    return ", ".join(names[:3]) + (f" and {counted(len(names) - 3, 'more host')}" if len(names) > 3 else "")
 
 
 def _hint(addresses: Sequence[Address]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -15,7 +16,7 @@ from playbooks.environment import Environment
 from playbooks.errors import UsageError
 from playbooks.names import VERSION
 from playbooks.release.version_order import in_order, newest
-from playbooks.surroundings import own_path
+from playbooks.surroundings import here, own_path
 
 _IN_NAME = re.compile(r"-v?(\d+(?:\.\d+)+[A-Za-z0-9._+-]*?)\.(?:tar|tgz)")
 _CHECKSUM = re.compile(r"([0-9a-f]{64})(?:\s|$)")
@@ -69,13 +70,17 @@ def find_artifact(
     if sha256 is not None and not _CHECKSUM.fullmatch(sha256.lower()):
         raise UsageError("--sha256 expects 64 hexadecimal digits")
     why = ""
+    given = artifact is not None
     if artifact is None:
         if version is None:
             version, why = _newest(env)
         artifact = _template(env).replace("{version}", _in_place(env, version))
     expected = sha256.lower() if sha256 else None
-    find = _remote if is_remote(artifact) else _local
-    return replace(find(env, artifact, version, expected), why=why)
+    if is_remote(artifact):
+        found = _remote(env, artifact, version, expected)
+    else:
+        found = _local(env, artifact, version, expected, given=given)
+    return replace(found, why=why)
 
 
 def local_artifacts(env: Environment, version: str, source: str) -> list[Path]:
@@ -89,7 +94,7 @@ def local_artifacts(env: Environment, version: str, source: str) -> list[Path]:
     template = env.settings.artifact
     if template is not None and not is_remote(template) and VERSION.fullmatch(version):
         places.append(template.replace("{version}", version))
-    return [_here(env, place) for place in places]
+    return [path for place in places for path in _where(env, place)]
 
 
 def file_sha256(path: Path) -> str:
@@ -107,8 +112,15 @@ def compression_of(name: str) -> str | None:
     return next((compression for ending, compression in FORMATS.items() if name.endswith(ending)), None)
 
 
-def _here(env: Environment, place: str) -> Path:
-    return env.project / own_path(place)
+def _where(env: Environment, place: str, *, given: bool = False) -> list[Path]:
+    """What a path may mean, what counts first.
+
+    Args:
+        place: as somebody wrote it.
+        given: whether it was on the command line, and not in the inventory.
+    """
+    bases = (here() if given else env.folder, env.project)
+    return list(dict.fromkeys(Path(os.path.normpath(base.absolute() / own_path(place))) for base in bases))
 
 
 def _template(env: Environment) -> str:
@@ -124,13 +136,14 @@ def _in_place(env: Environment, version: str) -> str:
     return quote(version, safe="") if _template(env).startswith(("http://", "https://")) else version
 
 
-def _local(env: Environment, source: str, version: str | None, expected: str | None) -> Artifact:
-    path = _here(env, source)
-    if not path.is_file():
+def _local(env: Environment, source: str, version: str | None, expected: str | None, *, given: bool) -> Artifact:
+    places = _where(env, source, given=given)
+    path = next((path for path in places if path.is_file()), None)
+    if path is None:
         known = _versions(env)
-        hint = f"versions there are: {', '.join(known[-8:])}" if known else None
         what = f"version {version} of {env.settings.app}" if version else "the artifact"
-        raise UsageError(f"{what} is not there: no file {path}", hint=hint)
+        hint = f"versions there are: {', '.join(known[-8:])}" if known else _meant(env, given=given)
+        raise UsageError(f"{what} is not there: no file {', nor '.join(map(str, places))}", hint=hint)
     compression = _format(path.name)
     try:
         actual = file_sha256(path)
@@ -143,6 +156,13 @@ def _local(env: Environment, source: str, version: str | None, expected: str | N
             hint="build or fetch it again",
         )
     return Artifact(version or _version_of(path.name, actual), source, path, compression, actual, path.stat().st_size)
+
+
+def _meant(env: Environment, *, given: bool) -> str:
+    if given:
+        return "--artifact takes a path from the folder you are in, or an http(s):// or s3:// URL"
+    origin = env.inventory.origin(env.targets[0].name, "slipway_artifact")
+    return f"slipway_artifact ({origin}) is a path from the inventory's folder, else from the project's, or a URL"
 
 
 def _beside(path: Path) -> str | None:
@@ -211,12 +231,14 @@ def _versions(env: Environment) -> list[str]:
         return _sorted_versions(names, prefix, after)
     if "://" in template:
         return []
-    before, after = str(env.project / own_path(template)).split("{version}")
-    folder = Path(before + "x").parent
-    prefix = Path(before + "x").name[:-1]
-    if not folder.is_dir() or "/" in after:
-        return []
-    return _sorted_versions((entry.name for entry in folder.iterdir()), prefix, after)
+    there: list[str] = []
+    for path in _where(env, template):
+        before, after = str(path).split("{version}")
+        folder = Path(before + "x").parent
+        prefix = Path(before + "x").name[:-1]
+        if folder.is_dir() and "/" not in after:
+            there += [entry.name for entry in folder.iterdir()]
+    return _sorted_versions(dict.fromkeys(there), prefix, after)
 
 
 def _sorted_versions(names: Iterable[str], prefix: str, after: str) -> list[str]:

@@ -39,6 +39,8 @@ class _File:
     sha256: str
     mode: int
     size: int
+    # Attributes beside its mode, as the archive has them.
+    more: frozenset[tuple[str, str]]
 
 
 @contextlib.contextmanager
@@ -87,7 +89,8 @@ def _make(folder: Path, env: Environment, old: Artifact, new: Artifact) -> Delta
     theirs = _changed_on_hosts(env)
     # What lies over the artifact's own files is not what it was in the artifact.
     ours = {name: file for name, file in after.items() if theirs.isdisjoint(_way_to(name))}
-    same = {name for name, file in ours.items() if before.get(name) == file}
+    # On hosts a file that is the same is one file with several names, whose attributes all of them share.
+    same = {name for name, file in ours.items() if before.get(name) == file and not file.more}
     changed = [name for name in ours if name in before and name not in same]
     if len(same) == len(after):
         return None
@@ -125,9 +128,7 @@ def _read(artifact: Artifact, to: Path) -> dict[str, _File]:
         for member in tar:
             name = _plain(member.name)
             # sha256sum writes such names its own way; a link would have to find what it is a link to.
-            # A host refuses what has more than a mode, and has to see it.
-            more = any(key.startswith(("SCHILY.xattr.", "SCHILY.acl.")) for key in member.pax_headers)
-            if more or member.islnk() or name in files or any(character in name for character in "\n\r\\"):
+            if member.islnk() or name in files or any(character in name for character in "\n\r\\"):
                 raise tarfile.TarError(f"{name} is left to the host")
             content = tar.extractfile(member) if member.isreg() else None
             if content is not None:
@@ -135,8 +136,14 @@ def _read(artifact: Artifact, to: Path) -> dict[str, _File]:
                     hashlib.file_digest(cast(io.BufferedReader, content), "sha256").hexdigest(),
                     member.mode,
                     member.size,
+                    _more(member),
                 )
     return files
+
+
+def _more(member: tarfile.TarInfo) -> frozenset[tuple[str, str]]:
+    kinds = ("SCHILY.xattr.", "SCHILY.acl.")
+    return frozenset(item for item in member.pax_headers.items() if item[0].startswith(kinds))
 
 
 def _write_base(old: Path, names: list[str], base: Path) -> None:

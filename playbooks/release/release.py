@@ -172,7 +172,12 @@ def render(
         start=tuple(unit for service in services for unit in (*service.sockets, *_started(service, slot))),
         reload=tuple(unit for service in services if service.on_switch == "reload" for unit in _started(service, slot)),
         hooks=hooks,
-        digest=_digest((place, f"{settings.home}/current"), files, units, hooks, settings.shared, settings.writable),
+        digest=_digest(
+            (place, f"{settings.home}/current"),
+            *(files, units, hooks, settings.shared, settings.writable),
+            # A release that keeps nothing is the same as one made before there was that setting.
+            *([settings.kept] if settings.kept else []),
+        ),
         slot=slot,
     )
 
@@ -246,6 +251,8 @@ def pack(target: Target, release: Release, rendered: Rendered) -> bytes:
         lines("reload", list(rendered.reload))
         lines("shared", list(target.settings.shared))
         lines("writable", list(target.settings.writable))
+        if target.settings.kept:
+            lines("keep", target.settings.kept)
         for name, content in rendered.units.items():
             add(f"unit-files/{name}", content, 0o644)
         for name, file in rendered.files.items():

@@ -14,6 +14,7 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live as RichLive
 from rich.text import Text
 
+from playbooks.counting import counted
 from playbooks.errors import SlipwayError
 from playbooks.fleet.progress import Look, Trip
 from playbooks.report.looks import MOST_LINES, STYLES, in_lines, in_short
@@ -130,7 +131,7 @@ class Live:
             for line in lines:
                 line.truncate(width, overflow="ellipsis")
             left = len(rows) - room
-            more = [Text(f"  … and {left} more hosts", style="dim")] if left > 0 else []
+            more = [Text(f"  … and {counted(left, 'more host')}", style="dim")] if left > 0 else []
             seconds = time.monotonic() - self._started
             watched = self._watched(width)
             return Group(Text(f"{self._phase}  {seconds:.0f}s", style="bold"), *lines, *more, *watched)

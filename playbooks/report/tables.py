@@ -395,16 +395,23 @@ def show_drill(verification: Verification) -> None:
         for host in verification.hosts
     ]
     show_table(("host", "result", "backup", "the drill took", "why"), rows)
+    for host in verification.hosts:
+        if host.log:
+            say(f"\nThe log of the restored release on {host.host}:")
+            say("\n".join(f"    {line}" for line in host.log))
     say(f"\n{verification.status}")
 
 
 def show_schedule(scheduled: Scheduled) -> None:
     """What runs when, and where its answers go."""
     if scheduled.kind != "none":
-        say(f"verify-backups of {scheduled.environment} runs at '{scheduled.when}': {scheduled.place}")
+        runs = "is to run" if scheduled.problem else "runs"
+        say(f"verify-backups of {scheduled.environment} {runs} at '{scheduled.when}': {scheduled.place}")
         say(f"its answers go to {scheduled.log}")
     for place in scheduled.removed:
         say(f"removed {place}")
+    if scheduled.problem:
+        say(f"warning: {scheduled.problem}")
     if scheduled.kind == "none" and not scheduled.removed:
         say(f"nothing was scheduled for {scheduled.environment}")
 

@@ -9,10 +9,9 @@ from playbooks.environment import Environment
 from playbooks.fleet.fleet import Fleet, Held
 from playbooks.fleet.holder import Holder
 from playbooks.rollout.mover import Move, Mover
-from playbooks.rollout.outcomes import version_of
 from playbooks.rollout.rollout import Crew
 from playbooks.rollout.sides import Sides
-from playbooks.steps.facts import Facts
+from playbooks.steps.facts import Facts, version_in
 from playbooks.steps.traffic import Server
 from playbooks.steps.traffic_state import EdgeState
 from playbooks.strategies.plan import Plan
@@ -65,7 +64,7 @@ def assemble(
 
 def _versions(facts: Mapping[str, Facts], moves: Mapping[str, Move], groups: Groups | None) -> tuple[str, str]:
     """The new version and the old one, or what there is of each."""
-    new = {version_of(move.after) for move in moves.values() if move.after}
+    new = {version_in(move.after) for move in moves.values() if move.after}
     old = {facts[host].version or "" for host in (groups.serving if groups else moves) if host in facts}
     return ", ".join(sorted(new)), ", ".join(sorted(filter(None, old)))
 

@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from playbooks.counting import counted
 from playbooks.environment import Environment
 from playbooks.errors import ExitStatus, SlipwayError, StepFailed
 from playbooks.fleet.holder import Holder
 from playbooks.release.release import Release
 from playbooks.rollout.outcome import HostOutcome, Outcome
 from playbooks.rollout.rollout import Rollout, Stand
-from playbooks.steps.facts import Facts
+from playbooks.steps.facts import Facts, version_in
 from playbooks.strategies.plan import Plan
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def abandoned(
         version=release.version,
         status="failed",
         message=f"staging failed, no host was switched: {error.message}",
-        hosts=tuple(HostOutcome(host, fact.version, fact.version, Stand.UNTOUCHED) for host, fact in facts.items()),
+        hosts=tuple(HostOutcome(host, fact.ran, fact.ran, Stand.UNTOUCHED) for host, fact in facts.items()),
         started=release.created,
         seconds=time.monotonic() - started,
         by=release.by,
@@ -76,8 +77,7 @@ def deployed(
     busy = seconds - rollout.watched
     if busy > env.settings.timeouts.slow:
         told.append(f"it took {busy:.0f} s, longer than the {env.settings.timeouts.slow:.0f} s it should (A8)")
-    ran_before = any(fact.current for fact in facts.values())
-    status, message, next_step, exit_status = _verdict(env, release, rollout, group, ran_before=ran_before)
+    status, message, next_step, exit_status = _verdict(env, release, rollout, group, _stand_again(facts, rollout))
     return Outcome(
         task="deploy",
         id=release.id,
@@ -118,7 +118,7 @@ def returned(
         refused: hosts that stay on what they run, since they have nothing whole to go back to.
     """
     refused = refused or {}
-    versions = sorted({version_of(release) for release in targets.values() if release})
+    versions = sorted({version_in(release) for release in targets.values() if release})
     what = f"{env.settings.app} {', '.join(versions)}".rstrip()
     stands = _runs_again(what, targets, group)
     if rollout.reasons:
@@ -168,18 +168,13 @@ def _runs_again(what: str, targets: Mapping[str, str | None], group: str | None)
     return f"{again}; on {', '.join(new)} {STILL_NOTHING}" if new else again
 
 
-def version_of(release: str) -> str:
-    """The version in a release's id."""
-    return release.partition("-")[2] or release
-
-
 def _back_line(host: str, fact: Facts, target: str | None, rollout: Rollout) -> HostOutcome:
     stand = rollout.stands.get(host, Stand.UNCHANGED)
     words = {Stand.DEPLOYED: "rolled back", Stand.UNCHANGED: "unchanged"}
     stays = stand in (Stand.UNTOUCHED, Stand.ROLLED_BACK)
-    after = fact.version if stays else version_of(target) if target else None
+    after = fact.ran if stays else version_in(target) if target else None
     error = rollout.reasons.get(host)
-    return HostOutcome(host, fact.version, after, words.get(stand, stand), error.message if error else "", _log(error))
+    return HostOutcome(host, fact.ran, after, words.get(stand, stand), error.message if error else "", _log(error))
 
 
 def without(outcome: Outcome, unreachable: Mapping[str, SlipwayError]) -> Outcome:
@@ -189,7 +184,7 @@ def without(outcome: Outcome, unreachable: Mapping[str, SlipwayError]) -> Outcom
 
 
 def _verdict(
-    env: Environment, release: Release, rollout: Rollout, group: str | None, *, ran_before: bool
+    env: Environment, release: Release, rollout: Rollout, group: str | None, is_back: str
 ) -> tuple[str, str, str, ExitStatus]:
     what = f"{env.settings.app} {release.version}"
     command = env.flag
@@ -209,10 +204,9 @@ def _verdict(
         return "halted", message, f"invoke rollback {command}, or deploy again", ExitStatus.PERSON_NEEDED
     if rollout.verdict == "rolled back":
         cause = f"was {rollout.stopped}" if rollout.stopped else f"failed: {why}"
-        touched = any(stand == Stand.ROLLED_BACK for stand in rollout.stands.values())
-        is_back = "every host is back on what it ran before" if ran_before else STILL_NOTHING
-        back = is_back if touched else "no host was switched"
-        return "rolled back", f"{what} {cause}. The fleet was taken back: {back}", "", ExitStatus.FAILED
+        # Of several hosts the first one's: they fail alike, as a rule.
+        hint = next((error.hint for error in rollout.reasons.values() if error.hint), "")
+        return "rolled back", f"{what} {cause}. The fleet was taken back: {is_back}", hint, ExitStatus.FAILED
     if rollout.reasons:
         message = f"{what} is deployed but for {', '.join(rollout.reasons)}, which the settings tolerate: {why}"
         return "done", message, f"the next deploy repairs them: invoke deploy {command}", ExitStatus.DONE
@@ -220,11 +214,34 @@ def _verdict(
     return "done", f"{what} is deployed on {_hosts(count, group)}", "", ExitStatus.DONE
 
 
+def _stand_again(facts: Mapping[str, Facts], rollout: Rollout) -> str:
+    """What hosts run that a failed deploy took back: what ran before, unless somebody had removed that."""
+    if not rollout.hosts(Stand.ROLLED_BACK):
+        return "no host was switched"
+    if not any(fact.current for fact in facts.values()):
+        return STILL_NOTHING
+    gone = [facts[host] for host in rollout.hosts(Stand.ROLLED_BACK) if facts[host].lost]
+    others = len(gone) < sum(fact.current is not None for fact in facts.values())
+    told = [
+        f"{fact.host} runs {version_in(fact.way_back) if fact.way_back else 'nothing'}, since {fact.current}, which it "
+        "ran before, is gone"
+        for fact in gone
+    ]
+    if not gone or others:
+        told.insert(0, f"every {'other ' if gone else ''}host is back on what it ran before")
+    return "; ".join(told)
+
+
 def _line(host: str, fact: Facts, rollout: Rollout, version: str) -> HostOutcome:
     stand = rollout.stands.get(host, Stand.UNCHANGED)
-    after = version if stand in (Stand.DEPLOYED, Stand.UNHEALTHY) else fact.version
+    if stand in (Stand.DEPLOYED, Stand.UNHEALTHY):
+        after: str | None = version
+    elif stand in (Stand.ROLLED_BACK, Stand.GUARDED):
+        after = version_in(fact.way_back) if fact.way_back else None
+    else:
+        after = fact.ran
     error = rollout.reasons.get(host)
-    return HostOutcome(host, fact.version, after, stand, error.message if error else "", _log(error))
+    return HostOutcome(host, fact.ran, after, stand, error.message if error else "", _log(error))
 
 
 def _log(error: SlipwayError | None) -> tuple[str, ...]:
@@ -233,4 +250,4 @@ def _log(error: SlipwayError | None) -> tuple[str, ...]:
 
 def _hosts(count: int, group: str | None = None) -> str:
     which = f" of {group}, which has the traffic" if group else ""
-    return ("1 host" if count == 1 else f"{count} hosts") + which
+    return counted(count, "host") + which

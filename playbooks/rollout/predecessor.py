@@ -6,10 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from playbooks.environment import Environment
-from playbooks.errors import UsageError
+from playbooks.errors import ANY_ENV, UsageError
 from playbooks.fleet.holder import Holder
 from playbooks.steps.facts import NOTHING, Facts
 from playbooks.traffic.groups import Groups
+
+_TOLD = 4  # of each kind
 
 
 def choose_targets(
@@ -68,7 +70,7 @@ def choose_releases(facts: Mapping[str, Facts], to: str | None, left: Holder | N
         first = next(iter(last.values()))
         raise UsageError(
             f"nothing ran on {first.host} before {first.version}",
-            hint=f"name it with --to; the host has: {', '.join(_known(first, _newest_first(first)))}",
+            hint=f"name it with --to; {_known(first, _newest_first(first))}",
         )
     # Where nothing runs there is nothing to go back from.
     return {host: before.get(host, fact.current) for host, fact in facts.items() if fact.current}
@@ -132,7 +134,7 @@ def choose_release(facts: Facts, to: str) -> str:
     if not found:
         raise UsageError(
             f"{facts.host} has no release, version or backup '{to}'",
-            hint=f"it has: {', '.join(_known(facts, records)) or 'nothing'}",
+            hint=_known(facts, records),
         )
     return found[0]
 
@@ -168,7 +170,7 @@ def _before_lost(facts: Facts) -> str:
     if older is None:
         raise UsageError(
             f"the folder of {facts.current}, which runs on {facts.host}, is gone, and there is no release before it",
-            hint="deploy brings any version; --to=… a backup's, see invoke backups --env=…",
+            hint=f"deploy brings any version; --to=… a backup's, see invoke rollback {ANY_ENV} --list",
         )
     return older
 
@@ -177,9 +179,18 @@ def _newest_first(facts: Facts) -> list[dict[str, Any]]:
     return sorted(facts.backups, key=lambda record: str(record.get("created", "")), reverse=True)
 
 
-def _known(facts: Facts, records: list[dict[str, Any]]) -> list[str]:
-    kept = [name for name, release in facts.releases.items() if release.stand == "proven"]
-    return list(dict.fromkeys([*sorted(kept), *(str(record.get("id")) for record in reversed(records))]))[-8:]
+def _known(facts: Facts, records: list[dict[str, Any]]) -> str:
+    """What a host has, in a sentence: the newest of its releases, and of its backups."""
+    kept = sorted((name for name, release in facts.releases.items() if release.stand == "proven"), reverse=True)
+    backups = [str(record.get("id")) for record in records]
+    there = [
+        f"{what} {', '.join(found[:_TOLD])}{' and older ones' if len(found) > _TOLD else ''}"
+        for what, found in (("the releases", kept), ("the backups", backups))
+        if found
+    ]
+    if not there:
+        return f"{facts.host} has nothing that it could go back to; deploy brings any version"
+    return f"{facts.host} has {', and '.join(there)}; more about each: invoke rollback {ANY_ENV} --list"
 
 
 def choose_for_group(

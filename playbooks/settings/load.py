@@ -52,7 +52,10 @@ def _sentence(detail: ErrorDetails, given: Mapping[str, object], origin: Origin,
         )
     elif not location:
         said = _expected(detail)
-        text = f"{PREFIX}{said}" if said.partition(":")[0] in Settings.model_fields else said
+        about, _, rest = said.partition(":")
+        text = f"{PREFIX}{said}" if about in Settings.model_fields else said
+        if about in given:
+            where = origin(PREFIX + about, *_entry(given[about], rest))
     elif kind == "missing":
         text = f"{key} is missing"
     elif kind == "extra_forbidden":
@@ -99,6 +102,14 @@ def _expected(detail: ErrorDetails) -> str:
         return f"expected {words[detail['type']]}"
     said = detail["msg"].removeprefix("Value error, ")
     return said[:1].lower() + said[1:]
+
+
+def _entry(value: object, sentence: str) -> tuple[int, ...]:
+    """Where in a list the entry is that a sentence begins with, if it does."""
+    if not isinstance(value, list):
+        return ()
+    words = [str(entry.get("dest", entry.get("name"))) if isinstance(entry, dict) else str(entry) for entry in value]
+    return tuple(index for index, word in enumerate(words) if sentence.strip().startswith(f"{word} "))[-1:]
 
 
 def _dotted(parts: list[int | str]) -> str:

@@ -6,7 +6,7 @@ docs/settings.md is generated from the descriptions here.
 import hashlib
 from collections import Counter
 from itertools import permutations
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -20,6 +20,7 @@ from playbooks.settings.services import ConfigFile, Hooks, Service
 from playbooks.settings.traffic import Balancer
 from playbooks.settings.types import (
     AppName,
+    Capability,
     Count,
     Duration,
     HomePath,
@@ -111,8 +112,8 @@ class Settings(Model):
     )
     artifact: Text | None = Field(
         None,
-        description="Where a version's artifact is: a path from the project's folder, or an http(s):// or "
-        "s3://BUCKET/KEY URL that hosts fetch themselves. {version} is filled in.",
+        description="Where a version's artifact is: a path from the inventory's folder, else from the project's; or an "
+        "http(s):// or s3://BUCKET/KEY URL that hosts fetch themselves. {version} is filled in.",
     )
     pull: Pull = section("How hosts fetch an artifact.")
     slots: dict[SlotName, Port] = Field(
@@ -139,7 +140,20 @@ class Settings(Model):
     )
     writable: list[ReleasePath] = Field(
         [],
-        description="Paths in the release that the application's user may write to.",
+        description="Paths in the release that the application's user may write to. They are made after the "
+        "install hooks, which see only those that the artifact has.",
+    )
+    keep: list[Literal["capabilities", "acls", "xattrs"]] = Field(
+        [],
+        description="What of an artifact's files is kept beside their modes: file capabilities, access control lists, "
+        "extended attributes of the user's kind (user.*). An artifact that has what is not named here is refused. "
+        "Hosts need the package attr.",
+    )
+    capabilities: list[Capability] = Field(
+        ["cap_net_bind_service"],
+        min_length=1,
+        description="File capabilities that an artifact may bring, where slipway_keep names capabilities. Some, such "
+        "as cap_setuid or cap_sys_admin, make whoever runs the file root.",
     )
     hooks: Hooks = section("Commands of your own.")
     health: Health = section("When a host is healthy.")
@@ -246,6 +260,14 @@ class Settings(Model):
             return name
         digest = hashlib.sha256(self.app.encode()).hexdigest()[:8]
         return f"{name[: LONGEST_USER - len(digest) - 1]}-{digest}"
+
+    @property
+    def kept(self) -> list[str]:
+        """What of files is kept beside their modes, a line each as keep_attributes.sh reads them."""
+        return [
+            *(name for name in self.keep if name != "capabilities"),
+            *(f"capability {name}" for name in self.capabilities if "capabilities" in self.keep),
+        ]
 
     @property
     def state(self) -> str:

@@ -111,11 +111,29 @@ def _countable(value: int) -> int:
     return value
 
 
+# capabilities(7), without cap_.
+_CAPABILITIES = frozenset({
+    "audit_control", "audit_read", "audit_write", "block_suspend", "bpf", "checkpoint_restore", "chown",
+    "dac_override", "dac_read_search", "fowner", "fsetid", "ipc_lock", "ipc_owner", "kill", "lease",
+    "linux_immutable", "mac_admin", "mac_override", "mknod", "net_admin", "net_bind_service", "net_broadcast",
+    "net_raw", "perfmon", "setfcap", "setgid", "setpcap", "setuid", "sys_admin", "sys_boot", "sys_chroot",
+    "sys_module", "sys_nice", "sys_pacct", "sys_ptrace", "sys_rawio", "sys_resource", "sys_time", "sys_tty_config",
+    "syslog", "wake_alarm",
+})  # fmt: skip
+
+
+def _capability(value: str) -> str:
+    if value.removeprefix("cap_") not in _CAPABILITIES or not value.startswith("cap_"):
+        raise ValueError("expected the name of a capability, such as cap_net_bind_service; see capabilities(7)")
+    return value
+
+
 def _to_text(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 Text = Annotated[str, AfterValidator(_nothing_invisible)]
+Capability = Annotated[str, AfterValidator(_capability)]
 # A century: neither infinity, nor so long that a clock or a shell cannot count it.
 Duration = Annotated[float, BeforeValidator(parse_duration), Field(ge=0, le=3_155_760_000, allow_inf_nan=False)]
 # Written with its sign, kept as a share: 1% is 0.01.

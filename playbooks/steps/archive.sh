@@ -12,6 +12,9 @@ decompress() {
     esac
 }
 
+# keeps PATTERN: whether a line of $archive_keep, what slipway_keep names, is that.
+keeps() { grep -qx "$1" "${archive_keep:-/dev/null}"; }
+
 # check_archive TAR LISTING: refuse an archive that would reach out of its folder, before it is unpacked. Prints nothing;
 # fails the step with the member's name. Sets archive_kb, the room it takes when unpacked, archive_files, and
 # archive_links.
@@ -19,12 +22,18 @@ check_archive() {
     archive_listing=$2
     # C quoting leaves no name that could look like two lines, or like a link's arrow; absolute-names shows names and
     # targets as they are in the archive, not as tar would mend them. What is more than a mode shows behind it; a Mac's own
-    # attributes and labels of SELinux mean nothing on another host.
-    tar --list --acls --xattrs --xattrs-include='*' --xattrs-exclude='com.apple.*' --xattrs-exclude=security.selinux \
-        --absolute-names --verbose --numeric-owner --quoting-style=c --file "$1" >"$2.marked" 2>"$2.err" || broken_archive "$2.err"
-    verdict=$(awk "$archive_rules" "$2.marked")
+    # attributes and labels of SELinux mean nothing on another host. What is to be kept is judged once it is unpacked.
+    archive_tar=$1
+    set -- --xattrs --xattrs-include='*' --xattrs-exclude='com.apple.*' --xattrs-exclude=security.selinux
+    keeps acls || set -- "$@" --acls
+    ! keeps xattrs || set -- "$@" --xattrs-exclude='user.*'
+    ! keeps 'capability .*' || set -- "$@" --xattrs-exclude=security.capability
+    tar --list "$@" \
+        --absolute-names --verbose --numeric-owner --quoting-style=c --file "$archive_tar" >"$archive_listing.marked" 2>"$archive_listing.err" ||
+        broken_archive "$archive_listing.err"
+    verdict=$(awk "$archive_rules" "$archive_listing.marked")
     # tar --extract has no such column.
-    cut -c1-10,12- "$2.marked" >"$2"
+    cut -c1-10,12- "$archive_listing.marked" >"$archive_listing"
     # shellcheck disable=SC2034
     case $verdict in
         ok*)
@@ -131,8 +140,8 @@ archive_rules='
         if (substr(mode, 4, 1) ~ /[sS]/ || (substr(mode, 7, 1) ~ /[sS]/ && kind != "d"))
             refuse("\"" name "\" is setuid or setgid")
         mark = substr($0, 11, 1)
-        if (mark == "+") refuse("\"" name "\" has an access control list, which a release does not keep")
-        if (mark == "*") refuse("\"" name "\" has file capabilities or other extended attributes, which a release does not keep")
+        if (mark == "+") refuse("\"" name "\" has an access control list, which slipway_keep does not name")
+        if (mark == "*") refuse("\"" name "\" has file capabilities or other extended attributes, which slipway_keep does not name")
         # tar --list skips what such a size says, tar --extract does not: members could hide behind it.
         if (kind != "-" && $3 != "0") refuse("\"" name "\" has a size that only files have")
         if (kind == "l" || kind == "h") {
@@ -172,17 +181,28 @@ archive_rules='
 # unpack_archive TAR FOLDER: nobody but root can enter the folder, which keeps its own mode whatever the archive says of "./".
 # What a group or others could write to is not made so: they would keep a descriptor of it.
 unpack_archive() {
-    (umask 022 && exec tar --extract --no-same-owner --no-same-permissions --no-overwrite-dir --verbose --verbose --numeric-owner --quoting-style=c \
-        --directory "$2" --file "$1") >"$1.unpacked" || return 1
+    archive_tar=$1
+    archive_tree=$2
+    set --
+    if keeps 'capability .*'; then set -- "$@" --xattrs --xattrs-include=security.capability; fi
+    if keeps xattrs; then set -- "$@" --xattrs --xattrs-include='user.*'; fi
+    if keeps acls; then set -- "$@" --acls; fi
+    (umask 022 && exec tar --extract "$@" --no-same-owner --no-same-permissions --no-overwrite-dir --verbose --verbose --numeric-owner --quoting-style=c \
+        --directory "$archive_tree" --file "$archive_tar") >"$archive_tar.unpacked" || return 1
     # What was unpacked is what was checked, member by member: two readings of one archive can differ. Folders that are
     # no members tar announces; no member's line looks like that, since each has an owner.
-    grep -v '^d.........  *Creating directory: ' "$1.unpacked" | cmp -s "$archive_listing" - ||
+    # With attributes there is a column for their mark.
+    [ $# -eq 0 ] || {
+        cut -c1-10,12- "$archive_tar.unpacked" >"$archive_tar.plain"
+        mv "$archive_tar.plain" "$archive_tar.unpacked"
+    }
+    grep -v '^d.........  *Creating directory: ' "$archive_tar.unpacked" | cmp -s "$archive_listing" - ||
         fail hostile-archive 'the artifact is refused: it holds something else than it lists'
     [ "$archive_links" != 0 ] || return 0
     # The rules above have followed every link; the system has the last word. realpath -m never ends on some loops.
-    timeout 60 find "$2" -path "$2/.slipway" -prune -o -type l -exec realpath -m -- {} + >"$1.links" ||
+    timeout 60 find "$archive_tree" -path "$archive_tree/.slipway" -prune -o -type l -exec realpath -m -- {} + >"$archive_tar.links" ||
         fail hostile-archive 'the artifact is refused: its links cannot be followed'
-    escaping=$(awk -v root="$(realpath -- "$2")/" \
-        'index($0 "/", root) != 1 || index($0 "/", root ".slipway/") == 1 { print; exit }' "$1.links")
+    escaping=$(awk -v root="$(realpath -- "$archive_tree")/" \
+        'index($0 "/", root) != 1 || index($0 "/", root ".slipway/") == 1 { print; exit }' "$archive_tar.links")
     [ -z "$escaping" ] || fail hostile-archive "the artifact is refused: its links lead out of the tree, to $escaping"
 }

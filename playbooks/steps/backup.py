@@ -19,7 +19,7 @@ FIELD = "\037"
 
 HINTS = {
     "wrong-password": "slipway_backup.password names the secret; is it the one the repository was made with?",
-    "no-repository": "is its disk mounted? To begin anew, move the records in /var/lib/slipway/APP/backups away first",
+    "no-repository": "is its disk mounted? To begin anew, move the records in {state}/backups away first",
     "no-answer": "is the store up, and can this host reach it? See slipway_backup.repository and .environment",
     "no-space": "make room there, or shorten slipway_backup.keep",
     "no-inodes": "remove files there; what takes most: du --inodes -x / | sort -n | tail",
@@ -27,6 +27,9 @@ HINTS = {
     "old-host": "back up from hosts of Debian 12, Ubuntu 22.04, RHEL 9 or later",
     "not-roots": "docs/security.md says why",
     "sqlite": "correct slipway_backup.sqlite, or let the application's user read that file",
+    "sqlite-type": "let slipway_backup.sqlite name the database's own file",
+    "sqlite-closed": "let that user into the folder (ls -ld shows who may), or correct slipway_backup.sqlite",
+    "sqlite-wal": "let that user write to the folder; or take the database out of WAL mode: PRAGMA journal_mode=DELETE",
     "bad-exclude": "correct slipway_backup.exclude; a pattern without a slash before it counts in every folder of data",
     "no-path": "correct slipway_backup.paths or .sqlite",
     "database": "is the database up, and are slipway_databases right? See invoke health --env=…",
@@ -78,7 +81,7 @@ def back_up(
     try:
         (answer,) = remote.chain([ask(remote.name, settings, job, secrets, note=note)])
     except StepFailed as error:
-        raise with_hint(error) from None
+        raise with_hint(error, settings) from None
     record = answer.maybe("record", 1)
     if record is None:
         return None
@@ -194,7 +197,8 @@ def as_payload(lines: Sequence[str]) -> bytes:
     return "".join(f"{line}{FIELD}.\n" for line in [*lines, "end"]).encode()
 
 
-def with_hint(error: StepFailed) -> StepFailed:
+def with_hint(error: StepFailed, settings: Settings) -> StepFailed:
     """The error, with what to do next where the step's code tells."""
-    error.hint = error.hint or HINTS.get(error.code)
+    hint = HINTS.get(error.code)
+    error.hint = error.hint or (hint.replace("{state}", settings.state) if hint else None)
     return error

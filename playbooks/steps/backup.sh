@@ -136,6 +136,8 @@ add_path() {
 
 copy_sqlite() {
     is_there "$1" || return 0
+    # Below such a link the copy could not be put back: to a drill it leads anywhere.
+    refuse_users_link "${1%/*}" 'the place that is meant in slipway_backup.sqlite' || fail foreign-link "$why"
     need sqlite3
     [ -n "${sqlite_place-}" ] || open_sqlite_place backup
     if ! take_sqlite "$1" "$scratch/copy"; then

@@ -1,11 +1,12 @@
 # shellcheck shell=sh disable=SC2030,SC2031,SC2154
 # What somebody changed in a release since it was made.
 
+# include attributes.sh
 # include data_print.sh
 # include release_links.sh
 
-# compare_release RELEASE HOW: prints a line for each: KIND, tab, name. Kinds: changed, missing, link; and where all that can
-# be seen is looked at: mode, added.
+# compare_release RELEASE HOW: prints a line for each: KIND, tab, name. Kinds: changed, missing, link, attributes; and
+# where all that can be seen is looked at: mode, added.
 #
 # HOW "look": what can be seen of files without reading them says which to read; where nobody touched any, that is all.
 # "sums": every file is read, and nothing else is looked at: whether it can be switched to. "all": both.
@@ -38,6 +39,7 @@ compare_release() (
         if [ "$compare_all" != look ]; then
             compare_links . | sed -n 's|^[<>] \./\(.*\) -> .*|link\t\1|p'
         fi
+        compare_attributes . | sed -e 's|^[<>] ||' -e 's|^\./||' -e 's|\t[^\t]*$||' -e 's|^|attributes\t|'
     } | sort -u | outermost
 )
 

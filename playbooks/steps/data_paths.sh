@@ -8,22 +8,7 @@ data_views=
 # followed meanwhile on data_views (see no_links.sh). A link that root made is followed, so both its name and what it leads
 # to are on the list. Status 1, and why: a link on the way is somebody else's, or could be.
 add_data() {
-    find_foreign "$1"
-    if [ -n "$foreign" ]; then
-        # The part of the path that is not root's alone: who puts a link there while we look is stopped by no_links.
-        add_data_way=$foreign
-        add_data_rest=${place#"$foreign"}
-        while :; do
-            if [ -L "$add_data_way" ]; then
-                why="$1 is to be backed up, and $add_data_way is a link that $(stat -c %U "$add_data_way") made or can change; it is not followed. Name the folder that is meant in slipway_backup.paths, or put the link where root alone can write"
-                return 1
-            fi
-            [ -n "$add_data_rest" ] || break
-            add_data_rest=${add_data_rest#/}
-            add_data_way=$add_data_way/${add_data_rest%%/*}
-            case $add_data_rest in */*) add_data_rest=/${add_data_rest#*/} ;; *) add_data_rest= ;; esac
-        done
-    fi
+    refuse_users_link "$1" 'the folder that is meant in slipway_backup.paths' || return 1
     case $newline$data_paths in *"$newline$1$newline"*) return 0 ;; esac
     data_paths=$data_paths$1$newline
     # restic keeps a link as a link: what it leads to is the data.
@@ -33,6 +18,25 @@ add_data() {
         *"$newline$add_data_view$newline"*) ;;
         *) data_views=$data_views$add_data_view$newline ;;
     esac
+}
+
+# refuse_users_link PATH WHAT: as find_foreign; status 1, and why, where a link on the way is somebody else's than root's.
+refuse_users_link() {
+    find_foreign "$1"
+    [ -n "$foreign" ] || return 0
+    # The part of the path that is not root's alone: who puts a link there while we look is stopped by no_links.
+    users_link=$foreign
+    users_link_rest=${place#"$foreign"}
+    while :; do
+        if [ -L "$users_link" ]; then
+            why="$1 is to be backed up, and $users_link is a link that $(stat -c %U "$users_link") made or can change; it is not followed. Name $2, or put the link where root alone can write"
+            return 1
+        fi
+        [ -n "$users_link_rest" ] || return 0
+        users_link_rest=${users_link_rest#/}
+        users_link=$users_link/${users_link_rest%%/*}
+        case $users_link_rest in */*) users_link_rest=/${users_link_rest#*/} ;; *) users_link_rest= ;; esac
+    done
 }
 
 # add_shared: the folders that outlive releases, and those elsewhere that root has put links to in their place.

@@ -6,6 +6,8 @@
 
 look_seconds=120
 
+# include attributes.sh
+
 # release_looks RELEASE: a record for each file, link and folder of a release that is not the application's own to write, each
 # ended by NUL. Not with a ctime: that changes when another release shares the file, or is removed. And only root could set
 # back a mtime.
@@ -21,13 +23,18 @@ END
         [ $? -lt 124 ] || cat /proc/sys/kernel/random/uuid
 }
 
-# release_print RELEASE: changes when somebody touches one of these.
-release_print() { release_looks "$1" | sha256sum | cut -c1-64; }
+# release_print RELEASE: changes when somebody touches one of these, or what slipway_keep keeps beside them.
+release_print() {
+    {
+        release_looks "$1"
+        [ ! -f "$1/.slipway/attributes" ] || list_attributes "$1"
+    } | sha256sum | cut -c1-64
+}
 
 # keep_print RELEASE: a release is whole now: keep its print, and what each file looks like, to tell later which was changed.
 keep_print() {
     release_looks "$1" >"$1/.slipway/looks"
-    sha256sum <"$1/.slipway/looks" | cut -c1-64 >"$1/.slipway/print"
+    release_print "$1" >"$1/.slipway/print"
 }
 
 # data_print RELEASE PATH...: changes when the release does, or data: of those a ctime counts, which nobody can set.

@@ -16,6 +16,7 @@ WORDS = {
     "changed": "was changed",
     "missing": "is gone",
     "link": "leads elsewhere",
+    "attributes": "has other capabilities, access lists or attributes",
     "mode": "has another mode or owner",
     "added": "was added",
     "unit": "is not the unit file that was deployed",
@@ -23,7 +24,7 @@ WORDS = {
     "drop-in": "is a drop-in that no deploy made",
 }
 # With these it is not what was staged: nothing switches to it.
-SPOILING = ("changed", "missing", "link")
+SPOILING = ("changed", "missing", "link", "attributes")
 # A deploy of the same version leaves these as they are.
 KEPT = ("added", "drop-in")
 MOST_TOLD = 3  # in a sentence

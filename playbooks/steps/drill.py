@@ -23,6 +23,7 @@ SOCKETS = "/run/postgresql"
 # PostgreSQL cuts names at 63 bytes; drill.sh makes the same name.
 LONGEST_NAME = 63
 MOST_PROBLEMS = 100  # that a host is heard of
+MOST_LINES = 8
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,12 @@ class Drilled:
     Args:
         problems: sentences; none means that all of it is well.
         started: whether the restored release was started and answered.
+        log: the last lines of one that did not answer.
     """
 
     problems: tuple[str, ...]
     started: bool = False
+    log: tuple[str, ...] = ()
 
 
 def drill(
@@ -86,7 +89,7 @@ def drill(
             note=note,
         )
     except StepFailed as error:
-        raise with_hint(error) from None
+        raise with_hint(error, settings) from None
     return Drilled(_problems(answer))
 
 
@@ -130,8 +133,9 @@ def drill_start(remote: Remote, settings: Settings, release: str, databases: Seq
             timeout=settings.timeouts.command + tried.timeout,
         )
     except StepFailed as error:
-        raise with_hint(error) from None
-    return Drilled(_problems(answer), answer.maybe("started", 1) is not None)
+        raise with_hint(error, settings) from None
+    log = tuple(cut(text) for (text,) in answer.all("log", 1))[:MOST_LINES]
+    return Drilled(_problems(answer), answer.maybe("started", 1) is not None, log)
 
 
 def drill_end(

@@ -158,6 +158,9 @@ for name in databases sqlite manifest; do
     }
 done
 compare_restored "$root" "$id" || problem "$said"
+# The kernel refuses to start a program with capabilities of its own where none can be given, as in drill_start.
+! command -v setfattr >/dev/null ||
+    find "$root" -type f -exec setfattr --no-dereference --remove=security.capability -- {} + 2>/dev/null || :
 emit restored "$(find "$root" -type f | wc -l)"
 check_sqlite
 for database in "$scratch"/database.*; do

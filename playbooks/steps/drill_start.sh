@@ -153,8 +153,11 @@ while :; do
         systemctl is-active --quiet "$unit" || how='is not there: the command ended'
         # What it said last is the reason, and may not be written yet.
         journalctl --sync 2>/dev/null || :
-        log=$(journalctl "_SYSTEMD_UNIT=$unit" --since="@$began" --lines=8 --output=cat --no-pager 2>/dev/null | tr '\n' '|' | cut -c1-400)
-        problem "the restored release $how ($address); its log: ${log:-empty}"
+        log=$(journalctl "_SYSTEMD_UNIT=$unit" --since="@$began" --lines=8 --output=cat --no-pager 2>/dev/null | cut -c1-200)
+        problem "the restored release $how ($address); its log is $([ -n "$log" ] && echo below || echo empty). Of the host it sees /usr and a little of /etc; what else it reads, slipway_backup.drill.read_only names"
+        while IFS= read -r line; do [ -z "$line" ] || emit log "$line"; done <<END_OF_LOG
+$log
+END_OF_LOG
         break
     fi
     sleep 0.2

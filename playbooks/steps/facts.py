@@ -88,6 +88,11 @@ class Unit:
         return self.name.endswith(".service") and self.active == "active" and self.sub != "exited"
 
 
+def version_in(release: str) -> str:
+    """The version in a release's id."""
+    return release.partition("-")[2] or release
+
+
 @dataclass(frozen=True)
 class ReleaseOnHost:
     """A release folder on a host.
@@ -107,7 +112,7 @@ class ReleaseOnHost:
     @property
     def version(self) -> str:
         """The version it was made from: its name ends with it."""
-        return self.id.partition("-")[2]
+        return version_in(self.id)
 
     @property
     def slot(self) -> str | None:
@@ -199,6 +204,7 @@ class Facts:
         odd: sentences about what it says that cannot be; it was left out.
         theirs: the folder in ``releases`` that ``current`` leads to where another tool deployed it; then ``current`` is
             None.
+        lost_slot: the slot that the current release runs in, where its folder is gone.
         ahead: its releases that are named for the future. They are nothing to hold other hosts' releases against.
         ran_once: releases whose before_switch hooks that one host runs for all have ended well, on whichever host.
         drift: what was changed by hand of the current release; None where nothing was, or nobody looked.
@@ -236,6 +242,7 @@ class Facts:
     ran_once: frozenset[str] = frozenset()
     failed: tuple[str, ...] = ()
     drift: Drift | None = None
+    lost_slot: str | None = None
 
     @property
     def comparable(self) -> str | None:
@@ -252,7 +259,7 @@ class Facts:
     @property
     def slot(self) -> str | None:
         """The slot that the current release runs in, if it runs in one."""
-        return self.running.slot if self.running else None
+        return self.running.slot if self.running else self.lost_slot
 
     @property
     def running(self) -> ReleaseOnHost | None:
@@ -294,8 +301,13 @@ class Facts:
 
     @property
     def version(self) -> str | None:
-        """The version that ``current`` names."""
+        """The version that ``current`` names; None where its folder is gone."""
         return self.running.version if self.running else None
+
+    @property
+    def ran(self) -> str | None:
+        """The version that ``current`` names, whether its folder is there or not."""
+        return version_in(self.current) if self.current else None
 
 
 def read_facts(remote: Remote, home: str, state: str, *, seen: Head | None = None, timeout: float = 60.0) -> Facts:
@@ -343,6 +355,7 @@ def facts_in(answer: Answer, home: str, *, seen: Head | None = None) -> Facts:
     unbacked = answer.maybe("unbacked", 1)
     kept = answer.maybe("kept", 1)
     token = answer.maybe("token", 1)
+    lost_slot = answer.maybe("lost_slot", 1)
     releases = _releases(answer, odd)
     # What runs may be a copy that counts as no release.
     ahead = frozenset(name for name in {*releases, *(current[:1] if current else ())} if names.is_ahead(name, now))
@@ -377,6 +390,7 @@ def facts_in(answer: Answer, home: str, *, seen: Head | None = None) -> Facts:
         theirs=theirs[0] if theirs else None,
         failed=tuple(cut(name, MOST_WORD) for (name,) in answer.all("failed", 1)),
         ran_once=frozenset(name for (name,) in answer.all("ran_once", 1)),
+        lost_slot=cut(lost_slot[0], MOST_WORD) if lost_slot else None,
         foreign=tuple(
             dict.fromkeys(Foreign(*(cut(field, MOST_WORD) for field in found)) for found in answer.all("foreign", 3))
         ),

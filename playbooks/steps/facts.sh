@@ -80,7 +80,7 @@ if ! are_roots "$home/releases" "$home/shared" "$state"; then
     done
 fi
 
-for tool in restic zstd curl jq; do
+for tool in restic zstd curl jq getfattr setfattr; do
     if command -v "$tool" >/dev/null; then emit tool "$tool" yes; else emit tool "$tool" no; fi
 done
 
@@ -125,6 +125,10 @@ if [ "$current" != - ]; then
         while IFS= read -r unit; do set -- "$@" "$unit"; done <"$home/current/.slipway/units"
     fi
     [ $# -eq 0 ] || show_units unit "$@"
+    if [ ! -d "$home/releases/$current/.slipway" ]; then
+        find_slot "$current"
+        [ -z "$slot" ] || emit lost_slot "$slot"
+    fi
 elif [ -e "$home/current" ] && [ ! -L "$home/current" ]; then
     emit solid "$(stat -c %F "$home/current")"
 fi

@@ -25,7 +25,7 @@ if [ -z "$installed" ]; then
     emit idle gone
     exit 0
 fi
-read_slot "$home/releases/$release"
+find_slot "$release"
 if [ "$seconds" = 0 ]; then
     leave_slot "$release"
     emit idle stopped

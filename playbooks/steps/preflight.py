@@ -13,7 +13,11 @@ INODES_NEEDED = 1000
 
 def tools_for(settings: Settings, artifact: Artifact) -> tuple[str, ...]:
     """Programs that a deploy uses on a host, and that not every host has."""
-    return (*(("restic", "jq") if settings.backup.enabled else ()), *(("curl",) if artifact.url else ()))
+    return (
+        *(("restic", "jq") if settings.backup.enabled else ()),
+        *(("curl",) if artifact.url else ()),
+        *(("getfattr", "setfattr") if settings.kept else ()),
+    )
 
 
 def preflight(facts: Facts, settings: Settings, *, needs: tuple[str, ...]) -> list[str]:

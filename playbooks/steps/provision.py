@@ -33,6 +33,8 @@ def provision_application(remote: Remote, settings: Settings, *, note: Note | No
         packages += ["restic", "jq"]
     if settings.backup.sqlite:
         packages.append("sqlite3")
+    if settings.kept:
+        packages.append("attr")
     if any(isinstance(check, PostgresCheck) for check in settings.health.checks):
         packages.append("postgresql-client")
     if any(getattr(check, "json_path", None) for check in settings.health.checks):

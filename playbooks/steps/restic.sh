@@ -9,6 +9,7 @@
 
 # include root_only.sh
 # include no_links.sh
+# include attributes.sh
 
 us=$(printf '\037')
 secrets=
@@ -168,10 +169,24 @@ compare_restored() {
         return 1
     fi
     [ -s "$manifest" ] || return 0
-    sum_restored "$1" "$manifest" && return 0
+    if sum_restored "$1" "$manifest"; then
+        restored_attributes "$1"
+        return
+    fi
     count=$(wc -l <"$scratch/differ")
     said="$count of $(wc -l <"$manifest") files are not as they were backed up: $(sed 's|^\./|/|; s|: FAILED open or read$| is missing|; s|: FAILED$| differs|; s|: FIFO$| is a FIFO|' "$scratch/differ" | head -n 3 | tr '\n' ',' | sed 's/,$//; s/,/, /g')"
     return 1
+}
+
+# restored_attributes FOLDER: the same for what files of releases have beside their modes.
+restored_attributes() {
+    find "$1" -path "$1$home/releases/*/.slipway/attributes" -type f >"$scratch/attributes"
+    while IFS= read -r attributes_file; do
+        compare_attributes "${attributes_file%/.slipway/attributes}" >"$scratch/differ"
+        [ -s "$scratch/differ" ] || continue
+        said="${attributes_file#"$1"}: files have other capabilities, access lists or attributes than were staged: $(head -n 3 "$scratch/differ" | tr '\n' ' ' | cut -c1-200)"
+        return 1
+    done <"$scratch/attributes"
 }
 
 # sum_restored FOLDER MANIFEST: whether the files in it are what a manifest says, without following a link. What is not goes

@@ -67,6 +67,6 @@ def _restore(
             timeout=settings.timeouts.command,
         )
     except StepFailed as error:
-        raise with_hint(error) from None
+        raise with_hint(error, settings) from None
     files, _ = answer.one("restored", 2)
     return answer.number(files)

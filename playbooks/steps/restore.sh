@@ -57,7 +57,7 @@ meta=$coming$place/.slipway
 [ -f "$meta/manifest" ] || fail not-in-backup "backup $id does not hold release $target"
 sum_restored "$coming$place" "$meta/manifest" ||
     fail damaged "release $target in backup $id is not what was staged: $(head -n 3 "$scratch/differ" | tr '\n' ' ')"
-compare_links "$coming$place" >"$scratch/differ"
+{ compare_links "$coming$place" && compare_attributes "$coming$place"; } >"$scratch/differ"
 [ ! -s "$scratch/differ" ] ||
     fail damaged "release $target in backup $id is not what was staged: $(head -n 3 "$scratch/differ" | tr '\n' ' ')"
 keep_print "$coming$place"

@@ -46,5 +46,5 @@ def restore_database(
             timeout=settings.timeouts.command,
         )
     except StepFailed as error:
-        raise with_hint(error) from None
+        raise with_hint(error, settings) from None
     return answer.one("restored", 2)[1]

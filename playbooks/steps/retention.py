@@ -44,7 +44,7 @@ def apply_retention(remote: Remote, settings: Settings, secrets: Mapping[str, st
             timeout=settings.timeouts.command,
         )
     except StepFailed as error:
-        raise with_hint(error) from None
+        raise with_hint(error, settings) from None
     ids = (answer.fitting(names.BACKUP, id_, "backup's id") for (id_,) in answer.all("expired", 1))
     strange = (names.cut(sentence) for (sentence,) in answer.all("strange", 1))
     return Expired(tuple(ids), tuple(strange)[:MOST_STRANGE])

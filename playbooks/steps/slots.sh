@@ -27,6 +27,15 @@ units_in_slots() {
     done
 }
 
+# find_slot RELEASE: the same; of a release whose folder is gone, slot alone, by its unit's file.
+find_slot() {
+    read_slot "$home/releases/$1"
+    [ -z "$slot" ] && [ ! -d "$home/releases/$1/.slipway" ] || return 0
+    for slot_unit in $(units_in_slots); do
+        case $slot_unit in "$1"/*@*.service) slot=${slot_unit##*@} && slot=${slot%.service} ;; esac
+    done
+}
+
 # in_slot RELEASE-FOLDER NAME: whether a unit, or a file, of this release belongs to $slot.
 in_slot() {
     [ -n "$slot" ] || return 1
@@ -49,8 +58,8 @@ drop_unit() {
 
 # leave_slot RELEASE: stop what runs of it beside the current one.
 leave_slot() {
-    [ -f "$home/releases/$1/.slipway/slot" ] || return 0
-    read_slot "$home/releases/$1"
+    find_slot "$1"
+    [ -n "$slot" ] || return 0
     found=
     for file in $(units_in_slots); do
         [ "${file%/*}" = "$1" ] || continue

@@ -30,12 +30,25 @@ take_sqlite() {
     as_user_for "$sqlite_limit" "$user" sh -c '
         LC_ALL=C
         tell() { printf "%-512.512s" "$*"; }
-        [ -e "$1" ] || { tell unreadable; exit 1; }
+        if ! [ -e "$1" ]; then
+            way=${1%/*}
+            while [ -n "$way" ] && ! [ -e "$way" ]; do way=${way%/*}; done
+            tell closed "${way:-/}"
+            exit 1
+        fi
         [ -f "$1" ] || { tell type "$(stat -Lc %F -- "$1")"; exit 1; }
         [ -r "$1" ] || { tell unreadable; exit 1; }
         cd "$2" || exit 1
         why=$(sqlite3 -cmd ".timeout 10000" "$1" ".backup copy" 2>&1 >/dev/null) ||
-            { tell failed "$(printf %s "$why" | tr -s "\n\t " "   ")"; exit 1; }
+            {
+                # In WAL mode SQLite makes two files beside a database, even to read it (sqlite.org/wal.html).
+                if [ "$(od -An -tu1 -j 18 -N 1 -- "$1" 2>/dev/null | tr -d " ")" = 2 ] && ! [ -w "${1%/*}" ]; then
+                    tell wal
+                else
+                    tell failed "$(printf %s "$why" | tr -s "\n\t " "   ")"
+                fi
+                exit 1
+            }
         [ -s copy ] || [ ! -s "$1" ] || { tell empty; exit 1; }
         [ -e copy ] || : >copy
         tell ok "$(stat -c %s copy)"
@@ -54,7 +67,9 @@ take_sqlite() {
                 code=no-space said="the file system of $scratch is full (while copying SQLite database $1)"
             fi
             ;;
-        'type '*) said="$1 is to be backed up as a SQLite database, and is no file but a ${sqlite_told#type }" ;;
+        'type '*) code=sqlite-type said="$1 is to be backed up as a SQLite database, and is no file but a ${sqlite_told#type }" ;;
+        'closed '*) code=sqlite-closed said="$user, whom the application runs as, cannot reach SQLite database $1: it may not look into ${sqlite_told#closed }" ;;
+        wal) code=sqlite-wal said="$user, whom the application runs as, cannot copy SQLite database $1: it is in WAL mode, and SQLite cannot make its -wal and -shm files in ${1%/*}, where that user may not write" ;;
         unreadable) said="$user, whom the application runs as, cannot read SQLite database $1; it is copied as that user" ;;
         empty) said="the copy of SQLite database $1 is empty" ;;
         'failed '*)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from playbooks import names
 from playbooks.errors import StepFailed
 from playbooks.fleet.line import Note, Stream
 from playbooks.fleet.remote import Remote
@@ -21,19 +22,28 @@ WHOLE = b"whole\n"
 HINTS = {
     "checksum": "the artifact changed or was damaged on its way; build or fetch it again and deploy again",
     "damaged-archive": "the artifact itself is damaged: build it again",
-    "hostile-archive": "build the artifact without it; a unit may be given capabilities by AmbientCapabilities=",
+    "hostile-archive": "build the artifact without it",
+    "hostile-link": "build the artifact, or have the hook make it, without that link; or name another path there",
+    "kept-attribute": "see slipway_keep and slipway_capabilities, or build the artifact without it",
     "large-window": "compress it again without --long, or with --long=27 at the most",
     "no-space": "make room on the host (old backups, logs), or lower slipway_keep_releases; then deploy again",
     "no-inodes": "remove files on the host (what takes most: du --inodes -x / | sort -n | tail), then deploy again",
     "no-user": "invoke provision --env=… makes the user",
     "bad-unit": "correct slipway_services or its template; try it with --check",
-    "unit-taken": "look at it on the host: systemctl cat UNIT",
+    "unit-taken": "look at it on the host: systemctl cat {unit}",
     "fetch": "can the host reach it? Try curl there; then deploy again: what has come is not fetched twice",
     "fetch-refused": "deploy again, it is signed anew; else see slipway_pull, and the controller's clock",
     "fetch-gone": "is the artifact still where slipway_artifact, or --artifact, says?",
     "fetch-tls": "the host must trust the server's certificate: see its name, its dates and who signed it",
     "hook": "install hooks run as the user that builds releases: the release, $HOME and $TMPDIR can be written, shared "
     "folders cannot be read, and sudo does not work; for more there are before_switch, or user: root",
+}
+
+# Of what an artifact is refused for, what can be had otherwise.
+REFUSED = {
+    '" has file capabilities': "slipway_keep: [capabilities] keeps the former, [xattrs] those called user.…; or "
+    "build the artifact without them, and give the unit its capabilities by AmbientCapabilities=",
+    '" has an access control list': "slipway_keep: [acls] keeps it; or build the artifact without it",
 }
 
 
@@ -156,10 +166,19 @@ def stage(
             if note:
                 note(f"{error.message}; sending all of the artifact")
             return stage(remote, settings, release, plan, first=first, note=note)
-        error.hint = error.hint or HINTS.get(error.code)
+        error.hint = error.hint or _hint(error)
         raise
     files, kilobytes = answer.one("staged", 2)
     return Staged(answer.number(files), answer.number(kilobytes))
+
+
+def _hint(error: StepFailed) -> str | None:
+    for text, hint in REFUSED.items():
+        if error.code == "hostile-archive" and text in error.message:
+            return hint
+    unit = names.UNIT.search(error.message)
+    told = HINTS.get(error.code)
+    return told.replace("{unit}", unit[0] if unit else "NAME") if told else None
 
 
 def _payload(head: bytes, artifact: Path | None) -> Iterator[bytes]:

@@ -40,6 +40,7 @@ tree=$release
 # include data_print.sh
 # include fetch.sh
 # include hooks.sh
+# include keep_attributes.sh
 # include names.sh
 # include places.sh
 # include room.sh
@@ -145,6 +146,11 @@ if [ -s "$incoming.bad" ]; then
     fail "$lacking" "$said (while: decompressing)"
 fi
 
+archive_keep=/dev/null
+if [ -f "$meta/keep" ]; then
+    archive_keep=$meta/keep
+    need getfattr setfattr
+fi
 check_archive "$incoming.tar" "$incoming.list"
 hooks=no
 [ ! -d "$meta/hooks/install" ] || hooks=yes
@@ -156,6 +162,10 @@ times=2
 [ "$hooks" = no ] || begin_build
 unpack_archive "$incoming.tar" "$tree" 2>"$incoming.err" ||
     explain_space 'unpacking' unpack "cannot unpack the artifact: $(tr '\n' ' ' <"$incoming.err" | cut -c1-200)"
+# That an attribute could not be set is a warning of tar's only.
+! grep -q 'Warning: Cannot \|support is not available' "$incoming.err" ||
+    fail kept-attribute "the file system of $home does not keep what slipway_keep names: $(tr '\n' ' ' <"$incoming.err" | cut -c1-200)"
+[ ! -f "$meta/keep" ] || take_attributes "$tree"
 rm -f "$incoming".tar* "$incoming".list* "$incoming".err "$incoming".fetched*
 
 all_kb=$archive_kb
@@ -180,10 +190,12 @@ place_shared
 [ "$hooks" = no ] || end_build
 make_writable
 # The application reads its release and writes nothing in it, so that it stays what its manifest says.
-chown -Rh "root:$group" "$release"
+# What is so already may be the running release's own file, from which a change of owner would take capabilities away.
+find "$release" ! '(' -uid 0 -gid "$group" ')' -exec chown -h "root:$group" {} +
 chmod -R u+rwX,g+rX,go-w,-t,u-s,g-s "$release"
 # Both are still root's to enter alone. The group may read what is in .slipway, and never can reach it.
 chmod 0700 "$release" "$meta"
+[ ! -f "$meta/keep" ] || give_attributes
 give_writable
 
 check_units

@@ -185,6 +185,14 @@ def test_a_restored_database_is_not_moved_through_a_link(hostile: Hostile) -> No
         " sqlite3 uploads/db/notes.db 'create table t (c)' && chmod 6777 real/notes.db"
     )
     hostile.covers(sqlite=[f"{hostile.data}/uploads/db/notes.db"])
+    refused = invoke("backup", hostile.app.env)
+    assert refused.status == 1 and f"{hostile.data}/uploads/db is a link that {USER} made" in refused.err, refused.err
+    # The link comes once the copy is made, before restic reads.
+    hostile.as_user(f"cd {hostile.data} && rm uploads/db && mv real uploads/db && mkdir real")
+    copying = f"[ -e {hostile.app.home}/.sqlite-backup ]"
+    wait = f"until {copying}; do sleep 0.01; done; while {copying}; do sleep 0.01; done"
+    swap = f"{wait}; rm -r uploads/db; ln -s $PWD/hop uploads/db"
+    hostile.host.check_output("systemd-run --quiet --uid=%s -- sh -c %s", USER, f"cd {hostile.data} && {swap}")
     (record,) = invoke("backup", hostile.app.env, "--json").json["backups"]
     hostile.as_user(f"ln -sfnT {other} {hostile.data}/hop")
     failed = invoke("verify-backups", hostile.app.env, "--json")
@@ -208,6 +216,22 @@ def test_a_database_that_the_user_cannot_read_is_in_no_backup(hostile: Hostile) 
     assert (refused.status, f"{USER}, whom the application runs as, cannot read" in refused.err) == (1, True), (
         refused.err
     )
+
+
+def test_why_a_database_cannot_be_copied_is_told(hostile: Hostile) -> None:
+    """A person sees "unable to open database file" for all of it, and does not know what to change."""
+    wal, closed = f"{hostile.data}/wal", f"{hostile.data}/closed"
+    hostile.host.check_output(
+        f"mkdir {wal} && cd {wal} && sqlite3 notes.db 'pragma journal_mode=wal; create table t (c)' && chown {USER} *"
+    )
+    hostile.host.check_output(f"mkdir -m 700 {closed} && sqlite3 {closed}/notes.db 'create table t (c)'")
+    for folder, told, hint in (
+        (wal, f"cannot make its -wal and -shm files in {wal}", "PRAGMA journal_mode=DELETE"),
+        (closed, f"it may not look into {closed}", "let that user into the folder"),
+    ):
+        hostile.covers(sqlite=[f"{folder}/notes.db"])
+        refused = invoke("backup", hostile.app.env)
+        assert refused.status == 1 and told in refused.err and hint in refused.err, refused.err
 
 
 def test_what_is_no_file_in_the_place_of_a_database_stops_nothing(hostile: Hostile) -> None:

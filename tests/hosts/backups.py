@@ -95,7 +95,7 @@ def verify(app: App) -> Ran:
 
 def reasons(ran: Ran) -> dict[str, str]:
     """Why each host failed, all reasons in one text."""
-    return {host["host"]: " / ".join(host["reasons"]) for host in ran.json["hosts"]}
+    return {host["host"]: " / ".join([*host["reasons"], *host["log"]]) for host in ran.json["hosts"]}
 
 
 def verdict(on: On, app: App, host: str) -> dict[str, Any]:

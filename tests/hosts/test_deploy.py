@@ -49,6 +49,8 @@ def test_deploys_upgrades_and_does_nothing_twice(app: App, on: On) -> None:
     upgraded = app.deploy("1.1.0")
     assert upgraded.status == 0, upgraded.err
     assert "1.0.0 → 1.1.0" in upgraded.out
+    for healthy in (first, upgraded):
+        assert "Failed to connect" not in healthy.err, "before it listens nobody expects an answer"
     assert {answer(on, app, name) for name in APPS} == {"1.1.0"}
     recorded = invoke("history", app.env, "--json").json["records"]
     assert [(record["task"], record["version"]) for record in recorded] == [("deploy", "1.1.0"), ("deploy", "1.0.0")]
@@ -220,7 +222,10 @@ def test_hooks_run_as_asked_and_a_failing_one_stops_before_the_switch(app: App, 
     app.build("1.1.0")
     failed = app.deploy("1.1.0")
     assert failed.status == 1
-    assert "not today" in failed.out
+    assert (
+        "not today" in failed.out
+        and "Next: the release was staged well; correct the hook and deploy again" in failed.out
+    )
     assert {answer(on, app, name) for name in APPS} == {"1.0.0"}
     app.write(hooks={"before_switch": [{"run": "sleep 1; echo not now; exit 5", "name": "migrate", "once": True}]})
     plan = app.deploy("1.1.0", "--check")

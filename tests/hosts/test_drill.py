@@ -198,7 +198,7 @@ def test_every_bad_backup_fails_with_its_reason(shop: App, on: On) -> None:
         for text in told:
             assert text.format(app=shop.name, home=shop.home) in said, where
         written = verdict(on, shop, host)
-        assert (written["status"], " / ".join(written["reasons"])) == ("FAILED", said), where
+        assert (written["status"], " / ".join([*written["reasons"], *written["log"]])) == ("FAILED", said), where
         assert leftovers(on, shop) == "", where
         # As it was before, for the next.
         secret(shop, "restic").write_text(password)

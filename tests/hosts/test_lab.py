@@ -46,6 +46,8 @@ def test_up_again_is_quick_and_changes_nothing(lab: Lab, on: On) -> None:
     assert again.status == 0, again.err
     assert all(host["up"] for host in again.json["hosts"])
     assert on("app2").check_output("systemctl show -p UserspaceTimestamp") == before
+    looked = invoke("inventory", f"--env={lab.folder}/inventory", "--untrusted-inventory", "--json")
+    assert looked.status == 0 and looked.json["hosts"], looked.err
 
 
 def test_a_reboot_from_inside_is_a_real_one(on: On, specs: dict[str, HostSpec]) -> None:

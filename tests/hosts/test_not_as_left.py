@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import tarfile
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from testinfra.host import Host
@@ -75,6 +77,8 @@ def test_a_running_release_whose_folder_was_deleted(one: App, on: On) -> None:
     failed = one.deploy("1.2")
     assert failed.status == 1, failed.out + failed.err
     assert f"one that fails goes back to releases/{first}" in failed.err
+    assert "1.1 → 1.0" in failed.out and f"app1 runs 1.0, since {gone}, which it ran before, is gone" in failed.out
+    assert "app1 runs 1.0, since" in invoke("history", one.env, "--json").json["records"][0]["message"]
     assert current(one, on) == first
     assert host.check_output(f"curl -s localhost:{one.port}/VERSION") == "1.0"
     assert host.run(f"systemctl cat {one.name}-worker").rc == 1, "nothing is left of what is gone"
@@ -190,6 +194,17 @@ def test_a_release_is_whole_whatever_is_left_out_beside_it(one: App, on: On) -> 
     assert one.deploy("1.1").status == 0
     host.check_output("echo bent >%s", f"{release}/login.py")
     host.check_output("echo written >%s", f"{release}/log/back\\nslash")
+    listed = invoke("rollback", one.env, "--list", "--json").json
+    ran, went = listed["releases"]
+    assert ran["runs_on"] == ["app1"] and not ran["damaged"] and not ran["next"]
+    assert went["next"] == ["app1"] and went["damaged"] == {"app1": "login.py is not as it was staged"}
+    assert went["backed_up"] and {backup["release"] for backup in listed["backups"]} >= {went["id"]}
+    looked = invoke("rollback", one.env, "--check")
+    assert looked.status == 0, looked.err
+    assert f"restore {went['id']} from backup" in looked.out and "login.py is not as it was staged" in looked.out
+    nowhere = invoke("rollback", one.env, "--check", "--to=nonsense")
+    assert nowhere.status == 2 and f"the releases {ran['id']}, {went['id']}" in nowhere.err
+    assert host.check_output("cat %s", f"{release}/login.py") == "bent"
     back = invoke("rollback", one.env)
     assert back.status == 0, back.err
     assert "login.py" in back.err and "restoring it from its backup" in back.err
@@ -251,7 +266,8 @@ def test_what_a_release_cannot_keep_is_refused(one: App, on: On) -> None:
         one.pack("1.0", [(tarfile.TarInfo("VERSION"), b""), (program, b"")])
         refused = one.deploy("1.0")
         assert refused.status == 1 and f'"bin/run" {told}' in refused.err, refused.err
-        assert "AmbientCapabilities=" in refused.err
+        assert ("AmbientCapabilities=" in refused.err) == (told == "has file capabilities")
+        assert f"slipway_keep: [{'capabilities' if 'capa' in told else 'acls'}]" in refused.err
     plain = one.folder / "plain"
     with plain.open("wb") as file:
         file.truncate(200 * 1024 * 1024)
@@ -264,6 +280,71 @@ def test_what_a_release_cannot_keep_is_refused(one: App, on: On) -> None:
     assert refused.status == 1 and "compressed with a window of more than 128 MB" in refused.err, refused.err
     assert "--long=27" in refused.err and "damaged" not in refused.err
     assert on("app1").run(f"ls -A {one.home}/releases/*").stdout == ""
+
+
+def test_what_files_have_beside_their_modes_is_kept(one: App, on: On) -> None:
+    """From the artifact past hooks, deltas, backups and drills; what was changed by hand is damage, and put right."""
+    host, port = on("app1"), one.port - 8600
+    url = f"http://127.0.0.1:{port}/VERSION"
+    one.write(
+        keep=["capabilities", "acls", "xattrs"],
+        health={"attempts": 20, "interval": "500ms", "checks": [{"type": "http", "url": url}]},
+        backup={"drill": {"command": "cd $RELEASE && exec bin/python -m http.server $PORT"}},
+    )
+    python, noise = Path("/usr/bin/python3").read_bytes(), os.urandom(5_000_000)
+
+    def build(version: str, capability: int = 10) -> None:
+        one.build(version, {"noise": noise, "bin/python": python}, line=f"exec bin/python -m http.server {port}")
+        value = (0x2000001).to_bytes(4, "little") + (1 << capability).to_bytes(4, "little") + bytes(12)
+        program = {"security.capability": value.decode(errors="surrogateescape"), "user.from": "the build"}
+        more = {
+            "bin/python": {f"SCHILY.xattr.{name}": text for name, text in program.items()},
+            "VERSION": {"SCHILY.acl.access": "user::rw-,user:nobody:r--,group::---,mask::r--,other::---"},
+        }
+        with tarfile.open(one.folder / f"{one.name}-{version}.tar.gz") as tar:
+            members = [(info, content.read() if (content := tar.extractfile(info)) else b"") for info in tar]
+        for info, _ in members:
+            info.pax_headers = more.get(info.name, {})
+        one.pack(version, members)
+
+    def look(release: str) -> list[str]:
+        place = f"{one.home}/releases/{release}"
+        told = f"cd {place} && getcap bin/python && getfattr --only-values -n user.from bin/python && echo"
+        reads = [host.run(f"runuser -u {user} -- cat {place}/VERSION").rc for user in ("nobody", "daemon")]
+        return [*host.check_output(told).splitlines(), *map(str, reads)]
+
+    kept = ["bin/python cap_net_bind_service=ep", "the build", "0", "1"]
+    build("1.0", capability=7)
+    refused = one.deploy("1.0")
+    assert refused.status == 1 and "has the capability cap_setuid, which slipway_capabilities does not" in refused.err
+    build("1.0")
+    assert one.deploy("1.0").status == 0
+    first = current(one, on)
+    assert look(first) == kept
+    build("1.1")
+    done = one.deploy("1.1")
+    assert done.status == 0 and "sending what it has beyond 1.0" in done.err, done.err
+    assert look(current(one, on)) == kept
+    assert host.check_output(f"curl -s {url}") == "1.1"
+    drilled = invoke("verify-backups", one.env)
+    assert drilled.status == 0, drilled.out + drilled.err
+
+    host.check_output(f"setcap cap_net_bind_service,cap_net_raw+ep {one.home}/releases/{first}/bin/python")
+    back = invoke("rollback", one.env)
+    assert back.status == 0, back.err
+    assert "other capabilities, access lists or attributes" in back.err and "restoring it from its backup" in back.err
+    assert look(first) == kept and host.check_output(f"curl -s {url}") == "1.0"
+
+    one.write(hooks={"install": [{"run": "cp VERSION built && setfattr -n user.made -v 1 built"}]})
+    build("1.2")
+    done = one.deploy("1.2")
+    assert done.status == 0, done.err
+    assert look(current(one, on)) == kept and host.check_output(f"cat {one.home}/current/built") == "1.2"
+    one.write(hooks={"install": [{"run": "mv bin there && ln -s ../../../../usr/bin bin"}]})
+    build("1.3")
+    refused = one.deploy("1.3")
+    assert refused.status == 1 and "a file that has capabilities is not what the artifact brought" in refused.err
+    assert host.run("getcap /usr/bin/python3.11").stdout == ""
 
 
 def test_what_another_tool_deployed_is_adopted(one: App, on: On) -> None:

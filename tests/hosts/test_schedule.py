@@ -35,7 +35,7 @@ def test_cron_and_systemd_run_it(app: App, on: On) -> None:
     env = load_environment("lab", project)
     done = schedule(env, Silent(), at="* * * * *", timer=False, where=where)
     entry, log = Path(done.place), Path(done.log)
-    service, timer = render_timer(env, calendar("03:17"), log)
+    service, timer = render_timer(env, calendar("03:17"), log, {})
 
     # The same paths on a host, which is the controller here.
     host = on("app1")

@@ -128,6 +128,16 @@ def test_a_release_that_fails_leaves_the_other_slot_alone(slotted: Slotted) -> N
     assert slotted.current == "1.0.0"
     assert slotted.pid("blue") == blue
     assert slotted.is_left("green")
+    # Its folder is gone, and it serves: its slot is still taken.
+    slotted.host.check_output(f"rm -rf $(readlink -f {slotted.app.home}/current)")
+    told = invoke("status", slotted.app.env, "--json").json["hosts"][0]
+    assert told["slot"] == "blue"
+    deployed = slotted.deploy("2.0.0")
+    assert deployed.status == 0 and "in place" not in deployed.out + deployed.err, deployed.out + deployed.err
+    assert (slotted.pid("blue"), slotted.answers("green")) == (blue, "2.0.0")
+    slotted.app.write(keep_idle="2s")
+    assert slotted.deploy("1.0.0").status == 0
+    assert slotted.pid("blue") != blue
 
 
 def test_a_guard_stops_the_new_slot_and_leaves_the_old_one(slotted: Slotted) -> None:

@@ -49,6 +49,13 @@ def test_the_inventories_that_come_with_it_are_right() -> None:
         assert load_environment(name, PROJECT).targets
 
 
+def test_the_inventories_that_come_with_it_run_one_application() -> None:
+    """Each can be copied to anywhere by itself, so none has a link to the others."""
+    files = [PROJECT / "inventory" / name for name in ("development", "staging", "production")]
+    assert len({(file / "group_vars/all/00-application.yml").read_text() for file in files}) == 1
+    assert not [path for path in (PROJECT / "inventory").rglob("*") if path.is_symlink()]
+
+
 def test_settings_reference_is_what_the_models_say() -> None:
     """A page that lags behind sends people to settings that are not there. Mend: script/settings-docs."""
     assert (PROJECT / "docs" / "settings.md").read_text() == reference()
@@ -61,6 +68,22 @@ def test_newest_version_is_by_number_and_no_prerelease(tmp_path: Path) -> None:
         (tmp_path / f"app-{version}.tar.gz").write_bytes(b"x")
     assert find_artifact(env).version == "1.10.0"
     assert find_artifact(env, version="2.0.0-rc1").version == "2.0.0-rc1"
+
+
+def test_artifacts_are_where_the_inventory_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An inventory that lies anywhere brings its artifacts along; a path that is typed begins where one is."""
+    env = environment(tmp_path, artifact="dist/app-{version}.tar.gz")
+    with pytest.raises(UsageError) as told:
+        find_artifact(env, version="1.0.0")
+    for place in (tmp_path / "inventory", PROJECT):
+        assert str(place / "dist/app-1.0.0.tar.gz") in told.value.message
+    assert "group_vars/all.yml:" in str(told.value.hint)
+    for place, version in ((tmp_path / "inventory/dist", "1.0.0"), (tmp_path / "typed", "9.0.0")):
+        place.mkdir()
+        (place / f"app-{version}.tar.gz").write_bytes(b"x")
+    assert find_artifact(env).path == tmp_path / "inventory/dist/app-1.0.0.tar.gz"
+    monkeypatch.chdir(tmp_path)
+    assert find_artifact(env, artifact="typed/app-9.0.0.tar.gz").version == "9.0.0"
 
 
 def test_artifact_mistakes_name_what_there_is(tmp_path: Path) -> None:
@@ -268,7 +291,7 @@ def test_rollback_goes_to_what_ran_before_and_not_to_what_is_newest() -> None:
     )
     assert choose_releases({"web1": gone}, None) == {"web1": "1-1.0"}
     assert [choose_release(gone, to) for to in ("b1", "1.0", "1.2")] == ["1-1.0", "1-1.0", "3-1.2"]
-    with pytest.raises(UsageError, match=r"it has: 3-1\.2, b1"):
+    with pytest.raises(UsageError, match=r"web1 has the releases 3-1\.2, and the backups b1"):
         choose_release(gone, "7.0")
     with pytest.raises(UsageError, match="nothing runs on web1"):
         choose_releases({"web1": facts(None, [], [])}, None)

@@ -39,7 +39,21 @@ def test_places_that_overlap_are_refused(given: dict[str, Any], told: str) -> No
     settings, problems = read(**given)
     assert settings is None
     assert len(problems) == 1
-    assert told in problems[0]
+    assert f"all.yml:1: {told}" in problems[0]
+
+
+def test_an_overlap_is_told_with_the_line_of_its_entry() -> None:
+    """A list may be long, and in a file of many."""
+    asked: list[tuple[Any, ...]] = []
+
+    def origin(key: str, *path: Any) -> str:
+        asked.append((key, *path))
+        return "all.yml:7"
+
+    given = {"slipway_app": "x", "slipway_writable": ["b"], "slipway_config": config("a", "b/c")}
+    _, (problem,) = read_settings(given, origin)
+    assert problem.startswith("all.yml:7: slipway_config: b/c is inside b of slipway_writable")
+    assert asked == [("slipway_config", 1)]
 
 
 def test_places_beside_each_other_are_well() -> None:

@@ -81,8 +81,8 @@ def test_a_template_cannot_act(tmp_path: Path, attack: str) -> None:
     uses: list[Callable[[], object]] = [
         lambda: render_all(env, RELEASE),
         lambda: balancer_files(env, "web1"),
-        lambda: render_cron(env, "1 1 * * *", tmp_path / "log", user="root"),
-        lambda: render_timer(env, "daily", tmp_path / "log"),
+        lambda: render_cron(env, "1 1 * * *", tmp_path / "log", {}, user="root"),
+        lambda: render_timer(env, "daily", tmp_path / "log", {}),
     ]
     for use in uses:
         with pytest.raises(ConfigError) as told:

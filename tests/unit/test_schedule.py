@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from playbooks.adapters import timers
 from playbooks.adapters.timers import Places
 from playbooks.environment import Environment, load_environment
 from playbooks.errors import SlipwayError, UsageError
@@ -57,6 +58,37 @@ def test_the_entry_runs_this_project_for_this_environment(env: Environment, wher
     ran = subprocess.run(as_cron_would(entry.read_text()), capture_output=True, text=True, check=True, env={})
     assert ran.stdout == "", "cron mails what is said: nothing, when all is well"
     assert Path(done.log).read_text().splitlines() == [str(env.project), "verify-backups", "--env=sta%ging"]
+
+
+def test_a_run_has_what_this_shell_says_of_the_inventory(
+    env: Environment, where: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """cron's environment is empty, and it starts elsewhere: the inventory would mean something else there."""
+    program = env.project / ".venv/bin/invoke"
+    program.write_text("#!/bin/sh\nenv\n")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    (tmp_path / "here/ansible.cfg").write_text("[defaults]\nhash_behaviour = merge\n")
+    monkeypatch.setenv("ANSIBLE_VAULT_IDENTITY_LIST", "dev@pass word, prod@/etc/p")
+    monkeypatch.delenv("ANSIBLE_HASH_BEHAVIOUR", raising=False)
+    env = load_environment("sta%ging", env.project)
+    done = schedule(env, Silent(), at="03:17", timer=False, where=where)
+    assert set(done.variables) == {"ANSIBLE_HASH_BEHAVIOUR", "ANSIBLE_VAULT_IDENTITY_LIST"}
+    subprocess.run(as_cron_would(Path(done.place).read_text()), check=True, env={})
+    had = Path(done.log).read_text().splitlines()
+    assert "ANSIBLE_HASH_BEHAVIOUR=merge" in had
+    assert f"ANSIBLE_VAULT_IDENTITY_LIST=dev@{tmp_path}/here/pass word,prod@/etc/p" in had
+
+
+def test_what_will_not_run_is_no_success(env: Environment, where: Places) -> None:
+    """A script that believes the status would wait for drills that nobody holds."""
+    assert "no cron is installed" in timers.why_no_cron(("no-such-cron",))
+    assert "cron does not run" in timers.why_no_cron(("usermod",)), "a program that is here, and does not run"
+    assert timers.why_no_cron(("python3", Path("/proc/self/comm").read_text().strip())) == ""
+    done = schedule(env, Silent(), at="03:17", timer=False, where=where)
+    assert done.problem == timers.why_no_cron()
+    assert done.exit_status == (3 if done.problem else 0)
+    assert unschedule(env, Silent(), where=where).exit_status == 0
 
 
 def test_a_failed_or_overlapping_run_is_told(env: Environment, where: Places) -> None:
@@ -117,13 +149,16 @@ def test_a_users_own_crontab_keeps_its_other_lines(
 
 def test_the_timer_is_what_systemd_accepts(env: Environment, where: Places, tmp_path: Path) -> None:
     """A per cent is a specifier and a dollar a variable in a unit: both must reach the command as they are."""
-    service, timer = render_timer(env, calendar("03:17"), where.state / "log")
+    service, timer = render_timer(
+        env, calendar("03:17"), where.state / "log", {"ANSIBLE_VAULT_PASSWORD_FILE": '/a $b "c" %d'}
+    )
     for name, text in (("v.service", service), ("v.timer", timer)):
         (tmp_path / name).write_text(text)
         subprocess.run(["systemd-analyze", "verify", "--man=no", str(tmp_path / name)], check=True, capture_output=True)
     (line,) = [line for line in service.splitlines() if line.startswith("ExecStart=")]
     words = shlex.split(line.removeprefix("ExecStart=").replace("$$", "$").replace("%%", "%"))
     assert words[3:] == [str(env.project / ".venv/bin/invoke"), "verify-backups", "--env=sta%ging"]
+    assert 'Environment="ANSIBLE_VAULT_PASSWORD_FILE=/a $b \\"c\\" %%d"' in service
     assert f"WorkingDirectory={env.project}".replace("%", "%%") in service
     assert "OnCalendar=*-*-* 03:17:00" in timer
 

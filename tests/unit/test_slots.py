@@ -16,7 +16,6 @@ from playbooks.release.artifact import find_artifact
 from playbooks.release.release import Release, new_release
 from playbooks.release.slots import for_next
 from playbooks.rollback import takes_the_place
-from playbooks.rollout.mover import Move
 from playbooks.rollout.planning import plan_deploy, plan_rollback
 from playbooks.steps.facts import Facts, ReleaseOnHost
 from playbooks.traffic.places import places_of
@@ -103,7 +102,7 @@ def test_only_from_slot_to_slot_nothing_has_to_stop_for_the_way_back(
     """From slots to one place it was planned as if the two could run at once, and all hosts stopped in one second."""
     env = environment(tmp_path, slots=SLOTS, balancer={"hosts": "all", "port": 80})
     fact = on_host(new_release(find_artifact(env)), now)
-    found = takes_the_place(fact, Move("h1", fact.current, "before", (), slot=then))
+    found = takes_the_place(fact, then)
     assert found == stops
     plan = plan_rollback(env, ["h1", "h2", "h3", "h4"], None, turning=found)
     assert plan.host_by_host == stops

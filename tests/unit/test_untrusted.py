@@ -15,6 +15,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from playbooks.environment import load_environment
+from playbooks.fleet.inventory import fence_around
+from playbooks.not_read import not_read
 from tests.fuzz.vaults import encrypted
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
@@ -232,8 +235,22 @@ def test_a_link_out_of_the_inventory_is_not_followed(runner: Runner, name: str) 
     assert runner.outside() == []
 
 
+def test_ansibles_own_settings_are_told_of_where_they_matter(runner: Runner) -> None:
+    """Fails if each answer says what no reader can act on; or if two readings of one inventory look alike."""
+    runner.write("hosts.yml", {"web": {"hosts": {"web1": None}}})
+    runner.write("group_vars/all.yml", {"slipway_app": "shop", "slipway_guard": {"timeout": "9s"}})
+    fence = fence_around(runner.source, PROJECT, [])
+    told = not_read(load_environment(str(runner.source), PROJECT, fence=fence))
+    assert not told
+    runner.write("group_vars/web.yml", {"slipway_guard": {"settle": "9s"}})
+    told = not_read(load_environment(str(runner.source), PROJECT, fence=fence))
+    assert [
+        sentence for sentence in told if "ANSIBLE_HASH_BEHAVIOUR" in sentence and sentence.endswith(": slipway_guard")
+    ]
+
+
 def test_environments_may_share_files(runner: Runner) -> None:
-    """Fails if links between environments, as Slipway's own examples have them, are refused."""
+    """Fails if links between environments, to a folder that they share, are refused."""
     (runner.source.parent / "shared").mkdir()
     (runner.source.parent / "shared/defaults.yml").write_text("slipway_app: shop\n")
     runner.write("hosts.yml", {"web": {"hosts": {"web1": None}}})

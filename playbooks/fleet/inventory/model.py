@@ -189,6 +189,13 @@ class Inventory:
         """
         return replace(self, cover=cover)
 
+    def replaced_mappings(self, host: str) -> list[str]:
+        """A host's variables that are mappings in several places: what it has depends on whether they are merged."""
+        keys = [key for key, value in self.layer(host).values.items() if isinstance(value, Mapping)]
+        return sorted(
+            key for key in keys if sum(isinstance(value, Mapping) for _, value in self.written(host, key)) > 1
+        )
+
     def host(self, name: str) -> Host:
         """A host by its name.
 

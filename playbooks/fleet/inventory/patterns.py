@@ -10,6 +10,7 @@ from fnmatch import translate
 from functools import partial
 from pathlib import Path
 
+from playbooks.counting import counted
 from playbooks.errors import UsageError
 from playbooks.fleet.inventory import expressions
 from playbooks.fleet.inventory.model import Inventory
@@ -151,7 +152,7 @@ def _slice(matched: list[str], subscript: re.Match[str], part: str) -> list[str]
     try:
         return [matched[at]]
     except IndexError:
-        count = "1 host" if len(matched) == 1 else f"{len(matched)} hosts"
+        count = counted(len(matched), "host")
         raise UsageError(f"{part!r} is outside: {subscript[1]!r} has {count}, counted from 0.") from None
 
 
