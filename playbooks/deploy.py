@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from playbooks.backup import back_up_afterwards, everybody, require_secrets
+from playbooks.backup import back_up_afterwards, everybody
 from playbooks.environment import Environment, Target
 from playbooks.errors import ANY_ENV, Interrupted, SlipwayError, UsageError
 from playbooks.fleet.fleet import Fleet, open_fleet
@@ -15,6 +15,7 @@ from playbooks.fleet.holder import Holder
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Ask, Remote
 from playbooks.host_facts import all_or_hint, odd, read_all, read_changed
+from playbooks.preflight import before_any_host, look_over, require_good
 from playbooks.recording import sealed, write_down
 from playbooks.release.artifact import Artifact, find_artifact
 from playbooks.release.release import Release, Rendered, later_than, new_release, render
@@ -32,7 +33,6 @@ from playbooks.steps.adopt import adopt
 from playbooks.steps.facts import Facts
 from playbooks.steps.finish import Finished, Mark, finish
 from playbooks.steps.idle import ask_idle_host, leave_slot
-from playbooks.steps.preflight import preflight, tools_for
 from playbooks.strategies.plan import Plan
 from playbooks.templating import Templates
 from playbooks.traffic.groups import Groups, read_groups
@@ -86,8 +86,7 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
     release = _release(env, wanted)
     renderings = render_all(env, release)
     intended = plan_for(env, wanted, [target.name for target in env.targets])
-    require_secrets(env)
-    env.signing.prepare(progress.warn)
+    held_by_artifact = before_any_host(env, release, intended, progress.warn)
     edges = edges_of(env)
     members = dict.fromkeys([*everybody(env), *edges])
     addresses = [env.target(name).address for name in dict.fromkeys([*members, *hosts_asked(env)])]
@@ -126,7 +125,8 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
             if not wanted.resume:
                 _refuse_taken(env, release, facts)
             rendered = for_next(renderings, facts)
-            warnings = [*odd(facts), *_check_hosts(fleet, env, todo, facts, release)]
+            judged = look_over(fleet, env, todo, facts, release, renderings, held_by_artifact())
+            warnings = [*odd(facts), *require_good(env, judged)]
             facts = _adopt(fleet, env, todo, facts, rendered)
             warnings += turns({target.name: facts[target.name] for target in todo}, rendered)
             plan = plan_for(env, wanted, [target.name for target in todo], facts)
@@ -218,17 +218,6 @@ def plan_for(env: Environment, wanted: Wanted, hosts: list[str], facts: Mapping[
         fresh=fresh,
         turning=turning,
     )
-
-
-def _check_hosts(
-    fleet: Fleet, env: Environment, targets: list[Target], facts: Mapping[str, Facts], release: Release
-) -> list[str]:
-    def one(remote: Remote) -> list[str]:
-        settings = env.target(remote.name).settings
-        return preflight(facts[remote.name], settings, needs=tools_for(settings, release.artifact))
-
-    results = fleet.each("preflight", one, hosts=[target.name for target in targets]).all_or_raise("preflight")
-    return [warning for found in results.values() for warning in found]
 
 
 def refuse_adoption(env: Environment, facts: Mapping[str, Facts]) -> None:

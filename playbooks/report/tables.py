@@ -122,6 +122,10 @@ def show_check(check: Check) -> None:
             say("\n".join(f"    {line}" for line in diff.split("\n")))
         for problem in host.problems:
             say(f"  problem: {problem}")
+        if host.hint:
+            say(f"    → {host.hint}")
+        for warning in host.warnings:
+            say(f"  warning: {warning}")
 
 
 def show_untrusted_check(check: UntrustedCheck) -> None:
