@@ -6,7 +6,7 @@ docs/settings.md is generated from the descriptions here.
 import hashlib
 from collections import Counter
 from itertools import permutations
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -104,10 +104,11 @@ class Settings(Model):
         "scripts are there that root runs.",
     )
     user: UnixName | None = Field(None, description="The application's user; its own name when left out.")
-    deltas: bool = Field(
+    deltas: bool | Literal["always"] = Field(
         True,
         description="Whether hosts are sent only what an artifact has beyond the release they run, where the old "
-        "artifact is still here and that is less than half.",
+        "artifact is still here, that is less than half, and working it out takes less time than it saves; always: "
+        "however long it takes. Hosts that hold the very artifact are sent nothing of it.",
     )
     artifact: Text | None = Field(
         None,
