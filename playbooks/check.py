@@ -9,6 +9,7 @@ from typing import Any
 
 from playbooks.backup import everybody
 from playbooks.checks.judged import Judged
+from playbooks.choosing import choose_anew
 from playbooks.deploy import Wanted, plan_for, refuse_adoption, render_all
 from playbooks.environment import Environment, Target
 from playbooks.errors import ExitStatus
@@ -18,6 +19,7 @@ from playbooks.fleet.remote import Remote
 from playbooks.host_facts import read_all
 from playbooks.preflight import before_any_host, look_over, repositories
 from playbooks.release.artifact import find_artifact
+from playbooks.release.members import begin_reading
 from playbooks.release.release import Release, Rendered, new_release
 from playbooks.release.slots import Renderings, for_next, turns
 from playbooks.rollout.due import due
@@ -112,6 +114,11 @@ def check(env: Environment, wanted: Wanted, progress: Progress) -> Check:
         reached = [target for target in env.targets if target.name in fleet.remotes]
         facts = read_all(fleet, env, reached)
         refuse_adoption(env, facts)
+        if release.artifact.why:  # nobody has named it
+            chosen = choose_anew(fleet, env, facts, release.artifact, wanted.sha256)
+            if chosen != release.artifact:
+                release = new_release(chosen)
+                renderings, held_by_artifact = render_all(env, release), begin_reading(chosen)
         groups = read_groups(fleet, env)
         states = groups.edges if groups else read_edges(fleet, env, [name for name in edges if name in fleet.remotes])
 

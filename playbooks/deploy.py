@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from playbooks.backup import back_up_afterwards, everybody
+from playbooks.choosing import choose_anew
 from playbooks.environment import Environment, Target
 from playbooks.errors import ANY_ENV, Interrupted, SlipwayError, UsageError
 from playbooks.fleet.fleet import Fleet, open_fleet
@@ -18,6 +19,7 @@ from playbooks.host_facts import all_or_hint, odd, read_all, read_changed
 from playbooks.preflight import before_any_host, look_over, require_good
 from playbooks.recording import sealed, write_down
 from playbooks.release.artifact import Artifact, find_artifact
+from playbooks.release.members import begin_reading
 from playbooks.release.release import Release, Rendered, later_than, new_release, render
 from playbooks.release.slots import Renderings, for_next, slots_on, turns
 from playbooks.rollout.crew import assemble
@@ -101,6 +103,12 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
         facts = read_all(fleet, env, apps)
         refuse_adoption(env, facts)
         groups = read_groups(fleet, env)
+        if release.artifact.why:  # nobody has named it
+            chosen = choose_anew(fleet, env, facts, release.artifact, wanted.sha256)
+            if chosen != release.artifact:
+                release = new_release(chosen)
+                held_by_artifact = begin_reading(chosen)
+                holder = replace(_holder(env, wanted, release), id=holder.id)
         # Where a host had been confirmed in its slot already, that is taken: the other one needs a release of its own.
         taken = any(fact.slot and fact.current == release.id and not fact.guard for fact in facts.values())
         if taken or not wanted.resume:

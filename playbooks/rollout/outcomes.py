@@ -11,6 +11,7 @@ from playbooks.environment import Environment
 from playbooks.errors import ExitStatus, SlipwayError
 from playbooks.fleet.holder import Holder
 from playbooks.release.release import Release
+from playbooks.rollout.migrated import still_migrated
 from playbooks.rollout.outcome import HostOutcome, Outcome
 from playbooks.rollout.rollout import Rollout, Stand
 from playbooks.steps.facts import Facts
@@ -76,6 +77,10 @@ def deployed(
     busy = seconds - rollout.watched
     if busy > env.settings.timeouts.slow:
         told.append(f"it took {busy:.0f} s, longer than the {env.settings.timeouts.slow:.0f} s it should (A8)")
+    hooks = [hook.label for hook in env.settings.hooks.before_switch]
+    back = next((fact.version for fact in facts.values() if fact.version), None)
+    if hooks and back and any(stand == Stand.ROLLED_BACK for stand in rollout.stands.values()):
+        told.append(still_migrated(env, {release.version: hooks}, back))
     ran_before = any(fact.current for fact in facts.values())
     status, message, next_step, exit_status = _verdict(env, release, rollout, group, ran_before=ran_before)
     return Outcome(

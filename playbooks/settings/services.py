@@ -150,6 +150,11 @@ class Hook(Model):
     once: bool = Field(False, description="Run on the first host only.")
     timeout: Duration = Field(300.0, gt=0, description="Time limit.")
 
+    @property
+    def label(self) -> str:
+        """What it is called."""
+        return self.name or self.run[:60]
+
 
 class Hooks(Model):
     """When hooks run. A failing hook fails the host at that point."""
