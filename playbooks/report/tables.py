@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TextIO
 
+from playbooks.report import layout
 from playbooks.report.output import Shown, answer, answers_terminal, shortened, shown, shown_lines
 
 if TYPE_CHECKING:
@@ -45,17 +46,18 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[str | None]]) -> 
 
 def _rich(names: Sequence[Shown], cells: Sequence[Sequence[Shown]], terminal: TextIO) -> None:
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for index, name in enumerate(names):
-        # What a line is about stays in one piece: a host, a time.
-        table.add_column(Text(name), overflow="fold", no_wrap=index == 0)
-    for row in cells:
-        styles = ["green" if cell in GOOD else "red" if cell in BAD else "" for cell in row]
-        table.add_row(*(Text(cell, style) for cell, style in zip(row, styles, strict=True)))
-    Console(file=terminal).print(table)
+    console = Console(file=terminal)
+    lines = layout.table(names, cells, console.width)
+    for number, line in enumerate(lines):
+        head = number == 0 and [piece.text.rstrip() for piece in line] == list(names)
+        parts = ((piece.text, "dim" if head or not piece.cell else _colour(piece.cell)) for piece in line)
+        console.print(Text.assemble(*parts), soft_wrap=True)
+
+
+def _colour(cell: str) -> str:
+    return "green" if cell in GOOD else "red" if cell in BAD else ""
 
 
 def say(text: str) -> None:
@@ -66,7 +68,10 @@ def say(text: str) -> None:
         from rich.console import Console
         from rich.text import Text
 
-        Console(file=terminal).print(Text("\n".join(lines)))
+        console = Console(file=terminal)
+        for line in lines:
+            for part in layout.wrapped(line, console.width):
+                console.print(Text(part), soft_wrap=True)
     else:
         answer(*lines)
 

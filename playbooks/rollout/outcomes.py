@@ -77,9 +77,10 @@ def deployed(
     busy = seconds - rollout.watched
     if busy > env.settings.timeouts.slow:
         told.append(f"it took {busy:.0f} s, longer than the {env.settings.timeouts.slow:.0f} s it should (A8)")
-    hooks = [hook.label for hook in env.settings.hooks.before_switch]
+    gone_back = [env.target(host).settings for host in rollout.hosts(Stand.ROLLED_BACK)]
+    hooks = list(dict.fromkeys(hook.label for settings in gone_back for hook in settings.hooks.before_switch))
     back = next((fact.version for fact in facts.values() if fact.version), None)
-    if hooks and back and any(stand == Stand.ROLLED_BACK for stand in rollout.stands.values()):
+    if hooks and back:
         told.append(still_migrated(env, {release.version: hooks}, back))
     ran_before = any(fact.current for fact in facts.values())
     status, message, next_step, exit_status = _verdict(env, release, rollout, group, ran_before=ran_before)

@@ -30,13 +30,17 @@ def settings(**given: Any) -> Settings:
         "services": [{"name": "shop", "unit": {"Service": {"ExecStart": "/opt/shop/current/bin/run"}}}],
         **given,
     }
-    found, mistakes = read_settings({f"slipway_{key}": value for key, value in variables.items()}, lambda *_: None)
+    found, mistakes = read_settings({f"slipway_{key}": value for key, value in variables.items()}, lambda *_: "")
     assert found is not None, mistakes
     return found
 
 
-def rendered(unit: str, *, slot: Slot | None = None, files: dict[str, File] | None = None, **more: bytes) -> Rendered:
-    units = {"shop.service": f"[Service]\n{unit}\n".encode(), **more}
+def rendered(
+    unit: str, *, slot: Slot | None = None, files: dict[str, File] | None = None, socket: bytes | None = None
+) -> Rendered:
+    units = {"shop.service": f"[Service]\n{unit}\n".encode()}
+    if socket is not None:
+        units["shop.socket"] = socket
     return Rendered(files or {}, units, ("shop.service",), (), {}, "", slot)
 
 
@@ -69,7 +73,7 @@ def test_only_a_port_that_the_application_is_told_to_listen_at_is_its_own(line: 
 def test_ports_of_slots_and_sockets_are_the_applications() -> None:
     """Whoever has them keeps the new release from starting, after everything was staged."""
     service = {"name": "shop", "socket": "10.0.0.5:8000", "unit": {"Service": {"ExecStart": "/bin/true"}}}
-    listening = rendered("", **{"shop.socket": b"[Socket]\nListenStream=10.0.0.5:8000\n"})
+    listening = rendered("", socket=b"[Socket]\nListenStream=10.0.0.5:8000\n")
     own = settings(services=[service])
     assert [(port.number, port.sure) for port in ports_of(own, listening)] == [(8000, True)]
     for address, problems in (("10.0.0.5:8000", 1), ("*:8000", 1), ("[::]:8000", 1), ("127.0.0.1:8000", 0)):
