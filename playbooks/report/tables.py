@@ -259,13 +259,23 @@ def _size(count: object) -> str:
     return f"{size:.1f} TB"
 
 
+def _count_hosts(count: int) -> str:
+    return "1 host" if count == 1 else f"{count} hosts"
+
+
 def show_restored(restored: Restored) -> None:
     """What was restored where."""
     show_table(
         ("host", "files", "folder"),
-        [(host, str(count), f"{restored.folder}/{host}") for host, count in restored.files.items()],
+        [
+            *((host, str(count), f"{restored.folder}/{host}") for host, count in restored.files.items()),
+            *((host, "none", "it does not hold this backup") for host in restored.lacking),
+            *((host, "none", "it has no backup at all") for host in restored.bare),
+        ],
     )
-    say(f"\nbackup {restored.backup} is restored and is what its manifest says")
+    count, of = len(restored.files), len(restored.files) + len(restored.lacking) + len(restored.bare)
+    where = _count_hosts(of) if count == of else f"{count} of {_count_hosts(of)}"
+    say(f"\nbackup {restored.backup} is restored on {where}, and is what its manifest says")
 
 
 def show_provisioned(provisioned: Provisioned) -> None:
