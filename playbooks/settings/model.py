@@ -158,7 +158,12 @@ class Settings(Model):
     guard: Guard = section("The guard.")
     warm_up: WarmUp | None = Field(None, description="Requests that warm a release up before it gets traffic.")
     rollout: Rollout = section("The rollout.")
-    keep_releases: Count = Field(5, ge=2, description="Proven releases kept on a host, the running one among them.")
+    keep_releases: Count = Field(
+        5,
+        ge=1,
+        description="Proven releases kept on a host, the running one among them. What ran before it is kept besides, "
+        "for the way back; with 1 only until a backup has it.",
+    )
     limits: Limits = section("Preflight.")
     timeouts: Timeouts = section("Time limits.")
     forks: int = Field(32, ge=1, le=512, description="Hosts worked on at the same time.")
