@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -135,17 +135,20 @@ def everybody(env: Environment) -> list[str]:
     return list(dict.fromkeys([*(target.name for target in env.targets), *backup_hosts(env)]))
 
 
-def require_secrets(env: Environment) -> None:
+def require_secrets(env: Environment, others: Iterable[str] = ()) -> None:
     """Fetch what backups need now, so that a secret that cannot be had is met before any host is.
+
+    Args:
+        env: whose.
+        others: names of secrets that the task needs besides.
 
     Raises:
         ConfigError: one cannot be had.
     """
     backup = env.settings.backup
-    if backup.enabled:
-        names = [backup.password, *backup.environment.values(), *(db.password for db in env.settings.databases)]
-        for name in filter(None, names):
-            _ = env.secrets[name]
+    passwords = [database.password for database in env.settings.databases]
+    own = [backup.password, *backup.environment.values(), *filter(None, passwords)] if backup.enabled else []
+    env.secrets.require([*own, *others])
 
 
 def back_up_jobs(

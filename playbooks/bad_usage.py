@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from functools import partial, wraps
+from typing import Any
 
-from invoke import Collection, Context
+from invoke import Argument, Collection, Context, Task
 from invoke.exceptions import Exit, ParseError
 from invoke.parser import parser as invoke_parser
 from invoke.parser.context import ParserContext
 
-from playbooks.errors import ExitStatus, UsageError
+from playbooks.errors import ExitStatus, UsageError, error_document
 
 UNKNOWN = re.compile(r"No idea what '(.*)' is!", re.DOTALL)
+# What has no letter here has none at all: what cannot be undone is written out.
+SHORT = {"env": "e", "limit": "l", "json": "j", "version": "v", "check": "c"}
 UNTRUSTED = "--untrusted-inventory"
+# Alone, or behind other short flags that take no value.
+SHORT_JSON = re.compile("-[a-z]*j")
 LACKING = re.compile(r"Flag <Argument: ([\w-]+).*needed value")
 
 
@@ -34,7 +40,9 @@ class BadUsage(ParseError, Exit):
         Exit.__init__(self, None, int(ExitStatus.USAGE))
         name = context.name if context else None
         flags = [flag for flag in context.flag_names() if flag.startswith("--")] if context else []
-        self.args = (f"error: {explained(message, name, flags, list(tasks))}",)
+        refused = explained(message, name, flags, list(tasks))
+        self.args = (f"error: {refused}",)
+        tell_programs(refused, sys.argv)
 
 
 def strict_usage(namespace: Collection) -> None:
@@ -48,6 +56,26 @@ def strict_usage(namespace: Collection) -> None:
     setattr(invoke_parser, "ParseError", partial(BadUsage, tasks=names))  # noqa: B010
     for name in names:
         namespace[name].body = _refusing_dry(name, namespace[name].body)
+        _short_flags(namespace[name])
+
+
+def _short_flags(task: Task[Any]) -> None:
+    """Give a task those short flags that mean the same in every task, instead of Invoke's guesses.
+
+    By itself it takes the first letter that is free: -w was --watch here, and --with-database there.
+    """
+    task.auto_shortflags = False
+    find = task.get_arguments
+
+    def get_arguments(ignore_unknown_help: bool | None = None) -> list[Argument]:
+        found = find(ignore_unknown_help)
+        for argument in found:
+            short = SHORT.get(argument.name or "")
+            if short is not None:
+                argument.names = (*argument.names, short)
+        return found
+
+    setattr(task, "get_arguments", get_arguments)  # noqa: B010 - of another package, and replaced on purpose
 
 
 def _refusing_dry(name: str, body: Callable[..., None]) -> Callable[..., None]:
@@ -58,14 +86,29 @@ def _refusing_dry(name: str, body: Callable[..., None]) -> Callable[..., None]:
         if c is not None and c.config.run.dry:
             hint = "say --check instead" if name == "deploy" else "leave it out; invoke deploy has --check"
             refused = UsageError(f"{name} knows no --dry; nothing was touched", hint=hint)
+            tell_programs(refused, sys.argv)
             raise Exit(f"error: {refused}", code=int(refused.exit_status))
         try:
             flags = {flag: as_meant(flag, value) for flag, value in flags.items()}
         except UsageError as refused:
+            tell_programs(refused, sys.argv)
             raise Exit(f"error: {refused}", code=int(refused.exit_status)) from None
         body(c, *args, **flags)
 
     return run
+
+
+def tell_programs(refused: UsageError, words: Sequence[str]) -> None:
+    """Print the JSON document that was asked for; Invoke itself tells a person.
+
+    Args:
+        refused: what is wrong.
+        words: the command line.
+    """
+    if any(word == "--json" or SHORT_JSON.fullmatch(word) for word in words[1:]):
+        from playbooks.report import output
+
+        output.answer(output.json_text(error_document(refused)))
 
 
 def as_meant(flag: str, value: object) -> object:

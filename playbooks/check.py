@@ -6,15 +6,20 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from playbooks.backup import everybody
+from playbooks.checks.judged import Judged
+from playbooks.choosing import choose_anew
 from playbooks.deploy import Wanted, plan_for, refuse_adoption, render_all
 from playbooks.environment import Environment, Target
-from playbooks.errors import ExitStatus, SlipwayError
+from playbooks.errors import ExitStatus
 from playbooks.fleet.fleet import open_fleet
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
 from playbooks.host_facts import read_all
-from playbooks.release.artifact import Artifact, find_artifact
+from playbooks.preflight import before_any_host, look_over, repositories
+from playbooks.release.artifact import find_artifact
 from playbooks.release.difference import differences
+from playbooks.release.members import begin_reading
 from playbooks.release.release import Release, Rendered, new_release
 from playbooks.release.slots import Renderings, for_next, turns
 from playbooks.rollout.due import due
@@ -24,7 +29,6 @@ from playbooks.settings import Settings
 from playbooks.steps.adopt import adopt
 from playbooks.steps.drift import told_drift
 from playbooks.steps.facts import Facts, as_adopted
-from playbooks.steps.preflight import preflight, tools_for
 from playbooks.steps.rendered import OnHost, read_rendered
 from playbooks.strategies.plan import Plan
 from playbooks.traffic.groups import Groups, read_groups
@@ -43,6 +47,8 @@ class HostPlan:
         diffs: unified diffs of rendered files; secrets are struck out.
         problems: what would end the deploy before it touches anything.
         drift: what was changed by hand of what runs.
+        warnings: what a person should look at first.
+        hint: what to do about the problems.
     """
 
     host: str
@@ -52,6 +58,8 @@ class HostPlan:
     diffs: tuple[str, ...]
     problems: tuple[str, ...]
     drift: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    hint: str | None = None
 
 
 @dataclass(frozen=True)
@@ -105,13 +113,21 @@ def check(env: Environment, wanted: Wanted, progress: Progress) -> Check:
     """
     release = new_release(find_artifact(env, version=wanted.version, artifact=wanted.artifact, sha256=wanted.sha256))
     renderings = render_all(env, release)
+    intended = plan_for(env, wanted, [target.name for target in env.targets])
+    held_by_artifact = before_any_host(env, release, intended, progress.warn)
     edges = edges_of(env)
-    names = [*(target.name for target in env.targets), *edges]
+    members = everybody(env)
+    names = list(dict.fromkeys([*members, *edges]))
     addresses = [env.target(name).address for name in names]
     with open_fleet(addresses, progress=progress, forks=env.settings.forks) as fleet:
         reached = [target for target in env.targets if target.name in fleet.remotes]
         facts = read_all(fleet, env, reached, drift=True)
         refuse_adoption(env, facts)
+        if release.artifact.why:  # nobody has named it
+            chosen = choose_anew(fleet, env, facts, release.artifact, wanted.sha256)
+            if chosen != release.artifact:
+                release = new_release(chosen)
+                renderings, held_by_artifact = render_all(env, release), begin_reading(chosen)
         groups = read_groups(fleet, env)
         states = groups.edges if groups else read_edges(fleet, env, [name for name in edges if name in fleet.remotes])
 
@@ -122,6 +138,9 @@ def check(env: Environment, wanted: Wanted, progress: Progress) -> Check:
             return read_rendered(remote, env.target(host).settings)
 
         there = fleet.each("rendered", one, hosts=[target.name for target in reached]).all_or_raise("reading")
+        judged = dict(look_over(fleet, env, reached, facts, release, renderings, held_by_artifact(), known=False))
+        for host, found in repositories(fleet, env, [name for name in members if name in fleet.remotes]).items():
+            judged[host] = judged.get(host, Judged()) + found
     facts = {host: as_adopted(fact) for host, fact in facts.items()}
     todo = due(reached, facts, groups, release, renderings, force=wanted.force)
     plan = plan_for(env, wanted, [target.name for target in todo], facts)
@@ -129,10 +148,20 @@ def check(env: Environment, wanted: Wanted, progress: Progress) -> Check:
     lines = [
         _stays(target, facts[target.name], groups)
         if groups and todo and target not in todo
-        else _host(env, target, release, renderings, facts, there, plan, first=target.name == first)
+        else _host(
+            env, target, release, renderings, facts, there, plan, judged[target.name], first=target.name == first
+        )
         for target in reached
     ]
-    gone = [HostPlan(host, None, None, (), (), (error.message,)) for host, error in fleet.unreachable.items()]
+    others = [
+        HostPlan(host, None, None, (), (), found.problems, warnings=found.warnings, hint=found.hint)
+        for host, found in judged.items()
+        if host not in facts
+    ]
+    gone = [
+        HostPlan(host, None, None, (), (), (error.message,), hint=error.hint)
+        for host, error in fleet.unreachable.items()
+    ]
     in_front = [
         HostPlan(host, None, None, (), (), tuple(told))
         for host, told in unprovisioned(env, list(states.values())).items()
@@ -145,7 +174,7 @@ def check(env: Environment, wanted: Wanted, progress: Progress) -> Check:
         sha256=release.artifact.sha256,
         strategy=plan.strategy,
         stages=planned(env, plan, _beside(for_next(renderings, facts), facts)),
-        hosts=(*lines, *gone, *in_front),
+        hosts=(*lines, *others, *gone, *in_front),
         before=told_once(first, for_next(renderings, facts)[first]) if first else "",
     )
 
@@ -163,6 +192,7 @@ def _host(
     facts: Mapping[str, Facts],
     there: Mapping[str, OnHost],
     plan: Plan,
+    judged: Judged,
     *,
     first: bool,
 ) -> HostPlan:
@@ -184,22 +214,19 @@ def _host(
         after=release.version,
         actions=actions,
         diffs=tuple(differences(compared, there[name], places, env.secrets.mask)),
-        problems=_problems(target.settings, facts[name], release.artifact),
+        problems=(*judged.problems, *_held_up(facts[name])),
         drift=told_drift(facts[name].drift),
+        warnings=judged.warnings,
+        hint=judged.hint,
     )
 
 
-def _problems(settings: Settings, facts: Facts, artifact: Artifact) -> tuple[str, ...]:
-    found = []
-    try:
-        preflight(facts, settings, needs=tools_for(settings, artifact))
-    except SlipwayError as error:
-        found.append(error.message)
+def _held_up(facts: Facts) -> tuple[str, ...]:
     if facts.lock:
-        found.append(f"{facts.lock.who} holds the lock for '{facts.lock.what}' since {facts.lock.since}")
-    elif facts.guard and facts.guard.stand != "stuck":
-        found.append(f"the guard of {facts.guard.id}, whose controller is silent, has not done its work yet")
-    return tuple(found)
+        return (f"{facts.lock.who} holds the lock for '{facts.lock.what}' since {facts.lock.since}",)
+    if facts.guard and facts.guard.stand != "stuck":
+        return (f"the guard of {facts.guard.id}, whose controller is silent, has not done its work yet",)
+    return ()
 
 
 def _actions(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 from invoke.exceptions import Exit
 
 from playbooks import streams
-from playbooks.errors import ANY_ENV, ExitStatus, Interrupted, SlipwayError, UsageError, stopped
+from playbooks.errors import ANY_ENV, ExitStatus, Interrupted, SlipwayError, UsageError, error_document, stopped
 
 if TYPE_CHECKING:
     from playbooks.environment import Environment as Environment
@@ -287,7 +287,7 @@ def _one_by_one(
         if isinstance(done, SlipwayError):
             _point(done, environment)
             output.tell(*output.shown_lines(f"error: {name}: {done}"))
-            documents[name] = {**_error_document(done), "exit_status": int(done.exit_status)}
+            documents[name] = error_document(done)
             if isinstance(done, Interrupted):
                 break
         elif as_json:
@@ -508,23 +508,12 @@ def _written(write: Callable[[], None]) -> None:
         output.tell(output.shown(f"warning: the answer could not be written: {why.strerror}"))
 
 
-def _error_document(error: SlipwayError) -> dict[str, Any]:
-    return {
-        "error": {
-            "kind": type(error).__name__,
-            "message": error.message,
-            "host": error.host,
-            "hint": error.hint,
-        }
-    }
-
-
 def _tell(error: SlipwayError, told: dict[str, Any], *, as_json: bool) -> None:
     from playbooks.report import output
 
     output.tell(*output.shown_lines(f"error: {error}"))
     if as_json:
-        output.answer(output.json_text({**_error_document(error), "exit_status": int(error.exit_status), **told}))
+        output.answer(output.json_text({**error_document(error), **told}))
 
 
 def _bug(error: Exception) -> SlipwayError:

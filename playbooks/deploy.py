@@ -7,7 +7,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from playbooks.backup import back_up_afterwards, everybody, require_secrets
+from playbooks.backup import back_up_afterwards, everybody
+from playbooks.choosing import choose_anew
 from playbooks.counting import counted
 from playbooks.environment import Environment, Target
 from playbooks.errors import ANY_ENV, Interrupted, SlipwayError, UsageError
@@ -16,8 +17,10 @@ from playbooks.fleet.holder import Holder
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Ask, Remote
 from playbooks.host_facts import all_or_hint, drifted, odd, read_all, read_changed
+from playbooks.preflight import before_any_host, look_over, require_good
 from playbooks.recording import sealed, write_down
 from playbooks.release.artifact import Artifact, find_artifact
+from playbooks.release.members import begin_reading
 from playbooks.release.release import Release, Rendered, later_than, new_release, render
 from playbooks.release.slots import Renderings, for_next, slots_on, turns
 from playbooks.rollout.crew import assemble
@@ -34,7 +37,6 @@ from playbooks.steps.adopt import adopt
 from playbooks.steps.facts import Facts
 from playbooks.steps.finish import Finished, Mark, finish
 from playbooks.steps.idle import ask_idle_host, leave_slot
-from playbooks.steps.preflight import preflight, tools_for
 from playbooks.strategies.plan import Plan
 from playbooks.templating import Templates
 from playbooks.traffic.groups import Groups, read_groups
@@ -88,8 +90,7 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
     release = _release(env, wanted)
     renderings = render_all(env, release)
     intended = plan_for(env, wanted, [target.name for target in env.targets])
-    require_secrets(env)
-    env.signing.prepare(progress.warn)
+    held_by_artifact = before_any_host(env, release, intended, progress.warn)
     edges = edges_of(env)
     members = dict.fromkeys([*everybody(env), *edges])
     addresses = [env.target(name).address for name in dict.fromkeys([*members, *hosts_asked(env)])]
@@ -104,6 +105,12 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
         facts = read_all(fleet, env, apps, drift=True)
         refuse_adoption(env, facts)
         groups = read_groups(fleet, env)
+        if release.artifact.why:  # nobody has named it
+            chosen = choose_anew(fleet, env, facts, release.artifact, wanted.sha256)
+            if chosen != release.artifact:
+                release = new_release(chosen)
+                held_by_artifact = begin_reading(chosen)
+                holder = replace(_holder(env, wanted, release), id=holder.id)
         # Where a host had been confirmed in its slot already, that is taken: the other one needs a release of its own.
         taken = any(fact.slot and fact.current == release.id and not fact.guard for fact in facts.values())
         if taken or not wanted.resume:
@@ -128,7 +135,8 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
             if not wanted.resume:
                 _refuse_taken(env, release, facts)
             rendered = for_next(renderings, facts)
-            warnings = [*odd(facts), *drifted(facts), *_unproven(todo), *_check_hosts(fleet, env, todo, facts, release)]
+            judged = look_over(fleet, env, todo, facts, release, renderings, held_by_artifact())
+            warnings = [*odd(facts), *drifted(facts), *_unproven(todo), *require_good(env, judged)]
             facts = _adopt(fleet, env, todo, facts, rendered)
             warnings += turns({target.name: facts[target.name] for target in todo}, rendered)
             plan = plan_for(env, wanted, [target.name for target in todo], facts)
@@ -228,17 +236,6 @@ def _unproven(targets: Sequence[Target]) -> list[str]:
     """What is said once where releases are taken for healthy by their units alone."""
     told = [target.settings.health.unproven for target in targets if target.settings.services]
     return list(dict.fromkeys(filter(None, told)))
-
-
-def _check_hosts(
-    fleet: Fleet, env: Environment, targets: list[Target], facts: Mapping[str, Facts], release: Release
-) -> list[str]:
-    def one(remote: Remote) -> list[str]:
-        settings = env.target(remote.name).settings
-        return preflight(facts[remote.name], settings, needs=tools_for(settings, release.artifact))
-
-    results = fleet.each("preflight", one, hosts=[target.name for target in targets]).all_or_raise("preflight")
-    return [warning for found in results.values() for warning in found]
 
 
 def refuse_adoption(env: Environment, facts: Mapping[str, Facts]) -> None:

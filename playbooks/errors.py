@@ -40,6 +40,12 @@ class SlipwayError(Exception):
         return f"{text}\n  → {self.hint}" if self.hint else text
 
 
+def error_document(error: SlipwayError) -> dict[str, object]:
+    """What --json prints of an error."""
+    told = {"kind": type(error).__name__, "message": error.message, "host": error.host, "hint": error.hint}
+    return {"error": told, "exit_status": int(error.exit_status)}
+
+
 class UsageError(SlipwayError):
     """The command line asks for something that is not there or makes no sense."""
 

@@ -11,7 +11,7 @@ from playbooks import names
 from playbooks.answer import Answer
 from playbooks.backup import Record, backup_hosts, dumped, everybody, require_secrets
 from playbooks.environment import Environment
-from playbooks.errors import UsageError
+from playbooks.errors import ExitStatus, UsageError
 from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
@@ -31,11 +31,35 @@ class Restored(Answer):
     Args:
         folder: on each host.
         files: how many, by host.
+        lacking: hosts that have backups, and not this one: nothing is restored there.
+        bare: hosts that have none.
     """
 
     backup: str
     folder: str
     files: dict[str, int]
+    lacking: tuple[str, ...] = ()
+    bare: tuple[str, ...] = ()
+
+    @property
+    def exit_status(self) -> ExitStatus:
+        """A backup that some host lacks is not all there was: a person has to know."""
+        return ExitStatus.PERSON_NEEDED if self.lacking else ExitStatus.DONE
+
+
+def newest_backup(facts: Mapping[str, Facts]) -> tuple[str, str]:
+    """The newest backup that every host holds that holds any, and the newest of all; both empty where there is none.
+
+    One that some hosts lack was not finished there, or is being made just now.
+
+    Args:
+        facts: by host.
+    """
+    moment = now()
+    held = [{str(record["id"]) for record in fact.backups} for fact in facts.values() if fact.backups]
+    sound = [{id_ for id_ in ids if not names.is_ahead(id_, moment)} for ids in held]
+    newest = max((id_ for ids in sound for id_ in ids), default="")
+    return max(set.intersection(*sound), default=newest) if sound else "", newest
 
 
 def restore(env: Environment, progress: Progress, *, backup: str | None, to_dir: str) -> Restored:
@@ -64,15 +88,17 @@ def restore(env: Environment, progress: Progress, *, backup: str | None, to_dir:
         for sentence in odd(facts):
             progress.warn(sentence)
         ids = {record["id"] for fact in facts.values() for record in fact.backups}
-        moment = now()
-        wanted = backup or max((id_ for id_ in ids if not names.is_ahead(id_, moment)), default="")
+        whole, newest = newest_backup(facts)
+        wanted = backup or whole
+        if not backup and whole != newest:
+            progress.warn(f"{newest} is newer, and not on every host; --backup={newest} restores what there is of it")
         if wanted not in ids:
             raise UsageError(f"no host has a backup '{wanted}'", hint=f"list them: invoke backups {env.flag}")
         records = {
             host: record for host, fact in facts.items() for record in fact.backups if record.get("id") == wanted
         }
-        for host in (host for host in facts if host not in records and facts[host].backups):
-            progress.warn(f"{host} has no backup {wanted}; nothing is restored there")
+        lacking = tuple(host for host, fact in facts.items() if host not in records and fact.backups)
+        bare = tuple(host for host, fact in facts.items() if not fact.backups)
 
         def one(remote: Remote) -> int:
             return restore_files(
@@ -80,7 +106,7 @@ def restore(env: Environment, progress: Progress, *, backup: str | None, to_dir:
             )
 
         files = fleet.each("restore", one, hosts=list(records)).all_or_raise("restoring")
-    return Restored(env.name, wanted, folder, dict(files))
+    return Restored(env.name, wanted, folder, dict(files), lacking, bare)
 
 
 def restore_databases(fleet: Fleet, env: Environment, releases: Mapping[str, str], to: str | None) -> list[str]:

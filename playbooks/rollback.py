@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from playbooks.backup import backup_hosts, everybody
@@ -21,6 +21,7 @@ from playbooks.release.release import instant, now, who
 from playbooks.restore import restore_databases
 from playbooks.resume import interrupted
 from playbooks.rollout.crew import assemble
+from playbooks.rollout.migrated import hooks_left, still_migrated
 from playbooks.rollout.mover import Move, Mover
 from playbooks.rollout.outcome import Outcome
 from playbooks.rollout.outcomes import returned
@@ -111,6 +112,9 @@ def rollback(env: Environment, back: Back, progress: Progress) -> Outcome:
             if groups and not stays:
                 _keep_up(fleet, env, facts, groups)
             databases: list[str] = []
+            warnings = [] if back.with_database else _of_databases(env, facts, targets)
+            for warning in warnings:
+                progress.warn(warning)
             if any(place.beside for place in crew.traffic.places) and not groups:
                 # Before the balancers': these go where the hosts are to be, and would have been alone in that. A host
                 # that is lost by now keeps none of the others: its switch tells.
@@ -123,6 +127,7 @@ def rollback(env: Environment, back: Back, progress: Progress) -> Outcome:
             outcome = returned(
                 env, back, holder, facts, targets, plan, rollout, databases, gone, started, group, refused
             )
+            outcome = replace(outcome, warnings=(*outcome.warnings, *warnings))
             held.well = not outcome.exit_status
             left_group = groups.serving if groups and not stays and rollout.verdict == "deployed" else ()
             rubbish = holder.undoes or None
@@ -144,6 +149,12 @@ def _holder(back: Back, left: Holder | None) -> Holder:
         version=back.to or "",
         undoes=left.undoes if left and ours else left.id if left and left.task == "deploy" else "",
     )
+
+
+def _of_databases(env: Environment, facts: Mapping[str, Facts], targets: Mapping[str, str | None]) -> list[str]:
+    hooks = hooks_left(facts.values(), targets)
+    versions = sorted({version_in(release) for release in targets.values() if release})
+    return [still_migrated(env, hooks, versions[0])] if hooks and versions else []
 
 
 def _restore_databases(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,8 +11,10 @@ from playbooks.environment import Environment, Target
 from playbooks.fleet.fanout import Job, Limit, Results, by_host
 from playbooks.fleet.fleet import Fleet
 from playbooks.fleet.remote import Remote
-from playbooks.release.delta import make_delta, release_to_add_to
+from playbooks.release.delta import Told, make_deltas, release_to_add_to
+from playbooks.release.pace import Stopwatch, keep_pace, read_pace
 from playbooks.release.release import Release, Rendered, pack
+from playbooks.remembered import place
 from playbooks.rollout.due import is_made_of
 from playbooks.steps.facts import Facts
 from playbooks.steps.stage import Delta, Patch, Staged, stage
@@ -37,9 +39,14 @@ def back_up_and_stage(
     Raises:
         SlipwayError: some host has no backup, or no release; nothing that serves was touched.
     """
-    with make_delta(env, release.artifact, facts) as delta:
-        staging = _stage_jobs(fleet, env, targets, release, rendered, facts, delta)
-        return _run(fleet, env, staging, facts)
+    kept = place("pace", env.settings.app, env.name, env.folder)
+    pace, watch = read_pace(kept), Stopwatch()
+    theirs = {target.name: facts[target.name] for target in targets}
+    with make_deltas(env, release.artifact, theirs, Told(pace, watch, fleet.progress.phase)) as deltas:
+        staging = _stage_jobs(fleet, env, targets, release, rendered, facts, deltas, watch)
+        done = _run(fleet, env, staging, facts)
+    keep_pace(kept, watch.pace(pace))
+    return done
 
 
 def _run(
@@ -74,7 +81,8 @@ def _stage_jobs(
     release: Release,
     rendered: Mapping[str, Rendered],
     facts: Mapping[str, Facts],
-    delta: Delta | None,
+    deltas: Sequence[Delta],
+    watch: Stopwatch,
 ) -> list[Job[Staged]]:
     first = targets[0].name
 
@@ -82,9 +90,10 @@ def _stage_jobs(
         target = env.target(remote.name)
         plan = pack(target, release, rendered[remote.name])
         note = partial(fleet.progress.note, remote.name)
-        base = release_to_add_to(delta, facts[remote.name], target.settings) if delta else None
-        patch = Patch(delta, base) if delta and base else None
-        return stage(remote, target.settings, release, plan, first=remote.name == first, patch=patch, note=note)
+        fits = ((delta, release_to_add_to(delta, facts[remote.name], target.settings)) for delta in deltas)
+        patch = next((Patch(delta, base) for delta, base in fits if base), None)
+        settings, is_first = target.settings, remote.name == first
+        return stage(remote, settings, release, plan, first=is_first, patch=patch, note=note, sent=watch.sent)
 
     limit = Limit("fetch", env.settings.pull.parallel) if release.artifact.url else None
     return [

@@ -6,7 +6,8 @@ import contextlib
 import os
 import stat
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +53,29 @@ class Secrets(Mapping[str, str]):
     def _found(self, name: str) -> str:
         if name not in self._sources:
             known = ", ".join(sorted(self._sources)) or "none"
+            near = get_close_matches(name, self._sources, n=1)
+            meant = f" (did you mean {near[0]}?)" if near else ""
             raise ConfigError(
-                [f"secret '{name}' is used but not set; slipway_secrets has: {known}"],
+                [f"secret '{name}' is used but not set{meant}; slipway_secrets has: {known}"],
                 hint=f"add to group_vars: slipway_secrets: {{ {name}: {{ file: … }} }}",
             )
         return _fetch(name, self._sources[name], self._folder)
+
+    def require(self, names: Iterable[str]) -> None:
+        """Fetch these now, so that one that cannot be had is met before any host is.
+
+        Raises:
+            ConfigError: some cannot; all of them are told.
+        """
+        wrong: list[ConfigError] = []
+        for name in dict.fromkeys(names):
+            try:
+                _ = self[name]
+            except ConfigError as error:
+                wrong.append(error)
+        if wrong:
+            problems = [problem for error in wrong for problem in error.problems]
+            raise ConfigError(problems, hint=next((error.hint for error in wrong if error.hint), None))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._sources)

@@ -7,7 +7,6 @@ machine finds nothing that was cut off before it looked again.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import re
@@ -17,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from playbooks.ledger.seal import head_of
-from playbooks.surroundings import own_path
+from playbooks.remembered import place
 
 MOST_LINE = 262144
 _DIGEST = re.compile(r"[0-9a-f]{32}")
@@ -119,10 +118,7 @@ def heads_path(application: str, environment: str, folder: Path) -> Path:
         application, environment: their names.
         folder: the inventory's; two inventories may have the same name.
     """
-    state = os.environ.get("XDG_STATE_HOME", "")
-    home = Path(state) if state.startswith("/") else own_path("~/.local/state")
-    which = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:8]
-    return home / "slipway" / "heads" / f"{application}@{environment}-{which}.json"
+    return place("heads", application, environment, folder)
 
 
 def _read(path: Path) -> dict[str, tuple[str, Head]]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import quote
 
 from playbooks.adapters.object_store import Bucket, ObjectInStore, split
@@ -51,7 +52,12 @@ class Artifact:
 
 
 def find_artifact(
-    env: Environment, *, version: str | None = None, artifact: str | None = None, sha256: str | None = None
+    env: Environment,
+    *,
+    version: str | None = None,
+    artifact: str | None = None,
+    sha256: str | None = None,
+    without: Mapping[str, str] = MappingProxyType({}),
 ) -> Artifact:
     """Find what to deploy.
 
@@ -60,6 +66,7 @@ def find_artifact(
         version: which version; left out with no artifact either, the newest there is.
         artifact: a path or URL, instead of ``slipway_artifact``.
         sha256: the expected checksum; left out, a ``.sha256`` file beside the artifact is used.
+        without: versions that are not to be taken unless they are named, each with why.
 
     Raises:
         UsageError: it isn't there, has no known format, its checksum is not the expected one, or nobody can tell which
@@ -73,7 +80,7 @@ def find_artifact(
     given = artifact is not None
     if artifact is None:
         if version is None:
-            version, why = _newest(env)
+            version, why = _newest(env, without)
         artifact = _template(env).replace("{version}", _in_place(env, version))
     expected = sha256.lower() if sha256 else None
     if is_remote(artifact):
@@ -251,13 +258,21 @@ def _fits(name: str, prefix: str, ending: str) -> bool:
     return name.startswith(prefix) and name.endswith(ending) and bool(VERSION.fullmatch(middle))
 
 
-def _newest(env: Environment) -> tuple[str, str]:
+def _newest(env: Environment, without: Mapping[str, str]) -> tuple[str, str]:
     _template(env)
-    found = newest(_versions(env))
+    there = _versions(env)
+    left = {version: why for version, why in without.items() if version in there}
+    found = newest(version for version in there if version not in left)
+    told = "; ".join(f"{version} was {why}" for version, why in left.items())
+    if found.version is None and left and len(left) == len(there):
+        raise UsageError(
+            f"every version that there is was taken back: {told}; nothing was touched",
+            hint=f"build a new one; --version={list(left)[-1]} deploys that one all the same",
+        )
     if found.version is None:
         rivals = f": {', '.join(found.rivals)}" if found.rivals else ""
         hint = "a web server does not list what it has" if _template(env).startswith("http") else None
         raise UsageError(
             f"give --version=… or --artifact=…: no version can be chosen by itself, {found.why}{rivals}", hint=hint
         )
-    return found.version, found.why
+    return found.version, f"{found.why}{f', without those that were taken back ({told})' if told else ''}"

@@ -14,8 +14,9 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
+import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -23,6 +24,8 @@ from typing import cast
 
 from playbooks.environment import Environment
 from playbooks.release.artifact import Artifact, compression_of, file_sha256, local_artifacts
+from playbooks.release.members import PROGRAMS, plain
+from playbooks.release.pace import Pace, Stopwatch, making, pays
 from playbooks.settings import Settings
 from playbooks.steps.facts import Facts
 from playbooks.steps.stage import Delta
@@ -30,7 +33,6 @@ from playbooks.steps.stage import Delta
 # Below, the round trips cost more than the bytes.
 SMALLEST = 4 * 1024 * 1024
 LARGEST = 1024 * 1024 * 1024  # zstd wants about three times as much memory as the archive has
-PROGRAMS = {"zstd": ["zstd", "-dcq"], "gzip": ["gzip", "-dc"], "xz": ["xz", "-dc"], "none": ["cat"]}
 CHUNK = 1024 * 1024
 
 
@@ -43,32 +45,91 @@ class _File:
     more: frozenset[tuple[str, str]]
 
 
+@dataclass(frozen=True)
+class Told:
+    """Who is told, and what is known, while deltas are made.
+
+    Args:
+        pace: of this machine.
+        watch: takes the time.
+        say: is given a sentence for whoever watches.
+    """
+
+    pace: Pace
+    watch: Stopwatch
+    say: Callable[[str], None]
+
+
 @contextlib.contextmanager
-def make_delta(env: Environment, artifact: Artifact, facts: Mapping[str, Facts]) -> Iterator[Delta | None]:
-    """Make what is to be sent to hosts that hold another release; its file is gone at the end.
+def make_deltas(
+    env: Environment, artifact: Artifact, facts: Mapping[str, Facts], told: Told
+) -> Iterator[tuple[Delta, ...]]:
+    """Make what is to be sent to hosts that hold this artifact already, or another one; gone at the end.
 
     Args:
         env: says where artifacts are.
         artifact: the new one.
-        facts: of the hosts.
+        facts: of the hosts that are to have it.
+        told: who is told what.
 
     Yields:
-        None where the old artifact is not here any more, or where sending all of the new one is as good.
+        The smallest first. None where sending all of the artifact is as good.
     """
-    if artifact.path is None or not env.settings.deltas or not SMALLEST <= artifact.size <= LARGEST:
-        yield None
-        return
-    old = _old_artifact(env, artifact, facts)
-    if old is None or not all(shutil.which(PROGRAMS[one.compression][0]) for one in (old, artifact)):
-        yield None
-        return
     with contextlib.ExitStack() as until_sent:
-        made = None
-        # No room here, or an archive that Python cannot read: all of it goes out, as ever.
-        with contextlib.suppress(OSError, tarfile.TarError, subprocess.SubprocessError):
-            folder = tempfile.TemporaryDirectory(prefix="slipway-delta-", ignore_cleanup_errors=True)
-            made = _make(Path(until_sent.enter_context(folder)), env, old, artifact)
-        yield made
+        made: list[Delta] = []
+        for old in _bases(env, artifact, facts, told):
+            equal = old.sha256 == artifact.sha256
+            told.say(
+                f"{artifact.version} is there already: only what is rendered for it is sent"
+                if equal
+                else f"comparing {artifact.version} with {old.version}, so that only the difference is sent"
+            )
+            began = time.monotonic()
+            # No room here, or an archive that Python cannot read: all of it goes out, as ever.
+            with contextlib.suppress(OSError, tarfile.TarError, subprocess.SubprocessError):
+                folder = tempfile.TemporaryDirectory(prefix="slipway-delta-", ignore_cleanup_errors=True)
+                with told.watch.making(artifact.size) if not equal else contextlib.nullcontext():
+                    delta = _make(Path(until_sent.enter_context(folder)), env, old, artifact)
+                if delta is not None:
+                    made.append(delta)
+            if not equal:
+                told.say(_what_came(artifact, made, time.monotonic() - began))
+        yield tuple(made)
+
+
+def _what_came(artifact: Artifact, made: Sequence[Delta], seconds: float) -> str:
+    to_send = f"{made[-1].size / 1e6:.1f} of {artifact.size / 1e6:.1f} MB are sent" if made else "all of it is sent"
+    return f"compared in {seconds:.1f} s: {to_send}"
+
+
+def _bases(env: Environment, artifact: Artifact, facts: Mapping[str, Facts], told: Told) -> Iterator[Artifact]:
+    """The artifacts to add to: the very same where a host has it, and what most of the others run, if it pays."""
+    size = artifact.size
+    if artifact.path is None or not env.settings.deltas or size < SMALLEST:
+        return
+    if not shutil.which("zstd") or not shutil.which(PROGRAMS[artifact.compression][0]):
+        return
+    others = {host: fact for host, fact in facts.items() if _with(fact, artifact.sha256) is None}
+    if len(others) < len(facts):
+        yield artifact
+    if size > LARGEST:
+        return
+    old = _old_artifact(env, artifact, others)
+    if old is None or not shutil.which(PROGRAMS[old.compression][0]):
+        return
+    if env.settings.deltas != "always" and not pays(told.pace, size, len(others)):
+        told.say(
+            f"sending all of {artifact.version}: {(told.pace.sent or 0) / 1e6:.0f} MB a second went out last time, "
+            f"and comparing it with {old.version} would take {making(told.pace, size):.0f} s"
+        )
+        return
+    yield old
+
+
+def _with(facts: Facts, sha256: str) -> str | None:
+    """A host's release that is whole and was made of this artifact."""
+    whole = [release for release in facts.releases.values() if release.stand != "partial"]
+    return next((release.id for release in whole if release.about.get("sha256") == sha256), None)
 
 
 def release_to_add_to(delta: Delta, facts: Facts, settings: Settings) -> str | None:
@@ -79,23 +140,27 @@ def release_to_add_to(delta: Delta, facts: Facts, settings: Settings) -> str | N
     free = min((disk.free for disk in facts.disks if disk.path == settings.home), default=0)
     if free * 1024 < 2 * (delta.base_bytes + 2 * delta.archive_bytes + copied):
         return None
-    whole = [release for release in facts.releases.values() if release.stand != "partial"]
-    return next((release.id for release in whole if release.about.get("sha256") == delta.base), None)
+    return _with(facts, delta.base)
 
 
 def _make(folder: Path, env: Environment, old: Artifact, new: Artifact) -> Delta | None:
+    equal = old.sha256 == new.sha256
     with ThreadPoolExecutor(max_workers=2) as both:
-        before, after = both.map(_read, (old, new), (folder / "old", folder / "new"))
+        reading = both.submit(_read, new, folder / "new")
+        before = reading.result() if equal else _read(old, folder / "old")
+        after = reading.result()
     theirs = _changed_on_hosts(env)
     # What lies over the artifact's own files is not what it was in the artifact.
     ours = {name: file for name, file in after.items() if theirs.isdisjoint(_way_to(name))}
     # On hosts a file that is the same is one file with several names, whose attributes all of them share.
     same = {name for name, file in ours.items() if before.get(name) == file and not file.more}
     changed = [name for name in ours if name in before and name not in same]
-    if len(same) == len(after):
-        return None
+    if same and len(same) == len(after):
+        # An archive without any file is refused.
+        same.discard(min(same, key=lambda name: (after[name].size, name)))
+        changed = []
     base, archive, path = folder / "base", folder / "archive", folder / "delta"
-    _write_base(folder / "old", changed, base)
+    _write_base(folder / ("new" if equal else "old"), changed, base)
     sha256 = _write_archive(folder / "new", same, archive)
     largest = max(base.stat().st_size, archive.stat().st_size)
     # Only what is large must be reached far back in; all of the window is memory on every host.
@@ -126,7 +191,7 @@ def _read(artifact: Artifact, to: Path) -> dict[str, _File]:
     files: dict[str, _File] = {}
     with tarfile.open(to, "r:") as tar:
         for member in tar:
-            name = _plain(member.name)
+            name = plain(member.name)
             # sha256sum writes such names its own way; a link would have to find what it is a link to.
             if member.islnk() or name in files or any(character in name for character in "\n\r\\"):
                 raise tarfile.TarError(f"{name} is left to the host")
@@ -149,7 +214,7 @@ def _more(member: tarfile.TarInfo) -> frozenset[tuple[str, str]]:
 def _write_base(old: Path, names: list[str], base: Path) -> None:
     """Write what files were before, one after another."""
     with tarfile.open(old, "r:") as tar, base.open("wb") as out:
-        members = {_plain(member.name): member for member in tar}
+        members = {plain(member.name): member for member in tar}
         for name in names:
             content = tar.extractfile(members[name])
             if content is not None:
@@ -162,7 +227,7 @@ def _write_archive(new: Path, same: set[str], archive: Path) -> str:
         for member in tar:
             if not member.isreg():
                 out.addfile(member)
-            elif _plain(member.name) not in same:
+            elif plain(member.name) not in same:
                 out.addfile(member, tar.extractfile(member))
     return file_sha256(archive)
 
@@ -179,10 +244,6 @@ def _lists(**lists: bytes) -> bytes:
 
 def _ended(names: list[str]) -> bytes:
     return b"".join(name.encode(errors="surrogateescape") + b"\0" for name in names)
-
-
-def _plain(name: str) -> str:
-    return str(PurePosixPath(name))
 
 
 def _way_to(name: str) -> Iterator[str]:

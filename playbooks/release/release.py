@@ -213,6 +213,7 @@ def _digest(places: tuple[str, str], *parts: object) -> str:
 
 def describe(release: Release, rendered: Rendered) -> str:
     """release.json: one line."""
+    hooks = [hook.label for hook in rendered.hooks.get("before_switch", ())]
     return json.dumps(
         {
             "release": release.id,
@@ -222,6 +223,7 @@ def describe(release: Release, rendered: Rendered) -> str:
             "artifact": release.artifact.source,
             "created": release.created,
             "by": release.by,
+            **({"before_switch": hooks} if hooks else {}),
             **({"slot": rendered.slot.name, "port": rendered.slot.port} if rendered.slot else {}),
         }
     )
@@ -259,7 +261,7 @@ def pack(target: Target, release: Release, rendered: Rendered) -> bytes:
             add(f"files/{name}", file.content, file.mode)
         for moment, hooks in rendered.hooks.items():
             for index, hook in enumerate(hooks):
-                head = f"{hook.user} {'once' if hook.once else 'every'} {hook.timeout:g} {hook.name or hook.run[:60]}\n"
+                head = f"{hook.user} {'once' if hook.once else 'every'} {hook.timeout:g} {hook.label}\n"
                 add(f"hooks/{moment}/{index:02}", (head + hook.run + "\n").encode())
         # The last: where it is, all of them are.
         lines("config", list(rendered.files))

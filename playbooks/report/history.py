@@ -20,6 +20,8 @@ WELL = {"done", "unchanged"}
 
 def show_history(history: History) -> None:
     """What was done."""
+    signed = [_signed(record) for record in history.records]
+    nobody = all(one == "-" for one in signed)
     rows = [
         (
             str(record.get("started", "")),
@@ -28,12 +30,12 @@ def show_history(history: History) -> None:
             str(record.get("status", "")),
             took(record),
             str(record.get("by", "")),
-            _signed(record),
+            "" if nobody else by,
             # What a repair did is all there is to say of it.
             str(record.get("reason") or (record.get("message", "") if record.get("task") == "repair" else "")),
             str(len(record.get("hosts", {}))),
         )
-        for record in history.records
+        for record, by in zip(history.records, signed, strict=True)
     ]
     show_table(("when", "task", "version", "status", "took", "by", "signed", "reason", "hosts"), rows)
     failed = next((record for record in history.records if record.get("status") not in WELL), None)

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TextIO
 
+from playbooks.report import layout
 from playbooks.report.output import Shown, answer, answers_terminal, shortened, shown, shown_lines
 
 if TYPE_CHECKING:
     from playbooks.backup import Backups
-    from playbooks.check import Check
+    from playbooks.check import Check, HostPlan
     from playbooks.check_untrusted import HostFiles, UntrustedCheck
     from playbooks.health import FleetHealth
     from playbooks.host_keys import HostKeys
@@ -46,17 +47,18 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[str | None]]) -> 
 
 def _rich(names: Sequence[Shown], cells: Sequence[Sequence[Shown]], terminal: TextIO) -> None:
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for index, name in enumerate(names):
-        # What a line is about stays in one piece: a host, a time.
-        table.add_column(Text(name), overflow="fold", no_wrap=index == 0)
-    for row in cells:
-        styles = ["green" if cell in GOOD else "red" if cell in BAD else "" for cell in row]
-        table.add_row(*(Text(cell, style) for cell, style in zip(row, styles, strict=True)))
-    Console(file=terminal).print(table)
+    console = Console(file=terminal)
+    lines = layout.table(names, cells, console.width)
+    for number, line in enumerate(lines):
+        head = number == 0 and [piece.text.rstrip() for piece in line] == list(names)
+        parts = ((piece.text, "dim" if head or not piece.cell else _colour(piece.cell)) for piece in line)
+        console.print(Text.assemble(*parts), soft_wrap=True)
+
+
+def _colour(cell: str) -> str:
+    return "green" if cell in GOOD else "red" if cell in BAD else ""
 
 
 def say(text: str) -> None:
@@ -67,7 +69,10 @@ def say(text: str) -> None:
         from rich.console import Console
         from rich.text import Text
 
-        Console(file=terminal).print(Text("\n".join(lines)))
+        console = Console(file=terminal)
+        for line in lines:
+            for part in layout.wrapped(line, console.width):
+                console.print(Text(part), soft_wrap=True)
     else:
         answer(*lines)
 
@@ -150,15 +155,24 @@ def show_check(check: Check) -> None:
         for number, stage in enumerate(check.stages, start=1):
             say(f"{number}. {stage.sentence}")
     for host in check.hosts:
-        say(f"\n{host.host}: {host.before or 'nothing'} → {host.after}" if host.after else f"\n{host.host}:")
-        if host.actions or not host.problems:
-            say("\n".join(f"  - {action}" for action in host.actions) or "  up to date; nothing to do")
-        for diff in host.diffs:
-            say("\n".join(f"    {line}" for line in diff.split("\n")))
-        if host.drift:
-            say(f"  warning: what runs was changed by hand: {few(host.drift)}")
-        for problem in host.problems:
-            say(f"  problem: {problem}")
+        _show_plan(host)
+
+
+def _show_plan(host: HostPlan) -> None:
+    """What a dry run tells of a host."""
+    say(f"\n{host.host}: {host.before or 'nothing'} → {host.after}" if host.after else f"\n{host.host}:")
+    if host.actions or not host.problems:
+        say("\n".join(f"  - {action}" for action in host.actions) or "  up to date; nothing to do")
+    for diff in host.diffs:
+        say("\n".join(f"    {line}" for line in diff.split("\n")))
+    if host.drift:
+        say(f"  warning: what runs was changed by hand: {few(host.drift)}")
+    for problem in host.problems:
+        say(f"  problem: {problem}")
+    if host.hint:
+        say(f"    → {host.hint}")
+    for warning in host.warnings:
+        say(f"  warning: {warning}")
 
 
 def show_untrusted_check(check: UntrustedCheck) -> None:
@@ -301,13 +315,23 @@ def _size(count: object) -> str:
     return f"{size:.1f} TB"
 
 
+def _count_hosts(count: int) -> str:
+    return "1 host" if count == 1 else f"{count} hosts"
+
+
 def show_restored(restored: Restored) -> None:
     """What was restored where."""
     show_table(
         ("host", "files", "folder"),
-        [(host, str(count), f"{restored.folder}/{host}") for host, count in restored.files.items()],
+        [
+            *((host, str(count), f"{restored.folder}/{host}") for host, count in restored.files.items()),
+            *((host, "none", "it does not hold this backup") for host in restored.lacking),
+            *((host, "none", "it has no backup at all") for host in restored.bare),
+        ],
     )
-    say(f"\nbackup {restored.backup} is restored and is what its manifest says")
+    count, of = len(restored.files), len(restored.files) + len(restored.lacking) + len(restored.bare)
+    where = _count_hosts(of) if count == of else f"{count} of {_count_hosts(of)}"
+    say(f"\nbackup {restored.backup} is restored on {where}, and is what its manifest says")
 
 
 def show_provisioned(provisioned: Provisioned) -> None:

@@ -12,7 +12,21 @@ from playbooks.report.page import page_text
 from playbooks.report.timings import HostTimings, Timings, cost, split
 from playbooks.report.timings_table import size
 
-COLOURS = 12  # as many as timeline.css has; a further step has the first one's again
+# The colours of timeline.css, by what a step does: it has the same one on every page.
+MEANINGS: Mapping[int, frozenset[str]] = {
+    0: frozenset({"connect", "lock", "release", "result", "hold"}),
+    1: frozenset({"facts", "preflight", "rendered", "repository", "check_release", "ledger", "certificate"}),
+    2: frozenset({"traffic", "traffic_state", "maintenance", "promote", "retreat", "abort"}),
+    3: frozenset({"backup", "prove", "retention"}),
+    4: frozenset({"stage", "adopt"}),
+    5: frozenset({"switch"}),
+    6: frozenset({"app_metrics", "http_get", "signals", "traffic_counts"}),
+    7: frozenset({"health", "warm_up"}),
+    8: frozenset({"restore", "restore_database", "drill", "drill_start", "drill_end"}),
+    9: frozenset({"confirm", "finish", "idle", "idle_host", "idle_end", "ledger_copy", "ledger_repair"}),
+    10: frozenset({"provision_application", "provision_balancer", "provision_database", "provision_sudo"}),
+}
+OTHER = 11
 MOST_TICKS = 8
 BAR, GAP = 16, 3  # pixels
 
@@ -80,7 +94,7 @@ def timeline(timings: Timings, head: Head) -> str:
         timings: what is drawn.
         head: what is said above.
     """
-    colours = {step: index % COLOURS for index, step in enumerate(timings.steps)}
+    colours = {step: colour_of(step) for step in timings.steps}
     total = cost(timings.trips)
     return page_text(
         "timeline",
@@ -96,6 +110,12 @@ def timeline(timings: Timings, head: Head) -> str:
         ticks=ticks(timings.seconds),
         bar=BAR,
     )
+
+
+def colour_of(step: str) -> int:
+    """A step's colour; of one that ended badly its name goes on with how."""
+    name = step.partition(" (")[0]
+    return next((colour for colour, steps in MEANINGS.items() if name in steps), OTHER)
 
 
 def lanes(timings: Timings, colours: Mapping[str, int]) -> list[Lane]:

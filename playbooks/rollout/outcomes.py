@@ -12,6 +12,7 @@ from playbooks.environment import Environment
 from playbooks.errors import ExitStatus, SlipwayError, StepFailed
 from playbooks.fleet.holder import Holder
 from playbooks.release.release import Release
+from playbooks.rollout.migrated import still_migrated
 from playbooks.rollout.outcome import HostOutcome, Outcome
 from playbooks.rollout.rollout import Rollout, Stand
 from playbooks.steps.facts import Facts, version_in
@@ -77,6 +78,11 @@ def deployed(
     busy = seconds - rollout.watched
     if busy > env.settings.timeouts.slow:
         told.append(f"it took {busy:.0f} s, longer than the {env.settings.timeouts.slow:.0f} s it should (A8)")
+    gone_back = [env.target(host).settings for host in rollout.hosts(Stand.ROLLED_BACK)]
+    hooks = list(dict.fromkeys(hook.label for settings in gone_back for hook in settings.hooks.before_switch))
+    back = next((fact.ran for fact in facts.values() if fact.ran), None)
+    if hooks and back:
+        told.append(still_migrated(env, {release.version: hooks}, back))
     status, message, next_step, exit_status = _verdict(env, release, rollout, group, _stand_again(facts, rollout))
     return Outcome(
         task="deploy",

@@ -105,10 +105,11 @@ class Settings(Model):
         "scripts are there that root runs.",
     )
     user: UnixName | None = Field(None, description="The application's user; its own name when left out.")
-    deltas: bool = Field(
+    deltas: bool | Literal["always"] = Field(
         True,
         description="Whether hosts are sent only what an artifact has beyond the release they run, where the old "
-        "artifact is still here and that is less than half.",
+        "artifact is still here, that is less than half, and working it out takes less time than it saves; always: "
+        "however long it takes. Hosts that hold the very artifact are sent nothing of it.",
     )
     artifact: Text | None = Field(
         None,
@@ -171,7 +172,12 @@ class Settings(Model):
     guard: Guard = section("The guard.")
     warm_up: WarmUp | None = Field(None, description="Requests that warm a release up before it gets traffic.")
     rollout: Rollout = section("The rollout.")
-    keep_releases: Count = Field(5, ge=2, description="Proven releases kept on a host, the running one among them.")
+    keep_releases: Count = Field(
+        5,
+        ge=1,
+        description="Proven releases kept on a host, the running one among them. What ran before it is kept besides, "
+        "for the way back; with 1 only until a backup has it.",
+    )
     limits: Limits = section("Preflight.")
     timeouts: Timeouts = section("Time limits.")
     forks: int = Field(32, ge=1, le=512, description="Hosts worked on at the same time.")

@@ -1,5 +1,6 @@
 """What runs: services as systemd units, rendered configuration, hooks."""
 
+from difflib import get_close_matches
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
@@ -34,6 +35,8 @@ def below_templates(value: str) -> str:
 # Below the inventory's templates/ or the project's.
 TemplatePath = Annotated[Text, AfterValidator(below_templates)]
 STOCK, STOCK_SOCKET = "unit.service.j2", "unit.socket.j2"
+# Of the stock template.
+SECTIONS = ("Unit", "Service", "Install")
 
 
 def _one_or_more(value: object) -> object:
@@ -90,6 +93,11 @@ class Service(Model):
             raise ValueError("only a name that ends in @ takes instances")
         if self.template == STOCK and "ExecStart" not in self.unit.get("Service", {}):
             raise ValueError("the stock template needs unit.Service.ExecStart (or give a template of your own)")
+        unknown = [section for section in self.unit if section not in SECTIONS]
+        if unknown and self.template == STOCK:
+            near = get_close_matches(unknown[0], SECTIONS, n=1)
+            meant = f"; did you mean {near[0]}?" if near else ""
+            raise ValueError(f"unit.{unknown[0]}: the stock template has {', '.join(SECTIONS)}{meant}")
         if self.socket and self.unit.get("Service", {}).get("Restart", "always") == "no":
             raise ValueError("with a socket, unit.Service.Restart cannot be no: whoever connects starts it again")
         return self
@@ -145,6 +153,11 @@ class Hook(Model):
         "migration, it comes before those that every host runs, and no host switches until it has ended well.",
     )
     timeout: Duration = Field(300.0, gt=0, description="Time limit.")
+
+    @property
+    def label(self) -> str:
+        """What it is called."""
+        return self.name or self.run[:60]
 
 
 class Hooks(Model):

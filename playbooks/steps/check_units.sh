@@ -2,6 +2,7 @@
 # check_units: whether systemd will take the staged release's units, and they are ours. Needs home, release, meta, incoming.
 
 # include unit_files.sh
+# include verify_units.sh
 
 # A unit is checked as it will be, with the new release in place of the current one.
 # systemd has accepted the same units before: then all that can be wrong is that what they start is not there.
@@ -38,22 +39,14 @@ check_units() {
     [ -d "$meta/unit-files" ] || return 0
     for unit in "$meta/unit-files"/*; do
         ! unit_is_taken "$release" "${unit##*/}" ||
-            fail unit-taken "$taken is there already and is not ours; move it away, or name the service differently"
+            fail unit-taken "$taken is there already, and is $taken_by"
     done
     ! units_are_known || return 0
-    set --
     scratch=$(mktemp -d "$incoming.units.XXXXXX")
-    for unit in "$meta/unit-files"/*.service "$meta/unit-files"/*.socket; do
-        [ -f "$unit" ] || continue
-        name=${unit##*/}
-        sed "s|$home/current|$release|g" "$unit" >"$scratch/$name"
-        set -- "$@" "$scratch/$name"
-        if [ -d "$unit.d" ]; then cp -r "$unit.d" "$scratch/$name.d"; fi
-    done
-    systemd-analyze verify --man=no --recursive-errors=no "$@" >"$scratch/said" 2>&1 || {
-        said=$(sed "s|$scratch/||g; s|$release|$home/current|g" "$scratch/said" | head -n 5 | tr '\n' ' ' | cut -c1-600)
+    verify_units "$meta/unit-files" "$scratch" "$home/current" "$release" || {
+        said=$(sed "s|$release|$home/current|g" "$scratch/said" | head -n 5 | tr '\n' ' ' | cut -c1-600)
         fail bad-unit "systemd does not accept the unit: $said"
     }
-    while IFS= read -r line; do note "unit: ${line#"$scratch/"}"; done <"$scratch/said"
+    while IFS= read -r line; do note "unit: $line"; done <"$scratch/said"
     rm -rf "$scratch"
 }

@@ -27,6 +27,7 @@ Stand = Literal["partial", "staged", "proven", "failed"]
 
 NOTHING = "-"  # as a release's predecessor
 MOST_ODD = 8  # sentences
+MOST_HOOKS = 20
 MOST_WORD = 200  # characters of what is shown of a host in a line
 GUARD_STANDS = ("armed", "firing", "stuck")
 
@@ -119,6 +120,12 @@ class ReleaseOnHost:
         """The slot that it runs in, if it runs in one."""
         name = self.about.get("slot")
         return name if isinstance(name, str) else None
+
+    @property
+    def before_switch(self) -> tuple[str, ...]:
+        """What its before_switch hooks are called; of releases before December 2026 that is not known."""
+        names = self.about.get("before_switch")
+        return tuple(cut(str(name), MOST_WORD) for name in names[:MOST_HOOKS]) if isinstance(names, list) else ()
 
 
 @dataclass(frozen=True)

@@ -35,8 +35,12 @@ is_kept() {
     esac
 }
 
+# is_backed_up RELEASE: whether a backup of this host has it.
+is_backed_up() { cat "$state"/backups/*.json 2>/dev/null | grep -qF "\"release\":\"$1\""; }
+
 # Failed and never finished ones go first; then the oldest proven ones beyond the number to keep. The running release and
-# its predecessor never go: they are the way back. What Slipway did not make stays.
+# its predecessor never go: they are the way back, unless only one is to be kept and a backup has the other. What Slipway
+# did not make stays.
 prune() {
     find_current
     before=
@@ -56,7 +60,9 @@ prune() {
         if [ "${moment%T*}${moment#*T}" -gt "$latest" ]; then future="$folder $future"; else now="$folder $now"; fi
     done
     for folder in $now $future; do
-        if [ "$folder" = "$current" ] || [ "$folder" = "$before" ]; then
+        if [ "$folder" = "$before" ] && [ "$keep" -eq 1 ] && ! is_kept "$folder" && is_backed_up "$folder"; then
+            remove "$folder"
+        elif [ "$folder" = "$current" ] || [ "$folder" = "$before" ]; then
             count=$((count + 1))
         elif is_kept "$folder" && [ -f "$home/releases/$folder/.slipway/proven" ]; then
             : # In its slot.

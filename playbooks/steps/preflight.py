@@ -1,80 +1,113 @@
-"""What a host must have before anything is staged on it (A1, D1): judged from its facts, which costs no round trip."""
+"""Ask a host what it has against a release that is to come, before anything is staged there."""
 
 from __future__ import annotations
 
-from playbooks.errors import StepFailed
-from playbooks.release.artifact import Artifact
+import io
+import tarfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import islice
+
+from playbooks.fleet.remote import Ask
+from playbooks.fleet.script import Answer
+from playbooks.names import cut
 from playbooks.settings import Settings
-from playbooks.settings.health import VERSION
-from playbooks.steps.facts import Facts
 
-INODES_NEEDED = 1000
+MOST_LINES = 40
 
 
-def tools_for(settings: Settings, artifact: Artifact) -> tuple[str, ...]:
-    """Programs that a deploy uses on a host, and that not every host has."""
-    return (
-        *(("restic", "jq") if settings.backup.enabled else ()),
-        *(("curl",) if artifact.url else ()),
-        *(("getfattr", "setfattr") if settings.kept else ()),
+@dataclass(frozen=True)
+class Taken:
+    """A unit file or drop-in that somebody else has.
+
+    Args:
+        unit: its name.
+        path: what stands in its place.
+        whose: as the end of a sentence.
+    """
+
+    unit: str
+    path: str
+    whose: str
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Who listens at a port, and is none of the application's units.
+
+    Args:
+        address: as the system tells it: 0.0.0.0:80, [::]:80, *:80.
+        unit: that it belongs to; empty where it has none.
+        program: its name; empty where nobody tells.
+    """
+
+    port: int
+    address: str
+    unit: str
+    program: str
+
+    @property
+    def who(self) -> str:
+        """For a person."""
+        if self.unit and self.program:
+            return f"{self.unit} ({self.program})"
+        return self.unit or self.program or "somebody else"
+
+
+@dataclass(frozen=True)
+class Objections:
+    """What a host has against a release.
+
+    Args:
+        taken: units that are somebody else's.
+        said: what systemd says of the unit files, if it does not take them.
+        directives: those that its systemd knows, by section; known only where one is unknown.
+        lacking: what the host has not, as kind and name: an account of the application's, a unit's user, a file.
+        listeners: at the ports that were asked for.
+    """
+
+    taken: tuple[Taken, ...] = ()
+    said: tuple[str, ...] = ()
+    directives: tuple[tuple[str, str], ...] = ()
+    lacking: tuple[tuple[str, str], ...] = ()
+    listeners: tuple[Listener, ...] = ()
+
+
+def ask_objections(settings: Settings, units: Mapping[str, bytes], ports: Iterable[int]) -> Ask:
+    """The step that asks; see `read_objections`.
+
+    Args:
+        settings: the host's.
+        units: unit files and drop-ins by name.
+        ports: that must be nobody else's.
+    """
+    arguments = [settings.home, settings.run_user, *(str(port) for port in dict.fromkeys(ports))]
+    return Ask("preflight", arguments, _packed(units), timeout=settings.timeouts.command)
+
+
+def read_objections(answer: Answer) -> Objections:
+    """What the host said.
+
+    Raises:
+        BadAnswer: it makes no sense.
+    """
+    return Objections(
+        taken=tuple(Taken(*map(cut, fields)) for fields in islice(answer.all("taken", 3), MOST_LINES)),
+        said=tuple(cut(line) for (line,) in islice(answer.all("said", 1), MOST_LINES)),
+        directives=tuple((cut(section), cut(name)) for section, name in answer.all("directive", 2)),
+        lacking=tuple((cut(kind), cut(name)) for kind, name in islice(answer.all("lacks", 2), MOST_LINES)),
+        listeners=tuple(
+            Listener(answer.number(port), cut(address), cut(unit), cut(program))
+            for port, address, unit, program in islice(answer.all("listens", 4), MOST_LINES)
+        ),
     )
 
 
-def preflight(facts: Facts, settings: Settings, *, needs: tuple[str, ...]) -> list[str]:
-    """Judge a host.
-
-    Args:
-        facts: what it has.
-        settings: its settings; ``slipway_limits`` has the thresholds.
-        needs: programs that the task will use there.
-
-    Returns:
-        Warnings.
-
-    Raises:
-        StepFailed: something is missing; the sentence names everything that is.
-    """
-    limits = settings.limits
-    wrong = [f"{tool} is not installed" for tool in needs if not facts.tools.get(tool)]
-    if facts.systemd < limits.systemd:
-        wrong.append(f"systemd is {facts.systemd}, at least {limits.systemd} is needed")
-    if facts.memory_free < limits.memory_free_mb * 1024:
-        wrong.append(f"only {facts.memory_free // 1024} MB of memory are available, {limits.memory_free_mb} are needed")
-    for disk in facts.disks:
-        if not disk.writable:
-            wrong.append(f"{disk.path} cannot be written to")
-        if disk.used_percent > limits.disk_used:
-            wrong.append(
-                f"the file system of {disk.path} is {disk.used_percent:.0f} % full, limit {limits.disk_used} %"
-            )
-        if disk.inodes and disk.inodes_free < INODES_NEEDED:
-            wrong.append(f"the file system of {disk.path} has only {disk.inodes_free} inodes left")
-    for folder in facts.foreign:
-        wrong.append(
-            f"{folder.path} can be changed by others than root ({folder.owner}, {folder.mode}), and root runs units "
-            f"and scripts below it; {_make_roots(folder.path, settings.home)}"
-        )
-    if wrong:
-        hint = "invoke provision --env=… installs what is missing" if "installed" in wrong[0] else None
-        raise StepFailed("; ".join(wrong), host=facts.host, step="preflight", code="preflight", hint=hint)
-    failed = f" ({', '.join(facts.failed)} failed)" if facts.failed else ""
-    warnings = [f"{facts.host}: systemd says the host is degraded{failed}"] if facts.manager == "degraded" else []
-    return warnings + [f"{facts.host}: {text}" for text in _unseen_reloads(settings)]
-
-
-def _make_roots(path: str, home: str) -> str:
-    """What to do about a folder that is not root's alone; one that is none of ours may be so for good reason."""
-    if f"{path}/".startswith(f"{home}/"):
-        return f"run there: chown root: {path} && chmod go-w {path}; or choose another slipway_path"
-    return "choose a slipway_path whose folders are root's alone, such as one below /opt or /srv"
-
-
-def _unseen_reloads(settings: Settings) -> list[str]:
-    """A reload may end well and load nothing; only an answer that names its version shows it."""
-    if any(VERSION in check.model_dump_json() for check in settings.health.checks):
-        return []
-    return [
-        f"{service.name} is reloaded, and no health check asks for {VERSION}: whether the new code answers is not known"
-        for service in settings.services
-        if service.on_switch == "reload"
-    ]
+def _packed(units: Mapping[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, content in units.items():
+            info = tarfile.TarInfo(f"unit-files/{name}")
+            info.size, info.mode = len(content), 0o600
+            tar.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()

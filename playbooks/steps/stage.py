@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from playbooks.settings import Settings
 from playbooks.steps.fetch import fetch_order
 
 CHUNK = 256 * 1024
+Sent = Callable[[int, float, float], None]
 # Comes last, so that what was cut on its way is told from what was damaged before.
 WHOLE = b"whole\n"
 
@@ -30,7 +32,7 @@ HINTS = {
     "no-inodes": "remove files on the host (what takes most: du --inodes -x / | sort -n | tail), then deploy again",
     "no-user": "invoke provision --env=… makes the user",
     "bad-unit": "correct slipway_services or its template; try it with --check",
-    "unit-taken": "look at it on the host: systemctl cat {unit}",
+    "unit-taken": "name the service differently in slipway_services; or, if nobody needs {unit} there, move it away",
     "fetch": "can the host reach it? Try curl there; then deploy again: what has come is not fetched twice",
     "fetch-refused": "deploy again, it is signed anew; else see slipway_pull, and the controller's clock",
     "fetch-gone": "is the artifact still where slipway_artifact, or --artifact, says?",
@@ -111,6 +113,7 @@ def stage(
     first: bool,
     patch: Patch | None = None,
     note: Note | None = None,
+    sent: Sent | None = None,
 ) -> Staged:
     """Upload or fetch the artifact, check and unpack it, add configuration and units, run install hooks.
 
@@ -122,6 +125,7 @@ def stage(
         first: whether hooks that run on one host only run on this one.
         patch: sent if it will do; if the release that it is added to is not what it was, all of the artifact is.
         note: called with progress.
+        sent: called with how many bytes went out, and from when to when by the monotonic clock.
 
     Raises:
         StepFailed: the release is not there, and nothing of it is left.
@@ -132,7 +136,8 @@ def stage(
         delta = patch.delta
         head, body, size, sha256 = plan + delta.lists, delta.path, delta.size, delta.sha256
         if note:
-            note(f"sending what it has beyond {delta.version}: {size / 1e6:.1f} of {artifact.size / 1e6:.1f} MB")
+            beyond = "" if delta.base == artifact.sha256 else f" beyond {delta.version}"
+            note(f"sending what it has not{beyond}: {size / 1e6:.1f} of {artifact.size / 1e6:.1f} MB")
     elif artifact.store is not None:
         head = plan + fetch_order(artifact.store.request(), settings.pull)
     arguments = [
@@ -156,7 +161,7 @@ def stage(
         answer = remote.run(
             "stage",
             arguments,
-            payload=Stream(len(head) + (size + len(WHOLE) if body else 0), partial(_payload, head, body)),
+            payload=Stream(len(head) + (size + len(WHOLE) if body else 0), partial(_payload, head, body, sent)),
             acts=True,
             timeout=settings.timeouts.command + hooks + fetching,
             note=note,
@@ -165,7 +170,7 @@ def stage(
         if patch is not None and error.code == "no-base":
             if note:
                 note(f"{error.message}; sending all of the artifact")
-            return stage(remote, settings, release, plan, first=first, note=note)
+            return stage(remote, settings, release, plan, first=first, note=note, sent=sent)
         error.hint = error.hint or _hint(error)
         raise
     files, kilobytes = answer.one("staged", 2)
@@ -181,11 +186,15 @@ def _hint(error: StepFailed) -> str | None:
     return told.replace("{unit}", unit[0] if unit else "NAME") if told else None
 
 
-def _payload(head: bytes, artifact: Path | None) -> Iterator[bytes]:
+def _payload(head: bytes, artifact: Path | None, sent: Sent | None) -> Iterator[bytes]:
     yield head
     if artifact is None:
         return
+    began, size = time.monotonic(), 0
     with artifact.open("rb") as file:
         while chunk := file.read(CHUNK):
             yield chunk
+            size += len(chunk)
+    if sent is not None:
+        sent(size, began, time.monotonic())
     yield WHOLE

@@ -25,20 +25,43 @@ unit_owner() {
 }
 
 # unit_is_taken RELEASE-FOLDER NAME: whether something stands in the place of a unit file or a drop-in that is not ours; taken
-# tells what.
+# tells what, and taken_by whose it is.
 unit_is_taken() {
     set -- "$1/.slipway/unit-files/$2" "$units_folder/$2"
     if [ -d "$1" ] && [ ! -L "$2" ]; then
         for taken in "$1"/*; do
             taken=$2/${taken##*/}
             unit_owner "$taken"
-            [ -n "$unit_of" ] || [ ! -e "$taken" ] || return 0
+            [ -n "$unit_of" ] || [ ! -e "$taken" ] || { is_of_whom && return 0; }
         done
         return 1
     fi
     taken=$2
     unit_owner "$taken"
-    [ -z "$unit_of" ] && { [ -e "$taken" ] || [ -L "$taken" ]; }
+    [ -z "$unit_of" ] || return 1
+    if [ -e "$taken" ] || [ -L "$taken" ]; then
+        is_of_whom
+        return 0
+    fi
+    # Ours would be read instead of a package's of the same name: a service called ssh would end the host's sshd.
+    for taken in /run/systemd/system /usr/local/lib/systemd/system /usr/lib/systemd/system /lib/systemd/system; do
+        taken=$taken/${2##*/}
+        if [ -e "$taken" ] || [ -L "$taken" ]; then
+            taken_by="a package's"
+            return 0
+        fi
+    done
+    return 1
+}
+
+# is_of_whom: set taken_by to whose the file $taken is.
+is_of_whom() {
+    taken_by="not Slipway's"
+    taken_first=
+    [ ! -f "$taken" ] || IFS= read -r taken_first <"$taken" || :
+    case $taken_first in
+        '# Slipway: '/*) taken_first=${taken_first#'# Slipway: '} && taken_by="the unit of another application, in ${taken_first%/*}" ;;
+    esac
 }
 
 # install_unit RELEASE-FOLDER NAME OWNER: put a release's unit file, or folder of drop-ins, in its place. A folder may hold

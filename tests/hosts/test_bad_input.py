@@ -71,7 +71,7 @@ HOSTILE = {
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_hostile_archive_is_refused(kind: str, running: App, on: On) -> None:
     """One member that reaches out of the release would write as root anywhere on the host (A3)."""
-    ours = [(member("VERSION"), b"")] if HOSTILE[kind] else []
+    ours = [(member("VERSION"), b""), (member("bin/run", mode=0o755), b"")] if HOSTILE[kind] else []
     running.pack("6.6.6", [*ours, *((info, b"") for info in HOSTILE[kind])])
     refused = running.deploy("6.6.6")
     assert refused.status == 1
@@ -150,6 +150,50 @@ def test_templates_and_units_that_are_wrong(running: App, on: On) -> None:
     running.build("2.0.0")
     bad = running.deploy("2.0.0")
     assert (bad.status, "systemd does not accept the unit" in bad.err) == (1, True), bad.err
+    assert "staging" not in bad.err
+    assert_untouched(running, on)
+
+
+def test_a_dry_run_finds_what_a_deploy_would_end_on(running: App, on: On) -> None:
+    """A dry run that passes what the deploy refuses is worse than none; a service called ssh would end every sshd."""
+    running.build("2.0.0")
+    password = running.folder / "secrets" / "restic"
+    password.rename(password.with_name("good"))
+    running.write(backup={"enabled": True})
+    for flag in ("--check", "--json"):
+        missing = running.deploy("2.0.0", flag)
+        assert (missing.status, f"cannot read {password}" in missing.err) == (2, True), missing.err
+    password.with_name("good").rename(password)
+    assert invoke("backup", running.env).status == 0
+    password.write_text("another\n")
+
+    service = running.settings["services"][0]
+    own = {"ExecStart": f"{running.home}/current/bin/rum", "Restrat": "always", "EnvironmentFile": "/etc/no-such.env"}
+    running.write(
+        services=[
+            {"name": running.name, "unit": {"Service": own}},
+            {"name": "ssh", "socket": "22", "unit": {"Service": {"ExecStart": "/bin/sleep 9"}}},
+        ],
+    )
+    expected = [
+        "the release has no bin/rum, which a unit names in ExecStart= or the like; did you mean bin/run?",
+        "ssh.service is there already, and is a package's",
+        "Unknown key",
+        "did you mean Restart?",
+        "there is no /etc/no-such.env",
+        "port 22 is taken: ssh.service (sshd) listens at",
+    ]
+    checked = running.deploy("2.0.0", "--check", "--json")
+    assert checked.status == 1
+    for host in checked.json["hosts"]:
+        told = " ".join(host["problems"])
+        for sentence in [*expected, "the password does not open the restic repository"]:
+            assert sentence in told, told
+    refused = running.deploy("2.0.0")
+    assert (refused.status, "staging" in refused.err) == (1, False), refused.err
+    for sentence in expected:
+        assert sentence in refused.err
+    running.write(services=[service], backup={"enabled": False})
     assert_untouched(running, on)
 
 

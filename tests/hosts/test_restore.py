@@ -66,8 +66,10 @@ def test_a_backup_that_is_damaged_changes_nothing(shop: App, on: On) -> None:
 
 def test_the_database_goes_back_and_the_present_one_is_kept(shop: App, on: On) -> None:
     """What was written since the backup must not be lost, and rights and settings must come back with the data."""
+    shop.write(keep_releases=1)
     shop.build("1.1.0", {"bin/drill": DRILL.encode()})
     assert shop.deploy("1.1.0").status == 0
+    assert len(on("app1").check_output(f"ls {shop.home}/releases").split()) == 1, "the other one is in the backup"
     sql(on, "delete from items where id > 3; create table later (x int)", shop.name)
     # Somebody is connected, and holds a lock.
     on("db1").run(

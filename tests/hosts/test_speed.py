@@ -43,7 +43,8 @@ def backups(app: App) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def shop(app: App) -> App:
-    """An application of 10 MB, deployed."""
+    """An application of 10 MB, deployed. On a lab's line a delta of it would not pay."""
+    app.write(deltas="always")
     artifact = large(app, "1.0.0")
     first = app.deploy("1.0.0", "--timings", "--json")
     assert min(sent(first).values()) > artifact.stat().st_size, "the first deploy cannot have sent less than all of it"
@@ -76,6 +77,21 @@ def test_what_has_not_changed_is_not_sent(shop: App, on: On) -> None:
         assert listed == sorted(there), "what was not read belongs to the release all the same"
         # What is shared by two releases is as it was in the first.
         assert on(name).run(f"cd {shop.home}/releases/*-1.0.0 && sha256sum --check --quiet .slipway/manifest").rc == 0
+
+
+def test_an_artifact_that_hosts_have_is_not_sent_again(shop: App, on: On) -> None:
+    """A change of the configuration alone resent all of it; on a fast line a delta that does not pay is not made."""
+    templates = shop.folder / "inventory" / "templates"
+    templates.mkdir(parents=True)
+    (templates / "own.j2").write_text("changed\n")
+    shop.write(deltas=True, config=[{"template": "own.j2", "dest": "data/own.env"}])
+    ran = shop.deploy("1.0.0", "--timings", "--json")
+    assert max(sent(ran).values()) < 0.02 * 10 * MEGABYTE, "no more than scripts and what is rendered"
+    for name in APPS:
+        current = f"{shop.home}/current"
+        assert on(name).file(f"{current}/data/own.env").content_string == "changed\n"
+        assert on(name).run(f"cd {current} && sha256sum --check --quiet .slipway/manifest").rc == 0
+        assert on(name).check_output(f"ls {current}/data | wc -l") == str(FILES + 1)
 
 
 def test_a_few_bytes_in_a_large_file_are_sent_as_a_few_bytes(shop: App, on: On) -> None:

@@ -22,6 +22,8 @@ from playbooks.invisible import visible
 from playbooks.names import stamp
 from playbooks.release.artifact import find_artifact
 from playbooks.release.release import later_than, new_release, render
+from playbooks.restore import newest_backup
+from playbooks.rollout.migrated import hooks_left
 from playbooks.rollout.predecessor import choose_release, choose_releases
 from playbooks.settings.load import read_settings
 from playbooks.settings.model import FileSecret
@@ -129,7 +131,7 @@ def test_settings_mistakes_are_sentences_with_place_key_found_and_expected() -> 
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"keep_releases": 1}, "slipway_keep_releases: found 1; expected 2 or more"),
+        ({"keep_releases": 0}, "slipway_keep_releases: found 0; expected 1 or more"),
         ({"health": {"attempts": 0}}, "slipway_health.attempts: found 0; expected 1 or more"),
         (
             {"warm_up": {"times": 5000, "urls": ["http://x"]}},
@@ -278,6 +280,30 @@ def facts(current: str | None, releases: list[tuple[str, str, str | None]], back
     }
     since = 0 if current else None
     return Facts("web1", "", 252, "running", 0, 0, 0, (), {}, current, since, found, (), tuple(backups), None, None)
+
+
+def test_restore_takes_the_newest_backup_that_every_host_has() -> None:
+    """One that is being made just now is on two of three hosts, and two of three were restored without a word."""
+    older, newer = {"id": "20261129T120000Z"}, {"id": "20261129T130000Z"}
+    ahead = {"id": "29991231T000000Z"}
+    hosts = {"a": facts(None, [], [older, newer, ahead]), "b": facts(None, [], [older]), "c": facts(None, [], [])}
+    assert newest_backup(hosts) == (older["id"], newer["id"])
+    assert newest_backup({"a": hosts["a"]}) == (newer["id"], newer["id"])
+    assert newest_backup({**hosts, "d": facts(None, [], [newer])}) == (newer["id"], newer["id"]), "none is everywhere"
+    assert newest_backup({"c": hosts["c"]}) == ("", "")
+
+
+def test_a_way_back_names_the_hooks_of_every_release_that_it_leaves() -> None:
+    """Whoever goes back two releases has two migrations in the database."""
+    releases = {
+        f"{number}-{number}.0": ReleaseOnHost(f"{number}-{number}.0", "proven", None, about)
+        for number, about in ((1, {"before_switch": ["first"]}), (2, {"before_switch": ["second"]}), (3, {}), (4, {}))
+    }
+    hostile = {"5-5.0": ReleaseOnHost("5-5.0", "proven", None, {"before_switch": "rm", "version": "5.0"})}
+    host = replace(facts("5-5.0", [], []), releases={**releases, **hostile})
+    assert hooks_left([host], {"web1": "1-1.0"}) == {"2.0": ("second",)}
+    assert hooks_left([host], {"web1": "3-3.0"}) == {}
+    assert hooks_left([host], {"web1": None}) == {}
 
 
 def test_rollback_goes_to_what_ran_before_and_not_to_what_is_newest() -> None:

@@ -24,7 +24,7 @@ from playbooks.errors import ExitStatus, Unreachable, UsageError
 from playbooks.fleet.progress import Progress, Silent, Trip
 from playbooks.report import output
 from playbooks.report.page import writable_page
-from playbooks.report.timeline import Head, ticks, timeline
+from playbooks.report.timeline import MEANINGS, OTHER, Head, colour_of, ticks, timeline
 from playbooks.report.timings import HostTimings, Recorder, Timings, busy
 from playbooks.report.timings_table import lines, size, table, told_timings
 
@@ -275,3 +275,16 @@ def test_a_task_tells_its_time_also_when_it_fails(tmp_path: Path, capsys: pytest
 
 def percent(element: ET.Element, name: str) -> float:
     return float(element.get(name, "").rstrip("%"))
+
+
+def test_a_step_has_the_same_colour_on_every_page() -> None:
+    """By order the switch was yellow on one page and pink on the next, where somebody had put in a step before it."""
+    folder = Path(__file__).resolve().parents[2] / "playbooks" / "steps"
+    scripts = {file.stem: file.read_text() for file in folder.glob("*.sh")}
+    shared = {name for text in scripts.values() for name in re.findall(r"# include (\w+)\.sh", text)}
+    # These are run by the host itself, or before every other.
+    steps = set(scripts) - shared - {"prelude", "undo", "traffic_undo"}
+    assert {step for step in steps if colour_of(step) == OTHER} == set()
+    assert colour_of("stage (timed out)") == colour_of("stage") != colour_of("switch")
+    css = (folder.parents[1] / "templates" / "report" / "timeline.css").read_text()
+    assert {int(number) for number in re.findall(r"\.k(\d+)", css)} == {*MEANINGS, OTHER}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -9,8 +10,9 @@ from pathlib import Path
 import pytest
 from invoke.exceptions import Exit
 
-from playbooks import cli
+from playbooks import bad_usage, cli
 from playbooks.errors import UsageError
+from tasks import namespace
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 
@@ -79,3 +81,36 @@ def test_ctrl_c_says_where_to_look(capsys: pytest.CaptureFixture[str]) -> None:
         cli.perform("lab", act, print)
     assert ended.value.code == 1
     assert "error: stopped by Ctrl-C\n  → where it stands: invoke status --env=lab\n" in capsys.readouterr().err
+
+
+def test_a_short_flag_means_the_same_in_every_task() -> None:
+    """-w was --watch in deploy and --with-database in rollback; what cannot be undone is written out."""
+    meant: dict[str, set[str]] = {}
+    for name in namespace.task_names:
+        for argument in namespace[name].get_arguments(ignore_unknown_help=True):
+            for short in (one for one in argument.nicknames if len(one) == 1):
+                meant.setdefault(short, set()).add(argument.name or "")
+    assert meant == {short: {name} for name, short in bad_usage.SHORT.items()}
+    dangerous = {"with-database", "yes", "force", "resume", "replace", "repair", "accept", "reject", "off", "on"}
+    assert not dangerous & set(bad_usage.SHORT)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["deploy", "--json", "--versoin=1"],
+        ["deploy", "-j", "--env"],
+        ["--dry", "rollback", "--env=lab", "--json"],
+        ["restore", "--env=lab", "--json"],
+    ],
+)
+def test_a_program_that_typed_wrong_reads_why(words: list[str]) -> None:
+    """--json with nothing on standard output is no JSON."""
+    done = subprocess.run(
+        [PROJECT / ".venv/bin/invoke", *words], cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 2
+    document = json.loads(done.stdout)
+    assert document["error"]["kind"] == "UsageError"
+    assert document["error"]["message"] in done.stderr
+    assert document["exit_status"] == 2

@@ -1,0 +1,28 @@
+"""What a check comes to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What speaks against a deploy to one host.
+
+    Args:
+        problems: what ends it before it changes anything, a sentence each.
+        warnings: what a person should look at.
+        hint: what to do about the problems, where they do not say so themselves.
+    """
+
+    problems: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    hint: str | None = None
+
+    def __add__(self, other: Judged) -> Judged:
+        """Both."""
+        return Judged(
+            tuple(dict.fromkeys((*self.problems, *other.problems))),
+            (*self.warnings, *other.warnings),
+            self.hint or other.hint,
+        )

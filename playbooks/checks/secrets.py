@@ -1,0 +1,28 @@
+"""Which secrets a deploy is going to ask for: one that is missing or misspelt is met before any host is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from playbooks.settings import Settings
+from playbooks.settings.health import PostgresCheck, RedisCheck
+
+
+def secrets_of(settings: Iterable[Settings], *, watches: bool) -> list[str]:
+    """Names of secrets, beside those of backups, and those of templates, which are rendered before any host is reached.
+
+    Args:
+        settings: of the hosts.
+        watches: whether the rollout is judged by numbers.
+    """
+    return list(dict.fromkeys(name for each in settings for name in _named(each, watches=watches) if name))
+
+
+def _named(settings: Settings, *, watches: bool) -> Iterator[str | None]:
+    for check in settings.health.checks:
+        if isinstance(check, PostgresCheck | RedisCheck):
+            yield check.password
+    server = settings.metrics.prometheus
+    if watches and settings.metrics.source == "prometheus" and server is not None:
+        yield server.token
+        yield server.password

@@ -1,0 +1,85 @@
+"""What is in an artifact that is here: read beside other work, since a large one takes a while to decompress."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import IO, cast
+
+from playbooks.release.artifact import Artifact
+
+PROGRAMS = {"zstd": ["zstd", "-dcq"], "gzip": ["gzip", "-dc"], "xz": ["xz", "-dc"], "none": ["cat"]}
+
+
+@dataclass(frozen=True)
+class Members:
+    """What was read.
+
+    Args:
+        modes: of each file, by its path; -1 for a link. None where only a host can tell.
+        damaged: why it cannot be read; empty where it can.
+    """
+
+    modes: Mapping[str, int] | None
+    damaged: str = ""
+
+
+UNKNOWN = Members(None)
+
+
+def begin_reading(artifact: Artifact) -> Callable[[], Members]:
+    """Begin to read an artifact.
+
+    Args:
+        artifact: which; one that hosts fetch themselves is not known here.
+
+    Returns:
+        Waits for what was read.
+    """
+    if artifact.path is None or not shutil.which(PROGRAMS[artifact.compression][0]):
+        return lambda: UNKNOWN
+    found: list[Members] = []
+    thread = threading.Thread(target=lambda: found.append(_read(artifact)), name="artifact", daemon=True)
+    thread.start()
+
+    def wait() -> Members:
+        thread.join()
+        return found[0] if found else UNKNOWN
+
+    return wait
+
+
+def plain(name: str) -> str:
+    """A member's path without what means nothing in it."""
+    return str(PurePosixPath(name))
+
+
+def _read(artifact: Artifact) -> Members:
+    assert artifact.path is not None  # noqa: S101 - only local ones come here
+    with artifact.path.open("rb") as source, tempfile.TemporaryFile() as complaints:
+        program = PROGRAMS[artifact.compression]
+        with subprocess.Popen(program, stdin=source, stdout=subprocess.PIPE, stderr=complaints) as running:
+            out = cast(IO[bytes], running.stdout)
+            modes: dict[str, int] | None = {}
+            try:
+                with tarfile.open(fileobj=out, mode="r|") as tar:
+                    modes = {plain(member.name): _mode(member) for member in tar if not member.isdir()}
+            except (tarfile.TarError, OSError, ValueError):
+                modes = None  # of a kind that tar reads and Python does not, or damaged: the decompressor tells which
+            while out.read(1024 * 1024):  # to its end, so that its status is its own
+                pass
+        if running.returncode == 0:
+            return Members(modes)
+        complaints.seek(0)
+        said = " ".join(complaints.read(500).decode("utf-8", "replace").split())
+        return Members(None, f"the artifact cannot be read as an archive: {said}")
+
+
+def _mode(member: tarfile.TarInfo) -> int:
+    return member.mode if member.isreg() else -1

@@ -1,0 +1,46 @@
+"""What a way back says of the database: it undoes nothing of what before_switch hooks did to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from playbooks.environment import Environment
+from playbooks.steps.facts import Facts
+
+
+def hooks_left(facts: Iterable[Facts], targets: Mapping[str, str | None]) -> dict[str, tuple[str, ...]]:
+    """The before_switch hooks of the releases that a rollback leaves, by version, oldest first.
+
+    Args:
+        facts: of the hosts.
+        targets: what each goes back to; None: nothing.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for fact in facts:
+        current, target = fact.current, targets.get(fact.host, fact.current)
+        if current is None or target is None:
+            continue
+        between = sorted(name for name in fact.releases if target < name <= current)
+        found |= {
+            fact.releases[name].version: hooks for name in between if (hooks := fact.releases[name].before_switch)
+        }
+    return found
+
+
+def still_migrated(env: Environment, hooks: Mapping[str, Sequence[str]], back: str) -> str:
+    """A sentence for whoever went back.
+
+    Args:
+        env: settings.
+        hooks: that ran, by version.
+        back: the version that runs again.
+    """
+    ran = "; ".join(f"{version}: {', '.join(names)}" for version, names in hooks.items())
+    said = f"the database stays as before_switch hooks left it ({ran}); a rollback undoes nothing of that. "
+    if not (env.settings.databases and env.settings.backup.enabled):
+        why = "slipway_backup.enabled is false" if env.settings.databases else "slipway_databases is empty"
+        return f"{said}There is no backup of it to go back to: {why}"
+    return (
+        f"{said}If {back} cannot live with it: invoke rollback {env.flag} --to={back} --with-database restores what "
+        f"was backed up while {back} ran, and keeps the present one under another name"
+    )

@@ -1,0 +1,48 @@
+"""Which versions were taken back, as the hosts' ledgers tell: a deploy that names none does not mean one of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+FAILED = ("rolled back", "halted", "stuck")
+
+
+def taken_back(ledgers: Iterable[Sequence[Mapping[str, Any]]]) -> dict[str, str]:
+    """Versions that were taken back and have not run well since; with when and why, as the end of a sentence.
+
+    One host's ledger is its own word: what most of those say counts that know the version.
+
+    Args:
+        ledgers: each host's records, oldest first.
+    """
+    known: Counter[str] = Counter()
+    bad: Counter[str] = Counter()
+    told: dict[str, str] = {}
+    for records in ledgers:
+        found = _of_one(records)
+        known.update({str(record.get("version", "")) for record in records if record.get("task") == "deploy"})
+        bad.update(list(found))
+        told = {**found, **told}
+    return {version: told[version] for version, count in bad.items() if 2 * count > known[version]}
+
+
+def _of_one(records: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    bad: dict[str, str] = {}
+    runs = ""
+    for record in records:
+        task, version, status = (str(record.get(name, "")) for name in ("task", "version", "status"))
+        at = str(record.get("started", ""))
+        if task == "deploy" and status == "done":
+            runs = version
+            bad.pop(version, None)
+        elif task == "deploy" and status in FAILED:
+            bad[version] = f"{status} at {at}"
+        elif task == "rollback" and status in ("done", "partial"):
+            if runs and runs != version:
+                reason = str(record.get("reason", ""))
+                bad[runs] = f"rolled back at {at}" + (f" ({reason})" if reason else "")
+            runs = version
+            bad.pop(version, None)
+    return bad

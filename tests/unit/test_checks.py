@@ -1,0 +1,166 @@
+"""What a dry run and a deploy find wrong before anything is changed."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from playbooks.checks.secrets import secrets_of
+from playbooks.checks.units import is_told_to_listen, judge_units, lacking, ports_of
+from playbooks.release.artifact import Artifact
+from playbooks.release.members import begin_reading
+from playbooks.release.release import File, Rendered
+from playbooks.release.slots import Slot
+from playbooks.settings import Settings
+from playbooks.settings.load import read_settings
+from playbooks.steps.preflight import Listener, Objections, Taken
+
+RELEASE = "20261129T120000Z-1.0.0"
+
+
+def settings(**given: Any) -> Settings:
+    """Settings with a service that is the application's."""
+    variables = {
+        "app": "shop",
+        "services": [{"name": "shop", "unit": {"Service": {"ExecStart": "/opt/shop/current/bin/run"}}}],
+        **given,
+    }
+    found, mistakes = read_settings({f"slipway_{key}": value for key, value in variables.items()}, lambda *_: "")
+    assert found is not None, mistakes
+    return found
+
+
+def rendered(
+    unit: str, *, slot: Slot | None = None, files: dict[str, File] | None = None, socket: bytes | None = None
+) -> Rendered:
+    units = {"shop.service": f"[Service]\n{unit}\n".encode()}
+    if socket is not None:
+        units["shop.socket"] = socket
+    return Rendered(files or {}, units, ("shop.service",), (), {}, "", slot)
+
+
+@pytest.mark.parametrize(
+    ("line", "listens"),
+    [
+        ("ExecStart=/usr/bin/gunicorn --bind 0.0.0.0:8000 shop:app", True),
+        ("ExecStart=/usr/bin/serve --port=8000", True),
+        ("ExecStart=/usr/bin/serve 8000", True),
+        ("Environment=HOST=0.0.0.0 PORT=8000", True),
+        ("ExecStart=/usr/bin/serve --port=18000 --workers=80001", False),
+        ("ExecStart=/usr/bin/serve --database postgres://127.0.0.1:8000/shop", False),
+        ("Environment=DB_PORT=8000", False),
+        ("Environment=DATABASE=postgres://127.0.0.1:8000/shop", False),
+        ("# ExecStart=/usr/bin/serve 8000", False),
+    ],
+)
+def test_only_a_port_that_the_application_is_told_to_listen_at_is_its_own(line: str, listens: bool) -> None:
+    """A check may ask a database or a proxy on the same host: their port is taken by those who should have it."""
+    assert is_told_to_listen(rendered(line), 8000) is listens
+    check = {"type": "http", "url": "http://127.0.0.1:8000/health"}
+    own = settings(health={"checks": [check]})
+    objections = Objections(listeners=(Listener(8000, "0.0.0.0:8000", "nginx.service", "nginx"),))
+    judged = judge_units(own, rendered(line), RELEASE, objections)
+    assert bool(judged.problems) is listens
+    assert bool(judged.warnings) is not listens
+    assert "nginx.service (nginx) listens at 0.0.0.0:8000" in "".join([*judged.problems, *judged.warnings])
+
+
+def test_ports_of_slots_and_sockets_are_the_applications() -> None:
+    """Whoever has them keeps the new release from starting, after everything was staged."""
+    service = {"name": "shop", "socket": "10.0.0.5:8000", "unit": {"Service": {"ExecStart": "/bin/true"}}}
+    listening = rendered("", socket=b"[Socket]\nListenStream=10.0.0.5:8000\n")
+    own = settings(services=[service])
+    assert [(port.number, port.sure) for port in ports_of(own, listening)] == [(8000, True)]
+    for address, problems in (("10.0.0.5:8000", 1), ("*:8000", 1), ("[::]:8000", 1), ("127.0.0.1:8000", 0)):
+        objections = Objections(listeners=(Listener(8000, address, "", "python3"),))
+        assert len(judge_units(own, listening, RELEASE, objections).problems) == problems
+    (port,) = ports_of(settings(), rendered("", slot=Slot("blue", 8001)))
+    assert (port.number, port.sure) == (8001, True)
+
+
+def test_what_systemd_says_of_a_program_that_is_in_the_release_is_left_to_the_artifact() -> None:
+    """It is not on the host yet: a first deploy could never be."""
+    said = (
+        "shop.service: Command /opt/shop/current/bin/run is not executable: No such file or directory",
+        "other.service:3: Unknown key 'Nice' in section [Unit], ignoring.",
+        "shop.service:4: Unknown key 'Restrat' in section [Service], ignoring.",
+        "shop.service:5: Unknown key 'After' in section [Service], ignoring.",
+    )
+    directives = (("Service", "Restart"), ("Service", "Type"), ("Unit", "After"))
+    judged = judge_units(settings(), rendered(""), RELEASE, Objections(said=said, directives=directives))
+    (problem,) = judged.problems
+    assert "did you mean Restart?" in problem
+    assert "it belongs in [Unit]" in problem
+    assert "bin/run" not in problem
+    assert "other.service" not in problem
+    assert not judge_units(settings(), rendered(""), RELEASE, Objections(said=said[:2])).problems
+
+
+def test_a_unit_of_somebody_elses_and_missing_users_are_told() -> None:
+    """Each with whose it is, or what makes it."""
+    taken = Taken("ssh.service", "/usr/lib/systemd/system/ssh.service", "a package's")
+    lacks = (("account", "shop"), ("user", "shop"), ("user", "worker"), ("file", "/etc/shop.env"))
+    judged = judge_units(settings(), rendered(""), RELEASE, Objections(taken=(taken,), lacking=lacks))
+    assert [problem.split(";")[0] for problem in judged.problems] == [
+        "/usr/lib/systemd/system/ssh.service is there already, and is a package's",
+        "there is no user 'shop' to run the application",
+        "there is no user 'worker', whom a unit names in User=",
+        "there is no /etc/shop.env, which a unit names in EnvironmentFile= (-/etc/shop.env would let it be missing)",
+    ]
+    assert judged.hint is not None and "provision" in judged.hint
+
+
+def test_programs_and_files_that_the_release_will_not_have() -> None:
+    """The host would find it after all of the artifact has been sent; what hooks make cannot be known here."""
+    own = settings(shared=["data"])
+    lines = (
+        "ExecStartPre=+/opt/shop/current/bin/prepare --now",
+        "ExecStartPost=-/opt/shop/current/no",
+        "ExecStart=/opt/shop/current/bin/rum",
+        "ExecStop=/opt/shop/current/link/x",
+        "ExecReload=/bin/kill",
+        "EnvironmentFile=/opt/shop/current/shop.env",
+        "EnvironmentFile=-/opt/shop/current/none.env",
+        "EnvironmentFile=/opt/shop/current/data/own.env",
+    )
+    made = rendered("\n".join(lines), files={"shop.env": File(b"", 0o640)})
+    members = {"bin/run": 0o755, "bin/prepare": 0o644, "link": -1}
+    assert lacking(own, made, RELEASE, members).problems == (
+        "bin/prepare is no program: its mode in the artifact is 0644; chmod +x it and build it again",
+        "the release has no bin/rum, which a unit names in ExecStart= or the like; did you mean bin/run?",
+    )
+    with_hooks = settings(hooks={"install": [{"run": "make"}]})
+    assert not lacking(with_hooks, made, RELEASE, members).problems
+    assert not lacking(own, made, RELEASE, None).problems
+
+
+def test_an_artifact_is_read_for_its_members_and_for_damage(tmp_path: Path) -> None:
+    """A truncated one was found on the hosts, once it had been sent to all of them."""
+    path = tmp_path / "shop-1.tar.gz"
+    with tarfile.open(path, "w:gz") as tar:
+        for name, mode in (("./bin/run", 0o755), ("VERSION", 0o644)):
+            info = tarfile.TarInfo(name)
+            info.size, info.mode = 3, mode
+            tar.addfile(info, io.BytesIO(b"abc"))
+        info = tarfile.TarInfo("link")
+        info.type, info.linkname = tarfile.SYMTYPE, "bin"
+        tar.addfile(info)
+    artifact = Artifact("1", str(path), path, "gzip", "", path.stat().st_size)
+    assert begin_reading(artifact)().modes == {"bin/run": 0o755, "VERSION": 0o644, "link": -1}
+    path.write_bytes(path.read_bytes()[:60])
+    assert "cannot be read as an archive" in begin_reading(artifact)().damaged
+    assert begin_reading(replace(artifact, path=None))().modes is None
+
+
+def test_all_secrets_that_a_deploy_asks_for_are_known() -> None:
+    """One that is misspelt in a health check was met on the hosts, with the new release running."""
+    checks = [{"type": "redis", "password": "cache"}, {"type": "postgresql", "user": "x", "password": "db"}]
+    prometheus = {"url": "http://127.0.0.1", "token": "numbers"}
+    own = settings(health={"checks": checks}, metrics={"source": "prometheus", "prometheus": prometheus})
+    assert secrets_of([own], watches=False) == ["cache", "db"]
+    assert secrets_of([own, own], watches=True) == ["cache", "db", "numbers"]
