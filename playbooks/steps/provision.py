@@ -110,7 +110,7 @@ def provision_balancer(
             before runs on.
     """
     tls = balancer.tls
-    packages = ["haproxy", "socat"] if balancer.kind == "haproxy" else ["nginx-light", "curl"]
+    packages = ["haproxy", "socat", "curl"] if balancer.kind == "haproxy" else ["nginx-light", "curl"]
     arguments = [
         *place(balancer, settings),
         str(len(given.shared)),
