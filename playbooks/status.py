@@ -113,11 +113,11 @@ class Status:
 
     @property
     def exit_status(self) -> ExitStatus:
-        """A host that cannot be reached, or that a task left half-way, needs a person."""
+        """A host that cannot be reached, or that a task left half-way, needs a person; 1: clients are not served."""
         left = any(host.health == "unreachable" or host.interrupted or host.stuck for host in self.hosts)
-        well = any(host.health == "healthy" for host in self.hosts)
-        left = left or any(edge.needs_person or (well and not edge.up) for edge in self.edges)
-        return ExitStatus.PERSON_NEEDED if left else ExitStatus.DONE
+        if left or any(edge.needs_person for edge in self.edges):
+            return ExitStatus.PERSON_NEEDED
+        return ExitStatus.FAILED if any(edge.unserved for edge in self.edges) else ExitStatus.DONE
 
     @property
     def interrupted(self) -> str | None:
@@ -165,10 +165,13 @@ def status(env: Environment, progress: Progress) -> Status:
         in_front = edge_statuses(fleet, env, edges)
     failed = {**fleet.unreachable, **facts.failed}
     group_of = {host: name for name, hosts in members_of(env).items() for host in hosts}
-    lines = (
+    lines = tuple(
         unreachable(target.name, failed[target.name], env.flag) if target.name in failed else facts.ok[target.name]
         for target in env.targets
     )
+    if not any(line.version for line in lines):
+        # Before the first deploy that is no news.
+        in_front = tuple(replace(edge, unserved="", hint="") if edge.unserved else edge for edge in in_front)
     live = {edge.live for edge in in_front if edge.live}
     return Status(
         environment=env.name,

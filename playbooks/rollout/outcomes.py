@@ -8,8 +8,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from playbooks.environment import Environment
-from playbooks.errors import ExitStatus, SlipwayError
+from playbooks.errors import ANY_ENV, ExitStatus, SlipwayError
 from playbooks.fleet.holder import Holder
+from playbooks.judgement.meanwhile import Meanwhile
 from playbooks.release.release import Release
 from playbooks.rollout.outcome import HostOutcome, Outcome
 from playbooks.rollout.rollout import Rollout, Stand
@@ -69,6 +70,7 @@ def deployed(
     warnings: Sequence[str],
     started: float,
     group: str | None = None,
+    requests: Meanwhile | None = None,
 ) -> Outcome:
     """A plan was run, well or not; if well, this group of hosts has the traffic."""
     seconds = time.monotonic() - started
@@ -94,6 +96,7 @@ def deployed(
         verdicts=tuple(ruling.record for ruling in rollout.rulings),
         warnings=tuple(told),
         next=next_step,
+        requests=requests,
         exit_status=exit_status,
     )
 
@@ -110,14 +113,19 @@ def returned(
     unreachable: Mapping[str, SlipwayError],
     started: float,
     group: str | None = None,
+    requests: Meanwhile | None = None,
+    unserved: SlipwayError | None = None,
 ) -> Outcome:
-    """A rollback was run, well or not; if well, this group of hosts has the traffic."""
+    """A rollback was run, well or not; if well, this group of hosts has the traffic, unless nobody is served."""
     versions = sorted({version_of(release) for release in targets.values() if release})
     what = f"{env.settings.app} {', '.join(versions)}".rstrip()
     stands = _runs_again(what, targets, group)
     if rollout.reasons:
         status, exit_status = "stuck", ExitStatus.PERSON_NEEDED
         message = f"the rollback to {what} failed: {rollout.why}"
+    elif unserved:
+        status, exit_status = "stuck", ExitStatus.PERSON_NEEDED
+        message = f"{stands}, but {unserved.message}"
     elif unreachable:
         status, exit_status = "partial", ExitStatus.PERSON_NEEDED
         message = f"{stands}, but {', '.join(unreachable)} could not be reached"
@@ -141,9 +149,14 @@ def returned(
         by=holder.who,
         reason=back.reason,
         strategy=plan.strategy,
-        next=again or (f"invoke status {env.flag}" if exit_status else ""),
+        next=again or _hint(unserved, env) or (f"invoke status {env.flag}" if exit_status else ""),
+        requests=requests,
         exit_status=exit_status,
     )
+
+
+def _hint(error: SlipwayError | None, env: Environment) -> str:
+    return (error.hint or "").replace(ANY_ENV, env.flag) if error else ""
 
 
 def _runs_again(what: str, targets: Mapping[str, str | None], group: str | None) -> str:
@@ -191,14 +204,20 @@ def _verdict(
         message = f"{what} {cause}. {left} goes back by itself, within {seconds}; the others are back"
         return "rolled back", message, f"invoke status {command}", ExitStatus.PERSON_NEEDED
     if rollout.verdict == "halted":
-        message = f"{what} failed and was halted where it stands (on_failure: halt): {why}"
-        return "halted", message, f"invoke rollback {command}, or deploy again", ExitStatus.PERSON_NEEDED
+        failed = "was stopped" if rollout.for_load else "failed and was halted"
+        message = f"{what} {failed} where it stands (on_failure: halt): {why}"
+        next_step = f"invoke rollback {command}, or deploy again"
+        if rollout.for_load:
+            next_step = f"{rollout.hint.replace(ANY_ENV, command)}; or invoke rollback {command}"
+        return "halted", message, next_step, ExitStatus.PERSON_NEEDED
     if rollout.verdict == "rolled back":
-        cause = f"was {rollout.stopped}" if rollout.stopped else f"failed: {why}"
+        failed = "was stopped" if rollout.for_load else "failed"
+        cause = f"was {rollout.stopped}" if rollout.stopped else f"{failed}: {why}"
         touched = any(stand == Stand.ROLLED_BACK for stand in rollout.stands.values())
         is_back = "every host is back on what it ran before" if ran_before else STILL_NOTHING
         back = is_back if touched else "no host was switched"
-        return "rolled back", f"{what} {cause}. The fleet was taken back: {back}", "", ExitStatus.FAILED
+        message = f"{what} {cause}. The fleet was taken back: {back}"
+        return "rolled back", message, rollout.hint.replace(ANY_ENV, command), ExitStatus.FAILED
     if rollout.reasons:
         message = f"{what} is deployed but for {', '.join(rollout.reasons)}, which the settings tolerate: {why}"
         return "done", message, f"the next deploy repairs them: invoke deploy {command}", ExitStatus.DONE

@@ -74,3 +74,15 @@ def test_a_balancer_that_lacks_servers_says_what_to_type(capsys: pytest.CaptureF
     assert "edge1: HAProxy, 0 of 0 servers in use; the balancer has no server app1" in out
     assert f"Next: invoke provision {FLAG}\n" in out
     assert status.exit_status == ExitStatus.PERSON_NEEDED
+
+
+def test_a_fleet_that_serves_nobody_is_not_well(capsys: pytest.CaptureFixture[str]) -> None:
+    """Three healthy hosts, a balancer that has none of them, clients with 503: status said nothing but 0 of 3."""
+    why = "nobody is served: its check of app1, GET / with Host: shop, gets status 400: Bad Request"
+    edge = EdgeStatus("edge1", "HAProxy", servers=3, unserved=why, hint="set slipway_balancer.health_host")
+    status = Status("production", "shop", (HostStatus("app1", "1.0", health="healthy"),), FLAG, (edge,))
+    show_status(status)
+    out = capsys.readouterr().out
+    assert f"edge1: HAProxy, 0 of 3 servers in use; {why}" in out
+    assert "Next: set slipway_balancer.health_host" in out
+    assert status.exit_status == ExitStatus.FAILED
