@@ -54,7 +54,7 @@ streams.prepare()
         "limit": LIMIT,
         "check": "say what would be done, with diffs, and touch nothing",
         "untrusted-inventory": f"with --check: {UNTRUSTED}",
-        "force": "deploy even what runs already",
+        "force": "deploy even what runs already, and go on where the balancer's other servers have no headroom",
         "resume": "go on with a deploy whose controller died; from any machine, as it was begun",
         "wait": WAIT,
         "yes": YES,

@@ -31,7 +31,7 @@ from playbooks.rollout.outcome import Outcome
 from playbooks.rollout.outcomes import abandoned, deployed, unchanged, without
 from playbooks.rollout.planning import plan_deploy
 from playbooks.rollout.reached import reached
-from playbooks.rollout.rollout import Rollout, Stand, roll_out
+from playbooks.rollout.rollout import Rollout, Stand, requests_of, roll_out
 from playbooks.staging import back_up_and_stage
 from playbooks.steps.adopt import adopt
 from playbooks.steps.facts import Facts
@@ -55,7 +55,7 @@ class Wanted:
     Args:
         version, artifact, sha256: see `find_artifact`.
         strategy, batch, watch: instead of those in ``slipway_rollout``; watch in seconds.
-        force: deploy even what runs already.
+        force: deploy even what runs already, and take hosts out of the balancers whatever the others can carry.
         wait: seconds to wait for somebody else's lock.
         resume, found: the id of an interrupted deploy to go on with, and its artifact; see `playbooks.resume`.
     """
@@ -94,8 +94,9 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
     edges = edges_of(env)
     members = dict.fromkeys([*everybody(env), *edges])
     addresses = [env.target(name).address for name in dict.fromkeys([*members, *hosts_asked(env)])]
-    # A ladder may be longer than a task should take: time that is spent watching does not count.
+    # A ladder may be longer than a task should take: time that is spent watching, or for headroom, does not count.
     total = env.settings.timeouts.total + intended.watched(env.settings.rollout)
+    total += env.settings.rollout.headroom.wait if edges else 0.0
     holder = _holder(env, wanted, release)
 
     with open_fleet(addresses, progress=progress, forks=env.settings.forks, total=total, acts=True) as fleet:
@@ -140,7 +141,8 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
             facts = _adopt(fleet, env, todo, facts, rendered)
             warnings += turns({target.name: facts[target.name] for target in todo}, rendered)
             plan = plan_for(env, wanted, [target.name for target in todo], facts)
-            crew = assemble(fleet, held, env, holder, facts, _moves(todo, facts, release, rendered), plan, groups)
+            moves = _moves(todo, facts, release, rendered)
+            crew = assemble(fleet, held, env, holder, facts, moves, plan, groups, insists=wanted.force)
             progress.phase(f"staging {release.version} on {counted(len(todo), 'host')}")
             with _nothing_left_behind(fleet, env, holder, todo, release, facts, started):
                 backup, complaints = back_up_and_stage(fleet, env, todo, release, rendered, facts)
@@ -148,7 +150,8 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
                 run_once(fleet, env, [target.name for target in todo], release.id, rendered, facts, ids=ids)
             rollout = roll_out(crew, plan, on_failure=env.settings.rollout.on_failure)
             group = groups.idle if groups and plan.strategy != "rolling" else None
-            outcome = deployed(env, release, facts, rollout, plan, backup, [*warnings, *complaints], started, group)
+            requests, told = requests_of(crew, rollout), [*warnings, *complaints]
+            outcome = deployed(env, release, facts, rollout, plan, backup, told, started, group, requests)
             outcome = without(outcome, fleet.unreachable)
             held.well = not outcome.exit_status
             _record(fleet, env, outcome, rollout, release, facts, groups, sealed(env, holder, outcome, facts))

@@ -28,7 +28,7 @@ from playbooks.rollout.outcomes import returned
 from playbooks.rollout.planning import as_traffic_stands, plan_rollback
 from playbooks.rollout.predecessor import choose_targets
 from playbooks.rollout.reached import require_balancers
-from playbooks.rollout.rollout import Rollout, Stand, roll_out
+from playbooks.rollout.rollout import Rollout, Stand, requests_of, roll_out
 from playbooks.steps.check_release import Checked, check_release
 from playbooks.steps.facts import Facts, version_in
 from playbooks.steps.finish import Finished, Mark, finish
@@ -106,7 +106,7 @@ def rollback(env: Environment, back: Back, progress: Progress) -> Outcome:
             if groups and not targets:
                 targets = {host: now for host in groups.serving if host in facts and (now := facts[host].current)}
             stays = groups is not None and not plan.stages
-            crew = assemble(fleet, held, env, holder, facts, moves, plan, groups, stays=stays)
+            crew = assemble(fleet, held, env, holder, facts, moves, plan, groups, stays=stays, insists=True)
             there = frozenset() if groups else crew.traffic.there
             plan = as_traffic_stands(plan, list(moves), astray=crew.traffic.astray, there=there)
             if groups and not stays:
@@ -124,8 +124,23 @@ def rollback(env: Environment, back: Back, progress: Progress) -> Outcome:
             rollout = roll_out(crew, plan, on_failure="guards")
             group = (groups.live if stays else groups.idle) if groups else None
             gone = dict(fleet.unreachable)
+            requests = requests_of(crew, rollout)
+            unserved = None if rollout.reasons or rollout.stopped else crew.traffic.unserved()
             outcome = returned(
-                env, back, holder, facts, targets, plan, rollout, databases, gone, started, group, refused
+                env,
+                back,
+                holder,
+                facts,
+                targets,
+                plan,
+                rollout,
+                databases,
+                gone,
+                started,
+                group,
+                refused,
+                requests,
+                unserved,
             )
             outcome = replace(outcome, warnings=(*outcome.warnings, *warnings))
             held.well = not outcome.exit_status

@@ -120,18 +120,19 @@ class Status:
 
     @property
     def exit_status(self) -> ExitStatus:
-        """3: a host cannot be reached, or a task left it half-way. 1: a host is unhealthy, or the fleet is mixed.
+        """3: a host cannot be reached, or a task left it half-way. 1: one is unhealthy, clients are not served, or the
+        fleet is mixed.
 
         Between the batches of a task that is at work a fleet is mixed, and nothing is wrong.
         """
         left = any(host.health == "unreachable" or host.interrupted or host.stuck for host in self.hosts)
-        well = any(host.health == "healthy" for host in self.hosts)
-        left = left or any(edge.needs_person or (well and not edge.up) for edge in self.edges)
-        if left:
+        if left or any(edge.needs_person for edge in self.edges):
             return ExitStatus.PERSON_NEEDED
+        well = any(host.health == "healthy" for host in self.hosts)
+        unserved = any(edge.unserved or (well and not edge.up) for edge in self.edges)
         busy = any(host.lock for host in self.hosts)
         bad = any(host.health == "unhealthy" for host in self.hosts) or (self.mixed and not busy)
-        return ExitStatus.FAILED if bad else ExitStatus.DONE
+        return ExitStatus.FAILED if bad or unserved else ExitStatus.DONE
 
     @property
     def interrupted(self) -> str | None:
@@ -179,10 +180,13 @@ def status(env: Environment, progress: Progress) -> Status:
         in_front = edge_statuses(fleet, env, edges)
     failed = {**fleet.unreachable, **facts.failed}
     group_of = {host: name for name, hosts in members_of(env).items() for host in hosts}
-    lines = (
+    lines = tuple(
         unreachable(target.name, failed[target.name], env.flag) if target.name in failed else facts.ok[target.name]
         for target in env.targets
     )
+    if not any(line.version for line in lines):
+        # Before the first deploy that is no news.
+        in_front = tuple(replace(edge, unserved="", hint="") if edge.unserved else edge for edge in in_front)
     live = {edge.live for edge in in_front if edge.live}
     return Status(
         environment=env.name,

@@ -126,6 +126,8 @@ def show_outcome(outcome: Outcome) -> None:
     say(f"\n{outcome.message} ({outcome.seconds:.1f} s)")
     if outcome.id:
         say(f"id {outcome.id}" + (f", backup {outcome.backup}" if outcome.backup else ""))
+    if outcome.requests and outcome.requests.any:
+        say(outcome.requests.sentence)
     show_last_words({host.host: host.log for host in outcome.hosts})
     for warning in outcome.warnings:
         say(f"warning: {warning}")

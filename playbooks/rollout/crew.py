@@ -15,12 +15,13 @@ from playbooks.steps.facts import Facts, version_in
 from playbooks.steps.traffic import Server
 from playbooks.steps.traffic_state import EdgeState
 from playbooks.strategies.plan import Plan
+from playbooks.traffic.gauge import Gauge
 from playbooks.traffic.groups import Groups
 from playbooks.traffic.known import require_known
 from playbooks.traffic.places import places_of
 from playbooks.traffic.servers import edges_of
 from playbooks.traffic.shares import Place, steady
-from playbooks.traffic.traffic import HARDLY_UP, UP, Edges, NoBalancer, Traffic, read_edges
+from playbooks.traffic.traffic import HARDLY_UP, UP, Edges, NoBalancer, Traffic
 
 
 def assemble(
@@ -34,6 +35,7 @@ def assemble(
     groups: Groups | None = None,
     *,
     stays: bool = False,
+    insists: bool = False,
 ) -> Crew:
     """Everybody who is needed to carry out a plan.
 
@@ -47,11 +49,12 @@ def assemble(
         plan: what is to be done.
         groups: of hosts, if there are any.
         stays: whether the traffic is to stay with the group that has it.
+        insists: whether hosts are taken out of the balancers whatever the others can carry.
 
     Raises:
         SlipwayError: a balancer cannot be read, or does not know a server.
     """
-    traffic = _traffic(fleet, env, holder, facts, moves, groups, stays=stays, turns=plan.host_by_host)
+    traffic = _traffic(fleet, env, holder, facts, moves, groups, stays=stays, turns=plan.host_by_host, insists=insists)
     watcher = None
     if plan.watches:
         # Sources of numbers and tests of them: no other deploy need load those.
@@ -79,6 +82,7 @@ def _traffic(
     *,
     stays: bool,
     turns: bool,
+    insists: bool,
 ) -> Traffic:
     edges = edges_of(env)
     leaving = {host for host, move in moves.items() if move.after is None}
@@ -90,7 +94,8 @@ def _traffic(
     stay = frozenset() if stays else steady(places, running, moves)
     if not edges:
         return NoBalancer(places, stay)
-    states = groups.edges if groups else read_edges(fleet, env, edges)
+    gauge = Gauge(fleet, env, edges)
+    states = gauge.look()
     require_known(env, list(states.values()))
     closed = closed_by_hand(places, list(states.values()))
     for name in sorted(closed):
@@ -102,7 +107,7 @@ def _traffic(
             f"no balancer has a server up: nothing that runs answers its health check, {asked}, with 200"
         )
     left = left_out(places, list(states.values()))
-    return Edges(fleet, env, holder, edges, places, stay, closed, left, up, states, stays)
+    return Edges(fleet, env, holder, edges, places, gauge, stay, closed, left, up, states, stays, insists)
 
 
 def nobody_up(places: Sequence[Place], states: Sequence[EdgeState]) -> bool:

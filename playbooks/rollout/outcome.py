@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from playbooks.errors import ExitStatus
+from playbooks.judgement.meanwhile import Meanwhile
 from playbooks.names import cut
 
 # A record is one argument of a script, of 128 kB at the most (execve(2)).
@@ -52,6 +53,7 @@ class Outcome:
         verdicts: how its stages were judged, with the numbers.
         warnings: what a person should know.
         next: what to do next.
+        requests: what requests did meanwhile, beside those before; None where nobody counts them.
     """
 
     task: str
@@ -70,6 +72,7 @@ class Outcome:
     verdicts: tuple[dict[str, object], ...] = ()
     warnings: tuple[str, ...] = ()
     next: str = ""
+    requests: Meanwhile | None = None
     exit_status: ExitStatus = field(default=ExitStatus.DONE)
 
     def record(self) -> dict[str, Any]:
@@ -83,5 +86,6 @@ class Outcome:
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON document."""
-        document = asdict(self)
+        document = asdict(replace(self, requests=None))
+        document["requests"] = self.requests.to_json() if self.requests else None
         return {**document, "seconds": round(self.seconds, 2), "exit_status": int(self.exit_status)}

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from playbooks.counting import counted
 from playbooks.environment import Environment
-from playbooks.errors import ExitStatus, SlipwayError, StepFailed
+from playbooks.errors import ANY_ENV, ExitStatus, SlipwayError, StepFailed
 from playbooks.fleet.holder import Holder
+from playbooks.judgement.meanwhile import Meanwhile
 from playbooks.release.release import Release
 from playbooks.rollout.migrated import still_migrated
 from playbooks.rollout.outcome import HostOutcome, Outcome
@@ -71,6 +72,7 @@ def deployed(
     warnings: Sequence[str],
     started: float,
     group: str | None = None,
+    requests: Meanwhile | None = None,
 ) -> Outcome:
     """A plan was run, well or not; if well, this group of hosts has the traffic."""
     seconds = time.monotonic() - started
@@ -100,6 +102,7 @@ def deployed(
         verdicts=tuple(ruling.record for ruling in rollout.rulings),
         warnings=tuple(told),
         next=next_step,
+        requests=requests,
         exit_status=exit_status,
     )
 
@@ -117,8 +120,10 @@ def returned(
     started: float,
     group: str | None = None,
     refused: Mapping[str, SlipwayError] | None = None,
+    requests: Meanwhile | None = None,
+    unserved: SlipwayError | None = None,
 ) -> Outcome:
-    """A rollback was run, well or not; if well, this group of hosts has the traffic.
+    """A rollback was run, well or not; if well, this group of hosts has the traffic, unless nobody is served.
 
     Args:
         refused: hosts that stay on what they run, since they have nothing whole to go back to.
@@ -130,6 +135,9 @@ def returned(
     if rollout.reasons:
         status, exit_status = "stuck", ExitStatus.PERSON_NEEDED
         message = f"the rollback to {what} failed: {rollout.why}"
+    elif unserved:
+        status, exit_status = "stuck", ExitStatus.PERSON_NEEDED
+        message = f"{stands}, but {unserved.message}"
     elif unreachable or refused:
         status, exit_status = "partial", ExitStatus.PERSON_NEEDED
         but = [f"{host} stays on {facts[host].version}: {error.message}" for host, error in refused.items()]
@@ -161,9 +169,14 @@ def returned(
         by=holder.who,
         reason=back.reason,
         strategy=plan.strategy,
-        next=again or hint or (f"invoke status {env.flag}" if exit_status else ""),
+        next=again or hint or _hint(unserved, env) or (f"invoke status {env.flag}" if exit_status else ""),
+        requests=requests,
         exit_status=exit_status,
     )
+
+
+def _hint(error: SlipwayError | None, env: Environment) -> str:
+    return (error.hint or "").replace(ANY_ENV, env.flag) if error else ""
 
 
 def _runs_again(what: str, targets: Mapping[str, str | None], group: str | None) -> str:
@@ -206,13 +219,17 @@ def _verdict(
         message = f"{what} {cause}. {left} goes back by itself, within {seconds}; the others are back"
         return "rolled back", message, f"invoke status {command}", ExitStatus.PERSON_NEEDED
     if rollout.verdict == "halted":
-        message = f"{what} failed and was halted where it stands (on_failure: halt): {why}"
-        return "halted", message, f"invoke rollback {command}, or deploy again", ExitStatus.PERSON_NEEDED
+        failed = "was stopped" if rollout.for_load else "failed and was halted"
+        message = f"{what} {failed} where it stands (on_failure: halt): {why}"
+        next_step = f"invoke rollback {command}, or deploy again"
+        if rollout.for_load:
+            next_step = f"{rollout.hint.replace(ANY_ENV, command)}; or invoke rollback {command}"
+        return "halted", message, next_step, ExitStatus.PERSON_NEEDED
     if rollout.verdict == "rolled back":
-        cause = f"was {rollout.stopped}" if rollout.stopped else f"failed: {why}"
-        # Of several hosts the first one's: they fail alike, as a rule.
-        hint = next((error.hint for error in rollout.reasons.values() if error.hint), "")
-        return "rolled back", f"{what} {cause}. The fleet was taken back: {is_back}", hint, ExitStatus.FAILED
+        failed = "was stopped" if rollout.for_load else "failed"
+        cause = f"was {rollout.stopped}" if rollout.stopped else f"{failed}: {why}"
+        message = f"{what} {cause}. The fleet was taken back: {is_back}"
+        return "rolled back", message, rollout.hint.replace(ANY_ENV, command), ExitStatus.FAILED
     if rollout.reasons:
         message = f"{what} is deployed but for {', '.join(rollout.reasons)}, which the settings tolerate: {why}"
         return "done", message, f"the next deploy repairs them: invoke deploy {command}", ExitStatus.DONE

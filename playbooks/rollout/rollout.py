@@ -9,8 +9,10 @@ from typing import Literal, Protocol
 
 from playbooks.errors import Interrupted, SlipwayError, StepFailed, Unreachable, stopped
 from playbooks.fleet.fleet import Fleet
+from playbooks.judgement.meanwhile import Meanwhile
 from playbooks.rollout.mover import Mover
 from playbooks.strategies.plan import Plan, Stage
+from playbooks.traffic.headroom import NO_HEADROOM
 from playbooks.traffic.shares import Split
 from playbooks.traffic.traffic import Traffic
 
@@ -87,6 +89,7 @@ class Rollout:
         verdict: what became of the whole.
         stopped: by whom it was ended, if it was; see `errors.stopped`.
         share: of the traffic that the new release has as it stands; None: what the number of its servers gives.
+        batch: how many hosts change at the same time, at the most.
     """
 
     stands: dict[str, Stand]
@@ -95,6 +98,7 @@ class Rollout:
     verdict: Literal["deployed", "rolled back", "halted", "guarded", "stuck"] = "deployed"
     stopped: str = ""
     share: float | None = None
+    batch: int = 1
 
     @property
     def moved(self) -> frozenset[str]:
@@ -106,6 +110,16 @@ class Rollout:
         """Why it failed, if it did."""
         bad = [ruling.sentence.rstrip(".") for ruling in self.rulings if not ruling.good]
         return "; ".join([*(f"{host}: {error.message}" for host, error in self.reasons.items()), *bad])
+
+    @property
+    def hint(self) -> str:
+        """What a person can do about the first failure, if it says so."""
+        return next((error.hint for error in self.reasons.values() if error.hint), "")
+
+    @property
+    def for_load(self) -> bool:
+        """Whether it ended for want of headroom, which is no fault of the release."""
+        return any(isinstance(error, StepFailed) and error.code == NO_HEADROOM for error in self.reasons.values())
 
     @property
     def watched(self) -> float:
@@ -131,7 +145,9 @@ def roll_out(crew: Crew, plan: Plan, *, on_failure: OnFailure) -> Rollout:
     """
     rollout = Rollout({host: Stand.UNTOUCHED for stage in plan.stages for host in stage.hosts})
     rollout.share = next((stage.share for stage in plan.stages), None)
+    rollout.batch = max((len(stage.hosts) for stage in plan.stages), default=1)
     try:
+        crew.traffic.begin()
         if crew.watcher is not None:
             crew.watcher.begin()
         passed = all(_passes(crew, plan, stage, rollout) for stage in plan.stages)
@@ -144,6 +160,11 @@ def roll_out(crew: Crew, plan: Plan, *, on_failure: OnFailure) -> Rollout:
         rollout.stopped = stopped(ended)
         _give_up(crew, rollout, "rollback")
     return rollout
+
+
+def requests_of(crew: Crew, rollout: Rollout) -> Meanwhile | None:
+    """What requests did while a plan was run; nobody is asked for it where a host was lost."""
+    return None if rollout.verdict in ("guarded", "stuck") else crew.traffic.meanwhile()
 
 
 def _passes(crew: Crew, plan: Plan, stage: Stage, rollout: Rollout) -> bool:
@@ -213,6 +234,8 @@ def _change(crew: Crew, stage: Stage, rollout: Rollout) -> list[str]:
     """Switch a stage's hosts, with no traffic on what changes, and wait for their health; returns those that failed."""
     hosts = frozenset(stage.hosts)
     before = Split(rollout.moved | hosts, share=stage.share) if stage.serves else Split(rollout.moved, out=hosts)
+    if not stage.serves:
+        crew.traffic.require_headroom(hosts)
     crew.traffic.move(before)
     # Until it is known better: a host whose switch was cut may be on either release.
     rollout.stands.update(dict.fromkeys(stage.hosts, Stand.UNHEALTHY))
@@ -263,7 +286,7 @@ def _go_back(crew: Crew, rollout: Rollout) -> bool:
         count = f"{len(touched)} hosts" if len(touched) > 1 else touched[0]
         crew.fleet.progress.phase(f"taking {count} back")
     lost = False
-    for wave in _waves(touched, crew.traffic):
+    for wave in _waves(touched, crew.traffic, rollout.batch if rollout.for_load else None):
         lost |= _move_or_warn(crew, Split(rollout.moved - frozenset(wave), out=frozenset(wave)))
         _take_back(crew, wave, rollout)
     return _move_or_warn(crew, Split()) or lost
@@ -283,11 +306,18 @@ def _leave_to_guards(crew: Crew, rollout: Rollout) -> bool:
     return _move_or_warn(crew, Split(moved, out=out, share=share)) or bool(guarded and not ill)
 
 
-def _waves(hosts: Sequence[str], traffic: Traffic) -> Iterator[list[str]]:
-    """All at once, unless there is traffic that the others could not carry meanwhile; then half of the fleet first."""
+def _waves(hosts: Sequence[str], traffic: Traffic, gently: int | None = None) -> Iterator[list[str]]:
+    """All at once, unless there is traffic that the others could not carry meanwhile; then half of the fleet first.
+
+    Args:
+        hosts: to be taken back.
+        traffic: where it is.
+        gently: so many at a time: nothing is wrong with what runs there, and the others have no headroom.
+    """
     size = len(traffic.places)
     beside = any(place.beside for place in traffic.places)
     most = len(hosts) if not traffic.edges or beside or 2 * len(hosts) <= size else max(1, size // 2)
+    most = most if gently is None or not traffic.edges or beside else min(most, gently)
     for start in range(0, len(hosts), max(1, most)):
         yield list(hosts[start : start + most])
 

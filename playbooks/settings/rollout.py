@@ -17,6 +17,23 @@ class FinalWatch(Model):
     criteria: Criteria = section("What the new release must keep to.", **WATCH)
 
 
+class Headroom(Model):
+    """What is looked at before hosts leave the balancers: by these' own counts of the last seconds, can the others do
+    without them?
+    """
+
+    errors: Percent | None = Field(
+        0.2, gt=0, lt=1, description="The most requests that may fail; above it no host is taken out. null: not asked."
+    )
+    p50: Duration | None = Field(
+        2.0,
+        gt=0,
+        description="Half of all requests may take longer, and no more; higher or null for an application whose "
+        "requests last (long polling).",
+    )
+    wait: Duration = Field(60.0, description="How long a deploy waits for it to become better before it stops.")
+
+
 class Rollout(Model):
     """In which order hosts change, how traffic moves, and what a failure does (A5, B1 to B5)."""
 
@@ -28,6 +45,7 @@ class Rollout(Model):
     on_failure: Literal["rollback", "halt"] = Field(
         "rollback", description="What a failed host does to the deploy: take the whole fleet back, or stop where it is."
     )
+    headroom: Headroom = section("What must be so before a host is taken out.")
     tolerate: Batch | Literal["0"] = Field(
         "0",
         description="How many hosts (or N %) may fail before that happens; they are taken back alone, reported, and "

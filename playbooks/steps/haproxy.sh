@@ -224,15 +224,20 @@ haproxy_maintenance() {
 haproxy_counts() {
     haproxy_say 'show info; show stat'
     emit epoch "$(awk '$1 == "Pid:" || $1 == "Start_time_sec:" { printf "%s ", $2 }' "$work/heard")"
-    # A 502 or 504 that HAProxy makes counts as the server's eresp, and not in its hrsp_5xx.
+    # A 502 or 504 that HAProxy makes counts as the server's eresp, and not in its hrsp_5xx; a 503 that it makes since nobody
+    # is up counts for the backend alone. "UP 1/2" is a server whose last check has failed.
     awk -v main="$backend" -v test="$backend-testers" '
+        function answers() { return is[at["hrsp_2xx"]] + is[at["hrsp_3xx"]] + is[at["hrsp_4xx"]] + is[at["hrsp_5xx"]] + is[at["hrsp_other"]] }
         /^# pxname/ { split(substr($0, 3), names, ","); for (i in names) at[names[i]] = i; next }
         !("pxname" in at) { next }
         { split($0, is, ","); name = is[at["svname"]] }
-        (is[at["pxname"]] != main && is[at["pxname"]] != test) || name == "BACKEND" || name == "FRONTEND" { next }
-        { lost = is[at["eresp"]] + is[at["econ"]]; bad[name] += is[at["hrsp_5xx"]] + lost
-          all[name] += is[at["hrsp_2xx"]] + is[at["hrsp_3xx"]] + is[at["hrsp_4xx"]] + is[at["hrsp_5xx"]] + is[at["hrsp_other"]] + lost }
-        END { for (name in all) print "counter\t" name "\t" all[name] "\t" bad[name] }' "$work/heard"
+        (is[at["pxname"]] != main && is[at["pxname"]] != test) || name == "FRONTEND" { next }
+        name == "BACKEND" { whole += answers() + is[at["hrsp_1xx"]]; failed += is[at["hrsp_5xx"]]; queue += is[at["qcur"]]; next }
+        { lost = is[at["eresp"]] + is[at["econ"]]; bad[name] += is[at["hrsp_5xx"]] + lost; all[name] += answers() + lost
+          queue += is[at["qcur"]] }
+        is[at["pxname"]] == main { print "checked\t" name "\t" is[at["chkfail"]] + 0 "\t" (is[at["status"]] ~ /^UP [0-9]/ ? "failing" : "-") }
+        END { for (name in all) print "counter\t" name "\t" all[name] "\t" bad[name]
+          print "whole\tepoch\t" whole + 0 "\t" failed + 0; print "queue\t" queue + 0 }' "$work/heard"
     haproxy_say 'show events slipway'
     # A line: TIME CLIENT [DATE] FRONTEND BACKEND/SERVER TR/TW/TC/TR/TA STATUS ...; the cursor is the first two words.
     awk -v cursor="$1" -v main="$backend" -v test="$backend-testers" '

@@ -114,7 +114,7 @@ def provision_balancer(
             before runs on.
     """
     tls = balancer.tls
-    packages = ["haproxy", "socat"] if balancer.kind == "haproxy" else ["nginx-light", "curl"]
+    packages = ["haproxy", "socat", "curl"] if balancer.kind == "haproxy" else ["nginx-light", "curl"]
     acme = tls.acme if tls else None
     wanted = ["iproute2", *(["openssl"] if tls else []), *(["certbot"] if acme else [])]
     arguments = [

@@ -186,8 +186,13 @@ def place(balancer: Balancer, settings: Settings) -> list[str]:
         backend_of(balancer, settings),
         balancer.socket,
         balancer.health_path,
-        balancer.health_host or settings.app,
+        host_asked(balancer, settings),
     ]
+
+
+def host_asked(balancer: Balancer, settings: Settings) -> str:
+    """The Host header of the balancer's health check."""
+    return balancer.health_host or settings.app
 
 
 def share_lines(shares: Sequence[Share]) -> bytes:

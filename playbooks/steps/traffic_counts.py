@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from playbooks.fleet.remote import Ask
 from playbooks.fleet.script import Answer
-from playbooks.judgement.counts import Counts
+from playbooks.judgement.counts import Counts, total
 from playbooks.settings import Settings
 from playbooks.settings.traffic import Balancer
 from playbooks.steps.traffic import place
@@ -29,6 +29,26 @@ def ask_counts(balancer: Balancer, settings: Settings, cursor: str) -> Ask:
     return Ask("traffic_counts", [*place(balancer, settings), cursor], timeout=settings.timeouts.command)
 
 
+@dataclass(frozen=True)
+class Counted:
+    """What one balancer counted between two readings, and what it knows at the second one.
+
+    Args:
+        servers: by server, each try at it.
+        whole: of all that clients asked, each once, also what no server could be found for; its latencies are those of
+            the servers' answers.
+        queue: requests that wait for a server now.
+        failed_checks: by server, checks that have failed while it was up.
+        failing: servers that are up, and whose last check has failed.
+    """
+
+    servers: Mapping[str, Counts] = field(default_factory=dict)
+    whole: Counts = field(default_factory=Counts)
+    queue: int = 0
+    failed_checks: Mapping[str, int] = field(default_factory=dict)
+    failing: frozenset[str] = frozenset()
+
+
 @dataclass
 class Meter:
     """Turns one balancer's numbers into what was counted since they were last read.
@@ -42,7 +62,11 @@ class Meter:
     _seen: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     def feed(self, answer: Answer) -> Mapping[str, Counts]:
-        """What was counted since the last answer, by server. The first answer sets the start, and gives nothing.
+        """What was counted since the last answer, by server; see `read`."""
+        return self.read(answer).servers
+
+    def read(self, answer: Answer) -> Counted:
+        """What was counted since the last answer. The first answer sets the start: nothing was counted since.
 
         HAProxy counts anew after a reload: what it has counted since is all there is then.
 
@@ -50,18 +74,43 @@ class Meter:
             BadAnswer: it makes no sense.
         """
         (epoch,), (cursor,) = answer.one("epoch", 1), answer.one("cursor", 1)
+        (queue,) = answer.maybe("queue", 1) or ("0",)
         counters = _numbers(answer, "counter")
         counted = _numbers(answer, "counted")
+        checks = {name: (answer.number(failed), 0) for name, failed, _ in answer.all("checked", 3)}
         latencies = _latencies(answer)
+        whole_of, whole_now = _whole(answer)
+        # No server's name has a blank in it.
+        now = {**counters, **{f"checks of {name}": failed for name, failed in checks.items()}, whole_of: whole_now}
         first, before = self._epoch is None, self._seen if epoch == self._epoch else {}
-        self.cursor, self._epoch, self._seen = cursor, epoch, counters
+        self.cursor, self._epoch, self._seen = cursor, epoch, now
+        failing = frozenset(name for name, _, stand in answer.all("checked", 3) if stand == "failing")
         if first:
-            return {}
-        for name, (requests, errors) in counters.items():
-            old = before.get(name, (0, 0))
-            anew = requests < old[0] or errors < old[1]
-            counted[name] = (requests, errors) if anew else (requests - old[0], errors - old[1])
-        return {name: _counts(counted.get(name, (0, 0)), latencies.get(name, {})) for name in {*counted, *latencies}}
+            return Counted(queue=answer.number(queue), failing=failing)
+        counted |= {name: _since(numbers, before.get(name)) for name, numbers in counters.items()}
+        servers = {name: _counts(counted.get(name, (0, 0)), latencies.get(name, {})) for name in {*counted, *latencies}}
+        whole = whole_now if whole_of == "whole of cursor" else _since(whole_now, before.get(whole_of))
+        return Counted(
+            servers,
+            replace(_counts(whole, {}), latencies=total(servers.values()).latencies),
+            answer.number(queue),
+            {name: _since(failed, before.get(f"checks of {name}"))[0] for name, failed in checks.items()},
+            failing,
+        )
+
+
+def _since(now: tuple[int, int], before: tuple[int, int] | None) -> tuple[int, int]:
+    """What was added; all of it where the counters began anew."""
+    old = before or (0, 0)
+    anew = now[0] < old[0] or now[1] < old[1]
+    return now if anew else (now[0] - old[0], now[1] - old[1])
+
+
+def _whole(answer: Answer) -> tuple[str, tuple[int, int]]:
+    since, requests, failed = answer.maybe("whole", 3) or ("cursor", "0", "0")
+    if since not in ("epoch", "cursor"):
+        raise answer.bad(f"there is nothing since {since[:40]}")
+    return f"whole of {since}", (answer.number(requests), answer.number(failed))
 
 
 def _counts(counted: tuple[int, int], latencies: Mapping[float, int]) -> Counts:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, replace
 from functools import partial
 
 from playbooks.environment import Environment
-from playbooks.errors import ANY_ENV, SlipwayError
+from playbooks.errors import ANY_ENV, SlipwayError, StepFailed
 from playbooks.fleet.fleet import Fleet
 from playbooks.fleet.remote import Remote
 from playbooks.host_facts import facts_of
+from playbooks.settings.traffic import Balancer
 from playbooks.steps.certificate import Certificate, ask_certificate, read_certificate
 from playbooks.steps.facts import Facts
+from playbooks.steps.traffic import Server
 from playbooks.steps.traffic_state import EdgeState, ask_state, read_state
 from playbooks.traffic.groups import live_group, members_of
 from playbooks.traffic.known import unprovisioned
+from playbooks.traffic.unserved import probed
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class EdgeStatus:
         certificate: what is wrong with its certificate; empty when nothing is, or it has none.
         turned_away: whether clients are turned away for it.
         lacks: what provision has not told it yet, as sentences.
+        unserved: that it has nobody to send clients to, and why; empty where it has, or nothing is deployed.
     """
 
     host: str
@@ -49,6 +54,7 @@ class EdgeStatus:
     certificate: str = ""
     turned_away: bool = False
     lacks: tuple[str, ...] = ()
+    unserved: str = ""
 
     @property
     def needs_person(self) -> bool:
@@ -67,6 +73,7 @@ class EdgeStatus:
             f"{self.live} has the traffic" if self.live else "",
             "clients see the MAINTENANCE page" if self.maintenance else "",
             self.certificate,
+            self.unserved,
             *self.drift,
             *self.lacks,
             f"guard: {self.guard}" if self.guard else "",
@@ -104,7 +111,22 @@ def _look(env: Environment, remote: Remote) -> EdgeStatus:
     certificate = read_certificate(certificates[0]) if certificates else Certificate()
     members = members_of(env)
     lacks = tuple(unprovisioned(env, [state]).get(state.host, ()))
-    return replace(_status(state, facts, live_group(members, [state]) if members else None, certificate), lacks=lacks)
+    found = _status(state, facts, live_group(members, [state]) if members else None, certificate)
+    unserved, hint = _unserved(env, remote, balancer, state) if state.servers and not found.up else ("", "")
+    return replace(found, lacks=lacks, unserved=unserved, hint=hint)
+
+
+def _unserved(env: Environment, remote: Remote, balancer: Balancer, state: EdgeState) -> tuple[str, str]:
+    """That nobody is served, and why; what to do about it."""
+    sentence, hint = "nobody is served", f"invoke traffic {env.flag}"
+    meant = [one for one in state.servers.values() if one.wanted or one.out]
+    if not meant:
+        return f"{sentence}: no server is on", hint
+    server = Server(meant[0].name, meant[0].address, meant[0].port)
+    with contextlib.suppress(StepFailed):
+        why = probed(remote, balancer, env.target(remote.name).settings, server)
+        return f"{sentence}: {why.sentence}", why.hint.replace(ANY_ENV, env.flag)
+    return sentence, hint
 
 
 def _status(state: EdgeState, facts: Facts, live: str | None, certificate: Certificate) -> EdgeStatus:

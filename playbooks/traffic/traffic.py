@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
 
 from playbooks.environment import Environment
-from playbooks.errors import SlipwayError, StepFailed
+from playbooks.errors import Interrupted, SlipwayError, StepFailed
 from playbooks.fleet.fleet import Fleet
 from playbooks.fleet.holder import Holder
 from playbooks.fleet.remote import Remote
+from playbooks.fleet.script import Answer
+from playbooks.judgement.meanwhile import Meanwhile
 from playbooks.ledger.seal import GUARD_ADDS
-from playbooks.steps.traffic import HINTS, Moved, Retreat, ask_retreat, ask_traffic, read_traffic
+from playbooks.steps.traffic import HINTS, Moved, Retreat, Share, ask_retreat, ask_traffic, read_traffic
 from playbooks.steps.traffic_state import EdgeState, ask_state, read_state
+from playbooks.traffic.gauge import Gauge
+from playbooks.traffic.headroom import wait_for_headroom
 from playbooks.traffic.shares import Place, Split, balance, idle, servers_of, way_back
+from playbooks.traffic.unserved import find_unserved, probed
 
 # Seconds by which the application's hosts let their guards run longer than the balancers': these look every tenth of
 # their time (guard.sh), and then have to drain.
@@ -48,6 +54,22 @@ class Traffic(Protocol):
     @property
     def there(self) -> frozenset[str]: ...
 
+    def begin(self) -> None:
+        """Nothing has changed yet: what was counted so far is how things were."""
+
+    def require_headroom(self, hosts: frozenset[str]) -> None:
+        """Go on only if the others can do without these hosts, by what balancers counted within the last seconds.
+
+        Raises:
+            StepFailed: they cannot, and it has not become better in time.
+        """
+
+    def meanwhile(self) -> Meanwhile | None:
+        """What requests did since the first change, beside those before; None where nobody counts them."""
+
+    def unserved(self) -> StepFailed | None:
+        """A balancer that has nobody to send clients to, though it should; see `move`."""
+
     def move(self, split: Split, *, back: bool = False) -> Mapping[str, SlipwayError]:
         """Make it so on every balancer.
 
@@ -59,7 +81,7 @@ class Traffic(Protocol):
             Hosts on the new release that a balancer does not find healthy, and why; none on the way back.
 
         Raises:
-            SlipwayError: one could not; its guard sees to it that it goes back.
+            SlipwayError: one could not; its guard sees to it that it goes back. Or one has nobody to send clients to.
         """
 
 
@@ -76,6 +98,18 @@ class NoBalancer:
     edges: tuple[str, ...] = ()
     astray: bool = False
     there: frozenset[str] = frozenset()
+
+    def begin(self) -> None:
+        """Nobody counts."""
+
+    def require_headroom(self, hosts: frozenset[str]) -> None:
+        """Nobody knows."""
+
+    def meanwhile(self) -> None:
+        """Nobody counts."""
+
+    def unserved(self) -> None:
+        """Nobody knows."""
 
     def move(self, split: Split, *, back: bool = False) -> Mapping[str, SlipwayError]:  # noqa: ARG002
         """There is nothing to move."""
@@ -98,6 +132,7 @@ class Edges:
         up: seconds that servers put on are waited for.
         states: how the balancers stood to begin with.
         stays: the traffic is to stay with the group of hosts that has it.
+        insists: hosts are taken out whatever the others can carry.
     """
 
     fleet: Fleet
@@ -105,12 +140,14 @@ class Edges:
     holder: Holder
     edges: tuple[str, ...]
     places: tuple[Place, ...]
+    gauge: Gauge
     steady: frozenset[str] = frozenset()
     closed: frozenset[str] = frozenset()
     left: frozenset[str] = frozenset()
     up: float = UP
     states: Mapping[str, EdgeState] = field(default_factory=dict)
     stays: bool = False
+    insists: bool = False
 
     @property
     def astray(self) -> bool:
@@ -137,8 +174,30 @@ class Edges:
             if place.beside and all(serves(state, place.after.name) for state in self.states.values())
         )
 
+    def begin(self) -> None:
+        self.gauge.begin()
+
+    def require_headroom(self, hosts: frozenset[str]) -> None:
+        leaving = {place.before.name for place in self.places if place.host in hosts and place.before}
+        # Beside each other nobody leaves before others have come.
+        if leaving and not any(place.beside for place in self.places):
+            limits = self.env.settings.rollout.headroom
+            wait_for_headroom(self.gauge, limits, hosts, leaving, self.fleet.progress, insists=self.insists)
+
+    def meanwhile(self) -> Meanwhile | None:
+        return self.gauge.meanwhile()
+
+    def unserved(self) -> StepFailed | None:
+        everybody = Split(frozenset(place.host for place in self.places), share=1.0)
+        return self._unserved(balance(self.places, everybody, closed=self.closed))
+
+    def _unserved(self, shares: Sequence[Share]) -> StepFailed | None:
+        return find_unserved(self.gauge, self.fleet, self.env, shares, up=self.up)
+
     def move(self, split: Split, *, back: bool = False) -> Mapping[str, SlipwayError]:
         back = back or self.holder.task == "rollback"
+        # While hosts are out, others come next: only then it is worth a reading.
+        settled = not split.out
         new = split.moved | (self.steady - split.out)
         split = replace(split, moved=new, out=split.out | (self.left - new))
         shares = balance(self.places, split, closed=self.closed)
@@ -154,37 +213,63 @@ class Edges:
             mine = replace(retreat, record=seal.left_to(remote.name, record, adds=GUARD_ADDS))
             slow = 0.0 if back else balancer.slow_start
             ask = ask_traffic(balancer, settings, shares, retreat=mine, up=self.up, slow=slow, note=note)
-            try:
-                (answer,) = remote.patient().chain([ask])
-            except SlipwayError as error:
-                error.hint = error.hint or HINTS.get(getattr(error, "code", ""))
-                raise
-            return read_traffic(answer)
+            asks = [ask, *(self.gauge.asks(remote.name) if settled else ())]
+            with contextlib.closing(remote.patient().chain(asks)) as answers:
+                try:
+                    moved = read_traffic(next(answers))
+                except SlipwayError as error:
+                    error.hint = error.hint or HINTS.get(getattr(error, "code", ""))
+                    raise
+                if settled:
+                    self._take(remote.name, answers)
+            return moved
 
         results = self.fleet.each("traffic", one, hosts=self.edges, finish=True)
         for edge, moved in results.ok.items():
             self._tell(edge, moved, split)
         results.all_or_raise("moving traffic")
-        return {} if back else self._unanswered(results.ok, split.moved - self.steady)
+        if back:
+            return {}
+        failed = self._unanswered(results.ok, split.moved - self.steady)
+        if not failed and settled and (nobody_there := self._unserved(shares)):
+            raise nobody_there
+        return failed
+
+    def _take(self, edge: str, answers: Iterator[Answer]) -> None:
+        """Take in what came behind a move: that is done, whatever becomes of the reading."""
+        try:
+            self.gauge.take(edge, answers)
+        except Interrupted:
+            raise
+        except SlipwayError as error:
+            self.fleet.progress.warn(f"{edge}: it could not be looked at: {error.message}")
 
     def _unanswered(self, moved: Mapping[str, Moved], hosts: frozenset[str]) -> dict[str, SlipwayError]:
         """Hosts that are healthy but for their users. Where nobody was to begin with, something else is wrong."""
         balancer = self.env.settings.balancer
         if balancer is None or self.up < UP or not any(place.before for place in self.places):
             return {}
-        return {
-            place.host: StepFailed(
-                f"it is healthy by its own checks, but not for the balancer on {edge}, which asks for "
-                f"{balancer.health_path}",
-                host=place.host,
-                step="traffic",
-                code="unanswered",
-                hint=f"on {edge}: curl -i http://{place.after.address}:{place.after.port}{balancer.health_path}",
-            )
-            for edge, one in moved.items()
-            for place in self.places
-            if place.host in hosts and place.after.name in one.slow and not self._was_down(edge, place.after.name)
-        }
+        found: dict[str, SlipwayError] = {}
+        for edge, one in moved.items():
+            for place in self.places:
+                server = place.after
+                if place.host in hosts and server.name in one.slow and not self._was_down(edge, server.name):
+                    found[place.host] = self._not_for(edge, place)
+        return found
+
+    def _not_for(self, edge: str, place: Place) -> StepFailed:
+        """A host that is healthy by its own checks, but not for a balancer."""
+        server, balancer = place.after, self.env.settings.balancer
+        assert balancer is not None  # there would be no edge  # noqa: S101
+        said = f"it is healthy by its own checks, but not for the balancer on {edge}"
+        hint = f"on {edge}: curl -i http://{server.address}:{server.port}{balancer.health_path}"
+        try:
+            why = probed(self.fleet.remotes[edge], balancer, self.env.target(edge).settings, server)
+        except StepFailed:
+            said += f", which asks for {balancer.health_path}"
+        else:
+            said, hint = f"{said}: {why.sentence}", why.hint
+        return StepFailed(said, host=place.host, step="traffic", code="unanswered", hint=hint)
 
     def _was_down(self, edge: str, server: str) -> bool:
         state = self.states.get(edge)

@@ -121,6 +121,7 @@ def test_counts_are_what_clients_saw(inventory: str, address: str, on: On) -> No
         assert sum(seen.latencies.values()) == len(paths)
         assert max(seen.latencies) > 1900, "what timed out was slow"
         assert it.count(meter) == {}
+        traffic.what_clients_met(it, meter, address, "app1", on)
         it.confirm()
 
 
@@ -217,3 +218,15 @@ def test_provision_takes_no_bad_configuration_and_keeps_what_is_set(
 def test_nobody_waits_for_a_server_that_nothing_runs_on(inventory: str, on: On) -> None:
     """A first deploy that fails took two minutes to say so, waiting for servers that it had just stopped."""
     traffic.nobody_waits_for_what_is_idle(inventory, on("app1"))
+
+
+def test_a_fleet_that_drowns_has_no_headroom(inventory: str, address: str) -> None:
+    """A deploy went on, batch after batch, while most requests waited for seconds, and ended without a word."""
+    traffic.a_fleet_that_drowns(inventory, address)
+
+
+def test_what_the_check_of_the_balancer_gets_is_told(inventory: str) -> None:
+    """Nobody was served, and what its check got was for the user to find out."""
+    with hand(inventory) as it:
+        traffic.what_the_check_gets(it)
+        it.confirm()

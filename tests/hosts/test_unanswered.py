@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -14,8 +15,10 @@ from typing import Any
 import pytest
 from testinfra.host import Host
 
+from lab.load import loading
+from lab.load_plan import Kind, Plan
 from lab.spec import HostSpec, Lab
-from tests.hosts.conftest import APPS, Ran, invoke
+from tests.hosts.conftest import APPS, Ran, invoke, wait_until
 from tests.hosts.site import Site
 
 On = Callable[[str], Host]
@@ -26,8 +29,29 @@ PROGRAM = (
 )
 
 
-def pack(folder: Path, version: str, *, address: str = "0.0.0.0", first: str = ":") -> None:
-    files = {"bin/run": PROGRAM.format(version=version, address=address, first=first), "VERSION": f"{version}\n"}
+# One request after the other, three a second: what is more than that waits, and so do the balancer's checks.
+SLOW = """#!/usr/bin/python3
+import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
+class Handler(BaseHTTPRequestHandler):
+    def log_message(self, *words): pass
+    def do_GET(self):
+        time.sleep(0.3 if self.path == "/" else 0)
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"VERSION\\n")
+HTTPServer.request_queue_size = 128
+HTTPServer(("0.0.0.0", 8110), Handler).serve_forever()
+"""
+
+
+def pack_slow(folder: Path, version: str) -> None:
+    pack(folder, version, program=SLOW.replace("VERSION", version))
+
+
+def pack(folder: Path, version: str, *, address: str = "0.0.0.0", first: str = ":", program: str | None = None) -> None:
+    run = program or PROGRAM.format(version=version, address=address, first=first)
+    files = {"bin/run": run, "VERSION": f"{version}\n"}
     with tarfile.open(folder / f"near-{version}.tar.gz", "w:gz") as tar:
         for name, content in files.items():
             member = tarfile.TarInfo(name)
@@ -41,7 +65,7 @@ class Near:
     def __init__(self, site: Site) -> None:
         self.site = site
 
-    def write(self, *, slots: bool, **rollout: Any) -> None:
+    def write(self, *, slots: bool, asked: str = "/VERSION", **rollout: Any) -> None:
         port = "{port}" if slots else "8110"
         run = {"ExecStart": "/opt/near/current/bin/run", **({} if slots else {"Environment": "PORT=8110"})}
         self.site.write(
@@ -54,7 +78,7 @@ class Near:
             rollout=rollout,
             slots={"blue": 8111, "green": 8112} if slots else {},
             health={"interval": "300ms", "checks": [{"type": "http", "url": f"http://127.0.0.1:{port}/VERSION"}]},
-            balancer={"hosts": "edge", "port": 8110, "listen": [PUBLIC], "health_path": "/VERSION", "backend": "near"},
+            balancer={"hosts": "edge", "port": 8110, "listen": [PUBLIC], "health_path": asked, "backend": "near"},
         )
         self.site.provision()
 
@@ -71,6 +95,28 @@ def near(lab: Lab, specs: dict[str, HostSpec], on: On, tmp_path_factory: pytest.
     made = Site(lab, tmp_path_factory.mktemp("near"), specs["edge1"].address)
     made.clear(on)
     return Near(made)
+
+
+def test_a_deploy_is_not_done_while_nobody_is_served(near: Near, on: On) -> None:
+    """Every host was healthy by its own word, the balancer had none of them up, clients got 503: deployed, exit 0."""
+    near.write(slots=False, asked="/none")
+    pack(near.site.folder, "1.0")
+    done = near.deploy("1.0")
+    assert (done.status, done.json["status"]) == (1, "rolled back"), done.err
+    for said in (
+        "nobody is served: HAProxy on edge1 has 0 of 3 servers up",
+        "GET /none with Host: near, gets status 404",
+    ):
+        assert said in done.json["message"]
+    assert "slipway_balancer.health_path" in done.json["next"]
+    assert not on("app1").file("/opt/near/current").exists
+    near.write(slots=False)
+    assert near.deploy("1.0").status == 0
+    near.write(slots=False, asked="/none")
+    wait_until(lambda: invoke("status", near.site.env).status == 1)
+    told = invoke("status", near.site.env).out
+    assert "nobody is served: its check of app1, GET /none with Host: near, gets status 404" in told
+    assert "Next: set slipway_balancer.health_path" in told
 
 
 def test_a_release_that_no_user_could_reach_ends_at_its_first_host(near: Near) -> None:
@@ -95,7 +141,7 @@ def test_a_host_that_a_halted_deploy_left_out_gets_its_traffic_with_the_next_one
     """It was taken for one that somebody had put out by hand, and stayed out for ever."""
     near.write(slots=False, on_failure="halt")
     pack(near.site.folder, "1.2", first="[ $(cat /etc/hostname) != app2 ] || exit 1")
-    pack(near.site.folder, "1.3")
+    pack_slow(near.site.folder, "1.3")
     assert near.deploy("1.2").status == 3
     assert set(near.site.traffic()) == {"app1", "app3"}
     done = near.deploy("1.3")
@@ -104,11 +150,31 @@ def test_a_host_that_a_halted_deploy_left_out_gets_its_traffic_with_the_next_one
     assert set(near.site.traffic()) == set(APPS)
 
 
+def test_a_fleet_that_drowns_loses_no_host_to_a_deploy(near: Near) -> None:
+    """Most requests waited for seconds or failed, and it went on batch by batch, and ended without a word."""
+    pack_slow(near.site.folder, "1.3")
+    pack(near.site.folder, "1.4")
+    near.write(slots=False, headroom={"wait": "3s"})
+    assert near.deploy("1.3").status == 0
+    with loading(Plan(f"http://{near.site.edge}:{PUBLIC}", clients=40, mix=[Kind("page")], timeout=20)):
+        time.sleep(3)
+        done = near.deploy("1.4")
+    assert (done.status, done.json["status"]) == (1, "rolled back"), done.err
+    assert {host["result"] for host in done.json["hosts"]} == {"untouched"}
+    assert "app1 was not taken out: after 3 s the others still have no headroom" in done.json["message"]
+    assert "--force" in done.json["next"]
+    assert done.json["requests"]["during"]["requests"] > 0
+    last = invoke("history", near.site.env, "--json").json["records"][0]
+    assert last["requests"] == done.json["requests"]
+    quiet = near.deploy("1.4")
+    assert quiet.status == 0, quiet.err
+
+
 def test_a_balancer_that_is_gone_keeps_nobody_from_the_others(near: Near) -> None:
     """G2, G3: a person who has lost one needs the page on the other; it was refused, and numbers were a traceback."""
     near.write(slots=False)
-    pack(near.site.folder, "1.3")
-    assert near.deploy("1.3").status == 0
+    pack(near.site.folder, "1.4")
+    assert near.deploy("1.4").status == 0
     place = near.site.folder / "inventory" / "hosts.yml"
     place.write_text(place.read_text() + f"gone:\n  hosts:\n    gone1: {{ansible_host: {GONE}, ansible_port: 1}}\n")
     settings = near.site.folder / "inventory" / "group_vars" / "all" / "10-test.yml"

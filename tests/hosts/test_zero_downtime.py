@@ -54,6 +54,10 @@ def test_rolling_and_rollback_lose_no_request(site: Site) -> None:
     assert failures(load.report()) == {}
     assert set(versions(load.report())) == {"1.0.0", "1.1.0"}
     assert set(site.traffic()) == set(APPS)
+    told = done.json["requests"]
+    assert told["during"]["failed"] == told["before"]["failed"] == 0
+    assert 100 < told["during"]["requests"] + told["before"]["requests"] < len(load.report().samples)
+    assert 0 < told["during"]["p50_ms"] <= told["during"]["p99_ms"]
 
 
 def test_a_canary_gets_its_share_and_then_all(site: Site) -> None:

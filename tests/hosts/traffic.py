@@ -14,20 +14,26 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import pytest
 from testinfra.host import Host
 
 from lab.spec import Lab
 from playbooks.environment import Environment, load_environment
+from playbooks.errors import StepFailed
 from playbooks.fleet.fleet import Held, open_fleet
 from playbooks.fleet.holder import Holder
 from playbooks.fleet.progress import Silent
 from playbooks.fleet.remote import Ask, Remote
 from playbooks.fleet.script import Answer
 from playbooks.judgement.counts import Counts
+from playbooks.settings.rollout import Headroom
 from playbooks.settings.traffic import Balancer
 from playbooks.steps.traffic import Moved, Retreat, Share, ask_traffic, read_traffic
-from playbooks.steps.traffic_counts import Meter, ask_counts
+from playbooks.steps.traffic_counts import Counted, Meter, ask_counts
+from playbooks.steps.traffic_probe import ask_probe, read_probes
 from playbooks.steps.traffic_state import EdgeState, ask_maintenance, ask_state, read_state
+from playbooks.traffic.gauge import Gauge
+from playbooks.traffic.headroom import NO_HEADROOM, wait_for_headroom
 from playbooks.traffic.servers import usual_shares
 from tests.hosts.conftest import APPS, PROJECT, App, clear_edge, invoke
 from tests.hosts.named_connection import NamedConnection
@@ -240,6 +246,9 @@ class Hand:
     def count(self, meter: Meter) -> Mapping[str, Counts]:
         return meter.feed(self.ask(ask_counts(self.balancer, self.env.target(EDGE).settings, meter.cursor)))
 
+    def read(self, meter: Meter) -> Counted:
+        return meter.read(self.ask(ask_counts(self.balancer, self.env.target(EDGE).settings, meter.cursor)))
+
     def maintenance(self, *, on: bool) -> tuple[str, ...]:
         answer = self.ask(ask_maintenance(self.balancer, self.env.target(EDGE).settings, on=on))
         return answer.one("maintenance", 2)
@@ -306,6 +315,61 @@ def nobody_waits_for_what_is_idle(inventory: str, app1: Host) -> None:
             assert it.state().drift == []
         finally:
             start_server(app1)
+
+
+def what_clients_met(edge: Hand, meter: Meter, address: str, name: str, on: Callable[[str], Host]) -> None:
+    """Check that requests are counted each once, as clients met them, and also those that nobody answers."""
+    edge.read(meter)
+    stop_server(on(name))
+    try:
+        statuses = [fetch(address).status for _ in range(4)]
+        seen = edge.read(meter)
+    finally:
+        start_server(on(name))
+    assert all(status >= 500 for status in statuses)
+    assert (seen.whole.requests, seen.whole.errors) == (4, 4)
+
+
+def what_the_check_gets(edge: Hand) -> None:
+    """Check that a server is asked as the balancer asks it, and what is told of its answer."""
+    settings, servers = edge.env.target(EDGE).settings, [share.server for share in edge.normal.values()]
+    servers[2] = replace(servers[2], port=1)
+    bad = edge.balancer.model_copy(update={"health_path": "/status/400"})
+    for balancer, status in ((edge.balancer, 200), (bad, 400)):
+        found = read_probes(edge.ask(ask_probe(balancer, settings, servers)))
+        assert [(probe.server, probe.status) for probe in found] == [("app1", status), ("app2", status), ("app3", 0)]
+        assert [probe.text for probe in found[:2]] == ["app1", "app2"]
+        assert "connect" in found[2].text
+
+
+def a_fleet_that_drowns(inventory: str, address: str) -> None:
+    """Check that where most requests take seconds nobody is done without, and that it is over when they are."""
+    env = load_environment(inventory, PROJECT)
+    limits = Headroom.model_validate({"p50": "1s", "wait": "4s"})
+    with open_fleet([env.target(EDGE).address], progress=Silent(), forks=4) as fleet:
+        gauge = Gauge(fleet, env, [EDGE])
+        gauge.look()
+
+        def leave(wait: float, *, insists: bool = False) -> float:
+            began = time.monotonic()
+            some = limits.model_copy(update={"wait": wait})
+            wait_for_headroom(gauge, some, ["app1"], ["app1"], Silent(), insists=insists)
+            return time.monotonic() - began
+
+        assert leave(4.0) < 2, "nobody waits where there is nothing to wait for"
+        load = [threading.Thread(target=lambda: [fetch(address, "/slow/1.9") for _ in range(6)]) for _ in range(30)]
+        for client in load:
+            client.start()
+        time.sleep(1)
+        with pytest.raises(
+            StepFailed, match=r"half of the requests of the last \d+ s took longer than 1,000 ms"
+        ) as caught:
+            leave(4.0)
+        assert caught.value.code == NO_HEADROOM
+        assert leave(4.0, insists=True) < 2
+        for client in load:
+            client.join()
+        leave(30.0)
 
 
 def make_edge(lab: Lab, folder: Path, on: Callable[[str], Host], kind: str, **balancer: object) -> App:

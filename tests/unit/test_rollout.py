@@ -19,6 +19,7 @@ from playbooks.strategies.blue_green import beside
 from playbooks.strategies.canary import canary
 from playbooks.strategies.plan import FleetShape, Plan, Stage
 from playbooks.strategies.rolling import rolling
+from playbooks.traffic.headroom import NO_HEADROOM
 from playbooks.traffic.shares import Place, Split, balance
 
 HOSTS = ("app1", "app2", "app3", "app4")
@@ -73,6 +74,19 @@ class Balancer:
     there: frozenset[str] = frozenset()
     splits: list[Split] = field(default_factory=list)
     shuns: frozenset[str] = frozenset()
+    enough: int = 99
+
+    def begin(self) -> None: ...
+
+    def meanwhile(self) -> None: ...
+
+    def unserved(self) -> None: ...
+
+    def require_headroom(self, hosts: frozenset[str]) -> None:
+        assert hosts
+        if self.enough == 0:
+            raise StepFailed("none", host="edge1", step="headroom", code=NO_HEADROOM, hint="later")
+        self.enough -= 1
 
     def move(self, split: Split, **_: bool) -> dict[str, SlipwayError]:
         self.splits.append(split)
@@ -105,10 +119,11 @@ def run(
     sick: frozenset[str] = frozenset(),
     shuns: frozenset[str] = frozenset(),
     dies: frozenset[str] = frozenset(),
+    enough: int = 99,
     how: Any = "halt",
 ) -> tuple[Rollout, Balancer, Hosts]:
     """Run a plan whose hosts and balancer do as they are told."""
-    hosts, traffic = Hosts(sick, dies), Balancer(tuple(places), shuns=shuns)
+    hosts, traffic = Hosts(sick, dies), Balancer(tuple(places), shuns=shuns, enough=enough)
     fleet = Fleet({host: cast(Remote, Named(host)) for host in HOSTS}, {}, Silent(), 4)
     return roll_out(Crew(fleet, cast(Mover, hosts), traffic, Judge(bad)), plan, on_failure=how), traffic, hosts
 
@@ -158,6 +173,25 @@ def test_a_host_that_no_user_could_reach_has_failed() -> None:
     assert rollout.hosts(Stand.UNTOUCHED) == ["app2", "app3", "app4"]
     assert "app1: no answer" in rollout.why
     assert traffic.splits[-1] == Split()
+
+
+@pytest.mark.parametrize(
+    ("how", "verdict", "on_new"), [("halt", "halted", {"app1", "app2", "app3"}), ("rollback", "rolled back", set())]
+)
+def test_without_headroom_it_stops_between_two_batches(how: Any, verdict: str, on_new: set[str]) -> None:
+    """A deploy went on host by host while most requests failed. And three at once on the way back would be worse."""
+    rollout, traffic, hosts = run(rolling(HOSTS, SETTINGS, FLEET), IN_PLACE, enough=3, how=how)
+    assert (rollout.verdict, rollout.for_load, rollout.hint) == (verdict, True, "later")
+    assert hosts.on_new == on_new
+    assert rollout.stands["app4"] == Stand.UNTOUCHED
+    assert max(len(split.out) for split in traffic.splits) == 1
+    assert not traffic.splits[-1].out
+
+
+def test_what_serves_before_its_hosts_change_needs_no_headroom() -> None:
+    """What is bad is left behind: nobody waits for it to become better."""
+    stage = Stage("all of the traffic", HOSTS, share=1.0, serves=True)
+    assert run(Plan("rolling", (stage,)), BESIDE, enough=0)[0].verdict == "deployed"
 
 
 def test_as_many_as_are_tolerated_may_be_so() -> None:

@@ -108,3 +108,15 @@ def test_since_is_when_the_services_were_started_that_run() -> None:
     assert replace(bare, units=tuple(units)).runs_since == 300
     assert replace(bare, units=(Unit("web.service", "failed", "failed", 0, 200),)).runs_since is None
     assert bare.runs_since == 100
+
+
+def test_a_fleet_that_serves_nobody_is_not_well(capsys: pytest.CaptureFixture[str]) -> None:
+    """Three healthy hosts, a balancer that has none of them, clients with 503: status said nothing but 0 of 3."""
+    why = "nobody is served: its check of app1, GET / with Host: shop, gets status 400: Bad Request"
+    edge = EdgeStatus("edge1", "HAProxy", servers=3, unserved=why, hint="set slipway_balancer.health_host")
+    status = Status("production", "shop", (HostStatus("app1", "1.0", health="healthy"),), FLAG, (edge,))
+    show_status(status)
+    out = capsys.readouterr().out
+    assert f"edge1: HAProxy, 0 of 3 servers in use; {why}" in out
+    assert "Next: set slipway_balancer.health_host" in out
+    assert status.exit_status == ExitStatus.FAILED

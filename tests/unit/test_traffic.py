@@ -8,11 +8,14 @@ from pydantic import ValidationError
 from playbooks.errors import BadAnswer
 from playbooks.fleet.script import Answer, parse
 from playbooks.judgement.counts import Counts
+from playbooks.settings import Settings
 from playbooks.settings.traffic import Balancer
 from playbooks.steps.traffic import Server, read_traffic
 from playbooks.steps.traffic_counts import Meter
+from playbooks.steps.traffic_probe import Probe
 from playbooks.steps.traffic_state import read_state
 from playbooks.traffic.known import lacking, left_behind
+from playbooks.traffic.unserved import explained
 
 
 def answer(*lines: str) -> Answer:
@@ -30,6 +33,48 @@ def test_a_meter_gives_what_came_since_and_bears_a_reload() -> None:
     assert reloaded == {"a": Counts(2000, 3), "b": Counts(4, 0)}
     assert meter.feed(answer("epoch 8", "counter a 2000 3", "counter b 1 1", "cursor z"))["b"] == Counts(1, 1)
     assert meter.feed(answer("epoch 8", "counted c 5 2", "cursor z")) == {"c": Counts(5, 2)}
+
+
+def test_a_meter_tells_what_clients_met_whoever_answered() -> None:
+    """A 503 that a balancer makes since nobody is up is in no server's count, and is what clients get."""
+    meter, head = Meter(), ("epoch 7", "cursor x", "queue 4")
+    first = meter.read(answer(*head, "whole epoch 100 7", "checked a 5 failing", "checked b 0 -"))
+    assert (first.whole, first.failed_checks) == (Counts(), {})
+    assert (first.queue, first.failing) == (4, frozenset({"a"}))
+    lines = ("counter a 3 0", "latency a 0 3", "checked a 7 -", "checked b 0 -")
+    now = meter.read(answer(*head, "whole epoch 140 27", *lines))
+    assert now.whole == Counts(40, 20, {1.0: 3})
+    assert (now.failed_checks, now.failing) == ({"a": 2, "b": 0}, frozenset())
+    assert meter.read(answer(*head, "whole cursor 9 1")).whole == Counts(9, 1), "nginx counts since it was read"
+    with pytest.raises(BadAnswer):
+        meter.read(answer(*head, "whole ever 9 1"))
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "said", "hint"),
+    [
+        (
+            400,
+            "<h1>Bad Request (400)</h1>",
+            "gets status 400: <h1>Bad Request (400)</h1>",
+            "slipway_balancer.health_host",
+        ),
+        (404, "", "gets status 404", "slipway_balancer.health_path to a page that answers 200"),
+        (301, "", "gets status 301", "does not redirect"),
+        (401, "", "gets status 401", "needs no login"),
+        (503, "warming up", "gets status 503: warming up", "its log on app1"),
+        (0, "Connection refused", "gets no answer: Connection refused", "curl -i http://10.0.0.1:8000/ready"),
+        (200, "ok", "gets 200 now", "invoke status"),
+    ],
+)
+def test_what_a_balancers_check_gets_says_what_to_do(status: int, text: str, said: str, hint: str) -> None:
+    """Nobody is served, and "0 of 3 servers in use" leaves a person where they were."""
+    balancer = Balancer.model_validate({"hosts": "edge", "health_path": "/ready", "health_host": "shop.example"})
+    server = Server("app1", "10.0.0.1", 8000)
+    why = explained(Probe("app1", status, text), balancer, Settings.model_construct(), server)
+    assert why.sentence == f"its check of app1, GET /ready with Host: shop.example, {said}"
+    assert hint in why.hint
+    assert why.lasting == (status in (400, 404, 301, 401)), "what only warms up is waited for"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,78 @@
+"""Before hosts leave the balancers: wait until the others can do without them, or stop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+
+from playbooks.errors import ANY_ENV, StepFailed
+from playbooks.fleet.progress import Progress
+from playbooks.judgement.headroom import Least, is_known, lacking
+from playbooks.settings.rollout import Headroom
+from playbooks.traffic.gauge import Gauge
+
+# Seconds between two looks.
+AGAIN = 1.0
+# A failure that is the load's, not the release's: what goes back for it goes back as gently as it came.
+NO_HEADROOM = "headroom"
+
+
+def wait_for_headroom(
+    gauge: Gauge,
+    limits: Headroom,
+    hosts: Collection[str],
+    leaving: Collection[str],
+    progress: Progress,
+    *,
+    insists: bool,
+) -> None:
+    """Come back once the others can do without some hosts, by what the balancers counted within the last seconds.
+
+    Args:
+        gauge: reads the balancers.
+        limits: what must be so, and for how long it is waited for.
+        hosts: that are to change.
+        leaving: their servers.
+        progress: who is told.
+        insists: whether they are taken out all the same, and it is only told.
+
+    Raises:
+        StepFailed: it has not become better in time.
+    """
+    names = ", ".join(sorted(hosts))
+    until = time.monotonic() + limits.wait
+    told = False
+    while found := _lack(gauge, limits, leaving):
+        edge, why = found
+        if insists:
+            if why:
+                progress.warn(f"{edge}: {names} leaves the balancer although the others have no headroom: {why}")
+            return
+        if not why:
+            time.sleep(AGAIN)
+            continue
+        if time.monotonic() >= until:
+            raise StepFailed(
+                f"{names} was not taken out: after {limits.wait:.0f} s the others still have no headroom: {why}",
+                host=edge,
+                step="headroom",
+                code=NO_HEADROOM,
+                hint="deploy again once there is less load, or more hosts; where the release that runs is what fails: "
+                f"invoke deploy {ANY_ENV} --force",
+            )
+        if not told:
+            told = True
+            progress.warn(f"{edge}: the others have no headroom: {why}. {names} waits for up to {limits.wait:.0f} s")
+        time.sleep(AGAIN)
+
+
+def _lack(gauge: Gauge, limits: Headroom, leaving: Collection[str]) -> tuple[str, str] | None:
+    """Why the others cannot do without these servers now, and the balancer that says so.
+
+    None where none does; no reason where it cannot be told yet, which lasts some seconds at the most.
+    """
+    gauge.refresh()
+    least = Least(limits.errors, None if limits.p50 is None else 1000 * limits.p50)
+    found = ((edge, lacking(each, leaving, least)) for edge, each in gauge.readings.items())
+    unknown = ((edge, "") for edge, each in gauge.readings.items() if not is_known(each))
+    return next(((edge, why) for edge, why in found if why), None) or next(unknown, None)
