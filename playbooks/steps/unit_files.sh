@@ -4,8 +4,8 @@
 # it belongs to, "# Slipway: HOME/current" or, in a slot, "# Slipway: HOME/releases/ID": so a file is known as ours. Needs
 # home; what installs sets reload=yes when systemd has to read something anew.
 #
-# What a deploy replaces or takes away stays beside it, NAME.slipway-back, until the deploy has proven itself: on the way back
-# it is put there by a rename, for which a disk that is full by then has room.
+# What a deploy (what=deploy) replaces or takes away stays beside it, NAME.slipway-back, until the deploy has proven itself or was
+# taken back: on the way back it is put there by a rename, for which a disk that is full by then has room.
 units_folder=/etc/systemd/system
 
 # unit_owner FILE: set unit_of to the release that a unit file or a drop-in belongs to; empty if it is none of this application's.
@@ -81,7 +81,7 @@ install_unit_file() {
     ) >"$2.slipway-new"
     chmod 0644 "$2.slipway-new"
     sync "$2.slipway-new"
-    [ ! -f "$2" ] || [ -L "$2" ] || ln -f "$2" "$2.slipway-back" 2>/dev/null || :
+    if [ "${what:-}" = deploy ] && [ -f "$2" ] && [ ! -L "$2" ]; then ln -f "$2" "$2.slipway-back" 2>/dev/null || :; fi
     mv -fT "$2.slipway-new" "$2"
 }
 
@@ -89,7 +89,7 @@ install_unit_file() {
 take_unit_file() {
     unit_owner "$1"
     if [ -z "$unit_of" ]; then return 0; fi
-    if [ -L "$1" ]; then rm "$1"; else mv -fT "$1" "$1.slipway-back"; fi
+    if [ "${what:-}" != deploy ] || [ -L "$1" ]; then rm "$1"; else mv -fT "$1" "$1.slipway-back"; fi
 }
 
 # forget_units_back: nobody goes back to what was replaced.

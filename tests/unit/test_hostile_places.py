@@ -73,7 +73,7 @@ def test_a_folder_that_is_written_to_meanwhile_is_out_of_the_way(tmp_path: Path)
 UNITS = """
 home=/opt/x
 units_folder=$folder/units
-installed= reload=no
+installed= reload=no what=deploy
 for release in 1 2; do
     mkdir -p "$folder/$release/.slipway/unit-files"
     printf '# Slipway: /opt/x/current\\n# %s\\n' "$release" >"$folder/$release/.slipway/unit-files/x.service"
@@ -87,12 +87,15 @@ remove_unit gone.timer
 cat "$units_folder/x.service"
 (
     ulimit -f 0
+    what=back
     install_unit "$folder/1" x.service /opt/x/current
     install_unit "$folder/1" gone.timer /opt/x/current
 )
 cat "$units_folder/x.service"
-ls "$units_folder"
+what=deploy
 install_unit "$folder/2" x.service /opt/x/current
+remove_unit gone.timer
+ls "$units_folder"
 forget_units_back
 ls "$units_folder"
 """
@@ -103,7 +106,8 @@ def test_a_unit_file_goes_back_where_nothing_can_be_written(tmp_path: Path) -> N
     done = run(UNITS, "unit_files", folder=str(tmp_path))
     assert done.returncode == 0, done.stderr
     mark = "# Slipway: /opt/x/current"
-    assert done.stdout.split("\n") == [mark, "# 2", mark, "# 1", *["gone.timer", "x.service"] * 2, ""]
+    kept = ["gone.timer.slipway-back", "x.service", "x.service.slipway-back"]
+    assert done.stdout.split("\n") == [mark, "# 2", mark, "# 1", *kept, "x.service", ""]
 
 
 @pytest.mark.parametrize(
