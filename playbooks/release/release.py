@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -14,6 +14,7 @@ from typing import Any
 
 from playbooks import names
 from playbooks.environment import Environment, Target
+from playbooks.errors import ConfigError
 from playbooks.names import stamp
 from playbooks.release.artifact import Artifact
 from playbooks.release.slots import Slot
@@ -186,10 +187,33 @@ def _started(service: Service, slot: Slot | None) -> list[str]:
     return [f"{service.name}{slot.name}.service"] if slot and service.in_slots else service.units
 
 
+class _NotInUnits(Mapping[str, str]):
+    """What a unit's template finds as secrets: none, for systemd shows a unit to everybody on the host.
+
+    Args:
+        service: whose unit it is.
+    """
+
+    def __init__(self, service: str) -> None:
+        self._service = service
+
+    def __getitem__(self, name: str) -> str:
+        raise ConfigError(
+            [f"the unit of {self._service} has secret '{name}' in it; systemd shows units to every user of a host"],
+            hint="put it into a file of slipway_config, and that in the unit: EnvironmentFile=… or LoadCredential=…",
+        )
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+
 def _units(
     service: Service, context: dict[str, Any], templates: Templates, host: str, slot: Slot | None
 ) -> dict[str, bytes]:
-    inside = {**context, "service": service.as_data()}
+    inside = {**context, "service": service.as_data(), "secrets": _NotInUnits(service.name)}
     home = context["slipway"]["path"]
     # A slot's unit has a file of its own: the two are of different releases.
     beside = slot is not None and service.in_slots

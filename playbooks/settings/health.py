@@ -45,7 +45,8 @@ class HttpCheck(Check):
     type: Literal["http"]
     url: Text = Field(
         description="URL as the host reaches it, e.g. http://127.0.0.1:8000/health/ready; {port} is that of the slot, "
-        "{version} that of the release."
+        "{version} that of the release. An answer of this very host counts only from a program of root's, of the "
+        "application's user, of `served_by`, or of a unit that is checked."
     )
     status: int = Field(200, ge=100, le=599, description="The status that counts as healthy.")
     body: Text | None = Field(
@@ -65,6 +66,11 @@ class HttpCheck(Check):
     )
     max_time: Duration | None = Field(
         None, description="The answer must come within this; A4 asks for 500 ms of a health endpoint."
+    )
+    served_by: Text | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$",
+        description="Name or number of another user of the host whose program may answer, say that of a container.",
     )
 
     @property

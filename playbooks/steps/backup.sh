@@ -162,11 +162,13 @@ dump_database() {
     need pg_dump pg_restore
     dump=$scratch/databases/$name.dump
     # Not compressed here: restic does it better, and what has not changed since the last dump is then stored once.
-    pg pg_dump --format=custom --compress=0 --dbname="$name" >"$dump" 2>"$scratch/err" || {
+    dumped=0
+    pg pg_dump --format=custom --compress=0 --dbname="$name" >"$dump" 2>"$scratch/err" || dumped=$?
+    if [ "$dumped" -ne 0 ]; then
         ! lacks_room "$state" || fail no-space "$said (while dumping database $name)"
-        explain_postgres "$scratch/err"
+        explain_postgres "$scratch/err" "$dumped"
         fail "$code" "cannot dump database $name: $said"
-    }
+    fi
     # What cannot be listed cannot be restored; an empty file would pass every check that restic has.
     pg_restore --list "$dump" >"$scratch/list" 2>"$scratch/err" || fail database "the dump of $name is not readable: $(said_by "$scratch/err")"
     jq --compact-output --null-input --arg name "$name" --arg file "$dump" --argjson bytes "$(stat -c %s "$dump")" \
@@ -195,6 +197,11 @@ release_as_it_is() {
 : >"$scratch/databases.json"
 : >"$scratch/changed"
 sqlite_limit=$limit
+# Nobody waits for it afterwards, and it stands back: there the large things may take longer.
+patient_limit=$limit
+[ "$when" != after ] || patient_limit=$((limit * 12))
+# A dump may take nearly all of the step's time, which is twice the limit.
+database_limit=$((patient_limit * 9 / 5))
 read_payload
 close_sqlite_place
 if [ "$release" != - ]; then
@@ -236,9 +243,7 @@ fi
 printf '%s\n' "$scratch/databases" "$scratch/sqlite" "$scratch/manifest" >>"$scratch/paths"
 
 restic_views=$data_views
-# Nobody waits for it afterwards, and it stands back: there it may take longer.
-restic_limit=$limit
-[ "$when" != after ] || restic_limit=$((limit * 12))
+restic_limit=$patient_limit
 snapshot() {
     set -- --host "$host" --tag slipway --tag "app=$app" --tag "id=$id" --exclude-file "$scratch/excludes"
     [ "$release" = - ] || set -- "$@" --tag "release=$release"

@@ -22,6 +22,8 @@ app=$8
 shift 8
 user=$1
 sqlite_limit=$2
+# A dump may take nearly all of the step's time, which is three times the limit.
+database_limit=$(($2 * 27 / 10))
 
 # include room.sh
 # include restic.sh
@@ -129,8 +131,10 @@ load_dump() {
         problem "cannot make a scratch database for $name: $said"
         return
     fi
-    if ! pg pg_restore --exit-on-error --dbname="$fresh" <"$dump" 2>"$scratch/sql.err" >/dev/null; then
-        explain_postgres "$scratch/sql.err"
+    loaded=0
+    pg pg_restore --exit-on-error --dbname="$fresh" <"$dump" 2>"$scratch/sql.err" >/dev/null || loaded=$?
+    if [ "$loaded" -ne 0 ]; then
+        explain_postgres "$scratch/sql.err" "$loaded"
         problem "the dump of database $name cannot be loaded: $said"
         return
     fi

@@ -6,6 +6,7 @@ folder=$2
 app=$3
 document=$4
 repository=
+database_limit=60
 
 # include room.sh
 # include restic.sh

@@ -24,6 +24,7 @@ status=$9
 shift 9
 timeout=$1
 
+# include listeners.sh
 # include root_only.sh
 # include restored.sh
 
@@ -125,6 +126,9 @@ spare_port() {
 port=$(spare_port)
 printf 'PORT=%s\nRELEASE="%s"\n' "$port" "$place_of" >>"$folder/work/environment"
 address=$(printf '%s' "$url" | sed "s/{port}/$port/g")
+# Neither a URL nor a command is in a command line, which everybody on the host can read: a secret may be in it.
+printf 'url = "%s"\n' "$(printf '%s' "$address" | sed 's/[\\"]/\\&/g')" >"$folder/work/address"
+printf '%s\n' "$command" >"$folder/work/command"
 began=$(date +%s)
 systemctl reset-failed "$unit" 2>/dev/null || :
 for property in NoNewPrivileges=yes CapabilityBoundingSet= AmbientCapabilities= RestrictSUIDSGID=yes RestrictNamespaces=yes \
@@ -136,20 +140,35 @@ done
 if ! systemd-run --quiet --collect --unit="$unit" --uid="$user" --gid="$(id -gn "$user")" \
     --property="RootDirectory=$tree" --property="BindReadOnlyPaths=/usr$read_only" "$@" \
     --property="WorkingDirectory=$place_of" --property="EnvironmentFile=$folder/work/environment" \
-    --property=RuntimeMaxSec="$((timeout + 600))" --property=TimeoutStopSec=10 \
-    -- /bin/sh -c "$(printf '%s' "$command" | sed 's/\$/$$/g')" 2>"$folder/work/run.err"; then
+    --property=RuntimeMaxSec="$((timeout + 600))" --property=TimeoutStopSec=10 --property="StandardInput=file:$folder/work/command" \
+    -- /bin/sh -c 'command=$$(cat) && exec </dev/null && eval "$$command"' 2>"$folder/work/run.err"; then
     problem "the restored release cannot be started: $(tr '\n' ' ' <"$folder/work/run.err" | cut -c1-200)"
     exit 0
 fi
+# is_its_own ADDRESS PORT FROM: whether it is the release that answered there. Anybody on the host may take a port before it does.
+is_its_own() {
+    case $1 in
+        127.* | ::1 | "$3") ;;
+        *) return 0 ;;
+    esac
+    find_stranger "$1" "$2" ' ' "$unit"
+    [ -z "$stranger" ] && [ "$listened" = yes ]
+}
+stranger=
 while :; do
-    got=$(curl --globoff --silent --max-time 5 --output /dev/null --write-out '%{http_code}' -- "$address") || :
-    if [ "$got" = "$status" ] && systemctl is-active --quiet "$unit"; then
+    got=$(curl --globoff --silent --max-time 5 --output /dev/null --write-out '%{http_code} %{remote_ip} %{remote_port} %{local_ip}' \
+        --config "$folder/work/address") || :
+    read -r got at at_port from <<END_OF_ANSWER
+$got
+END_OF_ANSWER
+    if [ "$got" = "$status" ] && is_its_own "$at" "$at_port" "$from" && systemctl is-active --quiet "$unit"; then
         emit started "$port"
         break
     fi
     if [ "$(date +%s)" -ge $((began + timeout)) ] || ! systemctl is-active --quiet "$unit"; then
         how="answers $got, expected $status"
         [ "$got" != 000 ] || how="does not answer"
+        [ -z "$stranger" ] || how="does not listen at its port, a program of $stranger does"
         systemctl is-active --quiet "$unit" || how='is not there: the command ended'
         # What it said last is the reason, and may not be written yet.
         journalctl --sync 2>/dev/null || :

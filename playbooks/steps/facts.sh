@@ -121,7 +121,7 @@ if [ "$current" != - ]; then
     # A symlink is made at the switch: its time is since when.
     emit current "$current" "$(stat -c %Y "$home/current")"
     set --
-    if [ -f "$home/current/.slipway/units" ]; then
+    if is_own_release "$home/releases/$current" && [ -f "$home/current/.slipway/units" ]; then
         while IFS= read -r unit; do set -- "$@" "$unit"; done <"$home/current/.slipway/units"
     fi
     [ $# -eq 0 ] || show_units unit "$@"

@@ -10,6 +10,7 @@ mark=$5
 release=$6
 
 # include append.sh
+# include discard.sh
 # include find_current.sh
 # include slots.sh
 # include names.sh
@@ -22,9 +23,9 @@ remove() {
     leave_slot "$1"
     # No longer complete first: what is half removed must not look whole.
     rm -f "$home/releases/$1/.slipway/complete"
-    # Its writable folders are the user's. rm goes down by descriptors and follows no link (openat(2), O_NOFOLLOW): renaming
-    # meanwhile, the user can lose what is its own, and nothing else.
-    rm -rf "${home:?}/releases/$1" "$home/releases/.incoming.$1".*
+    # Its writable folders are the user's.
+    discard "$home/releases/$1"
+    rm -rf "$home/releases/.incoming.$1".*
     emit pruned "$1"
 }
 
@@ -73,7 +74,7 @@ prune() {
             remove "$folder"
         fi
     done
-    for left in "$home/releases"/.incoming.*; do [ ! -e "$left" ] || rm -rf "$left"; done
+    for left in "$home/releases"/.incoming.*; do [ ! -e "$left" ] || discard "$left"; done
     # What fetches left; see fetch.sh.
     rm -rf "$home/.fetched"
 }
@@ -87,5 +88,8 @@ elif [ "$mark" != - ] && [ -d "$home/releases/$release/.slipway" ]; then
     sync "$home/releases/$release/.slipway"
 fi
 append_record "$state" "$record"
-[ "$mark" != proven ] || prune
+if [ "$mark" = proven ]; then
+    forget_units_back
+    prune
+fi
 emit recorded

@@ -204,6 +204,7 @@ def _fields(check: AnyCheck, secrets: Mapping[str, str], *, own: bool) -> list[s
             ITEM.join(
                 f"{name}: {value.replace(VERSION, VERSION_PATTERN)}" for name, value in check.expect_headers.items()
             ),
+            check.served_by or "",
         ]
     if isinstance(check, TcpCheck):
         return [check.host, str(check.port).replace(SLOT_PORT, PORT)]

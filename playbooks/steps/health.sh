@@ -13,7 +13,10 @@
 # FS (\034) is the release's version, SUB (\032) the same as an extended regular expression.
 #
 # Of an answer or an output no more is read than the limits below; docs/settings.md tells them.
+# An answer of this host counts only if it is root's, the application's user's, or of a unit that is checked: else somebody
+# took the port while the application did not have it.
 # include at_most.sh
+# include listeners.sh
 # include unit_said.sh
 release=$1
 user=$2
@@ -51,6 +54,7 @@ version() {
     echo "${id#*-}"
 }
 
+checked_units=
 gs=$(printf '\035')
 fs=$(printf '\034')
 sub=$(printf '\032')
@@ -76,7 +80,15 @@ while IFS= read -r line; do
     esac
     case $line in
         *"$gs"*) note 'a check of a slot is left out: this release does not run in one' ;;
-        *) set -- "$@" "$line" ;;
+        *)
+            set -- "$@" "$line"
+            case $line in
+                "unit$us"*)
+                    line=${line%"$us."}
+                    checked_units="$checked_units ${line##*"$us"}"
+                    ;;
+            esac
+            ;;
     esac
 done
 
@@ -88,20 +100,27 @@ now() {
 
 # Every kind of check sets detail, and took (milliseconds) where it knows better than the clock.
 
-check_http() { # url status body jq-filter jq-value max-ms headers expected-headers
+check_http() { # url status body jq-filter jq-value max-ms headers expected-headers served-by
     url=$1 status=$2 body=$3 filter=$4 value=$5 most=$6 expected_headers=$8
-    split_headers "$7"
+    may_answer=$9
+    case $may_answer in *[!0-9]*) may_answer=$(id -u -- "$may_answer" 2>/dev/null) || may_answer= ;; esac
+    may_answer=" 0 $(id -u "$user" 2>/dev/null || :) $may_answer "
+    write_request "$url" "$7"
     rm -f "$scratch/body" "$scratch/head"
+    # Headers may hold a token.
+    if [ -n "$headers" ] && is_strangers_url "$url"; then return 1; fi
     answer=$(at_most "$body_kb" curl --globoff --silent --show-error --max-time "$seconds" --output "$scratch/body" \
-        --dump-header "$scratch/head" --write-out '%{http_code} %{time_total}' ${headers:+--config "$scratch/headers"} \
-        -- "$url" 2>"$scratch/err") || is_cut "$scratch/body" "$body_kb" || is_cut "$scratch/head" "$body_kb" || {
+        --dump-header "$scratch/head" --write-out '%{http_code} %{time_total} %{remote_ip} %{remote_port} %{local_ip}' --config "$scratch/request" \
+        2>"$scratch/err") || is_cut "$scratch/body" "$body_kb" || is_cut "$scratch/head" "$body_kb" || {
         detail=$(sed 's/^curl: ([0-9]*) //' "$scratch/err" | tr '\n' ' ')
         return 1
     }
-    code=${answer% *}
-    whole=${answer#* }
+    read -r code whole at at_port from <<END_OF_ANSWER
+$answer
+END_OF_ANSWER
     fraction=${whole#*.}000
     took=$((${whole%%.*} * 1000 + 1${fraction%"${fraction#???}"} - 1000))
+    if is_strangers "$at" "$at_port" "$from"; then return 1; fi
     if is_cut "$scratch/head" "$head_kb"; then
         detail="the answer's headers are larger than $head_kb kB, which is all that is read"
         return 1
@@ -131,11 +150,49 @@ check_http() { # url status body jq-filter jq-value max-ms headers expected-head
     return 1
 }
 
-# Request headers may hold a token: curl reads them from a private file, not from its command line.
-split_headers() {
-    headers=$1
+# is_strangers ADDRESS PORT [FROM]: whether somebody else than the application listens there; detail tells. FROM: the own
+# end of the connection that there was, which shows whether the address is of this host.
+is_strangers() {
+    case $1 in
+        127.* | ::1) ;;
+        "${3:-}") [ -n "$1" ] || return 1 ;;
+        *) return 1 ;;
+    esac
+    # shellcheck disable=SC2086
+    find_stranger "$1" "$2" "$may_answer" $checked_units
+    if [ -n "$stranger" ]; then
+        detail="at port $2 listens a program of $stranger, which is none of the application's: its user is $user; if it is to be so, say served_by: $stranger in the check, or add one of type unit for what runs it"
+        return 0
+    fi
+    # Nobody, right after an answer: unless the kernel hands it on to a container.
+    case $listened$1 in
+        no127.* | no::1) grep -qs 1 /proc/sys/net/ipv4/conf/*/route_localnet || [ $# -eq 2 ] || { detail="whoever answered at port $2 is gone" && return 0; } ;;
+    esac
+    return 1
+}
+
+# is_strangers_url URL: the same before anything is sent, where the URL names this host by itself.
+is_strangers_url() {
+    url_rest=${1#*://}
+    url_rest=${url_rest%%[/?#]*}
+    url_rest=${url_rest##*@}
+    url_port=80
+    case $1 in https:*) url_port=443 ;; esac
+    case $url_rest in *:[0-9]*) url_port=${url_rest##*:} && url_rest=${url_rest%:*} ;; esac
+    case $url_port in *[!0-9]* | '' | ??????*) return 1 ;; esac
+    case $url_rest in
+        localhost) is_strangers ::1 "$url_port" || is_strangers 127.0.0.1 "$url_port" ;;
+        '[::1]') is_strangers ::1 "$url_port" ;;
+        *) is_strangers "$url_rest" "$url_port" ;;
+    esac
+}
+
+# URL and request headers may hold a secret: curl reads them from a private file, not from its command line.
+write_request() { # url headers
+    printf 'url = "%s"\n' "$(printf '%s' "$1" | sed 's/[\\"]/\\&/g')" >"$scratch/request"
+    headers=$2
     [ -n "$headers" ] || return 0
-    printf '%s\n' "$headers" | tr "$rs" '\n' | sed 's/[\\"]/\\&/g; s/.*/header = "&"/' >"$scratch/headers"
+    printf '%s\n' "$headers" | tr "$rs" '\n' | sed 's/[\\"]/\\&/g; s/.*/header = "&"/' >>"$scratch/request"
 }
 
 expect_headers() {
@@ -211,19 +268,17 @@ check_command() { # command
     [ -p "$scratch/said" ] || mkfifo "$scratch/said"
     timeout "$((${seconds%.*} + 3))" tail -c 2000 <"$scratch/said" >"$scratch/out" 2>/dev/null &
     reader=$!
-    # systemd puts variables of its own in the place of a $.
-    command=$1
-    case $command in *\$*) command=$(printf '%s' "$command" | sed 's/\$/$$/g') ;; esac
     status=0
-    systemd-run --quiet --pipe --wait --collect --property=User="$user" --property=WorkingDirectory="$release" \
+    # It comes on standard input: a command line can be read by everybody on the host.
+    printf '%s\n' "$1" | systemd-run --quiet --pipe --wait --collect --property=User="$user" --property=WorkingDirectory="$release" \
         --property=NoNewPrivileges=yes --property=CapabilityBoundingSet= --property=TasksMax=1000 \
         --property=KillSignal=SIGKILL --property=RuntimeMaxSec="$((${seconds%.*} + 1))" -- \
-        /usr/bin/env -i PATH="$PATH" LC_ALL="$LC_ALL" HOME=/nonexistent timeout --kill-after=1 "$seconds" sh -c "$command" \
-        >"$scratch/said" 2>&1 </dev/null || status=$?
+        /usr/bin/env -i PATH="$PATH" LC_ALL="$LC_ALL" HOME=/nonexistent timeout --kill-after=1 "$seconds" \
+        sh -c 'command=$$(cat) && exec </dev/null && eval "$$command"' >"$scratch/said" 2>&1 || status=$?
     if [ "$status" -eq 0 ]; then
         detail='status 0'
         kill "$reader" 2>/dev/null || :
-        wait "$reader" || :
+        wait "$reader" 2>/dev/null || :
         return 0
     fi
     wait "$reader" || :

@@ -1,5 +1,6 @@
 # shellcheck shell=sh disable=SC2034,SC2154
 # What steps that run hooks share; it needs app, the application's name, and home, its folder.
+# include discard.sh
 #
 # run_hooks RELEASE MOMENT USER WHICH [TREE]: run the user's commands of a moment, in the release, as they ask. WHICH: "first"
 # for all of them, "-" for those that every host runs, "once" for those that one host runs for all. With a TREE the release is
@@ -8,7 +9,7 @@
 run_hooks() {
     # What a hook that was killed with its step has left; only one deploy at a time runs hooks of this application.
     hook_places=$home/.hooks
-    rm -rf "$hook_places"
+    discard "$hook_places"
     find_hook_step
     for hook in "$1/.slipway/hooks/$2"/*; do
         [ -f "$hook" ] || continue
@@ -90,7 +91,7 @@ run_hook() {
     wait "$hook_reader" 2>/dev/null || :
     said=$(tail -n 8 "$hook_io/out" | tr '\n\t' '  ' | cut -c1-800)
     rm -rf "$hook_io"
-    [ -z "$hook_scratch" ] || rm -rf "$hook_scratch"
+    [ -z "$hook_scratch" ] || discard "$hook_scratch"
     # What root's hook made is to be the build user's, who goes on with it.
     if [ "$hook_as" != app ] && [ -n "$hook_tree" ]; then give_tree "$hook_builder" "$hook_tree"; fi
     [ "$hook_status" != 0 ] || return 0

@@ -1,7 +1,7 @@
 # shellcheck shell=sh disable=SC2154
 # http_get SECONDS CA: URLs as this host reaches them, one after another. Changes nothing.
 #
-# Standard input: lines "header TEXT" and "url TEXT". A header may hold a token: curl reads it from a file that nobody
+# Standard input: lines "header TEXT" and "url TEXT". Either may hold a secret: curl reads them from a file that nobody
 # else can read, not from its command line. CA is a file on this host, or "-".
 # include at_most.sh
 most_kb=8192
@@ -18,8 +18,9 @@ while IFS= read -r line; do
     case $line in
         'header '*) printf '%s\n' "$value" | sed 's/[\\"]/\\&/g; s/.*/header = "&"/' >>"$scratch/headers" ;;
         'url '*)
+            { cat "$scratch/headers" && printf 'url = "%s"\n' "$(printf '%s' "$value" | sed 's/[\\"]/\\&/g')"; } >"$scratch/request"
             if status=$(at_most "$most_kb" curl --globoff --silent --show-error --max-time "$seconds" \
-                --config "$scratch/headers" --output "$scratch/body" --write-out '%{http_code}' -- "$value" 2>"$scratch/err"); then
+                --config "$scratch/request" --output "$scratch/body" --write-out '%{http_code}' 2>"$scratch/err"); then
                 emit reply "$status" "$(cat "$scratch/body")"
             elif is_cut "$scratch/body" "$most_kb"; then
                 emit reply 0 "its answer is larger than $((most_kb / 1024)) MB, which is all that is read"

@@ -1,5 +1,9 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# What every step that talks to PostgreSQL shares; it needs a private folder $scratch.
+# What every step that talks to PostgreSQL shares; it needs a private folder $scratch, and database_limit: seconds that one of
+# its programs may take, since whoever holds a lock, or has a view that never ends, would stop it for good.
+#
+# In a database everybody who may connect can have put functions, views and settings; what they are called like, and in
+# which schema, is their choice. So where we ask for ourselves, nothing is found but what is PostgreSQL's own.
 
 # use_database NAME HOST PORT USER PASSWORD…: which one. No HOST: the local socket, as the system's user postgres.
 use_database() {
@@ -16,23 +20,30 @@ pg() {
     cd /
     # Not our lock of backups: one that hangs would hold it after us.
     if [ -z "$db_host" ]; then
-        PGCONNECT_TIMEOUT=10 runuser -u postgres -- "$pg_program" --port="$db_port" --username="$db_user" --no-password "$@" 8>&-
+        PGCONNECT_TIMEOUT=10 timeout --kill-after=5 "$database_limit" \
+            runuser -u postgres -- "$pg_program" --port="$db_port" --username="$db_user" --no-password "$@" 8>&-
     else
-        PGCONNECT_TIMEOUT=10 PGPASSFILE=$scratch/pgpass \
+        PGCONNECT_TIMEOUT=10 PGPASSFILE=$scratch/pgpass timeout --kill-after=5 "$database_limit" \
             "$pg_program" --host="$db_host" --port="$db_port" --username="$db_user" --no-password "$@" 8>&-
     fi
 }
 
-# sql DATABASE OPTION...: statements from standard input; --set values are quoted by psql itself (:"name", :'value').
+# sql DATABASE OPTION...: statements of ours from standard input; --set values are quoted by psql itself (:"name", :'value').
 sql() {
+    { echo 'set search_path = pg_catalog, pg_temp;' && cat; } | sql_as_it_is "$@"
+}
+
+# sql_as_it_is DATABASE OPTION...: statements that mean what they mean in that database.
+sql_as_it_is() {
     sql_database=$1
     shift
     pg psql --no-psqlrc --quiet --tuples-only --no-align --set=ON_ERROR_STOP=1 --dbname="$sql_database" "$@" 2>"$scratch/sql.err"
 }
 
-# explain_postgres FILE: sets code and said.
+# explain_postgres FILE [STATUS]: sets code and said.
 explain_postgres() {
     said=$(tr -s '\n\t ' '   ' <"$1" | cut -c1-300)
+    case ${2:-} in 124 | 137) said="it did not end within $database_limit s; does somebody hold a lock on its tables, or does a view of it never end? $said" ;; esac
     code=database
     case $said in
         *'version mismatch'*) code=pg-version ;;
@@ -41,7 +52,8 @@ explain_postgres() {
 }
 
 # create_database NEW LIKE: an empty database with the owner, encoding, locale, settings and rights that LIKE has, if it
-# is there. pg_restore brings back none of these under another name.
+# is there. pg_restore brings back none of these under another name. Its owner chose the settings: a list is taken apart, and
+# each of its names quoted again.
 create_database() {
     sql postgres --set=new="$1" --set=like="$2" >/dev/null <<'SQL'
 select coalesce((select format('create database %I template template0 owner %I encoding %L lc_collate %L lc_ctype %L',
@@ -50,7 +62,9 @@ select coalesce((select format('create database %I template template0 owner %I e
 select format('alter %s set %I to %s', case setrole when 0 then format('database %I', :'new')
     else format('role %I in database %I', pg_get_userbyid(setrole), :'new') end, pair[1],
     case when pair[1] in ('search_path', 'temp_tablespaces', 'local_preload_libraries', 'session_preload_libraries')
-    then pair[2] else quote_literal(pair[2]) end)
+    then coalesce((select string_agg(quote_literal(case when left(part[1], 1) = '"' then replace(substr(part[1], 2, length(part[1]) - 2), '""', '"')
+        when pair[1] = 'search_path' then lower(part[1]) else part[1] end), ', ')
+        from regexp_matches(pair[2], '"(?:[^"]|"")*"|[^[:space:],"]+', 'g') as part), '''''') else quote_literal(pair[2]) end)
     from pg_db_role_setting join pg_database on pg_database.oid = setdatabase, unnest(setconfig) as setting,
     regexp_match(setting, '^([^=]+)=(.*)$') as pair where datname = :'like' \gexec
 select format('revoke all on database %I from public', :'new') from pg_database where datname = :'like' and datacl is not null
@@ -61,9 +75,10 @@ union all select format('grant %s on database %I to %s%s', privilege_type, :'new
 SQL
 }
 
-# drop_database NAME: also while somebody, say a drilled release that will not end, is connected.
+# drop_database NAME: also while somebody, say a drilled release that will not end, is connected, or connects again and again.
 drop_database() {
     sql postgres --set=it="$1" >/dev/null <<'SQL'
+select format('alter database %I allow_connections false', datname) from pg_database where datname = :'it' \gexec
 select pg_terminate_backend(pid) from pg_stat_activity where datname = :'it';
 drop database if exists :"it";
 SQL
@@ -80,8 +95,10 @@ judge_database() {
     [ "$tables" -ge "$2" ] || printf 'the restored %s has %s tables, expected at least %s\n' "$name" "$tables" "$2"
     [ -f "$3" ] || return 0
     while IFS= read -r query; do
-        if ! answer=$(printf '%s\n' "$query" | sql "$1"); then
-            explain_postgres "$scratch/sql.err"
+        answered=0
+        answer=$(printf '%s\n' "$query" | sql_as_it_is "$1") || answered=$?
+        if [ "$answered" -ne 0 ]; then
+            explain_postgres "$scratch/sql.err" "$answered"
             printf "the restored %s: '%s' failed: %s\n" "$name" "$query" "$said"
             continue
         fi

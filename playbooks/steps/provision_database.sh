@@ -5,6 +5,7 @@ state=$1
 repository=$2
 shift 2
 
+# include listeners.sh
 # include packages.sh
 
 want_packages "$@"
@@ -20,9 +21,18 @@ done
 scratch=$(private_folder)
 trap 'rm -rf "$scratch"' EXIT
 us=$(printf '\037')
+# In the database postgres others may have made functions: none of theirs is what our statements mean.
 sql() {
-    runuser -u postgres -- psql --port="$port" --no-psqlrc --quiet --tuples-only --no-align --set=ON_ERROR_STOP=1 \
+    { echo 'set search_path = pg_catalog, pg_temp;' && cat; } | runuser -u postgres -- psql --port="$port" --no-psqlrc --quiet --tuples-only --no-align --set=ON_ERROR_STOP=1 \
         --dbname=postgres "$@" 2>"$scratch/err"
+}
+# can_log_in: whether the password is the one. It is told to the server alone: where that does not listen, another's program may.
+can_log_in() {
+    [ -n "$(listeners 127.0.0.1 "$port")" ] || return 1
+    find_stranger 127.0.0.1 "$port" " $(id -u postgres) "
+    [ -z "$stranger" ] || return 1
+    PGPASSWORD=$password psql --host=127.0.0.1 --port="$port" --username="$owner" --no-password --no-psqlrc \
+        --dbname=postgres --command='select 1' >/dev/null 2>&1 </dev/null
 }
 broken() { fail database "$1: $(tr '\n' ' ' <"$scratch/err" | cut -c1-300)"; }
 while IFS="$us" read -r name owner port password _; do
@@ -36,8 +46,7 @@ while IFS="$us" read -r name owner port password _; do
         fi
     fi
     # The password is in a statement on standard input: no command line has it. A login tells whether it is the one.
-    if [ -n "$password" ] && ! PGPASSWORD=$password psql --host=127.0.0.1 --port="$port" --username="$owner" --no-password \
-        --dbname=postgres --command='select 1' >/dev/null 2>&1; then
+    if [ -n "$password" ] && ! can_log_in; then
         {
             printf '\\set password '
             printf "'%s'\n" "$(printf '%s' "$password" | sed "s/[\\\\']/\\\\&/g")"

@@ -14,6 +14,7 @@ target=$7
 bytes=$8
 
 # include data_print.sh
+# include discard.sh
 # include room.sh
 # include restic.sh
 # include names.sh
@@ -26,7 +27,7 @@ need restic
 mkdir -p "$state"
 scratch=$(mktemp -d "$state/restore.XXXXXX")
 coming=
-trap 'rm -rf "$scratch" ${coming:+"$coming"}' EXIT
+trap '[ ! -d "$coming" ] || discard "$coming"; rm -rf "$scratch"' EXIT
 trap 'exit 1' HUP INT TERM
 read_payload
 
@@ -50,7 +51,7 @@ fi
 require_root_only "$home/releases" slipway_path
 place=$home/releases/$target
 coming=$home/releases/.incoming.restore.$target
-rm -rf "$coming"
+discard "$coming"
 mkdir -p "$coming" 2>"$scratch/err" || fail unwritable "cannot write to $home/releases: $(said_by "$scratch/err")"
 run_restic "$scratch/answer" restore "$snapshot" --target "$coming" --include "$place"
 meta=$coming$place/.slipway

@@ -40,7 +40,15 @@ def restore_database(
     try:
         answer = remote.run(
             "restore_database",
-            [settings.state, str(record["snapshot"]), str(record["repository"]), str(record["id"]), stamp],
+            [
+                settings.state,
+                str(record["snapshot"]),
+                str(record["repository"]),
+                str(record["id"]),
+                stamp,
+                # The step has its end before its controller gives it up.
+                str(max(1, round(settings.timeouts.command * 9 / 10))),
+            ],
             payload=as_payload([*secret_lines(settings, secrets), *database_lines(database, secrets)]),
             acts=True,
             timeout=settings.timeouts.command,

@@ -1,14 +1,15 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# restore_database STATE SNAPSHOT REPOSITORY ID STAMP
+# restore_database STATE SNAPSHOT REPOSITORY ID STAMP LIMIT
 #
 # Load the dump of a backup into a new database, judge it, then swap names in one transaction: the old one stays as
 # NAME_before_STAMP, so nothing is lost. Standard input, see restic.sh: secret NAME VALUE; database NAME HOST PORT USER
-# PASSWORD MIN-TABLES; check NAME SQL.
+# PASSWORD MIN-TABLES; check NAME SQL. LIMIT: seconds that PostgreSQL may take over each part.
 state=$1
 snapshot=$2
 repository=$3
 id=$4
 stamp=$5
+database_limit=$6
 
 # include room.sh
 # include restic.sh
@@ -30,7 +31,7 @@ undo() {
 trap undo EXIT
 trap 'exit 1' HUP INT TERM
 broken() {
-    explain_postgres "$scratch/sql.err"
+    explain_postgres "$scratch/sql.err" "${loaded:-}"
     fail "$code" "$1: $said"
 }
 
@@ -68,7 +69,9 @@ exists=$(printf '%s' "select 1 from pg_database where datname = :'name'" | sql p
     broken "cannot reach the server of database $name"
 create_database "$fresh" "$name" || broken "cannot make a database to restore $name into"
 # The database's user may not be able to read our scratch folder: the dump comes by standard input.
-pg pg_restore --exit-on-error --dbname="$fresh" <"$scratch/root$dump" 2>"$scratch/sql.err" || broken "cannot load the dump of $name"
+loaded=0
+pg pg_restore --exit-on-error --dbname="$fresh" <"$scratch/root$dump" 2>"$scratch/sql.err" || loaded=$?
+[ "$loaded" -eq 0 ] || broken "cannot load the dump of $name"
 judge_database "$fresh" "$min_tables" "$scratch/checks" >"$scratch/wrong"
 [ ! -s "$scratch/wrong" ] || fail damaged "backup $id is not good enough to go back to: $(tr '\n' ';' <"$scratch/wrong")"
 

@@ -5,6 +5,7 @@
 #
 # The user works in a folder of its own below $home, made for this, and whatever else it does there is its own affair: between
 # it and root there is only a pipe, and root reads no more than it has room for, no longer than the limit.
+# include discard.sh
 
 # open_sqlite_place NAME
 open_sqlite_place() {
@@ -17,8 +18,8 @@ open_sqlite_place() {
     mkdir -m 0700 "$sqlite_place" && chown "$user" "$sqlite_place"
 }
 
-# Its name is root's; below it rm follows no link, however fast the user changes what is there (fts(3), unlinkat(2)).
-close_sqlite_place() { [ -z "${sqlite_place-}" ] || rm -rf "$sqlite_place"; }
+# Its name is root's.
+close_sqlite_place() { [ -z "${sqlite_place-}" ] || [ ! -d "$sqlite_place" ] || discard "$sqlite_place"; }
 
 # take_sqlite PATH COPY: put a consistent copy of a database there. On failure the status is 1, and code and said tell why.
 take_sqlite() {

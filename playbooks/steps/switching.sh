@@ -87,6 +87,7 @@ switch_to() {
         [ -z "$listed_units$slot_units" ] || start_units $listed_units $slot_units
     fi
     if [ "$what" = back ] && [ "$left" != "$target" ]; then leave_slot "$left"; fi
+    [ "$what" = deploy ] || forget_units_back
 }
 
 # Make the slot the target's: what else is in it ends. A release that takes the place of the one before has both ended. A

@@ -3,6 +3,9 @@
 # after systemd has read its units, and then no service would start at boot. The first line of each copy names the release
 # it belongs to, "# Slipway: HOME/current" or, in a slot, "# Slipway: HOME/releases/ID": so a file is known as ours. Needs
 # home; what installs sets reload=yes when systemd has to read something anew.
+#
+# What a deploy (what=deploy) replaces or takes away stays beside it, NAME.slipway-back, until the deploy has proven itself or was
+# taken back: on the way back it is put there by a rename, for which a disk that is full by then has room.
 units_folder=/etc/systemd/system
 
 # unit_owner FILE: set unit_of to the release that a unit file or a drop-in belongs to; empty if it is none of this application's.
@@ -79,7 +82,7 @@ install_unit() {
     for unit_file in "$unit_place"/*.conf; do
         unit_owner "$unit_file"
         if [ -n "$unit_of" ] && [ ! -e "$unit_source/${unit_file##*/}" ]; then
-            rm "$unit_file"
+            take_unit_file "$unit_file"
             reload=yes
         fi
     done
@@ -87,6 +90,12 @@ install_unit() {
 
 install_unit_file() {
     if [ ! -L "$2" ] && cmp -s "$1" "$2"; then return 0; fi
+    installed=$installed${2##*/}$newline
+    reload=yes
+    if [ ! -L "$2.slipway-back" ] && cmp -s "$1" "$2.slipway-back"; then
+        mv -fT "$2.slipway-back" "$2"
+        return 0
+    fi
     unit_owner "$1"
     # A release that Slipway staged before November 2026 has no first line of ours.
     (
@@ -95,22 +104,34 @@ install_unit_file() {
     ) >"$2.slipway-new"
     chmod 0644 "$2.slipway-new"
     sync "$2.slipway-new"
+    if [ "${what:-}" = deploy ] && [ -f "$2" ] && [ ! -L "$2" ]; then ln -f "$2" "$2.slipway-back" 2>/dev/null || :; fi
     mv -fT "$2.slipway-new" "$2"
-    installed=$installed${2##*/}$newline
-    reload=yes
+}
+
+# take_unit_file FILE: nothing of ours is there any more.
+take_unit_file() {
+    unit_owner "$1"
+    if [ -z "$unit_of" ]; then return 0; fi
+    if [ "${what:-}" != deploy ] || [ -L "$1" ]; then rm "$1"; else mv -fT "$1" "$1.slipway-back"; fi
+}
+
+# forget_units_back: nobody goes back to what was replaced.
+forget_units_back() {
+    for unit_file in "$units_folder"/*.slipway-back "$units_folder"/*.d/*.slipway-back; do
+        unit_owner "$unit_file"
+        [ -n "$unit_of" ] || continue
+        rm -f "$unit_file"
+        rmdir "${unit_file%/*}" 2>/dev/null || :
+    done
 }
 
 # remove_unit NAME: take a unit file, or our drop-ins, away.
 remove_unit() {
     if [ -d "$units_folder/$1" ] && [ ! -L "$units_folder/$1" ]; then
-        for unit_file in "$units_folder/$1"/*.conf; do
-            unit_owner "$unit_file"
-            [ -z "$unit_of" ] || rm "$unit_file"
-        done
+        for unit_file in "$units_folder/$1"/*.conf; do take_unit_file "$unit_file"; done
         rmdir "$units_folder/$1" 2>/dev/null || :
     else
-        unit_owner "$units_folder/$1"
-        [ -z "$unit_of" ] || rm "$units_folder/$1"
+        take_unit_file "$units_folder/$1"
     fi
     reload=yes
 }

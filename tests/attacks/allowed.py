@@ -116,7 +116,10 @@ class Places:
 
     def folders(self) -> list[Place]:
         """The application's folders themselves, without what is in them."""
-        return [Place(self.home), Place(f"{self.home}/releases"), Place(f"{self.home}/shared")]
+        # What the user went on writing into while it was removed.
+        left = (f"{self.home}/.incoming.gone.*", f"{self.home}/.incoming.gone.*/**")
+        gone = [place for path in left for place in (Place(path), Place(path, "user"))]
+        return [Place(self.home), Place(f"{self.home}/releases"), Place(f"{self.home}/shared"), *gone]
 
     def releases(self) -> list[Place]:
         """Releases: root's, and its group may read them. Links to shared folders need folders on the way to them."""
@@ -134,6 +137,7 @@ class Places:
         units = "/etc/systemd/system"
         return [
             Place(f"{units}/{self.app}.service", most=0o644, kinds=("file", "link")),
+            Place(f"{units}/{self.app}.service.slipway-back", most=0o644, kinds=("file",)),
             Place(f"{units}/multi-user.target.wants/{self.app}.service", kinds=("link",)),
             Place(f"{units}/timers.target.wants"),
             Place(f"{units}/slipway-guard-{self.app}-*", most=0o644, kinds=("file",)),

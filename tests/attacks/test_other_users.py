@@ -1,4 +1,4 @@
-"""Users of a host who have nothing to do with an application do not hold up its tasks, and nothing outlives a check."""
+"""Users of a host who have nothing to do with an application do not hold up its tasks, or answer for it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,60 @@ from testinfra.host import Host
 from tests.hosts.conftest import App, invoke
 
 On = Callable[[str], Host]
+
+# Takes a port as soon as it is free and answers what a new release would.
+TAKES = """
+import socket, sys
+while True:
+    server = socket.socket()
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        server.bind(("127.0.0.1", int(sys.argv[1])))
+        break
+    except OSError:
+        server.close()
+server.listen(50)
+while True:
+    taken, _ = server.accept()
+    with taken:
+        print(taken.recv(4096), flush=True)
+        taken.sendall(b"HTTP/1.0 200 OK\\r\\nContent-Length: 6\\r\\n\\r\\n1.1.0\\n")
+"""
+# Takes the port of a drilled release that does not listen itself, and says it in its command line.
+TAKES_DRILLS = (
+    """
+import glob, re, sys
+found = None
+while not found:
+    for name in glob.glob("/proc/[0-9]*/cmdline"):
+        try:
+            found = found or re.search(rb"sleep\\0003600[.]([0-9]+)", open(name, "rb").read())
+        except OSError:
+            pass
+sys.argv[1:] = [found[1].decode()]
+"""
+    + TAKES
+)
+# Makes files in a folder of an old release as fast as they are removed.
+FILLS = """
+import os, sys
+inside, number = os.open(sys.argv[1], os.O_RDONLY), 0
+while True:
+    number += 1
+    os.close(os.open(f"f{number % 5000}", os.O_CREAT, dir_fd=inside))
+"""
+
+
+@contextmanager
+def at_work(host: Host, user: str, program: str, *words: str) -> Iterator[None]:
+    """A program of a user's runs meanwhile."""
+    start = "runuser -u %s -- setsid python3 -c %s " + " ".join(["%s"] * len(words)) + " >/run/at-work 2>&1 & echo $!"
+    process = host.check_output(start, user, program, *words)
+    try:
+        yield
+    finally:
+        # runuser passes it on.
+        host.run("kill %s", process)
 
 
 @contextmanager
@@ -51,3 +105,42 @@ def test_what_a_health_command_leaves_running_ends_with_it(app: App, on: On) -> 
     assert deployed.status == 0, deployed.err
     assert invoke("health", app.env).status == 0
     assert on("app1").run("pgrep -f '[s]leep 4711'").stdout == ""
+
+
+def test_nobody_answers_in_the_applications_place(app: App, on: On) -> None:
+    """A port is whose program binds it first. Who took it in the moment of a restart was healthy, and got the token."""
+    check = {**app.settings["health"]["checks"][0], "headers": {"Authorization": "Bearer of-the-application"}}
+    app.write(
+        hosts="app1",
+        writable=["cache"],
+        keep_releases=2,
+        health={"attempts": 4, "interval": "250ms", "checks": [check]},
+    )
+    for version in ("1.0.0", "1.1.0", "1.2.0", "1.3.0"):
+        app.build(version)
+    assert app.deploy("1.0.0").status == 0
+    with at_work(on("app1"), "nobody", TAKES, str(app.port)):
+        taken = app.deploy("1.1.0")
+        assert taken.status != 0, taken.err
+        assert f"at port {app.port} listens a program of nobody" in taken.out
+        assert "listens a program of nobody" in invoke("health", app.env).out
+    assert "Bearer" not in on("app1").check_output("cat /run/at-work")
+
+    # The running application's user goes on writing into a release that is to go.
+    assert app.deploy("1.1.0").status == 0
+    first = on("app1").check_output("ls %s", f"{app.home}/releases").split()[0]
+    with at_work(on("app1"), "www-data", FILLS, f"{app.home}/releases/{first}/cache"):
+        done = app.deploy("1.2.0")
+        assert (done.status, "warning" in done.err) == (0, False), done.err
+    assert first not in on("app1").check_output("ls %s", f"{app.home}/releases").split()
+    assert app.deploy("1.3.0").status == 0
+    assert "gone" not in on("app1").check_output("ls -A %s", f"{app.home}/releases")
+
+    # A drilled release never listens; somebody does, at the port that it has.
+    drill = {"command": "exec sleep 3600.$PORT", "url": "http://127.0.0.1:{port}/", "timeout": "5s"}
+    app.write(backup={"drill": drill})
+    assert invoke("backup", app.env).status == 0
+    with at_work(on("app1"), "nobody", TAKES_DRILLS):
+        drilled = invoke("verify-backups", app.env)
+    assert drilled.status == 1, drilled.out
+    assert "a program of nobody does" in drilled.out

@@ -37,7 +37,7 @@ def write(app: App, specs: dict[str, HostSpec], **changes: Any) -> None:
     settings = app.settings
     database = {**settings["databases"][0], "owner": f"{app.name}o", "owner_password": "owner", "checks": []}
     good = f"http://127.0.0.1:{app.port}/VERSION"
-    drill = {**settings["backup"]["drill"], "command": f"{TALKS}"}
+    drill = {**settings["backup"]["drill"], "command": f": '{{{{ token }}}}'; {TALKS}"}
     app.write(
         config=[{"template": "app.env.j2", "dest": "conf/app.env"}],
         databases=[database],
@@ -46,6 +46,7 @@ def write(app: App, specs: dict[str, HostSpec], **changes: Any) -> None:
             "attempts": 8,
             "interval": "500ms",
             "checks": [
+                {"type": "http", "name": "url", "url": f"{good}?{{{{ token | urlencode }}}}"},
                 {"type": "http", "name": "header", "url": good, "headers": {"Authorization": "{{ token }}"}},
                 {
                     "type": "postgresql",
@@ -58,6 +59,7 @@ def write(app: App, specs: dict[str, HostSpec], **changes: Any) -> None:
                 },
                 {"type": "redis", "name": "redis", "port": 1, "password": "token", "critical": False},
                 {"type": "command", "name": "aloud", "run": TALKS, "critical": False},
+                {"type": "command", "name": "quiet", "run": ": '{{ token }}'"},
             ],
         },
         **changes,
@@ -121,8 +123,8 @@ def test_secrets_show_nowhere(app: App, on: On, specs: dict[str, HostSpec]) -> N
         assert_private_temporary(watched[name].temporary)
         for line in host.check_output(f"journalctl -o json --since='{since}'").splitlines():
             entry = json.loads(line)
-            # What the application itself says is its own log's.
-            if entry.get("_SYSTEMD_UNIT") != drilled:
+            # What the application itself says is its own log's: it logs URLs.
+            if entry.get("_SYSTEMD_UNIT") not in (drilled, f"{app.name}.service"):
                 assert not [trace for trace in TRACES if trace in str(entry.get("MESSAGE"))], entry
         # Last: sudo logs what this very search is for.
         assert_private_files(host, app)

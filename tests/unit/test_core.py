@@ -204,6 +204,21 @@ def test_stock_unit_and_digest(tmp_path: Path) -> None:
     assert rendered(0, environment(tmp_path, services=[changed])).digest != first.digest
 
 
+@pytest.mark.parametrize("key", ["template", "socket_template", "drop_ins"])
+def test_a_unit_has_no_secret_in_it(tmp_path: Path, key: str) -> None:
+    """systemctl show tells a unit's environment to every user of a host, and its file is open to all."""
+    (tmp_path / "templates").mkdir()
+    (tmp_path / "templates/open.j2").write_text("[Service]\nEnvironment=TOKEN={{ secrets.token }}\n")
+    given = {"drop_ins": {"open.conf": "open.j2"}}.get(key, "open.j2")
+    service = {**UNIT, "socket": "127.0.0.1:80", key: given}
+    source = {"token": {"env": "HOME"}}
+    env = environment(tmp_path, services=[service], secrets=source)
+    (tmp_path / "app-1.0.0.tar.gz").write_bytes(b"x")
+    templates = Templates(env.inventory, [tmp_path / "templates", PROJECT / "templates"])
+    with pytest.raises(ConfigError, match="the unit of web has secret 'token' in it"):
+        render(env, env.targets[0], new_release(find_artifact(env)), templates)
+
+
 def test_a_socket_is_a_unit_beside_its_service(tmp_path: Path) -> None:
     """A service that does not wait for its socket would listen by itself, and its socket could not be opened."""
     (tmp_path / "app-1.0.0.tar.gz").write_bytes(b"x")

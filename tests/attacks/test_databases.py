@@ -1,0 +1,113 @@
+"""Whoever may connect to the database server, against what Slipway does there as its superuser; and passwords."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from testinfra.host import Host
+
+from lab.spec import HostSpec
+from tests.attacks.test_other_users import at_work
+from tests.hosts.backups import secret, shop, sql
+from tests.hosts.conftest import App, invoke
+
+__all__ = ["shop"]
+
+On = Callable[[str], Host]
+
+# A server that asks for a password in the clear, and shows what it is told.
+ASKS = """
+import socket, struct
+server = socket.create_server(("127.0.0.1", 5432))
+while True:
+    taken, _ = server.accept()
+    with taken:
+        length, kind = struct.unpack("!II", taken.recv(8))
+        taken.recv(length)
+        if kind == 80877103:
+            taken.sendall(b"N")
+            taken.recv(4096)
+        taken.sendall(b"R" + struct.pack("!II", 8, 3))
+        print(taken.recv(4096), flush=True)
+"""
+# Statements without a blank, so that they are the name of a schema.
+INJECTED = "a;alter/**/role/**/{role}/**/superuser"
+# A nearer match than PostgreSQL's own, for what is asked to make a database.
+HIJACKED = "public.format(text, text, name, name, name, name)"
+HIJACK = "language sql as $$ select 'alter role {role} superuser' $$"
+STATEMENTS = """
+set role {role};
+select set_config('search_path', '{injected}', false);
+alter database {name} set search_path from current;
+"""
+
+
+def superusers(on: On) -> list[str]:
+    return sql(on, "select rolname from pg_roles where rolsuper").split()
+
+
+def test_no_role_becomes_a_superuser_or_stops_a_drill(shop: App, on: On) -> None:
+    """The owner's settings were pasted into a statement; anybody's functions in the database postgres were called."""
+    name = shop.name
+    check = {"name": name, "via": "db", "checks": ["select count(*) >= 500 from public.items"]}
+    # A drilled release would find nothing under the owner's settings.
+    covered = {key: value for key, value in shop.settings["backup"].items() if key != "drill"}
+    shop.write(databases=[check], backup=covered)
+    assert invoke("backup", shop.env).status == 0
+    other = f"{name}_other"
+    # As PostgreSQL before 15 has it, and any that was upgraded from there.
+    sql(on, f"create role {other} login; grant create on schema public to public")
+    try:
+        sql(on, STATEMENTS.format(name=name, role=name, injected=INJECTED.format(role=name)), name)
+        sql(on, f"set role {other}; create function {HIJACKED} returns text {HIJACK.format(role=other)}")
+        assert invoke("verify-backups", shop.env).status == 0
+        assert superusers(on) == ["postgres"]
+        assert sql(on, "select count(*) from pg_database where datname like 'slipway_drill%'") == "0"
+        # The settings are copied as they are.
+        sql(on, f"""alter database {name} set search_path = "My Schema", '', public, "$user" """)
+        asks = 'select current_setting(\'search_path\') = $$"My Schema", "", public, "$user"$$'
+        shop.write(databases=[{**check, "checks": [asks]}])
+        told = invoke("verify-backups", shop.env, "--json")
+        assert told.status == 0, told.out
+    finally:
+        sql(on, f"drop function if exists {HIJACKED}; drop role {other}")
+        sql(on, f"revoke create on schema public from public; alter role {name} nosuperuser")
+    sql(on, f"alter database {name} reset search_path")
+
+    # Who holds a lock on a table stops a dump, but not for good: nothing of it is left to hold up the next.
+    shop.write(timeouts={"command": "10s"})
+    holds = "begin; lock table items in access exclusive mode; select pg_sleep(60)"
+    on("db1").run(f"cd /; runuser -u postgres -- psql -qd {name} -c %s >/dev/null 2>&1 &", holds)
+    began = time.monotonic()
+    stopped = invoke("backup", shop.env)
+    assert (stopped.status, time.monotonic() - began < 25) == (1, True), stopped.err
+    assert "does somebody hold a lock on its tables" in stopped.err
+    assert on("db1").run("pgrep -x pg_dump").stdout == ""
+    assert on("db1").run(f"flock --nonblock {shop.state}/backup.lock true").rc == 0
+    ends = "select pg_terminate_backend(pid) from pg_stat_activity where datname ="
+    sql(on, f"{ends} '{name}'")
+    shop.write(timeouts={})
+    assert invoke("backup", shop.env).status == 0
+    sql(on, f"drop database {name}")
+    sql(on, f"drop role {name}")
+
+
+def test_a_password_is_told_to_the_server_alone(app: App, on: On, specs: dict[str, HostSpec]) -> None:
+    """Where PostgreSQL does not listen at 127.0.0.1, any user of the host can, and was told the owner's password."""
+    app.write(databases=[{"name": app.name, "via": "db", "owner": app.name, "owner_password": "token"}], backup={})
+    sql(on, f"alter system set listen_addresses = '{specs['db1'].address}'")
+    try:
+        on("db1").check_output("systemctl restart postgresql")
+        with at_work(on("db1"), "nobody", ASKS):
+            done = invoke("provision", app.env)
+            assert done.status == 0, done.err
+        told = on("db1").check_output("cat /run/at-work")
+        assert secret(app, "token").read_text().strip() not in told, told
+    finally:
+        sql(on, "alter system reset listen_addresses")
+        on("db1").check_output("systemctl restart postgresql")
+    log_in = f"PGPASSWORD=$(cat) psql -h {specs['db1'].address} -U {app.name} -d {app.name} -Atc 'select 1'"
+    assert on("db1").check_output(f"echo %s | ({log_in})", secret(app, "token").read_text().strip()) == "1"
+    sql(on, f"drop database {app.name}")
+    sql(on, f"drop role {app.name}")

@@ -1,0 +1,149 @@
+"""What can be tried of scripts without a host: somebody else's folders, ports and files, and a full disk."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+
+import playbooks.steps
+
+STEPS = Path(playbooks.steps.__file__).parent
+NOBODY = 65534
+
+
+def run(script: str, *fragments: str, limit: float = 10, **words: str) -> subprocess.CompletedProcess[str]:
+    """Run a script with fragments of the steps'."""
+    read = "".join((STEPS / f"{name}.sh").read_text() for name in ("prelude", *fragments))
+    return subprocess.run(
+        ["sh", "-c", read + script],
+        env={**os.environ, **words},
+        capture_output=True,
+        text=True,
+        timeout=limit,
+        check=False,
+    )
+
+
+def test_what_is_somebody_elses_is_not_looked_into(tmp_path: Path) -> None:
+    """A folder that another tool made is the application's user's: a FIFO in it stopped every task on the host."""
+    mine, theirs = tmp_path / "mine", tmp_path / "theirs"
+    for place in (mine, theirs):
+        (place / ".slipway").mkdir(parents=True)
+        (place / ".slipway/release.json").write_text(f'{{"release": "{place.name}"}}\n')
+    os.chown(theirs / ".slipway", NOBODY, NOBODY)
+    asks = 'is_own_release "$mine" && ! is_own_release "$theirs" && echo told\n'
+    assert run(asks, "own_release", mine=str(mine), theirs=str(theirs)).stdout == "told\n"
+
+
+def test_a_folder_that_is_written_to_meanwhile_is_out_of_the_way(tmp_path: Path) -> None:
+    """rm failed, half a release stayed for good, and a deploy that went well said that it had not been recorded."""
+    place, ended = tmp_path / "place", threading.Event()
+    place.mkdir()
+    inside = os.open(place, os.O_RDONLY)
+
+    def fill() -> None:
+        number = 0
+        while not ended.is_set():
+            number += 1
+            try:
+                os.close(os.open(f"f{number % 5000}", os.O_CREAT, dir_fd=inside))
+            except FileNotFoundError:
+                return
+
+    fillers = [threading.Thread(target=fill) for _ in range(3)]
+    for one in fillers:
+        one.start()
+    done = run('discard "$place"\n', "discard", limit=90, place=str(place))
+    ended.set()
+    for one in fillers:
+        one.join()
+    os.close(inside)
+    assert done.returncode == 0, done.stderr
+    assert not place.exists()
+    (tmp_path / "next").mkdir()
+    assert run('discard "$place"\n', "discard", place=str(tmp_path / "next")).returncode == 0
+    assert list(tmp_path.iterdir()) == [], "what was left is gone with the next one"
+
+
+UNITS = """
+home=/opt/x
+units_folder=$folder/units
+installed= reload=no what=deploy
+for release in 1 2; do
+    mkdir -p "$folder/$release/.slipway/unit-files"
+    printf '# Slipway: /opt/x/current\\n# %s\\n' "$release" >"$folder/$release/.slipway/unit-files/x.service"
+done
+printf '# Slipway: /opt/x/current\\n' >"$folder/1/.slipway/unit-files/gone.timer"
+mkdir "$units_folder"
+install_unit "$folder/1" x.service /opt/x/current
+install_unit "$folder/1" gone.timer /opt/x/current
+install_unit "$folder/2" x.service /opt/x/current
+remove_unit gone.timer
+cat "$units_folder/x.service"
+(
+    ulimit -f 0
+    what=back
+    install_unit "$folder/1" x.service /opt/x/current
+    install_unit "$folder/1" gone.timer /opt/x/current
+)
+cat "$units_folder/x.service"
+what=deploy
+install_unit "$folder/2" x.service /opt/x/current
+remove_unit gone.timer
+ls "$units_folder"
+forget_units_back
+ls "$units_folder"
+"""
+
+
+def test_a_unit_file_goes_back_where_nothing_can_be_written(tmp_path: Path) -> None:
+    """The application's user can fill the disk; what ran before came back under the unit of what had failed."""
+    done = run(UNITS, "unit_files", folder=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    mark = "# Slipway: /opt/x/current"
+    kept = ["gone.timer.slipway-back", "x.service", "x.service.slipway-back"]
+    assert done.stdout.split("\n") == [mark, "# 2", mark, "# 1", *kept, "x.service", ""]
+
+
+@pytest.mark.parametrize(
+    ("listens", "asked", "found"),
+    [
+        ("127.0.0.1", "127.0.0.1", True),
+        ("127.0.0.1", "127.0.0.2", False),
+        ("0.0.0.0", "127.0.0.1", True),
+        ("::1", "::1", True),
+        ("::1", "127.0.0.1", False),
+        ("::", "127.0.0.1", True),
+        ("::", "::1", True),
+    ],
+)
+def test_who_listens_is_found(listens: str, asked: str, found: bool) -> None:
+    """The kernel's own list, by the address that a connection would go to."""
+    with socket.create_server((listens, 0), family=socket.AF_INET6 if ":" in listens else socket.AF_INET) as server:
+        inode = Path(f"/proc/self/fd/{server.fileno()}").stat().st_ino
+        port = str(server.getsockname()[1])
+        done = run('listeners "$asked" "$port"\n', "listeners", asked=asked, port=port)
+        assert done.stdout == (f"{os.getuid()} {inode}\n" if found else ""), done.stderr
+        if found:
+            asks = 'find_stranger "$asked" "$port" "$users"; echo "$listened $stranger"'
+            for users, stranger in ((" 0 ", ""), (" ", "root")):
+                said = run(asks, "listeners", asked=asked, port=port, users=users).stdout
+                assert said == f"yes {stranger}\n"
+
+
+def test_the_most_exact_listener_is_the_one() -> None:
+    """Somebody who listens at all addresses gets nothing of what is sent to the one that is taken: it is no reason."""
+    with socket.create_server(("127.0.0.1", 0)) as exact:
+        port = exact.getsockname()[1]
+        other = socket.socket(socket.AF_INET6)
+        other.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        with other:
+            other.bind(("::", port))
+            other.listen()
+            inode = Path(f"/proc/self/fd/{exact.fileno()}").stat().st_ino
+            assert run('listeners 127.0.0.1 "$port"\n', "listeners", port=str(port)).stdout.split() == ["0", str(inode)]
