@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 from playbooks.adapters.exposition import Sample, bucket_limit, declared, parse_samples
-from playbooks.adapters.metrics import Counting, MetricsError, Reading, Snapshot
+from playbooks.adapters.metrics import MOST_SERIES, Counting, MetricsError, Reading, Snapshot
 from playbooks.judgement.counts import Counts
 from playbooks.settings.metrics import Metrics
 from playbooks.settings.selector import Selector, parse_selector
@@ -46,7 +46,7 @@ class ApplicationMetrics:
         """See `Metrics`."""
         pages = self._fetch()
         good = {server: page for server, page in pages.items() if not page.problem}
-        problems = tuple(f"{server}: {page.problem}" for server, page in pages.items() if page.problem)
+        problems = [f"{server}: {page.problem}" for server, page in pages.items() if page.problem]
         if not self._begun:
             self._check(good, problems)
             self._begun = True
@@ -54,10 +54,13 @@ class ApplicationMetrics:
         for server, page in good.items():
             # No counter has come so far; a sum of such would have no end.
             samples = [sample for sample in parse_samples(page.lines) if abs(sample.value) <= MOST]
+            if len(samples) > MOST_SERIES:
+                problems.append(f"{server}: its page has more than {MOST_SERIES} series, which is all that is read")
+                continue
             found = self._counting.feed(server, self._snapshot(samples))
             if found is not None:
                 counts[server] = found
-        return Reading(counts, problems=problems, buckets=self._counting.buckets)
+        return Reading(counts, problems=tuple(problems), buckets=self._counting.buckets)
 
     def _snapshot(self, samples: Sequence[Sample]) -> Snapshot:
         def series(key: str) -> dict[Hashable, float]:
