@@ -32,13 +32,41 @@ def key_of(record: Mapping[str, Any]) -> Key:
 class _Entry:
     """Hosts as bits: a record costs the same on three hosts as on a hundred."""
 
-    digest: bytes = b""  # of the first that speaks for several hosts; of one that is trusted, where there is one
+    digest: bytes = b""  # of what most hosts have that speaks for several; of one that is trusted, where there is one
     trusted: bool = False
     have: int = 0
     same: int = 0  # of those that have it, the ones where it is just that
-    other: int = 0  # and those where it speaks for several hosts and says something else
+    others: dict[bytes, int] | None = None  # and those where it speaks for several hosts and says something else
     should: int = 0
     could: int = 0
+
+    @property
+    def other(self) -> int:
+        """The hosts that have something else."""
+        found = 0
+        for bits in (self.others or {}).values():
+            found |= bits
+        return found
+
+    def elect(self, digest: bytes) -> None:
+        """From now on this is what the others are held against."""
+        if digest != self.digest:
+            others = self.others or {}
+            bits = others.pop(digest, 0)
+            if self.digest:
+                others[self.digest] = self.same
+            self.others, self.digest, self.same = others or None, digest, bits
+
+    def vote(self, digest: bytes, bit: int) -> None:
+        """Count a host for what it has."""
+        self.digest = self.digest or digest
+        if digest == self.digest:
+            self.same |= bit
+            return
+        self.others = self.others or {}
+        bits = self.others[digest] = self.others.get(digest, 0) | bit
+        if not self.trusted and bits.bit_count() > self.same.bit_count():
+            self.elect(digest)
 
 
 @dataclass(frozen=True)
@@ -90,16 +118,10 @@ class Census:
             if trusted and not entry.trusted:
                 # From now on only what is trusted says who should have it.
                 entry.trusted, entry.should, entry.could = True, 0, 0
-                if entry.digest not in (b"", digest):
-                    entry.other, entry.same = entry.other | entry.same, 0
-                entry.digest = digest
+                entry.elect(digest)
             # Of its own doings a host may tell in its own words: that it was lost in the middle, for one.
             if len(named) > 1:
-                entry.digest = entry.digest or digest
-                if digest == entry.digest:
-                    entry.same |= bit
-                else:
-                    entry.other |= bit
+                entry.vote(digest, bit)
             if trusted or (counts and not entry.trusted):
                 self._name(entry, named)
 
@@ -115,8 +137,10 @@ class Census:
         """A host whose ledger could not be read to its end: nothing is said of it."""
         bit = self._bits.pop(host)
         for entry in self._entries.values():
-            for name in ("have", "same", "other", "should", "could"):
+            for name in ("have", "same", "should", "could"):
                 setattr(entry, name, getattr(entry, name) & ~bit)
+            if entry.others:
+                entry.others = {digest: bits & ~bit for digest, bits in entry.others.items()}
 
     def lacks(self, host: str, *, apart: Collection[str] = (), anew: bool = False) -> Lacks:
         """What a host lacks of what the others have, oldest first.
@@ -147,15 +171,16 @@ class Census:
         )
 
     def is_firm(self, key: Key, *, apart: Collection[str] = ()) -> bool:
-        """Whether a record may be copied without asking: one of the signers vouches for it, or several hosts do and are
-        most of those that it names.
+        """Whether a record may be copied without asking: one of the signers vouches for it, or several hosts have it
+        alike and are most of those that it names.
 
         Args:
             key: which.
             apart: hosts whose word does not count.
         """
         entry, counted = self._entries[key], self._mask(set(self._bits) - set(apart))
-        return entry.trusted or ((entry.have & counted).bit_count() > 1 and _firm(entry, counted))
+        alike = (entry.same & counted).bit_count()
+        return entry.trusted or (alike > 1 and 2 * alike > ((entry.should | entry.have) & counted).bit_count())
 
     def digest_of(self, key: Key) -> str:
         """The digest of the content that is believed of a record that nobody vouches for; empty for any other."""
@@ -163,9 +188,14 @@ class Census:
         return "" if entry.trusted else entry.digest.hex()
 
     def is_believed(self, key: Key, digest: bytes) -> bool:
-        """Whether a record with that key is to have this content; where nobody vouches for one, any will do."""
+        """Whether a record with that key is to have this content: the one that is vouched for, or that most have."""
         entry = self._entries[key]
-        return not entry.trusted or entry.digest == digest
+        return entry.digest in (b"", digest)
+
+    def is_disputed(self, key: Key, *, apart: Collection[str] = ()) -> bool:
+        """Whether hosts whose word counts have different contents of a record that nobody vouches for."""
+        entry = self._entries[key]
+        return not entry.trusted and bool(entry.other & self._mask(set(self._bits) - set(apart)))
 
     def differs(self, host: str) -> list[Key]:
         """Records that say something else on this host than where they are believed."""
@@ -195,9 +225,5 @@ def _firm(entry: _Entry, counted: int) -> bool:
 
 def _odd(entry: _Entry) -> int:
     """The hosts that say something else than what is trusted, or than most; all of them when there is no most."""
-    first, other = entry.same, entry.other
-    if entry.trusted:
-        return other
-    if first.bit_count() == other.bit_count():
-        return first | other
-    return first if first.bit_count() < other.bit_count() else other
+    same, other = entry.same, entry.other
+    return other if entry.trusted or 2 * same.bit_count() > (same | other).bit_count() else same | other

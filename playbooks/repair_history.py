@@ -227,7 +227,11 @@ def _in_question(fleet: Fleet, env: Environment, audit: Audit) -> dict[str, _Var
         few = [key for key in (*lacks.missing, *lacks.never_had) if not audit.census.is_firm(key, apart=audit.tampered)]
         for key in (*few, *audit.census.alone(host, apart=audit.tampered)):
             if held := audit.census.holders(key, apart=audit.tampered):
-                alone[key] = f"nobody has signed it, and of the hosts that it names only {', '.join(held)} has it"
+                alone[key] = (
+                    f"nobody has signed it, and {', '.join(held)} tell it differently"
+                    if audit.census.is_disputed(key, apart=audit.tampered)
+                    else f"nobody has signed it, and of the hosts that it names only {', '.join(held)} has it"
+                )
     if not why and not alone:
         return {}
     wanted = {digest for _, digest in why}

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from playbooks.settings.selector import unescape
 
-# A page is its application's, which may be hostile: nothing here is gone through twice (possessive quantifiers), so that a
-# line of 8 MB takes as long as one should. While an expression is at work, Python does nothing else.
+# A page is its application's, which may be hostile: nothing here is gone through twice (possessive quantifiers), so
+# that a line takes no longer than it is long. While an expression is at work, Python does nothing else.
 _SAMPLE = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*+)(?:\s*+\{(.*)\})?\s++(\S++)(?:\s++-?\d++)?\s*+")
 _LABEL = re.compile(r'\s*+([a-zA-Z_][a-zA-Z0-9_]*+)\s*+=\s*+"((?:[^"\\]|\\.)*+)"\s*+(?:,\s*+|\Z)')
 LONGEST_LINE = 16384  # characters: patterns of the settings are held against its labels

@@ -243,6 +243,24 @@ def test_what_is_vouched_for_is_believed_wherever_it_stands() -> None:
     assert not made.is_believed(key_of(true), digest(forged))
 
 
+@pytest.mark.parametrize("hosts", [("app1", "app2"), ("app2", "app1")])
+def test_what_hosts_tell_differently_is_spread_by_nobody(hosts: tuple[str, ...]) -> None:
+    """One of two changed its record, and was read first: a third that had lost it was given the forgery."""
+    stands = {"hosts": dict.fromkeys(("app1", "app2", "app3"), "deployed")}
+    true, forged = record(1, **stands), record(1, by="eve", **stands)
+    told = {"app1": [forged], "app2": [true]}
+    made = census(**{host: told[host] for host in hosts}, app3=[])
+    key = key_of(true)
+    assert (made.lacks("app3").missing, made.is_firm(key), made.is_disputed(key)) == ([key], False, True)
+    assert made.differs("app1") == made.differs("app2") == [key]
+    # With a third that has it as it was, two are enough, whoever is read first.
+    made = census(**{host: told[host] for host in hosts}, app3=[true], app4=[])
+    assert made.is_firm(key)
+    assert (made.is_believed(key, digest(true)), made.is_believed(key, digest(forged))) == (True, False)
+    assert (made.differs("app1"), made.differs("app2"), made.differs("app3")) == ([key], [], [])
+    assert made.holders(key)[-1] == "app1"
+
+
 def test_a_host_that_had_no_part_is_not_accused() -> None:
     """A host that was down then has no record of it; to call that tampering would teach people to ignore the word."""
     stands = {"hosts": {"app1": "deployed", "app2": "unreachable", "app3": "unchanged"}}
