@@ -260,6 +260,12 @@ class Facts:
         proven = [name for name, release in self.releases.items() if release.stand == "proven"]
         return max((name for name in proven if name not in self.ahead), default=None)
 
+    def keeps(self, release: str) -> bool:
+        """Whether a release is good or a way back here, so that no other host's word may cost it."""
+        found = self.releases.get(release)
+        before = self.running.predecessor if self.running else None
+        return found is not None and (found.stand == "proven" or release == before)
+
     @property
     def is_up(self) -> bool:
         """Whether all units of the current release are active."""
