@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from playbooks.adapters.exposition import Sample, bucket_limit, declared, parse_samples
 from playbooks.adapters.metrics import MOST_SERIES, Counting, MetricsError, Reading, Snapshot
 from playbooks.judgement.counts import Counts
+from playbooks.names import cut
 from playbooks.settings.metrics import Metrics
 from playbooks.settings.selector import Selector, parse_selector
 
 MOST = 1e15
+MOST_HINT = 500  # characters: a page may have any number of labels
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ class ApplicationMetrics:
             for label in sorted(missing_labels(selector, of_name)):
                 raise MetricsError(
                     f"slipway_metrics.{key}: {selector.name} has no label '{label}'",
-                    hint=f"it has {', '.join(sorted(set().union(*(one.labels for one in of_name))))}",
+                    hint=cut(f"it has {', '.join(sorted(set().union(*(one.labels for one in of_name))))}", MOST_HINT),
                 )
 
 

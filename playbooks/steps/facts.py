@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal, cast
@@ -26,6 +26,7 @@ Stand = Literal["partial", "staged", "proven", "failed"]
 
 NOTHING = "-"  # as a release's predecessor
 MOST_ODD = 8  # sentences
+MOST_PLACES = 40  # folders on the way to ours, and file systems below them
 MOST_WORD = 200  # characters of what is shown of a host in a line
 GUARD_STANDS = ("armed", "firing", "stuck")
 
@@ -337,7 +338,9 @@ def read_facts(remote: Remote, home: str, state: str, *, seen: Head | None = Non
         ahead=ahead,
         theirs=theirs[0] if theirs else None,
         foreign=tuple(
-            dict.fromkeys(Foreign(*(cut(field, MOST_WORD) for field in found)) for found in answer.all("foreign", 3))
+            dict.fromkeys(
+                Foreign(*(cut(field, MOST_WORD) for field in found)) for found in _places(answer, "foreign", 3)
+            )
         ),
     )
     if facts.theirs:
@@ -467,7 +470,7 @@ def _moved(answer: Answer, odd: list[str]) -> Moved | None:
 
 def _backups(answer: Answer, odd: list[str]) -> tuple[dict[str, Any], ...]:
     found = []
-    for (text,) in answer.all("backup", 1):
+    for (text,) in answer.all("backup", 1, names.MOST_BACKUPS):
         record = read_record(text, answer.host)
         if record is None:
             odd.append(f"the record of a backup is damaged: {cut(text, 80)}")
@@ -525,9 +528,13 @@ def _about(release: str, text: str) -> dict[str, Any] | None:
     return found if fits else None
 
 
+def _places(answer: Answer, tag: str, width: int) -> Iterator[tuple[str, ...]]:
+    return answer.all(tag, width, MOST_PLACES)
+
+
 def _disks(answer: Answer) -> tuple[Disk, ...]:
-    inodes = {path: (answer.number(total), answer.number(free)) for path, total, free in answer.all("inodes", 3)}
+    inodes = {path: (answer.number(total), answer.number(free)) for path, total, free in _places(answer, "inodes", 3)}
     return tuple(
         Disk(path, answer.number(size), answer.number(free), writable == "yes", *inodes.get(path, (0, 0)))
-        for path, size, free, writable in answer.all("disk", 4)
+        for path, size, free, writable in _places(answer, "disk", 4)
     )

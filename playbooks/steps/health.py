@@ -23,6 +23,9 @@ from playbooks.settings.health import (
     UnitCheck,
 )
 
+MOST_CHECKS = 200  # of a host, its units among them
+MOST_NAME = 200  # characters
+
 # Between the fields of a check, and between the items of a list in one: neither is white space to the shell.
 FIELD, ITEM = "\037", "\036"
 # Where the host puts in the port of its slot.
@@ -146,8 +149,16 @@ def read_health(answer: Answer) -> HealthReport:
     verdict, milliseconds = answer.one("verdict", 2)
     number = answer.number
     checks = tuple(
-        CheckResult(name, kind, critical == "yes", passed == "yes", number(tries), number(took), cut(detail))
-        for name, kind, critical, passed, tries, took, detail in answer.all("check", 7)
+        CheckResult(
+            cut(name, MOST_NAME),
+            cut(kind, MOST_NAME),
+            critical == "yes",
+            passed == "yes",
+            number(tries),
+            number(took),
+            cut(detail),
+        )
+        for name, kind, critical, passed, tries, took, detail in answer.all("check", 7, MOST_CHECKS)
     )
     good = verdict == "yes" and all(check.ok for check in checks if check.critical)
     return HealthReport(answer.host, good, checks, answer.number(milliseconds) / 1000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from playbooks.errors import StepFailed
+from playbooks.names import cut
 from playbooks.release.artifact import Artifact
 from playbooks.settings import Settings
 from playbooks.settings.health import VERSION
@@ -52,7 +53,7 @@ def preflight(facts: Facts, settings: Settings, *, needs: tuple[str, ...]) -> li
         )
     if wrong:
         hint = "invoke provision --env=… installs what is missing" if "installed" in wrong[0] else None
-        raise StepFailed("; ".join(wrong), host=facts.host, step="preflight", code="preflight", hint=hint)
+        raise StepFailed(cut("; ".join(wrong)), host=facts.host, step="preflight", code="preflight", hint=hint)
     warnings = [f"{facts.host}: systemd says the host is {facts.manager}"] if facts.manager == "degraded" else []
     return warnings + [f"{facts.host}: {text}" for text in _unseen_reloads(settings)]
 

@@ -176,6 +176,11 @@ def test_a_line_without_end_is_not_kept() -> None:
         b'{"prev":"start","a":' + b"9" * 6000 + b"}",
         b'{"prev":"start","a":"\\ud800"}',
         b'{"prev":"x","a":1}',
+        b'{"prev":"start","a":"\xed\xa0\x80"}',
+        b'{"prev":"start","a":NaN}',
+        b'{"prev":"start","a":1e999}',
+        b'{"prev":"start","a":' + b"9" * 400 + b"}",
+        b'{"prev":"start","a":' + b"[" * 900 + b"]" * 900 + b"}",
     ],
 )
 def test_what_is_no_record_is_none(line: bytes) -> None:
