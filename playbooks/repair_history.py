@@ -232,8 +232,8 @@ def _in_question(fleet: Fleet, env: Environment, audit: Audit) -> dict[str, _Var
             if reason and name not in asked and not audit.is_vouched(host, record, name):
                 if len(asked) == MOST_ASKED:
                     fleet.progress.warn(
-                        f"{host}: more than {MOST_ASKED} records are in question; judge these first, or keep its ledger "
-                        f"as evidence and move it away: the others give {host} theirs"
+                        f"{host}: more than {MOST_ASKED} records are in question; judge these first, or keep its "
+                        f"ledger as evidence and move it away: the others give {host} theirs"
                     )
                     break
                 asked.add(name)
@@ -242,7 +242,7 @@ def _in_question(fleet: Fleet, env: Environment, audit: Audit) -> dict[str, _Var
 
 
 def _doubts(audit: Audit) -> tuple[dict[tuple[str, str], str], dict[Key, str]]:
-    """Why records are in question: by host and digest those that are so by themselves; by key those that too few have."""
+    """Why records are in question: by host and digest what is so by itself; by key what too few hosts have alike."""
     why: dict[tuple[str, str], str] = {}
     alone: dict[Key, str] = {}
     apart = audit.tampered

@@ -218,3 +218,13 @@ def test_one_host_does_not_choose_the_state_of_the_databases() -> None:
     assert version_of_most({}, "--env=e") == ""
     with pytest.raises(UsageError, match=r"1\.0\.0 and 1\.1\.0"):
         version_of_most({"app1": lie, "app2": good}, "--env=e")
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["foreign\t/opt/{}\teve\tdrwxrwxrwx", "disk\t/opt/{}\t9\t1\tyes", "unit\tu{}.service\tactive\trunning\t0\tx"],
+)
+def test_a_host_has_no_more_of_anything_than_hosts_have(line: str) -> None:
+    """90000 of its folders made an error of 18 MB, which a person had to scroll through to see what went wrong."""
+    with pytest.raises(BadAnswer, match="more than"):
+        facts("".join(line.format(number) + "\n" for number in range(2000)))
