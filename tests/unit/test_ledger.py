@@ -266,6 +266,19 @@ def test_what_hosts_tell_differently_is_spread_by_nobody(hosts: tuple[str, ...])
     assert made.holders(key)[-1] == "app1"
 
 
+@pytest.mark.parametrize("several", [True, False])
+def test_one_host_does_not_say_who_should_have_the_others_records(several: bool) -> None:
+    """Called the same, it named hosts that had no part: then most of "its" hosts lacked it, and the honest FAILED."""
+    true = record(1, hosts=dict.fromkeys(("app1", "app2", "app3"), "deployed"))
+    more = [f"app{number}" for number in range(4, 10)]
+    words = [more] if several else [[host] for host in more]
+    forged = [record(1, by="eve", hosts=dict.fromkeys(hosts, "deployed")) for hosts in words]
+    made = census(app1=[*forged, true], app2=[true], app3=[true], **{host: [] for host in more})
+    key = key_of(true)
+    assert [made.alone(host) for host in ("app2", "app3", *more)] == [[]] * 8
+    assert (made.is_firm(key), made.differs("app2"), made.lacks("app4").missing) == (True, [], [])
+
+
 def test_a_host_that_had_no_part_is_not_accused() -> None:
     """A host that was down then has no record of it; to call that tampering would teach people to ignore the word."""
     stands = {"hosts": {"app1": "deployed", "app2": "unreachable", "app3": "unchanged"}}
