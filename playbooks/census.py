@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 # What a record says of a host that had no part in it, or could not be written to.
@@ -29,16 +29,63 @@ def key_of(record: Mapping[str, Any]) -> Key:
 
 
 @dataclass(slots=True)
-class _Entry:
-    """Hosts as bits: a record costs the same on three hosts as on a hundred."""
+class _Content:
+    """Hosts as bits: a record costs the same on three hosts as on a hundred.
 
-    digest: bytes = b""  # of the first that speaks for several hosts; of one that is trusted, where there is one
-    trusted: bool = False
+    Args:
+        have: those where it says just this.
+        should, could: those that it names: they took part, or were out of reach.
+    """
+
     have: int = 0
-    same: int = 0  # of those that have it, the ones where it is just that
-    other: int = 0  # and those where it speaks for several hosts and says something else
     should: int = 0
     could: int = 0
+
+
+@dataclass(slots=True)
+class _Entry:
+    """A record, whatever it says."""
+
+    digest: bytes = b""  # of what most hosts have that speaks for several; of one that is trusted, where there is one
+    content: _Content = field(default_factory=_Content)  # of that
+    trusted: bool = False
+    have: int = 0
+    others: dict[bytes, _Content] | None = None  # what else it says where it speaks for several
+
+    @property
+    def other(self) -> int:
+        """The hosts that have something else."""
+        found = 0
+        for content in (self.others or {}).values():
+            found |= content.have
+        return found
+
+    @property
+    def named(self) -> int:
+        """The hosts that have it, or should."""
+        return self.have | self.content.should
+
+    def elect(self, digest: bytes) -> None:
+        """From now on this is what the others are held against."""
+        if digest != self.digest:
+            others = self.others or {}
+            content = others.pop(digest, _Content())
+            if self.digest:
+                others[self.digest] = self.content
+            self.others, self.digest, self.content = others or None, digest, content
+
+    def vote(self, digest: bytes, bit: int) -> _Content:
+        """Count a host for what it has."""
+        self.digest = self.digest or digest
+        if digest == self.digest:
+            content = self.content
+        else:
+            self.others = self.others or {}
+            content = self.others.setdefault(digest, _Content())
+        content.have |= bit
+        if not self.trusted and content.have.bit_count() > self.content.have.bit_count():
+            self.elect(digest)
+        return content
 
 
 @dataclass(frozen=True)
@@ -89,34 +136,31 @@ class Census:
             entry.have |= bit
             if trusted and not entry.trusted:
                 # From now on only what is trusted says who should have it.
-                entry.trusted, entry.should, entry.could = True, 0, 0
-                if entry.digest not in (b"", digest):
-                    entry.other, entry.same = entry.other | entry.same, 0
-                entry.digest = digest
+                entry.trusted = True
+                entry.elect(digest)
+                entry.content.should = entry.content.could = 0
             # Of its own doings a host may tell in its own words: that it was lost in the middle, for one.
-            if len(named) > 1:
-                entry.digest = entry.digest or digest
-                if digest == entry.digest:
-                    entry.same |= bit
-                else:
-                    entry.other |= bit
+            content = entry.vote(digest, bit) if len(named) > 1 else entry.content
             if trusted or (counts and not entry.trusted):
-                self._name(entry, named)
+                self._name(content, named if len(named) > 1 else {host: named[host]} if host in named else {})
 
-    def _name(self, entry: _Entry, named: Mapping[str, object]) -> None:
+    def _name(self, content: _Content, named: Mapping[str, object]) -> None:
         for name, word in named.items():
             bit, result = self._bits.get(name, 0), str(word)
             if result in OUT_OF_REACH:
-                entry.could |= bit
+                content.could |= bit
             elif result not in APART:
-                entry.should |= bit
+                content.should |= bit
 
     def forget(self, host: str) -> None:
         """A host whose ledger could not be read to its end: nothing is said of it."""
         bit = self._bits.pop(host)
         for entry in self._entries.values():
-            for name in ("have", "same", "other", "should", "could"):
-                setattr(entry, name, getattr(entry, name) & ~bit)
+            entry.have &= ~bit
+            for content in (entry.content, *(entry.others or {}).values()):
+                content.have &= ~bit
+                content.should &= ~bit
+                content.could &= ~bit
 
     def lacks(self, host: str, *, apart: Collection[str] = (), anew: bool = False) -> Lacks:
         """What a host lacks of what the others have, oldest first.
@@ -130,8 +174,8 @@ class Census:
         held = 0 if anew else own
         counted = self._mask(set(self._bits) - set(apart))
         lacking = {key: entry for key, entry in self._entries.items() if entry.have & counted and not entry.have & held}
-        missing = sorted(key for key, entry in lacking.items() if entry.should & own and _firm(entry, counted))
-        never_had = sorted(key for key, entry in lacking.items() if entry.could & ~entry.should & own)
+        missing = sorted(key for key, entry in lacking.items() if entry.content.should & own and _firm(entry, counted))
+        never_had = sorted(key for key, entry in lacking.items() if entry.content.could & ~entry.content.should & own)
         return Lacks(missing, never_had)
 
     def alone(self, host: str, *, apart: Collection[str] = ()) -> list[Key]:
@@ -147,15 +191,16 @@ class Census:
         )
 
     def is_firm(self, key: Key, *, apart: Collection[str] = ()) -> bool:
-        """Whether a record may be copied without asking: one of the signers vouches for it, or several hosts do and are
-        most of those that it names.
+        """Whether a record may be copied without asking: one of the signers vouches for it, or several hosts have it
+        alike and are most of those that it names.
 
         Args:
             key: which.
             apart: hosts whose word does not count.
         """
         entry, counted = self._entries[key], self._mask(set(self._bits) - set(apart))
-        return entry.trusted or ((entry.have & counted).bit_count() > 1 and _firm(entry, counted))
+        alike = (entry.content.have & counted).bit_count()
+        return entry.trusted or (alike > 1 and 2 * alike > (entry.named & counted).bit_count())
 
     def digest_of(self, key: Key) -> str:
         """The digest of the content that is believed of a record that nobody vouches for; empty for any other."""
@@ -163,9 +208,14 @@ class Census:
         return "" if entry.trusted else entry.digest.hex()
 
     def is_believed(self, key: Key, digest: bytes) -> bool:
-        """Whether a record with that key is to have this content; where nobody vouches for one, any will do."""
+        """Whether a record with that key is to have this content: the one that is vouched for, or that most have."""
         entry = self._entries[key]
-        return not entry.trusted or entry.digest == digest
+        return entry.digest in (b"", digest)
+
+    def is_disputed(self, key: Key, *, apart: Collection[str] = ()) -> bool:
+        """Whether hosts whose word counts have different contents of a record that nobody vouches for."""
+        entry = self._entries[key]
+        return not entry.trusted and bool(entry.other & self._mask(set(self._bits) - set(apart)))
 
     def differs(self, host: str) -> list[Key]:
         """Records that say something else on this host than where they are believed."""
@@ -176,7 +226,7 @@ class Census:
         """Hosts that have a record and whose word counts, in order; first those that have what is believed."""
         entry = self._entries[key]
         found = [host for host, bit in self._bits.items() if entry.have & bit and host not in apart]
-        return sorted(found, key=lambda host: not entry.same & self._bits[host])
+        return sorted(found, key=lambda host: not entry.content.have & self._bits[host])
 
     def only(self, hosts: Collection[str]) -> list[Key]:
         """Records that stand nowhere but on these hosts."""
@@ -190,14 +240,10 @@ class Census:
 def _firm(entry: _Entry, counted: int) -> bool:
     """Whether a record is believed: it is vouched for, or most of the hosts that it names have it."""
     have = (entry.have & counted).bit_count()
-    return entry.trusted or 2 * have > ((entry.should | entry.have) & counted).bit_count()
+    return entry.trusted or 2 * have > (entry.named & counted).bit_count()
 
 
 def _odd(entry: _Entry) -> int:
     """The hosts that say something else than what is trusted, or than most; all of them when there is no most."""
-    first, other = entry.same, entry.other
-    if entry.trusted:
-        return other
-    if first.bit_count() == other.bit_count():
-        return first | other
-    return first if first.bit_count() < other.bit_count() else other
+    same, other = entry.content.have, entry.other
+    return other if entry.trusted or 2 * same.bit_count() > (same | other).bit_count() else same | other

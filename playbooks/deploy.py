@@ -133,8 +133,7 @@ def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
             if not todo:
                 held.well = True
                 return without(unchanged(env, release, facts, started), fleet.unreachable)
-            if not wanted.resume:
-                _refuse_taken(env, release, facts)
+            (_refuse_kept if wanted.resume else _refuse_taken)(env, release, facts)
             rendered = for_next(renderings, facts)
             judged = look_over(fleet, env, todo, facts, release, renderings, held_by_artifact())
             warnings = [*odd(facts), *drifted(facts), *_unproven(todo), *require_good(env, judged)]
@@ -170,6 +169,22 @@ def _refuse_taken(env: Environment, release: Release, facts: Mapping[str, Facts]
             f"{', '.join(there)} has a release {release.id} already: another deploy began in the same second; "
             "this one has touched nothing",
             hint=f"see invoke status {env.flag}; then deploy again",
+        )
+
+
+def _refuse_kept(env: Environment, release: Release, facts: Mapping[str, Facts]) -> None:
+    """What was interrupted is a host's word: a deploy that goes on under an id removes releases of that id.
+
+    Raises:
+        UsageError: on a host it names a good release, which that host does not run now.
+    """
+    kept = [host for host, fact in facts.items() if fact.current != release.id and fact.keeps(release.id)]
+    if kept:
+        raise UsageError(
+            f"{release.id} was not interrupted on {', '.join(kept)}, where it is a release to go back to; "
+            "nothing was touched",
+            hint=f"deploy it anew: invoke deploy {env.flag} --version={release.version}; invoke status {env.flag} "
+            "shows which host says so",
         )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from playbooks.census import Key, key_of
@@ -14,10 +15,17 @@ from playbooks.fleet.progress import Progress
 from playbooks.ledger.keys import shown
 from playbooks.ledger.seal import digest
 from playbooks.ledger.standing import Judged, Verifier
+from playbooks.names import MOST_AHEAD, cut, parse_time
+from playbooks.release.release import now
 from playbooks.steps.chain import OWN
 from playbooks.steps.ledger import Ledger, read_ledger
 
 SPARE = 200
+# What of a record is shown as text, and how much of it. A record that nobody has signed may say anything.
+TEXTS = {
+    **dict.fromkeys(("task", "id", "environment", "application", "version", "status", "started", "by"), 200),
+    **dict.fromkeys(("message", "reason", "next"), 8000),
+}
 
 
 @dataclass(frozen=True)
@@ -72,16 +80,30 @@ def history(env: Environment, progress: Progress, *, most: int = 20) -> History:
         )
         seen = {host: env.heads.known(host, fleet.remotes[host].session.machine) for host in results.ok}
     verifier = Verifier(env.settings.ledger.signers, environment=env.name, application=env.settings.app)
-    records = merge(dict(results.ok), verifier)
+    moment = now()
+    timely = {host: [one for one in ledger.records if _is_timely(one, moment)] for host, ledger in results.ok.items()}
+    records = merge(
+        {host: replace(ledger, records=tuple(timely[host])) for host, ledger in results.ok.items()}, verifier
+    )
+    broken = {host: ledger.broken for host, ledger in results.ok.items()}
+    for host, ledger in results.ok.items():
+        if odd := len(ledger.records) - len(timely[host]):
+            broken[host] += (f"{odd} of the last {len(ledger.records)} records are from no time that was; left out",)
     cut = {host: str(head) for host, head in seen.items() if head and results.ok[host].lacks(head)}
     return History(
         environment=env.name,
         records=tuple(records[:most]),
-        broken={host: ledger.broken for host, ledger in results.ok.items() if ledger.broken},
+        broken={host: sentences for host, sentences in broken.items() if sentences},
         unreachable={host: error.message for host, error in {**fleet.unreachable, **results.failed}.items()},
         flag=env.flag,
         cut=cut,
     )
+
+
+def _is_timely(record: Mapping[str, Any], moment: datetime) -> bool:
+    """Whether it is from the past: what is dated 9999 would be the newest record for good, and hide all others."""
+    started = parse_time(record.get("started"))
+    return started is not None and started <= moment + MOST_AHEAD
 
 
 def merge(ledgers: Mapping[str, Ledger], verifier: Verifier | None = None) -> list[dict[str, Any]]:
@@ -98,7 +120,7 @@ def merge(ledgers: Mapping[str, Ledger], verifier: Verifier | None = None) -> li
     merged: dict[Key, dict[str, Any]] = {}
     believed: set[Key] = set()
     for host, record, judged in sorted(found, key=lambda one: one[2] is None or not one[2].trusted or one[2].by_host):
-        told = {name: value for name, value in record.items() if name not in OWN}
+        told = {name: _shown(name, value) for name, value in record.items() if name not in OWN}
         stands = told.pop("hosts", None)
         named = {str(name): str(stand) for name, stand in stands.items()} if isinstance(stands, dict) else {}
         key = key_of(record)
@@ -111,6 +133,10 @@ def merge(ledgers: Mapping[str, Ledger], verifier: Verifier | None = None) -> li
         known = merged.setdefault(key, {**told, "hosts": {}})
         known["hosts"] |= {**named, host: named.get(host, str(record.get("status", "")))}
     return [merged[key] for key in sorted(merged, reverse=True)]
+
+
+def _shown(name: str, value: object) -> object:
+    return value if value is None or name not in TEXTS else cut(str(value), TEXTS[name])
 
 
 def _judged(verifier: Verifier | None, host: str, record: Mapping[str, Any]) -> Judged | None:

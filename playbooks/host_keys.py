@@ -23,6 +23,7 @@ from playbooks.fleet.endpoint import Endpoint
 from playbooks.fleet.fanout import Job, by_host, run_jobs
 from playbooks.fleet.hostkeys import Recorded, fingerprint, is_hash, read_known
 from playbooks.fleet.progress import Progress
+from playbooks.fleet.transport import Transport
 from playbooks.surroundings import at_home
 
 
@@ -113,7 +114,7 @@ def _ask(address: Address, ways: Ways) -> paramiko.PKey:
         )
     try:
         with dial(endpoint, address.connect_timeout) as sock:
-            transport = paramiko.Transport(sock)
+            transport = Transport(sock)
             # The kind that is recorded; else that which OpenSSH prefers and its own known_hosts would have.
             options = transport.get_security_options()
             kinds = sorted(options.key_types, key=lambda kind: kind != "ssh-ed25519")

@@ -27,6 +27,7 @@ SNAPSHOT = re.compile(r"[0-9a-f]{8,64}")
 CODE = re.compile(r"[a-z][a-z0-9-]{0,39}")
 # How far ahead of the controller's a clock may be before what it stamps counts for nobody but its own host.
 MOST_AHEAD = timedelta(days=1)
+MOST_BACKUPS = 20_000  # of a host: an hourly one for two years
 MOST_TEXT = 2000  # characters of a sentence that a host says
 
 

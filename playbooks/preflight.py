@@ -19,6 +19,7 @@ from playbooks.fleet.fanout import Results
 from playbooks.fleet.fleet import Fleet
 from playbooks.fleet.remote import Remote
 from playbooks.host_facts import all_or_hint
+from playbooks.names import cut
 from playbooks.release.members import Members, begin_reading
 from playbooks.release.release import Release, Rendered
 from playbooks.release.slots import Renderings, for_next
@@ -116,7 +117,7 @@ def require_good(env: Environment, judged: Mapping[str, Judged]) -> list[str]:
         SlipwayError: something does, on some host; all of it is told.
     """
     failed: dict[str, SlipwayError] = {
-        host: StepFailed("; ".join(one.problems), host=host, step="preflight", code="preflight", hint=one.hint)
+        host: StepFailed(cut("; ".join(one.problems)), host=host, step="preflight", code="preflight", hint=one.hint)
         for host, one in judged.items()
         if one.problems
     }

@@ -29,6 +29,7 @@ from playbooks.verify_history import Audit, VerifiedHistory
 SHORT = 12  # digits of a digest that name a record well enough
 # Digests that one record can carry: it is one argument of a script.
 MOST_ACCEPTED = 1500
+MOST_ASKED = 1000  # records of a host that a person is asked about at once
 
 
 @dataclass(frozen=True)
@@ -217,30 +218,49 @@ def repair_history(
 
 
 def _in_question(fleet: Fleet, env: Environment, audit: Audit) -> dict[str, _Variant]:
-    """Records that nobody vouches for, by their digests, as they stand on the hosts."""
-    why: dict[tuple[str, str], str] = {}
-    alone: dict[Key, str] = {}
-    for host in audit.readings:
-        for suspect in audit.proof.suspects(host):
-            why[(host, suspect.digest)] = suspect.judged.why
-        lacks = audit.census.lacks(host, apart=audit.tampered, anew=host in audit.tampered)
-        few = [key for key in (*lacks.missing, *lacks.never_had) if not audit.census.is_firm(key, apart=audit.tampered)]
-        for key in (*few, *audit.census.alone(host, apart=audit.tampered)):
-            if held := audit.census.holders(key, apart=audit.tampered):
-                alone[key] = f"nobody has signed it, and of the hosts that it names only {', '.join(held)} has it"
+    """Records that nobody vouches for, by their digests, as they stand on the hosts; of each host so many."""
+    why, alone = _doubts(audit)
     if not why and not alone:
         return {}
     wanted = {digest for _, digest in why}
     found: dict[str, _Variant] = {}
-    for host, reading in audit.readings.items():
+    for host in audit.readings:
+        asked: set[str] = set()
         for record in Reading(fleet.remotes[host], env.target(host).settings.state).records():
             name = digest(record).hex()
             reason = why.get((host, name)) or ("" if name in wanted else alone.get(key_of(record), ""))
-            if reason and reading and not audit.is_vouched(host, record, name):
-                variant = found.setdefault(name, _Variant(record, why=reason))
-                if host not in variant.hosts:
-                    variant.hosts.append(host)
+            if reason and name not in asked and not audit.is_vouched(host, record, name):
+                if len(asked) == MOST_ASKED:
+                    fleet.progress.warn(
+                        f"{host}: more than {MOST_ASKED} records are in question; judge these first, or keep its "
+                        f"ledger as evidence and move it away: the others give {host} theirs"
+                    )
+                    break
+                asked.add(name)
+                found.setdefault(name, _Variant(record, why=reason)).hosts.append(host)
     return found
+
+
+def _doubts(audit: Audit) -> tuple[dict[tuple[str, str], str], dict[Key, str]]:
+    """Why records are in question: by host and digest what is so by itself; by key what too few hosts have alike."""
+    why: dict[tuple[str, str], str] = {}
+    alone: dict[Key, str] = {}
+    apart = audit.tampered
+    for host in audit.readings:
+        for suspect in audit.proof.suspects(host):
+            why[(host, suspect.digest)] = suspect.judged.why
+        lacks = audit.census.lacks(host, apart=apart, anew=host in apart)
+        few = [key for key in (*lacks.missing, *lacks.never_had) if not audit.census.is_firm(key, apart=apart)]
+        for key in (*few, *audit.census.alone(host, apart=apart)):
+            if held := audit.census.holders(key, apart=apart):
+                disputed = audit.census.is_disputed(key, apart=apart)
+                how = f"{', '.join(held)} tell it differently"
+                alone[key] = f"nobody has signed it, and {how if disputed else _few(held)}"
+    return why, alone
+
+
+def _few(held: Sequence[str]) -> str:
+    return f"of the hosts that it names only {', '.join(held)} has it"
 
 
 def _judgement(open_: Mapping[str, _Variant], accept: Iterable[str], reject: Iterable[str]) -> _Judgement:

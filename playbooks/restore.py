@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -158,7 +159,7 @@ def choose_dumps(
     Raises:
         UsageError: there is no such backup.
     """
-    versions = {release.partition("-")[2] for release in releases.values()}
+    version = "" if _is_backup(facts, to) else version_of_most(releases, env.flag)
     chosen: dict[str, Record] = {}
     for database in env.settings.databases:
         host = next(host for host, names in env.database_hosts.items() if database.name in names)
@@ -166,16 +167,35 @@ def choose_dumps(
             record
             for record in facts[host].backups
             if database.name in dumped(record)
-            and (record.get("id") == to or (record.get("version") in versions and not _is_backup(facts, to)))
+            and (record.get("id") == to or (record.get("version") == version and not _is_backup(facts, to)))
         ]
         if not fits:
-            ran = " or ".join(sorted(versions)) or "nothing"
             raise UsageError(
-                f"no backup of database {database.name} was made while {ran} ran",
+                f"no backup of database {database.name} was made while {version or 'nothing'} ran",
                 hint=f"list them: invoke backups {env.flag}; name one with --to",
             )
         chosen[database.name] = max(fits, key=lambda record: str(record.get("created")))
     return chosen
+
+
+def version_of_most(releases: Mapping[str, str], flag: str) -> str:
+    """The version that hosts go back to: one host's word about what ran there before must not choose everybody's data.
+
+    Args:
+        releases: by host.
+        flag: names the environment.
+
+    Raises:
+        UsageError: there is none that more than half of them go back to.
+    """
+    versions = Counter(release.partition("-")[2] for release in releases.values())
+    version, most = versions.most_common(1)[0] if versions else ("", 0)
+    if versions and 2 * most <= versions.total():
+        raise UsageError(
+            f"the hosts go back to {' and '.join(sorted(versions))}, and a database has one state; none was restored",
+            hint=f"name the backup: --to=ID, see invoke backups {flag}; or go back to one version: --to=VERSION",
+        )
+    return version
 
 
 def _is_backup(facts: Mapping[str, Any], to: str | None) -> bool:

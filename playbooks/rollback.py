@@ -335,13 +335,6 @@ def _refuse_strange_slots(env: Environment, moves: Mapping[str, Move]) -> None:
             )
 
 
-def _is_rubbish(facts: Facts, release: str) -> bool:
-    """Whether a host can lose a release: it was staged there, and has never run well."""
-    found = facts.releases.get(release)
-    before = facts.running.predecessor if facts.running else None
-    return found is not None and found.stand != "proven" and release != before
-
-
 def _record(
     fleet: Fleet,
     env: Environment,
@@ -365,7 +358,8 @@ def _record(
 
     def one(remote: Remote) -> Finished:
         # What the interrupted deploy was is another host's word: only what this one never proved is rubbish here.
-        unproven = rubbish if rubbish and _is_rubbish(facts[remote.name], rubbish) else None
+        fact = facts[remote.name]
+        unproven = rubbish if rubbish in fact.releases and not fact.keeps(rubbish) else None
         mark: Mark | None = "discarded" if unproven else None
         target = targets.get(remote.name)
         release = unproven or target

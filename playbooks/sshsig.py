@@ -155,7 +155,7 @@ def armoured(text: str) -> str:
 
 
 def check(text: str, message: bytes, namespace: str) -> PublicKey:
-    """Check a kept signature.
+    """Check a kept signature. There is one way to write it: a second one would be another record with the same words.
 
     Args:
         text: as `envelope` makes it.
@@ -169,8 +169,10 @@ def check(text: str, message: bytes, namespace: str) -> PublicKey:
         BadSignature: it is none, or not of this message.
     """
     key, reader = _opened(text)
-    for_, _, algorithm, signature = reader.text(), reader.string(), reader.text(), reader.string()
+    for_, reserved, algorithm, signature = reader.text(), reader.string(), reader.text(), reader.string()
     reader.end()
+    if reserved:
+        raise BadSignature("it has something where nothing belongs")
     if for_ != namespace:
         raise BadSignature(f"it is for '{for_[:60]}'")
     if algorithm not in ("sha256", "sha512"):
@@ -192,9 +194,12 @@ def _opened(text: str) -> tuple[PublicKey, Reader]:
     if len(text) > MOST_BYTES:
         raise BadSignature("it is too long")
     try:
-        reader = Reader(base64.b64decode(text, validate=True))
+        data = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         raise BadSignature("it is not base64") from None
+    if base64.b64encode(data).decode() != text:
+        raise BadSignature("it is not base64 as it should be")
+    reader = Reader(data)
     if reader.take(len(MAGIC)) != MAGIC or reader.number() != VERSION:
         raise BadSignature("it is no SSH signature")
     return PublicKey(reader.string()), reader

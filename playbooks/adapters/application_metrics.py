@@ -6,12 +6,14 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 from playbooks.adapters.exposition import Sample, bucket_limit, declared, parse_samples
-from playbooks.adapters.metrics import Counting, MetricsError, Reading, Snapshot
+from playbooks.adapters.metrics import MOST_SERIES, Counting, MetricsError, Reading, Snapshot
 from playbooks.judgement.counts import Counts
+from playbooks.names import cut
 from playbooks.settings.metrics import Metrics
 from playbooks.settings.selector import Selector, parse_selector
 
 MOST = 1e15
+MOST_HINT = 500  # characters: a page may have any number of labels
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class ApplicationMetrics:
         """See `Metrics`."""
         pages = self._fetch()
         good = {server: page for server, page in pages.items() if not page.problem}
-        problems = tuple(f"{server}: {page.problem}" for server, page in pages.items() if page.problem)
+        problems = [f"{server}: {page.problem}" for server, page in pages.items() if page.problem]
         if not self._begun:
             self._check(good, problems)
             self._begun = True
@@ -54,10 +56,13 @@ class ApplicationMetrics:
         for server, page in good.items():
             # No counter has come so far; a sum of such would have no end.
             samples = [sample for sample in parse_samples(page.lines) if abs(sample.value) <= MOST]
+            if len(samples) > MOST_SERIES:
+                problems.append(f"{server}: its page has more than {MOST_SERIES} series, which is all that is read")
+                continue
             found = self._counting.feed(server, self._snapshot(samples))
             if found is not None:
                 counts[server] = found
-        return Reading(counts, problems=problems, buckets=self._counting.buckets)
+        return Reading(counts, problems=tuple(problems), buckets=self._counting.buckets)
 
     def _snapshot(self, samples: Sequence[Sample]) -> Snapshot:
         def series(key: str) -> dict[Hashable, float]:
@@ -96,7 +101,7 @@ class ApplicationMetrics:
             for label in sorted(missing_labels(selector, of_name)):
                 raise MetricsError(
                     f"slipway_metrics.{key}: {selector.name} has no label '{label}'",
-                    hint=f"it has {', '.join(sorted(set().union(*(one.labels for one in of_name))))}",
+                    hint=cut(f"it has {', '.join(sorted(set().union(*(one.labels for one in of_name))))}", MOST_HINT),
                 )
 
 

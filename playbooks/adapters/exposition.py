@@ -9,8 +9,11 @@ from dataclasses import dataclass
 
 from playbooks.settings.selector import unescape
 
-_SAMPLE = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)\s*(?:\{(.*)\})?\s+(\S+)(?:\s+-?\d+)?\s*")
-_LABEL = re.compile(r'\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*=\s*"((?:[^"\\]|\\.)*)"\s*,?')
+# A page is its application's, which may be hostile: nothing here is gone through twice (possessive quantifiers), so
+# that a line takes no longer than it is long. While an expression is at work, Python does nothing else.
+_SAMPLE = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*+)(?:\s*+\{(.*)\})?\s++(\S++)(?:\s++-?\d++)?\s*+")
+_LABEL = re.compile(r'\s*+([a-zA-Z_][a-zA-Z0-9_]*+)\s*+=\s*+"((?:[^"\\]|\\.)*+)"\s*+(?:,\s*+|\Z)')
+LONGEST_LINE = 16384  # characters: patterns of the settings are held against its labels
 # Of a histogram the page declares the name without these.
 PARTS = ("_bucket", "_sum", "_count")
 
@@ -27,14 +30,28 @@ class Sample:
 def parse_samples(lines: Iterable[str]) -> Iterator[Sample]:
     """The samples of a page; what is no sample is left out."""
     for line in lines:
-        match = None if line.startswith("#") else _SAMPLE.fullmatch(line)
-        if match is None:
+        match = None if line.startswith("#") or len(line) > LONGEST_LINE else _SAMPLE.fullmatch(line)
+        labels = _labels(match[2] or "") if match is not None else None
+        if match is None or labels is None:
             continue
         try:
             value = float(match[3])
         except ValueError:
             continue
-        yield Sample(match[1], {name: unescape(text) for name, text in _LABEL.findall(match[2] or "")}, value)
+        yield Sample(match[1], labels, value)
+
+
+def _labels(text: str) -> dict[str, str] | None:
+    """What stands between the braces; None where that is no list of labels."""
+    found: dict[str, str] = {}
+    at = len(text) - len(text.lstrip())
+    while at < len(text):
+        match = _LABEL.match(text, at)
+        if match is None:
+            return None
+        found[match[1]] = unescape(match[2])
+        at = match.end()
+    return found
 
 
 def declared(lines: Iterable[str]) -> set[str]:

@@ -12,6 +12,7 @@ from playbooks.judgement.counts import Counts
 from playbooks.judgement.verdict import Signal
 
 Totals = Mapping[Hashable, float]
+MOST_SERIES = 20_000  # of one server, that are read and remembered
 
 
 class MetricsError(SlipwayError):
@@ -109,7 +110,9 @@ def _known(last: Snapshot, now: Snapshot) -> Snapshot:
     pairs = [(last.requests, now.requests), (last.errors, now.errors), (last.latencies, now.latencies)]
     if any(value < was.get(key, 0.0) for was, is_now in pairs for key, value in is_now.items()):
         return now
-    return Snapshot(*({**was, **is_now} for was, is_now in pairs))
+    both = Snapshot(*({**was, **is_now} for was, is_now in pairs))
+    # Names that are new each time would fill the memory.
+    return both if len(both.requests) + len(both.errors) + len(both.latencies) <= MOST_SERIES else now
 
 
 def _since(last: Totals, now: Totals) -> dict[Hashable, float]:

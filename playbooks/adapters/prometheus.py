@@ -12,10 +12,12 @@ from playbooks.adapters.exposition import Sample, bucket_limit
 from playbooks.adapters.metrics import Counting, Endpoint, MetricsError, Reading, Snapshot
 from playbooks.judgement.counts import Counts
 from playbooks.judgement.verdict import Signal
+from playbooks.names import cut
 from playbooks.settings.metrics import Metrics, Prometheus, Query
 from playbooks.settings.selector import Selector, parse_selector
 
 RETRY_SECONDS = 1.0
+MOST_TOLD = 300  # characters of what a server says
 SCRAPED = "max by ({label}) (up)"
 
 
@@ -166,7 +168,9 @@ class PrometheusMetrics:
             )
         if not any(self._server(sample) for sample in samples):
             label = self._settings.label
-            known = sorted({sample.labels.get(label, "") for sample in samples} - {""})[:5]
+            known = [
+                cut(one, MOST_TOLD) for one in sorted({sample.labels.get(label, "") for sample in samples} - {""})[:5]
+            ]
             raise MetricsError(
                 f"{setting}.{name}: none of what Prometheus knows is a server of ours; by '{label}' it has "
                 f"{', '.join(known) or 'nothing'}, expected {', '.join(list(self._servers)[:5])}",
@@ -221,7 +225,7 @@ def read_vector(reply: Replied) -> list[Sample]:
         document = None
     if not isinstance(document, dict) or document.get("status") != "success":
         said = document.get("error") if isinstance(document, dict) else None
-        told = str(said or reply.body[:200] or "no answer").strip()
+        told = cut(str(said or reply.body[:200] or "no answer").strip(), MOST_TOLD)
         raise QueryFailed(f"HTTP {reply.status}: {told}" if reply.status else told)
     data = document.get("data")
     if not isinstance(data, dict) or data.get("resultType") != "vector":

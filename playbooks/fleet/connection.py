@@ -6,7 +6,7 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -19,39 +19,7 @@ from playbooks.fleet import hostkeys
 from playbooks.fleet.address import Address
 from playbooks.fleet.dialing import Agent, dial, readable, speak_through
 from playbooks.fleet.endpoint import Endpoint
-
-
-class _Transport(paramiko.Transport):
-    """paramiko's transport with one-pass ciphers first: in Python the second pass for a MAC costs as much again."""
-
-    # paramiko wakes each connection's thread ten times a second to see whether it was closed. With hundreds of hosts
-    # that is most of what the controller does; nobody here waits for such a thread to end.
-    _active_check_timeout = 2.0
-    _preferred_ciphers = (
-        "aes128-gcm@openssh.com",
-        "aes256-gcm@openssh.com",
-        "aes128-ctr",
-        "aes192-ctr",
-        "aes256-ctr",
-    )
-
-    def allow(self, algorithms: Mapping[str, Sequence[str]]) -> None:
-        """Use no others than these.
-
-        Args:
-            algorithms: by paramiko's kinds; a kind that is missing is not limited.
-        """
-        for kind, names in algorithms.items():
-            ours = getattr(self, f"_preferred_{kind}")
-            kept = tuple(name for name in ours if name in names)
-            # Where ssh's settings leave out all that is fast, what is left of paramiko's own is used.
-            setattr(self, f"_preferred_{kind}", kept or tuple(names))
-
-    def prefer_keys(self, wanted: hostkeys.Wanted) -> None:
-        """Ask for a host key of a kind that is recorded."""
-        kinds: tuple[str, ...] = getattr(self, "_preferred_keys")  # noqa: B009 - paramiko has no types for it
-        self._preferred_keys = wanted.kinds(kinds)
-
+from playbooks.fleet.transport import Transport
 
 # A third of the guard's usual time-out: after as much silence a host is connected to anew (fleet/lock.py).
 LOST_SECONDS = 20
@@ -69,7 +37,7 @@ def _transport(
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         # Else whoever writes into a cable that was pulled waits a quarter of an hour, and every heartbeat behind him.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, LOST_SECONDS * 1000)
-    transport = _Transport(sock, **options)
+    transport = Transport(sock, **options)
     transport.allow(endpoint.algorithms)
     transport.prefer_keys(wanted)
     transport.set_keepalive(15)

@@ -7,13 +7,15 @@ import math
 from typing import Any
 
 MAX_DEPTH = 32  # the deepest honest one, a ledger record, has 4
+MOST_DIGITS = 19  # of a whole number, with its sign
 
 
 def read_object(text: str) -> dict[str, Any] | None:
     """A JSON object out of a host's answer.
 
     Refused besides what is not JSON: deep nesting, which would exhaust the stack of whoever walks it; halves of
-    characters, which nothing can print; NaN and infinities, which are not JSON and would spoil --json's document.
+    characters, which nothing can print; NaN and infinities, which are not JSON and would spoil --json's document; whole
+    numbers that no other number can be made of.
 
     Args:
         text: what the host says.
@@ -22,8 +24,9 @@ def read_object(text: str) -> dict[str, Any] | None:
         The object, or None if it is none or is refused.
     """
     try:
-        found = json.loads(text, parse_constant=_refuse, parse_float=_finite)
-        json.dumps(found, ensure_ascii=False).encode()
+        found = _DECODER.decode(text)
+        if "\\ud" in text.lower():
+            json.dumps(found, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) and not _deeper(found, MAX_DEPTH) else None
@@ -38,6 +41,15 @@ def _finite(text: str) -> float:
     if not math.isfinite(number):
         raise ValueError(text)
     return number
+
+
+def _whole(text: str) -> int:
+    if len(text) > MOST_DIGITS:
+        raise ValueError(text[:MOST_DIGITS])
+    return int(text)
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite, parse_int=_whole)
 
 
 def _deeper(value: object, depth: int) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from queue import SimpleQueue
 
 import fabric
 
@@ -12,10 +13,13 @@ from playbooks.fleet.lock import Lock
 from playbooks.fleet.progress import Progress
 
 ANSWER_SECONDS = 1.0  # a host's answer to a beat is looked at after that
+# A host that takes nothing, or begins to exchange keys and does not go on with it, holds who speaks to it for half a
+# minute, in which the others' locks would be lost. So many may do that at once.
+BEATING = 8
 
 
 class Keeper:
-    """One thread that beats for all hosts; a host that is slow to come back has one of its own until it is.
+    """A few threads beat for all hosts; a host that is slow to come back has one of its own until it is.
 
     Args:
         locks: those that are held, by host; more may come while it beats.
@@ -34,35 +38,49 @@ class Keeper:
         self._end: Callable[[str], None] | None = end
         self._stop = threading.Event()
         self._busy: dict[str, threading.Thread] = {}
+        self._beating: set[str] = set()  # who is being spoken to, or is about to be
+        self._due: SimpleQueue[tuple[str, Lock] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def start(self) -> None:
         """Begin to beat."""
+        for number in range(BEATING):
+            threading.Thread(target=self._beat, name=f"beat-{number}", daemon=True).start()
         self._thread.start()
 
     def stop(self) -> None:
         """End it."""
         self._stop.set()
         self._thread.join()
+        for _ in range(BEATING):
+            self._due.put(None)
 
     def _run(self) -> None:
         answer = min(ANSWER_SECONDS, self._every / 2)
         while not self._stop.wait(self._every - answer):
             for name, lock in self._heard():
-                dead = lock.beat()
-                if dead is None:
-                    continue
+                self._beating.add(name)
+                self._due.put((name, lock))
+            if not self._stop.wait(answer):
+                self._heed()
+
+    def _beat(self) -> None:
+        while (due := self._due.get()) is not None:
+            name, lock = due
+            dead = lock.beat()
+            if dead is not None:
                 self._busy[name] = threading.Thread(
                     target=self._recover, args=(lock, dead), name="reconnect", daemon=True
                 )
                 self._busy[name].start()
-            if not self._stop.wait(answer):
-                self._heed()
+            self._beating.discard(name)
 
     def _heard(self) -> Iterator[tuple[str, Lock]]:
-        """The locks but for those of hosts that are lost or connected to anew: who asks those would have to wait."""
+        """The locks but for those of hosts that are lost, connected to anew or still being spoken to: who asks those
+        would have to wait."""
+        away = self._lost | self._beating
         for name, lock in list(self._locks.items()):
-            if name not in self._lost and not (name in self._busy and self._busy[name].is_alive()):
+            if name not in away and not (name in self._busy and self._busy[name].is_alive()):
                 yield name, lock
 
     def _heed(self) -> None:

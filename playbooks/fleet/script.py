@@ -28,6 +28,7 @@ _LAST = "# whole"
 BOOTSTRAP = f'slipway=$(head -c "$0"); case $slipway in *"{_LAST}") eval "$slipway" ;; *) exit 125 ;; esac'
 MOST_RECORDS = 100_000
 MOST_FIELDS = 1_000_000
+MOST_OF_A_KIND = 1000
 _INCLUDE = re.compile(r"^# include ([a-z_]+\.sh)$", re.MULTILINE)
 # Comments stay here: they are a third of the bytes that each host is sent. A line that begins with # is one, also in a
 # program of awk's or jq's that stands in quotes.
@@ -129,15 +130,20 @@ class Answer:
     records: tuple[Record, ...]
     seconds: float = 0.0
 
-    def all(self, tag: str, width: int) -> Iterator[tuple[str, ...]]:
+    def all(self, tag: str, width: int, most: int = MOST_OF_A_KIND) -> Iterator[tuple[str, ...]]:
         """The fields of every record with this tag.
 
+        Args:
+            tag: which.
+            width: fields that each has.
+            most: records that an honest host has: each may become a line of what is shown.
+
         Raises:
-            BadAnswer: one of them has not exactly ``width`` fields.
+            BadAnswer: one of them has not exactly ``width`` fields, or there are more of them.
         """
-        for record in self.records:
-            if record.tag != tag:
-                continue
+        for number, record in enumerate((record for record in self.records if record.tag == tag), start=1):
+            if number > most:
+                raise self.bad(f"more than {most} times {tag}")
             if len(record.fields) != width:
                 raise self.bad(f"{tag} has {len(record.fields)} fields, expected {width}")
             yield record.fields

@@ -283,9 +283,17 @@ if ! snapshot; then
 fi
 summary=$(grep '"message_type":"summary"' "$scratch/answer" | tail -n 1)
 [ -n "$summary" ] || fail restic 'restic gave no summary; is it a version other than 0.12 to 0.18?'
-# Older versions of restic tell the first eight digits only; a repository at hand has the whole.
+# restic before 0.17 tells the first eight digits only. The whole is the snapshot's sum: whoever shares the repository can
+# make another one that begins with the same eight, in minutes, and none that has the same whole.
 whole=$(printf '%s' "$summary" | jq -r .snapshot_id)
 for found in "$repository/snapshots/$whole"*; do [ ! -f "$found" ] || whole=$(basename "$found"); done
+if [ "${#whole}" -lt 64 ] && try_restic "$scratch/named" snapshots --json --no-lock "$whole"; then
+    # shellcheck disable=SC2016
+    whole=$(jq -r --arg own "$whole" --arg tag "id=$id" \
+        '[.[] | select((.id | startswith($own)) and ((.tags // []) | index($tag))) | .id] | if length == 1 then .[0] else "" end' \
+        "$scratch/named")
+    [ -n "$whole" ] || fail damaged 'the snapshot that was just made is not the only one of its name: who else has the password?'
+fi
 (cd "$scratch/sqlite" && find . -type f -printf '%P\n') | sed 's|^|/|' >"$scratch/sqlite.names"
 replace_file "$state/backups/$id.manifest" <"$scratch/manifest"
 jq --compact-output --null-input --arg id "$id" --arg host "$host" --arg kind "$kind" --arg release "${release#-}" \

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+
+from playbooks.fleet.host_json import read_object
 
 # Bytes of a line. A record is one argument of a script, and an argument has 131072 at the most (execve(2)).
 LONGEST = 262144
@@ -61,10 +62,10 @@ def read_record(line: bytes) -> dict[str, Any] | None:
     if shape is None:
         return None
     try:
-        record = json.loads(line)
-        if b"\\ud" in line.lower():
-            json.dumps(record, ensure_ascii=False).encode()  # half a surrogate pair is no text: nobody could print it
-    except (ValueError, RecursionError):
+        record = read_object(line.decode())
+    except UnicodeDecodeError:
+        return None
+    if record is None:
         return None
     # Of two keys "prev" JSON takes the last, the script the first.
     return {**record, "prev": shape[1].decode()}

@@ -10,7 +10,7 @@ from typing import Any
 from playbooks.errors import StepFailed
 from playbooks.fleet.line import Note
 from playbooks.fleet.remote import Remote
-from playbooks.fleet.script import Answer
+from playbooks.fleet.script import MOST_RECORDS, Answer
 from playbooks.names import cut
 from playbooks.settings import Settings
 from playbooks.settings.backup import Database
@@ -166,7 +166,7 @@ def scratch_name(database: Database) -> str:
 
 
 def _problems(answer: Answer) -> tuple[str, ...]:
-    return tuple(cut(text) for (text,) in answer.all("problem", 1))[:MOST_PROBLEMS]
+    return tuple(cut(text) for (text,) in answer.all("problem", 1, MOST_RECORDS))[:MOST_PROBLEMS]
 
 
 def _folder(settings: Settings) -> str:

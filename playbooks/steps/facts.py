@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal, cast
@@ -28,6 +28,7 @@ Stand = Literal["partial", "staged", "proven", "failed"]
 NOTHING = "-"  # as a release's predecessor
 MOST_ODD = 8  # sentences
 MOST_HOOKS = 20
+MOST_PLACES = 40  # folders on the way to ours, and file systems below them
 MOST_WORD = 200  # characters of what is shown of a host in a line
 GUARD_STANDS = ("armed", "firing", "stuck")
 
@@ -291,6 +292,12 @@ class Facts:
         proven = [name for name, release in self.releases.items() if release.stand == "proven"]
         return max((name for name in proven if name not in self.ahead), default=None)
 
+    def keeps(self, release: str) -> bool:
+        """Whether a release is good or a way back here, so that no other host's word may cost it."""
+        found = self.releases.get(release)
+        before = self.running.predecessor if self.running else None
+        return found is not None and (found.stand == "proven" or release == before)
+
     @property
     def runs_since(self) -> int | None:
         """When the last of the current release's services was started that run; None where none does.
@@ -399,7 +406,9 @@ def facts_in(answer: Answer, home: str, *, seen: Head | None = None) -> Facts:
         ran_once=frozenset(name for (name,) in answer.all("ran_once", 1)),
         lost_slot=cut(lost_slot[0], MOST_WORD) if lost_slot else None,
         foreign=tuple(
-            dict.fromkeys(Foreign(*(cut(field, MOST_WORD) for field in found)) for found in answer.all("foreign", 3))
+            dict.fromkeys(
+                Foreign(*(cut(field, MOST_WORD) for field in found)) for found in _places(answer, "foreign", 3)
+            )
         ),
     )
     if facts.theirs:
@@ -529,7 +538,7 @@ def _moved(answer: Answer, odd: list[str]) -> Moved | None:
 
 def _backups(answer: Answer, odd: list[str]) -> tuple[dict[str, Any], ...]:
     found = []
-    for (text,) in answer.all("backup", 1):
+    for (text,) in answer.all("backup", 1, names.MOST_BACKUPS):
         record = read_record(text, answer.host)
         if record is None:
             odd.append(f"the record of a backup is damaged: {cut(text, 80)}")
@@ -587,9 +596,13 @@ def _about(release: str, text: str) -> dict[str, Any] | None:
     return found if fits else None
 
 
+def _places(answer: Answer, tag: str, width: int) -> Iterator[tuple[str, ...]]:
+    return answer.all(tag, width, MOST_PLACES)
+
+
 def _disks(answer: Answer) -> tuple[Disk, ...]:
-    inodes = {path: (answer.number(total), answer.number(free)) for path, total, free in answer.all("inodes", 3)}
+    inodes = {path: (answer.number(total), answer.number(free)) for path, total, free in _places(answer, "inodes", 3)}
     return tuple(
         Disk(path, answer.number(size), answer.number(free), writable == "yes", *inodes.get(path, (0, 0)))
-        for path, size, free, writable in answer.all("disk", 4)
+        for path, size, free, writable in _places(answer, "disk", 4)
     )

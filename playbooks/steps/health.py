@@ -24,6 +24,9 @@ from playbooks.settings.health import (
     UnitCheck,
 )
 
+MOST_CHECKS = 200  # of a host, its units among them
+MOST_NAME = 200  # characters
+
 # Between the fields of a check, and between the items of a list in one: neither is white space to the shell.
 FIELD, ITEM = "\037", "\036"
 # Where the host puts in the port of its slot.
@@ -167,9 +170,16 @@ def read_health(answer: Answer) -> HealthReport:
     number = answer.number
     checks = tuple(
         CheckResult(
-            name, kind, critical == "yes", passed == "yes", number(tries), number(took), cut(detail), _log_lines(log)
+            cut(name, MOST_NAME),
+            cut(kind, MOST_NAME),
+            critical == "yes",
+            passed == "yes",
+            number(tries),
+            number(took),
+            cut(detail),
+            _log_lines(log),
         )
-        for name, kind, critical, passed, tries, took, detail, log in answer.all("check", 8)
+        for name, kind, critical, passed, tries, took, detail, log in answer.all("check", 8, MOST_CHECKS)
     )
     good = verdict == "yes" and all(check.ok for check in checks if check.critical)
     restarts = {unit: number(count) for unit, count in answer.all("restarts", 2)}

@@ -18,6 +18,7 @@ from playbooks.steps.chain import Chain
 CHUNK = 2 * 1024 * 1024
 # A ledger beyond this many bytes (a deploy every ten minutes for eight years) is not read: a host must not fill us.
 MOST_BYTES = 256 * 1024 * 1024
+MOST_LINES = 500_000  # shorter ones than any record has would take many times their bytes here
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,10 @@ class Reading:
                 raise answer.bad(f"{len(data)} bytes of the ledger at {self._offset} of {size}")
             self._offset += len(data)
             yield from self.chain.feed(data)
+            if self.chain.lines > MOST_LINES:
+                raise self._failed(
+                    f"its ledger has more than {MOST_LINES} lines", f"no more are read; look at {self._state}/ledger"
+                )
             if self._offset == size:
                 return
 

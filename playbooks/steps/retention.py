@@ -45,8 +45,8 @@ def apply_retention(remote: Remote, settings: Settings, secrets: Mapping[str, st
         )
     except StepFailed as error:
         raise with_hint(error, settings) from None
-    ids = (answer.fitting(names.BACKUP, id_, "backup's id") for (id_,) in answer.all("expired", 1))
-    strange = (names.cut(sentence) for (sentence,) in answer.all("strange", 1))
+    ids = (answer.fitting(names.BACKUP, id_, "backup's id") for (id_,) in answer.all("expired", 1, names.MOST_BACKUPS))
+    strange = (names.cut(sentence) for (sentence,) in answer.all("strange", 1, names.MOST_BACKUPS))
     return Expired(tuple(ids), tuple(strange)[:MOST_STRANGE])
 
 

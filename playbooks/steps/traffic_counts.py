@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from playbooks.fleet.remote import Ask
-from playbooks.fleet.script import Answer
+from playbooks.fleet.script import MOST_RECORDS, Answer
 from playbooks.judgement.counts import Counts, total
 from playbooks.settings import Settings
 from playbooks.settings.traffic import Balancer
@@ -124,7 +124,7 @@ def _numbers(answer: Answer, tag: str) -> dict[str, tuple[int, int]]:
 
 def _latencies(answer: Answer) -> Mapping[str, Mapping[float, int]]:
     found: dict[str, dict[float, int]] = defaultdict(dict)
-    for name, bucket, count in answer.all("latency", 3):
+    for name, bucket, count in answer.all("latency", 3, MOST_RECORDS):
         power = answer.number(bucket)
         if not 0 <= power <= MOST_BUCKETS:
             raise answer.bad(f"there is no bucket {power}")

@@ -133,6 +133,10 @@ def test_an_interrupted_task_that_names_a_good_release_removes_it_nowhere(pair: 
     assert pair.deploy("1.1.0").status == 0
     assert pair.deploy("1.2.0").status == 0
     say_interrupted(on, pair, id=first, version="1.0.0")
+    # Going on with it would make it anew, and remove it should the liar fail then.
+    resumed = invoke("deploy", pair.env, "--resume")
+    assert (resumed.status, "was not interrupted on" in resumed.err) == (2, True), said(resumed)
+    assert runs(on, pair) == "1.2.0"
     ran = invoke("rollback", pair.env)
     assert on(HONEST).file(f"{pair.home}/releases/{first}/.slipway/complete").exists, said(ran)
 

@@ -13,9 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from playbooks.adapters.application_metrics import ApplicationMetrics, Page
+from playbooks.adapters.exposition import LONGEST_LINE, parse_samples
+from playbooks.adapters.metrics import MOST_SERIES
 from playbooks.adapters.prometheus_http import ask_from_here
 from playbooks.fleet import script as scripts
-from playbooks.settings.metrics import Prometheus
+from playbooks.settings.metrics import Metrics, Prometheus
 
 
 class Floods(http.server.BaseHTTPRequestHandler):
@@ -108,3 +111,29 @@ def test_a_host_reads_no_endless_page_of_metrics(server: str, tmp_path: Path) ->
     assert records[0][:2] == ["server", "a"]
     assert "larger than 8 MB" in records[0][2]
     assert records[1:] == [["server", "b", ""], ["line", "shop 1"]]
+
+
+@pytest.mark.parametrize("line", ["a ", 'a{b="c"} ', "a{b", "a{ ", "a{b ", 'a{b="\\', 'a{b="c",', "a{} }", "a 1 1"])
+def test_a_page_of_metrics_is_read_in_the_time_that_its_length_takes(line: str) -> None:
+    """A line of 40 kB took half a minute, in which no heartbeat went out: the application could undo its own deploy."""
+    fill = line[-1] * (LONGEST_LINE - len(line))
+    began = time.process_time()
+    assert list(parse_samples([line + fill] * 100 + ["b 1"]))[-1].value == 1
+    assert time.process_time() - began < 2
+
+
+def test_series_without_end_are_neither_read_nor_remembered() -> None:
+    """A page with other names each time filled the memory for as long as a stage was watched."""
+    names = {"requests": "a_total", "errors": "b_total", "latency": "c_bucket"}
+    pages: list[list[str]] = []
+    source = ApplicationMetrics(Metrics.model_validate(names), lambda: {"app1": Page(pages[-1])})
+    pages.append([f"# TYPE {name} counter" for name in names.values()])
+    source.read()
+    for turn in range(4):
+        pages.append([f'a_total{{n="{turn}-{number}"}} 1' for number in range(MOST_SERIES)])
+        assert source.read().counts["app1"].requests == MOST_SERIES
+    kept = source._counting._last["app1"]
+    assert len(kept.requests) == MOST_SERIES
+    pages.append([*pages[-1], 'a_total{n="one more"} 1'])
+    found = source.read()
+    assert (dict(found.counts), ["more than 20000 series" in text for text in found.problems]) == ({}, [True])

@@ -20,6 +20,7 @@ from playbooks.fleet.progress import Silent
 from playbooks.fleet.script import parse
 from playbooks.fleet.session import Session
 from playbooks.names import stamp
+from playbooks.restore import version_of_most
 from playbooks.resume import interrupted, resume
 from playbooks.rollout.host_looks import HostLooks
 from playbooks.rollout.metrics import open_metrics
@@ -208,3 +209,22 @@ def test_what_our_own_tasks_write_of_themselves_makes_sense() -> None:
         assert Holder("ann@laptop", task, "2026-11-21T04:31:00Z", "20261121T043100Z", task).is_sound(now), task
     assert Holder("a@b", "deploy 1", "2026-11-21T04:31:00Z", "20261121T043100Z-1", "deploy", "1").is_sound(now)
     assert Holder("a@b", "rollback", "2026-11-21T04:31:00Z", "20261121T043100Z", "rollback", "").is_sound(now)
+
+
+def test_one_host_does_not_choose_the_state_of_the_databases() -> None:
+    """It said that 1.1.0 ran before, and databases were "restored" to what they were after that migration."""
+    good, lie = "20260101T000000Z-1.0.0", "20260102T000000Z-1.1.0"
+    assert version_of_most({"app1": lie, "app2": good, "app3": good}, "--env=e") == "1.0.0"
+    assert version_of_most({}, "--env=e") == ""
+    with pytest.raises(UsageError, match=r"1\.0\.0 and 1\.1\.0"):
+        version_of_most({"app1": lie, "app2": good}, "--env=e")
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["foreign\t/opt/{}\teve\tdrwxrwxrwx", "disk\t/opt/{}\t9\t1\tyes", "unit\tu{}.service\tactive\trunning\t0\tx"],
+)
+def test_a_host_has_no_more_of_anything_than_hosts_have(line: str) -> None:
+    """90000 of its folders made an error of 18 MB, which a person had to scroll through to see what went wrong."""
+    with pytest.raises(BadAnswer, match="more than"):
+        facts("".join(line.format(number) + "\n" for number in range(2000)))

@@ -176,6 +176,11 @@ def test_a_line_without_end_is_not_kept() -> None:
         b'{"prev":"start","a":' + b"9" * 6000 + b"}",
         b'{"prev":"start","a":"\\ud800"}',
         b'{"prev":"x","a":1}',
+        b'{"prev":"start","a":"\xed\xa0\x80"}',
+        b'{"prev":"start","a":NaN}',
+        b'{"prev":"start","a":1e999}',
+        b'{"prev":"start","a":' + b"9" * 400 + b"}",
+        b'{"prev":"start","a":' + b"[" * 900 + b"]" * 900 + b"}",
     ],
 )
 def test_what_is_no_record_is_none(line: bytes) -> None:
@@ -241,6 +246,37 @@ def test_what_is_vouched_for_is_believed_wherever_it_stands() -> None:
     assert made.holders(key_of(true))[0] == "app3"
     assert made.is_believed(key_of(true), digest(true))
     assert not made.is_believed(key_of(true), digest(forged))
+
+
+@pytest.mark.parametrize("hosts", [("app1", "app2"), ("app2", "app1")])
+def test_what_hosts_tell_differently_is_spread_by_nobody(hosts: tuple[str, ...]) -> None:
+    """One of two changed its record, and was read first: a third that had lost it was given the forgery."""
+    stands = {"hosts": dict.fromkeys(("app1", "app2", "app3"), "deployed")}
+    true, forged = record(1, **stands), record(1, by="eve", **stands)
+    told = {"app1": [forged], "app2": [true]}
+    made = census(**{host: told[host] for host in hosts}, app3=[])
+    key = key_of(true)
+    assert (made.lacks("app3").missing, made.is_firm(key), made.is_disputed(key)) == ([key], False, True)
+    assert made.differs("app1") == made.differs("app2") == [key]
+    # With a third that has it as it was, two are enough, whoever is read first.
+    made = census(**{host: told[host] for host in hosts}, app3=[true], app4=[])
+    assert made.is_firm(key)
+    assert (made.is_believed(key, digest(true)), made.is_believed(key, digest(forged))) == (True, False)
+    assert (made.differs("app1"), made.differs("app2"), made.differs("app3")) == ([key], [], [])
+    assert made.holders(key)[-1] == "app1"
+
+
+@pytest.mark.parametrize("several", [True, False])
+def test_one_host_does_not_say_who_should_have_the_others_records(several: bool) -> None:
+    """Called the same, it named hosts that had no part: then most of "its" hosts lacked it, and the honest FAILED."""
+    true = record(1, hosts=dict.fromkeys(("app1", "app2", "app3"), "deployed"))
+    more = [f"app{number}" for number in range(4, 10)]
+    words = [more] if several else [[host] for host in more]
+    forged = [record(1, by="eve", hosts=dict.fromkeys(hosts, "deployed")) for hosts in words]
+    made = census(app1=[*forged, true], app2=[true], app3=[true], **{host: [] for host in more})
+    key = key_of(true)
+    assert [made.alone(host) for host in ("app2", "app3", *more)] == [[]] * 8
+    assert (made.is_firm(key), made.differs("app2"), made.lacks("app4").missing) == (True, [], [])
 
 
 def test_a_host_that_had_no_part_is_not_accused() -> None:

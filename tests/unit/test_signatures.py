@@ -222,6 +222,27 @@ def test_no_record_can_be_changed(trusted: tuple[Verifier, dict[str, Any]], data
     assert standing(verifier, changed) is not Standing.TRUSTED, changed
 
 
+def test_a_signature_is_written_in_one_way_only(trusted: tuple[Verifier, dict[str, Any]]) -> None:
+    """Written otherwise it would be another record with the same words: the honest hosts were accused of theirs."""
+    verifier, signed = trusted
+    text = signed["signature"]
+    data = base64.b64decode(text)
+    about = len(b"SSHSIG") + 4
+    about += 4 + int.from_bytes(data[about : about + 4])  # the key
+    about += 4 + int.from_bytes(data[about : about + 4])  # what it is for; then what is reserved
+    assert data[about : about + 4] == bytes(4)
+    ways = [base64.b64encode(data[:about] + b"\0\0\0\1x" + data[about + 4 :]).decode()]
+    bits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    last = text.rstrip("=")
+    if last != text:
+        other = last[:-1] + bits[bits.index(last[-1]) ^ 1] + text[len(last) :]
+        assert base64.b64decode(other, validate=True) == data
+        ways.append(other)
+    assert len(ways) > 1, "base64 of this length has no bits to spare: sign something longer"
+    for way in ways:
+        assert standing(verifier, {**signed, "signature": way}) is Standing.BROKEN, way
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=400))
 def test_no_bytes_end_the_check_in_another_error(data: bytes) -> None:
