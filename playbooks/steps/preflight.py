@@ -14,6 +14,7 @@ from playbooks.names import cut
 from playbooks.settings import Settings
 
 MOST_LINES = 40
+MOST_DIRECTIVES = 10_000
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def read_objections(answer: Answer) -> Objections:
     return Objections(
         taken=tuple(Taken(*map(cut, fields)) for fields in islice(answer.all("taken", 3), MOST_LINES)),
         said=tuple(cut(line) for (line,) in islice(answer.all("said", 1), MOST_LINES)),
-        directives=tuple((cut(section), cut(name)) for section, name in answer.all("directive", 2)),
+        directives=tuple((cut(section), cut(name)) for section, name in answer.all("directive", 2, MOST_DIRECTIVES)),
         lacking=tuple((cut(kind), cut(name)) for kind, name in islice(answer.all("lacks", 2), MOST_LINES)),
         listeners=tuple(
             Listener(answer.number(port), cut(address), cut(unit), cut(program))
