@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -25,6 +26,10 @@ from playbooks.fleet.hostkeys import Recorded, fingerprint, is_hash, read_known
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.transport import Transport
 from playbooks.surroundings import at_home
+
+
+# One host's in a file of known hosts: no pattern, list, mark or comment (sshd(8)).
+_PLAIN = re.compile(r"[^\s*?!,#@|][^\s*?!,]*")
 
 
 @dataclass(frozen=True)
@@ -138,8 +143,14 @@ def _write(host: str, file: Path, name: str, key: paramiko.PKey) -> None:
     """Rewrite the file by one rename; every line but this host's stays as it is.
 
     Raises:
-        SlipwayError: it cannot be written.
+        SlipwayError: it cannot be written; or the name means other hosts, too.
     """
+    if not _PLAIN.fullmatch(name):
+        raise SlipwayError(
+            f"its key would be recorded for '{name}', which is no name of one host; nothing was recorded",
+            host=host,
+            hint="correct HostKeyAlias, in ansible_ssh_common_args or in ~/.ssh/config",
+        )
     try:
         file = file.resolve()  # of a link, what it leads to is rewritten
         lines = file.read_bytes().splitlines(keepends=True) if file.is_file() else []

@@ -9,8 +9,9 @@ from pathlib import Path
 import paramiko
 import pytest
 
-from playbooks.errors import HostKeyRefused
+from playbooks.errors import HostKeyRefused, SlipwayError
 from playbooks.fleet.hostkeys import KnownHosts, Recorded, Strict, Wanted, read_known
+from playbooks.host_keys import _write
 
 NAMES = ("plain", "second", "[ported]:2222", "hidden", "web1.example.com", "web2.example.com", "nobody", "UPPER", "::1")
 
@@ -127,3 +128,14 @@ def test_a_host_is_asked_for_the_kind_that_is_recorded(kind: str) -> None:
     wanted = Wanted("h", (Recorded(kind, b""),))
     first = wanted.kinds(("ecdsa-sha2-nistp256", "ssh-ed25519", "rsa-sha2-512"))[0]
     assert first == {"ssh-rsa": "rsa-sha2-512"}.get(kind, kind)
+
+
+@pytest.mark.parametrize("name", ["*", "web*", "!a", "a,github.com", "a b", "@revoked", "#a", "|1|x|y"])
+def test_a_key_is_recorded_for_one_host(name: str, tmp_path: Path) -> None:
+    """An inventory's HostKeyAlias=* made its host's key every host's, in the file that ssh and git read too."""
+    file, key = tmp_path / "known_hosts", paramiko.ECDSAKey.generate()
+    with pytest.raises(SlipwayError, match="no name of one host"):
+        _write("app1", file, name, key)
+    assert not file.exists()
+    _write("app1", file, "[192.0.2.1]:2222", key)
+    assert file.read_text().startswith("[192.0.2.1]:2222 ecdsa-")
