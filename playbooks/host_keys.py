@@ -27,7 +27,6 @@ from playbooks.fleet.progress import Progress
 from playbooks.fleet.transport import Transport
 from playbooks.surroundings import at_home
 
-
 # One host's in a file of known hosts: no pattern, list, mark or comment (sshd(8)).
 _PLAIN = re.compile(r"[^\s*?!,#@|][^\s*?!,]*")
 
