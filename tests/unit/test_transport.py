@@ -41,6 +41,7 @@ def session(act: Act, *, compress: bool = False) -> Iterator[tuple[Transport, pa
     for one in (server, client):
         one.use_compression(compress)
     channels: list[paramiko.Channel] = []
+    opened = threading.Event()
 
     def serve() -> None:
         with contextlib.suppress(EOFError, OSError, paramiko.SSHException):
@@ -48,6 +49,7 @@ def session(act: Act, *, compress: bool = False) -> Iterator[tuple[Transport, pa
             channel = server.accept(SECONDS)
             assert channel is not None
             channels.append(channel)  # a channel that nobody keeps is closed
+            opened.wait(SECONDS)
             act(server, channel)
 
     thread = threading.Thread(target=serve)
@@ -55,7 +57,9 @@ def session(act: Act, *, compress: bool = False) -> Iterator[tuple[Transport, pa
     try:
         client.start_client(timeout=SECONDS)
         client.auth_none("deploy")
-        yield client, client.open_session(timeout=SECONDS)
+        channel = client.open_session(timeout=SECONDS)
+        opened.set()
+        yield client, channel
     finally:
         client.close()
         server.close()
