@@ -222,7 +222,7 @@ def test_one_host_does_not_choose_the_state_of_the_databases() -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["foreign\t/opt/{}\teve\tdrwxrwxrwx", "disk\t/opt/{}\t9\t1\tyes", "unit\tu{}.service\tactive\trunning\t0\tx"],
+    ["foreign\t/opt/{}\teve\tdrwxrwxrwx", "disk\t/opt/{}\t9\t1\tyes", "unit\tu{}.service\tactive\trunning\t0\t0"],
 )
 def test_a_host_has_no_more_of_anything_than_hosts_have(line: str) -> None:
     """90000 of its folders made an error of 18 MB, which a person had to scroll through to see what went wrong."""
