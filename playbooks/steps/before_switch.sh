@@ -1,4 +1,4 @@
-# shellcheck shell=sh disable=SC2154
+# shellcheck shell=sh disable=SC2034,SC2154
 # before_switch HOME STATE RELEASE USER WHICH
 #
 # WHICH "run": run those before_switch hooks of a staged release that run on one host only, for all hosts, and write down in

@@ -137,6 +137,7 @@ for property in NoNewPrivileges=yes CapabilityBoundingSet= AmbientCapabilities= 
     set -- "$@" --property="$property"
 done
 # It ends by itself should nobody be left to end it.
+# shellcheck disable=SC2016
 if ! systemd-run --quiet --collect --unit="$unit" --uid="$user" --gid="$(id -gn "$user")" \
     --property="RootDirectory=$tree" --property="BindReadOnlyPaths=/usr$read_only" "$@" \
     --property="WorkingDirectory=$place_of" --property="EnvironmentFile=$folder/work/environment" \

@@ -1,4 +1,4 @@
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC2154
 # health RELEASE USER PATIENCE INTERVAL STABLE UNPROVEN MAX-RESTARTS ONCE
 #
 # Try every check, again and again, until all critical ones pass in one round or patience (seconds) is over. The first
@@ -270,6 +270,7 @@ check_command() { # command
     reader=$!
     status=0
     # It comes on standard input: a command line can be read by everybody on the host.
+    # shellcheck disable=SC2016
     printf '%s\n' "$1" | systemd-run --quiet --pipe --wait --collect --property=User="$user" --property=WorkingDirectory="$release" \
         --property=NoNewPrivileges=yes --property=CapabilityBoundingSet= --property=TasksMax=1000 \
         --property=KillSignal=SIGKILL --property=RuntimeMaxSec="$((${seconds%.*} + 1))" -- \

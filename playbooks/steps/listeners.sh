@@ -1,4 +1,4 @@
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC2034
 # Who would take a connection to this host. A port above 1023 is whose program binds it first: while the application starts
 # anew, or after it has ended, that may be anybody's on the host.
 
@@ -39,6 +39,8 @@ is_socket_of() {
         [ -n "$socket_group" ] || continue
         for socket_at in "/sys/fs/cgroup$socket_group" "/sys/fs/cgroup/systemd$socket_group" "/sys/fs/cgroup/unified$socket_group"; do
             [ -d "$socket_at" ] || continue
+            # Numbers alone.
+            # shellcheck disable=SC2044
             for socket_pid in $(find "$socket_at" -name cgroup.procs -exec cat {} + 2>/dev/null); do
                 [ -z "$(find "/proc/$socket_pid/fd" -lname "socket:\[$socket_inode\]" 2>/dev/null)" ] || return 0
             done
