@@ -40,8 +40,9 @@ begin_undo() {
     [ -e "$guard/armed" ] || [ -e "$guard/firing" ] || exit 0
     # A full disk must not keep the host from going back: what is only written down may fail.
     (raise_token "$state") || note 'slipway: the token could not be raised'
-    # What the controller left at work is ended first.
-    systemctl stop "slipway-${state##*/}-*-$guard_step-*" 2>/dev/null || :
+    # What the controller left at work is ended first. Only these tasks have guards; of an application called APP-more
+    # none is meant.
+    for task in deploy rollback; do systemctl stop "slipway-${state##*/}-$task-$guard_step-*" 2>/dev/null || :; done
 }
 
 # stuck WHY: it cannot be done, and never will by itself.
