@@ -112,7 +112,7 @@ def read_drift(answer: Answer) -> Drift | None:
     Raises:
         BadAnswer: it makes no sense.
     """
-    release = answer.maybe("release", 1)
+    release = answer.maybe("drift_of", 1)
     if release is None:
         return None
     changes = read_changes(answer)

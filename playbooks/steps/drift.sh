@@ -45,7 +45,7 @@ compare_units() {
     done
 }
 
-emit release "$current"
+emit drift_of "$current"
 count=0
 while IFS= read -r line; do
     [ -n "$line" ] || continue
