@@ -126,6 +126,8 @@ remove_former() {
     for unit in $old_units; do
         ! has "$listed_units" "$unit" || continue
         timeout "$limit" systemctl stop "$unit" || note "$unit did not stop"
+        # Without a file a failed unit stays failed for good, and its host degraded.
+        systemctl reset-failed "$unit" 2>/dev/null || :
         disable_unit "$unit"
         reload=yes
     done
