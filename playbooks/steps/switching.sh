@@ -183,8 +183,6 @@ start_units() {
     begun=$begun$slot_units
     reloaded=
     while IFS= read -r name; do reloaded=$reloaded$name$newline; done <"$new/.slipway/reload"
-    # Starts and restarts that went before do not count against this one.
-    systemctl reset-failed "$@" 2>/dev/null || :
     restart=
     unreloaded=
     for unit in "$@"; do
@@ -199,6 +197,10 @@ start_units() {
     done
     # What it goes back to has to run, by a restart if need be.
     [ "$what" = deploy ] || restart="$restart $unreloaded"
+    # shellcheck disable=SC2086
+    [ -z "${restart# }" ] || stop_restless $restart
+    # Starts and restarts that went before do not count against this one.
+    systemctl reset-failed "$@" 2>/dev/null || :
     # A unit that fails to start is not this step's error: the health check tells why, with its log.
     # shellcheck disable=SC2086
     [ -z "$begun" ] || timeout "$limit" systemctl start $begun 2>/dev/null || :
@@ -259,6 +261,18 @@ restart_units() {
     for unit in "$@"; do kill_deaf "$unit" || :; done
     # Not restart: what was killed is started by the job that waited for its end, and would be stopped once more.
     timeout "$limit" systemctl start "$@" 2>/dev/null || :
+}
+
+# stop_restless UNIT...: what systemd has restarted by itself may be restarted so once more, just before it is told to, and
+# that would count against what it is to be.
+stop_restless() {
+    [ -n "$(systemctl show --property=NRestarts --value "$@" | tr -d '0\n')" ] || return 0
+    for unit in "$@"; do
+        case $(systemctl show --property=NRestarts --value "$unit") in
+            '' | 0) ;;
+            *) timeout "$limit" systemctl stop "$unit" 2>/dev/null || kill_deaf "$unit" || : ;;
+        esac
+    done
 }
 
 # kill_deaf UNIT: whether it had to be killed.

@@ -132,6 +132,11 @@ class Places:
             Place(f"{self.home}/.fetched"),
         ]
 
+    def drills(self) -> list[Place]:
+        """What a drill that was killed leaves to the next one: what it restored, in a folder that is root's alone."""
+        folder = f"{self.state}/slipway-drill-{self.app}"
+        return [Place(f"{folder}/**"), Place(f"{folder}/root/**", "user"), Place(f"{folder}/tree/**", "user")]
+
     def units(self) -> list[Place]:
         """Its own unit, and the timer that takes a host back."""
         units = "/etc/systemd/system"

@@ -14,7 +14,7 @@ from tests.attacks import allowed, attacker, host_manifest
 
 USER = "www-data"
 MOST_TOLD = 8
-KINDS = ("records", "releases", "units", "backups")
+KINDS = ("records", "releases", "units", "backups", "drills")
 TARGETS = ("/root/canary", "/etc", "/var/lib/slipway", "/usr/local")
 # As an application leaves its data; nothing of root's is in it.
 _FILL = """

@@ -128,8 +128,10 @@ def two(
         write(folder, lab, kind, acme)
         yield Two(kind, folder, edge, specs[EDGE].address, acme)
     for name in APPS:
-        on(name).run(f"systemctl stop {SHOP} {BLOG}")
+        on(name).run(f"systemctl disable --now {SHOP} {BLOG}")
         on(name).run(f"rm -rf /opt/{SHOP} /opt/{BLOG} /var/lib/slipway/{SHOP} /var/lib/slipway/{BLOG}")
+        on(name).run(f"rm -f /etc/systemd/system/{SHOP}.service /etc/systemd/system/{BLOG}.service")
+        on(name).run(f"systemctl daemon-reload; systemctl reset-failed {SHOP} {BLOG}")
     clear_edge(edge)
     edge.run("systemctl start haproxy")
 
