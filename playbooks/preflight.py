@@ -86,7 +86,7 @@ def look_over(
         judged = judge_host(fact, settings, needs=tools_for(settings, release.artifact))
         judged += lacking(settings, made, release.id, members.modes)
         if members.damaged:
-            judged += Judged((members.damaged,), hint="the artifact itself is damaged: build it again")
+            judged += Judged((members.damaged,), hint=members.hint)
         # What another tool deployed has the units and the ports still.
         if fact.theirs or (known and _is_known(fact, made, renderings[host])):
             return judged

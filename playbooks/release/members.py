@@ -16,6 +16,12 @@ from playbooks.release.artifact import Artifact
 
 PROGRAMS = {"zstd": ["zstd", "-dcq"], "gzip": ["gzip", "-dc"], "xz": ["xz", "-dc"], "none": ["cat"]}
 
+# Hosts refuse it as well.
+LARGE_WINDOW = (
+    "the artifact is compressed with a window of more than 128 MB (zstd --long or --ultra); that would take as much "
+    "memory on every host"
+)
+
 
 @dataclass(frozen=True)
 class Members:
@@ -24,10 +30,12 @@ class Members:
     Args:
         modes: of each file, by its path; -1 for a link. None where only a host can tell.
         damaged: why it cannot be read; empty where it can.
+        hint: what to do about that.
     """
 
     modes: Mapping[str, int] | None
     damaged: str = ""
+    hint: str | None = None
 
 
 UNKNOWN = Members(None)
@@ -78,7 +86,10 @@ def _read(artifact: Artifact) -> Members:
             return Members(modes)
         complaints.seek(0)
         said = " ".join(complaints.read(500).decode("utf-8", "replace").split())
-        return Members(None, f"the artifact cannot be read as an archive: {said}")
+        if "too much memory" in said or "Use --long=" in said:
+            return Members(None, LARGE_WINDOW, "compress it again without --long, or with --long=27 at the most")
+        why = f"the artifact cannot be read as an archive: {said}"
+        return Members(None, why, "the artifact itself is damaged: build it again")
 
 
 def _mode(member: tarfile.TarInfo) -> int:
