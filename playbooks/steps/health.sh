@@ -364,6 +364,7 @@ run_check() { # the definition's fields
         if [ "$detail" != "$told" ] && { [ "$((now - start))" -ge 2000 ] || [ -n "$fatal" ]; }; then
             case $detail in
                 'Failed to connect'*) note "$name: nothing listens there yet" ;;
+                'Operation timed out'*) note "$name: it does not answer in time yet" ;;
                 *) note "$name: $detail" ;;
             esac
             eval "told_$index=\$detail"
