@@ -17,6 +17,7 @@ from playbooks.fleet.progress import Progress
 from playbooks.settings.backup import Database
 from playbooks.steps.provision import (
     BalancerFiles,
+    owner_lines,
     provision_application,
     provision_balancer,
     provision_databases,
@@ -53,11 +54,12 @@ def provision(env: Environment, progress: Progress) -> Provisioned:
     balancers = list(edges_of(env))
     databases = list(env.database_hosts)
     names = list(dict.fromkeys([*(target.name for target in env.targets), *databases, *balancers]))
-    # Rendered before any host is reached, so that a mistake in a template touches none.
+    # Rendered and read before any host is reached, so that a mistake in a template or a missing secret touches none.
+    owners = {name: owner_lines(_databases_on(env, name), env.secrets) for name in databases}
     given = {name: balancer_files(env, name) for name in balancers}
     with open_fleet([env.target(name).address for name in names], progress=progress, forks=env.settings.forks) as fleet:
         fleet.require_all()
-        jobs = _jobs(fleet, env, databases, given)
+        jobs = _jobs(fleet, env, owners, given)
         changes: dict[str, tuple[str, ...]] = dict.fromkeys(names, ())
         for job, result in zip(jobs, fleet.run(jobs), strict=True):
             if isinstance(result, Exception):
@@ -67,7 +69,7 @@ def provision(env: Environment, progress: Progress) -> Provisioned:
 
 
 def _jobs(
-    fleet: Fleet, env: Environment, databases: list[str], given: dict[str, BalancerFiles]
+    fleet: Fleet, env: Environment, owners: dict[str, bytes], given: dict[str, BalancerFiles]
 ) -> list[Job[list[str]]]:
     def note(name: str) -> Note:
         return partial(fleet.progress.note, name)
@@ -76,10 +78,9 @@ def _jobs(
     for target in env.targets:
         act = partial(provision_application, fleet.remotes[target.name], target.settings, note=note(target.name))
         jobs.append(Job(target.name, "provision", act))
-    for name in databases:
-        mine: list[Database] = [db for db in env.settings.databases if db.name in env.database_hosts[name]]
+    for name, lines in owners.items():
         settings = env.target(name).settings
-        database = partial(provision_databases, fleet.remotes[name], settings, mine, env.secrets, note=note(name))
+        database = partial(provision_databases, fleet.remotes[name], settings, lines, note=note(name))
         jobs.append(Job(name, "database", database))
     if env.settings.balancer:
         for name, files in given.items():
@@ -87,6 +88,10 @@ def _jobs(
     for name, remote in fleet.remotes.items():
         jobs.append(Job(name, "sudo", partial(provision_sudo, remote, note=note(name))))
     return jobs
+
+
+def _databases_on(env: Environment, name: str) -> list[Database]:
+    return [database for database in env.settings.databases if database.name in env.database_hosts[name]]
 
 
 def _balancer(fleet: Fleet, env: Environment, name: str, files: BalancerFiles, note: Note) -> list[str]:

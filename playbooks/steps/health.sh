@@ -360,9 +360,13 @@ run_check() { # the definition's fields
         [ -z "$fatal" ] || hopeless=yes
         told=
         eval "told=\${told_$index:-}"
-        # Until it has started it answers nobody: that is worth no word.
+        # Until it has started it answers nobody: that is worth no word, and of a slow one no more than that it is waited for.
         if [ "$detail" != "$told" ] && { [ "$((now - start))" -ge 2000 ] || [ -n "$fatal" ]; }; then
-            note "$name: $detail"
+            case $detail in
+                'Failed to connect'*) note "$name: nothing listens there yet" ;;
+                'Operation timed out'*) note "$name: it does not answer in time yet" ;;
+                *) note "$name: $detail" ;;
+            esac
             eval "told_$index=\$detail"
         fi
     fi

@@ -45,18 +45,11 @@ def provision_application(remote: Remote, settings: Settings, *, note: Note | No
     return [text for (text,) in answer.all("changed", 1)]
 
 
-def provision_databases(
-    remote: Remote,
-    settings: Settings,
-    databases: Sequence[Database],
-    secrets: Mapping[str, str],
-    *,
-    note: Note | None = None,
-) -> list[str]:
-    """Users and databases on their own host, as far as the settings name an owner.
+def owner_lines(databases: Sequence[Database], secrets: Mapping[str, str]) -> bytes:
+    """The users and databases that one host is to have, with their passwords, as provision_database.sh reads them.
 
-    Returns:
-        What was changed, as sentences.
+    Raises:
+        ConfigError: a password cannot be had.
     """
     lines = [
         FIELD.join(
@@ -71,10 +64,22 @@ def provision_databases(
         for database in databases
         if database.owner and not database.host
     ]
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def provision_databases(remote: Remote, settings: Settings, owners: bytes, *, note: Note | None = None) -> list[str]:
+    """Users and databases on their own host, as far as the settings name an owner.
+
+    Args:
+        owners: owner_lines.
+
+    Returns:
+        What was changed, as sentences.
+    """
     answer = remote.run(
         "provision_database",
         [settings.state, repository(settings, remote.name), "restic", "jq"],
-        payload="".join(f"{line}\n" for line in lines).encode(),
+        payload=owners,
         timeout=APT_SECONDS,
         note=note,
     )
