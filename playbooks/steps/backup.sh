@@ -200,8 +200,8 @@ sqlite_limit=$limit
 # Nobody waits for it afterwards, and it stands back: there the large things may take longer.
 patient_limit=$limit
 [ "$when" != after ] || patient_limit=$((limit * 12))
-# A dump may take nearly all of the step's time, which is twice the limit.
-database_limit=$((patient_limit * 9 / 5))
+# A dump may take four fifths of the time of the step, which is twice the limit.
+database_limit=$((patient_limit * 8 / 5))
 read_payload
 close_sqlite_place
 if [ "$release" != - ]; then
