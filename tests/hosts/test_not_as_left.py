@@ -288,6 +288,7 @@ def test_what_files_have_beside_their_modes_is_kept(one: App, on: On) -> None:
     url = f"http://127.0.0.1:{port}/VERSION"
     one.write(
         keep=["capabilities", "acls", "xattrs"],
+        deltas="always",
         health={"attempts": 20, "interval": "500ms", "checks": [{"type": "http", "url": url}]},
         backup={"drill": {"command": "cd $RELEASE && exec bin/python -m http.server $PORT"}},
     )
