@@ -115,13 +115,14 @@ class Secrets(Mapping[str, str]):
         self._looked = True
         for name, source in self._sources.items():
             if not isinstance(source, CommandSecret):
-                with contextlib.suppress(ConfigError):  # who uses it is told
-                    self.strike(self._found(name))
+                # Who uses it is told what is wrong with it; what others can read is no less a secret for that.
+                with contextlib.suppress(ConfigError):
+                    self.strike(_fetch(name, source, self._folder, however_open=True))
 
 
-def _fetch(name: str, source: AnySecret, folder: Path) -> str:
+def _fetch(name: str, source: AnySecret, folder: Path, *, however_open: bool = False) -> str:
     if isinstance(source, FileSecret):
-        value = _read_file(name, folder / own_path(source.file))
+        value = _read_file(name, folder / own_path(source.file), however_open=however_open)
     elif isinstance(source, EnvSecret):
         value = os.environ.get(source.env, "")
         if not value:
@@ -141,12 +142,12 @@ def _one_line(name: str, value: str) -> str:
     return value
 
 
-def _read_file(name: str, path: Path) -> str:
+def _read_file(name: str, path: Path, *, however_open: bool = False) -> str:
     try:
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode):  # nobody may ever write into a FIFO
             raise ConfigError([f"secret '{name}': {path} is no plain file"])
-        if mode & (stat.S_IRWXO | stat.S_IWGRP):
+        if mode & (stat.S_IRWXO | stat.S_IWGRP) and not however_open:
             raise ConfigError([f"secret '{name}': {path} can be read by others"], hint=f"chmod 0600 {path}")
         return path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:

@@ -47,5 +47,7 @@ while [ "$waits" -lt 30 ] && kill -0 "$reader" 2>/dev/null; do
     sleep 0.1
 done
 kill "$reader" "$watcher" 2>/dev/null || :
+# Its last line may have had no end.
+echo
 emit status "$status"
 echo end

@@ -176,7 +176,7 @@ def read_health(answer: Answer) -> HealthReport:
             passed == "yes",
             number(tries),
             number(took),
-            cut(detail),
+            cut(detail.strip()),
             _log_lines(log),
         )
         for name, kind, critical, passed, tries, took, detail, log in answer.all("check", 8, MOST_CHECKS)

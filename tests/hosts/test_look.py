@@ -82,12 +82,12 @@ def test_a_command_runs_in_the_release_and_is_recorded(talking: App, on: On) -> 
     for host, run in zip(("app1", "app2"), ran.json["hosts"], strict=True):
         place = on(host).check_output(f"readlink -f {talking.home}/current")
         assert run["output"] == [f"www-data {place} hello  you a  'b' $HOME %n", "••••••"]
-    failed = invoke("exec", talking.env, "--limit=app2", "--", "sh", "-c", "echo oops >&2; exit 7")
+    failed = invoke("exec", talking.env, "--limit=app2", "--", "sh", "-c", "printf oops >&2; exit 7")
     assert failed.status == 1 and failed.out == "oops\n" and "app2: status 7" in failed.err
     assert invoke("exec", talking.env).status == 2
     (last, first) = invoke("history", talking.env, "--json", "--most=2").json["records"]
     assert (last["task"], last["status"], last["hosts"]) == ("exec", "failed", {"app2": "status 7"})
-    assert last["reason"] == "sh -c 'echo oops >&2; exit 7'" and first["hosts"]["app1"] == "status 0"
+    assert last["reason"] == "sh -c 'printf oops >&2; exit 7'" and first["hosts"]["app1"] == "status 0"
     assert invoke("history", talking.env, "--verify").status == 0
 
     sleeping = subprocess.Popen(

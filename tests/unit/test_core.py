@@ -175,6 +175,7 @@ def test_secrets_are_fetched_once_refused_when_open_and_struck_out(tmp_path: Pat
     secrets = Secrets({"db": FileSecret(file=str(file))}, tmp_path)
     with pytest.raises(ConfigError, match="can be read by others"):
         secrets["db"]
+    assert "hunter22" not in secrets.mask("what an application says: hunter22")
     file.chmod(0o600)
     assert secrets["db"] == "hunter22"
     file.unlink()
