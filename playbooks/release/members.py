@@ -21,6 +21,8 @@ LARGE_WINDOW = (
     "the artifact is compressed with a window of more than 128 MB (zstd --long or --ultra); that would take as much "
     "memory on every host"
 )
+COMPRESS_AGAIN = "compress it again without --long, or with --long=27 at the most"
+BUILD_AGAIN = "the artifact itself is damaged: build it again"
 
 
 @dataclass(frozen=True)
@@ -87,9 +89,8 @@ def _read(artifact: Artifact) -> Members:
         complaints.seek(0)
         said = " ".join(complaints.read(500).decode("utf-8", "replace").split())
         if "too much memory" in said or "Use --long=" in said:
-            return Members(None, LARGE_WINDOW, "compress it again without --long, or with --long=27 at the most")
-        why = f"the artifact cannot be read as an archive: {said}"
-        return Members(None, why, "the artifact itself is damaged: build it again")
+            return Members(None, LARGE_WINDOW, COMPRESS_AGAIN)
+        return Members(None, f"the artifact cannot be read as an archive: {said}", BUILD_AGAIN)
 
 
 def _mode(member: tarfile.TarInfo) -> int:

@@ -12,6 +12,7 @@ from playbooks import names
 from playbooks.errors import StepFailed
 from playbooks.fleet.line import Note, Stream
 from playbooks.fleet.remote import Remote
+from playbooks.release.members import BUILD_AGAIN, COMPRESS_AGAIN
 from playbooks.release.release import Release
 from playbooks.settings import Settings
 from playbooks.steps.fetch import fetch_order
@@ -23,11 +24,11 @@ WHOLE = b"whole\n"
 
 HINTS = {
     "checksum": "the artifact changed or was damaged on its way; build or fetch it again and deploy again",
-    "damaged-archive": "the artifact itself is damaged: build it again",
+    "damaged-archive": BUILD_AGAIN,
     "hostile-archive": "build the artifact without it",
     "hostile-link": "build the artifact, or have the hook make it, without that link; or name another path there",
     "kept-attribute": "see slipway_keep and slipway_capabilities, or build the artifact without it",
-    "large-window": "compress it again without --long, or with --long=27 at the most",
+    "large-window": COMPRESS_AGAIN,
     "no-space": "make room on the host (old backups, logs), or lower slipway_keep_releases; then deploy again",
     "no-inodes": "remove files on the host (what takes most: du --inodes -x / | sort -n | tail), then deploy again",
     "no-user": "invoke provision --env=… makes the user",
