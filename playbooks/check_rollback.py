@@ -34,7 +34,7 @@ class HostBack:
         before, after: versions; None where nothing runs.
         release: the id of what it would run.
         actions: in order, as sentences; empty where it stays as it is.
-        problems: what would end the rollback before it touches anything.
+        problems: what would end the rollback before it touches anything, or leave this host out of it.
     """
 
     host: str

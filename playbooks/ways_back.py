@@ -17,6 +17,7 @@ from playbooks.fleet.remote import Remote
 from playbooks.host_facts import read_all
 from playbooks.release.release import instant
 from playbooks.resume import interrupted
+from playbooks.rollback import backups_of
 from playbooks.rollout.predecessor import choose_targets
 from playbooks.steps.check_release import Checked, check_release
 from playbooks.steps.facts import Facts, version_in
@@ -144,13 +145,9 @@ def _release(
         runs_on=tuple(host for host in there if facts[host].current == name),
         failed_on=tuple(host for host in there if facts[host].releases[name].stand == "failed"),
         damaged=damaged,
-        backed_up=bool(damaged) and all(_has(facts[host], name) for host in damaged),
+        backed_up=bool(damaged) and all(backups_of(facts[host], name) for host in damaged),
         next=tuple(host for host, target in targets.items() if target == name != facts[host].current),
     )
-
-
-def _has(facts: Facts, release: str) -> bool:
-    return any(record.get("release") == release for record in facts.backups)
 
 
 def _made(name: str) -> str | None:
