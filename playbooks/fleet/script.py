@@ -84,10 +84,17 @@ def command(text: bytes) -> list[str]:
 
 @cache
 def load(name: str) -> Script:
-    """Load ``playbooks/steps/<name>.sh`` behind the prelude; ``# include NAME.sh`` brings in that file. No comments."""
+    """Load ``playbooks/steps/<name>.sh`` behind the prelude, without comments.
+
+    ``# include NAME.sh`` brings in that file, where it stands first.
+    """
     folder = files("playbooks.steps")
+    included: set[str] = set()
 
     def include(match: re.Match[str]) -> str:
+        if match[1] in included:
+            return ""
+        included.add(match[1])
         return _INCLUDE.sub(include, folder.joinpath(match[1]).read_text(encoding="utf-8"))
 
     prelude = folder.joinpath("prelude.sh").read_text(encoding="utf-8")

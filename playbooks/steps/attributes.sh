@@ -3,6 +3,8 @@
 # attributes of the user's kind. A line each: file, tab, attribute=0xVALUE, as getfattr(1) writes them. .slipway/attributes
 # holds what was staged, and is in the manifest.
 
+# include as_patterns.sh
+
 # list_attributes FOLDER: prints what a release has, but for what is its user's own affair. Follows no link.
 list_attributes() (
     cd "$1" || exit 1
@@ -12,9 +14,8 @@ list_attributes() (
     }
     set -- . -path ./.slipway -prune -o
     if [ -s .slipway/writable ]; then
-        # To find, [ ] * ? and \ make a pattern.
         while IFS= read -r writable; do set -- "$@" -path "./$writable" -prune -o; done <<END
-$(sed 's/[][*?\\]/\\&/g' .slipway/writable)
+$(as_patterns .slipway/writable)
 END
     fi
     # Of what the host itself may put on files (labels, for one) nothing is an artifact's.

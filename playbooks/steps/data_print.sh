@@ -6,6 +6,7 @@
 
 look_seconds=120
 
+# include as_patterns.sh
 # include attributes.sh
 
 # release_looks RELEASE: a record for each file, link and folder of a release that is not the application's own to write, each
@@ -14,9 +15,9 @@ look_seconds=120
 release_looks() {
     set -- "$1" -path "$1/.slipway" -prune -o
     if [ -s "$1/.slipway/writable" ]; then
-        # To find, [ ] * ? and \ make a pattern. A release's own path has none of them.
+        # A release's own path is no pattern.
         while IFS= read -r writable; do set -- "$@" -path "$1/$writable" -prune -o; done <<END
-$(sed 's/[][*?\\]/\\&/g' "$1/.slipway/writable")
+$(as_patterns "$1/.slipway/writable")
 END
     fi
     timeout --kill-after=5 "$look_seconds" find "$@" -printf '%P %y %s %T@ %i %m %U %G %l\0' ||

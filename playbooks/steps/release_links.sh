@@ -1,6 +1,8 @@
 # shellcheck shell=sh
 # Links are not in a manifest's sums; one that was bent leads to other files that may well be right.
 
+# include as_patterns.sh
+
 # compare_links RELEASE: prints the difference between its links and those that were staged. What is in writable paths is the
 # application's own affair.
 compare_links() (
@@ -9,9 +11,8 @@ compare_links() (
     set -- . -path ./.slipway -prune -o
     list=.slipway/writable
     [ -f "$list" ] || list=/dev/null
-    # To find, [ ] * ? and \ make a pattern.
     while IFS= read -r writable; do set -- "$@" -path "./$writable" -prune -o; done <<END
-$(sed 's/[][*?\\]/\\&/g' "$list")
+$(as_patterns "$list")
 END
     find "$@" -type l -printf '%p -> %l\n' | sort | diff - .slipway/links | awk '
         FILENAME == ARGV[1] { writable["./" $0 "/"]; next }
