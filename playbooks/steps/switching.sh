@@ -5,6 +5,7 @@
 # Between slots the rename moves nothing that runs: the target's units are started beside the others, which run on for the
 # way back. Only what=back stops those that it leaves: left is that release. For the others, see idle.sh.
 # include slots.sh
+# include unit_said.sh
 
 # write_moved STATE ID: whose the last switch is, from where and to where.
 write_moved() { put_line "$1/moved" "$2 $current $target"; }
@@ -190,7 +191,11 @@ start_units() {
         if has "$begun" "$unit"; then
             continue
         elif has "$reloaded" "$unit" && systemctl is-active --quiet "$unit"; then
-            timeout "$limit" systemctl reload "$unit" 2>/dev/null || unreloaded="$unreloaded $unit"
+            timeout "$limit" systemctl reload "$unit" 2>/dev/null || {
+                # Asked now: reset-failed forgets it.
+                [ -n "$unreloaded" ] || why=$(systemctl show --property=ReloadResult --value "$unit")
+                unreloaded="$unreloaded $unit"
+            }
         else
             restart="$restart $unit"
         fi
@@ -210,9 +215,9 @@ start_units() {
     if [ "$what" = deploy ] && [ -n "$unreloaded" ]; then
         unit=${unreloaded# }
         unit=${unit%% *}
-        why=$(systemctl show --property=ReloadResult --value "$unit")
-        log=$(journalctl --unit="$unit" --lines=6 --output=cat --no-pager 2>/dev/null | tr '\n' '|' | cut -c1-400)
-        fail reload "$unit did not reload ($why), so the old code still answers; its log: $log"
+        unit_said "$unit"
+        printf '%s' "$said" | tr '\036' '\n' | while IFS= read -r line; do note "$unit: $line"; done
+        fail reload "$unit did not reload ($why), so the old code still answers"
     fi
 }
 
@@ -258,7 +263,8 @@ restart_units() {
     for unit in "$@"; do kill_deaf "$unit" || living="$living $unit"; done
     # shellcheck disable=SC2086
     [ -z "$living" ] || timeout "$limit" systemctl restart $living 2>/dev/null || :
-    for unit in "$@"; do kill_deaf "$unit" || :; done
+    # Not all: what was killed above may have been started anew by now, and would be killed in its first moment.
+    for unit in $living; do kill_deaf "$unit" || :; done
     # Not restart: what was killed is started by the job that waited for its end, and would be stopped once more.
     timeout "$limit" systemctl start "$@" 2>/dev/null || :
 }

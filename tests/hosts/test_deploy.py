@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -304,7 +305,8 @@ def test_a_reload_that_fails_or_loads_nothing_is_no_deploy(app: App, on: On) -> 
     on("app2").check_output(f"touch /run/{app.name}-fails")
     failed = app.deploy("1.2.0")
     assert failed.status == 1, failed.out
-    assert f"{app.name}.service did not reload (exit-code)" in failed.out
+    assert f"app2: {app.name}.service did not reload (exit-code), so the old code still answers. The" in failed.out
+    assert re.search(rf"^app2 +{app.name}.service: .*GET /VERSION", failed.err, re.M), "its own last lines, a line each"
     assert [answer(on, app, name) for name in APPS] == ["1.1.0"] * 3
     on("app2").check_output(f"rm /run/{app.name}-fails; touch {stays}")
     failed = app.deploy("1.2.0", "--force")

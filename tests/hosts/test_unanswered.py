@@ -166,6 +166,8 @@ def test_a_fleet_that_drowns_loses_no_host_to_a_deploy(near: Near) -> None:
     assert done.json["requests"]["during"]["requests"] > 0
     last = invoke("history", near.site.env, "--json").json["records"][0]
     assert last["requests"] == done.json["requests"]
+    # What clients left behind is answered first: 3 s are few for that.
+    near.write(slots=False)
     quiet = near.deploy("1.4")
     assert quiet.status == 0, quiet.err
 
