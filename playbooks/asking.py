@@ -11,7 +11,7 @@ from playbooks.fleet.fleet import open_fleet
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Ask, Remote
 from playbooks.fleet.script import Answer
-from playbooks.release.release import who
+from playbooks.surroundings import who
 
 Heard = TypeVar("Heard")
 

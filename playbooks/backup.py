@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from playbooks import names
+from playbooks.clock import instant, now
 from playbooks.environment import Environment
 from playbooks.errors import ExitStatus, SlipwayError, UsageError
 from playbooks.fleet.fanout import Job, Results, by_host, combine
@@ -19,10 +20,10 @@ from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Ask, Remote
 from playbooks.host_facts import drifted, facts_of, odd
 from playbooks.names import stamp
-from playbooks.release.release import instant, now, who
 from playbooks.steps import backup as steps
 from playbooks.steps.facts import Facts
 from playbooks.steps.retention import Expired, apply_retention
+from playbooks.surroundings import who
 
 Record = dict[str, Any]
 

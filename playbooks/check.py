@@ -20,12 +20,13 @@ from playbooks.preflight import before_any_host, look_over, repositories
 from playbooks.release.artifact import find_artifact
 from playbooks.release.difference import differences
 from playbooks.release.members import begin_reading
-from playbooks.release.release import Release, Rendered, new_release
+from playbooks.release.release import Rendered, new_release
 from playbooks.release.slots import Renderings, for_next, turns
 from playbooks.rollout.due import due
 from playbooks.rollout.once import told_once
 from playbooks.rollout.planned import Planned, planned
 from playbooks.settings import Settings
+from playbooks.shipped import Release
 from playbooks.steps.adopt import adopt
 from playbooks.steps.drift import told_drift
 from playbooks.steps.facts import Facts, as_adopted

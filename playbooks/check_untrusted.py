@@ -11,10 +11,10 @@ from playbooks.errors import ExitStatus, UsageError
 from playbooks.fleet.inventory import FLAG
 from playbooks.names import VERSION
 from playbooks.not_read import not_read
-from playbooks.release.artifact import Artifact
-from playbooks.release.release import Release, Rendered
+from playbooks.release.release import Rendered
 from playbooks.rollout.planned import Planned, planned
 from playbooks.settings.services import Hook
+from playbooks.shipped import Artifact, Release
 from playbooks.traffic.edge import balancer_files
 from playbooks.traffic.servers import edges_of
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 from playbooks.environment import Environment
 from playbooks.fleet.fleet import Fleet
-from playbooks.release.artifact import Artifact, find_artifact
+from playbooks.release.artifact import find_artifact
 from playbooks.rollout.taken_back import taken_back
+from playbooks.shipped import Artifact
 from playbooks.steps.facts import Facts
 from playbooks.steps.ledger import read_ledger
 

@@ -19,9 +19,9 @@ from playbooks.fleet.remote import Ask, Remote
 from playbooks.host_facts import all_or_hint, drifted, odd, read_all, read_changed
 from playbooks.preflight import before_any_host, look_over, require_good
 from playbooks.recording import sealed, write_down
-from playbooks.release.artifact import Artifact, find_artifact
+from playbooks.release.artifact import find_artifact
 from playbooks.release.members import begin_reading
-from playbooks.release.release import Release, Rendered, later_than, new_release, render
+from playbooks.release.release import Rendered, later_than, new_release, render
 from playbooks.release.slots import Renderings, for_next, slots_on, turns
 from playbooks.rollout.crew import assemble
 from playbooks.rollout.due import due
@@ -32,6 +32,7 @@ from playbooks.rollout.outcomes import abandoned, deployed, unchanged, without
 from playbooks.rollout.planning import plan_deploy
 from playbooks.rollout.reached import reached
 from playbooks.rollout.rollout import Rollout, Stand, requests_of, roll_out
+from playbooks.shipped import Artifact, Release
 from playbooks.staging import back_up_and_stage
 from playbooks.steps.adopt import adopt
 from playbooks.steps.facts import Facts

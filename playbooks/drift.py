@@ -12,10 +12,10 @@ from playbooks.fleet.fleet import open_fleet
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
 from playbooks.host_facts import facts_of
-from playbooks.release.artifact import Artifact
 from playbooks.release.difference import differences
-from playbooks.release.release import Release, render
+from playbooks.release.release import render
 from playbooks.release.slots import slots_on
+from playbooks.shipped import Artifact, Release
 from playbooks.steps.drift import Change, ask_drift, read_drift
 from playbooks.steps.facts import Facts
 from playbooks.steps.rendered import OnHost, read_rendered

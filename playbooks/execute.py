@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from playbooks.clock import instant, now
 from playbooks.environment import Environment
 from playbooks.errors import ExitStatus, SlipwayError, Unreachable, UsageError
 from playbooks.fleet.fleet import Fleet, open_fleet
@@ -20,11 +21,11 @@ from playbooks.fleet.remote import Remote
 from playbooks.host_facts import read_all
 from playbooks.names import cut, stamp
 from playbooks.recording import sealed, write_down
-from playbooks.release.release import instant, now, who
 from playbooks.rollout.outcome import HostOutcome, Outcome
 from playbooks.steps.exec import Command, run_command
 from playbooks.steps.facts import Facts
 from playbooks.steps.finish import Finished, finish
+from playbooks.surroundings import who
 
 # Of what a command writes on a host, so much is kept for a JSON document: its end.
 MOST_KEPT = 1024 * 1024  # characters

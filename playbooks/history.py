@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from playbooks.census import Key, key_of
+from playbooks.clock import now
 from playbooks.environment import Environment
 from playbooks.errors import ExitStatus
 from playbooks.fleet.fleet import open_fleet
@@ -16,7 +17,6 @@ from playbooks.ledger.keys import shown
 from playbooks.ledger.seal import digest
 from playbooks.ledger.standing import Judged, Verifier
 from playbooks.names import MOST_AHEAD, cut, parse_time
-from playbooks.release.release import now
 from playbooks.steps.chain import OWN
 from playbooks.steps.ledger import Ledger, read_ledger
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from playbooks.answer import Answer
+from playbooks.clock import instant, now
 from playbooks.environment import Environment
 from playbooks.errors import ConfigError, ExitStatus, SlipwayError
 from playbooks.fleet.fleet import open_fleet
@@ -13,9 +14,9 @@ from playbooks.fleet.holder import Holder
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
 from playbooks.names import stamp
-from playbooks.release.release import instant, now, who
 from playbooks.settings.load import PREFIX
 from playbooks.steps.traffic_state import ask_maintenance, read_maintenance
+from playbooks.surroundings import who
 
 
 @dataclass(frozen=True)

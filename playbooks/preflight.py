@@ -21,8 +21,9 @@ from playbooks.fleet.remote import Remote
 from playbooks.host_facts import all_or_hint
 from playbooks.names import cut
 from playbooks.release.members import Members, begin_reading
-from playbooks.release.release import Release, Rendered
+from playbooks.release.release import Rendered
 from playbooks.release.slots import Renderings, for_next
+from playbooks.shipped import Release
 from playbooks.steps.facts import Facts
 from playbooks.steps.preflight import ask_objections, read_objections
 from playbooks.steps.repository import open_repository

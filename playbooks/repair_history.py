@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from playbooks.census import Key, key_of
+from playbooks.clock import instant, now
 from playbooks.environment import Environment
 from playbooks.errors import ExitStatus, UsageError
 from playbooks.fleet.fleet import Fleet, open_fleet
@@ -21,9 +22,9 @@ from playbooks.fleet.remote import Remote
 from playbooks.ledger.proof import tell
 from playbooks.ledger.seal import NO_LINE, digest
 from playbooks.names import stamp
-from playbooks.release.release import instant, now, who
 from playbooks.steps.ledger import Reading
 from playbooks.steps.ledger_repair import Repair
+from playbooks.surroundings import who
 from playbooks.verify_history import Audit, VerifiedHistory
 
 SHORT = 12  # digits of a digest that name a record well enough

@@ -11,6 +11,7 @@ from typing import Any
 from playbooks import names
 from playbooks.answer import Answer
 from playbooks.backup import Record, backup_hosts, dumped, everybody, require_secrets
+from playbooks.clock import now
 from playbooks.environment import Environment
 from playbooks.errors import ExitStatus, UsageError
 from playbooks.fleet.fleet import Fleet, open_fleet
@@ -18,7 +19,6 @@ from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
 from playbooks.host_facts import facts_of, odd
 from playbooks.names import stamp
-from playbooks.release.release import now
 from playbooks.settings.types import absolute_path
 from playbooks.steps.facts import Facts
 from playbooks.steps.restore import restore_files

@@ -13,8 +13,9 @@ from playbooks.fleet.fleet import open_fleet
 from playbooks.fleet.holder import MOST_FIELD, Holder
 from playbooks.fleet.progress import Progress
 from playbooks.host_facts import read_all
-from playbooks.release.artifact import Artifact, find_artifact
+from playbooks.release.artifact import find_artifact
 from playbooks.rollout.outcome import Outcome
+from playbooks.shipped import Artifact
 from playbooks.steps.facts import Facts
 
 LONGEST_WATCH = 86400.0 * 366  # seconds

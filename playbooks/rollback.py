@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from playbooks.backup import backup_hosts, everybody
+from playbooks.clock import instant, now
 from playbooks.environment import Environment
 from playbooks.errors import ANY_ENV, SlipwayError, StepFailed, UsageError
 from playbooks.fleet.fleet import Fleet, open_fleet
@@ -17,7 +18,6 @@ from playbooks.fleet.remote import Ask, Remote
 from playbooks.host_facts import all_or_hint, read_all, read_changed
 from playbooks.names import stamp
 from playbooks.recording import sealed, write_down
-from playbooks.release.release import instant, now, who
 from playbooks.restore import restore_databases
 from playbooks.resume import interrupted
 from playbooks.rollout.crew import assemble
@@ -34,6 +34,7 @@ from playbooks.steps.facts import Facts, version_in
 from playbooks.steps.finish import Finished, Mark, finish
 from playbooks.steps.idle import ask_idle_host, leave_other_slot, leave_slot
 from playbooks.steps.restore import restore_release
+from playbooks.surroundings import who
 from playbooks.traffic.groups import Groups, read_groups, require_whole
 from playbooks.traffic.servers import edges_of
 from playbooks.traffic.traffic import retreat

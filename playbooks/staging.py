@@ -13,9 +13,10 @@ from playbooks.fleet.fleet import Fleet
 from playbooks.fleet.remote import Remote
 from playbooks.release.delta import Told, make_deltas, release_to_add_to
 from playbooks.release.pace import Stopwatch, keep_pace, read_pace
-from playbooks.release.release import Release, Rendered, pack
+from playbooks.release.release import Rendered, pack
 from playbooks.remembered import place
 from playbooks.rollout.due import is_made_of
+from playbooks.shipped import Release
 from playbooks.steps.facts import Facts
 from playbooks.steps.stage import Delta, Patch, Staged, stage
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from playbooks.clock import instant
 from playbooks.environment import Environment
 from playbooks.errors import ANY_ENV, ExitStatus, SlipwayError
 from playbooks.fleet.fleet import open_fleet
@@ -15,7 +16,6 @@ from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
 from playbooks.health import health_of
 from playbooks.host_facts import facts_of
-from playbooks.release.release import instant
 from playbooks.steps.drift import told_drift
 from playbooks.steps.facts import Facts, version_in
 from playbooks.steps.health import HealthReport

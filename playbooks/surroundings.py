@@ -27,6 +27,11 @@ def local_host() -> str:
     return printable(socket.gethostname()) or "localhost"
 
 
+def who() -> str:
+    """Who runs this, as user@machine."""
+    return f"{local_user()}@{local_host()}"
+
+
 def account_name() -> str | None:
     """The login name that belongs to our uid; None where it has no passwd entry."""
     entry = _entry()

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from playbooks.backup import Record, backup_hosts, everybody, require_secrets
+from playbooks.clock import instant, now
 from playbooks.environment import Environment
 from playbooks.errors import ExitStatus, UsageError
 from playbooks.fleet.fanout import Results
@@ -18,11 +19,11 @@ from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
 from playbooks.host_facts import facts_of
 from playbooks.names import stamp
-from playbooks.release.release import instant, now, who
 from playbooks.settings.backup import Database
 from playbooks.steps import drill as steps
 from playbooks.steps.drill import Drilled
 from playbooks.steps.facts import Facts
+from playbooks.surroundings import who
 
 # What a host keeps of its reasons: enough to act on, small enough for a command's argument.
 MOST_REASONS = 20

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from playbooks.census import Census, Key, key_of
+from playbooks.clock import instant, now
 from playbooks.environment import Environment
 from playbooks.errors import ExitStatus, SlipwayError, UsageError
 from playbooks.fleet.fleet import Fleet, open_fleet
@@ -19,7 +20,6 @@ from playbooks.ledger.heads import Head
 from playbooks.ledger.proof import Proof
 from playbooks.ledger.seal import HEAD_DIGITS, NO_LINE, digest
 from playbooks.ledger.standing import Verifier
-from playbooks.release.release import instant, now
 from playbooks.steps.chain import Fault
 from playbooks.steps.ledger import Reading
 

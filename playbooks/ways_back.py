@@ -9,13 +9,13 @@ from typing import Any
 from playbooks import names
 from playbooks.answer import Answer
 from playbooks.backup import dumped
+from playbooks.clock import instant
 from playbooks.environment import Environment
 from playbooks.errors import UsageError
 from playbooks.fleet.fleet import open_fleet
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
 from playbooks.host_facts import read_all
-from playbooks.release.release import instant
 from playbooks.resume import interrupted
 from playbooks.rollback import backups_of
 from playbooks.rollout.predecessor import choose_targets

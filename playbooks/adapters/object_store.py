@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from playbooks.adapters.stores import MOST_BYTES, Request
+from playbooks.adapters.stores import MOST_BYTES
 from playbooks.errors import UsageError
 from playbooks.settings.pull import ObjectStore
+from playbooks.shipped import Request
 
 T = TypeVar("T")
 ANSWER_SECONDS = 10

@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit, urlunsplit
 
 from playbooks.errors import UsageError
 from playbooks.settings.pull import Pull
+from playbooks.shipped import Request
 
 if TYPE_CHECKING:
     import requests
@@ -21,37 +21,6 @@ MOST_REDIRECTS = 5
 MOST_BYTES = 1024
 _SECRET_NAME = re.compile(r"\{([^{}]+)\}")
 _NOT_IN_URLS = re.compile(r"[\x00-\x20\x7f\"\\<>^`|]")
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a host asks for. All of it is secret: the URL may be signed, a header may hold a token.
-
-    Args:
-        url: without user and password.
-        headers: names and values.
-    """
-
-    url: str = field(repr=False)
-    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-
-
-class Store(Protocol):
-    """A place that holds artifacts."""
-
-    def request(self) -> Request:
-        """What a host asks for to get the artifact; made anew at each call, since a signature grows old.
-
-        Raises:
-            UsageError: it cannot be made; a credential is missing.
-        """
-
-    def checksum(self) -> str:
-        """The text beside the artifact, under its name and ``.sha256``.
-
-        Raises:
-            UsageError: there is none, or it cannot be had.
-        """
 
 
 def is_remote(source: str) -> bool:

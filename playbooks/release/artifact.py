@@ -6,49 +6,23 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import quote
 
 from playbooks.adapters.object_store import Bucket, ObjectInStore, split
-from playbooks.adapters.stores import Store, WebStore, is_remote, secret_parts, shown
+from playbooks.adapters.stores import WebStore, is_remote, secret_parts, shown
 from playbooks.environment import Environment
 from playbooks.errors import UsageError
 from playbooks.names import VERSION
 from playbooks.release.version_order import in_order, newest
+from playbooks.shipped import Artifact, Store
 from playbooks.surroundings import here, own_path
 
 _IN_NAME = re.compile(r"-v?(\d+(?:\.\d+)+[A-Za-z0-9._+-]*?)\.(?:tar|tgz)")
 _CHECKSUM = re.compile(r"([0-9a-f]{64})(?:\s|$)")
 FORMATS = {".tar.zst": "zstd", ".tar.gz": "gzip", ".tgz": "gzip", ".tar.xz": "xz", ".tar": "none"}
-
-
-@dataclass(frozen=True)
-class Artifact:
-    """An artifact: a tar archive whose root is the release.
-
-    Args:
-        version: what it is called.
-        source: path or URL, as a person would name it; without what is secret in a URL.
-        path: the local file, or None where hosts fetch it themselves.
-        compression: zstd, gzip, xz or none.
-        sha256: its checksum, in hex.
-        size: bytes; 0 where hosts fetch it.
-        url: where hosts fetch it, without what is secret in it.
-        store: tells what hosts ask for.
-        why: how its version was found, where nobody named one.
-    """
-
-    version: str
-    source: str
-    path: Path | None
-    compression: str
-    sha256: str
-    size: int
-    url: str | None = None
-    store: Store | None = field(default=None, repr=False, compare=False)
-    why: str = ""
 
 
 def find_artifact(

@@ -23,10 +23,11 @@ from pathlib import Path, PurePosixPath
 from typing import cast
 
 from playbooks.environment import Environment
-from playbooks.release.artifact import Artifact, compression_of, file_sha256, local_artifacts
+from playbooks.release.artifact import compression_of, file_sha256, local_artifacts
 from playbooks.release.members import PROGRAMS, plain
 from playbooks.release.pace import Pace, Stopwatch, making, pays
 from playbooks.settings import Settings
+from playbooks.shipped import Artifact
 from playbooks.steps.facts import Facts
 from playbooks.steps.stage import Delta
 

@@ -8,18 +8,18 @@ import json
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
 from playbooks import names
+from playbooks.clock import instant, now
 from playbooks.environment import Environment, Target
 from playbooks.errors import ConfigError
 from playbooks.names import stamp
-from playbooks.release.artifact import Artifact
 from playbooks.release.slots import Slot
 from playbooks.settings.services import Hook, Service
-from playbooks.surroundings import local_host, local_user
+from playbooks.shipped import Artifact, Release
+from playbooks.surroundings import who
 from playbooks.templating import Templates
 
 # Sorts before the user's own, which count more.
@@ -37,28 +37,6 @@ After={socket}
 # A service that systemd gives up takes its socket with it, and with that everybody who waits there for the way back.
 StartLimitIntervalSec=0
 """
-
-
-@dataclass(frozen=True)
-class Release:
-    """What is the same on every host.
-
-    Args:
-        id: folder name and the deploy's id: UTC time and version.
-        artifact: what it is unpacked from.
-        created: UTC, ISO 8601.
-        by: user@machine.
-    """
-
-    id: str
-    artifact: Artifact
-    created: str
-    by: str
-
-    @property
-    def version(self) -> str:
-        """The artifact's version."""
-        return self.artifact.version
 
 
 @dataclass(frozen=True)
@@ -89,21 +67,6 @@ class Rendered:
     hooks: Mapping[str, tuple[Hook, ...]]
     digest: str
     slot: Slot | None = None
-
-
-def who() -> str:
-    """Who runs this, as user@machine."""
-    return f"{local_user()}@{local_host()}"
-
-
-def now() -> datetime:
-    """The time, in UTC."""
-    return datetime.now(UTC)
-
-
-def instant(moment: datetime) -> str:
-    """A time as records have it: UTC, ISO 8601, to the second."""
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def new_release(artifact: Artifact) -> Release:

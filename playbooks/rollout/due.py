@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from playbooks.environment import Target
-from playbooks.release.release import Release, Rendered
+from playbooks.release.release import Rendered
 from playbooks.release.slots import Renderings
+from playbooks.shipped import Release
 from playbooks.steps.facts import Facts, ReleaseOnHost
 from playbooks.traffic.groups import Groups
 

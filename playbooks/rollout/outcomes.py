@@ -12,10 +12,10 @@ from playbooks.environment import Environment
 from playbooks.errors import ANY_ENV, ExitStatus, SlipwayError, StepFailed
 from playbooks.fleet.holder import Holder
 from playbooks.judgement.meanwhile import Meanwhile
-from playbooks.release.release import Release
 from playbooks.rollout.migrated import still_migrated
 from playbooks.rollout.outcome import HostOutcome, Outcome
 from playbooks.rollout.rollout import Rollout, Stand
+from playbooks.shipped import Release
 from playbooks.steps.facts import Facts, version_in
 from playbooks.strategies.plan import Plan
 

@@ -13,8 +13,8 @@ from playbooks.errors import StepFailed
 from playbooks.fleet.line import Note, Stream
 from playbooks.fleet.remote import Remote
 from playbooks.release.members import BUILD_AGAIN, COMPRESS_AGAIN
-from playbooks.release.release import Release
 from playbooks.settings import Settings
+from playbooks.shipped import Release
 from playbooks.steps.fetch import fetch_order
 
 CHUNK = 256 * 1024

@@ -15,9 +15,9 @@ import yaml
 from playbooks.deploy import render_all
 from playbooks.environment import Environment, load_environment
 from playbooks.errors import ConfigError, UsageError
-from playbooks.release.artifact import Artifact
 from playbooks.release.release import new_release
 from playbooks.schedule import render_cron, render_timer
+from playbooks.shipped import Artifact
 from playbooks.traffic.edge import balancer_files
 
 PROJECT = Path(__file__).resolve().parent.parent.parent

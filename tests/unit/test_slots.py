@@ -13,10 +13,11 @@ from playbooks.deploy import render_all
 from playbooks.environment import Environment, load_environment
 from playbooks.errors import ConfigError
 from playbooks.release.artifact import find_artifact
-from playbooks.release.release import Release, new_release
+from playbooks.release.release import new_release
 from playbooks.release.slots import for_next
 from playbooks.rollback import takes_the_place
 from playbooks.rollout.planning import plan_deploy, plan_rollback
+from playbooks.shipped import Release
 from playbooks.steps.facts import Facts, ReleaseOnHost
 from playbooks.traffic.places import places_of
 from playbooks.traffic.shares import Split, balance, way_back
