@@ -17,17 +17,16 @@ from playbooks.errors import UsageError
 from playbooks.flags import APP, BATCH, ENV, JSON, LIMIT, REPORT, TIMINGS, UNTRUSTED, WAIT, YES
 
 if TYPE_CHECKING:
+    from playbooks.asked import DeployRequest, RollbackRequest
     from playbooks.check import Check
     from playbooks.check_rollback import RollbackCheck
     from playbooks.check_untrusted import UntrustedCheck
     from playbooks.cli import Several
-    from playbooks.deploy import Wanted
     from playbooks.health import FleetHealth
     from playbooks.history import History
     from playbooks.host_keys import HostKeys
     from playbooks.provision import Provisioned
     from playbooks.repair_history import RepairedHistory
-    from playbooks.rollback import Back
     from playbooks.rollout.outcome import Outcome
     from playbooks.status import Status
     from playbooks.verify_history import VerifiedHistory
@@ -87,11 +86,11 @@ def deploy(
     """Deploy a version: stage it everywhere, switch in batches, go back by itself if it is not healthy."""
     from playbooks.report import tables
 
-    def wanted() -> Wanted:
-        from playbooks.deploy import Wanted
+    def wanted() -> DeployRequest:
+        from playbooks.asked import DeployRequest
 
         watched = None if watch is None else cli.seconds("watch", watch)
-        return Wanted(version, artifact, sha256, strategy, batch, watched, force, cli.seconds("wait", wait))
+        return DeployRequest(version, artifact, sha256, strategy, batch, watched, force, cli.seconds("wait", wait))
 
     def look(environment: cli.Environment, progress: cli.Progress) -> Check:
         from playbooks.check import check as run
@@ -183,10 +182,10 @@ def rollback(
     """Go back to what ran before, or to any release or backup there is."""
     from playbooks.report import tables, ways_back
 
-    def wanted() -> Back:
-        from playbooks.rollback import Back
+    def wanted() -> RollbackRequest:
+        from playbooks.asked import RollbackRequest
 
-        return Back(to, reason, with_database, batch, cli.seconds("wait", wait))
+        return RollbackRequest(to, reason, with_database, batch, cli.seconds("wait", wait))
 
     def only_look() -> None:
         if report is not None:

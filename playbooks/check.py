@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from playbooks.asked import DeployRequest
 from playbooks.backup import everybody
 from playbooks.checks.judged import Judged
 from playbooks.choosing import choose_anew
-from playbooks.deploy import Wanted, plan_for, refuse_adoption, render_all
+from playbooks.deploy import plan_for, refuse_adoption, render_all
 from playbooks.environment import Environment, Target
 from playbooks.errors import ExitStatus
 from playbooks.fleet.fleet import open_fleet
@@ -101,7 +102,7 @@ class Check:
         }
 
 
-def check(env: Environment, wanted: Wanted, progress: Progress) -> Check:
+def check(env: Environment, wanted: DeployRequest, progress: Progress) -> Check:
     """Say what a deploy would do.
 
     Args:

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from functools import partial
 
 from playbooks.answer import Answer
+from playbooks.asked import RollbackRequest
 from playbooks.backup import backup_hosts, everybody
 from playbooks.environment import Environment
 from playbooks.errors import ExitStatus, UsageError
 from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
-from playbooks.host_facts import facts_of, read_all
+from playbooks.host_facts import facts_of, interrupted, read_all
 from playbooks.restore import choose_dumps
-from playbooks.resume import interrupted
-from playbooks.rollback import Back, backups_of, changing, takes_the_place
+from playbooks.rollback import backups_of, changing, takes_the_place
 from playbooks.rollout.planning import plan_rollback
 from playbooks.rollout.predecessor import choose_targets
 from playbooks.steps.check_release import Checked, check_release
@@ -67,7 +67,7 @@ class RollbackCheck(Answer):
         return ExitStatus.FAILED if self.problems else ExitStatus.DONE
 
 
-def check_rollback(env: Environment, back: Back, progress: Progress) -> RollbackCheck:
+def check_rollback(env: Environment, back: RollbackRequest, progress: Progress) -> RollbackCheck:
     """Say what a rollback would do.
 
     Args:
@@ -158,7 +158,7 @@ def _problems(facts: Facts, target: str | None, checked: Checked | None) -> Iter
 
 
 def _databases(
-    fleet: Fleet, env: Environment, targets: Mapping[str, str | None], back: Back
+    fleet: Fleet, env: Environment, targets: Mapping[str, str | None], back: RollbackRequest
 ) -> tuple[list[str], list[str]]:
     """What would be brought back, and what keeps that from being done."""
     fleet.require_all()

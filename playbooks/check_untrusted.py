@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from playbooks.deploy import Wanted, plan_for, render_all
+from playbooks.asked import DeployRequest
+from playbooks.deploy import plan_for, render_all
 from playbooks.environment import Environment
 from playbooks.errors import ExitStatus, UsageError
 from playbooks.fleet.inventory import FLAG
@@ -77,7 +78,7 @@ class UntrustedCheck:
         }
 
 
-def check_untrusted(env: Environment, wanted: Wanted) -> UntrustedCheck:
+def check_untrusted(env: Environment, wanted: DeployRequest) -> UntrustedCheck:
     """Validate the settings, render every template, and say what a deploy would do as far as the inventory tells.
 
     Args:

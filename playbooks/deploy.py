@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from playbooks.asked import DeployRequest
 from playbooks.backup import back_up_afterwards, everybody
 from playbooks.choosing import choose_anew
 from playbooks.counting import counted
@@ -32,7 +33,7 @@ from playbooks.rollout.outcomes import abandoned, deployed, unchanged, without
 from playbooks.rollout.planning import plan_deploy
 from playbooks.rollout.reached import reached
 from playbooks.rollout.rollout import Rollout, Stand, requests_of, roll_out
-from playbooks.shipped import Artifact, Release
+from playbooks.shipped import Release
 from playbooks.staging import back_up_and_stage
 from playbooks.steps.adopt import adopt
 from playbooks.steps.facts import Facts
@@ -49,31 +50,7 @@ STAGED = f"invoke deploy {ANY_ENV} --resume goes on with it; a deploy of another
 MARKS: dict[Stand, Mark] = {Stand.DEPLOYED: "proven", Stand.UNTOUCHED: "discarded"}
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """What a person asks of a deploy.
-
-    Args:
-        version, artifact, sha256: see `find_artifact`.
-        strategy, batch, watch: instead of those in ``slipway_rollout``; watch in seconds.
-        force: deploy even what runs already, and take hosts out of the balancers whatever the others can carry.
-        wait: seconds to wait for somebody else's lock.
-        resume, found: the id of an interrupted deploy to go on with, and its artifact; see `playbooks.resume`.
-    """
-
-    version: str | None = None
-    artifact: str | None = None
-    sha256: str | None = None
-    strategy: str | None = None
-    batch: str | None = None
-    watch: float | None = None
-    force: bool = False
-    wait: float = 0.0
-    resume: str | None = None
-    found: Artifact | None = None
-
-
-def deploy(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
+def deploy(env: Environment, wanted: DeployRequest, progress: Progress) -> Outcome:
     """Deploy. What is wrong before the first host switches leaves the fleet as it was and is raised.
 
     Args:
@@ -189,7 +166,7 @@ def _refuse_kept(env: Environment, release: Release, facts: Mapping[str, Facts])
         )
 
 
-def _holder(env: Environment, wanted: Wanted, release: Release) -> Holder:
+def _holder(env: Environment, wanted: DeployRequest, release: Release) -> Holder:
     """Who we are, and what we were asked: should we die, whoever goes on with it goes on as it was begun."""
     return Holder(
         release.by,
@@ -205,7 +182,7 @@ def _holder(env: Environment, wanted: Wanted, release: Release) -> Holder:
     )
 
 
-def _release(env: Environment, wanted: Wanted) -> Release:
+def _release(env: Environment, wanted: DeployRequest) -> Release:
     artifact = wanted.found or find_artifact(
         env, version=wanted.version, artifact=wanted.artifact, sha256=wanted.sha256
     )
@@ -228,7 +205,9 @@ def render_all(env: Environment, release: Release) -> dict[str, Renderings]:
     }
 
 
-def plan_for(env: Environment, wanted: Wanted, hosts: list[str], facts: Mapping[str, Facts] | None = None) -> Plan:
+def plan_for(
+    env: Environment, wanted: DeployRequest, hosts: list[str], facts: Mapping[str, Facts] | None = None
+) -> Plan:
     """The order in which hosts change.
 
     Args:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -11,6 +12,7 @@ from playbooks.environment import Environment, Target
 from playbooks.errors import ANY_ENV, SlipwayError
 from playbooks.fleet.fanout import Results
 from playbooks.fleet.fleet import Fleet, Held
+from playbooks.fleet.holder import Holder
 from playbooks.fleet.remote import Remote
 from playbooks.steps.drift import Drift, ask_drift, read_drift
 from playbooks.steps.facts import Facts, ask_facts, facts_in
@@ -136,3 +138,9 @@ def read_changed(
     tokens = held.tokens
     changed = [env.target(host) for host, fact in facts.items() if not fact.holds_for(tokens[host])]
     return {**facts, **read_all(fleet, env, changed, drift=drift)}
+
+
+def interrupted(facts: Mapping[str, Facts]) -> Holder | None:
+    """The task that ended without a word: the one that most hosts tell of, of those the latest."""
+    holders = Counter(fact.interrupted for fact in facts.values() if fact.interrupted)
+    return max(holders, key=lambda holder: (holders[holder], holder.since), default=None)

@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
-from playbooks.deploy import Wanted, deploy
+from playbooks.asked import DeployRequest
+from playbooks.deploy import deploy
 from playbooks.environment import Environment
 from playbooks.errors import UsageError
 from playbooks.fleet.fleet import open_fleet
 from playbooks.fleet.holder import MOST_FIELD, Holder
 from playbooks.fleet.progress import Progress
-from playbooks.host_facts import read_all
+from playbooks.host_facts import interrupted, read_all
 from playbooks.release.artifact import find_artifact
 from playbooks.rollout.outcome import Outcome
 from playbooks.shipped import Artifact
@@ -21,7 +22,7 @@ from playbooks.steps.facts import Facts
 LONGEST_WATCH = 86400.0 * 366  # seconds
 
 
-def resume(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
+def resume(env: Environment, wanted: DeployRequest, progress: Progress) -> Outcome:
     """Finish the deploy that was interrupted, as it was begun. Hosts that wait for their guard are taken back first.
 
     Raises:
@@ -51,7 +52,7 @@ def resume(env: Environment, wanted: Wanted, progress: Progress) -> Outcome:
     return deploy(env, _as_begun(wanted, holder, artifact), progress)
 
 
-def _as_begun(wanted: Wanted, holder: Holder, artifact: Artifact) -> Wanted:
+def _as_begun(wanted: DeployRequest, holder: Holder, artifact: Artifact) -> DeployRequest:
     """What was asked for when it was begun; flags that are given now count more.
 
     Raises:
@@ -74,12 +75,6 @@ def _as_begun(wanted: Wanted, holder: Holder, artifact: Artifact) -> Wanted:
         resume=holder.id,
         found=artifact,
     )
-
-
-def interrupted(facts: Mapping[str, Facts]) -> Holder | None:
-    """The task that ended without a word: the one that most hosts tell of, of those the latest."""
-    holders = Counter(fact.interrupted for fact in facts.values() if fact.interrupted)
-    return max(holders, key=lambda holder: (holders[holder], holder.since), default=None)
 
 
 def _artifact(env: Environment, holder: Holder, facts: Mapping[str, Facts]) -> Artifact:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
+from playbooks.asked import RollbackRequest
 from playbooks.backup import backup_hosts, everybody
 from playbooks.clock import instant, now
 from playbooks.environment import Environment
@@ -15,11 +16,10 @@ from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.holder import Holder
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Ask, Remote
-from playbooks.host_facts import all_or_hint, read_all, read_changed
+from playbooks.host_facts import all_or_hint, interrupted, read_all, read_changed
 from playbooks.names import stamp
 from playbooks.recording import sealed, write_down
 from playbooks.restore import restore_databases
-from playbooks.resume import interrupted
 from playbooks.rollout.crew import assemble
 from playbooks.rollout.migrated import hooks_left, still_migrated
 from playbooks.rollout.mover import Move, Mover
@@ -42,26 +42,7 @@ from playbooks.traffic.traffic import retreat
 MOST_BACKUPS = 3  # that are tried for a release
 
 
-@dataclass(frozen=True)
-class Back:
-    """What a person asks of a rollback.
-
-    Args:
-        to: a release, version or backup; left out, what ran before.
-        reason: why, kept in the ledger.
-        with_database: whether databases go back too.
-        batch: hosts that switch at the same time; left out, all of them: the way back is for emergencies.
-        wait: seconds to wait for somebody else's lock.
-    """
-
-    to: str | None = None
-    reason: str = ""
-    with_database: bool = False
-    batch: str | None = None
-    wait: float = 0.0
-
-
-def rollback(env: Environment, back: Back, progress: Progress) -> Outcome:
+def rollback(env: Environment, back: RollbackRequest, progress: Progress) -> Outcome:
     """Roll back. Hosts that cannot be reached are left out, and told.
 
     Args:
@@ -152,7 +133,7 @@ def rollback(env: Environment, back: Back, progress: Progress) -> Outcome:
             return outcome
 
 
-def _holder(back: Back, left: Holder | None) -> Holder:
+def _holder(back: RollbackRequest, left: Holder | None) -> Holder:
     """Who we are. A rollback that was interrupted is gone on with under its own id, so that hosts know it again."""
     moment = now()
     ours = left is not None and left.task == "rollback"

@@ -15,8 +15,7 @@ from playbooks.errors import UsageError
 from playbooks.fleet.fleet import open_fleet
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
-from playbooks.host_facts import read_all
-from playbooks.resume import interrupted
+from playbooks.host_facts import interrupted, read_all
 from playbooks.rollback import backups_of
 from playbooks.rollout.predecessor import choose_targets
 from playbooks.steps.check_release import Checked, check_release

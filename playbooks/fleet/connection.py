@@ -29,7 +29,7 @@ def _transport(
     sock: Any,  # noqa: ANN401 - paramiko's own signature
     *,
     endpoint: Endpoint,
-    wanted: hostkeys.Wanted,
+    wanted: hostkeys.ExpectedKeys,
     **options: Any,  # noqa: ANN401 - paramiko's own signature
 ) -> paramiko.Transport:
     """A transport on a socket that sends at once: Nagle's algorithm costs 40 ms a command on a Fabric connection."""
@@ -66,14 +66,16 @@ class Ways:
     known: dict[tuple[str, ...], hostkeys.KnownHosts] = field(default_factory=dict)
     making: threading.Lock = field(default_factory=threading.Lock)
 
-    def wanted(self, endpoint: Endpoint) -> hostkeys.Wanted:
+    def wanted(self, endpoint: Endpoint) -> hostkeys.ExpectedKeys:
         """The key that a host must show."""
         if endpoint.known_hosts not in self.known:
             self.known[endpoint.known_hosts] = hostkeys.read_known(endpoint.known_hosts)
         known = self.known[endpoint.known_hosts]
         with_port = endpoint.known_as == hostkeys.known_as(endpoint.hostname, endpoint.port)
         plain = known.of(endpoint.hostname) if with_port and endpoint.port != hostkeys.SSH_PORT else []
-        return hostkeys.Wanted(endpoint.known_as, tuple(known.of(endpoint.known_as)), tuple(plain), endpoint.rsa_bits)
+        return hostkeys.ExpectedKeys(
+            endpoint.known_as, tuple(known.of(endpoint.known_as)), tuple(plain), endpoint.rsa_bits
+        )
 
 
 class _Connection(fabric.Connection):  # type: ignore[misc]  # Fabric has no types

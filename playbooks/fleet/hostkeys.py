@@ -168,7 +168,7 @@ def _read(file: Path) -> Iterator[bytes]:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ExpectedKeys:
     """What a host must show.
 
     Args:
@@ -206,7 +206,7 @@ class Strict(paramiko.MissingHostKeyPolicy):
         wanted: what it must show.
     """
 
-    def __init__(self, host: str, wanted: Wanted) -> None:
+    def __init__(self, host: str, wanted: ExpectedKeys) -> None:
         self._host, self._wanted = host, wanted
 
     def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> None:  # noqa: ARG002

@@ -89,7 +89,7 @@ class Transport(paramiko.Transport):
             # Where ssh's settings leave out all that is fast, what is left of paramiko's own is used.
             setattr(self, f"_preferred_{kind}", kept or tuple(names))
 
-    def prefer_keys(self, wanted: hostkeys.Wanted) -> None:
+    def prefer_keys(self, wanted: hostkeys.ExpectedKeys) -> None:
         """Ask for a host key of a kind that is recorded."""
         kinds: tuple[str, ...] = getattr(self, "_preferred_keys")  # noqa: B009 - paramiko has no types for it
         self._preferred_keys = wanted.kinds(kinds)

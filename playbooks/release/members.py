@@ -13,6 +13,7 @@ from pathlib import PurePosixPath
 from typing import IO, cast
 
 from playbooks.shipped import Artifact
+from playbooks.steps.stage import BUILD_AGAIN, COMPRESS_AGAIN
 
 PROGRAMS = {"zstd": ["zstd", "-dcq"], "gzip": ["gzip", "-dc"], "xz": ["xz", "-dc"], "none": ["cat"]}
 
@@ -21,8 +22,6 @@ LARGE_WINDOW = (
     "the artifact is compressed with a window of more than 128 MB (zstd --long or --ultra); that would take as much "
     "memory on every host"
 )
-COMPRESS_AGAIN = "compress it again without --long, or with --long=27 at the most"
-BUILD_AGAIN = "the artifact itself is damaged: build it again"
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from playbooks.steps.facts import Facts, version_in
 from playbooks.strategies.plan import Plan
 
 if TYPE_CHECKING:
-    from playbooks.rollback import Back
+    from playbooks.asked import RollbackRequest
 
 STILL_NOTHING = "nothing runs, as before"
 
@@ -109,7 +109,7 @@ def deployed(
 
 def returned(
     env: Environment,
-    back: Back,
+    back: RollbackRequest,
     holder: Holder,
     facts: Mapping[str, Facts],
     targets: Mapping[str, str | None],

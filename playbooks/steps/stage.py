@@ -12,7 +12,6 @@ from playbooks import names
 from playbooks.errors import StepFailed
 from playbooks.fleet.line import Note, Stream
 from playbooks.fleet.remote import Remote
-from playbooks.release.members import BUILD_AGAIN, COMPRESS_AGAIN
 from playbooks.settings import Settings
 from playbooks.shipped import Release
 from playbooks.steps.fetch import fetch_order
@@ -21,6 +20,10 @@ CHUNK = 256 * 1024
 Sent = Callable[[int, float, float], None]
 # Comes last, so that what was cut on its way is told from what was damaged before.
 WHOLE = b"whole\n"
+
+# What to do about an artifact that is no archive, or one that takes too much to unpack.
+COMPRESS_AGAIN = "compress it again without --long, or with --long=27 at the most"
+BUILD_AGAIN = "the artifact itself is damaged: build it again"
 
 HINTS = {
     "checksum": "the artifact changed or was damaged on its way; build or fetch it again and deploy again",

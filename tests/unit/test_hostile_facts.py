@@ -19,9 +19,10 @@ from playbooks.fleet.holder import Holder
 from playbooks.fleet.progress import Silent
 from playbooks.fleet.script import parse
 from playbooks.fleet.session import Session
+from playbooks.host_facts import interrupted
 from playbooks.names import stamp
 from playbooks.restore import version_of_most
-from playbooks.resume import interrupted, resume
+from playbooks.resume import resume
 from playbooks.rollout.host_looks import HostLooks
 from playbooks.rollout.metrics import open_metrics
 from playbooks.rollout.mover import Move

@@ -10,7 +10,7 @@ import paramiko
 import pytest
 
 from playbooks.errors import HostKeyRefused, SlipwayError
-from playbooks.fleet.hostkeys import KnownHosts, Recorded, Strict, Wanted, read_known
+from playbooks.fleet.hostkeys import ExpectedKeys, KnownHosts, Recorded, Strict, read_known
 from playbooks.host_keys import _write
 
 NAMES = ("plain", "second", "[ported]:2222", "hidden", "web1.example.com", "web2.example.com", "nobody", "UPPER", "::1")
@@ -89,7 +89,7 @@ def test_files_that_cannot_be_read_have_no_keys(tmp_path: Path) -> None:
     assert read_known([str(tmp_path), f"{tmp_path}/none", "nul\0", ""]).of("plain") == []
 
 
-def judged(wanted: Wanted, file: Path) -> str | None:
+def judged(wanted: ExpectedKeys, file: Path) -> str | None:
     """Why a key is refused."""
     shown = paramiko.PKey.from_path(file)
     try:
@@ -108,15 +108,15 @@ def test_only_a_recorded_key_is_let_in(tmp_path: Path) -> None:
         known.add(f"{line} {text}".encode())
     short, files["short"] = key(tmp_path, "short", "rsa", "-b", "1024")
     known.add(f"h {short}".encode())
-    wanted = Wanted("h", tuple(known.of("h")), rsa_bits=2048)
+    wanted = ExpectedKeys("h", tuple(known.of("h")), rsa_bits=2048)
     assert judged(wanted, files["a"]) is None
     assert judged(wanted, files["b"]) is None
     assert "CHANGED" in str(judged(wanted, files["c"]))
     assert "@revoked" in str(judged(wanted, files["d"]))
     assert "1024 bits" in str(judged(wanted, files["short"]))
-    assert "no host key is recorded" in str(judged(Wanted("x", ()), files["a"]))
+    assert "no host key is recorded" in str(judged(ExpectedKeys("x", ()), files["a"]))
     # On a port of its own ssh takes the key that the host has on 22; it says nothing of another one.
-    ported = Wanted("[h]:2222", (), tuple(known.of("h")))
+    ported = ExpectedKeys("[h]:2222", (), tuple(known.of("h")))
     assert judged(ported, files["a"]) is None
     assert "no host key is recorded" in str(judged(ported, files["c"]))
     assert "@revoked" in str(judged(ported, files["d"]))
@@ -125,7 +125,7 @@ def test_only_a_recorded_key_is_let_in(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["ssh-ed25519", "ssh-rsa"])
 def test_a_host_is_asked_for_the_kind_that_is_recorded(kind: str) -> None:
     """It has several; one that is not recorded would be refused as changed."""
-    wanted = Wanted("h", (Recorded(kind, b""),))
+    wanted = ExpectedKeys("h", (Recorded(kind, b""),))
     first = wanted.kinds(("ecdsa-sha2-nistp256", "ssh-ed25519", "rsa-sha2-512"))[0]
     assert first == {"ssh-rsa": "rsa-sha2-512"}.get(kind, kind)
 
