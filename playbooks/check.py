@@ -22,7 +22,7 @@ from playbooks.release.artifact import find_artifact
 from playbooks.release.difference import differences
 from playbooks.release.members import begin_reading
 from playbooks.release.release import Rendered, new_release
-from playbooks.release.slots import Renderings, for_next, turns
+from playbooks.release.renderings import Renderings, for_next, turns
 from playbooks.rollout.due import due
 from playbooks.rollout.once import told_once
 from playbooks.rollout.planned import Planned, planned

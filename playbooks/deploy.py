@@ -23,7 +23,8 @@ from playbooks.recording import sealed, write_down
 from playbooks.release.artifact import find_artifact
 from playbooks.release.members import begin_reading
 from playbooks.release.release import Rendered, later_than, new_release, render
-from playbooks.release.slots import Renderings, for_next, slots_on, turns
+from playbooks.release.renderings import Renderings, for_next, turns
+from playbooks.release.slots import slots_on
 from playbooks.rollout.crew import assemble
 from playbooks.rollout.due import due
 from playbooks.rollout.mover import Move

@@ -22,7 +22,7 @@ from playbooks.host_facts import all_or_hint
 from playbooks.names import cut
 from playbooks.release.members import Members, begin_reading
 from playbooks.release.release import Rendered
-from playbooks.release.slots import Renderings, for_next
+from playbooks.release.renderings import Renderings, for_next
 from playbooks.shipped import Release
 from playbooks.steps.facts import Facts
 from playbooks.steps.preflight import ask_objections, read_objections

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from playbooks.environment import Target
 from playbooks.release.release import Rendered
-from playbooks.release.slots import Renderings
+from playbooks.release.renderings import Renderings
 from playbooks.shipped import Release
 from playbooks.steps.facts import Facts, ReleaseOnHost
 from playbooks.traffic.groups import Groups

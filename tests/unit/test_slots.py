@@ -14,7 +14,7 @@ from playbooks.environment import Environment, load_environment
 from playbooks.errors import ConfigError
 from playbooks.release.artifact import find_artifact
 from playbooks.release.release import new_release
-from playbooks.release.slots import for_next
+from playbooks.release.renderings import for_next
 from playbooks.rollback import takes_the_place
 from playbooks.rollout.planning import plan_deploy, plan_rollback
 from playbooks.shipped import Release

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+import threading
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, Protocol
 
 from jinja2 import Template, TemplateError, TemplateSyntaxError, UndefinedError
 from jinja2.utils import missing
 
 from playbooks.errors import ConfigError
 from playbooks.fleet.inventory.document import UnsafeText
-from playbooks.fleet.inventory.fence import NOT_READ
+from playbooks.fleet.inventory.fence import NOT_READ, Fence
 from playbooks.fleet.inventory.jinja import VariablesContext, join_output
+from playbooks.fleet.inventory.layers import Layer
 from playbooks.fleet.inventory.lazy import OMIT, LazyDict, LazyList, Missing, plain
+from playbooks.fleet.inventory.vars_files import VarsFiles
 from playbooks.fleet.inventory.vault import VaultError, VaultValue
-
-if TYPE_CHECKING:
-    from playbooks.fleet.inventory.resolve import Resolver
 
 _MARKS = ("{{", "{%", "{#")
 # Of a file that is encrypted as a whole, shorter values are words such as "true", which would be struck out everywhere.
@@ -27,10 +27,49 @@ class CannotResolve(TemplateError):
     """Why a value cannot be resolved, and the variables that led to it."""
 
 
+class Unresolved(Protocol):
+    """An inventory, whose variables are as they were written."""
+
+    @property
+    def hosts(self) -> Collection[str]:
+        """Names of all hosts."""
+
+    @property
+    def vars_files(self) -> VarsFiles:
+        """Files of variables, and what opens those that are encrypted."""
+
+    @property
+    def fence(self) -> Fence:
+        """What may be read on its behalf."""
+
+    def layer(self, host: str) -> Layer:
+        """A host's variables with their origins."""
+
+    def magic_vars(self, host: str) -> dict[str, Any]:
+        """The variables that Ansible sets itself."""
+
+    def own_place(self, host: str) -> dict[str, Any]:
+        """What a host's own variables say of where the inventory is."""
+
+
+class AllHosts(Protocol):
+    """Every host's variables, resolved one after the other: what one host's need of it."""
+
+    inventory: Unresolved
+    lock: threading.RLock
+    touched: list[bool]  # for each value being resolved, whether it used a secret
+
+    def scope(self, host: str) -> Scope:
+        """A host's variables."""
+
+    def compiled(self, text: str) -> Template:
+        """A value's text as a template."""
+
+
 class Scope:
     """One host's variables as templates see them."""
 
-    def __init__(self, resolver: Resolver, host: str) -> None:
+    def __init__(self, resolver: AllHosts, host: str) -> None:
         layer = resolver.inventory.layer(host)
         self.resolver = resolver
         self.host = host
@@ -192,7 +231,7 @@ class _Vars(Mapping[str, Any]):
 class _HostVars(Mapping[str, _Vars]):
     """The `hostvars` variable: another host's variables, resolved in its own context."""
 
-    def __init__(self, resolver: Resolver) -> None:
+    def __init__(self, resolver: AllHosts) -> None:
         self._resolver = resolver
 
     def __getitem__(self, host: str) -> _Vars:
