@@ -79,7 +79,7 @@ def deployed(
     told = list(warnings)
     busy = seconds - rollout.watched
     if busy > env.settings.timeouts.slow:
-        told.append(f"it took {busy:.0f} s, longer than the {env.settings.timeouts.slow:.0f} s it should (A8)")
+        told.append(f"it took {busy:.0f} s, longer than the {env.settings.timeouts.slow:.0f} s it should")
     gone_back = [env.target(host).settings for host in rollout.hosts(Stand.ROLLED_BACK)]
     hooks = list(dict.fromkeys(hook.label for settings in gone_back for hook in settings.hooks.before_switch))
     back = next((fact.ran for fact in facts.values() if fact.ran), None)
