@@ -1,11 +1,22 @@
-"""What a playbook answers, where its parts say all there is to say."""
+"""What a playbook answers: the protocol of all answers, and one for those whose parts say all there is to say."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from playbooks.errors import ExitStatus
+
+
+class Result(Protocol):
+    """What a playbook returns."""
+
+    @property
+    def exit_status(self) -> ExitStatus:
+        """The task's exit status."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The answer as a document."""
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,12 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial, reduce
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from invoke.exceptions import Exit
 
 from playbooks import streams
+from playbooks.answer import Result
 from playbooks.errors import ANY_ENV, ExitStatus, Interrupted, SlipwayError, UsageError, error_document, stopped
 
 if TYPE_CHECKING:
@@ -29,17 +30,6 @@ if TYPE_CHECKING:
 DEPLOY_WORD = "DEPLOY TO PRODUCTION"  # D2
 ROLLBACK_WORD = "ROLL BACK PRODUCTION"
 PROJECT = Path(__file__).resolve().parent.parent
-
-
-class Result(Protocol):
-    """What a playbook returns."""
-
-    @property
-    def exit_status(self) -> ExitStatus:
-        """The task's exit status."""
-
-    def to_json(self) -> dict[str, Any]:
-        """The answer as a document."""
 
 
 R = TypeVar("R", bound=Result)

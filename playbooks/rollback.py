@@ -128,7 +128,7 @@ def rollback(env: Environment, back: Back, progress: Progress) -> Outcome:
             unserved = None if rollout.reasons or rollout.stopped else crew.traffic.unserved()
             outcome = returned(
                 env,
-                back,
+                back.reason,
                 holder,
                 facts,
                 targets,

@@ -17,7 +17,6 @@ from playbooks.environment import Environment, Target
 from playbooks.errors import ConfigError
 from playbooks.names import stamp
 from playbooks.release.artifact import Artifact
-from playbooks.release.slots import Slot
 from playbooks.settings.services import Hook, Service
 from playbooks.surroundings import local_host, local_user
 from playbooks.templating import Templates
@@ -59,6 +58,14 @@ class Release:
     def version(self) -> str:
         """The artifact's version."""
         return self.artifact.version
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One of the two places on a host where a release can run."""
+
+    name: str
+    port: int
 
 
 @dataclass(frozen=True)

@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from playbooks.environment import Environment, Target
+from playbooks.release.release import Rendered, Slot
 
 if TYPE_CHECKING:
-    from playbooks.release.release import Rendered
     from playbooks.steps.facts import Facts
 
 
-@dataclass(frozen=True)
-class Slot:
-    """One of the two places on a host where a release can run."""
-
-    name: str
-    port: int
-
-
 # What can be made of a release on a host: by slot; under None where it takes the place of the one before.
-Renderings = Mapping[str | None, "Rendered"]
+Renderings = Mapping[str | None, Rendered]
 
 
 def slots_on(env: Environment, target: Target) -> list[Slot | None]:

@@ -11,7 +11,7 @@ from playbooks.fleet.progress import Look, Progress
 from playbooks.report.chronicle import Chronicle
 
 if TYPE_CHECKING:
-    from playbooks.cli import Result
+    from playbooks.answer import Result
     from playbooks.environment import Environment
 
 

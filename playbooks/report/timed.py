@@ -10,7 +10,7 @@ from playbooks.errors import SlipwayError
 from playbooks.report.timings import Recorder
 
 if TYPE_CHECKING:
-    from playbooks.cli import Result
+    from playbooks.answer import Result
     from playbooks.environment import Environment
     from playbooks.fleet.progress import Progress
     from playbooks.report.timeline import Head

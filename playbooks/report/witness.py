@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from playbooks.cli import Result
+    from playbooks.answer import Result
     from playbooks.environment import Environment
     from playbooks.errors import SlipwayError
     from playbooks.fleet.progress import Progress

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from playbooks.counting import counted
 from playbooks.environment import Environment
@@ -18,9 +17,6 @@ from playbooks.rollout.outcome import HostOutcome, Outcome
 from playbooks.rollout.rollout import Rollout, Stand
 from playbooks.steps.facts import Facts, version_in
 from playbooks.strategies.plan import Plan
-
-if TYPE_CHECKING:
-    from playbooks.rollback import Back
 
 STILL_NOTHING = "nothing runs, as before"
 
@@ -109,7 +105,7 @@ def deployed(
 
 def returned(
     env: Environment,
-    back: Back,
+    reason: str,
     holder: Holder,
     facts: Mapping[str, Facts],
     targets: Mapping[str, str | None],
@@ -126,6 +122,7 @@ def returned(
     """A rollback was run, well or not; if well, this group of hosts has the traffic, unless nobody is served.
 
     Args:
+        reason: why it was run, in the person's words.
         refused: hosts that stay on what they run, since they have nothing whole to go back to.
     """
     refused = refused or {}
@@ -167,7 +164,7 @@ def returned(
         started=holder.since,
         seconds=time.monotonic() - started,
         by=holder.who,
-        reason=back.reason,
+        reason=reason,
         strategy=plan.strategy,
         next=again or hint or _hint(unserved, env) or (f"invoke status {env.flag}" if exit_status else ""),
         requests=requests,
