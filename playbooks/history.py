@@ -12,12 +12,12 @@ from playbooks.environment import Environment
 from playbooks.errors import ExitStatus
 from playbooks.fleet.fleet import open_fleet
 from playbooks.fleet.progress import Progress
+from playbooks.ledger.chain import OWN
 from playbooks.ledger.keys import shown
 from playbooks.ledger.seal import digest
 from playbooks.ledger.standing import Judged, Verifier
 from playbooks.names import MOST_AHEAD, cut, parse_time
 from playbooks.release.release import now
-from playbooks.steps.chain import OWN
 from playbooks.steps.ledger import Ledger, read_ledger
 
 SPARE = 200

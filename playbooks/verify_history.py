@@ -15,12 +15,12 @@ from playbooks.errors import ExitStatus, SlipwayError, UsageError
 from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
+from playbooks.ledger.chain import Fault
 from playbooks.ledger.heads import Head
 from playbooks.ledger.proof import Proof
 from playbooks.ledger.seal import HEAD_DIGITS, NO_LINE, digest
 from playbooks.ledger.standing import Verifier
 from playbooks.release.release import instant, now
-from playbooks.steps.chain import Fault
 from playbooks.steps.ledger import Reading
 
 # A record reaches the hosts side by side. Seconds after which one that a host lacks is not just on its way.
