@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jinja2 import Template, TemplateSyntaxError
 
@@ -14,11 +14,7 @@ from playbooks.fleet.inventory.document import Origin
 from playbooks.fleet.inventory.jinja import keep_backslashes, new_environment
 from playbooks.fleet.inventory.lazy import OMIT, plain
 from playbooks.fleet.inventory.lookups import template_globals
-from playbooks.fleet.inventory.scope import Scope, reason
-
-if TYPE_CHECKING:
-    from playbooks.fleet.inventory.model import Inventory
-
+from playbooks.fleet.inventory.scope import Scope, Written, reason
 
 _NOT_LISTED = ("hostvars", "vars")  # each holds everything
 
@@ -91,7 +87,7 @@ class ResolvedVars(Mapping[str, Any]):
 class Resolver:
     """Resolves the variables of all hosts of one inventory. Safe to use from several threads."""
 
-    def __init__(self, inventory: Inventory) -> None:
+    def __init__(self, inventory: Written) -> None:
         self.inventory = inventory
         self.lock = threading.RLock()
         self.environment = new_environment()

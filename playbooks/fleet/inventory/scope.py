@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
 
 from jinja2 import Template, TemplateError, TemplateSyntaxError, UndefinedError
 from jinja2.utils import missing
 
 from playbooks.errors import ConfigError
 from playbooks.fleet.inventory.document import UnsafeText
-from playbooks.fleet.inventory.fence import NOT_READ
+from playbooks.fleet.inventory.fence import NOT_READ, Fence
 from playbooks.fleet.inventory.jinja import VariablesContext, join_output
+from playbooks.fleet.inventory.layers import Layer
 from playbooks.fleet.inventory.lazy import OMIT, LazyDict, LazyList, Missing, plain
+from playbooks.fleet.inventory.vars_files import VarsFiles
 from playbooks.fleet.inventory.vault import VaultError, VaultValue
-
-if TYPE_CHECKING:
-    from playbooks.fleet.inventory.resolve import Resolver
 
 _MARKS = ("{{", "{%", "{#")
 # Of a file that is encrypted as a whole, shorter values are words such as "true", which would be struck out everywhere.
@@ -27,10 +27,43 @@ class CannotResolve(TemplateError):
     """Why a value cannot be resolved, and the variables that led to it."""
 
 
+class Written(Protocol):
+    """What an inventory says of its hosts, as it is written; see `playbooks.fleet.inventory.model.Inventory`."""
+
+    @property
+    def hosts(self) -> Mapping[str, object]: ...
+    @property
+    def vars_files(self) -> VarsFiles: ...
+    @property
+    def fence(self) -> Fence: ...
+    def layer(self, host: str) -> Layer: ...
+    def magic_vars(self, host: str) -> dict[str, Any]: ...
+    def own_place(self, host: str) -> dict[str, Any]: ...
+
+
+class Resolving(Protocol):
+    """Who resolves for all hosts; see `playbooks.fleet.inventory.resolve.Resolver`.
+
+    Args:
+        inventory: what is resolved.
+        lock: held while something is.
+        touched: for each value being resolved, whether it used a secret.
+    """
+
+    @property
+    def inventory(self) -> Written: ...
+    @property
+    def lock(self) -> AbstractContextManager[object]: ...
+    @property
+    def touched(self) -> list[bool]: ...
+    def scope(self, host: str) -> Scope: ...
+    def compiled(self, text: str) -> Template: ...
+
+
 class Scope:
     """One host's variables as templates see them."""
 
-    def __init__(self, resolver: Resolver, host: str) -> None:
+    def __init__(self, resolver: Resolving, host: str) -> None:
         layer = resolver.inventory.layer(host)
         self.resolver = resolver
         self.host = host
@@ -192,7 +225,7 @@ class _Vars(Mapping[str, Any]):
 class _HostVars(Mapping[str, _Vars]):
     """The `hostvars` variable: another host's variables, resolved in its own context."""
 
-    def __init__(self, resolver: Resolver) -> None:
+    def __init__(self, resolver: Resolving) -> None:
         self._resolver = resolver
 
     def __getitem__(self, host: str) -> _Vars:
