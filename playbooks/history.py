@@ -13,6 +13,7 @@ from playbooks.environment import Environment
 from playbooks.errors import ExitStatus
 from playbooks.fleet.fleet import open_fleet
 from playbooks.fleet.progress import Progress
+from playbooks.ledger.chain import OWN
 from playbooks.ledger.keys import shown
 from playbooks.ledger.seal import digest
 from playbooks.ledger.standing import Judged, Verifier

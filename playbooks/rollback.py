@@ -110,7 +110,7 @@ def rollback(env: Environment, back: RollbackRequest, progress: Progress) -> Out
             unserved = None if rollout.reasons or rollout.stopped else crew.traffic.unserved()
             outcome = returned(
                 env,
-                back,
+                back.reason,
                 holder,
                 facts,
                 targets,

@@ -16,6 +16,7 @@ from playbooks.errors import ExitStatus, SlipwayError, UsageError
 from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
+from playbooks.ledger.chain import Fault
 from playbooks.ledger.heads import Head
 from playbooks.ledger.proof import Proof
 from playbooks.ledger.seal import HEAD_DIGITS, NO_LINE, digest

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from playbooks.census import Key, key_of
+from playbooks.ledger.chain import MOST_FAULTS, Fault
 from playbooks.ledger.heads import Head
 from playbooks.ledger.keys import shown
 from playbooks.ledger.seal import NO_LINE
 from playbooks.ledger.standing import Judged, Standing, Verifier, is_minor
-from playbooks.steps.chain import MOST_FAULTS, Fault
 
 _DIGEST = re.compile(r"[0-9a-f]{32}")
 MOST_SAID = 300  # characters of what is told of a record

@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from playbooks.fleet.holder import Holder
+from playbooks.ledger.chain import OWN
 from playbooks.sshsig import ED25519, PublicKey, envelope, packed, to_be_signed
-from playbooks.steps.chain import OWN
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey

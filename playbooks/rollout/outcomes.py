@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from playbooks.counting import counted
 from playbooks.environment import Environment
@@ -79,7 +78,7 @@ def deployed(
     told = list(warnings)
     busy = seconds - rollout.watched
     if busy > env.settings.timeouts.slow:
-        told.append(f"it took {busy:.0f} s, longer than the {env.settings.timeouts.slow:.0f} s it should (A8)")
+        told.append(f"it took {busy:.0f} s, longer than the {env.settings.timeouts.slow:.0f} s it should")
     gone_back = [env.target(host).settings for host in rollout.hosts(Stand.ROLLED_BACK)]
     hooks = list(dict.fromkeys(hook.label for settings in gone_back for hook in settings.hooks.before_switch))
     back = next((fact.ran for fact in facts.values() if fact.ran), None)
@@ -126,6 +125,7 @@ def returned(
     """A rollback was run, well or not; if well, this group of hosts has the traffic, unless nobody is served.
 
     Args:
+        reason: why it was run, in the person's words.
         refused: hosts that stay on what they run, since they have nothing whole to go back to.
     """
     refused = refused or {}
@@ -167,7 +167,7 @@ def returned(
         started=holder.since,
         seconds=time.monotonic() - started,
         by=holder.who,
-        reason=back.reason,
+        reason=reason,
         strategy=plan.strategy,
         next=again or hint or _hint(unserved, env) or (f"invoke status {env.flag}" if exit_status else ""),
         requests=requests,

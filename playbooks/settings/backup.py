@@ -11,7 +11,7 @@ VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
 class Keep(Model):
-    """Retention, in restic's own terms. A2: 30 days by default."""
+    """Retention, in restic's own terms."""
 
     within: Text = Field("30d", pattern=r"^(\d+[ymdh])+$", description="Keep every backup younger than this.")
     last: Count = Field(3, ge=1, description="Keep at least this many, however old.")
@@ -51,7 +51,7 @@ class Database(Model):
 
 
 class Drill(Model):
-    """How `verify-backups` tries a restored release (G9)."""
+    """How `verify-backups` tries a restored release."""
 
     command: Text | None = Field(
         None,
@@ -81,7 +81,7 @@ class Drill(Model):
 
 
 class Backup(Model):
-    """Backups by restic on each host (A2)."""
+    """Backups by restic on each host."""
 
     enabled: bool = Field(True, description="Whether deploys back up first. Turn off only for throw-away environments.")
     repository: Text = Field(
@@ -114,6 +114,6 @@ class Backup(Model):
     )
     keep: Keep = section("Retention.")
     max_age: Duration = Field(
-        21600.0, description="A deploy whose backup fails goes on only if one younger than this exists (A2: 6 h)."
+        21600.0, description="A deploy whose backup fails goes on only if one younger than this exists."
     )
     drill: Drill = section("The restore drill.")

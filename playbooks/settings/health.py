@@ -64,9 +64,7 @@ class HttpCheck(Check):
         description="Answer headers that must be there, each with a regular expression, in which {version} is that of "
         "the release.",
     )
-    max_time: Duration | None = Field(
-        None, description="The answer must come within this; A4 asks for 500 ms of a health endpoint."
-    )
+    max_time: Duration | None = Field(None, description="The answer must come within this, e.g. 500ms.")
     served_by: Text | None = Field(
         None,
         pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$",
@@ -157,13 +155,13 @@ AnyCheck = Annotated[
 
 
 class Health(Model):
-    """When a host counts as healthy after a switch, and how long to wait for it (A4, A5)."""
+    """When a host counts as healthy after a switch, and how long to wait for it."""
 
-    attempts: Count = Field(30, ge=1, description="How many tries fit before giving up: attempts × interval (A4: 30).")
+    attempts: Count = Field(30, ge=1, description="How many tries fit before giving up: attempts × interval.")
     interval: Duration = Field(
         10.0,
         gt=0,
-        description="The longest pause between tries (A4: 10 s). The first tries come faster, from 100 ms on doubling, "
+        description="The longest pause between tries. The first tries come faster, from 100 ms on doubling, "
         "so an application that is up at once is not waited for.",
     )
     stable_for: Duration | None = Field(

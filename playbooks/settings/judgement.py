@@ -21,7 +21,7 @@ class Criteria(Model):
         "time. null: no comparison.",
     )
     worse_latency: Percent | None = Field(
-        0.2, description="How much longer than with the old version requests may take (B3: 20%). null: no comparison."
+        0.2, description="How much longer than with the old version requests may take. null: no comparison."
     )
 
 
@@ -62,9 +62,9 @@ class Judgement(Model):
     settle: Duration = Field(
         30.0,
         description="The new release's latencies are not looked at for so long after the traffic has moved, nor for "
-        "more than a fifth of a stage: caches and pools are cold at first (B1: 30s). Errors count at once.",
+        "more than a fifth of a stage: caches and pools are cold at first. Errors count at once.",
     )
-    interval: Duration = Field(30.0, ge=1, description="How often it is judged (B3: 30s).")
+    interval: Duration = Field(30.0, ge=1, description="How often it is judged.")
     inconclusive: Literal["hold", "promote", "abort"] = Field(
         "hold", description="What happens at the end of a stage in which there was too little to judge by."
     )

@@ -82,7 +82,7 @@ class Timeouts(Model):
     connect: Duration = Field(10.0, gt=0, description="Reaching a host and logging in.")
     command: Duration = Field(600.0, gt=0, description="One step on one host; hooks and health have their own.")
     total: Duration = Field(3600.0, gt=0, description="The whole task; watching a release does not count.")
-    slow: Duration = Field(300.0, gt=0, description="A deploy that takes longer than this says so (A8: 5 minutes).")
+    slow: Duration = Field(300.0, gt=0, description="A deploy that takes longer than this says so.")
 
 
 class Limits(Model):
@@ -130,7 +130,7 @@ class Settings(Model):
     keep_idle: Duration = Field(
         86400.0,
         description="How long the old release's slot, or group of hosts, runs on after a deploy, for a way back at "
-        "once (B2: 24h).",
+        "once.",
     )
     services: list[Service] = Field([], description="The systemd units.")
     config: list[ConfigFile] = Field([], description="Files rendered into each release.")

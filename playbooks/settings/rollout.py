@@ -9,7 +9,7 @@ from playbooks.settings.types import Batch, Duration, Model, Percent, section, s
 
 
 class FinalWatch(Model):
-    """The watch after everything has moved (B5)."""
+    """The watch after everything has moved."""
 
     for_: Duration | None = Field(
         None, alias="for", description="How long; left out, 30 minutes in production and not at all elsewhere."
@@ -35,10 +35,10 @@ class Headroom(Model):
 
 
 class Rollout(Model):
-    """In which order hosts change, how traffic moves, and what a failure does (A5, B1 to B5)."""
+    """In which order hosts change, how traffic moves, and what a failure does."""
 
     strategy: Literal["rolling", "blue-green", "canary"] = Field("rolling", description="How hosts change.")
-    batch: Batch = Field("1", description="Hosts that switch at the same time: a number or a percentage (B1: 1).")
+    batch: Batch = Field("1", description="Hosts that switch at the same time: a number or a percentage.")
     max_unavailable: Batch = Field(
         "25%", description="Behind a balancer, no more hosts than this are out of it at a time, whatever `batch` says."
     )
@@ -55,12 +55,12 @@ class Rollout(Model):
         0.0,
         description="Between batches, the new release is watched for so long; only what is known to be bad stops it.",
     )
-    shifting: Criteria = section("What the new release must keep to between batches (A5).", **SHIFTING)
-    canary: list[Step] = stock(CANARY, min_length=1, description="A canary's ladder (B3); the last step has 100%.")
+    shifting: Criteria = section("What the new release must keep to between batches.", **SHIFTING)
+    canary: list[Step] = stock(CANARY, min_length=1, description="A canary's ladder; the last step has 100%.")
     blue_green: list[Step] = stock(
         BLUE_GREEN,
         min_length=1,
-        description="The steps of a blue-green switch (B2); a single step of 100% switches at once.",
+        description="The steps of a blue-green switch; a single step of 100% switches at once.",
     )
     watch: FinalWatch = section("The watch after it.")
     judgement: Judgement = section("How sure one must be.")

@@ -56,7 +56,7 @@ ListenStream = Annotated[
 
 
 class Service(Model):
-    """A systemd unit of the application (E2: an application may have several)."""
+    """A systemd unit of the application, which may have several."""
 
     name: UnitName = Field(
         description="Unit name without .service; ends in @ for a template unit with instances, or for one that runs in "
@@ -171,7 +171,7 @@ class Hooks(Model):
     )
     before_switch: list[Hook] = Field(
         [],
-        description="Once every host is staged (A1: pre-deploy): with `once` before any host switches, else "
+        description="Once every host is staged: with `once` before any host switches, else "
         "right before the switch of each host.",
     )
-    after_switch: list[Hook] = Field([], description="After the restart, before the health checks (A1: post-deploy).")
+    after_switch: list[Hook] = Field([], description="After the restart, before the health checks.")

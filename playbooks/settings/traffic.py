@@ -30,7 +30,7 @@ class Tag(Model):
 
 
 class Testers(Model):
-    """Who gets the new release first (B3): requests with this header or this cookie."""
+    """Who gets the new release first: requests with this header or this cookie."""
 
     header: Tag | None = Field(None, description="Header that a tester's requests carry.")
     cookie: Tag | None = Field(None, description="Cookie that a tester's requests carry.")
@@ -79,7 +79,7 @@ class Tls(Model):
     )
     least_days: Count | None = Field(
         None,
-        description="Provision refuses a certificate that is valid for less, status warns of it (D1): 30, with acme 7.",
+        description="Provision refuses a certificate that is valid for less, status warns of it: 30, with acme 7.",
     )
 
     @property
@@ -122,7 +122,7 @@ class Balancer(Model):
     template: TemplatePath | None = Field(
         None, description="Template of its configuration; the stock one, templates/balancer/, when left out."
     )
-    page: TemplatePath = Field("balancer/maintenance.html.j2", description="Template of the maintenance page (G2).")
+    page: TemplatePath = Field("balancer/maintenance.html.j2", description="Template of the maintenance page.")
     retry_after: Count = Field(120, description="Seconds after which clients are told to come back in maintenance.")
     listen: list[Port] = Field(default=[80], description="Where clients reach it; [] with TLS only.")
     names: list[ServerName] = Field(

@@ -13,11 +13,11 @@ from playbooks.fleet.holder import Holder, read_holder
 from playbooks.fleet.host_json import read_object
 from playbooks.fleet.remote import Ask, Remote
 from playbooks.fleet.script import Answer
+from playbooks.ledger.chain import read_record as read_line
 from playbooks.ledger.heads import Head
 from playbooks.ledger.seal import NO_LINE, head_of
 from playbooks.names import cut
 from playbooks.steps.adopt import HINT, release_of
-from playbooks.steps.chain import read_record as read_line
 from playbooks.steps.drift import Drift
 from playbooks.steps.records import read_record
 

@@ -11,9 +11,9 @@ from typing import Any
 from playbooks.errors import StepFailed
 from playbooks.fleet.remote import Remote
 from playbooks.fleet.script import Answer
+from playbooks.ledger.chain import Chain
 from playbooks.ledger.heads import Head
 from playbooks.ledger.seal import HEAD_DIGITS, NO_LINE
-from playbooks.steps.chain import Chain
 
 CHUNK = 2 * 1024 * 1024
 # A ledger beyond this many bytes (a deploy every ten minutes for eight years) is not read: a host must not fill us.

@@ -10,8 +10,8 @@ from typing import Any
 from playbooks.errors import StepFailed
 from playbooks.fleet.remote import Remote
 from playbooks.fleet.script import Answer
+from playbooks.ledger.chain import LONGEST, OWN
 from playbooks.settings import Settings
-from playbooks.steps.chain import LONGEST, OWN
 
 BATCH = 2 * 1024 * 1024  # bytes of one round trip
 AGAIN = "run it again: invoke history --env=… --repair"

@@ -7,7 +7,7 @@ import json
 import random
 import re
 
-from playbooks.steps.chain import Chain, read_record
+from playbooks.ledger.chain import Chain, read_record
 from tests.fuzz.mutate import TEXTS, mutated
 from tests.fuzz.nonsense import document
 from tests.fuzz.target import Violation, unprintable

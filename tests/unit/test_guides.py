@@ -1,4 +1,4 @@
-"""What the guides have their readers write is a configuration, and their links lead somewhere."""
+"""What the guides have their readers write is a configuration; what pages link to or name is there."""
 
 from __future__ import annotations
 
@@ -47,9 +47,20 @@ def test_the_inventory_of_a_guide_is_one(page: Path, tmp_path: Path) -> None:
         assert f"~/.config/slipway/{settings.app}/{name}" in page.read_text()
 
 
-@pytest.mark.parametrize("page", [PROJECT / "README.md", DOCS / "first-deploy.md", *GUIDES], ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page", [*PROJECT.glob("*.md"), *DOCS.rglob("*.md")], ids=lambda page: str(page.relative_to(PROJECT))
+)
 def test_links_lead_somewhere(page: Path) -> None:
     for name, anchor in LINK.findall(page.read_text()):
         there = (page.parent / name).resolve() if name else page
         assert there.exists(), f"{page.name} links to {name}"
         assert not anchor or anchor in anchors(there), f"{page.name} links to {name}#{anchor}"
+
+
+def test_what_contributing_names_is_there() -> None:
+    """Whoever adds a thing would look for a place that was renamed."""
+    names = re.findall(
+        r"`((?:playbooks|templates|tests|script|docs)/[\w./*-]*)", (PROJECT / "CONTRIBUTING.md").read_text()
+    )
+    assert len(names) > 20
+    assert [name for name in names if not list(PROJECT.glob(name.rstrip("/")))] == []

@@ -19,8 +19,8 @@ from playbooks.census import Census, key_of
 from playbooks.errors import BadAnswer
 from playbooks.fleet.script import load
 from playbooks.history import merge
+from playbooks.ledger.chain import LONGEST, Chain, read_record
 from playbooks.ledger.seal import digest
-from playbooks.steps.chain import LONGEST, Chain, read_record
 from playbooks.steps.ledger import CHUNK, Ledger, read_piece
 
 SCRIPT = load("append")

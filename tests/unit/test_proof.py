@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from playbooks.census import Census
 from playbooks.fleet.holder import Holder
+from playbooks.ledger.chain import Chain
 from playbooks.ledger.proof import Proof
 from playbooks.ledger.seal import HEAD_DIGITS, NO_LINE, Seal, TaskKey, digest
 from playbooks.ledger.standing import Verifier
-from playbooks.steps.chain import Chain
 
 HOSTS = ("app1", "app2", "app3")
 ANN, EVE = TaskKey(), TaskKey()

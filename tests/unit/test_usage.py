@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -11,7 +12,9 @@ import pytest
 from invoke.exceptions import Exit
 
 from playbooks import bad_usage, cli
+from playbooks.environment import load_environment
 from playbooks.errors import UsageError
+from playbooks.report import output
 from tasks import namespace
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
@@ -62,6 +65,32 @@ def test_the_question_stands_alone_on_the_screen(capsys: pytest.CaptureFixture[s
         cli.perform("lab", lambda _, __: pytest.fail("it went on"), print, ask=ask)
     assert ended.value.code == 2
     assert capsys.readouterr().err == "== shop on lab: 3 hosts\nSure? error: lab: no\n"
+
+
+@pytest.mark.parametrize(
+    ("word", "yes", "terminal", "said"),
+    [
+        (cli.DEPLOY_WORD, False, True, ""),
+        ("yes", False, True, "not confirmed; nothing was touched"),
+        ("", False, False, "nobody is here to confirm: deploy 1.1.0; nothing was touched"),
+        ("", True, False, ""),
+    ],
+    ids=["the word", "another word", "nobody there", "--yes"],
+)
+def test_production_asks_for_a_word(
+    monkeypatch: pytest.MonkeyPatch, word: str, yes: bool, terminal: bool, said: str
+) -> None:
+    """A deploy that was meant for staging ends here (A6, D2)."""
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: terminal)
+    monkeypatch.setattr(output, "prompt", lambda question: word if cli.DEPLOY_WORD in question else "")
+    production = load_environment("production", PROJECT)
+    if said:
+        with pytest.raises(UsageError, match=said):
+            cli.confirm(production, "deploy 1.1.0", cli.DEPLOY_WORD, yes=yes)
+    else:
+        cli.confirm(production, "deploy 1.1.0", cli.DEPLOY_WORD, yes=yes)
+    cli.confirm(load_environment("staging", PROJECT), "deploy 1.1.0", cli.DEPLOY_WORD, yes=False)
 
 
 def test_an_inventory_without_hosts_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

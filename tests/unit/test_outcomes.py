@@ -1,0 +1,29 @@
+"""What a deploy is said to have come to, from where its hosts stand."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from playbooks.environment import load_environment
+from playbooks.release.artifact import Artifact
+from playbooks.release.release import Release
+from playbooks.rollout.outcomes import deployed
+from playbooks.rollout.rollout import Rollout, Ruling, Stand
+from playbooks.strategies.plan import Plan
+
+PROJECT = Path(__file__).resolve().parent.parent.parent
+
+
+@pytest.mark.parametrize(("seconds", "watched", "told"), [(299, 0, False), (301, 0, True), (2100, 1900, False)])
+def test_a_deploy_that_takes_longer_than_it_should_says_so(seconds: float, watched: float, told: bool) -> None:
+    """Five minutes is what a deploy may take (A8); what a person has asked to be watched is no delay."""
+    artifact = Artifact("1.1.0", "here", None, "zstd", "0" * 64, 0)
+    release = Release("20261130T100000Z-1.1.0", artifact, "2026-11-30T10:00:00Z", "ann@laptop")
+    rollout = Rollout({"app1": Stand.DEPLOYED}, rulings=[Ruling("batch 1", True, "good", {}, seconds=watched)])
+    began = time.monotonic() - seconds
+    outcome = deployed(load_environment("staging", PROJECT), release, {}, rollout, Plan("rolling", ()), None, [], began)
+    took = seconds - watched
+    assert outcome.warnings == ((f"it took {took:.0f} s, longer than the 300 s it should",) if told else ())
