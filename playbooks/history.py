@@ -18,7 +18,6 @@ from playbooks.ledger.keys import shown
 from playbooks.ledger.seal import digest
 from playbooks.ledger.standing import Judged, Verifier
 from playbooks.names import MOST_AHEAD, cut, parse_time
-from playbooks.steps.chain import OWN
 from playbooks.steps.ledger import Ledger, read_ledger
 
 SPARE = 200

@@ -21,7 +21,6 @@ from playbooks.ledger.heads import Head
 from playbooks.ledger.proof import Proof
 from playbooks.ledger.seal import HEAD_DIGITS, NO_LINE, digest
 from playbooks.ledger.standing import Verifier
-from playbooks.steps.chain import Fault
 from playbooks.steps.ledger import Reading
 
 # A record reaches the hosts side by side. Seconds after which one that a host lacks is not just on its way.

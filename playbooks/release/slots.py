@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from playbooks.environment import Environment, Target
-from playbooks.release.release import Rendered, Slot
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,6 @@ from playbooks.shipped import Release
 from playbooks.steps.facts import Facts, version_in
 from playbooks.strategies.plan import Plan
 
-if TYPE_CHECKING:
-    from playbooks.asked import RollbackRequest
-
 STILL_NOTHING = "nothing runs, as before"
 
 
@@ -108,7 +105,7 @@ def deployed(
 
 def returned(
     env: Environment,
-    back: RollbackRequest,
+    reason: str,
     holder: Holder,
     facts: Mapping[str, Facts],
     targets: Mapping[str, str | None],

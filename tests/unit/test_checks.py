@@ -13,7 +13,8 @@ import pytest
 from playbooks.checks.secrets import secrets_of
 from playbooks.checks.units import is_told_to_listen, judge_units, lacking, ports_of
 from playbooks.release.members import begin_reading
-from playbooks.release.release import File, Rendered, Slot
+from playbooks.release.release import File, Rendered
+from playbooks.release.slots import Slot
 from playbooks.settings import Settings
 from playbooks.settings.load import read_settings
 from playbooks.shipped import Artifact

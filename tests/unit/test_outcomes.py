@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 from playbooks.environment import load_environment
-from playbooks.release.artifact import Artifact
-from playbooks.release.release import Release
 from playbooks.rollout.outcomes import deployed
 from playbooks.rollout.rollout import Rollout, Ruling, Stand
+from playbooks.shipped import Artifact, Release
 from playbooks.strategies.plan import Plan
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
