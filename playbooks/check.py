@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from playbooks.asked import DeployRequest
-from playbooks.backup import everybody
+from playbooks.backups.making import everybody
 from playbooks.checks.judged import Judged
 from playbooks.choosing import choose_anew
 from playbooks.deploy import plan_for, refuse_adoption, render_all

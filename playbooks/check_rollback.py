@@ -8,7 +8,7 @@ from functools import partial
 
 from playbooks.answer import Answer
 from playbooks.asked import RollbackRequest
-from playbooks.backup import backup_hosts, everybody
+from playbooks.backups.making import backup_hosts, everybody
 from playbooks.environment import Environment
 from playbooks.errors import ExitStatus, UsageError
 from playbooks.fleet.fleet import Fleet, open_fleet

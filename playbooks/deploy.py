@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from playbooks.asked import DeployRequest
-from playbooks.backup import back_up_afterwards, everybody
+from playbooks.backups.making import back_up_afterwards, everybody
 from playbooks.choosing import choose_anew
 from playbooks.counting import counted
 from playbooks.environment import Environment, Target

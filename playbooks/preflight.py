@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from playbooks.backup import require_secrets
+from playbooks.backups.making import require_secrets
 from playbooks.checks.host import judge_host, tools_for
 from playbooks.checks.judged import Judged
 from playbooks.checks.secrets import secrets_of

@@ -10,7 +10,7 @@ from typing import Any
 
 from playbooks import names
 from playbooks.answer import Answer
-from playbooks.backup import Record, backup_hosts, dumped, everybody, require_secrets
+from playbooks.backups.making import Record, backup_hosts, dumped, everybody, require_secrets
 from playbooks.clock import now
 from playbooks.environment import Environment
 from playbooks.errors import ExitStatus, UsageError

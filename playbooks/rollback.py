@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from playbooks.asked import RollbackRequest
-from playbooks.backup import backup_hosts, everybody
+from playbooks.backups.making import backup_hosts, everybody
 from playbooks.clock import instant, now
 from playbooks.environment import Environment
 from playbooks.errors import ANY_ENV, SlipwayError, StepFailed, UsageError

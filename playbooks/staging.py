@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from playbooks.backup import Record, back_up_jobs, judge_backups, one_backup, prove_jobs
+from playbooks.backups.making import Record, back_up_jobs, judge_backups, one_backup, prove_jobs
 from playbooks.environment import Environment, Target
 from playbooks.fleet.fanout import Job, Limit, Results, by_host
 from playbooks.fleet.fleet import Fleet

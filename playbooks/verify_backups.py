@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
-from playbooks.backup import Record, backup_hosts, everybody, require_secrets
+from playbooks.backups.making import Record, backup_hosts, everybody, require_secrets
 from playbooks.clock import instant, now
 from playbooks.environment import Environment
 from playbooks.errors import ExitStatus, UsageError

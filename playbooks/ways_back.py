@@ -8,7 +8,7 @@ from typing import Any
 
 from playbooks import names
 from playbooks.answer import Answer
-from playbooks.backup import dumped
+from playbooks.backups.making import dumped
 from playbooks.clock import instant
 from playbooks.environment import Environment
 from playbooks.errors import UsageError

@@ -273,7 +273,7 @@ def _word(ok: bool, *, critical: bool) -> str:
 
 def show_backups(backups: Backups) -> None:
     """Backups made, or there."""
-    from playbooks.backup import dumped
+    from playbooks.backups.making import dumped
 
     rows = [
         (

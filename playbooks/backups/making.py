@@ -1,0 +1,202 @@
+"""The jobs that back a fleet up, or prove that its last backup still holds all there is (A2)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+from playbooks import names
+from playbooks.clock import now
+from playbooks.environment import Environment
+from playbooks.errors import SlipwayError
+from playbooks.fleet.fanout import Job, Results, combine
+from playbooks.fleet.fleet import Fleet
+from playbooks.fleet.remote import Ask, Remote
+from playbooks.host_facts import facts_of
+from playbooks.names import stamp
+from playbooks.steps import backup as steps
+from playbooks.steps.facts import Facts
+
+Record = dict[str, Any]
+
+# A backup step's codes for a repository whose older backups cannot be had either.
+UNUSABLE = ("no-repository", "wrong-password", "damaged")
+
+
+def backup_hosts(env: Environment) -> list[str]:
+    """The hosts that dump the application's databases."""
+    return list(env.database_hosts) if env.settings.backup.enabled else []
+
+
+def dumped(record: Record) -> list[str]:
+    """Names of the databases that a backup holds."""
+    return [str(database.get("name")) for database in record.get("databases", []) if isinstance(database, dict)]
+
+
+def everybody(env: Environment) -> list[str]:
+    """The application's hosts and the hosts of its databases."""
+    return list(dict.fromkeys([*(target.name for target in env.targets), *backup_hosts(env)]))
+
+
+def require_secrets(env: Environment, others: Iterable[str] = ()) -> None:
+    """Fetch what backups need now, so that a secret that cannot be had is met before any host is.
+
+    Args:
+        env: whose.
+        others: names of secrets that the task needs besides.
+
+    Raises:
+        ConfigError: one cannot be had.
+    """
+    backup = env.settings.backup
+    passwords = [database.password for database in env.settings.databases]
+    own = [backup.password, *backup.environment.values(), *filter(None, passwords)] if backup.enabled else []
+    env.secrets.require([*own, *others])
+
+
+def back_up_jobs(
+    fleet: Fleet, env: Environment, facts: Mapping[str, Facts]
+) -> tuple[list[Job[Record | None]], str | None]:
+    """The jobs that back up a fleet, for a caller that runs them beside others.
+
+    Args:
+        fleet: open sessions with `everybody`.
+        env: what to back up.
+        facts: of the application's hosts.
+
+    Returns:
+        The jobs, and the backup's id; none where backups are off.
+    """
+    if not env.settings.backup.enabled:
+        return [], None
+    running = Counter(fact.version for fact in facts.values() if fact.version)
+    version, most = running.most_common(1)[0] if running else ("none", 1)
+    # One host's word must not name everybody's backup.
+    named = f"-{version}" if 2 * most > running.total() else ""
+    # The one that the last deploy has begun in the background may have been named within this second.
+    moment = now() + timedelta(seconds=1)
+    known = names.after((record["id"] for fact in facts.values() for record in fact.backups), moment)
+    id_ = f"{max(stamp(moment), known)}{named}"
+    databases = env.database_hosts
+    jobs: list[Job[Record | None]] = []
+    for name, remote in _backed_up(fleet, env).items():
+        is_application = any(target.name == name for target in env.targets)
+        if is_application and name not in facts:
+            continue
+        job = steps.Job(
+            id=id_,
+            kind="application" if is_application else "database",
+            release=facts[name].whole if is_application else None,
+            version=(facts[name].version if is_application else None) or version,
+            databases=tuple(db for db in env.settings.databases if db.name in databases.get(name, [])),
+        )
+        note = partial(fleet.progress.note, name)
+        act = partial(steps.back_up, remote, env.target(name).settings, job, env.secrets, note=note)
+        jobs.append(Job(name, "backup", act))
+    return jobs, id_
+
+
+def back_up_afterwards(env: Environment, version: str, release: str) -> Callable[[str], Ask] | None:
+    """How hosts back up a release that has just proven healthy, so that the next deploy need not: in the background.
+
+    Args:
+        env: where it runs.
+        version, release: what runs there now.
+
+    Returns:
+        The step, by host; None where the next deploy could not make use of it.
+    """
+    if not env.settings.backup.after_deploy or not all(steps.is_provable(target.settings) for target in env.targets):
+        return None
+    job = steps.Job(f"{stamp(now())}-{version}", "application", release, version)
+    return lambda host: steps.ask(host, env.target(host).settings, job, env.secrets, after=True)
+
+
+def prove_jobs(fleet: Fleet, env: Environment, facts: Mapping[str, Facts]) -> list[Job[str | None]]:
+    """The jobs that find out whether the last backup still holds all there is; none where that cannot be.
+
+    Args:
+        fleet: open sessions with `everybody`.
+        env: what is backed up.
+        facts: of the application's hosts.
+    """
+    jobs: list[Job[str | None]] = []
+    for name, remote in _backed_up(fleet, env).items():
+        current = facts[name].whole if name in facts else None
+        settings = env.target(name).settings
+        if current is None or not steps.is_provable(settings):
+            return []
+        jobs.append(Job(name, "backup", partial(steps.prove, remote, settings, current)))
+    return jobs
+
+
+def _backed_up(fleet: Fleet, env: Environment) -> dict[str, Remote]:
+    """The hosts that hold something: not those with the balancers."""
+    return {name: fleet.remotes[name] for name in everybody(env) if name in fleet.remotes}
+
+
+def one_backup(results: Results[str | None]) -> str | None:
+    """The backup that holds for every host that was asked; None if there is no such."""
+    ids = set(results.ok.values())
+    return ids.pop() if len(ids) == 1 and not results.failed else None
+
+
+def judge_backups(
+    fleet: Fleet,
+    env: Environment,
+    results: Results[Record | None],
+) -> list[str]:
+    """Whether a deploy may go on with the backups it got (A2).
+
+    A host whose backup failed may go on with one that is younger than ``max_age``: production refuses to deploy only
+    where there is none and none can be made. Where the repository itself is gone, locked away or damaged, what its
+    records say counts for nothing.
+
+    Args:
+        fleet: open sessions.
+        env: whose backups.
+        results: of `back_up_jobs`.
+
+    Returns:
+        Warnings.
+
+    Raises:
+        SlipwayError: some host has neither.
+    """
+    limit = timedelta(seconds=env.settings.backup.max_age)
+    usable = [host for host, error in results.failed.items() if getattr(error, "code", "") not in UNUSABLE]
+    # Looked at anew: an age counts from now, and only the host's own clock can tell it.
+    known = fleet.each("facts", partial(facts_of, env), hosts=usable).ok
+    bad: dict[str, SlipwayError] = {}
+    warnings = []
+    for host, error in results.failed.items():
+        found = _youngest(known[host]) if host in known else None
+        if found is not None and found[0] <= limit:
+            warnings.append(
+                f"{host}: {error.message}; going on with the backup of {_minutes(found[0])} ago, {found[1]}"
+            )
+        else:
+            bad[host] = error
+    if bad:
+        raise combine("backup", bad, total=len(results.ok) + len(results.failed))
+    return warnings
+
+
+def _youngest(facts: Facts) -> tuple[timedelta, str] | None:
+    """Age and id of a host's youngest backup, by the clock that dated it: the host's own, not the controller's."""
+    clock = datetime.fromtimestamp(facts.clock, UTC)
+    ages = []
+    for record in facts.backups:
+        try:
+            ages.append((clock - datetime.fromisoformat(str(record.get("created"))), str(record.get("id"))))
+        except (ValueError, TypeError):
+            continue
+    return min(ages, default=None)
+
+
+def _minutes(age: timedelta) -> str:
+    minutes = int(age.total_seconds() // 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h"
