@@ -12,25 +12,30 @@ from typing import TYPE_CHECKING
 from invoke import Collection, Context, task
 
 from lab import tasks as lab_tasks
-from playbooks import bad_usage, cli, cli_backups, cli_look, cli_traffic, streams
-from playbooks.errors import UsageError
-from playbooks.flags import APP, BATCH, ENV, JSON, LIMIT, REPORT, TIMINGS, UNTRUSTED, WAIT, YES
+from playbooks.cli import backups as cli_backups
+from playbooks.cli import bad_usage
+from playbooks.cli import runner as cli
+from playbooks.cli import running as cli_look
+from playbooks.cli import traffic as cli_traffic
+from playbooks.cli.flags import APP, BATCH, ENV, JSON, LIMIT, REPORT, TIMINGS, UNTRUSTED, WAIT, YES
+from playbooks.core import streams
+from playbooks.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from playbooks.asked import DeployRequest, RollbackRequest
-    from playbooks.check import Check
+    from playbooks.check_deploy import Check
     from playbooks.check_rollback import RollbackCheck
     from playbooks.check_untrusted import UntrustedCheck
-    from playbooks.cli import Several
+    from playbooks.cli.runner import Several
+    from playbooks.core.requests import DeployRequest, RollbackRequest
     from playbooks.health import FleetHealth
     from playbooks.history import History
     from playbooks.host_keys import HostKeys
+    from playbooks.list_rollback import WaysBack
     from playbooks.provision import Provisioned
     from playbooks.repair_history import RepairedHistory
     from playbooks.rollout.outcome import Outcome
     from playbooks.status import Status
     from playbooks.verify_history import VerifiedHistory
-    from playbooks.ways_back import WaysBack
 
 # Before anything is written, by us or by Invoke.
 streams.prepare()
@@ -87,13 +92,13 @@ def deploy(
     from playbooks.report import tables
 
     def wanted() -> DeployRequest:
-        from playbooks.asked import DeployRequest
+        from playbooks.core.requests import DeployRequest
 
         watched = None if watch is None else cli.seconds("watch", watch)
         return DeployRequest(version, artifact, sha256, strategy, batch, watched, force, cli.seconds("wait", wait))
 
     def look(environment: cli.Environment, progress: cli.Progress) -> Check:
-        from playbooks.check import check as run
+        from playbooks.check_deploy import check as run
 
         if report is not None:
             raise UsageError("--report tells of a rollout; a dry run has none", hint="leave --report or --check out")
@@ -122,7 +127,7 @@ def deploy(
         return
 
     def ask(environment: cli.Environment) -> None:
-        from playbooks.adapters.stores import shown
+        from playbooks.adapters.stores.web import shown
 
         what = (
             "go on with the deploy that was interrupted"
@@ -133,7 +138,7 @@ def deploy(
 
     def act(environment: cli.Environment, progress: cli.Progress) -> Outcome:
         if resume:
-            from playbooks.resume import resume as run
+            from playbooks.resume_deploy import resume as run
         else:
             from playbooks.deploy import deploy as run
         return run(environment, wanted(), progress)
@@ -180,10 +185,11 @@ def rollback(
     app: str | None = None,
 ) -> None:
     """Go back to what ran before, or to any release or backup there is."""
-    from playbooks.report import tables, ways_back
+    from playbooks.report import rollback_preview as ways_back
+    from playbooks.report import tables
 
     def wanted() -> RollbackRequest:
-        from playbooks.asked import RollbackRequest
+        from playbooks.core.requests import RollbackRequest
 
         return RollbackRequest(to, reason, with_database, batch, cli.seconds("wait", wait))
 
@@ -199,7 +205,7 @@ def rollback(
 
     def list_all(environment: cli.Environment, progress: cli.Progress) -> WaysBack:
         only_look()
-        from playbooks.ways_back import ways_back as run
+        from playbooks.list_rollback import ways_back as run
 
         return run(environment, progress)
 

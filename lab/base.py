@@ -12,7 +12,7 @@ from pathlib import Path
 from lab.files import remove_tree
 from lab.shell import run, say
 from lab.spec import root
-from playbooks.errors import UsageError
+from playbooks.core.errors import UsageError
 
 RELEASE = "bookworm"
 PACKAGES = [

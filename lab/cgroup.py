@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from lab.spec import HostSpec, Lab
-from playbooks.errors import SlipwayError
+from playbooks.core.errors import SlipwayError
 
 TOPS = ("/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup")
 

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from lab.shell import run, say
-from playbooks.errors import SlipwayError
+from playbooks.core.errors import SlipwayError
 
 
 def write_whole(path: Path, text: str, *, mode: int = 0o644) -> None:

@@ -27,7 +27,7 @@ from typing import Any
 from lab.load_client import Client
 from lab.load_plan import SHOPPERS, Kind, Plan
 from lab.load_report import Report, Sample
-from playbooks.errors import SlipwayError
+from playbooks.core.errors import SlipwayError
 
 START_SECONDS = 30.0
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from playbooks.errors import UsageError
+from playbooks.core.errors import UsageError
 
 
 @dataclass(frozen=True)

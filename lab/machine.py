@@ -13,7 +13,7 @@ from lab import cgroup, network
 from lab.files import remove_tree, write_whole
 from lab.shell import run
 from lab.spec import HostSpec, Lab
-from playbooks.errors import SlipwayError
+from playbooks.core.errors import SlipwayError
 
 KEEPER_SECONDS = 10
 PROPAGATE = Path("/run/systemd/nspawn/propagate")

@@ -12,7 +12,7 @@ from threading import Event
 
 from lab.shell import run
 from lab.spec import HostSpec, Lab
-from playbooks.errors import SlipwayError, UsageError
+from playbooks.core.errors import SlipwayError, UsageError
 
 # ssh's own choice is safe from quantum computers, and takes 0.13 s of processor a login: no cable leaves this machine.
 QUICK_KEX = "curve25519-sha256"

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from playbooks.errors import SlipwayError
+from playbooks.core.errors import SlipwayError
 
 
 def run(words: Sequence[str], *, ok: Sequence[int] = (0,), stdin: str | None = None) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from playbooks.errors import UsageError
+from playbooks.core.errors import UsageError
 
 DEFAULT_ROOT = Path("/var/lib/slipway-lab")
 DEFAULT_NAME = "lab"

@@ -10,7 +10,7 @@ from invoke import Context, task
 from invoke.exceptions import Exit
 
 from lab.spec import DEFAULT_NAME, environment_of, find_lab
-from playbooks.errors import ExitStatus, SlipwayError
+from playbooks.core.errors import ExitStatus, SlipwayError
 
 NAME = "which lab; several can be up at once"
 DEFAULT_RATE = 100  # of a load, requests a second
@@ -21,7 +21,7 @@ JSON = "print one JSON document on standard output, and nothing else"
 def up(c: Context, hosts: str = "3", name: str = DEFAULT_NAME, json: bool = False) -> None:
     """Bring real systemd hosts up on this machine (root, Debian)."""
     from lab import up as run
-    from playbooks.cli import number
+    from playbooks.cli.runner import number
 
     def act() -> None:
         lab, _ = run.up(name, hosts=number("hosts", hosts))
@@ -80,7 +80,7 @@ def load(
 ) -> None:
     """Put load on, count what becomes of every request; status 1 if one failed."""
     from lab.load import plan_of, run_load
-    from playbooks.cli import number
+    from playbooks.cli.runner import number
 
     def act() -> None:
         edge = next(host for host in find_lab(name).hosts(1) if host.role == "edge")

@@ -18,7 +18,7 @@ from lab.base import base_tree, raise_limits, remove_other_bases, require_machin
 from lab.files import make_key, remove_tree, write_whole
 from lab.shell import say
 from lab.spec import DEFAULT_NAME, MOST_HOSTS, PROJECT, HostSpec, Lab, find_lab, inventory, root
-from playbooks.errors import FleetError, SlipwayError, UsageError
+from playbooks.core.errors import FleetError, SlipwayError, UsageError
 
 BOOT_SECONDS = 120
 STUCK_SECONDS = 60

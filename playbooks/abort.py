@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from playbooks.answer import Answer
-from playbooks.asking import most_said, tell_holders
-from playbooks.environment import Environment
-from playbooks.errors import UsageError
-from playbooks.fleet.holder import Timing
+from playbooks.core.answer import Answer
+from playbooks.core.errors import UsageError
+from playbooks.environments.environment import Environment
+from playbooks.environments.lock_owners import most_said, tell_holders
+from playbooks.fleet.lock_owner import Timing
 from playbooks.fleet.progress import Progress
 from playbooks.steps.abort import read_abort
 

@@ -12,18 +12,18 @@ from playbooks.backups.making import (
     everybody,
     require_secrets,
 )
-from playbooks.clock import instant, now
-from playbooks.environment import Environment
-from playbooks.errors import ExitStatus, UsageError
+from playbooks.core.clock import instant, now
+from playbooks.core.errors import ExitStatus, UsageError
+from playbooks.core.names import stamp
+from playbooks.core.surroundings import who
+from playbooks.environments.environment import Environment
+from playbooks.environments.host_facts import drifted, facts_of, odd
 from playbooks.fleet.fanout import by_host
 from playbooks.fleet.fleet import open_fleet
-from playbooks.fleet.holder import Holder
+from playbooks.fleet.lock_owner import Holder
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
-from playbooks.host_facts import drifted, facts_of, odd
-from playbooks.names import stamp
 from playbooks.steps.retention import Expired, apply_retention
-from playbooks.surroundings import who
 
 
 @dataclass(frozen=True)

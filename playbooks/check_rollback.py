@@ -6,19 +6,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from playbooks.answer import Answer
-from playbooks.asked import RollbackRequest
 from playbooks.backups.making import backup_hosts, everybody
-from playbooks.environment import Environment
-from playbooks.errors import ExitStatus, UsageError
+from playbooks.core.answer import Answer
+from playbooks.core.errors import ExitStatus, UsageError
+from playbooks.core.requests import RollbackRequest
+from playbooks.environments.environment import Environment
+from playbooks.environments.host_facts import facts_of, interrupted, read_all
 from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
-from playbooks.host_facts import facts_of, interrupted, read_all
 from playbooks.restore import choose_dumps
 from playbooks.rollback import backups_of, changing, takes_the_place
-from playbooks.rollout.planning import plan_rollback
-from playbooks.rollout.predecessor import choose_targets
+from playbooks.rollout.planning.rollback_target import choose_targets
+from playbooks.rollout.planning.strategy import plan_rollback
 from playbooks.steps.check_release import Checked, check_release
 from playbooks.steps.facts import Facts, version_in
 from playbooks.strategies.plan import Stage

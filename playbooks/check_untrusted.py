@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from playbooks.asked import DeployRequest
+from playbooks.core.artifact import Artifact, Release
+from playbooks.core.errors import ExitStatus, UsageError
+from playbooks.core.names import VERSION
+from playbooks.core.requests import DeployRequest
 from playbooks.deploy import plan_for, render_all
-from playbooks.environment import Environment
-from playbooks.errors import ExitStatus, UsageError
-from playbooks.fleet.inventory import FLAG
-from playbooks.names import VERSION
-from playbooks.not_read import not_read
-from playbooks.release.release import Rendered
-from playbooks.rollout.planned import Planned, planned
+from playbooks.environments.environment import Environment
+from playbooks.environments.not_read import not_read
+from playbooks.inventory import FLAG
+from playbooks.releases.render import Rendered
+from playbooks.rollout.planning.preview import Planned, planned
 from playbooks.settings.services import Hook
-from playbooks.shipped import Artifact, Release
-from playbooks.traffic.edge import balancer_files
+from playbooks.traffic.balancer_host import balancer_files
 from playbooks.traffic.servers import edges_of
 
 UNKNOWN = "VERSION"

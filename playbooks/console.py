@@ -8,18 +8,18 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from playbooks.answer import Answer
-from playbooks.clock import instant, now
-from playbooks.environment import Environment
-from playbooks.execute import record, tell_of_tasks
+from playbooks.core.answer import Answer
+from playbooks.core.clock import instant, now
+from playbooks.core.names import stamp
+from playbooks.core.surroundings import who
+from playbooks.environments.environment import Environment
+from playbooks.environments.host_facts import read_all
+from playbooks.exec import record, tell_of_tasks
 from playbooks.fleet.fleet import open_fleet
-from playbooks.fleet.holder import Holder
+from playbooks.fleet.lock_owner import Holder
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.terminal import attach
-from playbooks.host_facts import read_all
-from playbooks.names import stamp
 from playbooks.rollout.outcome import HostOutcome, Outcome
-from playbooks.surroundings import who
 
 _TERMINAL = re.compile(r"[A-Za-z0-9._+-]{1,40}")
 

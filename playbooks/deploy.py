@@ -7,41 +7,41 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from playbooks.asked import DeployRequest
 from playbooks.backups.making import back_up_afterwards, everybody
-from playbooks.choosing import choose_anew
-from playbooks.counting import counted
-from playbooks.environment import Environment, Target
-from playbooks.errors import ANY_ENV, Interrupted, SlipwayError, UsageError
+from playbooks.checks.preflight import before_any_host, look_over, require_good
+from playbooks.core.artifact import Release
+from playbooks.core.counting import counted
+from playbooks.core.errors import ANY_ENV, Interrupted, SlipwayError, UsageError
+from playbooks.core.requests import DeployRequest
+from playbooks.environments.environment import Environment, Target
+from playbooks.environments.host_facts import all_or_hint, drifted, odd, read_all, read_changed
+from playbooks.environments.templates import Templates
 from playbooks.fleet.fleet import Fleet, open_fleet
-from playbooks.fleet.holder import Holder
+from playbooks.fleet.lock_owner import Holder
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Ask, Remote
-from playbooks.host_facts import all_or_hint, drifted, odd, read_all, read_changed
-from playbooks.preflight import before_any_host, look_over, require_good
-from playbooks.recording import sealed, write_down
-from playbooks.release.artifact import find_artifact
-from playbooks.release.members import begin_reading
-from playbooks.release.release import Rendered, later_than, new_release, render
-from playbooks.release.renderings import Renderings, for_next, turns
-from playbooks.release.slots import slots_on
-from playbooks.rollout.crew import assemble
-from playbooks.rollout.due import due
+from playbooks.releases.choosing import choose_anew
+from playbooks.releases.find_artifact import find_artifact
+from playbooks.releases.members import begin_reading
+from playbooks.releases.render import Rendered, later_than, new_release, render
+from playbooks.releases.renderings import Renderings, for_next, turns
+from playbooks.releases.slots import slots_on
+from playbooks.rollout.context import assemble
 from playbooks.rollout.mover import Move
-from playbooks.rollout.once import run_once
 from playbooks.rollout.outcome import Outcome
-from playbooks.rollout.outcomes import abandoned, deployed, unchanged, without
-from playbooks.rollout.planning import plan_deploy
-from playbooks.rollout.reached import reached
+from playbooks.rollout.planning.outdated_hosts import due
+from playbooks.rollout.planning.reachability import reached
+from playbooks.rollout.planning.strategy import plan_deploy
+from playbooks.rollout.recording import sealed, write_down
 from playbooks.rollout.rollout import Rollout, Stand, requests_of, roll_out
-from playbooks.shipped import Release
-from playbooks.staging import back_up_and_stage
+from playbooks.rollout.run_once import run_once
+from playbooks.rollout.staging import back_up_and_stage
+from playbooks.rollout.summary import abandoned, deployed, unchanged, without
 from playbooks.steps.adopt import adopt
 from playbooks.steps.facts import Facts
 from playbooks.steps.finish import Finished, Mark, finish
 from playbooks.steps.idle import ask_idle_host, leave_slot
 from playbooks.strategies.plan import Plan
-from playbooks.templating import Templates
 from playbooks.traffic.groups import Groups, read_groups
 from playbooks.traffic.servers import edges_of, hosts_asked
 from playbooks.traffic.traffic import retreat

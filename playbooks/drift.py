@@ -6,20 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from playbooks.environment import Environment, Target
-from playbooks.errors import ExitStatus, SlipwayError
+from playbooks.core.artifact import Artifact, Release
+from playbooks.core.errors import ExitStatus, SlipwayError
+from playbooks.environments.environment import Environment, Target
+from playbooks.environments.host_facts import facts_of
+from playbooks.environments.templates import Templates
 from playbooks.fleet.fleet import open_fleet
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
-from playbooks.host_facts import facts_of
-from playbooks.release.difference import differences
-from playbooks.release.release import render
-from playbooks.release.slots import slots_on
-from playbooks.shipped import Artifact, Release
+from playbooks.releases.difference import differences
+from playbooks.releases.render import render
+from playbooks.releases.slots import slots_on
 from playbooks.steps.drift import Change, ask_drift, read_drift
 from playbooks.steps.facts import Facts
 from playbooks.steps.rendered import OnHost, read_rendered
-from playbooks.templating import Templates
 
 
 @dataclass(frozen=True)

@@ -7,17 +7,17 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from playbooks.census import Key, key_of
-from playbooks.clock import now
-from playbooks.environment import Environment
-from playbooks.errors import ExitStatus
+from playbooks.core.clock import now
+from playbooks.core.errors import ExitStatus
+from playbooks.core.names import MOST_AHEAD, cut, parse_time
+from playbooks.environments.environment import Environment
 from playbooks.fleet.fleet import open_fleet
 from playbooks.fleet.progress import Progress
 from playbooks.ledger.chain import OWN
+from playbooks.ledger.index import Key, key_of
 from playbooks.ledger.keys import shown
 from playbooks.ledger.seal import digest
 from playbooks.ledger.standing import Judged, Verifier
-from playbooks.names import MOST_AHEAD, cut, parse_time
 from playbooks.steps.ledger import Ledger, read_ledger
 
 SPARE = 200

@@ -14,8 +14,9 @@ from typing import Any
 
 import paramiko
 
-from playbooks.environment import Environment
-from playbooks.errors import ExitStatus, SlipwayError, Unreachable
+from playbooks.core.errors import ExitStatus, SlipwayError, Unreachable
+from playbooks.core.surroundings import at_home
+from playbooks.environments.environment import Environment
 from playbooks.fleet import ssh_config
 from playbooks.fleet.address import Address
 from playbooks.fleet.connection import Ways
@@ -25,7 +26,6 @@ from playbooks.fleet.fanout import Job, by_host, run_jobs
 from playbooks.fleet.hostkeys import Recorded, fingerprint, is_hash, read_known
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.transport import Transport
-from playbooks.surroundings import at_home
 
 # One host's in a file of known hosts: no pattern, list, mark or comment (sshd(8)).
 _PLAIN = re.compile(r"[^\s*?!,#@|][^\s*?!,]*")

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from playbooks.environment import Environment
-from playbooks.errors import ExitStatus, SlipwayError
+from playbooks.core.errors import ExitStatus, SlipwayError
+from playbooks.environments.environment import Environment
 from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote

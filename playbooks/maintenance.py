@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from playbooks.answer import Answer
-from playbooks.clock import instant, now
-from playbooks.environment import Environment
-from playbooks.errors import ConfigError, ExitStatus, SlipwayError
+from playbooks.core.answer import Answer
+from playbooks.core.clock import instant, now
+from playbooks.core.errors import ConfigError, ExitStatus, SlipwayError
+from playbooks.core.names import stamp
+from playbooks.core.surroundings import who
+from playbooks.environments.environment import Environment
 from playbooks.fleet.fleet import open_fleet
-from playbooks.fleet.holder import Holder
+from playbooks.fleet.lock_owner import Holder
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
-from playbooks.names import stamp
 from playbooks.settings.load import PREFIX
 from playbooks.steps.traffic_state import ask_maintenance, read_maintenance
-from playbooks.surroundings import who
 
 
 @dataclass(frozen=True)

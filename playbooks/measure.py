@@ -7,16 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from playbooks.answer import Answer
-from playbooks.environment import Environment
-from playbooks.errors import ExitStatus, SlipwayError, UsageError
+from playbooks.core.answer import Answer
+from playbooks.core.errors import ExitStatus, SlipwayError, UsageError
+from playbooks.environments.environment import Environment
+from playbooks.environments.host_facts import facts_of
 from playbooks.fleet.fleet import open_fleet
 from playbooks.fleet.progress import Progress
-from playbooks.host_facts import facts_of
 from playbooks.judgement.counts import Counts, total
-from playbooks.rollout.observing import source_of
+from playbooks.rollout.watching.observers import source_of
 from playbooks.steps.facts import Facts
-from playbooks.traffic.places import places_of
+from playbooks.traffic.host_backends import places_of
 from playbooks.traffic.servers import edges_of, hosts_asked
 
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from playbooks.answer import Answer
-from playbooks.environment import Environment
-from playbooks.errors import StepFailed
+from playbooks.core.answer import Answer
+from playbooks.core.errors import StepFailed
+from playbooks.environments.environment import Environment
 from playbooks.fleet.fanout import Job
 from playbooks.fleet.fleet import Fleet, open_fleet
-from playbooks.fleet.line import Note
 from playbooks.fleet.progress import Progress
+from playbooks.fleet.remote_shell import Note
 from playbooks.settings.backup import Database
 from playbooks.steps.provision import (
     BalancerFiles,
@@ -24,8 +24,8 @@ from playbooks.steps.provision import (
 )
 from playbooks.steps.provision_sudo import provision_sudo
 from playbooks.steps.traffic_state import ask_state, read_state
-from playbooks.traffic.edge import balancer_files
-from playbooks.traffic.known import left_behind
+from playbooks.traffic.balancer_host import balancer_files
+from playbooks.traffic.registration import left_behind
 from playbooks.traffic.servers import edges_of
 
 

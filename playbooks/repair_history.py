@@ -11,20 +11,20 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from playbooks.census import Key, key_of
-from playbooks.clock import instant, now
-from playbooks.environment import Environment
-from playbooks.errors import ExitStatus, UsageError
+from playbooks.core.clock import instant, now
+from playbooks.core.errors import ExitStatus, UsageError
+from playbooks.core.names import stamp
+from playbooks.core.surroundings import who
+from playbooks.environments.environment import Environment
 from playbooks.fleet.fleet import Fleet, open_fleet
-from playbooks.fleet.holder import Holder
+from playbooks.fleet.lock_owner import Holder
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
+from playbooks.ledger.index import Key, key_of
 from playbooks.ledger.proof import tell
 from playbooks.ledger.seal import NO_LINE, digest
-from playbooks.names import stamp
 from playbooks.steps.ledger import Reading
 from playbooks.steps.ledger_repair import Repair
-from playbooks.surroundings import who
 from playbooks.verify_history import Audit, VerifiedHistory
 
 SHORT = 12  # digits of a digest that name a record well enough

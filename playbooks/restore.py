@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from playbooks import names
-from playbooks.answer import Answer
 from playbooks.backups.making import Record, backup_hosts, dumped, everybody, require_secrets
-from playbooks.clock import now
-from playbooks.environment import Environment
-from playbooks.errors import ExitStatus, UsageError
+from playbooks.core import names
+from playbooks.core.answer import Answer
+from playbooks.core.clock import now
+from playbooks.core.errors import ExitStatus, UsageError
+from playbooks.core.names import stamp
+from playbooks.environments.environment import Environment
+from playbooks.environments.host_facts import facts_of, odd
 from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
-from playbooks.host_facts import facts_of, odd
-from playbooks.names import stamp
 from playbooks.settings.types import absolute_path
 from playbooks.steps.facts import Facts
 from playbooks.steps.restore import restore_files

@@ -7,34 +7,34 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from playbooks.asked import RollbackRequest
 from playbooks.backups.making import backup_hosts, everybody
-from playbooks.clock import instant, now
-from playbooks.environment import Environment
-from playbooks.errors import ANY_ENV, SlipwayError, StepFailed, UsageError
+from playbooks.core.clock import instant, now
+from playbooks.core.errors import ANY_ENV, SlipwayError, StepFailed, UsageError
+from playbooks.core.names import stamp
+from playbooks.core.requests import RollbackRequest
+from playbooks.core.surroundings import who
+from playbooks.environments.environment import Environment
+from playbooks.environments.host_facts import all_or_hint, interrupted, read_all, read_changed
 from playbooks.fleet.fleet import Fleet, open_fleet
-from playbooks.fleet.holder import Holder
+from playbooks.fleet.lock_owner import Holder
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Ask, Remote
-from playbooks.host_facts import all_or_hint, interrupted, read_all, read_changed
-from playbooks.names import stamp
-from playbooks.recording import sealed, write_down
 from playbooks.restore import restore_databases
-from playbooks.rollout.crew import assemble
+from playbooks.rollout.context import assemble
 from playbooks.rollout.migrated import hooks_left, still_migrated
 from playbooks.rollout.mover import Move, Mover
 from playbooks.rollout.outcome import Outcome
-from playbooks.rollout.outcomes import returned
-from playbooks.rollout.planning import as_traffic_stands, plan_rollback
-from playbooks.rollout.predecessor import choose_targets
-from playbooks.rollout.reached import require_balancers
+from playbooks.rollout.planning.reachability import require_balancers
+from playbooks.rollout.planning.rollback_target import choose_targets
+from playbooks.rollout.planning.strategy import as_traffic_stands, plan_rollback
+from playbooks.rollout.recording import sealed, write_down
 from playbooks.rollout.rollout import Rollout, Stand, requests_of, roll_out
+from playbooks.rollout.summary import returned
 from playbooks.steps.check_release import Checked, check_release
 from playbooks.steps.facts import Facts, version_in
 from playbooks.steps.finish import Finished, Mark, finish
 from playbooks.steps.idle import ask_idle_host, leave_other_slot, leave_slot
 from playbooks.steps.restore import restore_release
-from playbooks.surroundings import who
 from playbooks.traffic.groups import Groups, read_groups, require_whole
 from playbooks.traffic.servers import edges_of
 from playbooks.traffic.traffic import retreat

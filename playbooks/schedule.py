@@ -11,12 +11,12 @@ from pathlib import Path
 
 from playbooks.adapters import timers
 from playbooks.adapters.timers import Places
-from playbooks.answer import Answer
-from playbooks.environment import Environment
-from playbooks.errors import ExitStatus, UsageError
+from playbooks.core.answer import Answer
+from playbooks.core.errors import ExitStatus, UsageError
+from playbooks.environments.environment import Environment
+from playbooks.environments.kept_variables import kept_variables, lacking
+from playbooks.environments.templates import Templates
 from playbooks.fleet.progress import Progress
-from playbooks.kept_variables import kept_variables, lacking
-from playbooks.templating import Templates
 
 _TIME = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
 _NAMES = {"@hourly", "@daily", "@midnight", "@weekly", "@monthly"}

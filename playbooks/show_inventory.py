@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from playbooks.adapters.striking import MASK
-from playbooks.answer import Answer
-from playbooks.environment import Environment, Target
-from playbooks.not_read import not_read
+from playbooks.adapters.secrets.masking import MASK
+from playbooks.core.answer import Answer
+from playbooks.environments.environment import Environment, Target
+from playbooks.environments.not_read import not_read
 from playbooks.settings.load import PREFIX
 
 

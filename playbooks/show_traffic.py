@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from playbooks.answer import Answer
-from playbooks.environment import Environment
-from playbooks.errors import ConfigError, ExitStatus
+from playbooks.core.answer import Answer
+from playbooks.core.errors import ConfigError, ExitStatus
+from playbooks.environments.environment import Environment
 from playbooks.fleet.fleet import open_fleet
 from playbooks.fleet.progress import Progress
 from playbooks.settings.load import PREFIX
 from playbooks.steps.traffic_state import EdgeState, ServerState
-from playbooks.traffic.known import unprovisioned
+from playbooks.traffic.registration import unprovisioned
 from playbooks.traffic.servers import edges_of
 from playbooks.traffic.traffic import read_edges
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from playbooks.adapters.striking import MASK
-from playbooks.fleet.inventory import Inventory, VaultValue, limit
-from playbooks.fleet.inventory.document import UnsafeText
+from playbooks.adapters.secrets.masking import MASK
+from playbooks.inventory import Inventory, VaultValue, limit
+from playbooks.inventory.document import UnsafeText
 
 # They are written in plain text at times; a person who looks at variables does not look for them.
 _PASSWORDS = frozenset(

@@ -7,19 +7,19 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from playbooks.clock import instant
-from playbooks.environment import Environment
-from playbooks.errors import ANY_ENV, ExitStatus, SlipwayError
+from playbooks.core.clock import instant
+from playbooks.core.errors import ANY_ENV, ExitStatus, SlipwayError
+from playbooks.environments.environment import Environment
+from playbooks.environments.host_facts import facts_of
 from playbooks.fleet.fleet import open_fleet
-from playbooks.fleet.holder import Holder
+from playbooks.fleet.lock_owner import Holder
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
 from playbooks.health import health_of
-from playbooks.host_facts import facts_of
 from playbooks.steps.drift import told_drift
 from playbooks.steps.facts import Facts, version_in
 from playbooks.steps.health import HealthReport
-from playbooks.traffic.edge_status import EdgeStatus, edge_statuses
+from playbooks.traffic.balancer_status import EdgeStatus, edge_statuses
 from playbooks.traffic.groups import members_of
 from playbooks.traffic.servers import edges_of
 

@@ -9,21 +9,21 @@ from functools import partial
 from typing import Any
 
 from playbooks.backups.making import Record, backup_hosts, everybody, require_secrets
-from playbooks.clock import instant, now
-from playbooks.environment import Environment
-from playbooks.errors import ExitStatus, UsageError
+from playbooks.core.clock import instant, now
+from playbooks.core.errors import ExitStatus, UsageError
+from playbooks.core.names import stamp
+from playbooks.core.surroundings import who
+from playbooks.environments.environment import Environment
+from playbooks.environments.host_facts import facts_of
 from playbooks.fleet.fanout import Results
 from playbooks.fleet.fleet import Fleet, open_fleet
-from playbooks.fleet.holder import Holder
+from playbooks.fleet.lock_owner import Holder
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
-from playbooks.host_facts import facts_of
-from playbooks.names import stamp
 from playbooks.settings.backup import Database
 from playbooks.steps import drill as steps
 from playbooks.steps.drill import Drilled
 from playbooks.steps.facts import Facts
-from playbooks.surroundings import who
 
 # What a host keeps of its reasons: enough to act on, small enough for a command's argument.
 MOST_REASONS = 20

@@ -9,15 +9,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from playbooks.census import Census, Key, key_of
-from playbooks.clock import instant, now
-from playbooks.environment import Environment
-from playbooks.errors import ExitStatus, SlipwayError, UsageError
+from playbooks.core.clock import instant, now
+from playbooks.core.errors import ExitStatus, SlipwayError, UsageError
+from playbooks.environments.environment import Environment
 from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
 from playbooks.ledger.chain import Fault
 from playbooks.ledger.heads import Head
+from playbooks.ledger.index import Census, Key, key_of
 from playbooks.ledger.proof import Proof
 from playbooks.ledger.seal import HEAD_DIGITS, NO_LINE, digest
 from playbooks.ledger.standing import Verifier

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from playbooks.environment import Environment
-from playbooks.errors import ConfigError, ExitStatus
+from playbooks.core.errors import ConfigError, ExitStatus
+from playbooks.environments.environment import Environment
+from playbooks.environments.host_facts import facts_of
 from playbooks.fleet.fleet import open_fleet
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
-from playbooks.host_facts import facts_of
 from playbooks.settings.load import PREFIX
 from playbooks.steps.warm_up import Warmed, ask_warm_up, read_warm_up
 from playbooks.traffic.servers import server_of

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from playbooks.errors import SlipwayError, UsageError
-from playbooks.surroundings import account_name, own_path
+from playbooks.core.errors import SlipwayError, UsageError
+from playbooks.core.surroundings import account_name, own_path
 
 SECONDS = 30
 CRONS = ("cron", "crond", "fcron")

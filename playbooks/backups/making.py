@@ -8,15 +8,15 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from playbooks import names
-from playbooks.clock import now
-from playbooks.environment import Environment
-from playbooks.errors import SlipwayError
+from playbooks.core import names
+from playbooks.core.clock import now
+from playbooks.core.errors import SlipwayError
+from playbooks.core.names import stamp
+from playbooks.environments.environment import Environment
+from playbooks.environments.host_facts import facts_of
 from playbooks.fleet.fanout import Job, Results, combine
 from playbooks.fleet.fleet import Fleet
 from playbooks.fleet.remote import Ask, Remote
-from playbooks.host_facts import facts_of
-from playbooks.names import stamp
 from playbooks.steps import backup as steps
 from playbooks.steps.facts import Facts
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from playbooks.checks.judged import Judged
+from playbooks.core.artifact import Artifact
 from playbooks.settings import Settings
 from playbooks.settings.health import VERSION
-from playbooks.shipped import Artifact
 from playbooks.steps.facts import Facts
 
 INODES_NEEDED = 1000

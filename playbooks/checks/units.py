@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from urllib.parse import urlsplit
 
 from playbooks.checks.judged import Judged
-from playbooks.release.release import Rendered
+from playbooks.releases.render import Rendered
 from playbooks.settings import Settings
 from playbooks.settings.health import AnyCheck, HttpCheck, TcpCheck
 from playbooks.steps.preflight import Listener, Objections

@@ -6,9 +6,9 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from playbooks.errors import ConfigError
+from playbooks.core.errors import ConfigError
+from playbooks.core.invisible import find_invisible
 from playbooks.fleet.ssh_arguments import option, read_arguments
-from playbooks.invisible import find_invisible
 
 BUILT_IN = ("ansible.builtin.", "ansible.legacy.")
 

@@ -14,7 +14,7 @@ from typing import Any
 import fabric
 import paramiko
 
-from playbooks.errors import SlipwayError, Unreachable
+from playbooks.core.errors import SlipwayError, Unreachable
 from playbooks.fleet import hostkeys
 from playbooks.fleet.address import Address
 from playbooks.fleet.dialing import Agent, dial, readable, speak_through

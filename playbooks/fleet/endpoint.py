@@ -8,8 +8,8 @@ import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from playbooks.core.surroundings import account_name, at_home, local_host, local_user, ssh_home
 from playbooks.fleet.hostkeys import known_as
-from playbooks.surroundings import account_name, at_home, local_host, local_user, ssh_home
 
 # What `ssh -G` prints: each keyword, in small letters, with its values.
 Answer = Mapping[str, tuple[str, ...]]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import paramiko
 
-from playbooks.errors import BecomeRefused, SlipwayError, StepFailed, StepTimedOut, Unreachable
+from playbooks.core.errors import BecomeRefused, SlipwayError, StepFailed, StepTimedOut, Unreachable
+from playbooks.core.names import CODE, cut
 from playbooks.fleet.script import Answer
-from playbooks.names import CODE, cut
 
 
 def lost(host: str, step: str, error: BaseException) -> SlipwayError:

@@ -10,7 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from playbooks.errors import ExitStatus, FleetError, Interrupted, SlipwayError, stopped
+from playbooks.core.errors import ExitStatus, FleetError, Interrupted, SlipwayError, stopped
 from playbooks.fleet.progress import Progress
 
 T = TypeVar("T")

@@ -12,15 +12,15 @@ from typing import TypeVar
 
 import paramiko
 
-from playbooks.errors import SlipwayError, StepFailed, Unreachable
+from playbooks.core.errors import SlipwayError, StepFailed, Unreachable
 from playbooks.fleet import connection as ssh
 from playbooks.fleet import ssh_config
 from playbooks.fleet.address import Address
 from playbooks.fleet.ending import can_be_ended
 from playbooks.fleet.fanout import Done, Job, Results, by_host, combine, run_jobs
-from playbooks.fleet.holder import Order, Timing
-from playbooks.fleet.keeper import Keeper
+from playbooks.fleet.heartbeat import Keeper
 from playbooks.fleet.lock import Lock
+from playbooks.fleet.lock_owner import Order, Timing
 from playbooks.fleet.progress import Progress, Trip
 from playbooks.fleet.remote import Remote
 from playbooks.fleet.session import Session

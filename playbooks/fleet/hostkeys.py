@@ -14,7 +14,7 @@ from pathlib import Path
 
 import paramiko
 
-from playbooks.errors import HostKeyRefused
+from playbooks.core.errors import HostKeyRefused
 
 SSH_PORT = 22
 RSA = "ssh-rsa"

@@ -11,8 +11,8 @@ import paramiko
 
 from playbooks.fleet import script as scripts
 from playbooks.fleet.failures import explain, lost
-from playbooks.fleet.line import Line, Request
 from playbooks.fleet.remote import Remote
+from playbooks.fleet.remote_shell import Line, Request
 
 LONGEST_LINE = 65536  # bytes; what is beyond them is left out
 MOST_ERRORS = 4096

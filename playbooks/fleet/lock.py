@@ -14,14 +14,14 @@ import time
 import fabric
 import paramiko
 
-from playbooks.errors import Locked, SlipwayError, StepFailed, Unreachable
+from playbooks.core.errors import Locked, SlipwayError, StepFailed, Unreachable
 from playbooks.fleet import script as scripts
 from playbooks.fleet.channels import is_alive
 from playbooks.fleet.failures import explain, lost
-from playbooks.fleet.holder import CHANGES, Claim, Order, read_holder
-from playbooks.fleet.line import Request
+from playbooks.fleet.lock_owner import CHANGES, Claim, Order, read_holder
 from playbooks.fleet.progress import Trip
 from playbooks.fleet.remote import Remote
+from playbooks.fleet.remote_shell import Request
 from playbooks.fleet.script import Answer
 
 MOST_ANSWER = 65536

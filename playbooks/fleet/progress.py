@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from playbooks.errors import SlipwayError
+from playbooks.core.errors import SlipwayError
 
 
 @dataclass(frozen=True)

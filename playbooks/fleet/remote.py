@@ -13,14 +13,14 @@ from dataclasses import dataclass, field, replace
 import fabric
 import paramiko
 
-from playbooks.errors import StepFailed, Unreachable
+from playbooks.core.errors import StepFailed, Unreachable
 from playbooks.fleet import channels
 from playbooks.fleet import script as scripts
 from playbooks.fleet.address import Address
 from playbooks.fleet.failures import explain, lost
-from playbooks.fleet.holder import Claim
-from playbooks.fleet.line import Line, Note, Payload, Request
+from playbooks.fleet.lock_owner import Claim
 from playbooks.fleet.progress import Progress, Trip
+from playbooks.fleet.remote_shell import Line, Note, Payload, Request
 from playbooks.fleet.script import Answer
 from playbooks.fleet.session import Session
 

@@ -3,7 +3,7 @@
 The wire format, both ways on one channel and so in one round trip:
 
 - out: the script's own text with its arguments, then the payload (an artifact, rendered files, secrets), on the
-  standard input of a line (line.sh);
+  standard input of a line (remote_shell.sh);
 - back: on standard output one record a line, ``tag<TAB>field<TAB>…``; on standard error whatever a person may want to
   see.
 
@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-from playbooks.errors import BadAnswer
-from playbooks.fleet.holder import Claim
+from playbooks.core.errors import BadAnswer
+from playbooks.fleet.lock_owner import Claim
 
 # head reads exactly the script's bytes and leaves the payload on standard input to the script itself. A connection that
 # breaks while the script is sent must not run the part that came: only a text with its last line is run.
@@ -104,8 +104,8 @@ def load(name: str) -> Script:
 
 @cache
 def line() -> bytes:
-    """The script of a line; see `playbooks.fleet.line`."""
-    return files("playbooks.fleet").joinpath("line.sh").read_bytes().strip()
+    """The script of a line; see `playbooks.fleet.remote_shell`."""
+    return files("playbooks.fleet").joinpath("remote_shell.sh").read_bytes().strip()
 
 
 def quote(words: Sequence[str]) -> str:
@@ -185,7 +185,7 @@ class Answer:
         """A field that is what it should be.
 
         Args:
-            pattern: one of `playbooks.names`.
+            pattern: one of `playbooks.core.names`.
             text: the field.
             what: it should be, for the message, e.g. "unit".
 

@@ -11,11 +11,11 @@ from typing import Protocol
 import fabric
 import paramiko
 
-from playbooks.errors import HostKeyRefused, SlipwayError, Unreachable
+from playbooks.core.errors import HostKeyRefused, SlipwayError, Unreachable
 from playbooks.fleet import channels, script
 from playbooks.fleet.address import Address
-from playbooks.fleet.holder import Claim
-from playbooks.fleet.line import Line
+from playbooks.fleet.lock_owner import Claim
+from playbooks.fleet.remote_shell import Line
 
 RETRY_SECONDS = 0.5
 

@@ -13,12 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-from playbooks.counting import counted
-from playbooks.errors import ConfigError
+from playbooks.core.counting import counted
+from playbooks.core.errors import ConfigError
+from playbooks.core.surroundings import account_name, local_user
 from playbooks.fleet import ssh_arguments, ssh_files
 from playbooks.fleet.address import Address
 from playbooks.fleet.endpoint import ALGORITHMS, HARMLESS, Answer, Endpoint, judge
-from playbooks.surroundings import account_name, local_user
 
 ASK_SECONDS = 30.0  # `Match exec` runs programs, and CanonicalizeHostname asks DNS
 SIDE_BY_SIDE = 8

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from playbooks.core.surroundings import at_home, ssh_home
 from playbooks.fleet.hostkeys import matches
-from playbooks.surroundings import at_home, ssh_home
 
 _DEEPEST = 16  # as in ssh
 _WILD = frozenset("*?")

@@ -9,7 +9,7 @@ import os
 import socket
 import struct
 
-from playbooks.sshsig import BadSignature, PublicKey, Reader, packed
+from playbooks.core.sshsig import BadSignature, PublicKey, Reader, packed
 
 ASK_KEYS, KEYS = 11, 12
 ASK_SIGNATURE, SIGNATURE = 13, 14

@@ -15,8 +15,8 @@ import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from playbooks.core.remembered import place
 from playbooks.ledger.seal import head_of
-from playbooks.remembered import place
 
 MOST_LINE = 262144
 _DIGEST = re.compile(r"[0-9a-f]{32}")

@@ -6,16 +6,16 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from playbooks.errors import ConfigError, UsageError
-from playbooks.fleet.holder import CHANGES, Holder
+from playbooks.core.errors import ConfigError, UsageError
+from playbooks.core.sshsig import KINDS, RSA, BadSignature, PublicKey, read_public_key, require_made_by
+from playbooks.fleet.lock_owner import CHANGES, Holder
 from playbooks.ledger.agent import RSA_SHA2_512, NoAnswer, agent_keys, agent_signature
 from playbooks.ledger.seal import Key, Seal
-from playbooks.sshsig import KINDS, RSA, BadSignature, PublicKey, read_public_key, require_made_by
 
 if TYPE_CHECKING:
     import paramiko
 
-    from playbooks.adapters.secrets import Secrets
+    from playbooks.adapters.secrets.sources import Secrets
     from playbooks.settings.ledger import Ledger
 
 AGENT_SECONDS = 10.0

@@ -13,9 +13,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from playbooks.census import Key, key_of
 from playbooks.ledger.chain import MOST_FAULTS, Fault
 from playbooks.ledger.heads import Head
+from playbooks.ledger.index import Key, key_of
 from playbooks.ledger.keys import shown
 from playbooks.ledger.seal import NO_LINE
 from playbooks.ledger.standing import Judged, Standing, Verifier, is_minor

@@ -13,9 +13,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from playbooks.fleet.holder import Holder
+from playbooks.core.sshsig import ED25519, PublicKey, envelope, packed, to_be_signed
+from playbooks.fleet.lock_owner import Holder
 from playbooks.ledger.chain import OWN
-from playbooks.sshsig import ED25519, PublicKey, envelope, packed, to_be_signed
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey

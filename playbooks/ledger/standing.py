@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from playbooks.core.sshsig import BadSignature, PublicKey, check, claimed, read_public_key
 from playbooks.ledger.keys import SIGNING, shown
 from playbooks.ledger.seal import BY_HOST, DELEGATIONS, RECORDS, SIGNATURE, canonical, signed_part
-from playbooks.sshsig import BadSignature, PublicKey, check, claimed, read_public_key
 
 # What a record and its delegation must say alike.
 ALIKE = ("environment", "application", "id", "by")

@@ -14,8 +14,8 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live as RichLive
 from rich.text import Text
 
-from playbooks.counting import counted
-from playbooks.errors import SlipwayError
+from playbooks.core.counting import counted
+from playbooks.core.errors import SlipwayError
 from playbooks.fleet.progress import Look, Trip
 from playbooks.report.looks import MOST_LINES, STYLES, in_lines, in_short
 

@@ -15,9 +15,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, NewType, TextIO, overload
 
-from playbooks.errors import SlipwayError
+from playbooks.core.errors import SlipwayError
+from playbooks.core.invisible import is_invisible, visible
 from playbooks.fleet.progress import Look, PassesOn, Side, Trip
-from playbooks.invisible import is_invisible, visible
 
 # Text without secrets, in which nothing is invisible. Only `shown` makes it.
 Shown = NewType("Shown", str)

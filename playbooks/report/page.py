@@ -7,9 +7,9 @@ import hashlib
 import os
 from pathlib import Path
 
-from playbooks.errors import UsageError
+from playbooks.core.errors import UsageError
+from playbooks.core.surroundings import own_path
 from playbooks.report.output import in_page, shown, tell
-from playbooks.surroundings import own_path
 
 TEMPLATES = Path(__file__).resolve().parent.parent.parent / "templates" / "report"
 

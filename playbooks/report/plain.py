@@ -6,7 +6,7 @@ import threading
 from collections.abc import Sequence
 from typing import Literal, TextIO
 
-from playbooks.errors import SlipwayError
+from playbooks.core.errors import SlipwayError
 from playbooks.fleet.progress import Look, Trip
 from playbooks.report.looks import in_words
 

@@ -11,7 +11,7 @@ from playbooks.report.output import Shown, answer, answers_terminal, shortened, 
 
 if TYPE_CHECKING:
     from playbooks.backup import Backups
-    from playbooks.check import Check, HostPlan
+    from playbooks.check_deploy import Check, HostPlan
     from playbooks.check_untrusted import HostFiles, UntrustedCheck
     from playbooks.health import FleetHealth
     from playbooks.host_keys import HostKeys

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from playbooks.errors import SlipwayError
+from playbooks.core.errors import SlipwayError
 from playbooks.fleet.progress import Progress, Trip
-from playbooks.report.chronicle import Chronicle
+from playbooks.report.phase_recorder import Chronicle
 
 # Of steps that got no answer: shorter ones asked no host anything; one that was answered just now failed by its answer.
 LEAST_SECONDS = 0.05

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from playbooks.environment import Environment
+from playbooks.environments.environment import Environment
 from playbooks.steps.facts import Facts
 
 

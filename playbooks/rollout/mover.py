@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from playbooks.environment import Environment
-from playbooks.errors import SlipwayError, StepFailed
+from playbooks.core.errors import SlipwayError, StepFailed
+from playbooks.environments.environment import Environment
 from playbooks.fleet.fanout import Results, told
 from playbooks.fleet.fleet import Fleet, Held
-from playbooks.fleet.holder import Holder
-from playbooks.fleet.line import Note
+from playbooks.fleet.lock_owner import Holder
 from playbooks.fleet.remote import Ask, Remote
+from playbooks.fleet.remote_shell import Note
 from playbooks.ledger.seal import GUARD_ADDS
 from playbooks.steps.health import HealthReport, ask_health, read_health
 from playbooks.steps.switch import Watch, What, ask_switch, with_hint

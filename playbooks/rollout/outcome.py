@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from playbooks.errors import ExitStatus
+from playbooks.core.errors import ExitStatus
+from playbooks.core.names import cut
 from playbooks.judgement.meanwhile import Meanwhile
-from playbooks.names import cut
 
 # A record is one argument of a script, of 128 kB at the most (execve(2)).
 MOST_MESSAGE, MOST_WARNING, MOST_WARNINGS = 8000, 500, 20  # characters, characters, lines

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, Protocol
 
-from playbooks.errors import Interrupted, SlipwayError, StepFailed, Unreachable, stopped
+from playbooks.core.errors import Interrupted, SlipwayError, StepFailed, Unreachable, stopped
 from playbooks.fleet.fleet import Fleet
 from playbooks.judgement.meanwhile import Meanwhile
 from playbooks.rollout.mover import Mover

@@ -4,8 +4,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from playbooks.core.sshsig import read_public_key
 from playbooks.settings.types import Model, Text
-from playbooks.sshsig import read_public_key
 
 
 def _public_key(value: str) -> str:

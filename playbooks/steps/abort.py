@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from playbooks.fleet.holder import Holder, read_holder
+from playbooks.fleet.lock_owner import Holder, read_holder
 from playbooks.fleet.script import Answer
 
 

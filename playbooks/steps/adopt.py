@@ -6,8 +6,8 @@ import json
 import re
 from collections.abc import Sequence
 
-from playbooks import names
-from playbooks.errors import StepFailed
+from playbooks.core import names
+from playbooks.core.errors import StepFailed
 from playbooks.fleet.remote import Remote
 from playbooks.settings import Settings
 

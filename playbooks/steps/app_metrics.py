@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from playbooks.adapters.application_metrics import Page
-from playbooks.adapters.exposition import PARTS
-from playbooks.adapters.metrics import Endpoint
+from playbooks.adapters.metrics.application import Page
+from playbooks.adapters.metrics.exposition import PARTS
+from playbooks.adapters.metrics.source import Endpoint
+from playbooks.core.names import cut
 from playbooks.fleet.remote import Ask
 from playbooks.fleet.script import Answer
-from playbooks.names import cut
 from playbooks.settings.metrics import Metrics
 from playbooks.settings.selector import parse_selector
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from playbooks import names
-from playbooks.errors import StepFailed
-from playbooks.fleet.line import Note
+from playbooks.core import names
+from playbooks.core.errors import StepFailed
 from playbooks.fleet.remote import Ask, Remote
+from playbooks.fleet.remote_shell import Note
 from playbooks.settings import Settings
 from playbooks.settings.backup import Database
 from playbooks.steps.records import read_record

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from playbooks.fleet.line import Note
 from playbooks.fleet.remote import Ask
+from playbooks.fleet.remote_shell import Note
 from playbooks.settings import Settings
 from playbooks.settings.services import Hook
 

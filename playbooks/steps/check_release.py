@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from playbooks import names
+from playbooks.core import names
 from playbooks.fleet.remote import Remote
 from playbooks.settings import Settings
 from playbooks.steps.drift import listed, read_changes

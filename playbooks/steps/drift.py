@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from playbooks.core.names import RELEASE, cut
 from playbooks.fleet.remote import Ask
 from playbooks.fleet.script import Answer
-from playbooks.names import RELEASE, cut
 from playbooks.settings import Settings
 
 # What the step says, and what a person reads of it.

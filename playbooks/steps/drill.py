@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from playbooks.errors import StepFailed
-from playbooks.fleet.line import Note
+from playbooks.core.errors import StepFailed
+from playbooks.core.names import cut
 from playbooks.fleet.remote import Remote
+from playbooks.fleet.remote_shell import Note
 from playbooks.fleet.script import MOST_RECORDS, Answer
-from playbooks.names import cut
 from playbooks.settings import Settings
 from playbooks.settings.backup import Database
 from playbooks.steps.backup import FIELD, as_payload, database_lines, secret_lines, with_hint

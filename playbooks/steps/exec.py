@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from playbooks.errors import BadAnswer
+from playbooks.core.errors import BadAnswer
 from playbooks.fleet.listening import listen
 from playbooks.fleet.remote import Remote
 from playbooks.settings import Settings

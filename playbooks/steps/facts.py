@@ -7,16 +7,16 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal, cast
 
-from playbooks import names
-from playbooks.errors import BadAnswer
-from playbooks.fleet.holder import Holder, read_holder
+from playbooks.core import names
+from playbooks.core.errors import BadAnswer
+from playbooks.core.names import cut
 from playbooks.fleet.host_json import read_object
+from playbooks.fleet.lock_owner import Holder, read_holder
 from playbooks.fleet.remote import Ask, Remote
 from playbooks.fleet.script import Answer
 from playbooks.ledger.chain import read_record as read_line
 from playbooks.ledger.heads import Head
 from playbooks.ledger.seal import NO_LINE, head_of
-from playbooks.names import cut
 from playbooks.steps.adopt import HINT, release_of
 from playbooks.steps.drift import Drift
 from playbooks.steps.records import read_record

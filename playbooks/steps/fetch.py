@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from playbooks.core.artifact import Request
 from playbooks.settings.pull import Pull
-from playbooks.shipped import Request
 
 
 def fetch_order(request: Request, pull: Pull) -> bytes:

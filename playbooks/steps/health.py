@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, assert_never
 
-from playbooks.fleet.line import Note
+from playbooks.core.names import cut
 from playbooks.fleet.remote import Ask, Remote
+from playbooks.fleet.remote_shell import Note
 from playbooks.fleet.script import Answer
-from playbooks.names import cut
 from playbooks.settings import Settings
 from playbooks.settings.health import (
     SLOT_PORT,

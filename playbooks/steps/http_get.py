@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from playbooks.adapters.prometheus import Replied
-from playbooks.adapters.prometheus_http import login, query_url
+from playbooks.adapters.metrics.prometheus import Replied
+from playbooks.adapters.metrics.prometheus_http import login, query_url
 from playbooks.fleet.remote import Ask
 from playbooks.fleet.script import Answer
 from playbooks.settings.metrics import Prometheus

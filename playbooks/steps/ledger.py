@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from playbooks.errors import StepFailed
+from playbooks.core.errors import StepFailed
 from playbooks.fleet.remote import Remote
 from playbooks.fleet.script import Answer
 from playbooks.ledger.chain import Chain

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from playbooks.errors import StepFailed
+from playbooks.core.errors import StepFailed
 from playbooks.fleet.remote import Remote
 from playbooks.fleet.script import Answer
 from playbooks.ledger.chain import LONGEST, OWN

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from playbooks.core.names import UNIT, cut
 from playbooks.fleet.host_json import read_object
 from playbooks.fleet.listening import listen
 from playbooks.fleet.remote import Remote
-from playbooks.names import UNIT, cut
 from playbooks.settings import Settings
 
 MOST_LINES = 10_000  # of a host, in one answer

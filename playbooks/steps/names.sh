@@ -1,6 +1,6 @@
 # shellcheck shell=sh
 # What becomes part of a path, or one of restic's tags, is held against its pattern on the host that uses it, too, wherever
-# it comes from: the controller, or a repository that others can write. playbooks/names.py has the same patterns.
+# it comes from: the controller, or a repository that others can write. playbooks/core/names.py has the same patterns.
 
 # is_stamped TEXT: a time, or a time, a dash and a version.
 is_stamped() {

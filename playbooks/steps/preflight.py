@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
+from playbooks.core.names import cut
 from playbooks.fleet.remote import Ask
 from playbooks.fleet.script import Answer
-from playbooks.names import cut
 from playbooks.settings import Settings
 
 MOST_LINES = 40

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from playbooks.fleet.holder import Holder, read_holder
+from playbooks.fleet.lock_owner import Holder, read_holder
 from playbooks.fleet.remote import Ask
 from playbooks.fleet.script import Answer
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from playbooks.fleet.line import Note
 from playbooks.fleet.remote import Remote
+from playbooks.fleet.remote_shell import Note
 from playbooks.settings import Settings
 from playbooks.settings.backup import Database
 from playbooks.settings.health import PostgresCheck

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from playbooks.errors import ConfigError
+from playbooks.core.errors import ConfigError
 from playbooks.fleet.channels import in_unit
-from playbooks.fleet.line import Note
 from playbooks.fleet.remote import Remote
+from playbooks.fleet.remote_shell import Note
 from playbooks.fleet.script import command
 
 SECONDS = 60.0

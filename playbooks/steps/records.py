@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from playbooks import names
+from playbooks.core import names
 from playbooks.fleet.host_json import read_object
 
 KINDS = ("application", "database")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from playbooks.errors import StepFailed
+from playbooks.core.errors import StepFailed
 from playbooks.fleet.remote import Remote
 from playbooks.settings import Settings
 from playbooks.steps.backup import as_payload, repository, secret_lines, with_hint

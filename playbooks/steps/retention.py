@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from playbooks import names
-from playbooks.errors import StepFailed
+from playbooks.core import names
+from playbooks.core.errors import StepFailed
 from playbooks.fleet.remote import Remote
 from playbooks.settings import Settings
 from playbooks.settings.backup import Keep

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from playbooks import names
-from playbooks.errors import StepFailed
-from playbooks.fleet.line import Note, Stream
+from playbooks.core import names
+from playbooks.core.artifact import Release
+from playbooks.core.errors import StepFailed
 from playbooks.fleet.remote import Remote
+from playbooks.fleet.remote_shell import Note, Stream
 from playbooks.settings import Settings
-from playbooks.shipped import Release
 from playbooks.steps.fetch import fetch_order
 
 CHUNK = 256 * 1024
@@ -68,7 +68,7 @@ class Staged:
 
 @dataclass(frozen=True)
 class Delta:
-    """What makes a new release out of an old artifact's files; see `playbooks.release.delta`.
+    """What makes a new release out of an old artifact's files; see `playbooks.releases.delta`.
 
     Args:
         base: SHA-256 of the old artifact.
@@ -125,7 +125,7 @@ def stage(
         remote: the host.
         settings: its settings.
         release: what to put there.
-        plan: from `playbooks.release.release.pack`.
+        plan: from `playbooks.releases.render.pack`.
         first: whether hooks that run on one host only run on this one.
         patch: sent if it will do; if the release that it is added to is not what it was, all of the artifact is.
         note: called with progress.

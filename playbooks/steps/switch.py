@@ -7,10 +7,10 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from playbooks.errors import StepFailed
+from playbooks.core.errors import StepFailed
 from playbooks.fleet import script
-from playbooks.fleet.line import Note
 from playbooks.fleet.remote import Ask
+from playbooks.fleet.remote_shell import Note
 from playbooks.settings import Settings
 
 What = Literal["deploy", "rollback", "back", "arm"]

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from playbooks.fleet import script
-from playbooks.fleet.line import Note
 from playbooks.fleet.remote import Ask
+from playbooks.fleet.remote_shell import Note
 from playbooks.fleet.script import Answer
 from playbooks.settings import Settings
 from playbooks.settings.traffic import Balancer

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from playbooks.core.names import cut
 from playbooks.fleet.remote import Ask
 from playbooks.fleet.script import Answer
-from playbooks.names import cut
 from playbooks.settings import Settings
 from playbooks.settings.traffic import Balancer
 from playbooks.steps.traffic import Server, place

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from playbooks.core.names import cut
 from playbooks.fleet.remote import Ask
 from playbooks.fleet.script import Answer
-from playbooks.names import cut
 from playbooks.settings import Settings
 from playbooks.settings.traffic import Balancer
 from playbooks.steps.traffic import place

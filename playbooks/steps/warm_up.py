@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from playbooks.errors import StepFailed
+from playbooks.core.errors import StepFailed
+from playbooks.core.names import cut
 from playbooks.fleet.remote import Ask
 from playbooks.fleet.script import Answer
-from playbooks.names import cut
 from playbooks.settings.warm_up import WarmUp
 
 

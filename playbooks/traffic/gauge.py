@@ -6,8 +6,8 @@ import contextlib
 import time
 from collections.abc import Iterator, Sequence
 
-from playbooks.environment import Environment
-from playbooks.errors import Interrupted, SlipwayError
+from playbooks.core.errors import Interrupted, SlipwayError
+from playbooks.environments.environment import Environment
 from playbooks.fleet.fleet import Fleet
 from playbooks.fleet.remote import Ask, Remote
 from playbooks.fleet.script import Answer

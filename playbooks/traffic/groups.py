@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from playbooks.environment import Environment
-from playbooks.errors import ConfigError, UsageError
+from playbooks.core.errors import ConfigError, UsageError
+from playbooks.environments.environment import Environment
 from playbooks.fleet.fleet import Fleet
 from playbooks.settings.load import PREFIX
 from playbooks.steps.traffic_state import EdgeState

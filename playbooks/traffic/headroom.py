@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection
 
-from playbooks.errors import ANY_ENV, StepFailed
+from playbooks.core.errors import ANY_ENV, StepFailed
 from playbooks.fleet.progress import Progress
 from playbooks.judgement.headroom import Least, is_known, lacking
 from playbooks.settings.rollout import Headroom

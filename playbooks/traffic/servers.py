@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from playbooks.environment import Environment
-from playbooks.errors import ConfigError, UsageError
+from playbooks.core.errors import ConfigError, UsageError
+from playbooks.environments.environment import Environment
 from playbooks.steps.traffic import Server, Share
 from playbooks.traffic.shares import weight_of
 

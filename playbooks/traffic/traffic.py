@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
 
-from playbooks.environment import Environment
-from playbooks.errors import Interrupted, SlipwayError, StepFailed
+from playbooks.core.errors import Interrupted, SlipwayError, StepFailed
+from playbooks.environments.environment import Environment
 from playbooks.fleet.fleet import Fleet
-from playbooks.fleet.holder import Holder
+from playbooks.fleet.lock_owner import Holder
 from playbooks.fleet.remote import Remote
 from playbooks.fleet.script import Answer
 from playbooks.judgement.meanwhile import Meanwhile

@@ -7,8 +7,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from playbooks.environment import Environment
-from playbooks.errors import ANY_ENV, StepFailed
+from playbooks.core.errors import ANY_ENV, StepFailed
+from playbooks.environments.environment import Environment
 from playbooks.fleet.fleet import Fleet
 from playbooks.fleet.remote import Remote
 from playbooks.settings import Settings

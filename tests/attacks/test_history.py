@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from testinfra.host import Host
 
-from playbooks.adapters.secrets import Secrets
-from playbooks.fleet.holder import Holder
+from playbooks.adapters.secrets.sources import Secrets
+from playbooks.fleet.lock_owner import Holder
 from playbooks.ledger.keys import find_key
 from playbooks.ledger.seal import Seal
 from playbooks.settings.ledger import Ledger

@@ -19,7 +19,7 @@ from tests.hosts.test_deploy import answer
 On = Callable[[str], Host]
 DATE = "#!/bin/sh\nexec /usr/bin/date --date='{seconds} seconds' \"$@\"\n"
 LATE_LAPTOP = (
-    "import sys, datetime, playbooks.release.release as release; right = release.now; "
+    "import sys, datetime, playbooks.releases.render as release; right = release.now; "
     "release.now = lambda: right() - datetime.timedelta(hours=1); "
     "from invoke.main import program; program.run(['invoke', *sys.argv[1:]])"
 )

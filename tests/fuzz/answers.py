@@ -10,17 +10,17 @@ from dataclasses import dataclass, fields, is_dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
-from playbooks import names
-from playbooks.errors import SlipwayError
+from playbooks.core import names
+from playbooks.core.errors import SlipwayError
+from playbooks.core.invisible import visible
 from playbooks.fleet import script as scripts
 from playbooks.fleet.address import Address
 from playbooks.fleet.failures import explain
-from playbooks.fleet.holder import read_holder
+from playbooks.fleet.lock_owner import read_holder
 from playbooks.fleet.progress import Silent
 from playbooks.fleet.remote import Ask, Remote
 from playbooks.fleet.script import Answer
 from playbooks.fleet.session import Session
-from playbooks.invisible import visible
 from playbooks.settings import Settings
 from playbooks.steps.app_metrics import read_app_metrics
 from playbooks.steps.backup import prove

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from playbooks.errors import SlipwayError
+from playbooks.core.errors import SlipwayError
 from playbooks.fleet.address import read_address
-from playbooks.fleet.inventory import TRUSTED, Fence, Inventory, fence_around, limit, load_inventory, select
+from playbooks.inventory import TRUSTED, Fence, Inventory, fence_around, limit, load_inventory, select
 from playbooks.settings.load import read_settings
 from tests.fuzz.acts import outside, watched
 from tests.fuzz.mutate import TEXTS, WORDS, mutated

@@ -13,8 +13,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from playbooks.errors import ConfigError
-from playbooks.fleet.inventory.document import Lines, parse
+from playbooks.core.errors import ConfigError
+from playbooks.inventory.document import Lines, parse
 from playbooks.settings import Settings
 from playbooks.settings.load import PREFIX, read_settings
 from tests.fuzz.mutate import NUMBERS, TEXTS

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
-from playbooks.errors import SlipwayError
+from playbooks.core.errors import SlipwayError
 from tests.fuzz.processor import WAITS
 
 

@@ -19,8 +19,8 @@ import paramiko
 import pytest
 import yaml
 
-from playbooks.errors import BadAnswer
-from playbooks.fleet.line import LONGEST_NOTE, MOST_NOTES, Line, Request
+from playbooks.core.errors import BadAnswer
+from playbooks.fleet.remote_shell import LONGEST_NOTE, MOST_NOTES, Line, Request
 from tests.fuzz import hostile_host as hosts
 
 PROJECT = Path(__file__).resolve().parent.parent.parent

@@ -18,7 +18,7 @@ from lab import cgroup, machine, network
 from lab import up as lab_up
 from lab.files import mounts_below
 from lab.spec import HostSpec, Lab, find_lab
-from playbooks.errors import SlipwayError
+from playbooks.core.errors import SlipwayError
 from tests.hosts.conftest import INVOKE, PROJECT, invoke, wait_until
 
 On = Callable[[str], Host]

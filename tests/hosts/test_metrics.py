@@ -16,13 +16,13 @@ from lab.load import run_load
 from lab.load_plan import Kind, Plan
 from lab.load_report import Report
 from lab.spec import HostSpec
-from playbooks.adapters.metrics import Endpoint, Metrics, MetricsError
-from playbooks.environment import Environment, load_environment
+from playbooks.adapters.metrics.source import Endpoint, Metrics, MetricsError
+from playbooks.environments.environment import Environment, load_environment
 from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.progress import Silent
 from playbooks.judgement.counts import Counts
 from playbooks.judgement.host import HostLimits, HostReading, host_signals
-from playbooks.rollout.metrics import open_metrics
+from playbooks.rollout.watching.metric_sources import open_metrics
 from playbooks.steps.signals import ask_signals, read_signals
 from tests.hosts.conftest import APPS, PROJECT, App, wait_until
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from testinfra.host import Host
 
-from playbooks.surroundings import who
+from playbooks.core.surroundings import who
 from tests.hosts.conftest import App, invoke, wait_until
 
 UNJUDGED = {"worse_errors": None, "worse_latency": None}

@@ -12,8 +12,8 @@ import yaml
 from testinfra.host import Host
 
 from lab.spec import HostSpec
-from playbooks.environment import load_environment
-from playbooks.errors import StepFailed
+from playbooks.core.errors import StepFailed
+from playbooks.environments.environment import load_environment
 from playbooks.fleet.fleet import open_fleet
 from playbooks.fleet.progress import Silent
 from playbooks.steps.provision_sudo import file_name

@@ -11,7 +11,7 @@ import pytest
 from testinfra.host import Host
 
 from lab.spec import HostSpec, Lab
-from playbooks.errors import StepFailed
+from playbooks.core.errors import StepFailed
 from playbooks.steps.traffic_counts import Meter
 from tests.hosts import traffic
 from tests.hosts.conftest import APPS, App, invoke, wait_until

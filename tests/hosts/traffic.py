@@ -18,10 +18,10 @@ import pytest
 from testinfra.host import Host
 
 from lab.spec import Lab
-from playbooks.environment import Environment, load_environment
-from playbooks.errors import StepFailed
+from playbooks.core.errors import StepFailed
+from playbooks.environments.environment import Environment, load_environment
 from playbooks.fleet.fleet import Held, open_fleet
-from playbooks.fleet.holder import Holder
+from playbooks.fleet.lock_owner import Holder
 from playbooks.fleet.progress import Silent
 from playbooks.fleet.remote import Ask, Remote
 from playbooks.fleet.script import Answer

@@ -12,12 +12,12 @@ import yaml
 
 import tasks
 from playbooks.adapters.timers import Places
-from playbooks.environment import Environment, load_environment, load_environments
-from playbooks.errors import ConfigError, UsageError
+from playbooks.core.errors import ConfigError, UsageError
+from playbooks.environments.environment import Environment, load_environment, load_environments
+from playbooks.environments.templates import Templates
 from playbooks.fleet.progress import Silent
 from playbooks.schedule import schedule, unschedule
 from playbooks.settings.reference import reference
-from playbooks.templating import Templates
 from tests.fuzz.vaults import encrypted
 
 PROJECT = Path(__file__).resolve().parent.parent.parent

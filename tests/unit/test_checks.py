@@ -12,12 +12,12 @@ import pytest
 
 from playbooks.checks.secrets import secrets_of
 from playbooks.checks.units import is_told_to_listen, judge_units, lacking, ports_of
-from playbooks.release.members import begin_reading
-from playbooks.release.release import File, Rendered
-from playbooks.release.slots import Slot
+from playbooks.core.artifact import Artifact
+from playbooks.releases.members import begin_reading
+from playbooks.releases.render import File, Rendered
+from playbooks.releases.slots import Slot
 from playbooks.settings import Settings
 from playbooks.settings.load import read_settings
-from playbooks.shipped import Artifact
 from playbooks.steps.preflight import Listener, Objections, Taken
 
 RELEASE = "20261129T120000Z-1.0.0"

@@ -13,23 +13,23 @@ from typing import Any
 import pytest
 import yaml
 
-from playbooks.adapters.secrets import Secrets
-from playbooks.environment import FLEET_WIDE, Environment, load_environment
-from playbooks.errors import ConfigError, UsageError
+from playbooks.adapters.secrets.sources import Secrets
+from playbooks.core.errors import ConfigError, UsageError
+from playbooks.core.invisible import visible
+from playbooks.core.names import stamp
+from playbooks.environments.environment import FLEET_WIDE, Environment, load_environment
+from playbooks.environments.templates import Templates
 from playbooks.fleet.address import read_address
-from playbooks.fleet.holder import Holder
-from playbooks.invisible import visible
-from playbooks.names import stamp
-from playbooks.release.artifact import find_artifact
-from playbooks.release.release import later_than, new_release, render
+from playbooks.fleet.lock_owner import Holder
+from playbooks.releases.find_artifact import find_artifact
+from playbooks.releases.render import later_than, new_release, render
 from playbooks.restore import newest_backup
 from playbooks.rollout.migrated import hooks_left
-from playbooks.rollout.predecessor import choose_release, choose_releases
+from playbooks.rollout.planning.rollback_target import choose_release, choose_releases
 from playbooks.settings.load import read_settings
 from playbooks.settings.model import FileSecret
 from playbooks.settings.reference import reference
 from playbooks.steps.facts import Facts, Moved, ReleaseOnHost
-from playbooks.templating import Templates
 from tests.fuzz.vaults import encrypted
 
 PROJECT = Path(__file__).resolve().parent.parent.parent

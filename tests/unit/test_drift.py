@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from playbooks.adapters.striking import MASK
+from playbooks.adapters.secrets.masking import MASK
 from playbooks.fleet.script import load
-from playbooks.release.difference import without_old_secrets
+from playbooks.releases.difference import without_old_secrets
 
 FILES = {"bin/run": "run\n", "lib/a b\\c.py": "code\n", "lib/deep/x.py": "x\n", "VERSION": "1.0\n", "data/cache": "1\n"}
 

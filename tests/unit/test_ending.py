@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from playbooks.errors import Interrupted
+from playbooks.core.errors import Interrupted
 from playbooks.fleet.ending import SIGNAL, can_be_ended
 from playbooks.fleet.fanout import Job, run_jobs
 from playbooks.fleet.progress import Silent

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from playbooks.adapters.application_metrics import ApplicationMetrics, Page
-from playbooks.adapters.exposition import LONGEST_LINE, parse_samples
-from playbooks.adapters.metrics import MOST_SERIES
-from playbooks.adapters.prometheus_http import ask_from_here
+from playbooks.adapters.metrics.application import ApplicationMetrics, Page
+from playbooks.adapters.metrics.exposition import LONGEST_LINE, parse_samples
+from playbooks.adapters.metrics.prometheus_http import ask_from_here
+from playbooks.adapters.metrics.source import MOST_SERIES
 from playbooks.fleet import script as scripts
 from playbooks.settings.metrics import Metrics, Prometheus
 

@@ -11,13 +11,13 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from playbooks.environment import Environment, load_environment
-from playbooks.errors import ConfigError, UsageError
-from playbooks.fleet.holder import Holder
-from playbooks.rollout.due import whole_group
-from playbooks.rollout.planned import planned
-from playbooks.rollout.planning import plan_deploy, plan_rollback
-from playbooks.rollout.predecessor import choose_for_group
+from playbooks.core.errors import ConfigError, UsageError
+from playbooks.environments.environment import Environment, load_environment
+from playbooks.fleet.lock_owner import Holder
+from playbooks.rollout.planning.outdated_hosts import whole_group
+from playbooks.rollout.planning.preview import planned
+from playbooks.rollout.planning.rollback_target import choose_for_group
+from playbooks.rollout.planning.strategy import plan_deploy, plan_rollback
 from playbooks.status import HostStatus, Status
 from playbooks.steps.facts import Facts, ReleaseOnHost
 from playbooks.steps.traffic import Server, Share

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from playbooks.environment import load_environment
+from playbooks.environments.environment import load_environment
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 DOCS = PROJECT / "docs"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import playbooks.fleet.script as scripts
-from playbooks.errors import BadAnswer
+from playbooks.core.errors import BadAnswer
 from playbooks.ledger.heads import Head, Heads, head_written, heads_path
 from playbooks.ledger.seal import head_of
 from playbooks.steps.finish import read_appended

@@ -10,24 +10,24 @@ from typing import cast
 
 import pytest
 
-from playbooks.adapters.metrics import Endpoint
-from playbooks.errors import BadAnswer, StepFailed, UsageError
+from playbooks.adapters.metrics.source import Endpoint
+from playbooks.core.errors import BadAnswer, StepFailed, UsageError
+from playbooks.core.names import stamp
+from playbooks.environments.host_facts import interrupted
 from playbooks.fleet.address import Address
 from playbooks.fleet.failures import explain
 from playbooks.fleet.fleet import Fleet
-from playbooks.fleet.holder import Holder
+from playbooks.fleet.lock_owner import Holder
 from playbooks.fleet.progress import Silent
 from playbooks.fleet.script import parse
 from playbooks.fleet.session import Session
-from playbooks.host_facts import interrupted
-from playbooks.names import stamp
 from playbooks.restore import version_of_most
-from playbooks.resume import resume
-from playbooks.rollout.host_looks import HostLooks
-from playbooks.rollout.metrics import open_metrics
+from playbooks.resume_deploy import resume
 from playbooks.rollout.mover import Move
 from playbooks.rollout.outcome import Outcome
-from playbooks.rollout.predecessor import choose_releases
+from playbooks.rollout.planning.rollback_target import choose_releases
+from playbooks.rollout.watching.host_looks import HostLooks
+from playbooks.rollout.watching.metric_sources import open_metrics
 from playbooks.settings.metrics import Metrics
 from playbooks.steps.facts import Facts, read_facts
 from playbooks.steps.traffic_state import read_state
@@ -187,7 +187,7 @@ def test_what_is_asked_for_is_not_taken_from_a_host(monkeypatch: pytest.MonkeyPa
 
 def _resumes(monkeypatch: pytest.MonkeyPatch, holder: Holder, limit: str) -> None:
     fact = replace(facts(""), interrupted=holder)
-    monkeypatch.setattr("playbooks.resume.read_all", lambda *_: {"app1": fact})
+    monkeypatch.setattr("playbooks.resume_deploy.read_all", lambda *_: {"app1": fact})
     with pytest.raises(UsageError, match="only a host's word") as caught:
         resume(cast("object", _Whole()), cast("object", None), Silent())  # type: ignore[arg-type]
     assert limit in caught.value.message

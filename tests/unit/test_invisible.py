@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from playbooks.errors import ConfigError
+from playbooks.core.errors import ConfigError
+from playbooks.core.invisible import find_invisible, visible
 from playbooks.fleet.address import read_address
-from playbooks.invisible import find_invisible, visible
 from playbooks.report.output import json_text
 from playbooks.settings.types import Text
 

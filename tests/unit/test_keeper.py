@@ -7,7 +7,7 @@ from typing import cast
 
 import fabric
 
-from playbooks.fleet.keeper import BEATING, Keeper
+from playbooks.fleet.heartbeat import BEATING, Keeper
 from playbooks.fleet.lock import Lock
 from playbooks.fleet.progress import Silent
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import paramiko
 import pytest
 
-from playbooks.errors import HostKeyRefused, SlipwayError
+from playbooks.core.errors import HostKeyRefused, SlipwayError
 from playbooks.fleet.hostkeys import ExpectedKeys, KnownHosts, Recorded, Strict, read_known
 from playbooks.host_keys import _write
 

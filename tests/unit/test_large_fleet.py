@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from playbooks import environment as environments
-from playbooks.environment import load_environment
-from playbooks.errors import ConfigError
+from playbooks.core.errors import ConfigError
+from playbooks.environments import environment as environments
+from playbooks.environments.environment import load_environment
 from playbooks.report import output
 from playbooks.settings import load as settings_load
 from playbooks.show_inventory import show_inventory

@@ -15,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import playbooks.fleet.script as scripts
-from playbooks.census import Census, key_of
-from playbooks.errors import BadAnswer
+from playbooks.core.errors import BadAnswer
 from playbooks.fleet.script import load
 from playbooks.history import merge
 from playbooks.ledger.chain import LONGEST, Chain, read_record
+from playbooks.ledger.index import Census, key_of
 from playbooks.ledger.seal import digest
 from playbooks.steps.ledger import CHUNK, Ledger, read_piece
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from playbooks.fleet.line import Request
+from playbooks.fleet.remote_shell import Request
 from playbooks.fleet.script import command, line, quote
 
 ANYTHING = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=60)

@@ -20,7 +20,7 @@ import pytest
 
 from lab.load import loading, run_load
 from lab.load_plan import Kind, Plan
-from playbooks.errors import SlipwayError, UsageError
+from playbooks.core.errors import SlipwayError, UsageError
 
 PROJECT = Path(__file__).resolve().parents[2]
 OUTCOMES = {

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from playbooks import cli_look
-from playbooks.cli import narrowed, since
-from playbooks.errors import UsageError
+from playbooks.cli import running as cli_look
+from playbooks.cli.runner import narrowed, since
+from playbooks.core.errors import UsageError
 from playbooks.fleet.listening import LONGEST_LINE, _cut_lines
 from playbooks.fleet.terminal import Until
 from playbooks.steps.logs import MOST_MESSAGE, read_line

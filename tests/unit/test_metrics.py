@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from playbooks.adapters.application_metrics import ApplicationMetrics, Page
-from playbooks.adapters.exposition import parse_samples
-from playbooks.adapters.metrics import Endpoint, MetricsError
-from playbooks.adapters.prometheus import PrometheusMetrics, Replied
+from playbooks.adapters.metrics.application import ApplicationMetrics, Page
+from playbooks.adapters.metrics.exposition import parse_samples
+from playbooks.adapters.metrics.prometheus import PrometheusMetrics, Replied
+from playbooks.adapters.metrics.source import Endpoint, MetricsError
 from playbooks.judgement.counts import Counts
 from playbooks.judgement.host import MEGABYTE, HostReading, UnitReading, host_signals
 from playbooks.judgement.verdict import Signal
@@ -160,7 +160,7 @@ def prometheus(answer: Callable[[str], Replied], **settings: Any) -> PrometheusM
 
 def test_a_query_that_fails_later_is_tried_again_told_and_no_data(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two thirds of the numbers would make an error rate that never was."""
-    monkeypatch.setattr("playbooks.adapters.prometheus.RETRY_SECONDS", 0.0)
+    monkeypatch.setattr("playbooks.adapters.metrics.prometheus.RETRY_SECONDS", 0.0)
     asked: list[str] = []
     broken = [False]
     total = [10.0]
@@ -187,7 +187,7 @@ def test_a_query_that_fails_later_is_tried_again_told_and_no_data(monkeypatch: p
 
 def test_what_prometheus_does_not_know_is_an_error_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     """The message must name the query, since the mistake is in it."""
-    monkeypatch.setattr("playbooks.adapters.prometheus.RETRY_SECONDS", 0.0)
+    monkeypatch.setattr("playbooks.adapters.metrics.prometheus.RETRY_SECONDS", 0.0)
     with pytest.raises(MetricsError, match=r"slipway_metrics.requests: .* has nothing for it: count by"):
         prometheus(lambda _: vector()).read()
     with pytest.raises(MetricsError, match=r"it has 10.0.0.9:8002, expected 10.0.0.1:8000, 10.0.0.2:8002"):

@@ -10,14 +10,14 @@ from typing import cast
 import pytest
 import yaml
 
-from playbooks.environment import load_environment
-from playbooks.errors import SlipwayError, Unreachable
+from playbooks.core.errors import SlipwayError, Unreachable
+from playbooks.environments.environment import load_environment
 from playbooks.fleet.fleet import Fleet
 from playbooks.fleet.progress import Silent
 from playbooks.fleet.remote import Ask, Remote
 from playbooks.fleet.script import Answer, parse
 from playbooks.judgement.counts import Counts
-from playbooks.rollout.observing import EdgeCounts
+from playbooks.rollout.watching.observers import EdgeCounts
 
 
 @dataclass

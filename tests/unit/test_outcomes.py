@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from playbooks.environment import load_environment
-from playbooks.rollout.outcomes import deployed
+from playbooks.core.artifact import Artifact, Release
+from playbooks.environments.environment import load_environment
 from playbooks.rollout.rollout import Rollout, Ruling, Stand
-from playbooks.shipped import Artifact, Release
+from playbooks.rollout.summary import deployed
 from playbooks.strategies.plan import Plan
 
 PROJECT = Path(__file__).resolve().parent.parent.parent

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from playbooks.release.pace import Pace, Stopwatch, keep_pace, pays, read_pace
+from playbooks.releases.pace import Pace, Stopwatch, keep_pace, pays, read_pace
 
 MB = 1_000_000
 

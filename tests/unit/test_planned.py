@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from playbooks.environment import Environment, load_environment
-from playbooks.rollout.planned import BY_HOSTS, planned
-from playbooks.rollout.planning import plan_deploy
+from playbooks.environments.environment import Environment, load_environment
+from playbooks.rollout.planning.preview import BY_HOSTS, planned
+from playbooks.rollout.planning.strategy import plan_deploy
 from playbooks.strategies.plan import following, seconds
 
 HOSTS = ["app1", "app2", "app3", "app4"]

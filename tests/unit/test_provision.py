@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from playbooks.environment import load_environment
-from playbooks.errors import ConfigError
+from playbooks.core.errors import ConfigError
+from playbooks.environments.environment import load_environment
 from playbooks.fleet.progress import Silent
 from playbooks.provision import provision
 

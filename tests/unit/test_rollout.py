@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from playbooks.errors import SlipwayError, StepFailed
+from playbooks.core.errors import SlipwayError, StepFailed
 from playbooks.fleet.fleet import Fleet
 from playbooks.fleet.progress import Silent
 from playbooks.fleet.remote import Remote

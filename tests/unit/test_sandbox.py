@@ -12,16 +12,16 @@ from typing import Any
 import pytest
 import yaml
 
+from playbooks.core.artifact import Artifact
+from playbooks.core.errors import ConfigError, UsageError
 from playbooks.deploy import render_all
-from playbooks.environment import Environment, load_environment
-from playbooks.errors import ConfigError, UsageError
-from playbooks.release.release import new_release
+from playbooks.environments.environment import Environment, load_environment
+from playbooks.releases.render import new_release
 from playbooks.schedule import render_cron, render_timer
-from playbooks.shipped import Artifact
-from playbooks.traffic.edge import balancer_files
+from playbooks.traffic.balancer_host import balancer_files
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
-MAKES_ENVIRONMENTS = {"playbooks/fleet/inventory/jinja.py", "playbooks/report/page.py"}
+MAKES_ENVIRONMENTS = {"playbooks/inventory/jinja.py", "playbooks/report/page.py"}
 RELEASE = new_release(Artifact("1.0.0", "x", None, "none", "0" * 64, 0))
 TOUCH = "touch {marker}"
 # Runs TOUCH when it is unpickled.

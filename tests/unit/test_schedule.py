@@ -11,8 +11,8 @@ import pytest
 
 from playbooks.adapters import timers
 from playbooks.adapters.timers import Places
-from playbooks.environment import Environment, load_environment
-from playbooks.errors import SlipwayError, UsageError
+from playbooks.core.errors import SlipwayError, UsageError
+from playbooks.environments.environment import Environment, load_environment
 from playbooks.fleet.progress import Silent
 from playbooks.schedule import calendar, cron_fields, render_timer, schedule, unschedule
 

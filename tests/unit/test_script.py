@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from playbooks.errors import BadAnswer
-from playbooks.fleet.holder import Claim
+from playbooks.core.errors import BadAnswer
+from playbooks.fleet.lock_owner import Claim
 from playbooks.fleet.script import Script, command, load, parse, quote
 
 ANYTHING = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=60)

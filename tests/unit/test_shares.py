@@ -7,7 +7,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from playbooks.rollout.crew import closed_by_hand, left_out, nobody_up
+from playbooks.rollout.context import closed_by_hand, left_out, nobody_up
 from playbooks.steps.traffic import Server, Share, share_lines
 from playbooks.steps.traffic_state import EdgeState, ServerState
 from playbooks.traffic.shares import Place, Split, balance, way_back, weigh, weight_of

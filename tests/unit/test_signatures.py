@@ -16,16 +16,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from playbooks.adapters.secrets import Secrets
-from playbooks.errors import ConfigError, UsageError
-from playbooks.fleet.holder import Holder
-from playbooks.ledger import keys
-from playbooks.ledger.keys import Signing, find_key
-from playbooks.ledger.seal import DELEGATIONS, GUARD_ADDS, RECORDS, Key, Seal, canonical, digest, signed_part
-from playbooks.ledger.standing import Standing, Verifier
-from playbooks.settings.ledger import Ledger
-from playbooks.settings.model import FileSecret
-from playbooks.sshsig import (
+from playbooks.adapters.secrets.sources import Secrets
+from playbooks.core.errors import ConfigError, UsageError
+from playbooks.core.sshsig import (
     SK_ED25519,
     BadSignature,
     PublicKey,
@@ -36,6 +29,13 @@ from playbooks.sshsig import (
     read_public_key,
     to_be_signed,
 )
+from playbooks.fleet.lock_owner import Holder
+from playbooks.ledger import keys
+from playbooks.ledger.keys import Signing, find_key
+from playbooks.ledger.seal import DELEGATIONS, GUARD_ADDS, RECORDS, Key, Seal, canonical, digest, signed_part
+from playbooks.ledger.standing import Standing, Verifier
+from playbooks.settings.ledger import Ledger
+from playbooks.settings.model import FileSecret
 from tests.agent import running_agent
 
 HOLDER = Holder("ann@laptop", "deploy 1.1.0", "2026-11-21T04:31:00Z", "20261121T043100Z-1.1.0", "deploy", "1.1.0")

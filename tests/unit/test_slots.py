@@ -9,17 +9,17 @@ from typing import Any
 import pytest
 import yaml
 
+from playbooks.core.artifact import Release
+from playbooks.core.errors import ConfigError
 from playbooks.deploy import render_all
-from playbooks.environment import Environment, load_environment
-from playbooks.errors import ConfigError
-from playbooks.release.artifact import find_artifact
-from playbooks.release.release import new_release
-from playbooks.release.renderings import for_next
+from playbooks.environments.environment import Environment, load_environment
+from playbooks.releases.find_artifact import find_artifact
+from playbooks.releases.render import new_release
+from playbooks.releases.renderings import for_next
 from playbooks.rollback import takes_the_place
-from playbooks.rollout.planning import plan_deploy, plan_rollback
-from playbooks.shipped import Release
+from playbooks.rollout.planning.strategy import plan_deploy, plan_rollback
 from playbooks.steps.facts import Facts, ReleaseOnHost
-from playbooks.traffic.places import places_of
+from playbooks.traffic.host_backends import places_of
 from playbooks.traffic.shares import Split, balance, way_back
 
 WEB = {"name": "web@", "unit": {"Service": {"ExecStart": "/opt/app/current/run --port=${PORT}"}}}

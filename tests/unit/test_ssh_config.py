@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from playbooks.errors import ConfigError
+from playbooks.core.errors import ConfigError
+from playbooks.core.surroundings import ssh_home
 from playbooks.fleet import ssh_config
 from playbooks.fleet.address import Address, read_address
 from playbooks.fleet.dialing import Agent
 from playbooks.fleet.endpoint import Endpoint, split_paths
 from playbooks.fleet.ssh_config import Asked, Question
-from playbooks.surroundings import ssh_home
 from tests.agent import running_agent
 
 PROJECT = Path(__file__).resolve().parent.parent.parent

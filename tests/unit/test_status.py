@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from playbooks.errors import ExitStatus, Unreachable
-from playbooks.fleet.holder import Holder
+from playbooks.core.errors import ExitStatus, Unreachable
+from playbooks.fleet.lock_owner import Holder
 from playbooks.report.tables import show_status
 from playbooks.status import HostStatus, Status, unreachable, way_on
 from playbooks.steps.facts import Facts, Unit
-from playbooks.traffic.edge_status import EdgeStatus
+from playbooks.traffic.balancer_status import EdgeStatus
 
 FLAG = "--env=production"
 

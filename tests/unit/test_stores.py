@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from playbooks.adapters.object_store import Bucket, ObjectInStore
-from playbooks.adapters.secrets import Secrets
-from playbooks.adapters.stores import WebStore, shown
-from playbooks.errors import ConfigError, UsageError
+from playbooks.adapters.secrets.sources import Secrets
+from playbooks.adapters.stores.object_store import Bucket, ObjectInStore
+from playbooks.adapters.stores.web import WebStore, shown
+from playbooks.core.errors import ConfigError, UsageError
 from playbooks.fleet.fanout import Job, Limit, run_jobs
 from playbooks.fleet.progress import Silent
 from playbooks.settings.load import read_settings

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from invoke.exceptions import Exit
 
-from playbooks import cli
-from playbooks.environment import Environment
-from playbooks.errors import ExitStatus, Unreachable
+from playbooks.cli import runner as cli
+from playbooks.core.errors import ExitStatus, Unreachable
+from playbooks.environments.environment import Environment
 from playbooks.fleet.progress import Look, Progress, Side
 from playbooks.judgement.counts import Counts
 from playbooks.judgement.judge import Judge

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from playbooks.rollout.planning import as_traffic_stands
+from playbooks.rollout.planning.strategy import as_traffic_stands
 from playbooks.settings.rollout import Rollout
 from playbooks.strategies.batches import count
 from playbooks.strategies.blue_green import beside

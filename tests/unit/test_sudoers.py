@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from playbooks.errors import ConfigError
+from playbooks.core.errors import ConfigError
 from playbooks.fleet.channels import in_unit as words_in_unit
 from playbooks.fleet.script import command, line
 from playbooks.steps.provision_sudo import TAG, file_name, sudoers

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from playbooks.streams import GLYPHS
+from playbooks.core.streams import GLYPHS
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 INVOKE = PROJECT / ".venv" / "bin" / "invoke"
@@ -149,7 +149,7 @@ def test_no_home_no_name_no_folder(inventory: str, tmp_path: Path) -> None:
 
 def test_flags_are_read_as_they_are_typed(inventory: str) -> None:
     """A C locale reads a "ü" as two odd halves, which no ledger can hold; what is no text at all is refused."""
-    script = "import sys; from playbooks.bad_usage import as_meant; print(ascii(as_meant('reason', sys.argv[1])))"
+    script = "import sys; from playbooks.cli.bad_usage import as_meant; print(ascii(as_meant('reason', sys.argv[1])))"
     said = subprocess.run(
         [sys.executable, "-c", script, WORDS], cwd=PROJECT, env={**os.environ, **C}, capture_output=True, check=True
     )

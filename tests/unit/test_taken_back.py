@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from playbooks.rollout.taken_back import taken_back
+from playbooks.releases.taken_back import taken_back
 
 
 def record(task: str, version: str, status: str = "done", **more: str) -> dict[str, Any]:

@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 from invoke.exceptions import Exit
 
-from playbooks import cli
-from playbooks.environment import Environment
-from playbooks.errors import ExitStatus, Unreachable, UsageError
+from playbooks.cli import runner as cli
+from playbooks.core.errors import ExitStatus, Unreachable, UsageError
+from playbooks.environments.environment import Environment
 from playbooks.fleet.progress import Progress, Silent, Trip
 from playbooks.report import output
 from playbooks.report.page import writable_page

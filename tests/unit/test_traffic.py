@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from playbooks.errors import BadAnswer
+from playbooks.core.errors import BadAnswer
 from playbooks.fleet.script import Answer, parse
 from playbooks.judgement.counts import Counts
 from playbooks.settings import Settings
@@ -14,7 +14,7 @@ from playbooks.steps.traffic import Server, read_traffic
 from playbooks.steps.traffic_counts import Meter
 from playbooks.steps.traffic_probe import Probe
 from playbooks.steps.traffic_state import read_state
-from playbooks.traffic.known import lacking, left_behind
+from playbooks.traffic.registration import lacking, left_behind
 from playbooks.traffic.unserved import explained
 
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from playbooks.environment import load_environment
-from playbooks.fleet.inventory import fence_around
-from playbooks.not_read import not_read
+from playbooks.environments.environment import load_environment
+from playbooks.environments.not_read import not_read
+from playbooks.inventory import fence_around
 from tests.fuzz.vaults import encrypted
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
@@ -386,7 +386,7 @@ def test_the_second_wall_holds_by_itself(tmp_path: Path, act: str) -> None:
     (tmp_path / "link").symlink_to("/etc/passwd")
     script = (
         "import ctypes, errno, os, pickle, resource, socket, subprocess, sys; from pathlib import Path;"
-        "from playbooks.contained import close, contained; from playbooks.fleet.inventory import Fence\n"
+        "from playbooks.cli.contained import close, contained; from playbooks.inventory import Fence\n"
         "inside = Path(sys.argv[1])\n"
         "def run():\n"
         "    close(Fence((inside,)))\n"

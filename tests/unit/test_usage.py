@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 from invoke.exceptions import Exit
 
-from playbooks import bad_usage, cli
-from playbooks.environment import load_environment
-from playbooks.errors import UsageError
+from playbooks.cli import bad_usage
+from playbooks.cli import runner as cli
+from playbooks.core.errors import UsageError
+from playbooks.environments.environment import load_environment
 from playbooks.report import output
 from tasks import namespace
 

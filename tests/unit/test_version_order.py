@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from playbooks.release.version_order import in_order, newest
+from playbooks.releases.version_order import in_order, newest
 
 ORDERED = [
     # semver.org, 11

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from playbooks.errors import StepFailed
+from playbooks.core.errors import StepFailed
 from playbooks.fleet import script as scripts
 from playbooks.settings.warm_up import WarmUp
 from playbooks.steps.warm_up import Warmed, ask_warm_up, read_warm_up, require_warm

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from playbooks.errors import Interrupted, SlipwayError
+from playbooks.core.errors import Interrupted, SlipwayError
 from playbooks.fleet.progress import Look, Silent
 from playbooks.judgement.counts import Counts
 from playbooks.judgement.verdict import Signal
 from playbooks.rollout.sides import Sides
-from playbooks.rollout.watch import Observer
+from playbooks.rollout.watching.watch import Observer
 from playbooks.settings.rollout import Rollout
 from playbooks.steps.traffic import Server
 from playbooks.strategies.canary import canary
@@ -80,8 +80,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> None:
         nonlocal now
         now += max(0.01, seconds)
 
-    monkeypatch.setattr("playbooks.rollout.watch.time.monotonic", lambda: now)
-    monkeypatch.setattr("playbooks.rollout.watch.time.sleep", sleep)
+    monkeypatch.setattr("playbooks.rollout.watching.watch.time.monotonic", lambda: now)
+    monkeypatch.setattr("playbooks.rollout.watching.watch.time.sleep", sleep)
 
 
 def watching(hosts: Person, told: Told, source: Nobody | None = None) -> tuple[Observer, Stage]:

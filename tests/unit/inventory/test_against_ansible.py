@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from playbooks.errors import ConfigError, UsageError
-from playbooks.fleet.inventory import Inventory, VaultValue, limit, load_inventory, select
+from playbooks.core.errors import ConfigError, UsageError
+from playbooks.inventory import Inventory, VaultValue, limit, load_inventory, select
 from tests.unit.inventory.ansible_answers import normal
 from tests.unit.inventory.conftest import CASES, ENVIRON, patterns_of, source_of, vault_environ
 

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinja2 import TemplateRuntimeError
 
-from playbooks.errors import SlipwayError, UsageError
-from playbooks.fleet.inventory import expressions, filters, load_inventory, select
-from playbooks.fleet.inventory.expressions import TooCostly
+from playbooks.core.errors import SlipwayError, UsageError
+from playbooks.inventory import expressions, filters, load_inventory, select
+from playbooks.inventory.expressions import TooCostly
 
 EVIL = [
     (r"(a+)+$", "a" * 28 + "!"),

@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from playbooks.errors import UsageError
-from playbooks.fleet.inventory import load_inventory, select
+from playbooks.core.errors import UsageError
+from playbooks.inventory import load_inventory, select
 from tests.unit.inventory.ansible_answers import normal
 from tests.unit.inventory.conftest import ask_ansible, question
 

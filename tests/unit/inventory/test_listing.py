@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from playbooks.adapters.striking import MASK
+from playbooks.adapters.secrets.masking import MASK
 from tests.unit.inventory.conftest import CASES, source_of, vault_environ
 
 PROJECT = Path(__file__).parents[3]

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
-from playbooks.errors import ConfigError
-from playbooks.fleet.inventory import load_inventory
+from playbooks.core.errors import ConfigError
+from playbooks.inventory import load_inventory
 from tests.unit.inventory import test_generated
 from tests.unit.inventory.ansible_answers import normal
 from tests.unit.inventory.conftest import ask_ansible, question

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from playbooks.errors import ConfigError, UsageError
-from playbooks.fleet.inventory import limit, load_inventory, select
+from playbooks.core.errors import ConfigError, UsageError
+from playbooks.inventory import limit, load_inventory, select
 
 BILLION_LAUGHS = "x0: &a0 [1, 2]\n" + "".join(f"x{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 12))
 MERGE_LAUGHS = "x0: &m0 {a: 1, b: 2}\n" + "".join(

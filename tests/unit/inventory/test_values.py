@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from playbooks.errors import ConfigError, UsageError
-from playbooks.fleet.inventory import NOT_READ, Inventory, VaultValue, fence_around, load_inventory
+from playbooks.core.errors import ConfigError, UsageError
+from playbooks.inventory import NOT_READ, Inventory, VaultValue, fence_around, load_inventory
 from tests.unit.inventory.conftest import CASES, source_of, vault_environ
 
 
@@ -346,7 +346,7 @@ def test_importing_and_loading_stay_light(tmp_path: Path) -> None:
     """Fails if loading an inventory pulls in jinja2, cryptography or pydantic before they are needed."""
     make(tmp_path, hosts="web: {hosts: {h1: }}")
     code = (
-        "import sys; from pathlib import Path; from playbooks.fleet.inventory import load_inventory;"
+        "import sys; from pathlib import Path; from playbooks.inventory import load_inventory;"
         f"load_inventory({str(tmp_path / 'inventory')!r}, Path('/')).vars_for('h1');"
         "print(sorted({'jinja2', 'cryptography', 'pydantic', 'requests'} & set(sys.modules)))"
     )

@@ -1,0 +1,84 @@
+"""How a Prometheus server is asked: its URLs and headers, and the controller's own requests."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+from playbooks.adapters.metrics.prometheus import Ask, Replied
+from playbooks.settings.metrics import Prometheus
+
+if TYPE_CHECKING:
+    import requests
+
+MOST_BYTES = 8 * 1024 * 1024  # of an answer, as in http_get.sh
+
+
+def query_url(settings: Prometheus, query: str) -> str:
+    """Where a query's answer is."""
+    return f"{settings.url.rstrip('/')}/api/v1/query?{urlencode({'query': query})}"
+
+
+def login(settings: Prometheus, secrets: Mapping[str, str]) -> str:
+    """The Authorization header's value; "" without a login. It is secret."""
+    if settings.token is not None:
+        return f"Bearer {secrets[settings.token]}"
+    if settings.user is not None and settings.password is not None:
+        pair = f"{settings.user}:{secrets[settings.password]}"
+        return "Basic " + base64.b64encode(pair.encode()).decode()
+    return ""
+
+
+def ask_from_here(settings: Prometheus, secrets: Mapping[str, str]) -> Ask:
+    """Ask from the controller."""
+    headers = {"Authorization": login(settings, secrets)} if login(settings, secrets) else {}
+
+    def ask(queries: Sequence[str]) -> list[Replied]:
+        import requests  # only this source needs it
+
+        with requests.Session() as session:
+            session.auth = _as_it_is  # a ~/.netrc would take the header's place
+            session.headers.update(headers)
+            return [_get(session, settings, query) for query in queries]
+
+    return ask
+
+
+def _get(session: requests.Session, settings: Prometheus, query: str) -> Replied:
+    import requests
+
+    until = time.monotonic() + settings.timeout
+    body = bytearray()
+    try:
+        with session.get(
+            query_url(settings, query),
+            timeout=settings.timeout,  # of each read
+            allow_redirects=False,  # it would be given the login
+            verify=settings.ca or True,
+            stream=True,
+        ) as answer:
+            for chunk in answer.iter_content(65536):
+                body += chunk
+                if len(body) > MOST_BYTES:
+                    return Replied(0, "its answer is larger than 8 MB, which is all that is read")
+                if time.monotonic() > until:
+                    return Replied(0, "timed out")
+    except (requests.RequestException, OSError) as error:
+        return Replied(0, _short(error))
+    return Replied(answer.status_code, body.decode("utf-8", "replace"))
+
+
+def _short(error: Exception) -> str:
+    """Why, without the pool's and the URL's own long names."""
+    text = str(error)
+    for word in ("Connection refused", "Name or service not known", "timed out", "certificate verify failed"):
+        if word in text:
+            return word
+    return type(error).__name__
+
+
+def _as_it_is(prepared: requests.PreparedRequest) -> requests.PreparedRequest:
+    return prepared

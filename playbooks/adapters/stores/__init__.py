@@ -1,0 +1,1 @@
+"""Stores of artifacts, one file each."""

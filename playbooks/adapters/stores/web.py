@@ -1,0 +1,138 @@
+"""Where artifacts are that hosts fetch themselves: what a host asks for, and what the controller reads beside it."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit, urlunsplit
+
+from playbooks.core.artifact import Request
+from playbooks.core.errors import UsageError
+from playbooks.settings.pull import Pull
+
+if TYPE_CHECKING:
+    import requests
+
+ANSWER_SECONDS = 10
+MOST_REDIRECTS = 5
+# A sum and a file's name are shorter.
+MOST_BYTES = 1024
+_SECRET_NAME = re.compile(r"\{([^{}]+)\}")
+_NOT_IN_URLS = re.compile(r"[\x00-\x20\x7f\"\\<>^`|]")
+
+
+def is_remote(source: str) -> bool:
+    """Whether hosts fetch it themselves."""
+    return source.startswith(("http://", "https://", "s3://"))
+
+
+def shown(source: str) -> str:
+    """A path or URL as people may see it: a web server's without user, password, query and fragment.
+
+    Raises:
+        UsageError: it is no URL.
+    """
+    parts = _web_parts(source)
+    return urlunsplit((parts.scheme, _place(parts), parts.path, "", "")) if parts else source
+
+
+def secret_parts(source: str) -> list[str]:
+    """What `shown` leaves out, to be struck out elsewhere too."""
+    parts = _web_parts(source)
+    if parts is None:
+        return []
+    return [text for text in (parts.query, parts.fragment, parts.password, unquote(parts.password or "")) if text]
+
+
+def _web_parts(source: str) -> SplitResult | None:
+    """The parts of a web server's URL; a key in an object store may have any character in it."""
+    if not source.startswith(("http://", "https://")):
+        return None
+    try:
+        parts = urlsplit(source)
+        _ = parts.port
+    except ValueError:
+        parts = None
+    if parts is None or not parts.hostname or _NOT_IN_URLS.search(source):
+        place = source.partition("?")[0].rpartition("@")[2]
+        raise UsageError(f"'{place}' is no URL of a web server", hint="write blanks and quotes in it as %20 and %22")
+    return parts
+
+
+def _place(parts: SplitResult) -> str:
+    return parts.netloc.rpartition("@")[2]
+
+
+class WebStore:
+    """An artifact on a web server.
+
+    Args:
+        url: its URL; user and password in it become a header, and no host sees them elsewhere.
+        pull: ``slipway_pull``.
+        secrets: by name, for the headers.
+    """
+
+    def __init__(self, url: str, pull: Pull, secrets: Mapping[str, str]) -> None:
+        parts = _web_parts(url)
+        if parts is None:
+            raise UsageError(f"'{url}' is no URL of a web server")
+        self._parts = parts
+        self._pull = pull
+        self._secrets = secrets
+
+    def request(self) -> Request:
+        """The URL as it is, with the headers of ``slipway_pull``."""
+        return self._of("")
+
+    def checksum(self) -> str:
+        """Fetched with the same query and headers."""
+        import requests  # only a fetched artifact needs it
+
+        about = f"no checksum for {shown(self._of('').url)}: {shown(self._of('.sha256').url)}"
+        hint = "put a .sha256 file beside the artifact, or give --sha256=…"
+        try:
+            answer = _get(self._of(".sha256"))
+            text = next(answer.iter_content(MOST_BYTES), b"").decode("utf-8", "replace") if answer.ok else ""
+        except requests.RequestException as error:
+            raise UsageError(f"{about}: {type(error).__name__}", hint=hint) from None
+        if not answer.ok:
+            raise UsageError(f"{about}: HTTP {answer.status_code}", hint=hint)
+        return text
+
+    def _of(self, ending: str) -> Request:
+        parts = self._parts
+        headers = {name: self._filled(value) for name, value in self._pull.headers.items()}
+        if parts.username is not None:
+            login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+            headers["Authorization"] = "Basic " + base64.b64encode(login.encode()).decode()
+        path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._[]{}") + ending
+        url = urlunsplit((parts.scheme, _place(parts), path, parts.query, ""))
+        return Request(url, tuple(headers.items()))
+
+    def _filled(self, value: str) -> str:
+        return _SECRET_NAME.sub(lambda match: self._secrets[match[1]], value)
+
+
+def _get(request: Request) -> requests.Response:
+    """Ask, and follow redirects; what is secret in a header goes to no other server than the first."""
+    import requests
+
+    url, headers = request.url, dict(request.headers)
+    with requests.Session() as session:
+        # A ~/.netrc would take the place of a header, and the hosts have none.
+        session.auth = _as_it_is if headers else None
+        for _ in range(MOST_REDIRECTS + 1):
+            answer = session.get(url, headers=headers, timeout=ANSWER_SECONDS, allow_redirects=False, stream=True)
+            if not answer.is_redirect:
+                return answer
+            further = urljoin(url, answer.headers["Location"])
+            if urlsplit(further)[:2] != urlsplit(url)[:2]:
+                headers = {}
+            url = further
+    raise requests.TooManyRedirects
+
+
+def _as_it_is(prepared: requests.PreparedRequest) -> requests.PreparedRequest:
+    return prepared

@@ -1,0 +1,297 @@
+"""A deploy's dry run (A7): everything it would do, host by host, with diffs. Takes no lock and touches nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from playbooks.backups.making import everybody
+from playbooks.checks.judged import Judged
+from playbooks.checks.preflight import before_any_host, look_over, repositories
+from playbooks.core.artifact import Release
+from playbooks.core.errors import ExitStatus
+from playbooks.core.requests import DeployRequest
+from playbooks.deploy import plan_for, refuse_adoption, render_all
+from playbooks.environments.environment import Environment, Target
+from playbooks.environments.host_facts import read_all
+from playbooks.fleet.fleet import open_fleet
+from playbooks.fleet.progress import Progress
+from playbooks.fleet.remote import Remote
+from playbooks.releases.choosing import choose_anew
+from playbooks.releases.difference import differences
+from playbooks.releases.find_artifact import find_artifact
+from playbooks.releases.members import begin_reading
+from playbooks.releases.render import Rendered, new_release
+from playbooks.releases.renderings import Renderings, for_next, turns
+from playbooks.rollout.planning.outdated_hosts import due
+from playbooks.rollout.planning.preview import Planned, planned
+from playbooks.rollout.run_once import told_once
+from playbooks.settings import Settings
+from playbooks.steps.adopt import adopt
+from playbooks.steps.drift import told_drift
+from playbooks.steps.facts import Facts, as_adopted
+from playbooks.steps.rendered import OnHost, read_rendered
+from playbooks.strategies.plan import Plan
+from playbooks.traffic.groups import Groups, read_groups
+from playbooks.traffic.registration import unprovisioned
+from playbooks.traffic.servers import edges_of
+from playbooks.traffic.traffic import read_edges
+
+
+@dataclass(frozen=True)
+class HostPlan:
+    """What would happen to one host.
+
+    Args:
+        before, after: versions; after is None where nothing is known of the host, or it is a balancer's.
+        actions: in order, as sentences; empty when it is up to date.
+        diffs: unified diffs of rendered files; secrets are struck out.
+        problems: what would end the deploy before it touches anything.
+        drift: what was changed by hand of what runs.
+        warnings: what a person should look at first.
+        hint: what to do about the problems.
+    """
+
+    host: str
+    before: str | None
+    after: str | None
+    actions: tuple[str, ...]
+    diffs: tuple[str, ...]
+    problems: tuple[str, ...]
+    drift: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    hint: str | None = None
+
+
+@dataclass(frozen=True)
+class Check:
+    """The whole dry run.
+
+    Args:
+        before: what is done before any host switches, beside staging; empty for nothing.
+    """
+
+    environment: str
+    version: str
+    artifact: str
+    why: str
+    sha256: str
+    strategy: str
+    stages: tuple[Planned, ...]
+    hosts: tuple[HostPlan, ...]
+    before: str = ""
+
+    @property
+    def problems(self) -> list[str]:
+        """Everything that would end the deploy before it touches anything."""
+        return [f"{host.host}: {problem}" for host in self.hosts for problem in host.problems]
+
+    @property
+    def exit_status(self) -> ExitStatus:
+        """1 when the deploy would refuse to begin."""
+        return ExitStatus.FAILED if self.problems else ExitStatus.DONE
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON document."""
+        return {
+            "check": True,
+            **asdict(replace(self, stages=())),
+            "stages": [stage.to_json() for stage in self.stages],
+            "exit_status": int(self.exit_status),
+        }
+
+
+def check(env: Environment, wanted: DeployRequest, progress: Progress) -> Check:
+    """Say what a deploy would do.
+
+    Args:
+        env: where to.
+        wanted: what.
+        progress: who watches.
+
+    Raises:
+        UsageError, ConfigError: the deploy would be refused before it reached a host.
+    """
+    release = new_release(find_artifact(env, version=wanted.version, artifact=wanted.artifact, sha256=wanted.sha256))
+    renderings = render_all(env, release)
+    intended = plan_for(env, wanted, [target.name for target in env.targets])
+    held_by_artifact = before_any_host(env, release, intended, progress.warn)
+    edges = edges_of(env)
+    members = everybody(env)
+    names = list(dict.fromkeys([*members, *edges]))
+    addresses = [env.target(name).address for name in names]
+    with open_fleet(addresses, progress=progress, forks=env.settings.forks) as fleet:
+        reached = [target for target in env.targets if target.name in fleet.remotes]
+        facts = read_all(fleet, env, reached, drift=True)
+        refuse_adoption(env, facts)
+        if release.artifact.why:  # nobody has named it
+            chosen = choose_anew(fleet, env, facts, release.artifact, wanted.sha256)
+            if chosen != release.artifact:
+                release = new_release(chosen)
+                renderings, held_by_artifact = render_all(env, release), begin_reading(chosen)
+        groups = read_groups(fleet, env)
+        states = groups.edges if groups else read_edges(fleet, env, [name for name in edges if name in fleet.remotes])
+
+        def one(remote: Remote) -> OnHost:
+            host = remote.name
+            if folder := facts[host].theirs:
+                adopt(remote, env.target(host).settings, folder, for_next(renderings, facts)[host].start, look=True)
+            return read_rendered(remote, env.target(host).settings)
+
+        there = fleet.each("rendered", one, hosts=[target.name for target in reached]).all_or_raise("reading")
+        judged = dict(look_over(fleet, env, reached, facts, release, renderings, held_by_artifact(), known=False))
+        for host, found in repositories(fleet, env, [name for name in members if name in fleet.remotes]).items():
+            judged[host] = judged.get(host, Judged()) + found
+    facts = {host: as_adopted(fact) for host, fact in facts.items()}
+    todo = due(reached, facts, groups, release, renderings, force=wanted.force)
+    plan = plan_for(env, wanted, [target.name for target in todo], facts)
+    first = todo[0].name if todo else None
+    lines = [
+        _stays(target, facts[target.name], groups)
+        if groups and todo and target not in todo
+        else _host(
+            env, target, release, renderings, facts, there, plan, judged[target.name], first=target.name == first
+        )
+        for target in reached
+    ]
+    others = [
+        HostPlan(host, None, None, (), (), found.problems, warnings=found.warnings, hint=found.hint)
+        for host, found in judged.items()
+        if host not in facts
+    ]
+    gone = [
+        HostPlan(host, None, None, (), (), (error.message,), hint=error.hint)
+        for host, error in fleet.unreachable.items()
+    ]
+    in_front = [
+        HostPlan(host, None, None, (), (), tuple(told))
+        for host, told in unprovisioned(env, list(states.values())).items()
+    ]
+    return Check(
+        environment=env.name,
+        version=release.version,
+        artifact=release.artifact.source,
+        why=release.artifact.why,
+        sha256=release.artifact.sha256,
+        strategy=plan.strategy,
+        stages=planned(env, plan, _beside(for_next(renderings, facts), facts)),
+        hosts=(*lines, *others, *gone, *in_front),
+        before=told_once(first, for_next(renderings, facts)[first]) if first else "",
+    )
+
+
+def _stays(target: Target, facts: Facts, groups: Groups) -> HostPlan:
+    told = f"keep {facts.version or 'nothing'} for the way back: {groups.live} has the traffic until it moves"
+    return HostPlan(target.name, facts.version, facts.version or "nothing", (told,), (), ())
+
+
+def _host(
+    env: Environment,
+    target: Target,
+    release: Release,
+    renderings: Mapping[str, Renderings],
+    facts: Mapping[str, Facts],
+    there: Mapping[str, OnHost],
+    plan: Plan,
+    judged: Judged,
+    *,
+    first: bool,
+) -> HostPlan:
+    name = target.name
+    rendered = for_next(renderings, facts)[name]
+    # Of two slots the one that runs is compared: between blue and green there is always a difference.
+    compared = renderings[name].get(facts[name].slot, rendered)
+    current = f"{target.settings.home}/current"
+    places = {f"{target.settings.home}/releases/{id_}": current for id_ in (release.id, facts[name].current)}
+    stage = next((stage.name for stage in plan.stages if name in stage.hosts), None)
+    actions = (
+        ()
+        if stage is None
+        else _actions(target.settings, release, rendered, facts[name], there[name], stage, first=first)
+    )
+    return HostPlan(
+        host=name,
+        before=facts[name].ran,
+        after=release.version,
+        actions=actions,
+        diffs=tuple(differences(compared, there[name], places, env.secrets.mask)),
+        problems=(*judged.problems, *_held_up(facts[name])),
+        drift=told_drift(facts[name].drift),
+        warnings=judged.warnings,
+        hint=judged.hint,
+    )
+
+
+def _held_up(facts: Facts) -> tuple[str, ...]:
+    if facts.lock:
+        return (f"{facts.lock.who} holds the lock for '{facts.lock.what}' since {facts.lock.since}",)
+    if facts.guard and facts.guard.stand != "stuck":
+        return (f"the guard of {facts.guard.id}, whose controller is silent, has not done its work yet",)
+    return ()
+
+
+def _actions(
+    settings: Settings,
+    release: Release,
+    rendered: Rendered,
+    facts: Facts,
+    there: OnHost,
+    stage: str,
+    *,
+    first: bool,
+) -> tuple[str, ...]:
+    hooks = {moment: [hook for hook in some if first or not hook.once] for moment, some in rendered.hooks.items()}
+    before = hooks["before_switch"]
+    steps = [
+        *turns({facts.host: facts}, {facts.host: rendered}),
+        f"adopt releases/{facts.theirs} as {facts.current}, for the way back" if facts.theirs else "",
+        f"back up release {facts.whole}" if settings.backup.enabled and facts.whole else "",
+        f"fetch {release.artifact.url}" if release.artifact.url else f"upload {release.artifact.size:,} bytes",
+        f"unpack to {settings.home}/releases/{release.id}",
+        *(f"install hook: {hook.name or hook.run}" for hook in hooks["install"]),
+        *(f"write {name}" for name in rendered.files),
+        *(f"before_switch hook, before any host switches: {hook.name or hook.run}" for hook in before if hook.once),
+        *(f"in '{stage}', before_switch hook: {hook.name or hook.run}" for hook in before if not hook.once),
+        f"in '{stage}': {_change(settings, facts, beside=bool(_beside({facts.host: rendered}, {facts.host: facts})))}",
+        *_unit_actions(rendered, facts, there),
+        *(f"after_switch hook: {hook.name or hook.run}" for hook in hooks["after_switch"]),
+        settings.health.unproven if settings.services else "",
+        *(f"wait for {check.label}, {settings.health.patience:g} s at the most" for check in settings.health.checks),
+    ]
+    return tuple(step for step in steps if step)
+
+
+def _beside(rendered: Mapping[str, Rendered], facts: Mapping[str, Facts]) -> dict[str, str]:
+    """Hosts where the new release starts beside the old one, and its slot there."""
+    return {host: slot.name for host, fact in facts.items() if (slot := rendered[host].slot) and fact.slot}
+
+
+def _change(settings: Settings, facts: Facts, *, beside: bool) -> str:
+    if settings.groups and facts.current:
+        return "start it with no traffic on the host; the other group goes on serving until the traffic moves"
+    if beside:
+        return "start it beside the old one, which goes on serving until the traffic moves"
+    return f"{'take the host out of the traffic, ' if settings.balancer else ''}point {settings.home}/current to it"
+
+
+def _unit_actions(rendered: Rendered, facts: Facts, there: OnHost) -> Iterator[str]:
+    open_now = {unit.name for unit in facts.units if unit.active == "active"}
+    slot = rendered.slot
+    if slot and facts.idle and facts.idle.slot == slot.name:
+        yield f"stop {facts.idle.release}, which is kept in slot {slot.name}"
+    for unit in rendered.start:
+        name, _, kind = unit.rpartition(".")
+        if slot and unit in rendered.units and name.endswith(f"@{slot.name}"):
+            yield f"start {unit} on port {slot.port}; what runs in the other slot runs on"
+            continue
+        if kind == "service":
+            yield f"{'reload' if unit in rendered.reload else 'restart'} {unit}"
+            continue
+        file = f"{name.partition('@')[0]}@.socket" if "@" in name else unit
+        if unit not in open_now:
+            yield f"open {unit}, with {name}.service stopped before: systemd opens no socket whose service runs"
+        elif there.units.get(file) == rendered.units[file]:
+            yield f"leave {unit} open"
+        else:
+            yield f"stop {name}.service and open {unit} anew, since it has changed: until then clients are refused"

@@ -1,0 +1,1 @@
+"""The command line: what every task does around its playbook."""

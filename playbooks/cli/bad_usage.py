@@ -1,0 +1,167 @@
+"""Command lines that Invoke cannot read, or reads otherwise than they are meant."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from difflib import get_close_matches
+from functools import partial, wraps
+from typing import Any
+
+from invoke import Argument, Collection, Context, Task
+from invoke.exceptions import Exit, ParseError
+from invoke.parser import parser as invoke_parser
+from invoke.parser.context import ParserContext
+
+from playbooks.core.errors import ExitStatus, UsageError, error_document
+
+UNKNOWN = re.compile(r"No idea what '(.*)' is!", re.DOTALL)
+# What has no letter here has none at all: what cannot be undone is written out.
+SHORT = {"env": "e", "limit": "l", "json": "j", "version": "v", "check": "c"}
+UNTRUSTED = "--untrusted-inventory"
+# Alone, or behind other short flags that take no value.
+SHORT_JSON = re.compile("-[a-z]*j")
+LACKING = re.compile(r"Flag <Argument: ([\w-]+).*needed value")
+
+
+class BadUsage(ParseError, Exit):
+    """What Invoke raises. By itself it ends with 1 then, which in our contract means a failed deploy.
+
+    Args:
+        message: Invoke's own.
+        context: the task whose flags were being read.
+        tasks: the names of all tasks.
+    """
+
+    def __init__(self, message: str, context: ParserContext | None = None, *, tasks: Iterable[str] = ()) -> None:
+        ParseError.__init__(self, message, context)
+        Exit.__init__(self, None, int(ExitStatus.USAGE))
+        name = context.name if context else None
+        flags = [flag for flag in context.flag_names() if flag.startswith("--")] if context else []
+        refused = explained(message, name, flags, list(tasks))
+        self.args = (f"error: {refused}",)
+        tell_programs(refused, sys.argv)
+
+
+def strict_usage(namespace: Collection) -> None:
+    """Let Invoke's parser raise `BadUsage`, and no task run for somebody who asked for a dry run.
+
+    Args:
+        namespace: all tasks.
+    """
+    names = tuple(namespace.task_names)
+    # A class of another package is replaced on purpose.
+    setattr(invoke_parser, "ParseError", partial(BadUsage, tasks=names))  # noqa: B010
+    for name in names:
+        namespace[name].body = _refusing_dry(name, namespace[name].body)
+        _short_flags(namespace[name])
+
+
+def _short_flags(task: Task[Any]) -> None:
+    """Give a task those short flags that mean the same in every task, instead of Invoke's guesses.
+
+    By itself it takes the first letter that is free: -w was --watch here, and --with-database there.
+    """
+    task.auto_shortflags = False
+    find = task.get_arguments
+
+    def get_arguments(ignore_unknown_help: bool | None = None) -> list[Argument]:
+        found = find(ignore_unknown_help)
+        for argument in found:
+            short = SHORT.get(argument.name or "")
+            if short is not None:
+                argument.names = (*argument.names, short)
+        return found
+
+    setattr(task, "get_arguments", get_arguments)  # noqa: B010 - of another package, and replaced on purpose
+
+
+def _refusing_dry(name: str, body: Callable[..., None]) -> Callable[..., None]:
+    """Invoke's own --dry stops shell commands of its own only: a deploy with it would be a deploy."""
+
+    @wraps(body)
+    def run(c: Context | None, *args: object, **flags: object) -> None:
+        if c is not None and c.config.run.dry:
+            hint = "say --check instead" if name == "deploy" else "leave it out; invoke deploy has --check"
+            refused = UsageError(f"{name} knows no --dry; nothing was touched", hint=hint)
+            tell_programs(refused, sys.argv)
+            raise Exit(f"error: {refused}", code=int(refused.exit_status))
+        try:
+            flags = {flag: as_meant(flag, value) for flag, value in flags.items()}
+        except UsageError as refused:
+            tell_programs(refused, sys.argv)
+            raise Exit(f"error: {refused}", code=int(refused.exit_status)) from None
+        body(c, *args, **flags)
+
+    return run
+
+
+def tell_programs(refused: UsageError, words: Sequence[str]) -> None:
+    """Print the JSON document that was asked for; Invoke itself tells a person.
+
+    Args:
+        refused: what is wrong.
+        words: the command line.
+    """
+    if any(word == "--json" or SHORT_JSON.fullmatch(word) for word in words[1:]):
+        from playbooks.report import output
+
+        output.answer(output.json_text(error_document(refused)))
+
+
+def as_meant(flag: str, value: object) -> object:
+    """A flag's value as it was typed: Python reads it by the locale, and a C locale knows no "ü".
+
+    Args:
+        flag: its name.
+        value: anything; only text can be wrong.
+
+    Raises:
+        UsageError: it is no UTF-8; no ledger could hold it.
+    """
+    if not isinstance(value, str) or value.isascii():
+        return value
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        try:
+            return os.fsencode(value).decode("utf-8")
+        except UnicodeDecodeError:
+            name = "--" + flag.replace("_", "-")
+            raise UsageError(f"{name} holds bytes that are no UTF-8; nothing was touched") from None
+    return value
+
+
+def explained(message: str, task: str | None, flags: list[str], tasks: list[str]) -> UsageError:
+    """What is wrong, for a person.
+
+    Args:
+        message: Invoke's word for it.
+        task: the task whose flags were being read, if one was.
+        flags: its long flags.
+        tasks: the names of all tasks.
+    """
+    see = f"see: invoke --help {task}" if task else "see: invoke --list"
+    if lacking := LACKING.match(message):
+        flag = "--" + lacking[1].replace("_", "-")
+        return UsageError(f"{flag} needs a value; nothing was touched", hint=f"write {flag}=VALUE; {see}")
+    unknown = UNKNOWN.match(message)
+    if unknown is None:
+        return UsageError(f"{message.rstrip('.!')}; nothing was touched", hint=see)
+    word = unknown[1]
+    if word == UNTRUSTED and task in tasks:
+        said = f"{task} reaches hosts or acts on this machine, and {UNTRUSTED} refuses that; nothing was touched"
+        return UsageError(said, hint=f"invoke inventory and invoke deploy --check know {UNTRUSTED}")
+    if word.startswith("-"):
+        said = f"{task or 'invoke'} has no flag {word.partition('=')[0]}"
+        near = get_close_matches(word.partition("=")[0], flags, n=1)
+    elif task:
+        said = f"{task} cannot make sense of {word!r}: what it takes are flags, such as --env=NAME"
+        near = get_close_matches(word, tasks, n=1)
+    else:
+        said, near = f"there is no task {word!r}", get_close_matches(word, tasks, n=1)
+    meant = f". Did you mean {near[0]}" if near else ""
+    nothing = ". Nothing was touched" if not near else "? Nothing was touched"
+    return UsageError(f"{said}{meant}{nothing}", hint=see)

@@ -1,0 +1,1 @@
+"""An environment: its inventory, settings and secrets, and what its hosts are."""

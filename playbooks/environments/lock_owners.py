@@ -1,0 +1,56 @@
+"""A person's word to the task that is at work, from any machine. It needs no lock: that task has it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
+
+from playbooks.core.surroundings import who
+from playbooks.environments.environment import Environment
+from playbooks.fleet.fleet import open_fleet
+from playbooks.fleet.progress import Progress
+from playbooks.fleet.remote import Ask, Remote
+from playbooks.fleet.script import Answer
+
+Heard = TypeVar("Heard")
+
+
+def most_said(answers: Iterable[Heard]) -> Heard:
+    """What most hosts answered: one alone may lie.
+
+    Args:
+        answers: one or more.
+    """
+    return Counter(answers).most_common(1)[0][0]
+
+
+def tell_holders(
+    env: Environment, progress: Progress, step: str, read: Callable[[Answer], Heard]
+) -> Mapping[str, Heard]:
+    """Say it on every host that can be reached.
+
+    Args:
+        env: where the task works.
+        progress: who watches.
+        step: that says it. Its arguments are the application's state folder on the host, and user@machine of who asks.
+        read: its answer.
+
+    Returns:
+        What came of it, by host.
+
+    Raises:
+        SlipwayError: no host could be asked.
+    """
+    me = " ".join(who().split())
+
+    def one(remote: Remote) -> Heard:
+        (answer,) = remote.chain([Ask(step, [env.target(remote.name).settings.state, me])])
+        return read(answer)
+
+    with open_fleet([target.address for target in env.targets], progress=progress, forks=env.settings.forks) as fleet:
+        results = fleet.each(step, one)
+        heard = results.ok if results.ok else results.all_or_raise(step)
+        if not heard:
+            fleet.require_all()
+    return heard

@@ -1,0 +1,295 @@
+"""A shell on a host that does one request after another: a step costs one round trip (idea 5)."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import paramiko
+
+from playbooks.core.errors import BadAnswer
+from playbooks.fleet import script as scripts
+
+# What a step may answer at the most. The longest honest answer is a manifest of a large release.
+MOST_OUTPUT = 16 * 1024 * 1024
+MOST_PROGRESS = 1024 * 1024
+# What of a step's messages is told, and how many bytes of them are read before it counts as a flood.
+MOST_NOTES = 1000
+LONGEST_NOTE = 2000
+MOST_MESSAGES = 64 * 1024 * 1024
+LONGEST_WAIT = 3600.0  # seconds; threading.TIMEOUT_MAX is some centuries, infinity is too much for it
+BEGUN = b"begun\n"
+_ENDING = re.compile(rb" (\d{1,3}) (\d{1,12}\.\d\d) (\d{1,12}\.\d\d)")
+
+Note = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A payload that is made as it is sent, and made anew when a step has to be repeated.
+
+    Args:
+        size: bytes that it is exactly.
+        chunks: makes it.
+    """
+
+    size: int
+    chunks: Callable[[], Iterator[bytes]]
+
+    def __len__(self) -> int:
+        return self.size
+
+
+Payload = bytes | Stream
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a line is to do.
+
+    Args:
+        step: its name, for messages.
+        text: the script.
+        arguments: its arguments.
+        payload: what it reads on standard input.
+        leaves: it is not waited for once its first record says ``begun``.
+        keeps: the line is its own from then on, and whoever sent it reads and writes the channel.
+        mark: nobody else can know it, so what bears it is the end of the answer.
+    """
+
+    step: str
+    text: bytes
+    arguments: Sequence[str] = ()
+    payload: Payload = b""
+    leaves: bool = False
+    keeps: bool = False
+    mark: bytes = field(default_factory=lambda: secrets.token_hex(16).encode())
+
+    def head(self) -> bytes:
+        """What goes before the payload."""
+        script = b"set -- " + scripts.quote(self.arguments).encode() + b"\n" + self.text
+        payload = b"-" if self.keeps else b"%d" % len(self.payload)
+        return b"%d %s %s\n" % (len(script), payload, self.mark) + script
+
+
+@dataclass(frozen=True)
+class Reply:
+    """How a request went.
+
+    Args:
+        status: the script's; or, if the line itself has ended, its own.
+        output, errors: what the script said.
+        work: seconds it took by the host's clock, to 10 ms; None if the line has ended instead.
+    """
+
+    status: int
+    output: bytes
+    errors: bytes
+    work: float | None
+
+
+class _Bell(threading.Event):
+    """What a channel's streams ring when there is something to read. They also silence it, each for both: not here."""
+
+    def clear(self) -> None: ...
+
+    def lower(self) -> None:
+        """Silence it; what rings from now on is heard."""
+        super().clear()
+
+
+class Line:
+    """One shell at the other end of a channel; it keeps no more of an answer than an honest host sends.
+
+    Args:
+        host: for messages.
+        channel: open; the shell is started at its other end.
+        unit: the systemd unit that it runs in, if any.
+        first: what the shell is to read before its first request. It takes a round trip to be ready for it.
+    """
+
+    def __init__(self, host: str, channel: paramiko.Channel, unit: str | None = None, first: bytes = b"") -> None:
+        self.unit = unit
+        self.channel = channel
+        self._host, self._first = host, first
+        # Not the channel's own fileno(): two streams ring its one pipe, and when both do at once a ring may be lost.
+        self._bell = _Bell()
+        channel.in_buffer.set_event(self._bell)
+        channel.in_stderr_buffer.set_event(self._bell)
+        self._output = bytearray()
+        self._errors = bytearray()
+        self._scanned = 0  # how much of the output holds no mark
+        self._seen = 0  # how much of the errors holds no mark
+        self._told = 0  # how much of the errors was told
+        self._notes = 0  # how many lines of them were told, or left out
+        self._messages = 0  # how many bytes of errors have come
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its shell still is there, as far as can be told from here; sshd may close what is idle for long."""
+        return not (self.channel.closed or self.channel.eof_received)
+
+    def begin(self, deadline: float) -> None:
+        """Make it ready for requests, if it isn't.
+
+        Args:
+            deadline: by the monotonic clock, in seconds.
+
+        Raises:
+            TimeoutError: the deadline is over.
+            OSError: the session is gone.
+        """
+        self.channel.settimeout(_left(deadline))
+        self.channel.sendall(self._first)
+        self._first = b""
+
+    def send(self, request: Request, deadline: float) -> None:
+        """Send a request. A script that ends early, having said why, is not an error here.
+
+        Args:
+            request: what to do.
+            deadline: by the monotonic clock, in seconds.
+
+        Raises:
+            TimeoutError: the deadline is over.
+            OSError: the session is gone.
+        """
+        payload = request.payload
+        chunks: Iterable[bytes] = payload.chunks() if isinstance(payload, Stream) else [payload]
+        try:
+            self.begin(deadline)
+            self.channel.sendall(request.head())
+            for chunk in chunks:
+                self.channel.settimeout(_left(deadline))
+                self.channel.sendall(chunk)
+        except TimeoutError:
+            raise
+        except OSError:
+            if self._is_lost():
+                raise
+
+    def receive(self, request: Request, deadline: float, note: Note | None) -> Reply:
+        """Read until a request is done.
+
+        Args:
+            request: one that was sent, in the order of sending.
+            deadline: by the monotonic clock, in seconds.
+            note: called with each line of standard error, of a flood with the first `MOST_NOTES`.
+
+        Raises:
+            TimeoutError: the deadline is over.
+            EOFError: the session is gone.
+            BadAnswer: the answer has no end.
+        """
+        self._scanned = self._seen = self._told = self._notes = self._messages = 0
+        try:
+            return self._receive(request, deadline, note)
+        finally:
+            if note is not None and self._notes > MOST_NOTES:
+                note(f"… and {self._notes - MOST_NOTES} more lines")
+
+    def _receive(self, request: Request, deadline: float, note: Note | None) -> Reply:
+        while True:
+            self._bell.lower()
+            ended = self._drain(request, deadline)
+            errors_end = self._find_end(request)
+            if note is not None:
+                self._tell(note, errors_end)
+            reply = self._reply(request, errors_end)
+            if reply is not None:
+                return reply
+            if ended:
+                if not self.channel.status_event.wait(_left(deadline)):
+                    raise TimeoutError
+                if not self.channel.exit_status_ready() or self._is_lost():
+                    raise EOFError("the host closed the session")
+                return Reply(self.channel.recv_exit_status(), bytes(self._output), bytes(self._errors), None)
+            self._bell.wait(min(_left(deadline), LONGEST_WAIT))
+
+    def close(self) -> None:
+        """End it. What it does just now goes on to its end where it runs in a unit."""
+        with contextlib.suppress(Exception):
+            self.channel.close()
+
+    def _reply(self, request: Request, errors_end: int) -> Reply | None:
+        if request.leaves and self._output.startswith(BEGUN):
+            return Reply(0, BEGUN, b"", 0.0)
+        mark = b"\n" + request.mark
+        at = self._output.find(mark, max(0, self._scanned - len(mark)))
+        self._scanned = len(self._output) if at < 0 else at
+        end = self._output.find(b"\n", at + len(mark)) if at >= 0 else -1
+        if end < 0 or errors_end < 0:
+            return None
+        ending = _ENDING.fullmatch(self._output, at + len(mark), end)
+        if ending is None:
+            raise BadAnswer(f"'{request.step}' ends in a way that no script of ours does", host=self._host)
+        reply = Reply(
+            int(ending[1]),
+            bytes(self._output[:at]),
+            bytes(self._errors[:errors_end]),
+            max(0.0, float(ending[3]) - float(ending[2])),
+        )
+        del self._output[: end + 1]
+        del self._errors[: errors_end + len(mark) + 1]
+        return reply
+
+    def _drain(self, request: Request, deadline: float) -> bool:
+        """Take what has arrived; says whether the far end has closed its side."""
+        while self.channel.recv_ready():
+            _left(deadline)  # raises when the time is over
+            self._output += self.channel.recv(65536)
+            if len(self._output) > MOST_OUTPUT:
+                raise BadAnswer(f"'{request.step}' answers without end; stopped reading", host=self._host)
+        while self.channel.recv_stderr_ready():
+            _left(deadline)  # raises when the time is over
+            came = self.channel.recv_stderr(65536)
+            self._errors += came
+            self._messages += len(came)
+            if self._messages > MOST_MESSAGES:
+                raise BadAnswer(f"'{request.step}' writes messages without end; stopped reading", host=self._host)
+            # In large steps: what is kept is moved each time.
+            if len(self._errors) > 2 * MOST_PROGRESS:
+                surplus = len(self._errors) - MOST_PROGRESS
+                del self._errors[:surplus]
+                self._told = max(0, self._told - surplus)
+                self._seen = max(0, self._seen - surplus)
+        ended = bool(self.channel.eof_received) or self.channel.closed
+        return ended and not self.channel.recv_ready() and not self.channel.recv_stderr_ready()
+
+    def _find_end(self, request: Request) -> int:
+        mark = b"\n" + request.mark + b"\n"
+        end = self._errors.find(mark, max(0, self._seen - len(mark)))
+        self._seen = len(self._errors) if end < 0 else end
+        return end
+
+    def _tell(self, note: Note, end: int) -> None:
+        """Tell the lines that are whole and new."""
+        until = end if end >= 0 else self._errors.rfind(b"\n")
+        while self._told < until and self._notes < MOST_NOTES:
+            ends = self._errors.find(b"\n", self._told, until)
+            ends = until if ends < 0 else ends
+            line = bytes(self._errors[self._told : min(ends, self._told + 4 * LONGEST_NOTE)])
+            text = line.decode("utf-8", "replace").strip()
+            if text:
+                note(text if len(text) <= LONGEST_NOTE else f"{text[:LONGEST_NOTE]}…")
+                self._notes += 1
+            self._told = ends + 1
+        if self._told < until:
+            self._notes += self._errors.count(b"\n", self._told, until)
+            self._told = until
+
+    def _is_lost(self) -> bool:
+        # An answer that never came has exit status -1, like a signal's; only the transport tells them apart.
+        return self.channel.exit_status == -1 and not self.channel.get_transport().is_active()
+
+
+def _left(deadline: float) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left

@@ -1,0 +1,73 @@
+"""What reading an inventory may touch: all that a trusted one names, of an untrusted one only its own files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from playbooks.core.errors import ConfigError
+from playbooks.inventory.document import Origin
+
+FLAG = "--untrusted-inventory"
+NOT_READ = "<not read: untrusted inventory>"
+# Of the project, besides the environments. Its other folders hold what is no inventory's business, such as .git.
+_OF_PROJECT = ("templates", "group_vars", "host_vars")
+
+
+@dataclass(frozen=True)
+class Fence:
+    """Where the files are that may be read.
+
+    Args:
+        folders: by their real paths; None: anywhere, for an inventory that is trusted.
+    """
+
+    folders: tuple[Path, ...] | None = None
+
+    @property
+    def trusts(self) -> bool:
+        """Whether what the inventory names is read, run and asked."""
+        return self.folders is None
+
+    def check(self, path: Path) -> None:
+        """Refuse a path that leads out, by links or by its spelling. To be called before anything is asked of it.
+
+        Raises:
+            ConfigError: it does.
+        """
+        if self.folders is None:
+            return
+        real = Path(os.path.realpath(path))
+        if not any(real.is_relative_to(folder) for folder in self.folders):
+            raise ConfigError([f"{Origin(path)} leads out of the inventory, to {real}, which {FLAG} does not read."])
+
+
+TRUSTED = Fence()
+
+
+def fence_around(source: Path, project_root: Path, own: Sequence[Path]) -> Fence:
+    """The fence of an untrusted inventory: its environments' folder, and the project's templates and variables.
+
+    Args:
+        source: the inventory's folder or file, as `find_source` gives it.
+        project_root: the project's folder.
+        own: folders that are the person's own at whose command this happens, such as the working directory: a link on
+            the way to one of them is that person's, one below it may be the inventory's.
+
+    Raises:
+        ConfigError: a link leads to the inventory itself.
+    """
+    folder = source if source.is_dir() else source.parent
+    # Environments share files by links: inventory/shared.
+    top = folder.parent if folder.parent.name == "inventory" else folder
+    bases = [base for base in (project_root.absolute(), *own) if source.is_relative_to(base)]
+    base = max(bases, key=lambda path: len(path.parts), default=top.parent)
+    for part in [source, *source.parents]:
+        if part == base:
+            break
+        if part.is_symlink():
+            raise ConfigError([f"{Origin(part)} is a link; {FLAG} takes an inventory where it is."])
+    real_project = Path(os.path.realpath(project_root))
+    return Fence((Path(os.path.realpath(top)), *(real_project / name for name in _OF_PROJECT)))

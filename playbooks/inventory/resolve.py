@@ -1,0 +1,150 @@
+"""Resolving Jinja2 in the variables of all hosts."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Template, TemplateSyntaxError
+
+from playbooks.core.errors import ConfigError
+from playbooks.inventory.document import Origin
+from playbooks.inventory.jinja import keep_backslashes, new_environment
+from playbooks.inventory.lazy import OMIT, plain
+from playbooks.inventory.lookups import template_globals
+from playbooks.inventory.scope import Scope, Unresolved, reason
+
+_NOT_LISTED = ("hostvars", "vars")  # each holds everything
+
+
+class ResolvedVars(Mapping[str, Any]):
+    """A host's variables, each resolved when it is asked for.
+
+    Iterating gives the names of the inventory's variables and of Ansible's own (inventory_hostname, …), but for
+    `hostvars`. Looking at a value that cannot be resolved raises ConfigError.
+    """
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+        self._known: dict[str, Any] = {}
+
+    def __getitem__(self, key: str) -> Any:  # noqa: ANN401  a variable's value is anything
+        with self._scope.resolver.lock:
+            if key not in self._known:
+                self._known[key] = self._scope.final(key)
+            value = self._known[key]
+        if value is OMIT:
+            raise KeyError(key)
+        return value
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._scope.raw or key in self._scope.magic
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._scope.raw
+        yield from (name for name in self._scope.magic if name not in self._scope.raw and name not in _NOT_LISTED)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def starting_with(self, prefix: str, *, but: Collection[str] = ()) -> dict[str, Any]:
+        """The variables whose names start with a prefix; others are not looked at.
+
+        Args:
+            prefix: of their names.
+            but: these are not looked at either.
+
+        Raises:
+            ConfigError: some cannot be resolved; all of them are named.
+        """
+        found: dict[str, Any] = {}
+        problems: list[str] = []
+        for key in self:
+            if not key.startswith(prefix) or key in but:
+                continue
+            try:
+                found[key] = self[key]
+            except KeyError:
+                continue  # omitted
+            except ConfigError as error:
+                problems += error.problems
+        if problems:
+            raise ConfigError(problems)
+        return found
+
+    def is_secret(self, key: str) -> bool:
+        """Whether the value was encrypted, came from the environment or a file, or is made of such. Resolves it.
+
+        Raises:
+            ConfigError: it cannot be resolved.
+        """
+        self.get(key)
+        return key in self._scope.secret
+
+
+class Resolver:
+    """Resolves the variables of all hosts of one inventory. Safe to use from several threads."""
+
+    def __init__(self, inventory: Unresolved) -> None:
+        self.inventory: Unresolved = inventory
+        self.lock = threading.RLock()
+        self.environment = new_environment()
+        self.files = new_environment(files=True)
+        for environment in (self.environment, self.files):
+            environment.globals.update(template_globals())
+            if not inventory.fence.trusts:  # where ~ is, the machine's environment and its list of users say
+                environment.filters |= dict.fromkeys(("expanduser", "ansible.builtin.expanduser"), str)
+        self.touched: list[bool] = [False]  # for each value being resolved, whether it used a secret
+        self._scopes: dict[str, Scope] = {}
+        self._vars: dict[str, ResolvedVars] = {}
+        self._templates: dict[str, Template] = {}
+
+    def vars_of(self, host: str) -> ResolvedVars:
+        """A host's variables."""
+        with self.lock:
+            if host not in self._vars:
+                self._vars[host] = ResolvedVars(self.scope(host))
+            return self._vars[host]
+
+    def scope(self, host: str) -> Scope:
+        if host not in self._scopes:
+            self._scopes[host] = Scope(self, host)
+        return self._scopes[host]
+
+    def compiled(self, text: str) -> Template:
+        if text not in self._templates:
+            self._templates[text] = self.environment.from_string(keep_backslashes(self.environment, text))
+        return self._templates[text]
+
+    def included(self, scope: Scope, text: str, extra: Mapping[str, Any]) -> object:
+        """What lookup('template') gives: a template's text, rendered among a host's variables."""
+        return scope.run(self.files.from_string(text), extra)
+
+    def render(self, host: str, template: str, file: Path, extra: Mapping[str, Any]) -> str:
+        """A template file's text. See Inventory.render."""
+        with self.lock:
+            scope = self.scope(host)
+            compiled: Template | None = None
+            try:
+                compiled = self.files.from_string(template)
+                result = scope.run(compiled, extra)
+                return "" if result is None else str(plain(result))
+            except TemplateSyntaxError as error:
+                raise ConfigError([f"{Origin(file, error.lineno)}: {(error.message or '').rstrip('.')}."]) from None
+            except RecursionError:
+                raise ConfigError([f"{Origin(file)} on host {host}: it is nested too deeply."]) from None
+            except Exception as error:  # noqa: BLE001  an expression can raise anything
+                where = Origin(file, _line_in(compiled, error) if compiled else None)
+                raise ConfigError([f"{where} on host {host}: {reason(error)}."]) from None
+
+
+def _line_in(template: Template, error: Exception) -> int | None:
+    """The line of a template whose expression raised an error, where it was one of its own."""
+    at, line = error.__traceback__, None
+    while at is not None:
+        if at.tb_frame.f_globals.get("__jinja_template__") is template:
+            line = template.get_corresponding_lineno(at.tb_lineno)
+        at = at.tb_next
+    return line

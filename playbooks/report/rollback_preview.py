@@ -1,0 +1,84 @@
+"""A rollback before it is done: what one can go back to, and what it would do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from playbooks.report.output import shortened
+from playbooks.report.tables import ago, say, show_table
+
+if TYPE_CHECKING:
+    from playbooks.check_rollback import RollbackCheck
+    from playbooks.list_rollback import KeptRelease, WaysBack
+
+
+def show_rollback_check(check: RollbackCheck) -> None:
+    """A rollback's dry run."""
+    say("Dry run: nothing was touched.")
+    if check.stages:
+        say(f"\n{check.strategy}, stage by stage:")
+        for number, stage in enumerate(check.stages, start=1):
+            say(f"{number}. {stage}")
+    for host in check.hosts:
+        say(f"\n{host.host}: {host.before or 'nothing'} → {host.after or 'nothing'}")
+        if host.actions or not host.problems:
+            say("\n".join(f"  - {action}" for action in host.actions) or "  stays as it is")
+    if check.databases:
+        say("\ndatabases:\n" + "\n".join(f"  - {sentence}" for sentence in check.databases))
+    if check.problems:
+        say("")
+    for problem in check.problems:
+        say(f"problem: {problem}")
+
+
+def show_ways_back(ways: WaysBack) -> None:
+    """What one can go back to."""
+    everywhere = {host for release in ways.releases for host in release.hosts}
+
+    def on(hosts: Sequence[str]) -> str:
+        return "all" if len(everywhere) > 1 and set(hosts) == everywhere else ", ".join(hosts)
+
+    rows = [(one.id, ago(one.created), on(one.hosts), "; ".join(_kept(one, on))) for one in ways.releases]
+    if rows:
+        show_table(("release", "made", "hosts", "state"), rows)
+    older = [one for one in ways.backups if one.release and not one.on_hosts]
+    others = [one for one in ways.backups if one not in older]
+    for told, found in (
+        ("\nBackups of releases that are not on the hosts any more:", older),
+        ("\nFurther backups, for data and databases:" if older else "\nBackups:", others),
+    ):
+        if found:
+            say(told)
+            show_table(
+                ("backup", "made", "hosts", "version", "databases"),
+                [(one.id, ago(one.created), on(one.hosts), one.version, ", ".join(one.databases)) for one in found],
+            )
+    for host, why in ways.unreachable.items():
+        say(f"warning: {host} could not be asked: {why}")
+    if not rows and not ways.backups:
+        say("there is nothing to go back to: no release and no backup")
+        return
+    if ways.no_next:
+        say(f"\nWithout --to a rollback has nowhere to go: {ways.no_next}")
+    say(f"\nGo back: invoke rollback {ways.flag} --to=… any release, version or backup; --check says what it would do.")
+
+
+def _kept(release: KeptRelease, on: Callable[[Sequence[str]], str]) -> Iterator[str]:
+    whole = [host for host in release.hosts if host not in release.damaged]
+    if release.runs_on:
+        yield "runs" if set(release.runs_on) == set(release.hosts) else f"runs on {on(release.runs_on)}"
+    if release.failed_on:
+        yield "failed" if set(release.failed_on) == set(release.hosts) else f"failed on {on(release.failed_on)}"
+    if whole:
+        yield "whole" if not release.damaged else f"whole on {on(whole)}"
+    for host, why in release.damaged.items():
+        yield f"damaged on {host}: {shortened(why, 160)}"
+    if release.damaged:
+        yield "its backup is taken instead" if release.backed_up else "no backup has it"
+    if release.next:
+        yield (
+            "a rollback goes here"
+            if set(release.next) == set(release.hosts)
+            else f"a rollback takes {on(release.next)} here"
+        )

@@ -1,0 +1,71 @@
+"""--timings: keeps the round trips of a task, and tells after it where its time went."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from playbooks.core.errors import SlipwayError
+from playbooks.report.timings import Recorder
+
+if TYPE_CHECKING:
+    from playbooks.core.answer import Result
+    from playbooks.environments.environment import Environment
+    from playbooks.fleet.progress import Progress
+    from playbooks.report.timeline import Head
+
+
+class Timed:
+    """One task whose time is told.
+
+    Args:
+        task: its name.
+        page: where to write a page; None for a table alone.
+    """
+
+    def __init__(self, task: str, page: str | None) -> None:
+        self._task = task
+        self._asked = page
+        self._page: Path | None = None
+        self._recorder: Recorder | None = None
+
+    def prepare(self) -> None:
+        if self._asked is not None:
+            from playbooks.report.page import writable_page
+
+            self._page = writable_page("timings", self._asked)
+
+    def watching(self, watcher: Progress) -> Progress:
+        self._recorder = Recorder(watcher)
+        return self._recorder
+
+    def tell(self, environment: Environment, done: Result | SlipwayError) -> dict[str, Any]:
+        """Print the table, write the page. The JSON document gains the timings."""
+        if self._recorder is None:
+            return {}
+        from playbooks.report import output
+        from playbooks.report.timings_table import told_timings
+
+        timings = self._recorder.timings()
+        output.tell(*map(output.shown, told_timings(timings, output.watchers_width())))
+        if self._page is not None:
+            from playbooks.report.page import write_page
+            from playbooks.report.timeline import timeline
+
+            write_page("timeline", self._page, timeline(timings, _head(self._task, environment, done)))
+        return {"timings": timings.to_json()}
+
+
+def _head(task: str, environment: Environment, done: Result | SlipwayError) -> Head:
+    from playbooks.report.timeline import Head
+
+    message = str(done) if isinstance(done, SlipwayError) else str(getattr(done, "message", ""))
+    return Head(
+        task=task,
+        environment=environment.name,
+        version=str(getattr(done, "version", "")),
+        exit_status=int(done.exit_status),
+        message=message,
+        ended=datetime.now().astimezone(),
+    )

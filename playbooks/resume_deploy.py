@@ -1,0 +1,96 @@
+"""Go on with a deploy whose controller died: from any machine, with what is staged on the hosts already."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+
+from playbooks.core.artifact import Artifact
+from playbooks.core.errors import UsageError
+from playbooks.core.requests import DeployRequest
+from playbooks.deploy import deploy
+from playbooks.environments.environment import Environment
+from playbooks.environments.host_facts import interrupted, read_all
+from playbooks.fleet.fleet import open_fleet
+from playbooks.fleet.lock_owner import MOST_FIELD, Holder
+from playbooks.fleet.progress import Progress
+from playbooks.releases.find_artifact import find_artifact
+from playbooks.rollout.outcome import Outcome
+from playbooks.steps.facts import Facts
+
+LONGEST_WATCH = 86400.0 * 366  # seconds
+
+
+def resume(env: Environment, wanted: DeployRequest, progress: Progress) -> Outcome:
+    """Finish the deploy that was interrupted, as it was begun. Hosts that wait for their guard are taken back first.
+
+    Raises:
+        UsageError: none was, or its artifact is neither here nor whole on every host.
+    """
+    with open_fleet([target.address for target in env.targets], progress=progress, forks=env.settings.forks) as fleet:
+        progress.phase("looking for what was interrupted")
+        facts = read_all(fleet, env, [target for target in env.targets if target.name in fleet.remotes])
+    holder = interrupted(facts)
+    if holder is None or holder.task != "deploy":
+        last = f"; the last task there was '{holder.what}'" if holder else ""
+        raise UsageError(f"no deploy of {env.title} was interrupted{last}", hint=f"see: invoke status {env.flag}")
+    says = [host for host, fact in facts.items() if fact.interrupted == holder]
+    progress.phase(f"going on with '{holder.what}' of {holder.who}, interrupted as {', '.join(says)} says")
+    if holder.limit and not env.limited:
+        if len(holder.limit) == MOST_FIELD:
+            raise UsageError("its --limit is too long to be remembered", hint="give it again: --limit=…")
+        # A pattern that is a file here, or an expression that takes hours, is not taken from a host.
+        if set(holder.limit) & set("~@"):
+            raise UsageError(
+                f"its --limit='{holder.limit}' is only a host's word, and not taken from there",
+                hint="give it again: --limit=…",
+            )
+        env = env.narrowed(holder.limit)
+        progress.phase(f"going on as it was begun: --limit={holder.limit}")
+    artifact = _artifact(env, holder, facts)
+    return deploy(env, _as_begun(wanted, holder, artifact), progress)
+
+
+def _as_begun(wanted: DeployRequest, holder: Holder, artifact: Artifact) -> DeployRequest:
+    """What was asked for when it was begun; flags that are given now count more.
+
+    Raises:
+        UsageError: the host remembers something that no deploy was asked for.
+    """
+    try:
+        watch = float(holder.watch) if holder.watch else None
+    except ValueError:
+        watch = -1.0
+    if watch is not None and not 0 <= watch <= LONGEST_WATCH:
+        raise UsageError(
+            f"it was to be watched for '{holder.watch}', which is no number of seconds", hint="give it: --watch=…"
+        )
+    return replace(
+        wanted,
+        version=holder.version,
+        strategy=wanted.strategy or holder.strategy or None,
+        batch=wanted.batch or holder.batch or None,
+        watch=watch if wanted.watch is None else wanted.watch,
+        resume=holder.id,
+        found=artifact,
+    )
+
+
+def _artifact(env: Environment, holder: Holder, facts: Mapping[str, Facts]) -> Artifact:
+    """The artifact, from here; else what the hosts hold of it."""
+    releases = {host: fact.releases.get(holder.id) for host, fact in facts.items()}
+    abouts = [release.about for release in releases.values() if release]
+    sums = Counter(str(about["sha256"]) for about in abouts if "sha256" in about)
+    sha256 = sums.most_common(1)[0][0] if sums else None
+    try:
+        return find_artifact(env, version=holder.version, sha256=sha256)
+    except UsageError as error:
+        lacking = [host for host, release in releases.items() if release is None or release.stand == "partial"]
+        if lacking or sha256 is None:
+            raise UsageError(
+                f"{holder.version} cannot be finished from here: {error.message}; "
+                f"and {', '.join(lacking)} {'has' if len(lacking) == 1 else 'have'} not got it whole",
+                hint=f"give it with --artifact=PATH, or: invoke rollback {env.flag}",
+            ) from None
+        return Artifact(holder.version, str(abouts[0].get("artifact", "?")), None, "none", sha256, 0)

@@ -1,0 +1,148 @@
+"""Puts together who carries a plan out: who moves hosts, who moves traffic, who watches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from playbooks.environments.environment import Environment
+from playbooks.fleet.fleet import Fleet, Held
+from playbooks.fleet.lock_owner import Holder
+from playbooks.rollout.mover import Move, Mover
+from playbooks.rollout.rollout import Crew
+from playbooks.rollout.sides import Sides
+from playbooks.steps.facts import Facts, version_in
+from playbooks.steps.traffic import Server
+from playbooks.steps.traffic_state import EdgeState
+from playbooks.strategies.plan import Plan
+from playbooks.traffic.gauge import Gauge
+from playbooks.traffic.groups import Groups
+from playbooks.traffic.host_backends import places_of
+from playbooks.traffic.registration import require_known
+from playbooks.traffic.servers import edges_of
+from playbooks.traffic.shares import Place, steady
+from playbooks.traffic.traffic import HARDLY_UP, UP, Edges, NoBalancer, Traffic
+
+
+def assemble(
+    fleet: Fleet,
+    held: Held,
+    env: Environment,
+    holder: Holder,
+    facts: Mapping[str, Facts],
+    moves: Mapping[str, Move],
+    plan: Plan,
+    groups: Groups | None = None,
+    *,
+    stays: bool = False,
+    insists: bool = False,
+) -> Crew:
+    """Everybody who is needed to carry out a plan.
+
+    Args:
+        fleet: open sessions, those with the balancers among them.
+        held: the locks.
+        env: settings and secrets.
+        holder: the deploy or rollback.
+        facts: of the application's hosts that take part.
+        moves: those that change.
+        plan: what is to be done.
+        groups: of hosts, if there are any.
+        stays: whether the traffic is to stay with the group that has it.
+        insists: whether hosts are taken out of the balancers whatever the others can carry.
+
+    Raises:
+        SlipwayError: a balancer cannot be read, or does not know a server.
+    """
+    traffic = _traffic(fleet, env, holder, facts, moves, groups, stays=stays, turns=plan.host_by_host, insists=insists)
+    watcher = None
+    if plan.watches:
+        # Sources of numbers and tests of them: no other deploy need load those.
+        from playbooks.rollout.watching.observers import observer_of
+
+        sides = Sides(traffic.places, traffic.steady, *_versions(facts, moves, groups))
+        watcher = observer_of(fleet, env, traffic, moves, plan, sides, holder.id)
+    return Crew(fleet, Mover(fleet, held, env, moves, holder), traffic, watcher)
+
+
+def _versions(facts: Mapping[str, Facts], moves: Mapping[str, Move], groups: Groups | None) -> tuple[str, str]:
+    """The new version and the old one, or what there is of each."""
+    new = {version_in(move.after) for move in moves.values() if move.after}
+    old = {facts[host].version or "" for host in (groups.serving if groups else moves) if host in facts}
+    return ", ".join(sorted(new)), ", ".join(sorted(filter(None, old)))
+
+
+def _traffic(
+    fleet: Fleet,
+    env: Environment,
+    holder: Holder,
+    facts: Mapping[str, Facts],
+    moves: Mapping[str, Move],
+    groups: Groups | None,
+    *,
+    stays: bool,
+    turns: bool,
+    insists: bool,
+) -> Traffic:
+    edges = edges_of(env)
+    leaving = {host for host, move in moves.items() if move.after is None}
+    places = tuple(
+        replace(place, leaves=place.host in leaving)
+        for place in places_of(env, facts, {host: move.slot for host, move in moves.items()}, groups, turns=turns)
+    )
+    running = [host for host, fact in facts.items() if fact.current]
+    stay = frozenset() if stays else steady(places, running, moves)
+    if not edges:
+        return NoBalancer(places, stay)
+    gauge = Gauge(fleet, env, edges)
+    states = gauge.look()
+    require_known(env, list(states.values()))
+    closed = closed_by_hand(places, list(states.values()))
+    for name in sorted(closed):
+        fleet.progress.warn(f"{name} was put out of the balancer by hand, and stays so")
+    up = HARDLY_UP if (down := nobody_up(places, list(states.values()))) else UP
+    if down and env.settings.balancer:
+        asked = env.settings.balancer.health_path
+        fleet.progress.warn(
+            f"no balancer has a server up: nothing that runs answers its health check, {asked}, with 200"
+        )
+    left = left_out(places, list(states.values()))
+    return Edges(fleet, env, holder, edges, places, gauge, stay, closed, left, up, states, stays, insists)
+
+
+def nobody_up(places: Sequence[Place], states: Sequence[EdgeState]) -> bool:
+    """Whether something runs, and no balancer finds it healthy: waiting for servers would be in vain."""
+    serving = [place.before.name for place in places if place.before]
+    seen = [state.servers[name].up for state in states for name in serving if name in state.servers]
+    return bool(seen) and not any(up is not False for up in seen)
+
+
+def closed_by_hand(places: Sequence[Place], states: Sequence[EdgeState]) -> frozenset[str]:
+    """Servers that serve, as far as we are concerned, and that somebody has put out of every balancer."""
+    return frozenset(server.name for _, server in _off(places, states) if not _is_ours(server, states))
+
+
+def left_out(places: Sequence[Place], states: Sequence[EdgeState]) -> frozenset[str]:
+    """Hosts that a task of ours has left out of every balancer, since it could not finish them: nobody closed those."""
+    return frozenset(host for host, server in _off(places, states) if _is_ours(server, states))
+
+
+def _is_ours(server: Server, states: Sequence[EdgeState]) -> bool:
+    return any(state.servers[server.name].out for state in states)
+
+
+def _off(places: Sequence[Place], states: Sequence[EdgeState]) -> Iterator[tuple[str, Server]]:
+    """Hosts with the server that has their traffic, where no balancer sends any to them.
+
+    Where the other slot has it nothing is off: a controller died just as its deploy was being confirmed.
+    """
+
+    def gets(server: Server) -> bool:
+        return any(server.name in state.servers and state.servers[server.name].on for state in states)
+
+    for place in places:
+        serves = place.before
+        if serves is None or not states or any(serves.name not in state.servers for state in states):
+            continue
+        if not any(gets(server) for server in (serves, place.after, *place.others)):
+            yield place.host, serves

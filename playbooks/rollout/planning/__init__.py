@@ -1,0 +1,1 @@
+"""Who changes, to what, in which order."""

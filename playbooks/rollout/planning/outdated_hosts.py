@@ -1,0 +1,74 @@
+"""Which hosts a deploy changes: those that do not run what is wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from playbooks.core.artifact import Release
+from playbooks.environments.environment import Target
+from playbooks.releases.render import Rendered
+from playbooks.releases.renderings import Renderings
+from playbooks.steps.facts import Facts, ReleaseOnHost
+from playbooks.traffic.groups import Groups
+
+
+def due(
+    targets: Sequence[Target],
+    facts: Mapping[str, Facts],
+    groups: Groups | None,
+    release: Release,
+    renderings: Mapping[str, Renderings],
+    *,
+    force: bool,
+) -> list[Target]:
+    """The hosts that a deploy changes, in the order in which it does.
+
+    Who serves nobody yet goes first: a fleet that has grown needs it to carry the traffic of others while they change.
+
+    Args:
+        targets: hosts that can be reached.
+        facts: what they run.
+        groups: if there are any.
+        release, renderings: what they are to run.
+        force: change even those that run it already.
+    """
+    outdated = [one for one in targets if force or not _runs(facts[one.name], release, renderings[one.name])]
+    changing = whole_group(targets, outdated, facts, groups) if groups else outdated
+    return sorted(changing, key=lambda one: facts[one.name].current is not None)
+
+
+def whole_group(
+    targets: Sequence[Target], outdated: Sequence[Target], facts: Mapping[str, Facts], groups: Groups
+) -> list[Target]:
+    """Of two groups the idle one, as soon as the live one is outdated; both if nothing runs anywhere yet.
+
+    Args:
+        targets, facts, groups: see `due`.
+        outdated: those that do not run what is wanted.
+    """
+    if not any(fact.current for fact in facts.values()):
+        return list(targets)
+    if not any(one.name in groups.serving for one in outdated):
+        return []
+    return [one for one in targets if one.name in groups.resting]
+
+
+def _runs(facts: Facts, release: Release, renderings: Renderings) -> bool:
+    """Whether a host runs just this: artifact, configuration and units, proven healthy, up and as it was deployed."""
+    running = facts.running
+    as_it_runs = renderings.get(running.slot) if running else None
+    return (
+        running is not None
+        and as_it_runs is not None
+        and running.stand == "proven"
+        and running.version == release.version
+        and is_made_of(running, release, as_it_runs)
+        and facts.is_up
+        and not (facts.drift and facts.drift.is_mended_by_deploy)
+    )
+
+
+def is_made_of(there: ReleaseOnHost, release: Release, rendered: Rendered) -> bool:
+    """Whether a release on a host has this artifact and this configuration."""
+    about = there.about
+    return about.get("sha256") == release.artifact.sha256 and about.get("config") == rendered.digest

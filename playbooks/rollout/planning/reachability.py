@@ -1,0 +1,64 @@
+"""Which hosts a task goes on with, and what a person can do about those that cannot be reached."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from playbooks.core.errors import SlipwayError
+from playbooks.environments.environment import Environment, Target
+from playbooks.fleet.fleet import Fleet
+from playbooks.settings.load import PREFIX
+from playbooks.traffic.servers import edges_of
+
+
+def reached(fleet: Fleet, env: Environment, tolerate: int) -> list[Target]:
+    """The hosts to deploy to. One that cannot be reached ends the deploy, unless the settings tolerate it.
+
+    Args:
+        fleet: open sessions.
+        env: settings.
+        tolerate: how many may be missing.
+
+    Raises:
+        SlipwayError: more are, or a balancer or database.
+    """
+    require_balancers(fleet, env)
+    apps = {target.name for target in env.targets}
+    if len(fleet.unreachable) > tolerate or set(fleet.unreachable) - apps:
+        try:
+            fleet.require_all()
+        except SlipwayError as refused:
+            way_on = f"; to deploy to the others: --limit='{without('all', fleet)}'"
+            _hint(refused, "nothing was touched" + (way_on if set(fleet.unreachable) < apps else ""))
+            raise
+    for host, error in fleet.unreachable.items():
+        fleet.progress.warn(f"going on without {host}: {error.message}")
+    return [target for target in env.targets if target.name in fleet.remotes]
+
+
+def require_balancers(fleet: Fleet, env: Environment) -> None:
+    """Refuse to move traffic on some balancers only: the others would go on sending it to what changes.
+
+    Raises:
+        SlipwayError: one cannot be reached.
+    """
+    edges = edges_of(env)
+    gone = [edge for edge in edges if edge in fleet.unreachable]
+    if not gone or env.settings.balancer is None:
+        return
+    try:
+        fleet.require_all()
+    except SlipwayError as refused:
+        others = without(env.settings.balancer.hosts, fleet, gone)
+        way_on = f"; if no client is sent there: {PREFIX}balancer: {{hosts: '{others}', …}}"
+        _hint(refused, "nothing was touched" + (way_on if len(gone) < len(edges) else ""))
+        raise
+
+
+def without(pattern: str, fleet: Fleet, hosts: Sequence[str] = ()) -> str:
+    """A pattern of hosts but for those that cannot be reached."""
+    return ":".join([pattern, *(f"!{host}" for host in hosts or fleet.unreachable)])
+
+
+def _hint(error: SlipwayError, text: str) -> None:
+    error.hint = f"{error.hint}\n  → {text}" if error.hint else text

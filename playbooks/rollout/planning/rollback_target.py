@@ -1,0 +1,261 @@
+"""Which release a host goes back to (A6): pure, from what it has and what was done to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from playbooks.core.errors import ANY_ENV, UsageError
+from playbooks.environments.environment import Environment
+from playbooks.fleet.lock_owner import Holder
+from playbooks.steps.facts import NOTHING, Facts
+from playbooks.traffic.groups import Groups
+
+_TOLD = 4  # of each kind
+
+
+def choose_targets(
+    env: Environment, groups: Groups | None, facts: Mapping[str, Facts], to: str | None, left: Holder | None
+) -> dict[str, str | None]:
+    """What each host is to run after a rollback; None where that is nothing.
+
+    Args:
+        env: settings.
+        groups: of hosts, if there are any.
+        facts, to, left: see `choose_releases`.
+
+    Raises:
+        UsageError: there is nothing to go back to.
+    """
+    if groups:
+        return dict(choose_for_group(groups, facts, to, left))
+    targets = choose_releases(facts, to, left)
+    new = [host for host, release in targets.items() if release is None]
+    if new and env.settings.slots:
+        raise UsageError(
+            f"nothing ran on {', '.join(new)} before, and a slot cannot be left for nothing",
+            hint=f"{_without(new)} takes the others back; deploy an older version there",
+        )
+    return targets
+
+
+def _without(hosts: Sequence[str]) -> str:
+    return f"--limit='{':'.join(['all', *(f'!{host}' for host in hosts)])}'"
+
+
+def choose_releases(facts: Mapping[str, Facts], to: str | None, left: Holder | None = None) -> dict[str, str | None]:
+    """Which release each host goes back to; None where the last deploy was its first: nothing ran there.
+
+    Without ``to`` the last deploy is undone. In a fleet that a halted deploy left mixed, hosts on the newest release
+    go back, and those that never got it stay. After a deploy or a rollback that was interrupted, those go back that are
+    still to; those that its guards took back, or that it never reached, stay. Hosts on which nothing runs are left out.
+
+    Args:
+        facts: by host.
+        to: a release, version or backup.
+        left: the task that was interrupted.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if to is None and left is not None and left.task in ("deploy", "rollback"):
+        return {host: _undo(fact, left) for host, fact in facts.items() if fact.current}
+    if to is not None:
+        return _named(facts, to)
+    newest = _newest(facts.values())
+    last = {host: fact for host, fact in facts.items() if fact.current == newest}
+    before = {host: _predecessor(fact) for host, fact in last.items()}
+    if not any(before.values()):
+        # Nobody means that with a rollback: it says so.
+        first = next(iter(last.values()))
+        raise UsageError(
+            f"nothing ran on {first.host} before {first.version}",
+            hint=f"name it with --to; {_known(first, _newest_first(first))}",
+        )
+    # Where nothing runs there is nothing to go back from.
+    return {host: before.get(host, fact.current) for host, fact in facts.items() if fact.current}
+
+
+def _newest(facts: Iterable[Facts]) -> str | None:
+    """The newest release that runs. One that is named for the future is the newest of its own host only."""
+    found = list(facts)
+    newest = max((fact.comparable for fact in found if fact.comparable), default=None)
+    return newest or max((fact.current for fact in found if fact.current), default=None)
+
+
+def _named(facts: Mapping[str, Facts], to: str) -> dict[str, str | None]:
+    found: dict[str, str | None] = {}
+    lacking: dict[str, UsageError] = {}
+    for host, fact in facts.items():
+        try:
+            found[host] = choose_release(fact, to)
+        except UsageError as error:
+            lacking[host] = error
+    if not lacking:
+        return found
+    first, *_ = lacking.values()
+    if not found:
+        raise first
+    raise UsageError(first.message, hint=f"{first.hint}; {_without(list(lacking))} takes the others back")
+
+
+def _undo(facts: Facts, left: Holder) -> str | None:
+    undone = left.id if left.task == "deploy" else left.undoes
+    moved = facts.moved
+    if facts.current == undone:
+        return moved.before if moved and moved.id == undone and moved.before else _predecessor(facts)
+    if undone or (moved and moved.id == left.id):
+        return facts.current
+    return _predecessor(facts)
+
+
+def choose_release(facts: Facts, to: str) -> str:
+    """Which of a host's releases somebody means.
+
+    Args:
+        facts: the host.
+        to: a release, version or backup.
+
+    Raises:
+        UsageError: there is none.
+    """
+    records = _newest_first(facts)
+    if to in facts.releases:
+        return to
+    for record in records:
+        if record.get("id") == to and record.get("release"):
+            return str(record["release"])
+    known = sorted((name for name, release in facts.releases.items() if release.version == to), reverse=True)
+    proven = [name for name in known if facts.releases[name].stand == "proven"]
+    if facts.version == to and facts.current:
+        return facts.current
+    backed_up = [str(record["release"]) for record in records if record.get("version") == to and record.get("release")]
+    found = proven or backed_up or known
+    if not found:
+        raise UsageError(
+            f"{facts.host} has no release, version or backup '{to}'",
+            hint=_known(facts, records),
+        )
+    return found[0]
+
+
+def _predecessor(facts: Facts) -> str | None:
+    """What ran before, by what the release says, or else by the backups; None where nothing did.
+
+    Raises:
+        UsageError: nothing runs; or what should is gone, and a person has to look.
+    """
+    running = facts.running
+    if facts.lost:
+        return _before_lost(facts)
+    if running is None:
+        raise UsageError(f"nothing runs on {facts.host}, so there is nothing to go back from")
+    if running.predecessor:
+        return running.predecessor if running.predecessor != NOTHING else None
+    older = (str(record["release"]) for record in _newest_first(facts) if record.get("release"))
+    return next((release for release in older if release < running.id), None)
+
+
+def _before_lost(facts: Facts) -> str:
+    """What ran before a release whose folder is gone: by the last switch, or else the newest that ran well before.
+
+    Raises:
+        UsageError: there is none.
+    """
+    moved = facts.moved
+    if moved and moved.after == facts.current and moved.before in facts.releases:
+        return moved.before
+    proven = (name for name, release in facts.releases.items() if release.stand == "proven")
+    older = max((name for name in proven if name < str(facts.current)), default=None)
+    if older is None:
+        raise UsageError(
+            f"the folder of {facts.current}, which runs on {facts.host}, is gone, and there is no release before it",
+            hint=f"deploy brings any version; --to=… a backup's, see invoke rollback {ANY_ENV} --list",
+        )
+    return older
+
+
+def _newest_first(facts: Facts) -> list[dict[str, Any]]:
+    return sorted(facts.backups, key=lambda record: str(record.get("created", "")), reverse=True)
+
+
+def _known(facts: Facts, records: list[dict[str, Any]]) -> str:
+    """What a host has, in a sentence: the newest of its releases, and of its backups."""
+    kept = sorted((name for name, release in facts.releases.items() if release.stand == "proven"), reverse=True)
+    backups = [str(record.get("id")) for record in records]
+    there = [
+        f"{what} {', '.join(found[:_TOLD])}{' and older ones' if len(found) > _TOLD else ''}"
+        for what, found in (("the releases", kept), ("the backups", backups))
+        if found
+    ]
+    if not there:
+        return f"{facts.host} has nothing that it could go back to; deploy brings any version"
+    return f"{facts.host} has {', and '.join(there)}; more about each: invoke rollback {ANY_ENV} --list"
+
+
+def choose_for_group(
+    groups: Groups, facts: Mapping[str, Facts], to: str | None, left: Holder | None = None
+) -> dict[str, str]:
+    """Which release each host of the idle group is to run before it gets the traffic; none if that stays where it is.
+
+    Without ``to`` it is what ran before, which the other group does as a rule. After a halted deploy it is what
+    has most of the traffic still.
+
+    Args:
+        groups: as they stand.
+        facts: by host, of those that can be reached.
+        to: a release, version or backup.
+        left: the task that was interrupted; what its guards took back by now is not taken back once more.
+
+    Raises:
+        UsageError: there is none.
+    """
+    serving = [facts[host] for host in groups.serving if host in facts]
+    resting = [facts[host] for host in groups.resting if host in facts]
+    if not resting:
+        raise UsageError(
+            f"no host of {groups.idle} can be reached, and {groups.live} has the traffic",
+            hint=f"bring the hosts of {groups.idle} back; or deploy a release that is good",
+        )
+    if to is not None:
+        if serving and all(to in (fact.current, fact.version) for fact in serving):
+            return {}
+        return {fact.host: choose_release(fact, to) for fact in resting}
+    live = _newest(serving)
+    if any(_is_halted(groups, fact, live) for fact in resting):
+        return {}
+    if left is not None and left.task in ("deploy", "rollback") and _is_back(serving, resting, left):
+        return {}
+    return {fact.host: _older(fact, live) for fact in resting}
+
+
+def _is_halted(groups: Groups, facts: Facts, live: str | None) -> bool:
+    """Whether a deploy was halted before a host of the idle group had most of the traffic: at rest it would be off."""
+    newer = facts.comparable is not None and live is not None and facts.comparable > live
+    states = [edge.servers[facts.host] for edge in groups.edges.values() if facts.host in edge.servers]
+    return newer and any(server.on or server.out for server in states)
+
+
+def _is_back(serving: list[Facts], resting: list[Facts], left: Holder) -> bool:
+    """Whether the traffic is where an interrupted task, or its guards, had to leave it."""
+    if left.task == "deploy":
+        return all(fact.current != left.id for fact in serving)
+    newest = _newest(resting) or ""
+    return all(newest > (fact.comparable or "") for fact in serving)
+
+
+def _older(facts: Facts, than: str | None) -> str:
+    """What a host of the idle group runs, or else the newest that it has and that is older than what is live."""
+    running = facts.running
+    if running and running.stand == "proven" and (than is None or running.id < than):
+        return running.id
+    proven = [name for name, release in facts.releases.items() if release.stand == "proven"]
+    kept = [str(record["release"]) for record in facts.backups if record.get("release")]
+    for names in (proven, kept):
+        older = [name for name in names if than is None or name < than]
+        if older:
+            return max(older)
+    raise UsageError(
+        f"{facts.host} has nothing that is older than what is live",
+        hint="name it with --to; deploy brings any other version",
+    )

@@ -1,0 +1,165 @@
+"""Which plan a deploy or a rollback follows; what cannot be planned is refused before a host is reached."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from playbooks.core.errors import UsageError
+from playbooks.environments.environment import Environment
+from playbooks.settings.rollout import Rollout
+from playbooks.settings.types import parse_batch
+from playbooks.strategies.blue_green import beside
+from playbooks.strategies.canary import canary
+from playbooks.strategies.plan import FleetShape, Plan, Stage
+from playbooks.strategies.rolling import rolling
+from playbooks.traffic.groups import require_whole
+
+STRATEGIES = ("rolling", "blue-green", "canary")
+
+
+def plan_deploy(
+    env: Environment,
+    hosts: Sequence[str],
+    *,
+    strategy: str | None = None,
+    batch: str | None = None,
+    watch: float | None = None,
+    fresh: bool = False,
+    turning: bool = False,
+) -> Plan:
+    """In which order hosts change and traffic moves.
+
+    Args:
+        env: settings.
+        hosts: those that change.
+        strategy, batch: instead of the settings'.
+        watch: seconds of the watch after the switch, instead of the settings'.
+        fresh: nothing runs yet, so there is nothing to compare with, and no traffic to move by and by.
+        turning: what runs is in no slot, and is stopped for the new release.
+
+    Raises:
+        UsageError: there is no such strategy or batch size, or this fleet cannot have it.
+    """
+    settings = env.settings
+    name = strategy or _usual(env)
+    if name not in STRATEGIES:
+        raise UsageError(f"--strategy={name}: there is no such strategy; there is: {', '.join(STRATEGIES)}")
+    require_batch(batch)
+    rollout = _with_watch(settings.rollout, watch)
+    fleet = FleetShape(len(env.targets), settings.balancer is not None, settings.production)
+    if settings.groups:
+        _require_groups(env, name)
+    elif name != "rolling":
+        _require_traffic(env, name)
+    if fresh:
+        return rolling(hosts, rollout, fleet, batch=batch or f"{len(hosts) or 1}")
+    if settings.groups or (settings.slots and not turning):
+        return beside(hosts, rollout, fleet, strategy=name, batch=batch)
+    return (canary if name == "canary" and not turning else rolling)(hosts, rollout, fleet, batch=batch)
+
+
+def plan_rollback(
+    env: Environment, hosts: Sequence[str], batch: str | None, *, turning: bool = False, back: bool = True
+) -> Plan:
+    """The way back: at once where it has a slot of its own; else in two halves behind a balancer.
+
+    Args:
+        env: settings.
+        hosts: those that change.
+        batch: hosts that change at the same time.
+        turning: on some of them what they go back to takes the place of what runs, be it in a slot or in none.
+        back: with groups of hosts, whether the traffic goes to the other one, none of whose hosts may have to change.
+
+    Raises:
+        UsageError: there is no such batch size.
+    """
+    require_batch(batch)
+    if env.settings.groups:
+        starts = [Stage("start beside", tuple(hosts), share=0.0)] if hosts else []
+        return Plan("blue-green", (*starts, Stage("all of the traffic", share=1.0)) if back else ())
+    if env.settings.slots and not turning:
+        stages = [Stage("start beside", tuple(hosts), share=0.0), Stage("all of the traffic", share=1.0)]
+        return Plan("rolling", tuple(stages) if hosts else ())
+    size = batch or ("50%" if env.settings.balancer else "100%")
+    quiet = Rollout.model_validate({"watch": {"for": 0}})
+    return rolling(hosts, quiet, FleetShape(len(env.targets)), batch=size)
+
+
+def as_traffic_stands(plan: Plan, hosts: Sequence[str], *, astray: bool, there: Collection[str]) -> Plan:
+    """A rollback's plan, where a task before has left the traffic half-way.
+
+    Args:
+        plan: as if the traffic were where the hosts' releases are.
+        hosts: those that change.
+        astray, there: see `Traffic`.
+    """
+    if not plan.stages and astray:
+        # One that failed half-way, or died, has switched the hosts, and not the traffic.
+        return Plan(plan.strategy, (Stage("all of the traffic"),))
+    if plan.stages and hosts and set(hosts) <= set(there):
+        # Of one that was halted: while it "started" beside what is bad, that would have all of the traffic.
+        return Plan(plan.strategy, (Stage("all of the traffic", tuple(hosts), share=1.0, serves=True),))
+    return plan
+
+
+def require_batch(batch: str | None) -> None:
+    """Refuse a --batch that is none.
+
+    Raises:
+        UsageError: it is neither a number nor a percentage.
+    """
+    if batch is None:
+        return
+    try:
+        parse_batch(batch)
+    except ValueError as error:
+        raise UsageError(f"--batch={batch}: {error}") from None
+
+
+def _usual(env: Environment) -> str:
+    """The strategy of the settings. Where there are groups, and nobody has said otherwise, it is theirs."""
+    rollout = env.settings.rollout
+    unsaid = env.settings.groups and "strategy" not in rollout.model_fields_set
+    return "blue-green" if unsaid else rollout.strategy
+
+
+def _require_groups(env: Environment, name: str) -> None:
+    require_whole(env)
+    if name == "rolling":
+        first, second = env.settings.groups
+        raise UsageError(
+            f"--strategy=rolling: here a release goes to the one of {first} and {second} that has no traffic, "
+            "and none of the hosts that serve is touched",
+            hint="--strategy=blue-green moves the traffic by the steps of blue_green, --strategy=canary by its ladder",
+        )
+
+
+def _require_traffic(env: Environment, name: str) -> None:
+    if env.settings.balancer is None:
+        raise UsageError(
+            f"--strategy={name}: nothing is known that could move traffic",
+            hint="set slipway_balancer; or --strategy=rolling",
+        )
+    if env.settings.slots:
+        return
+    if name == "blue-green":
+        raise UsageError(
+            "--strategy=blue-green: the new release has no place to run beside the old one",
+            hint="set slipway_slots, e.g. {blue: 8001, green: 8002}; or --strategy=canary",
+        )
+    if len(env.targets) < 2 and env.limited:
+        raise UsageError(
+            f"--strategy=canary: --limit leaves {env.targets[0].name} alone, and one host cannot run two versions",
+            hint="without --limit no more hosts change than each share needs; or --strategy=rolling",
+        )
+    if len(env.targets) < 2:
+        raise UsageError(
+            "--strategy=canary: one host cannot run two versions",
+            hint="set slipway_slots, e.g. {blue: 8001, green: 8002}; or --strategy=rolling",
+        )
+
+
+def _with_watch(rollout: Rollout, seconds: float | None) -> Rollout:
+    if seconds is None:
+        return rollout
+    return rollout.model_copy(update={"watch": rollout.watch.model_copy(update={"for_": seconds})})

@@ -1,0 +1,53 @@
+"""The last step of what changes a fleet: its record, sealed once, written on every host it concerns (A9)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from playbooks.core.errors import SlipwayError
+from playbooks.environments.environment import Environment
+from playbooks.environments.host_facts import heads_of
+from playbooks.fleet.fleet import Fleet
+from playbooks.fleet.lock_owner import Holder
+from playbooks.fleet.remote import Remote
+from playbooks.rollout.outcome import Outcome
+from playbooks.steps.facts import Facts
+from playbooks.steps.finish import Finished
+
+
+def sealed(env: Environment, holder: Holder, outcome: Outcome, facts: Mapping[str, Facts]) -> dict[str, Any]:
+    """The record of what was done, the same for every host: one signature.
+
+    Args:
+        env: where.
+        holder: the task.
+        outcome: what it came to.
+        facts: of the hosts that it has looked at: their ledgers' last lines go into the record.
+    """
+    document = env.secrets.mask_document(outcome.record())
+    return env.signing.seal(holder).record(document, heads_of(facts))
+
+
+def write_down(
+    fleet: Fleet, env: Environment, step: str, hosts: Sequence[str], one: Callable[[Remote], Finished]
+) -> Mapping[str, SlipwayError]:
+    """Write a record on hosts, and remember here where it stands.
+
+    Args:
+        fleet: open sessions.
+        env: where.
+        step: what it is called.
+        hosts: names.
+        one: writes it on one host.
+
+    Returns:
+        Why it could not be written, by host.
+
+    Raises:
+        Interrupted: Ctrl-C.
+    """
+    results = fleet.each(step, one, hosts=hosts, finish=True)
+    written = {host: done.head for host, done in results.ok.items() if done.head is not None}
+    env.heads.keep({host: (fleet.remotes[host].session.machine, head) for host, head in written.items()})
+    return results.failed

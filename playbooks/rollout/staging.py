@@ -1,0 +1,110 @@
+"""A deploy's first half: a backup that holds all there is now, and the new release whole on every host (A1, A2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from playbooks.backups.making import Record, back_up_jobs, judge_backups, one_backup, prove_jobs
+from playbooks.core.artifact import Release
+from playbooks.core.remembered import place
+from playbooks.environments.environment import Environment, Target
+from playbooks.fleet.fanout import Job, Limit, Results, by_host
+from playbooks.fleet.fleet import Fleet
+from playbooks.fleet.remote import Remote
+from playbooks.releases.delta import Told, make_deltas, release_to_add_to
+from playbooks.releases.pace import Stopwatch, keep_pace, read_pace
+from playbooks.releases.render import Rendered, pack
+from playbooks.rollout.planning.outdated_hosts import is_made_of
+from playbooks.steps.facts import Facts
+from playbooks.steps.stage import Delta, Patch, Staged, stage
+
+
+def back_up_and_stage(
+    fleet: Fleet,
+    env: Environment,
+    targets: list[Target],
+    release: Release,
+    rendered: Mapping[str, Rendered],
+    facts: Mapping[str, Facts],
+) -> tuple[str | None, list[str]]:
+    """Back up and stage side by side: neither touches what serves, and both must be done before the first switch.
+
+    Where the last deploy has left a backup, it is proven rather than made anew. It counts for all hosts or for none: a
+    backup is one thing, under one id.
+
+    Returns:
+        The backup's id, and warnings.
+
+    Raises:
+        SlipwayError: some host has no backup, or no release; nothing that serves was touched.
+    """
+    kept = place("pace", env.settings.app, env.name, env.folder)
+    pace, watch = read_pace(kept), Stopwatch()
+    theirs = {target.name: facts[target.name] for target in targets}
+    with make_deltas(env, release.artifact, theirs, Told(pace, watch, fleet.progress.phase)) as deltas:
+        staging = _stage_jobs(fleet, env, targets, release, rendered, facts, deltas, watch)
+        done = _run(fleet, env, staging, facts)
+    keep_pace(kept, watch.pace(pace))
+    return done
+
+
+def _run(
+    fleet: Fleet, env: Environment, staging: list[Job[Staged]], facts: Mapping[str, Facts]
+) -> tuple[str | None, list[str]]:
+    proving = prove_jobs(fleet, env, facts)
+    backing, backup = ([], None) if proving else back_up_jobs(fleet, env, facts)
+    both: list[Job[Any]] = [*backing, *proving, *staging]
+    results = fleet.run(both)
+    by_host(staging, results[len(both) - len(staging) :]).all_or_raise("staging")
+    if proving:
+        proven = one_backup(by_host(proving, results[: len(proving)]))
+        if proven is not None:
+            return proven, []
+        backing, backup = back_up_jobs(fleet, env, facts)
+        return _judged(fleet, env, backup, by_host(backing, fleet.run(backing)))
+    return _judged(fleet, env, backup, by_host(backing, results[: len(backing)]))
+
+
+def _judged(
+    fleet: Fleet, env: Environment, backup: str | None, made: Results[Record | None]
+) -> tuple[str | None, list[str]]:
+    """The backup's id, and warnings. Where no host has made it there is none by that name: older ones count instead."""
+    warnings = judge_backups(fleet, env, made)
+    return (backup if not made.failed or any(made.ok.values()) else None), warnings
+
+
+def _stage_jobs(
+    fleet: Fleet,
+    env: Environment,
+    targets: list[Target],
+    release: Release,
+    rendered: Mapping[str, Rendered],
+    facts: Mapping[str, Facts],
+    deltas: Sequence[Delta],
+    watch: Stopwatch,
+) -> list[Job[Staged]]:
+    first = targets[0].name
+
+    def stage_on(remote: Remote) -> Staged:
+        target = env.target(remote.name)
+        plan = pack(target, release, rendered[remote.name])
+        note = partial(fleet.progress.note, remote.name)
+        fits = ((delta, release_to_add_to(delta, facts[remote.name], target.settings)) for delta in deltas)
+        patch = next((Patch(delta, base) for delta, base in fits if base), None)
+        settings, is_first = target.settings, remote.name == first
+        return stage(remote, settings, release, plan, first=is_first, patch=patch, note=note, sent=watch.sent)
+
+    limit = Limit("fetch", env.settings.pull.parallel) if release.artifact.url else None
+    return [
+        Job(target.name, "stage", partial(stage_on, fleet.remotes[target.name]), limit)
+        for target in targets
+        if not _is_staged(facts[target.name], release, rendered[target.name])
+    ]
+
+
+def _is_staged(facts: Facts, release: Release, rendered: Rendered) -> bool:
+    """Whether a deploy that was interrupted had put this very release there, whole."""
+    there = facts.releases.get(release.id)
+    return there is not None and there.stand != "partial" and is_made_of(there, release, rendered)

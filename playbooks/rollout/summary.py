@@ -1,0 +1,273 @@
+"""From what was done to what is told: status, sentence, table, exit status and the next command."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from playbooks.core.artifact import Release
+from playbooks.core.counting import counted
+from playbooks.core.errors import ANY_ENV, ExitStatus, SlipwayError, StepFailed
+from playbooks.environments.environment import Environment
+from playbooks.fleet.lock_owner import Holder
+from playbooks.judgement.meanwhile import Meanwhile
+from playbooks.rollout.migrated import still_migrated
+from playbooks.rollout.outcome import HostOutcome, Outcome
+from playbooks.rollout.rollout import Rollout, Stand
+from playbooks.steps.facts import Facts, version_in
+from playbooks.strategies.plan import Plan
+
+STILL_NOTHING = "nothing runs, as before"
+
+
+def unchanged(env: Environment, release: Release, facts: Mapping[str, Facts], started: float) -> Outcome:
+    """Every host runs it already; of two groups, those that have the traffic."""
+    there = sum(fact.version == release.version for fact in facts.values())
+    return Outcome(
+        task="deploy",
+        id="",
+        environment=env.name,
+        version=release.version,
+        status="unchanged",
+        message=f"{env.settings.app} {release.version} runs already on {_hosts(there)}; nothing to do",
+        hosts=tuple(HostOutcome(host, fact.version, fact.version, Stand.UNCHANGED) for host, fact in facts.items()),
+        started=release.created,
+        seconds=time.monotonic() - started,
+        by=release.by,
+        next="redo it with --force",
+    )
+
+
+def abandoned(
+    env: Environment, release: Release, facts: Mapping[str, Facts], error: SlipwayError, started: float
+) -> Outcome:
+    """It ended before any host was switched."""
+    return Outcome(
+        task="deploy",
+        id=release.id,
+        environment=env.name,
+        version=release.version,
+        status="failed",
+        message=f"staging failed, no host was switched: {error.message}",
+        hosts=tuple(HostOutcome(host, fact.ran, fact.ran, Stand.UNTOUCHED) for host, fact in facts.items()),
+        started=release.created,
+        seconds=time.monotonic() - started,
+        by=release.by,
+        exit_status=ExitStatus.FAILED,
+    )
+
+
+def deployed(
+    env: Environment,
+    release: Release,
+    facts: Mapping[str, Facts],
+    rollout: Rollout,
+    plan: Plan,
+    backup: str | None,
+    warnings: Sequence[str],
+    started: float,
+    group: str | None = None,
+    requests: Meanwhile | None = None,
+) -> Outcome:
+    """A plan was run, well or not; if well, this group of hosts has the traffic."""
+    seconds = time.monotonic() - started
+    told = list(warnings)
+    busy = seconds - rollout.watched
+    if busy > env.settings.timeouts.slow:
+        told.append(f"it took {busy:.0f} s, longer than the {env.settings.timeouts.slow:.0f} s it should")
+    gone_back = [env.target(host).settings for host in rollout.hosts(Stand.ROLLED_BACK)]
+    hooks = list(dict.fromkeys(hook.label for settings in gone_back for hook in settings.hooks.before_switch))
+    back = next((fact.ran for fact in facts.values() if fact.ran), None)
+    if hooks and back:
+        told.append(still_migrated(env, {release.version: hooks}, back))
+    status, message, next_step, exit_status = _verdict(env, release, rollout, group, _stand_again(facts, rollout))
+    return Outcome(
+        task="deploy",
+        id=release.id,
+        environment=env.name,
+        version=release.version,
+        status=status,
+        message=message,
+        hosts=tuple(_line(host, fact, rollout, release.version) for host, fact in facts.items()),
+        started=release.created,
+        seconds=seconds,
+        by=release.by,
+        strategy=plan.strategy,
+        backup=backup,
+        verdicts=tuple(ruling.record for ruling in rollout.rulings),
+        warnings=tuple(told),
+        next=next_step,
+        requests=requests,
+        exit_status=exit_status,
+    )
+
+
+def returned(
+    env: Environment,
+    reason: str,
+    holder: Holder,
+    facts: Mapping[str, Facts],
+    targets: Mapping[str, str | None],
+    plan: Plan,
+    rollout: Rollout,
+    databases: Sequence[str],
+    unreachable: Mapping[str, SlipwayError],
+    started: float,
+    group: str | None = None,
+    refused: Mapping[str, SlipwayError] | None = None,
+    requests: Meanwhile | None = None,
+    unserved: SlipwayError | None = None,
+) -> Outcome:
+    """A rollback was run, well or not; if well, this group of hosts has the traffic, unless nobody is served.
+
+    Args:
+        reason: why it was run, in the person's words.
+        refused: hosts that stay on what they run, since they have nothing whole to go back to.
+    """
+    refused = refused or {}
+    versions = sorted({version_in(release) for release in targets.values() if release})
+    what = f"{env.settings.app} {', '.join(versions)}".rstrip()
+    stands = _runs_again(what, targets, group)
+    if rollout.reasons:
+        status, exit_status = "stuck", ExitStatus.PERSON_NEEDED
+        message = f"the rollback to {what} failed: {rollout.why}"
+    elif unserved:
+        status, exit_status = "stuck", ExitStatus.PERSON_NEEDED
+        message = f"{stands}, but {unserved.message}"
+    elif unreachable or refused:
+        status, exit_status = "partial", ExitStatus.PERSON_NEEDED
+        but = [f"{host} stays on {facts[host].version}: {error.message}" for host, error in refused.items()]
+        but += [f"{', '.join(unreachable)} could not be reached"] if unreachable else []
+        message = f"{stands}, but {'; '.join(but)}"
+    else:
+        status, exit_status = ("done" if plan.stages or databases else "unchanged"), ExitStatus.DONE
+        message = stands
+    # A second one without --to would go back one further.
+    hint = next((error.hint for error in refused.values() if error.hint), "")
+    again = f"mend that, then: invoke rollback {env.flag} --to={versions[0]}" if rollout.reasons and versions else ""
+    lines = [
+        HostOutcome(host, fact.version, fact.version, Stand.UNTOUCHED, refused[host].message)
+        if host in refused
+        else _back_line(host, fact, targets.get(host, fact.current), rollout)
+        for host, fact in facts.items()
+    ]
+    gone = [HostOutcome(host, None, None, Stand.UNREACHABLE, error.message) for host, error in unreachable.items()]
+    return Outcome(
+        task="rollback",
+        id=holder.id,
+        environment=env.name,
+        version=", ".join(versions),
+        status=status,
+        message=message + "".join(f"; database {name}" for name in databases),
+        hosts=(*lines, *gone),
+        started=holder.since,
+        seconds=time.monotonic() - started,
+        by=holder.who,
+        reason=reason,
+        strategy=plan.strategy,
+        next=again or hint or _hint(unserved, env) or (f"invoke status {env.flag}" if exit_status else ""),
+        requests=requests,
+        exit_status=exit_status,
+    )
+
+
+def _hint(error: SlipwayError | None, env: Environment) -> str:
+    return (error.hint or "").replace(ANY_ENV, env.flag) if error else ""
+
+
+def _runs_again(what: str, targets: Mapping[str, str | None], group: str | None) -> str:
+    new = [host for host, release in targets.items() if release is None]
+    if len(new) == len(targets):
+        return f"{what}: {STILL_NOTHING}"
+    again = f"{what} runs again on {_hosts(len(targets) - len(new), group)}"
+    return f"{again}; on {', '.join(new)} {STILL_NOTHING}" if new else again
+
+
+def _back_line(host: str, fact: Facts, target: str | None, rollout: Rollout) -> HostOutcome:
+    stand = rollout.stands.get(host, Stand.UNCHANGED)
+    words = {Stand.DEPLOYED: "rolled back", Stand.UNCHANGED: "unchanged"}
+    stays = stand in (Stand.UNTOUCHED, Stand.ROLLED_BACK)
+    after = fact.ran if stays else version_in(target) if target else None
+    error = rollout.reasons.get(host)
+    return HostOutcome(host, fact.ran, after, words.get(stand, stand), error.message if error else "", _log(error))
+
+
+def without(outcome: Outcome, unreachable: Mapping[str, SlipwayError]) -> Outcome:
+    """The outcome with the hosts that the deploy went on without."""
+    gone = (HostOutcome(host, None, None, Stand.UNREACHABLE, error.message) for host, error in unreachable.items())
+    return replace(outcome, hosts=(*outcome.hosts, *gone))
+
+
+def _verdict(
+    env: Environment, release: Release, rollout: Rollout, group: str | None, is_back: str
+) -> tuple[str, str, str, ExitStatus]:
+    what = f"{env.settings.app} {release.version}"
+    command = env.flag
+    why = rollout.why
+    if rollout.verdict == "stuck":
+        stuck = ", ".join(rollout.hosts(Stand.STUCK))
+        message = f"{what} failed, and {stuck} could not be taken back: {why or 'interrupted'}"
+        return "stuck", message, f"look at {stuck}; then invoke status {command}", ExitStatus.PERSON_NEEDED
+    if rollout.verdict == "guarded":
+        left = ", ".join(rollout.hosts(Stand.GUARDED)) or "The traffic"
+        seconds = f"{env.settings.guard.timeout:.0f} s"
+        cause = f"was {rollout.stopped}" if rollout.stopped else f"failed: {why}"
+        message = f"{what} {cause}. {left} goes back by itself, within {seconds}; the others are back"
+        return "rolled back", message, f"invoke status {command}", ExitStatus.PERSON_NEEDED
+    if rollout.verdict == "halted":
+        failed = "was stopped" if rollout.for_load else "failed and was halted"
+        message = f"{what} {failed} where it stands (on_failure: halt): {why}"
+        next_step = f"invoke rollback {command}, or deploy again"
+        if rollout.for_load:
+            next_step = f"{rollout.hint.replace(ANY_ENV, command)}; or invoke rollback {command}"
+        return "halted", message, next_step, ExitStatus.PERSON_NEEDED
+    if rollout.verdict == "rolled back":
+        failed = "was stopped" if rollout.for_load else "failed"
+        cause = f"was {rollout.stopped}" if rollout.stopped else f"{failed}: {why}"
+        message = f"{what} {cause}. The fleet was taken back: {is_back}"
+        return "rolled back", message, rollout.hint.replace(ANY_ENV, command), ExitStatus.FAILED
+    if rollout.reasons:
+        message = f"{what} is deployed but for {', '.join(rollout.reasons)}, which the settings tolerate: {why}"
+        return "done", message, f"the next deploy repairs them: invoke deploy {command}", ExitStatus.DONE
+    count = sum(stand == Stand.DEPLOYED for stand in rollout.stands.values())
+    return "done", f"{what} is deployed on {_hosts(count, group)}", "", ExitStatus.DONE
+
+
+def _stand_again(facts: Mapping[str, Facts], rollout: Rollout) -> str:
+    """What hosts run that a failed deploy took back: what ran before, unless somebody had removed that."""
+    if not rollout.hosts(Stand.ROLLED_BACK):
+        return "no host was switched"
+    if not any(fact.current for fact in facts.values()):
+        return STILL_NOTHING
+    gone = [facts[host] for host in rollout.hosts(Stand.ROLLED_BACK) if facts[host].lost]
+    others = len(gone) < sum(fact.current is not None for fact in facts.values())
+    told = [
+        f"{fact.host} runs {version_in(fact.way_back) if fact.way_back else 'nothing'}, since {fact.current}, which it "
+        "ran before, is gone"
+        for fact in gone
+    ]
+    if not gone or others:
+        told.insert(0, f"every {'other ' if gone else ''}host is back on what it ran before")
+    return "; ".join(told)
+
+
+def _line(host: str, fact: Facts, rollout: Rollout, version: str) -> HostOutcome:
+    stand = rollout.stands.get(host, Stand.UNCHANGED)
+    if stand in (Stand.DEPLOYED, Stand.UNHEALTHY):
+        after: str | None = version
+    elif stand in (Stand.ROLLED_BACK, Stand.GUARDED):
+        after = version_in(fact.way_back) if fact.way_back else None
+    else:
+        after = fact.ran
+    error = rollout.reasons.get(host)
+    return HostOutcome(host, fact.ran, after, stand, error.message if error else "", _log(error))
+
+
+def _log(error: SlipwayError | None) -> tuple[str, ...]:
+    return error.log if isinstance(error, StepFailed) else ()
+
+
+def _hosts(count: int, group: str | None = None) -> str:
+    which = f" of {group}, which has the traffic" if group else ""
+    return counted(count, "host") + which

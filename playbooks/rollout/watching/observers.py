@@ -1,0 +1,159 @@
+"""Puts together who watches a deploy: the source of its numbers, and the hosts' own word."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from playbooks.adapters.metrics.source import Endpoint, Metrics, Reading
+from playbooks.environments.environment import Environment
+from playbooks.fleet.fleet import Fleet
+from playbooks.fleet.remote import Remote
+from playbooks.judgement.counts import Counts
+from playbooks.judgement.verdict import Signal
+from playbooks.rollout.mover import Move
+from playbooks.rollout.sides import Sides
+from playbooks.rollout.watching.host_looks import HostLooks
+from playbooks.rollout.watching.metric_sources import open_metrics
+from playbooks.rollout.watching.watch import Observer, Source
+from playbooks.steps.traffic_counts import Meter, ask_counts
+from playbooks.strategies.plan import Plan
+from playbooks.traffic.servers import hosts_asked
+from playbooks.traffic.shares import Place
+from playbooks.traffic.traffic import Traffic
+
+
+class EdgeCounts:
+    """What all balancers together counted; once it has begun, those of them that can be read.
+
+    Args:
+        fleet: open sessions.
+        env: settings.
+        edges: names of the balancers' hosts.
+    """
+
+    def __init__(self, fleet: Fleet, env: Environment, edges: Sequence[str]) -> None:
+        self._fleet, self._env = fleet, env
+        self._meters = {edge: Meter() for edge in edges}
+        self._begun = False
+        self._told: set[str] = set()
+
+    @property
+    def buckets(self) -> tuple[float, ...]:
+        return ()  # a tenth apart: near enough to know each latency
+
+    @property
+    def signals(self) -> tuple[Signal, ...]:
+        return ()  # a balancer has no number but those of its requests
+
+    def read(self) -> Mapping[str, Counts]:
+        balancer = self._env.settings.balancer
+        assert balancer is not None  # there would be no edge  # noqa: S101
+
+        def one(remote: Remote) -> Mapping[str, Counts]:
+            meter = self._meters[remote.name]
+            (answer,) = remote.chain([ask_counts(balancer, self._env.target(remote.name).settings, meter.cursor)])
+            return meter.feed(answer)
+
+        results = self._fleet.each("", one, hosts=list(self._meters), finish=True)
+        if not (results.ok and self._begun):
+            results.all_or_raise("reading the balancers")
+        self._begun = True
+        # What the others count is no less true: a bad release must not go by because one balancer is gone.
+        for edge, error in results.failed.items():
+            if edge not in self._told:
+                self._told.add(edge)
+                self._fleet.progress.warn(f"{edge}: its numbers are missing from now on: {error.message}")
+        counts: dict[str, Counts] = {}
+        for found in results.ok.values():
+            for server, count in found.items():
+                counts[server] = counts.get(server, Counts()) + count
+        return counts
+
+
+class Numbers:
+    """Counts out of any other source of metrics.
+
+    Args:
+        metrics: the source.
+        fleet: whose progress is told of what could not be read.
+    """
+
+    def __init__(self, metrics: Metrics, fleet: Fleet) -> None:
+        self._metrics, self._progress = metrics, fleet.progress
+        self._told: set[str] = set()
+        self._last = Reading()
+
+    @property
+    def buckets(self) -> tuple[float, ...]:
+        return self._last.buckets
+
+    @property
+    def signals(self) -> tuple[Signal, ...]:
+        return self._last.signals
+
+    def read(self) -> Mapping[str, Counts]:
+        self._last = replace(self._last, signals=())  # should it fail: what was is no news
+        self._last = self._metrics.read()
+        for problem in self._last.problems:
+            if problem not in self._told:
+                self._told.add(problem)
+                self._progress.warn(f"metrics: {problem}")
+        return self._last.counts
+
+
+def source_of(fleet: Fleet, env: Environment, edges: Sequence[str], places: Sequence[Place]) -> Source | None:
+    """Where the numbers come from; None where nothing counts requests.
+
+    Args:
+        fleet: open sessions.
+        env: settings.
+        edges: names of the balancers' hosts.
+        places: the application's hosts, as the balancers see them.
+    """
+    settings = env.settings.metrics
+    if settings.source == "balancer":
+        return EdgeCounts(fleet, env, edges) if edges else None
+    servers = {}
+    for place in places:
+        for server in (place.before, place.after):
+            if server is not None:
+                servers[server.name] = Endpoint(server.name, place.host, server.address, server.port)
+    via = next(iter(hosts_asked(env)), None)
+    return Numbers(open_metrics(settings, list(servers.values()), fleet, env.secrets, via=via), fleet)
+
+
+def observer_of(
+    fleet: Fleet,
+    env: Environment,
+    traffic: Traffic,
+    moves: Mapping[str, Move],
+    plan: Plan,
+    sides: Sides,
+    deploy: str,
+) -> Observer:
+    """Who watches, and has begun to count.
+
+    Args:
+        fleet: open sessions.
+        env: settings.
+        traffic: where the balancers are.
+        moves: hosts that change.
+        plan: what is to be watched.
+        sides: which servers run which version.
+        deploy: its id.
+
+    Raises:
+        SlipwayError: what the settings name as metrics is not there.
+    """
+    observer = Observer(
+        source_of(fleet, env, traffic.edges, traffic.places),
+        HostLooks(fleet, env, moves, deploy),
+        sides,
+        env.settings.rollout,
+        plan,
+        f"invoke promote {env.flag}",
+        fleet.progress,
+    )
+    observer.start()
+    return observer

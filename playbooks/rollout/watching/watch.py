@@ -1,0 +1,294 @@
+"""Watches a stage: counts what both versions do, judges it, and says whether to go on (A5, B2, B3, B5)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from playbooks.core.errors import Interrupted, SlipwayError
+from playbooks.fleet.progress import Look, Progress, Side
+from playbooks.judgement.counts import Counts, total
+from playbooks.judgement.judge import Judge
+from playbooks.judgement.verdict import Signal, Verdict
+from playbooks.rollout.rollout import Ruling
+from playbooks.rollout.sides import Sides
+from playbooks.settings.judgement import Criteria
+from playbooks.settings.rollout import Rollout
+from playbooks.strategies.plan import Plan, Stage, Watch, following, seconds
+from playbooks.traffic.shares import Split
+
+# A stage is looked at so often at the least, however short it is.
+LOOKS = 30
+SHORTEST = 1.0
+# Requests of the old release that its latencies can be taken from, once it is gone.
+LEAST_BEFORE = 200
+# Where nobody counts requests, hosts are judged by what they say of themselves.
+NOTHING = Criteria.model_construct(worse_errors=None, worse_latency=None)
+
+
+class Source(Protocol):
+    """Where the numbers come from."""
+
+    @property
+    def buckets(self) -> tuple[float, ...]:
+        """Bounds, in milliseconds, of its histogram; none if it knows each latency."""
+
+    @property
+    def signals(self) -> Sequence[Signal]:
+        """What servers' own numbers came to when it was last read; none if it could not be."""
+
+    def read(self) -> Mapping[str, Counts]:
+        """What was counted since the last time, by server. The first time sets the start, and gives nothing.
+
+        Raises:
+            SlipwayError: it cannot be read now.
+        """
+
+
+class Hosts(Protocol):
+    """What the application's hosts say of themselves."""
+
+    def look(self, moved: frozenset[str]) -> Sequence[Signal]:
+        """Restarts, failing health, memory, the log, of hosts on the new release beside those on the old one."""
+
+    def hold(self, stage: str | None) -> None:
+        """Let everybody know which stage is held, for `invoke promote`; None: none is any more."""
+
+    def promoted(self, stage: str) -> str | None:
+        """Who lets a stage go on that is held, if somebody was seen to at the last look."""
+
+
+class Observer:
+    """Watches the stages of one deploy.
+
+    Args:
+        source: where the numbers come from; None where nothing counts.
+        hosts: what hosts say of themselves.
+        sides: which servers run which version.
+        rollout: how it is judged.
+        plan: what is to be watched, and what follows.
+        promote: the command that lets a stage go on that is held.
+        progress: who is told.
+    """
+
+    def __init__(
+        self,
+        source: Source | None,
+        hosts: Hosts,
+        sides: Sides,
+        rollout: Rollout,
+        plan: Plan,
+        promote: str,
+        progress: Progress,
+    ) -> None:
+        self._source, self._hosts, self._sides = source, hosts, sides
+        self._rollout, self._plan = rollout, plan
+        self._promote, self._progress = promote, progress
+        self._before: Counts | None = None
+        self._began = time.monotonic()
+        self._held = False
+        self._unread = ""  # why the numbers could not be read the last time: it is told once
+
+    def start(self) -> None:
+        """Begin to count. What the settings ask for and is not there is told now, before anything changes.
+
+        Raises:
+            SlipwayError: that.
+        """
+        if self._source is not None:
+            self._source.read()
+
+    def begin(self) -> None:
+        """Nothing has changed yet: what is counted from now on, until the next time, is how things were."""
+        counts = total(self._read().values())
+        self._before = counts if counts.requests else self._before
+
+    def watch(self, stage: Stage, split: Split) -> Ruling:
+        """Watch a stage for as long as it says, or until it is known to be bad."""
+        began = time.monotonic()
+        try:
+            return replace(self._watch(stage, split), seconds=time.monotonic() - began)
+        finally:
+            if self._held:
+                self._held = False
+                self._hosts.hold(None)
+
+    def _watch(self, stage: Stage, split: Split) -> Ruling:
+        watch = stage.watch
+        assert watch is not None  # nobody asks otherwise  # noqa: S101
+        every = max(SHORTEST, min(self._rollout.judgement.interval, watch.seconds / LOOKS))
+        self._read()  # what was counted while things moved is of neither stage
+        judge = self._judge(watch, split)
+        now = time.monotonic()
+        watched = _Watched(stage, split, watch, judge, began=now, last=now, until=now + watch.seconds)
+        while True:
+            time.sleep(max(0.0, min(every, watched.until - time.monotonic())))
+            verdict = self._look(watched)
+            ruling = self._rule(watched, verdict)
+            if ruling is not None:
+                return ruling
+            if watched.is_over:
+                watched.until = watched.last + self._rollout.hold
+                self._hold(stage, verdict)
+
+    def _look(self, watched: _Watched) -> Verdict:
+        """Take in what has happened since the last look, and tell of it."""
+        now = time.monotonic()
+        new, old = self._sides.counts(self._read(), watched.split)
+        signals = self._hosts.look(self._sides.hosts(watched.split))
+        # Caches and pools are cold at first: until then only requests and errors count.
+        if now - watched.began <= min(self._rollout.judgement.settle, watched.watch.seconds / 5):
+            watched.judge.feed(now - watched.last, _untimed(new), old, signals)
+        else:
+            watched.judge.feed(now - watched.last, new, old, [*signals, *self._own_signals()])
+        verdict = watched.judge.verdict()
+        watched.new, watched.old = watched.new + new, watched.old + (old or Counts())
+        so_far = self._sides.told(watched.new, watched.old if old is not None else None)
+        self._tell(watched, now, self._sides.told(new, old), so_far, verdict)
+        watched.last = now
+        return verdict
+
+    def _tell(
+        self,
+        watched: _Watched,
+        now: float,
+        sides: tuple[Side, Side | None],
+        so_far: tuple[Side, Side | None],
+        verdict: Verdict,
+    ) -> None:
+        then = self._choice("Ctrl-C takes it back") if self._held else following(self._plan, watched.stage)
+        self._progress.look(
+            Look(
+                stage=watched.stage.name,
+                share=watched.split.share,
+                at=now - self._began,
+                passed=now - watched.began,
+                seconds=watched.until - watched.began,
+                window=now - watched.last,
+                new=sides[0],
+                old=sides[1],
+                new_so_far=so_far[0],
+                old_so_far=so_far[1],
+                outcome=verdict.outcome,
+                sentence=verdict.sentence,
+                lacking=tuple((found.rule, found.lacking) for found in verdict.findings if found.lacking),
+                then=then,
+                held=self._held,
+            )
+        )
+
+    def _rule(self, watched: _Watched, verdict: Verdict) -> Ruling | None:
+        """Whether to go on or back; None: it is watched on."""
+        stage = watched.stage
+        if verdict.outcome == "bad":
+            return _ruling(stage, verdict, good=False)
+        by = self._hosts.promoted(stage.name) if self._held else None
+        if by is not None:
+            self._progress.warn(f"{stage.name}: {by} lets it go on")
+            return _ruling(stage, verdict, good=True, promoted_by=by)
+        good = verdict.outcome == "good"
+        if not watched.is_over and not (self._held and good):
+            return None
+        inconclusive = self._rollout.judgement.inconclusive
+        if good or watched.watch.lenient or inconclusive == "promote":
+            return _ruling(stage, verdict, good=True)
+        if self._held or inconclusive == "abort":
+            return _ruling(stage, verdict, good=False)
+        return None
+
+    def _hold(self, stage: Stage, verdict: Verdict) -> None:
+        """Its time is over, and there was too little to judge by: a person may decide, or more requests come."""
+        self._held = True
+        self._hosts.hold(stage.name)
+        choice = self._choice(
+            f"Ctrl-C takes it back, and so does the end of {seconds(self._rollout.hold)} without a verdict."
+        )
+        self._progress.warn(f"{stage.name}: {verdict.sentence} It is held as it is. {choice}")
+
+    def _choice(self, back: str) -> str:
+        return f"{self._promote} lets it go on; {back}"
+
+    def _judge(self, watch: Watch, split: Split) -> Judge:
+        if self._source is None:
+            return Judge(NOTHING, self._rollout.judgement, stages=self._plan.watches, before=self._before)
+        return Judge(
+            self._criteria(watch, split),
+            self._rollout.judgement,
+            stages=self._plan.watches,
+            before=self._before,
+            buckets=self._source.buckets,
+        )
+
+    def _criteria(self, watch: Watch, split: Split) -> Criteria:
+        """In the watch after the switch nobody runs the old release: what it took before stands in for it (A5)."""
+        criteria, before = watch.criteria, self._before
+        if not watch.lenient or criteria.worse_latency is None or self._sides.counts({}, split)[1] is not None:
+            return criteria
+        if before is None or sum(before.latencies.values()) < LEAST_BEFORE:
+            return criteria
+        limits = {}
+        for name, share in (("p50", 0.5), ("p95", 0.95)):
+            was = (before.quantile(share) or 0.0) / 1000
+            limit = max(was * (1 + criteria.worse_latency), was + self._rollout.judgement.slack)
+            limits[name] = min(limit, getattr(criteria, name) or limit)
+        return criteria.model_copy(update=limits)
+
+    def _own_signals(self) -> Sequence[Signal]:
+        """Numbers of the user's own, of servers on either release."""
+        return self._source.signals if self._source else ()
+
+    def _read(self) -> Mapping[str, Counts]:
+        if self._source is None:
+            return {}
+        try:
+            counts = self._source.read()
+        except Interrupted:
+            raise
+        except SlipwayError as error:
+            # No data is no data: neither good nor bad.
+            if error.message != self._unread:
+                self._progress.warn(f"the metrics could not be read: {error.message}")
+            self._unread = error.message
+            return {}
+        self._unread = ""
+        return counts
+
+
+@dataclass
+class _Watched:
+    """A stage while it is watched. Moments are seconds by the monotonic clock.
+
+    Args:
+        stage, split, watch: what it is, where the rollout stands in it, and how it is judged.
+        judge: of this stage alone.
+        began, last, until: when it began, when it was looked at last, and when its time is over.
+        new, old: what both releases did so far.
+    """
+
+    stage: Stage
+    split: Split
+    watch: Watch
+    judge: Judge
+    began: float
+    last: float
+    until: float
+    new: Counts = field(default_factory=Counts)
+    old: Counts = field(default_factory=Counts)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the last look was that of its end."""
+        return self.last >= self.until
+
+
+def _ruling(stage: Stage, verdict: Verdict, *, good: bool, promoted_by: str | None = None) -> Ruling:
+    record = {"stage": stage.name, "share": stage.share, "went_on": good, **verdict.to_json()}
+    if promoted_by is not None:
+        record["promoted_by"] = promoted_by
+    return Ruling(stage.name, good, f"{stage.name}: {verdict.sentence}", record)
+
+
+def _untimed(counts: Counts) -> Counts:
+    return Counts(counts.requests, counts.errors)

@@ -1,0 +1,77 @@
+"""Where the application's traffic is, and where it is to be: its hosts as the balancers see them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from playbooks.environments.environment import Environment
+from playbooks.steps.facts import Facts
+from playbooks.traffic.groups import Groups
+from playbooks.traffic.servers import application_hosts, capacities, server_of
+from playbooks.traffic.shares import Place
+
+
+def places_of(
+    env: Environment,
+    facts: Mapping[str, Facts],
+    slots: Mapping[str, str | None],
+    groups: Groups | None = None,
+    *,
+    turns: bool = False,
+) -> tuple[Place, ...]:
+    """The application's hosts as the balancers see them.
+
+    Hosts that --limit leaves out stay what they are. Those that could not be reached are left to the balancers' own
+    health checks.
+
+    Args:
+        env: settings.
+        facts: of the hosts that take part.
+        slots: the slot that each host which changes is to run in; None for one that runs in none.
+        groups: of hosts, if there are any.
+        turns: whether hosts with slots change one by one, out of the traffic, since some of them run in none.
+    """
+    if groups:
+        return tuple(_in_groups(env, facts, groups))
+    if env.settings.slots:
+        capacity = capacities(env)
+        return tuple(
+            _slotted(env, fact, slots.get(host, fact.slot), capacity[host], turns=turns) for host, fact in facts.items()
+        )
+    return tuple(_in_place(env, facts))
+
+
+def _in_place(env: Environment, facts: Mapping[str, Facts]) -> Iterator[Place]:
+    capacity = capacities(env)
+    asked = {target.name for target in env.targets}
+    others = [host for host in application_hosts(env) if host not in asked]
+    for host in [*facts, *others]:
+        server = server_of(env, host)
+        runs = host in others or facts[host].current is not None
+        yield Place(host, server if runs else None, server, capacity=capacity[host])
+
+
+def _in_groups(env: Environment, facts: Mapping[str, Facts], groups: Groups) -> Iterator[Place]:
+    """Of the group with the traffic every host counts, since all of them are to be left; of the other what is there."""
+    capacity = capacities(env)
+    for host in groups.serving:
+        server = server_of(env, host)
+        runs = host not in facts or facts[host].current is not None
+        yield Place(host, server if runs else None, server, live=True, capacity=capacity[host])
+    for host in groups.resting:
+        if host in facts:
+            yield Place(host, None, server_of(env, host), live=False, capacity=capacity[host])
+
+
+def _slotted(env: Environment, fact: Facts, slot: str | None, capacity: float, *, turns: bool) -> Place:
+    """A host with two slots. What runs in none of them has the first one's port, or no traffic."""
+    first = next(iter(env.settings.slots))
+    after, before = slot or first, fact.slot or first
+    return Place(
+        fact.host,
+        server_of(env, fact.host, before) if fact.current else None,
+        server_of(env, fact.host, after),
+        tuple(server_of(env, fact.host, slot) for slot in env.settings.slots if slot not in (before, after)),
+        capacity=capacity,
+        turns=turns,
+    )

@@ -1,0 +1,70 @@
+"""Whether balancers know every server: what provision has not told them yet is met before a host changes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from playbooks.core.errors import StepFailed
+from playbooks.environments.environment import Environment
+from playbooks.steps.traffic import HINTS, Server
+from playbooks.steps.traffic_state import EdgeState
+from playbooks.traffic.servers import usual_shares
+
+# An address that a balancer keeps as it is written; a name it may have resolved.
+NUMERIC = re.compile(r"[0-9.]+|.*:.*")
+
+
+def lacking(state: EdgeState, servers: Sequence[Server]) -> list[str]:
+    """What a balancer has to be told, as sentences; none when it knows every server where it is.
+
+    Args:
+        state: how it stands.
+        servers: the application's.
+    """
+    missing = [server.name for server in servers if server.name not in state.servers]
+    told = [f"the balancer has no server {', '.join(missing)}"] if missing else []
+    for server in servers:
+        known = state.servers.get(server.name)
+        if known is None:
+            continue
+        moved = known.address != server.address and NUMERIC.fullmatch(server.address)
+        if moved or known.port != server.port:
+            has, wanted = f"{known.address}:{known.port}", f"{server.address}:{server.port}"
+            told.append(f"the balancer has {server.name} at {has}, expected {wanted}")
+    return told
+
+
+def left_behind(state: EdgeState, servers: Sequence[Server]) -> list[str]:
+    """Where clients are served now, if a balancer that is told of these servers asks there no more at all; else empty.
+
+    Args:
+        state: how it stands before it is told.
+        servers: the application's.
+    """
+    served = {(one.address, one.port) for one in state.servers.values() if one.on and one.up is True}
+    stays = served & {(server.address, server.port) for server in servers}
+    return [] if stays else sorted(f"{address}:{port}" for address, port in served)
+
+
+def unprovisioned(env: Environment, states: Sequence[EdgeState]) -> dict[str, list[str]]:
+    """By balancer, what it has to be told; those that know everything are left out.
+
+    Args:
+        env: settings.
+        states: the balancers, as they stand.
+    """
+    servers = [share.server for share in usual_shares(env)]
+    found = {state.host: lacking(state, servers) for state in states}
+    return {host: told for host, told in found.items() if told}
+
+
+def require_known(env: Environment, states: Sequence[EdgeState]) -> None:
+    """Refuse to begin what a balancer could not follow.
+
+    Raises:
+        StepFailed: it does not know a server, or has it elsewhere.
+    """
+    for host, told in unprovisioned(env, states).items():
+        message = f"{'; '.join(told)}. No host was switched"
+        raise StepFailed(message, host=host, step="balancer", code="unknown-server", hint=HINTS["unknown-server"])
