@@ -22,7 +22,7 @@ from playbooks.core import streams
 from playbooks.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from playbooks.check_deploy import Check
+    from playbooks.check_deploy import DeployCheck
     from playbooks.check_rollback import RollbackCheck
     from playbooks.check_untrusted import UntrustedCheck
     from playbooks.cli.runner import Several
@@ -97,7 +97,7 @@ def deploy(
         watched = None if watch is None else cli.seconds("watch", watch)
         return DeployRequest(version, artifact, sha256, strategy, batch, watched, force, cli.seconds("wait", wait))
 
-    def look(environment: cli.Environment, progress: cli.Progress) -> Check:
+    def look(environment: cli.Environment, progress: cli.Progress) -> DeployCheck:
         from playbooks.check_deploy import check as run
 
         if report is not None:

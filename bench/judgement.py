@@ -10,7 +10,7 @@ from typing import Any
 
 from bench.trials import STAGES, TICK, Burst, Chance, Release, others, slipway, ticks
 from playbooks.settings.judgement import Criteria, Judgement
-from playbooks.settings.rollout import Rollout
+from playbooks.settings.rollout import RolloutSettings
 
 TRAFFIC = (10.0, 100.0, 1000.0)  # requests a second, of which 5 % are the new release's
 RATES = (0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5)
@@ -115,7 +115,7 @@ def _good(traffic: float, rate: float, old: float, runs: int) -> dict[str, Any]:
 def _planted(name: str, release: Release, traffic: float, runs: int) -> dict[str, Any]:
     """The first stage of the stock ladder, with a release that is bad in some way, or has a bad moment."""
     planted = replace(release, per_second=traffic)
-    chance, criteria = _chance("planted", name, traffic), Rollout.model_validate({}).canary[0].criteria
+    chance, criteria = _chance("planted", name, traffic), RolloutSettings.model_validate({}).canary[0].criteria
     ended: Counter[str] = Counter()
     rules: Counter[str] = Counter()
     seconds, met = [], []
@@ -140,7 +140,7 @@ def _planted(name: str, release: Release, traffic: float, runs: int) -> dict[str
 
 def _ends(traffic: float, runs: int) -> dict[str, Any]:
     """The first stage of the stock ladder with a good release: how it ends."""
-    chance, criteria = _chance("ends", traffic), Rollout.model_validate({}).canary[0].criteria
+    chance, criteria = _chance("ends", traffic), RolloutSettings.model_validate({}).canary[0].criteria
     release = Release(traffic, 0.001, slower=1.0)
     ended = Counter(slipway(criteria, ticks(release, STAGE, chance), every_tick=False)[0] for _ in range(runs))
     return {"traffic": traffic, "runs": runs, "ended": dict(ended)}

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from playbooks.core.answer import Answer
 from playbooks.core.errors import UsageError
 from playbooks.environments.environment import Environment
-from playbooks.environments.lock_owners import most_said, tell_holders
-from playbooks.fleet.lock_owner import Timing
+from playbooks.environments.lock_owners import most_said, signal_lock_owners
+from playbooks.fleet.lock_owner import GuardTiming
 from playbooks.fleet.progress import Progress
 from playbooks.steps.abort import read_abort
 
@@ -43,10 +43,10 @@ def abort(env: Environment, progress: Progress) -> Aborted:
         UsageError: no task is at work.
         SlipwayError: no host could be asked.
     """
-    heard = tell_holders(env, progress, "abort", read_abort)
+    heard = signal_lock_owners(env, progress, "abort", read_abort)
     asked = {host: holder for host, holder in heard.items() if holder is not None}
     if not asked:
         raise UsageError(f"no task is at work on {env.title}; nothing was changed", hint=f"invoke status {env.flag}")
     holder = most_said(asked.values())
-    within = Timing(env.settings.guard.timeout).beat + 1
+    within = GuardTiming(env.settings.guard.timeout).beat + 1
     return Aborted(env.name, holder.what, holder.who, holder.since, tuple(asked), within, env.flag)

@@ -20,7 +20,7 @@ from playbooks.environments.environment import Environment
 from playbooks.environments.host_facts import drifted, facts_of, odd
 from playbooks.fleet.fanout import by_host
 from playbooks.fleet.fleet import open_fleet
-from playbooks.fleet.lock_owner import Holder
+from playbooks.fleet.lock_owner import LockOwner
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
 from playbooks.steps.retention import Expired, apply_retention
@@ -76,7 +76,7 @@ def backup(env: Environment, progress: Progress, *, wait: float = 0.0) -> Backup
     started = now()
     with open_fleet([env.target(name).address for name in names], progress=progress, forks=env.settings.forks) as fleet:
         fleet.require_all()
-        holder = Holder(who(), "backup", instant(started), stamp(started), "backup")
+        holder = LockOwner(who(), "backup", instant(started), stamp(started), "backup")
         with fleet.lock(env.orders(names, holder, wait=wait)):
             progress.phase("backing up")
             facts = fleet.each("facts", partial(facts_of, env, drift=True)).all_or_raise("reading facts")

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from playbooks.backups.making import everybody
-from playbooks.checks.judged import Judged
+from playbooks.checks.judged import CheckVerdict
 from playbooks.checks.preflight import before_any_host, look_over, repositories
 from playbooks.core.artifact import Release
 from playbooks.core.errors import ExitStatus
@@ -24,7 +24,7 @@ from playbooks.releases.find_artifact import find_artifact
 from playbooks.releases.members import begin_reading
 from playbooks.releases.render import Rendered, new_release
 from playbooks.releases.renderings import Renderings, for_next, turns
-from playbooks.rollout.planning.outdated_hosts import due
+from playbooks.rollout.planning.outdated_hosts import outdated_hosts
 from playbooks.rollout.planning.preview import Planned, planned
 from playbooks.rollout.run_once import told_once
 from playbooks.settings import Settings
@@ -65,7 +65,7 @@ class HostPlan:
 
 
 @dataclass(frozen=True)
-class Check:
+class DeployCheck:
     """The whole dry run.
 
     Args:
@@ -102,7 +102,7 @@ class Check:
         }
 
 
-def check(env: Environment, wanted: DeployRequest, progress: Progress) -> Check:
+def check(env: Environment, wanted: DeployRequest, progress: Progress) -> DeployCheck:
     """Say what a deploy would do.
 
     Args:
@@ -142,9 +142,9 @@ def check(env: Environment, wanted: DeployRequest, progress: Progress) -> Check:
         there = fleet.each("rendered", one, hosts=[target.name for target in reached]).all_or_raise("reading")
         judged = dict(look_over(fleet, env, reached, facts, release, renderings, held_by_artifact(), known=False))
         for host, found in repositories(fleet, env, [name for name in members if name in fleet.remotes]).items():
-            judged[host] = judged.get(host, Judged()) + found
+            judged[host] = judged.get(host, CheckVerdict()) + found
     facts = {host: as_adopted(fact) for host, fact in facts.items()}
-    todo = due(reached, facts, groups, release, renderings, force=wanted.force)
+    todo = outdated_hosts(reached, facts, groups, release, renderings, force=wanted.force)
     plan = plan_for(env, wanted, [target.name for target in todo], facts)
     first = todo[0].name if todo else None
     lines = [
@@ -168,7 +168,7 @@ def check(env: Environment, wanted: DeployRequest, progress: Progress) -> Check:
         HostPlan(host, None, None, (), (), tuple(told))
         for host, told in unprovisioned(env, list(states.values())).items()
     ]
-    return Check(
+    return DeployCheck(
         environment=env.name,
         version=release.version,
         artifact=release.artifact.source,
@@ -194,7 +194,7 @@ def _host(
     facts: Mapping[str, Facts],
     there: Mapping[str, OnHost],
     plan: Plan,
-    judged: Judged,
+    judged: CheckVerdict,
     *,
     first: bool,
 ) -> HostPlan:

@@ -16,7 +16,7 @@ from playbooks.environments.environment import Environment
 from playbooks.environments.host_facts import read_all
 from playbooks.exec import record, tell_of_tasks
 from playbooks.fleet.fleet import open_fleet
-from playbooks.fleet.lock_owner import Holder
+from playbooks.fleet.lock_owner import LockOwner
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.terminal import attach
 from playbooks.rollout.outcome import HostOutcome, Outcome
@@ -49,7 +49,7 @@ def console(
     env.signing.prepare(progress.warn)
     target = env.targets[0]
     started = now()
-    holder = Holder(who(), f"console on {target.name}", instant(started), stamp(started), "console")
+    holder = LockOwner(who(), f"console on {target.name}", instant(started), stamp(started), "console")
     with open_fleet([target.address], progress=progress, forks=1, acts=True) as fleet:
         fleet.require_all()
         facts = read_all(fleet, env, [target])

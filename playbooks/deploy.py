@@ -17,23 +17,23 @@ from playbooks.environments.environment import Environment, Target
 from playbooks.environments.host_facts import all_or_hint, drifted, odd, read_all, read_changed
 from playbooks.environments.templates import Templates
 from playbooks.fleet.fleet import Fleet, open_fleet
-from playbooks.fleet.lock_owner import Holder
+from playbooks.fleet.lock_owner import LockOwner
 from playbooks.fleet.progress import Progress
-from playbooks.fleet.remote import Ask, Remote
+from playbooks.fleet.remote import Remote, StepCall
 from playbooks.releases.choosing import choose_anew
 from playbooks.releases.find_artifact import find_artifact
 from playbooks.releases.members import begin_reading
 from playbooks.releases.render import Rendered, later_than, new_release, render
 from playbooks.releases.renderings import Renderings, for_next, turns
 from playbooks.releases.slots import slots_on
-from playbooks.rollout.context import assemble
+from playbooks.rollout.context import build_context
 from playbooks.rollout.mover import Move
 from playbooks.rollout.outcome import Outcome
-from playbooks.rollout.planning.outdated_hosts import due
-from playbooks.rollout.planning.reachability import reached
+from playbooks.rollout.planning.outdated_hosts import outdated_hosts
+from playbooks.rollout.planning.reachability import reachable_targets
 from playbooks.rollout.planning.strategy import plan_deploy
 from playbooks.rollout.recording import sealed, write_down
-from playbooks.rollout.rollout import Rollout, Stand, requests_of, roll_out
+from playbooks.rollout.rollout import HostState, Rollout, requests_of, roll_out
 from playbooks.rollout.run_once import run_once
 from playbooks.rollout.staging import back_up_and_stage
 from playbooks.rollout.summary import abandoned, deployed, unchanged, without
@@ -48,7 +48,7 @@ from playbooks.traffic.traffic import retreat
 
 NOTHING_SWITCHED = "before the first host switched: every one runs what it ran before"
 STAGED = f"invoke deploy {ANY_ENV} --resume goes on with it; a deploy of another version removes what was staged"
-MARKS: dict[Stand, Mark] = {Stand.DEPLOYED: "proven", Stand.UNTOUCHED: "discarded"}
+MARKS: dict[HostState, Mark] = {HostState.DEPLOYED: "proven", HostState.UNTOUCHED: "discarded"}
 
 
 def deploy(env: Environment, wanted: DeployRequest, progress: Progress) -> Outcome:
@@ -79,7 +79,7 @@ def deploy(env: Environment, wanted: DeployRequest, progress: Progress) -> Outco
     holder = _holder(env, wanted, release)
 
     with open_fleet(addresses, progress=progress, forks=env.settings.forks, total=total, acts=True) as fleet:
-        apps = reached(fleet, env, intended.tolerate)
+        apps = reachable_targets(fleet, env, intended.tolerate)
         why = f" for {release.version}, {release.artifact.why}" if release.artifact.why else ""
         progress.phase(f"looking at the hosts{why}")
         facts = read_all(fleet, env, apps, drift=True)
@@ -98,7 +98,7 @@ def deploy(env: Environment, wanted: DeployRequest, progress: Progress) -> Outco
             if release.id != holder.id:
                 holder, renderings = replace(holder, id=release.id), render_all(env, release)
 
-        todo = due(apps, facts, groups, release, renderings, force=wanted.force)
+        todo = outdated_hosts(apps, facts, groups, release, renderings, force=wanted.force)
         if not todo and not any(fact.interrupted or fact.guard for fact in facts.values()):
             return without(unchanged(env, release, facts, started), fleet.unreachable)
         locked = [name for name in members if name in fleet.remotes]
@@ -108,7 +108,7 @@ def deploy(env: Environment, wanted: DeployRequest, progress: Progress) -> Outco
         with fleet.lock(orders, last=edges if wanted.resume else ()) as held:
             facts = read_changed(fleet, env, facts, held, drift=True)
             groups = read_groups(fleet, env)
-            todo = due(apps, facts, groups, release, renderings, force=wanted.force)
+            todo = outdated_hosts(apps, facts, groups, release, renderings, force=wanted.force)
             if not todo:
                 held.well = True
                 return without(unchanged(env, release, facts, started), fleet.unreachable)
@@ -120,7 +120,7 @@ def deploy(env: Environment, wanted: DeployRequest, progress: Progress) -> Outco
             warnings += turns({target.name: facts[target.name] for target in todo}, rendered)
             plan = plan_for(env, wanted, [target.name for target in todo], facts)
             moves = _moves(todo, facts, release, rendered)
-            crew = assemble(fleet, held, env, holder, facts, moves, plan, groups, insists=wanted.force)
+            crew = build_context(fleet, held, env, holder, facts, moves, plan, groups, insists=wanted.force)
             progress.phase(f"staging {release.version} on {counted(len(todo), 'host')}")
             with _nothing_left_behind(fleet, env, holder, todo, release, facts, started):
                 backup, complaints = back_up_and_stage(fleet, env, todo, release, rendered, facts)
@@ -167,9 +167,9 @@ def _refuse_kept(env: Environment, release: Release, facts: Mapping[str, Facts])
         )
 
 
-def _holder(env: Environment, wanted: DeployRequest, release: Release) -> Holder:
+def _holder(env: Environment, wanted: DeployRequest, release: Release) -> LockOwner:
     """Who we are, and what we were asked: should we die, whoever goes on with it goes on as it was begun."""
-    return Holder(
+    return LockOwner(
         release.by,
         f"deploy {release.version}",
         release.created,
@@ -295,7 +295,7 @@ def _moves(
 def _nothing_left_behind(
     fleet: Fleet,
     env: Environment,
-    holder: Holder,
+    holder: LockOwner,
     targets: list[Target],
     release: Release,
     facts: Mapping[str, Facts],
@@ -341,8 +341,8 @@ def _record(
     def one(remote: Remote) -> Finished:
         stand = rollout.stands.get(remote.name)
         settings = env.target(remote.name).settings
-        after: list[Ask] = []
-        if done and stand == Stand.DEPLOYED:
+        after: list[StepCall] = []
+        if done and stand == HostState.DEPLOYED:
             after += leave_slot(settings, facts[remote.name], after=settings.keep_idle)
             after += [begin(remote.name)] if begin else []
         elif done and stand is None and (runs := facts[remote.name].current):
@@ -351,12 +351,12 @@ def _record(
             remote,
             settings,
             record,
-            mark="failed" if bad and stand == Stand.DEPLOYED else MARKS.get(stand, "failed") if stand else None,
+            mark="failed" if bad and stand == HostState.DEPLOYED else MARKS.get(stand, "failed") if stand else None,
             release=release.id,
             after=after,
         )
 
     concerned = dict.fromkeys([*rollout.stands, *(groups.serving if groups else ())])
-    there = [host for host in concerned if host in facts and rollout.stands.get(host) != Stand.GUARDED]
+    there = [host for host in concerned if host in facts and rollout.stands.get(host) != HostState.GUARDED]
     for host, error in write_down(fleet, env, "record", there, one).items():
         fleet.progress.warn(f"{host}: the record could not be written: {error.message}")

@@ -18,7 +18,7 @@ from playbooks.core.surroundings import who
 from playbooks.environments.environment import Environment
 from playbooks.environments.host_facts import read_all
 from playbooks.fleet.fleet import Fleet, open_fleet
-from playbooks.fleet.lock_owner import Holder
+from playbooks.fleet.lock_owner import LockOwner
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
 from playbooks.rollout.outcome import HostOutcome, Outcome
@@ -138,7 +138,7 @@ def execute(
     started, began = now(), time.monotonic()
     command = shlex.join(words) if len(words) > 1 else words[0]
     id_ = f"{stamp(started)}"
-    holder = Holder(who(), f"exec {cut(command, 200)}", instant(started), id_, "exec")
+    holder = LockOwner(who(), f"exec {cut(command, 200)}", instant(started), id_, "exec")
     addresses = [target.address for target in env.targets]
     with open_fleet(addresses, progress=progress, forks=env.settings.forks, acts=True) as fleet:
         if not fleet.remotes:
@@ -220,7 +220,7 @@ def _run_on_all(
             stop.set()
 
 
-def _outcome(env: Environment, holder: Holder, command: str, runs: Sequence[HostRun], seconds: float) -> Outcome:
+def _outcome(env: Environment, holder: LockOwner, command: str, runs: Sequence[HostRun], seconds: float) -> Outcome:
     well = all(run.status == 0 for run in runs)
     ended = any(run.status is None and run.error is None for run in runs)
     return Outcome(
@@ -240,7 +240,7 @@ def _outcome(env: Environment, holder: Holder, command: str, runs: Sequence[Host
 
 
 def record(
-    fleet: Fleet, env: Environment, holder: Holder, outcome: Outcome, facts: Mapping[str, Facts]
+    fleet: Fleet, env: Environment, holder: LockOwner, outcome: Outcome, facts: Mapping[str, Facts]
 ) -> dict[str, str]:
     """Write into the ledgers what a person did in the release.
 

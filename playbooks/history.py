@@ -14,10 +14,10 @@ from playbooks.environments.environment import Environment
 from playbooks.fleet.fleet import open_fleet
 from playbooks.fleet.progress import Progress
 from playbooks.ledger.chain import OWN
-from playbooks.ledger.index import Key, key_of
+from playbooks.ledger.index import RecordKey, key_of
 from playbooks.ledger.keys import shown
 from playbooks.ledger.seal import digest
-from playbooks.ledger.standing import Judged, Verifier
+from playbooks.ledger.standing import RecordVerdict, Verifier
 from playbooks.steps.ledger import Ledger, read_ledger
 
 SPARE = 200
@@ -117,8 +117,8 @@ def merge(ledgers: Mapping[str, Ledger], verifier: Verifier | None = None) -> li
     found = [
         (host, record, _judged(verifier, host, record)) for host, ledger in ledgers.items() for record in ledger.records
     ]
-    merged: dict[Key, dict[str, Any]] = {}
-    believed: set[Key] = set()
+    merged: dict[RecordKey, dict[str, Any]] = {}
+    believed: set[RecordKey] = set()
     for host, record, judged in sorted(found, key=lambda one: one[2] is None or not one[2].trusted or one[2].by_host):
         told = {name: _shown(name, value) for name, value in record.items() if name not in OWN}
         stands = told.pop("hosts", None)
@@ -139,5 +139,5 @@ def _shown(name: str, value: object) -> object:
     return value if value is None or name not in TEXTS else cut(str(value), TEXTS[name])
 
 
-def _judged(verifier: Verifier | None, host: str, record: Mapping[str, Any]) -> Judged | None:
+def _judged(verifier: Verifier | None, host: str, record: Mapping[str, Any]) -> RecordVerdict | None:
     return verifier.judge(host, record, digest(record)) if verifier else None

@@ -15,7 +15,7 @@ from playbooks.environments.environment import Environment
 from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
-from playbooks.steps.logs import MOST_BYTES, Asked, LogLine, read_logs
+from playbooks.steps.logs import MOST_BYTES, LogLine, LogQuery, read_logs
 
 # Lines of several hosts are put in order within so many seconds.
 WINDOW_SECONDS = 0.3
@@ -55,7 +55,7 @@ class Logs:
         }
 
 
-def logs(env: Environment, progress: Progress, asked: Asked) -> Logs:
+def logs(env: Environment, progress: Progress, asked: LogQuery) -> Logs:
     """Read the last messages of all hosts.
 
     Args:
@@ -92,7 +92,9 @@ def logs(env: Environment, progress: Progress, asked: Asked) -> Logs:
     )
 
 
-def follow_logs(env: Environment, progress: Progress, asked: Asked, show: Callable[[Sequence[LogLine]], None]) -> Logs:
+def follow_logs(
+    env: Environment, progress: Progress, asked: LogQuery, show: Callable[[Sequence[LogLine]], None]
+) -> Logs:
     """Show messages as they are written, until Ctrl-C or until no host has any more to give.
 
     Args:
@@ -144,7 +146,7 @@ def _at(line: LogLine) -> int:
     return line.at
 
 
-def _of(env: Environment, remote: Remote, asked: Asked, *, follow: bool = False) -> Generator[LogLine, None, None]:
+def _of(env: Environment, remote: Remote, asked: LogQuery, *, follow: bool = False) -> Generator[LogLine, None, None]:
     return read_logs(remote, env.target(remote.name).settings, asked, follow=follow)
 
 

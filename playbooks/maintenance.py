@@ -12,7 +12,7 @@ from playbooks.core.names import stamp
 from playbooks.core.surroundings import who
 from playbooks.environments.environment import Environment
 from playbooks.fleet.fleet import open_fleet
-from playbooks.fleet.lock_owner import Holder
+from playbooks.fleet.lock_owner import LockOwner
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
 from playbooks.settings.load import PREFIX
@@ -55,7 +55,7 @@ def maintenance(env: Environment, progress: Progress, *, on: bool, wait: float =
     names = env.select(balancer.hosts)
     started = now()
     what = f"maintenance {'on' if on else 'off'}"
-    holder = Holder(who(), what, instant(started), stamp(started), "maintenance")
+    holder = LockOwner(who(), what, instant(started), stamp(started), "maintenance")
 
     def act(remote: Remote) -> bool:
         ask = ask_maintenance(balancer, env.target(remote.name).settings, on=on)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from playbooks.core.answer import Answer
 from playbooks.core.errors import UsageError
 from playbooks.environments.environment import Environment
-from playbooks.environments.lock_owners import most_said, tell_holders
+from playbooks.environments.lock_owners import most_said, signal_lock_owners
 from playbooks.fleet.progress import Progress
 from playbooks.steps.promote import Heard, read_promote
 
@@ -40,7 +40,7 @@ def promote(env: Environment, progress: Progress) -> Promoted:
         UsageError: no deploy is running, or it holds no stage.
         SlipwayError: no host could be asked.
     """
-    heard = tell_holders(env, progress, "promote", read_promote)
+    heard = signal_lock_owners(env, progress, "promote", read_promote)
     held = {host: one for host, one in heard.items() if one.stage is not None}
     if not held:
         raise _nothing_held(env, [one for one in heard.values() if one.holder])

@@ -17,13 +17,13 @@ from playbooks.core.names import stamp
 from playbooks.core.surroundings import who
 from playbooks.environments.environment import Environment
 from playbooks.fleet.fleet import Fleet, open_fleet
-from playbooks.fleet.lock_owner import Holder
+from playbooks.fleet.lock_owner import LockOwner
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
-from playbooks.ledger.index import Key, key_of
+from playbooks.ledger.index import RecordKey, key_of
 from playbooks.ledger.proof import tell
 from playbooks.ledger.seal import NO_LINE, digest
-from playbooks.steps.ledger import Reading
+from playbooks.steps.ledger import LedgerReading
 from playbooks.steps.ledger_repair import Repair
 from playbooks.verify_history import Audit, VerifiedHistory
 
@@ -151,7 +151,7 @@ class _Plan:
     """Which records a host is given, and by whom; its own, where it is begun anew but for some of them."""
 
     repair: HostRepair
-    wanted: Mapping[str, frozenset[Key]]
+    wanted: Mapping[str, frozenset[RecordKey]]
     own: Sequence[Mapping[str, Any]] = ()
 
 
@@ -194,7 +194,7 @@ def repair_history(
     """
     moment = now()
     env.signing.prepare(progress.warn)
-    holder = Holder(who(), "history --repair", instant(moment), stamp(moment), "repair")
+    holder = LockOwner(who(), "history --repair", instant(moment), stamp(moment), "repair")
     with open_fleet([target.address for target in env.targets], progress=progress, forks=env.settings.forks) as fleet:
         if not fleet.remotes:
             fleet.require_all()
@@ -227,7 +227,7 @@ def _in_question(fleet: Fleet, env: Environment, audit: Audit) -> dict[str, _Var
     found: dict[str, _Variant] = {}
     for host in audit.readings:
         asked: set[str] = set()
-        for record in Reading(fleet.remotes[host], env.target(host).settings.state).records():
+        for record in LedgerReading(fleet.remotes[host], env.target(host).settings.state).records():
             name = digest(record).hex()
             reason = why.get((host, name)) or ("" if name in wanted else alone.get(key_of(record), ""))
             if reason and name not in asked and not audit.is_vouched(host, record, name):
@@ -242,10 +242,10 @@ def _in_question(fleet: Fleet, env: Environment, audit: Audit) -> dict[str, _Var
     return found
 
 
-def _doubts(audit: Audit) -> tuple[dict[tuple[str, str], str], dict[Key, str]]:
+def _doubts(audit: Audit) -> tuple[dict[tuple[str, str], str], dict[RecordKey, str]]:
     """Why records are in question: by host and digest what is so by itself; by key what too few hosts have alike."""
     why: dict[tuple[str, str], str] = {}
-    alone: dict[Key, str] = {}
+    alone: dict[RecordKey, str] = {}
     apart = audit.tampered
     for host in audit.readings:
         for suspect in audit.proof.suspects(host):
@@ -311,7 +311,7 @@ def _plans(fleet: Fleet, env: Environment, audit: Audit, moment: datetime, judge
         tampered = host in apart
         sorted_out = not tampered and (audit.proof.replayed(host) or any(one == host for one, _ in judgement.rejected))
         lacks = audit.census.lacks(host, apart=apart, anew=tampered)
-        wanted: dict[str, set[Key]] = {}
+        wanted: dict[str, set[RecordKey]] = {}
         for key in (*lacks.missing, *lacks.never_had):
             if audit.census.is_firm(key, apart=apart):
                 wanted.setdefault(audit.census.holders(key, apart=apart)[0], set()).add(key)
@@ -337,7 +337,7 @@ def _plans(fleet: Fleet, env: Environment, audit: Audit, moment: datetime, judge
 def _own(fleet: Fleet, env: Environment, host: str, rejected: Collection[tuple[str, str]]) -> list[Mapping[str, Any]]:
     """A host's records, each once, but for those that are rejected."""
     found: dict[str, Mapping[str, Any]] = {}
-    for record in Reading(fleet.remotes[host], env.target(host).settings.state).records():
+    for record in LedgerReading(fleet.remotes[host], env.target(host).settings.state).records():
         name = digest(record).hex()
         if (host, name) not in rejected:
             found.setdefault(name, record)
@@ -345,7 +345,7 @@ def _own(fleet: Fleet, env: Environment, host: str, rejected: Collection[tuple[s
 
 
 def _carry_out(
-    fleet: Fleet, env: Environment, audit: Audit, holder: Holder, plans: Mapping[str, _Plan], judgement: _Judgement
+    fleet: Fleet, env: Environment, audit: Audit, holder: LockOwner, plans: Mapping[str, _Plan], judgement: _Judgement
 ) -> tuple[HostRepair, ...]:
     document = {
         "task": "repair",
@@ -372,7 +372,7 @@ def _carry_out(
             repair.copy(own, remote.name)
         for donor, keys in plan.wanted.items():
             left = set(keys)
-            for copy in Reading(fleet.remotes[donor], env.target(donor).settings.state).records():
+            for copy in LedgerReading(fleet.remotes[donor], env.target(donor).settings.state).records():
                 # A record may stand there twice, or beside one that only calls itself the same.
                 key = key_of(copy)
                 if key in left and audit.is_believed(donor, copy, key):

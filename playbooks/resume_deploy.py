@@ -13,7 +13,7 @@ from playbooks.deploy import deploy
 from playbooks.environments.environment import Environment
 from playbooks.environments.host_facts import interrupted, read_all
 from playbooks.fleet.fleet import open_fleet
-from playbooks.fleet.lock_owner import MOST_FIELD, Holder
+from playbooks.fleet.lock_owner import MOST_FIELD, LockOwner
 from playbooks.fleet.progress import Progress
 from playbooks.releases.find_artifact import find_artifact
 from playbooks.rollout.outcome import Outcome
@@ -52,7 +52,7 @@ def resume(env: Environment, wanted: DeployRequest, progress: Progress) -> Outco
     return deploy(env, _as_begun(wanted, holder, artifact), progress)
 
 
-def _as_begun(wanted: DeployRequest, holder: Holder, artifact: Artifact) -> DeployRequest:
+def _as_begun(wanted: DeployRequest, holder: LockOwner, artifact: Artifact) -> DeployRequest:
     """What was asked for when it was begun; flags that are given now count more.
 
     Raises:
@@ -77,7 +77,7 @@ def _as_begun(wanted: DeployRequest, holder: Holder, artifact: Artifact) -> Depl
     )
 
 
-def _artifact(env: Environment, holder: Holder, facts: Mapping[str, Facts]) -> Artifact:
+def _artifact(env: Environment, holder: LockOwner, facts: Mapping[str, Facts]) -> Artifact:
     """The artifact, from here; else what the hosts hold of it."""
     releases = {host: fact.releases.get(holder.id) for host, fact in facts.items()}
     abouts = [release.about for release in releases.values() if release]

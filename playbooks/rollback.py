@@ -16,11 +16,11 @@ from playbooks.core.surroundings import who
 from playbooks.environments.environment import Environment
 from playbooks.environments.host_facts import all_or_hint, interrupted, read_all, read_changed
 from playbooks.fleet.fleet import Fleet, open_fleet
-from playbooks.fleet.lock_owner import Holder
+from playbooks.fleet.lock_owner import LockOwner
 from playbooks.fleet.progress import Progress
-from playbooks.fleet.remote import Ask, Remote
+from playbooks.fleet.remote import Remote, StepCall
 from playbooks.restore import restore_databases
-from playbooks.rollout.context import assemble
+from playbooks.rollout.context import build_context
 from playbooks.rollout.migrated import hooks_left, still_migrated
 from playbooks.rollout.mover import Move, Mover
 from playbooks.rollout.outcome import Outcome
@@ -28,7 +28,7 @@ from playbooks.rollout.planning.reachability import require_balancers
 from playbooks.rollout.planning.rollback_target import choose_targets
 from playbooks.rollout.planning.strategy import as_traffic_stands, plan_rollback
 from playbooks.rollout.recording import sealed, write_down
-from playbooks.rollout.rollout import Rollout, Stand, requests_of, roll_out
+from playbooks.rollout.rollout import HostState, Rollout, requests_of, roll_out
 from playbooks.rollout.summary import returned
 from playbooks.steps.check_release import Checked, check_release
 from playbooks.steps.facts import Facts, version_in
@@ -88,7 +88,7 @@ def rollback(env: Environment, back: RollbackRequest, progress: Progress) -> Out
             if groups and not targets:
                 targets = {host: now for host in groups.serving if host in facts and (now := facts[host].current)}
             stays = groups is not None and not plan.stages
-            crew = assemble(fleet, held, env, holder, facts, moves, plan, groups, stays=stays, insists=True)
+            crew = build_context(fleet, held, env, holder, facts, moves, plan, groups, stays=stays, insists=True)
             there = frozenset() if groups else crew.traffic.there
             plan = as_traffic_stands(plan, list(moves), astray=crew.traffic.astray, there=there)
             if groups and not stays:
@@ -133,11 +133,11 @@ def rollback(env: Environment, back: RollbackRequest, progress: Progress) -> Out
             return outcome
 
 
-def _holder(back: RollbackRequest, left: Holder | None) -> Holder:
+def _holder(back: RollbackRequest, left: LockOwner | None) -> LockOwner:
     """Who we are. A rollback that was interrupted is gone on with under its own id, so that hosts know it again."""
     moment = now()
     ours = left is not None and left.task == "rollback"
-    return Holder(
+    return LockOwner(
         who=who(),
         what=f"rollback to {back.to or 'the release before'}",
         since=instant(moment),
@@ -346,9 +346,9 @@ def _record(
         target = targets.get(remote.name)
         release = unproven or target
         settings = env.target(remote.name).settings
-        after: list[Ask] = []
+        after: list[StepCall] = []
         done = rollout.verdict == "deployed"
-        if rollout.stands.get(remote.name) == Stand.DEPLOYED and target:
+        if rollout.stands.get(remote.name) == HostState.DEPLOYED and target:
             mark, release = "proven", target
             # What a person has called bad is not kept; unless the traffic could not be moved: it still has all of it.
             after = leave_slot(settings, facts[remote.name], after=0) if done else []
@@ -358,6 +358,6 @@ def _record(
             after = [ask_idle_host(settings, release=runs, after=settings.keep_idle)]
         return finish(remote, settings, record, mark=mark, release=release, after=after)
 
-    there = [host for host in facts if rollout.stands.get(host) != Stand.GUARDED]
+    there = [host for host in facts if rollout.stands.get(host) != HostState.GUARDED]
     for host, error in write_down(fleet, env, "record", there, one).items():
         fleet.progress.warn(f"{host}: the record could not be written: {error.message}")

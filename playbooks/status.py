@@ -12,7 +12,7 @@ from playbooks.core.errors import ANY_ENV, ExitStatus, SlipwayError
 from playbooks.environments.environment import Environment
 from playbooks.environments.host_facts import facts_of
 from playbooks.fleet.fleet import open_fleet
-from playbooks.fleet.lock_owner import Holder
+from playbooks.fleet.lock_owner import LockOwner
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
 from playbooks.health import health_of
@@ -268,7 +268,7 @@ def _idle(facts: Facts) -> str | None:
     return f"{version_in(idle.release)} in {idle.slot}{'' if idle.runs else ', which does not run'}{until}"
 
 
-def _holder(holder: Holder | None) -> str | None:
+def _holder(holder: LockOwner | None) -> str | None:
     return f"{holder.who}, {holder.what}, since {holder.since}" if holder else None
 
 
@@ -284,7 +284,7 @@ def _guard(facts: Facts) -> str | None:
     )
 
 
-def way_on(left: Holder, flag: str) -> str:
+def way_on(left: LockOwner, flag: str) -> str:
     """What a person can do about a task that was interrupted.
 
     Args:

@@ -17,7 +17,7 @@ from playbooks.environments.environment import Environment
 from playbooks.environments.host_facts import facts_of
 from playbooks.fleet.fanout import Results
 from playbooks.fleet.fleet import Fleet, open_fleet
-from playbooks.fleet.lock_owner import Holder
+from playbooks.fleet.lock_owner import LockOwner
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
 from playbooks.settings.backup import Database
@@ -97,7 +97,7 @@ def verify_backups(env: Environment, progress: Progress) -> Verification:
         raise UsageError(f"backups are off in {env.name}: slipway_backup.enabled is false")
     require_secrets(env)
     moment = now()
-    holder = Holder(who(), "verify-backups", instant(moment), stamp(moment), "verify-backups")
+    holder = LockOwner(who(), "verify-backups", instant(moment), stamp(moment), "verify-backups")
     addresses = [env.target(name).address for name in everybody(env)]
     with open_fleet(addresses, progress=progress, forks=env.settings.forks) as fleet:
         facts = fleet.each("facts", partial(facts_of, env))

@@ -17,11 +17,11 @@ from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
 from playbooks.ledger.chain import Fault
 from playbooks.ledger.heads import Head
-from playbooks.ledger.index import Census, Key, key_of
+from playbooks.ledger.index import LedgerIndex, RecordKey, key_of
 from playbooks.ledger.proof import Proof
 from playbooks.ledger.seal import HEAD_DIGITS, NO_LINE, digest
 from playbooks.ledger.standing import Verifier
-from playbooks.steps.ledger import Reading
+from playbooks.steps.ledger import LedgerReading
 
 # A record reaches the hosts side by side. Seconds after which one that a host lacks is not just on its way.
 ON_ITS_WAY = 2.0
@@ -190,9 +190,9 @@ class Audit:
         rejected: Collection[tuple[str, str]] = (),
     ) -> None:
         self.readings = {
-            name: Reading(remote, env.target(name).settings.state) for name, remote in fleet.remotes.items()
+            name: LedgerReading(remote, env.target(name).settings.state) for name, remote in fleet.remotes.items()
         }
-        self.census = Census(list(self.readings))
+        self.census = LedgerIndex(list(self.readings))
         settings = env.settings
         verifier = Verifier(settings.ledger.signers, environment=env.name, application=settings.app)
         self.proof = Proof(list(self.readings), verifier, required=settings.ledger.required)
@@ -238,7 +238,7 @@ class Audit:
             self.census.forget(host)
             self.proof.forget(host)
 
-    def _take(self, host: str, reading: Reading, record: Mapping[str, Any]) -> None:
+    def _take(self, host: str, reading: LedgerReading, record: Mapping[str, Any]) -> None:
         line, found = reading.chain.last, digest(record)
         if line is None or (host, found.hex()) in self._rejected:
             return
@@ -259,7 +259,7 @@ class Audit:
         """
         return name in self._accepted or self.proof.verifier.judge(host, record, bytes.fromhex(name)).trusted
 
-    def is_believed(self, host: str, record: Mapping[str, Any], key: Key) -> bool:
+    def is_believed(self, host: str, record: Mapping[str, Any], key: RecordKey) -> bool:
         """Whether this is the content that is believed of a record with that key."""
         name = digest(record)
         return (host, name.hex()) not in self._rejected and self.census.is_believed(key, name)
@@ -275,7 +275,7 @@ class Audit:
         unreachable = {host: error.message for host, error in self.failed.items()}
         return VerifiedHistory(self._env.name, hosts, unreachable, self._env.flag, gone)
 
-    def _host(self, host: str, reading: Reading) -> HostLedger:
+    def _host(self, host: str, reading: LedgerReading) -> HostLedger:
         apart, chain = self.tampered, reading.chain
         lacks = self.census.lacks(host, apart=apart)
         missing, never_had, differs = lacks.missing, lacks.never_had, self.census.differs(host)
@@ -323,5 +323,5 @@ class Audit:
         self._env.heads.keep(found)
 
 
-def _told(keys: Sequence[Key]) -> tuple[str, ...]:
+def _told(keys: Sequence[RecordKey]) -> tuple[str, ...]:
     return tuple(str(key) for key in keys[:MOST_TOLD])

@@ -16,7 +16,7 @@ from playbooks.environments.environment import Environment
 from playbooks.environments.host_facts import facts_of
 from playbooks.fleet.fanout import Job, Results, combine
 from playbooks.fleet.fleet import Fleet
-from playbooks.fleet.remote import Ask, Remote
+from playbooks.fleet.remote import Remote, StepCall
 from playbooks.steps import backup as steps
 from playbooks.steps.facts import Facts
 
@@ -86,7 +86,7 @@ def back_up_jobs(
         is_application = any(target.name == name for target in env.targets)
         if is_application and name not in facts:
             continue
-        job = steps.Job(
+        job = steps.BackupJob(
             id=id_,
             kind="application" if is_application else "database",
             release=facts[name].whole if is_application else None,
@@ -99,7 +99,7 @@ def back_up_jobs(
     return jobs, id_
 
 
-def back_up_afterwards(env: Environment, version: str, release: str) -> Callable[[str], Ask] | None:
+def back_up_afterwards(env: Environment, version: str, release: str) -> Callable[[str], StepCall] | None:
     """How hosts back up a release that has just proven healthy, so that the next deploy need not: in the background.
 
     Args:
@@ -111,7 +111,7 @@ def back_up_afterwards(env: Environment, version: str, release: str) -> Callable
     """
     if not env.settings.backup.after_deploy or not all(steps.is_provable(target.settings) for target in env.targets):
         return None
-    job = steps.Job(f"{stamp(now())}-{version}", "application", release, version)
+    job = steps.BackupJob(f"{stamp(now())}-{version}", "application", release, version)
     return lambda host: steps.ask(host, env.target(host).settings, job, env.secrets, after=True)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from playbooks.checks.judged import Judged
+from playbooks.checks.judged import CheckVerdict
 from playbooks.core.artifact import Artifact
 from playbooks.settings import Settings
 from playbooks.settings.health import VERSION
@@ -20,7 +20,7 @@ def tools_for(settings: Settings, artifact: Artifact) -> tuple[str, ...]:
     )
 
 
-def judge_host(facts: Facts, settings: Settings, *, needs: tuple[str, ...]) -> Judged:
+def judge_host(facts: Facts, settings: Settings, *, needs: tuple[str, ...]) -> CheckVerdict:
     """Judge a host.
 
     Args:
@@ -51,7 +51,7 @@ def judge_host(facts: Facts, settings: Settings, *, needs: tuple[str, ...]) -> J
     hint = "invoke provision --env=… installs what is missing" if wrong and "installed" in wrong[0] else None
     failed = f" ({', '.join(facts.failed)} failed)" if facts.failed else ""
     warnings = [f"systemd says the host is degraded{failed}"] if facts.manager == "degraded" else []
-    return Judged(tuple(wrong), (*warnings, *_unseen_reloads(settings)), hint)
+    return CheckVerdict(tuple(wrong), (*warnings, *_unseen_reloads(settings)), hint)
 
 
 def _make_roots(path: str, home: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Judged:
+class CheckVerdict:
     """What speaks against a deploy to one host.
 
     Args:
@@ -19,9 +19,9 @@ class Judged:
     warnings: tuple[str, ...] = ()
     hint: str | None = None
 
-    def __add__(self, other: Judged) -> Judged:
+    def __add__(self, other: CheckVerdict) -> CheckVerdict:
         """Both."""
-        return Judged(
+        return CheckVerdict(
             tuple(dict.fromkeys((*self.problems, *other.problems))),
             (*self.warnings, *other.warnings),
             self.hint or other.hint,

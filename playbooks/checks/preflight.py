@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from playbooks.backups.making import require_secrets
 from playbooks.checks.host import judge_host, tools_for
-from playbooks.checks.judged import Judged
+from playbooks.checks.judged import CheckVerdict
 from playbooks.checks.secrets import secrets_of
 from playbooks.checks.units import judge_units, lacking, ports_of
 from playbooks.core.artifact import Release
@@ -63,7 +63,7 @@ def look_over(
     members: Members,
     *,
     known: bool = True,
-) -> Mapping[str, Judged]:
+) -> Mapping[str, CheckVerdict]:
     """What speaks against a release, host by host.
 
     Args:
@@ -81,13 +81,13 @@ def look_over(
 
     rendered = for_next(renderings, facts)
 
-    def one(remote: Remote) -> Judged:
+    def one(remote: Remote) -> CheckVerdict:
         host = remote.name
         settings, fact, made = env.target(host).settings, facts[host], rendered[host]
         judged = judge_host(fact, settings, needs=tools_for(settings, release.artifact))
         judged += lacking(settings, made, release.id, members.modes)
         if members.damaged:
-            judged += Judged((members.damaged,), hint=members.hint)
+            judged += CheckVerdict((members.damaged,), hint=members.hint)
         # What another tool deployed has the units and the ports still.
         if fact.theirs or (known and _is_known(fact, made, renderings[host])):
             return judged
@@ -99,7 +99,7 @@ def look_over(
     return all_or_hint(env, results, "preflight")
 
 
-def repositories(fleet: Fleet, env: Environment, hosts: Sequence[str]) -> Mapping[str, Judged]:
+def repositories(fleet: Fleet, env: Environment, hosts: Sequence[str]) -> Mapping[str, CheckVerdict]:
     """What speaks against backing these hosts up; a deploy need not ask, since it backs up before it changes them."""
     if not env.settings.backup.enabled:
         return {}
@@ -108,10 +108,10 @@ def repositories(fleet: Fleet, env: Environment, hosts: Sequence[str]) -> Mappin
         lambda remote: open_repository(remote, env.target(remote.name).settings, env.secrets),
         hosts=hosts,
     )
-    return {host: Judged((error.message,), hint=error.hint) for host, error in results.failed.items()}
+    return {host: CheckVerdict((error.message,), hint=error.hint) for host, error in results.failed.items()}
 
 
-def require_good(env: Environment, judged: Mapping[str, Judged]) -> list[str]:
+def require_good(env: Environment, judged: Mapping[str, CheckVerdict]) -> list[str]:
     """The warnings of hosts against which nothing speaks.
 
     Raises:

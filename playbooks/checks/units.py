@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from urllib.parse import urlsplit
 
-from playbooks.checks.judged import Judged
+from playbooks.checks.judged import CheckVerdict
 from playbooks.releases.render import Rendered
 from playbooks.settings import Settings
 from playbooks.settings.health import AnyCheck, HttpCheck, TcpCheck
@@ -101,7 +101,7 @@ def is_told_to_listen(rendered: Rendered, port: int) -> bool:
     return False
 
 
-def judge_units(settings: Settings, rendered: Rendered, release: str, objections: Objections) -> Judged:
+def judge_units(settings: Settings, rendered: Rendered, release: str, objections: Objections) -> CheckVerdict:
     """What a host has against a release's units.
 
     Args:
@@ -126,7 +126,7 @@ def judge_units(settings: Settings, rendered: Rendered, release: str, objections
                 f"there is no {name}, which a unit names in EnvironmentFile= (-{name} would let it be missing)"
             )
     hint = "invoke provision --env=… makes the user" if accounts else None
-    found = Judged(tuple(problems), hint=hint)
+    found = CheckVerdict(tuple(problems), hint=hint)
     for port in ports_of(settings, rendered):
         for listener in objections.listeners:
             if listener.port == port.number and _meet(port.address, listener.address):
@@ -135,11 +135,11 @@ def judge_units(settings: Settings, rendered: Rendered, release: str, objections
     return found
 
 
-def _of_port(port: Port, listener: Listener) -> Judged:
+def _of_port(port: Port, listener: Listener) -> CheckVerdict:
     taken = f"port {port.number} is taken: {listener.who} listens at {listener.address}, and {port.why}"
     if port.sure:
-        return Judged((f"{taken}; end that, or give the application another port",))
-    return Judged((), (f"{taken}; is it what should answer there?",))
+        return CheckVerdict((f"{taken}; end that, or give the application another port",))
+    return CheckVerdict((), (f"{taken}; is it what should answer there?",))
 
 
 def _meet(ours: str, theirs: str) -> bool:
@@ -206,7 +206,7 @@ def in_release(settings: Settings, release: str, paths: Sequence[str]) -> list[s
     return [path.removeprefix(place) for path in paths for place in places if path.startswith(place)]
 
 
-def lacking(settings: Settings, rendered: Rendered, release: str, members: Mapping[str, int] | None) -> Judged:
+def lacking(settings: Settings, rendered: Rendered, release: str, members: Mapping[str, int] | None) -> CheckVerdict:
     """Programs and files that units name and the release will not have.
 
     Args:
@@ -214,7 +214,7 @@ def lacking(settings: Settings, rendered: Rendered, release: str, members: Mappi
         members: what the artifact has: the mode of each file, -1 for what is no plain file; None: not known.
     """
     if not members or settings.hooks.install:  # hooks make files, too
-        return Judged()
+        return CheckVerdict()
     wrong = []
     named = [(path, True) for path in in_release(settings, release, programs(rendered))]
     named += [(path, False) for path in in_release(settings, release, environment_files(rendered))]
@@ -229,7 +229,7 @@ def lacking(settings: Settings, rendered: Rendered, release: str, members: Mappi
             wrong.append(
                 f"{path} is no program: its mode in the artifact is {mode:04o}; chmod +x it and build it again"
             )
-    return Judged(tuple(dict.fromkeys(wrong)))
+    return CheckVerdict(tuple(dict.fromkeys(wrong)))
 
 
 def _mode(path: str, rendered: Rendered, settings: Settings, members: Mapping[str, int]) -> int | None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from playbooks.fleet.progress import Progress as Progress
     from playbooks.inventory import Fence
     from playbooks.inventory import Inventory as Inventory
-    from playbooks.report.observer import Witness
+    from playbooks.report.observer import TaskObserver
     from playbooks.rollout.outcome import Outcome as Outcome
     from playbooks.show_variables import Variables as Variables
 
@@ -102,7 +102,7 @@ def _fenced(env: str, *, untrusted: bool) -> Iterator[Fence]:
         yield fence
 
 
-def timed(task: str, asked: str | bool | None) -> list[Witness]:
+def timed(task: str, asked: str | bool | None) -> list[TaskObserver]:
     """What --timings asks for, to be handed to `perform`; nobody where it was not given.
 
     Args:
@@ -116,7 +116,7 @@ def timed(task: str, asked: str | bool | None) -> list[Witness]:
     return [Timed(task, asked if isinstance(asked, str) else None)]
 
 
-def reported(task: str, page: str | None) -> list[Witness]:
+def reported(task: str, page: str | None) -> list[TaskObserver]:
     """What --report asks for; nobody where it was not given.
 
     Args:
@@ -139,7 +139,7 @@ def perform(
     app: str | None = None,
     several: Several = "ask",
     as_json: bool = False,
-    witnesses: Sequence[Witness] = (),
+    witnesses: Sequence[TaskObserver] = (),
     ask: Callable[[Environment], None] = lambda _: None,
     untrusted: bool = False,
     bare: Callable[[Inventory, str], None] | None = None,
@@ -237,7 +237,7 @@ def _strike(strikes: Sequence[Callable[[str], str]], environment: Environment) -
 def _watched(
     environment: Environment,
     act: Callable[[Environment, Progress], R],
-    witnesses: Sequence[Witness] = (),
+    witnesses: Sequence[TaskObserver] = (),
     *,
     untrusted: bool,
     warn: bool = True,
@@ -328,7 +328,7 @@ def _refuse(
     raise Exit(code=int(error.exit_status))
 
 
-def _told(witness: Witness, environment: Environment, done: Result | SlipwayError) -> dict[str, Any]:
+def _told(witness: TaskObserver, environment: Environment, done: Result | SlipwayError) -> dict[str, Any]:
     try:
         return witness.tell(environment, done)
     except Exception as error:  # noqa: BLE001 - a page that cannot be made undoes nothing

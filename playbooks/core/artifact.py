@@ -8,7 +8,7 @@ from typing import Protocol
 
 
 @dataclass(frozen=True)
-class Request:
+class FetchRequest:
     """What a host asks for. All of it is secret: the URL may be signed, a header may hold a token.
 
     Args:
@@ -23,7 +23,7 @@ class Request:
 class Store(Protocol):
     """A place that holds artifacts."""
 
-    def request(self) -> Request:
+    def request(self) -> FetchRequest:
         """What a host asks for to get the artifact; made anew at each call, since a signature grows old.
 
         Raises:

@@ -18,7 +18,7 @@ from playbooks.environments.applications import VARIABLE, applications_of, of_ap
 from playbooks.environments.clashes import Seen, clashes
 from playbooks.environments.withheld import Withheld
 from playbooks.fleet.address import Address, NotBySsh, read_address
-from playbooks.fleet.lock_owner import Holder, Order, Timing
+from playbooks.fleet.lock_owner import GuardTiming, LockOwner, LockRequest
 from playbooks.inventory import TRUSTED, Fence, Inventory, load_inventory, select
 from playbooks.inventory import limit as narrow
 from playbooks.inventory.document import Origin
@@ -169,27 +169,27 @@ class Environment:
         return _targets(self.inventory, [name], chosen=False, app=self._named)[0]
 
     def orders(
-        self, names: Iterable[str], holder: Holder, *, wait: float, undo: bool = False, inside: str = ""
-    ) -> dict[str, Order]:
+        self, names: Iterable[str], holder: LockOwner, *, wait: float, undo: bool = False, inside: str = ""
+    ) -> dict[str, LockRequest]:
         """How the lock is to be taken on each of these hosts.
 
         Args:
             names: the hosts.
             holder: who we are.
             wait: seconds to wait for another holder.
-            undo: see `Order`.
+            undo: see `LockRequest`.
             inside: another lock than the application's own: a folder in its state folder.
 
         Raises:
             UsageError: the key that signs the task's records does not.
         """
         settings = {name: self.target(name).settings for name in names}
-        timing = Timing(self.settings.guard.timeout)
+        timing = GuardTiming(self.settings.guard.timeout)
         seal, epitaph = self.signing.seal(holder), holder.epitaph(self.name)
 
-        def order(name: str, each: Settings) -> Order:
+        def order(name: str, each: Settings) -> LockRequest:
             said = json.dumps(seal.left_to(name, epitaph), ensure_ascii=False)
-            return Order(f"{each.state}{inside}", each.home, holder, said, timing, wait, undo)
+            return LockRequest(f"{each.state}{inside}", each.home, holder, said, timing, wait, undo)
 
         return {name: order(name, each) for name, each in settings.items()}
 

@@ -11,8 +11,8 @@ from typing import TypeVar
 from playbooks.core.errors import ANY_ENV, SlipwayError
 from playbooks.environments.environment import Environment, Target
 from playbooks.fleet.fanout import Results
-from playbooks.fleet.fleet import Fleet, Held
-from playbooks.fleet.lock_owner import Holder
+from playbooks.fleet.fleet import Fleet, HeldLocks
+from playbooks.fleet.lock_owner import LockOwner
 from playbooks.fleet.remote import Remote
 from playbooks.steps.drift import Drift, ask_drift, read_drift
 from playbooks.steps.facts import Facts, ask_facts, facts_in
@@ -123,7 +123,7 @@ def _taken(drift: Drift) -> str:
 
 
 def read_changed(
-    fleet: Fleet, env: Environment, facts: Mapping[str, Facts], held: Held, *, drift: bool = False
+    fleet: Fleet, env: Environment, facts: Mapping[str, Facts], held: HeldLocks, *, drift: bool = False
 ) -> Mapping[str, Facts]:
     """What was read before the lock was had, and what somebody has changed since, read anew: now nobody else can.
 
@@ -140,7 +140,7 @@ def read_changed(
     return {**facts, **read_all(fleet, env, changed, drift=drift)}
 
 
-def interrupted(facts: Mapping[str, Facts]) -> Holder | None:
+def interrupted(facts: Mapping[str, Facts]) -> LockOwner | None:
     """The task that ended without a word: the one that most hosts tell of, of those the latest."""
     holders = Counter(fact.interrupted for fact in facts.values() if fact.interrupted)
     return max(holders, key=lambda holder: (holders[holder], holder.since), default=None)

@@ -10,8 +10,8 @@ from playbooks.core.surroundings import who
 from playbooks.environments.environment import Environment
 from playbooks.fleet.fleet import open_fleet
 from playbooks.fleet.progress import Progress
-from playbooks.fleet.remote import Ask, Remote
-from playbooks.fleet.script import Answer
+from playbooks.fleet.remote import Remote, StepCall
+from playbooks.fleet.script import StepResult
 
 Heard = TypeVar("Heard")
 
@@ -25,8 +25,8 @@ def most_said(answers: Iterable[Heard]) -> Heard:
     return Counter(answers).most_common(1)[0][0]
 
 
-def tell_holders(
-    env: Environment, progress: Progress, step: str, read: Callable[[Answer], Heard]
+def signal_lock_owners(
+    env: Environment, progress: Progress, step: str, read: Callable[[StepResult], Heard]
 ) -> Mapping[str, Heard]:
     """Say it on every host that can be reached.
 
@@ -45,7 +45,7 @@ def tell_holders(
     me = " ".join(who().split())
 
     def one(remote: Remote) -> Heard:
-        (answer,) = remote.chain([Ask(step, [env.target(remote.name).settings.state, me])])
+        (answer,) = remote.chain([StepCall(step, [env.target(remote.name).settings.state, me])])
         return read(answer)
 
     with open_fleet([target.address for target in env.targets], progress=progress, forks=env.settings.forks) as fleet:

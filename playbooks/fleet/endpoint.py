@@ -12,7 +12,7 @@ from playbooks.core.surroundings import account_name, at_home, local_host, local
 from playbooks.fleet.hostkeys import known_as
 
 # What `ssh -G` prints: each keyword, in small letters, with its values.
-Answer = Mapping[str, tuple[str, ...]]
+SshAnswer = Mapping[str, tuple[str, ...]]
 
 # Settings that are used. Their values are read below.
 _USED = """
@@ -101,7 +101,7 @@ class Endpoint:
         return replace(self, jump=jump)
 
 
-def judge(answer: Answer, defaults: Answer, destination: str) -> tuple[Endpoint, list[str]]:
+def judge(answer: SshAnswer, defaults: SshAnswer, destination: str) -> tuple[Endpoint, list[str]]:
     """Read what ssh would do with a host.
 
     Args:
@@ -165,7 +165,7 @@ def _agent(reader: _Reader) -> str | None:
 
 
 class _Reader:
-    def __init__(self, answer: Answer, defaults: Answer) -> None:
+    def __init__(self, answer: SshAnswer, defaults: SshAnswer) -> None:
         self._answer, self._defaults = answer, defaults
         self.tokens: dict[str, str] = {}
         self.problems: list[str] = []

@@ -6,7 +6,7 @@ import paramiko
 
 from playbooks.core.errors import BecomeRefused, SlipwayError, StepFailed, StepTimedOut, Unreachable
 from playbooks.core.names import CODE, cut
-from playbooks.fleet.script import Answer
+from playbooks.fleet.script import StepResult
 
 
 def lost(host: str, step: str, error: BaseException) -> SlipwayError:
@@ -39,7 +39,7 @@ def lost(host: str, step: str, error: BaseException) -> SlipwayError:
     )
 
 
-def explain(host: str, step: str, answer: Answer, status: int, errors: bytes) -> SlipwayError:
+def explain(host: str, step: str, answer: StepResult, status: int, errors: bytes) -> SlipwayError:
     """The error for a step that ended badly.
 
     Args:

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Limit:
+class Concurrency:
     """How many jobs of a kind may run at the same time, however many threads there are.
 
     Args:
@@ -36,7 +36,7 @@ class Job(Generic[T]):
     host: str
     step: str
     run: Callable[[], T]
-    limit: Limit | None = None
+    limit: Concurrency | None = None
 
 
 @dataclass(frozen=True)

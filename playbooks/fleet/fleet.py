@@ -18,9 +18,9 @@ from playbooks.fleet import ssh_config
 from playbooks.fleet.address import Address
 from playbooks.fleet.ending import can_be_ended
 from playbooks.fleet.fanout import Done, Job, Results, by_host, combine, run_jobs
-from playbooks.fleet.heartbeat import Keeper
+from playbooks.fleet.heartbeat import Heartbeat
 from playbooks.fleet.lock import Lock
-from playbooks.fleet.lock_owner import Order, Timing
+from playbooks.fleet.lock_owner import GuardTiming, LockRequest
 from playbooks.fleet.progress import Progress, Trip
 from playbooks.fleet.remote import Remote
 from playbooks.fleet.session import Session
@@ -82,7 +82,7 @@ class Fleet:
             raise combine("connecting", self.unreachable, total=len(self.remotes) + len(self.unreachable))
 
     @contextlib.contextmanager
-    def lock(self, orders: Mapping[str, Order], *, last: Collection[str] = ()) -> Iterator[Held]:
+    def lock(self, orders: Mapping[str, LockRequest], *, last: Collection[str] = ()) -> Iterator[HeldLocks]:
         """Hold the lock on every host: all or none.
 
         The first host in name order is asked first: of two deploys that race for the same hosts one gets it there,
@@ -102,10 +102,10 @@ class Fleet:
 
         first, *rest = sorted(orders, key=lambda host: (host in last, host))
         timing = orders[first].timing
-        task = Held(held, timing, self.progress)
+        task = HeldLocks(held, timing, self.progress)
         # From the first one on: while another host is waited for, this one must hear from us.
         with can_be_ended() as end:
-            keeper = Keeper(held, every=timing.beat, progress=self.progress, end=end)
+            keeper = Heartbeat(held, every=timing.beat, progress=self.progress, end=end)
             keeper.start()
             try:
                 early = [host for host in rest if host not in last]
@@ -128,7 +128,7 @@ class Fleet:
 
 
 @dataclass
-class Held:
+class HeldLocks:
     """The locks of one task.
 
     Args:
@@ -139,7 +139,7 @@ class Held:
     """
 
     locks: Mapping[str, Lock]
-    timing: Timing
+    timing: GuardTiming
     progress: Progress
     well: bool = False
 

@@ -18,7 +18,7 @@ ANSWER_SECONDS = 1.0  # a host's answer to a beat is looked at after that
 BEATING = 8
 
 
-class Keeper:
+class Heartbeat:
     """A few threads beat for all hosts; a host that is slow to come back has one of its own until it is.
 
     Args:

@@ -12,7 +12,7 @@ import paramiko
 from playbooks.fleet import script as scripts
 from playbooks.fleet.failures import explain, lost
 from playbooks.fleet.remote import Remote
-from playbooks.fleet.remote_shell import Line, Request
+from playbooks.fleet.remote_shell import RemoteShell, ShellRequest
 
 LONGEST_LINE = 65536  # bytes; what is beyond them is left out
 MOST_ERRORS = 4096
@@ -38,11 +38,11 @@ def listen(
         StepFailed: it said why.
         Unreachable: the session is gone.
     """
-    line: Line | None = None
+    line: RemoteShell | None = None
     began = time.monotonic()
     try:
         line, _ = remote.session.open_line(remote.session.connection)
-        line.send(Request(step, scripts.load(step).reading(), arguments, keeps=True), began + 30)
+        line.send(ShellRequest(step, scripts.load(step).reading(), arguments, keeps=True), began + 30)
         remote.progress.operation(remote.name, step, "sent")
         yield from _lines(remote, step, line.channel, stop or threading.Event())
     except (OSError, EOFError, paramiko.SSHException) as error:

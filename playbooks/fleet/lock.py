@@ -18,11 +18,11 @@ from playbooks.core.errors import Locked, SlipwayError, StepFailed, Unreachable
 from playbooks.fleet import script as scripts
 from playbooks.fleet.channels import is_alive
 from playbooks.fleet.failures import explain, lost
-from playbooks.fleet.lock_owner import CHANGES, Claim, Order, read_holder
+from playbooks.fleet.lock_owner import CHANGES, FencingToken, LockRequest, read_lock_owner
 from playbooks.fleet.progress import Trip
 from playbooks.fleet.remote import Remote
-from playbooks.fleet.remote_shell import Request
-from playbooks.fleet.script import Answer
+from playbooks.fleet.remote_shell import ShellRequest
+from playbooks.fleet.script import StepResult
 
 MOST_ANSWER = 65536
 POLL_SECONDS = 0.01
@@ -42,11 +42,11 @@ class Lock:
         Locked: somebody else has it.
     """
 
-    def __init__(self, remote: Remote, order: Order) -> None:
+    def __init__(self, remote: Remote, order: LockRequest) -> None:
         self.remote = remote
         self._order = order
         self._mutex = threading.RLock()
-        self._lines: list[Answer] = []
+        self._lines: list[StepResult] = []
         self._rest = b""
         self._channel, first = self._open(remote.session.connection, None)
         (token,) = first.one("locked", 1)
@@ -135,8 +135,8 @@ class Lock:
         with contextlib.suppress(Exception):
             self._channel.close()
 
-    def _claim(self, token: int) -> Claim:
-        return Claim(self._order.state, token, f"{self._order.holder.task}-{self._order.holder.id}")
+    def _claim(self, token: int) -> FencingToken:
+        return FencingToken(self._order.state, token, f"{self._order.holder.task}-{self._order.holder.id}")
 
     def _say(self, word: bytes) -> bool:
         with self._mutex:
@@ -162,7 +162,7 @@ class Lock:
                     asked = [record.fields[0] for record in answer.records if record.tag == "abort" and record.fields]
                     self._aborted_by = asked[0] if asked else self._aborted_by
 
-    def _open(self, connection: fabric.Connection, token: int | None) -> tuple[paramiko.Channel, Answer]:
+    def _open(self, connection: fabric.Connection, token: int | None) -> tuple[paramiko.Channel, StepResult]:
         order, remote = self._order, self.remote
         words = [
             order.state,
@@ -178,7 +178,7 @@ class Lock:
         patience = order.wait + max(30.0, order.timing.guard)
         began = time.monotonic()
         line, trips = None, 0
-        request = Request("lock", scripts.load("lock").reading(), words, keeps=True)
+        request = ShellRequest("lock", scripts.load("lock").reading(), words, keeps=True)
         try:
             line = remote.session.take(acts=False) if token is None else None
             if line is None:
@@ -203,7 +203,7 @@ class Lock:
         )
         return line.channel, answer
 
-    def _refused(self, channel: paramiko.Channel, answer: Answer) -> SlipwayError:
+    def _refused(self, channel: paramiko.Channel, answer: StepResult) -> SlipwayError:
         host = self.remote.name
         held = answer.maybe("held", 1)
         guarded = answer.maybe("guarded", 3)
@@ -219,7 +219,7 @@ class Lock:
         channel.close()
         if guarded is not None:
             text, seconds, deploy = guarded
-            other = read_holder(text)
+            other = read_lock_owner(text)
             # Whoever left his lock in order, and could not take the host back, is not written there any more.
             what = f"{other.who}'s '{other.what}'" if text else f"the task {deploy}"
             return Locked(
@@ -227,7 +227,7 @@ class Lock:
                 host=host,
                 hint="wait for it with --wait=SECONDS; invoke rollback does it now; invoke deploy --resume goes on",
             )
-        other = read_holder(held[0] if held else "")
+        other = read_lock_owner(held[0] if held else "")
         return Locked(
             f"{other.who} has held the lock since {other.since} for '{other.what}'",
             host=host,

@@ -19,7 +19,7 @@ _FLAG = re.compile(r"[A-Za-z0-9%.+-]{0,20}")
 
 
 @dataclass(frozen=True)
-class Holder:
+class LockOwner:
     """Who holds a lock.
 
     Args:
@@ -100,24 +100,24 @@ class Holder:
         }
 
 
-def read_holder(text: str) -> Holder:
+def read_lock_owner(text: str) -> LockOwner:
     """Read what a host says of the holder; a host that says nonsense gives an unknown holder, not an error.
 
-    It is told to people only; `Holder.is_sound` says whether more may be made of it.
+    It is told to people only; `LockOwner.is_sound` says whether more may be made of it.
     """
     data = read_object(text)
     if data is None:
-        return Holder("somebody", "something", "?", "?")
-    return Holder(
+        return LockOwner("somebody", "something", "?", "?")
+    return LockOwner(
         **{
             field.name: str(data.get(field.name, "?" if field.default is MISSING else field.default))[:MOST_FIELD]
-            for field in fields(Holder)
+            for field in fields(LockOwner)
         }
     )
 
 
 @dataclass(frozen=True)
-class Timing:
+class GuardTiming:
     """How long silence is borne, all of it in proportion to the guard's time-out.
 
     Args:
@@ -148,7 +148,7 @@ class Timing:
 
 
 @dataclass(frozen=True)
-class Order:
+class LockRequest:
     """How a lock is to be taken.
 
     Args:
@@ -162,15 +162,15 @@ class Order:
 
     state: str
     home: str
-    holder: Holder
+    holder: LockOwner
     epitaph: str
-    timing: Timing
+    timing: GuardTiming
     wait: float = 0.0
     undo: bool = False
 
 
 @dataclass(frozen=True)
-class Claim:
+class FencingToken:
     """The right to act on a host, checked there before every step that changes something.
 
     Args:

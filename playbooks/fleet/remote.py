@@ -18,10 +18,10 @@ from playbooks.fleet import channels
 from playbooks.fleet import script as scripts
 from playbooks.fleet.address import Address
 from playbooks.fleet.failures import explain, lost
-from playbooks.fleet.lock_owner import Claim
+from playbooks.fleet.lock_owner import FencingToken
 from playbooks.fleet.progress import Progress, Trip
-from playbooks.fleet.remote_shell import Line, Note, Payload, Request
-from playbooks.fleet.script import Answer
+from playbooks.fleet.remote_shell import Note, Payload, RemoteShell, ShellRequest
+from playbooks.fleet.script import StepResult
 from playbooks.fleet.session import Session
 
 # How often a step is begun at the most: each time it was lost before it had begun on the host.
@@ -32,7 +32,7 @@ _NOT_IN_UNITS = re.compile(r"[^A-Za-z0-9:_.-]")  # systemd.unit(5)
 
 
 @dataclass(frozen=True)
-class Ask:
+class StepCall:
     """A step that a host is asked for.
 
     Args:
@@ -91,12 +91,12 @@ class Remote:
         unit: str | None = None,
         timeout: float = 60.0,
         note: Note | None = None,
-    ) -> Answer:
-        """Run a step's script as root, in one round trip; see `Ask` and `chain`."""
-        (answer,) = self.chain([Ask(step, arguments, payload, acts, unit, timeout=timeout, note=note)])
+    ) -> StepResult:
+        """Run a step's script as root, in one round trip; see `StepCall` and `chain`."""
+        (answer,) = self.chain([StepCall(step, arguments, payload, acts, unit, timeout=timeout, note=note)])
         return answer
 
-    def chain(self, asks: Sequence[Ask]) -> Generator[Answer, None, None]:
+    def chain(self, asks: Sequence[StepCall]) -> Generator[StepResult, None, None]:
         """Run steps one after another, all in one round trip. The first one that fails is the last.
 
         When the connection breaks while the lock is held, it is had anew: a step that only reads is done again; one
@@ -139,10 +139,12 @@ class Remote:
                     queue.popleft()
                     yield found
 
-    def _attempt(self, connection: fabric.Connection, queue: deque[Ask], attempt: _Attempt) -> Iterator[Answer]:
+    def _attempt(
+        self, connection: fabric.Connection, queue: deque[StepCall], attempt: _Attempt
+    ) -> Iterator[StepResult]:
         """Have the steps done on one line; those that are done leave the queue."""
         began = time.monotonic()
-        line: Line | None = None
+        line: RemoteShell | None = None
         well = False
         try:
             line, round_trips = self._line(connection, queue[0])
@@ -186,10 +188,10 @@ class Remote:
             elif line is not None:
                 line.close()
 
-    def _until(self, ask: Ask) -> float:
+    def _until(self, ask: StepCall) -> float:
         return min(time.monotonic() + ask.timeout, self.deadline)
 
-    def _line(self, connection: fabric.Connection, ask: Ask) -> tuple[Line, int]:
+    def _line(self, connection: fabric.Connection, ask: StepCall) -> tuple[RemoteShell, int]:
         """A line for a step, and how many round trips it costs to use it."""
         acts = ask.acts or ask.unit is not None
         if ask.unit is None:
@@ -202,7 +204,7 @@ class Remote:
         line, trips = self.session.open_line(connection, unit)
         return line, 1 + trips
 
-    def make_ready(self, claim: Claim) -> None:
+    def make_ready(self, claim: FencingToken) -> None:
         """Start lines for steps that act and that read, while the lock is waited for on the one there was.
 
         Args:
@@ -210,19 +212,19 @@ class Remote:
         """
         self.session.start_ahead([_unit(claim, ""), None])
 
-    def _request(self, ask: Ask, line: Line) -> tuple[Request, str]:
+    def _request(self, ask: StepCall, line: RemoteShell) -> tuple[ShellRequest, str]:
         """What goes out, and the folder on the host in which the answer waits if the connection breaks."""
         script = scripts.load(ask.step)
         claim = self.session.claim
         if claim is not None and ask.leaves:
-            return Request(ask.step, script.leaving(claim), ask.arguments, ask.payload, leaves=True), ""
+            return ShellRequest(ask.step, script.leaving(claim), ask.arguments, ask.payload, leaves=True), ""
         # Without a lock no loss is ridden out, so nobody would ask for the answer.
         if claim is None or not (ask.acts or ask.unit):
-            return Request(ask.step, script.reading(), ask.arguments, ask.payload), ""
+            return ShellRequest(ask.step, script.reading(), ask.arguments, ask.payload), ""
         folder = f"{claim.run}/answers/{line.unit}.{ask.step}.{secrets.token_hex(4)}"
-        return Request(ask.step, script.acting(folder, claim), ask.arguments, ask.payload), folder
+        return ShellRequest(ask.step, script.acting(folder, claim), ask.arguments, ask.payload), folder
 
-    def _fetch(self, ask: Ask, attempt: _Attempt) -> Answer | None:
+    def _fetch(self, ask: StepCall, attempt: _Attempt) -> StepResult | None:
         """How a step went whose connection broke; None if it is to be begun again: it had not, or its payload was cut.
 
         Raises:
@@ -255,7 +257,7 @@ class Remote:
         self.session.close()
 
 
-def _unit(claim: Claim | None, step: str) -> str:
+def _unit(claim: FencingToken | None, step: str) -> str:
     """The name of a unit that steps act in; no two are the same."""
     name = f"slipway-{claim.app}-{claim.task}" if claim else f"slipway-{step}-task"
     return f"{_NOT_IN_UNITS.sub('_', name)}-{secrets.token_hex(2)}"

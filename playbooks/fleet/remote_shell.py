@@ -49,7 +49,7 @@ Payload = bytes | Stream
 
 
 @dataclass(frozen=True)
-class Request:
+class ShellRequest:
     """What a line is to do.
 
     Args:
@@ -103,7 +103,7 @@ class _Bell(threading.Event):
         super().clear()
 
 
-class Line:
+class RemoteShell:
     """One shell at the other end of a channel; it keeps no more of an answer than an honest host sends.
 
     Args:
@@ -148,7 +148,7 @@ class Line:
         self.channel.sendall(self._first)
         self._first = b""
 
-    def send(self, request: Request, deadline: float) -> None:
+    def send(self, request: ShellRequest, deadline: float) -> None:
         """Send a request. A script that ends early, having said why, is not an error here.
 
         Args:
@@ -173,7 +173,7 @@ class Line:
             if self._is_lost():
                 raise
 
-    def receive(self, request: Request, deadline: float, note: Note | None) -> Reply:
+    def receive(self, request: ShellRequest, deadline: float, note: Note | None) -> Reply:
         """Read until a request is done.
 
         Args:
@@ -193,7 +193,7 @@ class Line:
             if note is not None and self._notes > MOST_NOTES:
                 note(f"… and {self._notes - MOST_NOTES} more lines")
 
-    def _receive(self, request: Request, deadline: float, note: Note | None) -> Reply:
+    def _receive(self, request: ShellRequest, deadline: float, note: Note | None) -> Reply:
         while True:
             self._bell.lower()
             ended = self._drain(request, deadline)
@@ -216,7 +216,7 @@ class Line:
         with contextlib.suppress(Exception):
             self.channel.close()
 
-    def _reply(self, request: Request, errors_end: int) -> Reply | None:
+    def _reply(self, request: ShellRequest, errors_end: int) -> Reply | None:
         if request.leaves and self._output.startswith(BEGUN):
             return Reply(0, BEGUN, b"", 0.0)
         mark = b"\n" + request.mark
@@ -238,7 +238,7 @@ class Line:
         del self._errors[: errors_end + len(mark) + 1]
         return reply
 
-    def _drain(self, request: Request, deadline: float) -> bool:
+    def _drain(self, request: ShellRequest, deadline: float) -> bool:
         """Take what has arrived; says whether the far end has closed its side."""
         while self.channel.recv_ready():
             _left(deadline)  # raises when the time is over
@@ -261,7 +261,7 @@ class Line:
         ended = bool(self.channel.eof_received) or self.channel.closed
         return ended and not self.channel.recv_ready() and not self.channel.recv_stderr_ready()
 
-    def _find_end(self, request: Request) -> int:
+    def _find_end(self, request: ShellRequest) -> int:
         mark = b"\n" + request.mark + b"\n"
         end = self._errors.find(mark, max(0, self._seen - len(mark)))
         self._seen = len(self._errors) if end < 0 else end

@@ -20,7 +20,7 @@ from functools import cache
 from importlib.resources import files
 
 from playbooks.core.errors import BadAnswer
-from playbooks.fleet.lock_owner import Claim
+from playbooks.fleet.lock_owner import FencingToken
 
 # head reads exactly the script's bytes and leaves the payload on standard input to the script itself. A connection that
 # breaks while the script is sent must not run the part that came: only a text with its last line is run.
@@ -52,7 +52,7 @@ class Script:
         """The text for a step that changes nothing, or whose answer dies with its connection."""
         return f"{self.prelude}\n{self.body}\n{_LAST}".encode()
 
-    def acting(self, answer: str, claim: Claim) -> bytes:
+    def acting(self, answer: str, claim: FencingToken) -> bytes:
         """The text for a step in a unit of its own: it acts only for who holds the lock, and leaves its answer behind.
 
         Args:
@@ -64,7 +64,7 @@ class Script:
             f"set +e\n(\nset -e\n{_fence(claim)}\n{self.body}\n)\nend_step $?\n{_LAST}"
         ).encode()
 
-    def leaving(self, claim: Claim) -> bytes:
+    def leaving(self, claim: FencingToken) -> bytes:
         """The text for a step that begins under a lock and goes on when that is gone; nobody asks how it went."""
         return f"{self.prelude}\n{_fence(claim)}\n{self.body}\n{_LAST}".encode()
 
@@ -73,7 +73,7 @@ class Script:
         return self.reading() + b"\n"
 
 
-def _fence(claim: Claim) -> str:
+def _fence(claim: FencingToken) -> str:
     return f"fence {shlex.quote(claim.state)} {claim.token}"
 
 
@@ -122,7 +122,7 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Answer:
+class StepResult:
     """What a script answered.
 
     Args:
@@ -205,7 +205,7 @@ class Answer:
         )
 
 
-def parse(host: str, step: str, output: bytes, seconds: float) -> Answer:
+def parse(host: str, step: str, output: bytes, seconds: float) -> StepResult:
     """Parse a script's standard output. Lines that are not records become records nobody asks for.
 
     Raises:
@@ -215,4 +215,4 @@ def parse(host: str, step: str, output: bytes, seconds: float) -> Answer:
         raise BadAnswer(f"'{step}' answers without end; its answer is not read", host=host)
     text = output.decode("utf-8", "replace")
     records = tuple(Record(tag, tuple(rest)) for tag, *rest in (line.split("\t") for line in text.split("\n") if line))
-    return Answer(host, step, records, seconds)
+    return StepResult(host, step, records, seconds)

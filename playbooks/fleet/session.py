@@ -14,13 +14,13 @@ import paramiko
 from playbooks.core.errors import HostKeyRefused, SlipwayError, Unreachable
 from playbooks.fleet import channels, script
 from playbooks.fleet.address import Address
-from playbooks.fleet.lock_owner import Claim
-from playbooks.fleet.remote_shell import Line
+from playbooks.fleet.lock_owner import FencingToken
+from playbooks.fleet.remote_shell import RemoteShell
 
 RETRY_SECONDS = 0.5
 
 
-class Hold(Protocol):
+class Retaken(Protocol):
     """What must be had again on a new connection before anybody acts on it: the lock."""
 
     def retake(self, connection: fabric.Connection) -> None:
@@ -45,15 +45,15 @@ class Session:
 
     def __init__(self, address: Address, connect: Callable[[], fabric.Connection]) -> None:
         self.address = address
-        self.claim: Claim | None = None
+        self.claim: FencingToken | None = None
         self._connect = connect
         self._connection = connect()
         self.machine = _machine(self._connection)
         self._mutex = threading.RLock()
-        self._hold: Hold | None = None
+        self._hold: Retaken | None = None
         self._window = 0.0
         self._ended: SlipwayError | None = None
-        self._idle: list[Line] = []
+        self._idle: list[RemoteShell] = []
         self._ahead: list[tuple[fabric.Connection, paramiko.Channel]] = []
         self.heard = time.monotonic()
 
@@ -70,7 +70,7 @@ class Session:
         for _ in range(number):
             threading.Thread(target=one, args=(self._connection,), name="open", daemon=True).start()
 
-    def open_line(self, connection: fabric.Connection, unit: str | None = None) -> tuple[Line, int]:
+    def open_line(self, connection: fabric.Connection, unit: str | None = None) -> tuple[RemoteShell, int]:
         """A new line, whose shell is being started.
 
         Args:
@@ -86,10 +86,10 @@ class Session:
         channel, trips = self.channel(connection)
         return self._start_line(channel, unit), trips + 1
 
-    def _start_line(self, channel: paramiko.Channel, unit: str | None) -> Line:
+    def _start_line(self, channel: paramiko.Channel, unit: str | None) -> RemoteShell:
         text = script.line()
         channels.start(channel, self.address, channels.in_unit(script.command(text), unit))
-        return Line(self.address.name, channel, unit, channels.preamble(self.address) + text)
+        return RemoteShell(self.address.name, channel, unit, channels.preamble(self.address) + text)
 
     def start_ahead(self, units: Sequence[str | None]) -> None:
         """Start lines on channels that were opened ahead, as far as there are any. Takes no time.
@@ -132,7 +132,7 @@ class Session:
             self._idle.pop(0).close()
             return True
 
-    def take(self, *, acts: bool) -> Line | None:
+    def take(self, *, acts: bool) -> RemoteShell | None:
         """An idle line, if there is one.
 
         Args:
@@ -145,7 +145,7 @@ class Session:
                 self._idle.remove(found)
             return found
 
-    def give(self, line: Line, connection: fabric.Connection) -> None:
+    def give(self, line: RemoteShell, connection: fabric.Connection) -> None:
         """Keep a line that waits for its next request.
 
         Args:
@@ -163,7 +163,7 @@ class Session:
         """The present connection, alive or not."""
         return self._connection
 
-    def held_by(self, hold: Hold | None, claim: Claim | None, *, window: float = 0.0) -> None:
+    def held_by(self, hold: Retaken | None, claim: FencingToken | None, *, window: float = 0.0) -> None:
         """From now on ride out losses, and take the lock again after each.
 
         Args:

@@ -18,7 +18,7 @@ from playbooks.core.errors import ConfigError
 from playbooks.core.surroundings import account_name, local_user
 from playbooks.fleet import ssh_arguments, ssh_files
 from playbooks.fleet.address import Address
-from playbooks.fleet.endpoint import ALGORITHMS, HARMLESS, Answer, Endpoint, judge
+from playbooks.fleet.endpoint import ALGORITHMS, HARMLESS, Endpoint, SshAnswer, judge
 
 ASK_SECONDS = 30.0  # `Match exec` runs programs, and CanonicalizeHostname asks DNS
 SIDE_BY_SIDE = 8
@@ -33,7 +33,7 @@ class RefusedError(Exception):
 
 
 @dataclass(frozen=True)
-class Question:
+class SshQuery:
     """What ssh is asked.
 
     Args:
@@ -46,16 +46,16 @@ class Question:
 
 
 @dataclass
-class Asked:
+class SshAnswers:
     """Answers of ssh, each had once.
 
     Args:
         answers: what is known by now.
     """
 
-    answers: dict[Question, Answer | RefusedError] = field(default_factory=dict)
+    answers: dict[SshQuery, SshAnswer | RefusedError] = field(default_factory=dict)
 
-    def ask_all(self, questions: Iterable[Question]) -> None:
+    def ask_all(self, questions: Iterable[SshQuery]) -> None:
         """Ask side by side what is not known yet; of questions with the same answer one."""
         wanted = [one for one in dict.fromkeys(questions) if one not in self.answers]
         if not wanted:
@@ -68,7 +68,7 @@ class Asked:
             left = [question for group in alike for question in self._not_derived(*group)]
             self.answers.update(zip(left, pool.map(_ask, left), strict=True))
 
-    def _not_derived(self, like: Question, *others: Question) -> Sequence[Question]:
+    def _not_derived(self, like: SshQuery, *others: SshQuery) -> Sequence[SshQuery]:
         """Answer questions as another one was, each with its own host's name.
 
         Returns:
@@ -85,7 +85,7 @@ class Asked:
             self.answers[one] = {**answer, "hostname": name, **({"host": name} if "host" in answer else {})}
         return ()
 
-    def answer(self, question: Question) -> Answer:
+    def answer(self, question: SshQuery) -> SshAnswer:
         """What ssh says.
 
         Raises:
@@ -107,8 +107,8 @@ def endpoints(addresses: Sequence[Address]) -> dict[str, Endpoint]:
     Raises:
         ConfigError: ssh refuses its configuration, or what it would do cannot be done here; for all hosts at once.
     """
-    asked = Asked()
-    defaults = Question(_NO_DEFAULTS, "localhost")
+    asked = SshAnswers()
+    defaults = SshQuery(_NO_DEFAULTS, "localhost")
     asked.ask_all([defaults, *map(_question, addresses)])
     found: dict[str, Endpoint] = {}
     problems: dict[str, list[str]] = {}
@@ -130,11 +130,11 @@ def _hint(addresses: Sequence[Address]) -> str:
     return f"see what ssh itself makes of it: ssh -G {addresses[0].hostname}"
 
 
-def _question(address: Address) -> Question:
-    return Question(address.ssh_arguments, address.hostname)
+def _question(address: Address) -> SshQuery:
+    return SshQuery(address.ssh_arguments, address.hostname)
 
 
-def _with_jumps(address: Address, asked: Asked, defaults: Answer) -> Endpoint:
+def _with_jumps(address: Address, asked: SshAnswers, defaults: SshAnswer) -> Endpoint:
     question = _question(address)
     endpoint = _judged(asked.answer(question), defaults, question.destination)
     said = ssh_arguments.names(question.arguments)
@@ -161,14 +161,14 @@ def _with_jumps(address: Address, asked: Asked, defaults: Answer) -> Endpoint:
     return whole
 
 
-def _judged(answer: Answer, defaults: Answer, destination: str) -> Endpoint:
+def _judged(answer: SshAnswer, defaults: SshAnswer, destination: str) -> Endpoint:
     endpoint, problems = judge(answer, defaults, destination)
     if problems:
         raise RefusedError("; ".join(problems))
     return endpoint
 
 
-def _hop(question: Question, answer: Answer) -> Question | None:
+def _hop(question: SshQuery, answer: SshAnswer) -> SshQuery | None:
     """The host to jump through last, asked as ssh asks itself: with the hosts before it, and with the same file."""
     said = answer.get("proxyjump", ("none",))[0]
     if said in ("", "none"):
@@ -180,16 +180,16 @@ def _hop(question: Question, answer: Answer) -> Question | None:
     arguments: list[str] = []
     for flag, value in (("-F", _file(question)), ("-l", found["user"]), ("-p", found["port"]), ("-J", before)):
         arguments += [flag, value] if value else []
-    return Question(tuple(arguments), found["host"].strip("[]"))
+    return SshQuery(tuple(arguments), found["host"].strip("[]"))
 
 
-def _file(question: Question) -> str | None:
+def _file(question: SshQuery) -> str | None:
     return next((value for flag, value in pairwise(question.arguments) if flag == "-F"), None)
 
 
-def _alike(questions: Sequence[Question]) -> list[list[Question]]:
+def _alike(questions: Sequence[SshQuery]) -> list[list[SshQuery]]:
     """Questions in groups: hosts that ssh's files do not tell apart. Their answers differ in the name only."""
-    groups: dict[object, list[Question]] = {}
+    groups: dict[object, list[SshQuery]] = {}
     told_apart: dict[tuple[str, ...], list[str] | None] = {}
     for question in questions:
         words = question.arguments
@@ -204,7 +204,7 @@ def _alike(questions: Sequence[Question]) -> list[list[Question]]:
     return list(groups.values())
 
 
-def _ask(question: Question) -> Answer | RefusedError:
+def _ask(question: SshQuery) -> SshAnswer | RefusedError:
     words = ["ssh", *question.arguments, "-G", "--", question.destination]
     if "" in words or any("\0" in word for word in words):
         return RefusedError("the host's name or one of ssh's arguments is empty, or holds a NUL")
@@ -225,7 +225,7 @@ def _ask(question: Question) -> Answer | RefusedError:
     return _parse(done.stdout.decode("utf-8", "surrogateescape"))
 
 
-def _parse(text: str) -> Answer:
+def _parse(text: str) -> SshAnswer:
     found: dict[str, tuple[str, ...]] = {}
     for line in text.split("\n"):
         key, _, value = line.partition(" ")
@@ -234,7 +234,7 @@ def _parse(text: str) -> Answer:
     return found
 
 
-def _without_ssh(question: Question, why: str) -> Answer | RefusedError:
+def _without_ssh(question: SshQuery, why: str) -> SshAnswer | RefusedError:
     """What ssh would say where it cannot be asked: only where no file has a say, and for plain arguments."""
     try:
         said = ssh_arguments.names(question.arguments)

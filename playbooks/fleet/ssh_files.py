@@ -25,7 +25,7 @@ class UnclearError(Exception):
 
 
 @dataclass(frozen=True)
-class Line:
+class ConfigLine:
     """A setting of a configuration file."""
 
     file: Path
@@ -47,7 +47,7 @@ def files(arguments: Sequence[str]) -> list[tuple[Path, Path]]:
     return [] if named[-1].lower() == "none" else [(Path(named[-1]), own)]
 
 
-def lines(arguments: Sequence[str]) -> list[Line]:
+def lines(arguments: Sequence[str]) -> list[ConfigLine]:
     """All that the configuration files say, with what they include.
 
     Args:
@@ -59,7 +59,7 @@ def lines(arguments: Sequence[str]) -> list[Line]:
     return [line for file, folder in files(arguments) for line in _lines(file, folder, 0)]
 
 
-def _lines(file: Path, folder: Path, depth: int) -> Iterator[Line]:
+def _lines(file: Path, folder: Path, depth: int) -> Iterator[ConfigLine]:
     if depth > _DEEPEST:
         raise UnclearError
     try:
@@ -76,13 +76,13 @@ def _lines(file: Path, folder: Path, depth: int) -> Iterator[Line]:
         if key in ("host", "match", "include") and re.search(r"[\"'\\]", line):
             raise UnclearError
         if key != "include":
-            yield Line(file, number, key, words)
+            yield ConfigLine(file, number, key, words)
             continue
         for word in words:
             yield from _included(word, folder, depth + 1)
 
 
-def _included(word: str, folder: Path, depth: int) -> Iterator[Line]:
+def _included(word: str, folder: Path, depth: int) -> Iterator[ConfigLine]:
     if "%" in word or "$" in word:
         raise UnclearError
     for path in sorted(glob.glob(os.path.join(folder, at_home(word)))):  # noqa: PTH118, PTH207 - as the C library does
@@ -109,7 +109,7 @@ def patterns(arguments: Sequence[str]) -> list[str] | None:
     return list(found)
 
 
-def _matched(line: Line) -> Iterator[str]:
+def _matched(line: ConfigLine) -> Iterator[str]:
     """The patterns of hosts that a Match line has.
 
     Raises:

@@ -67,7 +67,7 @@ class _TypedGenerator(NativeCodeGenerator):
         self.write(")")
 
 
-class Environment(ImmutableSandboxedEnvironment):
+class SandboxedEnvironment(ImmutableSandboxedEnvironment):
     """Sandboxed: attributes of plain data only, none of them private; no unbounded `*` and `**`.
 
     Lists and mappings cannot be changed, but for what the running template itself wrote, which can grow item by item.
@@ -115,14 +115,14 @@ class Environment(ImmutableSandboxedEnvironment):
         return super().call_binop(context, operator, left, right)
 
 
-def new_environment(*, files: bool = False) -> Environment:
+def new_environment(*, files: bool = False) -> SandboxedEnvironment:
     """An environment with Jinja2's filters and tests and Ansible's.
 
     Args:
         files: for template files: they keep their last newline, as in Ansible, and what is undefined is refused where
             it stands, on its line; a value may be undefined until somebody needs it.
     """
-    environment = Environment(
+    environment = SandboxedEnvironment(
         undefined=Missing,
         trim_blocks=True,
         keep_trailing_newline=files,
@@ -173,7 +173,7 @@ def _passing_missing_on(function: Function) -> Function:
     return guarded
 
 
-def keep_backslashes(environment: Environment, text: str) -> str:
+def keep_backslashes(environment: SandboxedEnvironment, text: str) -> str:
     """Backslashes in strings inside {{ }} stand for themselves, as in Ansible."""
     if "\\" not in text or "{{" not in text:
         return text

@@ -60,7 +60,7 @@ class Missing(StrictUndefined):
         return self
 
 
-class Source(Protocol):
+class EntrySource(Protocol):
     """Templates the entries of a container that was written in the inventory."""
 
     def entry(self, container: object, key: object, raw: object) -> object: ...
@@ -69,7 +69,7 @@ class Source(Protocol):
 class LazyDict(dict[Any, Any]):
     """A mapping from the inventory, templated entry by entry, so that entries may refer to their neighbours."""
 
-    def __init__(self, raw: Mapping[Any, Any], source: Source) -> None:
+    def __init__(self, raw: Mapping[Any, Any], source: EntrySource) -> None:
         super().__init__(raw)
         self._source = source
         self._done: set[Any] = set()
@@ -118,7 +118,7 @@ class LazyDict(dict[Any, Any]):
 class LazyList(list[Any]):
     """A list from the inventory, templated item by item."""
 
-    def __init__(self, raw: list[Any], source: Source) -> None:
+    def __init__(self, raw: list[Any], source: EntrySource) -> None:
         super().__init__(raw)
         self._source = source
         self._done: set[int] = set()

@@ -19,7 +19,7 @@ FAILED_CHECKS = 2
 
 
 @dataclass(frozen=True)
-class Reading:
+class BalancerReading:
     """What one balancer counted, and how it stood at the end of that.
 
     Args:
@@ -61,7 +61,7 @@ class Least:
     p50: float | None
 
 
-def lacking(readings: Sequence[Reading], leaving: Iterable[str], least: Least) -> str:
+def lacking(readings: Sequence[BalancerReading], leaving: Iterable[str], least: Least) -> str:
     """Why a balancer's servers cannot do without some of them; empty when nothing is known that says so.
 
     Args:
@@ -81,7 +81,7 @@ def lacking(readings: Sequence[Reading], leaving: Iterable[str], least: Least) -
     return "; ".join(_reasons(recent, now, staying, least))
 
 
-def is_known(readings: Sequence[Reading]) -> bool:
+def is_known(readings: Sequence[BalancerReading]) -> bool:
     """Whether that can be told: where many requests are under way, and hardly any has been answered yet, it cannot.
 
     Args:
@@ -93,14 +93,14 @@ def is_known(readings: Sequence[Reading]) -> bool:
     return sum(recent[0].in_flight.values()) <= BUSY * sum(recent[0].up.values())
 
 
-def merged(readings: Iterable[Reading]) -> Counts:
+def merged(readings: Iterable[BalancerReading]) -> Counts:
     """All requests of these readings."""
     return total(reading.requests for reading in readings)
 
 
-def _recent(readings: Sequence[Reading]) -> list[Reading]:
+def _recent(readings: Sequence[BalancerReading]) -> list[BalancerReading]:
     """The last reading, and those before it that are needed to look back for long enough."""
-    recent: list[Reading] = []
+    recent: list[BalancerReading] = []
     for reading in reversed(readings):
         if sum(one.seconds for one in recent) >= BACK:
             break
@@ -108,12 +108,14 @@ def _recent(readings: Sequence[Reading]) -> list[Reading]:
     return recent
 
 
-def _serves(name: str, now: Reading, recent: Sequence[Reading]) -> bool:
+def _serves(name: str, now: BalancerReading, recent: Sequence[BalancerReading]) -> bool:
     """Whether somebody is served there. Where checks come late, a server is down for a moment, and has its requests."""
     return now.up[name] or now.in_flight.get(name, 0) > 0 or any(one.failed_checks.get(name) for one in recent)
 
 
-def _reasons(recent: Sequence[Reading], now: Reading, staying: Mapping[str, bool], least: Least) -> Iterator[str]:
+def _reasons(
+    recent: Sequence[BalancerReading], now: BalancerReading, staying: Mapping[str, bool], least: Least
+) -> Iterator[str]:
     up = [name for name, is_up in staying.items() if is_up]
     if not up:
         yield f"of the servers that stay, {_names(staying)}, none is up"

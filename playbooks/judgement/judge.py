@@ -13,7 +13,7 @@ from playbooks.judgement.comparison import (
     compared,
 )
 from playbooks.judgement.counts import Counts
-from playbooks.judgement.rules import Limit, Rule, Sureness, Tick
+from playbooks.judgement.rules import Rule, Sureness, Threshold, Tick
 from playbooks.judgement.verdict import Signal, Verdict, concluded
 from playbooks.settings.judgement import Criteria, Judgement, tests_of
 
@@ -68,11 +68,11 @@ def _rules(
     criteria: Criteria, settings: Judgement, sure: Sureness, before: Counts | None, buckets: tuple[float, ...]
 ) -> Iterator[Rule]:
     if criteria.errors is not None:
-        yield Limit("errors", criteria.errors, sure)
+        yield Threshold("errors", criteria.errors, sure)
     for name, share in QUANTILES.items():
         seconds = getattr(criteria, name)
         if seconds is not None:
-            yield Limit(name, 1 - share, sure, threshold=bound(1000 * seconds, buckets))
+            yield Threshold(name, 1 - share, sure, threshold=bound(1000 * seconds, buckets))
     if criteria.worse_errors is not None:
         worse = compared(1 + criteria.worse_errors, sure, LOOKS_ERRORS)
         yield WorseErrors(worse, sure, settings.floor, settings.noticed)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from playbooks.judgement.counts import Counts
-from playbooks.judgement.headroom import Reading, merged
+from playbooks.judgement.headroom import BalancerReading, merged
 from playbooks.judgement.sentences import milliseconds
 
 
@@ -74,7 +74,7 @@ class Meanwhile:
         return {"before": self.before.to_json(), "during": self.during.to_json()}
 
 
-def meanwhile(readings: Sequence[Sequence[Reading]], changed: float) -> Meanwhile | None:
+def meanwhile(readings: Sequence[Sequence[BalancerReading]], changed: float) -> Meanwhile | None:
     """Put several balancers' readings together; None where nobody counted while it was rolled out.
 
     Args:
@@ -88,6 +88,6 @@ def meanwhile(readings: Sequence[Sequence[Reading]], changed: float) -> Meanwhil
     return Meanwhile(_of(before), _of(during))
 
 
-def _of(readings: Sequence[Sequence[Reading]]) -> Requests:
+def _of(readings: Sequence[Sequence[BalancerReading]]) -> Requests:
     seconds = max((sum(one.seconds for one in each) for each in readings), default=0.0)
     return Requests(seconds, merged(one for each in readings for one in each))

@@ -68,7 +68,7 @@ class Rule(Protocol):
 
 
 @dataclass(frozen=True)
-class Limit:
+class Threshold:
     """No more than a share of all requests may be events: errors, or slower than a threshold.
 
     Args:
@@ -88,7 +88,7 @@ class Limit:
     bad: Evidence = field(default_factory=lambda: Evidence(len(WORSE), late=True))
     good: Evidence = field(default_factory=lambda: Evidence(len(BETTER)))
 
-    def after(self, tick: Tick) -> Limit:
+    def after(self, tick: Tick) -> Threshold:
         events, requests = events_of(tick.new, self.threshold)
         waited = replace(self, seconds=self.seconds + tick.seconds)
         if not requests:

@@ -36,7 +36,7 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class LedgerLine:
     """A record's line.
 
     Args:
@@ -93,7 +93,7 @@ class Chain:
         self._rest = bytearray()
         self._overlong = False
         self._before: deque[tuple[str, int]] = deque(maxlen=64)
-        self.last: Line | None = None
+        self.last: LedgerLine | None = None
         self._bytes = 0
         self._owed: dict[str, int] = {}  # hashes nobody has had yet, with the place of the fault that tells it
 
@@ -144,7 +144,7 @@ class Chain:
         self._hash = hashlib.sha256(line)
         self._last = self.lines
         digest = self._hash.hexdigest()
-        self.last = Line(digest, record["prev"], self._bytes - len(line), len(line))
+        self.last = LedgerLine(digest, record["prev"], self._bytes - len(line), len(line))
         self._before.append((digest, self.lines))
         if digest in self._owed:
             self._explain(self._owed.pop(digest))

@@ -12,7 +12,7 @@ APART = frozenset({"unchanged"})
 OUT_OF_REACH = frozenset({"unreachable", "untouched"})
 
 
-class Key(NamedTuple):
+class RecordKey(NamedTuple):
     """What tells records apart."""
 
     started: str
@@ -23,9 +23,9 @@ class Key(NamedTuple):
         return f"{self.task} {self.id}"
 
 
-def key_of(record: Mapping[str, Any]) -> Key:
+def key_of(record: Mapping[str, Any]) -> RecordKey:
     """The key of a record; records of one deploy or rollback have the same on every host."""
-    return Key(*(str(record.get(name, ""))[:100] for name in Key._fields))
+    return RecordKey(*(str(record.get(name, ""))[:100] for name in RecordKey._fields))
 
 
 @dataclass(slots=True)
@@ -97,11 +97,11 @@ class Lacks:
         never_had: it was out of reach, or nothing was done to it.
     """
 
-    missing: Sequence[Key]
-    never_had: Sequence[Key]
+    missing: Sequence[RecordKey]
+    never_had: Sequence[RecordKey]
 
 
-class Census:
+class LedgerIndex:
     """All hosts' records, one small entry each. Threads may share it.
 
     A record that one of the signers vouches for is believed wherever it stands. Any other is believed if most of the
@@ -113,7 +113,7 @@ class Census:
 
     def __init__(self, hosts: Sequence[str]) -> None:
         self._bits = {host: 1 << number for number, host in enumerate(hosts)}
-        self._entries: dict[Key, _Entry] = {}
+        self._entries: dict[RecordKey, _Entry] = {}
         self._guard = threading.Lock()
 
     def add(
@@ -178,7 +178,7 @@ class Census:
         never_had = sorted(key for key, entry in lacking.items() if entry.content.could & ~entry.content.should & own)
         return Lacks(missing, never_had)
 
-    def alone(self, host: str, *, apart: Collection[str] = ()) -> list[Key]:
+    def alone(self, host: str, *, apart: Collection[str] = ()) -> list[RecordKey]:
         """Records of a host that most of the others lack, and nobody vouches for: put in here, or cut off there.
 
         Args:
@@ -190,7 +190,7 @@ class Census:
             key for key, entry in self._entries.items() if entry.have & own and not _firm(entry, counted | own)
         )
 
-    def is_firm(self, key: Key, *, apart: Collection[str] = ()) -> bool:
+    def is_firm(self, key: RecordKey, *, apart: Collection[str] = ()) -> bool:
         """Whether a record may be copied without asking: one of the signers vouches for it, or several hosts have it
         alike and are most of those that it names.
 
@@ -202,33 +202,33 @@ class Census:
         alike = (entry.content.have & counted).bit_count()
         return entry.trusted or (alike > 1 and 2 * alike > (entry.named & counted).bit_count())
 
-    def digest_of(self, key: Key) -> str:
+    def digest_of(self, key: RecordKey) -> str:
         """The digest of the content that is believed of a record that nobody vouches for; empty for any other."""
         entry = self._entries[key]
         return "" if entry.trusted else entry.digest.hex()
 
-    def is_believed(self, key: Key, digest: bytes) -> bool:
+    def is_believed(self, key: RecordKey, digest: bytes) -> bool:
         """Whether a record with that key is to have this content: the one that is vouched for, or that most have."""
         entry = self._entries[key]
         return entry.digest in (b"", digest)
 
-    def is_disputed(self, key: Key, *, apart: Collection[str] = ()) -> bool:
+    def is_disputed(self, key: RecordKey, *, apart: Collection[str] = ()) -> bool:
         """Whether hosts whose word counts have different contents of a record that nobody vouches for."""
         entry = self._entries[key]
         return not entry.trusted and bool(entry.other & self._mask(set(self._bits) - set(apart)))
 
-    def differs(self, host: str) -> list[Key]:
+    def differs(self, host: str) -> list[RecordKey]:
         """Records that say something else on this host than where they are believed."""
         own = self._bits[host]
         return sorted(key for key, entry in self._entries.items() if entry.other and _odd(entry) & own)
 
-    def holders(self, key: Key, *, apart: Collection[str] = ()) -> list[str]:
+    def holders(self, key: RecordKey, *, apart: Collection[str] = ()) -> list[str]:
         """Hosts that have a record and whose word counts, in order; first those that have what is believed."""
         entry = self._entries[key]
         found = [host for host, bit in self._bits.items() if entry.have & bit and host not in apart]
         return sorted(found, key=lambda host: not entry.content.have & self._bits[host])
 
-    def only(self, hosts: Collection[str]) -> list[Key]:
+    def only(self, hosts: Collection[str]) -> list[RecordKey]:
         """Records that stand nowhere but on these hosts."""
         others = ~self._mask(hosts)
         return sorted(key for key, entry in self._entries.items() if entry.have and not entry.have & others)

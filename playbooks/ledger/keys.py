@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 from playbooks.core.errors import ConfigError, UsageError
 from playbooks.core.sshsig import KINDS, RSA, BadSignature, PublicKey, read_public_key, require_made_by
-from playbooks.fleet.lock_owner import CHANGES, Holder
+from playbooks.fleet.lock_owner import CHANGES, LockOwner
 from playbooks.ledger.agent import RSA_SHA2_512, NoAnswer, agent_keys, agent_signature
-from playbooks.ledger.seal import Key, Seal
+from playbooks.ledger.seal import Seal, SigningKey
 
 if TYPE_CHECKING:
     import paramiko
 
     from playbooks.adapters.secrets.sources import Secrets
-    from playbooks.settings.ledger import Ledger
+    from playbooks.settings.ledger import LedgerSettings
 
 AGENT_SECONDS = 10.0
 TOUCH_SECONDS = 60.0
@@ -67,7 +67,7 @@ def shown(key: PublicKey) -> str:
     return f"{key.fingerprint} ({key.comment})" if key.comment else key.fingerprint
 
 
-def find_key(settings: Ledger, secrets: Secrets) -> Key | None:
+def find_key(settings: LedgerSettings, secrets: Secrets) -> SigningKey | None:
     """The key that signs for this environment.
 
     The agent's keys are looked at in the agent's order, then the environment's. The first that is among the signers is
@@ -107,7 +107,7 @@ def _nobody(signers: Sequence[PublicKey], seen: Sequence[PublicKey]) -> UsageErr
     )
 
 
-def _candidates(settings: Ledger, secrets: Secrets) -> Iterator[Key]:
+def _candidates(settings: LedgerSettings, secrets: Secrets) -> Iterator[SigningKey]:
     try:
         held = agent_keys(AGENT_SECONDS)
     except NoAnswer:
@@ -118,7 +118,7 @@ def _candidates(settings: Ledger, secrets: Secrets) -> Iterator[Key]:
         yield _of_environment(settings.key, secrets)
 
 
-def _of_environment(name: str, secrets: Secrets) -> Key:
+def _of_environment(name: str, secrets: Secrets) -> SigningKey:
     import paramiko
 
     text = secrets.lines(name)
@@ -144,10 +144,10 @@ class Signing:
         environment, application: where.
     """
 
-    def __init__(self, settings: Ledger, secrets: Secrets, *, environment: str, application: str) -> None:
+    def __init__(self, settings: LedgerSettings, secrets: Secrets, *, environment: str, application: str) -> None:
         self._settings, self._secrets = settings, secrets
         self._environment, self._application = environment, application
-        self._key: list[Key | None] = []
+        self._key: list[SigningKey | None] = []
         self._seals: dict[str, Seal] = {}
 
     def prepare(self, warn: Callable[[str], None]) -> None:
@@ -167,7 +167,7 @@ class Signing:
         if key is None and self._settings.signers:
             warn("no key is here that may sign: this task's record says nothing of who wrote it (slipway_ledger)")
 
-    def seal(self, holder: Holder) -> Seal:
+    def seal(self, holder: LockOwner) -> Seal:
         """What makes a task's records; its key signs once for each of them.
 
         Raises:

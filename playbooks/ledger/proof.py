@@ -15,10 +15,10 @@ from typing import Any
 
 from playbooks.ledger.chain import MOST_FAULTS, Fault
 from playbooks.ledger.heads import Head
-from playbooks.ledger.index import Key, key_of
+from playbooks.ledger.index import RecordKey, key_of
 from playbooks.ledger.keys import shown
 from playbooks.ledger.seal import NO_LINE
-from playbooks.ledger.standing import Judged, Standing, Verifier, is_minor
+from playbooks.ledger.standing import RecordVerdict, Standing, Verifier, is_minor
 
 _DIGEST = re.compile(r"[0-9a-f]{32}")
 MOST_SAID = 300  # characters of what is told of a record
@@ -37,10 +37,10 @@ class Suspect:
         minor: see `is_minor`.
     """
 
-    key: Key
+    key: RecordKey
     line: int
     digest: str
-    judged: Judged
+    judged: RecordVerdict
     said: str
     minor: bool
 
@@ -82,7 +82,7 @@ class Proof:
         self._from: dict[str, float] = {}
         self._old: frozenset[str] | None = None
 
-    def add(self, host: str, line: int, head: str, record: Mapping[str, Any], digest: bytes) -> Judged:
+    def add(self, host: str, line: int, head: str, record: Mapping[str, Any], digest: bytes) -> RecordVerdict:
         """Take a record.
 
         Args:
@@ -109,7 +109,7 @@ class Proof:
             one.suspects.append(suspect)
         return judged
 
-    def _trust(self, host: str, line: int, record: Mapping[str, Any], digest: bytes, judged: Judged) -> None:
+    def _trust(self, host: str, line: int, record: Mapping[str, Any], digest: bytes, judged: RecordVerdict) -> None:
         one, key = self._hosts[host], key_of(record)
         if digest in one.signed:
             one.replayed.append(Fault(line, "replayed", _twice(line, key)))
@@ -127,7 +127,7 @@ class Proof:
                 self._pinned.add(digest)
                 self._pin(record.get("heads"), key)
 
-    def _pin(self, heads: object, key: Key) -> None:
+    def _pin(self, heads: object, key: RecordKey) -> None:
         for name, head in heads.items() if isinstance(heads, dict) else ():
             if isinstance(head, str) and (head == NO_LINE or _DIGEST.fullmatch(head)):
                 pins = self._pins.setdefault(name, {})
@@ -256,7 +256,7 @@ class Proof:
         return frozenset(suspect.digest for suspect in self._hosts[host].suspects) - bad
 
 
-def _twice(line: int, key: Key) -> str:
+def _twice(line: int, key: RecordKey) -> str:
     return f"line {line} is {key} once more: a record was put in a second time"
 
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from playbooks.core.sshsig import ED25519, PublicKey, envelope, packed, to_be_signed
-from playbooks.fleet.lock_owner import Holder
+from playbooks.fleet.lock_owner import LockOwner
 from playbooks.ledger.chain import OWN
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ HEAD_DIGITS = 32
 NO_LINE = "start"  # the head of a ledger that is not there yet
 
 
-class Key(Protocol):
+class SigningKey(Protocol):
     """A key that can sign; ``public`` is its public half."""
 
     public: PublicKey
@@ -92,7 +92,7 @@ def head_of(line: bytes) -> str:
     return hashlib.sha256(line).hexdigest()[:HEAD_DIGITS]
 
 
-def _signed(document: dict[str, Any], key: Key, namespace: str) -> dict[str, Any]:
+def _signed(document: dict[str, Any], key: SigningKey, namespace: str) -> dict[str, Any]:
     message = to_be_signed(canonical(signed_part(document)), namespace)
     return {**document, SIGNATURE: envelope(key.public, key.sign(message), namespace)}
 
@@ -109,7 +109,7 @@ class Seal:
         SlipwayError: the key does not sign.
     """
 
-    def __init__(self, environment: str, application: str, holder: Holder, signer: Key | None) -> None:
+    def __init__(self, environment: str, application: str, holder: LockOwner, signer: SigningKey | None) -> None:
         self._where = {"environment": environment, "application": application}
         self._delegation: dict[str, Any] | None = None
         if signer is not None:

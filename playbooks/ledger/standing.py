@@ -28,7 +28,7 @@ class Standing(StrEnum):
 
 
 @dataclass(frozen=True)
-class Judged:
+class RecordVerdict:
     """A record's standing.
 
     Args:
@@ -49,7 +49,7 @@ class Judged:
         return self.standing is Standing.TRUSTED
 
 
-UNSIGNED = Judged(Standing.UNSIGNED, why="nobody has signed it")
+UNSIGNED = RecordVerdict(Standing.UNSIGNED, why="nobody has signed it")
 
 
 class Verifier:
@@ -63,7 +63,7 @@ class Verifier:
     def __init__(self, signers: Sequence[str], *, environment: str, application: str) -> None:
         self._signers = {key.blob: key for key in map(read_public_key, signers)}
         self._here = {"environment": environment, "application": application}
-        self._known: dict[bytes, Judged] = {}
+        self._known: dict[bytes, RecordVerdict] = {}
         self._delegations: dict[bytes, tuple[PublicKey, PublicKey]] = {}
         self._guard = threading.Lock()
 
@@ -72,7 +72,7 @@ class Verifier:
         """Whether there are signers."""
         return bool(self._signers)
 
-    def judge(self, host: str, record: Mapping[str, Any], digest: bytes) -> Judged:
+    def judge(self, host: str, record: Mapping[str, Any], digest: bytes) -> RecordVerdict:
         """A record's standing on a host.
 
         Args:
@@ -88,22 +88,24 @@ class Verifier:
                 self._known[digest] = known
         return known if not known.trusted or _names(record, host, alone=known.by_host) else _misplaced(record, known)
 
-    def _judge(self, record: Mapping[str, Any]) -> Judged:
+    def _judge(self, record: Mapping[str, Any]) -> RecordVerdict:
         signature, delegation = record.get(SIGNATURE), record.get("delegation")
         if signature is None and delegation is None:
             return UNSIGNED
         try:
             key = self._signer(record, signature, delegation)
         except (BadSignature, RecursionError, UnicodeEncodeError) as error:
-            return Judged(Standing.BROKEN, why=f"its signature does not match: {error}")
+            return RecordVerdict(Standing.BROKEN, why=f"its signature does not match: {error}")
         by_host = BY_HOST in record
         believed = self._signers.get(key.blob)
         if believed is None:
-            return Judged(Standing.UNTRUSTED, key, f"it is signed by {shown(key)}, which is not trusted", by_host)
+            return RecordVerdict(
+                Standing.UNTRUSTED, key, f"it is signed by {shown(key)}, which is not trusted", by_host
+            )
         if any(record.get(name) != value for name, value in self._here.items()):
             where = f"{record.get('application')} on {record.get('environment')}"
-            return Judged(Standing.MISPLACED, believed, f"it was signed for {where}", by_host)
-        return Judged(Standing.TRUSTED, believed, by_host=by_host)
+            return RecordVerdict(Standing.MISPLACED, believed, f"it was signed for {where}", by_host)
+        return RecordVerdict(Standing.TRUSTED, believed, by_host=by_host)
 
     def _signer(self, record: Mapping[str, Any], signature: object, delegation: object) -> PublicKey:
         """Who has signed a record, by way of the task's key; who is not trusted is only known to be named.
@@ -161,10 +163,12 @@ def _names(record: Mapping[str, Any], host: str, *, alone: bool) -> bool:
     return isinstance(hosts, dict) and host in hosts and (not alone or len(hosts) == 1)
 
 
-def _misplaced(record: Mapping[str, Any], judged: Judged) -> Judged:
+def _misplaced(record: Mapping[str, Any], judged: RecordVerdict) -> RecordVerdict:
     hosts = record.get("hosts")
     names = ", ".join(map(str, hosts)) if isinstance(hosts, dict) else "no host"
-    return Judged(Standing.MISPLACED, judged.key, f"it is about {names[:200]}, not about this host", judged.by_host)
+    return RecordVerdict(
+        Standing.MISPLACED, judged.key, f"it is about {names[:200]}, not about this host", judged.by_host
+    )
 
 
 def is_minor(record: Mapping[str, Any]) -> bool:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from playbooks.fleet.progress import Progress
 
 
-class Witness(Protocol):
+class TaskObserver(Protocol):
     """Stands beside a task and tells of it afterwards, also of one that failed."""
 
     def prepare(self) -> None:

@@ -8,7 +8,7 @@ import time
 from playbooks.fleet.progress import PassesOn, Progress
 
 
-class Chronicle(PassesOn):
+class PhaseRecorder(PassesOn):
     """Passes on to whoever watches what a playbook tells, and keeps the phases. Called from many threads.
 
     Args:

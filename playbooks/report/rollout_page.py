@@ -35,7 +35,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Act:
+class StageOnPage:
     """One stage.
 
     Args:
@@ -82,12 +82,12 @@ class Story:
     message: str
     ended: datetime
     seconds: float
-    acts: tuple[Act, ...]
+    acts: tuple[StageOnPage, ...]
     points: tuple[Point, ...]
 
 
 @dataclass(frozen=True)
-class Line:
+class ChartLine:
     """A line of a chart.
 
     Args:
@@ -115,7 +115,7 @@ class Chart:
     """
 
     title: str
-    lines: tuple[Line, ...]
+    lines: tuple[ChartLine, ...]
     scale: tuple[tuple[float, str], ...]
     limits: tuple[tuple[float, float, float, str], ...] = ()
 
@@ -194,7 +194,7 @@ def _chart(
         if kind == "share":
             runs = [_steps(run) for run in runs]
         parts = tuple(" ".join(f"{x:.2f},{y:.2f}" for x, y in run) for run in runs if len(run) > 1)
-        lines.append(Line(kind, label, parts, tuple((x, y) for run in runs if len(run) == 1 for x, y in run)))
+        lines.append(ChartLine(kind, label, parts, tuple((x, y) for run in runs if len(run) == 1 for x, y in run)))
     marks = tuple(
         (_across(act.began, story) * WIDTH / 100, _across(act.ended, story) * WIDTH / 100, height(limit), unit(limit))
         for act, limit in zip(story.acts, limits or [None] * len(story.acts), strict=True)

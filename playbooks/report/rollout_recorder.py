@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from playbooks.core.errors import SlipwayError
 from playbooks.fleet.progress import Look, Progress
-from playbooks.report.phase_recorder import Chronicle
+from playbooks.report.phase_recorder import PhaseRecorder
 
 if TYPE_CHECKING:
     from playbooks.core.answer import Result
     from playbooks.environments.environment import Environment
 
 
-class Sightings(Chronicle):
+class StageRecorder(PhaseRecorder):
     """Keeps the looks at stages that are watched too, each with its moment.
 
     Args:
@@ -44,7 +44,7 @@ class Reported:
         self._task = task
         self._asked = page
         self._page = Path()
-        self._sightings: Sightings | None = None
+        self._sightings: StageRecorder | None = None
 
     def prepare(self) -> None:
         from playbooks.report.page import writable_page
@@ -52,7 +52,7 @@ class Reported:
         self._page = writable_page("report", self._asked)
 
     def watching(self, watcher: Progress) -> Progress:
-        self._sightings = Sightings(watcher)
+        self._sightings = StageRecorder(watcher)
         return self._sightings
 
     def tell(self, environment: Environment, done: Result | SlipwayError) -> dict[str, Any]:

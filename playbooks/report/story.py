@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from playbooks.fleet.progress import Look, Side
 from playbooks.judgement.verdict import Finding, Outcome, Signal, Verdict
-from playbooks.report.rollout_page import Act, Point, Story
+from playbooks.report.rollout_page import Point, StageOnPage, Story
 from playbooks.rollout.outcome import Outcome as TaskOutcome
 
 SWITCHING = "switching, "  # before a stage's name, where hosts change in it
@@ -71,12 +71,14 @@ def story_of(
     )
 
 
-def _acts(ending: Ending, phases: Sequence[tuple[float, str]], looks: Sequence[tuple[float, Look]]) -> Iterator[Act]:
+def _acts(
+    ending: Ending, phases: Sequence[tuple[float, str]], looks: Sequence[tuple[float, Look]]
+) -> Iterator[StageOnPage]:
     records = {str(record.get("stage")): record for record in (ending.outcome.verdicts if ending.outcome else ())}
     last = {look.stage: look for _, look in looks}
     begins = phases[0][0] if phases else ending.seconds
     if phases and begins > ending.seconds / 100:
-        yield Act("reaching the hosts", 0.0, begins)
+        yield StageOnPage("reaching the hosts", 0.0, begins)
     for (began, name), (ended, _) in pairwise([*phases, (ending.seconds, "")]):
         stage = name.removeprefix(SWITCHING)
         record, look = records.get(stage), last.get(stage)
@@ -86,7 +88,7 @@ def _acts(ending: Ending, phases: Sequence[tuple[float, str]], looks: Sequence[t
             verdict = Verdict(cast(Outcome, look.outcome), "", look.sentence)
         limits = {found.rule: found for found in verdict.findings} if verdict else {}
         errors, p95 = limits.get("errors"), limits.get("p95")
-        yield Act(
+        yield StageOnPage(
             name=name,
             began=began,
             ended=ended,

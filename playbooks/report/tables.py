@@ -11,7 +11,7 @@ from playbooks.report.output import Shown, answer, answers_terminal, shortened, 
 
 if TYPE_CHECKING:
     from playbooks.backup import Backups
-    from playbooks.check_deploy import Check, HostPlan
+    from playbooks.check_deploy import DeployCheck, HostPlan
     from playbooks.check_untrusted import HostFiles, UntrustedCheck
     from playbooks.health import FleetHealth
     from playbooks.host_keys import HostKeys
@@ -146,7 +146,7 @@ def show_last_words(logs: Mapping[str, Sequence[str]]) -> None:
         say("\n".join(f"  | {line}" for line in logs[host]))
 
 
-def show_check(check: Check) -> None:
+def show_check(check: DeployCheck) -> None:
     """A dry run."""
     why = f", {check.why}," if check.why else ""
     say(f"Dry run: nothing was touched. {check.version}{why} from {check.artifact}, SHA-256 {check.sha256[:12]}…")

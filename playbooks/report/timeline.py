@@ -36,7 +36,7 @@ BAR, GAP = 16, 3  # pixels
 
 
 @dataclass(frozen=True)
-class Head:
+class PageHead:
     """What the page says above the lanes.
 
     Args:
@@ -91,7 +91,7 @@ class Lane:
     slowest: bool
 
 
-def timeline(timings: Timings, head: Head) -> str:
+def timeline(timings: Timings, head: PageHead) -> str:
     """The page.
 
     Args:

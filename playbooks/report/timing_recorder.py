@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from playbooks.core.answer import Result
     from playbooks.environments.environment import Environment
     from playbooks.fleet.progress import Progress
-    from playbooks.report.timeline import Head
+    from playbooks.report.timeline import PageHead
 
 
 class Timed:
@@ -57,11 +57,11 @@ class Timed:
         return {"timings": timings.to_json()}
 
 
-def _head(task: str, environment: Environment, done: Result | SlipwayError) -> Head:
-    from playbooks.report.timeline import Head
+def _head(task: str, environment: Environment, done: Result | SlipwayError) -> PageHead:
+    from playbooks.report.timeline import PageHead
 
     message = str(done) if isinstance(done, SlipwayError) else str(getattr(done, "message", ""))
-    return Head(
+    return PageHead(
         task=task,
         environment=environment.name,
         version=str(getattr(done, "version", "")),

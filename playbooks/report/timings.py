@@ -10,7 +10,7 @@ from typing import Any
 
 from playbooks.core.errors import SlipwayError
 from playbooks.fleet.progress import Progress, Trip
-from playbooks.report.phase_recorder import Chronicle
+from playbooks.report.phase_recorder import PhaseRecorder
 
 # Of steps that got no answer: shorter ones asked no host anything; one that was answered just now failed by its answer.
 LEAST_SECONDS = 0.05
@@ -100,7 +100,7 @@ class Timings:
         }
 
 
-class Recorder(Chronicle):
+class Recorder(PhaseRecorder):
     """Keeps the round trips too.
 
     Args:

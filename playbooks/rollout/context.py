@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from playbooks.environments.environment import Environment
-from playbooks.fleet.fleet import Fleet, Held
-from playbooks.fleet.lock_owner import Holder
+from playbooks.fleet.fleet import Fleet, HeldLocks
+from playbooks.fleet.lock_owner import LockOwner
 from playbooks.rollout.mover import Move, Mover
-from playbooks.rollout.rollout import Crew
+from playbooks.rollout.rollout import RolloutContext
 from playbooks.rollout.sides import Sides
 from playbooks.steps.facts import Facts, version_in
 from playbooks.steps.traffic import Server
@@ -18,17 +18,17 @@ from playbooks.strategies.plan import Plan
 from playbooks.traffic.gauge import Gauge
 from playbooks.traffic.groups import Groups
 from playbooks.traffic.host_backends import places_of
-from playbooks.traffic.registration import require_known
+from playbooks.traffic.registration import require_registered
 from playbooks.traffic.servers import edges_of
-from playbooks.traffic.shares import Place, steady
+from playbooks.traffic.shares import HostBackends, steady
 from playbooks.traffic.traffic import HARDLY_UP, UP, Edges, NoBalancer, Traffic
 
 
-def assemble(
+def build_context(
     fleet: Fleet,
-    held: Held,
+    held: HeldLocks,
     env: Environment,
-    holder: Holder,
+    holder: LockOwner,
     facts: Mapping[str, Facts],
     moves: Mapping[str, Move],
     plan: Plan,
@@ -36,7 +36,7 @@ def assemble(
     *,
     stays: bool = False,
     insists: bool = False,
-) -> Crew:
+) -> RolloutContext:
     """Everybody who is needed to carry out a plan.
 
     Args:
@@ -62,7 +62,7 @@ def assemble(
 
         sides = Sides(traffic.places, traffic.steady, *_versions(facts, moves, groups))
         watcher = observer_of(fleet, env, traffic, moves, plan, sides, holder.id)
-    return Crew(fleet, Mover(fleet, held, env, moves, holder), traffic, watcher)
+    return RolloutContext(fleet, Mover(fleet, held, env, moves, holder), traffic, watcher)
 
 
 def _versions(facts: Mapping[str, Facts], moves: Mapping[str, Move], groups: Groups | None) -> tuple[str, str]:
@@ -75,7 +75,7 @@ def _versions(facts: Mapping[str, Facts], moves: Mapping[str, Move], groups: Gro
 def _traffic(
     fleet: Fleet,
     env: Environment,
-    holder: Holder,
+    holder: LockOwner,
     facts: Mapping[str, Facts],
     moves: Mapping[str, Move],
     groups: Groups | None,
@@ -96,7 +96,7 @@ def _traffic(
         return NoBalancer(places, stay)
     gauge = Gauge(fleet, env, edges)
     states = gauge.look()
-    require_known(env, list(states.values()))
+    require_registered(env, list(states.values()))
     closed = closed_by_hand(places, list(states.values()))
     for name in sorted(closed):
         fleet.progress.warn(f"{name} was put out of the balancer by hand, and stays so")
@@ -110,19 +110,19 @@ def _traffic(
     return Edges(fleet, env, holder, edges, places, gauge, stay, closed, left, up, states, stays, insists)
 
 
-def nobody_up(places: Sequence[Place], states: Sequence[EdgeState]) -> bool:
+def nobody_up(places: Sequence[HostBackends], states: Sequence[EdgeState]) -> bool:
     """Whether something runs, and no balancer finds it healthy: waiting for servers would be in vain."""
     serving = [place.before.name for place in places if place.before]
     seen = [state.servers[name].up for state in states for name in serving if name in state.servers]
     return bool(seen) and not any(up is not False for up in seen)
 
 
-def closed_by_hand(places: Sequence[Place], states: Sequence[EdgeState]) -> frozenset[str]:
+def closed_by_hand(places: Sequence[HostBackends], states: Sequence[EdgeState]) -> frozenset[str]:
     """Servers that serve, as far as we are concerned, and that somebody has put out of every balancer."""
     return frozenset(server.name for _, server in _off(places, states) if not _is_ours(server, states))
 
 
-def left_out(places: Sequence[Place], states: Sequence[EdgeState]) -> frozenset[str]:
+def left_out(places: Sequence[HostBackends], states: Sequence[EdgeState]) -> frozenset[str]:
     """Hosts that a task of ours has left out of every balancer, since it could not finish them: nobody closed those."""
     return frozenset(host for host, server in _off(places, states) if _is_ours(server, states))
 
@@ -131,7 +131,7 @@ def _is_ours(server: Server, states: Sequence[EdgeState]) -> bool:
     return any(state.servers[server.name].out for state in states)
 
 
-def _off(places: Sequence[Place], states: Sequence[EdgeState]) -> Iterator[tuple[str, Server]]:
+def _off(places: Sequence[HostBackends], states: Sequence[EdgeState]) -> Iterator[tuple[str, Server]]:
     """Hosts with the server that has their traffic, where no balancer sends any to them.
 
     Where the other slot has it nothing is off: a controller died just as its deploy was being confirmed.

@@ -10,13 +10,13 @@ from functools import partial
 from playbooks.core.errors import SlipwayError, StepFailed
 from playbooks.environments.environment import Environment
 from playbooks.fleet.fanout import Results, told
-from playbooks.fleet.fleet import Fleet, Held
-from playbooks.fleet.lock_owner import Holder
-from playbooks.fleet.remote import Ask, Remote
+from playbooks.fleet.fleet import Fleet, HeldLocks
+from playbooks.fleet.lock_owner import LockOwner
+from playbooks.fleet.remote import Remote, StepCall
 from playbooks.fleet.remote_shell import Note
 from playbooks.ledger.seal import GUARD_ADDS
 from playbooks.steps.health import HealthReport, ask_health, read_health
-from playbooks.steps.switch import Watch, What, ask_switch, with_hint
+from playbooks.steps.switch import SwitchGuard, What, ask_switch, with_hint
 from playbooks.steps.warm_up import Warmed, ask_warm_up, read_warm_up, require_warm
 from playbooks.traffic.servers import server_of
 from playbooks.traffic.traffic import lag
@@ -57,7 +57,9 @@ class Mover:
         holder: the deploy or rollback.
     """
 
-    def __init__(self, fleet: Fleet, held: Held, env: Environment, moves: Mapping[str, Move], holder: Holder) -> None:
+    def __init__(
+        self, fleet: Fleet, held: HeldLocks, env: Environment, moves: Mapping[str, Move], holder: LockOwner
+    ) -> None:
         self.moves = moves
         self._fleet, self._held, self._env, self._holder = fleet, held, env, holder
         self._deploy = holder.task == "deploy"
@@ -110,11 +112,11 @@ class Mover:
             raise StepFailed(why, host=remote.name, step="health", code="unhealthy")
 
     def confirm(self, hosts: Sequence[str], *, together: bool = True) -> dict[str, SlipwayError]:
-        """Take the guards away: hosts stay as they are. See `Held.confirm`."""
+        """Take the guards away: hosts stay as they are. See `HeldLocks.confirm`."""
         return self._held.confirm(hosts, together=together)
 
     def _move(
-        self, remote: Remote, switch: Ask, release: str | None, units: Sequence[str], name: str = "switch"
+        self, remote: Remote, switch: StepCall, release: str | None, units: Sequence[str], name: str = "switch"
     ) -> None:
         if release is None:
             self._run(remote, [switch], [name])
@@ -132,7 +134,7 @@ class Mover:
         *,
         units_only: bool = False,
         note: Note | None = None,
-    ) -> Ask:
+    ) -> StepCall:
         settings = self._env.target(host).settings
         return ask_health(
             settings,
@@ -144,7 +146,7 @@ class Mover:
             note=note,
         )
 
-    def _run(self, remote: Remote, asks: Sequence[Ask], names: Sequence[str]) -> None:
+    def _run(self, remote: Remote, asks: Sequence[StepCall], names: Sequence[str]) -> None:
         progress = self._fleet.progress
         with contextlib.closing(remote.chain(asks)) as answers:
             for ask, name in zip(asks, names, strict=True):
@@ -165,7 +167,7 @@ class Mover:
         if not report.healthy:
             raise StepFailed(report.reason(), host=report.host, step="health", code="unhealthy", log=report.log)
 
-    def _warm_up(self, host: str) -> list[Ask]:
+    def _warm_up(self, host: str) -> list[StepCall]:
         pages = self._env.settings.warm_up
         return [ask_warm_up(pages, server_of(self._env, host, self.moves[host].slot).port)] if pages else []
 
@@ -174,7 +176,7 @@ class Mover:
         if pages and (warning := require_warm(pages, warmed)):
             self._fleet.progress.warn(warning)
 
-    def _switch(self, host: str, target: str | None, expected: str | None, what: What) -> Ask:
+    def _switch(self, host: str, target: str | None, expected: str | None, what: What) -> StepCall:
         return ask_switch(
             self._env.target(host).settings,
             target=target,
@@ -186,9 +188,9 @@ class Mover:
             note=partial(self._fleet.progress.note, host),
         )
 
-    def _watch(self, move: Move) -> Watch:
+    def _watch(self, move: Move) -> SwitchGuard:
         target = move.way_back if self._deploy else move.after
         record = self._holder.silence(self._env.name, (target or "none").partition("-")[2] or "none")
         own = {"host": move.host, "hosts": {move.host: "by its guard"}}
         seal = self._env.signing.seal(self._holder)
-        return Watch(self._holder.id, target, seal.left_to(move.host, {**record, **own}, adds=GUARD_ADDS))
+        return SwitchGuard(self._holder.id, target, seal.left_to(move.host, {**record, **own}, adds=GUARD_ADDS))

@@ -9,14 +9,14 @@ from playbooks.core.errors import SlipwayError
 from playbooks.environments.environment import Environment
 from playbooks.environments.host_facts import heads_of
 from playbooks.fleet.fleet import Fleet
-from playbooks.fleet.lock_owner import Holder
+from playbooks.fleet.lock_owner import LockOwner
 from playbooks.fleet.remote import Remote
 from playbooks.rollout.outcome import Outcome
 from playbooks.steps.facts import Facts
 from playbooks.steps.finish import Finished
 
 
-def sealed(env: Environment, holder: Holder, outcome: Outcome, facts: Mapping[str, Facts]) -> dict[str, Any]:
+def sealed(env: Environment, holder: LockOwner, outcome: Outcome, facts: Mapping[str, Facts]) -> dict[str, Any]:
     """The record of what was done, the same for every host: one signature.
 
     Args:

@@ -13,13 +13,13 @@ from playbooks.judgement.meanwhile import Meanwhile
 from playbooks.rollout.mover import Mover
 from playbooks.strategies.plan import Plan, Stage
 from playbooks.traffic.headroom import NO_HEADROOM
-from playbooks.traffic.shares import Split
+from playbooks.traffic.shares import TrafficSplit
 from playbooks.traffic.traffic import Traffic
 
 OnFailure = Literal["rollback", "halt", "guards"]
 
 
-class Stand(StrEnum):
+class HostState(StrEnum):
     """Where a host stands at the end."""
 
     UNTOUCHED = "untouched"
@@ -33,7 +33,7 @@ class Stand(StrEnum):
 
 
 @dataclass(frozen=True)
-class Ruling:
+class StageVerdict:
     """What watching a stage came to.
 
     Args:
@@ -57,12 +57,12 @@ class Watcher(Protocol):
     def begin(self) -> None:
         """Nothing has changed yet: what is counted from now on is how things were."""
 
-    def watch(self, stage: Stage, split: Split) -> Ruling:
+    def watch(self, stage: Stage, split: TrafficSplit) -> StageVerdict:
         """Watch a stage for as long as it says, or until it is known to be bad."""
 
 
 @dataclass(frozen=True)
-class Crew:
+class RolloutContext:
     """Who carries a plan out.
 
     Args:
@@ -92,9 +92,9 @@ class Rollout:
         batch: how many hosts change at the same time, at the most.
     """
 
-    stands: dict[str, Stand]
+    stands: dict[str, HostState]
     reasons: dict[str, SlipwayError] = field(default_factory=dict)
-    rulings: list[Ruling] = field(default_factory=list)
+    rulings: list[StageVerdict] = field(default_factory=list)
     verdict: Literal["deployed", "rolled back", "halted", "guarded", "stuck"] = "deployed"
     stopped: str = ""
     share: float | None = None
@@ -103,7 +103,7 @@ class Rollout:
     @property
     def moved(self) -> frozenset[str]:
         """Hosts that serve the new release."""
-        return frozenset(self.hosts(Stand.DEPLOYED))
+        return frozenset(self.hosts(HostState.DEPLOYED))
 
     @property
     def why(self) -> str:
@@ -126,12 +126,12 @@ class Rollout:
         """Seconds that were spent with watching."""
         return sum(ruling.seconds for ruling in self.rulings)
 
-    def hosts(self, *stands: Stand) -> list[str]:
+    def hosts(self, *stands: HostState) -> list[str]:
         """The hosts that stand so."""
         return [host for host, stand in self.stands.items() if stand in stands]
 
 
-def roll_out(crew: Crew, plan: Plan, *, on_failure: OnFailure) -> Rollout:
+def roll_out(crew: RolloutContext, plan: Plan, *, on_failure: OnFailure) -> Rollout:
     """Run a plan to its end, or to the failure that ends it.
 
     Args:
@@ -143,7 +143,7 @@ def roll_out(crew: Crew, plan: Plan, *, on_failure: OnFailure) -> Rollout:
     Returns:
         Where every host stands. A host that fails is taken back, whatever happens to the others.
     """
-    rollout = Rollout({host: Stand.UNTOUCHED for stage in plan.stages for host in stage.hosts})
+    rollout = Rollout({host: HostState.UNTOUCHED for stage in plan.stages for host in stage.hosts})
     rollout.share = next((stage.share for stage in plan.stages), None)
     rollout.batch = max((len(stage.hosts) for stage in plan.stages), default=1)
     try:
@@ -162,12 +162,12 @@ def roll_out(crew: Crew, plan: Plan, *, on_failure: OnFailure) -> Rollout:
     return rollout
 
 
-def requests_of(crew: Crew, rollout: Rollout) -> Meanwhile | None:
+def requests_of(crew: RolloutContext, rollout: Rollout) -> Meanwhile | None:
     """What requests did while a plan was run; nobody is asked for it where a host was lost."""
     return None if rollout.verdict in ("guarded", "stuck") else crew.traffic.meanwhile()
 
 
-def _passes(crew: Crew, plan: Plan, stage: Stage, rollout: Rollout) -> bool:
+def _passes(crew: RolloutContext, plan: Plan, stage: Stage, rollout: Rollout) -> bool:
     crew.fleet.progress.phase(f"switching, {stage.name}" if stage.hosts else stage.name)
     try:
         if stage.hosts:
@@ -191,37 +191,37 @@ def _passes(crew: Crew, plan: Plan, stage: Stage, rollout: Rollout) -> bool:
     return True
 
 
-def _give_share(crew: Crew, plan: Plan, stage: Stage, rollout: Rollout) -> Split | None:
+def _give_share(crew: RolloutContext, plan: Plan, stage: Stage, rollout: Rollout) -> TrafficSplit | None:
     """Give a stage its traffic. Hosts that a balancer finds unhealthy have failed; None: more than are tolerated."""
     while True:
-        split = Split(rollout.moved, share=stage.share)
+        split = TrafficSplit(rollout.moved, share=stage.share)
         failed = crew.traffic.move(split)
         rollout.share = stage.share
         if not failed:
             return split
-        rollout.stands.update(dict.fromkeys(failed, Stand.UNHEALTHY))
+        rollout.stands.update(dict.fromkeys(failed, HostState.UNHEALTHY))
         rollout.reasons.update(failed)
         if len(rollout.reasons) > plan.tolerate:
             return None
-        crew.traffic.move(Split(rollout.moved, out=frozenset(failed), share=stage.share))
+        crew.traffic.move(TrafficSplit(rollout.moved, out=frozenset(failed), share=stage.share))
         _take_back(crew, list(failed), rollout)
 
 
-def _stays_up(crew: Crew, plan: Plan, rollout: Rollout) -> bool:
+def _stays_up(crew: RolloutContext, plan: Plan, rollout: Rollout) -> bool:
     """Whether units that were healthy when they were asked still are: a release that dies after a while is not kept."""
-    looked = crew.fleet.each("units", crew.mover.require_up, hosts=rollout.hosts(Stand.DEPLOYED), finish=True)
+    looked = crew.fleet.each("units", crew.mover.require_up, hosts=rollout.hosts(HostState.DEPLOYED), finish=True)
     # Who is lost by now is the confirmation's to tell.
     failed = {host: error for host, error in looked.failed.items() if not _moves_by_itself(error)}
     if not failed:
         return True
-    rollout.stands.update(dict.fromkeys(failed, Stand.UNHEALTHY))
+    rollout.stands.update(dict.fromkeys(failed, HostState.UNHEALTHY))
     rollout.reasons.update(failed)
     if len(rollout.reasons) > plan.tolerate:
         return False
     try:
-        crew.traffic.move(Split(rollout.moved, out=frozenset(failed), share=rollout.share))
+        crew.traffic.move(TrafficSplit(rollout.moved, out=frozenset(failed), share=rollout.share))
         _take_back(crew, list(failed), rollout)
-        crew.traffic.move(Split(rollout.moved, share=rollout.share))
+        crew.traffic.move(TrafficSplit(rollout.moved, share=rollout.share))
     except Interrupted:
         raise
     except SlipwayError as error:
@@ -230,36 +230,40 @@ def _stays_up(crew: Crew, plan: Plan, rollout: Rollout) -> bool:
     return True
 
 
-def _change(crew: Crew, stage: Stage, rollout: Rollout) -> list[str]:
+def _change(crew: RolloutContext, stage: Stage, rollout: Rollout) -> list[str]:
     """Switch a stage's hosts, with no traffic on what changes, and wait for their health; returns those that failed."""
     hosts = frozenset(stage.hosts)
-    before = Split(rollout.moved | hosts, share=stage.share) if stage.serves else Split(rollout.moved, out=hosts)
+    before = (
+        TrafficSplit(rollout.moved | hosts, share=stage.share)
+        if stage.serves
+        else TrafficSplit(rollout.moved, out=hosts)
+    )
     if not stage.serves:
         crew.traffic.require_headroom(hosts)
     crew.traffic.move(before)
     # Until it is known better: a host whose switch was cut may be on either release.
-    rollout.stands.update(dict.fromkeys(stage.hosts, Stand.UNHEALTHY))
+    rollout.stands.update(dict.fromkeys(stage.hosts, HostState.UNHEALTHY))
     moved = crew.fleet.each("", crew.mover.forward, hosts=stage.hosts, finish=True)
-    rollout.stands.update(dict.fromkeys(moved.ok, Stand.DEPLOYED))
+    rollout.stands.update(dict.fromkeys(moved.ok, HostState.DEPLOYED))
     rollout.reasons.update(moved.failed)
     return list(moved.failed)
 
 
-def _confirm(crew: Crew, plan: Plan, rollout: Rollout, on_failure: OnFailure) -> None:
+def _confirm(crew: RolloutContext, plan: Plan, rollout: Rollout, on_failure: OnFailure) -> None:
     """All is well: let it stay so. If one host is lost just now it goes back by itself, and so do the others."""
-    touched = [*rollout.hosts(Stand.DEPLOYED, Stand.ROLLED_BACK), *crew.traffic.edges]
+    touched = [*rollout.hosts(HostState.DEPLOYED, HostState.ROLLED_BACK), *crew.traffic.edges]
     lost = crew.mover.confirm(touched)
     for host, error in lost.items():
         rollout.reasons[host] = error
         if host in rollout.stands:
-            rollout.stands[host] = Stand.GUARDED if isinstance(error, Unreachable) else Stand.UNHEALTHY
+            rollout.stands[host] = HostState.GUARDED if isinstance(error, Unreachable) else HostState.UNHEALTHY
     if len(rollout.reasons) > plan.tolerate:
         _give_up(crew, rollout, on_failure)
     elif lost:
         crew.mover.confirm([host for host in touched if host not in lost])
 
 
-def _give_up(crew: Crew, rollout: Rollout, how: OnFailure) -> None:
+def _give_up(crew: RolloutContext, rollout: Rollout, how: OnFailure) -> None:
     rollout.verdict = "rolled back" if how == "rollback" else "halted"
     if how == "rollback":
         lost = _go_back(crew, rollout)
@@ -267,43 +271,43 @@ def _give_up(crew: Crew, rollout: Rollout, how: OnFailure) -> None:
         lost = _leave_to_guards(crew, rollout)
     else:
         # What was found bad at a share must not get more than that.
-        unhealthy = frozenset(rollout.hosts(Stand.UNHEALTHY))
-        lost = _move_or_warn(crew, Split(rollout.moved, out=unhealthy, share=rollout.share))
+        unhealthy = frozenset(rollout.hosts(HostState.UNHEALTHY))
+        lost = _move_or_warn(crew, TrafficSplit(rollout.moved, out=unhealthy, share=rollout.share))
     # Where a person is needed, no guard gets in the way; where nobody can be reached, it does its work.
-    settled = [host for host, stand in rollout.stands.items() if stand not in (Stand.UNTOUCHED, Stand.GUARDED)]
+    settled = [host for host, stand in rollout.stands.items() if stand not in (HostState.UNTOUCHED, HostState.GUARDED)]
     crew.mover.confirm([*settled, *(() if lost else crew.traffic.edges)], together=False)
     if how == "rollback":
-        if rollout.hosts(Stand.GUARDED) or lost:
+        if rollout.hosts(HostState.GUARDED) or lost:
             rollout.verdict = "guarded"
-        if rollout.hosts(Stand.STUCK):
+        if rollout.hosts(HostState.STUCK):
             rollout.verdict = "stuck"
 
 
-def _go_back(crew: Crew, rollout: Rollout) -> bool:
+def _go_back(crew: RolloutContext, rollout: Rollout) -> bool:
     """Take back every host that was touched; returns whether the traffic has to be left to the edges' guards."""
-    touched = rollout.hosts(Stand.DEPLOYED, Stand.UNHEALTHY)
+    touched = rollout.hosts(HostState.DEPLOYED, HostState.UNHEALTHY)
     if touched:
         count = f"{len(touched)} hosts" if len(touched) > 1 else touched[0]
         crew.fleet.progress.phase(f"taking {count} back")
     lost = False
     for wave in _waves(touched, crew.traffic, rollout.batch if rollout.for_load else None):
-        lost |= _move_or_warn(crew, Split(rollout.moved - frozenset(wave), out=frozenset(wave)))
+        lost |= _move_or_warn(crew, TrafficSplit(rollout.moved - frozenset(wave), out=frozenset(wave)))
         _take_back(crew, wave, rollout)
-    return _move_or_warn(crew, Split()) or lost
+    return _move_or_warn(crew, TrafficSplit()) or lost
 
 
-def _leave_to_guards(crew: Crew, rollout: Rollout) -> bool:
+def _leave_to_guards(crew: RolloutContext, rollout: Rollout) -> bool:
     """Guards end what was begun on hosts that are lost, and then have their traffic back; returns whether any are."""
-    lost = [host for host in rollout.hosts(Stand.UNHEALTHY) if _moves_by_itself(rollout.reasons.get(host))]
-    rollout.stands.update(dict.fromkeys(lost, Stand.GUARDED))
-    ill, guarded = rollout.hosts(Stand.UNHEALTHY), rollout.hosts(Stand.GUARDED)
+    lost = [host for host in rollout.hosts(HostState.UNHEALTHY) if _moves_by_itself(rollout.reasons.get(host))]
+    rollout.stands.update(dict.fromkeys(lost, HostState.GUARDED))
+    ill, guarded = rollout.hosts(HostState.UNHEALTHY), rollout.hosts(HostState.GUARDED)
     out = frozenset([*ill, *guarded])
     moved = rollout.moved - out
     # Beside each other, a host that is lost keeps nobody on what was called bad, where the others can carry it.
     beside = any(place.beside for place in crew.traffic.places)
     share = 1.0 if beside and 2 * len(moved) >= len(crew.traffic.places) else None
     # A balancer's guard knows nothing of health: what is ill where it goes back to gets nothing by it.
-    return _move_or_warn(crew, Split(moved, out=out, share=share)) or bool(guarded and not ill)
+    return _move_or_warn(crew, TrafficSplit(moved, out=out, share=share)) or bool(guarded and not ill)
 
 
 def _waves(hosts: Sequence[str], traffic: Traffic, gently: int | None = None) -> Iterator[list[str]]:
@@ -322,7 +326,7 @@ def _waves(hosts: Sequence[str], traffic: Traffic, gently: int | None = None) ->
         yield list(hosts[start : start + most])
 
 
-def _move_or_warn(crew: Crew, split: Split) -> bool:
+def _move_or_warn(crew: RolloutContext, split: TrafficSplit) -> bool:
     """Move traffic on the way back, where an edge that fails must not keep the hosts; returns whether one did."""
     try:
         crew.traffic.move(split, back=True)
@@ -334,19 +338,19 @@ def _move_or_warn(crew: Crew, split: Split) -> bool:
     return False
 
 
-def _take_back(crew: Crew, hosts: Sequence[str], rollout: Rollout) -> None:
+def _take_back(crew: RolloutContext, hosts: Sequence[str], rollout: Rollout) -> None:
     if not hosts:
         return
     try:
         results = crew.fleet.each("", crew.mover.back, hosts=hosts, finish=True)
     except Interrupted:
         # A person insists. Nobody here sees how it ends; the guards see to it that it does.
-        rollout.stands.update(dict.fromkeys(hosts, Stand.GUARDED))
+        rollout.stands.update(dict.fromkeys(hosts, HostState.GUARDED))
         return
-    rollout.stands.update(dict.fromkeys(results.ok, Stand.ROLLED_BACK))
+    rollout.stands.update(dict.fromkeys(results.ok, HostState.ROLLED_BACK))
     for host, error in results.failed.items():
         by_itself = _moves_by_itself(error)
-        rollout.stands[host] = Stand.GUARDED if by_itself else Stand.STUCK
+        rollout.stands[host] = HostState.GUARDED if by_itself else HostState.STUCK
         rollout.reasons.setdefault(host, error)
         how = "goes back by itself" if by_itself else "could not be taken back"
         crew.fleet.progress.warn(f"{host} {how}: {error.message}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from playbooks.fleet.progress import Side
 from playbooks.judgement.counts import Counts, total
-from playbooks.traffic.shares import Place, Split
+from playbooks.traffic.shares import HostBackends, TrafficSplit
 
 QUANTILES = (0.5, 0.95, 0.99)
 
@@ -22,16 +22,16 @@ class Sides:
         new, old: the versions; empty where there is none.
     """
 
-    places: Sequence[Place]
+    places: Sequence[HostBackends]
     steady: frozenset[str]
     new: str
     old: str
 
-    def hosts(self, split: Split) -> frozenset[str]:
+    def hosts(self, split: TrafficSplit) -> frozenset[str]:
         """Hosts on the new release."""
         return split.moved | self.steady
 
-    def counts(self, counts: Mapping[str, Counts], split: Split) -> tuple[Counts, Counts | None]:
+    def counts(self, counts: Mapping[str, Counts], split: TrafficSplit) -> tuple[Counts, Counts | None]:
         """What both did; None where nothing runs the old release any more.
 
         Args:
@@ -45,7 +45,7 @@ class Sides:
         """The same for whoever watches."""
         return _side(self.new, new), None if old is None else _side(self.old, old)
 
-    def _servers(self, split: Split) -> tuple[list[str], list[str]]:
+    def _servers(self, split: TrafficSplit) -> tuple[list[str], list[str]]:
         on_new = self.hosts(split)
         new = [place.after.name for place in self.places if place.host in on_new]
         if split.share is not None and split.share >= 1:

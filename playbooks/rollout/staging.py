@@ -10,7 +10,7 @@ from playbooks.backups.making import Record, back_up_jobs, judge_backups, one_ba
 from playbooks.core.artifact import Release
 from playbooks.core.remembered import place
 from playbooks.environments.environment import Environment, Target
-from playbooks.fleet.fanout import Job, Limit, Results, by_host
+from playbooks.fleet.fanout import Concurrency, Job, Results, by_host
 from playbooks.fleet.fleet import Fleet
 from playbooks.fleet.remote import Remote
 from playbooks.releases.delta import Told, make_deltas, release_to_add_to
@@ -96,7 +96,7 @@ def _stage_jobs(
         settings, is_first = target.settings, remote.name == first
         return stage(remote, settings, release, plan, first=is_first, patch=patch, note=note, sent=watch.sent)
 
-    limit = Limit("fetch", env.settings.pull.parallel) if release.artifact.url else None
+    limit = Concurrency("fetch", env.settings.pull.parallel) if release.artifact.url else None
     return [
         Job(target.name, "stage", partial(stage_on, fleet.remotes[target.name]), limit)
         for target in targets

@@ -10,11 +10,11 @@ from playbooks.core.artifact import Release
 from playbooks.core.counting import counted
 from playbooks.core.errors import ANY_ENV, ExitStatus, SlipwayError, StepFailed
 from playbooks.environments.environment import Environment
-from playbooks.fleet.lock_owner import Holder
+from playbooks.fleet.lock_owner import LockOwner
 from playbooks.judgement.meanwhile import Meanwhile
 from playbooks.rollout.migrated import still_migrated
 from playbooks.rollout.outcome import HostOutcome, Outcome
-from playbooks.rollout.rollout import Rollout, Stand
+from playbooks.rollout.rollout import HostState, Rollout
 from playbooks.steps.facts import Facts, version_in
 from playbooks.strategies.plan import Plan
 
@@ -31,7 +31,7 @@ def unchanged(env: Environment, release: Release, facts: Mapping[str, Facts], st
         version=release.version,
         status="unchanged",
         message=f"{env.settings.app} {release.version} runs already on {_hosts(there)}; nothing to do",
-        hosts=tuple(HostOutcome(host, fact.version, fact.version, Stand.UNCHANGED) for host, fact in facts.items()),
+        hosts=tuple(HostOutcome(host, fact.version, fact.version, HostState.UNCHANGED) for host, fact in facts.items()),
         started=release.created,
         seconds=time.monotonic() - started,
         by=release.by,
@@ -50,7 +50,7 @@ def abandoned(
         version=release.version,
         status="failed",
         message=f"staging failed, no host was switched: {error.message}",
-        hosts=tuple(HostOutcome(host, fact.ran, fact.ran, Stand.UNTOUCHED) for host, fact in facts.items()),
+        hosts=tuple(HostOutcome(host, fact.ran, fact.ran, HostState.UNTOUCHED) for host, fact in facts.items()),
         started=release.created,
         seconds=time.monotonic() - started,
         by=release.by,
@@ -76,7 +76,7 @@ def deployed(
     busy = seconds - rollout.watched
     if busy > env.settings.timeouts.slow:
         told.append(f"it took {busy:.0f} s, longer than the {env.settings.timeouts.slow:.0f} s it should")
-    gone_back = [env.target(host).settings for host in rollout.hosts(Stand.ROLLED_BACK)]
+    gone_back = [env.target(host).settings for host in rollout.hosts(HostState.ROLLED_BACK)]
     hooks = list(dict.fromkeys(hook.label for settings in gone_back for hook in settings.hooks.before_switch))
     back = next((fact.ran for fact in facts.values() if fact.ran), None)
     if hooks and back:
@@ -106,7 +106,7 @@ def deployed(
 def returned(
     env: Environment,
     reason: str,
-    holder: Holder,
+    holder: LockOwner,
     facts: Mapping[str, Facts],
     targets: Mapping[str, str | None],
     plan: Plan,
@@ -147,12 +147,12 @@ def returned(
     hint = next((error.hint for error in refused.values() if error.hint), "")
     again = f"mend that, then: invoke rollback {env.flag} --to={versions[0]}" if rollout.reasons and versions else ""
     lines = [
-        HostOutcome(host, fact.version, fact.version, Stand.UNTOUCHED, refused[host].message)
+        HostOutcome(host, fact.version, fact.version, HostState.UNTOUCHED, refused[host].message)
         if host in refused
         else _back_line(host, fact, targets.get(host, fact.current), rollout)
         for host, fact in facts.items()
     ]
-    gone = [HostOutcome(host, None, None, Stand.UNREACHABLE, error.message) for host, error in unreachable.items()]
+    gone = [HostOutcome(host, None, None, HostState.UNREACHABLE, error.message) for host, error in unreachable.items()]
     return Outcome(
         task="rollback",
         id=holder.id,
@@ -185,9 +185,9 @@ def _runs_again(what: str, targets: Mapping[str, str | None], group: str | None)
 
 
 def _back_line(host: str, fact: Facts, target: str | None, rollout: Rollout) -> HostOutcome:
-    stand = rollout.stands.get(host, Stand.UNCHANGED)
-    words = {Stand.DEPLOYED: "rolled back", Stand.UNCHANGED: "unchanged"}
-    stays = stand in (Stand.UNTOUCHED, Stand.ROLLED_BACK)
+    stand = rollout.stands.get(host, HostState.UNCHANGED)
+    words = {HostState.DEPLOYED: "rolled back", HostState.UNCHANGED: "unchanged"}
+    stays = stand in (HostState.UNTOUCHED, HostState.ROLLED_BACK)
     after = fact.ran if stays else version_in(target) if target else None
     error = rollout.reasons.get(host)
     return HostOutcome(host, fact.ran, after, words.get(stand, stand), error.message if error else "", _log(error))
@@ -195,7 +195,7 @@ def _back_line(host: str, fact: Facts, target: str | None, rollout: Rollout) -> 
 
 def without(outcome: Outcome, unreachable: Mapping[str, SlipwayError]) -> Outcome:
     """The outcome with the hosts that the deploy went on without."""
-    gone = (HostOutcome(host, None, None, Stand.UNREACHABLE, error.message) for host, error in unreachable.items())
+    gone = (HostOutcome(host, None, None, HostState.UNREACHABLE, error.message) for host, error in unreachable.items())
     return replace(outcome, hosts=(*outcome.hosts, *gone))
 
 
@@ -206,11 +206,11 @@ def _verdict(
     command = env.flag
     why = rollout.why
     if rollout.verdict == "stuck":
-        stuck = ", ".join(rollout.hosts(Stand.STUCK))
+        stuck = ", ".join(rollout.hosts(HostState.STUCK))
         message = f"{what} failed, and {stuck} could not be taken back: {why or 'interrupted'}"
         return "stuck", message, f"look at {stuck}; then invoke status {command}", ExitStatus.PERSON_NEEDED
     if rollout.verdict == "guarded":
-        left = ", ".join(rollout.hosts(Stand.GUARDED)) or "The traffic"
+        left = ", ".join(rollout.hosts(HostState.GUARDED)) or "The traffic"
         seconds = f"{env.settings.guard.timeout:.0f} s"
         cause = f"was {rollout.stopped}" if rollout.stopped else f"failed: {why}"
         message = f"{what} {cause}. {left} goes back by itself, within {seconds}; the others are back"
@@ -230,17 +230,17 @@ def _verdict(
     if rollout.reasons:
         message = f"{what} is deployed but for {', '.join(rollout.reasons)}, which the settings tolerate: {why}"
         return "done", message, f"the next deploy repairs them: invoke deploy {command}", ExitStatus.DONE
-    count = sum(stand == Stand.DEPLOYED for stand in rollout.stands.values())
+    count = sum(stand == HostState.DEPLOYED for stand in rollout.stands.values())
     return "done", f"{what} is deployed on {_hosts(count, group)}", "", ExitStatus.DONE
 
 
 def _stand_again(facts: Mapping[str, Facts], rollout: Rollout) -> str:
     """What hosts run that a failed deploy took back: what ran before, unless somebody had removed that."""
-    if not rollout.hosts(Stand.ROLLED_BACK):
+    if not rollout.hosts(HostState.ROLLED_BACK):
         return "no host was switched"
     if not any(fact.current for fact in facts.values()):
         return STILL_NOTHING
-    gone = [facts[host] for host in rollout.hosts(Stand.ROLLED_BACK) if facts[host].lost]
+    gone = [facts[host] for host in rollout.hosts(HostState.ROLLED_BACK) if facts[host].lost]
     others = len(gone) < sum(fact.current is not None for fact in facts.values())
     told = [
         f"{fact.host} runs {version_in(fact.way_back) if fact.way_back else 'nothing'}, since {fact.current}, which it "
@@ -253,10 +253,10 @@ def _stand_again(facts: Mapping[str, Facts], rollout: Rollout) -> str:
 
 
 def _line(host: str, fact: Facts, rollout: Rollout, version: str) -> HostOutcome:
-    stand = rollout.stands.get(host, Stand.UNCHANGED)
-    if stand in (Stand.DEPLOYED, Stand.UNHEALTHY):
+    stand = rollout.stands.get(host, HostState.UNCHANGED)
+    if stand in (HostState.DEPLOYED, HostState.UNHEALTHY):
         after: str | None = version
-    elif stand in (Stand.ROLLED_BACK, Stand.GUARDED):
+    elif stand in (HostState.ROLLED_BACK, HostState.GUARDED):
         after = version_in(fact.way_back) if fact.way_back else None
     else:
         after = fact.ran

@@ -16,7 +16,7 @@ VERSION = "{version}"
 UNPROVEN = 5.0
 
 
-class Check(Model):
+class HealthCheck(Model):
     """What every check has."""
 
     name: Text = Field("", description="What the check is called in messages; made from its kind when left out.")
@@ -39,7 +39,7 @@ class Check(Model):
         return False
 
 
-class HttpCheck(Check):
+class HttpCheck(HealthCheck):
     """Ask a URL from the host itself."""
 
     type: Literal["http"]
@@ -80,7 +80,7 @@ class HttpCheck(Check):
         return SLOT_PORT in self.url
 
 
-class TcpCheck(Check):
+class TcpCheck(HealthCheck):
     """Open a TCP connection from the host."""
 
     type: Literal["tcp"]
@@ -96,7 +96,7 @@ class TcpCheck(Check):
         return self.port == SLOT_PORT
 
 
-class UnitCheck(Check):
+class UnitCheck(HealthCheck):
     """A systemd unit is active and does not keep restarting. Every service of the application has one by itself."""
 
     type: Literal["unit"]
@@ -107,7 +107,7 @@ class UnitCheck(Check):
         return self.unit
 
 
-class CommandCheck(Check):
+class CommandCheck(HealthCheck):
     """Run a command on the host as the application's user; exit status 0 is healthy."""
 
     type: Literal["command"]
@@ -121,7 +121,7 @@ class CommandCheck(Check):
         return self.run.split(" ")[0]
 
 
-class PostgresCheck(Check):
+class PostgresCheck(HealthCheck):
     """PostgreSQL accepts connections and answers a query (where a password is given)."""
 
     type: Literal["postgresql"]
@@ -136,7 +136,7 @@ class PostgresCheck(Check):
         return f"postgresql {self.host}:{self.port}/{self.database}"
 
 
-class RedisCheck(Check):
+class RedisCheck(HealthCheck):
     """Redis answers PING."""
 
     type: Literal["redis"]

@@ -16,7 +16,7 @@ def _public_key(value: str) -> str:
 SignerKey = Annotated[Text, AfterValidator(_public_key)]
 
 
-class Ledger(Model):
+class LedgerSettings(Model):
     """The history: who may write it. See docs/history.md."""
 
     signers: list[SignerKey] = Field(

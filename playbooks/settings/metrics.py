@@ -103,7 +103,7 @@ class Prometheus(Model):
         return self
 
 
-class Metrics(Model):
+class MetricsSettings(Model):
     """Where the numbers come from that a release is judged by; requests, errors and latency of each server."""
 
     source: Literal["balancer", "application", "prometheus"] = Field(

@@ -12,10 +12,10 @@ from pydantic import Field, model_validator
 
 from playbooks.settings.backup import Backup, Database
 from playbooks.settings.health import Health
-from playbooks.settings.ledger import Ledger
-from playbooks.settings.metrics import Metrics
+from playbooks.settings.ledger import LedgerSettings
+from playbooks.settings.metrics import MetricsSettings
 from playbooks.settings.pull import Pull
-from playbooks.settings.rollout import Rollout
+from playbooks.settings.rollout import RolloutSettings
 from playbooks.settings.services import ConfigFile, Hooks, Service
 from playbooks.settings.traffic import Balancer
 from playbooks.settings.types import (
@@ -60,7 +60,7 @@ class CommandSecret(Model):
 AnySecret = Annotated[FileSecret | EnvSecret | CommandSecret, Field(union_mode="smart")]
 
 
-class Guard(Model):
+class GuardSettings(Model):
     """The way back that is armed on a host before it changes."""
 
     timeout: Duration = Field(
@@ -167,11 +167,11 @@ class Settings(Model):
         le=64,
         description="What this host can carry beside the others: one of weight 2 gets twice the traffic of one of 1.",
     )
-    metrics: Metrics = section("Where the numbers come from that judge a release.")
+    metrics: MetricsSettings = section("Where the numbers come from that judge a release.")
     backup: Backup = section("Backups.")
-    guard: Guard = section("The guard.")
+    guard: GuardSettings = section("The guard.")
     warm_up: WarmUp | None = Field(None, description="Requests that warm a release up before it gets traffic.")
-    rollout: Rollout = section("The rollout.")
+    rollout: RolloutSettings = section("The rollout.")
     keep_releases: Count = Field(
         5,
         ge=1,
@@ -186,7 +186,7 @@ class Settings(Model):
         description="What `invoke console` runs in the release, read by sh, e.g. exec bin/rails console; as it comes, "
         "a shell.",
     )
-    ledger: Ledger = section("The history: who may write it.")
+    ledger: LedgerSettings = section("The history: who may write it.")
     secrets: dict[Text, AnySecret] = Field({}, description="Secrets by name; templates read them as secrets.NAME.")
 
     @model_validator(mode="after")

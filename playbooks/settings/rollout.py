@@ -34,7 +34,7 @@ class Headroom(Model):
     wait: Duration = Field(60.0, description="How long a deploy waits for it to become better before it stops.")
 
 
-class Rollout(Model):
+class RolloutSettings(Model):
     """In which order hosts change, how traffic moves, and what a failure does."""
 
     strategy: Literal["rolling", "blue-green", "canary"] = Field("rolling", description="How hosts change.")

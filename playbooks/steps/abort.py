@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from playbooks.fleet.lock_owner import Holder, read_holder
-from playbooks.fleet.script import Answer
+from playbooks.fleet.lock_owner import LockOwner, read_lock_owner
+from playbooks.fleet.script import StepResult
 
 
-def read_abort(answer: Answer) -> Holder | None:
+def read_abort(answer: StepResult) -> LockOwner | None:
     """Whose task was asked to end; None where there is none.
 
     Raises:
@@ -14,6 +14,6 @@ def read_abort(answer: Answer) -> Holder | None:
     """
     asked = answer.maybe("asked", 1)
     if asked is not None:
-        return read_holder(asked[0])
+        return read_lock_owner(asked[0])
     answer.one("free", 0)
     return None

@@ -6,15 +6,15 @@ from collections.abc import Iterable, Sequence
 
 from playbooks.adapters.metrics.application import Page
 from playbooks.adapters.metrics.exposition import PARTS
-from playbooks.adapters.metrics.source import Endpoint
+from playbooks.adapters.metrics.source import MeasuredServer
 from playbooks.core.names import cut
-from playbooks.fleet.remote import Ask
-from playbooks.fleet.script import Answer
-from playbooks.settings.metrics import Metrics
+from playbooks.fleet.remote import StepCall
+from playbooks.fleet.script import StepResult
+from playbooks.settings.metrics import MetricsSettings
 from playbooks.settings.selector import parse_selector
 
 
-def ask_app_metrics(settings: Metrics, servers: Sequence[Endpoint]) -> Ask:
+def ask_app_metrics(settings: MetricsSettings, servers: Sequence[MeasuredServer]) -> StepCall:
     """The step that reads a host's pages, in one round trip.
 
     Args:
@@ -23,7 +23,7 @@ def ask_app_metrics(settings: Metrics, servers: Sequence[Endpoint]) -> Ask:
     """
     application = settings.application
     lines = [f"{server.name}\t{application.url.replace('{port}', str(server.port))}\n" for server in servers]
-    return Ask(
+    return StepCall(
         "app_metrics",
         [f"{application.timeout:g}", "|".join(sorted(_names(settings)))],
         payload="".join(lines).encode(),
@@ -31,7 +31,7 @@ def ask_app_metrics(settings: Metrics, servers: Sequence[Endpoint]) -> Ask:
     )
 
 
-def read_app_metrics(answer: Answer) -> dict[str, Page]:
+def read_app_metrics(answer: StepResult) -> dict[str, Page]:
     """The pages, by server.
 
     Raises:
@@ -50,7 +50,7 @@ def read_app_metrics(answer: Answer) -> dict[str, Page]:
     return pages
 
 
-def _names(settings: Metrics) -> Iterable[str]:
+def _names(settings: MetricsSettings) -> Iterable[str]:
     """Names of metrics, and those by which pages declare them."""
     for text in (settings.requests, settings.errors, settings.latency):
         name = parse_selector(text).name

@@ -9,7 +9,7 @@ from typing import Any
 
 from playbooks.core import names
 from playbooks.core.errors import StepFailed
-from playbooks.fleet.remote import Ask, Remote
+from playbooks.fleet.remote import Remote, StepCall
 from playbooks.fleet.remote_shell import Note
 from playbooks.settings import Settings
 from playbooks.settings.backup import Database
@@ -41,7 +41,7 @@ HINTS = {
 
 
 @dataclass(frozen=True)
-class Job:
+class BackupJob:
     """What to back up on a host.
 
     Args:
@@ -60,7 +60,7 @@ class Job:
 
 
 def back_up(
-    remote: Remote, settings: Settings, job: Job, secrets: Mapping[str, str], *, note: Note | None = None
+    remote: Remote, settings: Settings, job: BackupJob, secrets: Mapping[str, str], *, note: Note | None = None
 ) -> dict[str, Any] | None:
     """Back up a host: one restic command, since every one costs half a second of key derivation.
 
@@ -94,12 +94,12 @@ def back_up(
 def ask(
     host: str,
     settings: Settings,
-    job: Job,
+    job: BackupJob,
     secrets: Mapping[str, str],
     *,
     after: bool = False,
     note: Note | None = None,
-) -> Ask:
+) -> StepCall:
     """The step that backs up a host.
 
     Args:
@@ -132,7 +132,7 @@ def ask(
         # For restic, and for each SQLite database: the step has its end before its controller gives it up.
         str(max(1, round(settings.timeouts.command / 2))),
     ]
-    return Ask(
+    return StepCall(
         "backup", arguments, as_payload(lines), acts=True, leaves=after, timeout=settings.timeouts.command, note=note
     )
 

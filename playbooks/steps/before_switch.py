@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from playbooks.fleet.remote import Ask
+from playbooks.fleet.remote import StepCall
 from playbooks.fleet.remote_shell import Note
 from playbooks.settings import Settings
 from playbooks.settings.services import Hook
@@ -15,7 +15,7 @@ Which = Literal["run", "note"]
 
 def ask_before_switch(
     settings: Settings, release: str, hooks: Sequence[Hook], which: Which, note: Note | None = None
-) -> Ask:
+) -> StepCall:
     """The step that runs them, or that notes on another host that they have run.
 
     Args:
@@ -26,7 +26,7 @@ def ask_before_switch(
         note: called with progress.
     """
     budget = sum(hook.timeout for hook in hooks) if which == "run" else 0.0
-    return Ask(
+    return StepCall(
         "before_switch",
         [settings.home, settings.state, release, settings.run_user, which],
         acts=True,

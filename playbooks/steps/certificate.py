@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from playbooks.fleet.remote import Ask
-from playbooks.fleet.script import Answer
+from playbooks.fleet.remote import StepCall
+from playbooks.fleet.script import StepResult
 from playbooks.settings import Settings
 from playbooks.settings.traffic import Balancer, Tls
 
@@ -23,13 +23,13 @@ class Certificate:
     bad: bool = False
 
 
-def ask_certificate(balancer: Balancer, tls: Tls, settings: Settings) -> Ask:
+def ask_certificate(balancer: Balancer, tls: Tls, settings: Settings) -> StepCall:
     """The step that looks at it. Changes nothing."""
     arguments = [balancer.kind, str(tls.ports[0]), *certificate_arguments(balancer, tls, settings.app)]
-    return Ask("certificate", arguments, timeout=settings.timeouts.command)
+    return StepCall("certificate", arguments, timeout=settings.timeouts.command)
 
 
-def read_certificate(answer: Answer) -> Certificate:
+def read_certificate(answer: StepResult) -> Certificate:
     """How it stands.
 
     Raises:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from playbooks.core.names import RELEASE, cut
-from playbooks.fleet.remote import Ask
-from playbooks.fleet.script import Answer
+from playbooks.fleet.remote import StepCall
+from playbooks.fleet.script import StepResult
 from playbooks.settings import Settings
 
 # What the step says, and what a person reads of it.
@@ -96,17 +96,17 @@ def listed(changes: Sequence[Change], more: int = 0) -> str:
     return ", ".join(told) + (f", and {more} more" if more else "")
 
 
-def ask_drift(settings: Settings, *, how: How = "look") -> Ask:
+def ask_drift(settings: Settings, *, how: How = "look") -> StepCall:
     """The step that finds out what was changed.
 
     Args:
         settings: the host's.
         how: "look": files are read whose size, time or inode changed; "all": every file.
     """
-    return Ask("drift", [settings.home, how], timeout=settings.timeouts.command)
+    return StepCall("drift", [settings.home, how], timeout=settings.timeouts.command)
 
 
-def read_drift(answer: Answer) -> Drift | None:
+def read_drift(answer: StepResult) -> Drift | None:
     """What was changed; None where nothing was, or nothing of Slipway's runs.
 
     Raises:
@@ -121,7 +121,7 @@ def read_drift(answer: Answer) -> Drift | None:
     return Drift(name, changes, max(0, count - len(changes))) if changes else None
 
 
-def read_changes(answer: Answer) -> tuple[Change, ...]:
+def read_changes(answer: StepResult) -> tuple[Change, ...]:
     """The changes that a step tells of.
 
     Raises:

@@ -11,7 +11,7 @@ from playbooks.core.errors import StepFailed
 from playbooks.core.names import cut
 from playbooks.fleet.remote import Remote
 from playbooks.fleet.remote_shell import Note
-from playbooks.fleet.script import MOST_RECORDS, Answer
+from playbooks.fleet.script import MOST_RECORDS, StepResult
 from playbooks.settings import Settings
 from playbooks.settings.backup import Database
 from playbooks.steps.backup import FIELD, as_payload, database_lines, secret_lines, with_hint
@@ -165,7 +165,7 @@ def scratch_name(database: Database) -> str:
     return f"slipway_drill_{database.name}"[:LONGEST_NAME]
 
 
-def _problems(answer: Answer) -> tuple[str, ...]:
+def _problems(answer: StepResult) -> tuple[str, ...]:
     return tuple(cut(text) for (text,) in answer.all("problem", 1, MOST_RECORDS))[:MOST_PROBLEMS]
 
 

@@ -11,9 +11,9 @@ from playbooks.core import names
 from playbooks.core.errors import BadAnswer
 from playbooks.core.names import cut
 from playbooks.fleet.host_json import read_object
-from playbooks.fleet.lock_owner import Holder, read_holder
-from playbooks.fleet.remote import Ask, Remote
-from playbooks.fleet.script import Answer
+from playbooks.fleet.lock_owner import LockOwner, read_lock_owner
+from playbooks.fleet.remote import Remote, StepCall
+from playbooks.fleet.script import StepResult
 from playbooks.ledger.chain import read_record as read_line
 from playbooks.ledger.heads import Head
 from playbooks.ledger.seal import NO_LINE, head_of
@@ -171,7 +171,7 @@ class Guard:
 
 
 @dataclass(frozen=True)
-class Moved:
+class LastSwitch:
     """A host's last switch.
 
     Args:
@@ -233,10 +233,10 @@ class Facts:
     units: tuple[Unit, ...]
     backups: tuple[dict[str, Any], ...]
     verified: dict[str, Any] | None
-    lock: Holder | None
-    interrupted: Holder | None = None
+    lock: LockOwner | None
+    interrupted: LockOwner | None = None
     guard: Guard | None = None
-    moved: Moved | None = None
+    moved: LastSwitch | None = None
     tip: str | None = None
     cut: Head | None = None
     unbacked: str | None = None
@@ -341,12 +341,12 @@ def read_facts(remote: Remote, home: str, state: str, *, seen: Head | None = Non
     return facts_in(answer, home, seen=seen)
 
 
-def ask_facts(home: str, state: str, *, seen: Head | None = None, timeout: float = 60.0) -> Ask:
+def ask_facts(home: str, state: str, *, seen: Head | None = None, timeout: float = 60.0) -> StepCall:
     """The step that tells what a host has and runs; see `read_facts`."""
-    return Ask("facts", [home, state, seen.asked() if seen else "-"], timeout=timeout)
+    return StepCall("facts", [home, state, seen.asked() if seen else "-"], timeout=timeout)
 
 
-def facts_in(answer: Answer, home: str, *, seen: Head | None = None) -> Facts:
+def facts_in(answer: StepResult, home: str, *, seen: Head | None = None) -> Facts:
     """What a host said that it has and runs.
 
     Args:
@@ -390,7 +390,7 @@ def facts_in(answer: Answer, home: str, *, seen: Head | None = None) -> Facts:
         units=_units(answer, "unit"),
         backups=_backups(answer, odd),
         verified=_verified(verified[0], odd) if verified else None,
-        lock=read_holder(lock[0]) if lock else None,
+        lock=read_lock_owner(lock[0]) if lock else None,
         interrupted=_interrupted(answer, now, odd),
         guard=_guard(answer),
         moved=_moved(answer, odd),
@@ -434,7 +434,7 @@ def as_adopted(facts: Facts) -> Facts:
     return replace(facts, current=release, releases={**facts.releases, release: made})
 
 
-def _current(answer: Answer, home: str) -> tuple[str, ...] | None:
+def _current(answer: StepResult, home: str) -> tuple[str, ...] | None:
     """The release that runs. Anything else that runs there nobody could take back: a person has to look.
 
     Raises:
@@ -475,13 +475,13 @@ def _tip(ledger: Sequence[str] | None) -> str | None:
     return head_of(line) if ledger[1] == "whole" and read_line(line) else None
 
 
-def _has(answer: Answer, seen: Head, tip: str | None) -> bool:
+def _has(answer: StepResult, seen: Head, tip: str | None) -> bool:
     """Whether the record is still where it was: it is the last line, or the host shows it."""
     shown = answer.maybe("seen", 1)
     return tip == seen.digest if shown is None else head_of(f"{shown[0]}\n".encode()) == seen.digest
 
 
-def _units(answer: Answer, tag: str) -> tuple[Unit, ...]:
+def _units(answer: StepResult, tag: str) -> tuple[Unit, ...]:
     return tuple(
         Unit(
             answer.fitting(names.UNIT, name, "unit"),
@@ -494,7 +494,7 @@ def _units(answer: Answer, tag: str) -> tuple[Unit, ...]:
     )
 
 
-def _idle(answer: Answer, odd: list[str]) -> Idle | None:
+def _idle(answer: StepResult, odd: list[str]) -> Idle | None:
     found = answer.maybe("idle", 3)
     if found is None:
         return None
@@ -505,16 +505,16 @@ def _idle(answer: Answer, odd: list[str]) -> Idle | None:
     return Idle(slot, release, _moment(answer, until) if until else None, _units(answer, "idle_unit"))
 
 
-def _interrupted(answer: Answer, now: datetime, odd: list[str]) -> Holder | None:
+def _interrupted(answer: StepResult, now: datetime, odd: list[str]) -> LockOwner | None:
     found = answer.maybe("interrupted", 1)
-    holder = read_holder(found[0]) if found else None
+    holder = read_lock_owner(found[0]) if found else None
     if holder is not None and not holder.is_sound(now):
         odd.append(f"what it says of an interrupted task makes no sense: {holder.task} '{holder.id}'")
         return None
     return holder
 
 
-def _guard(answer: Answer) -> Guard | None:
+def _guard(answer: StepResult) -> Guard | None:
     found = answer.maybe("guard", 5)
     if found is None:
         return None
@@ -525,7 +525,7 @@ def _guard(answer: Answer) -> Guard | None:
     return Guard(stand, deploy, None if target in (NOTHING, "") else target, answer.number(seconds), cut(why))
 
 
-def _moved(answer: Answer, odd: list[str]) -> Moved | None:
+def _moved(answer: StepResult, odd: list[str]) -> LastSwitch | None:
     found = answer.maybe("moved", 3)
     if found is None:
         return None
@@ -533,10 +533,10 @@ def _moved(answer: Answer, odd: list[str]) -> Moved | None:
     if any(name not in (NOTHING, "") and not names.RELEASE.fullmatch(name) for name in (before, after)):
         odd.append(f"what it says of its last switch makes no sense: from '{before}' to '{after}'")
         return None
-    return Moved(deploy, *(None if name in (NOTHING, "") else name for name in (before, after)))
+    return LastSwitch(deploy, *(None if name in (NOTHING, "") else name for name in (before, after)))
 
 
-def _backups(answer: Answer, odd: list[str]) -> tuple[dict[str, Any], ...]:
+def _backups(answer: StepResult, odd: list[str]) -> tuple[dict[str, Any], ...]:
     found = []
     for (text,) in answer.all("backup", 1, names.MOST_BACKUPS):
         record = read_record(text, answer.host)
@@ -555,7 +555,7 @@ def _verified(text: str, odd: list[str]) -> dict[str, Any] | None:
     return found
 
 
-def _moment(answer: Answer, text: str) -> int:
+def _moment(answer: StepResult, text: str) -> int:
     """Seconds since 1970; a time that no calendar has is no answer."""
     seconds = answer.number(text)
     if not 0 <= seconds < LAST_MOMENT:
@@ -563,7 +563,7 @@ def _moment(answer: Answer, text: str) -> int:
     return seconds
 
 
-def _releases(answer: Answer, odd: list[str]) -> dict[str, ReleaseOnHost]:
+def _releases(answer: StepResult, odd: list[str]) -> dict[str, ReleaseOnHost]:
     found = {}
     for name, stand, predecessor, about in answer.all("release", 4):
         if stand not in ("partial", "staged", "proven", "failed", "other"):
@@ -596,11 +596,11 @@ def _about(release: str, text: str) -> dict[str, Any] | None:
     return found if fits else None
 
 
-def _places(answer: Answer, tag: str, width: int) -> Iterator[tuple[str, ...]]:
+def _places(answer: StepResult, tag: str, width: int) -> Iterator[tuple[str, ...]]:
     return answer.all(tag, width, MOST_PLACES)
 
 
-def _disks(answer: Answer) -> tuple[Disk, ...]:
+def _disks(answer: StepResult) -> tuple[Disk, ...]:
     inodes = {path: (answer.number(total), answer.number(free)) for path, total, free in _places(answer, "inodes", 3)}
     return tuple(
         Disk(path, answer.number(size), answer.number(free), writable == "yes", *inodes.get(path, (0, 0)))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from playbooks.core.artifact import Request
+from playbooks.core.artifact import FetchRequest
 from playbooks.settings.pull import Pull
 
 
-def fetch_order(request: Request, pull: Pull) -> bytes:
+def fetch_order(request: FetchRequest, pull: Pull) -> bytes:
     """The lines that fetch.sh reads.
 
     Args:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from playbooks.core.errors import SlipwayError
-from playbooks.fleet.remote import Ask, Remote
-from playbooks.fleet.script import Answer
+from playbooks.fleet.remote import Remote, StepCall
+from playbooks.fleet.script import StepResult
 from playbooks.ledger.heads import Head, head_written
 from playbooks.settings import Settings
 
@@ -40,7 +40,7 @@ def finish(
     *,
     mark: Mark | None = None,
     release: str | None = None,
-    after: Sequence[Ask] = (),
+    after: Sequence[StepCall] = (),
 ) -> Finished:
     """Append a record to the host's ledger; mark a release; after "proven", prune.
 
@@ -53,7 +53,7 @@ def finish(
         after: what to begin once that is done.
     """
     text = json.dumps({"host": remote.name, **record}, ensure_ascii=False)
-    ask = Ask(
+    ask = StepCall(
         "finish",
         [
             settings.home,
@@ -74,7 +74,7 @@ def finish(
     return Finished(tuple(name for (name,) in answer.all("pruned", 1)), read_appended(answer, text))
 
 
-def read_appended(answer: Answer, record: str) -> Head | None:
+def read_appended(answer: StepResult, record: str) -> Head | None:
     """The line that append.sh has written; None: it stood there already.
 
     Args:

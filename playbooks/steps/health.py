@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, assert_never
 
 from playbooks.core.names import cut
-from playbooks.fleet.remote import Ask, Remote
+from playbooks.fleet.remote import Remote, StepCall
 from playbooks.fleet.remote_shell import Note
-from playbooks.fleet.script import Answer
+from playbooks.fleet.script import StepResult
 from playbooks.settings import Settings
 from playbooks.settings.health import (
     SLOT_PORT,
@@ -103,7 +103,7 @@ class HealthReport:
         return asdict(self)
 
 
-def wait_until_healthy(remote: Remote, ask: Ask) -> HealthReport:
+def wait_until_healthy(remote: Remote, ask: StepCall) -> HealthReport:
     """Try a host's checks until all critical ones pass together, or patience is over.
 
     Args:
@@ -123,7 +123,7 @@ def ask_health(
     once: bool = False,
     units_only: bool = False,
     note: Note | None = None,
-) -> Ask:
+) -> StepCall:
     """The step that tries a host's checks until all critical ones pass together, or patience is over.
 
     Args:
@@ -142,7 +142,7 @@ def ask_health(
     spent = sum(check.timeout for check in checks) + 10.0 * len(own)
     stable, unproven = (0.0, UNPROVEN) if health.stable_for is None else (health.stable_for, 0.0)
     waits = 0.0 if once else health.patience + max(stable, unproven)
-    return Ask(
+    return StepCall(
         "health",
         [
             release_folder,
@@ -160,7 +160,7 @@ def ask_health(
     )
 
 
-def read_health(answer: Answer) -> HealthReport:
+def read_health(answer: StepResult) -> HealthReport:
     """What the step found.
 
     Raises:

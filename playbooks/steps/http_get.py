@@ -6,17 +6,17 @@ from collections.abc import Mapping, Sequence
 
 from playbooks.adapters.metrics.prometheus import Replied
 from playbooks.adapters.metrics.prometheus_http import login, query_url
-from playbooks.fleet.remote import Ask
-from playbooks.fleet.script import Answer
+from playbooks.fleet.remote import StepCall
+from playbooks.fleet.script import StepResult
 from playbooks.settings.metrics import Prometheus
 
 
-def ask_queries(settings: Prometheus, secrets: Mapping[str, str], queries: Sequence[str]) -> Ask:
+def ask_queries(settings: Prometheus, secrets: Mapping[str, str], queries: Sequence[str]) -> StepCall:
     """The step that asks several queries, in one round trip."""
     header = login(settings, secrets)
     lines = [f"header Authorization: {header}\n"] if header else []
     lines += [f"url {query_url(settings, query)}\n" for query in queries]
-    return Ask(
+    return StepCall(
         "http_get",
         [f"{settings.timeout:g}", settings.ca or "-"],
         payload="".join(lines).encode(),
@@ -24,7 +24,7 @@ def ask_queries(settings: Prometheus, secrets: Mapping[str, str], queries: Seque
     )
 
 
-def read_replies(answer: Answer) -> list[Replied]:
+def read_replies(answer: StepResult) -> list[Replied]:
     """The replies, in the queries' order.
 
     Raises:

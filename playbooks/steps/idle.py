@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 
 from playbooks.fleet import script
-from playbooks.fleet.remote import Ask
+from playbooks.fleet.remote import StepCall
 from playbooks.settings import Settings
 from playbooks.steps.facts import Facts
 
 
-def leave_slot(settings: Settings, before: Facts, *, after: float) -> list[Ask]:
+def leave_slot(settings: Settings, before: Facts, *, after: float) -> list[StepCall]:
     """The step that stops what ran before a rollout, once no traffic goes there; none for what ran in no slot.
 
     No boot starts it any more. The next switch into that slot, or back to that release, puts the timer off. A release
@@ -26,7 +26,7 @@ def leave_slot(settings: Settings, before: Facts, *, after: float) -> list[Ask]:
     return [_ask("idle", settings, before.current, str(math.ceil(after)))]
 
 
-def leave_other_slot(settings: Settings, now: Facts) -> list[Ask]:
+def leave_other_slot(settings: Settings, now: Facts) -> list[StepCall]:
     """The step that stops what runs beside the current release, if anything does: a dead rollback left it.
 
     Args:
@@ -36,7 +36,7 @@ def leave_other_slot(settings: Settings, now: Facts) -> list[Ask]:
     return [_ask("idle", settings, now.idle.release, "0")] if now.idle else []
 
 
-def ask_idle_host(settings: Settings, *, release: str, after: float | None) -> Ask:
+def ask_idle_host(settings: Settings, *, release: str, after: float | None) -> StepCall:
     """The step that stops a host's units once its group has been without traffic for long enough.
 
     Args:
@@ -47,10 +47,10 @@ def ask_idle_host(settings: Settings, *, release: str, after: float | None) -> A
     return _ask("idle_host", settings, release, "-" if after is None else str(max(1, math.ceil(after))))
 
 
-def _ask(step: str, settings: Settings, release: str, after: str) -> Ask:
+def _ask(step: str, settings: Settings, release: str, after: str) -> StepCall:
     run = script.load("idle_end").alone()
     limit = min(settings.health.patience, settings.timeouts.command)
-    return Ask(
+    return StepCall(
         step,
         [settings.home, settings.state, release, after, f"{limit:g}", str(len(run))],
         payload=run,

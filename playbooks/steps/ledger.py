@@ -10,7 +10,7 @@ from typing import Any
 
 from playbooks.core.errors import StepFailed
 from playbooks.fleet.remote import Remote
-from playbooks.fleet.script import Answer
+from playbooks.fleet.script import StepResult
 from playbooks.ledger.chain import Chain
 from playbooks.ledger.heads import Head
 from playbooks.ledger.seal import HEAD_DIGITS, NO_LINE
@@ -65,7 +65,7 @@ def read_ledger(remote: Remote, state: str, *, lines: int) -> Ledger:
     return Ledger(tuple(records[-lines:]), broken, size, size - len(data), frozenset(heads))
 
 
-class Reading:
+class LedgerReading:
     """A host's whole ledger, read piece by piece, so that a long one needs no more memory than a short one.
 
     Args:
@@ -107,7 +107,7 @@ class Reading:
         return StepFailed(message, host=self._remote.name, step="ledger", hint=hint)
 
 
-def read_piece(answer: Answer) -> tuple[int, bytes]:
+def read_piece(answer: StepResult) -> tuple[int, bytes]:
     """What ledger.sh answered: the ledger's size, and the bytes that were asked for. No ledger is an empty one.
 
     Raises:

@@ -9,7 +9,7 @@ from typing import Any
 
 from playbooks.core.errors import StepFailed
 from playbooks.fleet.remote import Remote
-from playbooks.fleet.script import Answer
+from playbooks.fleet.script import StepResult
 from playbooks.ledger.chain import LONGEST, OWN
 from playbooks.settings import Settings
 
@@ -68,7 +68,7 @@ class Repair:
         self._lines.clear()
         self._standing = self._tip
 
-    def _run(self, step: str, arguments: list[str], payload: bytes = b"") -> Answer:
+    def _run(self, step: str, arguments: list[str], payload: bytes = b"") -> StepResult:
         timeout = self._settings.timeouts.command
         try:
             return self._remote.run(step, arguments, payload=payload, acts=True, timeout=timeout)

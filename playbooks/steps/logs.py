@@ -22,7 +22,7 @@ LAST_MOMENT = 253402300800 * 1_000_000  # the end of the year 9999
 
 
 @dataclass(frozen=True)
-class Asked:
+class LogQuery:
     """What of the journal is asked for.
 
     Args:
@@ -74,7 +74,7 @@ class LogLine:
 
 
 def read_logs(
-    remote: Remote, settings: Settings, asked: Asked, *, follow: bool = False
+    remote: Remote, settings: Settings, asked: LogQuery, *, follow: bool = False
 ) -> Generator[LogLine, None, None]:
     """Messages of the application's units, oldest first.
 

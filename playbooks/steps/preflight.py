@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from itertools import islice
 
 from playbooks.core.names import cut
-from playbooks.fleet.remote import Ask
-from playbooks.fleet.script import Answer
+from playbooks.fleet.remote import StepCall
+from playbooks.fleet.script import StepResult
 from playbooks.settings import Settings
 
 MOST_LINES = 40
@@ -74,7 +74,7 @@ class Objections:
     listeners: tuple[Listener, ...] = ()
 
 
-def ask_objections(settings: Settings, units: Mapping[str, bytes], ports: Iterable[int]) -> Ask:
+def ask_objections(settings: Settings, units: Mapping[str, bytes], ports: Iterable[int]) -> StepCall:
     """The step that asks; see `read_objections`.
 
     Args:
@@ -83,10 +83,10 @@ def ask_objections(settings: Settings, units: Mapping[str, bytes], ports: Iterab
         ports: that must be nobody else's.
     """
     arguments = [settings.home, settings.run_user, *(str(port) for port in dict.fromkeys(ports))]
-    return Ask("preflight", arguments, _packed(units), timeout=settings.timeouts.command)
+    return StepCall("preflight", arguments, _packed(units), timeout=settings.timeouts.command)
 
 
-def read_objections(answer: Answer) -> Objections:
+def read_objections(answer: StepResult) -> Objections:
     """What the host said.
 
     Raises:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from playbooks.fleet.lock_owner import Holder, read_holder
-from playbooks.fleet.remote import Ask
-from playbooks.fleet.script import Answer
+from playbooks.fleet.lock_owner import LockOwner, read_lock_owner
+from playbooks.fleet.remote import StepCall
+from playbooks.fleet.script import StepResult
 
 
 @dataclass(frozen=True)
@@ -18,11 +18,11 @@ class Heard:
         stage: that goes on; None where none is held.
     """
 
-    holder: Holder | None = None
+    holder: LockOwner | None = None
     stage: str | None = None
 
 
-def ask_hold(state: str, deploy: str, stage: str | None) -> Ask:
+def ask_hold(state: str, deploy: str, stage: str | None) -> StepCall:
     """The step that writes down which stage is held; it needs the lock.
 
     Args:
@@ -30,10 +30,10 @@ def ask_hold(state: str, deploy: str, stage: str | None) -> Ask:
         deploy: its id.
         stage: its name; None: none is held any more.
     """
-    return Ask("hold", [state, deploy, *([] if stage is None else [stage])], acts=True)
+    return StepCall("hold", [state, deploy, *([] if stage is None else [stage])], acts=True)
 
 
-def read_promote(answer: Answer) -> Heard:
+def read_promote(answer: StepResult) -> Heard:
     """What came of it.
 
     Raises:
@@ -41,9 +41,9 @@ def read_promote(answer: Answer) -> Heard:
     """
     promoted = answer.maybe("promoted", 2)
     if promoted is not None:
-        return Heard(read_holder(promoted[1]), promoted[0])
+        return Heard(read_lock_owner(promoted[1]), promoted[0])
     busy = answer.maybe("busy", 1)
     if busy is not None:
-        return Heard(read_holder(busy[0]))
+        return Heard(read_lock_owner(busy[0]))
     answer.one("free", 0)
     return Heard()

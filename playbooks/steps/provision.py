@@ -13,7 +13,7 @@ from playbooks.settings.health import PostgresCheck
 from playbooks.settings.traffic import Balancer
 from playbooks.steps.backup import repository
 from playbooks.steps.certificate import certificate_arguments
-from playbooks.steps.traffic import Share, place, share_lines
+from playbooks.steps.traffic import ServerWeight, place, share_lines
 
 FIELD = "\037"
 APT_SECONDS = 900.0
@@ -103,7 +103,7 @@ class BalancerFiles:
     config: bytes
     page: bytes
     pem: bytes
-    shares: Sequence[Share]
+    shares: Sequence[ServerWeight]
 
 
 def provision_balancer(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from playbooks.fleet.remote import Ask
-from playbooks.fleet.script import Answer
+from playbooks.fleet.remote import StepCall
+from playbooks.fleet.script import StepResult
 from playbooks.judgement.host import HostReading, UnitReading
 
 MOST_TEXT = 200  # of what a host says of a promotion, in characters
@@ -27,7 +27,7 @@ class Promotion:
     stage: str
 
 
-def ask_signals(state: str, units: Sequence[str], cursor: str | None = None, *, timeout: float = 20.0) -> Ask:
+def ask_signals(state: str, units: Sequence[str], cursor: str | None = None, *, timeout: float = 20.0) -> StepCall:
     """The step that reads a host's signals, in one round trip.
 
     Args:
@@ -36,10 +36,10 @@ def ask_signals(state: str, units: Sequence[str], cursor: str | None = None, *, 
         cursor: of the reading before: errors after it are counted. None: reading begins here.
         timeout: seconds.
     """
-    return Ask("signals", [state, cursor or "-", *units], timeout=timeout)
+    return StepCall("signals", [state, cursor or "-", *units], timeout=timeout)
 
 
-def read_signals(answer: Answer) -> HostReading:
+def read_signals(answer: StepResult) -> HostReading:
     """What the step read.
 
     Raises:
@@ -60,7 +60,7 @@ def read_signals(answer: Answer) -> HostReading:
     )
 
 
-def read_promotion(answer: Answer) -> Promotion | None:
+def read_promotion(answer: StepResult) -> Promotion | None:
     """Who has let a stage go on, if somebody has.
 
     Raises:
@@ -70,5 +70,5 @@ def read_promotion(answer: Answer) -> Promotion | None:
     return Promotion(*(text[:MOST_TEXT] for text in promoted)) if promoted else None
 
 
-def _bytes(answer: Answer, text: str) -> int | None:
+def _bytes(answer: StepResult, text: str) -> int | None:
     return None if text == "-" else answer.number(text)

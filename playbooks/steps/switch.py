@@ -9,7 +9,7 @@ from typing import Literal
 
 from playbooks.core.errors import StepFailed
 from playbooks.fleet import script
-from playbooks.fleet.remote import Ask
+from playbooks.fleet.remote import StepCall
 from playbooks.fleet.remote_shell import Note
 from playbooks.settings import Settings
 
@@ -23,7 +23,7 @@ HINTS = {
 
 
 @dataclass(frozen=True)
-class Watch:
+class SwitchGuard:
     """Whom a switch belongs to, and what becomes of the host should its controller fall silent.
 
     Args:
@@ -42,12 +42,12 @@ def ask_switch(
     *,
     target: str | None,
     expected: str | None,
-    watch: Watch,
+    watch: SwitchGuard,
     what: What,
     first: bool = False,
     lag: float = 0.0,
     note: Note | None = None,
-) -> Ask:
+) -> StepCall:
     """The step that switches a host from one release to another.
 
     A unit that does not start is the health check's to tell.
@@ -82,7 +82,7 @@ def ask_switch(
         str(len(undo)),
         json.dumps(watch.record, ensure_ascii=False),
     ]
-    return Ask(
+    return StepCall(
         "switch",
         arguments,
         payload=undo,

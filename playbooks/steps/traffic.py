@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from playbooks.fleet import script
-from playbooks.fleet.remote import Ask
+from playbooks.fleet.remote import StepCall
 from playbooks.fleet.remote_shell import Note
-from playbooks.fleet.script import Answer
+from playbooks.fleet.script import StepResult
 from playbooks.settings import Settings
 from playbooks.settings.traffic import Balancer
 
@@ -40,7 +40,7 @@ class Server:
 
 
 @dataclass(frozen=True)
-class Share:
+class ServerWeight:
     """What a server is to get.
 
     Args:
@@ -76,13 +76,13 @@ class Retreat:
     id: str
     seconds: int
     settle: float
-    retreat: Sequence[Share]
-    rest: Sequence[Share]
+    retreat: Sequence[ServerWeight]
+    rest: Sequence[ServerWeight]
     record: Mapping[str, object]
 
 
 @dataclass(frozen=True)
-class Moved:
+class TrafficMove:
     """What a change of traffic came to.
 
     Args:
@@ -99,14 +99,14 @@ class Moved:
 def ask_traffic(
     balancer: Balancer,
     settings: Settings,
-    shares: Sequence[Share],
+    shares: Sequence[ServerWeight],
     *,
     retreat: Retreat,
     drain: float | None = None,
     up: float = 30.0,
     slow: float = 0.0,
     note: Note | None = None,
-) -> Ask:
+) -> StepCall:
     """The step that moves traffic: arm or update the guard, put servers on, wait until they are up, drain the others.
 
     The same call twice changes nothing. Servers that are not mentioned stay as they are.
@@ -140,7 +140,7 @@ def ask_traffic(
         *(str(len(part)) for part in (*maps, undo)),
         json.dumps(retreat.record, ensure_ascii=False),
     ]
-    return Ask(
+    return StepCall(
         "traffic",
         arguments,
         payload=b"".join((*maps, undo)),
@@ -150,7 +150,7 @@ def ask_traffic(
     )
 
 
-def ask_retreat(balancer: Balancer, settings: Settings, *, up: float = 30.0) -> Ask:
+def ask_retreat(balancer: Balancer, settings: Settings, *, up: float = 30.0) -> StepCall:
     """The step with which traffic goes back at once where a dead controller has left a guard; else it does nothing.
 
     Args:
@@ -159,10 +159,10 @@ def ask_retreat(balancer: Balancer, settings: Settings, *, up: float = 30.0) -> 
         up: seconds that servers put on are waited for.
     """
     seconds = math.ceil(balancer.drain + up)
-    return Ask("retreat", [settings.state, f"{seconds}"], timeout=seconds + settings.timeouts.command)
+    return StepCall("retreat", [settings.state, f"{seconds}"], timeout=seconds + settings.timeouts.command)
 
 
-def read_traffic(answer: Answer) -> Moved:
+def read_traffic(answer: StepResult) -> TrafficMove:
     """What became of it.
 
     Raises:
@@ -170,7 +170,7 @@ def read_traffic(answer: Answer) -> Moved:
     """
     (changed,) = answer.one("moved", 1)
     cut = {name: answer.number(count) for name, count in answer.all("cut", 2)}
-    return Moved(changed == "yes", cut, tuple(name for (name,) in answer.all("slow", 1)))
+    return TrafficMove(changed == "yes", cut, tuple(name for (name,) in answer.all("slow", 1)))
 
 
 def backend_of(balancer: Balancer, settings: Settings) -> str:
@@ -195,7 +195,7 @@ def host_asked(balancer: Balancer, settings: Settings) -> str:
     return balancer.health_host or settings.app
 
 
-def share_lines(shares: Sequence[Share]) -> bytes:
+def share_lines(shares: Sequence[ServerWeight]) -> bytes:
     """A line a server, as balancer.sh reads it."""
     return "".join(
         f"{share.server.name} {share.server.address} {share.server.port} {share.weight} "

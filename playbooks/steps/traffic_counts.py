@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from playbooks.fleet.remote import Ask
-from playbooks.fleet.script import MOST_RECORDS, Answer
+from playbooks.fleet.remote import StepCall
+from playbooks.fleet.script import MOST_RECORDS, StepResult
 from playbooks.judgement.counts import Counts, total
 from playbooks.settings import Settings
 from playbooks.settings.traffic import Balancer
@@ -18,7 +18,7 @@ GROWTH = 1.1
 MOST_BUCKETS = 200
 
 
-def ask_counts(balancer: Balancer, settings: Settings, cursor: str) -> Ask:
+def ask_counts(balancer: Balancer, settings: Settings, cursor: str) -> StepCall:
     """The step that reads a balancer's numbers. Changes nothing.
 
     Args:
@@ -26,7 +26,7 @@ def ask_counts(balancer: Balancer, settings: Settings, cursor: str) -> Ask:
         settings: of the balancer's host.
         cursor: the meter's: up to where its log was read.
     """
-    return Ask("traffic_counts", [*place(balancer, settings), cursor], timeout=settings.timeouts.command)
+    return StepCall("traffic_counts", [*place(balancer, settings), cursor], timeout=settings.timeouts.command)
 
 
 @dataclass(frozen=True)
@@ -61,11 +61,11 @@ class Meter:
     _epoch: str | None = None
     _seen: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
-    def feed(self, answer: Answer) -> Mapping[str, Counts]:
+    def feed(self, answer: StepResult) -> Mapping[str, Counts]:
         """What was counted since the last answer, by server; see `read`."""
         return self.read(answer).servers
 
-    def read(self, answer: Answer) -> Counted:
+    def read(self, answer: StepResult) -> Counted:
         """What was counted since the last answer. The first answer sets the start: nothing was counted since.
 
         HAProxy counts anew after a reload: what it has counted since is all there is then.
@@ -106,7 +106,7 @@ def _since(now: tuple[int, int], before: tuple[int, int] | None) -> tuple[int, i
     return now if anew else (now[0] - old[0], now[1] - old[1])
 
 
-def _whole(answer: Answer) -> tuple[str, tuple[int, int]]:
+def _whole(answer: StepResult) -> tuple[str, tuple[int, int]]:
     since, requests, failed = answer.maybe("whole", 3) or ("cursor", "0", "0")
     if since not in ("epoch", "cursor"):
         raise answer.bad(f"there is nothing since {since[:40]}")
@@ -118,11 +118,11 @@ def _counts(counted: tuple[int, int], latencies: Mapping[float, int]) -> Counts:
     return Counts(requests, min(errors, requests), latencies)
 
 
-def _numbers(answer: Answer, tag: str) -> dict[str, tuple[int, int]]:
+def _numbers(answer: StepResult, tag: str) -> dict[str, tuple[int, int]]:
     return {name: (answer.number(all_), answer.number(bad)) for name, all_, bad in answer.all(tag, 3)}
 
 
-def _latencies(answer: Answer) -> Mapping[str, Mapping[float, int]]:
+def _latencies(answer: StepResult) -> Mapping[str, Mapping[float, int]]:
     found: dict[str, dict[float, int]] = defaultdict(dict)
     for name, bucket, count in answer.all("latency", 3, MOST_RECORDS):
         power = answer.number(bucket)

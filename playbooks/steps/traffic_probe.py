@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from playbooks.core.names import cut
-from playbooks.fleet.remote import Ask
-from playbooks.fleet.script import Answer
+from playbooks.fleet.remote import StepCall
+from playbooks.fleet.script import StepResult
 from playbooks.settings import Settings
 from playbooks.settings.traffic import Balancer
 from playbooks.steps.traffic import Server, place
@@ -31,7 +31,7 @@ class Probe:
     text: str
 
 
-def ask_probe(balancer: Balancer, settings: Settings, servers: Sequence[Server]) -> Ask:
+def ask_probe(balancer: Balancer, settings: Settings, servers: Sequence[Server]) -> StepCall:
     """The step that asks servers. Changes nothing; two seconds each at the most.
 
     Args:
@@ -41,10 +41,10 @@ def ask_probe(balancer: Balancer, settings: Settings, servers: Sequence[Server])
     """
     words = [word for server in servers for word in (server.name, server.address, f"{server.port}")]
     timeout = settings.timeouts.command + 2.0 * len(servers)
-    return Ask("traffic_probe", [*place(balancer, settings), *words], timeout=timeout)
+    return StepCall("traffic_probe", [*place(balancer, settings), *words], timeout=timeout)
 
 
-def read_probes(answer: Answer) -> tuple[Probe, ...]:
+def read_probes(answer: StepResult) -> tuple[Probe, ...]:
     """What they answered.
 
     Raises:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from playbooks.core.names import cut
-from playbooks.fleet.remote import Ask
-from playbooks.fleet.script import Answer
+from playbooks.fleet.remote import StepCall
+from playbooks.fleet.script import StepResult
 from playbooks.settings import Settings
 from playbooks.settings.traffic import Balancer
 from playbooks.steps.traffic import place
@@ -85,12 +85,12 @@ class EdgeState:
         return [*told, f"{self.edited} was changed by hand"] if self.edited else told
 
 
-def ask_state(balancer: Balancer, settings: Settings) -> Ask:
+def ask_state(balancer: Balancer, settings: Settings) -> StepCall:
     """The step that looks at a balancer. Changes nothing."""
-    return Ask("traffic_state", place(balancer, settings), timeout=settings.timeouts.command)
+    return StepCall("traffic_state", place(balancer, settings), timeout=settings.timeouts.command)
 
 
-def read_state(answer: Answer) -> EdgeState:
+def read_state(answer: StepResult) -> EdgeState:
     """How it stands.
 
     Raises:
@@ -119,9 +119,9 @@ def read_state(answer: Answer) -> EdgeState:
     return EdgeState(answer.host, cut(version), maintenance == "on", servers, cut(edited[0]) if edited else "")
 
 
-def ask_maintenance(balancer: Balancer, settings: Settings, *, on: bool) -> Ask:
+def ask_maintenance(balancer: Balancer, settings: Settings, *, on: bool) -> StepCall:
     """The step that shows clients the maintenance page, or the application again (G2). It outlives a restart."""
-    return Ask(
+    return StepCall(
         "maintenance",
         [*place(balancer, settings), "on" if on else "off"],
         acts=True,
@@ -129,7 +129,7 @@ def ask_maintenance(balancer: Balancer, settings: Settings, *, on: bool) -> Ask:
     )
 
 
-def read_maintenance(answer: Answer) -> bool:
+def read_maintenance(answer: StepResult) -> bool:
     """Whether it was otherwise before.
 
     Raises:

@@ -7,8 +7,8 @@ from typing import Any
 
 from playbooks.core.errors import StepFailed
 from playbooks.core.names import cut
-from playbooks.fleet.remote import Ask
-from playbooks.fleet.script import Answer
+from playbooks.fleet.remote import StepCall
+from playbooks.fleet.script import StepResult
 from playbooks.settings.warm_up import WarmUp
 
 
@@ -42,7 +42,7 @@ class Warmed:
         return {**asdict(self), "problem": self.problem}
 
 
-def ask_warm_up(settings: WarmUp, port: int) -> Ask:
+def ask_warm_up(settings: WarmUp, port: int) -> StepCall:
     """The step that warms a host up.
 
     Args:
@@ -51,10 +51,12 @@ def ask_warm_up(settings: WarmUp, port: int) -> Ask:
     """
     urls = [url.replace("{port}", str(port)) for url in settings.urls]
     seconds = f"{settings.timeout:g}"
-    return Ask("warm_up", [str(settings.times), str(settings.parallel), seconds, *urls], timeout=settings.timeout + 30)
+    return StepCall(
+        "warm_up", [str(settings.times), str(settings.parallel), seconds, *urls], timeout=settings.timeout + 30
+    )
 
 
-def read_warm_up(answer: Answer) -> Warmed:
+def read_warm_up(answer: StepResult) -> Warmed:
     """What became of it.
 
     Raises:

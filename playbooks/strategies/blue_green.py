@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from playbooks.settings.judgement import Step
-from playbooks.settings.rollout import Rollout
+from playbooks.settings.rollout import RolloutSettings
 from playbooks.strategies.batches import batches, count
-from playbooks.strategies.plan import FleetShape, Plan, Stage, Watch, last_watch, percent
+from playbooks.strategies.plan import FleetShape, Plan, Stage, WatchPeriod, last_watch, percent
 
 
 def beside(
-    hosts: Sequence[str], rollout: Rollout, fleet: FleetShape, *, strategy: str, batch: str | None = None
+    hosts: Sequence[str], rollout: RolloutSettings, fleet: FleetShape, *, strategy: str, batch: str | None = None
 ) -> Plan:
     """Plan a deploy whose new release runs beside the old one: the strategy only says how the traffic moves.
 
@@ -30,7 +30,7 @@ def beside(
     ]
     ladders: dict[str, list[Step]] = {"blue-green": rollout.blue_green, "canary": rollout.canary}
     steps = [
-        Stage(f"{percent(step.share)} of the traffic", share=step.share, watch=Watch(step.for_, step.criteria))
+        Stage(f"{percent(step.share)} of the traffic", share=step.share, watch=WatchPeriod(step.for_, step.criteria))
         for step in ladders.get(strategy, [])
     ]
     if not steps:

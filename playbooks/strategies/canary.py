@@ -6,12 +6,12 @@ import math
 from collections.abc import Iterator, Sequence
 
 from playbooks.settings.judgement import Step
-from playbooks.settings.rollout import Rollout
+from playbooks.settings.rollout import RolloutSettings
 from playbooks.strategies.batches import batches, count
-from playbooks.strategies.plan import FleetShape, Plan, Stage, Watch, percent
+from playbooks.strategies.plan import FleetShape, Plan, Stage, WatchPeriod, percent
 
 
-def canary(hosts: Sequence[str], rollout: Rollout, fleet: FleetShape, *, batch: str | None = None) -> Plan:
+def canary(hosts: Sequence[str], rollout: RolloutSettings, fleet: FleetShape, *, batch: str | None = None) -> Plan:
     """Plan a canary: with each step of the ladder as many hosts change as its share of the traffic needs.
 
     Args:
@@ -42,5 +42,5 @@ def _climb(hosts: Sequence[str], step: Step, size: int, share: float | None) -> 
         yield Stage(f"to {percent(step.share)}{which}", group, share=share)
 
 
-def _watch(step: Step) -> Watch:
-    return Watch(step.for_, step.criteria)
+def _watch(step: Step) -> WatchPeriod:
+    return WatchPeriod(step.for_, step.criteria)

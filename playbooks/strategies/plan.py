@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from playbooks.settings.judgement import Criteria
-from playbooks.settings.rollout import Rollout
+from playbooks.settings.rollout import RolloutSettings
 
 # B5: how long production is watched after the switch, unless somebody asks for less.
 WATCH_SECONDS = 1800.0
@@ -27,7 +27,7 @@ class FleetShape:
 
 
 @dataclass(frozen=True)
-class Watch:
+class WatchPeriod:
     """How a stage is judged.
 
     Args:
@@ -56,7 +56,7 @@ class Stage:
     name: str
     hosts: tuple[str, ...] = ()
     share: float | None = None
-    watch: Watch | None = None
+    watch: WatchPeriod | None = None
     serves: bool = False
 
 
@@ -84,7 +84,7 @@ class Plan:
         """How many stages are judged: they share the false alarms."""
         return sum(stage.watch is not None for stage in self.stages)
 
-    def watched(self, rollout: Rollout) -> float:
+    def watched(self, rollout: RolloutSettings) -> float:
         """For how many seconds it may be watched, those included for which stages may be held."""
         watches = [stage.watch for stage in self.stages if stage.watch]
         held = sum(not watch.lenient for watch in watches) * rollout.hold
@@ -102,14 +102,14 @@ def following(plan: Plan, stage: Stage) -> str:
     return ", then ".join(filter(None, [changing, watched])) or "it is done"
 
 
-def last_watch(rollout: Rollout, fleet: FleetShape, *, share: float | None = None) -> tuple[Stage, ...]:
+def last_watch(rollout: RolloutSettings, fleet: FleetShape, *, share: float | None = None) -> tuple[Stage, ...]:
     """The watch after everything has moved (B5), if there is to be one."""
     duration = rollout.watch.for_
     if duration is None:
         duration = WATCH_SECONDS if fleet.production else 0.0
     if not duration:
         return ()
-    watch = Watch(duration, rollout.watch.criteria, lenient=True)
+    watch = WatchPeriod(duration, rollout.watch.criteria, lenient=True)
     return (Stage("the watch after the switch", share=share, watch=watch),)
 
 

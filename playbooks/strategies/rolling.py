@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from playbooks.settings.rollout import Rollout
+from playbooks.settings.rollout import RolloutSettings
 from playbooks.strategies.batches import batches, count, tolerance
-from playbooks.strategies.plan import FleetShape, Plan, Stage, Watch, last_watch
+from playbooks.strategies.plan import FleetShape, Plan, Stage, WatchPeriod, last_watch
 
 
-def rolling(hosts: Sequence[str], rollout: Rollout, fleet: FleetShape, *, batch: str | None = None) -> Plan:
+def rolling(hosts: Sequence[str], rollout: RolloutSettings, fleet: FleetShape, *, batch: str | None = None) -> Plan:
     """Plan a rolling deploy.
 
     Args:
@@ -22,7 +22,7 @@ def rolling(hosts: Sequence[str], rollout: Rollout, fleet: FleetShape, *, batch:
     if batch is None and fleet.balanced:
         size = min(size, count(rollout.max_unavailable, fleet.size))
     groups = batches(hosts, size)
-    between = Watch(rollout.grace, rollout.shifting, lenient=True) if rollout.grace else None
+    between = WatchPeriod(rollout.grace, rollout.shifting, lenient=True) if rollout.grace else None
     stages = [
         Stage(f"batch {number} of {len(groups)}", group, watch=between if number < len(groups) else None)
         for number, group in enumerate(groups, start=1)

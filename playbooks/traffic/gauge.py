@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from playbooks.core.errors import Interrupted, SlipwayError
 from playbooks.environments.environment import Environment
 from playbooks.fleet.fleet import Fleet
-from playbooks.fleet.remote import Ask, Remote
-from playbooks.fleet.script import Answer
-from playbooks.judgement.headroom import Reading
+from playbooks.fleet.remote import Remote, StepCall
+from playbooks.fleet.script import StepResult
+from playbooks.judgement.headroom import BalancerReading
 from playbooks.judgement.meanwhile import Meanwhile, meanwhile
 from playbooks.steps.traffic_counts import Counted, Meter, ask_counts
 from playbooks.steps.traffic_state import EdgeState, ask_state, read_state
@@ -33,7 +33,7 @@ class Gauge:
         self._fleet, self._env, self._edges = fleet, env, edges
         self._meters = {edge: Meter() for edge in edges}
         self._unread: set[str] = set()
-        self.readings: dict[str, list[Reading]] = {edge: [] for edge in edges}
+        self.readings: dict[str, list[BalancerReading]] = {edge: [] for edge in edges}
         self.states: dict[str, EdgeState] = {}
         self._began: float | None = None
 
@@ -80,14 +80,14 @@ class Gauge:
             self._fleet.each(step, one, hosts=self._edges, finish=True).all_or_raise("looking at the balancers")
         )
 
-    def asks(self, edge: str) -> list[Ask]:
+    def asks(self, edge: str) -> list[StepCall]:
         """What a balancer is asked for a reading: it may follow what moves its traffic."""
         balancer = self._env.settings.balancer
         assert balancer is not None  # there would be no edge  # noqa: S101
         settings = self._env.target(edge).settings
         return [ask_state(balancer, settings), ask_counts(balancer, settings, self._meters[edge].cursor)]
 
-    def take(self, edge: str, answers: Iterator[Answer]) -> EdgeState:
+    def take(self, edge: str, answers: Iterator[StepResult]) -> EdgeState:
         """Take a reading in. Numbers that cannot be had are told once, and missed.
 
         Raises:
@@ -105,7 +105,7 @@ class Gauge:
                 self._fleet.progress.warn(f"{edge}: what requests do is not known: {error.message}")
         ended, earlier = time.monotonic(), self.readings[edge]
         self.readings[edge].append(
-            Reading(
+            BalancerReading(
                 ended,
                 ended - earlier[-1].ended if earlier else 0.0,
                 counted.whole,

@@ -8,7 +8,7 @@ from playbooks.environments.environment import Environment
 from playbooks.steps.facts import Facts
 from playbooks.traffic.groups import Groups
 from playbooks.traffic.servers import application_hosts, capacities, server_of
-from playbooks.traffic.shares import Place
+from playbooks.traffic.shares import HostBackends
 
 
 def places_of(
@@ -18,7 +18,7 @@ def places_of(
     groups: Groups | None = None,
     *,
     turns: bool = False,
-) -> tuple[Place, ...]:
+) -> tuple[HostBackends, ...]:
     """The application's hosts as the balancers see them.
 
     Hosts that --limit leaves out stay what they are. Those that could not be reached are left to the balancers' own
@@ -41,33 +41,33 @@ def places_of(
     return tuple(_in_place(env, facts))
 
 
-def _in_place(env: Environment, facts: Mapping[str, Facts]) -> Iterator[Place]:
+def _in_place(env: Environment, facts: Mapping[str, Facts]) -> Iterator[HostBackends]:
     capacity = capacities(env)
     asked = {target.name for target in env.targets}
     others = [host for host in application_hosts(env) if host not in asked]
     for host in [*facts, *others]:
         server = server_of(env, host)
         runs = host in others or facts[host].current is not None
-        yield Place(host, server if runs else None, server, capacity=capacity[host])
+        yield HostBackends(host, server if runs else None, server, capacity=capacity[host])
 
 
-def _in_groups(env: Environment, facts: Mapping[str, Facts], groups: Groups) -> Iterator[Place]:
+def _in_groups(env: Environment, facts: Mapping[str, Facts], groups: Groups) -> Iterator[HostBackends]:
     """Of the group with the traffic every host counts, since all of them are to be left; of the other what is there."""
     capacity = capacities(env)
     for host in groups.serving:
         server = server_of(env, host)
         runs = host not in facts or facts[host].current is not None
-        yield Place(host, server if runs else None, server, live=True, capacity=capacity[host])
+        yield HostBackends(host, server if runs else None, server, live=True, capacity=capacity[host])
     for host in groups.resting:
         if host in facts:
-            yield Place(host, None, server_of(env, host), live=False, capacity=capacity[host])
+            yield HostBackends(host, None, server_of(env, host), live=False, capacity=capacity[host])
 
 
-def _slotted(env: Environment, fact: Facts, slot: str | None, capacity: float, *, turns: bool) -> Place:
+def _slotted(env: Environment, fact: Facts, slot: str | None, capacity: float, *, turns: bool) -> HostBackends:
     """A host with two slots. What runs in none of them has the first one's port, or no traffic."""
     first = next(iter(env.settings.slots))
     after, before = slot or first, fact.slot or first
-    return Place(
+    return HostBackends(
         fact.host,
         server_of(env, fact.host, before) if fact.current else None,
         server_of(env, fact.host, after),

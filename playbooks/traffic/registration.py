@@ -59,7 +59,7 @@ def unprovisioned(env: Environment, states: Sequence[EdgeState]) -> dict[str, li
     return {host: told for host, told in found.items() if told}
 
 
-def require_known(env: Environment, states: Sequence[EdgeState]) -> None:
+def require_registered(env: Environment, states: Sequence[EdgeState]) -> None:
     """Refuse to begin what a balancer could not follow.
 
     Raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from playbooks.core.errors import ConfigError, UsageError
 from playbooks.environments.environment import Environment
-from playbooks.steps.traffic import Server, Share
+from playbooks.steps.traffic import Server, ServerWeight
 from playbooks.traffic.shares import weight_of
 
 
@@ -45,11 +45,11 @@ def capacities(env: Environment) -> dict[str, float]:
     return {host: weight / largest for host, weight in weights.items()}
 
 
-def usual_shares(env: Environment) -> list[Share]:
+def usual_shares(env: Environment) -> list[ServerWeight]:
     """What every server gets at normal times; balancers must know those of hosts that --limit leaves out, too."""
     slots: list[str | None] = [*env.settings.slots] or [None]
     return [
-        Share(server_of(env, host, slot), weight_of(capacity))
+        ServerWeight(server_of(env, host, slot), weight_of(capacity))
         for host, capacity in capacities(env).items()
         for slot in slots
     ]

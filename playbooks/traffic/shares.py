@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import fsum
 
-from playbooks.steps.traffic import FULL, Server, Share
+from playbooks.steps.traffic import FULL, Server, ServerWeight
 
 
 @dataclass(frozen=True)
-class Place:
+class HostBackends:
     """A host of the application as the balancers see it.
 
     Args:
@@ -48,7 +48,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Split:
+class TrafficSplit:
     """Where a rollout stands.
 
     Args:
@@ -101,7 +101,9 @@ def weigh(old: Sequence[float], new: Sequence[float], share: float | None) -> tu
     return min(pairs, key=off)
 
 
-def balance(places: Sequence[Place], split: Split, *, closed: frozenset[str] = frozenset()) -> list[Share]:
+def balance(
+    places: Sequence[HostBackends], split: TrafficSplit, *, closed: frozenset[str] = frozenset()
+) -> list[ServerWeight]:
     """What every server gets.
 
     Args:
@@ -118,9 +120,11 @@ def balance(places: Sequence[Place], split: Split, *, closed: frozenset[str] = f
         replace(share, out=not share.on and share.server.name in changing)
         for share in kind([place for place in places if place not in shut], split)
     ]
-    unused = [Share(other, weight=0, on=False, tester=False) for place in places for other in place.others]
+    unused = [ServerWeight(other, weight=0, on=False, tester=False) for place in places for other in place.others]
     unused += [
-        Share(server, weight_of(place.capacity), on=False) for place in shut for server in servers_of(place).values()
+        ServerWeight(server, weight_of(place.capacity), on=False)
+        for place in shut
+        for server in servers_of(place).values()
     ]
     empty = idle(places, split)
     running = [share for share in wanted if share.server.name not in empty]
@@ -137,7 +141,7 @@ def balance(places: Sequence[Place], split: Split, *, closed: frozenset[str] = f
     return [*(replace(share, idle=share.server.name in empty) for share in wanted), *unused]
 
 
-def idle(places: Sequence[Place], split: Split) -> set[str]:
+def idle(places: Sequence[HostBackends], split: TrafficSplit) -> set[str]:
     """Names of servers that nothing runs on: not yet, or not any more."""
     found = set()
     for place in places:
@@ -149,17 +153,17 @@ def idle(places: Sequence[Place], split: Split) -> set[str]:
     return found
 
 
-def is_shut(place: Place, closed: frozenset[str]) -> bool:
+def is_shut(place: HostBackends, closed: frozenset[str]) -> bool:
     """Whether somebody has put a host out of service by hand: its other slot is on the same host."""
     return place.before is not None and place.before.name in closed
 
 
-def servers_of(place: Place) -> dict[str, Server]:
+def servers_of(place: HostBackends) -> dict[str, Server]:
     """A host's servers that something may run on, by name."""
     return {server.name: server for server in (place.before, place.after) if server}
 
 
-def _in_place(places: Sequence[Place], split: Split) -> list[Share]:
+def _in_place(places: Sequence[HostBackends], split: TrafficSplit) -> list[ServerWeight]:
     there = [place for place in places if place.host not in split.out]
     new = [place.capacity for place in there if place.host in split.moved]
     old = [place.capacity for place in there if place.host not in split.moved]
@@ -170,13 +174,13 @@ def _in_place(places: Sequence[Place], split: Split) -> list[Share]:
         moved = place.host in split.moved
         serves, rests = (place.after, place.former) if moved or not place.former else (place.former, place.after)
         weight = weight_of(place.capacity, new_unit if moved else old_unit)
-        shares.append(Share(serves, weight, on=place.host not in split.out, tester=not mixed or moved))
+        shares.append(ServerWeight(serves, weight, on=place.host not in split.out, tester=not mixed or moved))
         if rests:
-            shares.append(Share(rests, weight=0, on=False, tester=False))
+            shares.append(ServerWeight(rests, weight=0, on=False, tester=False))
     return shares
 
 
-def _beside(places: Sequence[Place], split: Split) -> list[Share]:
+def _beside(places: Sequence[HostBackends], split: TrafficSplit) -> list[ServerWeight]:
     share = 0.0 if split.share is None else split.share
     moved = split.moved - split.out
     # A host that does not change has one server, and is old or new by what it runs.
@@ -188,16 +192,16 @@ def _beside(places: Sequence[Place], split: Split) -> list[Share]:
         new = place.host in moved
         if place.beside or place.before is None or new:
             weight = weight_of(place.capacity, new_unit) if new else 0
-            shares.append(Share(place.after, weight=weight, on=new, tester=new))
+            shares.append(ServerWeight(place.after, weight=weight, on=new, tester=new))
         if place in old and place.before is not None:
             stays = share >= 1 and not place.beside  # left out of this rollout: it goes on as it is
             weight = weight_of(place.capacity, FULL if stays else old_unit)
             on = (stays or share < 1) and (place.beside or place.host not in split.out)
-            shares.append(Share(place.before, weight=weight, on=on, tester=not moved))
+            shares.append(ServerWeight(place.before, weight=weight, on=on, tester=not moved))
     return shares
 
 
-def _grouped(places: Sequence[Place], split: Split) -> list[Share]:
+def _grouped(places: Sequence[HostBackends], split: TrafficSplit) -> list[ServerWeight]:
     # The very first deploy changes both groups, and there is nothing to move away from.
     first = any(place.live and place.host in split.moved for place in places)
     new = [] if first else [place for place in places if not place.live and place.host in split.moved - split.out]
@@ -205,14 +209,14 @@ def _grouped(places: Sequence[Place], split: Split) -> list[Share]:
     old = [place.capacity for place in places if place.live]
     old_unit, new_unit = weigh(old, [place.capacity for place in new], share)
     return [
-        Share(
+        ServerWeight(
             place.after,
             weight=weight_of(place.capacity, old_unit),
             on=share < 1 and place.host not in split.out,
             tester=not new,
         )
         if place.live
-        else Share(
+        else ServerWeight(
             place.after,
             weight=weight_of(place.capacity, new_unit) if place in new else 0,
             on=place in new,
@@ -222,7 +226,7 @@ def _grouped(places: Sequence[Place], split: Split) -> list[Share]:
     ]
 
 
-def steady(places: Sequence[Place], seen: Iterable[str], changing: Iterable[str]) -> frozenset[str]:
+def steady(places: Sequence[HostBackends], seen: Iterable[str], changing: Iterable[str]) -> frozenset[str]:
     """Hosts that run the wanted release from the start; of two groups, those without the traffic are meant to.
 
     Args:
@@ -235,8 +239,8 @@ def steady(places: Sequence[Place], seen: Iterable[str], changing: Iterable[str]
 
 
 def way_back(
-    places: Sequence[Place], split: Split, *, forward: bool = False, closed: frozenset[str] = frozenset()
-) -> tuple[list[Share], list[Share]]:
+    places: Sequence[HostBackends], split: TrafficSplit, *, forward: bool = False, closed: frozenset[str] = frozenset()
+) -> tuple[list[ServerWeight], list[ServerWeight]]:
     """What an edge's guard does when its controller falls silent: at once, and when the hosts have gone back as well.
 
     At once nothing is sent any more to the release that is being left, as long as the others can carry half of what all
@@ -248,13 +252,13 @@ def way_back(
     """
     hosts = frozenset(place.host for place in places if not place.live)
     if any(place.beside for place in places):
-        end = balance(places, Split(hosts, share=1.0) if forward else Split(share=0.0), closed=closed)
+        end = balance(places, TrafficSplit(hosts, share=1.0) if forward else TrafficSplit(share=0.0), closed=closed)
         return (balance(places, split, closed=closed) if forward else end), end
-    end = balance(places, Split(hosts if forward else frozenset()), closed=closed)
+    end = balance(places, TrafficSplit(hosts if forward else frozenset()), closed=closed)
     left = hosts - split.moved if forward else split.moved
     leaving = left | split.out
     carried = {place.host: place.capacity for place in places if place.host in hosts and not is_shut(place, closed)}
     # Fractions: a half must not be less than a half for how they are written.
     if 2 * fsum(carried[host] for host in carried.keys() - leaving) < fsum(carried.values()) - 1e-9:
         return end, end
-    return balance(places, Split(split.moved, out=leaving), closed=closed), end
+    return balance(places, TrafficSplit(split.moved, out=leaving), closed=closed), end

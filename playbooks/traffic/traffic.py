@@ -12,16 +12,16 @@ from typing import Protocol
 from playbooks.core.errors import Interrupted, SlipwayError, StepFailed
 from playbooks.environments.environment import Environment
 from playbooks.fleet.fleet import Fleet
-from playbooks.fleet.lock_owner import Holder
+from playbooks.fleet.lock_owner import LockOwner
 from playbooks.fleet.remote import Remote
-from playbooks.fleet.script import Answer
+from playbooks.fleet.script import StepResult
 from playbooks.judgement.meanwhile import Meanwhile
 from playbooks.ledger.seal import GUARD_ADDS
-from playbooks.steps.traffic import HINTS, Moved, Retreat, Share, ask_retreat, ask_traffic, read_traffic
+from playbooks.steps.traffic import HINTS, Retreat, ServerWeight, TrafficMove, ask_retreat, ask_traffic, read_traffic
 from playbooks.steps.traffic_state import EdgeState, ask_state, read_state
 from playbooks.traffic.gauge import Gauge
 from playbooks.traffic.headroom import wait_for_headroom
-from playbooks.traffic.shares import Place, Split, balance, idle, servers_of, way_back
+from playbooks.traffic.shares import HostBackends, TrafficSplit, balance, idle, servers_of, way_back
 from playbooks.traffic.unserved import find_unserved, probed
 
 # Seconds by which the application's hosts let their guards run longer than the balancers': these look every tenth of
@@ -46,7 +46,7 @@ class Traffic(Protocol):
     @property
     def edges(self) -> tuple[str, ...]: ...
     @property
-    def places(self) -> tuple[Place, ...]: ...
+    def places(self) -> tuple[HostBackends, ...]: ...
     @property
     def steady(self) -> frozenset[str]: ...
     @property
@@ -70,7 +70,7 @@ class Traffic(Protocol):
     def unserved(self) -> StepFailed | None:
         """A balancer that has nobody to send clients to, though it should; see `move`."""
 
-    def move(self, split: Split, *, back: bool = False) -> Mapping[str, SlipwayError]:
+    def move(self, split: TrafficSplit, *, back: bool = False) -> Mapping[str, SlipwayError]:
         """Make it so on every balancer.
 
         Args:
@@ -93,7 +93,7 @@ class NoBalancer:
         places, steady: see `Traffic`.
     """
 
-    places: tuple[Place, ...]
+    places: tuple[HostBackends, ...]
     steady: frozenset[str]
     edges: tuple[str, ...] = ()
     astray: bool = False
@@ -111,7 +111,7 @@ class NoBalancer:
     def unserved(self) -> None:
         """Nobody knows."""
 
-    def move(self, split: Split, *, back: bool = False) -> Mapping[str, SlipwayError]:  # noqa: ARG002
+    def move(self, split: TrafficSplit, *, back: bool = False) -> Mapping[str, SlipwayError]:  # noqa: ARG002
         """There is nothing to move."""
         return {}
 
@@ -137,9 +137,9 @@ class Edges:
 
     fleet: Fleet
     env: Environment
-    holder: Holder
+    holder: LockOwner
     edges: tuple[str, ...]
-    places: tuple[Place, ...]
+    places: tuple[HostBackends, ...]
     gauge: Gauge
     steady: frozenset[str] = frozenset()
     closed: frozenset[str] = frozenset()
@@ -153,7 +153,7 @@ class Edges:
     def astray(self) -> bool:
         wanted = {
             share.server.name: share.on and share.weight > 0
-            for share in balance(self.places, Split(self.steady, self.left - self.steady), closed=self.closed)
+            for share in balance(self.places, TrafficSplit(self.steady, self.left - self.steady), closed=self.closed)
         }
         return any(
             server.wanted != wanted[name]
@@ -188,13 +188,13 @@ class Edges:
         return self.gauge.meanwhile()
 
     def unserved(self) -> StepFailed | None:
-        everybody = Split(frozenset(place.host for place in self.places), share=1.0)
+        everybody = TrafficSplit(frozenset(place.host for place in self.places), share=1.0)
         return self._unserved(balance(self.places, everybody, closed=self.closed))
 
-    def _unserved(self, shares: Sequence[Share]) -> StepFailed | None:
+    def _unserved(self, shares: Sequence[ServerWeight]) -> StepFailed | None:
         return find_unserved(self.gauge, self.fleet, self.env, shares, up=self.up)
 
-    def move(self, split: Split, *, back: bool = False) -> Mapping[str, SlipwayError]:
+    def move(self, split: TrafficSplit, *, back: bool = False) -> Mapping[str, SlipwayError]:
         back = back or self.holder.task == "rollback"
         # While hosts are out, others come next: only then it is worth a reading.
         settled = not split.out
@@ -204,7 +204,7 @@ class Edges:
         retreat = self._retreat(split)
         seal = self.env.signing.seal(self.holder)
 
-        def one(remote: Remote) -> Moved:
+        def one(remote: Remote) -> TrafficMove:
             settings = self.env.target(remote.name).settings
             balancer = self.env.settings.balancer
             assert balancer is not None  # there would be no edge  # noqa: S101
@@ -235,7 +235,7 @@ class Edges:
             raise nobody_there
         return failed
 
-    def _take(self, edge: str, answers: Iterator[Answer]) -> None:
+    def _take(self, edge: str, answers: Iterator[StepResult]) -> None:
         """Take in what came behind a move: that is done, whatever becomes of the reading."""
         try:
             self.gauge.take(edge, answers)
@@ -244,7 +244,7 @@ class Edges:
         except SlipwayError as error:
             self.fleet.progress.warn(f"{edge}: it could not be looked at: {error.message}")
 
-    def _unanswered(self, moved: Mapping[str, Moved], hosts: frozenset[str]) -> dict[str, SlipwayError]:
+    def _unanswered(self, moved: Mapping[str, TrafficMove], hosts: frozenset[str]) -> dict[str, SlipwayError]:
         """Hosts that are healthy but for their users. Where nobody was to begin with, something else is wrong."""
         balancer = self.env.settings.balancer
         if balancer is None or self.up < UP or not any(place.before for place in self.places):
@@ -257,7 +257,7 @@ class Edges:
                     found[place.host] = self._not_for(edge, place)
         return found
 
-    def _not_for(self, edge: str, place: Place) -> StepFailed:
+    def _not_for(self, edge: str, place: HostBackends) -> StepFailed:
         """A host that is healthy by its own checks, but not for a balancer."""
         server, balancer = place.after, self.env.settings.balancer
         assert balancer is not None  # there would be no edge  # noqa: S101
@@ -275,7 +275,7 @@ class Edges:
         state = self.states.get(edge)
         return state is not None and server in state.servers and state.servers[server].up is False
 
-    def _retreat(self, split: Split) -> Retreat:
+    def _retreat(self, split: TrafficSplit) -> Retreat:
         forward = self.holder.task == "rollback" and not self.stays
         left = [place for place in self.places if place.before and place.host in self.left - split.moved]
         shut = self.closed | {place.before.name for place in left if place.before}
@@ -290,7 +290,7 @@ class Edges:
         settle = lag(timeout) + timeout / 10 + 1 + self.env.settings.guard.settle
         return Retreat(self.holder.id, math.ceil(timeout), settle, retreat, rest, record)
 
-    def _tell(self, edge: str, moved: Moved, split: Split) -> None:
+    def _tell(self, edge: str, moved: TrafficMove, split: TrafficSplit) -> None:
         for server, count in moved.cut.items():
             requests = "1 request" if count == 1 else f"{count} requests"
             self.fleet.progress.warn(f"{edge}: {requests} in flight on {server} did not end in time and may be cut")

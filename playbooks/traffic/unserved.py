@@ -14,7 +14,7 @@ from playbooks.fleet.remote import Remote
 from playbooks.settings import Settings
 from playbooks.settings.load import PREFIX
 from playbooks.settings.traffic import Balancer
-from playbooks.steps.traffic import Server, Share, host_asked
+from playbooks.steps.traffic import Server, ServerWeight, host_asked
 from playbooks.steps.traffic_probe import Probe, ask_probe, read_probes
 from playbooks.steps.traffic_state import EdgeState
 from playbooks.traffic.gauge import Gauge
@@ -92,7 +92,7 @@ def explained(probe: Probe, balancer: Balancer, settings: Settings, server: Serv
 
 
 def find_unserved(
-    gauge: Gauge, fleet: Fleet, env: Environment, shares: Sequence[Share], *, up: float
+    gauge: Gauge, fleet: Fleet, env: Environment, shares: Sequence[ServerWeight], *, up: float
 ) -> StepFailed | None:
     """A balancer that has nobody to send clients to; None where all have somebody, or are to have nobody.
 

@@ -14,10 +14,10 @@ import pytest
 from testinfra.host import Host
 
 from playbooks.adapters.secrets.sources import Secrets
-from playbooks.fleet.lock_owner import Holder
+from playbooks.fleet.lock_owner import LockOwner
 from playbooks.ledger.keys import find_key
 from playbooks.ledger.seal import Seal
-from playbooks.settings.ledger import Ledger
+from playbooks.settings.ledger import LedgerSettings
 from playbooks.settings.model import FileSecret
 from tests.chaos import driver
 from tests.hosts.conftest import APPS, App, Ran, app, invoke, lab, on, specs, wait_until  # noqa: F401 - fixtures
@@ -70,8 +70,8 @@ def make_key(path: Path) -> str:
 
 def sealed(key: Path, document: dict[str, Any], environment: str, application: str) -> dict[str, Any]:
     """A record signed with a key, whoever has it."""
-    found = find_key(Ledger.model_validate({"key": "k"}), Secrets({"k": FileSecret(file=str(key))}, key.parent))
-    holder = Holder(str(document["by"]), "deploy", str(document["started"]), str(document["id"]), "deploy")
+    found = find_key(LedgerSettings.model_validate({"key": "k"}), Secrets({"k": FileSecret(file=str(key))}, key.parent))
+    holder = LockOwner(str(document["by"]), "deploy", str(document["started"]), str(document["id"]), "deploy")
     return Seal(environment, application, holder, found).record(document)
 
 

@@ -16,10 +16,10 @@ from playbooks.core.invisible import visible
 from playbooks.fleet import script as scripts
 from playbooks.fleet.address import Address
 from playbooks.fleet.failures import explain
-from playbooks.fleet.lock_owner import read_holder
+from playbooks.fleet.lock_owner import read_lock_owner
 from playbooks.fleet.progress import Silent
-from playbooks.fleet.remote import Ask, Remote
-from playbooks.fleet.script import Answer
+from playbooks.fleet.remote import Remote, StepCall
+from playbooks.fleet.script import StepResult
 from playbooks.fleet.session import Session
 from playbooks.settings import Settings
 from playbooks.steps.app_metrics import read_app_metrics
@@ -101,7 +101,7 @@ class Replays(Remote):
 
     said: bytes = b""
 
-    def chain(self, asks: Sequence[Ask]) -> Generator[Answer, None, None]:
+    def chain(self, asks: Sequence[StepCall]) -> Generator[StepResult, None, None]:
         for ask in asks:
             yield scripts.parse(self.name, ask.step, self.said, 0.0)
 
@@ -136,7 +136,7 @@ class Answers:
             ),
             lambda: read_ledger(remote, _SETTINGS.state, lines=20),
             lambda: read_rendered(remote, _SETTINGS),
-            lambda: read_holder(_last_field(data)),
+            lambda: read_lock_owner(_last_field(data)),
             lambda: check_release(remote, _SETTINGS, "20261121T043100Z-1.1.0"),
             lambda: prove(remote, _SETTINGS, "20261121T043100Z-1.1.0"),
             lambda: apply_retention(remote, _SETTINGS, {"restic_password": "x"}),
@@ -162,7 +162,7 @@ def _accepted(reader: Callable[[], object]) -> bool:
     return True
 
 
-def _answer(data: bytes) -> Answer:
+def _answer(data: bytes) -> StepResult:
     return scripts.parse("web1", "facts", data, 0.0)
 
 

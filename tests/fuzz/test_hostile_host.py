@@ -20,7 +20,7 @@ import pytest
 import yaml
 
 from playbooks.core.errors import BadAnswer
-from playbooks.fleet.remote_shell import LONGEST_NOTE, MOST_NOTES, Line, Request
+from playbooks.fleet.remote_shell import LONGEST_NOTE, MOST_NOTES, RemoteShell, ShellRequest
 from tests.fuzz import hostile_host as hosts
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
@@ -204,10 +204,10 @@ def test_messages_without_end_are_not_told_without_end(name: str) -> None:
         assert transport is not None
         channel = transport.open_session()
         channel.exec_command("sh")
-        line = Line("app1", channel)
+        line = RemoteShell("app1", channel)
         began = time.process_time()
         with pytest.raises(BadAnswer, match="messages without end"):
-            line.receive(Request("facts", b""), time.monotonic() + 120, told.append)
+            line.receive(ShellRequest("facts", b""), time.monotonic() + 120, told.append)
     assert time.process_time() - began < 60, "paramiko's own share of it, and the host's, included"
     assert len(told) <= MOST_NOTES + 1
     assert max(map(len, told), default=0) <= LONGEST_NOTE + 1

@@ -16,7 +16,7 @@ from lab.load import run_load
 from lab.load_plan import Kind, Plan
 from lab.load_report import Report
 from lab.spec import HostSpec
-from playbooks.adapters.metrics.source import Endpoint, Metrics, MetricsError
+from playbooks.adapters.metrics.source import MeasuredServer, MetricsError, MetricsSource
 from playbooks.environments.environment import Environment, load_environment
 from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.progress import Silent
@@ -62,8 +62,8 @@ def ship(app: App, *flags: str, version: str) -> None:
     assert deployed.status == 0, deployed.err
 
 
-def servers(app: App, specs: dict[str, HostSpec]) -> list[Endpoint]:
-    return [Endpoint(name, name, specs[name].address, app.port) for name in APPS]
+def servers(app: App, specs: dict[str, HostSpec]) -> list[MeasuredServer]:
+    return [MeasuredServer(name, name, specs[name].address, app.port) for name in APPS]
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def put_load(app: App, specs: dict[str, HostSpec], name: str, *, seconds: float 
     return run_load(Plan(f"http://{specs[name].address}:{app.port}", rate=100, seconds=seconds, mix=MIX))
 
 
-def count_until(metrics: Metrics, found: dict[str, Counts], expected: dict[str, int]) -> None:
+def count_until(metrics: MetricsSource, found: dict[str, Counts], expected: dict[str, int]) -> None:
     """Read until all of it has arrived: Prometheus knows what was there when it last looked."""
 
     def all_there() -> bool:
@@ -122,7 +122,7 @@ def test_every_source_counts_what_a_client_counted(
     put_load(shop, specs, "app1", seconds=0.3)  # what was before the first reading does not count
     with open_fleet([own.target(name).address for name in (*APPS, "db1")], progress=Silent(), forks=8) as fleet:
         fleet.require_all()
-        sources: dict[str, Metrics] = {
+        sources: dict[str, MetricsSource] = {
             "application": open_metrics(own.settings.metrics, everyone, fleet, own.secrets),
             "prometheus": open_metrics(direct.settings.metrics, everyone, fleet, direct.secrets),
             "via": open_metrics(through.settings.metrics, everyone, fleet, through.secrets, via="db1"),
@@ -149,7 +149,7 @@ def test_every_source_counts_what_a_client_counted(
     assert PASSWORD not in on("db1").check_output("journalctl --no-pager | tail -n 2000")
 
 
-def has_started(source: Metrics) -> bool:
+def has_started(source: MetricsSource) -> bool:
     """Whether Prometheus knows our servers by now."""
     try:
         source.read()
@@ -158,7 +158,7 @@ def has_started(source: Metrics) -> bool:
     return True
 
 
-def wrong_password(app: App, url: str, everyone: list[Endpoint], fleet: Fleet) -> None:
+def wrong_password(app: App, url: str, everyone: list[MeasuredServer], fleet: Fleet) -> None:
     env = configure(app, url)
     secrets = {**env.secrets, "token": "another"}
     with pytest.raises(MetricsError, match="HTTP 401"):

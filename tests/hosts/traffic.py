@@ -20,15 +20,15 @@ from testinfra.host import Host
 from lab.spec import Lab
 from playbooks.core.errors import StepFailed
 from playbooks.environments.environment import Environment, load_environment
-from playbooks.fleet.fleet import Held, open_fleet
-from playbooks.fleet.lock_owner import Holder
+from playbooks.fleet.fleet import HeldLocks, open_fleet
+from playbooks.fleet.lock_owner import LockOwner
 from playbooks.fleet.progress import Silent
-from playbooks.fleet.remote import Ask, Remote
-from playbooks.fleet.script import Answer
+from playbooks.fleet.remote import Remote, StepCall
+from playbooks.fleet.script import StepResult
 from playbooks.judgement.counts import Counts
 from playbooks.settings.rollout import Headroom
 from playbooks.settings.traffic import Balancer
-from playbooks.steps.traffic import Moved, Retreat, Share, ask_traffic, read_traffic
+from playbooks.steps.traffic import Retreat, ServerWeight, TrafficMove, ask_traffic, read_traffic
 from playbooks.steps.traffic_counts import Counted, Meter, ask_counts
 from playbooks.steps.traffic_probe import ask_probe, read_probes
 from playbooks.steps.traffic_state import EdgeState, ask_maintenance, ask_state, read_state
@@ -195,7 +195,7 @@ class Hand:
 
     env: Environment
     remote: Remote
-    held: Held
+    held: HeldLocks
     seconds: int
     settle: float = 1.0
 
@@ -205,15 +205,15 @@ class Hand:
         return self.env.settings.balancer
 
     @property
-    def normal(self) -> dict[str, Share]:
+    def normal(self) -> dict[str, ServerWeight]:
         """All servers as they are at normal times."""
         return {share.server.name: share for share in usual_shares(self.env)}
 
-    def shares(self, **changes: Share | int | None) -> list[Share]:
+    def shares(self, **changes: ServerWeight | int | None) -> list[ServerWeight]:
         """A number is a weight, None is off."""
         normal = self.normal
         for name, change in changes.items():
-            if isinstance(change, Share):
+            if isinstance(change, ServerWeight):
                 normal[name] = change
             else:
                 normal[name] = replace(normal[name], weight=change or 0, on=change is not None)
@@ -221,13 +221,13 @@ class Hand:
 
     def move(
         self,
-        shares: Sequence[Share],
+        shares: Sequence[ServerWeight],
         *,
-        retreat: Sequence[Share] = (),
+        retreat: Sequence[ServerWeight] = (),
         drain: float = 10,
         up: float = 10,
         slow: float = 0,
-    ) -> Moved:
+    ) -> TrafficMove:
         """As a coordinator does."""
         rest = list(self.normal.values())
         record = {"task": "guard", "id": "t-1", "environment": "test", "version": "1", "hosts": {EDGE: "by its guard"}}
@@ -236,7 +236,7 @@ class Hand:
         ask = ask_traffic(self.balancer, settings, shares, retreat=guard, drain=drain, up=up, slow=slow)
         return read_traffic(self.ask(ask))
 
-    def ask(self, ask: Ask) -> Answer:
+    def ask(self, ask: StepCall) -> StepResult:
         (answer,) = self.remote.chain([ask])
         return answer
 
@@ -263,7 +263,7 @@ class Hand:
 def hand(inventory: str, *, undo: bool = False) -> Iterator[Hand]:
     """The edge of an inventory, locked as by a deploy."""
     env = load_environment(inventory, PROJECT)
-    holder = Holder("tester@here", "deploy 1", "2026-11-21T00:00:00Z", "t-1", "deploy", "1")
+    holder = LockOwner("tester@here", "deploy 1", "2026-11-21T00:00:00Z", "t-1", "deploy", "1")
     address = env.target(EDGE).address
     with (
         open_fleet([address], progress=Silent(), forks=4, acts=True) as fleet,

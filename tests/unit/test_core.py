@@ -20,7 +20,7 @@ from playbooks.core.names import stamp
 from playbooks.environments.environment import FLEET_WIDE, Environment, load_environment
 from playbooks.environments.templates import Templates
 from playbooks.fleet.address import read_address
-from playbooks.fleet.lock_owner import Holder
+from playbooks.fleet.lock_owner import LockOwner
 from playbooks.releases.find_artifact import find_artifact
 from playbooks.releases.render import later_than, new_release, render
 from playbooks.restore import newest_backup
@@ -29,7 +29,7 @@ from playbooks.rollout.planning.rollback_target import choose_release, choose_re
 from playbooks.settings.load import read_settings
 from playbooks.settings.model import FileSecret
 from playbooks.settings.reference import reference
-from playbooks.steps.facts import Facts, Moved, ReleaseOnHost
+from playbooks.steps.facts import Facts, LastSwitch, ReleaseOnHost
 from tests.fuzz.vaults import encrypted
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
@@ -367,18 +367,18 @@ def test_rollback_after_an_interruption_moves_only_who_is_still_to_move() -> Non
     """Hosts that their guards took back would go back once more, to a version that nobody has thought of for weeks."""
     releases = [("0-0.9", "proven", None), ("1-1.0", "proven", "0-0.9"), ("2-1.1", "staged", "1-1.0")]
     new, old = facts("2-1.1", releases, []), facts("1-1.0", releases, [])
-    died = Holder("ann@laptop", "deploy 1.1", "", "2-1.1", "deploy", "1.1")
+    died = LockOwner("ann@laptop", "deploy 1.1", "", "2-1.1", "deploy", "1.1")
     assert choose_releases({"a": new, "b": old}, None, died) == {"a": "1-1.0", "b": "1-1.0"}
     # Where it was the first, its guard has left nothing.
     assert choose_releases({"a": new, "b": facts(None, [], [])}, None, died) == {"a": "1-1.0"}
     fresh = facts("2-1.1", [("2-1.1", "staged", None)], [])
     assert choose_releases({"a": new, "b": fresh}, None, died) == {"a": "1-1.0", "b": None}
     # Its rollback was interrupted too, and is gone on with under the same id.
-    again = Holder("bob@desk", "rollback", "", "3-rollback", "rollback", "", undoes="2-1.1")
+    again = LockOwner("bob@desk", "rollback", "", "3-rollback", "rollback", "", undoes="2-1.1")
     assert choose_releases({"a": new, "b": old}, None, again) == {"a": "1-1.0", "b": "1-1.0"}
     # A rollback of a deploy that had ended well: hosts that it had moved are known by its id.
-    plain = Holder("bob@desk", "rollback", "", "3-rollback", "rollback")
-    moved = replace(old, moved=Moved("3-rollback", "2-1.1", "1-1.0"))
+    plain = LockOwner("bob@desk", "rollback", "", "3-rollback", "rollback")
+    moved = replace(old, moved=LastSwitch("3-rollback", "2-1.1", "1-1.0"))
     assert choose_releases({"a": new, "b": moved}, None, plain) == {"a": "1-1.0", "b": "1-1.0"}
     # Who names where to go is not second-guessed.
     assert choose_releases({"a": new, "b": old}, "0.9", died) == {"a": "0-0.9", "b": "0-0.9"}

@@ -18,7 +18,7 @@ from playbooks.adapters.metrics.exposition import LONGEST_LINE, parse_samples
 from playbooks.adapters.metrics.prometheus_http import ask_from_here
 from playbooks.adapters.metrics.source import MOST_SERIES
 from playbooks.fleet import script as scripts
-from playbooks.settings.metrics import Metrics, Prometheus
+from playbooks.settings.metrics import MetricsSettings, Prometheus
 
 
 class Floods(http.server.BaseHTTPRequestHandler):
@@ -126,7 +126,7 @@ def test_series_without_end_are_neither_read_nor_remembered() -> None:
     """A page with other names each time filled the memory for as long as a stage was watched."""
     names = {"requests": "a_total", "errors": "b_total", "latency": "c_bucket"}
     pages: list[list[str]] = []
-    source = ApplicationMetrics(Metrics.model_validate(names), lambda: {"app1": Page(pages[-1])})
+    source = ApplicationMetrics(MetricsSettings.model_validate(names), lambda: {"app1": Page(pages[-1])})
     pages.append([f"# TYPE {name} counter" for name in names.values()])
     source.read()
     for turn in range(4):

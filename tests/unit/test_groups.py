@@ -13,25 +13,25 @@ from hypothesis import strategies as st
 
 from playbooks.core.errors import ConfigError, UsageError
 from playbooks.environments.environment import Environment, load_environment
-from playbooks.fleet.lock_owner import Holder
+from playbooks.fleet.lock_owner import LockOwner
 from playbooks.rollout.planning.outdated_hosts import whole_group
 from playbooks.rollout.planning.preview import planned
 from playbooks.rollout.planning.rollback_target import choose_for_group
 from playbooks.rollout.planning.strategy import plan_deploy, plan_rollback
 from playbooks.status import HostStatus, Status
 from playbooks.steps.facts import Facts, ReleaseOnHost
-from playbooks.steps.traffic import Server, Share
+from playbooks.steps.traffic import Server, ServerWeight
 from playbooks.steps.traffic_state import Admin, EdgeState, ServerState
 from playbooks.traffic.groups import Groups, live_group
-from playbooks.traffic.shares import Place, Split, balance, steady, way_back
+from playbooks.traffic.shares import HostBackends, TrafficSplit, balance, steady, way_back
 
 WEB = {"name": "web@", "unit": {"Service": {"ExecStart": "/x"}}}
 BLUE, GREEN = ("a1",), ("b1", "b2")
 GROUPS = Groups("blue", "green", BLUE, GREEN, {})
 MEMBERS = {"blue": BLUE, "green": GREEN}
 PLACES = [
-    *(Place(host, Server(host, "::1", 80), Server(host, "::1", 80), live=True) for host in BLUE),
-    *(Place(host, None, Server(host, "::1", 80), live=False) for host in GREEN),
+    *(HostBackends(host, Server(host, "::1", 80), Server(host, "::1", 80), live=True) for host in BLUE),
+    *(HostBackends(host, None, Server(host, "::1", 80), live=False) for host in GREEN),
 ]
 ALL, NEW = frozenset(BLUE + GREEN), frozenset(GREEN)
 
@@ -54,7 +54,7 @@ def environment(folder: Path, limit: str | None = None, **settings: Any) -> Envi
     return load_environment(str(folder), folder, limit=limit)
 
 
-def serving(shares: list[Share]) -> dict[str, int]:
+def serving(shares: list[ServerWeight]) -> dict[str, int]:
     return {share.server.name: share.weight for share in shares if share.on and share.weight}
 
 
@@ -141,29 +141,29 @@ def test_the_live_group_serves_until_the_other_one_has_it_all(
     moved: frozenset[str], out: frozenset[str], share: float | None
 ) -> None:
     """The traffic may be nowhere but on hosts that are ready, in every moment of a deploy."""
-    got = set(serving(balance(PLACES, Split(frozenset(moved), frozenset(out), share))))
+    got = set(serving(balance(PLACES, TrafficSplit(frozenset(moved), frozenset(out), share))))
     ready = moved - out
     assert got
     assert got <= set(BLUE) | ready
     assert (set(BLUE) <= got) == (not ready or share is None or share < 1)
-    assert way_back(PLACES, Split(frozenset(moved), frozenset(out), share))[0] == balance(PLACES, Split())
+    assert way_back(PLACES, TrafficSplit(frozenset(moved), frozenset(out), share))[0] == balance(PLACES, TrafficSplit())
 
 
 def test_shares_testers_and_where_it_ends() -> None:
     """Uneven groups get their share all the same; the group that is left is off, and comes back whole."""
-    start = balance(PLACES, Split(NEW, share=0.0))
+    start = balance(PLACES, TrafficSplit(NEW, share=0.0))
     assert (serving(start), {one.server.name for one in start if one.tester}) == ({"a1": 256}, set(GREEN))
-    half = serving(balance(PLACES, Split(NEW, share=0.5)))
+    half = serving(balance(PLACES, TrafficSplit(NEW, share=0.5)))
     assert half["a1"] == half["b1"] + half["b2"]
-    end = balance(PLACES, Split(NEW, share=1.0))
+    end = balance(PLACES, TrafficSplit(NEW, share=1.0))
     assert (serving(end), [one.on for one in end]) == ({"b1": 256, "b2": 256}, [False, True, True])
-    first = balance(PLACES, Split(ALL))
+    first = balance(PLACES, TrafficSplit(ALL))
     assert [(one.weight, one.on, one.tester) for one in first] == [
         (256, True, True),
         (0, False, False),
         (0, False, False),
     ]
-    retreat, rest = way_back(PLACES, Split(share=1.0), forward=True)
+    retreat, rest = way_back(PLACES, TrafficSplit(share=1.0), forward=True)
     assert rest == end, "a rollback's guard brings it to its end"
     assert set(serving(retreat)) == {"a1"}
     assert steady(PLACES, ALL, ()) == NEW, "what is live does not run what is wanted"
@@ -171,8 +171,8 @@ def test_shares_testers_and_where_it_ends() -> None:
 
 def test_a_group_without_the_traffic_gets_none_because_nobody_else_serves() -> None:
     """All live servers are closed by hand: the idle group, which may run anything, is no way out of that."""
-    assert serving(balance(PLACES, Split(), closed=frozenset(BLUE))) == {}
-    assert serving(balance(PLACES, Split(out=frozenset(BLUE)))) == dict.fromkeys(BLUE, 256)
+    assert serving(balance(PLACES, TrafficSplit(), closed=frozenset(BLUE))) == {}
+    assert serving(balance(PLACES, TrafficSplit(out=frozenset(BLUE)))) == dict.fromkeys(BLUE, 256)
 
 
 def facts(host: str, current: str | None, *others: str, stand: Any = "proven") -> Facts:
@@ -214,10 +214,10 @@ def test_a_rollback_goes_to_what_ran_before() -> None:
     with pytest.raises(UsageError, match="no host of green can be reached"):
         choose_for_group(GROUPS, {"a1": facts("a1", "1-1.0")}, None)
 
-    died = Holder("ann@laptop", "deploy 1.2", "", "3-1.2", "deploy", "1.2")
+    died = LockOwner("ann@laptop", "deploy 1.2", "", "3-1.2", "deploy", "1.2")
     assert choose_for_group(GROUPS, fleet("2-1.1", "1-1.0"), None, died) == {}, "its guards took it back"
     assert choose_for_group(GROUPS, fleet("3-1.2", "2-1.1"), None, died) == {"b1": "2-1.1", "b2": "2-1.1"}
-    back = Holder("ann@laptop", "rollback", "", "4-rollback", "rollback")
+    back = LockOwner("ann@laptop", "rollback", "", "4-rollback", "rollback")
     assert choose_for_group(GROUPS, fleet("1-1.0", "2-1.1", "0-0.9"), None, back) == {}, "its guards finished it"
     assert choose_for_group(GROUPS, fleet("2-1.1", "1-1.0"), None, back) == same
 

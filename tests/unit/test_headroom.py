@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from playbooks.judgement.counts import Counts
-from playbooks.judgement.headroom import BACK, Least, Reading, is_known, lacking
+from playbooks.judgement.headroom import BACK, BalancerReading, Least, is_known, lacking
 from playbooks.judgement.meanwhile import meanwhile
 
 LEAST = Least(errors=0.2, p50=2000.0)
@@ -16,8 +16,8 @@ UP = {"app1": True, "app2": True, "app3": True}
 WELL = Counts(1000, 2, {20.0: 990, 3000.0: 10})
 
 
-def reading(requests: Counts = WELL, **changes: Any) -> Reading:
-    return replace(Reading(100.0, BACK, requests, UP), **changes)
+def reading(requests: Counts = WELL, **changes: Any) -> BalancerReading:
+    return replace(BalancerReading(100.0, BACK, requests, UP), **changes)
 
 
 def test_a_fleet_that_is_well_can_do_without_one() -> None:
@@ -40,7 +40,7 @@ def test_a_fleet_that_is_well_can_do_without_one() -> None:
         (reading(queue=3), "3 requests wait for a server"),
     ],
 )
-def test_a_fleet_that_drowns_cannot(drowning: Reading, why: str) -> None:
+def test_a_fleet_that_drowns_cannot(drowning: BalancerReading, why: str) -> None:
     """A deploy went on batch by batch while most requests failed, and twice nobody at all was up."""
     assert lacking([drowning], ["app1"], LEAST) == why
 
@@ -82,7 +82,7 @@ def test_it_looks_back_for_some_seconds_and_no_further() -> None:
 def test_many_requests_under_way_and_none_answered_cannot_be_told_yet() -> None:
     """Requests take three seconds: while it was staged none had ended, and the first host was taken out."""
     busy = {"app1": 20, "app2": 10}
-    start = Reading(100.0, 0.0, Counts(), UP, in_flight=busy)
+    start = BalancerReading(100.0, 0.0, Counts(), UP, in_flight=busy)
     assert not is_known([start])
     assert not is_known([start, reading(Counts(5), seconds=1.0, in_flight=busy)])
     assert is_known([start, reading(Counts(20), seconds=1.0, in_flight=busy)])
@@ -95,14 +95,14 @@ def test_what_requests_did_is_told_beside_what_they_did_before() -> None:
     """Of two balancers it is the sum; what was not timed is not passed for it."""
     edges = [
         [
-            Reading(0.0, 0.0),
-            Reading(4.0, 4.0, Counts(100, 0, {10.0: 100})),
-            Reading(9.0, 5.0, Counts(300, 3, {50.0: 30})),
+            BalancerReading(0.0, 0.0),
+            BalancerReading(4.0, 4.0, Counts(100, 0, {10.0: 100})),
+            BalancerReading(9.0, 5.0, Counts(300, 3, {50.0: 30})),
         ],
         [
-            Reading(0.1, 0.0),
-            Reading(3.9, 3.8, Counts(50, 0, {10.0: 50})),
-            Reading(9.1, 5.2, Counts(100, 0, {20.0: 100})),
+            BalancerReading(0.1, 0.0),
+            BalancerReading(3.9, 3.8, Counts(50, 0, {10.0: 50})),
+            BalancerReading(9.1, 5.2, Counts(100, 0, {20.0: 100})),
         ],
     ]
     found = meanwhile(edges, 4.0)
@@ -119,4 +119,4 @@ def test_what_requests_did_is_told_beside_what_they_did_before() -> None:
         "p99_ms": 50.0,
         "timed": 130,
     }
-    assert meanwhile([[Reading(0.0, 0.0)]], 4.0) is None, "nothing was read since"
+    assert meanwhile([[BalancerReading(0.0, 0.0)]], 4.0) is None, "nothing was read since"

@@ -10,14 +10,14 @@ from typing import cast
 
 import pytest
 
-from playbooks.adapters.metrics.source import Endpoint
+from playbooks.adapters.metrics.source import MeasuredServer
 from playbooks.core.errors import BadAnswer, StepFailed, UsageError
 from playbooks.core.names import stamp
 from playbooks.environments.host_facts import interrupted
 from playbooks.fleet.address import Address
 from playbooks.fleet.failures import explain
 from playbooks.fleet.fleet import Fleet
-from playbooks.fleet.lock_owner import Holder
+from playbooks.fleet.lock_owner import LockOwner
 from playbooks.fleet.progress import Silent
 from playbooks.fleet.script import parse
 from playbooks.fleet.session import Session
@@ -28,7 +28,7 @@ from playbooks.rollout.outcome import Outcome
 from playbooks.rollout.planning.rollback_target import choose_releases
 from playbooks.rollout.watching.host_looks import HostLooks
 from playbooks.rollout.watching.metric_sources import open_metrics
-from playbooks.settings.metrics import Metrics
+from playbooks.settings.metrics import MetricsSettings
 from playbooks.steps.facts import Facts, read_facts
 from playbooks.steps.traffic_state import read_state
 from tests.fuzz.answers import Replays
@@ -147,11 +147,11 @@ class _Env:
 
 def test_a_host_says_nothing_of_what_others_serve() -> None:
     """Its page under another's name would make that one's release good or bad."""
-    settings = Metrics.model_validate(
+    settings = MetricsSettings.model_validate(
         {"source": "application", "requests": "hits", "errors": "fails", "latency": "took_bucket"}
     )
     page = "line\t# TYPE hits counter\nline\t# TYPE fails counter\nline\t# TYPE took histogram\nline\thits 7\n"
-    servers = [Endpoint(name, name, "192.0.2.1", 80) for name in HOSTS[:2]]
+    servers = [MeasuredServer(name, name, "192.0.2.1", 80) for name in HOSTS[:2]]
     said = {"app1": f"server\tapp1\t\n{page}", "app2": f"server\tapp2\t\n{page}server\tapp1\tit burns\n"}
     metrics = open_metrics(settings, servers, fleet(said), {})
     assert metrics.read().problems == ()
@@ -185,7 +185,7 @@ def test_what_is_asked_for_is_not_taken_from_a_host(monkeypatch: pytest.MonkeyPa
         _resumes(monkeypatch, said.interrupted, limit)
 
 
-def _resumes(monkeypatch: pytest.MonkeyPatch, holder: Holder, limit: str) -> None:
+def _resumes(monkeypatch: pytest.MonkeyPatch, holder: LockOwner, limit: str) -> None:
     fact = replace(facts(""), interrupted=holder)
     monkeypatch.setattr("playbooks.resume_deploy.read_all", lambda *_: {"app1": fact})
     with pytest.raises(UsageError, match="only a host's word") as caught:
@@ -207,9 +207,9 @@ def test_what_our_own_tasks_write_of_themselves_makes_sense() -> None:
     """A backup whose controller died was left out of status: it names no version, and that was held against it."""
     now = datetime.now(UTC)
     for task in ("backup", "verify-backups", "maintenance", "repair"):
-        assert Holder("ann@laptop", task, "2026-11-21T04:31:00Z", "20261121T043100Z", task).is_sound(now), task
-    assert Holder("a@b", "deploy 1", "2026-11-21T04:31:00Z", "20261121T043100Z-1", "deploy", "1").is_sound(now)
-    assert Holder("a@b", "rollback", "2026-11-21T04:31:00Z", "20261121T043100Z", "rollback", "").is_sound(now)
+        assert LockOwner("ann@laptop", task, "2026-11-21T04:31:00Z", "20261121T043100Z", task).is_sound(now), task
+    assert LockOwner("a@b", "deploy 1", "2026-11-21T04:31:00Z", "20261121T043100Z-1", "deploy", "1").is_sound(now)
+    assert LockOwner("a@b", "rollback", "2026-11-21T04:31:00Z", "20261121T043100Z", "rollback", "").is_sound(now)
 
 
 def test_one_host_does_not_choose_the_state_of_the_databases() -> None:

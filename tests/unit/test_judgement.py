@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from playbooks.judgement.counts import Counts
 from playbooks.judgement.verdict import Signal
 from playbooks.settings.judgement import Criteria, Judgement
-from playbooks.settings.rollout import Rollout
+from playbooks.settings.rollout import RolloutSettings
 from tests.unit.judging import ERRORS_ONLY, binomial, finding, judge, seeded
 
 # Errors
@@ -216,7 +216,7 @@ def test_stock_ladders_are_those_of_the_requirements() -> None:
     def told(kept: Criteria) -> tuple[float | None, ...]:
         return kept.errors, kept.p95, kept.p99, kept.worse_latency
 
-    stock = Rollout.model_validate({})
+    stock = RolloutSettings.model_validate({})
     assert [(step.share, step.for_ / 60, told(step.criteria)) for step in stock.canary] == [
         (0.05, 15, (0.01, 2.0, None, 0.2)),
         (0.2, 30, (0.005, 1.5, None, 0.2)),

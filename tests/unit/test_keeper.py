@@ -7,7 +7,7 @@ from typing import cast
 
 import fabric
 
-from playbooks.fleet.heartbeat import BEATING, Keeper
+from playbooks.fleet.heartbeat import BEATING, Heartbeat
 from playbooks.fleet.lock import Lock
 from playbooks.fleet.progress import Silent
 
@@ -39,7 +39,7 @@ def test_a_host_that_holds_who_speaks_to_it_holds_up_no_other_heartbeat() -> Non
     hostile = [Counts(let_go) for _ in range(BEATING - 1)]
     honest = [Counts() for _ in range(20)]
     locks = {f"app{number}": cast(Lock, one) for number, one in enumerate([*hostile, *honest])}
-    keeper = Keeper(locks, every=0.1, progress=Silent(), end=lambda _: None)
+    keeper = Heartbeat(locks, every=0.1, progress=Silent(), end=lambda _: None)
     keeper.start()
     try:
         assert all(one.often.wait(10) for one in honest)

@@ -19,7 +19,7 @@ from playbooks.core.errors import BadAnswer
 from playbooks.fleet.script import load
 from playbooks.history import merge
 from playbooks.ledger.chain import LONGEST, Chain, read_record
-from playbooks.ledger.index import Census, key_of
+from playbooks.ledger.index import LedgerIndex, key_of
 from playbooks.ledger.seal import digest
 from playbooks.steps.ledger import CHUNK, Ledger, read_piece
 
@@ -206,8 +206,8 @@ def test_a_hostile_host_cannot_fill_the_controller(said: bytes) -> None:
             read_piece(scripts.parse("app1", "ledger", bad, 0.0))
 
 
-def census(**ledgers: list[dict[str, Any]]) -> Census:
-    made = Census(list(ledgers))
+def census(**ledgers: list[dict[str, Any]]) -> LedgerIndex:
+    made = LedgerIndex(list(ledgers))
     for host, records in ledgers.items():
         for one in records:
             made.add(host, one, digest(one))
@@ -237,7 +237,7 @@ def test_what_few_hosts_have_accuses_only_them(others: tuple[str, ...]) -> None:
 
 def test_what_is_vouched_for_is_believed_wherever_it_stands() -> None:
     """Cut off on all hosts but one, a signed record shows where it was cut, whatever else calls itself the same."""
-    made = Census(["app1", "app2", "app3"])
+    made = LedgerIndex(["app1", "app2", "app3"])
     stands = {"hosts": dict.fromkeys(("app1", "app2", "app3"), "deployed")}
     forged, true = record(1, by="me", **stands), record(1, **stands)
     for host, one, trusted in (("app1", forged, False), ("app2", forged, False), ("app3", true, True)):

@@ -12,11 +12,11 @@ import pytest
 from playbooks.adapters.metrics.application import ApplicationMetrics, Page
 from playbooks.adapters.metrics.exposition import parse_samples
 from playbooks.adapters.metrics.prometheus import PrometheusMetrics, Replied
-from playbooks.adapters.metrics.source import Endpoint, MetricsError
+from playbooks.adapters.metrics.source import MeasuredServer, MetricsError
 from playbooks.judgement.counts import Counts
 from playbooks.judgement.host import MEGABYTE, HostReading, UnitReading, host_signals
 from playbooks.judgement.verdict import Signal
-from playbooks.settings.metrics import Metrics
+from playbooks.settings.metrics import MetricsSettings
 from playbooks.settings.selector import parse_selector
 
 PAGE = """# TYPE shop_http_requests_total counter
@@ -38,7 +38,9 @@ def page(good: int, bad: int, fast: int) -> Page:
 def source(*rounds: dict[str, Page], **settings: Any) -> ApplicationMetrics:
     """The application's source over pages that were fetched one round after another."""
     turns = iter(rounds)
-    return ApplicationMetrics(Metrics.model_validate({"source": "application", **settings}), lambda: next(turns))
+    return ApplicationMetrics(
+        MetricsSettings.model_validate({"source": "application", **settings}), lambda: next(turns)
+    )
 
 
 def test_a_page_counts_what_came_since_the_last_time() -> None:
@@ -130,7 +132,7 @@ def test_selectors_are_read_as_prometheus_reads_them() -> None:
             parse_selector(wrong)
 
 
-SERVERS = [Endpoint("app1", "app1", "10.0.0.1", 8000), Endpoint("app2-green", "app2", "10.0.0.2", 8002)]
+SERVERS = [MeasuredServer("app1", "app1", "10.0.0.1", 8000), MeasuredServer("app2-green", "app2", "10.0.0.2", 8002)]
 
 
 def vector(**values: float) -> Replied:
@@ -155,7 +157,7 @@ def prometheus(answer: Callable[[str], Replied], **settings: Any) -> PrometheusM
     def ask(queries: Sequence[str]) -> list[Replied]:
         return [answer(query) for query in queries]
 
-    return PrometheusMetrics(Metrics.model_validate(every), SERVERS, ask)
+    return PrometheusMetrics(MetricsSettings.model_validate(every), SERVERS, ask)
 
 
 def test_a_query_that_fails_later_is_tried_again_told_and_no_data(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -330,4 +332,4 @@ def test_two_queries_of_one_name_are_refused(names: tuple[str, ...]) -> None:
     """A number of one's own named "errors" took the place of the errors that a release is judged by."""
     queries = [{"name": name, "query": "q", "max": 5} for name in names]
     with pytest.raises(ValueError, match=f"queries: {names[0]}: the name is another query's"):
-        Metrics.model_validate({"source": "prometheus", "prometheus": {"url": "http://p", "queries": queries}})
+        MetricsSettings.model_validate({"source": "prometheus", "prometheus": {"url": "http://p", "queries": queries}})

@@ -14,8 +14,8 @@ from playbooks.core.errors import SlipwayError, Unreachable
 from playbooks.environments.environment import load_environment
 from playbooks.fleet.fleet import Fleet
 from playbooks.fleet.progress import Silent
-from playbooks.fleet.remote import Ask, Remote
-from playbooks.fleet.script import Answer, parse
+from playbooks.fleet.remote import Remote, StepCall
+from playbooks.fleet.script import StepResult, parse
 from playbooks.judgement.counts import Counts
 from playbooks.rollout.watching.observers import EdgeCounts
 
@@ -27,7 +27,7 @@ class Edge:
     name: str
     requests: int | None = 0
 
-    def chain(self, asks: Sequence[Ask]) -> Iterator[Answer]:
+    def chain(self, asks: Sequence[StepCall]) -> Iterator[StepResult]:
         if self.requests is None:
             raise Unreachable("no answer", host=self.name)
         text = f"epoch\t1\ncounter\tapp1\t{self.requests}\t{self.requests // 10}\ncursor\t{len(asks)}\n"

@@ -9,7 +9,7 @@ import pytest
 
 from playbooks.core.artifact import Artifact, Release
 from playbooks.environments.environment import load_environment
-from playbooks.rollout.rollout import Rollout, Ruling, Stand
+from playbooks.rollout.rollout import HostState, Rollout, StageVerdict
 from playbooks.rollout.summary import deployed
 from playbooks.strategies.plan import Plan
 
@@ -21,7 +21,9 @@ def test_a_deploy_that_takes_longer_than_it_should_says_so(seconds: float, watch
     """Five minutes is what a deploy may take (A8); what a person has asked to be watched is no delay."""
     artifact = Artifact("1.1.0", "here", None, "zstd", "0" * 64, 0)
     release = Release("20261130T100000Z-1.1.0", artifact, "2026-11-30T10:00:00Z", "ann@laptop")
-    rollout = Rollout({"app1": Stand.DEPLOYED}, rulings=[Ruling("batch 1", True, "good", {}, seconds=watched)])
+    rollout = Rollout(
+        {"app1": HostState.DEPLOYED}, rulings=[StageVerdict("batch 1", True, "good", {}, seconds=watched)]
+    )
     began = time.monotonic() - seconds
     outcome = deployed(load_environment("staging", PROJECT), release, {}, rollout, Plan("rolling", ()), None, [], began)
     took = seconds - watched

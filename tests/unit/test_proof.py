@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from playbooks.fleet.lock_owner import Holder
+from playbooks.fleet.lock_owner import LockOwner
 from playbooks.ledger.chain import Chain
-from playbooks.ledger.index import Census
+from playbooks.ledger.index import LedgerIndex
 from playbooks.ledger.proof import Proof
 from playbooks.ledger.seal import HEAD_DIGITS, NO_LINE, Seal, TaskKey, digest
 from playbooks.ledger.standing import Verifier
@@ -56,7 +56,7 @@ def record(
     number: int, key: TaskKey | None, hosts: Sequence[str] = HOSTS, heads: dict[str, str] | None = None, **more: Any
 ) -> dict[str, Any]:
     moment = f"2026-11-21T04:{number:02}:00Z"
-    holder = Holder("ann@laptop", "deploy", moment, f"id{number}", "deploy")
+    holder = LockOwner("ann@laptop", "deploy", moment, f"id{number}", "deploy")
     about = {"task": "deploy", "id": holder.id, "by": holder.who, "started": moment, "status": "done"}
     document = {**about, "hosts": dict.fromkeys(hosts, "deployed"), **more}
     return Seal("production", "shop", holder, key).record(document, heads)
@@ -74,7 +74,7 @@ class Found:
 
 def prove(ledgers: dict[str, Contents], *, signers: Sequence[TaskKey] = (ANN,), required: bool = True) -> Found:
     verifier = Verifier([str(key.public) for key in signers], environment="production", application="shop")
-    proof, census = Proof(HOSTS, verifier, required=required), Census(HOSTS)
+    proof, census = Proof(HOSTS, verifier, required=required), LedgerIndex(HOSTS)
     chains = {host: Chain() for host in HOSTS}
     for host, chain in chains.items():
         for found in chain.feed(lines(ledgers[host])):
@@ -186,7 +186,7 @@ def test_a_backup_that_was_interrupted_is_no_alarm(fleet: Fleet) -> None:
 def test_a_repair_begins_a_ledger_anew_but_vouches_for_nothing_in_it(fleet: Fleet, signed: bool) -> None:
     """Heads from before it are not looked for any more: else nothing could be mended; nor may it let a forgery in."""
     moment = "2026-11-21T05:00:00Z"
-    holder = Holder("ann@laptop", "history --repair", moment, "r", "repair")
+    holder = LockOwner("ann@laptop", "history --repair", moment, "r", "repair")
     seal = Seal("production", "shop", holder, ANN if signed else None)
     about = {"task": "repair", "id": "r", "by": holder.who, "started": moment, "hosts": {"app3": "repaired"}}
     done = seal.record({**about, "anew": ["app3"], "accepted": []}, {**fleet.heads(), "app3": NO_LINE})

@@ -12,19 +12,19 @@ from playbooks.fleet.fleet import Fleet
 from playbooks.fleet.progress import Silent
 from playbooks.fleet.remote import Remote
 from playbooks.rollout.mover import Mover
-from playbooks.rollout.rollout import Crew, Rollout, Ruling, Stand, roll_out
-from playbooks.settings.rollout import Rollout as Settings
+from playbooks.rollout.rollout import HostState, Rollout, RolloutContext, StageVerdict, roll_out
+from playbooks.settings.rollout import RolloutSettings as Settings
 from playbooks.steps.traffic import Server
 from playbooks.strategies.blue_green import beside
 from playbooks.strategies.canary import canary
 from playbooks.strategies.plan import FleetShape, Plan, Stage
 from playbooks.strategies.rolling import rolling
 from playbooks.traffic.headroom import NO_HEADROOM
-from playbooks.traffic.shares import Place, Split, balance
+from playbooks.traffic.shares import HostBackends, TrafficSplit, balance
 
 HOSTS = ("app1", "app2", "app3", "app4")
-IN_PLACE = [Place(host, Server(host, "::1", 80), Server(host, "::1", 80)) for host in HOSTS]
-BESIDE = [Place(host, Server(f"{host}-blue", "::1", 81), Server(f"{host}-green", "::1", 82)) for host in HOSTS]
+IN_PLACE = [HostBackends(host, Server(host, "::1", 80), Server(host, "::1", 80)) for host in HOSTS]
+BESIDE = [HostBackends(host, Server(f"{host}-blue", "::1", 81), Server(f"{host}-green", "::1", 82)) for host in HOSTS]
 LADDER = [{"share": share, "for": "1m"} for share in ("5%", "50%", "100%")]
 SETTINGS = Settings.model_validate({"canary": LADDER, "blue_green": LADDER})
 FLEET = FleetShape(len(HOSTS), balanced=True)
@@ -67,12 +67,12 @@ class Hosts:
 class Balancer:
     """Keeps where the traffic goes."""
 
-    places: tuple[Place, ...]
+    places: tuple[HostBackends, ...]
     edges: tuple[str, ...] = ("edge1",)
     steady: frozenset[str] = frozenset()
     astray: bool = False
     there: frozenset[str] = frozenset()
-    splits: list[Split] = field(default_factory=list)
+    splits: list[TrafficSplit] = field(default_factory=list)
     shuns: frozenset[str] = frozenset()
     enough: int = 99
 
@@ -88,7 +88,7 @@ class Balancer:
             raise StepFailed("none", host="edge1", step="headroom", code=NO_HEADROOM, hint="later")
         self.enough -= 1
 
-    def move(self, split: Split, **_: bool) -> dict[str, SlipwayError]:
+    def move(self, split: TrafficSplit, **_: bool) -> dict[str, SlipwayError]:
         self.splits.append(split)
         return {host: StepFailed("no answer", host=host, step="traffic", code="x") for host in self.shuns & split.moved}
 
@@ -107,13 +107,13 @@ class Judge:
 
     def begin(self) -> None: ...
 
-    def watch(self, stage: Stage, split: Split) -> Ruling:
-        return Ruling(stage.name, stage.name != self.bad, f"{stage.name}: judged", {"share": split.share})
+    def watch(self, stage: Stage, split: TrafficSplit) -> StageVerdict:
+        return StageVerdict(stage.name, stage.name != self.bad, f"{stage.name}: judged", {"share": split.share})
 
 
 def run(
     plan: Plan,
-    places: list[Place],
+    places: list[HostBackends],
     *,
     bad: str = "",
     sick: frozenset[str] = frozenset(),
@@ -125,7 +125,11 @@ def run(
     """Run a plan whose hosts and balancer do as they are told."""
     hosts, traffic = Hosts(sick, dies), Balancer(tuple(places), shuns=shuns, enough=enough)
     fleet = Fleet({host: cast(Remote, Named(host)) for host in HOSTS}, {}, Silent(), 4)
-    return roll_out(Crew(fleet, cast(Mover, hosts), traffic, Judge(bad)), plan, on_failure=how), traffic, hosts
+    return (
+        roll_out(RolloutContext(fleet, cast(Mover, hosts), traffic, Judge(bad)), plan, on_failure=how),
+        traffic,
+        hosts,
+    )
 
 
 @pytest.mark.parametrize(
@@ -140,7 +144,9 @@ def run(
     ],
     ids=["canary", "slots"],
 )
-def test_what_is_halted_has_the_share_it_was_found_bad_at(plan: Plan, places: list[Place], new: set[str]) -> None:
+def test_what_is_halted_has_the_share_it_was_found_bad_at(
+    plan: Plan, places: list[HostBackends], new: set[str]
+) -> None:
     """A canary of 5 % that was judged bad, and halted, got a quarter of the traffic: its part of the hosts."""
     rollout, traffic, _ = run(plan, places, bad="5 % of the traffic")
     assert rollout.verdict == "halted"
@@ -151,7 +157,7 @@ def test_what_is_halted_has_the_share_it_was_found_bad_at(plan: Plan, places: li
 def test_a_host_that_fails_while_the_canary_grows_leaves_it_as_large_as_it_was() -> None:
     """Those that were switched with it have not been judged at any share yet."""
     rollout, traffic, _ = run(canary(HOSTS, SETTINGS, FLEET), IN_PLACE, sick=frozenset({"app2"}))
-    assert rollout.hosts(Stand.UNHEALTHY) == ["app2"]
+    assert rollout.hosts(HostState.UNHEALTHY) == ["app2"]
     got = traffic.weights
     assert "app2" not in got
     assert got["app1"] / sum(got.values()) == pytest.approx(0.05, rel=0.05)
@@ -170,9 +176,9 @@ def test_a_host_that_no_user_could_reach_has_failed() -> None:
         rolling(HOSTS, SETTINGS, FLEET), IN_PLACE, shuns=frozenset({"app1", "app2"}), how="rollback"
     )
     assert (rollout.verdict, hosts.on_new) == ("rolled back", set())
-    assert rollout.hosts(Stand.UNTOUCHED) == ["app2", "app3", "app4"]
+    assert rollout.hosts(HostState.UNTOUCHED) == ["app2", "app3", "app4"]
     assert "app1: no answer" in rollout.why
-    assert traffic.splits[-1] == Split()
+    assert traffic.splits[-1] == TrafficSplit()
 
 
 @pytest.mark.parametrize(
@@ -183,7 +189,7 @@ def test_without_headroom_it_stops_between_two_batches(how: Any, verdict: str, o
     rollout, traffic, hosts = run(rolling(HOSTS, SETTINGS, FLEET), IN_PLACE, enough=3, how=how)
     assert (rollout.verdict, rollout.for_load, rollout.hint) == (verdict, True, "later")
     assert hosts.on_new == on_new
-    assert rollout.stands["app4"] == Stand.UNTOUCHED
+    assert rollout.stands["app4"] == HostState.UNTOUCHED
     assert max(len(split.out) for split in traffic.splits) == 1
     assert not traffic.splits[-1].out
 
@@ -199,7 +205,7 @@ def test_as_many_as_are_tolerated_may_be_so() -> None:
     tolerant = Settings.model_validate({"tolerate": "1"})
     rollout, _, hosts = run(rolling(HOSTS, tolerant, FLEET), IN_PLACE, shuns=frozenset({"app2"}))
     assert (rollout.verdict, hosts.on_new) == ("deployed", {"app1", "app3", "app4"})
-    assert rollout.hosts(Stand.ROLLED_BACK) == ["app2"]
+    assert rollout.hosts(HostState.ROLLED_BACK) == ["app2"]
 
 
 def test_a_release_that_dies_after_it_was_healthy_is_taken_back() -> None:

@@ -10,11 +10,11 @@ import pytest
 from playbooks.judgement.counts import Counts
 from playbooks.judgement.judge import Judge
 from playbooks.judgement.verdict import Signal
-from playbooks.report.rollout_page import Act, Point, Story, charts, rollout_page
+from playbooks.report.rollout_page import Point, StageOnPage, Story, charts, rollout_page
 from playbooks.settings.judgement import Criteria, Judgement
 
 
-def story(acts: tuple[Act, ...] = (), points: tuple[Point, ...] = (), version: str = "1.1.0") -> Story:
+def story(acts: tuple[StageOnPage, ...] = (), points: tuple[Point, ...] = (), version: str = "1.1.0") -> Story:
     ended = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
     return Story("deploy", "staging", version, "1.0.0", "canary", 1, "taken back", ended, 100.0, acts, points)
 
@@ -35,7 +35,7 @@ def test_a_limit_far_away_does_not_press_the_curve_flat() -> None:
     """p95 of 20 ms under a limit of 2 s: the scale is that of what happened."""
     points = tuple(Point(10.0 * at, 0.05, new_latency=20.0 + at) for at in range(5))
     for limit, shown in ((2000.0, 0), (30.0, 1)):
-        latency = charts(story((Act("5 %", 0, 50, latency=limit),), points))[1]
+        latency = charts(story((StageOnPage("5 %", 0, 50, latency=limit),), points))[1]
         assert len(latency.limits) == shown
         assert len(latency.scale) < 10
 
@@ -45,7 +45,9 @@ def test_nothing_from_outside_becomes_part_of_the_page(evil: str) -> None:
     """A version, a stage or a log line of a host may be anything."""
     court = Judge(Criteria.model_validate({"errors": "1%"}), Judgement.model_validate({}))
     court.feed(30, Counts(100, 40), Counts(900, 1), [Signal(evil, "log errors", bad=True, sentence=evil)])
-    page = rollout_page(story((Act(evil, 0, 100, court.verdict()),), (Point(30, 0.1, 0.4, 0.001),), version=evil))
+    page = rollout_page(
+        story((StageOnPage(evil, 0, 100, court.verdict()),), (Point(30, 0.1, 0.4, 0.001),), version=evil)
+    )
     assert "<script" not in page
     assert "<img" not in page
     assert ">49<" not in page

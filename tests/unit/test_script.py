@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from playbooks.core.errors import BadAnswer
-from playbooks.fleet.lock_owner import Claim
+from playbooks.fleet.lock_owner import FencingToken
 from playbooks.fleet.script import Script, command, load, parse, quote
 
 ANYTHING = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=60)
@@ -60,7 +60,7 @@ def held(state: Path, *, token: int) -> Iterator[None]:
 
 
 def act(state: Path, body: str, *, token: int) -> subprocess.CompletedProcess[bytes]:
-    text = Script("step", load("facts").prelude, body).acting(f"{state}/answer", Claim(str(state), token))
+    text = Script("step", load("facts").prelude, body).acting(f"{state}/answer", FencingToken(str(state), token))
     return subprocess.run(["/bin/sh", "-c", quote(command(text))], input=text, capture_output=True, check=False)
 
 
@@ -74,7 +74,7 @@ def test_every_script_is_whole_with_what_it_includes(name: str) -> None:
         script = load(name)
     except FileNotFoundError:
         pytest.fail(f"there is no script {name}.sh")
-    text = script.acting("/run/x", Claim("/var/lib/slipway/x", 1))
+    text = script.acting("/run/x", FencingToken("/var/lib/slipway/x", 1))
     assert b"\n# include " not in text
     checked = subprocess.run(["/bin/sh", "-n"], input=text, capture_output=True, check=False)
     assert checked.returncode == 0, checked.stderr

@@ -29,22 +29,22 @@ from playbooks.core.sshsig import (
     read_public_key,
     to_be_signed,
 )
-from playbooks.fleet.lock_owner import Holder
+from playbooks.fleet.lock_owner import LockOwner
 from playbooks.ledger import keys
 from playbooks.ledger.keys import Signing, find_key
-from playbooks.ledger.seal import DELEGATIONS, GUARD_ADDS, RECORDS, Key, Seal, canonical, digest, signed_part
+from playbooks.ledger.seal import DELEGATIONS, GUARD_ADDS, RECORDS, Seal, SigningKey, canonical, digest, signed_part
 from playbooks.ledger.standing import Standing, Verifier
-from playbooks.settings.ledger import Ledger
+from playbooks.settings.ledger import LedgerSettings
 from playbooks.settings.model import FileSecret
 from tests.agent import running_agent
 
-HOLDER = Holder("ann@laptop", "deploy 1.1.0", "2026-11-21T04:31:00Z", "20261121T043100Z-1.1.0", "deploy", "1.1.0")
+HOLDER = LockOwner("ann@laptop", "deploy 1.1.0", "2026-11-21T04:31:00Z", "20261121T043100Z-1.1.0", "deploy", "1.1.0")
 KINDS = {"ed25519": [], "ecdsa": ["-b", "256"], "ecdsa-384": ["-b", "384"], "ecdsa-521": ["-b", "521"], "rsa": []}
 PROJECT = Path(__file__).resolve().parent.parent.parent
 
 
-def ledger(**given: Any) -> Ledger:
-    return Ledger.model_validate(given)
+def ledger(**given: Any) -> LedgerSettings:
+    return LedgerSettings.model_validate(given)
 
 
 def make_key(folder: Path, kind: str, passphrase: str = "") -> Path:
@@ -85,13 +85,13 @@ def secrets(path: Path) -> Secrets:
     return Secrets({"ledger": FileSecret(file=str(path))}, path.parent)
 
 
-def key_of_file(path: Path) -> Key:
+def key_of_file(path: Path) -> SigningKey:
     found = find_key(ledger(key="ledger"), secrets(path))
     assert found is not None
     return found
 
 
-def record(key: Key | None, **more: Any) -> dict[str, Any]:
+def record(key: SigningKey | None, **more: Any) -> dict[str, Any]:
     about = {"task": "deploy", "id": HOLDER.id, "by": HOLDER.who, "started": HOLDER.since, "seconds": 3.0}
     document = {**about, "hosts": {"app1": "deployed", "app2": "deployed"}, "reason": "so — ünï", **more}
     return Seal("production", "shop", HOLDER, key).record(document, {"app1": "0" * 32})

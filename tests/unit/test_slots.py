@@ -20,7 +20,7 @@ from playbooks.rollback import takes_the_place
 from playbooks.rollout.planning.strategy import plan_deploy, plan_rollback
 from playbooks.steps.facts import Facts, ReleaseOnHost
 from playbooks.traffic.host_backends import places_of
-from playbooks.traffic.shares import Split, balance, way_back
+from playbooks.traffic.shares import TrafficSplit, balance, way_back
 
 WEB = {"name": "web@", "unit": {"Service": {"ExecStart": "/opt/app/current/run --port=${PORT}"}}}
 SLOTS = {"blue": 8001, "green": 8002}
@@ -119,7 +119,7 @@ def test_a_fleet_that_turns_has_its_traffic_where_each_host_runs(tmp_path: Path)
     places = places_of(env, hosts, {"h1": "green", "h2": None, "h3": "blue"}, turns=plan.host_by_host)
 
     def asked(moved: str = "", out: str = "") -> set[str]:
-        shares = balance(places, Split(frozenset(moved.split()), frozenset(out.split())))
+        shares = balance(places, TrafficSplit(frozenset(moved.split()), frozenset(out.split())))
         assert not any(share.on and share.idle for share in shares)
         return {share.server.name for share in shares if share.on and share.weight}
 
@@ -128,8 +128,8 @@ def test_a_fleet_that_turns_has_its_traffic_where_each_host_runs(tmp_path: Path)
     assert asked(moved="h1", out="h2") == {"h1-green", "h3-blue"}
     assert asked(moved="h1 h2", out="h3") == {"h1-green", "h2-blue"}
     assert asked(moved="h1 h2 h3") == {"h1-green", "h2-blue", "h3-blue"}
-    now, then = way_back(places, Split(frozenset({"h1"})))
+    now, then = way_back(places, TrafficSplit(frozenset({"h1"})))
     assert {share.server.name for share in now if share.on} == {"h2-green", "h3-blue"}
     assert {share.server.name for share in then if share.on} == {"h1-blue", "h2-green", "h3-blue"}
-    _, then = way_back(places, Split(frozenset({"h1"})), forward=True)
+    _, then = way_back(places, TrafficSplit(frozenset({"h1"})), forward=True)
     assert {share.server.name for share in then if share.on} == {"h1-green", "h2-blue", "h3-blue"}

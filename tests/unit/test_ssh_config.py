@@ -20,7 +20,7 @@ from playbooks.fleet import ssh_config
 from playbooks.fleet.address import Address, read_address
 from playbooks.fleet.dialing import Agent
 from playbooks.fleet.endpoint import Endpoint, split_paths
-from playbooks.fleet.ssh_config import Asked, Question
+from playbooks.fleet.ssh_config import SshAnswers, SshQuery
 from tests.agent import running_agent
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
@@ -210,19 +210,19 @@ def test_one_answer_for_hosts_that_nothing_tells_apart(tmp_path: Path, monkeypat
         "::1",
         "b@web1",
     ]
-    questions = [Question(("-F", str(file)), name) for name in names]
+    questions = [SshQuery(("-F", str(file)), name) for name in names]
     alone = {question: ssh_config._ask(question) for question in questions}
-    asked: list[Question] = []
+    asked: list[SshQuery] = []
     ask = ssh_config._ask
     monkeypatch.setattr(ssh_config, "_ask", lambda question: asked.append(question) or ask(question))  # type: ignore[func-returns-value]
-    together = Asked()
+    together = SshAnswers()
     together.ask_all(questions)
     assert together.answers == alone
     # Of the 20 web hosts three, and "a" is in many a value, so that nothing can be said by it.
     assert len(asked) < 18
     for more in ("Match exec true\n  Port 3\n", "CanonicalizeHostname yes\n", "Include ~/%h\n"):
         (tmp_path / "other").write_text(more)
-        assert len(ssh_config._alike([Question(("-F", f"{tmp_path}/other"), name) for name in names])) == len(names)
+        assert len(ssh_config._alike([SshQuery(("-F", f"{tmp_path}/other"), name) for name in names])) == len(names)
 
 
 WITHOUT = """

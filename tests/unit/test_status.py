@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from playbooks.core.errors import ExitStatus, Unreachable
-from playbooks.fleet.lock_owner import Holder
+from playbooks.fleet.lock_owner import LockOwner
 from playbooks.report.tables import show_status
 from playbooks.status import HostStatus, Status, unreachable, way_on
 from playbooks.steps.facts import Facts, Unit
@@ -17,8 +17,8 @@ from playbooks.traffic.balancer_status import EdgeStatus
 FLAG = "--env=production"
 
 
-def left(task: str, version: str) -> Holder:
-    return Holder("eve@laptop", f"{task} {version}", "2026-11-21T04:31:00Z", "x", task, version)
+def left(task: str, version: str) -> LockOwner:
+    return LockOwner("eve@laptop", f"{task} {version}", "2026-11-21T04:31:00Z", "x", task, version)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from playbooks.adapters.secrets.sources import Secrets
 from playbooks.adapters.stores.object_store import Bucket, ObjectInStore
 from playbooks.adapters.stores.web import WebStore, shown
 from playbooks.core.errors import ConfigError, UsageError
-from playbooks.fleet.fanout import Job, Limit, run_jobs
+from playbooks.fleet.fanout import Concurrency, Job, run_jobs
 from playbooks.fleet.progress import Silent
 from playbooks.settings.load import read_settings
 from playbooks.settings.model import EnvSecret
@@ -101,7 +101,7 @@ def test_a_limit_holds_back_its_own_kind_alone() -> None:
         others.set()
         return "other"
 
-    limit = Limit("fetch", 2)
+    limit = Concurrency("fetch", 2)
     jobs = [Job(f"h{n}", "stage", lambda n=n: fetch(f"h{n}"), limit) for n in range(6)]  # type: ignore[misc]
     results = run_jobs([*jobs, Job("h0", "backup", other)], forks=3, progress=Silent())
     assert [getattr(result, "value", None) for result in results] == ["h0", "h1", "h2", "h3", "h4", "h5", "other"]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from playbooks.rollout.planning.strategy import as_traffic_stands
-from playbooks.settings.rollout import Rollout
+from playbooks.settings.rollout import RolloutSettings
 from playbooks.strategies.batches import count
 from playbooks.strategies.blue_green import beside
 from playbooks.strategies.canary import canary
@@ -21,8 +21,8 @@ BATCHES = st.one_of(st.integers(1, 60).map(str), st.integers(1, 100).map(lambda 
 LADDERS = st.lists(st.integers(1, 99), max_size=5, unique=True).map(lambda shares: [*sorted(shares), 100])
 
 
-def rollout(**settings: object) -> Rollout:
-    return Rollout.model_validate(settings)
+def rollout(**settings: object) -> RolloutSettings:
+    return RolloutSettings.model_validate(settings)
 
 
 def names(hosts: int) -> list[str]:

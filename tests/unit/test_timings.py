@@ -24,11 +24,11 @@ from playbooks.environments.environment import Environment
 from playbooks.fleet.progress import Progress, Silent, Trip
 from playbooks.report import output
 from playbooks.report.page import writable_page
-from playbooks.report.timeline import MEANINGS, OTHER, Head, colour_of, ticks, timeline
+from playbooks.report.timeline import MEANINGS, OTHER, PageHead, colour_of, ticks, timeline
 from playbooks.report.timings import HostTimings, Recorder, Timings, busy
 from playbooks.report.timings_table import lines, size, table, told_timings
 
-HEAD = Head("deploy", "staging", "1.1.0", 0, "all is well", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
+HEAD = PageHead("deploy", "staging", "1.1.0", 0, "all is well", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
 
 
 def trip(host: str, name: str, began: float, seconds: float, work: float | None = None) -> Trip:
@@ -162,7 +162,7 @@ def test_sizes_read_well(count: int, text: str) -> None:
     assert size(count) == text
 
 
-def page_of(timings: Timings, head: Head = HEAD) -> ET.Element:
+def page_of(timings: Timings, head: PageHead = HEAD) -> ET.Element:
     """The page, read by a parser that forgives nothing."""
     text = timeline(timings, head).split("<!DOCTYPE html>")[1]
     return ET.fromstring(text)  # noqa: S314 - our own page
@@ -193,7 +193,7 @@ def test_page_has_a_lane_a_host_and_bars_to_scale() -> None:
 def test_a_hostile_name_stays_text() -> None:
     """The page is opened in a browser, maybe by somebody else: what a host or an error says must not become markup."""
     evil = '"><script>alert(1)</script><img src=x onerror=alert(1)>'
-    head = Head(evil, evil, evil, 1, evil, HEAD.ended)
+    head = PageHead(evil, evil, evil, 1, evil, HEAD.ended)
     timings = Timings(2.0, (host(evil, trip(evil, evil, 0.0, 1.0, 0.5)),), ((0.0, evil),))
     page = page_of(timings, head)
     assert {"script", "img"} & {element.tag for element in page.iter()} == set()

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from playbooks.core.errors import BadAnswer
-from playbooks.fleet.script import Answer, parse
+from playbooks.fleet.script import StepResult, parse
 from playbooks.judgement.counts import Counts
 from playbooks.settings import Settings
 from playbooks.settings.traffic import Balancer
@@ -18,7 +18,7 @@ from playbooks.traffic.registration import lacking, left_behind
 from playbooks.traffic.unserved import explained
 
 
-def answer(*lines: str) -> Answer:
+def answer(*lines: str) -> StepResult:
     return parse("edge1", "traffic", "".join(f"{line}\n" for line in lines).replace(" ", "\t").encode(), 0.0)
 
 

@@ -11,13 +11,13 @@ from playbooks.fleet.progress import Look, Silent
 from playbooks.judgement.counts import Counts
 from playbooks.judgement.verdict import Signal
 from playbooks.rollout.sides import Sides
-from playbooks.rollout.watching.watch import Observer
-from playbooks.settings.rollout import Rollout
+from playbooks.rollout.watching.watch import StageObserver
+from playbooks.settings.rollout import RolloutSettings
 from playbooks.steps.traffic import Server
 from playbooks.strategies.canary import canary
 from playbooks.strategies.plan import FleetShape, Stage
 from playbooks.strategies.rolling import rolling
-from playbooks.traffic.shares import Place, Split
+from playbooks.traffic.shares import HostBackends, TrafficSplit
 
 HOSTS = ("app1", "app2")
 
@@ -84,12 +84,12 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("playbooks.rollout.watching.watch.time.sleep", sleep)
 
 
-def watching(hosts: Person, told: Told, source: Nobody | None = None) -> tuple[Observer, Stage]:
-    rollout = Rollout.model_validate({"hold": "10m", "judgement": {"interval": "30s"}})
+def watching(hosts: Person, told: Told, source: Nobody | None = None) -> tuple[StageObserver, Stage]:
+    rollout = RolloutSettings.model_validate({"hold": "10m", "judgement": {"interval": "30s"}})
     plan = canary(HOSTS, rollout, FleetShape(2))
-    places = [Place(host, Server(host, "192.0.2.1", 80), Server(host, "192.0.2.1", 80)) for host in HOSTS]
+    places = [HostBackends(host, Server(host, "192.0.2.1", 80), Server(host, "192.0.2.1", 80)) for host in HOSTS]
     sides = Sides(places, frozenset(), new="2", old="1")
-    observer = Observer(source or Nobody(), hosts, sides, rollout, plan, "invoke promote --env=x", told)
+    observer = StageObserver(source or Nobody(), hosts, sides, rollout, plan, "invoke promote --env=x", told)
     return observer, next(stage for stage in plan.stages if stage.watch)
 
 
@@ -97,7 +97,7 @@ def test_a_word_counts_once_the_stage_is_held_and_is_on_record() -> None:
     """A word that was there before its time is of another stage, or of nobody who saw the numbers."""
     person, told = Person(word_after=1), Told()
     observer, stage = watching(person, told)
-    ruling = observer.watch(stage, Split(frozenset({"app1"}), share=0.05))
+    ruling = observer.watch(stage, TrafficSplit(frozenset({"app1"}), share=0.05))
     assert (ruling.good, ruling.record["promoted_by"]) == (True, "eve@laptop")
     assert ruling.record["outcome"] == "inconclusive"
     assert person.held == [stage.name, None]
@@ -110,7 +110,7 @@ def test_what_is_known_to_be_bad_cannot_be_let_go_on() -> None:
     """Between the look that a person has seen and the next one it may have turned bad."""
     person = Person(word_after=33, bad_after=33)
     observer, stage = watching(person, Told())
-    ruling = observer.watch(stage, Split(frozenset({"app1"}), share=0.05))
+    ruling = observer.watch(stage, TrafficSplit(frozenset({"app1"}), share=0.05))
     assert not ruling.good
     assert "promoted_by" not in ruling.record
     assert person.held == [stage.name, None]
@@ -120,7 +120,7 @@ def test_nobody_says_a_word() -> None:
     """A held stage does not stand for ever."""
     person, told = Person(word_after=10**9), Told()
     observer, stage = watching(person, told)
-    ruling = observer.watch(stage, Split(frozenset({"app1"}), share=0.05))
+    ruling = observer.watch(stage, TrafficSplit(frozenset({"app1"}), share=0.05))
     assert not ruling.good
     assert told.looks[-1].passed == 900 + 600
     assert person.held == [stage.name, None]
@@ -132,7 +132,7 @@ def test_ctrl_c_leaves_no_held_stage_behind(monkeypatch: pytest.MonkeyPatch) -> 
     observer, stage = watching(person, Told())
     monkeypatch.setattr(person, "promoted", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
-        observer.watch(stage, Split(frozenset({"app1"}), share=0.05))
+        observer.watch(stage, TrafficSplit(frozenset({"app1"}), share=0.05))
     assert person.held == [stage.name, None]
 
 
@@ -144,14 +144,14 @@ def test_ctrl_c_while_numbers_are_read_is_no_failed_reading(monkeypatch: pytest.
     with pytest.raises(Interrupted):
         observer.begin()
     with pytest.raises(Interrupted):
-        observer.watch(stage, Split(frozenset({"app1"}), share=0.05))
+        observer.watch(stage, TrafficSplit(frozenset({"app1"}), share=0.05))
 
 
 def test_numbers_that_cannot_be_read_are_told_once_until_they_can_be() -> None:
     """A line a look would hide all others; a new reason, or the same one after a while, is news."""
     person, told = Person(word_after=1), Told()
     observer, stage = watching(person, told, Nobody([None, *["down"] * 9, "odd", None, "down"]))
-    observer.watch(stage, Split(frozenset({"app1"}), share=0.05))
+    observer.watch(stage, TrafficSplit(frozenset({"app1"}), share=0.05))
     assert [text.rpartition(": ")[2] for text in told.warnings if "metrics" in text] == ["down", "odd", "down"]
 
 
@@ -171,15 +171,15 @@ class Shop(Nobody):
 def test_the_watch_after_the_switch_remembers_how_fast_the_old_release_was(after: float, good: bool) -> None:
     """A5: 50 % above the baseline is too slow, also when nothing runs the old release any more to compare with."""
     settings = {"watch": {"for": "10m"}}
-    rollout = Rollout.model_validate(settings)
+    rollout = RolloutSettings.model_validate(settings)
     plan = rolling(HOSTS, rollout, FleetShape(2))
-    places = [Place(host, Server(host, "192.0.2.1", 80), Server(host, "192.0.2.1", 80)) for host in HOSTS]
+    places = [HostBackends(host, Server(host, "192.0.2.1", 80), Server(host, "192.0.2.1", 80)) for host in HOSTS]
     source, person = Shop(100.0, 100.0, after), Person(word_after=10**9)
     sides = Sides(places, frozenset(), new="2", old="1")
-    observer = Observer(source, person, sides, rollout, plan, "promote", Told())
+    observer = StageObserver(source, person, sides, rollout, plan, "promote", Told())
     observer.start()
     observer.begin()
-    ruling = observer.watch(plan.stages[-1], Split(frozenset(HOSTS)))
+    ruling = observer.watch(plan.stages[-1], TrafficSplit(frozenset(HOSTS)))
     assert ruling.good is good
     assert good or "p50" in ruling.sentence or "p95" in ruling.sentence
 
@@ -190,7 +190,7 @@ def test_a_number_of_ones_own_above_its_limit_ends_a_stage_once_it_has_settled(b
     source, told = Nobody(), Told()
     source.signals = [Signal("app1", "queue", bad=bad, sentence="queue is 7, limit 5")]
     observer, stage = watching(Person(word_after=1), told, source)
-    ruling = observer.watch(stage, Split(frozenset({"app1"}), share=0.05))
+    ruling = observer.watch(stage, TrafficSplit(frozenset({"app1"}), share=0.05))
     assert ruling.good is not bad
     assert ("app1: queue is 7, limit 5" in ruling.sentence) is bad
     assert told.looks[0].outcome == "inconclusive"

@@ -6,10 +6,10 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 from playbooks.adapters.metrics.exposition import Sample, bucket_limit, declared, parse_samples
-from playbooks.adapters.metrics.source import MOST_SERIES, Counting, MetricsError, Reading, Snapshot
+from playbooks.adapters.metrics.source import MOST_SERIES, Counting, MetricsError, MetricsReading, Snapshot
 from playbooks.core.names import cut
 from playbooks.judgement.counts import Counts
-from playbooks.settings.metrics import Metrics
+from playbooks.settings.metrics import MetricsSettings
 from playbooks.settings.selector import Selector, parse_selector
 
 MOST = 1e15
@@ -37,15 +37,15 @@ class ApplicationMetrics:
         fetch: has every server's page, by server.
     """
 
-    def __init__(self, settings: Metrics, fetch: Callable[[], Mapping[str, Page]]) -> None:
+    def __init__(self, settings: MetricsSettings, fetch: Callable[[], Mapping[str, Page]]) -> None:
         self._selectors = {key: parse_selector(getattr(settings, key)) for key in ("requests", "errors", "latency")}
         self._milliseconds = 1000.0 if settings.latency_unit == "seconds" else 1.0
         self._fetch = fetch
         self._counting = Counting()
         self._begun = False
 
-    def read(self) -> Reading:
-        """See `Metrics`."""
+    def read(self) -> MetricsReading:
+        """See `MetricsSource`."""
         pages = self._fetch()
         good = {server: page for server, page in pages.items() if not page.problem}
         problems = [f"{server}: {page.problem}" for server, page in pages.items() if page.problem]
@@ -62,7 +62,7 @@ class ApplicationMetrics:
             found = self._counting.feed(server, self._snapshot(samples))
             if found is not None:
                 counts[server] = found
-        return Reading(counts, problems=tuple(problems), buckets=self._counting.buckets)
+        return MetricsReading(counts, problems=tuple(problems), buckets=self._counting.buckets)
 
     def _snapshot(self, samples: Sequence[Sample]) -> Snapshot:
         def series(key: str) -> dict[Hashable, float]:

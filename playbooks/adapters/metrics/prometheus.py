@@ -9,11 +9,11 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 from playbooks.adapters.metrics.exposition import Sample, bucket_limit
-from playbooks.adapters.metrics.source import Counting, Endpoint, MetricsError, Reading, Snapshot
+from playbooks.adapters.metrics.source import Counting, MeasuredServer, MetricsError, MetricsReading, Snapshot
 from playbooks.core.names import cut
 from playbooks.judgement.counts import Counts
 from playbooks.judgement.verdict import Signal
-from playbooks.settings.metrics import Metrics, Prometheus, Query
+from playbooks.settings.metrics import MetricsSettings, Prometheus, Query
 from playbooks.settings.selector import Selector, parse_selector
 
 RETRY_SECONDS = 1.0
@@ -51,7 +51,7 @@ class PrometheusMetrics:
         ask: how the server is reached.
     """
 
-    def __init__(self, settings: Metrics, servers: Sequence[Endpoint], ask: Ask) -> None:
+    def __init__(self, settings: MetricsSettings, servers: Sequence[MeasuredServer], ask: Ask) -> None:
         if settings.prometheus is None:
             raise MetricsError("slipway_metrics.prometheus is not set")
         self._metrics = settings
@@ -62,8 +62,8 @@ class PrometheusMetrics:
         self._milliseconds = 1000.0 if settings.latency_unit == "seconds" else 1.0
         self._begun = False
 
-    def read(self) -> Reading:
-        """See `Metrics`. A query that fails is tried once more; the numbers of its servers then come with the next."""
+    def read(self) -> MetricsReading:
+        """See `MetricsSource`. A query that fails is tried once more; its servers' numbers then come with the next."""
         if not self._begun:
             self._check()
             self._begun = True
@@ -76,7 +76,7 @@ class PrometheusMetrics:
         # All three or none: requests of one moment and errors of another make a rate that never was.
         if not failed.keys() & totals.keys():
             counts = self._counts(replies)
-        return Reading(counts, self._signals(replies), tuple(problems), self._counting.buckets)
+        return MetricsReading(counts, self._signals(replies), tuple(problems), self._counting.buckets)
 
     def _signals(self, replies: Mapping[str, Sequence[Sample]]) -> tuple[Signal, ...]:
         """A number that is missing, or NaN, the rate of nothing, is neither good nor bad."""
@@ -239,7 +239,7 @@ def read_vector(reply: Replied) -> list[Sample]:
         raise QueryFailed("its answer makes no sense") from None
 
 
-def _instance(settings: Prometheus, server: Endpoint) -> str:
+def _instance(settings: Prometheus, server: MeasuredServer) -> str:
     values = {"server": server.name, "host": server.host, "address": server.address, "port": str(server.port)}
     text = settings.instance
     for name, value in values.items():

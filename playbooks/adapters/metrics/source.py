@@ -20,7 +20,7 @@ class MetricsError(SlipwayError):
 
 
 @dataclass(frozen=True)
-class Endpoint:
+class MeasuredServer:
     """Who is asked for numbers, or asked about: a server, and the host it runs on.
 
     Args:
@@ -37,7 +37,7 @@ class Endpoint:
 
 
 @dataclass(frozen=True)
-class Reading:
+class MetricsReading:
     """What was read. A server that is in neither has no data: that is neither good nor bad.
 
     Args:
@@ -53,10 +53,10 @@ class Reading:
     buckets: tuple[float, ...] = ()
 
 
-class Metrics(Protocol):
+class MetricsSource(Protocol):
     """A source of metrics."""
 
-    def read(self) -> Reading:
+    def read(self) -> MetricsReading:
         """What has come since the last time.
 
         Raises:

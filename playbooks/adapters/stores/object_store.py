@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from playbooks.adapters.stores.web import MOST_BYTES
-from playbooks.core.artifact import Request
+from playbooks.core.artifact import FetchRequest
 from playbooks.core.errors import UsageError
 from playbooks.settings.pull import ObjectStore
 
@@ -85,9 +85,9 @@ class ObjectInStore:
         self._bucket = bucket
         self._url = url
 
-    def request(self) -> Request:
+    def request(self) -> FetchRequest:
         """A URL signed now."""
-        return Request(self._bucket.sign(self._bucket_name, self._key))
+        return FetchRequest(self._bucket.sign(self._bucket_name, self._key))
 
     def checksum(self) -> str:
         """The object beside it. Says whether it is the artifact itself that is missing."""

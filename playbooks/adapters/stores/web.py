@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit, urlunsplit
 
-from playbooks.core.artifact import Request
+from playbooks.core.artifact import FetchRequest
 from playbooks.core.errors import UsageError
 from playbooks.settings.pull import Pull
 
@@ -82,7 +82,7 @@ class WebStore:
         self._pull = pull
         self._secrets = secrets
 
-    def request(self) -> Request:
+    def request(self) -> FetchRequest:
         """The URL as it is, with the headers of ``slipway_pull``."""
         return self._of("")
 
@@ -101,7 +101,7 @@ class WebStore:
             raise UsageError(f"{about}: HTTP {answer.status_code}", hint=hint)
         return text
 
-    def _of(self, ending: str) -> Request:
+    def _of(self, ending: str) -> FetchRequest:
         parts = self._parts
         headers = {name: self._filled(value) for name, value in self._pull.headers.items()}
         if parts.username is not None:
@@ -109,13 +109,13 @@ class WebStore:
             headers["Authorization"] = "Basic " + base64.b64encode(login.encode()).decode()
         path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._[]{}") + ending
         url = urlunsplit((parts.scheme, _place(parts), path, parts.query, ""))
-        return Request(url, tuple(headers.items()))
+        return FetchRequest(url, tuple(headers.items()))
 
     def _filled(self, value: str) -> str:
         return _SECRET_NAME.sub(lambda match: self._secrets[match[1]], value)
 
 
-def _get(request: Request) -> requests.Response:
+def _get(request: FetchRequest) -> requests.Response:
     """Ask, and follow redirects; what is secret in a header goes to no other server than the first."""
     import requests
 

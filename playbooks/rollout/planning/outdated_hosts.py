@@ -12,7 +12,7 @@ from playbooks.steps.facts import Facts, ReleaseOnHost
 from playbooks.traffic.groups import Groups
 
 
-def due(
+def outdated_hosts(
     targets: Sequence[Target],
     facts: Mapping[str, Facts],
     groups: Groups | None,
@@ -43,7 +43,7 @@ def whole_group(
     """Of two groups the idle one, as soon as the live one is outdated; both if nothing runs anywhere yet.
 
     Args:
-        targets, facts, groups: see `due`.
+        targets, facts, groups: see `outdated_hosts`.
         outdated: those that do not run what is wanted.
     """
     if not any(fact.current for fact in facts.values()):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from playbooks.environments.environment import Environment
-from playbooks.strategies.plan import Plan, Watch, percent, seconds
+from playbooks.strategies.plan import Plan, WatchPeriod, percent, seconds
 from playbooks.traffic.servers import application_hosts
 
 BY_HOSTS = "what the hosts say of themselves"
@@ -32,7 +32,7 @@ class Planned:
     slots: Mapping[str, str]
     after: tuple[int, int]
     share: float | None
-    watch: Watch | None
+    watch: WatchPeriod | None
     criteria: str
 
     @property
@@ -123,7 +123,7 @@ def _stages(env: Environment, plan: Plan, slots: Mapping[str, str]) -> Iterator[
         )
 
 
-def _criteria(watch: Watch, *, compared: bool) -> str:
+def _criteria(watch: WatchPeriod, *, compared: bool) -> str:
     """What a stage is judged by, for a person.
 
     Args:

@@ -11,7 +11,7 @@ from playbooks.settings.load import PREFIX
 from playbooks.traffic.servers import edges_of
 
 
-def reached(fleet: Fleet, env: Environment, tolerate: int) -> list[Target]:
+def reachable_targets(fleet: Fleet, env: Environment, tolerate: int) -> list[Target]:
     """The hosts to deploy to. One that cannot be reached ends the deploy, unless the settings tolerate it.
 
     Args:

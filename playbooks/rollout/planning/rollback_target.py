@@ -7,7 +7,7 @@ from typing import Any
 
 from playbooks.core.errors import ANY_ENV, UsageError
 from playbooks.environments.environment import Environment
-from playbooks.fleet.lock_owner import Holder
+from playbooks.fleet.lock_owner import LockOwner
 from playbooks.steps.facts import NOTHING, Facts
 from playbooks.traffic.groups import Groups
 
@@ -15,7 +15,7 @@ _TOLD = 4  # of each kind
 
 
 def choose_targets(
-    env: Environment, groups: Groups | None, facts: Mapping[str, Facts], to: str | None, left: Holder | None
+    env: Environment, groups: Groups | None, facts: Mapping[str, Facts], to: str | None, left: LockOwner | None
 ) -> dict[str, str | None]:
     """What each host is to run after a rollback; None where that is nothing.
 
@@ -43,7 +43,7 @@ def _without(hosts: Sequence[str]) -> str:
     return f"--limit='{':'.join(['all', *(f'!{host}' for host in hosts)])}'"
 
 
-def choose_releases(facts: Mapping[str, Facts], to: str | None, left: Holder | None = None) -> dict[str, str | None]:
+def choose_releases(facts: Mapping[str, Facts], to: str | None, left: LockOwner | None = None) -> dict[str, str | None]:
     """Which release each host goes back to; None where the last deploy was its first: nothing ran there.
 
     Without ``to`` the last deploy is undone. In a fleet that a halted deploy left mixed, hosts on the newest release
@@ -99,7 +99,7 @@ def _named(facts: Mapping[str, Facts], to: str) -> dict[str, str | None]:
     raise UsageError(first.message, hint=f"{first.hint}; {_without(list(lacking))} takes the others back")
 
 
-def _undo(facts: Facts, left: Holder) -> str | None:
+def _undo(facts: Facts, left: LockOwner) -> str | None:
     undone = left.id if left.task == "deploy" else left.undoes
     moved = facts.moved
     if facts.current == undone:
@@ -194,7 +194,7 @@ def _known(facts: Facts, records: list[dict[str, Any]]) -> str:
 
 
 def choose_for_group(
-    groups: Groups, facts: Mapping[str, Facts], to: str | None, left: Holder | None = None
+    groups: Groups, facts: Mapping[str, Facts], to: str | None, left: LockOwner | None = None
 ) -> dict[str, str]:
     """Which release each host of the idle group is to run before it gets the traffic; none if that stays where it is.
 
@@ -236,7 +236,7 @@ def _is_halted(groups: Groups, facts: Facts, live: str | None) -> bool:
     return newer and any(server.on or server.out for server in states)
 
 
-def _is_back(serving: list[Facts], resting: list[Facts], left: Holder) -> bool:
+def _is_back(serving: list[Facts], resting: list[Facts], left: LockOwner) -> bool:
     """Whether the traffic is where an interrupted task, or its guards, had to leave it."""
     if left.task == "deploy":
         return all(fact.current != left.id for fact in serving)

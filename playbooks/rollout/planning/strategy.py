@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 from playbooks.core.errors import UsageError
 from playbooks.environments.environment import Environment
-from playbooks.settings.rollout import Rollout
+from playbooks.settings.rollout import RolloutSettings
 from playbooks.settings.types import parse_batch
 from playbooks.strategies.blue_green import beside
 from playbooks.strategies.canary import canary
@@ -81,7 +81,7 @@ def plan_rollback(
         stages = [Stage("start beside", tuple(hosts), share=0.0), Stage("all of the traffic", share=1.0)]
         return Plan("rolling", tuple(stages) if hosts else ())
     size = batch or ("50%" if env.settings.balancer else "100%")
-    quiet = Rollout.model_validate({"watch": {"for": 0}})
+    quiet = RolloutSettings.model_validate({"watch": {"for": 0}})
     return rolling(hosts, quiet, FleetShape(len(env.targets)), batch=size)
 
 
@@ -159,7 +159,7 @@ def _require_traffic(env: Environment, name: str) -> None:
         )
 
 
-def _with_watch(rollout: Rollout, seconds: float | None) -> Rollout:
+def _with_watch(rollout: RolloutSettings, seconds: float | None) -> RolloutSettings:
     if seconds is None:
         return rollout
     return rollout.model_copy(update={"watch": rollout.watch.model_copy(update={"for_": seconds})})

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from playbooks.core.names import cut
 from playbooks.environments.environment import Environment
 from playbooks.fleet.fleet import Fleet
-from playbooks.fleet.remote import Ask, Remote
-from playbooks.fleet.script import Answer
+from playbooks.fleet.remote import Remote, StepCall
+from playbooks.fleet.script import StepResult
 from playbooks.judgement.host import HostReading, host_signals
 from playbooks.judgement.verdict import Signal
 from playbooks.rollout.mover import Move
@@ -90,7 +90,7 @@ class HostLooks:
         by, hosts = Counter(words.values()).most_common(1)[0] if words else ("", 0)
         return by if 2 * hosts > self._asked else None
 
-    def _hear(self, answer: Answer) -> HostReading:
+    def _hear(self, answer: StepResult) -> HostReading:
         word = read_promotion(answer)
         if word is not None and word.deploy == self._deploy:
             self._promoted.setdefault(word.stage, {})[answer.host] = word.by
@@ -114,7 +114,7 @@ class HostLooks:
         seen.readings.append(self._hear(signals))
         return [self._healthy(seen, read_health(health))]
 
-    def _health(self, host: str, move: Move) -> Ask:
+    def _health(self, host: str, move: Move) -> StepCall:
         settings = self._env.target(host).settings
         folder = f"{settings.home}/releases/{move.after}"
         return ask_health(settings, units=move.units, release_folder=folder, secrets=self._env.secrets, once=True)

@@ -7,22 +7,21 @@ from collections.abc import Mapping, Sequence
 from playbooks.adapters.metrics.application import ApplicationMetrics, Page
 from playbooks.adapters.metrics.prometheus import Ask, PrometheusMetrics, Replied
 from playbooks.adapters.metrics.prometheus_http import ask_from_here
-from playbooks.adapters.metrics.source import Endpoint, Metrics, MetricsError
+from playbooks.adapters.metrics.source import MeasuredServer, MetricsError, MetricsSource
 from playbooks.fleet.fleet import Fleet
-from playbooks.settings.metrics import Metrics as MetricsSettings
-from playbooks.settings.metrics import Prometheus
+from playbooks.settings.metrics import MetricsSettings, Prometheus
 from playbooks.steps.app_metrics import ask_app_metrics, read_app_metrics
 from playbooks.steps.http_get import ask_queries, read_replies
 
 
 def open_metrics(
     settings: MetricsSettings,
-    servers: Sequence[Endpoint],
+    servers: Sequence[MeasuredServer],
     fleet: Fleet,
     secrets: Mapping[str, str],
     *,
     via: str | None = None,
-) -> Metrics:
+) -> MetricsSource:
     """The source that the settings name; the balancer's own is not among these (see observing.py).
 
     Args:
@@ -45,8 +44,8 @@ def open_metrics(
     raise MetricsError(f"slipway_metrics.source: {settings.source} is read from the balancer's hosts")
 
 
-def _pages(settings: MetricsSettings, servers: Sequence[Endpoint], fleet: Fleet) -> dict[str, Page]:
-    by_host: dict[str, list[Endpoint]] = {}
+def _pages(settings: MetricsSettings, servers: Sequence[MeasuredServer], fleet: Fleet) -> dict[str, Page]:
+    by_host: dict[str, list[MeasuredServer]] = {}
     for server in servers:
         by_host.setdefault(server.host, []).append(server)
     reachable = [host for host in by_host if host in fleet.remotes]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from playbooks.adapters.metrics.source import Endpoint, Metrics, Reading
+from playbooks.adapters.metrics.source import MeasuredServer, MetricsReading, MetricsSource
 from playbooks.environments.environment import Environment
 from playbooks.fleet.fleet import Fleet
 from playbooks.fleet.remote import Remote
@@ -15,11 +15,11 @@ from playbooks.rollout.mover import Move
 from playbooks.rollout.sides import Sides
 from playbooks.rollout.watching.host_looks import HostLooks
 from playbooks.rollout.watching.metric_sources import open_metrics
-from playbooks.rollout.watching.watch import Observer, Source
+from playbooks.rollout.watching.watch import RequestCounts, StageObserver
 from playbooks.steps.traffic_counts import Meter, ask_counts
 from playbooks.strategies.plan import Plan
 from playbooks.traffic.servers import hosts_asked
-from playbooks.traffic.shares import Place
+from playbooks.traffic.shares import HostBackends
 from playbooks.traffic.traffic import Traffic
 
 
@@ -79,10 +79,10 @@ class Numbers:
         fleet: whose progress is told of what could not be read.
     """
 
-    def __init__(self, metrics: Metrics, fleet: Fleet) -> None:
+    def __init__(self, metrics: MetricsSource, fleet: Fleet) -> None:
         self._metrics, self._progress = metrics, fleet.progress
         self._told: set[str] = set()
-        self._last = Reading()
+        self._last = MetricsReading()
 
     @property
     def buckets(self) -> tuple[float, ...]:
@@ -102,7 +102,9 @@ class Numbers:
         return self._last.counts
 
 
-def source_of(fleet: Fleet, env: Environment, edges: Sequence[str], places: Sequence[Place]) -> Source | None:
+def source_of(
+    fleet: Fleet, env: Environment, edges: Sequence[str], places: Sequence[HostBackends]
+) -> RequestCounts | None:
     """Where the numbers come from; None where nothing counts requests.
 
     Args:
@@ -118,7 +120,7 @@ def source_of(fleet: Fleet, env: Environment, edges: Sequence[str], places: Sequ
     for place in places:
         for server in (place.before, place.after):
             if server is not None:
-                servers[server.name] = Endpoint(server.name, place.host, server.address, server.port)
+                servers[server.name] = MeasuredServer(server.name, place.host, server.address, server.port)
     via = next(iter(hosts_asked(env)), None)
     return Numbers(open_metrics(settings, list(servers.values()), fleet, env.secrets, via=via), fleet)
 
@@ -131,7 +133,7 @@ def observer_of(
     plan: Plan,
     sides: Sides,
     deploy: str,
-) -> Observer:
+) -> StageObserver:
     """Who watches, and has begun to count.
 
     Args:
@@ -146,7 +148,7 @@ def observer_of(
     Raises:
         SlipwayError: what the settings name as metrics is not there.
     """
-    observer = Observer(
+    observer = StageObserver(
         source_of(fleet, env, traffic.edges, traffic.places),
         HostLooks(fleet, env, moves, deploy),
         sides,

@@ -12,12 +12,12 @@ from playbooks.fleet.progress import Look, Progress, Side
 from playbooks.judgement.counts import Counts, total
 from playbooks.judgement.judge import Judge
 from playbooks.judgement.verdict import Signal, Verdict
-from playbooks.rollout.rollout import Ruling
+from playbooks.rollout.rollout import StageVerdict
 from playbooks.rollout.sides import Sides
 from playbooks.settings.judgement import Criteria
-from playbooks.settings.rollout import Rollout
-from playbooks.strategies.plan import Plan, Stage, Watch, following, seconds
-from playbooks.traffic.shares import Split
+from playbooks.settings.rollout import RolloutSettings
+from playbooks.strategies.plan import Plan, Stage, WatchPeriod, following, seconds
+from playbooks.traffic.shares import TrafficSplit
 
 # A stage is looked at so often at the least, however short it is.
 LOOKS = 30
@@ -28,7 +28,7 @@ LEAST_BEFORE = 200
 NOTHING = Criteria.model_construct(worse_errors=None, worse_latency=None)
 
 
-class Source(Protocol):
+class RequestCounts(Protocol):
     """Where the numbers come from."""
 
     @property
@@ -60,7 +60,7 @@ class Hosts(Protocol):
         """Who lets a stage go on that is held, if somebody was seen to at the last look."""
 
 
-class Observer:
+class StageObserver:
     """Watches the stages of one deploy.
 
     Args:
@@ -75,10 +75,10 @@ class Observer:
 
     def __init__(
         self,
-        source: Source | None,
+        source: RequestCounts | None,
         hosts: Hosts,
         sides: Sides,
-        rollout: Rollout,
+        rollout: RolloutSettings,
         plan: Plan,
         promote: str,
         progress: Progress,
@@ -105,7 +105,7 @@ class Observer:
         counts = total(self._read().values())
         self._before = counts if counts.requests else self._before
 
-    def watch(self, stage: Stage, split: Split) -> Ruling:
+    def watch(self, stage: Stage, split: TrafficSplit) -> StageVerdict:
         """Watch a stage for as long as it says, or until it is known to be bad."""
         began = time.monotonic()
         try:
@@ -115,7 +115,7 @@ class Observer:
                 self._held = False
                 self._hosts.hold(None)
 
-    def _watch(self, stage: Stage, split: Split) -> Ruling:
+    def _watch(self, stage: Stage, split: TrafficSplit) -> StageVerdict:
         watch = stage.watch
         assert watch is not None  # nobody asks otherwise  # noqa: S101
         every = max(SHORTEST, min(self._rollout.judgement.interval, watch.seconds / LOOKS))
@@ -179,7 +179,7 @@ class Observer:
             )
         )
 
-    def _rule(self, watched: _Watched, verdict: Verdict) -> Ruling | None:
+    def _rule(self, watched: _Watched, verdict: Verdict) -> StageVerdict | None:
         """Whether to go on or back; None: it is watched on."""
         stage = watched.stage
         if verdict.outcome == "bad":
@@ -210,7 +210,7 @@ class Observer:
     def _choice(self, back: str) -> str:
         return f"{self._promote} lets it go on; {back}"
 
-    def _judge(self, watch: Watch, split: Split) -> Judge:
+    def _judge(self, watch: WatchPeriod, split: TrafficSplit) -> Judge:
         if self._source is None:
             return Judge(NOTHING, self._rollout.judgement, stages=self._plan.watches, before=self._before)
         return Judge(
@@ -221,7 +221,7 @@ class Observer:
             buckets=self._source.buckets,
         )
 
-    def _criteria(self, watch: Watch, split: Split) -> Criteria:
+    def _criteria(self, watch: WatchPeriod, split: TrafficSplit) -> Criteria:
         """In the watch after the switch nobody runs the old release: what it took before stands in for it (A5)."""
         criteria, before = watch.criteria, self._before
         if not watch.lenient or criteria.worse_latency is None or self._sides.counts({}, split)[1] is not None:
@@ -268,8 +268,8 @@ class _Watched:
     """
 
     stage: Stage
-    split: Split
-    watch: Watch
+    split: TrafficSplit
+    watch: WatchPeriod
     judge: Judge
     began: float
     last: float
@@ -283,11 +283,11 @@ class _Watched:
         return self.last >= self.until
 
 
-def _ruling(stage: Stage, verdict: Verdict, *, good: bool, promoted_by: str | None = None) -> Ruling:
+def _ruling(stage: Stage, verdict: Verdict, *, good: bool, promoted_by: str | None = None) -> StageVerdict:
     record = {"stage": stage.name, "share": stage.share, "went_on": good, **verdict.to_json()}
     if promoted_by is not None:
         record["promoted_by"] = promoted_by
-    return Ruling(stage.name, good, f"{stage.name}: {verdict.sentence}", record)
+    return StageVerdict(stage.name, good, f"{stage.name}: {verdict.sentence}", record)
 
 
 def _untimed(counts: Counts) -> Counts:
