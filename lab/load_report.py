@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 OK = "ok"
 NOBODY = "-"  # the version of a request that no release answered, or one that does not say its version
-MOST_FAILURES = 20
+MAX_FAILURES = 20
 
 
 class Sample(NamedTuple):
@@ -108,7 +108,7 @@ class Report:
 
     def failures(self) -> list[Sample]:
         """The first that failed."""
-        return sorted(sample for sample in self.samples if sample.outcome != OK)[:MOST_FAILURES]
+        return sorted(sample for sample in self.samples if sample.outcome != OK)[:MAX_FAILURES]
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON document; latencies in milliseconds."""

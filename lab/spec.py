@@ -14,7 +14,7 @@ from playbooks.core.errors import UsageError
 
 DEFAULT_ROOT = Path("/var/lib/slipway-lab")
 DEFAULT_NAME = "lab"
-MOST_HOSTS = 100
+MAX_HOSTS = 100
 PROJECT = Path(__file__).resolve().parent.parent
 
 

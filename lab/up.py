@@ -17,7 +17,7 @@ from lab import machine, network
 from lab.base import base_tree, raise_limits, remove_other_bases, require_machine
 from lab.files import make_key, remove_tree, write_whole
 from lab.shell import say
-from lab.spec import DEFAULT_NAME, MOST_HOSTS, PROJECT, HostSpec, Lab, find_lab, inventory, root
+from lab.spec import DEFAULT_NAME, MAX_HOSTS, PROJECT, HostSpec, Lab, find_lab, inventory, root
 from playbooks.core.errors import FleetError, SlipwayError, UsageError
 
 BOOT_SECONDS = 120
@@ -41,8 +41,8 @@ def up(name: str = DEFAULT_NAME, *, hosts: int = 3, durable: bool = True) -> tup
         UsageError: this machine cannot run a lab, or the number is absurd.
         SlipwayError: a host does not boot.
     """
-    if not 1 <= hosts <= MOST_HOSTS:
-        raise UsageError(f"--hosts={hosts}: expected 1 to {MOST_HOSTS}")
+    if not 1 <= hosts <= MAX_HOSTS:
+        raise UsageError(f"--hosts={hosts}: expected 1 to {MAX_HOSTS}")
     find_lab(name)
     require_machine()
     raise_limits()

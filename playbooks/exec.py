@@ -28,8 +28,8 @@ from playbooks.steps.facts import Facts
 from playbooks.steps.finish import Finished, finish
 
 # Of what a command writes on a host, so much is kept for a JSON document: its end.
-MOST_KEPT = 1024 * 1024  # characters
-MOST_COMMAND = 1000  # characters of it in the ledger
+MAX_KEPT = 1024 * 1024  # characters
+MAX_COMMAND = 1000  # characters of it in the ledger
 
 Tell = Callable[[str, str], None]
 
@@ -57,7 +57,7 @@ class HostRun:
         """Keep a line of its output."""
         self.output.append(line)
         self.kept += len(line) + 1
-        while self.kept > MOST_KEPT:
+        while self.kept > MAX_KEPT:
             self.kept -= len(self.output.pop(0)) + 1
 
     @property
@@ -229,12 +229,12 @@ def _outcome(env: Environment, holder: LockOwner, command: str, runs: Sequence[H
         environment=env.name,
         version=", ".join(sorted({run.version for run in runs if run.version})),
         status="done" if well else "interrupted" if ended else "failed",
-        message=f"ran in the release: {cut(command, MOST_COMMAND)}",
+        message=f"ran in the release: {cut(command, MAX_COMMAND)}",
         hosts=tuple(HostOutcome(run.host, run.version, run.version, run.result, run.error or "") for run in runs),
         started=holder.since,
         seconds=seconds,
         by=holder.who,
-        reason=cut(command, MOST_COMMAND),
+        reason=cut(command, MAX_COMMAND),
         exit_status=ExitStatus.DONE if well else ExitStatus.FAILED,
     )
 

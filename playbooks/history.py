@@ -9,7 +9,7 @@ from typing import Any
 
 from playbooks.core.clock import now
 from playbooks.core.errors import ExitStatus
-from playbooks.core.names import MOST_AHEAD, cut, parse_time
+from playbooks.core.names import MAX_AHEAD, cut, parse_time
 from playbooks.environments.environment import Environment
 from playbooks.fleet.fleet import open_fleet
 from playbooks.fleet.progress import Progress
@@ -103,7 +103,7 @@ def history(env: Environment, progress: Progress, *, most: int = 20) -> History:
 def _is_timely(record: Mapping[str, Any], moment: datetime) -> bool:
     """Whether it is from the past: what is dated 9999 would be the newest record for good, and hide all others."""
     started = parse_time(record.get("started"))
-    return started is not None and started <= moment + MOST_AHEAD
+    return started is not None and started <= moment + MAX_AHEAD
 
 
 def merge(ledgers: Mapping[str, Ledger], verifier: Verifier | None = None) -> list[dict[str, Any]]:

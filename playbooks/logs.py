@@ -15,12 +15,12 @@ from playbooks.environments.environment import Environment
 from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
-from playbooks.steps.logs import MOST_BYTES, LogLine, LogQuery, read_logs
+from playbooks.steps.logs import MAX_BYTES, LogLine, LogQuery, read_logs
 
 # Lines of several hosts are put in order within so many seconds.
 WINDOW_SECONDS = 0.3
 # Lines that wait to be shown; hosts that have more to say wait.
-MOST_WAITING = 5000
+MAX_WAITING = 5000
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def logs(env: Environment, progress: Progress, asked: LogQuery) -> Logs:
         with contextlib.closing(_of(env, remote, asked)) as lines:
             for line in lines:
                 size += len(line.text) + 100
-                if size > MOST_BYTES:
+                if size > MAX_BYTES:
                     return found, True
                 found.append(line)
         return found, False
@@ -106,7 +106,7 @@ def follow_logs(
     Raises:
         SlipwayError: no host could be asked.
     """
-    waiting: queue.Queue[LogLine] = queue.Queue(MOST_WAITING)
+    waiting: queue.Queue[LogLine] = queue.Queue(MAX_WAITING)
     failed: dict[str, str] = {}
     ended = threading.Event()
 

@@ -29,8 +29,8 @@ from playbooks.verify_history import Audit, VerifiedHistory
 
 SHORT = 12  # digits of a digest that name a record well enough
 # Digests that one record can carry: it is one argument of a script.
-MOST_ACCEPTED = 1500
-MOST_ASKED = 1000  # records of a host that a person is asked about at once
+MAX_ACCEPTED = 1500
+MAX_ASKED = 1000  # records of a host that a person is asked about at once
 
 
 @dataclass(frozen=True)
@@ -231,9 +231,9 @@ def _in_question(fleet: Fleet, env: Environment, audit: Audit) -> dict[str, _Var
             name = digest(record).hex()
             reason = why.get((host, name)) or ("" if name in wanted else alone.get(key_of(record), ""))
             if reason and name not in asked and not audit.is_vouched(host, record, name):
-                if len(asked) == MOST_ASKED:
+                if len(asked) == MAX_ASKED:
                     fleet.progress.warn(
-                        f"{host}: more than {MOST_ASKED} records are in question; judge these first, or keep its "
+                        f"{host}: more than {MAX_ASKED} records are in question; judge these first, or keep its "
                         f"ledger as evidence and move it away: the others give {host} theirs"
                     )
                     break
@@ -402,9 +402,9 @@ def _accepted(audit: Audit, plans: Mapping[str, _Plan], judgement: _Judgement) -
                 found |= audit.proof.unsigned(host) - known
             copied = {audit.census.digest_of(key) for keys in plan.wanted.values() for key in keys}
             found |= copied - known - {""}
-    if len(found) > MOST_ACCEPTED:
+    if len(found) > MAX_ACCEPTED:
         raise UsageError(
-            f"{len(found)} records from before signatures would have to be vouched for; {MOST_ACCEPTED} can be at once",
+            f"{len(found)} records from before signatures would have to be vouched for; {MAX_ACCEPTED} can be at once",
             hint="move that host's ledger away (it stays your evidence) and repair: the others give it theirs",
         )
     return sorted(found)

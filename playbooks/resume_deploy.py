@@ -13,7 +13,7 @@ from playbooks.deploy import deploy
 from playbooks.environments.environment import Environment
 from playbooks.environments.host_facts import interrupted, read_all
 from playbooks.fleet.fleet import open_fleet
-from playbooks.fleet.lock_owner import MOST_FIELD, LockOwner
+from playbooks.fleet.lock_owner import MAX_FIELD, LockOwner
 from playbooks.fleet.progress import Progress
 from playbooks.releases.find_artifact import find_artifact
 from playbooks.rollout.outcome import Outcome
@@ -38,7 +38,7 @@ def resume(env: Environment, wanted: DeployRequest, progress: Progress) -> Outco
     says = [host for host, fact in facts.items() if fact.interrupted == holder]
     progress.phase(f"going on with '{holder.what}' of {holder.who}, interrupted as {', '.join(says)} says")
     if holder.limit and not env.limited:
-        if len(holder.limit) == MOST_FIELD:
+        if len(holder.limit) == MAX_FIELD:
             raise UsageError("its --limit is too long to be remembered", hint="give it again: --limit=…")
         # A pattern that is a file here, or an expression that takes hours, is not taken from a host.
         if set(holder.limit) & set("~@"):

@@ -39,7 +39,7 @@ from playbooks.traffic.groups import Groups, read_groups, require_whole
 from playbooks.traffic.servers import edges_of
 from playbooks.traffic.traffic import retreat
 
-MOST_BACKUPS = 3  # that are tried for a release
+MAX_BACKUPS = 3  # that are tried for a release
 
 
 def rollback(env: Environment, back: RollbackRequest, progress: Progress) -> Outcome:
@@ -273,7 +273,7 @@ def _restore_from_any(
     Raises:
         StepFailed: none has.
     """
-    newest_first = records[:MOST_BACKUPS]
+    newest_first = records[:MAX_BACKUPS]
     for record in newest_first:
         try:
             restore_release(remote, env.target(remote.name).settings, record, env.secrets)

@@ -26,7 +26,7 @@ from playbooks.steps.drill import Drilled
 from playbooks.steps.facts import Facts
 
 # What a host keeps of its reasons: enough to act on, small enough for a command's argument.
-MOST_REASONS = 20
+MAX_REASONS = 20
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,7 @@ def _verdict(
         at=instant(now()),
         backup=backup,
         seconds=seconds,
-        reasons=reasons[:MOST_REASONS],
+        reasons=reasons[:MAX_REASONS],
         started=begun is not None and begun.started,
         log=begun.log if begun else (),
     )

@@ -25,8 +25,8 @@ from playbooks.steps.ledger import LedgerReading
 
 # A record reaches the hosts side by side. Seconds after which one that a host lacks is not just on its way.
 ON_ITS_WAY = 2.0
-MOST_TOLD = 20
-MOST_SINCE = 1_000_000  # bytes of a file that heads were written down in
+MAX_TOLD = 20
+MAX_SINCE = 1_000_000  # bytes of a file that heads were written down in
 _HEAD = re.compile(rf"\b[0-9a-f]{{{HEAD_DIGITS}}}\b")
 
 
@@ -160,7 +160,7 @@ def read_heads(text: str) -> list[str]:
         UsageError: it is neither.
     """
     try:
-        written = Path(text).read_text(encoding="utf-8")[:MOST_SINCE] if Path(text).is_file() else text
+        written = Path(text).read_text(encoding="utf-8")[:MAX_SINCE] if Path(text).is_file() else text
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"--since={text} cannot be read: {error}") from None
     found = _HEAD.findall(written)
@@ -287,13 +287,13 @@ class Audit:
             host,
             chain.lines,
             chain.torn,
-            tuple(faults[:MOST_TOLD]),
+            tuple(faults[:MAX_TOLD]),
             missing=_told(missing),
             never_had=_told(never_had),
             differs=_told(differs),
             more=chain.unnamed
-            + max(0, len(faults) - MOST_TOLD)
-            + sum(max(0, len(keys) - MOST_TOLD) for keys in (missing, never_had, differs, alone)),
+            + max(0, len(faults) - MAX_TOLD)
+            + sum(max(0, len(keys) - MAX_TOLD) for keys in (missing, never_had, differs, alone)),
             alone=_told(alone),
             signed=signed,
             unsigned=unsigned,
@@ -324,4 +324,4 @@ class Audit:
 
 
 def _told(keys: Sequence[RecordKey]) -> tuple[str, ...]:
-    return tuple(str(key) for key in keys[:MOST_TOLD])
+    return tuple(str(key) for key in keys[:MAX_TOLD])

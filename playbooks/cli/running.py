@@ -63,11 +63,11 @@ def logs(
     def act(environment: cli.Environment, progress: cli.Progress) -> Logs:
         from playbooks.logs import follow_logs
         from playbooks.logs import logs as run
-        from playbooks.steps.logs import MOST_LINES, LogQuery
+        from playbooks.steps.logs import MAX_LINES, LogQuery
 
-        most = MOST_LINES if since else 50
+        most = MAX_LINES if since else 50
         if lines is not None:
-            most = min(MOST_LINES, cli.number("lines", lines))
+            most = min(MAX_LINES, cli.number("lines", lines))
         asked = LogQuery(most, cli.since(since) if since else None, unit)
         if not follow:
             return run(environment, progress, asked)

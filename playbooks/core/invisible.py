@@ -15,7 +15,7 @@ _IGNORABLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
 _ACCENTS = ("Mn", "Me")
-MOST_ACCENTS = 4  # on one letter
+MAX_ACCENTS = 4  # on one letter
 _ASCII_PICTURES = 0x2400  # ␀, and those after it
 _DELETE = 0x7F
 
@@ -34,7 +34,7 @@ def find_invisible(text: str) -> str | None:
     accents = 0
     for character in text:
         accents = accents + 1 if unicodedata.category(character) in _ACCENTS else 0
-        if is_invisible(character) or accents > MOST_ACCENTS:
+        if is_invisible(character) or accents > MAX_ACCENTS:
             return f"U+{ord(character):04X}"
     return None
 
@@ -50,8 +50,8 @@ def visible(text: str) -> str:
     accents = 0
     for character in text:
         accents = accents + 1 if unicodedata.category(character) in _ACCENTS else 0
-        if accents > MOST_ACCENTS:
-            if accents == MOST_ACCENTS + 1:
+        if accents > MAX_ACCENTS:
+            if accents == MAX_ACCENTS + 1:
                 shown.append("<more accents>")
         elif is_invisible(character):
             shown.append(_picture(character))

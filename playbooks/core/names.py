@@ -26,9 +26,9 @@ SNAPSHOT = re.compile(r"[0-9a-f]{8,64}")
 # A step's own word for what went wrong.
 CODE = re.compile(r"[a-z][a-z0-9-]{0,39}")
 # How far ahead of the controller's a clock may be before what it stamps counts for nobody but its own host.
-MOST_AHEAD = timedelta(days=1)
-MOST_BACKUPS = 20_000  # of a host: an hourly one for two years
-MOST_TEXT = 2000  # characters of a sentence that a host says
+MAX_AHEAD = timedelta(days=1)
+MAX_BACKUPS = 20_000  # of a host: an hourly one for two years
+MAX_TEXT = 2000  # characters of a sentence that a host says
 
 
 def stamp(moment: datetime) -> str:
@@ -52,7 +52,7 @@ def is_ahead(name: str, now: datetime) -> bool:
         now: the controller's time.
     """
     moment = moment_of(name)
-    return moment is not None and moment > now + MOST_AHEAD
+    return moment is not None and moment > now + MAX_AHEAD
 
 
 def after(others: Iterable[str], now: datetime) -> str:
@@ -78,6 +78,6 @@ def parse_time(text: object) -> datetime | None:
     return found if found is not None and found.tzinfo is not None else None
 
 
-def cut(text: str, most: int = MOST_TEXT) -> str:
+def cut(text: str, most: int = MAX_TEXT) -> str:
     """A host's sentence, no longer than what goes into every ledger: one argument of a script has 128 kB."""
     return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -18,7 +18,7 @@ RSA = "ssh-rsa"
 CURVES = {"nistp256": "secp256r1", "nistp384": "secp384r1", "nistp521": "secp521r1"}
 KINDS = (ED25519, *(f"ecdsa-sha2-{curve}" for curve in CURVES), RSA, SK_ED25519, SK_ECDSA)
 SMALLEST_RSA = 2048
-MOST_BYTES = 16384
+MAX_BYTES = 16384
 
 
 class BadSignature(ValueError):
@@ -191,7 +191,7 @@ def claimed(text: str) -> PublicKey:
 
 
 def _opened(text: str) -> tuple[PublicKey, Reader]:
-    if len(text) > MOST_BYTES:
+    if len(text) > MAX_BYTES:
         raise BadSignature("it is too long")
     try:
         data = base64.b64decode(text, validate=True)

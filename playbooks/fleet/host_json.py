@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 MAX_DEPTH = 32  # the deepest honest one, a ledger record, has 4
-MOST_DIGITS = 19  # of a whole number, with its sign
+MAX_DIGITS = 19  # of a whole number, with its sign
 
 
 def read_object(text: str) -> dict[str, Any] | None:
@@ -44,8 +44,8 @@ def _finite(text: str) -> float:
 
 
 def _whole(text: str) -> int:
-    if len(text) > MOST_DIGITS:
-        raise ValueError(text[:MOST_DIGITS])
+    if len(text) > MAX_DIGITS:
+        raise ValueError(text[:MAX_DIGITS])
     return int(text)
 
 

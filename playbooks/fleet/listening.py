@@ -15,7 +15,7 @@ from playbooks.fleet.remote import Remote
 from playbooks.fleet.remote_shell import RemoteShell, ShellRequest
 
 LONGEST_LINE = 65536  # bytes; what is beyond them is left out
-MOST_ERRORS = 4096
+MAX_ERRORS = 4096
 POLL_SECONDS = 0.3
 EXIT_SECONDS = 5.0
 END = b"end"
@@ -82,8 +82,8 @@ def _pieces(channel: paramiko.Channel, errors: bytearray, stop: threading.Event)
     channel.settimeout(POLL_SECONDS)
     while not stop.is_set():
         while channel.recv_stderr_ready():
-            errors += channel.recv_stderr(MOST_ERRORS)
-            del errors[:-MOST_ERRORS]
+            errors += channel.recv_stderr(MAX_ERRORS)
+            del errors[:-MAX_ERRORS]
         try:
             came = channel.recv(65536)
         except TimeoutError:

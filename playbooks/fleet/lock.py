@@ -24,11 +24,11 @@ from playbooks.fleet.remote import Remote
 from playbooks.fleet.remote_shell import ShellRequest
 from playbooks.fleet.script import StepResult
 
-MOST_ANSWER = 65536
+MAX_ANSWER = 65536
 POLL_SECONDS = 0.01
 EXIT_SECONDS = 5.0
 GONE_SECONDS = 10.0
-MOST_READS = 16  # of 4 kB, each time the host is heard
+MAX_READS = 16  # of 4 kB, each time the host is heard
 
 
 class Lock:
@@ -150,11 +150,11 @@ class Lock:
     def _listen(self) -> None:
         with self._mutex:
             # No more than an honest host says between two beats: one that never stops must not hold up the others'.
-            for _ in range(MOST_READS):
+            for _ in range(MAX_READS):
                 if not self._channel.recv_ready():
                     return
                 *lines, self._rest = (self._rest + self._channel.recv(4096)).split(b"\n")
-                self._rest = self._rest[-MOST_ANSWER:]
+                self._rest = self._rest[-MAX_ANSWER:]
                 self.heard = self.remote.session.heard = time.monotonic()
                 for line in lines:
                     answer = scripts.parse(self.remote.name, "lock", line, 0.0)
@@ -238,7 +238,7 @@ class Lock:
 
 def _first_line(channel: paramiko.Channel, until: float) -> bytes:
     line = bytearray()
-    while not line.endswith(b"\n") and len(line) < MOST_ANSWER:
+    while not line.endswith(b"\n") and len(line) < MAX_ANSWER:
         # The whole line has a deadline, not each byte: a host that drips must not hold us.
         channel.settimeout(max(0.01, until - time.monotonic()))
         byte = channel.recv(1)

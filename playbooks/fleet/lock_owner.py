@@ -12,7 +12,7 @@ from playbooks.fleet.host_json import read_object
 
 # The tasks that change what serves.
 CHANGES = ("deploy", "rollback")
-MOST_FIELD = 500  # characters that a host is believed to know of a holder
+MAX_FIELD = 500  # characters that a host is believed to know of a holder
 _TASK = re.compile(r"[a-z][a-z-]{0,19}")
 _TO = re.compile(r"(?:\?|[A-Za-z0-9][A-Za-z0-9._+-]{0,80})?")  # a version, or the id of a release or backup
 _FLAG = re.compile(r"[A-Za-z0-9%.+-]{0,20}")
@@ -54,7 +54,7 @@ class LockOwner:
         since = names.parse_time(self.since)
         return (
             since is not None
-            and since <= now + names.MOST_AHEAD
+            and since <= now + names.MAX_AHEAD
             and _TASK.fullmatch(self.task) is not None
             and names.TASK.fullmatch(self.id) is not None
             and not names.is_ahead(self.id, now)
@@ -110,7 +110,7 @@ def read_lock_owner(text: str) -> LockOwner:
         return LockOwner("somebody", "something", "?", "?")
     return LockOwner(
         **{
-            field.name: str(data.get(field.name, "?" if field.default is MISSING else field.default))[:MOST_FIELD]
+            field.name: str(data.get(field.name, "?" if field.default is MISSING else field.default))[:MAX_FIELD]
             for field in fields(LockOwner)
         }
     )

@@ -25,7 +25,7 @@ from playbooks.fleet.script import StepResult
 from playbooks.fleet.session import Session
 
 # How often a step is begun at the most: each time it was lost before it had begun on the host.
-MOST_TRIES = 4
+MAX_TRIES = 4
 # The code of a step that says that not all of its payload came. It has changed nothing then.
 CUT = "cut"
 _NOT_IN_UNITS = re.compile(r"[^A-Za-z0-9:_.-]")  # systemd.unit(5)
@@ -125,9 +125,9 @@ class Remote:
                 yield from self._attempt(connection, queue, attempt)
             except Unreachable as broken:
                 # A line that ended while nobody used it; a host runs no script that did not arrive whole.
-                if attempt.unsent and channels.is_alive(connection) and tries < MOST_TRIES:
+                if attempt.unsent and channels.is_alive(connection) and tries < MAX_TRIES:
                     continue
-                if channels.is_alive(connection) or tries == MOST_TRIES:
+                if channels.is_alive(connection) or tries == MAX_TRIES:
                     raise
                 if not self.session.renewable:
                     raise (self.session.ended or broken) from None

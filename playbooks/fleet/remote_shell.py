@@ -16,12 +16,12 @@ from playbooks.core.errors import BadAnswer
 from playbooks.fleet import script as scripts
 
 # What a step may answer at the most. The longest honest answer is a manifest of a large release.
-MOST_OUTPUT = 16 * 1024 * 1024
-MOST_PROGRESS = 1024 * 1024
+MAX_OUTPUT = 16 * 1024 * 1024
+MAX_PROGRESS = 1024 * 1024
 # What of a step's messages is told, and how many bytes of them are read before it counts as a flood.
-MOST_NOTES = 1000
+MAX_NOTES = 1000
 LONGEST_NOTE = 2000
-MOST_MESSAGES = 64 * 1024 * 1024
+MAX_MESSAGES = 64 * 1024 * 1024
 LONGEST_WAIT = 3600.0  # seconds; threading.TIMEOUT_MAX is some centuries, infinity is too much for it
 BEGUN = b"begun\n"
 _ENDING = re.compile(rb" (\d{1,3}) (\d{1,12}\.\d\d) (\d{1,12}\.\d\d)")
@@ -179,7 +179,7 @@ class RemoteShell:
         Args:
             request: one that was sent, in the order of sending.
             deadline: by the monotonic clock, in seconds.
-            note: called with each line of standard error, of a flood with the first `MOST_NOTES`.
+            note: called with each line of standard error, of a flood with the first `MAX_NOTES`.
 
         Raises:
             TimeoutError: the deadline is over.
@@ -190,8 +190,8 @@ class RemoteShell:
         try:
             return self._receive(request, deadline, note)
         finally:
-            if note is not None and self._notes > MOST_NOTES:
-                note(f"… and {self._notes - MOST_NOTES} more lines")
+            if note is not None and self._notes > MAX_NOTES:
+                note(f"… and {self._notes - MAX_NOTES} more lines")
 
     def _receive(self, request: ShellRequest, deadline: float, note: Note | None) -> Reply:
         while True:
@@ -243,18 +243,18 @@ class RemoteShell:
         while self.channel.recv_ready():
             _left(deadline)  # raises when the time is over
             self._output += self.channel.recv(65536)
-            if len(self._output) > MOST_OUTPUT:
+            if len(self._output) > MAX_OUTPUT:
                 raise BadAnswer(f"'{request.step}' answers without end; stopped reading", host=self._host)
         while self.channel.recv_stderr_ready():
             _left(deadline)  # raises when the time is over
             came = self.channel.recv_stderr(65536)
             self._errors += came
             self._messages += len(came)
-            if self._messages > MOST_MESSAGES:
+            if self._messages > MAX_MESSAGES:
                 raise BadAnswer(f"'{request.step}' writes messages without end; stopped reading", host=self._host)
             # In large steps: what is kept is moved each time.
-            if len(self._errors) > 2 * MOST_PROGRESS:
-                surplus = len(self._errors) - MOST_PROGRESS
+            if len(self._errors) > 2 * MAX_PROGRESS:
+                surplus = len(self._errors) - MAX_PROGRESS
                 del self._errors[:surplus]
                 self._told = max(0, self._told - surplus)
                 self._seen = max(0, self._seen - surplus)
@@ -270,7 +270,7 @@ class RemoteShell:
     def _tell(self, note: Note, end: int) -> None:
         """Tell the lines that are whole and new."""
         until = end if end >= 0 else self._errors.rfind(b"\n")
-        while self._told < until and self._notes < MOST_NOTES:
+        while self._told < until and self._notes < MAX_NOTES:
             ends = self._errors.find(b"\n", self._told, until)
             ends = until if ends < 0 else ends
             line = bytes(self._errors[self._told : min(ends, self._told + 4 * LONGEST_NOTE)])

@@ -26,9 +26,9 @@ from playbooks.fleet.lock_owner import FencingToken
 # breaks while the script is sent must not run the part that came: only a text with its last line is run.
 _LAST = "# whole"
 BOOTSTRAP = f'slipway=$(head -c "$0"); case $slipway in *"{_LAST}") eval "$slipway" ;; *) exit 125 ;; esac'
-MOST_RECORDS = 100_000
-MOST_FIELDS = 1_000_000
-MOST_OF_A_KIND = 1000
+MAX_RECORDS = 100_000
+MAX_FIELDS = 1_000_000
+MAX_OF_A_KIND = 1000
 _INCLUDE = re.compile(r"^# include ([a-z_]+\.sh)$", re.MULTILINE)
 # Comments stay here: they are a third of the bytes that each host is sent. A line that begins with # is one, also in a
 # program of awk's or jq's that stands in quotes.
@@ -137,7 +137,7 @@ class StepResult:
     records: tuple[Record, ...]
     seconds: float = 0.0
 
-    def all(self, tag: str, width: int, most: int = MOST_OF_A_KIND) -> Iterator[tuple[str, ...]]:
+    def all(self, tag: str, width: int, most: int = MAX_OF_A_KIND) -> Iterator[tuple[str, ...]]:
         """The fields of every record with this tag.
 
         Args:
@@ -211,7 +211,7 @@ def parse(host: str, step: str, output: bytes, seconds: float) -> StepResult:
     Raises:
         BadAnswer: it has more records or fields than any honest host has; they would fill the controller's memory.
     """
-    if output.count(b"\n") > MOST_RECORDS or output.count(b"\t") > MOST_FIELDS:
+    if output.count(b"\n") > MAX_RECORDS or output.count(b"\t") > MAX_FIELDS:
         raise BadAnswer(f"'{step}' answers without end; its answer is not read", host=host)
     text = output.decode("utf-8", "replace")
     records = tuple(Record(tag, tuple(rest)) for tag, *rest in (line.split("\t") for line in text.split("\n") if line))

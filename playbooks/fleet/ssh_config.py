@@ -22,7 +22,7 @@ from playbooks.fleet.endpoint import ALGORITHMS, HARMLESS, Endpoint, SshAnswer, 
 
 ASK_SECONDS = 30.0  # `Match exec` runs programs, and CanonicalizeHostname asks DNS
 SIDE_BY_SIDE = 8
-MOST_JUMPS = 10
+MAX_JUMPS = 10
 _NO_DEFAULTS = ("-F", "none")
 _PLAIN_NAME = re.compile(r"[a-z0-9._:-]+")
 _IDENTITIES = ("rsa", "ecdsa", "ecdsa_sk", "ed25519", "ed25519_sk")
@@ -144,7 +144,7 @@ def _with_jumps(address: Address, asked: SshAnswers, defaults: SshAnswer) -> End
     keys = endpoint.keys if "identityfile" in said else ()
     chain = [endpoint]
     while (hop := _hop(question, asked.answer(question))) is not None and chain[-1].command is None:
-        if len(chain) > MOST_JUMPS:
+        if len(chain) > MAX_JUMPS:
             raise RefusedError("ssh's ProxyJump leads round in a circle: " + " via ".join(map(str, chain[:4])))
         question = hop
         jump = _judged(asked.answer(hop), defaults, hop.destination)

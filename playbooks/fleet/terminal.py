@@ -26,7 +26,7 @@ from playbooks.fleet.remote import Remote
 # script must not come back as an echo.
 _OFF = {"ISIG": 50, "ICANON": 51, "ECHO": 53, "IEXTEN": 59, "ICRNL": 36, "IXON": 38, "OPOST": 70}
 MODES = b"".join(struct.pack(">BI", number, 0) for number in _OFF.values()) + b"\0"
-MOST_LINE = 4096
+MAX_LINE = 4096
 POLL_SECONDS = 0.25
 BEGIN_SECONDS = 30.0
 
@@ -68,8 +68,8 @@ def _begin(remote: Remote, channel: paramiko.Channel, step: str, arguments: Sequ
     channel.settimeout(BEGIN_SECONDS)
     channel.sendall(channels.preamble(remote.address) + text)
     until, said = time.monotonic() + BEGIN_SECONDS, b""
-    while len(said) < MOST_LINE and time.monotonic() < until:
-        came = channel.recv(MOST_LINE)
+    while len(said) < MAX_LINE and time.monotonic() < until:
+        came = channel.recv(MAX_LINE)
         said += came
         line, newline, rest = said.partition(b"\n")
         if newline and line.startswith(b"begun\t"):

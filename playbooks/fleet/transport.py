@@ -15,7 +15,7 @@ from paramiko.common import MSG_CHANNEL_DATA, MSG_CHANNEL_EXTENDED_DATA
 
 from playbooks.fleet import hostkeys
 
-MOST_PACKET = 256 * 1024  # bytes, as ssh has it (PACKET_MAX_SIZE); honest ones have 32 kB
+MAX_PACKET = 256 * 1024  # bytes, as ssh has it (PACKET_MAX_SIZE); honest ones have 32 kB
 
 _Feed = Callable[[paramiko.Channel, paramiko.Message], None]
 
@@ -27,7 +27,7 @@ class _Decompressor:
         self._stream = zlib.decompressobj()
 
     def __call__(self, data: bytes) -> bytes:
-        found = self._stream.decompress(data, MOST_PACKET)
+        found = self._stream.decompress(data, MAX_PACKET)
         if self._stream.unconsumed_tail:
             raise paramiko.SSHException("it sends a packet that unpacks without end")
         return found
@@ -71,7 +71,7 @@ class Transport(paramiko.Transport):
         read = packets.read_all
 
         def read_all(count: int, check_rekey: bool = False) -> bytes:
-            if count > MOST_PACKET:
+            if count > MAX_PACKET:
                 raise paramiko.SSHException(f"it sends a packet of {count} bytes")
             return bytes(read(count, check_rekey))
 

@@ -18,8 +18,8 @@ from typing import Any
 
 SECONDS = 5.0  # for one expression
 ALL_SECONDS = 30.0  # for all that are matched elsewhere, those that were quick as well
-MOST_MEMORY = 512 * 1024 * 1024
-MOST_RESULT = 16 * 1024 * 1024  # characters
+MAX_MEMORY = 512 * 1024 * 1024
+MAX_RESULT = 16 * 1024 * 1024  # characters
 # Steps that a simple expression may take here: some tens of milliseconds.
 _FEW_STEPS = 5_000_000
 
@@ -84,7 +84,7 @@ def findall(pattern: str, text: str, flags: int = 0) -> list[Any]:
 
 def subn(pattern: str, replacement: str, text: str, count: int = 0, flags: int = 0) -> tuple[str, int]:
     """As `re.subn`; raises what `search` does."""
-    if is_quick(pattern, text, flags) and (len(text) + 1) * (len(replacement) + len(text)) < MOST_RESULT:
+    if is_quick(pattern, text, flags) and (len(text) + 1) * (len(replacement) + len(text)) < MAX_RESULT:
         return re.subn(pattern, replacement, text, count=count, flags=flags)
     made, found = _elsewhere("subn", pattern, text, flags, replacement, count)
     return made, found
@@ -165,7 +165,7 @@ def _elsewhere(how: str, pattern: str, text: str, flags: int, replacement: str =
     asked = json.dumps([how, pattern, text, int(flags), replacement, count])
     try:
         done = subprocess.run(
-            [sys.executable, "-I", "-S", "-c", _CHILD, str(MOST_MEMORY)],
+            [sys.executable, "-I", "-S", "-c", _CHILD, str(MAX_MEMORY)],
             input=asked,
             capture_output=True,
             text=True,

@@ -29,8 +29,8 @@ from playbooks.inventory.more_filters import MORE_FILTERS, MORE_TESTS
 # An expression is read as this Python reads it, and Ansible too, without a word on what it may mean to another one.
 warnings.filterwarnings("ignore", message="Possible (nested set|set )", category=FutureWarning)
 
-MOST_INDENT = 80
-MOST_COMPARISONS = 10_000_000  # of the items of two lists with each other
+MAX_INDENT = 80
+MAX_COMPARISONS = 10_000_000  # of the items of two lists with each other
 
 _TRUE = ("yes", "on", "true", "1")
 _FALSE = ("no", "off", "false", "0")
@@ -124,8 +124,8 @@ def _to_json(value: Any, **options: Any) -> str:
 
 def _indent(indent: int) -> int:
     """Nobody indents further; a thousand million blanks fill the memory."""
-    if not 0 <= int(indent) <= MOST_INDENT:
-        raise TemplateRuntimeError(f"an indent of {indent}; expected from 0 to {MOST_INDENT}")
+    if not 0 <= int(indent) <= MAX_INDENT:
+        raise TemplateRuntimeError(f"an indent of {indent}; expected from 0 to {MAX_INDENT}")
     return int(indent)
 
 
@@ -220,7 +220,7 @@ def _items2dict(value: Sequence[Mapping[str, Any]], key_name: str = "key", value
 def _comparable(*lists: Any) -> None:
     """Refuse to compare each item with each other one where that takes minutes."""
     items = sum(len(one) for one in lists)
-    if items * items > MOST_COMPARISONS:
+    if items * items > MAX_COMPARISONS:
         raise TemplateRuntimeError(f"{items:,} items would be compared with each other")
 
 

@@ -30,7 +30,7 @@ _SECRET = frozenset(["env", "file", "password", "template"])
 _KNOWN = ("dict", "env", "file", "fileglob", "first_found", "items", "password", "template", "vars")
 _RUNS = ("pipe", "lines")
 _CHARACTERS = ("ascii_letters", "digits", ".,:-_")
-_MOST_CHARACTERS = 10_000
+_MAX_CHARACTERS = 10_000
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ def _made(given: Mapping[str, Any]) -> str:
         chars = [*([","] if ",," in chars else []), *(one for one in chars.replace(",,", ",").split(",") if one)]
     letters = "".join(_LETTERS.get(one, one) for one in chars).replace('"', "").replace("'", "")
     length = int(given.get("length", 20))
-    if not 0 < length <= _MOST_CHARACTERS:
+    if not 0 < length <= _MAX_CHARACTERS:
         raise TemplateRuntimeError(f"a password of {length} characters")
     seed = given.get("seed")
     return (

@@ -25,7 +25,7 @@ _SIZES = {unit: 1 << (10 * power) for power, unit in enumerate("BKMGTPEZY")}
 _WORDS = dict(zip("BKMGTPEZY", ("", "kilo", "mega", "giga", "tera", "peta", "exa", "zetta", "yotta"), strict=True))
 _SIZE = re.compile(r"([0-9]{0,400}\.?[0-9]{1,400})(?:\s*([A-Za-z]+))?\s*")
 _SALT = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789./"
-_MOST_LINES = 10_000
+_MAX_LINES = 10_000
 _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     **dict.fromkeys(("==", "=", "eq"), operator.eq),
     **dict.fromkeys(("<", "lt"), operator.lt),
@@ -128,8 +128,8 @@ def _comment(text: str, style: str = "plain", **given: Any) -> str:
     parts: dict[str, Any] = {"newline": "\n", "beginning": "", "end": "", **_STYLES[style], **given}
     mark, line = parts["decoration"], parts["newline"]
     counts = [int(parts.get(f"{name}_count", 1)) for name in ("prefix", "postfix")]
-    if max(counts) > _MOST_LINES:
-        raise TemplateRuntimeError(f"a comment of more than {_MOST_LINES:,} lines")
+    if max(counts) > _MAX_LINES:
+        raise TemplateRuntimeError(f"a comment of more than {_MAX_LINES:,} lines")
     prefix, postfix = (parts.get(name, mark.rstrip()) for name in ("prefix", "postfix"))
     before = (prefix if prefix == line else prefix + line) * counts[0] if prefix else ""
     body = (mark + text.replace(line, line + mark)).replace(mark + line, mark.rstrip() + line)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 
-MOST_ROUNDS = 2_000_000  # some seconds
+MAX_ROUNDS = 2_000_000  # some seconds
 _ALPHABET = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
@@ -23,8 +23,8 @@ def sha_crypt(password: str, kind: str, salt: str, rounds: int) -> str:
     """
     if not salt or any(character not in _ALPHABET for character in salt):
         raise ValueError("a salt has letters, digits, . and / only")
-    if not 1000 <= rounds <= MOST_ROUNDS:
-        raise ValueError(f"{rounds} rounds; expected from 1,000 to {MOST_ROUNDS:,}")
+    if not 1000 <= rounds <= MAX_ROUNDS:
+        raise ValueError(f"{rounds} rounds; expected from 1,000 to {MAX_ROUNDS:,}")
     salt = salt[:16]
     digest = _digest(password.encode(), salt.encode(), kind, rounds)
     shown = "" if rounds == 5000 else f"rounds={rounds}$"

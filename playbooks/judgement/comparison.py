@@ -22,7 +22,7 @@ from playbooks.judgement.verdict import Finding
 
 WORSE_ERRORS = "worse errors"
 REMEMBERED = 20  # ticks of the baseline that a threshold is taken from: latencies drift over a day
-LEAST_TIMED = 50  # answers that a quantile can be taken from
+MIN_TIMED = 50  # answers that a quantile can be taken from
 TWICE = 2.0  # the odds of a slow request that a comparison must be able to notice
 # Requests are not as independent as a test would have them: what holds up one host for a second makes many slow at
 # once, and a canary may be one host. So evidence has to come in so many looks at the least. (What a bet wins may be cut
@@ -204,7 +204,7 @@ class WorseLatency:
             return self
         known = total(self.past)
         next_one = replace(self, past=(*self.past, tick.old)[-REMEMBERED:], measured=True)
-        ours = known.quantile(self.share) if sum(known.latencies.values()) >= LEAST_TIMED else None
+        ours = known.quantile(self.share) if sum(known.latencies.values()) >= MIN_TIMED else None
         if ours is None:
             return next_one
         limit = bound(max(ours * (1 + self.by), ours + self.slack), self.buckets)
@@ -227,7 +227,7 @@ class WorseLatency:
     def _told(self) -> str:
         table, seconds = self.compared.telling(bad=self.compared.evidence.peak >= self.sure.needed)
         if self.threshold is None:
-            return f"fewer than {LEAST_TIMED} requests of the old version were timed so far."
+            return f"fewer than {MIN_TIMED} requests of the old version were timed so far."
         return (
             f"{rate(table.new_events, table.new)} took longer than {milliseconds(self.threshold)} on the new version "
             f"within {window(seconds)}; were it {percent(self.by)} or {milliseconds(self.slack)} slower "

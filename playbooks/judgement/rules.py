@@ -17,7 +17,7 @@ from playbooks.judgement.sequential import (
 )
 from playbooks.judgement.verdict import Finding
 
-MOST_EVIDENCE = 1e12  # JSON knows no infinity, and nobody a difference beyond this
+MAX_EVIDENCE = 1e12  # JSON knows no infinity, and nobody a difference beyond this
 
 
 @dataclass(frozen=True)
@@ -160,4 +160,4 @@ def what(threshold: float | None) -> str:
 
 def value_of(log: float) -> float:
     """An e-value that can be written down."""
-    return min(MOST_EVIDENCE, math.exp(min(log, 100.0)))
+    return min(MAX_EVIDENCE, math.exp(min(log, 100.0)))

@@ -14,7 +14,7 @@ from playbooks.core.sshsig import BadSignature, PublicKey, Reader, packed
 ASK_KEYS, KEYS = 11, 12
 ASK_SIGNATURE, SIGNATURE = 13, 14
 RSA_SHA2_512 = 4
-MOST_ANSWER = 256 * 1024  # as OpenSSH's own
+MAX_ANSWER = 256 * 1024  # as OpenSSH's own
 
 
 class NoAnswer(Exception):
@@ -65,7 +65,7 @@ def _ask(kind: int, body: bytes, expected: int, seconds: float) -> Reader:
             agent.connect(os.environ["SSH_AUTH_SOCK"])
             agent.sendall(packed(bytes([kind]) + body))
             length = int(struct.unpack(">I", _take(agent, 4))[0])
-            if not 0 < length <= MOST_ANSWER:
+            if not 0 < length <= MAX_ANSWER:
                 raise NoAnswer("its answer makes no sense")
             answer = _take(agent, length)
     except TimeoutError:

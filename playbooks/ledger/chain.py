@@ -13,7 +13,7 @@ from playbooks.fleet.host_json import read_object
 
 # Bytes of a line. A record is one argument of a script, and an argument has 131072 at the most (execve(2)).
 LONGEST = 262144
-MOST_FAULTS = 20
+MAX_FAULTS = 20
 # What a host adds to a record: its copies of one record differ in nothing else.
 OWN = frozenset({"prev", "healed", "host", "repaired_from", "replaces", "kept"})
 _SHAPE = re.compile(rb'\{"prev":"(start|[0-9a-f]{64})",[^\x00-\x1f]+\}\n')
@@ -84,7 +84,7 @@ class Chain:
     def __init__(self, *, whole: bool = True) -> None:
         self.lines = 0
         self.torn = 0  # lines torn by a crash that a later record has closed
-        self.unnamed = 0  # faults beyond MOST_FAULTS
+        self.unnamed = 0  # faults beyond MAX_FAULTS
         self._faults: list[Fault] = []
         self._known = whole
         # Over the last record's line and what was torn after it.
@@ -112,7 +112,7 @@ class Chain:
 
     @property
     def faults(self) -> tuple[Fault, ...]:
-        """What is wrong, if the ledger ends here; at most MOST_FAULTS of it."""
+        """What is wrong, if the ledger ends here; at most MAX_FAULTS of it."""
         faults = list(self._faults)
         if self._rest or self._overlong:
             line = self.lines + 1
@@ -170,7 +170,7 @@ class Chain:
             sentence = f"line {line} follows line {before}" if before else f"line {line} is the first record"
             self._fault(Fault(line, "order", f"{sentence}: {between} put in, or moved there"))
         elif not torn:
-            if len(self._faults) < MOST_FAULTS:
+            if len(self._faults) < MAX_FAULTS:
                 self._owed[prev] = len(self._faults)
             sentence = f"line {line - 1} was changed, or lines between it and line {line} were taken out"
             self._fault(Fault(line - 1, "changed", sentence))
@@ -186,7 +186,7 @@ class Chain:
         self._faults[place] = Fault(line, "order", sentence)
 
     def _fault(self, fault: Fault) -> None:
-        if len(self._faults) < MOST_FAULTS:
+        if len(self._faults) < MAX_FAULTS:
             self._faults.append(fault)
         else:
             self.unnamed += 1

@@ -18,7 +18,7 @@ from pathlib import Path
 from playbooks.core.remembered import place
 from playbooks.ledger.seal import head_of
 
-MOST_LINE = 262144
+MAX_LINE = 262144
 _DIGEST = re.compile(r"[0-9a-f]{32}")
 _PREV = re.compile(r"start|[0-9a-f]{64}")
 
@@ -132,7 +132,7 @@ def _read(path: Path) -> dict[str, tuple[str, Head]]:
 def _head(kept: dict[str, object]) -> Head:
     texts = {name: str(kept[name]) for name in ("digest", "prev", "at", "what")}
     head = Head(**texts, offset=int(str(kept["offset"])), length=int(str(kept["length"])))
-    if not (0 < head.length <= MOST_LINE and head.offset >= 0 and _DIGEST.fullmatch(head.digest)):
+    if not (0 < head.length <= MAX_LINE and head.offset >= 0 and _DIGEST.fullmatch(head.digest)):
         raise ValueError(head.digest)
     if not _PREV.fullmatch(head.prev):
         raise ValueError(head.prev)

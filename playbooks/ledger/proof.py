@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from playbooks.ledger.chain import MOST_FAULTS, Fault
+from playbooks.ledger.chain import MAX_FAULTS, Fault
 from playbooks.ledger.heads import Head
 from playbooks.ledger.index import RecordKey, key_of
 from playbooks.ledger.keys import shown
@@ -21,7 +21,7 @@ from playbooks.ledger.seal import NO_LINE
 from playbooks.ledger.standing import RecordVerdict, Standing, Verifier, is_minor
 
 _DIGEST = re.compile(r"[0-9a-f]{32}")
-MOST_SAID = 300  # characters of what is told of a record
+MAX_SAID = 300  # characters of what is told of a record
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ class Proof:
     def counts(self, host: str) -> tuple[dict[str, int], int, int]:
         """By whom how many of a host's records are signed, how many are by nobody, and how many it wrote alone."""
         one = self._hosts[host]
-        return dict(one.keys.most_common(MOST_FAULTS)), one.unsigned, one.by_host
+        return dict(one.keys.most_common(MAX_FAULTS)), one.unsigned, one.by_host
 
     def gone(self, host: str) -> list[Fault]:
         """Heads that signed records have seen on a host, and that are not there any more."""
@@ -159,7 +159,7 @@ class Proof:
         )
         return [
             Fault(None, "heads", f"what stood there before {label} was cut off or rewritten")
-            for _, label in lost[:MOST_FAULTS]
+            for _, label in lost[:MAX_FAULTS]
         ]
 
     def lost(self, host: str, seen: Head) -> Fault | None:
@@ -272,7 +272,7 @@ def tell(record: Mapping[str, Any]) -> str:
         f"reason: {record['reason']}" if record.get("reason") else "",
         named,
     ]
-    return ", ".join(part for part in parts if part)[:MOST_SAID]
+    return ", ".join(part for part in parts if part)[:MAX_SAID]
 
 
 def _list(value: object) -> list[Any]:

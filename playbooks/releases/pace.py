@@ -18,7 +18,7 @@ SAVES = 0.9
 # Bytes of an artifact a second that a delta is made of, where it was never measured.
 USUAL = 20_000_000.0
 # With fewer bytes it is the round trips that are measured.
-LEAST_BYTES = 4 * 1024 * 1024
+MIN_BYTES = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Stopwatch:
             before: what was known, for what was not measured.
         """
         found = before if self._made is None else replace(before, made=self._made)
-        if self._began is None or self._bytes < LEAST_BYTES:
+        if self._began is None or self._bytes < MIN_BYTES:
             return found
         return replace(found, sent=self._bytes / max(self._ended - self._began, 0.001))
 

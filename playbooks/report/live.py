@@ -17,12 +17,12 @@ from rich.text import Text
 from playbooks.core.counting import counted
 from playbooks.core.errors import SlipwayError
 from playbooks.fleet.progress import Look, Trip
-from playbooks.report.looks import MOST_LINES, STYLES, in_lines, in_short
+from playbooks.report.looks import MAX_LINES, STYLES, in_lines, in_short
 
 FRAMES_PER_SECOND = 8
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 LONGEST_NAME = 40
-MOST_STEPS = 6  # of a host, the last ones
+MAX_STEPS = 6  # of a host, the last ones
 # Steps that say nothing when they went well and fast.
 QUIET = {"connect", "lock", "facts", "preflight", "record", "rendered", "check", "tidy"}
 
@@ -123,7 +123,7 @@ class Live:
         with self._lock:
             width, height = self._console.size
             # One line is the phase's, one may say that there are more, and one has the cursor.
-            room = max(1, height - 3 - (MOST_LINES if self._look else 0))
+            room = max(1, height - 3 - (MAX_LINES if self._look else 0))
             rows = sorted(self._rows.items(), key=_urgency) if len(self._rows) > room else list(self._rows.items())
             longest = min(LONGEST_NAME, max(map(len, self._rows), default=1))
             # No table: Rich takes the room for a long line from the columns before it.
@@ -168,7 +168,7 @@ def _steps(row: _Row) -> Text:
     text = Text()
     # A balancer moves traffic again and again.
     runs = [(step, [seconds for _, seconds in run]) for step, run in groupby(row.done, key=lambda done: done[0])]
-    for step, seconds in runs[-MOST_STEPS:]:
+    for step, seconds in runs[-MAX_STEPS:]:
         text.append(f"{step} ", style="green")
         text.append(f"{seconds[-1]:.1f}s{f' ×{len(seconds)}' if len(seconds) > 1 else ''}  ", style="dim")
     for step, since in row.running.items():

@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 STYLES = {"good": "green", "bad": "bold red", "inconclusive": "yellow"}
-MOST_LINES = 11  # of a block
-MOST_RULES = 3  # that lack something and are named
-MOST_SAID = 3  # lines that a verdict's sentence may have
-LEAST_VERSION = 7
+MAX_LINES = 11  # of a block
+MAX_RULES = 3  # that lack something and are named
+MAX_SAID = 3  # lines that a verdict's sentence may have
+MIN_VERSION = 7
 HEAD = ("", "version", "traffic", "requests", "errors", "p50", "p95", "p99")
 
 
@@ -35,7 +35,7 @@ def in_short(look: Look) -> str:
 
 
 def in_lines(look: Look, passed: float, width: int, *, titled: bool = True) -> list[Text]:
-    """A block of lines, none longer than the screen is wide, and never more than `MOST_LINES`.
+    """A block of lines, none longer than the screen is wide, and never more than `MAX_LINES`.
 
     Args:
         look: the last one.
@@ -71,7 +71,7 @@ def _table(look: Look, width: int) -> list[str]:
             rows.append((what, side.version, part, f"{side.requests:,}", _errors(side), *_times(side)))
     widths = [max(len(row[index]) for row in rows) for index in range(len(HEAD))]
     others = sum(widths) - widths[1] + 2 * (len(widths) - 1)
-    widths[1] = max(LEAST_VERSION, min(widths[1], width - others))
+    widths[1] = max(MIN_VERSION, min(widths[1], width - others))
     return ["  ".join(_cell(text, index, widths[index]) for index, text in enumerate(row)).rstrip() for row in rows]
 
 
@@ -84,12 +84,12 @@ def _verdict(look: Look, width: int) -> list[str]:
     from textwrap import wrap
 
     if look.outcome == "inconclusive" and look.lacking:
-        more = len(look.lacking) - MOST_RULES
-        named = [f"  {rule}: {lacking}" for rule, lacking in look.lacking[:MOST_RULES]]
+        more = len(look.lacking) - MAX_RULES
+        named = [f"  {rule}: {lacking}" for rule, lacking in look.lacking[:MAX_RULES]]
         said = "inconclusive: too little to judge by" + (f" (and {more} more)" if more > 0 else "")
         return [said, *named]
     told = f"{look.outcome}: {look.sentence}"
-    return wrap(told, width, max_lines=MOST_SAID, placeholder=" …") or [told]
+    return wrap(told, width, max_lines=MAX_SAID, placeholder=" …") or [told]
 
 
 def _when(look: Look, passed: float) -> str:

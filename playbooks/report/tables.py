@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from playbooks.verify_backups import Verification
 
 GOOD = {"deployed", "unchanged", "healthy", "done", "PASSED", "ok"}
-MOST_LOGS = 2  # hosts whose application's last lines are shown
+MAX_LOGS = 2  # hosts whose application's last lines are shown
 BAD = {"stuck", "unhealthy", "unreachable", "failed", "FAILED", "halted"}
 
 
@@ -141,7 +141,7 @@ def show_last_words(logs: Mapping[str, Sequence[str]]) -> None:
     Args:
         logs: by host; most have none.
     """
-    for host in [host for host, lines in logs.items() if lines][:MOST_LOGS]:
+    for host in [host for host, lines in logs.items() if lines][:MAX_LOGS]:
         say(f"\nwhat the application wrote last on {host}:")
         say("\n".join(f"  | {line}" for line in logs[host]))
 

@@ -31,7 +31,7 @@ MEANINGS: Mapping[int, frozenset[str]] = {
     10: frozenset({"provision_application", "provision_balancer", "provision_database", "provision_sudo"}),
 }
 OTHER = 11
-MOST_TICKS = 8
+MAX_TICKS = 8
 BAR, GAP = 16, 3  # pixels
 
 
@@ -133,7 +133,7 @@ def ticks(seconds: float) -> list[tuple[float, str]]:
         step
         for power in range(-3, 9)
         for step in (10.0**power, 2 * 10.0**power, 5 * 10.0**power)
-        if seconds / step <= MOST_TICKS
+        if seconds / step <= MAX_TICKS
     )
     count = int(seconds / step)
     digits = max(0, 3 if step < 0.01 else 2 if step < 0.1 else 1 if step < 1 else 0)

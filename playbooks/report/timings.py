@@ -13,7 +13,7 @@ from playbooks.fleet.progress import Progress, Trip
 from playbooks.report.phase_recorder import PhaseRecorder
 
 # Of steps that got no answer: shorter ones asked no host anything; one that was answered just now failed by its answer.
-LEAST_SECONDS = 0.05
+MIN_SECONDS = 0.05
 JUST = 0.05
 
 
@@ -149,7 +149,7 @@ class Recorder(PhaseRecorder):
         """A step that got no answer is what one looks for: it is kept as a trip of its own."""
         began = self._running.pop((host, step), None)
         now = time.monotonic()
-        if began is None or not badly or now - began < LEAST_SECONDS:
+        if began is None or not badly or now - began < MIN_SECONDS:
             return
         trips = self._hosts.setdefault(host, [])
         answered = any(trip.began >= began and (trip.name == step or now - trip.answered < JUST) for trip in trips)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from playbooks.report.timings import Cost, HostTimings, Timings, cost
 
-MOST_ROWS = 12  # more hosts than this are summed up
+MAX_ROWS = 12  # more hosts than this are summed up
 SLOWEST_SHOWN = 5
 GAP = "  "
 
@@ -37,7 +37,7 @@ def told_timings(timings: Timings, width: int | None) -> Iterator[str]:
 def table(timings: Timings) -> list[Row]:
     """The rows, the first with the columns' names: every host, or of many the slowest and the one in the middle."""
     hosts = [host for host in timings.hosts if host.trips]
-    many = len(hosts) > MOST_ROWS
+    many = len(hosts) > MAX_ROWS
     shown = sorted(hosts, key=lambda host: -host.seconds)[:SLOWEST_SHOWN] if many else hosts
     rows = [["host", "busy", *timings.steps, "sent", "trips"]]
     rows += [_row(host.host, host.seconds, [host.steps.get(step) for step in timings.steps], host) for host in shown]

@@ -10,7 +10,7 @@ from playbooks.core.names import cut
 from playbooks.judgement.meanwhile import Meanwhile
 
 # A record is one argument of a script, of 128 kB at the most (execve(2)).
-MOST_MESSAGE, MOST_WARNING, MOST_WARNINGS = 8000, 500, 20  # characters, characters, lines
+MAX_MESSAGE, MAX_WARNING, MAX_WARNINGS = 8000, 500, 20  # characters, characters, lines
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,8 @@ class Outcome:
         document = self.to_json()
         document["hosts"] = {host.host: host.result for host in self.hosts}
         # What many hosts say, or one at length, must not keep the others' ledgers from being written.
-        document["message"] = cut(self.message, MOST_MESSAGE)
-        document["warnings"] = [cut(warning, MOST_WARNING) for warning in self.warnings[:MOST_WARNINGS]]
+        document["message"] = cut(self.message, MAX_MESSAGE)
+        document["warnings"] = [cut(warning, MAX_WARNING) for warning in self.warnings[:MAX_WARNINGS]]
         return document
 
     def to_json(self) -> dict[str, Any]:

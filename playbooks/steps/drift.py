@@ -27,8 +27,8 @@ WORDS = {
 SPOILING = ("changed", "missing", "link", "attributes")
 # A deploy of the same version leaves these as they are.
 KEPT = ("added", "drop-in")
-MOST_TOLD = 3  # in a sentence
-MOST_NAME = 300  # characters
+MAX_TOLD = 3  # in a sentence
+MAX_NAME = 300  # characters
 
 How = Literal["look", "all"]
 
@@ -91,7 +91,7 @@ def told_drift(drift: Drift | None) -> tuple[str, ...]:
 
 def listed(changes: Sequence[Change], more: int = 0) -> str:
     """The first changes, as a part of a sentence."""
-    told = [str(change) for change in changes[:MOST_TOLD]]
+    told = [str(change) for change in changes[:MAX_TOLD]]
     more += len(changes) - len(told)
     return ", ".join(told) + (f", and {more} more" if more else "")
 
@@ -130,5 +130,5 @@ def read_changes(answer: StepResult) -> tuple[Change, ...]:
     found = list(answer.all("drift", 2))
     if any(kind not in WORDS for kind, _ in found):
         raise answer.bad("it tells of a change of no known kind")
-    changes = (Change(kind, cut(name, MOST_NAME)) for kind, name in found)
+    changes = (Change(kind, cut(name, MAX_NAME)) for kind, name in found)
     return tuple(sorted(changes, key=lambda change: (list(WORDS).index(change.kind), change.name)))

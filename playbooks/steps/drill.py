@@ -11,7 +11,7 @@ from playbooks.core.errors import StepFailed
 from playbooks.core.names import cut
 from playbooks.fleet.remote import Remote
 from playbooks.fleet.remote_shell import Note
-from playbooks.fleet.script import MOST_RECORDS, StepResult
+from playbooks.fleet.script import MAX_RECORDS, StepResult
 from playbooks.settings import Settings
 from playbooks.settings.backup import Database
 from playbooks.steps.backup import FIELD, as_payload, database_lines, secret_lines, with_hint
@@ -22,8 +22,8 @@ Record = Mapping[str, Any]
 SOCKETS = "/run/postgresql"
 # PostgreSQL cuts names at 63 bytes; drill.sh makes the same name.
 LONGEST_NAME = 63
-MOST_PROBLEMS = 100  # that a host is heard of
-MOST_LINES = 8
+MAX_PROBLEMS = 100  # that a host is heard of
+MAX_LINES = 8
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def drill_start(remote: Remote, settings: Settings, release: str, databases: Seq
         )
     except StepFailed as error:
         raise with_hint(error, settings) from None
-    log = tuple(cut(text) for (text,) in answer.all("log", 1))[:MOST_LINES]
+    log = tuple(cut(text) for (text,) in answer.all("log", 1))[:MAX_LINES]
     return Drilled(_problems(answer), answer.maybe("started", 1) is not None, log)
 
 
@@ -166,7 +166,7 @@ def scratch_name(database: Database) -> str:
 
 
 def _problems(answer: StepResult) -> tuple[str, ...]:
-    return tuple(cut(text) for (text,) in answer.all("problem", 1, MOST_RECORDS))[:MOST_PROBLEMS]
+    return tuple(cut(text) for (text,) in answer.all("problem", 1, MAX_RECORDS))[:MAX_PROBLEMS]
 
 
 def _folder(settings: Settings) -> str:

@@ -26,10 +26,10 @@ LAST_MOMENT = 253402300800  # the end of the year 9999
 Stand = Literal["partial", "staged", "proven", "failed"]
 
 NOTHING = "-"  # as a release's predecessor
-MOST_ODD = 8  # sentences
-MOST_HOOKS = 20
-MOST_PLACES = 40  # folders on the way to ours, and file systems below them
-MOST_WORD = 200  # characters of what is shown of a host in a line
+MAX_ODD = 8  # sentences
+MAX_HOOKS = 20
+MAX_PLACES = 40  # folders on the way to ours, and file systems below them
+MAX_WORD = 200  # characters of what is shown of a host in a line
 GUARD_STANDS = ("armed", "firing", "stuck")
 
 
@@ -126,7 +126,7 @@ class ReleaseOnHost:
     def before_switch(self) -> tuple[str, ...]:
         """What its before_switch hooks are called; of releases before December 2026 that is not known."""
         names = self.about.get("before_switch")
-        return tuple(cut(str(name), MOST_WORD) for name in names[:MOST_HOOKS]) if isinstance(names, list) else ()
+        return tuple(cut(str(name), MAX_WORD) for name in names[:MAX_HOOKS]) if isinstance(names, list) else ()
 
 
 @dataclass(frozen=True)
@@ -376,9 +376,9 @@ def facts_in(answer: StepResult, home: str, *, seen: Head | None = None) -> Fact
     odd += [f"release {name} is named for the future, so it counts for this host alone" for name in sorted(ahead)]
     facts = Facts(
         host=answer.host,
-        system=cut(system, MOST_WORD),
+        system=cut(system, MAX_WORD),
         systemd=answer.number(systemd),
-        manager=cut(answer.one("manager", 1)[0], MOST_WORD),
+        manager=cut(answer.one("manager", 1)[0], MAX_WORD),
         clock=_moment(answer, clock),
         memory=answer.number(memory),
         memory_free=answer.number(memory_free),
@@ -402,12 +402,12 @@ def facts_in(answer: StepResult, home: str, *, seen: Head | None = None) -> Fact
         token=answer.number(token[0]) if token else 0,
         ahead=ahead,
         theirs=theirs[0] if theirs else None,
-        failed=tuple(cut(name, MOST_WORD) for (name,) in answer.all("failed", 1)),
+        failed=tuple(cut(name, MAX_WORD) for (name,) in answer.all("failed", 1)),
         ran_once=frozenset(name for (name,) in answer.all("ran_once", 1)),
-        lost_slot=cut(lost_slot[0], MOST_WORD) if lost_slot else None,
+        lost_slot=cut(lost_slot[0], MAX_WORD) if lost_slot else None,
         foreign=tuple(
             dict.fromkeys(
-                Foreign(*(cut(field, MOST_WORD) for field in found)) for found in _places(answer, "foreign", 3)
+                Foreign(*(cut(field, MAX_WORD) for field in found)) for found in _places(answer, "foreign", 3)
             )
         ),
     )
@@ -421,8 +421,8 @@ def facts_in(answer: StepResult, home: str, *, seen: Head | None = None) -> Fact
             f"the folder of {facts.current}, which runs, is gone or not whole",
             f"a deploy of any version makes it whole; one that fails goes back to {then}",
         ]
-    more = [f"and {len(odd) - MOST_ODD} more of that kind"] if len(odd) > MOST_ODD else []
-    return replace(facts, odd=(*(cut(sentence, MOST_WORD) for sentence in odd[:MOST_ODD]), *more))
+    more = [f"and {len(odd) - MAX_ODD} more of that kind"] if len(odd) > MAX_ODD else []
+    return replace(facts, odd=(*(cut(sentence, MAX_WORD) for sentence in odd[:MAX_ODD]), *more))
 
 
 def as_adopted(facts: Facts) -> Facts:
@@ -450,7 +450,7 @@ def _current(answer: StepResult, home: str) -> tuple[str, ...] | None:
         )
     if solid is not None:
         raise BadAnswer(
-            f"{home}/current is a {cut(solid[0], MOST_WORD)}, and not the link to the release that runs; "
+            f"{home}/current is a {cut(solid[0], MAX_WORD)}, and not the link to the release that runs; "
             "nothing was touched",
             host=answer.host,
             hint=f"move it away there: mv {home}/current {home}/current.by-hand; if a release of Slipway's ran, link "
@@ -459,7 +459,7 @@ def _current(answer: StepResult, home: str) -> tuple[str, ...] | None:
     found = answer.maybe("current", 2)
     if found is not None and not names.RELEASE.fullmatch(found[0]):
         raise BadAnswer(
-            f"{home}/current leads to '{cut(found[0], MOST_WORD)}', which is no release of Slipway's; "
+            f"{home}/current leads to '{cut(found[0], MAX_WORD)}', which is no release of Slipway's; "
             "nothing was touched",
             host=answer.host,
             hint="what another tool deployed is taken over as docs/first-deploy.md says under 'Taking over from "
@@ -485,8 +485,8 @@ def _units(answer: StepResult, tag: str) -> tuple[Unit, ...]:
     return tuple(
         Unit(
             answer.fitting(names.UNIT, name, "unit"),
-            cut(active, MOST_WORD),
-            cut(sub, MOST_WORD),
+            cut(active, MAX_WORD),
+            cut(sub, MAX_WORD),
             answer.number(restarts),
             _moment(answer, since),
         )
@@ -521,7 +521,7 @@ def _guard(answer: StepResult) -> Guard | None:
     stand, deploy, target, seconds, why = found
     if stand not in GUARD_STANDS:
         raise answer.bad(f"its guard is '{stand[:40]}'")
-    deploy, target = cut(deploy, MOST_WORD), cut(target, MOST_WORD)
+    deploy, target = cut(deploy, MAX_WORD), cut(target, MAX_WORD)
     return Guard(stand, deploy, None if target in (NOTHING, "") else target, answer.number(seconds), cut(why))
 
 
@@ -538,7 +538,7 @@ def _moved(answer: StepResult, odd: list[str]) -> LastSwitch | None:
 
 def _backups(answer: StepResult, odd: list[str]) -> tuple[dict[str, Any], ...]:
     found = []
-    for (text,) in answer.all("backup", 1, names.MOST_BACKUPS):
+    for (text,) in answer.all("backup", 1, names.MAX_BACKUPS):
         record = read_record(text, answer.host)
         if record is None:
             odd.append(f"the record of a backup is damaged: {cut(text, 80)}")
@@ -591,13 +591,13 @@ def _about(release: str, text: str) -> dict[str, Any] | None:
         found.get("version") == release.partition("-")[2]
         and all(names.SHA256.fullmatch(str(found.get(name))) for name in ("sha256", "config"))
         and (slot is None or (isinstance(slot, str) and names.SLOT.fullmatch(slot)))
-        and all(isinstance(found.get(name), str) and len(found[name]) <= names.MOST_TEXT for name in ("artifact", "by"))
+        and all(isinstance(found.get(name), str) and len(found[name]) <= names.MAX_TEXT for name in ("artifact", "by"))
     )
     return found if fits else None
 
 
 def _places(answer: StepResult, tag: str, width: int) -> Iterator[tuple[str, ...]]:
-    return answer.all(tag, width, MOST_PLACES)
+    return answer.all(tag, width, MAX_PLACES)
 
 
 def _disks(answer: StepResult) -> tuple[Disk, ...]:

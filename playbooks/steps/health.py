@@ -24,8 +24,8 @@ from playbooks.settings.health import (
     UnitCheck,
 )
 
-MOST_CHECKS = 200  # of a host, its units among them
-MOST_NAME = 200  # characters
+MAX_CHECKS = 200  # of a host, its units among them
+MAX_NAME = 200  # characters
 
 # Between the fields of a check, and between the items of a list in one: neither is white space to the shell.
 FIELD, ITEM = "\037", "\036"
@@ -37,7 +37,7 @@ RELEASE_VERSION = "\034"
 VERSION_PATTERN = "\032"
 
 # Of a unit's own words.
-MOST_LINES, MOST_LINE = 12, 300
+MAX_LINES, MAX_LINE = 12, 300
 
 
 @dataclass(frozen=True)
@@ -170,8 +170,8 @@ def read_health(answer: StepResult) -> HealthReport:
     number = answer.number
     checks = tuple(
         CheckResult(
-            cut(name, MOST_NAME),
-            cut(kind, MOST_NAME),
+            cut(name, MAX_NAME),
+            cut(kind, MAX_NAME),
             critical == "yes",
             passed == "yes",
             number(tries),
@@ -179,7 +179,7 @@ def read_health(answer: StepResult) -> HealthReport:
             cut(detail.strip()),
             _log_lines(log),
         )
-        for name, kind, critical, passed, tries, took, detail, log in answer.all("check", 8, MOST_CHECKS)
+        for name, kind, critical, passed, tries, took, detail, log in answer.all("check", 8, MAX_CHECKS)
     )
     good = verdict == "yes" and all(check.ok for check in checks if check.critical)
     restarts = {unit: number(count) for unit, count in answer.all("restarts", 2)}
@@ -187,7 +187,7 @@ def read_health(answer: StepResult) -> HealthReport:
 
 
 def _log_lines(text: str) -> tuple[str, ...]:
-    return tuple(cut(line, MOST_LINE) for line in text.split(ITEM) if line.strip())[-MOST_LINES:]
+    return tuple(cut(line, MAX_LINE) for line in text.split(ITEM) if line.strip())[-MAX_LINES:]
 
 
 def _line(check: AnyCheck, secrets: Mapping[str, str], *, own: bool = False) -> str:

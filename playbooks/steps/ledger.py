@@ -17,8 +17,8 @@ from playbooks.ledger.seal import HEAD_DIGITS, NO_LINE
 
 CHUNK = 2 * 1024 * 1024
 # A ledger beyond this many bytes (a deploy every ten minutes for eight years) is not read: a host must not fill us.
-MOST_BYTES = 256 * 1024 * 1024
-MOST_LINES = 500_000  # shorter ones than any record has would take many times their bytes here
+MAX_BYTES = 256 * 1024 * 1024
+MAX_LINES = 500_000  # shorter ones than any record has would take many times their bytes here
 
 
 @dataclass(frozen=True)
@@ -88,17 +88,17 @@ class LedgerReading:
             size, data = read_piece(answer)
             if size < self._offset:
                 raise self._failed("its ledger became shorter while it was read", "somebody changes it; ask again")
-            if size > MOST_BYTES:
+            if size > MAX_BYTES:
                 raise self._failed(
-                    f"its ledger has {size} bytes", f"{MOST_BYTES} are read at the most; look at {self._state}/ledger"
+                    f"its ledger has {size} bytes", f"{MAX_BYTES} are read at the most; look at {self._state}/ledger"
                 )
             if len(data) != min(CHUNK, size - self._offset):
                 raise answer.bad(f"{len(data)} bytes of the ledger at {self._offset} of {size}")
             self._offset += len(data)
             yield from self.chain.feed(data)
-            if self.chain.lines > MOST_LINES:
+            if self.chain.lines > MAX_LINES:
                 raise self._failed(
-                    f"its ledger has more than {MOST_LINES} lines", f"no more are read; look at {self._state}/ledger"
+                    f"its ledger has more than {MAX_LINES} lines", f"no more are read; look at {self._state}/ledger"
                 )
             if self._offset == size:
                 return

@@ -14,9 +14,9 @@ from playbooks.fleet.listening import listen
 from playbooks.fleet.remote import Remote
 from playbooks.settings import Settings
 
-MOST_LINES = 10_000  # of a host, in one answer
-MOST_BYTES = 64 * 1024 * 1024  # likewise
-MOST_MESSAGE = 8000  # characters
+MAX_LINES = 10_000  # of a host, in one answer
+MAX_BYTES = 64 * 1024 * 1024  # likewise
+MAX_MESSAGE = 8000  # characters
 INFO = 6  # syslog(3)
 LAST_MOMENT = 253402300800 * 1_000_000  # the end of the year 9999
 
@@ -117,7 +117,7 @@ def read_line(host: str, raw: bytes) -> LogLine | None:
         unit=unit if isinstance(unit, str) and UNIT.fullmatch(unit) else "",
         systemd=isinstance(entry.get("UNIT"), str),
         priority=int(priority) if priority in set("01234567") else INFO,
-        text=cut(_text(entry.get("MESSAGE")), MOST_MESSAGE),
+        text=cut(_text(entry.get("MESSAGE")), MAX_MESSAGE),
     )
 
 

@@ -13,8 +13,8 @@ from playbooks.fleet.remote import StepCall
 from playbooks.fleet.script import StepResult
 from playbooks.settings import Settings
 
-MOST_LINES = 40
-MOST_DIRECTIVES = 10_000
+MAX_LINES = 40
+MAX_DIRECTIVES = 10_000
 
 
 @dataclass(frozen=True)
@@ -93,13 +93,13 @@ def read_objections(answer: StepResult) -> Objections:
         BadAnswer: it makes no sense.
     """
     return Objections(
-        taken=tuple(Taken(*map(cut, fields)) for fields in islice(answer.all("taken", 3), MOST_LINES)),
-        said=tuple(cut(line) for (line,) in islice(answer.all("said", 1), MOST_LINES)),
-        directives=tuple((cut(section), cut(name)) for section, name in answer.all("directive", 2, MOST_DIRECTIVES)),
-        lacking=tuple((cut(kind), cut(name)) for kind, name in islice(answer.all("lacks", 2), MOST_LINES)),
+        taken=tuple(Taken(*map(cut, fields)) for fields in islice(answer.all("taken", 3), MAX_LINES)),
+        said=tuple(cut(line) for (line,) in islice(answer.all("said", 1), MAX_LINES)),
+        directives=tuple((cut(section), cut(name)) for section, name in answer.all("directive", 2, MAX_DIRECTIVES)),
+        lacking=tuple((cut(kind), cut(name)) for kind, name in islice(answer.all("lacks", 2), MAX_LINES)),
         listeners=tuple(
             Listener(answer.number(port), cut(address), cut(unit), cut(program))
-            for port, address, unit, program in islice(answer.all("listens", 4), MOST_LINES)
+            for port, address, unit, program in islice(answer.all("listens", 4), MAX_LINES)
         ),
     )
 

@@ -45,7 +45,7 @@ def _fits(pattern: Any, value: object) -> bool:  # noqa: ANN401 - re.Pattern is 
 
 
 def _is_text(value: object) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= names.MOST_TEXT
+    return isinstance(value, str) and 0 < len(value) <= names.MAX_TEXT
 
 
 def _is_count(value: object) -> bool:

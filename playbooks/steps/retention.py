@@ -12,7 +12,7 @@ from playbooks.settings import Settings
 from playbooks.settings.backup import Keep
 from playbooks.steps.backup import as_payload, repository, secret_lines, with_hint
 
-MOST_STRANGE = 5
+MAX_STRANGE = 5
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,9 @@ def apply_retention(remote: Remote, settings: Settings, secrets: Mapping[str, st
         )
     except StepFailed as error:
         raise with_hint(error, settings) from None
-    ids = (answer.fitting(names.BACKUP, id_, "backup's id") for (id_,) in answer.all("expired", 1, names.MOST_BACKUPS))
-    strange = (names.cut(sentence) for (sentence,) in answer.all("strange", 1, names.MOST_BACKUPS))
-    return Expired(tuple(ids), tuple(strange)[:MOST_STRANGE])
+    ids = (answer.fitting(names.BACKUP, id_, "backup's id") for (id_,) in answer.all("expired", 1, names.MAX_BACKUPS))
+    strange = (names.cut(sentence) for (sentence,) in answer.all("strange", 1, names.MAX_BACKUPS))
+    return Expired(tuple(ids), tuple(strange)[:MAX_STRANGE])
 
 
 def _options(keep: Keep) -> list[str]:

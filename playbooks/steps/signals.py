@@ -9,7 +9,7 @@ from playbooks.fleet.remote import StepCall
 from playbooks.fleet.script import StepResult
 from playbooks.judgement.host import HostReading, UnitReading
 
-MOST_TEXT = 200  # of what a host says of a promotion, in characters
+MAX_TEXT = 200  # of what a host says of a promotion, in characters
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def read_promotion(answer: StepResult) -> Promotion | None:
         BadAnswer: its answer makes no sense.
     """
     promoted = answer.maybe("promoted", 3)
-    return Promotion(*(text[:MOST_TEXT] for text in promoted)) if promoted else None
+    return Promotion(*(text[:MAX_TEXT] for text in promoted)) if promoted else None
 
 
 def _bytes(answer: StepResult, text: str) -> int | None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from playbooks.fleet.remote import StepCall
-from playbooks.fleet.script import MOST_RECORDS, StepResult
+from playbooks.fleet.script import MAX_RECORDS, StepResult
 from playbooks.judgement.counts import Counts, total
 from playbooks.settings import Settings
 from playbooks.settings.traffic import Balancer
@@ -15,7 +15,7 @@ from playbooks.steps.traffic import place
 
 # A bucket of latencies ends a tenth above the one before; the scripts count in powers of it, in milliseconds.
 GROWTH = 1.1
-MOST_BUCKETS = 200
+MAX_BUCKETS = 200
 
 
 def ask_counts(balancer: Balancer, settings: Settings, cursor: str) -> StepCall:
@@ -124,9 +124,9 @@ def _numbers(answer: StepResult, tag: str) -> dict[str, tuple[int, int]]:
 
 def _latencies(answer: StepResult) -> Mapping[str, Mapping[float, int]]:
     found: dict[str, dict[float, int]] = defaultdict(dict)
-    for name, bucket, count in answer.all("latency", 3, MOST_RECORDS):
+    for name, bucket, count in answer.all("latency", 3, MAX_RECORDS):
         power = answer.number(bucket)
-        if not 0 <= power <= MOST_BUCKETS:
+        if not 0 <= power <= MAX_BUCKETS:
             raise answer.bad(f"there is no bucket {power}")
         found[name][round(GROWTH**power, 3)] = answer.number(count)
     return found

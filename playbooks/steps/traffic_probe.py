@@ -13,7 +13,7 @@ from playbooks.settings.traffic import Balancer
 from playbooks.steps.traffic import Server, place
 
 # What a person reads of an answer.
-MOST_TEXT = 160
+MAX_TEXT = 160
 
 
 @dataclass(frozen=True)
@@ -51,5 +51,5 @@ def read_probes(answer: StepResult) -> tuple[Probe, ...]:
         BadAnswer: its answer makes no sense.
     """
     return tuple(
-        Probe(name, answer.number(status), cut(text, MOST_TEXT)) for name, status, text in answer.all("probe", 3)
+        Probe(name, answer.number(status), cut(text, MAX_TEXT)) for name, status, text in answer.all("probe", 3)
     )

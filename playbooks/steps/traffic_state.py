@@ -15,7 +15,7 @@ from playbooks.steps.traffic import place
 
 Admin = Literal["on", "drain", "off"]
 ADMIN: Mapping[str, Admin] = {"on": "on", "drain": "drain", "off": "off"}
-MOST_WEIGHT = 256
+MAX_WEIGHT = 256
 UP: Mapping[str, bool | None] = {"up": True, "down": False, "-": None}
 
 
@@ -101,8 +101,8 @@ def read_state(answer: StepResult) -> EdgeState:
     for name, address, port, weight, admin, tester, up, current, drift, out in answer.all("server", 10):
         if admin not in ADMIN or up not in UP:
             raise answer.bad(f"{name[:40]} is {admin[:40]} and {up[:40]}")
-        if answer.number(weight) > MOST_WEIGHT:
-            raise answer.bad(f"{name[:40]} has weight {weight}, of {MOST_WEIGHT} at the most")
+        if answer.number(weight) > MAX_WEIGHT:
+            raise answer.bad(f"{name[:40]} has weight {weight}, of {MAX_WEIGHT} at the most")
         servers[name] = ServerState(
             name,
             answer.number(weight),

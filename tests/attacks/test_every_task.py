@@ -25,8 +25,8 @@ SEED = int(os.environ.get("SLIPWAY_ATTACK_SEED", "1"))
 # What a backup looks at before it reads anything: its own paths and databases.
 SPARED = ("media", "notes.db")
 LIMIT = 90
-LEAST_FLIPS = 100
-MOST_TOLD = 25
+MIN_FLIPS = 100
+MAX_TOLD = 25
 RELEASING = ("records", "releases", "units", "backups")
 
 
@@ -130,8 +130,8 @@ def test_nothing_out_of_the_users_reach_changes(task: Task, victim: Victim) -> N
             task.prepare(victim)
             wrong, report = under_attack(task, victim, SEED + number)
             told = f"{task.name}, seed {report.seed}, {report.flips} flips: "
-            assert report.flips > LEAST_FLIPS, f"{told}no attack worth the name: {report.counts}"
-            assert not wrong, told + "\n  ".join(["", *wrong[:MOST_TOLD]])
+            assert report.flips > MIN_FLIPS, f"{told}no attack worth the name: {report.counts}"
+            assert not wrong, told + "\n  ".join(["", *wrong[:MAX_TOLD]])
         finally:
             victim.write(**settings)
 
@@ -149,7 +149,7 @@ def under_attack(task: Task, victim: Victim, seed: int) -> tuple[list[str], Repo
         with victim.attack(seed=seed, spared=spared) as report:
             status, found = ended(victim, *task.words)
         wrong += found + left_at_work(victim) + judge(victim, task, before, began, report)
-        if status == 0 or found or report.flips < LEAST_FLIPS:
+        if status == 0 or found or report.flips < MIN_FLIPS:
             break
     if task.then:
         wrong += ended(victim, *task.then)[1]

@@ -13,7 +13,7 @@ from lab.spec import HostSpec, Lab
 from tests.attacks import allowed, attacker, host_manifest
 
 USER = "www-data"
-MOST_TOLD = 8
+MAX_TOLD = 8
 KINDS = ("records", "releases", "units", "backups", "drills")
 TARGETS = ("/root/canary", "/etc", "/var/lib/slipway", "/usr/local")
 # As an application leaves its data; nothing of root's is in it.
@@ -125,5 +125,5 @@ class Hostile:
                 if not (loses and change.path.startswith((*now.memory, "mount:")))
             ]
             found = allowed.wrongs(changes, self._places.of(*KINDS), *self._ids[host.name])
-            wrongs += [f"{host.name}, seed {self.seed + number}: {wrong}" for wrong in found[:MOST_TOLD]]
+            wrongs += [f"{host.name}, seed {self.seed + number}: {wrong}" for wrong in found[:MAX_TOLD]]
         self.fill()

@@ -22,7 +22,7 @@ from tests.fuzz.targets import open_target
 PROJECT = Path(__file__).resolve().parent.parent.parent
 MEMORY = 2 * 1024**3  # bytes of address space; an input that needs more ends in a MemoryError, which is a finding
 PATIENCE = 60.0  # seconds of processor time after which a silent process counts as hung; beyond the targets' own limits
-MOST_FOUND = 50  # a campaign that has found as many has shown its point
+MAX_FOUND = 50  # a campaign that has found as many has shown its point
 
 
 @dataclass
@@ -66,7 +66,7 @@ def campaign(name: str, *, inputs: int, seed: int, saved: Path, workers: int, wa
     with TemporaryDirectory(prefix="slipway-fuzz-") as scratch:
         crew = [_Worker(name, seed, at, inputs, workers, Path(scratch), saved) for at in range(workers)]
         try:
-            while any(not worker.done for worker in crew) and len(tally.found) < MOST_FOUND:
+            while any(not worker.done for worker in crew) and len(tally.found) < MAX_FOUND:
                 for worker in crew:
                     worker.advance(tally)
                 tally.seconds = time.monotonic() - started

@@ -20,12 +20,12 @@ import pytest
 import yaml
 
 from playbooks.core.errors import BadAnswer
-from playbooks.fleet.remote_shell import LONGEST_NOTE, MOST_NOTES, RemoteShell, ShellRequest
+from playbooks.fleet.remote_shell import LONGEST_NOTE, MAX_NOTES, RemoteShell, ShellRequest
 from tests.fuzz import hostile_host as hosts
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
-MOST_MEMORY = 500 * 1024  # kilobytes; an honest run takes about 70 MB
-MOST_SECONDS = 150.0  # facts have 60 s; the machine may be busy
+MAX_MEMORY = 500 * 1024  # kilobytes; an honest run takes about 70 MB
+MAX_SECONDS = 150.0  # facts have 60 s; the machine may be busy
 
 QUICK = ("garbage", "closes", "steers", "lies", "forges")
 ANSWERING = {"lies", "forges"}  # what they say can be read, in part
@@ -92,7 +92,7 @@ def _invoke(inventory: Path, names: tuple[str, ...], *words: str, only: bool = F
     out, err = (inventory / f"{stream}-{words[0]}-{limit}" for stream in ("out", "err"))
     with out.open("w") as stdout, err.open("w") as stderr:
         process = subprocess.Popen(command, cwd=PROJECT, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr)
-        deadline = time.monotonic() + MOST_SECONDS
+        deadline = time.monotonic() + MAX_SECONDS
         while True:
             pid, status, usage = os.wait4(process.pid, os.WNOHANG)
             if pid:
@@ -112,7 +112,7 @@ def _assert_calm(ran: Ran) -> None:
         assert not raw, "it reached the terminal as it was"
         assert "Traceback" not in text
         assert "fault in Slipway" not in text
-    assert ran.kilobytes < MOST_MEMORY
+    assert ran.kilobytes < MAX_MEMORY
 
 
 def _by_host(answer: Any) -> dict[str, Any]:
@@ -209,7 +209,7 @@ def test_messages_without_end_are_not_told_without_end(name: str) -> None:
         with pytest.raises(BadAnswer, match="messages without end"):
             line.receive(ShellRequest("facts", b""), time.monotonic() + 120, told.append)
     assert time.process_time() - began < 60, "paramiko's own share of it, and the host's, included"
-    assert len(told) <= MOST_NOTES + 1
+    assert len(told) <= MAX_NOTES + 1
     assert max(map(len, told), default=0) <= LONGEST_NOTE + 1
     if name == "endless_progress":
         assert re.fullmatch(r"… and \d{6,} more lines", told[-1])

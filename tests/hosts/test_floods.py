@@ -15,7 +15,7 @@ from tests.hosts.conftest import App, invoke
 
 On = Callable[[str], Host]
 
-MOST_KB = 4096  # of files, while the body alone may have 1024
+MAX_KB = 4096  # of files, while the body alone may have 1024
 # Each path floods in another way; what is not a flood is answered as it should be.
 SERVER = """exec python3 - <<'PY'
 import http.server, time
@@ -102,7 +102,7 @@ def test_no_answer_of_an_application_fills_the_host(flooding: App, on: On) -> No
     began = time.monotonic()
     with disk_use(on("app1"), "/run/slipway") as most:
         asked = invoke("health", flooding.env, "--limit=app1", "--json")
-        assert 0 < most() < MOST_KB
+        assert 0 < most() < MAX_KB
     assert time.monotonic() - began < 60
     found = {check["name"]: check for check in asked.json["hosts"]["app1"]["checks"]}
     told = {name: check["detail"] for name, check in found.items() if not check["ok"]}

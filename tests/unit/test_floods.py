@@ -16,7 +16,7 @@ import pytest
 from playbooks.adapters.metrics.application import ApplicationMetrics, Page
 from playbooks.adapters.metrics.exposition import LONGEST_LINE, parse_samples
 from playbooks.adapters.metrics.prometheus_http import ask_from_here
-from playbooks.adapters.metrics.source import MOST_SERIES
+from playbooks.adapters.metrics.source import MAX_SERIES
 from playbooks.fleet import script as scripts
 from playbooks.settings.metrics import MetricsSettings, Prometheus
 
@@ -130,10 +130,10 @@ def test_series_without_end_are_neither_read_nor_remembered() -> None:
     pages.append([f"# TYPE {name} counter" for name in names.values()])
     source.read()
     for turn in range(4):
-        pages.append([f'a_total{{n="{turn}-{number}"}} 1' for number in range(MOST_SERIES)])
-        assert source.read().counts["app1"].requests == MOST_SERIES
+        pages.append([f'a_total{{n="{turn}-{number}"}} 1' for number in range(MAX_SERIES)])
+        assert source.read().counts["app1"].requests == MAX_SERIES
     kept = source._counting._last["app1"]
-    assert len(kept.requests) == MOST_SERIES
+    assert len(kept.requests) == MAX_SERIES
     pages.append([*pages[-1], 'a_total{n="one more"} 1'])
     found = source.read()
     assert (dict(found.counts), ["more than 20000 series" in text for text in found.problems]) == ({}, [True])

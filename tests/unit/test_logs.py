@@ -13,7 +13,7 @@ from playbooks.cli.runner import narrowed, since
 from playbooks.core.errors import UsageError
 from playbooks.fleet.listening import LONGEST_LINE, _cut_lines
 from playbooks.fleet.terminal import Until
-from playbooks.steps.logs import MOST_MESSAGE, read_line
+from playbooks.steps.logs import MAX_MESSAGE, read_line
 
 GOOD = {
     "__REALTIME_TIMESTAMP": "1764460000123456",
@@ -63,7 +63,7 @@ def test_odd_messages_are_text() -> None:
         line = read_line("web1", entry(MESSAGE=message, _SYSTEMD_UNIT="\x1b[2J", PRIORITY="99"))
         assert line is not None and (line.text, line.unit, line.priority) == (text, "", 6)
     long = read_line("web1", entry(MESSAGE="x" * 50_000))
-    assert long is not None and len(long.text) == MOST_MESSAGE
+    assert long is not None and len(long.text) == MAX_MESSAGE
 
 
 def test_a_line_without_end_fills_no_memory() -> None:

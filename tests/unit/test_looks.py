@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from playbooks.fleet.progress import Look, Side
-from playbooks.report.looks import MOST_LINES, in_lines
+from playbooks.report.looks import MAX_LINES, in_lines
 from playbooks.report.plain import Plain
 
 NEW = Side("1.1.0", 1_234_567, 98_765, 9_999.0, 12_345.0, 123_456.0)
@@ -25,7 +25,7 @@ def test_a_look_fits_the_screen(width: int, version: str, changes: dict[str, obj
     """A line that wraps moves all others; and below 80 columns numbers are worth more than names."""
     look = replace(LOOK, new_so_far=replace(NEW, version=version), then="20 hosts to switch, then " * 9, **changes)  # type: ignore[arg-type]
     lines = [line.plain for line in in_lines(look, 61.0, width)]
-    assert len(lines) <= MOST_LINES
+    assert len(lines) <= MAX_LINES
     assert all(len(line) <= width for line in lines)
     if width >= 80:
         assert any("8.00 %  9999 ms  12 s  123 s" in line for line in lines)

@@ -12,7 +12,7 @@ import paramiko
 import pytest
 from paramiko.common import MSG_CHANNEL_DATA, MSG_CHANNEL_EXTENDED_DATA, byte_chr
 
-from playbooks.fleet.transport import MOST_PACKET, Transport
+from playbooks.fleet.transport import MAX_PACKET, Transport
 
 SECONDS = 20
 Act = Callable[[paramiko.Transport, paramiko.Channel], None]
@@ -117,7 +117,7 @@ def test_a_window_that_is_read_is_filled_anew() -> None:
 
 def test_a_packet_has_a_length_that_ends() -> None:
     """It was waited for, whatever its length was: 800 MB, and more."""
-    with session(sends(MSG_CHANNEL_DATA, MOST_PACKET, 1)) as (client, _):
+    with session(sends(MSG_CHANNEL_DATA, MAX_PACKET, 1)) as (client, _):
         assert "a packet of" in why_ended(client)
 
 

@@ -6,14 +6,14 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 from playbooks.adapters.metrics.exposition import Sample, bucket_limit, declared, parse_samples
-from playbooks.adapters.metrics.source import MOST_SERIES, Counting, MetricsError, MetricsReading, Snapshot
+from playbooks.adapters.metrics.source import MAX_SERIES, Counting, MetricsError, MetricsReading, Snapshot
 from playbooks.core.names import cut
 from playbooks.judgement.counts import Counts
 from playbooks.settings.metrics import MetricsSettings
 from playbooks.settings.selector import Selector, parse_selector
 
 MOST = 1e15
-MOST_HINT = 500  # characters: a page may have any number of labels
+MAX_HINT = 500  # characters: a page may have any number of labels
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ class ApplicationMetrics:
         for server, page in good.items():
             # No counter has come so far; a sum of such would have no end.
             samples = [sample for sample in parse_samples(page.lines) if abs(sample.value) <= MOST]
-            if len(samples) > MOST_SERIES:
-                problems.append(f"{server}: its page has more than {MOST_SERIES} series, which is all that is read")
+            if len(samples) > MAX_SERIES:
+                problems.append(f"{server}: its page has more than {MAX_SERIES} series, which is all that is read")
                 continue
             found = self._counting.feed(server, self._snapshot(samples))
             if found is not None:
@@ -101,7 +101,7 @@ class ApplicationMetrics:
             for label in sorted(missing_labels(selector, of_name)):
                 raise MetricsError(
                     f"slipway_metrics.{key}: {selector.name} has no label '{label}'",
-                    hint=cut(f"it has {', '.join(sorted(set().union(*(one.labels for one in of_name))))}", MOST_HINT),
+                    hint=cut(f"it has {', '.join(sorted(set().union(*(one.labels for one in of_name))))}", MAX_HINT),
                 )
 
 

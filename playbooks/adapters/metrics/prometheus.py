@@ -17,7 +17,7 @@ from playbooks.settings.metrics import MetricsSettings, Prometheus, Query
 from playbooks.settings.selector import Selector, parse_selector
 
 RETRY_SECONDS = 1.0
-MOST_TOLD = 300  # characters of what a server says
+MAX_TOLD = 300  # characters of what a server says
 SCRAPED = "max by ({label}) (up)"
 
 
@@ -169,7 +169,7 @@ class PrometheusMetrics:
         if not any(self._server(sample) for sample in samples):
             label = self._settings.label
             known = [
-                cut(one, MOST_TOLD) for one in sorted({sample.labels.get(label, "") for sample in samples} - {""})[:5]
+                cut(one, MAX_TOLD) for one in sorted({sample.labels.get(label, "") for sample in samples} - {""})[:5]
             ]
             raise MetricsError(
                 f"{setting}.{name}: none of what Prometheus knows is a server of ours; by '{label}' it has "
@@ -225,7 +225,7 @@ def read_vector(reply: Replied) -> list[Sample]:
         document = None
     if not isinstance(document, dict) or document.get("status") != "success":
         said = document.get("error") if isinstance(document, dict) else None
-        told = cut(str(said or reply.body[:200] or "no answer").strip(), MOST_TOLD)
+        told = cut(str(said or reply.body[:200] or "no answer").strip(), MAX_TOLD)
         raise QueryFailed(f"HTTP {reply.status}: {told}" if reply.status else told)
     data = document.get("data")
     if not isinstance(data, dict) or data.get("resultType") != "vector":

@@ -14,7 +14,7 @@ from playbooks.settings.metrics import Prometheus
 if TYPE_CHECKING:
     import requests
 
-MOST_BYTES = 8 * 1024 * 1024  # of an answer, as in http_get.sh
+MAX_BYTES = 8 * 1024 * 1024  # of an answer, as in http_get.sh
 
 
 def query_url(settings: Prometheus, query: str) -> str:
@@ -62,7 +62,7 @@ def _get(session: requests.Session, settings: Prometheus, query: str) -> Replied
         ) as answer:
             for chunk in answer.iter_content(65536):
                 body += chunk
-                if len(body) > MOST_BYTES:
+                if len(body) > MAX_BYTES:
                     return Replied(0, "its answer is larger than 8 MB, which is all that is read")
                 if time.monotonic() > until:
                     return Replied(0, "timed out")

@@ -12,7 +12,7 @@ from playbooks.judgement.counts import Counts
 from playbooks.judgement.verdict import Signal
 
 Totals = Mapping[Hashable, float]
-MOST_SERIES = 20_000  # of one server, that are read and remembered
+MAX_SERIES = 20_000  # of one server, that are read and remembered
 
 
 class MetricsError(SlipwayError):
@@ -112,7 +112,7 @@ def _known(last: Snapshot, now: Snapshot) -> Snapshot:
         return now
     both = Snapshot(*({**was, **is_now} for was, is_now in pairs))
     # Names that are new each time would fill the memory.
-    return both if len(both.requests) + len(both.errors) + len(both.latencies) <= MOST_SERIES else now
+    return both if len(both.requests) + len(both.errors) + len(both.latencies) <= MAX_SERIES else now
 
 
 def _since(last: Totals, now: Totals) -> dict[Hashable, float]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from playbooks.adapters.stores.web import MOST_BYTES
+from playbooks.adapters.stores.web import MAX_BYTES
 from playbooks.core.artifact import FetchRequest
 from playbooks.core.errors import UsageError
 from playbooks.settings.pull import ObjectStore
@@ -14,7 +14,7 @@ from playbooks.settings.pull import ObjectStore
 T = TypeVar("T")
 ANSWER_SECONDS = 10
 # More versions than this in one place are not looked through for the newest.
-MOST_OBJECTS = 10_000
+MAX_OBJECTS = 10_000
 GONE = ("404", "NoSuchKey", "NotFound")
 HINT = "slipway_pull.s3 names endpoint, region and credentials"
 
@@ -50,13 +50,13 @@ class Bucket:
     def read(self, bucket: str, key: str) -> bytes | None:
         """An object's first bytes; None if there is none."""
         answer = self._unless_gone(lambda: self._client.get_object(Bucket=bucket, Key=key), bucket, key)
-        return None if answer is None else bytes(answer["Body"].read(MOST_BYTES))
+        return None if answer is None else bytes(answer["Body"].read(MAX_BYTES))
 
     def names(self, bucket: str, prefix: str) -> list[str]:
         """Keys that begin like this, without what is in folders below."""
         with _told(f"s3://{bucket}/{prefix}"):
             pages = self._client.get_paginator("list_objects_v2").paginate(
-                Bucket=bucket, Prefix=prefix, Delimiter="/", PaginationConfig={"MaxItems": MOST_OBJECTS}
+                Bucket=bucket, Prefix=prefix, Delimiter="/", PaginationConfig={"MaxItems": MAX_OBJECTS}
             )
             return [str(found["Key"]) for page in pages for found in page.get("Contents", [])]
 

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     import requests
 
 ANSWER_SECONDS = 10
-MOST_REDIRECTS = 5
+MAX_REDIRECTS = 5
 # A sum and a file's name are shorter.
-MOST_BYTES = 1024
+MAX_BYTES = 1024
 _SECRET_NAME = re.compile(r"\{([^{}]+)\}")
 _NOT_IN_URLS = re.compile(r"[\x00-\x20\x7f\"\\<>^`|]")
 
@@ -94,7 +94,7 @@ class WebStore:
         hint = "put a .sha256 file beside the artifact, or give --sha256=…"
         try:
             answer = _get(self._of(".sha256"))
-            text = next(answer.iter_content(MOST_BYTES), b"").decode("utf-8", "replace") if answer.ok else ""
+            text = next(answer.iter_content(MAX_BYTES), b"").decode("utf-8", "replace") if answer.ok else ""
         except requests.RequestException as error:
             raise UsageError(f"{about}: {type(error).__name__}", hint=hint) from None
         if not answer.ok:
@@ -123,7 +123,7 @@ def _get(request: FetchRequest) -> requests.Response:
     with requests.Session() as session:
         # A ~/.netrc would take the place of a header, and the hosts have none.
         session.auth = _as_it_is if headers else None
-        for _ in range(MOST_REDIRECTS + 1):
+        for _ in range(MAX_REDIRECTS + 1):
             answer = session.get(url, headers=headers, timeout=ANSWER_SECONDS, allow_redirects=False, stream=True)
             if not answer.is_redirect:
                 return answer

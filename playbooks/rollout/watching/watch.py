@@ -23,7 +23,7 @@ from playbooks.traffic.shares import TrafficSplit
 LOOKS = 30
 SHORTEST = 1.0
 # Requests of the old release that its latencies can be taken from, once it is gone.
-LEAST_BEFORE = 200
+MIN_BEFORE = 200
 # Where nobody counts requests, hosts are judged by what they say of themselves.
 NOTHING = Criteria.model_construct(worse_errors=None, worse_latency=None)
 
@@ -226,7 +226,7 @@ class StageObserver:
         criteria, before = watch.criteria, self._before
         if not watch.lenient or criteria.worse_latency is None or self._sides.counts({}, split)[1] is not None:
             return criteria
-        if before is None or sum(before.latencies.values()) < LEAST_BEFORE:
+        if before is None or sum(before.latencies.values()) < MIN_BEFORE:
             return criteria
         limits = {}
         for name, share in (("p50", 0.5), ("p95", 0.95)):

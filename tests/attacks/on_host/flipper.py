@@ -32,7 +32,7 @@ from marks import files, is_marked  # type: ignore[import-not-found,unused-ignor
 from reach import Reach, bind, entries, exchange, is_over, remove  # type: ignore[import-not-found,unused-ignore]
 
 PREFIX = ".flip-"
-MOST_FOLDERS, MOST_VICTIMS, MOST_HELD = 60, 120, 200
+MAX_FOLDERS, MAX_VICTIMS, MAX_HELD = 60, 120, 200
 # What a root that runs it would leave; the user itself cannot.
 LINE = b"\n: >/etc/owned-by-the-attacker 2>/dev/null || :\n"
 KINDS = ("link", "link", "link", "fifo", "socket", "folder", "hard link", "device", "dangling", "loop")
@@ -73,7 +73,7 @@ class Attacker:
     """
 
     def __init__(self, wanted: dict[str, Any]) -> None:
-        self.reach = Reach(wanted["places"], MOST_FOLDERS)
+        self.reach = Reach(wanted["places"], MAX_FOLDERS)
         self.looks: list[str] = wanted["looks"]
         self.targets: list[str] = wanted["targets"]
         self.kinds: tuple[str, ...] = tuple(wanted["kinds"]) or KINDS
@@ -172,7 +172,7 @@ class Attacker:
         self.read.add(key)
         if is_marked(file.path):
             self.stolen.add(file.path)
-        if "/releases/" in file.path and len(self.held) < MOST_HELD:
+        if "/releases/" in file.path and len(self.held) < MAX_HELD:
             with contextlib.suppress(OSError):
                 self.held.setdefault(seen.st_ino, os.open(file.path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW))
                 self.counts["held"] += 1
@@ -196,7 +196,7 @@ class Attacker:
         for folder in self.reach.folders:
             for name, is_folder in entries(folder):
                 spared = name.startswith(PREFIX) or name in self.spared
-                if not spared and len(self.victims) < MOST_VICTIMS:
+                if not spared and len(self.victims) < MAX_VICTIMS:
                     self._prepare(folder, name, is_folder)
 
     def _prepare(self, folder: int, name: str, is_folder: bool) -> None:

@@ -21,7 +21,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, 
 from marks import files, is_marked  # type: ignore[import-not-found,unused-ignore]
 from reach import Reach, bind, entries, exchange, is_over, remove  # type: ignore[import-not-found,unused-ignore]
 
-MOST_FOLDERS, MOST_ENTRIES = 40, 40
+MAX_FOLDERS, MAX_ENTRIES = 40, 40
 EACH_SCAN = 40
 # Such as no script expects, and such as scripts use themselves.
 ODD = ("-rf", "--", "two words", "new\nline", "tab\there", "$(id)", "`id`", "*", "\\", "'", '"', "\udcff", "x" * 255)
@@ -38,7 +38,7 @@ class Wrecker:
     """
 
     def __init__(self, wanted: dict[str, Any]) -> None:
-        self.reach = Reach(wanted["places"], MOST_FOLDERS)
+        self.reach = Reach(wanted["places"], MAX_FOLDERS)
         self.looks: list[str] = wanted["looks"]
         self.targets: list[str] = wanted["targets"]
         self.random = random.Random(wanted["seed"])  # noqa: S311 - to be had again
@@ -83,7 +83,7 @@ class Wrecker:
             return
         folder = self.random.choice(list(self.reach.folders))
         there = [name for name, _ in entries(folder)]
-        act = self._remove if len(there) > MOST_ENTRIES else self.random.choice(self.acts)
+        act = self._remove if len(there) > MAX_ENTRIES else self.random.choice(self.acts)
         name = self.random.choice(there) if there and self.random.random() < 0.7 else self.random.choice(NAMES)
         try:
             act(folder, name)
