@@ -35,8 +35,8 @@ from playbooks.steps.rendered import OnHost, read_rendered
 from playbooks.strategies.plan import Plan
 from playbooks.traffic.groups import Groups, read_groups
 from playbooks.traffic.registration import unprovisioned
-from playbooks.traffic.servers import edges_of
-from playbooks.traffic.traffic import read_edges
+from playbooks.traffic.servers import balancers_of
+from playbooks.traffic.traffic import read_balancers
 
 
 @dataclass(frozen=True)
@@ -117,9 +117,9 @@ def check(env: Environment, wanted: DeployRequest, progress: Progress) -> Deploy
     renderings = render_all(env, release)
     intended = plan_for(env, wanted, [target.name for target in env.targets])
     held_by_artifact = before_any_host(env, release, intended, progress.warn)
-    edges = edges_of(env)
+    balancers = balancers_of(env)
     members = everybody(env)
-    names = list(dict.fromkeys([*members, *edges]))
+    names = list(dict.fromkeys([*members, *balancers]))
     addresses = [env.target(name).address for name in names]
     with open_fleet(addresses, progress=progress, forks=env.settings.forks) as fleet:
         reached = [target for target in env.targets if target.name in fleet.remotes]
@@ -131,7 +131,11 @@ def check(env: Environment, wanted: DeployRequest, progress: Progress) -> Deploy
                 release = new_release(chosen)
                 renderings, held_by_artifact = render_all(env, release), begin_reading(chosen)
         groups = read_groups(fleet, env)
-        states = groups.edges if groups else read_edges(fleet, env, [name for name in edges if name in fleet.remotes])
+        states = (
+            groups.balancers
+            if groups
+            else read_balancers(fleet, env, [name for name in balancers if name in fleet.remotes])
+        )
 
         def one(remote: Remote) -> OnHost:
             host = remote.name

@@ -23,7 +23,7 @@ from playbooks.steps.check_release import Checked, check_release
 from playbooks.steps.facts import Facts, version_in
 from playbooks.strategies.plan import Stage
 from playbooks.traffic.groups import read_groups, require_whole
-from playbooks.traffic.servers import edges_of
+from playbooks.traffic.servers import balancers_of
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,8 @@ def check_rollback(env: Environment, back: RollbackRequest, progress: Progress) 
         UsageError: there is nothing to go back to, or a group of hosts is not whole.
     """
     require_whole(env)
-    edges = edges_of(env)
-    names = [*(everybody(env) if back.with_database else (target.name for target in env.targets)), *edges]
+    balancers = balancers_of(env)
+    names = [*(everybody(env) if back.with_database else (target.name for target in env.targets)), *balancers]
     addresses = [env.target(name).address for name in dict.fromkeys(names)]
     with open_fleet(addresses, progress=progress, forks=env.settings.forks) as fleet:
         apps = [target for target in env.targets if target.name in fleet.remotes]

@@ -17,7 +17,7 @@ from playbooks.releases.render import Rendered
 from playbooks.rollout.planning.preview import Planned, planned
 from playbooks.settings.services import Hook
 from playbooks.traffic.balancer_host import balancer_files
-from playbooks.traffic.servers import edges_of
+from playbooks.traffic.servers import balancers_of
 
 UNKNOWN = "VERSION"
 NOT_KNOWN = (
@@ -104,7 +104,7 @@ def check_untrusted(env: Environment, wanted: DeployRequest) -> UntrustedCheck:
         version=version,
         strategy=plan.strategy,
         stages=planned(env, plan, {}),
-        hosts=(*hosts, *(_edge(env, name) for name in edges_of(env))),
+        hosts=(*hosts, *(_balancer(env, name) for name in balancers_of(env))),
         not_read=not_read(env),
         not_known=NOT_KNOWN,
     )
@@ -131,7 +131,7 @@ def _host(name: str, renderings: list[Rendered]) -> HostFiles:
     return HostFiles(name, {place: _text(content) for place, content in files.items()}, tuple(start), tuple(hooks))
 
 
-def _edge(env: Environment, name: str) -> HostFiles:
+def _balancer(env: Environment, name: str) -> HostFiles:
     made = balancer_files(env, name)
     files = {"balancer, shared": made.shared, "balancer": made.config, "maintenance page": made.page}
     return HostFiles(name, {place: _text(content) for place, content in files.items() if content})

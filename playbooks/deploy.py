@@ -43,7 +43,7 @@ from playbooks.steps.finish import Finished, Mark, finish
 from playbooks.steps.idle import ask_idle_host, leave_slot
 from playbooks.strategies.plan import Plan
 from playbooks.traffic.groups import Groups, read_groups
-from playbooks.traffic.servers import edges_of, hosts_asked
+from playbooks.traffic.servers import balancers_of, hosts_asked
 from playbooks.traffic.traffic import retreat
 
 NOTHING_SWITCHED = "before the first host switched: every one runs what it ran before"
@@ -70,12 +70,12 @@ def deploy(env: Environment, wanted: DeployRequest, progress: Progress) -> Outco
     renderings = render_all(env, release)
     intended = plan_for(env, wanted, [target.name for target in env.targets])
     held_by_artifact = before_any_host(env, release, intended, progress.warn)
-    edges = edges_of(env)
-    members = dict.fromkeys([*everybody(env), *edges])
+    balancers = balancers_of(env)
+    members = dict.fromkeys([*everybody(env), *balancers])
     addresses = [env.target(name).address for name in dict.fromkeys([*members, *hosts_asked(env)])]
     # A ladder may be longer than a task should take: time that is spent watching, or for headroom, does not count.
     total = env.settings.timeouts.total + intended.watched(env.settings.rollout)
-    total += env.settings.rollout.headroom.wait if edges else 0.0
+    total += env.settings.rollout.headroom.wait if balancers else 0.0
     holder = _holder(env, wanted, release)
 
     with open_fleet(addresses, progress=progress, forks=env.settings.forks, total=total, acts=True) as fleet:
@@ -104,8 +104,8 @@ def deploy(env: Environment, wanted: DeployRequest, progress: Progress) -> Outco
         locked = [name for name in members if name in fleet.remotes]
         orders = env.orders(locked, holder, wait=wanted.wait, undo=wanted.resume is not None)
         if wanted.resume:
-            retreat(fleet, env, edges)
-        with fleet.lock(orders, last=edges if wanted.resume else ()) as held:
+            retreat(fleet, env, balancers)
+        with fleet.lock(orders, last=balancers if wanted.resume else ()) as held:
             facts = read_changed(fleet, env, facts, held, drift=True)
             groups = read_groups(fleet, env)
             todo = outdated_hosts(apps, facts, groups, release, renderings, force=wanted.force)

@@ -17,7 +17,7 @@ from playbooks.judgement.counts import Counts, total
 from playbooks.rollout.watching.observers import source_of
 from playbooks.steps.facts import Facts
 from playbooks.traffic.host_backends import places_of
-from playbooks.traffic.servers import edges_of, hosts_asked
+from playbooks.traffic.servers import balancers_of, hosts_asked
 
 
 @dataclass(frozen=True)
@@ -82,22 +82,22 @@ def measure(
         UsageError: nothing counts requests here.
         SlipwayError: the source of the numbers cannot be read, or has none.
     """
-    if env.settings.metrics.source == "balancer" and not edges_of(env):
+    if env.settings.metrics.source == "balancer" and not balancers_of(env):
         raise UsageError(
             "nothing counts requests here: there is no slipway_balancer",
             hint="set slipway_metrics.source to application or prometheus; see docs/metrics.md",
         )
-    names = dict.fromkeys([*(target.name for target in env.targets), *edges_of(env), *hosts_asked(env)])
+    names = dict.fromkeys([*(target.name for target in env.targets), *balancers_of(env), *hosts_asked(env)])
     with open_fleet([env.target(name).address for name in names], progress=progress, forks=env.settings.forks) as fleet:
-        edges = [edge for edge in edges_of(env) if edge in fleet.remotes]
-        if set(hosts_asked(env)) - set(fleet.remotes) or (env.settings.metrics.source == "balancer" and not edges):
+        balancers = [balancer for balancer in balancers_of(env) if balancer in fleet.remotes]
+        if set(hosts_asked(env)) - set(fleet.remotes) or (env.settings.metrics.source == "balancer" and not balancers):
             fleet.require_all()
         for host, error in fleet.unreachable.items():
             progress.warn(f"without {host}: {error.message}")
         there = [target.name for target in env.targets if target.name in fleet.remotes]
         facts = fleet.each("facts", partial(facts_of, env), hosts=there).ok
         places = places_of(env, facts, {})
-        source = source_of(fleet, env, edges, places)
+        source = source_of(fleet, env, balancers, places)
         assert source is not None  # refused above  # noqa: S101
         source.read()
         progress.phase(f"counting for {seconds:.0f} s")

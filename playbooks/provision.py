@@ -26,7 +26,7 @@ from playbooks.steps.provision_sudo import provision_sudo
 from playbooks.steps.traffic_state import ask_state, read_state
 from playbooks.traffic.balancer_host import balancer_files
 from playbooks.traffic.registration import left_behind
-from playbooks.traffic.servers import edges_of
+from playbooks.traffic.servers import balancers_of
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def provision(env: Environment, progress: Progress) -> Provisioned:
     Raises:
         SlipwayError: a host could not be made ready; the others are.
     """
-    balancers = list(edges_of(env))
+    balancers = list(balancers_of(env))
     databases = list(env.database_hosts)
     names = list(dict.fromkeys([*(target.name for target in env.targets), *databases, *balancers]))
     # Rendered and read before any host is reached, so that a mistake in a template or a missing secret touches none.
@@ -96,7 +96,7 @@ def _databases_on(env: Environment, name: str) -> list[Database]:
 
 def _balancer(fleet: Fleet, env: Environment, name: str, files: BalancerFiles, note: Note) -> list[str]:
     balancer, remote, settings = env.settings.balancer, fleet.remotes[name], env.target(name).settings
-    assert balancer is not None  # there would be no edge  # noqa: S101
+    assert balancer is not None  # there would be no balancer  # noqa: S101
     gone: list[str] = []
     with contextlib.suppress(StepFailed):  # one that is new has nothing to tell
         (answer,) = remote.chain([ask_state(balancer, settings)])

@@ -36,7 +36,7 @@ from playbooks.steps.finish import Finished, Mark, finish
 from playbooks.steps.idle import ask_idle_host, leave_other_slot, leave_slot
 from playbooks.steps.restore import restore_release
 from playbooks.traffic.groups import Groups, read_groups, require_whole
-from playbooks.traffic.servers import edges_of
+from playbooks.traffic.servers import balancers_of
 from playbooks.traffic.traffic import retreat
 
 MAX_BACKUPS = 3  # that are tried for a release
@@ -57,8 +57,8 @@ def rollback(env: Environment, back: RollbackRequest, progress: Progress) -> Out
     started = time.monotonic()
     require_whole(env)
     env.signing.prepare(progress.warn)
-    edges = edges_of(env)
-    names = [*(everybody(env) if back.with_database else (target.name for target in env.targets)), *edges]
+    balancers = balancers_of(env)
+    names = [*(everybody(env) if back.with_database else (target.name for target in env.targets)), *balancers]
     addresses = [env.target(name).address for name in dict.fromkeys(names)]
 
     with open_fleet(addresses, progress=progress, forks=env.settings.forks, acts=True) as fleet:
@@ -72,8 +72,8 @@ def rollback(env: Environment, back: RollbackRequest, progress: Progress) -> Out
         holder = _holder(back, left)
         orders = env.orders(fleet.remotes, holder, wait=back.wait, undo=True)
         # What a dead controller left half-way goes back at once: a person is here now, and asks for just that.
-        retreat(fleet, env, edges)
-        with fleet.lock(orders, last=edges) as held:
+        retreat(fleet, env, balancers)
+        with fleet.lock(orders, last=balancers) as held:
             facts = read_changed(fleet, env, facts, held)
             groups = read_groups(fleet, env)
             targets = choose_targets(env, groups, facts, back.to, left)

@@ -11,10 +11,10 @@ from playbooks.environments.environment import Environment
 from playbooks.fleet.fleet import open_fleet
 from playbooks.fleet.progress import Progress
 from playbooks.settings.load import PREFIX
-from playbooks.steps.traffic_state import EdgeState, ServerState
+from playbooks.steps.traffic_state import BalancerState, ServerState
 from playbooks.traffic.registration import unprovisioned
-from playbooks.traffic.servers import edges_of
-from playbooks.traffic.traffic import read_edges
+from playbooks.traffic.servers import balancers_of
+from playbooks.traffic.traffic import read_balancers
 
 
 @dataclass(frozen=True)
@@ -78,13 +78,15 @@ def show_traffic(env: Environment, progress: Progress) -> TrafficView:
         ConfigError: there is none.
         SlipwayError: one cannot be read, or none can be reached.
     """
-    edges = require_edges(env)
-    with open_fleet([env.target(name).address for name in edges], progress=progress, forks=env.settings.forks) as fleet:
+    balancers = need_balancers(env)
+    with open_fleet(
+        [env.target(name).address for name in balancers], progress=progress, forks=env.settings.forks
+    ) as fleet:
         if not fleet.remotes:
             fleet.require_all()
-        for edge, error in fleet.unreachable.items():
-            progress.warn(f"without {edge}: {error.message}")
-        states = read_edges(fleet, env, [edge for edge in edges if edge in fleet.remotes])
+        for balancer, error in fleet.unreachable.items():
+            progress.warn(f"without {balancer}: {error.message}")
+        states = read_balancers(fleet, env, [one for one in balancers if one in fleet.remotes])
     lacks = tuple(f"{host}: {one}" for host, told in unprovisioned(env, list(states.values())).items() for one in told)
     return TrafficView(
         environment=env.name,
@@ -96,7 +98,7 @@ def show_traffic(env: Environment, progress: Progress) -> TrafficView:
     )
 
 
-def require_edges(env: Environment) -> tuple[str, ...]:
+def need_balancers(env: Environment) -> tuple[str, ...]:
     """Names of the balancers' hosts.
 
     Raises:
@@ -105,10 +107,10 @@ def require_edges(env: Environment) -> tuple[str, ...]:
     if env.settings.balancer is None:
         hint = "docs/balancers.md says how; without one, traffic goes to hosts as your own means send it there"
         raise ConfigError([f"{PREFIX}balancer is not set"], hint=hint)
-    return edges_of(env)
+    return balancers_of(env)
 
 
-def _servers(state: EdgeState) -> list[ServerTraffic]:
+def _servers(state: BalancerState) -> list[ServerTraffic]:
     whole = sum(_weight(server) for server in state.servers.values())
     return [
         ServerTraffic(

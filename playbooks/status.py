@@ -19,9 +19,9 @@ from playbooks.health import health_of
 from playbooks.steps.drift import told_drift
 from playbooks.steps.facts import Facts, version_in
 from playbooks.steps.health import HealthReport
-from playbooks.traffic.balancer_status import EdgeStatus, edge_statuses
+from playbooks.traffic.balancer_status import BalancerStatus, balancer_statuses
 from playbooks.traffic.groups import members_of
-from playbooks.traffic.servers import edges_of
+from playbooks.traffic.servers import balancers_of
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Status:
 
     Args:
         flag: the flag that names the environment.
-        edges: the balancers' hosts.
+        balancers: the balancers' hosts.
         live: of two groups of hosts, the one that has the traffic; None where there are none, or nobody can tell.
     """
 
@@ -80,7 +80,7 @@ class Status:
     app: str
     hosts: tuple[HostStatus, ...]
     flag: str = ""
-    edges: tuple[EdgeStatus, ...] = ()
+    balancers: tuple[BalancerStatus, ...] = ()
     live: str | None = None
 
     @property
@@ -126,10 +126,10 @@ class Status:
         Between the batches of a task that is at work a fleet is mixed, and nothing is wrong.
         """
         left = any(host.health == "unreachable" or host.interrupted or host.stuck for host in self.hosts)
-        if left or any(edge.needs_person for edge in self.edges):
+        if left or any(balancer.needs_person for balancer in self.balancers):
             return ExitStatus.PERSON_NEEDED
         well = any(host.health == "healthy" for host in self.hosts)
-        unserved = any(edge.unserved or (well and not edge.up) for edge in self.edges)
+        unserved = any(balancer.unserved or (well and not balancer.up) for balancer in self.balancers)
         busy = any(host.lock for host in self.hosts)
         bad = any(host.health == "unhealthy" for host in self.hosts) or (self.mixed and not busy)
         return ExitStatus.FAILED if bad or unserved else ExitStatus.DONE
@@ -143,8 +143,8 @@ class Status:
     def hints(self) -> list[str]:
         """What to do about hosts that cannot be reached, and balancers that lack servers; each once."""
         found = [host.next for host in self.hosts if host.health == "unreachable" and host.next]
-        found += [edge.hint for edge in self.edges if edge.hint]
-        found += [f"invoke provision {self.flag}" for edge in self.edges if edge.lacks]
+        found += [balancer.hint for balancer in self.balancers if balancer.hint]
+        found += [f"invoke provision {self.flag}" for balancer in self.balancers if balancer.lacks]
         return list(dict.fromkeys(found))
 
     @property
@@ -165,19 +165,19 @@ class Status:
             "live": self.live,
             "interrupted": self.interrupted,
             "hosts": [asdict(host) for host in self.hosts],
-            "balancers": [asdict(edge) for edge in self.edges],
+            "balancers": [asdict(balancer) for balancer in self.balancers],
             "exit_status": int(self.exit_status),
         }
 
 
 def status(env: Environment, progress: Progress) -> Status:
     """Look at every host of the application, side by side; one that cannot be reached is a line like the others."""
-    edges = edges_of(env)
-    addresses = [*(target.address for target in env.targets), *(env.target(name).address for name in edges)]
+    balancers = balancers_of(env)
+    addresses = [*(target.address for target in env.targets), *(env.target(name).address for name in balancers)]
     with open_fleet(addresses, progress=progress, forks=env.settings.forks) as fleet:
         there = [target.name for target in env.targets if target.name in fleet.remotes]
         facts = fleet.each("facts", lambda remote: _look(env, remote), hosts=there)
-        in_front = edge_statuses(fleet, env, edges)
+        in_front = balancer_statuses(fleet, env, balancers)
     failed = {**fleet.unreachable, **facts.failed}
     group_of = {host: name for name, hosts in members_of(env).items() for host in hosts}
     lines = tuple(
@@ -186,14 +186,16 @@ def status(env: Environment, progress: Progress) -> Status:
     )
     if not any(line.version for line in lines):
         # Before the first deploy that is no news.
-        in_front = tuple(replace(edge, unserved="", hint="") if edge.unserved else edge for edge in in_front)
-    live = {edge.live for edge in in_front if edge.live}
+        in_front = tuple(
+            replace(balancer, unserved="", hint="") if balancer.unserved else balancer for balancer in in_front
+        )
+    live = {balancer.live for balancer in in_front if balancer.live}
     return Status(
         environment=env.name,
         app=env.settings.app,
         hosts=tuple(replace(line, group=group_of.get(line.host)) for line in lines),
         flag=env.flag,
-        edges=in_front,
+        balancers=in_front,
         live=live.pop() if len(live) == 1 else None,
     )
 

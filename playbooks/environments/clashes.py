@@ -23,7 +23,7 @@ class Seen:
     Args:
         name: its name.
         hosts: the settings of its hosts, by name.
-        edges: names of its balancers' hosts.
+        balancers: names of its balancers' hosts.
         database_hosts: names of the hosts that dump databases, by the databases' places in the list.
         machine: a host's address: two names may be the same one's.
         runs_on: whether what has this pattern of hosts is on a host.
@@ -32,7 +32,7 @@ class Seen:
 
     name: str
     hosts: Mapping[str, Settings]
-    edges: Sequence[str]
+    balancers: Sequence[str]
     database_hosts: Mapping[int, str]
     machine: Callable[[str], str]
     runs_on: Callable[[str, str | None], bool]
@@ -106,9 +106,11 @@ def _by_machine(seen: Seen) -> dict[str, list[_Claim]]:
     if first is None:
         return found
     settings = seen.hosts[first]
-    for edge in seen.edges:
-        assert settings.balancer is not None  # there would be no edge  # noqa: S101
-        found.setdefault(seen.machine(edge), []).extend(_on_edge(seen, first, edge, settings, settings.balancer))
+    for balancer in seen.balancers:
+        assert settings.balancer is not None  # there would be no balancer  # noqa: S101
+        found.setdefault(seen.machine(balancer), []).extend(
+            _on_balancer(seen, first, balancer, settings, settings.balancer)
+        )
     for index, host in seen.database_hosts.items():
         database = settings.databases[index]
         claim = _Claim(
@@ -156,26 +158,30 @@ def _of_service(host: str, service: Service, named: str, listens: str) -> Iterat
             yield _port(host, int(number[1]), listens, "in its socket")
 
 
-def _on_edge(seen: Seen, first: str, edge: str, settings: Settings, balancer: Balancer) -> Iterator[_Claim]:
+def _on_balancer(
+    seen: Seen, first: str, balancer_host: str, settings: Settings, balancer: Balancer
+) -> Iterator[_Claim]:
     def place(*inside: str | int) -> str:
         return seen.origin(first, f"{PREFIX}balancer", *inside)
 
     backend = balancer.backend or settings.app
     for name in (backend, f"{backend}-testers"):
         instead = f"give one of them another in {PREFIX}balancer.backend"
-        yield _Claim("backend", name, edge, f"the backend {name}", place("backend"), instead)
+        yield _Claim("backend", name, balancer_host, f"the backend {name}", place("backend"), instead)
     listen = [(number, "http", place("listen", index), "listen") for index, number in enumerate(balancer.listen)]
     tls = enumerate(balancer.tls.ports if balancer.tls else [])
     listen += [(number, "tls", place("tls", "ports", index), "tls.ports") for index, number in tls]
     for number, how, at, key in listen:
-        claim = _port(edge, number, at, f"in {PREFIX}balancer.{key}, or both host names in {PREFIX}balancer.names")
+        claim = _port(
+            balancer_host, number, at, f"in {PREFIX}balancer.{key}, or both host names in {PREFIX}balancer.names"
+        )
         yield replace(claim, shared=how if balancer.names else "")
     for index, host_name in enumerate(balancer.names):
         said = f"the host name {host_name}"
-        yield _Claim("name", host_name.lower(), edge, said, place("names", index), "give it to one of them")
+        yield _Claim("name", host_name.lower(), balancer_host, said, place("names", index), "give it to one of them")
     if balancer.kind == "haproxy":
         said = f"HAProxy's socket {balancer.socket}"
-        yield _Claim("socket", balancer.socket, edge, said, place("socket"), "one HAProxy has one for all")
+        yield _Claim("socket", balancer.socket, balancer_host, said, place("socket"), "one HAProxy has one for all")
 
 
 def _port(host: str, number: int, place: str, where: str) -> _Claim:

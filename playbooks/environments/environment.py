@@ -308,7 +308,7 @@ def _seen(env: Environment) -> Seen:
     return Seen(
         name=env.settings.app,
         hosts={target.name: target.settings for target in env.targets},
-        edges=env.select(balancer.hosts) if balancer else (),
+        balancers=env.select(balancer.hosts) if balancer else (),
         database_hosts={
             index: host for index, one in enumerate(env.settings.databases) for host in env.select(one.via)[:1]
         },

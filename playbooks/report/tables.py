@@ -206,10 +206,10 @@ def show_status(status: Status) -> None:
     rows = [_status_row(host) for host in status.hosts]
     titles = ("host", "version", "since", "by", "health", "beside", "backup", "verified", "lock", "guard", "why")
     show_table(titles, rows)
-    if status.edges:
+    if status.balancers:
         say("")
-    for edge in status.edges:
-        say(f"{edge.host}: {edge.sentence}")
+    for balancer in status.balancers:
+        say(f"{balancer.host}: {balancer.sentence}")
     show_last_words({host.host: host.log for host in status.hosts})
     _show_warnings(status)
     if status.hints:

@@ -13,15 +13,15 @@ from playbooks.rollout.rollout import RolloutContext
 from playbooks.rollout.sides import Sides
 from playbooks.steps.facts import Facts, version_in
 from playbooks.steps.traffic import Server
-from playbooks.steps.traffic_state import EdgeState
+from playbooks.steps.traffic_state import BalancerState
 from playbooks.strategies.plan import Plan
 from playbooks.traffic.gauge import Gauge
 from playbooks.traffic.groups import Groups
 from playbooks.traffic.host_backends import places_of
 from playbooks.traffic.registration import require_registered
-from playbooks.traffic.servers import edges_of
+from playbooks.traffic.servers import balancers_of
 from playbooks.traffic.shares import HostBackends, steady
-from playbooks.traffic.traffic import HARDLY_UP, UP, Edges, NoBalancer, Traffic
+from playbooks.traffic.traffic import HARDLY_UP, UP, Balancers, NoBalancer, Traffic
 
 
 def build_context(
@@ -84,7 +84,7 @@ def _traffic(
     turns: bool,
     insists: bool,
 ) -> Traffic:
-    edges = edges_of(env)
+    balancers = balancers_of(env)
     leaving = {host for host, move in moves.items() if move.after is None}
     places = tuple(
         replace(place, leaves=place.host in leaving)
@@ -92,9 +92,9 @@ def _traffic(
     )
     running = [host for host, fact in facts.items() if fact.current]
     stay = frozenset() if stays else steady(places, running, moves)
-    if not edges:
+    if not balancers:
         return NoBalancer(places, stay)
-    gauge = Gauge(fleet, env, edges)
+    gauge = Gauge(fleet, env, balancers)
     states = gauge.look()
     require_registered(env, list(states.values()))
     closed = closed_by_hand(places, list(states.values()))
@@ -107,31 +107,31 @@ def _traffic(
             f"no balancer has a server up: nothing that runs answers its health check, {asked}, with 200"
         )
     left = left_out(places, list(states.values()))
-    return Edges(fleet, env, holder, edges, places, gauge, stay, closed, left, up, states, stays, insists)
+    return Balancers(fleet, env, holder, balancers, places, gauge, stay, closed, left, up, states, stays, insists)
 
 
-def nobody_up(places: Sequence[HostBackends], states: Sequence[EdgeState]) -> bool:
+def nobody_up(places: Sequence[HostBackends], states: Sequence[BalancerState]) -> bool:
     """Whether something runs, and no balancer finds it healthy: waiting for servers would be in vain."""
     serving = [place.before.name for place in places if place.before]
     seen = [state.servers[name].up for state in states for name in serving if name in state.servers]
     return bool(seen) and not any(up is not False for up in seen)
 
 
-def closed_by_hand(places: Sequence[HostBackends], states: Sequence[EdgeState]) -> frozenset[str]:
+def closed_by_hand(places: Sequence[HostBackends], states: Sequence[BalancerState]) -> frozenset[str]:
     """Servers that serve, as far as we are concerned, and that somebody has put out of every balancer."""
     return frozenset(server.name for _, server in _off(places, states) if not _is_ours(server, states))
 
 
-def left_out(places: Sequence[HostBackends], states: Sequence[EdgeState]) -> frozenset[str]:
+def left_out(places: Sequence[HostBackends], states: Sequence[BalancerState]) -> frozenset[str]:
     """Hosts that a task of ours has left out of every balancer, since it could not finish them: nobody closed those."""
     return frozenset(host for host, server in _off(places, states) if _is_ours(server, states))
 
 
-def _is_ours(server: Server, states: Sequence[EdgeState]) -> bool:
+def _is_ours(server: Server, states: Sequence[BalancerState]) -> bool:
     return any(state.servers[server.name].out for state in states)
 
 
-def _off(places: Sequence[HostBackends], states: Sequence[EdgeState]) -> Iterator[tuple[str, Server]]:
+def _off(places: Sequence[HostBackends], states: Sequence[BalancerState]) -> Iterator[tuple[str, Server]]:
     """Hosts with the server that has their traffic, where no balancer sends any to them.
 
     Where the other slot has it nothing is off: a controller died just as its deploy was being confirmed.

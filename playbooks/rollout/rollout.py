@@ -251,7 +251,7 @@ def _change(crew: RolloutContext, stage: Stage, rollout: Rollout) -> list[str]:
 
 def _confirm(crew: RolloutContext, plan: Plan, rollout: Rollout, on_failure: OnFailure) -> None:
     """All is well: let it stay so. If one host is lost just now it goes back by itself, and so do the others."""
-    touched = [*rollout.hosts(HostState.DEPLOYED, HostState.ROLLED_BACK), *crew.traffic.edges]
+    touched = [*rollout.hosts(HostState.DEPLOYED, HostState.ROLLED_BACK), *crew.traffic.balancers]
     lost = crew.mover.confirm(touched)
     for host, error in lost.items():
         rollout.reasons[host] = error
@@ -275,7 +275,7 @@ def _give_up(crew: RolloutContext, rollout: Rollout, how: OnFailure) -> None:
         lost = _move_or_warn(crew, TrafficSplit(rollout.moved, out=unhealthy, share=rollout.share))
     # Where a person is needed, no guard gets in the way; where nobody can be reached, it does its work.
     settled = [host for host, stand in rollout.stands.items() if stand not in (HostState.UNTOUCHED, HostState.GUARDED)]
-    crew.mover.confirm([*settled, *(() if lost else crew.traffic.edges)], together=False)
+    crew.mover.confirm([*settled, *(() if lost else crew.traffic.balancers)], together=False)
     if how == "rollback":
         if rollout.hosts(HostState.GUARDED) or lost:
             rollout.verdict = "guarded"
@@ -284,7 +284,7 @@ def _give_up(crew: RolloutContext, rollout: Rollout, how: OnFailure) -> None:
 
 
 def _go_back(crew: RolloutContext, rollout: Rollout) -> bool:
-    """Take back every host that was touched; returns whether the traffic has to be left to the edges' guards."""
+    """Take back every host that was touched; returns whether the traffic has to be left to the balancers' guards."""
     touched = rollout.hosts(HostState.DEPLOYED, HostState.UNHEALTHY)
     if touched:
         count = f"{len(touched)} hosts" if len(touched) > 1 else touched[0]
@@ -320,21 +320,21 @@ def _waves(hosts: Sequence[str], traffic: Traffic, gently: int | None = None) ->
     """
     size = len(traffic.places)
     beside = any(place.beside for place in traffic.places)
-    most = len(hosts) if not traffic.edges or beside or 2 * len(hosts) <= size else max(1, size // 2)
-    most = most if gently is None or not traffic.edges or beside else min(most, gently)
+    most = len(hosts) if not traffic.balancers or beside or 2 * len(hosts) <= size else max(1, size // 2)
+    most = most if gently is None or not traffic.balancers or beside else min(most, gently)
     for start in range(0, len(hosts), max(1, most)):
         yield list(hosts[start : start + most])
 
 
 def _move_or_warn(crew: RolloutContext, split: TrafficSplit) -> bool:
-    """Move traffic on the way back, where an edge that fails must not keep the hosts; returns whether one did."""
+    """Move traffic on the way back, where a balancer that fails must not keep the hosts; returns whether one did."""
     try:
         crew.traffic.move(split, back=True)
     except Interrupted:
         return True
     except SlipwayError as error:
         crew.fleet.progress.warn(f"traffic could not be moved, and goes back by itself: {error.message}")
-        return bool(crew.traffic.edges)
+        return bool(crew.traffic.balancers)
     return False
 
 

@@ -62,7 +62,7 @@ class ServerState:
 
 
 @dataclass(frozen=True)
-class EdgeState:
+class BalancerState:
     """A balancer.
 
     Args:
@@ -90,7 +90,7 @@ def ask_state(balancer: Balancer, settings: Settings) -> StepCall:
     return StepCall("traffic_state", place(balancer, settings), timeout=settings.timeouts.command)
 
 
-def read_state(answer: StepResult) -> EdgeState:
+def read_state(answer: StepResult) -> BalancerState:
     """How it stands.
 
     Raises:
@@ -116,7 +116,7 @@ def read_state(answer: StepResult) -> EdgeState:
             answer.number(port),
         )
     edited = answer.maybe("edited", 1)
-    return EdgeState(answer.host, cut(version), maintenance == "on", servers, cut(edited[0]) if edited else "")
+    return BalancerState(answer.host, cut(version), maintenance == "on", servers, cut(edited[0]) if edited else "")
 
 
 def ask_maintenance(balancer: Balancer, settings: Settings, *, on: bool) -> StepCall:

@@ -11,7 +11,7 @@ from playbooks.settings.load import PREFIX
 from playbooks.settings.traffic import Tls
 from playbooks.steps.provision import BalancerFiles
 from playbooks.steps.traffic import backend_of
-from playbooks.traffic.servers import edges_of, usual_shares
+from playbooks.traffic.servers import balancers_of, usual_shares
 
 # As in playbooks/steps/haproxy.sh and nginx.sh.
 HAPROXY_FILES, HAPROXY_STATE = "/etc/haproxy/slipway", "/var/lib/haproxy/slipway.state"
@@ -32,7 +32,7 @@ def balancer_files(env: Environment, host: str) -> BalancerFiles:
     if balancer is None:
         raise ConfigError([f"{PREFIX}balancer is not set"])
     tls = balancer.tls
-    if tls and tls.acme and len(edges_of(env)) > 1:
+    if tls and tls.acme and len(balancers_of(env)) > 1:
         # The authority asks one of them, and that need not be the one that waits to be asked.
         raise ConfigError([f"{PREFIX}balancer.tls.acme: one host gets certificates, and {balancer.hosts} is several"])
     templates = Templates.of(env)

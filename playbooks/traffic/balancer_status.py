@@ -15,14 +15,14 @@ from playbooks.settings.traffic import Balancer
 from playbooks.steps.certificate import Certificate, ask_certificate, read_certificate
 from playbooks.steps.facts import Facts
 from playbooks.steps.traffic import Server
-from playbooks.steps.traffic_state import EdgeState, ask_state, read_state
+from playbooks.steps.traffic_state import BalancerState, ask_state, read_state
 from playbooks.traffic.groups import live_group, members_of
 from playbooks.traffic.registration import unprovisioned
 from playbooks.traffic.unserved import probed
 
 
 @dataclass(frozen=True)
-class EdgeStatus:
+class BalancerStatus:
     """One balancer's host.
 
     Args:
@@ -81,28 +81,28 @@ class EdgeStatus:
         return "; ".join(part for part in parts if part)
 
 
-def edge_statuses(fleet: Fleet, env: Environment, edges: tuple[str, ...]) -> tuple[EdgeStatus, ...]:
+def balancer_statuses(fleet: Fleet, env: Environment, balancers: tuple[str, ...]) -> tuple[BalancerStatus, ...]:
     """Look at the balancers' hosts; one that cannot be looked at is a line like the others.
 
     Args:
         fleet: open sessions with those that can be reached.
         env: settings.
-        edges: their names.
+        balancers: their names.
     """
-    there = [name for name in edges if name in fleet.remotes]
+    there = [name for name in balancers if name in fleet.remotes]
     looked = fleet.each("balancer", partial(_look, env), hosts=there)
     failed: dict[str, SlipwayError] = {**fleet.unreachable, **looked.failed}
-    return tuple(_failed(name, failed[name], env.flag) if name in failed else looked.ok[name] for name in edges)
+    return tuple(_failed(name, failed[name], env.flag) if name in failed else looked.ok[name] for name in balancers)
 
 
-def _failed(name: str, error: SlipwayError, flag: str) -> EdgeStatus:
+def _failed(name: str, error: SlipwayError, flag: str) -> BalancerStatus:
     problem, hint = (text.replace(ANY_ENV, flag) for text in (error.message, error.hint or ""))
-    return EdgeStatus(name, problem=problem, hint=hint)
+    return BalancerStatus(name, problem=problem, hint=hint)
 
 
-def _look(env: Environment, remote: Remote) -> EdgeStatus:
+def _look(env: Environment, remote: Remote) -> BalancerStatus:
     balancer = env.settings.balancer
-    assert balancer is not None  # there would be no edge  # noqa: S101
+    assert balancer is not None  # there would be no balancer  # noqa: S101
     settings = env.target(remote.name).settings
     facts = facts_of(env, remote)
     tls = [ask_certificate(balancer, balancer.tls, settings)] if balancer.tls else []
@@ -116,7 +116,7 @@ def _look(env: Environment, remote: Remote) -> EdgeStatus:
     return replace(found, lacks=lacks, unserved=unserved, hint=hint)
 
 
-def _unserved(env: Environment, remote: Remote, balancer: Balancer, state: EdgeState) -> tuple[str, str]:
+def _unserved(env: Environment, remote: Remote, balancer: Balancer, state: BalancerState) -> tuple[str, str]:
     """That nobody is served, and why; what to do about it."""
     sentence, hint = "nobody is served", f"invoke traffic {env.flag}"
     meant = [one for one in state.servers.values() if one.wanted or one.out]
@@ -129,11 +129,11 @@ def _unserved(env: Environment, remote: Remote, balancer: Balancer, state: EdgeS
     return sentence, hint
 
 
-def _status(state: EdgeState, facts: Facts, live: str | None, certificate: Certificate) -> EdgeStatus:
+def _status(state: BalancerState, facts: Facts, live: str | None, certificate: Certificate) -> BalancerStatus:
     used = [one for one in state.servers.values() if one.serves]
     guard = facts.guard
     waits = f"{guard.stand}: {guard.why}" if guard and guard.why else f"{guard.stand}" if guard else None
-    return EdgeStatus(
+    return BalancerStatus(
         host=state.host,
         balancer=state.version,
         up=len(used),

@@ -14,7 +14,7 @@ from playbooks.fleet.script import StepResult
 from playbooks.judgement.headroom import BalancerReading
 from playbooks.judgement.meanwhile import Meanwhile, meanwhile
 from playbooks.steps.traffic_counts import Counted, Meter, ask_counts
-from playbooks.steps.traffic_state import EdgeState, ask_state, read_state
+from playbooks.steps.traffic_state import BalancerState, ask_state, read_state
 
 # Seconds for which a reading is taken for what is so now.
 FRESH = 1.0
@@ -26,15 +26,15 @@ class Gauge:
     Args:
         fleet: open sessions with their hosts.
         env: settings.
-        edges: their names.
+        balancers: their names.
     """
 
-    def __init__(self, fleet: Fleet, env: Environment, edges: Sequence[str]) -> None:
-        self._fleet, self._env, self._edges = fleet, env, edges
-        self._meters = {edge: Meter() for edge in edges}
+    def __init__(self, fleet: Fleet, env: Environment, balancers: Sequence[str]) -> None:
+        self._fleet, self._env, self._balancers = fleet, env, balancers
+        self._meters = {balancer: Meter() for balancer in balancers}
         self._unread: set[str] = set()
-        self.readings: dict[str, list[BalancerReading]] = {edge: [] for edge in edges}
-        self.states: dict[str, EdgeState] = {}
+        self.readings: dict[str, list[BalancerReading]] = {balancer: [] for balancer in balancers}
+        self.states: dict[str, BalancerState] = {}
         self._began: float | None = None
 
     def begin(self) -> None:
@@ -62,7 +62,7 @@ class Gauge:
         except SlipwayError as error:
             self._fleet.progress.warn(f"the balancers could not be looked at: {error.message}")
 
-    def look(self, step: str = "balancer") -> dict[str, EdgeState]:
+    def look(self, step: str = "balancer") -> dict[str, BalancerState]:
         """Read all balancers in a round trip of its own.
 
         Args:
@@ -72,39 +72,39 @@ class Gauge:
             SlipwayError: one does not say how it stands.
         """
 
-        def one(remote: Remote) -> EdgeState:
+        def one(remote: Remote) -> BalancerState:
             with contextlib.closing(remote.chain(self.asks(remote.name))) as answers:
                 return self.take(remote.name, answers)
 
         return dict(
-            self._fleet.each(step, one, hosts=self._edges, finish=True).all_or_raise("looking at the balancers")
+            self._fleet.each(step, one, hosts=self._balancers, finish=True).all_or_raise("looking at the balancers")
         )
 
-    def asks(self, edge: str) -> list[StepCall]:
+    def asks(self, balancer_host: str) -> list[StepCall]:
         """What a balancer is asked for a reading: it may follow what moves its traffic."""
         balancer = self._env.settings.balancer
-        assert balancer is not None  # there would be no edge  # noqa: S101
-        settings = self._env.target(edge).settings
-        return [ask_state(balancer, settings), ask_counts(balancer, settings, self._meters[edge].cursor)]
+        assert balancer is not None  # there would be no balancer  # noqa: S101
+        settings = self._env.target(balancer_host).settings
+        return [ask_state(balancer, settings), ask_counts(balancer, settings, self._meters[balancer_host].cursor)]
 
-    def take(self, edge: str, answers: Iterator[StepResult]) -> EdgeState:
+    def take(self, balancer: str, answers: Iterator[StepResult]) -> BalancerState:
         """Take a reading in. Numbers that cannot be had are told once, and missed.
 
         Raises:
             SlipwayError: it does not say how it stands.
         """
-        state = self.states[edge] = read_state(next(answers))
+        state = self.states[balancer] = read_state(next(answers))
         try:
-            counted = self._meters[edge].read(next(answers))
+            counted = self._meters[balancer].read(next(answers))
         except Interrupted:
             raise
         except SlipwayError as error:
             counted = Counted()
-            if edge not in self._unread:
-                self._unread.add(edge)
-                self._fleet.progress.warn(f"{edge}: what requests do is not known: {error.message}")
-        ended, earlier = time.monotonic(), self.readings[edge]
-        self.readings[edge].append(
+            if balancer not in self._unread:
+                self._unread.add(balancer)
+                self._fleet.progress.warn(f"{balancer}: what requests do is not known: {error.message}")
+        ended, earlier = time.monotonic(), self.readings[balancer]
+        self.readings[balancer].append(
             BalancerReading(
                 ended,
                 ended - earlier[-1].ended if earlier else 0.0,
@@ -120,4 +120,4 @@ class Gauge:
 
     def unserved(self) -> list[str]:
         """Balancers that have nobody to send clients to, as they were read last."""
-        return [edge for edge, each in self.readings.items() if each and not each[-1].is_served]
+        return [balancer for balancer, each in self.readings.items() if each and not each[-1].is_served]

@@ -9,9 +9,9 @@ from playbooks.core.errors import ConfigError, UsageError
 from playbooks.environments.environment import Environment
 from playbooks.fleet.fleet import Fleet
 from playbooks.settings.load import PREFIX
-from playbooks.steps.traffic_state import EdgeState
-from playbooks.traffic.servers import application_hosts, edges_of
-from playbooks.traffic.traffic import read_edges
+from playbooks.steps.traffic_state import BalancerState
+from playbooks.traffic.servers import application_hosts, balancers_of
+from playbooks.traffic.traffic import read_balancers
 
 
 @dataclass(frozen=True)
@@ -21,14 +21,14 @@ class Groups:
     Args:
         live, idle: names of the one that has the traffic, and of the other.
         serving, resting: their hosts.
-        edges: the balancers as they stood when they said so, by host.
+        balancers: the balancers as they stood when they said so, by host.
     """
 
     live: str
     idle: str
     serving: tuple[str, ...]
     resting: tuple[str, ...]
-    edges: Mapping[str, EdgeState]
+    balancers: Mapping[str, BalancerState]
 
 
 def members_of(env: Environment) -> dict[str, tuple[str, ...]]:
@@ -78,21 +78,21 @@ def read_groups(fleet: Fleet, env: Environment) -> Groups | None:
     members = members_of(env)
     if not members:
         return None
-    states = read_edges(fleet, env, edges_of(env))
+    states = read_balancers(fleet, env, balancers_of(env))
     live = live_group(members, list(states.values()))
     (idle,) = set(members) - {live}
     return Groups(live, idle, members[live], members[idle], states)
 
 
-def live_group(members: Mapping[str, Sequence[str]], edges: Sequence[EdgeState]) -> str:
+def live_group(members: Mapping[str, Sequence[str]], balancers: Sequence[BalancerState]) -> str:
     """The group that the traffic goes to; most of it, should both have some. The first one where all are alike.
 
     Args:
         members: each group's hosts.
-        edges: how the balancers stand.
+        balancers: how the balancers stand.
     """
     servers = {
-        name: [state.servers[host] for state in edges for host in hosts if host in state.servers]
+        name: [state.servers[host] for state in balancers for host in hosts if host in state.servers]
         for name, hosts in members.items()
     }
     first, second = members

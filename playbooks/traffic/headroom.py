@@ -43,10 +43,10 @@ def wait_for_headroom(
     until = time.monotonic() + limits.wait
     told = False
     while found := _lack(gauge, limits, leaving):
-        edge, why = found
+        balancer, why = found
         if insists:
             if why:
-                progress.warn(f"{edge}: {names} leaves the balancer although the others have no headroom: {why}")
+                progress.warn(f"{balancer}: {names} leaves the balancer although the others have no headroom: {why}")
             return
         if not why:
             time.sleep(AGAIN)
@@ -54,7 +54,7 @@ def wait_for_headroom(
         if time.monotonic() >= until:
             raise StepFailed(
                 f"{names} was not taken out: after {limits.wait:.0f} s the others still have no headroom: {why}",
-                host=edge,
+                host=balancer,
                 step="headroom",
                 code=NO_HEADROOM,
                 hint="deploy again once there is less load, or more hosts; where the release that runs is what fails: "
@@ -62,7 +62,9 @@ def wait_for_headroom(
             )
         if not told:
             told = True
-            progress.warn(f"{edge}: the others have no headroom: {why}. {names} waits for up to {limits.wait:.0f} s")
+            progress.warn(
+                f"{balancer}: the others have no headroom: {why}. {names} waits for up to {limits.wait:.0f} s"
+            )
         time.sleep(AGAIN)
 
 
@@ -73,6 +75,6 @@ def _lack(gauge: Gauge, limits: Headroom, leaving: Collection[str]) -> tuple[str
     """
     gauge.refresh()
     least = Least(limits.errors, None if limits.p50 is None else 1000 * limits.p50)
-    found = ((edge, lacking(each, leaving, least)) for edge, each in gauge.readings.items())
-    unknown = ((edge, "") for edge, each in gauge.readings.items() if not is_known(each))
-    return next(((edge, why) for edge, why in found if why), None) or next(unknown, None)
+    found = ((balancer, lacking(each, leaving, least)) for balancer, each in gauge.readings.items())
+    unknown = ((balancer, "") for balancer, each in gauge.readings.items() if not is_known(each))
+    return next(((balancer, why) for balancer, why in found if why), None) or next(unknown, None)

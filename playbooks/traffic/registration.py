@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from playbooks.core.errors import StepFailed
 from playbooks.environments.environment import Environment
 from playbooks.steps.traffic import HINTS, Server
-from playbooks.steps.traffic_state import EdgeState
+from playbooks.steps.traffic_state import BalancerState
 from playbooks.traffic.servers import usual_shares
 
 # An address that a balancer keeps as it is written; a name it may have resolved.
 NUMERIC = re.compile(r"[0-9.]+|.*:.*")
 
 
-def lacking(state: EdgeState, servers: Sequence[Server]) -> list[str]:
+def lacking(state: BalancerState, servers: Sequence[Server]) -> list[str]:
     """What a balancer has to be told, as sentences; none when it knows every server where it is.
 
     Args:
@@ -35,7 +35,7 @@ def lacking(state: EdgeState, servers: Sequence[Server]) -> list[str]:
     return told
 
 
-def left_behind(state: EdgeState, servers: Sequence[Server]) -> list[str]:
+def left_behind(state: BalancerState, servers: Sequence[Server]) -> list[str]:
     """Where clients are served now, if a balancer that is told of these servers asks there no more at all; else empty.
 
     Args:
@@ -47,7 +47,7 @@ def left_behind(state: EdgeState, servers: Sequence[Server]) -> list[str]:
     return [] if stays else sorted(f"{address}:{port}" for address, port in served)
 
 
-def unprovisioned(env: Environment, states: Sequence[EdgeState]) -> dict[str, list[str]]:
+def unprovisioned(env: Environment, states: Sequence[BalancerState]) -> dict[str, list[str]]:
     """By balancer, what it has to be told; those that know everything are left out.
 
     Args:
@@ -59,7 +59,7 @@ def unprovisioned(env: Environment, states: Sequence[EdgeState]) -> dict[str, li
     return {host: told for host, told in found.items() if told}
 
 
-def require_registered(env: Environment, states: Sequence[EdgeState]) -> None:
+def require_registered(env: Environment, states: Sequence[BalancerState]) -> None:
     """Refuse to begin what a balancer could not follow.
 
     Raises:

@@ -55,7 +55,7 @@ def usual_shares(env: Environment) -> list[ServerWeight]:
     ]
 
 
-def edges_of(env: Environment) -> tuple[str, ...]:
+def balancers_of(env: Environment) -> tuple[str, ...]:
     """Names of the balancers' hosts.
 
     Raises:
@@ -63,14 +63,14 @@ def edges_of(env: Environment) -> tuple[str, ...]:
     """
     if env.settings.balancer is None:
         return ()
-    edges = env.select(env.settings.balancer.hosts)
-    both = sorted(set(edges) & set(application_hosts(env)))
+    balancers = env.select(env.settings.balancer.hosts)
+    both = sorted(set(balancers) & set(application_hosts(env)))
     if both:
         raise ConfigError(
             [f"slipway_balancer.hosts: {', '.join(both)} would balance for itself; a balancer needs a host of its own"],
             hint="a single host loses no request either if its service has a socket: slipway_services[].socket",
         )
-    return tuple(edges)
+    return tuple(balancers)
 
 
 def hosts_asked(env: Environment) -> tuple[str, ...]:

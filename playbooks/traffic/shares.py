@@ -241,7 +241,7 @@ def steady(places: Sequence[HostBackends], seen: Iterable[str], changing: Iterab
 def way_back(
     places: Sequence[HostBackends], split: TrafficSplit, *, forward: bool = False, closed: frozenset[str] = frozenset()
 ) -> tuple[list[ServerWeight], list[ServerWeight]]:
-    """What an edge's guard does when its controller falls silent: at once, and when the hosts have gone back as well.
+    """What a balancer's guard does when its controller falls silent: at once, and when the hosts have gone back, too.
 
     At once nothing is sent any more to the release that is being left, as long as the others can carry half of what all
     hosts do at the least: fewer could not carry it all.

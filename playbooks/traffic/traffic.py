@@ -18,7 +18,7 @@ from playbooks.fleet.script import StepResult
 from playbooks.judgement.meanwhile import Meanwhile
 from playbooks.ledger.seal import GUARD_ADDS
 from playbooks.steps.traffic import HINTS, Retreat, ServerWeight, TrafficMove, ask_retreat, ask_traffic, read_traffic
-from playbooks.steps.traffic_state import EdgeState, ask_state, read_state
+from playbooks.steps.traffic_state import BalancerState, ask_state, read_state
 from playbooks.traffic.gauge import Gauge
 from playbooks.traffic.headroom import wait_for_headroom
 from playbooks.traffic.shares import HostBackends, TrafficSplit, balance, idle, servers_of, way_back
@@ -35,7 +35,7 @@ class Traffic(Protocol):
     """Where the fleet's traffic goes.
 
     Args:
-        edges: names of the balancers' hosts.
+        balancers: names of the balancers' hosts.
         places: the application's hosts, as the balancers see them.
         steady: hosts that run the wanted release from the start.
         astray: whether a balancer, as the task begins, sends requests elsewhere than to what runs: so may a task that
@@ -44,7 +44,7 @@ class Traffic(Protocol):
     """
 
     @property
-    def edges(self) -> tuple[str, ...]: ...
+    def balancers(self) -> tuple[str, ...]: ...
     @property
     def places(self) -> tuple[HostBackends, ...]: ...
     @property
@@ -95,7 +95,7 @@ class NoBalancer:
 
     places: tuple[HostBackends, ...]
     steady: frozenset[str]
-    edges: tuple[str, ...] = ()
+    balancers: tuple[str, ...] = ()
     astray: bool = False
     there: frozenset[str] = frozenset()
 
@@ -117,14 +117,14 @@ class NoBalancer:
 
 
 @dataclass(frozen=True)
-class Edges:
+class Balancers:
     """The balancers of one fleet.
 
     Args:
         fleet: open sessions, the balancers' hosts among them.
         env: settings.
         holder: the deploy or rollback.
-        edges: names of the balancers' hosts.
+        balancers: names of the balancers' hosts.
         places: the application's hosts.
         steady: hosts that run the wanted release from the start.
         closed: servers that somebody has put out of service by hand; they stay so.
@@ -138,14 +138,14 @@ class Edges:
     fleet: Fleet
     env: Environment
     holder: LockOwner
-    edges: tuple[str, ...]
+    balancers: tuple[str, ...]
     places: tuple[HostBackends, ...]
     gauge: Gauge
     steady: frozenset[str] = frozenset()
     closed: frozenset[str] = frozenset()
     left: frozenset[str] = frozenset()
     up: float = UP
-    states: Mapping[str, EdgeState] = field(default_factory=dict)
+    states: Mapping[str, BalancerState] = field(default_factory=dict)
     stays: bool = False
     insists: bool = False
 
@@ -164,7 +164,7 @@ class Edges:
 
     @property
     def there(self) -> frozenset[str]:
-        def serves(state: EdgeState, name: str) -> bool:
+        def serves(state: BalancerState, name: str) -> bool:
             server = state.servers.get(name)
             return server is not None and server.serves
 
@@ -207,7 +207,7 @@ class Edges:
         def one(remote: Remote) -> TrafficMove:
             settings = self.env.target(remote.name).settings
             balancer = self.env.settings.balancer
-            assert balancer is not None  # there would be no edge  # noqa: S101
+            assert balancer is not None  # there would be no balancer  # noqa: S101
             note = partial(self.fleet.progress.note, remote.name)
             record = {**retreat.record, "host": remote.name, "hosts": {remote.name: "by its guard"}}
             mine = replace(retreat, record=seal.left_to(remote.name, record, adds=GUARD_ADDS))
@@ -224,9 +224,9 @@ class Edges:
                     self._take(remote.name, answers)
             return moved
 
-        results = self.fleet.each("traffic", one, hosts=self.edges, finish=True)
-        for edge, moved in results.ok.items():
-            self._tell(edge, moved, split)
+        results = self.fleet.each("traffic", one, hosts=self.balancers, finish=True)
+        for balancer_host, moved in results.ok.items():
+            self._tell(balancer_host, moved, split)
         results.all_or_raise("moving traffic")
         if back:
             return {}
@@ -235,14 +235,14 @@ class Edges:
             raise nobody_there
         return failed
 
-    def _take(self, edge: str, answers: Iterator[StepResult]) -> None:
+    def _take(self, balancer: str, answers: Iterator[StepResult]) -> None:
         """Take in what came behind a move: that is done, whatever becomes of the reading."""
         try:
-            self.gauge.take(edge, answers)
+            self.gauge.take(balancer, answers)
         except Interrupted:
             raise
         except SlipwayError as error:
-            self.fleet.progress.warn(f"{edge}: it could not be looked at: {error.message}")
+            self.fleet.progress.warn(f"{balancer}: it could not be looked at: {error.message}")
 
     def _unanswered(self, moved: Mapping[str, TrafficMove], hosts: frozenset[str]) -> dict[str, SlipwayError]:
         """Hosts that are healthy but for their users. Where nobody was to begin with, something else is wrong."""
@@ -250,29 +250,29 @@ class Edges:
         if balancer is None or self.up < UP or not any(place.before for place in self.places):
             return {}
         found: dict[str, SlipwayError] = {}
-        for edge, one in moved.items():
+        for balancer_host, one in moved.items():
             for place in self.places:
                 server = place.after
-                if place.host in hosts and server.name in one.slow and not self._was_down(edge, server.name):
-                    found[place.host] = self._not_for(edge, place)
+                if place.host in hosts and server.name in one.slow and not self._was_down(balancer_host, server.name):
+                    found[place.host] = self._not_for(balancer_host, place)
         return found
 
-    def _not_for(self, edge: str, place: HostBackends) -> StepFailed:
+    def _not_for(self, balancer_host: str, place: HostBackends) -> StepFailed:
         """A host that is healthy by its own checks, but not for a balancer."""
         server, balancer = place.after, self.env.settings.balancer
-        assert balancer is not None  # there would be no edge  # noqa: S101
-        said = f"it is healthy by its own checks, but not for the balancer on {edge}"
-        hint = f"on {edge}: curl -i http://{server.address}:{server.port}{balancer.health_path}"
+        assert balancer is not None  # there would be no balancer  # noqa: S101
+        said = f"it is healthy by its own checks, but not for the balancer on {balancer_host}"
+        hint = f"on {balancer_host}: curl -i http://{server.address}:{server.port}{balancer.health_path}"
         try:
-            why = probed(self.fleet.remotes[edge], balancer, self.env.target(edge).settings, server)
+            why = probed(self.fleet.remotes[balancer_host], balancer, self.env.target(balancer_host).settings, server)
         except StepFailed:
             said += f", which asks for {balancer.health_path}"
         else:
             said, hint = f"{said}: {why.sentence}", why.hint
         return StepFailed(said, host=place.host, step="traffic", code="unanswered", hint=hint)
 
-    def _was_down(self, edge: str, server: str) -> bool:
-        state = self.states.get(edge)
+    def _was_down(self, balancer: str, server: str) -> bool:
+        state = self.states.get(balancer)
         return state is not None and server in state.servers and state.servers[server].up is False
 
     def _retreat(self, split: TrafficSplit) -> Retreat:
@@ -290,12 +290,12 @@ class Edges:
         settle = lag(timeout) + timeout / 10 + 1 + self.env.settings.guard.settle
         return Retreat(self.holder.id, math.ceil(timeout), settle, retreat, rest, record)
 
-    def _tell(self, edge: str, moved: TrafficMove, split: TrafficSplit) -> None:
+    def _tell(self, balancer: str, moved: TrafficMove, split: TrafficSplit) -> None:
         for server, count in moved.cut.items():
             requests = "1 request" if count == 1 else f"{count} requests"
-            self.fleet.progress.warn(f"{edge}: {requests} in flight on {server} did not end in time and may be cut")
+            self.fleet.progress.warn(f"{balancer}: {requests} in flight on {server} did not end in time and may be cut")
         for server in sorted(set(moved.slow) - idle(self.places, split)):
-            self.fleet.progress.warn(f"{edge}: {server} does not answer the balancer's health check yet")
+            self.fleet.progress.warn(f"{balancer}: {server} does not answer the balancer's health check yet")
 
 
 def lag(timeout: float) -> float:
@@ -307,7 +307,7 @@ def lag(timeout: float) -> float:
     return timeout / 10 + 1 + DRAIN_FIRST
 
 
-def retreat(fleet: Fleet, env: Environment, edges: Sequence[str]) -> None:
+def retreat(fleet: Fleet, env: Environment, balancers: Sequence[str]) -> None:
     """Before hosts are taken back from what a dead controller has left: nothing is sent any more to what they stop.
 
     Raises:
@@ -316,13 +316,13 @@ def retreat(fleet: Fleet, env: Environment, edges: Sequence[str]) -> None:
     balancer = env.settings.balancer
 
     def one(remote: Remote) -> None:
-        assert balancer is not None  # there would be no edge  # noqa: S101
+        assert balancer is not None  # there would be no balancer  # noqa: S101
         list(remote.chain([ask_retreat(balancer, env.target(remote.name).settings)]))
 
-    fleet.each("retreat", one, hosts=edges, finish=True).all_or_raise("taking the traffic back")
+    fleet.each("retreat", one, hosts=balancers, finish=True).all_or_raise("taking the traffic back")
 
 
-def read_edges(fleet: Fleet, env: Environment, edges: Sequence[str]) -> dict[str, EdgeState]:
+def read_balancers(fleet: Fleet, env: Environment, balancers: Sequence[str]) -> dict[str, BalancerState]:
     """How the balancers stand.
 
     Raises:
@@ -330,9 +330,9 @@ def read_edges(fleet: Fleet, env: Environment, edges: Sequence[str]) -> dict[str
     """
     balancer = env.settings.balancer
 
-    def one(remote: Remote) -> EdgeState:
-        assert balancer is not None  # there would be no edge  # noqa: S101
+    def one(remote: Remote) -> BalancerState:
+        assert balancer is not None  # there would be no balancer  # noqa: S101
         (answer,) = remote.chain([ask_state(balancer, env.target(remote.name).settings)])
         return read_state(answer)
 
-    return dict(fleet.each("balancer", one, hosts=edges).all_or_raise("looking at the balancers"))
+    return dict(fleet.each("balancer", one, hosts=balancers).all_or_raise("looking at the balancers"))

@@ -16,7 +16,7 @@ from playbooks.settings.load import PREFIX
 from playbooks.settings.traffic import Balancer
 from playbooks.steps.traffic import Server, ServerWeight, host_asked
 from playbooks.steps.traffic_probe import Probe, ask_probe, read_probes
-from playbooks.steps.traffic_state import EdgeState
+from playbooks.steps.traffic_state import BalancerState
 from playbooks.traffic.gauge import Gauge
 
 # Seconds between two looks, and after which a server is asked itself: some answers no waiting changes.
@@ -39,7 +39,7 @@ class Unserved:
     lasting: bool
 
 
-def nobody(balancer: Balancer, state: EdgeState) -> str:
+def nobody(balancer: Balancer, state: BalancerState) -> str:
     """That a balancer has nobody to send clients to, as a sentence."""
     servers = [server for server in state.servers.values() if server.wanted or server.out]
     product = PRODUCTS[balancer.kind]

@@ -33,7 +33,7 @@ from playbooks.steps.rendered import read_rendered
 from playbooks.steps.retention import Expired, apply_retention
 from playbooks.steps.signals import read_promotion, read_signals
 from playbooks.steps.traffic_counts import Meter
-from playbooks.steps.traffic_state import EdgeState, read_state
+from playbooks.steps.traffic_state import BalancerState, read_state
 from tests.fuzz.mutate import NUMBERS, TEXTS, mutated
 from tests.fuzz.nonsense import deep_json, document
 from tests.fuzz.target import Violation, flaw_of, unprintable
@@ -186,7 +186,7 @@ def _usable(made: object) -> None:
             raise Violation(f"{shown!r} steers the terminal")
     if flaw := unprintable(json.dumps(made, ensure_ascii=False, default=lambda one: list(_texts(one)))):
         raise Violation(f"as JSON it {flaw}")
-    if isinstance(made, (Facts, Checked, Expired, EdgeState)):
+    if isinstance(made, (Facts, Checked, Expired, BalancerState)):
         _harmless(made)
     if isinstance(made, Facts):
         _ = (made.version, made.running, [disk.used_percent for disk in made.disks])
@@ -194,7 +194,7 @@ def _usable(made: object) -> None:
             datetime.fromtimestamp(moment, UTC)
 
 
-def _harmless(made: Facts | Checked | Expired | EdgeState) -> None:
+def _harmless(made: Facts | Checked | Expired | BalancerState) -> None:
     """What becomes a file's name, a tag or an argument on other hosts is what its pattern says, and nothing else.
 
     Raises:

@@ -31,7 +31,7 @@ from playbooks.settings.traffic import Balancer
 from playbooks.steps.traffic import Retreat, ServerWeight, TrafficMove, ask_traffic, read_traffic
 from playbooks.steps.traffic_counts import Counted, Meter, ask_counts
 from playbooks.steps.traffic_probe import ask_probe, read_probes
-from playbooks.steps.traffic_state import EdgeState, ask_maintenance, ask_state, read_state
+from playbooks.steps.traffic_state import BalancerState, ask_maintenance, ask_state, read_state
 from playbooks.traffic.gauge import Gauge
 from playbooks.traffic.headroom import NO_HEADROOM, wait_for_headroom
 from playbooks.traffic.servers import usual_shares
@@ -240,7 +240,7 @@ class Hand:
         (answer,) = self.remote.chain([ask])
         return answer
 
-    def state(self) -> EdgeState:
+    def state(self) -> BalancerState:
         return read_state(self.ask(ask_state(self.balancer, self.env.target(EDGE).settings)))
 
     def count(self, meter: Meter) -> Mapping[str, Counts]:

@@ -21,7 +21,7 @@ from playbooks.rollout.planning.strategy import plan_deploy, plan_rollback
 from playbooks.status import HostStatus, Status
 from playbooks.steps.facts import Facts, ReleaseOnHost
 from playbooks.steps.traffic import Server, ServerWeight
-from playbooks.steps.traffic_state import Admin, EdgeState, ServerState
+from playbooks.steps.traffic_state import Admin, BalancerState, ServerState
 from playbooks.traffic.groups import Groups, live_group
 from playbooks.traffic.shares import HostBackends, TrafficSplit, balance, steady, way_back
 
@@ -58,12 +58,12 @@ def serving(shares: list[ServerWeight]) -> dict[str, int]:
     return {share.server.name: share.weight for share in shares if share.on and share.weight}
 
 
-def edge(**servers: tuple[Admin, int] | tuple[Admin, int, bool]) -> EdgeState:
+def edge(**servers: tuple[Admin, int] | tuple[Admin, int, bool]) -> BalancerState:
     states = {
         name: ServerState(name, one[1], one[0], one[2] if len(one) > 2 else True, 0, False)
         for name, one in servers.items()
     }
-    return EdgeState("edge1", "HAProxy", False, states)
+    return BalancerState("edge1", "HAProxy", False, states)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_a_rollback_is_one_switch_of_traffic_where_no_host_has_to_change(tmp_pat
         (edge(a1=("off", 256), b1=("off", 256), b2=("on", 256)), "green"),  # one put out by hand
     ],
 )
-def test_which_group_is_live_is_what_the_balancers_say(state: EdgeState, live: str) -> None:
+def test_which_group_is_live_is_what_the_balancers_say(state: BalancerState, live: str) -> None:
     """Taken for the other one, the group with all the users would be changed under them."""
     assert live_group(MEMBERS, [state]) == live
 
@@ -225,11 +225,11 @@ def test_a_rollback_goes_to_what_ran_before() -> None:
 @pytest.mark.parametrize("green", [("on", 14), ("on", 0)])
 def test_a_rollback_of_a_halted_deploy_leaves_the_traffic_where_most_of_it_is(green: tuple[Admin, int]) -> None:
     """It went on to the idle group with what ran before the good release, and took all of the traffic there."""
-    halted = replace(GROUPS, edges={"edge1": edge(a1=("on", 256), b1=green, b2=green)})
+    halted = replace(GROUPS, balancers={"edge1": edge(a1=("on", 256), b1=green, b2=green)})
     assert choose_for_group(halted, fleet("2-1.1", "3-1.2", "1-1.0"), None) == {}
-    after = replace(GROUPS, edges={"edge1": edge(a1=("on", 256), b1=("off", 14), b2=("off", 14))})
+    after = replace(GROUPS, balancers={"edge1": edge(a1=("on", 256), b1=("off", 14), b2=("off", 14))})
     assert choose_for_group(after, fleet("2-1.1", "3-1.2", "1-1.0"), None) == {"b1": "1-1.0", "b2": "1-1.0"}
-    turned = replace(GROUPS, edges={"edge1": edge(a1=("on", 256), b1=("on", 256), b2=("on", 256))})
+    turned = replace(GROUPS, balancers={"edge1": edge(a1=("on", 256), b1=("on", 256), b2=("on", 256))})
     assert choose_for_group(turned, fleet("2-1.1", "2-1.1", "1-1.0"), None) == {"b1": "1-1.0", "b2": "1-1.0"}
 
 

@@ -17,11 +17,11 @@ from playbooks.fleet.progress import Silent
 from playbooks.fleet.remote import Remote, StepCall
 from playbooks.fleet.script import StepResult, parse
 from playbooks.judgement.counts import Counts
-from playbooks.rollout.watching.observers import EdgeCounts
+from playbooks.rollout.watching.observers import BalancerCounts
 
 
 @dataclass
-class Edge:
+class BalancerHost:
     """A balancer that has answered so many requests to app1, each tenth of them with an error; None: it is gone."""
 
     name: str
@@ -44,7 +44,7 @@ class Told(Silent):
         self.warnings.append(text)
 
 
-def counting(folder: Path, *edges: Edge) -> tuple[EdgeCounts, Told]:
+def counting(folder: Path, *edges: BalancerHost) -> tuple[BalancerCounts, Told]:
     variables = {"app": "shop", "hosts": "app", "balancer": {"hosts": "edge", "port": 80}}
     children = {"app": ["app1"], "edge": [edge.name for edge in edges]}
     tree = {
@@ -54,12 +54,12 @@ def counting(folder: Path, *edges: Edge) -> tuple[EdgeCounts, Told]:
     (folder / "hosts.yml").write_text(yaml.safe_dump({"all": tree}))
     told = Told()
     fleet = Fleet({edge.name: cast(Remote, edge) for edge in edges}, {}, told, 4)
-    return EdgeCounts(fleet, load_environment(str(folder), folder), [edge.name for edge in edges]), told
+    return BalancerCounts(fleet, load_environment(str(folder), folder), [edge.name for edge in edges]), told
 
 
 def test_what_one_balancer_counts_is_not_lost_with_another(tmp_path: Path) -> None:
     """A release that failed each tenth request was watched for its whole stage by nobody."""
-    one, two = Edge("edge1"), Edge("edge2")
+    one, two = BalancerHost("edge1"), BalancerHost("edge2")
     source, told = counting(tmp_path, one, two)
     assert source.read() == {}
     one.requests, two.requests = 100, None
@@ -73,7 +73,7 @@ def test_what_one_balancer_counts_is_not_lost_with_another(tmp_path: Path) -> No
 
 def test_no_number_at_all_is_an_error(tmp_path: Path) -> None:
     """To begin with every balancer must be there; later one that is."""
-    one, two = Edge("edge1"), Edge("edge2", None)
+    one, two = BalancerHost("edge1"), BalancerHost("edge2", None)
     with pytest.raises(Unreachable):
         counting(tmp_path, one, two)[0].read()
     two.requests = 0

@@ -68,7 +68,7 @@ class Balancer:
     """Keeps where the traffic goes."""
 
     places: tuple[HostBackends, ...]
-    edges: tuple[str, ...] = ("edge1",)
+    balancers: tuple[str, ...] = ("edge1",)
     steady: frozenset[str] = frozenset()
     astray: bool = False
     there: frozenset[str] = frozenset()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from playbooks.rollout.context import closed_by_hand, left_out, nobody_up
 from playbooks.steps.traffic import Server, ServerWeight, share_lines
-from playbooks.steps.traffic_state import EdgeState, ServerState
+from playbooks.steps.traffic_state import BalancerState, ServerState
 from playbooks.traffic.shares import HostBackends, TrafficSplit, balance, way_back, weigh, weight_of
 
 IN_PLACE = [HostBackends(f"h{n}", Server(f"h{n}", "::1", 80), Server(f"h{n}", "::1", 80)) for n in range(8)]
@@ -125,9 +125,9 @@ def test_a_slot_that_nothing_runs_in_gets_nothing() -> None:
 def test_waiting_for_servers_is_in_vain_where_none_is_up() -> None:
     """A health path that is wrong must not make the way back wait half a minute for each of its moves."""
 
-    def edge(up: bool | None) -> EdgeState:
+    def edge(up: bool | None) -> BalancerState:
         servers = {place.host: ServerState(place.host, 256, "on", up, 0, True) for place in IN_PLACE}
-        return EdgeState("edge1", "HAProxy", False, servers)
+        return BalancerState("edge1", "HAProxy", False, servers)
 
     assert nobody_up(IN_PLACE, [edge(False)])
     assert not nobody_up(IN_PLACE, [edge(False), edge(True)])
@@ -208,12 +208,12 @@ def test_traffic_on_the_other_slot_is_nobodys_hand() -> None:
     blue, green = (Server(f"h1-{slot}", "192.0.2.1", port) for slot, port in (("blue", 8001), ("green", 8002)))
     place = HostBackends("h1", blue, green)
 
-    def edge(**on: bool) -> EdgeState:
+    def edge(**on: bool) -> BalancerState:
         servers = {
             f"h1-{slot}": ServerState(f"h1-{slot}", 256, "on" if is_on else "off", is_on, 0, tester=False)
             for slot, is_on in on.items()
         }
-        return EdgeState("edge1", "HAProxy", maintenance=False, servers=servers)
+        return BalancerState("edge1", "HAProxy", maintenance=False, servers=servers)
 
     assert closed_by_hand([place], [edge(blue=False, green=True)]) == frozenset()
     assert closed_by_hand([place], [edge(blue=False, green=False)]) == {"h1-blue"}
@@ -227,8 +227,8 @@ def test_a_server_that_a_task_took_out_and_left_is_nobodys_hand() -> None:
     assert (off.server.name, off.out) == ("h2", True)
     assert not any(share.out for share in balance(IN_PLACE, TrafficSplit(), closed=frozenset({"h2"})))
 
-    def edge(*, out: bool) -> EdgeState:
-        return EdgeState("edge1", "HAProxy", False, {"h2": ServerState("h2", 256, "off", None, 0, False, out=out)})
+    def edge(*, out: bool) -> BalancerState:
+        return BalancerState("edge1", "HAProxy", False, {"h2": ServerState("h2", 256, "off", None, 0, False, out=out)})
 
     assert closed_by_hand([place], [edge(out=True)]) == frozenset()
     assert closed_by_hand([place], [edge(out=False)]) == {"h2"}

@@ -229,7 +229,7 @@ WITHOUT = """
 import json, sys
 from playbooks.fleet import ssh_config
 from playbooks.fleet.address import read_address
-from playbooks.release.release import who
+from playbooks.core.surroundings import who
 from tests.agent import running_agent
 variables = json.loads(sys.argv[1])
 try:

@@ -12,7 +12,7 @@ from playbooks.fleet.lock_owner import LockOwner
 from playbooks.report.tables import show_status
 from playbooks.status import HostStatus, Status, unreachable, way_on
 from playbooks.steps.facts import Facts, Unit
-from playbooks.traffic.balancer_status import EdgeStatus
+from playbooks.traffic.balancer_status import BalancerStatus
 
 FLAG = "--env=production"
 
@@ -66,8 +66,8 @@ def test_a_mixed_fleet_is_to_be_deployed_anew_only_where_nobody_is_at_it(
 
 def test_a_balancer_that_lacks_servers_says_what_to_type(capsys: pytest.CaptureFixture[str]) -> None:
     """To read of 0 servers is no news to whoever has not provisioned it."""
-    edge = EdgeStatus("edge1", "HAProxy", lacks=("the balancer has no server app1",))
-    gone = EdgeStatus("edge2", problem="no route to host", hint="is the host up?")
+    edge = BalancerStatus("edge1", "HAProxy", lacks=("the balancer has no server app1",))
+    gone = BalancerStatus("edge2", problem="no route to host", hint="is the host up?")
     status = Status("production", "shop", (HostStatus("app1", health="nothing deployed"),), FLAG, (edge, gone))
     show_status(status)
     out = capsys.readouterr().out
@@ -113,7 +113,7 @@ def test_since_is_when_the_services_were_started_that_run() -> None:
 def test_a_fleet_that_serves_nobody_is_not_well(capsys: pytest.CaptureFixture[str]) -> None:
     """Three healthy hosts, a balancer that has none of them, clients with 503: status said nothing but 0 of 3."""
     why = "nobody is served: its check of app1, GET / with Host: shop, gets status 400: Bad Request"
-    edge = EdgeStatus("edge1", "HAProxy", servers=3, unserved=why, hint="set slipway_balancer.health_host")
+    edge = BalancerStatus("edge1", "HAProxy", servers=3, unserved=why, hint="set slipway_balancer.health_host")
     status = Status("production", "shop", (HostStatus("app1", "1.0", health="healthy"),), FLAG, (edge,))
     show_status(status)
     out = capsys.readouterr().out

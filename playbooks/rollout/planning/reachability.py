@@ -8,7 +8,7 @@ from playbooks.core.errors import SlipwayError
 from playbooks.environments.environment import Environment, Target
 from playbooks.fleet.fleet import Fleet
 from playbooks.settings.load import PREFIX
-from playbooks.traffic.servers import edges_of
+from playbooks.traffic.servers import balancers_of
 
 
 def reachable_targets(fleet: Fleet, env: Environment, tolerate: int) -> list[Target]:
@@ -42,8 +42,8 @@ def require_balancers(fleet: Fleet, env: Environment) -> None:
     Raises:
         SlipwayError: one cannot be reached.
     """
-    edges = edges_of(env)
-    gone = [edge for edge in edges if edge in fleet.unreachable]
+    balancers = balancers_of(env)
+    gone = [balancer for balancer in balancers if balancer in fleet.unreachable]
     if not gone or env.settings.balancer is None:
         return
     try:
@@ -51,7 +51,7 @@ def require_balancers(fleet: Fleet, env: Environment) -> None:
     except SlipwayError as refused:
         others = without(env.settings.balancer.hosts, fleet, gone)
         way_on = f"; if no client is sent there: {PREFIX}balancer: {{hosts: '{others}', …}}"
-        _hint(refused, "nothing was touched" + (way_on if len(gone) < len(edges) else ""))
+        _hint(refused, "nothing was touched" + (way_on if len(gone) < len(balancers) else ""))
         raise
 
 

@@ -232,7 +232,7 @@ def choose_for_group(
 def _is_halted(groups: Groups, facts: Facts, live: str | None) -> bool:
     """Whether a deploy was halted before a host of the idle group had most of the traffic: at rest it would be off."""
     newer = facts.comparable is not None and live is not None and facts.comparable > live
-    states = [edge.servers[facts.host] for edge in groups.edges.values() if facts.host in edge.servers]
+    states = [balancer.servers[facts.host] for balancer in groups.balancers.values() if facts.host in balancer.servers]
     return newer and any(server.on or server.out for server in states)
 
 

@@ -23,18 +23,18 @@ from playbooks.traffic.shares import HostBackends
 from playbooks.traffic.traffic import Traffic
 
 
-class EdgeCounts:
+class BalancerCounts:
     """What all balancers together counted; once it has begun, those of them that can be read.
 
     Args:
         fleet: open sessions.
         env: settings.
-        edges: names of the balancers' hosts.
+        balancers: names of the balancers' hosts.
     """
 
-    def __init__(self, fleet: Fleet, env: Environment, edges: Sequence[str]) -> None:
+    def __init__(self, fleet: Fleet, env: Environment, balancers: Sequence[str]) -> None:
         self._fleet, self._env = fleet, env
-        self._meters = {edge: Meter() for edge in edges}
+        self._meters = {balancer: Meter() for balancer in balancers}
         self._begun = False
         self._told: set[str] = set()
 
@@ -48,7 +48,7 @@ class EdgeCounts:
 
     def read(self) -> Mapping[str, Counts]:
         balancer = self._env.settings.balancer
-        assert balancer is not None  # there would be no edge  # noqa: S101
+        assert balancer is not None  # there would be no balancer  # noqa: S101
 
         def one(remote: Remote) -> Mapping[str, Counts]:
             meter = self._meters[remote.name]
@@ -60,10 +60,10 @@ class EdgeCounts:
             results.all_or_raise("reading the balancers")
         self._begun = True
         # What the others count is no less true: a bad release must not go by because one balancer is gone.
-        for edge, error in results.failed.items():
-            if edge not in self._told:
-                self._told.add(edge)
-                self._fleet.progress.warn(f"{edge}: its numbers are missing from now on: {error.message}")
+        for balancer_host, error in results.failed.items():
+            if balancer_host not in self._told:
+                self._told.add(balancer_host)
+                self._fleet.progress.warn(f"{balancer_host}: its numbers are missing from now on: {error.message}")
         counts: dict[str, Counts] = {}
         for found in results.ok.values():
             for server, count in found.items():
@@ -103,19 +103,19 @@ class Numbers:
 
 
 def source_of(
-    fleet: Fleet, env: Environment, edges: Sequence[str], places: Sequence[HostBackends]
+    fleet: Fleet, env: Environment, balancers: Sequence[str], places: Sequence[HostBackends]
 ) -> RequestCounts | None:
     """Where the numbers come from; None where nothing counts requests.
 
     Args:
         fleet: open sessions.
         env: settings.
-        edges: names of the balancers' hosts.
+        balancers: names of the balancers' hosts.
         places: the application's hosts, as the balancers see them.
     """
     settings = env.settings.metrics
     if settings.source == "balancer":
-        return EdgeCounts(fleet, env, edges) if edges else None
+        return BalancerCounts(fleet, env, balancers) if balancers else None
     servers = {}
     for place in places:
         for server in (place.before, place.after):
@@ -149,7 +149,7 @@ def observer_of(
         SlipwayError: what the settings name as metrics is not there.
     """
     observer = StageObserver(
-        source_of(fleet, env, traffic.edges, traffic.places),
+        source_of(fleet, env, traffic.balancers, traffic.places),
         HostLooks(fleet, env, moves, deploy),
         sides,
         env.settings.rollout,
