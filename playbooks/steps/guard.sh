@@ -35,7 +35,7 @@ beat_now() {
     printf '%s\n' "${up%.*}" 2>/dev/null >"$beat" || :
 }
 
-# is_back: whether there is nothing to take back. An edge's guard never says so: what traffic was is not looked at for it.
+# is_back: whether there is nothing to take back. A balancer's guard never says so: what traffic was is not looked at for it.
 is_back() {
     read -r way_back <"$guard/target" || return 1
     [ "$way_back" != traffic ] || return 1
@@ -45,7 +45,7 @@ is_back() {
 
 # arm_guard STATE ID SECONDS TARGET UNDO-BYTES HOME ARGUMENT...: from here on the host goes back to TARGET by itself. The
 # undo's script comes on standard input, and reads HOME and what follows. Armed already for this deploy is well. TARGET
-# "traffic" is an edge's: its way back is $retreat and $rest, files that are moved into the guard (see balancer.sh).
+# "traffic" is a balancer's: its way back is $retreat and $rest, files that are moved into the guard (see balancer.sh).
 arm_guard() {
     guard_names "$1"
     if [ "$guard_id" = "$2" ] && [ -e "$guard/armed" ]; then

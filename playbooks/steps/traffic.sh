@@ -1,7 +1,7 @@
 # shellcheck shell=sh disable=SC2034,SC2154
 # traffic KIND STATE BACKEND SOCKET PATH HOST DRAIN UP SLOW-START ID GUARD-SECONDS SETTLE BYTES RETREAT-BYTES REST-BYTES UNDO-BYTES RECORD
 #
-# Arm this edge's guard, or tell it another way back; then give servers their shares of the traffic. Standard input: the
+# Arm this balancer's guard, or tell it another way back; then give servers their shares of the traffic. Standard input: the
 # shares, those of the retreat, those it rests at in the end (see balancer.sh), and the guard's script.
 
 # include room.sh
