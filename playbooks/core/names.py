@@ -1,8 +1,8 @@
 """What names, ids and times look like: whatever a host, a repository or a person gives for one is held against these.
 
 Ids become names of files and folders, restic's tags, unit names and arguments of root's scripts, on hosts that did not
-say them. So a value that a host gave is used for nothing else than what its pattern allows; steps/names.sh has the same
-patterns for what hosts are given, and for what they read back out of a repository.
+say them. So a value that a host gave is used for nothing else than what its pattern allows; steps/lib/names.sh has the
+same patterns for what hosts are given, and for what they read back out of a repository.
 """
 
 from __future__ import annotations

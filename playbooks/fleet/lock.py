@@ -2,7 +2,7 @@
 
 The channel is also the heartbeat. One letter goes out for each word: ``b`` I live; ``c`` what was done is confirmed,
 take the guard away; ``d`` I am done, and all is well; ``q`` I leave. A host that hears nothing for half of the guard's
-time-out lets the lock go; after the whole of it, its guard takes it back (playbooks/steps/guard.sh).
+time-out lets the lock go; after the whole of it, its guard takes it back (playbooks/steps/lib/guard.sh).
 """
 
 from __future__ import annotations

@@ -86,18 +86,19 @@ def command(text: bytes) -> list[str]:
 def load(name: str) -> Script:
     """Load ``playbooks/steps/<name>.sh`` behind the prelude, without comments.
 
-    ``# include NAME.sh`` brings in that file, where it stands first.
+    ``# include NAME.sh`` brings in that file of ``playbooks/steps/lib/``, where it stands first.
     """
     folder = files("playbooks.steps")
+    fragments = folder.joinpath("lib")
     included: set[str] = set()
 
     def include(match: re.Match[str]) -> str:
         if match[1] in included:
             return ""
         included.add(match[1])
-        return _INCLUDE.sub(include, folder.joinpath(match[1]).read_text(encoding="utf-8"))
+        return _INCLUDE.sub(include, fragments.joinpath(match[1]).read_text(encoding="utf-8"))
 
-    prelude = folder.joinpath("prelude.sh").read_text(encoding="utf-8")
+    prelude = fragments.joinpath("prelude.sh").read_text(encoding="utf-8")
     body = _INCLUDE.sub(include, folder.joinpath(f"{name}.sh").read_text(encoding="utf-8"))
     return Script(name, _COMMENT.sub("", prelude), _COMMENT.sub("", body))
 

@@ -3,7 +3,7 @@
 state=$1
 run=/run/slipway/${1#/var/lib/slipway/}
 
-# include read_holder.sh
+# include read_lock_owner.sh
 
 read_holder
 # By its number: whoever has the lock by then is not meant.

@@ -18,12 +18,12 @@ old=$home/releases/$theirs
 release=$home/releases/$id
 incoming=$home/releases/.incoming.$id
 
-# include data_print.sh
+# include fingerprint.sh
 # include find_current.sh
 # include names.sh
 # include no_links.sh
 # include own_release.sh
-# include room.sh
+# include disk_space.sh
 # include root_only.sh
 # include unit_files.sh
 

@@ -25,7 +25,7 @@ when=$2
 user=$3
 limit=$4
 
-# include room.sh
+# include disk_space.sh
 # include restic.sh
 # include as_user.sh
 # include sqlite.sh
@@ -231,7 +231,7 @@ if [ "$release" != - ]; then
     while IFS= read -r path; do [ "$path" = "$1" ] || set -- "$@" "$path"; done <"$scratch/paths"
     if is_untouched "$1" && [ -z "$(timeout --kill-after=5 "$look_seconds" \
         find -H "$@" -path "$1/.slipway" -prune -o -newerct '-1 seconds' -print -quit || [ $? -lt 124 ] || echo late)" ]; then
-        data=$(data_print "$@")
+        data=$(fingerprint "$@")
     fi
 fi
 (cd / && find ".$scratch/databases" ".$scratch/sqlite" -type f -exec sha256sum {} +) >>"$scratch/manifest"

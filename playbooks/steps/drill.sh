@@ -25,7 +25,7 @@ sqlite_limit=$2
 # A dump may take nearly all of the step's time, which is three times the limit.
 database_limit=$(($2 * 27 / 10))
 
-# include room.sh
+# include disk_space.sh
 # include restic.sh
 # include postgres.sh
 # include as_user.sh

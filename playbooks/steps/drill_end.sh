@@ -8,7 +8,7 @@ document=$4
 repository=
 database_limit=60
 
-# include room.sh
+# include disk_space.sh
 # include restic.sh
 # include postgres.sh
 

@@ -10,7 +10,7 @@ shift 5
 
 # include root_only.sh
 # include data_paths.sh
-# include data_print.sh
+# include fingerprint.sh
 
 changed() {
     emit changed "$1"
@@ -47,5 +47,5 @@ snapshot=${snapshot% *}
 case $repository in
     /*) [ -f "$repository/snapshots/$snapshot" ] || changed "backup $id is not in its repository any more" ;;
 esac
-[ "$(data_print "$@")" = "$data" ] || changed "files have changed since backup $id"
+[ "$(fingerprint "$@")" = "$data" ] || changed "files have changed since backup $id"
 emit stands "$id"

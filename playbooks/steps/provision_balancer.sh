@@ -10,7 +10,7 @@
 
 # include packages.sh
 # include balancer.sh
-# include neighbours.sh
+# include shared_balancer.sh
 # include judge_certificate.sh
 # include acme.sh
 # include provision_haproxy.sh

@@ -4,7 +4,7 @@
 state=$1
 repository=$2
 
-# include room.sh
+# include disk_space.sh
 # include restic.sh
 
 payload_line() { :; }

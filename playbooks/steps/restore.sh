@@ -13,9 +13,9 @@ what=$6
 target=$7
 bytes=$8
 
-# include data_print.sh
+# include fingerprint.sh
 # include discard.sh
-# include room.sh
+# include disk_space.sh
 # include restic.sh
 # include names.sh
 # include release_links.sh

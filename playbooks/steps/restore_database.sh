@@ -11,7 +11,7 @@ id=$4
 stamp=$5
 database_limit=$6
 
-# include room.sh
+# include disk_space.sh
 # include restic.sh
 # include postgres.sh
 # include restored.sh

@@ -9,7 +9,7 @@ host=$3
 app=$4
 shift 4
 
-# include room.sh
+# include disk_space.sh
 # include restic.sh
 # include names.sh
 

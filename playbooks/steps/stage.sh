@@ -32,20 +32,20 @@ app=$3
 build_user=$4
 tree=$release
 
-# shellcheck source=playbooks/steps/archive.sh
+# shellcheck source=playbooks/steps/lib/archive.sh
 # include archive.sh
 # include as_user.sh
 # include build.sh
 # include check_units.sh
-# include data_print.sh
+# include fingerprint.sh
 # include fetch.sh
 # include hooks.sh
 # include keep_attributes.sh
 # include names.sh
 # include places.sh
-# include room.sh
+# include disk_space.sh
 # include root_only.sh
-# include sums.sh
+# include checksums.sh
 
 require_stamped release "$id"
 stand_back 10

@@ -22,7 +22,7 @@ undo_bytes=$3
 record=$4
 app=${state##*/}
 
-# include room.sh
+# include disk_space.sh
 # include hooks.sh
 # include guard.sh
 # include switching.sh

@@ -4,7 +4,7 @@
 # Arm this balancer's guard, or tell it another way back; then give servers their shares of the traffic. Standard input: the
 # shares, those of the retreat, those it rests at in the end (see balancer.sh), and the guard's script.
 
-# include room.sh
+# include disk_space.sh
 # include guard.sh
 # include balancer.sh
 

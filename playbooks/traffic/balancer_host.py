@@ -13,10 +13,10 @@ from playbooks.steps.provision import BalancerFiles
 from playbooks.steps.traffic import backend_of
 from playbooks.traffic.servers import balancers_of, usual_shares
 
-# As in playbooks/steps/haproxy.sh and nginx.sh.
+# As in playbooks/steps/lib/haproxy.sh and nginx.sh.
 HAPROXY_FILES, HAPROXY_STATE = "/etc/haproxy/slipway", "/var/lib/haproxy/slipway.state"
 NGINX_FILES, NGINX_LOG = "/etc/nginx/slipway", "/var/log/nginx/slipway"
-# As in playbooks/steps/acme.sh: where certbot answers the authority, behind the balancer.
+# As in playbooks/steps/lib/acme.sh: where certbot answers the authority, behind the balancer.
 ACME_PORT = 8402
 STOCK = {"haproxy": "balancer/haproxy.cfg.j2", "nginx": "balancer/nginx.conf.j2"}
 SHARED = {"haproxy": "balancer/haproxy-shared.cfg.j2", "nginx": "balancer/nginx-shared.conf.j2"}

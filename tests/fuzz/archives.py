@@ -15,7 +15,7 @@ from tests.fuzz import processor
 from tests.fuzz.target import Found, Verdict, Violation
 from tests.fuzz.tars import FORMATS, OUTSIDE, archive
 
-STEPS = Path(__file__).resolve().parent.parent.parent / "playbooks" / "steps"
+STEPS = Path(__file__).resolve().parent.parent.parent / "playbooks" / "steps" / "lib"
 FREE = 1024 * 1024  # kilobytes that the script is told there are
 CODES = ("hostile-archive", "damaged-archive", "no-space", "unpack")
 OURS = "ours\n"

@@ -124,7 +124,7 @@ def _sampled(command: list[str], found: Watched, traces: Sequence[str]) -> Itera
 def _wrapped(host: Host, found: Watched, traces: Sequence[str]) -> Iterator[None]:
     words = {
         word
-        for script in (PROJECT / "playbooks" / "steps").glob("*.sh")
+        for script in (PROJECT / "playbooks" / "steps").rglob("*.sh")
         for word in re.findall(r"[a-z][a-z0-9_-]+", script.read_text())
     }
     listed = " ".join(shlex.quote(word) for word in sorted(words))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-STEPS = Path(__file__).resolve().parent.parent.parent / "playbooks" / "steps"
+LIB = Path(__file__).resolve().parent.parent.parent / "playbooks" / "steps" / "lib"
 KEEP = "acls\nxattrs\ncapability cap_net_bind_service\ncapability cap_sys_time\n"
 
 
@@ -16,7 +16,7 @@ def judge(folder: Path, line: str, keep: str = KEEP) -> str:
     (folder / "keep").write_text(keep)
     (folder / "lines").write_text(line + "\n")
     (folder / "writable").write_text("log\n")
-    text = (STEPS / "keep_attributes.sh").read_text() + '\njudge_attributes "$1/keep" "$1/lines" "$1/writable"\n'
+    text = (LIB / "keep_attributes.sh").read_text() + '\njudge_attributes "$1/keep" "$1/lines" "$1/writable"\n'
     done = subprocess.run(["/bin/sh", "-euc", text, "sh", folder], capture_output=True, text=True, check=True)
     return done.stdout.removesuffix("\n")
 

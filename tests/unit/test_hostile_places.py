@@ -18,7 +18,7 @@ NOBODY = 65534
 
 def run(script: str, *fragments: str, limit: float = 10, **words: str) -> subprocess.CompletedProcess[str]:
     """Run a script with fragments of the steps'."""
-    read = "".join((STEPS / f"{name}.sh").read_text() for name in ("prelude", *fragments))
+    read = "".join((STEPS / "lib" / f"{name}.sh").read_text() for name in ("prelude", *fragments))
     return subprocess.run(
         ["sh", "-c", read + script],
         env={**os.environ, **words},

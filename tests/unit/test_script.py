@@ -108,13 +108,8 @@ CALLED = re.compile(r"(?:^|[;&|!({]|\bif|\bthen|\belse|\bdo|\bwhile)\s*([a-z]+_[
 def test_a_script_brings_all_the_functions_that_it_calls() -> None:
     """A function that is not included is "not found", which is false: in `! f || fail` a check that always passes."""
     folder = Path(str(files("playbooks.steps")))
-    everywhere = {name for file in folder.glob("*.sh") for name in DEFINED.findall(file.read_text())}
-    included = {
-        name for file in folder.glob("*.sh") for name in re.findall(r"# include ([a-z_]+)\.sh", file.read_text())
-    }
+    everywhere = {name for file in folder.rglob("*.sh") for name in DEFINED.findall(file.read_text())}
     for file in folder.glob("*.sh"):
-        if file.stem in included:
-            continue
         script = load(file.stem)
         code = re.sub(r"^\s*#.*$", "", script.body, flags=re.MULTILINE)
         own = set(DEFINED.findall(script.prelude + "\n" + script.body))
@@ -124,12 +119,10 @@ def test_a_script_brings_all_the_functions_that_it_calls() -> None:
 def test_a_script_is_sent_without_comments_and_is_the_same() -> None:
     """A line of a text in quotes would be lost, and the step would do something else than it says."""
     for file in Path(str(files("playbooks.steps"))).glob("*.sh"):
-        if file.stem == "prelude":
-            continue
         script = load(file.stem)
         assert not re.search(r"^\s*#", script.body, re.MULTILINE), file.name
     assert _printed("a=1 # one\n# two\nb='#'\n") == _printed("a=1\nb='#'\n")
-    for file in Path(str(files("playbooks.steps"))).glob("*.sh"):
+    for file in Path(str(files("playbooks.steps"))).rglob("*.sh"):
         text = file.read_text()
         assert _printed(text) == _printed(re.sub(r"^[ \t]*#.*\n", "", text, flags=re.MULTILINE)), file.name
 
@@ -145,7 +138,7 @@ def _printed(text: str) -> list[str]:
 def test_no_script_makes_files_where_other_users_do() -> None:
     """In /tmp others take names first, and the last inode: a rollback failed as it could not make a folder there."""
     folder = Path(str(files("playbooks.steps")))
-    for file in folder.glob("*.sh"):
+    for file in folder.rglob("*.sh"):
         for place in re.findall(r"mktemp (?:-d )?(\S+)", file.read_text(encoding="utf-8")):
             assert place.startswith(('"$state', '"$incoming', '"/run/slipway/')), f"{file.name}: {place}"
         assert not re.search(r"mktemp( -d)?\)|/tmp/slipway|\{TMPDIR", file.read_text(encoding="utf-8")), file.name
@@ -159,7 +152,7 @@ def test_a_look_at_files_that_does_not_end_proves_nothing(tmp_path: Path) -> Non
     slow.chmod(0o755)
     body = (
         f"PATH={tmp_path}:$PATH\n{load('prove').body.split('changed()')[0].split('shift 5')[1]}\nlook_seconds=1\n"
-        f"data_print {tmp_path}/release {tmp_path}\ndata_print {tmp_path}/release {tmp_path}"
+        f"fingerprint {tmp_path}/release {tmp_path}\nfingerprint {tmp_path}/release {tmp_path}"
     )
     done = subprocess.run(["/bin/sh", "-euc", body], capture_output=True, text=True, check=True, timeout=30)
     first, second = done.stdout.split()

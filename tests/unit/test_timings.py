@@ -281,9 +281,8 @@ def test_a_step_has_the_same_colour_on_every_page() -> None:
     """By order the switch was yellow on one page and pink on the next, where somebody had put in a step before it."""
     folder = Path(__file__).resolve().parents[2] / "playbooks" / "steps"
     scripts = {file.stem: file.read_text() for file in folder.glob("*.sh")}
-    shared = {name for text in scripts.values() for name in re.findall(r"# include (\w+)\.sh", text)}
-    # These are run by the host itself, or before every other.
-    steps = set(scripts) - shared - {"prelude", "undo", "traffic_undo"}
+    # These are run by the host itself.
+    steps = set(scripts) - {"undo", "traffic_undo"}
     assert {step for step in steps if colour_of(step) == OTHER} == set()
     assert colour_of("stage (timed out)") == colour_of("stage") != colour_of("switch")
     css = (folder.parents[1] / "templates" / "report" / "timeline.css").read_text()

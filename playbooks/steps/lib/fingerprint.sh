@@ -38,8 +38,8 @@ keep_print() {
     release_print "$1" >"$1/.slipway/print"
 }
 
-# data_print RELEASE PATH...: changes when the release does, or data: of those a ctime counts, which nobody can set.
-data_print() {
+# fingerprint RELEASE PATH...: changes when the release does, or data: of those a ctime counts, which nobody can set.
+fingerprint() {
     {
         release_print "$1"
         if [ -s "$1/.slipway/writable" ]; then

@@ -23,7 +23,7 @@ guard_names() {
 }
 
 # include find_current.sh
-# include while_there.sh
+# include while_exists.sh
 # include drop_timer.sh
 
 # guard_waits: whether a guard is on this host whose deploy is neither confirmed nor taken back.
@@ -83,7 +83,7 @@ arm_guard() {
     # It looks every few seconds: systemd starts nothing six times in ten seconds unless it is told to.
     printf '%s\n' '[Unit]' "Description=Slipway: take ${guard_unit#slipway-guard-} back, since its controller is silent" \
         "RequiresMountsFor=${guard%/guard} $1" StartLimitIntervalSec=0 CollectMode=inactive-or-failed '[Service]' Type=oneshot \
-        "ExecStart=$(while_there "$guard/undo")" \
+        "ExecStart=$(while_exists "$guard/undo")" \
         >"$units/$guard_unit.service"
     printf '%s\n' '[Unit]' "Description=Slipway: guard of ${guard_unit#slipway-guard-}" \
         StartLimitIntervalSec=0 CollectMode=inactive-or-failed '[Timer]' "OnActiveSec=$pause" \

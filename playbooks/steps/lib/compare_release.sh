@@ -2,7 +2,7 @@
 # What somebody changed in a release since it was made.
 
 # include attributes.sh
-# include data_print.sh
+# include fingerprint.sh
 # include release_links.sh
 
 # compare_release RELEASE HOW: prints a line for each: KIND, tab, name. Kinds: changed, missing, link, attributes; and

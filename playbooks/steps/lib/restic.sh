@@ -1,5 +1,5 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# What every step that talks to restic shares; it needs room.sh, $state, $repository and a private folder $scratch. A step
+# What every step that talks to restic shares; it needs disk_space.sh, $state, $repository and a private folder $scratch. A step
 # that lets restic read what others can change sets restic_views: folders, a line each, in which it follows no link (see
 # no_links.sh), and restic_limit: seconds, since whoever puts a FIFO in its way would stop it for good.
 #

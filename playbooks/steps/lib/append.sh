@@ -1,5 +1,5 @@
 # shellcheck shell=sh disable=SC2154
-# include room.sh
+# include disk_space.sh
 
 # append_record STATE RECORD: add a record (one JSON object on one line) to the ledger, on disk when this returns.
 #

@@ -2,7 +2,7 @@
 # A timer on this host that stops what has left the traffic, without a controller; what it runs is idle_end.sh. Needs home,
 # state, release, seconds, limit, bytes, slots.sh.
 
-# include while_there.sh
+# include while_exists.sh
 
 # read_timer_script: set script to what the timer runs.
 read_timer_script() {
@@ -26,7 +26,7 @@ arm_idle() {
     unit=slipway-idle-${state##*/}-$1
     place=$units_folder/$unit
     printf '%s\n' '[Unit]' "Description=Slipway: stop it: $2" "RequiresMountsFor=$state $home" \
-        '[Service]' Type=oneshot "ExecStart=$(while_there "$folder/run")" >"$place.service"
+        '[Service]' Type=oneshot "ExecStart=$(while_exists "$folder/run")" >"$place.service"
     # A reboot begins a new count, and a task may be at work just then: so it looks again and again whether it is time.
     printf '%s\n' '[Unit]' "Description=Slipway: $2" StartLimitIntervalSec=0 CollectMode=inactive-or-failed \
         '[Timer]' "OnActiveSec=$seconds" OnBootSec=600 OnUnitInactiveSec=600 AccuracySec=1s >"$place.timer"
