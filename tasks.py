@@ -100,8 +100,6 @@ def deploy(
     def look(environment: cli.Environment, progress: cli.Progress) -> DeployCheck:
         from playbooks.check_deploy import check as run
 
-        if report is not None:
-            raise UsageError("--report tells of a rollout; a dry run has none", hint="leave --report or --check out")
         return run(environment, wanted(), progress)
 
     def look_only(environment: cli.Environment) -> UntrustedCheck:
@@ -114,7 +112,11 @@ def deploy(
     if untrusted_inventory:
         cli.perform_untrusted(env, look_only, tables.show_untrusted_check, limit=limit, app=app, as_json=json)
         return
+    if resume:
+        begun = {"version": version, "check": check}
+        cli.refuse_beside("--resume", begun, "it finishes what was begun, as it was begun", as_json=json)
     if check:
+        cli.refuse_beside("--check", {"report": report}, "a dry run has no rollout to tell of", as_json=json)
         cli.perform(
             env,
             look,
@@ -193,27 +195,27 @@ def rollback(
 
         return RollbackRequest(to, reason, with_database, batch, cli.seconds("wait", wait))
 
-    def only_look() -> None:
-        if report is not None:
-            raise UsageError("--report tells of a rollback that was done; this only looks", hint="leave --report out")
-
     def look(environment: cli.Environment, progress: cli.Progress) -> RollbackCheck:
-        only_look()
         from playbooks.check_rollback import check_rollback as run
 
         return run(environment, wanted(), progress)
 
     def list_all(environment: cli.Environment, progress: cli.Progress) -> WaysBack:
-        only_look()
         from playbooks.list_rollback import ways_back as run
 
         return run(environment, progress)
 
+    timed = cli.timed("rollback", timings)
     if list_:
-        cli.perform(env, list_all, ways_back.show_ways_back, limit=limit, app=app, several="each", as_json=json)
+        asked = {"check": check, "to": to, "reason": reason, "with-database": with_database, "batch": batch}
+        asked |= {"wait": wait != "0", "yes": yes, "report": report}
+        cli.refuse_beside("--list", asked, "it shows all that one can go back to", as_json=json)
+        show = ways_back.show_ways_back
+        cli.perform(env, list_all, show, limit=limit, app=app, several="each", as_json=json, witnesses=timed)
         return
     if check:
-        cli.perform(env, look, ways_back.show_rollback_check, limit=limit, app=app, as_json=json)
+        cli.refuse_beside("--check", {"report": report}, "a dry run has no rollback to tell of", as_json=json)
+        cli.perform(env, look, ways_back.show_rollback_check, limit=limit, app=app, as_json=json, witnesses=timed)
         return
 
     def ask(environment: cli.Environment) -> None:
@@ -224,7 +226,7 @@ def rollback(
 
         return run(environment, wanted(), progress)
 
-    witnesses = [*cli.timed("rollback", timings), *cli.reported("rollback", report)]
+    witnesses = [*timed, *cli.reported("rollback", report)]
     cli.perform(env, act, tables.show_outcome, limit=limit, app=app, as_json=json, witnesses=witnesses, ask=ask)
 
 
@@ -308,6 +310,15 @@ def history(
         named = [[name for name in flag.split(",") if name] for flag in (accept, reject)]
         return run(environment, progress, wait=cli.seconds("wait", wait), accept=named[0], reject=named[1])
 
+    mending = {"accept": accept, "reject": reject, "wait": wait != "0"}
+    if repair:
+        looking = {"verify": verify, "since": since, "most": most != "20"}
+        cli.refuse_beside("--repair", looking, "it proves all ledgers by itself, and then mends them", as_json=json)
+    elif any(mending.values()):
+        alone = next(f"--{name}" for name, value in mending.items() if value)
+        cli.refuse(UsageError(f"{alone} goes with --repair only; nothing was touched"), as_json=json)
+    elif verify or since is not None:
+        cli.refuse_beside("--verify", {"most": most != "20"}, "it reads every ledger whole", as_json=json)
     each: Several = "ask" if since is not None else "each"  # heads are an application's own
     if repair:
         cli.perform(env, mend, tables.show_repaired_history, limit=limit, app=app, as_json=json)
@@ -406,8 +417,11 @@ def inventory(
         listed = show_variables(found, pattern=limit, missing=missing, full=False)
         cli.tell_variables(listed, tables.show_variables, as_json=json)
 
-    if app is not None and (vars or host is not None):
-        cli.refuse(UsageError("--app does not go with --vars or --host, which show what is written"), as_json=json)
+    if host is not None:
+        other = {"vars": vars, "limit": limit, "app": app}
+        cli.refuse_beside("--host", other, "it shows what is written for that host", as_json=json)
+    elif vars:
+        cli.refuse_beside("--vars", {"app": app}, "it shows what is written, for all applications", as_json=json)
     if vars or host is not None:
         cli.list_variables(env, look, tables.show_variables, as_json=json, untrusted=untrusted_inventory)
     elif untrusted_inventory:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from playbooks.backups.making import backup_hosts, everybody
+from playbooks.checks.preflight import repositories
 from playbooks.core.answer import Answer
 from playbooks.core.errors import ExitStatus, UsageError
 from playbooks.core.requests import RollbackRequest
@@ -16,8 +17,8 @@ from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
 from playbooks.restore import choose_dumps
-from playbooks.rollback import backups_of, changing, takes_the_place
-from playbooks.rollout.planning.rollback_target import choose_targets
+from playbooks.rollback import backups_of, changing, of_databases, require_sense, takes_the_place
+from playbooks.rollout.planning.rollback_target import choose_targets, heed_changes
 from playbooks.rollout.planning.strategy import plan_rollback
 from playbooks.steps.check_release import Checked, check_release
 from playbooks.steps.facts import Facts, version_in
@@ -52,6 +53,7 @@ class RollbackCheck(Answer):
     Args:
         stages: which hosts change at the same time, as sentences.
         databases: what would become of them, as sentences.
+        warnings: what a person should know before.
     """
 
     strategy: str
@@ -59,6 +61,7 @@ class RollbackCheck(Answer):
     hosts: tuple[HostBack, ...]
     databases: tuple[str, ...]
     problems: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
     check: bool = True
 
     @property
@@ -78,6 +81,7 @@ def check_rollback(env: Environment, back: RollbackRequest, progress: Progress) 
     Raises:
         UsageError: there is nothing to go back to, or a group of hosts is not whole.
     """
+    require_sense(env, back)
     require_whole(env)
     balancers = balancers_of(env)
     names = [*(everybody(env) if back.with_database else (target.name for target in env.targets)), *balancers]
@@ -90,19 +94,25 @@ def check_rollback(env: Environment, back: RollbackRequest, progress: Progress) 
         groups = read_groups(fleet, env)
         left = interrupted(facts)
         targets = choose_targets(env, groups, facts, back.to, left)
+        warnings = heed_changes(facts, targets, back.to, with_database=back.with_database)
+        warnings += [] if back.with_database else of_databases(env, facts, targets)
         todo = changing(facts, targets, anew=groups is not None)
 
-        def one(remote: Remote) -> Checked:
+        def look(remote: Remote) -> Checked:
             return check_release(remote, env.target(remote.name).settings, str(todo[remote.name]))
 
         wanted = [host for host, release in todo.items() if release]
-        checked = fleet.each("check", one, hosts=wanted).all_or_raise("finding the release")
+        checked = fleet.each("check", look, hosts=wanted).all_or_raise("finding the release")
+        damaged = [host for host, found in checked.items() if not found.intact]
+        restoring = [host for host in damaged if backups_of(facts[host], str(todo[host]))]
+        closed = repositories(fleet, env, restoring) if restoring else {}
         databases, lacking = _databases(fleet, env, targets, back) if back.with_database else ((), ())
     turning = any(takes_the_place(facts[host], found.slot) for host, found in checked.items())
     plan = plan_rollback(env, list(todo), back.batch, turning=turning or len(checked) < len(todo), back=bool(targets))
     hosts = tuple(_host(fact, targets.get(host, fact.current), todo, checked.get(host)) for host, fact in facts.items())
     told = [
         *(f"{host.host}: {problem}" for host in hosts for problem in host.problems),
+        *(f"{host}: {problem}" for host, judged in closed.items() for problem in judged.problems),
         *(f"{host} cannot be reached, and would be left out: {error}" for host, error in fleet.unreachable.items()),
         *lacking,
     ]
@@ -113,6 +123,7 @@ def check_rollback(env: Environment, back: RollbackRequest, progress: Progress) 
         hosts=hosts,
         databases=tuple(databases),
         problems=tuple(told),
+        warnings=tuple(warnings),
     )
 
 

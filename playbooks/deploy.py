@@ -14,13 +14,13 @@ from playbooks.core.counting import counted
 from playbooks.core.errors import ANY_ENV, Interrupted, SlipwayError, UsageError
 from playbooks.core.requests import DeployRequest
 from playbooks.environments.environment import Environment, Target
-from playbooks.environments.host_facts import all_or_hint, drifted, odd, read_all, read_changed
+from playbooks.environments.host_facts import all_or_hint, as_left, drifted, odd, read_all, read_changed
 from playbooks.environments.templates import Templates
 from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.lock_owner import LockOwner
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote, StepCall
-from playbooks.releases.choosing import choose_anew
+from playbooks.releases.choosing import choose_anew, passed_over
 from playbooks.releases.find_artifact import find_artifact
 from playbooks.releases.members import begin_reading
 from playbooks.releases.render import Rendered, later_than, new_release, render
@@ -85,9 +85,11 @@ def deploy(env: Environment, wanted: DeployRequest, progress: Progress) -> Outco
         facts = read_all(fleet, env, apps, drift=True)
         refuse_adoption(env, facts)
         groups = read_groups(fleet, env)
+        instead: list[str] = []
         if release.artifact.why:  # nobody has named it
             chosen = choose_anew(fleet, env, facts, release.artifact, wanted.sha256)
             if chosen != release.artifact:
+                instead = [passed_over(chosen, release.artifact)]
                 release = new_release(chosen)
                 held_by_artifact = begin_reading(chosen)
                 holder = replace(_holder(env, wanted, release), id=holder.id)
@@ -100,7 +102,7 @@ def deploy(env: Environment, wanted: DeployRequest, progress: Progress) -> Outco
 
         todo = outdated_hosts(apps, facts, groups, release, renderings, force=wanted.force)
         if not todo and not any(fact.interrupted or fact.guard for fact in facts.values()):
-            return without(unchanged(env, release, facts, started), fleet.unreachable)
+            return without(unchanged(env, release, facts, instead, started), fleet.unreachable)
         locked = [name for name in members if name in fleet.remotes]
         orders = env.orders(locked, holder, wait=wanted.wait, undo=wanted.resume is not None)
         if wanted.resume:
@@ -111,11 +113,11 @@ def deploy(env: Environment, wanted: DeployRequest, progress: Progress) -> Outco
             todo = outdated_hosts(apps, facts, groups, release, renderings, force=wanted.force)
             if not todo:
                 held.well = True
-                return without(unchanged(env, release, facts, started), fleet.unreachable)
+                return without(unchanged(env, release, facts, instead, started), fleet.unreachable)
             (_refuse_kept if wanted.resume else _refuse_taken)(env, release, facts)
             rendered = for_next(renderings, facts)
             judged = look_over(fleet, env, todo, facts, release, renderings, held_by_artifact())
-            warnings = [*odd(facts), *drifted(facts), *_unproven(todo), *require_good(env, judged)]
+            warnings = [*_unproven(todo), *require_good(env, judged)]
             facts = _adopt(fleet, env, todo, facts, rendered)
             warnings += turns({target.name: facts[target.name] for target in todo}, rendered)
             plan = plan_for(env, wanted, [target.name for target in todo], facts)
@@ -128,7 +130,8 @@ def deploy(env: Environment, wanted: DeployRequest, progress: Progress) -> Outco
                 run_once(fleet, env, [target.name for target in todo], release.id, rendered, facts, ids=ids)
             rollout = roll_out(crew, plan, on_failure=env.settings.rollout.on_failure)
             group = groups.idle if groups and plan.strategy != "rolling" else None
-            requests, told = requests_of(crew, rollout), [*warnings, *complaints]
+            left = as_left(facts, rollout.hosts(HostState.DEPLOYED, HostState.UNHEALTHY))
+            requests, told = requests_of(crew, rollout), [*instead, *odd(left), *drifted(left), *warnings, *complaints]
             outcome = deployed(env, release, facts, rollout, plan, backup, told, started, group, requests)
             outcome = without(outcome, fleet.unreachable)
             held.well = not outcome.exit_status

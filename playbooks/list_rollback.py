@@ -54,12 +54,14 @@ class KeptBackup:
     """A backup that hosts keep.
 
     Args:
-        id, release: what --to takes; a release is in it, or none is.
+        id, release: what --to takes; a release is in it, or none is, and then --to does not take it.
         version: what ran.
         created: UTC, ISO 8601.
         hosts: those that have it.
         databases: whose dumps are in it.
         on_hosts: whether its release is on each of them, too.
+        lacking: hosts that ran nothing when it was made.
+        changed: what had been changed by hand of the release in it, by host: --to takes it for databases only.
     """
 
     id: str
@@ -69,6 +71,8 @@ class KeptBackup:
     hosts: tuple[str, ...]
     databases: tuple[str, ...]
     on_hosts: bool
+    lacking: tuple[str, ...]
+    changed: Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -161,13 +165,16 @@ def _backups(facts: Mapping[str, Facts]) -> Iterator[KeptBackup]:
             records.setdefault(str(record.get("id")), {})[host] = record
     for id_, by_host in sorted(records.items(), reverse=True):
         first = next(iter(by_host.values()))
-        release = str(first["release"]) if first.get("release") else None
+        # A host that a deploy has put right has the same version in a release of its own.
+        releases = {host: str(record["release"]) for host, record in by_host.items() if record.get("release")}
         yield KeptBackup(
             id=id_,
-            release=release,
+            release=max(releases.values(), default=None),
             version=str(first.get("version")),
             created=str(first["created"]) if first.get("created") else _made(id_),
             hosts=tuple(by_host),
             databases=tuple(dict.fromkeys(name for record in by_host.values() for name in dumped(record))),
-            on_hosts=all(release in facts[host].releases for host in by_host),
+            on_hosts=all(release in facts[host].releases for host, release in releases.items()),
+            lacking=tuple(host for host in by_host if host not in releases),
+            changed={host: tuple(record["changed"]) for host, record in by_host.items() if record.get("changed")},
         )

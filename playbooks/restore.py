@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from playbooks.backups.making import Record, backup_hosts, dumped, everybody, require_secrets
+from playbooks.backups.making import Record, backup_hosts, dumped, everybody, kept_release, require_secrets
 from playbooks.core import names
 from playbooks.core.answer import Answer
 from playbooks.core.clock import now
@@ -33,6 +33,7 @@ class Restored(Answer):
         folder: on each host.
         files: how many, by host.
         lacking: hosts that have backups, and not this one: nothing is restored there.
+        releases: by host, what keeps a rollback from the release in it; where nothing does, the host is left out.
         bare: hosts that have none.
     """
 
@@ -41,6 +42,7 @@ class Restored(Answer):
     files: dict[str, int]
     lacking: tuple[str, ...] = ()
     bare: tuple[str, ...] = ()
+    releases: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def exit_status(self) -> ExitStatus:
@@ -107,7 +109,8 @@ def restore(env: Environment, progress: Progress, *, backup: str | None, to_dir:
             )
 
         files = fleet.each("restore", one, hosts=list(records)).all_or_raise("restoring")
-    return Restored(env.name, wanted, folder, dict(files), lacking, bare)
+    odd_ones = {host: told for host in files if (told := kept_release(records[host]))}
+    return Restored(env.name, wanted, folder, dict(files), lacking, bare, odd_ones)
 
 
 def restore_databases(fleet: Fleet, env: Environment, releases: Mapping[str, str], to: str | None) -> list[str]:

@@ -48,7 +48,7 @@ def resume(env: Environment, wanted: DeployRequest, progress: Progress) -> Outco
             )
         env = env.narrowed(holder.limit)
         progress.phase(f"going on as it was begun: --limit={holder.limit}")
-    artifact = _artifact(env, holder, facts)
+    artifact = _artifact(env, wanted, holder, facts)
     return deploy(env, _as_begun(wanted, holder, artifact), progress)
 
 
@@ -77,15 +77,19 @@ def _as_begun(wanted: DeployRequest, holder: LockOwner, artifact: Artifact) -> D
     )
 
 
-def _artifact(env: Environment, holder: LockOwner, facts: Mapping[str, Facts]) -> Artifact:
-    """The artifact, from here; else what the hosts hold of it."""
+def _artifact(env: Environment, wanted: DeployRequest, holder: LockOwner, facts: Mapping[str, Facts]) -> Artifact:
+    """The artifact: the one that is given, or that of the version here; else what the hosts hold of it."""
     releases = {host: fact.releases.get(holder.id) for host, fact in facts.items()}
     abouts = [release.about for release in releases.values() if release]
     sums = Counter(str(about["sha256"]) for about in abouts if "sha256" in about)
     sha256 = sums.most_common(1)[0][0] if sums else None
     try:
-        return find_artifact(env, version=holder.version, sha256=sha256)
+        return find_artifact(
+            env, version=holder.version, artifact=wanted.artifact, sha256=sha256 if sums else wanted.sha256
+        )
     except UsageError as error:
+        if wanted.artifact is not None:
+            raise
         lacking = [host for host, release in releases.items() if release is None or release.stand == "partial"]
         if lacking or sha256 is None:
             raise UsageError(

@@ -25,8 +25,8 @@ from playbooks.rollout.migrated import hooks_left, still_migrated
 from playbooks.rollout.mover import Move, Mover
 from playbooks.rollout.outcome import Outcome
 from playbooks.rollout.planning.reachability import require_balancers
-from playbooks.rollout.planning.rollback_target import choose_targets
-from playbooks.rollout.planning.strategy import as_traffic_stands, plan_rollback
+from playbooks.rollout.planning.rollback_target import choose_targets, heed_changes
+from playbooks.rollout.planning.strategy import as_traffic_stands, plan_rollback, require_batch
 from playbooks.rollout.recording import sealed, write_down
 from playbooks.rollout.rollout import HostState, Rollout, requests_of, roll_out
 from playbooks.rollout.summary import returned
@@ -40,6 +40,7 @@ from playbooks.traffic.servers import balancers_of
 from playbooks.traffic.traffic import retreat
 
 MAX_BACKUPS = 3  # that are tried for a release
+NOT_THAT_BACKUP = ("damaged", "not-in-backup")  # an older one may be good; all else is so with each of them
 
 
 def rollback(env: Environment, back: RollbackRequest, progress: Progress) -> Outcome:
@@ -55,6 +56,7 @@ def rollback(env: Environment, back: RollbackRequest, progress: Progress) -> Out
         SlipwayError: a release could be had neither from the host nor from a backup; no host was switched.
     """
     started = time.monotonic()
+    require_sense(env, back)
     require_whole(env)
     env.signing.prepare(progress.warn)
     balancers = balancers_of(env)
@@ -74,9 +76,10 @@ def rollback(env: Environment, back: RollbackRequest, progress: Progress) -> Out
         # What a dead controller left half-way goes back at once: a person is here now, and asks for just that.
         retreat(fleet, env, balancers)
         with fleet.lock(orders, last=balancers) as held:
-            facts = read_changed(fleet, env, facts, held)
+            found, facts = facts, read_changed(fleet, env, facts, held)
             groups = read_groups(fleet, env)
             targets = choose_targets(env, groups, facts, back.to, left)
+            replaced = heed_changes(facts, targets, back.to, with_database=back.with_database)
             moves, refused = _make_ready(
                 fleet, env, facts, targets, anew=groups is not None, together=back.with_database or groups is not None
             )
@@ -94,7 +97,7 @@ def rollback(env: Environment, back: RollbackRequest, progress: Progress) -> Out
             if groups and not stays:
                 _keep_up(fleet, env, facts, groups)
             databases: list[str] = []
-            warnings = [] if back.with_database else _of_databases(env, facts, targets)
+            warnings = [*replaced, *([] if back.with_database else of_databases(env, facts, targets))]
             for warning in warnings:
                 progress.warn(warning)
             if any(place.beside for place in crew.traffic.places) and not groups:
@@ -123,6 +126,8 @@ def rollback(env: Environment, back: RollbackRequest, progress: Progress) -> Out
                 refused,
                 requests,
                 unserved,
+                found=found,
+                left=left,
             )
             outcome = replace(outcome, warnings=(*outcome.warnings, *warnings))
             held.well = not outcome.exit_status
@@ -131,6 +136,29 @@ def rollback(env: Environment, back: RollbackRequest, progress: Progress) -> Out
             record = sealed(env, holder, outcome, facts)
             _record(fleet, env, record, rollout, targets, facts, left_group, rubbish=rubbish, going_on=going_on)
             return outcome
+
+
+def require_sense(env: Environment, back: RollbackRequest) -> None:
+    """Refuse what cannot be done, before any host is reached.
+
+    Args:
+        env: where.
+        back: what is asked.
+
+    Raises:
+        UsageError: there is no such batch size, or no database that could go back.
+    """
+    require_batch(back.batch)
+    if back.with_database and not env.settings.databases:
+        raise UsageError(
+            f"{env.title} has no database in slipway_databases for --with-database to take back; nothing was touched",
+            hint="leave it out; files are taken back by invoke restore only",
+        )
+    if back.with_database and not env.settings.backup.enabled:
+        raise UsageError(
+            f"backups are off in {env.name} (slipway_backup.enabled), so --with-database has nothing to take back; "
+            "nothing was touched"
+        )
 
 
 def _holder(back: RollbackRequest, left: LockOwner | None) -> LockOwner:
@@ -148,7 +176,13 @@ def _holder(back: RollbackRequest, left: LockOwner | None) -> LockOwner:
     )
 
 
-def _of_databases(env: Environment, facts: Mapping[str, Facts], targets: Mapping[str, str | None]) -> list[str]:
+def of_databases(env: Environment, facts: Mapping[str, Facts], targets: Mapping[str, str | None]) -> list[str]:
+    """What a person should know where databases stay as they are.
+
+    Args:
+        env: settings.
+        facts, targets: by host.
+    """
     hooks = hooks_left(facts.values(), targets)
     versions = sorted({version_in(release) for release in targets.values() if release})
     return [still_migrated(env, hooks, versions[0])] if hooks and versions else []
@@ -220,7 +254,13 @@ def _make_ready(
                 step="check",
                 hint=_way_on(facts[remote.name], release),
             )
-        _restore_from_any(remote, env, facts[remote.name], release, whole)
+        try:
+            _restore_from_any(remote, env, whole)
+        except StepFailed as error:
+            error.message = f"release {release} is not as it was deployed ({checked.reason}), and {error.message}"
+            if error.code in NOT_THAT_BACKUP:
+                error.hint = _way_on(facts[remote.name], release)
+            raise
         return check_release(remote, settings, release)
 
     changed = changing(facts, targets, anew=anew)
@@ -265,9 +305,7 @@ def backups_of(facts: Facts, release: str) -> list[dict[str, Any]]:
     return sorted(records, key=lambda record: str(record.get("created", "")), reverse=True)
 
 
-def _restore_from_any(
-    remote: Remote, env: Environment, facts: Facts, release: str, records: Sequence[Mapping[str, object]]
-) -> None:
+def _restore_from_any(remote: Remote, env: Environment, records: Sequence[Mapping[str, object]]) -> None:
     """Restore a release from the newest backup that has it whole; records are newest first.
 
     Raises:
@@ -278,10 +316,7 @@ def _restore_from_any(
         try:
             restore_release(remote, env.target(remote.name).settings, record, env.secrets)
         except StepFailed as error:
-            if error.code not in ("damaged", "not-in-backup"):
-                raise
-            error.hint = _way_on(facts, release)
-            if record is newest_first[-1]:
+            if error.code not in NOT_THAT_BACKUP or record is newest_first[-1]:
                 raise
             remote.progress.note(remote.name, f"{error.message}; trying an older one")
         else:

@@ -30,6 +30,7 @@ class HostStatus:
 
     ``since`` is when the services were started that run, ``switched`` when the release became the current one.
     ``restarts`` counts how often systemd has restarted its units by itself. ``log``: what units that failed wrote last.
+    ``went_back``: when its guard has undone what the interrupted task did there.
     ``drift``: what was changed by hand of what runs. ``warnings`` are about these, and about what it says that cannot
     be, which is left out.
     """
@@ -46,6 +47,7 @@ class HostStatus:
     lock: str | None = None
     interrupted: str | None = None
     guard: str | None = None
+    went_back: str | None = None
     backup: str | None = None
     backup_at: str | None = None
     unbacked: str | None = None
@@ -140,6 +142,13 @@ class Status:
         return next((host.interrupted for host in self.hosts if host.interrupted), None)
 
     @property
+    def went_back(self) -> str:
+        """Which hosts an interrupted task's guards have taken back, as a sentence; empty where none did."""
+        back = [host for host in self.hosts if host.went_back]
+        told = ", ".join(f"{host.host} to {host.version or 'nothing'} at {host.went_back}" for host in back)
+        return f"Gone back by itself, since nothing was heard of it any more: {told}" if told else ""
+
+    @property
     def hints(self) -> list[str]:
         """What to do about hosts that cannot be reached, and balancers that lack servers; each once."""
         found = [host.next for host in self.hosts if host.health == "unreachable" and host.next]
@@ -152,8 +161,11 @@ class Status:
         """What to do about what a task has left half-way."""
         if any(host.stuck for host in self.hosts):
             return f"look at the host whose guard is stuck; then invoke rollback {self.flag}, or deploy again"
+        left = [host for host in self.hosts if host.interrupted]
         waiting = " (hosts with a guard go back by themselves)" if any(host.guard for host in self.hosts) else ""
-        return next((host.next for host in self.hosts if host.interrupted), "") + waiting
+        if left and all(host.went_back for host in left):
+            waiting = " (nothing of it runs any more: a rollback changes no host, and closes it)"
+        return next((host.next for host in left), "") + waiting
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON document."""
@@ -224,6 +236,7 @@ def _status(facts: Facts, report: HealthReport | None, flag: str) -> HostStatus:
         lock=_holder(facts.lock),
         interrupted=_holder(facts.interrupted),
         guard=_guard(facts),
+        went_back=_instant(facts.went_back),
         backup=_text(last.get("id")),
         backup_at=_text(last.get("created")),
         unbacked=facts.unbacked,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
 from playbooks.backups.making import Record, backup_hosts, everybody, require_secrets
 from playbooks.core.clock import instant, now
+from playbooks.core.counting import few
 from playbooks.core.errors import ExitStatus, UsageError
 from playbooks.core.names import stamp
 from playbooks.core.surroundings import who
@@ -41,6 +42,8 @@ class HostDrill:
         reasons: why it failed.
         started: whether the restored release was started and answered.
         log: the last lines of one that did not answer.
+        release: that was in the backup; None where there was none.
+        notes: what a person might take for proven, and was not.
     """
 
     host: str
@@ -51,6 +54,8 @@ class HostDrill:
     reasons: tuple[str, ...]
     started: bool = False
     log: tuple[str, ...] = ()
+    release: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,13 @@ class Verification:
     def status(self) -> str:
         """PASSED when every host passed."""
         return "PASSED" if all(host.status == "PASSED" for host in self.hosts) else "FAILED"
+
+    @property
+    def sentence(self) -> str:
+        """The status, and what it does not say."""
+        applications = [host for host in self.hosts if host.release or host.notes]
+        bare = bool(applications) and not any(host.release for host in applications)
+        return f"{self.status}{', for data alone: no release was in these backups' if bare else ''}"
 
     @property
     def exit_status(self) -> ExitStatus:
@@ -131,7 +143,8 @@ class _Drill:
         try:
             self.fleet.progress.phase("restoring the latest backups")
             restored = self.fleet.each("drill", self._restore, hosts=tried, finish=True)
-            runnable = [host for host in tried if host in restored.ok and self._release(host)]
+            there = [host for host in tried if host in restored.ok and restored.ok[host].restored]
+            runnable = [host for host in there if self._release(host)]
             if runnable:
                 self.fleet.progress.phase("starting what was restored")
             started = self.fleet.each("start", self._start, hosts=runnable, finish=True)
@@ -182,7 +195,25 @@ class _Drill:
             elif host in results.ok:
                 reasons += results.ok[host].problems
         begun = started.ok.get(host) or Drilled(())
-        return _verdict(host, str(record["id"]), tuple(reasons), seconds, begun)
+        verdict = _verdict(host, str(record["id"]), tuple(reasons), seconds, begun)
+        there = host in restored.ok and restored.ok[host].restored
+        notes = self._not_proven(host, record) if there else ()
+        return replace(verdict, release=record.get("release"), notes=notes)
+
+    def _not_proven(self, host: str, record: Record) -> tuple[str, ...]:
+        """What a person might take for proven."""
+        if record.get("kind") != "application":
+            return ()
+        if not record.get("release"):
+            return ("no release is in it: none was there when it was made. Only data was restored and compared",)
+        told = []
+        if not self._release(host):
+            told.append(
+                "its release was compared with its manifest, and not started: slipway_backup.drill.command says how"
+            )
+        if changed := record.get("changed"):
+            told.append(f"its release is as it was changed by hand ({few(changed)}): no rollback goes to that")
+        return tuple(told)
 
     def _tell(self, ended: Results[list[str]]) -> None:
         for host, left in ended.ok.items():

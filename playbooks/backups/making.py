@@ -10,6 +10,7 @@ from typing import Any
 
 from playbooks.core import names
 from playbooks.core.clock import now
+from playbooks.core.counting import few
 from playbooks.core.errors import SlipwayError
 from playbooks.core.names import stamp
 from playbooks.environments.environment import Environment
@@ -34,6 +35,13 @@ def backup_hosts(env: Environment) -> list[str]:
 def dumped(record: Record) -> list[str]:
     """Names of the databases that a backup holds."""
     return [str(database.get("name")) for database in record.get("databases", []) if isinstance(database, dict)]
+
+
+def kept_release(record: Record) -> str:
+    """What keeps a rollback from the release in a backup, in a word or two; empty where nothing does."""
+    if changed := record.get("changed"):
+        return f"changed by hand: {few(changed)}"
+    return "none in it" if record.get("kind") == "application" and not record.get("release") else ""
 
 
 def everybody(env: Environment) -> list[str]:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from functools import partial, wraps
+from inspect import signature
 from typing import Any
 
 from invoke import Argument, Collection, Context, Task
@@ -80,6 +81,7 @@ def _short_flags(task: Task[Any]) -> None:
 
 def _refusing_dry(name: str, body: Callable[..., None]) -> Callable[..., None]:
     """Invoke's own --dry stops shell commands of its own only: a deploy with it would be a deploy."""
+    needing = [flag for flag, parameter in signature(body).parameters.items() if parameter.default is None]
 
     @wraps(body)
     def run(c: Context | None, *args: object, **flags: object) -> None:
@@ -90,6 +92,8 @@ def _refusing_dry(name: str, body: Callable[..., None]) -> Callable[..., None]:
             raise Exit(f"error: {refused}", code=int(refused.exit_status))
         try:
             flags = {flag: as_meant(flag, value) for flag, value in flags.items()}
+            for flag in needing:
+                require_value(name, flag, flags.get(flag))
         except UsageError as refused:
             tell_programs(refused, sys.argv)
             raise Exit(f"error: {refused}", code=int(refused.exit_status)) from None
@@ -132,6 +136,22 @@ def as_meant(flag: str, value: object) -> object:
             name = "--" + flag.replace("_", "-")
             raise UsageError(f"{name} holds bytes that are no UTF-8; nothing was touched") from None
     return value
+
+
+def require_value(task: str, flag: str, value: object) -> None:
+    """Refuse --limit= and the like: a variable of somebody's script was empty, and all hosts are not what it meant.
+
+    Args:
+        task, flag: their names.
+        value: the flag's.
+
+    Raises:
+        UsageError: it is empty.
+    """
+    if value == "":
+        name = "--" + flag.replace("_", "-")
+        hint = f"write {name}=VALUE, or leave it out; see: invoke --help {task}"
+        raise UsageError(f"{name} is empty; nothing was touched", hint=hint)
 
 
 def explained(message: str, task: str | None, flags: list[str], tasks: list[str]) -> UsageError:

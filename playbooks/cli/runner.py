@@ -7,7 +7,7 @@ import logging
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial, reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -301,6 +301,25 @@ def refuse(error: UsageError, *, as_json: bool) -> None:
     streams.prepare()
     _tell(error, {}, as_json=as_json)
     raise Exit(code=int(error.exit_status))
+
+
+def refuse_beside(flag: str, given: Mapping[str, object], why: str, *, as_json: bool) -> None:
+    """Refuse flags that would not count beside another one: whoever gives them means something by them.
+
+    Args:
+        flag: that was given, and why the others do not count.
+        given: those others, with their values; a false one was not given.
+        why: a sentence.
+        as_json: whether --json was given.
+
+    Raises:
+        Exit: one of them was.
+    """
+    beside = [f"--{name}" for name, value in given.items() if value]
+    if beside:
+        does = "does" if len(beside) == 1 else "do"
+        said = f"{' and '.join(beside)} {does} not go with {flag}: {why}; nothing was touched"
+        refuse(UsageError(said, hint="leave the one or the other out"), as_json=as_json)
 
 
 def _as_typed(env: str) -> Callable[[str], str] | None:

@@ -384,7 +384,8 @@ def _environment(
     settings = targets[0].settings
     name = _name(env, inventory)
     trusted = inventory.fence.trusts
-    secrets = Secrets(settings.secrets, project) if trusted else Withheld(settings.secrets, project)
+    places = (inventory.folder, project)
+    secrets = Secrets(settings.secrets, *places) if trusted else Withheld(settings.secrets, *places)
     return Environment(
         name=name,
         folder=inventory.folder,

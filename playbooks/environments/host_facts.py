@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
@@ -15,7 +15,7 @@ from playbooks.fleet.fleet import Fleet, HeldLocks
 from playbooks.fleet.lock_owner import LockOwner
 from playbooks.fleet.remote import Remote
 from playbooks.steps.drift import Drift, ask_drift, read_drift
-from playbooks.steps.facts import Facts, ask_facts, facts_in
+from playbooks.steps.facts import LOST_SENTENCES, Facts, ask_facts, facts_in
 
 T = TypeVar("T")
 
@@ -113,6 +113,25 @@ def drifted(facts: Mapping[str, Facts]) -> list[str]:
         for host, fact in facts.items()
         if fact.drift
     ]
+
+
+def as_left(facts: Mapping[str, Facts], replaced: Collection[str]) -> dict[str, Facts]:
+    """What was read before a deploy, without what is no longer so since other releases run.
+
+    Args:
+        facts: by host, from before.
+        replaced: the hosts that run what was deployed.
+    """
+    return {
+        host: replace(
+            fact,
+            drift=fact.drift.beside(fact.slot) if fact.drift else None,
+            odd=fact.odd[LOST_SENTENCES:] if fact.lost else fact.odd,
+        )
+        if host in replaced
+        else fact
+        for host, fact in facts.items()
+    }
 
 
 def _taken(drift: Drift) -> str:

@@ -22,7 +22,8 @@ _LEFT_OUT = re.compile(
     r"^\.|^(?:host_vars|group_vars|vars_plugins)$|(?:\.pyc|\.pyo|\.swp|\.bak|~|\.rpm|\.md|\.txt|\.rst|\.orig|\.cfg|\.retry)$"
 )
 _YAML = ("", ".yml", ".yaml", ".json")
-_TEMPLATES = "templates"  # rendered for hosts, and no inventory, though one may begin with [Service]
+# Rendered for hosts, though one may begin with [Service]; and a password alone in a file is what INI takes for a host.
+_NO_INVENTORIES = ("templates", "secrets")
 # Nobody means a list of hosts that counts, even where Ansible's INI reader takes every line for one.
 _NOT_IN_USE = frozenset(
     [
@@ -68,11 +69,12 @@ def _exists(path: Path) -> bool:
 
 
 def environments(project_root: Path) -> list[str]:
-    """The names below inventory/; ``shared`` is none: it has what environments link to."""
+    """The names below inventory/. ``shared`` is none: it has what environments link to. Nor are secrets, templates."""
+    none = ("shared", *_NO_INVENTORIES)
     folder = project_root / "inventory"
     if not folder.is_dir():
         return []
-    entries = [entry for entry in folder.iterdir() if not _LEFT_OUT.search(entry.name) and entry.name != "shared"]
+    entries = [entry for entry in folder.iterdir() if not _LEFT_OUT.search(entry.name) and entry.name not in none]
     return sorted(
         {entry.stem if entry.suffix in (".yml", ".yaml") else entry.name for entry in entries if _is_source(entry)}
     )
@@ -109,7 +111,7 @@ def _walk(folder: Path, depth: int, fence: Fence) -> Iterator[Path]:
     except OSError as error:
         raise ConfigError([f"{Origin(folder)} cannot be read: {error.strerror or error}."]) from None
     for name in names:
-        if _LEFT_OUT.search(name) or name == _TEMPLATES:
+        if _LEFT_OUT.search(name) or name in _NO_INVENTORIES:
             continue
         path = folder / name
         fence.check(path)

@@ -39,11 +39,18 @@ def choose_anew(
     if artifact.version not in bad or _is_another(facts, artifact):
         return artifact
     found = find_artifact(env, sha256=sha256, without=bad)
-    fleet.progress.warn(
-        f"{artifact.version}, the newest, was {bad[artifact.version]}; {found.version} is taken instead. "
-        f"--version={artifact.version} deploys the newest all the same"
-    )
+    fleet.progress.warn(passed_over(found, artifact))
     return found
+
+
+def passed_over(chosen: Artifact, newest: Artifact) -> str:
+    """What is said of a version that is taken in place of the newest.
+
+    Args:
+        chosen: it; why it was says what was passed over.
+        newest: the newest.
+    """
+    return f"{chosen.version} is taken, {chosen.why}. --version={newest.version} deploys the newest all the same"
 
 
 def _is_another(facts: Mapping[str, Facts], artifact: Artifact) -> bool:

@@ -22,6 +22,7 @@ from playbooks.releases.version_order import in_order, newest
 
 _IN_NAME = re.compile(r"-v?(\d+(?:\.\d+)+[A-Za-z0-9._+-]*?)\.(?:tar|tgz)")
 _CHECKSUM = re.compile(r"([0-9a-f]{64})(?:\s|$)")
+MAX_PASSED = 5  # versions that are told, of those that were taken back
 FORMATS = {".tar.zst": "zstd", ".tar.gz": "gzip", ".tgz": "gzip", ".tar.xz": "xz", ".tar": "none"}
 
 
@@ -237,8 +238,8 @@ def _newest(env: Environment, without: Mapping[str, str]) -> tuple[str, str]:
     there = _versions(env)
     left = {version: why for version, why in without.items() if version in there}
     found = newest(version for version in there if version not in left)
-    told = "; ".join(f"{version} was {why}" for version, why in left.items())
     if found.version is None and left and len(left) == len(there):
+        told = "; ".join(f"{version} was {why}" for version, why in left.items())
         raise UsageError(
             f"every version that there is was taken back: {told}; nothing was touched",
             hint=f"build a new one; --version={list(left)[-1]} deploys that one all the same",
@@ -249,4 +250,7 @@ def _newest(env: Environment, without: Mapping[str, str]) -> tuple[str, str]:
         raise UsageError(
             f"give --version=… or --artifact=…: no version can be chosen by itself, {found.why}{rivals}", hint=hint
         )
-    return found.version, f"{found.why}{f', without those that were taken back ({told})' if told else ''}"
+    newer = [version for version in reversed(there[there.index(found.version) :]) if version in left]
+    passed = ", ".join(f"{version} (it was {left[version]})" for version in newer[:MAX_PASSED])
+    more = f" and {len(newer) - MAX_PASSED} more that were taken back" if len(newer) > MAX_PASSED else ""
+    return found.version, f"{found.why}, past {passed}{more}" if passed else found.why

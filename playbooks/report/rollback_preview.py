@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from playbooks.core.counting import few
 from playbooks.report.output import shortened
 from playbooks.report.tables import ago, say, show_table
 
 if TYPE_CHECKING:
     from playbooks.check_rollback import RollbackCheck
-    from playbooks.list_rollback import KeptRelease, WaysBack
+    from playbooks.list_rollback import KeptBackup, KeptRelease, WaysBack
 
 
 def show_rollback_check(check: RollbackCheck) -> None:
@@ -26,8 +27,10 @@ def show_rollback_check(check: RollbackCheck) -> None:
             say("\n".join(f"  - {action}" for action in host.actions) or "  stays as it is")
     if check.databases:
         say("\ndatabases:\n" + "\n".join(f"  - {sentence}" for sentence in check.databases))
-    if check.problems:
+    if check.problems or check.warnings:
         say("")
+    for warning in check.warnings:
+        say(f"warning: {warning}")
     for problem in check.problems:
         say(f"problem: {problem}")
 
@@ -51,8 +54,11 @@ def show_ways_back(ways: WaysBack) -> None:
         if found:
             say(told)
             show_table(
-                ("backup", "made", "hosts", "version", "databases"),
-                [(one.id, ago(one.created), on(one.hosts), one.version, ", ".join(one.databases)) for one in found],
+                ("backup", "made", "hosts", "version", "databases", "release"),
+                [
+                    (one.id, ago(one.created), on(one.hosts), one.version, ", ".join(one.databases), _in_it(one))
+                    for one in found
+                ],
             )
     for host, why in ways.unreachable.items():
         say(f"warning: {host} could not be asked: {why}")
@@ -62,6 +68,18 @@ def show_ways_back(ways: WaysBack) -> None:
     if ways.no_next:
         say(f"\nWithout --to a rollback has nowhere to go: {ways.no_next}")
     say(f"\nGo back: invoke rollback {ways.flag} --to=… any release, version or backup; --check says what it would do.")
+    if any(_in_it(one) for one in ways.backups):
+        say(
+            "Not to a backup with no release, or with one that was changed by hand; to look at it: "
+            f"invoke restore {ways.flag} --backup=ID --to-dir=/new/folder"
+        )
+
+
+def _in_it(backup: KeptBackup) -> str:
+    if not backup.release:
+        return "none in it"
+    told = [f"none of {', '.join(backup.lacking)} in it"] if backup.lacking else []
+    return "; ".join([*told, *(f"changed by hand on {host}: {few(names)}" for host, names in backup.changed.items())])
 
 
 def _kept(release: KeptRelease, on: Callable[[Sequence[str]], str]) -> Iterator[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TextIO
 
+from playbooks.core.counting import few
 from playbooks.report import layout
 from playbooks.report.output import Shown, answer, answers_terminal, shortened, shown, shown_lines
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from playbooks.show_inventory import InventoryView
     from playbooks.show_variables import Variables
     from playbooks.status import HostStatus, Status
-    from playbooks.verify_backups import Verification
+    from playbooks.verify_backups import HostDrill, Verification
 
 GOOD = {"deployed", "unchanged", "healthy", "done", "PASSED", "ok"}
 MAX_LOGS = 2  # hosts whose application's last lines are shown
@@ -219,6 +220,8 @@ def show_status(status: Status) -> None:
     if status.interrupted:
         left = [host.host for host in status.hosts if host.interrupted]
         say(f"\nINTERRUPTED on {', '.join(left)}: {status.interrupted}. It was stopped, died, or lost the hosts.")
+        if status.went_back:
+            say(status.went_back)
         say(f"Next: {status.next}")
     if status.mixed:
         say(f"\nThe fleet is MIXED: it runs {', '.join(status.versions) or 'nothing'}{status.whole_again}")
@@ -273,7 +276,7 @@ def _word(ok: bool, *, critical: bool) -> str:
 
 def show_backups(backups: Backups) -> None:
     """Backups made, or there."""
-    from playbooks.backups.making import dumped
+    from playbooks.backups.making import dumped, kept_release
 
     rows = [
         (
@@ -283,11 +286,12 @@ def show_backups(backups: Backups) -> None:
             ago(str(record.get("created"))),
             _size(record.get("bytes")),
             ", ".join(dumped(record)),
+            kept_release(record),
             took(record),
         )
         for record in backups.records
     ]
-    show_table(("backup", "host", "version", "made", "size", "databases", "took"), rows)
+    show_table(("backup", "host", "version", "made", "size", "databases", "release", "took"), rows)
     if backups.id:
         for record in backups.records:
             if changed := record.get("changed"):
@@ -324,11 +328,14 @@ def _count_hosts(count: int) -> str:
 def show_restored(restored: Restored) -> None:
     """What was restored where."""
     show_table(
-        ("host", "files", "folder"),
+        ("host", "files", "folder", "release"),
         [
-            *((host, str(count), f"{restored.folder}/{host}") for host, count in restored.files.items()),
-            *((host, "none", "it does not hold this backup") for host in restored.lacking),
-            *((host, "none", "it has no backup at all") for host in restored.bare),
+            *(
+                (host, str(count), f"{restored.folder}/{host}", restored.releases.get(host))
+                for host, count in restored.files.items()
+            ),
+            *((host, "none", "it does not hold this backup", None) for host in restored.lacking),
+            *((host, "none", "it has no backup at all", None) for host in restored.bare),
         ],
     )
     count, of = len(restored.files), len(restored.files) + len(restored.lacking) + len(restored.bare)
@@ -417,15 +424,28 @@ def show_host_keys(keys: HostKeys) -> None:
 def show_drill(verification: Verification) -> None:
     """PASSED or FAILED, host by host."""
     rows = [
-        (host.host, host.status, host.backup, f"{host.seconds} s", "; ".join(host.reasons))
+        (host.host, host.status, host.backup, _drilled(host), f"{host.seconds} s", "; ".join(host.reasons))
         for host in verification.hosts
     ]
-    show_table(("host", "result", "backup", "the drill took", "why"), rows)
+    show_table(("host", "result", "backup", "release", "the drill took", "why"), rows)
     for host in verification.hosts:
         if host.log:
             say(f"\nThe log of the restored release on {host.host}:")
             say("\n".join(f"    {line}" for line in host.log))
-    say(f"\n{verification.status}")
+    notes: dict[str, list[str]] = {}
+    for host in verification.hosts:
+        for note in host.notes:
+            notes.setdefault(note, []).append(host.host)
+    if notes:
+        say("\n" + "\n".join(f"note: {', '.join(hosts)}: {note}" for note, hosts in notes.items()))
+    say(f"\n{verification.sentence}")
+
+
+def _drilled(host: HostDrill) -> str:
+    """What became of the release in a backup."""
+    if host.release is None:
+        return "none in it" if host.notes else ""
+    return f"{host.release}, {'started' if host.started else 'not started'}"
 
 
 def show_schedule(scheduled: Scheduled) -> None:
@@ -440,12 +460,6 @@ def show_schedule(scheduled: Scheduled) -> None:
         say(f"warning: {scheduled.problem}")
     if scheduled.kind == "none" and not scheduled.removed:
         say(f"nothing was scheduled for {scheduled.environment}")
-
-
-def few(sentences: Sequence[str], most: int = 3) -> str:
-    """The first of several short sentences, and how many more there are."""
-    more = f", and {len(sentences) - most} more" if len(sentences) > most else ""
-    return ", ".join(sentences[:most]) + more
 
 
 def _first_line(text: str) -> str:

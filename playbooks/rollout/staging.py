@@ -70,9 +70,10 @@ def _run(
 def _judged(
     fleet: Fleet, env: Environment, backup: str | None, made: Results[Record | None]
 ) -> tuple[str | None, list[str]]:
-    """The backup's id, and warnings. Where no host has made it there is none by that name: older ones count instead."""
+    """The backup's id, and warnings. Where no host has made it there is none by that name: older ones count instead, or
+    there was nothing to back up yet."""
     warnings = judge_backups(fleet, env, made)
-    return (backup if not made.failed or any(made.ok.values()) else None), warnings
+    return (backup if any(made.ok.values()) else None), warnings
 
 
 def _stage_jobs(

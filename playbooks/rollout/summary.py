@@ -15,13 +15,16 @@ from playbooks.judgement.meanwhile import Meanwhile
 from playbooks.rollout.migrated import still_migrated
 from playbooks.rollout.outcome import HostOutcome, Outcome
 from playbooks.rollout.rollout import HostState, Rollout
+from playbooks.steps.drift import listed
 from playbooks.steps.facts import Facts, version_in
 from playbooks.strategies.plan import Plan
 
 STILL_NOTHING = "nothing runs, as before"
 
 
-def unchanged(env: Environment, release: Release, facts: Mapping[str, Facts], started: float) -> Outcome:
+def unchanged(
+    env: Environment, release: Release, facts: Mapping[str, Facts], warnings: Sequence[str], started: float
+) -> Outcome:
     """Every host runs it already; of two groups, those that have the traffic."""
     there = sum(fact.version == release.version for fact in facts.values())
     return Outcome(
@@ -35,6 +38,7 @@ def unchanged(env: Environment, release: Release, facts: Mapping[str, Facts], st
         started=release.created,
         seconds=time.monotonic() - started,
         by=release.by,
+        warnings=tuple(warnings),
         next="redo it with --force",
     )
 
@@ -88,7 +92,7 @@ def deployed(
         environment=env.name,
         version=release.version,
         status=status,
-        message=message,
+        message=message + _runs_no_more(facts, rollout),
         hosts=tuple(_line(host, fact, rollout, release.version) for host, fact in facts.items()),
         started=release.created,
         seconds=seconds,
@@ -118,17 +122,26 @@ def returned(
     refused: Mapping[str, SlipwayError] | None = None,
     requests: Meanwhile | None = None,
     unserved: SlipwayError | None = None,
+    *,
+    found: Mapping[str, Facts],
+    left: LockOwner | None = None,
 ) -> Outcome:
     """A rollback was run, well or not; if well, this group of hosts has the traffic, unless nobody is served.
 
     Args:
         reason: why it was run, in the person's words.
         refused: hosts that stay on what they run, since they have nothing whole to go back to.
+        found: what hosts ran before the lock was had: where a guard waited, that made it do its work.
+        left: the task that had been interrupted.
     """
     refused = refused or {}
     versions = sorted({version_in(release) for release in targets.values() if release})
     what = f"{env.settings.app} {', '.join(versions)}".rstrip()
-    stands = _runs_again(what, targets, group)
+    by_guards = [host for host, fact in found.items() if host in facts and fact.current != facts[host].current]
+    changed = bool(plan.stages or databases or by_guards)
+    stands = _runs_again(what, targets, group) if changed else _runs_already(what, targets, group)
+    if by_guards:
+        stands += f"; {', '.join(by_guards)} went back by {'its guard' if len(by_guards) == 1 else 'their guards'}"
     if rollout.reasons:
         status, exit_status = "stuck", ExitStatus.PERSON_NEEDED
         message = f"the rollback to {what} failed: {rollout.why}"
@@ -141,15 +154,16 @@ def returned(
         but += [f"{', '.join(unreachable)} could not be reached"] if unreachable else []
         message = f"{stands}, but {'; '.join(but)}"
     else:
-        status, exit_status = ("done" if plan.stages or databases else "unchanged"), ExitStatus.DONE
-        message = stands
+        status, exit_status = ("done" if changed else "unchanged"), ExitStatus.DONE
+        closes = left is not None and left.task != "rollback"
+        message = stands + (f"; '{left.what}', which was interrupted, is closed" if left and closes else "")
     # A second one without --to would go back one further.
     hint = next((error.hint for error in refused.values() if error.hint), "")
     again = f"mend that, then: invoke rollback {env.flag} --to={versions[0]}" if rollout.reasons and versions else ""
     lines = [
         HostOutcome(host, fact.version, fact.version, HostState.UNTOUCHED, refused[host].message)
         if host in refused
-        else _back_line(host, fact, targets.get(host, fact.current), rollout)
+        else _back_line(host, fact, targets.get(host, fact.current), rollout, found.get(host, fact))
         for host, fact in facts.items()
     ]
     gone = [HostOutcome(host, None, None, HostState.UNREACHABLE, error.message) for host, error in unreachable.items()]
@@ -184,13 +198,22 @@ def _runs_again(what: str, targets: Mapping[str, str | None], group: str | None)
     return f"{again}; on {', '.join(new)} {STILL_NOTHING}" if new else again
 
 
-def _back_line(host: str, fact: Facts, target: str | None, rollout: Rollout) -> HostOutcome:
+def _runs_already(what: str, targets: Mapping[str, str | None], group: str | None) -> str:
+    there = sum(release is not None for release in targets.values())
+    if not there:
+        return f"{what}: {STILL_NOTHING}"
+    return f"{what} runs on {_hosts(there, group)}, and none of them had to be changed"
+
+
+def _back_line(host: str, fact: Facts, target: str | None, rollout: Rollout, found: Facts) -> HostOutcome:
     stand = rollout.stands.get(host, HostState.UNCHANGED)
+    if stand == HostState.UNCHANGED and found.current != fact.current:
+        stand = HostState.DEPLOYED  # its guard has done that
     words = {HostState.DEPLOYED: "rolled back", HostState.UNCHANGED: "unchanged"}
     stays = stand in (HostState.UNTOUCHED, HostState.ROLLED_BACK)
     after = fact.ran if stays else version_in(target) if target else None
     error = rollout.reasons.get(host)
-    return HostOutcome(host, fact.ran, after, words.get(stand, stand), error.message if error else "", _log(error))
+    return HostOutcome(host, found.ran, after, words.get(stand, stand), error.message if error else "", _log(error))
 
 
 def without(outcome: Outcome, unreachable: Mapping[str, SlipwayError]) -> Outcome:
@@ -232,6 +255,16 @@ def _verdict(
         return "done", message, f"the next deploy repairs them: invoke deploy {command}", ExitStatus.DONE
     count = sum(stand == HostState.DEPLOYED for stand in rollout.stands.values())
     return "done", f"{what} is deployed on {_hosts(count, group)}", "", ExitStatus.DONE
+
+
+def _runs_no_more(facts: Mapping[str, Facts], rollout: Rollout) -> str:
+    """What was changed by hand of what ran, where the new release runs now, as the end of a sentence."""
+    there = rollout.hosts(HostState.DEPLOYED, HostState.UNHEALTHY)
+    left = [(host, left) for host in there if (drift := facts[host].drift) and (left := drift.in_release)]
+    if not left:
+        return ""
+    what = f" ({listed(left[0][1])})" if len(left) == 1 else ""
+    return f"; what was changed by hand on {', '.join(host for host, _ in left)}{what} runs no more"
 
 
 def _stand_again(facts: Mapping[str, Facts], rollout: Rollout) -> str:

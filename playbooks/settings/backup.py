@@ -56,7 +56,8 @@ class Drill(Model):
     command: Text | None = Field(
         None,
         description="Starts the restored release on a spare port, from its folder as the application's user. "
-        "$PORT and $RELEASE are set. It sees the restored release and data at their own paths, and of the host "
+        "$PORT and $RELEASE are set, and the same as $DRILL_PORT and $DRILL_RELEASE, which no file that it reads sets "
+        "anew. It sees the restored release and data at their own paths, and of the host "
         "nothing but /usr and what programs need of /etc, read-only. "
         "Left out: the release's files are compared, but it is not started.",
     )

@@ -42,7 +42,10 @@ LONGEST_USER = 32  # useradd(8)
 class FileSecret(Model):
     """A secret in a file on the controller; surrounding white space is dropped."""
 
-    file: Text = Field(description="Path; ~ is the home folder. It must not be readable by others.")
+    file: Text = Field(
+        description="Path; ~ is the home folder, and a relative one counts from the inventory's folder, else from the "
+        "project's. It must not be readable by others."
+    )
 
 
 class EnvSecret(Model):

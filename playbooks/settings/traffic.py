@@ -134,7 +134,9 @@ class Balancer(Model):
     backend: BackendName | None = Field(None, description="Name of the backend; the application's when left out.")
     port: Port = Field(8000, description="Where the servers listen; a host may say another in slipway_port.")
     health_path: UrlPath = Field("/health/ready", description="What the balancer asks servers for; 200 is up.")
-    health_host: HostName | None = Field(None, description="The Host header it asks with; the application's name.")
+    health_host: HostName | None = Field(
+        None, description="The Host header it asks with: the first of `names`, or else the application's name."
+    )
     drain: Duration = Field(30.0, description="How long requests in flight are waited for before a server goes off.")
     slow_start: Duration = Field(
         0.0,
@@ -152,6 +154,11 @@ class Balancer(Model):
     testers: Testers | None = Field(None, description="Who gets the new release first.")
     socket: AbsolutePath = Field("/run/haproxy/admin.sock", description="HAProxy's admin socket.")
     extra: Extra = section("Lines of your own.")
+
+    @property
+    def asked_as(self) -> str | None:
+        """The Host header that it asks servers with; None: the application's name."""
+        return self.health_host or next(iter(self.names), None)
 
     @property
     def tls_names(self) -> list[str]:

@@ -78,6 +78,19 @@ class Drift:
         """Whether a deploy of the same version would make a difference."""
         return any(change.is_mended_by_deploy for change in self.changes)
 
+    @property
+    def in_release(self) -> tuple[Change, ...]:
+        """What of it is left behind with the release."""
+        return tuple(change for change in self.changes if change.kind != "drop-in")
+
+    def beside(self, slot: str | None) -> Drift | None:
+        """What of it stays when another release runs: drop-ins, but for those of the slot that was left."""
+        left = f"@{slot}." if slot else None
+        kept = tuple(
+            change for change in self.changes if change.kind == "drop-in" and not (left and left in change.name)
+        )
+        return Drift(self.release, kept) if kept else None
+
     def __str__(self) -> str:
         return listed(self.changes, self.more)
 

@@ -32,11 +32,13 @@ class Drilled:
 
     Args:
         problems: sentences; none means that all of it is well.
+        restored: whether there is something restored now, however bad.
         started: whether the restored release was started and answered.
         log: the last lines of one that did not answer.
     """
 
     problems: tuple[str, ...]
+    restored: bool = False
     started: bool = False
     log: tuple[str, ...] = ()
 
@@ -90,7 +92,7 @@ def drill(
         )
     except StepFailed as error:
         raise with_hint(error, settings) from None
-    return Drilled(_problems(answer))
+    return Drilled(_problems(answer), restored=answer.maybe("restored", 1) is not None)
 
 
 def drill_start(remote: Remote, settings: Settings, release: str, databases: Sequence[Database]) -> Drilled:
@@ -135,7 +137,7 @@ def drill_start(remote: Remote, settings: Settings, release: str, databases: Seq
     except StepFailed as error:
         raise with_hint(error, settings) from None
     log = tuple(cut(text) for (text,) in answer.all("log", 1))[:MAX_LINES]
-    return Drilled(_problems(answer), answer.maybe("started", 1) is not None, log)
+    return Drilled(_problems(answer), started=answer.maybe("started", 1) is not None, log=log)
 
 
 def drill_end(

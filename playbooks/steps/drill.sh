@@ -65,7 +65,10 @@ check_repository() {
     turn=$(cat "$state/drill/turn" 2>/dev/null || echo 0)
     part=$((turn % 7 + 1))/7
     case $repository in
-        /*) if [ "$(du -sk "$repository" 2>/dev/null | cut -f1)" -lt 1048576 ]; then part=1/1; fi ;;
+        /*)
+            size=$(du -sk "$repository" 2>/dev/null | cut -f1)
+            [ "${size:-0}" -ge 1048576 ] || part=1/1
+            ;;
     esac
     # No lock: a deploy must never wait for a drill, nor fail because of one.
     if ! try_restic "$scratch/check" --no-lock check --read-data-subset="$part"; then

@@ -124,7 +124,8 @@ spare_port() {
     printf '%s' "$candidate"
 }
 port=$(spare_port)
-printf 'PORT=%s\nRELEASE="%s"\n' "$port" "$place_of" >>"$folder/work/environment"
+# The same once more, by names that no file of the application has: who reads such a file has its PORT from then on.
+printf '%s=%s\n' PORT "$port" DRILL_PORT "$port" RELEASE "\"$place_of\"" DRILL_RELEASE "\"$place_of\"" >>"$folder/work/environment"
 address=$(printf '%s' "$url" | sed "s/{port}/$port/g")
 # Neither a URL nor a command is in a command line, which everybody on the host can read: a secret may be in it.
 printf 'url = "%s"\n' "$(printf '%s' "$address" | sed 's/[\\"]/\\&/g')" >"$folder/work/address"
@@ -171,10 +172,15 @@ END_OF_ANSWER
         [ "$got" != 000 ] || how="does not answer"
         [ -z "$stranger" ] || how="does not listen at its port, a program of $stranger does"
         systemctl is-active --quiet "$unit" || how='is not there: the command ended'
+        advice=
+        case " $command" in
+            *[\;\&\ ]'. '* | *[\;\&\ ]'source '*) advice=". Where a file that slipway_backup.drill.command reads sets PORT, say PORT=\$DRILL_PORT after it" ;;
+        esac
         # What it said last is the reason, and may not be written yet.
         journalctl --sync 2>/dev/null || :
-        log=$(journalctl "_SYSTEMD_UNIT=$unit" --since="@$began" --lines=8 --output=cat --no-pager 2>/dev/null | cut -c1-200)
-        problem "the restored release $how ($address); its log is $([ -n "$log" ] && echo below || echo empty). Of the host it sees /usr and a little of /etc; what else it reads, slipway_backup.drill.read_only names"
+        # With a time journalctl counts lines from there, and the last ones are the reason.
+        log=$(journalctl "_SYSTEMD_UNIT=$unit" --since="@$began" --lines=10000 --output=cat --no-pager 2>/dev/null | tail -n 8 | cut -c1-200)
+        problem "the restored release $how ($address); its log is $([ -n "$log" ] && echo below || echo empty). Of the host it sees /usr and a little of /etc; what else it reads, slipway_backup.drill.read_only names$advice"
         while IFS= read -r line; do [ -z "$line" ] || emit log "$line"; done <<END_OF_LOG
 $log
 END_OF_LOG

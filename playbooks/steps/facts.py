@@ -27,6 +27,7 @@ Stand = Literal["partial", "staged", "proven", "failed"]
 
 NOTHING = "-"  # as a release's predecessor
 MAX_ODD = 8  # sentences
+LOST_SENTENCES = 2  # that come first where what runs is lost
 MAX_HOOKS = 20
 MAX_PLACES = 40  # folders on the way to ours, and file systems below them
 MAX_WORD = 200  # characters of what is shown of a host in a line
@@ -199,6 +200,7 @@ class Facts:
         lock: who holds the lock, if somebody does.
         interrupted: who held it last, if that task ended without a word.
         guard: the guard that waits there.
+        went_back: when its guard has undone what the interrupted task did there, in seconds since 1970.
         moved: the last switch.
         tip: the name of the ledger's last line (`head_of`), "start" where there is none yet; None: it is torn, or no
             record.
@@ -251,6 +253,7 @@ class Facts:
     failed: tuple[str, ...] = ()
     drift: Drift | None = None
     lost_slot: str | None = None
+    went_back: int | None = None
 
     @property
     def comparable(self) -> str | None:
@@ -371,6 +374,7 @@ def facts_in(answer: StepResult, home: str, *, seen: Head | None = None) -> Fact
     token = answer.maybe("token", 1)
     lost_slot = answer.maybe("lost_slot", 1)
     releases = _releases(answer, odd)
+    interrupted = _interrupted(answer, now, odd)
     # What runs may be a copy that counts as no release.
     ahead = frozenset(name for name in {*releases, *(current[:1] if current else ())} if names.is_ahead(name, now))
     odd += [f"release {name} is named for the future, so it counts for this host alone" for name in sorted(ahead)]
@@ -391,7 +395,8 @@ def facts_in(answer: StepResult, home: str, *, seen: Head | None = None) -> Fact
         backups=_backups(answer, odd),
         verified=_verified(verified[0], odd) if verified else None,
         lock=read_lock_owner(lock[0]) if lock else None,
-        interrupted=_interrupted(answer, now, odd),
+        interrupted=interrupted,
+        went_back=_went_back(answer, interrupted) if interrupted else None,
         guard=_guard(answer),
         moved=_moved(answer, odd),
         tip=tip,
@@ -417,7 +422,7 @@ def facts_in(answer: StepResult, home: str, *, seen: Head | None = None) -> Fact
         )
     if facts.lost:
         then = f"releases/{facts.way_back}" if facts.way_back else "nothing"
-        odd[:0] = [
+        odd[:0] = [  # LOST_SENTENCES of them
             f"the folder of {facts.current}, which runs, is gone or not whole",
             f"a deploy of any version makes it whole; one that fails goes back to {then}",
         ]
@@ -512,6 +517,16 @@ def _interrupted(answer: StepResult, now: datetime, odd: list[str]) -> LockOwner
         odd.append(f"what it says of an interrupted task makes no sense: {holder.task} '{holder.id}'")
         return None
     return holder
+
+
+def _went_back(answer: StepResult, left: LockOwner) -> int | None:
+    """When the guard of a task has done its work, as its record in the ledger says."""
+    found = answer.maybe("fired", 1)
+    record = read_line(f"{found[0]}\n".encode()) if found else None
+    if record is None or (record.get("task"), record.get("id"), record.get("status")) != ("guard", left.id, "done"):
+        return None
+    at = names.parse_time(record.get("at"))
+    return int(at.timestamp()) if at else None
 
 
 def _guard(answer: StepResult) -> Guard | None:

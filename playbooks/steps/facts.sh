@@ -191,6 +191,11 @@ elif [ -s "$state/lock" ] || [ -s "$state/interrupted" ]; then
     { read -r holder && read -r _ && read -r _ _ kind; } 2>/dev/null <"$state/lock" || kind=
     if [ "$kind" != changes ] && [ -s "$state/interrupted" ]; then read -r holder <"$state/interrupted" || :; fi
     emit interrupted "$holder"
+    # What its guard has done is among the last records.
+    [ ! -s "$state/ledger" ] || {
+        fired=$(tail -n 20 "$state/ledger" | grep -F '"task": "guard"' | tail -n 1) || :
+        [ -z "$fired" ] || emit fired "$fired"
+    }
 fi
 for marker in armed firing stuck; do
     [ -e "$state/guard/$marker" ] || continue

@@ -38,5 +38,12 @@ if [ "$follow" = yes ]; then
     kill "$follower" 2>/dev/null || :
     exit 0
 fi
-journalctl "$@"
+if [ "$since" = - ]; then
+    journalctl "$@"
+else
+    # The last lines since then: with a time alone journalctl gives the first.
+    exec 4>&1
+    failed=$({ { journalctl --reverse "$@" || echo "$?" >&3; } | tac >&4; } 3>&1)
+    [ -z "$failed" ] || exit "$failed"
+fi
 echo end

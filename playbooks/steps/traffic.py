@@ -192,7 +192,7 @@ def place(balancer: Balancer, settings: Settings) -> list[str]:
 
 def host_asked(balancer: Balancer, settings: Settings) -> str:
     """The Host header of the balancer's health check."""
-    return balancer.health_host or settings.app
+    return balancer.asked_as or settings.app
 
 
 def share_lines(shares: Sequence[ServerWeight]) -> bytes:

@@ -244,12 +244,15 @@ def test_prune_keeps_proven_releases_and_drops_failed_ones_first(app: App, on: O
     for version in ("1.0.0", "1.1.0"):
         app.build(version)
         assert app.deploy(version).status == 0
-    app.build("1.2.0", line="exit 3")
-    assert app.deploy("1.2.0").status == 1
+    for version in ("1.2.0", "1.2.1"):
+        app.build(version, line="exit 3")
+        assert app.deploy(version).status == 1
     # Who names no version does not mean the one that was just taken back.
     chosen = invoke("deploy", app.env, "--json")
     assert (chosen.status, chosen.json["version"], chosen.json["status"]) == (0, "1.1.0", "unchanged"), chosen.err
-    assert "1.2.0, the newest, was rolled back at" in chosen.err
+    (told,) = chosen.json["warnings"]
+    assert told in chosen.err and "1.1.0 is taken" in told and "--version=1.2.1 deploys the newest" in told
+    assert "past 1.2.1 (it was rolled back at " in told and ", 1.2.0 (it was rolled back at " in told, "all of them"
     app.build("1.3.0")
     assert app.deploy("1.3.0").status == 0
     left = on("app1").check_output(f"ls {app.home}/releases").split()

@@ -158,8 +158,9 @@ def never_answers(_: On, app: App) -> None:
 
 
 def dies(_: On, app: App) -> None:
+    dying = "echo PORT=8000 >/tmp/env; . /tmp/env; seq 9; echo no such module; echo at $DRILL_PORT, not $PORT; exit 3"
     drill = app.settings["backup"]["drill"]
-    app.write(backup={**app.settings["backup"], "drill": {**drill, "command": "echo no such module >&2; exit 3"}})
+    app.write(backup={**app.settings["backup"], "drill": {**drill, "command": dying}})
 
 
 def bad_data(_: On, app: App) -> None:
@@ -176,7 +177,7 @@ BAD: list[tuple[Callable[[On, App], None], str, list[str]]] = [
     (no_repository, "db1", ["there is no restic repository at /var/backups/slipway/{app}"]),
     (no_records, "app1", ["there is no backup on this host"]),
     (never_answers, "app1", ["the restored release does not answer"]),
-    (dies, "app1", ["the command ended", "no such module"]),
+    (dies, "app1", ["the command ended", "say PORT=$DRILL_PORT after it", "9 / no such module / at ", ", not 8000"]),
     (bad_data, "db1", ["has 1 tables", "answers 'f'", "answers 500 rows", "nowhere"]),
     (broken_sqlite, "app1", ["the copy of SQLite database {home}/shared/data/notes.db is damaged"]),
 ]

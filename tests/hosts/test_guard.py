@@ -71,9 +71,16 @@ def test_a_dead_controller_leaves_the_fleet_on_the_old_release(guarded: App, on:
     assert set(versions(guarded, on).values()) == {"1.0.0"}
     told = invoke("status", guarded.env, "--json")
     assert told.status == 3 and "deploy 2.0.0" in told.json["interrupted"]
+    went_back = {host["host"]: host["went_back"] for host in told.json["hosts"]}
+    assert went_back["app1"] and went_back["app2"] and went_back["app3"] is None, "it was never switched"
+    assert f"app1 to 1.0.0 at {went_back['app1']}" in invoke("status", guarded.env).out
     guarded.write(hooks={"install": [{"run": "false"}]})
     assert invoke("deploy", guarded.env, "--version=2.0.0").status == 1
     assert "deploy 2.0.0" in invoke("status", guarded.env, "--json").json["interrupted"], "nothing was mended by that"
+    closed = invoke("rollback", guarded.env, "--json").json
+    assert closed["status"] == "unchanged"
+    assert "1.0.0 runs on 3 hosts, and none of them had to be changed" in closed["message"]
+    assert "'deploy 2.0.0', which was interrupted, is closed" in closed["message"]
 
 
 def test_resume_needs_no_artifact_where_hosts_hold_it(guarded: App, on: On, tmp_path: Path) -> None:

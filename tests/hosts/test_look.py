@@ -49,6 +49,8 @@ def test_logs_of_all_hosts_are_merged_and_followed(talking: App, on: On) -> None
     assert "begins with ••••••" in shown.out and "␛[2Jtwo" in shown.out
     document = invoke("logs", talking.env, "--json", "--host=app2", "--lines=3", f"--unit={talking.name}").json
     assert {line["host"] for line in document["lines"]} == {"app2"} and len(document["lines"]) == 3
+    flags = ("--json", "--host=app2", "--lines=3", f"--unit={talking.name}", "--since=1h")
+    assert invoke("logs", talking.env, *flags).json["lines"] == document["lines"], "not the first"
     wrong = invoke("logs", talking.env, "--unit=other")
     assert wrong.status != 0 and f"it has: {talking.name}.service" in wrong.err
 

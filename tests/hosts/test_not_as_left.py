@@ -89,7 +89,9 @@ def test_a_running_release_whose_folder_was_deleted(one: App, on: On) -> None:
     assert back.status == 0, back.err
     assert current(one, on) == first
     host.check_output(f"rm -rf {one.home}/releases/{first}")
-    assert one.deploy("1.0").status == 0, "the very version that was deleted"
+    made_whole = one.deploy("1.0")
+    assert made_whole.status == 0, "the very version that was deleted"
+    assert "is gone or not whole" in made_whole.err and "is gone or not whole" not in made_whole.out
     assert host.check_output(f"curl -s localhost:{one.port}/VERSION") == "1.0"
 
 
@@ -205,6 +207,15 @@ def test_a_release_is_whole_whatever_is_left_out_beside_it(one: App, on: On) -> 
     nowhere = invoke("rollback", one.env, "--check", "--to=nonsense")
     assert nowhere.status == 2 and f"the releases {ran['id']}, {went['id']}" in nowhere.err
     assert host.check_output("cat %s", f"{release}/login.py") == "bent"
+    host.check_output(f"cd /var/backups/slipway && mv {one.name} {one.name}.away")
+    unopened = invoke("rollback", one.env, "--check")
+    assert unopened.status == 1 and "problem: app1: the restic repository" in unopened.out
+    unopened = invoke("rollback", one.env)
+    assert unopened.status == 1 and "(login.py was changed), and there is no restic repository" in unopened.err
+    drilled = invoke("verify-backups", one.env, "--json")
+    (found,) = drilled.json["hosts"]
+    assert "Illegal" not in drilled.err and len(found["reasons"]) == 1 and not found["notes"], drilled.out + drilled.err
+    host.check_output(f"cd /var/backups/slipway && mv {one.name}.away {one.name}")
     back = invoke("rollback", one.env)
     assert back.status == 0, back.err
     assert "login.py" in back.err and "restoring it from its backup" in back.err
@@ -237,6 +248,8 @@ def test_what_was_changed_by_hand_is_told_and_keeps_no_other_host_from_going_bac
     assert "VERSION was changed" in app.deploy("1.0", "--check").out
     done = ship(app, "1.1")
     assert done.status == 0 and "app1: what runs is not as it was deployed (VERSION was changed" in done.err
+    assert "on app1 (VERSION was changed, bin/run has another mode or owner) runs no more" in done.out
+    assert f"warning: app1: what runs is not as it was deployed ({drop_in} is a drop-in" in done.out, "that stays"
 
     back = invoke("rollback", app.env)
     assert back.status == 3, back.out + back.err
@@ -248,8 +261,51 @@ def test_what_was_changed_by_hand_is_told_and_keeps_no_other_host_from_going_bac
     assert mended.status == 0, mended.err
     assert host.check_output(f"curl -s localhost:{app.port}/VERSION") == "1.0"
     host.check_output(f"echo again >>{app.home}/current/VERSION")
-    assert app.deploy("1.0").status == 0, "1.0 runs already, but not as it was deployed"
+    again = app.deploy("1.0")
+    assert again.status == 0, "1.0 runs already, but not as it was deployed"
+    assert "app1 (VERSION was changed) runs no more" in again.out and "deployed (VERSION" not in again.out, again.out
     assert host.check_output(f"curl -s localhost:{app.port}/VERSION") == "1.0"
+
+
+def test_backups_that_no_rollback_takes_are_marked(one: App, on: On) -> None:
+    """One from before the first release, or with a hot fix in it, looked like any other in lists and drills."""
+    host, data = on("app1"), f"/srv/{one.name}"
+    host.check_output(f"mkdir -p {data} && echo cat >{data}/cat")
+    drill = {"command": "cd $RELEASE && exec python3 -m http.server $PORT"}
+    one.write(backup={"paths": [data], "drill": drill, "after_deploy": False})
+    first = invoke("backup", one.env, "--json").json["id"]
+    drilled = invoke("verify-backups", one.env)
+    assert drilled.status == 0, drilled.out
+    assert "PASSED, for data alone" in drilled.out and "no release is in it" in drilled.out
+    one.build("1.0")
+    assert one.deploy("1.0").status == 0
+    release = current(one, on)
+    refused = invoke("rollback", one.env, f"--to={first}")
+    assert refused.status == 2, refused.out
+    assert f"backup {first} has no release in it: on app1 there was none" in refused.err
+    assert f"invoke restore {one.env} --backup={first} --to-dir=" in refused.err
+
+    host.check_output(f"echo fixed >>{one.home}/current/VERSION")
+    fixed = invoke("backup", one.env, "--json").json["id"]
+    listed = {row["id"]: row for row in invoke("rollback", one.env, "--list", "--json").json["backups"]}
+    assert (listed[fixed]["changed"], listed[fixed]["lacking"]) == ({"app1": ["VERSION"]}, [])
+    assert (listed[first]["changed"], listed[first]["lacking"]) == ({}, ["app1"])
+    for task in (["backups"], ["rollback", "--list"]):
+        out = invoke(*task, one.env).out
+        assert [line for line in out.splitlines() if line.startswith(fixed) and "changed by hand" in line], out
+        assert [line for line in out.splitlines() if line.startswith(first) and "none in it" in line], out
+    for flag in ("--check", "--reason=test"):
+        refused = invoke("rollback", one.env, f"--to={fixed}", flag)
+        assert refused.status == 2 and "as it was changed by hand (on app1 VERSION)" in refused.err, refused.err
+        assert f"--to={release} goes to it as it was deployed" in refused.err
+    drilled = invoke("verify-backups", one.env, "--json")
+    (verdict,) = drilled.json["hosts"]
+    assert (verdict["status"], verdict["release"], verdict["started"]) == ("PASSED", release, True)
+    assert "changed by hand (VERSION)" in verdict["notes"][0]
+    restored = invoke("restore", one.env, f"--backup={fixed}", f"--to-dir=/srv/look-{one.name}")
+    assert "changed by hand: VERSION" in restored.out, restored.out + restored.err
+    assert host.check_output(f"tail -n 1 /srv/look-{one.name}/app1{one.home}/releases/{release}/VERSION") == "fixed"
+    host.check_output(f"rm -r /srv/look-{one.name}")
 
 
 def test_what_a_release_cannot_keep_is_refused(one: App, on: On) -> None:

@@ -17,6 +17,7 @@ from playbooks.adapters.secrets.sources import Secrets
 from playbooks.core.errors import ConfigError, UsageError
 from playbooks.core.invisible import visible
 from playbooks.core.names import stamp
+from playbooks.core.requests import RollbackRequest
 from playbooks.environments.environment import FLEET_WIDE, Environment, load_environment
 from playbooks.environments.templates import Templates
 from playbooks.fleet.address import read_address
@@ -24,8 +25,9 @@ from playbooks.fleet.lock_owner import LockOwner
 from playbooks.releases.find_artifact import find_artifact
 from playbooks.releases.render import later_than, new_release, render
 from playbooks.restore import newest_backup
+from playbooks.rollback import require_sense
 from playbooks.rollout.migrated import hooks_left
-from playbooks.rollout.planning.rollback_target import choose_release, choose_releases
+from playbooks.rollout.planning.rollback_target import choose_release, choose_releases, heed_changes
 from playbooks.settings.load import read_settings
 from playbooks.settings.model import FileSecret
 from playbooks.settings.reference import reference
@@ -185,6 +187,21 @@ def test_secrets_are_fetched_once_refused_when_open_and_struck_out(tmp_path: Pat
         secrets["nope"]
 
 
+def test_a_secret_counts_from_the_inventory_as_an_artifact_does(tmp_path: Path) -> None:
+    """It counted from the checkout alone, and what was in secrets/ was an inventory: a host called like a password."""
+    env = environment(tmp_path, secrets={"db": {"file": "secrets/db"}})
+    with pytest.raises(ConfigError) as caught:
+        env.secrets["db"]
+    places = [folder / "secrets" / "db" for folder in (env.folder, PROJECT)]
+    assert caught.value.problems == [f"secret 'db': there is no file {places[0]}, nor {places[1]}"]
+    places[0].parent.mkdir()
+    places[0].write_text("hunter22\n")
+    places[0].chmod(0o600)
+    again = environment(tmp_path, secrets={"db": {"file": "secrets/db"}})
+    assert again.secrets["db"] == "hunter22"
+    assert (list(again.inventory.hosts), again.inventory.warnings) == (["web1", "web2"], env.inventory.warnings)
+
+
 def test_stock_unit_and_digest(tmp_path: Path) -> None:
     """The digest decides whether the same version is deployed again: it must change with what is rendered, only."""
     env = environment(tmp_path, services=[UNIT])
@@ -322,6 +339,36 @@ def test_a_way_back_names_the_hooks_of_every_release_that_it_leaves() -> None:
     assert hooks_left([host], {"web1": None}) == {}
 
 
+def test_a_rollback_that_makes_no_sense_reaches_no_host(tmp_path: Path) -> None:
+    """--with-database took an application without databases back by its code alone, and said nothing."""
+    env = environment(tmp_path, services=[UNIT])
+    with pytest.raises(UsageError, match="has no database in slipway_databases"):
+        require_sense(env, RollbackRequest(with_database=True))
+    with pytest.raises(UsageError, match="--batch=x"):
+        require_sense(env, RollbackRequest(batch="x"))
+    databases = [{"name": "shop", "via": "web1"}]
+    env = environment(tmp_path, services=[UNIT], databases=databases, backup={"enabled": False})
+    with pytest.raises(UsageError, match="backups are off"):
+        require_sense(env, RollbackRequest(with_database=True))
+
+
+def test_a_backup_whose_release_is_not_as_it_was_deployed_is_no_way_back() -> None:
+    """An older one was taken in its place; and one without a release was said not to be there, and then listed."""
+    bare = {"id": "b0", "version": "none", "release": None, "created": "2026-01-01T00:00:00Z"}
+    fixed = {"id": "b1", "version": "1.0", "release": "1-1.0", "changed": ["app.py"], "created": "2026-01-02T00:00:00Z"}
+    hosts = {"a": facts("1-1.0", [("1-1.0", "proven", "-")], [bare, fixed]), "b": facts(None, [], [])}
+    for to in ("b0", "none"):
+        with pytest.raises(UsageError, match="backup b0 has no release in it"):
+            choose_release(hosts["a"], to)
+    assert choose_release(hosts["a"], "b1") == "1-1.0"
+    with pytest.raises(UsageError, match=r"on a app\.py"):
+        heed_changes(hosts, ["a"], "b1", with_database=False)
+    (told,) = heed_changes(hosts, ["a"], "b1", with_database=True)
+    assert told.endswith("hosts go to 1-1.0 as it was deployed, databases to that backup")
+    assert heed_changes(hosts, ["b"], "b1", with_database=False) == []
+    assert heed_changes(hosts, ["a"], "1.0", with_database=False) == []
+
+
 def test_rollback_goes_to_what_ran_before_and_not_to_what_is_newest() -> None:
     """The newest backup is of what runs; the newest other folder may be one that failed."""
     host = facts("3-1.2", [("1-1.0", "proven", None), ("2-1.1", "failed", "1-1.0"), ("3-1.2", "proven", "1-1.0")], [])
@@ -353,8 +400,12 @@ def test_rollback_of_a_fleet_that_has_grown() -> None:
     once = {"id": "b1", "release": "1-1.0", "version": "1.0", "created": "1"}
     new, coming = facts("2-1.1", [("2-1.1", "proven", "-")], [once]), facts(None, [], [])
     assert choose_releases({"a": grown, "b": new, "c": coming}, None) == {"a": "1-1.0", "b": None}
-    with pytest.raises(UsageError, match=r"nothing ran on web1 before 1\.1"):
+    with pytest.raises(UsageError, match=r"nothing ran on web1 before 1\.1") as caught:
         choose_releases({"b": new, "c": coming}, None)
+    assert str(caught.value.hint).startswith("name it with --to; web1 has the releases 2-1.1, and the backups b1")
+    with pytest.raises(UsageError) as caught:
+        choose_releases({"b": replace(new, backups=())}, None)
+    assert "no other release is on web1, nor in its backups" in str(caught.value.hint), "not --to what runs"
     with pytest.raises(UsageError, match="nothing runs on web1"):
         choose_releases({"c": coming}, None)
     assert choose_releases({"a": grown, "b": new}, "1.0") == {"a": "1-1.0", "b": "1-1.0"}

@@ -64,6 +64,18 @@ def test_a_mixed_fleet_is_to_be_deployed_anew_only_where_nobody_is_at_it(
     assert told in capsys.readouterr().out
 
 
+def test_what_guards_have_done_is_told_with_its_time(capsys: pytest.CaptureFixture[str]) -> None:
+    """INTERRUPTED, and hosts on the old version: had they gone back, or never been switched?"""
+    left: dict[str, Any] = {"health": "healthy", "interrupted": "eve@laptop, deploy 2.0", "next": "finish it"}
+    back = HostStatus("app1", "1.0", went_back="2026-11-30T10:47:54Z", **left)
+    show_status(Status("production", "shop", (back,), FLAG))
+    out = capsys.readouterr().out
+    assert "Gone back by itself, since nothing was heard of it any more: app1 to 1.0 at 2026-11-30T10:47:54Z" in out
+    assert "Next: finish it (nothing of it runs any more: a rollback changes no host, and closes it)" in out
+    show_status(Status("production", "shop", (back, HostStatus("app2", "1.0", **left)), FLAG))
+    assert "Next: finish it\n" in capsys.readouterr().out
+
+
 def test_a_balancer_that_lacks_servers_says_what_to_type(capsys: pytest.CaptureFixture[str]) -> None:
     """To read of 0 servers is no news to whoever has not provisioned it."""
     edge = BalancerStatus("edge1", "HAProxy", lacks=("the balancer has no server app1",))

@@ -10,7 +10,7 @@ from playbooks.fleet.script import StepResult, parse
 from playbooks.judgement.counts import Counts
 from playbooks.settings import Settings
 from playbooks.settings.traffic import Balancer
-from playbooks.steps.traffic import Server, read_traffic
+from playbooks.steps.traffic import Server, host_asked, read_traffic
 from playbooks.steps.traffic_counts import Meter
 from playbooks.steps.traffic_probe import Probe
 from playbooks.steps.traffic_state import read_state
@@ -75,6 +75,18 @@ def test_what_a_balancers_check_gets_says_what_to_do(status: int, text: str, sai
     assert why.sentence == f"its check of app1, GET /ready with Host: shop.example, {said}"
     assert hint in why.hint
     assert why.lasting == (status in (400, 404, 301, 401)), "what only warms up is waited for"
+
+
+def test_a_balancer_asks_with_a_name_that_the_application_has() -> None:
+    """An application that knows its names refused the check that came with its own: 400, and no server was up."""
+    settings = Settings.model_construct(app="shop")
+    names = ["www.shop.example", "shop.example"]
+    for given, asked in (
+        ({}, "shop"),
+        ({"names": names}, "www.shop.example"),
+        ({"names": names, "health_host": "check.example"}, "check.example"),
+    ):
+        assert host_asked(Balancer.model_validate({"hosts": "edge", **given}), settings) == asked
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from invoke import Program
 from invoke.exceptions import Exit
 
 from playbooks.cli import bad_usage
@@ -144,3 +145,30 @@ def test_a_program_that_typed_wrong_reads_why(words: list[str]) -> None:
     assert document["error"]["kind"] == "UsageError"
     assert document["error"]["message"] in done.stderr
     assert document["exit_status"] == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["deploy", "--check", "--resume"], "--check does not go with --resume"),
+        (["deploy", "--resume", "--version=1.0"], "--version does not go with --resume"),
+        (["deploy", "--check", "--report=x.html"], "--report does not go with --check"),
+        (["rollback", "--list", "--to=1.0", "--check"], "--check and --to do not go with --list"),
+        (["rollback", "--list", "--with-database"], "--with-database does not go with --list"),
+        (["rollback", "--check", "--report=x.html"], "--report does not go with --check"),
+        (["history", "--repair", "--verify"], "--verify does not go with --repair"),
+        (["history", "--accept=1"], "--accept goes with --repair only"),
+        (["history", "--verify", "--most=3"], "--most does not go with --verify"),
+        (["inventory", "--host=app1", "--limit=app"], "--limit does not go with --host"),
+        (["inventory", "--vars", "--app=shop"], "--app does not go with --vars"),
+        (["deploy", "--version="], "--version is empty"),
+        (["rollback", "--to="], "--to is empty"),
+        (["status", "--limit="], "--limit is empty"),
+    ],
+)
+def test_flags_that_do_not_count_are_refused(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """--check --resume was a dry run of another deploy; --limit=, out of an empty variable, was the whole fleet."""
+    with pytest.raises(SystemExit) as ended:
+        Program(namespace=namespace).run(["invoke", *words, "--env=lab"])
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err

@@ -6,7 +6,7 @@ import contextlib
 import os
 import stat
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,12 @@ class Secrets(Mapping[str, str]):
 
     Args:
         sources: where each is.
-        folder: what a relative file path is relative to: the project's folder.
+        folders: what a relative file path is relative to: the inventory's folder, else the project's, as for artifacts.
     """
 
-    def __init__(self, sources: Mapping[str, AnySecret], folder: Path) -> None:
+    def __init__(self, sources: Mapping[str, AnySecret], *folders: Path) -> None:
         self._sources = dict(sources)
-        self._folder = folder
+        self._folders = folders
         self._values: dict[str, str] = {}
         self._striker = Striker()
         self._looked = False
@@ -59,7 +59,7 @@ class Secrets(Mapping[str, str]):
                 [f"secret '{name}' is used but not set{meant}; slipway_secrets has: {known}"],
                 hint=f"add to group_vars: slipway_secrets: {{ {name}: {{ file: … }} }}",
             )
-        return _fetch(name, self._sources[name], self._folder)
+        return _fetch(name, self._sources[name], self._folders)
 
     def require(self, names: Iterable[str]) -> None:
         """Fetch these now, so that one that cannot be had is met before any host is.
@@ -117,12 +117,12 @@ class Secrets(Mapping[str, str]):
             if not isinstance(source, CommandSecret):
                 # Who uses it is told what is wrong with it; what others can read is no less a secret for that.
                 with contextlib.suppress(ConfigError):
-                    self.strike(_fetch(name, source, self._folder, however_open=True))
+                    self.strike(_fetch(name, source, self._folders, however_open=True))
 
 
-def _fetch(name: str, source: AnySecret, folder: Path, *, however_open: bool = False) -> str:
+def _fetch(name: str, source: AnySecret, folders: Sequence[Path], *, however_open: bool = False) -> str:
     if isinstance(source, FileSecret):
-        value = _read_file(name, folder / own_path(source.file), however_open=however_open)
+        value = _read_file(name, _find_file(name, source.file, folders), however_open=however_open)
     elif isinstance(source, EnvSecret):
         value = os.environ.get(source.env, "")
         if not value:
@@ -140,6 +140,25 @@ def _one_line(name: str, value: str) -> str:
     if not value or "\n" in value or "\0" in value:
         raise ConfigError([f"secret '{name}': expected one line of text, found {'nothing' if not value else 'more'}"])
     return value
+
+
+def _find_file(name: str, text: str, folders: Sequence[Path]) -> Path:
+    """The file that a path means: of the places that it may mean the first that is there.
+
+    Raises:
+        ConfigError: it is in none of them.
+    """
+    places = list(dict.fromkeys(Path(os.path.normpath(folder.absolute() / own_path(text))) for folder in folders))
+    for path in places:
+        try:
+            path.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError:
+            pass  # who reads it tells why it cannot be looked at
+        return path
+    hint = None if len(places) == 1 else "a relative path counts from the inventory's folder, else from the project's"
+    raise ConfigError([f"secret '{name}': there is no file {', nor '.join(map(str, places))}"], hint=hint)
 
 
 def _read_file(name: str, path: Path, *, however_open: bool = False) -> str:

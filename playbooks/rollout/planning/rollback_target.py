@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from playbooks.core.counting import few
 from playbooks.core.errors import ANY_ENV, UsageError
 from playbooks.environments.environment import Environment
 from playbooks.fleet.lock_owner import LockOwner
@@ -70,7 +71,7 @@ def choose_releases(facts: Mapping[str, Facts], to: str | None, left: LockOwner 
         first = next(iter(last.values()))
         raise UsageError(
             f"nothing ran on {first.host} before {first.version}",
-            hint=f"name it with --to; {_known(first, _newest_first(first))}",
+            hint=_other_way(first),
         )
     # Where nothing runs there is nothing to go back from.
     return {host: before.get(host, fact.current) for host, fact in facts.items() if fact.current}
@@ -123,7 +124,9 @@ def choose_release(facts: Facts, to: str) -> str:
     if to in facts.releases:
         return to
     for record in records:
-        if record.get("id") == to and record.get("release"):
+        if record.get("id") == to:
+            if not record.get("release"):
+                raise _without_release(facts, to)
             return str(record["release"])
     known = sorted((name for name, release in facts.releases.items() if release.version == to), reverse=True)
     proven = [name for name in known if facts.releases[name].stand == "proven"]
@@ -131,12 +134,58 @@ def choose_release(facts: Facts, to: str) -> str:
         return facts.current
     backed_up = [str(record["release"]) for record in records if record.get("version") == to and record.get("release")]
     found = proven or backed_up or known
+    if not found and any(record.get("version") == to for record in records):
+        raise _without_release(facts, next(str(record["id"]) for record in records if record.get("version") == to))
     if not found:
         raise UsageError(
             f"{facts.host} has no release, version or backup '{to}'",
             hint=_known(facts, records),
         )
     return found[0]
+
+
+def _without_release(facts: Facts, backup: str) -> UsageError:
+    """Before the first deploy there is data to back up, and nothing that ran."""
+    return UsageError(
+        f"backup {backup} has no release in it: on {facts.host} there was none when it was made",
+        hint=f"the data in it: invoke restore {ANY_ENV} --backup={backup} --to-dir=/new/folder; "
+        f"what one can go back to: invoke rollback {ANY_ENV} --list",
+    )
+
+
+def heed_changes(facts: Mapping[str, Facts], hosts: Iterable[str], to: str | None, *, with_database: bool) -> list[str]:
+    """Whoever names a backup whose release was changed by hand is not given another one in its place without a word.
+
+    Args:
+        facts: by host.
+        hosts: those that go back.
+        to: a release, version or backup.
+        with_database: whether databases go back as well; then the backup is named for them, too.
+
+    Returns:
+        Sentences on what is done instead.
+
+    Raises:
+        UsageError: the backup has a release as it was changed by hand, and no rollback goes to such a one.
+    """
+    changed = {
+        host: record
+        for host in hosts
+        for record in facts[host].backups
+        if to not in facts[host].releases and record.get("id") == to and record.get("changed")
+    }
+    if not changed:
+        return []
+    told = "; ".join(f"on {host} {few(record['changed'])}" for host, record in changed.items())
+    releases = sorted({str(record["release"]) for record in changed.values()})
+    what = f"the release in backup {to} is as it was changed by hand ({told})"
+    if with_database:
+        return [f"{what}; hosts go to {' and '.join(releases)} as it was deployed, databases to that backup"]
+    raise UsageError(
+        f"{what}, and no rollback goes to that",
+        hint=f"--to={releases[0]} goes to it as it was deployed; the files as they were: invoke restore {ANY_ENV} "
+        f"--backup={to} --to-dir=/new/folder",
+    )
 
 
 def _predecessor(facts: Facts) -> str | None:
@@ -191,6 +240,15 @@ def _known(facts: Facts, records: list[dict[str, Any]]) -> str:
     if not there:
         return f"{facts.host} has nothing that it could go back to; deploy brings any version"
     return f"{facts.host} has {', and '.join(there)}; more about each: invoke rollback {ANY_ENV} --list"
+
+
+def _other_way(facts: Facts) -> str:
+    """What a person can do where nothing ran before."""
+    proven = {name for name, release in facts.releases.items() if release.stand == "proven"}
+    others = {*proven, *(str(record["release"]) for record in facts.backups if record.get("release"))} - {facts.current}
+    if not others:
+        return f"no other release is on {facts.host}, nor in its backups; deploy brings any version"
+    return f"name it with --to; {_known(facts, _newest_first(facts))}"
 
 
 def choose_for_group(

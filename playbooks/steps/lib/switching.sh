@@ -115,6 +115,8 @@ rename() {
     # The deploy: one rename. A link left by a crash between the two lines is simply made anew.
     if [ "$what" != deploy ] && [ "$(readlink "$home/.way-back" 2>/dev/null || :)" = "releases/$target" ]; then
         mv -fT "$home/.way-back" "$home/current"
+        # It was made before; since when it is current, its time says.
+        touch --no-dereference "$home/current" 2>/dev/null || :
     else
         ln -sfn "releases/$target" "$home/.current.new"
         mv -fT "$home/.current.new" "$home/current"
