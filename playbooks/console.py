@@ -10,26 +10,39 @@ from dataclasses import dataclass
 
 from playbooks.core.answer import Answer
 from playbooks.core.clock import instant, now
-from playbooks.core.names import stamp
+from playbooks.core.errors import ExitStatus
 from playbooks.core.surroundings import who
 from playbooks.environments.environment import Environment
 from playbooks.environments.host_facts import read_all
-from playbooks.exec import record, tell_of_tasks
+from playbooks.exec import own_id, record, require_release, require_unit, tell_of_tasks
 from playbooks.fleet.fleet import open_fleet
 from playbooks.fleet.lock_owner import LockOwner
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.terminal import attach
 from playbooks.rollout.outcome import HostOutcome, Outcome
 
+_STATUS = re.compile(rb"[0-9]{1,3}")
 _TERMINAL = re.compile(r"[A-Za-z0-9._+-]{1,40}")
 
 
 @dataclass(frozen=True)
 class Console(Answer):
-    """A console that was opened, and has ended."""
+    """A console that was opened, and has ended.
+
+    Args:
+        status: the program's; None where the connection ended before it.
+    """
 
     host: str
     version: str | None
+    status: int | None = None
+
+    @property
+    def exit_status(self) -> ExitStatus:
+        """0: it ended with 0; 1: not so; 3: the host was lost."""
+        if self.status is None:
+            return ExitStatus.PERSON_NEEDED
+        return ExitStatus.FAILED if self.status else ExitStatus.DONE
 
 
 def console(
@@ -44,15 +57,18 @@ def console(
         unit: as which one; left out, the release's first service.
 
     Raises:
+        UsageError: there is no such unit.
         SlipwayError: the host cannot be reached, or nothing runs there.
     """
     env.signing.prepare(progress.warn)
     target = env.targets[0]
     started = now()
-    holder = LockOwner(who(), f"console on {target.name}", instant(started), stamp(started), "console")
+    holder = LockOwner(who(), f"console on {target.name}", instant(started), own_id(started), "console")
     with open_fleet([target.address], progress=progress, forks=1, acts=True) as fleet:
         fleet.require_all()
         facts = read_all(fleet, env, [target])
+        require_unit(facts, unit)
+        require_release(facts)
         tell_of_tasks(facts, progress)
         version = facts[target.name].version
         outcome = Outcome(
@@ -82,5 +98,5 @@ def console(
             f"{settings.app} {version} on {target.name} $ ",
             settings.console,
         ]
-        attach(fleet.remotes[target.name], "console", arguments, write, end=f"{name} ended".encode())
-    return Console(env.name, target.name, version)
+        said = attach(fleet.remotes[target.name], "console", arguments, write, end=f"{name} ended".encode())
+    return Console(env.name, target.name, version, int(said) if said and _STATUS.fullmatch(said) else None)

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from playbooks.core.artifact import Artifact, Release
-from playbooks.core.errors import ExitStatus, SlipwayError
+from playbooks.core.errors import ConfigError, ExitStatus, SlipwayError
 from playbooks.environments.environment import Environment, Target
 from playbooks.environments.host_facts import facts_of
 from playbooks.environments.templates import Templates
 from playbooks.fleet.fleet import open_fleet
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
-from playbooks.releases.difference import differences
+from playbooks.releases.difference import Apart, told_apart
 from playbooks.releases.render import render
 from playbooks.releases.slots import slots_on
 from playbooks.steps.drift import Change, ask_drift, read_drift
@@ -30,8 +30,9 @@ class HostDrift:
         version, release: what runs; None where nothing does.
         changes: what was changed by hand since it was deployed; of very many the first.
         more: how many more of these there are.
-        undeployed: unified diffs between what was deployed and what the inventory would be rendered to today; secrets
-            are struck out.
+        by_hand: unified diffs of what was rendered and changed since, as far as it is known what was deployed.
+        undeployed: unified diffs between what was deployed and what the inventory would be rendered to today.
+            Secrets are struck out of both.
         error: why nothing is known of it.
     """
 
@@ -40,6 +41,7 @@ class HostDrift:
     release: str | None = None
     changes: tuple[Change, ...] = ()
     more: int = 0
+    by_hand: tuple[str, ...] = ()
     undeployed: tuple[str, ...] = ()
     error: str | None = None
 
@@ -84,6 +86,8 @@ class FleetDrift:
         ]
         if any(change.kind == "drop-in" for host in self.hosts for change in host.changes):
             found.append("systemctl revert UNIT, there, takes drop-ins away; no deploy does")
+        if any(change.kind == "unread" for host in self.hosts for change in host.changes):
+            found.append("systemctl daemon-reload, there, lets systemd read what is on disk, for the next start")
         if any(host.undeployed for host in self.hosts):
             found.append(f"invoke deploy {self.flag} --check shows what the inventory would change")
         return tuple(found)
@@ -100,6 +104,7 @@ class FleetDrift:
                     "release": host.release,
                     "changes": [{"kind": change.kind, "name": change.name} for change in host.changes],
                     "more": host.more,
+                    "by_hand": list(host.by_hand),
                     "undeployed": list(host.undeployed),
                     "error": host.error,
                 }
@@ -115,6 +120,9 @@ def drift(env: Environment, progress: Progress) -> FleetDrift:
     Args:
         env: where.
         progress: who watches.
+
+    Raises:
+        ConfigError: the inventory of today cannot be rendered.
     """
     templates = Templates.of(env)
 
@@ -125,18 +133,22 @@ def drift(env: Environment, progress: Progress) -> FleetDrift:
             return HostDrift(remote.name, facts.version, facts.current, error=_lost(facts))
         (answer,) = remote.chain([ask_drift(target.settings, how="all")])
         found = read_drift(answer)
+        apart = _compared(env, target, facts, read_rendered(remote, target.settings), templates)
         return HostDrift(
             host=remote.name,
             version=facts.version,
             release=facts.current,
             changes=found.changes if found else (),
             more=found.more if found else 0,
-            undeployed=_undeployed(env, target, facts, read_rendered(remote, target.settings), templates),
+            by_hand=apart.by_hand,
+            undeployed=apart.undeployed,
         )
 
     with open_fleet([target.address for target in env.targets], progress=progress, forks=env.settings.forks) as fleet:
         results = fleet.each("drift", one)
     failed: Mapping[str, SlipwayError] = {**fleet.unreachable, **results.failed}
+    if wrong := [error for error in failed.values() if isinstance(error, ConfigError)]:
+        raise ConfigError(list(dict.fromkeys(problem for error in wrong for problem in error.problems)))
     return FleetDrift(
         environment=env.name,
         hosts=tuple(
@@ -153,13 +165,13 @@ def _lost(facts: Facts) -> str | None:
     return "; ".join(facts.odd) if facts.lost else None
 
 
-def _undeployed(env: Environment, target: Target, facts: Facts, there: OnHost, templates: Templates) -> tuple[str, ...]:
-    """Diffs between what was rendered then and what would be today."""
+def _compared(env: Environment, target: Target, facts: Facts, there: OnHost, templates: Templates) -> Apart:
+    """Diffs between what was rendered then, what is there, and what would be rendered today."""
     running = facts.running
     if running is None or running.about.get("config") is None:
-        return ()  # adopted: it was rendered by nobody
+        return Apart()  # adopted: it was rendered by nobody
     slot = next((slot for slot in slots_on(env, target) if (slot.name if slot else None) == facts.slot), None)
     artifact = Artifact(running.version, "", None, "none", "", 0)
     rendered = render(env, target, Release(running.id, artifact, "", ""), templates, slot)
     places = {f"{target.settings.home}/releases/{running.id}": f"{target.settings.home}/current"}
-    return tuple(differences(rendered, there, places, env.secrets.mask, was="deployed", now="inventory of today"))
+    return told_apart(rendered, there, places, env.secrets.mask, now="inventory of today")

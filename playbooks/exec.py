@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import secrets
 import shlex
+import signal
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 from typing import Any
 
 from playbooks.core.clock import instant, now
-from playbooks.core.errors import ExitStatus, SlipwayError, Unreachable, UsageError
+from playbooks.core.errors import ExitStatus, Interrupted, SlipwayError, Unreachable, UsageError, stopped
 from playbooks.core.names import cut, stamp
 from playbooks.core.surroundings import who
 from playbooks.environments.environment import Environment
@@ -21,6 +23,7 @@ from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.lock_owner import LockOwner
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
+from playbooks.ledger.index import BEGUN
 from playbooks.rollout.outcome import HostOutcome, Outcome
 from playbooks.rollout.recording import sealed, write_down
 from playbooks.steps.exec import Command, run_command
@@ -30,6 +33,9 @@ from playbooks.steps.finish import Finished, finish
 # Of what a command writes on a host, so much is kept for a JSON document: its end.
 MAX_KEPT = 1024 * 1024  # characters
 MAX_COMMAND = 1000  # characters of it in the ledger
+POLL_SECONDS = 0.3
+NOT_FOUND = 127  # sh(1)
+NOTHING_RUNS = "nothing that Slipway deployed runs here"
 
 Tell = Callable[[str, str], None]
 
@@ -42,6 +48,7 @@ class HostRun:
         status: its exit status; None where it was ended, or never began.
         error: why it never began, or cannot be known.
         lost: whether the host was lost while it ran; the command is ended there.
+        begun: whether it was to begin.
         output: what it wrote, both streams; of very much the end.
     """
 
@@ -50,6 +57,7 @@ class HostRun:
     status: int | None = None
     error: str | None = None
     lost: bool = False
+    begun: bool = False
     output: list[str] = field(default_factory=list)
     kept: int = 0
 
@@ -65,7 +73,17 @@ class HostRun:
         """In a word or two."""
         if self.error is not None:
             return "lost" if self.lost else "not run"
-        return "interrupted" if self.status is None else f"status {self.status}"
+        if self.status is None:
+            return "interrupted" if self.begun else "not run"
+        return f"status {self.status}"
+
+    @property
+    def told(self) -> str:
+        """The same, with what its status says where it is that of a signal."""
+        try:
+            return f"{self.result} ({signal.Signals((self.status or 0) - 128).name})"
+        except ValueError:
+            return self.result
 
 
 @dataclass(frozen=True)
@@ -76,6 +94,8 @@ class Executed:
         id: in the ledger.
         command: as a shell would read it.
         unrecorded: hosts whose ledgers could not be written, and why.
+        ended: who ended it before its time; empty where nobody did.
+        hint: what may have been meant.
     """
 
     environment: str
@@ -84,6 +104,8 @@ class Executed:
     hosts: tuple[HostRun, ...]
     unrecorded: Mapping[str, str]
     unreachable: Mapping[str, str]
+    ended: str = ""
+    hint: str = ""
 
     @property
     def exit_status(self) -> ExitStatus:
@@ -103,6 +125,7 @@ class Executed:
                     "host": run.host,
                     "version": run.version,
                     "status": run.status,
+                    "result": run.result,
                     "error": run.error,
                     "output": run.output,
                 }
@@ -115,7 +138,13 @@ class Executed:
 
 
 def execute(
-    env: Environment, progress: Progress, words: Sequence[str], *, unit: str | None = None, tell: Tell | None = None
+    env: Environment,
+    progress: Progress,
+    words: Sequence[str],
+    *,
+    unit: str | None = None,
+    tell: Tell | None = None,
+    deserted: Callable[[], bool] = lambda: False,
 ) -> Executed:
     """Run a command on every host. It takes no lock: a deploy neither waits for it nor keeps it waiting.
 
@@ -125,9 +154,10 @@ def execute(
         words: program and arguments.
         unit: see `Command`.
         tell: called with a host's name and each line that the command writes there, as it comes.
+        deserted: says whether nobody reads any more what is told; then the command is ended.
 
     Raises:
-        UsageError: there is no command.
+        UsageError: there is no command, or no such unit.
         SlipwayError: no host can be reached.
     """
     if not words:
@@ -137,28 +167,103 @@ def execute(
     env.signing.prepare(progress.warn)
     started, began = now(), time.monotonic()
     command = shlex.join(words) if len(words) > 1 else words[0]
-    id_ = f"{stamp(started)}"
+    id_ = own_id(started)
     holder = LockOwner(who(), f"exec {cut(command, 200)}", instant(started), id_, "exec")
     addresses = [target.address for target in env.targets]
     with open_fleet(addresses, progress=progress, forks=env.settings.forks, acts=True) as fleet:
         if not fleet.remotes:
             fleet.require_all()
         facts = read_all(fleet, env, [target for target in env.targets if target.name in fleet.remotes])
+        require_unit(facts, unit)
         tell_of_tasks(facts, progress)
+        idle = [host for host, fact in facts.items() if fact.current is None]
+        facts = require_release(facts)
         runs = {host: HostRun(host, fact.version) for host, fact in facts.items()}
-        _run_on_all(fleet, env, runs, words, unit, id_, tell)
+        # Before it begins: what was run has been run, whatever becomes of this machine.
+        begun = _outcome(env, holder, command, list(runs.values()), 0.0, begins=True)
+        unrecorded: dict[str, str] = {}
+        try:
+            unrecorded |= record(fleet, env, holder, begun, facts)
+        except Interrupted as interrupt:
+            ended = interrupt.message
+        else:
+            ended = _run_on_all(fleet, env, runs, words, unit, tell, deserted)
         outcome = _outcome(env, holder, command, list(runs.values()), time.monotonic() - began)
-        unrecorded = record(fleet, env, holder, outcome, facts)
+        unrecorded |= record(fleet, env, holder, outcome, facts)
     for host, why in unrecorded.items():
         progress.warn(f"{host}: the record could not be written: {why}")
     return Executed(
         environment=env.name,
         id=id_,
         command=command,
-        hosts=tuple(runs.values()),
+        hosts=(*runs.values(), *(HostRun(host, error=NOTHING_RUNS) for host in idle)),
         unrecorded=unrecorded,
         unreachable={host: error.message for host, error in fleet.unreachable.items()},
+        ended=ended,
+        hint=_hint(env, words, runs.values()),
     )
+
+
+def _hint(env: Environment, words: Sequence[str], runs: Iterable[HostRun]) -> str:
+    """For who has written a line of shell as a single word."""
+    is_line = len(words) == 1 and any(sign in words[0] for sign in " |&;<>$")
+    if not is_line or all(run.status != NOT_FOUND for run in runs):
+        return ""
+    line = f"invoke exec {env.flag} -- sh -c {shlex.quote(words[0])}"
+    return f"a command's words are taken as they are; as a line for a shell: {line}"
+
+
+def own_id(started: datetime) -> str:
+    """An id of a task that takes no lock: several may begin within a second.
+
+    Args:
+        started: when.
+    """
+    return f"{stamp(started)}-{secrets.token_hex(3)}"
+
+
+def require_release(facts: Mapping[str, Facts]) -> dict[str, Facts]:
+    """The hosts on which something of ours runs; on others nothing is run, and nothing written down.
+
+    Args:
+        facts: by host.
+
+    Raises:
+        SlipwayError: it runs on none.
+    """
+    found = {host: fact for host, fact in facts.items() if fact.current is not None}
+    if not found:
+        raise SlipwayError(f"{NOTHING_RUNS}: {', '.join(facts)}; nothing was touched")
+    return found
+
+
+def require_unit(facts: Mapping[str, Facts], wanted: str | None) -> None:
+    """Refuse a unit that no host's release has, before anything is done there.
+
+    Args:
+        facts: by host.
+        wanted: the unit, with or without .service, or @SLOT.service; None: any will do.
+
+    Raises:
+        UsageError: there is no such unit.
+    """
+    if wanted is None:
+        return
+    services = dict.fromkeys(
+        unit.name for fact in facts.values() for unit in fact.units if unit.name.endswith(".service")
+    )
+    forms = (names for name in services for names in (name, name.removesuffix(".service"), name.partition("@")[0]))
+    if wanted not in forms and any(fact.current for fact in facts.values()):
+        raise UsageError(f"--unit={wanted}: the release has no such service; nothing was touched", hint=had(services))
+
+
+def had(units: Iterable[str]) -> str:
+    """A hint that names the units that there are.
+
+    Args:
+        units: their names.
+    """
+    return f"it has: {', '.join(units) or 'none'}"
 
 
 def tell_of_tasks(facts: Mapping[str, Facts], progress: Progress) -> None:
@@ -182,11 +287,12 @@ def _run_on_all(
     runs: Mapping[str, HostRun],
     words: Sequence[str],
     unit: str | None,
-    id_: str,
     tell: Tell | None,
-) -> None:
+    deserted: Callable[[], bool],
+) -> str:
+    """Run it on all hosts side by side; who ended it before its time, if somebody did."""
     stop, telling = threading.Event(), threading.Lock()
-    name = f"slipway-{env.settings.app}-exec-{id_}-{secrets.token_hex(2)}"
+    name = f"slipway-{env.settings.app}-exec-{stamp(now())}-{secrets.token_hex(2)}"
     places = threading.Semaphore(env.settings.forks)
 
     def one(run: HostRun, remote: Remote) -> None:
@@ -200,6 +306,7 @@ def _run_on_all(
         with places:
             if stop.is_set():
                 return
+            run.begun = True
             try:
                 settings = env.target(run.host).settings
                 run.status = run_command(remote, settings, Command(words, unit, name), told, stop)
@@ -211,16 +318,28 @@ def _run_on_all(
     ]
     for thread in threads:
         thread.start()
-    while any(thread.is_alive() for thread in threads):
+    return _wait(threads, stop, deserted if tell is not None else lambda: False)
+
+
+def _wait(threads: Sequence[threading.Thread], stop: threading.Event, deserted: Callable[[], bool]) -> str:
+    """Wait for all; who has set ``stop`` meanwhile, if somebody has."""
+    ended = ""
+    while alive := [thread for thread in threads if thread.is_alive()]:
         try:
-            for thread in threads:
-                thread.join()
-        except KeyboardInterrupt:
+            alive[0].join(POLL_SECONDS)
+            if not ended and deserted():
+                ended = "stopped: nobody reads what it writes any more"
+                stop.set()
+        except KeyboardInterrupt as interrupt:
             # The hosts' ends are told, and what became of it is written down.
+            ended = ended or stopped(interrupt)
             stop.set()
+    return ended
 
 
-def _outcome(env: Environment, holder: LockOwner, command: str, runs: Sequence[HostRun], seconds: float) -> Outcome:
+def _outcome(
+    env: Environment, holder: LockOwner, command: str, runs: Sequence[HostRun], seconds: float, *, begins: bool = False
+) -> Outcome:
     well = all(run.status == 0 for run in runs)
     ended = any(run.status is None and run.error is None for run in runs)
     return Outcome(
@@ -228,14 +347,17 @@ def _outcome(env: Environment, holder: LockOwner, command: str, runs: Sequence[H
         id=holder.id,
         environment=env.name,
         version=", ".join(sorted({run.version for run in runs if run.version})),
-        status="done" if well else "interrupted" if ended else "failed",
-        message=f"ran in the release: {cut(command, MAX_COMMAND)}",
-        hosts=tuple(HostOutcome(run.host, run.version, run.version, run.result, run.error or "") for run in runs),
+        status=BEGUN if begins else "done" if well else "interrupted" if ended else "failed",
+        message=f"{'began' if begins else 'ran'} in the release: {cut(command, MAX_COMMAND)}",
+        hosts=tuple(
+            HostOutcome(run.host, run.version, run.version, BEGUN if begins else run.result, run.error or "")
+            for run in runs
+        ),
         started=holder.since,
         seconds=seconds,
         by=holder.who,
         reason=cut(command, MAX_COMMAND),
-        exit_status=ExitStatus.DONE if well else ExitStatus.FAILED,
+        exit_status=ExitStatus.DONE if well or begins else ExitStatus.FAILED,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -132,7 +132,12 @@ def merge(ledgers: Mapping[str, Ledger], verifier: Verifier | None = None) -> li
                 continue
         known = merged.setdefault(key, {**told, "hosts": {}})
         known["hosts"] |= {**named, host: named.get(host, str(record.get("status", "")))}
-    return [merged[key] for key in sorted(merged, reverse=True)]
+    return [merged[key] for key in sorted(merged, reverse=True) if not _has_ended(key, merged, believed)]
+
+
+def _has_ended(key: RecordKey, merged: Mapping[RecordKey, object], believed: Collection[RecordKey]) -> bool:
+    """Whether a record only says that its task began, and another one how it ended; one that counts no less."""
+    return bool(key.begun) and key.ended in merged and (key not in believed or key.ended in believed)
 
 
 def _shown(name: str, value: object) -> object:

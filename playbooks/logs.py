@@ -5,17 +5,18 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from playbooks.core.errors import ExitStatus, SlipwayError
+from playbooks.core.errors import ExitStatus, SlipwayError, StepFailed, UsageError
 from playbooks.environments.environment import Environment
+from playbooks.fleet.fanout import combine
 from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
-from playbooks.steps.logs import MAX_BYTES, LogLine, LogQuery, read_logs
+from playbooks.steps.logs import MAX_BYTES, NO_UNIT, NOTHING, LogLine, LogQuery, read_logs
 
 # Lines of several hosts are put in order within so many seconds.
 WINDOW_SECONDS = 0.3
@@ -80,6 +81,7 @@ def logs(env: Environment, progress: Progress, asked: LogQuery) -> Logs:
 
     with open_fleet([target.address for target in env.targets], progress=progress, forks=env.settings.forks) as fleet:
         results = fleet.each("logs", one)
+    _require_some({**fleet.unreachable, **results.failed}, total=len(env.targets))
     if not results.ok:
         results.all_or_raise("reading logs")
         fleet.require_all()
@@ -93,21 +95,26 @@ def logs(env: Environment, progress: Progress, asked: LogQuery) -> Logs:
 
 
 def follow_logs(
-    env: Environment, progress: Progress, asked: LogQuery, show: Callable[[Sequence[LogLine]], None]
+    env: Environment,
+    progress: Progress,
+    asked: LogQuery,
+    show: Callable[[Sequence[LogLine]], None],
+    unread: Callable[[], bool] = lambda: False,
 ) -> Logs:
-    """Show messages as they are written, until Ctrl-C or until no host has any more to give.
+    """Show messages as they are written, until Ctrl-C, until nobody reads them, or until no host has any more to give.
 
     Args:
         env: where.
         progress: who watches.
         asked: which to begin with.
         show: shows some lines.
+        unread: says whether they arrive nowhere any more.
 
     Raises:
         SlipwayError: no host could be asked.
     """
     waiting: queue.Queue[LogLine] = queue.Queue(MAX_WAITING)
-    failed: dict[str, str] = {}
+    failed: dict[str, SlipwayError] = {}
     ended = threading.Event()
 
     def one(remote: Remote) -> None:
@@ -119,7 +126,7 @@ def follow_logs(
                         break
         except SlipwayError as error:
             if not ended.is_set():
-                failed[remote.name] = error.message
+                failed[remote.name] = error
                 progress.warn(f"{remote.name}: {error.message}")
 
     with open_fleet([target.address for target in env.targets], progress=progress, forks=env.settings.forks) as fleet:
@@ -131,14 +138,30 @@ def follow_logs(
         for thread in threads:
             thread.start()
         try:
-            _show_as_they_come(waiting, threads, show)
+            _show_as_they_come(waiting, threads, show, unread)
         except KeyboardInterrupt:
             pass
         finally:
             ended.set()
             _end(fleet, threads)
-    gone = {host: error.message for host, error in fleet.unreachable.items()}
-    return Logs(environment=env.name, failed={**gone, **failed}, followed=True)
+    _require_some({**fleet.unreachable, **failed}, total=len(env.targets))
+    gone = {host: error.message for host, error in {**fleet.unreachable, **failed}.items()}
+    return Logs(environment=env.name, failed=gone, followed=True)
+
+
+def _require_some(failed: Mapping[str, SlipwayError], *, total: int) -> None:
+    """Go on if some host has something to give.
+
+    Raises:
+        UsageError: none has the unit that is asked for, so it is mistyped.
+        SlipwayError: none has any unit.
+    """
+    said = [error for error in failed.values() if isinstance(error, StepFailed) and error.code in (NO_UNIT, NOTHING)]
+    if len(said) < total:
+        return
+    if all(error.code == NOTHING for error in said):
+        raise combine("reading logs", failed, total=total)
+    raise UsageError("; ".join(dict.fromkeys(error.message for error in said)))
 
 
 def _at(line: LogLine) -> int:
@@ -151,10 +174,13 @@ def _of(env: Environment, remote: Remote, asked: LogQuery, *, follow: bool = Fal
 
 
 def _show_as_they_come(
-    waiting: queue.Queue[LogLine], threads: Sequence[threading.Thread], show: Callable[[Sequence[LogLine]], None]
+    waiting: queue.Queue[LogLine],
+    threads: Sequence[threading.Thread],
+    show: Callable[[Sequence[LogLine]], None],
+    unread: Callable[[], bool],
 ) -> None:
     pause = threading.Event()
-    while True:
+    while not unread():
         alive = any(thread.is_alive() for thread in threads)
         lines = [waiting.get() for _ in range(waiting.qsize())]
         if lines:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from functools import partial, wraps
@@ -41,7 +42,7 @@ class BadUsage(ParseError, Exit):
         Exit.__init__(self, None, int(ExitStatus.USAGE))
         name = context.name if context else None
         flags = [flag for flag in context.flag_names() if flag.startswith("--")] if context else []
-        refused = explained(message, name, flags, list(tasks))
+        refused = explained(message, name, flags, list(tasks), given_twice(sys.argv, flags))
         self.args = (f"error: {refused}",)
         tell_programs(refused, sys.argv)
 
@@ -154,7 +155,23 @@ def require_value(task: str, flag: str, value: object) -> None:
         raise UsageError(f"{name} is empty; nothing was touched", hint=hint)
 
 
-def explained(message: str, task: str | None, flags: list[str], tasks: list[str]) -> UsageError:
+def given_twice(words: Sequence[str], flags: Iterable[str]) -> str | None:
+    """A flag that a command line has twice: Invoke takes the second value for a word by itself.
+
+    Args:
+        words: the command line.
+        flags: long ones that the task knows.
+    """
+    own = words[: words.index("--")] if "--" in words else words
+    heads = [word.partition("=")[0] for word in own]
+    long = {f"-{short}": f"--{name}" for name, short in SHORT.items()}
+    given = Counter(long.get(head, head) for head in heads)
+    return next((flag for flag in flags if given[flag] > 1), None)
+
+
+def explained(
+    message: str, task: str | None, flags: list[str], tasks: list[str], twice: str | None = None
+) -> UsageError:
     """What is wrong, for a person.
 
     Args:
@@ -162,6 +179,7 @@ def explained(message: str, task: str | None, flags: list[str], tasks: list[str]
         task: the task whose flags were being read, if one was.
         flags: its long flags.
         tasks: the names of all tasks.
+        twice: a flag that is given twice.
     """
     see = f"see: invoke --help {task}" if task else "see: invoke --list"
     if lacking := LACKING.match(message):
@@ -174,11 +192,17 @@ def explained(message: str, task: str | None, flags: list[str], tasks: list[str]
     if word == UNTRUSTED and task in tasks:
         said = f"{task} reaches hosts or acts on this machine, and {UNTRUSTED} refuses that; nothing was touched"
         return UsageError(said, hint=f"invoke inventory and invoke deploy --check know {UNTRUSTED}")
+    if task and twice and not word.startswith("-"):
+        return UsageError(f"{task} is given {twice} twice. Nothing was touched", hint=see)
     if word.startswith("-"):
         said = f"{task or 'invoke'} has no flag {word.partition('=')[0]}"
         near = get_close_matches(word.partition("=")[0], flags, n=1)
     elif task:
         said = f"{task} cannot make sense of {word!r}: what it takes are flags, such as --env=NAME"
+        if task == "exec":
+            return UsageError(
+                f"{said}. Nothing was touched", hint="the command stands behind --: invoke exec --env=… -- COMMAND"
+            )
         near = get_close_matches(word, tasks, n=1)
     else:
         said, near = f"there is no task {word!r}", get_close_matches(word, tasks, n=1)

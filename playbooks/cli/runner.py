@@ -8,6 +8,8 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from difflib import get_close_matches
 from functools import partial, reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -24,12 +26,14 @@ if TYPE_CHECKING:
     from playbooks.inventory import Fence
     from playbooks.inventory import Inventory as Inventory
     from playbooks.report.observer import TaskObserver
+    from playbooks.report.touch import Touch
     from playbooks.rollout.outcome import Outcome as Outcome
     from playbooks.show_variables import Variables as Variables
 
 DEPLOY_WORD = "DEPLOY TO PRODUCTION"  # D2
 ROLLBACK_WORD = "ROLL BACK PRODUCTION"
 PROJECT = Path(__file__).resolve().parent.parent.parent
+MAX_NAMED = 12  # hosts
 
 
 R = TypeVar("R", bound=Result)
@@ -136,6 +140,7 @@ def perform(
     show: Callable[[R], None],
     *,
     limit: str | None = None,
+    host: str | None = None,
     app: str | None = None,
     several: Several = "ask",
     as_json: bool = False,
@@ -144,6 +149,7 @@ def perform(
     untrusted: bool = False,
     bare: Callable[[Inventory, str], None] | None = None,
     moving: bool = True,
+    meant: Callable[[Environment], bool] = lambda _: True,
 ) -> None:
     """Run a playbook for an environment and end the task with its status.
 
@@ -152,6 +158,7 @@ def perform(
         act: the playbook.
         show: prints its result for a person, on standard output.
         limit: a pattern that narrows the hosts.
+        host: the only host that is meant.
         app, several: see `load`.
         as_json: print one JSON document instead, and nothing else, on standard output.
         witnesses: see there.
@@ -160,6 +167,7 @@ def perform(
         bare: what to do with an inventory that has no setting of Slipway, instead of refusing it; is given the
             sentence that says what is missing.
         moving: whether a picture may move on a terminal; not where the playbook writes there itself.
+        meant: says, where each of several applications would be looked at, which of them are; where none is, all are.
 
     Raises:
         Exit: with a status other than 0.
@@ -174,11 +182,15 @@ def perform(
     def read() -> tuple[Environment, ...]:
         for witness in witnesses:
             witness.prepare()
-        found = load(env, limit, app=app, several=several, untrusted=untrusted)
+        found = (
+            load(env, limit, app=app, several=several, untrusted=untrusted)
+            if host is None
+            else _load_host(env, limit, host, app=app, several=several)
+        )
         if _each_of(found, several, app) and witnesses:
             hint = f"say which: {found[0].flag}"
             raise UsageError("--timings and --report tell of one application, and here are several", hint=hint)
-        return found
+        return (tuple(filter(meant, found)) or found) if _each_of(found, several, app) else found
 
     found = _guarded(read)
     if isinstance(found, SlipwayError):
@@ -190,24 +202,56 @@ def perform(
         output.tell(output.shown(f"== each application on {found[0].name}: {names}"))
         _one_by_one(found, act, show, as_json=as_json, untrusted=untrusted)
         return
-    environment = found[0]
+    from playbooks.report.touch import Touch
+
+    environment, touch = found[0], Touch()
 
     def run() -> R:
         _strike(strikes, environment)
         output.tell(output.shown(f"== {environment.about}"))
         ask(environment)
-        return _watched(environment, act, witnesses, untrusted=untrusted, moving=moving)
+        return _watched(environment, act, touch, witnesses, untrusted=untrusted, moving=moving)
 
     done = _guarded(run)
     told: dict[str, Any] = {}
     for witness in witnesses:
         told |= _told(witness, environment, done)
     if isinstance(done, SlipwayError):
-        _refuse(done, environment, told, bare, as_json=as_json)
+        _refuse(done, environment, told, bare, as_json=as_json, touch=touch)
         return
     _answer(done, show, told, as_json=as_json)
     if done.exit_status:
         raise Exit(code=int(done.exit_status))
+
+
+def _load_host(env: str, limit: str | None, host: str, *, app: str | None, several: Several) -> tuple[Environment, ...]:
+    """Load an environment for a single host.
+
+    Raises:
+        UsageError: it is none of the application's hosts, or a pattern.
+    """
+    from playbooks.inventory import select
+
+    try:
+        found = load(env, narrowed(limit, host), app=app, several=several)
+    except UsageError as error:
+        inventory = load_bare(env)
+        known = list(inventory.hosts)
+        if host in known and (limit is None or host not in select(inventory, limit, files=True)):
+            among = f"none of the hosts that --limit={limit} leaves" if limit else "none of the application's hosts"
+            raise UsageError(f"--host={host} is {among}; nothing was touched", hint=error.hint) from None
+        if host in known:
+            raise
+    else:
+        inventory = found[0].inventory
+        known = list(inventory.hosts)
+        if host in known:
+            return tuple(replace(one, narrowed_by="--limit and --host" if limit else "--host") for one in found)
+    near = [] if host in inventory.groups else get_close_matches(host, known, n=1)
+    what = "a group, not a host" if host in inventory.groups else "no host"
+    meant = f". Did you mean {near[0]}? Nothing" if near else "; nothing"
+    hint = f"hosts: {', '.join(known[:MAX_NAMED])}" + (", …" if len(known) > MAX_NAMED else "")
+    raise UsageError(f"--host={host} is {what}{meant} was touched", hint=f"{hint}; groups and patterns go into --limit")
 
 
 def _each_of(found: Sequence[Environment], several: Several, app: str | None) -> bool:
@@ -237,6 +281,7 @@ def _strike(strikes: Sequence[Callable[[str], str]], environment: Environment) -
 def _watched(
     environment: Environment,
     act: Callable[[Environment, Progress], R],
+    touch: Touch,
     witnesses: Sequence[TaskObserver] = (),
     *,
     untrusted: bool,
@@ -249,7 +294,8 @@ def _watched(
     with (choose if moving and not untrusted else still)(sys.stderr) as progress:
         for warning in environment.inventory.warnings if warn else ():
             progress.warn(warning)
-        return act(environment, reduce(lambda watcher, witness: witness.watching(watcher), witnesses, progress))
+        watcher = reduce(lambda watcher, witness: witness.watching(watcher), witnesses, progress)
+        return act(environment, touch.watching(watcher))
 
 
 def _one_by_one(
@@ -262,20 +308,22 @@ def _one_by_one(
 ) -> None:
     """Look at one application after the other, and end with the gravest of their statuses."""
     from playbooks.report import output
+    from playbooks.report.touch import Touch
 
     strikes = [each.secrets.mask for each in environments]
     documents: dict[str, Any] = {}
     ended = [ExitStatus.DONE]
     for number, environment in enumerate(environments):
         _strike(strikes, environment)
-        look = partial(_watched, environment, act, untrusted=untrusted, warn=number == 0)
+        touch = Touch()
+        look = partial(_watched, environment, act, touch, untrusted=untrusted, warn=number == 0)
         done: R | SlipwayError = _guarded(look)
         name = environment.settings.app
         ended.append(done.exit_status)
         if not as_json:
             output.answer(*([output.shown("")] if number else []), output.shown(f"{name}:"))
         if isinstance(done, SlipwayError):
-            _point(done, environment)
+            _point(done, environment, touch)
             output.tell(*output.shown_lines(f"error: {name}: {done}"))
             documents[name] = error_document(done)
             if isinstance(done, Interrupted):
@@ -335,6 +383,7 @@ def _refuse(
     bare: Callable[[Inventory, str], None] | None,
     *,
     as_json: bool,
+    touch: Touch | None = None,
 ) -> None:
     """Tell of an error and end with its status; do `bare` where that is for it."""
     from playbooks.environments.environment import NoSettings
@@ -342,7 +391,7 @@ def _refuse(
     if bare is not None and isinstance(error, NoSettings):
         bare(error.inventory, error.missing)
         return
-    _point(error, environment)
+    _point(error, environment, touch)
     _tell(error, told, as_json=as_json)
     raise Exit(code=int(error.exit_status))
 
@@ -484,10 +533,10 @@ def refuse_untrusted(given: Sequence[str], *, check: bool) -> None:
         raise UsageError(f"--{given[0]} does not go with {FLAG}, which reads the inventory's own files and no others")
 
 
-def _point(error: SlipwayError, environment: Environment | None) -> None:
-    """Whoever stopped a task is told where to look; before the inventory was read there is nothing to look at."""
+def _point(error: SlipwayError, environment: Environment | None, touch: Touch | None) -> None:
+    """Whoever stopped a task is told where to look; while it has only looked there is nothing to look at."""
     if isinstance(error, Interrupted) and error.hint is None:
-        if environment is None:
+        if environment is None or touch is None or touch.nothing:
             error.message += "; nothing was touched"
         else:
             error.hint = f"where it stands: invoke status {environment.flag}"
@@ -534,13 +583,13 @@ def _bug(error: Exception) -> SlipwayError:
         # A file's name, say. What is printed cannot fail so (streams.py).
         found = SlipwayError(
             f"this needs characters that the encoding of your locale ({error.encoding}) does not have",
-            hint="look at the fleet with invoke status; run it again with LC_ALL=C.UTF-8",
+            hint=f"look at the fleet: invoke status {ANY_ENV}; run it again with LC_ALL=C.UTF-8",
         )
         found.exit_status = ExitStatus.PERSON_NEEDED
         return found
     found = SlipwayError(
         f"this is a fault in Slipway itself: {type(error).__name__}: {error}",
-        hint="look at the fleet with invoke status; SLIPWAY_DEBUG=1 shows where it happened, for a report",
+        hint=f"look at the fleet: invoke status {ANY_ENV}; SLIPWAY_DEBUG=1 shows where it happened, for a report",
     )
     found.exit_status = ExitStatus.PERSON_NEEDED
     return found
@@ -616,14 +665,19 @@ def share(flag: str, text: str) -> float:
         raise UsageError(f"--{flag}={text}: {error}") from None
 
 
-def number(flag: str, text: str) -> int:
+def number(flag: str, text: str, *, most: int | None = None) -> int:
     """A flag's whole number, 1 or more.
+
+    Args:
+        flag: its name.
+        text: its value.
+        most: the largest that there may be.
 
     Raises:
         UsageError: it isn't one.
     """
-    if not (text.isascii() and text.isdigit() and 0 < int(text[:9]) < 10**8):
-        raise UsageError(f"--{flag}={text}: expected a whole number from 1 on")
+    if not (text.isascii() and text.isdigit() and 0 < int(text[:9]) < 10**8 and (most is None or int(text) <= most)):
+        raise UsageError(f"--{flag}={text}: expected a whole number from 1 {'on' if most is None else f'to {most}'}")
     return int(text)
 
 

@@ -58,6 +58,8 @@ def logs(
     app: str | None = None,
 ) -> None:
     """Show what the application's units wrote, on all hosts, merged by time."""
+    from playbooks.core.errors import UsageError
+    from playbooks.report import output
     from playbooks.report import running as look
 
     def act(environment: cli.Environment, progress: cli.Progress) -> Logs:
@@ -67,12 +69,14 @@ def logs(
 
         most = MAX_LINES if since else 50
         if lines is not None:
-            most = min(MAX_LINES, cli.number("lines", lines))
+            most = cli.number("lines", lines, most=MAX_LINES)
+        if unit == "":
+            raise UsageError("--unit is empty; left out, it is all units")
         asked = LogQuery(most, cli.since(since) if since else None, unit)
         if not follow:
             return run(environment, progress, asked)
         names = [target.name for target in environment.targets]
-        return follow_logs(environment, progress, asked, look.teller(names, as_json=json))
+        return follow_logs(environment, progress, asked, look.teller(names, as_json=json), output.nothing_arrives)
 
     def show(found: Logs) -> None:
         look.show_logs(found)
@@ -81,12 +85,19 @@ def logs(
         env,
         act,
         show,
-        limit=cli.narrowed(limit, host),
+        limit=limit,
+        host=host,
         app=app,
         several="ask" if follow else "each",
         as_json=json and not follow,
         moving=not follow,
+        meant=lambda environment: unit is None or has_unit(environment, unit),
     )
+
+
+def has_unit(environment: cli.Environment, unit: str) -> bool:
+    """Whether an application's settings have a unit: another application's need not be asked for it."""
+    return any(unit.removesuffix(".service").partition("@")[0] == one.name for one in environment.settings.services)
 
 
 UNIT = "run it as this unit would (default: the release's first service)"
@@ -109,6 +120,7 @@ def execute(
     app: str | None = None,
 ) -> None:
     """Run a command in the running release, as its user, with its environment: invoke exec --env=E -- COMMAND."""
+    from playbooks.report import output
     from playbooks.report import running as look
 
     words = behind_dashes(sys.argv)
@@ -121,11 +133,9 @@ def execute(
         from playbooks.exec import execute as run
 
         tell = None if json else look.output_teller([target.name for target in environment.targets])
-        return run(environment, progress, words, unit=unit, tell=tell)
+        return run(environment, progress, words, unit=unit, tell=tell, deserted=output.nobody_reads)
 
-    cli.perform(
-        env, act, look.show_executed, limit=cli.narrowed(limit, host), app=app, as_json=json, moving=False, ask=ask
-    )
+    cli.perform(env, act, look.show_executed, limit=limit, host=host, app=app, as_json=json, moving=False, ask=ask)
 
 
 @task(
@@ -142,6 +152,7 @@ def console(
     """Open a terminal in the running release on one host, as its user, with its environment."""
     from playbooks.core.errors import UsageError
     from playbooks.report import output
+    from playbooks.report import running as look
 
     def ask(environment: cli.Environment) -> None:
         if not sys.stdin.isatty() or output.answers_terminal() is None:
@@ -159,7 +170,7 @@ def console(
 
         return run(environment, progress, output.pass_on, unit=unit)
 
-    cli.perform(env, act, lambda _: None, limit=host, app=app, moving=False, ask=ask)
+    cli.perform(env, act, look.show_console, host=host, app=app, moving=False, ask=ask)
 
 
 def behind_dashes(argv: list[str]) -> list[str]:

@@ -104,6 +104,33 @@ def lost(stream: TextIO) -> OSError | None:
     return None
 
 
+def is_deserted(stream: TextIO) -> bool:
+    """Whether nobody can read any more what is written to a stream: a pipe whose other end is closed (``| head``).
+
+    Args:
+        stream: standard output or error.
+    """
+    try:
+        raw = getattr(stream.buffer, "raw", None)
+        if isinstance(raw, Outlet) and isinstance(raw.lost, BrokenPipeError):
+            return True
+        looked = select.poll()
+        looked.register(stream.fileno(), 0)
+        return any(event & (select.POLLERR | select.POLLHUP) for _, event in looked.poll(0))
+    except (AttributeError, OSError, ValueError):
+        return False
+
+
+def is_unwritable(stream: TextIO) -> bool:
+    """Whether nothing that is written to a stream arrives any more: that, or a disk that is full.
+
+    Args:
+        stream: standard output or error.
+    """
+    raw = getattr(getattr(stream, "buffer", None), "raw", None)
+    return (isinstance(raw, Outlet) and raw.lost is not None) or is_deserted(stream)
+
+
 def _safe(stream: TextIO | None, number: int) -> TextIO:
     """The stream itself, written to otherwise. One that is not the system's own (a test's) stays."""
     encoding = getattr(stream, "encoding", None) or "utf-8"

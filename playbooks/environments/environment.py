@@ -100,6 +100,7 @@ class Environment:
         signing: signs its records.
         heads: the ledgers' last lines that this machine has seen.
         limit: the --limit that narrowed the hosts.
+        narrowed_by: the flags that did.
         flag: the flags that name it, to be typed again.
         applications: names of all applications of the inventory; none where it has a single one by ``slipway_app``.
         together: whether it stands for all of those, see `together`.
@@ -115,6 +116,7 @@ class Environment:
     signing: Signing
     heads: Heads
     limit: str | None = None
+    narrowed_by: str = "--limit"
     flag: str = ""
     applications: tuple[str, ...] = ()
     together: bool = False
@@ -134,7 +136,7 @@ class Environment:
         """What a task is about to work on, for a person who may have named the wrong one."""
         hosts = counted(len(self.targets), "host")
         whose = ", ".join(self.applications) if self.together else self.settings.app
-        return f"{whose} on {self.name}: {hosts}" + (", narrowed by --limit" if self.limited else "")
+        return f"{whose} on {self.name}: {hosts}" + (f", narrowed by {self.narrowed_by}" if self.limited else "")
 
     def narrowed(self, limit: str) -> Environment:
         """The same with fewer hosts.

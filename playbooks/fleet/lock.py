@@ -225,7 +225,8 @@ class Lock:
             return Locked(
                 f"{what} was interrupted; this host goes back by itself within {seconds} s",
                 host=host,
-                hint="wait for it with --wait=SECONDS; invoke rollback does it now; invoke deploy --resume goes on",
+                hint="wait for it with --wait=SECONDS; invoke rollback --env=… does it now; "
+                "invoke deploy --env=… --resume goes on",
             )
         other = read_lock_owner(held[0] if held else "")
         return Locked(

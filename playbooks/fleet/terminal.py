@@ -31,7 +31,9 @@ POLL_SECONDS = 0.25
 BEGIN_SECONDS = 30.0
 
 
-def attach(remote: Remote, step: str, arguments: Sequence[str], write: Callable[[bytes], None], *, end: bytes) -> None:
+def attach(
+    remote: Remote, step: str, arguments: Sequence[str], write: Callable[[bytes], None], *, end: bytes
+) -> bytes | None:
     """Run a step's script with this terminal, from its first record ``begun`` until it ends.
 
     Args:
@@ -39,7 +41,10 @@ def attach(remote: Remote, step: str, arguments: Sequence[str], write: Callable[
         step: the script's name.
         arguments: its arguments; nothing secret.
         write: writes to the terminal.
-        end: what the script says when all is over; it is not shown.
+        end: what the last line begins with, when all is over; it is not shown.
+
+    Returns:
+        The rest of that line; None where the session ended without one.
 
     Raises:
         StepFailed: it said why it does not begin.
@@ -51,7 +56,9 @@ def attach(remote: Remote, step: str, arguments: Sequence[str], write: Callable[
             rest = _begin(remote, channel, step, arguments)
             remote.progress.operation(remote.name, step, "answered")
             with _raw(), _resized() as sizes:
-                _relay(channel, Until(end, write), rest, sizes)
+                until = Until(end, write)
+                _relay(channel, until, rest, sizes)
+                return until.rest
     except (OSError, EOFError, paramiko.SSHException) as error:
         raise lost(remote.name, step, error) from None
 
@@ -123,17 +130,25 @@ class Until:
     Args:
         mark: is not written, nor what follows it.
         write: where to.
+
+    Attributes:
+        rest: what follows it on its line; None until that has come.
     """
 
     def __init__(self, mark: bytes, write: Callable[[bytes], None]) -> None:
         self._mark, self._write, self._held = mark, write, b""
+        self.rest: bytes | None = None
 
     def feed(self, data: bytes) -> bool:
-        """Write it, but for an end that may be the mark's beginning; says whether the mark has come."""
+        """Write it, but for an end that may be the mark's beginning; says whether the mark's line has come."""
         data = self._held + data
-        before, found, _ = data.partition(self._mark)
+        before, found, after = data.partition(self._mark)
         if found:
             self._write(before)
+            self._held = found + after[:MAX_LINE]
+            if b"\n" not in after and len(after) < MAX_LINE:
+                return False
+            self.rest = after.partition(b"\n")[0].strip()
             return True
         held = next(size for size in range(len(self._mark) - 1, -1, -1) if data.endswith(self._mark[:size]))
         self._held = data[len(data) - held :]

@@ -157,7 +157,8 @@ def _slice(matched: list[str], subscript: re.Match[str], part: str) -> list[str]
 
 
 def _near(inventory: Inventory, name: str) -> str:
-    near = get_close_matches(name, [*inventory.groups, *inventory.hosts], n=1)
+    groups = [group for group in inventory.groups if group != "ungrouped"]  # which many a word is near to
+    near = get_close_matches(name, [*groups, *inventory.hosts], n=1)
     return f" Did you mean {near[0]!r}?" if near else ""
 
 

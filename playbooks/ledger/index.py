@@ -10,22 +10,35 @@ from typing import Any, NamedTuple
 # What a record says of a host that had no part in it, or could not be written to.
 APART = frozenset({"unchanged"})
 OUT_OF_REACH = frozenset({"unreachable", "untouched"})
+# What the first of two records says, where one is written when a task begins and one when it has ended.
+BEGUN = "begun"
 
 
 class RecordKey(NamedTuple):
-    """What tells records apart."""
+    """What tells records apart.
+
+    Args:
+        begun: `BEGUN` for a record that only says that its task has begun; else nothing.
+    """
 
     started: str
     id: str
     task: str
+    begun: str = ""
 
     def __str__(self) -> str:
-        return f"{self.task} {self.id}"
+        return f"{self.task} {self.id}" + (f" ({self.begun})" if self.begun else "")
+
+    @property
+    def ended(self) -> RecordKey:
+        """That of the record of how its task ended."""
+        return self._replace(begun="")
 
 
 def key_of(record: Mapping[str, Any]) -> RecordKey:
     """The key of a record; records of one deploy or rollback have the same on every host."""
-    return RecordKey(*(str(record.get(name, ""))[:100] for name in RecordKey._fields))
+    started, id_, task = (str(record.get(name, ""))[:100] for name in ("started", "id", "task"))
+    return RecordKey(started, id_, task, BEGUN if record.get("status") == BEGUN else "")
 
 
 @dataclass(slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from playbooks.adapters.secrets.masking import MASK
@@ -13,6 +14,8 @@ from playbooks.releases.render import Rendered
 if TYPE_CHECKING:
     from playbooks.steps.rendered import OnHost
 
+HAND = "on the host, changed by hand"
+OWNER = b"# Slipway: "
 _KEY = re.compile(r"\s*[^=:]*[=:]")
 _SECRET_KEY = re.compile(r"pass|secret|token|key|credential|dsn|_url", re.IGNORECASE)
 
@@ -36,18 +39,89 @@ def differences(
         was, now: what the two sides are called.
     """
     new = {name: file.content for name, file in rendered.files.items()}
-    found = []
-    for old, wanted in [(there.files, new), (there.units, dict(rendered.units))]:
+    return [
+        diff
+        for old, wanted in [(there.files, new), (there.units, dict(rendered.units))]
+        for name in sorted(old.keys() | wanted.keys())
+        if (diff := _difference(name, old.get(name), wanted.get(name), places, mask, (was, now)))
+    ]
+
+
+@dataclass(frozen=True)
+class Apart:
+    """What is otherwise on a host than the inventory would have it.
+
+    Args:
+        by_hand: diffs of what was changed there since it was deployed.
+        undeployed: diffs of what the inventory would have otherwise than it was deployed.
+    """
+
+    by_hand: tuple[str, ...] = ()
+    undeployed: tuple[str, ...] = ()
+
+
+def told_apart(
+    rendered: Rendered, there: OnHost, places: Mapping[str, str], mask: Callable[[str], str], *, now: str
+) -> Apart:
+    """The same, told apart by who made the difference: somebody on the host, or the inventory since.
+
+    What was deployed is known by its sum alone. Where both have changed it there is a diff between the two.
+
+    Args:
+        rendered, there, places, mask: see `differences`.
+        now: what the inventory's side is called.
+    """
+    by_hand: list[str] = []
+    undeployed: list[str] = []
+    new = {name: file.content for name, file in rendered.files.items()}
+    for is_unit, old, wanted in [(False, there.files, new), (True, there.units, dict(rendered.units))]:
         for name in sorted(old.keys() | wanted.keys()):
-            before, after = _lines(old.get(name), places), _lines(wanted.get(name), places)
-            if before == after:
-                continue
-            struck = [mask(line) for line in after]
-            lines = difflib.unified_diff(
-                without_old_secrets(before, struck, mask), struck, f"{name} ({was})", f"{name} ({now})", lineterm=""
-            )
-            found.append("\n".join(lines) or f"{name}: nothing differs but secrets")
-    return found
+            before, after = old.get(name), wanted.get(name)
+            if not there.sums or there.is_as_deployed(name, before, unit=is_unit):
+                undeployed.append(_difference(name, before, after, places, mask, ("deployed", now)))
+            elif there.is_as_deployed(name, after, unit=is_unit):
+                by_hand.append(_difference(name, before, after, places, mask, (HAND, "deployed"), backwards=True))
+            else:
+                undeployed.append(_difference(name, before, after, places, mask, (HAND, now)))
+    for name, content in sorted(there.installed.items()):
+        read, deployed = _without_owner(content), _without_owner(there.units.get(name, b""))
+        by_hand.append(_difference(name, read, deployed, places, mask, (HAND, "deployed"), backwards=True))
+    return Apart(tuple(filter(None, by_hand)), tuple(filter(None, undeployed)))
+
+
+def _without_owner(unit: bytes) -> bytes:
+    """A unit without the line that names its release."""
+    return unit.partition(b"\n")[2] if unit.startswith(OWNER) else unit
+
+
+def _difference(
+    name: str,
+    old: bytes | None,
+    new: bytes | None,
+    places: Mapping[str, str],
+    mask: Callable[[str], str],
+    called: tuple[str, str],
+    *,
+    backwards: bool = False,
+) -> str:
+    """A unified diff; where only secrets differ, a sentence; where nothing does, nothing.
+
+    Args:
+        name: of the file.
+        old: may have secrets that nobody knows any more.
+        new: has those of today.
+        places, mask: see `differences`.
+        called: what the two are called.
+        backwards: whether it leads from the new to the old.
+    """
+    before, after = _lines(old, places), _lines(new, places)
+    if before == after:
+        return ""
+    struck = [mask(line) for line in after]
+    sides = [(without_old_secrets(before, struck, mask), called[0]), (struck, called[1])]
+    (left, was), (right, now) = reversed(sides) if backwards else sides
+    lines = difflib.unified_diff(left, right, f"{name} ({was})", f"{name} ({now})", lineterm="")
+    return "\n".join(lines) or f"{name}: nothing differs but secrets"
 
 
 def without_old_secrets(before: Sequence[str], after: Sequence[str], mask: Callable[[str], str]) -> list[str]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 FEW = 8  # hosts whose heads a person writes down; of more --json has them
-WELL = {"done", "unchanged"}
+WELL = {"done", "unchanged", "begun"}
 
 
 def show_history(history: History) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, NewType, TextIO, overload
 
+from playbooks.core import streams
 from playbooks.core.errors import SlipwayError
 from playbooks.core.invisible import is_invisible, visible
 from playbooks.fleet.progress import Look, PassesOn, Side, Trip
@@ -119,6 +120,16 @@ def answer_at_once() -> None:
     sys.stdout.flush()
 
 
+def nobody_reads() -> bool:
+    """Whether whoever read the answer has seen enough, and has gone."""
+    return streams.is_deserted(sys.stdout)
+
+
+def nothing_arrives() -> bool:
+    """Whether the rest of the answer would be lost: that, or a disk that is full."""
+    return streams.is_unwritable(sys.stdout)
+
+
 def pass_on(data: bytes) -> None:
     """Write what a program on a host writes to the terminal that a person has given it: as it is, as ssh does."""
     sys.stdout.flush()
@@ -197,11 +208,16 @@ class ShownOnly(PassesOn):
         super().note(shown(host), shown(text))
 
     def end(self, host: str, step: str, error: SlipwayError | None, seconds: float) -> None:
-        told = SlipwayError(shown(error.message)) if error else None
+        told = SlipwayError(_on_one_line(error.message)) if error else None
         super().end(shown(host), shown(step), told, seconds)
 
     def warn(self, text: str) -> None:
-        super().warn(shown(text))
+        super().warn(_on_one_line(text))
+
+
+def _on_one_line(text: str) -> Shown:
+    """What has several lines, as a part of one."""
+    return Shown(" ".join(line.strip() for line in shown_lines(text)))
 
 
 @overload

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from playbooks.report.output import (
@@ -16,12 +16,14 @@ from playbooks.report.output import (
 from playbooks.report.tables import put, say, show_table
 
 if TYPE_CHECKING:
+    from playbooks.console import Console
     from playbooks.drift import FleetDrift
     from playbooks.exec import Executed
     from playbooks.logs import Logs
     from playbooks.steps.logs import LogLine
 
 WORST = 3  # syslog(3): errors, and what is worse
+SIGNALLED = 255  # systemd-run(1)
 # Of hosts, each its own as far as they go; none of those that mean something.
 COLOURS = ("cyan", "magenta", "blue", "bright_cyan", "bright_magenta", "bright_blue")
 
@@ -33,22 +35,31 @@ def show_drift(found: FleetDrift) -> None:
     rows: list[tuple[str | None, ...]] = []
     for host in found.hosts:
         if not host.changes:
-            stand = host.error or ("as it was deployed" if host.version else "nothing runs")
+            stand = " ".join((host.error or "").split()) or ("as it was deployed" if host.version else "nothing runs")
             rows.append((host.host, host.version or "–", "", stand))
         rows += [(host.host, host.version, change.name, WORDS[change.kind]) for change in host.changes]
         if host.more:
             rows.append((host.host, host.version, "…", f"and {host.more} more"))
     show_table(("host", "version", "file", "what of it"), rows)
-    alike: dict[tuple[str, ...], list[str]] = {}
-    for host in found.hosts:
-        if host.undeployed:
-            alike.setdefault(host.undeployed, []).append(host.host)
-    for diffs, hosts in alike.items():
-        say(f"\nNot deployed yet, and no drift: what the inventory would have today on {', '.join(hosts)}:")
-        for diff in diffs:
-            say("\n".join(f"    {line}" for line in diff.split("\n")))
+    _show_diffs("Changed by hand on {}:", {host.host: host.by_hand for host in found.hosts})
+    _show_diffs(
+        "Not deployed yet, and no drift: what the inventory would have today on {}:",
+        {host.host: host.undeployed for host in found.hosts},
+    )
     if found.next:
         say("\n" + "\n".join(f"Next: {step}" for step in found.next))
+
+
+def _show_diffs(head: str, found: Mapping[str, tuple[str, ...]]) -> None:
+    """Diffs of hosts, once for those that have the same."""
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for host, diffs in found.items():
+        if diffs:
+            alike.setdefault(diffs, []).append(host)
+    for diffs, hosts in alike.items():
+        say("\n" + head.format(", ".join(hosts)))
+        for diff in diffs:
+            say("\n".join(f"    {line}" for line in diff.split("\n")))
 
 
 def show_logs(found: Logs) -> None:
@@ -108,13 +119,25 @@ def output_teller(hosts: Sequence[str]) -> Callable[[str, str], None]:
     return tell_line
 
 
+def show_console(done: Console) -> None:
+    """How a console ended, on standard error."""
+    if done.status is None:
+        tell(shown(f"{done.host}: the connection ended"))
+    elif done.status:
+        # What systemd-run says of a signal, too.
+        by = "by a signal, or with status" if done.status == SIGNALLED else "with status"
+        tell(shown(f"{done.host}: it ended {by} {done.status}"))
+
+
 def show_executed(done: Executed) -> None:
     """How a command ended, on standard error: standard output is the command's own."""
     several = len(done.hosts) > 1
     for run in done.hosts:
         if run.error is not None or run.status is None:
-            tell(shown(f"{run.host}: {run.error or 'ended by Ctrl-C'}"))
+            tell(shown(f"{run.host}: {run.error or (done.ended if run.begun else f'not run: {done.ended}')}"))
         elif run.status or several:
-            tell(shown(f"{run.host}: status {run.status}"))
+            tell(shown(f"{run.host}: {run.told}"))
     for host, why in done.unreachable.items():
         tell(shown(f"{host}: not run: {why}"))
+    if done.hint:
+        tell(shown(f"  → {done.hint}"))

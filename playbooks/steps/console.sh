@@ -1,6 +1,6 @@
 # shellcheck shell=sh disable=SC2034,SC2154
 # console HOME USER UNIT NAME TERM PROMPT COMMAND: an interactive COMMAND in the release that runs, on the terminal that this
-# script has, as UNIT (or "-") would run it; USER is the application's. First a line "begun" or "error".
+# script has, as UNIT (or "-") would run it; USER is the application's. First a line "begun" or "error", last "NAME ended STATUS".
 home=$1
 user=$2
 wanted=$3
@@ -22,5 +22,5 @@ emit begun "$current" "${unit:--}"
 status=0
 systemd-run --quiet --pty --wait --collect --unit="$name" "$@" -- /bin/sh -c "$command" || status=$?
 # Where sudo asked for a password, something still reads the terminal: nobody would see that this has ended.
-printf '%s ended\n' "$name"
+printf '%s ended %s\n' "$name" "$status"
 exit "$status"

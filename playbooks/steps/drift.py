@@ -11,24 +11,28 @@ from playbooks.fleet.remote import StepCall
 from playbooks.fleet.script import StepResult
 from playbooks.settings import Settings
 
-# What the step says, and what a person reads of it.
+# What the step says, and what a person reads of it; the gravest first.
 WORDS = {
     "changed": "was changed",
     "missing": "is gone",
     "link": "leads elsewhere",
     "attributes": "has other capabilities, access lists or attributes",
     "mode": "has another mode or owner",
-    "added": "was added",
     "unit": "is not the unit file that was deployed",
     "unit-missing": "is gone",
     "drop-in": "is a drop-in that no deploy made",
+    "unread": "was changed on disk since systemd read it",
+    "added": "was added",
 }
 # With these it is not what was staged: nothing switches to it.
 SPOILING = ("changed", "missing", "link", "attributes")
 # A deploy of the same version leaves these as they are.
-KEPT = ("added", "drop-in")
+KEPT = ("added", "drop-in", "unread")
 MAX_TOLD = 3  # in a sentence
 MAX_NAME = 300  # characters
+
+# How a name's newlines and tabs come (compare_release.sh).
+_ODD = {1: "\n", 2: "\t"}
 
 How = Literal["look", "all"]
 
@@ -143,5 +147,5 @@ def read_changes(answer: StepResult) -> tuple[Change, ...]:
     found = list(answer.all("drift", 2))
     if any(kind not in WORDS for kind, _ in found):
         raise answer.bad("it tells of a change of no known kind")
-    changes = (Change(kind, cut(name, MAX_NAME)) for kind, name in found)
+    changes = (Change(kind, cut(name.translate(_ODD), MAX_NAME)) for kind, name in found)
     return tuple(sorted(changes, key=lambda change: (list(WORDS).index(change.kind), change.name)))

@@ -35,14 +35,69 @@ compare_units() {
     set --
     while IFS= read -r unit; do set -- "$@" "$unit"; done <"$release/.slipway/units"
     [ $# -gt 0 ] || return 0
-    # `systemctl edit` and `systemctl set-property` make such files. What holds for all services is not the application's.
-    systemctl show --property=DropInPaths "$@" | sed -n 's/^DropInPaths=//p' | tr ' ' '\n' | sort -u | while IFS= read -r file; do
+    folders=
+    for folder in $(systemctl show --property=UnitPath --value); do
+        # Debian has /lib as a link to /usr/lib.
+        [ "$(readlink -f "$folder")" != "$folder" ] || folders="$folders $folder"
+    done
+    for unit in "$@"; do compare_drop_ins "$unit"; done | sort -u | while IFS=$tab read -r kind file; do
         case $file in
-            '' | */service.d/* | */socket.d/*) ;;
-            "$units_folder"/*) [ -e "$release/.slipway/unit-files/${file#"$units_folder/"}" ] || printf 'drop-in\t%s\n' "$file" ;;
-            *) printf 'drop-in\t%s\n' "$file" ;;
+            "$units_folder"/*) [ -e "$release/.slipway/unit-files/${file#"$units_folder/"}" ] || printf '%s\t%s\n' "$kind" "$file" ;;
+            *) printf '%s\t%s\n' "$kind" "$file" ;;
         esac
     done
+}
+
+# compare_drop_ins UNIT: what systemd has read for a unit beside its file, and what is there to be read: by its own name, its
+# template's, or the beginning of one up to a dash (systemd.unit(5)). `systemctl edit` and `systemctl set-property` make such.
+# What holds for all services is not the application's.
+compare_drop_ins() {
+    type=${1##*.}
+    stem=${1%.*}
+    {
+        read -r loaded
+        read -r reload
+    } <<END
+$(systemctl show --property=DropInPaths --property=NeedDaemonReload "$1" | sort | sed 's/^[^=]*=//; s/"/ /g')
+END
+    [ "$reload" != yes ] || printf 'unread\t%s\n' "$1"
+    # One that was taken away holds on until it is read that it was.
+    for file in $loaded; do
+        case $file in
+            */"$type.d"/*) ;;
+            /*.conf) printf 'drop-in\t%s\n' "$file" ;;
+        esac
+    done
+    set -- "$1" "$stem" "${stem%%@*}@"
+    name=${stem%%@*}
+    while [ "$name" != "${name%-*}" ]; do
+        name=${name%-*}
+        set -- "$@" "$name-"
+    done
+    unit=$1
+    shift
+    for folder in $folders; do
+        for name in "$@"; do
+            for file in "$folder/$name.$type.d"/*.conf; do
+                if [ ! -e "$file" ] && [ ! -L "$file" ]; then continue; fi
+                printf 'drop-in\t%s\n' "$file"
+                # systemd does not say so of a folder that is new.
+                case " $loaded " in
+                    *"/${file##*/} "*) ;;
+                    *) [ ! -s "$file" ] || printf 'unread\t%s\n' "$unit" ;;
+                esac
+            done
+        done
+        # Read before ours.
+        case $folder in
+            */system.control | */transient | */generator.early) [ ! -e "$folder/$unit" ] || printf 'unit\t%s\n' "$folder/$unit" ;;
+        esac
+    done
+}
+
+# gravest_first: what was only added comes last: of very many it would be all that is told.
+gravest_first() {
+    awk -F '\t' '$1 != "added" { print; next } { added[++count] = $0 } END { for (i = 1; i <= count; i++) print added[i] }'
 }
 
 emit drift_of "$current"
@@ -52,6 +107,6 @@ while IFS= read -r line; do
     count=$((count + 1))
     [ "$count" -gt "$most" ] || emit drift "${line%%"$tab"*}" "${line#*"$tab"}"
 done <<END
-$(compare_release "$release" "$how" && compare_units)
+$({ compare_release "$release" "$how" && compare_units; } | gravest_first)
 END
 emit count "$count"

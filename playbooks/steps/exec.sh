@@ -1,6 +1,7 @@
 # shellcheck shell=sh disable=SC2034,SC2154
 # exec HOME USER UNIT NAME WORD...: run a command in the release that runs, as UNIT (or "-") would run it; USER is the
-# application's. What it writes comes as lines "out", its status as "status", then "end". It ends when nobody listens any more.
+# application's. What it writes comes as lines "out", its status as "status" (128 and its number for a signal, as shells say
+# it), then "end". It ends when nobody listens any more.
 home=$1
 user=$2
 wanted=$3
@@ -12,6 +13,8 @@ shift 4
 find_unit "$wanted"
 io=$(private_folder exec)
 trap 'rm -rf "$io"' EXIT
+# A shell that a signal ends runs no EXIT trap: so it goes when nobody listens any more.
+trap 'exit 1' HUP INT TERM PIPE
 mkfifo "$io/said"
 unit_properties "$user" >"$io/properties"
 # Words are the command's; systemd puts variables of its own in the place of a $.
@@ -23,8 +26,11 @@ while [ "$count" -gt 0 ]; do
     set -- "$@" "$word"
     count=$((count - 1))
 done
+# A shell of ours waits for it: systemd-run says nothing of a signal but 255, and of SIGTERM that all went well. What ends it is
+# for the command to hear once.
 # shellcheck disable=SC2016
-set -- -- /bin/sh -c 'exec "$$@"' sh "$@"
+set -- --property=OOMPolicy=continue -- /bin/sh -c \
+    'trap : HUP INT TERM; exec 3>&2 2>/dev/null; (exec "$$@" 2>&3 3>&-); exit "$$?"' sh "$@"
 while IFS= read -r line; do set -- --property="$line" "$@"; done <<END
 $(sed '1!G;h;$!d' "$io/properties")
 END

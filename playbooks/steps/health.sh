@@ -290,9 +290,9 @@ check_command() { # command
 
 # A unit that systemd has given up, or that keeps dying, will not get better by waiting: fatal ends the loop.
 check_unit() { # unit own|other
-    systemctl show --property=ActiveState,SubState,NRestarts,Result,Type,ExecMainStatus,ActiveEnterTimestampMonotonic \
+    systemctl show --property=ActiveState,SubState,NRestarts,Result,Type,ExecMainStatus,ActiveEnterTimestampMonotonic,ConditionResult \
         "$1" >"$scratch/unit"
-    active='' sub='' restarts=0 result='' type='' main='' entered=0
+    active='' sub='' restarts=0 result='' type='' main='' entered=0 condition=''
     while IFS='=' read -r key value; do
         case $key in
             ActiveState) active=$value ;;
@@ -302,6 +302,7 @@ check_unit() { # unit own|other
             Type) type=$value ;;
             ExecMainStatus) main=$value ;;
             ActiveEnterTimestampMonotonic) entered=$value ;;
+            ConditionResult) condition=$value ;;
         esac
     done <"$scratch/unit"
     now
@@ -309,7 +310,10 @@ check_unit() { # unit own|other
     [ "$2" != own ] || emit restarts "$1" "$restarts" >>"$scratch/round"
     # systemd.exec(5), $SERVICE_RESULT. A log does not tell these: what is killed has no last words.
     case $result in
-        success | '') why= ;;
+        success | '')
+            why=
+            case $sub in auto-restart | dead) [ "$condition" != yes ] || why='it ended by itself, as if all were well' ;; esac
+            ;;
         oom-kill) why='oom-kill: it was killed for its memory; see MemoryMax= of the unit, and the memory of the host' ;;
         signal | core-dump) why="$result: it was killed by signal $main" ;;
         exit-code) why="exit-code $main" ;;
@@ -336,7 +340,7 @@ check_unit() { # unit own|other
     elif [ "$active" = active ]; then
         detail="it died, and systemd restarted it $((up / 1000)) s ago (restarts so far: $restarts)"
     fi
-    if [ -n "$fatal$restless" ] || [ "$sub" = auto-restart ]; then
+    if [ -n "$fatal$restless" ] || [ "$sub" = auto-restart ] || [ "$active/$condition" = inactive/yes ]; then
         detail="${fatal:-$detail${why:+, $why}}"
         unit_said "$1"
     fi

@@ -26,8 +26,10 @@ for name in $units; do
         - | "$name" | "${name%.service}" | "${name%@*}") set -- "$@" --unit="$name" ;;
     esac
 done
-[ -n "$units" ] || fail nothing 'nothing runs here, so there are no units'
-[ $# -gt 0 ] || fail no-unit "the application has no unit $unit here; it has: $(printf '%s' "$units" | sort -u | tr '\n' ' ')"
+[ -n "$units" ] || [ "$current" != - ] || fail nothing 'nothing runs here, so there are no units'
+[ -n "$units" ] || [ "$unit" != - ] || fail nothing 'what runs here has no units, so nothing of it is in the journal'
+[ -n "$units" ] || units=none
+[ $# -gt 0 ] || fail no-unit "the application has no unit $unit here; it has: $(printf '%s' "$units" | sort -u | paste -sd ' ')"
 [ "$since" = - ] || set -- "$@" --since="$since"
 set -- --no-pager --quiet --all --output=json --lines="$lines" \
     --output-fields=MESSAGE,PRIORITY,_SYSTEMD_UNIT,UNIT,_PID "$@"

@@ -1,5 +1,6 @@
 # shellcheck shell=sh
-# rendered HOME: the current release's rendered files and units, for a diff. Changes nothing.
+# rendered HOME: the current release's rendered files and units, for a diff, with the sums that they were deployed with; and
+# the units that systemd reads where they are others. Changes nothing.
 meta=$1/current/.slipway
 [ -f "$meta/config" ] || exit 0
 while IFS= read -r name; do
@@ -7,4 +8,12 @@ while IFS= read -r name; do
 done <"$meta/config"
 [ -d "$meta/unit-files" ] || exit 0
 cd "$meta/unit-files" || exit 1
-find . -type f -printf '%P\n' | sort | while IFS= read -r name; do emit unit "$name" "$(base64 -w0 <"$name")"; done
+find . -type f -printf '%P\n' | sort | while IFS= read -r name; do
+    emit unit "$name" "$(base64 -w0 <"$name")"
+    installed=/etc/systemd/system/$name
+    [ ! -f "$installed" ] || cmp -s "$name" "$installed" || emit installed "$name" "$(head -c 65536 "$installed" | base64 -w0)"
+done
+awk -v list=../config '
+    BEGIN { while ((getline name <list) > 0) wanted["./" name] }
+    { name = substr($0, 67) }
+    name in wanted || index(name, "./.slipway/unit-files/") == 1 { print "sum\t" name "\t" substr($0, 1, 64) }' ../manifest

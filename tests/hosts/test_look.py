@@ -52,7 +52,7 @@ def test_logs_of_all_hosts_are_merged_and_followed(talking: App, on: On) -> None
     flags = ("--json", "--host=app2", "--lines=3", f"--unit={talking.name}", "--since=1h")
     assert invoke("logs", talking.env, *flags).json["lines"] == document["lines"], "not the first"
     wrong = invoke("logs", talking.env, "--unit=other")
-    assert wrong.status != 0 and f"it has: {talking.name}.service" in wrong.err
+    assert wrong.status == 2 and f"it has: {talking.name}.service" in wrong.err
 
     following = subprocess.Popen(
         [str(INVOKE), "logs", talking.env, "--follow", "--json", "--lines=1"],
@@ -74,6 +74,21 @@ def test_logs_of_all_hosts_are_merged_and_followed(talking: App, on: On) -> None
         following.kill()
         following.communicate()
     wait_until(lambda: on("app1").run("pgrep -x journalctl").rc == 1, seconds=10)
+    assert _read_one_line("logs", talking.env, "--follow") == 0
+    wait_until(lambda: on("app1").run("pgrep -x journalctl").rc == 1, seconds=10)
+
+
+def _read_one_line(*words: str) -> int:
+    """As | head -1 does; the task's exit status."""
+    task = subprocess.Popen([str(INVOKE), *words], cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    try:
+        assert task.stdout is not None
+        assert task.stdout.readline()
+        task.stdout.close()
+        return task.wait(20)
+    finally:
+        task.kill()
+        task.wait()
 
 
 def test_a_command_runs_in_the_release_and_is_recorded(talking: App, on: On) -> None:
@@ -86,8 +101,19 @@ def test_a_command_runs_in_the_release_and_is_recorded(talking: App, on: On) -> 
         assert run["output"] == [f"www-data {place} hello  you a  'b' $HOME %n", "••••••"]
     failed = invoke("exec", talking.env, "--limit=app2", "--", "sh", "-c", "printf oops >&2; exit 7")
     assert failed.status == 1 and failed.out == "oops\n" and "app2: status 7" in failed.err
+    killed = invoke("exec", talking.env, "--host=app1", "--", "sh", "-c", "kill -TERM $$")
+    assert killed.status == 1 and "app1: status 143 (SIGTERM)" in killed.err
     assert invoke("exec", talking.env).status == 2
-    (last, first) = invoke("history", talking.env, "--json", "--most=2").json["records"]
+    talking.write(app="empty")
+    nothing = invoke("exec", talking.env, "--", "true")
+    assert nothing.status == 1 and "nothing was touched" in nothing.err
+    assert not on("app1").file("/var/lib/slipway/empty").exists
+    talking.write(app=talking.name)
+    assert "nothing was touched" in invoke("exec", talking.env, "--unit=other", "--", "true").err
+    assert _read_one_line("exec", talking.env, "--host=app1", "--", "sh", "-c", "echo a; sleep 4320") == 1
+    wait_until(lambda: on("app1").run("pgrep -xf 'sleep 4320' || ls -d /run/slipway/exec.*").rc != 0, seconds=15)
+    (cut, terminated, last, first) = invoke("history", talking.env, "--json", "--most=4").json["records"]
+    assert [one["status"] for one in (cut, terminated)] == ["interrupted", "failed"]
     assert (last["task"], last["status"], last["hosts"]) == ("exec", "failed", {"app2": "status 7"})
     assert last["reason"] == "sh -c 'printf oops >&2; exit 7'" and first["hosts"]["app1"] == "status 0"
     assert invoke("history", talking.env, "--verify").status == 0
@@ -104,6 +130,9 @@ def test_a_command_runs_in_the_release_and_is_recorded(talking: App, on: On) -> 
         sleeping.kill()
         sleeping.communicate()
     wait_until(lambda: on("app1").run("pgrep -xf 'sleep 4321'").rc == 1, seconds=30)
+    (record,) = invoke("history", talking.env, "--json", "--most=1").json["records"]
+    assert (record["status"], record["reason"]) == ("begun", "sleep 4321")
+    assert invoke("history", talking.env, "--verify").status == 0
 
 
 def test_a_console_has_the_terminal(talking: App) -> None:
@@ -116,10 +145,10 @@ def test_a_console_has_the_terminal(talking: App) -> None:
         os.execv(INVOKE, [str(INVOKE), "console", talking.env])  # noqa: S606 - the words are ours
     said = b""
 
-    def until(text: bytes) -> None:
+    def until(text: bytes, times: int = 1) -> None:
         nonlocal said
         deadline = time.monotonic() + 60
-        while text not in said:
+        while said.count(text) < times:
             assert time.monotonic() < deadline, said
             if select.select([terminal], [], [], 1)[0]:
                 said += os.read(terminal, 4096)
@@ -129,11 +158,13 @@ def test_a_console_has_the_terminal(talking: App) -> None:
         os.write(terminal, b"sleep 999\n")
         until(b"sleep 999\r\n")
         os.write(terminal, b"\x03")
+        until(b"on app1 $ ", 2)  # a terminal throws away what is typed ahead of it
         os.write(terminal, b"echo went-$((1 + 1))-on\n")
         until(b"went-2-on")
-        os.write(terminal, b"exit\n")
+        os.write(terminal, b"exit 3\n")
+        until(b"status 3")
         _, status = os.waitpid(child, 0)
-        assert os.waitstatus_to_exitcode(status) == 0
+        assert os.waitstatus_to_exitcode(status) == 1
     finally:
         os.close(terminal)
     (record,) = invoke("history", talking.env, "--json", "--most=1").json["records"]

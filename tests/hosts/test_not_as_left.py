@@ -235,7 +235,8 @@ def test_what_was_changed_by_hand_is_told_and_keeps_no_other_host_from_going_bac
     host.check_output(f"echo fixed >>{app.home}/current/VERSION && chmod 700 {app.home}/current/bin/run")
     host.check_output(
         f"mkdir -p /etc/systemd/system/{app.name}.service.d && cd /etc/systemd/system/{app.name}.service.d &&"
-        " printf '[Service]\\nNice=1\\n' >override.conf && systemctl daemon-reload"
+        " printf '[Service]\\nNice=1\\n' >override.conf && echo '# by hand' >>../"
+        f"{app.name}.service"
     )
     told = ["VERSION was changed", "bin/run has another mode or owner"]
     assert invoke("status", app.env, "--json").json["hosts"][0]["drift"][:2] == told
@@ -243,8 +244,22 @@ def test_what_was_changed_by_hand_is_told_and_keeps_no_other_host_from_going_bac
     assert found.status == 1
     by_hand = [(change["kind"], change["name"]) for change in found.json["hosts"][0]["changes"]]
     drop_in = f"/etc/systemd/system/{app.name}.service.d/override.conf"
-    assert by_hand == [("changed", "VERSION"), ("mode", "bin/run"), ("drop-in", drop_in)]
+    unit = f"{app.name}.service"
+    assert by_hand == [
+        ("changed", "VERSION"),
+        ("mode", "bin/run"),
+        ("unit", f"/etc/systemd/system/{unit}"),
+        ("drop-in", drop_in),
+        ("unread", unit),
+    ]
+    (diff,) = found.json["hosts"][0]["by_hand"]
+    assert f"+++ {unit} (on the host, changed by hand)" in diff and "+# by hand" in diff
+    assert found.json["hosts"][0]["undeployed"] == []
     assert [host["changes"] for host in found.json["hosts"]][1] == []
+    host.check_output(f"touch $(seq -f {app.home}/current/f%g 250)")
+    many = invoke("drift", app.env, "--json").json["hosts"][0]
+    assert [change["kind"] for change in many["changes"]][:6] == [*(kind for kind, _ in by_hand), "added"]
+    host.check_output(f"rm {app.home}/current/f*")
     assert "VERSION was changed" in app.deploy("1.0", "--check").out
     done = ship(app, "1.1")
     assert done.status == 0 and "app1: what runs is not as it was deployed (VERSION was changed" in done.err

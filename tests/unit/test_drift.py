@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from playbooks.adapters.secrets.masking import MASK
 from playbooks.fleet.script import load
-from playbooks.releases.difference import without_old_secrets
+from playbooks.releases.difference import told_apart, without_old_secrets
+from playbooks.releases.render import File, Rendered
+from playbooks.steps.rendered import OnHost
 
 FILES = {"bin/run": "run\n", "lib/a b\\c.py": "code\n", "lib/deep/x.py": "x\n", "VERSION": "1.0\n", "data/cache": "1\n"}
+FILES["lib/e\nf\\ng"] = "1"
 
 
 @pytest.fixture
@@ -46,7 +50,7 @@ def _in_shell(release: Path, line: str) -> str:
 
 
 def _compared(release: Path, how: str) -> set[str]:
-    return set(_in_shell(release, f'compare_release "$1" {how}').splitlines())
+    return set(_in_shell(release, f'compare_release "$1" {how}').split("\n")) - {""}
 
 
 def _append(place: Path) -> None:
@@ -70,6 +74,16 @@ def _bend(place: Path) -> None:
 def _make_folder(place: Path) -> None:
     place.mkdir()
     _append(place / "file")
+
+
+def _add_links(place: Path) -> None:
+    place.mkdir()
+    (place / "link").symlink_to("/etc")
+
+
+def _odd_names(place: Path) -> None:
+    (place / "a\nb\tc\\d").touch()
+    (place / "lib/e\nf\\ng").write_text("2")
 
 
 def _rename_away(place: Path) -> None:
@@ -99,6 +113,23 @@ HARMS: dict[str, tuple[Callable[[Path], None], set[str], set[str]]] = {
         {"link\tcurrent.py"},
         {"link\tcurrent.py"},
     ),
+    "a link gone": (lambda at: (at / "current.py").unlink(), {"missing\tcurrent.py"}, {"missing\tcurrent.py"}),
+    "a link added": (lambda at: (at / "lib/new").symlink_to("/etc"), {"added\tlib/new"}, {"added\tlib/new"}),
+    "a folder of links added": (
+        lambda at: _add_links(at / "new"),
+        {"added\tnew"},
+        {"added\tnew"},
+    ),
+    "a link for a file": (
+        lambda at: _bend(at / "VERSION"),
+        {"changed\tVERSION"},
+        {"changed\tVERSION"},
+    ),
+    "names of several lines": (
+        lambda at: _odd_names(at),
+        {"added\ta\1b\2c\\d", "changed\tlib/e\1f\\ng"},
+        {"added\ta\1b\2c\\d", "changed\tlib/e\1f\\ng"},
+    ),
     "metadata": (
         lambda at: _append(at / ".slipway/units"),
         {"changed\t.slipway/units"},
@@ -115,6 +146,15 @@ def test_what_was_changed_is_found_by_name(release: Path, harm: str) -> None:
     act(release)
     assert _compared(release, "look") == seen
     assert _compared(release, "all") == all_of_it
+
+
+def test_what_was_added_keeps_nobody_from_going_back(release: Path) -> None:
+    """A link did, and a file did not."""
+    (release / "lib/new").symlink_to("/etc")
+    (release / "lib/file").touch()
+    assert _compared(release, "sums") == set()
+    _bend(release / "current.py")
+    assert _compared(release, "sums") == {"link\tcurrent.py"}
 
 
 def test_a_release_from_before_looks_were_kept(release: Path) -> None:
@@ -143,3 +183,37 @@ def _mask(text: str) -> str:
 def test_a_secret_that_was_rotated_is_not_shown(before: list[str], after: list[str], shown: list[str]) -> None:
     """Nobody knows the old value any more, so nothing strikes it out; it may well be the one that still works."""
     assert without_old_secrets(before, after, _mask) == shown
+
+
+def test_what_was_changed_by_hand_is_told_apart_from_what_was_never_deployed() -> None:
+    """What somebody had added on a host was shown as what the inventory was about to take away."""
+    deployed = {
+        "kept": b"a=1\n",
+        "edited": b"a=1\n",
+        "new in the inventory": b"a=1\n",
+        "both": b"a=1\n",
+        "gone": b"a=1\n",
+    }
+    there = {**deployed, "edited": b"a=1\nb=new-secret\n", "both": b"b=2\n"}
+    del there["gone"]
+    today = {**deployed, "new in the inventory": b"a=2\n", "both": b"a=3\n", "added": b"x=1\n"}
+    sums = {f"./{name}": sha256(content).hexdigest() for name, content in deployed.items()}
+    unit = b"[Service]\nNice=1\n"
+    sums["./.slipway/unit-files/shop.service"] = sha256(unit).hexdigest()
+    on_host = OnHost(
+        there, {"shop.service": unit}, {"shop.service": b"# Slipway: /opt/shop/current\n" + unit + b"# x\n"}, sums
+    )
+    files = {name: File(content, 0o640) for name, content in today.items()}
+    rendered = Rendered(files, {"shop.service": unit}, (), (), {}, "")
+    apart = told_apart(rendered, on_host, {}, _mask, now="today")
+    assert [diff.splitlines()[1] for diff in apart.by_hand] == [
+        "+++ edited (on the host, changed by hand)",
+        "+++ gone (on the host, changed by hand)",
+        "+++ shop.service (on the host, changed by hand)",
+    ]
+    assert apart.by_hand[0].splitlines()[3:] == [" a=1", f"+b={MASK}"]
+    assert [diff.splitlines()[:2] for diff in apart.undeployed] == [
+        ["--- added (deployed)", "+++ added (today)"],
+        ["--- both (on the host, changed by hand)", "+++ both (today)"],
+        ["--- new in the inventory (deployed)", "+++ new in the inventory (today)"],
+    ]

@@ -312,6 +312,17 @@ def test_what_only_a_tampered_ledger_says_counts_for_nothing() -> None:
     assert census(app1=[record(9)], app2=[]).only(["app1"]) == [key_of(record(9))]
 
 
+def test_how_a_task_ended_takes_the_place_of_its_beginning() -> None:
+    """It is written down twice, before it begins and when it has ended: two records, and one line of the history."""
+    begun, ended = record(1, status="begun"), record(1, status="failed")
+    (told,) = merge({"app1": Ledger((begun, ended), ()), "app2": Ledger((begun,), ())})
+    assert told["status"] == "failed"
+    (told,) = merge({"app1": Ledger((begun,), ())})
+    assert told["status"] == "begun"
+    made = census(app1=[begun, ended], app2=[begun])
+    assert (made.lacks("app2").missing, made.differs("app1"), made.differs("app2")) == ([key_of(ended)], [], [])
+
+
 def test_history_shows_a_copied_record_once() -> None:
     """A repair that doubled the history would be worse than the gap."""
     own, copy = {**record(1), "host": "app1"}, {**record(1), "host": "app2", "repaired_from": "app1", "prev": "y"}

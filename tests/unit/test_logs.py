@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import subprocess
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from playbooks.cli import running as cli_look
-from playbooks.cli.runner import narrowed, since
+from playbooks.cli.runner import narrowed, number, since
 from playbooks.core.errors import UsageError
 from playbooks.fleet.listening import LONGEST_LINE, _cut_lines
+from playbooks.fleet.script import load
 from playbooks.fleet.terminal import Until
 from playbooks.steps.logs import MAX_MESSAGE, read_line
 
@@ -88,18 +90,43 @@ def test_flags() -> None:
     )
     assert cli_look.behind_dashes(["invoke", "exec", "--env=x", "--", "a  b", "--", "-c"]) == ["a  b", "--", "-c"]
     assert cli_look.behind_dashes(["invoke", "exec", "--env=x"]) == []
+    assert number("lines", "10000", most=10_000) == 10_000
+    with pytest.raises(UsageError, match="from 1 to 10000"):
+        number("lines", "10001", most=10_000)
 
 
 @given(st.binary(max_size=30), st.binary(max_size=30), st.lists(st.integers(1, 5), max_size=60))
 def test_a_console_ends_at_its_mark_and_shows_all_before(before: bytes, after: bytes, sizes: list[int]) -> None:
-    """However what comes is cut, nothing of the program's is lost and nothing of the mark is seen."""
+    """However what comes is cut, nothing of the program's is lost, nothing of the mark is seen, the rest is kept."""
     written: list[bytes] = []
     until = Until(b"unit ended", written.append)
     before = before.replace(b"unit ended", b"")
-    rest, ended = before + b"unit ended" + after, False
+    rest, ended = before + b"unit ended 7\r\n" + after, False
     while rest and not ended:
         size = sizes.pop() if sizes else 7
         ended = until.feed(rest[:size])
         rest = rest[size:]
-    assert ended
+    assert ended and until.rest == b"7"
     assert b"".join(written) == before
+
+
+def test_what_a_unit_said_whose_lines_journald_could_not_tell_apart() -> None:
+    """Of what ends at once, even with 0, the lines may belong to no start; then systemd's own words were shown."""
+    fakes = """
+        systemctl() { case $2 in *InvocationID) echo 0123 ;; *) echo 4 ;; esac; }
+        journalctl() {
+            case "$*" in
+                *"UNIT=shop.service MESSAGE_ID="*) printf '5.25 app1 systemd: x\\n6.5 app1 systemd: x\\n' ;;
+                *"_SYSTEMD_UNIT=shop.service --since=@5.25") echo 'no FOO is set' ;;
+                *"--unit=shop.service") echo 'Deactivated successfully.' ;;
+            esac
+        }
+    """
+    body = load("unit_said").body
+    done = subprocess.run(
+        ["/bin/sh", "-euc", f'{body}\n{fakes}\nunit_said shop.service; printf %s "$said"'],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "no FOO is set\036"

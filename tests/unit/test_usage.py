@@ -30,6 +30,7 @@ PROJECT = Path(__file__).resolve().parent.parent.parent
         (["deploy", "staging"], "deploy cannot make sense of 'staging'", "invoke --help deploy"),
         (["deplyo", "--env=lab"], "there is no task 'deplyo'. Did you mean deploy?", "invoke --list"),
         (["deploy", "--env=lab", "--version=1.0.0", "--dry"], "deploy knows no --dry", "--check"),
+        (["deploy", "-e", "lab", "--version=1", "--version=2"], "deploy is given --version twice", "--help deploy"),
         (["--dry", "rollback", "--env=lab"], "rollback knows no --dry", "leave it out"),
     ],
 )
@@ -112,6 +113,56 @@ def test_ctrl_c_says_where_to_look(capsys: pytest.CaptureFixture[str]) -> None:
         cli.perform("lab", act, print)
     assert ended.value.code == 1
     assert "error: stopped by Ctrl-C\n  → where it stands: invoke status --env=lab\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("last", "nothing"), [("facts", True), ("lock", False)])
+def test_ctrl_c_while_it_only_looks_has_touched_nothing(
+    last: str, nothing: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first question of whoever stops a task in time; it sent him to look at a fleet that was as before."""
+
+    def act(_: cli.Environment, progress: cli.Progress) -> cli.Outcome:
+        for step in ("connect", last):
+            progress.begin("app1", step)
+        raise KeyboardInterrupt
+
+    with pytest.raises(Exit):
+        cli.perform("lab", act, print)
+    said = capsys.readouterr().err
+    assert ("stopped by Ctrl-C; nothing was touched" in said, "invoke status" in said) == (nothing, not nothing)
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ({"host": "web1"}, "--host=web1 is no host; nothing was touched"),
+        ({"host": "ap1"}, "--host=ap1 is no host. Did you mean app1? Nothing was touched"),
+        ({"host": "app"}, "--host=app is a group, not a host; nothing was touched"),
+        ({"host": "edge1"}, "--host=edge1 is none of the application's hosts; nothing was touched"),
+        ({"host": "app2", "limit": "app1"}, "--host=app2 is none of the hosts that --limit=app1 leaves"),
+        ({"limit": "nope"}, "'nope' matches no group and no host.\n"),
+    ],
+)
+def test_a_host_that_is_none(flags: dict[str, str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """It was taken for a pattern: a group was all of its hosts, and 'nope' may have been meant for 'ungrouped'."""
+    with pytest.raises(Exit) as ended:
+        cli.perform(
+            "lab", lambda _, __: pytest.fail("it went on"), print, limit=flags.get("limit"), host=flags.get("host")
+        )
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_what_narrowed_the_hosts_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """Who typed --host was told of a --limit."""
+
+    def ask(_: cli.Environment) -> None:
+        raise UsageError("no")
+
+    for limit, host, said in (("app", "app1", "--limit and --host"), ("app1", None, "--limit")):
+        with pytest.raises(Exit):
+            cli.perform("lab", lambda _, __: pytest.fail("it went on"), print, ask=ask, limit=limit, host=host)
+        assert f"1 host, narrowed by {said}\n" in capsys.readouterr().err
 
 
 def test_a_short_flag_means_the_same_in_every_task() -> None:

@@ -6,7 +6,7 @@
 # include release_links.sh
 
 # compare_release RELEASE HOW: prints a line for each: KIND, tab, name. Kinds: changed, missing, link, attributes; and
-# where all that can be seen is looked at: mode, added.
+# where all that can be seen is looked at: mode, added. In a name a newline is \001, and a tab is \002.
 #
 # HOW "look": what can be seen of files without reading them says which to read; where nobody touched any, that is all.
 # "sums": every file is read, and nothing else is looked at: whether it can be switched to. "all": both.
@@ -34,11 +34,11 @@ compare_release() (
     timeout --kill-after=5 3600 sha256sum --check --quiet --strict "$compared/sums" >"$compared/said" 2>/dev/null || :
     {
         cat "$compared/looked"
-        sed -n -e 's|^\\||' -e 's|^\./||' -e '/: FAILED open or read$/ { s///; s/^/missing\t/p; d }' \
+        # Of a name that has a newline, sha256sum says so by a backslash, and doubles its backslashes.
+        sed -n -e '/^\\/ { s///; s/\\\\/\o002/g; s/\\n/\o001/g; s/\o002/\\/g }' -e 's|^\./||' \
+            -e '/: FAILED open or read$/ { s///; s/^/missing\t/p; d }' \
             -e '/: FAILED$/ { s///; s/^/changed\t/p }' "$compared/said"
-        if [ "$compare_all" != look ]; then
-            compare_links . | sed -n 's|^[<>] \./\(.*\) -> .*|link\t\1|p'
-        fi
+        [ "$compare_all" = look ] || compare_links . | bent_links
         compare_attributes . | sed -e 's|^[<>] ||' -e 's|^\./||' -e 's|\t[^\t]*$||' -e 's|^|attributes\t|'
     } | sort -u | outermost
 )
@@ -93,21 +93,31 @@ compare_looks() {
     fi
 }
 
-# outermost: of what is gone or was added, with all that is in it, a line for the folder.
+# bent_links: links that are otherwise than they were staged, or in the place of a file that was. One that was only added is
+# no more than a file that was.
+bent_links() {
+    awk '
+        FILENAME == ARGV[1] || FILENAME == ARGV[2] { sub(/^[^.]*/, ""); sub(/ -> .*/, ""); staged[$0]; next }
+        { name = substr($0, 3); sub(/ -> .*/, "", name) }
+        name in staged { print "link\t" substr(name, 3) }' .slipway/links .slipway/manifest -
+}
+
+# outermost: of what is gone or was added, with all that is in it, a line for the folder; a link that is gone is told once.
 outermost() {
     awk -F '\t' '
         { lines[NR] = $0; kind[NR] = $1; name[NR] = substr($0, length($1) + 2); there[$0] }
         END {
             for (line = 1; line <= NR; line++) {
                 inside = 0
-                if (kind[line] == "missing" || kind[line] == "added") {
-                    path = name[line]
-                    while (match(path, /\/[^\/]*$/)) {
-                        path = substr(path, 1, RSTART - 1)
-                        if ((kind[line] "\t" path) in there) { inside = 1; break }
-                    }
+                path = name[line]
+                if (kind[line] == "link") inside = ("missing\t" path) in there || ("changed\t" path) in there
+                if (kind[line] != "missing" && kind[line] != "added" && kind[line] != "link") path = ""
+                while (match(path, /\/[^\/]*$/)) {
+                    path = substr(path, 1, RSTART - 1)
+                    if (((kind[line] == "link" ? "missing" : kind[line]) "\t" path) in there) { inside = 1; break }
                 }
-                if (!inside) print lines[line]
+                gsub(/\t/, "\002", name[line])
+                if (!inside) print kind[line] "\t" name[line]
             }
         }'
 }
