@@ -76,7 +76,10 @@ def schedule(env: Environment, progress: Progress, *, at: str, timer: bool, wher
     kept = kept_variables(env)
     if kept:
         progress.warn(f"of this shell's environment it is given {', '.join(kept)}: run schedule again if they change")
-    where.state.mkdir(parents=True, exist_ok=True, mode=0o750)
+    try:
+        where.state.mkdir(parents=True, exist_ok=True, mode=0o750)
+    except OSError as error:
+        raise UsageError(f"cannot make {where.state} for its log: {error.strerror}; nothing was touched") from None
     if timer:
         service, unit = render_timer(env, when, log, kept)
         place = timers.install_timer(where, key, service, unit)

@@ -44,9 +44,16 @@ def _transport(
     return transport
 
 
+class _NoFile(paramiko.SSHConfig):
+    """An ssh configuration that says nothing. paramiko's own asks who the user is, and not every uid has a name."""
+
+    def lookup(self, hostname: str) -> paramiko.SSHConfigDict:
+        return paramiko.SSHConfigDict(hostname=hostname)
+
+
 def _settings() -> fabric.Config:
     """Fabric's own settings, out of no file: what ssh is told is all that decides whom we talk to."""
-    return fabric.Config(ssh_config=paramiko.SSHConfig(), lazy=True)
+    return fabric.Config(ssh_config=_NoFile(), lazy=True)
 
 
 @dataclass(frozen=True)

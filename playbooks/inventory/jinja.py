@@ -187,8 +187,8 @@ def keep_backslashes(environment: SandboxedEnvironment, text: str) -> str:
 
 
 def join_output(parts: Iterable[Any]) -> object:
-    """A template's value: what its one expression gave, with its type; else text, in which None is nothing."""
-    outputs = list(parts)
+    """A template's value: what its one expression gave, with its type; else text. None, as of an append, is nothing."""
+    outputs = [part for part in parts if part is not None]
     for output in outputs:
         if isinstance(output, Undefined):  # not always Missing: an inline if without else gives jinja2's own
             return output if isinstance(output, Missing) else Missing(hint="an inline if has no else and did not hold")
@@ -196,4 +196,4 @@ def join_output(parts: Iterable[Any]) -> object:
         return None
     if len(outputs) == 1:
         return settle(outputs[0])
-    return "".join("" if output is None else str(plain(settle(output))) for output in outputs)
+    return "".join(str(plain(settle(output))) for output in outputs)

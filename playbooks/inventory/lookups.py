@@ -111,7 +111,8 @@ def _first_found(terms: list[Any], options: Mapping[str, Any], around: Surroundi
     for one in asked:
         names, paths = _listed(one.get("files", [])), _listed(_of(one, options, "paths") or [])
         for name in [os.path.join(path, name) for path in paths for name in names] or names:  # noqa: PTH118
-            for path in _places(name, around)[1:]:
+            # Not in files/, as Ansible's own outside of a role; a whole path has one place.
+            for path in _places(name, around)[-3:]:
                 if path.exists():
                     return [str(path)]
     if skip:

@@ -50,7 +50,7 @@ def newest(versions: Iterable[str]) -> Newest:
     """Find the newest version, leaving pre-releases out.
 
     All versions are of one kind: dates, semantic versions, or those of Python's packages (PEP 440), which numbers
-    such as 17 or 1.2 are as well; each with or without a word before it (``v1.2.3``).
+    such as 17 or 1.2 are as well; each with or without the same word before it (``v1.2.3``).
 
     Args:
         versions: their names, in any order.
@@ -58,22 +58,49 @@ def newest(versions: Iterable[str]) -> Newest:
     names = sorted(set(versions))
     if not names:
         return Newest(None, "there is none")
+    mixed = _of_each_word(names)
+    if len(mixed) > 1:
+        return Newest(None, "different words stand before their numbers", mixed)
+    readings = []
     for order in (_dates, _semver, _pep440):
         try:
-            keys = {name: order.key(_PREFIX.sub("", name)) for name in names}
-            released = [name for name in names if not order.is_pre(_PREFIX.sub("", name))]
+            readings.append((order, _newest_by(order, names)))
         except ValueError:
             continue
-        if not released:
-            return Newest(None, "all there are are pre-releases", tuple(sorted(names, key=keys.__getitem__)[-8:]))
-        best = max(keys[name] for name in released)
-        first = tuple(name for name in released if keys[name] == best)
-        if len(first) > 1:
-            return Newest(None, f"neither is newer {order.name}", first)
-        skipped = [name for name in names if keys[name] > best]
-        left_out = f", {', '.join(skipped)} left out as a pre-release" if skipped else ""
-        return Newest(first[0], f"the newest of {len(released)} {order.name}{left_out}")
-    return Newest(None, "their names follow no order that is known for sure", tuple(_strangers(names)))
+    if not readings:
+        return Newest(None, "their names follow no order that is known for sure", tuple(_strangers(names)))
+    order, found = readings[0]
+    for other, also in readings[1:]:
+        # 1.0.0-1 comes before 1.0.0 for the one, and after it for the other.
+        if found.version and also.version and found.version != also.version:
+            why = f"the newest {order.name} is not the newest {other.name}"
+            return Newest(None, why, (found.version, also.version))
+    return found
+
+
+def _newest_by(order: _Order, names: list[str]) -> Newest:
+    """Raises ValueError where a name is not of this kind."""
+    keys = {name: order.key(_PREFIX.sub("", name)) for name in names}
+    released = [name for name in names if not order.is_pre(_PREFIX.sub("", name))]
+    if not released:
+        return Newest(None, "all there are are pre-releases", tuple(sorted(names, key=keys.__getitem__)[-8:]))
+    best = max(keys[name] for name in released)
+    first = tuple(name for name in released if keys[name] == best)
+    if len(first) > 1:
+        return Newest(None, f"neither is newer {order.name}", first)
+    skipped = [name for name in names if keys[name] > best]
+    left_out = f", {', '.join(skipped)} left out as a pre-release" if skipped else ""
+    return Newest(first[0], f"the newest of {len(released)} {order.name}{left_out}")
+
+
+def _of_each_word(names: list[str]) -> tuple[str, ...]:
+    """A name for each word before the number: builds of two branches have no order. Only v is as good as none."""
+    words = {}
+    for name in names:
+        word = _PREFIX.match(name)
+        said = word[0].rstrip("-_.").lower() if word else ""
+        words["" if said == "v" else said] = name
+    return tuple(sorted(words.values())[:8])
 
 
 def in_order(versions: Iterable[str]) -> list[str]:

@@ -47,24 +47,49 @@ is_running() {
     esac
 }
 
+# instances_of FILE: the instances of a template that run, or that a boot starts, a name a line.
+instances_of() {
+    {
+        systemctl list-units --plain --no-legend --state=active "${1%@.*}@*.${1##*.}" | cut -d ' ' -f 1
+        find "$units_folder" -mindepth 2 -maxdepth 2 -type l -path '*.wants/*' -name "${1%@.*}@?*.${1##*.}" -printf '%f\n'
+    } | sort -u
+}
+
+# is_named FILE UNIT...: whether one of the units is the file's, or an instance of it.
+is_named() {
+    named_file=$1
+    shift
+    for named in "$@"; do
+        case $named in *@*.*) named=${named%%@*}@.${named##*.} ;; esac
+        [ "$named" != "$named_file" ] || return 0
+    done
+    return 1
+}
+
 # A unit that serves what is there, and goes on when the new release's start, would hold their port.
+files=
 units=
 for unit in "$units_folder"/*.service "$units_folder"/*.socket "$units_folder"/*.timer; do
     [ -f "$unit" ] || continue
     name=${unit##*/}
-    case " $* " in
-        *" $name "*)
-            [ ! -L "$unit" ] || fail not-adopted "$unit is a link; put the unit file itself there"
-            unit_owner "$unit"
-            # Ours: of an adoption that was broken off.
-            [ -z "$unit_of" ] || [ "$unit_of" = "$home/current" ] || fail not-adopted "$unit belongs to $unit_of"
-            units=$units$name$newline
-            ;;
-        *)
-            if ! grep -qF "$home/current" "$unit" || ! is_running "$name"; then continue; fi
-            fail not-adopted "$name runs what is in $home/current, and slipway_services has no unit of that name: name the service so, or stop it: systemctl disable --now $name"
-            ;;
-    esac
+    if is_named "$name" "$@"; then
+        [ ! -L "$unit" ] || fail not-adopted "$unit is a link; put the unit file itself there"
+        unit_owner "$unit"
+        # Ours: of an adoption that was broken off.
+        [ -z "$unit_of" ] || [ "$unit_of" = "$home/current" ] || fail not-adopted "$unit belongs to $unit_of"
+        files=$files$name$newline
+        case $name in
+            *@.*)
+                name=$(instances_of "$name")
+                [ -z "$name" ] || units=$units$name$newline
+                ;;
+            *) units=$units$name$newline ;;
+        esac
+    elif grep -qF "$home/current" "$unit" && is_running "$name"; then
+        stop=$name
+        case $name in *@.*) stop=$(instances_of "$name" | paste -sd ' ' -) ;; esac
+        fail not-adopted "$name runs what is in $home/current, and slipway_services has no unit of that name: name the service so, or stop it: systemctl disable --now $stop"
+    fi
 done
 if [ "$what" = look ]; then
     emit adoptable "$theirs"
@@ -96,7 +121,7 @@ chmod 0755 "$tree"
 find "$tree" -mindepth 1 -maxdepth 1 -printf '%f\n' | sort >"$incoming.writable"
 mkdir "$meta" "$meta/unit-files"
 mv "$incoming.writable" "$meta/writable"
-for name in $units; do
+for name in $files; do
     unit_owner "$units_folder/$name"
     {
         [ -n "$unit_of" ] || printf '# Slipway: %s\n' "$home/current"
@@ -120,7 +145,7 @@ sync -f "$release"
 sync "$release/.slipway/complete" "$release/.slipway"
 installed=
 reload=no
-for name in $units; do install_unit "$release" "$name" "$home/current"; done
+for name in $files; do install_unit "$release" "$name" "$home/current"; done
 ln -sfn "releases/$id" "$home/.current.new"
 mv -fT "$home/.current.new" "$home/current"
 sync "$home"

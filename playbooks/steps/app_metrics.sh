@@ -16,7 +16,7 @@ while IFS=$tab read -r server url; do
     : >"$page"
     # A URL may hold a secret, and everybody on the host can read a command line.
     printf 'url = "%s"\n' "$(printf '%s' "$url" | sed 's/[\\"]/\\&/g')" >"$scratch/request"
-    if said=$(at_most "$most_kb" curl --globoff --silent --show-error --fail --max-time "$seconds" --output "$page" \
+    if said=$(at_most "$most_kb" curl --disable --globoff --silent --show-error --fail --max-time "$seconds" --output "$page" \
         --config "$scratch/request" 2>&1); then
         emit server "$server" ''
         sed -n -E "s/^(# TYPE )?($names)([{ ])/line$tab&/p" "$page"

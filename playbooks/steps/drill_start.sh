@@ -158,7 +158,7 @@ is_its_own() {
 }
 stranger=
 while :; do
-    got=$(curl --globoff --silent --max-time 5 --output /dev/null --write-out '%{http_code} %{remote_ip} %{remote_port} %{local_ip}' \
+    got=$(curl --disable --globoff --silent --max-time 5 --output /dev/null --write-out '%{http_code} %{remote_ip} %{remote_port} %{local_ip}' \
         --config "$folder/work/address") || :
     read -r got at at_port from <<END_OF_ANSWER
 $got

@@ -461,6 +461,14 @@ def _current(answer: StepResult, home: str) -> tuple[str, ...] | None:
             hint=f"move it away there: mv {home}/current {home}/current.by-hand; if a release of Slipway's ran, link "
             f"it: ln -s releases/ID {home}/current (ls {home}/releases shows the ids)",
         )
+    instead = answer.maybe("no_folder", 1)
+    if instead is not None:
+        place = f"{home}/{cut(instead[0], MAX_WORD)}"
+        raise BadAnswer(
+            f"{place} is not a folder, nor a link to one; nothing was touched",
+            host=answer.host,
+            hint=f"move it away there, or mount what it leads to: mv {place} {place}.by-hand",
+        )
     found = answer.maybe("current", 2)
     if found is not None and not names.RELEASE.fullmatch(found[0]):
         raise BadAnswer(

@@ -132,6 +132,9 @@ if [ "$current" != - ]; then
 elif [ -e "$home/current" ] && [ ! -L "$home/current" ]; then
     emit solid "$(stat -c %F "$home/current")"
 fi
+for folder in releases shared; do
+    { [ ! -e "$home/$folder" ] && [ ! -L "$home/$folder" ]; } || [ -d "$home/$folder" ] || emit no_folder "$folder"
+done
 
 slotted=no
 for release in "$home"/releases/*/; do

@@ -109,7 +109,7 @@ check_http() { # url status body jq-filter jq-value max-ms headers expected-head
     rm -f "$scratch/body" "$scratch/head"
     # Headers may hold a token.
     if [ -n "$headers" ] && is_strangers_url "$url"; then return 1; fi
-    answer=$(at_most "$body_kb" curl --globoff --silent --show-error --max-time "$seconds" --output "$scratch/body" \
+    answer=$(at_most "$body_kb" curl --disable --globoff --silent --show-error --max-time "$seconds" --output "$scratch/body" \
         --dump-header "$scratch/head" --write-out '%{http_code} %{time_total} %{remote_ip} %{remote_port} %{local_ip}' --config "$scratch/request" \
         2>"$scratch/err") || is_cut "$scratch/body" "$body_kb" || is_cut "$scratch/head" "$body_kb" || {
         detail=$(sed 's/^curl: ([0-9]*) //' "$scratch/err" | tr '\n' ' ')

@@ -19,7 +19,7 @@ while IFS= read -r line; do
         'header '*) printf '%s\n' "$value" | sed 's/[\\"]/\\&/g; s/.*/header = "&"/' >>"$scratch/headers" ;;
         'url '*)
             { cat "$scratch/headers" && printf 'url = "%s"\n' "$(printf '%s' "$value" | sed 's/[\\"]/\\&/g')"; } >"$scratch/request"
-            if status=$(at_most "$most_kb" curl --globoff --silent --show-error --max-time "$seconds" \
+            if status=$(at_most "$most_kb" curl --disable --globoff --silent --show-error --max-time "$seconds" \
                 --config "$scratch/request" --output "$scratch/body" --write-out '%{http_code}' 2>"$scratch/err"); then
                 emit reply "$status" "$(cat "$scratch/body")"
             elif is_cut "$scratch/body" "$most_kb"; then

@@ -14,7 +14,7 @@ most_kb=64
 while [ $# -ge 3 ]; do
     case $2 in *:*) at="[$2]:$3" ;; *) at=$2:$3 ;; esac
     rm -f "$work/body"
-    status=$(at_most "$most_kb" curl --globoff --noproxy '*' --silent --show-error --max-time 2 --output "$work/body" \
+    status=$(at_most "$most_kb" curl --disable --globoff --noproxy '*' --silent --show-error --max-time 2 --output "$work/body" \
         --write-out '%{http_code}' --header "Host: $health_host" "http://$at$path" 2>"$work/said") || :
     case $status in
         '' | 000) emit probe "$1" 0 "$(sed 's/^curl: ([0-9]*) //; q' "$work/said")" ;;

@@ -20,7 +20,7 @@ for url in "$@"; do
     done
 done >"$work/wanted"
 # The loop ran in a redirection, not in a shell of its own: count is known here.
-timeout "$seconds" curl --globoff --silent --parallel --parallel-immediate --parallel-max "$parallel" --max-time "$seconds" \
+timeout "$seconds" curl --disable --globoff --silent --parallel --parallel-immediate --parallel-max "$parallel" --max-time "$seconds" \
     --write-out '%{http_code} %{time_total} %{url}\n' --config "$work/wanted" >"$work/heard" 2>/dev/null || :
 awk '{ n++; sum += $2; if ($1 < 200 || $1 >= 400) { bad++; if (why == "") why = $3 ": HTTP " $1 } }
     END { printf "%d\t%d\t%d\t%s\n", n, bad, n ? 1000 * sum / n : 0, why }' "$work/heard" >"$work/sums"

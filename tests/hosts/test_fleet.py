@@ -122,6 +122,25 @@ def test_by_the_users_own_ssh_config(app: App, on: On, tmp_path: Path) -> None:
     assert answer(on, app, "app2") == "1.0.0"
 
 
+def test_by_a_user_that_the_machine_does_not_know(app: App, on: On) -> None:
+    """CI's containers run as a number without a passwd entry, with no USER and no home."""
+    app.build("1.0.0")
+    # The lab's key is root's own.
+    reading = "--inh-caps=+dac_read_search --ambient-caps=+dac_read_search"
+    as_nobody = f"setpriv --reuid=4242 --regid=4242 --clear-groups {reading}"
+    done = subprocess.run(
+        [*as_nobody.split(), "env", "-i", f"PATH={os.environ['PATH']}", INVOKE, "deploy", app.env, "--version=1.0.0"],
+        cwd=PROJECT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert answer(on, app, "app1") == "1.0.0"
+    assert invoke("history", app.env, "--json").json["records"][0]["by"].startswith("uid-4242@")
+
+
 def test_whatever_is_written_to(app: App, on: On) -> None:
     """A terminal without our characters, a full disk, a reader that has gone: the deploy is live, and says so."""
     app.build("1.0.0")

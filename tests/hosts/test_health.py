@@ -155,6 +155,7 @@ def test_what_a_host_brings_into_sessions_changes_no_answer(answering: App, on: 
         "mkdir -p /etc/systemd/system.conf.d && printf '[Manager]\\nDefaultEnvironment=" + brought + "\\n' "
         ">/etc/systemd/system.conf.d/env.conf && systemctl daemon-reexec"
     )
+    host.check_output("echo 'proxy = http://127.0.0.1:1' >/root/.curlrc")
     try:
         health = invoke("health", answering.env)
         assert health.status == 0, health.out
@@ -164,6 +165,6 @@ def test_what_a_host_brings_into_sessions_changes_no_answer(answering: App, on: 
         assert invoke("status", answering.env).status == 0
     finally:
         host.run(
-            "mv /root/environment /etc/environment; rm -f /etc/sudoers.d/keep /etc/systemd/system.conf.d/env.conf; "
-            "systemctl daemon-reexec"
+            "mv /root/environment /etc/environment; rm -f /root/.curlrc /etc/sudoers.d/keep "
+            "/etc/systemd/system.conf.d/env.conf; systemctl daemon-reexec"
         )

@@ -105,7 +105,10 @@ def test_current_is_a_folder(one: App, on: On) -> None:
         assert f"{one.home}/current is a directory, and not the link to the release that runs" in task.err
         assert f"mv {one.home}/current {one.home}/current.by-hand" in task.err
     assert host.check_output(f"ls {one.home}") == "current"
-    host.check_output(f"mv {one.home}/current {one.home}/current.by-hand")
+    host.check_output(f"mv {one.home}/current {one.home}/current.by-hand && touch {one.home}/shared")
+    for task in (one.deploy("1.0"), one.deploy("1.0", "--check")):
+        assert task.status == 1 and f"{one.home}/shared is not a folder, nor a link to one" in task.err, task.err
+    host.check_output(f"rm {one.home}/shared")
     assert one.deploy("1.0").status == 0
     first = current(one, on)
     host.check_output(f"cd {one.home} && cp -rL current copy && rm current && mv copy current")
@@ -438,6 +441,10 @@ def test_what_another_tool_deployed_is_adopted(one: App, on: On) -> None:
         f"cp /bin/sleep {theirs}/bin/ && sed -i 's|/sleep|/sleep 1d|' /etc/systemd/system/{one.name}-other.service"
     )
     host.check_output(f"systemctl daemon-reload && systemctl enable --now {one.name} {one.name}-other")
+    jobs = f"{one.name}-jobs@"
+    text = f"[Service]\nExecStart=/bin/sleep 1d\nWorkingDirectory={home}/current\n[Install]\nWantedBy=timers.target\n"
+    host.check_output(f"printf %s >/etc/systemd/system/{jobs}.service", text)
+    host.check_output(f"systemctl daemon-reload && systemctl enable --now {jobs}1 {jobs}2")
     asked = f"systemctl show --property=MainPID --value {one.name}"
     process = host.check_output(asked)
     one.write(shared=["log"], backup={"drill": {"command": "cd $RELEASE && exec python3 -m http.server $PORT"}})
@@ -455,6 +462,9 @@ def test_what_another_tool_deployed_is_adopted(one: App, on: On) -> None:
     host.check_output(f"runuser -u www-data -- ln -s /etc/later {theirs}/.slipway")
     refused("has a .slipway that is not Slipway's")
     host.check_output(f"rm {theirs}/.slipway")
+    refused(f"systemctl disable --now {jobs}1.service {jobs}2.service")
+    work = {"name": jobs, "instances": [2, 3], "unit": {"Service": {"ExecStart": "/bin/sleep 2d"}}}
+    one.write(services=[*one.settings["services"], work])
     refused(f"{one.name}-other.service runs what is in {home}/current")
     host.check_output(f"systemctl disable --now {one.name}-other; rm /etc/systemd/system/{one.name}-other.service")
     looked = one.deploy("1.0", "--check")
@@ -469,14 +479,19 @@ def test_what_another_tool_deployed_is_adopted(one: App, on: On) -> None:
     assert failed.status == 1 and "rolled back" in failed.out, failed.out + failed.err
     assert current(one, on) == adopted
     assert host.check_output(served) == "old"
+    working = f"systemctl list-units --plain --no-legend --state=active '{jobs}*' | cut -d ' ' -f 1"
+    assert host.check_output(working).split() == [f"{jobs}1.service", f"{jobs}2.service"]
     assert "User=www-data" in host.check_output(f"systemctl cat {one.name}")
     one.write(keep_releases=2)
     assert one.deploy("1.0").status == 0
     assert host.check_output(served) == "1.0"
     assert host.check_output(asked) != process
+    assert host.check_output(working).split() == [f"{jobs}2.service", f"{jobs}3.service"]
     back = invoke("rollback", one.env)
     assert back.status == 0, back.err
     assert host.check_output(served) == "old"
+    assert host.check_output(working).split() == [f"{jobs}1.service", f"{jobs}2.service"]
+    one.write(services=one.settings["services"][:1])
     drilled = invoke("verify-backups", one.env)
     assert drilled.status == 0, drilled.out + drilled.err
     for version in ("1.2", "1.3", "1.4"):

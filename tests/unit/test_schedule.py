@@ -147,6 +147,14 @@ def test_a_users_own_crontab_keeps_its_other_lines(
     assert table.read_text() == by_hand + "\n"
 
 
+def test_a_home_that_cannot_be_made_is_told(env: Environment, where: Places, tmp_path: Path) -> None:
+    """Users of containers often have one that is not there."""
+    (tmp_path / "state").write_text("")
+    with pytest.raises(UsageError, match=r"cannot make .*: File exists; nothing was touched"):
+        schedule(env, Silent(), at="03:17", timer=False, where=where)
+    assert not (tmp_path / "cron.d").exists()
+
+
 def test_the_timer_is_what_systemd_accepts(env: Environment, where: Places, tmp_path: Path) -> None:
     """A per cent is a specifier and a dollar a variable in a unit: both must reach the command as they are."""
     service, timer = render_timer(

@@ -58,6 +58,10 @@ def test_the_newest_is_told_with_its_reason(versions: list[str], version: str, w
         (["1.0.0", "1.1.0", "latest"], ("latest",)),
         (["4f2a9c1", "a81bc02"], ("4f2a9c1", "a81bc02")),
         (["1.0.0-rc.1", "1.0.0-rc.2"], ("1.0.0-rc.1", "1.0.0-rc.2")),
+        (["main-5", "stable-9"], ("main-5", "stable-9")),
+        (["1234567", "abcdef1"], ("1234567", "abcdef1")),
+        (["release-9", "2.0"], ("2.0", "release-9")),
+        (["1.0.0", "1.0.0-1"], ("1.0.0", "1.0.0-1")),
         ([], ()),
     ],
 )

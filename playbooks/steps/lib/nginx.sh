@@ -67,7 +67,7 @@ nginx_reload() {
 # nginx_answers ADDRESS PORT: whether a server is healthy. nginx itself never asks.
 nginx_answers() {
     case $1 in *:*) at="[$1]:$2" ;; *) at=$1:$2 ;; esac
-    [ "$(curl --silent --output /dev/null --max-time 2 --write-out '%{http_code}' --header "Host: $health_host" "http://$at$path")" = 200 ]
+    [ "$(curl --disable --silent --output /dev/null --max-time 2 --write-out '%{http_code}' --header "Host: $health_host" "http://$at$path")" = 200 ]
 }
 
 # nginx_flight NAME ADDRESS PORT: sets flight, the connections of nginx to a server; of one that is down, the requests in
