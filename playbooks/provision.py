@@ -59,6 +59,7 @@ def provision(env: Environment, progress: Progress) -> Provisioned:
     given = {name: balancer_files(env, name) for name in balancers}
     with open_fleet([env.target(name).address for name in names], progress=progress, forks=env.settings.forks) as fleet:
         fleet.require_all()
+        _warn_of_root(fleet, env)
         jobs = _jobs(fleet, env, owners, given)
         changes: dict[str, tuple[str, ...]] = dict.fromkeys(names, ())
         for job, result in zip(jobs, fleet.run(jobs), strict=True):
@@ -66,6 +67,17 @@ def provision(env: Environment, progress: Progress) -> Provisioned:
                 raise result
             changes[job.host] += tuple(result.value)
     return Provisioned(env.name, changes)
+
+
+def _warn_of_root(fleet: Fleet, env: Environment) -> None:
+    """An application that runs as who logs in becomes root as easily."""
+    for target in env.targets:
+        user = str(fleet.remotes[target.name].session.connection.user)
+        if user == target.settings.run_user and user != "root":
+            fleet.progress.warn(
+                f"{target.name}: the application runs as {user}, who logs in and becomes root by sudo: so does whoever "
+                "breaks into it. Give it a user of its own in slipway_user"
+            )
 
 
 def _jobs(

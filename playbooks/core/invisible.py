@@ -14,6 +14,8 @@ import unicodedata
 _IGNORABLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
+# What runners of CI take for a command to themselves, wherever it stands in a line: ##vso[…], ##[…], ##teamcity[…].
+_COMMAND = re.compile(r"##(?=[a-z]*\[)")
 _ACCENTS = ("Mn", "Me")
 MAX_ACCENTS = 4  # on one letter
 _ASCII_PICTURES = 0x2400  # ␀, and those after it
@@ -42,8 +44,10 @@ def find_invisible(text: str) -> str | None:
 def visible(text: str) -> str:
     """A text in which nothing is invisible: control characters have pictures, others are shown as ``<U+202E>``.
 
-    What a host says must not steer the terminal it is shown on, nor look like something else.
+    What a host says must not steer the terminal it is shown on, or the CI whose log it is in, nor look like something
+    else.
     """
+    text = _COMMAND.sub("# #", text)
     if text.isprintable() and text.isascii():
         return text
     shown: list[str] = []

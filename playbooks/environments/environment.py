@@ -505,7 +505,10 @@ class _Read:
         return Target(name, settings, address, variables)
 
     def _read(self, name: str, given: Mapping[str, object], secret: Callable[[str], bool]) -> Settings | None:
-        value = repr(given)
+        try:
+            value = repr(given)
+        except ValueError as error:  # a number of thousands of digits, that a template made
+            raise ConfigError([f"a setting of host {name} cannot be read: {error}"]) from None
         if value in self._settings:
             return self._settings[value]
         # What is wrong is told with where it is written, and whether it is shown.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 import traceback
@@ -20,6 +21,8 @@ from playbooks.core.errors import SlipwayError
 from playbooks.core.invisible import is_invisible, visible
 from playbooks.fleet.progress import Look, PassesOn, Side, Trip
 
+# A command to GitHub's runner: ::NAME …::
+_GITHUBS = re.compile(r"^(\s*)::(?=[A-Za-z][A-Za-z-]*(?: [^:]*)?::)")
 # Text without secrets, in which nothing is invisible. Only `shown` makes it.
 Shown = NewType("Shown", str)
 
@@ -87,6 +90,8 @@ def _struck(value: Any) -> Any:  # noqa: ANN401 - whatever JSON can hold
 
 
 def _escaped(line: str) -> str:
+    # See visible: in JSON a sign may be written otherwise and be the same.
+    line = line.replace("##", "#\\u0023")
     if line.isascii() and line.isprintable():
         return line
     return "".join(json.dumps(sign)[1:-1] if is_invisible(sign) else sign for sign in line)
@@ -94,7 +99,12 @@ def _escaped(line: str) -> str:
 
 def answer(*lines: Shown) -> None:
     """Print lines of the answer, on standard output."""
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    sys.stdout.write("".join(f"{_no_command(line)}\n" for line in lines))
+
+
+def _no_command(line: Shown) -> str:
+    """A line that CI takes for no command to itself; see also `visible`."""
+    return _GITHUBS.sub(r"\1: :", line)
 
 
 def answer_json(document: Mapping[str, object]) -> None:
@@ -150,7 +160,7 @@ def watchers_width() -> int | None:
 def tell(*lines: Shown) -> None:
     """Print lines for whoever watches, on standard error, after the answer that came before."""
     sys.stdout.flush()
-    sys.stderr.write("".join(f"{line}\n" for line in lines))
+    sys.stderr.write("".join(f"{_no_command(line)}\n" for line in lines))
     sys.stderr.flush()
 
 

@@ -20,6 +20,10 @@ class Keep(Model):
     monthly: Count = Field(0, description="Keep the last backup of this many months.")
 
 
+# Begins the names of databases that drills load dumps into.
+SCRATCH_DATABASE = "slipway_drill_"
+
+
 class Database(Model):
     """A database that belongs to the application."""
 
@@ -47,6 +51,14 @@ class Database(Model):
             raise ValueError("password is only used with host; leave it out for the local socket")
         if self.owner_password and not self.owner:
             raise ValueError("owner_password needs owner")
+        return self
+
+    @model_validator(mode="after")
+    def _is_no_drills(self) -> Self:
+        if self.name.startswith(SCRATCH_DATABASE):
+            raise ValueError(
+                f"names that begin with {SCRATCH_DATABASE} are those of scratch databases, which drills drop"
+            )
         return self
 
 

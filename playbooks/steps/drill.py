@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from playbooks.fleet.remote import Remote
 from playbooks.fleet.remote_shell import Note
 from playbooks.fleet.script import MAX_RECORDS, StepResult
 from playbooks.settings import Settings
-from playbooks.settings.backup import Database
+from playbooks.settings.backup import SCRATCH_DATABASE, Database
 from playbooks.steps.backup import FIELD, as_payload, database_lines, secret_lines, with_hint
 
 Record = Mapping[str, Any]
@@ -163,8 +164,11 @@ def drill_end(
 
 
 def scratch_name(database: Database) -> str:
-    """The scratch database that a drill loads a dump into."""
-    return f"slipway_drill_{database.name}"[:LONGEST_NAME]
+    """The scratch database that a drill loads a dump into; as cut_name in postgres.sh."""
+    name = SCRATCH_DATABASE + database.name
+    if len(name) <= LONGEST_NAME:
+        return name
+    return f"{name[: LONGEST_NAME - 9]}_{hashlib.sha256(database.name.encode()).hexdigest()[:8]}"
 
 
 def _problems(answer: StepResult) -> tuple[str, ...]:

@@ -124,10 +124,24 @@ load_dump() {
     use_database "$@"
     min_tables=$6
     dump=$root$state/backup.d/databases/$name.dump
-    fresh=$(printf 'slipway_drill_%s' "$name" | cut -c1-63)
+    fresh=$(cut_name slipway_drill_ "$name" '')
     if [ ! -s "$dump" ]; then
         problem "the dump of database $name is $([ -e "$dump" ] && echo empty || echo 'not in the backup')"
         return
+    fi
+    if ! is_scratch "$state" "$fresh"; then
+        found=0
+        is_there "$fresh" || found=$?
+        if [ "$found" -eq 0 ]; then
+            problem "there is a database $fresh already, which no drill of this host has made, so the dump of $name cannot be loaded; rename that database, or drop it if it was left by a drill before December 2026"
+            return
+        fi
+        if [ "$found" -eq 2 ]; then
+            explain_postgres "$scratch/sql.err"
+            problem "cannot make a scratch database for $name: $said"
+            return
+        fi
+        made_scratch "$state" "$fresh"
     fi
     if ! drop_database "$fresh" || ! create_database "$fresh" "$name"; then
         explain_postgres "$scratch/sql.err"

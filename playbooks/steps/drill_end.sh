@@ -21,11 +21,14 @@ payload_line() {
     [ "$1" = database ] || return 0
     shift
     use_database "$@"
-    fresh=$(printf 'slipway_drill_%s' "$name" | cut -c1-63)
-    drop_database "$fresh" || {
+    fresh=$(cut_name slipway_drill_ "$name" '')
+    is_scratch "$state" "$fresh" || return 0
+    if drop_database "$fresh"; then
+        forget_scratch "$state" "$fresh"
+    else
         explain_postgres "$scratch/sql.err"
         emit left "the scratch database $fresh could not be dropped: $said"
-    }
+    fi
 }
 read_payload
 # In a place that is not root's alone the drill has made nothing (drill.sh).

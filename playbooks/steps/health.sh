@@ -180,11 +180,25 @@ is_strangers_url() {
     case $1 in https:*) url_port=443 ;; esac
     case $url_rest in *:[0-9]*) url_port=${url_rest##*:} && url_rest=${url_rest%:*} ;; esac
     case $url_port in *[!0-9]* | '' | ??????*) return 1 ;; esac
-    case $url_rest in
-        localhost) is_strangers ::1 "$url_port" || is_strangers 127.0.0.1 "$url_port" ;;
-        '[::1]') is_strangers ::1 "$url_port" ;;
-        *) is_strangers "$url_rest" "$url_port" ;;
-    esac
+    case $url_rest in '['*']') url_rest=${url_rest#?} && url_rest=${url_rest%?} ;; esac
+    # Also by its name, by an address of its network, or by another way to write one: 0, 127.1.
+    url_own=$(ip -o address show 2>/dev/null | awk '{ sub(/\/.*/, "", $4); print $4 }') || :
+    url_found=$(timeout 2 getent ahosts -- "$url_rest" | awk '{ sub(/^::ffff:/, "", $1); print $1 }' | sort -u) || :
+    for url_at in $url_found; do
+        case $url_at in
+            0.*) url_at=127.0.0.1 ;;
+            ::) url_at=::1 ;;
+        esac
+        case $url_at in
+            127.* | ::1) set -- "$url_at" ;;
+            *)
+                printf '%s\n' "$url_own" | grep -qxF -- "$url_at" || continue
+                set -- "$url_at" "$url_at"
+                ;;
+        esac
+        ! is_strangers "$1" "$url_port" ${2+"$2"} || return 0
+    done
+    return 1
 }
 
 # URL and request headers may hold a secret: curl reads them from a private file, not from its command line.

@@ -109,7 +109,9 @@ def read_line(host: str, raw: bytes) -> LogLine | None:
     entry = read_object(raw.decode("utf-8", "replace"))
     if entry is None:
         return None
-    at, unit = str(entry.get("__REALTIME_TIMESTAMP")), entry.get("UNIT") or entry.get("_SYSTEMD_UNIT")
+    # A program may send any field but those that begin with "_", which are the journal's own.
+    systemd = isinstance(entry.get("UNIT"), str) and entry.get("_PID") == "1"
+    at, unit = str(entry.get("__REALTIME_TIMESTAMP")), entry.get("UNIT" if systemd else "_SYSTEMD_UNIT")
     if not (at.isascii() and at.isdigit() and int(at[:18]) < LAST_MOMENT):
         return None
     priority = str(entry.get("PRIORITY"))
@@ -117,7 +119,7 @@ def read_line(host: str, raw: bytes) -> LogLine | None:
         at=int(at[:18]),
         host=host,
         unit=unit if isinstance(unit, str) and UNIT.fullmatch(unit) else "",
-        systemd=isinstance(entry.get("UNIT"), str),
+        systemd=systemd,
         priority=int(priority) if priority in set("01234567") else INFO,
         text=cut(_text(entry.get("MESSAGE")), MAX_MESSAGE),
     )

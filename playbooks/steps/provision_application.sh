@@ -24,6 +24,7 @@ if ! id "$user" >/dev/null 2>&1; then
         fail user "cannot make user $user"
     emit changed "made user $user"
 fi
+require_programs "$user"
 if [ "$build_user" != - ] && ! id "$build_user" >/dev/null 2>&1; then
     make_build_user "$build_user"
     emit changed "made user $build_user, who runs install hooks"

@@ -60,13 +60,13 @@ expected=$(awk -v file=".$dump" 'substr($0, 67) == file { print substr($0, 1, 64
 [ "$(sha256sum <"$scratch/root$dump" | cut -c1-64)" = "$expected" ] ||
     fail damaged "the dump of $name in backup $id is not what was backed up"
 
-# PostgreSQL cuts names at 63 bytes.
-suffix=_before_$stamp
-old=$(printf '%s' "$name" | cut -c1-$((63 - ${#suffix})))$suffix
-suffix=_restored_$stamp
-fresh=$(printf '%s' "$name" | cut -c1-$((63 - ${#suffix})))$suffix
+old=$(cut_name '' "$name" "_before_$stamp")
+coming=$(cut_name '' "$name" "_restored_$stamp")
 exists=$(printf '%s' "select 1 from pg_database where datname = :'name'" | sql postgres --set=name="$name") ||
     broken "cannot reach the server of database $name"
+# What is there already is not ours, nor ours to drop.
+! is_there "$coming" || fail database "there is a database $coming already; $name is as it was"
+fresh=$coming
 create_database "$fresh" "$name" || broken "cannot make a database to restore $name into"
 # The database's user may not be able to read our scratch folder: the dump comes by standard input.
 loaded=0

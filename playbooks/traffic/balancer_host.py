@@ -17,7 +17,7 @@ from playbooks.traffic.servers import balancers_of, usual_shares
 HAPROXY_FILES, HAPROXY_STATE = "/etc/haproxy/slipway", "/var/lib/haproxy/slipway.state"
 NGINX_FILES, NGINX_LOG = "/etc/nginx/slipway", "/var/log/nginx/slipway"
 # As in playbooks/steps/lib/acme.sh: where certbot answers the authority, behind the balancer.
-ACME_PORT = 8402
+ACME_PORT = 342
 STOCK = {"haproxy": "balancer/haproxy.cfg.j2", "nginx": "balancer/nginx.conf.j2"}
 SHARED = {"haproxy": "balancer/haproxy-shared.cfg.j2", "nginx": "balancer/nginx-shared.conf.j2"}
 

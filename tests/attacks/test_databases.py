@@ -64,6 +64,12 @@ def test_no_role_becomes_a_superuser_or_stops_a_drill(shop: App, on: On) -> None
         assert invoke("verify-backups", shop.env).status == 0
         assert superusers(on) == ["postgres"]
         assert sql(on, "select count(*) from pg_database where datname like 'slipway_drill%'") == "0"
+        # Nothing but the drill's own is dropped, whatever it is called.
+        theirs = f"slipway_drill_{name}"
+        sql(on, f"create database {theirs}")
+        refused = invoke("verify-backups", shop.env)
+        assert (refused.status, f"a database {theirs} already" in refused.out) == (1, True), refused.out
+        sql(on, f"drop database {theirs}")  # It is there.
         # The settings are copied as they are.
         sql(on, f"""alter database {name} set search_path = "My Schema", '', public, "$user" """)
         asks = 'select current_setting(\'search_path\') = $$"My Schema", "", public, "$user"$$'

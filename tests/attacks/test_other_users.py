@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from testinfra.host import Host
 
-from tests.hosts.conftest import App, invoke
+from tests.hosts.conftest import App, invoke, wait_until
 
 On = Callable[[str], Host]
 
@@ -18,7 +18,7 @@ while True:
     server = socket.socket()
     server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        server.bind(("127.0.0.1", int(sys.argv[1])))
+        server.bind((sys.argv[2] if len(sys.argv) > 2 else "127.0.0.1", int(sys.argv[1])))
         break
     except OSError:
         server.close()
@@ -126,6 +126,17 @@ def test_nobody_answers_in_the_applications_place(app: App, on: On) -> None:
         assert "listens a program of nobody" in invoke("health", app.env).out
     assert "Bearer" not in on("app1").check_output("cat /run/at-work")
 
+    # Nor by another way to name the host.
+    own = on("app1").check_output("hostname -I").split()[0]
+    on("app1").check_output(f"systemctl reset-failed {app.name}; systemctl restart {app.name}")
+    for named in (own, "app1", "127.1", "0", "[::ffff:127.0.0.1]"):
+        app.write(health={"attempts": 1, "checks": [{**check, "url": f"http://{named}:7999/VERSION"}]})
+        with at_work(on("app1"), "nobody", TAKES, "7999", "0.0.0.0"):
+            wait_until(lambda: on("app1").run("ss -Hltn | grep -q :7999").rc == 0)
+            assert "listens a program of nobody" in invoke("health", app.env).out, named
+        assert "Bearer" not in on("app1").check_output("cat /run/at-work"), named
+    app.write(health={"attempts": 4, "interval": "250ms", "checks": [check]})
+
     # The running application's user goes on writing into a release that is to go.
     assert app.deploy("1.1.0").status == 0
     first = on("app1").check_output("ls %s", f"{app.home}/releases").split()[0]
@@ -144,3 +155,19 @@ def test_nobody_answers_in_the_applications_place(app: App, on: On) -> None:
         drilled = invoke("verify-backups", app.env)
     assert drilled.status == 1, drilled.out
     assert "a program of nobody does" in drilled.out
+
+
+def test_a_host_on_which_the_applications_user_can_put_roots_programs_is_refused(app: App, on: On) -> None:
+    """What lay in /usr/local/bin, where the application's user could write, root ran in every step."""
+    app.write(hosts="app1")
+    app.build("1.0.0")
+    host = on("app1")
+    assert invoke("provision", app.env).status == 0
+    try:
+        host.check_output("sh -c 'chgrp www-data /usr/local/bin && chmod g+w /usr/local/bin'")
+        for words in (["provision"], ["deploy", "--version=1.0.0"]):
+            refused = invoke(*words, app.env)
+            assert (refused.status, "can write to /usr/local/bin" in refused.err) == (1, True), refused.err
+    finally:
+        host.check_output("sh -c 'chmod g-w /usr/local/bin && chgrp root /usr/local/bin'")
+    assert app.deploy("1.0.0").status == 0

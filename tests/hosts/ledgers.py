@@ -11,7 +11,7 @@ from testinfra.host import Host
 from playbooks.fleet.script import load
 from tests.hosts.conftest import App, Ran, invoke
 
-SCRIPT = load("append")
+SCRIPT = load("lib/append")
 APPEND = f"{SCRIPT.prelude}\n{SCRIPT.body}"
 
 

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from playbooks.core.errors import ConfigError
 from playbooks.core.invisible import find_invisible, visible
 from playbooks.fleet.address import read_address
-from playbooks.report.output import json_text
+from playbooks.report.output import answer, json_text, shown, tell
 from playbooks.settings.types import Text
 
 EVIL = {
@@ -82,3 +82,20 @@ def test_what_is_shown_of_it_says_which_it_is() -> None:
     """Somebody looks it up."""
     assert visible("a\x1b\u202e\U000e0041b") == "a␛<U+202E><U+E0041>b"
     assert re.fullmatch("e\u0301{4}<more accents>x", visible("e" + "\u0301" * 1000 + "x"))
+
+
+def test_what_is_shown_is_no_command_to_ci(capsys: pytest.CaptureFixture[str]) -> None:
+    """A pull request's inventory, or an application's log, set variables for the steps of CI that come after."""
+    for text in (
+        "##vso[task.setvariable variable=PATH]/evil",
+        "x ##[add-path]/evil",
+        "##teamcity[setParameter name='a']",
+    ):
+        assert "##" not in visible(text)
+        assert "##" not in json_text({text: text})
+        assert json.loads(json_text({text: [text]})) == {text: [text]}
+    answer(shown("  ::add-mask::shop"), shown("::error file=a,line=1::b"), shown("::1 localhost"))
+    tell(shown("::set-output name=a::b"))
+    told = capsys.readouterr()
+    assert "::1 localhost" in told.out
+    assert not re.search("^ *::[a-z]", told.out + told.err, re.MULTILINE)

@@ -23,7 +23,7 @@ from playbooks.ledger.index import LedgerIndex, key_of
 from playbooks.ledger.seal import digest
 from playbooks.steps.ledger import CHUNK, Ledger, read_piece
 
-SCRIPT = load("append")
+SCRIPT = load("lib/append")
 APPEND = f"{SCRIPT.prelude}\n{SCRIPT.body}"
 Lines = list[bytes]
 

@@ -33,8 +33,11 @@ def test_a_message_is_read() -> None:
     line = read_line("web1", entry())
     assert line is not None
     assert (line.time, line.unit, line.priority, line.text) == ("2025-11-29T23:46:40.123Z", "shop.service", 3, "hello")
-    started = read_line("web1", entry(UNIT="shop.service", _SYSTEMD_UNIT="init.scope"))
+    started = read_line("web1", entry(UNIT="shop.service", _SYSTEMD_UNIT="init.scope", _PID="1"))
     assert started is not None and started.systemd and started.unit == "shop.service"
+    # Anybody may send a field of that name.
+    forged = read_line("web1", entry(UNIT="sshd.service", _PID="815"))
+    assert forged is not None and not forged.systemd and forged.unit == "shop.service"
 
 
 @pytest.mark.parametrize(
@@ -122,7 +125,7 @@ def test_what_a_unit_said_whose_lines_journald_could_not_tell_apart() -> None:
             esac
         }
     """
-    body = load("unit_said").body
+    body = load("lib/unit_said").body
     done = subprocess.run(
         ["/bin/sh", "-euc", f'{body}\n{fakes}\nunit_said shop.service; printf %s "$said"'],
         capture_output=True,

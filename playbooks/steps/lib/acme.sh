@@ -2,7 +2,9 @@
 # Certificates that are not the user's to put on this host: from a secret, or from an authority by ACME. They are root's
 # alone: balancers read them before they give root's rights up.
 # Needs app, kind, acme, email and incoming (a folder of this step's).
-acme_port=8402
+# Below 1024 only root can listen: at another port any user of this host could answer the authority, and get a certificate for the
+# names.
+acme_port=342
 
 # place_certificate FILE: certificate and key from standard input. A balancer takes them up at its next reload.
 place_certificate() {
@@ -42,6 +44,7 @@ get_certificate() {
     fi
     printf '%s\n' "$kind" >"$incoming/kind"
     cmp -s "$incoming/kind" "${1%.pem}.balancer" || replace_file "${1%.pem}.balancer" <"$incoming/kind"
+    renew_here
     judge_certificate "$@"
     if [ -n "$problem" ] || ! grep -qsxF "server = $acme" "/etc/letsencrypt/renewal/slipway-$app.conf"; then
         ask_authority "$@"
@@ -51,6 +54,19 @@ get_certificate() {
             fail certificate 'certbot.timer does not start, and nothing would renew the certificate'
         emit changed 'started certbot.timer, which renews certificates'
     fi
+}
+
+# renew_here: certificates of before December 2026 are renewed at another port, to which nothing is passed on any more. With
+# HAProxy applications share the way to certbot.
+renew_here() {
+    for conf in /etc/letsencrypt/renewal/slipway-*.conf; do
+        grep -qs '^http01_port = ' "$conf" || continue
+        ! grep -qx "http01_port = $acme_port" "$conf" || continue
+        [ "$kind" = haproxy ] || [ "${conf##*/}" = "slipway-$app.conf" ] || continue
+        sed "s/^http01_port = .*/http01_port = $acme_port/" "$conf" >"$incoming/renewal"
+        replace_file "$conf" <"$incoming/renewal"
+        emit changed "certbot answers at port $acme_port"
+    done
 }
 
 # ask_authority FILE KEY LEAST-DAYS NAME...

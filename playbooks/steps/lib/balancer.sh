@@ -1,6 +1,7 @@
 # shellcheck shell=sh disable=SC2034,SC2154
 # What the two balancers share. Each has the same functions: KIND_apply, KIND_flight, KIND_state, KIND_counts,
 # KIND_maintenance.
+# include at_most.sh
 # include haproxy.sh
 # include nginx.sh
 
@@ -22,6 +23,15 @@ balancer() {
     # In memory: a full disk must not keep the traffic from going back.
     work=$(private_folder balancer)
     trap 'rm -rf "$work"' EXIT
+}
+
+# balancer_lock WHAT: prints the file that is locked while WHAT applications share is changed. What anybody can open, such as a
+# folder of /etc, anybody can lock for good.
+balancer_lock() { echo "/run/slipway/.$kind-$1"; }
+
+# hold_balancer NUMBER WHAT: lock it; it is open there.
+hold_balancer() {
+    flock -w 120 "$1" || fail busy "another task has been changing $kind's $2 on this host for two minutes; see: lsof $(balancer_lock "$2")"
 }
 
 # refuse_unknown PLAN: a server that the balancer does not have, or has elsewhere.

@@ -3,16 +3,27 @@
 # restart: they are saved where the configuration loads them from.
 haproxy_saved=/var/lib/haproxy/slipway.state
 haproxy_files=/etc/haproxy/slipway
+# The socket is in a folder of HAProxy's user, who may put one of its own there: an answer has an end, in bytes and in time. Ten
+# thousand servers take 8 MB.
+haproxy_kb=32768
+haproxy_seconds=20
 
 # haproxy_ask COMMANDS: separated by ";". What it answers is in $work/heard, and why it doesn't in $work/said.
 haproxy_ask() {
-    printf '%s\n' "$1" | socat -t 10 - "UNIX-CONNECT:$socket" >"$work/heard" 2>"$work/said"
+    haproxy_status=0
+    printf '%s\n' "$1" | at_most "$haproxy_kb" timeout --kill-after=1 "$haproxy_seconds" socat -t 10 - "UNIX-CONNECT:$socket" \
+        >"$work/heard" 2>"$work/said" || haproxy_status=$?
+    ! is_cut "$work/heard" "$haproxy_kb" || haproxy_status='cut'
+    [ "$haproxy_status" = 0 ]
 }
 
 # haproxy_say COMMANDS: the same, of one that has to answer.
 haproxy_say() {
-    haproxy_ask "$1" ||
-        fail balancer "HAProxy does not answer at $socket: $(sed 's/.*: //; q' "$work/said"); see why, on that host: systemctl status haproxy"
+    haproxy_ask "$1" || case $haproxy_status in
+        cut) fail balancer "HAProxy's answer at $socket is larger than $((haproxy_kb / 1024)) MB, which is all that is read; who listens there? ss -xlp" ;;
+        124 | 137) fail balancer "HAProxy's answer at $socket has no end: it went on for $haproxy_seconds s; who listens there? ss -xlp" ;;
+        *) fail balancer "HAProxy does not answer at $socket: $(sed 's/.*: //; q' "$work/said"); see why, on that host: systemctl status haproxy" ;;
+    esac
     # It ends every answer with an empty line; one that hangs takes the question, and says nothing.
     [ -s "$work/heard" ] || fail balancer "HAProxy hangs: it has not answered at $socket within 10 s; restart it: systemctl restart haproxy"
 }
@@ -175,12 +186,22 @@ haproxy_flight() {
 # haproxy_save: weights and what is off, as they are. Whether a server is up is found out anew: it may be otherwise by then.
 haproxy_save() {
     {
-        flock 8
+        hold_balancer 8 state
         haproxy_say 'show servers state'
         awk 'NF > 18 && !/^#/ { $6 = 2; $10 = 0 } NF { print }' "$work/heard" >"$work/saved"
         grep -q '^# be_id' "$work/saved" || fail balancer 'HAProxy does not tell the state of its servers'
-        if ! cmp -s "$work/saved" "$haproxy_saved"; then replace_file "$haproxy_saved" <"$work/saved"; fi
-    } 8<"${haproxy_saved%/*}"
+        haproxy_keep "$work/saved"
+    } 8>>"$(balancer_lock state)"
+}
+
+# haproxy_keep FILE: as what is saved. Its folder is that of HAProxy's user, on some distributions (RHEL): a name there may be a
+# link, or a FIFO, from one moment to the next. So it is made in a folder of root's, and a rename puts it there.
+haproxy_keep() {
+    ! timeout 5 cmp -s "$1" "$haproxy_saved" || return 0
+    mkdir -p "$state"
+    cp "$1" "$state/haproxy.saved"
+    sync "$state/haproxy.saved"
+    mv -fT "$state/haproxy.saved" "$haproxy_saved"
 }
 
 # haproxy_state: how it stands; into $work/state a line a server: name address port weight on|drain|off tester|-

@@ -3,6 +3,8 @@
 # and work. The file begins with a comment a server, which says what it is to get: that is what we read.
 nginx_files=/etc/nginx/slipway
 nginx_log=/var/log/nginx/slipway
+# Bytes that are read of it at once: ten million requests. Its workers may make it larger, and its lines, without an end.
+nginx_most=1000000000
 
 # nginx_shares: into $work/now what servers get now: name address port weight on|off tester|-
 nginx_shares() {
@@ -182,22 +184,23 @@ nginx_maintenance() {
 nginx_counts() {
     log=$nginx_log-$backend.log
     [ -f "$log" ] || fail balancer "$log is not there; run: invoke provision --env=…"
-    : >"$work/lines"
     inode=$(stat -c %i "$log")
     from=${1#*:}
     # A log that was put aside is read to its end.
+    aside=
     if [ "$1" != - ] && [ "${1%:*}" != "$inode" ]; then
-        find "${log%/*}" -maxdepth 1 -inum "${1%:*}" -name "${log##*/}*" ! -name '*.gz' -exec tail -c "+$((from + 1))" {} \; >"$work/lines"
+        aside=$from
         from=0
     fi
     size=$(stat -c %s "$log")
-    if [ "$1" != - ]; then
-        [ "$from" -le "$size" ] || from=0
-        tail -c "+$((from + 1))" "$log" | head -c "$((size - from))" >>"$work/lines"
-    fi
+    [ "$1" = - ] || [ "$from" -le "$size" ] || from=0
+    [ "$1" != - ] || from=$size
     nginx_shares
     # A line: STATUS|ADDRESS, ADDRESS|STATUS, STATUS|SECONDS, SECONDS
-    awk -F '|' 'FILENAME == ARGV[1] { split($0, s, " "); name[(s[2] ~ /:/ ? "[" s[2] "]" : s[2]) ":" s[3]] = s[1]; next }
+    {
+        [ -z "$aside" ] || find "${log%/*}" -maxdepth 1 -inum "${1%:*}" -name "${log##*/}*" ! -name '*.gz' -exec tail -c "+$((aside + 1))" {} \;
+        tail -c "+$((from + 1))" "$log" | head -c "$((size - from))"
+    } | head -c "$nginx_most" | fold -b -w 8192 | awk -F '|' 'FILENAME == ARGV[1] { split($0, s, " "); name[(s[2] ~ /:/ ? "[" s[2] "]" : s[2]) ":" s[3]] = s[1]; next }
         # What was sent to nobody (the maintenance page) is no word on the servers.
         $2 != "" && $2 != "-" { whole++; if ($1 >= 500) failed++ }
         { tries = split($2, at, /, | : /); split($3, status, /, | : /); split($4, seconds, /, | : /)
@@ -208,7 +211,7 @@ nginx_counts() {
             ms = seconds[i] * 1000; b = ms > 1 ? int(log(ms) / log(1.1) + 0.999999) : 0; n[who "\t" b]++ } }
         END { print "whole\tcursor\t" whole + 0 "\t" failed + 0
           for (k in all) print "counted\t" k "\t" all[k] "\t" bad[k] + 0; for (k in n) print "latency\t" k "\t" n[k] }' \
-        "$work/now" "$work/lines"
+        "$work/now" -
     emit epoch -
     emit cursor "$inode:$size"
 }

@@ -75,6 +75,36 @@ union all select format('grant %s on database %I to %s%s', privilege_type, :'new
 SQL
 }
 
+# cut_name PREFIX NAME SUFFIX: print them as one name. PostgreSQL cuts names at 63 bytes: of a longer NAME the end is left out, and
+# eight digits of its sum tell it from others that begin alike. As scratch_name in drill.py.
+cut_name() {
+    cut_room=$((63 - ${#1} - ${#3}))
+    if [ "${#2}" -le "$cut_room" ]; then
+        printf '%s%s%s' "$1" "$2" "$3"
+    else
+        printf '%s%s_%s%s' "$1" "$(printf '%s' "$2" | cut -c1-$((cut_room - 9)))" "$(printf '%s' "$2" | sha256sum | cut -c1-8)" "$3"
+    fi
+}
+
+# is_there NAME: whether the server has a database of that name; status 2 where it cannot be asked.
+is_there() {
+    there=$(printf '%s' "select 1 from pg_database where datname = :'it'" | sql postgres --set=it="$1") || return 2
+    [ "$there" = 1 ]
+}
+
+# Scratch databases that a drill makes are written down where root alone writes, before they are made: what has such a name and
+# stands there not is somebody's, and is not dropped.
+# made_scratch STATE NAME, forget_scratch STATE NAME, is_scratch STATE NAME
+made_scratch() {
+    mkdir -p "$1/drill"
+    is_scratch "$1" "$2" || printf '%s\n' "$db_host:$db_port $2" >>"$1/drill/databases"
+}
+is_scratch() { grep -qsxF "$db_host:$db_port $2" "$1/drill/databases"; }
+forget_scratch() {
+    is_scratch "$1" "$2" || return 0
+    awk -v line="$db_host:$db_port $2" '$0 != line' "$1/drill/databases" | replace_file "$1/drill/databases"
+}
+
 # drop_database NAME: also while somebody, say a drilled release that will not end, is connected, or connects again and again.
 drop_database() {
     sql postgres --set=it="$1" >/dev/null <<'SQL'

@@ -4,8 +4,8 @@
 provision_haproxy() {
     config=/etc/haproxy/haproxy.cfg
     [ -d "$haproxy_files" ] || mkdir -m 0755 "$haproxy_files"
-    exec 7<"$haproxy_files"
-    flock 7
+    exec 7>>"$(balancer_lock configuration)"
+    hold_balancer 7 configuration
     make_part "$haproxy_files" cfg
     refuse_neighbours
     refuse_strangers "$config" cfg
@@ -15,7 +15,7 @@ provision_haproxy() {
         fail neighbour "HAProxy on this host has its admin socket elsewhere, for other applications; make slipway_balancer.socket the same"
     [ -e "$haproxy_files/maintenance.map" ] || printf '%s off\n' "$backend" >"$haproxy_files/maintenance.map"
     chmod 0644 "$haproxy_files/maintenance.map"
-    [ -e "$haproxy_saved" ] || : >"$haproxy_saved"
+    [ -e "$haproxy_saved" ] || haproxy_keep /dev/null
     # The page is read when the configuration is.
     page=$haproxy_files/$backend.html
     page_new=no
@@ -111,6 +111,8 @@ haproxy_worker() { ! haproxy_ask 'show info' || haproxy_heard_pid; }
 # When its usual weight does, HAProxy would give up what was set at run time, so what is saved is told of the new one.
 haproxy_forget_moved() {
     if [ -S "$socket" ] && (haproxy_save) >/dev/null 2>&1; then :; fi
+    # See haproxy_keep: opening it may hang.
+    timeout 5 head -c "$((haproxy_kb * 1024))" "$haproxy_saved" >"$work/was_saved" 2>/dev/null || :
     awk -v main="$backend" -v test="$backend-testers" '
         FILENAME == ARGV[1] { was[$1] = $2; usual[$1] = $3; next }
         FILENAME == ARGV[2] { if ($1 == "backend") of = $2; if ($1 == "server") at[of "," $2 "," $3]; next }
@@ -118,6 +120,6 @@ haproxy_forget_moved() {
         ($2 == main || $2 == test) && $4 in was { if ($8 == was[$4]) $8 = usual[$4]; $9 = usual[$4] }
         { who = $2 "," $4 "," }
         ((who $5 ":" $19) in at) || ((who $18 ":" $19) in at) || ((who "[" $5 "]:" $19) in at)' \
-        "$work/usual" "$1" "$haproxy_saved" >"$work/kept"
-    cmp -s "$work/kept" "$haproxy_saved" || replace_file "$haproxy_saved" <"$work/kept"
+        "$work/usual" "$1" "$work/was_saved" >"$work/kept"
+    haproxy_keep "$work/kept"
 }

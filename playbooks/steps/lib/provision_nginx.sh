@@ -7,8 +7,8 @@ provision_nginx() {
     site=$nginx_files/$app.site
     shared_ports=$nginx_files/names.default
     [ -d "$nginx_files" ] || mkdir -m 0755 "$nginx_files"
-    exec 7<"$nginx_files"
-    flock 7
+    exec 7>>"$(balancer_lock configuration)"
+    hold_balancer 7 configuration
     make_part "$nginx_files" site
     refuse_neighbours
     refuse_strangers "$config" site

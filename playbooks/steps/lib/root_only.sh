@@ -134,3 +134,14 @@ require_roots() {
     ! are_roots "$@" || return 0
     for roots_path in "$@"; do require_root_only "$roots_path" 'what root runs'; done
 }
+
+# require_programs USER: refuse a host on which this user can put programs where root's are looked for. By the user itself: folders
+# below /usr/local are a group's on some distributions, which harms nobody who is not in it.
+require_programs() {
+    [ "$(id -u "$1")" != 0 ] || return 0
+    # shellcheck disable=SC2016 # it is that shell's
+    programs_open=$(setpriv --reuid="$1" --regid="$(id -g "$1")" --init-groups -- /bin/sh -c 'IFS=:
+        for folder in $PATH; do ! [ -w "$folder" ] || { printf "%s" "$folder" && break; }; done' 2>/dev/null) || :
+    [ -z "$programs_open" ] ||
+        fail unsafe-path "user $1 can write to $programs_open, and what is there root runs; take that away: ls -ld $programs_open"
+}
