@@ -319,7 +319,7 @@ def test_how_a_task_ended_takes_the_place_of_its_beginning() -> None:
     assert told["status"] == "failed"
     (told,) = merge({"app1": Ledger((begun,), ())})
     assert told["status"] == "begun"
-    made = census(app1=[begun, ended], app2=[begun])
+    made = census(app1=[begun, ended], app2=[begun], app3=[begun, ended])
     assert (made.lacks("app2").missing, made.differs("app1"), made.differs("app2")) == ([key_of(ended)], [], [])
 
 
