@@ -39,7 +39,7 @@ def reference() -> str:
 
 def _section(model: type[BaseModel]) -> str:
     top = model is Settings
-    title = "Top level" if top else model.__name__
+    title = "Top level" if top else _title(model)
     lines = [f"## {title}", "", (model.__doc__ or "").strip().split("\n\n")[0].replace("\n", " "), ""]
     lines += ["| key | value | default | what it is |", "| --- | --- | --- | --- |"]
     for name, field in model.model_fields.items():
@@ -49,6 +49,11 @@ def _section(model: type[BaseModel]) -> str:
         default = _default(field, kind).replace("|", "\\|")
         lines.append(f"| {key} | {kind} | {default} | {about} |")
     return "\n".join(lines) + "\n"
+
+
+def _title(model: type) -> str:
+    """What a model is called for a person."""
+    return model.__name__.removesuffix("Settings")
 
 
 def _default(field: FieldInfo, kind: str) -> str:
@@ -77,7 +82,7 @@ def _kind(annotation: Any) -> str:  # noqa: ANN401 - a type is anything
     if origin is dict:
         return f"{_kind(arguments[0])} → {_kind(arguments[1])}"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return f"[{annotation.__name__}](#{annotation.__name__.lower()})"
+        return f"[{_title(annotation)}](#{_title(annotation).lower()})"
     names = {str: "text", int: "number", float: "number or duration", bool: "true or false"}
     return names.get(annotation, str(annotation))
 

@@ -41,7 +41,9 @@ exec 3<&0
     systemctl stop "$name.service" 2>/dev/null || :
 } >/dev/null 2>&1 &
 watcher=$!
-sed -u "s/^/out$tab/" <"$io/said" &
+# A line without an end takes as much memory as it is long. (dash and bash have the option.)
+# shellcheck disable=SC3045
+(ulimit -v 65536 && exec sed -u "s/^/out$tab/" <"$io/said") &
 reader=$!
 status=0
 systemd-run --quiet --pipe --wait --collect --unit="$name" --property=TimeoutStopSec=10 "$@" >"$io/said" 2>&1 </dev/null 3<&- ||
