@@ -27,7 +27,7 @@ from typing import Any
 from lab.load_client import Client
 from lab.load_plan import SHOPPERS, Kind, Plan
 from lab.load_report import Report, Sample
-from playbooks.core.errors import SlipwayError
+from playbooks.core.errors import SlipwayError, UsageError
 
 START_SECONDS = 30.0
 
@@ -202,7 +202,9 @@ def plan_of(
         header: one more request header, as NAME: VALUE.
     """
     mix = SHOPPERS if path is None else (Kind("kept", path=path), Kind("new", path=path, keep=False))
-    name, _, value = (header or "").partition(":")
+    name, colon, value = (header or "").partition(":")
+    if header and not (colon and name.strip()):
+        raise UsageError(f"--header={header} is no header", hint="give NAME: VALUE, e.g. 'Cookie: tester=1'")
     more = {name.strip(): value.strip()} if header else {}
     kinds = [
         Kind(one.name, one.share, one.method, one.path, one.body, {**one.headers, **more}, one.keep, one.expect)

@@ -10,7 +10,7 @@ from invoke import Context, task
 from invoke.exceptions import Exit
 
 from lab.spec import DEFAULT_NAME, environment_of, find_lab
-from playbooks.core.errors import ExitStatus, SlipwayError
+from playbooks.core.errors import ExitStatus, SlipwayError, UsageError
 
 NAME = "which lab; several can be up at once"
 DEFAULT_RATE = 100  # of a load, requests a second
@@ -83,9 +83,8 @@ def load(
     from playbooks.cli.runner import number
 
     def act() -> None:
-        edge = next(host for host in find_lab(name).hosts(1) if host.role == "edge")
         plan = plan_of(
-            url or f"http://{edge.address}",
+            url or f"http://{_edge(name)}",
             seconds=number("seconds", seconds),
             rate=number("rate", rate) if rate != "0" else 0 if clients != "0" else DEFAULT_RATE,
             clients=number("clients", clients) if clients != "0" else 0,
@@ -98,6 +97,16 @@ def load(
             raise Exit(code=int(ExitStatus.FAILED))
 
     _told(act, as_json=json)
+
+
+def _edge(name: str) -> str:
+    """The address of a lab's balancer; a lab that is not up has none: its network may be somebody else's."""
+    from lab import up as run
+
+    address = next((host.address for host, is_up in run.status(name) if host.role == "edge" and is_up), None)
+    if address is None:
+        raise UsageError(f"lab {name} is down", hint=f"invoke lab.up --name={name}, or give --url=http://HOST")
+    return address
 
 
 def _show(name: str, *, as_json: bool) -> None:

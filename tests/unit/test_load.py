@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.load import loading, run_load
+from lab.load import loading, plan_of, run_load
 from lab.load_plan import Kind, Plan
 from playbooks.core.errors import SlipwayError, UsageError
 
@@ -193,3 +193,17 @@ def test_mistakes_are_told() -> None:
         Plan("127.0.0.1", clients=1)
     with pytest.raises(SlipwayError, match="needs an end"):
         run_load(Plan("http://127.0.0.1", clients=1))
+    with pytest.raises(UsageError, match="is no header"):
+        plan_of("http://127.0.0.1", seconds=1, rate=1, clients=0, header="tester=1")
+
+
+def test_a_lab_that_is_down_gets_no_load(tmp_path: Path) -> None:
+    """The network that it would get is another lab's, or somebody else's."""
+    told = subprocess.run(
+        [sys.executable, "-m", "invoke", "lab.load", "--name=nobody", "--seconds=1", "--json"],
+        cwd=PROJECT,
+        env={**os.environ, "SLIPWAY_LAB_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert (told.returncode, json.loads(told.stdout)["error"]["message"]) == (2, "lab nobody is down"), told.stderr
