@@ -22,6 +22,7 @@ from playbooks.releases.version_order import in_order, newest
 
 _IN_NAME = re.compile(r"-v?(\d+(?:\.\d+)+[A-Za-z0-9._+-]*?)\.(?:tar|tgz)")
 _CHECKSUM = re.compile(r"([0-9a-f]{64})(?:\s|$)")
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 MAX_PASSED = 5  # versions that are told, of those that were taken back
 FORMATS = {".tar.zst": "zstd", ".tar.gz": "gzip", ".tgz": "gzip", ".tar.xz": "xz", ".tar": "none"}
 
@@ -60,6 +61,11 @@ def find_artifact(
     expected = sha256.lower() if sha256 else None
     if is_remote(artifact):
         found = _remote(env, artifact, version, expected)
+    elif other := _SCHEME.match(artifact):
+        raise UsageError(
+            f"an artifact is fetched by http://, https:// or s3://, not by {other[1]}://; nothing was touched",
+            hint=_meant(env, given=given),
+        )
     else:
         found = _local(env, artifact, version, expected, given=given)
     return replace(found, why=why)

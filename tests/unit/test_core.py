@@ -105,6 +105,9 @@ def test_artifact_mistakes_name_what_there_is(tmp_path: Path) -> None:
         find_artifact(env, version="1.0.0")
     with pytest.raises(UsageError, match="no known format"):
         find_artifact(env, artifact=str(PROJECT / "README.md"))
+    with pytest.raises(UsageError, match="not by ftp://") as told:
+        find_artifact(env, artifact="ftp://me:key@example.org/app-1.0.0.tar.gz")
+    assert "key" not in str(told.value)
 
 
 def test_settings_mistakes_are_sentences_with_place_key_found_and_expected() -> None:
