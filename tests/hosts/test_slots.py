@@ -60,9 +60,10 @@ class Slotted:
         return str(self.host.file(f"{self.app.home}/current/VERSION").content_string.strip())
 
     def is_left(self, slot: str) -> bool:
-        """Whether nothing of a slot runs, or would run after the next boot."""
+        """Whether nothing of a slot runs, would run after the next boot, or leaves its host degraded."""
         found = self.host.run(f"find /etc/systemd/system -name '{self.app.name}@{slot}*'").stdout
-        return self.answers(slot) == "" and self.pid(slot) == "0" and found == ""
+        failed = self.host.check_output(f"systemctl list-units --failed --plain --no-legend '{self.app.name}@{slot}*'")
+        return self.answers(slot) == "" and self.pid(slot) == "0" and found == failed == ""
 
 
 @pytest.fixture

@@ -50,6 +50,8 @@ drop_unit() {
     case $1 in
         *.service)
             timeout "$limit" systemctl stop "$1" || note "$1 did not stop"
+            # Without a file a failed unit stays failed for good, and its host degraded.
+            systemctl reset-failed "$1" 2>/dev/null || :
             disable_unit "$1"
             ;;
     esac
