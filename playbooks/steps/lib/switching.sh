@@ -188,6 +188,8 @@ start_units() {
     begun=$begun$slot_units
     reloaded=
     while IFS= read -r name; do reloaded=$reloaded$name$newline; done <"$new/.slipway/reload"
+    # Nobody looks at what a guard does, and a way back has to come true: a reload may end well and load nothing.
+    if [ "$what" = back ] || [ "${by_guard:-}" = yes ]; then reloaded=; fi
     restart=
     unreloaded=
     for unit in "$@"; do
