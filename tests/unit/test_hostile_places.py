@@ -161,7 +161,8 @@ ln -s /theirs "$folder/real/app/shared/theirs"
 chown -h 65534 "$folder/real/app/shared/theirs"
 chown 65534 "$folder/real/app/shared/data"
 home=$folder/home/app
-find_mounts "$home" "$home/shared/data/in-theirs" "$home/shared/theirs" "$home/shared/disk/lo%gs/more" "$folder/real/app"
+find_mounts "$home" "$home/shared/data/in-theirs" \\
+    "$home/shared/theirs" "$home/shared/disk/lo%gs/more" "$folder/real/app"
 printf '%s' "$mounts"
 """
 
