@@ -107,17 +107,22 @@ def test_a_boot_waits_for_what_root_s_links_lead_to(app: App, on: On, specs: dic
         host.check_output(f"ln -s /etc {late}/data/theirs && chown -h nobody {late}/data/theirs")
         drifted = invoke("drift", app.env)
         assert "does not wait for the mounts that links lead to now" in drifted.out, drifted.out + drifted.err
+        host.check_output(f"chown root: {late}/data && chmod 0755 {late}/data")
         linked = app.deploy("1.0.0")
         assert linked.status == 0, linked.err
+        told = " ".join(linked.err.split())
+        assert f"cannot write to {late}/data, which {app.home}/shared/data leads to; if it has to, run" in told, told
+        assert f"chown www-data: {late}/data" in told
         assert f"{late}/data" in host.check_output(shows).split()
         assert invoke("drift", app.env).status == 0
         power_cycle(app, specs["app1"])
         wait_until(lambda: answer(host, app.port) == "1.0.0", seconds=20)
 
+        host.check_output(f"chown www-data: {late}/data")
         host.check_output(f"systemctl stop {app.name} && mv {app.home} {late}/home && ln -s {late}/home {app.home}")
         host.check_output(f"systemctl start {app.name}")
         moved = app.deploy("1.1.0")
-        assert moved.status == 0, moved.err
+        assert (moved.status, "cannot write" in moved.err) == (0, False), moved.out + moved.err
         power_cycle(app, specs["app1"])
         wait_until(lambda: answer(host, app.port) == "1.1.0", seconds=20)
         host.check_output(f"systemctl stop {app.name}")
