@@ -28,7 +28,7 @@ UNIT_MARK = "# Slipway: {release}\n"
 # No socket has this: it opens before a network file system is mounted, and its service waits.
 NEEDS_MOUNT = """
 [Unit]
-RequiresMountsFor={home}
+RequiresMountsFor={places}
 """
 BEHIND_SOCKET = """# The service takes over its socket, started before it.
 [Unit]
@@ -124,7 +124,7 @@ def render(
     services = [service for service in settings.services if env.runs_on(target, service.hosts)]
     units: dict[str, bytes] = {}
     for service in services:
-        units |= _units(service, context, templates, target.name, slot)
+        units |= _units(service, context, templates, target.name, slot, settings.shared)
     hooks = {
         "install": tuple(settings.hooks.install),
         "before_switch": tuple(settings.hooks.before_switch),
@@ -174,14 +174,20 @@ class _NotInUnits(Mapping[str, str]):
 
 
 def _units(
-    service: Service, context: dict[str, Any], templates: Templates, host: str, slot: Slot | None
+    service: Service,
+    context: dict[str, Any],
+    templates: Templates,
+    host: str,
+    slot: Slot | None,
+    shared: Iterable[str],
 ) -> dict[str, bytes]:
     inside = {**context, "service": service.as_data(), "secrets": _NotInUnits(service.name)}
     home = context["slipway"]["path"]
     # A slot's unit has a file of its own: the two are of different releases.
     beside = slot is not None and service.in_slots
     unit = _started(service, slot)[0] if beside else f"{service.name}.service"
-    found = {unit: templates.render(service.template, inside, host=host) + NEEDS_MOUNT.format(home=home).encode()}
+    needs = NEEDS_MOUNT.format(places=" ".join([home, *(_quoted(f"{home}/shared/{path}") for path in shared)]))
+    found = {unit: templates.render(service.template, inside, host=host) + needs.encode()}
     for name, template in service.drop_ins.items():
         found[f"{unit}.d/{name}"] = templates.render(template, inside, host=host)
     if service.socket:
@@ -191,6 +197,13 @@ def _units(
     # Tells whose the file is once it is installed; see unit_files.sh.
     first = UNIT_MARK.format(release=context["slipway"]["current"] if beside else f"{home}/current").encode()
     return {name: first + content for name, content in found.items()}
+
+
+def _quoted(path: str) -> str:
+    """A path as a word of a unit's."""
+    for sign, meant in (("\\", "\\\\"), ('"', '\\"'), ("%", "%%")):
+        path = path.replace(sign, meant)
+    return f'"{path}"'
 
 
 def _digest(places: tuple[str, str], *parts: object) -> str:

@@ -95,7 +95,10 @@ def _stage_jobs(
         fits = ((delta, release_to_add_to(delta, facts[remote.name], target.settings)) for delta in deltas)
         patch = next((Patch(delta, base) for delta, base in fits if base), None)
         settings, is_first = target.settings, remote.name == first
-        return stage(remote, settings, release, plan, first=is_first, patch=patch, note=note, sent=watch.sent)
+        staged = stage(remote, settings, release, plan, first=is_first, patch=patch, note=note, sent=watch.sent)
+        for warning in staged.warnings:
+            fleet.progress.warn(f"{remote.name}: {warning}")
+        return staged
 
     limit = Concurrency("fetch", env.settings.pull.parallel) if release.artifact.url else None
     return [

@@ -84,7 +84,9 @@ class Service(Model):
     )
     socket_template: TemplatePath = Field(STOCK_SOCKET, description="Template of the socket's unit file.")
     on_switch: Literal["restart", "reload"] = Field(
-        "restart", description="What a deploy does to it once the new release is current."
+        "restart",
+        description="What a deploy or a rollback does to it once the other release is current. What is taken back, "
+        "also by a guard, is restarted.",
     )
 
     @model_validator(mode="after")

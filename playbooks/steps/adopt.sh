@@ -24,6 +24,7 @@ incoming=$home/releases/.incoming.$id
 # include no_links.sh
 # include own_release.sh
 # include disk_space.sh
+# include mounts.sh
 # include root_only.sh
 # include unit_files.sh
 
@@ -125,7 +126,7 @@ for name in $files; do
     unit_owner "$units_folder/$name"
     {
         [ -n "$unit_of" ] || printf '# Slipway: %s\n' "$home/current"
-        cat "$units_folder/$name"
+        print_deployed "$units_folder/$name"
     } >"$meta/unit-files/$name"
     chmod 0644 "$meta/unit-files/$name"
 done
@@ -145,6 +146,7 @@ sync -f "$release"
 sync "$release/.slipway/complete" "$release/.slipway"
 installed=
 reload=no
+find_release_mounts "$release"
 for name in $files; do install_unit "$release" "$name" "$home/current"; done
 ln -sfn "releases/$id" "$home/.current.new"
 mv -fT "$home/.current.new" "$home/current"

@@ -19,6 +19,7 @@ WORDS = {
     "attributes": "has other capabilities, access lists or attributes",
     "mode": "has another mode or owner",
     "unit": "is not the unit file that was deployed",
+    "mounts": "does not wait for the mounts that links lead to now",
     "unit-missing": "is gone",
     "drop-in": "is a drop-in that no deploy made",
     "unread": "was changed on disk since systemd read it",

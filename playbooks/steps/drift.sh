@@ -7,6 +7,7 @@ most=200
 
 # include compare_release.sh
 # include find_current.sh
+# include mounts.sh
 # include own_release.sh
 # include unit_files.sh
 
@@ -20,15 +21,22 @@ compare_unit() {
     unit_there=$units_folder/$1
     if [ ! -e "$unit_there" ] && [ ! -L "$unit_there" ]; then
         printf 'unit-missing\t%s\n' "$unit_there"
-    elif [ -L "$unit_there" ] || ! cmp -s "$unit_here" "$unit_there"; then
+    elif ! is_installed "$unit_here" "$unit_there"; then
+        unit_kind=unit
         # A release that was staged before November 2026 has no first line of ours, or its file is linked.
         unit_owner "$unit_here"
-        if [ -n "$unit_of" ] || ! tail -n +2 "$unit_there" | cmp -s "$unit_here" -; then printf 'unit\t%s\n' "$unit_there"; fi
+        if [ -z "$unit_of" ]; then
+            ! print_deployed "$unit_there" | tail -n +2 | cmp -s "$unit_here" - || return 0
+        elif [ ! -L "$unit_there" ] && print_deployed "$unit_there" | cmp -s "$unit_here" -; then
+            unit_kind=mounts
+        fi
+        printf '%s\t%s\n' "$unit_kind" "$unit_there"
     fi
 }
 
 compare_units() {
     [ -d "$release/.slipway/unit-files" ] || return 0
+    find_release_mounts "$release"
     for file in "$release/.slipway/unit-files"/* "$release/.slipway/unit-files"/*/*; do
         [ ! -f "$file" ] || compare_unit "${file#"$release/.slipway/unit-files/"}"
     done

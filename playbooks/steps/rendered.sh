@@ -1,6 +1,9 @@
 # shellcheck shell=sh
 # rendered HOME: the current release's rendered files and units, for a diff, with the sums that they were deployed with; and
 # the units that systemd reads where they are others. Changes nothing.
+
+# include unit_files.sh
+
 meta=$1/current/.slipway
 [ -f "$meta/config" ] || exit 0
 while IFS= read -r name; do
@@ -11,7 +14,7 @@ cd "$meta/unit-files" || exit 1
 find . -type f -printf '%P\n' | sort | while IFS= read -r name; do
     emit unit "$name" "$(base64 -w0 <"$name")"
     installed=/etc/systemd/system/$name
-    [ ! -f "$installed" ] || cmp -s "$name" "$installed" || emit installed "$name" "$(head -c 65536 "$installed" | base64 -w0)"
+    [ ! -f "$installed" ] || print_deployed "$installed" | cmp -s "$name" - || emit installed "$name" "$(head -c 65536 "$installed" | base64 -w0)"
 done
 awk -v list=../config '
     BEGIN { while ((getline name <list) > 0) wanted["./" name] }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,8 +12,10 @@ from pathlib import Path
 from playbooks.core import names
 from playbooks.core.artifact import Release
 from playbooks.core.errors import StepFailed
+from playbooks.core.names import cut
 from playbooks.fleet.remote import Remote
 from playbooks.fleet.remote_shell import Note, Stream
+from playbooks.fleet.script import StepResult
 from playbooks.settings import Settings
 from playbooks.steps.fetch import fetch_order
 
@@ -60,10 +63,12 @@ class Staged:
     Args:
         files: how many the artifact has.
         kilobytes: the room the artifact takes.
+        warnings: what a person should know, as sentences.
     """
 
     files: int
     kilobytes: int
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -178,7 +183,17 @@ def stage(
         error.hint = error.hint or _hint(error)
         raise
     files, kilobytes = answer.one("staged", 2)
-    return Staged(answer.number(files), answer.number(kilobytes))
+    return Staged(answer.number(files), answer.number(kilobytes), tuple(_warnings(answer, settings.run_user)))
+
+
+def _warnings(answer: StepResult, user: str) -> Iterator[str]:
+    for link, place in answer.all("shared_gone", 2):
+        yield f"{cut(link)} leads to {cut(place)}, which is not there; is it mounted?"
+    for link, place in answer.all("shared_closed", 2):
+        yield (
+            f"{user} cannot write to {cut(place)}, which {cut(link)} leads to; "
+            f"if it has to, run there: chown {user}: {shlex.quote(cut(place))}"
+        )
 
 
 def _hint(error: StepFailed) -> str | None:

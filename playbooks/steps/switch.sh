@@ -43,6 +43,7 @@ done
 undo_as=back
 [ "$what" = back ] || [ "$way_back" != "$target" ] || undo_as=rollback
 arm() {
+    find_mounts "$state" "$home" "$home/releases"
     arm_guard "$state" "$id" "$guard_seconds" "$way_back" "$undo_bytes" \
         "$home" "$limit" "$expected" "$target" "$undo_as" "$record"
 }

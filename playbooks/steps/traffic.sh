@@ -6,6 +6,7 @@
 
 # include disk_space.sh
 # include guard.sh
+# include mounts.sh
 # include balancer.sh
 
 balancer "$1" "$2" "$3" "$4" "$5" "$6"
@@ -25,6 +26,7 @@ head -c "$2" >"$retreat"
 head -c "$3" >"$rest"
 [ "$(cat "$shares" "$retreat" "$rest" | wc -c)" -eq "$(($1 + $2 + $3))" ] || fail cut 'the shares did not arrive whole'
 
+find_mounts "$state"
 arm_guard "$state" "$id" "$guard_seconds" traffic "$4" "$state" "$kind" "$backend" "$socket" "$path" "$health_host" \
     "$drain" "$up_seconds" "$settle" "$5"
 for map in retreat rest; do

@@ -26,6 +26,7 @@ elif [ "$target" != - ] && [ ! -f "$home/releases/$target/.slipway/complete" ]; 
     stuck "release $target is not whole any more"
 else
     what=$undo_as
+    by_guard=yes
     left=$other
     [ "$left" != "$target" ] || left=$one
     (write_moved "$state" "$guard_id") || :

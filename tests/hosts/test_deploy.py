@@ -280,13 +280,13 @@ def test_no_secret_shows_anywhere(app: App, on: On) -> None:
 def test_a_reload_that_fails_or_loads_nothing_is_no_deploy(app: App, on: On) -> None:
     """A unit that did not reload runs on, healthy, with the old code: "deployed" would be a lie."""
     serve = f"""while :; do cd {app.home}/current; python3 -m http.server {app.port} & trap "kill $!" HUP; wait; done"""
-    stays = f"/run/{app.name}-stays"
+    stays, once = f"/run/{app.name}-stays", f"/run/{app.name}-once"
     unit = {
         "Service": {
             "ExecStart": f"{app.home}/current/bin/run",
             "ExecReload": [
                 "/bin/sh -c '! test -e /run/%N-fails'",
-                f"/bin/sh -c 'test -e {stays} || kill -HUP $MAINPID'",
+                f"+/bin/sh -c 'test -e {stays} || kill -HUP $MAINPID; test ! -e {once} || touch {stays}'",
             ],
         }
     }
@@ -306,11 +306,13 @@ def test_a_reload_that_fails_or_loads_nothing_is_no_deploy(app: App, on: On) -> 
     assert (answer(on, app, "app1"), on("app1").check_output(pids)) == ("1.1.0", before), "it was restarted"
 
     on("app2").check_output(f"touch /run/{app.name}-fails")
+    on("app1").check_output(f"touch {once}")
     failed = app.deploy("1.2.0")
     assert failed.status == 1, failed.out
     assert f"app2: {app.name}.service did not reload (exit-code), so the old code still answers. The" in failed.out
     assert re.search(rf"^app2 +{app.name}.service: .*GET /VERSION", failed.err, re.M), "its own last lines, a line each"
-    assert [answer(on, app, name) for name in APPS] == ["1.1.0"] * 3
+    assert [answer(on, app, name) for name in APPS] == ["1.1.0"] * 3, "app1 has reloaded, and would not again"
+    on("app1").check_output(f"rm {once} {stays}")
     on("app2").check_output(f"rm /run/{app.name}-fails; touch {stays}")
     failed = app.deploy("1.2.0", "--force")
     assert failed.status == 1, failed.out

@@ -30,6 +30,25 @@ def mounted_later(host: Host, home: str) -> Iterator[None]:
         host.check_output(f"sed -i '\\|{data}|d' /etc/fstab && umount --lazy {home} && systemctl daemon-reload")
 
 
+@contextmanager
+def mounted_late(host: Host, name: str) -> Iterator[str]:
+    """A file system that comes some seconds after what boots at once, as one behind a network does: its folder."""
+    place, slow = f"/late-{name}", f"slow-{name}.service"
+    unit = (
+        "[Unit]\\nDefaultDependencies=no\\n[Service]\\nType=oneshot\\nRemainAfterExit=yes\\nExecStart=/bin/sleep 6\\n"
+    )
+    host.check_output(
+        f"mkdir -p {place} /var/data{place} && printf '{unit}' >{UNITS}/{slow} && "
+        f"echo '/var/data{place} {place} none bind,_netdev,nofail,x-systemd.requires={slow} 0 0' >>/etc/fstab && "
+        f"systemctl daemon-reload && mount {place}"
+    )
+    try:
+        yield place
+    finally:
+        host.check_output(f"sed -i '\\|{place} |d' /etc/fstab && umount --lazy {place} && rm {UNITS}/{slow}")
+        host.check_output("systemctl daemon-reload")
+
+
 def power_cycle(app: App, host: HostSpec) -> None:
     machine.power_off(app.lab, host)
     machine.start(app.lab, host)
@@ -71,6 +90,44 @@ def test_a_boot_starts_what_lies_on_a_file_system_that_is_mounted_later(
         host.check_output(f"systemctl stop {app.name} {app.name}-behind.socket {app.name}-behind")
 
 
+def test_a_boot_waits_for_what_root_s_links_lead_to(app: App, on: On, specs: dict[str, HostSpec]) -> None:
+    """systemd follows no link in RequiresMountsFor=: units failed, then the disk was mounted, and nobody served."""
+    host = on("app1")
+    service = app.settings["services"][0]
+    works = {"WorkingDirectory": f"{app.home}/shared/data", "ExecStart": f"{app.home}/current/bin/run"}
+    app.write(hosts="app1", shared=["data"], services=[{**service, "unit": {"Service": works}}])
+    app.build("1.0.0")
+    app.build("1.1.0")
+    first = app.deploy("1.0.0")
+    assert first.status == 0, first.err
+    shows = f"systemctl show -P RequiresMountsFor {app.name}"
+    with mounted_late(host, app.name) as late:
+        host.check_output(f"mv {app.home}/shared/data {late}/data && ln -s {late}/data {app.home}/shared/data")
+        # What the application's user could put there decides nothing.
+        host.check_output(f"ln -s /etc {late}/data/theirs && chown -h nobody {late}/data/theirs")
+        drifted = invoke("drift", app.env)
+        assert "does not wait for the mounts that links lead to now" in drifted.out, drifted.out + drifted.err
+        host.check_output(f"chown root: {late}/data && chmod 0755 {late}/data")
+        linked = app.deploy("1.0.0")
+        assert linked.status == 0, linked.err
+        told = " ".join(linked.err.split())
+        assert f"cannot write to {late}/data, which {app.home}/shared/data leads to; if it has to, run" in told, told
+        assert f"chown www-data: {late}/data" in told
+        assert f"{late}/data" in host.check_output(shows).split()
+        assert invoke("drift", app.env).status == 0
+        power_cycle(app, specs["app1"])
+        wait_until(lambda: answer(host, app.port) == "1.0.0", seconds=20)
+
+        host.check_output(f"chown www-data: {late}/data")
+        host.check_output(f"systemctl stop {app.name} && mv {app.home} {late}/home && ln -s {late}/home {app.home}")
+        host.check_output(f"systemctl start {app.name}")
+        moved = app.deploy("1.1.0")
+        assert (moved.status, "cannot write" in moved.err) == (0, False), moved.out + moved.err
+        power_cycle(app, specs["app1"])
+        wait_until(lambda: answer(host, app.port) == "1.1.0", seconds=20)
+        host.check_output(f"systemctl stop {app.name}")
+
+
 def test_a_guard_and_slots_come_back_from_a_boot_with_a_file_system_that_is_mounted_later(
     app: App, on: On, specs: dict[str, HostSpec]
 ) -> None:
@@ -82,9 +139,10 @@ def test_a_guard_and_slots_come_back_from_a_boot_with_a_file_system_that_is_moun
     app.write(services=[{"name": f"{app.name}@", "unit": {"Service": {"ExecStart": f"{home}/current/bin/run"}}}])
     for version in ("1.0.0", "2.0.0"):
         slotted.build(version)
-    first = slotted.deploy("1.0.0")
-    assert first.status == 0, first.err
-    with mounted_later(host, home):
+    with mounted_late(host, app.name) as late:
+        host.check_output(f"mkdir {late}/home && ln -s {late}/home {home}")
+        first = slotted.deploy("1.0.0")
+        assert first.status == 0, first.err
         process = driver.start("kill:app1/switch/answered/1", "deploy", app.env, "--version=2.0.0")
         process.communicate()
         assert slotted.answers("green") == "2.0.0", "it died too early to prove anything"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import threading
@@ -73,7 +74,7 @@ def test_a_folder_that_is_written_to_meanwhile_is_out_of_the_way(tmp_path: Path)
 UNITS = """
 home=/opt/x
 units_folder=$folder/units
-installed= reload=no what=deploy
+installed= mounts= reload=no what=deploy
 for release in 1 2; do
     mkdir -p "$folder/$release/.slipway/unit-files"
     printf '# Slipway: /opt/x/current\\n# %s\\n' "$release" >"$folder/$release/.slipway/unit-files/x.service"
@@ -147,3 +148,39 @@ def test_the_most_exact_listener_is_the_one() -> None:
             other.listen()
             inode = Path(f"/proc/self/fd/{exact.fileno()}").stat().st_ino
             assert run('listeners 127.0.0.1 "$port"\n', "listeners", port=str(port)).stdout.split() == ["0", str(inode)]
+
+
+LINKS = """
+umask 022
+mkdir -p "$folder/real/app/shared/data" "$folder/disk/lo%gs" "$folder/far"
+ln -s real "$folder/home"
+ln -s ../../../disk "$folder/real/app/shared/disk"
+ln -s /elsewhere "$folder/disk/lo%gs/more"
+ln -s /theirs "$folder/real/app/shared/data/in-theirs"
+ln -s /theirs "$folder/real/app/shared/theirs"
+chown -h 65534 "$folder/real/app/shared/theirs"
+chown 65534 "$folder/real/app/shared/data"
+home=$folder/home/app
+find_mounts "$home" "$home/shared/data/in-theirs" \\
+    "$home/shared/theirs" "$home/shared/disk/lo%gs/more" "$folder/real/app"
+printf '%s' "$mounts"
+"""
+
+
+def test_only_root_s_links_say_what_a_unit_waits_for() -> None:
+    """A unit is root's: a link that the application's user made, or could replace, leads it nowhere."""
+    folder = Path("/var/lib") / f"slipway-test-{os.getpid()}"
+    folder.mkdir(0o755)
+    try:
+        done = run(LINKS, "root_only", "mounts", folder=str(folder))
+    finally:
+        shutil.rmtree(folder)
+    assert done.returncode == 0, done.stderr
+    assert [line.removeprefix("RequiresMountsFor=").strip('"') for line in done.stdout.splitlines()] == [
+        f"{folder}/real/app",
+        f"{folder}/real/app/shared/data/in-theirs",
+        f"{folder}/real/app/shared/theirs",
+        f"{folder}/real/app/shared/disk",
+        f"{folder}/disk/lo%%gs/more",
+        "/elsewhere",
+    ]

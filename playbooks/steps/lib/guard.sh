@@ -46,6 +46,7 @@ is_back() {
 # arm_guard STATE ID SECONDS TARGET UNDO-BYTES HOME ARGUMENT...: from here on the host goes back to TARGET by itself. The
 # undo's script comes on standard input, and reads HOME and what follows. Armed already for this deploy is well. TARGET
 # "traffic" is a balancer's: its way back is $retreat and $rest, files that are moved into the guard (see balancer.sh).
+# Needs mounts: what links on its way lead to (see mounts.sh).
 arm_guard() {
     guard_names "$1"
     if [ "$guard_id" = "$2" ] && [ -e "$guard/armed" ]; then
@@ -82,7 +83,7 @@ arm_guard() {
     # What fails while it is being taken away is forgotten with it (CollectMode), rather than be a failed unit for ever.
     # It looks every few seconds: systemd starts nothing six times in ten seconds unless it is told to.
     printf '%s\n' '[Unit]' "Description=Slipway: take ${guard_unit#slipway-guard-} back, since its controller is silent" \
-        "RequiresMountsFor=${guard%/guard} $1" StartLimitIntervalSec=0 CollectMode=inactive-or-failed '[Service]' Type=oneshot \
+        "RequiresMountsFor=${guard%/guard} $1" ${mounts:+"${mounts%"$newline"}"} StartLimitIntervalSec=0 CollectMode=inactive-or-failed '[Service]' Type=oneshot \
         "ExecStart=$(while_exists "$guard/undo")" \
         >"$units/$guard_unit.service"
     printf '%s\n' '[Unit]' "Description=Slipway: guard of ${guard_unit#slipway-guard-}" \

@@ -2,6 +2,7 @@
 # A timer on this host that stops what has left the traffic, without a controller; what it runs is idle_end.sh. Needs home,
 # state, release, seconds, limit, bytes, slots.sh.
 
+# include mounts.sh
 # include while_exists.sh
 
 # read_timer_script: set script to what the timer runs.
@@ -25,7 +26,8 @@ arm_idle() {
     mv -T "$folder.new" "$folder"
     unit=slipway-idle-${state##*/}-$1
     place=$units_folder/$unit
-    printf '%s\n' '[Unit]' "Description=Slipway: stop it: $2" "RequiresMountsFor=$state $home" \
+    find_mounts "$state" "$home" "$home/releases"
+    printf '%s\n' '[Unit]' "Description=Slipway: stop it: $2" "RequiresMountsFor=$state $home" ${mounts:+"${mounts%"$newline"}"} \
         '[Service]' Type=oneshot "ExecStart=$(while_exists "$folder/run")" >"$place.service"
     # A reboot begins a new count, and a task may be at work just then: so it looks again and again whether it is time.
     printf '%s\n' '[Unit]' "Description=Slipway: $2" StartLimitIntervalSec=0 CollectMode=inactive-or-failed \

@@ -79,13 +79,27 @@ make_shared() {
             esac
         fi
     done
-    [ ! -L "$shared_at" ] || return 0
+    if [ -L "$shared_at" ]; then
+        tell_useless "$shared_at"
+        return 0
+    fi
     [ -d "$shared_at" ] || mkdir "$shared_at" || fail unwritable "cannot make $shared_at"
     # What is as it should be is left alone: a change of a folder's ctime would look like one of what is in it.
     case $(stat -c '%a %u %g' "$shared_at") in
         "750 $owner $group") ;;
         *) chmod 0750 "$shared_at" && chown -h "$user:$group" "$shared_at" ;;
     esac
+}
+
+# tell_useless LINK: say so where a link in the place of a shared folder leads to nothing, or where the user cannot write.
+tell_useless() {
+    if [ ! -e "$1" ]; then
+        emit shared_gone "$1" "$(readlink -m "$1")"
+    elif [ -d "$1" ]; then
+        # shellcheck disable=SC2016
+        as_user_for 30 "$user" sh -c '[ -w "$1" ] && [ -x "$1" ]' shared "$1" >/dev/null 2>&1 </dev/null ||
+            emit shared_closed "$1" "$(readlink -m "$1")"
+    fi
 }
 
 shared_as_user() {

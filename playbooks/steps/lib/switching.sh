@@ -4,6 +4,7 @@
 #
 # Between slots the rename moves nothing that runs: the target's units are started beside the others, which run on for the
 # way back. Only what=back stops those that it leaves: left is that release. For the others, see idle.sh.
+# include mounts.sh
 # include slots.sh
 # include unit_said.sh
 
@@ -82,6 +83,7 @@ switch_to() {
         systemctl daemon-reload
     else
         close_sockets
+        find_release_mounts "$new"
         [ -z "$slot$old_slot" ] || take_slot
         install_units
         # shellcheck disable=SC2086
@@ -186,6 +188,8 @@ start_units() {
     begun=$begun$slot_units
     reloaded=
     while IFS= read -r name; do reloaded=$reloaded$name$newline; done <"$new/.slipway/reload"
+    # Nobody looks at what a guard does, and a way back has to come true: a reload may end well and load nothing.
+    if [ "$what" = back ] || [ "${by_guard:-}" = yes ]; then reloaded=; fi
     restart=
     unreloaded=
     for unit in "$@"; do

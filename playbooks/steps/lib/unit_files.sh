@@ -2,11 +2,14 @@
 # Unit files where systemd reads them: copies of a release's. A link would lead to a file system that may be mounted only
 # after systemd has read its units, and then no service would start at boot. The first line of each copy names the release
 # it belongs to, "# Slipway: HOME/current" or, in a slot, "# Slipway: HOME/releases/ID": so a file is known as ours. Needs
-# home; what installs sets reload=yes when systemd has to read something anew.
+# home; what installs sets reload=yes when systemd has to read something anew, and needs mounts (see mounts.sh).
+#
+# The copy of a service's file ends with the mounts that root's links on the host lead to, after a line that says so.
 #
 # What a deploy (what=deploy) replaces or takes away stays beside it, NAME.slipway-back, until the deploy has proven itself or was
 # taken back: on the way back it is put there by a rename, for which a disk that is full by then has room.
 units_folder=/etc/systemd/system
+mounts_mark='# Slipway: where links lead on this host'
 
 # unit_owner FILE: set unit_of to the release that a unit file or a drop-in belongs to; empty if it is none of this application's.
 unit_owner() {
@@ -88,11 +91,28 @@ install_unit() {
     done
 }
 
+# print_unit FILE: a release's unit file as it is installed.
+print_unit() {
+    cat "$1"
+    case $1 in
+        *.service) [ -n "$mounts" ] || return 0 ;;
+        *) return 0 ;;
+    esac
+    [ -z "$(tail -c 1 "$1")" ] || echo
+    printf '%s\n[Unit]\n%s' "$mounts_mark" "$mounts"
+}
+
+# is_installed FILE PLACE: whether it stands there as it would be installed now.
+is_installed() { [ ! -L "$2" ] && [ -f "$2" ] && print_unit "$1" 2>/dev/null | cmp -s - "$2"; }
+
+# print_deployed FILE: an installed unit file as the release has it.
+print_deployed() { sed "/^$mounts_mark\$/,\$ { /^$mounts_mark\$/d; /^\[Unit\]\$/d; /^RequiresMountsFor=/d; }" "$1"; }
+
 install_unit_file() {
-    if [ ! -L "$2" ] && cmp -s "$1" "$2"; then return 0; fi
+    ! is_installed "$1" "$2" || return 0
     installed=$installed${2##*/}$newline
     reload=yes
-    if [ ! -L "$2.slipway-back" ] && cmp -s "$1" "$2.slipway-back"; then
+    if is_installed "$1" "$2.slipway-back"; then
         mv -fT "$2.slipway-back" "$2"
         return 0
     fi
@@ -100,7 +120,7 @@ install_unit_file() {
     # A release that Slipway staged before November 2026 has no first line of ours.
     (
         umask 022
-        { [ -n "$unit_of" ] || printf '# Slipway: %s\n' "$3"; } && cat "$1"
+        { [ -n "$unit_of" ] || printf '# Slipway: %s\n' "$3"; } && print_unit "$1"
     ) >"$2.slipway-new"
     chmod 0644 "$2.slipway-new"
     sync "$2.slipway-new"
