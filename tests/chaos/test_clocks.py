@@ -19,8 +19,8 @@ from tests.hosts.test_deploy import answer
 On = Callable[[str], Host]
 DATE = "#!/bin/sh\nexec /usr/bin/date --date='{seconds} seconds' \"$@\"\n"
 LATE_LAPTOP = (
-    "import sys, datetime, playbooks.releases.render as release; right = release.now; "
-    "release.now = lambda: right() - datetime.timedelta(hours=1); "
+    "import sys, datetime, playbooks.core.clock as clock; right = clock.now; "
+    "clock.now = lambda: right() - datetime.timedelta(hours=1); "
     "from invoke.main import program; program.run(['invoke', *sys.argv[1:]])"
 )
 
