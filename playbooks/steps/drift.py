@@ -85,8 +85,8 @@ class Drift:
 
     @property
     def in_release(self) -> tuple[Change, ...]:
-        """What of it is left behind with the release."""
-        return tuple(change for change in self.changes if change.kind != "drop-in")
+        """What of it somebody changed by hand that is left behind with the release."""
+        return tuple(change for change in self.changes if change.kind not in ("drop-in", "unread", "mounts"))
 
     def beside(self, slot: str | None) -> Drift | None:
         """What of it stays when another release runs: drop-ins, but for those of the slot that was left."""

@@ -248,10 +248,11 @@ def test_what_was_changed_by_hand_is_told_and_keeps_no_other_host_from_going_bac
     by_hand = [(change["kind"], change["name"]) for change in found.json["hosts"][0]["changes"]]
     drop_in = f"/etc/systemd/system/{app.name}.service.d/override.conf"
     unit = f"{app.name}.service"
+    host_unit = f"/etc/systemd/system/{unit}"
     assert by_hand == [
         ("changed", "VERSION"),
         ("mode", "bin/run"),
-        ("unit", f"/etc/systemd/system/{unit}"),
+        ("unit", host_unit),
         ("drop-in", drop_in),
         ("unread", unit),
     ]
@@ -266,7 +267,7 @@ def test_what_was_changed_by_hand_is_told_and_keeps_no_other_host_from_going_bac
     assert "VERSION was changed" in app.deploy("1.0", "--check").out
     done = ship(app, "1.1")
     assert done.status == 0 and "app1: what runs is not as it was deployed (VERSION was changed" in done.err
-    assert "on app1 (VERSION was changed, bin/run has another mode or owner) runs no more" in done.out
+    assert f"on app1 (VERSION was changed, bin/run has another mode or owner, {host_unit} " in done.out
     assert f"warning: app1: what runs is not as it was deployed ({drop_in} is a drop-in" in done.out, "that stays"
 
     back = invoke("rollback", app.env)
