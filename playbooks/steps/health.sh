@@ -326,7 +326,7 @@ check_unit() { # unit own|other
     case $result in
         success | '')
             why=
-            case $sub in auto-restart | dead) [ "$condition" != yes ] || why='it ended by itself, as if all were well' ;; esac
+            case $sub in auto-restart | dead) [ "$condition" != yes ] || why='it ended without a failure: by itself, or by systemctl stop' ;; esac
             ;;
         oom-kill) why='oom-kill: it was killed for its memory; see MemoryMax= of the unit, and the memory of the host' ;;
         signal | core-dump) why="$result: it was killed by signal $main" ;;

@@ -162,7 +162,7 @@ def test_a_dry_run_finds_what_a_deploy_would_end_on(running: App, on: On) -> Non
     running.write(backup={"enabled": True})
     for flag in ("--check", "--json"):
         missing = running.deploy("2.0.0", flag)
-        assert (missing.status, f"cannot read {password}" in missing.err) == (2, True), missing.err
+        assert (missing.status, f"there is no file {password}" in missing.err) == (2, True), missing.err
     password.with_name("good").rename(password)
     assert invoke("backup", running.env).status == 0
     password.write_text("another\n")
