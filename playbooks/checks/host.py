@@ -6,7 +6,7 @@ from playbooks.checks.judged import CheckVerdict
 from playbooks.core.artifact import Artifact
 from playbooks.settings import Settings
 from playbooks.settings.health import VERSION
-from playbooks.steps.facts import Facts
+from playbooks.steps.facts import Facts, Foreign
 
 INODES_NEEDED = 1000
 
@@ -46,7 +46,7 @@ def judge_host(facts: Facts, settings: Settings, *, needs: tuple[str, ...]) -> C
     for folder in facts.foreign:
         wrong.append(
             f"{folder.path} can be changed by others than root ({folder.owner}, {folder.mode}), and root runs units "
-            f"and scripts below it; {_make_roots(folder.path, settings.home)}"
+            f"and scripts below it; {_make_roots(folder, settings.home)}"
         )
     hint = "invoke provision --env=… installs what is missing" if wrong and "installed" in wrong[0] else None
     failed = f" ({', '.join(facts.failed)} failed)" if facts.failed else ""
@@ -54,8 +54,14 @@ def judge_host(facts: Facts, settings: Settings, *, needs: tuple[str, ...]) -> C
     return CheckVerdict(tuple(wrong), (*warnings, *_unseen_reloads(settings)), hint)
 
 
-def _make_roots(path: str, home: str) -> str:
+def _make_roots(folder: Foreign, home: str) -> str:
     """What to do about a folder that is not root's alone; one that is none of ours may be so for good reason."""
+    path = folder.path
+    if folder.mode.endswith("+"):
+        return (
+            "an access list says who may write what is made in it; "
+            f"run there, with the package acl: setfacl --remove-default {path}"
+        )
     if f"{path}/".startswith(f"{home}/"):
         return f"run there: chown root: {path} && chmod go-w {path}; or choose another slipway_path"
     return "choose a slipway_path whose folders are root's alone, such as one below /opt or /srv"

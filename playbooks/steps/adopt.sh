@@ -35,7 +35,7 @@ if [ "$current" = "$id" ] && is_own_release "$release"; then
     exit 0
 fi
 [ "$current" = "$theirs" ] || fail moved "expected $theirs to be current, found $current"
-require_roots "$home/shared" "$home/releases"
+require_roots "$home" "$home/shared" "$home/releases"
 { [ ! -e "$old/.slipway" ] && [ ! -L "$old/.slipway" ]; } || fail not-adopted "$old has a .slipway that is not Slipway's"
 [ -z "$(find "$old" -mindepth 1 -maxdepth 1 -name "*$newline*" -print -quit)" ] ||
     fail not-adopted "a name in $old has a line break in it"
@@ -104,7 +104,7 @@ rm -rf "$incoming".* "$release"
 # Until it is finished nobody but root can enter it: what is copied has its owners and modes.
 tree=$incoming.closed/tree
 meta=$tree/.slipway
-mkdir "$incoming.closed"
+mkdir -m 0700 "$incoming.closed"
 # In a view without links: whoever may change the files could put one in root's way.
 copied=0
 no_links - "$old" -- timeout "$limit" cp -a --reflink=auto -- "$old/." "$tree" 2>"$incoming.err" || copied=$?
@@ -120,7 +120,8 @@ find "$tree" -type f -perm /6000 -exec chmod u-s,g-s {} +
 chown "root:$group" "$tree"
 chmod 0755 "$tree"
 find "$tree" -mindepth 1 -maxdepth 1 -printf '%f\n' | sort >"$incoming.writable"
-mkdir "$meta" "$meta/unit-files"
+# With -m: the tree may have an access list of its user's for what is made in it.
+mkdir -m 0700 "$meta" "$meta/unit-files"
 mv "$incoming.writable" "$meta/writable"
 for name in $files; do
     unit_owner "$units_folder/$name"

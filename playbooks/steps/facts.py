@@ -62,7 +62,7 @@ class Foreign:
 
     Args:
         owner: who it belongs to.
-        mode: as ls shows it.
+        mode: as ls shows it; with a + where an access list gives others what root makes in it.
     """
 
     path: str

@@ -73,10 +73,13 @@ $(df -k --output=size,avail,itotal,iavail "$of_home" "$of_state")
 EOF
 
 # What root runs lies here: whoever can change the way to it is root.
-if ! are_roots "$home/releases" "$home/shared" "$state"; then
-    for place in "$home/releases" "$home/shared" "$state"; do
+if ! are_roots "$home" "$home/releases" "$home/shared" "$state"; then
+    for place in "$home" "$home/releases" "$home/shared" "$state"; do
         find_foreign "$place"
-        [ -z "$foreign" ] || emit foreign "$foreign" "$(stat -c '%U' "$foreign")" "$(stat -c '%A' "$foreign")"
+        [ -n "$foreign" ] || continue
+        mode=$(stat -c '%A' "$foreign")
+        ! gives_away "$foreign" || mode=$mode+
+        emit foreign "$foreign" "$(stat -c '%U' "$foreign")" "$mode"
     done
 fi
 

@@ -13,7 +13,7 @@ shift 5
 # include root_only.sh
 
 # Refused before anything is made: units and scripts lie there that root runs, and backups that only root may read.
-require_roots "$home/releases" "$home/shared" "$state"
+require_roots "$home" "$home/releases" "$home/shared" "$state"
 case $repository in
     /*) require_root_only "$repository" 'the backup repository' ;;
 esac

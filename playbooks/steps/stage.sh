@@ -77,7 +77,7 @@ if [ -e "$release" ]; then
 fi
 trap undo EXIT
 trap 'exit 1' HUP INT TERM
-require_roots "$home/shared" "$home/releases"
+require_roots "$home" "$home/shared" "$home/releases"
 require_programs "$user"
 if [ ! -d "$home/shared" ] || [ ! -d "$home/releases" ]; then
     (umask 022 && mkdir -p "$home/shared" "$home/releases") || explain_space 'making folders' unwritable "cannot write to $home"

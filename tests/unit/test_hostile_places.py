@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import struct
 import subprocess
 import threading
 from pathlib import Path
@@ -39,6 +40,29 @@ def test_what_is_somebody_elses_is_not_looked_into(tmp_path: Path) -> None:
     os.chown(theirs / ".slipway", NOBODY, NOBODY)
     asks = 'is_own_release "$mine" && ! is_own_release "$theirs" && echo told\n'
     assert run(asks, "own_release", mine=str(mine), theirs=str(theirs)).stdout == "told\n"
+
+
+def access_list(folder: Path, name: str, permissions: int) -> None:
+    """An access list in which nobody is named (linux/posix_acl_xattr.h)."""
+    entries = [(1, 7, -1), (2, permissions, NOBODY), (4, 5, -1), (16, permissions, -1), (32, 5, -1)]
+    packed = b"".join(struct.pack("<HHi", *entry) for entry in entries)
+    os.setxattr(folder, f"system.posix_acl_{name}", struct.pack("<I", 2) + packed)
+
+
+def test_who_may_write_what_root_makes_later_is_found(tmp_path: Path) -> None:
+    """Its former owner left such a list in releases: what root made there was that user's to write, umask or not."""
+    given, read, plain = tmp_path / "given", tmp_path / "read", tmp_path / "plain"
+    for folder in (given, read, plain):
+        folder.mkdir(mode=0o755)
+    access_list(given, "default", 7)
+    access_list(read, "access", 5)
+    asks = 'find_foreign "$place_of" && echo "$foreign"\n'
+    for place in (given, given / "new/er"):
+        assert run(asks, "root_only", place_of=str(place)).stdout == f"{given}\n"
+    for place in (read, plain):
+        assert run(asks, "root_only", place_of=str(place)).stdout == "\n"
+    refused = run('require_roots "$place_of"\n', "root_only", place_of=str(given))
+    assert f"setfacl --remove-default {given}" in refused.stdout
 
 
 def test_a_folder_that_is_written_to_meanwhile_is_out_of_the_way(tmp_path: Path) -> None:

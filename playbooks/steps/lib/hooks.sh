@@ -65,7 +65,7 @@ run_hook() {
         hook_scratch=$hook_places
         mkdir -m 0711 "$hook_scratch"
         hook_private=$hook_scratch/home
-        mkdir "$hook_private"
+        mkdir -m 0700 "$hook_private"
         chown "$hook_account" "$hook_private"
     fi
     # Of what it says the end is kept. It may hand what it writes to on to others, who would hold it open: whoever reads it

@@ -66,7 +66,7 @@ make_shared() {
                 return 0
             fi
         elif [ ! -d "$shared_at" ]; then
-            (umask 022 && mkdir "$shared_at") || fail unwritable "cannot make $shared_at"
+            mkdir -m 0755 "$shared_at" || fail unwritable "cannot make $shared_at"
         else
             case $(stat -c '%u %a' "$shared_at") in
                 '0 755') ;;
@@ -83,7 +83,7 @@ make_shared() {
         tell_useless "$shared_at"
         return 0
     fi
-    [ -d "$shared_at" ] || mkdir "$shared_at" || fail unwritable "cannot make $shared_at"
+    [ -d "$shared_at" ] || mkdir -m 0700 "$shared_at" || fail unwritable "cannot make $shared_at"
     # What is as it should be is left alone: a change of a folder's ctime would look like one of what is in it.
     case $(stat -c '%a %u %g' "$shared_at") in
         "750 $owner $group") ;;

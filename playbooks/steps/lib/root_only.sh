@@ -4,7 +4,7 @@
 
 # find_foreign PATH: set foreign to the first folder (or file) on the way to PATH, itself included, that somebody else than
 # root can change, or to nothing; set place to PATH without the links before that, which are root's. What does not
-# exist yet belongs to whoever may make it.
+# exist yet belongs to whoever may make it. The last folder that exists may also give away what root makes in it.
 find_foreign() { find_foreign_at_once "$1" || find_foreign_by_parts "$1"; }
 
 # find_foreign_at_once: by one program, which is nearly always enough; a link, a sticky folder or a gap is looked at part by
@@ -19,12 +19,13 @@ find_foreign_at_once() {
             *) break ;;
         esac
     done
-    foreign_seen=$(stat -c '%u %g %A' -- "$@" 2>/dev/null) || return 1
-    while read -r foreign_mode; do
-        case $foreign_mode in
-            *' l'* | '0 '*' '????????w[tT]) return 1 ;;
+    foreign_seen=$(ls -ldnUb -- "$@" 2>/dev/null) || return 1
+    while read -r foreign_mode _ foreign_owner _; do
+        case "$foreign_owner ${foreign_mode%.}" in
+            # An access list, too, of which one for what is made there later shows in no mode.
+            *' l'* | '0 '????????w[tT] | '0 '??????????+) return 1 ;;
             # Neither others nor a group may write: where there is an access list, the group's bit tells of it.
-            '0 '*' '?????-??-?) shift ;;
+            '0 '?????-??-?) shift ;;
             *)
                 foreign=$1
                 return 0
@@ -40,6 +41,7 @@ find_foreign_by_parts() {
     place=
     foreign_rest=${1#/}/
     foreign_links=0
+    foreign_last=/
     while [ -n "$foreign_rest" ]; do
         foreign_part=${foreign_rest%%/*}
         foreign_rest=${foreign_rest#*/}
@@ -59,6 +61,7 @@ find_foreign_by_parts() {
         fi
         place=$foreign_next
         [ -e "$place" ] || continue
+        foreign_last=$place
         while :; do
             case $foreign_rest in
                 /*) foreign_rest=${foreign_rest#/} ;;
@@ -82,12 +85,27 @@ find_foreign_by_parts() {
         foreign_rest=${foreign_rest#*/}
     done
     place=${place:-/}
+    if [ -z "$foreign" ] && gives_away "$foreign_last"; then foreign=$foreign_last; fi
+}
+
+# gives_away FOLDER: whether it has an access list for what is made in it later. Of what root makes there, others may write what
+# that list says: no umask is asked then, and neither the folder's owner nor its mode tells of it. Whose folder it once was may
+# have left it there. Hosts need have no getfacl(1); tar can tell.
+gives_away() {
+    [ -d "$1" ] || return 1
+    case $(ls -ldb -- "$1") in ??????????+*) ;; *) return 1 ;; esac
+    case $(tar --create --acls --no-recursion --absolute-names --file=- -- "$1" 2>/dev/null | tr -d '\0') in
+        *SCHILY.acl.default=[a-z]*) return 0 ;;
+        *SCHILY.acl.access=*) return 1 ;;
+    esac
 }
 
 # require_root_only PATH WHAT: refuse a path on which somebody else can put a link in root's way.
 require_root_only() {
     find_foreign "$1"
     [ -n "$foreign" ] || return 0
+    ! gives_away "$foreign" ||
+        fail not-roots "$2 is to be in $1, and others than root may change what is made in $foreign: it has an access list for that; run there, with the package acl: setfacl --remove-default $foreign"
     # A folder that is none of the application's may be so for good reason.
     case $foreign/ in
         "${home:-//}"/*) foreign_mend="run there: chown root: $foreign && chmod go-w $foreign" ;;
@@ -97,7 +115,7 @@ require_root_only() {
 }
 
 # are_roots PATH...: whether all of these exist and nobody but root can change any part of the way to them; by one program.
-# Links on the way are left to find_foreign. Sets roots_open: whether everybody can enter all of it.
+# Links on the way, and access lists, are left to find_foreign. Sets roots_open: whether everybody can enter all of it.
 are_roots() {
     roots_open=no
     roots_paths=$newline
@@ -113,12 +131,12 @@ are_roots() {
     set -- / $roots_paths
     set +f
     unset IFS
-    roots_seen=$(stat -c '%u %g %A' "$@" 2>/dev/null) || return 1
+    roots_seen=$(ls -ldnUb -- "$@" 2>/dev/null) || return 1
     roots_open=yes
-    while read -r roots_of; do
-        case $roots_of in
-            '0 '*' drwxr-xr-x') ;;
-            '0 '*' d'????-??-?) roots_open=no ;;
+    while read -r roots_of _ roots_owner _; do
+        case "$roots_owner ${roots_of%.}" in
+            '0 drwxr-xr-x') ;;
+            '0 d'????-??-?) roots_open=no ;;
             *)
                 roots_open=no
                 return 1
