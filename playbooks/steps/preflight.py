@@ -65,6 +65,7 @@ class Objections:
         directives: those that its systemd knows, by section; known only where one is unknown.
         lacking: what the host has not, as kind and name: an account of the application's, a unit's user, a file.
         listeners: at the ports that were asked for.
+        opens: what systemd would open as root where others can put a link: directive, file, folder, whose that is.
     """
 
     taken: tuple[Taken, ...] = ()
@@ -72,6 +73,7 @@ class Objections:
     directives: tuple[tuple[str, str], ...] = ()
     lacking: tuple[tuple[str, str], ...] = ()
     listeners: tuple[Listener, ...] = ()
+    opens: tuple[tuple[str, str, str, str], ...] = ()
 
 
 def ask_objections(settings: Settings, units: Mapping[str, bytes], ports: Iterable[int]) -> StepCall:
@@ -100,6 +102,10 @@ def read_objections(answer: StepResult) -> Objections:
         listeners=tuple(
             Listener(answer.number(port), cut(address), cut(unit), cut(program))
             for port, address, unit, program in islice(answer.all("listens", 4), MAX_LINES)
+        ),
+        opens=tuple(
+            (cut(directive), cut(path), cut(folder), cut(whose))
+            for directive, path, folder, whose in islice(answer.all("opens", 4), MAX_LINES)
         ),
     )
 

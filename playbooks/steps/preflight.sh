@@ -7,7 +7,10 @@ home=$1
 user=$2
 shift 2
 
+# include as_user.sh
+# include root_only.sh
 # include unit_files.sh
+# include unit_paths.sh
 # include verify_units.sh
 
 scratch=$(private_folder preflight)
@@ -20,6 +23,10 @@ units=$scratch/.slipway/unit-files
 for unit in "$units"/*; do
     if [ -e "$unit" ] && unit_is_taken "$scratch" "${unit##*/}"; then emit taken "${unit##*/}" "$taken" "$taken_by"; fi
 done
+
+if find_unit_path "$units" "$home/current" "$home/current"; then
+    emit opens "$unit_directive" "$unit_path" "$foreign" "$(stat -c '%U, %A' "$foreign")"
+fi
 
 # What starts out of the release itself is not here yet: whether it will be, the artifact tells.
 mkdir "$scratch/verified"

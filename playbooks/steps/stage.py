@@ -39,6 +39,7 @@ HINTS = {
     "no-inodes": "remove files on the host (what takes most: du --inodes -x / | sort -n | tail), then deploy again",
     "no-user": "invoke provision --env=… makes the user",
     "bad-unit": "correct slipway_services or its template; try it with --check",
+    "unit-path": "name a place whose folders are root's alone; of a log, the journal, which invoke logs shows",
     "unit-taken": "name the service differently in slipway_services; or, if nobody needs {unit} there, move it away",
     "fetch": "can the host reach it? Try curl there; then deploy again: what has come is not fetched twice",
     "fetch-refused": "deploy again, it is signed anew; else see slipway_pull, and the controller's clock",

@@ -65,6 +65,43 @@ def test_who_may_write_what_root_makes_later_is_found(tmp_path: Path) -> None:
     assert f"setfacl --remove-default {given}" in refused.stdout
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "StandardOutput=append:{theirs}/log",
+        "StandardError=file:{theirs}/a/log",
+        "EnvironmentFile=-{theirs}/env",
+        "EnvironmentFile={theirs}/*.env",
+        "LoadCredential=key:{theirs}/key",
+        "BindReadOnlyPaths=/usr {theirs}/data:/data",
+        "StandardOutput=\\\n append:{current}/log/web",
+    ],
+)
+def test_what_systemd_opens_for_a_unit_is_in_folders_of_roots(tmp_path: Path, line: str) -> None:
+    """As root, through links: a log in a shared folder went where its user said, a credential was /etc/shadow."""
+    units, theirs, release = tmp_path / "units", tmp_path / "theirs", tmp_path / "release"
+    for folder in (units, theirs, release, theirs / "log"):
+        folder.mkdir()
+    (release / "log").symlink_to(theirs / "log")
+    (release / "own").touch()
+    for place in (theirs, theirs / "log", release / "own"):
+        os.chown(place, NOBODY, NOBODY)
+    asks = 'if find_unit_path "$units" /opt/x/current "$release"; then echo "$unit_path in $foreign"; fi\n'
+
+    def asked() -> subprocess.CompletedProcess[str]:
+        named = {"units": str(units), "release": str(release)}
+        return run(f"user=nobody; {asks}", "root_only", "as_user", "unit_paths", limit=10, **named)
+
+    unit = units / "x.service"
+    unit.write_text("[Service]\n" + line.format(theirs=theirs, current="/opt/x/current") + "\n")
+    told = asked().stdout
+    assert told.endswith((f" in {theirs}\n", f" in {theirs}/log\n")), told
+    # Of a file of the user's in a folder of root's, systemd opens that one.
+    fine = "EnvironmentFile=/opt/x/current/own\nStandardOutput=append:/var/log/x.log\nLoadCredential=key:/etc/x.key\n"
+    unit.write_text(f"[Service]\nUser=nobody\nStandardError=journal\n{fine}# StandardOutput=append:{theirs}/log\n")
+    assert asked().stdout == ""
+
+
 def test_a_folder_that_is_written_to_meanwhile_is_out_of_the_way(tmp_path: Path) -> None:
     """rm failed, half a release stayed for good, and a deploy that went well said that it had not been recorded."""
     place, ended = tmp_path / "place", threading.Event()

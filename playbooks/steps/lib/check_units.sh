@@ -2,6 +2,7 @@
 # check_units: whether systemd will take the staged release's units, and they are ours. Needs home, release, meta, incoming.
 
 # include unit_files.sh
+# include unit_paths.sh
 # include verify_units.sh
 
 # A unit is checked as it will be, with the new release in place of the current one.
@@ -41,6 +42,9 @@ check_units() {
         ! unit_is_taken "$release" "${unit##*/}" ||
             fail unit-taken "$taken is there already, and is $taken_by"
     done
+    # Each time: whose a folder is can have changed since.
+    ! find_unit_path "$meta/unit-files" "$home/current" "$release" ||
+        fail unit-path "a unit has $unit_directive=, and $unit_path is in $foreign ($(stat -c '%U, %A' "$foreign")): systemd opens it as root, whatever link is put there"
     ! units_are_known || return 0
     scratch=$(mktemp -d "$incoming.units.XXXXXX")
     verify_units "$meta/unit-files" "$scratch" "$home/current" "$release" || {
