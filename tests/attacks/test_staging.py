@@ -320,3 +320,17 @@ def test_a_health_command_has_no_way_to_more_and_no_end(one: App) -> None:
     one.write(health={"attempts": 1, "checks": [{**check, "run": flood}]})
     one.build("1.1.0")
     refused(one.deploy("1.1.0"), 1, "status 3: no", "why")
+
+
+def test_no_program_of_the_users_runs_in_the_place_of_roots(one: App, on: On) -> None:
+    """Such a link is made in a minute, for a newer restic; root ran what the user put there, in each backup."""
+    host, link = on(HOST), "/usr/local/bin/zstd"
+    host.check_output(f"mkdir -p /srv/theirs && chown {USER} /srv/theirs && ln -s /srv/theirs/zstd {link}")
+    try:
+        one.build("1.0.0")
+        refused(one.deploy("1.0.0"), 1, f"user {USER} can write to /srv/theirs, which is {link} or on the way to it")
+        refused(invoke("provision", one.env), 1, f"user {USER} can write to /srv/theirs")
+        host.check_output(f"rm {link} && ln -s /usr/bin/zstd {link}")
+        good(one.deploy("1.0.0"))
+    finally:
+        host.check_output(f"rm -rf {link} /srv/theirs")
