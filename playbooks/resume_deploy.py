@@ -78,17 +78,18 @@ def _as_begun(wanted: DeployRequest, holder: LockOwner, artifact: Artifact) -> D
 
 
 def _artifact(env: Environment, wanted: DeployRequest, holder: LockOwner, facts: Mapping[str, Facts]) -> Artifact:
-    """The artifact: the one that is given, or that of the version here; else what the hosts hold of it."""
+    """The artifact: the one that is given, or that of the version here; else what the hosts hold of it.
+
+    The sum that a person gives counts; what hosts say of it only where nobody gave one.
+    """
     releases = {host: fact.releases.get(holder.id) for host, fact in facts.items()}
     abouts = [release.about for release in releases.values() if release]
     sums = Counter(str(about["sha256"]) for about in abouts if "sha256" in about)
-    sha256 = sums.most_common(1)[0][0] if sums else None
+    sha256 = wanted.sha256.lower() if wanted.sha256 else sums.most_common(1)[0][0] if sums else None
     try:
-        return find_artifact(
-            env, version=holder.version, artifact=wanted.artifact, sha256=sha256 if sums else wanted.sha256
-        )
+        return find_artifact(env, version=holder.version, artifact=wanted.artifact, sha256=sha256)
     except UsageError as error:
-        if wanted.artifact is not None:
+        if wanted.artifact is not None or (wanted.sha256 and set(sums) != {sha256}):
             raise
         lacking = [host for host, release in releases.items() if release is None or release.stand == "partial"]
         if lacking or sha256 is None:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from playbooks.adapters.metrics.source import MeasuredServer
 from playbooks.core.errors import BadAnswer, StepFailed, UsageError
 from playbooks.core.names import stamp
+from playbooks.core.requests import DeployRequest
 from playbooks.environments.host_facts import interrupted
 from playbooks.fleet.address import Address
 from playbooks.fleet.failures import explain
@@ -191,6 +193,27 @@ def _resumes(monkeypatch: pytest.MonkeyPatch, holder: LockOwner, limit: str) -> 
     with pytest.raises(UsageError, match="only a host's word") as caught:
         resume(cast("object", _Whole()), cast("object", None), Silent())  # type: ignore[arg-type]
     assert limit in caught.value.message
+
+
+def test_a_sum_that_a_person_gives_counts_more_than_a_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is root on a host chose the sum that --resume --sha256=… held an artifact against."""
+    said = says_interrupted("app1", id=NEW, version="1.1.0").interrupted
+    assert said is not None
+    release = SimpleNamespace(about={"sha256": "b" * 64}, stand="complete")
+    fact = SimpleNamespace(interrupted=said, releases={NEW: release})
+    asked: list[str | None] = []
+
+    def find(_: object, *, sha256: str | None, **__: object) -> None:
+        asked.append(sha256)
+        raise UsageError("not here")
+
+    monkeypatch.setattr("playbooks.resume_deploy.read_all", lambda *_: {"app1": fact})
+    monkeypatch.setattr("playbooks.resume_deploy.interrupted", lambda _: said)
+    monkeypatch.setattr("playbooks.resume_deploy.find_artifact", find)
+    wanted = DeployRequest(sha256="A" * 64)
+    with pytest.raises(UsageError, match="not here"):
+        resume(cast("object", _Whole()), wanted, Silent())  # type: ignore[arg-type]
+    assert asked == ["a" * 64]
 
 
 class _Whole:
