@@ -13,7 +13,7 @@ HEAVY = ("fabric", "paramiko", "rich", "requests", "playbooks.deploy")
 PROBE = """
 import json, sys
 import tasks
-from playbooks import cli
+from playbooks.cli import runner as cli
 
 class Stream:
     encoding = "utf-8"

@@ -347,7 +347,7 @@ def test_time_and_memory_are_bounded(runner: Runner, case: str) -> None:
     runner.write("hosts.yml", {"web": {"hosts": {"a" * 40: None}}})
     runner.write("group_vars/all.yml", {"slipway_app": "shop", **settings})
     script = (
-        "import sys; from playbooks import cli, contained; contained.SECONDS = 2;"
+        "import sys; from playbooks.cli import contained, runner as cli; contained.SECONDS = 2;"
         "from playbooks.report.tables import show_inventory as show;"
         "from playbooks.show_inventory import show_inventory;"
         "from invoke.exceptions import Exit\n"
@@ -418,7 +418,7 @@ def test_what_does_not_listen_is_ended_and_told(case: str) -> None:
     """Fails if the process that looks can hang, or dies without a word."""
     act, said = STUBBORN[case]
     script = (
-        "import os, signal, time; from playbooks import contained; contained.SECONDS = 1\n"
+        "import os, signal, time; from playbooks.cli import contained; contained.SECONDS = 1\n"
         f"def run():\n    {act}\n    return 0\n"
         "ended = contained.contained(run); print(ended.status, ended.why)\n"
     )
