@@ -260,9 +260,7 @@ def _verdict(
 def _runs_no_more(facts: Mapping[str, Facts], rollout: Rollout) -> str:
     """What was changed by hand of what ran, where the new release runs now, as the end of a sentence."""
     there = rollout.hosts(HostState.DEPLOYED, HostState.UNHEALTHY)
-    left = [
-        (host, left) for host in there if host in facts and (drift := facts[host].drift) and (left := drift.in_release)
-    ]
+    left = [(host, left) for host in there if (drift := facts[host].drift) and (left := drift.in_release)]
     if not left:
         return ""
     what = f" ({listed(left[0][1])})" if len(left) == 1 else ""

@@ -12,6 +12,7 @@ from playbooks.environments.environment import load_environment
 from playbooks.rollout.rollout import HostState, Rollout, StageVerdict
 from playbooks.rollout.summary import deployed
 from playbooks.strategies.plan import Plan
+from tests.unit.test_groups import facts
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 
@@ -25,6 +26,9 @@ def test_a_deploy_that_takes_longer_than_it_should_says_so(seconds: float, watch
         {"app1": HostState.DEPLOYED}, rulings=[StageVerdict("batch 1", True, "good", {}, seconds=watched)]
     )
     began = time.monotonic() - seconds
-    outcome = deployed(load_environment("staging", PROJECT), release, {}, rollout, Plan("rolling", ()), None, [], began)
+    before = {"app1": facts("app1", "20261129T100000Z-1.0.0")}
+    outcome = deployed(
+        load_environment("staging", PROJECT), release, before, rollout, Plan("rolling", ()), None, [], began
+    )
     took = seconds - watched
     assert outcome.warnings == ((f"it took {took:.0f} s, longer than the 300 s it should",) if told else ())
