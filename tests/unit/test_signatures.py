@@ -108,7 +108,7 @@ def ssh_keygen_says(folder: Path, signer: str, namespace: str, message: bytes, s
 def auditor_says(folder: Path, line: dict[str, Any], signer: str) -> str:
     """What comes of the commands in docs/history.md."""
     text = (PROJECT / "docs" / "history.md").read_text()
-    commands = text.split("```sh\n")[1].split("```")[0]
+    commands = text.partition("## For auditors")[2].split("```sh\n")[1].split("```")[0]
     (folder / "record.json").write_text(json.dumps(line, ensure_ascii=False))
     (folder / "ann.pub").write_text(f"{signer}\n")
     done = subprocess.run(["sh", "-c", commands], cwd=folder, capture_output=True, text=True, check=False)
