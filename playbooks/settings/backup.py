@@ -28,22 +28,25 @@ class Database(Model):
     """A database that belongs to the application."""
 
     name: DatabaseName = Field(description="Its name.")
-    engine: Literal["postgresql"] = Field("postgresql", description="What kind it is.")
+    engine: Literal["postgresql"] = Field("postgresql", description="The kind of database.")
     # Not "on": YAML 1.1 reads that key as true.
     via: Pattern = Field(description="Pattern of the one inventory host that dumps and restores it.")
-    host: Text | None = Field(None, description="Server's address; left out: the local socket, as the user postgres.")
+    host: Text | None = Field(None, description="Server's address. Default: the local socket, as the user postgres.")
     port: Port = Field(5432, description="Server's port.")
-    user: Text = Field("postgres", description="User that dumps; it must be able to create databases for the drill.")
+    user: Text = Field(
+        "postgres", description="User that dumps. The user must be allowed to create databases for the drill."
+    )
     password: Text | None = Field(None, description="Name of the secret that holds the password.")
     owner: DatabaseName | None = Field(
-        None, description="The application's database user; provision makes it, and the database as its own."
+        None,
+        description="The application's database user. Provision makes this user, and the database with this owner.",
     )
     owner_password: Text | None = Field(None, description="Name of the secret that holds the owner's password.")
     checks: list[Text] = Field(
         [],
-        description="Sanity queries for the drill: each must answer one row whose first column is true.",
+        description="Queries for the drill. Each must answer one row whose first column is true.",
     )
-    min_tables: Count = Field(1, description="The drill fails when the restored dump has fewer tables.")
+    min_tables: Count = Field(1, description="The drill fails if the restored dump has fewer tables.")
 
     @model_validator(mode="after")
     def _socket_needs_no_password(self) -> Self:
@@ -63,44 +66,46 @@ class Database(Model):
 
 
 class Drill(Model):
-    """How `verify-backups` tries a restored release."""
+    """How `verify-backups` tests a restored release."""
 
     command: Text | None = Field(
         None,
-        description="Starts the restored release on a spare port, from its folder as the application's user. "
-        "$PORT and $RELEASE are set, and the same as $DRILL_PORT and $DRILL_RELEASE, which no file that it reads sets "
-        "anew. It sees the restored release and data at their own paths, and of the host "
-        "nothing but /usr and what programs need of /etc, read-only. "
-        "Left out: the release's files are compared, but it is not started.",
+        description="Starts the restored release on a spare port, from its folder, as the application's user. It "
+        "gets $PORT and $RELEASE, and the same values as $DRILL_PORT and $DRILL_RELEASE for releases "
+        "whose own files set PORT. It sees the restored release and data at their own paths. From the "
+        "host it sees only /usr and what programs need of /etc, read-only. Default: the drill compares "
+        "the release's files, but does not start it.",
     )
     environment: dict[VariableName, Text] = Field(
         {},
-        description="Environment of the command. {database} is the scratch copy of the application's (first) database, "
-        "{database.NAME} that of another.",
+        description="Environment of the command. {database} is the scratch copy of the application's first database, "
+        "{database.NAME} that of another one.",
     )
     read_only: list[AbsolutePath] = Field(
         [],
-        description="What else of the host the command may read, for instance a language's runtime in /opt. Nobody "
-        "but root may be able to replace it.",
+        description="Other paths of the host that the command may read, for instance a language's runtime in /opt. "
+        "Only root may be able to replace them.",
     )
     folder: AbsolutePath | None = Field(
         None,
-        description="Where backups are restored to for a drill, in a place that root alone can write to; its file "
-        "system needs room for a whole one. Left out: /var/lib/slipway/<app>.",
+        description="The folder for restored backups during a drill. Only root may be able to write to its path. Its "
+        "file system needs space for one whole backup. Default: /var/lib/slipway/<app>.",
     )
-    url: Text = Field("http://127.0.0.1:{port}/", description="What must answer; {port} is the spare port.")
-    status: int = Field(200, ge=100, le=599, description="The status it must answer.")
-    timeout: Duration = Field(30.0, gt=0, description="How long it may take to come up.")
+    url: Text = Field("http://127.0.0.1:{port}/", description="The URL that must answer. {port} is the spare port.")
+    status: int = Field(200, ge=100, le=599, description="The status that it must answer.")
+    timeout: Duration = Field(30.0, gt=0, description="How long the start may take.")
 
 
 class Backup(Model):
     """Backups by restic on each host."""
 
-    enabled: bool = Field(True, description="Whether deploys back up first. Turn off only for throw-away environments.")
+    enabled: bool = Field(
+        True, description="Whether deploys back up first. Turn it off only for environments whose data you do not need."
+    )
     repository: Text = Field(
         "/var/backups/slipway/{app}",
-        description="restic repository as the host reaches it: a folder, s3:…, sftp:… or rest:…; {app} and {host} are "
-        "filled in.",
+        description="The restic repository as the host reaches it: a folder, s3:…, sftp:… or rest:…. {app} and "
+        "{host} are replaced.",
     )
     password: Text = Field("restic_password", description="Name of the secret that holds the repository's password.")
     environment: dict[VariableName, Text] = Field(
@@ -109,24 +114,26 @@ class Backup(Model):
     )
     after_deploy: bool = Field(
         True,
-        description="Whether hosts back up a release in the background once it has proven healthy; the next deploy "
-        "then only proves that nothing has changed since. Without effect where there are databases.",
+        description="Whether hosts back up a release in the background after a good deploy. The next deploy then "
+        "only proves that nothing has changed since. Without effect if there are databases.",
     )
     paths: list[AbsolutePath] = Field(
         [],
-        description="Data folders to back up with the release. A link on the way is followed where root alone can make "
-        "it.",
+        description="Data folders to back up with the release. A link in the path is followed only if only root can "
+        "make it.",
     )
     sqlite: list[AbsolutePath] = Field(
         [], description="SQLite databases, copied by SQLite's backup API as the application's user."
     )
     exclude: list[Text] = Field(
         [],
-        description="Data that is not backed up: restic's patterns (* is part of a name, ** any folders). One that "
-        "begins with / is in a folder of data; any other counts at every depth of each. A release is always whole.",
+        description="Data that is not backed up, as restic's patterns (* is part of a name, ** any folders). A "
+        "pattern that begins with / names a path in a data folder. Any other pattern matches at every "
+        "depth of all data folders. A release is always backed up whole.",
     )
     keep: Keep = section("Retention.")
     max_age: Duration = Field(
-        21600.0, description="A deploy whose backup fails goes on only if one younger than this exists."
+        21600.0,
+        description="If a deploy's backup fails, the deploy goes on only if there is a backup younger than this.",
     )
     drill: Drill = section("The restore drill.")

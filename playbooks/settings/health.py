@@ -19,8 +19,8 @@ UNPROVEN = 5.0
 class HealthCheck(Model):
     """What every check has."""
 
-    name: Text = Field("", description="What the check is called in messages; made from its kind when left out.")
-    critical: bool = Field(True, description="A failing critical check fails the host; another only warns.")
+    name: Text = Field("", description="The check's name in messages. Default: a name made from its type.")
+    critical: bool = Field(True, description="Whether a failure fails the host. Otherwise it only warns.")
     timeout: Duration = Field(2.0, gt=0, description="Time limit of one try.")
 
     @property
@@ -40,35 +40,36 @@ class HealthCheck(Model):
 
 
 class HttpCheck(HealthCheck):
-    """Ask a URL from the host itself."""
+    """Request a URL from the host itself."""
 
     type: Literal["http"]
     url: Text = Field(
-        description="URL as the host reaches it, e.g. http://127.0.0.1:8000/health/ready; {port} is that of the slot, "
-        "{version} that of the release. An answer of this very host counts only from a program of root's, of the "
-        "application's user, of `served_by`, or of a unit that is checked."
+        description="URL as the host reaches it, e.g. http://127.0.0.1:8000/health/ready. {port} is the slot's port, "
+        "{version} the release's version. An answer of the host itself counts only from a program of "
+        "root, of the application's user, of `served_by`, or of a unit that is checked."
     )
     status: int = Field(200, ge=100, le=599, description="The status that counts as healthy.")
     body: Text | None = Field(
         None,
-        description="An extended regular expression that the body must match; {version} is that of the release. Of a "
-        "body 1 MB is read; a check that looks into a larger one fails.",
+        description="An extended regular expression that the body must match. {version} is the release's version. "
+        "Slipway reads 1 MB of a body; a check of a larger body fails.",
     )
     json_path: Text | None = Field(None, description="A jq filter whose result must be `json_value`, e.g. .status.")
     json_value: Text | None = Field(
-        None, description="What `json_path` must give; {version} is that of the release. `true` when left out."
+        None, description="What `json_path` must give. {version} is the release's version. Default: `true`."
     )
     headers: dict[Text, Text] = Field({}, description="Request headers to send.")
     expect_headers: dict[Text, Text] = Field(
         {},
-        description="Answer headers that must be there, each with a regular expression, in which {version} is that of "
-        "the release.",
+        description="Headers that the answer must have, each with a regular expression for its value. {version} is "
+        "the release's version.",
     )
     max_time: Duration | None = Field(None, description="The answer must come within this, e.g. 500ms.")
     served_by: Text | None = Field(
         None,
         pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$",
-        description="Name or number of another user of the host whose program may answer, say that of a container.",
+        description="Name or number of another user of the host whose program may answer, for instance that of a "
+        "container.",
     )
 
     @property
@@ -85,7 +86,7 @@ class TcpCheck(HealthCheck):
 
     type: Literal["tcp"]
     host: Text = Field("127.0.0.1", description="Host name or address.")
-    port: Port | Literal["{port}"] = Field(description="Port; {port} is the port of the slot.")
+    port: Port | Literal["{port}"] = Field(description="Port. {port} is the slot's port.")
 
     @property
     def subject(self) -> str:
@@ -97,7 +98,9 @@ class TcpCheck(HealthCheck):
 
 
 class UnitCheck(HealthCheck):
-    """A systemd unit is active and does not keep restarting. Every service of the application has one by itself."""
+    """A systemd unit is active and does not keep restarting. Every service of the application has such a check without
+    a setting.
+    """
 
     type: Literal["unit"]
     unit: Text = Field(description="Full unit name, e.g. redis-server.service.")
@@ -108,12 +111,12 @@ class UnitCheck(HealthCheck):
 
 
 class CommandCheck(HealthCheck):
-    """Run a command on the host as the application's user; exit status 0 is healthy."""
+    """Run a command on the host as the application's user. Exit status 0 is healthy."""
 
     type: Literal["command"]
     run: Text = Field(
-        description="The command, read by sh, with the release as its working directory. Of what it writes the last "
-        "2 kB are kept, whose end is shown.",
+        description="The command, read by sh, with the release as its working directory. Slipway keeps the last 2 kB "
+        "of its output, and shows the end of it.",
     )
 
     @property
@@ -122,7 +125,7 @@ class CommandCheck(HealthCheck):
 
 
 class PostgresCheck(HealthCheck):
-    """PostgreSQL accepts connections and answers a query (where a password is given)."""
+    """PostgreSQL accepts connections and, if a password is given, answers a query."""
 
     type: Literal["postgresql"]
     host: Text = Field("127.0.0.1", description="Host name or address.")
@@ -155,23 +158,23 @@ AnyCheck = Annotated[
 
 
 class Health(Model):
-    """When a host counts as healthy after a switch, and how long to wait for it."""
+    """When a host counts as healthy after a switch, and how long Slipway waits for it."""
 
-    attempts: Count = Field(30, ge=1, description="How many tries fit before giving up: attempts × interval.")
+    attempts: Count = Field(30, ge=1, description="Slipway gives up after attempts × interval.")
     interval: Duration = Field(
         10.0,
         gt=0,
-        description="The longest pause between tries. The first tries come faster, from 100 ms on doubling, "
-        "so an application that is up at once is not waited for.",
+        description="The longest pause between tries. The first pauses are shorter: 100 ms, then twice as long each "
+        "time, so a fast start costs no waiting.",
     )
     stable_for: Duration | None = Field(
         None,
-        description="How long every critical check must stay good, and no unit restart, before it counts. Left out: a "
-        f"service has to stay up for {UNPROVEN:g} s, unless an http or tcp check asks a port of 127.0.0.1 that it "
-        "listens on; nothing else is waited for.",
+        description="How long every critical check must stay good, without a restart of a unit, before a host counts "
+        f"as healthy. Default: a service must stay up for {UNPROVEN:g} s, unless an http or tcp check asks a port of "
+        "127.0.0.1 at which it listens; then nothing is waited for.",
     )
     max_restarts: Count = Field(
-        3, description="A unit that restarted more often than this since the switch fails at once."
+        3, description="A unit that has restarted more often than this since the switch fails at once."
     )
     checks: list[AnyCheck] = Field([], description="The checks, each with its `type`.")
 

@@ -9,64 +9,76 @@ from playbooks.settings.types import Duration, Model, Percent, section
 
 
 class Criteria(Model):
-    """What a release must keep to while it is watched. What is left out is not asked for."""
+    """The criteria that a release must meet while it is watched. A criterion without a value does not count."""
 
-    errors: Percent | None = Field(None, gt=0, lt=0.5, description="The most requests that may fail.")
-    p50: Duration | None = Field(None, gt=0, description="Half of all requests may take longer.")
-    p95: Duration | None = Field(None, gt=0, description="5 % of all requests may take longer.")
-    p99: Duration | None = Field(None, gt=0, description="1 % of all requests may take longer.")
+    errors: Percent | None = Field(None, gt=0, lt=0.5, description="The largest part of all requests that may fail.")
+    p50: Duration | None = Field(None, gt=0, description="At most half of all requests may take longer.")
+    p95: Duration | None = Field(None, gt=0, description="At most 5 % of all requests may take longer.")
+    p99: Duration | None = Field(None, gt=0, description="At most 1 % of all requests may take longer.")
     worse_errors: Percent | None = Field(
         0.25,
-        description="How much higher than the old version's the odds of an error may be, both measured at the same "
-        "time. null: no comparison.",
+        description="How much higher the odds of an error may be than with the old version, both measured at the "
+        "same time. null: no comparison.",
     )
     worse_latency: Percent | None = Field(
-        0.2, description="How much longer than with the old version requests may take. null: no comparison."
+        0.2, description="How much longer requests may take than with the old version. null: no comparison."
     )
 
 
 class Step(Model):
-    """A stage: how much of the traffic the new release gets, for how long, and what it must keep to."""
+    """A stage: the new release's share of the traffic, for how long, and the criteria."""
 
-    share: Percent = Field(gt=0, le=1, description="Share of the traffic that the new release has.")
-    for_: Duration = Field(alias="for", description="How long it is watched.")
-    criteria: Criteria = section("What it must keep to.")
+    share: Percent = Field(gt=0, le=1, description="The new release's share of the traffic.")
+    for_: Duration = Field(alias="for", description="How long the stage is watched.")
+    criteria: Criteria = section("The criteria for the new release.")
 
 
 class Judgement(Model):
-    """How sure one must be, for a whole deploy."""
+    """How certain a judgement must be. The rates are for a whole deploy."""
 
     false_alarms: Percent = Field(
-        0.01, gt=0, le=0.2, description="The most deploys of a good release that may be stopped by chance."
+        0.01,
+        gt=0,
+        le=0.2,
+        description="The false-alarm rate: the largest part of deploys of a good release that may be stopped by "
+        "chance.",
     )
     missed: Percent = Field(
-        0.05, gt=0, le=0.5, description="How often a release beyond `margin` may pass a limit by chance in a stage."
+        0.05,
+        gt=0,
+        le=0.5,
+        description="How often a release that is worse than `margin` × a limit may pass that limit in a stage by "
+        "chance.",
     )
     margin: float = Field(
         2.0,
         gt=1,
         le=10,
-        description="Good is what has shown to keep to this many times a limit: lower needs more requests.",
+        description="A release is good if the data shows that it stays below this many times a limit. A lower value "
+        "needs more requests.",
     )
     floor: Percent = Field(
-        0.001, gt=0, lt=0.5, description="A release is not stopped for more errors than the old one's below this rate."
+        0.001,
+        gt=0,
+        lt=0.5,
+        description="Below this error rate a release is not stopped for having more errors than the old one.",
     )
-    slack: Duration = Field(0.01, description="A release is not stopped for being slower by less than this.")
+    slack: Duration = Field(0.01, description="A release that is slower by less than this is not stopped for it.")
     noticed: Percent = Field(
         0.01,
         gt=0,
         lt=0.5,
-        description="A comparison has seen enough once it would have found a release that fails so often, four times "
+        description="A comparison has enough requests when it would find a release with this error rate four times "
         "out of five.",
     )
     settle: Duration = Field(
         30.0,
-        description="The new release's latencies are not looked at for so long after the traffic has moved, nor for "
-        "more than a fifth of a stage: caches and pools are cold at first. Errors count at once.",
+        description="For how long after traffic has moved the new release's latencies do not count, because caches "
+        "and pools are cold at first. It is at most a fifth of a stage. Errors count at once.",
     )
-    interval: Duration = Field(30.0, ge=1, description="How often it is judged.")
+    interval: Duration = Field(30.0, ge=1, description="How often a stage is judged.")
     inconclusive: Literal["hold", "promote", "abort"] = Field(
-        "hold", description="What happens at the end of a stage in which there was too little to judge by."
+        "hold", description="What happens at the end of a stage with too few requests."
     )
 
     @model_validator(mode="after")

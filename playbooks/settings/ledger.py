@@ -17,22 +17,22 @@ SignerKey = Annotated[Text, AfterValidator(_public_key)]
 
 
 class LedgerSettings(Model):
-    """The history: who may write it. See docs/history.md."""
+    """Who may write the history. See docs/history.md."""
 
     signers: list[SignerKey] = Field(
         [],
-        description="Public keys of the people, and of CI, who may write history: `ssh-ed25519 AAAA… name` each, as "
-        "`ssh-add -L` prints them. A record that none of them has signed is a fault then.",
+        description="Public keys of the people and the CI that may write history, each as `ssh-add -L` prints it: "
+        "`ssh-ed25519 AAAA… name`. With signers, a record that none of them has signed is a fault.",
     )
     key: Text | None = Field(
         None,
-        description="Name of the secret that holds a private key of the environment's (OpenSSH's format, without a "
-        "passphrase). It signs where the SSH agent has no key that may.",
+        description="Name of the secret that holds the environment's private key (OpenSSH's format, without a "
+        "passphrase). It signs if the SSH agent has no key that may.",
     )
     require: bool | None = Field(
         None,
-        description="Refuse a task that could not sign its record, before anything is touched; left out: where there "
-        "are `signers`.",
+        description="Whether to refuse a task that cannot sign its record, before it changes anything. Default: yes "
+        "if there are `signers`.",
     )
 
     @property

@@ -24,13 +24,12 @@ COUNTED = ("requests", "errors", "latency", "up")
 
 
 class Query(Model):
-    """A number of your own for each server, with a limit that servers of either version must keep."""
+    """A metric of your own for each server, with a limit that servers of both versions must keep."""
 
     name: Annotated[Text, Field(pattern=r"^[a-z][a-z0-9_]*$")] = Field(
-        description="What it is called; p50, p95, p99 (seconds), error_rate and saturation (processors in use) need no "
-        "query."
+        description="Its name. p50, p95, p99 (seconds), error_rate and saturation (processors in use) need no query."
     )
-    query: Text = Field("", description="PromQL that gives one number for each server, told apart by `label`.")
+    query: Text = Field("", description="PromQL that gives one number for each server, distinguished by `label`.")
     max: float | None = Field(None, allow_inf_nan=False, description="More than this is bad.")
     min: float | None = Field(None, allow_inf_nan=False, description="Less than this is bad.")
 
@@ -51,7 +50,7 @@ class Application(Model):
 
     url: Text = Field(
         "http://127.0.0.1:{port}/metrics",
-        description="As the host itself reaches it; {port} is the server's port. A page may have 8 MB.",
+        description="The URL as the host itself reaches it. {port} is the server's port. A page may have 8 MB.",
     )
     timeout: Duration = Field(5.0, gt=0, description="Time limit of one answer.")
 
@@ -64,27 +63,31 @@ class Prometheus(Model):
         description="http(s)://HOST[:PORT][/PATH], without a password. An answer may have 8 MB.",
     )
     via: Pattern | None = Field(
-        None, description="The host that asks it, where the controller cannot: a pattern; its first host is taken."
+        None,
+        description="Pattern of a host from which to ask it, if the controller cannot. The first matching host is "
+        "used.",
     )
     token: Text | None = Field(None, description="Name of the secret that holds a bearer token.")
-    user: Text | None = Field(None, description="User, for a server that asks for a password.")
+    user: Text | None = Field(None, description="User, if the server requires a password.")
     password: Text | None = Field(None, description="Name of the secret that holds that user's password.")
     ca: Text | None = Field(
-        None, description="File with the authority that signed the server's certificate, where the asking is done."
+        None, description="File with the authority that signed the server's certificate, on the machine that asks."
     )
     timeout: Duration = Field(10.0, gt=0, description="Time limit of one answer.")
     label: Annotated[Text, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")] = Field(
-        "instance", description="The label that tells servers apart."
+        "instance", description="The label that distinguishes servers."
     )
     instance: Text = Field(
         "{address}:{port}",
-        description="What that label says of a server: {server}, {host}, {address}, {port} are filled in.",
+        description="The label's value for a server. {server}, {host}, {address} and {port} are replaced.",
     )
     requests: Text = Field("sum by ({label}) ({requests})", description="Query: requests so far, by server.")
     errors: Text = Field("sum by ({label}) ({errors})", description="Query: errors so far, by server.")
     latency: Text = Field("sum by ({label}, le) ({latency})", description="Query: answers so far, by server and `le`.")
-    window: Annotated[Text, Field(pattern=r"^\d+[smh]$")] = Field("1m", description="{window} of queries with a rate.")
-    queries: list[Query] = Field([], description="Numbers of your own.")
+    window: Annotated[Text, Field(pattern=r"^\d+[smh]$")] = Field(
+        "1m", description="The value of {window} in queries with a rate."
+    )
+    queries: list[Query] = Field([], description="Metrics of your own.")
 
     @model_validator(mode="after")
     def _one_way_to_log_in(self) -> Self:
@@ -104,24 +107,24 @@ class Prometheus(Model):
 
 
 class MetricsSettings(Model):
-    """Where the numbers come from that a release is judged by; requests, errors and latency of each server."""
+    """Where the numbers come from by which a release is judged: requests, errors and latency of each server."""
 
     source: Literal["balancer", "application", "prometheus"] = Field(
         "balancer", description="The balancer's own counts (nothing to install), the application's page, or Prometheus."
     )
     requests: SelectorText = Field(
         'shop_http_requests_total{route!~"/health/.*|/metrics"}',
-        description="The counter of requests, as Prometheus writes it; unused by the balancer's.",
+        description="The counter of requests, as a Prometheus selector. Not used with source: balancer.",
     )
     errors: SelectorText = Field(
         'shop_http_requests_total{route!~"/health/.*|/metrics",status=~"5.."}',
-        description="Those of them that failed.",
+        description="The counter of failed requests.",
     )
     latency: SelectorText = Field(
         'shop_http_request_duration_seconds_bucket{route!~"/health/.*|/metrics"}',
         description="The buckets of the histogram of latencies.",
     )
-    latency_unit: Literal["seconds", "milliseconds"] = Field("seconds", description="What `le` counts there.")
+    latency_unit: Literal["seconds", "milliseconds"] = Field("seconds", description="The unit of its label `le`.")
     application: Application = section("For source: application.")
     prometheus: Prometheus | None = Field(None, description="For source: prometheus.")
 

@@ -40,11 +40,11 @@ LONGEST_USER = 32  # useradd(8)
 
 
 class FileSecret(Model):
-    """A secret in a file on the controller; surrounding white space is dropped."""
+    """A secret in a file on the controller. White space around it is removed."""
 
     file: Text = Field(
-        description="Path; ~ is the home folder, and a relative one counts from the inventory's folder, else from the "
-        "project's. It must not be readable by others."
+        description="The file's path. ~ is the home folder. A relative path starts at the inventory's folder, or "
+        "else at the project's. Other users must not be able to read the file."
     )
 
 
@@ -55,141 +55,158 @@ class EnvSecret(Model):
 
 
 class CommandSecret(Model):
-    """A secret that a command prints, e.g. [pass, show, shop/db] or a vault's client."""
+    """A secret that a command prints, e.g. [pass, show, shop/db] or the client of a vault."""
 
-    command: list[Text] = Field(min_length=1, description="Program and arguments; no shell reads them.")
+    command: list[Text] = Field(min_length=1, description="Program and arguments. No shell reads them.")
 
 
 AnySecret = Annotated[FileSecret | EnvSecret | CommandSecret, Field(union_mode="smart")]
 
 
 class GuardSettings(Model):
-    """The way back that is armed on a host before it changes."""
+    """The guard that takes a host back if the controller is silent."""
 
     timeout: Duration = Field(
         60.0,
         ge=3,
-        description="A host that hears nothing of the controller for so long goes back by itself. The network may be "
-        "gone for half as long.",
+        description="A host that hears nothing from the controller for this time goes back. A task survives an "
+        "interruption of the network of half this time.",
     )
     settle: Duration = Field(
         15.0,
-        description="After such a silence, how long hosts have for being back on their release before the balancer "
-        "sends them traffic again.",
+        description="How long the balancer then waits for hosts to be back on their old release before it sends them "
+        "traffic again.",
     )
 
 
 class Timeouts(Model):
     """Time limits."""
 
-    connect: Duration = Field(10.0, gt=0, description="Reaching a host and logging in.")
-    command: Duration = Field(600.0, gt=0, description="One step on one host; hooks and health have their own.")
-    total: Duration = Field(3600.0, gt=0, description="The whole task; watching a release does not count.")
-    slow: Duration = Field(300.0, gt=0, description="A deploy that takes longer than this says so.")
+    connect: Duration = Field(10.0, gt=0, description="To reach a host and log in.")
+    command: Duration = Field(
+        600.0, gt=0, description="For one step on one host. Hooks and health checks have their own limits."
+    )
+    total: Duration = Field(3600.0, gt=0, description="For the whole task, without the time for watching a release.")
+    slow: Duration = Field(300.0, gt=0, description="A deploy that takes longer reports it.")
 
 
 class Limits(Model):
-    """What the preflight asks of a host before anything is staged."""
+    """What preflight requires of a host before anything is staged."""
 
-    disk_used: int = Field(95, ge=1, le=100, description="Refuse above this use of the release's file system, in %.")
-    memory_free_mb: Count = Field(32, description="Refuse below this much available memory, in MB.")
-    systemd: Count = Field(245, description="Refuse an older systemd than this.")
+    disk_used: int = Field(
+        95, ge=1, le=100, description="Refuse a host whose file system for releases is used by more than this, in %."
+    )
+    memory_free_mb: Count = Field(32, description="Refuse a host with less available memory than this, in MB.")
+    systemd: Count = Field(245, description="Refuse a host with an older systemd than this.")
 
 
 class Settings(Model):
-    """The settings of one host. Most are the same for the whole environment and live in group_vars/all."""
+    """The settings of one host. Most are the same for the whole environment: write them into group_vars/all."""
 
-    app: AppName = Field(description="The application's name: names its folder, state and backups.")
-    hosts: Pattern = Field("all", description="Pattern of the hosts the application runs on, e.g. app.")
-    production: bool = Field(False, description="Asks before it acts, and takes no shortcuts.")
+    app: AppName = Field(description="The application's name. Its folder, state and backups are named after it.")
+    hosts: Pattern = Field("all", description="Pattern of the hosts that the application runs on, e.g. app.")
+    production: bool = Field(
+        False,
+        description="Whether this is production: tasks ask before they act, and a deploy watches the release for 30 "
+        "minutes at its end.",
+    )
     path: HomePath = Field(
         "/opt/{app}",
-        description="The application's folder on the host. It, and the folders before it, must be root's: units and "
-        "scripts are there that root runs.",
+        description="The application's folder on the host. This folder and those above it must be root's, because "
+        "root runs units and scripts in it.",
     )
-    user: UnixName | None = Field(None, description="The application's user; its own name when left out.")
+    user: UnixName | None = Field(
+        None, description="The user that the application runs as. Default: the application's name."
+    )
     deltas: bool | Literal["always"] = Field(
         True,
-        description="Whether hosts are sent only what an artifact has beyond the release they run, where the old "
-        "artifact is still here, that is less than half, and working it out takes less time than it saves; always: "
-        "however long it takes. Hosts that hold the very artifact are sent nothing of it.",
+        description="Whether to send hosts only the difference from the release that they run. true: if the "
+        "controller still has the old artifact, the difference is less than half of the new one, and "
+        "making it takes less time than it saves. always: however long it takes. Hosts that have this "
+        "very artifact get nothing of it either way.",
     )
     artifact: Text | None = Field(
         None,
-        description="Where a version's artifact is: a path from the inventory's folder, else from the project's; or an "
-        "http(s):// or s3://BUCKET/KEY URL that hosts fetch themselves. {version} is filled in.",
+        description="Where a version's artifact is: a path from the inventory's folder, or else from the project's; "
+        "or an http(s):// or s3://BUCKET/KEY URL from which hosts fetch it. {version} is replaced.",
     )
     pull: Pull = section("How hosts fetch an artifact.")
     slots: dict[SlotName, Port] = Field(
         {},
-        description="Two slots and their ports, e.g. {blue: 8001, green: 8002}: releases run in them by turns, the new "
-        "one beside the old. Empty: a release takes the place of the one before. See docs/zero-downtime.md.",
+        description="Two slots and their ports, e.g. {blue: 8001, green: 8002}. Releases use them in turn, the new "
+        "one beside the old one. Empty: a release replaces the one before. See docs/zero-downtime.md.",
     )
     groups: dict[SlotName, Pattern] = Field(
         {},
-        description="Two groups of hosts, e.g. {blue: blue_hosts, green: green_hosts}: one has the traffic, a release "
-        "goes to the other. Needs a balancer. See docs/rollouts.md.",
+        description="Two groups of hosts, e.g. {blue: blue_hosts, green: green_hosts}. One group has the traffic, "
+        "and a release goes to the other one. Needs a balancer. See docs/rollouts.md.",
     )
     keep_idle: Duration = Field(
         86400.0,
-        description="How long the old release's slot, or group of hosts, runs on after a deploy, for a way back at "
-        "once.",
+        description="How long the old release's slot, or group of hosts, keeps running after a deploy, so that a "
+        "rollback only moves traffic.",
     )
     services: list[Service] = Field([], description="The systemd units.")
     config: list[ConfigFile] = Field([], description="Files rendered into each release.")
     shared: list[ReleasePath] = Field(
         [],
-        description="Folders that outlive releases: kept in <path>/shared, the user's own, linked into each release. "
-        "No two places of shared folders, writable paths and configuration files may be inside one another.",
+        description="Folders that outlive releases. They are in <path>/shared, belong to the application's user, and "
+        "are linked into each release. Shared folders, writable paths and configuration files may not be "
+        "inside one another.",
     )
     writable: list[ReleasePath] = Field(
         [],
-        description="Paths in the release that the application's user may write to. They are made after the "
+        description="Paths in the release that the application's user may write to. Slipway makes them after the "
         "install hooks, which see only those that the artifact has.",
     )
     keep: list[Literal["capabilities", "acls", "xattrs"]] = Field(
         [],
-        description="What of an artifact's files is kept beside their modes: file capabilities, access control lists, "
-        "extended attributes of the user's kind (user.*). An artifact that has what is not named here is refused. "
-        "Hosts need the package attr.",
+        description="What to keep of an artifact's files beside their modes: file capabilities, access control "
+        "lists, extended attributes called user.*. Slipway refuses an artifact that has what is not "
+        "named here. Hosts need the package attr.",
     )
     capabilities: list[Capability] = Field(
         ["cap_net_bind_service"],
         min_length=1,
-        description="File capabilities that an artifact may bring, where slipway_keep names capabilities. Some, such "
-        "as cap_setuid or cap_sys_admin, make whoever runs the file root.",
+        description="File capabilities that an artifact may have, if slipway_keep names capabilities. Some, such as "
+        "cap_setuid or cap_sys_admin, give root's rights to whoever runs the file.",
     )
     hooks: Hooks = section("Commands of your own.")
     health: Health = section("When a host is healthy.")
     databases: list[Database] = Field([], description="The application's databases.")
-    balancer: Balancer | None = Field(None, description="What provision sets up in front of the application.")
-    port: Port | None = Field(None, description="Where this host listens, if not at the balancer's port.")
+    balancer: Balancer | None = Field(
+        None, description="The balancer that provision sets up in front of the application."
+    )
+    port: Port | None = Field(
+        None, description="The port at which the application listens on this host, if it is not the balancer's port."
+    )
     weight: int = Field(
         1,
         ge=1,
         le=64,
-        description="What this host can carry beside the others: one of weight 2 gets twice the traffic of one of 1.",
+        description="This host's share of the traffic relative to the others: a host with 2 gets twice the traffic "
+        "of a host with 1.",
     )
-    metrics: MetricsSettings = section("Where the numbers come from that judge a release.")
+    metrics: MetricsSettings = section("Where the numbers come from by which a release is judged.")
     backup: Backup = section("Backups.")
     guard: GuardSettings = section("The guard.")
-    warm_up: WarmUp | None = Field(None, description="Requests that warm a release up before it gets traffic.")
+    warm_up: WarmUp | None = Field(None, description="Requests that warm up a release before it gets traffic.")
     rollout: RolloutSettings = section("The rollout.")
     keep_releases: Count = Field(
         5,
         ge=1,
-        description="Proven releases kept on a host, the running one among them. What ran before it is kept besides, "
-        "for the way back; with 1 only until a backup has it.",
+        description="How many proven releases to keep on a host, including the running one. The release before that "
+        "is kept as well, for a rollback; with 1, only until a backup has it.",
     )
     limits: Limits = section("Preflight.")
     timeouts: Timeouts = section("Time limits.")
-    forks: int = Field(32, ge=1, le=512, description="Hosts worked on at the same time.")
+    forks: int = Field(32, ge=1, le=512, description="How many hosts Slipway works on at the same time.")
     console: Text = Field(
         "if command -v bash >/dev/null; then exec bash --norc; else exec sh; fi",
-        description="What `invoke console` runs in the release, read by sh, e.g. exec bin/rails console; as it comes, "
-        "a shell.",
+        description="The command that `invoke console` runs in the release, read by sh, e.g. exec bin/rails console. "
+        "Default: a shell.",
     )
-    ledger: LedgerSettings = section("The history: who may write it.")
+    ledger: LedgerSettings = section("Who may write the history.")
     secrets: dict[Text, AnySecret] = Field({}, description="Secrets by name; templates read them as secrets.NAME.")
 
     @model_validator(mode="after")

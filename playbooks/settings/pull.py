@@ -35,24 +35,24 @@ class ObjectStore(Model):
     """
 
     endpoint: Endpoint | None = Field(
-        None, description="Its URL, as the controller and the hosts reach it; left out: AWS."
+        None, description="Its URL, as both the controller and the hosts reach it. Default: AWS."
     )
-    region: Text = Field("us-east-1", min_length=1, description="The region that requests are signed for.")
+    region: Text = Field("us-east-1", min_length=1, description="The region for which requests are signed.")
     addressing: Literal["path", "virtual"] | None = Field(
         None,
-        description="Where the bucket's name goes: into the path or before the host's name; left out: `path` with an "
-        "endpoint, `virtual` with AWS.",
+        description="Whether the bucket's name is in the path or in front of the host's name. Default: `path` with "
+        "an endpoint, `virtual` with AWS.",
     )
     access_key: Text | None = Field(
         None,
-        description="Name of the secret that holds the access key; left out: the standard AWS variables, profile or "
-        "role of the controller.",
+        description="Name of the secret that holds the access key. Default: the controller's standard AWS variables, "
+        "profile or role.",
     )
     secret_key: Text | None = Field(None, description="Name of the secret that holds the secret key.")
     session_token: Text | None = Field(None, description="Name of the secret that holds a session's token.")
     profile: Text | None = Field(None, description="Profile in the controller's ~/.aws, instead of keys.")
     valid: Duration = Field(
-        3600.0, ge=60, le=604_800, description="How long a signed URL is valid; AWS allows 7 days at the most."
+        3600.0, ge=60, le=604_800, description="How long a signed URL is valid. AWS allows at most 7 days."
     )
 
     @model_validator(mode="after")
@@ -67,24 +67,25 @@ class ObjectStore(Model):
 
 
 class Pull(Model):
-    """How hosts fetch an artifact that is at a URL, so that the controller sends nothing."""
+    """How hosts fetch an artifact from a URL. The controller sends nothing then."""
 
-    parallel: int = Field(8, ge=1, le=512, description="Hosts that fetch at the same time; the others wait.")
+    parallel: int = Field(8, ge=1, le=512, description="How many hosts fetch at the same time. The others wait.")
     timeout: Duration = Field(
         1800.0,
         ge=1,
-        description="One host's fetch, with all its tries. What came until then is kept for the next deploy.",
+        description="Time limit for one host, including retries. What it has fetched by then is kept for the next "
+        "deploy.",
     )
     retries: Count = Field(
         6,
         le=100,
-        description="How often a host tries again in a row without getting a byte further; it waits 1 s, 2 s, 4 s … "
+        description="How often in a row a host tries again without getting a further byte. It waits 1 s, 2 s, 4 s … "
         "30 s in between.",
     )
     headers: dict[HeaderName, Text] = Field(
         {},
-        description="Request headers by name; {NAME} is filled in with that secret: "
-        "`Authorization: Bearer {forge_token}`. They go to the URL's own server and to none it redirects to. Not "
+        description="Request headers by name. {NAME} is replaced with that secret: `Authorization: Bearer "
+        "{forge_token}`. They go only to the URL's own server, not to a server that it redirects to. Not "
         "for s3://.",
     )
     s3: ObjectStore = section("Object storage.")

@@ -16,14 +16,25 @@ from playbooks.settings.types import parse_percent
 PERCENTAGE = "percentage"
 HEAD = """# Settings
 
-Generated from the models by `script/settings-docs`; a test keeps the two together.
+To set something, write an inventory variable that begins with `slipway_`, usually in `group_vars/all/`:
 
-Settings are inventory variables that begin with `slipway_`. Most live in `group_vars/all`; any of them may differ by
-group or host, but for those that say how the whole fleet is handled. Durations are numbers of seconds, or `500ms`,
-`30s`, `5m`, `24h`, `30d`. A key that is not listed here is an error: a misspelt one is found before a host is touched.
+```yaml
+slipway_app: shop
+slipway_hosts: app
+slipway_artifact: "dist/shop-{version}.tar.zst"
+slipway_keep_releases: 3
+slipway_backup: {max_age: 2h}
+```
 
-`slipway_applications` says that the inventory has several applications: their names, and for each what it has of these
-settings for itself, with or without the prefix. See [inventory.md](inventory.md#several-applications).
+To see the settings that Slipway reads, type `invoke inventory --env=E`.
+
+- A setting may differ by group or host, unless it says how the whole fleet is handled.
+- A duration is a number of seconds, or `500ms`, `30s`, `5m`, `24h`, `30d`.
+- A key that is not on this page is an error. So Slipway reports a misspelt key before it reaches a host.
+- If the inventory has several applications, `slipway_applications` has their names, and for each its own settings,
+  with or without the prefix. See [inventory.md](inventory.md#several-applications).
+
+`script/settings-docs` generates this page from the models in `playbooks/settings`. A test keeps both the same.
 """
 
 
@@ -33,14 +44,14 @@ def reference() -> str:
     seen: list[type[BaseModel]] = [Settings]
     for model in seen:
         parts.append(_section(model))
-        seen += [found for found in _models(model) if found not in seen]
+        seen += dict.fromkeys(found for found in _models(model) if found not in seen)
     return "\n".join(parts)
 
 
 def _section(model: type[BaseModel]) -> str:
     top = model is Settings
     title = "Top level" if top else _title(model)
-    lines = [f"## {title}", "", (model.__doc__ or "").strip().split("\n\n")[0].replace("\n", " "), ""]
+    lines = [f"## {title}", "", " ".join((model.__doc__ or "").split("\n\n")[0].split()), ""]
     lines += ["| key | value | default | what it is |", "| --- | --- | --- | --- |"]
     for name, field in model.model_fields.items():
         key = f"`{PREFIX}{name}`" if top else f"`{field.alias or name}`"

@@ -9,65 +9,67 @@ from playbooks.settings.types import Batch, Duration, Model, Percent, section, s
 
 
 class FinalWatch(Model):
-    """The watch after everything has moved."""
+    """The watch of the whole fleet after the last stage."""
 
     for_: Duration | None = Field(
-        None, alias="for", description="How long; left out, 30 minutes in production and not at all elsewhere."
+        None, alias="for", description="How long. Default: 30 minutes in production, otherwise no watch."
     )
-    criteria: Criteria = section("What the new release must keep to.", **WATCH)
+    criteria: Criteria = section("The criteria for the new release.", **WATCH)
 
 
 class Headroom(Model):
-    """What is looked at before hosts leave the balancers: by these' own counts of the last seconds, can the others do
-    without them?
+    """When the other servers count as able to carry the traffic while hosts are out, by the balancers' counts of the
+    last seconds.
     """
 
     errors: Percent | None = Field(
-        0.2, gt=0, lt=1, description="The most requests that may fail; above it no host is taken out. null: not asked."
+        0.2, gt=0, lt=1, description="The most requests that may fail. Above this no host is taken out. null: no limit."
     )
     p50: Duration | None = Field(
         2.0,
         gt=0,
-        description="Half of all requests may take longer, and no more; higher or null for an application whose "
-        "requests last (long polling).",
+        description="If more than half of all requests take longer, no host is taken out. Set a higher value, or "
+        "null for no limit, for an application with long requests (long polling).",
     )
-    wait: Duration = Field(60.0, description="How long a deploy waits for it to become better before it stops.")
+    wait: Duration = Field(60.0, description="How long a deploy waits for headroom before it stops.")
 
 
 class RolloutSettings(Model):
-    """In which order hosts change, how traffic moves, and what a failure does."""
+    """In which order hosts change, how traffic moves, and what happens on a failure."""
 
     strategy: Literal["rolling", "blue-green", "canary"] = Field("rolling", description="How hosts change.")
     batch: Batch = Field("1", description="Hosts that switch at the same time: a number or a percentage.")
     max_unavailable: Batch = Field(
-        "25%", description="Behind a balancer, no more hosts than this are out of it at a time, whatever `batch` says."
+        "25%", description="Behind a balancer, the most hosts that may be out of it at a time, whatever `batch` says."
     )
     on_failure: Literal["rollback", "halt"] = Field(
-        "rollback", description="What a failed host does to the deploy: take the whole fleet back, or stop where it is."
+        "rollback",
+        description="What a deploy does when too many hosts fail: take the whole fleet back, or stop and leave "
+        "everything as it is.",
     )
-    headroom: Headroom = section("What must be so before a host is taken out.")
+    headroom: Headroom = section("What the other servers must be able to carry before a host is taken out.")
     tolerate: Batch | Literal["0"] = Field(
         "0",
-        description="How many hosts (or N %) may fail before that happens; they are taken back alone, reported, and "
-        "repaired by the next deploy.",
+        description="How many hosts (or N %) may fail before `on_failure` applies. Only these hosts are then taken "
+        "back; the deploy reports them, and the next deploy repairs them.",
     )
     grace: Duration = Field(
         0.0,
-        description="Between batches, the new release is watched for so long; only what is known to be bad stops it.",
+        description="How long to watch the new release between batches. Only a verdict of bad stops the deploy.",
     )
-    shifting: Criteria = section("What the new release must keep to between batches.", **SHIFTING)
-    canary: list[Step] = stock(CANARY, min_length=1, description="A canary's ladder; the last step has 100%.")
+    shifting: Criteria = section("The criteria between batches.", **SHIFTING)
+    canary: list[Step] = stock(CANARY, min_length=1, description="The stages of a canary. The last one has 100%.")
     blue_green: list[Step] = stock(
         BLUE_GREEN,
         min_length=1,
-        description="The steps of a blue-green switch; a single step of 100% switches at once.",
+        description="The stages of a blue-green deploy. A single stage of 100% moves all traffic at once.",
     )
-    watch: FinalWatch = section("The watch after it.")
-    judgement: Judgement = section("How sure one must be.")
+    watch: FinalWatch = section("The watch after the last stage.")
+    judgement: Judgement = section("How certain a judgement must be.")
     hold: Duration = Field(
         3600.0,
-        description="How long a stage with too little to judge by goes on to be watched (judgement.inconclusive: hold) "
-        "before the release is taken back.",
+        description="With judgement.inconclusive: hold, how long an inconclusive stage is held and watched before "
+        "the release is taken back.",
     )
 
     @model_validator(mode="after")

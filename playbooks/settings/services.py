@@ -56,37 +56,37 @@ ListenStream = Annotated[
 
 
 class Service(Model):
-    """A systemd unit of the application, which may have several."""
+    """A systemd unit of the application. An application may have several."""
 
     name: UnitName = Field(
-        description="Unit name without .service; ends in @ for a template unit with instances, or for one that runs in "
-        "the slots of `slipway_slots`."
+        description="Unit name without .service. It ends in @ for a template unit with instances, or for a unit that "
+        "runs in the slots of `slipway_slots`."
     )
     instances: list[InstanceName] = Field(
         [],
-        description="Instances of a template unit, e.g. [8001, 8002]; left out where it runs in slots.",
+        description="Instances of a template unit, e.g. [8001, 8002]. Leave it out for a unit that runs in slots.",
     )
-    hosts: Pattern | None = Field(None, description="Pattern of the hosts that run it; left out: all of them.")
+    hosts: Pattern | None = Field(None, description="Pattern of the hosts that run it. Default: all of them.")
     template: TemplatePath = Field(
-        STOCK, description="Template of the unit file; the stock one is made from `unit` below."
+        STOCK, description="Template of the unit file. The stock template uses `unit` below."
     )
     unit: dict[Text, dict[Text, Text | WholeNumber | bool | list[Text]]] = Field(
         {},
-        description="For the stock template: sections of the unit file with their directives, e.g. "
-        "Service: {ExecStart: …, Type: notify}. A list gives the directive several times.",
+        description="For the stock template: sections of the unit file with their directives, e.g. Service: "
+        "{ExecStart: …, Type: notify}. A list writes the directive several times.",
     )
     drop_ins: dict[DropInName, TemplatePath] = Field({}, description="Drop-ins: file name (NN-name.conf) → template.")
     socket: Annotated[list[ListenStream], BeforeValidator(_one_or_more)] = Field(
         [],
-        description="Where systemd listens for it (ListenStream=), e.g. 0.0.0.0:8000, or a list of such. The service "
-        "takes the socket over (sd_listen_fds), and it stays open while the service restarts: clients wait and nobody "
-        "is refused. See docs/zero-downtime.md.",
+        description="Where systemd listens for the service (ListenStream=), e.g. 0.0.0.0:8000, or a list. The "
+        "service must take over the socket (sd_listen_fds). The socket stays open while the service "
+        "restarts, so clients wait and are not refused. See docs/zero-downtime.md.",
     )
     socket_template: TemplatePath = Field(STOCK_SOCKET, description="Template of the socket's unit file.")
     on_switch: Literal["restart", "reload"] = Field(
         "restart",
-        description="What a deploy or a rollback does to it once the other release is current. What is taken back, "
-        "also by a guard, is restarted.",
+        description="What a deploy or a rollback does to the unit after the switch. A unit that is taken back, also "
+        "by a guard, is always restarted.",
     )
 
     @model_validator(mode="after")
@@ -131,28 +131,27 @@ class Service(Model):
 class ConfigFile(Model):
     """A file rendered into the release."""
 
-    template: TemplatePath = Field(
-        description="Template, looked up in the inventory's templates/, then in the project's."
-    )
-    dest: ReleasePath = Field(description="Where in the release, e.g. config/app.env.")
-    mode: Mode = Field("0640", description="Its mode; it belongs to root and the application's group.")
-    hosts: Pattern | None = Field(None, description="Pattern of the hosts that get it; left out: all of them.")
+    template: TemplatePath = Field(description="Template, in the inventory's templates/ or else in the project's.")
+    dest: ReleasePath = Field(description="Path in the release, e.g. config/app.env.")
+    mode: Mode = Field("0640", description="Its mode. The file belongs to root and the application's group.")
+    hosts: Pattern | None = Field(None, description="Pattern of the hosts that get it. Default: all of them.")
 
 
 class Hook(Model):
     """A command of the user's own, run on the host."""
 
     run: Text = Field(description="The command, read by sh, with the staged release as its working directory.")
-    name: Text = Field("", description="What it is called in messages.")
+    name: Text = Field("", description="Its name in messages.")
     user: Literal["app", "root"] = Field(
         "app",
-        description="As whom: root, or app: the application's user, who has no way to more privilege (no sudo). A hook "
-        "of the install moment has a user of its own for that: it makes a release that the application cannot write.",
+        description="The user that runs it: root, or app for the application's user, which cannot gain privileges "
+        "(no sudo). With app, an install hook has a user of its own instead, because it makes a release "
+        "that the application cannot write to.",
     )
     once: bool = Field(
         False,
-        description="Run on one host only, the first that the deploy changes. As a before_switch hook, such as a "
-        "migration, it comes before those that every host runs, and no host switches until it has ended well.",
+        description="Run it on one host only, the first one that the deploy changes. As a before_switch hook, such "
+        "as a migration, it runs before those of every host, and no host switches until it succeeds.",
     )
     timeout: Duration = Field(300.0, gt=0, description="Time limit.")
 
@@ -167,13 +166,14 @@ class Hooks(Model):
 
     install: list[Hook] = Field(
         [],
-        description="While staging, inside the new release, e.g. pip install --no-index or npm ci --offline. Nothing "
-        "that serves is touched yet. They can read what everybody can, reach the network and write to the release, "
-        "and to HOME and /tmp, which are their own; not to shared folders. What they leave running is ended.",
+        description="During staging, in the new release's folder, e.g. pip install --no-index or npm ci --offline. "
+        "Nothing that serves has changed yet. These hooks can read what every user can, use the network, "
+        "and write to the release and to a HOME and /tmp of their own, but not to shared folders. "
+        "Processes that they leave are ended.",
     )
     before_switch: list[Hook] = Field(
         [],
-        description="Once every host is staged: with `once` before any host switches, else "
-        "right before the switch of each host.",
+        description="After every host is staged: with `once`, before any host switches; otherwise right before each "
+        "host switches.",
     )
     after_switch: list[Hook] = Field([], description="After the restart, before the health checks.")

@@ -23,17 +23,17 @@ CERTIFICATES = "/etc/ssl/slipway"
 
 
 class Tag(Model):
-    """What a request carries."""
+    """A header or a cookie."""
 
     name: Token = Field(description="Its name.")
     value: PlainValue = Field(description="Its value.")
 
 
 class Testers(Model):
-    """Who gets the new release first: requests with this header or this cookie."""
+    """Testers reach the new release first. Their requests have this header or this cookie."""
 
-    header: Tag | None = Field(None, description="Header that a tester's requests carry.")
-    cookie: Tag | None = Field(None, description="Cookie that a tester's requests carry.")
+    header: Tag | None = Field(None, description="The header of testers' requests.")
+    cookie: Tag | None = Field(None, description="The cookie of testers' requests.")
 
     @model_validator(mode="after")
     def _one_at_least(self) -> Self:
@@ -43,7 +43,7 @@ class Testers(Model):
 
 
 class Acme(Model):
-    """An authority that gives certificates by itself (ACME), to whoever answers at the host names."""
+    """An authority that issues certificates by ACME to whoever answers at the host names."""
 
     server: Text = Field(
         "https://acme-v02.api.letsencrypt.org/directory",
@@ -51,35 +51,38 @@ class Acme(Model):
         description="The authority's directory. The balancer's host must trust its certificate.",
     )
     email: Annotated[Text, Field(pattern=r"^[^@\s]+@[^@\s]+$")] | None = Field(
-        None, description="Whom the authority may write to; left out, nobody."
+        None, description="Address to which the authority may send mail. Default: none."
     )
 
 
 class Tls(Model):
-    """The certificate: a file on the balancer's hosts, a secret, or one that is fetched and renewed by ACME."""
+    """The certificate: a file on the balancer's hosts, a secret, or one that ACME gets and renews."""
 
     certificate: AbsolutePath | None = Field(
         None, description="PEM file on the balancer's hosts: the certificate and its chain. You renew it."
     )
-    key: AbsolutePath | None = Field(None, description="Its private key; left out, it is in the same file.")
+    key: AbsolutePath | None = Field(None, description="Its private key. Default: the key is in the same file.")
     secret: Text | None = Field(
-        None, description="Instead: name of the secret that holds certificate, chain and key in PEM form."
+        None, description="Instead of a file: name of the secret that holds certificate, chain and key in PEM form."
     )
     acme: Acme | None = Field(
-        None, description="Instead: certbot gets it for `names` and renews it; {} takes Let's Encrypt. One host only."
+        None,
+        description="Instead of a file: certbot gets a certificate for `names` and renews it. {} uses Let's Encrypt. "
+        "The balancer must be one host.",
     )
-    ports: list[Port] = Field(default=[443], min_length=1, description="Where clients reach it by TLS.")
+    ports: list[Port] = Field(default=[443], min_length=1, description="The ports at which clients reach it with TLS.")
     names: list[HostName] = Field(
         [],
-        description="Host names that clients use, the balancer's own `names` when left out; provision refuses a "
-        "certificate that is not for all of them.",
+        description="Host names that clients use. Provision refuses a certificate that lacks one of them. Default: "
+        "the balancer's `names`.",
     )
     redirect: bool | None = Field(
-        None, description="Whether requests at `listen` are sent on to TLS; left out, with acme they are."
+        None, description="Whether requests at `listen` are redirected to TLS. Default: with acme yes, otherwise no."
     )
     least_days: Count | None = Field(
         None,
-        description="Provision refuses a certificate that is valid for less, status warns of it: 30, with acme 7.",
+        description="Provision refuses a certificate that is valid for fewer days, and status warns of it. Default: "
+        "30, with acme 7.",
     )
 
     @property
@@ -106,7 +109,7 @@ class Tls(Model):
 
 
 class Extra(Model):
-    """Lines of your own for the stock template, in the balancer's own words."""
+    """Lines of the balancer's own configuration language to add to the stock template."""
 
     general: list[Text] = Field([], description="For HAProxy's global, nginx's main section.")
     defaults: list[Text] = Field([], description="For HAProxy's defaults, nginx's http section.")
@@ -115,43 +118,54 @@ class Extra(Model):
 
 
 class Balancer(Model):
-    """The hosts in front of the application."""
+    """The balancer in front of the application."""
 
-    hosts: Pattern = Field(description="Pattern of the hosts, e.g. edge.")
-    kind: Literal["haproxy", "nginx"] = Field("haproxy", description="What balances there.")
+    hosts: Pattern = Field(description="Pattern of the balancer's hosts, e.g. edge.")
+    kind: Literal["haproxy", "nginx"] = Field("haproxy", description="The program that balances.")
     template: TemplatePath | None = Field(
-        None, description="Template of its configuration; the stock one, templates/balancer/, when left out."
+        None, description="Template of its configuration. Default: the stock template in templates/balancer/."
     )
     page: TemplatePath = Field("balancer/maintenance.html.j2", description="Template of the maintenance page.")
-    retry_after: Count = Field(120, description="Seconds after which clients are told to come back in maintenance.")
-    listen: list[Port] = Field(default=[80], description="Where clients reach it; [] with TLS only.")
+    retry_after: Count = Field(
+        120, description="During maintenance, the seconds after which clients should try again (Retry-After)."
+    )
+    listen: list[Port] = Field(
+        default=[80], description="The ports at which clients reach it without TLS. [] for TLS only."
+    )
     names: list[ServerName] = Field(
         [],
-        description="Host names that clients use for this application. Applications that have such may have the same "
-        "ports; left out, every request at its ports is the application's.",
+        description="Host names that clients use for this application. Applications with names may share ports. "
+        "Default: every request at its ports is for this application.",
     )
     tls: Tls | None = Field(None, description="TLS.")
-    backend: BackendName | None = Field(None, description="Name of the backend; the application's when left out.")
-    port: Port = Field(8000, description="Where the servers listen; a host may say another in slipway_port.")
-    health_path: UrlPath = Field("/health/ready", description="What the balancer asks servers for; 200 is up.")
-    health_host: HostName | None = Field(
-        None, description="The Host header it asks with: the first of `names`, or else the application's name."
+    backend: BackendName | None = Field(None, description="Name of the backend. Default: the application's name.")
+    port: Port = Field(
+        8000,
+        description="The port at which the application listens on its hosts. slipway_port overrides it for a host.",
     )
-    drain: Duration = Field(30.0, description="How long requests in flight are waited for before a server goes off.")
+    health_path: UrlPath = Field(
+        "/health/ready", description="The path of the balancer's health check. Status 200 means up."
+    )
+    health_host: HostName | None = Field(
+        None,
+        description="The Host header of the balancer's health check. Default: the first of `names`, or else the "
+        "application's name.",
+    )
+    drain: Duration = Field(30.0, description="How long to wait for requests in flight before a server is turned off.")
     slow_start: Duration = Field(
         0.0,
-        description="How long the share of a server that comes up grows until it has all of it; a deploy waits for "
-        "that before others lose theirs (HAProxy only).",
+        description="How long the share of a server that comes up grows until it is complete. A deploy waits for "
+        "that before it turns others off (HAProxy only).",
     )
     linger: Duration = Field(
-        3600.0, gt=0, description="How long connections may go on in a process that a reload has replaced."
+        3600.0, gt=0, description="How long connections may last in a process that a reload has replaced."
     )
     keepalive: Duration | None = Field(
         None,
-        description="How long an idle client's connection is kept: 60 s with HAProxy, none with nginx, which closes "
-        "them at each reload, where a request may be just on its way and fails.",
+        description="How long the connection of an idle client is kept. Default: 60 s with HAProxy; 0 with nginx, "
+        "because nginx closes these connections at each reload, and a request that arrives then fails.",
     )
-    testers: Testers | None = Field(None, description="Who gets the new release first.")
+    testers: Testers | None = Field(None, description="Requests that reach the new release first.")
     socket: AbsolutePath = Field("/run/haproxy/admin.sock", description="HAProxy's admin socket.")
     extra: Extra = section("Lines of your own.")
 
