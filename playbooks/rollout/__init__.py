@@ -1,1 +1,1 @@
-"""How a release gets to a fleet: planned, moved, watched, told."""
+"""How a release gets to a fleet: plan it, move hosts and traffic, watch, report."""

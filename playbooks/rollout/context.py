@@ -1,4 +1,4 @@
-"""Puts together who carries a plan out: who moves hosts, who moves traffic, who watches."""
+"""Build the context that carries out a plan: what moves hosts, what moves traffic, what watches."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def build_context(
     stays: bool = False,
     insists: bool = False,
 ) -> RolloutContext:
-    """Everybody who is needed to carry out a plan.
+    """Build what a plan needs to be carried out.
 
     Args:
         fleet: open sessions, those with the balancers among them.
@@ -46,10 +46,10 @@ def build_context(
         holder: the deploy or rollback.
         facts: of the application's hosts that take part.
         moves: those that change.
-        plan: what is to be done.
+        plan: its stages.
         groups: of hosts, if there are any.
         stays: whether the traffic is to stay with the group that has it.
-        insists: whether hosts are taken out of the balancers whatever the others can carry.
+        insists: whether hosts leave the balancers even if the others have no headroom.
 
     Raises:
         SlipwayError: a balancer cannot be read, or does not know a server.
@@ -57,7 +57,7 @@ def build_context(
     traffic = _traffic(fleet, env, holder, facts, moves, groups, stays=stays, turns=plan.host_by_host, insists=insists)
     watcher = None
     if plan.watches:
-        # Sources of numbers and tests of them: no other deploy need load those.
+        # Loaded here, because only a deploy that is watched needs these modules.
         from playbooks.rollout.watching.observers import observer_of
 
         sides = Sides(traffic.places, traffic.steady, *_versions(facts, moves, groups))
@@ -66,7 +66,7 @@ def build_context(
 
 
 def _versions(facts: Mapping[str, Facts], moves: Mapping[str, Move], groups: Groups | None) -> tuple[str, str]:
-    """The new version and the old one, or what there is of each."""
+    """The new version and the old one; empty where there is none."""
     new = {version_in(move.after) for move in moves.values() if move.after}
     old = {facts[host].version or "" for host in (groups.serving if groups else moves) if host in facts}
     return ", ".join(sorted(new)), ", ".join(sorted(filter(None, old)))
@@ -111,19 +111,19 @@ def _traffic(
 
 
 def nobody_up(places: Sequence[HostBackends], states: Sequence[BalancerState]) -> bool:
-    """Whether something runs, and no balancer finds it healthy: waiting for servers would be in vain."""
+    """Whether something runs and no balancer finds it healthy, so that waiting for servers would not help."""
     serving = [place.before.name for place in places if place.before]
     seen = [state.servers[name].up for state in states for name in serving if name in state.servers]
     return bool(seen) and not any(up is not False for up in seen)
 
 
 def closed_by_hand(places: Sequence[HostBackends], states: Sequence[BalancerState]) -> frozenset[str]:
-    """Servers that serve, as far as we are concerned, and that somebody has put out of every balancer."""
+    """Servers that should serve, and that a person has taken out of every balancer."""
     return frozenset(server.name for _, server in _off(places, states) if not _is_ours(server, states))
 
 
 def left_out(places: Sequence[HostBackends], states: Sequence[BalancerState]) -> frozenset[str]:
-    """Hosts that a task of ours has left out of every balancer, since it could not finish them: nobody closed those."""
+    """Hosts that an earlier task took out of every balancer because it could not finish them; no person did."""
     return frozenset(host for host, server in _off(places, states) if _is_ours(server, states))
 
 
@@ -132,9 +132,9 @@ def _is_ours(server: Server, states: Sequence[BalancerState]) -> bool:
 
 
 def _off(places: Sequence[HostBackends], states: Sequence[BalancerState]) -> Iterator[tuple[str, Server]]:
-    """Hosts with the server that has their traffic, where no balancer sends any to them.
+    """Hosts to which no balancer sends traffic, each with the server that should have it.
 
-    Where the other slot has it nothing is off: a controller died just as its deploy was being confirmed.
+    A host whose other slot has the traffic is not off: there a controller died while its deploy was being confirmed.
     """
 
     def gets(server: Server) -> bool:

@@ -1,4 +1,4 @@
-"""What a way back says of the database: it undoes nothing of what before_switch hooks did to it."""
+"""What a rollback says about the database: it does not undo what before_switch hooks did."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def hooks_left(facts: Iterable[Facts], targets: Mapping[str, str | None]) -> dic
 
     Args:
         facts: of the hosts.
-        targets: what each goes back to; None: nothing.
+        targets: the release that each goes back to; None: nothing runs there then.
     """
     found: dict[str, tuple[str, ...]] = {}
     for fact in facts:
@@ -28,7 +28,7 @@ def hooks_left(facts: Iterable[Facts], targets: Mapping[str, str | None]) -> dic
 
 
 def still_migrated(env: Environment, hooks: Mapping[str, Sequence[str]], back: str) -> str:
-    """A sentence for whoever went back.
+    """A sentence for the person who went back.
 
     Args:
         env: settings.

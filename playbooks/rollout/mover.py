@@ -1,4 +1,4 @@
-"""Moves hosts between releases, each with its way back armed before (A1, A3)."""
+"""Moves hosts between releases, and sets a guard on each first (A1, A3)."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from playbooks.traffic.traffic import lag
 
 @dataclass(frozen=True)
 class Move:
-    """From which release to which a host goes; None is no release at all.
+    """From which release to which a host goes; None: no release.
 
     Args:
         before: what ``current`` names now.
         after: what it is to run.
         units, units_before: of both.
         slot: of the new one.
-        way_back: what it runs should that fail: before, unless the folder of that is gone.
+        way_back: what it runs if that fails: ``before``, unless that release's folder is gone.
     """
 
     host: str
@@ -44,10 +44,10 @@ class Move:
 
 
 class Mover:
-    """Moves hosts of one fleet between releases, each with its guard armed before.
+    """Moves hosts of one fleet between releases, and sets a guard on each first.
 
-    A deploy's guard takes the host back; a rollback's guard ends the rollback: what is left then is what a person
-    called bad.
+    A deploy's guard takes the host back. A rollback's guard finishes the rollback, because a person decided to leave
+    the release.
 
     Args:
         fleet: open sessions.
@@ -68,12 +68,12 @@ class Mover:
         self._restarts: dict[str, Mapping[str, int]] = {}
 
     def arm(self, remote: Remote) -> None:
-        """Arm a host's guard, and change nothing yet."""
+        """Set a host's guard, and change nothing yet."""
         move = self.moves[remote.name]
         self._run(remote, [self._switch(remote.name, move.after, move.before, "arm")], ["arm"])
 
     def arm_all(self) -> Results[None]:
-        """Arm the guards of all hosts that are to change."""
+        """Set the guards of all hosts that are to change."""
         return self._fleet.each("", self.arm, hosts=list(self.moves))
 
     def forward(self, remote: Remote) -> None:
@@ -97,7 +97,7 @@ class Mover:
         self._move(remote.patient(), switch, move.way_back, move.units_before, name="back")
 
     def require_up(self, remote: Remote) -> None:
-        """Look once more at the units of a host that was found healthy, and at nothing else.
+        """Check the units of a host that was found healthy once more, and nothing else.
 
         Raises:
             StepFailed: one is down, or systemd has restarted it since.
@@ -112,7 +112,7 @@ class Mover:
             raise StepFailed(why, host=remote.name, step="health", code="unhealthy")
 
     def confirm(self, hosts: Sequence[str], *, together: bool = True) -> dict[str, SlipwayError]:
-        """Take the guards away: hosts stay as they are. See `HeldLocks.confirm`."""
+        """Remove the guards, so that hosts stay as they are. See `HeldLocks.confirm`."""
         return self._held.confirm(hosts, together=together)
 
     def _move(

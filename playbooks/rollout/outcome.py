@@ -1,4 +1,4 @@
-"""What a deploy or a rollback comes to: shown as a table, printed as JSON, kept in the ledger (A9)."""
+"""The result of a deploy or a rollback: shown as a table, printed as JSON, kept in the ledger (A9)."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class HostOutcome:
     Args:
         host: inventory name.
         before, after: versions; None where nothing ran.
-        result: where it stands, in a word or two.
+        result: the host's state, in one or two words.
         detail: why, if something went wrong.
-        log: what the application wrote last then, a line each.
+        log: the last lines that the application wrote then.
     """
 
     host: str
@@ -35,12 +35,12 @@ class HostOutcome:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The whole.
+    """The result for the whole fleet.
 
     Args:
         task: deploy or rollback.
-        id: the deploy's id; empty when nothing was to do.
-        environment, version: of what.
+        id: the deploy's id; empty if there was nothing to do.
+        environment, version: what it was about.
         status: done, unchanged, rolled back, halted or stuck.
         message: what happened, as a sentence.
         hosts: a line for each host.
@@ -53,7 +53,7 @@ class Outcome:
         verdicts: how its stages were judged, with the numbers.
         warnings: what a person should know.
         next: what to do next.
-        requests: what requests did meanwhile, beside those before; None where nobody counts them.
+        requests: requests during the change and before it; None if nothing counts them.
     """
 
     task: str
@@ -76,10 +76,10 @@ class Outcome:
     exit_status: ExitStatus = field(default=ExitStatus.DONE)
 
     def record(self) -> dict[str, Any]:
-        """As the ledger keeps it (A9); the host's own lines in it are short."""
+        """The record for the ledger (A9); lines that hosts wrote are cut short in it."""
         document = self.to_json()
         document["hosts"] = {host.host: host.result for host in self.hosts}
-        # What many hosts say, or one at length, must not keep the others' ledgers from being written.
+        # Text from many hosts, or a long one, must not make the record too large to write.
         document["message"] = cut(self.message, MAX_MESSAGE)
         document["warnings"] = [cut(warning, MAX_WARNING) for warning in self.warnings[:MAX_WARNINGS]]
         return document

@@ -1,4 +1,4 @@
-"""The last step of what changes a fleet: its record, sealed once, written on every host it concerns (A9)."""
+"""The last step of a change: its record, sealed once and written on every host that it concerns (A9)."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def sealed(env: Environment, holder: LockOwner, outcome: Outcome, facts: Mapping
     Args:
         env: where.
         holder: the task.
-        outcome: what it came to.
-        facts: of the hosts that it has looked at: their ledgers' last lines go into the record.
+        outcome: its result.
+        facts: of the hosts that it has read: the last lines of their ledgers go into the record.
     """
     document = env.secrets.mask_document(outcome.record())
     return env.signing.seal(holder).record(document, heads_of(facts))
@@ -32,7 +32,7 @@ def sealed(env: Environment, holder: LockOwner, outcome: Outcome, facts: Mapping
 def write_down(
     fleet: Fleet, env: Environment, step: str, hosts: Sequence[str], one: Callable[[Remote], Finished]
 ) -> Mapping[str, SlipwayError]:
-    """Write a record on hosts, and remember here where it stands.
+    """Write a record on hosts, and remember on this machine the line that it has in each ledger.
 
     Args:
         fleet: open sessions.

@@ -1,4 +1,4 @@
-"""The machinery that runs a plan: move hosts and traffic, judge, take back what isn't good (A5, B1). It exists once."""
+"""Runs a plan: move hosts and traffic, judge, take back what is not good (A5, B1). No other code does this."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OnFailure = Literal["rollback", "halt", "guards"]
 
 
 class HostState(StrEnum):
-    """Where a host stands at the end."""
+    """A host's state at the end."""
 
     UNTOUCHED = "untouched"
     UNCHANGED = "unchanged"  # it ran the wanted release already
@@ -34,7 +34,7 @@ class HostState(StrEnum):
 
 @dataclass(frozen=True)
 class StageVerdict:
-    """What watching a stage came to.
+    """The result of watching a stage.
 
     Args:
         stage: its name.
@@ -55,21 +55,21 @@ class Watcher(Protocol):
     """Whoever judges a stage by what happens after it."""
 
     def begin(self) -> None:
-        """Nothing has changed yet: what is counted from now on is how things were."""
+        """Start to count before anything changes; these counts are the baseline."""
 
     def watch(self, stage: Stage, split: TrafficSplit) -> StageVerdict:
-        """Watch a stage for as long as it says, or until it is known to be bad."""
+        """Watch a stage for its time, or until it is bad."""
 
 
 @dataclass(frozen=True)
 class RolloutContext:
-    """Who carries a plan out.
+    """What carries out a plan.
 
     Args:
         fleet: open sessions.
         mover: moves hosts.
         traffic: moves traffic.
-        watcher: judges; nobody, where the plan has nothing to be watched.
+        watcher: judges; None if no stage of the plan is watched.
     """
 
     fleet: Fleet
@@ -83,10 +83,10 @@ class Rollout:
     """How far a plan got.
 
     Args:
-        stands: where each host of the plan stands.
-        reasons: why hosts failed, those in front included, by host.
-        rulings: how its stages were judged.
-        verdict: what became of the whole.
+        stands: the state of each host of the plan.
+        reasons: why hosts failed, balancers' hosts included, by host.
+        rulings: the verdicts on its stages.
+        verdict: the result of the whole.
         stopped: by whom it was ended, if it was; see `errors.stopped`.
         share: of the traffic that the new release has as it stands; None: what the number of its servers gives.
         batch: how many hosts change at the same time, at the most.
@@ -113,21 +113,21 @@ class Rollout:
 
     @property
     def hint(self) -> str:
-        """What a person can do about the first failure, if it says so."""
+        """What a person can do about the first failure, if it has a hint."""
         return next((error.hint for error in self.reasons.values() if error.hint), "")
 
     @property
     def for_load(self) -> bool:
-        """Whether it ended for want of headroom, which is no fault of the release."""
+        """Whether it ended because there was no headroom, which is not the release's fault."""
         return any(isinstance(error, StepFailed) and error.code == NO_HEADROOM for error in self.reasons.values())
 
     @property
     def watched(self) -> float:
-        """Seconds that were spent with watching."""
+        """Seconds spent watching."""
         return sum(ruling.seconds for ruling in self.rulings)
 
     def hosts(self, *stands: HostState) -> list[str]:
-        """The hosts that stand so."""
+        """The hosts in one of these states."""
         return [host for host, stand in self.stands.items() if stand in stands]
 
 
@@ -135,13 +135,13 @@ def roll_out(crew: RolloutContext, plan: Plan, *, on_failure: OnFailure) -> Roll
     """Run a plan to its end, or to the failure that ends it.
 
     Args:
-        crew: who does it.
+        crew: the context that does it.
         plan: stages.
-        on_failure: what happens when more hosts fail than the plan tolerates, or a stage is judged bad: all goes back;
-            all is left where it stands; or that, and guards end what was begun on lost hosts, as a rollback's do.
+        on_failure: what happens when more hosts fail than the plan tolerates, or a stage is bad: all hosts go back; all
+            stay as they are; or they stay, and guards finish what was begun on lost hosts, as in a rollback.
 
     Returns:
-        Where every host stands. A host that fails is taken back, whatever happens to the others.
+        The state of every host. A host that fails is taken back, whatever happens to the others.
     """
     rollout = Rollout({host: HostState.UNTOUCHED for stage in plan.stages for host in stage.hosts})
     rollout.share = next((stage.share for stage in plan.stages), None)
@@ -151,7 +151,7 @@ def roll_out(crew: RolloutContext, plan: Plan, *, on_failure: OnFailure) -> Roll
         if crew.watcher is not None:
             crew.watcher.begin()
         passed = all(_passes(crew, plan, stage, rollout) for stage in plan.stages)
-        # What a person goes back to is not held against how it runs.
+        # A rollback goes back to its release even if that does not stay up: a person decided.
         if passed and (on_failure == "guards" or _stays_up(crew, plan, rollout)):
             _confirm(crew, plan, rollout, on_failure)
         else:
@@ -163,7 +163,7 @@ def roll_out(crew: RolloutContext, plan: Plan, *, on_failure: OnFailure) -> Roll
 
 
 def requests_of(crew: RolloutContext, rollout: Rollout) -> Meanwhile | None:
-    """What requests did while a plan was run; nobody is asked for it where a host was lost."""
+    """Requests while the plan ran. If a host was lost, the balancers are not asked."""
     return None if rollout.verdict in ("guarded", "stuck") else crew.traffic.meanwhile()
 
 
@@ -208,9 +208,9 @@ def _give_share(crew: RolloutContext, plan: Plan, stage: Stage, rollout: Rollout
 
 
 def _stays_up(crew: RolloutContext, plan: Plan, rollout: Rollout) -> bool:
-    """Whether units that were healthy when they were asked still are: a release that dies after a while is not kept."""
+    """Whether units that were healthy still are, so that a release that dies after a while is not kept."""
     looked = crew.fleet.each("units", crew.mover.require_up, hosts=rollout.hosts(HostState.DEPLOYED), finish=True)
-    # Who is lost by now is the confirmation's to tell.
+    # The confirmation reports hosts that are lost by now.
     failed = {host: error for host, error in looked.failed.items() if not _moves_by_itself(error)}
     if not failed:
         return True
@@ -241,7 +241,7 @@ def _change(crew: RolloutContext, stage: Stage, rollout: Rollout) -> list[str]:
     if not stage.serves:
         crew.traffic.require_headroom(hosts)
     crew.traffic.move(before)
-    # Until it is known better: a host whose switch was cut may be on either release.
+    # Assumed until the host answers: one whose switch was cut may be on either release.
     rollout.stands.update(dict.fromkeys(stage.hosts, HostState.UNHEALTHY))
     moved = crew.fleet.each("", crew.mover.forward, hosts=stage.hosts, finish=True)
     rollout.stands.update(dict.fromkeys(moved.ok, HostState.DEPLOYED))
@@ -250,7 +250,7 @@ def _change(crew: RolloutContext, stage: Stage, rollout: Rollout) -> list[str]:
 
 
 def _confirm(crew: RolloutContext, plan: Plan, rollout: Rollout, on_failure: OnFailure) -> None:
-    """All is well: let it stay so. If one host is lost just now it goes back by itself, and so do the others."""
+    """Confirm the new release. If a host is lost now, its guard takes it back, and the others go back too."""
     touched = [*rollout.hosts(HostState.DEPLOYED, HostState.ROLLED_BACK), *crew.traffic.balancers]
     lost = crew.mover.confirm(touched)
     for host, error in lost.items():
@@ -270,10 +270,10 @@ def _give_up(crew: RolloutContext, rollout: Rollout, how: OnFailure) -> None:
     elif how == "guards":
         lost = _leave_to_guards(crew, rollout)
     else:
-        # What was found bad at a share must not get more than that.
+        # A release that is bad at a share must not get more than that share.
         unhealthy = frozenset(rollout.hosts(HostState.UNHEALTHY))
         lost = _move_or_warn(crew, TrafficSplit(rollout.moved, out=unhealthy, share=rollout.share))
-    # Where a person is needed, no guard gets in the way; where nobody can be reached, it does its work.
+    # A person decides now, so guards are removed on hosts that can be reached. On the others they act.
     settled = [host for host, stand in rollout.stands.items() if stand not in (HostState.UNTOUCHED, HostState.GUARDED)]
     crew.mover.confirm([*settled, *(() if lost else crew.traffic.balancers)], together=False)
     if how == "rollback":
@@ -284,7 +284,7 @@ def _give_up(crew: RolloutContext, rollout: Rollout, how: OnFailure) -> None:
 
 
 def _go_back(crew: RolloutContext, rollout: Rollout) -> bool:
-    """Take back every host that was touched; returns whether the traffic has to be left to the balancers' guards."""
+    """Take back every host that was changed; returns whether the balancers' guards must move the traffic."""
     touched = rollout.hosts(HostState.DEPLOYED, HostState.UNHEALTHY)
     if touched:
         count = f"{len(touched)} hosts" if len(touched) > 1 else touched[0]
@@ -297,26 +297,26 @@ def _go_back(crew: RolloutContext, rollout: Rollout) -> bool:
 
 
 def _leave_to_guards(crew: RolloutContext, rollout: Rollout) -> bool:
-    """Guards end what was begun on hosts that are lost, and then have their traffic back; returns whether any are."""
+    """Let guards finish on hosts that are lost, which then get their traffic back; returns whether there are any."""
     lost = [host for host in rollout.hosts(HostState.UNHEALTHY) if _moves_by_itself(rollout.reasons.get(host))]
     rollout.stands.update(dict.fromkeys(lost, HostState.GUARDED))
     ill, guarded = rollout.hosts(HostState.UNHEALTHY), rollout.hosts(HostState.GUARDED)
     out = frozenset([*ill, *guarded])
     moved = rollout.moved - out
-    # Beside each other, a host that is lost keeps nobody on what was called bad, where the others can carry it.
+    # With old and new side by side, all traffic leaves the bad release, if the remaining hosts can carry it.
     beside = any(place.beside for place in crew.traffic.places)
     share = 1.0 if beside and 2 * len(moved) >= len(crew.traffic.places) else None
-    # A balancer's guard knows nothing of health: what is ill where it goes back to gets nothing by it.
+    # A balancer's guard does not check health, so unhealthy hosts are taken out here.
     return _move_or_warn(crew, TrafficSplit(moved, out=out, share=share)) or bool(guarded and not ill)
 
 
 def _waves(hosts: Sequence[str], traffic: Traffic, gently: int | None = None) -> Iterator[list[str]]:
-    """All at once, unless there is traffic that the others could not carry meanwhile; then half of the fleet first.
+    """All hosts at once, unless the others could not carry the traffic; then half of the fleet first.
 
     Args:
         hosts: to be taken back.
-        traffic: where it is.
-        gently: so many at a time: nothing is wrong with what runs there, and the others have no headroom.
+        traffic: the balancers.
+        gently: how many at a time, if the release is not at fault and the others have no headroom.
     """
     size = len(traffic.places)
     beside = any(place.beside for place in traffic.places)
@@ -327,7 +327,7 @@ def _waves(hosts: Sequence[str], traffic: Traffic, gently: int | None = None) ->
 
 
 def _move_or_warn(crew: RolloutContext, split: TrafficSplit) -> bool:
-    """Move traffic on the way back, where a balancer that fails must not keep the hosts; returns whether one did."""
+    """Move traffic back. A balancer that fails must not keep hosts from going back; returns whether one failed."""
     try:
         crew.traffic.move(split, back=True)
     except Interrupted:
@@ -344,7 +344,7 @@ def _take_back(crew: RolloutContext, hosts: Sequence[str], rollout: Rollout) -> 
     try:
         results = crew.fleet.each("", crew.mover.back, hosts=hosts, finish=True)
     except Interrupted:
-        # A person insists. Nobody here sees how it ends; the guards see to it that it does.
+        # A second Ctrl-C: this task does not wait for the hosts; their guards finish the work.
         rollout.stands.update(dict.fromkeys(hosts, HostState.GUARDED))
         return
     rollout.stands.update(dict.fromkeys(results.ok, HostState.ROLLED_BACK))
@@ -357,5 +357,5 @@ def _take_back(crew: RolloutContext, hosts: Sequence[str], rollout: Rollout) -> 
 
 
 def _moves_by_itself(error: SlipwayError | None) -> bool:
-    """Whether a host is out of our hands, and in its guard's."""
+    """Whether only its guard acts on a host now."""
     return isinstance(error, Unreachable) or (isinstance(error, StepFailed) and error.code == "fenced")

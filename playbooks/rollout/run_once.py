@@ -1,4 +1,4 @@
-"""Hooks that run once for the whole fleet, such as a migration: no host switches before they have ended well (A1)."""
+"""Hooks that run once for the whole fleet, such as a migration: no host switches before they succeed (A1)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def run_once(
     *,
     ids: Collection[str],
 ) -> None:
-    """Run them on the first host that is to change, unless they have run.
+    """Run these hooks on the first host that is to change, unless they have run.
 
     Args:
         fleet: open sessions, with the locks held.
@@ -71,7 +71,7 @@ def run_once(
 
     fleet.progress.phase(told_once(first, rendered[first]))
     fleet.each("before_switch", one, hosts=[first]).all_or_raise("before_switch")
-    # A host that is lost by now is its switch's to tell.
+    # The switch reports a host that is lost by now.
     fleet.each("", one, hosts=hosts[1:], finish=True)
 
 

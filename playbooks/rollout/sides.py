@@ -1,4 +1,4 @@
-"""The two versions of a rollout: which servers run which one as it goes on, and what was counted of each."""
+"""The two versions of a rollout: which servers run which version at each moment, and the counts of each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ QUANTILES = (0.5, 0.95, 0.99)
 
 @dataclass(frozen=True)
 class Sides:
-    """Who is new and who is old.
+    """Which hosts are new and which are old.
 
     Args:
         places: the application's hosts, as the balancers see them.
@@ -32,11 +32,11 @@ class Sides:
         return split.moved | self.steady
 
     def counts(self, counts: Mapping[str, Counts], split: TrafficSplit) -> tuple[Counts, Counts | None]:
-        """What both did; None where nothing runs the old release any more.
+        """The counts of both versions; None for the old one if nothing runs it any more.
 
         Args:
             counts: by server.
-            split: where the rollout stands.
+            split: the state of the rollout.
         """
         new, old = self._servers(split)
         return _of(counts, new), _of(counts, old) if old else None

@@ -1,4 +1,4 @@
-"""A deploy's first half: a backup that holds all there is now, and the new release whole on every host (A1, A2)."""
+"""A deploy's first half: a backup of everything there is now, and the complete new release on every host (A1, A2)."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def back_up_and_stage(
     rendered: Mapping[str, Rendered],
     facts: Mapping[str, Facts],
 ) -> tuple[str | None, list[str]]:
-    """Back up and stage side by side: neither touches what serves, and both must be done before the first switch.
+    """Back up and stage side by side: neither changes what serves, and both must be done before the first switch.
 
-    Where the last deploy has left a backup, it is proven rather than made anew. It counts for all hosts or for none: a
-    backup is one thing, under one id.
+    If the last deploy left a backup, it is proven instead of made again. It counts for all hosts or for none, because
+    a backup has one id.
 
     Returns:
         The backup's id, and warnings.
@@ -70,8 +70,8 @@ def _run(
 def _judged(
     fleet: Fleet, env: Environment, backup: str | None, made: Results[Record | None]
 ) -> tuple[str | None, list[str]]:
-    """The backup's id, and warnings. Where no host has made it there is none by that name: older ones count instead, or
-    there was nothing to back up yet."""
+    """The backup's id, and warnings. If no host has made it, there is no backup with that id: older ones count instead,
+    or there was nothing to back up yet."""
     warnings = judge_backups(fleet, env, made)
     return (backup if any(made.ok.values()) else None), warnings
 
@@ -109,6 +109,6 @@ def _stage_jobs(
 
 
 def _is_staged(facts: Facts, release: Release, rendered: Rendered) -> bool:
-    """Whether a deploy that was interrupted had put this very release there, whole."""
+    """Whether an interrupted deploy has staged this very release there completely."""
     there = facts.releases.get(release.id)
     return there is not None and there.stand != "partial" and is_made_of(there, release, rendered)

@@ -1,4 +1,4 @@
-"""From what was done to what is told: status, sentence, table, exit status and the next command."""
+"""Turns what was done into an outcome: status, message, table, exit status and the next command."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STILL_NOTHING = "nothing runs, as before"
 def unchanged(
     env: Environment, release: Release, facts: Mapping[str, Facts], warnings: Sequence[str], started: float
 ) -> Outcome:
-    """Every host runs it already; of two groups, those that have the traffic."""
+    """Every host runs the version already; with two groups, every host of the live one."""
     there = sum(fact.version == release.version for fact in facts.values())
     return Outcome(
         task="deploy",
@@ -46,7 +46,7 @@ def unchanged(
 def abandoned(
     env: Environment, release: Release, facts: Mapping[str, Facts], error: SlipwayError, started: float
 ) -> Outcome:
-    """It ended before any host was switched."""
+    """The task ended before any host was switched."""
     return Outcome(
         task="deploy",
         id=release.id,
@@ -74,7 +74,7 @@ def deployed(
     group: str | None = None,
     requests: Meanwhile | None = None,
 ) -> Outcome:
-    """A plan was run, well or not; if well, this group of hosts has the traffic."""
+    """A deploy's plan was run, with or without success; with success, this group of hosts has the traffic."""
     seconds = time.monotonic() - started
     told = list(warnings)
     busy = seconds - rollout.watched
@@ -126,13 +126,13 @@ def returned(
     found: Mapping[str, Facts],
     left: LockOwner | None = None,
 ) -> Outcome:
-    """A rollback was run, well or not; if well, this group of hosts has the traffic, unless nobody is served.
+    """A rollback was run. If it succeeded, this group of hosts has the traffic, unless no server is up.
 
     Args:
         reason: why it was run, in the person's words.
-        refused: hosts that stay on what they run, since they have nothing whole to go back to.
-        found: what hosts ran before the lock was had: where a guard waited, that made it do its work.
-        left: the task that had been interrupted.
+        refused: hosts that stay on what they run, because they have no undamaged release to go back to.
+        found: what hosts ran before the lock was taken; taking it makes a waiting guard act.
+        left: the interrupted task.
     """
     refused = refused or {}
     versions = sorted({version_in(release) for release in targets.values() if release})
@@ -258,7 +258,7 @@ def _verdict(
 
 
 def _runs_no_more(facts: Mapping[str, Facts], rollout: Rollout) -> str:
-    """What was changed by hand of what ran, where the new release runs now, as the end of a sentence."""
+    """The end of a sentence: what was changed by hand in releases that the new one has replaced."""
     there = rollout.hosts(HostState.DEPLOYED, HostState.UNHEALTHY)
     left = [(host, left) for host in there if (drift := facts[host].drift) and (left := drift.in_release)]
     if not left:
@@ -268,7 +268,7 @@ def _runs_no_more(facts: Mapping[str, Facts], rollout: Rollout) -> str:
 
 
 def _stand_again(facts: Mapping[str, Facts], rollout: Rollout) -> str:
-    """What hosts run that a failed deploy took back: what ran before, unless somebody had removed that."""
+    """What hosts run after a failed deploy was taken back: what ran before, unless somebody has removed that."""
     if not rollout.hosts(HostState.ROLLED_BACK):
         return "no host was switched"
     if not any(fact.current for fact in facts.values()):

@@ -1,1 +1,1 @@
-"""Who changes, to what, in which order."""
+"""Which hosts change, to which release, in which order."""

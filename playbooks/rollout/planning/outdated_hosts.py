@@ -1,4 +1,4 @@
-"""Which hosts a deploy changes: those that do not run what is wanted."""
+"""Which hosts a deploy changes: those that do not run the wanted release."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ def outdated_hosts(
     *,
     force: bool,
 ) -> list[Target]:
-    """The hosts that a deploy changes, in the order in which it does.
+    """The hosts that a deploy changes, in order.
 
-    Who serves nobody yet goes first: a fleet that has grown needs it to carry the traffic of others while they change.
+    Hosts that serve nobody yet go first, so that they carry the traffic of the others while these change.
 
     Args:
         targets: hosts that can be reached.
         facts: what they run.
         groups: if there are any.
         release, renderings: what they are to run.
-        force: change even those that run it already.
+        force: change also hosts that run it already.
     """
     outdated = [one for one in targets if force or not _runs(facts[one.name], release, renderings[one.name])]
     changing = whole_group(targets, outdated, facts, groups) if groups else outdated
@@ -40,11 +40,11 @@ def outdated_hosts(
 def whole_group(
     targets: Sequence[Target], outdated: Sequence[Target], facts: Mapping[str, Facts], groups: Groups
 ) -> list[Target]:
-    """Of two groups the idle one, as soon as the live one is outdated; both if nothing runs anywhere yet.
+    """The idle group, if the live one is outdated; both groups if nothing runs anywhere yet.
 
     Args:
         targets, facts, groups: see `outdated_hosts`.
-        outdated: those that do not run what is wanted.
+        outdated: those that do not run the wanted release.
     """
     if not any(fact.current for fact in facts.values()):
         return list(targets)
@@ -54,7 +54,7 @@ def whole_group(
 
 
 def _runs(facts: Facts, release: Release, renderings: Renderings) -> bool:
-    """Whether a host runs just this: artifact, configuration and units, proven healthy, up and as it was deployed."""
+    """Whether a host runs exactly this (artifact, configuration, units), proven healthy, up and unchanged by hand."""
     running = facts.running
     as_it_runs = renderings.get(running.slot) if running else None
     return (

@@ -1,4 +1,4 @@
-"""A plan as it is told before anything is done: what each stage changes, and what it is judged by."""
+"""A plan as ``--check`` shows it: what each stage changes, and by which criteria it is judged."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Planned:
     Args:
         name: what a person calls it.
         hosts: those that change in it.
-        slots: of these the ones where the new release starts beside the old one, which goes on serving; and its slot.
+        slots: hosts of these where the new release starts beside the old one, each with the new release's slot.
         after: how many hosts have the new release then, of how many.
-        share: of the traffic that the new release has then, 0 to 1; None where nothing is known that moves it.
-        watch: how it is judged, if it is.
-        criteria: the same as a sentence; empty if it is not.
+        share: the new release's share of the traffic then, 0 to 1; None if nothing known moves the traffic.
+        watch: how it is judged; None if it is not.
+        criteria: the same as a sentence; empty if it is not judged.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Planned:
 
     @property
     def sentence(self) -> str:
-        """All of it, for a person."""
+        """The whole stage, for a person."""
         there, total = self.after
         parts = []
         if self.hosts:
@@ -79,7 +79,7 @@ class Planned:
             else {
                 "seconds": watch.seconds,
                 "lenient": watch.lenient,
-                # Shares from 0 to 1, times in seconds; null: not asked for.
+                # Shares from 0 to 1, times in seconds; null: no limit.
                 "criteria": watch.criteria.model_dump(),
                 "said": self.criteria,
             },
@@ -92,7 +92,7 @@ def planned(env: Environment, plan: Plan, slots: Mapping[str, str]) -> tuple[Pla
     Args:
         env: settings.
         plan: what would be done.
-        slots: hosts where the new release starts beside the old one, and its slot there.
+        slots: hosts where the new release starts beside the old one, each with the new release's slot.
     """
     return tuple(_stages(env, plan, slots))
 
@@ -100,16 +100,16 @@ def planned(env: Environment, plan: Plan, slots: Mapping[str, str]) -> tuple[Pla
 def _stages(env: Environment, plan: Plan, slots: Mapping[str, str]) -> Iterator[Planned]:
     settings = env.settings
     balanced = settings.balancer is not None
-    # The very first deploy changes both groups, batch by batch; then one of them changes, and shares are told.
+    # The first deploy changes both groups, batch by batch. Later deploys change one of them, and have shares.
     grouped = bool(settings.groups) and any(stage.share is not None for stage in plan.stages)
-    # Without a balancer, and with nobody else who counts, there are no numbers to judge by.
+    # Without a balancer or another source of metrics there are no numbers to judge by.
     counted = balanced or settings.metrics.source != "balancer"
     changing = {host for stage in plan.stages for host in stage.hosts}
     total = len(application_hosts(env))  # those that --limit leaves out go on as they are
     there = 0 if grouped else len(env.targets) - len(changing)
     for stage in plan.stages:
         there += len(stage.hosts)
-        # All of the traffic is that of the hosts which take part: the others keep theirs.
+        # Shares are of the traffic of the hosts that take part; the others keep theirs.
         share = there / max(1, total) if stage.share is None or (stage.share >= 1 and not grouped) else stage.share
         said = _criteria(stage.watch, compared=share < 1) if stage.watch and counted else ""
         yield Planned(
@@ -124,7 +124,7 @@ def _stages(env: Environment, plan: Plan, slots: Mapping[str, str]) -> Iterator[
 
 
 def _criteria(watch: WatchPeriod, *, compared: bool) -> str:
-    """What a stage is judged by, for a person.
+    """The criteria of a stage, for a person.
 
     Args:
         watch: its criteria.

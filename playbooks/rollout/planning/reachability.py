@@ -1,4 +1,4 @@
-"""Which hosts a task goes on with, and what a person can do about those that cannot be reached."""
+"""With which hosts a task continues, and what a person can do about those that cannot be reached."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from playbooks.traffic.servers import balancers_of
 
 
 def reachable_targets(fleet: Fleet, env: Environment, tolerate: int) -> list[Target]:
-    """The hosts to deploy to. One that cannot be reached ends the deploy, unless the settings tolerate it.
+    """The hosts to deploy to. A host that cannot be reached ends the deploy, unless the settings tolerate it.
 
     Args:
         fleet: open sessions.
@@ -37,7 +37,7 @@ def reachable_targets(fleet: Fleet, env: Environment, tolerate: int) -> list[Tar
 
 
 def require_balancers(fleet: Fleet, env: Environment) -> None:
-    """Refuse to move traffic on some balancers only: the others would go on sending it to what changes.
+    """Refuse to move traffic on some balancers only: the others would still send it to hosts that change.
 
     Raises:
         SlipwayError: one cannot be reached.
@@ -56,7 +56,7 @@ def require_balancers(fleet: Fleet, env: Environment) -> None:
 
 
 def without(pattern: str, fleet: Fleet, hosts: Sequence[str] = ()) -> str:
-    """A pattern of hosts but for those that cannot be reached."""
+    """A pattern of all hosts except those that cannot be reached."""
     return ":".join([pattern, *(f"!{host}" for host in hosts or fleet.unreachable)])
 
 

@@ -1,4 +1,4 @@
-"""Which release a host goes back to (A6): pure, from what it has and what was done to it."""
+"""Which release a host goes back to (A6): pure functions of what it has and what was done to it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TOLD = 4  # of each kind
 def choose_targets(
     env: Environment, groups: Groups | None, facts: Mapping[str, Facts], to: str | None, left: LockOwner | None
 ) -> dict[str, str | None]:
-    """What each host is to run after a rollback; None where that is nothing.
+    """What each host must run after a rollback; None for nothing.
 
     Args:
         env: settings.
@@ -45,11 +45,11 @@ def _without(hosts: Sequence[str]) -> str:
 
 
 def choose_releases(facts: Mapping[str, Facts], to: str | None, left: LockOwner | None = None) -> dict[str, str | None]:
-    """Which release each host goes back to; None where the last deploy was its first: nothing ran there.
+    """Which release each host goes back to; None if the last deploy was its first, so that nothing ran there before.
 
-    Without ``to`` the last deploy is undone. In a fleet that a halted deploy left mixed, hosts on the newest release
-    go back, and those that never got it stay. After a deploy or a rollback that was interrupted, those go back that are
-    still to; those that its guards took back, or that it never reached, stay. Hosts on which nothing runs are left out.
+    Without ``to`` the last deploy is undone. If a halted deploy left a mixed fleet, hosts on the newest release
+    go back, and those that never got it stay. After an interrupted deploy or rollback, hosts that guards took back or
+    that it never reached stay, and the others go back. Hosts on which nothing runs are left out.
 
     Args:
         facts: by host.
@@ -67,7 +67,7 @@ def choose_releases(facts: Mapping[str, Facts], to: str | None, left: LockOwner 
     last = {host: fact for host, fact in facts.items() if fact.current == newest}
     before = {host: _predecessor(fact) for host, fact in last.items()}
     if not any(before.values()):
-        # Nobody means that with a rollback: it says so.
+        # A rollback does not mean that: refuse it.
         first = next(iter(last.values()))
         raise UsageError(
             f"nothing ran on {first.host} before {first.version}",
@@ -78,7 +78,7 @@ def choose_releases(facts: Mapping[str, Facts], to: str | None, left: LockOwner 
 
 
 def _newest(facts: Iterable[Facts]) -> str | None:
-    """The newest release that runs. One that is named for the future is the newest of its own host only."""
+    """The newest release that runs. A release with an id from the future is the newest of its own host only."""
     found = list(facts)
     newest = max((fact.comparable for fact in found if fact.comparable), default=None)
     return newest or max((fact.current for fact in found if fact.current), default=None)
@@ -111,7 +111,7 @@ def _undo(facts: Facts, left: LockOwner) -> str | None:
 
 
 def choose_release(facts: Facts, to: str) -> str:
-    """Which of a host's releases somebody means.
+    """Which of a host's releases ``to`` means.
 
     Args:
         facts: the host.
@@ -145,7 +145,7 @@ def choose_release(facts: Facts, to: str) -> str:
 
 
 def _without_release(facts: Facts, backup: str) -> UsageError:
-    """Before the first deploy there is data to back up, and nothing that ran."""
+    """A backup from before the first deploy has data, but no release."""
     return UsageError(
         f"backup {backup} has no release in it: on {facts.host} there was none when it was made",
         hint=f"the data in it: invoke restore {ANY_ENV} --backup={backup} --to-dir=/new/folder; "
@@ -154,19 +154,19 @@ def _without_release(facts: Facts, backup: str) -> UsageError:
 
 
 def heed_changes(facts: Mapping[str, Facts], hosts: Iterable[str], to: str | None, *, with_database: bool) -> list[str]:
-    """Whoever names a backup whose release was changed by hand is not given another one in its place without a word.
+    """Refuse or report it when a backup that a person names has a release that was changed by hand.
 
     Args:
         facts: by host.
         hosts: those that go back.
         to: a release, version or backup.
-        with_database: whether databases go back as well; then the backup is named for them, too.
+        with_database: whether databases go back as well; then the backup is also meant for them.
 
     Returns:
-        Sentences on what is done instead.
+        Sentences that say what is done instead.
 
     Raises:
-        UsageError: the backup has a release as it was changed by hand, and no rollback goes to such a one.
+        UsageError: the backup's release was changed by hand, and no rollback goes to a changed release.
     """
     changed = {
         host: record
@@ -189,10 +189,10 @@ def heed_changes(facts: Mapping[str, Facts], hosts: Iterable[str], to: str | Non
 
 
 def _predecessor(facts: Facts) -> str | None:
-    """What ran before, by what the release says, or else by the backups; None where nothing did.
+    """What ran before, by the release's own record, or else by the backups; None if nothing did.
 
     Raises:
-        UsageError: nothing runs; or what should is gone, and a person has to look.
+        UsageError: nothing runs; or what should run is gone, and a person has to look.
     """
     running = facts.running
     if facts.lost:
@@ -206,7 +206,7 @@ def _predecessor(facts: Facts) -> str | None:
 
 
 def _before_lost(facts: Facts) -> str:
-    """What ran before a release whose folder is gone: by the last switch, or else the newest that ran well before.
+    """What ran before a release whose folder is gone: by the last switch, or else the newest proven release before it.
 
     Raises:
         UsageError: there is none.
@@ -229,7 +229,7 @@ def _newest_first(facts: Facts) -> list[dict[str, Any]]:
 
 
 def _known(facts: Facts, records: list[dict[str, Any]]) -> str:
-    """What a host has, in a sentence: the newest of its releases, and of its backups."""
+    """What a host has, as a sentence: its newest releases and backups."""
     kept = sorted((name for name, release in facts.releases.items() if release.stand == "proven"), reverse=True)
     backups = [str(record.get("id")) for record in records]
     there = [
@@ -243,7 +243,7 @@ def _known(facts: Facts, records: list[dict[str, Any]]) -> str:
 
 
 def _other_way(facts: Facts) -> str:
-    """What a person can do where nothing ran before."""
+    """What a person can do if nothing ran before."""
     proven = {name for name, release in facts.releases.items() if release.stand == "proven"}
     others = {*proven, *(str(record["release"]) for record in facts.backups if record.get("release"))} - {facts.current}
     if not others:
@@ -254,16 +254,16 @@ def _other_way(facts: Facts) -> str:
 def choose_for_group(
     groups: Groups, facts: Mapping[str, Facts], to: str | None, left: LockOwner | None = None
 ) -> dict[str, str]:
-    """Which release each host of the idle group is to run before it gets the traffic; none if that stays where it is.
+    """Which release each host of the idle group must run before it gets the traffic; none if the traffic stays.
 
-    Without ``to`` it is what ran before, which the other group does as a rule. After a halted deploy it is what
-    has most of the traffic still.
+    Without ``to`` it is what ran before, which the other group usually runs. After a halted deploy it is what
+    still has most of the traffic.
 
     Args:
-        groups: as they stand.
+        groups: the groups and which one is live.
         facts: by host, of those that can be reached.
         to: a release, version or backup.
-        left: the task that was interrupted; what its guards took back by now is not taken back once more.
+        left: the interrupted task; what its guards have taken back is not taken back again.
 
     Raises:
         UsageError: there is none.
@@ -288,14 +288,14 @@ def choose_for_group(
 
 
 def _is_halted(groups: Groups, facts: Facts, live: str | None) -> bool:
-    """Whether a deploy was halted before a host of the idle group had most of the traffic: at rest it would be off."""
+    """Whether a deploy was halted with some of the traffic on the idle group; without a task, that group is off."""
     newer = facts.comparable is not None and live is not None and facts.comparable > live
     states = [balancer.servers[facts.host] for balancer in groups.balancers.values() if facts.host in balancer.servers]
     return newer and any(server.on or server.out for server in states)
 
 
 def _is_back(serving: list[Facts], resting: list[Facts], left: LockOwner) -> bool:
-    """Whether the traffic is where an interrupted task, or its guards, had to leave it."""
+    """Whether the traffic is where an interrupted task or its guards must leave it."""
     if left.task == "deploy":
         return all(fact.current != left.id for fact in serving)
     newest = _newest(resting) or ""
@@ -303,7 +303,7 @@ def _is_back(serving: list[Facts], resting: list[Facts], left: LockOwner) -> boo
 
 
 def _older(facts: Facts, than: str | None) -> str:
-    """What a host of the idle group runs, or else the newest that it has and that is older than what is live."""
+    """What a host of the idle group runs, or else its newest release that is older than the live one."""
     running = facts.running
     if running and running.stand == "proven" and (than is None or running.id < than):
         return running.id

@@ -1,4 +1,4 @@
-"""Which plan a deploy or a rollback follows; what cannot be planned is refused before a host is reached."""
+"""Which plan a deploy or a rollback follows. An impossible plan is refused before a host is reached."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def plan_deploy(
         hosts: those that change.
         strategy, batch: instead of the settings'.
         watch: seconds of the watch after the switch, instead of the settings'.
-        fresh: nothing runs yet, so there is nothing to compare with, and no traffic to move by and by.
-        turning: what runs is in no slot, and is stopped for the new release.
+        fresh: nothing runs yet, so there is nothing to compare with, and no traffic to move in steps.
+        turning: what runs is in no slot, and stops for the new release.
 
     Raises:
         UsageError: there is no such strategy or batch size, or this fleet cannot have it.
@@ -61,13 +61,13 @@ def plan_deploy(
 def plan_rollback(
     env: Environment, hosts: Sequence[str], batch: str | None, *, turning: bool = False, back: bool = True
 ) -> Plan:
-    """The way back: at once where it has a slot of its own; else in two halves behind a balancer.
+    """A rollback's plan: all at once if the old release has a slot of its own; else in two halves behind a balancer.
 
     Args:
         env: settings.
         hosts: those that change.
         batch: hosts that change at the same time.
-        turning: on some of them what they go back to takes the place of what runs, be it in a slot or in none.
+        turning: on some of them the old release replaces what runs, in a slot or without one.
         back: with groups of hosts, whether the traffic goes to the other one, none of whose hosts may have to change.
 
     Raises:
@@ -86,24 +86,24 @@ def plan_rollback(
 
 
 def as_traffic_stands(plan: Plan, hosts: Sequence[str], *, astray: bool, there: Collection[str]) -> Plan:
-    """A rollback's plan, where a task before has left the traffic half-way.
+    """A rollback's plan, if an earlier task has left the traffic half-way.
 
     Args:
-        plan: as if the traffic were where the hosts' releases are.
+        plan: the plan for traffic that is where the hosts' releases are.
         hosts: those that change.
         astray, there: see `Traffic`.
     """
     if not plan.stages and astray:
-        # One that failed half-way, or died, has switched the hosts, and not the traffic.
+        # A task that failed half-way or died has switched the hosts, but not the traffic.
         return Plan(plan.strategy, (Stage("all of the traffic"),))
     if plan.stages and hosts and set(hosts) <= set(there):
-        # Of one that was halted: while it "started" beside what is bad, that would have all of the traffic.
+        # After a halted deploy: a stage that starts the old release first would give the bad one all of the traffic.
         return Plan(plan.strategy, (Stage("all of the traffic", tuple(hosts), share=1.0, serves=True),))
     return plan
 
 
 def require_batch(batch: str | None) -> None:
-    """Refuse a --batch that is none.
+    """Refuse an invalid --batch.
 
     Raises:
         UsageError: it is neither a number nor a percentage.
@@ -117,7 +117,7 @@ def require_batch(batch: str | None) -> None:
 
 
 def _usual(env: Environment) -> str:
-    """The strategy of the settings. Where there are groups, and nobody has said otherwise, it is theirs."""
+    """The strategy of the settings; with groups of hosts, their own one unless the settings name another."""
     rollout = env.settings.rollout
     unsaid = env.settings.groups and "strategy" not in rollout.model_fields_set
     return "blue-green" if unsaid else rollout.strategy

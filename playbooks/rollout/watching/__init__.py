@@ -1,1 +1,1 @@
-"""Whether what has changed is good: who is asked, and what they say."""
+"""Whether what has changed is good: sources of numbers, hosts' signals, and the watch of a stage."""

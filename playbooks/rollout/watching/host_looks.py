@@ -1,4 +1,4 @@
-"""What the application's hosts say of themselves while a stage is watched: units, health, memory, the log (B5)."""
+"""The hosts' own signals while a stage is watched: units, health, memory, the log (B5)."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from playbooks.steps.health import HealthReport, ask_health, read_health
 from playbooks.steps.promote import ask_hold
 from playbooks.steps.signals import ask_signals, read_promotion, read_signals
 
-# One answer that is late may be the network's; two in a row are the host's.
+# One late answer may be the network's fault; two in a row are the host's.
 MISSES = 2
 
 
 @dataclass
 class _Seen:
-    """What was read of one host on one release."""
+    """What was read from one host on one release."""
 
     readings: list[HostReading] = field(default_factory=list)
     misses: int = 0
@@ -35,7 +35,7 @@ class _Seen:
 
 
 class HostLooks:
-    """Looks at hosts, those on the new release beside those on the old one.
+    """Reads the signals of hosts on the new release and of hosts on the old one.
 
     Args:
         fleet: open sessions.
@@ -53,7 +53,7 @@ class HostLooks:
         self._old: dict[str, _Seen] = {}
 
     def look(self, moved: frozenset[str]) -> Sequence[Signal]:
-        """Signals of the hosts on the new release; one round trip a host."""
+        """Signals of the hosts on the new release; one round trip for each host."""
         new = [host for host in self._moves if host in moved]
         old = [host for host in self._moves if host not in moved and self._moves[host].units_before]
         signals: list[Signal] = []
@@ -73,7 +73,7 @@ class HostLooks:
         return signals
 
     def hold(self, stage: str | None) -> None:
-        """Let everybody know which stage is held, for `invoke promote`; None: none is any more."""
+        """Tell the hosts which stage is held, for `invoke promote`; None: no stage is held any more."""
         self._promoted.clear()
 
         def one(remote: Remote) -> None:
@@ -85,7 +85,7 @@ class HostLooks:
                 self._fleet.progress.warn(f"{host}: invoke promote will not be heard there: {error.message}")
 
     def promoted(self, stage: str) -> str | None:
-        """Who lets a stage go on that is held, if most hosts that were looked at say so: one alone may lie."""
+        """Who promoted a held stage, if most of the watched hosts say so; a single host may lie."""
         words = self._promoted.get(stage, {})
         by, hosts = Counter(words.values()).most_common(1)[0] if words else ("", 0)
         return by if 2 * hosts > self._asked else None

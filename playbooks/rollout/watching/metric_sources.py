@@ -1,4 +1,4 @@
-"""The sources of metrics put together: who is asked, and over which connection."""
+"""Opens the source of metrics that the settings name, and the connection to it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def open_metrics(
     *,
     via: str | None = None,
 ) -> MetricsSource:
-    """The source that the settings name; the balancer's own is not among these (see observing.py).
+    """The source that the settings name, except the balancer's own (see observers.py).
 
     Args:
         settings: ``slipway_metrics``.
@@ -54,7 +54,7 @@ def _pages(settings: MetricsSettings, servers: Sequence[MeasuredServer], fleet: 
         lambda remote: read_app_metrics(next(remote.chain([ask_app_metrics(settings, by_host[remote.name])]))),
         hosts=reachable,
     )
-    # Of what others serve a host has nothing to say.
+    # A host has no metrics of servers on other hosts.
     asked = {server.name: server.host for server in servers}
     pages = {
         name: page for host, found in results.ok.items() for name, page in found.items() if asked.get(name) == host

@@ -1,4 +1,4 @@
-"""Puts together who watches a deploy: the source of its numbers, and the hosts' own word."""
+"""Builds the observer of a deploy from the source of its numbers and the hosts' own signals."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from playbooks.traffic.traffic import Traffic
 
 
 class BalancerCounts:
-    """What all balancers together counted; once it has begun, those of them that can be read.
+    """The counts of all balancers together. After the first reading, a balancer that cannot be read is left out.
 
     Args:
         fleet: open sessions.
@@ -44,7 +44,7 @@ class BalancerCounts:
 
     @property
     def signals(self) -> tuple[Signal, ...]:
-        return ()  # a balancer has no number but those of its requests
+        return ()  # a balancer counts requests only
 
     def read(self) -> Mapping[str, Counts]:
         balancer = self._env.settings.balancer
@@ -59,7 +59,7 @@ class BalancerCounts:
         if not (results.ok and self._begun):
             results.all_or_raise("reading the balancers")
         self._begun = True
-        # What the others count is no less true: a bad release must not go by because one balancer is gone.
+        # The other balancers' counts still count: a bad release must not pass because one balancer is gone.
         for balancer_host, error in results.failed.items():
             if balancer_host not in self._told:
                 self._told.add(balancer_host)
@@ -72,7 +72,7 @@ class BalancerCounts:
 
 
 class Numbers:
-    """Counts out of any other source of metrics.
+    """Counts from any other source of metrics.
 
     Args:
         metrics: the source.
@@ -93,7 +93,7 @@ class Numbers:
         return self._last.signals
 
     def read(self) -> Mapping[str, Counts]:
-        self._last = replace(self._last, signals=())  # should it fail: what was is no news
+        self._last = replace(self._last, signals=())  # if it fails, the earlier signals must not count again
         self._last = self._metrics.read()
         for problem in self._last.problems:
             if problem not in self._told:
@@ -105,7 +105,7 @@ class Numbers:
 def source_of(
     fleet: Fleet, env: Environment, balancers: Sequence[str], places: Sequence[HostBackends]
 ) -> RequestCounts | None:
-    """Where the numbers come from; None where nothing counts requests.
+    """The source of the numbers; None if nothing counts requests.
 
     Args:
         fleet: open sessions.
@@ -134,7 +134,7 @@ def observer_of(
     sides: Sides,
     deploy: str,
 ) -> StageObserver:
-    """Who watches, and has begun to count.
+    """The observer of a deploy, after it has begun to count.
 
     Args:
         fleet: open sessions.
@@ -146,7 +146,7 @@ def observer_of(
         deploy: its id.
 
     Raises:
-        SlipwayError: what the settings name as metrics is not there.
+        SlipwayError: the metrics that the settings name do not exist.
     """
     observer = StageObserver(
         source_of(fleet, env, traffic.balancers, traffic.places),

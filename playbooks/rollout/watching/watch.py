@@ -1,4 +1,4 @@
-"""Watches a stage: counts what both versions do, judges it, and says whether to go on (A5, B2, B3, B5)."""
+"""Watches a stage: reads the counts of both versions, judges them, and decides whether to go on (A5, B2, B3, B5)."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from playbooks.settings.rollout import RolloutSettings
 from playbooks.strategies.plan import Plan, Stage, WatchPeriod, following, seconds
 from playbooks.traffic.shares import TrafficSplit
 
-# A stage is looked at so often at the least, however short it is.
+# The least number of judgements in a stage, however short it is.
 LOOKS = 30
 SHORTEST = 1.0
-# Requests of the old release that its latencies can be taken from, once it is gone.
+# How many requests of the old release are enough to keep its latencies for later comparison.
 MIN_BEFORE = 200
-# Where nobody counts requests, hosts are judged by what they say of themselves.
+# Without a source of counts, hosts are judged by their own signals only.
 NOTHING = Criteria.model_construct(worse_errors=None, worse_latency=None)
 
 
@@ -33,14 +33,14 @@ class RequestCounts(Protocol):
 
     @property
     def buckets(self) -> tuple[float, ...]:
-        """Bounds, in milliseconds, of its histogram; none if it knows each latency."""
+        """The bounds of its histogram in milliseconds; none if it knows each latency."""
 
     @property
     def signals(self) -> Sequence[Signal]:
-        """What servers' own numbers came to when it was last read; none if it could not be."""
+        """The servers' own metrics at the last reading; none if that failed."""
 
     def read(self) -> Mapping[str, Counts]:
-        """What was counted since the last time, by server. The first time sets the start, and gives nothing.
+        """The counts since the last reading, by server. The first reading sets the start, and gives nothing.
 
         Raises:
             SlipwayError: it cannot be read now.
@@ -48,29 +48,29 @@ class RequestCounts(Protocol):
 
 
 class Hosts(Protocol):
-    """What the application's hosts say of themselves."""
+    """The signals of the application's hosts."""
 
     def look(self, moved: frozenset[str]) -> Sequence[Signal]:
-        """Restarts, failing health, memory, the log, of hosts on the new release beside those on the old one."""
+        """Restarts, failing health, memory and log of hosts on the new release, compared with those on the old one."""
 
     def hold(self, stage: str | None) -> None:
-        """Let everybody know which stage is held, for `invoke promote`; None: none is any more."""
+        """Tell the hosts which stage is held, for `invoke promote`; None: no stage is held any more."""
 
     def promoted(self, stage: str) -> str | None:
-        """Who lets a stage go on that is held, if somebody was seen to at the last look."""
+        """Who promoted the held stage, if the last look saw it."""
 
 
 class StageObserver:
     """Watches the stages of one deploy.
 
     Args:
-        source: where the numbers come from; None where nothing counts.
-        hosts: what hosts say of themselves.
+        source: where the numbers come from; None if nothing counts requests.
+        hosts: the hosts' own signals.
         sides: which servers run which version.
         rollout: how it is judged.
-        plan: what is to be watched, and what follows.
-        promote: the command that lets a stage go on that is held.
-        progress: who is told.
+        plan: the stages to watch.
+        promote: the command that lets a held stage go on.
+        progress: where to report.
     """
 
     def __init__(
@@ -89,10 +89,10 @@ class StageObserver:
         self._before: Counts | None = None
         self._began = time.monotonic()
         self._held = False
-        self._unread = ""  # why the numbers could not be read the last time: it is told once
+        self._unread = ""  # why the last reading failed: reported once
 
     def start(self) -> None:
-        """Begin to count. What the settings ask for and is not there is told now, before anything changes.
+        """Begin to count, and report metrics that do not exist now, before anything changes.
 
         Raises:
             SlipwayError: that.
@@ -101,12 +101,12 @@ class StageObserver:
             self._source.read()
 
     def begin(self) -> None:
-        """Nothing has changed yet: what is counted from now on, until the next time, is how things were."""
+        """Start to count before anything changes; the counts until the next reading are the baseline."""
         counts = total(self._read().values())
         self._before = counts if counts.requests else self._before
 
     def watch(self, stage: Stage, split: TrafficSplit) -> StageVerdict:
-        """Watch a stage for as long as it says, or until it is known to be bad."""
+        """Watch a stage for its time, or until it is bad."""
         began = time.monotonic()
         try:
             return replace(self._watch(stage, split), seconds=time.monotonic() - began)
@@ -119,7 +119,7 @@ class StageObserver:
         watch = stage.watch
         assert watch is not None  # nobody asks otherwise  # noqa: S101
         every = max(SHORTEST, min(self._rollout.judgement.interval, watch.seconds / LOOKS))
-        self._read()  # what was counted while things moved is of neither stage
+        self._read()  # counts from while hosts and traffic moved belong to neither stage
         judge = self._judge(watch, split)
         now = time.monotonic()
         watched = _Watched(stage, split, watch, judge, began=now, last=now, until=now + watch.seconds)
@@ -134,7 +134,7 @@ class StageObserver:
                 self._hold(stage, verdict)
 
     def _look(self, watched: _Watched) -> Verdict:
-        """Take in what has happened since the last look, and tell of it."""
+        """Read what has happened since the last look, and report it."""
         now = time.monotonic()
         new, old = self._sides.counts(self._read(), watched.split)
         signals = self._hosts.look(self._sides.hosts(watched.split))
@@ -180,7 +180,7 @@ class StageObserver:
         )
 
     def _rule(self, watched: _Watched, verdict: Verdict) -> StageVerdict | None:
-        """Whether to go on or back; None: it is watched on."""
+        """Whether to go on or back; None: keep watching."""
         stage = watched.stage
         if verdict.outcome == "bad":
             return _ruling(stage, verdict, good=False)
@@ -199,7 +199,7 @@ class StageObserver:
         return None
 
     def _hold(self, stage: Stage, verdict: Verdict) -> None:
-        """Its time is over, and there was too little to judge by: a person may decide, or more requests come."""
+        """Hold a stage that is inconclusive at its end, until more requests come or a person decides."""
         self._held = True
         self._hosts.hold(stage.name)
         choice = self._choice(
@@ -222,7 +222,7 @@ class StageObserver:
         )
 
     def _criteria(self, watch: WatchPeriod, split: TrafficSplit) -> Criteria:
-        """In the watch after the switch nobody runs the old release: what it took before stands in for it (A5)."""
+        """In the final watch nothing runs the old release, so its earlier latencies are compared with (A5)."""
         criteria, before = watch.criteria, self._before
         if not watch.lenient or criteria.worse_latency is None or self._sides.counts({}, split)[1] is not None:
             return criteria
@@ -236,7 +236,7 @@ class StageObserver:
         return criteria.model_copy(update=limits)
 
     def _own_signals(self) -> Sequence[Signal]:
-        """Numbers of the user's own, of servers on either release."""
+        """The user's own metrics, of servers on either release."""
         return self._source.signals if self._source else ()
 
     def _read(self) -> Mapping[str, Counts]:
@@ -247,7 +247,7 @@ class StageObserver:
         except Interrupted:
             raise
         except SlipwayError as error:
-            # No data is no data: neither good nor bad.
+            # Missing data is neither good nor bad.
             if error.message != self._unread:
                 self._progress.warn(f"the metrics could not be read: {error.message}")
             self._unread = error.message
@@ -261,10 +261,10 @@ class _Watched:
     """A stage while it is watched. Moments are seconds by the monotonic clock.
 
     Args:
-        stage, split, watch: what it is, where the rollout stands in it, and how it is judged.
+        stage, split, watch: the stage, the state of the rollout in it, and how it is judged.
         judge: of this stage alone.
-        began, last, until: when it began, when it was looked at last, and when its time is over.
-        new, old: what both releases did so far.
+        began, last, until: when it began, when it was last judged, and when its time is over.
+        new, old: the counts of both releases so far.
     """
 
     stage: Stage
@@ -279,7 +279,7 @@ class _Watched:
 
     @property
     def is_over(self) -> bool:
-        """Whether the last look was that of its end."""
+        """Whether the last look was at the end of its time."""
         return self.last >= self.until
 
 
