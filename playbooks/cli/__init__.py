@@ -1,1 +1,1 @@
-"""The command line: what every task does around its playbook."""
+"""The command line: what every task does around its procedure."""

@@ -1,4 +1,4 @@
-"""The command line's tasks about backups: make, list, look into, prove, schedule (A2, G9)."""
+"""The command line's tasks for backups: make, list, restore, prove, schedule (A2, G9)."""
 
 from __future__ import annotations
 

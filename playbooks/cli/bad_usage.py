@@ -1,4 +1,4 @@
-"""Command lines that Invoke cannot read, or reads otherwise than they are meant."""
+"""Command lines that Invoke cannot read, or reads in another way than the person means."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from invoke.parser.context import ParserContext
 from playbooks.core.errors import ExitStatus, UsageError, error_document
 
 UNKNOWN = re.compile(r"No idea what '(.*)' is!", re.DOTALL)
-# What has no letter here has none at all: what cannot be undone is written out.
+# No other flag has a short form, so that a person writes out what cannot be undone.
 SHORT = {"env": "e", "limit": "l", "json": "j", "version": "v", "check": "c"}
 UNTRUSTED = "--untrusted-inventory"
-# Alone, or behind other short flags that take no value.
+# Alone, or after other short flags that take no value.
 SHORT_JSON = re.compile("-[a-z]*j")
 LACKING = re.compile(r"Flag <Argument: ([\w-]+).*needed value")
 
 
 class BadUsage(ParseError, Exit):
-    """What Invoke raises. By itself it ends with 1 then, which in our contract means a failed deploy.
+    """What Invoke raises. Invoke would end with 1, which for Slipway means a failed deploy.
 
     Args:
         message: Invoke's own.
@@ -48,7 +48,7 @@ class BadUsage(ParseError, Exit):
 
 
 def strict_usage(namespace: Collection) -> None:
-    """Let Invoke's parser raise `BadUsage`, and no task run for somebody who asked for a dry run.
+    """Let Invoke's parser raise `BadUsage`, and refuse every task with Invoke's own --dry.
 
     Args:
         namespace: all tasks.
@@ -62,9 +62,9 @@ def strict_usage(namespace: Collection) -> None:
 
 
 def _short_flags(task: Task[Any]) -> None:
-    """Give a task those short flags that mean the same in every task, instead of Invoke's guesses.
+    """Give a task the short flags that mean the same in every task, instead of Invoke's guesses.
 
-    By itself it takes the first letter that is free: -w was --watch here, and --with-database there.
+    Invoke takes the first free letter, so -w would be --watch in one task and --with-database in another.
     """
     task.auto_shortflags = False
     find = task.get_arguments
@@ -81,7 +81,7 @@ def _short_flags(task: Task[Any]) -> None:
 
 
 def _refusing_dry(name: str, body: Callable[..., None]) -> Callable[..., None]:
-    """Invoke's own --dry stops shell commands of its own only: a deploy with it would be a deploy."""
+    """Invoke's own --dry only stops Invoke's shell commands, so a deploy with it would really deploy."""
     needing = [flag for flag, parameter in signature(body).parameters.items() if parameter.default is None]
 
     @wraps(body)
@@ -104,7 +104,7 @@ def _refusing_dry(name: str, body: Callable[..., None]) -> Callable[..., None]:
 
 
 def tell_programs(refused: UsageError, words: Sequence[str]) -> None:
-    """Print the JSON document that was asked for; Invoke itself tells a person.
+    """Print the JSON document that --json asks for. For a person, Invoke prints the error.
 
     Args:
         refused: what is wrong.
@@ -117,14 +117,14 @@ def tell_programs(refused: UsageError, words: Sequence[str]) -> None:
 
 
 def as_meant(flag: str, value: object) -> object:
-    """A flag's value as it was typed: Python reads it by the locale, and a C locale knows no "ü".
+    """A flag's value as it was typed. Python decodes it by the locale, and a C locale has no "ü".
 
     Args:
         flag: its name.
         value: anything; only text can be wrong.
 
     Raises:
-        UsageError: it is no UTF-8; no ledger could hold it.
+        UsageError: it is not UTF-8, so no ledger could hold it.
     """
     if not isinstance(value, str) or value.isascii():
         return value
@@ -140,7 +140,7 @@ def as_meant(flag: str, value: object) -> object:
 
 
 def require_value(task: str, flag: str, value: object) -> None:
-    """Refuse --limit= and the like: a variable of somebody's script was empty, and all hosts are not what it meant.
+    """Refuse --limit= and the like: probably a script's variable was empty, and it did not mean all hosts.
 
     Args:
         task, flag: their names.
@@ -156,7 +156,7 @@ def require_value(task: str, flag: str, value: object) -> None:
 
 
 def given_twice(words: Sequence[str], flags: Iterable[str]) -> str | None:
-    """A flag that a command line has twice: Invoke takes the second value for a word by itself.
+    """A flag that a command line has twice. Invoke takes the second value for a separate word.
 
     Args:
         words: the command line.
@@ -175,7 +175,7 @@ def explained(
     """What is wrong, for a person.
 
     Args:
-        message: Invoke's word for it.
+        message: Invoke's message.
         task: the task whose flags were being read, if one was.
         flags: its long flags.
         tasks: the names of all tasks.

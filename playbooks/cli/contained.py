@@ -1,8 +1,8 @@
-"""Work on an inventory that is not trusted, in a process that can do little else.
+"""Work on an inventory that is not trusted, in a process with few rights.
 
-The code that reads an inventory asks its fence (inventory/fence.py) and says what it refuses. This is the second
-wall, for what that code might forget: in the child process Python itself refuses files outside of the fence, programs,
-connections and every change of a file, and the kernel ends what takes too much processor time or memory.
+The code that reads an inventory asks its fence (inventory/fence.py), and reports what it refuses. This module is the
+second protection, for what that code might miss: in the child process Python itself refuses files outside of the fence,
+programs, connections and every change of a file, and the kernel limits processor time and memory.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ SECONDS = 60  # of processor time
 WAITING = 300  # seconds in all
 MEMORY = 2 << 30  # bytes of address space
 NO_HOME = "/nonexistent"
-# Exit statuses between child and parent, and what they say.
+# Exit statuses from child to parent, and their messages.
 _TIME, _WAITED, _FULL = 100, 101, 102
 _SAID = {
     _TIME: f"the inventory took more than {SECONDS} s of processor time; nothing was touched",
     _WAITED: f"the inventory took more than {WAITING} s; nothing was touched",
     _FULL: f"the inventory took more than {MEMORY >> 30} GB of memory; nothing was touched",
 }
-# What is shown depends on these, and nothing else on any variable.
+# Only the output depends on these variables; the child gets no others.
 _KEPT = ("TERM", "NO_COLOR", "COLUMNS", "LINES", "LANG", "LC_ALL", "LC_CTYPE", "CI", "SLIPWAY_DEBUG")
 # Audit events (docs.python.org/3/library/audit_events.html), by their beginnings.
 _ACTS = (
@@ -51,7 +51,7 @@ _CODE = ("playbooks", "lab", "supply", "tasks.py")
 
 
 class _Spent(BaseException):
-    """A limit was met; `args[0]` is the status. No handler of expressions' errors takes it for one of them."""
+    """A limit was reached; `args[0]` is the status. Code that handles errors of expressions does not catch it."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def contained(run: Callable[[], int]) -> Ended:
         try:
             _, status = os.waitpid(child, 0)
         except KeyboardInterrupt:
-            continue  # the child has had it, too, and says so
+            continue  # the child got the signal too, and reports it
         break
     if os.WIFEXITED(status):
         code = os.WEXITSTATUS(status)
@@ -94,7 +94,7 @@ def contained(run: Callable[[], int]) -> Ended:
 
 
 def _be_the_child(run: Callable[[], int]) -> NoReturn:
-    status = int(ExitStatus.PERSON_NEEDED)  # of a fault of ours
+    status = int(ExitStatus.PERSON_NEEDED)  # of a fault in Slipway
     try:
         _limit()
         status = run()
@@ -105,7 +105,7 @@ def _be_the_child(run: Callable[[], int]) -> NoReturn:
     except BaseException:  # noqa: BLE001 - nobody above us hears of it
         traceback.print_exc()
     finally:
-        # Whatever happens, the child does not go on as its parent.
+        # The child must end here, whatever happens, and not run its parent's code.
         try:
             sys.stdout.flush()
             sys.stderr.flush()
@@ -120,20 +120,20 @@ def _limit() -> None:
     signal.signal(signal.SIGXCPU, spent)
     signal.signal(signal.SIGALRM, spent)
     signal.alarm(WAITING)
-    # Code written in C may not come to the handler: two seconds later the kernel ends it.
+    # Code written in C may never run the handler: two seconds later the kernel ends it.
     resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS + 2))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
     os.environ.clear()
-    # Python itself asks for a home, and reads the machine's users where the environment names none.
+    # Without HOME, Python would read the machine's list of users.
     os.environ.update({**kept, "HOME": NO_HOME})
     sys.dont_write_bytecode = True
 
 
 @contextlib.contextmanager
 def within_memory() -> Iterator[None]:
-    """Say so where what is done in here needs more memory than it may have.
+    """Report it if the work in here needs more memory than it may have.
 
     Raises:
         UsageError: it does.
@@ -145,9 +145,9 @@ def within_memory() -> Iterator[None]:
 
 
 def close(fence: Fence) -> None:
-    """From now on this process reads Slipway's own code and what is inside of the fence, and acts on nothing.
+    """From now on this process reads Slipway's own code and what is inside of the fence, and changes nothing.
 
-    There is no way back: it is for a process that ends with its work.
+    It cannot be undone, so it is for a process that ends after its work.
     """
     project = Path(__file__).resolve().parent.parent.parent
     code = [Path(os.path.realpath(sysconfig.get_path(name))) for name in ("stdlib", "platstdlib", "purelib", "platlib")]

@@ -1,4 +1,4 @@
-"""What the flags say that many tasks have."""
+"""The help texts of flags that many tasks have."""
 
 ENV = "environment: a name under inventory/, or a path to an inventory"
 APP = "application, where the inventory has several (slipway_applications); what only looks shows all without it"

@@ -1,4 +1,4 @@
-"""What every task does around its playbook: read the environment, watch, show the result, end with the right status."""
+"""What every task does around its procedure: read the environment, watch, show the result, end with its status."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ MAX_NAMED = 12  # hosts
 
 R = TypeVar("R", bound=Result)
 T = TypeVar("T")
-# What a task does that is told no application, where an inventory has several: it asks for one, takes one after the
-# other, or all of their hosts at once.
+# What a task does without --app if the inventory has several applications: it refuses and asks for one, takes them one
+# after another, or takes all of their hosts at once.
 Several = Literal["ask", "each", "together"]
-# Of several applications the gravest ending is the task's.
+# With several applications, the first of these that occurs is the task's exit status.
 _GRAVE = (ExitStatus.PERSON_NEEDED, ExitStatus.FAILED, ExitStatus.LOCKED, ExitStatus.USAGE, ExitStatus.DONE)
 
 
@@ -53,14 +53,14 @@ def load(
     several: Several = "ask",
     untrusted: bool = False,
 ) -> tuple[Environment, ...]:
-    """Load an environment of this project, once for each application that is meant.
+    """Load an environment of this project, once for each application that the task is about.
 
     Args:
         env: its name or path.
         limit: a pattern that narrows the hosts.
-        app: the application that is asked for.
-        several: what is done where none is, and there are several.
-        untrusted: whether it is not trusted; then this process can do little else from now on, see `contained`.
+        app: the application that --app names.
+        several: what to do if --app is missing and there are several.
+        untrusted: whether it is not trusted; then this process has few rights from now on, see `contained`.
     """
     from playbooks.environments.environment import load_environment, load_environments, together
 
@@ -72,7 +72,7 @@ def load(
 
 
 def load_bare(env: str, *, untrusted: bool = False) -> Inventory:
-    """Load an inventory without a look at settings.
+    """Load an inventory without its settings.
 
     Args:
         env, untrusted: as for `load`.
@@ -89,7 +89,7 @@ def load_bare(env: str, *, untrusted: bool = False) -> Inventory:
 
 @contextlib.contextmanager
 def _fenced(env: str, *, untrusted: bool) -> Iterator[Fence]:
-    """What may be read of an environment; where it is not trusted, this process is closed to all else from now on."""
+    """What may be read of an environment. If it is not trusted, this process can read nothing else from now on."""
     from playbooks.inventory import TRUSTED, environments, fence_around, find_source
 
     if not env:
@@ -107,7 +107,7 @@ def _fenced(env: str, *, untrusted: bool) -> Iterator[Fence]:
 
 
 def timed(task: str, asked: str | bool | None) -> list[TaskObserver]:
-    """What --timings asks for, to be handed to `perform`; nobody where it was not given.
+    """The observer that --timings asks for, for `perform`; none without the flag.
 
     Args:
         task: the task's name.
@@ -121,7 +121,7 @@ def timed(task: str, asked: str | bool | None) -> list[TaskObserver]:
 
 
 def reported(task: str, page: str | None) -> list[TaskObserver]:
-    """What --report asks for; nobody where it was not given.
+    """The observer that --report asks for; none without the flag.
 
     Args:
         task: the task's name.
@@ -151,23 +151,23 @@ def perform(
     moving: bool = True,
     meant: Callable[[Environment], bool] = lambda _: True,
 ) -> None:
-    """Run a playbook for an environment and end the task with its status.
+    """Run a procedure for an environment and end the task with its status.
 
     Args:
         env: name or path of the environment.
-        act: the playbook.
+        act: the procedure.
         show: prints its result for a person, on standard output.
         limit: a pattern that narrows the hosts.
-        host: the only host that is meant.
+        host: the only host to work on.
         app, several: see `load`.
         as_json: print one JSON document instead, and nothing else, on standard output.
-        witnesses: see there.
-        ask: asks a person before anything moves on the screen; raises where the answer is no.
+        witnesses: observers of the task, see `TaskObserver`.
+        ask: asks a person before the live display starts; raises if the answer is no.
         untrusted: see `load`; for a process that ends with this.
-        bare: what to do with an inventory that has no setting of Slipway, instead of refusing it; is given the
-            sentence that says what is missing.
-        moving: whether a picture may move on a terminal; not where the playbook writes there itself.
-        meant: says, where each of several applications would be looked at, which of them are; where none is, all are.
+        bare: what to do with an inventory that has no setting of Slipway, instead of refusing it; gets the sentence
+            that says what is missing.
+        moving: whether a live display may run on a terminal; not if the procedure writes there itself.
+        meant: of several applications, says which ones to look at; if it names none, all of them.
 
     Raises:
         Exit: with a status other than 0.
@@ -176,7 +176,7 @@ def perform(
     from playbooks.report import output
 
     output.strike_with(_as_typed(env))
-    # What goes wrong there comes to us as an error; paramiko would print it as a traceback besides.
+    # Slipway gets these failures as errors; paramiko would print a traceback as well.
     logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
     def read() -> tuple[Environment, ...]:
@@ -197,7 +197,7 @@ def perform(
         _refuse(found, None, {}, bare, as_json=as_json)
         return
     strikes = [each.secrets.mask for each in found]
-    if _each_of(found, several, app):  # though --limit may leave one: what reads the answer knows its shape
+    if _each_of(found, several, app):  # also if --limit leaves only one: the answer's shape must not depend on it
         names = ", ".join(each.settings.app for each in found)
         output.tell(output.shown(f"== each application on {found[0].name}: {names}"))
         _one_by_one(found, act, show, as_json=as_json, untrusted=untrusted)
@@ -228,7 +228,7 @@ def _load_host(env: str, limit: str | None, host: str, *, app: str | None, sever
     """Load an environment for a single host.
 
     Raises:
-        UsageError: it is none of the application's hosts, or a pattern.
+        UsageError: it is not one of the application's hosts, or it is a pattern.
     """
     from playbooks.inventory import select
 
@@ -259,19 +259,19 @@ def _each_of(found: Sequence[Environment], several: Several, app: str | None) ->
 
 
 def _guarded(act: Callable[[], T]) -> T | SlipwayError:
-    """What it comes to; whatever goes wrong is a sentence."""
+    """The result, or the error with a sentence for the user."""
     try:
         return act()
     except SlipwayError as error:
         return error
     except KeyboardInterrupt as ended:
         return Interrupted(stopped(ended))
-    except Exception as error:  # noqa: BLE001 - a fault of ours is a sentence too
+    except Exception as error:  # noqa: BLE001 - a fault in Slipway becomes a sentence too
         return _bug(error)
 
 
 def _strike(strikes: Sequence[Callable[[str], str]], environment: Environment) -> None:
-    """From now on nothing secret is shown; who wrote a sentence did not know what is to be typed again."""
+    """From now on hide secrets in output, and put the environment's flag into hints that could not know it."""
     from playbooks.report import output
 
     flag = environment.flag
@@ -288,7 +288,7 @@ def _watched(
     warn: bool = True,
     moving: bool = True,
 ) -> R:
-    """Run a playbook while whoever is there watches."""
+    """Run a procedure with its observers and its display."""
     from playbooks.report import choose, still
 
     with (choose if moving and not untrusted else still)(sys.stderr) as progress:
@@ -306,7 +306,7 @@ def _one_by_one(
     as_json: bool,
     untrusted: bool,
 ) -> None:
-    """Look at one application after the other, and end with the gravest of their statuses."""
+    """Run the procedure for one application after another, and end with the most serious of their exit statuses."""
     from playbooks.report import output
     from playbooks.report.touch import Touch
 
@@ -341,7 +341,7 @@ def _one_by_one(
 
 
 def refuse(error: UsageError, *, as_json: bool) -> None:
-    """End a task that was asked for what makes no sense.
+    """End a task with an error of usage.
 
     Raises:
         Exit: always.
@@ -352,7 +352,7 @@ def refuse(error: UsageError, *, as_json: bool) -> None:
 
 
 def refuse_beside(flag: str, given: Mapping[str, object], why: str, *, as_json: bool) -> None:
-    """Refuse flags that would not count beside another one: whoever gives them means something by them.
+    """Refuse flags that would have no effect beside another one.
 
     Args:
         flag: that was given, and why the others do not count.
@@ -371,7 +371,7 @@ def refuse_beside(flag: str, given: Mapping[str, object], why: str, *, as_json: 
 
 
 def _as_typed(env: str) -> Callable[[str], str] | None:
-    """What puts the flag that was given into hints of who did not know it."""
+    """A function that puts the given --env into hints that could not know it."""
     flag = f"--env={shlex.quote(env)}"
     return (lambda text: text.replace(ANY_ENV, flag)) if env else None
 
@@ -385,7 +385,7 @@ def _refuse(
     as_json: bool,
     touch: Touch | None = None,
 ) -> None:
-    """Tell of an error and end with its status; do `bare` where that is for it."""
+    """Report an error and end with its status; call `bare` instead if the inventory has no settings of Slipway."""
     from playbooks.environments.environment import NoSettings
 
     if bare is not None and isinstance(error, NoSettings):
@@ -414,14 +414,14 @@ def list_variables(
     as_json: bool = False,
     untrusted: bool = False,
 ) -> None:
-    """Look at an inventory, whether it has settings of Slipway or not, and end the task with its status.
+    """Show an inventory, with or without settings of Slipway, and end the task with its status.
 
     Args:
         env: name or path of the environment.
-        look: what to look at.
+        look: reads what to show.
         show: prints it for a person, on standard output.
         as_json: print one JSON document instead.
-        untrusted: do so in a process that can do little else.
+        untrusted: do so in a process with few rights.
 
     Raises:
         Exit: with a status other than 0.
@@ -449,7 +449,7 @@ def tell_variables(found: Variables, show: Callable[[Variables], None], *, as_js
     """Print what an inventory has.
 
     Args:
-        found: that.
+        found: what it has.
         show, as_json: as for `list_variables`.
     """
     from playbooks.report import output
@@ -473,7 +473,7 @@ def perform_untrusted(
     as_json: bool = False,
     bare: Callable[[Inventory, str], None] | None = None,
 ) -> None:
-    """Run a playbook that only looks, for an inventory that is not trusted: in a process that can do little else.
+    """Run a procedure that only reads, for an inventory that is not trusted, in a process with few rights.
 
     Args:
         env, act, show, limit, app, several, as_json, bare: as for `perform`.
@@ -513,7 +513,7 @@ def _in_child(act: Callable[[], None], *, as_json: bool) -> None:
 
 
 def refuse_untrusted(given: Sequence[str], *, check: bool) -> None:
-    """Refuse a deploy that is no dry run, or what a dry run of an untrusted inventory has no use for.
+    """Refuse --untrusted-inventory without --check, and flags that such a dry run cannot use.
 
     Args:
         given: further flags that were given.
@@ -534,7 +534,7 @@ def refuse_untrusted(given: Sequence[str], *, check: bool) -> None:
 
 
 def _point(error: SlipwayError, environment: Environment | None, touch: Touch | None) -> None:
-    """Whoever stopped a task is told where to look; while it has only looked there is nothing to look at."""
+    """Add where to look to the error of a stopped task, unless the task has only read."""
     if isinstance(error, Interrupted) and error.hint is None:
         if environment is None or touch is None or touch.nothing:
             error.message += "; nothing was touched"
@@ -553,7 +553,7 @@ def _answer(result: R, show: Callable[[R], None], told: dict[str, Any], *, as_js
 
 
 def _written(write: Callable[[], None]) -> None:
-    """Write an answer. Whatever goes wrong here changes nothing of what was done, nor the status that tells of it."""
+    """Write an answer. A failure here changes neither what was done nor the exit status."""
     from playbooks.report import output
 
     try:
@@ -562,7 +562,7 @@ def _written(write: Callable[[], None]) -> None:
         fault = f"warning: the answer cannot be shown, but what it tells of is done: {_bug(error)}"
         output.tell(*output.shown_lines(fault))
     why = streams.lost(sys.stdout)
-    if why is not None and not isinstance(why, BrokenPipeError):  # a reader that has seen enough (| head) knows
+    if why is not None and not isinstance(why, BrokenPipeError):  # a reader that ended early (| head) is no fault
         output.tell(output.shown(f"warning: the answer could not be written: {why.strerror}"))
 
 
@@ -580,7 +580,7 @@ def _bug(error: Exception) -> SlipwayError:
 
         output.tell_fault(error)
     if isinstance(error, UnicodeEncodeError) and error.encoding.replace("-", "") != "utf8":
-        # A file's name, say. What is printed cannot fail so (streams.py).
+        # For instance a file's name. Printing cannot fail in this way (streams.py).
         found = SlipwayError(
             f"this needs characters that the encoding of your locale ({error.encoding}) does not have",
             hint=f"look at the fleet: invoke status {ANY_ENV}; run it again with LC_ALL=C.UTF-8",
@@ -599,7 +599,7 @@ def seconds(flag: str, text: str) -> float:
     """A flag's duration in seconds: 60, 60s, 5m.
 
     Raises:
-        UsageError: it isn't one. (Invoke's own number flags end in a traceback then.)
+        UsageError: it is not one. (Invoke's own number flags would end in a traceback.)
     """
     from playbooks.settings.types import parse_duration
 
@@ -622,7 +622,7 @@ def window(flag: str, text: str) -> float:
 
 
 def since(text: str) -> str:
-    """The moment that --since names, as journalctl takes it: seconds ago by the host's own clock, or a time.
+    """The moment that --since names, as journalctl reads it: seconds ago by the host's own clock, or a time.
 
     Raises:
         UsageError: it is neither.
@@ -682,7 +682,7 @@ def number(flag: str, text: str, *, most: int | None = None) -> int:
 
 
 def confirm(environment: Environment, what: str, word: str, *, yes: bool) -> None:
-    """In production, let a person type a word first (A6, D2).
+    """In production, ask a person to type a word first (A6, D2).
 
     Args:
         environment: where.

@@ -1,4 +1,4 @@
-"""The command line's tasks that look into what runs: what was changed by hand, logs, commands in a release."""
+"""The command line's tasks about what runs: changes made by hand, logs, commands in a release."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def logs(
 
 
 def has_unit(environment: cli.Environment, unit: str) -> bool:
-    """Whether an application's settings have a unit: another application's need not be asked for it."""
+    """Whether an application's settings have this unit, so that only its hosts are asked."""
     return any(unit.removesuffix(".service").partition("@")[0] == one.name for one in environment.settings.services)
 
 
@@ -174,5 +174,5 @@ def console(
 
 
 def behind_dashes(argv: list[str]) -> list[str]:
-    """What stands behind the first -- of a command line, word by word: Invoke itself joins it with blanks."""
+    """The words after the first -- of a command line. Invoke would join them with blanks."""
     return argv[argv.index("--") + 1 :] if "--" in argv else []

@@ -1,4 +1,4 @@
-"""What a person sees while a task runs and at its end. Importing this costs nothing: Rich comes in when it is used."""
+"""What a person sees while a task runs and at its end. Importing this is cheap: Rich is loaded only when it is used."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from playbooks.report.output import ShownOnly
 
 @contextmanager
 def choose(stream: TextIO) -> Iterator[Progress]:
-    """A live picture on a terminal, plain lines elsewhere.
+    """A live display on a terminal, plain lines elsewhere.
 
     Args:
         stream: standard error.
@@ -30,7 +30,7 @@ def choose(stream: TextIO) -> Iterator[Progress]:
 
 @contextmanager
 def still(stream: TextIO) -> Iterator[Progress]:
-    """Plain lines everywhere, for what reaches no host.
+    """Plain lines everywhere, for tasks that reach no host.
 
     Args:
         stream: standard error.

@@ -8,7 +8,7 @@ from typing import Any
 
 
 def masked_document(document: Mapping[str, object], mask: Callable[[str], str]) -> dict[str, Any]:
-    """A document without any secret in its texts, names of fields among them; what is one object in it stays one.
+    """A document without secrets in its texts and names of fields. An object that occurs twice stays one object.
 
     Args:
         document: what `json.dumps` takes.

@@ -31,7 +31,7 @@ def show_history(history: History) -> None:
             took(record),
             str(record.get("by", "")),
             "" if nobody else by,
-            # What a repair did is all there is to say of it.
+            # The record of a repair has nothing to show but what it did.
             str(record.get("reason") or (record.get("message", "") if record.get("task") == "repair" else "")),
             str(len(record.get("hosts", {}))),
         )
@@ -55,7 +55,7 @@ def show_history(history: History) -> None:
 
 
 def _signed(record: Mapping[str, Any]) -> str:
-    """By whom a record is signed, or what is the matter with its signature."""
+    """Who signed a record, or what is wrong with its signature."""
     signed = record.get("signed") or {}
     standing, by = signed.get("standing"), signed.get("by") or ""
     name = by.partition("(")[2].rstrip(")") or by[:18]
@@ -106,7 +106,7 @@ def _show_faults(host: HostLedger) -> None:
 
 
 def show_repaired_history(repaired: RepairedHistory) -> None:
-    """What was done to which ledger, and what verifying says now."""
+    """What was done to which ledger, and the result of verifying it now."""
     for repair in repaired.repairs:
         say(f"{repair}" if not repair.error else f"{repair.host}: not repaired: {repair.error}")
     if not repaired.repairs:

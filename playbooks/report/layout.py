@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 GAP = 2
-# A cell of so few characters is one thing: a host, a time, a result.
+# A cell with at most this many characters is not broken: a host, a time, a result.
 WHOLE = 20
 _BOUND = re.compile(
     r"(?<=\d) (?=(?:ms|s|min|h|d|kB|MB|GB|%)\b)|(?<=\d) (?=%)|(?<=\d (?:h|d|s)) (?=ago\b)|(?<=\d min) (?=ago\b)"
     r"|(?<=\d{4}-\d\d-\d\d) (?=\d\d:\d\d)"
 )
-# Stands for a space that is no place to break; of Unicode's private use, so that nothing else means it.
+# Stands for a space at which a line must not break. It is of Unicode's private use, so no text contains it.
 _TIE = "\ue000"
 
 
@@ -62,7 +62,7 @@ def table(names: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> li
         rows: their cells.
         width: characters.
     """
-    # What is short is one thing, as long as there is room for that.
+    # Short cells are not broken while there is space for that.
     for whole in (WHOLE, 0):
         widths = _widths(names, rows, width, whole)
         if widths is not None:
@@ -85,7 +85,7 @@ def _table(names: Sequence[str], rows: Sequence[Sequence[str]], widths: Sequence
 def _widths(names: Sequence[str], rows: Sequence[Sequence[str]], width: int, whole: int) -> list[int] | None:
     columns = [[name, *(row[at] for row in rows)] for at, name in enumerate(names)]
     found = [max(map(len, column)) for column in columns]
-    # What a line is about stays in one piece.
+    # The first cell of a row is never broken.
     least = [found[0], *(max(_longest(cell, whole) for cell in column) for column in columns[1:])]
     room = width - GAP * (len(names) - 1)
     if sum(least) > room:

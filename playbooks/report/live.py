@@ -1,4 +1,4 @@
-"""Progress as a picture that moves: a row a host, on a terminal."""
+"""Progress as a live display on a terminal, with a row for each host."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FRAMES_PER_SECOND = 8
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 LONGEST_NAME = 40
 MAX_STEPS = 6  # of a host, the last ones
-# Steps that say nothing when they went well and fast.
+# Steps that are not shown if they succeed quickly.
 QUIET = {"connect", "lock", "facts", "preflight", "record", "rendered", "check", "tidy"}
 
 
@@ -37,7 +37,7 @@ class _Row:
 
 
 class Live:
-    """A table that is drawn again while hosts work; its last state stays on the screen. It is told what is `Shown`.
+    """A table that is drawn again while hosts work; its last state stays on the screen. All its texts are `Shown`.
 
     Args:
         stream: a terminal.
@@ -113,7 +113,7 @@ class Live:
         self._console.print(Text(f"warning: {text}", style="yellow"))
 
     def _forget_look(self) -> None:
-        """A stage is over: what it came to stays on the screen."""
+        """A stage is over: leave its result on the screen."""
         with self._lock:
             look, self._look = self._look, None
         if look is not None:
@@ -122,11 +122,11 @@ class Live:
     def _draw(self) -> RenderableType:
         with self._lock:
             width, height = self._console.size
-            # One line is the phase's, one may say that there are more, and one has the cursor.
+            # One line is for the phase, one may say that there are more hosts, and one has the cursor.
             room = max(1, height - 3 - (MAX_LINES if self._look else 0))
             rows = sorted(self._rows.items(), key=_urgency) if len(self._rows) > room else list(self._rows.items())
             longest = min(LONGEST_NAME, max(map(len, self._rows), default=1))
-            # No table: Rich takes the room for a long line from the columns before it.
+            # Not a table: for a long line Rich would shrink the columns before it.
             lines = [self._line(name, row, longest) for name, row in rows[:room]]
             for line in lines:
                 line.truncate(width, overflow="ellipsis")

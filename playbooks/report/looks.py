@@ -1,4 +1,4 @@
-"""A look at a stage that is watched: as a line for logs, and as a block of lines for a terminal. It is `Shown`."""
+"""A look at a watched stage, as one line for logs and as a block of lines for a terminal. All its texts are `Shown`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def in_words(look: Look) -> str:
 
 
 def in_short(look: Look) -> str:
-    """What a stage came to, in a line that stays on the screen."""
+    """The result of a stage, in a line that stays on the screen."""
     told = "; ".join(_side(side) for side in (look.new_so_far, look.old_so_far) if side)
     return f"{look.stage}: {look.outcome} after {_clock(look.passed)}: {told}"
 

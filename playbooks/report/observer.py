@@ -1,4 +1,4 @@
-"""What may stand beside a task: told of all that happens, it tells afterwards where the time went, or the story."""
+"""An observer of a task: it gets everything that happens, and afterwards reports the timings or the rollout."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ if TYPE_CHECKING:
 
 
 class TaskObserver(Protocol):
-    """Stands beside a task and tells of it afterwards, also of one that failed."""
+    """Observes a task and reports it afterwards, also if the task failed."""
 
     def prepare(self) -> None:
-        """Before anything is done: what it could not do afterwards is refused.
+        """Refuse, before anything is done, what it could not write afterwards.
 
         Raises:
             UsageError: why.
         """
 
     def watching(self, watcher: Progress) -> Progress:
-        """Who is to be told instead of the watcher, and tells it."""
+        """A watcher to use in place of this one, which passes everything on to it."""
 
     def tell(self, environment: Environment, done: Result | SlipwayError) -> dict[str, Any]:
-        """Tell what it saw, on standard error or in a file.
+        """Report what it saw, on standard error or in a file.
 
         Args:
             environment: where the task ran.

@@ -1,7 +1,7 @@
-"""The one way out to a person, a log or a program: here secrets are struck out, before anything is laid out.
+"""All output to a person, a log or a program goes through here. Secrets are removed before text is laid out.
 
-A line that is folded, cut or made JSON no longer holds a secret in one piece, so what is laid out must already be
-`Shown`. Nothing else in playbooks writes to standard output or standard error (tests/unit/test_output.py looks).
+A line that is folded, cut or made JSON no longer has a secret in one piece, so text that is laid out must already be
+`Shown`. No other module in playbooks writes to standard output or standard error (tests/unit/test_output.py checks).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from playbooks.fleet.progress import Look, PassesOn, Side, Trip
 
 # A command to GitHub's runner: ::NAME …::
 _GITHUBS = re.compile(r"^(\s*)::(?=[A-Za-z][A-Za-z-]*(?: [^:]*)?::)")
-# Text without secrets, in which nothing is invisible. Only `shown` makes it.
+# Text without secrets and without invisible characters. Only `shown` makes it.
 Shown = NewType("Shown", str)
 
 
@@ -35,7 +35,7 @@ _strike: Callable[[str], str] = _nothing_secret
 
 
 def strike_with(strike: Callable[[str], str] | None) -> None:
-    """From now on use this to take secrets out of whatever is shown.
+    """From now on use this function to remove secrets from everything that is shown.
 
     Args:
         strike: returns a text without its secrets; None before any are known.
@@ -50,12 +50,12 @@ def shown(text: str) -> Shown:
 
 
 def shown_lines(text: str) -> list[Shown]:
-    """The same for text of several lines: a secret may go over more than one."""
+    """The same for text of several lines: a secret may span more than one."""
     return [Shown(visible(line)) for line in _strike(text).split("\n")]
 
 
 def shortened(text: str, length: int) -> Shown:
-    """The beginning of a text, as it may be shown: cut after secrets are out of it."""
+    """The beginning of a text, as it may be shown: it is cut after secrets are removed."""
     whole = shown(text)
     return whole if len(whole) <= length else Shown(whole[: length - 1] + "…")
 
@@ -68,9 +68,9 @@ def in_page(value: object) -> object:
 
 
 def json_text(document: object) -> Shown:
-    """A JSON document, indented, without secrets; what nobody sees is escaped.
+    """A JSON document, indented, without secrets; invisible characters are escaped.
 
-    JSON is UTF-8: where standard output has another encoding it is written in ASCII.
+    JSON is UTF-8. If standard output has another encoding, it is written in ASCII.
     """
     text = json.dumps(_struck(document), indent=2, ensure_ascii=not _is_unicode())
     return Shown("\n".join(_escaped(line) for line in text.split("\n")))
@@ -81,7 +81,7 @@ def _is_unicode() -> bool:
 
 
 def _struck(value: Any) -> Any:  # noqa: ANN401 - whatever JSON can hold
-    """Struck out before it is JSON, text by text, names of fields among them."""
+    """Remove secrets before the text becomes JSON, from each text and each name of a field."""
     if isinstance(value, str):
         return _strike(value)
     if isinstance(value, dict):
@@ -90,7 +90,7 @@ def _struck(value: Any) -> Any:  # noqa: ANN401 - whatever JSON can hold
 
 
 def _escaped(line: str) -> str:
-    # See visible: in JSON a sign may be written otherwise and be the same.
+    # See `visible`: JSON has another spelling for the same character.
     line = line.replace("##", "#\\u0023")
     if line.isascii() and line.isprintable():
         return line
@@ -103,12 +103,12 @@ def answer(*lines: Shown) -> None:
 
 
 def _no_command(line: Shown) -> str:
-    """A line that CI takes for no command to itself; see also `visible`."""
+    """A line changed so that a CI runner does not read it as a command; see also `visible`."""
     return _GITHUBS.sub(r"\1: :", line)
 
 
 def answer_json(document: Mapping[str, object]) -> None:
-    """Print what `json_text` makes of a document, piece by piece: that of a large fleet fills no memory."""
+    """Print what `json_text` makes of a document, piece by piece, so that a large fleet needs little memory."""
     from playbooks.report.documents import json_pieces, masked_document
 
     unicode = _is_unicode()
@@ -126,39 +126,39 @@ def answer_line(document: Mapping[str, object]) -> None:
 
 
 def answer_at_once() -> None:
-    """Let whoever reads the answer have what was printed of it."""
+    """Flush the answer, so that its reader gets what was printed."""
     sys.stdout.flush()
 
 
 def nobody_reads() -> bool:
-    """Whether whoever read the answer has seen enough, and has gone."""
+    """Whether the reader of the answer has ended."""
     return streams.is_deserted(sys.stdout)
 
 
 def nothing_arrives() -> bool:
-    """Whether the rest of the answer would be lost: that, or a disk that is full."""
+    """Whether the rest of the answer would be lost: its reader has ended, or the disk is full."""
     return streams.is_unwritable(sys.stdout)
 
 
 def pass_on(data: bytes) -> None:
-    """Write what a program on a host writes to the terminal that a person has given it: as it is, as ssh does."""
+    """Write a host program's output to the terminal of a person who opened a console: unchanged, as ssh does."""
     sys.stdout.flush()
     while data:
         data = data[os.write(sys.stdout.fileno(), data) :]
 
 
 def answers_terminal() -> TextIO | None:
-    """Standard output if a person sits there; what Rich lays out on it must be `Shown`."""
+    """Standard output if it is a terminal; what Rich lays out on it must be `Shown`."""
     return sys.stdout if sys.stdout.isatty() else None
 
 
 def watchers_width() -> int | None:
-    """How many characters a line on standard error may have; None where no person sits there."""
+    """How many characters a line on standard error may have; None if it is not a terminal."""
     return shutil.get_terminal_size().columns if sys.stderr.isatty() else None
 
 
 def tell(*lines: Shown) -> None:
-    """Print lines for whoever watches, on standard error, after the answer that came before."""
+    """Print lines on standard error, after flushing the answer that came before."""
     sys.stdout.flush()
     sys.stderr.write("".join(f"{_no_command(line)}\n" for line in lines))
     sys.stderr.flush()
@@ -177,10 +177,10 @@ def tell_fault(error: BaseException) -> None:
 
 
 class ShownOnly(PassesOn):
-    """Passes on what is told while a task runs, as it may be shown.
+    """Passes a task's progress on to a watcher, without secrets.
 
     Args:
-        watcher: who draws it.
+        watcher: draws it.
     """
 
     def hosts(self, names: Sequence[str]) -> None:
@@ -226,7 +226,7 @@ class ShownOnly(PassesOn):
 
 
 def _on_one_line(text: str) -> Shown:
-    """What has several lines, as a part of one."""
+    """Text of several lines as a part of one line."""
     return Shown(" ".join(line.strip() for line in shown_lines(text)))
 
 

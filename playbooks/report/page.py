@@ -1,4 +1,4 @@
-"""A page that a flag asks for: refused before the task if it cannot be written, written after it."""
+"""A page that a flag asks for: written after the task, and refused before it if that is impossible."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ TEMPLATES = Path(__file__).resolve().parent.parent.parent / "templates" / "repor
 
 
 def page_text(name: str, **values: object) -> str:
-    """A page out of Slipway's own template and style sheet of this name, self-contained.
+    """A self-contained page from Slipway's own template and style sheet of this name.
 
-    The page allows itself its style and nothing else: no script, no request.
+    The page's own policy allows its style and nothing else: no script, no request.
 
     Args:
         name: of both files, without their endings.
@@ -39,7 +39,7 @@ def page_text(name: str, **values: object) -> str:
 
 
 def writable_page(flag: str, text: str) -> Path:
-    """The file that a page will be written to, asked for before anything is done.
+    """The file for a page, checked before anything is done.
 
     Args:
         flag: that asks for it, without its dashes.
@@ -61,7 +61,7 @@ def writable_page(flag: str, text: str) -> Path:
 
 
 def write_page(what: str, path: Path, page: str) -> None:
-    """Write a page and say where it is. What was done is done: a page that is missing does not make it fail.
+    """Write a page and say where it is. A page that cannot be written does not make a finished task fail.
 
     Args:
         what: it is, in a word.

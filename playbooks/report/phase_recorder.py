@@ -1,4 +1,4 @@
-"""What the fleet as a whole began to do, and when; --timings and --report both lay a task out by it."""
+"""Records the phases of a task and when they began, for --timings and --report."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from playbooks.fleet.progress import PassesOn, Progress
 
 
 class PhaseRecorder(PassesOn):
-    """Passes on to whoever watches what a playbook tells, and keeps the phases. Called from many threads.
+    """Passes progress on to a watcher, and keeps the phases. Called from many threads.
 
     Args:
         watcher: who watches.
@@ -28,7 +28,7 @@ class PhaseRecorder(PassesOn):
 
     @property
     def phases(self) -> tuple[tuple[float, str], ...]:
-        """What began, each after so many seconds."""
+        """The phases, each with the seconds after which it began."""
         return tuple(self._phases)
 
     def phase(self, text: str) -> None:

@@ -10,12 +10,12 @@ from playbooks.core.errors import SlipwayError
 from playbooks.fleet.progress import Look, Trip
 from playbooks.report.looks import in_words
 
-# A stage that goes on as before is told of so often, in seconds: half an hour of looks is no reading.
+# Seconds between lines about a stage in which nothing changes, so that a log of half an hour stays readable.
 LOOK_EVERY = 30.0
 
 
 class Plain:
-    """A line for each finished step, and for each look that says something new. It is told what is `Shown`.
+    """A line for each finished step, and for each look with something new. All its texts are `Shown`.
 
     Args:
         stream: where to.

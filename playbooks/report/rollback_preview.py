@@ -1,4 +1,4 @@
-"""A rollback before it is done: what one can go back to, and what it would do."""
+"""A rollback before it happens: what a person can go back to, and what the rollback would do."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def show_rollback_check(check: RollbackCheck) -> None:
 
 
 def show_ways_back(ways: WaysBack) -> None:
-    """What one can go back to."""
+    """What a person can go back to."""
     everywhere = {host for release in ways.releases for host in release.hosts}
 
     def on(hosts: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""A rollout as a page that needs nothing but a browser: stages, traffic, both versions in numbers, verdicts."""
+"""A rollout as a self-contained page: stages, traffic, both versions in numbers, verdicts."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ FEWEST_LINES = 3  # of a scale
 
 @dataclass(frozen=True)
 class Point:
-    """What was measured at a moment.
+    """One measurement.
 
     Args:
         at: seconds since the beginning.
-        share: of the traffic that the new release had, 0 to 1; None where nobody can tell.
-        new_errors, old_errors: rates, 0 to 1; None where there were no requests.
-        new_latency, old_latency: p95 in milliseconds; None where nothing was timed.
+        share: the new release's share of the traffic, 0 to 1; None if unknown.
+        new_errors, old_errors: rates, 0 to 1; None if there were no requests.
+        new_latency, old_latency: p95 in milliseconds; None if nothing was timed.
     """
 
     at: float
@@ -41,8 +41,8 @@ class StageOnPage:
     Args:
         name: what a person calls it.
         began, ended: seconds since the beginning.
-        verdict: what it ended with; None for one that was not judged.
-        decision: what was made of it, where that does not go without saying.
+        verdict: the last verdict; None for a stage that was not judged.
+        decision: what followed from an inconclusive verdict; empty otherwise.
         errors: the limit of its error rate, if it had one.
         latency: the limit of its p95, in milliseconds.
     """
@@ -63,11 +63,11 @@ class Story:
     Args:
         task: its name, e.g. deploy.
         environment: where.
-        version, old_version: what came, and what was there.
-        strategy: how.
-        exit_status: what the task ended with.
-        message: what it came to, as a sentence.
-        ended: when it was over.
+        version, old_version: the new and the old version.
+        strategy: how hosts changed.
+        exit_status: the task's exit status.
+        message: its result, as a sentence.
+        ended: when it ended.
         seconds: how long it took.
         acts: its stages, in order.
         points: what was measured, in order.
@@ -93,8 +93,8 @@ class ChartLine:
     Args:
         kind: what it is drawn as: new, old, or share.
         label: what it is.
-        parts: its points as SVG wants them; in several parts where something was not measured.
-        dots: measured moments that have no measured neighbour: a line has no length there.
+        parts: its points in SVG's format; several parts if there are gaps in the measurements.
+        dots: measurements without a neighbour, for which a line would have no length.
     """
 
     kind: str
@@ -110,8 +110,8 @@ class Chart:
     Args:
         title: what it shows.
         lines: what is drawn, the upper ones last.
-        scale: lines of the scale: height from the top in percent, and what they say.
-        limits: beginning, end, height of a stage's limit in the chart's own units, and what it says.
+        scale: lines of the scale: height from the top in percent, and their text.
+        limits: beginning, end, height of a stage's limit in the chart's own units, and its text.
     """
 
     title: str
@@ -134,7 +134,7 @@ def rollout_page(story: Story) -> str:
 
 
 def charts(story: Story) -> list[Chart]:
-    """The charts, from the top: traffic, errors, latency. What was never measured has none."""
+    """The charts, from the top: traffic, errors, latency. A chart without measurements is left out."""
     found: list[Chart] = []
     if story.points:
         shares = [("share", "new", lambda point: point.share)]
@@ -161,7 +161,7 @@ def charts(story: Story) -> list[Chart]:
     for (title, series, unit), at_most in zip(both, limits, strict=True):
         values = [value for point in story.points for _, _, read in series if (value := read(point)) is not None]
         if values:
-            # A limit far above all that happened would press it flat: it is left out then; what is zero is flat anyway.
+            # A limit far above all values would flatten the curve, so it is left out, unless the curve is zero.
             most = max(values)
             near = [limit for limit in at_most if limit is not None and (not most or limit < 4 * most)]
             found.append(_chart(story, title, series, unit, max([most, *near]), at_most))
@@ -205,7 +205,7 @@ def _chart(
 
 
 def _steps(run: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The same as steps: traffic is moved at once, and was so since the moment before was measured."""
+    """The points as steps, because traffic changes at once and holds until the next measurement."""
     found: list[tuple[float, float]] = []
     for x, y in run:
         found += [(found[-1][0] if found else 0.0, y), (x, y)]
@@ -213,7 +213,7 @@ def _steps(run: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def _round_step(most: float) -> float:
-    """The distance of a scale's lines: the longest round one that still gives a few of them."""
+    """The distance of a scale's lines: the longest round distance that still gives a few lines."""
     steps = (digit * 10.0**power for power in range(8, -7, -1) for digit in (5, 2, 1))
     return next((step for step in steps if most / step >= FEWEST_LINES), 1.0)
 

@@ -1,4 +1,4 @@
-"""--report: keeps what happens in a rollout, and writes its story as a page, also of one that failed."""
+"""--report: records a rollout and writes it as a page, also if it failed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class StageRecorder(PhaseRecorder):
-    """Keeps the looks at stages that are watched too, each with its moment.
+    """Keeps the looks at watched stages too, each with its time.
 
     Args:
         watcher: who watches.
@@ -33,7 +33,7 @@ class StageRecorder(PhaseRecorder):
 
 
 class Reported:
-    """One rollout whose story is told.
+    """One rollout that --report records.
 
     Args:
         task: its name.
@@ -56,7 +56,7 @@ class Reported:
         return self._sightings
 
     def tell(self, environment: Environment, done: Result | SlipwayError) -> dict[str, Any]:
-        """Write the page. The JSON document gains nothing: the verdicts are in it already."""
+        """Write the page. The JSON document gets nothing more, since it has the verdicts already."""
         if self._sightings is None:
             return {}
         from playbooks.report.page import write_page

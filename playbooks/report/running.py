@@ -1,4 +1,4 @@
-"""What runs, looked into: what was changed by hand, what units write."""
+"""Answers about what runs: changes made by hand, logs, commands."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 WORST = 3  # syslog(3): errors, and what is worse
 SIGNALLED = 255  # systemd-run(1)
-# Of hosts, each its own as far as they go; none of those that mean something.
+# Colours of hosts, different ones while they last. Colours with a meaning of their own are not among them.
 COLOURS = ("cyan", "magenta", "blue", "bright_cyan", "bright_magenta", "bright_blue")
 
 
 def show_drift(found: FleetDrift) -> None:
-    """What is otherwise than it was deployed, host by host."""
+    """What is not as it was deployed, host by host."""
     from playbooks.steps.drift import WORDS
 
     rows: list[tuple[str | None, ...]] = []
@@ -51,7 +51,7 @@ def show_drift(found: FleetDrift) -> None:
 
 
 def _show_diffs(head: str, found: Mapping[str, tuple[str, ...]]) -> None:
-    """Diffs of hosts, once for those that have the same."""
+    """The hosts' diffs; hosts with the same diff share one."""
     alike: dict[tuple[str, ...], list[str]] = {}
     for host, diffs in found.items():
         if diffs:
@@ -76,11 +76,11 @@ def show_logs(found: Logs) -> None:
 
 
 def teller(hosts: Sequence[str], *, as_json: bool = False) -> Callable[[Sequence[LogLine]], None]:
-    """How messages are shown as they come.
+    """A function that shows messages as they arrive.
 
     Args:
         hosts: that they are of.
-        as_json: a JSON object a line.
+        as_json: print one JSON object on each line.
     """
     widest = max(map(len, hosts), default=0)
     colours = {host: COLOURS[number % len(COLOURS)] for number, host in enumerate(hosts)}
@@ -103,7 +103,7 @@ def teller(hosts: Sequence[str], *, as_json: bool = False) -> Callable[[Sequence
 
 
 def output_teller(hosts: Sequence[str]) -> Callable[[str, str], None]:
-    """How lines of a command's output are shown as they come: with the host's name where there are several.
+    """A function that shows a command's output as it arrives, with the host's name if there are several hosts.
 
     Args:
         hosts: that it runs on.
@@ -124,7 +124,7 @@ def show_console(done: Console) -> None:
     if done.status is None:
         tell(shown(f"{done.host}: the connection ended"))
     elif done.status:
-        # What systemd-run says of a signal, too.
+        # systemd-run gives this status for a signal, too.
         by = "by a signal, or with status" if done.status == SIGNALLED else "with status"
         tell(shown(f"{done.host}: it ended {by} {done.status}"))
 

@@ -1,4 +1,4 @@
-"""From what a rollout told while it ran, and what it came to, to its story."""
+"""Builds the content of a rollout's page from its progress and its result."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from playbooks.judgement.verdict import Finding, Outcome, Signal, Verdict
 from playbooks.report.rollout_page import Point, StageOnPage, Story
 from playbooks.rollout.outcome import Outcome as TaskOutcome
 
-SWITCHING = "switching, "  # before a stage's name, where hosts change in it
+SWITCHING = "switching, "  # before the name of a stage in which hosts change
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,10 @@ class Ending:
     Args:
         task: its name.
         environment: where.
-        exit_status: what it ended with.
-        outcome: what it came to; None where an error ended it before anything was touched.
-        message: why, where there is no outcome.
-        ended: when.
+        exit_status: its exit status.
+        outcome: its result; None if an error ended it before anything was changed.
+        message: the error, if there is no outcome.
+        ended: when it ended.
         seconds: how long it took.
     """
 
@@ -44,11 +44,11 @@ def story_of(
     phases: Sequence[tuple[float, str]],
     looks: Sequence[tuple[float, Look]],
 ) -> Story:
-    """The story.
+    """The content of the page.
 
     Args:
         ending: how it ended.
-        phases: what the fleet began to do, and when: seconds since the beginning.
+        phases: the task's phases and when they began, in seconds since the beginning.
         looks: what was measured, and when.
     """
     outcome = ending.outcome
@@ -84,7 +84,7 @@ def _acts(
         record, look = records.get(stage), last.get(stage)
         verdict = _verdict(record) if record else None
         if verdict is None and look is not None:
-            # It was stopped while it was watched.
+            # The task was stopped while this stage was watched.
             verdict = Verdict(cast(Outcome, look.outcome), "", look.sentence)
         limits = {found.rule: found for found in verdict.findings} if verdict else {}
         errors, p95 = limits.get("errors"), limits.get("p95")
@@ -100,14 +100,14 @@ def _acts(
 
 
 def _verdict(record: Mapping[str, Any]) -> Verdict:
-    """A verdict out of its record (see `Verdict.to_json`)."""
+    """A verdict from its record (see `Verdict.to_json`)."""
     findings = tuple(Finding(**one) for one in record["findings"])
     signals = tuple(Signal(**one) for one in record["signals"])
     return Verdict(record["outcome"], record["rule"], record["sentence"], findings, signals)
 
 
 def _decision(record: Mapping[str, Any]) -> str:
-    """What was made of a verdict, where that does not go without saying."""
+    """What followed from an inconclusive verdict; empty otherwise."""
     if record.get("promoted_by"):
         return f"let go on by {record['promoted_by']}"
     if record["outcome"] == "inconclusive":
@@ -118,7 +118,7 @@ def _decision(record: Mapping[str, Any]) -> str:
 def _points(
     ending: Ending, phases: Sequence[tuple[float, str]], looks: Sequence[tuple[float, Look]]
 ) -> Iterator[Point]:
-    """What was measured; between stages the traffic is what it was in the one before."""
+    """The measurements. Between two stages the traffic is that of the earlier one."""
     share: float | None = 0.0
     for _, group in groupby(looks, key=lambda one: one[1].stage):
         for number, (at, look) in enumerate(group):
@@ -128,14 +128,14 @@ def _points(
             yield Point(at, share, _rate(look.new), _rate(look.old), look.new.p95, look.old.p95 if look.old else None)
     if not looks:
         return
-    # Traffic goes back as the first thing of what comes after the last look.
+    # After the last look, the traffic goes back first.
     back = next((at for at, _ in phases if at >= looks[-1][0]), ending.seconds)
     yield Point(back, share)
     yield Point(ending.seconds, 0.0 if ending.outcome and ending.outcome.status == "rolled back" else share)
 
 
 def _share(look: Look) -> float | None:
-    """The share that was asked for; else the one that came."""
+    """The share that the stage sets, or else the measured one."""
     if look.share is not None:
         return look.share
     both = look.new.requests + (look.old.requests if look.old else 0)

@@ -63,7 +63,7 @@ def _colour(cell: str) -> str:
 
 
 def say(text: str) -> None:
-    """Print a sentence; on a terminal it breaks between words."""
+    """Print a sentence, wrapped between words on a terminal."""
     lines = shown_lines(text)
     terminal = answers_terminal()
     if terminal:
@@ -79,10 +79,10 @@ def say(text: str) -> None:
 
 
 def put(head: Shown, texts: Sequence[Shown], colour: str, style: str = "") -> None:
-    """Print lines that all begin with the same.
+    """Print lines that all begin with the same text.
 
     Args:
-        head: that.
+        head: that text.
         texts: the lines.
         colour, style: of both, on a terminal.
     """
@@ -99,7 +99,7 @@ def put(head: Shown, texts: Sequence[Shown], colour: str, style: str = "") -> No
 
 
 def ago(moment: str | None) -> str:
-    """A time as a person counts: "3 min ago"; as it is where it cannot be read."""
+    """A time for a person: "3 min ago"; unchanged if it cannot be read."""
     try:
         seconds = (datetime.now(UTC) - datetime.fromisoformat(str(moment))).total_seconds()
     except (ValueError, TypeError):
@@ -111,7 +111,7 @@ def ago(moment: str | None) -> str:
 
 
 def show_outcome(outcome: Outcome) -> None:
-    """The recap of a deploy or rollback."""
+    """The result of a deploy or rollback."""
     # One host's reason is in the message already.
     several = sum(bool(host.detail) for host in outcome.hosts) > 1
     rows = [
@@ -137,7 +137,7 @@ def show_outcome(outcome: Outcome) -> None:
 
 
 def show_last_words(logs: Mapping[str, Sequence[str]]) -> None:
-    """What units that failed wrote last, a line each; of many hosts the first.
+    """The last lines of failed units; with many hosts, those of the first ones.
 
     Args:
         logs: by host; most have none.
@@ -162,7 +162,7 @@ def show_check(check: DeployCheck) -> None:
 
 
 def _show_plan(host: HostPlan) -> None:
-    """What a dry run tells of a host."""
+    """What a dry run reports about a host."""
     say(f"\n{host.host}: {host.before or 'nothing'} → {host.after}" if host.after else f"\n{host.host}:")
     if host.actions or not host.problems:
         say("\n".join(f"  - {action}" for action in host.actions) or "  up to date; nothing to do")
@@ -275,7 +275,7 @@ def _word(ok: bool, *, critical: bool) -> str:
 
 
 def show_backups(backups: Backups) -> None:
-    """Backups made, or there."""
+    """Backups that were made, or that exist."""
     from playbooks.backups.making import dumped, kept_release
 
     rows = [
@@ -307,7 +307,7 @@ def show_backups(backups: Backups) -> None:
 
 
 def took(record: Mapping[str, object]) -> str:
-    """How long something on record took; nothing where the record does not say."""
+    """How long a recorded task took; empty if the record does not say."""
     seconds = record.get("seconds")
     return f"{seconds:.1f} s" if isinstance(seconds, int | float) else ""
 
@@ -350,7 +350,7 @@ def show_provisioned(provisioned: Provisioned) -> None:
 
 
 def show_inventory(view: InventoryView) -> None:
-    """Hosts and groups, then the settings; those that differ between hosts are told host by host."""
+    """Hosts and groups, then the settings; settings that differ are shown for each host."""
     show_table(
         ("host", "address", "groups"), [(host.host, host.address, ", ".join(host.groups)) for host in view.hosts]
     )
@@ -366,7 +366,7 @@ def show_inventory(view: InventoryView) -> None:
 
 
 def show_variables(found: Variables) -> None:
-    """Hosts with their groups, then variables; those that differ between hosts are told host by host."""
+    """Hosts with their groups, then variables; variables that differ are shown for each host."""
     groups = {name: set(hosts) for name, hosts in found.groups.items() if name not in ("all", "ungrouped")}
     rows = [(host, ", ".join(name for name, hosts in groups.items() if host in hosts)) for host in found.hosts]
     show_table(("host", "groups"), rows)
@@ -404,8 +404,8 @@ def _compact(value: object) -> str:
 
 
 def show_host_keys(keys: HostKeys) -> None:
-    """What each host shows, and whether it is the key that is recorded."""
-    # A key is long: twice the same, and the same file on every line, would not fit a terminal.
+    """Each host's key, and whether it is the recorded one."""
+    # A key is long: the same key twice, or the same file on every line, would not fit a terminal.
     rows = [
         (key.host, key.state, key.shown, "" if list(key.recorded) == [key.shown] else ", ".join(key.recorded))
         for key in keys.keys
@@ -442,14 +442,14 @@ def show_drill(verification: Verification) -> None:
 
 
 def _drilled(host: HostDrill) -> str:
-    """What became of the release in a backup."""
+    """The drill's result for the release in a backup."""
     if host.release is None:
         return "none in it" if host.notes else ""
     return f"{host.release}, {'started' if host.started else 'not started'}"
 
 
 def show_schedule(scheduled: Scheduled) -> None:
-    """What runs when, and where its answers go."""
+    """What runs when, and where its output goes."""
     if scheduled.kind != "none":
         runs = "is to run" if scheduled.problem else "runs"
         say(f"verify-backups of {scheduled.environment} {runs} at '{scheduled.when}': {scheduled.place}")

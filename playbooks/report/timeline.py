@@ -1,4 +1,4 @@
-"""--timings=PAGE.html: a task as a page that needs nothing but a browser, a lane a host."""
+"""--timings=PAGE.html: a task as a self-contained page, with a lane for each host."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from playbooks.report.page import page_text
 from playbooks.report.timings import HostTimings, Timings, cost, split
 from playbooks.report.timings_table import size
 
-# The colours of timeline.css, by what a step does: it has the same one on every page.
+# The colours of timeline.css by step, the same on every page.
 MEANINGS: Mapping[int, frozenset[str]] = {
     0: frozenset({"connect", "lock", "release", "result", "hold"}),
     1: frozenset(
@@ -37,15 +37,15 @@ BAR, GAP = 16, 3  # pixels
 
 @dataclass(frozen=True)
 class PageHead:
-    """What the page says above the lanes.
+    """The text above the lanes.
 
     Args:
         task: its name.
         environment: where, and the hosts' number.
-        version: what was deployed; empty where none is known.
-        exit_status: what the task ends with.
-        message: what it came to, as a sentence; may have several lines.
-        ended: when it was over.
+        version: what was deployed; empty if unknown.
+        exit_status: the task's exit status.
+        message: its result, as a sentence; may have several lines.
+        ended: when it ended.
     """
 
     task: str
@@ -62,10 +62,10 @@ class Bar:
 
     Args:
         left: where it begins.
-        wire, work: how much of it was on the wire, and then at work on the host.
-        top: pixels from the lane's top; trips side by side lie below each other.
+        wire, work: how much of it was on the wire, and then work on the host.
+        top: pixels from the lane's top; trips at the same time are drawn below each other.
         colour: the step's.
-        title: what a person reads who points at it.
+        title: the text that a person reads when pointing at it.
     """
 
     left: float
@@ -96,7 +96,7 @@ def timeline(timings: Timings, head: PageHead) -> str:
 
     Args:
         timings: what is drawn.
-        head: what is said above.
+        head: the text above the lanes.
     """
     colours = {step: colour_of(step) for step in timings.steps}
     total = cost(timings.trips)
@@ -117,7 +117,7 @@ def timeline(timings: Timings, head: PageHead) -> str:
 
 
 def colour_of(step: str) -> int:
-    """A step's colour; of one that ended badly its name goes on with how."""
+    """A step's colour. The name of a failed step has a suffix that says how it ended."""
     name = step.partition(" (")[0]
     return next((colour for colour, steps in MEANINGS.items() if name in steps), OTHER)
 
@@ -128,7 +128,7 @@ def lanes(timings: Timings, colours: Mapping[str, int]) -> list[Lane]:
 
 
 def ticks(seconds: float) -> list[tuple[float, str]]:
-    """Where the time axis has its marks, in percent, and what they say."""
+    """The marks of the time axis: position in percent, and text."""
     step = next(
         step
         for power in range(-3, 9)

@@ -1,4 +1,4 @@
-"""--timings: keeps the round trips of a task, and tells after it where its time went."""
+"""--timings: records the round trips of a task, and then reports where its time went."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 class Timed:
-    """One task whose time is told.
+    """One task whose time --timings reports.
 
     Args:
         task: its name.
-        page: where to write a page; None for a table alone.
+        page: where to write a page; None: print only the table.
     """
 
     def __init__(self, task: str, page: str | None) -> None:
@@ -41,7 +41,7 @@ class Timed:
         return self._recorder
 
     def tell(self, environment: Environment, done: Result | SlipwayError) -> dict[str, Any]:
-        """Print the table, write the page. The JSON document gains the timings."""
+        """Print the table and write the page. Returns the timings for the JSON document."""
         if self._recorder is None:
             return {}
         from playbooks.report import output

@@ -1,4 +1,4 @@
-"""Where a task's time went: every round trip is kept while it runs, and made sense of at its end."""
+"""Where a task's time went: records every round trip while the task runs, and adds them up at its end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from playbooks.core.errors import SlipwayError
 from playbooks.fleet.progress import Progress, Trip
 from playbooks.report.phase_recorder import PhaseRecorder
 
-# Of steps that got no answer: shorter ones asked no host anything; one that was answered just now failed by its answer.
+# Seconds. Of steps without an answer, shorter ones sent nothing to a host, or failed by an answer that had just come.
 MIN_SECONDS = 0.05
 JUST = 0.05
 
@@ -23,10 +23,10 @@ class Cost:
 
     Args:
         seconds: from the first byte sent to the answer, added up.
-        work: seconds that the host was at it; None where no trip tells.
-        wire: seconds that remain of the trips whose work is known; None where no trip tells.
+        work: seconds of work on the host; None if no trip reports it.
+        wire: the rest of the seconds of the trips whose work is known; None if no trip reports it.
         bytes_out, bytes_in: sent and received.
-        round_trips: how often the way there and back was waited for.
+        round_trips: how many round trips were waited for.
     """
 
     seconds: float
@@ -44,7 +44,7 @@ class HostTimings:
     Args:
         host: its inventory name.
         trips: its round trips, by their beginning.
-        seconds: for how long it was busy; trips side by side count once.
+        seconds: how long it was busy; trips at the same time count once.
     """
 
     host: str
@@ -58,18 +58,18 @@ class HostTimings:
 
     @property
     def total(self) -> Cost:
-        """All of it together."""
+        """The cost of all its trips."""
         return cost(self.trips)
 
 
 @dataclass(frozen=True)
 class Timings:
-    """A task as it went by. All moments are seconds since its beginning.
+    """The times of a task. All times are seconds since its beginning.
 
     Args:
         seconds: how long the whole took.
         hosts: those that took part, in inventory order.
-        phases: what the fleet as a whole began to do, and when.
+        phases: the task's phases and when they began.
     """
 
     seconds: float
@@ -101,7 +101,7 @@ class Timings:
 
 
 class Recorder(PhaseRecorder):
-    """Keeps the round trips too.
+    """Records the round trips too.
 
     Args:
         watcher: who watches.
@@ -113,7 +113,7 @@ class Recorder(PhaseRecorder):
         self._running: dict[tuple[str, str], float] = {}
 
     def timings(self) -> Timings:
-        """What there is so far."""
+        """The timings so far."""
         with self._mutex:
             for host, step in list(self._running):
                 self._ended(host, step, "not ended")
@@ -146,7 +146,7 @@ class Recorder(PhaseRecorder):
         super().end(host, step, error, seconds)
 
     def _ended(self, host: str, step: str, badly: str) -> None:
-        """A step that got no answer is what one looks for: it is kept as a trip of its own."""
+        """Keep a step without an answer as a trip of its own, since it is often the cause of a problem."""
         began = self._running.pop((host, step), None)
         now = time.monotonic()
         if began is None or not badly or now - began < MIN_SECONDS:
@@ -158,7 +158,7 @@ class Recorder(PhaseRecorder):
 
 
 def split(trip: Trip) -> tuple[float, float | None]:
-    """A trip's seconds, and those of them that the host was at work; the rest was on the wire.
+    """A trip's seconds, and how many of them were work on the host; the rest was on the wire.
 
     The host counts to 10 ms, so its figure may come out a little longer than the trip itself.
     """
@@ -167,7 +167,7 @@ def split(trip: Trip) -> tuple[float, float | None]:
 
 
 def cost(trips: Iterable[Trip]) -> Cost:
-    """What trips took together."""
+    """The cost of several trips together."""
     parts = [(trip, *split(trip)) for trip in trips]
     told = [(seconds, work) for _, seconds, work in parts if work is not None]
     return Cost(
@@ -181,7 +181,7 @@ def cost(trips: Iterable[Trip]) -> Cost:
 
 
 def busy(trips: Sequence[Trip]) -> float:
-    """Seconds in which at least one of these trips was under way; they come by their beginning."""
+    """Seconds in which at least one of these trips was running; they are sorted by their beginning."""
     seconds, until = 0.0, float("-inf")
     for trip in trips:
         seconds += max(0.0, trip.answered - max(trip.began, until))

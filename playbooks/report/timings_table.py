@@ -1,4 +1,4 @@
-"""--timings as a table for a person, a row a host; of a large fleet the hosts that matter."""
+"""--timings as a table with a row for each host; for a large fleet only the slowest hosts."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def told_timings(timings: Timings, width: int | None) -> Iterator[str]:
     """Where the time went, for each host and together, as lines.
 
     Args:
-        timings: of a task that has ended, well or not.
-        width: of the terminal, in characters: where it is too narrow the columns go on below; None for a log.
+        timings: of a task that has ended, with or without success.
+        width: of the terminal, in characters; if it is too narrow, columns continue below. None for a log.
     """
     slowest = timings.slowest
     if slowest is None:
@@ -35,7 +35,7 @@ def told_timings(timings: Timings, width: int | None) -> Iterator[str]:
 
 
 def table(timings: Timings) -> list[Row]:
-    """The rows, the first with the columns' names: every host, or of many the slowest and the one in the middle."""
+    """The rows, the first with the columns' names: every host, or with many hosts the slowest and the median."""
     hosts = [host for host in timings.hosts if host.trips]
     many = len(hosts) > MAX_ROWS
     shown = sorted(hosts, key=lambda host: -host.seconds)[:SLOWEST_SHOWN] if many else hosts
@@ -50,7 +50,7 @@ def table(timings: Timings) -> list[Row]:
 
 
 def lines(rows: Sequence[Row], width: int | None) -> Iterator[str]:
-    """The table as lines, aligned; where it is wider than the terminal it is cut between columns and goes on below."""
+    """The table as aligned lines. If it is wider than the terminal, it is cut between columns and continues below."""
     widths = [max(len(row[index]) for row in rows) for index in range(len(rows[0]))]
     for block in _blocks(widths, width):
         for row in rows:
@@ -107,7 +107,7 @@ def _total(timings: Timings, hosts: Sequence[HostTimings]) -> Row:
 
 
 def _blocks(widths: Sequence[int], width: int | None) -> Iterator[list[int]]:
-    """Which columns stand beside the first one, block by block."""
+    """Which columns are beside the first one, block by block."""
     block: list[int] = []
     used = widths[0]
     for index in range(1, len(widths)):

@@ -1,4 +1,4 @@
-"""Whether a task has done more than look by now: who stops it wants to know."""
+"""Whether a task has changed anything yet, for the message when a person stops it."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ LOOKS = frozenset({"connect", "facts", "drift", "rendered", "logs", "ledger"})
 
 
 class Touch:
-    """What is known of it."""
+    """What is known about it."""
 
     def __init__(self) -> None:
         self._acts = self._looks = self._began = False
 
     @property
     def nothing(self) -> bool:
-        """Whether nothing was touched for certain: it has not begun, or all it did was to look at hosts."""
+        """Whether the task has certainly changed nothing: it has not begun, or has only read from hosts."""
         return not self._began or (self._looks and not self._acts)
 
     def watching(self, watcher: Progress) -> Progress:
-        """Whoever watches, and this with it: the task begins."""
+        """A watcher that also records the steps here; the task begins."""
         self._began = True
         return _Watcher(watcher, self)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def show_traffic(view: TrafficView) -> None:
-    """A line a server."""
+    """A line for each server."""
     show_table(
         ("balancer", "server", "share", "state", "in flight", "testers", "changed by hand"),
         [
@@ -61,7 +61,7 @@ def show_maintenance(done: Maintenance) -> None:
 
 
 def show_measures(measures: Measures) -> None:
-    """A line a server and a version."""
+    """A line for each server and each version."""
     rows = [_row("server", one) for one in measures.servers] + [_row("version", one) for one in measures.versions]
     show_table(("", "which", "requests", "errors", "error rate", "p50", "p95", "p99"), rows)
     if not any(one.requests for one in measures.servers):
@@ -71,7 +71,7 @@ def show_measures(measures: Measures) -> None:
 
 
 def show_warmed_up(done: WarmedUp) -> None:
-    """A line a host."""
+    """A line for each host."""
     show_table(
         ("host", "requests", "a request", "problem"),
         [(one.host, f"{one.answered} of {one.wanted}", f"{one.milliseconds} ms", one.problem) for one in done.hosts],
