@@ -1,1 +1,1 @@
-"""The procedures: one file each, reading top to bottom like the runbook page it replaces."""
+"""The procedures of the tasks, one in each file, each of which reads like a page of a runbook."""

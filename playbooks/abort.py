@@ -1,4 +1,4 @@
-"""End a task that somebody else has running, from any machine: what Ctrl-C does where it runs (A6)."""
+"""End a task that runs on another machine, as Ctrl-C does where it runs (A6)."""
 
 from __future__ import annotations
 

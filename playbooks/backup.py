@@ -1,4 +1,4 @@
-"""Back up the application everywhere it is (A2): its hosts and its databases' hosts, side by side, under one id."""
+"""Back up the application (A2): its hosts and its databases' hosts, side by side, under one id."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A deploy's dry run (A7): everything it would do, host by host, with diffs. Takes no lock and touches nothing."""
+"""A deploy's dry run (A7): everything it would do, host by host, with diffs. It takes no lock and changes nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A rollback's dry run: what every host would go back to, and out of what. Takes no lock and touches nothing."""
+"""A rollback's dry run: what each host would go back to, and from where. It takes no lock and changes nothing."""
 
 from __future__ import annotations
 

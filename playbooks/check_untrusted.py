@@ -1,4 +1,4 @@
-"""A deploy's dry run for an inventory that is not trusted: what can be said of it with no host, artifact or secret."""
+"""A deploy's dry run for an inventory that is not trusted: what is known without a host, artifact or secret."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A terminal in the release that runs on one host, as its unit would run it; that it was opened is written down."""
+"""Open a terminal in the running release on one host, as its unit would run it; record that it was opened."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Deploy a version (A1 to A9): stage it everywhere, then switch batch after batch; take the fleet back if it fails."""
+"""Deploy a version (A1 to A9): stage it on every host, switch batch by batch, take the fleet back if it fails."""
 
 from __future__ import annotations
 

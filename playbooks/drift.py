@@ -1,4 +1,4 @@
-"""Tell what on the hosts is not as it was deployed, or as the inventory would have it today. Changes nothing."""
+"""Report what on the hosts is not as it was deployed, or not as the inventory has it today. Changes nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run a person's command in the release that runs, on one host or on all, and write down that it was."""
+"""Run a person's command in the running release, on one host or on all, and record it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Look once at the health of every host of the application (A4). Changes nothing."""
+"""Check the health of every host of the application once (A4). Changes nothing."""
 
 from __future__ import annotations
 

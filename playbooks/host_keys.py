@@ -1,4 +1,4 @@
-"""The hosts' SSH keys beside the recorded ones. Looking is free; recording is a person's decision, after comparing."""
+"""Show the hosts' SSH keys beside the recorded ones. A person compares them before they are recorded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one can go back to: the releases that are on the hosts, and the backups. Takes no lock and touches nothing."""
+"""List what a person can go back to: releases on the hosts, and backups. It takes no lock and changes nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the application's units write, on all hosts, merged by time; and what they write from now on."""
+"""What the application's units wrote on all hosts, merged by time, and what they write from now on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the application does right now, in numbers: errors and latencies within a window (G3). Changes nothing."""
+"""Measure errors and latencies of the application for a while (G3). Changes nothing."""
 
 from __future__ import annotations
 

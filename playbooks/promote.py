@@ -1,4 +1,4 @@
-"""Let a stage go on that is held for want of requests (B2, B3): a person's word, from any machine."""
+"""Let a stage go on that is held because of too few requests (B2, B3), from any machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Make hosts ready (E4): application hosts, database hosts, the balancer, sudo on all. Safe to run again."""
+"""Prepare hosts (E4): application hosts, database hosts, the balancer, sudo on all. Safe to run again."""
 
 from __future__ import annotations
 

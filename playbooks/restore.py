@@ -1,4 +1,4 @@
-"""Bring back out of backups: files into a folder to look at, databases into place (C3)."""
+"""Restore from backups: files into a folder to look at, databases into their place (C3)."""
 
 from __future__ import annotations
 

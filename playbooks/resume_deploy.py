@@ -1,4 +1,4 @@
-"""Go on with a deploy whose controller died: from any machine, with what is staged on the hosts already."""
+"""Continue a deploy whose controller died, from any machine, with what is staged on the hosts."""
 
 from __future__ import annotations
 

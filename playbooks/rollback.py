@@ -1,4 +1,4 @@
-"""Go back to what ran before (A6): by rename where that release is still whole on the host, else out of its backup."""
+"""Go back to what ran before (A6): by rename if that release is undamaged on the host, or else from its backup."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hosts, groups and variables as the inventory has them, whatever Slipway is to do with them. Reaches no host.
+"""Hosts, groups and variables as the inventory has them, with or without settings of Slipway. Reaches no host.
 
 Its documents are those of `ansible-inventory --list` and `--host`, so what reads these reads ours.
 """

@@ -1,4 +1,4 @@
-"""What runs where, since when, by whom, and how it is. Changes nothing."""
+"""What runs where, since when, by whom, and in which state. Changes nothing."""
 
 from __future__ import annotations
 

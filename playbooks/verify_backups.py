@@ -1,4 +1,4 @@
-"""Prove that the latest backups can be restored (G9): PASSED or FAILED a host, written where preflight reads it."""
+"""Prove that the latest backups restore (G9): PASSED or FAILED for each host, written where preflight reads it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Warm every host up (G3): the pages of slipway_warm_up, asked for on the hosts themselves."""
+"""Warm up every host (G3): each host requests the pages of slipway_warm_up from itself."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What stands around the hosts, each a small class behind a Protocol."""
+"""Systems around the hosts, each a small class behind a Protocol."""

@@ -1,4 +1,4 @@
-"""A command run regularly on the controller: a cron entry or a systemd timer, put in place and taken away exactly."""
+"""A command that runs regularly on the controller: a cron entry or a systemd timer, installed and removed exactly."""
 
 from __future__ import annotations
 

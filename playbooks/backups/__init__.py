@@ -1,1 +1,1 @@
-"""What backups are made of: jobs for every host under one id, and what holds of the last one."""
+"""How a fleet is backed up: jobs for every host under one id, and whether the last backup still holds."""

@@ -1,4 +1,4 @@
-"""The jobs that back a fleet up, or prove that its last backup still holds all there is (A2)."""
+"""The jobs that back up a fleet, or prove that its last backup still holds everything (A2)."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What can be known before a deploy changes anything: one file a subject. Deploys and dry runs share all of it."""
+"""Checks before a deploy changes anything, one file for each subject. Deploys and dry runs share all of them."""

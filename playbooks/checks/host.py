@@ -1,4 +1,4 @@
-"""What a host must have before anything is staged on it (A1, D1): judged from its facts, which costs no round trip."""
+"""What a host must have before anything is staged on it (A1, D1), judged from its facts without a round trip."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything that can be known of a deploy without changing anything: the dry run tells it, and a deploy ends on it.
+"""Every check that needs no change: a dry run reports the result, and a deploy ends if one fails.
 
 What is asked of a host costs a round trip, so a deploy leaves it out where it knows the answer: what runs there was
 made of the same configuration.

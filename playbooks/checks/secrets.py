@@ -1,4 +1,4 @@
-"""Which secrets a deploy is going to ask for: one that is missing or misspelt is met before any host is."""
+"""Which secrets a deploy will need, so that a missing or misspelt one is found before any host is reached."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What speaks against a release's units, judged from their text and from what a host says of them: pure functions."""
+"""Problems of a release's units, judged from their text and from a host's answers: pure functions."""
 
 from __future__ import annotations
 

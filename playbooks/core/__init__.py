@@ -1,1 +1,1 @@
-"""The ground floor: plain types, names and errors. It imports nothing of ours."""
+"""Plain types, names and errors. It imports no other package of Slipway."""

@@ -1,4 +1,4 @@
-"""What a playbook returns: shown to a person, or printed as a document."""
+"""What a procedure returns: shown to a person, or printed as a document."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is shipped: an artifact, and the release that one deploy makes of it."""
+"""What is deployed: an artifact, and the release that one deploy makes of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The controller's time, as ids and records have it."""
+"""The controller's time, in the format of ids and records."""
 
 from __future__ import annotations
 

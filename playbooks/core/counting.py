@@ -1,4 +1,4 @@
-"""Numbers of things, as one says them."""
+"""Numbers of things as text for a person."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Characters that nobody sees, or that change how others are seen: refused in names, made visible in what others say.
+"""Invisible characters and those that change how others look: refused in names, made visible in other text.
 
 Control characters, changes of the writing direction, characters without width, line separators, halves of characters,
 what is not assigned, and more accents on a letter than any language has.

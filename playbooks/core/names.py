@@ -1,4 +1,4 @@
-"""What names, ids and times look like: whatever a host, a repository or a person gives for one is held against these.
+"""Patterns of names, ids and times: what a host, a repository or a person gives must match them.
 
 Ids become names of files and folders, restic's tags, unit names and arguments of root's scripts, on hosts that did not
 say them. So a value that a host gave is used for nothing else than what its pattern allows; steps/lib/names.sh has the

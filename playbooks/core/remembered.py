@@ -1,4 +1,4 @@
-"""Where this machine keeps what it remembers of an environment; nothing is lost where it is gone."""
+"""Where this machine keeps what it remembers of an environment; it may be deleted without harm."""
 
 from __future__ import annotations
 

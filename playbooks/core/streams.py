@@ -1,4 +1,4 @@
-"""Standard input, output and error as they are to be: nothing that is written there can fail.
+"""Standard input, output and error set up so that writing to them cannot fail.
 
 Whoever runs a task may have a terminal of another encoding, a pipe whose reader has seen enough (``| head``), a full
 disk behind ``>``, or none of the three at all. What is done on hosts is done all the same, and the exit status says so.

@@ -1,4 +1,4 @@
-"""What the controller says of who runs us. A container may lack much of it; that is no fault."""
+"""What the controller knows about the person who runs it. In a container much of it may be missing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several applications in one inventory: each has settings of its own, over those that all of them share.
+"""Several applications in one inventory: each has its own settings, which override the shared ones.
 
 ``slipway_applications`` maps names to settings. Seen by one of them, an inventory is as if it had that one alone: its
 own settings stand where those of a single application do, so templates, origins and secrets are what they always are.

@@ -1,4 +1,4 @@
-"""An environment: its inventory, settings and secrets, read and validated before any host is touched (E1)."""
+"""An environment: its inventory, settings and secrets, read and validated before any host is reached (E1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What hosts have and run, read from where an environment's settings say that it is."""
+"""What hosts have and run, read from the places that an environment's settings name."""
 
 from __future__ import annotations
 

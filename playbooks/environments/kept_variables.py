@@ -1,4 +1,4 @@
-"""What of the environment a run needs that comes later without this shell: a schedule's."""
+"""Which environment variables a scheduled run needs, since it runs without this shell."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A person's word to the task that is at work, from any machine. It needs no lock: that task has it."""
+"""Messages from a person to the running task, from any machine. They need no lock, since that task has it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an inventory names and Slipway leaves alone, because the inventory is not trusted."""
+"""What an inventory names and Slipway does not use, because the inventory is not trusted."""
 
 from __future__ import annotations
 

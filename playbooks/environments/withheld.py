@@ -1,4 +1,4 @@
-"""Secrets of an inventory that is not trusted: known by name, never fetched."""
+"""Secrets of an inventory that is not trusted: their names are known, their values are never read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ending a task from elsewhere: to the main thread it is a Ctrl-C that says whose it was."""
+"""Ending a task from elsewhere: the main thread gets a Ctrl-C that says who sent it."""
 
 from __future__ import annotations
 

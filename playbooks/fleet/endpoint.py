@@ -1,4 +1,4 @@
-"""What ssh's settings for a host come to here. What cannot be done as ssh would do it is a problem, never ignored."""
+"""ssh's settings for a host, as Slipway uses them. A setting that it cannot follow is a problem, never ignored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many hosts at once: each job's result kept apart, never more than so many at a time."""
+"""Work on many hosts at once: each host's result is kept apart, and the number of hosts at a time is limited."""
 
 from __future__ import annotations
 

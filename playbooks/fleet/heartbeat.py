@@ -1,4 +1,4 @@
-"""The heartbeat: while it goes, hosts keep the lock and their guards wait."""
+"""The heartbeat: while it arrives, hosts keep the lock and their guards wait."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JSON that a host keeps: read so that nothing in it can hurt whoever shows or counts it later."""
+"""JSON that a host keeps, read so that nothing in it can harm the code that shows or counts it later."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A step that goes on for as long as somebody listens: what it says comes line by line."""
+"""A step that runs while somebody reads its output, line by line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who holds a lock, and how it is to be taken."""
+"""Who holds a lock, and how a task asks for one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a playbook tells while it runs; playbooks/report draws it."""
+"""The progress that a procedure reports while it runs; playbooks/report draws it."""
 
 from __future__ import annotations
 

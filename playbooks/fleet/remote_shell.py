@@ -1,4 +1,4 @@
-"""A shell on a host that does one request after another: a step costs one round trip (idea 5)."""
+"""A shell on a host that runs one request after another, so that a step costs one round trip (idea 5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A step's shell script, its arguments, and what it answers.
+"""A step's shell script, its arguments, and its answer.
 
 The wire format, both ways on one channel and so in one round trip:
 

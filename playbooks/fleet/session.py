@@ -1,4 +1,4 @@
-"""An SSH session that is had anew when it breaks, so that a loss of seconds is ridden out."""
+"""An SSH session that connects again when it breaks, so that a short interruption does no harm."""
 
 from __future__ import annotations
 

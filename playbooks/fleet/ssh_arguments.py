@@ -1,4 +1,4 @@
-"""Arguments for ssh out of an inventory (``ansible_ssh_common_args`` and its like), in Ansible's order."""
+"""Arguments for ssh from an inventory (``ansible_ssh_common_args`` and its like), in Ansible's order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ssh would do with each host: asked of ssh itself, before anything is connected to.
+"""What ssh would do with each host, as ssh itself says before anything connects.
 
 `ssh -G` answers with every setting: of the command line, of ~/.ssh/config and of the system's file, with Host, Match,
 Include and all that OpenSSH will think of. Nothing here reads these files to learn what they mean.

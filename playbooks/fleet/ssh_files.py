@@ -1,4 +1,4 @@
-"""Which hosts ssh's configuration files tell apart: where they can not, `ssh -G` need not be asked for each host."""
+"""Whether ssh's configuration files can treat hosts differently; if not, one `ssh -G` is enough for all of them."""
 
 from __future__ import annotations
 

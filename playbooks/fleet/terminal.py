@@ -1,4 +1,4 @@
-"""A program on a host that has this process's terminal: keys go there, what it writes comes here, sizes follow."""
+"""A program on a host with this process's terminal: keys go there, its output comes here, sizes follow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""paramiko's transport, tuned, and with an end to all that the other side may send.
+"""paramiko's transport, tuned, with limits on everything that the other side may send.
 
 paramiko believes the length that a packet gives itself, before anybody has said who he is; it keeps what a channel is
 sent beyond its window, and all that a compressed packet unpacks to. ssh does none of it.

@@ -1,4 +1,4 @@
-"""Reading one YAML or JSON file: its values, and beside them the line each key stands on."""
+"""Reads one YAML or JSON file: its values, and the line of each key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Regular expressions of an inventory, within limits: some take centuries for a word of thirty letters.
+"""Regular expressions of an inventory, with limits: some would take centuries for a word of thirty letters.
 
 Python's `re` cannot be interrupted in a thread. An expression that cannot take long is matched here; any other in a
 process of its own, which is ended when it takes too long or too much memory.

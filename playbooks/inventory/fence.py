@@ -1,4 +1,4 @@
-"""What reading an inventory may touch: all that a trusted one names, of an untrusted one only its own files."""
+"""What reading an inventory may use: everything that a trusted one names, only its own files for an untrusted one."""
 
 from __future__ import annotations
 

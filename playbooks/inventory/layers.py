@@ -1,4 +1,4 @@
-"""Variables with their origins, and how one layer covers another: a key replaces, or mappings are merged."""
+"""Variables with their origins, and how one layer overrides another: a key replaces, or mappings are merged."""
 
 from __future__ import annotations
 

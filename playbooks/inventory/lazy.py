@@ -1,4 +1,4 @@
-"""Values while Jinja2 works with them: missing ones that know their reason, containers that template on access."""
+"""Values during templating: missing ones that know the reason, containers that template on access."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Loading an inventory: read every file, then work out what the groups make of it."""
+"""Loads an inventory: reads every file, then computes what the groups mean."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was counted of a server, or of several: the one shape in which every source of metrics gives its numbers."""
+"""Counts of one server or of several, in the form that every source of metrics uses."""
 
 from __future__ import annotations
 

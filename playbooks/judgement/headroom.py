@@ -1,4 +1,4 @@
-"""Whether servers can do without some of them: pure, from what a balancer counted within the last seconds."""
+"""Whether the other servers have headroom: pure functions of a balancer's counts of the last seconds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From what hosts tell of themselves to signals: pure, beside the numbers of their requests."""
+"""From the hosts' own reports to signals: pure functions, in addition to the numbers of their requests."""
 
 from __future__ import annotations
 

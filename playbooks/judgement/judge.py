@@ -1,4 +1,4 @@
-"""The judge of a stage: criteria, then tick after tick, and at any time a verdict."""
+"""The judge of a stage: it has criteria, gets tick after tick, and gives a verdict at any time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What requests did while a release was rolled out, beside those before: measured, or not said."""
+"""Requests while a release was rolled out, compared with those before; nothing is said without a measurement."""
 
 from __future__ import annotations
 

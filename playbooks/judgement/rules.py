@@ -1,4 +1,4 @@
-"""The rules that a release is judged by: each takes tick after tick, and says at any time what it has found."""
+"""The rules that judge a release: each gets tick after tick, and gives its finding at any time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers in words, for a person at three in the morning."""
+"""Numbers as text for a person."""
 
 from __future__ import annotations
 

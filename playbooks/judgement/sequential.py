@@ -1,4 +1,4 @@
-"""Tests that may be looked at after every tick, and stopped at any: e-processes.
+"""Sequential tests that may be evaluated after every tick and stopped at any: e-processes.
 
 An e-process is a bet against a hypothesis in which nobody can hope to win while the hypothesis is true. That it ever
 multiplies its stake by 1/α has then a probability of α at the most (Ville's inequality), however often one looks. So a

@@ -1,4 +1,4 @@
-"""What comes of judging: findings with all their numbers, as the ledger keeps them, and sentences for a person."""
+"""The result of judging: findings with all their numbers for the ledger, and sentences for a person."""
 
 from __future__ import annotations
 

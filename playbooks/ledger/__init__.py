@@ -1,1 +1,1 @@
-"""Records: signed by who made them, proven against one another, and known by their heads (A9, G10)."""
+"""Records: signed by their authors, checked against each other, and referred to by their heads (A9, G10)."""

@@ -1,4 +1,4 @@
-"""The ledgers' last lines that this machine has seen: a ledger that lacks one later was cut, or written anew.
+"""The last lines of ledgers that this machine has seen: a ledger that lacks one later was cut or rewritten.
 
 They are kept per environment under ``$XDG_STATE_HOME/slipway`` (``~/.local/state``). Losing them is harmless: then this
 machine finds nothing that was cut off before it looked again.

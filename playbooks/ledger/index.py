@@ -1,4 +1,4 @@
-"""Which host has which record, and which should: what one ledger alone cannot show (A9)."""
+"""Which host has which record, and which host should have it; one ledger alone cannot show that (A9)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The key that vouches for a task: the person's, held by an SSH agent, or the environment's."""
+"""The key that signs for a task: the person's, in an SSH agent, or the environment's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a record is to be believed: who signed it, for where, and whether it stands where it belongs (G10)."""
+"""Whether a record counts: who signed it, for which environment, and whether it is in its own place (G10)."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What is shipped: artifacts, and what a host is given of a release."""
+"""What is deployed: artifacts, and what a host gets of a release."""

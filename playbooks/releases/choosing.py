@@ -1,4 +1,4 @@
-"""Which version a deploy that names none takes: the newest that the hosts' ledgers do not tell was taken back."""
+"""Which version a deploy without --version takes: the newest that was not taken back, by the hosts' ledgers."""
 
 from __future__ import annotations
 

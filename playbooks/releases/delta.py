@@ -1,4 +1,4 @@
-"""What an artifact has beyond a release that the hosts already hold, so that no more than that is sent.
+"""The difference between an artifact and a release that hosts have already, so that only that is sent.
 
 Files that have not changed are taken over on the host. Of the others zstd makes a patch against what they were
 (``--patch-from``, zstd(1)), once for the fleet. Nothing is kept on hosts for this alone. Should a host's release not

@@ -1,4 +1,4 @@
-"""What is rendered for a host, beside what was rendered there before; without secrets, those of then among them."""
+"""The difference between a host's rendered files now and before, without secrets, old ones included."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which artifact a deploy ships, found and checked before any host is touched (A1: validate version)."""
+"""Which artifact a deploy uses, found and checked before any host changes (A1: validate version)."""
 
 from __future__ import annotations
 

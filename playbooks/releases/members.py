@@ -1,4 +1,4 @@
-"""What is in an artifact that is here: read beside other work, since a large one takes a while to decompress."""
+"""The members of an artifact on this machine, read in the background, since a large one takes a while to unpack."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How fast this machine sends and works: what says whether a delta is worth its making.
+"""How fast this machine sends and makes deltas, which decides whether a delta saves time.
 
 Both are measured at every deploy and remembered here, since another machine may have another line.
 """

@@ -1,4 +1,4 @@
-"""What a release can be on each host, and what the next one is there: rendered for a slot, or in place (B2)."""
+"""What a release can be on each host and what it will be: rendered for a slot, or in place (B2)."""
 
 from __future__ import annotations
 

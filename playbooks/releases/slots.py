@@ -1,4 +1,4 @@
-"""Two releases beside each other on a host: which slot a release runs in (B2)."""
+"""Two releases side by side on a host: which slot a release runs in (B2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which versions were taken back, as the hosts' ledgers tell: a deploy that names none does not mean one of them."""
+"""Which versions were taken back, by the hosts' ledgers; a deploy without --version leaves them out."""
 
 from __future__ import annotations
 

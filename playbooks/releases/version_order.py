@@ -1,4 +1,4 @@
-"""Which of several versions is the newest, where their names say so beyond doubt."""
+"""Which of several versions is the newest, if their names say so clearly."""
 
 from __future__ import annotations
 

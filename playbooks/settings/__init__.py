@@ -1,4 +1,4 @@
-"""Facts a user states, validated before any host is touched."""
+"""What a user sets, validated before any host is reached."""
 
 from playbooks.settings.model import Settings
 

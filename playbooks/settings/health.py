@@ -1,4 +1,4 @@
-"""How a host is judged healthy (A4)."""
+"""When a host counts as healthy (A4)."""
 
 from typing import Annotated, Literal
 

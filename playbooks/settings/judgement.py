@@ -1,4 +1,4 @@
-"""By which numbers a release is judged good, and how sure one must be (A5, B2, B3, B5)."""
+"""By which numbers a release is judged, and how certain a judgement must be (A5, B2, B3, B5)."""
 
 from collections.abc import Sequence
 from typing import Literal, Self

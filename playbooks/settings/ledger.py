@@ -1,4 +1,4 @@
-"""Whose records are believed, and who signs them."""
+"""Whose records count, and who signs them."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""From inventory variables to settings: every mistake told at once, with its file and key."""
+"""From inventory variables to settings: reports every mistake at once, with its file and key."""
 
 from __future__ import annotations
 

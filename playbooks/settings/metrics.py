@@ -1,4 +1,4 @@
-"""Where the numbers come from that a release is judged by."""
+"""Where the numbers come from by which a release is judged."""
 
 from typing import Annotated, Literal, Self
 

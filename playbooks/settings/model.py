@@ -1,4 +1,4 @@
-"""Everything a user can set: inventory variables that begin with ``slipway_``, as one typed model a host.
+"""Everything a user can set: inventory variables that begin with ``slipway_``, as one typed model for each host.
 
 docs/settings.md is generated from the descriptions here.
 """

@@ -1,4 +1,4 @@
-"""docs/settings.md, made from the models: what is written there is what is checked."""
+"""Makes docs/settings.md from the models, so that the page says what is checked."""
 
 import types
 import typing

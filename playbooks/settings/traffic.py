@@ -1,4 +1,4 @@
-"""What stands in front of the application, and how traffic is moved there."""
+"""The balancer in front of the application, and how traffic moves there."""
 
 from typing import Annotated, Literal, Self
 

@@ -1,4 +1,4 @@
-"""What a new release is asked for before anybody else asks (B2, G3)."""
+"""Requests to a new release before it gets traffic (B2, G3)."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""A person's word that the task which is at work is to end, as Ctrl-C would where it runs."""
+"""Tell the running task to end, as Ctrl-C does where it runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Make a release of what another tool deployed, so that a host can go back to it."""
+"""Make a release from what another tool deployed, so that a host can go back to it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The application's own pages of metrics, fetched by the host it runs on: they need not be open to anybody else."""
+"""The application's own pages of metrics, fetched by its own host, so that they need not be open to others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The certificate of a balancer: whether it is fit, and whether it is what clients get (D1)."""
+"""A balancer's certificate: whether it is valid, and whether clients get it (D1)."""
 
 from __future__ import annotations
 

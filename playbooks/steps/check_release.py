@@ -1,4 +1,4 @@
-"""Whether a release on a host is still what was staged: a way back is only taken when it is whole (A6)."""
+"""Whether a release on a host is still what was staged: no host goes back to a damaged one (A6)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What somebody changed by hand of the release that runs on a host: files, links, modes, units."""
+"""What somebody changed by hand in the running release on a host: files, links, modes, units."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run a person's command in the release that runs on a host, as its unit would run it."""
+"""Run a person's command in the running release on a host, as its unit would run it."""
 
 from __future__ import annotations
 

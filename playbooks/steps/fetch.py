@@ -1,4 +1,4 @@
-"""What a host is told to fetch. It travels on standard input, since the URL may be signed and a header hold a token."""
+"""What a host must fetch. It is sent on standard input, since the URL may be signed and a header may hold a token."""
 
 from __future__ import annotations
 

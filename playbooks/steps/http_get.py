@@ -1,4 +1,4 @@
-"""Ask a Prometheus server from a host that can reach it, where the controller cannot."""
+"""Ask a Prometheus server from a host that can reach it, if the controller cannot."""
 
 from __future__ import annotations
 

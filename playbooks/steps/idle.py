@@ -1,4 +1,4 @@
-"""Stop what a rollout has left, a slot or a group of hosts, by a timer on the host once kept long enough (B2)."""
+"""Stop the slot or group of hosts that a rollout has left, by a timer on the host after its time (B2)."""
 
 from __future__ import annotations
 

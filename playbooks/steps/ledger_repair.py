@@ -1,4 +1,4 @@
-"""Give a host's ledger the records it lacks: at its end, with its own chain, never over what stands there (A9)."""
+"""Add missing records to a host's ledger: at its end, in its own chain, overwriting nothing (A9)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ask a host what it has against a release that is to come, before anything is staged there."""
+"""Ask a host about problems with a release before anything is staged there."""
 
 from __future__ import annotations
 

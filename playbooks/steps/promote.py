@@ -1,4 +1,4 @@
-"""A stage that is held, and the word of a person that it may go on; both are written down on the hosts."""
+"""A held stage, and a person's permission to go on; both are written on the hosts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Make a host ready for its role (E4); each step says what it changed, and changes nothing the second time."""
+"""Prepare a host for its role (E4); each step reports what it changed, and changes nothing the second time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the login user may do with sudo: what Slipway runs, and no more. docs/security.md says what that is worth."""
+"""What the login user may do with sudo: what Slipway runs, and nothing else. docs/security.md explains the limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Records of backups, as hosts keep them beside their repositories: each is held against what backup.sh writes."""
+"""Records of backups that hosts keep beside their repositories; each must match what backup.sh writes."""
 
 from __future__ import annotations
 

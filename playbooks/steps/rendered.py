@@ -1,4 +1,4 @@
-"""Read what the running release was rendered to, for a dry run's diffs (A7)."""
+"""Read the rendered files of the running release, for a dry run's diffs (A7)."""
 
 from __future__ import annotations
 

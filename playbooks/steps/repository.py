@@ -1,4 +1,4 @@
-"""Whether a host's backup repository opens, asked without changing anything."""
+"""Whether a host's backup repository opens, without changing anything."""
 
 from __future__ import annotations
 

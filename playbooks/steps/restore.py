@@ -1,4 +1,4 @@
-"""Bring back out of a backup: a release to its place, or everything into a folder (A6)."""
+"""Restore from a backup: a release to its place, or everything into a folder (A6)."""
 
 from __future__ import annotations
 

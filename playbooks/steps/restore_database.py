@@ -1,4 +1,4 @@
-"""Bring a database back out of a backup, losing nothing: the one that was there is kept under another name (C3)."""
+"""Restore a database without losing the present one, which stays under another name (C3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Let old backups expire (A2). Never part of a deploy: what a deploy needs is the backup, not the tidying."""
+"""Let old backups expire (A2). A deploy never does this: it needs the backup, not the clean-up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a host itself tells of the application while a release is watched (B5): units, memory, errors in the journal."""
+"""A host's own signals while a release is watched (B5): units, memory, errors in the journal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Put a release beside the running one; nothing that serves is touched (A1, A3)."""
+"""Stage a release beside the running one, without changing anything that serves (A1, A3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Make a release the current one, by one rename, and restart its units (A1, A3); the way back is armed before."""
+"""Make a release current with one rename and restart its units (A1, A3); the guard is set first."""
 
 from __future__ import annotations
 

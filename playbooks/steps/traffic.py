@@ -1,4 +1,4 @@
-"""Traffic on a balancer's host: who gets how much, who is drained; the way back is armed before anything changes."""
+"""Traffic on a balancer's host: servers' weights and drains; the guard is set before anything changes."""
 
 from __future__ import annotations
 

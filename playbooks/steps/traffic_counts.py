@@ -1,4 +1,4 @@
-"""What a balancer counted of each server: requests, errors, latencies. Nothing needs to be installed for it."""
+"""A balancer's counts for each server: requests, errors, latencies. They need no installation."""
 
 from __future__ import annotations
 

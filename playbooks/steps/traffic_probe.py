@@ -1,4 +1,4 @@
-"""What servers answer to a balancer's health check: asked from its host, just as it asks."""
+"""What servers answer to a balancer's health check, asked from the balancer's host in the same way."""
 
 from __future__ import annotations
 

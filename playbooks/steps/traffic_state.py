@@ -1,4 +1,4 @@
-"""How a balancer stands: each server's share as it runs now, and whether that is what was last set."""
+"""A balancer's state: each server's share at run time, and whether that is what was last set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ask a host for pages before anybody else does, so that the first user does not pay for cold caches (B2, G3)."""
+"""Request pages on a host before users do, so that the first user does not wait for cold caches (B2, G3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hosts by the handful: what a number or a percentage of them means."""
+"""Batches of hosts: what a number or a percentage of hosts means."""
 
 from __future__ import annotations
 

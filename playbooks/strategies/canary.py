@@ -1,4 +1,4 @@
-"""Canary: a few hosts, with a share of the traffic, are watched before the others follow (B3)."""
+"""Canary: a few hosts get a share of the traffic and are watched before the others change (B3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A plan: what a strategy decides, before anything is done. It can be printed, tested without a host, and run."""
+"""A plan: what a strategy decides before anything is done. It can be printed, tested without a host, and run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rolling: batch after batch, stopping at the first sign of trouble (B1)."""
+"""Rolling: batch after batch, until the first failure (B1)."""
 
 from __future__ import annotations
 

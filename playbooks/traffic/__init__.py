@@ -1,1 +1,1 @@
-"""Who gets the traffic: servers, their shares, and the balancers that send it."""
+"""Which server gets which share of the traffic, and the balancers that send it."""

@@ -1,4 +1,4 @@
-"""What a balancer's host is to have: its servers, its configuration, its maintenance page."""
+"""What a balancer's host must have: its servers, its configuration, its maintenance page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the balancers' hosts stand, for status: what is in the way of the traffic, and what a task has left there."""
+"""The balancers' hosts for status: problems with the traffic, and what a task has left there."""
 
 from __future__ import annotations
 

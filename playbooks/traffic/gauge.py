@@ -1,4 +1,4 @@
-"""Reads what balancers count while a rollout goes on, in the round trips in which their traffic moves."""
+"""Reads the balancers' counts during a rollout, in the round trips that move their traffic."""
 
 from __future__ import annotations
 

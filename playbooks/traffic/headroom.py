@@ -1,4 +1,4 @@
-"""Before hosts leave the balancers: wait until the others can do without them, or stop."""
+"""Before hosts leave the balancers: wait until the others can carry the traffic, or stop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the application's traffic is, and where it is to be: its hosts as the balancers see them."""
+"""Where the application's traffic is and where it must go: its hosts as the balancers see them."""
 
 from __future__ import annotations
 

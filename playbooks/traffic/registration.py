@@ -1,4 +1,4 @@
-"""Whether balancers know every server: what provision has not told them yet is met before a host changes."""
+"""Whether balancers know every server; a missing provision is found before a host changes."""
 
 from __future__ import annotations
 

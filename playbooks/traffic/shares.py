@@ -1,4 +1,4 @@
-"""Who gets how much of the traffic: pure functions from where hosts stand to what each server in a balancer gets."""
+"""Shares of the traffic: pure functions from the hosts' states to each server's weight in a balancer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Moves the traffic of one fleet on all its balancers at once, each with its way back armed before (B4, idea 3)."""
+"""Moves the traffic of one fleet on all its balancers at once, with a guard set on each first (B4, idea 3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why a balancer finds nobody healthy: what its check gets, in words, and what to do about it."""
+"""Why a balancer finds no server healthy: what its check gets, as a sentence, and what to do about it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Metrics out of the application's own page, as each host sees it."""
+"""Metrics from the application's own page, as each host sees it."""
 
 from __future__ import annotations
 

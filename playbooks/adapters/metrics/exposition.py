@@ -1,4 +1,4 @@
-"""Prometheus' text format, version 0.0.4: what a page of metrics says."""
+"""Prometheus' text format, version 0.0.4: reads a page of metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Metrics out of a Prometheus server, by instant queries."""
+"""Metrics from a Prometheus server, by instant queries."""
 
 from __future__ import annotations
 

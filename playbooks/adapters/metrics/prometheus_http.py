@@ -1,4 +1,4 @@
-"""How a Prometheus server is asked: its URLs and headers, and the controller's own requests."""
+"""Requests to a Prometheus server: its URLs and headers, and the controller's own requests."""
 
 from __future__ import annotations
 

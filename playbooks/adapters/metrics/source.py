@@ -1,4 +1,4 @@
-"""Metrics: what each server did since it was last asked about, wherever the numbers come from."""
+"""Metrics: each server's counts since the last reading, from any source."""
 
 from __future__ import annotations
 

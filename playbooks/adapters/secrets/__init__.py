@@ -1,1 +1,1 @@
-"""Where secrets come from, and how they are masked."""
+"""Where secrets come from, and how they are hidden."""

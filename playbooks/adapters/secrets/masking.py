@@ -1,4 +1,4 @@
-"""Finds secrets in text, in whatever way a program has written them, and strikes them out.
+"""Finds secrets in text, in every form in which programs write them, and hides them.
 
 Text and secret are both reduced to a plain form before they are compared: escapes of JSON, URLs, HTML and programming
 languages become what they stand for, quotes and backslashes are left out. So one entry finds a secret however it is

@@ -1,4 +1,4 @@
-"""Secrets: read when asked for, from where the settings say, and struck out of everything that is shown (E3)."""
+"""Secrets: read when needed, from where the settings say, and hidden in all output (E3)."""
 
 from __future__ import annotations
 

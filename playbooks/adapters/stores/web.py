@@ -1,4 +1,4 @@
-"""Where artifacts are that hosts fetch themselves: what a host asks for, and what the controller reads beside it."""
+"""Artifacts that hosts fetch themselves: what a host requests, and what the controller reads beside it."""
 
 from __future__ import annotations
 
