@@ -21,27 +21,27 @@ from playbooks.judgement.sequential import (
 from playbooks.judgement.verdict import Finding
 
 WORSE_ERRORS = "worse errors"
-REMEMBERED = 20  # ticks of the baseline that a threshold is taken from: latencies drift over a day
-MIN_TIMED = 50  # answers that a quantile can be taken from
-TWICE = 2.0  # the odds of a slow request that a comparison must be able to notice
-# Requests are not as independent as a test would have them: what holds up one host for a second makes many slow at
-# once, and a canary may be one host. So evidence has to come in so many looks at the least. (What a bet wins may be cut
-# short without making the test wrong.)
+REMEMBERED = 20  # a threshold comes from at most this many ticks of the baseline, since latencies drift over a day
+MIN_TIMED = 50  # a quantile needs at least this many answers
+TWICE = 2.0  # a comparison must be able to find this ratio of the odds of a slow request
+# Requests are less independent than the test assumes: what stops one host for a second makes many requests slow at
+# once, and a canary may be one host. So evidence must come from at least this many ticks. (Limiting the gain of a tick
+# does not make the test wrong.)
 LOOKS_LATENCY = 6
 LOOKS_ERRORS = 3
 
 
 @dataclass(frozen=True)
 class Compared:
-    """The sequential test of two versions, and what was counted for it.
+    """The sequential test of two versions, and its counts.
 
     Args:
         odds: how many times the old version's odds the new one's may be.
-        looks: in how many ticks evidence has to come at the least.
-        most: the logarithm of what a bet can win in one of them.
-        table, seconds: all that was counted.
-        rising, rising_seconds: the same since the evidence was at its lowest, which is what speaks against the release.
-        lowest: the logarithm of the evidence then.
+        looks: the least number of ticks from which evidence must come.
+        most: the logarithm of the most that one tick can gain.
+        table, seconds: all counts.
+        rising, rising_seconds: the counts since the evidence was lowest, which are the ones against the release.
+        lowest: the logarithm of the lowest evidence.
     """
 
     odds: float
@@ -60,7 +60,7 @@ class Compared:
         looked = self.looked + bool(table.new and table.old)
         more = replace(self, table=self.table + table, seconds=self.seconds + seconds, looked=looked)
         if not (table.new and table.old and table.new_events + table.old_events):
-            return more  # it says nothing of either
+            return more  # such a tick has no information on either version
         gains = [min(gain, self.most) for gain in gains_of_table(table, self.odds, WORSE)]
         evidence = self.evidence.after(gains)
         if evidence.log <= self.lowest:
@@ -69,7 +69,7 @@ class Compared:
         return replace(more, evidence=evidence, rising=rising, rising_seconds=seconds)
 
     def telling(self, *, bad: bool) -> tuple[Table, float]:
-        """What to show: of a release that turned bad after a good hour, not the hour."""
+        """The counts to show: if a release turned bad after a good hour, those after the hour."""
         return (self.rising, self.rising_seconds) if bad and self.rising.new else (self.table, self.seconds)
 
     @property
@@ -78,14 +78,14 @@ class Compared:
         return (self.table.old_events + 0.5) / (self.table.old + 1)
 
     def finding(self, found: Finding, sure: Sureness, *, evidence: float, expected: float) -> Finding:
-        """What the comparison has come to.
+        """The finding so far.
 
         Args:
-            found: the rule, its threshold, and what was counted as a sentence.
+            found: the rule, its threshold, and the counts as a sentence.
             sure: when it may decide.
-            evidence: the logarithm of what speaks against the release.
-            expected: the logarithm of what would speak against one that must be noticed. It does not depend on what the
-                release has shown.
+            evidence: the logarithm of the evidence against the release.
+            expected: the logarithm of the evidence that a release which must be found would give. It does not depend on
+                this release's results.
         """
         table, seconds = self.telling(bad=evidence >= sure.needed)
         found = replace(
@@ -126,8 +126,8 @@ class Compared:
 class WorseErrors:
     """The new release fails more often than the old one, and more often than a floor.
 
-    Both must be shown: with enough requests 0.02 % is surely more than 0.01 %, and no reason to wake anybody; and three
-    unlucky requests among forty are many, but not many more than chance gives to some release some day.
+    The data must show both. With enough requests 0.02 % is certainly more than 0.01 %, but it does no harm. And three
+    failures among forty requests are a high rate, but chance alone causes them now and then.
     """
 
     compared: Compared
@@ -171,17 +171,17 @@ class WorseErrors:
 class WorseLatency:
     """The new release is slower than the old one at a quantile.
 
-    What took longer than the old version's quantile counts as slow; of the new release what took longer than that and
-    the tolerance. The quantile is taken from ticks before the one it is applied to: taken from the same one, the old
-    version would be measured by its own measure.
+    A request of the old version is slow if it takes longer than the old version's quantile, one of the new release if
+    it takes longer than that plus the tolerance. The quantile comes from earlier ticks: if it came from the same tick, the
+    old version's part of slow requests would be fixed.
 
     Args:
         share: the quantile, e.g. 0.95.
         by: how much slower it may be, e.g. 0.2.
         slack: milliseconds that it may be slower in any case.
-        buckets: bounds of the source's histogram, if it is one: a threshold between two of them is moved up, because
-            what lies between them might be below it.
-        past: the old version's latencies that the next threshold is taken from.
+        buckets: bounds of the source's histogram, if it is one. A threshold between two bounds is moved up, because
+            requests between them might be below it.
+        past: the old version's latencies from which the next threshold comes.
     """
 
     share: float
@@ -215,7 +215,7 @@ class WorseLatency:
         if not self.measured:
             return left_out(self.rule)
         table = self.compared.table
-        # Where many answers take the same time fewer lie beyond the quantile; it is no harder to see then.
+        # If many answers take the same time, fewer are beyond the quantile. That makes it no harder to find.
         noticed = times_odds(max(self.compared.old_rate, 1 - self.share), TWICE)
         return self.compared.finding(
             Finding(self.rule, "inconclusive", self._told(), threshold=self.threshold),
@@ -236,10 +236,10 @@ class WorseLatency:
 
 
 def enough_for(sure: Sureness) -> float:
-    """The expected log evidence with which a release that must be noticed is found in four cases of five.
+    """The expected log evidence with which a release that must be found is found in four cases of five.
 
-    The stake is spread over alternatives and time, so that the best of them must win as much more. And evidence
-    scatters: by √(2·its mean), near enough. Four of five lie above 0.84 of that below the mean.
+    The stake is divided among alternatives and time, so the best of them must gain that much more. And evidence
+    scatters by about √(2·its mean). Four of five are above the mean less 0.84 of that.
     """
     least = sure.needed + math.log(2 * len(WORSE))
     scatter = 0.84 * math.sqrt(2)
@@ -247,7 +247,7 @@ def enough_for(sure: Sureness) -> float:
 
 
 def compared(odds: float, sure: Sureness, looks: int) -> Compared:
-    """A comparison that takes so many looks at the least to call a release bad."""
+    """A comparison that needs at least this many ticks to call a release bad."""
     return Compared(odds, looks, (sure.needed + math.log(2 * len(WORSE))) / looks)
 
 

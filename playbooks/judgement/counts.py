@@ -12,10 +12,10 @@ class Counts:
     """Requests within a window.
 
     Args:
-        requests: how many were answered, or should have been.
+        requests: how many there were, answered or not.
         errors: how many of them failed: status 5xx, no answer, no connection.
-        latencies: milliseconds → how many answers took that long at the most, and longer than the next smaller one
-            here. It may be a sample of the requests.
+        latencies: milliseconds → how many answers took at most that long, and longer than the next smaller key.
+            It may be a sample of the requests.
     """
 
     requests: int = 0
@@ -29,7 +29,7 @@ class Counts:
 
     @property
     def error_rate(self) -> float | None:
-        """Errors over requests; None without a request."""
+        """Errors divided by requests; None without a request."""
         return self.errors / self.requests if self.requests else None
 
     def quantile(self, share: float) -> float | None:
@@ -47,5 +47,5 @@ class Counts:
 
 
 def total(counts: Iterable[Counts]) -> Counts:
-    """All of them together."""
+    """The sum of several counts."""
     return sum(counts, Counts())

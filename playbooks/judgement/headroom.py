@@ -8,27 +8,27 @@ from dataclasses import dataclass, field
 from playbooks.judgement.counts import Counts, total
 from playbooks.judgement.sentences import milliseconds, rate, window
 
-# Fewer requests than this tell nothing: one that failed of three is no fleet that drowns.
+# Fewer requests than this are not judged: one failure of three does not show an overload.
 LEAST = 20
-# Seconds that are looked back on at the least, where there are readings of them.
+# The least number of seconds to look back, if there are readings of them.
 BACK = 5.0
-# So many requests a server at the same moment are worth a look at how long they take.
+# With this many requests in flight for each server, it is worth waiting for their latencies.
 BUSY = 2
-# So many checks that failed are no accident any more.
+# This many failed checks are not a coincidence.
 FAILED_CHECKS = 2
 
 
 @dataclass(frozen=True)
 class BalancerReading:
-    """What one balancer counted, and how it stood at the end of that.
+    """The counts of one balancer, and its state at the end.
 
     Args:
         ended: when, by the monotonic clock.
-        seconds: for how long it was counted; 0: this is where counting began.
-        requests: of all that clients asked.
+        seconds: for how long it was counted; 0: the first reading.
+        requests: of all clients.
         up: the servers that may get requests, and whether they answer its health check.
         queue: requests that waited for a server.
-        in_flight: by server, requests that it was at.
+        in_flight: by server, requests that it was answering.
         failed_checks: by server, health checks that failed while it was up.
         failing: servers that are up, and whose last check has failed.
     """
@@ -44,17 +44,17 @@ class BalancerReading:
 
     @property
     def is_served(self) -> bool:
-        """Whether somebody answers clients."""
+        """Whether some server answers clients."""
         return any(self.up.values())
 
 
 @dataclass(frozen=True)
 class Least:
-    """What servers must keep to, if one of them is to be done without.
+    """The limits that servers must keep so that one of them may leave.
 
     Args:
-        errors: the most requests that may fail, 0 to 1; None: not asked.
-        p50: milliseconds that half of the requests may take at the most; None: not asked.
+        errors: the most requests that may fail, 0 to 1; None: no limit.
+        p50: milliseconds that half of the requests may take at the most; None: no limit.
     """
 
     errors: float | None
@@ -62,17 +62,17 @@ class Least:
 
 
 def lacking(readings: Sequence[BalancerReading], leaving: Iterable[str], least: Least) -> str:
-    """Why a balancer's servers cannot do without some of them; empty when nothing is known that says so.
+    """Why some of a balancer's servers cannot leave; empty if nothing speaks against it.
 
     Args:
         readings: of one balancer, in order.
-        leaving: names of servers that are to be taken off.
-        least: what must be kept to.
+        leaving: names of servers that will be turned off.
+        least: the limits.
     """
     if not readings:
         return ""
     now, gone, recent = readings[-1], frozenset(leaving), _recent(readings)
-    # Who serves nobody is no loss; and where all of them leave, that is what was asked for.
+    # A server without requests may always leave. If all of them leave, the user has asked for that.
     if not any(_serves(name, now, recent) for name in gone & now.up.keys()):
         return ""
     staying = {name: is_up for name, is_up in now.up.items() if name not in gone}
@@ -82,7 +82,7 @@ def lacking(readings: Sequence[BalancerReading], leaving: Iterable[str], least: 
 
 
 def is_known(readings: Sequence[BalancerReading]) -> bool:
-    """Whether that can be told: where many requests are under way, and hardly any has been answered yet, it cannot.
+    """Whether `lacking` can be answered: not if many requests are in flight and almost none has been answered.
 
     Args:
         readings: of one balancer, in order.
@@ -99,7 +99,7 @@ def merged(readings: Iterable[BalancerReading]) -> Counts:
 
 
 def _recent(readings: Sequence[BalancerReading]) -> list[BalancerReading]:
-    """The last reading, and those before it that are needed to look back for long enough."""
+    """The last reading, and as many before it as are needed to look back far enough."""
     recent: list[BalancerReading] = []
     for reading in reversed(readings):
         if sum(one.seconds for one in recent) >= BACK:
@@ -109,7 +109,7 @@ def _recent(readings: Sequence[BalancerReading]) -> list[BalancerReading]:
 
 
 def _serves(name: str, now: BalancerReading, recent: Sequence[BalancerReading]) -> bool:
-    """Whether somebody is served there. Where checks come late, a server is down for a moment, and has its requests."""
+    """Whether this server serves requests. If checks are late, a server may count as down and still serve."""
     return now.up[name] or now.in_flight.get(name, 0) > 0 or any(one.failed_checks.get(name) for one in recent)
 
 

@@ -12,12 +12,12 @@ MEGABYTE = 1_048_576
 
 @dataclass(frozen=True)
 class UnitReading:
-    """A unit.
+    """The state of a unit.
 
     Args:
         active, sub: systemd's states, e.g. "active" and "running".
-        restarts: how often systemd has restarted it by itself since somebody started it.
-        memory: bytes it cannot give back; None: not known.
+        restarts: how often systemd has restarted it since somebody started it.
+        memory: bytes that it cannot give back; None: not known.
         memory_max: bytes at which it is ended; None: no limit.
     """
 
@@ -31,11 +31,11 @@ class UnitReading:
 
 @dataclass(frozen=True)
 class HostReading:
-    """What a host told at one moment.
+    """What a host reported at one moment.
 
     Args:
         moment: seconds of the host's uptime.
-        cursor: where its journal was read to: for the next reading of this host.
+        cursor: the end of what was read of its journal, for the next reading of this host.
         errors: lines of the application at priority err or worse since the cursor before.
     """
 
@@ -48,15 +48,15 @@ class HostReading:
 
 @dataclass(frozen=True)
 class HostLimits:
-    """From when on a host's own signals are bad.
+    """The limits beyond which a host's own signals are bad.
 
     Args:
         restarts: a unit that has restarted more often since the watch began.
         memory: share of MemoryMax in use.
-        full_within: seconds: memory that grows so fast that MemoryMax is reached sooner than this is a leak...
-        growth: ...unless it grew by less than this share of MemoryMax since the watch began, as every start does...
+        full_within: seconds. Memory that will reach MemoryMax sooner than this is a leak...
+        growth: ...unless it grew by less than this share of MemoryMax since the watch began, as after every start...
         settle: ...or the unit has been watched for fewer seconds than this.
-        errors: lines a minute more than the old release has.
+        errors: lines a minute more than the old release.
     """
 
     restarts: int = 0
@@ -70,12 +70,12 @@ class HostLimits:
 def host_signals(
     readings: Sequence[HostReading], baseline: Iterable[Sequence[HostReading]] = (), limits: HostLimits | None = None
 ) -> list[Signal]:
-    """What a host's readings since the watch began come to.
+    """The signals of a host from its readings since the watch began.
 
     Args:
-        readings: of one host on the new release, in order; the first is where the watch begins.
-        baseline: those of hosts on the old release within the same time.
-        limits: see there.
+        readings: of one host on the new release, in order; the first is from the beginning of the watch.
+        baseline: those of hosts on the old release in the same time.
+        limits: the limits.
     """
     limits = limits or HostLimits()
     if len(readings) < 2:
@@ -101,7 +101,7 @@ def host_signals(
 
 
 def errors_a_minute(readings: Sequence[HostReading]) -> float | None:
-    """Lines of the log at priority err or worse, a minute; None before there are two readings."""
+    """Lines of the log with priority err or worse for each minute; None before there are two readings."""
     if len(readings) < 2 or readings[-1].moment <= readings[0].moment:
         return None
     return sum(reading.errors for reading in readings[1:]) * 60 / (readings[-1].moment - readings[0].moment)
@@ -114,7 +114,7 @@ def _state(host: str, unit: UnitReading) -> Signal | None:
 
 
 def _restarts(host: str, before: UnitReading | None, unit: UnitReading, limits: HostLimits) -> Signal:
-    # A count that went down: somebody started the unit, which is no restart of systemd's.
+    # If the count went down, somebody started the unit; that is not a restart by systemd.
     since = before.restarts if before is not None and before.restarts <= unit.restarts else 0
     count = unit.restarts - since
     times = {0: "has not restarted", 1: "restarted once", 2: "restarted twice"}.get(count, f"restarted {count} times")
@@ -140,9 +140,9 @@ def _memory(
 def _growth(
     units: Sequence[UnitReading | None], readings: Sequence[HostReading], limits: HostLimits, most: int
 ) -> float:
-    """Bytes a second, where that is more than a start's: the smaller one of all the time and of its second half.
+    """Bytes a second, if that is more than after a start: the smaller rate of the whole time and of its second half.
 
-    What fills a cache and then stays is no leak: its second half is flat.
+    A unit that fills a cache and then stays the same has no leak: its second half is flat.
     """
     known = [
         (reading.moment, unit.memory)
@@ -164,8 +164,8 @@ def _errors(readings: Sequence[HostReading], baseline: Sequence[Sequence[HostRea
     told = f"{lines:.0f} error {'line' if round(lines) == 1 else 'lines'} a minute in the log"
     if known:
         told += f" where the old release has {max(known):.0f}"
-    # The worst of the old hosts: what one of them says all the time is no news of the new release. And of one line in
-    # the first second nobody makes sixty a minute.
+    # The old host with most lines counts, because such lines are then not the new release's fault. A time of at least a
+    # minute counts, so that one line in the first second does not become sixty a minute.
     minutes = max(1.0, (readings[-1].moment - readings[0].moment) / 60)
     count = sum(reading.errors for reading in readings[1:])
     bad = count > minutes * (limits.errors + max(known, default=0.0))

@@ -26,9 +26,9 @@ class Judge:
 
     Args:
         criteria: what the release must keep to.
-        settings: how sure one must be.
-        stages: how many stages the deploy has, its watch among them: they share the false alarms.
-        before: what was counted of the old version just before, for a threshold from the first tick on.
+        settings: how certain it must be.
+        stages: how many stages the deploy has, including its final watch; they share the rate of false alarms.
+        before: the old version's counts just before, for a threshold from the first tick on.
         buckets: bounds, in milliseconds, of the source's histogram; none if it knows each latency.
     """
 
@@ -47,20 +47,20 @@ class Judge:
         self._signals: list[Signal] = []
 
     def feed(self, seconds: float, new: Counts, old: Counts | None = None, signals: Iterable[Signal] = ()) -> None:
-        """Take in what was counted since the last time.
+        """Take the counts since the last tick.
 
         Args:
             seconds: how long that was.
             new: of all servers on the new release.
-            old: of all servers on the old one; None where none is left. One that got no requests has empty counts.
-            signals: what hosts said of themselves.
+            old: of all servers on the old one; None if none is left. A version without requests has empty counts.
+            signals: the hosts' own signals.
         """
         tick = Tick(seconds, new, old)
         self._rules = [rule.after(tick) for rule in self._rules]
         self._signals += [signal for signal in signals if signal.bad]
 
     def verdict(self) -> Verdict:
-        """What is known. "bad" holds from now on; "good" and "inconclusive" count at the end of the stage."""
+        """The verdict so far. "bad" is final; "good" and "inconclusive" count at the end of the stage."""
         return concluded((rule.finding() for rule in self._rules), self._signals)
 
 

@@ -25,7 +25,7 @@ class Requests:
 
     @property
     def timed(self) -> int:
-        """How many answers the latencies are of: a balancer may remember only the last ones."""
+        """How many answers have latencies: a balancer may remember only the last ones."""
         return sum(self.counts.latencies.values())
 
     @property
@@ -61,7 +61,7 @@ class Meanwhile:
 
     @property
     def any(self) -> bool:
-        """Whether there were any."""
+        """Whether there were any requests."""
         return bool(self.before.counts.requests or self.during.counts.requests)
 
     @property
@@ -75,7 +75,7 @@ class Meanwhile:
 
 
 def meanwhile(readings: Sequence[Sequence[BalancerReading]], changed: float) -> Meanwhile | None:
-    """Put several balancers' readings together; None where nobody counted while it was rolled out.
+    """Add up several balancers' readings; None if there are no counts from the rollout.
 
     Args:
         readings: by balancer, in order.

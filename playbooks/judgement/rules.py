@@ -17,17 +17,17 @@ from playbooks.judgement.sequential import (
 )
 from playbooks.judgement.verdict import Finding
 
-MAX_EVIDENCE = 1e12  # JSON knows no infinity, and nobody a difference beyond this
+MAX_EVIDENCE = 1e12  # JSON has no infinity, and larger values make no difference
 
 
 @dataclass(frozen=True)
 class Tick:
-    """What was counted since the last one.
+    """The counts since the last tick.
 
     Args:
         seconds: how long that was.
-        new: of the release that is judged.
-        old: of the baseline at the same time; None where there is none.
+        new: of the judged release.
+        old: of the baseline at the same time; None if there is none.
     """
 
     seconds: float
@@ -40,9 +40,9 @@ class Sureness:
     """When a rule may decide.
 
     Args:
-        alarm: how often a good release may be called bad by this rule.
-        missed: how often one beyond the margin may be called good.
-        margin: how many times a limit's odds a release must have shown to stay below, to be good.
+        alarm: how often this rule may call a good release bad.
+        missed: how often it may call a release beyond the margin good.
+        margin: a release is good if the data shows that its odds are below this many times the limit's.
     """
 
     alarm: float
@@ -59,23 +59,23 @@ class Rule(Protocol):
     """What a rule can do."""
 
     def after(self, tick: Tick) -> Rule:
-        """The rule, knowing one tick more."""
+        """The rule after one more tick."""
         ...
 
     def finding(self) -> Finding:
-        """What it has come to."""
+        """Its finding so far."""
         ...
 
 
 @dataclass(frozen=True)
 class Threshold:
-    """No more than a share of all requests may be events: errors, or slower than a threshold.
+    """At most a share of all requests may be events: errors, or slower than a threshold.
 
     Args:
         rule: its name.
-        share: the most that may be.
+        share: the limit.
         sure: when it may decide.
-        threshold: milliseconds beyond which a request is an event; None: an error is one.
+        threshold: milliseconds beyond which a request is an event; None: errors are the events.
     """
 
     rule: str
@@ -103,7 +103,7 @@ class Threshold:
 
     @property
     def beyond(self) -> float:
-        """The share that a good release has shown to stay below."""
+        """The share below which the data must show a release to be, so that it is good."""
         return self.share * self.sure.margin / (1 - self.share + self.share * self.sure.margin)
 
     def finding(self) -> Finding:
@@ -142,9 +142,9 @@ class Threshold:
 
 
 def events_of(counts: Counts, threshold: float | None) -> tuple[int, int]:
-    """Events and requests: errors, or what took longer than the threshold of what was timed.
+    """Events and requests: errors of all requests, or slow ones of those with a latency.
 
-    Sources read their counters one after the other, so that there may be an error more than there are requests.
+    Sources read their counters one after another, so there may be one error more than there are requests.
     """
     if threshold is None:
         requests = max(0, counts.requests)
@@ -154,7 +154,7 @@ def events_of(counts: Counts, threshold: float | None) -> tuple[int, int]:
 
 
 def what(threshold: float | None) -> str:
-    """What an event is, after its number."""
+    """The words for an event, to follow a number."""
     return "failed" if threshold is None else f"took longer than {milliseconds(threshold)}"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def percent(share: float) -> str:
-    """A share with as many digits as it takes to tell it from a limit beside it."""
+    """A share with enough digits to distinguish it from a limit beside it."""
     value = 100 * share
     digits = 0 if value >= 10 else 1 if value >= 1 else 2 if value >= 0.1 else 3
     text = f"{value:.{digits}f}"
@@ -12,12 +12,12 @@ def percent(share: float) -> str:
 
 
 def rate(events: int, requests: int) -> str:
-    """Events of requests, and what share that is."""
+    """How many of the requests are events, with the share."""
     return f"{events:,} of {requests:,} requests" + (f" ({percent(events / requests)})" if requests else "")
 
 
 def window(seconds: float) -> str:
-    """For how long it was counted."""
+    """The length of a window."""
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.3g} min"
 
 
@@ -27,11 +27,11 @@ def milliseconds(value: float) -> str:
 
 
 def about(count: float) -> str:
-    """An estimate, with the digits that it deserves."""
+    """An estimate, rounded to two digits."""
     size = max(0, len(str(int(count))) - 2)
     return f"{round(count, -size):,.0f}"
 
 
 def chance(alarm: float) -> str:
-    """How seldom a good release comes to this."""
+    """How rarely chance alone gives a good release this result."""
     return f"Chance does this to one good release in {about(1 / alarm)} at the most."

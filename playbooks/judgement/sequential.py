@@ -1,8 +1,8 @@
 """Sequential tests that may be evaluated after every tick and stopped at any: e-processes.
 
-An e-process is a bet against a hypothesis in which nobody can hope to win while the hypothesis is true. That it ever
-multiplies its stake by 1/α has then a probability of α at the most (Ville's inequality), however often one looks. So a
-false-alarm rate can be stated for a whole stage, and not just for one look at it.
+An e-process is a bet against a hypothesis that gains nothing on average while the hypothesis is true. The probability
+that it ever multiplies its stake by 1/α is then at most α (Ville's inequality), however often one looks. So a
+false-alarm rate holds for a whole stage, not only for one look at it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-# How many times the odds may be those of the hypothesis: what is bet on, an equal part of the stake on each.
+# The alternatives, as multiples of the hypothesis' odds. Each gets an equal part of the stake.
 WORSE = (1.25, 1.5, 2.0, 3.0, 6.0, 15.0, 60.0)
 BETTER = (1 / 1.5, 1 / 2, 1 / 4, 1 / 16, 1 / 1000)
 NEGLIGIBLE = 1e-17  # of a sum of floats
@@ -20,7 +20,7 @@ NEGLIGIBLE = 1e-17  # of a sum of floats
 
 @dataclass(frozen=True)
 class Table:
-    """Events among the requests of both versions within one tick.
+    """Events and requests of both versions in one tick.
 
     Args:
         new_events, new: events, and requests, of the release that is judged.
@@ -43,15 +43,15 @@ class Table:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the bets against a hypothesis have come to.
+    """The result of the bets against a hypothesis so far.
 
     Args:
         bets: how many alternatives share the stake.
         late: whether a part of the stake is kept for later, so that a release which turns bad after an hour is found
-            about as soon as one that is bad from the start, and its good hour does not speak for it.
-        logs: logarithm of what each alternative's bet is worth, without its share.
-        ticks: how many had anything in them.
-        peak: the logarithm of the most that all were worth together.
+            about as soon as one that is bad from the start, and its good hour does not count for it.
+        logs: the logarithm of each alternative's bet, without its share of the stake.
+        ticks: how many ticks had data.
+        peak: the logarithm of the highest total so far.
     """
 
     bets: int
@@ -68,7 +68,7 @@ class Evidence:
         """
         ticks = self.ticks + 1
         logs = self.logs or (-math.inf if self.late else 0.0,) * self.bets
-        if self.late:  # half at the first tick; then 1/2·1/(j(j-1)), which comes to the other half over all j
+        if self.late:  # half at the first tick; then 1/2·1/(j(j-1)), which adds up to the other half over all j
             stake = -math.log(2.0 if ticks == 1 else 2.0 * ticks * (ticks - 1))
             logs = tuple(_log_add(one, stake) for one in logs)
         logs = tuple(one + gain for one, gain in zip(logs, gains, strict=True))
@@ -85,13 +85,13 @@ class Evidence:
 
 
 def gains_of_rate(events: int, requests: int, rate: float, grid: Sequence[float]) -> list[float]:
-    """One sample: log likelihood ratios of rates beyond one to that rate itself.
+    """One sample: log likelihood ratios of rates beyond a given rate to that rate itself.
 
-    Against every rate on the other side it is a worse bet still (the likelihood ratio is monotone), so what holds for
-    the rate itself holds for "at most" with WORSE, and for "at least" with BETTER.
+    Against rates on the other side the bet gains even less (the likelihood ratio is monotone). So what holds for
+    the rate itself also holds for "at most" with WORSE, and for "at least" with BETTER.
 
     Args:
-        events, requests: what was counted.
+        events, requests: the counts.
         rate: the hypothesis, above 0 and below 1.
         grid: the alternatives, as multiples of its odds.
     """
@@ -103,15 +103,15 @@ def gains_of_rate(events: int, requests: int, rate: float, grid: Sequence[float]
 
 
 def gains_of_table(table: Table, odds: float, grid: Sequence[float]) -> list[float]:
-    """Two samples: log likelihood ratios of odds ratios above one to that odds ratio itself.
+    """Two samples: log likelihood ratios of odds ratios above a given one to that odds ratio itself.
 
-    Given how many events there were in both together, how many of them fall to the new release follows Fisher's
-    noncentral hypergeometric distribution, whatever the rate of the moment is. No rate is estimated: it is exact with
-    no events at all, with few, and with a share of 1 %; what hits both versions at once cancels out.
+    Given the number of events in both samples, the new release's part of them follows Fisher's noncentral
+    hypergeometric distribution, whatever the rate is at the moment. No rate is estimated, so the test is exact without
+    any events, with few, and with a share of 1 %. What affects both versions at once cancels out.
 
     Args:
         table: the tick.
-        odds: the hypothesis: the new release's odds of an event are at most so many times the old one's.
+        odds: the hypothesis: the new release's odds of an event are at most this many times the old one's.
         grid: the alternatives, as multiples of it.
     """
     events = table.new_events + table.old_events
@@ -125,8 +125,8 @@ def gains_of_table(table: Table, odds: float, grid: Sequence[float]) -> list[flo
 def log_normaliser(new: int, old: int, events: int, odds: float) -> float:
     """The logarithm of Σ C(new, k)·C(old, events - k)·odds^k over all k.
 
-    Summed from the largest term outwards until what is left is no part of a float: some hundreds of terms where there
-    are hundreds of thousands of requests.
+    The sum goes from the largest term outwards until the rest is too small for a float: some hundreds of terms for
+    hundreds of thousands of requests.
     """
     low, high = max(0, events - old), min(events, new)
 
@@ -151,19 +151,19 @@ def log_normaliser(new: int, old: int, events: int, odds: float) -> float:
 
 
 def expected_of_rate(requests: float, rate: float, limit: float) -> float:
-    """The log evidence that so many requests hold against a limit, when the rate is another one."""
+    """The expected log evidence of this many requests against a limit, if the rate is another one."""
     return requests * _divergence(rate, limit)
 
 
 def expected_of_table(table: Table, new_rate: float, old_rate: float, odds: float) -> float:
-    """The log evidence that so many requests of both hold against an odds ratio, when the rates are such.
+    """The expected log evidence of this many requests of both versions against an odds ratio, for given rates.
 
     Args:
         table: how many requests; its events do not count.
         new_rate, old_rate: both above 0 and below 1.
         odds: the hypothesis.
     """
-    # The hypothesis at its best: the pair of rates on its edge that lies nearest to these. One crossing, by halves.
+    # The closest hypothesis: the pair of rates on its boundary nearest to these. There is one crossing; bisect.
     below, above = -50.0, 50.0
     for _ in range(60):
         middle = (below + above) / 2
@@ -175,7 +175,7 @@ def expected_of_table(table: Table, new_rate: float, old_rate: float, odds: floa
 
 
 def times_odds(rate: float, factor: float) -> float:
-    """The rate whose odds are so many times this one's."""
+    """The rate whose odds are this many times the given rate's."""
     return factor * rate / (1 - rate + factor * rate)
 
 
@@ -184,7 +184,7 @@ def _rate(log_odds: float) -> float:
 
 
 def _divergence(one: float, other: float) -> float:
-    """What a request tells on average, in nats, of a rate that is `one` and not `other`."""
+    """The average information of a request, in nats, for the rate `one` against `other`."""
     yes = one * math.log(one / other) if one > 0 else 0.0
     no = (1 - one) * math.log((1 - one) / (1 - other)) if one < 1 else 0.0
     return yes + no

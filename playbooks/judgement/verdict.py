@@ -11,11 +11,11 @@ Outcome = Literal["good", "bad", "inconclusive"]
 
 @dataclass(frozen=True)
 class Signal:
-    """Something that is told of a host beside its requests: a unit restarts, health fails, a number is above its limit.
+    """A signal of a host besides its requests: a unit restarts, health fails, a metric is above its limit.
 
     Args:
-        host: its inventory name; where the numbers tell slots apart, HOST-SLOT.
-        rule: what was looked at, e.g. "restarts".
+        host: its inventory name; HOST-SLOT if the metrics distinguish slots.
+        rule: what was checked, e.g. "restarts".
         bad: whether it ends the stage.
         sentence: what a person reads, without the host's name.
     """
@@ -28,19 +28,19 @@ class Signal:
 
 @dataclass(frozen=True)
 class Finding:
-    """What one rule came to.
+    """The finding of one rule.
 
     Args:
         rule: its name: errors, p95, worse errors, worse latency p95, …
-        outcome: "left out" where there was nothing to compare with.
+        outcome: "left out" if there was nothing to compare with.
         sentence: what a person reads.
         numerator, denominator: events and requests of the new release.
         seconds: the window they were counted in.
         baseline_numerator, baseline_denominator: the old release's, at the same time; None without comparison.
-        limit: the most that may be: a share of requests, or an odds ratio in a comparison.
-        threshold: milliseconds that make a request an event; None where errors are.
-        evidence: how strongly chance is ruled out as an explanation of what is wrong: the e-value's peak.
-        needed: the evidence that calls it bad: 1 over its share of the false alarms.
+        limit: a share of requests, or in a comparison an odds ratio.
+        threshold: milliseconds that make a request an event; None if errors are the events.
+        evidence: the evidence against the release: the peak of the e-value.
+        needed: the evidence at which the release is bad: 1 over the rule's share of the false alarms.
         lacking: what is missing for a decision; empty if nothing is.
     """
 
@@ -61,7 +61,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a release is good, as far as is known.
+    """Whether a release is good, by the data so far.
 
     Args:
         outcome: "bad" ends a stage at any time. "good" and "inconclusive" count at its end.
@@ -78,12 +78,12 @@ class Verdict:
     signals: tuple[Signal, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """As it is kept in the ledger."""
+        """The verdict as the ledger keeps it."""
         return asdict(self)
 
 
 def concluded(findings: Iterable[Finding], signals: Iterable[Signal]) -> Verdict:
-    """One verdict out of all findings: anything bad is bad; good is only what every rule calls good."""
+    """One verdict from all findings: bad if one of them is bad, good only if every rule calls it good."""
     found, bad_signals = tuple(findings), tuple(signal for signal in signals if signal.bad)
     if bad_signals:
         first = bad_signals[0]
