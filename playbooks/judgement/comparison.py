@@ -172,8 +172,8 @@ class WorseLatency:
     """The new release is slower than the old one at a quantile.
 
     A request of the old version is slow if it takes longer than the old version's quantile, one of the new release if
-    it takes longer than that plus the tolerance. The quantile comes from earlier ticks: if it came from the same tick, the
-    old version's part of slow requests would be fixed.
+    it takes longer than that plus the tolerance. The quantile comes from earlier ticks: if it came from the same one,
+    the old version's part of slow requests would be fixed.
 
     Args:
         share: the quantile, e.g. 0.95.

@@ -21,13 +21,13 @@ def places_of(
 ) -> tuple[HostBackends, ...]:
     """The application's hosts as the balancers see them.
 
-    Hosts that --limit leaves out stay what they are. Those that could not be reached are left to the balancers' own
-    health checks.
+    Hosts that --limit leaves out stay as they are. For hosts that cannot be reached, the balancers' own health checks
+    decide.
 
     Args:
         env: settings.
         facts: of the hosts that take part.
-        slots: the slot that each host which changes is to run in; None for one that runs in none.
+        slots: the slot that each host which changes will run in; None for a host without slots.
         groups: of hosts, if there are any.
         turns: whether hosts with slots change one by one, out of the traffic, since some of them run in none.
     """
@@ -52,7 +52,7 @@ def _in_place(env: Environment, facts: Mapping[str, Facts]) -> Iterator[HostBack
 
 
 def _in_groups(env: Environment, facts: Mapping[str, Facts], groups: Groups) -> Iterator[HostBackends]:
-    """Of the group with the traffic every host counts, since all of them are to be left; of the other what is there."""
+    """Every host of the group with the traffic, since all of them lose it; of the other group, the known hosts."""
     capacity = capacities(env)
     for host in groups.serving:
         server = server_of(env, host)
@@ -64,7 +64,7 @@ def _in_groups(env: Environment, facts: Mapping[str, Facts], groups: Groups) -> 
 
 
 def _slotted(env: Environment, fact: Facts, slot: str | None, capacity: float, *, turns: bool) -> HostBackends:
-    """A host with two slots. What runs in none of them has the first one's port, or no traffic."""
+    """A host with two slots. A release that runs in neither has the first slot's port, or no traffic."""
     first = next(iter(env.settings.slots))
     after, before = slot or first, fact.slot or first
     return HostBackends(

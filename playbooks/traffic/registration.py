@@ -16,10 +16,10 @@ NUMERIC = re.compile(r"[0-9.]+|.*:.*")
 
 
 def lacking(state: BalancerState, servers: Sequence[Server]) -> list[str]:
-    """What a balancer has to be told, as sentences; none when it knows every server where it is.
+    """What provision must still tell a balancer, as sentences; none if it knows every server at its address.
 
     Args:
-        state: how it stands.
+        state: the balancer's.
         servers: the application's.
     """
     missing = [server.name for server in servers if server.name not in state.servers]
@@ -36,10 +36,10 @@ def lacking(state: BalancerState, servers: Sequence[Server]) -> list[str]:
 
 
 def left_behind(state: BalancerState, servers: Sequence[Server]) -> list[str]:
-    """Where clients are served now, if a balancer that is told of these servers asks there no more at all; else empty.
+    """Where clients are served now, if provision would make a balancer stop asking there; else empty.
 
     Args:
-        state: how it stands before it is told.
+        state: the balancer's before provision.
         servers: the application's.
     """
     served = {(one.address, one.port) for one in state.servers.values() if one.on and one.up is True}
@@ -48,11 +48,11 @@ def left_behind(state: BalancerState, servers: Sequence[Server]) -> list[str]:
 
 
 def unprovisioned(env: Environment, states: Sequence[BalancerState]) -> dict[str, list[str]]:
-    """By balancer, what it has to be told; those that know everything are left out.
+    """By balancer, what provision must still tell it; balancers that know everything are left out.
 
     Args:
         env: settings.
-        states: the balancers, as they stand.
+        states: the balancers'.
     """
     servers = [share.server for share in usual_shares(env)]
     found = {state.host: lacking(state, servers) for state in states}
@@ -60,7 +60,7 @@ def unprovisioned(env: Environment, states: Sequence[BalancerState]) -> dict[str
 
 
 def require_registered(env: Environment, states: Sequence[BalancerState]) -> None:
-    """Refuse to begin what a balancer could not follow.
+    """Refuse to begin if a balancer does not know a server.
 
     Raises:
         StepFailed: it does not know a server, or has it elsewhere.

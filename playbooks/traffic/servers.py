@@ -19,13 +19,13 @@ def server_of(env: Environment, host: str, slot: str | None = None) -> Server:
     Args:
         env: settings.
         host: inventory name.
-        slot: where a host runs two releases beside each other, which of the two.
+        slot: which slot, if the host runs two releases side by side.
 
     Raises:
         UsageError: there is no such slot.
     """
     target = env.target(host)
-    # As we reach it, but not through a tunnel of ours.
+    # The address by which the controller reaches the host, unless that is the end of a tunnel.
     address = str(target.variables.get("ansible_host") or host)
     if slot is not None:
         if slot not in env.settings.slots:
@@ -39,14 +39,14 @@ def server_of(env: Environment, host: str, slot: str | None = None) -> Server:
 
 
 def capacities(env: Environment) -> dict[str, float]:
-    """By host, those that --limit leaves out included: its weight beside the largest one's, above 0 to 1."""
+    """By host, including those that --limit leaves out: its weight relative to the largest one, above 0 to 1."""
     weights = {host: env.target(host).settings.weight for host in application_hosts(env)}
     largest = max(weights.values(), default=1)
     return {host: weight / largest for host, weight in weights.items()}
 
 
 def usual_shares(env: Environment) -> list[ServerWeight]:
-    """What every server gets at normal times; balancers must know those of hosts that --limit leaves out, too."""
+    """Every server's share in normal operation, also on hosts that --limit leaves out."""
     slots: list[str | None] = [*env.settings.slots] or [None]
     return [
         ServerWeight(server_of(env, host, slot), weight_of(capacity))
@@ -74,7 +74,7 @@ def balancers_of(env: Environment) -> tuple[str, ...]:
 
 
 def hosts_asked(env: Environment) -> tuple[str, ...]:
-    """Hosts that are needed for the metrics alone: the one through which Prometheus is asked."""
+    """Hosts that are needed only for metrics: the one through which Prometheus is asked."""
     prometheus = env.settings.metrics.prometheus
     if env.settings.metrics.source != "prometheus" or prometheus is None or prometheus.via is None:
         return ()

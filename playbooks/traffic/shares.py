@@ -17,14 +17,14 @@ class HostBackends:
     Args:
         host: inventory name.
         before: the server that has its traffic now; None before the first deploy.
-        after: the server that is to have it: the same one where a host's release changes in place, another one where
-            old and new run beside each other.
-        others: its servers that nothing runs on: balancers know all slots, and would try them.
-        live: whether its group of hosts has the traffic as the task begins; None where there are no groups. A host of
-            the other group has no traffic, so nothing ``before``.
-        capacity: what it can carry beside the largest of all hosts, above 0 to 1.
-        leaves: whether nothing is to run there in the end.
-        turns: what runs there is stopped for what is to run, or may as well be: the host leaves the traffic meanwhile.
+        after: the server that will have it: the same one if the host's release changes in place, another one if
+            old and new run side by side.
+        others: its servers on which nothing runs; balancers know all slots, and would try them.
+        live: whether its group of hosts has the traffic when the task begins; None without groups. A host of
+            the other group has no traffic, so its ``before`` is None.
+        capacity: what it can carry relative to the largest of all hosts, above 0 to 1.
+        leaves: whether nothing will run there in the end.
+        turns: whether what runs there stops for the new release, so that the host leaves the traffic while it changes.
     """
 
     host: str
@@ -43,18 +43,18 @@ class HostBackends:
 
     @property
     def former(self) -> Server | None:
-        """The server that has its traffic now, where another one is to have it."""
+        """The server that has its traffic now, if another one will have it."""
         return self.before if self.before and self.before.name != self.after.name else None
 
 
 @dataclass(frozen=True)
 class TrafficSplit:
-    """Where a rollout stands.
+    """The state of a rollout.
 
     Args:
         moved: hosts that serve the new release.
-        out: hosts that are to get nothing, since they are about to change.
-        share: of the traffic that the new release gets, 0 to 1; None: what the number of its servers gives.
+        out: hosts that get no traffic, since they are about to change.
+        share: the new release's share of the traffic, 0 to 1; None: by the number of its servers.
     """
 
     moved: frozenset[str] = frozenset()
@@ -63,30 +63,30 @@ class TrafficSplit:
 
 
 def weight_of(capacity: float, unit: float = FULL) -> int:
-    """The weight of a server: a whole number that balancers know, and never so small that it gets nothing.
+    """The weight of a server: a whole number in the balancers' range, and never 0.
 
     Args:
-        capacity: beside the largest server's, above 0 to 1.
-        unit: what one of capacity 1 weighs.
+        capacity: relative to the largest server's, above 0 to 1.
+        unit: the weight of a server with capacity 1.
     """
     return min(FULL, max(1, round(unit * capacity))) if unit else 0
 
 
 def weigh(old: Sequence[float], new: Sequence[float], share: float | None) -> tuple[float, float]:
-    """What a server of capacity 1 would weigh among the old and among the new ones, so that these get their share.
+    """The weight of a server with capacity 1 among the old and among the new servers, so that the new get their share.
 
-    More than 256 where a side has none as large as that: what each of its servers weighs never is.
+    It is more than 256 if a version has no server of capacity 1; each real server's weight is at most 256.
 
     Args:
-        old, new: the capacity of each server beside the largest one's, above 0 to 1.
-        share: 0 to 1; None for what their capacities give.
+        old, new: the capacity of each server relative to the largest one, above 0 to 1.
+        share: 0 to 1; None: by their capacities.
     """
     if share is None or not old or not new:
         return FULL, FULL
     if share <= 0 or share >= 1:
         return (FULL, 0) if share <= 0 else (0, FULL)
-    ratio = max(share / (1 - share) * sum(old) / sum(new), 1e-9)  # a share above 0 is never nobody
-    # Small shares want large weights, also where all of a side's hosts are small: 1 % cannot be told with small ones.
+    ratio = max(share / (1 - share) * sum(old) / sum(new), 1e-9)  # a share above 0 needs at least one server
+    # Small shares need large weights, also if all of a version's hosts are small: small weights cannot express 1 %.
     largest = min(FULL / max(old), FULL / max(new) / ratio)
     pairs = [(unit, unit * ratio) for unit in (largest * part / FULL for part in range(FULL, FULL // 2, -1))]
     counts = Counter(old), Counter(new)
@@ -104,16 +104,16 @@ def weigh(old: Sequence[float], new: Sequence[float], share: float | None) -> tu
 def balance(
     places: Sequence[HostBackends], split: TrafficSplit, *, closed: frozenset[str] = frozenset()
 ) -> list[ServerWeight]:
-    """What every server gets.
+    """Every server's weight.
 
     Args:
         places: the application's hosts.
-        split: where the rollout stands.
-        closed: names of servers that somebody has put out of service by hand; they stay so.
+        split: the state of the rollout.
+        closed: names of servers that a person has taken out of service; they stay out.
     """
     by_group = any(place.live is not None for place in places)
     kind = _grouped if by_group else _beside if any(place.beside for place in places) else _in_place
-    # Who gets nothing has no part in what a share is of.
+    # Shares are of the servers that get traffic.
     shut = [place for place in places if is_shut(place, closed)]
     changing = {name for place in places if place.host in split.out for name in servers_of(place)}
     wanted = [
@@ -129,7 +129,7 @@ def balance(
     empty = idle(places, split)
     running = [share for share in wanted if share.server.name not in empty]
     if not any(share.on and share.weight for share in running or wanted):
-        # Nobody else can carry it: then it is better sent to a host that restarts than to none at all.
+        # No other server can carry the traffic, so a host that restarts is better than none.
         full = {name: weight_of(place.capacity) for place in places for name in servers_of(place)}
         resting = {place.after.name for place in places if place.live is False}
         wanted = [
@@ -142,7 +142,7 @@ def balance(
 
 
 def idle(places: Sequence[HostBackends], split: TrafficSplit) -> set[str]:
-    """Names of servers that nothing runs on: not yet, or not any more."""
+    """Names of servers on which nothing runs, not yet or not any more."""
     found = set()
     for place in places:
         moved = place.host in split.moved
@@ -154,12 +154,12 @@ def idle(places: Sequence[HostBackends], split: TrafficSplit) -> set[str]:
 
 
 def is_shut(place: HostBackends, closed: frozenset[str]) -> bool:
-    """Whether somebody has put a host out of service by hand: its other slot is on the same host."""
+    """Whether a person has taken a host out of service; this holds for both of its slots."""
     return place.before is not None and place.before.name in closed
 
 
 def servers_of(place: HostBackends) -> dict[str, Server]:
-    """A host's servers that something may run on, by name."""
+    """A host's servers on which something may run, by name."""
     return {server.name: server for server in (place.before, place.after) if server}
 
 
@@ -183,7 +183,7 @@ def _in_place(places: Sequence[HostBackends], split: TrafficSplit) -> list[Serve
 def _beside(places: Sequence[HostBackends], split: TrafficSplit) -> list[ServerWeight]:
     share = 0.0 if split.share is None else split.share
     moved = split.moved - split.out
-    # A host that does not change has one server, and is old or new by what it runs.
+    # A host that does not change has one server, which is old or new by what it runs.
     old = [place for place in places if place.before and (place.beside or place.host not in moved)]
     new_ones = [place.capacity for place in places if place.host in moved]
     old_unit, new_unit = weigh([place.capacity for place in old], new_ones, share)
@@ -194,7 +194,7 @@ def _beside(places: Sequence[HostBackends], split: TrafficSplit) -> list[ServerW
             weight = weight_of(place.capacity, new_unit) if new else 0
             shares.append(ServerWeight(place.after, weight=weight, on=new, tester=new))
         if place in old and place.before is not None:
-            stays = share >= 1 and not place.beside  # left out of this rollout: it goes on as it is
+            stays = share >= 1 and not place.beside  # left out of this rollout: it stays as it is
             weight = weight_of(place.capacity, FULL if stays else old_unit)
             on = (stays or share < 1) and (place.beside or place.host not in split.out)
             shares.append(ServerWeight(place.before, weight=weight, on=on, tester=not moved))
@@ -202,7 +202,7 @@ def _beside(places: Sequence[HostBackends], split: TrafficSplit) -> list[ServerW
 
 
 def _grouped(places: Sequence[HostBackends], split: TrafficSplit) -> list[ServerWeight]:
-    # The very first deploy changes both groups, and there is nothing to move away from.
+    # The first deploy changes both groups, and there is no traffic to move away.
     first = any(place.live and place.host in split.moved for place in places)
     new = [] if first else [place for place in places if not place.live and place.host in split.moved - split.out]
     share = split.share if new and split.share is not None else 0.0
@@ -227,7 +227,7 @@ def _grouped(places: Sequence[HostBackends], split: TrafficSplit) -> list[Server
 
 
 def steady(places: Sequence[HostBackends], seen: Iterable[str], changing: Iterable[str]) -> frozenset[str]:
-    """Hosts that run the wanted release from the start; of two groups, those without the traffic are meant to.
+    """Hosts that run the wanted release from the start; with two groups, those of the group without the traffic.
 
     Args:
         places: the application's hosts.
@@ -241,14 +241,14 @@ def steady(places: Sequence[HostBackends], seen: Iterable[str], changing: Iterab
 def way_back(
     places: Sequence[HostBackends], split: TrafficSplit, *, forward: bool = False, closed: frozenset[str] = frozenset()
 ) -> tuple[list[ServerWeight], list[ServerWeight]]:
-    """What a balancer's guard does when its controller falls silent: at once, and when the hosts have gone back, too.
+    """What a balancer's guard does when the controller is silent: at once, and after the hosts have gone back.
 
-    At once nothing is sent any more to the release that is being left, as long as the others can carry half of what all
-    hosts do at the least: fewer could not carry it all.
+    At once it sends nothing more to the release that is left, if the others have at least half of the capacity of all
+    hosts; fewer could not carry the traffic.
 
     Args:
         places, split, closed: see `balance`.
-        forward: the task is a rollback, which guards bring to its end.
+        forward: whether the task is a rollback, which guards finish.
     """
     hosts = frozenset(place.host for place in places if not place.live)
     if any(place.beside for place in places):
@@ -258,7 +258,7 @@ def way_back(
     left = hosts - split.moved if forward else split.moved
     leaving = left | split.out
     carried = {place.host: place.capacity for place in places if place.host in hosts and not is_shut(place, closed)}
-    # Fractions: a half must not be less than a half for how they are written.
+    # Floats: rounding must not make a half less than a half.
     if 2 * fsum(carried[host] for host in carried.keys() - leaving) < fsum(carried.values()) - 1e-9:
         return end, end
     return balance(places, TrafficSplit(split.moved, out=leaving), closed=closed), end

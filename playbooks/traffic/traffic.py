@@ -27,20 +27,20 @@ from playbooks.traffic.unserved import find_unserved, probed
 # Seconds by which the application's hosts let their guards run longer than the balancers': these look every tenth of
 # their time (guard.sh), and then have to drain.
 DRAIN_FIRST = 5.0
-# Seconds that servers are waited for, and that they are where none was up to begin with: something else is wrong then.
+# Seconds to wait for servers, and seconds if none was up at the beginning, since something else is wrong then.
 UP, HARDLY_UP = 30.0, 5.0
 
 
 class Traffic(Protocol):
-    """Where the fleet's traffic goes.
+    """The traffic of the fleet.
 
     Args:
         balancers: names of the balancers' hosts.
         places: the application's hosts, as the balancers see them.
         steady: hosts that run the wanted release from the start.
-        astray: whether a balancer, as the task begins, sends requests elsewhere than to what runs: so may a task that
-            failed have left it.
-        there: hosts with two servers of which the new one has traffic already: a rollout was halted half-way.
+        astray: whether a balancer sends requests elsewhere than to what runs when the task begins, as a failed task may
+            leave it.
+        there: hosts with two servers of which the new one has traffic already, because a rollout was halted.
     """
 
     @property
@@ -58,36 +58,36 @@ class Traffic(Protocol):
         """Nothing has changed yet: what was counted so far is how things were."""
 
     def require_headroom(self, hosts: frozenset[str]) -> None:
-        """Go on only if the others can do without these hosts, by what balancers counted within the last seconds.
+        """Go on only if the others have headroom for these hosts' traffic, by the balancers' latest counts.
 
         Raises:
-            StepFailed: they cannot, and it has not become better in time.
+            StepFailed: there was no headroom in time.
         """
 
     def meanwhile(self) -> Meanwhile | None:
-        """What requests did since the first change, beside those before; None where nobody counts them."""
+        """Requests since the first change, compared with those before; None if nothing counts them."""
 
     def unserved(self) -> StepFailed | None:
-        """A balancer that has nobody to send clients to, though it should; see `move`."""
+        """A balancer that should have a server up and has none; see `move`."""
 
     def move(self, split: TrafficSplit, *, back: bool = False) -> Mapping[str, SlipwayError]:
-        """Make it so on every balancer.
+        """Apply a split on every balancer.
 
         Args:
-            split: where the rollout stands.
-            back: the release is being left, so nobody waits for servers to be warm.
+            split: the state of the rollout.
+            back: whether the release is left, so that nothing waits for servers to be warm.
 
         Returns:
             Hosts on the new release that a balancer does not find healthy, and why; none on the way back.
 
         Raises:
-            SlipwayError: one could not; its guard sees to it that it goes back. Or one has nobody to send clients to.
+            SlipwayError: one could not, and its guard takes it back. Or one has no server up.
         """
 
 
 @dataclass(frozen=True)
 class NoBalancer:
-    """Nothing stands in front of the application that we know of.
+    """There is no balancer in front of the application.
 
     Args:
         places, steady: see `Traffic`.
@@ -100,16 +100,16 @@ class NoBalancer:
     there: frozenset[str] = frozenset()
 
     def begin(self) -> None:
-        """Nobody counts."""
+        """There are no counts."""
 
     def require_headroom(self, hosts: frozenset[str]) -> None:
-        """Nobody knows."""
+        """There is no balancer to ask."""
 
     def meanwhile(self) -> None:
-        """Nobody counts."""
+        """There are no counts."""
 
     def unserved(self) -> None:
-        """Nobody knows."""
+        """There is no balancer to ask."""
 
     def move(self, split: TrafficSplit, *, back: bool = False) -> Mapping[str, SlipwayError]:  # noqa: ARG002
         """There is nothing to move."""
