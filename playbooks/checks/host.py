@@ -12,7 +12,7 @@ INODES_NEEDED = 1000
 
 
 def tools_for(settings: Settings, artifact: Artifact) -> tuple[str, ...]:
-    """Programs that a deploy uses on a host, and that not every host has."""
+    """Programs that a deploy needs on a host, and that not every host has."""
     return (
         *(("restic", "jq") if settings.backup.enabled else ()),
         *(("curl",) if artifact.url else ()),
@@ -55,7 +55,7 @@ def judge_host(facts: Facts, settings: Settings, *, needs: tuple[str, ...]) -> C
 
 
 def _make_roots(folder: Foreign, home: str) -> str:
-    """What to do about a folder that is not root's alone; one that is none of ours may be so for good reason."""
+    """What to do about a folder that is not root's alone; outside of Slipway's folders there may be a reason for it."""
     path = folder.path
     if folder.mode.endswith("+"):
         return (
@@ -68,7 +68,7 @@ def _make_roots(folder: Foreign, home: str) -> str:
 
 
 def _unseen_reloads(settings: Settings) -> list[str]:
-    """A reload may end well and load nothing; only an answer that names its version shows it."""
+    """Warn of a reload that may succeed without loading the release; only an answer with the version shows that."""
     if any(VERSION in check.model_dump_json() for check in settings.health.checks):
         return []
     return [

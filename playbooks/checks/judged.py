@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class CheckVerdict:
-    """What speaks against a deploy to one host.
+    """The result of checking one host.
 
     Args:
-        problems: what ends it before it changes anything, a sentence each.
+        problems: sentences; each ends the deploy before it changes anything.
         warnings: what a person should look at.
-        hint: what to do about the problems, where they do not say so themselves.
+        hint: what to do about the problems, if they do not say so themselves.
     """
 
     problems: tuple[str, ...] = ()
@@ -20,7 +20,7 @@ class CheckVerdict:
     hint: str | None = None
 
     def __add__(self, other: CheckVerdict) -> CheckVerdict:
-        """Both."""
+        """Both results together."""
         return CheckVerdict(
             tuple(dict.fromkeys((*self.problems, *other.problems))),
             (*self.warnings, *other.warnings),

@@ -1,7 +1,7 @@
 """Every check that needs no change: a dry run reports the result, and a deploy ends if one fails.
 
-What is asked of a host costs a round trip, so a deploy leaves it out where it knows the answer: what runs there was
-made of the same configuration.
+A question to a host costs a round trip. So a deploy leaves it out if it knows the answer, because the running release
+has the same configuration.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ from playbooks.strategies.plan import Plan
 def before_any_host(
     env: Environment, release: Release, plan: Plan, warn: Callable[[str], None]
 ) -> Callable[[], Members]:
-    """What can be known before a host is reached: that secrets can be had, and that the record will be signed.
+    """The checks before a host is reached: that secrets can be read, and that the record will be signed.
 
     Args:
         env: settings and secrets.
-        release: its artifact is begun to be read.
-        plan: how it is to be rolled out.
-        warn: told what a person should know.
+        release: its artifact is read in the background.
+        plan: how it will be rolled out.
+        warn: gets the warnings.
 
     Returns:
-        Waits for what the artifact holds.
+        A function that waits for the artifact's members.
 
     Raises:
         ConfigError, UsageError: the deploy cannot be.
@@ -64,16 +64,16 @@ def look_over(
     *,
     known: bool = True,
 ) -> Mapping[str, CheckVerdict]:
-    """What speaks against a release, host by host.
+    """The checks of a release on each host.
 
     Args:
         fleet: open sessions.
         env: settings.
-        targets: hosts that are to have it.
-        facts: what they are.
-        release, renderings: what they are to have.
-        members: what its artifact holds.
-        known: leave out what was found well when what runs there was deployed.
+        targets: hosts that will get it.
+        facts: what they have and run.
+        release, renderings: what they will get.
+        members: the members of its artifact.
+        known: leave out checks that passed when the running release was deployed.
 
     Raises:
         SlipwayError: a host does not answer.
@@ -88,7 +88,7 @@ def look_over(
         judged += lacking(settings, made, release.id, members.modes)
         if members.damaged:
             judged += CheckVerdict((members.damaged,), hint=members.hint)
-        # What another tool deployed has the units and the ports still.
+        # A release of another tool still has the units and the ports.
         if fact.theirs or (known and _is_known(fact, made, renderings[host])):
             return judged
         ports = [port.number for port in ports_of(settings, made)]
@@ -100,7 +100,7 @@ def look_over(
 
 
 def repositories(fleet: Fleet, env: Environment, hosts: Sequence[str]) -> Mapping[str, CheckVerdict]:
-    """What speaks against backing these hosts up; a deploy need not ask, since it backs up before it changes them."""
+    """Problems with backing up these hosts; a deploy need not check, since it backs up before it changes them."""
     if not env.settings.backup.enabled:
         return {}
     results = fleet.each(
@@ -112,10 +112,10 @@ def repositories(fleet: Fleet, env: Environment, hosts: Sequence[str]) -> Mappin
 
 
 def require_good(env: Environment, judged: Mapping[str, CheckVerdict]) -> list[str]:
-    """The warnings of hosts against which nothing speaks.
+    """The warnings of hosts without problems.
 
     Raises:
-        SlipwayError: something does, on some host; all of it is told.
+        SlipwayError: some host has problems; it lists all of them.
     """
     failed: dict[str, SlipwayError] = {
         host: StepFailed(cut("; ".join(one.problems)), host=host, step="preflight", code="preflight", hint=one.hint)
@@ -128,11 +128,11 @@ def require_good(env: Environment, judged: Mapping[str, CheckVerdict]) -> list[s
 
 
 def _is_known(facts: Facts, made: Rendered, renderings: Renderings) -> bool:
-    """Whether all that a host could object to was found well when what runs there was deployed."""
+    """Whether every check of a host passed when the running release was deployed."""
     running = facts.running
     as_it_runs = renderings.get(running.slot) if running else None
     if running is None or as_it_runs is None or not facts.is_up:
         return False
-    # The other slot's port is ours as long as what was there still runs.
+    # The other slot's port belongs to the application as long as the release in it still runs.
     ours = made.slot is None or (facts.idle is not None and facts.idle.slot == made.slot.name and facts.idle.runs)
     return ours and running.about.get("config") == as_it_runs.digest

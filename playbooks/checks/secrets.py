@@ -9,7 +9,7 @@ from playbooks.settings.health import PostgresCheck, RedisCheck
 
 
 def secrets_of(settings: Iterable[Settings], *, watches: bool) -> list[str]:
-    """Names of secrets, beside those of backups, and those of templates, which are rendered before any host is reached.
+    """Names of secrets, except those of backups, and of templates, which are rendered before any host is reached.
 
     Args:
         settings: of the hosts.

@@ -17,7 +17,7 @@ from playbooks.steps.preflight import Listener, Objections
 _UNKNOWN_KEY = re.compile(r"Unknown key(?: name)? '([^']*)' in section (?:'|\[)([^\]']*)")
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 _ANY = ("0.0.0.0", "::", "*", "")  # noqa: S104 - what others listen at
-# What a unit says of where its program listens: 8000, :8000, --port=8000.
+# How a unit tells its program where to listen: 8000, :8000, --port=8000.
 _LISTENS = r"(?:^|[\s:=]){port}(?:\s|$|['\"])"
 _STREAM = re.compile(r"(?:\[?([0-9A-Fa-f.:]+?)\]?:)?([0-9]+)")
 
@@ -29,8 +29,8 @@ class Port:
     Args:
         number: which.
         address: where it listens; empty: everywhere, or not known.
-        sure: whether it is the application that is to listen there; else what asks there may mean somebody else.
-        why: who says so, as the end of a sentence.
+        sure: whether the application certainly listens there; a check may ask another service instead.
+        why: what names the port, as the end of a sentence.
     """
 
     number: int
@@ -40,7 +40,7 @@ class Port:
 
 
 def ports_of(settings: Settings, rendered: Rendered) -> list[Port]:
-    """The ports that a host's release needs, each once; where it is sure counts more.
+    """The ports that a host's release needs, each once; a certain one replaces an uncertain one.
 
     Args:
         settings: the host's.
@@ -72,7 +72,7 @@ def _ports(settings: Settings, rendered: Rendered) -> Iterator[Port]:
 
 
 def _asked(check: AnyCheck) -> int | None:
-    """The port of this host that a check asks, if it is always the same one."""
+    """The port of this host that a check uses, if it is always the same one."""
     if isinstance(check, TcpCheck):
         return check.port if isinstance(check.port, int) and check.host in _LOCAL else None
     if not isinstance(check, HttpCheck) or check.asks_slot:
@@ -85,9 +85,9 @@ def _asked(check: AnyCheck) -> int | None:
 
 
 def is_told_to_listen(rendered: Rendered, port: int) -> bool:
-    """Whether a unit starts its program with this port, or gives it as PORT: then it is the application's own.
+    """Whether a unit starts its program with this port, or sets it as PORT, so that it is the application's own.
 
-    A URL does not count, since it names somebody else's.
+    A URL does not count, since it names the port of another service.
     """
     listens = re.compile(_LISTENS.format(port=port))
     for line in _lines(rendered):
@@ -102,13 +102,13 @@ def is_told_to_listen(rendered: Rendered, port: int) -> bool:
 
 
 def judge_units(settings: Settings, rendered: Rendered, release: str, objections: Objections) -> CheckVerdict:
-    """What a host has against a release's units.
+    """A host's problems with a release's units.
 
     Args:
         settings: the host's.
         rendered: its release.
-        release: its id: what is below it, or below ``current``, is judged with the artifact.
-        objections: what the host said.
+        release: its id; paths below it, or below ``current``, are checked against the artifact.
+        objections: the host's answers.
     """
     problems = [
         f"{one.path} is there already, and is {one.whose}; name the service {one.unit.partition('.')[0]} differently"
@@ -148,7 +148,7 @@ def _of_port(port: Port, listener: Listener) -> CheckVerdict:
 
 
 def _meet(ours: str, theirs: str) -> bool:
-    """Whether two cannot both listen."""
+    """Whether two programs cannot both listen."""
     address = theirs.rpartition(":")[0].partition("%")[0].strip("[]")
     return ours in _ANY or address in _ANY or ours == address
 
@@ -158,7 +158,7 @@ def _refused(settings: Settings, rendered: Rendered, release: str, objections: O
     names = tuple(name.partition(".d/")[0] for name in rendered.units)
     told = []
     for line in objections.said:
-        # A program of the release is not here yet; other lines are of units that ours have to do with.
+        # A program of the release is not on the host yet; other lines are about units that these depend on.
         if any(place in line for place in below) and ("not executable" in line or "o such file" in line):
             continue
         if any(name in line for name in names):
@@ -188,13 +188,13 @@ def programs(rendered: Rendered) -> list[str]:
             continue
         word = value.split(" ")[0]
         path = word.lstrip("-@:+!|")
-        if path.startswith("/") and "-" not in word[: -len(path)]:  # of one with a "-" it does not matter
+        if path.startswith("/") and "-" not in word[: -len(path)]:  # with a "-", systemd ignores a failure
             found.append(path)
     return list(dict.fromkeys(found))
 
 
 def environment_files(rendered: Rendered) -> list[str]:
-    """Absolute paths of the files that units read their environment from, and cannot do without."""
+    """Absolute paths of the files from which units read their environment, except optional ones."""
     found = [line.partition("=")[2] for line in _lines(rendered) if line.startswith("EnvironmentFile=/")]
     return [path for path in dict.fromkeys(found) if not any(sign in path for sign in "%*?[\"'\\")]
 
@@ -206,7 +206,7 @@ def _lines(rendered: Rendered) -> Iterator[str]:
 
 
 def in_release(settings: Settings, release: str, paths: Sequence[str]) -> list[str]:
-    """Those of the paths that are in the release, as paths within it."""
+    """The paths that are in the release, as paths within it."""
     places = (f"{settings.home}/current/", f"{settings.home}/releases/{release}/")
     return [path.removeprefix(place) for path in paths for place in places if path.startswith(place)]
 
@@ -216,7 +216,7 @@ def lacking(settings: Settings, rendered: Rendered, release: str, members: Mappi
 
     Args:
         settings, rendered, release: see `judge_units`.
-        members: what the artifact has: the mode of each file, -1 for what is no plain file; None: not known.
+        members: what the artifact has: the mode of each file, -1 if it is not a plain file; None: not known.
     """
     if not members or settings.hooks.install:  # hooks make files, too
         return CheckVerdict()
@@ -238,7 +238,7 @@ def lacking(settings: Settings, rendered: Rendered, release: str, members: Mappi
 
 
 def _mode(path: str, rendered: Rendered, settings: Settings, members: Mapping[str, int]) -> int | None:
-    """A file's mode; -1 where only the host can tell; None where there is no such file."""
+    """A file's mode; -1 if only the host knows it; None if there is no such file."""
     if path in rendered.files:
         return rendered.files[path].mode
     way = path.split("/")

@@ -17,10 +17,10 @@ def beside(
 
     Args:
         hosts: those on which the new release starts.
-        rollout: the steps.
+        rollout: the stages.
         fleet: what they are part of.
-        strategy: blue-green moves the traffic by its steps, canary by its ladder, rolling at once.
-        batch: hosts that start it at the same time; left out, all of them: nothing that serves is touched.
+        strategy: blue-green and canary move the traffic by their own stages, rolling moves it at once.
+        batch: hosts that start it at the same time; default: all of them, since nothing that serves changes.
     """
     groups = batches(hosts, count(batch, len(hosts)) if batch else max(1, len(hosts)))
     many = len(groups) > 1

@@ -12,11 +12,11 @@ from playbooks.strategies.plan import FleetShape, Plan, Stage, WatchPeriod, perc
 
 
 def canary(hosts: Sequence[str], rollout: RolloutSettings, fleet: FleetShape, *, batch: str | None = None) -> Plan:
-    """Plan a canary: with each step of the ladder as many hosts change as its share of the traffic needs.
+    """Plan a canary: in each stage as many hosts change as its share of the traffic needs.
 
     Args:
         hosts: in the order they change; the first ones are the canaries.
-        rollout: the ladder.
+        rollout: the stages.
         fleet: what they are part of.
         batch: hosts that change at the same time, instead of ``max_unavailable``.
     """
@@ -35,7 +35,7 @@ def canary(hosts: Sequence[str], rollout: RolloutSettings, fleet: FleetShape, *,
 
 
 def _climb(hosts: Sequence[str], step: Step, size: int, share: float | None) -> Iterator[Stage]:
-    """Hosts that change on the way to a step; the traffic moves once all of them are there."""
+    """Hosts that change before a stage; the traffic moves after all of them have changed."""
     groups = batches(hosts, size)
     for number, group in enumerate(groups, start=1):
         which = f", batch {number} of {len(groups)}" if len(groups) > 1 else ""

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from playbooks.settings.judgement import Criteria
 from playbooks.settings.rollout import RolloutSettings
 
-# B5: how long production is watched after the switch, unless somebody asks for less.
+# B5: how long production is watched after the last stage, unless the settings or --watch say otherwise.
 WATCH_SECONDS = 1800.0
 
 
 @dataclass(frozen=True)
 class FleetShape:
-    """What a strategy knows of the whole fleet.
+    """What a strategy knows about the whole fleet.
 
     Args:
         size: hosts that the application runs on, those that do not change included.
@@ -33,7 +33,7 @@ class WatchPeriod:
     Args:
         seconds: for how long.
         criteria: by what.
-        lenient: what cannot be told for want of requests does not stop it; only what is known to be bad does.
+        lenient: whether only a verdict of bad stops it, and an inconclusive one does not.
     """
 
     seconds: float
@@ -47,10 +47,10 @@ class Stage:
 
     Args:
         name: what a person calls it, e.g. "batch 1 of 3".
-        hosts: inventory names of those that change; none where only traffic moves.
-        share: of the traffic that the new release gets from then on, 0 to 1; None: what its servers' number gives.
-        watch: how it is judged before the next one begins; None: by the hosts' health alone.
-        serves: what the hosts change to has traffic already, beside what they leave; it gets its share before they do.
+        hosts: inventory names of those that change; none if only traffic moves.
+        share: the new release's share of the traffic from then on, 0 to 1; None: by the number of its servers.
+        watch: how it is judged before the next one begins; None: only by the hosts' health.
+        serves: whether the release that the hosts change to has traffic already; its share moves before they change.
     """
 
     name: str
@@ -65,8 +65,8 @@ class Plan:
     """The order in which hosts change and traffic moves.
 
     Args:
-        strategy: what made it.
-        stages: one after the other.
+        strategy: the strategy that made it.
+        stages: in order.
         tolerate: how many hosts may fail before the whole deploy does.
     """
 
@@ -76,23 +76,23 @@ class Plan:
 
     @property
     def host_by_host(self) -> bool:
-        """Whether a host has traffic again as soon as it has changed: no stage gives the new release a share."""
+        """Whether a host gets traffic as soon as it has changed, because no stage sets a share."""
         return all(stage.share is None for stage in self.stages)
 
     @property
     def watches(self) -> int:
-        """How many stages are judged: they share the false alarms."""
+        """How many stages are judged; they share the rate of false alarms."""
         return sum(stage.watch is not None for stage in self.stages)
 
     def watched(self, rollout: RolloutSettings) -> float:
-        """For how many seconds it may be watched, those included for which stages may be held."""
+        """How many seconds it may be watched, including the time for which stages may be held."""
         watches = [stage.watch for stage in self.stages if stage.watch]
         held = sum(not watch.lenient for watch in watches) * rollout.hold
         return sum(watch.seconds for watch in watches) + (held if rollout.judgement.inconclusive == "hold" else 0.0)
 
 
 def following(plan: Plan, stage: Stage) -> str:
-    """What comes after a stage, up to what is watched next, for a person."""
+    """What follows a stage, up to the next watched one, for a person."""
     rest = plan.stages[plan.stages.index(stage) + 1 :]
     until = next((number for number, one in enumerate(rest, start=1) if one.watch), len(rest))
     hosts = [host for one in rest[:until] for host in one.hosts]
@@ -103,7 +103,7 @@ def following(plan: Plan, stage: Stage) -> str:
 
 
 def last_watch(rollout: RolloutSettings, fleet: FleetShape, *, share: float | None = None) -> tuple[Stage, ...]:
-    """The watch after everything has moved (B5), if there is to be one."""
+    """The watch after the last stage (B5), if there is one."""
     duration = rollout.watch.for_
     if duration is None:
         duration = WATCH_SECONDS if fleet.production else 0.0

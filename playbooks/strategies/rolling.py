@@ -16,7 +16,7 @@ def rolling(hosts: Sequence[str], rollout: RolloutSettings, fleet: FleetShape, *
         hosts: in the order they change.
         rollout: batch size, pause between batches, failures to tolerate.
         fleet: what they are part of.
-        batch: instead of the settings' batch size, and of the most that may be out at a time.
+        batch: instead of the settings' batch size and ``max_unavailable``.
     """
     size = count(batch or rollout.batch, len(hosts))
     if batch is None and fleet.balanced:
