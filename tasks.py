@@ -12,11 +12,7 @@ from typing import TYPE_CHECKING
 from invoke import Collection, Context, task
 
 from lab import tasks as lab_tasks
-from playbooks.cli import backups as cli_backups
-from playbooks.cli import bad_usage
-from playbooks.cli import runner as cli
-from playbooks.cli import running as cli_look
-from playbooks.cli import traffic as cli_traffic
+from playbooks.cli import backups, bad_usage, runner, running, traffic
 from playbooks.cli.flags import APP, BATCH, ENV, JSON, LIMIT, REPORT, TIMINGS, UNTRUSTED, WAIT, YES
 from playbooks.core import streams
 from playbooks.core.errors import UsageError
@@ -94,41 +90,41 @@ def deploy(
     def wanted() -> DeployRequest:
         from playbooks.core.requests import DeployRequest
 
-        watched = None if watch is None else cli.seconds("watch", watch)
-        return DeployRequest(version, artifact, sha256, strategy, batch, watched, force, cli.seconds("wait", wait))
+        watched = None if watch is None else runner.seconds("watch", watch)
+        return DeployRequest(version, artifact, sha256, strategy, batch, watched, force, runner.seconds("wait", wait))
 
-    def look(environment: cli.Environment, progress: cli.Progress) -> DeployCheck:
+    def look(environment: runner.Environment, progress: runner.Progress) -> DeployCheck:
         from playbooks.check_deploy import check as run
 
         return run(environment, wanted(), progress)
 
-    def look_only(environment: cli.Environment) -> UntrustedCheck:
+    def look_only(environment: runner.Environment) -> UntrustedCheck:
         from playbooks.check_untrusted import check_untrusted as run
 
         given = {"artifact": artifact, "sha256": sha256, "force": force, "resume": resume, "yes": yes, "report": report}
-        cli.refuse_untrusted([name for name, value in {**given, "timings": timings}.items() if value], check=check)
+        runner.refuse_untrusted([name for name, value in {**given, "timings": timings}.items() if value], check=check)
         return run(environment, wanted())
 
     if untrusted_inventory:
-        cli.perform_untrusted(env, look_only, tables.show_untrusted_check, limit=limit, app=app, as_json=json)
+        runner.perform_untrusted(env, look_only, tables.show_untrusted_check, limit=limit, app=app, as_json=json)
         return
     if resume:
         begun = {"version": version, "check": check}
-        cli.refuse_beside("--resume", begun, "it finishes what was begun, as it was begun", as_json=json)
+        runner.refuse_beside("--resume", begun, "it finishes what was begun, as it was begun", as_json=json)
     if check:
-        cli.refuse_beside("--check", {"report": report}, "a dry run has no rollout to tell of", as_json=json)
-        cli.perform(
+        runner.refuse_beside("--check", {"report": report}, "a dry run has no rollout to tell of", as_json=json)
+        runner.perform(
             env,
             look,
             tables.show_check,
             limit=limit,
             app=app,
             as_json=json,
-            witnesses=cli.timed("deploy", timings),
+            witnesses=runner.timed("deploy", timings),
         )
         return
 
-    def ask(environment: cli.Environment) -> None:
+    def ask(environment: runner.Environment) -> None:
         from playbooks.adapters.stores.web import shown
 
         what = (
@@ -136,17 +132,17 @@ def deploy(
             if resume
             else f"deploy {version or shown(artifact or '') or 'the newest version'}"
         )
-        cli.confirm(environment, what, cli.DEPLOY_WORD, yes=yes)
+        runner.confirm(environment, what, runner.DEPLOY_WORD, yes=yes)
 
-    def act(environment: cli.Environment, progress: cli.Progress) -> Outcome:
+    def act(environment: runner.Environment, progress: runner.Progress) -> Outcome:
         if resume:
             from playbooks.resume_deploy import resume as run
         else:
             from playbooks.deploy import deploy as run
         return run(environment, wanted(), progress)
 
-    witnesses = [*cli.timed("deploy", timings), *cli.reported("deploy", report)]
-    cli.perform(env, act, tables.show_outcome, limit=limit, app=app, as_json=json, witnesses=witnesses, ask=ask)
+    witnesses = [*runner.timed("deploy", timings), *runner.reported("deploy", report)]
+    runner.perform(env, act, tables.show_outcome, limit=limit, app=app, as_json=json, witnesses=witnesses, ask=ask)
 
 
 @task(
@@ -187,47 +183,48 @@ def rollback(
     app: str | None = None,
 ) -> None:
     """Go back to what ran before, or to any release or backup there is."""
-    from playbooks.report import rollback_preview as ways_back
-    from playbooks.report import tables
+    from playbooks.report import rollback_preview, tables
 
     def wanted() -> RollbackRequest:
         from playbooks.core.requests import RollbackRequest
 
-        return RollbackRequest(to, reason, with_database, batch, cli.seconds("wait", wait))
+        return RollbackRequest(to, reason, with_database, batch, runner.seconds("wait", wait))
 
-    def look(environment: cli.Environment, progress: cli.Progress) -> RollbackCheck:
+    def look(environment: runner.Environment, progress: runner.Progress) -> RollbackCheck:
         from playbooks.check_rollback import check_rollback as run
 
         return run(environment, wanted(), progress)
 
-    def list_all(environment: cli.Environment, progress: cli.Progress) -> WaysBack:
+    def list_all(environment: runner.Environment, progress: runner.Progress) -> WaysBack:
         from playbooks.list_rollback import ways_back as run
 
         return run(environment, progress)
 
-    timed = cli.timed("rollback", timings)
+    timed = runner.timed("rollback", timings)
     if list_:
         asked = {"check": check, "to": to, "reason": reason, "with-database": with_database, "batch": batch}
         asked |= {"wait": wait != "0", "yes": yes, "report": report}
-        cli.refuse_beside("--list", asked, "it shows all that one can go back to", as_json=json)
-        show = ways_back.show_ways_back
-        cli.perform(env, list_all, show, limit=limit, app=app, several="each", as_json=json, witnesses=timed)
+        runner.refuse_beside("--list", asked, "it shows all that one can go back to", as_json=json)
+        show = rollback_preview.show_ways_back
+        runner.perform(env, list_all, show, limit=limit, app=app, several="each", as_json=json, witnesses=timed)
         return
     if check:
-        cli.refuse_beside("--check", {"report": report}, "a dry run has no rollback to tell of", as_json=json)
-        cli.perform(env, look, ways_back.show_rollback_check, limit=limit, app=app, as_json=json, witnesses=timed)
+        runner.refuse_beside("--check", {"report": report}, "a dry run has no rollback to tell of", as_json=json)
+        runner.perform(
+            env, look, rollback_preview.show_rollback_check, limit=limit, app=app, as_json=json, witnesses=timed
+        )
         return
 
-    def ask(environment: cli.Environment) -> None:
-        cli.confirm(environment, f"rollback to {to or 'what ran before'}", cli.ROLLBACK_WORD, yes=yes)
+    def ask(environment: runner.Environment) -> None:
+        runner.confirm(environment, f"rollback to {to or 'what ran before'}", runner.ROLLBACK_WORD, yes=yes)
 
-    def act(environment: cli.Environment, progress: cli.Progress) -> Outcome:
+    def act(environment: runner.Environment, progress: runner.Progress) -> Outcome:
         from playbooks.rollback import rollback as run
 
         return run(environment, wanted(), progress)
 
-    witnesses = [*timed, *cli.reported("rollback", report)]
-    cli.perform(env, act, tables.show_outcome, limit=limit, app=app, as_json=json, witnesses=witnesses, ask=ask)
+    witnesses = [*timed, *runner.reported("rollback", report)]
+    runner.perform(env, act, tables.show_outcome, limit=limit, app=app, as_json=json, witnesses=witnesses, ask=ask)
 
 
 @task(
@@ -244,12 +241,12 @@ def status(
     """Show what runs where, since when, by whom, and how it is."""
     from playbooks.report import tables
 
-    def act(environment: cli.Environment, progress: cli.Progress) -> Status:
+    def act(environment: runner.Environment, progress: runner.Progress) -> Status:
         from playbooks.status import status as run
 
         return run(environment, progress)
 
-    cli.perform(
+    runner.perform(
         env,
         act,
         tables.show_status,
@@ -257,7 +254,7 @@ def status(
         app=app,
         several="each",
         as_json=json,
-        witnesses=cli.timed("status", timings),
+        witnesses=runner.timed("status", timings),
     )
 
 
@@ -294,38 +291,38 @@ def history(
     """Show what was done, when and by whom; --verify proves that nobody changed it."""
     from playbooks.report import history as tables
 
-    def show(environment: cli.Environment, progress: cli.Progress) -> History:
+    def show(environment: runner.Environment, progress: runner.Progress) -> History:
         from playbooks.history import history as run
 
-        return run(environment, progress, most=cli.number("most", most))
+        return run(environment, progress, most=runner.number("most", most))
 
-    def prove(environment: cli.Environment, progress: cli.Progress) -> VerifiedHistory:
+    def prove(environment: runner.Environment, progress: runner.Progress) -> VerifiedHistory:
         from playbooks.verify_history import verify_history as run
 
         return run(environment, progress, since=since)
 
-    def mend(environment: cli.Environment, progress: cli.Progress) -> RepairedHistory:
+    def mend(environment: runner.Environment, progress: runner.Progress) -> RepairedHistory:
         from playbooks.repair_history import repair_history as run
 
         named = [[name for name in flag.split(",") if name] for flag in (accept, reject)]
-        return run(environment, progress, wait=cli.seconds("wait", wait), accept=named[0], reject=named[1])
+        return run(environment, progress, wait=runner.seconds("wait", wait), accept=named[0], reject=named[1])
 
     mending = {"accept": accept, "reject": reject, "wait": wait != "0"}
     if repair:
         looking = {"verify": verify, "since": since, "most": most != "20"}
-        cli.refuse_beside("--repair", looking, "it proves all ledgers by itself, and then mends them", as_json=json)
+        runner.refuse_beside("--repair", looking, "it proves all ledgers by itself, and then mends them", as_json=json)
     elif any(mending.values()):
         alone = next(f"--{name}" for name, value in mending.items() if value)
-        cli.refuse(UsageError(f"{alone} goes with --repair only; nothing was touched"), as_json=json)
+        runner.refuse(UsageError(f"{alone} goes with --repair only; nothing was touched"), as_json=json)
     elif verify or since is not None:
-        cli.refuse_beside("--verify", {"most": most != "20"}, "it reads every ledger whole", as_json=json)
+        runner.refuse_beside("--verify", {"most": most != "20"}, "it reads every ledger whole", as_json=json)
     each: Several = "ask" if since is not None else "each"  # heads are an application's own
     if repair:
-        cli.perform(env, mend, tables.show_repaired_history, limit=limit, app=app, as_json=json)
+        runner.perform(env, mend, tables.show_repaired_history, limit=limit, app=app, as_json=json)
     elif verify or since is not None:
-        cli.perform(env, prove, tables.show_verified_history, limit=limit, app=app, several=each, as_json=json)
+        runner.perform(env, prove, tables.show_verified_history, limit=limit, app=app, several=each, as_json=json)
     else:
-        cli.perform(env, show, tables.show_history, limit=limit, app=app, several="each", as_json=json)
+        runner.perform(env, show, tables.show_history, limit=limit, app=app, several="each", as_json=json)
 
 
 @task(
@@ -342,12 +339,12 @@ def health(
     """Try every health check on every host, once."""
     from playbooks.report import tables
 
-    def act(environment: cli.Environment, progress: cli.Progress) -> FleetHealth:
+    def act(environment: runner.Environment, progress: runner.Progress) -> FleetHealth:
         from playbooks.health import health as run
 
         return run(environment, progress)
 
-    cli.perform(
+    runner.perform(
         env,
         act,
         tables.show_health,
@@ -355,7 +352,7 @@ def health(
         app=app,
         several="each",
         as_json=json,
-        witnesses=cli.timed("health", timings),
+        witnesses=runner.timed("health", timings),
     )
 
 
@@ -373,13 +370,19 @@ def provision(
     """Make hosts ready: packages, users, folders, databases, the balancer. Safe to run again."""
     from playbooks.report import tables
 
-    def act(environment: cli.Environment, progress: cli.Progress) -> Provisioned:
+    def act(environment: runner.Environment, progress: runner.Progress) -> Provisioned:
         from playbooks.provision import provision as run
 
         return run(environment, progress)
 
-    cli.perform(
-        env, act, tables.show_provisioned, limit=limit, app=app, as_json=json, witnesses=cli.timed("provision", timings)
+    runner.perform(
+        env,
+        act,
+        tables.show_provisioned,
+        limit=limit,
+        app=app,
+        as_json=json,
+        witnesses=runner.timed("provision", timings),
     )
 
 
@@ -410,26 +413,26 @@ def inventory(
     from playbooks.show_inventory import show_inventory as run
     from playbooks.show_variables import Variables, show_host, show_variables
 
-    def look(found: cli.Inventory) -> Variables:
+    def look(found: runner.Inventory) -> Variables:
         return show_variables(found, pattern=limit) if host is None else show_host(found, host)
 
-    def bare(found: cli.Inventory, missing: str) -> None:
+    def bare(found: runner.Inventory, missing: str) -> None:
         listed = show_variables(found, pattern=limit, missing=missing, full=False)
-        cli.tell_variables(listed, tables.show_variables, as_json=json)
+        runner.tell_variables(listed, tables.show_variables, as_json=json)
 
     if host is not None:
         other = {"vars": vars, "limit": limit, "app": app}
-        cli.refuse_beside("--host", other, "it shows what is written for that host", as_json=json)
+        runner.refuse_beside("--host", other, "it shows what is written for that host", as_json=json)
     elif vars:
-        cli.refuse_beside("--vars", {"app": app}, "it shows what is written, for all applications", as_json=json)
+        runner.refuse_beside("--vars", {"app": app}, "it shows what is written, for all applications", as_json=json)
     if vars or host is not None:
-        cli.list_variables(env, look, tables.show_variables, as_json=json, untrusted=untrusted_inventory)
+        runner.list_variables(env, look, tables.show_variables, as_json=json, untrusted=untrusted_inventory)
     elif untrusted_inventory:
-        cli.perform_untrusted(
+        runner.perform_untrusted(
             env, run, tables.show_inventory, limit=limit, app=app, several="each", as_json=json, bare=bare
         )
     else:
-        cli.perform(
+        runner.perform(
             env,
             lambda e, _: run(e),
             tables.show_inventory,
@@ -464,12 +467,12 @@ def host_keys(
     """Show the hosts' SSH keys beside the recorded ones; record them when you have compared."""
     from playbooks.report import tables
 
-    def act(environment: cli.Environment, progress: cli.Progress) -> HostKeys:
+    def act(environment: runner.Environment, progress: runner.Progress) -> HostKeys:
         from playbooks.host_keys import host_keys as run
 
         return run(environment, progress, record=record, replace=replace)
 
-    cli.perform(env, act, tables.show_host_keys, limit=limit, app=app, several="together", as_json=json)
+    runner.perform(env, act, tables.show_host_keys, limit=limit, app=app, several="together", as_json=json)
 
 
 namespace = Collection(
@@ -478,23 +481,23 @@ namespace = Collection(
     status,
     health,
     history,
-    cli_look.logs,
-    cli_look.drift,
-    cli_look.execute,
-    cli_look.console,
-    cli_backups.backup,
-    cli_backups.backups,
-    cli_backups.verify_backups,
-    cli_backups.restore,
-    cli_backups.schedule,
-    cli_backups.unschedule,
-    cli_traffic.traffic,
-    cli_traffic.promote,
-    cli_traffic.abort,
-    cli_traffic.maintenance,
-    cli_traffic.error_rate,
-    cli_traffic.latency,
-    cli_traffic.warm_up,
+    running.logs,
+    running.drift,
+    running.execute,
+    running.console,
+    backups.backup,
+    backups.backups,
+    backups.verify_backups,
+    backups.restore,
+    backups.schedule,
+    backups.unschedule,
+    traffic.traffic,
+    traffic.promote,
+    traffic.abort,
+    traffic.maintenance,
+    traffic.error_rate,
+    traffic.latency,
+    traffic.warm_up,
     provision,
     inventory,
     host_keys,

@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import BaseModel
+
 from playbooks.adapters.secrets.masking import MASK
 from playbooks.core.answer import Answer
 from playbooks.environments.environment import Environment, Target
 from playbooks.environments.not_read import not_read
+from playbooks.inventory.document import Origin
+from playbooks.settings import Settings
 from playbooks.settings.load import PREFIX
 
 
@@ -76,6 +80,8 @@ class _Views:
     def __init__(self, env: Environment) -> None:
         self._env = env
         self._made: dict[tuple[object, ...], tuple[dict[str, Any], dict[str, str]]] = {}
+        self._shown: dict[tuple[str, object], Any] = {}
+        self._places: dict[int, str] = {}
 
     def of(self, target: Target) -> HostView:
         address = target.address
@@ -98,7 +104,27 @@ class _Views:
         # Both the settings and where they were written live as long as this, so an id stands for one of them.
         same = (id(target.settings), secret, *(id(written[PREFIX + key]) for key in keys))
         if same not in self._made:
-            settings = target.settings.model_dump(mode="json")
+            settings = {key: self._show(target.settings, key, value) for key, value in target.settings}
             settings.update(dict.fromkeys(secret, MASK))
-            self._made[same] = (settings, {key: inventory.origin(target.name, PREFIX + key) for key in keys})
+            self._made[same] = (settings, {key: self._place(written[PREFIX + key]) for key in keys})
         return self._made[same]
+
+    def _show(self, settings: Settings, key: str, value: object) -> Any:  # noqa: ANN401 - whatever JSON can hold
+        same = (key, _identity(value))
+        if same not in self._shown:
+            self._shown[same] = settings.model_dump(mode="json", include={key})[key]
+        return self._shown[same]
+
+    def _place(self, origin: Origin) -> str:
+        if id(origin) not in self._places:
+            self._places[id(origin)] = str(origin)
+        return self._places[id(origin)]
+
+
+def _identity(value: object) -> object:
+    """What two values share only if they are shown alike. The environment keeps them, so their ids stay their own."""
+    if isinstance(value, dict):
+        return tuple((key, _identity(one)) for key, one in value.items())
+    if isinstance(value, list):
+        return tuple(_identity(one) for one in value)
+    return id(value) if isinstance(value, BaseModel) else (type(value), value)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from invoke import Context, task
 
-from playbooks.cli import runner as cli
+from playbooks.cli import runner
 from playbooks.cli.flags import APP, ENV, JSON, LIMIT, TIMINGS, WAIT
 
 if TYPE_CHECKING:
@@ -32,19 +32,19 @@ def backup(
     """Back up the application, its data and its databases now; let old backups expire."""
     from playbooks.report import tables
 
-    def act(environment: cli.Environment, progress: cli.Progress) -> Backups:
+    def act(environment: runner.Environment, progress: runner.Progress) -> Backups:
         from playbooks.backup import backup as run
 
-        return run(environment, progress, wait=cli.seconds("wait", wait))
+        return run(environment, progress, wait=runner.seconds("wait", wait))
 
-    cli.perform(
+    runner.perform(
         env,
         act,
         tables.show_backups,
         limit=limit,
         app=app,
         as_json=json,
-        witnesses=cli.timed("backup", timings),
+        witnesses=runner.timed("backup", timings),
     )
 
 
@@ -53,12 +53,12 @@ def backups(c: Context, env: str = "", limit: str | None = None, json: bool = Fa
     """List the backups there are."""
     from playbooks.report import tables
 
-    def act(environment: cli.Environment, progress: cli.Progress) -> Backups:
+    def act(environment: runner.Environment, progress: runner.Progress) -> Backups:
         from playbooks.backup import backups as run
 
         return run(environment, progress)
 
-    cli.perform(env, act, tables.show_backups, limit=limit, app=app, several="each", as_json=json)
+    runner.perform(env, act, tables.show_backups, limit=limit, app=app, several="each", as_json=json)
 
 
 @task(
@@ -87,19 +87,19 @@ def restore(
     """Restore a backup into a folder to look at. What runs is not touched; to go back, see rollback."""
     from playbooks.report import tables
 
-    def act(environment: cli.Environment, progress: cli.Progress) -> Restored:
+    def act(environment: runner.Environment, progress: runner.Progress) -> Restored:
         from playbooks.restore import restore as run
 
         return run(environment, progress, backup=backup, to_dir=to_dir)
 
-    cli.perform(
+    runner.perform(
         env,
         act,
         tables.show_restored,
         limit=limit,
         app=app,
         as_json=json,
-        witnesses=cli.timed("restore", timings),
+        witnesses=runner.timed("restore", timings),
     )
 
 
@@ -117,13 +117,19 @@ def verify_backups(
     """Prove the backups: check the repository, restore the latest, load its dumps, start its release. For cron."""
     from playbooks.report import tables
 
-    def act(environment: cli.Environment, progress: cli.Progress) -> Verification:
+    def act(environment: runner.Environment, progress: runner.Progress) -> Verification:
         from playbooks.verify_backups import verify_backups as run
 
         return run(environment, progress)
 
-    cli.perform(
-        env, act, tables.show_drill, limit=limit, app=app, as_json=json, witnesses=cli.timed("verify-backups", timings)
+    runner.perform(
+        env,
+        act,
+        tables.show_drill,
+        limit=limit,
+        app=app,
+        as_json=json,
+        witnesses=runner.timed("verify-backups", timings),
     )
 
 
@@ -144,7 +150,7 @@ def schedule(
     from playbooks.report import tables
     from playbooks.schedule import schedule as run
 
-    cli.perform(env, lambda e, p: run(e, p, at=at, timer=timer), tables.show_schedule, app=app, as_json=json)
+    runner.perform(env, lambda e, p: run(e, p, at=at, timer=timer), tables.show_schedule, app=app, as_json=json)
 
 
 @task(positional=[], help={"env": ENV, "app": APP, "json": JSON})
@@ -153,4 +159,4 @@ def unschedule(c: Context, env: str = "", json: bool = False, app: str | None = 
     from playbooks.report import tables
     from playbooks.schedule import unschedule as run
 
-    cli.perform(env, run, tables.show_schedule, app=app, as_json=json)
+    runner.perform(env, run, tables.show_schedule, app=app, as_json=json)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from invoke import Context, task
 
-from playbooks.cli import runner as cli
+from playbooks.cli import runner
 from playbooks.cli.flags import APP, ENV, JSON, LIMIT, YES
 
 if TYPE_CHECKING:
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 @task(positional=[], help={"env": ENV, "app": APP, "limit": LIMIT, "json": JSON})
 def drift(c: Context, env: str = "", limit: str | None = None, json: bool = False, app: str | None = None) -> None:
     """Show what was changed by hand of what runs, and what the inventory would have otherwise; status 1 if by hand."""
-    from playbooks.report import running as look
+    from playbooks.report import running
 
-    def act(environment: cli.Environment, progress: cli.Progress) -> FleetDrift:
+    def act(environment: runner.Environment, progress: runner.Progress) -> FleetDrift:
         from playbooks.drift import drift as run
 
         return run(environment, progress)
 
-    cli.perform(env, act, look.show_drift, limit=limit, app=app, several="each", as_json=json)
+    runner.perform(env, act, running.show_drift, limit=limit, app=app, several="each", as_json=json)
 
 
 @task(
@@ -59,29 +59,28 @@ def logs(
 ) -> None:
     """Show what the application's units wrote, on all hosts, merged by time."""
     from playbooks.core.errors import UsageError
-    from playbooks.report import output
-    from playbooks.report import running as look
+    from playbooks.report import output, running
 
-    def act(environment: cli.Environment, progress: cli.Progress) -> Logs:
+    def act(environment: runner.Environment, progress: runner.Progress) -> Logs:
         from playbooks.logs import follow_logs
         from playbooks.logs import logs as run
         from playbooks.steps.logs import MAX_LINES, LogQuery
 
         most = MAX_LINES if since else 50
         if lines is not None:
-            most = cli.number("lines", lines, most=MAX_LINES)
+            most = runner.number("lines", lines, most=MAX_LINES)
         if unit == "":
             raise UsageError("--unit is empty; left out, it is all units")
-        asked = LogQuery(most, cli.since(since) if since else None, unit)
+        asked = LogQuery(most, runner.since(since) if since else None, unit)
         if not follow:
             return run(environment, progress, asked)
         names = [target.name for target in environment.targets]
-        return follow_logs(environment, progress, asked, look.teller(names, as_json=json), output.nothing_arrives)
+        return follow_logs(environment, progress, asked, running.teller(names, as_json=json), output.nothing_arrives)
 
     def show(found: Logs) -> None:
-        look.show_logs(found)
+        running.show_logs(found)
 
-    cli.perform(
+    runner.perform(
         env,
         act,
         show,
@@ -95,7 +94,7 @@ def logs(
     )
 
 
-def has_unit(environment: cli.Environment, unit: str) -> bool:
+def has_unit(environment: runner.Environment, unit: str) -> bool:
     """Whether an application's settings have this unit, so that only its hosts are asked."""
     return any(unit.removesuffix(".service").partition("@")[0] == one.name for one in environment.settings.services)
 
@@ -120,22 +119,23 @@ def execute(
     app: str | None = None,
 ) -> None:
     """Run a command in the running release, as its user, with its environment: invoke exec --env=E -- COMMAND."""
-    from playbooks.report import output
-    from playbooks.report import running as look
+    from playbooks.report import output, running
 
     words = behind_dashes(sys.argv)
 
-    def ask(environment: cli.Environment) -> None:
+    def ask(environment: runner.Environment) -> None:
         if words:
-            cli.confirm(environment, f"run {shlex.join(words)}", IN_PRODUCTION, yes=yes)
+            runner.confirm(environment, f"run {shlex.join(words)}", IN_PRODUCTION, yes=yes)
 
-    def act(environment: cli.Environment, progress: cli.Progress) -> Executed:
+    def act(environment: runner.Environment, progress: runner.Progress) -> Executed:
         from playbooks.exec import execute as run
 
-        tell = None if json else look.output_teller([target.name for target in environment.targets])
+        tell = None if json else running.output_teller([target.name for target in environment.targets])
         return run(environment, progress, words, unit=unit, tell=tell, deserted=output.nobody_reads)
 
-    cli.perform(env, act, look.show_executed, limit=limit, host=host, app=app, as_json=json, moving=False, ask=ask)
+    runner.perform(
+        env, act, running.show_executed, limit=limit, host=host, app=app, as_json=json, moving=False, ask=ask
+    )
 
 
 @task(
@@ -151,10 +151,9 @@ def console(
 ) -> None:
     """Open a terminal in the running release on one host, as its user, with its environment."""
     from playbooks.core.errors import UsageError
-    from playbooks.report import output
-    from playbooks.report import running as look
+    from playbooks.report import output, running
 
-    def ask(environment: cli.Environment) -> None:
+    def ask(environment: runner.Environment) -> None:
         if not sys.stdin.isatty() or output.answers_terminal() is None:
             raise UsageError(
                 "a console needs a terminal, and there is none; nothing was touched",
@@ -163,14 +162,14 @@ def console(
         name = environment.targets[0].name
         if len(environment.targets) > 1:
             output.tell(output.shown(f"on {name}; --host=NAME chooses another one"))
-        cli.confirm(environment, f"a console on {name}", IN_PRODUCTION, yes=yes)
+        runner.confirm(environment, f"a console on {name}", IN_PRODUCTION, yes=yes)
 
-    def act(environment: cli.Environment, progress: cli.Progress) -> Console:
+    def act(environment: runner.Environment, progress: runner.Progress) -> Console:
         from playbooks.console import console as run
 
         return run(environment, progress, output.pass_on, unit=unit)
 
-    cli.perform(env, act, look.show_console, host=host, app=app, moving=False, ask=ask)
+    runner.perform(env, act, running.show_console, host=host, app=app, moving=False, ask=ask)
 
 
 def behind_dashes(argv: list[str]) -> list[str]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from invoke import Context, task
 
-from playbooks.cli import runner as cli
+from playbooks.cli import runner
 from playbooks.cli.flags import APP, ENV, JSON, LIMIT
 
 if TYPE_CHECKING:
@@ -25,12 +25,12 @@ def traffic(c: Context, env: str = "", json: bool = False, app: str | None = Non
     """Show where the traffic goes: each server's share on each balancer, and what was changed there by hand."""
     from playbooks.report import traffic as tables
 
-    def act(environment: cli.Environment, progress: cli.Progress) -> TrafficView:
+    def act(environment: runner.Environment, progress: runner.Progress) -> TrafficView:
         from playbooks.show_traffic import show_traffic as run
 
         return run(environment, progress)
 
-    cli.perform(env, act, tables.show_traffic, app=app, several="each", as_json=json)
+    runner.perform(env, act, tables.show_traffic, app=app, several="each", as_json=json)
 
 
 @task(
@@ -56,7 +56,7 @@ def maintenance(
     """Show clients a maintenance page, on all balancers at once, or the application again."""
     from playbooks.report import traffic as tables
 
-    def act(environment: cli.Environment, progress: cli.Progress) -> Maintenance:
+    def act(environment: runner.Environment, progress: runner.Progress) -> Maintenance:
         from playbooks.core.errors import UsageError
         from playbooks.maintenance import maintenance as run
 
@@ -64,9 +64,9 @@ def maintenance(
             raise UsageError(
                 "maintenance: on or off? give --on or --off", hint=f"see: invoke traffic {environment.flag}"
             )
-        return run(environment, progress, on=on, wait=cli.seconds("wait", wait))
+        return run(environment, progress, on=on, wait=runner.seconds("wait", wait))
 
-    cli.perform(env, act, tables.show_maintenance, app=app, as_json=json)
+    runner.perform(env, act, tables.show_maintenance, app=app, as_json=json)
 
 
 @task(positional=[], help={"env": ENV, "app": APP, "json": JSON})
@@ -74,12 +74,12 @@ def promote(c: Context, env: str = "", json: bool = False, app: str | None = Non
     """Let a stage go on that a deploy holds for want of requests; the deploy sees it at its next look."""
     from playbooks.report import traffic as tables
 
-    def act(environment: cli.Environment, progress: cli.Progress) -> Promoted:
+    def act(environment: runner.Environment, progress: runner.Progress) -> Promoted:
         from playbooks.promote import promote as run
 
         return run(environment, progress)
 
-    cli.perform(env, act, tables.show_promoted, app=app, as_json=json)
+    runner.perform(env, act, tables.show_promoted, app=app, as_json=json)
 
 
 @task(positional=[], help={"env": ENV, "app": APP, "json": JSON})
@@ -87,12 +87,12 @@ def abort(c: Context, env: str = "", json: bool = False, app: str | None = None)
     """End a task that somebody has running, from any machine, as Ctrl-C does where it runs: a deploy is taken back."""
     from playbooks.report import traffic as tables
 
-    def act(environment: cli.Environment, progress: cli.Progress) -> Aborted:
+    def act(environment: runner.Environment, progress: runner.Progress) -> Aborted:
         from playbooks.abort import abort as run
 
         return run(environment, progress)
 
-    cli.perform(env, act, tables.show_aborted, app=app, as_json=json)
+    runner.perform(env, act, tables.show_aborted, app=app, as_json=json)
 
 
 @task(
@@ -118,13 +118,13 @@ def error_rate(
     """Count requests and errors for a while: of each server, of each version, of all."""
     from playbooks.report import traffic as tables
 
-    def act(environment: cli.Environment, progress: cli.Progress) -> Measures:
+    def act(environment: runner.Environment, progress: runner.Progress) -> Measures:
         from playbooks.measure import measure as run
 
-        most_errors = None if most is None else cli.share("most", most)
-        return run(environment, progress, seconds=cli.window("over", over), most_errors=most_errors)
+        most_errors = None if most is None else runner.share("most", most)
+        return run(environment, progress, seconds=runner.window("over", over), most_errors=most_errors)
 
-    cli.perform(env, act, tables.show_measures, limit=limit, app=app, several="each", as_json=json)
+    runner.perform(env, act, tables.show_measures, limit=limit, app=app, several="each", as_json=json)
 
 
 @task(
@@ -150,13 +150,13 @@ def latency(
     """Take the time of requests for a while: p50, p95, p99 of each server, of each version, of all."""
     from playbooks.report import traffic as tables
 
-    def act(environment: cli.Environment, progress: cli.Progress) -> Measures:
+    def act(environment: runner.Environment, progress: runner.Progress) -> Measures:
         from playbooks.measure import measure as run
 
-        most_p99 = None if most is None else 1000 * cli.seconds("most", most)
-        return run(environment, progress, seconds=cli.window("over", over), most_p99=most_p99)
+        most_p99 = None if most is None else 1000 * runner.seconds("most", most)
+        return run(environment, progress, seconds=runner.window("over", over), most_p99=most_p99)
 
-    cli.perform(env, act, tables.show_measures, limit=limit, app=app, several="each", as_json=json)
+    runner.perform(env, act, tables.show_measures, limit=limit, app=app, several="each", as_json=json)
 
 
 @task(positional=[], help={"env": ENV, "app": APP, "limit": LIMIT, "json": JSON})
@@ -164,9 +164,9 @@ def warm_up(c: Context, env: str = "", limit: str | None = None, json: bool = Fa
     """Ask every host for the pages of slipway_warm_up, so that the first user does not pay for cold caches."""
     from playbooks.report import traffic as tables
 
-    def act(environment: cli.Environment, progress: cli.Progress) -> WarmedUp:
+    def act(environment: runner.Environment, progress: runner.Progress) -> WarmedUp:
         from playbooks.warm_up import warm_up as run
 
         return run(environment, progress)
 
-    cli.perform(env, act, tables.show_warmed_up, limit=limit, app=app, as_json=json)
+    runner.perform(env, act, tables.show_warmed_up, limit=limit, app=app, as_json=json)

@@ -25,7 +25,7 @@ from playbooks.inventory.document import Origin
 from playbooks.ledger.heads import Heads, heads_path
 from playbooks.ledger.keys import Signing
 from playbooks.settings import Settings
-from playbooks.settings.load import PREFIX, read_settings
+from playbooks.settings.load import PREFIX, Before, read_settings
 
 # Settings that say how the whole fleet is handled: hosts may not differ in them. Of a section a part may be.
 FLEET_WIDE = (
@@ -465,7 +465,7 @@ def _targets(
 
 
 class _Read:
-    """Reads the settings of hosts, once for each distinct value: most hosts of a fleet have the same.
+    """Reads the settings of hosts, each section once for each distinct value: hosts of a fleet have most in common.
 
     Args:
         inventory: all hosts.
@@ -476,7 +476,8 @@ class _Read:
         self.bare: list[str] = []  # hosts without slipway_app
         self.not_by_ssh: list[str] = []
         self._inventory = inventory
-        self._settings: dict[str, Settings] = {}
+        self._before = Before()
+        self._settings: dict[tuple[object, ...], Settings] = {}
         self._refused: dict[tuple[object, ...], list[str]] = {}
 
     def target(self, name: str) -> Target | None:
@@ -506,7 +507,7 @@ class _Read:
 
     def _read(self, name: str, given: Mapping[str, object], secret: Callable[[str], bool]) -> Settings | None:
         try:
-            value = repr(given)
+            value = tuple((key, self._before.text(one)) for key, one in given.items())
         except ValueError as error:  # a number of thousands of digits, that a template made
             raise ConfigError([f"a setting of host {name} cannot be read: {error}"]) from None
         if value in self._settings:
@@ -515,7 +516,7 @@ class _Read:
         origins = self._inventory.layer(name).origins
         wrong = (value, *((origins.get(key), secret(key)) for key in given))
         if wrong not in self._refused:
-            settings, mistakes = read_settings(given, partial(self._inventory.origin, name), secret)
+            settings, mistakes = read_settings(given, partial(self._inventory.origin, name), secret, self._before)
             if settings is not None:
                 self._settings[value] = settings
                 return settings
@@ -548,13 +549,14 @@ def _refuse_differences(inventory: Inventory, targets: Sequence[Target]) -> None
     for key in FLEET_WIDE:
         value = attrgetter(key)
         top, *inside = key.split(".")
-
-        differing = [other.name for other in distinct if value(other.settings) != value(first.settings)]
-        if not differing:
+        expected = value(first.settings)
+        found = ((other.name, value(other.settings)) for other in distinct)
+        differing = next((name for name, one in found if one is not expected and one != expected), None)
+        if differing is None:
             continue
         places = [
             f"{name} ({inventory.origin(name, PREFIX + top, *inside) or 'by default'})"
-            for name in (first.name, differing[0])
+            for name in (first.name, differing)
         ]
         problems.append(f"{PREFIX}{key} differs between {' and '.join(places)}; it must be the same for every host")
     if problems:

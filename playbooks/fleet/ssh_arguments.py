@@ -5,6 +5,7 @@ from __future__ import annotations
 import getopt
 import shlex
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 # ssh(1), up to OpenSSH 10.
 _FLAGS = "1246ab:c:e:fgi:kl:m:no:p:qstvxAB:CD:E:F:GI:J:KL:MNO:P:Q:R:S:TVw:W:XYy"
@@ -14,6 +15,7 @@ _MATTER = frozenset(f"-{letter}" for letter in "1246bBcCFiIJlmopP")
 _OTHERWISE = frozenset(f"-{letter}" for letter in "GOQVW")
 
 
+@cache  # thousands of hosts are given the same
 def read_arguments(text: str) -> tuple[str, ...]:
     """Ssh's arguments, as far as they decide whom it talks to and how.
 

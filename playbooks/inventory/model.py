@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from ipaddress import AddressValueError, IPv6Address
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -153,10 +154,19 @@ class Inventory:
         """A host's variables with their origins, by Ansible's precedence."""
         known = self.host(host)
         if host not in self._layers:
-            own = [self._merge(self.vars_files.layers(base / "host_vars", host)) for base in self.base_folders]
+            own = [self._merge(layers) for layers in self._own_files(host)]
             layer = self._merge([self._group_layer(known.groups), known.layer, *own])
             self._layers[host] = layer if self.cover is None else self.cover(layer)
         return self._layers[host]
+
+    @cached_property
+    def _host_vars(self) -> tuple[Path, ...]:
+        return tuple(base / "host_vars" for base in self.base_folders)
+
+    def _own_files(self, host: str) -> list[list[Layer]]:
+        """What the files of a host's own have, by the folder that they are in."""
+        found = (self.vars_files.layers(folder, host) for folder in self._host_vars)
+        return [layers for layers in found if layers]
 
     def written(self, host: str, key: str) -> list[tuple[Origin, object]]:
         """Every place on a host's way that has a variable, with its value there; the last one counts.
@@ -177,7 +187,7 @@ class Inventory:
                 for one in self.vars_files.layers(base / where, name)
             ),
             known.layer,
-            *(one for base in self.base_folders for one in self.vars_files.layers(base / "host_vars", host)),
+            *chain.from_iterable(self._own_files(host)),
         ]
         return [(layer.origins[key], layer.values[key]) for layer in layers if key in layer.values]
 
@@ -257,8 +267,7 @@ class Inventory:
 
     def own_place(self, host: str) -> dict[str, Any]:
         """What the host's own variables say of inventory_dir and inventory_file, which counts, as in Ansible."""
-        layers = [self.host(host).layer]
-        layers += [one for base in self.base_folders for one in self.vars_files.layers(base / "host_vars", host)]
+        layers = chain([self.host(host).layer], *self._own_files(host))
         return {key: one.values[key] for one in layers for key in _PLACE if key in one.values}
 
     def magic_vars(self, host: str) -> dict[str, Any]:
@@ -308,6 +317,8 @@ class Inventory:
 def _is_ip(name: str) -> bool:
     if _IPV4.fullmatch(name):
         return True
+    if ":" not in name:
+        return False
     try:
         IPv6Address(name)
     except AddressValueError:

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Template, TemplateSyntaxError
+from jinja2.utils import missing
 
 from playbooks.core.errors import ConfigError
 from playbooks.inventory.document import Origin
 from playbooks.inventory.jinja import keep_backslashes, new_environment
 from playbooks.inventory.lazy import OMIT, plain
+from playbooks.inventory.literals import Literals
 from playbooks.inventory.lookups import template_globals
 from playbooks.inventory.scope import Scope, Unresolved, reason
 
@@ -31,6 +33,9 @@ class ResolvedVars(Mapping[str, Any]):
         self._known: dict[str, Any] = {}
 
     def __getitem__(self, key: str) -> Any:  # noqa: ANN401  a variable's value is anything
+        literal = self._scope.literal(key)
+        if literal is not missing:
+            return literal
         with self._scope.resolver.lock:
             if key not in self._known:
                 self._known[key] = self._scope.final(key)
@@ -38,6 +43,9 @@ class ResolvedVars(Mapping[str, Any]):
         if value is OMIT:
             raise KeyError(key)
         return value
+
+    def get(self, key: str, default: Any = None) -> Any:  # noqa: ANN401  spares an exception for what there is not
+        return super().get(key, default) if key in self else default
 
     def __contains__(self, key: object) -> bool:
         return key in self._scope.raw or key in self._scope.magic
@@ -80,7 +88,8 @@ class ResolvedVars(Mapping[str, Any]):
         Raises:
             ConfigError: it cannot be resolved.
         """
-        self.get(key)
+        if self._scope.literal(key) is missing:
+            self.get(key)
         return key in self._scope.secret
 
 
@@ -97,6 +106,7 @@ class Resolver:
             if not inventory.fence.trusts:  # where ~ is, the machine's environment and its list of users say
                 environment.filters |= dict.fromkeys(("expanduser", "ansible.builtin.expanduser"), str)
         self.touched: list[bool] = [False]  # for each value being resolved, whether it used a secret
+        self.literals = Literals()
         self._scopes: dict[str, Scope] = {}
         self._vars: dict[str, ResolvedVars] = {}
         self._templates: dict[str, Template] = {}

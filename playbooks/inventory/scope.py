@@ -15,10 +15,10 @@ from playbooks.inventory.fence import NOT_READ, Fence
 from playbooks.inventory.jinja import VariablesContext, join_output
 from playbooks.inventory.layers import Layer
 from playbooks.inventory.lazy import OMIT, LazyDict, LazyList, Missing, plain
+from playbooks.inventory.literals import Literals, is_template
 from playbooks.inventory.vars_files import VarsFiles
 from playbooks.inventory.vault import VaultError, VaultValue
 
-_MARKS = ("{{", "{%", "{#")
 # Of a file that is encrypted as a whole, shorter values are words such as "true", which would be struck out everywhere.
 _SHORTEST_SECRET = 8
 
@@ -58,6 +58,7 @@ class AllHosts(Protocol):
     inventory: Unresolved
     lock: threading.RLock
     touched: list[bool]  # for each value being resolved, whether it used a secret
+    literals: Literals
 
     def scope(self, host: str) -> Scope:
         """A host's variables."""
@@ -97,6 +98,12 @@ class Scope:
         if key in self.secret:
             self.resolver.touched[-1] = True
         return self._known[key]
+
+    def literal(self, key: str) -> object:
+        """A variable's value where it is no template and no secret; else jinja2's `missing`."""
+        if key not in self.raw or key in self.magic or key in self.encrypted:
+            return missing
+        return self.resolver.literals.of(self.raw[key])
 
     def final(self, key: str) -> object:
         """A variable's value with everything in it resolved, or OMIT.
@@ -161,7 +168,7 @@ class Scope:
         if isinstance(raw, UnsafeText):
             return str(raw)
         if isinstance(raw, str):
-            return self._text(raw) if any(mark in raw for mark in _MARKS) else raw
+            return self._text(raw) if is_template(raw) else raw
         if isinstance(raw, (LazyDict, LazyList)):
             return raw
         if isinstance(raw, dict):
@@ -267,7 +274,7 @@ def reason(error: Exception) -> str:
 
 def _secrets_in(value: object) -> Iterator[str]:
     """The texts in a value of a file that is encrypted as a whole, as they are written."""
-    if isinstance(value, str) and len(value) >= _SHORTEST_SECRET and not any(mark in value for mark in _MARKS):
+    if isinstance(value, str) and len(value) >= _SHORTEST_SECRET and not is_template(value):
         yield value
     for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
         yield from _secrets_in(inner)

@@ -56,15 +56,22 @@ class _Writer:
         self._scalars: dict[tuple[type, object], str] = {}
 
     def pieces(self, value: object, depth: int) -> Iterator[str]:
-        if not isinstance(value, dict | list | tuple):
-            yield self._scalar(value)
-        elif id(value) in self._shared:
-            at = (id(value), depth)
-            if at not in self._made:
-                self._made[at] = "".join(self._container(value, depth))
-            yield self._made[at]
-        else:
+        ready = self._ready(value, depth)
+        if ready is None:
             yield from self._container(value, depth)
+        else:
+            yield ready
+
+    def _ready(self, value: object, depth: int) -> str | None:
+        """What is written as one piece; None for a container that is there once, which may be large."""
+        if not isinstance(value, (dict, list, tuple)):
+            return self._scalar(value)
+        if id(value) not in self._shared:
+            return None
+        at = (id(value), depth)
+        if at not in self._made:
+            self._made[at] = "".join(self._container(value, depth))
+        return self._made[at]
 
     def _scalar(self, value: object) -> str:
         key = (type(value), value)
@@ -72,18 +79,24 @@ class _Writer:
             self._scalars[key] = self._write(value)
         return self._scalars[key]
 
-    def _container(self, value: dict[Any, Any] | list[Any] | tuple[Any, ...], depth: int) -> Iterator[str]:
-        opening, closing = "{}" if isinstance(value, dict) else "[]"
+    def _container(self, value: Any, depth: int) -> Iterator[str]:  # noqa: ANN401 - a mapping or a list
+        named = isinstance(value, dict)
+        opening, closing = "{}" if named else "[]"
         if not value:
             yield opening + closing
             return
         line = "\n" + "  " * (depth + 1)
         before = opening + line
         for item in value:
-            yield before
-            if isinstance(value, dict):
-                yield (self._scalar(item) if isinstance(item, str) else self._scalar(self._scalar(item))) + ": "
-            yield from self.pieces(value[item] if isinstance(value, dict) else item, depth + 1)
+            if named:
+                before += (self._scalar(item) if isinstance(item, str) else self._scalar(self._scalar(item))) + ": "
+            inside = value[item] if named else item
+            ready = self._ready(inside, depth + 1)
+            if ready is None:
+                yield before
+                yield from self._container(inside, depth + 1)
+            else:
+                yield before + ready
             before = "," + line
         yield "\n" + "  " * depth + closing
 

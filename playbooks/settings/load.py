@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import get_args
 
 from pydantic import BaseModel, ValidationError
@@ -16,8 +18,57 @@ PREFIX = "slipway_"
 Origin = Callable[..., str]
 
 
+@dataclass(frozen=True)
+class Before:
+    """What was read of settings before: hosts of a fleet have most of them in common, and share what is the same.
+
+    Args:
+        texts: containers and what they are as text, by identity.
+        sections: models, and containers of models, by the setting and the text of its value, None where it has none.
+    """
+
+    texts: dict[int, tuple[object, str]] = field(default_factory=dict)
+    sections: dict[tuple[str, str | None], object] = field(default_factory=dict)
+
+    def text(self, value: object) -> str:
+        """What is the same for the same values, and tells 1 from '1'.
+
+        Raises:
+            ValueError: a number of thousands of digits is in it.
+        """
+        if not isinstance(value, dict | list):
+            return repr(value)
+        known = self.texts.get(id(value))
+        if known is None:
+            known = self.texts[id(value)] = (value, repr(value))  # it is kept, so its id stays its own
+        return known[1]
+
+    def settings(self, given: Mapping[str, object]) -> Settings:
+        """Validate settings; sections that were validated before are not validated again.
+
+        Raises:
+            ValidationError: something is wrong.
+        """
+        places = {name: (name, self.text(given[name]) if name in given else None) for name in Settings.model_fields}
+        known = {name: self.sections[place] for name, place in places.items() if place in self.sections}
+        found = Settings.model_validate({**given, **known})
+        found.model_fields_set.intersection_update(given)
+        self.sections.update(
+            {places[name]: value for name, value in found if name not in known and _is_of_models(value)}
+        )
+        return found
+
+
+def _is_of_models(value: object) -> bool:
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else (value,)
+    return bool(inside) and all(isinstance(one, BaseModel) for one in inside)
+
+
 def read_settings(
-    variables: Mapping[str, object], origin: Origin, secret: Callable[[str], bool] = lambda _: False
+    variables: Mapping[str, object],
+    origin: Origin,
+    secret: Callable[[str], bool] = lambda _: False,
+    before: Before | None = None,
 ) -> tuple[Settings | None, list[str]]:
     """Validate one host's ``slipway_`` variables.
 
@@ -25,11 +76,15 @@ def read_settings(
         variables: the host's variables, templated.
         origin: tells where a variable, or what is inside it, was written: ``inventory/lab/group_vars/all.yml:3``.
         secret: whether a variable's value must not be shown.
+        before: what was read of other hosts'.
 
     Returns:
         The settings, or None; and one sentence for each mistake.
     """
     given = {key.removeprefix(PREFIX): value for key, value in variables.items() if key.startswith(PREFIX)}
+    if before is not None:
+        with contextlib.suppress(ValidationError):  # what it says speaks of sections as they were read
+            return before.settings(given), []
     try:
         return Settings.model_validate(given), []
     except ValidationError as error:

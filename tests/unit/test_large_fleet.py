@@ -14,6 +14,7 @@ from playbooks.core.errors import ConfigError
 from playbooks.environments import environment as environments
 from playbooks.environments.environment import load_environment
 from playbooks.report import output
+from playbooks.settings import Settings
 from playbooks.settings import load as settings_load
 from playbooks.show_inventory import show_inventory
 
@@ -53,6 +54,33 @@ def test_settings_are_validated_once_for_each_value(tmp_path: Path, validated: l
     assert [host["settings"]["weight"] for host in view["hosts"]] == [9, 7, 7] + [9] * (HOSTS - 3)
     assert len({id(host["settings"]) for host in view["hosts"]}) == 2
     assert [host["host"] for host in view["hosts"]] == [f"web{number}" for number in range(HOSTS)]
+
+
+def test_hosts_that_differ_share_what_they_have_in_common(tmp_path: Path) -> None:
+    """Fails if one setting of a host's own makes all others be read anew, or hosts share what differs."""
+    port = '"{{ 8000 + inventory_hostname[3:] | int }}"'
+    env = load_environment(str(write(tmp_path, slipway_port=port, slipway_limits="{systemd: 250}")), tmp_path)
+    settings = [target.settings for target in env.targets]
+    assert [one.port for one in settings] == list(range(8000, 8000 + HOSTS))
+    assert len({(id(one.limits), id(one.health), id(one.rollout)) for one in settings}) == 1
+    views = [host["settings"] for host in show_inventory(env).to_json()["hosts"]]
+    assert len({(id(view["limits"]), id(view["health"]), id(view["rollout"])) for view in views}) == 1
+    for one, view in zip(settings, views, strict=True):
+        given = {"app": "shop", "artifact": "/srv/{version}.tar.gz", "port": one.port, "limits": {"systemd": 250}}
+        alone = Settings.model_validate(given)
+        assert (one, one.model_fields_set) == (alone, set(given))
+        assert view == alone.model_dump(mode="json")
+
+
+def test_a_mistake_in_a_shared_section_is_told_as_it_is_written(tmp_path: Path) -> None:
+    """Fails if a host that differs is told of a section as another one's was read, or is let through."""
+    disk = "{disk_used: \"{{ 120 if inventory_hostname == 'web7' else 90 }}\"}"
+    port = '"{{ 8000 + inventory_hostname[3:] | int }}"'
+    with pytest.raises(ConfigError) as caught:
+        load_environment(str(write(tmp_path, slipway_port=port, slipway_limits=disk)), tmp_path)
+    assert [problem.partition(": ")[2] for problem in caught.value.problems] == [
+        "slipway_limits.disk_used: found 120; expected 100 at the most"
+    ]
 
 
 def test_a_mistake_is_found_once(tmp_path: Path, validated: list[object]) -> None:
