@@ -9,6 +9,7 @@ from __future__ import annotations
 import array
 import atexit
 import functools
+import gc
 import importlib
 import io
 import json
@@ -110,6 +111,13 @@ def _import_all() -> None:
         importlib.import_module(module.name)
     for name in ("invoke.main", "lab.tasks", "fabric", "rich.live", "rich.table", "rich.progress"):
         importlib.import_module(name)
+    # Pydantic builds what checks the settings at their first use: a third of what a short task computes.
+    from playbooks.settings.model import Settings
+
+    Settings.model_rebuild(force=True)
+    # A collection touches every object, and with it each page that a command shares with the server.
+    gc.collect()
+    gc.freeze()
 
 
 def _serve(descriptor: int) -> int:

@@ -50,8 +50,13 @@ def processes(on: On, hosts: tuple[str, ...]) -> dict[str, str]:
     return {host: on(host).check_output("systemctl show -P MainPID shop-web") for host in hosts}
 
 
+def releases(on: On) -> dict[str, str]:
+    return {host: on(host).check_output("readlink /opt/shop/current") for host in APPS}
+
+
 def runs(on: On) -> dict[str, str]:
-    return {host: on(host).check_output("readlink /opt/shop/current").partition("-")[2] for host in APPS}
+    """Versions; the same version can be deployed twice."""
+    return {host: release.partition("-")[2] for host, release in releases(on).items()}
 
 
 def test_a_release_goes_to_the_idle_group_and_the_way_back_is_a_switch(site: Site, on: On) -> None:
@@ -111,7 +116,7 @@ def test_what_was_kept_long_enough_is_stopped_and_comes_back(site: Site, on: On)
 def test_a_controller_that_dies_leaves_the_traffic_where_it_was(site: Site, on: On) -> None:
     """Idea 3: the balancers send everybody back at once, then the idle group goes back to what it ran."""
     write(site, ("50%", "300s"), ("100%", "5s"))
-    was, blue = runs(on), processes(on, BLUE)
+    was, blue = releases(on), processes(on, BLUE)
     with users(site) as load:
         command = [str(INVOKE), "deploy", site.env, "--version=1.0.0", "--force"]
         with subprocess.Popen(command, cwd=PROJECT, stderr=subprocess.PIPE, text=True) as deploy:
@@ -120,12 +125,13 @@ def test_a_controller_that_dies_leaves_the_traffic_where_it_was(site: Site, on: 
             assert set(site.traffic()) == set(APPS)
             os.kill(deploy.pid, signal.SIGKILL)
         wait_until(lambda: set(site.traffic()) == set(BLUE), seconds=30)
-        wait_until(lambda: runs(on) == was, seconds=60)
+        wait_until(lambda: releases(on) == was, seconds=60)
         back = invoke("rollback", site.env, "--json")
-        assert (back.status, back.json["status"]) == (0, "unchanged"), back.err
+        assert back.status == 0, back.out + back.err
+        assert back.json["status"] == "unchanged", back.out + back.err
         assert set(site.traffic()) == set(BLUE), "it was back already"
     assert failures(load.report()) == []
-    assert (runs(on), processes(on, BLUE)) == (was, blue)
+    assert (releases(on), processes(on, BLUE)) == (was, blue)
 
 
 def test_a_dead_group_is_left_by_a_rollback(site: Site, specs: dict[str, HostSpec]) -> None:
