@@ -43,10 +43,13 @@ compare_units() {
     set --
     while IFS= read -r unit; do set -- "$@" "$unit"; done <"$release/.slipway/units"
     [ $# -gt 0 ] || return 0
+    unit_path=$(systemctl show --property=UnitPath --value)
+    # shellcheck disable=SC2086
+    real_folders=$newline$(readlink -f $unit_path)$newline
     folders=
-    for folder in $(systemctl show --property=UnitPath --value); do
+    for folder in $unit_path; do
         # Debian has /lib as a link to /usr/lib.
-        [ "$(readlink -f "$folder")" != "$folder" ] || folders="$folders $folder"
+        case $real_folders in *"$newline$folder$newline"*) folders="$folders $folder" ;; esac
     done
     for unit in "$@"; do compare_drop_ins "$unit"; done | sort -u | while IFS=$tab read -r kind file; do
         case $file in

@@ -87,7 +87,9 @@ def test_nobody_but_root_answers_an_authority(
             # Renewed all the same, by what was written before the port was root's, too.
             edge.check_output("sed -i 's/^http01_port = .*/http01_port = 8402/' /etc/letsencrypt/renewal/*.conf")
             assert invoke("provision", app.env).status == 0
-            renewed = edge.run(f"env {trust} certbot renew --no-random-sleep-on-renew --force-renewal --cert-name=slipway-{app.name}")
+            renewed = edge.run(
+                f"env {trust} certbot renew --no-random-sleep-on-renew --force-renewal --cert-name=slipway-{app.name}"
+            )
             assert renewed.rc == 0, renewed.stdout + renewed.stderr
         finally:
             edge.run("rm -rf /tmp/mine")

@@ -11,8 +11,8 @@ from tests.chaos.run_matrix import SCENARIOS, Chosen, run
 from tests.hosts.conftest import own_lab
 
 # Which points, and how many there are at the least.
-HOSTS = Chosen((), (), every=12), 20
-TRAFFIC = Chosen((), (), operations=("traffic",), every=40), 3
+HOSTS = Chosen((), (), every=20), 12
+TRAFFIC = Chosen((), (), operations=("traffic",), every=60), 2
 HOSTILE = Chosen((), (), every=48, first=5), 5
 
 

@@ -120,21 +120,22 @@ def test_counts_are_what_clients_saw(inventory: str, address: str, on: On) -> No
         it.confirm()
 
 
-def test_what_is_in_flight_is_waited_for_and_told_when_it_is_not(inventory: str, address: str) -> None:
+def test_what_is_in_flight_is_waited_for_and_told_when_it_is_not(inventory: str, address: str, on: On) -> None:
     """A4/B1: a drain that lies costs somebody's order."""
     found: list[int] = []
-
-    def ask() -> None:
-        found.append(fetch(address, "/slow/1.8").status)
-
+    release, hold = f"touch {traffic.RELEASED}", f"rm -f {traffic.RELEASED}"
     with hand(inventory) as it:
         it.move(it.shares(app2=None, app3=None))
         for drain, cut in ((0.0, {"app1": 1}), (10.0, {})):
             it.move(it.shares(app2=None, app3=None))
-            client = threading.Thread(target=ask)
+            on("app1").check_output(hold)
+            client = threading.Thread(target=lambda: found.append(fetch(address, "/held").status))
             client.start()
             wait_until(lambda: it.state().servers["app1"].current == 1)
+            if drain:
+                on("app1").check_output(f"systemd-run --quiet --collect --on-active=2s sh -c '{release}'")
             assert it.move(it.shares(app1=None), drain=drain).cut == cut
+            on("app1").check_output(release)
             client.join()
         it.confirm()
     assert found == [200, 200], "and it goes on, as long as its server does"

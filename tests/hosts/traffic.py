@@ -43,9 +43,10 @@ PORT, PUBLIC = 9500, 8088
 TESTERS = {"header": {"name": "X-Release", "value": "next"}, "cookie": {"name": "release", "value": "next"}}
 AS_TESTER = ({"X-Release": "next"}, {"Cookie": "a=b; release=next"})
 UNIT = "traffic-app"
+RELEASED = "/run/traffic-app.released"  # until it is there, an answer of /held goes on
 # What a release is here: a program that says whose it is, and fails on request.
 PROGRAM = f"""
-import socket, time
+import os, socket, time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -54,10 +55,16 @@ class Handler(BaseHTTPRequestHandler):
         word, _, rest = self.path.strip("/").partition("/")
         if word == "slow": time.sleep(float(rest))
         if word == "drop": self.close_connection = True; return
+        if word == "held": return self.hold()
         body = socket.gethostname().encode()
         self.send_response(int(rest) if word == "status" else 200)
         self.send_header("Content-Length", str(len(body)))
         self._headers_buffer += [b"\\r\\n", body]; self.flush_headers()
+    def hold(self):
+        self.send_response(200)
+        self.send_header("Connection", "close")
+        self.end_headers()
+        while not os.path.exists("{RELEASED}"): self.wfile.write(b"."); time.sleep(0.2)
     def do_POST(self):
         self.rfile.read(int(self.headers["Content-Length"])); self.do_GET()
 class Server(ThreadingHTTPServer):

@@ -13,7 +13,7 @@ decompress() {
 }
 
 # keeps PATTERN: whether a line of $archive_keep, what slipway_keep names, is that.
-keeps() { grep -qx "$1" "${archive_keep:-/dev/null}"; }
+keeps() { [ -s "${archive_keep:-}" ] && grep -qx "$1" "$archive_keep"; }
 
 # check_archive TAR LISTING: refuse an archive that would reach out of its folder, before it is unpacked. Prints nothing;
 # fails the step with the member's name. Sets archive_kb, the room it takes when unpacked, archive_files, and
