@@ -8,6 +8,9 @@ from playbooks.core.errors import BecomeRefused, SlipwayError, StepFailed, StepT
 from playbooks.core.names import CODE, cut
 from playbooks.fleet.script import StepResult
 
+# Of what a program wrote before its step failed.
+MAX_LINES, MAX_LINE = 12, 300
+
 
 def lost(host: str, step: str, error: BaseException) -> SlipwayError:
     """The error for a step whose connection broke, or that sshd lets in no session for.
@@ -52,7 +55,8 @@ def explain(host: str, step: str, answer: StepResult, status: int, errors: bytes
     said = answer.maybe("error", 2)
     if said:
         code = said[0] if CODE.fullmatch(said[0]) else "failed"
-        return StepFailed(cut(said[1].strip()) or f"'{step}' failed", host=host, step=step, code=code)
+        log = [cut(line, MAX_LINE) for (line,) in answer.all("log", 1)][-MAX_LINES:]
+        return StepFailed(cut(said[1].strip()) or f"'{step}' failed", host=host, step=step, code=code, log=log)
     tail = " / ".join(errors.decode("utf-8", "replace").strip().splitlines()[-3:])[-600:]
     if not answer.records and "sudo:" in tail:
         return BecomeRefused(

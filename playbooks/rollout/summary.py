@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from playbooks.core.artifact import Release
 from playbooks.core.counting import counted
-from playbooks.core.errors import ANY_ENV, ExitStatus, SlipwayError, StepFailed
+from playbooks.core.errors import ANY_ENV, ExitStatus, SlipwayError
 from playbooks.environments.environment import Environment
 from playbooks.fleet.lock_owner import LockOwner
 from playbooks.judgement.meanwhile import Meanwhile
@@ -298,7 +298,7 @@ def _line(host: str, fact: Facts, rollout: Rollout, version: str) -> HostOutcome
 
 
 def _log(error: SlipwayError | None) -> tuple[str, ...]:
-    return error.log if isinstance(error, StepFailed) else ()
+    return error.log if error else ()
 
 
 def _hosts(count: int, group: str | None = None) -> str:
