@@ -17,7 +17,7 @@ from playbooks.rollout.outcome import HostOutcome, Outcome
 from playbooks.rollout.rollout import HostState, Rollout
 from playbooks.steps.drift import listed
 from playbooks.steps.facts import Facts, version_in
-from playbooks.strategies.plan import Plan
+from playbooks.strategies.plan import LAST_WATCH, Plan
 
 STILL_NOTHING = "nothing runs, as before"
 
@@ -85,6 +85,7 @@ def deployed(
     back = next((fact.ran for fact in facts.values() if fact.ran), None)
     if hooks and back:
         told.append(still_migrated(env, {release.version: hooks}, back))
+    told += _unjudged(rollout)
     status, message, next_step, exit_status = _verdict(env, release, rollout, group, _stand_again(facts, rollout))
     return Outcome(
         task="deploy",
@@ -105,6 +106,16 @@ def deployed(
         requests=requests,
         exit_status=exit_status,
     )
+
+
+def _unjudged(rollout: Rollout) -> list[str]:
+    """What is said where the watch after the switch came to no verdict, so that nobody takes the release for judged."""
+    return [
+        f"{ruling.sentence.rstrip('.')}. So the release was not judged by it"
+        for ruling in rollout.rulings
+        if ruling.stage == LAST_WATCH and ruling.record.get("outcome") == "inconclusive"
+        if rollout.verdict == "deployed"
+    ]
 
 
 def returned(
