@@ -71,7 +71,22 @@ renew_here() {
     done
 }
 
+# no_certificate: end the step, saying why certbot got none. What it says of an authority that it cannot ask at all are names of
+# Python's classes.
 no_certificate() {
+    acme_why=
+    acme_server=${acme#*://}
+    acme_server=${acme_server%%/*}
+    if grep -q '^requests\.exceptions\.' "$incoming/said"; then
+        acme_why="this host cannot ask $acme_server; does curl --head $acme work there?"
+        case $(cat "$incoming/said") in
+            *CERTIFICATE_VERIFY_FAILED*) acme_why="this host does not trust the certificate of $acme_server; put that of its authority into /usr/local/share/ca-certificates, and run update-ca-certificates" ;;
+            *'ame or service not known'* | *'name resolution'*) acme_why="this host finds no address for the name in $acme_server; is slipway_balancer.tls.acme.server right, and its DNS?" ;;
+            *'Connection refused'*) acme_why="$acme_server refuses the connection from this host; is slipway_balancer.tls.acme.server right?" ;;
+            *'timed out'*) acme_why="$acme_server does not answer this host; does a firewall let it out?" ;;
+        esac
+        fail certificate "no certificate from $acme: $acme_why Until there is one, clients are shown one that they refuse; then provision again"
+    fi
     tell_output "$(grep -v 'Saving debug log\|Ask for help\|Requesting a\|^Some challenges\|^- - -' "$incoming/said")"
     fail certificate "no certificate from $acme${last_line:+: ${last_line%.}}. Until there is one, clients are shown one that they refuse; mend that and provision again. All that it said: /var/log/letsencrypt/letsencrypt.log on this host"
 }
