@@ -224,7 +224,7 @@ def test_hooks_run_as_asked_and_a_failing_one_stops_before_the_switch(app: App, 
     app.build("1.1.0")
     failed = app.deploy("1.1.0")
     assert failed.status == 1
-    assert "hook 'gate' (before_switch) ended with status 5:   at line 7" in failed.out
+    assert "hook 'gate' (before_switch) ended with status 5: at line 7" in failed.out
     assert "wrote last on app1:\n  | not today\n  |   at line 7\n" in failed.out, "a line each"
     assert "Next: the release was staged well; correct the hook and deploy again" in failed.out
     assert {answer(on, app, name) for name in APPS} == {"1.0.0"}

@@ -56,7 +56,8 @@ def test_what_a_program_wrote_is_told_a_line_a_line() -> None:
     """A stack trace in one line cannot be read; and a hostile program must not fill the screen."""
     body = load("lib/output").body
     for wrote, told, log in (
-        ("no disk\n", "hook x failed: no disk", ()),
+        ("  no disk\n", "hook x failed: no disk", ()),
+        ("why:\n    it\n", "hook x failed: it", ("why:", "    it")),
         ("", "hook x failed", ()),
         ("Trace:\n\n  at\tline 7\nNo table\r\n", "hook x failed: No table", ("Trace:", "  at line 7", "No table")),
         ("x\n" * 100 + "y" * 1000, f"hook x failed: {'y' * 300}", ("x",) * 11 + ("y" * 300,)),

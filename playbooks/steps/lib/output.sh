@@ -9,7 +9,11 @@ output_characters=300
 tell_output() {
     output_told=$(printf '%s\n' "$1" | tr -d '\000\r' | sed '/^[[:space:]]*$/d' | tail -n "$output_lines" | cut -c "1-$output_characters")
     last_line=${output_told##*"$newline"}
-    [ "$output_told" != "$last_line" ] || return 0
+    output_alone=no
+    [ "$output_told" != "$last_line" ] || output_alone=yes
+    # In the sentence it is not indented.
+    last_line=${last_line#"${last_line%%[! ]*}"}
+    [ "$output_alone" = no ] || return 0
     while IFS= read -r output_line; do emit log "$output_line"; done <<END_OF_OUTPUT
 $output_told
 END_OF_OUTPUT
