@@ -314,12 +314,16 @@ def history(
     elif any(mending.values()):
         alone = next(f"--{name}" for name, value in mending.items() if value)
         runner.refuse(UsageError(f"{alone} goes with --repair only; nothing was touched"), as_json=json)
-    elif verify or since is not None:
+    elif since is not None and not verify:
+        said = "--since goes with --verify only: it names heads that must be there still, and no time"
+        hint = f"invoke history --env={env or '…'} --verify --since=…; --most=50 shows more records"
+        runner.refuse(UsageError(f"{said}; nothing was touched", hint=hint), as_json=json)
+    elif verify:
         runner.refuse_beside("--verify", {"most": most != "20"}, "it reads every ledger whole", as_json=json)
     each: Several = "ask" if since is not None else "each"  # heads are an application's own
     if repair:
         runner.perform(env, mend, tables.show_repaired_history, limit=limit, app=app, as_json=json)
-    elif verify or since is not None:
+    elif verify:
         runner.perform(env, prove, tables.show_verified_history, limit=limit, app=app, several=each, as_json=json)
     else:
         runner.perform(env, show, tables.show_history, limit=limit, app=app, several="each", as_json=json)

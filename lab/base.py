@@ -75,10 +75,11 @@ rm -f /etc/ssh/ssh_host_* /etc/machine-id
 ln -sf /dev/null /etc/systemd/system/systemd-remount-fs.service
 mkdir -p /etc/systemd/network
 ln -sf /lib/systemd/system/systemd-networkd.service /etc/systemd/system/multi-user.target.wants/systemd-networkd.service
-# Run at each login, and each time that systemd reloads, for what no host of a lab has: a tenth of what a small task costs.
+# These run at each login, and at each reload of systemd, for what no host of a lab has.
 sed -i '/pam_motd/d' /etc/pam.d/sshd
 mkdir -p /etc/systemd/system-generators
-for what in cryptsetup debug getty gpt-auto hibernate-resume integritysetup rc-local run system-update sysv veritysetup; do
+for what in cryptsetup debug getty gpt-auto hibernate-resume integritysetup rc-local run system-update sysv \\
+    veritysetup; do
     ln -s /dev/null "/etc/systemd/system-generators/systemd-$what-generator"
 done
 rm -rf /var/cache/apt/archives/*.deb /usr/share/doc/* /usr/share/man/*

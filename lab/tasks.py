@@ -33,19 +33,22 @@ def up(c: Context, hosts: str = "3", name: str = DEFAULT_NAME, json: bool = Fals
     _told(act, as_json=json)
 
 
-@task(help={"name": NAME, "all": "every lab there is"})
-def down(c: Context, name: str = DEFAULT_NAME, all: bool = False) -> None:
+@task(help={"name": NAME, "all": "every lab there is", "json": JSON})
+def down(c: Context, name: str = DEFAULT_NAME, all: bool = False, json: bool = False) -> None:
     """Take the hosts down and remove everything of them."""
     from lab import up as run
 
     def act() -> None:
-        for one in run.labs() if all else [name]:
+        labs = run.labs() if all else [name]
+        for one in labs:
             run.down(one)
             sys.stderr.write(f"lab {one} is down\n")
         if all:
             run.remove_old_bases()
+        if json:
+            sys.stdout.write(document.dumps({"down": labs}, indent=2) + "\n")
 
-    _told(act)
+    _told(act, as_json=json)
 
 
 @task(help={"name": NAME, "json": JSON})

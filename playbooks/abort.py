@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from playbooks.core.answer import Answer
-from playbooks.core.errors import UsageError
+from playbooks.core.errors import SlipwayError
 from playbooks.environments.environment import Environment
 from playbooks.environments.lock_owners import most_said, signal_lock_owners
 from playbooks.fleet.lock_owner import GuardTiming
@@ -40,13 +40,13 @@ def abort(env: Environment, progress: Progress) -> Aborted:
         progress: who watches.
 
     Raises:
-        UsageError: no task is at work.
-        SlipwayError: no host could be asked.
+        SlipwayError: no task is at work, or no host could be asked.
     """
     heard = signal_lock_owners(env, progress, "abort", read_abort)
     asked = {host: holder for host, holder in heard.items() if holder is not None}
     if not asked:
-        raise UsageError(f"no task is at work on {env.title}; nothing was changed", hint=f"invoke status {env.flag}")
+        # No bad usage: it may have ended a moment ago.
+        raise SlipwayError(f"no task is at work on {env.title}; nothing was changed", hint=f"invoke status {env.flag}")
     holder = most_said(asked.values())
     within = GuardTiming(env.settings.guard.timeout).beat + 1
     return Aborted(env.name, holder.what, holder.who, holder.since, tuple(asked), within, env.flag)

@@ -25,13 +25,14 @@ from playbooks.releases.members import begin_reading
 from playbooks.releases.render import Rendered, new_release
 from playbooks.releases.renderings import Renderings, for_next, turns
 from playbooks.rollout.planning.outdated_hosts import outdated_hosts
-from playbooks.rollout.planning.preview import Planned, planned
+from playbooks.rollout.planning.preview import Planned, planned, waits
 from playbooks.rollout.run_once import told_once
 from playbooks.settings import Settings
 from playbooks.steps.adopt import adopt
 from playbooks.steps.drift import told_drift
 from playbooks.steps.facts import Facts, as_adopted
 from playbooks.steps.rendered import OnHost, read_rendered
+from playbooks.steps.traffic import HINTS
 from playbooks.strategies.plan import Plan
 from playbooks.traffic.groups import Groups, read_groups
 from playbooks.traffic.registration import unprovisioned
@@ -169,7 +170,7 @@ def check(env: Environment, wanted: DeployRequest, progress: Progress) -> Deploy
         for host, error in fleet.unreachable.items()
     ]
     in_front = [
-        HostPlan(host, None, None, (), (), tuple(told))
+        HostPlan(host, None, None, (), (), tuple(told), hint=HINTS["unknown-server"])
         for host, told in unprovisioned(env, list(states.values())).items()
     ]
     return DeployCheck(
@@ -212,7 +213,7 @@ def _host(
     actions = (
         ()
         if stage is None
-        else _actions(target.settings, release, rendered, facts[name], there[name], stage, first=first)
+        else deploy_actions(target.settings, release, rendered, facts[name], there[name], stage, first=first)
     )
     return HostPlan(
         host=name,
@@ -235,7 +236,7 @@ def _held_up(facts: Facts) -> tuple[str, ...]:
     return ()
 
 
-def _actions(
+def deploy_actions(
     settings: Settings,
     release: Release,
     rendered: Rendered,
@@ -245,6 +246,17 @@ def _actions(
     *,
     first: bool,
 ) -> tuple[str, ...]:
+    """What would be done on a host, in order, as sentences.
+
+    Args:
+        settings: the host's.
+        release, rendered: what it would run.
+        facts, there: what it runs.
+        stage: that it changes in.
+        first: whether hooks with `once` run on it.
+    """
+    beside = bool(_beside({facts.host: rendered}, {facts.host: facts}))
+    port = rendered.slot.port if rendered.slot else None
     hooks = {moment: [hook for hook in some if first or not hook.once] for moment, some in rendered.hooks.items()}
     before = hooks["before_switch"]
     steps = [
@@ -257,11 +269,11 @@ def _actions(
         *(f"write {name}" for name in rendered.files),
         *(f"before_switch hook, before any host switches: {hook.name or hook.run}" for hook in before if hook.once),
         *(f"in '{stage}', before_switch hook: {hook.name or hook.run}" for hook in before if not hook.once),
-        f"in '{stage}': {_change(settings, facts, beside=bool(_beside({facts.host: rendered}, {facts.host: facts})))}",
-        *_unit_actions(rendered, facts, there),
+        f"in '{stage}': {_change(settings, facts, beside=beside)}",
+        *_unit_actions(rendered, facts, there, beside=beside),
         *(f"after_switch hook: {hook.name or hook.run}" for hook in hooks["after_switch"]),
         settings.health.unproven if settings.services else "",
-        *(f"wait for {check.label}, {settings.health.patience:g} s at the most" for check in settings.health.checks),
+        *waits(settings, port, release.version),
     ]
     return tuple(step for step in steps if step)
 
@@ -279,15 +291,17 @@ def _change(settings: Settings, facts: Facts, *, beside: bool) -> str:
     return f"{'take the host out of the traffic, ' if settings.balancer else ''}point {settings.home}/current to it"
 
 
-def _unit_actions(rendered: Rendered, facts: Facts, there: OnHost) -> Iterator[str]:
+def _unit_actions(rendered: Rendered, facts: Facts, there: OnHost, *, beside: bool) -> Iterator[str]:
     open_now = {unit.name for unit in facts.units if unit.active == "active"}
     slot = rendered.slot
+    if not beside and (gone := [unit.name for unit in facts.units if unit.name not in rendered.start]):
+        yield f"stop {', '.join(gone)}"
     if slot and facts.idle and facts.idle.slot == slot.name:
         yield f"stop {facts.idle.release}, which is kept in slot {slot.name}"
     for unit in rendered.start:
         name, _, kind = unit.rpartition(".")
         if slot and unit in rendered.units and name.endswith(f"@{slot.name}"):
-            yield f"start {unit} on port {slot.port}; what runs in the other slot runs on"
+            yield f"start {unit} on port {slot.port}{'; what runs in the other slot runs on' if beside else ''}"
             continue
         if kind == "service":
             yield f"{'reload' if unit in rendered.reload else 'restart'} {unit}"

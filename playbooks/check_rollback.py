@@ -17,13 +17,28 @@ from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
 from playbooks.restore import choose_dumps
-from playbooks.rollback import backups_of, changing, of_databases, require_sense, takes_the_place
+from playbooks.rollback import (
+    backups_of,
+    changing,
+    holder_of,
+    moves_of,
+    of_databases,
+    refuse_strange_slots,
+    require_sense,
+    takes_the_place,
+    way_on,
+)
+from playbooks.rollout.context import read_traffic
+from playbooks.rollout.mover import Move
+from playbooks.rollout.planning.preview import waits
+from playbooks.rollout.planning.reachability import require_balancers
 from playbooks.rollout.planning.rollback_target import choose_targets, heed_changes
-from playbooks.rollout.planning.strategy import plan_rollback
+from playbooks.rollout.planning.strategy import as_traffic_stands, plan_rollback
+from playbooks.settings import Settings
 from playbooks.steps.check_release import Checked, check_release
 from playbooks.steps.facts import Facts, version_in
-from playbooks.strategies.plan import Stage
-from playbooks.traffic.groups import read_groups, require_whole
+from playbooks.strategies.plan import Plan, Stage, percent
+from playbooks.traffic.groups import Groups, read_groups, require_whole
 from playbooks.traffic.servers import balancers_of
 
 
@@ -80,6 +95,7 @@ def check_rollback(env: Environment, back: RollbackRequest, progress: Progress) 
 
     Raises:
         UsageError: there is nothing to go back to, or a group of hosts is not whole.
+        SlipwayError: a balancer cannot be reached or read, or does not know a server: the rollback would say the same.
     """
     require_sense(env, back)
     require_whole(env)
@@ -88,6 +104,7 @@ def check_rollback(env: Environment, back: RollbackRequest, progress: Progress) 
     addresses = [env.target(name).address for name in dict.fromkeys(names)]
     with open_fleet(addresses, progress=progress, forks=env.settings.forks) as fleet:
         apps = [target for target in env.targets if target.name in fleet.remotes]
+        require_balancers(fleet, env)
         if not apps:
             fleet.require_all()
         facts = read_all(fleet, env, apps)
@@ -107,9 +124,19 @@ def check_rollback(env: Environment, back: RollbackRequest, progress: Progress) 
         restoring = [host for host in damaged if backups_of(facts[host], str(todo[host]))]
         closed = repositories(fleet, env, restoring) if restoring else {}
         databases, lacking = _databases(fleet, env, targets, back) if back.with_database else ((), ())
-    turning = any(takes_the_place(facts[host], found.slot) for host, found in checked.items())
-    plan = plan_rollback(env, list(todo), back.batch, turning=turning or len(checked) < len(todo), back=bool(targets))
-    hosts = tuple(_host(fact, targets.get(host, fact.current), todo, checked.get(host)) for host, fact in facts.items())
+        moves = moves_of(facts, todo, checked)
+        refuse_strange_slots(env, {host: move.slot for host, move in moves.items()}, targets)
+        turning = any(takes_the_place(facts[host], move.slot) for host, move in moves.items())
+        plan = plan_rollback(env, list(moves), back.batch, turning=turning, back=bool(targets))
+        stays = groups is not None and not plan.stages
+        holder, alone = holder_of(back, left), plan.host_by_host
+        traffic = read_traffic(fleet, env, holder, facts, moves, groups, stays=stays, turns=alone, insists=True)
+        there = frozenset() if groups else traffic.there
+        plan = as_traffic_stands(plan, list(moves), astray=traffic.astray, there=there)
+    hosts = tuple(
+        _host(env, fact, targets.get(host, fact.current), moves.get(host), checked.get(host), plan, groups)
+        for host, fact in facts.items()
+    )
     told = [
         *(f"{host.host}: {problem}" for host in hosts for problem in host.problems),
         *(f"{host}: {problem}" for host, judged in closed.items() for problem in judged.problems),
@@ -119,7 +146,7 @@ def check_rollback(env: Environment, back: RollbackRequest, progress: Progress) 
     return RollbackCheck(
         environment=env.name,
         strategy=plan.strategy,
-        stages=tuple(_stage(stage) for stage in plan.stages),
+        stages=tuple(_stage(stage, groups) for stage in plan.stages),
         hosts=hosts,
         databases=tuple(databases),
         problems=tuple(told),
@@ -127,34 +154,90 @@ def check_rollback(env: Environment, back: RollbackRequest, progress: Progress) 
     )
 
 
-def _stage(stage: Stage) -> str:
+def _stage(stage: Stage, groups: Groups | None) -> str:
+    if stage.share:
+        part = "all" if stage.share >= 1 else percent(stage.share)
+        moves = f"{part} of the traffic goes to {groups.idle if groups else 'what they go back to'}"
+        return f"{stage.name}: {', '.join(stage.hosts)}; {moves}" if stage.hosts else moves
     return f"{stage.name}: {', '.join(stage.hosts)}" if stage.hosts else stage.name
 
 
-def _host(facts: Facts, target: str | None, todo: Mapping[str, str | None], checked: Checked | None) -> HostBack:
-    after = version_in(target) if target else None
-    changes = facts.host in todo
+def _host(
+    env: Environment,
+    facts: Facts,
+    target: str | None,
+    move: Move | None,
+    checked: Checked | None,
+    plan: Plan,
+    groups: Groups | None,
+) -> HostBack:
+    settings = env.target(facts.host).settings
+    leaves = groups is not None and bool(plan.stages) and facts.host in groups.serving
+    actions = rollback_actions(settings, facts, move, checked, plan) if move else _left(facts) if leaves else ()
     return HostBack(
         host=facts.host,
         before=facts.ran,
-        after=after,
+        after=version_in(target) if target else None,
         release=target,
-        actions=tuple(_actions(facts, target, checked)) if changes else (),
-        problems=tuple(_problems(facts, target, checked)) if changes else (),
+        actions=tuple(actions),
+        problems=tuple(_problems(facts, target, checked)) if move else (),
     )
 
 
-def _actions(facts: Facts, target: str | None, checked: Checked | None) -> Iterator[str]:
+def _left(facts: Facts) -> Iterator[str]:
+    """What becomes of a host of the group that the traffic leaves."""
+    yield f"keep {facts.current or 'nothing'}, without traffic, and stop its units after slipway_keep_idle"
+
+
+def rollback_actions(
+    settings: Settings, facts: Facts, move: Move, checked: Checked | None, plan: Plan
+) -> Iterator[str]:
+    """What would be done on a host that changes, in order, as sentences.
+
+    Args:
+        settings: the host's.
+        facts: what it runs.
+        move: from what to what.
+        checked: the release to go back to, as it is there; None where that is nothing.
+        plan: of which this is a part.
+    """
+    out = "take the host out of the traffic" if settings.balancer and plan.host_by_host and facts.current else ""
+    stopped = [unit for unit in move.units_before if unit not in move.units]
+    target = move.after
     if target is None or checked is None:
-        yield "stop the application: nothing ran before"
+        yield from filter(None, [out, f"stop {', '.join(stopped)}: nothing ran before" if stopped else "stop it"])
         return
     if not checked.intact:
         records = backups_of(facts, target)
         if not records:
             return
         yield f"restore {target} from backup {records[0].get('id')}, since on the host it is {_state(checked)}"
-    beside = checked.slot is not None and facts.slot not in (None, checked.slot)
-    yield f"start {target} in slot {checked.slot}, beside what runs" if beside else f"switch to {target}, by a rename"
+        yield from filter(None, [out, f"switch to {target}, by a rename, with its units"])
+        yield from waits(settings, None, version_in(target))
+        return
+    port = settings.slots.get(checked.slot) if checked.slot else None
+    at = f" on port {port}" if port else ""
+    if facts.current and not takes_the_place(facts, checked.slot):
+        kept = ", where it is kept" if facts.idle and facts.idle.release == target else ""
+        beside = f", beside what runs in slot {facts.slot}"
+        yield f"start {target} in slot {checked.slot}{kept}{at}{beside}, which goes on serving until the traffic moves"
+        yield from waits(settings, port, version_in(target))
+        yield f"once it has moved: stop what runs in slot {facts.slot} ({', '.join(stopped) or facts.current})"
+        return
+    if out:
+        yield out
+    place = f"in slot {checked.slot}" if checked.slot else "in place"
+    if facts.current and bool(facts.slot) != bool(checked.slot):
+        yield f"stop what runs {f'in slot {facts.slot}' if facts.slot else 'in place'} ({', '.join(stopped)})"
+        stopped = []
+    yield f"switch to {target}, by a rename" + (f"; it runs {place}" if settings.slots or checked.slot else "")
+    if stopped:
+        yield f"stop {', '.join(stopped)}"
+    for word, known in (("restart", True), ("start", False)):
+        units = [unit for unit in move.units if (unit in move.units_before) == known and unit.endswith(".service")]
+        if units:
+            yield f"{word} {', '.join(units)}{at}"
+    yield from waits(settings, port, version_in(target))
 
 
 def _state(checked: Checked) -> str:
@@ -163,7 +246,7 @@ def _state(checked: Checked) -> str:
 
 def _problems(facts: Facts, target: str | None, checked: Checked | None) -> Iterator[str]:
     if target and checked and not checked.intact and not backups_of(facts, target):
-        yield f"{target} is {_state(checked)}, and no backup has it"
+        yield f"{target} is {_state(checked)}, and no backup has it; {way_on(facts, target)}"
     if facts.lock:
         yield f"{facts.lock.who} holds the lock for '{facts.lock.what}' since {facts.lock.since}"
 

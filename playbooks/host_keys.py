@@ -16,6 +16,7 @@ import paramiko
 
 from playbooks.core.errors import ExitStatus, SlipwayError, Unreachable
 from playbooks.core.surroundings import at_home
+from playbooks.core.unreached import in_words
 from playbooks.environments.environment import Environment
 from playbooks.fleet import ssh_config
 from playbooks.fleet.address import Address
@@ -129,7 +130,7 @@ def _ask(address: Address, ways: Ways) -> paramiko.PKey:
             finally:
                 transport.close()
     except (OSError, EOFError, paramiko.SSHException) as error:
-        reason = str(error) or type(error).__name__
+        reason = in_words(error)
         raise Unreachable(f"no key from {endpoint.hostname}: {reason}", host=address.name) from None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from playbooks.core.answer import Answer
-from playbooks.core.errors import UsageError
+from playbooks.core.errors import SlipwayError
 from playbooks.environments.environment import Environment
 from playbooks.environments.lock_owners import most_said, signal_lock_owners
 from playbooks.fleet.progress import Progress
@@ -37,8 +37,7 @@ def promote(env: Environment, progress: Progress) -> Promoted:
         progress: who watches.
 
     Raises:
-        UsageError: no deploy is running, or it holds no stage.
-        SlipwayError: no host could be asked.
+        SlipwayError: no deploy is running, it holds no stage, or no host could be asked.
     """
     heard = signal_lock_owners(env, progress, "promote", read_promote)
     held = {host: one for host, one in heard.items() if one.stage is not None}
@@ -50,12 +49,15 @@ def promote(env: Environment, progress: Progress) -> Promoted:
     return Promoted(env.name, most.stage, most.holder.id, most.holder.what, most.holder.who, tuple(held))
 
 
-def _nothing_held(env: Environment, busy: list[Heard]) -> UsageError:
+def _nothing_held(env: Environment, busy: list[Heard]) -> SlipwayError:
+    """No bad usage: what was held may have ended a moment ago."""
     if not busy:
-        return UsageError(f"no deploy is running on {env.title}; nothing was changed", hint=f"invoke status {env.flag}")
+        return SlipwayError(
+            f"no deploy is running on {env.title}; nothing was changed", hint=f"invoke status {env.flag}"
+        )
     holder = busy[0].holder
     assert holder is not None  # they are those that have one  # noqa: S101
-    return UsageError(
+    return SlipwayError(
         f"{holder.who}'s '{holder.what}' holds no stage: it is not waiting for anybody; nothing was changed",
         hint="a stage that ends with too little to judge by is held; whoever watches the deploy sees it",
     )

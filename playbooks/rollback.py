@@ -71,7 +71,7 @@ def rollback(env: Environment, back: RollbackRequest, progress: Progress) -> Out
         progress.phase("looking for the way back")
         facts = read_all(fleet, env, apps)
         left = interrupted(facts)
-        holder = _holder(back, left)
+        holder = holder_of(back, left)
         orders = env.orders(fleet.remotes, holder, wait=back.wait, undo=True)
         # What a dead controller left half-way goes back at once: a person is here now, and asks for just that.
         retreat(fleet, env, balancers)
@@ -84,7 +84,7 @@ def rollback(env: Environment, back: RollbackRequest, progress: Progress) -> Out
                 fleet, env, facts, targets, anew=groups is not None, together=back.with_database or groups is not None
             )
             targets = {host: release for host, release in targets.items() if host not in refused}
-            _refuse_strange_slots(env, moves)
+            refuse_strange_slots(env, {host: move.slot for host, move in moves.items()}, targets)
             turning = any(takes_the_place(facts[host], move.slot) for host, move in moves.items())
             going_on = left is not None and left.task == "rollback"
             plan = plan_rollback(env, list(moves), back.batch, turning=turning, back=bool(targets))
@@ -161,7 +161,7 @@ def require_sense(env: Environment, back: RollbackRequest) -> None:
         )
 
 
-def _holder(back: RollbackRequest, left: LockOwner | None) -> LockOwner:
+def holder_of(back: RollbackRequest, left: LockOwner | None) -> LockOwner:
     """Who we are. A rollback that was interrupted is gone on with under its own id, so that hosts know it again."""
     moment = now()
     ours = left is not None and left.task == "rollback"
@@ -252,14 +252,14 @@ def _make_ready(
                 f"release {release} is not as it was deployed ({checked.reason}), and {how}",
                 host=remote.name,
                 step="check",
-                hint=_way_on(facts[remote.name], release),
+                hint=way_on(facts[remote.name], release),
             )
         try:
             _restore_from_any(remote, env, whole)
         except StepFailed as error:
             error.message = f"release {release} is not as it was deployed ({checked.reason}), and {error.message}"
             if error.code in NOT_THAT_BACKUP:
-                error.hint = _way_on(facts[remote.name], release)
+                error.hint = way_on(facts[remote.name], release)
             raise
         return check_release(remote, settings, release)
 
@@ -271,15 +271,29 @@ def _make_ready(
     for host, error in refused.items():
         fleet.progress.warn(f"{host} stays on {facts[host].version}: {error.message}")
 
-    def move(host: str) -> Move:
+    moving = {host: release for host, release in changed.items() if host not in refused}
+    return moves_of(facts, moving, checked), refused
+
+
+def moves_of(
+    facts: Mapping[str, Facts], changed: Mapping[str, str | None], checked: Mapping[str, Checked]
+) -> dict[str, Move]:
+    """What every host that changes moves from and to; those that are to run nothing come last.
+
+    Args:
+        facts: by host.
+        changed: see `changing`.
+        checked: the releases to go back to, by host.
+    """
+
+    def move(host: str, release: str | None) -> Move:
         fact, found = facts[host], checked.get(host)
         runs = tuple(unit.name for unit in fact.units)
         if found is None:
             return Move(host, fact.current, None, (), runs, way_back=fact.way_back)
-        return Move(host, fact.current, todo[host], found.units, runs, found.slot, way_back=fact.way_back)
+        return Move(host, fact.current, release, found.units, runs, found.slot, way_back=fact.way_back)
 
-    moving = [host for host in changed if host not in refused]
-    return {host: move(host) for host in sorted(moving, key=lambda host: host not in todo)}, refused
+    return {host: move(host, release) for host, release in sorted(changed.items(), key=lambda one: one[1] is None)}
 
 
 def changing(facts: Mapping[str, Facts], targets: Mapping[str, str | None], *, anew: bool) -> dict[str, str | None]:
@@ -323,7 +337,7 @@ def _restore_from_any(remote: Remote, env: Environment, records: Sequence[Mappin
             return
 
 
-def _way_on(facts: Facts, release: str) -> str:
+def way_on(facts: Facts, release: str) -> str:
     """What a person can type where a host's release cannot be had whole.
 
     Args:
@@ -342,12 +356,21 @@ def takes_the_place(facts: Facts, slot: str | None) -> bool:
     return facts.current is not None and (facts.slot is None or slot is None or facts.slot == slot)
 
 
-def _refuse_strange_slots(env: Environment, moves: Mapping[str, Move]) -> None:
-    """A release that ran where the balancers send nobody now would take the traffic's last host away."""
-    for host, move in moves.items():
-        if env.settings.balancer and move.slot is not None and move.slot not in env.settings.slots:
+def refuse_strange_slots(env: Environment, slots: Mapping[str, str | None], targets: Mapping[str, str | None]) -> None:
+    """A release that ran where the balancers send nobody now would take the traffic's last host away.
+
+    Args:
+        env: settings.
+        slots: that the releases to go back to run in, by host.
+        targets: those releases.
+
+    Raises:
+        UsageError: one of the slots is there no more.
+    """
+    for host, slot in slots.items():
+        if env.settings.balancer and slot is not None and slot not in env.settings.slots:
             raise UsageError(
-                f"{host}: {move.after} ran in slot {move.slot}, and there is no such slot now",
+                f"{host}: {targets[host]} ran in slot {slot}, and there is no such slot now",
                 hint="set slipway_slots as it was then and provision; or --to=… another release",
             )
 

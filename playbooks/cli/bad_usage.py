@@ -194,6 +194,11 @@ def explained(
         return UsageError(said, hint=f"invoke inventory and invoke deploy --check know {UNTRUSTED}")
     if task and twice and not word.startswith("-"):
         return UsageError(f"{task} is given {twice} twice. Nothing was touched", hint=see)
+    if task == "console" and (word == "--json" or SHORT_JSON.fullmatch(word)):
+        return UsageError(
+            "console gives you a terminal, and what is seen there is no JSON document. Nothing was touched",
+            hint="invoke exec --env=… --json -- COMMAND answers with one",
+        )
     if word.startswith("-"):
         said = f"{task or 'invoke'} has no flag {word.partition('=')[0]}"
         near = get_close_matches(word.partition("=")[0], flags, n=1)

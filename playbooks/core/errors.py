@@ -25,24 +25,30 @@ class SlipwayError(Exception):
         message: what happened, one or two sentences, without a trailing newline.
         host: the inventory name of the host it happened on, if it was one host.
         hint: what to do next, as a sentence or the command to type.
+        log: what a program wrote last there, a line each.
     """
 
     exit_status: ExitStatus = ExitStatus.FAILED
 
-    def __init__(self, message: str, *, host: str | None = None, hint: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, host: str | None = None, hint: str | None = None, log: Sequence[str] = ()
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.host = host
         self.hint = hint
+        self.log = tuple(log)
 
     def __str__(self) -> str:
         text = f"{self.host}: {self.message}" if self.host else self.message
-        return f"{text}\n  → {self.hint}" if self.hint else text
+        lines = [text, *(f"  | {line}" for line in self.log), *([f"  → {self.hint}"] if self.hint else [])]
+        return "\n".join(lines)
 
 
 def error_document(error: SlipwayError) -> dict[str, object]:
     """What --json prints of an error."""
-    told = {"kind": type(error).__name__, "message": error.message, "host": error.host, "hint": error.hint}
+    told: dict[str, object] = {"kind": type(error).__name__, "message": error.message}
+    told |= {"host": error.host, "hint": error.hint, "log": list(error.log)}
     return {"error": told, "exit_status": int(error.exit_status)}
 
 
@@ -95,7 +101,7 @@ class StepFailed(HostError):
     Args:
         step: the step's name, e.g. "stage".
         code: the step's own word for the failure, e.g. "checksum" (see the script).
-        log: what the application wrote last, a line each.
+        log: what the application, or the program that failed, wrote last, a line each.
     """
 
     def __init__(
@@ -108,10 +114,9 @@ class StepFailed(HostError):
         hint: str | None = None,
         log: Sequence[str] = (),
     ) -> None:
-        super().__init__(message, host=host, hint=hint)
+        super().__init__(message, host=host, hint=hint, log=log)
         self.step = step
         self.code = code
-        self.log = tuple(log)
 
 
 class StepTimedOut(StepFailed):

@@ -15,6 +15,7 @@ import fabric
 import paramiko
 
 from playbooks.core.errors import SlipwayError, Unreachable
+from playbooks.core.unreached import in_words
 from playbooks.fleet import hostkeys
 from playbooks.fleet.address import Address
 from playbooks.fleet.dialing import Agent, dial, readable, speak_through
@@ -221,7 +222,7 @@ def _explain(address: Address, ways: Ways, error: Exception) -> SlipwayError:
             reasons = dict.fromkeys(getattr(one, "strerror", None) or str(one) for one in error.errors.values())
             reason, hint = ", ".join(reasons), "is the host up, and does sshd listen on that port?"
         case _:
-            reason, hint = str(error) or type(error).__name__, "is it sshd that listens on that port?"
+            reason, hint = in_words(error), "is it sshd that listens on that port?"
     return Unreachable(f"cannot connect to {where}: {reason}", host=address.name, hint=hint)
 
 

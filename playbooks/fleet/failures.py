@@ -6,7 +6,11 @@ import paramiko
 
 from playbooks.core.errors import BecomeRefused, SlipwayError, StepFailed, StepTimedOut, Unreachable
 from playbooks.core.names import CODE, cut
+from playbooks.core.unreached import in_words
 from playbooks.fleet.script import StepResult
+
+# Of what a program wrote before its step failed.
+MAX_LINES, MAX_LINE = 12, 300
 
 
 def lost(host: str, step: str, error: BaseException) -> SlipwayError:
@@ -31,7 +35,7 @@ def lost(host: str, step: str, error: BaseException) -> SlipwayError:
             host=host,
             hint="set MaxSessions in the host's sshd_config to 3 or more; it is 10 as it comes",
         )
-    reason = str(error) or type(error).__name__
+    reason = in_words(error)
     return Unreachable(
         f"the connection broke during '{step}': {reason}",
         host=host,
@@ -52,8 +56,10 @@ def explain(host: str, step: str, answer: StepResult, status: int, errors: bytes
     said = answer.maybe("error", 2)
     if said:
         code = said[0] if CODE.fullmatch(said[0]) else "failed"
-        return StepFailed(cut(said[1].strip()) or f"'{step}' failed", host=host, step=step, code=code)
-    tail = " / ".join(errors.decode("utf-8", "replace").strip().splitlines()[-3:])[-600:]
+        log = [cut(line, MAX_LINE) for (line,) in answer.all("log", 1)][-MAX_LINES:]
+        return StepFailed(cut(said[1].strip()) or f"'{step}' failed", host=host, step=step, code=code, log=log)
+    lines = [cut(line, MAX_LINE) for line in errors.decode("utf-8", "replace").strip().splitlines()[-3:]]
+    tail = " / ".join(lines)
     if not answer.records and "sudo:" in tail:
         return BecomeRefused(
             f"sudo refused: {tail}",
@@ -61,4 +67,5 @@ def explain(host: str, step: str, answer: StepResult, status: int, errors: bytes
             hint="let the login user sudo without a password, or set ansible_become_password (better: in a vault)",
         )
     how = "was killed by a signal" if status in (-1, 255) or status > 128 else f"ended with status {status}"
-    return StepFailed(f"'{step}' {how}" + (f": {tail}" if tail else ""), host=host, step=step)
+    why = f": {lines[-1]}" if lines else ""
+    return StepFailed(f"'{step}' {how}{why}", host=host, step=step, log=lines if len(lines) > 1 else ())

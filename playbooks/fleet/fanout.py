@@ -14,6 +14,7 @@ from playbooks.core.errors import ExitStatus, FleetError, Interrupted, SlipwayEr
 from playbooks.fleet.progress import Progress
 
 T = TypeVar("T")
+MAX_LOGS = 2  # hosts of which is shown what a program wrote, where it differs
 
 
 @dataclass(frozen=True)
@@ -70,18 +71,21 @@ class Results(Generic[T]):
 
 
 def combine(what: str, failed: Mapping[str, SlipwayError], *, total: int) -> SlipwayError:
-    """One error out of several hosts' errors; each hint is told once, not twenty times."""
+    """One error out of several hosts' errors; each hint, and what a program wrote, is told once, not twenty times."""
     errors = list(failed.values())
     if len(errors) == 1:
         return errors[0]
     seen: set[str | None] = {None}
+    wrote: dict[tuple[str, ...], str] = {(): ""}
     lines = []
     for host, error in failed.items():
         lines.append(f"  - {host}: {error.message}")
+        wrote.setdefault(error.log, host)
         if error.hint not in seen:
             seen.add(error.hint)
             lines.append(f"      → {error.hint}")
-    combined = FleetError(f"{what} failed on {len(errors)} of {total} hosts:\n" + "\n".join(lines))
+    log = [f"{host}: {line}" for told, host in list(wrote.items())[: 1 + MAX_LOGS] for line in told]
+    combined = FleetError(f"{what} failed on {len(errors)} of {total} hosts:\n" + "\n".join(lines), log=log)
     statuses = {error.exit_status for error in errors}
     combined.exit_status = statuses.pop() if len(statuses) == 1 else ExitStatus.FAILED
     return combined

@@ -8,6 +8,12 @@ from typing import Any, Literal
 
 Outcome = Literal["good", "bad", "inconclusive"]
 
+# Without a rule there is nothing that a release could be good by.
+UNMEASURED = (
+    "No request was judged: nothing counts them here (slipway_balancer, slipway_metrics), or no limit is set. "
+    "What hosts say of themselves is all that was looked at, and none says anything bad."
+)
+
 
 @dataclass(frozen=True)
 class Signal:
@@ -92,7 +98,7 @@ def concluded(findings: Iterable[Finding], signals: Iterable[Signal]) -> Verdict
         if finding.outcome == "bad":
             return Verdict("bad", finding.rule, finding.sentence, found)
     if not found:
-        return Verdict("good", "", "No rule was asked for: only the time was waited.")
+        return Verdict("inconclusive", "", UNMEASURED)
     missing = [finding for finding in found if finding.outcome == "inconclusive"]
     left_out = [finding.sentence for finding in found if finding.outcome == "left out"]
     if missing:

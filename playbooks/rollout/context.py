@@ -54,7 +54,8 @@ def build_context(
     Raises:
         SlipwayError: a balancer cannot be read, or does not know a server.
     """
-    traffic = _traffic(fleet, env, holder, facts, moves, groups, stays=stays, turns=plan.host_by_host, insists=insists)
+    turns = plan.host_by_host
+    traffic = read_traffic(fleet, env, holder, facts, moves, groups, stays=stays, turns=turns, insists=insists)
     watcher = None
     if plan.watches:
         # Loaded here, because only a deploy that is watched needs these modules.
@@ -72,7 +73,7 @@ def _versions(facts: Mapping[str, Facts], moves: Mapping[str, Move], groups: Gro
     return ", ".join(sorted(new)), ", ".join(sorted(filter(None, old)))
 
 
-def _traffic(
+def read_traffic(
     fleet: Fleet,
     env: Environment,
     holder: LockOwner,
@@ -84,6 +85,15 @@ def _traffic(
     turns: bool,
     insists: bool,
 ) -> Traffic:
+    """Where the traffic is, as the balancers say, and who moves it. Nothing is changed yet.
+
+    Args:
+        fleet, env, holder, facts, moves, groups, stays, insists: see `build_context`.
+        turns: whether hosts change one by one, out of the traffic.
+
+    Raises:
+        SlipwayError: a balancer cannot be read, or does not know a server.
+    """
     balancers = balancers_of(env)
     leaving = {host for host, move in moves.items() if move.after is None}
     places = tuple(

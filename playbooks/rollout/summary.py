@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from playbooks.core.artifact import Release
 from playbooks.core.counting import counted
-from playbooks.core.errors import ANY_ENV, ExitStatus, SlipwayError, StepFailed
+from playbooks.core.errors import ANY_ENV, ExitStatus, SlipwayError
 from playbooks.environments.environment import Environment
 from playbooks.fleet.lock_owner import LockOwner
 from playbooks.judgement.meanwhile import Meanwhile
@@ -17,7 +17,7 @@ from playbooks.rollout.outcome import HostOutcome, Outcome
 from playbooks.rollout.rollout import HostState, Rollout
 from playbooks.steps.drift import listed
 from playbooks.steps.facts import Facts, version_in
-from playbooks.strategies.plan import Plan
+from playbooks.strategies.plan import LAST_WATCH, Plan
 
 STILL_NOTHING = "nothing runs, as before"
 
@@ -85,6 +85,7 @@ def deployed(
     back = next((fact.ran for fact in facts.values() if fact.ran), None)
     if hooks and back:
         told.append(still_migrated(env, {release.version: hooks}, back))
+    told += _unjudged(rollout)
     status, message, next_step, exit_status = _verdict(env, release, rollout, group, _stand_again(facts, rollout))
     return Outcome(
         task="deploy",
@@ -105,6 +106,16 @@ def deployed(
         requests=requests,
         exit_status=exit_status,
     )
+
+
+def _unjudged(rollout: Rollout) -> list[str]:
+    """What is said where the watch after the switch came to no verdict, so that nobody takes the release for judged."""
+    return [
+        f"{ruling.sentence.rstrip('.')}. So the release was not judged by it"
+        for ruling in rollout.rulings
+        if ruling.stage == LAST_WATCH and ruling.record.get("outcome") == "inconclusive"
+        if rollout.verdict == "deployed"
+    ]
 
 
 def returned(
@@ -298,7 +309,7 @@ def _line(host: str, fact: Facts, rollout: Rollout, version: str) -> HostOutcome
 
 
 def _log(error: SlipwayError | None) -> tuple[str, ...]:
-    return error.log if isinstance(error, StepFailed) else ()
+    return error.log if error else ()
 
 
 def _hosts(count: int, group: str | None = None) -> str:

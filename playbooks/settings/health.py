@@ -28,6 +28,16 @@ class HealthCheck(Model):
         """The name to show."""
         return self.name or self.subject
 
+    def label_at(self, port: int | None, version: str) -> str:
+        """The name as a host's answer has it.
+
+        Args:
+            port: that of the slot; None where the release runs in none.
+            version: of the release that is checked.
+        """
+        filled = self.label.replace(VERSION, version)
+        return filled if port is None else filled.replace(SLOT_PORT, str(port))
+
     @property
     def subject(self) -> str:
         """What is looked at, for a check without a name."""
@@ -179,9 +189,14 @@ class Health(Model):
     checks: list[AnyCheck] = Field([], description="The checks, each with its `type`.")
 
     @property
+    def proves(self) -> bool:
+        """Whether a check asks the application for something."""
+        return any(check.critical and check.type in ("http", "tcp", "command") for check in self.checks)
+
+    @property
     def unproven(self) -> str:
         """A sentence where no check asks the application for anything; else empty."""
-        if any(check.critical and check.type in ("http", "tcp", "command") for check in self.checks):
+        if self.proves:
             return ""
         seconds = UNPROVEN if self.stable_for is None else self.stable_for
         return (

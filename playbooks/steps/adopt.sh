@@ -22,6 +22,7 @@ incoming=$home/releases/.incoming.$id
 # include find_current.sh
 # include names.sh
 # include no_links.sh
+# include output.sh
 # include own_release.sh
 # include disk_space.sh
 # include mounts.sh
@@ -109,7 +110,7 @@ mkdir -m 0700 "$incoming.closed"
 copied=0
 no_links - "$old" -- timeout "$limit" cp -a --reflink=auto -- "$old/." "$tree" 2>"$incoming.err" || copied=$?
 [ "$copied" -ne 125 ] || fail old-host 'this host cannot read a tree without following links; Linux 5.10 and util-linux 2.37 can'
-[ "$copied" -eq 0 ] || fail not-adopted "cannot copy $old: $(tr '\n' ' ' <"$incoming.err" | cut -c1-300)"
+[ "$copied" -eq 0 ] || fail_showing not-adopted "cannot copy $old" "$(cat "$incoming.err")"
 # From here on it is root's alone: what its user changed while it was looked at and copied is seen now.
 if [ -e "$meta" ] || [ -L "$meta" ]; then fail not-adopted "$old has a .slipway that is not Slipway's"; fi
 [ -z "$(find "$tree" -name "*$newline*" -print -quit)" ] || fail not-adopted "a name in $old has a line break in it"

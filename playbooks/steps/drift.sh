@@ -45,7 +45,7 @@ compare_units() {
     [ $# -gt 0 ] || return 0
     unit_path=$(systemctl show --property=UnitPath --value)
     # shellcheck disable=SC2086
-    real_folders=$newline$(readlink -f $unit_path)$newline
+    real_folders=$newline$(readlink -f $unit_path || :)$newline
     folders=
     for folder in $unit_path; do
         # Debian has /lib as a link to /usr/lib.

@@ -25,6 +25,7 @@ shift 9
 timeout=$1
 
 # include listeners.sh
+# include output.sh
 # include root_only.sh
 # include restored.sh
 
@@ -144,7 +145,8 @@ if ! systemd-run --quiet --collect --unit="$unit" --uid="$user" --gid="$(id -gn 
     --property="WorkingDirectory=$place_of" --property="EnvironmentFile=$folder/work/environment" \
     --property=RuntimeMaxSec="$((timeout + 600))" --property=TimeoutStopSec=10 --property="StandardInput=file:$folder/work/command" \
     -- /bin/sh -c 'command=$$(cat) && exec </dev/null && eval "$$command"' 2>"$folder/work/run.err"; then
-    problem "the restored release cannot be started: $(tr '\n' ' ' <"$folder/work/run.err" | cut -c1-200)"
+    tell_output "$(cat "$folder/work/run.err")"
+    problem "the restored release cannot be started${last_line:+: $last_line}"
     exit 0
 fi
 # is_its_own ADDRESS PORT FROM: whether it is the release that answered there. Anybody on the host may take a port before it does.

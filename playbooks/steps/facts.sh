@@ -88,12 +88,12 @@ for tool in restic zstd curl jq getfattr setfattr; do
 done
 
 # show_units TAG UNIT...: one call for all units; a blank line between them, and one more for the last. Since when a unit is
-# active systemd has in microseconds of uptime; 0 for one that never was.
+# active systemd has in microseconds of uptime; 0 for one that never was. The kernel's own time of the boot stays the same
+# however often it is asked; now less the uptime is another second each time.
 show_units() {
     tag=$1
     shift
-    read -r uptime _ </proc/uptime
-    booted=$((clock - ${uptime%%.*}))
+    booted=$(sed -n 's/^btime //p' /proc/stat)
     id='' active='' sub='' restarts=0 since=0
     while IFS='=' read -r key value; do
         case $key in

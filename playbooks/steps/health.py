@@ -48,7 +48,7 @@ class CheckResult:
         milliseconds: how long it took.
         tries: which round it was.
         detail: what was seen.
-        log: of a unit that failed, what the application itself wrote last.
+        log: of a unit that failed, what the application itself wrote last; of a command, where it wrote several lines.
     """
 
     name: str
@@ -94,9 +94,9 @@ class HealthReport:
 
     @property
     def log(self) -> tuple[str, ...]:
-        """What the units that failed wrote last."""
-        several = sum(bool(check.log) for check in self.failures) > 1
-        return tuple(f"{check.name}: {line}" if several else line for check in self.failures for line in check.log)
+        """What the units and commands that failed wrote last."""
+        failed = [check for check in self.checks if check.log and not check.ok]
+        return tuple(f"{check.name}: {line}" if len(failed) > 1 else line for check in failed for line in check.log)
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON document."""

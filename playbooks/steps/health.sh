@@ -297,8 +297,12 @@ check_command() { # command
         return 0
     fi
     wait "$reader" || :
-    detail="status $status: $(tail -n 3 "$scratch/out" | tr '\n' ' ' | cut -c1-200)"
-    [ "$status" -ne 124 ] || detail="no end within $seconds s: ${detail#*: }"
+    said=$(tr -d '\000\r\036' <"$scratch/out" | sed '/^[[:space:]]*$/d' | tail -n "$said_lines" | cut -c "1-$said_characters")
+    last_line=${said##*"$newline"}
+    detail="status $status${last_line:+: $last_line}"
+    [ "$status" -ne 124 ] || detail="no end within $seconds s${last_line:+: $last_line}"
+    # A line each, where there are more than the one.
+    if [ "$said" = "$last_line" ]; then said=; else said=$(printf '%s\n' "$said" | tr '\n' "$rs"); fi
     return 1
 }
 

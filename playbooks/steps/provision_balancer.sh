@@ -8,6 +8,7 @@
 # configuration never replaces a good one; who gets how much, who is off and the maintenance stay as they are, and so do
 # other applications.
 
+# include output.sh
 # include packages.sh
 # include balancer.sh
 # include shared_balancer.sh
@@ -37,7 +38,7 @@ put() {
 # why_not: the lines of a log that say it, or its last ones.
 why_not() {
     cat >"$incoming/log"
-    { grep -i -m 2 'emerg\|alert' "$incoming/log" || tail -n 3 "$incoming/log"; } | tr '\n' ' '
+    grep -i 'emerg\|alert' "$incoming/log" || tail -n 12 "$incoming/log"
 }
 
 # usual_weights: into $work/usual a line for each server whose usual weight has changed since the last time: name, before,
@@ -64,7 +65,7 @@ keep_usual_weights() {
 start_unit() {
     ! systemctl is-active --quiet "$1" || return 0
     systemctl enable --quiet --now "$1" 2>/dev/null ||
-        fail balancer "$1 does not start: $(journalctl --unit="$1" --lines=30 --output=cat --no-pager | why_not)"
+        fail_showing balancer "$1 does not start" "$(journalctl --unit="$1" --lines=30 --output=cat --no-pager | why_not)"
     emit changed "started $1"
 }
 

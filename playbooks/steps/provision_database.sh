@@ -6,6 +6,7 @@ repository=$2
 shift 2
 
 # include listeners.sh
+# include output.sh
 # include packages.sh
 
 want_packages "$@"
@@ -34,7 +35,7 @@ can_log_in() {
     PGPASSWORD=$password psql --host=127.0.0.1 --port="$port" --username="$owner" --no-password --no-psqlrc \
         --dbname=postgres --command='select 1' >/dev/null 2>&1 </dev/null
 }
-broken() { fail database "$1: $(tr '\n' ' ' <"$scratch/err" | cut -c1-300)"; }
+broken() { fail_showing database "$1" "$(cat "$scratch/err")"; }
 while IFS="$us" read -r name owner port password _; do
     before=$(printf '%s' "select rolpassword from pg_authid where rolname = :'owner'" | sql --set=owner="$owner") ||
         broken "cannot ask the database server on port $port"

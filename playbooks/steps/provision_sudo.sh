@@ -8,6 +8,8 @@ asks=$3
 coming=/etc/sudoers.d/.$2.new
 
 [ "$(id -u "$user")" != 0 ] || exit 0
+# include output.sh
+
 need sudo visudo
 
 version=$(sudo -V | sed -n '1s/^Sudo version \([0-9.]*\).*/\1/p')
@@ -26,7 +28,7 @@ trap 'rm -f "$coming"' EXIT
 sed "s/@TAG@/$tag/" >"$coming"
 chown root:root "$coming"
 chmod 0440 "$coming"
-said=$(visudo -cf "$coming" 2>&1) || fail sudoers "visudo does not accept $place: $(printf '%s' "$said" | head -n 3 | tr '\n' ' ')"
+said=$(visudo -cf "$coming" 2>&1) || fail_showing sudoers "visudo does not accept $place" "$said"
 if ! cmp -s "$coming" "$place" || [ "$(stat -c '%a %u %g' "$place")" != '440 0 0' ]; then
     sync "$coming"
     mv -f "$coming" "$place"

@@ -40,6 +40,7 @@ tree=$release
 # include fingerprint.sh
 # include fetch.sh
 # include hooks.sh
+# include output.sh
 # include keep_attributes.sh
 # include names.sh
 # include places.sh
@@ -64,10 +65,11 @@ undo() {
     [ "$status" -eq 0 ] || rm -rf "$release"
     exit "$status"
 }
-# A full disk shows in any command that writes, so it is told from here.
+# explain_space DOING CODE SENTENCE [OUTPUT]: a full disk shows in any command that writes, so it is told from here.
 explain_space() {
+    explain_output=${4:-}
     ! lacks_room "$home" || fail "$lacking" "$said (while: $1)"
-    fail "$2" "$3"
+    fail_showing "$2" "$3" "$explain_output"
 }
 
 # Left by a deploy that was interrupted and is gone on with, or by our own step begun twice.
@@ -162,10 +164,10 @@ times=2
     fail no-space "$home has room for $free kB, unpacking the artifact takes $((archive_kb * times)) kB"
 [ "$hooks" = no ] || begin_build
 unpack_archive "$incoming.tar" "$tree" 2>"$incoming.err" ||
-    explain_space 'unpacking' unpack "cannot unpack the artifact: $(tr '\n' ' ' <"$incoming.err" | cut -c1-200)"
+    explain_space 'unpacking' unpack 'cannot unpack the artifact' "$(cat "$incoming.err")"
 # That an attribute could not be set is a warning of tar's only.
 ! grep -q 'Warning: Cannot \|support is not available' "$incoming.err" ||
-    fail kept-attribute "the file system of $home does not keep what slipway_keep names: $(tr '\n' ' ' <"$incoming.err" | cut -c1-200)"
+    fail_showing kept-attribute "the file system of $home does not keep what slipway_keep names" "$(cat "$incoming.err")"
 [ ! -f "$meta/keep" ] || take_attributes "$tree"
 rm -f "$incoming".tar* "$incoming".list* "$incoming".err "$incoming".fetched*
 

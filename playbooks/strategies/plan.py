@@ -9,6 +9,7 @@ from playbooks.settings.rollout import RolloutSettings
 
 # B5: how long production is watched after the last stage, unless the settings or --watch say otherwise.
 WATCH_SECONDS = 1800.0
+LAST_WATCH = "the watch after the switch"
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def last_watch(rollout: RolloutSettings, fleet: FleetShape, *, share: float | No
     if not duration:
         return ()
     watch = WatchPeriod(duration, rollout.watch.criteria, lenient=True)
-    return (Stage("the watch after the switch", share=share, watch=watch),)
+    return (Stage(LAST_WATCH, share=share, watch=watch),)
 
 
 def seconds(value: float) -> str:

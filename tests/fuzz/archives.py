@@ -50,7 +50,7 @@ class Archives:
         self._folder = folder / "batch"
         self.last_answer = ""
         self._canary = folder / "canary"
-        text = b"\n".join((STEPS / name).read_bytes() for name in ("prelude.sh", "archive.sh"))
+        text = b"\n".join((STEPS / name).read_bytes() for name in ("prelude.sh", "output.sh", "archive.sh"))
         self._script = text + b"\n" + (Path(__file__).parent / "archives.sh").read_bytes()
 
     def make(self, rng: random.Random) -> bytes:
@@ -147,7 +147,8 @@ def _accepted(place: Path) -> bool:
     answer, status = (place / "answer").read_bytes(), int((place / "status").read_text())
     if (answer, status) == (b"accepted\n", 0):
         return True
-    fields = answer.decode("utf-8", "replace").removesuffix("\n").split("\t")
+    # Before it, what a program wrote, a line each.
+    fields = answer.decode("utf-8", "replace").removesuffix("\n").rpartition("\n")[2].split("\t")
     if status == 1 and len(fields) == 3 and fields[0] == "error" and fields[1] in CODES and "\n" not in fields[2]:
         return False
     raise Violation(f"it ended with {status}, saying {answer!r} and {(place / 'said').read_bytes()[:300]!r}")

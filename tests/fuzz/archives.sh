@@ -10,7 +10,7 @@ one() {
     check_archive "$1/tar" "$1/list"
     [ "$free" -gt $((archive_kb + 1024)) ] || fail no-space "no room for $archive_kb kB"
     unpack_archive "$1/tar" "$1/tree" 2>"$1/err" ||
-        fail unpack "cannot unpack the artifact: $(tr '\n' ' ' <"$1/err" | cut -c1-200)"
+        fail_showing unpack 'cannot unpack the artifact' "$(cat "$1/err")"
     emit accepted
 }
 

@@ -219,22 +219,23 @@ def test_hooks_run_as_asked_and_a_failing_one_stops_before_the_switch(app: App, 
     migrated = on("app1").check_output(f"cat /run/{app.name}-migrated")
     begins = [on(name).check_output(f"cat /run/{app.name}-begins") for name in APPS]
     assert int(migrated) < min(map(int, begins)), "a host went on while another one still migrated"
-    app.write(hooks={"before_switch": [{"run": "echo not today; exit 5", "name": "gate"}]})
+    says = r"printf 'not today\n\n  at line 7\n'; exit 5"
+    app.write(hooks={"before_switch": [{"run": says, "name": "gate"}]})
     app.build("1.1.0")
     failed = app.deploy("1.1.0")
     assert failed.status == 1
-    assert (
-        "not today" in failed.out
-        and "Next: the release was staged well; correct the hook and deploy again" in failed.out
-    )
+    assert "hook 'gate' (before_switch) ended with status 5: at line 7" in failed.out
+    assert "wrote last on app1:\n  | not today\n  |   at line 7\n" in failed.out, "a line each"
+    assert "Next: the release was staged well; correct the hook and deploy again" in failed.out
     assert {answer(on, app, name) for name in APPS} == {"1.0.0"}
-    app.write(hooks={"before_switch": [{"run": "sleep 1; echo not now; exit 5", "name": "migrate", "once": True}]})
+    app.write(hooks={"before_switch": [{"run": f"sleep 1; {says}", "name": "migrate", "once": True}]})
     plan = app.deploy("1.1.0", "--check")
     assert plan.out.count("before_switch hook, before any host switches: migrate") == 1
     switched = {name: on(name).check_output(f"stat -c %Y {app.home}/current") for name in APPS}
     failed = app.deploy("1.1.0")
     assert failed.status == 1
-    assert "not now. No host has switched" in failed.err
+    assert "at line 7. No host has switched" in failed.err
+    assert "  | not today\n  |   at line 7\n  → " in failed.err, "a line each"
     assert {name: on(name).check_output(f"stat -c %Y {app.home}/current") for name in APPS} == switched
 
 

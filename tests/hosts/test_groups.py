@@ -78,6 +78,8 @@ def test_a_release_goes_to_the_idle_group_and_the_way_back_is_a_switch(site: Sit
         assert (told["mixed"], told["live"]) == (False, "green")
         assert "green (live) 1.1.0, blue 1.0.0" in invoke("status", site.env).out
 
+        plan = invoke("rollback", site.env, "--check").out
+        assert "all of the traffic goes to blue" in plan and "1.1.0, without traffic, and stop its units after" in plan
         back = invoke("rollback", site.env, "--reason=test", "--json")
         assert back.status == 0, back.err
         assert back.json["status"] == "done"

@@ -164,7 +164,8 @@ def test_killed_in_the_middle_and_brought_up_again() -> None:
     assert not command_lines(f"{lab.folder}/")
     assert not [process for host in lab.hosts(1) for process in cgroup.processes(lab, host)]
     assert not list(Path("/sys/fs/cgroup").glob(f"*/slipway-{name}-*"))
-    assert invoke("lab.down", f"--name={name}").status == 0, "down twice must be as good as once"
+    again = invoke("lab.down", f"--name={name}", "--json")
+    assert (again.status, again.json) == (0, {"down": [name]}), "down twice must be as good as once"
 
 
 def test_a_build_of_the_base_ends_with_its_builder(tmp_path: Path) -> None:

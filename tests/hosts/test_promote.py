@@ -31,7 +31,7 @@ def held(app: App, on: Callable[[str], Host], tmp_path: Path) -> Iterator[subpro
     first = app.deploy("1")
     assert first.status == 0, first.err
     none = invoke("promote", app.env)
-    assert none.status == 2
+    assert none.status == 1
     assert "no deploy is running" in none.err
     with app.start("deploy", "--version=2", "--batch=100%", f"--report={tmp_path}/page.html") as deploy:
         try:
@@ -95,7 +95,7 @@ def test_a_deploy_is_taken_back_from_another_terminal(
     for name in ("app1", "app2", "app3"):
         assert on(name).file(f"{app.home}/current/VERSION").content_string == "1\n"
     nobody = invoke("abort", app.env)
-    assert nobody.status == 2
+    assert nobody.status == 1
     assert "no task is at work" in nobody.err
 
 
@@ -108,7 +108,7 @@ def test_only_the_deploy_that_holds_a_stage_can_be_promoted(
         on(name).check_output(f"sh -c 'printf \"another\\t50 %% of the traffic\\n\" >{run}/held'")
         on(name).check_output(f"sh -c 'printf \"another\\teve@x\\t50 %% of the traffic\\n\" >{run}/promoted'")
     refused = invoke("promote", app.env)
-    assert refused.status == 2
+    assert refused.status == 1
     assert "holds no stage" in refused.err
     with pytest.raises(subprocess.TimeoutExpired):
         held.wait(timeout=5)

@@ -103,6 +103,10 @@ def test_releases_run_by_turns_and_the_old_one_is_the_way_back(slotted: Slotted)
     wait_until(lambda: slotted.answers("blue") == "1.0.0")
     blue = slotted.pid("blue")
 
+    told = invoke("rollback", slotted.app.env, "--check").out
+    kept, port = "in slot blue, where it is kept", slotted.ports["blue"]
+    assert f"{kept}, on port {port}, beside what runs in slot green, which goes on serving" in told
+    assert f"once it has moved: stop what runs in slot green ({slotted.unit('green')})" in told
     assert invoke("rollback", slotted.app.env).status == 0
     assert slotted.current == "1.0.0"
     assert slotted.pid("blue") == blue, "it was restarted on the way back"
@@ -193,12 +197,18 @@ def test_from_in_place_to_slots_and_back(slotted: Slotted) -> None:
     app.write(services=[{"name": app.name, "unit": unit}], **checks)
     assert slotted.deploy("1.0.0").status == 0
     app.write(**inside)
-    assert "runs 1.0.0 in place and the new release runs in slot blue" in slotted.deploy("2.0.0", "--check").out
+    plan = slotted.deploy("2.0.0", "--check").out
+    assert "runs 1.0.0 in place and the new release runs in slot blue" in plan
+    assert f"- stop {app.name}.service" in plan and "other slot" not in plan, "it says one thing, and another"
+    assert f"wait for http://127.0.0.1:{port}/" in plan and "{port}" not in plan
     turned = slotted.deploy("2.0.0")
     assert turned.status == 0, turned.err
     assert "runs 1.0.0 in place" in turned.out + turned.err
     assert not slotted.host.service(app.name).is_running
     assert slotted.answers("blue") == "2.0.0"
+    told = invoke("rollback", app.env, "--check").out
+    assert f"- stop what runs in slot blue ({slotted.unit('blue')})" in told and "; it runs in place" in told
+    assert f"- start {app.name}.service" in told and "- leave out http://127.0.0.1:{port}/" in told
     assert invoke("rollback", app.env).status == 0
     assert slotted.host.service(app.name).is_running
     assert slotted.answers("blue") == "1.0.0"

@@ -187,10 +187,10 @@ def test_a_verdict_is_kept_with_all_its_numbers() -> None:
 
 
 def test_with_no_rule_only_the_time_is_waited() -> None:
-    """Somebody who asks for nothing wants a pause."""
+    """Somebody who asks for nothing wants a pause; what nobody has judged is not good."""
     court = judge(ERRORS_ONLY)
     court.feed(30, Counts(), None)
-    assert court.verdict().outcome == "good"
+    assert (court.verdict().outcome, court.verdict().findings) == ("inconclusive", ())
 
 
 # Settings

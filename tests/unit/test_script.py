@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from playbooks.core.errors import BadAnswer
+from playbooks.core.errors import BadAnswer, StepFailed
+from playbooks.fleet.failures import explain
 from playbooks.fleet.lock_owner import FencingToken
 from playbooks.fleet.script import Script, command, load, parse, quote
 
@@ -49,6 +50,22 @@ def test_a_step_acts_only_for_who_holds_the_lock(tmp_path: Path) -> None:
             assert refused.returncode == 1 and refused.stdout.startswith(b"error\tfenced\t")
     lost = act(tmp_path, "emit acted", token=4)
     assert lost.stdout.startswith(b"error\tfenced\t"), "nobody holds the lock any more"
+
+
+def test_what_a_program_wrote_is_told_a_line_a_line() -> None:
+    """A stack trace in one line cannot be read; and a hostile program must not fill the screen."""
+    body = load("lib/output").body
+    for wrote, told, log in (
+        ("  no disk\n", "hook x failed: no disk", ()),
+        ("why:\n    it\n", "hook x failed: it", ("why:", "    it")),
+        ("", "hook x failed", ()),
+        ("Trace:\n\n  at\tline 7\nNo table\r\n", "hook x failed: No table", ("Trace:", "  at line 7", "No table")),
+        ("x\n" * 100 + "y" * 1000, f"hook x failed: {'y' * 300}", ("x",) * 11 + ("y" * 300,)),
+    ):
+        text = Script("hook", load("hold").prelude, f'{body}\nfail_showing hook "hook x failed" "$1"').reading()
+        done = subprocess.run([*command(text), wrote], input=text, capture_output=True, check=False)
+        error = explain("app1", "switch", parse("app1", "switch", done.stdout, 0.0), done.returncode, b"")
+        assert isinstance(error, StepFailed) and (error.message, error.log) == (told, log), done
 
 
 @contextmanager

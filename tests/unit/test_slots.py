@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from playbooks.check_rollback import rollback_actions
 from playbooks.core.artifact import Release
 from playbooks.core.errors import ConfigError
 from playbooks.deploy import render_all
@@ -17,7 +18,9 @@ from playbooks.releases.find_artifact import find_artifact
 from playbooks.releases.render import new_release
 from playbooks.releases.renderings import for_next
 from playbooks.rollback import takes_the_place
+from playbooks.rollout.mover import Move
 from playbooks.rollout.planning.strategy import plan_deploy, plan_rollback
+from playbooks.steps.check_release import Checked
 from playbooks.steps.facts import Facts, ReleaseOnHost
 from playbooks.traffic.host_backends import places_of
 from playbooks.traffic.shares import TrafficSplit, balance, way_back
@@ -62,6 +65,80 @@ def test_settings_that_cannot_be(tmp_path: Path, settings: dict[str, Any], said:
     """Each would be met on a host in the middle of a deploy."""
     with pytest.raises(ConfigError, match=said):
         environment(tmp_path, **settings)
+
+
+@pytest.mark.parametrize(
+    ("runs", "goes", "told"),
+    [
+        # in a slot, from the other one
+        (
+            ("green", "app@green.service"),
+            ("blue", "app@blue.service"),
+            [
+                "start 1-1 in slot blue on port 8001, beside what runs in slot green, which goes on serving until the "
+                "traffic moves",
+                "wait for http://127.0.0.1:8001/, 300 s at the most",
+                "once it has moved: stop what runs in slot green (app@green.service)",
+            ],
+        ),
+        # in the very slot that is taken
+        (
+            ("blue", "app@blue.service"),
+            ("blue", "app@blue.service"),
+            [
+                "out",
+                "switch to 1-1, by a rename; it runs in slot blue",
+                "restart app@blue.service on port 8001",
+                "wait",
+            ],
+        ),
+        # from a slot to in place, and the other way round
+        (
+            ("green", "app@green.service"),
+            (None, "app.service"),
+            [
+                "out",
+                "stop what runs in slot green (app@green.service)",
+                "switch to 1-1, by a rename; it runs in place",
+                "start app.service",
+                "leave out http://127.0.0.1:{port}/: a release in place has no port of a slot",
+                "wait",
+            ],
+        ),
+        (
+            (None, "app.service"),
+            ("blue", "app@blue.service"),
+            [
+                "out",
+                "stop what runs in place (app.service)",
+                "switch to 1-1, by a rename; it runs in slot blue",
+                "start app@blue.service on port 8001",
+                "wait",
+            ],
+        ),
+    ],
+)
+def test_a_rollback_says_what_it_would_do(
+    tmp_path: Path, runs: tuple[str | None, str], goes: tuple[str | None, str], told: list[str]
+) -> None:
+    """A dry run that tells of a rename alone hides that what runs is stopped, and that nobody asks what comes."""
+    balancer = {"hosts": "edge", "health_path": "/"}
+    env = environment(tmp_path, slots=SLOTS, health={"checks": [CHECK]}, balancer=balancer, hosts="h1:h2:h3")
+    running = ReleaseOnHost("2-2", "proven", None, {"version": "2", **({"slot": runs[0]} if runs[0] else {})})
+    fact = replace(on_host_bare(), current="2-2", releases={"2-2": running})
+    move = Move("h1", "2-2", "1-1", (goes[1],), (runs[1],), goes[0], way_back="2-2")
+    plan = plan_rollback(env, ["h1"], None, turning=takes_the_place(fact, goes[0]))
+    checked = Checked("intact", "", (goes[1],), goes[0])
+    said = list(rollback_actions(env.target("h1").settings, fact, move, checked, plan))
+    short = {"out": "take the host out of the traffic"}
+    assert len(said) == len(told), said
+    assert all(
+        one == short.get(wanted, wanted) or one.startswith("wait ") for one, wanted in zip(said, told, strict=True)
+    )
+
+
+def on_host_bare() -> Facts:
+    return Facts("h1", "", 252, "running", 0, 0, 0, (), {}, None, 0, {}, (), (), None, None, None)
 
 
 def on_host(release: Release, slot: str | None) -> Facts:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from playbooks.core.errors import ExitStatus, Unreachable
 from playbooks.fleet.lock_owner import LockOwner
+from playbooks.fleet.script import load
 from playbooks.report.tables import show_status
 from playbooks.status import HostStatus, Status, unreachable, way_on
 from playbooks.steps.facts import Facts, Unit
 from playbooks.traffic.balancer_status import BalancerStatus
 
 FLAG = "--env=production"
+SHOW_UNITS = re.compile(r"^show_units\(\) \{.*?^\}", re.MULTILINE | re.DOTALL)
 
 
 def left(task: str, version: str) -> LockOwner:
@@ -105,6 +110,18 @@ def test_monitoring_can_go_by_the_exit_status(hosts: dict[str, Any], wanted: Exi
     """It was 0 for a fleet of which no host was healthy."""
     second = HostStatus("app2", **{"version": "1.0", "health": "healthy", **hosts})
     assert Status("production", "shop", (HostStatus("app1", "1.0", health="healthy"), second)).exit_status == wanted
+
+
+def test_since_is_the_same_whenever_it_is_asked() -> None:
+    """Now less the uptime is another second from one look to the next, and whoever compares sees a restart."""
+    shows = "printf 'Id=shop.service\\nActiveState=active\\nActiveEnterTimestampMonotonic=5250000\\n'"
+    (show_units,) = SHOW_UNITS.findall(load("facts").body)
+    script = f"{load('facts').prelude}\nclock=$1\nsystemctl() {{ {shows}; }}\n{show_units}"
+    (booted,) = re.findall(r"^btime (\d+)$", Path("/proc/stat").read_text(), re.MULTILINE)
+    for clock in ("2000000000", "2000000001"):
+        words = ["/bin/sh", "-c", f"{script}\nshow_units unit shop.service", "facts", clock]
+        done = subprocess.run(words, capture_output=True, text=True, check=True)
+        assert done.stdout == f"unit\tshop.service\tactive\t\t0\t{int(booted) + 5}\n"
 
 
 def test_since_is_when_the_services_were_started_that_run() -> None:

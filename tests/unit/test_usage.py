@@ -184,6 +184,7 @@ def test_a_short_flag_means_the_same_in_every_task() -> None:
         ["deploy", "-j", "--env"],
         ["--dry", "rollback", "--env=lab", "--json"],
         ["restore", "--env=lab", "--json"],
+        ["console", "--env=lab", "--json"],
     ],
 )
 def test_a_program_that_typed_wrong_reads_why(words: list[str]) -> None:
@@ -209,6 +210,7 @@ def test_a_program_that_typed_wrong_reads_why(words: list[str]) -> None:
         (["rollback", "--check", "--report=x.html"], "--report does not go with --check"),
         (["history", "--repair", "--verify"], "--verify does not go with --repair"),
         (["history", "--accept=1"], "--accept goes with --repair only"),
+        (["history", "--since=2h"], "--since goes with --verify only"),
         (["history", "--verify", "--most=3"], "--most does not go with --verify"),
         (["inventory", "--host=app1", "--limit=app"], "--limit does not go with --host"),
         (["inventory", "--vars", "--app=shop"], "--app does not go with --vars"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -15,7 +16,7 @@ from playbooks.rollout.watching.watch import StageObserver
 from playbooks.settings.rollout import RolloutSettings
 from playbooks.steps.traffic import Server
 from playbooks.strategies.canary import canary
-from playbooks.strategies.plan import FleetShape, Stage
+from playbooks.strategies.plan import FleetShape, Stage, last_watch
 from playbooks.strategies.rolling import rolling
 from playbooks.traffic.shares import HostBackends, TrafficSplit
 
@@ -114,6 +115,20 @@ def test_what_is_known_to_be_bad_cannot_be_let_go_on() -> None:
     assert not ruling.good
     assert "promoted_by" not in ruling.record
     assert person.held == [stage.name, None]
+
+
+def test_a_stage_without_requests_is_never_called_good() -> None:
+    """--watch=1s where nobody asks for anything, or nothing counts, would end with a release that was "good"."""
+    told = Told()
+    watched, _ = watching(Person(word_after=10**9), told)
+    (last,) = last_watch(RolloutSettings.model_validate({"watch": {"for": "1s"}}), FleetShape(2))
+    unasked, _ = watching(Person(word_after=10**9), told)
+    unasked._source = None
+    for observer, said in ((watched, "Too little to judge by"), (unasked, "No request was judged: nothing counts")):
+        observer._plan = replace(observer._plan, stages=(*observer._plan.stages, last))
+        ruling = observer.watch(last, TrafficSplit(frozenset(HOSTS)))
+        assert (ruling.good, ruling.record["outcome"], told.looks[-1].outcome) == (True, "inconclusive", "inconclusive")
+        assert said in ruling.sentence
 
 
 def test_nobody_says_a_word() -> None:

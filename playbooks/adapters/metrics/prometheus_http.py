@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from playbooks.adapters.metrics.prometheus import Ask, Replied
+from playbooks.core.unreached import unreached
 from playbooks.settings.metrics import Prometheus
 
 if TYPE_CHECKING:
@@ -65,19 +66,10 @@ def _get(session: requests.Session, settings: Prometheus, query: str) -> Replied
                 if len(body) > MAX_BYTES:
                     return Replied(0, "its answer is larger than 8 MB, which is all that is read")
                 if time.monotonic() > until:
-                    return Replied(0, "timed out")
+                    return Replied(0, f"its answer took longer than {settings.timeout:g} s")
     except (requests.RequestException, OSError) as error:
-        return Replied(0, _short(error))
+        return Replied(0, unreached(error, settings.url, settings.timeout))
     return Replied(answer.status_code, body.decode("utf-8", "replace"))
-
-
-def _short(error: Exception) -> str:
-    """Why, without the pool's and the URL's own long names."""
-    text = str(error)
-    for word in ("Connection refused", "Name or service not known", "timed out", "certificate verify failed"):
-        if word in text:
-            return word
-    return type(error).__name__
 
 
 def _as_it_is(prepared: requests.PreparedRequest) -> requests.PreparedRequest:

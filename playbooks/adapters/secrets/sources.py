@@ -188,6 +188,9 @@ def _run(name: str, source: CommandSecret) -> str:
         raise ConfigError([f"secret '{name}': what {source.command[0]} prints is no UTF-8 text"]) from None
     except subprocess.CalledProcessError as error:
         raise ConfigError([f"secret '{name}': {source.command[0]} ended with status {error.returncode}"]) from None
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise ConfigError([f"secret '{name}': cannot run {source.command[0]}: {type(error).__name__}"]) from None
+    except subprocess.TimeoutExpired:
+        late = f"secret '{name}': {source.command[0]} has not ended within {COMMAND_SECONDS:g} s"
+        raise ConfigError([late]) from None
+    except OSError as error:
+        raise ConfigError([f"secret '{name}': cannot run {source.command[0]}: {error.strerror or error}"]) from None
     return done.stdout.strip()

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from playbooks.adapters.stores.web import MAX_BYTES
 from playbooks.core.artifact import FetchRequest
 from playbooks.core.errors import UsageError
+from playbooks.core.unreached import unreached
 from playbooks.settings.pull import ObjectStore
 
 T = TypeVar("T")
@@ -17,6 +18,7 @@ ANSWER_SECONDS = 10
 MAX_OBJECTS = 10_000
 GONE = ("404", "NoSuchKey", "NotFound")
 HINT = "slipway_pull.s3 names endpoint, region and credentials"
+UNREACHED = "slipway_pull.s3.endpoint names the server; does `curl --head` of that work on this machine?"
 
 
 class Bucket:
@@ -155,7 +157,7 @@ def _client(settings: ObjectStore, secrets: Mapping[str, str]) -> Any:  # noqa: 
 def _told(what: str) -> Iterator[None]:
     """botocore's own errors as sentences. Its messages name keys' ids and places, and no secret."""
     try:
-        from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
     except ImportError:
         raise UsageError(
             f"{what} needs botocore, which is not installed",
@@ -167,5 +169,8 @@ def _told(what: str) -> Iterator[None]:
         found = error.response.get("Error", {})
         said = ": ".join(str(found[part]) for part in ("Code", "Message") if found.get(part))
         raise UsageError(f"the object store refuses {what}: {said[:200] or 'without a word'}", hint=HINT) from None
+    except (ConnectionError, HTTPClientError) as error:
+        why = unreached(error, str(error.kwargs.get("endpoint_url", "")), ANSWER_SECONDS)
+        raise UsageError(f"the object store could not be asked for {what}: {why}", hint=UNREACHED) from None
     except BotoCoreError as error:
         raise UsageError(f"the object store cannot be asked for {what}: {str(error)[:300]}", hint=HINT) from None

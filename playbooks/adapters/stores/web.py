@@ -10,6 +10,7 @@ from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit, urlunsp
 
 from playbooks.core.artifact import FetchRequest
 from playbooks.core.errors import UsageError
+from playbooks.core.unreached import unreached
 from playbooks.settings.pull import Pull
 
 if TYPE_CHECKING:
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 
 ANSWER_SECONDS = 10
 MAX_REDIRECTS = 5
+UNREACHED = (
+    "is the URL right, and does `curl --head URL` work here? With --sha256=… only the hosts ask it. A certificate "
+    "of your own authority is trusted here if REQUESTS_CA_BUNDLE names it, and on hosts by update-ca-certificates"
+)
 # A sum and a file's name are shorter.
 MAX_BYTES = 1024
 _SECRET_NAME = re.compile(r"\{([^{}]+)\}")
@@ -96,7 +101,8 @@ class WebStore:
             answer = _get(self._of(".sha256"))
             text = next(answer.iter_content(MAX_BYTES), b"").decode("utf-8", "replace") if answer.ok else ""
         except requests.RequestException as error:
-            raise UsageError(f"{about}: {type(error).__name__}", hint=hint) from None
+            why = unreached(error, _asked(error) or self._of("").url, ANSWER_SECONDS)
+            raise UsageError(f"{about} could not be asked for, {why}", hint=UNREACHED) from None
         if not answer.ok:
             raise UsageError(f"{about}: HTTP {answer.status_code}", hint=hint)
         return text
@@ -132,6 +138,11 @@ def _get(request: FetchRequest) -> requests.Response:
                 headers = {}
             url = further
     raise requests.TooManyRedirects
+
+
+def _asked(error: requests.RequestException) -> str | None:
+    """The URL that was asked when it failed: a redirect may have led elsewhere."""
+    return error.request.url if error.request is not None else None
 
 
 def _as_it_is(prepared: requests.PreparedRequest) -> requests.PreparedRequest:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from playbooks.environments.environment import Environment
+from playbooks.settings import Settings
 from playbooks.strategies.plan import Plan, WatchPeriod, percent, seconds
 from playbooks.traffic.servers import application_hosts
 
@@ -146,3 +147,24 @@ def _criteria(watch: WatchPeriod, *, compared: bool) -> str:
         else "",
     ]
     return ", ".join(limit for limit in limits if limit)
+
+
+def waits(settings: Settings, port: int | None, version: str) -> list[str]:
+    """What a host's health is waited for, as sentences.
+
+    Args:
+        settings: the host's.
+        port: that of the release's slot; None where it runs in none.
+        version: the release's.
+    """
+    health = settings.health
+    asked = [check for check in health.checks if port is not None or not check.asks_slot]
+    told = [f"wait for {check.label_at(port, version)}, {health.patience:g} s at the most" for check in asked]
+    left = [check.label for check in health.checks if check not in asked]
+    if left:
+        told.append(f"leave out {', '.join(left)}: a release in place has no port of a slot")
+    if left and not health.model_copy(update={"checks": asked}).proves:
+        told.append(
+            "wait until its services have stayed up for a while: no other check asks the application for anything"
+        )
+    return told

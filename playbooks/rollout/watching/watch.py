@@ -192,7 +192,8 @@ class StageObserver:
         if not watched.is_over and not (self._held and good):
             return None
         inconclusive = self._rollout.judgement.inconclusive
-        if good or watched.watch.lenient or inconclusive == "promote":
+        # Where there is no rule no time and no request would bring a verdict.
+        if good or watched.watch.lenient or not verdict.findings or inconclusive == "promote":
             return _ruling(stage, verdict, good=True)
         if self._held or inconclusive == "abort":
             return _ruling(stage, verdict, good=False)

@@ -2,6 +2,8 @@
 # Certificates that are not the user's to put on this host: from a secret, or from an authority by ACME. They are root's
 # alone: balancers read them before they give root's rights up.
 # Needs app, kind, acme, email and incoming (a folder of this step's).
+# include output.sh
+#
 # Below 1024 only root can listen: at another port any user of this host could answer the authority, and get a certificate for the
 # names.
 acme_port=342
@@ -69,6 +71,26 @@ renew_here() {
     done
 }
 
+# no_certificate: end the step, saying why certbot got none. What it says of an authority that it cannot ask at all are names of
+# Python's classes.
+no_certificate() {
+    acme_why=
+    acme_server=${acme#*://}
+    acme_server=${acme_server%%/*}
+    if grep -q '^requests\.exceptions\.' "$incoming/said"; then
+        acme_why="this host cannot ask $acme_server; does curl --head $acme work there?"
+        case $(cat "$incoming/said") in
+            *CERTIFICATE_VERIFY_FAILED*) acme_why="this host does not trust the certificate of $acme_server; put that of its authority into /usr/local/share/ca-certificates, and run update-ca-certificates" ;;
+            *'ame or service not known'* | *'name resolution'*) acme_why="this host finds no address for the name in $acme_server; is slipway_balancer.tls.acme.server right, and its DNS?" ;;
+            *'Connection refused'*) acme_why="$acme_server refuses the connection from this host; is slipway_balancer.tls.acme.server right?" ;;
+            *'timed out'*) acme_why="$acme_server does not answer this host; does a firewall let it out?" ;;
+        esac
+        fail certificate "no certificate from $acme: $acme_why Until there is one, clients are shown one that they refuse; then provision again"
+    fi
+    tell_output "$(grep -v 'Saving debug log\|Ask for help\|Requesting a\|^Some challenges\|^- - -' "$incoming/said")"
+    fail certificate "no certificate from $acme${last_line:+: ${last_line%.}}. Until there is one, clients are shown one that they refuse; mend that and provision again. All that it said: /var/log/letsencrypt/letsencrypt.log on this host"
+}
+
 # ask_authority FILE KEY LEAST-DAYS NAME...
 ask_authority() {
     note "getting a certificate from $acme"
@@ -82,7 +104,7 @@ ask_authority() {
     # Not --quiet: it would not say why.
     certbot certonly --non-interactive --agree-tos "$contact" "--server=$acme" "--cert-name=slipway-$app" \
         --force-renewal --renew-with-new-domains --standalone --http-01-address=127.0.0.1 "--http-01-port=$acme_port" "$@" >"$incoming/said" 2>&1 ||
-        fail certificate "no certificate from $acme: $(grep -v 'Saving debug log\|Ask for help\|Requesting a\|^Some challenges\|^- - -\|^ *$' "$incoming/said" | head -n 8 | tr -s '\n ' ' ' | cut -c1-600). Until there is one, clients are shown one that they refuse; mend that and provision again. All that it said: /var/log/letsencrypt/letsencrypt.log on this host"
+        no_certificate
     RENEWED_LINEAGE=/etc/letsencrypt/live/slipway-$app "$hook" ||
         fail certificate "$kind does not take up the new certificate; see: journalctl -u $kind"
     emit changed "got a certificate from $acme"
@@ -93,7 +115,7 @@ forget_authority() {
     rm -f "/etc/ssl/slipway/$app.balancer"
     [ -e "/etc/letsencrypt/renewal/slipway-$app.conf" ] || return 0
     certbot delete --non-interactive "--cert-name=slipway-$app" >"$incoming/said" 2>&1 ||
-        fail certificate "certbot does not let go of slipway-$app: $(tail -n 3 "$incoming/said" | tr '\n' ' ')"
+        fail_showing certificate "certbot does not let go of slipway-$app" "$(cat "$incoming/said")"
     emit changed "certbot renews slipway-$app no more"
 }
 

@@ -1,5 +1,6 @@
 # shellcheck shell=sh
 # An artifact on its way to being a release: decompressed once, judged by its listing, then unpacked.
+# include output.sh
 
 # decompress FORMAT [ZSTD-OPTION...]: standard input to standard output.
 decompress() {
@@ -51,7 +52,7 @@ broken_archive() {
     # What zstd says of a window larger than it takes by itself, for the memory that costs.
     ! grep -q 'too much memory\|Use --long=' "$1" ||
         fail large-window 'the artifact is compressed with a window of more than 128 MB (zstd --long or --ultra); that would take as much memory on every host'
-    fail damaged-archive "the artifact cannot be read as an archive: $(tr '\n' ' ' <"$1" | cut -c1-200)"
+    fail_showing damaged-archive 'the artifact cannot be read as an archive' "$(tr -d '\000' <"$1")"
 }
 
 # shellcheck disable=SC2016

@@ -33,7 +33,7 @@ end_build() {
         umask 077
         chmod -R u+rwX,go-w,u-s,g-s,-t .
         exec cp -a --no-preserve=ownership --reflink=auto . /proc/self/fd/0/' <"$incoming.build/fresh" 2>&1) ||
-        explain_space 'taking over what hooks made' hook "what the install hooks made cannot be taken over: $(printf '%s' "$said" | tail -n 3 | tr '\n' ' ' | cut -c1-300)"
+        explain_space 'taking over what hooks made' hook 'what the install hooks made cannot be taken over' "$said"
     require_nobody
     tree=$incoming.build/fresh
     if [ -e "$tree/.slipway" ] || [ -L "$tree/.slipway" ]; then fail hook "a hook made .slipway in the release, a name that is ours"; fi

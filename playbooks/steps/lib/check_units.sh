@@ -1,6 +1,7 @@
 # shellcheck shell=sh disable=SC2154
 # check_units: whether systemd will take the staged release's units, and they are ours. Needs home, release, meta, incoming.
 
+# include output.sh
 # include unit_files.sh
 # include unit_paths.sh
 # include verify_units.sh
@@ -48,8 +49,7 @@ check_units() {
     ! units_are_known || return 0
     scratch=$(mktemp -d "$incoming.units.XXXXXX")
     verify_units "$meta/unit-files" "$scratch" "$home/current" "$release" || {
-        said=$(sed "s|$release|$home/current|g" "$scratch/said" | head -n 5 | tr '\n' ' ' | cut -c1-600)
-        fail bad-unit "systemd does not accept the unit: $said"
+        fail_showing bad-unit 'systemd does not accept the unit' "$(sed "s|$release|$home/current|g" "$scratch/said")"
     }
     while IFS= read -r line; do note "unit: $line"; done <"$scratch/said"
     rm -rf "$scratch"

@@ -1,6 +1,7 @@
 # shellcheck shell=sh disable=SC2034,SC2154
 # What steps that run hooks share; it needs app, the application's name, and home, its folder.
 # include discard.sh
+# include output.sh
 #
 # run_hooks RELEASE MOMENT USER WHICH [TREE]: run the user's commands of a moment, in the release, as they ask. WHICH: "first"
 # for all of them, "-" for those that every host runs, "once" for those that one host runs for all. With a TREE the release is
@@ -89,18 +90,19 @@ run_hook() {
     done
     kill "$hook_reader" 2>/dev/null || :
     wait "$hook_reader" 2>/dev/null || :
-    said=$(tail -n 8 "$hook_io/out" | tr '\n\t' '  ' | cut -c1-800)
+    said=$(tr -d '\000' <"$hook_io/out")
     rm -rf "$hook_io"
     [ -z "$hook_scratch" ] || discard "$hook_scratch"
     # What root's hook made is to be the build user's, who goes on with it.
     if [ "$hook_as" != app ] && [ -n "$hook_tree" ]; then give_tree "$hook_builder" "$hook_tree"; fi
     [ "$hook_status" != 0 ] || return 0
     case $hook_status in
-        124) fail hook "hook '$hook_name' ($hook_moment) did not end within $hook_limit s: $said" ;;
-        226) fail hook "hook '$hook_name' ($hook_moment) could not begin: this host has no mount namespaces for it ($said)" ;;
-        255) fail hook "hook '$hook_name' ($hook_moment) was killed with its unit, or ended with status 255: $said" ;;
+        124) hook_ended="did not end within $hook_limit s" ;;
+        226) hook_ended='could not begin: this host has no mount namespaces for it' ;;
+        255) hook_ended='was killed with its unit, or ended with status 255' ;;
         # The shell's and timeout(1)'s way to say that a signal ended it.
-        129 | 1[3-9]? | 2??) fail hook "hook '$hook_name' ($hook_moment) was killed by signal $((hook_status - 128)): $said" ;;
-        *) fail hook "hook '$hook_name' ($hook_moment) ended with status $hook_status: $said" ;;
+        129 | 1[3-9]? | 2??) hook_ended="was killed by signal $((hook_status - 128))" ;;
+        *) hook_ended="ended with status $hook_status" ;;
     esac
+    fail_showing hook "hook '$hook_name' ($hook_moment) $hook_ended" "$said"
 }

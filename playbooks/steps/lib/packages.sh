@@ -1,4 +1,6 @@
 # shellcheck shell=sh
+# include output.sh
+#
 # want_packages PACKAGE...: install the Debian packages that are not there yet; says which.
 want_packages() {
     for package in "$@"; do
@@ -14,9 +16,9 @@ want_packages() {
     if ! DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $missing >"$log" 2>&1 &&
         ! { DEBIAN_FRONTEND=noninteractive apt-get update -qq >"$log" 2>&1 &&
             DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $missing >>"$log" 2>&1; }; then
-        said=$(grep -E '^E:' "$log" | head -n 2 | tr '\n' ' ')
+        said=$(grep -E '^[EW]:' "$log" || tail -n 12 "$log")
         rm -rf "$logs"
-        fail packages "apt-get cannot install$missing: $said"
+        fail_showing packages "apt-get cannot install$missing" "$said"
     fi
     rm -rf "$logs"
     emit changed "installed$missing"

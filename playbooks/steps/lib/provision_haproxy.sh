@@ -26,7 +26,7 @@ provision_haproxy() {
     { haproxy_fronts && haproxy_challenges; } >"$work/fronts"
     cat "$incoming/shared" "$work/fronts" "$incoming"/parts/*.cfg >"$coming"
     said=$(haproxy -c -q -f "$coming" 2>&1) ||
-        fail balancer "HAProxy does not accept the configuration: $(printf '%s' "$said" | grep -i alert | head -n 3 | sed "s|$coming|haproxy.cfg|g" | tr '\n' ' ')"
+        fail_showing balancer 'HAProxy does not accept the configuration' "$(printf '%s' "$said" | grep -i alert | sed "s|$coming|haproxy.cfg|g")"
     config_new=no
     if ! cmp -s "$coming" "$config"; then
         haproxy_forget_moved "$coming"
