@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -51,6 +53,19 @@ inside, number = os.open(sys.argv[1], os.O_RDONLY), 0
 while True:
     number += 1
     os.close(os.open(f"f{number % 5000}", os.O_CREAT, dir_fd=inside))
+"""
+# Sends a signal to whatever a task runs as this user, as soon as it is there.
+SIGNALS = """
+import os, sys
+number, own, application = int(sys.argv[1]), (os.getpid(), os.getppid()), sys.argv[2]
+while True:
+    for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):
+        try:
+            if pid not in own and os.stat(f"/proc/{pid}").st_uid == os.getuid():
+                if application not in open(f"/proc/{pid}/cgroup").read():
+                    os.kill(pid, number)
+        except OSError:
+            pass
 """
 
 
@@ -161,13 +176,20 @@ def test_a_host_on_which_the_applications_user_can_put_roots_programs_is_refused
     """What lay in /usr/local/bin, where the application's user could write, root ran in every step."""
     app.write(hosts="app1")
     app.build("1.0.0")
-    host = on("app1")
+    host, own = on("app1"), f"/{app.name}.service"
     assert invoke("provision", app.env).status == 0
     try:
         host.check_output("sh -c 'chgrp www-data /usr/local/bin && chmod g+w /usr/local/bin'")
         for words in (["provision"], ["deploy", "--version=1.0.0"]):
             refused = invoke(*words, app.env)
             assert (refused.status, "can write to /usr/local/bin" in refused.err) == (1, True), refused.err
+        # Nor does the user keep us from seeing it.
+        with at_work(host, "www-data", SIGNALS, str(int(signal.SIGKILL)), own):
+            refused = invoke("provision", app.env)
+            assert "can write to /usr/local/bin" in refused.err, refused.err
     finally:
         host.check_output("sh -c 'chmod g-w /usr/local/bin && chgrp root /usr/local/bin'")
-    assert app.deploy("1.0.0").status == 0
+    began = time.monotonic()
+    with at_work(host, "www-data", SIGNALS, str(int(signal.SIGSTOP)), own):
+        deployed = app.deploy("1.0.0")
+    assert (deployed.status, time.monotonic() - began < 30) == (0, True), deployed.err
