@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from testinfra.host import Host
 
+from tests.hosts.backups import secret
 from tests.hosts.conftest import App, invoke, wait_until
 
 On = Callable[[str], Host]
@@ -150,6 +151,21 @@ def test_nobody_answers_in_the_applications_place(app: App, on: On) -> None:
             wait_until(lambda: on("app1").run("ss -Hltn | grep -q :7999").rc == 0)
             assert "listens a program of nobody" in invoke("health", app.env).out, named
         assert "Bearer" not in on("app1").check_output("cat /run/at-work"), named
+    # Nor a password, or what a URL holds.
+    asked = {"port": 7999, "password": "token"}
+    url = f"http://127.0.0.1:7999/VERSION?key={secret(app, 'token').read_text().strip()}"
+    checks = [{"type": "redis", **asked}, {"type": "postgresql", **asked}, {**check, "headers": {}, "url": url}]
+    app.write(health={"attempts": 1, "checks": checks})
+    with at_work(on("app1"), "nobody", TAKES, "7999"):
+        wait_until(lambda: on("app1").run("ss -Hltn | grep -q :7999").rc == 0)
+        assert invoke("health", app.env).out.count("listens a program of nobody") == 3
+    assert "b'" not in on("app1").check_output("cat /run/at-work")
+    assert "nobody listens there" in invoke("health", app.env).out
+    app.write(health={"attempts": 1, "checks": [{**one, "served_by": "nobody"} for one in checks]})
+    with at_work(on("app1"), "nobody", TAKES, "7999"):
+        wait_until(lambda: on("app1").run("ss -Hltn | grep -q :7999").rc == 0)
+        assert "listens a program of" not in invoke("health", app.env).out
+    assert "AUTH" in on("app1").check_output("cat /run/at-work")
     app.write(health={"attempts": 4, "interval": "250ms", "checks": [check]})
 
     # The running application's user goes on writing into a release that is to go.

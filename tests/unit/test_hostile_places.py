@@ -259,3 +259,35 @@ def test_only_root_s_links_say_what_a_unit_waits_for() -> None:
         f"{folder}/disk/lo%%gs/more",
         "/elsewhere",
     ]
+
+
+def test_nobody_takes_the_place_of_prometheus(tmp_path: Path) -> None:
+    """Its port is whose program takes it while it is down: that one was sent the token, and answered for it."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        listens = subprocess.Popen(
+            ["python3", "-m", "http.server", "--bind=127.0.0.2", str(port)],
+            cwd=tmp_path,
+            user=NOBODY,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+    script = "".join(
+        (STEPS / f"{name}.sh").read_text() for name in ("lib/prelude", "lib/at_most", "lib/listeners", "http_get")
+    )
+
+    def asked(address: str, served_by: str) -> str:
+        payload = f"header Authorization: Bearer x\nurl http://{address}:{port}/missing\n"
+        words = ["sh", "-c", script, "http_get", "2", "-", served_by]
+        return subprocess.run(words, input=payload, capture_output=True, text=True, timeout=20, check=False).stdout
+
+    try:
+        for _ in range(100):
+            if run('listeners 127.0.0.2 "$port"\n', "listeners", port=str(port)).stdout:
+                break
+        assert "listens a program of nobody" in asked("127.0.0.2", "")
+        assert "nobody listens there" in asked("127.0.0.1", "")
+        assert asked("127.0.0.2", "nobody").startswith("reply\t404\t")
+    finally:
+        listens.terminate()
+        listens.wait()
