@@ -426,9 +426,11 @@ port_asked() {
     case $asked in *[!0-9]*) asked= ;; esac
 }
 
-# find_listeners CHECK...: set listeners to the control groups of what listens where critical checks ask.
-find_listeners() {
-    listeners=/
+# find_proven CHECK...: set proven to those services that are young and listen where critical checks ask. By the sockets that they
+# have: what ss(8) tells of a program begins with the name that it gives itself, and that may say another's number.
+find_proven() {
+    proven=/
+    sockets=
     for definition in "$@"; do
         set -f
         IFS=$us
@@ -441,20 +443,33 @@ find_listeners() {
             *) continue ;;
         esac
         [ -n "$asked" ] || continue
-        for process in $(ss -Hltnp "sport = :$asked" 2>/dev/null | grep -o 'pid=[0-9]*'); do
-            while IFS= read -r line; do listeners=$listeners$line/; done 2>/dev/null <"/proc/${process#pid=}/cgroup" || :
-        done
+        case $place in
+            localhost) sockets="$sockets$(listeners 127.0.0.1 "$asked")$newline$(listeners ::1 "$asked")$newline" ;;
+            *::1*) sockets=$sockets$(listeners ::1 "$asked")$newline ;;
+            *) sockets=$sockets$(listeners "$place" "$asked")$newline ;;
+        esac
     done
+    while read -r _ unit; do
+        while read -r _ inode; do
+            if [ -z "$inode" ] || ! is_socket_of "$inode" "$unit"; then continue; fi
+            proven=$proven$unit/
+            break
+        done <<END_OF_SOCKETS
+$sockets
+END_OF_SOCKETS
+    done <<END_OF_YOUNG
+$young
+END_OF_YOUNG
 }
 
 # wait_for_young CHECK...: set rest to the milliseconds until each service that no check proves has been up for long enough.
 wait_for_young() {
     rest=0
     [ -n "$young" ] || return 0
-    [ -n "$listeners" ] || find_listeners "$@"
+    [ -n "$proven" ] || find_proven "$@"
     while read -r up unit; do
         case $unit in '') continue ;; esac
-        case $listeners in *"/$unit/"*) continue ;; esac
+        case $proven in *"/$unit/"*) continue ;; esac
         [ -n "$told" ] || note "$unit has to stay up for $((unproven / 1000)) s: no check asks it for anything"
         told=yes
         [ $((unproven - up)) -le "$rest" ] || rest=$((unproven - up))
@@ -465,7 +480,7 @@ END
 
 hopeless=no
 tries=0
-listeners=
+proven=
 told=
 now
 start=$now
