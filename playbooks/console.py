@@ -87,6 +87,8 @@ def console(
         for host, why in record(fleet, env, holder, outcome, facts).items():
             progress.warn(f"{host}: the record could not be written: {why}")
         name = f"slipway-{target.settings.app}-console-{holder.id}-{secrets.token_hex(2)}"
+        # What runs there knows its unit's name, and could say that it has ended: what is typed next is meant for it.
+        mark = secrets.token_hex(16)
         terminal = os.environ.get("TERM", "")
         settings = target.settings
         arguments = [
@@ -97,6 +99,7 @@ def console(
             terminal if _TERMINAL.fullmatch(terminal) else "dumb",
             f"{settings.app} {version} on {target.name} $ ",
             settings.console,
+            mark,
         ]
-        said = attach(fleet.remotes[target.name], "console", arguments, write, end=f"{name} ended".encode())
+        said = attach(fleet.remotes[target.name], "console", arguments, write, end=mark.encode())
     return Console(env.name, target.name, version, int(said) if said and _STATUS.fullmatch(said) else None)

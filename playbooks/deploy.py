@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from playbooks.backups.making import back_up_afterwards, everybody
 from playbooks.checks.preflight import before_any_host, look_over, require_good
@@ -271,7 +272,8 @@ def _adopt(
 
         def one(remote: Remote, look: bool = look) -> None:
             host = remote.name
-            adopt(remote, env.target(host).settings, theirs[host], rendered[host].start, look=look)
+            note = partial(fleet.progress.note, host)
+            adopt(remote, env.target(host).settings, theirs[host], rendered[host].start, look=look, note=note)
 
         all_or_hint(env, fleet.each("adopt", one, hosts=list(theirs)), "adopting")
     return {**facts, **read_all(fleet, env, [env.target(host) for host in theirs])}

@@ -117,8 +117,8 @@ def judge_units(settings: Settings, rendered: Rendered, release: str, objections
     if refused := _refused(settings, rendered, release, objections):
         problems.append(f"systemd does not accept the unit: {'; '.join(refused)}")
     problems += [
-        f"a unit has {directive}=, and {path} is in {folder} ({whose}): systemd opens it as root, whatever link is put "
-        "there; name a place whose folders are root's alone (of a log: the journal, which invoke logs shows)"
+        f"a unit has {directive}=, and {path} is in {folder} ({whose}): systemd works there as root, whatever link is "
+        "put there; name a place whose folders are root's alone (of a log: the journal, which invoke logs shows)"
         for directive, path, folder, whose in objections.opens
     ]
     accounts = [name for kind, name in objections.lacking if kind == "account"]

@@ -4,7 +4,18 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from playbooks.settings.types import AbsolutePath, Count, DatabaseName, Duration, Model, Pattern, Port, Text, section
+from playbooks.settings.types import (
+    AbsolutePath,
+    Count,
+    DatabaseName,
+    Duration,
+    Model,
+    Pattern,
+    Port,
+    ServedBy,
+    Text,
+    section,
+)
 
 # POSIX: what a shell can export.
 VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
@@ -37,6 +48,11 @@ class Database(Model):
         "postgres", description="User that dumps. The user must be allowed to create databases for the drill."
     )
     password: Text | None = Field(None, description="Name of the secret that holds the password.")
+    served_by: ServedBy | None = Field(
+        None,
+        description="Name or number of another user of the host `via` whose program may be told the password, where "
+        "`host` is that host itself; say a pooler's.",
+    )
     owner: DatabaseName | None = Field(
         None,
         description="The application's database user. Provision makes this user, and the database with this owner.",

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from playbooks.settings.types import Count, Duration, Model, Port, Text
+from playbooks.settings.types import Count, Duration, Model, Port, ServedBy, Text
 
 # Filled in on the host, with the port of the slot that the release runs in.
 SLOT_PORT = "{port}"
@@ -75,9 +75,8 @@ class HttpCheck(HealthCheck):
         "the release's version.",
     )
     max_time: Duration | None = Field(None, description="The answer must come within this, e.g. 500ms.")
-    served_by: Text | None = Field(
+    served_by: ServedBy | None = Field(
         None,
-        pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$",
         description="Name or number of another user of the host whose program may answer, for instance that of a "
         "container.",
     )
@@ -143,6 +142,11 @@ class PostgresCheck(HealthCheck):
     database: Text = Field("postgres", description="Database.")
     user: Text = Field("postgres", description="User.")
     password: Text | None = Field(None, description="Name of the secret that holds the password.")
+    served_by: ServedBy | None = Field(
+        None,
+        description="Name or number of another user of this host whose program may be told the password, "
+        "say a pooler's.",
+    )
 
     @property
     def subject(self) -> str:
@@ -156,6 +160,11 @@ class RedisCheck(HealthCheck):
     host: Text = Field("127.0.0.1", description="Host name or address.")
     port: Port = Field(6379, description="Port.")
     password: Text | None = Field(None, description="Name of the secret that holds the password.")
+    served_by: ServedBy | None = Field(
+        None,
+        description="Name or number of another user of this host whose program may be told the password, "
+        "say a pooler's.",
+    )
 
     @property
     def subject(self) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from playbooks.settings.selector import selector_text
-from playbooks.settings.types import Duration, Model, Pattern, Text, section
+from playbooks.settings.types import Duration, Model, Pattern, ServedBy, Text, section
 
 SelectorText = Annotated[Text, AfterValidator(selector_text)]
 
@@ -70,6 +70,10 @@ class Prometheus(Model):
     token: Text | None = Field(None, description="Name of the secret that holds a bearer token.")
     user: Text | None = Field(None, description="User, if the server requires a password.")
     password: Text | None = Field(None, description="Name of the secret that holds that user's password.")
+    served_by: ServedBy | None = Field(
+        None,
+        description="Name or number of another user than prometheus who runs it, where it is on the host `via` itself.",
+    )
     ca: Text | None = Field(
         None, description="File with the authority that signed the server's certificate, on the machine that asks."
     )

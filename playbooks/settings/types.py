@@ -151,6 +151,8 @@ AppName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$", max_length=40)]
 # useradd(8): the pattern Debian's own tools accept without force.
 UnixName = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]*$", max_length=32)]
 AbsolutePath = Annotated[Text, AfterValidator(absolute_path)]
+# A user of a host, by name or number.
+ServedBy = Annotated[Text, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
 HomePath = Annotated[AbsolutePath, AfterValidator(_plain_path)]
 ReleasePath = Annotated[Text, AfterValidator(_relative)]
 # systemd.unit(5): only *.conf counts. It becomes a file's name.

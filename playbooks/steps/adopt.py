@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from playbooks.core import names
 from playbooks.core.errors import StepFailed
 from playbooks.fleet.remote import Remote
+from playbooks.fleet.remote_shell import Note
 from playbooks.settings import Settings
 
 HINT = "docs/first-deploy.md says what can be taken over, under 'Taking over from another tool'"
@@ -33,7 +34,15 @@ def release_of(folder: str) -> str | None:
     return f"{moment if names.moment_of(moment) else BEFORE_ALL}-{folder}"
 
 
-def adopt(remote: Remote, settings: Settings, folder: str, units: Sequence[str], *, look: bool = False) -> None:
+def adopt(
+    remote: Remote,
+    settings: Settings,
+    folder: str,
+    units: Sequence[str],
+    *,
+    look: bool = False,
+    note: Note | None = None,
+) -> None:
     """Make a release of what ``current`` leads to; what runs goes on running.
 
     Args:
@@ -42,6 +51,7 @@ def adopt(remote: Remote, settings: Settings, folder: str, units: Sequence[str],
         folder: its name in ``releases``.
         units: those of the release that is to take its place.
         look: change nothing, and only find out whether it can be done.
+        note: called with progress.
 
     Raises:
         StepFailed: it cannot.
@@ -65,6 +75,7 @@ def adopt(remote: Remote, settings: Settings, folder: str, units: Sequence[str],
             [*arguments, "look" if look else "adopt", *units],
             acts=not look,
             timeout=settings.timeouts.command,
+            note=note,
         )
     except StepFailed as error:
         error.hint = error.hint or HINT

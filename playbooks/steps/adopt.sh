@@ -28,6 +28,7 @@ incoming=$home/releases/.incoming.$id
 # include mounts.sh
 # include root_only.sh
 # include unit_files.sh
+# include unit_paths.sh
 
 require_stamped release "$id"
 find_current
@@ -146,6 +147,7 @@ sync -f "$release"
 : >"$release/.slipway/proven"
 : >"$release/.slipway/complete"
 sync "$release/.slipway/complete" "$release/.slipway"
+tell_unit_paths "$release"
 installed=
 reload=no
 find_release_mounts "$release"

@@ -182,9 +182,9 @@ def secret_lines(settings: Settings, secrets: Mapping[str, str]) -> list[str]:
 def database_lines(database: Database, secrets: Mapping[str, str]) -> list[str]:
     """How to reach a database and what to ask it once restored, for a step's payload."""
     password = secrets[database.password] if database.password else ""
-    fields = (database.name, database.host or "", str(database.port), database.user, password, str(database.min_tables))
+    server = (database.host or "", str(database.port), database.user, password)
     return [
-        FIELD.join(("database", *fields)),
+        FIELD.join(("database", database.name, *server, str(database.min_tables), database.served_by or "")),
         *(FIELD.join(("check", database.name, check)) for check in database.checks),
     ]
 

@@ -1,6 +1,6 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# console HOME USER UNIT NAME TERM PROMPT COMMAND: an interactive COMMAND in the release that runs, on the terminal that this
-# script has, as UNIT (or "-") would run it; USER is the application's. First a line "begun" or "error", last "NAME ended STATUS".
+# console HOME USER UNIT NAME TERM PROMPT COMMAND MARK: an interactive COMMAND in the release that runs, on the terminal that this
+# script has, as UNIT (or "-") would run it; USER is the application's. First a line "begun" or "error", last "MARK STATUS".
 home=$1
 user=$2
 wanted=$3
@@ -8,6 +8,7 @@ name=$4
 terminal=$5
 prompt=$6
 command=$7
+mark=$8
 
 # include like_unit.sh
 
@@ -22,5 +23,5 @@ emit begun "$current" "${unit:--}"
 status=0
 systemd-run --quiet --pty --wait --collect --unit="$name" "$@" -- /bin/sh -c "$command" || status=$?
 # Where sudo asked for a password, something still reads the terminal: nobody would see that this has ended.
-printf '%s ended %s\n' "$name" "$status"
+printf '%s %s\n' "$mark" "$status"
 exit "$status"

@@ -224,7 +224,8 @@ def _fields(check: AnyCheck, secrets: Mapping[str, str], *, own: bool) -> list[s
         return [check.run]
     if isinstance(check, PostgresCheck):
         password = secrets[check.password] if check.password else ""
-        return [check.host, str(check.port), check.database, check.user, password]
+        return [check.host, str(check.port), check.database, check.user, password, check.served_by or ""]
     if isinstance(check, RedisCheck):
-        return [check.host, str(check.port), secrets[check.password] if check.password else ""]
+        password = secrets[check.password] if check.password else ""
+        return [check.host, str(check.port), password, check.served_by or ""]
     assert_never(check)

@@ -102,13 +102,15 @@ now() {
 
 check_http() { # url status body jq-filter jq-value max-ms headers expected-headers served-by
     url=$1 status=$2 body=$3 filter=$4 value=$5 most=$6 expected_headers=$8
-    may_answer=$9
-    case $may_answer in *[!0-9]*) may_answer=$(id -u -- "$may_answer" 2>/dev/null) || may_answer= ;; esac
-    may_answer=" 0 $(id -u "$user" 2>/dev/null || :) $may_answer "
+    may_answer=$(numbers_of "$user" "$9")
     write_request "$url" "$7"
     rm -f "$scratch/body" "$scratch/head"
-    # Headers may hold a token.
-    if [ -n "$headers" ] && is_strangers_url "$url"; then return 1; fi
+    # Headers may hold a token, and so may a URL.
+    case $url in *[@?]*) headers=${headers:-$url} ;; esac
+    if [ -n "$headers" ]; then
+        split_url "$url"
+        may_send "$url_host" "$url_port" "$may_answer" "$applications" || return 1
+    fi
     answer=$(at_most "$body_kb" curl --disable --globoff --silent --show-error --max-time "$seconds" --output "$scratch/body" \
         --dump-header "$scratch/head" --write-out '%{http_code} %{time_total} %{remote_ip} %{remote_port} %{local_ip}' --config "$scratch/request" \
         2>"$scratch/err") || is_cut "$scratch/body" "$body_kb" || is_cut "$scratch/head" "$body_kb" || {
@@ -150,55 +152,43 @@ END_OF_ANSWER
     return 1
 }
 
-# is_strangers ADDRESS PORT [FROM]: whether somebody else than the application listens there; detail tells. FROM: the own
+applications="the application's: its user is $user"
+# is_strangers ADDRESS PORT FROM: whether somebody else than the application listens there; detail tells. FROM: the own
 # end of the connection that there was, which shows whether the address is of this host.
 is_strangers() {
     case $1 in
         127.* | ::1) ;;
-        "${3:-}") [ -n "$1" ] || return 1 ;;
+        "$3") [ -n "$1" ] || return 1 ;;
         *) return 1 ;;
     esac
     # shellcheck disable=SC2086
     find_stranger "$1" "$2" "$may_answer" $checked_units
     if [ -n "$stranger" ]; then
-        detail="at port $2 listens a program of $stranger, which is none of the application's: its user is $user; if it is to be so, say served_by: $stranger in the check, or add one of type unit for what runs it"
+        tell_stranger "$2" "$applications"
         return 0
     fi
     # Nobody, right after an answer: unless the kernel hands it on to a container.
     case $listened$1 in
-        no127.* | no::1) grep -qs 1 /proc/sys/net/ipv4/conf/*/route_localnet || [ $# -eq 2 ] || { detail="whoever answered at port $2 is gone" && return 0; } ;;
+        no127.* | no::1) grep -qs 1 /proc/sys/net/ipv4/conf/*/route_localnet || { detail="whoever answered at port $2 is gone" && return 0; } ;;
     esac
     return 1
 }
 
-# is_strangers_url URL: the same before anything is sent, where the URL names this host by itself.
-is_strangers_url() {
-    url_rest=${1#*://}
-    url_rest=${url_rest%%[/?#]*}
-    url_rest=${url_rest##*@}
-    url_port=80
-    case $1 in https:*) url_port=443 ;; esac
-    case $url_rest in *:[0-9]*) url_port=${url_rest##*:} && url_rest=${url_rest%:*} ;; esac
-    case $url_port in *[!0-9]* | '' | ??????*) return 1 ;; esac
-    case $url_rest in '['*']') url_rest=${url_rest#?} && url_rest=${url_rest%?} ;; esac
-    # Also by its name, by an address of its network, or by another way to write one: 0, 127.1.
-    url_own=$(ip -o address show 2>/dev/null | awk '{ sub(/\/.*/, "", $4); print $4 }') || :
-    url_found=$(timeout 2 getent ahosts -- "$url_rest" | awk '{ sub(/^::ffff:/, "", $1); print $1 }' | sort -u) || :
-    for url_at in $url_found; do
-        case $url_at in
-            0.*) url_at=127.0.0.1 ;;
-            ::) url_at=::1 ;;
-        esac
-        case $url_at in
-            127.* | ::1) set -- "$url_at" ;;
-            *)
-                printf '%s\n' "$url_own" | grep -qxF -- "$url_at" || continue
-                set -- "$url_at" "$url_at"
-                ;;
-        esac
-        ! is_strangers "$1" "$url_port" ${2+"$2"} || return 0
-    done
+# may_send NAME PORT USERS ELSE: whether a secret may go there; ELSE: how a person allows it.
+may_send() {
+    # shellcheck disable=SC2086
+    ! may_tell "$1" "$2" "$3" $checked_units || return 0
+    if [ -z "$stranger" ]; then
+        detail="Failed to connect to $1 port $2: nobody listens there"
+    else
+        tell_stranger "$2" "$4"
+    fi
     return 1
+}
+
+# tell_stranger PORT ELSE
+tell_stranger() {
+    detail="at port $1 listens a program of $stranger, which is none of $2; if it is to be so, say served_by: $stranger in the check, or add one of type unit for what runs it"
 }
 
 # URL and request headers may hold a secret: curl reads them from a private file, not from its command line.
@@ -241,7 +231,8 @@ explain_tcp() {
     fi
 }
 
-check_redis() { # host port password
+check_redis() { # host port password served-by
+    [ -z "$3" ] || may_send "$1" "$2" "$(numbers_of redis valkey "$user" "$4")" "redis's" || return 1
     # shellcheck disable=SC2016
     answer=$(WORD=$3 timeout "$seconds" bash -c '
         exec 3<>"/dev/tcp/$0/$1" || exit 1
@@ -257,7 +248,8 @@ check_redis() { # host port password
     detail='PONG'
 }
 
-check_postgresql() { # host port database user password
+check_postgresql() { # host port database user password served-by
+    [ -z "$5" ] || may_send "$1" "$2" "$(numbers_of postgres pgbouncer "$user" "$6")" "PostgreSQL's" || return 1
     if [ -z "$5" ]; then
         command -v pg_isready >/dev/null || { detail='pg_isready is not installed (postgresql-client)' && return 1; }
         detail=$(pg_isready --timeout="${seconds%.*}" --host="$1" --port="$2" --dbname="$3" 2>&1) || return 1
@@ -438,9 +430,11 @@ port_asked() {
     case $asked in *[!0-9]*) asked= ;; esac
 }
 
-# find_listeners CHECK...: set listeners to the control groups of what listens where critical checks ask.
-find_listeners() {
-    listeners=/
+# find_proven CHECK...: set proven to those services that are young and listen where critical checks ask. By the sockets that they
+# have: what ss(8) tells of a program begins with the name that it gives itself, and that may say another's number.
+find_proven() {
+    proven=/
+    sockets=
     for definition in "$@"; do
         set -f
         IFS=$us
@@ -453,20 +447,33 @@ find_listeners() {
             *) continue ;;
         esac
         [ -n "$asked" ] || continue
-        for process in $(ss -Hltnp "sport = :$asked" 2>/dev/null | grep -o 'pid=[0-9]*'); do
-            while IFS= read -r line; do listeners=$listeners$line/; done 2>/dev/null <"/proc/${process#pid=}/cgroup" || :
-        done
+        case $place in
+            localhost) sockets="$sockets$(listeners 127.0.0.1 "$asked")$newline$(listeners ::1 "$asked")$newline" ;;
+            *::1*) sockets=$sockets$(listeners ::1 "$asked")$newline ;;
+            *) sockets=$sockets$(listeners "$place" "$asked")$newline ;;
+        esac
     done
+    while read -r _ unit; do
+        while read -r _ inode; do
+            if [ -z "$inode" ] || ! is_socket_of "$inode" "$unit"; then continue; fi
+            proven=$proven$unit/
+            break
+        done <<END_OF_SOCKETS
+$sockets
+END_OF_SOCKETS
+    done <<END_OF_YOUNG
+$young
+END_OF_YOUNG
 }
 
 # wait_for_young CHECK...: set rest to the milliseconds until each service that no check proves has been up for long enough.
 wait_for_young() {
     rest=0
     [ -n "$young" ] || return 0
-    [ -n "$listeners" ] || find_listeners "$@"
+    [ -n "$proven" ] || find_proven "$@"
     while read -r up unit; do
         case $unit in '') continue ;; esac
-        case $listeners in *"/$unit/"*) continue ;; esac
+        case $proven in *"/$unit/"*) continue ;; esac
         [ -n "$told" ] || note "$unit has to stay up for $((unproven / 1000)) s: no check asks it for anything"
         told=yes
         [ $((unproven - up)) -le "$rest" ] || rest=$((unproven - up))
@@ -477,7 +484,7 @@ END
 
 hopeless=no
 tries=0
-listeners=
+proven=
 told=
 now
 start=$now

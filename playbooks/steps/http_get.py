@@ -18,7 +18,7 @@ def ask_queries(settings: Prometheus, secrets: Mapping[str, str], queries: Seque
     lines += [f"url {query_url(settings, query)}\n" for query in queries]
     return StepCall(
         "http_get",
-        [f"{settings.timeout:g}", settings.ca or "-"],
+        [f"{settings.timeout:g}", settings.ca or "-", settings.served_by or ""],
         payload="".join(lines).encode(),
         timeout=settings.timeout * len(queries) + 30.0,
     )

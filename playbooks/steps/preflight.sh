@@ -81,7 +81,8 @@ for port in "$@"; do
     ss -Hltnp "sport = :$port" 2>/dev/null | while read -r _ _ _ address _ users; do
         program=${users#*\"}
         program=${program%%\"*}
-        pid=${users#*pid=}
+        # A program's name is its own to choose, and may look like the rest.
+        pid=${users##*,pid=}
         pid=${pid%%,*}
         holder=
         case $pid in '' | *[!0-9]*) ;; *) unit_of_process "$pid" 2>/dev/null || : ;; esac

@@ -10,6 +10,7 @@ shift 5
 
 # include build_user.sh
 # include packages.sh
+# include programs.sh
 # include root_only.sh
 
 # Refused before anything is made: units and scripts lie there that root runs, and backups that only root may read.

@@ -45,6 +45,7 @@ tree=$release
 # include names.sh
 # include places.sh
 # include disk_space.sh
+# include programs.sh
 # include root_only.sh
 # include checksums.sh
 

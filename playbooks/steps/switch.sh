@@ -26,6 +26,7 @@ app=${state##*/}
 # include hooks.sh
 # include guard.sh
 # include switching.sh
+# include unit_paths.sh
 
 trap '[ $? -eq 0 ] || last_words "$home" "$state"' EXIT
 
@@ -58,6 +59,7 @@ else
     [ "$what" != arm ] || exit 0
     # Those that one host runs for all have run by now: see before_switch.sh.
     [ "$what" != deploy ] || run_hooks "$home/releases/$target" before_switch "$user" -
+    [ "$what/$target" != "rollback/${target#-}" ] || tell_unit_paths "$home/releases/$target"
     write_moved "$state" "$id"
 fi
 switch_to

@@ -108,6 +108,11 @@ def test_a_password_is_told_to_the_server_alone(app: App, on: On, specs: dict[st
         with at_work(on("db1"), "nobody", ASKS):
             done = invoke("provision", app.env)
             assert done.status == 0, done.err
+            # Nor the password of who dumps.
+            as_owner = {"name": app.name, "via": "db", "host": "localhost", "user": app.name, "password": "token"}
+            app.write(databases=[as_owner])
+            dumped = invoke("backup", app.env)
+            assert (dumped.status, "listens a program of nobody" in dumped.err) == (1, True), dumped.err
         told = on("db1").check_output("cat /run/at-work")
         assert secret(app, "token").read_text().strip() not in told, told
     finally:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from testinfra.host import Host
 
+from tests.hosts.backups import secret
 from tests.hosts.conftest import App, invoke, wait_until
 
 On = Callable[[str], Host]
@@ -51,6 +54,19 @@ inside, number = os.open(sys.argv[1], os.O_RDONLY), 0
 while True:
     number += 1
     os.close(os.open(f"f{number % 5000}", os.O_CREAT, dir_fd=inside))
+"""
+# Sends a signal to whatever a task runs as this user, as soon as it is there.
+SIGNALS = """
+import os, sys
+number, own, application = int(sys.argv[1]), (os.getpid(), os.getppid()), sys.argv[2]
+while True:
+    for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):
+        try:
+            if pid not in own and os.stat(f"/proc/{pid}").st_uid == os.getuid():
+                if application not in open(f"/proc/{pid}/cgroup").read():
+                    os.kill(pid, number)
+        except OSError:
+            pass
 """
 
 
@@ -135,6 +151,21 @@ def test_nobody_answers_in_the_applications_place(app: App, on: On) -> None:
             wait_until(lambda: on("app1").run("ss -Hltn | grep -q :7999").rc == 0)
             assert "listens a program of nobody" in invoke("health", app.env).out, named
         assert "Bearer" not in on("app1").check_output("cat /run/at-work"), named
+    # Nor a password, or what a URL holds.
+    asked = {"port": 7999, "password": "token"}
+    url = f"http://127.0.0.1:7999/VERSION?key={secret(app, 'token').read_text().strip()}"
+    checks = [{"type": "redis", **asked}, {"type": "postgresql", **asked}, {**check, "headers": {}, "url": url}]
+    app.write(health={"attempts": 1, "checks": checks})
+    with at_work(on("app1"), "nobody", TAKES, "7999"):
+        wait_until(lambda: on("app1").run("ss -Hltn | grep -q :7999").rc == 0)
+        assert invoke("health", app.env).out.count("listens a program of nobody") == 3
+    assert "b'" not in on("app1").check_output("cat /run/at-work")
+    assert "nobody listens there" in invoke("health", app.env).out
+    app.write(health={"attempts": 1, "checks": [{**one, "served_by": "nobody"} for one in checks]})
+    with at_work(on("app1"), "nobody", TAKES, "7999"):
+        wait_until(lambda: on("app1").run("ss -Hltn | grep -q :7999").rc == 0)
+        assert "listens a program of" not in invoke("health", app.env).out
+    assert "AUTH" in on("app1").check_output("cat /run/at-work")
     app.write(health={"attempts": 4, "interval": "250ms", "checks": [check]})
 
     # The running application's user goes on writing into a release that is to go.
@@ -161,13 +192,20 @@ def test_a_host_on_which_the_applications_user_can_put_roots_programs_is_refused
     """What lay in /usr/local/bin, where the application's user could write, root ran in every step."""
     app.write(hosts="app1")
     app.build("1.0.0")
-    host = on("app1")
+    host, own = on("app1"), f"/{app.name}.service"
     assert invoke("provision", app.env).status == 0
     try:
         host.check_output("sh -c 'chgrp www-data /usr/local/bin && chmod g+w /usr/local/bin'")
         for words in (["provision"], ["deploy", "--version=1.0.0"]):
             refused = invoke(*words, app.env)
             assert (refused.status, "can write to /usr/local/bin" in refused.err) == (1, True), refused.err
+        # Nor does the user keep us from seeing it.
+        with at_work(host, "www-data", SIGNALS, str(int(signal.SIGKILL)), own):
+            refused = invoke("provision", app.env)
+            assert "can write to /usr/local/bin" in refused.err, refused.err
     finally:
         host.check_output("sh -c 'chmod g-w /usr/local/bin && chgrp root /usr/local/bin'")
-    assert app.deploy("1.0.0").status == 0
+    began = time.monotonic()
+    with at_work(host, "www-data", SIGNALS, str(int(signal.SIGSTOP)), own):
+        deployed = app.deploy("1.0.0")
+    assert (deployed.status, time.monotonic() - began < 30) == (0, True), deployed.err

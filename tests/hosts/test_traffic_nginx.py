@@ -125,9 +125,15 @@ def test_counts_are_what_clients_saw(inventory: str, address: str, on: On) -> No
         it.confirm()
 
 
-def test_what_is_in_flight_is_waited_for_and_told_when_it_is_not(inventory: str, address: str) -> None:
-    """A4/B1: a drain that lies costs somebody's order."""
+def test_what_is_in_flight_is_waited_for_and_told_when_it_is_not(
+    inventory: str, address: str, on: On, specs: dict[str, HostSpec]
+) -> None:
+    """A4/B1: a drain that lies costs somebody's order; one that counts what only calls itself nginx never ends."""
     found: list[int] = []
+    called = f"exec 3<>/dev/tcp/{specs['app1'].address}/{traffic.PORT} && read -t 60 -u 3"
+    on(EDGE).check_output("cp /bin/bash /srv/nginx")
+    on(EDGE).check_output("runuser -u nobody -- setsid /srv/nginx -c %s >/dev/null 2>&1 &", called)
+    wait_until(lambda: on(EDGE).run(f"ss -Htnp state established dport = :{traffic.PORT} | grep nginx").rc == 0)
 
     def ask() -> None:
         found.append(fetch(address, "/slow/1.8").status)
@@ -141,6 +147,7 @@ def test_what_is_in_flight_is_waited_for_and_told_when_it_is_not(inventory: str,
             assert it.move(it.shares(app1=None), drain=drain).cut == cut
             client.join()
         it.confirm()
+    on(EDGE).check_output("pkill -u nobody -x nginx; rm /srv/nginx")
     assert found == [200, 200]
 
 

@@ -99,7 +99,8 @@ def ran(step: str, arguments: list[str], said: str, scratch: Path) -> list[list[
 
 def test_a_host_reads_no_endless_answer_of_a_prometheus(server: str, tmp_path: Path) -> None:
     """--max-filesize bounds no chunked answer before curl 8.4."""
-    records = ran("http_get", ["2", "-"], f"url {server}/endless\nurl {server}/good\nurl {server}/drips\n", tmp_path)
+    asked = f"url {server}/endless\nurl {server}/good\nurl {server}/drips\n"
+    records = ran("http_get", ["2", "-", ""], asked, tmp_path)
     assert [record[:2] for record in records] == [["reply", "0"], ["reply", "200"], ["reply", "0"]]
     assert "larger than 8 MB" in records[0][2]
     assert records[1][2] == "shop 1"

@@ -75,30 +75,44 @@ def test_who_may_write_what_root_makes_later_is_found(tmp_path: Path) -> None:
         "LoadCredential=key:{theirs}/key",
         "BindReadOnlyPaths=/usr {theirs}/data:/data",
         "StandardOutput=\\\n append:{current}/log/web",
+        "StandardOutput=append:{group}/own/log",
+        "BindPaths=/srv:{theirs}/media",
+        "TemporaryFileSystem=/mnt {theirs}/scratch:ro",
+        "RootDirectory={theirs}",
+        "ExtensionImages={theirs}/image",
+        "[Socket]\nListenStream={theirs}/a/app.sock",
+        "[Socket]\nListenStream={theirs}/app.sock\nSocketUser=nobody",
     ],
 )
 def test_what_systemd_opens_for_a_unit_is_in_folders_of_roots(tmp_path: Path, line: str) -> None:
-    """As root, through links: a log in a shared folder went where its user said, a credential was /etc/shadow."""
-    units, theirs, release = tmp_path / "units", tmp_path / "theirs", tmp_path / "release"
-    for folder in (units, theirs, release, theirs / "log"):
+    """As root, through links: a log in a shared folder went where its user said, a credential was /etc/shadow, a folder
+    was mounted over /etc, and a socket's owner was given any file."""
+    units, theirs, release, group = tmp_path / "units", tmp_path / "theirs", tmp_path / "release", tmp_path / "group"
+    for folder in (units, theirs, release, group, theirs / "log", group / "own"):
         folder.mkdir()
     (release / "log").symlink_to(theirs / "log")
     (release / "own").touch()
-    for place in (theirs, theirs / "log", release / "own"):
+    # As /var/log is on some distributions, with a folder of the application's.
+    os.chown(group, 0, 1)
+    group.chmod(0o775)
+    for place in (theirs, theirs / "log", release / "own", group / "own"):
         os.chown(place, NOBODY, NOBODY)
     asks = 'if find_unit_path "$units" /opt/x/current "$release"; then echo "$unit_path in $foreign"; fi\n'
 
     def asked() -> subprocess.CompletedProcess[str]:
         named = {"units": str(units), "release": str(release)}
-        return run(f"user=nobody; {asks}", "root_only", "as_user", "unit_paths", limit=10, **named)
+        return run(f"user=nobody; {asks}", "root_only", "can_write", "unit_paths", limit=10, **named)
 
     unit = units / "x.service"
-    unit.write_text("[Service]\n" + line.format(theirs=theirs, current="/opt/x/current") + "\n")
+    unit.write_text("[Service]\n" + line.format(theirs=theirs, group=group, current="/opt/x/current") + "\n")
     told = asked().stdout
-    assert told.endswith((f" in {theirs}\n", f" in {theirs}/log\n")), told
+    assert told.endswith((f" in {theirs}\n", f" in {theirs}/log\n", f" in {group}/own\n")), told
     # Of a file of the user's in a folder of root's, systemd opens that one.
     fine = "EnvironmentFile=/opt/x/current/own\nStandardOutput=append:/var/log/x.log\nLoadCredential=key:/etc/x.key\n"
-    unit.write_text(f"[Service]\nUser=nobody\nStandardError=journal\n{fine}# StandardOutput=append:{theirs}/log\n")
+    fine += f"BindPaths=/srv:{theirs}\nStandardError=append:{group}/log\n"
+    fine += f"[Socket]\nListenStream={theirs}/app.sock\nListenStream=80\n"
+    unit.write_text(f"[Service]\nUser=nobody\n{fine}# StandardOutput=append:{theirs}/log\n")
+    (units / "other.socket").write_text("[Socket]\nSocketUser=nobody\nListenStream=/run/x.sock\n")
     assert asked().stdout == ""
 
 
@@ -245,3 +259,35 @@ def test_only_root_s_links_say_what_a_unit_waits_for() -> None:
         f"{folder}/disk/lo%%gs/more",
         "/elsewhere",
     ]
+
+
+def test_nobody_takes_the_place_of_prometheus(tmp_path: Path) -> None:
+    """Its port is whose program takes it while it is down: that one was sent the token, and answered for it."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        listens = subprocess.Popen(
+            ["python3", "-m", "http.server", "--bind=127.0.0.2", str(port)],
+            cwd=tmp_path,
+            user=NOBODY,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+    script = "".join(
+        (STEPS / f"{name}.sh").read_text() for name in ("lib/prelude", "lib/at_most", "lib/listeners", "http_get")
+    )
+
+    def asked(address: str, served_by: str) -> str:
+        payload = f"header Authorization: Bearer x\nurl http://{address}:{port}/missing\n"
+        words = ["sh", "-c", script, "http_get", "2", "-", served_by]
+        return subprocess.run(words, input=payload, capture_output=True, text=True, timeout=20, check=False).stdout
+
+    try:
+        for _ in range(100):
+            if run('listeners 127.0.0.2 "$port"\n', "listeners", port=str(port)).stdout:
+                break
+        assert "listens a program of nobody" in asked("127.0.0.2", "")
+        assert "nobody listens there" in asked("127.0.0.1", "")
+        assert asked("127.0.0.2", "nobody").startswith("reply\t404\t")
+    finally:
+        listens.terminate()
+        listens.wait()

@@ -44,6 +44,12 @@ refuse_unknown() {
     done <"$1"
 }
 
+# flights_of NUMBERS ADDRESS PORT: prints how many connections to a server the processes have whose numbers are in that file, one a line.
+# Not by their names: anybody on the host could call a program so, and hold up a deploy. What ss(8) says last is its own.
+flights_of() {
+    ss -Htnp state established dst "$2" dport = ":$3" 2>/dev/null | sed -n 's/.*,pid=\([0-9]*\),fd=[0-9]*)).*/\1/p' | grep -cxFf "$1" || :
+}
+
 # wait_empty SECONDS: until nothing is in flight to the servers in $work/empty; what is left then is told.
 wait_empty() {
     ticks=$(($1 * 10))

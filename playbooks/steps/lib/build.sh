@@ -54,7 +54,7 @@ require_nobody() {
     while :; do
         # All of them at once (kill(2), -1): of a chain that forks and dies none escapes.
         # shellcheck disable=SC2016
-        as_user "$build_user" sh -c 'kill -KILL -1' >/dev/null 2>&1 </dev/null || :
+        as_user_for 5 "$build_user" sh -c 'kill -KILL -1' >/dev/null 2>&1 </dev/null || :
         # By what grep found, not by its status, which is 2 when any process of the host's ends meanwhile.
         lives=$(grep -lE "^Uid:(.*$tab)?$build_uid($tab|\$)" /proc/[0-9]*/status 2>/dev/null || :)
         [ -n "$lives" ] || break

@@ -71,7 +71,9 @@ haproxy_has_former() {
 
 # haproxy_old ADDRESS PORT: requests that a process goes on with which a reload has replaced. Nobody else counts them.
 haproxy_old() {
-    ss -Htnp state established dst "$1" dport = ":$2" 2>/dev/null | grep '"haproxy"' | grep -cv "pid=$pid," || :
+    haproxy_has_former || { echo 0 && return; }
+    grep -vx -e "$pid" -e '' "$work/children" >"$work/former"
+    flights_of "$work/former" "$1" "$2"
 }
 
 # haproxy_plan SHARES: what is to be done, by comparing with $work/now: a word, then a command or a server's name.

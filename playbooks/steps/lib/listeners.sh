@@ -68,3 +68,61 @@ find_stranger() {
 $stranger_seen
 END_OF_LISTENERS
 }
+
+# numbers_of USER...: print the numbers of root and of those of these users that there are, with a blank on both sides of each.
+numbers_of() {
+    numbers=' 0 '
+    for numbers_name in "$@"; do
+        case $numbers_name in
+            '') continue ;;
+            *[!0-9]*) numbers_name=$(id -u -- "$numbers_name" 2>/dev/null) || continue ;;
+        esac
+        numbers="$numbers$numbers_name "
+    done
+    printf '%s' "$numbers"
+}
+
+# may_tell NAME PORT USERS UNIT...: whether what is secret may be told to who listens there: a server of another host; of this one,
+# by whatever name, if it is of USERS or of a UNIT (see find_stranger). Else stranger is whose it is, or empty where nobody listens:
+# in the next moment somebody might.
+may_tell() {
+    tell_found=$(timeout 2 getent ahosts -- "$1" | awk '{ sub(/^::ffff:/, "", $1); print $1 }' | sort -u) || :
+    tell_port=$2
+    shift 2
+    stranger=
+    tell_nobody=
+    tell_own=$(ip -o address show 2>/dev/null | awk '{ sub(/\/.*/, "", $4); print $4 }') || :
+    for tell_at in $tell_found; do
+        # By other ways to write it: 0, 127.1.
+        case $tell_at in
+            0.*) tell_at=127.0.0.1 ;;
+            ::) tell_at=::1 ;;
+        esac
+        case $tell_at in
+            127.* | ::1) ;;
+            *)
+                # An address of our own the kernel may hand on to a container.
+                tell_nobody=no
+                printf '%s\n' "$tell_own" | grep -qxF -- "$tell_at" || continue
+                ;;
+        esac
+        find_stranger "$tell_at" "$tell_port" "$@"
+        [ -z "$stranger" ] || return 1
+        if [ "$listened" = yes ]; then tell_nobody=no; else tell_nobody=${tell_nobody:-yes}; fi
+    done
+    [ "$tell_nobody" != yes ] || grep -qs 1 /proc/sys/net/ipv4/conf/*/route_localnet
+}
+
+# split_url URL: set url_host and url_port.
+split_url() {
+    url_host=${1#*://}
+    url_host=${url_host%%[/?#]*}
+    url_host=${url_host##*@}
+    url_port=80
+    case $1 in [Hh][Tt][Tt][Pp][Ss]:*) url_port=443 ;; esac
+    case $url_host in
+        *:*']') ;;
+        *:[0-9]*) url_port=${url_host##*:} && url_host=${url_host%:*} ;;
+    esac
+    case $url_host in '['*']') url_host=${url_host#?} && url_host=${url_host%?} ;; esac
+}

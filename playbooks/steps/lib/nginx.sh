@@ -40,6 +40,7 @@ nginx_render() {
 nginx_workers() {
     master=$(cat /run/nginx.pid 2>/dev/null) || master=
     : >"$work/workers"
+    : >"$work/children"
     [ -n "$master" ] || return 0
     tr ' ' '\n' 2>/dev/null <"/proc/$master/task/$master/children" >"$work/children" || :
     while read -r child; do
@@ -75,7 +76,8 @@ nginx_answers() {
 # nginx_flight NAME ADDRESS PORT: sets flight, the connections of nginx to a server; of one that is down, the requests in
 # flight, which the processes that a reload replaced are not done with.
 nginx_flight() {
-    flight=$(ss -Htnp state established dst "$2" dport = ":$3" 2>/dev/null | grep -c '"nginx"' || :)
+    nginx_workers
+    flight=$(flights_of "$work/children" "$2" "$3")
 }
 
 # nginx_apply SHARES DRAIN UP. Sets changed; emits cut and slow.

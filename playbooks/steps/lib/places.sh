@@ -1,6 +1,6 @@
 # shellcheck shell=sh disable=SC2154
 # Where configuration, shared folders and writable paths lie in a release that is being staged. Needs home, release, meta,
-# user, group, tree: the release's files, which nobody but root can reach yet.
+# user, group, base, tree: the release's files, which nobody but root can reach yet.
 
 # require_place PATH: refuse a place in the tree whose folder is somewhere else: a link of the artifact's, of a hook's, or to a
 # shared folder is on the way. Nobody changes the tree meanwhile, so what is found stays true.
@@ -136,6 +136,8 @@ give_writable() {
             [ -z "$outside" ] || outside=/$(find "$tree/$name" -inum "$outside" -printf '%P' -quit)
         fi
         outside=${outside%/}
+        # A link may lead to what was taken over from the release before, which has it, too.
+        [ -z "$outside" ] || [ "$base" = - ] || fail no-base "release $base shares $name$outside, which is the user's in this one"
         [ -z "$outside" ] ||
             fail hostile-link "$name$outside is a hard link to a file outside of slipway_writable's $name: $user could change that, too"
         chown -Rh "$user:$group" "$tree/$name"

@@ -5,15 +5,32 @@
 # In a database everybody who may connect can have put functions, views and settings; what they are called like, and in
 # which schema, is their choice. So where we ask for ourselves, nothing is found but what is PostgreSQL's own.
 
-# use_database NAME HOST PORT USER PASSWORD…: which one. No HOST: the local socket, as the system's user postgres.
+# include listeners.sh
+
+# use_database NAME HOST PORT USER PASSWORD MIN-TABLES SERVED-BY: which one. No HOST: the local socket, as the system's user postgres.
 use_database() {
     name=$1 db_host=$2 db_port=$3 db_user=$4
     # pgpass(5): a file rather than the environment, which every child of ours would get.
     printf '*:*:*:*:%s\n' "$(printf '%s' "$5" | sed 's/[\\:]/\\&/g')" >"$scratch/pgpass"
+    db_secret=${5:+yes} db_served_by=${7-}
+}
+
+# is_known_server: whether the password may be told. The server chooses how: whoever takes its port on this host while it is down may ask
+# for it as it is.
+is_known_server() {
+    [ "$db_secret" = yes ] || return 0
+    ! may_tell "$db_host" "$db_port" "$(numbers_of postgres pgbouncer "$db_served_by")" || return 0
+    if [ -n "$stranger" ]; then
+        echo "at $db_host port $db_port listens a program of $stranger, which is not told the password; if it is PostgreSQL, say served_by: $stranger in slipway_databases"
+    else
+        echo "nobody listens at $db_host port $db_port"
+    fi >&2
+    return 1
 }
 
 # pg PROGRAM ARGUMENT...: one of PostgreSQL's own programs, on the server of the database in use.
 pg() {
+    is_known_server || return
     pg_program=$1
     shift
     # The user postgres may not enter the folder we are in.

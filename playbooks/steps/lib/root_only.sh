@@ -152,35 +152,3 @@ require_roots() {
     ! are_roots "$@" || return 0
     for roots_path in "$@"; do require_root_only "$roots_path" 'what root runs'; done
 }
-
-# require_programs USER: refuse a host on which this user can put programs where root's are looked for, or change one that is
-# there, be it by a link to a folder of the user's. By the user itself: folders below /usr/local are a group's on some
-# distributions, which harms nobody who is not in it.
-require_programs() {
-    [ "$(id -u "$1")" != 0 ] || return 0
-    # shellcheck disable=SC2016 # it is that shell's
-    programs_open=$(setpriv --reuid="$1" --regid="$(id -g "$1")" --init-groups -- /bin/sh -c '
-        is_mine() { [ -w "$1" ] || [ -O "$1" ]; }
-        IFS=:
-        for folder in $PATH; do ! is_mine "$folder" || { printf "%s" "$folder" && exit; }; done
-        unset IFS
-        # Those that come before one of the system, and those that root looks for by name.
-        for program in /usr/local/sbin/* /usr/local/bin/*; do
-            name=${program##*/}
-            case " restic zstd curl jq getfattr setfattr sqlite3 psql pg_dump pg_restore redis-cli " in
-                *" $name "*) ;;
-                *) [ -e "/usr/bin/$name" ] || [ -e "/usr/sbin/$name" ] || [ -e "/bin/$name" ] || [ -e "/sbin/$name" ] || continue ;;
-            esac
-            set -- "$@" "$program"
-        done
-        [ $# -gt 0 ] || exit 0
-        readlink -m -- "$@" | for program; do
-            IFS= read -r way
-            while [ -n "$way" ]; do
-                ! is_mine "$way" || { printf "%s, which is %s or on the way to it" "$way" "$program" && exit; }
-                way=${way%/*}
-            done
-        done' 2>/dev/null) || :
-    [ -z "$programs_open" ] ||
-        fail unsafe-path "user $1 can write to $programs_open, and what is there root runs; take that away: ls -ld ${programs_open%%, *}"
-}

@@ -1,0 +1,50 @@
+# shellcheck shell=sh disable=SC2154
+# Whether what root runs by its name is root's.
+
+# include can_write.sh
+programs_of_roots=' restic zstd curl jq getfattr setfattr sqlite3 psql pg_dump pg_restore pg_isready nginx haproxy certbot openssl '
+
+# require_programs USER: refuse a host on which this user can put programs where root's are looked for, or change one that is
+# there, be it by a link to a folder of the user's. By the user itself: folders below /usr/local are a group's on some
+# distributions, which harms nobody who is not in it.
+require_programs() {
+    [ "$(id -u "$1")" != 0 ] || return 0
+    programs_user=$1
+    IFS=:
+    # shellcheck disable=SC2086
+    set -- $PATH
+    unset IFS
+    # Those that come before one of the system, and those that root looks for by name.
+    for program in /usr/local/sbin/* /usr/local/bin/*; do
+        name=${program##*/}
+        case $programs_of_roots in
+            *" $name "*) ;;
+            *) [ -e "/usr/bin/$name" ] || [ -e "/usr/sbin/$name" ] || [ -e "/bin/$name" ] || [ -e "/sbin/$name" ] || continue ;;
+        esac
+        set -- "$@" "$program"
+    done
+    way=
+    for program in "$@"; do add_way "$program"; done
+    can_write_list "$programs_user" "$way" || return 0
+    programs_why=$writable_at
+    for program in "$@"; do
+        way=
+        add_way "$program"
+        case $newline$way in *"$newline$writable_at$newline"*) ;; *) continue ;; esac
+        [ "$program" = "$writable_at" ] || programs_why="$writable_at, which is $program or on the way to it"
+        break
+    done
+    fail unsafe-path "user $programs_user can write to $programs_why, and what is there root runs; take that away: ls -ld $writable_at"
+}
+
+# can_write_list USER LINES
+can_write_list() {
+    list_user=$1
+    IFS=$newline
+    set -f
+    # shellcheck disable=SC2086
+    set -- $2
+    set +f
+    unset IFS
+    can_write "$list_user" "$@"
+}
