@@ -71,7 +71,7 @@ def maintenance(
 
 @task(positional=[], help={"env": ENV, "app": APP, "json": JSON})
 def promote(c: Context, env: str = "", json: bool = False, app: str | None = None) -> None:
-    """Let a stage go on that a deploy holds for want of requests; the deploy sees it at its next look."""
+    """Let a stage go on that a deploy holds for want of requests; the deploy sees it at its next check."""
     from playbooks.report import traffic as tables
 
     def act(environment: runner.Environment, progress: runner.Progress) -> Promoted:

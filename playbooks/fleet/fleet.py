@@ -190,10 +190,10 @@ class HeldLocks:
                 failed[host] = error
                 continue
             if said == "fired":
-                failed[host] = Unreachable("it had gone back by itself", host=host)
+                failed[host] = Unreachable("its guard had already taken it back", host=host)
             elif said == "stays":
                 hint = "is its disk full, or read-only? look there: df -h; dmesg"
-                message = "its guard cannot be taken away, so it would go back later"
+                message = "its guard cannot be removed, so it would take the host back later"
                 failed[host] = StepFailed(message, host=host, step="confirm", code="stays", hint=hint)
         return failed
 

@@ -106,11 +106,11 @@ class Compared:
         if expected >= enough and self.looked >= self.looks:
             return replace(found, outcome="good", sentence=told)
         lacking = self._lacking(enough / expected if expected > 0 else None)
-        return replace(found, lacking=lacking, sentence=f"{told} Not enough to judge by: {lacking}.")
+        return replace(found, lacking=lacking, sentence=f"{told} Not enough data: {lacking}.")
 
     def _lacking(self, factor: float | None) -> str:
         if factor is not None and factor <= 1:
-            return f"{self.looked} of {self.looks} looks"
+            return f"{self.looked} of {self.looks} intervals with requests of both versions"
         if not self.table.old:
             return "no requests of the old version to compare with"
         if factor is None:
@@ -157,7 +157,7 @@ class WorseErrors:
                 "inconclusive",
                 f"{rate(table.new_events, table.new)} failed on the new version and "
                 f"{rate(table.old_events, table.old)} on the old one within {window(seconds)}; "
-                f"{percent(odds - 1)} more than the old one may, and {percent(self.floor)} in any case.",
+                f"the limit is {percent(odds - 1)} more than the old one, and at least {percent(self.floor)}.",
             ),
             self.sure,
             evidence=evidence,
@@ -227,11 +227,11 @@ class WorseLatency:
     def _told(self) -> str:
         table, seconds = self.compared.telling(bad=self.compared.evidence.peak >= self.sure.needed)
         if self.threshold is None:
-            return f"fewer than {MIN_TIMED} requests of the old version were timed so far."
+            return f"fewer than {MIN_TIMED} requests of the old version have a latency so far."
         return (
             f"{rate(table.new_events, table.new)} took longer than {milliseconds(self.threshold)} on the new version "
-            f"within {window(seconds)}; were it {percent(self.by)} or {milliseconds(self.slack)} slower "
-            f"than the old one, {percent(table.old_events / table.old) if table.old else '0 %'} would."
+            f"within {window(seconds)}; the limit, {percent(self.by)} or {milliseconds(self.slack)} slower than the "
+            f"old one, allows {percent(table.old_events / table.old) if table.old else '0 %'}."
         )
 
 
@@ -253,7 +253,7 @@ def compared(odds: float, sure: Sureness, looks: int) -> Compared:
 
 def left_out(rule: str) -> Finding:
     """A comparison without anything to compare with."""
-    return Finding(rule, "left out", f"{rule}: left out, there is no old version to compare with.")
+    return Finding(rule, "left out", f"{rule}: not compared, no old version is running.")
 
 
 def bound(threshold: float, buckets: tuple[float, ...]) -> float:

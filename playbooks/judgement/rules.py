@@ -128,16 +128,16 @@ class Threshold:
         if self.good.log >= -math.log(self.sure.missed):
             return replace(found, outcome="good", sentence=f"{self.rule}: {told}")
         lacking = self._lacking()
-        return replace(found, lacking=lacking, sentence=f"{self.rule}: {told} Not enough to judge by: {lacking}.")
+        return replace(found, lacking=lacking, sentence=f"{self.rule}: {told} Not enough data: {lacking}.")
 
     def _lacking(self) -> str:
         seen = (self.events + self.share / 2) / (self.requests + 1)
         if seen >= self.beyond:
-            return f"it may be chance with {self.requests:,} requests"
+            return f"{self.requests:,} requests do not rule out chance"
         needed = (len(BETTER) / self.sure.missed, expected_of_rate(1, seen, self.beyond))
         requests = max(math.log(needed[0]) / needed[1], self.requests + 1)
         if requests > 100 * (self.requests + 100):
-            return f"it is too close to {percent(self.beyond)} with {self.requests:,} requests"
+            return f"after {self.requests:,} requests the rate is too close to {percent(self.beyond)}"
         return f"{self.requests:,} of about {about(requests)} requests needed"
 
 

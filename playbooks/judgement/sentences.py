@@ -33,5 +33,5 @@ def about(count: float) -> str:
 
 
 def chance(alarm: float) -> str:
-    """How rarely chance alone gives a good release this result."""
-    return f"Chance does this to one good release in {about(1 / alarm)} at the most."
+    """How often chance alone gives a good release this result, at the most."""
+    return f"False-alarm rate: at most {percent(alarm)}."

@@ -10,8 +10,8 @@ Outcome = Literal["good", "bad", "inconclusive"]
 
 # Without a rule there is nothing that a release could be good by.
 UNMEASURED = (
-    "No request was judged: nothing counts them here (slipway_balancer, slipway_metrics), or no limit is set. "
-    "What hosts say of themselves is all that was looked at, and none says anything bad."
+    "No request was judged: no source counts requests (slipway_balancer, slipway_metrics), or no limit is set. "
+    "Only the hosts' own signals were checked, and none is bad."
 )
 
 
@@ -103,14 +103,10 @@ def concluded(findings: Iterable[Finding], signals: Iterable[Signal]) -> Verdict
     left_out = [finding.sentence for finding in found if finding.outcome == "left out"]
     if missing:
         told = "; ".join(f"{finding.rule}: {finding.lacking}" for finding in missing)
-        return Verdict(
-            "inconclusive", missing[0].rule, " ".join([f"Too little to judge by. {told}.", *left_out]), found
-        )
+        return Verdict("inconclusive", missing[0].rule, " ".join([f"Not enough data. {told}.", *left_out]), found)
     good = [finding for finding in found if finding.outcome == "good"]
     if not good:
-        return Verdict("inconclusive", found[0].rule, " ".join(["Nothing to judge by.", *left_out]), found)
+        return Verdict("inconclusive", found[0].rule, " ".join(["No rule could be judged.", *left_out]), found)
     held = ", ".join(finding.rule for finding in good)
     requests = max(finding.denominator for finding in good)
-    return Verdict(
-        "good", "", " ".join([f"Kept to all it was asked in {requests:,} requests: {held}.", *left_out]), found
-    )
+    return Verdict("good", "", " ".join([f"Within all limits over {requests:,} requests: {held}.", *left_out]), found)

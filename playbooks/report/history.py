@@ -96,8 +96,8 @@ def _show_faults(host: HostLedger) -> None:
     for what, records in (
         ("lacks", host.missing),
         ("never had, being out of reach or untouched then,", host.never_had),
-        ("tells otherwise than the others", host.differs),
-        ("has what most others lack, and nobody has signed: put in here, or cut off there:", host.alone),
+        ("differs from the others in", host.differs),
+        ("has a record that most others lack and nobody has signed (added here, or removed there):", host.alone),
     ):
         for record in records:
             say(f"{host.host}: {what} {record}")

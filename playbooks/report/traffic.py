@@ -42,14 +42,14 @@ def show_traffic(view: TrafficView) -> None:
 
 def show_promoted(done: Promoted) -> None:
     """A sentence."""
-    say(f"{done.stage}: {done.by}'s '{done.what}' goes on at its next look; Ctrl-C there still takes it back")
+    say(f"{done.stage}: {done.by}'s '{done.what}' continues at its next check; Ctrl-C there still takes it back")
 
 
 def show_aborted(done: Aborted) -> None:
     """A sentence."""
     say(
-        f"{done.by}'s '{done.what}', begun {done.since}, hears of it within {done.seconds:.0f} s; what it has changed "
-        f"is taken back. See: invoke status {done.flag}"
+        f"{done.by}'s '{done.what}', begun {done.since}, stops within {done.seconds:.0f} s and takes back what it has "
+        f"changed. See: invoke status {done.flag}"
     )
 
 

@@ -26,7 +26,7 @@ kind=$9
 
 guard_names "$state"
 why_stays() {
-    if lacks_room "$1"; then echo "$said"; else echo 'its guard cannot be taken away'; fi
+    if lacks_room "$1"; then echo "$said"; else echo 'its guard cannot be removed'; fi
 }
 
 # Steps of a dead task go on to their end when nobody waits for them. Now somebody does. A folder is UNIT.STEP.NUMBER.

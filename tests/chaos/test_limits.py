@@ -65,7 +65,7 @@ SHORTAGES = {
     ),
     "read-only while staging": Shortage("install", "home", FREEZE_ALL, THAW, 1, "Read-only file system"),
     "read-only at the switch": Shortage("before_switch", "home", FREEZE, THAW, 1, "Read-only file system"),
-    "read-only at the end": Shortage("after_switch", "state", FREEZE, THAW, 1, "its guard cannot be taken away"),
+    "read-only at the end": Shortage("after_switch", "state", FREEZE, THAW, 1, "its guard cannot be removed"),
 }
 
 

@@ -95,7 +95,7 @@ def test_a_release_that_turns_bad_late_is_caught_about_as_soon() -> None:
     assert court.verdict().outcome == "bad"
 
 
-# Too little to judge by
+# Not enough data
 
 
 def test_no_data_is_inconclusive_and_so_is_little_and_it_says_how_much_is_lacking() -> None:

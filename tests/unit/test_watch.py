@@ -124,7 +124,7 @@ def test_a_stage_without_requests_is_never_called_good() -> None:
     (last,) = last_watch(RolloutSettings.model_validate({"watch": {"for": "1s"}}), FleetShape(2))
     unasked, _ = watching(Person(word_after=10**9), told)
     unasked._source = None
-    for observer, said in ((watched, "Too little to judge by"), (unasked, "No request was judged: nothing counts")):
+    for observer, said in ((watched, "Not enough data"), (unasked, "No request was judged: no source counts")):
         observer._plan = replace(observer._plan, stages=(*observer._plan.stages, last))
         ruling = observer.watch(last, TrafficSplit(frozenset(HOSTS)))
         assert (ruling.good, ruling.record["outcome"], told.looks[-1].outcome) == (True, "inconclusive", "inconclusive")

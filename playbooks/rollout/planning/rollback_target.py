@@ -34,7 +34,7 @@ def choose_targets(
     new = [host for host, release in targets.items() if release is None]
     if new and env.settings.slots:
         raise UsageError(
-            f"nothing ran on {', '.join(new)} before, and a slot cannot be left for nothing",
+            f"nothing ran on {', '.join(new)} before, and with slots a rollback needs a release to go back to",
             hint=f"{_without(new)} takes the others back; deploy an older version there",
         )
     return targets
