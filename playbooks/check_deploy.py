@@ -12,6 +12,7 @@ from playbooks.checks.preflight import before_any_host, look_over, repositories
 from playbooks.core.artifact import Release
 from playbooks.core.errors import ExitStatus
 from playbooks.core.requests import DeployRequest
+from playbooks.core.states import GuardState
 from playbooks.deploy import plan_for, refuse_adoption, render_all
 from playbooks.environments.environment import Environment, Target
 from playbooks.environments.host_facts import read_all
@@ -231,7 +232,7 @@ def _host(
 def _held_up(facts: Facts) -> tuple[str, ...]:
     if facts.lock:
         return (f"{facts.lock.who} holds the lock for '{facts.lock.what}' since {facts.lock.since}",)
-    if facts.guard and facts.guard.stand != "stuck":
+    if facts.guard and facts.guard.state != GuardState.STUCK:
         return (f"the guard of {facts.guard.id}, whose controller is silent, has not done its work yet",)
     return ()
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import paramiko
 
-from playbooks.core.errors import ExitStatus, SlipwayError, Unreachable
+from playbooks.core.errors import ControllerError, ExitStatus, Unreachable
 from playbooks.core.surroundings import at_home
 from playbooks.core.unreached import in_words
 from playbooks.environments.environment import Environment
@@ -143,10 +143,10 @@ def _write(host: str, file: Path, name: str, key: paramiko.PKey) -> None:
     """Rewrite the file by one rename; every line but this host's stays as it is.
 
     Raises:
-        SlipwayError: it cannot be written; or the name means other hosts, too.
+        ControllerError: it cannot be written; or the name means other hosts, too.
     """
     if not _PLAIN.fullmatch(name):
-        raise SlipwayError(
+        raise ControllerError(
             f"its key would be recorded for '{name}', which is no name of one host; nothing was recorded",
             host=host,
             hint="correct HostKeyAlias, in ansible_ssh_common_args or in ~/.ssh/config",
@@ -168,7 +168,7 @@ def _write(host: str, file: Path, name: str, key: paramiko.PKey) -> None:
             with contextlib.suppress(FileNotFoundError):
                 Path(coming).unlink()
     except OSError as error:
-        raise SlipwayError(f"cannot write {file}: {error.strerror}", host=host) from None
+        raise ControllerError(f"cannot write {file}: {error.strerror}", host=host) from None
 
 
 def _is_for(line: str, name: str) -> bool:

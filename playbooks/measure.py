@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
+from playbooks.adapters.metrics.source import MetricsError
 from playbooks.core.answer import Answer
-from playbooks.core.errors import ExitStatus, SlipwayError, UsageError
+from playbooks.core.errors import ExitStatus, UsageError
 from playbooks.environments.environment import Environment
 from playbooks.environments.host_facts import facts_of
 from playbooks.fleet.fleet import open_fleet
@@ -80,7 +81,7 @@ def measure(
 
     Raises:
         UsageError: nothing counts requests here.
-        SlipwayError: the source of the numbers cannot be read, or has none.
+        MetricsError: the source of the numbers cannot be read, or has none.
     """
     if env.settings.metrics.source == "balancer" and not balancers_of(env):
         raise UsageError(
@@ -104,7 +105,7 @@ def measure(
         time.sleep(seconds)
         counts = source.read()
     if not counts:  # of a server that nobody asked for anything there is a 0
-        raise SlipwayError("no server's numbers could be read", hint="what is above says why; see docs/metrics.md")
+        raise MetricsError("no server's numbers could be read", hint="what is above says why; see docs/metrics.md")
     servers = tuple(_measure(name, counts[name]) for name in sorted(counts))
     everything = _measure("all", total(counts.values()))
     limits = [

@@ -14,6 +14,7 @@ from typing import Any
 from playbooks.core.clock import instant, now
 from playbooks.core.errors import ExitStatus, UsageError
 from playbooks.core.names import stamp
+from playbooks.core.states import TaskStatus
 from playbooks.core.surroundings import who
 from playbooks.environments.environment import Environment
 from playbooks.fleet.fleet import Fleet, open_fleet
@@ -352,7 +353,7 @@ def _carry_out(
         "id": holder.id,
         "environment": env.name,
         "version": "",
-        "status": "done",
+        "status": TaskStatus.DONE,
         "message": "; ".join(str(plan.repair) for plan in plans.values()),
         "hosts": dict.fromkeys(plans, "repaired"),
         "started": holder.since,

@@ -12,6 +12,7 @@ from playbooks.core.clock import instant, now
 from playbooks.core.errors import ANY_ENV, SlipwayError, StepFailed, UsageError
 from playbooks.core.names import stamp
 from playbooks.core.requests import RollbackRequest
+from playbooks.core.step_codes import StepCode
 from playbooks.core.surroundings import who
 from playbooks.environments.environment import Environment
 from playbooks.environments.host_facts import all_or_hint, interrupted, read_all, read_changed
@@ -40,7 +41,10 @@ from playbooks.traffic.servers import balancers_of
 from playbooks.traffic.traffic import retreat
 
 MAX_BACKUPS = 3  # that are tried for a release
-NOT_THAT_BACKUP = ("damaged", "not-in-backup")  # an older one may be good; all else is so with each of them
+NOT_THAT_BACKUP = (
+    StepCode.DAMAGED,
+    StepCode.NOT_IN_BACKUP,
+)  # an older one may be good; all else is so with each of them
 
 
 def rollback(env: Environment, back: RollbackRequest, progress: Progress) -> Outcome:

@@ -9,6 +9,7 @@ from typing import Any
 
 from playbooks.core.clock import instant
 from playbooks.core.errors import ANY_ENV, ExitStatus, SlipwayError
+from playbooks.core.states import GuardState
 from playbooks.environments.environment import Environment
 from playbooks.environments.host_facts import facts_of
 from playbooks.fleet.fleet import open_fleet
@@ -47,6 +48,7 @@ class HostStatus:
     lock: str | None = None
     interrupted: str | None = None
     guard: str | None = None
+    guard_state: GuardState | None = None
     went_back: str | None = None
     backup: str | None = None
     backup_at: str | None = None
@@ -65,7 +67,7 @@ class HostStatus:
     @property
     def stuck(self) -> bool:
         """Whether its guard could not take it back."""
-        return bool(self.guard and self.guard.startswith("stuck"))
+        return self.guard_state == GuardState.STUCK
 
 
 @dataclass(frozen=True)
@@ -236,6 +238,7 @@ def _status(facts: Facts, report: HealthReport | None, flag: str) -> HostStatus:
         lock=_holder(facts.lock),
         interrupted=_holder(facts.interrupted),
         guard=_guard(facts),
+        guard_state=facts.guard.state if facts.guard else None,
         went_back=_instant(facts.went_back),
         backup=_text(last.get("id")),
         backup_at=_text(last.get("created")),
@@ -292,10 +295,12 @@ def _guard(facts: Facts) -> str | None:
     if guard is None:
         return None
     where = f"to {version_in(guard.target)}" if guard.target else "to nothing"
-    if guard.stand == "stuck":
+    if guard.state == GuardState.STUCK:
         return f"stuck: {guard.why}"
     return (
-        f"goes {where} by itself after {guard.seconds} s of silence" if guard.stand == "armed" else f"goes {where} now"
+        f"goes {where} by itself after {guard.seconds} s of silence"
+        if guard.state == GuardState.ARMED
+        else f"goes {where} now"
     )
 
 

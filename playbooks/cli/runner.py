@@ -18,7 +18,16 @@ from invoke.exceptions import Exit
 
 from playbooks.core import streams
 from playbooks.core.answer import Result
-from playbooks.core.errors import ANY_ENV, ExitStatus, Interrupted, SlipwayError, UsageError, error_document, stopped
+from playbooks.core.errors import (
+    ANY_ENV,
+    ExitStatus,
+    Fault,
+    Interrupted,
+    SlipwayError,
+    UsageError,
+    error_document,
+    stopped,
+)
 
 if TYPE_CHECKING:
     from playbooks.environments.environment import Environment as Environment
@@ -581,18 +590,14 @@ def _bug(error: Exception) -> SlipwayError:
         output.tell_fault(error)
     if isinstance(error, UnicodeEncodeError) and error.encoding.replace("-", "") != "utf8":
         # For instance a file's name. Printing cannot fail in this way (streams.py).
-        found = SlipwayError(
+        return Fault(
             f"this needs characters that the encoding of your locale ({error.encoding}) does not have",
             hint=f"look at the fleet: invoke status {ANY_ENV}; run it again with LC_ALL=C.UTF-8",
         )
-        found.exit_status = ExitStatus.PERSON_NEEDED
-        return found
-    found = SlipwayError(
+    return Fault(
         f"this is a fault in Slipway itself: {type(error).__name__}: {error}",
         hint=f"look at the fleet: invoke status {ANY_ENV}; SLIPWAY_DEBUG=1 shows where it happened, for a report",
     )
-    found.exit_status = ExitStatus.PERSON_NEEDED
-    return found
 
 
 def seconds(flag: str, text: str) -> float:

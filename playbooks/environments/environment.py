@@ -62,6 +62,8 @@ class NoSettings(ConfigError):
         inventory: what it has; `missing` says what it has not, and where that is to be written.
     """
 
+    code = "config.no-settings"
+
     def __init__(self, inventory: Inventory) -> None:
         to_begin = (
             f"to deploy, write {PREFIX}app: NAME into {_for_all(inventory)}, and what docs/settings.md describes; "

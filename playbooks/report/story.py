@@ -8,6 +8,7 @@ from datetime import datetime
 from itertools import groupby, pairwise
 from typing import Any, cast
 
+from playbooks.core.states import TaskStatus
 from playbooks.fleet.progress import Look, Side
 from playbooks.judgement.verdict import Finding, Outcome, Signal, Verdict
 from playbooks.report.rollout_page import Point, StageOnPage, Story
@@ -131,7 +132,7 @@ def _points(
     # After the last look, the traffic goes back first.
     back = next((at for at, _ in phases if at >= looks[-1][0]), ending.seconds)
     yield Point(back, share)
-    yield Point(ending.seconds, 0.0 if ending.outcome and ending.outcome.status == "rolled back" else share)
+    yield Point(ending.seconds, 0.0 if ending.outcome and ending.outcome.status == TaskStatus.ROLLED_BACK else share)
 
 
 def _share(look: Look) -> float | None:

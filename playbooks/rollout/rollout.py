@@ -8,11 +8,11 @@ from enum import StrEnum
 from typing import Literal, Protocol
 
 from playbooks.core.errors import Interrupted, SlipwayError, StepFailed, Unreachable, stopped
+from playbooks.core.step_codes import StepCode
 from playbooks.fleet.fleet import Fleet
 from playbooks.judgement.meanwhile import Meanwhile
 from playbooks.rollout.mover import Mover
 from playbooks.strategies.plan import Plan, Stage
-from playbooks.traffic.headroom import NO_HEADROOM
 from playbooks.traffic.shares import TrafficSplit
 from playbooks.traffic.traffic import Traffic
 
@@ -42,6 +42,7 @@ class StageVerdict:
         sentence: why, for a person.
         record: the verdict with its numbers, for the ledger.
         seconds: how long it was watched.
+        code: why it is not good; empty if it is.
     """
 
     stage: str
@@ -49,6 +50,7 @@ class StageVerdict:
     sentence: str
     record: dict[str, object]
     seconds: float = 0.0
+    code: str = ""
 
 
 class Watcher(Protocol):
@@ -112,6 +114,14 @@ class Rollout:
         return "; ".join([*(f"{host}: {error.message}" for host, error in self.reasons.items()), *bad])
 
     @property
+    def code(self) -> str:
+        """The same as a code, of what came first; empty if nothing failed."""
+        if self.stopped:
+            return Interrupted.code
+        bad = [ruling.code for ruling in self.rulings if not ruling.good]
+        return next(iter([*(error.code for error in self.reasons.values()), *bad]), "")
+
+    @property
     def hint(self) -> str:
         """What a person can do about the first failure, if it has a hint."""
         return next((error.hint for error in self.reasons.values() if error.hint), "")
@@ -119,7 +129,7 @@ class Rollout:
     @property
     def for_load(self) -> bool:
         """Whether it ended because there was no headroom, which is not the release's fault."""
-        return any(isinstance(error, StepFailed) and error.code == NO_HEADROOM for error in self.reasons.values())
+        return any(isinstance(error, StepFailed) and error.code == StepCode.HEADROOM for error in self.reasons.values())
 
     @property
     def watched(self) -> float:
@@ -358,4 +368,4 @@ def _take_back(crew: RolloutContext, hosts: Sequence[str], rollout: Rollout) -> 
 
 def _moves_by_itself(error: SlipwayError | None) -> bool:
     """Whether only its guard acts on a host now."""
-    return isinstance(error, Unreachable) or (isinstance(error, StepFailed) and error.code == "fenced")
+    return isinstance(error, Unreachable) or (isinstance(error, StepFailed) and error.code == StepCode.FENCED)

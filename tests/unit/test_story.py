@@ -13,6 +13,7 @@ from invoke.exceptions import Exit
 
 from playbooks.cli import runner as cli
 from playbooks.core.errors import ExitStatus, Unreachable
+from playbooks.core.states import TaskStatus
 from playbooks.environments.environment import Environment
 from playbooks.fleet.progress import Look, Progress, Side
 from playbooks.judgement.counts import Counts
@@ -38,7 +39,17 @@ def outcome(**changes: object) -> Outcome:
     record = {"stage": STAGE, "share": 0.05, "went_on": False, **court.verdict().to_json()}
     host = HostOutcome("app1", "1.0.0", "1.0.0", "rolled back")
     failed = Outcome(
-        "deploy", "7", "shop", "1.1.0", "rolled back", "went back", (host,), "t", 90.0, "me", verdicts=(record,)
+        "deploy",
+        "7",
+        "shop",
+        "1.1.0",
+        TaskStatus.ROLLED_BACK,
+        "went back",
+        (host,),
+        "t",
+        90.0,
+        "me",
+        verdicts=(record,),
     )
     return replace(failed, **changes)  # type: ignore[arg-type]
 

@@ -194,7 +194,7 @@ def test_a_program_that_typed_wrong_reads_why(words: list[str]) -> None:
     )
     assert done.returncode == 2
     document = json.loads(done.stdout)
-    assert document["error"]["kind"] == "UsageError"
+    assert document["error"]["code"] == "usage.invalid"
     assert document["error"]["message"] in done.stderr
     assert document["exit_status"] == 2
 
