@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from playbooks.backups.making import (
     Record,
@@ -38,6 +38,7 @@ class Backups:
         expired: ids of backups that retention removed.
     """
 
+    schema: ClassVar[str] = "slipway.backups/1"
     environment: str
     id: str | None
     records: tuple[Record, ...]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from playbooks.backups.making import everybody
 from playbooks.checks.judged import CheckVerdict
@@ -74,6 +74,7 @@ class DeployCheck:
         before: what is done before any host switches, beside staging; empty for nothing.
     """
 
+    schema: ClassVar[str] = "slipway.check-deploy/1"
     environment: str
     version: str
     artifact: str

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from playbooks.core.clock import instant, now
 from playbooks.core.errors import ExitStatus, Interrupted, SlipwayError, Unreachable, UsageError, stopped
@@ -100,6 +100,7 @@ class Executed:
         hint: what may have been meant.
     """
 
+    schema: ClassVar[str] = "slipway.exec/1"
     environment: str
     id: str
     command: str

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import paramiko
 
@@ -32,6 +32,9 @@ from playbooks.fleet.transport import Transport
 _PLAIN = re.compile(r"[^\s*?!,#@|][^\s*?!,]*")
 
 
+KeyState = Literal["recorded", "unknown", "CHANGED", "added", "replaced"]
+
+
 @dataclass(frozen=True)
 class HostKey:
     """One host's key.
@@ -46,7 +49,7 @@ class HostKey:
     host: str
     shown: str
     recorded: tuple[str, ...]
-    state: str
+    state: KeyState
     file: str
 
 
@@ -54,6 +57,7 @@ class HostKey:
 class HostKeys:
     """The environment's keys."""
 
+    schema: ClassVar[str] = "slipway.host-keys/1"
     environment: str
     keys: tuple[HostKey, ...]
     unreachable: Mapping[str, str]
@@ -95,7 +99,7 @@ def host_keys(env: Environment, progress: Progress, *, record: bool, replace: bo
         file = _file(endpoint)
         known = [one for one in read_known([str(file)]).of(endpoint.known_as) if not one.revoked]
         shown = Recorded(key.get_name(), key.asbytes())
-        state = "recorded" if shown in known else "CHANGED" if known else "unknown"
+        state: KeyState = "recorded" if shown in known else "CHANGED" if known else "unknown"
         if (state == "unknown" and record) or (state == "CHANGED" and replace):
             _write(name, file, endpoint.known_as, key)
             state = "added" if state == "unknown" else "replaced"

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from playbooks.core.errors import ExitStatus, SlipwayError, StepFailed, UsageError
 from playbooks.core.step_codes import StepCode
@@ -35,6 +35,7 @@ class Logs:
         cut: hosts of which only the beginning was read.
     """
 
+    schema: ClassVar[str] = "slipway.logs/1"
     environment: str
     lines: tuple[LogLine, ...] = ()
     failed: dict[str, str] = field(default_factory=dict)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
 from playbooks.adapters.metrics.source import MetricsError
 from playbooks.core.answer import Answer
@@ -50,6 +51,7 @@ class Measures(Answer):
         exceeded: whether it was.
     """
 
+    schema: ClassVar[str] = "slipway.measure/1"
     seconds: float
     servers: tuple[Measure, ...]
     versions: tuple[Measure, ...]

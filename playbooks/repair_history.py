@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from playbooks.core.clock import instant, now
 from playbooks.core.errors import ExitStatus, UsageError
@@ -115,6 +115,7 @@ class RepairedHistory:
         questions: records that wait for a person.
     """
 
+    schema: ClassVar[str] = "slipway.repair-history/1"
     environment: str
     repairs: tuple[HostRepair, ...]
     after: VerifiedHistory

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 from playbooks.core.clock import instant
 from playbooks.core.errors import ANY_ENV, ExitStatus, SlipwayError
@@ -23,6 +23,8 @@ from playbooks.steps.health import HealthReport
 from playbooks.traffic.balancer_status import BalancerStatus, balancer_statuses
 from playbooks.traffic.groups import members_of
 from playbooks.traffic.servers import balancers_of
+
+Health = Literal["healthy", "unhealthy", "stopped", "nothing deployed", "unreachable", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class HostStatus:
     switched: str | None = None
     restarts: int = 0
     by: str | None = None
-    health: str = "unknown"
+    health: Health = "unknown"
     detail: str = ""
     lock: str | None = None
     interrupted: str | None = None
@@ -80,6 +82,7 @@ class Status:
         live: of two groups of hosts, the one that has the traffic; None where there are none, or nobody can tell.
     """
 
+    schema: ClassVar[str] = "slipway.status/1"
     environment: str
     app: str
     hosts: tuple[HostStatus, ...]
@@ -272,7 +275,7 @@ def _restarted(facts: Facts) -> list[str]:
     ]
 
 
-def _health(facts: Facts, report: HealthReport | None) -> str:
+def _health(facts: Facts, report: HealthReport | None) -> Health:
     if report is None:
         return "nothing deployed" if facts.current is None else "stopped"
     return "healthy" if report.healthy else "unhealthy"

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 from playbooks.backups.making import Record, backup_hosts, everybody, require_secrets
 from playbooks.core.clock import instant, now
@@ -47,7 +47,7 @@ class HostDrill:
     """
 
     host: str
-    status: str
+    status: Literal["PASSED", "FAILED"]
     at: str
     backup: str | None
     seconds: float
@@ -62,6 +62,7 @@ class HostDrill:
 class Verification:
     """The fleet."""
 
+    schema: ClassVar[str] = "slipway.verify-backups/1"
     environment: str
     hosts: tuple[HostDrill, ...]
     unreachable: tuple[str, ...] = ()

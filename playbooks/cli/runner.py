@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from invoke.exceptions import Exit
 
 from playbooks.core import streams
-from playbooks.core.answer import Result
+from playbooks.core.answer import Result, document_of
 from playbooks.core.errors import (
     ANY_ENV,
     ExitStatus,
@@ -338,12 +338,17 @@ def _one_by_one(
             if isinstance(done, Interrupted):
                 break
         elif as_json:
-            documents[name] = done.to_json()
+            documents[name] = document_of(done)
         else:
             _answer(done, show, {}, as_json=False)
     status = min(ended, key=_GRAVE.index)
     if as_json:
-        document = {"environment": environments[0].name, "applications": documents, "exit_status": int(status)}
+        document = {
+            "schema": "slipway.applications/1",
+            "environment": environments[0].name,
+            "applications": documents,
+            "exit_status": int(status),
+        }
         _written(lambda: output.answer_json(document))
     if status:
         raise Exit(code=int(status))
@@ -556,7 +561,7 @@ def _answer(result: R, show: Callable[[R], None], told: dict[str, Any], *, as_js
     from playbooks.report import output
 
     if as_json:
-        _written(lambda: output.answer_json({**result.to_json(), **told}))
+        _written(lambda: output.answer_json({**document_of(result), **told}))
     else:
         _written(lambda: show(result))
 

@@ -188,7 +188,7 @@ def error_document(error: SlipwayError) -> dict[str, object]:
     errors = error.errors if isinstance(error, FleetError) else {error.host: error} if error.host else {}
     hosts = [{"host": host, **_told(one)} for host, one in errors.items()]
     told = {**_told(error), "host": error.host, "log": list(error.log), "hosts": hosts}
-    return {"error": told, "exit_status": int(error.exit_status)}
+    return {"schema": "slipway.error/1", "error": told, "exit_status": int(error.exit_status)}
 
 
 def _told(error: SlipwayError) -> dict[str, object]:

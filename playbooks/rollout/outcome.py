@@ -80,6 +80,11 @@ class Outcome:
     requests: Meanwhile | None = None
     exit_status: ExitStatus = field(default=ExitStatus.DONE)
 
+    @property
+    def schema(self) -> str:
+        """The name of its document's schema."""
+        return f"slipway.{self.task}/1"
+
     def record(self) -> dict[str, Any]:
         """The record for the ledger (A9); lines that hosts wrote are cut short in it."""
         document = self.to_json()

@@ -6,7 +6,7 @@ import importlib
 import json
 import pkgutil
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import get_args, get_type_hints
 
@@ -71,13 +71,14 @@ def test_the_page_lists_what_the_code_declares() -> None:
     steps = {StepFailed, StepTimedOut}
     outcomes = get_args(get_type_hints(Finding)["outcome"])
     assert sorted(listed("Tasks")) == sorted(one.code for one in classes() if one not in steps)
-    for section, declared in {
-        "Steps": list(StepCode),
-        "Stages": list(StageCode),
-        "Guards": list(GuardState),
-        "What became of a task": list(TaskStatus),
-        "Verdicts": list(outcomes),
-    }.items():
+    words: dict[str, Iterable[str]] = {
+        "Steps": StepCode,
+        "Stages": StageCode,
+        "Guards": GuardState,
+        "What became of a task": TaskStatus,
+        "Verdicts": outcomes,
+    }
+    for section, declared in words.items():
         assert sorted(listed(section)) == sorted(declared), section
 
 
@@ -125,6 +126,7 @@ def test_no_document_has_the_name_of_a_class(folder: str) -> None:
 
 def test_an_error_of_no_host_has_no_hosts() -> None:
     assert document(UsageError("no")) == {
-        "error": {"code": "usage.invalid", "message": "no", "hint": None, "host": None, "hosts": []},
+        "schema": "slipway.error/1",
+        "error": {"code": "usage.invalid", "message": "no", "hint": None, "host": None, "log": [], "hosts": []},
         "exit_status": 2,
     }

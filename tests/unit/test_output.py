@@ -120,6 +120,7 @@ def screen(width: int, *, person: bool = True, **variables: str) -> Iterator[Ter
 class Answer:
     """What a playbook returns."""
 
+    schema = "slipway.test/1"
     exit_status = ExitStatus.DONE
 
     def __init__(self, text: str) -> None:

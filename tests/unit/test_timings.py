@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from invoke.exceptions import Exit
@@ -234,6 +234,7 @@ class Ended:
     """A task's result."""
 
     exit_status: ExitStatus = ExitStatus.DONE
+    schema: ClassVar[str] = "slipway.test/1"
 
     def to_json(self) -> dict[str, Any]:
         return {"status": "done"}
