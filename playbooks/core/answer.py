@@ -1,7 +1,7 @@
 """What a procedure returns: shown to a person, or printed as a document.
 
-A document names its schema: ``slipway.NAME/VERSION``, described in docs/schemas/NAME.json. A new field leaves the version as
-it is; the version rises when a field goes or changes its meaning.
+A document names its schema: ``slipway.NAME/VERSION``, described in docs/schemas/NAME.json. A new field leaves the
+version as it is; the version rises when a field goes or changes its meaning.
 """
 
 from __future__ import annotations

@@ -174,9 +174,9 @@ def read_traffic(answer: StepResult) -> TrafficMove:
     return TrafficMove(changed == "yes", cut, tuple(name for (name,) in answer.all("slow", 1)))
 
 
-def backend_of(balancer: Balancer, settings: Settings) -> str:
+def backend_of(balancer: Balancer, app: str) -> str:
     """The backend's name; the testers' is the same with -testers."""
-    return balancer.backend or settings.app
+    return balancer.backend or app
 
 
 def place(balancer: Balancer, settings: Settings) -> list[str]:
@@ -184,7 +184,7 @@ def place(balancer: Balancer, settings: Settings) -> list[str]:
     return [
         balancer.kind,
         settings.state,
-        backend_of(balancer, settings),
+        backend_of(balancer, settings.app),
         balancer.socket,
         balancer.health_path,
         host_asked(balancer, settings),
