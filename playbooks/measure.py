@@ -11,6 +11,7 @@ from typing import ClassVar
 from playbooks.adapters.metrics.source import MetricsError
 from playbooks.core.answer import Answer
 from playbooks.core.errors import ExitStatus, UsageError
+from playbooks.core.phases import Phase, PhaseCode
 from playbooks.environments.environment import Environment
 from playbooks.environments.host_facts import facts_of
 from playbooks.fleet.fleet import open_fleet
@@ -103,7 +104,7 @@ def measure(
         source = source_of(fleet, env, balancers, places)
         assert source is not None  # refused above  # noqa: S101
         source.read()
-        progress.phase(f"counting for {seconds:.0f} s")
+        progress.phase(Phase(PhaseCode.COUNTING, f"counting for {seconds:.0f} s"))
         time.sleep(seconds)
         counts = source.read()
     if not counts:  # of a server that nobody asked for anything there is a 0

@@ -11,6 +11,7 @@ from playbooks.backups.making import backup_hosts, everybody
 from playbooks.core.clock import instant, now
 from playbooks.core.errors import ANY_ENV, SlipwayError, StepFailed, UsageError
 from playbooks.core.names import stamp
+from playbooks.core.phases import Phase, PhaseCode
 from playbooks.core.requests import RollbackRequest
 from playbooks.core.step_codes import StepCode
 from playbooks.core.surroundings import who
@@ -72,7 +73,7 @@ def rollback(env: Environment, back: RollbackRequest, progress: Progress) -> Out
         require_balancers(fleet, env)
         if not apps or (back.with_database and set(backup_hosts(env)) - set(fleet.remotes)):
             fleet.require_all()
-        progress.phase("looking for the way back")
+        progress.phase(Phase(PhaseCode.LOOKING, "looking for the way back"))
         facts = read_all(fleet, env, apps)
         left = interrupted(facts)
         holder = holder_of(back, left)
@@ -196,7 +197,7 @@ def _restore_databases(
     fleet: Fleet, env: Environment, mover: Mover, targets: Mapping[str, str | None], to: str | None
 ) -> list[str]:
     """Databases first, with the hosts' guards armed before: should we die in between, code follows its data."""
-    fleet.progress.phase("restoring databases")
+    fleet.progress.phase(Phase(PhaseCode.RESTORING_DATABASES, "restoring databases"))
     hosts = list(mover.moves)
     mover.arm_all().all_or_raise("arming the guards")
     try:

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Literal, Protocol
 
 from playbooks.core.errors import Interrupted, SlipwayError, StepFailed, Unreachable, stopped
+from playbooks.core.phases import Phase, PhaseCode
 from playbooks.core.step_codes import StepCode
 from playbooks.fleet.fleet import Fleet
 from playbooks.judgement.meanwhile import Meanwhile
@@ -178,7 +179,8 @@ def requests_of(crew: RolloutContext, rollout: Rollout) -> Meanwhile | None:
 
 
 def _passes(crew: RolloutContext, plan: Plan, stage: Stage, rollout: Rollout) -> bool:
-    crew.fleet.progress.phase(f"switching, {stage.name}" if stage.hosts else stage.name)
+    code, text = (PhaseCode.SWITCHING, f"switching, {stage.name}") if stage.hosts else (PhaseCode.SHIFTING, stage.name)
+    crew.fleet.progress.phase(Phase(code, text, stage.name))
     try:
         if stage.hosts:
             failed = _change(crew, stage, rollout)
@@ -298,7 +300,7 @@ def _go_back(crew: RolloutContext, rollout: Rollout) -> bool:
     touched = rollout.hosts(HostState.DEPLOYED, HostState.UNHEALTHY)
     if touched:
         count = f"{len(touched)} hosts" if len(touched) > 1 else touched[0]
-        crew.fleet.progress.phase(f"taking {count} back")
+        crew.fleet.progress.phase(Phase(PhaseCode.TAKING_BACK, f"taking {count} back"))
     lost = False
     for wave in _waves(touched, crew.traffic, rollout.batch if rollout.for_load else None):
         lost |= _move_or_warn(crew, TrafficSplit(rollout.moved - frozenset(wave), out=frozenset(wave)))

@@ -20,6 +20,7 @@ from playbooks.backup import Backups
 from playbooks.console import Console
 from playbooks.core.answer import Result, document_of
 from playbooks.core.errors import FleetError, Unreachable, error_document
+from playbooks.core.phases import PhaseCode
 from playbooks.judgement.counts import Counts
 from playbooks.judgement.verdict import Verdict
 from playbooks.report.documents import json_pieces, masked_document
@@ -104,8 +105,17 @@ def test_a_result_is_as_its_schema_says(kind: type[Result]) -> None:
 def test_what_a_deploy_comes_to_is_as_its_schema_says(task: str, number: int) -> None:
     judged = {"stage": "5 %", "share": 0.05, "went_on": True, "promoted_by": "ann", **value(Verdict, number).to_json()}
     found = replace(value(Outcome, number), task=task, verdicts=(judged,))
-    timings = value(Timings, number).to_json()
-    schemas.check_document(printed({**document_of(found), "timings": timings}))
+    schemas.check_document(printed(document_of(found)))
+
+
+def test_timings_are_as_their_schema_says() -> None:
+    """They are in the document of each task that has --timings, in the same words."""
+    gone = error_document(Unreachable("gone"))
+    for number in range(2 * len(PhaseCode)):
+        schemas.check_document(printed({**gone, "timings": value(Timings, number).to_json()}))
+    timed = [json.loads(file.read_text())["properties"].get("timings") for file in schemas.FOLDER.glob("*.json")]
+    (shape,) = {json.dumps(one) for one in timed if one}
+    assert json.dumps(list(PhaseCode)) in shape
 
 
 def test_errors_are_as_their_schema_says() -> None:
