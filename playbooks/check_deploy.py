@@ -13,6 +13,7 @@ from playbooks.core.artifact import Release
 from playbooks.core.errors import ExitStatus
 from playbooks.core.requests import DeployRequest
 from playbooks.core.states import GuardState
+from playbooks.core.step_codes import StepCode
 from playbooks.deploy import plan_for, refuse_adoption, render_all
 from playbooks.environments.environment import Environment, Target
 from playbooks.environments.host_facts import read_all
@@ -172,7 +173,7 @@ def check(env: Environment, wanted: DeployRequest, progress: Progress) -> Deploy
         for host, error in fleet.unreachable.items()
     ]
     in_front = [
-        HostPlan(host, None, None, (), (), tuple(told), hint=HINTS["unknown-server"])
+        HostPlan(host, None, None, (), (), tuple(told), hint=HINTS[StepCode.UNKNOWN_SERVER])
         for host, told in unprovisioned(env, list(states.values())).items()
     ]
     return DeployCheck(

@@ -28,7 +28,7 @@ SCRIPTS = [*(PROJECT / "playbooks").rglob("*.sh")]
 CODE = re.compile(r"[a-z]+\.[a-z]+(?:-[a-z]+)*")
 # How scripts say why they fail: the word itself, or a variable that is given to `fail` later.
 SAYS = re.compile(
-    r"(?:\bfail|\bfetch_fails|\bexplain_space '[^']*') ([a-z][a-z-]*) ['\"$]"
+    r"(?:\bfail|\bfail_showing|\bfetch_fails|\bexplain_space '[^']*') ([a-z][a-z-]*) ['\"$]"
     r"|\b(?:code|lacking|fetch_code)=([a-z][a-z-]*)"
     r"|does not name\", \"([a-z-]+)\"\)"
 )
