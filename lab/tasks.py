@@ -10,7 +10,7 @@ from invoke import Context, task
 from invoke.exceptions import Exit
 
 from lab.spec import DEFAULT_NAME, environment_of, find_lab
-from playbooks.core.errors import ExitStatus, SlipwayError, UsageError
+from playbooks.core.errors import ControllerError, ExitStatus, Interrupted, SlipwayError, UsageError, error_document
 
 NAME = "which lab; several can be up at once"
 DEFAULT_RATE = 100  # of a load, requests a second
@@ -135,16 +135,12 @@ def _told(act: Callable[[], None], *, as_json: bool = False) -> None:
     except SlipwayError as caught:
         error = caught
     except KeyboardInterrupt:
-        error = SlipwayError(
-            "stopped by Ctrl-C", hint="invoke lab.up goes on from here, invoke lab.down clears it away"
-        )
+        error = Interrupted("stopped by Ctrl-C", hint="invoke lab.up goes on from here, invoke lab.down clears it away")
     except OSError as caught:
-        error = SlipwayError(f"{caught.strerror}: {caught.filename}" if caught.filename else str(caught))
+        error = ControllerError(f"{caught.strerror}: {caught.filename}" if caught.filename else str(caught))
     if error is None:
         return
     sys.stderr.write(f"error: {error}\n")
     if as_json:
-        told = {"kind": type(error).__name__, "message": error.message, "host": error.host, "hint": error.hint}
-        answer = {"error": told, "exit_status": int(error.exit_status)}
-        sys.stdout.write(document.dumps(answer, indent=2, ensure_ascii=False) + "\n")
+        sys.stdout.write(document.dumps(error_document(error), indent=2, ensure_ascii=False) + "\n")
     raise Exit(code=int(error.exit_status))

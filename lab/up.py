@@ -144,24 +144,24 @@ def _alone() -> Iterator[None]:
 
 def _at_once(hosts: Sequence[HostSpec], act: Callable[[HostSpec], None], stop: Event | None = None) -> None:
     """Do the same to all hosts; every one that fails is told."""
-    problems: list[SlipwayError] = []
+    problems: dict[str, SlipwayError] = {}
     with ThreadPoolExecutor(max_workers=16) as pool:
         futures = [pool.submit(act, host) for host in hosts]
         try:
-            for future in futures:
+            for host, future in zip(hosts, futures, strict=True):
                 try:
                     future.result()
                 except SlipwayError as error:
-                    problems.append(error)
+                    problems[host.name] = error
         except BaseException:  # Ctrl-C: nobody waits for the rest
             if stop:
                 stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     if len(problems) == 1:
-        raise problems[0]
+        raise next(iter(problems.values()))
     if problems:
-        raise FleetError("\n".join(str(problem) for problem in problems))
+        raise FleetError("\n".join(map(str, problems.values())), problems)
 
 
 def _make_folder(lab: Lab, hosts: Sequence[HostSpec]) -> None:

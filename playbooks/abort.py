@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from playbooks.core.answer import Answer
 from playbooks.core.errors import SlipwayError
@@ -24,6 +25,7 @@ class Aborted(Answer):
         flag: the flag that names the environment.
     """
 
+    schema: ClassVar[str] = "slipway.abort/1"
     what: str
     by: str
     since: str

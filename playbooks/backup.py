@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from playbooks.backups.making import (
     Record,
@@ -15,6 +15,7 @@ from playbooks.backups.making import (
 from playbooks.core.clock import instant, now
 from playbooks.core.errors import ExitStatus, UsageError
 from playbooks.core.names import stamp
+from playbooks.core.phases import Phase, PhaseCode
 from playbooks.core.surroundings import who
 from playbooks.environments.environment import Environment
 from playbooks.environments.host_facts import drifted, facts_of, odd
@@ -38,6 +39,7 @@ class Backups:
         expired: ids of backups that retention removed.
     """
 
+    schema: ClassVar[str] = "slipway.backups/1"
     environment: str
     id: str | None
     records: tuple[Record, ...]
@@ -78,7 +80,7 @@ def backup(env: Environment, progress: Progress, *, wait: float = 0.0) -> Backup
         fleet.require_all()
         holder = LockOwner(who(), "backup", instant(started), stamp(started), "backup")
         with fleet.lock(env.orders(names, holder, wait=wait)):
-            progress.phase("backing up")
+            progress.phase(Phase(PhaseCode.BACKING_UP, "backing up"))
             facts = fleet.each("facts", partial(facts_of, env, drift=True)).all_or_raise("reading facts")
             for sentence in [*odd(facts), *drifted(facts)]:
                 progress.warn(sentence)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from playbooks.backups.making import everybody
 from playbooks.checks.judged import CheckVerdict
@@ -12,6 +12,8 @@ from playbooks.checks.preflight import before_any_host, look_over, repositories
 from playbooks.core.artifact import Release
 from playbooks.core.errors import ExitStatus
 from playbooks.core.requests import DeployRequest
+from playbooks.core.states import GuardState
+from playbooks.core.step_codes import StepCode
 from playbooks.deploy import plan_for, refuse_adoption, render_all
 from playbooks.environments.environment import Environment, Target
 from playbooks.environments.host_facts import read_all
@@ -73,6 +75,7 @@ class DeployCheck:
         before: what is done before any host switches, beside staging; empty for nothing.
     """
 
+    schema: ClassVar[str] = "slipway.check-deploy/1"
     environment: str
     version: str
     artifact: str
@@ -170,7 +173,7 @@ def check(env: Environment, wanted: DeployRequest, progress: Progress) -> Deploy
         for host, error in fleet.unreachable.items()
     ]
     in_front = [
-        HostPlan(host, None, None, (), (), tuple(told), hint=HINTS["unknown-server"])
+        HostPlan(host, None, None, (), (), tuple(told), hint=HINTS[StepCode.UNKNOWN_SERVER])
         for host, told in unprovisioned(env, list(states.values())).items()
     ]
     return DeployCheck(
@@ -231,7 +234,7 @@ def _host(
 def _held_up(facts: Facts) -> tuple[str, ...]:
     if facts.lock:
         return (f"{facts.lock.who} holds the lock for '{facts.lock.what}' since {facts.lock.since}",)
-    if facts.guard and facts.guard.stand != "stuck":
+    if facts.guard and facts.guard.state != GuardState.STUCK:
         return (f"the guard of {facts.guard.id}, whose controller is silent, has not done its work yet",)
     return ()
 

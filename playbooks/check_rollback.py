@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
 from playbooks.backups.making import backup_hosts, everybody
 from playbooks.checks.preflight import repositories
@@ -71,6 +72,7 @@ class RollbackCheck(Answer):
         warnings: what a person should know before.
     """
 
+    schema: ClassVar[str] = "slipway.check-rollback/1"
     strategy: str
     stages: tuple[str, ...]
     hosts: tuple[HostBack, ...]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from playbooks.core.artifact import Artifact, Release
 from playbooks.core.errors import ExitStatus, UsageError
@@ -54,6 +54,7 @@ class UntrustedCheck:
         not_known: what a dry run of a trusted inventory finds out besides.
     """
 
+    schema: ClassVar[str] = "slipway.check-untrusted/1"
     environment: str
     version: str
     strategy: str

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from playbooks.core.answer import Answer
 from playbooks.core.clock import instant, now
 from playbooks.core.errors import ExitStatus
+from playbooks.core.states import TaskStatus
 from playbooks.core.surroundings import who
 from playbooks.environments.environment import Environment
 from playbooks.environments.host_facts import read_all
@@ -76,7 +77,7 @@ def console(
             id=holder.id,
             environment=env.name,
             version=version or "",
-            status="done",
+            status=TaskStatus.DONE,
             message=f"a console was opened on {target.name}",
             hosts=(HostOutcome(target.name, version, version, "opened"),),
             started=holder.since,

@@ -13,6 +13,7 @@ from playbooks.checks.preflight import before_any_host, look_over, require_good
 from playbooks.core.artifact import Release
 from playbooks.core.counting import counted
 from playbooks.core.errors import ANY_ENV, Interrupted, SlipwayError, UsageError
+from playbooks.core.phases import Phase, PhaseCode
 from playbooks.core.requests import DeployRequest
 from playbooks.environments.environment import Environment, Target
 from playbooks.environments.host_facts import all_or_hint, as_left, drifted, odd, read_all, read_changed
@@ -82,7 +83,7 @@ def deploy(env: Environment, wanted: DeployRequest, progress: Progress) -> Outco
     with open_fleet(addresses, progress=progress, forks=env.settings.forks, total=total, acts=True) as fleet:
         apps = reachable_targets(fleet, env, intended.tolerate)
         why = f" for {release.version}, {release.artifact.why}" if release.artifact.why else ""
-        progress.phase(f"looking at the hosts{why}")
+        progress.phase(Phase(PhaseCode.LOOKING, f"looking at the hosts{why}"))
         facts = read_all(fleet, env, apps, drift=True)
         refuse_adoption(env, facts)
         groups = read_groups(fleet, env)
@@ -124,7 +125,7 @@ def deploy(env: Environment, wanted: DeployRequest, progress: Progress) -> Outco
             plan = plan_for(env, wanted, [target.name for target in todo], facts)
             moves = _moves(todo, facts, release, rendered)
             crew = build_context(fleet, held, env, holder, facts, moves, plan, groups, insists=wanted.force)
-            progress.phase(f"staging {release.version} on {counted(len(todo), 'host')}")
+            progress.phase(Phase(PhaseCode.STAGING, f"staging {release.version} on {counted(len(todo), 'host')}"))
             with _nothing_left_behind(fleet, env, holder, todo, release, facts, started):
                 backup, complaints = back_up_and_stage(fleet, env, todo, release, rendered, facts)
                 ids = {release.id, wanted.resume or release.id}
@@ -267,7 +268,7 @@ def _adopt(
     theirs = {target.name: folder for target in targets if (folder := facts[target.name].theirs)}
     if not theirs:
         return facts
-    fleet.progress.phase("adopting what another tool deployed")
+    fleet.progress.phase(Phase(PhaseCode.ADOPTING, "adopting what another tool deployed"))
     for look in (True, False):
 
         def one(remote: Remote, look: bool = look) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from playbooks.core.artifact import Artifact, Release
 from playbooks.core.errors import ConfigError, ExitStatus, SlipwayError
@@ -54,6 +54,7 @@ class FleetDrift:
         flag: the flag that names the environment.
     """
 
+    schema: ClassVar[str] = "slipway.drift/1"
     environment: str
     hosts: tuple[HostDrift, ...]
     flag: str

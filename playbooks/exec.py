@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from playbooks.core.clock import instant, now
 from playbooks.core.errors import ExitStatus, Interrupted, SlipwayError, Unreachable, UsageError, stopped
 from playbooks.core.names import cut, stamp
+from playbooks.core.states import TaskStatus
 from playbooks.core.surroundings import who
 from playbooks.environments.environment import Environment
 from playbooks.environments.host_facts import read_all
@@ -23,7 +24,6 @@ from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.lock_owner import LockOwner
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
-from playbooks.ledger.index import BEGUN
 from playbooks.rollout.outcome import HostOutcome, Outcome
 from playbooks.rollout.recording import sealed, write_down
 from playbooks.steps.exec import Command, run_command
@@ -47,6 +47,7 @@ class HostRun:
     Args:
         status: its exit status; None where it was ended, or never began.
         error: why it never began, or cannot be known.
+        code: the same for a program; empty where there is no error.
         lost: whether the host was lost while it ran; the command is ended there.
         begun: whether it was to begin.
         output: what it wrote, both streams; of very much the end.
@@ -56,6 +57,7 @@ class HostRun:
     version: str | None = None
     status: int | None = None
     error: str | None = None
+    code: str = ""
     lost: bool = False
     begun: bool = False
     output: list[str] = field(default_factory=list)
@@ -98,6 +100,7 @@ class Executed:
         hint: what may have been meant.
     """
 
+    schema: ClassVar[str] = "slipway.exec/1"
     environment: str
     id: str
     command: str
@@ -127,6 +130,7 @@ class Executed:
                     "status": run.status,
                     "result": run.result,
                     "error": run.error,
+                    "code": run.code,
                     "output": run.output,
                 }
                 for run in self.hosts
@@ -311,7 +315,7 @@ def _run_on_all(
                 settings = env.target(run.host).settings
                 run.status = run_command(remote, settings, Command(words, unit, name), told, stop)
             except SlipwayError as error:
-                run.error, run.lost = error.message, isinstance(error, Unreachable)
+                run.error, run.code, run.lost = error.message, error.code, isinstance(error, Unreachable)
 
     threads = [
         threading.Thread(target=partial(one, run, fleet.remotes[host]), daemon=True) for host, run in runs.items()
@@ -342,15 +346,24 @@ def _outcome(
 ) -> Outcome:
     well = all(run.status == 0 for run in runs)
     ended = any(run.status is None and run.error is None for run in runs)
+    status = TaskStatus.DONE if well else TaskStatus.INTERRUPTED if ended else TaskStatus.FAILED
     return Outcome(
         task=holder.task,
         id=holder.id,
         environment=env.name,
         version=", ".join(sorted({run.version for run in runs if run.version})),
-        status=BEGUN if begins else "done" if well else "interrupted" if ended else "failed",
+        status=TaskStatus.BEGUN if begins else status,
+        code="" if begins else next((run.code for run in runs if run.code), Interrupted.code if ended else ""),
         message=f"{'began' if begins else 'ran'} in the release: {cut(command, MAX_COMMAND)}",
         hosts=tuple(
-            HostOutcome(run.host, run.version, run.version, BEGUN if begins else run.result, run.error or "")
+            HostOutcome(
+                run.host,
+                run.version,
+                run.version,
+                TaskStatus.BEGUN if begins else run.result,
+                run.error or "",
+                code=run.code,
+            )
             for run in runs
         ),
         started=holder.since,

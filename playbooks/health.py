@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from playbooks.core.errors import ExitStatus
 from playbooks.environments.environment import Environment
@@ -26,6 +26,7 @@ class FleetHealth:
         stopped: hosts of a group that was without traffic for long enough.
     """
 
+    schema: ClassVar[str] = "slipway.health/1"
     environment: str
     reports: dict[str, HealthReport]
     unreachable: dict[str, str]

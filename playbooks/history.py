@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from playbooks.core.clock import now
 from playbooks.core.errors import ExitStatus
@@ -39,6 +39,7 @@ class History:
         unreachable: why a host's ledger could not be read.
     """
 
+    schema: ClassVar[str] = "slipway.history/1"
     environment: str
     records: tuple[dict[str, Any], ...]
     broken: dict[str, tuple[str, ...]]

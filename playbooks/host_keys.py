@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import paramiko
 
-from playbooks.core.errors import ExitStatus, SlipwayError, Unreachable
+from playbooks.core.errors import ControllerError, ExitStatus, Unreachable
 from playbooks.core.surroundings import at_home
 from playbooks.core.unreached import in_words
 from playbooks.environments.environment import Environment
@@ -32,6 +32,9 @@ from playbooks.fleet.transport import Transport
 _PLAIN = re.compile(r"[^\s*?!,#@|][^\s*?!,]*")
 
 
+KeyState = Literal["recorded", "unknown", "CHANGED", "added", "replaced"]
+
+
 @dataclass(frozen=True)
 class HostKey:
     """One host's key.
@@ -46,7 +49,7 @@ class HostKey:
     host: str
     shown: str
     recorded: tuple[str, ...]
-    state: str
+    state: KeyState
     file: str
 
 
@@ -54,6 +57,7 @@ class HostKey:
 class HostKeys:
     """The environment's keys."""
 
+    schema: ClassVar[str] = "slipway.host-keys/1"
     environment: str
     keys: tuple[HostKey, ...]
     unreachable: Mapping[str, str]
@@ -95,7 +99,7 @@ def host_keys(env: Environment, progress: Progress, *, record: bool, replace: bo
         file = _file(endpoint)
         known = [one for one in read_known([str(file)]).of(endpoint.known_as) if not one.revoked]
         shown = Recorded(key.get_name(), key.asbytes())
-        state = "recorded" if shown in known else "CHANGED" if known else "unknown"
+        state: KeyState = "recorded" if shown in known else "CHANGED" if known else "unknown"
         if (state == "unknown" and record) or (state == "CHANGED" and replace):
             _write(name, file, endpoint.known_as, key)
             state = "added" if state == "unknown" else "replaced"
@@ -143,10 +147,10 @@ def _write(host: str, file: Path, name: str, key: paramiko.PKey) -> None:
     """Rewrite the file by one rename; every line but this host's stays as it is.
 
     Raises:
-        SlipwayError: it cannot be written; or the name means other hosts, too.
+        ControllerError: it cannot be written; or the name means other hosts, too.
     """
     if not _PLAIN.fullmatch(name):
-        raise SlipwayError(
+        raise ControllerError(
             f"its key would be recorded for '{name}', which is no name of one host; nothing was recorded",
             host=host,
             hint="correct HostKeyAlias, in ansible_ssh_common_args or in ~/.ssh/config",
@@ -168,7 +172,7 @@ def _write(host: str, file: Path, name: str, key: paramiko.PKey) -> None:
             with contextlib.suppress(FileNotFoundError):
                 Path(coming).unlink()
     except OSError as error:
-        raise SlipwayError(f"cannot write {file}: {error.strerror}", host=host) from None
+        raise ControllerError(f"cannot write {file}: {error.strerror}", host=host) from None
 
 
 def _is_for(line: str, name: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from playbooks.backups.making import dumped
 from playbooks.core import names
@@ -85,6 +85,7 @@ class WaysBack(Answer):
         no_next: why a rollback without --to has nothing to go to.
     """
 
+    schema: ClassVar[str] = "slipway.list-rollback/1"
     releases: tuple[KeptRelease, ...]
     backups: tuple[KeptBackup, ...]
     unreachable: Mapping[str, str]

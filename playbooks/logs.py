@@ -8,15 +8,16 @@ import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from playbooks.core.errors import ExitStatus, SlipwayError, StepFailed, UsageError
+from playbooks.core.step_codes import StepCode
 from playbooks.environments.environment import Environment
 from playbooks.fleet.fanout import combine
 from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
-from playbooks.steps.logs import MAX_BYTES, NO_UNIT, NOTHING, LogLine, LogQuery, read_logs
+from playbooks.steps.logs import MAX_BYTES, LogLine, LogQuery, read_logs
 
 # Lines of several hosts are put in order within so many seconds.
 WINDOW_SECONDS = 0.3
@@ -34,6 +35,7 @@ class Logs:
         cut: hosts of which only the beginning was read.
     """
 
+    schema: ClassVar[str] = "slipway.logs/1"
     environment: str
     lines: tuple[LogLine, ...] = ()
     failed: dict[str, str] = field(default_factory=dict)
@@ -156,10 +158,14 @@ def _require_some(failed: Mapping[str, SlipwayError], *, total: int) -> None:
         UsageError: none has the unit that is asked for, so it is mistyped.
         SlipwayError: none has any unit.
     """
-    said = [error for error in failed.values() if isinstance(error, StepFailed) and error.code in (NO_UNIT, NOTHING)]
+    said = [
+        error
+        for error in failed.values()
+        if isinstance(error, StepFailed) and error.code in (StepCode.NO_UNIT, StepCode.NOTHING)
+    ]
     if len(said) < total:
         return
-    if all(error.code == NOTHING for error in said):
+    if all(error.code == StepCode.NOTHING for error in said):
         raise combine("reading logs", failed, total=total)
     raise UsageError("; ".join(dict.fromkeys(error.message for error in said)))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from playbooks.core.answer import Answer
 from playbooks.core.clock import instant, now
@@ -28,6 +29,7 @@ class Maintenance(Answer):
         changed: by balancer, whether it was otherwise before.
     """
 
+    schema: ClassVar[str] = "slipway.maintenance/1"
     on: bool
     changed: Mapping[str, bool]
 

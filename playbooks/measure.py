@@ -6,9 +6,12 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
+from playbooks.adapters.metrics.source import MetricsError
 from playbooks.core.answer import Answer
-from playbooks.core.errors import ExitStatus, SlipwayError, UsageError
+from playbooks.core.errors import ExitStatus, UsageError
+from playbooks.core.phases import Phase, PhaseCode
 from playbooks.environments.environment import Environment
 from playbooks.environments.host_facts import facts_of
 from playbooks.fleet.fleet import open_fleet
@@ -49,6 +52,7 @@ class Measures(Answer):
         exceeded: whether it was.
     """
 
+    schema: ClassVar[str] = "slipway.measure/1"
     seconds: float
     servers: tuple[Measure, ...]
     versions: tuple[Measure, ...]
@@ -80,7 +84,7 @@ def measure(
 
     Raises:
         UsageError: nothing counts requests here.
-        SlipwayError: the source of the numbers cannot be read, or has none.
+        MetricsError: the source of the numbers cannot be read, or has none.
     """
     if env.settings.metrics.source == "balancer" and not balancers_of(env):
         raise UsageError(
@@ -100,11 +104,11 @@ def measure(
         source = source_of(fleet, env, balancers, places)
         assert source is not None  # refused above  # noqa: S101
         source.read()
-        progress.phase(f"counting for {seconds:.0f} s")
+        progress.phase(Phase(PhaseCode.COUNTING, f"counting for {seconds:.0f} s"))
         time.sleep(seconds)
         counts = source.read()
     if not counts:  # of a server that nobody asked for anything there is a 0
-        raise SlipwayError("no server's numbers could be read", hint="what is above says why; see docs/metrics.md")
+        raise MetricsError("no server's numbers could be read", hint="what is above says why; see docs/metrics.md")
     servers = tuple(_measure(name, counts[name]) for name in sorted(counts))
     everything = _measure("all", total(counts.values()))
     limits = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from playbooks.core.answer import Answer
 from playbooks.core.errors import SlipwayError
@@ -22,6 +23,7 @@ class Promoted(Answer):
         hosts: where it was written down.
     """
 
+    schema: ClassVar[str] = "slipway.promote/1"
     stage: str
     id: str
     what: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from playbooks.core.answer import Answer
 from playbooks.core.errors import StepFailed
@@ -33,6 +33,7 @@ from playbooks.traffic.servers import balancers_of
 class Provisioned(Answer):
     """What was changed on each host; nothing, the second time."""
 
+    schema: ClassVar[str] = "slipway.provision/1"
     changes: dict[str, tuple[str, ...]]
 
     def to_json(self) -> dict[str, Any]:

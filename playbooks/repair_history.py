@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from playbooks.core.clock import instant, now
 from playbooks.core.errors import ExitStatus, UsageError
 from playbooks.core.names import stamp
+from playbooks.core.states import TaskStatus
 from playbooks.core.surroundings import who
 from playbooks.environments.environment import Environment
 from playbooks.fleet.fleet import Fleet, open_fleet
@@ -114,6 +115,7 @@ class RepairedHistory:
         questions: records that wait for a person.
     """
 
+    schema: ClassVar[str] = "slipway.repair-history/1"
     environment: str
     repairs: tuple[HostRepair, ...]
     after: VerifiedHistory
@@ -352,7 +354,7 @@ def _carry_out(
         "id": holder.id,
         "environment": env.name,
         "version": "",
-        "status": "done",
+        "status": TaskStatus.DONE,
         "message": "; ".join(str(plan.repair) for plan in plans.values()),
         "hosts": dict.fromkeys(plans, "repaired"),
         "started": holder.since,

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from playbooks.backups.making import Record, backup_hosts, dumped, everybody, kept_release, require_secrets
 from playbooks.core import names
@@ -37,6 +37,7 @@ class Restored(Answer):
         bare: hosts that have none.
     """
 
+    schema: ClassVar[str] = "slipway.restore/1"
     backup: str
     folder: str
     files: dict[str, int]

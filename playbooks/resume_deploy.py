@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from playbooks.core.artifact import Artifact
 from playbooks.core.errors import UsageError
+from playbooks.core.phases import Phase, PhaseCode
 from playbooks.core.requests import DeployRequest
 from playbooks.deploy import deploy
 from playbooks.environments.environment import Environment
@@ -29,14 +30,19 @@ def resume(env: Environment, wanted: DeployRequest, progress: Progress) -> Outco
         UsageError: none was, or its artifact is neither here nor whole on every host.
     """
     with open_fleet([target.address for target in env.targets], progress=progress, forks=env.settings.forks) as fleet:
-        progress.phase("looking for what was interrupted")
+        progress.phase(Phase(PhaseCode.LOOKING, "looking for what was interrupted"))
         facts = read_all(fleet, env, [target for target in env.targets if target.name in fleet.remotes])
     holder = interrupted(facts)
     if holder is None or holder.task != "deploy":
         last = f"; the last task there was '{holder.what}'" if holder else ""
         raise UsageError(f"no deploy of {env.title} was interrupted{last}", hint=f"see: invoke status {env.flag}")
     says = [host for host, fact in facts.items() if fact.interrupted == holder]
-    progress.phase(f"going on with '{holder.what}' of {holder.who}, interrupted as {', '.join(says)} says")
+    progress.phase(
+        Phase(
+            PhaseCode.RESUMING,
+            f"going on with '{holder.what}' of {holder.who}, interrupted as {', '.join(says)} says",
+        )
+    )
     if holder.limit and not env.limited:
         if len(holder.limit) == MAX_FIELD:
             raise UsageError("its --limit is too long to be remembered", hint="give it again: --limit=…")
@@ -47,7 +53,7 @@ def resume(env: Environment, wanted: DeployRequest, progress: Progress) -> Outco
                 hint="give it again: --limit=…",
             )
         env = env.narrowed(holder.limit)
-        progress.phase(f"going on as it was begun: --limit={holder.limit}")
+        progress.phase(Phase(PhaseCode.RESUMING, f"going on as it was begun: --limit={holder.limit}"))
     artifact = _artifact(env, wanted, holder, facts)
     return deploy(env, _as_begun(wanted, holder, artifact), progress)
 

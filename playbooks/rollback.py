@@ -11,7 +11,9 @@ from playbooks.backups.making import backup_hosts, everybody
 from playbooks.core.clock import instant, now
 from playbooks.core.errors import ANY_ENV, SlipwayError, StepFailed, UsageError
 from playbooks.core.names import stamp
+from playbooks.core.phases import Phase, PhaseCode
 from playbooks.core.requests import RollbackRequest
+from playbooks.core.step_codes import StepCode
 from playbooks.core.surroundings import who
 from playbooks.environments.environment import Environment
 from playbooks.environments.host_facts import all_or_hint, interrupted, read_all, read_changed
@@ -40,7 +42,10 @@ from playbooks.traffic.servers import balancers_of
 from playbooks.traffic.traffic import retreat
 
 MAX_BACKUPS = 3  # that are tried for a release
-NOT_THAT_BACKUP = ("damaged", "not-in-backup")  # an older one may be good; all else is so with each of them
+NOT_THAT_BACKUP = (
+    StepCode.DAMAGED,
+    StepCode.NOT_IN_BACKUP,
+)  # an older one may be good; all else is so with each of them
 
 
 def rollback(env: Environment, back: RollbackRequest, progress: Progress) -> Outcome:
@@ -68,7 +73,7 @@ def rollback(env: Environment, back: RollbackRequest, progress: Progress) -> Out
         require_balancers(fleet, env)
         if not apps or (back.with_database and set(backup_hosts(env)) - set(fleet.remotes)):
             fleet.require_all()
-        progress.phase("looking for the way back")
+        progress.phase(Phase(PhaseCode.LOOKING, "looking for the way back"))
         facts = read_all(fleet, env, apps)
         left = interrupted(facts)
         holder = holder_of(back, left)
@@ -192,7 +197,7 @@ def _restore_databases(
     fleet: Fleet, env: Environment, mover: Mover, targets: Mapping[str, str | None], to: str | None
 ) -> list[str]:
     """Databases first, with the hosts' guards armed before: should we die in between, code follows its data."""
-    fleet.progress.phase("restoring databases")
+    fleet.progress.phase(Phase(PhaseCode.RESTORING_DATABASES, "restoring databases"))
     hosts = list(mover.moves)
     mover.arm_all().all_or_raise("arming the guards")
     try:

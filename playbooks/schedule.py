@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar, Literal
 
 from playbooks.adapters import timers
 from playbooks.adapters.timers import Places
@@ -39,7 +40,8 @@ class Scheduled(Answer):
         problem: why nothing will run, and what to do; empty if it will.
     """
 
-    kind: str
+    schema: ClassVar[str] = "slipway.schedule/1"
+    kind: Literal["cron", "timer", "none"]
     place: str = ""
     when: str = ""
     log: str = ""

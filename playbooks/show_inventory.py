@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel
 
@@ -44,6 +44,7 @@ class InventoryView(Answer):
         not_read: what an untrusted inventory names and was left alone, as sentences.
     """
 
+    schema: ClassVar[str] = "slipway.inventory/1"
     groups: dict[str, list[str]]
     hosts: tuple[HostView, ...]
     not_read: tuple[str, ...] = ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from playbooks.core.answer import Answer
 from playbooks.core.errors import ConfigError, ExitStatus
@@ -49,6 +49,7 @@ class TrafficView(Answer):
         next: what to type then.
     """
 
+    schema: ClassVar[str] = "slipway.traffic/1"
     servers: tuple[ServerTraffic, ...]
     maintenance: tuple[str, ...]
     unreachable: tuple[str, ...] = ()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import shlex
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 from playbooks.core.clock import instant
 from playbooks.core.errors import ANY_ENV, ExitStatus, SlipwayError
+from playbooks.core.states import GuardState
 from playbooks.environments.environment import Environment
 from playbooks.environments.host_facts import facts_of
 from playbooks.fleet.fleet import open_fleet
@@ -22,6 +23,8 @@ from playbooks.steps.health import HealthReport
 from playbooks.traffic.balancer_status import BalancerStatus, balancer_statuses
 from playbooks.traffic.groups import members_of
 from playbooks.traffic.servers import balancers_of
+
+Health = Literal["healthy", "unhealthy", "stopped", "nothing deployed", "unreachable", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -42,11 +45,12 @@ class HostStatus:
     switched: str | None = None
     restarts: int = 0
     by: str | None = None
-    health: str = "unknown"
+    health: Health = "unknown"
     detail: str = ""
     lock: str | None = None
     interrupted: str | None = None
     guard: str | None = None
+    guard_state: GuardState | None = None
     went_back: str | None = None
     backup: str | None = None
     backup_at: str | None = None
@@ -65,7 +69,7 @@ class HostStatus:
     @property
     def stuck(self) -> bool:
         """Whether its guard could not take it back."""
-        return bool(self.guard and self.guard.startswith("stuck"))
+        return self.guard_state == GuardState.STUCK
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,7 @@ class Status:
         live: of two groups of hosts, the one that has the traffic; None where there are none, or nobody can tell.
     """
 
+    schema: ClassVar[str] = "slipway.status/1"
     environment: str
     app: str
     hosts: tuple[HostStatus, ...]
@@ -236,6 +241,7 @@ def _status(facts: Facts, report: HealthReport | None, flag: str) -> HostStatus:
         lock=_holder(facts.lock),
         interrupted=_holder(facts.interrupted),
         guard=_guard(facts),
+        guard_state=facts.guard.state if facts.guard else None,
         went_back=_instant(facts.went_back),
         backup=_text(last.get("id")),
         backup_at=_text(last.get("created")),
@@ -269,7 +275,7 @@ def _restarted(facts: Facts) -> list[str]:
     ]
 
 
-def _health(facts: Facts, report: HealthReport | None) -> str:
+def _health(facts: Facts, report: HealthReport | None) -> Health:
     if report is None:
         return "nothing deployed" if facts.current is None else "stopped"
     return "healthy" if report.healthy else "unhealthy"
@@ -292,10 +298,12 @@ def _guard(facts: Facts) -> str | None:
     if guard is None:
         return None
     where = f"to {version_in(guard.target)}" if guard.target else "to nothing"
-    if guard.stand == "stuck":
+    if guard.state == GuardState.STUCK:
         return f"stuck: {guard.why}"
     return (
-        f"goes {where} by itself after {guard.seconds} s of silence" if guard.stand == "armed" else f"goes {where} now"
+        f"goes {where} by itself after {guard.seconds} s of silence"
+        if guard.state == GuardState.ARMED
+        else f"goes {where} now"
     )
 
 

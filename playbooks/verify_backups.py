@@ -6,13 +6,14 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 from playbooks.backups.making import Record, backup_hosts, everybody, require_secrets
 from playbooks.core.clock import instant, now
 from playbooks.core.counting import few
 from playbooks.core.errors import ExitStatus, UsageError
 from playbooks.core.names import stamp
+from playbooks.core.phases import Phase, PhaseCode
 from playbooks.core.surroundings import who
 from playbooks.environments.environment import Environment
 from playbooks.environments.host_facts import facts_of
@@ -47,7 +48,7 @@ class HostDrill:
     """
 
     host: str
-    status: str
+    status: Literal["PASSED", "FAILED"]
     at: str
     backup: str | None
     seconds: float
@@ -62,6 +63,7 @@ class HostDrill:
 class Verification:
     """The fleet."""
 
+    schema: ClassVar[str] = "slipway.verify-backups/1"
     environment: str
     hosts: tuple[HostDrill, ...]
     unreachable: tuple[str, ...] = ()
@@ -141,12 +143,12 @@ class _Drill:
         tried = [host for host, record in self.records.items() if record]
         verdicts: dict[str, HostDrill] = {}
         try:
-            self.fleet.progress.phase("restoring the latest backups")
+            self.fleet.progress.phase(Phase(PhaseCode.RESTORING, "restoring the latest backups"))
             restored = self.fleet.each("drill", self._restore, hosts=tried, finish=True)
             there = [host for host in tried if host in restored.ok and restored.ok[host].restored]
             runnable = [host for host in there if self._release(host)]
             if runnable:
-                self.fleet.progress.phase("starting what was restored")
+                self.fleet.progress.phase(Phase(PhaseCode.STARTING, "starting what was restored"))
             started = self.fleet.each("start", self._start, hosts=runnable, finish=True)
             seconds = round(time.monotonic() - began, 1)
             verdicts = {host: self._judge(host, restored, started, seconds) for host in self.records}

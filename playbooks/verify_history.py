@@ -7,7 +7,7 @@ import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from playbooks.core.clock import instant, now
 from playbooks.core.errors import ExitStatus, SlipwayError, UsageError
@@ -83,6 +83,7 @@ class VerifiedHistory:
         gone: heads that somebody had written down, and that no ledger has.
     """
 
+    schema: ClassVar[str] = "slipway.verify-history/1"
     environment: str
     hosts: tuple[HostLedger, ...]
     unreachable: dict[str, str]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from playbooks.core.errors import ConfigError, ExitStatus
 from playbooks.environments.environment import Environment
@@ -20,6 +20,7 @@ from playbooks.traffic.servers import server_of
 class WarmedUp:
     """All hosts."""
 
+    schema: ClassVar[str] = "slipway.warm-up/1"
     environment: str
     hosts: tuple[Warmed, ...]
 

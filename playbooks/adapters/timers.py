@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from playbooks.core.errors import SlipwayError, UsageError
+from playbooks.core.errors import ControllerError, UsageError
 from playbooks.core.surroundings import account_name, own_path
 
 SECONDS = 30
@@ -54,7 +54,7 @@ def install_cron(where: Places, key: str, text: str) -> str:
         Where it is, for a person.
 
     Raises:
-        SlipwayError: it cannot be written.
+        ControllerError: it cannot be written.
     """
     if any(len(line) > LONGEST_COMMAND for line in text.splitlines()):
         raise UsageError("the cron entry is too long for cron; is the project's path very long? Use --timer")
@@ -122,7 +122,7 @@ def install_timer(where: Places, key: str, service: str, timer: str) -> str:
         Where it is, for a person.
 
     Raises:
-        SlipwayError: systemd is not there or does not accept it.
+        ControllerError: systemd is not there or does not accept it.
     """
     _run([*where.systemctl, "list-units", "--no-pager", "--quiet"], hint="without --timer, cron is used")
     _write(where.units / f"{key}.service", service, CRON_MODE)
@@ -157,7 +157,9 @@ def _without(crontab: str, key: str) -> str:
         return crontab
     _, found, tail = rest.partition(end)
     if not found:
-        raise SlipwayError(f"your crontab has '{begin.strip()}' without its end", hint="correct it by hand: crontab -e")
+        raise ControllerError(
+            f"your crontab has '{begin.strip()}' without its end", hint="correct it by hand: crontab -e"
+        )
     return head + tail
 
 
@@ -172,10 +174,10 @@ def _crontab() -> str:
             check=False,
         )
     except OSError as error:
-        raise SlipwayError(f"cannot run crontab: {error.strerror}", hint="install cron, or use --timer") from None
+        raise ControllerError(f"cannot run crontab: {error.strerror}", hint="install cron, or use --timer") from None
     # It ends with 1 where there is none yet.
     if done.returncode != 0 and "no crontab" not in done.stderr:
-        raise SlipwayError(f"cannot read your crontab: {done.stderr.strip()}")
+        raise ControllerError(f"cannot read your crontab: {done.stderr.strip()}")
     return done.stdout if done.returncode == 0 else ""
 
 
@@ -188,7 +190,7 @@ def _write(path: Path, text: str, mode: int) -> None:
         coming.chmod(mode)
         coming.replace(path)
     except OSError as error:
-        raise SlipwayError(f"cannot write {path}: {error.strerror}") from None
+        raise ControllerError(f"cannot write {path}: {error.strerror}") from None
 
 
 def _delete(paths: list[Path]) -> list[str]:
@@ -199,7 +201,7 @@ def _delete(paths: list[Path]) -> list[str]:
         except FileNotFoundError:
             continue
         except OSError as error:
-            raise SlipwayError(f"cannot remove {path}: {error.strerror}") from None
+            raise ControllerError(f"cannot remove {path}: {error.strerror}") from None
         removed.append(str(path))
     return removed
 
@@ -216,7 +218,7 @@ def _run(command: list[str], *, text: str = "", hint: str | None = None) -> None
             check=False,
         )
     except OSError as error:
-        raise SlipwayError(f"cannot run {command[0]}: {error.strerror}", hint=hint) from None
+        raise ControllerError(f"cannot run {command[0]}: {error.strerror}", hint=hint) from None
     if done.returncode != 0:
         said = done.stderr.strip().splitlines()[-1:] or [f"status {done.returncode}"]
-        raise SlipwayError(f"'{' '.join(command)}' failed: {said[0]}", hint=hint)
+        raise ControllerError(f"'{' '.join(command)}' failed: {said[0]}", hint=hint)

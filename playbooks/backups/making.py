@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -59,10 +59,17 @@ def require_secrets(env: Environment, others: Iterable[str] = ()) -> None:
     Raises:
         ConfigError: one cannot be had.
     """
-    backup = env.settings.backup
-    passwords = [database.password for database in env.settings.databases]
-    own = [backup.password, *backup.environment.values(), *filter(None, passwords)] if backup.enabled else []
-    env.secrets.require([*own, *others])
+    env.secrets.require(dict.fromkeys([*_secrets_of_backups(env), *others]))
+
+
+def _secrets_of_backups(env: Environment) -> Iterator[str]:
+    """Names of secrets that the hosts' backups need; each host may have a repository of its own."""
+    if not env.settings.backup.enabled:
+        return
+    hosts = [*(target.settings for target in env.targets), *(env.target(name).settings for name in backup_hosts(env))]
+    for settings in {id(each): each for each in hosts}.values():
+        yield from (settings.backup.password, *settings.backup.environment.values())
+    yield from (database.password for database in env.settings.databases if database.password)
 
 
 def back_up_jobs(

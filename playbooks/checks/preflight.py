@@ -16,6 +16,7 @@ from playbooks.checks.units import judge_units, lacking, ports_of
 from playbooks.core.artifact import Release
 from playbooks.core.errors import SlipwayError, StepFailed
 from playbooks.core.names import cut
+from playbooks.core.step_codes import StepCode
 from playbooks.environments.environment import Environment, Target
 from playbooks.environments.host_facts import all_or_hint
 from playbooks.fleet.fanout import Results
@@ -118,7 +119,9 @@ def require_good(env: Environment, judged: Mapping[str, CheckVerdict]) -> list[s
         SlipwayError: some host has problems; it lists all of them.
     """
     failed: dict[str, SlipwayError] = {
-        host: StepFailed(cut("; ".join(one.problems)), host=host, step="preflight", code="preflight", hint=one.hint)
+        host: StepFailed(
+            cut("; ".join(one.problems)), host=host, step="preflight", code=StepCode.PREFLIGHT, hint=one.hint
+        )
         for host, one in judged.items()
         if one.problems
     }

@@ -17,8 +17,17 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from invoke.exceptions import Exit
 
 from playbooks.core import streams
-from playbooks.core.answer import Result
-from playbooks.core.errors import ANY_ENV, ExitStatus, Interrupted, SlipwayError, UsageError, error_document, stopped
+from playbooks.core.answer import Result, document_of
+from playbooks.core.errors import (
+    ANY_ENV,
+    ExitStatus,
+    Fault,
+    Interrupted,
+    SlipwayError,
+    UsageError,
+    error_document,
+    stopped,
+)
 
 if TYPE_CHECKING:
     from playbooks.environments.environment import Environment as Environment
@@ -329,12 +338,17 @@ def _one_by_one(
             if isinstance(done, Interrupted):
                 break
         elif as_json:
-            documents[name] = done.to_json()
+            documents[name] = document_of(done)
         else:
             _answer(done, show, {}, as_json=False)
     status = min(ended, key=_GRAVE.index)
     if as_json:
-        document = {"environment": environments[0].name, "applications": documents, "exit_status": int(status)}
+        document = {
+            "schema": "slipway.applications/1",
+            "environment": environments[0].name,
+            "applications": documents,
+            "exit_status": int(status),
+        }
         _written(lambda: output.answer_json(document))
     if status:
         raise Exit(code=int(status))
@@ -547,7 +561,7 @@ def _answer(result: R, show: Callable[[R], None], told: dict[str, Any], *, as_js
     from playbooks.report import output
 
     if as_json:
-        _written(lambda: output.answer_json({**result.to_json(), **told}))
+        _written(lambda: output.answer_json({**document_of(result), **told}))
     else:
         _written(lambda: show(result))
 
@@ -581,18 +595,14 @@ def _bug(error: Exception) -> SlipwayError:
         output.tell_fault(error)
     if isinstance(error, UnicodeEncodeError) and error.encoding.replace("-", "") != "utf8":
         # For instance a file's name. Printing cannot fail in this way (streams.py).
-        found = SlipwayError(
+        return Fault(
             f"this needs characters that the encoding of your locale ({error.encoding}) does not have",
             hint=f"look at the fleet: invoke status {ANY_ENV}; run it again with LC_ALL=C.UTF-8",
         )
-        found.exit_status = ExitStatus.PERSON_NEEDED
-        return found
-    found = SlipwayError(
+    return Fault(
         f"this is a fault in Slipway itself: {type(error).__name__}: {error}",
         hint=f"look at the fleet: invoke status {ANY_ENV}; SLIPWAY_DEBUG=1 shows where it happened, for a report",
     )
-    found.exit_status = ExitStatus.PERSON_NEEDED
-    return found
 
 
 def seconds(flag: str, text: str) -> float:

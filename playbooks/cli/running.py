@@ -95,8 +95,9 @@ def logs(
 
 
 def has_unit(environment: runner.Environment, unit: str) -> bool:
-    """Whether an application's settings have this unit, so that only its hosts are asked."""
-    return any(unit.removesuffix(".service").partition("@")[0] == one.name for one in environment.settings.services)
+    """Whether an application's settings have this unit on any host, so that only its hosts are asked."""
+    name = unit.removesuffix(".service").partition("@")[0]
+    return any(name == service.name for target in environment.targets for service in target.settings.services)
 
 
 UNIT = "run it as this unit would (default: the release's first service)"

@@ -1,9 +1,15 @@
-"""Every error a user can meet: a sentence, where it happened, and what to do next."""
+"""Every error a user can meet: a code, a sentence, where it happened, and what to do next.
+
+A class says the code of its errors: AREA.WHAT, which no other class has. Programs decide by it, so it is never renamed;
+docs/errors.md says what each means and what to do, and a test compares it with the classes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
+
+from playbooks.core.step_codes import StepCode
 
 ANY_ENV = "--env=…"  # in a hint of who does not know the environment
 
@@ -28,6 +34,7 @@ class SlipwayError(Exception):
         log: what a program wrote last there, a line each.
     """
 
+    code: str = "task.failed"
     exit_status: ExitStatus = ExitStatus.FAILED
 
     def __init__(
@@ -45,16 +52,10 @@ class SlipwayError(Exception):
         return "\n".join(lines)
 
 
-def error_document(error: SlipwayError) -> dict[str, object]:
-    """What --json prints of an error."""
-    told: dict[str, object] = {"kind": type(error).__name__, "message": error.message}
-    told |= {"host": error.host, "hint": error.hint, "log": list(error.log)}
-    return {"error": told, "exit_status": int(error.exit_status)}
-
-
 class UsageError(SlipwayError):
     """The command line asks for something that is not there or makes no sense."""
 
+    code = "usage.invalid"
     exit_status = ExitStatus.USAGE
 
 
@@ -65,6 +66,7 @@ class ConfigError(SlipwayError):
         problems: one sentence each: file, key, what was found, what is expected.
     """
 
+    code = "config.invalid"
     exit_status = ExitStatus.USAGE
 
     def __init__(self, problems: Sequence[str], *, hint: str | None = None) -> None:
@@ -78,20 +80,26 @@ class ConfigError(SlipwayError):
 class HostError(SlipwayError):
     """Something failed on, or on the way to, one host."""
 
+    code = "host.failed"
+
 
 class Unreachable(HostError):
-    """No SSH session could be had."""
+    """No SSH session could be had, or it broke."""
+
+    code = "host.unreachable"
 
 
 class HostKeyRefused(HostError):
     """The host's key is unknown or differs from the recorded one."""
 
+    code = "host.key-refused"
     exit_status = ExitStatus.USAGE
 
 
 class BecomeRefused(HostError):
     """sudo did not let the login user become root."""
 
+    code = "host.become-refused"
     exit_status = ExitStatus.USAGE
 
 
@@ -100,9 +108,11 @@ class StepFailed(HostError):
 
     Args:
         step: the step's name, e.g. "stage".
-        code: the step's own word for the failure, e.g. "checksum" (see the script).
+        code: why.
         log: what the application, or the program that failed, wrote last, a line each.
     """
+
+    code: StepCode = StepCode.FAILED
 
     def __init__(
         self,
@@ -110,7 +120,7 @@ class StepFailed(HostError):
         *,
         host: str,
         step: str,
-        code: str = "failed",
+        code: StepCode = StepCode.FAILED,
         hint: str | None = None,
         log: Sequence[str] = (),
     ) -> None:
@@ -126,19 +136,63 @@ class StepTimedOut(StepFailed):
 class BadAnswer(HostError):
     """A host answered something a step's script never prints."""
 
+    code = "host.bad-answer"
+
 
 class Locked(SlipwayError):
     """Somebody else holds the deploy lock."""
 
+    code = "lock.held"
     exit_status = ExitStatus.LOCKED
 
 
 class FleetError(SlipwayError):
-    """Some hosts failed: the message has a line for each of them."""
+    """Some hosts failed: the message has a line for each of them. Where all have one code, it is that.
+
+    Args:
+        errors: theirs, by host.
+    """
+
+    code = "fleet.failed"
+
+    def __init__(self, message: str, errors: Mapping[str, SlipwayError], *, log: Sequence[str] = ()) -> None:
+        super().__init__(message, log=log)
+        self.errors = dict(errors)
+        codes = {error.code for error in errors.values()}
+        statuses = {error.exit_status for error in errors.values()}
+        self.code = codes.pop() if len(codes) == 1 else FleetError.code
+        self.exit_status = statuses.pop() if len(statuses) == 1 else ExitStatus.FAILED
 
 
 class Interrupted(SlipwayError):
     """The person at the keyboard ended the run, or somebody elsewhere by `invoke abort`."""
+
+    code = "task.interrupted"
+
+
+class ControllerError(SlipwayError):
+    """Something of this machine's own failed: a file that cannot be written, a program that is not there."""
+
+    code = "controller.failed"
+
+
+class Fault(SlipwayError):
+    """A fault in Slipway itself: what it has done by then is not known."""
+
+    code = "slipway.fault"
+    exit_status = ExitStatus.PERSON_NEEDED
+
+
+def error_document(error: SlipwayError) -> dict[str, object]:
+    """What --json prints of an error."""
+    errors = error.errors if isinstance(error, FleetError) else {error.host: error} if error.host else {}
+    hosts = [{"host": host, **_told(one)} for host, one in errors.items()]
+    told = {**_told(error), "host": error.host, "log": list(error.log), "hosts": hosts}
+    return {"schema": "slipway.error/1", "error": told, "exit_status": int(error.exit_status)}
+
+
+def _told(error: SlipwayError) -> dict[str, object]:
+    return {"code": error.code, "message": error.message, "hint": error.hint}
 
 
 def stopped(by: BaseException) -> str:

@@ -23,8 +23,6 @@ SLOT = re.compile(r"[a-z][a-z0-9]{0,19}")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 # restic before 0.17 tells the first eight digits only.
 SNAPSHOT = re.compile(r"[0-9a-f]{8,64}")
-# A step's own word for what went wrong.
-CODE = re.compile(r"[a-z][a-z0-9-]{0,39}")
 # How far ahead of the controller's a clock may be before what it stamps counts for nobody but its own host.
 MAX_AHEAD = timedelta(days=1)
 MAX_BACKUPS = 20_000  # of a host: an hourly one for two years

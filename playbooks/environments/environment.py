@@ -25,32 +25,8 @@ from playbooks.inventory.document import Origin
 from playbooks.ledger.heads import Heads, heads_path
 from playbooks.ledger.keys import Signing
 from playbooks.settings import Settings
+from playbooks.settings.fleet_wide import fleet_wide
 from playbooks.settings.load import PREFIX, Before, read_settings
-
-# Settings that say how the whole fleet is handled: hosts may not differ in them. Of a section a part may be.
-FLEET_WIDE = (
-    "app",
-    "hosts",
-    "production",
-    "artifact",
-    "slots",
-    "groups",
-    "pull",
-    "guard",
-    "rollout",
-    "databases",
-    "balancer",
-    "metrics",
-    "secrets",
-    "ledger",
-    "forks",
-    "timeouts",
-    "warm_up",
-    "deltas",
-    "backup.enabled",
-    "backup.after_deploy",
-    "backup.max_age",
-)
 
 _NO_APP = f"{PREFIX}app is missing"
 
@@ -61,6 +37,8 @@ class NoSettings(ConfigError):
     Args:
         inventory: what it has; `missing` says what it has not, and where that is to be written.
     """
+
+    code = "config.no-settings"
 
     def __init__(self, inventory: Inventory) -> None:
         to_begin = (
@@ -546,7 +524,7 @@ def _refuse_differences(inventory: Inventory, targets: Sequence[Target]) -> None
     # Hosts whose settings have the same value share them.
     distinct = list({id(target.settings): target for target in targets}.values())[1:]
     problems = []
-    for key in FLEET_WIDE:
+    for key in fleet_wide():
         value = attrgetter(key)
         top, *inside = key.split(".")
         expected = value(first.settings)

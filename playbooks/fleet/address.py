@@ -16,6 +16,8 @@ BUILT_IN = ("ansible.builtin.", "ansible.legacy.")
 class NotBySsh(ConfigError):
     """A host that Ansible reaches, or acts on, in a way that Slipway has not: this machine, a network device."""
 
+    code = "config.not-by-ssh"
+
 
 @dataclass(frozen=True)
 class Address:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import paramiko
 
 from playbooks.core.errors import BecomeRefused, SlipwayError, StepFailed, StepTimedOut, Unreachable
-from playbooks.core.names import CODE, cut
+from playbooks.core.names import cut
+from playbooks.core.step_codes import StepCode
 from playbooks.core.unreached import in_words
 from playbooks.fleet.script import StepResult
 
@@ -26,7 +27,7 @@ def lost(host: str, step: str, error: BaseException) -> SlipwayError:
             f"'{step}' did not end in time",
             host=host,
             step=step,
-            code="timeout",
+            code=StepCode.TIMEOUT,
             hint="it may still be running there; invoke status --env=… shows where the host stands",
         )
     if isinstance(error, paramiko.ChannelException):
@@ -55,9 +56,9 @@ def explain(host: str, step: str, answer: StepResult, status: int, errors: bytes
     """
     said = answer.maybe("error", 2)
     if said:
-        code = said[0] if CODE.fullmatch(said[0]) else "failed"
+        message = cut(said[1].strip()) or f"'{step}' failed"
         log = [cut(line, MAX_LINE) for (line,) in answer.all("log", 1)][-MAX_LINES:]
-        return StepFailed(cut(said[1].strip()) or f"'{step}' failed", host=host, step=step, code=code, log=log)
+        return StepFailed(message, host=host, step=step, code=StepCode.of_word(said[0]), log=log)
     lines = [cut(line, MAX_LINE) for line in errors.decode("utf-8", "replace").strip().splitlines()[-3:]]
     tail = " / ".join(lines)
     if not answer.records and "sudo:" in tail:

@@ -10,7 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from playbooks.core.errors import ExitStatus, FleetError, Interrupted, SlipwayError, stopped
+from playbooks.core.errors import FleetError, Interrupted, SlipwayError, stopped
 from playbooks.fleet.progress import Progress
 
 T = TypeVar("T")
@@ -85,10 +85,7 @@ def combine(what: str, failed: Mapping[str, SlipwayError], *, total: int) -> Sli
             seen.add(error.hint)
             lines.append(f"      → {error.hint}")
     log = [f"{host}: {line}" for told, host in list(wrote.items())[: 1 + MAX_LOGS] for line in told]
-    combined = FleetError(f"{what} failed on {len(errors)} of {total} hosts:\n" + "\n".join(lines), log=log)
-    statuses = {error.exit_status for error in errors}
-    combined.exit_status = statuses.pop() if len(statuses) == 1 else ExitStatus.FAILED
-    return combined
+    return FleetError(f"{what} failed on {len(errors)} of {total} hosts:\n" + "\n".join(lines), failed, log=log)
 
 
 def run_jobs(

@@ -13,6 +13,7 @@ from typing import TypeVar
 import paramiko
 
 from playbooks.core.errors import SlipwayError, StepFailed, Unreachable
+from playbooks.core.step_codes import StepCode
 from playbooks.fleet import connection as ssh
 from playbooks.fleet import ssh_config
 from playbooks.fleet.address import Address
@@ -194,7 +195,7 @@ class HeldLocks:
             elif said == "stays":
                 hint = "is its disk full, or read-only? look there: df -h; dmesg"
                 message = "its guard cannot be removed, so it would take the host back later"
-                failed[host] = StepFailed(message, host=host, step="confirm", code="stays", hint=hint)
+                failed[host] = StepFailed(message, host=host, step="confirm", code=StepCode.STAYS, hint=hint)
         return failed
 
 

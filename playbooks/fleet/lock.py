@@ -15,6 +15,7 @@ import fabric
 import paramiko
 
 from playbooks.core.errors import Locked, SlipwayError, StepFailed, Unreachable
+from playbooks.core.step_codes import StepCode
 from playbooks.fleet import script as scripts
 from playbooks.fleet.channels import is_alive
 from playbooks.fleet.failures import explain, lost
@@ -213,7 +214,7 @@ class Lock:
             status = channel.exit_status
             channel.close()
             error = explain(host, "lock", answer, status, errors)
-            if isinstance(error, StepFailed) and error.code == "fenced":
+            if isinstance(error, StepFailed) and error.code == StepCode.FENCED:
                 error.hint = "invoke status --env=… shows where the fleet stands"
             return error
         channel.close()

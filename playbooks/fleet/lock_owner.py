@@ -8,6 +8,7 @@ from dataclasses import MISSING, dataclass, fields
 from datetime import datetime
 
 from playbooks.core import names
+from playbooks.core.states import TaskStatus
 from playbooks.fleet.host_json import read_object
 
 # The tasks that change what serves.
@@ -75,7 +76,7 @@ class LockOwner:
             "id": self.id,
             "environment": environment,
             "version": self.version,
-            "status": "interrupted",
+            "status": TaskStatus.INTERRUPTED,
             "message": f"'{self.what}' ended without a word: its controller died, or lost the host",
             "started": self.since,
             "by": self.who,

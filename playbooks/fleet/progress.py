@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from playbooks.core.errors import SlipwayError
+from playbooks.core.phases import Phase
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ class Progress(Protocol):
     def hosts(self, names: Sequence[str]) -> None:
         """These hosts take part."""
 
-    def phase(self, text: str) -> None:
+    def phase(self, phase: Phase) -> None:
         """What the fleet as a whole begins to do now."""
 
     def begin(self, host: str, step: str) -> None:
@@ -123,7 +124,7 @@ class Silent:
     """Tells nobody."""
 
     def hosts(self, names: Sequence[str]) -> None: ...
-    def phase(self, text: str) -> None: ...
+    def phase(self, phase: Phase) -> None: ...
     def begin(self, host: str, step: str) -> None: ...
     def operation(self, host: str, name: str, moment: Literal["sent", "answered"]) -> None: ...
     def trip(self, trip: Trip) -> None: ...
@@ -146,8 +147,8 @@ class PassesOn:
     def hosts(self, names: Sequence[str]) -> None:
         self._watcher.hosts(names)
 
-    def phase(self, text: str) -> None:
-        self._watcher.phase(text)
+    def phase(self, phase: Phase) -> None:
+        self._watcher.phase(phase)
 
     def begin(self, host: str, step: str) -> None:
         self._watcher.begin(host, step)

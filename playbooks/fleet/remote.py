@@ -14,6 +14,7 @@ import fabric
 import paramiko
 
 from playbooks.core.errors import StepFailed, Unreachable
+from playbooks.core.step_codes import StepCode
 from playbooks.fleet import channels
 from playbooks.fleet import script as scripts
 from playbooks.fleet.address import Address
@@ -27,7 +28,6 @@ from playbooks.fleet.session import Session
 # How often a step is begun at the most: each time it was lost before it had begun on the host.
 MAX_TRIES = 4
 # The code of a step that says that not all of its payload came. It has changed nothing then.
-CUT = "cut"
 _NOT_IN_UNITS = re.compile(r"[^A-Za-z0-9:_.-]")  # systemd.unit(5)
 
 
@@ -248,7 +248,7 @@ class Remote:
         if status == 0:
             return kept
         error = explain(self.name, step, kept, status, b"")
-        if isinstance(error, StepFailed) and error.code == CUT:
+        if isinstance(error, StepFailed) and error.code == StepCode.CUT:
             return None
         raise error
 

@@ -7,18 +7,18 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from playbooks.core.states import TaskStatus
+
 # What a record says of a host that had no part in it, or could not be written to.
 APART = frozenset({"unchanged"})
 OUT_OF_REACH = frozenset({"unreachable", "untouched"})
-# What the first of two records says, where one is written when a task begins and one when it has ended.
-BEGUN = "begun"
 
 
 class RecordKey(NamedTuple):
     """What tells records apart.
 
     Args:
-        begun: `BEGUN` for a record that only says that its task has begun; else nothing.
+        begun: `TaskStatus.BEGUN` for a record that only says that its task has begun; else nothing.
     """
 
     started: str
@@ -38,7 +38,7 @@ class RecordKey(NamedTuple):
 def key_of(record: Mapping[str, Any]) -> RecordKey:
     """The key of a record; records of one deploy or rollback have the same on every host."""
     started, id_, task = (str(record.get(name, ""))[:100] for name in ("started", "id", "task"))
-    return RecordKey(started, id_, task, BEGUN if record.get("status") == BEGUN else "")
+    return RecordKey(started, id_, task, TaskStatus.BEGUN if record.get("status") == TaskStatus.BEGUN else "")
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from playbooks.core.sshsig import BadSignature, PublicKey, check, claimed, read_public_key
+from playbooks.core.states import TaskStatus
 from playbooks.ledger.keys import SIGNING, shown
 from playbooks.ledger.seal import BY_HOST, DELEGATIONS, RECORDS, SIGNATURE, canonical, signed_part
 
@@ -173,4 +174,4 @@ def _misplaced(record: Mapping[str, Any], judged: RecordVerdict) -> RecordVerdic
 
 def is_minor(record: Mapping[str, Any]) -> bool:
     """Whether it only says that a task was interrupted which changes nothing: such a task need not be able to sign."""
-    return record.get("status") == "interrupted" and record.get("task") not in (*SIGNING, GUARD)
+    return record.get("status") == TaskStatus.INTERRUPTED and record.get("task") not in (*SIGNING, GUARD)

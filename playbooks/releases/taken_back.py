@@ -6,7 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-FAILED = ("rolled back", "halted", "stuck")
+from playbooks.core.states import TaskStatus
+
+FAILED = (TaskStatus.ROLLED_BACK, TaskStatus.HALTED, TaskStatus.STUCK)
 
 
 def taken_back(ledgers: Iterable[Sequence[Mapping[str, Any]]]) -> dict[str, str]:
@@ -34,12 +36,12 @@ def _of_one(records: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     for record in records:
         task, version, status = (str(record.get(name, "")) for name in ("task", "version", "status"))
         at = str(record.get("started", ""))
-        if task == "deploy" and status == "done":
+        if task == "deploy" and status == TaskStatus.DONE:
             runs = version
             bad.pop(version, None)
         elif task == "deploy" and status in FAILED:
             bad[version] = f"{status} at {at}"
-        elif task == "rollback" and status in ("done", "partial"):
+        elif task == "rollback" and status in (TaskStatus.DONE, TaskStatus.PARTIAL):
             if runs and runs != version:
                 reason = str(record.get("reason", ""))
                 bad[runs] = f"rolled back at {at}" + (f" ({reason})" if reason else "")

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from playbooks.core.states import TaskStatus
 from playbooks.report.tables import say, show_table, took
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 FEW = 8  # hosts whose heads a person writes down; of more --json has them
-WELL = {"done", "unchanged", "begun"}
+WELL = {TaskStatus.DONE, TaskStatus.UNCHANGED, TaskStatus.BEGUN}
 
 
 def show_history(history: History) -> None:

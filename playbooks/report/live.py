@@ -16,6 +16,7 @@ from rich.text import Text
 
 from playbooks.core.counting import counted
 from playbooks.core.errors import SlipwayError
+from playbooks.core.phases import Phase, PhaseCode
 from playbooks.fleet.progress import Look, Trip
 from playbooks.report.looks import MAX_LINES, STYLES, in_lines, in_short
 
@@ -49,6 +50,7 @@ class Live:
         self._look: Look | None = None
         self._looked = 0.0
         self._phase = "reaching the hosts"
+        self._titled = ""  # the stage whose name is the phase's text
         self._started = time.monotonic()
         self._lock = threading.RLock()
         self._finished = False
@@ -73,9 +75,10 @@ class Live:
             for name in names:
                 self._rows.setdefault(name, _Row())
 
-    def phase(self, text: str) -> None:
+    def phase(self, phase: Phase) -> None:
         with self._lock:
-            self._phase = text
+            self._phase = phase.text
+            self._titled = phase.stage if phase.code == PhaseCode.SHIFTING else ""
         self._forget_look()
 
     def begin(self, host: str, step: str) -> None:
@@ -141,7 +144,7 @@ class Live:
         if look is None:
             return []
         passed = look.passed + time.monotonic() - self._looked
-        return in_lines(look, passed, width, titled=look.stage != self._phase)
+        return in_lines(look, passed, width, titled=look.stage != self._titled)
 
     def _line(self, name: str, row: _Row, longest: int) -> Text:
         shown = name if len(name) <= longest else f"{name[: longest - 1]}…"

@@ -19,6 +19,7 @@ from typing import Any, Literal, NewType, TextIO, overload
 from playbooks.core import streams
 from playbooks.core.errors import SlipwayError
 from playbooks.core.invisible import is_invisible, visible
+from playbooks.core.phases import Phase
 from playbooks.fleet.progress import Look, PassesOn, Side, Trip
 
 # A command to GitHub's runner: ::NAME …::
@@ -186,8 +187,8 @@ class ShownOnly(PassesOn):
     def hosts(self, names: Sequence[str]) -> None:
         super().hosts([shown(name) for name in names])
 
-    def phase(self, text: str) -> None:
-        super().phase(shown(text))
+    def phase(self, phase: Phase) -> None:
+        super().phase(replace(phase, text=shown(phase.text), stage=shown(phase.stage)))
 
     def begin(self, host: str, step: str) -> None:
         super().begin(shown(host), shown(step))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
+from playbooks.core.phases import Phase
 from playbooks.fleet.progress import PassesOn, Progress
 
 
@@ -19,7 +20,7 @@ class PhaseRecorder(PassesOn):
         super().__init__(watcher)
         self._began = time.monotonic()
         self._mutex = threading.Lock()
-        self._phases: list[tuple[float, str]] = []
+        self._phases: list[tuple[float, Phase]] = []
 
     @property
     def seconds(self) -> float:
@@ -27,11 +28,11 @@ class PhaseRecorder(PassesOn):
         return time.monotonic() - self._began
 
     @property
-    def phases(self) -> tuple[tuple[float, str], ...]:
+    def phases(self) -> tuple[tuple[float, Phase], ...]:
         """The phases, each with the seconds after which it began."""
         return tuple(self._phases)
 
-    def phase(self, text: str) -> None:
+    def phase(self, phase: Phase) -> None:
         with self._mutex:
-            self._phases.append((self.seconds, text))
-        super().phase(text)
+            self._phases.append((self.seconds, phase))
+        super().phase(phase)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Literal, TextIO
 
 from playbooks.core.errors import SlipwayError
+from playbooks.core.phases import Phase
 from playbooks.fleet.progress import Look, Trip
 from playbooks.report.looks import in_words
 
@@ -30,8 +31,8 @@ class Plain:
     def hosts(self, names: Sequence[str]) -> None:
         self._width = max([self._width, *(len(name) for name in names)])
 
-    def phase(self, text: str) -> None:
-        self._write(f"== {text}")
+    def phase(self, phase: Phase) -> None:
+        self._write(f"== {phase.text}")
 
     def begin(self, host: str, step: str) -> None: ...
 

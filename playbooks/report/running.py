@@ -87,7 +87,7 @@ def teller(hosts: Sequence[str], *, as_json: bool = False) -> Callable[[Sequence
 
     def tell_json(lines: Sequence[LogLine]) -> None:
         for line in lines:
-            answer_line(line.to_json())
+            answer_line({"schema": "slipway.log-line/1", **line.to_json()})
         answer_at_once()
 
     def tell_lines(lines: Sequence[LogLine]) -> None:

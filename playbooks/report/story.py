@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import groupby, pairwise
+from itertools import groupby
 from typing import Any, cast
 
+from playbooks.core.phases import Phase
+from playbooks.core.states import TaskStatus
 from playbooks.fleet.progress import Look, Side
 from playbooks.judgement.verdict import Finding, Outcome, Signal, Verdict
 from playbooks.report.rollout_page import Point, StageOnPage, Story
 from playbooks.rollout.outcome import Outcome as TaskOutcome
-
-SWITCHING = "switching, "  # before the name of a stage in which hosts change
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Ending:
 
 def story_of(
     ending: Ending,
-    phases: Sequence[tuple[float, str]],
+    phases: Sequence[tuple[float, Phase]],
     looks: Sequence[tuple[float, Look]],
 ) -> Story:
     """The content of the page.
@@ -72,16 +72,16 @@ def story_of(
 
 
 def _acts(
-    ending: Ending, phases: Sequence[tuple[float, str]], looks: Sequence[tuple[float, Look]]
+    ending: Ending, phases: Sequence[tuple[float, Phase]], looks: Sequence[tuple[float, Look]]
 ) -> Iterator[StageOnPage]:
     records = {str(record.get("stage")): record for record in (ending.outcome.verdicts if ending.outcome else ())}
     last = {look.stage: look for _, look in looks}
     begins = phases[0][0] if phases else ending.seconds
     if phases and begins > ending.seconds / 100:
         yield StageOnPage("reaching the hosts", 0.0, begins)
-    for (began, name), (ended, _) in pairwise([*phases, (ending.seconds, "")]):
-        stage = name.removeprefix(SWITCHING)
-        record, look = records.get(stage), last.get(stage)
+    ends = [*(at for at, _ in phases[1:]), ending.seconds]
+    for (began, phase), ended in zip(phases, ends, strict=False):
+        record, look = records.get(phase.stage), last.get(phase.stage)
         verdict = _verdict(record) if record else None
         if verdict is None and look is not None:
             # The task was stopped while this stage was watched.
@@ -89,7 +89,7 @@ def _acts(
         limits = {found.rule: found for found in verdict.findings} if verdict else {}
         errors, p95 = limits.get("errors"), limits.get("p95")
         yield StageOnPage(
-            name=name,
+            name=phase.text,
             began=began,
             ended=ended,
             verdict=verdict,
@@ -116,7 +116,7 @@ def _decision(record: Mapping[str, Any]) -> str:
 
 
 def _points(
-    ending: Ending, phases: Sequence[tuple[float, str]], looks: Sequence[tuple[float, Look]]
+    ending: Ending, phases: Sequence[tuple[float, Phase]], looks: Sequence[tuple[float, Look]]
 ) -> Iterator[Point]:
     """The measurements. Between two stages the traffic is that of the earlier one."""
     share: float | None = 0.0
@@ -131,7 +131,7 @@ def _points(
     # After the last look, the traffic goes back first.
     back = next((at for at, _ in phases if at >= looks[-1][0]), ending.seconds)
     yield Point(back, share)
-    yield Point(ending.seconds, 0.0 if ending.outcome and ending.outcome.status == "rolled back" else share)
+    yield Point(ending.seconds, 0.0 if ending.outcome and ending.outcome.status == TaskStatus.ROLLED_BACK else share)
 
 
 def _share(look: Look) -> float | None:

@@ -406,7 +406,7 @@ def _compact(value: object) -> str:
 def show_host_keys(keys: HostKeys) -> None:
     """Each host's key, and whether it is the recorded one."""
     # A key is long: the same key twice, or the same file on every line, would not fit a terminal.
-    rows = [
+    rows: list[tuple[str, str, str, str]] = [
         (key.host, key.state, key.shown, "" if list(key.recorded) == [key.shown] else ", ".join(key.recorded))
         for key in keys.keys
     ]

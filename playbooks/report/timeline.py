@@ -187,7 +187,7 @@ def _side_by_side(trips: Sequence[Trip]) -> list[int]:
 def _phases(timings: Timings) -> list[tuple[float, float, str]]:
     """Beginning and length in percent, and text; the first begins with the task."""
     scale = 100 / max(timings.seconds, 1e-9)
-    marks = [*timings.phases, (timings.seconds, "")]
+    marks = [*((at, phase.text) for at, phase in timings.phases), (timings.seconds, "")]
     return [(at * scale, (end - at) * scale, text) for (at, text), (end, _) in pairwise(marks) if end > at]
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from playbooks.core.errors import SlipwayError
+from playbooks.core.phases import Phase
 from playbooks.fleet.progress import Progress, Trip
 from playbooks.report.phase_recorder import PhaseRecorder
 
@@ -74,7 +75,7 @@ class Timings:
 
     seconds: float
     hosts: tuple[HostTimings, ...]
-    phases: tuple[tuple[float, str], ...] = ()
+    phases: tuple[tuple[float, Phase], ...] = ()
 
     @cached_property
     def steps(self) -> tuple[str, ...]:
@@ -95,7 +96,7 @@ class Timings:
         """As a JSON document; seconds to the millisecond."""
         return {
             "seconds": round(self.seconds, 3),
-            "phases": [{"at": round(at, 3), "text": text} for at, text in self.phases],
+            "phases": [{"at": round(at, 3), **asdict(phase)} for at, phase in self.phases],
             "hosts": {host.host: _host_document(host) for host in self.hosts},
         }
 

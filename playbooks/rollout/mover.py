@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from playbooks.core.errors import SlipwayError, StepFailed
+from playbooks.core.step_codes import StepCode
 from playbooks.environments.environment import Environment
 from playbooks.fleet.fanout import Results, told
 from playbooks.fleet.fleet import Fleet, HeldLocks
@@ -109,7 +110,7 @@ class Mover:
         again = [unit for unit, count in report.restarts.items() if count > before.get(unit, 0)]
         why = f"{', '.join(again)} was restarted by systemd after it was found healthy" if again else report.reason()
         if again or not report.healthy:
-            raise StepFailed(why, host=remote.name, step="health", code="unhealthy")
+            raise StepFailed(why, host=remote.name, step="health", code=StepCode.UNHEALTHY)
 
     def confirm(self, hosts: Sequence[str], *, together: bool = True) -> dict[str, SlipwayError]:
         """Remove the guards, so that hosts stay as they are. See `HeldLocks.confirm`."""
@@ -165,7 +166,7 @@ class Mover:
         for warning in report.warnings:
             self._fleet.progress.warn(f"{report.host}: {warning}")
         if not report.healthy:
-            raise StepFailed(report.reason(), host=report.host, step="health", code="unhealthy", log=report.log)
+            raise StepFailed(report.reason(), host=report.host, step="health", code=StepCode.UNHEALTHY, log=report.log)
 
     def _warm_up(self, host: str) -> list[StepCall]:
         pages = self._env.settings.warm_up

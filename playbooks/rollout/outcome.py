@@ -7,6 +7,7 @@ from typing import Any
 
 from playbooks.core.errors import ExitStatus
 from playbooks.core.names import cut
+from playbooks.core.states import TaskStatus
 from playbooks.judgement.meanwhile import Meanwhile
 
 # A record is one argument of a script, of 128 kB at the most (execve(2)).
@@ -22,6 +23,7 @@ class HostOutcome:
         before, after: versions; None where nothing ran.
         result: the host's state, in one or two words.
         detail: why, if something went wrong.
+        code: the same for a program; empty if nothing did.
         log: the last lines that the application wrote then.
     """
 
@@ -31,6 +33,7 @@ class HostOutcome:
     result: str
     detail: str = ""
     log: tuple[str, ...] = ()
+    code: str = ""
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,8 @@ class Outcome:
         task: deploy or rollback.
         id: the deploy's id; empty if there was nothing to do.
         environment, version: what it was about.
-        status: done, unchanged, rolled back, halted or stuck.
+        status: what became of it.
+        code: why it failed, by the first thing that did; empty if nothing did.
         message: what happened, as a sentence.
         hosts: a line for each host.
         started: UTC, ISO 8601.
@@ -60,7 +64,7 @@ class Outcome:
     id: str
     environment: str
     version: str
-    status: str
+    status: TaskStatus
     message: str
     hosts: tuple[HostOutcome, ...]
     started: str
@@ -72,8 +76,14 @@ class Outcome:
     verdicts: tuple[dict[str, object], ...] = ()
     warnings: tuple[str, ...] = ()
     next: str = ""
+    code: str = ""
     requests: Meanwhile | None = None
     exit_status: ExitStatus = field(default=ExitStatus.DONE)
+
+    @property
+    def schema(self) -> str:
+        """The name of its document's schema."""
+        return f"slipway.{self.task}/1"
 
     def record(self) -> dict[str, Any]:
         """The record for the ledger (A9); lines that hosts wrote are cut short in it."""

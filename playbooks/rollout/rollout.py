@@ -8,11 +8,12 @@ from enum import StrEnum
 from typing import Literal, Protocol
 
 from playbooks.core.errors import Interrupted, SlipwayError, StepFailed, Unreachable, stopped
+from playbooks.core.phases import Phase, PhaseCode
+from playbooks.core.step_codes import StepCode
 from playbooks.fleet.fleet import Fleet
 from playbooks.judgement.meanwhile import Meanwhile
 from playbooks.rollout.mover import Mover
 from playbooks.strategies.plan import Plan, Stage
-from playbooks.traffic.headroom import NO_HEADROOM
 from playbooks.traffic.shares import TrafficSplit
 from playbooks.traffic.traffic import Traffic
 
@@ -42,6 +43,7 @@ class StageVerdict:
         sentence: why, for a person.
         record: the verdict with its numbers, for the ledger.
         seconds: how long it was watched.
+        code: why it is not good; empty if it is.
     """
 
     stage: str
@@ -49,6 +51,7 @@ class StageVerdict:
     sentence: str
     record: dict[str, object]
     seconds: float = 0.0
+    code: str = ""
 
 
 class Watcher(Protocol):
@@ -112,6 +115,14 @@ class Rollout:
         return "; ".join([*(f"{host}: {error.message}" for host, error in self.reasons.items()), *bad])
 
     @property
+    def code(self) -> str:
+        """The same as a code, of what came first; empty if nothing failed."""
+        if self.stopped:
+            return Interrupted.code
+        bad = [ruling.code for ruling in self.rulings if not ruling.good]
+        return next(iter([*(error.code for error in self.reasons.values()), *bad]), "")
+
+    @property
     def hint(self) -> str:
         """What a person can do about the first failure, if it has a hint."""
         return next((error.hint for error in self.reasons.values() if error.hint), "")
@@ -119,7 +130,7 @@ class Rollout:
     @property
     def for_load(self) -> bool:
         """Whether it ended because there was no headroom, which is not the release's fault."""
-        return any(isinstance(error, StepFailed) and error.code == NO_HEADROOM for error in self.reasons.values())
+        return any(isinstance(error, StepFailed) and error.code == StepCode.HEADROOM for error in self.reasons.values())
 
     @property
     def watched(self) -> float:
@@ -168,7 +179,8 @@ def requests_of(crew: RolloutContext, rollout: Rollout) -> Meanwhile | None:
 
 
 def _passes(crew: RolloutContext, plan: Plan, stage: Stage, rollout: Rollout) -> bool:
-    crew.fleet.progress.phase(f"switching, {stage.name}" if stage.hosts else stage.name)
+    code, text = (PhaseCode.SWITCHING, f"switching, {stage.name}") if stage.hosts else (PhaseCode.SHIFTING, stage.name)
+    crew.fleet.progress.phase(Phase(code, text, stage.name))
     try:
         if stage.hosts:
             failed = _change(crew, stage, rollout)
@@ -288,7 +300,7 @@ def _go_back(crew: RolloutContext, rollout: Rollout) -> bool:
     touched = rollout.hosts(HostState.DEPLOYED, HostState.UNHEALTHY)
     if touched:
         count = f"{len(touched)} hosts" if len(touched) > 1 else touched[0]
-        crew.fleet.progress.phase(f"taking {count} back")
+        crew.fleet.progress.phase(Phase(PhaseCode.TAKING_BACK, f"taking {count} back"))
     lost = False
     for wave in _waves(touched, crew.traffic, rollout.batch if rollout.for_load else None):
         lost |= _move_or_warn(crew, TrafficSplit(rollout.moved - frozenset(wave), out=frozenset(wave)))
@@ -358,4 +370,4 @@ def _take_back(crew: RolloutContext, hosts: Sequence[str], rollout: Rollout) -> 
 
 def _moves_by_itself(error: SlipwayError | None) -> bool:
     """Whether only its guard acts on a host now."""
-    return isinstance(error, Unreachable) or (isinstance(error, StepFailed) and error.code == "fenced")
+    return isinstance(error, Unreachable) or (isinstance(error, StepFailed) and error.code == StepCode.FENCED)

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 
 from playbooks.core.errors import StepFailed
+from playbooks.core.phases import Phase, PhaseCode
 from playbooks.environments.environment import Environment
 from playbooks.fleet.fleet import Fleet
 from playbooks.fleet.remote import Remote
@@ -56,7 +57,8 @@ def run_once(
     if not hooks:
         return
     if any(fact.ran_once & set(ids) for fact in facts.values()):
-        fleet.progress.phase(f"{_names(hooks)} ran before the deploy was interrupted, and does not run again")
+        text = f"{_names(hooks)} ran before the deploy was interrupted, and does not run again"
+        fleet.progress.phase(Phase(PhaseCode.RUNNING_ONCE, text))
         return
 
     def one(remote: Remote) -> None:
@@ -69,7 +71,7 @@ def run_once(
             error.message += ". No host has switched; what the hook did until then stays done"
             raise with_hint(error) from None
 
-    fleet.progress.phase(told_once(first, rendered[first]))
+    fleet.progress.phase(Phase(PhaseCode.RUNNING_ONCE, told_once(first, rendered[first])))
     fleet.each("before_switch", one, hosts=[first]).all_or_raise("before_switch")
     # The switch reports a host that is lost by now.
     fleet.each("", one, hosts=hosts[1:], finish=True)

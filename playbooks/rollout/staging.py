@@ -8,6 +8,7 @@ from typing import Any
 
 from playbooks.backups.making import Record, back_up_jobs, judge_backups, one_backup, prove_jobs
 from playbooks.core.artifact import Release
+from playbooks.core.phases import Phase, PhaseCode
 from playbooks.core.remembered import place
 from playbooks.environments.environment import Environment, Target
 from playbooks.fleet.fanout import Concurrency, Job, Results, by_host
@@ -43,7 +44,11 @@ def back_up_and_stage(
     kept = place("pace", env.settings.app, env.name, env.folder)
     pace, watch = read_pace(kept), Stopwatch()
     theirs = {target.name: facts[target.name] for target in targets}
-    with make_deltas(env, release.artifact, theirs, Told(pace, watch, fleet.progress.phase)) as deltas:
+
+    def say(text: str) -> None:
+        fleet.progress.phase(Phase(PhaseCode.MAKING_DELTAS, text))
+
+    with make_deltas(env, release.artifact, theirs, Told(pace, watch, say)) as deltas:
         staging = _stage_jobs(fleet, env, targets, release, rendered, facts, deltas, watch)
         done = _run(fleet, env, staging, facts)
     keep_pace(kept, watch.pace(pace))

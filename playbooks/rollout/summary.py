@@ -9,6 +9,7 @@ from dataclasses import replace
 from playbooks.core.artifact import Release
 from playbooks.core.counting import counted
 from playbooks.core.errors import ANY_ENV, ExitStatus, SlipwayError
+from playbooks.core.states import TaskStatus
 from playbooks.environments.environment import Environment
 from playbooks.fleet.lock_owner import LockOwner
 from playbooks.judgement.meanwhile import Meanwhile
@@ -32,7 +33,7 @@ def unchanged(
         id="",
         environment=env.name,
         version=release.version,
-        status="unchanged",
+        status=TaskStatus.UNCHANGED,
         message=f"{env.settings.app} {release.version} runs already on {_hosts(there)}; nothing to do",
         hosts=tuple(HostOutcome(host, fact.version, fact.version, HostState.UNCHANGED) for host, fact in facts.items()),
         started=release.created,
@@ -52,12 +53,13 @@ def abandoned(
         id=release.id,
         environment=env.name,
         version=release.version,
-        status="failed",
+        status=TaskStatus.FAILED,
         message=f"staging failed, no host was switched: {error.message}",
         hosts=tuple(HostOutcome(host, fact.ran, fact.ran, HostState.UNTOUCHED) for host, fact in facts.items()),
         started=release.created,
         seconds=time.monotonic() - started,
         by=release.by,
+        code=error.code,
         exit_status=ExitStatus.FAILED,
     )
 
@@ -103,6 +105,7 @@ def deployed(
         verdicts=tuple(ruling.record for ruling in rollout.rulings),
         warnings=tuple(told),
         next=next_step,
+        code=rollout.code,
         requests=requests,
         exit_status=exit_status,
     )
@@ -154,30 +157,31 @@ def returned(
     if by_guards:
         stands += f"; {', '.join(by_guards)} went back by {'its guard' if len(by_guards) == 1 else 'their guards'}"
     if rollout.reasons:
-        status, exit_status = "stuck", ExitStatus.PERSON_NEEDED
+        status, exit_status = TaskStatus.STUCK, ExitStatus.PERSON_NEEDED
         message = f"the rollback to {what} failed: {rollout.why}"
     elif unserved:
-        status, exit_status = "stuck", ExitStatus.PERSON_NEEDED
+        status, exit_status = TaskStatus.STUCK, ExitStatus.PERSON_NEEDED
         message = f"{stands}, but {unserved.message}"
     elif unreachable or refused:
-        status, exit_status = "partial", ExitStatus.PERSON_NEEDED
+        status, exit_status = TaskStatus.PARTIAL, ExitStatus.PERSON_NEEDED
         but = [f"{host} stays on {facts[host].version}: {error.message}" for host, error in refused.items()]
         but += [f"{', '.join(unreachable)} could not be reached"] if unreachable else []
         message = f"{stands}, but {'; '.join(but)}"
     else:
-        status, exit_status = ("done" if changed else "unchanged"), ExitStatus.DONE
+        status, exit_status = (TaskStatus.DONE if changed else TaskStatus.UNCHANGED), ExitStatus.DONE
         closes = left is not None and left.task != "rollback"
         message = stands + (f"; '{left.what}', which was interrupted, is closed" if left and closes else "")
     # A second one without --to would go back one further.
     hint = next((error.hint for error in refused.values() if error.hint), "")
     again = f"mend that, then: invoke rollback {env.flag} --to={versions[0]}" if rollout.reasons and versions else ""
+    wrong = [error for error in (unserved, *unreachable.values(), *refused.values()) if error]
     lines = [
-        HostOutcome(host, fact.version, fact.version, HostState.UNTOUCHED, refused[host].message)
+        _failed(host, fact.version, fact.version, HostState.UNTOUCHED, refused[host])
         if host in refused
         else _back_line(host, fact, targets.get(host, fact.current), rollout, found.get(host, fact))
         for host, fact in facts.items()
     ]
-    gone = [HostOutcome(host, None, None, HostState.UNREACHABLE, error.message) for host, error in unreachable.items()]
+    gone = [_failed(host, None, None, HostState.UNREACHABLE, error) for host, error in unreachable.items()]
     return Outcome(
         task="rollback",
         id=holder.id,
@@ -191,6 +195,7 @@ def returned(
         by=holder.who,
         reason=reason,
         strategy=plan.strategy,
+        code=rollout.code or next((error.code for error in wrong), ""),
         next=again or hint or _hint(unserved, env) or (f"invoke status {env.flag}" if exit_status else ""),
         requests=requests,
         exit_status=exit_status,
@@ -224,48 +229,48 @@ def _back_line(host: str, fact: Facts, target: str | None, rollout: Rollout, fou
     stays = stand in (HostState.UNTOUCHED, HostState.ROLLED_BACK)
     after = fact.ran if stays else version_in(target) if target else None
     error = rollout.reasons.get(host)
-    return HostOutcome(host, found.ran, after, words.get(stand, stand), error.message if error else "", _log(error))
+    return _failed(host, found.ran, after, words.get(stand, stand), error)
 
 
 def without(outcome: Outcome, unreachable: Mapping[str, SlipwayError]) -> Outcome:
     """The outcome with the hosts that the deploy went on without."""
-    gone = (HostOutcome(host, None, None, HostState.UNREACHABLE, error.message) for host, error in unreachable.items())
+    gone = (_failed(host, None, None, HostState.UNREACHABLE, error) for host, error in unreachable.items())
     return replace(outcome, hosts=(*outcome.hosts, *gone))
 
 
 def _verdict(
     env: Environment, release: Release, rollout: Rollout, group: str | None, is_back: str
-) -> tuple[str, str, str, ExitStatus]:
+) -> tuple[TaskStatus, str, str, ExitStatus]:
     what = f"{env.settings.app} {release.version}"
     command = env.flag
     why = rollout.why
     if rollout.verdict == "stuck":
         stuck = ", ".join(rollout.hosts(HostState.STUCK))
         message = f"{what} failed, and {stuck} could not be taken back: {why or 'interrupted'}"
-        return "stuck", message, f"look at {stuck}; then invoke status {command}", ExitStatus.PERSON_NEEDED
+        return TaskStatus.STUCK, message, f"look at {stuck}; then invoke status {command}", ExitStatus.PERSON_NEEDED
     if rollout.verdict == "guarded":
         left = ", ".join(rollout.hosts(HostState.GUARDED)) or "The traffic"
         seconds = f"{env.settings.guard.timeout:.0f} s"
         cause = f"was {rollout.stopped}" if rollout.stopped else f"failed: {why}"
         message = f"{what} {cause}. {left} goes back by itself, within {seconds}; the others are back"
-        return "rolled back", message, f"invoke status {command}", ExitStatus.PERSON_NEEDED
+        return TaskStatus.ROLLED_BACK, message, f"invoke status {command}", ExitStatus.PERSON_NEEDED
     if rollout.verdict == "halted":
         failed = "was stopped" if rollout.for_load else "failed and was halted"
         message = f"{what} {failed} where it stands (on_failure: halt): {why}"
         next_step = f"invoke rollback {command}, or deploy again"
         if rollout.for_load:
             next_step = f"{rollout.hint.replace(ANY_ENV, command)}; or invoke rollback {command}"
-        return "halted", message, next_step, ExitStatus.PERSON_NEEDED
+        return TaskStatus.HALTED, message, next_step, ExitStatus.PERSON_NEEDED
     if rollout.verdict == "rolled back":
         failed = "was stopped" if rollout.for_load else "failed"
         cause = f"was {rollout.stopped}" if rollout.stopped else f"{failed}: {why}"
         message = f"{what} {cause}. The fleet was taken back: {is_back}"
-        return "rolled back", message, rollout.hint.replace(ANY_ENV, command), ExitStatus.FAILED
+        return TaskStatus.ROLLED_BACK, message, rollout.hint.replace(ANY_ENV, command), ExitStatus.FAILED
     if rollout.reasons:
         message = f"{what} is deployed but for {', '.join(rollout.reasons)}, which the settings tolerate: {why}"
-        return "done", message, f"the next deploy repairs them: invoke deploy {command}", ExitStatus.DONE
+        return TaskStatus.DONE, message, f"the next deploy repairs them: invoke deploy {command}", ExitStatus.DONE
     count = sum(stand == HostState.DEPLOYED for stand in rollout.stands.values())
-    return "done", f"{what} is deployed on {_hosts(count, group)}", "", ExitStatus.DONE
+    return TaskStatus.DONE, f"{what} is deployed on {_hosts(count, group)}", "", ExitStatus.DONE
 
 
 def _runs_no_more(facts: Mapping[str, Facts], rollout: Rollout) -> str:
@@ -305,11 +310,14 @@ def _line(host: str, fact: Facts, rollout: Rollout, version: str) -> HostOutcome
     else:
         after = fact.ran
     error = rollout.reasons.get(host)
-    return HostOutcome(host, fact.ran, after, stand, error.message if error else "", _log(error))
+    return _failed(host, fact.ran, after, stand, error)
 
 
-def _log(error: SlipwayError | None) -> tuple[str, ...]:
-    return error.log if error else ()
+def _failed(host: str, before: str | None, after: str | None, result: str, error: SlipwayError | None) -> HostOutcome:
+    """A host's line, with why it failed, if it did."""
+    if error is None:
+        return HostOutcome(host, before, after, result)
+    return HostOutcome(host, before, after, result, error.message, error.log, error.code)
 
 
 def _hosts(count: int, group: str | None = None) -> str:

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from playbooks.settings.types import (
+    FLEET_WIDE,
     AbsolutePath,
     Count,
     DatabaseName,
@@ -116,7 +117,9 @@ class Backup(Model):
     """Backups by restic on each host."""
 
     enabled: bool = Field(
-        True, description="Whether deploys back up first. Turn it off only for environments whose data you do not need."
+        True,
+        description="Whether deploys back up first. Turn it off only for environments whose data you do not need.",
+        json_schema_extra=FLEET_WIDE,
     )
     repository: Text = Field(
         "/var/backups/slipway/{app}",
@@ -132,6 +135,7 @@ class Backup(Model):
         True,
         description="Whether hosts back up a release in the background after a good deploy. The next deploy then "
         "only proves that nothing has changed since. Without effect if there are databases.",
+        json_schema_extra=FLEET_WIDE,
     )
     paths: list[AbsolutePath] = Field(
         [],
@@ -151,5 +155,6 @@ class Backup(Model):
     max_age: Duration = Field(
         21600.0,
         description="If a deploy's backup fails, the deploy goes on only if there is a backup younger than this.",
+        json_schema_extra=FLEET_WIDE,
     )
     drill: Drill = section("The restore drill.")

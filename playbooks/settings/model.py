@@ -19,6 +19,7 @@ from playbooks.settings.rollout import RolloutSettings
 from playbooks.settings.services import ConfigFile, Hooks, Service
 from playbooks.settings.traffic import Balancer
 from playbooks.settings.types import (
+    FLEET_WIDE,
     AppName,
     Capability,
     Count,
@@ -31,6 +32,7 @@ from playbooks.settings.types import (
     SlotName,
     Text,
     UnixName,
+    fleet_section,
     section,
 )
 from playbooks.settings.warm_up import WarmUp
@@ -103,12 +105,20 @@ class Limits(Model):
 class Settings(Model):
     """The settings of one host. Most are the same for the whole environment: write them into group_vars/all."""
 
-    app: AppName = Field(description="The application's name. Its folder, state and backups are named after it.")
-    hosts: Pattern = Field("all", description="Pattern of the hosts that the application runs on, e.g. app.")
+    app: AppName = Field(
+        description="The application's name. Its folder, state and backups are named after it.",
+        json_schema_extra=FLEET_WIDE,
+    )
+    hosts: Pattern = Field(
+        "all",
+        description="Pattern of the hosts that the application runs on, e.g. app.",
+        json_schema_extra=FLEET_WIDE,
+    )
     production: bool = Field(
         False,
         description="Whether this is production: tasks ask before they act, and a deploy watches the release for 30 "
         "minutes at its end.",
+        json_schema_extra=FLEET_WIDE,
     )
     path: HomePath = Field(
         "/opt/{app}",
@@ -124,22 +134,26 @@ class Settings(Model):
         "controller still has the old artifact, the difference is less than half of the new one, and "
         "making it takes less time than it saves. always: however long it takes. Hosts that have this "
         "very artifact get nothing of it either way.",
+        json_schema_extra=FLEET_WIDE,
     )
     artifact: Text | None = Field(
         None,
         description="Where a version's artifact is: a path from the inventory's folder, or else from the project's; "
         "or an http(s):// or s3://BUCKET/KEY URL from which hosts fetch it. {version} is replaced.",
+        json_schema_extra=FLEET_WIDE,
     )
-    pull: Pull = section("How hosts fetch an artifact.")
+    pull: Pull = fleet_section("How hosts fetch an artifact.")
     slots: dict[SlotName, Port] = Field(
         {},
         description="Two slots and their ports, e.g. {blue: 8001, green: 8002}. Releases use them in turn, the new "
         "one beside the old one. Empty: a release replaces the one before. See docs/zero-downtime.md.",
+        json_schema_extra=FLEET_WIDE,
     )
     groups: dict[SlotName, Pattern] = Field(
         {},
         description="Two groups of hosts, e.g. {blue: blue_hosts, green: green_hosts}. One group has the traffic, "
         "and a release goes to the other one. Needs a balancer. See docs/rollouts.md.",
+        json_schema_extra=FLEET_WIDE,
     )
     keep_idle: Duration = Field(
         86400.0,
@@ -173,9 +187,15 @@ class Settings(Model):
     )
     hooks: Hooks = section("Commands of your own.")
     health: Health = section("When a host is healthy.")
-    databases: list[Database] = Field([], description="The application's databases.")
+    databases: list[Database] = Field(
+        [],
+        description="The application's databases.",
+        json_schema_extra=FLEET_WIDE,
+    )
     balancer: Balancer | None = Field(
-        None, description="The balancer that provision sets up in front of the application."
+        None,
+        description="The balancer that provision sets up in front of the application.",
+        json_schema_extra=FLEET_WIDE,
     )
     port: Port | None = Field(
         None, description="The port at which the application listens on this host, if it is not the balancer's port."
@@ -187,11 +207,15 @@ class Settings(Model):
         description="This host's share of the traffic relative to the others: a host with 2 gets twice the traffic "
         "of a host with 1.",
     )
-    metrics: MetricsSettings = section("Where the numbers come from by which a release is judged.")
+    metrics: MetricsSettings = fleet_section("Where the numbers come from by which a release is judged.")
     backup: Backup = section("Backups.")
-    guard: GuardSettings = section("The guard.")
-    warm_up: WarmUp | None = Field(None, description="Requests that warm up a release before it gets traffic.")
-    rollout: RolloutSettings = section("The rollout.")
+    guard: GuardSettings = fleet_section("The guard.")
+    warm_up: WarmUp | None = Field(
+        None,
+        description="Requests that warm up a release before it gets traffic.",
+        json_schema_extra=FLEET_WIDE,
+    )
+    rollout: RolloutSettings = fleet_section("The rollout.")
     keep_releases: Count = Field(
         5,
         ge=1,
@@ -199,15 +223,25 @@ class Settings(Model):
         "is kept as well, for a rollback; with 1, only until a backup has it.",
     )
     limits: Limits = section("Preflight.")
-    timeouts: Timeouts = section("Time limits.")
-    forks: int = Field(32, ge=1, le=512, description="How many hosts Slipway works on at the same time.")
+    timeouts: Timeouts = fleet_section("Time limits.")
+    forks: int = Field(
+        32,
+        ge=1,
+        le=512,
+        description="How many hosts Slipway works on at the same time.",
+        json_schema_extra=FLEET_WIDE,
+    )
     console: Text = Field(
         "if command -v bash >/dev/null; then exec bash --norc; else exec sh; fi",
         description="The command that `invoke console` runs in the release, read by sh, e.g. exec bin/rails console. "
         "Default: a shell.",
     )
-    ledger: LedgerSettings = section("Who may write the history.")
-    secrets: dict[Text, AnySecret] = Field({}, description="Secrets by name; templates read them as secrets.NAME.")
+    ledger: LedgerSettings = fleet_section("Who may write the history.")
+    secrets: dict[Text, AnySecret] = Field(
+        {},
+        description="Secrets by name; templates read them as secrets.NAME.",
+        json_schema_extra=FLEET_WIDE,
+    )
 
     @model_validator(mode="after")
     def _names_agree(self) -> Self:

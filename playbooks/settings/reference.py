@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from playbooks.settings.fleet_wide import is_fleet_wide
 from playbooks.settings.load import PREFIX
 from playbooks.settings.model import Settings
 from playbooks.settings.types import parse_percent
@@ -28,7 +29,8 @@ slipway_backup: {max_age: 2h}
 
 To see the settings that Slipway reads, type `invoke inventory --env=E`.
 
-- A setting may differ by group or host, unless it says how the whole fleet is handled.
+- A setting may differ by group or host, unless its description ends with "The same for every host". For a section that
+  means all of its keys.
 - A duration is a number of seconds, or `500ms`, `30s`, `5m`, `24h`, `30d`.
 - A key that is not on this page is an error. So Slipway reports a misspelt key before it reaches a host.
 - If the inventory has several applications, `slipway_applications` has their names, and for each its own settings,
@@ -56,6 +58,8 @@ def _section(model: type[BaseModel]) -> str:
     for name, field in model.model_fields.items():
         key = f"`{PREFIX}{name}`" if top else f"`{field.alias or name}`"
         about = (field.description or "").replace("|", "\\|")
+        if is_fleet_wide(field):
+            about += " The same for every host."
         kind = _kind(typing.Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation)
         default = _default(field, kind).replace("|", "\\|")
         lines.append(f"| {key} | {kind} | {default} | {about} |")

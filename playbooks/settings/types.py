@@ -7,6 +7,7 @@ import re
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.config import JsonDict
 
 from playbooks.core.invisible import find_invisible
 
@@ -20,6 +21,10 @@ class Model(BaseModel):
 
     # Only the outermost model is ever asked to validate, so only it has a validator made.
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=False, defer_build=True)
+
+
+# Marks a field that says how the whole fleet is handled: hosts may not differ in it, so it may be read off any of them.
+FLEET_WIDE: JsonDict = {"fleet_wide": True}
 
 
 def stock(default: object, **field: Any) -> Any:  # noqa: ANN401 - the annotation beside it says what it is
@@ -40,6 +45,11 @@ def section(description: str, **given: object) -> Any:  # noqa: ANN401
         given: what holds where nobody says anything; the model's own defaults beside it.
     """
     return stock(given, description=description)
+
+
+def fleet_section(description: str) -> Any:  # noqa: ANN401
+    """The same, where all of them say how the whole fleet is handled."""
+    return stock({}, description=description, json_schema_extra=FLEET_WIDE)
 
 
 def parse_duration(value: object) -> object:

@@ -9,6 +9,7 @@ from typing import Any
 
 from playbooks.core import names
 from playbooks.core.errors import StepFailed
+from playbooks.core.step_codes import StepCode
 from playbooks.fleet.remote import Remote, StepCall
 from playbooks.fleet.remote_shell import Note
 from playbooks.settings import Settings
@@ -18,25 +19,27 @@ from playbooks.steps.records import read_record
 FIELD = "\037"
 
 HINTS = {
-    "wrong-password": "slipway_backup.password names the secret; is it the one the repository was made with?",
-    "no-repository": "is its disk mounted? To begin anew, move the records in {state}/backups away first",
-    "no-answer": "is the store up, and can this host reach it? See slipway_backup.repository and .environment",
-    "no-space": "make room there, or shorten slipway_backup.keep",
-    "no-inodes": "remove files there; what takes most: du --inodes -x / | sort -n | tail",
-    "foreign-link": "docs/backups.md says which links are followed",
-    "old-host": "back up from hosts of Debian 12, Ubuntu 22.04, RHEL 9 or later",
-    "not-roots": "docs/security.md says why",
-    "sqlite": "correct slipway_backup.sqlite, or let the application's user read that file",
-    "sqlite-type": "let slipway_backup.sqlite name the database's own file",
-    "sqlite-closed": "let that user into the folder (ls -ld shows who may), or correct slipway_backup.sqlite",
-    "sqlite-wal": "let that user write to the folder; or take the database out of WAL mode: PRAGMA journal_mode=DELETE",
-    "bad-exclude": "correct slipway_backup.exclude; a pattern without a slash before it counts in every folder of data",
-    "no-path": "correct slipway_backup.paths or .sqlite",
-    "database": "is the database up, and are slipway_databases right? See invoke health --env=…",
-    "pg-version": "install the postgresql-client of the server's version on this host",
-    "locked": "wait for it to end, then try again",
-    "damaged": "docs/backups.md says what can be saved; keep what runs as it is until there is a good backup",
-    "missing-tool": "invoke provision --env=… installs it",
+    StepCode.WRONG_PASSWORD: "slipway_backup.password names the secret; is it the one the repository was made with?",
+    StepCode.NO_REPOSITORY: "is its disk mounted? To begin anew, move the records in {state}/backups away first",
+    StepCode.NO_ANSWER: "is the store up, and can this host reach it? See slipway_backup.repository and .environment",
+    StepCode.NO_SPACE: "make room there, or shorten slipway_backup.keep",
+    StepCode.NO_INODES: "remove files there; what takes most: du --inodes -x / | sort -n | tail",
+    StepCode.FOREIGN_LINK: "docs/backups.md says which links are followed",
+    StepCode.OLD_HOST: "back up from hosts of Debian 12, Ubuntu 22.04, RHEL 9 or later",
+    StepCode.NOT_ROOTS: "docs/security.md says why",
+    StepCode.SQLITE: "correct slipway_backup.sqlite, or let the application's user read that file",
+    StepCode.SQLITE_TYPE: "let slipway_backup.sqlite name the database's own file",
+    StepCode.SQLITE_CLOSED: "let that user into the folder (ls -ld shows who may), or correct slipway_backup.sqlite",
+    StepCode.SQLITE_WAL: "let that user write to the folder; or take the database out of WAL mode: PRAGMA "
+    "journal_mode=DELETE",
+    StepCode.BAD_EXCLUDE: "correct slipway_backup.exclude; a pattern without a slash before it counts in every folder "
+    "of data",
+    StepCode.NO_PATH: "correct slipway_backup.paths or .sqlite",
+    StepCode.DATABASE: "is the database up, and are slipway_databases right? See invoke health --env=…",
+    StepCode.PG_VERSION: "install the postgresql-client of the server's version on this host",
+    StepCode.LOCKED: "wait for it to end, then try again",
+    StepCode.DAMAGED: "docs/backups.md says what can be saved; keep what runs as it is until there is a good backup",
+    StepCode.MISSING_TOOL: "invoke provision --env=… installs it",
 }
 
 

@@ -252,8 +252,8 @@ snapshot() {
     if [ -n "$last" ] && [ "$(jq -r .repository "$state/backups/$last")" = "$repository" ]; then
         try_restic "$scratch/answer" backup --json --quiet --files-from-verbatim "$scratch/paths" "$@" \
             --parent "$(jq -r .snapshot "$state/backups/$last")" && return 0
-        ! grep -q 'invalid id' "$scratch/answer.err" || code=no-parent
-        [ "$code" = no-parent ] || return "$restic_status"
+        # The one before is gone from the repository.
+        grep -q 'invalid id' "$scratch/answer.err" || return "$restic_status"
     fi
     # All of it is read: what restic finds to compare with by itself may be another host's that has the same repository.
     try_restic "$scratch/answer" backup --json --quiet --files-from-verbatim "$scratch/paths" --force "$@"

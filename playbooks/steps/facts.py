@@ -10,6 +10,7 @@ from typing import Any, Literal, cast
 from playbooks.core import names
 from playbooks.core.errors import BadAnswer
 from playbooks.core.names import cut
+from playbooks.core.states import GuardState, TaskStatus
 from playbooks.fleet.host_json import read_object
 from playbooks.fleet.lock_owner import LockOwner, read_lock_owner
 from playbooks.fleet.remote import Remote, StepCall
@@ -31,7 +32,6 @@ LOST_SENTENCES = 2  # that come first where what runs is lost
 MAX_HOOKS = 20
 MAX_PLACES = 40  # folders on the way to ours, and file systems below them
 MAX_WORD = 200  # characters of what is shown of a host in a line
-GUARD_STANDS = ("armed", "firing", "stuck")
 
 
 @dataclass(frozen=True)
@@ -157,14 +157,14 @@ class Guard:
     """A guard that waits on a host, or could not do its work.
 
     Args:
-        stand: armed, firing or stuck.
+        state: where it stands.
         id: of the deploy that it guards.
         target: the release that it goes back to; None for none.
         seconds: of silence after which it does.
         why: what kept it from its work.
     """
 
-    stand: str
+    state: GuardState
     id: str
     target: str | None
     seconds: int
@@ -531,7 +531,11 @@ def _went_back(answer: StepResult, left: LockOwner) -> int | None:
     """When the guard of a task has done its work, as its record in the ledger says."""
     found = answer.maybe("fired", 1)
     record = read_line(f"{found[0]}\n".encode()) if found else None
-    if record is None or (record.get("task"), record.get("id"), record.get("status")) != ("guard", left.id, "done"):
+    if record is None or (record.get("task"), record.get("id"), record.get("status")) != (
+        "guard",
+        left.id,
+        TaskStatus.DONE,
+    ):
         return None
     at = names.parse_time(record.get("at"))
     return int(at.timestamp()) if at else None
@@ -541,11 +545,13 @@ def _guard(answer: StepResult) -> Guard | None:
     found = answer.maybe("guard", 5)
     if found is None:
         return None
-    stand, deploy, target, seconds, why = found
-    if stand not in GUARD_STANDS:
-        raise answer.bad(f"its guard is '{stand[:40]}'")
+    state, deploy, target, seconds, why = found
+    if state not in set(GuardState):
+        raise answer.bad(f"its guard is '{state[:40]}'")
     deploy, target = cut(deploy, MAX_WORD), cut(target, MAX_WORD)
-    return Guard(stand, deploy, None if target in (NOTHING, "") else target, answer.number(seconds), cut(why))
+    return Guard(
+        GuardState(state), deploy, None if target in (NOTHING, "") else target, answer.number(seconds), cut(why)
+    )
 
 
 def _moved(answer: StepResult, odd: list[str]) -> LastSwitch | None:

@@ -18,8 +18,6 @@ MAX_LINES = 10_000  # of a host, in one answer
 MAX_BYTES = 64 * 1024 * 1024  # likewise
 MAX_MESSAGE = 8000  # characters
 INFO = 6  # syslog(3)
-NO_UNIT = "no-unit"  # the code of a host that has none by that name
-NOTHING = "nothing"  # and of one that has none at all
 LAST_MOMENT = 253402300800 * 1_000_000  # the end of the year 9999
 
 

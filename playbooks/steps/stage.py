@@ -13,6 +13,7 @@ from playbooks.core import names
 from playbooks.core.artifact import Release
 from playbooks.core.errors import StepFailed
 from playbooks.core.names import cut
+from playbooks.core.step_codes import StepCode
 from playbooks.fleet.remote import Remote
 from playbooks.fleet.remote_shell import Note, Stream
 from playbooks.fleet.script import StepResult
@@ -29,31 +30,31 @@ COMPRESS_AGAIN = "compress it again without --long, or with --long=27 at the mos
 BUILD_AGAIN = "the artifact itself is damaged: build it again"
 
 HINTS = {
-    "checksum": "the artifact changed or was damaged on its way; build or fetch it again and deploy again",
-    "damaged-archive": BUILD_AGAIN,
-    "hostile-archive": "build the artifact without it",
-    "hostile-link": "build the artifact, or have the hook make it, without that link; or name another path there",
-    "kept-attribute": "see slipway_keep and slipway_capabilities, or build the artifact without it",
-    "large-window": COMPRESS_AGAIN,
-    "no-space": "make room on the host (old backups, logs), or lower slipway_keep_releases; then deploy again",
-    "no-inodes": "remove files on the host (what takes most: du --inodes -x / | sort -n | tail), then deploy again",
-    "no-user": "invoke provision --env=… makes the user",
-    "bad-unit": "correct slipway_services or its template; try it with --check",
-    "unit-path": "name a place whose folders are root's alone; of a log, the journal, which invoke logs shows",
-    "unit-taken": "name the service differently in slipway_services; or, if nobody needs {unit} there, move it away",
-    "fetch": "can the host reach it? Try curl there; then deploy again: what has come is not fetched twice",
-    "fetch-refused": "deploy again, it is signed anew; else see slipway_pull, and the controller's clock",
-    "fetch-gone": "is the artifact still where slipway_artifact, or --artifact, says?",
-    "fetch-tls": "the host must trust the server's certificate: see its name, its dates and who signed it",
-    "hook": "install hooks run as the user that builds releases: the release, $HOME and $TMPDIR can be written, shared "
-    "folders cannot be read, and sudo does not work; for more there are before_switch, or user: root",
-}
-
-# Of what an artifact is refused for, what can be had otherwise.
-REFUSED = {
-    '" has file capabilities': "slipway_keep: [capabilities] keeps the former, [xattrs] those called user.…; or "
+    StepCode.CHECKSUM: "the artifact changed or was damaged on its way; build or fetch it again and deploy again",
+    StepCode.DAMAGED_ARCHIVE: BUILD_AGAIN,
+    StepCode.HOSTILE_ARCHIVE: "build the artifact without it",
+    StepCode.HOSTILE_LINK: "build the artifact, or have the hook make it, without that link; or name another path "
+    "there",
+    StepCode.KEPT_ATTRIBUTE: "see slipway_keep and slipway_capabilities, or build the artifact without it",
+    StepCode.UNDECLARED_CAPABILITIES: "slipway_keep: [capabilities] keeps the former, [xattrs] those called user.…; or "
     "build the artifact without them, and give the unit its capabilities by AmbientCapabilities=",
-    '" has an access control list': "slipway_keep: [acls] keeps it; or build the artifact without it",
+    StepCode.UNDECLARED_ACL: "slipway_keep: [acls] keeps it; or build the artifact without it",
+    StepCode.LARGE_WINDOW: COMPRESS_AGAIN,
+    StepCode.NO_SPACE: "make room on the host (old backups, logs), or lower slipway_keep_releases; then deploy again",
+    StepCode.NO_INODES: "remove files on the host (what takes most: du --inodes -x / | sort -n | tail), then deploy "
+    "again",
+    StepCode.NO_USER: "invoke provision --env=… makes the user",
+    StepCode.BAD_UNIT: "correct slipway_services or its template; try it with --check",
+    StepCode.UNIT_PATH: "name a place whose folders are root's alone; of a log, the journal, which invoke logs shows",
+    StepCode.UNIT_TAKEN: "name the service differently in slipway_services; or, if nobody needs {unit} there, move it "
+    "away",
+    StepCode.FETCH: "can the host reach it? Try curl there; then deploy again: what has come is not fetched twice",
+    StepCode.FETCH_REFUSED: "deploy again, it is signed anew; else see slipway_pull, and the controller's clock",
+    StepCode.FETCH_GONE: "is the artifact still where slipway_artifact, or --artifact, says?",
+    StepCode.FETCH_TLS: "the host must trust the server's certificate: see its name, its dates and who signed it",
+    StepCode.HOOK: "install hooks run as the user that builds releases: the release, $HOME and $TMPDIR can be "
+    "written, shared "
+    "folders cannot be read, and sudo does not work; for more there are before_switch, or user: root",
 }
 
 
@@ -177,7 +178,7 @@ def stage(
             note=note,
         )
     except StepFailed as error:
-        if patch is not None and error.code == "no-base":
+        if patch is not None and error.code == StepCode.NO_BASE:
             if note:
                 note(f"{error.message}; sending all of the artifact")
             return stage(remote, settings, release, plan, first=first, note=note, sent=sent)
@@ -198,9 +199,6 @@ def _warnings(answer: StepResult, user: str) -> Iterator[str]:
 
 
 def _hint(error: StepFailed) -> str | None:
-    for text, hint in REFUSED.items():
-        if error.code == "hostile-archive" and text in error.message:
-            return hint
     unit = names.UNIT.search(error.message)
     told = HINTS.get(error.code)
     return told.replace("{unit}", unit[0] if unit else "NAME") if told else None

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from playbooks.core.errors import StepFailed
+from playbooks.core.step_codes import StepCode
 from playbooks.fleet import script
 from playbooks.fleet.remote import StepCall
 from playbooks.fleet.remote_shell import Note
@@ -15,10 +16,10 @@ from playbooks.settings import Settings
 
 What = Literal["deploy", "rollback", "back", "arm"]
 HINTS = {
-    "moved": "somebody changed it by hand or by another tool; see: invoke status --env=…",
-    "incomplete": "deploy that version again: invoke deploy --env=… --version=… --force",
-    "hook": "the release was staged well; correct the hook and deploy again",
-    "guarded": "see: invoke status --env=…",
+    StepCode.MOVED: "somebody changed it by hand or by another tool; see: invoke status --env=…",
+    StepCode.INCOMPLETE: "deploy that version again: invoke deploy --env=… --version=… --force",
+    StepCode.HOOK: "the release was staged well; correct the hook and deploy again",
+    StepCode.GUARDED: "see: invoke status --env=…",
 }
 
 

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from playbooks.core.step_codes import StepCode
 from playbooks.fleet import script
 from playbooks.fleet.remote import StepCall
 from playbooks.fleet.remote_shell import Note
@@ -17,10 +18,10 @@ from playbooks.settings.traffic import Balancer
 # What a server weighs that gets its full share. HAProxy has nothing above, and 1 % must be had below.
 FULL = 256
 HINTS = {
-    "no-server": "see which servers answer the balancer's health check, and why the others do not",
-    "unknown-server": "let the balancer know it: invoke provision --env=…",
-    "balancer": "look at the balancer's log on that host: journalctl -u haproxy, or -u nginx",
-    "guarded": "see: invoke status --env=…",
+    StepCode.NO_SERVER: "see which servers answer the balancer's health check, and why the others do not",
+    StepCode.UNKNOWN_SERVER: "let the balancer know it: invoke provision --env=…",
+    StepCode.BALANCER: "look at the balancer's log on that host: journalctl -u haproxy, or -u nginx",
+    StepCode.GUARDED: "see: invoke status --env=…",
 }
 
 
@@ -173,9 +174,9 @@ def read_traffic(answer: StepResult) -> TrafficMove:
     return TrafficMove(changed == "yes", cut, tuple(name for (name,) in answer.all("slow", 1)))
 
 
-def backend_of(balancer: Balancer, settings: Settings) -> str:
+def backend_of(balancer: Balancer, app: str) -> str:
     """The backend's name; the testers' is the same with -testers."""
-    return balancer.backend or settings.app
+    return balancer.backend or app
 
 
 def place(balancer: Balancer, settings: Settings) -> list[str]:
@@ -183,7 +184,7 @@ def place(balancer: Balancer, settings: Settings) -> list[str]:
     return [
         balancer.kind,
         settings.state,
-        backend_of(balancer, settings),
+        backend_of(balancer, settings.app),
         balancer.socket,
         balancer.health_path,
         host_asked(balancer, settings),

@@ -7,6 +7,7 @@ from typing import Any
 
 from playbooks.core.errors import StepFailed
 from playbooks.core.names import cut
+from playbooks.core.step_codes import StepCode
 from playbooks.fleet.remote import StepCall
 from playbooks.fleet.script import StepResult
 from playbooks.settings.warm_up import WarmUp
@@ -74,5 +75,5 @@ def require_warm(settings: WarmUp, warmed: Warmed) -> str:
         StepFailed: something went wrong, and the settings require that nothing does.
     """
     if warmed.problem and settings.required:
-        raise StepFailed(f"warm-up: {warmed.problem}", host=warmed.host, step="warm-up", code="cold")
+        raise StepFailed(f"warm-up: {warmed.problem}", host=warmed.host, step="warm-up", code=StepCode.COLD)
     return f"{warmed.host}: warm-up: {warmed.problem}" if warmed.problem else ""

@@ -37,7 +37,7 @@ def balancer_files(env: Environment, host: str) -> BalancerFiles:
         raise ConfigError([f"{PREFIX}balancer.tls.acme: one host gets certificates, and {balancer.hosts} is several"])
     templates = Templates.of(env)
     shares = usual_shares(env)
-    backend = backend_of(balancer, env.settings)
+    backend = backend_of(balancer, env.settings.app)
     haproxy = balancer.kind == "haproxy"
     extra = {
         "secrets": MappingProxyType(env.secrets),

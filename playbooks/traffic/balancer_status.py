@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from playbooks.core.errors import ANY_ENV, SlipwayError, StepFailed
+from playbooks.core.states import GuardState
 from playbooks.environments.environment import Environment
 from playbooks.environments.host_facts import facts_of
 from playbooks.fleet.fleet import Fleet
@@ -31,7 +32,8 @@ class BalancerStatus:
         up, servers: how many servers are up and in use, of how many.
         maintenance: whether clients see the maintenance page.
         drift: what differs from what was last set, as sentences.
-        guard: its guard, if one waits there; stuck when it could not do its work.
+        guard: its guard, if one waits there, and why it could not do its work.
+        guard_state: where that stands.
         problem: why it could not be looked at.
         hint: what to do about that.
         live: of two groups of hosts, the one that has the traffic here.
@@ -55,13 +57,12 @@ class BalancerStatus:
     turned_away: bool = False
     lacks: tuple[str, ...] = ()
     unserved: str = ""
+    guard_state: GuardState | None = None
 
     @property
     def needs_person(self) -> bool:
         """Whether nobody but a person can help it."""
-        return (
-            bool(self.problem or self.lacks) or self.turned_away or bool(self.guard and self.guard.startswith("stuck"))
-        )
+        return bool(self.problem or self.lacks) or self.turned_away or self.guard_state == GuardState.STUCK
 
     @property
     def sentence(self) -> str:
@@ -132,7 +133,7 @@ def _unserved(env: Environment, remote: Remote, balancer: Balancer, state: Balan
 def _status(state: BalancerState, facts: Facts, live: str | None, certificate: Certificate) -> BalancerStatus:
     used = [one for one in state.servers.values() if one.serves]
     guard = facts.guard
-    waits = f"{guard.stand}: {guard.why}" if guard and guard.why else f"{guard.stand}" if guard else None
+    waits = f"{guard.state}: {guard.why}" if guard and guard.why else f"{guard.state}" if guard else None
     return BalancerStatus(
         host=state.host,
         balancer=state.version,
@@ -141,6 +142,7 @@ def _status(state: BalancerState, facts: Facts, live: str | None, certificate: C
         maintenance=state.maintenance,
         drift=tuple(state.drift),
         guard=waits,
+        guard_state=guard.state if guard else None,
         live=live,
         certificate=certificate.problem,
         turned_away=certificate.bad,

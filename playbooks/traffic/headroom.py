@@ -6,6 +6,7 @@ import time
 from collections.abc import Collection
 
 from playbooks.core.errors import ANY_ENV, StepFailed
+from playbooks.core.step_codes import StepCode
 from playbooks.fleet.progress import Progress
 from playbooks.judgement.headroom import Least, is_known, lacking
 from playbooks.settings.rollout import Headroom
@@ -14,7 +15,6 @@ from playbooks.traffic.gauge import Gauge
 # Seconds between two looks.
 AGAIN = 1.0
 # A failure that is the load's, not the release's: what goes back for it goes back as gently as it came.
-NO_HEADROOM = "headroom"
 
 
 def wait_for_headroom(
@@ -56,7 +56,7 @@ def wait_for_headroom(
                 f"{names} was not taken out: after {limits.wait:.0f} s the others still have no headroom: {why}",
                 host=balancer,
                 step="headroom",
-                code=NO_HEADROOM,
+                code=StepCode.HEADROOM,
                 hint="deploy again once there is less load, or more hosts; where the release that runs is what fails: "
                 f"invoke deploy {ANY_ENV} --force",
             )

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from playbooks.core.errors import StepFailed
+from playbooks.core.step_codes import StepCode
 from playbooks.environments.environment import Environment
 from playbooks.steps.traffic import HINTS, Server
 from playbooks.steps.traffic_state import BalancerState
@@ -67,4 +68,6 @@ def require_registered(env: Environment, states: Sequence[BalancerState]) -> Non
     """
     for host, told in unprovisioned(env, states).items():
         message = f"{'; '.join(told)}. No host was switched"
-        raise StepFailed(message, host=host, step="balancer", code="unknown-server", hint=HINTS["unknown-server"])
+        raise StepFailed(
+            message, host=host, step="balancer", code=StepCode.UNKNOWN_SERVER, hint=HINTS[StepCode.UNKNOWN_SERVER]
+        )

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Protocol
 
 from playbooks.core.errors import Interrupted, SlipwayError, StepFailed
+from playbooks.core.step_codes import StepCode
 from playbooks.environments.environment import Environment
 from playbooks.fleet.fleet import Fleet
 from playbooks.fleet.lock_owner import LockOwner
@@ -217,8 +218,8 @@ class Balancers:
             with contextlib.closing(remote.patient().chain(asks)) as answers:
                 try:
                     moved = read_traffic(next(answers))
-                except SlipwayError as error:
-                    error.hint = error.hint or HINTS.get(getattr(error, "code", ""))
+                except StepFailed as error:
+                    error.hint = error.hint or HINTS.get(error.code)
                     raise
                 if settled:
                     self._take(remote.name, answers)
@@ -269,7 +270,7 @@ class Balancers:
             said += f", which asks for {balancer.health_path}"
         else:
             said, hint = f"{said}: {why.sentence}", why.hint
-        return StepFailed(said, host=place.host, step="traffic", code="unanswered", hint=hint)
+        return StepFailed(said, host=place.host, step="traffic", code=StepCode.UNANSWERED, hint=hint)
 
     def _was_down(self, balancer: str, server: str) -> bool:
         state = self.states.get(balancer)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from playbooks.core.errors import ANY_ENV, StepFailed
+from playbooks.core.step_codes import StepCode
 from playbooks.environments.environment import Environment
 from playbooks.fleet.fleet import Fleet
 from playbooks.fleet.remote import Remote
@@ -122,4 +123,4 @@ def find_unserved(
         return None
     sentence = nobody(balancer, gauge.states[alone[0]])
     told, hint = (f"{sentence}; {found.sentence}", found.hint) if found else (sentence, f"invoke traffic {ANY_ENV}")
-    return StepFailed(told, host=alone[0], step="traffic", code="unserved", hint=hint)
+    return StepFailed(told, host=alone[0], step="traffic", code=StepCode.UNSERVED, hint=hint)

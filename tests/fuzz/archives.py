@@ -17,7 +17,7 @@ from tests.fuzz.tars import FORMATS, OUTSIDE, archive
 
 STEPS = Path(__file__).resolve().parent.parent.parent / "playbooks" / "steps" / "lib"
 FREE = 1024 * 1024  # kilobytes that the script is told there are
-CODES = ("hostile-archive", "damaged-archive", "no-space", "unpack")
+CODES = ("hostile-archive", "undeclared-acl", "undeclared-capabilities", "damaged-archive", "no-space", "unpack")
 OURS = "ours\n"
 _LEFT = {
     "archive",

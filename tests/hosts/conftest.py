@@ -10,7 +10,7 @@ import signal
 import subprocess
 import tarfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from lab import up as lab_up
 from lab.network import QUICK_KEX
 from lab.spec import HostSpec, Lab
 from tests import warm_start
+from tests.schemas import check_answer
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 INVOKE = PROJECT / ".venv" / "bin" / "invoke"
@@ -44,8 +45,13 @@ class Ran:
 
 
 def invoke(*words: str, stdin: str | None = None, environment: Mapping[str, str] | None = None) -> Ran:
-    """Run a task as a person would, without a terminal."""
-    environment = environment or {}
+    """Run a task as a person would, without a terminal. A JSON document is held against its schema."""
+    done = _invoke(words, stdin, environment or {})
+    check_answer(words, done.out)
+    return done
+
+
+def _invoke(words: Sequence[str], stdin: str | None, environment: Mapping[str, str]) -> Ran:
     if warm_start.can_run(environment):
         return Ran(*warm_start.run(words, stdin=stdin, environment={**os.environ, **environment}, timeout=240))
     done = subprocess.run(

@@ -226,6 +226,7 @@ def test_somebody_else_holds_the_lock(running: App, on: On) -> None:
     )
     second = invoke("deploy", running.env, "--version=1.0.0", "--force", "--json")
     assert second.status == 4
+    assert second.json["error"]["code"] == "lock.held"
     assert "deploy 2.0.0" in second.json["error"]["message"]
     assert invoke("status", running.env, "--json").json["hosts"][0]["lock"]
     holder.kill()
@@ -243,6 +244,7 @@ def test_a_balancer_that_does_not_know_a_host_ends_a_deploy_before_it_begins(run
     running.build("2.0.0")
     refused = running.deploy("2.0.0", "--json")
     assert refused.status == 1, refused.err
+    assert refused.json["error"]["code"] == "step.unknown-server"
     assert refused.json["error"]["message"].startswith("the balancer has no server app3")
     assert refused.json["error"]["hint"].endswith(f"invoke provision {running.env}")
     assert_untouched(running, on)

@@ -90,6 +90,9 @@ def test_unhealthy_version_takes_the_whole_fleet_back(app: App, on: On) -> None:
     assert failed.status == 1, failed.err
     assert failed.json["status"] == "rolled back"
     assert [host["result"] for host in failed.json["hosts"]] == ["rolled back", "rolled back", "untouched"]
+    assert "step.unhealthy" in [host["code"] for host in failed.json["hosts"]]
+    kept = invoke("history", app.env, "--json").json["records"][0]
+    assert (failed.json["code"], kept["code"]) == ("step.unhealthy", "step.unhealthy")
     assert {answer(on, app, name) for name in APPS} == {"1.0.0"}
     status = invoke("status", app.env, "--json").json
     assert (status["mixed"], status["versions"]) == (False, ["1.0.0"])

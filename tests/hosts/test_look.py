@@ -15,6 +15,7 @@ import pytest
 from testinfra.host import Host
 
 from tests.hosts.conftest import INVOKE, PROJECT, App, invoke, wait_until
+from tests.schemas import check_document
 
 On = Callable[[str], Host]
 
@@ -66,6 +67,8 @@ def test_logs_of_all_hosts_are_merged_and_followed(talking: App, on: On) -> None
         assert following.stdout is not None
         first = [json.loads(following.stdout.readline()) for _ in range(2)]
         assert {line["host"] for line in first} == {"app1", "app2"}
+        for line in first:
+            check_document(line)
         on("app1").check_output(f"curl -s localhost:{talking.port}/while-followed")
         assert "/while-followed" in following.stdout.readline() + following.stdout.readline()
         following.send_signal(signal.SIGINT)

@@ -19,6 +19,7 @@ from testinfra.host import Host
 
 from lab.spec import Lab
 from playbooks.core.errors import StepFailed
+from playbooks.core.step_codes import StepCode
 from playbooks.environments.environment import Environment, load_environment
 from playbooks.fleet.fleet import HeldLocks, open_fleet
 from playbooks.fleet.lock_owner import LockOwner
@@ -33,7 +34,7 @@ from playbooks.steps.traffic_counts import Counted, Meter, ask_counts
 from playbooks.steps.traffic_probe import ask_probe, read_probes
 from playbooks.steps.traffic_state import BalancerState, ask_maintenance, ask_state, read_state
 from playbooks.traffic.gauge import Gauge
-from playbooks.traffic.headroom import NO_HEADROOM, wait_for_headroom
+from playbooks.traffic.headroom import wait_for_headroom
 from playbooks.traffic.servers import usual_shares
 from tests.hosts.conftest import APPS, PROJECT, App, clear_edge, invoke
 from tests.hosts.named_connection import NamedConnection
@@ -372,7 +373,7 @@ def a_fleet_that_drowns(inventory: str, address: str) -> None:
             StepFailed, match=r"half of the requests of the last \d+ s took longer than 1,000 ms"
         ) as caught:
             leave(4.0)
-        assert caught.value.code == NO_HEADROOM
+        assert caught.value.code == StepCode.HEADROOM
         assert leave(4.0, insists=True) < 2
         for client in load:
             client.join()

@@ -19,6 +19,7 @@ from playbooks.fleet.progress import Silent
 from playbooks.schedule import schedule, unschedule
 from playbooks.settings.reference import reference
 from tests.fuzz.vaults import encrypted
+from tests.schemas import check_answer
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 HOSTS = "app:\n  hosts:\n    web[1:2]:\nedge:\n  hosts:\n    edge1:\n"
@@ -273,7 +274,9 @@ def test_every_task_takes_it() -> None:
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
     command = [str(PROJECT / ".venv/bin/invoke"), *words]
-    return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False)
+    check_answer(words, done.stdout)
+    return done
 
 
 def test_what_only_looks_shows_all_of_them(tmp_path: Path) -> None:

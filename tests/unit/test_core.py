@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,7 +17,7 @@ from playbooks.core.errors import ConfigError, UsageError
 from playbooks.core.invisible import visible
 from playbooks.core.names import stamp
 from playbooks.core.requests import RollbackRequest
-from playbooks.environments.environment import FLEET_WIDE, Environment, load_environment
+from playbooks.environments.environment import Environment, load_environment
 from playbooks.environments.templates import Templates
 from playbooks.fleet.address import read_address
 from playbooks.fleet.lock_owner import LockOwner
@@ -481,13 +480,6 @@ def test_hosts_may_not_differ_in_what_is_read_off_the_first_one(tmp_path: Path) 
         f"slipway_backup.enabled differs between web1 (by default) and web2 ({folder}/host_vars/web2.yml:3); "
         "it must be the same for every host"
     ]
-    read = {
-        match
-        for file in (PROJECT / "playbooks").rglob("*.py")
-        for match in re.findall(r"env\.settings\.([a-z_]+(?:\.[a-z_]+)?)", file.read_text())
-    }
-    unmarked = {path for path in read if not {path, path.partition(".")[0]} & set(FLEET_WIDE)}
-    assert unmarked == {"backup"}, "each of its parts that is read is marked by itself"
 
 
 def test_what_comes_out_of_a_vault_shows_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

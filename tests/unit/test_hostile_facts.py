@@ -15,6 +15,7 @@ from playbooks.adapters.metrics.source import MeasuredServer
 from playbooks.core.errors import BadAnswer, StepFailed, UsageError
 from playbooks.core.names import stamp
 from playbooks.core.requests import DeployRequest
+from playbooks.core.states import TaskStatus
 from playbooks.environments.host_facts import interrupted
 from playbooks.fleet.address import Address
 from playbooks.fleet.failures import explain
@@ -173,9 +174,9 @@ def test_a_long_sentence_of_one_host_fits_into_every_ledger() -> None:
     """A record is one argument of a script: longer than 128 kB, no host's could be written."""
     error = explain("app1", "stage", parse("app1", "stage", b"error\t$(x)\t" + b"\xc3\xa4" * 10**6, 0.0), 1, b"")
     assert isinstance(error, StepFailed)
-    assert (error.code, len(error.message)) == ("failed", 2000)
+    assert (error.code, len(error.message)) == ("step.failed", 2000)
     many = tuple(f"{host}: {'ä' * 5000}" for host in range(500))
-    outcome = Outcome("deploy", "1", "e", "1", "failed", "ä" * 10**6, (), "", 0.0, "", warnings=many)
+    outcome = Outcome("deploy", "1", "e", "1", TaskStatus.FAILED, "ä" * 10**6, (), "", 0.0, "", warnings=many)
     assert len(json.dumps(outcome.record(), ensure_ascii=False).encode()) < 128 * 1024
 
 

@@ -27,6 +27,7 @@ from playbooks.adapters.secrets.masking import MASK, _undone
 from playbooks.adapters.secrets.sources import Secrets
 from playbooks.cli import runner as cli
 from playbooks.core.errors import ExitStatus, StepFailed
+from playbooks.core.phases import Phase, PhaseCode
 from playbooks.fleet.progress import Look, Progress, Side
 from playbooks.report import tables
 from playbooks.settings.model import EnvSecret
@@ -120,6 +121,7 @@ def screen(width: int, *, person: bool = True, **variables: str) -> Iterator[Ter
 class Answer:
     """What a playbook returns."""
 
+    schema = "slipway.test/1"
     exit_status = ExitStatus.DONE
 
     def __init__(self, text: str) -> None:
@@ -141,7 +143,7 @@ def perform(value: str, said: str, *, fails: bool = False, as_json: bool = False
 
     def act(_: Any, progress: Progress) -> Answer:
         progress.hosts(["app1", f"app2 {said}"])
-        progress.phase(f"phase {said}")
+        progress.phase(Phase(PhaseCode.SHIFTING, f"phase {said}", f"stage {said}"))
         progress.begin("app1", "stage")
         progress.note("app1", f"it says {said} aloud")
         side = Side(f"1.0 {said}", 100, 3, 1.0, 2.0, 3.0)

@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 
 from playbooks.core.errors import SlipwayError, StepFailed
+from playbooks.core.step_codes import StepCode
 from playbooks.fleet.fleet import Fleet
 from playbooks.fleet.progress import Silent
 from playbooks.fleet.remote import Remote
@@ -19,7 +20,6 @@ from playbooks.strategies.blue_green import beside
 from playbooks.strategies.canary import canary
 from playbooks.strategies.plan import FleetShape, Plan, Stage
 from playbooks.strategies.rolling import rolling
-from playbooks.traffic.headroom import NO_HEADROOM
 from playbooks.traffic.shares import HostBackends, TrafficSplit, balance
 
 HOSTS = ("app1", "app2", "app3", "app4")
@@ -49,11 +49,11 @@ class Hosts:
     def forward(self, remote: Remote) -> None:
         self.on_new.add(remote.name)
         if remote.name in self.bad:
-            raise StepFailed("it is not healthy", host=remote.name, step="health", code="unhealthy")
+            raise StepFailed("it is not healthy", host=remote.name, step="health", code=StepCode.UNHEALTHY)
 
     def require_up(self, remote: Remote) -> None:
         if remote.name in self.dies:
-            raise StepFailed("it was restarted", host=remote.name, step="health", code="unhealthy")
+            raise StepFailed("it was restarted", host=remote.name, step="health", code=StepCode.UNHEALTHY)
 
     def back(self, remote: Remote) -> None:
         self.on_new.discard(remote.name)
@@ -85,12 +85,15 @@ class Balancer:
     def require_headroom(self, hosts: frozenset[str]) -> None:
         assert hosts
         if self.enough == 0:
-            raise StepFailed("none", host="edge1", step="headroom", code=NO_HEADROOM, hint="later")
+            raise StepFailed("none", host="edge1", step="headroom", code=StepCode.HEADROOM, hint="later")
         self.enough -= 1
 
     def move(self, split: TrafficSplit, **_: bool) -> dict[str, SlipwayError]:
         self.splits.append(split)
-        return {host: StepFailed("no answer", host=host, step="traffic", code="x") for host in self.shuns & split.moved}
+        return {
+            host: StepFailed("no answer", host=host, step="traffic", code=StepCode.UNANSWERED)
+            for host in self.shuns & split.moved
+        }
 
     @property
     def weights(self) -> dict[str, int]:

@@ -13,6 +13,8 @@ from invoke.exceptions import Exit
 
 from playbooks.cli import runner as cli
 from playbooks.core.errors import ExitStatus, Unreachable
+from playbooks.core.phases import Phase, PhaseCode
+from playbooks.core.states import TaskStatus
 from playbooks.environments.environment import Environment
 from playbooks.fleet.progress import Look, Progress, Side
 from playbooks.judgement.counts import Counts
@@ -24,7 +26,12 @@ from playbooks.rollout.outcome import HostOutcome, Outcome
 from playbooks.settings.judgement import Criteria, Judgement
 
 STAGE = "5 % of the traffic"
-PHASES = ((1.0, "staging 1.1.0"), (5.0, "switching, to 5 %"), (8.0, STAGE), (70.0, "taking app1 back"))
+PHASES = (
+    (1.0, Phase(PhaseCode.STAGING, "staging 1.1.0")),
+    (5.0, Phase(PhaseCode.SWITCHING, "switching, to 5 %", "to 5 %")),
+    (8.0, Phase(PhaseCode.SHIFTING, STAGE, STAGE)),
+    (70.0, Phase(PhaseCode.TAKING_BACK, "taking app1 back")),
+)
 
 
 def look(passed: float, *, errors: int = 0, stage: str = STAGE, share: float | None = 0.05) -> Look:
@@ -38,7 +45,17 @@ def outcome(**changes: object) -> Outcome:
     record = {"stage": STAGE, "share": 0.05, "went_on": False, **court.verdict().to_json()}
     host = HostOutcome("app1", "1.0.0", "1.0.0", "rolled back")
     failed = Outcome(
-        "deploy", "7", "shop", "1.1.0", "rolled back", "went back", (host,), "t", 90.0, "me", verdicts=(record,)
+        "deploy",
+        "7",
+        "shop",
+        "1.1.0",
+        TaskStatus.ROLLED_BACK,
+        "went back",
+        (host,),
+        "t",
+        90.0,
+        "me",
+        verdicts=(record,),
     )
     return replace(failed, **changes)  # type: ignore[arg-type]
 
@@ -64,7 +81,7 @@ def test_traffic_is_drawn_as_it_moved() -> None:
 def test_stages_have_their_verdict_and_limits() -> None:
     """What a person looks for: which stage ended it, by which rule, and what the limit was."""
     acts = told(outcome(), [(38.0, look(29.0))]).acts
-    assert [act.name for act in acts] == ["reaching the hosts", *(name for _, name in PHASES)]
+    assert [act.name for act in acts] == ["reaching the hosts", *(phase.text for _, phase in PHASES)]
     assert [act.verdict.outcome if act.verdict else None for act in acts] == [None, None, None, "bad", None]
     assert (acts[3].began, acts[3].ended, acts[3].errors, acts[3].latency) == (8.0, 70.0, 0.01, 2000.0)
 
@@ -108,7 +125,7 @@ def test_the_page_is_written_also_when_the_task_fails(tmp_path: Path, capsys: py
 
     def act(_: Environment, progress: Progress) -> Outcome:
         begun.append("")
-        progress.phase(STAGE)
+        progress.phase(Phase(PhaseCode.SHIFTING, STAGE, STAGE))
         progress.look(look(0.0))
         if len(begun) == 2:
             raise Unreachable("no route", host="a")

@@ -13,13 +13,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from invoke.exceptions import Exit
 
 from playbooks.cli import runner as cli
 from playbooks.core.errors import ExitStatus, Unreachable, UsageError
+from playbooks.core.phases import Phase, PhaseCode
 from playbooks.environments.environment import Environment
 from playbooks.fleet.progress import Progress, Silent, Trip
 from playbooks.report import output
@@ -28,6 +29,7 @@ from playbooks.report.timeline import MEANINGS, OTHER, PageHead, colour_of, tick
 from playbooks.report.timings import HostTimings, Recorder, Timings, busy
 from playbooks.report.timings_table import lines, size, table, told_timings
 
+STAGING = Phase(PhaseCode.STAGING, "staging")
 HEAD = PageHead("deploy", "staging", "1.1.0", 0, "all is well", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
 
 
@@ -50,7 +52,7 @@ def fleet(count: int) -> Timings:
         )
         for number in range(1, count + 1)
     ]
-    return Timings(float(count + 1), tuple(hosts), ((0.5, "staging"),))
+    return Timings(float(count + 1), tuple(hosts), ((0.5, STAGING),))
 
 
 class Telling(Silent):
@@ -59,8 +61,8 @@ class Telling(Silent):
     def __init__(self) -> None:
         self.heard: list[str] = []
 
-    def phase(self, text: str) -> None:
-        self.heard.append(text)
+    def phase(self, phase: Phase) -> None:
+        self.heard.append(phase.text)
 
     def trip(self, trip: Trip) -> None:
         self.heard.append(trip.name)
@@ -71,7 +73,7 @@ def test_recorder_keeps_what_many_threads_tell_and_passes_it_on() -> None:
     watcher = Telling()
     recorder = Recorder(watcher)
     recorder.hosts(["b", "a"])
-    recorder.phase("staging")
+    recorder.phase(STAGING)
 
     def tell(name: str) -> None:
         for _ in range(200):
@@ -194,7 +196,7 @@ def test_a_hostile_name_stays_text() -> None:
     """The page is opened in a browser, maybe by somebody else: what a host or an error says must not become markup."""
     evil = '"><script>alert(1)</script><img src=x onerror=alert(1)>'
     head = PageHead(evil, evil, evil, 1, evil, HEAD.ended)
-    timings = Timings(2.0, (host(evil, trip(evil, evil, 0.0, 1.0, 0.5)),), ((0.0, evil),))
+    timings = Timings(2.0, (host(evil, trip(evil, evil, 0.0, 1.0, 0.5)),), ((0.0, Phase(PhaseCode.STAGING, evil)),))
     page = page_of(timings, head)
     assert {"script", "img"} & {element.tag for element in page.iter()} == set()
     assert page.findtext(".//tbody/tr/th") == evil
@@ -234,6 +236,7 @@ class Ended:
     """A task's result."""
 
     exit_status: ExitStatus = ExitStatus.DONE
+    schema: ClassVar[str] = "slipway.test/1"
 
     def to_json(self) -> dict[str, Any]:
         return {"status": "done"}

@@ -19,6 +19,7 @@ from playbooks.environments.environment import load_environment
 from playbooks.environments.not_read import not_read
 from playbooks.inventory import fence_around
 from tests.fuzz.vaults import encrypted
+from tests.schemas import check_answer
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 AUDITED = Path(__file__).parent / "audited"
@@ -63,9 +64,11 @@ class Runner:
             "ANSIBLE_VAULT_PASSWORD_FILE": str(self.script),
         }
         command = [str(PROJECT / ".venv/bin/invoke"), *arguments, f"--env={env or self.source}"]
-        return subprocess.run(
+        done = subprocess.run(
             command, capture_output=True, text=True, cwd=PROJECT, env=environ, check=False, timeout=120
         )
+        check_answer(arguments, done.stdout)
+        return done
 
     def events(self, *, of_child: bool = True) -> Iterator[tuple[str, str]]:
         """Events and what they are about: of the process that reads the inventory, or of all."""

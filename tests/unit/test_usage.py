@@ -18,6 +18,7 @@ from playbooks.core.errors import UsageError
 from playbooks.environments.environment import load_environment
 from playbooks.report import output
 from tasks import namespace
+from tests.schemas import check_document
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 
@@ -194,7 +195,8 @@ def test_a_program_that_typed_wrong_reads_why(words: list[str]) -> None:
     )
     assert done.returncode == 2
     document = json.loads(done.stdout)
-    assert document["error"]["kind"] == "UsageError"
+    check_document(document)
+    assert document["error"]["code"] == "usage.invalid"
     assert document["error"]["message"] in done.stderr
     assert document["exit_status"] == 2
 

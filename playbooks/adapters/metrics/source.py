@@ -18,6 +18,8 @@ MAX_SERIES = 20_000  # of one server, that are read and remembered
 class MetricsError(SlipwayError):
     """A source of metrics cannot be used."""
 
+    code = "metrics.failed"
+
 
 @dataclass(frozen=True)
 class MeasuredServer:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from playbooks.core.errors import Interrupted, SlipwayError
+from playbooks.core.states import StageCode
 from playbooks.fleet.progress import Look, Progress, Side
 from playbooks.judgement.counts import Counts, total
 from playbooks.judgement.judge import Judge
@@ -288,7 +289,8 @@ def _ruling(stage: Stage, verdict: Verdict, *, good: bool, promoted_by: str | No
     record = {"stage": stage.name, "share": stage.share, "went_on": good, **verdict.to_json()}
     if promoted_by is not None:
         record["promoted_by"] = promoted_by
-    return StageVerdict(stage.name, good, f"{stage.name}: {verdict.sentence}", record)
+    why = StageCode.BAD if verdict.outcome == "bad" else StageCode.INCONCLUSIVE
+    return StageVerdict(stage.name, good, f"{stage.name}: {verdict.sentence}", record, code="" if good else why)
 
 
 def _untimed(counts: Counts) -> Counts:

@@ -44,7 +44,7 @@ check_archive() {
             archive_files=${verdict% *}
             archive_links=${verdict#* }
             ;;
-        *) fail hostile-archive "the artifact is refused: $verdict" ;;
+        *) fail "${verdict%% *}" "the artifact is refused: ${verdict#* }" ;;
     esac
 }
 
@@ -57,7 +57,8 @@ broken_archive() {
 
 # shellcheck disable=SC2016
 archive_rules='
-    function refuse(why) { print why; refused = 1; exit }
+    # code: what the step fails with.
+    function refuse(why, code) { print (code == "" ? "hostile-archive" : code) " " why; refused = 1; exit }
     # The C-quoted string that text starts with; leaves what follows it in rest.
     function quoted(text,    i, c) {
         for (i = 2; i <= length(text); i++) {
@@ -141,8 +142,8 @@ archive_rules='
         if (substr(mode, 4, 1) ~ /[sS]/ || (substr(mode, 7, 1) ~ /[sS]/ && kind != "d"))
             refuse("\"" name "\" is setuid or setgid")
         mark = substr($0, 11, 1)
-        if (mark == "+") refuse("\"" name "\" has an access control list, which slipway_keep does not name")
-        if (mark == "*") refuse("\"" name "\" has file capabilities or other extended attributes, which slipway_keep does not name")
+        if (mark == "+") refuse("\"" name "\" has an access control list, which slipway_keep does not name", "undeclared-acl")
+        if (mark == "*") refuse("\"" name "\" has file capabilities or other extended attributes, which slipway_keep does not name", "undeclared-capabilities")
         # tar --list skips what such a size says, tar --extract does not: members could hide behind it.
         if (kind != "-" && $3 != "0") refuse("\"" name "\" has a size that only files have")
         if (kind == "l" || kind == "h") {
