@@ -13,6 +13,7 @@ from playbooks.core.clock import now
 from playbooks.core.counting import few
 from playbooks.core.errors import SlipwayError
 from playbooks.core.names import stamp
+from playbooks.core.step_codes import StepCode
 from playbooks.environments.environment import Environment
 from playbooks.environments.host_facts import facts_of
 from playbooks.fleet.fanout import Job, Results, combine
@@ -24,7 +25,7 @@ from playbooks.steps.facts import Facts
 Record = dict[str, Any]
 
 # A backup step's codes for a repository whose older backups cannot be had either.
-UNUSABLE = ("no-repository", "wrong-password", "damaged")
+UNUSABLE = (StepCode.NO_REPOSITORY, StepCode.WRONG_PASSWORD, StepCode.DAMAGED)
 
 
 def backup_hosts(env: Environment) -> list[str]:
@@ -182,7 +183,7 @@ def judge_backups(
         SlipwayError: some host has neither.
     """
     limit = timedelta(seconds=env.settings.backup.max_age)
-    usable = [host for host, error in results.failed.items() if getattr(error, "code", "") not in UNUSABLE]
+    usable = [host for host, error in results.failed.items() if error.code not in UNUSABLE]
     # Looked at anew: an age counts from now, and only the host's own clock can tell it.
     known = fleet.each("facts", partial(facts_of, env), hosts=usable).ok
     bad: dict[str, SlipwayError] = {}
