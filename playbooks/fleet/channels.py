@@ -13,6 +13,7 @@ from playbooks.fleet.address import Address
 from playbooks.fleet.script import quote
 
 MAX_SESSIONS_SECONDS = 2.0
+STATUS_POLL_SECONDS = 0.02
 
 # sudo asks for a password or doesn't; it must not read the script as one. The password comes first on standard input,
 # is read by the shell itself, and so is in no command line. It is tried before the script is handed on: a sudo that
@@ -69,13 +70,50 @@ def start(channel: paramiko.Channel, address: Address, words: Sequence[str]) -> 
     Raises:
         paramiko.SSHException, EOFError, OSError: the connection is gone.
     """
+    message = new_request(channel, "exec")
+    message.add_string(quote(_become(address, words)).encode())
+    send_request(channel, message)
+
+
+def new_request(channel: paramiko.Channel, kind: str) -> paramiko.Message:
+    """The beginning of a channel request (RFC 4254, 5.4) that wants no answer; add what its kind needs.
+
+    Args:
+        channel: open.
+        kind: such as "exec".
+    """
     message = paramiko.Message()
     message.add_byte(cMSG_CHANNEL_REQUEST)
     message.add_int(channel.remote_chanid)
-    message.add_string("exec")
-    message.add_boolean(False)  # no answer wanted
-    message.add_string(quote(_become(address, words)).encode())
+    message.add_string(kind)
+    message.add_boolean(False)
+    return message
+
+
+def send_request(channel: paramiko.Channel, message: paramiko.Message) -> None:
+    """Send a channel request. It does not wait, except while new session keys are agreed on.
+
+    Raises:
+        paramiko.SSHException, EOFError, OSError: the connection is gone.
+    """
     channel.get_transport()._send_user_message(message)  # type: ignore[attr-defined]
+
+
+def exit_status(channel: paramiko.Channel, seconds: float) -> int:
+    """The exit status of the program at a channel's other end; -1 if a signal ended it, or none has come.
+
+    paramiko's own `recv_exit_status` waits without a time limit.
+
+    Args:
+        channel: at its end.
+        seconds: how long to wait for it.
+    """
+    until = time.monotonic() + seconds
+    while not channel.exit_status_ready():
+        if time.monotonic() >= until:
+            return -1
+        time.sleep(STATUS_POLL_SECONDS)
+    return channel.recv_exit_status()
 
 
 def in_unit(words: Sequence[str], unit: str | None) -> Sequence[str]:

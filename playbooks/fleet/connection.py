@@ -169,7 +169,8 @@ def _made(address: Address, endpoint: Endpoint, ways: Ways) -> _Connection:
             **_login(address, endpoint),
         },
     )
-    connection._set(endpoint=endpoint)
+    # Fabric would take a plain assignment for one of its settings.
+    object.__setattr__(connection, "endpoint", endpoint)
     if endpoint.pubkey and endpoint.agent is not None:
         # paramiko asks the agent that the environment names; ssh may have been told of another one, or of some keys.
         connection.client._agent = Agent(endpoint.agent, endpoint.keys if endpoint.only_keys else None)

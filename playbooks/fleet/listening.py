@@ -9,6 +9,7 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 
 import paramiko
 
+from playbooks.fleet import channels
 from playbooks.fleet import script as scripts
 from playbooks.fleet.failures import explain, lost
 from playbooks.fleet.remote import Remote
@@ -70,11 +71,11 @@ def _lines(remote: Remote, step: str, channel: paramiko.Channel, stop: threading
         yield found
     if stop.is_set():
         return
-    channel.status_event.wait(EXIT_SECONDS)
-    if channel.exit_status == -1:
+    status = channels.exit_status(channel, EXIT_SECONDS)
+    if status == -1:
         raise EOFError("the host closed the session")
     nothing = scripts.parse(remote.name, step, b"", 0.0)
-    raise explain(remote.name, step, nothing, channel.exit_status, bytes(errors))
+    raise explain(remote.name, step, nothing, status, bytes(errors))
 
 
 def _pieces(channel: paramiko.Channel, errors: bytearray, stop: threading.Event) -> Iterator[bytes]:

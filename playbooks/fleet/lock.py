@@ -17,7 +17,7 @@ import paramiko
 from playbooks.core.errors import Locked, SlipwayError, StepFailed, Unreachable
 from playbooks.core.step_codes import StepCode
 from playbooks.fleet import script as scripts
-from playbooks.fleet.channels import is_alive
+from playbooks.fleet.channels import exit_status, is_alive
 from playbooks.fleet.failures import explain, lost
 from playbooks.fleet.lock_owner import CHANGES, FencingToken, LockRequest, read_lock_owner
 from playbooks.fleet.progress import Trip
@@ -210,8 +210,7 @@ class Lock:
         guarded = answer.maybe("guarded", 3)
         if held is None and guarded is None:
             errors = channel.recv_stderr(4096) if channel.recv_stderr_ready() else b""
-            channel.status_event.wait(EXIT_SECONDS)
-            status = channel.exit_status
+            status = exit_status(channel, EXIT_SECONDS)
             channel.close()
             error = explain(host, "lock", answer, status, errors)
             if isinstance(error, StepFailed) and error.code == StepCode.FENCED:

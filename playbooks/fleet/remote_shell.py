@@ -14,6 +14,7 @@ import paramiko
 
 from playbooks.core.errors import BadAnswer
 from playbooks.fleet import script as scripts
+from playbooks.fleet.channels import exit_status
 
 # What a step may answer at the most. The longest honest answer is a manifest of a large release.
 MAX_OUTPUT = 16 * 1024 * 1024
@@ -204,11 +205,12 @@ class RemoteShell:
             if reply is not None:
                 return reply
             if ended:
-                if not self.channel.status_event.wait(_left(deadline)):
+                status = exit_status(self.channel, _left(deadline))
+                if not self.channel.exit_status_ready():
                     raise TimeoutError
-                if not self.channel.exit_status_ready() or self._is_lost():
+                if self._is_lost():
                     raise EOFError("the host closed the session")
-                return Reply(self.channel.recv_exit_status(), bytes(self._output), bytes(self._errors), None)
+                return Reply(status, bytes(self._output), bytes(self._errors), None)
             self._bell.wait(min(_left(deadline), LONGEST_WAIT))
 
     def close(self) -> None:
@@ -285,7 +287,7 @@ class RemoteShell:
 
     def _is_lost(self) -> bool:
         # An answer that never came has exit status -1, like a signal's; only the transport tells them apart.
-        return self.channel.exit_status == -1 and not self.channel.get_transport().is_active()
+        return exit_status(self.channel, 0.0) == -1 and not self.channel.get_transport().is_active()
 
 
 def _left(deadline: float) -> float:

@@ -15,7 +15,6 @@ import tty
 from collections.abc import Callable, Iterator, Sequence
 
 import paramiko
-from paramiko.common import cMSG_CHANNEL_REQUEST
 
 from playbooks.fleet import channels
 from playbooks.fleet import script as scripts
@@ -90,16 +89,12 @@ def _begin(remote: Remote, channel: paramiko.Channel, step: str, arguments: Sequ
 def _ask_terminal(channel: paramiko.Channel) -> None:
     """As paramiko's `get_pty`, which knows no modes."""
     columns, rows = shutil.get_terminal_size()
-    message = paramiko.Message()
-    message.add_byte(cMSG_CHANNEL_REQUEST)
-    message.add_int(channel.remote_chanid)
-    message.add_string("pty-req")
-    message.add_boolean(False)
+    message = channels.new_request(channel, "pty-req")
     message.add_string(os.environ.get("TERM", "dumb"))
     for number in (columns, rows, 0, 0):
         message.add_int(number)
     message.add_string(MODES)
-    channel.get_transport()._send_user_message(message)  # type: ignore[attr-defined]
+    channels.send_request(channel, message)
 
 
 @contextlib.contextmanager

@@ -91,5 +91,5 @@ class Transport(paramiko.Transport):
 
     def prefer_keys(self, wanted: hostkeys.ExpectedKeys) -> None:
         """Ask for a host key of a kind that is recorded."""
-        kinds: tuple[str, ...] = getattr(self, "_preferred_keys")  # noqa: B009 - paramiko has no types for it
-        self._preferred_keys = wanted.kinds(kinds)
+        options = self.get_security_options()
+        options.key_types = wanted.kinds(tuple(options.key_types))
