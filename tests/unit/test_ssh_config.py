@@ -22,6 +22,7 @@ from playbooks.fleet.dialing import Agent
 from playbooks.fleet.endpoint import Endpoint, split_paths
 from playbooks.fleet.ssh_config import SshAnswers, SshQuery
 from tests.agent import running_agent
+from tests.private_parts import proves
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 CONFIG = """
@@ -112,6 +113,7 @@ def test_ssh_says_whom_to_talk_to(name: str, variables: dict[str, Any], expected
     assert str(endpoint(name, config, **variables)).endswith(expected)
 
 
+@proves("paramiko", "_preferred_")
 def test_ssh_says_how_to_talk_to_it(config: Path, tmp_path: Path) -> None:
     """What ssh fills in, we fill in; a jump host has settings of its own."""
     assert endpoint("none", config).jump is None
@@ -285,6 +287,7 @@ def agent(tmp_path: Path) -> Iterator[str]:
         yield place
 
 
+@proves("paramiko", "_keys", "_conn", "_connect", "get_keys", "blob")
 def test_only_the_keys_that_are_meant(agent: str, tmp_path: Path) -> None:
     """IdentitiesOnly: six keys of an agent are as many failed logins, and sshd closes the door."""
     for name in ("one", "two"):

@@ -6,13 +6,14 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import paramiko
 import pytest
 from paramiko.common import MSG_CHANNEL_DATA, MSG_CHANNEL_EXTENDED_DATA, byte_chr
 
 from playbooks.fleet.transport import MAX_PACKET, Transport
+from tests.private_parts import proves
 
 SECONDS = 20
 Act = Callable[[paramiko.Transport, paramiko.Channel], None]
@@ -32,12 +33,29 @@ class Lets(paramiko.ServerInterface):
 
 
 @contextlib.contextmanager
-def session(act: Act, *, compress: bool = False) -> Iterator[tuple[Transport, paramiko.Channel]]:
-    """A channel whose other end does this."""
+def session(
+    act: Act,
+    *,
+    compress: bool = False,
+    lets: Lets | None = None,
+    keys: Sequence[paramiko.PKey] = (),
+    tune: Callable[[Transport], None] = lambda _: None,
+) -> Iterator[tuple[Transport, paramiko.Channel]]:
+    """A channel whose other end does this.
+
+    Args:
+        act: what its thread does.
+        compress: whether both ends do.
+        lets: what the server allows.
+        keys: the server's host keys.
+        tune: sets up our end before it speaks.
+    """
     ours, theirs = socket.socketpair()
     server = paramiko.Transport(theirs)
-    server.add_server_key(paramiko.RSAKey.generate(2048))
+    for key in keys or (paramiko.RSAKey.generate(2048),):
+        server.add_server_key(key)
     client = Transport(ours)
+    tune(client)
     for one in (server, client):
         one.use_compression(compress)
     channels: list[paramiko.Channel] = []
@@ -45,7 +63,7 @@ def session(act: Act, *, compress: bool = False) -> Iterator[tuple[Transport, pa
 
     def serve() -> None:
         with contextlib.suppress(EOFError, OSError, paramiko.SSHException):
-            server.start_server(server=Lets())
+            server.start_server(server=lets or Lets())
             channel = server.accept(SECONDS)
             assert channel is not None
             channels.append(channel)  # a channel that nobody keeps is closed
@@ -93,6 +111,7 @@ def why_ended(client: Transport) -> str:
 
 
 @pytest.mark.parametrize("kind", [MSG_CHANNEL_DATA, MSG_CHANNEL_EXTENDED_DATA])
+@proves("paramiko", "_channel_handler_table", "in_window_size")
 def test_no_more_is_kept_than_was_asked_for(kind: int) -> None:
     """What was sent to a channel that nobody read just then stayed in memory: half a gigabyte in eight seconds."""
     with session(sends(kind, 32768, 400)) as (client, channel):
@@ -121,6 +140,7 @@ def test_a_packet_has_a_length_that_ends() -> None:
         assert "a packet of" in why_ended(client)
 
 
+@proves("paramiko", "packetizer", "read_all")
 def test_before_a_key_is_shown_a_packet_has_a_length_too() -> None:
     """Whoever sits on the way to a host could fill the controller before its key was looked at."""
     ours, theirs = socket.socketpair()
@@ -132,6 +152,7 @@ def test_before_a_key_is_shown_a_packet_has_a_length_too() -> None:
         client.close()
 
 
+@proves("paramiko", "_compression_info")
 def test_a_packet_unpacks_to_a_size_that_ends() -> None:
     """With `Compression yes` a packet of 256 kB was 256 MB."""
     with session(sends(MSG_CHANNEL_DATA, 64 << 20, 1), compress=True) as (client, channel):

@@ -20,6 +20,7 @@ from playbooks.core.errors import UsageError
 from playbooks.fleet.script import load
 from playbooks.settings.metrics import Prometheus
 from playbooks.settings.pull import ObjectStore, Pull
+from tests.private_parts import proves
 from tests.unit.test_stores import secrets
 
 CLASS_NAME = re.compile(r"[A-Z][a-z]+[A-Z][A-Za-z]*(Error|Timeout|Exception)|object at 0x|Errno")
@@ -74,6 +75,8 @@ def answer(listening: socket.socket, context: ssl.SSLContext | None) -> None:
 
 
 @pytest.mark.parametrize("way", WHYS)
+@proves("requests", "reason")
+@proves("botocore", "kwargs")
 def test_a_server_that_cannot_be_asked(way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """ "ConnectionError" tells nobody whether a name, a firewall or a certificate is wrong, nor on which server."""
     for module in (web, object_store):

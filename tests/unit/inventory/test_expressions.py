@@ -14,6 +14,7 @@ from jinja2 import TemplateRuntimeError
 from playbooks.core.errors import SlipwayError, UsageError
 from playbooks.inventory import expressions, filters, load_inventory, select
 from playbooks.inventory.expressions import TooCostly
+from tests.private_parts import proves
 
 EVIL = [
     (r"(a+)+$", "a" * 28 + "!"),
@@ -105,6 +106,7 @@ def test_what_is_no_expression_is_said_to_be_none(pattern: str) -> None:
         expressions.search(pattern, "a")
 
 
+@proves("Python", "_parser")
 def test_usual_expressions_cost_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Inventories of hundreds of hosts use them for each."""
     monkeypatch.setattr(expressions, "_elsewhere", None)
