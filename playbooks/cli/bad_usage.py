@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from functools import partial, wraps
 from inspect import signature
@@ -48,7 +48,7 @@ class BadUsage(ParseError, Exit):
 
 
 def strict_usage(namespace: Collection) -> None:
-    """Let Invoke's parser raise `BadUsage`, and refuse every task with Invoke's own --dry.
+    """Let Invoke's parser raise `BadUsage`, and refuse Invoke's own flags among those of a task.
 
     Args:
         namespace: all tasks.
@@ -57,8 +57,9 @@ def strict_usage(namespace: Collection) -> None:
     # A class of another package is replaced on purpose.
     setattr(invoke_parser, "ParseError", partial(BadUsage, tasks=names))  # noqa: B010
     for name in names:
-        namespace[name].body = _refusing_dry(name, namespace[name].body)
-        _short_flags(namespace[name])
+        task = namespace[name]
+        _short_flags(task)
+        task.body = _refusing(name, task.body, task.get_arguments(), names)
 
 
 def _short_flags(task: Task[Any]) -> None:
@@ -80,8 +81,11 @@ def _short_flags(task: Task[Any]) -> None:
     setattr(task, "get_arguments", get_arguments)  # noqa: B010 - of another package, and replaced on purpose
 
 
-def _refusing_dry(name: str, body: Callable[..., None]) -> Callable[..., None]:
-    """Invoke's own --dry only stops Invoke's shell commands, so a deploy with it would really deploy."""
+def _refusing(
+    name: str, body: Callable[..., None], arguments: Sequence[Argument], names: Sequence[str]
+) -> Callable[..., None]:
+    """Invoke takes its own flags behind a task, too. Its --dry only stops Invoke's shell commands, so a deploy with it
+    would really deploy; `rollback -w` is its --warn-only."""
     needing = [flag for flag, parameter in signature(body).parameters.items() if parameter.default is None]
 
     @wraps(body)
@@ -92,6 +96,7 @@ def _refusing_dry(name: str, body: Callable[..., None]) -> Callable[..., None]:
             tell_programs(refused, sys.argv)
             raise Exit(f"error: {refused}", code=int(refused.exit_status))
         try:
+            refuse_foreign_flag(name, sys.argv, arguments, names)
             flags = {flag: as_meant(flag, value) for flag, value in flags.items()}
             for flag in needing:
                 require_value(name, flag, flags.get(flag))
@@ -101,6 +106,56 @@ def _refusing_dry(name: str, body: Callable[..., None]) -> Callable[..., None]:
         body(c, *args, **flags)
 
     return run
+
+
+def refuse_foreign_flag(task: str, words: Sequence[str], arguments: Iterable[Argument], tasks: Sequence[str]) -> None:
+    """Refuse a flag that the task does not know. Invoke's parser has accepted the command line, so it is Invoke's own.
+
+    Args:
+        task: its name.
+        words: the command line.
+        arguments: of the task.
+        tasks: the names of all tasks.
+
+    Raises:
+        UsageError: there is such a flag.
+    """
+    known = _flags(arguments)
+    is_value = False
+    for word in words[words.index(task) + 1 :] if task in words else ():
+        head = word.partition("=")[0]
+        if is_value and head not in known:
+            is_value = False
+        elif word == "--" or word in tasks:
+            return
+        elif word.startswith("-"):
+            flag = next((flag for flag in _apart(head, known) if flag not in known), None)
+            if flag is not None:
+                see = f"see: invoke --help {task}; Invoke's own flags stand before the task"
+                raise UsageError(f"{task} has no flag {flag}. Nothing was touched", hint=see)
+            is_value = head == word and known.get(f"-{word[-1]}" if word not in known else word, False)
+
+
+def _flags(arguments: Iterable[Argument]) -> dict[str, bool]:
+    """The flags of a task, as they are typed, and whether a value follows."""
+    known = {}
+    for argument in arguments:
+        for name in argument.names:
+            known[f"-{name}" if len(name) == 1 else f"--{name.replace('_', '-')}"] = argument.takes_value
+        if argument.default is True:
+            known[f"--no-{argument.name}"] = False
+    return known
+
+
+def _apart(word: str, known: Mapping[str, bool]) -> Iterator[str]:
+    """The flags in a word: short ones may stand together, up to one whose value is glued to it."""
+    if word.startswith("--"):
+        yield word
+        return
+    for letter in word[1:]:
+        yield f"-{letter}"
+        if known.get(f"-{letter}"):
+            return
 
 
 def tell_programs(refused: UsageError, words: Sequence[str]) -> None:

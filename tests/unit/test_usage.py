@@ -30,9 +30,12 @@ PROJECT = Path(__file__).resolve().parent.parent.parent
         (["deploy", "--env"], "--env needs a value", "--env=VALUE"),
         (["deploy", "staging"], "deploy cannot make sense of 'staging'", "invoke --help deploy"),
         (["deplyo", "--env=lab"], "there is no task 'deplyo'. Did you mean deploy?", "invoke --list"),
-        (["deploy", "--env=lab", "--version=1.0.0", "--dry"], "deploy knows no --dry", "--check"),
+        (["deploy", "--env=nowhere", "--version=1.0.0", "--dry"], "deploy knows no --dry", "--check"),
         (["deploy", "-e", "lab", "--version=1", "--version=2"], "deploy is given --version twice", "--help deploy"),
-        (["--dry", "rollback", "--env=lab"], "rollback knows no --dry", "leave it out"),
+        (["--dry", "rollback", "--env=nowhere"], "rollback knows no --dry", "leave it out"),
+        (["rollback", "-e", "nowhere", "-w"], "rollback has no flag -w", "invoke --help rollback"),
+        (["rollback", "-jw", "--env=nowhere"], "rollback has no flag -w", "before the task"),
+        (["deploy", "--env=nowhere", "--echo"], "deploy has no flag --echo", "before the task"),
     ],
 )
 def test_a_typing_error_is_a_sentence(words: list[str], said: str, hint: str) -> None:
@@ -183,7 +186,7 @@ def test_a_short_flag_means_the_same_in_every_task() -> None:
     [
         ["deploy", "--json", "--versoin=1"],
         ["deploy", "-j", "--env"],
-        ["--dry", "rollback", "--env=lab", "--json"],
+        ["--dry", "rollback", "--env=nowhere", "--json"],
         ["restore", "--env=lab", "--json"],
         ["console", "--env=lab", "--json"],
     ],
