@@ -1,1 +1,1 @@
-"""What can be done to one host: a typed function, and its shell script beside it."""
+"""Steps on one host. Each step is a typed function here and a shell script beside it."""

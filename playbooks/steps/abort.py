@@ -7,10 +7,10 @@ from playbooks.fleet.script import StepResult
 
 
 def read_abort(answer: StepResult) -> LockOwner | None:
-    """Whose task was asked to end; None where there is none.
+    """Return the lock owner whose task was asked to end; None if no task runs.
 
     Raises:
-        BadAnswer: its answer makes no sense.
+        BadAnswer: the answer is malformed.
     """
     asked = answer.maybe("asked", 1)
     if asked is not None:

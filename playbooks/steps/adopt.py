@@ -13,19 +13,19 @@ from playbooks.fleet.remote_shell import Note
 from playbooks.settings import Settings
 
 HINT = "docs/first-deploy.md says what can be taken over, under 'Taking over from another tool'"
-# Capistrano's and Ansistrano's; Deployer counts.
+# Capistrano and Ansistrano name releases by time, Deployer by a counter.
 TIME = re.compile(r"(\d{8})(\d{6})Z?", re.ASCII)
 BEFORE_ALL = "20000101T000000Z"
 
 
 def release_of(folder: str) -> str | None:
-    """The id that a release of another tool's is given: the same on every host, and older than any of Slipway's.
+    """Make an id for another tool's release. It is the same on every host and sorts before Slipway's own ids.
 
     Args:
-        folder: its name in ``releases``.
+        folder: the release's folder name in ``releases``.
 
     Returns:
-        None for a name that cannot be a version.
+        The id; None if the folder's name cannot be a version.
     """
     if not names.VERSION.fullmatch(folder):
         return None
@@ -43,18 +43,18 @@ def adopt(
     look: bool = False,
     note: Note | None = None,
 ) -> None:
-    """Make a release of what ``current`` leads to; what runs goes on running.
+    """Make a release of the folder that ``current`` leads to. The application keeps running.
 
     Args:
         remote: the host.
         settings: its settings.
-        folder: its name in ``releases``.
-        units: those of the release that is to take its place.
-        look: change nothing, and only find out whether it can be done.
-        note: called with progress.
+        folder: the release's folder name in ``releases``.
+        units: the units of the release that will replace it.
+        look: change nothing; only find out whether the adoption is possible.
+        note: called with each progress message.
 
     Raises:
-        StepFailed: it cannot.
+        StepFailed: the adoption is not possible.
     """
     release = release_of(folder) or ""
     nothing = "0" * 64

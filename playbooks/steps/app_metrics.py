@@ -1,4 +1,4 @@
-"""The application's own pages of metrics, fetched by its own host, so that they need not be open to others."""
+"""Fetch the application's metrics pages from its own host, so that no other machine needs access to them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from playbooks.settings.selector import parse_selector
 
 
 def ask_app_metrics(settings: MetricsSettings, servers: Sequence[MeasuredServer]) -> StepCall:
-    """The step that reads a host's pages, in one round trip.
+    """Build the step that reads a host's pages, in one round trip.
 
     Args:
         settings: ``slipway_metrics``.
-        servers: those on this host.
+        servers: the servers on this host.
     """
     application = settings.application
     lines = [f"{server.name}\t{application.url.replace('{port}', str(server.port))}\n" for server in servers]
@@ -32,10 +32,10 @@ def ask_app_metrics(settings: MetricsSettings, servers: Sequence[MeasuredServer]
 
 
 def read_app_metrics(answer: StepResult) -> dict[str, Page]:
-    """The pages, by server.
+    """Read the pages, by server.
 
     Raises:
-        BadAnswer: the answer makes no sense.
+        BadAnswer: the answer is malformed.
     """
     pages: dict[str, Page] = {}
     lines: list[str] = []
@@ -51,7 +51,7 @@ def read_app_metrics(answer: StepResult) -> dict[str, Page]:
 
 
 def _names(settings: MetricsSettings) -> Iterable[str]:
-    """Names of metrics, and those by which pages declare them."""
+    """Return the metrics' names, and the names under which pages declare them."""
     for text in (settings.requests, settings.errors, settings.latency):
         name = parse_selector(text).name
         yield name

@@ -45,14 +45,14 @@ HINTS = {
 
 @dataclass(frozen=True)
 class BackupJob:
-    """What to back up on a host.
+    """Describe what to back up on a host.
 
     Args:
         id: the backup's id, the same on every host of a run.
         kind: application or database.
         release: the running release, if any.
-        version: its version, or the fleet's.
-        databases: those that this host dumps.
+        version: the release's version, or the fleet's.
+        databases: the databases that this host dumps.
     """
 
     id: str
@@ -65,21 +65,21 @@ class BackupJob:
 def back_up(
     remote: Remote, settings: Settings, job: BackupJob, secrets: Mapping[str, str], *, note: Note | None = None
 ) -> dict[str, Any] | None:
-    """Back up a host: one restic command, since every one costs half a second of key derivation.
+    """Back up a host with one restic command, because each one spends half a second on key derivation.
 
     Args:
         remote: the host.
         settings: its settings.
         job: what to back up.
-        secrets: by name.
-        note: called with progress.
+        secrets: the values by name.
+        note: called with each progress message.
 
     Returns:
-        The record, as the host keeps it; None if there was nothing to back up.
+        The backup's record, as the host keeps it; None if there was nothing to back up.
 
     Raises:
-        StepFailed: there is no backup; the sentence says why.
-        BadAnswer: its record is none of that backup.
+        StepFailed: the backup failed; the sentence says why.
+        BadAnswer: the record belongs to another backup.
     """
     try:
         (answer,) = remote.chain([ask(remote.name, settings, job, secrets, note=note)])
@@ -103,15 +103,15 @@ def ask(
     after: bool = False,
     note: Note | None = None,
 ) -> StepCall:
-    """The step that backs up a host.
+    """Build the step that backs up a host.
 
     Args:
         host: its name.
         settings: its settings.
         job: what to back up.
-        secrets: by name.
-        after: it goes on by itself once it has begun, when nobody is connected any more, and gives way to what serves.
-        note: called with progress.
+        secrets: the values by name.
+        after: once begun, the step continues without a connection, at a low priority.
+        note: called with each progress message.
     """
     lines = [*secret_lines(settings, secrets)]
     if job.kind == "application":
@@ -132,7 +132,7 @@ def ask(
         covers(settings),
         "after" if after else "before",
         settings.run_user,
-        # For restic, and for each SQLite database: the step has its end before its controller gives it up.
+        # Once for restic and once for each SQLite database: the step must end before the controller stops waiting.
         str(max(1, round(settings.timeouts.command / 2))),
     ]
     return StepCall(
@@ -141,28 +141,28 @@ def ask(
 
 
 def covers(settings: Settings) -> str:
-    """Changes with what of a host is backed up."""
+    """Return a key that changes when the settings include other data of the host."""
     backup = settings.backup
-    # Before November 2026 a pattern took files out of the release, too: such a backup proves nothing.
+    # Before November 2026 exclude patterns applied to the release too, so an older backup proves nothing.
     exclude = [f"data: {pattern}" for pattern in backup.exclude]
     return hashlib.sha256(repr((backup.paths, backup.sqlite, exclude)).encode()).hexdigest()[:16]
 
 
 def is_provable(settings: Settings) -> bool:
-    """Whether a backup of yesterday can be proven to hold all that is there today: files can, databases cannot."""
+    """Return whether an older backup can be proven to be current. Files can be compared; databases cannot."""
     return settings.backup.enabled and not settings.backup.sqlite and not settings.databases
 
 
 def prove(remote: Remote, settings: Settings, release: str) -> str | None:
-    """The id of the backup that still holds all there is to back up on a host.
+    """Find the backup that still holds everything on a host.
 
     Args:
         remote: the host.
         settings: its settings.
-        release: what runs there.
+        release: the release that runs there.
 
     Returns:
-        None if something has changed since, or there is no backup.
+        The backup's id; None if something has changed since, or there is no backup.
     """
     backup = settings.backup
     arguments = [settings.state, settings.home, release, repository(settings, remote.name), covers(settings)]
@@ -172,18 +172,18 @@ def prove(remote: Remote, settings: Settings, release: str) -> str | None:
 
 
 def repository(settings: Settings, host: str) -> str:
-    """Where a host's backups go."""
+    """Return the repository that a host's backups go to."""
     return settings.backup.repository.replace("{app}", settings.app).replace("{host}", host)
 
 
 def secret_lines(settings: Settings, secrets: Mapping[str, str]) -> list[str]:
-    """restic's password and what else its repository needs, for a step's payload."""
+    """Build the payload lines with restic's password and the repository's credentials."""
     named = {"RESTIC_PASSWORD": settings.backup.password, **settings.backup.environment}
     return [FIELD.join(("secret", variable, secrets[name])) for variable, name in named.items()]
 
 
 def database_lines(database: Database, secrets: Mapping[str, str]) -> list[str]:
-    """How to reach a database and what to ask it once restored, for a step's payload."""
+    """Build the payload lines with a database's connection and the questions to ask after a restore."""
     password = secrets[database.password] if database.password else ""
     server = (database.host or "", str(database.port), database.user, password)
     return [
@@ -193,15 +193,15 @@ def database_lines(database: Database, secrets: Mapping[str, str]) -> list[str]:
 
 
 def as_payload(lines: Sequence[str]) -> bytes:
-    """Lines for a step's standard input. An empty last field would be lost to the shell, so a mark ends each.
+    """Join lines for a step's standard input. A mark ends each line, because a shell drops an empty last field.
 
-    The last one says that it is: a connection that breaks in between must not make a backup of half.
+    The last line marks the end, so that a broken connection cannot make an incomplete backup.
     """
     return "".join(f"{line}{FIELD}.\n" for line in [*lines, "end"]).encode()
 
 
 def with_hint(error: StepFailed, settings: Settings) -> StepFailed:
-    """The error, with what to do next where the step's code tells."""
+    """Return the error with the hint that belongs to the step's code."""
     hint = HINTS.get(error.code)
     error.hint = error.hint or (hint.replace("{state}", settings.state) if hint else None)
     return error

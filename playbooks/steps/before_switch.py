@@ -1,4 +1,4 @@
-"""Run the hooks that one host runs for all, before any host switches (A1)."""
+"""Run the hooks that one host runs for the whole fleet, before any host switches (A1)."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Which = Literal["run", "note"]
 def ask_before_switch(
     settings: Settings, release: str, hooks: Sequence[Hook], which: Which, note: Note | None = None
 ) -> StepCall:
-    """The step that runs them, or that notes on another host that they have run.
+    """Build the step that runs the hooks, or that records on another host that they have run.
 
     Args:
-        settings: the host's.
+        settings: the host's settings.
         release: the id of the staged release.
-        hooks: those that it runs.
-        which: see there.
-        note: called with progress.
+        hooks: the hooks that the step runs.
+        which: "run" runs the hooks; "note" records that another host has run them.
+        note: called with each progress message.
     """
     budget = sum(hook.timeout for hook in hooks) if which == "run" else 0.0
     return StepCall(

@@ -1,4 +1,4 @@
-"""A balancer's certificate: whether it is valid, and whether clients get it (D1)."""
+"""Check whether a balancer's certificate is valid and whether clients get it (D1)."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from playbooks.settings.traffic import Balancer, Tls
 
 @dataclass(frozen=True)
 class Certificate:
-    """How it stands.
+    """The state of a certificate.
 
     Args:
-        problem: what is wrong with it, as a sentence; empty when nothing is.
-        bad: whether clients are turned away by it, or get another one; else it only ends soon.
+        problem: what is wrong, as a sentence; empty if the certificate is fine.
+        bad: whether clients refuse it or get another one; else it only expires soon.
     """
 
     problem: str = ""
@@ -24,16 +24,16 @@ class Certificate:
 
 
 def ask_certificate(balancer: Balancer, tls: Tls, settings: Settings) -> StepCall:
-    """The step that looks at it. Changes nothing."""
+    """Build the step that checks the certificate. It changes nothing."""
     arguments = [balancer.kind, str(tls.ports[0]), *certificate_arguments(balancer, tls, settings.app)]
     return StepCall("certificate", arguments, timeout=settings.timeouts.command)
 
 
 def read_certificate(answer: StepResult) -> Certificate:
-    """How it stands.
+    """Read the state of the certificate.
 
     Raises:
-        BadAnswer: its answer makes no sense.
+        BadAnswer: the answer is malformed.
     """
     stand, sentence = answer.one("certificate", 2)
     if stand not in ("fit", "soon", "bad"):
@@ -42,6 +42,6 @@ def read_certificate(answer: StepResult) -> Certificate:
 
 
 def certificate_arguments(balancer: Balancer, tls: Tls, app: str) -> list[str]:
-    """As judge_certificate.sh takes them."""
+    """Return the arguments for judge_certificate.sh."""
     place = tls.place(app)
     return [place, tls.key or place, str(tls.days), *balancer.tls_names]

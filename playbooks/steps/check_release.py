@@ -1,4 +1,4 @@
-"""Whether a release on a host is still what was staged: no host goes back to a damaged one (A6)."""
+"""Check that a release on a host is still what was staged, before a host goes back to it (A6)."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from playbooks.steps.drift import listed, read_changes
 
 @dataclass(frozen=True)
 class Checked:
-    """What was found.
+    """The result of the check.
 
     Args:
         verdict: intact, damaged or absent.
         reason: why it is not intact.
-        units: full names of the units it runs, if it is intact.
-        slot: the slot that they run in, if they do.
+        units: full names of the release's units, if it is intact.
+        slot: the slot that the units run in, if any.
     """
 
     verdict: str
@@ -28,7 +28,7 @@ class Checked:
 
     @property
     def intact(self) -> bool:
-        """Whether it can be switched to as it is."""
+        """Return whether a host can switch to the release as it is."""
         return self.verdict == "intact"
 
 

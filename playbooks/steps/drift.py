@@ -1,4 +1,4 @@
-"""What somebody changed by hand in the running release on a host: files, links, modes, units."""
+"""Find what somebody changed by hand in a host's running release: files, links, modes, units."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from playbooks.fleet.remote import StepCall
 from playbooks.fleet.script import StepResult
 from playbooks.settings import Settings
 
-# What the step says, and what a person reads of it; the gravest first.
+# The step's words and the text that a person reads, the most serious first.
 WORDS = {
     "changed": "was changed",
     "missing": "is gone",
@@ -25,14 +25,14 @@ WORDS = {
     "unread": "was changed on disk since systemd read it",
     "added": "was added",
 }
-# With these it is not what was staged: nothing switches to it.
+# With one of these changes the release is not what was staged, and no host switches to it.
 SPOILING = ("changed", "missing", "link", "attributes")
 # A deploy of the same version leaves these as they are.
 KEPT = ("added", "drop-in", "unread")
 MAX_TOLD = 3  # in a sentence
 MAX_NAME = 300  # characters
 
-# How a name's newlines and tabs come (compare_release.sh).
+# compare_release.sh writes newlines and tabs in names as these.
 _ODD = {1: "\n", 2: "\t"}
 
 How = Literal["look", "all"]
@@ -40,11 +40,11 @@ How = Literal["look", "all"]
 
 @dataclass(frozen=True)
 class Change:
-    """Something that is not as it was deployed.
+    """One difference from what was deployed.
 
     Args:
         kind: one of WORDS.
-        name: a path in the release, or that of a unit file.
+        name: a path in the release, or the path of a unit file.
     """
 
     kind: str
@@ -52,7 +52,7 @@ class Change:
 
     @property
     def is_mended_by_deploy(self) -> bool:
-        """Whether a deploy of the same version would make a difference."""
+        """Return whether a deploy of the same version repairs this."""
         return self.kind not in KEPT
 
     def __str__(self) -> str:
@@ -61,12 +61,12 @@ class Change:
 
 @dataclass(frozen=True)
 class Drift:
-    """What was changed by hand on one host.
+    """The changes by hand on one host.
 
     Args:
-        release: that runs.
-        changes: what; of very many the first.
-        more: how many more there are.
+        release: the release that runs.
+        changes: the changes, up to a limit.
+        more: how many changes are beyond the limit.
     """
 
     release: str
@@ -75,21 +75,21 @@ class Drift:
 
     @property
     def spoils(self) -> bool:
-        """Whether the release cannot be switched back to as it is."""
+        """Return whether the changes prevent a switch back to this release."""
         return any(change.kind in SPOILING for change in self.changes)
 
     @property
     def is_mended_by_deploy(self) -> bool:
-        """Whether a deploy of the same version would make a difference."""
+        """Return whether a deploy of the same version repairs this."""
         return any(change.is_mended_by_deploy for change in self.changes)
 
     @property
     def in_release(self) -> tuple[Change, ...]:
-        """What of it somebody changed by hand that is left behind with the release."""
+        """Return the changes inside the release folder; they stay behind when another release runs."""
         return tuple(change for change in self.changes if change.kind not in ("drop-in", "unread", "mounts"))
 
     def beside(self, slot: str | None) -> Drift | None:
-        """What of it stays when another release runs: drop-ins, but for those of the slot that was left."""
+        """Return the changes that remain when another release runs: drop-ins, except the old slot's."""
         left = f"@{slot}." if slot else None
         kept = tuple(
             change for change in self.changes if change.kind == "drop-in" and not (left and left in change.name)
@@ -101,34 +101,34 @@ class Drift:
 
 
 def told_drift(drift: Drift | None) -> tuple[str, ...]:
-    """Each change as a sentence; of very many the first."""
+    """Return a sentence for each change, up to a limit."""
     if drift is None:
         return ()
     return (*map(str, drift.changes), *([f"and {drift.more} more"] if drift.more else []))
 
 
 def listed(changes: Sequence[Change], more: int = 0) -> str:
-    """The first changes, as a part of a sentence."""
+    """Return the first changes as a part of a sentence."""
     told = [str(change) for change in changes[:MAX_TOLD]]
     more += len(changes) - len(told)
     return ", ".join(told) + (f", and {more} more" if more else "")
 
 
 def ask_drift(settings: Settings, *, how: How = "look") -> StepCall:
-    """The step that finds out what was changed.
+    """Build the step that finds out what was changed.
 
     Args:
-        settings: the host's.
+        settings: the host's settings.
         how: "look": files are read whose size, time or inode changed; "all": every file.
     """
     return StepCall("drift", [settings.home, how], timeout=settings.timeouts.command)
 
 
 def read_drift(answer: StepResult) -> Drift | None:
-    """What was changed; None where nothing was, or nothing of Slipway's runs.
+    """Read the changes; None if nothing was changed or no release of Slipway runs.
 
     Raises:
-        BadAnswer: it makes no sense.
+        BadAnswer: the answer is malformed.
     """
     release = answer.maybe("drift_of", 1)
     if release is None:
@@ -140,10 +140,10 @@ def read_drift(answer: StepResult) -> Drift | None:
 
 
 def read_changes(answer: StepResult) -> tuple[Change, ...]:
-    """The changes that a step tells of.
+    """Read the changes that a step reports.
 
     Raises:
-        BadAnswer: one is of no kind that there is.
+        BadAnswer: a change has an unknown kind.
     """
     found = list(answer.all("drift", 2))
     if any(kind not in WORDS for kind, _ in found):

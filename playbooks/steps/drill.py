@@ -1,4 +1,4 @@
-"""Prove a backup by using it (G9): restore it, compare it, load its dumps, start its release, and clean up."""
+"""Prove a backup by a restore drill (G9): restore, compare, load the dumps, start the release, clean up."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from playbooks.steps.backup import FIELD, as_payload, database_lines, secret_lin
 
 Record = Mapping[str, Any]
 
-# Where PostgreSQL has its socket, as Debian and RHEL build it.
+# PostgreSQL's socket folder on Debian and RHEL.
 SOCKETS = "/run/postgresql"
 # PostgreSQL cuts names at 63 bytes; drill.sh makes the same name.
 LONGEST_NAME = 63
-MAX_PROBLEMS = 100  # that a host is heard of
+MAX_PROBLEMS = 100  # taken from one host
 MAX_LINES = 8
 
 
 @dataclass(frozen=True)
 class Drilled:
-    """What a part of a drill found on a host.
+    """The result of one part of a drill on a host.
 
     Args:
-        problems: sentences; none means that all of it is well.
-        restored: whether there is something restored now, however bad.
+        problems: sentences; empty if everything passed.
+        restored: whether the drill restored anything, even if it is damaged.
         started: whether the restored release was started and answered.
-        log: the last lines of one that did not answer.
+        log: the last lines of the release's log, if it did not answer.
     """
 
     problems: tuple[str, ...]
@@ -53,20 +53,20 @@ def drill(
     *,
     note: Note | None = None,
 ) -> Drilled:
-    """Check the repository, restore a backup into a scratch place, compare it, load its dumps and ask them questions.
+    """Check the repository, restore a backup into a scratch folder, compare it, load and query its dumps.
 
-    What was restored stays for `drill_start` until `drill_end`.
+    The restored files stay for `drill_start` until `drill_end` removes them.
 
     Args:
         remote: the host.
         settings: its settings.
         databases: those that this host dumps.
         record: the backup.
-        secrets: by name.
-        note: called with progress.
+        secrets: the values by name.
+        note: called with each progress message.
 
     Raises:
-        StepFailed: the drill itself could not be held.
+        StepFailed: the drill itself could not run.
     """
     lines = [*secret_lines(settings, secrets), *_database_lines(databases, secrets)]
     arguments = [
@@ -79,7 +79,7 @@ def drill(
         str(record.get("bytes", 0)),
         settings.app,
         settings.run_user,
-        # For one SQLite copy of several: the step has its end before its controller gives it up.
+        # Per SQLite copy: the step must end before the controller stops waiting.
         str(max(1, round(settings.timeouts.command / 3))),
     ]
     try:
@@ -97,16 +97,16 @@ def drill(
 
 
 def drill_start(remote: Remote, settings: Settings, release: str, databases: Sequence[Database]) -> Drilled:
-    """Start the restored release on a spare port, in a root of its own, health-check it, and stop it again.
+    """Start the restored release on a spare port in its own root, check its health, and stop it.
 
     Args:
         remote: the host, after `drill`.
         settings: its settings; ``slipway_backup.drill`` says how a restored release is started.
-        release: the one in the backup.
-        databases: those of this host: the release may reach their scratch copies by the server's socket.
+        release: the release in the backup.
+        databases: this host's databases; the release reaches their scratch copies by the server's socket.
 
     Raises:
-        StepFailed: the drill itself could not be held.
+        StepFailed: the drill itself could not run.
     """
     tried = settings.backup.drill
     parents = [path.rpartition("/")[0] for path in settings.backup.sqlite]
@@ -148,10 +148,10 @@ def drill_end(
     secrets: Mapping[str, str],
     document: Mapping[str, Any] | None,
 ) -> list[str]:
-    """Remove what the drill made on a host, and write down what it found, if it came to an end.
+    """Remove what the drill made on a host, and record its result if it completed.
 
     Returns:
-        Sentences on what could not be removed.
+        A sentence for each thing that could not be removed.
     """
     answer = remote.run(
         "drill_end",
@@ -164,7 +164,7 @@ def drill_end(
 
 
 def scratch_name(database: Database) -> str:
-    """The scratch database that a drill loads a dump into; as cut_name in postgres.sh."""
+    """Return the name of the scratch database for a dump; cut_name in postgres.sh makes the same name."""
     name = SCRATCH_DATABASE + database.name
     if len(name) <= LONGEST_NAME:
         return name

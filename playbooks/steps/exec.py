@@ -17,12 +17,12 @@ OUT, STATUS = b"out\t", b"status\t"
 
 @dataclass(frozen=True)
 class Command:
-    """What is run.
+    """The command to run.
 
     Args:
         words: program and arguments.
-        unit: whose environment it has; left out, that of the release's first service.
-        name: of the systemd unit that it runs in; no two are the same.
+        unit: the unit whose environment it gets; default: the release's first service.
+        name: the unique name of the systemd unit that it runs in.
     """
 
     words: Sequence[str]
@@ -33,21 +33,21 @@ class Command:
 def run_command(
     remote: Remote, settings: Settings, command: Command, tell: Callable[[str], None], stop: threading.Event
 ) -> int | None:
-    """Run it, and tell each line that it writes.
+    """Run the command and pass on each line that it writes.
 
     Args:
         remote: the host.
         settings: its settings.
-        command: what.
+        command: the command.
         tell: called with each line of its output.
-        stop: once it is set, the command is ended.
+        stop: ends the command when set.
 
     Returns:
-        Its exit status; None if it was ended.
+        The command's exit status; None if it was ended early.
 
     Raises:
-        StepFailed: nothing runs there, or there is no such unit.
-        Unreachable: the session is gone; the command is ended there.
+        StepFailed: no release runs there, or the unit does not exist.
+        Unreachable: the session is lost; the host ends the command.
     """
     arguments = [settings.home, settings.run_user, command.unit or "-", command.name, *command.words]
     status: int | None = None

@@ -1,4 +1,4 @@
-"""What a host has and runs, read in one round trip."""
+"""Read what a host has and runs, in one round trip."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ Stand = Literal["partial", "staged", "proven", "failed"]
 
 NOTHING = "-"  # as a release's predecessor
 MAX_ODD = 8  # sentences
-LOST_SENTENCES = 2  # that come first where what runs is lost
+LOST_SENTENCES = 2  # that come first if the current release is lost
 MAX_HOOKS = 20
-MAX_PLACES = 40  # folders on the way to ours, and file systems below them
-MAX_WORD = 200  # characters of what is shown of a host in a line
+MAX_PLACES = 40  # folders above ours, and file systems below them
+MAX_WORD = 200  # characters of a host's text that are shown
 
 
 @dataclass(frozen=True)
 class Disk:
-    """A file system's room.
+    """The space of a file system.
 
     Args:
         size, free: kilobytes.
@@ -52,17 +52,17 @@ class Disk:
 
     @property
     def used_percent(self) -> float:
-        """Share of the file system that is used, in percent."""
+        """Return how much of the file system is used, in percent."""
         return 100.0 * (self.size - self.free) / self.size if self.size else 0.0
 
 
 @dataclass(frozen=True)
 class Foreign:
-    """A folder on the way to ours that somebody else than root can change.
+    """A parent folder of ours that a user other than root can change.
 
     Args:
-        owner: who it belongs to.
-        mode: as ls shows it; with a + where an access list gives others what root makes in it.
+        owner: the folder's owner.
+        mode: as ls shows it, with a + where an access list applies to files that root makes in it.
     """
 
     path: str
@@ -87,12 +87,12 @@ class Unit:
 
     @property
     def is_running_service(self) -> bool:
-        """Whether a process of it runs: neither a socket or timer, nor one that has done its work."""
+        """Return whether a process of it runs; it does not for a socket, a timer or a finished oneshot."""
         return self.name.endswith(".service") and self.active == "active" and self.sub != "exited"
 
 
 def version_in(release: str) -> str:
-    """The version in a release's id."""
+    """Return the version in a release's id."""
     return release.partition("-")[2] or release
 
 
@@ -102,9 +102,9 @@ class ReleaseOnHost:
 
     Args:
         id: the folder's name.
-        stand: partial (never finished staging), staged, proven (was healthy), failed (was not).
-        predecessor: what ran when it was switched to, or NOTHING; None where that is not known.
-        about: its release.json; without what cannot be in it.
+        stand: partial (staging did not finish), staged, proven (was healthy), failed (was not healthy).
+        predecessor: the release that ran before it, or NOTHING; None if unknown.
+        about: its release.json, without invalid fields.
     """
 
     id: str
@@ -114,30 +114,30 @@ class ReleaseOnHost:
 
     @property
     def version(self) -> str:
-        """The version it was made from: its name ends with it."""
+        """Return the version; the release's id ends with it."""
         return version_in(self.id)
 
     @property
     def slot(self) -> str | None:
-        """The slot that it runs in, if it runs in one."""
+        """Return the slot that the release runs in, if any."""
         name = self.about.get("slot")
         return name if isinstance(name, str) else None
 
     @property
     def before_switch(self) -> tuple[str, ...]:
-        """What its before_switch hooks are called; of releases before December 2026 that is not known."""
+        """Return the names of its before_switch hooks; unknown for releases from before December 2026."""
         names = self.about.get("before_switch")
         return tuple(cut(str(name), MAX_WORD) for name in names[:MAX_HOOKS]) if isinstance(names, list) else ()
 
 
 @dataclass(frozen=True)
 class Idle:
-    """A release that is kept in the slot beside the current one.
+    """A release that is kept in the idle slot.
 
     Args:
-        slot: its name.
-        release: which one.
-        until: when its units are stopped, in seconds since 1970; None: nobody has said.
+        slot: the slot's name.
+        release: its id.
+        until: when its units are stopped, in seconds since 1970; None if that is not set.
         units: its units.
     """
 
@@ -148,20 +148,20 @@ class Idle:
 
     @property
     def runs(self) -> bool:
-        """Whether it would be there at once."""
+        """Return whether its units run, so that traffic can go back at once."""
         return bool(self.units) and all(unit.active == "active" for unit in self.units)
 
 
 @dataclass(frozen=True)
 class Guard:
-    """A guard that waits on a host, or could not do its work.
+    """A guard that waits on a host, or that failed to take it back.
 
     Args:
-        state: where it stands.
-        id: of the deploy that it guards.
-        target: the release that it goes back to; None for none.
-        seconds: of silence after which it does.
-        why: what kept it from its work.
+        state: the guard's state.
+        id: the id of the deploy that it guards.
+        target: the release that the host goes back to; None for none.
+        seconds: how long the controller may be silent before the guard acts.
+        why: why the guard failed.
     """
 
     state: GuardState
@@ -176,8 +176,8 @@ class LastSwitch:
     """A host's last switch.
 
     Args:
-        id: of the deploy or rollback that did it.
-        before, after: releases; None for none.
+        id: the id of the deploy or rollback that switched.
+        before, after: release ids; None for none.
     """
 
     id: str
@@ -187,37 +187,37 @@ class LastSwitch:
 
 @dataclass(frozen=True)
 class Facts:
-    """One host, as it is now.
+    """The present state of one host.
 
     Args:
         systemd: its version.
         manager: what `systemctl is-system-running` says.
-        failed: units that failed, where it says "degraded"; not more than eight.
+        failed: units that failed, if the manager says "degraded"; eight at most.
         clock, since: seconds since 1970: the host's time, and when ``current`` was switched.
         memory, memory_free: kilobytes.
         backups: records of the backups that the host keeps.
         verified: what the last restore drill found.
-        lock: who holds the lock, if somebody does.
-        interrupted: who held it last, if that task ended without a word.
+        lock: the lock owner, if any.
+        interrupted: the last lock owner, if its task ended without releasing the lock.
         guard: the guard that waits there.
-        went_back: when its guard has undone what the interrupted task did there, in seconds since 1970.
+        went_back: when its guard took the host back after the interrupted task, in seconds since 1970.
         moved: the last switch.
-        tip: the name of the ledger's last line (`head_of`), "start" where there is none yet; None: it is torn, or no
+        tip: the hash of the ledger's last line (`head_of`), "start" for an empty ledger; None if the line is torn or no
             record.
-        cut: the newest record that was known of its ledger and is gone.
-        unbacked: why the backup that the last deploy began in the background failed.
-        idle: what is kept in the slot beside the current release's.
-        foreign: folders on the way to the application's folder or state that somebody else than root can change.
-        token: the number of the last task that had the lock before all this was read.
-        kept: until when its units run on though the traffic has left its group, in seconds since 1970; 0: they are
+        cut: the newest known record that is missing from its ledger.
+        unbacked: why the last deploy's background backup failed.
+        idle: the release in the idle slot.
+        foreign: parents of the application's folder or state that a user other than root can change.
+        token: the fencing token of the last task that held the lock before this was read.
+        kept: until when its units keep running after the traffic left its group, in seconds since 1970; 0: they are
             stopped.
-        odd: sentences about what it says that cannot be; it was left out.
-        theirs: the folder in ``releases`` that ``current`` leads to where another tool deployed it; then ``current`` is
+        odd: sentences about invalid parts of the answer, which were left out.
+        theirs: the folder in ``releases`` that ``current`` leads to, if another tool deployed it; then ``current`` is
             None.
-        lost_slot: the slot that the current release runs in, where its folder is gone.
-        ahead: its releases that are named for the future. They are nothing to hold other hosts' releases against.
-        ran_once: releases whose before_switch hooks that one host runs for all have ended well, on whichever host.
-        drift: what was changed by hand of the current release; None where nothing was, or nobody looked.
+        lost_slot: the current release's slot, if its folder is gone.
+        ahead: releases with an id in the future. They are not compared with other hosts' releases.
+        ran_once: releases whose before_switch hooks with `once` have succeeded, on any host.
+        drift: changes by hand in the current release; None if there are none, or it was not checked.
     """
 
     host: str
@@ -257,55 +257,55 @@ class Facts:
 
     @property
     def comparable(self) -> str | None:
-        """The current release, where its id can be held against other hosts': to find the newest, say."""
+        """Return the current release, if its id can be compared with other hosts', for example to find the newest."""
         return None if self.current in self.ahead else self.current
 
     def holds_for(self, token: int) -> bool:
-        """Whether all this is still so for a task whose lock has this number: nobody else can have changed anything.
+        """Return whether these facts still hold for a lock with this token, because no other task ran in between.
 
-        Where a task was at work or had been interrupted, taking the lock may itself have ended or undone something.
+        If a task was running or interrupted, taking the lock may have ended or undone something, so they do not.
         """
         return token == self.token + 1 and not (self.lock or self.guard or self.interrupted)
 
     @property
     def slot(self) -> str | None:
-        """The slot that the current release runs in, if it runs in one."""
+        """Return the current release's slot, if any."""
         return self.running.slot if self.running else self.lost_slot
 
     @property
     def running(self) -> ReleaseOnHost | None:
-        """The release that ``current`` names."""
+        """Return the release that ``current`` names."""
         return self.releases.get(self.current) if self.current else None
 
     @property
     def lost(self) -> bool:
-        """Whether the release that ``current`` names is not there, or not whole: somebody removed files of it."""
+        """Return whether the current release is missing or incomplete because somebody removed files."""
         return self.current is not None and (self.running is None or self.running.stand == "partial")
 
     @property
     def whole(self) -> str | None:
-        """The release that ``current`` names, where it is there."""
+        """Return the current release, if it is complete."""
         return None if self.lost else self.current
 
     @property
     def way_back(self) -> str | None:
-        """What a deploy that fails goes back to: what runs, or else the newest release that ran well."""
+        """Return the release that a failed deploy goes back to: the current one, or else the newest proven one."""
         if not self.lost:
             return self.current
         proven = [name for name, release in self.releases.items() if release.stand == "proven"]
         return max((name for name in proven if name not in self.ahead), default=None)
 
     def keeps(self, release: str) -> bool:
-        """Whether a release is good or a way back here, so that no other host's word may cost it."""
+        """Return whether this host must keep a release, whatever other hosts report: it is proven or a way back."""
         found = self.releases.get(release)
         before = self.running.predecessor if self.running else None
         return found is not None and (found.stand == "proven" or release == before)
 
     @property
     def runs_since(self) -> int | None:
-        """When the last of the current release's services was started that run; None where none does.
+        """Return when the latest of the current release's running services started; None if none runs.
 
-        Without units it is when that was switched to.
+        A release without units counts from its switch.
         """
         if not self.units:
             return self.since
@@ -313,17 +313,17 @@ class Facts:
 
     @property
     def is_up(self) -> bool:
-        """Whether all units of the current release are active."""
+        """Return whether all units of the current release are active."""
         return all(unit.active == "active" for unit in self.units)
 
     @property
     def version(self) -> str | None:
-        """The version that ``current`` names; None where its folder is gone."""
+        """Return the current release's version; None if its folder is gone."""
         return self.running.version if self.running else None
 
     @property
     def ran(self) -> str | None:
-        """The version that ``current`` names, whether its folder is there or not."""
+        """Return the current release's version, even if its folder is gone."""
         return version_in(self.current) if self.current else None
 
 
@@ -333,31 +333,31 @@ def read_facts(remote: Remote, home: str, state: str, *, seen: Head | None = Non
     Args:
         remote: the host.
         home: the application's folder there.
-        state: the application's state folder there.
-        seen: the newest record that is known of its ledger.
+        state: the application's state folder on the host.
+        seen: the newest known record of its ledger.
         timeout: seconds.
 
     Raises:
-        BadAnswer: the host's answer makes no sense.
+        BadAnswer: the answer is malformed.
     """
     (answer,) = remote.chain([ask_facts(home, state, seen=seen, timeout=timeout)])
     return facts_in(answer, home, seen=seen)
 
 
 def ask_facts(home: str, state: str, *, seen: Head | None = None, timeout: float = 60.0) -> StepCall:
-    """The step that tells what a host has and runs; see `read_facts`."""
+    """Build the step that reports what a host has and runs; see `read_facts`."""
     return StepCall("facts", [home, state, seen.asked() if seen else "-"], timeout=timeout)
 
 
 def facts_in(answer: StepResult, home: str, *, seen: Head | None = None) -> Facts:
-    """What a host said that it has and runs.
+    """Read a host's facts from its answer.
 
     Args:
-        answer: of `ask_facts`.
-        home, seen: as they were asked with.
+        answer: the answer to `ask_facts`.
+        home, seen: the arguments of `ask_facts`.
 
     Raises:
-        BadAnswer: it makes no sense.
+        BadAnswer: the answer is malformed.
     """
     now = datetime.now(UTC)
     odd: list[str] = []
@@ -375,7 +375,7 @@ def facts_in(answer: StepResult, home: str, *, seen: Head | None = None) -> Fact
     lost_slot = answer.maybe("lost_slot", 1)
     releases = _releases(answer, odd)
     interrupted = _interrupted(answer, now, odd)
-    # What runs may be a copy that counts as no release.
+    # The current folder may be a copy that does not count as a release.
     ahead = frozenset(name for name in {*releases, *(current[:1] if current else ())} if names.is_ahead(name, now))
     odd += [f"release {name} is named for the future, so it counts for this host alone" for name in sorted(ahead)]
     facts = Facts(
@@ -431,7 +431,7 @@ def facts_in(answer: StepResult, home: str, *, seen: Head | None = None) -> Fact
 
 
 def as_adopted(facts: Facts) -> Facts:
-    """A host as it is once a deploy has adopted what another tool deployed there."""
+    """Return the facts as they are after the adoption of another tool's release."""
     release = release_of(facts.theirs) if facts.theirs else None
     if release is None or facts.theirs is None:
         return facts
@@ -440,10 +440,10 @@ def as_adopted(facts: Facts) -> Facts:
 
 
 def _current(answer: StepResult, home: str) -> tuple[str, ...] | None:
-    """The release that runs. Anything else that runs there nobody could take back: a person has to look.
+    """Read the current release. Slipway cannot take back anything else, so a person has to look.
 
     Raises:
-        BadAnswer: it is none of Slipway's, or no link.
+        BadAnswer: ``current`` is not a link or not a release of Slipway.
     """
     solid = answer.maybe("solid", 1)
     theirs = answer.maybe("theirs", 1)
@@ -489,7 +489,7 @@ def _tip(ledger: Sequence[str] | None) -> str | None:
 
 
 def _has(answer: StepResult, seen: Head, tip: str | None) -> bool:
-    """Whether the record is still where it was: it is the last line, or the host shows it."""
+    """Return whether the ledger still has the record: it is the last line, or the host shows it."""
     shown = answer.maybe("seen", 1)
     return tip == seen.digest if shown is None else head_of(f"{shown[0]}\n".encode()) == seen.digest
 
@@ -528,7 +528,7 @@ def _interrupted(answer: StepResult, now: datetime, odd: list[str]) -> LockOwner
 
 
 def _went_back(answer: StepResult, left: LockOwner) -> int | None:
-    """When the guard of a task has done its work, as its record in the ledger says."""
+    """Return when a task's guard took the host back, as the ledger says."""
     found = answer.maybe("fired", 1)
     record = read_line(f"{found[0]}\n".encode()) if found else None
     if record is None or (record.get("task"), record.get("id"), record.get("status")) != (
@@ -585,7 +585,7 @@ def _verified(text: str, odd: list[str]) -> dict[str, Any] | None:
 
 
 def _moment(answer: StepResult, text: str) -> int:
-    """Seconds since 1970; a time that no calendar has is no answer."""
+    """Read seconds since 1970, and refuse a time beyond the calendar."""
     seconds = answer.number(text)
     if not 0 <= seconds < LAST_MOMENT:
         raise answer.bad(f"'{text}' is no time")
@@ -611,7 +611,7 @@ def _releases(answer: StepResult, odd: list[str]) -> dict[str, ReleaseOnHost]:
 
 
 def _about(release: str, text: str) -> dict[str, Any] | None:
-    """A release.json that is what describe() makes of this very release; None for a damaged one."""
+    """Read release.json, if it is what describe() writes for this release; None if it is damaged."""
     found = read_object(text)
     if found is None:
         return None

@@ -1,4 +1,4 @@
-"""What a host must fetch. It is sent on standard input, since the URL may be signed and a header may hold a token."""
+"""Tell a host what to fetch, on standard input: the URL may be signed, and a header may hold a token."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from playbooks.settings.pull import Pull
 
 
 def fetch_order(request: FetchRequest, pull: Pull) -> bytes:
-    """The lines that fetch.sh reads.
+    """Build the lines that fetch.sh reads.
 
     Args:
-        request: what to ask for.
-        pull: how patiently.
+        request: the URL and headers.
+        pull: the settings for retries and timeouts.
     """
     lines = [
         f"patience {pull.retries} {pull.timeout:.0f}",
         f"url {request.url}",
         *(f"header {name}: {value}" for name, value in request.headers),
-        # A connection that breaks in between must not make a request of half.
+        # The end mark keeps a broken connection from making an incomplete request.
         "end",
     ]
     return "".join(f"{line}\n" for line in lines).encode()

@@ -1,4 +1,4 @@
-"""Record what was done on a host, mark the release, prune old ones (A1, A9)."""
+"""Record a task on a host, mark the release, and prune old releases (A1, A9)."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from playbooks.fleet.script import StepResult
 from playbooks.ledger.heads import Head, head_written
 from playbooks.settings import Settings
 
-# "discarded": it never ran; it is removed.
+# "discarded": the release never ran, and the step removes it.
 Mark = Literal["proven", "failed", "discarded"]
 HEALED = '"healed":true,'
 
 
 @dataclass(frozen=True)
 class Finished:
-    """What became of it.
+    """The result of the step.
 
     Args:
-        pruned: the releases that were removed.
-        head: the ledger's last line now; None: the record stood there already.
+        pruned: the removed releases.
+        head: the ledger's last line; None if the record was there already.
     """
 
     pruned: tuple[str, ...]
@@ -47,10 +47,10 @@ def finish(
     Args:
         remote: the host.
         settings: its settings.
-        record: what happened; the host adds its name and the hash of the record before.
-        mark: what became of the release.
-        release: which release; needed with a mark.
-        after: what to begin once that is done.
+        record: the record; the host adds its name and the hash of the previous line.
+        mark: the release's new state.
+        release: its id; required with a mark.
+        after: steps to begin afterwards.
     """
     text = json.dumps({"host": remote.name, **record}, ensure_ascii=False)
     ask = StepCall(
@@ -68,21 +68,21 @@ def finish(
     )
     answers = remote.patient().chain([ask, *after])
     answer = next(answers)
-    # What is begun now tells by itself how it went, to whoever looks next.
+    # The steps in `after` leave their result on the host, and the next task reads it.
     with contextlib.suppress(SlipwayError):
         list(answers)
     return Finished(tuple(name for (name,) in answer.all("pruned", 1)), read_appended(answer, text))
 
 
 def read_appended(answer: StepResult, record: str) -> Head | None:
-    """The line that append.sh has written; None: it stood there already.
+    """Read the line that append.sh wrote; None if the record was there already.
 
     Args:
-        answer: of the step.
-        record: as it was handed over.
+        answer: the step's answer.
+        record: the record that the step got.
 
     Raises:
-        BadAnswer: it makes no sense.
+        BadAnswer: the answer is malformed.
     """
     appended = answer.maybe("appended", 3)
     if appended is None:

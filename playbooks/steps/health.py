@@ -1,4 +1,4 @@
-"""Wait until a host is healthy (A4, A5): the loop runs on the host, one round trip however long it takes."""
+"""Wait until a host is healthy (A4, A5). The loop runs on the host, so waiting costs one round trip."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ from playbooks.settings.health import (
     UnitCheck,
 )
 
-MAX_CHECKS = 200  # of a host, its units among them
+MAX_CHECKS = 200  # for one host, units included
 MAX_NAME = 200  # characters
 
-# Between the fields of a check, and between the items of a list in one: neither is white space to the shell.
+# Separators between a check's fields and between a list's items. The shell does not treat them as white space.
 FIELD, ITEM = "\037", "\036"
-# Where the host puts in the port of its slot.
+# The host replaces this with the port of its slot,
 PORT = "\035"
-# And the version of the release that it checks.
+# and this with the version of the checked release.
 RELEASE_VERSION = "\034"
 # The same within a regular expression.
 VERSION_PATTERN = "\032"
 
-# Of a unit's own words.
+# Lines of a unit's log.
 MAX_LINES, MAX_LINE = 12, 300
 
 
 @dataclass(frozen=True)
 class CheckResult:
-    """One check's last try.
+    """The last try of a check.
 
     Args:
         milliseconds: how long it took.
-        tries: which round it was.
-        detail: what was seen.
-        log: of a unit that failed, what the application itself wrote last; of a command, where it wrote several lines.
+        tries: the number of the round.
+        detail: what the check found.
+        log: the last output of a unit that failed, or of a command that wrote several lines.
     """
 
     name: str
@@ -66,9 +66,9 @@ class HealthReport:
     """A host's health.
 
     Args:
-        healthy: every critical check passed, in one and the same round.
-        seconds: how long that took.
-        restarts: how often systemd has restarted each unit of the application since somebody started it.
+        healthy: whether every critical check passed in the same round.
+        seconds: how long the checks took.
+        restarts: how often systemd has restarted each of the application's units since its start.
     """
 
     host: str
@@ -79,22 +79,22 @@ class HealthReport:
 
     @property
     def failures(self) -> list[CheckResult]:
-        """Critical checks that failed."""
+        """Return the critical checks that failed."""
         return [check for check in self.checks if check.critical and not check.ok]
 
     @property
     def warnings(self) -> list[str]:
-        """A sentence for each other check that failed."""
+        """Return a sentence for each other check that failed."""
         return [f"{check.name}: {check.detail}" for check in self.checks if not check.critical and not check.ok]
 
     def reason(self) -> str:
-        """Why it is not healthy."""
+        """Return why the host is not healthy."""
         told = "; ".join(f"{check.name}: {check.detail}" for check in self.failures) or "no check was made"
         return cut(f"not healthy after {self.seconds:.1f} s: {told}")
 
     @property
     def log(self) -> tuple[str, ...]:
-        """What the units and commands that failed wrote last."""
+        """Return the last output of the units and commands that failed."""
         failed = [check for check in self.checks if check.log and not check.ok]
         return tuple(f"{check.name}: {line}" if len(failed) > 1 else line for check in failed for line in check.log)
 
@@ -104,7 +104,7 @@ class HealthReport:
 
 
 def wait_until_healthy(remote: Remote, ask: StepCall) -> HealthReport:
-    """Try a host's checks until all critical ones pass together, or patience is over.
+    """Repeat a host's checks until all critical ones pass in one round, or the time is over.
 
     Args:
         remote: the host.
@@ -124,16 +124,16 @@ def ask_health(
     units_only: bool = False,
     note: Note | None = None,
 ) -> StepCall:
-    """The step that tries a host's checks until all critical ones pass together, or patience is over.
+    """Build the step that repeats a host's checks until all critical ones pass in one round, or the time is over.
 
     Args:
         settings: the host's; ``slipway_health`` has the checks.
-        units: the application's units: each is checked without being asked for.
-        release_folder: where command checks run.
-        secrets: by name, for checks that log in.
-        once: look once; wait for nothing.
-        units_only: look at the units, and try none of the settings' checks.
-        note: called when what a check says changes.
+        units: the application's units; each is checked without a setting.
+        release_folder: the folder in which command checks run.
+        secrets: the values by name, for checks that log in.
+        once: check once, without waiting.
+        units_only: check the units, and none of the settings' checks.
+        note: called when a check's detail changes.
     """
     health = settings.health
     own = [UnitCheck(type="unit", unit=unit, name="", critical=True, timeout=10.0) for unit in units]
@@ -161,10 +161,10 @@ def ask_health(
 
 
 def read_health(answer: StepResult) -> HealthReport:
-    """What the step found.
+    """Read the report.
 
     Raises:
-        BadAnswer: its answer makes no sense.
+        BadAnswer: the answer is malformed.
     """
     verdict, milliseconds = answer.one("verdict", 2)
     number = answer.number
@@ -193,7 +193,7 @@ def _log_lines(text: str) -> tuple[str, ...]:
 def _line(check: AnyCheck, secrets: Mapping[str, str], *, own: bool = False) -> str:
     label = _marked(check.label)
     head = [check.type, label, "yes" if check.critical else "no", f"{check.timeout:g}"]
-    # The last field is never empty: the shell drops an empty one at the end.
+    # The last field is never empty, because the shell drops an empty last field.
     return FIELD.join([*head, *_fields(check, secrets, own=own), "."])
 
 

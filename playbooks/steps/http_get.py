@@ -1,4 +1,4 @@
-"""Ask a Prometheus server from a host that can reach it, if the controller cannot."""
+"""Query a Prometheus server from a host, if the controller cannot reach it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from playbooks.settings.metrics import Prometheus
 
 
 def ask_queries(settings: Prometheus, secrets: Mapping[str, str], queries: Sequence[str]) -> StepCall:
-    """The step that asks several queries, in one round trip."""
+    """Build the step that asks several queries, in one round trip."""
     header = login(settings, secrets)
     lines = [f"header Authorization: {header}\n"] if header else []
     lines += [f"url {query_url(settings, query)}\n" for query in queries]
@@ -25,9 +25,9 @@ def ask_queries(settings: Prometheus, secrets: Mapping[str, str], queries: Seque
 
 
 def read_replies(answer: StepResult) -> list[Replied]:
-    """The replies, in the queries' order.
+    """Read the replies, in the order of the queries.
 
     Raises:
-        BadAnswer: the answer makes no sense.
+        BadAnswer: the answer is malformed.
     """
     return [Replied(answer.number(status), body) for status, body in answer.all("reply", 2)]

@@ -1,4 +1,4 @@
-"""Stop the slot or group of hosts that a rollout has left, by a timer on the host after its time (B2)."""
+"""Stop the idle slot or group of hosts after a while, by a timer on the host (B2)."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from playbooks.steps.facts import Facts
 
 
 def leave_slot(settings: Settings, before: Facts, *, after: float) -> list[StepCall]:
-    """The step that stops what ran before a rollout, once no traffic goes there; none for what ran in no slot.
+    """Build the step that stops the old release's slot once it has no traffic; none if it ran in no slot.
 
-    No boot starts it any more. The next switch into that slot, or back to that release, puts the timer off. A release
-    that is current is refused; one that is in no slot any more is left alone.
+    A boot no longer starts it. The next switch into that slot, or back to that release, cancels the timer. The step
+    refuses the current release, and leaves a release alone that is in no slot any more.
 
     Args:
-        settings: the host's.
-        before: its facts from before the switch.
-        after: seconds that it is kept running, for a way back at once; 0 for none.
+        settings: the host's settings.
+        before: the host's facts from before the switch.
+        after: seconds that it keeps running, for a fast rollback; 0 stops it at once.
     """
     if before.current is None or before.slot is None:
         return []
@@ -27,22 +27,22 @@ def leave_slot(settings: Settings, before: Facts, *, after: float) -> list[StepC
 
 
 def leave_other_slot(settings: Settings, now: Facts) -> list[StepCall]:
-    """The step that stops what runs beside the current release, if anything does: a dead rollback left it.
+    """Build the step that stops the other slot, if it runs. A rollback whose controller died may leave it running.
 
     Args:
-        settings: the host's.
-        now: its facts.
+        settings: the host's settings.
+        now: the host's present facts.
     """
     return [_ask("idle", settings, now.idle.release, "0")] if now.idle else []
 
 
 def ask_idle_host(settings: Settings, *, release: str, after: float | None) -> StepCall:
-    """The step that stops a host's units once its group has been without traffic for long enough.
+    """Build the step that stops a host's units after its group has had no traffic for a while.
 
     Args:
-        settings: the host's.
-        release: the current one.
-        after: seconds; None puts off what was begun, since the traffic is about to come back. So does the next switch.
+        settings: the host's settings.
+        release: the current release.
+        after: seconds; None cancels the timer, because traffic is about to come back. The next switch cancels it too.
     """
     return _ask("idle_host", settings, release, "-" if after is None else str(max(1, math.ceil(after))))
 

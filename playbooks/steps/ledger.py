@@ -16,9 +16,9 @@ from playbooks.ledger.heads import Head
 from playbooks.ledger.seal import HEAD_DIGITS, NO_LINE
 
 CHUNK = 2 * 1024 * 1024
-# A ledger beyond this many bytes (a deploy every ten minutes for eight years) is not read: a host must not fill us.
+# A larger ledger (a deploy every ten minutes for eight years) is refused, so that no host fills our memory.
 MAX_BYTES = 256 * 1024 * 1024
-MAX_LINES = 500_000  # shorter ones than any record has would take many times their bytes here
+MAX_LINES = 500_000  # many tiny lines would take far more memory than their bytes
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,11 @@ class Ledger:
     """A host's last records, oldest first.
 
     Args:
-        records: those that can be read.
-        broken: sentences about lines that cannot, or whose hash does not match the line before.
-        size: of the whole ledger, in bytes.
-        begins: how many bytes stand before what was read of it.
-        heads: the names of the lines that were read; see `head_of`.
+        records: the readable records.
+        broken: sentences about unreadable lines, and lines whose hash does not match the line before.
+        size: the size of the whole ledger, in bytes.
+        begins: the offset of the part that was read, in bytes.
+        heads: the hashes of the lines that were read; see `head_of`.
     """
 
     records: tuple[dict[str, Any], ...]
@@ -40,7 +40,7 @@ class Ledger:
     heads: frozenset[str] = frozenset()
 
     def lacks(self, seen: Head) -> bool:
-        """Whether a line is gone that was seen earlier; what stands before what was read is believed to be there."""
+        """Return whether a line seen earlier is gone. Lines before the part that was read count as present."""
         return seen.digest not in self.heads and (seen.offset >= self.begins or self.size < seen.offset + seen.length)
 
 
@@ -49,8 +49,8 @@ def read_ledger(remote: Remote, state: str, *, lines: int) -> Ledger:
 
     Args:
         remote: the host.
-        state: the application's state folder there.
-        lines: how many at the most.
+        state: the application's state folder on the host.
+        lines: how many lines at most.
     """
     answer = remote.run("ledger", [state, "end", str(CHUNK), str(lines + 1)])
     size, data = read_piece(answer)
@@ -66,11 +66,11 @@ def read_ledger(remote: Remote, state: str, *, lines: int) -> Ledger:
 
 
 class LedgerReading:
-    """A host's whole ledger, read piece by piece, so that a long one needs no more memory than a short one.
+    """Reads a host's whole ledger in pieces, so that memory use does not grow with its length.
 
     Args:
         remote: the host.
-        state: the application's state folder there.
+        state: the application's state folder on the host.
     """
 
     def __init__(self, remote: Remote, state: str) -> None:
@@ -78,10 +78,10 @@ class LedgerReading:
         self._remote, self._state, self._offset = remote, state, 0
 
     def records(self) -> Iterator[dict[str, Any]]:
-        """The records from where the last call ended to the ledger's present end.
+        """Read the records from the end of the last call to the ledger's present end.
 
         Raises:
-            StepFailed: the ledger is too large, or was cut while it was read.
+            StepFailed: the ledger is too large, or it became shorter while it was read.
         """
         while True:
             answer = self._remote.run("ledger", [self._state, str(self._offset), str(CHUNK), "-"])
@@ -108,10 +108,10 @@ class LedgerReading:
 
 
 def read_piece(answer: StepResult) -> tuple[int, bytes]:
-    """What ledger.sh answered: the ledger's size, and the bytes that were asked for. No ledger is an empty one.
+    """Read the answer of ledger.sh: the ledger's size and the requested bytes. A missing ledger counts as empty.
 
     Raises:
-        BadAnswer: it makes no sense, or it is more than CHUNK bytes.
+        BadAnswer: the answer is malformed, or longer than CHUNK bytes.
     """
     size = answer.maybe("size", 1)
     if size is None:

@@ -1,4 +1,4 @@
-"""Add missing records to a host's ledger: at its end, in its own chain, overwriting nothing (A9)."""
+"""Append missing records to a host's ledger, in its own chain, without overwriting anything (A9)."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Repair:
     Args:
         remote: the host.
         settings: its settings.
-        record: what is recorded of the repair itself.
-        aside: name under which to keep the present ledger and begin a new one; None continues the present one.
+        record: the record of the repair itself.
+        aside: the name under which to keep the present ledger before a new one begins; None continues the present one.
 
     Raises:
         StepFailed: the record could not be written.
@@ -36,18 +36,18 @@ class Repair:
         self._lines = bytearray()
         text = json.dumps({"host": remote.name, **record}, ensure_ascii=False)
         answer = self._run("ledger_repair", [settings.state, text, aside or "-"])
-        (self._tip,) = answer.one("tip", 1)  # with what waits in _lines
-        self._standing = self._tip  # on the host
+        (self._tip,) = answer.one("tip", 1)  # including the lines that wait in _lines
+        self._standing = self._tip  # the tip on the host
 
     def copy(self, record: Mapping[str, Any], donor: str) -> None:
-        """Add another host's record, marked as such; it is written with the next batch.
+        """Queue a copy of another host's record, marked as a copy. The next batch writes it.
 
         Args:
-            record: as it stands there.
-            donor: that host.
+            record: the record on the other host.
+            donor: the other host.
 
         Raises:
-            StepFailed: a batch could not be written; it was not written in part.
+            StepFailed: a batch could not be written. No part of it was written.
         """
         own = {"repaired_from": donor, "host": self._remote.name}
         told = {name: value for name, value in record.items() if name not in OWN}
@@ -61,7 +61,7 @@ class Repair:
         self.copied += 1
 
     def flush(self) -> None:
-        """Write what has been added."""
+        """Write the queued records."""
         if not self._lines:
             return
         self._run("ledger_copy", [self._settings.state, self._standing, str(len(self._lines))], bytes(self._lines))

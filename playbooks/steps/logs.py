@@ -1,4 +1,4 @@
-"""What an application's units wrote into a host's journal."""
+"""Read what an application's units wrote into a host's journal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from playbooks.fleet.listening import listen
 from playbooks.fleet.remote import Remote
 from playbooks.settings import Settings
 
-MAX_LINES = 10_000  # of a host, in one answer
+MAX_LINES = 10_000  # from one host, in one answer
 MAX_BYTES = 64 * 1024 * 1024  # likewise
 MAX_MESSAGE = 8000  # characters
 INFO = 6  # syslog(3)
@@ -23,11 +23,11 @@ LAST_MOMENT = 253402300800 * 1_000_000  # the end of the year 9999
 
 @dataclass(frozen=True)
 class LogQuery:
-    """What of the journal is asked for.
+    """Which messages of the journal to read.
 
     Args:
-        lines: the last ones of each host, at the most.
-        since: as journalctl takes it; left out, from the beginning.
+        lines: how many of the last lines of each host, at most.
+        since: a time as journalctl takes it; default: from the beginning.
         unit: only this one.
     """
 
@@ -42,8 +42,8 @@ class LogLine:
 
     Args:
         at: microseconds since 1970, by the host's clock.
-        unit: that wrote it, or that systemd speaks of.
-        systemd: whether it is systemd's own.
+        unit: the unit that wrote the message, or that systemd's message is about.
+        systemd: whether systemd wrote it.
         priority: 0 (emergency) to 7 (debug).
         text: may have several lines.
     """
@@ -57,7 +57,7 @@ class LogLine:
 
     @property
     def time(self) -> str:
-        """UTC, ISO 8601, to the millisecond."""
+        """Return the time in UTC, ISO 8601, to the millisecond."""
         moment = datetime.fromtimestamp(self.at / 1_000_000, UTC)
         return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03}Z"
 
@@ -76,17 +76,17 @@ class LogLine:
 def read_logs(
     remote: Remote, settings: Settings, asked: LogQuery, *, follow: bool = False
 ) -> Generator[LogLine, None, None]:
-    """Messages of the application's units, oldest first.
+    """Read messages of the application's units, oldest first.
 
     Args:
         remote: the host.
         settings: its settings.
-        asked: which.
-        follow: go on with those that are written from now on; closing this ends it on the host.
+        asked: which messages.
+        follow: continue with new messages; closing the iterator ends the step on the host.
 
     Raises:
-        StepFailed: there is no such unit.
-        Unreachable: the session is gone.
+        StepFailed: the unit does not exist.
+        Unreachable: the session is lost.
     """
     arguments = [
         settings.home,
@@ -103,11 +103,11 @@ def read_logs(
 
 
 def read_line(host: str, raw: bytes) -> LogLine | None:
-    """A message out of what journalctl prints; None for what is none."""
+    """Read one line that journalctl prints; None if it is not a message."""
     entry = read_object(raw.decode("utf-8", "replace"))
     if entry is None:
         return None
-    # A program may send any field but those that begin with "_", which are the journal's own.
+    # A program may set any field, except those that begin with "_", which the journal sets.
     systemd = isinstance(entry.get("UNIT"), str) and entry.get("_PID") == "1"
     at, unit = str(entry.get("__REALTIME_TIMESTAMP")), entry.get("UNIT" if systemd else "_SYSTEMD_UNIT")
     if not (at.isascii() and at.isdigit() and int(at[:18]) < LAST_MOMENT):
@@ -124,7 +124,7 @@ def read_line(host: str, raw: bytes) -> LogLine | None:
 
 
 def _text(message: object) -> str:
-    """A message; one that is not UTF-8 comes as a list of bytes, one that is given twice as a list of texts."""
+    """Return a message's text. journalctl gives a list of bytes if it is not UTF-8, a list of texts if it is repeated."""
     if isinstance(message, list):
         if all(isinstance(byte, int) and 0 <= byte < 256 for byte in message):
             return bytes(message).decode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""Ask a host about problems with a release before anything is staged there."""
+"""Ask a host for problems with a release before staging."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ MAX_DIRECTIVES = 10_000
 
 @dataclass(frozen=True)
 class Taken:
-    """A unit file or drop-in that somebody else has.
+    """A unit file or drop-in that belongs to somebody else.
 
     Args:
-        unit: its name.
-        path: what stands in its place.
-        whose: as the end of a sentence.
+        unit: the unit's name.
+        path: the file that is in its place.
+        whose: the owner, as the end of a sentence.
     """
 
     unit: str
@@ -34,12 +34,12 @@ class Taken:
 
 @dataclass(frozen=True)
 class Listener:
-    """Who listens at a port, and is none of the application's units.
+    """A listener at a port that is not one of the application's units.
 
     Args:
-        address: as the system tells it: 0.0.0.0:80, [::]:80, *:80.
-        unit: that it belongs to; empty where it has none.
-        program: its name; empty where nobody tells.
+        address: as the system reports it: 0.0.0.0:80, [::]:80, *:80.
+        unit: the unit that it belongs to; empty for none.
+        program: the program's name; empty if unknown.
     """
 
     port: int
@@ -49,7 +49,7 @@ class Listener:
 
     @property
     def who(self) -> str:
-        """For a person."""
+        """Name the listener for a person."""
         if self.unit and self.program:
             return f"{self.unit} ({self.program})"
         return self.unit or self.program or "somebody else"
@@ -57,15 +57,15 @@ class Listener:
 
 @dataclass(frozen=True)
 class Objections:
-    """What a host has against a release.
+    """The reasons why a host cannot take a release.
 
     Args:
-        taken: units that are somebody else's.
-        said: what systemd says of the unit files, if it does not take them.
-        directives: those that its systemd knows, by section; known only where one is unknown.
-        lacking: what the host has not, as kind and name: an account of the application's, a unit's user, a file.
-        listeners: at the ports that were asked for.
-        opens: what systemd would open as root where others can put a link: directive, file, folder, whose that is.
+        taken: units that belong to somebody else.
+        said: systemd's message, if it refuses the unit files.
+        directives: the directives that its systemd knows, by section; filled only if one is unknown.
+        lacking: what is missing on the host, as kind and name: the application's account, a unit's user, a file.
+        listeners: listeners at the ports that were asked about.
+        opens: files that systemd opens as root in folders where others can make links: directive, file, folder, owner.
     """
 
     taken: tuple[Taken, ...] = ()
@@ -77,22 +77,22 @@ class Objections:
 
 
 def ask_objections(settings: Settings, units: Mapping[str, bytes], ports: Iterable[int]) -> StepCall:
-    """The step that asks; see `read_objections`.
+    """Build the step that looks for problems; see `read_objections`.
 
     Args:
-        settings: the host's.
-        units: unit files and drop-ins by name.
-        ports: that must be nobody else's.
+        settings: the host's settings.
+        units: unit files and drop-ins, by name.
+        ports: the ports that the application needs for itself.
     """
     arguments = [settings.home, settings.run_user, *(str(port) for port in dict.fromkeys(ports))]
     return StepCall("preflight", arguments, _packed(units), timeout=settings.timeouts.command)
 
 
 def read_objections(answer: StepResult) -> Objections:
-    """What the host said.
+    """Read the host's answer.
 
     Raises:
-        BadAnswer: it makes no sense.
+        BadAnswer: the answer is malformed.
     """
     return Objections(
         taken=tuple(Taken(*map(cut, fields)) for fields in islice(answer.all("taken", 3), MAX_LINES)),

@@ -1,4 +1,4 @@
-"""A held stage, and a person's permission to go on; both are written on the hosts."""
+"""Record on the hosts which stage is held, and a person's permission to continue it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from playbooks.fleet.script import StepResult
 
 @dataclass(frozen=True)
 class Heard:
-    """What a host made of a promotion.
+    """A host's answer to a promotion.
 
     Args:
-        holder: who holds the lock there; None: nobody.
-        stage: that goes on; None where none is held.
+        holder: the lock owner; None if nobody holds the lock.
+        stage: the stage that continues; None if no stage is held.
     """
 
     holder: LockOwner | None = None
@@ -23,21 +23,21 @@ class Heard:
 
 
 def ask_hold(state: str, deploy: str, stage: str | None) -> StepCall:
-    """The step that writes down which stage is held; it needs the lock.
+    """Build the step that records which stage is held. It needs the lock.
 
     Args:
         state: the application's state folder on the host.
-        deploy: its id.
-        stage: its name; None: none is held any more.
+        deploy: the deploy's id.
+        stage: the stage's name; None if no stage is held any more.
     """
     return StepCall("hold", [state, deploy, *([] if stage is None else [stage])], acts=True)
 
 
 def read_promote(answer: StepResult) -> Heard:
-    """What came of it.
+    """Read the result.
 
     Raises:
-        BadAnswer: its answer makes no sense.
+        BadAnswer: the answer is malformed.
     """
     promoted = answer.maybe("promoted", 2)
     if promoted is not None:

@@ -1,4 +1,4 @@
-"""Prepare a host for its role (E4); each step reports what it changed, and changes nothing the second time."""
+"""Prepare a host for its role (E4). Each step reports its changes, and a second run changes nothing."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ APT_SECONDS = 900.0
 
 
 def provision_application(remote: Remote, settings: Settings, *, note: Note | None = None) -> list[str]:
-    """Packages, users and folders of an application host.
+    """Install the packages and make the users and folders of an application host.
 
     Returns:
-        What was changed, as sentences.
+        The changes, as sentences.
 
     Raises:
-        StepFailed: somebody else than root can change a folder that root's units or scripts are to lie in.
+        StepFailed: a user other than root can change a folder that will hold root's units or scripts.
     """
     packages = ["curl", "zstd", "xz-utils"]
     if settings.backup.enabled:
@@ -46,10 +46,10 @@ def provision_application(remote: Remote, settings: Settings, *, note: Note | No
 
 
 def owner_lines(databases: Sequence[Database], secrets: Mapping[str, str]) -> bytes:
-    """The users and databases that one host is to have, with their passwords, as provision_database.sh reads them.
+    """Build the lines for provision_database.sh: a host's database users, their databases and passwords.
 
     Raises:
-        ConfigError: a password cannot be had.
+        ConfigError: a password cannot be read.
     """
     lines = [
         FIELD.join(
@@ -68,13 +68,13 @@ def owner_lines(databases: Sequence[Database], secrets: Mapping[str, str]) -> by
 
 
 def provision_databases(remote: Remote, settings: Settings, owners: bytes, *, note: Note | None = None) -> list[str]:
-    """Users and databases on their own host, as far as the settings name an owner.
+    """Make the database users and databases on their host, where the settings name an owner.
 
     Args:
-        owners: owner_lines.
+        owners: the result of `owner_lines`.
 
     Returns:
-        What was changed, as sentences.
+        The changes, as sentences.
     """
     answer = remote.run(
         "provision_database",
@@ -88,15 +88,15 @@ def provision_databases(remote: Remote, settings: Settings, owners: bytes, *, no
 
 @dataclass(frozen=True)
 class BalancerFiles:
-    """What a balancer's host is given.
+    """The files of a balancer's host.
 
     Args:
-        shared: what all applications on it share; nothing where a template of one's own is all of the configuration.
+        shared: the configuration that all its applications share; empty if the project's template is the whole of it.
         config: this application's configuration.
         page: the maintenance page.
-        pem: a certificate with its key, where that is a secret.
-        shares: what servers get at normal times; those that it knows already keep what they have, unless that was
-            otherwise at normal times before.
+        pem: a certificate with its key, if that is a secret.
+        shares: the servers' normal weights. A known server keeps its present weight, unless its normal weight
+            has changed.
     """
 
     shared: bytes
@@ -109,14 +109,14 @@ class BalancerFiles:
 def provision_balancer(
     remote: Remote, balancer: Balancer, settings: Settings, given: BalancerFiles, *, note: Note | None = None
 ) -> list[str]:
-    """HAProxy or nginx with this configuration, once it has accepted it.
+    """Install HAProxy or nginx with this configuration, after it has accepted the configuration.
 
     Returns:
-        What was changed, as sentences.
+        The changes, as sentences.
 
     Raises:
-        StepFailed: it does not accept it, the certificate is not fit, or another application is in the way; what ran
-            before runs on.
+        StepFailed: it refuses the configuration or the certificate, or another application conflicts. The old
+            configuration stays in use.
     """
     tls = balancer.tls
     packages = ["haproxy", "socat", "curl"] if balancer.kind == "haproxy" else ["nginx-light", "curl"]

@@ -1,4 +1,4 @@
-"""What the login user may do with sudo: what Slipway runs, and nothing else. docs/security.md explains the limits."""
+"""Limit the login user's sudo to the commands that Slipway runs. docs/security.md explains the limits."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from playbooks.fleet.remote_shell import Note
 from playbooks.fleet.script import command
 
 SECONDS = 60.0
-# Filled in on the host, which knows whether its sudo asks for a password.
+# The host replaces this, because it knows whether its sudo asks for a password.
 TAG = "@TAG@"
-# Stand for what differs: the unit's name, and the script's length. The first holds no letter that a regular expression
-# reads as its own, so it is found again in one.
+# Placeholders for the unit's name and the script's length, which differ in each command. The first has no special
+# characters of regular expressions, so that it can be replaced inside one.
 _UNIT = "slipway-UNIT"
 _ANY_UNIT = "slipway-[A-Za-z0-9:_.@+-]+"
 _ANY_SCRIPT = "[0-9]+"
 _SPECIAL = re.compile(r"[][\\.(){}*+?|^$#]")
-# Capitals alone are the name of an alias to sudo, or ALL.
+# sudo reads a name in capitals as an alias, or as ALL.
 _USER = re.compile(r"(?![A-Z0-9_]+$)[A-Za-z_][A-Za-z0-9_.@-]*")
 
 _HEAD = """\
@@ -29,13 +29,13 @@ _HEAD = """\
 
 
 def sudoers(user: str) -> str:
-    """The sudoers(5) file of a login user; ``@TAG@`` stands for NOPASSWD or PASSWD.
+    """Build the sudoers(5) file of a login user. ``@TAG@`` stands for NOPASSWD or PASSWD.
 
-    The commands are made from the very words that `Remote` runs, so they follow them. They are regular expressions
+    The commands come from the same words that `Remote` runs, so they cannot differ. They are regular expressions
     (sudo 1.9.10): a wildcard would match across words, and ``--unit=slipway-*`` would let any option in.
 
     Raises:
-        ConfigError: a user with a name that sudoers would read as something else.
+        ConfigError: sudoers would read the user's name as something else.
     """
     if not _USER.fullmatch(user):
         raise ConfigError([f"the login user '{user}' cannot be named in a sudoers file"])
@@ -45,22 +45,22 @@ def sudoers(user: str) -> str:
     commands = [
         f"{program} {_exactly(words)}",
         f"/usr/bin/{run} {_exactly(unit_words)}",
-        # Asks whether sudo lets us, before a password or a script is handed to it.
+        # Slipway checks with this that sudo accepts the user, before it sends a password or a script.
         '/usr/bin/true ""',
     ]
     return f"{_HEAD}{user} ALL=(root) {TAG}: " + ", \\\n    ".join(commands) + "\n"
 
 
 def file_name(user: str) -> str:
-    """The file's name: sudo reads no file with a dot in its name."""
+    """Return the file's name. It has no dot, because sudo ignores files with a dot in the name."""
     return "slipway-" + user.replace(".", "%2e")
 
 
 def provision_sudo(remote: Remote, *, note: Note | None = None) -> list[str]:
-    """Install the sudoers file of the user we are logged in as; nothing for root.
+    """Install the sudoers file of the login user; nothing for root.
 
     Returns:
-        What was changed, as sentences.
+        The changes, as sentences.
     """
     if not remote.address.become:
         return []
@@ -73,6 +73,6 @@ def provision_sudo(remote: Remote, *, note: Note | None = None) -> list[str]:
 
 
 def _exactly(words: list[str]) -> str:
-    """sudoers(5): arguments from ^ to $ are a regular expression on all of them, joined by blanks."""
+    """Match exactly these arguments. In sudoers(5), ^…$ is a regular expression over all arguments joined by blanks."""
     text = _SPECIAL.sub(r"\\\g<0>", " ".join(words))
     return f"^{text.replace(_UNIT, _ANY_UNIT)} {_ANY_SCRIPT}$"

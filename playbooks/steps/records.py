@@ -1,4 +1,4 @@
-"""Records of backups that hosts keep beside their repositories; each must match what backup.sh writes."""
+"""Read the backup records that hosts keep beside their repositories. Each must match what backup.sh writes."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _MOST = 10**15  # bytes, files
 
 
 def read_record(text: str, host: str) -> dict[str, Any] | None:
-    """A record out of a host's answer; None for one that is damaged, or that is none of ours.
+    """Read a record from a host's answer; None if it is damaged or not one of ours.
 
     Args:
-        text: what the host says.
-        host: its inventory name; whatever the record says, it is where the backup is.
+        text: the host's text.
+        host: the host's inventory name, which overrides the name in the record.
     """
     found = read_object(text)
     return {**found, "host": host} if found is not None and _is_record(found) else None

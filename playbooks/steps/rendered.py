@@ -15,9 +15,9 @@ class OnHost:
     """Rendered files as they are on a host, by name.
 
     Args:
-        files, units: what the release has of them.
-        installed: units that systemd reads, where they are others.
-        sums: SHA-256 of what was deployed, by path in the release.
+        files, units: the release's rendered files and units.
+        installed: the units that systemd reads, if they differ.
+        sums: the SHA-256 of each deployed file, by path in the release.
     """
 
     files: dict[str, bytes]
@@ -26,11 +26,11 @@ class OnHost:
     sums: dict[str, str] = field(default_factory=dict)
 
     def is_as_deployed(self, name: str, content: bytes | None, *, unit: bool = False) -> bool:
-        """Whether a content is what a file, or a unit, was deployed with; of one that was not deployed there is none.
+        """Return whether a file or unit was deployed with this content; None means that it was not deployed.
 
         Args:
-            name: of the file, or the unit.
-            content: that; None: there is no such file.
+            name: the file's or unit's name.
+            content: its content; None if there is no such file.
             unit: whether it is a unit.
         """
         known = self.sums.get(f"./.slipway/unit-files/{name}" if unit else f"./{name}")
@@ -41,7 +41,7 @@ def read_rendered(remote: Remote, settings: Settings) -> OnHost:
     """Read the running release's configuration and unit files.
 
     Raises:
-        BadAnswer: the host's answer makes no sense.
+        BadAnswer: the answer is malformed.
     """
     answer = remote.run("rendered", [settings.home])
 

@@ -1,4 +1,4 @@
-"""Whether a host's backup repository opens, without changing anything."""
+"""Check that a host's backup repository opens, without changing anything."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from playbooks.steps.backup import as_payload, repository, secret_lines, with_hi
 
 
 def open_repository(remote: Remote, settings: Settings, secrets: Mapping[str, str]) -> None:
-    """Open it. One that is not there yet is made by the first backup.
+    """Open the repository. A missing one is no error, because the first backup makes it.
 
     Raises:
-        StepFailed: it does not open: the password is another's, the store does not answer, or it is gone.
+        StepFailed: the password is wrong, the store does not answer, or the repository is gone.
     """
     payload = as_payload(secret_lines(settings, secrets))
     arguments = [settings.state, repository(settings, remote.name)]

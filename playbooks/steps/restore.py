@@ -1,4 +1,4 @@
-"""Restore from a backup: a release to its place, or everything into a folder (A6)."""
+"""Restore from a backup: a release into its folder, or everything into a separate folder (A6)."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ Record = Mapping[str, Any]
 
 
 def restore_release(remote: Remote, settings: Settings, record: Record, secrets: Mapping[str, str]) -> None:
-    """Put a release back where it was, compared file by file with its manifest.
+    """Restore a release into its folder, and compare each file with the manifest.
 
     Args:
         remote: the host.
         settings: its settings.
-        record: the backup that has it.
-        secrets: by name.
+        record: the record of the backup.
+        secrets: the values by name.
 
     Raises:
-        StepFailed: it cannot be had; what stood there is still there.
+        StepFailed: the restore failed; the folder is as it was.
     """
     _restore(remote, settings, record, secrets, "release", str(record["release"]))
 
 
 def restore_files(remote: Remote, settings: Settings, record: Record, secrets: Mapping[str, str], folder: str) -> int:
-    """Restore everything of a backup into a folder of its own.
+    """Restore everything in a backup into a separate folder.
 
     Returns:
-        How many files.
+        The number of files.
 
     Raises:
         StepFailed: the folder is not empty, or the backup is damaged.

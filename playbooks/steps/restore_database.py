@@ -1,4 +1,4 @@
-"""Restore a database without losing the present one, which stays under another name (C3)."""
+"""Restore a database. The present one stays under another name (C3)."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ def restore_database(
     *,
     stamp: str,
 ) -> str:
-    """Load a dump into a new database, ask it the drill's questions, and swap names.
+    """Load a dump into a new database, run the drill's questions on it, and swap the names.
 
     Args:
         remote: the host that dumps it.
         settings: its settings.
-        database: which one.
-        record: the backup that has its dump.
-        secrets: by name.
-        stamp: for the name the old one keeps.
+        database: the database.
+        record: the record of the backup that holds its dump.
+        secrets: the values by name.
+        stamp: a part of the old database's new name.
 
     Returns:
-        The name under which the old one is kept; empty if there was none.
+        The old database's new name; empty if there was no old database.
 
     Raises:
-        StepFailed: the old one is still in place.
+        StepFailed: the restore failed; the old database is still in place.
     """
     try:
         answer = remote.run(
@@ -46,7 +46,7 @@ def restore_database(
                 str(record["repository"]),
                 str(record["id"]),
                 stamp,
-                # The step has its end before its controller gives it up.
+                # The step must end before the controller stops waiting.
                 str(max(1, round(settings.timeouts.command * 9 / 10))),
             ],
             payload=as_payload([*secret_lines(settings, secrets), *database_lines(database, secrets)]),

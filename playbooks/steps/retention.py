@@ -1,4 +1,4 @@
-"""Let old backups expire (A2). A deploy never does this: it needs the backup, not the clean-up."""
+"""Remove expired backups (A2). A deploy does not do this, because it would only take time."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ MAX_STRANGE = 5
 
 @dataclass(frozen=True)
 class Expired:
-    """What retention did on a host.
+    """The result of retention on a host.
 
     Args:
-        ids: of the backups that are gone.
-        strange: sentences about what is in the repository and cannot be ours; it was left alone.
+        ids: the ids of the removed backups.
+        strange: sentences about snapshots that are not ours; they were left alone.
     """
 
     ids: tuple[str, ...]
@@ -29,10 +29,10 @@ class Expired:
 
 
 def apply_retention(remote: Remote, settings: Settings, secrets: Mapping[str, str]) -> Expired:
-    """Forget and prune what ``slipway_backup.keep`` does not keep.
+    """Remove the backups that ``slipway_backup.keep`` does not keep.
 
     Raises:
-        StepFailed: restic could not; every backup that is recorded is still there.
+        StepFailed: restic failed; every recorded backup is still there.
     """
     host = remote.name
     try:

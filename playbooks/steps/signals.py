@@ -1,4 +1,4 @@
-"""A host's own signals while a release is watched (B5): units, memory, errors in the journal."""
+"""Read a host's own signals during a watch (B5): units, memory, errors in the journal."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from playbooks.fleet.remote import StepCall
 from playbooks.fleet.script import StepResult
 from playbooks.judgement.host import HostReading, UnitReading
 
-MAX_TEXT = 200  # of what a host says of a promotion, in characters
+MAX_TEXT = 200  # characters of a host's text about a promotion
 
 
 @dataclass(frozen=True)
 class Promotion:
-    """A person's word that a stage which is held may go on.
+    """A person's permission to continue a held stage.
 
     Args:
-        deploy: its id.
+        deploy: the deploy's id.
         by: user@machine.
-        stage: its name.
+        stage: the stage's name.
     """
 
     deploy: str
@@ -28,22 +28,22 @@ class Promotion:
 
 
 def ask_signals(state: str, units: Sequence[str], cursor: str | None = None, *, timeout: float = 20.0) -> StepCall:
-    """The step that reads a host's signals, in one round trip.
+    """Build the step that reads a host's signals, in one round trip.
 
     Args:
         state: the application's state folder on the host.
-        units: the application's units on this host; with slots those of one slot.
-        cursor: of the reading before: errors after it are counted. None: reading begins here.
+        units: the application's units on this host; with slots, those of one slot.
+        cursor: the previous reading's position, after which errors are counted; None begins here.
         timeout: seconds.
     """
     return StepCall("signals", [state, cursor or "-", *units], timeout=timeout)
 
 
 def read_signals(answer: StepResult) -> HostReading:
-    """What the step read.
+    """Read the signals.
 
     Raises:
-        BadAnswer: its answer makes no sense.
+        BadAnswer: the answer is malformed.
     """
     (moment,) = answer.one("moment", 1)
     whole, _, fraction = moment.partition(".")
@@ -61,10 +61,10 @@ def read_signals(answer: StepResult) -> HostReading:
 
 
 def read_promotion(answer: StepResult) -> Promotion | None:
-    """Who has let a stage go on, if somebody has.
+    """Read the promotion of the held stage, if there is one.
 
     Raises:
-        BadAnswer: its answer makes no sense.
+        BadAnswer: the answer is malformed.
     """
     promoted = answer.maybe("promoted", 3)
     return Promotion(*(text[:MAX_TEXT] for text in promoted)) if promoted else None

@@ -1,4 +1,4 @@
-"""Stage a release beside the running one, without changing anything that serves (A1, A3)."""
+"""Stage a release beside the running one, without changing the running one (A1, A3)."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from playbooks.steps.fetch import fetch_order
 
 CHUNK = 256 * 1024
 Sent = Callable[[int, float, float], None]
-# Comes last, so that what was cut on its way is told from what was damaged before.
+# The last member of the archive. If it is missing, the upload was cut; else the archive was damaged before.
 WHOLE = b"whole\n"
 
-# What to do about an artifact that is no archive, or one that takes too much to unpack.
+# Hints for an artifact that is not an archive, or that is too large to unpack.
 COMPRESS_AGAIN = "compress it again without --long, or with --long=27 at the most"
 BUILD_AGAIN = "the artifact itself is damaged: build it again"
 
@@ -60,12 +60,12 @@ HINTS = {
 
 @dataclass(frozen=True)
 class Staged:
-    """A release that is whole on a host.
+    """A complete release on a host.
 
     Args:
-        files: how many the artifact has.
-        kilobytes: the room the artifact takes.
-        warnings: what a person should know, as sentences.
+        files: the number of files in the artifact.
+        kilobytes: the disk space that the artifact takes.
+        warnings: sentences for a person.
     """
 
     files: int
@@ -75,16 +75,16 @@ class Staged:
 
 @dataclass(frozen=True)
 class Delta:
-    """What makes a new release out of an old artifact's files; see `playbooks.releases.delta`.
+    """A delta between two artifacts; see `playbooks.releases.delta`.
 
     Args:
-        base: SHA-256 of the old artifact.
+        base: the old artifact's SHA-256.
         version: the old artifact's version.
-        lists: which files are the same, which have changed, and what all must be (see stage.sh).
-        path: what zstd made.
-        sha256: of the archive of what is not the same, uncompressed.
-        base_bytes, archive_bytes: sizes of the changed files before, and of that archive.
-        all_bytes: size of all files of the new artifact.
+        lists: the lists of unchanged files, of changed files, and of every file's checksum (see stage.sh).
+        path: the file that zstd made.
+        sha256: the SHA-256 of the uncompressed archive of files that are not the same.
+        base_bytes, archive_bytes: the size of the changed files' old contents, and of that archive.
+        all_bytes: the size of all files in the new artifact.
     """
 
     base: str
@@ -98,17 +98,17 @@ class Delta:
 
     @property
     def size(self) -> int:
-        """Bytes to send, beside the lists."""
+        """Return the number of bytes to send, without the lists."""
         return self.path.stat().st_size
 
 
 @dataclass(frozen=True)
 class Patch:
-    """What is sent instead of the whole artifact.
+    """A delta to send instead of the whole artifact.
 
     Args:
-        delta: see there.
-        base: the release on this host that it is added to.
+        delta: the delta.
+        base: the release on this host that the delta is applied to.
     """
 
     delta: Delta
@@ -131,15 +131,15 @@ def stage(
     Args:
         remote: the host.
         settings: its settings.
-        release: what to put there.
+        release: the release.
         plan: from `playbooks.releases.render.pack`.
-        first: whether hooks that run on one host only run on this one.
-        patch: sent if it will do; if the release that it is added to is not what it was, all of the artifact is.
-        note: called with progress.
-        sent: called with how many bytes went out, and from when to when by the monotonic clock.
+        first: whether hooks with `once` run on this host.
+        patch: the delta to send. If its base has changed, the step sends the whole artifact.
+        note: called with each progress message.
+        sent: called with the number of bytes sent, and the start and end by the monotonic clock.
 
     Raises:
-        StepFailed: the release is not there, and nothing of it is left.
+        StepFailed: staging failed; no part of the release is left on the host.
     """
     artifact = release.artifact
     head, body, size, sha256 = plan, artifact.path, artifact.size, artifact.sha256

@@ -1,4 +1,4 @@
-"""Make a release current with one rename and restart its units (A1, A3); the guard is set first."""
+"""Switch a host: arm the guard, make the release current with one rename, restart its units (A1, A3)."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ HINTS = {
 
 @dataclass(frozen=True)
 class SwitchGuard:
-    """Whom a switch belongs to, and what becomes of the host should its controller fall silent.
+    """The guard of a switch: what the host does if the controller is silent.
 
     Args:
-        id: of the deploy or rollback.
-        target: the release that the host goes to then by itself; None takes the application off.
-        record: what its ledger says of it then.
+        id: the id of the deploy or rollback.
+        target: the release that the host goes back to by itself; None removes the application.
+        record: the record that the host then writes into its ledger.
     """
 
     id: str
@@ -49,20 +49,20 @@ def ask_switch(
     lag: float = 0.0,
     note: Note | None = None,
 ) -> StepCall:
-    """The step that switches a host from one release to another.
+    """Build the step that switches a host from one release to another.
 
-    A unit that does not start is the health check's to tell.
+    The step ignores a unit that does not start; the health check reports it.
 
     Args:
-        settings: the host's.
-        target: the release to run; None takes the application off, which undoes a first deploy.
-        expected: the release that is current now; anything else there (but the target) is refused.
-        watch: the guard to arm before.
-        what: a deploy runs before_switch hooks, but those of `before_switch.sh`, and after_switch hooks; a rollback and
-            the way "back" of a failed deploy run none; "arm" only arms the guard.
-        first: whether after_switch hooks that run on one host only run on this one.
-        lag: seconds that its guard waits longer than ``slipway_guard`` says, for the balancer's to come first.
-        note: called with progress.
+        settings: the host's settings.
+        target: the release to run; None removes the application, which undoes a first deploy.
+        expected: the release that is current now. The step refuses any other, except the target.
+        watch: the guard to arm first.
+        what: "deploy" runs before_switch hooks (but those of `before_switch.sh`) and after_switch hooks; a rollback and
+            the way "back" of a failed deploy run no hooks; "arm" only arms the guard.
+        first: whether after_switch hooks with `once` run on this host.
+        lag: seconds that the guard waits beyond ``slipway_guard``, so that the balancer's guard acts first.
+        note: called with each progress message.
     """
     hooks = what == "deploy"
     seconds = min(settings.health.patience, settings.timeouts.command)
@@ -94,6 +94,6 @@ def ask_switch(
 
 
 def with_hint(error: StepFailed) -> StepFailed:
-    """The error, with what to do next where the step's code tells."""
+    """Return the error with the hint that belongs to the step's code."""
     error.hint = error.hint or HINTS.get(error.code)
     return error

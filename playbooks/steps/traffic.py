@@ -1,4 +1,4 @@
-"""Traffic on a balancer's host: servers' weights and drains; the guard is set before anything changes."""
+"""Move traffic on a balancer's host: arm the guard, then change weights and drain servers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from playbooks.fleet.script import StepResult
 from playbooks.settings import Settings
 from playbooks.settings.traffic import Balancer
 
-# What a server weighs that gets its full share. HAProxy has nothing above, and 1 % must be had below.
+# The weight of a full share: HAProxy's maximum, which leaves room for 1 % below.
 FULL = 256
 HINTS = {
     StepCode.NO_SERVER: "see which servers answer the balancer's health check, and why the others do not",
@@ -31,8 +31,8 @@ class Server:
 
     Args:
         name: the host's inventory name; with slots HOST-SLOT.
-        address: as the balancer reaches it.
-        port: where it listens.
+        address: the address that the balancer uses.
+        port: the port on which it listens.
     """
 
     name: str
@@ -42,15 +42,15 @@ class Server:
 
 @dataclass(frozen=True)
 class ServerWeight:
-    """What a server is to get.
+    """A server's weight and state to set.
 
     Args:
-        server: which.
-        weight: of new requests, 0 to 256, in proportion to the others'; 0 for nothing new.
-        on: whether it is in use; when not, it is drained and then taken off.
-        tester: whether testers' requests go there.
-        out: off only for as long as its host changes.
-        idle: nothing runs there yet: nobody waits for it to be up, and nobody misses it.
+        server: the server.
+        weight: its part of new requests, 0 to 256, relative to the other servers; 0 for no new requests.
+        on: whether the balancer uses it; if not, it is drained and then disabled.
+        tester: whether it gets the testers' requests.
+        out: disabled only while its host changes.
+        idle: nothing runs there yet, so the step does not wait for it to be up.
     """
 
     server: Server
@@ -63,15 +63,15 @@ class ServerWeight:
 
 @dataclass(frozen=True)
 class Retreat:
-    """What becomes of the traffic should the controller fall silent.
+    """The balancer's guard: the weights to set if the controller is silent.
 
     Args:
-        id: of the deploy or rollback.
-        seconds: of silence after which it happens.
-        settle: seconds between the first and the second of the two.
-        retreat: what every server gets at once.
-        rest: what every server gets in the end.
-        record: what the ledger says of it then.
+        id: the id of the deploy or rollback.
+        seconds: how long the controller may be silent.
+        settle: seconds between the failover weights and the final weights.
+        retreat: the failover weights, set at once.
+        rest: the final weights.
+        record: the record that the host then writes into its ledger.
     """
 
     id: str
@@ -84,12 +84,12 @@ class Retreat:
 
 @dataclass(frozen=True)
 class TrafficMove:
-    """What a change of traffic came to.
+    """The result of a change of traffic.
 
     Args:
-        changed: whether anything was to be done.
-        cut: requests in flight that were not waited for, by server; what is drained in time is not listed.
-        slow: servers put on that were not up in time: they get nothing until they are.
+        changed: whether anything changed.
+        cut: requests still in flight when the drain time was over, by server; drained servers are not listed.
+        slow: enabled servers that were not up in time. They get no requests until they are up.
     """
 
     changed: bool
@@ -108,23 +108,23 @@ def ask_traffic(
     slow: float = 0.0,
     note: Note | None = None,
 ) -> StepCall:
-    """The step that moves traffic: arm or update the guard, put servers on, wait until they are up, drain the others.
+    """Build the step that moves traffic: arm the guard, enable servers, wait until they are up, drain the others.
 
-    The same call twice changes nothing. Servers that are not mentioned stay as they are.
+    A second call with the same arguments changes nothing. Servers that are not in ``shares`` stay as they are.
 
     Args:
-        balancer: its settings.
-        settings: of the balancer's host.
-        shares: what servers are to get.
-        retreat: the guard. It may differ from call to call, but for its id.
-        drain: seconds that requests in flight are waited for; the setting's when left out.
-        up: seconds that servers put on are waited for.
-        slow: the balancer's slow start in seconds, where what is put on is to have all of its share before others lose
-            theirs; 0: nobody waits.
-        note: called with progress.
+        balancer: the balancer's settings.
+        settings: the settings of the balancer's host.
+        shares: the weights to set.
+        retreat: the guard. Only its id must be the same in each call.
+        drain: seconds to wait for requests in flight; default: the setting.
+        up: seconds to wait until enabled servers are up.
+        slow: the balancer's slow start in seconds, if enabled servers must have their full share before others lose
+            theirs; 0 does not wait.
+        note: called with each progress message.
 
     Raises:
-        StepFailed: (when asked) a server is unknown to the balancer, none would be left that serves, another task's
+        StepFailed: (when run) the balancer does not know a server, no server would be left, another task's
             guard is on this host, or the balancer refuses; see `HINTS`.
     """
     limit = balancer.drain if drain is None else drain
@@ -152,22 +152,22 @@ def ask_traffic(
 
 
 def ask_retreat(balancer: Balancer, settings: Settings, *, up: float = 30.0) -> StepCall:
-    """The step with which traffic goes back at once where a dead controller has left a guard; else it does nothing.
+    """Build the step that moves traffic back at once if a dead controller left a guard; else it changes nothing.
 
     Args:
-        balancer: its settings.
-        settings: of the balancer's host.
-        up: seconds that servers put on are waited for.
+        balancer: the balancer's settings.
+        settings: the settings of the balancer's host.
+        up: seconds to wait until enabled servers are up.
     """
     seconds = math.ceil(balancer.drain + up)
     return StepCall("retreat", [settings.state, f"{seconds}"], timeout=seconds + settings.timeouts.command)
 
 
 def read_traffic(answer: StepResult) -> TrafficMove:
-    """What became of it.
+    """Read the result.
 
     Raises:
-        BadAnswer: its answer makes no sense.
+        BadAnswer: the answer is malformed.
     """
     (changed,) = answer.one("moved", 1)
     cut = {name: answer.number(count) for name, count in answer.all("cut", 2)}
@@ -175,12 +175,12 @@ def read_traffic(answer: StepResult) -> TrafficMove:
 
 
 def backend_of(balancer: Balancer, app: str) -> str:
-    """The backend's name; the testers' is the same with -testers."""
+    """Return the backend's name; the testers' backend has the suffix -testers."""
     return balancer.backend or app
 
 
 def place(balancer: Balancer, settings: Settings) -> list[str]:
-    """The arguments that all of a balancer's scripts begin with."""
+    """Return the first arguments of all scripts for a balancer."""
     return [
         balancer.kind,
         settings.state,
@@ -192,12 +192,12 @@ def place(balancer: Balancer, settings: Settings) -> list[str]:
 
 
 def host_asked(balancer: Balancer, settings: Settings) -> str:
-    """The Host header of the balancer's health check."""
+    """Return the Host header of the balancer's health check."""
     return balancer.asked_as or settings.app
 
 
 def share_lines(shares: Sequence[ServerWeight]) -> bytes:
-    """A line a server, as balancer.sh reads it."""
+    """Build one line for each server, as balancer.sh reads it."""
     return "".join(
         f"{share.server.name} {share.server.address} {share.server.port} {share.weight} "
         f"{'on' if share.on else 'out' if share.out else 'off'} {'tester' if share.tester else '-'} "

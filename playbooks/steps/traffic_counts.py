@@ -1,4 +1,4 @@
-"""A balancer's counts for each server: requests, errors, latencies. They need no installation."""
+"""Read a balancer's counts for each server: requests, errors, latencies. The host needs no extra software."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from playbooks.settings import Settings
 from playbooks.settings.traffic import Balancer
 from playbooks.steps.traffic import place
 
-# A bucket of latencies ends a tenth above the one before; the scripts count in powers of it, in milliseconds.
+# Each latency bucket's limit is a tenth above the previous one; the scripts count in powers of it, in milliseconds.
 GROWTH = 1.1
 MAX_BUCKETS = 200
 
 
 def ask_counts(balancer: Balancer, settings: Settings, cursor: str) -> StepCall:
-    """The step that reads a balancer's numbers. Changes nothing.
+    """Build the step that reads a balancer's counts. It changes nothing.
 
     Args:
-        balancer: its settings.
+        balancer: the balancer's settings.
         settings: of the balancer's host.
-        cursor: the meter's: up to where its log was read.
+        cursor: the meter's position in the balancer's log.
     """
     return StepCall("traffic_counts", [*place(balancer, settings), cursor], timeout=settings.timeouts.command)
 
 
 @dataclass(frozen=True)
 class Counted:
-    """What one balancer counted between two readings, and what it knows at the second one.
+    """A balancer's counts between two readings, and its state at the second one.
 
     Args:
-        servers: by server, each try at it.
-        whole: of all that clients asked, each once, also what no server could be found for; its latencies are those of
+        servers: counts of tries, by server.
+        whole: counts of client requests, each once, including those without a server; the latencies are those of
             the servers' answers.
-        queue: requests that wait for a server now.
-        failed_checks: by server, checks that have failed while it was up.
-        failing: servers that are up, and whose last check has failed.
+        queue: requests that wait for a server.
+        failed_checks: health checks that failed while the server was up, by server.
+        failing: servers that are up although their last check failed.
     """
 
     servers: Mapping[str, Counts] = field(default_factory=dict)
@@ -51,7 +51,7 @@ class Counted:
 
 @dataclass
 class Meter:
-    """Turns one balancer's numbers into what was counted since they were last read.
+    """Turns a balancer's totals into counts since the last reading.
 
     Args:
         cursor: for the next `ask_counts`.
@@ -62,16 +62,16 @@ class Meter:
     _seen: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     def feed(self, answer: StepResult) -> Mapping[str, Counts]:
-        """What was counted since the last answer, by server; see `read`."""
+        """Return the counts since the last answer, by server; see `read`."""
         return self.read(answer).servers
 
     def read(self, answer: StepResult) -> Counted:
-        """What was counted since the last answer. The first answer sets the start: nothing was counted since.
+        """Return the counts since the last answer. The first answer sets the start and gives zero.
 
-        HAProxy counts anew after a reload: what it has counted since is all there is then.
+        HAProxy starts at zero after a reload; then the counts since the reload are all that is known.
 
         Raises:
-            BadAnswer: it makes no sense.
+            BadAnswer: the answer is malformed.
         """
         (epoch,), (cursor,) = answer.one("epoch", 1), answer.one("cursor", 1)
         (queue,) = answer.maybe("queue", 1) or ("0",)
@@ -80,7 +80,7 @@ class Meter:
         checks = {name: (answer.number(failed), 0) for name, failed, _ in answer.all("checked", 3)}
         latencies = _latencies(answer)
         whole_of, whole_now = _whole(answer)
-        # No server's name has a blank in it.
+        # No server's name contains a blank.
         now = {**counters, **{f"checks of {name}": failed for name, failed in checks.items()}, whole_of: whole_now}
         first, before = self._epoch is None, self._seen if epoch == self._epoch else {}
         self.cursor, self._epoch, self._seen = cursor, epoch, now
@@ -100,7 +100,7 @@ class Meter:
 
 
 def _since(now: tuple[int, int], before: tuple[int, int] | None) -> tuple[int, int]:
-    """What was added; all of it where the counters began anew."""
+    """Return the increase; the whole value if the counter was reset."""
     old = before or (0, 0)
     anew = now[0] < old[0] or now[1] < old[1]
     return now if anew else (now[0] - old[0], now[1] - old[1])

@@ -1,4 +1,4 @@
-"""What servers answer to a balancer's health check, asked from the balancer's host in the same way."""
+"""Send a balancer's health check to servers from the balancer's host, in the same way as the balancer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from playbooks.settings import Settings
 from playbooks.settings.traffic import Balancer
 from playbooks.steps.traffic import Server, place
 
-# What a person reads of an answer.
+# Characters of an answer that a person reads.
 MAX_TEXT = 160
 
 
@@ -21,9 +21,9 @@ class Probe:
     """One server's answer.
 
     Args:
-        server: its name.
-        status: of HTTP; 0 where there was no answer.
-        text: the first line of the answer's body, or why there was none.
+        server: the server's name.
+        status: the HTTP status; 0 without an answer.
+        text: the first line of the body, or why there was no answer.
     """
 
     server: str
@@ -32,12 +32,12 @@ class Probe:
 
 
 def ask_probe(balancer: Balancer, settings: Settings, servers: Sequence[Server]) -> StepCall:
-    """The step that asks servers. Changes nothing; two seconds each at the most.
+    """Build the step that asks servers. It changes nothing, and takes two seconds for each server at most.
 
     Args:
-        balancer: its settings.
+        balancer: the balancer's settings.
         settings: of the balancer's host.
-        servers: whom.
+        servers: the servers to ask.
     """
     words = [word for server in servers for word in (server.name, server.address, f"{server.port}")]
     timeout = settings.timeouts.command + 2.0 * len(servers)
@@ -45,10 +45,10 @@ def ask_probe(balancer: Balancer, settings: Settings, servers: Sequence[Server])
 
 
 def read_probes(answer: StepResult) -> tuple[Probe, ...]:
-    """What they answered.
+    """Read the answers.
 
     Raises:
-        BadAnswer: its answer makes no sense.
+        BadAnswer: the answer is malformed.
     """
     return tuple(
         Probe(name, answer.number(status), cut(text, MAX_TEXT)) for name, status, text in answer.all("probe", 3)

@@ -1,4 +1,4 @@
-"""A balancer's state: each server's share at run time, and whether that is what was last set."""
+"""Read a balancer's state: each server's share at run time, and whether it is what Slipway set last."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ UP: Mapping[str, bool | None] = {"up": True, "down": False, "-": None}
 
 @dataclass(frozen=True)
 class ServerState:
-    """One server, as the balancer has it.
+    """One server's state in the balancer.
 
     Args:
         weight: 0 to 256.
-        admin: "on"; "drain" gets nothing new; "off" is not even checked.
-        up: whether it answers the balancer's health check; None where nobody asks it.
+        admin: "on"; "drain" gets no new requests; "off" gets no health checks either.
+        up: whether it answers the balancer's health check; None if it is not checked.
         current: requests in flight.
-        tester: whether testers' requests go there.
-        drift: how this differs from what was last set, as a sentence; empty when it doesn't.
-        out: whether a task has taken it off for as long as its host changes, and not put it back.
-        address, port: where the balancer has it.
+        tester: whether it gets the testers' requests.
+        drift: how this differs from what Slipway set last, as a sentence; empty if it does not.
+        out: whether a task disabled it while its host changes, and has not enabled it again.
+        address, port: the address and port in the balancer.
     """
 
     name: str
@@ -47,29 +47,29 @@ class ServerState:
 
     @property
     def on(self) -> bool:
-        """Whether it may get requests."""
+        """Return whether it may get requests."""
         return self.admin == "on"
 
     @property
     def wanted(self) -> bool:
-        """Whether it is meant to get some."""
+        """Return whether it is meant to get requests."""
         return self.on and self.weight > 0
 
     @property
     def serves(self) -> bool:
-        """Whether it gets some, as far as the balancer knows."""
+        """Return whether it gets requests, as far as the balancer knows."""
         return self.wanted and self.up is not False
 
 
 @dataclass(frozen=True)
 class BalancerState:
-    """A balancer.
+    """The state of a balancer.
 
     Args:
-        version: of HAProxy or nginx.
+        version: the version of HAProxy or nginx.
         maintenance: whether clients see the maintenance page.
-        servers: by name.
-        edited: the file that somebody else changed, if one is.
+        servers: the servers by name.
+        edited: the configuration file that somebody else changed, if any.
     """
 
     host: str
@@ -80,21 +80,21 @@ class BalancerState:
 
     @property
     def drift(self) -> list[str]:
-        """A sentence for all that is not as it was last set."""
+        """Return a sentence for each difference from what Slipway set last."""
         told = [f"{server.name}: {server.drift}" for server in self.servers.values() if server.drift]
         return [*told, f"{self.edited} was changed by hand"] if self.edited else told
 
 
 def ask_state(balancer: Balancer, settings: Settings) -> StepCall:
-    """The step that looks at a balancer. Changes nothing."""
+    """Build the step that reads a balancer's state. It changes nothing."""
     return StepCall("traffic_state", place(balancer, settings), timeout=settings.timeouts.command)
 
 
 def read_state(answer: StepResult) -> BalancerState:
-    """How it stands.
+    """Read the state.
 
     Raises:
-        BadAnswer: its answer makes no sense.
+        BadAnswer: the answer is malformed.
     """
     (version,), (maintenance,) = answer.one("version", 1), answer.one("maintenance", 1)
     servers = {}
@@ -120,7 +120,7 @@ def read_state(answer: StepResult) -> BalancerState:
 
 
 def ask_maintenance(balancer: Balancer, settings: Settings, *, on: bool) -> StepCall:
-    """The step that shows clients the maintenance page, or the application again (G2). It outlives a restart."""
+    """Build the step that shows the maintenance page or the application (G2). The choice survives a restart."""
     return StepCall(
         "maintenance",
         [*place(balancer, settings), "on" if on else "off"],
@@ -130,9 +130,9 @@ def ask_maintenance(balancer: Balancer, settings: Settings, *, on: bool) -> Step
 
 
 def read_maintenance(answer: StepResult) -> bool:
-    """Whether it was otherwise before.
+    """Return whether the step changed what clients see.
 
     Raises:
-        BadAnswer: its answer makes no sense.
+        BadAnswer: the answer is malformed.
     """
     return answer.one("maintenance", 2)[1] == "yes"

@@ -1,4 +1,4 @@
-"""Request pages on a host before users do, so that the first user does not wait for cold caches (B2, G3)."""
+"""Request pages on a host before users do, so that no user waits for cold caches (B2, G3)."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from playbooks.settings.warm_up import WarmUp
 
 @dataclass(frozen=True)
 class Warmed:
-    """What became of it.
+    """The result of warming up.
 
     Args:
-        wanted, answered, failed: requests.
-        milliseconds: how long one took on average.
+        wanted, answered, failed: counts of requests.
+        milliseconds: the average time of a request.
         why: the first failure.
     """
 
@@ -32,7 +32,7 @@ class Warmed:
 
     @property
     def problem(self) -> str:
-        """What went wrong, as a sentence; empty if nothing did."""
+        """Return what went wrong, as a sentence; empty if nothing did."""
         if self.failed:
             return f"{self.failed} of {self.answered} requests failed: {self.why}"
         missing = self.wanted - self.answered
@@ -44,11 +44,11 @@ class Warmed:
 
 
 def ask_warm_up(settings: WarmUp, port: int) -> StepCall:
-    """The step that warms a host up.
+    """Build the step that warms a host up.
 
     Args:
         settings: ``slipway_warm_up``.
-        port: where its server listens.
+        port: the port on which the application listens.
     """
     urls = [url.replace("{port}", str(port)) for url in settings.urls]
     seconds = f"{settings.timeout:g}"
@@ -58,10 +58,10 @@ def ask_warm_up(settings: WarmUp, port: int) -> StepCall:
 
 
 def read_warm_up(answer: StepResult) -> Warmed:
-    """What became of it.
+    """Read the result.
 
     Raises:
-        BadAnswer: its answer makes no sense.
+        BadAnswer: the answer is malformed.
     """
     wanted, answered, failed, milliseconds, why = answer.one("warmed", 5)
     number = answer.number
@@ -69,10 +69,10 @@ def read_warm_up(answer: StepResult) -> Warmed:
 
 
 def require_warm(settings: WarmUp, warmed: Warmed) -> str:
-    """What a person should know of it; empty if all is well.
+    """Return a warning about the result; empty if there is none.
 
     Raises:
-        StepFailed: something went wrong, and the settings require that nothing does.
+        StepFailed: a request failed, and the settings require that all succeed.
     """
     if warmed.problem and settings.required:
         raise StepFailed(f"warm-up: {warmed.problem}", host=warmed.host, step="warm-up", code=StepCode.COLD)
