@@ -1,1 +1,1 @@
-"""How hosts are reached: inventory, SSH, fan-out, lock, ledger."""
+"""Reach hosts: SSH, fan-out, lock, heartbeat."""

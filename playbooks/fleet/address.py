@@ -1,4 +1,4 @@
-"""Where a host is and how to log in: Ansible's connection variables, read once."""
+"""Read Ansible's connection variables: where a host is, and how to log in."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ BUILT_IN = ("ansible.builtin.", "ansible.legacy.")
 
 
 class NotBySsh(ConfigError):
-    """A host that Ansible reaches, or acts on, in a way that Slipway has not: this machine, a network device."""
+    """The inventory names a connection that Slipway does not support, for example this machine or a network device."""
 
     code = "config.not-by-ssh"
 
 
 @dataclass(frozen=True)
 class Address:
-    """What the inventory says of how to reach one host. The rest is for ssh's own settings to say (ssh_config.py).
+    """How to reach one host, according to the inventory. ssh's own settings complete it (ssh_config.py).
 
     Args:
         name: its name in the inventory; every message uses it.
         hostname: what to connect to (``ansible_host``), which ~/.ssh/config may alias further.
         user, port, key_file: None leaves the choice to ssh's settings.
-        password: for password logins (``ansible_password``).
-        ssh_arguments: for ssh, as Ansible would give them: with user, port and key.
-        become: whether sudo is needed to act.
-        become_password: what sudo may ask for.
+        password: the password for password logins (``ansible_password``).
+        ssh_arguments: the arguments for ssh, as Ansible gives them, with user, port and key.
+        become: whether root rights need sudo.
+        become_password: the password that sudo may ask for.
         connect_timeout: seconds.
     """
 
@@ -65,16 +65,16 @@ def read_address(
     """Read a host's connection variables.
 
     Args:
-        name: the host's.
-        variables: the host's.
+        name: the host's inventory name.
+        variables: the host's variables.
         connect_timeout: seconds.
-        at_home: whether ~ in a path is filled in. It is not where nobody connects, and the machine is not to be asked.
-        origin: where a variable was written.
-        secret: whether a variable's value must not be shown.
+        at_home: whether ~ in a path is expanded. Without a connection it is not, because it reads this machine's users.
+        origin: returns where a variable was written.
+        secret: returns whether a variable's value must not be shown.
 
     Raises:
-        NotBySsh: the host is reached, or becomes root, in another way.
-        ConfigError: one of them cannot be used; every such problem is named.
+        NotBySsh: the host needs a connection or a become method that Slipway does not support.
+        ConfigError: a variable cannot be used; the message names all such variables.
     """
     problems: list[str] = []
 
@@ -86,7 +86,7 @@ def read_address(
             problems.append(f"{name}: {' or '.join(keys)} cannot be read as text")
             return None
 
-    # A host's name becomes the name of folders (restore, {host} in a repository), and stands alone on lines.
+    # A host's name becomes a folder's name (restore, {host} in a repository) and a line of output.
     if "/" in name or find_invisible(name) or name in (".", ".."):
         problems.append(
             f"the host name {name!a} holds a slash or a character that is not seen, or cannot name a folder"
@@ -128,7 +128,7 @@ def read_address(
 
 
 def _short(plugin: str) -> str:
-    """A plugin's name without the collection that Ansible itself is."""
+    """Return a plugin's name without Ansible's own collection."""
     for collection in BUILT_IN:
         plugin = plugin.removeprefix(collection)
     return plugin
@@ -137,7 +137,7 @@ def _short(plugin: str) -> str:
 def _arguments(
     name: str, text: Callable[[str], str | None], stated: Mapping[str, str | None], problems: list[str]
 ) -> tuple[str, ...]:
-    """What ssh is given, in Ansible's order: of each setting the first counts for it."""
+    """Collect ssh's arguments in Ansible's order; ssh uses the first value of each setting."""
     arguments: dict[str, tuple[str, ...]] = {}
     for key in ("ansible_ssh_args", "ansible_ssh_common_args", "ansible_ssh_extra_args"):
         try:
@@ -151,5 +151,5 @@ def _arguments(
 
 
 def _at_home(path: str) -> str:
-    """A path with ~ filled in; the home of a user that there is not stays as it is, and is not found later."""
+    """Expand ~ in a path. The home of an unknown user stays as it is, so the file is not found later."""
     return os.path.expanduser(path)  # noqa: PTH111 - Path.expanduser raises

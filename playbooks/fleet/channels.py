@@ -1,4 +1,4 @@
-"""Channels of one connection, each with a program at its other end that runs as root."""
+"""Open channels on a connection, and start a program as root at the other end of each."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from playbooks.fleet.script import quote
 MAX_SESSIONS_SECONDS = 2.0
 STATUS_POLL_SECONDS = 0.02
 
-# sudo asks for a password or doesn't; it must not read the script as one. The password comes first on standard input,
-# is read by the shell itself, and so is in no command line. It is tried before the script is handed on: a sudo that
-# refuses would leave cat waiting. -k: were a login remembered, the password would become the first line of the script.
+# sudo may ask for a password, and must not read the script as one. The password comes first on standard input, and
+# the shell reads it, so no command line shows it. The shell tries the password before it passes on the script: a sudo
+# that refuses would leave cat waiting. -k forgets an earlier login: after one, the script would get the password.
 _ASKED = (
     'IFS= read -r word; if sudo -n true 2>/dev/null; then sudo -n -- "$@"; else '
     'printf "%s\\n" "$word" | sudo -k -S -p "" -- true >&2 || exit 1; '
@@ -28,17 +28,17 @@ _ASKED = (
 def open_channel(
     connection: fabric.Connection, address: Address, make_room: Callable[[], bool] = lambda: False
 ) -> paramiko.Channel:
-    """A channel with nothing at its other end yet.
+    """Open a channel without a program at its other end.
 
-    sshd counts one that was just closed for a moment, against its MaxSessions.
+    sshd still counts a channel for a moment after it was closed, against MaxSessions.
 
     Args:
-        connection: open.
-        address: of the host.
-        make_room: closes a channel that can be done without, if there is one, and says so.
+        connection: the open connection.
+        address: the host's address.
+        make_room: closes an idle channel; returns whether there was one.
 
     Raises:
-        paramiko.SSHException, EOFError, OSError: there is none to be had.
+        paramiko.SSHException, EOFError, OSError: no channel can be opened.
     """
     transport = connection.transport
     if transport is None:
@@ -56,19 +56,19 @@ def open_channel(
 
 
 def start(channel: paramiko.Channel, address: Address, words: Sequence[str]) -> None:
-    """Start a program as root at a channel's other end, and do not wait to hear that it has started.
+    """Start a program as root at a channel's other end, without waiting until it has started.
 
-    paramiko's own `exec_command` waits, which is a round trip for nothing: a program that cannot be started closes the
-    channel. What the program is to read takes one all the same: until it has started, sshd takes nothing. Comes first:
+    paramiko's own `exec_command` waits, which costs a round trip without need: a program that cannot start closes the
+    channel. Its input waits for one anyway, because sshd takes none before the program has started. Send first:
     `preamble`.
 
     Args:
-        channel: open.
-        address: says whether and how to become root.
-        words: program and arguments.
+        channel: the open channel.
+        address: tells whether and how to become root.
+        words: the program and its arguments.
 
     Raises:
-        paramiko.SSHException, EOFError, OSError: the connection is gone.
+        paramiko.SSHException, EOFError, OSError: the connection is lost.
     """
     message = new_request(channel, "exec")
     message.add_string(quote(_become(address, words)).encode())
@@ -117,22 +117,22 @@ def exit_status(channel: paramiko.Channel, seconds: float) -> int:
 
 
 def in_unit(words: Sequence[str], unit: str | None) -> Sequence[str]:
-    """Words that run in a transient unit of their own (systemd-run(1)): it outlives the SSH session."""
+    """Return words that run a command in a transient systemd unit (systemd-run(1)), which outlives the SSH session."""
     if unit is None:
         return words
     options = ["--quiet", "--wait", "--pipe", "--collect", f"--unit={unit}", "--property=TasksMax=infinity"]
-    # systemd.service(5): a dollar in an argument would be read as a variable.
+    # systemd reads a dollar in an argument as a variable (systemd.service(5)).
     return ["systemd-run", *options, "--", *(word.replace("$", "$$") for word in words)]
 
 
 def is_alive(connection: fabric.Connection) -> bool:
-    """Whether a connection still is one, as far as can be told from here."""
+    """Return whether a connection is alive, as far as the controller knows."""
     transport = connection.client.get_transport()
     return transport is not None and transport.is_active()
 
 
 def preamble(address: Address) -> bytes:
-    """What goes on standard input first: the password that sudo may ask for."""
+    """Return the first bytes of standard input: the password that sudo may ask for."""
     if address.become and address.become_password is not None:
         return address.become_password.encode() + b"\n"
     return b""

@@ -1,4 +1,4 @@
-"""Opening an SSH session: Fabric's Connection with strict host keys and without Nagle's delay."""
+"""Open an SSH session: Fabric's Connection with strict host keys and without Nagle's delay."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from playbooks.fleet.dialing import Agent, dial, readable, speak_through
 from playbooks.fleet.endpoint import Endpoint
 from playbooks.fleet.transport import Transport
 
-# A third of the guard's usual time-out: after as much silence a host is connected to anew (fleet/lock.py).
+# A third of the guard's default timeout. After this much silence Slipway connects again (fleet/lock.py).
 LOST_SECONDS = 20
 
 
@@ -33,10 +33,10 @@ def _transport(
     wanted: hostkeys.ExpectedKeys,
     **options: Any,  # noqa: ANN401 - paramiko's own signature
 ) -> paramiko.Transport:
-    """A transport on a socket that sends at once: Nagle's algorithm costs 40 ms a command on a Fabric connection."""
+    """Make a transport on a socket without Nagle's algorithm, which costs 40 ms a command on a Fabric connection."""
     if isinstance(sock, socket.socket) and sock.family != socket.AF_UNIX:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        # Else whoever writes into a cable that was pulled waits a quarter of an hour, and every heartbeat behind him.
+        # Without this a write into a pulled cable blocks for a quarter of an hour, and every heartbeat waits for it.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, LOST_SECONDS * 1000)
     transport = Transport(sock, **options)
     transport.allow(endpoint.algorithms)
@@ -46,27 +46,27 @@ def _transport(
 
 
 class _NoFile(paramiko.SSHConfig):
-    """An ssh configuration that says nothing. paramiko's own asks who the user is, and not every uid has a name."""
+    """An empty ssh configuration. paramiko's own looks up the user's name, and not every uid has one."""
 
     def lookup(self, hostname: str) -> paramiko.SSHConfigDict:
         return paramiko.SSHConfigDict(hostname=hostname)
 
 
 def _settings() -> fabric.Config:
-    """Fabric's own settings, out of no file: what ssh is told is all that decides whom we talk to."""
+    """Return Fabric's settings without any file, because only ssh's settings decide which host we connect to."""
     return fabric.Config(ssh_config=_NoFile(), lazy=True)
 
 
 @dataclass(frozen=True)
 class Ways:
-    """How each host is reached, found out once for all that one task does.
+    """How to reach each host; it is determined once for a task.
 
     Args:
-        endpoints: by the host's name in the inventory.
-        config: Fabric's.
-        known: recorded host keys by the files that have them, as they come to be needed.
-        making: held while a connection is made of it. Fabric writes into the configuration then, and for that moment
-            there is nothing in it for anybody else. A copy for each connection would cost more than the rest of it.
+        endpoints: the endpoints, by the host's inventory name.
+        config: Fabric's configuration.
+        known: the recorded host keys by file, read when first needed.
+        making: the mutex for making a connection. Fabric empties and rewrites the configuration for that moment; a
+            copy for each connection would take longer than making the connection.
     """
 
     endpoints: Mapping[str, Endpoint]
@@ -75,7 +75,7 @@ class Ways:
     making: threading.Lock = field(default_factory=threading.Lock)
 
     def wanted(self, endpoint: Endpoint) -> hostkeys.ExpectedKeys:
-        """The key that a host must show."""
+        """Return the key that a host must show."""
         if endpoint.known_hosts not in self.known:
             self.known[endpoint.known_hosts] = hostkeys.read_known(endpoint.known_hosts)
         known = self.known[endpoint.known_hosts]
@@ -87,12 +87,12 @@ class Ways:
 
 
 class _Connection(fabric.Connection):  # type: ignore[misc]  # Fabric has no types
-    """Fabric's connection to an endpoint."""
+    """A Fabric connection to an endpoint."""
 
     endpoint: Endpoint
 
     def open_gateway(self) -> Any:  # noqa: ANN401 - a socket, or what paramiko takes for one
-        """The way that is not a plain connection from here."""
+        """Open the socket, if it is not a plain connection from this machine."""
         endpoint = self.endpoint
         if endpoint.command is not None:
             return speak_through(endpoint.command)
@@ -101,7 +101,7 @@ class _Connection(fabric.Connection):  # type: ignore[misc]  # Fabric has no typ
         return dial(endpoint, self.connect_timeout)
 
     def close(self) -> None:
-        """End it, and the connections that it goes through."""
+        """Close the connection and the jump hosts' connections."""
         super().close()
         if isinstance(self.gateway, fabric.Connection):
             self.gateway.close()
@@ -111,8 +111,8 @@ def connect(address: Address, ways: Ways) -> fabric.Connection:
     """Log in to a host.
 
     Args:
-        address: which host, and how.
-        ways: how it is reached, and how the others are.
+        address: the host and the login.
+        ways: how to reach the hosts.
 
     Returns:
         An open connection; the caller closes it.
@@ -139,7 +139,7 @@ def connect(address: Address, ways: Ways) -> fabric.Connection:
 
 
 def _is_turned_away(error: BaseException) -> bool:
-    """Whether sshd closed the door before it said a word: it has too many at the door (MaxStartups)."""
+    """Return whether sshd closed the connection before its greeting, because of too many new ones (MaxStartups)."""
     return isinstance(error, (EOFError, ConnectionResetError, BrokenPipeError)) or (
         isinstance(error, paramiko.SSHException) and "banner" in str(error)
     )
@@ -150,11 +150,11 @@ def _connection(address: Address, ways: Ways) -> _Connection:
 
 
 def _made(address: Address, endpoint: Endpoint, ways: Ways) -> _Connection:
-    """A connection that is not open yet, with those it goes through."""
+    """Make a connection and its jump hosts' connections, without opening them."""
     wanted = ways.wanted(endpoint)
     gateway: object = _made(address, endpoint.jump, ways) if endpoint.jump and endpoint.command is None else None
     if gateway is None and (endpoint.command or endpoint.bind or endpoint.family):
-        gateway = True  # not paramiko's own way: see open_gateway
+        gateway = True  # `open_gateway` opens the socket
     connection = _Connection(
         endpoint.hostname,
         user=endpoint.user,
@@ -172,14 +172,14 @@ def _made(address: Address, endpoint: Endpoint, ways: Ways) -> _Connection:
     # Fabric would take a plain assignment for one of its settings.
     object.__setattr__(connection, "endpoint", endpoint)
     if endpoint.pubkey and endpoint.agent is not None:
-        # paramiko asks the agent that the environment names; ssh may have been told of another one, or of some keys.
+        # paramiko asks the environment's agent; ssh's settings may name another agent, or only some keys.
         connection.client._agent = Agent(endpoint.agent, endpoint.keys if endpoint.only_keys else None)
     connection.client.set_missing_host_key_policy(hostkeys.Strict(address.name, wanted))
     return connection
 
 
 def _login(address: Address, endpoint: Endpoint) -> dict[str, Any]:
-    """What to log in with. A key that ssh's settings name and that is not there is passed over, as by ssh."""
+    """Return the login arguments. A missing key file of ssh's settings is skipped, as ssh does."""
     named = address.key_file
     keys = [key for key in endpoint.keys if key == named or readable(key)] if endpoint.pubkey else []
     return {
@@ -219,7 +219,7 @@ def _explain(address: Address, ways: Ways, error: Exception) -> SlipwayError:
         case TimeoutError():
             reason, hint = f"no answer within {address.connect_timeout:g} s", "is the host up, and the port open to us?"
         case paramiko.ssh_exception.NoValidConnectionsError():
-            # It speaks of all the host's addresses at once; each has its own error.
+            # This error is about all the host's addresses; each address has its own error inside.
             reasons = dict.fromkeys(getattr(one, "strerror", None) or str(one) for one in error.errors.values())
             reason, hint = ", ".join(reasons), "is the host up, and does sshd listen on that port?"
         case _:

@@ -1,4 +1,4 @@
-"""What paramiko does not do of itself as ssh does: other ways to a host, and other agents."""
+"""Connect as ssh does where paramiko does not: BindAddress, AddressFamily, ProxyCommand, IdentityAgent."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ AGENT_SECONDS = 10.0
 
 
 def dial(endpoint: Endpoint, timeout: float | None) -> socket.socket:
-    """Connect to an endpoint that says from where (BindAddress), or over which protocol (AddressFamily).
+    """Connect to an endpoint that sets the own address (BindAddress) or the protocol (AddressFamily).
 
     Args:
-        endpoint: where to.
+        endpoint: the endpoint.
         timeout: seconds.
 
     Raises:
-        OSError: nothing listens there, or the own address is not ours.
+        OSError: nothing listens there, or the own address does not exist on this machine.
     """
     found = socket.getaddrinfo(endpoint.hostname, endpoint.port, endpoint.family, socket.SOCK_STREAM)
     errors: dict[tuple[str, int] | tuple[str, int, int, int], Exception] = {}
@@ -49,16 +49,16 @@ def dial(endpoint: Endpoint, timeout: float | None) -> socket.socket:
 
 
 def speak_through(command: str) -> socket.socket:
-    """Start a ProxyCommand, and return what it is spoken to through.
+    """Start a ProxyCommand and return a socket to it.
 
-    It is run by the user's shell, as by ssh. It has a session of its own: Ctrl-C ends what we do, not the connection
-    that the way back needs. It ends when we close our end.
+    The user's shell runs it, as with ssh. It has its own session, so that Ctrl-C does not end the connection that
+    taking the fleet back needs. It ends when we close the socket.
 
     Args:
-        command: with everything filled in.
+        command: the command, with all tokens filled in.
 
     Raises:
-        OSError: there is no such shell.
+        OSError: the shell does not exist.
     """
     ours, theirs = socket.socketpair()
     shell = os.environ.get("SHELL") or "/bin/sh"
@@ -80,11 +80,11 @@ def speak_through(command: str) -> socket.socket:
 
 
 class Agent(paramiko.Agent):
-    """The agent at a socket, asked when its keys are wanted; one that does not answer has none.
+    """The agent at a socket. It is asked when keys are needed; one that does not answer has no keys.
 
     Args:
-        place: the socket.
-        only: files of keys: the agent's others are not tried; None: all are.
+        place: the socket's path.
+        only: key files; the agent's other keys are not tried. None tries all keys.
     """
 
     _conn: Any
@@ -95,7 +95,7 @@ class Agent(paramiko.Agent):
         self._place, self._only = place, only
 
     def get_keys(self) -> tuple[Any, ...]:
-        """The keys to try."""
+        """Return the keys to try."""
         if self._conn is None:
             self._ask()
         return self._keys
@@ -107,7 +107,7 @@ class Agent(paramiko.Agent):
             sock.settimeout(AGENT_SECONDS)
             sock.connect(self._place)
             ask(sock)
-        # What listens at a socket may answer anything.
+        # Any program may listen at the socket and answer anything.
         except Exception:  # noqa: BLE001
             sock.close()
             self._conn, self._keys = None, ()
@@ -117,7 +117,7 @@ class Agent(paramiko.Agent):
 
 
 def _public(file: str) -> list[bytes]:
-    """The public keys of a key's file: of the one beside it, or of itself."""
+    """Return the public keys of a key file, or of the .pub file beside it."""
     found = []
     for place in (file, f"{file}.pub", f"{file}-cert.pub"):
         with contextlib.suppress(OSError, ValueError, IndexError, binascii.Error):
@@ -126,5 +126,5 @@ def _public(file: str) -> list[bytes]:
 
 
 def readable(file: str) -> bool:
-    """Whether there is a file, and we may read it."""
+    """Return whether the file exists and is readable."""
     return Path(file).is_file() and os.access(file, os.R_OK)

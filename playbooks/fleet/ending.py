@@ -1,4 +1,4 @@
-"""Ending a task from elsewhere: the main thread gets a Ctrl-C that says who sent it."""
+"""End a task from another thread: the main thread gets a KeyboardInterrupt that says who sent it."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 
-# Not SIGINT: whoever runs us in the background may have that ignored.
+# Not SIGINT, because a shell ignores it for background jobs.
 SIGNAL = signal.SIGUSR1
 
 
 @contextlib.contextmanager
 def can_be_ended() -> Iterator[Callable[[str], None]]:
-    """For as long as this lasts, calling what it gives raises KeyboardInterrupt in the main thread, with its argument.
+    """Yield a function that raises KeyboardInterrupt with its argument in the main thread.
 
-    In another thread than the main one nothing can be ended, and nothing happens.
+    If this is not entered in the main thread, the function does nothing.
     """
     main = threading.main_thread()
     if threading.current_thread() is not main or main.ident is None:

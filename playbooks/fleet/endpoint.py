@@ -1,4 +1,4 @@
-"""ssh's settings for a host, as Slipway uses them. A setting that it cannot follow is a problem, never ignored."""
+"""Read ssh's settings for a host. A setting that Slipway cannot follow is a problem; it is never ignored."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, replace
 from playbooks.core.surroundings import account_name, at_home, local_host, local_user, ssh_home
 from playbooks.fleet.hostkeys import known_as
 
-# What `ssh -G` prints: each keyword, in small letters, with its values.
+# The output of `ssh -G`: the values of each keyword, in small letters.
 SshAnswer = Mapping[str, tuple[str, ...]]
 
-# Settings that are used. Their values are read below.
+# Slipway uses these settings.
 _USED = """
     host hostname port user hostkeyalias userknownhostsfile globalknownhostsfile identityfile certificatefile
     identitiesonly identityagent pubkeyauthentication passwordauthentication kbdinteractiveauthentication
@@ -22,9 +22,9 @@ _USED = """
     macs kexalgorithms hostkeyalgorithms pubkeyacceptedalgorithms
 """
 USED = frozenset(_USED.split())
-# Settings that change neither whom we talk to nor how, or that we are stricter about anyway: host keys are always
-# checked (StrictHostKeyChecking, CheckHostIP, VerifyHostKeyDNS, host certificates), the agent is never forwarded, there
-# is no terminal, connections are kept alive and timed out by Slipway's own settings.
+# These settings change neither the host nor the connection, or Slipway is stricter: it always checks host keys
+# (StrictHostKeyChecking, CheckHostIP, VerifyHostKeyDNS, host certificates), never forwards the agent, opens no
+# terminal, and has its own settings for keepalive and timeouts.
 _HARMLESS = """
     addkeystoagent batchmode canonicaldomains canonicalizefallbacklocal canonicalizehostname canonicalizemaxdots
     canonicalizepermittedcnames casignaturealgorithms challengeresponseauthentication checkhostip
@@ -41,7 +41,7 @@ _HARMLESS = """
     verifyhostkeydns visualhostkey warnweakcrypto xauthlocation
 """
 HARMLESS = frozenset(_HARMLESS.split())
-# paramiko's names of what ssh calls so.
+# ssh's keywords and paramiko's names for them.
 ALGORITHMS = {
     "ciphers": "ciphers",
     "macs": "macs",
@@ -55,23 +55,23 @@ _NO = ("no", "false")
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Whom ssh would connect to for a host of the inventory, and how.
+    """The destination that ssh would connect to for a host of the inventory, and how.
 
     Args:
-        hostname, port, user: to connect to, and to log in as.
-        known_as: the name that its keys are recorded under.
-        known_hosts: files of host keys.
-        keys: files of private keys and certificates that we may try, in this order.
-        agent: the agent's socket; None: there is none, or none is to be asked.
-        only_keys: of the agent's keys only those that are also among the files.
-        pubkey, password: which ways to log in are open.
-        compress: whether to compress.
+        hostname, port, user: the destination and the login user.
+        known_as: the name under which its keys are recorded.
+        known_hosts: the files of host keys.
+        keys: the files of private keys and certificates to try, in this order.
+        agent: the agent's socket; None asks no agent.
+        only_keys: try only those of the agent's keys that are also in the files.
+        pubkey, password: whether these ways to log in are allowed.
+        compress: whether to compress the connection.
         family: an address family of `socket`.
-        bind: the own address to connect from.
-        algorithms: what is allowed, by paramiko's kinds ("ciphers", "kex", …); a kind that is missing is not limited.
-        rsa_bits: the least length of an RSA host key.
-        command: a program to speak through, as text for a shell.
-        jump: a host to go through.
+        bind: the local address to connect from.
+        algorithms: the allowed algorithms by paramiko's kinds ("ciphers", "kex", …); a missing kind is not limited.
+        rsa_bits: the minimum length of an RSA host key.
+        command: the ProxyCommand, for a shell.
+        jump: the jump host.
     """
 
     hostname: str
@@ -93,24 +93,24 @@ class Endpoint:
     jump: Endpoint | None = None
 
     def __str__(self) -> str:
-        """As a person types it: user@host:port."""
+        """Return user@host:port, as a person types it."""
         return f"{self.user}@{self.hostname}:{self.port}"
 
     def by_way_of(self, jump: Endpoint) -> Endpoint:
-        """The same, through another host."""
+        """Return the same endpoint, through a jump host."""
         return replace(self, jump=jump)
 
 
 def judge(answer: SshAnswer, defaults: SshAnswer, destination: str) -> tuple[Endpoint, list[str]]:
-    """Read what ssh would do with a host.
+    """Read ssh's settings for a host.
 
     Args:
-        answer: what `ssh -G` prints for it.
-        defaults: what it prints without any configuration. Only what differs can be a problem.
-        destination: what ssh was asked for, before any alias.
+        answer: the output of `ssh -G` for it.
+        defaults: the output without any configuration. Only a difference can be a problem.
+        destination: the name that ssh was given, before any alias.
 
     Returns:
-        The endpoint, without the host to jump through, and what about it we cannot do.
+        The endpoint without its jump host, and the settings that Slipway cannot follow.
     """
     reader = _Reader(answer, defaults)
     problems = [
@@ -171,7 +171,7 @@ class _Reader:
         self.problems: list[str] = []
 
     def one(self, key: str, default: str = "") -> str:
-        """A setting's value; "none" is none."""
+        """Return a setting's value; "none" counts as empty."""
         value = self._answer.get(key, ("",))[0]
         return default if value in ("", "none") else value
 
@@ -182,20 +182,20 @@ class _Reader:
         return self.one(key) in _NO
 
     def paths(self, key: str) -> tuple[str, ...]:
-        """Paths that stand each on a line of its own."""
+        """Return the paths of a keyword that has one line for each path."""
         values = [value for value in self._answer.get(key, ()) if value != "none"]
         return tuple(dict.fromkeys(at_home(self.fill(value)) for value in values))
 
     def files(self, key: str) -> tuple[str, ...]:
-        """Paths that stand all on one line."""
+        """Return the paths of a keyword that has all paths on one line."""
         return tuple(at_home(self.fill(path)) for path in split_paths(self.one(key)))
 
     def fill(self, text: str, allowed: str = "") -> str:
-        """Fill in what ssh does when it comes to use a setting: tokens (``%h``) and variables (``${HOME}``).
+        """Fill in what ssh fills in at the time of use: tokens (``%h``) and variables (``${HOME}``).
 
         Args:
             text: the setting.
-            allowed: the letters of the tokens; empty: those of files, where variables are filled in too.
+            allowed: the tokens' letters; if empty, those of file names, with variables too.
         """
 
         def filled(found: re.Match[str]) -> str:
@@ -212,7 +212,7 @@ class _Reader:
         return re.sub(r"%(.)|\$\{([^}]*)\}", filled, text, flags=re.DOTALL)
 
     def algorithms(self, problems: list[str]) -> dict[str, tuple[str, ...]]:
-        """What is allowed, where that is not what ssh allows by itself."""
+        """Return the allowed algorithms, if they differ from ssh's defaults."""
         import paramiko
 
         allowed = {}
@@ -221,7 +221,7 @@ class _Reader:
                 continue
             names = self._answer[key][0].split(",")
             ours: Sequence[str] = getattr(paramiko.Transport, f"_preferred_{kind}")
-            # Of a key exchange two names are the same.
+            # Two names stand for the same key exchange.
             also = [f"{name}@libssh.org" for name in names if name == "curve25519-sha256"]
             allowed[kind] = tuple(name for name in ours if name in [*names, *also])
             if not allowed[kind] and not (kind == "macs" and any("gcm" in one for one in allowed.get("ciphers", ()))):
@@ -230,9 +230,9 @@ class _Reader:
 
 
 def split_paths(text: str) -> list[str]:
-    """Paths of a line that ssh prints without quotes: a blank inside a path looks like one between two.
+    """Split a line of paths, which ssh prints without quotes, so that a blank may be inside a path or between two.
 
-    A blank before something that begins as a whole path does (``/``, ``~``, ``%``, ``$``) is taken for one between two.
+    A blank before the beginning of a path (``/``, ``~``, ``%``, ``$``) counts as a separator.
     """
     if not text.startswith(("/", "~", "%", "$")):
         return text.split()

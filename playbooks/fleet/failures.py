@@ -1,4 +1,4 @@
-"""Why a step failed on a host, as the errors that users read."""
+"""Make the errors that users read when a step fails on a host."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from playbooks.core.step_codes import StepCode
 from playbooks.core.unreached import in_words
 from playbooks.fleet.script import StepResult
 
-# Of what a program wrote before its step failed.
+# Limits for the program's output in an error.
 MAX_LINES, MAX_LINE = 12, 300
 
 
 def lost(host: str, step: str, error: BaseException) -> SlipwayError:
-    """The error for a step whose connection broke, or that sshd lets in no session for.
+    """Make the error for a step whose connection broke, or for which sshd opens no session.
 
     Args:
         host: its inventory name.
-        step: what was under way.
-        error: how it broke.
+        step: the step's name.
+        error: the connection's error.
     """
     if isinstance(error, TimeoutError):
         return StepTimedOut(
@@ -45,13 +45,13 @@ def lost(host: str, step: str, error: BaseException) -> SlipwayError:
 
 
 def explain(host: str, step: str, answer: StepResult, status: int, errors: bytes) -> SlipwayError:
-    """The error for a step that ended badly.
+    """Make the error for a step that failed.
 
     Args:
         host: its inventory name.
-        step: which.
-        answer: what it said; its own reason counts most.
-        status: that it ended with; -1 where a signal ended it.
+        step: the step's name.
+        answer: the step's answer; its reason comes first.
+        status: its exit status; -1 if a signal ended it.
         errors: the end of its standard error.
     """
     said = answer.maybe("error", 2)

@@ -1,4 +1,4 @@
-"""Work on many hosts at once: each host's result is kept apart, and the number of hosts at a time is limited."""
+"""Run jobs on many hosts at once, with a limit on the number of hosts and a separate result for each."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from playbooks.core.errors import FleetError, Interrupted, SlipwayError, stopped
 from playbooks.fleet.progress import Progress
 
 T = TypeVar("T")
-MAX_LOGS = 2  # hosts of which is shown what a program wrote, where it differs
+MAX_LOGS = 2  # hosts whose differing output an error shows
 
 
 @dataclass(frozen=True)
 class Concurrency:
-    """How many jobs of a kind may run at the same time, however many threads there are.
+    """A limit for jobs of one kind that run at the same time, whatever the number of threads.
 
     Args:
-        kind: jobs with the same limit share it.
-        most: so many.
+        kind: jobs of the same kind share the limit.
+        most: the limit.
     """
 
     kind: str
@@ -32,7 +32,7 @@ class Concurrency:
 
 @dataclass(frozen=True)
 class Job(Generic[T]):
-    """One step on one host; without a name for the step it tells by itself what it does."""
+    """One step on one host. A job without a step's name reports its own progress."""
 
     host: str
     step: str
@@ -42,28 +42,28 @@ class Job(Generic[T]):
 
 @dataclass(frozen=True)
 class Done(Generic[T]):
-    """What a job gave."""
+    """The result of a job."""
 
     value: T
 
 
 @dataclass(frozen=True)
 class Results(Generic[T]):
-    """What a step gave, host by host.
+    """The results of a step, by host.
 
     Args:
-        ok: results of the hosts where it ended well.
-        failed: errors of the others.
+        ok: the results of hosts where it succeeded.
+        failed: the errors of the other hosts.
     """
 
     ok: Mapping[str, T]
     failed: Mapping[str, SlipwayError]
 
     def all_or_raise(self, what: str) -> Mapping[str, T]:
-        """The results, if no host failed.
+        """Return the results, if no host failed.
 
         Raises:
-            SlipwayError: the one host's own error, or a FleetError with a line for each failed host.
+            SlipwayError: the error of a single failed host, or a FleetError with a line for each.
         """
         if self.failed:
             raise combine(what, self.failed, total=len(self.ok) + len(self.failed))
@@ -71,7 +71,7 @@ class Results(Generic[T]):
 
 
 def combine(what: str, failed: Mapping[str, SlipwayError], *, total: int) -> SlipwayError:
-    """One error out of several hosts' errors; each hint, and what a program wrote, is told once, not twenty times."""
+    """Combine several hosts' errors into one; each hint and each program's output appears once."""
     errors = list(failed.values())
     if len(errors) == 1:
         return errors[0]
@@ -91,15 +91,15 @@ def combine(what: str, failed: Mapping[str, SlipwayError], *, total: int) -> Sli
 def run_jobs(
     jobs: Sequence[Job[T]], *, forks: int, progress: Progress, stop: Callable[[], None] | None = None
 ) -> list[Done[T] | SlipwayError]:
-    """Run jobs in threads. A job that its limit holds back has no thread while it waits.
+    """Run jobs in threads. A job that waits for its limit has no thread.
 
-    Ctrl-C starts no further job. Without ``stop``, what runs is waited for (a second Ctrl-C leaves at once).
+    After Ctrl-C no further job starts. Without ``stop``, running jobs finish (a second Ctrl-C leaves at once).
 
     Args:
-        jobs: what to do; a SlipwayError is a job's result, anything else it raises is a bug and is raised here.
-        forks: how many at a time.
-        progress: who watches.
-        stop: called on Ctrl-C; makes the running jobs end soon.
+        jobs: the jobs. A SlipwayError is a job's result; any other exception is a bug and is raised here.
+        forks: how many jobs run at a time.
+        progress: receives what to show a person.
+        stop: called on Ctrl-C; ends the running jobs soon.
 
     Returns:
         A result for each job, in order.
@@ -129,7 +129,7 @@ def run_jobs(
 
 
 def _startable(jobs: Sequence[Job[T]], futures: Mapping[int, Future[Done[T] | SlipwayError]]) -> Iterator[int]:
-    """Jobs that are not begun and that no limit holds back now."""
+    """Yield the jobs that have not begun and that no limit holds back now."""
     busy = Counter(jobs[index].limit for index, future in futures.items() if not future.done())
     for index, job in enumerate(jobs):
         if index in futures:
@@ -151,11 +151,11 @@ def _watched(job: Job[T], progress: Progress) -> Done[T] | SlipwayError:
 
 @contextlib.contextmanager
 def told(progress: Progress, host: str, step: str) -> Iterator[None]:
-    """Tell who watches that a host's step begins, and how it ends.
+    """Report that a host's step begins, and how it ends.
 
     Args:
-        progress: who watches.
-        host, step: which.
+        progress: receives what to show a person.
+        host, step: the host's and the step's names.
     """
     progress.begin(host, step)
     started = time.monotonic()
@@ -170,7 +170,7 @@ def told(progress: Progress, host: str, step: str) -> Iterator[None]:
 
 
 def by_host(jobs: Sequence[Job[T]], results: Sequence[Done[T] | SlipwayError]) -> Results[T]:
-    """Results of one job a host, under the hosts' names."""
+    """Return the results by host, for one job on each host."""
     ok: dict[str, T] = {}
     failed: dict[str, SlipwayError] = {}
     for job, result in zip(jobs, results, strict=True):

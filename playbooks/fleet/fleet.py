@@ -1,4 +1,4 @@
-"""The hosts of one task, reached together."""
+"""Open sessions with the hosts of one task."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ from playbooks.fleet.session import Session
 
 T = TypeVar("T")
 FRESH_SECONDS = 1.0
-CHANNELS = 2  # for what steps read on, and what they act on; the lock takes the first one
+CHANNELS = 2  # one to read, one to act; the lock takes the first
 
 
 @dataclass(frozen=True)
 class Fleet:
-    """Open sessions by host name.
+    """The open sessions of a task.
 
     Args:
-        remotes: the hosts that could be reached.
-        unreachable: why the others could not.
-        progress: who watches.
+        remotes: the reachable hosts' sessions, by name.
+        unreachable: the errors of the other hosts, by name.
+        progress: receives what to show a person.
         forks: hosts worked on at the same time.
     """
 
@@ -50,13 +50,13 @@ class Fleet:
     def each(
         self, step: str, task: Callable[[Remote], T], *, hosts: Sequence[str] | None = None, finish: bool = False
     ) -> Results[T]:
-        """Do a step on hosts side by side.
+        """Run a step on hosts at the same time.
 
         Args:
-            step: what it is called.
-            task: called with the host's session.
-            hosts: names; left out, all of them.
-            finish: on Ctrl-C let running steps end rather than cut their sessions.
+            step: the step's name for a person.
+            task: the function to call with the host's session.
+            hosts: the hosts' names; default: all hosts.
+            finish: on Ctrl-C let running steps end, rather than close their sessions.
 
         Raises:
             Interrupted: Ctrl-C.
@@ -66,7 +66,7 @@ class Fleet:
         return by_host(jobs, self.run(jobs, finish=finish))
 
     def run(self, jobs: Sequence[Job[T]], *, finish: bool = False) -> list[Done[T] | SlipwayError]:
-        """Run jobs of several kinds side by side; a host may have more than one.
+        """Run jobs of several kinds at the same time; a host may have more than one.
 
         Raises:
             Interrupted: Ctrl-C.
@@ -74,24 +74,24 @@ class Fleet:
         return run_jobs(jobs, forks=self.forks, progress=self.progress, stop=None if finish else self.close)
 
     def require_all(self) -> None:
-        """Go on only if every host was reached.
+        """Continue only if every host is reachable.
 
         Raises:
-            SlipwayError: what is wrong with the others.
+            SlipwayError: a host is not reachable.
         """
         if self.unreachable:
             raise combine("connecting", self.unreachable, total=len(self.remotes) + len(self.unreachable))
 
     @contextlib.contextmanager
     def lock(self, orders: Mapping[str, LockRequest], *, last: Collection[str] = ()) -> Iterator[HeldLocks]:
-        """Hold the lock on every host: all or none.
+        """Take the lock on every host, or on none.
 
-        The first host in name order is asked first: of two deploys that race for the same hosts one gets it there,
-        and the other stops before it holds anything.
+        The first host in name order comes first: of two deploys that race for the same hosts, one gets the lock
+        there, and the other stops before it holds any lock.
 
         Args:
-            orders: how it is to be taken, by host.
-            last: hosts that are asked when all others are had.
+            orders: the lock requests, by host.
+            last: the hosts to lock after all others.
 
         Raises:
             Locked: somebody else holds it.
@@ -104,7 +104,7 @@ class Fleet:
         first, *rest = sorted(orders, key=lambda host: (host in last, host))
         timing = orders[first].timing
         task = HeldLocks(held, timing, self.progress)
-        # From the first one on: while another host is waited for, this one must hear from us.
+        # The heartbeat begins with the first lock, which must not expire while we wait for another host.
         with can_be_ended() as end:
             keeper = Heartbeat(held, every=timing.beat, progress=self.progress, end=end)
             keeper.start()
@@ -123,7 +123,7 @@ class Fleet:
                     self.progress.trip(Trip(name, "release", began, began, time.monotonic(), bytes_out=1))
 
     def close(self) -> None:
-        """End every session."""
+        """Close every session."""
         for remote in self.remotes.values():
             remote.close()
 
@@ -133,10 +133,10 @@ class HeldLocks:
     """The locks of one task.
 
     Args:
-        locks: by host.
-        timing: see there.
-        progress: told of each word that matters.
-        well: whether the task has ended well; the playbook says so.
+        locks: the locks, by host.
+        timing: the timing of heartbeat and guard.
+        progress: receives the operations.
+        well: whether the task has succeeded; the procedure sets it.
     """
 
     locks: Mapping[str, Lock]
@@ -146,22 +146,22 @@ class HeldLocks:
 
     @property
     def tokens(self) -> dict[str, int]:
-        """The number of each host's lock."""
+        """Return each host's fencing token."""
         return {host: lock.claim.token for host, lock in self.locks.items()}
 
     def confirm(self, hosts: Sequence[str], *, together: bool = True) -> dict[str, SlipwayError]:
-        """What was done is to stay: take the guards away.
+        """Confirm the task: remove the guards.
 
-        Every host that has answered nothing within the last second is asked first whether it is still there. Then the
-        word goes out to all of them at once, so that a controller that dies in between would have to do so within a
+        Every host that has not answered within the last second is first asked for an answer. Then the word goes out
+        to all hosts at once, so that a controller that dies leaves a mixed result only if it dies within that
         millisecond.
 
         Args:
-            hosts: which.
-            together: if one host is not there, no host is confirmed.
+            hosts: the hosts to confirm.
+            together: confirm no host if one does not answer.
 
         Returns:
-            Why a host may have gone back by itself, or soon will; empty if all is well.
+            Why a host may have gone back by itself, or soon will; empty if every host is confirmed.
         """
         began = time.monotonic()
         silent = [host for host in hosts if began - self.locks[host].remote.session.heard > FRESH_SECONDS]
@@ -203,24 +203,24 @@ class HeldLocks:
 def open_fleet(
     addresses: Sequence[Address], *, progress: Progress, forks: int, total: float = math.inf, acts: bool = False
 ) -> Iterator[Fleet]:
-    """Connect to all hosts side by side; sessions are closed at the end.
+    """Connect to all hosts at the same time, and close the sessions at the end.
 
-    A host that cannot be reached is in ``unreachable``: whether that ends the task is for the playbook to say.
+    An unreachable host is in ``unreachable``; the procedure decides whether that ends the task.
 
     Args:
         addresses: the hosts.
-        progress: who watches.
+        progress: receives what to show a person.
         forks: hosts worked on at the same time.
-        total: seconds after which no step goes on, but for those of the way back.
-        acts: the task will take the lock and change something.
+        total: seconds after which no step continues, except those that take the fleet back.
+        acts: whether the task will take the lock and change something.
 
     Raises:
-        ConfigError: ssh refuses its configuration for a host, or wants what cannot be done here. Nothing was touched.
+        ConfigError: ssh refuses its configuration, or Slipway cannot follow it. Nothing has changed.
     """
     deadline = time.monotonic() + total
     endpoints = ssh_config.endpoints(addresses)
     ways = ssh.Ways(endpoints)
-    # Who logs in is for ssh's settings to say, where the inventory doesn't; root needs no sudo.
+    # If the inventory names no user, ssh's settings do; root needs no sudo.
     addresses = [replace(address, become=endpoints[address.name].user != "root") for address in addresses]
     progress.hosts([address.name for address in addresses])
     jobs = [
@@ -238,7 +238,7 @@ def open_fleet(
 def _log_in(address: Address, ways: ssh.Ways, progress: Progress, deadline: float, ahead: int) -> Remote:
     began = time.monotonic()
     session = Session(address, partial(ssh.connect, address, ways))
-    # Every task looks first. Who finds no line opens one, and hears why it cannot be.
+    # Every task reads first. A step that finds no open shell opens one, and reports any error.
     with contextlib.suppress(paramiko.SSHException, EOFError, OSError):
         line, _ = session.open_line(session.connection)
         session.open_ahead(ahead)

@@ -1,4 +1,4 @@
-"""The heartbeat: while it arrives, hosts keep the lock and their guards wait."""
+"""Send the heartbeat. While it arrives, hosts keep the lock and their guards wait."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from playbooks.core.errors import SlipwayError
 from playbooks.fleet.lock import Lock
 from playbooks.fleet.progress import Progress
 
-ANSWER_SECONDS = 1.0  # a host's answer to a beat is looked at after that
-# A host that takes nothing, or begins to exchange keys and does not go on with it, holds who speaks to it for half a
-# minute, in which the others' locks would be lost. So many may do that at once.
+ANSWER_SECONDS = 1.0  # after which a host's answer to a beat is read
+# A host that reads nothing, or does not finish a key exchange, blocks its thread for half a minute, in which other
+# hosts would lose their locks. This many threads allow for as many such hosts.
 BEATING = 8
 
 
 class Heartbeat:
-    """A few threads beat for all hosts; a host that is slow to come back has one of its own until it is.
+    """Sends beats to all hosts with a few threads; a host that reconnects slowly has its own thread meanwhile.
 
     Args:
-        locks: those that are held, by host; more may come while it beats.
+        locks: the held locks, by host; more may be added later.
         every: seconds between beats.
-        progress: told of a host that is lost.
-        end: ends the task, once, in the name of whoever asked a host for it.
+        progress: receives a warning about a lost host.
+        end: ends the task once, with the name of the person who asked a host for it.
     """
 
     def __init__(
@@ -38,18 +38,18 @@ class Heartbeat:
         self._end: Callable[[str], None] | None = end
         self._stop = threading.Event()
         self._busy: dict[str, threading.Thread] = {}
-        self._beating: set[str] = set()  # who is being spoken to, or is about to be
+        self._beating: set[str] = set()  # hosts that a thread beats now, or is about to
         self._due: SimpleQueue[tuple[str, Lock] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def start(self) -> None:
-        """Begin to beat."""
+        """Start the heartbeat."""
         for number in range(BEATING):
             threading.Thread(target=self._beat, name=f"beat-{number}", daemon=True).start()
         self._thread.start()
 
     def stop(self) -> None:
-        """End it."""
+        """Stop the heartbeat."""
         self._stop.set()
         self._thread.join()
         for _ in range(BEATING):
@@ -76,15 +76,15 @@ class Heartbeat:
             self._beating.discard(name)
 
     def _heard(self) -> Iterator[tuple[str, Lock]]:
-        """The locks but for those of hosts that are lost, connected to anew or still being spoken to: who asks those
-        would have to wait."""
+        """Return the locks whose answers can be read at once: not those of hosts that are lost, reconnecting or
+        in the middle of a beat."""
         away = self._lost | self._beating
         for name, lock in list(self._locks.items()):
             if name not in away and not (name in self._busy and self._busy[name].is_alive()):
                 yield name, lock
 
     def _heed(self) -> None:
-        """End the task if somebody has asked for it. Once: what follows is the way back."""
+        """End the task if somebody has asked for it. Do so once, so that taking the fleet back is not interrupted."""
         asked = [who for _, lock in self._heard() if (who := lock.aborted_by())]
         if asked and self._end is not None:
             self._progress.warn(f"{asked[0]} ends it: invoke abort")

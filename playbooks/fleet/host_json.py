@@ -1,4 +1,4 @@
-"""JSON that a host keeps, read so that nothing in it can harm the code that shows or counts it later."""
+"""Read a host's JSON and refuse values that could harm the code that uses them later."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import json
 import math
 from typing import Any
 
-MAX_DEPTH = 32  # the deepest honest one, a ledger record, has 4
+MAX_DEPTH = 32  # the deepest that hosts write, a ledger record, has 4
 MAX_DIGITS = 19  # of a whole number, with its sign
 
 
 def read_object(text: str) -> dict[str, Any] | None:
-    """A JSON object out of a host's answer.
+    """Read a JSON object from a host's answer.
 
-    Refused besides what is not JSON: deep nesting, which would exhaust the stack of whoever walks it; halves of
-    characters, which nothing can print; NaN and infinities, which are not JSON and would spoil --json's document; whole
-    numbers that no other number can be made of.
+    It refuses text that is not JSON, and: deep nesting, which would exhaust the stack of recursive code; lone
+    surrogates, which cannot be printed; NaN and infinities, which would make --json's document invalid; integers
+    that are too long to convert.
 
     Args:
-        text: what the host says.
+        text: the host's text.
 
     Returns:
-        The object, or None if it is none or is refused.
+        The object; None if it is refused.
     """
     try:
         found = _DECODER.decode(text)
@@ -53,7 +53,7 @@ _DECODER = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite, parse_i
 
 
 def _deeper(value: object, depth: int) -> bool:
-    """Whether a value is nested deeper than this."""
+    """Return whether a value is nested deeper than this."""
     if not isinstance(value, (dict, list)):
         return False
     kids = value.values() if isinstance(value, dict) else value

@@ -23,7 +23,7 @@ _MARKS = ("@cert-authority", "@revoked")
 
 
 def fingerprint(key: paramiko.PKey) -> str:
-    """A key's fingerprint as ssh-keygen(1) prints it, e.g. ``ED25519 SHA256:…``."""
+    """Return a key's fingerprint as ssh-keygen(1) prints it, e.g. ``ED25519 SHA256:…``."""
     return _print(key.get_name(), key.asbytes())
 
 
@@ -33,18 +33,18 @@ def _print(kind: str, blob: bytes) -> str:
 
 
 def known_as(hostname: str, port: int) -> str:
-    """The name that a host's keys are recorded under."""
+    """Return the name under which a host's keys are recorded."""
     return hostname if port == SSH_PORT else f"[{hostname}]:{port}"
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """A key that a file of host keys has.
+    """A recorded host key.
 
     Args:
         kind: as the file has it, e.g. "ssh-ed25519".
         blob: the public key, as SSH sends it.
-        revoked: the file says that nobody may trust it.
+        revoked: whether the file marks it as revoked.
     """
 
     kind: str
@@ -58,7 +58,7 @@ class Recorded:
 
     @cached_property
     def bits(self) -> int:
-        """The length of an RSA key's modulus; of other kinds nobody asks."""
+        """Return the length of an RSA key's modulus; do not use it for other kinds."""
         message = paramiko.Message(self.blob)
         try:
             message.get_text(), message.get_mpint()
@@ -69,10 +69,10 @@ class Recorded:
 
 @dataclass
 class KnownHosts:
-    """The keys of some files, to be looked up by a host's name.
+    """The keys in some files, for look-up by a host's name.
 
-    Lines that name one host are found at once: to compare each of hundreds of hosts with each of thousands of lines
-    would be most of what the controller does.
+    Lines that name one host have an index, because comparing hundreds of hosts with thousands of lines would take
+    most of the controller's time.
     """
 
     _exact: dict[str, list[Recorded]] = field(default_factory=dict)
@@ -80,7 +80,7 @@ class KnownHosts:
     _patterns: list[tuple[Sequence[str], Recorded]] = field(default_factory=list)
 
     def add(self, line: bytes) -> None:
-        """Take a line in. One that ssh cannot read either says nothing, here as there."""
+        """Add a line. A line that ssh cannot read is ignored, as ssh does."""
         found = _parse(line)
         if found is None:
             return
@@ -94,7 +94,7 @@ class KnownHosts:
                 self._exact.setdefault(name.lower(), []).append(recorded)
 
     def of(self, name: str) -> list[Recorded]:
-        """What is recorded for a host, each key once.
+        """Return the keys recorded for a host, each once.
 
         Args:
             name: see `known_as`.
@@ -125,7 +125,7 @@ def _parse(line: bytes) -> tuple[list[str], Recorded] | None:
 
 
 def is_hash(name: str, hashed: str) -> bool:
-    """Whether this is a name's hash: ``|1|SALT|HASH`` (sshd(8))."""
+    """Return whether this is a hashed name: ``|1|SALT|HASH`` (sshd(8))."""
     if not hashed.startswith(_HASHED):
         return False
     try:
@@ -136,7 +136,7 @@ def is_hash(name: str, hashed: str) -> bool:
 
 
 def matches(name: str, patterns: Iterable[str]) -> bool:
-    """Whether a name is one of these, by OpenSSH's rules: ``*`` and ``?``, and ``!`` refuses whatever else fits."""
+    """Return whether a name matches by OpenSSH's rules: ``*`` and ``?``; a match with ``!`` excludes the name."""
     found = False
     for pattern in patterns:
         wanted = pattern.removeprefix("!").lower()
@@ -148,10 +148,10 @@ def matches(name: str, patterns: Iterable[str]) -> bool:
 
 
 def read_known(files: Iterable[str]) -> KnownHosts:
-    """The keys that are recorded. A file that is not there, or that we may not read, has none: so it is with ssh.
+    """Read the recorded keys. A missing or unreadable file has no keys, as with ssh.
 
     Args:
-        files: paths.
+        files: the files' paths.
     """
     known = KnownHosts()
     for path in files:
@@ -169,14 +169,14 @@ def _read(file: Path) -> Iterator[bytes]:
 
 @dataclass(frozen=True)
 class ExpectedKeys:
-    """What a host must show.
+    """The keys that a host may show.
 
     Args:
-        name: what its keys are recorded under.
-        recorded: of this name.
-        without_port: of the host's name alone: where nothing else is recorded for a port of its own, ssh takes the
-            same key from there, and so do we.
-        rsa_bits: shorter RSA keys count for nothing (RequiredRSASize).
+        name: the name under which its keys are recorded.
+        recorded: the keys recorded for this name.
+        without_port: the keys recorded for the name without the port. ssh uses them if none is recorded for the name
+            with its port, and so does Slipway.
+        rsa_bits: shorter RSA keys are refused (RequiredRSASize).
     """
 
     name: str
@@ -185,10 +185,10 @@ class ExpectedKeys:
     rsa_bits: int = 0
 
     def kinds(self, supported: Sequence[str]) -> tuple[str, ...]:
-        """Kinds of keys to ask a host for: those that are recorded first, so that it shows one we can compare.
+        """Return the kinds of keys to ask a host for: recorded kinds first, so that the host shows a comparable key.
 
         Args:
-            supported: signature algorithms, e.g. "rsa-sha2-512".
+            supported: the signature algorithms, e.g. "rsa-sha2-512".
         """
         has = {one.kind for one in self.recorded or self.without_port if not one.revoked}
         return tuple(
@@ -197,23 +197,23 @@ class ExpectedKeys:
 
 
 class Strict(paramiko.MissingHostKeyPolicy):
-    """Refuses every key that is not recorded. paramiko asks it about all of them: its own table stays empty.
+    """Refuses every key that is not recorded. paramiko asks it about every key, because its own table stays empty.
 
-    Fabric sets AutoAddPolicy on each client it makes, which would trust any key silently.
+    Fabric sets AutoAddPolicy on each client, which would silently trust any key.
 
     Args:
         host: the host's inventory name, for the message.
-        wanted: what it must show.
+        wanted: the keys that it may show.
     """
 
     def __init__(self, host: str, wanted: ExpectedKeys) -> None:
         self._host, self._wanted = host, wanted
 
     def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> None:  # noqa: ARG002
-        """Judge the key that a host shows.
+        """Check the key that a host shows.
 
         Raises:
-            HostKeyRefused: it is unknown, revoked or too short, or differs from the recorded one.
+            HostKeyRefused: the key is unknown, revoked or too short, or differs from the recorded one.
         """
         wanted, blob, shown = self._wanted, key.asbytes(), fingerprint(key)
         if any(one.revoked and one.blob == blob for one in wanted.recorded + wanted.without_port):

@@ -1,4 +1,4 @@
-"""A step that runs while somebody reads its output, line by line."""
+"""Run a step and read its output line by line while it runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from playbooks.fleet.failures import explain, lost
 from playbooks.fleet.remote import Remote
 from playbooks.fleet.remote_shell import RemoteShell, ShellRequest
 
-LONGEST_LINE = 65536  # bytes; what is beyond them is left out
+LONGEST_LINE = 65536  # bytes; the rest of a line is dropped
 MAX_ERRORS = 4096
 POLL_SECONDS = 0.3
 EXIT_SECONDS = 5.0
@@ -25,19 +25,19 @@ END = b"end"
 def listen(
     remote: Remote, step: str, arguments: Sequence[str], *, stop: threading.Event | None = None
 ) -> Generator[bytes, None, None]:
-    """Run a step's script and give each line it writes as it comes; closing this ends it on the host.
+    """Run a step's script and yield each line as it comes. Closing the iterator ends the script on the host.
 
-    The script's standard input ends when nobody listens any more. Its last line is ``end``.
+    The script's standard input ends when the reader stops. Its last line is ``end``.
 
     Args:
         remote: the host.
         step: the script's name.
-        arguments: its arguments; nothing secret.
-        stop: once it is set, nobody listens any more.
+        arguments: its arguments, without secrets.
+        stop: ends the reading when set.
 
     Raises:
-        StepFailed: it said why.
-        Unreachable: the session is gone.
+        StepFailed: the script reported an error.
+        Unreachable: the session is lost.
     """
     line: RemoteShell | None = None
     began = time.monotonic()
@@ -56,11 +56,11 @@ def listen(
 
 
 def _lines(remote: Remote, step: str, channel: paramiko.Channel, stop: threading.Event) -> Generator[bytes, None, None]:
-    """The lines until the last one.
+    """Yield the lines up to the last one.
 
     Raises:
-        StepFailed: it said why, or ended without its last line.
-        EOFError: the session is gone.
+        StepFailed: the script reported an error, or ended without its last line.
+        EOFError: the session is lost.
     """
     errors = bytearray()
     for found in _cut_lines(_pieces(channel, errors, stop)):
@@ -79,7 +79,7 @@ def _lines(remote: Remote, step: str, channel: paramiko.Channel, stop: threading
 
 
 def _pieces(channel: paramiko.Channel, errors: bytearray, stop: threading.Event) -> Iterator[bytes]:
-    """What comes, as it comes; the end of what it writes on standard error goes elsewhere."""
+    """Yield the output as it comes, and keep the end of standard error separately."""
     channel.settimeout(POLL_SECONDS)
     while not stop.is_set():
         while channel.recv_stderr_ready():
@@ -95,7 +95,7 @@ def _pieces(channel: paramiko.Channel, errors: bytearray, stop: threading.Event)
 
 
 def _cut_lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Lines out of pieces; of one that is too long the beginning."""
+    """Split pieces into lines, and cut lines that are too long."""
     rest, told = b"", False
     for piece in pieces:
         *whole, rest = (rest + piece).split(b"\n")

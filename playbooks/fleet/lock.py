@@ -1,8 +1,9 @@
-"""One deploy at a time: a lock on every host, held through a live SSH channel, so that it cannot go stale (A1).
+"""Allow one task at a time: a lock on every host, held through a live SSH channel, so it cannot become stale (A1).
 
-The channel is also the heartbeat. One letter goes out for each word: ``b`` I live; ``c`` what was done is confirmed,
-take the guard away; ``d`` I am done, and all is well; ``q`` I leave. A host that hears nothing for half of the guard's
-time-out lets the lock go; after the whole of it, its guard takes it back (playbooks/steps/lib/guard.sh).
+The channel also carries the heartbeat. The controller sends one letter for each word: ``b`` the controller is alive;
+``c`` the task is confirmed, remove the guard; ``d`` the task has succeeded; ``q`` release the lock. A host that hears
+nothing for half of the guard's timeout releases the lock; after all of it, its guard takes the host back
+(playbooks/steps/lib/guard.sh).
 """
 
 from __future__ import annotations
@@ -29,18 +30,18 @@ MAX_ANSWER = 65536
 POLL_SECONDS = 0.01
 EXIT_SECONDS = 5.0
 GONE_SECONDS = 10.0
-MAX_READS = 16  # of 4 kB, each time the host is heard
+MAX_READS = 16  # of 4 kB, each time the answers are read
 
 
 class Lock:
-    """The lock on one host. Its channel is written to by the keeper's thread and read by whoever waits.
+    """The lock on one host. The heartbeat's thread writes to its channel; the thread that waits reads from it.
 
     Args:
         remote: the host.
-        order: see there.
+        order: the lock request.
 
     Raises:
-        Locked: somebody else has it.
+        Locked: another task holds it.
     """
 
     def __init__(self, remote: Remote, order: LockRequest) -> None:
@@ -57,7 +58,7 @@ class Lock:
         remote.session.held_by(self, self.claim, window=order.timing.window)
 
     def retake(self, connection: fabric.Connection) -> None:
-        """Have it again on a new connection (see `session.Hold`)."""
+        """Take the lock again on a new connection (see `session.Retaken`)."""
         with self._mutex:
             with contextlib.suppress(Exception):
                 self._channel.close()
@@ -66,10 +67,10 @@ class Lock:
             self.heard = time.monotonic()
 
     def beat(self) -> fabric.Connection | None:
-        """Say that we live. Takes no time.
+        """Send a heartbeat, without waiting.
 
         Returns:
-            The connection, if it is dead: it has broken, or the host has been silent for too long.
+            The connection, if it has broken or the host has been silent for too long.
         """
         connection = self.remote.session.connection
         self._listen()
@@ -78,26 +79,26 @@ class Lock:
         return None if not silent and is_alive(connection) and self._say(b"b") else connection
 
     def aborted_by(self) -> str:
-        """Who has asked for the task to end, on this host; nobody as a rule. Takes no time."""
+        """Return who has asked on this host for the task to end, if anybody has. It does not wait."""
         self._listen()
         return self._aborted_by
 
     def say(self, word: str) -> None:
-        """Say a word; `wait` hears what the host answers. A word that is lost is said again then."""
+        """Send a word. `wait` reads the answer, and sends a lost word again."""
         with self._mutex:
             self._lines.clear()
         self._say(word.encode())
 
     def wait(self, word: str, answers: tuple[str, ...], *, seconds: float) -> str:
-        """Wait for the answer to a word that was said.
+        """Wait for the answer to a word.
 
         Args:
-            word: said again after a loss.
-            answers: the tags that answer it.
+            word: the word, which is sent again after a loss.
+            answers: the tags of possible answers.
             seconds: how long to wait.
 
         Raises:
-            SlipwayError: the host is lost, or says nothing.
+            SlipwayError: the host is lost or does not answer.
         """
         until = time.monotonic() + seconds
         connection = self.remote.session.connection
@@ -116,10 +117,10 @@ class Lock:
             time.sleep(POLL_SECONDS)
 
     def leave(self, *, well: bool) -> None:
-        """Say that it can be let go; `gone` waits until it is.
+        """Ask the host to release the lock; `gone` waits until it is released.
 
         Args:
-            well: what was interrupted here before is mended now, and can be forgotten.
+            well: whether the task has repaired an earlier interruption, which the host can forget.
         """
         self.remote.session.held_by(None, None)
         with self._mutex, contextlib.suppress(Exception):
@@ -128,7 +129,7 @@ class Lock:
             self._channel.shutdown_write()
 
     def gone(self) -> None:
-        """Wait until it is let go. Nothing is said of a host that cannot be heard any more."""
+        """Wait until the lock is released. A host that does not answer any more causes no error."""
         with self._mutex, contextlib.suppress(Exception):
             until = time.monotonic() + GONE_SECONDS
             while self._channel.recv(1024) and time.monotonic() < until:
@@ -150,7 +151,7 @@ class Lock:
 
     def _listen(self) -> None:
         with self._mutex:
-            # No more than an honest host says between two beats: one that never stops must not hold up the others'.
+            # A host that sends without end must not delay the other hosts' beats, so this reads a limited amount.
             for _ in range(MAX_READS):
                 if not self._channel.recv_ready():
                     return
@@ -220,7 +221,7 @@ class Lock:
         if guarded is not None:
             text, seconds, deploy = guarded
             other = read_lock_owner(text)
-            # Whoever left his lock in order, and could not take the host back, is not written there any more.
+            # A lock that was released in order leaves no owner on the host, even if its guard failed.
             what = f"{other.who}'s '{other.what}'" if text else f"the task {deploy}"
             return Locked(
                 f"{what} was interrupted; this host goes back by itself within {seconds} s",
@@ -240,7 +241,7 @@ class Lock:
 def _first_line(channel: paramiko.Channel, until: float) -> bytes:
     line = bytearray()
     while not line.endswith(b"\n") and len(line) < MAX_ANSWER:
-        # The whole line has a deadline, not each byte: a host that drips must not hold us.
+        # The deadline is for the whole line, so that a host that sends single bytes cannot block us.
         channel.settimeout(max(0.01, until - time.monotonic()))
         byte = channel.recv(1)
         if not byte:

@@ -1,4 +1,4 @@
-"""Who holds a lock, and how a task asks for one."""
+"""Describe a lock's owner and a request for a lock."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from playbooks.core import names
 from playbooks.core.states import TaskStatus
 from playbooks.fleet.host_json import read_object
 
-# The tasks that change what serves.
+# The tasks that change what runs.
 CHANGES = ("deploy", "rollback")
-MAX_FIELD = 500  # characters that a host is believed to know of a holder
+MAX_FIELD = 500  # characters of a field that a host reports about an owner
 _TASK = re.compile(r"[a-z][a-z-]{0,19}")
 _TO = re.compile(r"(?:\?|[A-Za-z0-9][A-Za-z0-9._+-]{0,80})?")  # a version, or the id of a release or backup
 _FLAG = re.compile(r"[A-Za-z0-9%.+-]{0,20}")
@@ -21,7 +21,7 @@ _FLAG = re.compile(r"[A-Za-z0-9%.+-]{0,20}")
 
 @dataclass(frozen=True)
 class LockOwner:
-    """Who holds a lock.
+    """The owner of a lock.
 
     Args:
         who: user@machine.
@@ -29,9 +29,9 @@ class LockOwner:
         since: UTC, as 2026-11-21T04:31:00Z.
         id: the deploy's id.
         task: deploy, rollback or backup.
-        version: what it is to bring.
+        version: the version that it deploys or goes back to.
         undoes: the id of the interrupted deploy that this task takes back.
-        strategy, batch, watch, limit: the flags that a deploy was given, to go on with it as it was begun.
+        strategy, batch, watch, limit: the deploy's flags, so that another machine can resume it unchanged.
     """
 
     who: str
@@ -47,7 +47,7 @@ class LockOwner:
     limit: str = ""
 
     def is_sound(self, now: datetime) -> bool:
-        """Whether a task that a host tells of can have been: what is done about it uses its ids on every host.
+        """Return whether a host's report of a task is plausible. Its ids are later used on every host.
 
         Args:
             now: the controller's time.
@@ -66,11 +66,11 @@ class LockOwner:
         )
 
     def to_json(self) -> str:
-        """One line of JSON."""
+        """Return one line of JSON."""
         return json.dumps(self.__dict__, ensure_ascii=False)
 
     def epitaph(self, environment: str) -> dict[str, object]:
-        """What the ledger is to say should this task end without a word."""
+        """Return the record to write if this task ends without releasing its lock."""
         return {
             "task": self.task,
             "id": self.id,
@@ -83,12 +83,12 @@ class LockOwner:
         }
 
     def silence(self, environment: str, version: str, then: str = "") -> dict[str, object]:
-        """What a guard's record says of a task whose controller is not heard any more; the host adds its own.
+        """Return the guard's record for a task whose controller is silent; the host adds its own fields.
 
         Args:
-            environment: where.
-            version: that the guard goes to.
-            then: what it did, to end the sentence with.
+            environment: the environment's name.
+            version: the version that the guard goes back to.
+            then: what the guard did, as the end of the sentence.
         """
         return {
             "task": "guard",
@@ -102,9 +102,9 @@ class LockOwner:
 
 
 def read_lock_owner(text: str) -> LockOwner:
-    """Read what a host says of the holder; a host that says nonsense gives an unknown holder, not an error.
+    """Read a host's report of the lock owner. A malformed report gives an unknown owner, not an error.
 
-    It is told to people only; `LockOwner.is_sound` says whether more may be made of it.
+    The result is for display; check `LockOwner.is_sound` before any other use.
     """
     data = read_object(text)
     if data is None:
@@ -119,46 +119,46 @@ def read_lock_owner(text: str) -> LockOwner:
 
 @dataclass(frozen=True)
 class GuardTiming:
-    """How long silence is borne, all of it in proportion to the guard's time-out.
+    """The time limits for silence, all in proportion to the guard's timeout.
 
     Args:
-        guard: seconds without a word after which a host goes back by itself.
+        guard: seconds of silence after which a host goes back by itself.
     """
 
     guard: float
 
     @property
     def beat(self) -> float:
-        """Seconds between heartbeats."""
+        """Return the seconds between heartbeats."""
         return self.guard / 6
 
     @property
     def silence(self) -> float:
-        """Seconds without an answer after which a connection counts as dead."""
+        """Return the seconds without an answer after which a connection counts as dead."""
         return self.guard / 3
 
     @property
     def patience(self) -> float:
-        """Seconds without a heartbeat after which a host lets the lock go."""
+        """Return the seconds without a heartbeat after which a host releases the lock."""
         return self.guard / 2
 
     @property
     def window(self) -> float:
-        """For how many seconds a new connection is tried."""
+        """Return for how many seconds to try a new connection."""
         return self.guard / 2
 
 
 @dataclass(frozen=True)
 class LockRequest:
-    """How a lock is to be taken.
+    """A request for a lock.
 
     Args:
         state, home: the application's folders on the host.
-        holder: who we are, for others to read.
-        epitaph: what the ledger is to say should the task end without a word: one line of JSON.
-        timing: see there.
-        wait: seconds to wait for another holder; a fraction rides out a mere look at the lock.
-        undo: whether what a dead controller left half-way is taken back at once, rather than by its guard in a while.
+        holder: the lock owner, for others to read.
+        epitaph: the record to write if the task ends without releasing the lock, as one line of JSON.
+        timing: the timing of heartbeat and guard.
+        wait: seconds to wait for another owner; a fraction is enough for a task that only reads the lock.
+        undo: whether to take back an interrupted task's changes at once, rather than wait for its guard.
     """
 
     state: str
@@ -172,12 +172,12 @@ class LockRequest:
 
 @dataclass(frozen=True)
 class FencingToken:
-    """The right to act on a host, checked there before every step that changes something.
+    """The right to act on a host, which the host checks before every step that changes something.
 
     Args:
-        state: the folder on the host that the lock is in.
-        token: the lock's number there; every taking of the lock, and every undo, makes it higher.
-        task: the task and its id, as the units it works in are called.
+        state: the folder on the host that holds the lock.
+        token: the lock's number; it grows each time the lock is taken, and with each undo.
+        task: the task and its id, as in the names of its units.
     """
 
     state: str
@@ -191,5 +191,5 @@ class FencingToken:
 
     @property
     def run(self) -> str:
-        """The folder on the host for what need not outlive a reboot."""
+        """Return the folder on the host for files that a reboot may remove."""
         return f"/run/slipway/{self.state.removeprefix('/var/lib/slipway/').strip('/')}"

@@ -1,4 +1,4 @@
-"""The progress that a procedure reports while it runs; playbooks/report draws it."""
+"""Define the progress that a procedure reports while it runs; playbooks/report shows it."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from playbooks.core.phases import Phase
 
 @dataclass(frozen=True)
 class Trip:
-    """Something asked of a host, with its answer.
+    """One operation on a host, with its times.
 
     Args:
         host: its inventory name.
-        name: connect, lock, a step, confirm.
-        began, sent, answered: when it began, when its last byte was handed on, and when its answer was there; seconds
+        name: connect, lock, a step's name, or confirm.
+        began, sent, answered: the times of its start, its last byte sent and its complete answer; seconds
             by the monotonic clock.
-        work: seconds that the host was at it, by the host's own clock, to 10 ms; None where it does not tell.
+        work: seconds that the host worked, by the host's clock, to 10 ms; None if unknown.
         bytes_out, bytes_in: sent and received, before compression and encryption.
-        round_trips: how often the way there and back was waited for; 0 for connecting, which has its own.
+        round_trips: how many round trips it waited for; 0 for connecting.
     """
 
     host: str
@@ -37,12 +37,12 @@ class Trip:
 
 @dataclass(frozen=True)
 class Side:
-    """What one version did in a window.
+    """One version's requests in a window.
 
     Args:
-        version: which.
+        version: the version.
         requests, errors: counts.
-        p50, p95, p99: latencies in milliseconds; None where nobody timed any.
+        p50, p95, p99: latencies in milliseconds; None if there are none.
     """
 
     version: str
@@ -55,21 +55,21 @@ class Side:
 
 @dataclass(frozen=True)
 class Look:
-    """One look at a stage that is watched.
+    """One look at a watched stage.
 
     Args:
-        stage: its name.
-        share: of the traffic that the new version has, 0 to 1; None: what the number of its servers gives.
+        stage: the stage's name.
+        share: the new version's part of the traffic, 0 to 1; None if it follows from the number of its servers.
         at: seconds since the watching began.
-        passed, seconds: how much of the stage has passed, and how long it is.
-        window: seconds since the look before.
-        new, old: both versions in that window; None where nothing runs the old one any more.
+        passed, seconds: the elapsed time of the stage, and its length.
+        window: seconds since the previous look.
+        new, old: both versions in that window; None if the old one does not run any more.
         new_so_far, old_so_far: the same since the stage began.
-        outcome: good, bad or inconclusive, as far as is known.
+        outcome: good, bad or inconclusive, so far.
         sentence: why.
-        lacking: rules that cannot tell yet, each with what is missing.
-        then: what follows the stage, if all is well; of one that is held, what a person can do.
-        held: whether its time is over, and it goes on until there is enough to judge by or a person decides.
+        lacking: rules without a result yet, each with what is missing.
+        then: what follows a good stage; for a held stage, what a person can do.
+        held: whether its time is over and it waits for more data or a person's decision.
     """
 
     stage: str
@@ -90,38 +90,38 @@ class Look:
 
 
 class Progress(Protocol):
-    """Whoever watches. Called from many threads."""
+    """Receives the progress of a task. Many threads call it."""
 
     def hosts(self, names: Sequence[str]) -> None:
-        """These hosts take part."""
+        """These hosts take part in the task."""
 
     def phase(self, phase: Phase) -> None:
-        """What the fleet as a whole begins to do now."""
+        """The fleet as a whole enters a phase."""
 
     def begin(self, host: str, step: str) -> None:
         """A host begins a step."""
 
     def operation(self, host: str, name: str, moment: Literal["sent", "answered"]) -> None:
-        """A host was sent something to do, or has answered: connect, lock, a step, confirm."""
+        """An operation was sent to a host, or a host has answered: connect, lock, a step, confirm."""
 
     def trip(self, trip: Trip) -> None:
-        """A host has answered; this is what it took."""
+        """A host has answered; the trip has the times."""
 
     def look(self, look: Look) -> None:
-        """A stage that is watched was looked at."""
+        """A watched stage has a new look."""
 
     def note(self, host: str, text: str) -> None:
-        """Something worth seeing while a step runs."""
+        """A running step has a message."""
 
     def end(self, host: str, step: str, error: SlipwayError | None, seconds: float) -> None:
         """A step has ended."""
 
     def warn(self, text: str) -> None:
-        """Something a person should know that stops nothing."""
+        """A warning, which does not stop the task."""
 
 
 class Silent:
-    """Tells nobody."""
+    """Reports nothing."""
 
     def hosts(self, names: Sequence[str]) -> None: ...
     def phase(self, phase: Phase) -> None: ...
@@ -135,10 +135,10 @@ class Silent:
 
 
 class PassesOn:
-    """Passes everything on to whoever watches; the base of those who keep some of it.
+    """Passes everything on; a base class for observers that also record some of it.
 
     Args:
-        watcher: who watches.
+        watcher: receives everything.
     """
 
     def __init__(self, watcher: Progress) -> None:

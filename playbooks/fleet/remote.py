@@ -1,4 +1,4 @@
-"""One live session with one host, and the one way to act on it: run a step's script."""
+"""Run steps' scripts on a host, over one session. There is no other way to act on a host."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ from playbooks.fleet.remote_shell import Note, Payload, RemoteShell, ShellReques
 from playbooks.fleet.script import StepResult
 from playbooks.fleet.session import Session
 
-# How often a step is begun at the most: each time it was lost before it had begun on the host.
+# How often a step may be sent again, if it was lost before it began on the host.
 MAX_TRIES = 4
-# The code of a step that says that not all of its payload came. It has changed nothing then.
+# The code of a step whose payload arrived incomplete. The step has changed nothing then.
 _NOT_IN_UNITS = re.compile(r"[^A-Za-z0-9:_.-]")  # systemd.unit(5)
 
 
 @dataclass(frozen=True)
 class StepCall:
-    """A step that a host is asked for.
+    """A step to run on a host.
 
     Args:
         step: the script's name, ``playbooks/steps/<step>.sh``.
-        arguments: its arguments; anything may be in them but a NUL, and nothing secret.
-        payload: what it reads on standard input; secrets travel here.
-        acts: it changes something, so it runs in a systemd unit and goes on to its end when the session drops.
-        unit: a unit of its own by this name, rather than the task's.
-        leaves: it goes on by itself, and all that is waited for is its first record, ``begun``. Nothing can follow it.
+        arguments: its arguments; any text without NUL and without secrets.
+        payload: its standard input, which may hold secrets.
+        acts: it changes something, so it runs in a systemd unit and continues if the session breaks.
+        unit: the name of its own systemd unit, if it does not use the task's.
+        leaves: it continues by itself; the controller waits only for its first record, ``begun``. It is the last step.
         timeout: seconds for the whole step.
         note: called with each line it writes on standard error, while it runs.
     """
@@ -63,8 +63,8 @@ class Remote:
     Args:
         address: the host.
         session: the connection.
-        progress: told of each operation.
-        deadline: when the whole task should be over, by the monotonic clock; no step goes on beyond it.
+        progress: receives each operation.
+        deadline: the task's end by the monotonic clock; no step continues after it.
     """
 
     address: Address
@@ -74,11 +74,11 @@ class Remote:
 
     @property
     def name(self) -> str:
-        """The host's inventory name."""
+        """Return the host's inventory name."""
         return self.address.name
 
     def patient(self) -> Remote:
-        """The same session without a deadline: the way back, and the record, are worth any wait."""
+        """Return the same session without a deadline, for taking back and for records."""
         return replace(self, deadline=math.inf)
 
     def run(
@@ -97,23 +97,23 @@ class Remote:
         return answer
 
     def chain(self, asks: Sequence[StepCall]) -> Generator[StepResult, None, None]:
-        """Run steps one after another, all in one round trip. The first one that fails is the last.
+        """Run steps one after another in one round trip. A failed step is the last.
 
-        When the connection breaks while the lock is held, it is had anew: a step that only reads is done again; one
-        that acts went on meanwhile, and its answer is fetched.
+        When the connection breaks while the lock is held, the session reconnects. A step that only reads runs again;
+        a step that acts has continued meanwhile, and its answer is fetched.
 
         Args:
-            asks: the steps, those that act before those that only read.
+            asks: the steps; those that act come before those that only read.
 
         Yields:
-            Their answers, each as it comes.
+            The answers, each as it comes.
 
         Raises:
-            StepFailed: it said why, or ended badly.
-            StepTimedOut: it did not end in time; it may still be running on the host.
-            BecomeRefused: sudo said no.
-            BadAnswer: the host answers something else than a script of ours.
-            Unreachable: the session is gone.
+            StepFailed: the step failed.
+            StepTimedOut: the step did not end in time; it may still run on the host.
+            BecomeRefused: sudo refused.
+            BadAnswer: the answer does not come from one of our scripts.
+            Unreachable: the session is lost.
         """
         queue = deque(asks)
         tries = 0
@@ -124,7 +124,7 @@ class Remote:
             try:
                 yield from self._attempt(connection, queue, attempt)
             except Unreachable as broken:
-                # A line that ended while nobody used it; a host runs no script that did not arrive whole.
+                # The idle shell had ended. A host runs only scripts that arrive complete, so sending again is safe.
                 if attempt.unsent and channels.is_alive(connection) and tries < MAX_TRIES:
                     continue
                 if channels.is_alive(connection) or tries == MAX_TRIES:
@@ -142,7 +142,7 @@ class Remote:
     def _attempt(
         self, connection: fabric.Connection, queue: deque[StepCall], attempt: _Attempt
     ) -> Iterator[StepResult]:
-        """Have the steps done on one line; those that are done leave the queue."""
+        """Run the steps in one shell; completed steps leave the queue."""
         began = time.monotonic()
         line: RemoteShell | None = None
         well = False
@@ -192,7 +192,7 @@ class Remote:
         return min(time.monotonic() + ask.timeout, self.deadline)
 
     def _line(self, connection: fabric.Connection, ask: StepCall) -> tuple[RemoteShell, int]:
-        """A line for a step, and how many round trips it costs to use it."""
+        """Return a shell for a step, and how many round trips its use costs."""
         acts = ask.acts or ask.unit is not None
         if ask.unit is None:
             idle = self.session.take(acts=acts)
@@ -205,30 +205,30 @@ class Remote:
         return line, 1 + trips
 
     def make_ready(self, claim: FencingToken) -> None:
-        """Start lines for steps that act and that read, while the lock is waited for on the one there was.
+        """Start shells for steps that act and steps that read, while the first one waits for the lock.
 
         Args:
-            claim: that is about to be had.
+            claim: the fencing token that the lock will give.
         """
         self.session.start_ahead([_unit(claim, ""), None])
 
     def _request(self, ask: StepCall, line: RemoteShell) -> tuple[ShellRequest, str]:
-        """What goes out, and the folder on the host in which the answer waits if the connection breaks."""
+        """Build the request, and the folder on the host that keeps the answer if the connection breaks."""
         script = scripts.load(ask.step)
         claim = self.session.claim
         if claim is not None and ask.leaves:
             return ShellRequest(ask.step, script.leaving(claim), ask.arguments, ask.payload, leaves=True), ""
-        # Without a lock no loss is ridden out, so nobody would ask for the answer.
+        # Without a lock the session does not connect again, so nobody would fetch the answer.
         if claim is None or not (ask.acts or ask.unit):
             return ShellRequest(ask.step, script.reading(), ask.arguments, ask.payload), ""
         folder = f"{claim.run}/answers/{line.unit}.{ask.step}.{secrets.token_hex(4)}"
         return ShellRequest(ask.step, script.acting(folder, claim), ask.arguments, ask.payload), folder
 
     def _fetch(self, ask: StepCall, attempt: _Attempt) -> StepResult | None:
-        """How a step went whose connection broke; None if it is to be begun again: it had not, or its payload was cut.
+        """Fetch the answer of a step whose connection broke; None if the step must be sent again.
 
         Raises:
-            StepFailed: badly.
+            StepFailed: the step failed.
         """
         step, folder = ask.step, attempt.folders[0] if attempt.folders else ""
         if not folder:
@@ -253,25 +253,25 @@ class Remote:
         raise error
 
     def close(self) -> None:
-        """End the session. Steps that run in a unit go on."""
+        """Close the session. Steps in a unit continue."""
         self.session.close()
 
 
 def _unit(claim: FencingToken | None, step: str) -> str:
-    """The name of a unit that steps act in; no two are the same."""
+    """Return a unique name for a unit in which steps act."""
     name = f"slipway-{claim.app}-{claim.task}" if claim else f"slipway-{step}-task"
     return f"{_NOT_IN_UNITS.sub('_', name)}-{secrets.token_hex(2)}"
 
 
 @dataclass
 class _Attempt:
-    """What is known of steps under way, should the connection break.
+    """The steps under way, for use after a connection breaks.
 
     Args:
-        unit: that they run in.
-        folders: where the answers of those to come are kept; "" for one that only reads.
-        deadline: of the one that is under way.
-        unsent: nothing of them has gone out whole, and the line was an idle one.
+        unit: the unit in which they run.
+        folders: the folders of the answers that are outstanding; "" for a step that only reads.
+        deadline: the present step's deadline.
+        unsent: no step was sent completely, and the shell had been idle.
     """
 
     unit: str = ""

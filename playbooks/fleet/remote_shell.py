@@ -1,4 +1,4 @@
-"""A shell on a host that runs one request after another, so that a step costs one round trip (idea 5)."""
+"""Keep a shell on a host that runs one request after another, so that a step costs one round trip (idea 5)."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from playbooks.core.errors import BadAnswer
 from playbooks.fleet import script as scripts
 from playbooks.fleet.channels import exit_status
 
-# What a step may answer at the most. The longest honest answer is a manifest of a large release.
+# The limit for a step's answer. The longest real one is the manifest of a large release.
 MAX_OUTPUT = 16 * 1024 * 1024
 MAX_PROGRESS = 1024 * 1024
-# What of a step's messages is told, and how many bytes of them are read before it counts as a flood.
+# Limits for a step's messages: how many are shown, and how many bytes are read before they count as a flood.
 MAX_NOTES = 1000
 LONGEST_NOTE = 2000
 MAX_MESSAGES = 64 * 1024 * 1024
-LONGEST_WAIT = 3600.0  # seconds; threading.TIMEOUT_MAX is some centuries, infinity is too much for it
+LONGEST_WAIT = 3600.0  # seconds; threading refuses an infinite timeout
 BEGUN = b"begun\n"
 _ENDING = re.compile(rb" (\d{1,3}) (\d{1,12}\.\d\d) (\d{1,12}\.\d\d)")
 
@@ -32,11 +32,11 @@ Note = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Stream:
-    """A payload that is made as it is sent, and made anew when a step has to be repeated.
+    """A payload that is generated while it is sent, and again if the step is repeated.
 
     Args:
-        size: bytes that it is exactly.
-        chunks: makes it.
+        size: its exact size in bytes.
+        chunks: generates it.
     """
 
     size: int
@@ -51,16 +51,16 @@ Payload = bytes | Stream
 
 @dataclass(frozen=True)
 class ShellRequest:
-    """What a line is to do.
+    """A request to a shell.
 
     Args:
-        step: its name, for messages.
+        step: the step's name, for messages.
         text: the script.
         arguments: its arguments.
-        payload: what it reads on standard input.
-        leaves: it is not waited for once its first record says ``begun``.
-        keeps: the line is its own from then on, and whoever sent it reads and writes the channel.
-        mark: nobody else can know it, so what bears it is the end of the answer.
+        payload: its standard input.
+        leaves: the controller waits only for its first record, ``begun``.
+        keeps: the request keeps the shell; from then on the sender uses the channel itself.
+        mark: a secret word that marks the end of the answer.
     """
 
     step: str
@@ -72,7 +72,7 @@ class ShellRequest:
     mark: bytes = field(default_factory=lambda: secrets.token_hex(16).encode())
 
     def head(self) -> bytes:
-        """What goes before the payload."""
+        """Return the bytes before the payload."""
         script = b"set -- " + scripts.quote(self.arguments).encode() + b"\n" + self.text
         payload = b"-" if self.keeps else b"%d" % len(self.payload)
         return b"%d %s %s\n" % (len(script), payload, self.mark) + script
@@ -80,12 +80,12 @@ class ShellRequest:
 
 @dataclass(frozen=True)
 class Reply:
-    """How a request went.
+    """The result of a request.
 
     Args:
-        status: the script's; or, if the line itself has ended, its own.
-        output, errors: what the script said.
-        work: seconds it took by the host's clock, to 10 ms; None if the line has ended instead.
+        status: the script's exit status; if the shell has ended, the shell's.
+        output, errors: the script's standard output and standard error.
+        work: seconds that it took by the host's clock, to 10 ms; None if the shell has ended.
     """
 
     status: int
@@ -95,70 +95,70 @@ class Reply:
 
 
 class _Bell(threading.Event):
-    """What a channel's streams ring when there is something to read. They also silence it, each for both: not here."""
+    """An event that both streams of a channel set when data arrives. A stream cannot clear it for the other one."""
 
     def clear(self) -> None: ...
 
     def lower(self) -> None:
-        """Silence it; what rings from now on is heard."""
+        """Clear the event before reading, so that data arriving later sets it again."""
         super().clear()
 
 
 class RemoteShell:
-    """One shell at the other end of a channel; it keeps no more of an answer than an honest host sends.
+    """A shell at the other end of a channel. It limits how much of an answer it keeps.
 
     Args:
-        host: for messages.
-        channel: open; the shell is started at its other end.
-        unit: the systemd unit that it runs in, if any.
-        first: what the shell is to read before its first request. It takes a round trip to be ready for it.
+        host: the host's name, for messages.
+        channel: the open channel, where the shell starts.
+        unit: the systemd unit in which it runs, if any.
+        first: the shell's first input. The shell needs a round trip before it reads a request.
     """
 
     def __init__(self, host: str, channel: paramiko.Channel, unit: str | None = None, first: bytes = b"") -> None:
         self.unit = unit
         self.channel = channel
         self._host, self._first = host, first
-        # Not the channel's own fileno(): two streams ring its one pipe, and when both do at once a ring may be lost.
+        # Not the channel's own fileno(): both streams share its pipe, and a signal is lost if both send one at once.
         self._bell = _Bell()
         channel.in_buffer.set_event(self._bell)
         channel.in_stderr_buffer.set_event(self._bell)
         self._output = bytearray()
         self._errors = bytearray()
-        self._scanned = 0  # how much of the output holds no mark
-        self._seen = 0  # how much of the errors holds no mark
-        self._told = 0  # how much of the errors was told
-        self._notes = 0  # how many lines of them were told, or left out
-        self._messages = 0  # how many bytes of errors have come
+        self._scanned = 0  # how much of the output was searched for the mark
+        self._seen = 0  # how much of the errors was searched for the mark
+        self._told = 0  # how much of the errors was passed on
+        self._notes = 0  # how many lines of them were passed on or dropped
+        self._messages = 0  # how many bytes of errors have arrived
 
     @property
     def is_open(self) -> bool:
-        """Whether its shell still is there, as far as can be told from here; sshd may close what is idle for long."""
+        """Return whether the shell is alive, as far as the controller knows; sshd may close an idle channel."""
         return not (self.channel.closed or self.channel.eof_received)
 
     def begin(self, deadline: float) -> None:
-        """Make it ready for requests, if it isn't.
+        """Make the shell ready for requests.
 
         Args:
             deadline: by the monotonic clock, in seconds.
 
         Raises:
             TimeoutError: the deadline is over.
-            OSError: the session is gone.
+            OSError: the session is lost.
         """
         self.channel.settimeout(_left(deadline))
         self.channel.sendall(self._first)
         self._first = b""
 
     def send(self, request: ShellRequest, deadline: float) -> None:
-        """Send a request. A script that ends early, having said why, is not an error here.
+        """Send a request. A script that ends early with a reason causes no error here.
 
         Args:
-            request: what to do.
+            request: the request.
             deadline: by the monotonic clock, in seconds.
 
         Raises:
             TimeoutError: the deadline is over.
-            OSError: the session is gone.
+            OSError: the session is lost.
         """
         payload = request.payload
         chunks: Iterable[bytes] = payload.chunks() if isinstance(payload, Stream) else [payload]
@@ -175,17 +175,17 @@ class RemoteShell:
                 raise
 
     def receive(self, request: ShellRequest, deadline: float, note: Note | None) -> Reply:
-        """Read until a request is done.
+        """Read until a request has ended.
 
         Args:
-            request: one that was sent, in the order of sending.
+            request: a request that was sent; requests must be read in the order of sending.
             deadline: by the monotonic clock, in seconds.
-            note: called with each line of standard error, of a flood with the first `MAX_NOTES`.
+            note: called with each line of standard error, `MAX_NOTES` at most.
 
         Raises:
             TimeoutError: the deadline is over.
-            EOFError: the session is gone.
-            BadAnswer: the answer has no end.
+            EOFError: the session is lost.
+            BadAnswer: the answer is too long.
         """
         self._scanned = self._seen = self._told = self._notes = self._messages = 0
         try:
@@ -214,7 +214,7 @@ class RemoteShell:
             self._bell.wait(min(_left(deadline), LONGEST_WAIT))
 
     def close(self) -> None:
-        """End it. What it does just now goes on to its end where it runs in a unit."""
+        """Close the shell. A request that runs in a unit continues."""
         with contextlib.suppress(Exception):
             self.channel.close()
 
@@ -241,7 +241,7 @@ class RemoteShell:
         return reply
 
     def _drain(self, request: ShellRequest, deadline: float) -> bool:
-        """Take what has arrived; says whether the far end has closed its side."""
+        """Read what has arrived; return whether the other end has closed the channel."""
         while self.channel.recv_ready():
             _left(deadline)  # raises when the time is over
             self._output += self.channel.recv(65536)
@@ -254,7 +254,7 @@ class RemoteShell:
             self._messages += len(came)
             if self._messages > MAX_MESSAGES:
                 raise BadAnswer(f"'{request.step}' writes messages without end; stopped reading", host=self._host)
-            # In large steps: what is kept is moved each time.
+            # Trim in large steps, because each time moves the rest.
             if len(self._errors) > 2 * MAX_PROGRESS:
                 surplus = len(self._errors) - MAX_PROGRESS
                 del self._errors[:surplus]
@@ -270,7 +270,7 @@ class RemoteShell:
         return end
 
     def _tell(self, note: Note, end: int) -> None:
-        """Tell the lines that are whole and new."""
+        """Pass on the new complete lines."""
         until = end if end >= 0 else self._errors.rfind(b"\n")
         while self._told < until and self._notes < MAX_NOTES:
             ends = self._errors.find(b"\n", self._told, until)
@@ -286,7 +286,7 @@ class RemoteShell:
             self._told = until
 
     def _is_lost(self) -> bool:
-        # An answer that never came has exit status -1, like a signal's; only the transport tells them apart.
+        # paramiko gives -1 for a missing exit status and for a signal; only the transport tells which it was.
         return exit_status(self.channel, 0.0) == -1 and not self.channel.get_transport().is_active()
 
 

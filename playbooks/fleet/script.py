@@ -1,13 +1,13 @@
-"""A step's shell script, its arguments, and its answer.
+"""Load a step's shell script, pass its arguments, and parse its answer.
 
 The wire format, both ways on one channel and so in one round trip:
 
 - out: the script's own text with its arguments, then the payload (an artifact, rendered files, secrets), on the
-  standard input of a line (remote_shell.sh);
+  standard input of a shell (remote_shell.sh);
 - back: on standard output one record a line, ``tag<TAB>field<TAB>…``; on standard error whatever a person may want to
   see.
 
-A script ends well only with exit status 0. ``error<TAB>code<TAB>sentence`` says why it didn't.
+A script succeeds only with exit status 0. ``error<TAB>code<TAB>sentence`` says why it failed.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from importlib.resources import files
 from playbooks.core.errors import BadAnswer
 from playbooks.fleet.lock_owner import FencingToken
 
-# head reads exactly the script's bytes and leaves the payload on standard input to the script itself. A connection that
-# breaks while the script is sent must not run the part that came: only a text with its last line is run.
+# head reads exactly the script's bytes and leaves the payload on standard input for the script. If the connection
+# breaks, a part of a script must not run, so the host runs only a text that has the last line.
 _LAST = "# whole"
 BOOTSTRAP = f'slipway=$(head -c "$0"); case $slipway in *"{_LAST}") eval "$slipway" ;; *) exit 125 ;; esac'
 MAX_RECORDS = 100_000
 MAX_FIELDS = 1_000_000
 MAX_OF_A_KIND = 1000
 _INCLUDE = re.compile(r"^# include ([a-z_]+\.sh)$", re.MULTILINE)
-# Comments stay here: they are a third of the bytes that each host is sent. A line that begins with # is one, also in a
-# program of awk's or jq's that stands in quotes.
+# Comments are not sent, because they are a third of the bytes. A line that begins with # is a comment, also inside
+# an awk or jq program in quotes.
 _COMMENT = re.compile(r"^[ \t]*#.*\n", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Script:
-    """A step's script with the prelude that all of them share.
+    """A step's script with the prelude that all scripts share.
 
     Args:
-        name: of the step.
+        name: the step's name.
         prelude, body: shell text.
     """
 
@@ -49,15 +49,15 @@ class Script:
     body: str
 
     def reading(self) -> bytes:
-        """The text for a step that changes nothing, or whose answer dies with its connection."""
+        """Return the text for a step that changes nothing, or whose answer may be lost with the connection."""
         return f"{self.prelude}\n{self.body}\n{_LAST}".encode()
 
     def acting(self, answer: str, claim: FencingToken) -> bytes:
-        """The text for a step in a unit of its own: it acts only for who holds the lock, and leaves its answer behind.
+        """Return the text for a step in a unit: it checks the lock, and keeps its answer on the host.
 
         Args:
-            answer: the folder on the host in which the answer waits for whoever lost the connection (see result.sh).
-            claim: the lock that it acts under.
+            answer: the folder on the host that keeps the answer in case the connection breaks (see result.sh).
+            claim: the fencing token of the lock.
         """
         return (
             f"{self.prelude}\nkeep_answer {shlex.quote(answer)}\n"
@@ -65,11 +65,11 @@ class Script:
         ).encode()
 
     def leaving(self, claim: FencingToken) -> bytes:
-        """The text for a step that begins under a lock and goes on when that is gone; nobody asks how it went."""
+        """Return the text for a step that begins under a lock and continues without it; its answer is not kept."""
         return f"{self.prelude}\n{_fence(claim)}\n{self.body}\n{_LAST}".encode()
 
     def alone(self) -> bytes:
-        """The text as a file on the host, to be run there without us."""
+        """Return the text as a file on the host, which runs without the controller."""
         return self.reading() + b"\n"
 
 
@@ -78,7 +78,7 @@ def _fence(claim: FencingToken) -> str:
 
 
 def command(text: bytes) -> list[str]:
-    """The words that run a script whose text follows on standard input."""
+    """Return the words that run a script whose text follows on standard input."""
     return ["/bin/sh", "-c", BOOTSTRAP, str(len(text))]
 
 
@@ -86,7 +86,7 @@ def command(text: bytes) -> list[str]:
 def load(name: str) -> Script:
     """Load ``playbooks/steps/<name>.sh`` behind the prelude, without comments.
 
-    ``# include NAME.sh`` brings in that file of ``playbooks/steps/lib/``, where it stands first.
+    ``# include NAME.sh`` inserts that file of ``playbooks/steps/lib/``, once, at its first mention.
     """
     folder = files("playbooks.steps")
     fragments = folder.joinpath("lib")
@@ -105,12 +105,12 @@ def load(name: str) -> Script:
 
 @cache
 def line() -> bytes:
-    """The script of a line; see `playbooks.fleet.remote_shell`."""
+    """Return the script of the shell on the host; see `playbooks.fleet.remote_shell`."""
     return files("playbooks.fleet").joinpath("remote_shell.sh").read_bytes().strip()
 
 
 def quote(words: Sequence[str]) -> str:
-    """One command line that a POSIX shell reads back as exactly these words."""
+    """Return a command line that a POSIX shell reads as exactly these words."""
     return " ".join(shlex.quote(word) for word in words)
 
 
@@ -124,7 +124,7 @@ class Record:
 
 @dataclass(frozen=True)
 class StepResult:
-    """What a script answered.
+    """A script's answer.
 
     Args:
         host: the inventory name of the host that answered.
@@ -139,15 +139,15 @@ class StepResult:
     seconds: float = 0.0
 
     def all(self, tag: str, width: int, most: int = MAX_OF_A_KIND) -> Iterator[tuple[str, ...]]:
-        """The fields of every record with this tag.
+        """Return the fields of every record with this tag.
 
         Args:
-            tag: which.
-            width: fields that each has.
-            most: records that an honest host has: each may become a line of what is shown.
+            tag: the tag.
+            width: how many fields each record must have.
+            most: how many records are allowed, because each may become a line of output.
 
         Raises:
-            BadAnswer: one of them has not exactly ``width`` fields, or there are more of them.
+            BadAnswer: a record does not have ``width`` fields, or there are too many records.
         """
         for number, record in enumerate((record for record in self.records if record.tag == tag), start=1):
             if number > most:
@@ -157,15 +157,15 @@ class StepResult:
             yield record.fields
 
     def maybe(self, tag: str, width: int) -> tuple[str, ...] | None:
-        """The fields of the last record with this tag, if there is one."""
+        """Return the fields of the last record with this tag, if there is one."""
         found = list(self.all(tag, width))
         return found[-1] if found else None
 
     def one(self, tag: str, width: int) -> tuple[str, ...]:
-        """The fields of the record with this tag.
+        """Return the fields of the record with this tag.
 
         Raises:
-            BadAnswer: there is none.
+            BadAnswer: there is no such record.
         """
         found = self.maybe(tag, width)
         if found is None:
@@ -173,32 +173,32 @@ class StepResult:
         return found
 
     def number(self, text: str) -> int:
-        """A count out of a field: a whole number, 0 or more.
+        """Read a whole number, 0 or more, from a field.
 
         Raises:
-            BadAnswer: it isn't one, or it is absurdly long.
+            BadAnswer: the field is not a number, or is too long.
         """
         if not (text.isascii() and text.isdigit() and len(text) <= 18):
             raise self.bad(f"'{text[:40]}' is not a number")
         return int(text)
 
     def fitting(self, pattern: re.Pattern[str], text: str, what: str) -> str:
-        """A field that is what it should be.
+        """Return a field that matches a pattern.
 
         Args:
             pattern: one of `playbooks.core.names`.
             text: the field.
-            what: it should be, for the message, e.g. "unit".
+            what: the field's meaning for the message, e.g. "unit".
 
         Raises:
-            BadAnswer: it isn't.
+            BadAnswer: the field does not match.
         """
         if not pattern.fullmatch(text):
             raise self.bad(f"'{text[:40]}' is no {what}")
         return text
 
     def bad(self, why: str) -> BadAnswer:
-        """The error for an answer that no script of ours gives."""
+        """Make the error for an answer that none of our scripts gives."""
         return BadAnswer(
             f"the answer to '{self.step}' makes no sense: {why}",
             host=self.host,
@@ -207,10 +207,10 @@ class StepResult:
 
 
 def parse(host: str, step: str, output: bytes, seconds: float) -> StepResult:
-    """Parse a script's standard output. Lines that are not records become records nobody asks for.
+    """Parse a script's standard output. Lines that are not records become records with an unknown tag.
 
     Raises:
-        BadAnswer: it has more records or fields than any honest host has; they would fill the controller's memory.
+        BadAnswer: there are too many records or fields, which would fill the controller's memory.
     """
     if output.count(b"\n") > MAX_RECORDS or output.count(b"\t") > MAX_FIELDS:
         raise BadAnswer(f"'{step}' answers without end; its answer is not read", host=host)

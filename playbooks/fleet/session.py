@@ -1,4 +1,4 @@
-"""An SSH session that connects again when it breaks, so that a short interruption does no harm."""
+"""Keep an SSH session that connects again when it breaks, so that a short interruption does no harm."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ RETRY_SECONDS = 0.5
 
 
 class Retaken(Protocol):
-    """What must be had again on a new connection before anybody acts on it: the lock."""
+    """The lock, which a new connection must take again before any step acts on it."""
 
     def retake(self, connection: fabric.Connection) -> None:
         """Take it again.
 
         Raises:
-            SlipwayError: it cannot be had; nothing may be done on this host any more.
+            SlipwayError: the lock is lost; no step may act on this host any more.
         """
 
 
 class Session:
-    """The connection to one host, shared by all who work on it.
+    """The connection to one host, shared by all threads that work on it.
 
     Args:
         address: the host.
         connect: logs in; raises Unreachable or HostKeyRefused.
 
     Attributes:
-        heard: when it last answered anything, by the monotonic clock.
-        machine: the host key's fingerprint: a host that was set up anew has another. Empty: it was lost at once.
+        heard: the time of its last answer, by the monotonic clock.
+        machine: the host key's fingerprint, which changes when the host is reinstalled; empty if it was lost at once.
     """
 
     def __init__(self, address: Address, connect: Callable[[], fabric.Connection]) -> None:
@@ -58,10 +58,10 @@ class Session:
         self.heard = time.monotonic()
 
     def open_ahead(self, number: int) -> None:
-        """Begin to open channels that will be wanted: each costs a round trip, which is one for all of them now."""
+        """Open channels in advance, so that all of them cost one round trip together."""
 
         def one(connection: fabric.Connection) -> None:
-            # Who wants one and finds none opens it himself, and hears why it cannot be.
+            # A step that finds no channel opens one, and reports any error.
             with contextlib.suppress(Exception):
                 transport = connection.transport
                 if transport is not None:
@@ -71,17 +71,17 @@ class Session:
             threading.Thread(target=one, args=(self._connection,), name="open", daemon=True).start()
 
     def open_line(self, connection: fabric.Connection, unit: str | None = None) -> tuple[RemoteShell, int]:
-        """A new line, whose shell is being started.
+        """Open a new shell, without waiting until it has started.
 
         Args:
-            connection: the present one, or one that is to be.
-            unit: the systemd unit to run it in.
+            connection: the present connection, or the next one.
+            unit: the systemd unit in which it runs.
 
         Returns:
-            The line, and how many round trips are waited for until its first request goes out, should that be now.
+            The shell, and how many round trips its first request waits for, if it is sent now.
 
         Raises:
-            paramiko.SSHException, EOFError, OSError: the connection is gone, or lets in no further session.
+            paramiko.SSHException, EOFError, OSError: the connection is lost or refuses another session.
         """
         channel, trips = self.channel(connection)
         return self._start_line(channel, unit), trips + 1
@@ -92,13 +92,13 @@ class Session:
         return RemoteShell(self.address.name, channel, unit, channels.preamble(self.address) + text)
 
     def start_ahead(self, units: Sequence[str | None]) -> None:
-        """Start lines on channels that were opened ahead, as far as there are any. Takes no time.
+        """Start shells on channels that were opened in advance, without waiting.
 
         Args:
-            units: for each the systemd unit to run it in.
+            units: the systemd unit for each shell.
         """
         connection = self._connection
-        # Who finds none starts one himself, and hears why it cannot be.
+        # A step that finds no shell starts one, and reports any error.
         with contextlib.suppress(paramiko.SSHException, EOFError, OSError):
             for unit in units:
                 channel = self._take_ahead(connection)
@@ -106,10 +106,10 @@ class Session:
                     self.give(self._start_line(channel, unit), connection)
 
     def channel(self, connection: fabric.Connection) -> tuple[paramiko.Channel, int]:
-        """A channel, and how many round trips were waited for to have it.
+        """Return a channel, and how many round trips it waited for.
 
         Raises:
-            paramiko.SSHException, EOFError, OSError: there is none to be had.
+            paramiko.SSHException, EOFError, OSError: no channel can be opened.
         """
         channel = self._take_ahead(connection)
         if channel is not None:
@@ -125,7 +125,7 @@ class Session:
         return None
 
     def _make_room(self) -> bool:
-        """Close an idle line, where sshd lets in few: who wants it opens it again."""
+        """Close an idle shell, because sshd allows few sessions; a later step opens it again."""
         with self._mutex:
             if not self._idle:
                 return False
@@ -133,10 +133,10 @@ class Session:
             return True
 
     def take(self, *, acts: bool) -> RemoteShell | None:
-        """An idle line, if there is one.
+        """Take an idle shell, if there is one.
 
         Args:
-            acts: one that goes on when the connection breaks.
+            acts: take a shell that runs in a unit and continues if the connection breaks.
         """
         with self._mutex:
             self._idle = [line for line in self._idle if line.is_open]
@@ -146,11 +146,11 @@ class Session:
             return found
 
     def give(self, line: RemoteShell, connection: fabric.Connection) -> None:
-        """Keep a line that waits for its next request.
+        """Keep an idle shell for later requests.
 
         Args:
-            line: idle.
-            connection: that it is on.
+            line: the idle shell.
+            connection: its connection.
         """
         with self._mutex:
             if connection is self._connection:
@@ -160,28 +160,28 @@ class Session:
 
     @property
     def connection(self) -> fabric.Connection:
-        """The present connection, alive or not."""
+        """Return the present connection, alive or not."""
         return self._connection
 
     def held_by(self, hold: Retaken | None, claim: FencingToken | None, *, window: float = 0.0) -> None:
-        """From now on ride out losses, and take the lock again after each.
+        """From now on connect again after each loss, and take the lock again.
 
         Args:
-            hold: takes the lock again; None ends it.
-            claim: goes with every step that acts.
-            window: for how many seconds of loss a new connection is tried.
+            hold: takes the lock again; None stops this.
+            claim: the fencing token for every step that acts.
+            window: for how many seconds to try a new connection.
         """
         with self._mutex:
             self._hold, self.claim, self._window = hold, claim, window
 
     def renew(self, broken: fabric.Connection) -> fabric.Connection:
-        """A connection in place of one that broke; whoever comes second gets what the first has made.
+        """Replace a broken connection. A second thread gets the connection that the first one made.
 
         Args:
-            broken: the connection that was found dead.
+            broken: the broken connection.
 
         Raises:
-            SlipwayError: there is none within the window, or the lock could not be had again.
+            SlipwayError: no connection within the window, or the lock is lost.
         """
         with self._mutex:
             if self._ended is not None:
@@ -203,16 +203,16 @@ class Session:
 
     @property
     def ended(self) -> SlipwayError | None:
-        """Why nothing may be done here any more."""
+        """Return why no step may act here any more."""
         return self._ended
 
     @property
     def renewable(self) -> bool:
-        """Whether a loss is ridden out here."""
+        """Return whether the session connects again after a loss."""
         return self._window > 0 and self._ended is None
 
     def close(self) -> None:
-        """End it for good. Steps that run in a unit of their own go on."""
+        """Close the session for good. Steps in a unit continue."""
         self._ended = self._ended or Unreachable("the session was ended", host=self.address.name)
         with contextlib.suppress(Exception):
             self._connection.close()

@@ -1,4 +1,4 @@
-"""Arguments for ssh from an inventory (``ansible_ssh_common_args`` and its like), in Ansible's order."""
+"""Read an inventory's arguments for ssh (``ansible_ssh_common_args`` and similar) in Ansible's order."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from functools import cache
 
 # ssh(1), up to OpenSSH 10.
 _FLAGS = "1246ab:c:e:fgi:kl:m:no:p:qstvxAB:CD:E:F:GI:J:KL:MNO:P:Q:R:S:TVw:W:XYy"
-# What decides whom ssh talks to, and how. The others are about terminals, logs, forwarded ports and shared connections.
+# These options decide the destination and the connection. The others are about terminals, logs, forwarded ports and shared connections.
 _MATTER = frozenset(f"-{letter}" for letter in "1246bBcCFiIJlmopP")
-# With these ssh does something else than to run a command on a host.
+# With these options ssh does not run a command on a host.
 _OTHERWISE = frozenset(f"-{letter}" for letter in "GOQVW")
 
 
-@cache  # thousands of hosts are given the same
+@cache  # because thousands of hosts have the same arguments
 def read_arguments(text: str) -> tuple[str, ...]:
-    """Ssh's arguments, as far as they decide whom it talks to and how.
+    """Read ssh's arguments, as far as they decide the destination and the connection.
 
     Args:
-        text: words as a shell would read them; nothing in them is expanded, as with Ansible.
+        text: words in shell syntax, without expansion, as with Ansible.
 
     Raises:
-        ValueError: ssh would not take them so; says why, and shows no value.
+        ValueError: ssh refuses the arguments; the message shows no values.
     """
     try:
         found, rest = getopt.getopt(shlex.split(text), _FLAGS)
@@ -38,13 +38,13 @@ def read_arguments(text: str) -> tuple[str, ...]:
 
 
 def option(key: str, value: object) -> tuple[str, str]:
-    """An option of ssh whose value is one word."""
+    """Return the arguments that set an ssh option to a single word."""
     text = str(value).replace("\\", "\\\\").replace('"', '\\"')
     return "-o", f'{key}="{text}"'
 
 
 def names(arguments: Sequence[str]) -> dict[str, list[str]]:
-    """The settings that arguments make, by keyword in small letters.
+    """Return the settings that the arguments make, by keyword in small letters.
 
     Args:
         arguments: see `read_arguments`.
@@ -67,7 +67,7 @@ def names(arguments: Sequence[str]) -> dict[str, list[str]]:
         key, text = short.get(flag, (long.get(flag, flag), value))
         if flag == "-o":
             key, _, text = value.replace("=", " ", 1).strip().partition(" ")
-            # ProxyCommand and its like take the rest of the line as it is.
+            # ProxyCommand and similar take the rest of the line as it is.
             text = text.strip()
             text = text if key.lower() == "proxycommand" else " ".join(shlex.split(text))
         found.setdefault(key.lower(), []).append(text)

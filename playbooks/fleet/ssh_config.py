@@ -1,7 +1,7 @@
-"""What ssh would do with each host, as ssh itself says before anything connects.
+"""Ask ssh itself how it would connect to each host, before any connection.
 
-`ssh -G` answers with every setting: of the command line, of ~/.ssh/config and of the system's file, with Host, Match,
-Include and all that OpenSSH will think of. Nothing here reads these files to learn what they mean.
+`ssh -G` prints every setting of the command line, of ~/.ssh/config and of the system's file, with Host, Match,
+Include and whatever OpenSSH adds later. This module does not interpret these files itself.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _IDENTITIES = ("rsa", "ecdsa", "ecdsa_sk", "ed25519", "ed25519_sk")
 
 
 class RefusedError(Exception):
-    """Why ssh's settings for a host cannot be had, or cannot be followed."""
+    """ssh's settings for a host cannot be read, or Slipway cannot follow them."""
 
 
 @dataclass(frozen=True)
 class SshQuery:
-    """What ssh is asked.
+    """A question to ssh.
 
     Args:
         arguments: see `read_arguments`.
@@ -47,16 +47,16 @@ class SshQuery:
 
 @dataclass
 class SshAnswers:
-    """Answers of ssh, each had once.
+    """ssh's answers; each question is asked once.
 
     Args:
-        answers: what is known by now.
+        answers: the known answers.
     """
 
     answers: dict[SshQuery, SshAnswer | RefusedError] = field(default_factory=dict)
 
     def ask_all(self, questions: Iterable[SshQuery]) -> None:
-        """Ask side by side what is not known yet; of questions with the same answer one."""
+        """Ask all new questions at the same time, and only one of those with the same answer."""
         wanted = [one for one in dict.fromkeys(questions) if one not in self.answers]
         if not wanted:
             return
@@ -69,10 +69,10 @@ class SshAnswers:
             self.answers.update(zip(left, pool.map(_ask, left), strict=True))
 
     def _not_derived(self, like: SshQuery, *others: SshQuery) -> Sequence[SshQuery]:
-        """Answer questions as another one was, each with its own host's name.
+        """Answer questions from the answer to another one, with the own host's name in each.
 
         Returns:
-            All of them, where the name is in more than one place of the answer: ssh has made something of it.
+            All questions, if the answer contains the name in several places, because ssh has derived values from it.
         """
         answer = self.answers[like]
         if isinstance(answer, RefusedError) or answer.get("hostname") != (like.destination,):
@@ -86,10 +86,10 @@ class SshAnswers:
         return ()
 
     def answer(self, question: SshQuery) -> SshAnswer:
-        """What ssh says.
+        """Return ssh's answer.
 
         Raises:
-            RefusedError: it refuses.
+            RefusedError: ssh refuses its configuration.
         """
         self.ask_all([question])
         found = self.answers[question]
@@ -99,13 +99,13 @@ class SshAnswers:
 
 
 def endpoints(addresses: Sequence[Address]) -> dict[str, Endpoint]:
-    """Whom ssh would connect to for each host, and how. Connects to none.
+    """Find how ssh would connect to each host, without connecting.
 
     Args:
         addresses: the hosts.
 
     Raises:
-        ConfigError: ssh refuses its configuration, or what it would do cannot be done here; for all hosts at once.
+        ConfigError: ssh refuses its configuration, or Slipway cannot follow it; the message names all such hosts.
     """
     asked = SshAnswers()
     defaults = SshQuery(_NO_DEFAULTS, "localhost")
@@ -138,8 +138,8 @@ def _with_jumps(address: Address, asked: SshAnswers, defaults: SshAnswer) -> End
     question = _question(address)
     endpoint = _judged(asked.answer(question), defaults, question.destination)
     said = ssh_arguments.names(question.arguments)
-    # What the inventory itself names holds for the hosts on the way too. (ssh hands on none of it, but then Ansible
-    # users write a ProxyCommand that does.)
+    # The inventory's own files apply to the jump hosts too. (ssh does not pass them on, but there Ansible's users
+    # write a ProxyCommand that does.)
     files = endpoint.known_hosts if "userknownhostsfile" in said else ()
     keys = endpoint.keys if "identityfile" in said else ()
     chain = [endpoint]
@@ -169,7 +169,7 @@ def _judged(answer: SshAnswer, defaults: SshAnswer, destination: str) -> Endpoin
 
 
 def _hop(question: SshQuery, answer: SshAnswer) -> SshQuery | None:
-    """The host to jump through last, asked as ssh asks itself: with the hosts before it, and with the same file."""
+    """Return the last jump host. ssh is asked as it asks itself: with the jump hosts before it, and the same file."""
     said = answer.get("proxyjump", ("none",))[0]
     if said in ("", "none"):
         return None
@@ -188,7 +188,7 @@ def _file(question: SshQuery) -> str | None:
 
 
 def _alike(questions: Sequence[SshQuery]) -> list[list[SshQuery]]:
-    """Questions in groups: hosts that ssh's files do not tell apart. Their answers differ in the name only."""
+    """Group the questions about hosts that ssh's files treat alike. Their answers differ only in the name."""
     groups: dict[object, list[SshQuery]] = {}
     told_apart: dict[tuple[str, ...], list[str] | None] = {}
     for question in questions:
@@ -235,7 +235,7 @@ def _parse(text: str) -> SshAnswer:
 
 
 def _without_ssh(question: SshQuery, why: str) -> SshAnswer | RefusedError:
-    """What ssh would say where it cannot be asked: only where no file has a say, and for plain arguments."""
+    """Return ssh's answer if ssh is not installed: only without configuration files, and for plain arguments."""
     try:
         said = ssh_arguments.names(question.arguments)
         for line in ssh_files.lines(question.arguments):

@@ -1,4 +1,4 @@
-"""Whether ssh's configuration files can treat hosts differently; if not, one `ssh -G` is enough for all of them."""
+"""Find out whether ssh's configuration files treat hosts alike; if so, one `ssh -G` is enough for all of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _OF_NOBODY = frozenset(("user", "localuser"))  # the same for hosts that are ask
 
 
 class UnclearError(Exception):
-    """A file cannot be read as ssh reads it: only ssh can say what it means."""
+    """Only ssh itself can interpret a file."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class ConfigLine:
 
 
 def files(arguments: Sequence[str]) -> list[tuple[Path, Path]]:
-    """The configuration files that ssh reads, each with the folder that its includes are in.
+    """Return the configuration files that ssh reads, each with the folder of its includes.
 
     Args:
         arguments: see `read_arguments`; the last ``-F`` counts.
@@ -48,13 +48,13 @@ def files(arguments: Sequence[str]) -> list[tuple[Path, Path]]:
 
 
 def lines(arguments: Sequence[str]) -> list[ConfigLine]:
-    """All that the configuration files say, with what they include.
+    """Read all lines of the configuration files and their includes.
 
     Args:
         arguments: see `files`.
 
     Raises:
-        UnclearError: only ssh can say.
+        UnclearError: only ssh itself can interpret a file.
     """
     return [line for file, folder in files(arguments) for line in _lines(file, folder, 0)]
 
@@ -90,7 +90,7 @@ def _included(word: str, folder: Path, depth: int) -> Iterator[ConfigLine]:
 
 
 def patterns(arguments: Sequence[str]) -> list[str] | None:
-    """The names and patterns that ssh's files tell hosts apart by; None where they do so by more than names.
+    """Return the names and patterns by which ssh's files distinguish hosts; None if they use more than names.
 
     Args:
         arguments: see `files`.
@@ -103,17 +103,17 @@ def patterns(arguments: Sequence[str]) -> list[str] | None:
             elif line.key == "match":
                 found |= dict.fromkeys(_matched(line))
             elif line.key == "canonicalizehostname" and line.words != ("no",):
-                return None  # by DNS
+                return None  # they distinguish hosts by DNS
     except UnclearError:
         return None
     return list(found)
 
 
 def _matched(line: ConfigLine) -> Iterator[str]:
-    """The patterns of hosts that a Match line has.
+    """Return the host patterns of a Match line.
 
     Raises:
-        UnclearError: a program decides, or something that we do not know.
+        UnclearError: a program decides, or an unknown criterion.
     """
     words = iter(line.words)
     for word in words:
@@ -128,10 +128,10 @@ def _matched(line: ConfigLine) -> Iterator[str]:
 
 
 def signature(destination: str, told_apart_by: Sequence[str]) -> tuple[str, ...]:
-    """Which of the patterns a host is meant by: hosts with the same signature get the same settings.
+    """Return which patterns match a host. Hosts with the same signature get the same settings.
 
     Args:
-        destination: in small letters.
+        destination: the host in small letters.
         told_apart_by: see `patterns`.
     """
     return tuple(

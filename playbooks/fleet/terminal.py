@@ -1,4 +1,4 @@
-"""A program on a host with this process's terminal: keys go there, its output comes here, sizes follow."""
+"""Connect this terminal to a program on a host: keys, output and window size."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from playbooks.fleet import script as scripts
 from playbooks.fleet.failures import explain, lost
 from playbooks.fleet.remote import Remote
 
-# RFC 4254, 8: the host's end passes on every key as it is, since the program's own terminal is behind it; and the
-# script must not come back as an echo.
+# RFC 4254, 8: the host's terminal passes on every key unchanged, because the program has its own terminal behind it,
+# and does not echo the script.
 _OFF = {"ISIG": 50, "ICANON": 51, "ECHO": 53, "IEXTEN": 59, "ICRNL": 36, "IXON": 38, "OPOST": 70}
 MODES = b"".join(struct.pack(">BI", number, 0) for number in _OFF.values()) + b"\0"
 MAX_LINE = 4096
@@ -33,21 +33,21 @@ BEGIN_SECONDS = 30.0
 def attach(
     remote: Remote, step: str, arguments: Sequence[str], write: Callable[[bytes], None], *, end: bytes
 ) -> bytes | None:
-    """Run a step's script with this terminal, from its first record ``begun`` until it ends.
+    """Connect this terminal to a step's script, from its first record ``begun`` until it ends.
 
     Args:
         remote: the host.
         step: the script's name.
-        arguments: its arguments; nothing secret.
+        arguments: its arguments, without secrets.
         write: writes to the terminal.
-        end: what the last line begins with, when all is over; it is not shown.
+        end: the beginning of the last line, which is not shown.
 
     Returns:
-        The rest of that line; None where the session ended without one.
+        The rest of the last line; None if the session ended without it.
 
     Raises:
-        StepFailed: it said why it does not begin.
-        Unreachable: the session is gone.
+        StepFailed: the script could not begin.
+        Unreachable: the session is lost.
     """
     try:
         channel, _ = remote.session.channel(remote.session.connection)
@@ -63,10 +63,10 @@ def attach(
 
 
 def _begin(remote: Remote, channel: paramiko.Channel, step: str, arguments: Sequence[str]) -> bytes:
-    """Start the script; what came after its first record.
+    """Start the script, and return the output after its first record.
 
     Raises:
-        StepFailed: it said why it does not begin.
+        StepFailed: the script could not begin.
     """
     _ask_terminal(channel)
     text = b"set -- " + scripts.quote(arguments).encode() + b"\n" + scripts.load(step).reading()
@@ -87,7 +87,7 @@ def _begin(remote: Remote, channel: paramiko.Channel, step: str, arguments: Sequ
 
 
 def _ask_terminal(channel: paramiko.Channel) -> None:
-    """As paramiko's `get_pty`, which knows no modes."""
+    """Ask for a terminal. paramiko's `get_pty` cannot set modes."""
     columns, rows = shutil.get_terminal_size()
     message = channels.new_request(channel, "pty-req")
     message.add_string(os.environ.get("TERM", "dumb"))
@@ -99,7 +99,7 @@ def _ask_terminal(channel: paramiko.Channel) -> None:
 
 @contextlib.contextmanager
 def _raw() -> Iterator[None]:
-    """Every key counts as it is: Ctrl-C is the program's."""
+    """Switch the terminal to raw mode, so that the program gets every key, also Ctrl-C."""
     before = termios.tcgetattr(sys.stdin)
     try:
         tty.setraw(sys.stdin)
@@ -110,7 +110,7 @@ def _raw() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _resized() -> Iterator[list[bool]]:
-    """A list that has something in it once the window's size has changed."""
+    """Yield a list that is filled when the window's size changes."""
     changed: list[bool] = []
     before = signal.signal(signal.SIGWINCH, lambda *_: changed.append(True))
     try:
@@ -120,14 +120,14 @@ def _resized() -> Iterator[list[bool]]:
 
 
 class Until:
-    """Writes what comes until a mark.
+    """Writes the output up to a mark.
 
     Args:
-        mark: is not written, nor what follows it.
-        write: where to.
+        mark: the mark; neither it nor the rest is written.
+        write: writes the output.
 
     Attributes:
-        rest: what follows it on its line; None until that has come.
+        rest: the rest of the mark's line; None until it has arrived.
     """
 
     def __init__(self, mark: bytes, write: Callable[[bytes], None]) -> None:
@@ -135,7 +135,7 @@ class Until:
         self.rest: bytes | None = None
 
     def feed(self, data: bytes) -> bool:
-        """Write it, but for an end that may be the mark's beginning; says whether the mark's line has come."""
+        """Write the output, except a possible beginning of the mark. Return whether the mark's line has arrived."""
         data = self._held + data
         before, found, after = data.partition(self._mark)
         if found:

@@ -1,7 +1,7 @@
 """paramiko's transport, tuned, with limits on everything that the other side may send.
 
-paramiko believes the length that a packet gives itself, before anybody has said who he is; it keeps what a channel is
-sent beyond its window, and all that a compressed packet unpacks to. ssh does none of it.
+paramiko believes a packet's length even before authentication, keeps data that a channel gets beyond its window, and
+unpacks a compressed packet to any size. ssh does none of this.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from paramiko.common import MSG_CHANNEL_DATA, MSG_CHANNEL_EXTENDED_DATA
 
 from playbooks.fleet import hostkeys
 
-MAX_PACKET = 256 * 1024  # bytes, as ssh has it (PACKET_MAX_SIZE); honest ones have 32 kB
+MAX_PACKET = 256 * 1024  # bytes, as in ssh (PACKET_MAX_SIZE); normal packets have 32 kB
 
 _Feed = Callable[[paramiko.Channel, paramiko.Message], None]
 
 
 class _Decompressor:
-    """Unpacks what comes, packet by packet."""
+    """Decompresses packets, with a limit on their size."""
 
     def __init__(self) -> None:
         self._stream = zlib.decompressobj()
@@ -36,7 +36,7 @@ class _Decompressor:
 def _within_window(feed: _Feed) -> _Feed:
     def fed(channel: paramiko.Channel, message: paramiko.Message) -> None:
         feed(channel, message)
-        # An honest host never has more on its way than was asked for and not read yet.
+        # A host that follows the protocol never sends more than the window allows.
         if len(channel.in_buffer) + len(channel.in_stderr_buffer) > channel.in_window_size:
             raise paramiko.SSHException("it sends more than it was asked for")
 
@@ -46,8 +46,8 @@ def _within_window(feed: _Feed) -> _Feed:
 class Transport(paramiko.Transport):
     """paramiko's transport with one-pass ciphers first: in Python the second pass for a MAC costs as much again."""
 
-    # paramiko wakes each connection's thread ten times a second to see whether it was closed. With hundreds of hosts
-    # that is most of what the controller does; nobody here waits for such a thread to end.
+    # paramiko wakes each connection's thread ten times a second to check whether it was closed. With hundreds of hosts
+    # that takes most of the controller's time, and Slipway never waits for such a thread to end.
     _active_check_timeout = 2.0
     _preferred_ciphers = (
         "aes128-gcm@openssh.com",
@@ -78,18 +78,18 @@ class Transport(paramiko.Transport):
         packets.read_all = read_all
 
     def allow(self, algorithms: Mapping[str, Sequence[str]]) -> None:
-        """Use no others than these.
+        """Use only these algorithms.
 
         Args:
-            algorithms: by paramiko's kinds; a kind that is missing is not limited.
+            algorithms: the algorithms by paramiko's kinds; a missing kind is not limited.
         """
         for kind, names in algorithms.items():
             ours = getattr(self, f"_preferred_{kind}")
             kept = tuple(name for name in ours if name in names)
-            # Where ssh's settings leave out all that is fast, what is left of paramiko's own is used.
+            # If ssh's settings exclude all fast algorithms, use the rest of paramiko's own.
             setattr(self, f"_preferred_{kind}", kept or tuple(names))
 
     def prefer_keys(self, wanted: hostkeys.ExpectedKeys) -> None:
-        """Ask for a host key of a kind that is recorded."""
+        """Ask for a host key of a recorded kind."""
         options = self.get_security_options()
         options.key_types = wanted.kinds(tuple(options.key_types))

@@ -124,7 +124,7 @@ def read_line(host: str, raw: bytes) -> LogLine | None:
 
 
 def _text(message: object) -> str:
-    """Return a message's text. journalctl gives a list of bytes if it is not UTF-8, a list of texts if it is repeated."""
+    """Return a message's text. journalctl gives bytes if it is not UTF-8, and a list if the field is repeated."""
     if isinstance(message, list):
         if all(isinstance(byte, int) and 0 <= byte < 256 for byte in message):
             return bytes(message).decode("utf-8", "replace")
