@@ -1,1 +1,1 @@
-"""An environment: its inventory, settings and secrets, and what its hosts are."""
+"""Read an environment: its inventory, settings, secrets and hosts."""

@@ -1,7 +1,7 @@
-"""Several applications in one inventory: each has its own settings, which override the shared ones.
+"""Support several applications in one inventory; each has its own settings, which override the shared ones.
 
-``slipway_applications`` maps names to settings. Seen by one of them, an inventory is as if it had that one alone: its
-own settings stand where those of a single application do, so templates, origins and secrets are what they always are.
+``slipway_applications`` maps names to settings. For one application, this module makes the inventory look as if it had
+only that one, with its settings in the usual places, so templates, origins and secrets work without change.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _REFERENCE = re.compile(r"\s*\{\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*\}\}\s*")
 
 
 def applications_of(inventory: Inventory) -> tuple[str, ...]:
-    """Names of an inventory's applications, as they are written; none where it has no ``slipway_applications``.
+    """Return the applications' names in written order; none if the inventory has no ``slipway_applications``.
 
     Raises:
-        ConfigError: what stands there is none; all mistakes at once.
+        ConfigError: the value is invalid; the message has all mistakes.
     """
     names: dict[str, None] = {}
     problems: dict[str, None] = {}
@@ -43,7 +43,7 @@ def applications_of(inventory: Inventory) -> tuple[str, ...]:
             place = layer.origins[_APP]
             problems[f"{place}: {_APP} stands beside {VARIABLE}, whose keys are the names; leave it out"] = None
         raw = layer.values[VARIABLE]
-        # Hosts of a group have the same value; what it refers to by name may be each host's own.
+        # Hosts of a group share a value, but a variable that it names may differ by host.
         if looked.get(id(raw)) is raw and not _refers(raw):
             continue
         looked[id(raw)] = raw
@@ -56,17 +56,17 @@ def applications_of(inventory: Inventory) -> tuple[str, ...]:
 
 
 def of_application(inventory: Inventory, name: str) -> Inventory:
-    """The inventory as this application sees it.
+    """Return the inventory as this application sees it.
 
     Args:
-        inventory: as it is written.
+        inventory: the inventory as it is written.
         name: one of `applications_of`.
     """
     return inventory.covered(_Cover(name, inventory.lines))
 
 
 def _lost(inventory: Inventory, host: str, last: _Written) -> list[str]:
-    """What other places say of applications, and the last one does not, though it covers them."""
+    """Find applications' settings that are lost, because a place of higher precedence replaces them."""
     found: list[str] = []
     for place, value in [] if inventory.merges else inventory.written(host, VARIABLE)[:-1]:
         if not isinstance(value, dict):
@@ -93,14 +93,14 @@ def _lost(inventory: Inventory, host: str, last: _Written) -> list[str]:
 
 @dataclass(frozen=True)
 class _Found:
-    """A value, and whether it is from a file that is encrypted as a whole."""
+    """A value, and whether it comes from a completely encrypted file."""
 
     value: Any
     encrypted: bool = False
 
 
 def _look_up(layer: Layer, value: object) -> _Found:
-    """A value as it is written, or what the variable holds that it names: ``"{{ shop }}"``."""
+    """Return a value as written, or the value of the variable that it names: ``"{{ shop }}"``."""
     seen: set[str] = set()
     while isinstance(value, str) and not isinstance(value, UnsafeText):
         named = _REFERENCE.fullmatch(value)
@@ -116,11 +116,11 @@ def _refers(raw: object) -> bool:
 
 
 class _Written:
-    """What a host's variables say of applications.
+    """A host's variables about applications.
 
     Args:
-        layer: them.
-        lines: where keys are written.
+        layer: the variables.
+        lines: the places where keys are written.
     """
 
     def __init__(self, layer: Layer, lines: Lines) -> None:
@@ -133,20 +133,20 @@ class _Written:
         return [str(name) for name in self._all] if isinstance(self._all, dict) else []
 
     def own(self, name: str) -> _Found | None:
-        """An application's own settings; None where this host has none of it."""
+        """Return an application's own settings; None if this host has none."""
         if not isinstance(self._all, dict) or name not in self._all:
             return None
         found = _look_up(self._layer, self._all[name])
         return _Found({} if found.value is None else found.value, found.encrypted or self._encrypted)
 
     def place(self, name: str | None = None, key: Hashable = None) -> Origin:
-        """Where an application, or a setting of it, is written, as far as that is known."""
+        """Return where an application or one of its settings is written, if known."""
         own = None if name is None or key is None else self.own(name)
         inside = self._lines.of(own.value, key) if own is not None else None
         return inside or self._lines.of(self._all, name) or self._layer.origins[VARIABLE]
 
     def problems(self) -> list[str]:
-        """What is wrong with the mapping itself; settings are checked where all of them are."""
+        """Return the mistakes in the mapping itself. The settings inside are checked with all others."""
         if not isinstance(self._all, dict) or not self._all:
             return [f"{self._layer.origins[VARIABLE]}: {VARIABLE}: expected names of applications with their settings"]
         found: list[str] = []
@@ -156,7 +156,7 @@ class _Written:
                 found.append(f"{self.place(name)}: {VARIABLE}: found {name!r}; {said}")
                 continue
             own = self.own(name)
-            assert own is not None  # it is one of the names  # noqa: S101
+            assert own is not None  # the caller takes the name from this mapping  # noqa: S101
             if not isinstance(own.value, dict):
                 said = (
                     f'expected settings, or the name of a variable that holds them: {name}: "{{{{ {name}_settings }}}}"'
@@ -181,12 +181,12 @@ class _Written:
 
 @dataclass
 class _Cover:
-    """Makes of a host's variables what they are to one application.
+    """Turns a host's variables into those of one application.
 
     Args:
-        name: which.
-        lines: where keys are written; learns of what is merged here.
-        merged: what was merged before: hosts of a fleet have most of it in common.
+        name: the application.
+        lines: the places where keys are written; merged keys are added.
+        merged: earlier results, because the hosts of a fleet share most values.
     """
 
     name: str
@@ -197,7 +197,7 @@ class _Cover:
         written = _Written(layer, self.lines)
         own = written.own(self.name)
         if own is None or not isinstance(own.value, dict):
-            # None of the application's hosts; what is shared says nothing of it either.
+            # The host does not belong to the application, so the shared settings do not apply either.
             return _without_settings(layer)
         values, origins, encrypted = dict(layer.values), dict(layer.origins), set(layer.encrypted)
         values[_APP], origins[_APP] = self.name, written.place(self.name)
@@ -215,7 +215,7 @@ class _Cover:
         return replace(layer, values=values, origins=origins, encrypted=encrypted)
 
     def _over(self, variable: str, low: object, high: object, where: str) -> object:
-        """An application's value over the shared one: sections are merged, everything else is replaced."""
+        """Put an application's value over the shared one: merge sections, replace everything else."""
         known = Settings.model_fields.get(variable.removeprefix(PREFIX))
         parts = _parts(known.annotation) if known is not None else None
         if parts is None or low is None or high is None:
@@ -240,7 +240,7 @@ class _Cover:
                 inside = parts(key)
                 result[key] = self._merge(inside, result[key], value) if inside and key in result else value
             self.lines.join(result, low, high)
-            self.merged[same] = (low, high, result)  # both are kept, so their ids stay their own
+            self.merged[same] = (low, high, result)  # keeping both values keeps their ids unique
         return self.merged[same][2]
 
 
@@ -254,12 +254,12 @@ def _without_settings(layer: Layer) -> Layer:
     )
 
 
-# For a key of a mapping: how what is inside is merged; None where it is replaced.
+# Tells for a mapping's key how to merge its value; None replaces it.
 _Parts = Callable[[object], "_Parts | None"]
 
 
 def _parts(annotation: object) -> _Parts | None:
-    """How two values of a setting are merged: sections by their keys, things by name. None: one replaces the other."""
+    """Return how to merge a setting's values: sections by key, lists of things by name; None replaces them."""
     if get_origin(annotation) is Annotated:
         annotation = get_args(annotation)[0]
     kinds = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)

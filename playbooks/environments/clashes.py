@@ -1,6 +1,6 @@
-"""What two applications of one inventory would take from each other: found when settings are read.
+"""Find what two applications of one inventory would take from each other, when the settings are read.
 
-Hosts refuse much of it as well, in their turn; here it is told before any is reached, and with both places.
+Hosts refuse most of it later too, but here the error comes before any connection and names both places.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from playbooks.settings.traffic import Balancer
 
 @dataclass(frozen=True)
 class Seen:
-    """An application as it is read.
+    """An application's settings, for comparison.
 
     Args:
-        name: its name.
+        name: the application's name.
         hosts: the settings of its hosts, by name.
-        balancers: names of its balancers' hosts.
-        database_hosts: names of the hosts that dump databases, by the databases' places in the list.
-        machine: a host's address: two names may be the same one's.
-        runs_on: whether what has this pattern of hosts is on a host.
-        origin: where a setting of a host was written, or "".
+        balancers: the names of its balancers' hosts.
+        database_hosts: the names of the hosts that dump databases, in the order of the databases.
+        machine: returns a host's address, because two names may be the same machine.
+        runs_on: returns whether a thing with this ``hosts`` pattern belongs on a host.
+        origin: returns where a host's setting was written, or "".
     """
 
     name: str
@@ -41,16 +41,16 @@ class Seen:
 
 @dataclass(frozen=True)
 class _Claim:
-    """What an application has for itself on a machine.
+    """A resource that an application claims on a machine.
 
     Args:
-        kind: what kind of thing it is.
-        value: which one.
-        host: whose; as the inventory calls it.
-        said: it, for a sentence.
-        place: where that is written.
-        instead: what to do.
-        shared: how it may be had by several, who tell requests apart by host names; "" where it may not.
+        kind: the kind of resource.
+        value: the resource.
+        host: the host's inventory name.
+        said: the resource as a part of a sentence.
+        place: where the claim is written.
+        instead: what to do about a clash.
+        shared: how several applications may share it by host names; "" if they may not.
     """
 
     kind: str
@@ -63,7 +63,7 @@ class _Claim:
 
 
 def clashes(applications: Sequence[Seen]) -> list[str]:
-    """A sentence for each thing that two applications have for themselves on one machine."""
+    """Return a sentence for each resource that two applications claim on one machine."""
     claims = {one.name: _by_machine(one) for one in applications}
     found: dict[tuple[str, str, str], tuple[_Claim, _Claim, list[str]]] = {}
     for (one, ones), (other, others) in combinations(claims.items(), 2):
@@ -93,7 +93,7 @@ def _same(mine: _Claim, theirs: _Claim) -> bool:
         return False
     if mine.kind == "folder":
         return f"{mine.value}/".startswith(f"{theirs.value}/") or f"{theirs.value}/".startswith(f"{mine.value}/")
-    if mine.kind == "socket":  # all of HAProxy has one
+    if mine.kind == "socket":  # HAProxy has one socket for all applications
         return mine.value != theirs.value
     return mine.value == theirs.value
 
@@ -107,7 +107,7 @@ def _by_machine(seen: Seen) -> dict[str, list[_Claim]]:
         return found
     settings = seen.hosts[first]
     for balancer in seen.balancers:
-        assert settings.balancer is not None  # there would be no balancer  # noqa: S101
+        assert settings.balancer is not None  # a balancer's host has its settings  # noqa: S101
         found.setdefault(seen.machine(balancer), []).extend(
             _on_balancer(seen, first, balancer, settings, settings.balancer)
         )

@@ -1,4 +1,4 @@
-"""An environment: its inventory, settings and secrets, read and validated before any host is reached (E1)."""
+"""Read and validate an environment's inventory and settings before any host is reached (E1)."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ _NO_APP = f"{PREFIX}app is missing"
 
 
 class NoSettings(ConfigError):
-    """An inventory that has no setting of Slipway yet.
+    """The inventory has no setting of Slipway yet.
 
     Args:
-        inventory: what it has; `missing` says what it has not, and where that is to be written.
+        inventory: the inventory; `missing` says which settings to write where.
     """
 
     code = "config.no-settings"
@@ -55,7 +55,7 @@ class NoSettings(ConfigError):
 
 @dataclass(frozen=True)
 class Target:
-    """One host with all that is known of it beforehand."""
+    """A host with its address and settings."""
 
     name: str
     settings: Settings
@@ -65,23 +65,23 @@ class Target:
 
 @dataclass(frozen=True)
 class Environment:
-    """What a task works on.
+    """The inventory, settings and secrets that a task works with.
 
     Args:
         name: e.g. "staging".
         folder: the inventory's folder.
         project: the project's folder, for templates and artifacts.
-        inventory: all hosts, the application's and others.
+        inventory: all hosts, also those of other applications.
         targets: the application's hosts, after --limit, in inventory order.
-        settings: what holds for the whole fleet, read off the first host.
-        secrets: by name, fetched at their first use.
-        signing: signs its records.
-        heads: the ledgers' last lines that this machine has seen.
+        settings: the settings of the whole fleet, taken from the first host.
+        secrets: the secrets by name, fetched at their first use.
+        signing: signs the environment's records.
+        heads: the last lines of ledgers that this machine has seen.
         limit: the --limit that narrowed the hosts.
-        narrowed_by: the flags that did.
-        flag: the flags that name it, to be typed again.
-        applications: names of all applications of the inventory; none where it has a single one by ``slipway_app``.
-        together: whether it stands for all of those, see `together`.
+        narrowed_by: the flags that narrowed the hosts.
+        flag: the flags that name the environment, for commands in messages.
+        applications: the names of the inventory's applications; none if it has a single one by ``slipway_app``.
+        together: whether it stands for all applications; see `together`.
     """
 
     name: str
@@ -101,7 +101,7 @@ class Environment:
 
     @property
     def title(self) -> str:
-        """Its name, with the application's where there are several."""
+        """Return its name, with the application's name if there are several."""
         return f"{self.settings.app} on {self.name}" if len(self.applications) > 1 else self.name
 
     @property
@@ -111,19 +111,19 @@ class Environment:
 
     @property
     def about(self) -> str:
-        """What a task is about to work on, for a person who may have named the wrong one."""
+        """Describe the environment, for a person who may have named the wrong one."""
         hosts = counted(len(self.targets), "host")
         whose = ", ".join(self.applications) if self.together else self.settings.app
         return f"{whose} on {self.name}: {hosts}" + (f", narrowed by {self.narrowed_by}" if self.limited else "")
 
     def narrowed(self, limit: str) -> Environment:
-        """The same with fewer hosts.
+        """Return the same environment with fewer hosts.
 
         Args:
-            limit: as --limit.
+            limit: a host pattern, as for --limit.
 
         Raises:
-            UsageError: it names something unknown, or no host is left.
+            UsageError: the pattern names something unknown, or no host is left.
         """
         names = narrow(self.inventory, limit, within=_application(self.inventory))
         targets = tuple(target for target in self.targets if target.name in names)
@@ -138,7 +138,7 @@ class Environment:
         return self.settings.app if self.applications else None
 
     def target(self, name: str) -> Target:
-        """Any host of the inventory with its settings.
+        """Return any host of the inventory with its settings.
 
         Raises:
             ConfigError: its settings are wrong.
@@ -151,17 +151,17 @@ class Environment:
     def orders(
         self, names: Iterable[str], holder: LockOwner, *, wait: float, undo: bool = False, inside: str = ""
     ) -> dict[str, LockRequest]:
-        """How the lock is to be taken on each of these hosts.
+        """Build the lock request for each of these hosts.
 
         Args:
             names: the hosts.
-            holder: who we are.
-            wait: seconds to wait for another holder.
+            holder: the lock owner to record.
+            wait: seconds to wait for another lock owner.
             undo: see `LockRequest`.
-            inside: another lock than the application's own: a folder in its state folder.
+            inside: a folder in the state folder, for another lock than the application's own.
 
         Raises:
-            UsageError: the key that signs the task's records does not.
+            UsageError: the key that signs the task's records cannot sign.
         """
         settings = {name: self.target(name).settings for name in names}
         timing = GuardTiming(self.settings.guard.timeout)
@@ -174,10 +174,10 @@ class Environment:
         return {name: order(name, each) for name, each in settings.items()}
 
     def select(self, pattern: str) -> list[str]:
-        """Names of the hosts that a pattern matches.
+        """Return the names of the hosts that a pattern matches.
 
         Raises:
-            UsageError: it matches none, or names something unknown.
+            UsageError: the pattern matches no host, or names something unknown.
         """
         return select(self.inventory, pattern)
 
@@ -187,7 +187,7 @@ class Environment:
 
     @property
     def database_hosts(self) -> dict[str, list[str]]:
-        """Names of the application's databases by the host that dumps them.
+        """Return the names of the application's databases, by the host that dumps them.
 
         Raises:
             ConfigError: a pattern does not name exactly one host.
@@ -205,18 +205,18 @@ class Environment:
 def load_environment(
     env: str, project: Path, *, limit: str | None = None, fence: Fence = TRUSTED, app: str | None = None
 ) -> Environment:
-    """Read an environment of one application. Touches no host and fetches no secret.
+    """Read an environment of one application. It connects to no host and fetches no secret.
 
     Args:
         env: a name under inventory/, or a path to an inventory.
         project: the project's folder.
         limit: a host pattern that narrows the application's hosts.
-        fence: what may be read; one that is closed withholds secrets, too.
-        app: the application's name; may be left out where the inventory has one only.
+        fence: what the inventory may read; a closed fence also withholds secrets.
+        app: the application's name; optional if the inventory has only one.
 
     Raises:
-        UsageError: there is no such environment or application, no host is left, or nobody said which application.
-        ConfigError: the inventory or the settings are wrong; all mistakes at once.
+        UsageError: the environment or application does not exist, no host is left, or the application is not named.
+        ConfigError: the inventory or the settings are wrong; the message has all mistakes.
     """
     found = load_environments(env, project, limit=limit, fence=fence, app=app)
     applications = found[0].applications
@@ -232,17 +232,17 @@ def load_environment(
 def load_environments(
     env: str, project: Path, *, limit: str | None = None, fence: Fence = TRUSTED, app: str | None = None
 ) -> tuple[Environment, ...]:
-    """Read an environment, once for each of its applications, in the order they are written.
+    """Read an environment for each of its applications, in written order.
 
-    All applications are read and compared, whichever is asked for: what one of them has may be what another takes.
+    All applications are read and compared, even if one is named, because they may claim the same resource.
 
     Args:
         env, project, limit, fence: as for `load_environment`.
-        app: the one that is asked for; left out, all that --limit leaves a host.
+        app: the named application; default: all for which --limit leaves a host.
 
     Raises:
-        UsageError: there is no such environment or application, or no host is left.
-        ConfigError: the inventory or the settings are wrong; all mistakes at once.
+        UsageError: the environment or application does not exist, or no host is left.
+        ConfigError: the inventory or the settings are wrong; the message has all mistakes.
     """
     inventory = load_inventory(env, project, fence=fence)
     if not inventory.hosts:
@@ -265,7 +265,7 @@ def load_environments(
     if app is not None and app not in names:
         raise _no_application(app, names, env)
 
-    # Whichever application uses it: what comes out of a vault shows nowhere.
+    # Values from a vault are struck out everywhere, whichever application uses them.
     def strike(value: str) -> None:
         for one in found:
             one.secrets.strike(value)
@@ -275,13 +275,13 @@ def load_environments(
 
 
 def _seen(env: Environment) -> Seen:
-    """An application, to be compared with its neighbours."""
+    """Return an application's settings for the comparison with others."""
 
     def machine(host: str) -> str:
         try:
             address = env.target(host).address
         except ConfigError:
-            return host  # whoever works on it says what is wrong
+            return host  # a task on this host reports the error
         return f"{address.hostname}:{address.port or 22}"
 
     balancer = env.settings.balancer
@@ -299,7 +299,7 @@ def _seen(env: Environment) -> Seen:
 
 
 def together(environments: Sequence[Environment]) -> Environment:
-    """All hosts of all applications, for what is about hosts and not about what runs on them."""
+    """Return one environment with all applications' hosts, for tasks about hosts and not applications."""
     first = environments[0]
     if len(environments) == 1:
         return first
@@ -318,7 +318,7 @@ def _no_application(app: str, names: Sequence[str], env: str) -> UsageError:
 def _of_each(
     env: str, inventory: Inventory, project: Path, limit: str | None, names: Sequence[str], app: str | None
 ) -> list[Environment]:
-    """Each application's environment; those that --limit leaves no host are left out, but for the one asked for."""
+    """Return each application's environment, without those for which --limit leaves no host, except the named one."""
     found: list[Environment] = []
     told: dict[str, list[str]] = {}
     hint: str | None = None
@@ -335,7 +335,7 @@ def _of_each(
                 raise UsageError(f"{name}: {error.message}", hint=error.hint) from None
             nobody = nobody or error
     if told:
-        # What all of them share is wrong for all of them.
+        # A mistake in shared settings appears for each application; report it once.
         everyone = list(names)
         raise ConfigError(
             [problem if which == everyone else f"{', '.join(which)}: {problem}" for problem, which in told.items()],
@@ -349,7 +349,7 @@ def _of_each(
 def _environment(
     env: str, inventory: Inventory, project: Path, limit: str | None, *, app: str | None = None
 ) -> Environment:
-    """The environment of an inventory that has one application, or is seen by this one."""
+    """Read the environment of an inventory with one application, or as one application sees it."""
     pattern = _application(inventory)
     names = select(inventory, pattern)
     if limit is not None:
@@ -382,7 +382,7 @@ def _environment(
 
 
 def _name(env: str, inventory: Inventory) -> str:
-    """An environment's name, the same however its inventory is named: records are signed for it."""
+    """Return an environment's name. Records are signed for it, so it does not depend on how the inventory was given."""
     if "/" not in env:
         return env
     stem = Path(env).stem
@@ -390,12 +390,12 @@ def _name(env: str, inventory: Inventory) -> str:
 
 
 def _application(inventory: Inventory) -> str:
-    """The pattern of the application's hosts."""
+    """Return the pattern of the application's hosts."""
     return str(_first_value(inventory, "hosts") or "all")
 
 
 def _first_value(inventory: Inventory, key: str) -> object:
-    """A setting of the whole fleet; what a host cannot resolve that is none of the application's counts for nothing."""
+    """Return a setting of the whole fleet, and ignore hosts outside the application that cannot resolve it."""
     problem: ConfigError | None = None
     for name in inventory.hosts:
         try:
@@ -413,13 +413,13 @@ def _first_value(inventory: Inventory, key: str) -> object:
 def _targets(
     inventory: Inventory, names: Sequence[str], *, chosen: bool = True, app: str | None = None
 ) -> list[Target]:
-    """Hosts with their settings.
+    """Return hosts with their settings.
 
     Args:
         inventory: all hosts.
-        names: those meant.
-        chosen: whether slipway_hosts chose them; else a setting names each, and they cannot be left out.
-        app: the application, where the inventory may have several.
+        names: the hosts' names.
+        chosen: whether slipway_hosts chose them; else a setting names each, and none can be left out.
+        app: the application, if the inventory may have several.
     """
     read = _Read(inventory)
     targets = []
@@ -443,7 +443,7 @@ def _targets(
 
 
 class _Read:
-    """Reads the settings of hosts, each section once for each distinct value: hosts of a fleet have most in common.
+    """Reads hosts' settings, each distinct value of a section once, because a fleet's hosts share most values.
 
     Args:
         inventory: all hosts.
@@ -459,7 +459,7 @@ class _Read:
         self._refused: dict[tuple[object, ...], list[str]] = {}
 
     def target(self, name: str) -> Target | None:
-        """A host; None where something is wrong, which is noted."""
+        """Return a host; None after a mistake, which is recorded."""
         try:
             variables = self._inventory.resolved_vars(name)
             given = variables.starting_with(PREFIX, but=(VARIABLE,))
@@ -486,11 +486,11 @@ class _Read:
     def _read(self, name: str, given: Mapping[str, object], secret: Callable[[str], bool]) -> Settings | None:
         try:
             value = tuple((key, self._before.text(one)) for key, one in given.items())
-        except ValueError as error:  # a number of thousands of digits, that a template made
+        except ValueError as error:  # a template made a number with thousands of digits
             raise ConfigError([f"a setting of host {name} cannot be read: {error}"]) from None
         if value in self._settings:
             return self._settings[value]
-        # What is wrong is told with where it is written, and whether it is shown.
+        # The error says where the value is written, and shows it unless it is secret.
         origins = self._inventory.layer(name).origins
         wrong = (value, *((origins.get(key), secret(key)) for key in given))
         if wrong not in self._refused:
@@ -504,7 +504,7 @@ class _Read:
 
 
 def _for_all(inventory: Inventory) -> Origin:
-    """The file of the variables that every host has."""
+    """Return the file of the variables of all hosts."""
     folder = inventory.folder / "group_vars"
     names = ("all.yml", "all.yaml", "all.json")
     return Origin(next((folder / name for name in names if (folder / name).exists()), folder / "all.yml"))
@@ -521,7 +521,7 @@ def _to_leave_out(inventory: Inventory, names: list[str]) -> str:
 
 def _refuse_differences(inventory: Inventory, targets: Sequence[Target]) -> None:
     first = targets[0]
-    # Hosts whose settings have the same value share them.
+    # Hosts with the same values share one object.
     distinct = list({id(target.settings): target for target in targets}.values())[1:]
     problems = []
     for key in fleet_wide():

@@ -1,4 +1,4 @@
-"""What hosts have and run, read from the places that an environment's settings name."""
+"""Read the facts of an environment's hosts."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ T = TypeVar("T")
 
 
 def facts_of(env: Environment, remote: Remote, *, drift: bool = False) -> Facts:
-    """One host's facts.
+    """Read one host's facts.
 
     Args:
-        env: settings.
+        env: the environment.
         remote: the host.
-        drift: whether to look, in the same round trip, for what was changed there by hand.
+        drift: whether to look for changes by hand too, in the same round trip.
 
     Raises:
-        SlipwayError: they could not be read.
+        SlipwayError: the facts cannot be read.
     """
     settings = env.target(remote.name).settings
     seen = env.heads.known(remote.name, remote.session.machine)
@@ -47,21 +47,21 @@ def facts_of(env: Environment, remote: Remote, *, drift: bool = False) -> Facts:
 
 
 def heads_of(facts: Mapping[str, Facts]) -> dict[str, str]:
-    """The ledgers' last lines, by host, as far as they are whole."""
+    """Return the ledgers' last lines by host, without torn ones."""
     return {host: fact.tip for host, fact in facts.items() if fact.tip is not None}
 
 
 def read_all(fleet: Fleet, env: Environment, targets: Iterable[Target], *, drift: bool = False) -> Mapping[str, Facts]:
-    """The facts of these hosts, by name. What one of them says that cannot be is told, and left out.
+    """Read the facts of these hosts, by name. Invalid parts of an answer cause a warning and are left out.
 
     Args:
-        fleet: open sessions.
-        env: settings.
+        fleet: the open sessions.
+        env: the environment.
         targets: the hosts.
-        drift: see `facts_of`; what was changed is told.
+        drift: see `facts_of`; changes cause warnings.
 
     Raises:
-        SlipwayError: one could not be read.
+        SlipwayError: a host's facts cannot be read.
     """
     hosts = [target.name for target in targets]
     facts = all_or_hint(env, fleet.each("facts", partial(facts_of, env, drift=drift), hosts=hosts), "reading facts")
@@ -71,20 +71,20 @@ def read_all(fleet: Fleet, env: Environment, targets: Iterable[Target], *, drift
 
 
 def all_or_hint(env: Environment, results: Results[T], doing: str) -> Mapping[str, T]:
-    """What every host answered; where some did not, the error says how to go on without them.
+    """Return every host's answer. If hosts failed, the error says how to continue without them.
 
     Args:
-        env: settings.
-        results: by host.
-        doing: for the message.
+        env: the environment.
+        results: the results by host.
+        doing: the action, for the message.
 
     Raises:
-        SlipwayError: one host failed, or more.
+        SlipwayError: at least one host failed.
     """
     try:
         return results.all_or_raise(doing)
     except SlipwayError as error:
-        # Traffic moves from one whole group of hosts to the other.
+        # Traffic moves from a complete group of hosts to the other, so no host may be left out.
         if results.ok and not env.settings.groups:
             others = ":".join(["all", *(f"!{host}" for host in results.failed)])
             way_on = f"--limit='{others}' leaves {', '.join(results.failed)} out"
@@ -93,19 +93,19 @@ def all_or_hint(env: Environment, results: Results[T], doing: str) -> Mapping[st
 
 
 def odd(facts: Mapping[str, Facts]) -> list[str]:
-    """What hosts say that cannot be, as sentences.
+    """Return sentences about invalid parts of the hosts' answers.
 
     Args:
-        facts: by host.
+        facts: the facts by host.
     """
     return [f"{host}: {sentence}" for host, fact in facts.items() for sentence in fact.odd]
 
 
 def drifted(facts: Mapping[str, Facts]) -> list[str]:
-    """What was changed by hand, as sentences.
+    """Return sentences about changes by hand.
 
     Args:
-        facts: by host.
+        facts: the facts by host.
     """
     return [
         f"{host}: what runs is not as it was deployed ({fact.drift}); {_taken(fact.drift)}. invoke drift {ANY_ENV} "
@@ -116,11 +116,11 @@ def drifted(facts: Mapping[str, Facts]) -> list[str]:
 
 
 def as_left(facts: Mapping[str, Facts], replaced: Collection[str]) -> dict[str, Facts]:
-    """What was read before a deploy, without what is no longer so since other releases run.
+    """Return facts from before a deploy, without what the deploy has changed.
 
     Args:
-        facts: by host, from before.
-        replaced: the hosts that run what was deployed.
+        facts: the earlier facts by host.
+        replaced: the hosts that run the deployed release.
     """
     return {
         host: replace(
@@ -135,7 +135,7 @@ def as_left(facts: Mapping[str, Facts], replaced: Collection[str]) -> dict[str, 
 
 
 def _taken(drift: Drift) -> str:
-    """What tasks make of what was changed by hand."""
+    """Return what deploys, backups and rollbacks do about changes by hand."""
     if drift.spoils:
         return "backups take it as it is, and no rollback goes back to it like that"
     return "a deploy leaves that as it is" if not drift.is_mended_by_deploy else "the next deploy leaves that behind"
@@ -144,15 +144,15 @@ def _taken(drift: Drift) -> str:
 def read_changed(
     fleet: Fleet, env: Environment, facts: Mapping[str, Facts], held: HeldLocks, *, drift: bool = False
 ) -> Mapping[str, Facts]:
-    """What was read before the lock was had, and what somebody has changed since, read anew: now nobody else can.
+    """Return facts from before the lock, and read those again that another task may have changed since.
 
     Args:
-        facts: by host.
-        held: the lock of each of them.
+        facts: the facts by host.
+        held: the hosts' locks.
         drift: see `facts_of`.
 
     Raises:
-        SlipwayError: one could not be read.
+        SlipwayError: a host's facts cannot be read.
     """
     tokens = held.tokens
     changed = [env.target(host) for host, fact in facts.items() if not fact.holds_for(tokens[host])]
@@ -160,6 +160,6 @@ def read_changed(
 
 
 def interrupted(facts: Mapping[str, Facts]) -> LockOwner | None:
-    """The task that ended without a word: the one that most hosts tell of, of those the latest."""
+    """Return the interrupted task that most hosts report; of several, the latest."""
     holders = Counter(fact.interrupted for fact in facts.values() if fact.interrupted)
     return max(holders, key=lambda holder: (holders[holder], holder.since), default=None)

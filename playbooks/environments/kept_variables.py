@@ -1,4 +1,4 @@
-"""Which environment variables a scheduled run needs, since it runs without this shell."""
+"""Find the environment variables that a scheduled run needs, because it runs without this shell."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _VAULT_LIST = "ANSIBLE_VAULT_IDENTITY_LIST"
 
 
 def kept_variables(env: Environment, environ: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Variables without which the inventory would mean something else, or could not be read. None of them is a secret.
+    """Return variables without which the inventory would differ or be unreadable. None of them is a secret.
 
     Args:
-        env: as it was read here.
+        env: the environment.
         environ: os.environ if None.
     """
     environ = os.environ if environ is None else environ
     kept = {}
-    # Wherever it comes from, a variable or an ansible.cfg of this folder: the one that counts now is to count then.
+    # The present value may come from a variable or from this folder's ansible.cfg; the scheduled run must use it too.
     if env.inventory.merges or _HASH_BEHAVIOUR in environ:
         kept[_HASH_BEHAVIOUR] = "merge" if env.inventory.merges else "replace"
     if environ.get(_VAULT_FILE):
@@ -37,7 +37,7 @@ def kept_variables(env: Environment, environ: Mapping[str, str] | None = None) -
 
 
 def lacking(env: Environment, environ: Mapping[str, str] | None = None) -> Iterator[str]:
-    """Sentences about what a later run will not have, and what to do about it."""
+    """Return sentences about what a later run will lack, and what to do about it."""
     environ = os.environ if environ is None else environ
     for name, source in env.settings.secrets.items():
         if isinstance(source, EnvSecret):

@@ -1,4 +1,4 @@
-"""Messages from a person to the running task, from any machine. They need no lock, since that task has it."""
+"""Send a person's message to the running task, from any machine. It needs no lock, because the task holds it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Heard = TypeVar("Heard")
 
 
 def most_said(answers: Iterable[Heard]) -> Heard:
-    """What most hosts answered: one alone may lie.
+    """Return the answer of most hosts, because a single host may lie.
 
     Args:
-        answers: one or more.
+        answers: one or more answers.
     """
     return Counter(answers).most_common(1)[0][0]
 
@@ -28,19 +28,19 @@ def most_said(answers: Iterable[Heard]) -> Heard:
 def signal_lock_owners(
     env: Environment, progress: Progress, step: str, read: Callable[[StepResult], Heard]
 ) -> Mapping[str, Heard]:
-    """Say it on every host that can be reached.
+    """Send the message to every reachable host.
 
     Args:
         env: where the task works.
-        progress: who watches.
-        step: that says it. Its arguments are the application's state folder on the host, and user@machine of who asks.
-        read: its answer.
+        progress: receives what to show a person.
+        step: the step's name. Its arguments are the application's state folder and the sender as user@machine.
+        read: reads the step's answer.
 
     Returns:
-        What came of it, by host.
+        The result by host.
 
     Raises:
-        SlipwayError: no host could be asked.
+        SlipwayError: no host is reachable.
     """
     me = " ".join(who().split())
 

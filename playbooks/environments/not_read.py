@@ -1,4 +1,4 @@
-"""What an inventory names and Slipway does not use, because the inventory is not trusted."""
+"""List what Slipway does not use of an inventory that is not trusted."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _OF_ANSIBLE = (
 
 
 def not_read(env: Environment) -> tuple[str, ...]:
-    """A sentence for each, with where it is written. What is said of several hosts is said once."""
+    """Return a sentence for each, with its place; equal sentences for several hosts appear once."""
     of_targets = (sentence for target in env.targets for sentence in _of(env, target))
     replaced = dict.fromkeys(key for target in env.targets for key in env.inventory.replaced_mappings(target.name))
     of_ansible = [_OF_ANSIBLE.format(", ".join(replaced))] if replaced else []

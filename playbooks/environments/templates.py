@@ -1,4 +1,4 @@
-"""Templates of the project and of the inventory, rendered as Ansible's template module would."""
+"""Render templates of the project and the inventory as Ansible's template module does."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from playbooks.settings.services import below_templates
 
 
 class Templates:
-    """Templates out of several folders; the first that has one counts. All are rendered in the inventory's sandbox.
+    """Templates from several folders; the first folder that has a template wins. The inventory's sandbox renders them.
 
     Args:
-        inventory: whose variables templates use.
-        folders: where to look: the inventory's templates/, then the project's.
+        inventory: the inventory whose variables templates use.
+        folders: the inventory's templates/, then the project's.
     """
 
     def __init__(self, inventory: Inventory, folders: Sequence[Path]) -> None:
@@ -27,19 +27,19 @@ class Templates:
 
     @classmethod
     def of(cls, env: Environment) -> Self:
-        """The templates of an environment."""
+        """Return the templates of an environment."""
         return cls(env.inventory, [env.folder / "templates", env.project / "templates"])
 
     def render(self, name: str, extra: Mapping[str, Any], *, host: str) -> bytes:
         """Render a template for a host.
 
         Args:
-            name: path below one of the folders.
-            extra: names it may use besides the host's variables: plain data, or what is called to get some.
-            host: whose variables to use.
+            name: the path below one of the folders.
+            extra: names besides the host's variables, with plain data or functions that return it.
+            host: the host whose variables to use.
 
         Raises:
-            ConfigError: it is missing, is wrong, or uses a name that nothing defines.
+            ConfigError: the template is missing, is wrong, or uses an undefined name.
         """
         if name not in self._texts:
             self._texts[name] = self._read(name)
@@ -61,7 +61,7 @@ class Templates:
 
 
 def systemd_value(value: object) -> str:
-    """A directive's value in a unit file: booleans as systemd has them, no line break that would start another."""
+    """Return a directive's value for a unit file: systemd's booleans; no line break, which would add a directive."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     return str(value).replace("\n", " ").replace("\r", " ")

@@ -1,4 +1,4 @@
-"""Secrets of an inventory that is not trusted: their names are known, their values are never read."""
+"""Stand in for the secrets of an untrusted inventory: the names are known, the values are never read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from playbooks.inventory import FLAG
 
 
 class Withheld(Secrets):
-    """A placeholder for each secret. Nothing is struck out of what is shown: there is no secret in it."""
+    """A placeholder for each secret. Output needs no masking, because no secret was read."""
 
     def __getitem__(self, name: str) -> str:
         if name not in self:
@@ -17,12 +17,12 @@ class Withheld(Secrets):
         return f"<secret {name}: not read, {FLAG}>"
 
     def lines(self, name: str) -> str:
-        """The same placeholder, as a line."""
+        """Return the same placeholder as a line."""
         return f"{self[name]}\n"
 
     def __contains__(self, name: object) -> bool:
         return name in list(self)
 
     def mask(self, text: str) -> str:
-        """The text as it is."""
+        """Return the text unchanged."""
         return text
