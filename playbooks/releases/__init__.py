@@ -1,1 +1,1 @@
-"""What is deployed: artifacts, and what a host gets of a release."""
+"""Find artifacts, and make releases from them."""

@@ -1,4 +1,4 @@
-"""Which version a deploy without --version takes: the newest that was not taken back, by the hosts' ledgers."""
+"""Choose the version of a deploy without --version: the newest that, by the hosts' ledgers, was not taken back."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ LINES = 100
 def choose_anew(
     fleet: Fleet, env: Environment, facts: Mapping[str, Facts], artifact: Artifact, sha256: str | None
 ) -> Artifact:
-    """The artifact, or the newest other one if its version was taken back.
+    """Return the artifact, or the newest other one if its version was taken back.
 
     Args:
-        fleet: open sessions.
-        env: where to.
-        facts: of the hosts.
-        artifact: the newest there is.
-        sha256: that was asked for.
+        fleet: the open sessions.
+        env: the environment.
+        facts: the hosts' facts.
+        artifact: the newest artifact.
+        sha256: the requested checksum.
 
     Raises:
         UsageError: every version was taken back.
@@ -44,17 +44,17 @@ def choose_anew(
 
 
 def passed_over(chosen: Artifact, newest: Artifact) -> str:
-    """What is said of a version that is taken in place of the newest.
+    """Return the sentence about a version that is deployed in place of the newest.
 
     Args:
-        chosen: it; why it was says what was passed over.
-        newest: the newest.
+        chosen: the chosen artifact; its ``why`` names the skipped versions.
+        newest: the newest artifact.
     """
     return f"{chosen.version} is taken, {chosen.why}. --version={newest.version} deploys the newest all the same"
 
 
 def _is_another(facts: Mapping[str, Facts], artifact: Artifact) -> bool:
-    """Whether what was taken back under this name was another build: a host has it still, and it is not this one."""
+    """Return whether the version taken back was another build: hosts have the version, but not with this checksum."""
     releases = [release for fact in facts.values() for release in fact.releases.values()]
     sums = {release.about.get("sha256") for release in releases if release.version == artifact.version}
     return bool(sums) and artifact.sha256 not in sums

@@ -1,8 +1,8 @@
-"""The difference between an artifact and a release that hosts have already, so that only that is sent.
+"""Make the delta between an artifact and a release that hosts already have, and send only that.
 
-Files that have not changed are taken over on the host. Of the others zstd makes a patch against what they were
-(``--patch-from``, zstd(1)), once for the fleet. Nothing is kept on hosts for this alone. Should a host's release not
-be what it was, the checksums tell, and that host is sent all of it.
+The host reuses unchanged files. For the others zstd makes a patch against the old contents
+(``--patch-from``, zstd(1)), once for the fleet. Hosts store nothing extra for this. If a host's release is not
+what it was, its checksums differ, and that host gets the whole artifact.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from playbooks.settings import Settings
 from playbooks.steps.facts import Facts
 from playbooks.steps.stage import Delta
 
-# Below, the round trips cost more than the bytes.
+# For smaller artifacts the round trips cost more than the bytes.
 SMALLEST = 4 * 1024 * 1024
-LARGEST = 1024 * 1024 * 1024  # zstd wants about three times as much memory as the archive has
+LARGEST = 1024 * 1024 * 1024  # zstd needs about three times the archive's size in memory
 CHUNK = 1024 * 1024
 
 
@@ -42,18 +42,18 @@ class _File:
     sha256: str
     mode: int
     size: int
-    # Attributes beside its mode, as the archive has them.
+    # The archive's attributes besides the mode.
     more: frozenset[tuple[str, str]]
 
 
 @dataclass(frozen=True)
 class Told:
-    """Who is told, and what is known, while deltas are made.
+    """Progress and timing while deltas are made.
 
     Args:
-        pace: of this machine.
-        watch: takes the time.
-        say: is given a sentence for whoever watches.
+        pace: this machine's pace.
+        watch: the stopwatch.
+        say: shows a person a sentence.
     """
 
     pace: Pace
@@ -65,16 +65,16 @@ class Told:
 def make_deltas(
     env: Environment, artifact: Artifact, facts: Mapping[str, Facts], told: Told
 ) -> Iterator[tuple[Delta, ...]]:
-    """Make what is to be sent to hosts that hold this artifact already, or another one; gone at the end.
+    """Make deltas for hosts that have this artifact or another one already, and remove them at the end.
 
     Args:
-        env: says where artifacts are.
-        artifact: the new one.
-        facts: of the hosts that are to have it.
-        told: who is told what.
+        env: the environment, which says where artifacts are.
+        artifact: the new artifact.
+        facts: the facts of the hosts that will get it.
+        told: the progress and timing.
 
     Yields:
-        The smallest first. None where sending all of the artifact is as good.
+        The deltas, the smallest first; none if sending the whole artifact is as fast.
     """
     with contextlib.ExitStack() as until_sent:
         made: list[Delta] = []
@@ -86,7 +86,7 @@ def make_deltas(
                 else f"comparing {artifact.version} with {old.version}, so that only the difference is sent"
             )
             began = time.monotonic()
-            # No room here, or an archive that Python cannot read: all of it goes out, as ever.
+            # Without disk space, or with an archive that Python cannot read, hosts get the whole artifact.
             with contextlib.suppress(OSError, tarfile.TarError, subprocess.SubprocessError):
                 folder = tempfile.TemporaryDirectory(prefix="slipway-delta-", ignore_cleanup_errors=True)
                 with told.watch.making(artifact.size) if not equal else contextlib.nullcontext():
@@ -104,7 +104,7 @@ def _what_came(artifact: Artifact, made: Sequence[Delta], seconds: float) -> str
 
 
 def _bases(env: Environment, artifact: Artifact, facts: Mapping[str, Facts], told: Told) -> Iterator[Artifact]:
-    """The artifacts to add to: the very same where a host has it, and what most of the others run, if it pays."""
+    """Find base artifacts: the same one, if a host has it, and the one that most others run, if a delta saves time."""
     size = artifact.size
     if artifact.path is None or not env.settings.deltas or size < SMALLEST:
         return
@@ -128,13 +128,13 @@ def _bases(env: Environment, artifact: Artifact, facts: Mapping[str, Facts], tol
 
 
 def _with(facts: Facts, sha256: str) -> str | None:
-    """A host's release that is whole and was made of this artifact."""
+    """Return a host's complete release of this artifact."""
     whole = [release for release in facts.releases.values() if release.stand != "partial"]
     return next((release.id for release in whole if release.about.get("sha256") == sha256), None)
 
 
 def release_to_add_to(delta: Delta, facts: Facts, settings: Settings) -> str | None:
-    """The release on a host that a delta can be added to; None if it has none, or too little memory or disk for it."""
+    """Return the host's release for a delta to build on; None if it has none, or too little memory or disk space."""
     if facts.memory_free * 1024 < 2 * (delta.base_bytes + delta.archive_bytes):
         return None
     copied = delta.all_bytes if settings.hooks.install else 0
@@ -151,20 +151,20 @@ def _make(folder: Path, env: Environment, old: Artifact, new: Artifact) -> Delta
         before = reading.result() if equal else _read(old, folder / "old")
         after = reading.result()
     theirs = _changed_on_hosts(env)
-    # What lies over the artifact's own files is not what it was in the artifact.
+    # Rendered files that replaced the artifact's files differ from the artifact.
     ours = {name: file for name, file in after.items() if theirs.isdisjoint(_way_to(name))}
-    # On hosts a file that is the same is one file with several names, whose attributes all of them share.
+    # Hosts hard-link unchanged files, and all names of a file share its attributes.
     same = {name for name, file in ours.items() if before.get(name) == file and not file.more}
     changed = [name for name in ours if name in before and name not in same]
     if same and len(same) == len(after):
-        # An archive without any file is refused.
+        # The host refuses an archive without files.
         same.discard(min(same, key=lambda name: (after[name].size, name)))
         changed = []
     base, archive, path = folder / "base", folder / "archive", folder / "delta"
     _write_base(folder / ("new" if equal else "old"), changed, base)
     sha256 = _write_archive(folder / "new", same, archive)
     largest = max(base.stat().st_size, archive.stat().st_size)
-    # Only what is large must be reached far back in; all of the window is memory on every host.
+    # Large files need a long window, and each host needs memory for the whole window.
     window = max(20, min(31, largest.bit_length()))
     words = ["zstd", "-1", "-q", f"--long={window}", str(archive), "-o", str(path)]
     subprocess.run(
@@ -180,11 +180,11 @@ def _make(folder: Path, env: Environment, old: Artifact, new: Artifact) -> Delta
 
 
 def _read(artifact: Artifact, to: Path) -> dict[str, _File]:
-    """Decompress an artifact; returns its plain files.
+    """Decompress an artifact, and return its plain files.
 
     Raises:
-        OSError: it cannot be read, or there is no room for it here.
-        tarfile.TarError: nor can its archive, or it is of a kind that is left to the host.
+        OSError: the artifact cannot be read, or this machine lacks disk space.
+        tarfile.TarError: the archive cannot be read, or only the host can read it.
     """
     assert artifact.path is not None  # noqa: S101 - only local ones come here
     with artifact.path.open("rb") as source, to.open("wb") as out:
@@ -193,7 +193,7 @@ def _read(artifact: Artifact, to: Path) -> dict[str, _File]:
     with tarfile.open(to, "r:") as tar:
         for member in tar:
             name = plain(member.name)
-            # sha256sum writes such names its own way; a link would have to find what it is a link to.
+            # sha256sum escapes such names, and a hard link would need its target.
             if member.islnk() or name in files or any(character in name for character in "\n\r\\"):
                 raise tarfile.TarError(f"{name} is left to the host")
             content = tar.extractfile(member) if member.isreg() else None
@@ -213,7 +213,7 @@ def _more(member: tarfile.TarInfo) -> frozenset[tuple[str, str]]:
 
 
 def _write_base(old: Path, names: list[str], base: Path) -> None:
-    """Write what files were before, one after another."""
+    """Write the old contents of files, one after another."""
     with tarfile.open(old, "r:") as tar, base.open("wb") as out:
         members = {plain(member.name): member for member in tar}
         for name in names:
@@ -223,7 +223,7 @@ def _write_base(old: Path, names: list[str], base: Path) -> None:
 
 
 def _write_archive(new: Path, same: set[str], archive: Path) -> str:
-    """Write an archive of what is not the same; returns its SHA-256."""
+    """Write an archive of the files that differ, and return its SHA-256."""
     with tarfile.open(new, "r:") as tar, tarfile.open(archive, "w") as out:
         for member in tar:
             if not member.isreg():
@@ -248,13 +248,13 @@ def _ended(names: list[str]) -> bytes:
 
 
 def _way_to(name: str) -> Iterator[str]:
-    """A path, and every folder on the way to it."""
+    """Return a path and all its parent folders."""
     path = PurePosixPath(name)
     return map(str, (path, *path.parents))
 
 
 def _changed_on_hosts(env: Environment) -> frozenset[str]:
-    """What lies over the artifact's own files in a release."""
+    """Return the files that replaced the artifact's files in a release."""
     return frozenset(
         name
         for target in env.targets
@@ -267,7 +267,7 @@ def _changed_on_hosts(env: Environment) -> frozenset[str]:
 
 
 def _old_artifact(env: Environment, new: Artifact, facts: Mapping[str, Facts]) -> Artifact | None:
-    """The artifact that most hosts run, if it is here."""
+    """Return the artifact that most hosts run, if this machine has it."""
     running = Counter(
         (str(fact.running.about.get("sha256")), fact.running.version, str(fact.running.about.get("artifact")))
         for fact in facts.values()
@@ -277,7 +277,7 @@ def _old_artifact(env: Environment, new: Artifact, facts: Mapping[str, Facts]) -
     for (sha256, version, source), _ in running.most_common(2):
         if sha256 == new.sha256:
             continue
-        # It is a host's word: files are looked for where versions are, and beside the new one, and nowhere else.
+        # The path is a host's report, so look only where versions are and beside the new artifact.
         source = source if str(Path(source).parent) == beside else ""
         for path in local_artifacts(env, version, source):
             found = _artifact(path, version, sha256)

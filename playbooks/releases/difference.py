@@ -1,4 +1,4 @@
-"""The difference between a host's rendered files now and before, without secrets, old ones included."""
+"""Compare a host's rendered files with new ones, without showing present or old secrets."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def differences(
     was: str = "running",
     now: str = "new",
 ) -> list[str]:
-    """Unified diffs of files that differ; of those in which only secrets do, a sentence.
+    """Return unified diffs of files that differ; a sentence for files that differ only in secrets.
 
     Args:
-        rendered: what is made now.
-        there: what a host has.
-        places: folders of releases, and what to read for them: their names always differ.
-        mask: strikes out the secrets of today.
-        was, now: what the two sides are called.
+        rendered: the new files.
+        there: the host's files.
+        places: release folders and their placeholders, because the folders' names always differ.
+        mask: strikes out the present secrets.
+        was, now: the names of the two sides.
     """
     new = {name: file.content for name, file in rendered.files.items()}
     return [
@@ -49,11 +49,11 @@ def differences(
 
 @dataclass(frozen=True)
 class Apart:
-    """What is otherwise on a host than the inventory would have it.
+    """The differences between a host and the inventory.
 
     Args:
-        by_hand: diffs of what was changed there since it was deployed.
-        undeployed: diffs of what the inventory would have otherwise than it was deployed.
+        by_hand: diffs of changes on the host since the deploy.
+        undeployed: diffs of changes in the inventory since the deploy.
     """
 
     by_hand: tuple[str, ...] = ()
@@ -63,13 +63,13 @@ class Apart:
 def told_apart(
     rendered: Rendered, there: OnHost, places: Mapping[str, str], mask: Callable[[str], str], *, now: str
 ) -> Apart:
-    """The same, told apart by who made the difference: somebody on the host, or the inventory since.
+    """Separate the differences into changes on the host and changes in the inventory.
 
-    What was deployed is known by its sum alone. Where both have changed it there is a diff between the two.
+    Only the checksum of the deployed file is known. If both sides changed it, the diff is between the two.
 
     Args:
         rendered, there, places, mask: see `differences`.
-        now: what the inventory's side is called.
+        now: the name of the inventory's side.
     """
     by_hand: list[str] = []
     undeployed: list[str] = []
@@ -90,7 +90,7 @@ def told_apart(
 
 
 def _without_owner(unit: bytes) -> bytes:
-    """A unit without the line that names its release."""
+    """Return a unit file without the line that names its release."""
     return unit.partition(b"\n")[2] if unit.startswith(OWNER) else unit
 
 
@@ -104,15 +104,15 @@ def _difference(
     *,
     backwards: bool = False,
 ) -> str:
-    """A unified diff; where only secrets differ, a sentence; where nothing does, nothing.
+    """Return a unified diff; a sentence if only secrets differ; nothing if nothing differs.
 
     Args:
-        name: of the file.
-        old: may have secrets that nobody knows any more.
-        new: has those of today.
+        name: the file's name.
+        old: the old content, which may have secrets that are no longer known.
+        new: the new content, with present secrets.
         places, mask: see `differences`.
-        called: what the two are called.
-        backwards: whether it leads from the new to the old.
+        called: the names of the two sides.
+        backwards: whether the diff goes from the new to the old content.
     """
     before, after = _lines(old, places), _lines(new, places)
     if before == after:
@@ -125,15 +125,15 @@ def _difference(
 
 
 def without_old_secrets(before: Sequence[str], after: Sequence[str], mask: Callable[[str], str]) -> list[str]:
-    """Lines of a file as it was, without secrets that nobody knows any more, since they were rotated.
+    """Return a file's old lines without old secrets, which are no longer known after a rotation.
 
-    Such a one stands where one stands today; or in a line that is there no more, of a file that has secrets, or with a
-    key that tells.
+    An old secret is assumed where a present one is, and in removed lines of a file with secrets or with a key that
+    suggests one.
 
     Args:
-        before: as it was.
-        after: as it is rendered today, with secrets struck out.
-        mask: strikes out the secrets of today.
+        before: the old lines.
+        after: the present lines, with secrets struck out.
+        mask: strikes out the present secrets.
     """
     shapes = [
         (re.compile(".*".join(re.escape(part) for part in line.split(MASK))), line) for line in after if MASK in line
@@ -156,7 +156,7 @@ def without_old_secrets(before: Sequence[str], after: Sequence[str], mask: Calla
 
 
 def _key(line: str) -> str:
-    """What stands before a line's value; nothing where it has none."""
+    """Return a line's key; empty if it has none."""
     found = _KEY.match(line)
     return found[0] if found else ""
 

@@ -1,4 +1,4 @@
-"""Which artifact a deploy uses, found and checked before any host changes (A1: validate version)."""
+"""Find and check the artifact of a deploy before any host changes (A1: validate version)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from playbooks.releases.version_order import in_order, newest
 _IN_NAME = re.compile(r"-v?(\d+(?:\.\d+)+[A-Za-z0-9._+-]*?)\.(?:tar|tgz)")
 _CHECKSUM = re.compile(r"([0-9a-f]{64})(?:\s|$)")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-MAX_PASSED = 5  # versions that are told, of those that were taken back
+MAX_PASSED = 5  # versions taken back that a message names
 FORMATS = {".tar.zst": "zstd", ".tar.gz": "gzip", ".tgz": "gzip", ".tar.xz": "xz", ".tar": "none"}
 
 
@@ -35,17 +35,17 @@ def find_artifact(
     sha256: str | None = None,
     without: Mapping[str, str] = MappingProxyType({}),
 ) -> Artifact:
-    """Find what to deploy.
+    """Find the artifact to deploy.
 
     Args:
         env: the environment; its ``slipway_artifact`` says where versions are.
-        version: which version; left out with no artifact either, the newest there is.
+        version: the version; without a version or an artifact, the newest.
         artifact: a path or URL, instead of ``slipway_artifact``.
-        sha256: the expected checksum; left out, a ``.sha256`` file beside the artifact is used.
-        without: versions that are not to be taken unless they are named, each with why.
+        sha256: the expected checksum; default: a ``.sha256`` file beside the artifact.
+        without: versions to skip unless they are named, each with the reason.
 
     Raises:
-        UsageError: it isn't there, has no known format, its checksum is not the expected one, or nobody can tell which
+        UsageError: the artifact is missing, has an unknown format or a wrong checksum, or the names do not tell which
             version is the newest.
     """
     if version is not None and not VERSION.fullmatch(version):
@@ -72,11 +72,11 @@ def find_artifact(
 
 
 def local_artifacts(env: Environment, version: str, source: str) -> list[Path]:
-    """Where an artifact that was deployed once may still be, here on the controller.
+    """Return where the artifact of an earlier deploy may still be on the controller.
 
     Args:
-        env: says where versions are.
-        version, source: as its release tells.
+        env: the environment, which says where versions are.
+        version, source: the version and source in its release.json.
     """
     places = [source] if source and not is_remote(source) else []
     template = env.settings.artifact
@@ -86,26 +86,26 @@ def local_artifacts(env: Environment, version: str, source: str) -> list[Path]:
 
 
 def file_sha256(path: Path) -> str:
-    """A file's SHA-256, in hex.
+    """Return a file's SHA-256, in hex.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def compression_of(name: str) -> str | None:
-    """How an artifact of this name is compressed; None if that cannot be told."""
+    """Return the compression of an artifact by its name; None if unknown."""
     return next((compression for ending, compression in FORMATS.items() if name.endswith(ending)), None)
 
 
 def _where(env: Environment, place: str, *, given: bool = False) -> list[Path]:
-    """What a path may mean, what counts first.
+    """Return the paths that a text may mean, the preferred one first.
 
     Args:
-        place: as somebody wrote it.
-        given: whether it was on the command line, and not in the inventory.
+        place: the path as it was given.
+        given: whether it was on the command line rather than in the inventory.
     """
     bases = (here() if given else env.folder, env.project)
     return list(dict.fromkeys(Path(os.path.normpath(base.absolute() / own_path(place))) for base in bases))
@@ -164,7 +164,7 @@ def _beside(path: Path) -> str | None:
 
 
 def _remote(env: Environment, source: str, version: str | None, expected: str | None) -> Artifact:
-    """What hosts fetch. A request is made here already: a secret that cannot be had is met before any host is."""
+    """Return an artifact that hosts fetch. Make the request here, so that a missing secret fails before any host."""
     for text in secret_parts(source):
         env.secrets.strike(text)
     store = _store(env, source)
@@ -208,7 +208,7 @@ def _version_of(name: str, sha256: str) -> str:
 
 
 def _versions(env: Environment) -> list[str]:
-    """Versions of which an artifact exists, here or in an object store, oldest first; a web server lists nothing."""
+    """Return the versions with an artifact here or in an object store, oldest first. A web server has no list."""
     template = env.settings.artifact
     if template is None or template.count("{version}") != 1:
         return []

@@ -1,4 +1,4 @@
-"""The members of an artifact on this machine, read in the background, since a large one takes a while to unpack."""
+"""Read a local artifact's members in the background, because unpacking a large one takes a while."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from playbooks.steps.stage import BUILD_AGAIN, COMPRESS_AGAIN
 
 PROGRAMS = {"zstd": ["zstd", "-dcq"], "gzip": ["gzip", "-dc"], "xz": ["xz", "-dc"], "none": ["cat"]}
 
-# Hosts refuse it as well.
+# Hosts refuse such an artifact too.
 LARGE_WINDOW = (
     "the artifact is compressed with a window of more than 128 MB (zstd --long or --ultra); that would take as much "
     "memory on every host"
@@ -26,12 +26,12 @@ LARGE_WINDOW = (
 
 @dataclass(frozen=True)
 class Members:
-    """What was read.
+    """The members of an artifact.
 
     Args:
-        modes: of each file, by its path; -1 for a link. None where only a host can tell.
-        damaged: why it cannot be read; empty where it can.
-        hint: what to do about that.
+        modes: each file's mode by path; -1 for a link. None if only a host can read the archive.
+        damaged: why the artifact cannot be read; empty if it can.
+        hint: what to do about the damage.
     """
 
     modes: Mapping[str, int] | None
@@ -46,10 +46,10 @@ def begin_reading(artifact: Artifact) -> Callable[[], Members]:
     """Begin to read an artifact.
 
     Args:
-        artifact: which; one that hosts fetch themselves is not known here.
+        artifact: the artifact; if hosts fetch it, nothing is read.
 
     Returns:
-        Waits for what was read.
+        A function that waits for the result.
     """
     if artifact.path is None or not shutil.which(PROGRAMS[artifact.compression][0]):
         return lambda: UNKNOWN
@@ -65,7 +65,7 @@ def begin_reading(artifact: Artifact) -> Callable[[], Members]:
 
 
 def plain(name: str) -> str:
-    """A member's path without what means nothing in it."""
+    """Return a member's path without parts that have no meaning."""
     return str(PurePosixPath(name))
 
 
@@ -80,8 +80,8 @@ def _read(artifact: Artifact) -> Members:
                 with tarfile.open(fileobj=out, mode="r|") as tar:
                     modes = {plain(member.name): _mode(member) for member in tar if not member.isdir()}
             except (tarfile.TarError, OSError, ValueError):
-                modes = None  # of a kind that tar reads and Python does not, or damaged: the decompressor tells which
-            while out.read(1024 * 1024):  # to its end, so that its status is its own
+                modes = None  # damaged, or of a kind that only tar reads: the decompressor's status tells which
+            while out.read(1024 * 1024):  # to the end, so that closing early does not change the exit status
                 pass
         if running.returncode == 0:
             return Members(modes)

@@ -1,6 +1,6 @@
-"""How fast this machine sends and makes deltas, which decides whether a delta saves time.
+"""Measure how fast this machine sends and makes deltas, to decide whether a delta saves time.
 
-Both are measured at every deploy and remembered here, since another machine may have another line.
+Every deploy measures both, and this machine keeps them, because another machine may have another network.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-# What a delta leaves to be sent is not known before it is made; most are far smaller than this leaves.
+# The assumed part of an artifact that a delta saves; its size is unknown before it is made, and most save more.
 SAVES = 0.9
-# Bytes of an artifact a second that a delta is made of, where it was never measured.
+# The assumed speed of making a delta, in bytes of the artifact a second, until it is measured.
 USUAL = 20_000_000.0
-# With fewer bytes it is the round trips that are measured.
+# A smaller upload would measure the round trips instead.
 MIN_BYTES = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True)
 class Pace:
-    """What was measured last.
+    """The last measurements.
 
     Args:
-        sent: bytes a second, to all hosts together; None: not known.
-        made: bytes of an artifact a second that a delta was made of; None: not known.
+        sent: bytes a second to all hosts together; None if unknown.
+        made: bytes of an artifact a second while making a delta; None if unknown.
     """
 
     sent: float | None = None
@@ -35,12 +35,12 @@ class Pace:
 
 
 def pays(pace: Pace, size: int, hosts: int) -> bool:
-    """Whether making a delta takes less time than it saves.
+    """Return whether making a delta takes less time than it saves.
 
     Args:
-        pace: what is known; where nothing is, a delta is made.
-        size: of the artifact, in bytes.
-        hosts: how many it would be sent to.
+        pace: the measurements; if they are unknown, a delta is made.
+        size: the artifact's size in bytes.
+        hosts: the number of hosts that would get it.
     """
     if pace.sent is None:
         return True
@@ -48,13 +48,13 @@ def pays(pace: Pace, size: int, hosts: int) -> bool:
 
 
 def making(pace: Pace, size: int) -> float:
-    """Seconds that making a delta of an artifact of this size takes, probably."""
+    """Estimate the seconds that a delta of an artifact of this size takes."""
     return size / (pace.made or USUAL)
 
 
 @dataclass
 class Stopwatch:
-    """Takes the time of a deploy's sending and making. Threads share it."""
+    """Measures the time of a deploy's uploads and deltas. Threads may share it."""
 
     _guard: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _bytes: int = 0
@@ -63,7 +63,7 @@ class Stopwatch:
     _made: float | None = None
 
     def sent(self, size: int, began: float, ended: float) -> None:
-        """One host was sent so many bytes, from then to then by the monotonic clock."""
+        """Record an upload to one host: bytes, start and end by the monotonic clock."""
         with self._guard:
             self._bytes += size
             self._began = began if self._began is None else min(self._began, began)
@@ -71,16 +71,16 @@ class Stopwatch:
 
     @contextlib.contextmanager
     def making(self, size: int) -> Iterator[None]:
-        """Take the time of making a delta of an artifact of this size."""
+        """Measure the making of a delta of an artifact of this size."""
         began = time.monotonic()
         yield
         self._made = size / max(time.monotonic() - began, 0.001)
 
     def pace(self, before: Pace) -> Pace:
-        """What is known now.
+        """Return the measurements.
 
         Args:
-            before: what was known, for what was not measured.
+            before: the earlier measurements, for what this deploy did not measure.
         """
         found = before if self._made is None else replace(before, made=self._made)
         if self._began is None or self._bytes < MIN_BYTES:
@@ -89,7 +89,7 @@ class Stopwatch:
 
 
 def read_pace(path: Path) -> Pace:
-    """What is remembered; nothing where it is gone or damaged."""
+    """Read the stored measurements; empty if the file is missing or damaged."""
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
         found = {name: float(kept[name]) for name in ("sent", "made") if kept.get(name) is not None}
@@ -99,8 +99,8 @@ def read_pace(path: Path) -> Pace:
 
 
 def keep_pace(path: Path, pace: Pace) -> None:
-    """Remember it. That it cannot be written changes nothing."""
-    if not path.is_absolute():  # whoever has no home remembers nothing
+    """Store the measurements. A failure to write is ignored."""
+    if not path.is_absolute():  # a user without a home folder stores nothing
         return
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -1,4 +1,4 @@
-"""A release: what one deploy puts on a host, and everything rendered into it."""
+"""Render a release: the files, units and hooks that a deploy puts on a host beside the artifact."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from playbooks.environments.templates import Templates
 from playbooks.releases.slots import Slot
 from playbooks.settings.services import Hook, Service
 
-# Sorts before the user's own, which count more.
+# Sorts before the user's own drop-ins, so that theirs override it.
 SOCKET_DROP_IN = "00-slipway-socket.conf"
 UNIT_MARK = "# Slipway: {release}\n"
-# No socket has this: it opens before a network file system is mounted, and its service waits.
+# Sockets do not get this: a socket opens before network file systems are mounted, and its service waits.
 NEEDS_MOUNT = """
 [Unit]
 RequiresMountsFor={places}
@@ -49,15 +49,15 @@ class File:
 
 @dataclass(frozen=True)
 class Rendered:
-    """What is made for one host.
+    """The rendered files and units of one host.
 
     Args:
-        files: rendered configuration by its place in the release.
+        files: the rendered configuration by path in the release.
         units: unit files and drop-ins by name.
-        start: full names of the units to run.
-        hooks: the user's commands by when they run.
-        digest: changes when any of it does.
-        slot: where it runs; None: in the place of the release before.
+        start: the full names of the units to run.
+        hooks: the user's commands by the moment they run.
+        digest: a hash of all of it.
+        slot: the slot in which it runs; None if it replaces the previous release.
     """
 
     files: Mapping[str, File]
@@ -70,7 +70,7 @@ class Rendered:
 
 
 def new_release(artifact: Artifact) -> Release:
-    """A release of an artifact, made now."""
+    """Make a release of an artifact, with an id of now."""
     moment = now()
     return Release(
         id=f"{stamp(moment)}-{artifact.version}",
@@ -81,9 +81,9 @@ def new_release(artifact: Artifact) -> Release:
 
 
 def later_than(release: Release, others: Iterable[str]) -> Release:
-    """The release with an id that sorts after all others: those made by a controller whose clock is ahead, too.
+    """Return the release with an id that sorts after all others, even if another controller's clock was ahead.
 
-    Those that are from the future do not count: one host's lie would be every later id.
+    Ids in the future do not count, because one host's false id would then raise all later ids.
     """
     own, _, version = release.id.partition("-")
     following = names.after(others, now())
@@ -93,12 +93,12 @@ def later_than(release: Release, others: Iterable[str]) -> Release:
 def render(
     env: Environment, target: Target, release: Release, templates: Templates, slot: Slot | None = None
 ) -> Rendered:
-    """Render everything a host's release holds beside the artifact.
+    """Render everything in a host's release besides the artifact.
 
-    In a slot, the current release is this very release: what restarts there never comes up as the one beside it.
+    In a slot, the path of the current release is this release's own folder, so a restart never starts another release.
 
     Raises:
-        ConfigError: a template is missing, is wrong, or uses a name that nothing defines.
+        ConfigError: a template is missing, is wrong, or uses an undefined name.
     """
     settings = target.settings
     place = f"{settings.home}/releases/{release.id}" if slot else f"{settings.home}/current"
@@ -139,7 +139,7 @@ def render(
         digest=_digest(
             (place, f"{settings.home}/current"),
             *(files, units, hooks, settings.shared, settings.writable),
-            # A release that keeps nothing is the same as one made before there was that setting.
+            # Without kept files the digest must equal that of releases from before this setting existed.
             *([settings.kept] if settings.kept else []),
         ),
         slot=slot,
@@ -151,10 +151,10 @@ def _started(service: Service, slot: Slot | None) -> list[str]:
 
 
 class _NotInUnits(Mapping[str, str]):
-    """What a unit's template finds as secrets: none, for systemd shows a unit to everybody on the host.
+    """Refuses secrets in a unit's template, because systemd shows units to every user on the host.
 
     Args:
-        service: whose unit it is.
+        service: the service of the unit.
     """
 
     def __init__(self, service: str) -> None:
@@ -183,7 +183,7 @@ def _units(
 ) -> dict[str, bytes]:
     inside = {**context, "service": service.as_data(), "secrets": _NotInUnits(service.name)}
     home = context["slipway"]["path"]
-    # A slot's unit has a file of its own: the two are of different releases.
+    # Each slot's unit has its own file, because the slots run different releases.
     beside = slot is not None and service.in_slots
     unit = _started(service, slot)[0] if beside else f"{service.name}.service"
     needs = NEEDS_MOUNT.format(places=" ".join([home, *(_quoted(f"{home}/shared/{path}") for path in shared)]))
@@ -194,25 +194,25 @@ def _units(
         found[f"{service.name}.socket"] = templates.render(service.socket_template, inside, host=host)
         own = f"{service.name}%i.socket" if service.name.endswith("@") else f"{service.name}.socket"
         found[f"{service.name}.service.d/{SOCKET_DROP_IN}"] = BEHIND_SOCKET.format(socket=own).encode()
-    # Tells whose the file is once it is installed; see unit_files.sh.
+    # Marks the owner of the installed file; see unit_files.sh.
     first = UNIT_MARK.format(release=context["slipway"]["current"] if beside else f"{home}/current").encode()
     return {name: first + content for name, content in found.items()}
 
 
 def _quoted(path: str) -> str:
-    """A path as a word of a unit's."""
+    """Quote a path as a word in a unit file."""
     for sign, meant in (("\\", "\\\\"), ('"', '\\"'), ("%", "%%")):
         path = path.replace(sign, meant)
     return f'"{path}"'
 
 
 def _digest(places: tuple[str, str], *parts: object) -> str:
-    """Two releases that differ in nothing but their folder's name are the same."""
+    """Hash a rendering without its folder's name, so that equal releases have the same digest."""
     return hashlib.sha256(repr(parts).replace(*places).encode()).hexdigest()
 
 
 def describe(release: Release, rendered: Rendered) -> str:
-    """release.json: one line."""
+    """Return release.json as one line."""
     hooks = [hook.label for hook in rendered.hooks.get("before_switch", ())]
     return json.dumps(
         {
@@ -230,10 +230,10 @@ def describe(release: Release, rendered: Rendered) -> str:
 
 
 def pack(target: Target, release: Release, rendered: Rendered) -> bytes:
-    """Everything the stage step needs beside the artifact, as a tar archive that unpacks into the release's .slipway.
+    """Pack what the stage step needs besides the artifact, as a tar archive for the release's .slipway folder.
 
     Returns:
-        The archive. Times in it are fixed: systemd takes a unit file with another time for a changed one.
+        The archive. Its times are fixed, because systemd treats a unit file with a new time as changed.
     """
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
@@ -263,6 +263,6 @@ def pack(target: Target, release: Release, rendered: Rendered) -> bytes:
             for index, hook in enumerate(hooks):
                 head = f"{hook.user} {'once' if hook.once else 'every'} {hook.timeout:g} {hook.label}\n"
                 add(f"hooks/{moment}/{index:02}", (head + hook.run + "\n").encode())
-        # The last: where it is, all of them are.
+        # This is the last member: its presence shows that the archive is complete.
         lines("config", list(rendered.files))
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""What a release can be on each host and what it will be: rendered for a slot, or in place (B2)."""
+"""Choose each host's rendering of a release: for one of its slots, or in place (B2)."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from collections.abc import Mapping
 from playbooks.releases.render import Rendered
 from playbooks.steps.facts import Facts
 
-# What can be made of a release on a host: by slot; under None where it takes the place of the one before.
+# A host's possible renderings of a release, by slot; under None if it replaces the previous release.
 Renderings = Mapping[str | None, Rendered]
 
 
 def for_next(renderings: Mapping[str, Renderings], facts: Mapping[str, Facts]) -> dict[str, Rendered]:
-    """What the next release is on each host: rendered for the slot that the running one is not in."""
+    """Return each host's rendering for the next release: the one for the slot that the current release does not use."""
     return {host: _other(each, facts[host].slot if host in facts else None) for host, each in renderings.items()}
 
 
 def _other(renderings: Renderings, running: str | None) -> Rendered:
-    """The first slot's where nothing runs in one of them."""
+    """Return the other slot's rendering; the first slot's if neither slot runs."""
     return next(made for name, made in renderings.items() if name is None or name != running)
 
 
 def turns(facts: Mapping[str, Facts], rendered: Mapping[str, Rendered]) -> list[str]:
-    """A sentence for each host that this deploy turns from running in place to slots, or back."""
+    """Return a sentence for each host that this deploy moves from in place to slots, or back."""
     told = []
     for host, fact in facts.items():
         slot = rendered[host].slot

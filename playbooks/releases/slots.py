@@ -1,4 +1,4 @@
-"""Two releases side by side on a host: which slot a release runs in (B2)."""
+"""Find the slot in which a release runs on a host, beside another release (B2)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Slot:
 
 
 def slots_on(env: Environment, target: Target) -> list[Slot | None]:
-    """The slots of a host; None for one that runs nothing in slots."""
+    """Return the slots of a host; None if it has no slots."""
     settings = target.settings
     if not any(service.in_slots and env.runs_on(target, service.hosts) for service in settings.services):
         return [None]

@@ -1,4 +1,4 @@
-"""Which versions were taken back, by the hosts' ledgers; a deploy without --version leaves them out."""
+"""Find versions that were taken back, by the hosts' ledgers. A deploy without --version skips them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ FAILED = (TaskStatus.ROLLED_BACK, TaskStatus.HALTED, TaskStatus.STUCK)
 
 
 def taken_back(ledgers: Iterable[Sequence[Mapping[str, Any]]]) -> dict[str, str]:
-    """Versions that were taken back and have not run well since; with when and why, as the end of a sentence.
+    """Return versions taken back that have not succeeded since, with when and why as the end of a sentence.
 
-    One host's ledger is its own word: what most of those say counts that know the version.
+    A single ledger may be wrong, so most of the hosts that know the version decide.
 
     Args:
         ledgers: each host's records, oldest first.

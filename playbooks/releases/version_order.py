@@ -1,4 +1,4 @@
-"""Which of several versions is the newest, if their names say so clearly."""
+"""Find the newest of several versions, if their names order them clearly."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from packaging.version import InvalidVersion
 from packaging.version import Version as Pep440
 
-# A word before the number: v1.2.3, release-1.2.3, build-17.
+# A prefix before the number: v1.2.3, release-1.2.3, build-17.
 _PREFIX = re.compile(r"^[A-Za-z]+[-_.]?(?=\d)")
 # https://semver.org/spec/v2.0.0.html, 2, 9 and 10; build metadata is left out of the order (10).
 _SEMVER = re.compile(
@@ -24,12 +24,12 @@ _DATE = re.compile(r"(?:19|20)\d\d([-.]?)(?:0\d|1[0-2])\1(?:[0-2]\d|3[01])(?:[T.
 
 @dataclass(frozen=True)
 class Newest:
-    """What came of looking for the newest version.
+    """The result of the search for the newest version.
 
     Args:
-        version: the newest; None where the names do not tell.
-        why: how it was found, or why it was not, as the end of a sentence.
-        rivals: the versions that cannot be told apart.
+        version: the newest; None if the names do not order them.
+        why: how it was found, or why not, as the end of a sentence.
+        rivals: the versions without an order between them.
     """
 
     version: str | None
@@ -39,7 +39,7 @@ class Newest:
 
 @dataclass(frozen=True)
 class _Order:
-    """A way to write versions: what sorts them, and which of them are pre-releases. Reading raises ValueError."""
+    """A kind of version names: the sort key, and which are pre-releases. Reading another kind raises ValueError."""
 
     name: str
     key: Callable[[str], Any]
@@ -47,10 +47,10 @@ class _Order:
 
 
 def newest(versions: Iterable[str]) -> Newest:
-    """Find the newest version, leaving pre-releases out.
+    """Find the newest version, without pre-releases.
 
-    All versions are of one kind: dates, semantic versions, or those of Python's packages (PEP 440), which numbers
-    such as 17 or 1.2 are as well; each with or without the same word before it (``v1.2.3``).
+    All versions must be of one kind: dates, semantic versions, or Python's versions (PEP 440), which include numbers
+    such as 17 or 1.2; each with or without the same prefix (``v1.2.3``).
 
     Args:
         versions: their names, in any order.
@@ -71,7 +71,7 @@ def newest(versions: Iterable[str]) -> Newest:
         return Newest(None, "their names follow no order that is known for sure", tuple(_strangers(names)))
     order, found = readings[0]
     for other, also in readings[1:]:
-        # 1.0.0-1 comes before 1.0.0 for the one, and after it for the other.
+        # 1.0.0-1 is before 1.0.0 in semantic versions, and after it in PEP 440.
         if found.version and also.version and found.version != also.version:
             why = f"the newest {order.name} is not the newest {other.name}"
             return Newest(None, why, (found.version, also.version))
@@ -79,7 +79,7 @@ def newest(versions: Iterable[str]) -> Newest:
 
 
 def _newest_by(order: _Order, names: list[str]) -> Newest:
-    """Raises ValueError where a name is not of this kind."""
+    """Find the newest by one kind of names; raise ValueError for a name of another kind."""
     keys = {name: order.key(_PREFIX.sub("", name)) for name in names}
     released = [name for name in names if not order.is_pre(_PREFIX.sub("", name))]
     if not released:
@@ -94,7 +94,7 @@ def _newest_by(order: _Order, names: list[str]) -> Newest:
 
 
 def _of_each_word(names: list[str]) -> tuple[str, ...]:
-    """A name for each word before the number: builds of two branches have no order. Only v is as good as none."""
+    """Return a name for each prefix, because builds of two branches have no order. The prefix v counts as none."""
     words = {}
     for name in names:
         word = _PREFIX.match(name)
@@ -104,7 +104,7 @@ def _of_each_word(names: list[str]) -> tuple[str, ...]:
 
 
 def in_order(versions: Iterable[str]) -> list[str]:
-    """The versions, oldest first as far as their names tell; good enough to be shown, not to choose by."""
+    """Return the versions, oldest first as far as the names tell. Use this order for display only."""
     names = sorted(set(versions))
     for order in (_dates, _semver, _pep440):
         try:
@@ -115,7 +115,7 @@ def in_order(versions: Iterable[str]) -> list[str]:
 
 
 def _strangers(names: list[str]) -> list[str]:
-    """Those that keep the others from being ordered; all of them where each is of a kind of its own."""
+    """Return the versions that prevent an order; all of them if each is of another kind."""
     for order in (_dates, _semver, _pep440):
         wrong = [name for name in names if not _can(order, name)]
         if 0 < len(wrong) < len(names):
@@ -151,7 +151,7 @@ def _pep440_key(text: str) -> Pep440:
         found = Pep440(text)
     except InvalidVersion:
         raise ValueError(text) from None
-    # What stands after a + names a build, and does not say which is newer (PEP 440, local versions).
+    # The part after + names a build and has no order (PEP 440, local versions).
     return Pep440(found.public)
 
 
