@@ -1,1 +1,1 @@
-"""How a fleet is backed up: jobs for every host under one id, and whether the last backup still holds."""
+"""Back up a fleet: jobs for every host under one id, and a check of whether the last backup is current."""

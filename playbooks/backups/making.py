@@ -1,4 +1,4 @@
-"""The jobs that back up a fleet, or prove that its last backup still holds everything (A2)."""
+"""Build the jobs that back up a fleet, or prove that its last backup is current (A2)."""
 
 from __future__ import annotations
 
@@ -24,47 +24,47 @@ from playbooks.steps.facts import Facts
 
 Record = dict[str, Any]
 
-# A backup step's codes for a repository whose older backups cannot be had either.
+# The backup step's codes for a repository whose older backups are unusable too.
 UNUSABLE = (StepCode.NO_REPOSITORY, StepCode.WRONG_PASSWORD, StepCode.DAMAGED)
 
 
 def backup_hosts(env: Environment) -> list[str]:
-    """The hosts that dump the application's databases."""
+    """Return the hosts that dump the application's databases."""
     return list(env.database_hosts) if env.settings.backup.enabled else []
 
 
 def dumped(record: Record) -> list[str]:
-    """Names of the databases that a backup holds."""
+    """Return the names of the databases in a backup."""
     return [str(database.get("name")) for database in record.get("databases", []) if isinstance(database, dict)]
 
 
 def kept_release(record: Record) -> str:
-    """What keeps a rollback from the release in a backup, in a word or two; empty where nothing does."""
+    """Return why a rollback cannot use the release in a backup, in a word or two; empty if it can."""
     if changed := record.get("changed"):
         return f"changed by hand: {few(changed)}"
     return "none in it" if record.get("kind") == "application" and not record.get("release") else ""
 
 
 def everybody(env: Environment) -> list[str]:
-    """The application's hosts and the hosts of its databases."""
+    """Return the application's hosts and its databases' hosts."""
     return list(dict.fromkeys([*(target.name for target in env.targets), *backup_hosts(env)]))
 
 
 def require_secrets(env: Environment, others: Iterable[str] = ()) -> None:
-    """Fetch what backups need now, so that a secret that cannot be had is met before any host is.
+    """Fetch the secrets that backups need, so that a missing one fails before any host is reached.
 
     Args:
-        env: whose.
-        others: names of secrets that the task needs besides.
+        env: the environment.
+        others: the names of other secrets that the task needs.
 
     Raises:
-        ConfigError: one cannot be had.
+        ConfigError: a secret cannot be read.
     """
     env.secrets.require(dict.fromkeys([*_secrets_of_backups(env), *others]))
 
 
 def _secrets_of_backups(env: Environment) -> Iterator[str]:
-    """Names of secrets that the hosts' backups need; each host may have a repository of its own."""
+    """Return the names of the secrets that backups need; each host may have its own repository."""
     if not env.settings.backup.enabled:
         return
     hosts = [*(target.settings for target in env.targets), *(env.target(name).settings for name in backup_hosts(env))]
@@ -76,23 +76,23 @@ def _secrets_of_backups(env: Environment) -> Iterator[str]:
 def back_up_jobs(
     fleet: Fleet, env: Environment, facts: Mapping[str, Facts]
 ) -> tuple[list[Job[Record | None]], str | None]:
-    """The jobs that back up a fleet, for a caller that runs them beside others.
+    """Build the jobs that back up a fleet. The caller runs them beside others.
 
     Args:
-        fleet: open sessions with `everybody`.
-        env: what to back up.
-        facts: of the application's hosts.
+        fleet: the open sessions with `everybody`.
+        env: the environment.
+        facts: the facts of the application's hosts.
 
     Returns:
-        The jobs, and the backup's id; none where backups are off.
+        The jobs and the backup's id; no jobs if backups are off.
     """
     if not env.settings.backup.enabled:
         return [], None
     running = Counter(fact.version for fact in facts.values() if fact.version)
     version, most = running.most_common(1)[0] if running else ("none", 1)
-    # One host's word must not name everybody's backup.
+    # A single host's report must not decide the id of all hosts' backups.
     named = f"-{version}" if 2 * most > running.total() else ""
-    # The one that the last deploy has begun in the background may have been named within this second.
+    # The last deploy's background backup may have got its id within this second.
     moment = now() + timedelta(seconds=1)
     known = names.after((record["id"] for fact in facts.values() for record in fact.backups), moment)
     id_ = f"{max(stamp(moment), known)}{named}"
@@ -116,14 +116,14 @@ def back_up_jobs(
 
 
 def back_up_afterwards(env: Environment, version: str, release: str) -> Callable[[str], StepCall] | None:
-    """How hosts back up a release that has just proven healthy, so that the next deploy need not: in the background.
+    """Build the steps that back up a healthy release in the background, so that the next deploy need not.
 
     Args:
-        env: where it runs.
-        version, release: what runs there now.
+        env: the environment.
+        version, release: the version and release that run now.
 
     Returns:
-        The step, by host; None where the next deploy could not make use of it.
+        The step by host; None if the next deploy could not use its backup.
     """
     if not env.settings.backup.after_deploy or not all(steps.is_provable(target.settings) for target in env.targets):
         return None
@@ -132,12 +132,12 @@ def back_up_afterwards(env: Environment, version: str, release: str) -> Callable
 
 
 def prove_jobs(fleet: Fleet, env: Environment, facts: Mapping[str, Facts]) -> list[Job[str | None]]:
-    """The jobs that find out whether the last backup still holds all there is; none where that cannot be.
+    """Build the jobs that check whether the last backup is current; none if it cannot be.
 
     Args:
-        fleet: open sessions with `everybody`.
-        env: what is backed up.
-        facts: of the application's hosts.
+        fleet: the open sessions with `everybody`.
+        env: the environment.
+        facts: the facts of the application's hosts.
     """
     jobs: list[Job[str | None]] = []
     for name, remote in _backed_up(fleet, env).items():
@@ -150,12 +150,12 @@ def prove_jobs(fleet: Fleet, env: Environment, facts: Mapping[str, Facts]) -> li
 
 
 def _backed_up(fleet: Fleet, env: Environment) -> dict[str, Remote]:
-    """The hosts that hold something: not those with the balancers."""
+    """Return the hosts with data to back up: all except the balancers' hosts."""
     return {name: fleet.remotes[name] for name in everybody(env) if name in fleet.remotes}
 
 
 def one_backup(results: Results[str | None]) -> str | None:
-    """The backup that holds for every host that was asked; None if there is no such."""
+    """Return the backup that is current on every host; None if there is none."""
     ids = set(results.ok.values())
     return ids.pop() if len(ids) == 1 and not results.failed else None
 
@@ -165,26 +165,26 @@ def judge_backups(
     env: Environment,
     results: Results[Record | None],
 ) -> list[str]:
-    """Whether a deploy may go on with the backups it got (A2).
+    """Decide whether a deploy may continue with the backups it got (A2).
 
-    A host whose backup failed may go on with one that is younger than ``max_age``: production refuses to deploy only
-    where there is none and none can be made. Where the repository itself is gone, locked away or damaged, what its
-    records say counts for nothing.
+    A host whose backup failed may use one that is younger than ``max_age``; a deploy is refused only if there is none
+    and none can be made. If the repository itself is missing, damaged or cannot be opened, its records do not
+    count.
 
     Args:
-        fleet: open sessions.
-        env: whose backups.
-        results: of `back_up_jobs`.
+        fleet: the open sessions.
+        env: the environment.
+        results: the results of `back_up_jobs`.
 
     Returns:
         Warnings.
 
     Raises:
-        SlipwayError: some host has neither.
+        SlipwayError: a host has neither backup.
     """
     limit = timedelta(seconds=env.settings.backup.max_age)
     usable = [host for host, error in results.failed.items() if error.code not in UNUSABLE]
-    # Looked at anew: an age counts from now, and only the host's own clock can tell it.
+    # Read the records again: the age counts from now, by the host's own clock.
     known = fleet.each("facts", partial(facts_of, env), hosts=usable).ok
     bad: dict[str, SlipwayError] = {}
     warnings = []
@@ -202,7 +202,7 @@ def judge_backups(
 
 
 def _youngest(facts: Facts) -> tuple[timedelta, str] | None:
-    """Age and id of a host's youngest backup, by the clock that dated it: the host's own, not the controller's."""
+    """Return the age and id of a host's newest backup, by the host's own clock, which dated it."""
     clock = datetime.fromtimestamp(facts.clock, UTC)
     ages = []
     for record in facts.backups:
