@@ -9,7 +9,7 @@ from functools import cache
 
 # ssh(1), up to OpenSSH 10.
 _FLAGS = "1246ab:c:e:fgi:kl:m:no:p:qstvxAB:CD:E:F:GI:J:KL:MNO:P:Q:R:S:TVw:W:XYy"
-# These options decide the destination and the connection. The others are about terminals, logs, forwarded ports and shared connections.
+# These options decide the destination and the connection. The others are about terminals, logs and forwarding.
 _MATTER = frozenset(f"-{letter}" for letter in "1246bBcCFiIJlmopP")
 # With these options ssh does not run a command on a host.
 _OTHERWISE = frozenset(f"-{letter}" for letter in "GOQVW")

@@ -1,1 +1,1 @@
-"""Records: signed by their authors, checked against each other, and referred to by their heads (A9, G10)."""
+"""Sign the ledgers' records, and check them by chain, signatures and heads (A9, G10)."""

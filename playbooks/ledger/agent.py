@@ -1,6 +1,6 @@
-"""The SSH agent: which keys it holds, and a signature by one of them (draft-ietf-sshm-ssh-agent).
+"""Talk to the SSH agent: list its keys, and get a signature (draft-ietf-sshm-ssh-agent).
 
-Not paramiko's client: that one waits for ever for an agent that does not answer, and each answer here has a time limit.
+paramiko's client waits for ever for an agent that does not answer; here each answer has a time limit.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from playbooks.core.sshsig import BadSignature, PublicKey, Reader, packed
 ASK_KEYS, KEYS = 11, 12
 ASK_SIGNATURE, SIGNATURE = 13, 14
 RSA_SHA2_512 = 4
-MAX_ANSWER = 256 * 1024  # as OpenSSH's own
+MAX_ANSWER = 256 * 1024  # OpenSSH's own limit
 
 
 class NoAnswer(Exception):
-    """The agent does not do what it was asked; a sentence says why."""
+    """The agent refused or did not answer; the sentence says why."""
 
 
 def agent_keys(seconds: float) -> list[PublicKey]:
-    """The keys that the agent holds, in its order; none where there is no agent.
+    """Return the agent's keys, in its order; none if there is no agent.
 
     Args:
-        seconds: for how long it is waited for.
+        seconds: how long to wait for it.
 
     Raises:
-        NoAnswer: it does not answer, or answers nonsense.
+        NoAnswer: it does not answer, or its answer is malformed.
     """
     if not os.environ.get("SSH_AUTH_SOCK"):
         return []
@@ -40,13 +40,13 @@ def agent_keys(seconds: float) -> list[PublicKey]:
 
 
 def agent_signature(key: PublicKey, data: bytes, *, flags: int, seconds: float) -> bytes:
-    """A signature by one of its keys, in SSH's format.
+    """Return a signature by one of its keys, in SSH's format.
 
     Args:
-        key: which.
-        data: what is signed.
+        key: the key.
+        data: the data to sign.
         flags: how an RSA key signs.
-        seconds: for how long it is waited for: a person may have to touch the key.
+        seconds: how long to wait; a person may have to touch the key.
 
     Raises:
         NoAnswer: it does not sign, or not in time.

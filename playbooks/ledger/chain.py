@@ -1,4 +1,4 @@
-"""Check a ledger's chain as its bytes come in (A9); append.sh says what a line looks like."""
+"""Check a ledger's hash chain while its bytes arrive (A9). append.sh defines a line."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from typing import Any
 
 from playbooks.fleet.host_json import read_object
 
-# Bytes of a line. A record is one argument of a script, and an argument has 131072 at the most (execve(2)).
+# Bytes of a line. A record is one argument of a script, with at most 131072 bytes (execve(2)).
 LONGEST = 262144
 MAX_FAULTS = 20
-# What a host adds to a record: its copies of one record differ in nothing else.
+# The fields that a host adds to a record. Copies of a record differ in nothing else.
 OWN = frozenset({"prev", "healed", "host", "repaired_from", "replaces", "kept"})
 _SHAPE = re.compile(rb'\{"prev":"(start|[0-9a-f]{64})",[^\x00-\x1f]+\}\n')
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong with a ledger.
+    """A fault in a ledger.
 
     Args:
-        line: where, counted from 1; None where no line is to blame.
-        kind: a word for programs: record, start, changed, order, torn, large; of a record that is whole: unsigned,
-            untrusted, signature, misplaced, replayed; of the whole ledger: heads, seen.
+        line: the line, counted from 1; None if the fault is in no single line.
+        kind: a code: record, start, changed, order, torn, large; for a complete record: unsigned,
+            untrusted, signature, misplaced, replayed; for the whole ledger: heads, seen.
         sentence: for a person.
     """
 
@@ -37,13 +37,13 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class LedgerLine:
-    """A record's line.
+    """The line of a record.
 
     Args:
         digest: its SHA-256, with its newline.
-        prev: what it says of the one before.
-        offset: how many bytes stand before it, where the ledger was read from its beginning.
-        length: its bytes.
+        prev: the hash of the previous line, as it says.
+        offset: its position in bytes, if the ledger was read from its beginning.
+        length: its length in bytes.
     """
 
     digest: str
@@ -53,10 +53,10 @@ class LedgerLine:
 
 
 def read_record(line: bytes) -> dict[str, Any] | None:
-    """A line as a record; None when it is none, whatever it is.
+    """Read a line as a record; None if it is not one.
 
     Args:
-        line: with its newline.
+        line: the line with its newline.
     """
     shape = _SHAPE.fullmatch(line)
     if shape is None:
@@ -67,15 +67,15 @@ def read_record(line: bytes) -> dict[str, Any] | None:
         return None
     if record is None:
         return None
-    # Of two keys "prev" JSON takes the last, the script the first.
+    # If "prev" occurs twice, JSON takes the last one and the script the first.
     return {**record, "prev": shape[1].decode()}
 
 
 class Chain:
-    """The chain of one ledger, fed piece by piece; it keeps no more than a line.
+    """Checks the chain of a ledger, piece by piece, and keeps at most a line in memory.
 
     Args:
-        whole: whether the first byte is the ledger's first. Else the first record is taken as it is.
+        whole: whether the first byte is the ledger's first. If not, the first record is not checked.
 
     Attributes:
         last: the last record's line.
@@ -83,11 +83,11 @@ class Chain:
 
     def __init__(self, *, whole: bool = True) -> None:
         self.lines = 0
-        self.torn = 0  # lines torn by a crash that a later record has closed
+        self.torn = 0  # lines torn by a crash and closed by a later record
         self.unnamed = 0  # faults beyond MAX_FAULTS
         self._faults: list[Fault] = []
         self._known = whole
-        # Over the last record's line and what was torn after it.
+        # The hash over the last record's line and the torn lines after it.
         self._hash = hashlib.sha256()
         self._last = 0  # the last record's line
         self._rest = bytearray()
@@ -95,10 +95,10 @@ class Chain:
         self._before: deque[tuple[str, int]] = deque(maxlen=64)
         self.last: LedgerLine | None = None
         self._bytes = 0
-        self._owed: dict[str, int] = {}  # hashes nobody has had yet, with the place of the fault that tells it
+        self._owed: dict[str, int] = {}  # hashes that no line has had yet, with the index of the fault to report
 
     def feed(self, data: bytes) -> Iterator[dict[str, Any]]:
-        """Take the next bytes; gives the records in them."""
+        """Read the next bytes, and yield the records in them."""
         for line in _lines(data):
             self._bytes += len(line)
             self._rest += line
@@ -112,7 +112,7 @@ class Chain:
 
     @property
     def faults(self) -> tuple[Fault, ...]:
-        """What is wrong, if the ledger ends here; at most MAX_FAULTS of it."""
+        """Return the faults, if the ledger ends here; MAX_FAULTS at most."""
         faults = list(self._faults)
         if self._rest or self._overlong:
             line = self.lines + 1
@@ -123,7 +123,7 @@ class Chain:
 
     @property
     def tampered(self) -> bool:
-        """Whether something is wrong that no crash does."""
+        """Return whether there is a fault that a crash cannot cause."""
         return any(fault.kind != "torn" for fault in self.faults)
 
     def _bound(self) -> None:
@@ -193,7 +193,7 @@ class Chain:
 
 
 def _lines(data: bytes) -> Iterator[bytes]:
-    """Lines that end with a newline; bytes.splitlines would also split at a carriage return."""
+    """Split into lines at newlines only; bytes.splitlines would also split at a carriage return."""
     start = 0
     while (end := data.find(b"\n", start) + 1) > 0:
         yield data[start:end]

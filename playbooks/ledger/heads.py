@@ -1,7 +1,7 @@
-"""The last lines of ledgers that this machine has seen: a ledger that lacks one later was cut or rewritten.
+"""Remember the last lines of ledgers. A ledger that later lacks one was cut or rewritten.
 
-They are kept per environment under ``$XDG_STATE_HOME/slipway`` (``~/.local/state``). Losing them is harmless: then this
-machine finds nothing that was cut off before it looked again.
+The files are in ``$XDG_STATE_HOME/slipway`` (``~/.local/state``), one for each environment. Losing one is harmless:
+this machine then cannot find cuts from before its next look.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ _PREV = re.compile(r"start|[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class Head:
-    """A ledger's last line, as it was when somebody looked.
+    """A ledger's last line at one time.
 
     Args:
-        digest: of the line; see `head_of`.
-        prev: what the line says of the one before it.
-        offset: how many bytes stand before it.
-        length: its own, with the newline.
-        at: when, UTC, ISO 8601.
-        what: the record, for a person.
+        digest: the line's hash; see `head_of`.
+        prev: the hash of the previous line, as the line says.
+        offset: the line's position in bytes.
+        length: its length in bytes, with the newline.
+        at: the time, UTC, ISO 8601.
+        what: the record in a person's words.
     """
 
     digest: str
@@ -44,20 +44,20 @@ class Head:
     what: str
 
     def asked(self) -> str:
-        """The words with which a host is asked for it; see facts.sh."""
+        """Return the words that ask a host for this line; see facts.sh."""
         return f"{self.offset} {self.length} {self.prev}"
 
     def __str__(self) -> str:
-        """For a person."""
+        """Describe it for a person."""
         return f"{self.what}, seen {self.at}"
 
 
 def head_written(record: str, prev: str, healed: str, offset: int, at: str, what: str) -> Head:
-    """The head that append.sh has just written.
+    """Return the head that append.sh has just written.
 
     Args:
-        record: as it was handed over.
-        prev, healed, offset: as it answered.
+        record: the record that append.sh got.
+        prev, healed, offset: its answer.
         at, what: see `Head`.
     """
     line = f'{{"prev":"{prev}",{healed}{record[1:]}\n'.encode()
@@ -65,7 +65,7 @@ def head_written(record: str, prev: str, healed: str, offset: int, at: str, what
 
 
 class Heads:
-    """What is kept of one environment. Threads may share it.
+    """The known heads of an environment. Threads may share it.
 
     Args:
         path: the file.
@@ -77,11 +77,11 @@ class Heads:
         self._kept: dict[str, tuple[str, Head]] | None = None
 
     def known(self, host: str, machine: str) -> Head | None:
-        """The newest head that is known of a host.
+        """Return the newest known head of a host.
 
         Args:
             host: its name.
-            machine: its host key's fingerprint: one that was set up anew has another, and a ledger of its own.
+            machine: its host key's fingerprint. A reinstalled host has another one, and a new ledger.
         """
         with self._guard:
             if self._kept is None:
@@ -90,9 +90,9 @@ class Heads:
         return head if machine and whose == machine else None
 
     def keep(self, found: dict[str, tuple[str, Head | None]]) -> None:
-        """Keep these, each with its machine, and what is known of other hosts. None: nothing is known any more.
+        """Store these heads with their machines, and keep other hosts' heads. None removes a host's head.
 
-        That they cannot be written changes nothing: the next task finds less.
+        A failure to write is ignored; the next task then finds fewer cuts.
         """
         with self._guard:
             kept = {**_read(self._path), **{host: (one, head) for host, (one, head) in found.items() if head}}
@@ -100,7 +100,7 @@ class Heads:
                 if head is None:
                     kept.pop(host, None)
             self._kept = kept
-        if not self._path.is_absolute():  # whoever has no home remembers nothing
+        if not self._path.is_absolute():  # a user without a home folder stores nothing
             return
         with contextlib.suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -112,11 +112,11 @@ class Heads:
 
 
 def heads_path(application: str, environment: str, folder: Path) -> Path:
-    """Where an environment's heads are kept.
+    """Return the path of an environment's heads.
 
     Args:
         application, environment: their names.
-        folder: the inventory's; two inventories may have the same name.
+        folder: the inventory's folder, because two inventories may have the same name.
     """
     return place("heads", application, environment, folder)
 
@@ -126,7 +126,7 @@ def _read(path: Path) -> dict[str, tuple[str, Head]]:
         found = json.loads(path.read_text(encoding="utf-8"))
         return {str(host): (str(one["machine"]), _head(one)) for host, one in found.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}  # there is none yet, or it is damaged
+        return {}  # the file is missing or damaged
 
 
 def _head(kept: dict[str, object]) -> Head:

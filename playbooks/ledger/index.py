@@ -1,4 +1,4 @@
-"""Which host has which record, and which host should have it; one ledger alone cannot show that (A9)."""
+"""Index which host has which record, and which host should have it (A9)."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any, NamedTuple
 
 from playbooks.core.states import TaskStatus
 
-# What a record says of a host that had no part in it, or could not be written to.
+# A record's words for a host that took no part or could not be written to.
 APART = frozenset({"unchanged"})
 OUT_OF_REACH = frozenset({"unreachable", "untouched"})
 
 
 class RecordKey(NamedTuple):
-    """What tells records apart.
+    """The identity of a record.
 
     Args:
-        begun: `TaskStatus.BEGUN` for a record that only says that its task has begun; else nothing.
+        begun: `TaskStatus.BEGUN` if the record only says that its task has begun; else empty.
     """
 
     started: str
@@ -31,23 +31,23 @@ class RecordKey(NamedTuple):
 
     @property
     def ended(self) -> RecordKey:
-        """That of the record of how its task ended."""
+        """Return the key of the record of its task's end."""
         return self._replace(begun="")
 
 
 def key_of(record: Mapping[str, Any]) -> RecordKey:
-    """The key of a record; records of one deploy or rollback have the same on every host."""
+    """Return a record's key; a task's records have the same key on every host."""
     started, id_, task = (str(record.get(name, ""))[:100] for name in ("started", "id", "task"))
     return RecordKey(started, id_, task, TaskStatus.BEGUN if record.get("status") == TaskStatus.BEGUN else "")
 
 
 @dataclass(slots=True)
 class _Content:
-    """Hosts as bits: a record costs the same on three hosts as on a hundred.
+    """Sets of hosts as bits, so that memory use does not grow with the number of hosts.
 
     Args:
-        have: those where it says just this.
-        should, could: those that it names: they took part, or were out of reach.
+        have: the hosts whose record has this content.
+        should, could: the hosts that it names as taking part, or as unreachable.
     """
 
     have: int = 0
@@ -57,17 +57,17 @@ class _Content:
 
 @dataclass(slots=True)
 class _Entry:
-    """A record, whatever it says."""
+    """A record, with all its contents."""
 
-    digest: bytes = b""  # of what most hosts have that speaks for several; of one that is trusted, where there is one
-    content: _Content = field(default_factory=_Content)  # of that
+    digest: bytes = b""  # of the trusted content, or else of the one that most hosts have
+    content: _Content = field(default_factory=_Content)  # the hosts of that content
     trusted: bool = False
     have: int = 0
-    others: dict[bytes, _Content] | None = None  # what else it says where it speaks for several
+    others: dict[bytes, _Content] | None = None  # the other contents that name several hosts
 
     @property
     def other(self) -> int:
-        """The hosts that have something else."""
+        """Return the hosts that have another content."""
         found = 0
         for content in (self.others or {}).values():
             found |= content.have
@@ -75,11 +75,11 @@ class _Entry:
 
     @property
     def named(self) -> int:
-        """The hosts that have it, or should."""
+        """Return the hosts that have the record or should have it."""
         return self.have | self.content.should
 
     def elect(self, digest: bytes) -> None:
-        """From now on this is what the others are held against."""
+        """Use this content as the one to compare others with."""
         if digest != self.digest:
             others = self.others or {}
             content = others.pop(digest, _Content())
@@ -88,7 +88,7 @@ class _Entry:
             self.others, self.digest, self.content = others or None, digest, content
 
     def vote(self, digest: bytes, bit: int) -> _Content:
-        """Count a host for what it has."""
+        """Count a host for the content that it has."""
         self.digest = self.digest or digest
         if digest == self.digest:
             content = self.content
@@ -103,11 +103,11 @@ class _Entry:
 
 @dataclass(frozen=True)
 class Lacks:
-    """Records that a host lacks.
+    """The records that a host lacks.
 
     Args:
-        missing: it took part, so it had them or should have.
-        never_had: it was out of reach, or nothing was done to it.
+        missing: records of tasks in which it took part.
+        never_had: records of tasks during which it was unreachable or not changed.
     """
 
     missing: Sequence[RecordKey]
@@ -115,13 +115,13 @@ class Lacks:
 
 
 class LedgerIndex:
-    """All hosts' records, one small entry each. Threads may share it.
+    """An index of all hosts' records, with one small entry for each. Threads may share it.
 
-    A record that one of the signers vouches for is believed wherever it stands. Any other is believed if most of the
-    hosts that it names have it: what stands on a few may as well have been put in there.
+    A record that a signer has signed is believed on any host. Any other is believed if most of the hosts that it
+    names have it, because somebody may have added it on a few hosts.
 
     Args:
-        hosts: whose ledgers are read.
+        hosts: the hosts whose ledgers are read.
     """
 
     def __init__(self, hosts: Sequence[str]) -> None:
@@ -132,14 +132,14 @@ class LedgerIndex:
     def add(
         self, host: str, record: Mapping[str, Any], digest: bytes, *, trusted: bool = False, counts: bool = True
     ) -> None:
-        """Count a record that stands on a host.
+        """Count a record on a host.
 
         Args:
-            host: which.
-            record: as it stands there.
-            digest: of its content.
-            trusted: whether one of the signers vouches for it.
-            counts: whether it says who should have it.
+            host: the host.
+            record: the record on that host.
+            digest: the hash of its content.
+            trusted: whether a signer has signed it.
+            counts: whether it may say which hosts should have it.
         """
         stands = record.get("hosts")
         named = stands if isinstance(stands, dict) else {}
@@ -148,11 +148,11 @@ class LedgerIndex:
             bit = self._bits[host]
             entry.have |= bit
             if trusted and not entry.trusted:
-                # From now on only what is trusted says who should have it.
+                # From now on only the trusted content says which hosts should have it.
                 entry.trusted = True
                 entry.elect(digest)
                 entry.content.should = entry.content.could = 0
-            # Of its own doings a host may tell in its own words: that it was lost in the middle, for one.
+            # A host's record of itself may differ from the others', for example if it was lost during the task.
             content = entry.vote(digest, bit) if len(named) > 1 else entry.content
             if trusted or (counts and not entry.trusted):
                 self._name(content, named if len(named) > 1 else {host: named[host]} if host in named else {})
@@ -166,7 +166,7 @@ class LedgerIndex:
                 content.should |= bit
 
     def forget(self, host: str) -> None:
-        """A host whose ledger could not be read to its end: nothing is said of it."""
+        """Ignore a host whose ledger could not be read completely."""
         bit = self._bits.pop(host)
         for entry in self._entries.values():
             entry.have &= ~bit
@@ -176,12 +176,12 @@ class LedgerIndex:
                 content.could &= ~bit
 
     def lacks(self, host: str, *, apart: Collection[str] = (), anew: bool = False) -> Lacks:
-        """What a host lacks of what the others have, oldest first.
+        """Return the records that a host lacks and others have, oldest first.
 
         Args:
-            host: which.
-            apart: hosts whose word does not count: their chain is broken.
-            anew: as if it had none.
+            host: the host.
+            apart: hosts that do not count, because their chain is broken.
+            anew: treat the host as if it had no records.
         """
         own = self._bits[host]
         held = 0 if anew else own
@@ -192,11 +192,11 @@ class LedgerIndex:
         return Lacks(missing, never_had)
 
     def alone(self, host: str, *, apart: Collection[str] = ()) -> list[RecordKey]:
-        """Records of a host that most of the others lack, and nobody vouches for: put in here, or cut off there.
+        """Return a host's records that most others lack and no signer signed: added here, or cut off there.
 
         Args:
-            host: which.
-            apart: hosts whose word does not count.
+            host: the host.
+            apart: hosts that do not count.
         """
         own, counted = self._bits[host], self._mask(set(self._bits) - set(apart))
         return sorted(
@@ -204,45 +204,45 @@ class LedgerIndex:
         )
 
     def is_firm(self, key: RecordKey, *, apart: Collection[str] = ()) -> bool:
-        """Whether a record may be copied without asking: one of the signers vouches for it, or several hosts have it
-        alike and are most of those that it names.
+        """Return whether a record may be copied without asking: a signer signed it, or several hosts have it alike
+        and are most of the hosts that it names.
 
         Args:
-            key: which.
-            apart: hosts whose word does not count.
+            key: the record's key.
+            apart: hosts that do not count.
         """
         entry, counted = self._entries[key], self._mask(set(self._bits) - set(apart))
         alike = (entry.content.have & counted).bit_count()
         return entry.trusted or (alike > 1 and 2 * alike > (entry.named & counted).bit_count())
 
     def digest_of(self, key: RecordKey) -> str:
-        """The digest of the content that is believed of a record that nobody vouches for; empty for any other."""
+        """Return the digest of the believed content of an unsigned record; empty for any other record."""
         entry = self._entries[key]
         return "" if entry.trusted else entry.digest.hex()
 
     def is_believed(self, key: RecordKey, digest: bytes) -> bool:
-        """Whether a record with that key is to have this content: the one that is vouched for, or that most have."""
+        """Return whether this is the believed content of a record: the signed one, or the one that most hosts have."""
         entry = self._entries[key]
         return entry.digest in (b"", digest)
 
     def is_disputed(self, key: RecordKey, *, apart: Collection[str] = ()) -> bool:
-        """Whether hosts whose word counts have different contents of a record that nobody vouches for."""
+        """Return whether hosts that count have different contents of an unsigned record."""
         entry = self._entries[key]
         return not entry.trusted and bool(entry.other & self._mask(set(self._bits) - set(apart)))
 
     def differs(self, host: str) -> list[RecordKey]:
-        """Records that say something else on this host than where they are believed."""
+        """Return the records whose content on this host differs from the believed one."""
         own = self._bits[host]
         return sorted(key for key, entry in self._entries.items() if entry.other and _odd(entry) & own)
 
     def holders(self, key: RecordKey, *, apart: Collection[str] = ()) -> list[str]:
-        """Hosts that have a record and whose word counts, in order; first those that have what is believed."""
+        """Return the hosts that have a record and count; those with the believed content come first."""
         entry = self._entries[key]
         found = [host for host, bit in self._bits.items() if entry.have & bit and host not in apart]
         return sorted(found, key=lambda host: not entry.content.have & self._bits[host])
 
     def only(self, hosts: Collection[str]) -> list[RecordKey]:
-        """Records that stand nowhere but on these hosts."""
+        """Return the records that only these hosts have."""
         others = ~self._mask(hosts)
         return sorted(key for key, entry in self._entries.items() if entry.have and not entry.have & others)
 
@@ -251,12 +251,12 @@ class LedgerIndex:
 
 
 def _firm(entry: _Entry, counted: int) -> bool:
-    """Whether a record is believed: it is vouched for, or most of the hosts that it names have it."""
+    """Return whether a record is believed: it is signed, or most of the hosts that it names have it."""
     have = (entry.have & counted).bit_count()
     return entry.trusted or 2 * have > (entry.named & counted).bit_count()
 
 
 def _odd(entry: _Entry) -> int:
-    """The hosts that say something else than what is trusted, or than most; all of them when there is no most."""
+    """Return the hosts that differ from the trusted content or the majority; all hosts if there is no majority."""
     same, other = entry.content.have, entry.other
     return other if entry.trusted or 2 * same.bit_count() > (same | other).bit_count() else same | other

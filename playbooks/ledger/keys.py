@@ -1,4 +1,4 @@
-"""The key that signs for a task: the person's, in an SSH agent, or the environment's."""
+"""Find the key that signs for a task: the person's in an SSH agent, or the environment's."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ if TYPE_CHECKING:
 
 AGENT_SECONDS = 10.0
 TOUCH_SECONDS = 60.0
-# The tasks that write a record. What others leave behind when they are interrupted says nothing that must be believed.
+# The tasks that write a record. Other tasks leave only a note of an interruption, which needs no signature.
 SIGNING = (*CHANGES, "repair")
 
 
 class _InAgent:
-    """A key that the SSH agent holds."""
+    """A key in the SSH agent."""
 
     def __init__(self, public: PublicKey) -> None:
         self.public = public
 
     def sign(self, data: bytes) -> bytes:
-        """Sign, in SSH's format.
+        """Sign in SSH's format.
 
         Raises:
-            UsageError: the agent does not, or nobody touches the key in time.
+            UsageError: the agent refuses, or nobody touches the key in time.
         """
         seconds = TOUCH_SECONDS if self.public.touched else AGENT_SECONDS
         flags = RSA_SHA2_512 if self.public.kind == RSA else 0
         try:
             signature = agent_signature(self.public, data, flags=flags, seconds=seconds)
-            require_made_by(self.public, signature, data)  # an old agent signs with SHA-1 all the same
+            require_made_by(self.public, signature, data)  # an old agent ignores the flags and signs with SHA-1
         except (NoAnswer, BadSignature) as error:
             raise UsageError(
                 f"the SSH agent did not sign with {shown(self.public)}: {error}. This task could not sign its record; "
@@ -51,37 +51,37 @@ class _InAgent:
 
 
 class _OfEnvironment:
-    """A key whose private half is in memory."""
+    """The environment's key, with its private half in memory."""
 
     def __init__(self, key: paramiko.PKey, name: str) -> None:
         self.public = PublicKey(key.asbytes(), f"secret {name}")
         self._key = key
 
     def sign(self, data: bytes) -> bytes:
-        """Sign, in SSH's format."""
+        """Sign in SSH's format."""
         return self._key.sign_ssh_data(data, "rsa-sha2-512" if self.public.kind == RSA else None).asbytes()
 
 
 def shown(key: PublicKey) -> str:
-    """A key for a person: its fingerprint, and whose it is."""
+    """Describe a key for a person: its fingerprint and its comment."""
     return f"{key.fingerprint} ({key.comment})" if key.comment else key.fingerprint
 
 
 def find_key(settings: LedgerSettings, secrets: Secrets) -> SigningKey | None:
-    """The key that signs for this environment.
+    """Find the key that signs for this environment.
 
-    The agent's keys are looked at in the agent's order, then the environment's. The first that is among the signers is
-    taken; where no signers are set, the first that signs without a touch.
+    It tries the agent's keys in the agent's order, then the environment's key. It takes the first that is among the
+    signers; if no signers are set, the first that signs without a touch.
 
     Args:
-        settings: who may sign.
-        secrets: has the environment's key.
+        settings: the settings with the signers.
+        secrets: the secrets with the environment's key.
 
     Returns:
         The key; None if there is none and none is required.
 
     Raises:
-        UsageError: none may sign, and a record must be signed.
+        UsageError: no key here may sign, and records must be signed.
         ConfigError: the environment's key cannot be used.
     """
     signers = [read_public_key(line) for line in settings.signers]
@@ -111,8 +111,8 @@ def _candidates(settings: LedgerSettings, secrets: Secrets) -> Iterator[SigningK
     try:
         held = agent_keys(AGENT_SECONDS)
     except NoAnswer:
-        held = []  # not every agent is one any more; who must sign is told that there is no key
-    # No certificates: whom they are issued by says nothing about who wrote a record.
+        held = []  # the socket may be stale; if a signature is required, the error below says that there is no key
+    # No certificates, because their issuer does not show who wrote a record.
     yield from (_InAgent(key) for key in held if key.kind in KINDS)
     if settings.key:
         yield _of_environment(settings.key, secrets)
@@ -136,12 +136,12 @@ def _of_environment(name: str, secrets: Secrets) -> SigningKey:
 
 
 class Signing:
-    """Signs an environment's records.
+    """Signs the records of an environment.
 
     Args:
-        settings: who may.
-        secrets: has the environment's key.
-        environment, application: where.
+        settings: the settings with the signers.
+        secrets: the secrets with the environment's key.
+        environment, application: their names.
     """
 
     def __init__(self, settings: LedgerSettings, secrets: Secrets, *, environment: str, application: str) -> None:
@@ -151,13 +151,13 @@ class Signing:
         self._seals: dict[str, Seal] = {}
 
     def prepare(self, warn: Callable[[str], None]) -> None:
-        """Find the key, before anything is touched.
+        """Find the key, before the task changes anything.
 
         Args:
-            warn: told what a person should know.
+            warn: receives warnings.
 
         Raises:
-            UsageError: a record must be signed, and no key is here that may.
+            UsageError: records must be signed, and no key here may sign.
             ConfigError: the environment's key cannot be used.
         """
         key = find_key(self._settings, self._secrets)
@@ -168,10 +168,10 @@ class Signing:
             warn("no key is here that may sign: this task's record says nothing of who wrote it (slipway_ledger)")
 
     def seal(self, holder: LockOwner) -> Seal:
-        """What makes a task's records; its key signs once for each of them.
+        """Return the seal that makes a task's records; the task's key signs each of them.
 
         Raises:
-            UsageError: the key does not sign.
+            UsageError: the key cannot sign.
         """
         name = f"{holder.task} {holder.id}"
         if name not in self._seals:

@@ -1,7 +1,7 @@
-"""What the ledgers of a fleet prove together: each record by its signature, and each ledger by the others' heads.
+"""Prove a fleet's ledgers: each record by its signature, and each ledger by the heads in other ledgers.
 
-A signed record names the last line of every ledger that its task has seen (its *heads*). So nothing before such a line
-can be changed, put in or taken out, on no host; and what stands after it without a signature was put in since.
+A signed record names the last line of every ledger that its task has seen (its *heads*). So nobody can change, add or
+remove lines before a head without a trace, on any host; and an unsigned line after a head was added later.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from playbooks.ledger.seal import NO_LINE
 from playbooks.ledger.standing import RecordVerdict, Standing, Verifier, is_minor
 
 _DIGEST = re.compile(r"[0-9a-f]{32}")
-MAX_SAID = 300  # characters of what is told of a record
+MAX_SAID = 300  # characters of a record that are shown
 
 
 @dataclass(frozen=True)
 class Suspect:
-    """A record that nobody who is trusted vouches for.
+    """A record that no signer has signed.
 
     Args:
-        key: what it calls itself.
-        line: where it stands.
-        digest: of its content, hexadecimal.
+        key: the record's key.
+        line: its line.
+        digest: the hash of its content, in hex.
         judged: its standing.
-        said: what it says, for a person.
+        said: its content in a person's words.
         minor: see `is_minor`.
     """
 
@@ -47,50 +47,50 @@ class Suspect:
 
 @dataclass
 class _Host:
-    """What is known of one ledger."""
+    """The records of one ledger."""
 
     lines: dict[str, int] = field(default_factory=dict)
     signed: set[bytes] = field(default_factory=set)
-    first: int | None = None  # the first line that one of the signers signed
+    first: int | None = None  # the first line with a signer's signature
     suspects: list[Suspect] = field(default_factory=list)
     replayed: list[Fault] = field(default_factory=list)
     accepted: set[str] = field(default_factory=set)
-    anew: str = ""  # when a repair has last begun it anew: heads from before are not looked for
+    anew: str = ""  # the last time a repair began it anew; older heads are not expected
     keys: Counter[str] = field(default_factory=Counter)
     unsigned: int = 0
     by_host: int = 0
 
 
 class Proof:
-    """Collects the records of all hosts, then says what is wrong with them. Threads may share it.
+    """Collects the records of all hosts, and then finds their faults. Threads may share it.
 
     Args:
-        hosts: names.
-        verifier: judges records.
-        required: whether a record that is not signed is a fault.
+        hosts: the hosts' names.
+        verifier: checks signatures.
+        required: whether an unsigned record is a fault.
     """
 
     def __init__(self, hosts: Iterable[str], verifier: Verifier, *, required: bool) -> None:
         self.verifier = verifier
         self._required = required
         self._hosts = {host: _Host() for host in hosts}
-        # By host the lines that signed records have seen there, each with when, and by which, it was seen last.
+        # By host: the heads that signed records name, each with the time and the id of the last such record.
         self._pins: dict[str, dict[str, tuple[str, str]]] = {}
         self._pinned: set[bytes] = set()
         self._guard = threading.Lock()
-        # What is worked out of all records, until another one comes.
+        # Results over all records, which are cleared when another record comes.
         self._from: dict[str, float] = {}
         self._old: frozenset[str] | None = None
 
     def add(self, host: str, line: int, head: str, record: Mapping[str, Any], digest: bytes) -> RecordVerdict:
-        """Take a record.
+        """Add a record.
 
         Args:
-            host: where it stands.
+            host: the record's host.
             line: counted from 1.
-            head: the line's name; see `head_of`.
-            record: as it stands there.
-            digest: of its content.
+            head: the line's hash; see `head_of`.
+            record: the record on that host.
+            digest: the hash of its content.
 
         Returns:
             Its standing.
@@ -123,7 +123,7 @@ class Proof:
             if host in _list(record.get("anew")):
                 one.anew = max(one.anew, key.started)
         with self._guard:
-            if digest not in self._pinned:  # the same record stands on many hosts
+            if digest not in self._pinned:  # many hosts have the same record
                 self._pinned.add(digest)
                 self._pin(record.get("heads"), key)
 
@@ -134,24 +134,24 @@ class Proof:
                 pins[head] = max(pins.get(head, ("", "")), (key.started, str(key)))
 
     def signs(self, host: str) -> bool:
-        """Whether records of a host have been signed from a line on that was taken already."""
+        """Return whether a signed record of this host was added already."""
         return self._hosts[host].first is not None
 
     def forget(self, host: str) -> None:
-        """A host whose ledger could not be read to its end: nothing is said of it."""
+        """Ignore a host whose ledger could not be read completely."""
         self._hosts.pop(host, None)
 
     def has(self, head: str) -> bool:
-        """Whether a ledger has a line of this name."""
+        """Return whether a ledger has a line with this hash."""
         return any(head in one.lines for one in self._hosts.values())
 
     def counts(self, host: str) -> tuple[dict[str, int], int, int]:
-        """By whom how many of a host's records are signed, how many are by nobody, and how many it wrote alone."""
+        """Count a host's records: by signer, unsigned, and those that it wrote alone."""
         one = self._hosts[host]
         return dict(one.keys.most_common(MAX_FAULTS)), one.unsigned, one.by_host
 
     def gone(self, host: str) -> list[Fault]:
-        """Heads that signed records have seen on a host, and that are not there any more."""
+        """Return heads that signed records name for a host, and that its ledger lacks."""
         one = self._hosts[host]
         lost = sorted(
             (seen for head, seen in self._pins.get(host, {}).items() if not self._holds(one, head, seen[0])),
@@ -163,11 +163,11 @@ class Proof:
         ]
 
     def lost(self, host: str, seen: Head) -> Fault | None:
-        """What this machine knows of a host's ledger, if it is not there any more.
+        """Return the newest line that this machine has seen in a host's ledger, if it is gone.
 
         Args:
-            host: which.
-            seen: the newest line that is known.
+            host: the host.
+            seen: the newest known line.
         """
         one = self._hosts[host]
         if self._holds(one, seen.digest, seen.at):
@@ -179,7 +179,7 @@ class Proof:
         return head == NO_LINE or head in one.lines or when < one.anew
 
     def suspects(self, host: str) -> list[Suspect]:
-        """Records on a host that need a person's judgement, oldest first."""
+        """Return a host's records that a person must judge, oldest first."""
         after, legacy, one = self._since(host), self.legacy(), self._hosts[host]
         return [
             suspect
@@ -192,15 +192,15 @@ class Proof:
         ]
 
     def standing_of(self, host: str, digests: Collection[str]) -> list[str]:
-        """Which of these contents are in question on a host."""
+        """Return which of these contents are in question on a host."""
         return [suspect.digest for suspect in self.suspects(host) if suspect.digest in digests]
 
     def replayed(self, host: str) -> bool:
-        """Whether a signed record stands twice in a host's ledger."""
+        """Return whether a signed record occurs twice in a host's ledger."""
         return bool(self._hosts[host].replayed or self._again(host))
 
     def _again(self, host: str) -> list[Fault]:
-        """What nobody signed, is no fault for being old or accepted, and was put in a second time."""
+        """Return unsigned records that are old or accepted, and that were added a second time."""
         after, one = self._since(host), self._hosts[host]
         excused = self.legacy() | one.accepted
         seen: set[str] = set()
@@ -212,7 +212,7 @@ class Proof:
         return found
 
     def faults(self, host: str) -> list[Fault]:
-        """What is wrong with a host's records, by their signatures and by what others have seen of them."""
+        """Return the faults of a host's records, by signatures and by heads in other records."""
         told = [
             Fault(
                 suspect.line, suspect.judged.standing.value, f"line {suspect.line}, {suspect.key}: {suspect.judged.why}"
@@ -222,9 +222,9 @@ class Proof:
         return [*told, *self._hosts[host].replayed, *self._again(host), *self.gone(host)]
 
     def _since(self, host: str) -> float:
-        """The line after which every record of a host must be signed: a signer has seen that it was the last.
+        """Return the line after which a host's records must be signed, because a signed record names it as the head.
 
-        Where such a line is gone nobody can tell what was there before, so that is all of them.
+        If such a line is gone, the earlier content is unknown, so all records must be signed.
         """
         if host not in self._from:
             one, heads = self._hosts[host], self._pins.get(host, {})
@@ -236,10 +236,10 @@ class Proof:
         return self._from[host]
 
     def legacy(self, hosts: Collection[str] | None = None) -> frozenset[str]:
-        """Records from before records were signed, by their digests; a repair may have copied them to other hosts.
+        """Return the digests of records from before signatures; a repair may have copied them to other hosts.
 
         Args:
-            hosts: where they stand; left out, on any.
+            hosts: the hosts to look at; default: all.
         """
         if hosts is None:
             self._old = self.legacy(self._hosts) if self._old is None else self._old
@@ -251,7 +251,7 @@ class Proof:
         return frozenset(found)
 
     def unsigned(self, host: str) -> frozenset[str]:
-        """Records of a host that nobody who is trusted has signed, and that are no fault, by their digests."""
+        """Return the digests of a host's records that no signer has signed and that are no fault."""
         bad = {suspect.digest for suspect in self.suspects(host)}
         return frozenset(suspect.digest for suspect in self._hosts[host].suspects) - bad
 
@@ -261,7 +261,7 @@ def _twice(line: int, key: RecordKey) -> str:
 
 
 def tell(record: Mapping[str, Any]) -> str:
-    """What a record says, for a person."""
+    """Describe a record for a person."""
     hosts = record.get("hosts")
     named = ", ".join(f"{host}: {word}" for host, word in hosts.items()) if isinstance(hosts, dict) else ""
     parts = [

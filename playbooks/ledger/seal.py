@@ -1,9 +1,9 @@
-"""Who wrote a record: what is signed of it, and with what (G10).
+"""Sign records, so that a reader knows who wrote them (G10).
 
-A person's key signs once a task, before anything is touched: a *delegation*, which lets a key that lives in this
-process's memory sign the task's records. So a security key is touched once, a record never waits for an agent that
-has gone meanwhile, and what hosts write alone (a guard's undo, a task that was interrupted) is signed beforehand, for
-each host its own.
+A person's key signs once for each task, before the task changes anything: a *delegation*, which lets a key in this
+process's memory sign the task's records. So a person touches a security key once, a record never waits for an agent
+that is gone, and records that hosts write alone (a guard's undo, an interrupted task) are signed in advance, for
+each host separately.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from playbooks.ledger.chain import OWN
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-# Two of them: what is signed as the one can never be shown as the other.
+# Two namespaces, so that a signature for one purpose is invalid for the other.
 RECORDS = "slipway-ledger"
 DELEGATIONS = "slipway-delegation"
 SIGNATURE = "signature"
-# What a host may add to a record that it writes alone; the record says which of them it leaves to the host.
+# The fields that a host may add to a record that it writes alone; the record lists those that it allows.
 BY_HOST = "by_host"
-GUARD_ADDS = ("at", "status")  # an undo says when it was done, and whether it could be
+GUARD_ADDS = ("at", "status")  # a guard adds the time and the result
 HEAD_DIGITS = 32
-NO_LINE = "start"  # the head of a ledger that is not there yet
+NO_LINE = "start"  # the head of an empty ledger
 
 
 class SigningKey(Protocol):
@@ -40,12 +40,12 @@ class SigningKey(Protocol):
         """Sign, in SSH's format.
 
         Raises:
-            SlipwayError: it does not.
+            SlipwayError: the key cannot sign.
         """
 
 
 class TaskKey:
-    """A key of one task, in memory only."""
+    """A key for one task, only in memory."""
 
     def __init__(self) -> None:
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -59,24 +59,24 @@ class TaskKey:
 
 
 def canonical(document: Mapping[str, Any]) -> bytes:
-    """The bytes that are signed: JSON with sorted keys and without blanks, in UTF-8."""
+    """Return the bytes to sign: JSON with sorted keys, without blanks, in UTF-8."""
     return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def content(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A record without what its host adds to it: the same on every host."""
+    """Return a record without the fields that its host adds; the rest is the same on every host."""
     return {name: value for name, value in record.items() if name not in OWN}
 
 
 def signed_part(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What a record's signature is over: its content, but for the signature and what is left to the host."""
+    """Return the signed part of a record: its content without the signature and the host's fields."""
     left = record.get(BY_HOST)
     added = [name for name in left if name in GUARD_ADDS] if isinstance(left, list) else []
     return {name: value for name, value in content(record).items() if name != SIGNATURE and name not in added}
 
 
 def digest(record: Mapping[str, Any]) -> bytes:
-    """What tells the contents of records apart: 16 bytes."""
+    """Return a hash of a record's content: 16 bytes."""
     try:
         return hashlib.sha256(canonical(content(record))).digest()[:16]
     except (RecursionError, UnicodeEncodeError):
@@ -84,10 +84,10 @@ def digest(record: Mapping[str, Any]) -> bytes:
 
 
 def head_of(line: bytes) -> str:
-    """The name of a ledger's last line, by which all before it is known too.
+    """Return the hash of a ledger's last line, which also covers all lines before it.
 
     Args:
-        line: with its newline.
+        line: the line with its newline.
     """
     return hashlib.sha256(line).hexdigest()[:HEAD_DIGITS]
 
@@ -98,15 +98,15 @@ def _signed(document: dict[str, Any], key: SigningKey, namespace: str) -> dict[s
 
 
 class Seal:
-    """Makes one task's records, signed where there is a key.
+    """Makes the records of a task, and signs them if there is a key.
 
     Args:
-        environment, application: where it works; a record says so, so that it counts nowhere else.
-        holder: the task.
-        signer: the key that vouches for the task; None: nobody does.
+        environment, application: their names, which each record contains, so that it is invalid elsewhere.
+        holder: the task's lock owner.
+        signer: the key that signs the delegation; None signs nothing.
 
     Raises:
-        SlipwayError: the key does not sign.
+        SlipwayError: the key cannot sign.
     """
 
     def __init__(self, environment: str, application: str, holder: LockOwner, signer: SigningKey | None) -> None:
@@ -118,21 +118,21 @@ class Seal:
             self._delegation = _signed({**self._where, **about, "key": str(self._key.public)}, signer, DELEGATIONS)
 
     def record(self, document: Mapping[str, Any], heads: Mapping[str, str] | None = None) -> dict[str, Any]:
-        """A record to be written.
+        """Make a record.
 
         Args:
-            document: what happened.
-            heads: the ledgers' last lines that the task has seen, by host: none of them can be cut off unseen.
+            document: the record's fields.
+            heads: the last lines of ledgers that the task has seen, by host, which makes a later cut detectable.
         """
         return self._made({**document, **self._where, "heads": dict(heads or {})})
 
     def left_to(self, host: str, document: Mapping[str, Any], adds: Sequence[str] = ()) -> dict[str, Any]:
-        """A record that a host may write alone, should it have to.
+        """Make a record that a host may write alone later.
 
         Args:
-            host: which. It counts on no other.
-            document: what the record is to say.
-            adds: what the host adds, of `GUARD_ADDS`.
+            host: the host. The record is invalid on any other.
+            document: the record's fields.
+            adds: the fields that the host may add, from `GUARD_ADDS`.
         """
         hosts = document.get("hosts", {host: str(document.get("status", ""))})
         return self._made({**document, **self._where, "hosts": hosts, BY_HOST: list(adds)})

@@ -1,4 +1,4 @@
-"""Whether a record counts: who signed it, for which environment, and whether it is in its own place (G10)."""
+"""Check a record's standing: who signed it, for which environment, and for which host (G10)."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from playbooks.core.states import TaskStatus
 from playbooks.ledger.keys import SIGNING, shown
 from playbooks.ledger.seal import BY_HOST, DELEGATIONS, RECORDS, SIGNATURE, canonical, signed_part
 
-# What a record and its delegation must say alike.
+# The fields in which a record and its delegation must agree.
 ALIKE = ("environment", "application", "id", "by")
 GUARD = "guard"  # the task of a record that a guard's undo writes
 
 
 class Standing(StrEnum):
-    """What a record is worth."""
+    """How far a record can be trusted."""
 
-    TRUSTED = "trusted"  # signed by one of the signers
-    UNTRUSTED = "untrusted"  # signed by somebody else, or there are no signers
+    TRUSTED = "trusted"  # signed by a signer
+    UNTRUSTED = "untrusted"  # signed by another key, or no signers are set
     UNSIGNED = "unsigned"
     BROKEN = "signature"  # the signature does not match
-    MISPLACED = "misplaced"  # one of the signers signed it for somewhere else
+    MISPLACED = "misplaced"  # a signer signed it for another place
 
 
 @dataclass(frozen=True)
 class RecordVerdict:
-    """A record's standing.
+    """The standing of a record.
 
     Args:
-        standing: what it is worth.
-        key: who signed it.
-        why: what is wrong with it, to follow "it is" or "its"; empty where nothing is.
-        by_host: whether its host wrote it alone: it counts for that host only.
+        standing: its standing.
+        key: the key that signed it.
+        why: the problem, to follow "it is" or "its"; empty if there is none.
+        by_host: whether its host wrote it alone, so that it is valid for that host only.
     """
 
     standing: Standing
@@ -46,7 +46,7 @@ class RecordVerdict:
 
     @property
     def trusted(self) -> bool:
-        """Whether one of the signers vouches for it."""
+        """Return whether a signer has signed it."""
         return self.standing is Standing.TRUSTED
 
 
@@ -54,11 +54,11 @@ UNSIGNED = RecordVerdict(Standing.UNSIGNED, why="nobody has signed it")
 
 
 class Verifier:
-    """Judges an environment's records; each content once. Threads may share it.
+    """Checks an environment's records, each content once. Threads may share it.
 
     Args:
-        signers: the public keys that are believed, as authorized_keys has them.
-        environment, application: whose records.
+        signers: the trusted public keys, in the format of authorized_keys.
+        environment, application: their names.
     """
 
     def __init__(self, signers: Sequence[str], *, environment: str, application: str) -> None:
@@ -70,16 +70,16 @@ class Verifier:
 
     @property
     def believes(self) -> bool:
-        """Whether there are signers."""
+        """Return whether there are signers."""
         return bool(self._signers)
 
     def judge(self, host: str, record: Mapping[str, Any], digest: bytes) -> RecordVerdict:
-        """A record's standing on a host.
+        """Return a record's standing on a host.
 
         Args:
-            host: where it stands.
-            record: as it stands there.
-            digest: of its content.
+            host: the record's host.
+            record: the record on that host.
+            digest: the hash of its content.
         """
         with self._guard:
             known = self._known.get(digest)
@@ -109,16 +109,16 @@ class Verifier:
         return RecordVerdict(Standing.TRUSTED, believed, by_host=by_host)
 
     def _signer(self, record: Mapping[str, Any], signature: object, delegation: object) -> PublicKey:
-        """Who has signed a record, by way of the task's key; who is not trusted is only known to be named.
+        """Return who signed a record through the task's key. For an untrusted key the signature is not checked.
 
         Raises:
-            BadSignature: nobody has.
+            BadSignature: the signature is invalid.
         """
         if not isinstance(signature, str) or not isinstance(delegation, dict):
             raise BadSignature("half of it is missing")
         by = claimed(str(delegation.get(SIGNATURE)))
         if self._signers and by.blob not in self._signers:
-            return by  # It is not worth the work of checking it: a hostile host may have any number of these.
+            return by  # Do not check it, because a hostile host may have any number of these.
         key, delegated = self._delegated(delegation)
         if check(signature, canonical(signed_part(record)), RECORDS) != delegated:
             raise BadSignature("the task's key has not made it")
@@ -126,10 +126,10 @@ class Verifier:
         return key
 
     def _delegated(self, delegation: dict[str, Any]) -> tuple[PublicKey, PublicKey]:
-        """Who delegated, and to which key.
+        """Return who delegated, and to which key.
 
         Raises:
-            BadSignature: nobody has signed it.
+            BadSignature: the delegation's signature is invalid.
         """
         signature, signed = delegation.get(SIGNATURE), signed_part(delegation)
         if not isinstance(signature, str):
@@ -159,7 +159,7 @@ def _require_alike(record: Mapping[str, Any], delegation: Mapping[str, Any]) -> 
 
 
 def _names(record: Mapping[str, Any], host: str, *, alone: bool) -> bool:
-    """Whether a record says that it belongs on a host: what a host writes alone is about that host alone."""
+    """Return whether a record belongs on a host. A record that a host writes alone is about that host only."""
     hosts = record.get("hosts")
     return isinstance(hosts, dict) and host in hosts and (not alone or len(hosts) == 1)
 
@@ -173,5 +173,5 @@ def _misplaced(record: Mapping[str, Any], judged: RecordVerdict) -> RecordVerdic
 
 
 def is_minor(record: Mapping[str, Any]) -> bool:
-    """Whether it only says that a task was interrupted which changes nothing: such a task need not be able to sign."""
+    """Return whether it only reports the interruption of a read-only task, which needs no signing key."""
     return record.get("status") == TaskStatus.INTERRUPTED and record.get("task") not in (*SIGNING, GUARD)
