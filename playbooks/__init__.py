@@ -1,1 +1,1 @@
-"""The procedures of the tasks, one in each file, each of which reads like a page of a runbook."""
+"""The procedures of the tasks. Each is one file, which reads like a page of a runbook."""

@@ -1,4 +1,4 @@
-"""End a task that runs on another machine, as Ctrl-C does where it runs (A6)."""
+"""End a task that runs on another machine, as Ctrl-C does on its own machine (A6)."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Aborted(Answer):
     """A task that was asked to end.
 
     Args:
-        what, by, since: the task in a person's words, who runs it, and when it began.
-        hosts: where it was asked.
-        seconds: within which it hears of it.
+        what, by, since: the task in a person's words, the person who runs it, and its start.
+        hosts: the hosts that passed the request on.
+        seconds: the time until the task receives it, at most.
         flag: the flag that names the environment.
     """
 
@@ -35,19 +35,19 @@ class Aborted(Answer):
 
 
 def abort(env: Environment, progress: Progress) -> Aborted:
-    """Ask the task that is at work to end. One host that its controller still hears of is enough.
+    """Ask the running task to end. One host that its controller still hears from is enough.
 
     Args:
-        env: where it works.
-        progress: who watches.
+        env: the environment.
+        progress: receives what to show a person.
 
     Raises:
-        SlipwayError: no task is at work, or no host could be asked.
+        SlipwayError: no task is running, or no host is reachable.
     """
     heard = signal_lock_owners(env, progress, "abort", read_abort)
     asked = {host: holder for host, holder in heard.items() if holder is not None}
     if not asked:
-        # No bad usage: it may have ended a moment ago.
+        # This is no usage error, because the task may have ended a moment ago.
         raise SlipwayError(f"no task is at work on {env.title}; nothing was changed", hint=f"invoke status {env.flag}")
     holder = most_said(asked.values())
     within = GuardTiming(env.settings.guard.timeout).beat + 1

@@ -1,4 +1,4 @@
-"""Back up the application (A2): its hosts and its databases' hosts, side by side, under one id."""
+"""Back up the application (A2): its hosts and its databases' hosts, at the same time, under one id."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class Backups:
     """Backup records of the fleet, newest first.
 
     Args:
-        id: of the backup just made; None for a list.
-        records: as the hosts keep them.
-        nothing: hosts that had nothing to back up.
-        unreachable: why a host could not be asked.
-        expired: ids of backups that retention removed.
+        id: the id of the new backup; None for a list.
+        records: the records as the hosts keep them.
+        nothing: the hosts without anything to back up.
+        unreachable: the errors of unreachable hosts.
+        expired: the ids of backups that retention removed.
     """
 
     schema: ClassVar[str] = "slipway.backups/1"
@@ -49,7 +49,7 @@ class Backups:
 
     @property
     def exit_status(self) -> ExitStatus:
-        """A host that cannot be reached needs a person."""
+        """Return 3 if a host is unreachable, which needs a person."""
         return ExitStatus.PERSON_NEEDED if self.unreachable else ExitStatus.DONE
 
     def to_json(self) -> dict[str, Any]:
@@ -66,10 +66,10 @@ class Backups:
 
 
 def backup(env: Environment, progress: Progress, *, wait: float = 0.0) -> Backups:
-    """Make a backup now, and let old ones expire.
+    """Make a backup now, and remove expired ones.
 
     Raises:
-        SlipwayError: a host has no backup; the others keep theirs.
+        SlipwayError: the backup of a host failed; the other hosts keep theirs.
     """
     if not env.settings.backup.enabled:
         raise UsageError(f"backups are off in {env.name}: slipway_backup.enabled is false")

@@ -1,4 +1,4 @@
-"""A deploy's dry run (A7): everything it would do, host by host, with diffs. It takes no lock and changes nothing."""
+"""Dry-run a deploy (A7): list each host's actions and diffs. It takes no lock and changes nothing."""
 
 from __future__ import annotations
 
@@ -44,15 +44,15 @@ from playbooks.traffic.traffic import read_balancers
 
 @dataclass(frozen=True)
 class HostPlan:
-    """What would happen to one host.
+    """The planned actions on one host.
 
     Args:
-        before, after: versions; after is None where nothing is known of the host, or it is a balancer's.
-        actions: in order, as sentences; empty when it is up to date.
-        diffs: unified diffs of rendered files; secrets are struck out.
-        problems: what would end the deploy before it touches anything.
-        drift: what was changed by hand of what runs.
-        warnings: what a person should look at first.
+        before, after: the versions; after is None if the host is unknown or a balancer's.
+        actions: the actions in order, as sentences; empty if the host is up to date.
+        diffs: unified diffs of rendered files, with secrets struck out.
+        problems: why the deploy would stop before it changes anything.
+        drift: changes by hand in the running release.
+        warnings: warnings for a person.
         hint: what to do about the problems.
     """
 
@@ -69,10 +69,10 @@ class HostPlan:
 
 @dataclass(frozen=True)
 class DeployCheck:
-    """The whole dry run.
+    """The dry run of a deploy.
 
     Args:
-        before: what is done before any host switches, beside staging; empty for nothing.
+        before: the actions before any host switches, besides staging; empty for none.
     """
 
     schema: ClassVar[str] = "slipway.check-deploy/1"
@@ -88,12 +88,12 @@ class DeployCheck:
 
     @property
     def problems(self) -> list[str]:
-        """Everything that would end the deploy before it touches anything."""
+        """Return all problems that would stop the deploy before it changes anything."""
         return [f"{host.host}: {problem}" for host in self.hosts for problem in host.problems]
 
     @property
     def exit_status(self) -> ExitStatus:
-        """1 when the deploy would refuse to begin."""
+        """Return 1 if the deploy would refuse to begin."""
         return ExitStatus.FAILED if self.problems else ExitStatus.DONE
 
     def to_json(self) -> dict[str, Any]:
@@ -107,15 +107,15 @@ class DeployCheck:
 
 
 def check(env: Environment, wanted: DeployRequest, progress: Progress) -> DeployCheck:
-    """Say what a deploy would do.
+    """Find out what a deploy would do.
 
     Args:
-        env: where to.
-        wanted: what.
-        progress: who watches.
+        env: the environment.
+        wanted: the deploy request.
+        progress: receives what to show a person.
 
     Raises:
-        UsageError, ConfigError: the deploy would be refused before it reached a host.
+        UsageError, ConfigError: the deploy would fail before it reached a host.
     """
     release = new_release(find_artifact(env, version=wanted.version, artifact=wanted.artifact, sha256=wanted.sha256))
     renderings = render_all(env, release)
@@ -129,7 +129,7 @@ def check(env: Environment, wanted: DeployRequest, progress: Progress) -> Deploy
         reached = [target for target in env.targets if target.name in fleet.remotes]
         facts = read_all(fleet, env, reached, drift=True)
         refuse_adoption(env, facts)
-        if release.artifact.why:  # nobody has named it
+        if release.artifact.why:  # no version was named
             chosen = choose_anew(fleet, env, facts, release.artifact, wanted.sha256)
             if chosen != release.artifact:
                 release = new_release(chosen)
@@ -208,7 +208,7 @@ def _host(
 ) -> HostPlan:
     name = target.name
     rendered = for_next(renderings, facts)[name]
-    # Of two slots the one that runs is compared: between blue and green there is always a difference.
+    # With slots, compare the one that runs, because the two slots always differ.
     compared = renderings[name].get(facts[name].slot, rendered)
     current = f"{target.settings.home}/current"
     places = {f"{target.settings.home}/releases/{id_}": current for id_ in (release.id, facts[name].current)}
@@ -249,14 +249,14 @@ def deploy_actions(
     *,
     first: bool,
 ) -> tuple[str, ...]:
-    """What would be done on a host, in order, as sentences.
+    """Return the actions on a host, in order, as sentences.
 
     Args:
-        settings: the host's.
-        release, rendered: what it would run.
-        facts, there: what it runs.
-        stage: that it changes in.
-        first: whether hooks with `once` run on it.
+        settings: the host's settings.
+        release, rendered: the release that it would run, and its rendering.
+        facts, there: the host's facts and rendered files.
+        stage: the stage in which it changes.
+        first: whether hooks with `once` run on this host.
     """
     beside = bool(_beside({facts.host: rendered}, {facts.host: facts}))
     port = rendered.slot.port if rendered.slot else None
@@ -282,7 +282,7 @@ def deploy_actions(
 
 
 def _beside(rendered: Mapping[str, Rendered], facts: Mapping[str, Facts]) -> dict[str, str]:
-    """Hosts where the new release starts beside the old one, and its slot there."""
+    """Return the hosts where the new release starts in an idle slot, with that slot."""
     return {host: slot.name for host, fact in facts.items() if (slot := rendered[host].slot) and fact.slot}
 
 

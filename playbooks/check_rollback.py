@@ -1,4 +1,4 @@
-"""A rollback's dry run: what each host would go back to, and from where. It takes no lock and changes nothing."""
+"""Dry-run a rollback: list each host's target and its source. It takes no lock and changes nothing."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ from playbooks.traffic.servers import balancers_of
 
 @dataclass(frozen=True)
 class HostBack:
-    """What a rollback would do to one host.
+    """The planned rollback of one host.
 
     Args:
-        before, after: versions; None where nothing runs.
-        release: the id of what it would run.
-        actions: in order, as sentences; empty where it stays as it is.
-        problems: what would end the rollback before it touches anything, or leave this host out of it.
+        before, after: the versions; None if nothing runs.
+        release: the id of the release that it would run.
+        actions: the actions in order, as sentences; empty if nothing changes.
+        problems: why the rollback would stop before it changes anything, or leave this host out.
     """
 
     host: str
@@ -64,12 +64,12 @@ class HostBack:
 
 @dataclass(frozen=True)
 class RollbackCheck(Answer):
-    """The whole dry run.
+    """The dry run of a rollback.
 
     Args:
-        stages: which hosts change at the same time, as sentences.
-        databases: what would become of them, as sentences.
-        warnings: what a person should know before.
+        stages: the hosts that change at the same time, as sentences.
+        databases: what would happen to the databases, as sentences.
+        warnings: warnings for a person.
     """
 
     schema: ClassVar[str] = "slipway.check-rollback/1"
@@ -83,21 +83,21 @@ class RollbackCheck(Answer):
 
     @property
     def exit_status(self) -> ExitStatus:
-        """1 when the rollback would refuse to begin, or leave hosts out."""
+        """Return 1 if the rollback would refuse to begin, or leave hosts out."""
         return ExitStatus.FAILED if self.problems else ExitStatus.DONE
 
 
 def check_rollback(env: Environment, back: RollbackRequest, progress: Progress) -> RollbackCheck:
-    """Say what a rollback would do.
+    """Find out what a rollback would do.
 
     Args:
-        env: where.
-        back: to what.
-        progress: who watches.
+        env: the environment.
+        back: the rollback request.
+        progress: receives what to show a person.
 
     Raises:
-        UsageError: there is nothing to go back to, or a group of hosts is not whole.
-        SlipwayError: a balancer cannot be reached or read, or does not know a server: the rollback would say the same.
+        UsageError: there is no release to go back to, or a group of hosts is incomplete.
+        SlipwayError: a balancer cannot be read, or does not know a server. The rollback would fail in the same way.
     """
     require_sense(env, back)
     require_whole(env)
@@ -187,21 +187,21 @@ def _host(
 
 
 def _left(facts: Facts) -> Iterator[str]:
-    """What becomes of a host of the group that the traffic leaves."""
+    """Plan a host of the group that the traffic leaves."""
     yield f"keep {facts.current or 'nothing'}, without traffic, and stop its units after slipway_keep_idle"
 
 
 def rollback_actions(
     settings: Settings, facts: Facts, move: Move, checked: Checked | None, plan: Plan
 ) -> Iterator[str]:
-    """What would be done on a host that changes, in order, as sentences.
+    """Return the actions on a host that changes, in order, as sentences.
 
     Args:
-        settings: the host's.
-        facts: what it runs.
-        move: from what to what.
-        checked: the release to go back to, as it is there; None where that is nothing.
-        plan: of which this is a part.
+        settings: the host's settings.
+        facts: the host's facts.
+        move: the present release and the target.
+        checked: the check of the target release on the host; None if the target is no release.
+        plan: the rollout's plan.
     """
     out = "take the host out of the traffic" if settings.balancer and plan.host_by_host and facts.current else ""
     stopped = [unit for unit in move.units_before if unit not in move.units]
@@ -256,7 +256,7 @@ def _problems(facts: Facts, target: str | None, checked: Checked | None) -> Iter
 def _databases(
     fleet: Fleet, env: Environment, targets: Mapping[str, str | None], back: RollbackRequest
 ) -> tuple[list[str], list[str]]:
-    """What would be brought back, and what keeps that from being done."""
+    """Return which databases would be restored, and what prevents it."""
     fleet.require_all()
     facts = fleet.each("backups", partial(facts_of, env), hosts=backup_hosts(env)).all_or_raise("reading backups")
     releases = {host: release for host, release in targets.items() if release}

@@ -1,4 +1,4 @@
-"""A deploy's dry run for an inventory that is not trusted: what is known without a host, artifact or secret."""
+"""Dry-run a deploy with an untrusted inventory, without reading a host, artifact or secret."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ NOT_KNOWN = (
 
 @dataclass(frozen=True)
 class HostFiles:
-    """What one host would be given.
+    """The files of one host.
 
     Args:
-        files: rendered files by name: configuration by its place in the release, units, a balancer's configuration.
-        start: units to run.
-        hooks: commands, with when they run and as whom.
+        files: the rendered files: configuration by path in the release, units, a balancer's configuration.
+        start: the units to run.
+        hooks: the commands, with their moment and user.
     """
 
     host: str
@@ -45,13 +45,13 @@ class HostFiles:
 
 @dataclass(frozen=True)
 class UntrustedCheck:
-    """The dry run.
+    """The dry run of an untrusted inventory.
 
     Args:
-        version: as asked for.
-        stages: of a fleet on which something runs already.
-        not_read: what the inventory names and was left alone, as sentences.
-        not_known: what a dry run of a trusted inventory finds out besides.
+        version: the requested version.
+        stages: the stages for a fleet on which a release runs already.
+        not_read: what the inventory names and Slipway did not read, as sentences.
+        not_known: what the dry run of a trusted inventory also finds out.
     """
 
     schema: ClassVar[str] = "slipway.check-untrusted/1"
@@ -65,7 +65,7 @@ class UntrustedCheck:
 
     @property
     def exit_status(self) -> ExitStatus:
-        """0: what is wrong with an inventory is raised."""
+        """Return 0; problems of the inventory are raised."""
         return ExitStatus.DONE
 
     def to_json(self) -> dict[str, Any]:
@@ -80,20 +80,20 @@ class UntrustedCheck:
 
 
 def check_untrusted(env: Environment, wanted: DeployRequest) -> UntrustedCheck:
-    """Validate the settings, render every template, and say what a deploy would do as far as the inventory tells.
+    """Validate the settings, render every template, and list a deploy's actions as far as the inventory tells.
 
     Args:
-        env: where to; its fence is closed.
-        wanted: what. No artifact is looked for, so the version is as it is asked for.
+        env: the environment, with a closed fence.
+        wanted: the deploy request. The version is taken as given, because no artifact is read.
 
     Raises:
-        UsageError, ConfigError: the deploy would be refused before it reached a host, or needs what is not read.
+        UsageError, ConfigError: the deploy would fail before it reached a host, or needs data that is not read.
     """
     if wanted.version is not None and not VERSION.fullmatch(wanted.version):
         raise UsageError(
             f"--version={wanted.version!r} is no version: letters, digits and . _ + - only, 64 at the most"
         )
-    # Fixed words where a deploy has its time and its person: what is shown changes with the inventory alone.
+    # Fixed words replace the time and the person, so that the output depends on the inventory alone.
     version = wanted.version or UNKNOWN
     artifact = Artifact(version, f"not looked for: {FLAG}", None, "none", "0" * 64, 0)
     release = Release(f"TIME-{version}", artifact, "TIME", "PERSON")

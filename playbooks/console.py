@@ -28,10 +28,10 @@ _TERMINAL = re.compile(r"[A-Za-z0-9._+-]{1,40}")
 
 @dataclass(frozen=True)
 class Console(Answer):
-    """A console that was opened, and has ended.
+    """The result of a console session.
 
     Args:
-        status: the program's; None where the connection ended before it.
+        status: the program's exit status; None if the connection ended first.
     """
 
     host: str
@@ -40,7 +40,7 @@ class Console(Answer):
 
     @property
     def exit_status(self) -> ExitStatus:
-        """0: it ended with 0; 1: not so; 3: the host was lost."""
+        """Return 0 if the program ended with 0, 3 if the host was lost, else 1."""
         if self.status is None:
             return ExitStatus.PERSON_NEEDED
         return ExitStatus.FAILED if self.status else ExitStatus.DONE
@@ -49,17 +49,17 @@ class Console(Answer):
 def console(
     env: Environment, progress: Progress, write: Callable[[bytes], None], *, unit: str | None = None
 ) -> Console:
-    """Give this terminal to a program in the release of the first host.
+    """Connect this terminal to a program in the first host's release.
 
     Args:
-        env: where; one host of it.
-        progress: who watches.
+        env: the environment; its first host is used.
+        progress: receives what to show a person.
         write: writes to the terminal.
-        unit: as which one; left out, the release's first service.
+        unit: the unit whose environment the program gets; default: the release's first service.
 
     Raises:
-        UsageError: there is no such unit.
-        SlipwayError: the host cannot be reached, or nothing runs there.
+        UsageError: the unit does not exist.
+        SlipwayError: the host is unreachable, or runs no release.
     """
     env.signing.prepare(progress.warn)
     target = env.targets[0]
@@ -84,11 +84,12 @@ def console(
             seconds=0.0,
             by=holder.who,
         )
-        # Before it is: who dies in it has been there all the same.
+        # Record before it opens, so that the record exists even if this process dies.
         for host, why in record(fleet, env, holder, outcome, facts).items():
             progress.warn(f"{host}: the record could not be written: {why}")
         name = f"slipway-{target.settings.app}-console-{holder.id}-{secrets.token_hex(2)}"
-        # What runs there knows its unit's name, and could say that it has ended: what is typed next is meant for it.
+        # The mark is secret: a program on the host could otherwise fake the end, and the person's next input would go
+        # to the local shell.
         mark = secrets.token_hex(16)
         terminal = os.environ.get("TERM", "")
         settings = target.settings

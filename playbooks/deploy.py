@@ -1,4 +1,4 @@
-"""Deploy a version (A1 to A9): stage it on every host, switch batch by batch, take the fleet back if it fails."""
+"""Deploy a version (A1 to A9): stage it on every host, switch batch by batch, take the fleet back on failure."""
 
 from __future__ import annotations
 
@@ -54,18 +54,18 @@ MARKS: dict[HostState, Mark] = {HostState.DEPLOYED: "proven", HostState.UNTOUCHE
 
 
 def deploy(env: Environment, wanted: DeployRequest, progress: Progress) -> Outcome:
-    """Deploy. What is wrong before the first host switches leaves the fleet as it was and is raised.
+    """Deploy a version. A problem before the first host switches is raised, and leaves the fleet as it was.
 
     Args:
-        env: where to.
-        wanted: what.
-        progress: who watches.
+        env: the environment.
+        wanted: the deploy request.
+        progress: receives what to show a person.
 
     Returns:
-        What it came to, also when the fleet was taken back.
+        The result, also if the fleet was taken back.
 
     Raises:
-        SlipwayError: nothing that serves was touched.
+        SlipwayError: the deploy failed before it changed what runs.
     """
     started = time.monotonic()
     release = _release(env, wanted)
@@ -75,7 +75,7 @@ def deploy(env: Environment, wanted: DeployRequest, progress: Progress) -> Outco
     balancers = balancers_of(env)
     members = dict.fromkeys([*everybody(env), *balancers])
     addresses = [env.target(name).address for name in dict.fromkeys([*members, *hosts_asked(env)])]
-    # A ladder may be longer than a task should take: time that is spent watching, or for headroom, does not count.
+    # Watching and waiting for headroom may take longer than the task's timeout, so they are added to it.
     total = env.settings.timeouts.total + intended.watched(env.settings.rollout)
     total += env.settings.rollout.headroom.wait if balancers else 0.0
     holder = _holder(env, wanted, release)
@@ -88,14 +88,14 @@ def deploy(env: Environment, wanted: DeployRequest, progress: Progress) -> Outco
         refuse_adoption(env, facts)
         groups = read_groups(fleet, env)
         instead: list[str] = []
-        if release.artifact.why:  # nobody has named it
+        if release.artifact.why:  # no version was named
             chosen = choose_anew(fleet, env, facts, release.artifact, wanted.sha256)
             if chosen != release.artifact:
                 instead = [passed_over(chosen, release.artifact)]
                 release = new_release(chosen)
                 held_by_artifact = begin_reading(chosen)
                 holder = replace(_holder(env, wanted, release), id=holder.id)
-        # Where a host had been confirmed in its slot already, that is taken: the other one needs a release of its own.
+        # If a host was confirmed in its slot already, the id is taken, and the other slot needs a new release.
         taken = any(fact.slot and fact.current == release.id and not fact.guard for fact in facts.values())
         if taken or not wanted.resume:
             release = later_than(release, [id_ for fact in facts.values() for id_ in fact.releases])
@@ -142,10 +142,10 @@ def deploy(env: Environment, wanted: DeployRequest, progress: Progress) -> Outco
 
 
 def _refuse_taken(env: Environment, release: Release, facts: Mapping[str, Facts]) -> None:
-    """Two deploys that begin within a second make the same id; the one that waited for the lock stops.
+    """Refuse an id that is taken: two deploys that begin within a second have the same id, and the later one stops.
 
     Raises:
-        UsageError: a host has a release of this id already.
+        UsageError: a host has a release with this id.
     """
     there = [host for host, fact in facts.items() if release.id in fact.releases]
     if there:
@@ -157,10 +157,10 @@ def _refuse_taken(env: Environment, release: Release, facts: Mapping[str, Facts]
 
 
 def _refuse_kept(env: Environment, release: Release, facts: Mapping[str, Facts]) -> None:
-    """What was interrupted is a host's word: a deploy that goes on under an id removes releases of that id.
+    """Refuse to resume an id that a host must keep. The id is a host's report, and resuming removes releases with it.
 
     Raises:
-        UsageError: on a host it names a good release, which that host does not run now.
+        UsageError: a host has a proven release with this id that it does not run now.
     """
     kept = [host for host, fact in facts.items() if fact.current != release.id and fact.keeps(release.id)]
     if kept:
@@ -173,7 +173,7 @@ def _refuse_kept(env: Environment, release: Release, facts: Mapping[str, Facts])
 
 
 def _holder(env: Environment, wanted: DeployRequest, release: Release) -> LockOwner:
-    """Who we are, and what we were asked: should we die, whoever goes on with it goes on as it was begun."""
+    """Return the lock owner with the deploy's flags, so that another machine can resume the deploy unchanged."""
     return LockOwner(
         release.by,
         f"deploy {release.version}",
@@ -197,7 +197,7 @@ def _release(env: Environment, wanted: DeployRequest) -> Release:
 
 
 def render_all(env: Environment, release: Release) -> dict[str, Renderings]:
-    """Render every host's configuration, for each of its slots, so that a mistake is met before any host is.
+    """Render every host's configuration for each of its slots, so that a mistake fails before any host is reached.
 
     Raises:
         ConfigError: a template is wrong.
@@ -214,13 +214,13 @@ def render_all(env: Environment, release: Release) -> dict[str, Renderings]:
 def plan_for(
     env: Environment, wanted: DeployRequest, hosts: list[str], facts: Mapping[str, Facts] | None = None
 ) -> Plan:
-    """The order in which hosts change.
+    """Plan the order in which hosts change.
 
     Args:
-        facts: where they are known: where nothing runs yet, there is no traffic to move by and by.
+        facts: the hosts' facts, if known; a fleet that runs nothing has no traffic to move gradually.
 
     Raises:
-        UsageError: there is no such strategy, or no such batch size; or this fleet cannot have it.
+        UsageError: the strategy or batch size does not exist, or is impossible for this fleet.
     """
     known = facts.values() if facts is not None else ()
     fresh = facts is not None and not any(fact.current for fact in known)
@@ -237,16 +237,16 @@ def plan_for(
 
 
 def _unproven(targets: Sequence[Target]) -> list[str]:
-    """What is said once where releases are taken for healthy by their units alone."""
+    """Return a sentence for hosts whose releases are checked by their units alone."""
     told = [target.settings.health.unproven for target in targets if target.settings.services]
     return list(dict.fromkeys(filter(None, told)))
 
 
 def refuse_adoption(env: Environment, facts: Mapping[str, Facts]) -> None:
-    """What another tool deployed runs in one place only: it is no release of a slot, nor of a group without traffic.
+    """Refuse to adopt another tool's release where hosts have slots or groups, because it runs in one place only.
 
     Raises:
-        UsageError: it runs on a host of an environment that has these.
+        UsageError: such a release runs in an environment with slots or groups.
     """
     theirs = [host for host, fact in facts.items() if fact.theirs]
     if theirs and (env.settings.slots or env.settings.groups):
@@ -260,10 +260,10 @@ def refuse_adoption(env: Environment, facts: Mapping[str, Facts]) -> None:
 def _adopt(
     fleet: Fleet, env: Environment, targets: list[Target], facts: Mapping[str, Facts], rendered: Mapping[str, Rendered]
 ) -> Mapping[str, Facts]:
-    """Make a release of what another tool deployed, wherever that can be done on all such hosts; what is there then.
+    """Adopt another tool's releases, if that is possible on all such hosts; return the new facts.
 
     Raises:
-        SlipwayError: it cannot; nothing that serves was touched.
+        SlipwayError: the adoption is not possible; what runs has not changed.
     """
     theirs = {target.name: folder for target in targets if (folder := facts[target.name].theirs)}
     if not theirs:
@@ -307,7 +307,7 @@ def _nothing_left_behind(
     facts: Mapping[str, Facts],
     started: float,
 ) -> Iterator[None]:
-    """What fails in here fails before a host switches; what was staged goes, so that failed attempts do not pile up."""
+    """Remove the staged release after a failure before any switch, so that failed attempts do not pile up."""
     try:
         yield
     except Interrupted as ended:
@@ -339,9 +339,9 @@ def _record(
     groups: Groups | None,
     record: Mapping[str, object],
 ) -> None:
-    """Write the ledger and mark the release. The deploy is over: what goes wrong here is said and changes nothing."""
-    done = rollout.verdict == "deployed"  # of one that was halted the old slot may still have all of the traffic
-    bad = any(not ruling.good for ruling in rollout.rulings)  # what was halted then has proven nothing
+    """Write the ledger and mark the release. An error here causes a warning, and does not change the result."""
+    done = rollout.verdict == "deployed"  # after a halt the old slot may still have the traffic
+    bad = any(not ruling.good for ruling in rollout.rulings)  # then a halted deploy has not proven its release
     begin = back_up_afterwards(env, outcome.version, release.id) if done else None
 
     def one(remote: Remote) -> Finished:

@@ -1,4 +1,4 @@
-"""Report what on the hosts is not as it was deployed, or not as the inventory has it today. Changes nothing."""
+"""Report what differs on the hosts from the deploy or from the present inventory. It changes nothing."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from playbooks.steps.rendered import OnHost, read_rendered
 
 @dataclass(frozen=True)
 class HostDrift:
-    """One host.
+    """The drift of one host.
 
     Args:
-        version, release: what runs; None where nothing does.
-        changes: what was changed by hand since it was deployed; of very many the first.
-        more: how many more of these there are.
-        by_hand: unified diffs of what was rendered and changed since, as far as it is known what was deployed.
-        undeployed: unified diffs between what was deployed and what the inventory would be rendered to today.
+        version, release: what runs; None if nothing runs.
+        changes: the changes by hand since the deploy, up to a limit.
+        more: how many changes are beyond the limit.
+        by_hand: unified diffs of rendered files that were changed since, as far as the deployed content is known.
+        undeployed: unified diffs between the deployed files and those that the present inventory renders.
             Secrets are struck out of both.
-        error: why nothing is known of it.
+        error: why the host could not be read.
     """
 
     host: str
@@ -48,7 +48,7 @@ class HostDrift:
 
 @dataclass(frozen=True)
 class FleetDrift:
-    """The fleet.
+    """The drift of the fleet.
 
     Args:
         flag: the flag that names the environment.
@@ -61,14 +61,14 @@ class FleetDrift:
 
     @property
     def drifted(self) -> bool:
-        """Whether something was changed by hand."""
+        """Return whether something was changed by hand."""
         return any(host.changes for host in self.hosts)
 
     @property
     def exit_status(self) -> ExitStatus:
-        """0: every host is as it was deployed; 1: one is not; 3: one cannot be asked.
+        """Return 0 if every host is as deployed, 1 if one is not, 3 if one is unreachable.
 
-        What the inventory would have otherwise is no drift: between a commit and its deploy it is always so.
+        A difference from the inventory is no drift, because there is one between each commit and its deploy.
         """
         if any(host.error for host in self.hosts):
             return ExitStatus.PERSON_NEEDED
@@ -76,7 +76,7 @@ class FleetDrift:
 
     @property
     def next(self) -> tuple[str, ...]:
-        """What a person can do about it."""
+        """Return what a person can do about it."""
         spoilt: dict[str, list[str]] = {}
         for host in self.hosts:
             if host.version and any(change.is_mended_by_deploy for change in host.changes):
@@ -116,14 +116,14 @@ class FleetDrift:
 
 
 def drift(env: Environment, progress: Progress) -> FleetDrift:
-    """Read every file of what runs, on every host, and compare it with what was deployed.
+    """Compare every file of the running release on every host with what was deployed.
 
     Args:
-        env: where.
-        progress: who watches.
+        env: the environment.
+        progress: receives what to show a person.
 
     Raises:
-        ConfigError: the inventory of today cannot be rendered.
+        ConfigError: the present inventory cannot be rendered.
     """
     templates = Templates.of(env)
 
@@ -167,10 +167,10 @@ def _lost(facts: Facts) -> str | None:
 
 
 def _compared(env: Environment, target: Target, facts: Facts, there: OnHost, templates: Templates) -> Apart:
-    """Diffs between what was rendered then, what is there, and what would be rendered today."""
+    """Return diffs between the deployed files, the host's files, and the files that the present inventory renders."""
     running = facts.running
     if running is None or running.about.get("config") is None:
-        return Apart()  # adopted: it was rendered by nobody
+        return Apart()  # an adopted release has no rendered files
     slot = next((slot for slot in slots_on(env, target) if (slot.name if slot else None) == facts.slot), None)
     artifact = Artifact(running.version, "", None, "none", "", 0)
     rendered = render(env, target, Release(running.id, artifact, "", ""), templates, slot)

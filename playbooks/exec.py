@@ -30,9 +30,9 @@ from playbooks.steps.exec import Command, run_command
 from playbooks.steps.facts import Facts
 from playbooks.steps.finish import Finished, finish
 
-# Of what a command writes on a host, so much is kept for a JSON document: its end.
+# The JSON document keeps the end of a command's output on a host, up to this size.
 MAX_KEPT = 1024 * 1024  # characters
-MAX_COMMAND = 1000  # characters of it in the ledger
+MAX_COMMAND = 1000  # characters of a command in the ledger
 POLL_SECONDS = 0.3
 NOT_FOUND = 127  # sh(1)
 NOTHING_RUNS = "nothing that Slipway deployed runs here"
@@ -42,15 +42,15 @@ Tell = Callable[[str, str], None]
 
 @dataclass
 class HostRun:
-    """How a command went on one host.
+    """A command's result on one host.
 
     Args:
-        status: its exit status; None where it was ended, or never began.
-        error: why it never began, or cannot be known.
-        code: the same for a program; empty where there is no error.
-        lost: whether the host was lost while it ran; the command is ended there.
-        begun: whether it was to begin.
-        output: what it wrote, both streams; of very much the end.
+        status: its exit status; None if it was ended early or did not begin.
+        error: why it did not begin, or why its result is unknown.
+        code: the error's code; empty if there is no error.
+        lost: whether the host was lost while it ran; the host ends the command.
+        begun: whether it was about to begin.
+        output: the end of both output streams.
     """
 
     host: str
@@ -72,7 +72,7 @@ class HostRun:
 
     @property
     def result(self) -> str:
-        """In a word or two."""
+        """Return the result in a word or two."""
         if self.error is not None:
             return "lost" if self.lost else "not run"
         if self.status is None:
@@ -81,7 +81,7 @@ class HostRun:
 
     @property
     def told(self) -> str:
-        """The same, with what its status says where it is that of a signal."""
+        """Return the result, with the name of the signal if one ended the command."""
         try:
             return f"{self.result} ({signal.Signals((self.status or 0) - 128).name})"
         except ValueError:
@@ -90,14 +90,14 @@ class HostRun:
 
 @dataclass(frozen=True)
 class Executed:
-    """How it went.
+    """The results of a command on all hosts.
 
     Args:
-        id: in the ledger.
-        command: as a shell would read it.
-        unrecorded: hosts whose ledgers could not be written, and why.
-        ended: who ended it before its time; empty where nobody did.
-        hint: what may have been meant.
+        id: its id in the ledger.
+        command: the command in shell syntax.
+        unrecorded: why ledgers could not be written, by host.
+        ended: who ended it early; empty if nobody did.
+        hint: what the person may have meant.
     """
 
     schema: ClassVar[str] = "slipway.exec/1"
@@ -112,7 +112,7 @@ class Executed:
 
     @property
     def exit_status(self) -> ExitStatus:
-        """0: status 0 on every host; 1: not so; 3: a host cannot be reached, or was lost."""
+        """Return 0 if the status is 0 on every host, 3 if a host is unreachable or was lost, else 1."""
         if self.unreachable or any(run.lost for run in self.hosts):
             return ExitStatus.PERSON_NEEDED
         return ExitStatus.DONE if all(run.status == 0 for run in self.hosts) else ExitStatus.FAILED
@@ -150,19 +150,19 @@ def execute(
     tell: Tell | None = None,
     deserted: Callable[[], bool] = lambda: False,
 ) -> Executed:
-    """Run a command on every host. It takes no lock: a deploy neither waits for it nor keeps it waiting.
+    """Run a command on every host. It takes no lock, so it and a deploy do not wait for each other.
 
     Args:
-        env: where.
-        progress: who watches.
-        words: program and arguments.
+        env: the environment.
+        progress: receives what to show a person.
+        words: the program and its arguments.
         unit: see `Command`.
-        tell: called with a host's name and each line that the command writes there, as it comes.
-        deserted: says whether nobody reads any more what is told; then the command is ended.
+        tell: called with the host's name and each line of output, as it comes.
+        deserted: returns whether nobody reads the output any more; then the command is ended.
 
     Raises:
-        UsageError: there is no command, or no such unit.
-        SlipwayError: no host can be reached.
+        UsageError: there is no command, or the unit does not exist.
+        SlipwayError: no host is reachable.
     """
     if not words:
         raise UsageError(
@@ -183,7 +183,7 @@ def execute(
         idle = [host for host, fact in facts.items() if fact.current is None]
         facts = require_release(facts)
         runs = {host: HostRun(host, fact.version) for host, fact in facts.items()}
-        # Before it begins: what was run has been run, whatever becomes of this machine.
+        # Record before it begins, so that the record exists even if this machine fails.
         begun = _outcome(env, holder, command, list(runs.values()), 0.0, begins=True)
         unrecorded: dict[str, str] = {}
         try:
@@ -209,7 +209,7 @@ def execute(
 
 
 def _hint(env: Environment, words: Sequence[str], runs: Iterable[HostRun]) -> str:
-    """For who has written a line of shell as a single word."""
+    """Return a hint for a person who passed a shell line as a single word."""
     is_line = len(words) == 1 and any(sign in words[0] for sign in " |&;<>$")
     if not is_line or all(run.status != NOT_FOUND for run in runs):
         return ""
@@ -218,22 +218,22 @@ def _hint(env: Environment, words: Sequence[str], runs: Iterable[HostRun]) -> st
 
 
 def own_id(started: datetime) -> str:
-    """An id of a task that takes no lock: several may begin within a second.
+    """Make an id for a task without a lock, of which several may begin within a second.
 
     Args:
-        started: when.
+        started: the start time.
     """
     return f"{stamp(started)}-{secrets.token_hex(3)}"
 
 
 def require_release(facts: Mapping[str, Facts]) -> dict[str, Facts]:
-    """The hosts on which something of ours runs; on others nothing is run, and nothing written down.
+    """Return the hosts that run a release of Slipway. Others are left out and get no record.
 
     Args:
-        facts: by host.
+        facts: the facts by host.
 
     Raises:
-        SlipwayError: it runs on none.
+        SlipwayError: no host runs one.
     """
     found = {host: fact for host, fact in facts.items() if fact.current is not None}
     if not found:
@@ -242,14 +242,14 @@ def require_release(facts: Mapping[str, Facts]) -> dict[str, Facts]:
 
 
 def require_unit(facts: Mapping[str, Facts], wanted: str | None) -> None:
-    """Refuse a unit that no host's release has, before anything is done there.
+    """Refuse a unit that no host's release has, before any command runs.
 
     Args:
-        facts: by host.
-        wanted: the unit, with or without .service, or @SLOT.service; None: any will do.
+        facts: the facts by host.
+        wanted: the unit, with or without .service or @SLOT.service; None accepts any.
 
     Raises:
-        UsageError: there is no such unit.
+        UsageError: the unit does not exist.
     """
     if wanted is None:
         return
@@ -262,20 +262,20 @@ def require_unit(facts: Mapping[str, Facts], wanted: str | None) -> None:
 
 
 def had(units: Iterable[str]) -> str:
-    """A hint that names the units that there are.
+    """Return a hint that names the existing units.
 
     Args:
-        units: their names.
+        units: the units' names.
     """
     return f"it has: {', '.join(units) or 'none'}"
 
 
 def tell_of_tasks(facts: Mapping[str, Facts], progress: Progress) -> None:
-    """Say who may change the release under a person's hands.
+    """Warn of running tasks that may change the release meanwhile.
 
     Args:
-        facts: by host.
-        progress: who watches.
+        facts: the facts by host.
+        progress: receives what to show a person.
     """
     busy = next((fact.lock for fact in facts.values() if fact.lock), None)
     if busy is not None:
@@ -294,7 +294,7 @@ def _run_on_all(
     tell: Tell | None,
     deserted: Callable[[], bool],
 ) -> str:
-    """Run it on all hosts side by side; who ended it before its time, if somebody did."""
+    """Run the command on all hosts at the same time; return who ended it early, if anybody did."""
     stop, telling = threading.Event(), threading.Lock()
     name = f"slipway-{env.settings.app}-exec-{stamp(now())}-{secrets.token_hex(2)}"
     places = threading.Semaphore(env.settings.forks)
@@ -326,7 +326,7 @@ def _run_on_all(
 
 
 def _wait(threads: Sequence[threading.Thread], stop: threading.Event, deserted: Callable[[], bool]) -> str:
-    """Wait for all; who has set ``stop`` meanwhile, if somebody has."""
+    """Wait for all hosts; return who ended the command early, if anybody did."""
     ended = ""
     while alive := [thread for thread in threads if thread.is_alive()]:
         try:
@@ -335,7 +335,7 @@ def _wait(threads: Sequence[threading.Thread], stop: threading.Event, deserted: 
                 ended = "stopped: nobody reads what it writes any more"
                 stop.set()
         except KeyboardInterrupt as interrupt:
-            # The hosts' ends are told, and what became of it is written down.
+            # Continue, so that each host's result is shown and recorded.
             ended = ended or stopped(interrupt)
             stop.set()
     return ended
@@ -377,10 +377,10 @@ def _outcome(
 def record(
     fleet: Fleet, env: Environment, holder: LockOwner, outcome: Outcome, facts: Mapping[str, Facts]
 ) -> dict[str, str]:
-    """Write into the ledgers what a person did in the release.
+    """Record in the ledgers what a person did in the release.
 
     Returns:
-        Why it could not be written, by host.
+        Why the record could not be written, by host.
     """
     document = sealed(env, holder, outcome, facts)
 

@@ -1,4 +1,4 @@
-"""Check the health of every host of the application once (A4). Changes nothing."""
+"""Check the health of every host of the application once (A4). It changes nothing."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from playbooks.steps.health import HealthReport, ask_health, wait_until_healthy
 
 @dataclass(frozen=True)
 class FleetHealth:
-    """The fleet's health.
+    """The health of the fleet.
 
     Args:
-        reports: by host; a host where nothing is deployed has none.
-        unreachable: why a host could not be asked.
-        empty: hosts where nothing is deployed.
-        stopped: hosts of a group that was without traffic for long enough.
+        reports: the reports by host; a host without a release has none.
+        unreachable: the errors of unreachable hosts.
+        empty: the hosts without a release.
+        stopped: the hosts of a group that was stopped after a while without traffic.
     """
 
     schema: ClassVar[str] = "slipway.health/1"
@@ -35,12 +35,12 @@ class FleetHealth:
 
     @property
     def healthy(self) -> bool:
-        """Whether every host was asked and is healthy."""
+        """Return whether every host is reachable and healthy."""
         return not self.unreachable and not self.empty and all(report.healthy for report in self.reports.values())
 
     @property
     def exit_status(self) -> ExitStatus:
-        """0 healthy, 1 not, 3 a host cannot be reached."""
+        """Return 0 if healthy, 1 if not, 3 if a host is unreachable."""
         if self.unreachable:
             return ExitStatus.PERSON_NEEDED
         return ExitStatus.DONE if self.healthy else ExitStatus.FAILED
@@ -77,10 +77,10 @@ def health(env: Environment, progress: Progress) -> FleetHealth:
 
 
 def health_of(env: Environment, remote: Remote, facts: Facts) -> HealthReport | None:
-    """Try every check on one host, once; None where nothing is deployed, or what is was stopped on purpose.
+    """Try every check on one host once; None if it has no release, or the release was stopped on purpose.
 
     Raises:
-        SlipwayError: the host could not be asked.
+        SlipwayError: the host is unreachable.
     """
     if facts.current is None or facts.kept == 0:
         return None

@@ -1,4 +1,4 @@
-"""What was done, when and by whom: the hosts' ledgers merged (A9)."""
+"""Show what was done, when and by whom, from the hosts' ledgers (A9)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from playbooks.ledger.standing import RecordVerdict, Verifier
 from playbooks.steps.ledger import Ledger, read_ledger
 
 SPARE = 200
-# What of a record is shown as text, and how much of it. A record that nobody has signed may say anything.
+# The fields of a record that are shown, with their maximum lengths. An unsigned record may contain anything.
 TEXTS = {
     **dict.fromkeys(("task", "id", "environment", "application", "version", "status", "started", "by"), 200),
     **dict.fromkeys(("message", "reason", "next"), 8000),
@@ -33,9 +33,9 @@ class History:
     """Records, newest first.
 
     Args:
-        records: each once, though several hosts keep it; ``hosts`` has every host it tells of, with its result.
-        broken: what is wrong with the ledgers, by host.
-        cut: what this machine has seen in a host's ledger, and is gone from it.
+        records: the records, each once; ``hosts`` has the result of every host that it names.
+        broken: the ledgers' faults by host.
+        cut: lines that this machine has seen in a host's ledger and that are gone.
         unreachable: why a host's ledger could not be read.
     """
 
@@ -49,7 +49,7 @@ class History:
 
     @property
     def exit_status(self) -> ExitStatus:
-        """A tampered ledger, or a host that cannot be reached, needs a person."""
+        """Return an error if a ledger has faults or a host is unreachable, which needs a person."""
         return ExitStatus.PERSON_NEEDED if self.broken or self.unreachable else ExitStatus.DONE
 
     def to_json(self) -> dict[str, Any]:
@@ -65,15 +65,15 @@ class History:
 
 
 def history(env: Environment, progress: Progress, *, most: int = 20) -> History:
-    """Read and merge the ends of the ledgers; how much is read depends on ``most``, not on how long they are.
+    """Read and merge the ends of the ledgers. The amount depends on ``most``, not on the ledgers' length.
 
     Args:
-        env: whose.
-        progress: who watches.
-        most: how many records at the most.
+        env: the environment.
+        progress: receives what to show a person.
+        most: the maximum number of records.
     """
     addresses = [target.address for target in env.targets]
-    # Records that a repair brought back stand after younger ones.
+    # Copies that a repair added come after newer records, so read more.
     lines = 2 * most + SPARE
     with open_fleet(addresses, progress=progress, forks=env.settings.forks) as fleet:
         results = fleet.each(
@@ -102,18 +102,18 @@ def history(env: Environment, progress: Progress, *, most: int = 20) -> History:
 
 
 def _is_timely(record: Mapping[str, Any], moment: datetime) -> bool:
-    """Whether it is from the past: what is dated 9999 would be the newest record for good, and hide all others."""
+    """Return whether a record is from the past. One from the year 9999 would always be the newest and hide others."""
     started = parse_time(record.get("started"))
     return started is not None and started <= moment + MAX_AHEAD
 
 
 def merge(ledgers: Mapping[str, Ledger], verifier: Verifier | None = None) -> list[dict[str, Any]]:
-    """Records of all hosts, newest first, each once, be it a copy or not.
+    """Return the records of all hosts, newest first, each once, whether it is a copy or not.
 
     Args:
-        ledgers: by host.
-        verifier: says what each is worth: what is trusted counts, whoever else tells the same otherwise. Left out,
-            nothing is said of that.
+        ledgers: the ledgers by host.
+        verifier: checks each record's signature. A trusted record wins over other contents. Without a verifier
+            the records have no standing.
     """
     found = [
         (host, record, _judged(verifier, host, record)) for host, ledger in ledgers.items() for record in ledger.records
@@ -137,7 +137,7 @@ def merge(ledgers: Mapping[str, Ledger], verifier: Verifier | None = None) -> li
 
 
 def _has_ended(key: RecordKey, merged: Mapping[RecordKey, object], believed: Collection[RecordKey]) -> bool:
-    """Whether a record only says that its task began, and another one how it ended; one that counts no less."""
+    """Return whether this record says that its task began, and another one of the same standing how it ended."""
     return bool(key.begun) and key.ended in merged and (key not in believed or key.ended in believed)
 
 

@@ -28,7 +28,7 @@ from playbooks.fleet.hostkeys import Recorded, fingerprint, is_hash, read_known
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.transport import Transport
 
-# One host's in a file of known hosts: no pattern, list, mark or comment (sshd(8)).
+# A known_hosts line of a single host: no pattern, list, marker or comment (sshd(8)).
 _PLAIN = re.compile(r"[^\s*?!,#@|][^\s*?!,]*")
 
 
@@ -37,13 +37,13 @@ KeyState = Literal["recorded", "unknown", "CHANGED", "added", "replaced"]
 
 @dataclass(frozen=True)
 class HostKey:
-    """One host's key.
+    """The key of one host.
 
     Args:
-        shown: fingerprint of the key that the host shows now.
-        recorded: fingerprints that are recorded for it.
-        state: recorded, unknown, CHANGED, or what was done: added, replaced.
-        file: where keys are recorded.
+        shown: the fingerprint of the key that the host shows now.
+        recorded: the recorded fingerprints of the host.
+        state: recorded, unknown, CHANGED, or the action taken: added, replaced.
+        file: the file of recorded keys.
     """
 
     host: str
@@ -55,7 +55,7 @@ class HostKey:
 
 @dataclass(frozen=True)
 class HostKeys:
-    """The environment's keys."""
+    """The keys of an environment's hosts."""
 
     schema: ClassVar[str] = "slipway.host-keys/1"
     environment: str
@@ -65,7 +65,7 @@ class HostKeys:
 
     @property
     def exit_status(self) -> ExitStatus:
-        """A changed key, or a host that cannot be asked, needs a person."""
+        """Return an error if a key has changed or a host is unreachable, which needs a person."""
         bad = self.unreachable or any(key.state == "CHANGED" for key in self.keys)
         return ExitStatus.PERSON_NEEDED if bad else ExitStatus.DONE
 
@@ -83,8 +83,8 @@ def host_keys(env: Environment, progress: Progress, *, record: bool, replace: bo
     """Ask every host of the inventory for its key, without logging in.
 
     Args:
-        env: whose hosts: all of the inventory's; with --limit, those of the application's.
-        progress: who watches.
+        env: the environment: all hosts of the inventory; with --limit, the application's.
+        progress: receives what to show a person.
         record: add the keys of hosts that have none recorded.
         replace: put the shown key in place of a recorded one that differs.
     """
@@ -109,10 +109,10 @@ def host_keys(env: Environment, progress: Progress, *, record: bool, replace: bo
 
 
 def _ask(address: Address, ways: Ways) -> paramiko.PKey:
-    """The key a host shows.
+    """Return the key that a host shows.
 
     Raises:
-        Unreachable: it does not answer, or can only be reached through another host.
+        Unreachable: it does not answer, or needs a jump host.
     """
     endpoint = ways.endpoints[address.name]
     if endpoint.jump or endpoint.command:
@@ -124,7 +124,7 @@ def _ask(address: Address, ways: Ways) -> paramiko.PKey:
     try:
         with dial(endpoint, address.connect_timeout) as sock:
             transport = Transport(sock)
-            # The kind that is recorded; else that which OpenSSH prefers and its own known_hosts would have.
+            # Ask for the recorded kind, or else the kind that OpenSSH prefers and would record.
             options = transport.get_security_options()
             kinds = sorted(options.key_types, key=lambda kind: kind != "ssh-ed25519")
             options.key_types = ways.wanted(endpoint).kinds(kinds)
@@ -139,15 +139,15 @@ def _ask(address: Address, ways: Ways) -> paramiko.PKey:
 
 
 def _file(endpoint: Endpoint) -> Path:
-    """Where keys are recorded: the first of the files that ssh reads them from."""
+    """Return the file to record keys in: the first that ssh reads."""
     return Path(endpoint.known_hosts[0] if endpoint.known_hosts else at_home("~/.ssh/known_hosts"))
 
 
 def _write(host: str, file: Path, name: str, key: paramiko.PKey) -> None:
-    """Rewrite the file by one rename; every line but this host's stays as it is.
+    """Rewrite the file by one rename, and keep every line of other hosts.
 
     Raises:
-        ControllerError: it cannot be written; or the name means other hosts, too.
+        ControllerError: the file cannot be written, or a line is for other hosts too.
     """
     if not _PLAIN.fullmatch(name):
         raise ControllerError(
@@ -156,7 +156,7 @@ def _write(host: str, file: Path, name: str, key: paramiko.PKey) -> None:
             hint="correct HostKeyAlias, in ansible_ssh_common_args or in ~/.ssh/config",
         )
     try:
-        file = file.resolve()  # of a link, what it leads to is rewritten
+        file = file.resolve()  # rewrite the target of a link
         lines = file.read_bytes().splitlines(keepends=True) if file.is_file() else []
         if lines and not lines[-1].endswith(b"\n"):
             lines[-1] += b"\n"
@@ -176,7 +176,7 @@ def _write(host: str, file: Path, name: str, key: paramiko.PKey) -> None:
 
 
 def _is_for(line: str, name: str) -> bool:
-    """Whether a line of known_hosts is this host's alone; hashed names are compared by their hash (sshd(8))."""
+    """Return whether a line of known_hosts is for this host alone; hashed names are compared by hash (sshd(8))."""
     names = "".join(line.split()[:1]).split(",")
     if line.startswith(("#", "@")) or len(names) != 1:
         return False

@@ -1,4 +1,4 @@
-"""List what a person can go back to: releases on the hosts, and backups. It takes no lock and changes nothing."""
+"""List the targets of a rollback: releases on hosts, and backups. It takes no lock and changes nothing."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from playbooks.traffic.groups import read_groups
 
 @dataclass(frozen=True)
 class KeptRelease:
-    """A release that is on hosts.
+    """A release on hosts.
 
     Args:
-        id, version: what --to takes.
-        created: UTC, ISO 8601.
-        hosts: those that have it.
-        runs_on: those that run it.
-        failed_on: those on which it was not healthy.
-        damaged: what is wrong with it, by host; empty where it is what was staged.
-        backed_up: whether a backup of each host on which it is damaged has it.
-        next: hosts that go to it by a rollback without --to.
+        id, version: the values for --to.
+        created: the time, UTC, ISO 8601.
+        hosts: the hosts that have it.
+        runs_on: the hosts that run it.
+        failed_on: the hosts on which it was not healthy.
+        damaged: the damage by host; empty if it is intact.
+        backed_up: whether each host with a damaged copy has a backup of it.
+        next: the hosts that a rollback without --to takes to it.
     """
 
     id: str
@@ -51,17 +51,17 @@ class KeptRelease:
 
 @dataclass(frozen=True)
 class KeptBackup:
-    """A backup that hosts keep.
+    """A backup on hosts.
 
     Args:
-        id, release: what --to takes; a release is in it, or none is, and then --to does not take it.
-        version: what ran.
-        created: UTC, ISO 8601.
-        hosts: those that have it.
-        databases: whose dumps are in it.
-        on_hosts: whether its release is on each of them, too.
-        lacking: hosts that ran nothing when it was made.
-        changed: what had been changed by hand of the release in it, by host: --to takes it for databases only.
+        id, release: the values for --to; without a release in the backup, --to refuses it.
+        version: the version that ran.
+        created: the time, UTC, ISO 8601.
+        hosts: the hosts that have it.
+        databases: the databases whose dumps are in it.
+        on_hosts: whether each of its hosts still has the release.
+        lacking: the hosts that ran nothing when it was made.
+        changed: changes by hand in its release, by host; then --to takes it for databases only.
     """
 
     id: str
@@ -77,12 +77,12 @@ class KeptBackup:
 
 @dataclass(frozen=True)
 class WaysBack(Answer):
-    """All of it, the newest first.
+    """The possible targets, the newest first.
 
     Args:
-        flag: --env as it was given.
-        unreachable: hosts that could not be asked, and why.
-        no_next: why a rollback without --to has nothing to go to.
+        flag: the flag that names the environment.
+        unreachable: the errors of unreachable hosts.
+        no_next: why a rollback without --to has no target.
     """
 
     schema: ClassVar[str] = "slipway.list-rollback/1"
@@ -94,14 +94,14 @@ class WaysBack(Answer):
 
 
 def ways_back(env: Environment, progress: Progress) -> WaysBack:
-    """List what a rollback can go to. Every file of every release is compared with its manifest.
+    """List the targets of a rollback, and compare every file of every release with its manifest.
 
     Args:
-        env: whose.
-        progress: who watches.
+        env: the environment.
+        progress: receives what to show a person.
 
     Raises:
-        SlipwayError: hosts could not be asked.
+        SlipwayError: no host is reachable.
     """
     addresses = [target.address for target in env.targets]
     with open_fleet(addresses, progress=progress, forks=env.settings.forks) as fleet:
@@ -166,7 +166,7 @@ def _backups(facts: Mapping[str, Facts]) -> Iterator[KeptBackup]:
             records.setdefault(str(record.get("id")), {})[host] = record
     for id_, by_host in sorted(records.items(), reverse=True):
         first = next(iter(by_host.values()))
-        # A host that a deploy has put right has the same version in a release of its own.
+        # A host that a later deploy repaired has the version in a release with another id.
         releases = {host: str(record["release"]) for host, record in by_host.items() if record.get("release")}
         yield KeptBackup(
             id=id_,

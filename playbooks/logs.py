@@ -1,4 +1,4 @@
-"""What the application's units wrote on all hosts, merged by time, and what they write from now on."""
+"""Show the messages of the application's units on all hosts, merged by time, and follow new ones."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
 from playbooks.steps.logs import MAX_BYTES, LogLine, LogQuery, read_logs
 
-# Lines of several hosts are put in order within so many seconds.
+# Lines of several hosts are sorted within this many seconds.
 WINDOW_SECONDS = 0.3
-# Lines that wait to be shown; hosts that have more to say wait.
+# How many lines wait to be shown; hosts with more lines wait.
 MAX_WAITING = 5000
 
 
 @dataclass(frozen=True)
 class Logs:
-    """Messages of all hosts, oldest first.
+    """The messages of all hosts, oldest first.
 
     Args:
-        lines: none where they were shown as they came.
-        failed: why there is nothing, or no more, of a host.
-        cut: hosts of which only the beginning was read.
+        lines: the messages; none if they were shown as they came.
+        failed: why a host's messages are missing or incomplete.
+        cut: the hosts of which only the beginning was read.
     """
 
     schema: ClassVar[str] = "slipway.logs/1"
@@ -44,7 +44,7 @@ class Logs:
 
     @property
     def exit_status(self) -> ExitStatus:
-        """A host that cannot be asked needs a person."""
+        """Return an error if a host is unreachable, which needs a person."""
         return ExitStatus.PERSON_NEEDED if self.failed else ExitStatus.DONE
 
     def to_json(self) -> dict[str, Any]:
@@ -62,12 +62,12 @@ def logs(env: Environment, progress: Progress, asked: LogQuery) -> Logs:
     """Read the last messages of all hosts.
 
     Args:
-        env: where.
-        progress: who watches.
-        asked: which.
+        env: the environment.
+        progress: receives what to show a person.
+        asked: which messages.
 
     Raises:
-        SlipwayError: no host has any to give.
+        SlipwayError: no host has messages.
     """
 
     def one(remote: Remote) -> tuple[list[LogLine], bool]:
@@ -103,17 +103,17 @@ def follow_logs(
     show: Callable[[Sequence[LogLine]], None],
     unread: Callable[[], bool] = lambda: False,
 ) -> Logs:
-    """Show messages as they are written, until Ctrl-C, until nobody reads them, or until no host has any more to give.
+    """Show messages as they are written, until Ctrl-C, until nobody reads them, or until no host sends any more.
 
     Args:
-        env: where.
-        progress: who watches.
-        asked: which to begin with.
-        show: shows some lines.
-        unread: says whether they arrive nowhere any more.
+        env: the environment.
+        progress: receives what to show a person.
+        asked: which messages to begin with.
+        show: shows lines.
+        unread: returns whether nobody reads them any more.
 
     Raises:
-        SlipwayError: no host could be asked.
+        SlipwayError: no host is reachable.
     """
     waiting: queue.Queue[LogLine] = queue.Queue(MAX_WAITING)
     failed: dict[str, SlipwayError] = {}
@@ -152,11 +152,11 @@ def follow_logs(
 
 
 def _require_some(failed: Mapping[str, SlipwayError], *, total: int) -> None:
-    """Go on if some host has something to give.
+    """Continue if at least one host has messages.
 
     Raises:
-        UsageError: none has the unit that is asked for, so it is mistyped.
-        SlipwayError: none has any unit.
+        UsageError: no host has the requested unit.
+        SlipwayError: no host has a unit.
     """
     said = [
         error
@@ -171,7 +171,7 @@ def _require_some(failed: Mapping[str, SlipwayError], *, total: int) -> None:
 
 
 def _at(line: LogLine) -> int:
-    """Where a line belongs; those of one host's journal stay in its order."""
+    """Return a line's sort key, which keeps the order of a host's journal."""
     return line.at
 
 
@@ -197,7 +197,7 @@ def _show_as_they_come(
 
 
 def _end(fleet: Fleet, threads: Sequence[threading.Thread]) -> None:
-    """The hosts' ends of it end when their sessions do."""
+    """Close the sessions, which also ends the steps on the hosts."""
     fleet.close()
     for thread in threads:
         thread.join(2)

@@ -25,8 +25,8 @@ class Maintenance(Answer):
     """What clients see now.
 
     Args:
-        on: whether that is the maintenance page.
-        changed: by balancer, whether it was otherwise before.
+        on: whether clients see the maintenance page.
+        changed: whether the page changed, by balancer.
     """
 
     schema: ClassVar[str] = "slipway.maintenance/1"
@@ -35,18 +35,18 @@ class Maintenance(Answer):
 
 
 def maintenance(env: Environment, progress: Progress, *, on: bool, wait: float = 0.0) -> Maintenance:
-    """Begin or end maintenance; safe to do again.
+    """Begin or end maintenance. It is safe to repeat.
 
     Args:
         env: whose balancers.
-        progress: who watches.
-        on: what clients are to see: the page, or the application.
+        progress: receives what to show a person.
+        on: whether to show the page or the application.
         wait: seconds to wait for another task.
 
     Raises:
         ConfigError: there is no balancer.
-        Locked: another task is at work on a balancer.
-        SlipwayError: a balancer could not be told; the others were.
+        Locked: another task runs on a balancer.
+        SlipwayError: a balancer failed; the others have changed.
     """
     balancer = env.settings.balancer
     if balancer is None:
@@ -69,7 +69,7 @@ def maintenance(env: Environment, progress: Progress, *, on: bool, wait: float =
     ) as fleet:
         if not fleet.remotes:
             fleet.require_all()
-        # Where one balancer is gone, clients of the others need the page all the more.
+        # An unreachable balancer must not keep the others from showing the page.
         with fleet.lock(env.orders(fleet.remotes, holder, wait=wait)) as held:
             changed = fleet.each("maintenance", act).all_or_raise("maintenance")
             held.well = True

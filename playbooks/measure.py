@@ -1,4 +1,4 @@
-"""Measure errors and latencies of the application for a while (G3). Changes nothing."""
+"""Measure the application's errors and latencies for a while (G3). It changes nothing."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ class Measure:
 
     @property
     def rate(self) -> float | None:
-        """Errors over requests."""
+        """Return the errors divided by the requests."""
         return self.errors / self.requests if self.requests else None
 
 
 @dataclass(frozen=True)
 class Measures(Answer):
-    """The whole.
+    """The measurements.
 
     Args:
-        seconds: how long was counted.
+        seconds: how long requests were counted.
         servers: by server.
         versions: by version.
-        most: the limit that was asked about, e.g. "errors above 5 %"; empty when none was.
-        exceeded: whether it was.
+        most: the given limit, e.g. "errors above 5 %"; empty if none was given.
+        exceeded: whether the limit was exceeded.
     """
 
     schema: ClassVar[str] = "slipway.measure/1"
@@ -61,7 +61,7 @@ class Measures(Answer):
 
     @property
     def exit_status(self) -> ExitStatus:
-        """1 when a limit was given, and is exceeded."""
+        """Return 1 if a given limit was exceeded."""
         return ExitStatus.FAILED if self.exceeded else ExitStatus.DONE
 
 
@@ -73,18 +73,18 @@ def measure(
     most_errors: float | None = None,
     most_p99: float | None = None,
 ) -> Measures:
-    """Count for a while.
+    """Count requests for a while.
 
     Args:
-        env: where.
-        progress: who watches.
-        seconds: for how long.
-        most_errors: a share of requests, 0 to 1, above which the answer is a failure.
-        most_p99: milliseconds above which it is.
+        env: the environment.
+        progress: receives what to show a person.
+        seconds: how long to count.
+        most_errors: the maximum share of failed requests, 0 to 1.
+        most_p99: the maximum p99 latency in milliseconds.
 
     Raises:
-        UsageError: nothing counts requests here.
-        MetricsError: the source of the numbers cannot be read, or has none.
+        UsageError: no source counts requests.
+        MetricsError: the source of metrics cannot be read, or has no data.
     """
     if env.settings.metrics.source == "balancer" and not balancers_of(env):
         raise UsageError(
@@ -107,7 +107,7 @@ def measure(
         progress.phase(Phase(PhaseCode.COUNTING, f"counting for {seconds:.0f} s"))
         time.sleep(seconds)
         counts = source.read()
-    if not counts:  # of a server that nobody asked for anything there is a 0
+    if not counts:  # a server without requests has a count of 0
         raise MetricsError("no server's numbers could be read", hint="what is above says why; see docs/metrics.md")
     servers = tuple(_measure(name, counts[name]) for name in sorted(counts))
     everything = _measure("all", total(counts.values()))

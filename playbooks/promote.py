@@ -1,4 +1,4 @@
-"""Let a stage go on that is held because of too few requests (B2, B3), from any machine."""
+"""Continue a stage that is held because of too few requests (B2, B3), from any machine."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from playbooks.steps.promote import Heard, read_promote
 
 @dataclass(frozen=True)
 class Promoted(Answer):
-    """A stage that goes on.
+    """The promoted stage.
 
     Args:
-        stage: its name.
-        id, what, by: the deploy's id, what it is in a person's words, and who runs it.
-        hosts: where it was written down.
+        stage: the stage's name.
+        id, what, by: the deploy's id, its description for a person, and the person who runs it.
+        hosts: the hosts that recorded it.
     """
 
     schema: ClassVar[str] = "slipway.promote/1"
@@ -32,27 +32,27 @@ class Promoted(Answer):
 
 
 def promote(env: Environment, progress: Progress) -> Promoted:
-    """Let the stage that is held go on; the deploy sees it at its next look, if most of its hosts were told.
+    """Promote the held stage. The deploy reads it at its next look, if most of its hosts have recorded it.
 
     Args:
         env: where the deploy runs.
-        progress: who watches.
+        progress: receives what to show a person.
 
     Raises:
-        SlipwayError: no deploy is running, it holds no stage, or no host could be asked.
+        SlipwayError: no deploy is running, it holds no stage, or no host is reachable.
     """
     heard = signal_lock_owners(env, progress, "promote", read_promote)
     held = {host: one for host, one in heard.items() if one.stage is not None}
     if not held:
         raise _nothing_held(env, [one for one in heard.values() if one.holder])
     most = most_said(held.values())
-    assert most.holder is not None  # whoever holds a stage holds the lock  # noqa: S101
+    assert most.holder is not None  # the owner of a held stage holds the lock  # noqa: S101
     assert most.stage is not None  # noqa: S101
     return Promoted(env.name, most.stage, most.holder.id, most.holder.what, most.holder.who, tuple(held))
 
 
 def _nothing_held(env: Environment, busy: list[Heard]) -> SlipwayError:
-    """No bad usage: what was held may have ended a moment ago."""
+    """Make the error for no held stage. It is no usage error, because the stage may just have ended."""
     if not busy:
         return SlipwayError(
             f"no deploy is running on {env.title}; nothing was changed", hint=f"invoke status {env.flag}"

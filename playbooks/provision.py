@@ -1,4 +1,4 @@
-"""Prepare hosts (E4): application hosts, database hosts, the balancer, sudo on all. Safe to run again."""
+"""Prepare hosts (E4): application hosts, database hosts, the balancer, sudo on all. It is safe to repeat."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from playbooks.traffic.servers import balancers_of
 
 @dataclass(frozen=True)
 class Provisioned(Answer):
-    """What was changed on each host; nothing, the second time."""
+    """The changes on each host; a second run changes nothing."""
 
     schema: ClassVar[str] = "slipway.provision/1"
     changes: dict[str, tuple[str, ...]]
@@ -47,15 +47,15 @@ class Provisioned(Answer):
 
 
 def provision(env: Environment, progress: Progress) -> Provisioned:
-    """Make every host of the environment ready for its role.
+    """Prepare every host of the environment for its role.
 
     Raises:
-        SlipwayError: a host could not be made ready; the others are.
+        SlipwayError: a host failed; the others are ready.
     """
     balancers = list(balancers_of(env))
     databases = list(env.database_hosts)
     names = list(dict.fromkeys([*(target.name for target in env.targets), *databases, *balancers]))
-    # Rendered and read before any host is reached, so that a mistake in a template or a missing secret touches none.
+    # Render and read before any host is reached, so that a mistake or a missing secret changes no host.
     owners = {name: owner_lines(_databases_on(env, name), env.secrets) for name in databases}
     given = {name: balancer_files(env, name) for name in balancers}
     with open_fleet([env.target(name).address for name in names], progress=progress, forks=env.settings.forks) as fleet:
@@ -71,7 +71,7 @@ def provision(env: Environment, progress: Progress) -> Provisioned:
 
 
 def _warn_of_root(fleet: Fleet, env: Environment) -> None:
-    """An application that runs as who logs in becomes root as easily."""
+    """Warn if the application runs as the login user, which can become root with sudo."""
     for target in env.targets:
         user = str(fleet.remotes[target.name].session.connection.user)
         if user == target.settings.run_user and user != "root":
@@ -109,9 +109,9 @@ def _databases_on(env: Environment, name: str) -> list[Database]:
 
 def _balancer(fleet: Fleet, env: Environment, name: str, files: BalancerFiles, note: Note) -> list[str]:
     balancer, remote, settings = env.settings.balancer, fleet.remotes[name], env.target(name).settings
-    assert balancer is not None  # there would be no balancer  # noqa: S101
+    assert balancer is not None  # a balancer's host has its settings  # noqa: S101
     gone: list[str] = []
-    with contextlib.suppress(StepFailed):  # one that is new has nothing to tell
+    with contextlib.suppress(StepFailed):  # a new balancer has no state yet
         (answer,) = remote.chain([ask_state(balancer, settings)])
         gone = left_behind(read_state(answer), [share.server for share in files.shares])
     changes = provision_balancer(remote, balancer, settings, files, note=note)

@@ -1,7 +1,7 @@
-"""Let the ledgers' copies repair one another (A9). Nothing that stands is overwritten, and what is done is recorded.
+"""Repair ledgers from the other hosts' copies (A9). It overwrites nothing, and records the repair.
 
-What nobody vouches for is not spread: a record that one of the signers signed is copied, and one that most of its hosts
-have alike; any other waits for a person, who accepts it, or rejects it, by its name.
+It copies a record that a signer has signed, and one that most of its hosts have alike. Any other record waits for a
+person, who accepts or rejects it by its name.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ from playbooks.steps.ledger import LedgerReading
 from playbooks.steps.ledger_repair import Repair
 from playbooks.verify_history import Audit, VerifiedHistory
 
-SHORT = 12  # digits of a digest that name a record well enough
-# Digests that one record can carry: it is one argument of a script.
+SHORT = 12  # digits of a digest that identify a record
+# How many digests fit into one record, which is one argument of a script.
 MAX_ACCEPTED = 1500
 MAX_ASKED = 1000  # records of a host that a person is asked about at once
 
 
 @dataclass(frozen=True)
 class Question:
-    """A record that is copied nowhere before a person has judged it.
+    """A record that a person must judge before it is copied.
 
     Args:
-        id, task: what it calls itself.
-        digest: of its content: names it where another has the same id.
-        hosts: where it stands and is in question.
-        said: what it says.
-        why: what is the matter with it.
+        id, task: the id and task that it names.
+        digest: the hash of its content, which identifies it if another record has the same id.
+        hosts: the hosts on which it is in question.
+        said: its content.
+        why: why it is in question.
     """
 
     id: str
@@ -61,16 +61,16 @@ class Question:
 
 @dataclass(frozen=True)
 class HostRepair:
-    """What is to be done to a host's ledger.
+    """The repair of a host's ledger.
 
     Args:
-        copied: how many records, by the host they come from.
-        kept: name of the file that a ledger is kept as that is begun anew; empty when it goes on.
-        left: how many records stand only in that file.
+        copied: how many records are copied, by source host.
+        kept: the file name of the old ledger if a new one begins; empty if it continues.
+        left: how many records are only in that file.
         closes: whether a torn last line is closed.
-        error: why it could not be done.
-        accepted: how many records that are in question it is recorded for that somebody vouches for them.
-        gone: whether it is recorded that lines which signed records had seen are gone for good.
+        error: why the repair failed.
+        accepted: how many records in question the repair records as accepted.
+        gone: whether the repair records that lines named by signed records are lost.
     """
 
     host: str
@@ -84,11 +84,11 @@ class HostRepair:
 
     @property
     def is_anew(self) -> bool:
-        """Whether what was seen of the ledger before is not to be looked for any more."""
+        """Return whether earlier heads of the ledger do not apply any more."""
         return bool(self.kept) or self.gone
 
     def __str__(self) -> str:
-        """As a sentence."""
+        """Return a sentence."""
         done = [f"{_records(count)} from {donor}" for donor, count in self.copied.items() if donor != self.host]
         if self.kept:
             done.insert(0, f"begun anew, the old one is kept as {self.kept}")
@@ -107,12 +107,12 @@ class HostRepair:
 
 @dataclass(frozen=True)
 class RepairedHistory:
-    """What was done, and what verifying says now.
+    """The repairs, and the result of verifying afterwards.
 
     Args:
-        repairs: the hosts that something was done to.
-        after: all hosts.
-        questions: records that wait for a person.
+        repairs: the repaired hosts.
+        after: the verification of all hosts.
+        questions: the records that wait for a person.
     """
 
     schema: ClassVar[str] = "slipway.repair-history/1"
@@ -123,12 +123,12 @@ class RepairedHistory:
 
     @property
     def exit_status(self) -> ExitStatus:
-        """What is still wrong needs a person."""
+        """Return an error if faults remain, which needs a person."""
         return self.after.exit_status
 
     @property
     def next(self) -> str:
-        """What a person can do about records that are in question."""
+        """Return what a person can do about records in question."""
         if not self.questions:
             return self.after.next
         name = self.questions[0].digest[:SHORT]
@@ -150,7 +150,7 @@ class RepairedHistory:
 
 @dataclass(frozen=True)
 class _Plan:
-    """Which records a host is given, and by whom; its own, where it is begun anew but for some of them."""
+    """The records that a host gets, with their sources; its own, if its ledger begins anew."""
 
     repair: HostRepair
     wanted: Mapping[str, frozenset[RecordKey]]
@@ -159,7 +159,7 @@ class _Plan:
 
 @dataclass(frozen=True)
 class _Judgement:
-    """What a person has said: digests, those that are rejected with the host they stand on."""
+    """A person's decisions: accepted digests, and rejected digests with their hosts."""
 
     accepted: frozenset[str] = frozenset()
     rejected: frozenset[tuple[str, str]] = frozenset()
@@ -167,7 +167,7 @@ class _Judgement:
 
 @dataclass
 class _Variant:
-    """One content of a record that is in question."""
+    """One content of a record in question."""
 
     record: Mapping[str, Any]
     hosts: list[str] = field(default_factory=list)
@@ -182,17 +182,17 @@ def repair_history(
     accept: Sequence[str] = (),
     reject: Sequence[str] = (),
 ) -> RepairedHistory:
-    """Give every host the records it should have and others do; begin a tampered ledger anew.
+    """Give every host the records that it lacks and others have; begin a tampered ledger anew.
 
     Args:
-        env: whose.
-        progress: who watches.
-        wait: seconds to wait for somebody else's lock.
-        accept, reject: records that are in question, by id or by the digest that was told.
+        env: the environment.
+        progress: receives what to show a person.
+        wait: seconds to wait for another task's lock.
+        accept, reject: records in question, by id or by the shown digest.
 
     Raises:
-        Locked: a deploy is running; its records are on their way.
-        UsageError: no record in question has such a name, or several do; or the repair could not be signed.
+        Locked: a deploy is running, and its records may not be written yet.
+        UsageError: a name matches no record in question, or several; or the repair cannot be signed.
     """
     moment = now()
     env.signing.prepare(progress.warn)
@@ -221,7 +221,7 @@ def repair_history(
 
 
 def _in_question(fleet: Fleet, env: Environment, audit: Audit) -> dict[str, _Variant]:
-    """Records that nobody vouches for, by their digests, as they stand on the hosts; of each host so many."""
+    """Return unsigned records in question by digest, with a limit for each host."""
     why, alone = _doubts(audit)
     if not why and not alone:
         return {}
@@ -245,7 +245,7 @@ def _in_question(fleet: Fleet, env: Environment, audit: Audit) -> dict[str, _Var
 
 
 def _doubts(audit: Audit) -> tuple[dict[tuple[str, str], str], dict[RecordKey, str]]:
-    """Why records are in question: by host and digest what is so by itself; by key what too few hosts have alike."""
+    """Return why records are in question: single ones by host and digest, and by key those that too few hosts share."""
     why: dict[tuple[str, str], str] = {}
     alone: dict[RecordKey, str] = {}
     apart = audit.tampered
@@ -275,7 +275,7 @@ def _judgement(open_: Mapping[str, _Variant], accept: Iterable[str], reject: Ite
 
 
 def _named(open_: Mapping[str, _Variant], name: str) -> str:
-    """The digest of the record in question that a person means.
+    """Return the digest of the record in question that a person names.
 
     Raises:
         UsageError: there is none, or there are several.
@@ -337,7 +337,7 @@ def _plans(fleet: Fleet, env: Environment, audit: Audit, moment: datetime, judge
 
 
 def _own(fleet: Fleet, env: Environment, host: str, rejected: Collection[tuple[str, str]]) -> list[Mapping[str, Any]]:
-    """A host's records, each once, but for those that are rejected."""
+    """Return a host's records, each once, without rejected ones."""
     found: dict[str, Mapping[str, Any]] = {}
     for record in LedgerReading(fleet.remotes[host], env.target(host).settings.state).records():
         name = digest(record).hex()
@@ -359,7 +359,7 @@ def _carry_out(
         "hosts": dict.fromkeys(plans, "repaired"),
         "started": holder.since,
         "by": holder.who,
-        # A signed repair says of which records a person knows that they are so, and which ledgers lack what others saw.
+        # A signed repair names the records that a person accepts, and the ledgers that lack lines others have seen.
         "accepted": _accepted(audit, plans, judgement),
         "anew": [host for host, plan in plans.items() if plan.repair.is_anew],
     }
@@ -375,7 +375,7 @@ def _carry_out(
         for donor, keys in plan.wanted.items():
             left = set(keys)
             for copy in LedgerReading(fleet.remotes[donor], env.target(donor).settings.state).records():
-                # A record may stand there twice, or beside one that only calls itself the same.
+                # A record may occur twice, or another record may have the same key.
                 key = key_of(copy)
                 if key in left and audit.is_believed(donor, copy, key):
                     left.discard(key)
@@ -389,10 +389,10 @@ def _carry_out(
 
 
 def _accepted(audit: Audit, plans: Mapping[str, _Plan], judgement: _Judgement) -> list[str]:
-    """Digests of what the person vouches for, and of records from before signatures that are taken over.
+    """Return the digests of accepted records, and of copied records from before signatures.
 
     Raises:
-        UsageError: they are too many for one record.
+        UsageError: there are too many for one record.
     """
     found = set(judgement.accepted)
     if audit.proof.verifier.believes:

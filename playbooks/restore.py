@@ -1,4 +1,4 @@
-"""Restore from backups: files into a folder to look at, databases into their place (C3)."""
+"""Restore from backups: files into a separate folder, databases into their place (C3)."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from playbooks.steps.restore_database import restore_database
 
 @dataclass(frozen=True)
 class Restored(Answer):
-    """What was restored where.
+    """The restored files.
 
     Args:
-        folder: on each host.
-        files: how many, by host.
-        lacking: hosts that have backups, and not this one: nothing is restored there.
-        releases: by host, what keeps a rollback from the release in it; where nothing does, the host is left out.
-        bare: hosts that have none.
+        folder: the folder on each host.
+        files: the number of files by host.
+        lacking: the hosts that have other backups but not this one; they restore nothing.
+        releases: why a rollback cannot use the release in it, by host; other hosts are not listed.
+        bare: the hosts without any backup.
     """
 
     schema: ClassVar[str] = "slipway.restore/1"
@@ -47,17 +47,17 @@ class Restored(Answer):
 
     @property
     def exit_status(self) -> ExitStatus:
-        """A backup that some host lacks is not all there was: a person has to know."""
+        """Return an error if a host lacks the backup, because the restored data is then incomplete."""
         return ExitStatus.PERSON_NEEDED if self.lacking else ExitStatus.DONE
 
 
 def newest_backup(facts: Mapping[str, Facts]) -> tuple[str, str]:
-    """The newest backup that every host holds that holds any, and the newest of all; both empty where there is none.
+    """Return the newest backup that every host with backups has, and the newest of all; both empty if there is none.
 
-    One that some hosts lack was not finished there, or is being made just now.
+    A backup that some hosts lack failed there, or is still being made.
 
     Args:
-        facts: by host.
+        facts: the facts by host.
     """
     moment = now()
     held = [{str(record["id"]) for record in fact.backups} for fact in facts.values() if fact.backups]
@@ -67,16 +67,16 @@ def newest_backup(facts: Mapping[str, Facts]) -> tuple[str, str]:
 
 
 def restore(env: Environment, progress: Progress, *, backup: str | None, to_dir: str) -> Restored:
-    """Restore a backup into a new folder on each host that has it. What runs is not touched.
+    """Restore a backup into a new folder on each host that has it. It does not change what runs.
 
     Args:
-        env: whose.
-        progress: who watches.
-        backup: its id; left out, the newest.
-        to_dir: the folder, on the hosts; it must not be there or be empty.
+        env: the environment.
+        progress: receives what to show a person.
+        backup: its id; default: the newest.
+        to_dir: the folder on the hosts, which must be missing or empty.
 
     Raises:
-        UsageError: no host has that backup, or the folder cannot be meant.
+        UsageError: no host has that backup, or the folder is not allowed.
     """
     if not to_dir:
         raise UsageError("restore: where to? nothing was touched", hint="give --to-dir=/new/folder, on the hosts")
@@ -115,19 +115,19 @@ def restore(env: Environment, progress: Progress, *, backup: str | None, to_dir:
 
 
 def restore_databases(fleet: Fleet, env: Environment, releases: Mapping[str, str], to: str | None) -> list[str]:
-    """Bring every database back to the backup that belongs to a release.
+    """Restore every database from the backup that belongs to a release.
 
     Args:
-        fleet: open sessions, with the databases' hosts.
-        env: whose.
-        releases: what each application host goes back to.
-        to: a backup's id, where the person named one.
+        fleet: the open sessions, including the databases' hosts.
+        env: the environment.
+        releases: the release that each application host goes back to.
+        to: a backup's id, if the person named one.
 
     Returns:
         A sentence for each database.
 
     Raises:
-        UsageError: there is no such backup.
+        UsageError: the backup does not exist.
     """
     facts = fleet.each("backups", partial(facts_of, env), hosts=backup_hosts(env)).all_or_raise("reading backups")
     chosen = choose_dumps(env, facts, releases, to)
@@ -153,15 +153,15 @@ def restore_databases(fleet: Fleet, env: Environment, releases: Mapping[str, str
 def choose_dumps(
     env: Environment, facts: Mapping[str, Facts], releases: Mapping[str, str], to: str | None
 ) -> dict[str, Record]:
-    """The backup that each database goes back to, by name.
+    """Choose the backup for each database, by name.
 
     Args:
-        env: whose.
-        facts: of the hosts that dump databases.
+        env: the environment.
+        facts: the facts of the hosts that dump databases.
         releases, to: see `restore_databases`.
 
     Raises:
-        UsageError: there is no such backup.
+        UsageError: the backup does not exist.
     """
     version = "" if _is_backup(facts, to) else version_of_most(releases, env.flag)
     chosen: dict[str, Record] = {}
@@ -183,14 +183,14 @@ def choose_dumps(
 
 
 def version_of_most(releases: Mapping[str, str], flag: str) -> str:
-    """The version that hosts go back to: one host's word about what ran there before must not choose everybody's data.
+    """Return the version that most hosts go back to. A single host's report must not choose the data of all hosts.
 
     Args:
-        releases: by host.
-        flag: names the environment.
+        releases: the releases by host.
+        flag: the flag that names the environment.
 
     Raises:
-        UsageError: there is none that more than half of them go back to.
+        UsageError: no version is the target of more than half of them.
     """
     versions = Counter(release.partition("-")[2] for release in releases.values())
     version, most = versions.most_common(1)[0] if versions else ("", 0)

@@ -1,4 +1,4 @@
-"""Continue a deploy whose controller died, from any machine, with what is staged on the hosts."""
+"""Continue a deploy whose controller died, from any machine, with the staged release on the hosts."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ LONGEST_WATCH = 86400.0 * 366  # seconds
 
 
 def resume(env: Environment, wanted: DeployRequest, progress: Progress) -> Outcome:
-    """Finish the deploy that was interrupted, as it was begun. Hosts that wait for their guard are taken back first.
+    """Finish the interrupted deploy with its own flags. Hosts that wait for their guard are taken back first.
 
     Raises:
-        UsageError: none was, or its artifact is neither here nor whole on every host.
+        UsageError: no deploy was interrupted, or its artifact is neither here nor complete on every host.
     """
     with open_fleet([target.address for target in env.targets], progress=progress, forks=env.settings.forks) as fleet:
         progress.phase(Phase(PhaseCode.LOOKING, "looking for what was interrupted"))
@@ -46,7 +46,7 @@ def resume(env: Environment, wanted: DeployRequest, progress: Progress) -> Outco
     if holder.limit and not env.limited:
         if len(holder.limit) == MAX_FIELD:
             raise UsageError("its --limit is too long to be remembered", hint="give it again: --limit=…")
-        # A pattern that is a file here, or an expression that takes hours, is not taken from a host.
+        # Do not accept a pattern from a host that names a local file or takes hours to match.
         if set(holder.limit) & set("~@"):
             raise UsageError(
                 f"its --limit='{holder.limit}' is only a host's word, and not taken from there",
@@ -59,10 +59,10 @@ def resume(env: Environment, wanted: DeployRequest, progress: Progress) -> Outco
 
 
 def _as_begun(wanted: DeployRequest, holder: LockOwner, artifact: Artifact) -> DeployRequest:
-    """What was asked for when it was begun; flags that are given now count more.
+    """Return the request with the deploy's original flags; flags given now override them.
 
     Raises:
-        UsageError: the host remembers something that no deploy was asked for.
+        UsageError: the host reports flags that no deploy accepts.
     """
     try:
         watch = float(holder.watch) if holder.watch else None
@@ -84,9 +84,9 @@ def _as_begun(wanted: DeployRequest, holder: LockOwner, artifact: Artifact) -> D
 
 
 def _artifact(env: Environment, wanted: DeployRequest, holder: LockOwner, facts: Mapping[str, Facts]) -> Artifact:
-    """The artifact: the one that is given, or that of the version here; else what the hosts hold of it.
+    """Find the artifact: the given one, or the local one of the version; else the hosts' staged copy.
 
-    The sum that a person gives counts; what hosts say of it only where nobody gave one.
+    A given checksum is used; the hosts' checksum only if none is given.
     """
     releases = {host: fact.releases.get(holder.id) for host, fact in facts.items()}
     abouts = [release.about for release in releases.values() if release]

@@ -1,4 +1,4 @@
-"""Go back to what ran before (A6): by rename if that release is undamaged on the host, or else from its backup."""
+"""Go back to an earlier release (A6): by rename if it is intact on the host, or else from its backup."""
 
 from __future__ import annotations
 
@@ -41,24 +41,24 @@ from playbooks.traffic.groups import Groups, read_groups, require_whole
 from playbooks.traffic.servers import balancers_of
 from playbooks.traffic.traffic import retreat
 
-MAX_BACKUPS = 3  # that are tried for a release
+MAX_BACKUPS = 3  # backups to try for a release
 NOT_THAT_BACKUP = (
     StepCode.DAMAGED,
     StepCode.NOT_IN_BACKUP,
-)  # an older one may be good; all else is so with each of them
+)  # with these codes an older backup may be good; other errors affect each backup
 
 
 def rollback(env: Environment, back: RollbackRequest, progress: Progress) -> Outcome:
-    """Roll back. Hosts that cannot be reached are left out, and told.
+    """Roll back. Unreachable hosts are left out with a warning.
 
     Args:
-        env: where.
-        back: to what, and why.
-        progress: who watches.
+        env: the environment.
+        back: the rollback request.
+        progress: receives what to show a person.
 
     Raises:
-        UsageError: there is nothing to go back to, or a group of hosts is not whole.
-        SlipwayError: a release could be had neither from the host nor from a backup; no host was switched.
+        UsageError: there is no release to go back to, or a group of hosts is incomplete.
+        SlipwayError: a release is neither intact on the host nor in a backup; no host was switched.
     """
     started = time.monotonic()
     require_sense(env, back)
@@ -78,7 +78,7 @@ def rollback(env: Environment, back: RollbackRequest, progress: Progress) -> Out
         left = interrupted(facts)
         holder = holder_of(back, left)
         orders = env.orders(fleet.remotes, holder, wait=back.wait, undo=True)
-        # What a dead controller left half-way goes back at once: a person is here now, and asks for just that.
+        # Move traffic back at once if a controller died, without waiting for the guard: a person asks for it now.
         retreat(fleet, env, balancers)
         with fleet.lock(orders, last=balancers) as held:
             found, facts = facts, read_changed(fleet, env, facts, held)
@@ -106,8 +106,8 @@ def rollback(env: Environment, back: RollbackRequest, progress: Progress) -> Out
             for warning in warnings:
                 progress.warn(warning)
             if any(place.beside for place in crew.traffic.places) and not groups:
-                # Before the balancers': these go where the hosts are to be, and would have been alone in that. A host
-                # that is lost by now keeps none of the others: its switch tells.
+                # Arm the hosts' guards first: alone, the balancers' guards would send traffic where no host is. A host
+                # that is lost does not stop the others here; its switch reports it.
                 crew.mover.arm_all()
             if back.with_database:
                 databases = _restore_databases(fleet, env, crew.mover, targets, back.to)
@@ -144,14 +144,14 @@ def rollback(env: Environment, back: RollbackRequest, progress: Progress) -> Out
 
 
 def require_sense(env: Environment, back: RollbackRequest) -> None:
-    """Refuse what cannot be done, before any host is reached.
+    """Refuse impossible requests before any host is reached.
 
     Args:
-        env: where.
-        back: what is asked.
+        env: the environment.
+        back: the rollback request.
 
     Raises:
-        UsageError: there is no such batch size, or no database that could go back.
+        UsageError: the batch size is impossible, or there is no database to restore.
     """
     require_batch(back.batch)
     if back.with_database and not env.settings.databases:
@@ -167,7 +167,7 @@ def require_sense(env: Environment, back: RollbackRequest) -> None:
 
 
 def holder_of(back: RollbackRequest, left: LockOwner | None) -> LockOwner:
-    """Who we are. A rollback that was interrupted is gone on with under its own id, so that hosts know it again."""
+    """Return the lock owner. An interrupted rollback continues under its own id, so that hosts recognise it."""
     moment = now()
     ours = left is not None and left.task == "rollback"
     return LockOwner(
@@ -182,11 +182,11 @@ def holder_of(back: RollbackRequest, left: LockOwner | None) -> LockOwner:
 
 
 def of_databases(env: Environment, facts: Mapping[str, Facts], targets: Mapping[str, str | None]) -> list[str]:
-    """What a person should know where databases stay as they are.
+    """Return warnings about databases that stay as they are.
 
     Args:
-        env: settings.
-        facts, targets: by host.
+        env: the environment.
+        facts, targets: the facts and targets by host.
     """
     hooks = hooks_left(facts.values(), targets)
     versions = sorted({version_in(release) for release in targets.values() if release})
@@ -196,7 +196,7 @@ def of_databases(env: Environment, facts: Mapping[str, Facts], targets: Mapping[
 def _restore_databases(
     fleet: Fleet, env: Environment, mover: Mover, targets: Mapping[str, str | None], to: str | None
 ) -> list[str]:
-    """Databases first, with the hosts' guards armed before: should we die in between, code follows its data."""
+    """Restore databases first, after arming the hosts' guards: if the controller dies, the code still goes back too."""
     fleet.progress.phase(Phase(PhaseCode.RESTORING_DATABASES, "restoring databases"))
     hosts = list(mover.moves)
     mover.arm_all().all_or_raise("arming the guards")
@@ -208,7 +208,7 @@ def _restore_databases(
 
 
 def _keep_up(fleet: Fleet, env: Environment, facts: Mapping[str, Facts], groups: Groups) -> None:
-    """Before the traffic comes back to a group of hosts: no timer is to stop them any more, whatever becomes of us."""
+    """Cancel the timers that would stop a group of hosts, before traffic comes back to it."""
 
     def one(remote: Remote) -> None:
         settings = env.target(remote.name).settings
@@ -227,19 +227,19 @@ def _make_ready(
     anew: bool,
     together: bool,
 ) -> tuple[dict[str, Move], dict[str, SlipwayError]]:
-    """Make sure that every host has its release, whole, before the first one switches.
+    """Make sure that every host has its complete release before the first one switches.
 
-    Those that are to run nothing come last: until then they carry the traffic of others.
+    Hosts that will run nothing come last, because they carry traffic until then.
 
     Args:
-        anew: whether a host that has its release already, but does not run it, starts it again.
-        together: whether none goes back where one cannot.
+        anew: whether to start the release again on a host where it is current but does not run.
+        together: whether no host goes back if one cannot.
 
     Returns:
-        What moves, and why other hosts cannot.
+        The hosts' moves, and why other hosts cannot move.
 
     Raises:
-        SlipwayError: a host that was to go back with all others cannot, or none can.
+        SlipwayError: a host cannot go back although all must, or no host can.
     """
 
     def one(remote: Remote) -> Checked:
@@ -283,12 +283,12 @@ def _make_ready(
 def moves_of(
     facts: Mapping[str, Facts], changed: Mapping[str, str | None], checked: Mapping[str, Checked]
 ) -> dict[str, Move]:
-    """What every host that changes moves from and to; those that are to run nothing come last.
+    """Return the move of every host that changes; hosts that will run nothing come last.
 
     Args:
-        facts: by host.
-        changed: see `changing`.
-        checked: the releases to go back to, by host.
+        facts: the facts by host.
+        changed: the result of `changing`.
+        checked: the checks of the target releases, by host.
     """
 
     def move(host: str, release: str | None) -> Move:
@@ -302,11 +302,11 @@ def moves_of(
 
 
 def changing(facts: Mapping[str, Facts], targets: Mapping[str, str | None], *, anew: bool) -> dict[str, str | None]:
-    """Hosts that a rollback changes, and what each is to run.
+    """Return the hosts that a rollback changes, with their target releases.
 
     Args:
-        facts, targets: by host.
-        anew: whether a host that has its release already, but does not run it, starts it again.
+        facts, targets: the facts and targets by host.
+        anew: whether to start the release again on a host where it is current but does not run.
     """
     return {
         host: release
@@ -316,19 +316,19 @@ def changing(facts: Mapping[str, Facts], targets: Mapping[str, str | None], *, a
 
 
 def backups_of(facts: Facts, release: str) -> list[dict[str, Any]]:
-    """The backups on a host's record that have a release as it was deployed, the newest first.
+    """Return a host's backups that have a release as it was deployed, the newest first.
 
-    What a backup took as it had been changed by hand is no better than what is on the host.
+    A backup of a release that was changed by hand is no better than the release on the host.
     """
     records = [record for record in facts.backups if record.get("release") == release and not record.get("changed")]
     return sorted(records, key=lambda record: str(record.get("created", "")), reverse=True)
 
 
 def _restore_from_any(remote: Remote, env: Environment, records: Sequence[Mapping[str, object]]) -> None:
-    """Restore a release from the newest backup that has it whole; records are newest first.
+    """Restore a release from the newest backup that has it intact; records are newest first.
 
     Raises:
-        StepFailed: none has.
+        StepFailed: no backup has it.
     """
     newest_first = records[:MAX_BACKUPS]
     for record in newest_first:
@@ -343,11 +343,11 @@ def _restore_from_any(remote: Remote, env: Environment, records: Sequence[Mappin
 
 
 def way_on(facts: Facts, release: str) -> str:
-    """What a person can type where a host's release cannot be had whole.
+    """Return what a person can type if a host's release is not available intact.
 
     Args:
-        facts: the host.
-        release: that it cannot go back to.
+        facts: the host's facts.
+        release: the release that it cannot go back to.
     """
     only = f"--limit={facts.host}"
     again = f"invoke deploy {ANY_ENV} --version={version_in(release)} {only} ships it anew"
@@ -357,20 +357,20 @@ def way_on(facts: Facts, release: str) -> str:
 
 
 def takes_the_place(facts: Facts, slot: str | None) -> bool:
-    """Whether what runs on a host is stopped for what it goes back to, in this slot: the two are not in two slots."""
+    """Return whether the current release must stop for the target, because the two are not in different slots."""
     return facts.current is not None and (facts.slot is None or slot is None or facts.slot == slot)
 
 
 def refuse_strange_slots(env: Environment, slots: Mapping[str, str | None], targets: Mapping[str, str | None]) -> None:
-    """A release that ran where the balancers send nobody now would take the traffic's last host away.
+    """Refuse a target in a slot that does not exist any more, because balancers send it no traffic.
 
     Args:
-        env: settings.
-        slots: that the releases to go back to run in, by host.
-        targets: those releases.
+        env: the environment.
+        slots: the slots of the target releases, by host.
+        targets: the target releases, by host.
 
     Raises:
-        UsageError: one of the slots is there no more.
+        UsageError: one of the slots does not exist any more.
     """
     for host, slot in slots.items():
         if env.settings.balancer and slot is not None and slot not in env.settings.slots:
@@ -392,17 +392,17 @@ def _record(
     rubbish: str | None,
     going_on: bool,
 ) -> None:
-    """Write the ledger. A host that went back has proven its release; elsewhere what an interrupted deploy staged goes.
+    """Write the ledger. Mark the target proven on hosts that went back; elsewhere remove the deploy's release.
 
     Args:
-        record: sealed.
-        left: hosts of a group that the traffic has left; they run on for a while.
-        rubbish: that deploy's release.
-        going_on: whether it ends a rollback that was interrupted.
+        record: the sealed record.
+        left: the hosts of a group that the traffic has left; they keep running for a while.
+        rubbish: the interrupted deploy's release.
+        going_on: whether this finishes an interrupted rollback.
     """
 
     def one(remote: Remote) -> Finished:
-        # What the interrupted deploy was is another host's word: only what this one never proved is rubbish here.
+        # Another host reports the interrupted deploy, so remove its release only if this host has not proven it.
         fact = facts[remote.name]
         unproven = rubbish if rubbish in fact.releases and not fact.keeps(rubbish) else None
         mark: Mark | None = "discarded" if unproven else None
@@ -413,7 +413,7 @@ def _record(
         done = rollout.verdict == "deployed"
         if rollout.stands.get(remote.name) == HostState.DEPLOYED and target:
             mark, release = "proven", target
-            # What a person has called bad is not kept; unless the traffic could not be moved: it still has all of it.
+            # Stop the old slot at once, because a person left it on purpose; but not if it still has the traffic.
             after = leave_slot(settings, facts[remote.name], after=0) if done else []
         elif going_on and done and target and target == facts[remote.name].current:
             after = leave_other_slot(settings, facts[remote.name])

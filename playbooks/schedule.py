@@ -21,23 +21,23 @@ from playbooks.fleet.progress import Progress
 
 _TIME = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
 _NAMES = {"@hourly", "@daily", "@midnight", "@weekly", "@monthly"}
-# crontab(5): what each of the five fields may hold; names of months and days are taken as they are.
+# crontab(5): the values that each of the five fields may hold; names of months and days are accepted.
 _FIELDS = (("minute", 0, 59), ("hour", 0, 23), ("day of the month", 1, 31), ("month", 1, 12), ("day of the week", 0, 7))
 _FIELD = re.compile(r"(\*|\d+(-\d+)?|[A-Za-z]{3}(-[A-Za-z]{3})?)(/[1-9]\d*)?")
 
 
 @dataclass(frozen=True)
 class Scheduled(Answer):
-    """What is scheduled now.
+    """The present schedule.
 
     Args:
         kind: cron, timer or none.
-        place: where the entry is.
-        when: as cron or systemd has it.
-        log: where each run's answer goes.
-        removed: what an earlier schedule left and is gone now.
-        variables: names of those of this shell's environment that each run is given.
-        problem: why nothing will run, and what to do; empty if it will.
+        place: the file of the entry.
+        when: the time, in the syntax of cron or systemd.
+        log: the file for each run's output.
+        removed: the removed files of an earlier schedule.
+        variables: the names of this shell's environment variables that each run gets.
+        problem: why nothing will run, and what to do; empty if there is no problem.
     """
 
     schema: ClassVar[str] = "slipway.schedule/1"
@@ -51,23 +51,23 @@ class Scheduled(Answer):
 
     @property
     def exit_status(self) -> ExitStatus:
-        """3 where nothing will run before a person has done something."""
+        """Return 3 if nothing will run before a person acts."""
         return ExitStatus.PERSON_NEEDED if self.problem else ExitStatus.DONE
 
 
 def schedule(env: Environment, progress: Progress, *, at: str, timer: bool, where: Places | None = None) -> Scheduled:
-    """Install it, in place of an earlier schedule of the same environment.
+    """Install a schedule, in place of an earlier one of the same environment.
 
     Args:
-        env: whose backups.
-        progress: who watches.
-        at: HH:MM, or five cron fields; with a timer HH:MM or a systemd calendar expression.
-        timer: a systemd timer instead of cron.
-        where: left out, where this user's schedules belong.
+        env: the environment.
+        progress: receives what to show a person.
+        at: HH:MM, or five cron fields; with a timer, HH:MM or a systemd calendar expression.
+        timer: whether to use a systemd timer instead of cron.
+        where: the folders; default: those of this user's schedules.
 
     Raises:
-        UsageError: `at` makes no sense.
-        SlipwayError: it cannot be installed.
+        UsageError: `at` is invalid.
+        SlipwayError: the schedule cannot be installed.
     """
     where = where or timers.places()
     key = _key(env)
@@ -97,7 +97,7 @@ def schedule(env: Environment, progress: Progress, *, at: str, timer: bool, wher
 
 
 def unschedule(env: Environment, progress: Progress, *, where: Places | None = None) -> Scheduled:  # noqa: ARG001
-    """Remove what `schedule` installed for this environment, and nothing else; logs stay."""
+    """Remove only what `schedule` installed for this environment; logs stay."""
     where = where or timers.places()
     key = _key(env)
     removed = [*timers.remove_cron(where, key), *timers.remove_timer(where, key)]
@@ -105,7 +105,7 @@ def unschedule(env: Environment, progress: Progress, *, where: Places | None = N
 
 
 def cron_fields(at: str) -> str:
-    """A time of day, or a cron expression, as cron's five fields (or one of its names).
+    """Convert a time of day or a cron expression to cron's five fields (or one of its names).
 
     Raises:
         UsageError: it is neither.
@@ -127,10 +127,10 @@ def cron_fields(at: str) -> str:
 
 
 def calendar(at: str) -> str:
-    """A time of day, or systemd's own expression, for OnCalendar=.
+    """Convert a time of day or a systemd expression to a value for OnCalendar=.
 
     Raises:
-        UsageError: it holds what a unit file would read as something else.
+        UsageError: it contains characters with a meaning in unit files.
     """
     time = _TIME.fullmatch(at.strip())
     if time:
@@ -141,7 +141,7 @@ def calendar(at: str) -> str:
 
 
 def render_cron(env: Environment, fields: str, log: Path, kept: Mapping[str, str], *, user: str) -> str:
-    """The cron entry. It says nothing when all is well, so that cron's mail means that a person should look."""
+    """Render the cron entry. It prints nothing on success, so that cron sends mail only on a failure."""
     lock = shlex.quote(str(log.with_suffix(".lock")))
     name = _title(env)
     invoke = shlex.quote(str(env.project / ".venv/bin/invoke"))
@@ -152,27 +152,27 @@ def render_cron(env: Environment, fields: str, log: Path, kept: Mapping[str, str
         f"cd {shlex.quote(str(env.project))} && {given}flock --nonblock {lock} {verify} >>{shlex.quote(str(log))} 2>&1"
         f" || echo {shlex.quote(trouble)}"
     )
-    # crontab(5): an unescaped % is a line break, quotes or not.
+    # crontab(5): an unescaped % is a line break, even in quotes.
     return _render(
         env, "cron.j2", key=_key(env), name=name, fields=fields, user=user, command=command.replace("%", "\\%")
     )
 
 
 def render_timer(env: Environment, when: str, log: Path, kept: Mapping[str, str]) -> tuple[str, str]:
-    """The service and the timer. systemd runs no unit twice at a time, so there is no lock."""
+    """Render the service and the timer. They need no lock, because systemd runs a unit once at a time."""
     words = ["-c", 'exec "$0" "$@"', str(env.project / ".venv/bin/invoke"), "verify-backups", *_flags(env)]
-    # systemd refuses quotes and dollars in the program's own path, and takes them as arguments.
+    # systemd refuses quotes and dollars in the program's path, but accepts them in arguments.
     command = " ".join(["/bin/sh", *map(_systemd_word, words)])
     texts = {"project": str(env.project).replace("%", "%%"), "log": str(log).replace("%", "%%")}
     name = _title(env).replace("%", "%%")
-    # A dollar has no meaning there.
+    # A dollar has no meaning here.
     given = [_systemd_word(f"{key}={value}").replace("$$", "$") for key, value in kept.items()]
     service = _render(env, "verify.service.j2", name=name, command=command, environment=given, **texts)
     return service, _render(env, "verify.timer.j2", name=name, calendar=when)
 
 
 def _systemd_word(word: str) -> str:
-    """A word of ExecStart= as systemd.service(5) reads it back."""
+    """Quote a word for ExecStart= (systemd.service(5))."""
     word = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
     return f'"{word}"'
 
@@ -185,26 +185,26 @@ def _render(env: Environment, template: str, **values: str | list[str]) -> str:
 
 
 def _name(env: Environment) -> str:
-    """What to give --env on another day: a name where that finds it, else the whole path."""
+    """Return the value of --env for later runs: a name if that finds the environment, else the full path."""
     if env.folder == env.project / "inventory" / env.name:
         return env.name
     return str(Path(env.inventory.source).resolve())
 
 
 def _flags(env: Environment) -> list[str]:
-    """What names it on another day."""
+    """Return the flags that name the environment in later runs."""
     return [f"--env={_name(env)}", *([f"--app={env.settings.app}"] if len(env.applications) > 1 else [])]
 
 
 def _title(env: Environment) -> str:
-    """It, for a person: with the application's name where there are several."""
+    """Name the environment for a person, with the application's name if there are several."""
     return f"{env.settings.app} on {_name(env)}" if len(env.applications) > 1 else _name(env)
 
 
 def _key(env: Environment) -> str:
-    """Names the entry: the same for the same project, environment and application.
+    """Return the entry's name, which is the same for the same project, environment and application.
 
-    cron reads no file with a dot in its name.
+    The name has no dot, because cron ignores files with a dot in the name.
     """
     slug = re.sub(r"[^a-z0-9]+", "-", env.name.lower()).strip("-")[:40]
     app = f"-{env.settings.app}" if len(env.applications) > 1 else ""

@@ -1,4 +1,4 @@
-"""Hosts, groups and resolved settings as Slipway sees them. Reaches no host and fetches no secret."""
+"""Show hosts, groups and resolved settings as Slipway sees them. It reaches no host and fetches no secret."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class HostView:
 
     Args:
         groups: Ansible's group_names.
-        address: user@host:port, as far as the inventory says.
-        settings: every setting, defaults filled in; values that are secret or made of one are struck out.
-        origins: where a setting was written, for those that were.
+        address: user@host:port, as far as the inventory has it.
+        settings: every setting with defaults; values that contain a secret are struck out.
+        origins: where settings are written, for those that are.
     """
 
     host: str
@@ -36,12 +36,12 @@ class HostView:
 
 @dataclass(frozen=True)
 class InventoryView(Answer):
-    """An environment.
+    """The view of an environment.
 
     Args:
-        groups: their hosts, by name.
-        hosts: the application's.
-        not_read: what an untrusted inventory names and was left alone, as sentences.
+        groups: the hosts of each group, by name.
+        hosts: the application's hosts.
+        not_read: what an untrusted inventory names and Slipway did not read, as sentences.
     """
 
     schema: ClassVar[str] = "slipway.inventory/1"
@@ -50,7 +50,7 @@ class InventoryView(Answer):
     not_read: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """As a JSON document, in which hosts share what is the same: nothing is copied, a fleet may be large."""
+        """Return a JSON document, in which hosts share equal values without copies, because fleets may be large."""
         return {
             "environment": self.environment,
             "groups": self.groups,
@@ -61,7 +61,7 @@ class InventoryView(Answer):
 
 
 def show_inventory(env: Environment) -> InventoryView:
-    """Show what an inventory comes to."""
+    """Show an inventory's resolved settings."""
     views = _Views(env)
     return InventoryView(
         environment=env.name,
@@ -72,10 +72,10 @@ def show_inventory(env: Environment) -> InventoryView:
 
 
 class _Views:
-    """Hosts to be shown. What they have in common is made once, and shared.
+    """Builds the views of hosts, and shares equal values between them.
 
     Args:
-        env: where they are.
+        env: the environment.
     """
 
     def __init__(self, env: Environment) -> None:
@@ -96,13 +96,13 @@ class _Views:
         )
 
     def _settings(self, target: Target) -> tuple[dict[str, Any], dict[str, str]]:
-        """Every setting, and where it was written."""
+        """Return every setting, and where it is written."""
         inventory = self._env.inventory
         variables = inventory.resolved_vars(target.name)
         written = inventory.layer(target.name).origins
         keys = [key for key in type(target.settings).model_fields if PREFIX + key in written]
         secret = tuple(key for key in keys if variables.is_secret(PREFIX + key))
-        # Both the settings and where they were written live as long as this, so an id stands for one of them.
+        # Settings and origins live as long as this object, so an id identifies one of them.
         same = (id(target.settings), secret, *(id(written[PREFIX + key]) for key in keys))
         if same not in self._made:
             settings = {key: self._show(target.settings, key, value) for key, value in target.settings}
@@ -123,7 +123,7 @@ class _Views:
 
 
 def _identity(value: object) -> object:
-    """What two values share only if they are shown alike. The environment keeps them, so their ids stay their own."""
+    """Return a key that is equal only for values shown alike. The environment keeps them, so ids are unique."""
     if isinstance(value, dict):
         return tuple((key, _identity(one)) for key, one in value.items())
     if isinstance(value, list):

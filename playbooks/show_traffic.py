@@ -1,4 +1,4 @@
-"""Where the traffic goes: every server on every balancer, as it runs now. Changes nothing."""
+"""Show where traffic goes: every server on every balancer, at run time. It changes nothing."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class ServerTraffic:
     """One server on one balancer.
 
     Args:
-        share: of new requests, 0 to 1.
+        share: its part of new requests, 0 to 1.
         state: up, down, drained, off.
         in_flight: requests under way.
-        testers: whether testers' requests go there.
-        drift: how it differs from what was last set; empty when it doesn't.
+        testers: whether it gets the testers' requests.
+        drift: how it differs from what Slipway set last; empty if it does not.
     """
 
     edge: str
@@ -40,13 +40,13 @@ class ServerTraffic:
 
 @dataclass(frozen=True)
 class TrafficView(Answer):
-    """All balancers.
+    """The traffic on all balancers.
 
     Args:
         maintenance: the balancers that show the maintenance page.
         unreachable: the balancers that could not be asked.
-        lacks: what provision has not told balancers yet, as sentences.
-        next: what to type then.
+        lacks: what balancers lack until the next `provision`, as sentences.
+        next: the command to type then.
     """
 
     schema: ClassVar[str] = "slipway.traffic/1"
@@ -58,12 +58,12 @@ class TrafficView(Answer):
 
     @property
     def drift(self) -> list[str]:
-        """A sentence for each server that somebody has changed by hand."""
+        """Return a sentence for each server that somebody has changed by hand."""
         return [f"{one.edge}: {one.server}: {one.drift}" for one in self.servers if one.drift]
 
     @property
     def exit_status(self) -> ExitStatus:
-        """Who changed something by hand, or left a balancer out, should know that the next deploy meets it."""
+        """Return an error if a balancer differs or is unreachable, because the next deploy will be affected."""
         bad = self.drift or self.unreachable or self.lacks
         return ExitStatus.PERSON_NEEDED if bad else ExitStatus.DONE
 
@@ -73,11 +73,11 @@ class TrafficView(Answer):
 
 
 def show_traffic(env: Environment, progress: Progress) -> TrafficView:
-    """Look at every balancer.
+    """Read the state of every balancer.
 
     Raises:
-        ConfigError: there is none.
-        SlipwayError: one cannot be read, or none can be reached.
+        ConfigError: there is no balancer.
+        SlipwayError: a balancer cannot be read, or none is reachable.
     """
     balancers = need_balancers(env)
     with open_fleet(
@@ -100,10 +100,10 @@ def show_traffic(env: Environment, progress: Progress) -> TrafficView:
 
 
 def need_balancers(env: Environment) -> tuple[str, ...]:
-    """Names of the balancers' hosts.
+    """Return the names of the balancers' hosts.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is no balancer.
     """
     if env.settings.balancer is None:
         hint = "docs/balancers.md says how; without one, traffic goes to hosts as your own means send it there"

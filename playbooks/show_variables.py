@@ -1,6 +1,6 @@
-"""Hosts, groups and variables as the inventory has them, with or without settings of Slipway. Reaches no host.
+"""Show hosts, groups and variables of an inventory, even one without settings of Slipway. It reaches no host.
 
-Its documents are those of `ansible-inventory --list` and `--host`, so what reads these reads ours.
+Its documents have the format of `ansible-inventory --list` and `--host`, so the same programs can read them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from playbooks.adapters.secrets.masking import MASK
 from playbooks.inventory import Inventory, VaultValue, limit
 from playbooks.inventory.document import UnsafeText
 
-# They are written in plain text at times; a person who looks at variables does not look for them.
+# Inventories may have these in plain text, so they are not shown.
 _PASSWORDS = frozenset(
     [
         *("ansible_password", "ansible_ssh_pass", "ansible_ssh_password"),
@@ -25,15 +25,15 @@ _PASSWORDS = frozenset(
 
 @dataclass(frozen=True)
 class Variables:
-    """What an inventory holds.
+    """The variables of an inventory.
 
     Args:
-        groups: the hosts of each, by name; in inventory order, and their children's too.
-        hosts: each host's variables as they are written: templates are not filled in, secrets are struck out.
-        origins: where each was written.
-        document: what ``--json`` prints.
-        missing: what is to be written where before Slipway can deploy; "" where nothing is missing.
-        full: whether variables are to be shown.
+        groups: the hosts of each group and its children, by name, in inventory order.
+        hosts: each host's variables as written, with unrendered templates and secrets struck out.
+        origins: where each variable is written.
+        document: the document for ``--json``.
+        missing: which settings to write where before Slipway can deploy; "" if none are missing.
+        full: whether to show variables.
     """
 
     groups: Mapping[str, Sequence[str]]
@@ -47,15 +47,15 @@ class Variables:
 def show_variables(
     inventory: Inventory, *, pattern: str | None = None, missing: str = "", full: bool = True
 ) -> Variables:
-    """All hosts and groups.
+    """Show all hosts and groups.
 
     Args:
-        inventory: them.
-        pattern: narrows the hosts, as --limit.
+        inventory: the inventory.
+        pattern: a host pattern, as for --limit.
         missing, full: see `Variables`.
 
     Raises:
-        UsageError: the pattern matches nothing.
+        UsageError: the pattern matches no host.
         ConfigError: an encrypted file cannot be opened.
     """
     names = list(inventory.hosts) if pattern is None else limit(inventory, pattern)
@@ -65,7 +65,7 @@ def show_variables(
         "_meta": {"hostvars": {name: found for name, found in hosts.items() if found}, "profile": "inventory_legacy"}
     }
     for name, group in inventory.groups.items():
-        # Hosts of "all" are in "ungrouped", or in a group of their own.
+        # Hosts of "all" are also in "ungrouped" or in another group.
         own = [host for host in group.direct_hosts if host in chosen and name != "all"]
         parts = {"hosts": own, "children": list(group.children)}
         if shown := {key: part for key, part in parts.items() if part}:
@@ -81,14 +81,14 @@ def show_variables(
 
 
 def show_host(inventory: Inventory, name: str) -> Variables:
-    """One host.
+    """Show one host.
 
     Args:
-        inventory: where it is.
-        name: its name.
+        inventory: the inventory.
+        name: the host's name.
 
     Raises:
-        UsageError: there is no such host.
+        UsageError: the host does not exist.
         ConfigError: an encrypted file cannot be opened.
     """
     groups = {group: [name] for group in inventory.host(name).groups}
@@ -109,7 +109,7 @@ def _origins(inventory: Inventory, names: Sequence[str]) -> dict[str, dict[str, 
 
 
 def _as_json(value: object) -> Any:  # noqa: ANN401  a variable's value is anything
-    """A value as ansible-inventory writes it."""
+    """Convert a value as ansible-inventory does."""
     if isinstance(value, VaultValue):
         return {"__ansible_vault": value.ciphertext}
     if isinstance(value, UnsafeText):

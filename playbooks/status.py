@@ -1,4 +1,4 @@
-"""What runs where, since when, by whom, and in which state. Changes nothing."""
+"""Show what runs where, since when, by whom, and in which state. It changes nothing."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ Health = Literal["healthy", "unhealthy", "stopped", "nothing deployed", "unreach
 
 @dataclass(frozen=True)
 class HostStatus:
-    """One host. Times are UTC, ISO 8601; None where there is nothing to tell; ``next`` is what a person can do.
+    """The status of one host. Times are UTC, ISO 8601; None if unknown; ``next`` is what a person can do.
 
-    ``since`` is when the services were started that run, ``switched`` when the release became the current one.
-    ``restarts`` counts how often systemd has restarted its units by itself. ``log``: what units that failed wrote last.
-    ``went_back``: when its guard has undone what the interrupted task did there.
-    ``drift``: what was changed by hand of what runs. ``warnings`` are about these, and about what it says that cannot
-    be, which is left out.
+    ``since`` is when the running services started, ``switched`` when the release became the current one.
+    ``restarts`` counts how often systemd has restarted its units. ``log``: the last output of failed units.
+    ``went_back``: when its guard took the host back after an interrupted task.
+    ``drift``: changes by hand in the running release. ``warnings`` are about these, and about invalid parts of the
+    host's answer, which are left out.
     """
 
     host: str
@@ -68,18 +68,18 @@ class HostStatus:
 
     @property
     def stuck(self) -> bool:
-        """Whether its guard could not take it back."""
+        """Return whether its guard failed to take it back."""
         return self.guard_state == GuardState.STUCK
 
 
 @dataclass(frozen=True)
 class Status:
-    """The fleet.
+    """The status of the fleet.
 
     Args:
         flag: the flag that names the environment.
         balancers: the balancers' hosts.
-        live: of two groups of hosts, the one that has the traffic; None where there are none, or nobody can tell.
+        live: the group of hosts that has the traffic; None if there are no groups, or it is unknown.
     """
 
     schema: ClassVar[str] = "slipway.status/1"
@@ -92,21 +92,21 @@ class Status:
 
     @property
     def versions(self) -> list[str]:
-        """The versions that run, each once."""
+        """Return the versions that run, each once."""
         return sorted({host.version for host in self.hosts if host.version})
 
     @property
     def mixed(self) -> bool:
-        """Whether reachable hosts run different versions, or some run none while others do.
+        """Return whether reachable hosts run different versions, or only some run one.
 
-        Of two groups of hosts the one without traffic may well run another one.
+        A group of hosts without traffic may run another version.
         """
         count = [host for host in self.hosts if self.live is None or host.group == self.live]
         return len({host.version for host in count if host.health != "unreachable"}) > 1
 
     @property
     def whole_again(self) -> str:
-        """What makes a mixed fleet whole; where a task was interrupted `next` says it."""
+        """Return how to repair a mixed fleet; after an interrupted task `next` says it."""
         if busy := next((host.lock for host in self.hosts if host.lock), None):
             return f" while a task is at work: {busy}"
         left = self.interrupted or any(host.guard for host in self.hosts)
@@ -114,7 +114,7 @@ class Status:
 
     @property
     def by_group(self) -> str:
-        """What each group of hosts runs, the one with the traffic first: "blue (live) 1.1, green 1.0"."""
+        """Return the versions of each group, the one with traffic first: "blue (live) 1.1, green 1.0"."""
         if self.live is None:
             return ""
         names = sorted({host.group for host in self.hosts if host.group}, key=lambda name: (name != self.live, name))
@@ -127,10 +127,10 @@ class Status:
 
     @property
     def exit_status(self) -> ExitStatus:
-        """3: a host cannot be reached, or a task left it half-way. 1: one is unhealthy, clients are not served, or the
+        """Return 3 if a host is unreachable or a task was interrupted; 1 if one is unhealthy, nobody is served, or the
         fleet is mixed.
 
-        Between the batches of a task that is at work a fleet is mixed, and nothing is wrong.
+        While a task runs, a mixed fleet is no error.
         """
         left = any(host.health == "unreachable" or host.interrupted or host.stuck for host in self.hosts)
         if left or any(balancer.needs_person for balancer in self.balancers):
@@ -143,19 +143,19 @@ class Status:
 
     @property
     def interrupted(self) -> str | None:
-        """The task that ended without a word, if one did."""
+        """Return the interrupted task, if any."""
         return next((host.interrupted for host in self.hosts if host.interrupted), None)
 
     @property
     def went_back(self) -> str:
-        """Which hosts an interrupted task's guards have taken back, as a sentence; empty where none did."""
+        """Return a sentence about the hosts that guards took back after an interrupted task; empty if none."""
         back = [host for host in self.hosts if host.went_back]
         told = ", ".join(f"{host.host} to {host.version or 'nothing'} at {host.went_back}" for host in back)
         return f"Gone back by itself, since nothing was heard of it any more: {told}" if told else ""
 
     @property
     def hints(self) -> list[str]:
-        """What to do about hosts that cannot be reached, and balancers that lack servers; each once."""
+        """Return hints for unreachable hosts and balancers that lack servers, each once."""
         found = [host.next for host in self.hosts if host.health == "unreachable" and host.next]
         found += [balancer.hint for balancer in self.balancers if balancer.hint]
         found += [f"invoke provision {self.flag}" for balancer in self.balancers if balancer.lacks]
@@ -163,7 +163,7 @@ class Status:
 
     @property
     def next(self) -> str:
-        """What to do about what a task has left half-way."""
+        """Return what to do about an interrupted task."""
         if any(host.stuck for host in self.hosts):
             return f"look at the host whose guard is stuck; then invoke rollback {self.flag}, or deploy again"
         left = [host for host in self.hosts if host.interrupted]
@@ -188,7 +188,7 @@ class Status:
 
 
 def status(env: Environment, progress: Progress) -> Status:
-    """Look at every host of the application, side by side; one that cannot be reached is a line like the others."""
+    """Read every host of the application at the same time; an unreachable host has a line like the others."""
     balancers = balancers_of(env)
     addresses = [*(target.address for target in env.targets), *(env.target(name).address for name in balancers)]
     with open_fleet(addresses, progress=progress, forks=env.settings.forks) as fleet:
@@ -202,7 +202,7 @@ def status(env: Environment, progress: Progress) -> Status:
         for target in env.targets
     )
     if not any(line.version for line in lines):
-        # Before the first deploy that is no news.
+        # Before the first deploy this is normal.
         in_front = tuple(
             replace(balancer, unserved="", hint="") if balancer.unserved else balancer for balancer in in_front
         )
@@ -252,7 +252,7 @@ def _status(facts: Facts, report: HealthReport | None, flag: str) -> HostStatus:
         slot=facts.slot,
         idle=_idle(facts),
         next=way_on(facts.interrupted, flag) if facts.interrupted else "",
-        # While a task is at work, what runs and its units are not of one release for a moment.
+        # While a task runs, the current release and its units may differ for a moment.
         drift=told_drift(facts.drift) if facts.lock is None else (),
         warnings=(*facts.odd, *_restarted(facts)),
     )
@@ -263,7 +263,7 @@ def _instant(seconds: int | None) -> str | None:
 
 
 def _restarted(facts: Facts) -> list[str]:
-    """A sentence for each unit that systemd has restarted by itself."""
+    """Return a sentence for each unit that systemd has restarted."""
 
     def times(count: int) -> str:
         return "once" if count == 1 else f"{count} times"
@@ -308,10 +308,10 @@ def _guard(facts: Facts) -> str | None:
 
 
 def way_on(left: LockOwner, flag: str) -> str:
-    """What a person can do about a task that was interrupted.
+    """Return what a person can do about an interrupted task.
 
     Args:
-        left: whose it was.
+        left: the interrupted task's lock owner.
         flag: the flag that names the environment.
     """
     if left.task == "deploy":
@@ -323,11 +323,11 @@ def way_on(left: LockOwner, flag: str) -> str:
 
 
 def unreachable(host: str, error: SlipwayError, flag: str) -> HostStatus:
-    """A host that could not be looked at.
+    """Make the status of an unreachable host.
 
     Args:
-        host: which.
-        error: why.
+        host: the host's name.
+        error: the error.
         flag: the flag that names the environment.
     """
     hint = (error.hint or "").replace(ANY_ENV, flag)

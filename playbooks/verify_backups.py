@@ -1,4 +1,4 @@
-"""Prove that the latest backups restore (G9): PASSED or FAILED for each host, written where preflight reads it."""
+"""Prove that the latest backups can be restored (G9). Each host records PASSED or FAILED for preflight."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ from playbooks.steps import drill as steps
 from playbooks.steps.drill import Drilled
 from playbooks.steps.facts import Facts
 
-# What a host keeps of its reasons: enough to act on, small enough for a command's argument.
+# How much of its reasons a host keeps: enough to act on, short enough for a command's argument.
 MAX_REASONS = 20
 
 
 @dataclass(frozen=True)
 class HostDrill:
-    """One host.
+    """The drill of one host.
 
     Args:
         status: PASSED or FAILED.
-        at: UTC, ISO 8601.
-        backup: the id of the backup that was tried.
+        at: the time, UTC, ISO 8601.
+        backup: the id of the tested backup.
         seconds: how long the drill took.
         reasons: why it failed.
         started: whether the restored release was started and answered.
-        log: the last lines of one that did not answer.
-        release: that was in the backup; None where there was none.
-        notes: what a person might take for proven, and was not.
+        log: the last lines of the release's log, if it did not answer.
+        release: the release in the backup; None if there is none.
+        notes: what the drill did not prove.
     """
 
     host: str
@@ -61,7 +61,7 @@ class HostDrill:
 
 @dataclass(frozen=True)
 class Verification:
-    """The fleet."""
+    """The drill of the fleet."""
 
     schema: ClassVar[str] = "slipway.verify-backups/1"
     environment: str
@@ -70,19 +70,19 @@ class Verification:
 
     @property
     def status(self) -> str:
-        """PASSED when every host passed."""
+        """Return PASSED if every host passed."""
         return "PASSED" if all(host.status == "PASSED" for host in self.hosts) else "FAILED"
 
     @property
     def sentence(self) -> str:
-        """The status, and what it does not say."""
+        """Return the status, and what it does not prove."""
         applications = [host for host in self.hosts if host.release or host.notes]
         bare = bool(applications) and not any(host.release for host in applications)
         return f"{self.status}{', for data alone: no release was in these backups' if bare else ''}"
 
     @property
     def exit_status(self) -> ExitStatus:
-        """0 PASSED, 1 FAILED, 3 a host cannot be reached."""
+        """Return 0 for PASSED, 1 for FAILED, 3 if a host is unreachable."""
         if self.unreachable:
             return ExitStatus.PERSON_NEEDED
         return ExitStatus.DONE if self.status == "PASSED" else ExitStatus.FAILED
@@ -98,14 +98,14 @@ class Verification:
 
 
 def verify_backups(env: Environment, progress: Progress) -> Verification:
-    """Try every host's latest backup for real, and clean up after it.
+    """Restore and test every host's latest backup, and clean up afterwards.
 
-    What runs is not touched, and a deploy at the same time is not held up: the lock taken here is the drills' own.
+    It does not change what runs, and does not delay a deploy, because drills have their own lock.
 
     Raises:
         UsageError: backups are off.
         ConfigError: a secret is missing.
-        Locked: another drill is at work.
+        Locked: another drill is running.
     """
     if not env.settings.backup.enabled:
         raise UsageError(f"backups are off in {env.name}: slipway_backup.enabled is false")
@@ -132,7 +132,7 @@ def _latest(facts: Facts) -> Record | None:
 
 @dataclass(frozen=True)
 class _Drill:
-    """A fleet's drill, in three parts, each on all hosts at once: a release may need the database of another host."""
+    """A fleet's drill in three parts, each on all hosts at once, because a release may need another host's database."""
 
     fleet: Fleet
     env: Environment
@@ -153,14 +153,14 @@ class _Drill:
             seconds = round(time.monotonic() - began, 1)
             verdicts = {host: self._judge(host, restored, started, seconds) for host in self.records}
         finally:
-            # A drill that was broken off proves nothing either way: what the last one found stays.
+            # An interrupted drill proves nothing, so the last result stays.
             ended = self.fleet.each("clean up", partial(self._end, verdicts), hosts=list(self.records), finish=True)
             self._tell(ended)
         return list(verdicts.values())
 
     def _restore(self, remote: Remote) -> Drilled:
         record = self.records[remote.name]
-        assert record is not None  # hosts without one are not tried  # noqa: S101
+        assert record is not None  # hosts without a record are not tested  # noqa: S101
         settings = self.env.target(remote.name).settings
         note = partial(self.fleet.progress.note, remote.name)
         return steps.drill(remote, settings, self._databases(remote.name), record, self.env.secrets, note=note)
@@ -171,7 +171,7 @@ class _Drill:
 
     def _end(self, verdicts: Mapping[str, HostDrill], remote: Remote) -> list[str]:
         verdict = verdicts.get(remote.name)
-        # The application's log is in it, and it travels as an argument: no secret may.
+        # The text contains the application's log and becomes an argument, so strike out secrets.
         document = self.env.secrets.mask_document(asdict(verdict)) if verdict else None
         databases = self._databases(remote.name) if self.records[remote.name] else []
         return steps.drill_end(remote, self.env.target(remote.name).settings, databases, self.env.secrets, document)
@@ -181,7 +181,7 @@ class _Drill:
         return [database for database in self.env.settings.databases if database.name in names]
 
     def _release(self, host: str) -> str:
-        """The release to start on a host; empty where none is."""
+        """Return the release to start on a host; empty for none."""
         record = self.records[host] or {}
         return str(record.get("release") or "") if self.env.target(host).settings.backup.drill.command else ""
 
@@ -203,7 +203,7 @@ class _Drill:
         return replace(verdict, release=record.get("release"), notes=notes)
 
     def _not_proven(self, host: str, record: Record) -> tuple[str, ...]:
-        """What a person might take for proven."""
+        """Return what the drill did not prove."""
         if record.get("kind") != "application":
             return ()
         if not record.get("release"):

@@ -1,4 +1,4 @@
-"""Prove the ledgers: every line, every signature, and every host's copy beside the others' (A9, G10)."""
+"""Verify the ledgers: every line, every signature, and every host's copy against the others (A9, G10)."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ from playbooks.ledger.seal import HEAD_DIGITS, NO_LINE, digest
 from playbooks.ledger.standing import Verifier
 from playbooks.steps.ledger import LedgerReading
 
-# A record reaches the hosts side by side. Seconds after which one that a host lacks is not just on its way.
+# Seconds after which a record that a host lacks counts as missing; before, it may still be on its way.
 ON_ITS_WAY = 2.0
 MAX_TOLD = 20
-MAX_SINCE = 1_000_000  # bytes of a file that heads were written down in
+MAX_SINCE = 1_000_000  # bytes of a file with heads
 _HEAD = re.compile(rf"\b[0-9a-f]{{{HEAD_DIGITS}}}\b")
 
 
 @dataclass(frozen=True)
 class HostLedger:
-    """What a host's ledger came to.
+    """The result of verifying a host's ledger.
 
     Args:
-        lines: how many it has.
-        torn: how many a crash tore; a later record's hash covers them, so they are no fault.
-        faults: what is wrong with its lines.
-        missing: records that name the host and that others have.
-        never_had: the same, but the host was out of reach then, or had no part: no sign of tampering.
-        differs: records that say something else than on most hosts.
-        more: how many faults and records are not told.
-        alone: records that most of the hosts they name lack, and nobody vouches for.
-        signed: how many records, by who signed them.
-        unsigned: how many nobody signed.
-        by_host: how many the host wrote alone, by leave of who signed them.
-        head: the name of its last line; `--since` proves later that it is still there.
+        lines: the number of lines.
+        torn: the number of lines torn by a crash. A later record's hash covers them, so they are no fault.
+        faults: the faults of its lines.
+        missing: the records that name the host and that others have.
+        never_had: the same, but the host was unreachable or took no part then, so this is no sign of tampering.
+        differs: the records whose content differs from most hosts.
+        more: how many faults and records are not listed.
+        alone: the unsigned records that most of the hosts that they name lack.
+        signed: the number of records by signer.
+        unsigned: the number of unsigned records.
+        by_host: the number of records that the host wrote alone, as their signer allowed.
+        head: the hash of its last line; `--since` can later prove that it is still there.
     """
 
     host: str
@@ -65,7 +65,7 @@ class HostLedger:
 
     @property
     def status(self) -> Literal["PASSED", "FAILED"]:
-        """PASSED, or FAILED for whatever is wrong."""
+        """Return PASSED, or FAILED if there is a fault."""
         return "FAILED" if self.faults or self.missing or self.differs or self.alone else "PASSED"
 
     def to_json(self) -> dict[str, Any]:
@@ -75,12 +75,12 @@ class HostLedger:
 
 @dataclass(frozen=True)
 class VerifiedHistory:
-    """What all ledgers came to.
+    """The result of verifying all ledgers.
 
     Args:
-        hosts: those that could be read.
-        unreachable: why the others could not.
-        gone: heads that somebody had written down, and that no ledger has.
+        hosts: the hosts that could be read.
+        unreachable: the errors of the other hosts.
+        gone: the heads from `--since` that no ledger has.
     """
 
     schema: ClassVar[str] = "slipway.verify-history/1"
@@ -92,18 +92,18 @@ class VerifiedHistory:
 
     @property
     def status(self) -> Literal["PASSED", "FAILED"]:
-        """PASSED if every host was read and has nothing wrong."""
+        """Return PASSED if every host was read and has no fault."""
         passed = not self.unreachable and not self.gone and all(host.status == "PASSED" for host in self.hosts)
         return "PASSED" if passed else "FAILED"
 
     @property
     def exit_status(self) -> ExitStatus:
-        """A ledger that cannot be trusted needs a person."""
+        """Return an error if a ledger is not verified, which needs a person."""
         return ExitStatus.DONE if self.status == "PASSED" else ExitStatus.PERSON_NEEDED
 
     @property
     def next(self) -> str:
-        """What a person can do next."""
+        """Return what a person can do next."""
         command = self.flag
         if any(host.differs for host in self.hosts):
             return "compare the ledgers on the hosts that differ; nobody but you can say which one is right"
@@ -115,7 +115,7 @@ class VerifiedHistory:
 
     @property
     def heads(self) -> str:
-        """What to write down, so that ``--since`` can prove later that nothing of this was cut off."""
+        """Return the heads to keep, so that ``--since`` can later prove that nothing was cut off."""
         return ",".join(dict.fromkeys(host.head for host in self.hosts if host.head != NO_LINE))
 
     def to_json(self) -> dict[str, Any]:
@@ -132,12 +132,12 @@ class VerifiedHistory:
 
 
 def verify_history(env: Environment, progress: Progress, *, since: str | None = None) -> VerifiedHistory:
-    """Read every ledger whole, check its chain and its signatures, and compare the hosts.
+    """Read every ledger completely, check its chain and signatures, and compare the hosts.
 
     Args:
-        env: whose.
-        progress: who watches.
-        since: heads of earlier, or a file that has them: the records they name must be there still.
+        env: the environment.
+        progress: receives what to show a person.
+        since: earlier heads, or a file with them; the lines that they name must still exist.
 
     Raises:
         UsageError: ``since`` is neither.
@@ -152,10 +152,10 @@ def verify_history(env: Environment, progress: Progress, *, since: str | None = 
 
 
 def read_heads(text: str) -> list[str]:
-    """Heads that somebody has written down.
+    """Read heads that a person has kept.
 
     Args:
-        text: heads with commas between them, or the path of a file that has them somewhere in its text.
+        text: heads separated by commas, or the path of a file whose text contains them.
 
     Raises:
         UsageError: it is neither.
@@ -173,13 +173,13 @@ def read_heads(text: str) -> list[str]:
 
 
 class Audit:
-    """The ledgers of a fleet, read whole.
+    """A complete reading of a fleet's ledgers.
 
     Args:
-        fleet: open sessions.
-        env: whose ledgers.
-        accepted: digests of records that a person vouches for.
-        rejected: hosts, and digests of records there that a person does not want to count.
+        fleet: the open sessions.
+        env: the environment.
+        accepted: the digests of records that a person accepts.
+        rejected: the hosts and digests of records that a person rejects.
     """
 
     def __init__(
@@ -204,16 +204,16 @@ class Audit:
 
     @property
     def tampered(self) -> frozenset[str]:
-        """Hosts whose chain is broken by more than a crash."""
+        """Return the hosts whose chain has a fault that a crash cannot cause."""
         return frozenset(host for host, reading in self.readings.items() if reading.chain.tampered)
 
     @property
     def failed(self) -> Mapping[str, SlipwayError]:
-        """Hosts whose ledger could not be read, with the reason."""
+        """Return the hosts whose ledger could not be read, with the reason."""
         return {**self._fleet.unreachable, **self._failed}
 
     def read(self) -> None:
-        """Read all ledgers; those that lack records once more, for a record may have been on its way."""
+        """Read all ledgers, and read those that lack records again, because a record may have been on its way."""
         self._read(list(self.readings))
         if any(self._may_be_late(host) for host in self.readings):
             time.sleep(ON_ITS_WAY)
@@ -251,25 +251,25 @@ class Audit:
         self.census.add(host, record, found, trusted=trusted, counts=trusted or judged.trusted or not signing)
 
     def is_vouched(self, host: str, record: Mapping[str, Any], name: str) -> bool:
-        """Whether one of the signers, or the person here, vouches for a record.
+        """Return whether a signer has signed a record, or the person here accepts it.
 
         Args:
-            host: where it stands.
-            record: as it stands there.
-            name: the digest of its content.
+            host: the record's host.
+            record: the record on that host.
+            name: the hash of its content.
         """
         return name in self._accepted or self.proof.verifier.judge(host, record, bytes.fromhex(name)).trusted
 
     def is_believed(self, host: str, record: Mapping[str, Any], key: RecordKey) -> bool:
-        """Whether this is the content that is believed of a record with that key."""
+        """Return whether this is the believed content of the record with this key."""
         name = digest(record)
         return (host, name.hex()) not in self._rejected and self.census.is_believed(key, name)
 
     def verdict(self, since: Sequence[str] = ()) -> VerifiedHistory:
-        """What it came to.
+        """Return the result.
 
         Args:
-            since: heads that must be there.
+            since: the heads that must exist.
         """
         hosts = tuple(self._host(host, reading) for host, reading in self.readings.items())
         gone = tuple(head for head in since if not self.proof.has(head))
@@ -303,18 +303,18 @@ class Audit:
         )
 
     def head(self, host: str) -> str:
-        """The name of a ledger's last record's line."""
+        """Return the hash of the last record's line in a ledger."""
         last = self.readings[host].chain.last
         return last.digest[:HEAD_DIGITS] if last else NO_LINE
 
     def cut(self, host: str) -> list[Fault]:
-        """What this machine has seen in a host's ledger, and is not there any more."""
+        """Return the line that this machine has seen in a host's ledger, if it is gone."""
         seen = self._env.heads.known(host, self._fleet.remotes[host].session.machine)
         fault = self.proof.lost(host, seen) if seen else None
         return [fault] if fault else []
 
     def remember(self, hosts: Iterable[str]) -> None:
-        """Keep the heads of these hosts on this machine."""
+        """Store the heads of these hosts on this machine."""
         when = instant(now())
         found: dict[str, tuple[str, Head | None]] = {}
         for host in hosts:

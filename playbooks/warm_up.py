@@ -18,7 +18,7 @@ from playbooks.traffic.servers import server_of
 
 @dataclass(frozen=True)
 class WarmedUp:
-    """All hosts."""
+    """The result of warming up all hosts."""
 
     schema: ClassVar[str] = "slipway.warm-up/1"
     environment: str
@@ -26,7 +26,7 @@ class WarmedUp:
 
     @property
     def exit_status(self) -> ExitStatus:
-        """1 when a page could not be had."""
+        """Return 1 if a page failed."""
         return ExitStatus.FAILED if any(host.problem for host in self.hosts) else ExitStatus.DONE
 
     def to_json(self) -> dict[str, Any]:
@@ -36,11 +36,11 @@ class WarmedUp:
 
 
 def warm_up(env: Environment, progress: Progress) -> WarmedUp:
-    """Ask every host for its pages.
+    """Let every host request its pages.
 
     Raises:
         ConfigError: no pages are set.
-        SlipwayError: a host could not be asked.
+        SlipwayError: a host is unreachable.
     """
     pages = env.settings.warm_up
     if pages is None:
