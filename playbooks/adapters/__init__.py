@@ -1,1 +1,1 @@
-"""Systems around the hosts, each a small class behind a Protocol."""
+"""Connect to systems around the hosts, each by a small class behind a Protocol."""

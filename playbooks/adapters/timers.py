@@ -1,4 +1,4 @@
-"""A command that runs regularly on the controller: a cron entry or a systemd timer, installed and removed exactly."""
+"""Install and remove a cron entry or a systemd timer for a command on the controller."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ LONGEST_COMMAND = 998
 
 @dataclass(frozen=True)
 class Places:
-    """Where this user's schedules are kept on this machine.
+    """The folders of this user's schedules on this machine.
 
     Args:
-        cron: folder of cron files; None for a user that has a crontab instead.
-        units: folder of systemd units.
-        state: folder of logs and locks.
-        systemctl: the command that speaks to the manager of those units.
+        cron: the folder of cron files; None for a user with a crontab.
+        units: the folder of systemd units.
+        state: the folder of logs and locks.
+        systemctl: the command for the manager of those units.
     """
 
     cron: Path | None
@@ -38,7 +38,7 @@ class Places:
 
 
 def places() -> Places:
-    """root's places, or those of the user at work."""
+    """Return root's folders, or the user's."""
     if os.geteuid() == 0:
         return Places(Path("/etc/cron.d"), Path("/etc/systemd/system"), Path("/var/log/slipway"), ("systemctl",))
     home = own_path("~")
@@ -54,7 +54,7 @@ def install_cron(where: Places, key: str, text: str) -> str:
         Where it is, for a person.
 
     Raises:
-        ControllerError: it cannot be written.
+        ControllerError: the entry cannot be written.
     """
     if any(len(line) > LONGEST_COMMAND for line in text.splitlines()):
         raise UsageError("the cron entry is too long for cron; is the project's path very long? Use --timer")
@@ -69,10 +69,10 @@ def install_cron(where: Places, key: str, text: str) -> str:
 
 
 def why_no_cron(names: Sequence[str] = CRONS) -> str:
-    """Why cron will run nothing on this machine, and what to do; empty if it will.
+    """Return why cron runs nothing on this machine, and what to do; empty if it runs.
 
     Args:
-        names: of programs that are one.
+        names: the names of cron's programs.
     """
     path = os.defpath + ":/usr/sbin:/sbin:/usr/local/sbin"
     if not any(shutil.which(name, path=path) for name in names):
@@ -87,12 +87,12 @@ def why_no_cron(names: Sequence[str] = CRONS) -> str:
 def _name_of(process: Path) -> str:
     try:
         return (process / "comm").read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:  # it has ended
+    except OSError:  # the process has ended
         return ""
 
 
 def why_no_timer(where: Places) -> str:
-    """Why a timer will not run when nobody is logged in, and what to do; empty if it will."""
+    """Return why a timer does not run while nobody is logged in, and what to do; empty if it does."""
     user = account_name() or ""
     if "--user" not in where.systemctl or (_LINGER / user).exists():
         return ""
@@ -103,7 +103,7 @@ def remove_cron(where: Places, key: str) -> list[str]:
     """Remove the cron entry with this key, and nothing else.
 
     Returns:
-        What was removed.
+        The removed entries.
     """
     if where.cron is not None:
         return _delete([where.cron / key])
@@ -122,14 +122,14 @@ def install_timer(where: Places, key: str, service: str, timer: str) -> str:
         Where it is, for a person.
 
     Raises:
-        ControllerError: systemd is not there or does not accept it.
+        ControllerError: systemd is missing or refuses the timer.
     """
     _run([*where.systemctl, "list-units", "--no-pager", "--quiet"], hint="without --timer, cron is used")
     _write(where.units / f"{key}.service", service, CRON_MODE)
     _write(where.units / f"{key}.timer", timer, CRON_MODE)
     _run([*where.systemctl, "daemon-reload"])
     _run([*where.systemctl, "enable", "--quiet", f"{key}.timer"])
-    # Restart: one that runs already would keep its old time.
+    # Restart, because a running timer keeps its old time.
     _run([*where.systemctl, "restart", f"{key}.timer"])
     return str(where.units / f"{key}.timer")
 
@@ -138,7 +138,7 @@ def remove_timer(where: Places, key: str) -> list[str]:
     """Stop and remove the timer with this key.
 
     Returns:
-        What was removed.
+        The removed entries.
     """
     units = [where.units / f"{key}.timer", where.units / f"{key}.service"]
     if not any(unit.exists() for unit in units):
@@ -150,7 +150,7 @@ def remove_timer(where: Places, key: str) -> list[str]:
 
 
 def _without(crontab: str, key: str) -> str:
-    """A crontab without our block; whatever else is in it stays as it is, to the byte."""
+    """Return a crontab without our block; all other bytes stay as they are."""
     begin, end = f"# {key} begin\n", f"# {key} end\n"
     head, found, rest = crontab.partition(begin)
     if not found:
@@ -175,7 +175,7 @@ def _crontab() -> str:
         )
     except OSError as error:
         raise ControllerError(f"cannot run crontab: {error.strerror}", hint="install cron, or use --timer") from None
-    # It ends with 1 where there is none yet.
+    # crontab ends with 1 if there is no crontab yet.
     if done.returncode != 0 and "no crontab" not in done.stderr:
         raise ControllerError(f"cannot read your crontab: {done.stderr.strip()}")
     return done.stdout if done.returncode == 0 else ""
@@ -184,7 +184,7 @@ def _crontab() -> str:
 def _write(path: Path, text: str, mode: int) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # cron reads no file with a dot in its name, so this one is not taken for an entry.
+        # cron ignores files with a dot in the name, so it does not read this one.
         coming = path.with_name(f".{path.name}.new")
         coming.write_text(text, encoding="utf-8")
         coming.chmod(mode)

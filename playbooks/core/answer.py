@@ -1,7 +1,7 @@
-"""What a procedure returns: shown to a person, or printed as a document.
+"""Define what a procedure returns, for a person or as a document.
 
 A document names its schema: ``slipway.NAME/VERSION``, described in docs/schemas/NAME.json. A new field leaves the
-version as it is; the version rises when a field goes or changes its meaning.
+version as it is; the version rises when a field disappears or changes its meaning.
 """
 
 from __future__ import annotations
@@ -13,34 +13,34 @@ from playbooks.core.errors import ExitStatus
 
 
 class Result(Protocol):
-    """What a playbook returns."""
+    """The result of a procedure."""
 
     @property
     def schema(self) -> str:
-        """The name of its document's schema."""
+        """Return the name of its document's schema."""
 
     @property
     def exit_status(self) -> ExitStatus:
         """The task's exit status."""
 
     def to_json(self) -> dict[str, Any]:
-        """The answer as a document."""
+        """Return the result as a document."""
 
 
 def document_of(result: Result) -> dict[str, Any]:
-    """What --json prints of an answer."""
+    """Return the document that --json prints."""
     return {"schema": result.schema, **result.to_json()}
 
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer. Its parts are its document; whatever fails is raised, unless it says otherwise.
+    """A result whose fields are its document. Failures are raised, unless the subclass has an exit status.
 
     Args:
-        environment: what was worked on.
+        environment: the environment's name.
     """
 
-    schema: ClassVar[str] = ""  # of a task that has no --json
+    schema: ClassVar[str] = ""  # for a task without --json
     environment: str
 
     @property

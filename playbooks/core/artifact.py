@@ -1,4 +1,4 @@
-"""What is deployed: an artifact, and the release that one deploy makes of it."""
+"""Define an artifact, and the release that a deploy makes from it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class FetchRequest:
-    """What a host asks for. All of it is secret: the URL may be signed, a header may hold a token.
+    """A host's request. All of it is secret: the URL may be signed, a header may hold a token.
 
     Args:
-        url: without user and password.
-        headers: names and values.
+        url: the URL without user and password.
+        headers: the headers' names and values.
     """
 
     url: str = field(repr=False)
@@ -24,17 +24,17 @@ class Store(Protocol):
     """A place that holds artifacts."""
 
     def request(self) -> FetchRequest:
-        """What a host asks for to get the artifact; made anew at each call, since a signature grows old.
+        """Return the request for the artifact. Each call makes a new one, because a signature expires.
 
         Raises:
-            UsageError: it cannot be made; a credential is missing.
+            UsageError: a credential is missing.
         """
 
     def checksum(self) -> str:
-        """The text beside the artifact, under its name and ``.sha256``.
+        """Return the text beside the artifact, under its name and ``.sha256``.
 
         Raises:
-            UsageError: there is none, or it cannot be had.
+            UsageError: the text does not exist or cannot be read.
         """
 
 
@@ -43,15 +43,15 @@ class Artifact:
     """An artifact: a tar archive whose root is the release.
 
     Args:
-        version: what it is called.
-        source: path or URL, as a person would name it; without what is secret in a URL.
-        path: the local file, or None where hosts fetch it themselves.
+        version: its version.
+        source: the path or URL for a person, without secret parts.
+        path: the local file; None if hosts fetch it.
         compression: zstd, gzip, xz or none.
         sha256: its checksum, in hex.
-        size: bytes; 0 where hosts fetch it.
-        url: where hosts fetch it, without what is secret in it.
-        store: tells what hosts ask for.
-        why: how its version was found, where nobody named one.
+        size: its size in bytes; 0 if hosts fetch it.
+        url: the URL for hosts, without secret parts.
+        store: makes the hosts' requests.
+        why: how its version was found, if no version was named.
     """
 
     version: str
@@ -67,13 +67,13 @@ class Artifact:
 
 @dataclass(frozen=True)
 class Release:
-    """What is the same on every host.
+    """A release, which is the same on every host.
 
     Args:
-        id: folder name and the deploy's id: UTC time and version.
-        artifact: what it is unpacked from.
+        id: the folder's name and the deploy's id: UTC time and version.
+        artifact: the artifact that it comes from.
         created: UTC, ISO 8601.
-        by: user@machine.
+        by: the person who deploys, as user@machine.
     """
 
     id: str
@@ -83,5 +83,5 @@ class Release:
 
     @property
     def version(self) -> str:
-        """The artifact's version."""
+        """Return the artifact's version."""
         return self.artifact.version

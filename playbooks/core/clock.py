@@ -1,4 +1,4 @@
-"""The controller's time, in the format of ids and records."""
+"""Return the controller's time, in the format of ids and records."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 
 
 def now() -> datetime:
-    """The time, in UTC."""
+    """Return the present time in UTC."""
     return datetime.now(UTC)
 
 
 def instant(moment: datetime) -> str:
-    """A time as records have it: UTC, ISO 8601, to the second."""
+    """Format a time as in records: UTC, ISO 8601, to the second."""
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,7 +1,7 @@
-"""Every error a user can meet: a code, a sentence, where it happened, and what to do next.
+"""Define the errors that users see: a code, a sentence, the host, and what to do next.
 
-A class says the code of its errors: AREA.WHAT, which no other class has. Programs decide by it, so it is never renamed;
-docs/errors.md says what each means and what to do, and a test compares it with the classes.
+Each class has its own code, AREA.WHAT. Programs decide by it, so it is never renamed;
+docs/errors.md explains each code and what to do, and a test compares it with the classes.
 """
 
 from __future__ import annotations
@@ -11,27 +11,27 @@ from enum import IntEnum
 
 from playbooks.core.step_codes import StepCode
 
-ANY_ENV = "--env=…"  # in a hint of who does not know the environment
+ANY_ENV = "--env=…"  # in a hint where the environment is unknown
 
 
 class ExitStatus(IntEnum):
-    """What a task's exit status promises (the contract in README.md)."""
+    """A task's exit status (the contract in README.md)."""
 
     DONE = 0
-    FAILED = 1  # and the fleet is back on what it ran before
-    USAGE = 2  # bad usage or configuration; nothing touched
+    FAILED = 1  # and the fleet runs what it ran before
+    USAGE = 2  # bad usage or configuration; nothing has changed
     PERSON_NEEDED = 3  # the message says where
-    LOCKED = 4  # somebody else holds the lock
+    LOCKED = 4  # another task holds the lock
 
 
 class SlipwayError(Exception):
-    """A failure told to the user as a sentence.
+    """A failure that the user sees as a sentence.
 
     Args:
         message: what happened, one or two sentences, without a trailing newline.
-        host: the inventory name of the host it happened on, if it was one host.
+        host: the inventory name of the host, if it happened on one host.
         hint: what to do next, as a sentence or the command to type.
-        log: what a program wrote last there, a line each.
+        log: the last lines of a program's output on the host.
     """
 
     code: str = "task.failed"
@@ -53,17 +53,17 @@ class SlipwayError(Exception):
 
 
 class UsageError(SlipwayError):
-    """The command line asks for something that is not there or makes no sense."""
+    """The command line asks for something that does not exist or is impossible."""
 
     code = "usage.invalid"
     exit_status = ExitStatus.USAGE
 
 
 class ConfigError(SlipwayError):
-    """The inventory or the settings are wrong; every problem found is told at once.
+    """The inventory or the settings are wrong; the error has every problem.
 
     Args:
-        problems: one sentence each: file, key, what was found, what is expected.
+        problems: a sentence for each: file, key, the value found, the value expected.
     """
 
     code = "config.invalid"
@@ -78,13 +78,13 @@ class ConfigError(SlipwayError):
 
 
 class HostError(SlipwayError):
-    """Something failed on, or on the way to, one host."""
+    """Something failed on one host, or on the way to it."""
 
     code = "host.failed"
 
 
 class Unreachable(HostError):
-    """No SSH session could be had, or it broke."""
+    """An SSH session could not be opened, or it broke."""
 
     code = "host.unreachable"
 
@@ -108,8 +108,8 @@ class StepFailed(HostError):
 
     Args:
         step: the step's name, e.g. "stage".
-        code: why.
-        log: what the application, or the program that failed, wrote last, a line each.
+        code: the reason.
+        log: the last lines of the application or the failed program.
     """
 
     code: StepCode = StepCode.FAILED
@@ -134,23 +134,23 @@ class StepTimedOut(StepFailed):
 
 
 class BadAnswer(HostError):
-    """A host answered something a step's script never prints."""
+    """A host's answer does not come from a step's script."""
 
     code = "host.bad-answer"
 
 
 class Locked(SlipwayError):
-    """Somebody else holds the deploy lock."""
+    """Another task holds the lock."""
 
     code = "lock.held"
     exit_status = ExitStatus.LOCKED
 
 
 class FleetError(SlipwayError):
-    """Some hosts failed: the message has a line for each of them. Where all have one code, it is that.
+    """Several hosts failed; the message has a line for each. If all have the same code, this has it too.
 
     Args:
-        errors: theirs, by host.
+        errors: the errors by host.
     """
 
     code = "fleet.failed"
@@ -165,26 +165,26 @@ class FleetError(SlipwayError):
 
 
 class Interrupted(SlipwayError):
-    """The person at the keyboard ended the run, or somebody elsewhere by `invoke abort`."""
+    """A person ended the task, by Ctrl-C or with `invoke abort` elsewhere."""
 
     code = "task.interrupted"
 
 
 class ControllerError(SlipwayError):
-    """Something of this machine's own failed: a file that cannot be written, a program that is not there."""
+    """Something on this machine failed, for example a file cannot be written or a program is missing."""
 
     code = "controller.failed"
 
 
 class Fault(SlipwayError):
-    """A fault in Slipway itself: what it has done by then is not known."""
+    """A fault in Slipway itself; what it has done so far is unknown."""
 
     code = "slipway.fault"
     exit_status = ExitStatus.PERSON_NEEDED
 
 
 def error_document(error: SlipwayError) -> dict[str, object]:
-    """What --json prints of an error."""
+    """Return the document that --json prints for an error."""
     errors = error.errors if isinstance(error, FleetError) else {error.host: error} if error.host else {}
     hosts = [{"host": host, **_told(one)} for host, one in errors.items()]
     told = {**_told(error), "host": error.host, "log": list(error.log), "hosts": hosts}
@@ -196,7 +196,7 @@ def _told(error: SlipwayError) -> dict[str, object]:
 
 
 def stopped(by: BaseException) -> str:
-    """How a run was ended, for a sentence: by Ctrl-C, or by whoever a KeyboardInterrupt names (fleet/ending.py)."""
+    """Return how a task was ended, for a sentence: by Ctrl-C, or by a KeyboardInterrupt's person (fleet/ending.py)."""
     if isinstance(by, Interrupted):
         return by.message
     return f"stopped by {by.args[0]} (invoke abort)" if by.args and by.args[0] else "stopped by Ctrl-C"

@@ -1,7 +1,7 @@
-"""Invisible characters and those that change how others look: refused in names, made visible in other text.
+"""Find characters that are invisible or change how others look. Names may not have them; other text shows them.
 
-Control characters, changes of the writing direction, characters without width, line separators, halves of characters,
-what is not assigned, and more accents on a letter than any language has.
+They are control characters, changes of the writing direction, characters without width, line separators, lone
+surrogates, unassigned characters, and more accents on a letter than any language has.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _DELETE = 0x7F
 
 
 def is_invisible(character: str) -> bool:
-    """Whether a character is one of those. A blank, of whatever width, is not: it is seen."""
+    """Return whether a character is one of those. A blank of any width is not."""
     if character.isprintable():
         return not character.isascii() and _IGNORABLE.match(character) is not None
     return unicodedata.category(character) != "Zs"
 
 
 def find_invisible(text: str) -> str | None:
-    """The first of them in a text, as a person reads it: "U+202E"; None if there is none."""
+    """Return the first such character in a text, as "U+202E"; None if there is none."""
     if text.isprintable() and text.isascii():
         return None
     accents = 0
@@ -42,9 +42,9 @@ def find_invisible(text: str) -> str | None:
 
 
 def visible(text: str) -> str:
-    """A text in which nothing is invisible: control characters have pictures, others are shown as ``<U+202E>``.
+    """Make invisible characters visible: control characters as pictures, others as ``<U+202E>``.
 
-    What a host says must not steer the terminal it is shown on, or the CI whose log it is in, nor look like something
+    A host's text must not control the terminal or the CI that shows it, nor look like something
     else.
     """
     text = _COMMAND.sub("# #", text)

@@ -1,4 +1,4 @@
-"""What a fleet as a whole begins to do: an event with a code and fields; its text is for a person alone."""
+"""Define phases of the whole fleet: events with a code and fields; the text is only for a person."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class PhaseCode(StrEnum):
-    """What begins. docs/schemas lists these in `timings.phases`, so none is renamed."""
+    """The code of a phase. docs/schemas lists these in `timings.phases`, so never rename one."""
 
     LOOKING = "looking"
     RESUMING = "resuming"
@@ -27,12 +27,12 @@ class PhaseCode(StrEnum):
 
 @dataclass(frozen=True)
 class Phase:
-    """It begins now.
+    """A phase that begins now.
 
     Args:
-        code: what.
-        text: the same for a person.
-        stage: the stage of a plan that it is; empty if it is none.
+        code: the phase.
+        text: its description for a person.
+        stage: the plan's stage; empty if it is none.
     """
 
     code: PhaseCode

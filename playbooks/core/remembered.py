@@ -1,4 +1,4 @@
-"""Where this machine keeps what it remembers of an environment; it may be deleted without harm."""
+"""Return the path of data that this machine keeps about an environment. Deleting it does no harm."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from playbooks.core.surroundings import own_path
 
 
 def place(kind: str, application: str, environment: str, folder: Path) -> Path:
-    """A file under ``$XDG_STATE_HOME/slipway`` (``~/.local/state``).
+    """Return a file under ``$XDG_STATE_HOME/slipway`` (``~/.local/state``).
 
     Args:
-        kind: of what is remembered.
+        kind: the kind of data.
         application, environment: their names.
-        folder: the inventory's; two inventories may have the same name.
+        folder: the inventory's folder, because two inventories may have the same name.
     """
     state = os.environ.get("XDG_STATE_HOME", "")
     home = Path(state) if state.startswith("/") else own_path("~/.local/state")

@@ -1,4 +1,4 @@
-"""What a person asks of a task that changes the fleet."""
+"""Define a person's requests for tasks that change the fleet."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from playbooks.core.artifact import Artifact
 
 @dataclass(frozen=True)
 class DeployRequest:
-    """What a person asks of a deploy.
+    """A person's request for a deploy.
 
     Args:
         version, artifact, sha256: see `find_artifact`.
-        strategy, batch, watch: instead of those in ``slipway_rollout``; watch in seconds.
-        force: deploy even what runs already, and take hosts out of the balancers whatever the others can carry.
-        wait: seconds to wait for somebody else's lock.
-        resume, found: the id of an interrupted deploy to go on with, and its artifact; see `playbooks.resume_deploy`.
+        strategy, batch, watch: override those in ``slipway_rollout``; watch in seconds.
+        force: deploy even a version that runs already, and ignore the limits for headroom.
+        wait: seconds to wait for another task's lock.
+        resume, found: the id of an interrupted deploy to resume, and its artifact; see `playbooks.resume_deploy`.
     """
 
     version: str | None = None
@@ -33,14 +33,14 @@ class DeployRequest:
 
 @dataclass(frozen=True)
 class RollbackRequest:
-    """What a person asks of a rollback.
+    """A person's request for a rollback.
 
     Args:
-        to: a release, version or backup; left out, what ran before.
-        reason: why, kept in the ledger.
-        with_database: whether databases go back too.
-        batch: hosts that switch at the same time; left out, all of them: the way back is for emergencies.
-        wait: seconds to wait for somebody else's lock.
+        to: a release, version or backup; default: the previous release.
+        reason: the reason, which the ledger records.
+        with_database: whether to restore databases too.
+        batch: hosts that switch at the same time; default: all, because a rollback is urgent.
+        wait: seconds to wait for another task's lock.
     """
 
     to: str | None = None

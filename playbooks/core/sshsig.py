@@ -1,4 +1,4 @@
-"""Signatures in OpenSSH's format (PROTOCOL.sshsig), so that an auditor can check them with ssh-keygen alone."""
+"""Make and check signatures in OpenSSH's format (PROTOCOL.sshsig), which ssh-keygen can also check."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_BYTES = 16384
 
 
 class BadSignature(ValueError):
-    """No signature, or not one of what it is said to sign."""
+    """The text is no signature, or does not match the message."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class PublicKey:
     """A public key.
 
     Args:
-        blob: as SSH sends it.
-        comment: whose it is, in the words of who wrote it down.
+        blob: the key as SSH sends it.
+        comment: the comment beside the key, which names its owner.
     """
 
     blob: bytes
@@ -39,29 +39,29 @@ class PublicKey:
 
     @property
     def kind(self) -> str:
-        """Its type, e.g. ssh-ed25519."""
+        """Return its type, e.g. ssh-ed25519."""
         return Reader(self.blob).text()
 
     @property
     def touched(self) -> bool:
-        """Whether a person has to touch it for a signature, as a rule."""
+        """Return whether a signature normally needs a person's touch."""
         return self.kind in (SK_ED25519, SK_ECDSA)
 
     @property
     def fingerprint(self) -> str:
-        """As `ssh-keygen -l` shows it."""
+        """Return the fingerprint as `ssh-keygen -l` shows it."""
         return "SHA256:" + base64.b64encode(hashlib.sha256(self.blob).digest()).decode().rstrip("=")
 
     def __str__(self) -> str:
-        """As authorized_keys has it."""
+        """Return the key in the format of authorized_keys."""
         return f"{self.kind} {base64.b64encode(self.blob).decode()} {self.comment}".rstrip()
 
 
 def read_public_key(text: str) -> PublicKey:
-    """A public key as authorized_keys and `ssh-add -L` have it: ``ssh-ed25519 AAAA… comment``.
+    """Read a public key in the format of authorized_keys and `ssh-add -L`: ``ssh-ed25519 AAAA… comment``.
 
     Raises:
-        ValueError: it is none, or of a kind that is not used here; the sentence says which.
+        ValueError: the text is no key, or its kind is not supported; the sentence says which.
     """
     kind, _, rest = text.strip().partition(" ")
     packed, _, comment = rest.strip().partition(" ")
@@ -79,20 +79,20 @@ def read_public_key(text: str) -> PublicKey:
 
 
 class Reader:
-    """Reads what SSH's wire format holds (RFC 4251).
+    """Reads SSH's wire format (RFC 4251).
 
     Args:
-        data: all of it.
+        data: the bytes.
     """
 
     def __init__(self, data: bytes) -> None:
         self._data, self._at = data, 0
 
     def take(self, count: int) -> bytes:
-        """The next bytes.
+        """Read the next bytes.
 
         Raises:
-            BadSignature: there are fewer.
+            BadSignature: there are fewer bytes.
         """
         end = self._at + count
         if end > len(self._data):
@@ -101,29 +101,29 @@ class Reader:
         return found
 
     def number(self) -> int:
-        """The next 32 bits."""
+        """Read the next 32 bits as a number."""
         return int(struct.unpack(">I", self.take(4))[0])
 
     def string(self) -> bytes:
-        """The next string."""
+        """Read the next string."""
         return self.take(self.number())
 
     def text(self) -> str:
-        """The next string, as text."""
+        """Read the next string as text."""
         return self.string().decode("ascii", "replace")
 
     def end(self) -> None:
-        """Nothing may follow.
+        """Refuse any further bytes.
 
         Raises:
-            BadSignature: something does.
+            BadSignature: there are more bytes.
         """
         if self._at != len(self._data):
             raise BadSignature("something follows it")
 
 
 def packed(*parts: bytes | str) -> bytes:
-    """Strings in SSH's wire format."""
+    """Pack strings in SSH's wire format."""
     found = b""
     for part in parts:
         data = part.encode() if isinstance(part, str) else part
@@ -132,41 +132,41 @@ def packed(*parts: bytes | str) -> bytes:
 
 
 def to_be_signed(message: bytes, namespace: str, algorithm: str = "sha512") -> bytes:
-    """The bytes that a key signs for a message."""
+    """Return the bytes that a key signs for a message."""
     return MAGIC + packed(namespace, b"", algorithm, hashlib.new(algorithm, message).digest())
 
 
 def envelope(key: PublicKey, signature: bytes, namespace: str) -> str:
-    """A signature as it is kept: base64 on one line. Between ssh-keygen's BEGIN and END lines it is a file of its own.
+    """Return a signature for storage: base64 on one line, without ssh-keygen's BEGIN and END lines.
 
     Args:
-        key: that made it.
-        signature: over `to_be_signed`, as SSH sends it.
-        namespace: what it is for.
+        key: the key that made it.
+        signature: the signature over `to_be_signed`, as SSH sends it.
+        namespace: the purpose of the signature.
     """
     whole = MAGIC + struct.pack(">I", VERSION) + packed(key.blob, namespace, b"", "sha512", signature)
     return base64.b64encode(whole).decode()
 
 
 def armoured(text: str) -> str:
-    """A kept signature as `ssh-keygen -Y verify` reads it."""
+    """Return a stored signature in the format of `ssh-keygen -Y verify`."""
     lines = "\n".join(text[start : start + 70] for start in range(0, len(text), 70))
     return f"-----BEGIN SSH SIGNATURE-----\n{lines}\n-----END SSH SIGNATURE-----\n"
 
 
 def check(text: str, message: bytes, namespace: str) -> PublicKey:
-    """Check a kept signature. There is one way to write it: a second one would be another record with the same words.
+    """Check a stored signature. Only one spelling is valid: a second one would make another record of equal content.
 
     Args:
-        text: as `envelope` makes it.
-        message: what it is to be of.
-        namespace: what it is to be for.
+        text: the result of `envelope`.
+        message: the signed message.
+        namespace: the purpose of the signature.
 
     Returns:
-        The key that made it. Whether that is to be believed is for the caller to say.
+        The key that made it. The caller decides whether to trust the key.
 
     Raises:
-        BadSignature: it is none, or not of this message.
+        BadSignature: the text is no signature, or not one of this message.
     """
     key, reader = _opened(text)
     for_, reserved, algorithm, signature = reader.text(), reader.string(), reader.text(), reader.string()
@@ -182,10 +182,10 @@ def check(text: str, message: bytes, namespace: str) -> PublicKey:
 
 
 def claimed(text: str) -> PublicKey:
-    """The key that a kept signature says it is by, before it is checked.
+    """Return the key that a stored signature names, without a check.
 
     Raises:
-        BadSignature: it is none.
+        BadSignature: the text is no signature.
     """
     return _opened(text)[0]
 
@@ -209,7 +209,7 @@ def require_made_by(key: PublicKey, signature: bytes, data: bytes) -> None:
     """Check a signature as SSH sends it.
 
     Raises:
-        BadSignature: the key has not made it of this data.
+        BadSignature: the key has not signed this data.
     """
     _checker(key.blob)(signature, data)
 
@@ -218,7 +218,7 @@ Checker = Callable[[bytes, bytes], None]
 
 
 def _checker(blob: bytes) -> Checker:
-    """What checks a key's signatures, and raises BadSignature."""
+    """Return the function that checks a key's signatures, and raises BadSignature."""
     from cryptography.exceptions import UnsupportedAlgorithm
 
     try:

@@ -1,6 +1,6 @@
-"""What a task came to, where a guard stands, why a stage went no further: words that documents and ledgers have.
+"""Define words in documents and ledgers: a task's status, a guard's state, why a stage ended.
 
-docs/errors.md says what each means. They are never renamed: people's programs decide by them, and so do older records.
+docs/errors.md explains each. Never rename one, because people's programs and older records use them.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from enum import StrEnum
 
 
 class TaskStatus(StrEnum):
-    """What became of a task that changes hosts: a record's ``status``."""
+    """The result of a task that changes hosts: a record's ``status``."""
 
     BEGUN = "begun"
     DONE = "done"
@@ -23,7 +23,7 @@ class TaskStatus(StrEnum):
 
 
 class GuardState(StrEnum):
-    """Where a host's guard stands; on the host it is the name of a file (guard.sh)."""
+    """The state of a host's guard; on the host it is a file's name (guard.sh)."""
 
     ARMED = "armed"
     FIRING = "firing"
@@ -31,7 +31,7 @@ class GuardState(StrEnum):
 
 
 class StageCode(StrEnum):
-    """Why judging a stage ended a rollout."""
+    """The reason for which the verdict on a stage ended a rollout."""
 
     BAD = "release.bad"
     INCONCLUSIVE = "release.inconclusive"

@@ -1,7 +1,7 @@
-"""The codes of steps' failures: ``step.`` and the word that a step's script says, or that its Python side does.
+"""Define the codes of steps' failures: ``step.`` and a word from the step's script or its Python function.
 
-docs/errors.md says what each means and what to do; a test compares it with this file, and this file with the scripts.
-A code is never renamed: people's programs decide by it.
+docs/errors.md explains each; a test compares it with this file, and this file with the scripts.
+Never rename a code, because people's programs decide by it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _PREFIX = "step."
 class StepCode(StrEnum):
     """Why a step failed."""
 
-    FAILED = "step.failed"  # without a word of its own, or with one that no script of ours says
+    FAILED = "step.failed"  # without a word, or with an unknown one
     TIMEOUT = "step.timeout"
     CUT = "step.cut"
     USAGE = "step.usage"
@@ -105,12 +105,12 @@ class StepCode(StrEnum):
 
     @property
     def word(self) -> str:
-        """What a script says for it."""
+        """Return the script's word for it."""
         return self.value.removeprefix(_PREFIX)
 
     @classmethod
     def of_word(cls, word: str) -> StepCode:
-        """The code of a script's word; a host that makes up a word of its own has just failed."""
+        """Return the code of a script's word; an unknown word counts as a plain failure."""
         try:
             return cls(_PREFIX + word)
         except ValueError:

@@ -1,7 +1,7 @@
-"""Standard input, output and error set up so that writing to them cannot fail.
+"""Set up standard input, output and error so that writing cannot fail.
 
-Whoever runs a task may have a terminal of another encoding, a pipe whose reader has seen enough (``| head``), a full
-disk behind ``>``, or none of the three at all. What is done on hosts is done all the same, and the exit status says so.
+A task may run with a terminal in another encoding, a closed pipe (``| head``), a full disk behind ``>``, or without
+any of the streams. Its work on hosts must continue anyway, and the exit status must report it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TextIO, cast
 
 STANDARD_ERROR = 2
 ERRORS = "slipway"
-# Of one character each: tables and lines that are cut to a screen's width stay as wide.
+# One character each, so that tables and cut lines keep their width.
 GLYPHS = {
     **dict.fromkeys("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏", "*"),
     **dict.fromkeys("–—╌─━", "-"),
@@ -37,13 +37,13 @@ GLYPHS = {
 
 
 class Outlet(io.RawIOBase):
-    """A file descriptor whose writer never hears that it cannot be written to.
+    """A file descriptor that hides write errors from its writer.
 
     Args:
         number: the descriptor.
 
     Attributes:
-        lost: why something was not written; None: all was.
+        lost: why something was not written; None if everything was.
     """
 
     def __init__(self, number: int) -> None:
@@ -60,17 +60,17 @@ class Outlet(io.RawIOBase):
         return os.isatty(self._number)
 
     def writable(self) -> bool:
-        """It is, whatever becomes of it."""
+        """Return True, even after an error."""
         return True
 
     def write(self, data: bytes | bytearray | memoryview) -> int:  # type: ignore[override]
-        """Write all of it; after an error nothing more."""
+        """Write everything; after an error, write nothing more."""
         left = memoryview(data)
         size = left.nbytes
         while left and self.lost is None:
             try:
                 left = left[os.write(self._number, left) :]
-            except BlockingIOError:  # somebody else who has this pipe wants it so
+            except BlockingIOError:  # another process has set the shared pipe to non-blocking
                 select.select([], [self._number], [])
             except OSError as error:
                 self.lost = error
@@ -78,10 +78,10 @@ class Outlet(io.RawIOBase):
 
 
 def prepare() -> None:
-    """Make the three standard streams safe to use. Done once, before anything is written; again is well."""
+    """Make the three standard streams safe to use, before any output. It is safe to repeat."""
     codecs.register_error(ERRORS, _shown)
     while (number := os.open(os.devnull, os.O_RDWR)) <= STANDARD_ERROR:
-        pass  # else a connection gets the number of a stream that whoever began us has closed (2>&-)
+        pass  # else a connection would get the descriptor of a closed stream (2>&-)
     os.close(number)
     if sys.stdin is None:
         sys.stdin = Path(os.devnull).open(encoding="utf-8")  # noqa: SIM115 - as long as we are
@@ -92,7 +92,7 @@ def prepare() -> None:
 
 
 def lost(stream: TextIO) -> OSError | None:
-    """Why something of what was written to a stream is not there; None: all is.
+    """Return why output to a stream is missing; None if none is.
 
     Args:
         stream: standard output or error.
@@ -105,7 +105,7 @@ def lost(stream: TextIO) -> OSError | None:
 
 
 def is_deserted(stream: TextIO) -> bool:
-    """Whether nobody can read any more what is written to a stream: a pipe whose other end is closed (``| head``).
+    """Return whether nobody reads a stream any more: a pipe whose other end is closed (``| head``).
 
     Args:
         stream: standard output or error.
@@ -122,7 +122,7 @@ def is_deserted(stream: TextIO) -> bool:
 
 
 def is_unwritable(stream: TextIO) -> bool:
-    """Whether nothing that is written to a stream arrives any more: that, or a disk that is full.
+    """Return whether output to a stream is lost, because nobody reads it or the disk is full.
 
     Args:
         stream: standard output or error.
@@ -132,7 +132,7 @@ def is_unwritable(stream: TextIO) -> bool:
 
 
 def _safe(stream: TextIO | None, number: int) -> TextIO:
-    """The stream itself, written to otherwise. One that is not the system's own (a test's) stays."""
+    """Return the stream with safe writing; a stream that is not the system's own (a test's) stays as it is."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     if stream is not None:
         try:
@@ -151,9 +151,9 @@ def _safe(stream: TextIO | None, number: int) -> TextIO:
 
 
 def _shown(error: UnicodeError) -> tuple[str, int]:
-    """What stands for characters that an encoding lacks: something alike, else its number.
+    """Return a replacement for characters that the encoding lacks: a similar one, or else the number.
 
-    A byte of a file's name that is no UTF-8 is shown as that byte.
+    A byte of a file name that is not UTF-8 is shown as a byte.
     """
     if not isinstance(error, UnicodeEncodeError):
         raise error

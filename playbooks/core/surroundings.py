@@ -1,4 +1,4 @@
-"""What the controller knows about the person who runs it. In a container much of it may be missing."""
+"""Read who runs the controller, and where. In a container much of this may be missing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from playbooks.core.errors import UsageError
 
 
 def local_user() -> str:
-    """The login name of who runs us; ``uid-4711`` where the system has no name for the user.
+    """Return the present user's login name; ``uid-4711`` if the system has no name for it.
 
     The environment comes first, as in Python's getpass.
     """
@@ -23,25 +23,25 @@ def local_user() -> str:
 
 
 def local_host() -> str:
-    """This machine's name; ``localhost`` where it has none."""
+    """Return this machine's name; ``localhost`` if it has none."""
     return printable(socket.gethostname()) or "localhost"
 
 
 def who() -> str:
-    """Who runs this, as user@machine."""
+    """Return the present user as user@machine."""
     return f"{local_user()}@{local_host()}"
 
 
 def account_name() -> str | None:
-    """The login name that belongs to our uid; None where it has no passwd entry."""
+    """Return the login name of our uid; None without a passwd entry."""
     entry = _entry()
     return entry.pw_name if entry else None
 
 
 def ssh_home() -> str:
-    """The home that ssh reads its files in: that of the passwd entry, whatever HOME says.
+    """Return the home folder that ssh uses: that of the passwd entry, even if HOME differs.
 
-    Where our uid has no passwd entry, ssh does not run at all; then HOME counts.
+    Without a passwd entry ssh does not run at all, and this returns HOME.
     """
     entry = _entry()
     return entry.pw_dir if entry else os.environ.get("HOME", "/")
@@ -56,15 +56,15 @@ def _entry() -> pwd.struct_passwd | None:
 
 
 def own_path(text: str) -> Path:
-    """A path as a person writes it, with ``~`` filled in from HOME, as a shell does.
+    """Expand ``~`` in a person's path from HOME, as a shell does.
 
-    A home that there is not stays as it is, and is not found later.
+    The home of an unknown user stays as it is, so the file is not found later.
     """
     return Path(os.path.expanduser(text))  # noqa: PTH111 - Path.expanduser raises
 
 
 def here() -> Path:
-    """The folder that we are in.
+    """Return the working directory.
 
     Raises:
         UsageError: somebody has removed it.
@@ -76,9 +76,9 @@ def here() -> Path:
 
 
 def at_home(path: str) -> str:
-    """A path of an ssh setting with ``~`` and ``~user`` filled in as ssh does.
+    """Expand ``~`` and ``~user`` in a path of an ssh setting, as ssh does.
 
-    The home of a user who does not exist stays as it is, and is not found later.
+    The home of an unknown user stays as it is, so the file is not found later.
     """
     if not path.startswith("~"):
         return path
@@ -92,5 +92,5 @@ def at_home(path: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Text that any ledger and any terminal can hold: bytes that are no UTF-8, and control characters, become ``?``."""
+    """Replace bytes that are not UTF-8 and control characters by ``?``, for ledgers and terminals."""
     return "".join(one if one.isprintable() else "?" for one in text)

@@ -1,4 +1,4 @@
-"""Why a server could not be asked, in words: libraries tell it as names of their classes."""
+"""Explain in words why a server is unreachable; libraries name only their classes."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import ssl
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-MOST = 20  # errors in errors
+MOST = 20  # nested errors
 PORTS = {"http": 80, "https": 443}
 CLOSED = {"RemoteDisconnected", "ConnectionResetError", "BrokenPipeError", "IncompleteRead", "ChunkedEncodingError"}
 
 
 def unreached(error: BaseException, url: str, seconds: float | None = None) -> str:
-    """Why a URL's server did not answer, as the second half of a sentence, with its name and port.
+    """Return why a URL's server did not answer, as the second half of a sentence, with its name and port.
 
     Args:
-        error: what a library raised.
-        url: that was asked; of it only the server is told.
-        seconds: that were waited for an answer.
+        error: the library's exception.
+        url: the URL; only its server is shown.
+        seconds: how long the request waited for an answer.
     """
     found = list(_chain(error))
     names = {type(one).__name__ for one in found}
@@ -42,7 +42,7 @@ def unreached(error: BaseException, url: str, seconds: float | None = None) -> s
 
 
 def _known(error: BaseException, server: str) -> str | None:
-    """What tells the cause by itself, however deep it lies."""
+    """Return the nested error that names the cause."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the certificate of {server} is not trusted: {error.verify_message.rstrip('.')}"
     if isinstance(error, socket.gaierror):
@@ -51,7 +51,7 @@ def _known(error: BaseException, server: str) -> str | None:
 
 
 def in_words(error: BaseException) -> str:
-    """What a library says of a connection that failed; some say nothing at all."""
+    """Return a library's words about a failed connection; some have none."""
     if str(error):
         return str(error)
     return "no answer in time" if isinstance(error, TimeoutError) else "the other end closed the connection"
@@ -68,7 +68,7 @@ def _server(url: str) -> str:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An error, and what it was made of."""
+    """Yield an error and its nested errors."""
     waiting, seen = [error], set[int]()
     while waiting and len(seen) < MOST:
         one = waiting.pop(0)
@@ -82,6 +82,6 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _inner(found: list[BaseException]) -> str:
-    """The innermost error's own words, if it has any that are not another error."""
+    """Return the innermost error's own words, if any."""
     own = [one for one in reversed(found) if not any(isinstance(part, BaseException) for part in one.args)]
     return next((str(one)[:200] for one in own if str(one)), "no reason was given")

@@ -1,4 +1,4 @@
-"""Metrics from the application's own page, as each host sees it."""
+"""Read metrics from the application's own page, which each host fetches."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from playbooks.settings.metrics import MetricsSettings
 from playbooks.settings.selector import Selector, parse_selector
 
 MOST = 1e15
-MAX_HINT = 500  # characters: a page may have any number of labels
+MAX_HINT = 500  # characters, because a page may have any number of labels
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Page:
     """A server's page, or why there is none.
 
     Args:
-        lines: those about the metrics that are read.
-        problem: "" where it was had.
+        lines: the lines about the metrics that are read.
+        problem: why there is no page; "" if there is one.
     """
 
     lines: Sequence[str] = ()
@@ -30,11 +30,11 @@ class Page:
 
 
 class ApplicationMetrics:
-    """The hosts' own pages.
+    """The pages of all hosts.
 
     Args:
         settings: ``slipway_metrics``.
-        fetch: has every server's page, by server.
+        fetch: returns every server's page.
     """
 
     def __init__(self, settings: MetricsSettings, fetch: Callable[[], Mapping[str, Page]]) -> None:
@@ -54,7 +54,7 @@ class ApplicationMetrics:
             self._begun = True
         counts: dict[str, Counts] = {}
         for server, page in good.items():
-            # No counter has come so far; a sum of such would have no end.
+            # No real counter is this large, and a sum of such values would be infinite.
             samples = [sample for sample in parse_samples(page.lines) if abs(sample.value) <= MOST]
             if len(samples) > MAX_SERIES:
                 problems.append(f"{server}: its page has more than {MAX_SERIES} series, which is all that is read")
@@ -83,7 +83,7 @@ class ApplicationMetrics:
         return Snapshot(series("requests"), series("errors"), latencies)
 
     def _check(self, pages: Mapping[str, Page], problems: Sequence[str]) -> None:
-        """A name that nobody has would be silence for ever: no data, and so no verdict."""
+        """Refuse a metric that no page has, because it would never give data or a verdict."""
         if not pages:
             raise MetricsError(
                 f"no server's metrics could be read: {'; '.join(problems) or 'there is no server'}",
@@ -106,7 +106,7 @@ class ApplicationMetrics:
 
 
 def missing_labels(selector: Selector, samples: Sequence[Sample]) -> set[str]:
-    """Labels a selector looks at that no sample has; none where there is no sample yet."""
+    """Return the selector's labels that no sample has; none if there is no sample yet."""
     if not samples:
         return set()
     return {label for label in selector.labels if not any(label in sample.labels for sample in samples)}

@@ -1,4 +1,4 @@
-"""Prometheus' text format, version 0.0.4: reads a page of metrics."""
+"""Read a page of metrics in Prometheus' text format, version 0.0.4."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from playbooks.settings.selector import unescape
 # that a line takes no longer than it is long. While an expression is at work, Python does nothing else.
 _SAMPLE = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*+)(?:\s*+\{(.*)\})?\s++(\S++)(?:\s++-?\d++)?\s*+")
 _LABEL = re.compile(r'\s*+([a-zA-Z_][a-zA-Z0-9_]*+)\s*+=\s*+"((?:[^"\\]|\\.)*+)"\s*+(?:,\s*+|\Z)')
-LONGEST_LINE = 16384  # characters: patterns of the settings are held against its labels
-# Of a histogram the page declares the name without these.
+LONGEST_LINE = 16384  # characters; the settings' patterns are matched against its labels
+# A page declares a histogram's name without these suffixes.
 PARTS = ("_bucket", "_sum", "_count")
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One number."""
+    """One sample of a page."""
 
     name: str
     labels: Mapping[str, str]
@@ -28,7 +28,7 @@ class Sample:
 
 
 def parse_samples(lines: Iterable[str]) -> Iterator[Sample]:
-    """The samples of a page; what is no sample is left out."""
+    """Return the samples of a page, and skip other lines."""
     for line in lines:
         match = None if line.startswith("#") or len(line) > LONGEST_LINE else _SAMPLE.fullmatch(line)
         labels = _labels(match[2] or "") if match is not None else None
@@ -42,7 +42,7 @@ def parse_samples(lines: Iterable[str]) -> Iterator[Sample]:
 
 
 def _labels(text: str) -> dict[str, str] | None:
-    """What stands between the braces; None where that is no list of labels."""
+    """Return the labels between the braces; None if they are malformed."""
     found: dict[str, str] = {}
     at = len(text) - len(text.lstrip())
     while at < len(text):
@@ -55,14 +55,14 @@ def _labels(text: str) -> dict[str, str] | None:
 
 
 def declared(lines: Iterable[str]) -> set[str]:
-    """Names that a page declares (# TYPE), with or without a sample yet."""
+    """Return the names that a page declares (# TYPE), with or without a sample."""
     words = (line.split() for line in lines if line.startswith("# TYPE "))
     names = {fields[2] for fields in words if len(fields) > 2}
     return names | {name + part for name in names for part in PARTS}
 
 
 def bucket_limit(labels: Mapping[str, str]) -> float | None:
-    """The upper limit of a histogram's bucket; None if it is none."""
+    """Return the upper limit of a histogram's bucket; None if invalid."""
     try:
         limit = float(labels.get("le", ""))
     except ValueError:

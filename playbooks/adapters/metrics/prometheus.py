@@ -1,4 +1,4 @@
-"""Metrics from a Prometheus server, by instant queries."""
+"""Read metrics from a Prometheus server, by instant queries."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from playbooks.settings.metrics import MetricsSettings, Prometheus, Query
 from playbooks.settings.selector import Selector, parse_selector
 
 RETRY_SECONDS = 1.0
-MAX_TOLD = 300  # characters of what a server says
+MAX_TOLD = 300  # characters of a server's message
 SCRAPED = "max by ({label}) (up)"
 
 
 @dataclass(frozen=True)
 class Replied:
-    """What the server said to a query.
+    """The server's reply to a query.
 
     Args:
-        status: HTTP; 0: nothing.
-        body: or why there is none.
+        status: the HTTP status; 0 without a reply.
+        body: the body, or why there is none.
     """
 
     status: int
     body: str
 
 
-# Asks the server several queries (PromQL) and gives as many replies.
+# Sends several queries (PromQL) to the server and returns as many replies.
 Ask = Callable[[Sequence[str]], Sequence[Replied]]
 
 
 class QueryFailed(Exception):
-    """A query was not answered; the message is a part of a sentence."""
+    """A query failed; the message is a part of a sentence."""
 
 
 class PrometheusMetrics:
@@ -47,8 +47,8 @@ class PrometheusMetrics:
 
     Args:
         settings: ``slipway_metrics``.
-        servers: whom to ask about.
-        ask: how the server is reached.
+        servers: the servers to read metrics of.
+        ask: sends queries to the server.
     """
 
     def __init__(self, settings: MetricsSettings, servers: Sequence[MeasuredServer], ask: Ask) -> None:
@@ -63,7 +63,7 @@ class PrometheusMetrics:
         self._begun = False
 
     def read(self) -> MetricsReading:
-        """See `MetricsSource`. A query that fails is tried once more; its servers' numbers then come with the next."""
+        """See `MetricsSource`. A failed query is tried once more; else its counts come with the next reading."""
         if not self._begun:
             self._check()
             self._begun = True
@@ -73,13 +73,13 @@ class PrometheusMetrics:
         replies, failed = self._patiently({**totals, **own})
         problems = [f"Prometheus: query {name} failed: {why}" for name, why in failed.items()]
         counts: dict[str, Counts] = {}
-        # All three or none: requests of one moment and errors of another make a rate that never was.
+        # Use all three or none, because requests and errors of different moments give a wrong rate.
         if not failed.keys() & totals.keys():
             counts = self._counts(replies)
         return MetricsReading(counts, self._signals(replies), tuple(problems), self._counting.buckets)
 
     def _signals(self, replies: Mapping[str, Sequence[Sample]]) -> tuple[Signal, ...]:
-        """A number that is missing, or NaN, the rate of nothing, is neither good nor bad."""
+        """Judge the servers' own numbers. A missing one, or NaN from a rate without data, is neither good nor bad."""
         return tuple(
             held_against(query, server, sample.value)
             for query in self._settings.queries
@@ -88,7 +88,7 @@ class PrometheusMetrics:
         )
 
     def _counts(self, replies: Mapping[str, Sequence[Sample]]) -> dict[str, Counts]:
-        # A server that is scraped and has no series yet was not asked for anything: it begins at 0.
+        # A scraped server without series has had no requests yet, so its counts start at 0.
         up = {self._server(sample) for sample in replies["up"] if sample.value == 1}
         totals: dict[str, dict[str, dict[Hashable, float]]] = {server: {} for server in up if server is not None}
         for key in ("requests", "errors", "latency"):
@@ -97,7 +97,7 @@ class PrometheusMetrics:
                 limit = bucket_limit(sample.labels) if key == "latency" else 0.0
                 if server is None or limit is None or not math.isfinite(sample.value):
                     continue
-                # A query of one's own may tell more apart than servers: each of its series counts by itself.
+                # A person's query may return several series for a server; each of them counts separately.
                 others = tuple(sorted(item for item in sample.labels.items() if item[0] != "le"))
                 place = totals.setdefault(server, {}).setdefault(key, {})
                 place[others, limit * self._milliseconds] = sample.value
@@ -110,7 +110,7 @@ class PrometheusMetrics:
         return {server: counts for server, counts in found.items() if counts is not None}
 
     def _patiently(self, queries: Mapping[str, str]) -> tuple[dict[str, list[Sample]], dict[str, str]]:
-        """The answers by name, and why there is none; what fails is tried once more."""
+        """Return the answers by name, and the errors; try failed queries once more."""
         answers: dict[str, list[Sample]] = {}
         failed = dict.fromkeys(queries, "")
         for attempt in range(2):
@@ -129,11 +129,11 @@ class PrometheusMetrics:
         return answers, failed
 
     def _check(self) -> None:
-        """What the settings name must be there, or a mistyped name would be silence for ever."""
+        """Refuse metrics that do not exist, because a mistyped name would never give data."""
         selectors = {key: parse_selector(getattr(self._metrics, key)) for key in ("requests", "errors", "latency")}
         own = {f"queries.{query.name}": query for query in self._settings.queries}
         queries = {
-            # Of an own query that does not use the selector nothing is known beforehand.
+            # A person's query without the selector cannot be checked in advance.
             **{
                 key: f"count by ({', '.join(sorted({self._settings.label, *selector.labels}))}) ({selector.name})"
                 for key, selector in selectors.items()
@@ -154,7 +154,7 @@ class PrometheusMetrics:
             )
         for name, samples in answers.items():
             if name == "errors" and "{errors}" not in self._settings.errors:
-                continue  # no error yet is no mistake
+                continue  # a server may have had no errors yet
             self._check_answer(name, queries[name], samples, selectors.get(name), own.get(name))
 
     def _check_answer(
@@ -191,19 +191,19 @@ class PrometheusMetrics:
             "label": self._settings.label,
             "window": self._settings.window,
         }
-        # Not str.format: PromQL has braces of its own.
+        # Not str.format, because PromQL uses braces.
         for name, value in values.items():
             query = query.replace(f"{{{name}}}", value)
         return query
 
 
 def held_against(query: Query, server: str, value: float) -> Signal:
-    """What one of a server's own numbers comes to.
+    """Compare one of a server's own numbers with its limits.
 
     Args:
-        query: with its limits.
-        server: whose number it is.
-        value: of the query.
+        query: the query with its limits.
+        server: the server's name.
+        value: the query's value.
     """
     if query.max is not None and value > query.max:
         return Signal(server, query.name, bad=True, sentence=f"{query.name} is {value:.4g}, limit {query.max:g}")
@@ -214,10 +214,10 @@ def held_against(query: Query, server: str, value: float) -> Signal:
 
 
 def read_vector(reply: Replied) -> list[Sample]:
-    """The samples of an instant query's answer.
+    """Read the samples in an instant query's answer.
 
     Raises:
-        QueryFailed: it is none.
+        QueryFailed: the answer is malformed.
     """
     try:
         document = json.loads(reply.body)

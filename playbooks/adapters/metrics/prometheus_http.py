@@ -1,4 +1,4 @@
-"""Requests to a Prometheus server: its URLs and headers, and the controller's own requests."""
+"""Send requests to a Prometheus server: URLs, headers, and requests from the controller."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from playbooks.settings.metrics import Prometheus
 if TYPE_CHECKING:
     import requests
 
-MAX_BYTES = 8 * 1024 * 1024  # of an answer, as in http_get.sh
+MAX_BYTES = 8 * 1024 * 1024  # of a reply; http_get.sh has the same limit
 
 
 def query_url(settings: Prometheus, query: str) -> str:
-    """Where a query's answer is."""
+    """Return a query's URL."""
     return f"{settings.url.rstrip('/')}/api/v1/query?{urlencode({'query': query})}"
 
 
 def login(settings: Prometheus, secrets: Mapping[str, str]) -> str:
-    """The Authorization header's value; "" without a login. It is secret."""
+    """Return the value of the Authorization header, which is secret; "" without a login."""
     if settings.token is not None:
         return f"Bearer {secrets[settings.token]}"
     if settings.user is not None and settings.password is not None:
@@ -34,7 +34,7 @@ def login(settings: Prometheus, secrets: Mapping[str, str]) -> str:
 
 
 def ask_from_here(settings: Prometheus, secrets: Mapping[str, str]) -> Ask:
-    """Ask from the controller."""
+    """Send the queries from the controller."""
     headers = {"Authorization": login(settings, secrets)} if login(settings, secrets) else {}
 
     def ask(queries: Sequence[str]) -> list[Replied]:

@@ -1,4 +1,4 @@
-"""Metrics: each server's counts since the last reading, from any source."""
+"""Define a source of metrics: each server's counts since the last reading."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from playbooks.judgement.counts import Counts
 from playbooks.judgement.verdict import Signal
 
 Totals = Mapping[Hashable, float]
-MAX_SERIES = 20_000  # of one server, that are read and remembered
+MAX_SERIES = 20_000  # read and kept for each server
 
 
 class MetricsError(SlipwayError):
@@ -23,13 +23,13 @@ class MetricsError(SlipwayError):
 
 @dataclass(frozen=True)
 class MeasuredServer:
-    """Who is asked for numbers, or asked about: a server, and the host it runs on.
+    """A server whose metrics are read, and its host.
 
     Args:
-        name: the server's, which is the inventory host's; with slots HOST-SLOT.
+        name: the server's name: the host's inventory name; with slots HOST-SLOT.
         host: the inventory host it runs on.
-        address: of that host, as others reach it.
-        port: where it listens.
+        address: the host's address, as others reach it.
+        port: the port on which it listens.
     """
 
     name: str
@@ -40,13 +40,13 @@ class MeasuredServer:
 
 @dataclass(frozen=True)
 class MetricsReading:
-    """What was read. A server that is in neither has no data: that is neither good nor bad.
+    """The result of a reading. A server in neither of the first two has no data, which is neither good nor bad.
 
     Args:
-        counts: since the last reading, by server; the first reading of a server sets its start and counts nothing.
-        signals: what numbers that are as they are at the moment came to, each held against its limit.
+        counts: the counts since the last reading, by server; a server's first reading only sets its start.
+        signals: the present values of numbers, each compared with its limit.
         problems: a sentence for each thing that could not be read.
-        buckets: where latencies can be told apart, in milliseconds: bounds that the histograms of all servers have.
+        buckets: the histogram bounds that all servers have in common, in milliseconds.
     """
 
     counts: Mapping[str, Counts] = field(default_factory=dict)
@@ -59,10 +59,10 @@ class MetricsSource(Protocol):
     """A source of metrics."""
 
     def read(self) -> MetricsReading:
-        """What has come since the last time.
+        """Read the counts since the last reading.
 
         Raises:
-            MetricsError: at the first reading, what the settings name is not there.
+            MetricsError: at the first reading, a metric of the settings does not exist.
         """
 
 
@@ -71,8 +71,8 @@ class Snapshot:
     """A server's counters at one moment.
 
     Args:
-        requests, errors: by series; a source that has them added up already has one.
-        latencies: by series and upper limit (milliseconds), cumulative as Prometheus has them.
+        requests, errors: the counters by series; a source that sums them itself has one.
+        latencies: the buckets by series and upper limit (milliseconds), cumulative as in Prometheus.
     """
 
     requests: Totals
@@ -81,39 +81,39 @@ class Snapshot:
 
 
 class Counting:
-    """Makes what came since last time out of counters that only rise, and that begin anew when a process does."""
+    """Turns rising counters into counts since the last reading. Counters restart at zero with their process."""
 
     def __init__(self) -> None:
         self._last: dict[str, Snapshot] = {}
 
     @property
     def buckets(self) -> tuple[float, ...]:
-        """Bounds, in milliseconds, that every server's histogram has; two releases may have different ones."""
+        """Return the bounds (milliseconds) that all servers' histograms share; releases may have different ones."""
         found = [{_limit(key) for key in snapshot.latencies} for snapshot in self._last.values() if snapshot.latencies]
         return tuple(sorted(limit for limit in set.intersection(*found) if math.isfinite(limit))) if found else ()
 
     def feed(self, server: str, now: Snapshot) -> Counts | None:
-        """What came since this server's last snapshot; None for its first."""
+        """Return the counts since this server's last snapshot; None for the first."""
         last = self._last.get(server)
         self._last[server] = now if last is None else _known(last, now)
         if last is None:
             return None
         requests = round(sum(_since(last.requests, now.requests).values()))
-        # Of a page that was made while requests ended, errors may be ahead.
+        # A page that was made while requests ended may count more errors than requests.
         errors = min(requests, round(sum(_since(last.errors, now.errors).values())))
         return Counts(requests, errors, _apart(_since(last.latencies, now.latencies)))
 
 
 def _known(last: Snapshot, now: Snapshot) -> Snapshot:
-    """What the next snapshot is compared with. A series that is away for once is no new one when it is back.
+    """Return the base of the next comparison. It keeps a series that is missing once, so that it is not new later.
 
-    Of a process that began anew, what is away is gone.
+    After a restart, missing series are dropped.
     """
     pairs = [(last.requests, now.requests), (last.errors, now.errors), (last.latencies, now.latencies)]
     if any(value < was.get(key, 0.0) for was, is_now in pairs for key, value in is_now.items()):
         return now
     both = Snapshot(*({**was, **is_now} for was, is_now in pairs))
-    # Names that are new each time would fill the memory.
+    # The limit protects the memory against series with ever new names.
     return both if len(both.requests) + len(both.errors) + len(both.latencies) <= MAX_SERIES else now
 
 
@@ -127,13 +127,13 @@ def _since(last: Totals, now: Totals) -> dict[Hashable, float]:
 
 
 def _limit(key: Hashable) -> float:
-    """The upper limit of a bucket, in milliseconds; NaN for what is none."""
+    """Return a bucket's upper limit in milliseconds; NaN if invalid."""
     limit = key[-1] if isinstance(key, tuple) else key
     return limit if isinstance(limit, float) else math.nan
 
 
 def _apart(latencies: Mapping[Hashable, float]) -> dict[float, int]:
-    """Buckets that hold all up to their limit, as buckets that hold what is above the next smaller limit."""
+    """Convert cumulative buckets to buckets that count only values above the next smaller limit."""
     cumulative: dict[float, float] = {}
     for key, value in latencies.items():
         limit = _limit(key)

@@ -1,1 +1,1 @@
-"""Where secrets come from, and how they are hidden."""
+"""Read secrets, and hide them in output."""

@@ -1,8 +1,8 @@
-"""Finds secrets in text, in every form in which programs write them, and hides them.
+"""Find secrets in text, in every form in which programs write them, and hide them.
 
-Text and secret are both reduced to a plain form before they are compared: escapes of JSON, URLs, HTML and programming
-languages become what they stand for, quotes and backslashes are left out. So one entry finds a secret however it is
-quoted, also twice over. Base64 and hex show nothing of the letters: for these there are entries of their own.
+Text and secret are converted to a plain form before the comparison: escapes of JSON, URLs, HTML and programming
+languages are decoded, quotes and backslashes are removed. So one entry finds a secret with any quoting,
+also nested. Base64 and hex hide the letters, so they have their own entries.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from enum import Enum, auto
 from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 MASK = "••••••"
-# A shorter value would strike out half of an ordinary text.
+# A shorter value would strike out parts of ordinary text.
 SHORTEST_MASKED = 4
 # Of a longer value so much of its beginning is struck out where a text or a line ends, and of its end where one begins:
 # text is cut, and lines are broken, on hosts.
 PIECE = 8
-# And so much of any part of it anywhere. Less would strike out words: a password may begin with "postgres".
+# And this much of any part anywhere. Less would strike out words: a password may begin with "postgres".
 ANYWHERE = 2 * PIECE
-# Where a text was cut, or lines were joined.
+# Marks where a text was cut, or lines were joined.
 _CUT_AFTER = re.compile(r"\Z|[\n\r|…]|\.\.\.")
 _CUT_BEFORE = re.compile(r"(?:\A|[\n\r|…]|\.\.\.)\Z")
 
@@ -51,22 +51,22 @@ _BLANKS = str.maketrans("\t\n\v\f\r+\u2028\u2029\xa0", " " * 9)
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(?::|%3A)(?:\\?/|%2F){2}", re.IGNORECASE)
 # How many times over a text may be quoted; more is undone only where it is of the same kind (%2525, \\\\").
 _DEPTH = 2
-_PEM = re.compile("-----(BEGIN|END) [A-Z0-9 ]+-----")  # where a key begins and ends is no secret
+_PEM = re.compile("-----(BEGIN|END) [A-Z0-9 ]+-----")  # a key's first and last lines are not secret
 _IN_DSN = re.compile(r"\bpassword\s*=\s*('(?:[^'\\]|\\.)*'|\S+)", re.IGNORECASE)
 
 
 class Striker:
-    """Strikes values out of texts. May be used from many threads."""
+    """Strikes values out of texts. Threads may share it."""
 
     def __init__(self) -> None:
         self._values: set[str] = set()
-        self._quoted = False  # whether one of them begins or ends with a quote or a backslash
-        self._short: frozenset[str] = frozenset()  # what is too short to be found by a piece of it
-        self._pieces: dict[str, list[tuple[_Form, int]]] = {}  # pieces of the others, and where in them they are
+        self._quoted = False  # whether a value begins or ends with a quote or a backslash
+        self._short: frozenset[str] = frozenset()  # values too short to be found by a piece
+        self._pieces: dict[str, list[tuple[_Form, int]]] = {}  # pieces of the other values, with their positions
         self._mutex = threading.Lock()
 
     def add(self, value: str) -> None:
-        """Strike this out from now on: each of its lines, and the password in it if it is a URL."""
+        """Strike this value out from now on: each of its lines, and the password if it is a URL."""
         with self._mutex:
             for one in _parts(value):
                 if len(one) >= SHORTEST_MASKED and one not in self._values:
@@ -77,7 +77,7 @@ class Striker:
 
     def _add_form(self, form: str) -> None:
         if SHORTEST_MASKED <= len(form) < PIECE:
-            self._short |= {form}  # a new one: another thread may go through the old one
+            self._short |= {form}  # a new set, because another thread may iterate over the old one
         elif len(form) >= PIECE:
             entry = _Form(form)
             last = len(form) - PIECE
@@ -85,7 +85,7 @@ class Striker:
                 self._pieces.setdefault(form[offset : offset + PIECE], []).append((entry, offset))
 
     def strike(self, text: str) -> str:
-        """The text with a mark in place of each secret."""
+        """Return the text with a mark in place of each secret."""
         if len(text) < SHORTEST_MASKED or not self._values:
             return text
         spans = [
@@ -99,7 +99,7 @@ class Striker:
         return _marked(text, spans) if spans else text
 
     def _find(self, text: str) -> Iterator[tuple[int, int, _Part]]:
-        """Where secrets, or parts of them, are in a plain text."""
+        """Find secrets and parts of them in a plain text."""
         for form in self._short:
             at = text.find(form)
             while at >= 0:
@@ -118,7 +118,7 @@ class Striker:
 
 
 def _with_quotes(text: str, begin: int, end: int) -> tuple[int, int]:
-    """A stretch of a text, and the quotes and backslashes before and behind it."""
+    """Extend a range of a text by the quotes and backslashes around it."""
     behind = _QUOTES.match(text, end, end + _LONGEST_QUOTES)
     before = (
         one.start() for one in _QUOTES.finditer(text, max(0, begin - _LONGEST_QUOTES), begin) if one.end() == begin
@@ -127,7 +127,7 @@ def _with_quotes(text: str, begin: int, end: int) -> tuple[int, int]:
 
 
 def _marked(text: str, spans: list[tuple[int, int]]) -> str:
-    """The text with one mark for each stretch, however many secrets lie in it."""
+    """Return the text with one mark for each range, even if it holds several secrets."""
     told: list[str] = []
     done = 0
     for begin, end in sorted(spans):
@@ -140,12 +140,12 @@ def _marked(text: str, spans: list[tuple[int, int]]) -> str:
 class _Part(Enum):
     """How much of a secret was found."""
 
-    WHOLE = auto()  # or so much that it counts as such
+    WHOLE = auto()  # or enough of it to count as whole
     BEGINNING = auto()
     END = auto()
 
     def counts(self, text: str, begin: int, end: int) -> bool:
-        """Whether it is struck out there: a beginning where something was cut behind it, an end where before it."""
+        """Return whether it is struck out: a beginning before a cut, an end after one."""
         if self is _Part.BEGINNING:
             return bool(_CUT_AFTER.match(text, end))
         return self is _Part.WHOLE or bool(_CUT_BEFORE.search(text[max(0, begin - 3) : begin]))
@@ -157,12 +157,12 @@ class _Form(str):
     __slots__ = ("head",)
 
     def __init__(self, text: str) -> None:
-        # What every URL begins with is no secret.
+        # The scheme of a URL is not secret.
         match = _SCHEME.match(text)
         self.head = match.end() if match else 0
 
     def extend(self, text: str, at: int, offset: int) -> tuple[int, int]:
-        """How far a text agrees with this around a place where it does."""
+        """Return how far a text matches this form around a common piece."""
         begin, end = at, at + PIECE
         left, right = offset, offset + PIECE
         while begin and left and text[begin - 1] == self[left - 1]:
@@ -172,7 +172,7 @@ class _Form(str):
         return begin, end
 
     def part(self, begin: int, end: int) -> _Part | None:
-        """What a piece is of it; None: too little to be struck out."""
+        """Return which part of the secret a match is; None if it is too short to strike out."""
         length = end - max(begin, self.head)
         if (begin == 0 and end == len(self)) or length >= ANYWHERE:
             return _Part.WHOLE
@@ -182,7 +182,7 @@ class _Form(str):
 
 
 def forms(value: str) -> set[str]:
-    """The ways in which programs write a value that its plain form does not tell by itself."""
+    """Return the encodings of a value that its plain form does not cover."""
     as_json = json.dumps(value)[1:-1]
     data = value.encode("utf-8", "surrogatepass")
     texts = {
@@ -204,7 +204,7 @@ def forms(value: str) -> set[str]:
 
 
 def _base64(data: bytes) -> set[str]:
-    """What of a value is the same in base64 wherever it stands in what was encoded; both alphabets."""
+    """Return the parts of a value's base64 that do not depend on its position, in both alphabets."""
     found = set()
     for before in range(3):
         encoded = base64.b64encode(bytes(before) + data).decode()
@@ -233,7 +233,7 @@ _Places = list[int] | range
 
 
 def _undone(text: str) -> Iterator[tuple[str, _Places, _Places]]:
-    """A text as it is, and with its escapes undone once, twice, …; where each character begins and ends in the text."""
+    """Return a text with escapes undone zero times, once, twice, …, and each character's position in the text."""
     plain = text.translate(_BLANKS)
     starts: _Places = range(len(text))
     ends: _Places = range(1, len(text) + 1)
@@ -247,7 +247,7 @@ def _undone(text: str) -> Iterator[tuple[str, _Places, _Places]]:
 
 
 def _plain(text: str) -> tuple[str, list[int], list[int]]:
-    """A text with its escapes undone, and where in the text each of its characters begins and ends."""
+    """Return a text with its escapes undone, and each character's position in the text."""
     made: list[str] = []
     starts: list[int] = []
     ends: list[int] = []
@@ -269,7 +269,7 @@ def _plain(text: str) -> tuple[str, list[int], list[int]]:
 
 
 def _unescaped(escape: str) -> Iterator[tuple[str, int, int]]:
-    """The characters that an escape, or several in a row, stand for, and where each is."""
+    """Return the characters of one or several escapes, with their positions."""
     if escape[0] == "&":
         entity = "&" + escape.rpartition("amp;")[2].lstrip("&") if escape.count(";") > 1 else escape
         for sign in html.unescape(entity):
@@ -286,14 +286,14 @@ def _unescaped(escape: str) -> Iterator[tuple[str, int, int]]:
 
 
 def _code(unit: re.Match[str]) -> tuple[int, bool]:
-    """A unit's number, and whether it is a byte rather than a character."""
+    """Return a code unit's number, and whether it is a byte rather than a character."""
     if unit["point"]:
         return int(unit["point"], 16), False
     return (int(unit["octal"], 8) if unit["octal"] else int(unit["x"] or unit["percent"], 16)), True
 
 
 def _character(codes: list[tuple[int, bool]]) -> tuple[str, int]:
-    """The first character of some numbers, and of how many it is made."""
+    """Return the first character of some code units, and how many units it takes."""
     first, is_byte = codes[0]
     if not is_byte:
         if 0xD800 <= first < 0xDC00 and len(codes) > 1 and 0xDC00 <= codes[1][0] < 0xE000:

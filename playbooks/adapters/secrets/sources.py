@@ -1,4 +1,4 @@
-"""Secrets: read when needed, from where the settings say, and hidden in all output (E3)."""
+"""Read secrets when needed, from the sources in the settings, and hide them in all output (E3)."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ COMMAND_SECONDS = 30
 
 
 class Secrets(Mapping[str, str]):
-    """Secrets by name; each is fetched once, at its first use.
+    """The secrets by name; each is fetched once, at its first use.
 
     Args:
-        sources: where each is.
-        folders: what a relative file path is relative to: the inventory's folder, else the project's, as for artifacts.
+        sources: the source of each secret.
+        folders: the bases of relative paths: the inventory's folder, then the project's, as for artifacts.
     """
 
     def __init__(self, sources: Mapping[str, AnySecret], *folders: Path) -> None:
@@ -41,10 +41,10 @@ class Secrets(Mapping[str, str]):
         return self._values[name]
 
     def lines(self, name: str) -> str:
-        """A secret of several lines, such as a private key; each of its lines is struck out.
+        """Return a secret of several lines, such as a private key; output strikes out each line.
 
         Raises:
-            ConfigError: it is not set, or cannot be had.
+            ConfigError: the secret is not set, or cannot be read.
         """
         text = self._found(name)
         self.strike(text)
@@ -62,10 +62,10 @@ class Secrets(Mapping[str, str]):
         return _fetch(name, self._sources[name], self._folders)
 
     def require(self, names: Iterable[str]) -> None:
-        """Fetch these now, so that one that cannot be had is met before any host is.
+        """Fetch these now, so that a missing one fails before any host is reached.
 
         Raises:
-            ConfigError: some cannot; all of them are told.
+            ConfigError: secrets cannot be read; the message names all of them.
         """
         wrong: list[ConfigError] = []
         for name in dict.fromkeys(names):
@@ -84,11 +84,11 @@ class Secrets(Mapping[str, str]):
         return len(self._sources)
 
     def strike(self, value: str) -> None:
-        """Strike out a secret that is not among these, such as a value from an Ansible vault."""
+        """Strike out another secret, such as a value from an Ansible vault."""
         self._striker.add(value)
 
     def mask_document(self, document: dict[str, Any]) -> dict[str, Any]:
-        """A JSON document without any secret in its texts, the names of its fields among them."""
+        """Return a JSON document without secrets in its texts and field names."""
         return {self.mask(key): self._mask_value(value) for key, value in document.items()}
 
     def _mask_value(self, value: Any) -> Any:  # noqa: ANN401 - whatever JSON can hold
@@ -99,12 +99,12 @@ class Secrets(Mapping[str, str]):
         return [self._mask_value(one) for one in value] if isinstance(value, list | tuple) else value
 
     def mask(self, text: str) -> str:
-        """The text without any secret, in whatever way it is written (see striking.py).
+        """Return the text without secrets, in any form (see masking.py).
 
-        Secrets are those in files and variables, and what was fetched or struck out so far.
+        This covers secrets in files and variables, and those fetched or struck out so far.
 
-        What a task has no use for may still be in what the application says. A command is not run for that: it may be
-        slow, or ask a person.
+        It includes secrets that the task does not use, because the application's output may contain them. It runs no
+        command for that, which may be slow or ask a person.
         """
         self._look()
         return self._striker.strike(text)
@@ -128,7 +128,7 @@ def _fetch(name: str, source: AnySecret, folders: Sequence[Path], *, however_ope
         if not value:
             raise ConfigError([f"secret '{name}': environment variable {source.env} is not set"])
         try:
-            value = os.fsencode(value).decode("utf-8")  # whatever the locale made of it
+            value = os.fsencode(value).decode("utf-8")  # undo the locale's decoding
         except UnicodeDecodeError:
             raise ConfigError([f"secret '{name}': environment variable {source.env} is no UTF-8 text"]) from None
     else:
@@ -143,10 +143,10 @@ def _one_line(name: str, value: str) -> str:
 
 
 def _find_file(name: str, text: str, folders: Sequence[Path]) -> Path:
-    """The file that a path means: of the places that it may mean the first that is there.
+    """Find the file of a path: the first of its possible places that exists.
 
     Raises:
-        ConfigError: it is in none of them.
+        ConfigError: no place has it.
     """
     places = list(dict.fromkeys(Path(os.path.normpath(folder.absolute() / own_path(text))) for folder in folders))
     for path in places:
@@ -155,7 +155,7 @@ def _find_file(name: str, text: str, folders: Sequence[Path]) -> Path:
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError:
-            pass  # who reads it tells why it cannot be looked at
+            pass  # reading it reports the error
         return path
     hint = None if len(places) == 1 else "a relative path counts from the inventory's folder, else from the project's"
     raise ConfigError([f"secret '{name}': there is no file {', nor '.join(map(str, places))}"], hint=hint)
@@ -164,7 +164,7 @@ def _find_file(name: str, text: str, folders: Sequence[Path]) -> Path:
 def _read_file(name: str, path: Path, *, however_open: bool = False) -> str:
     try:
         mode = path.stat().st_mode
-        if not stat.S_ISREG(mode):  # nobody may ever write into a FIFO
+        if not stat.S_ISREG(mode):  # reading a FIFO may never end
             raise ConfigError([f"secret '{name}': {path} is no plain file"])
         if mode & (stat.S_IRWXO | stat.S_IWGRP) and not however_open:
             raise ConfigError([f"secret '{name}': {path} can be read by others"], hint=f"chmod 0600 {path}")

@@ -1,4 +1,4 @@
-"""S3-style object storage: the controller signs a URL for one object, so that hosts need no credentials."""
+"""Use S3-style object storage: the controller signs a URL for one object, so that hosts need no credentials."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from playbooks.settings.pull import ObjectStore
 
 T = TypeVar("T")
 ANSWER_SECONDS = 10
-# More versions than this in one place are not looked through for the newest.
+# The search for the newest version looks at this many objects at most.
 MAX_OBJECTS = 10_000
 GONE = ("404", "NoSuchKey", "NotFound")
 HINT = "slipway_pull.s3 names endpoint, region and credentials"
@@ -22,11 +22,11 @@ UNREACHED = "slipway_pull.s3.endpoint names the server; does `curl --head` of th
 
 
 class Bucket:
-    """An S3 client of the controller's.
+    """The controller's S3 client.
 
     Args:
         settings: ``slipway_pull.s3``.
-        secrets: by name.
+        secrets: the values by name.
 
     Raises:
         UsageError: botocore is not installed, or there are no credentials.
@@ -38,7 +38,7 @@ class Bucket:
             self._client = _client(settings, secrets)
 
     def sign(self, bucket: str, key: str) -> str:
-        """A URL from which anybody may fetch this object, for as long as ``valid`` says. Asks nobody."""
+        """Sign a URL for this object, without a request. Anybody may fetch it for as long as ``valid`` says."""
         with _told(f"s3://{bucket}/{key}"):
             url: str = self._client.generate_presigned_url(
                 "get_object", Params={"Bucket": bucket, "Key": key}, ExpiresIn=int(self._settings.valid)
@@ -46,16 +46,16 @@ class Bucket:
         return url
 
     def head(self, bucket: str, key: str) -> bool:
-        """Whether there is such an object."""
+        """Return whether the object exists."""
         return self._unless_gone(lambda: self._client.head_object(Bucket=bucket, Key=key), bucket, key) is not None
 
     def read(self, bucket: str, key: str) -> bytes | None:
-        """An object's first bytes; None if there is none."""
+        """Read an object's first bytes; None if it does not exist."""
         answer = self._unless_gone(lambda: self._client.get_object(Bucket=bucket, Key=key), bucket, key)
         return None if answer is None else bytes(answer["Body"].read(MAX_BYTES))
 
     def names(self, bucket: str, prefix: str) -> list[str]:
-        """Keys that begin like this, without what is in folders below."""
+        """Return the keys with this prefix, without those in folders below."""
         with _told(f"s3://{bucket}/{prefix}"):
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=bucket, Prefix=prefix, Delimiter="/", PaginationConfig={"MaxItems": MAX_OBJECTS}
@@ -88,11 +88,11 @@ class ObjectInStore:
         self._url = url
 
     def request(self) -> FetchRequest:
-        """A URL signed now."""
+        """Return a URL signed now."""
         return FetchRequest(self._bucket.sign(self._bucket_name, self._key))
 
     def checksum(self) -> str:
-        """The object beside it. Says whether it is the artifact itself that is missing."""
+        """Read the checksum object beside it. The error says if the artifact itself is missing."""
         found = self._bucket.read(self._bucket_name, self._key + ".sha256")
         if found is not None:
             return found.decode("utf-8", "replace")
@@ -103,17 +103,17 @@ class ObjectInStore:
         )
 
     def require(self) -> None:
-        """Make sure that it is there.
+        """Make sure that the artifact exists.
 
         Raises:
-            UsageError: it isn't.
+            UsageError: it does not exist.
         """
         if not self._bucket.head(self._bucket_name, self._key):
             raise UsageError(f"there is no {self._url}", hint="is slipway_artifact, or --artifact, right?")
 
 
 def split(url: str) -> tuple[str, str]:
-    """Bucket and key of s3://BUCKET/KEY.
+    """Split s3://BUCKET/KEY into bucket and key.
 
     Raises:
         UsageError: one of them is missing.
@@ -155,7 +155,7 @@ def _client(settings: ObjectStore, secrets: Mapping[str, str]) -> Any:  # noqa: 
 
 @contextmanager
 def _told(what: str) -> Iterator[None]:
-    """botocore's own errors as sentences. Its messages name keys' ids and places, and no secret."""
+    """Turn botocore's errors into sentences. Its messages name key ids and places, but no secret."""
     try:
         from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
     except ImportError:

@@ -1,4 +1,4 @@
-"""Artifacts that hosts fetch themselves: what a host requests, and what the controller reads beside it."""
+"""Describe artifacts that hosts fetch: the hosts' request, and the checksum that the controller reads."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ UNREACHED = (
     "is the URL right, and does `curl --head URL` work here? With --sha256=… only the hosts ask it. A certificate "
     "of your own authority is trusted here if REQUESTS_CA_BUNDLE names it, and on hosts by update-ca-certificates"
 )
-# A sum and a file's name are shorter.
+# A checksum with a file name is shorter.
 MAX_BYTES = 1024
 _SECRET_NAME = re.compile(r"\{([^{}]+)\}")
 _NOT_IN_URLS = re.compile(r"[\x00-\x20\x7f\"\\<>^`|]")
 
 
 def is_remote(source: str) -> bool:
-    """Whether hosts fetch it themselves."""
+    """Return whether hosts fetch it themselves."""
     return source.startswith(("http://", "https://", "s3://"))
 
 
 def shown(source: str) -> str:
-    """A path or URL as people may see it: a web server's without user, password, query and fragment.
+    """Return a path or URL for display: a web server's without user, password, query and fragment.
 
     Raises:
-        UsageError: it is no URL.
+        UsageError: the text is no URL.
     """
     parts = _web_parts(source)
     return urlunsplit((parts.scheme, _place(parts), parts.path, "", "")) if parts else source
 
 
 def secret_parts(source: str) -> list[str]:
-    """What `shown` leaves out, to be struck out elsewhere too."""
+    """Return the parts that `shown` leaves out, which other output must strike out too."""
     parts = _web_parts(source)
     if parts is None:
         return []
@@ -52,7 +52,7 @@ def secret_parts(source: str) -> list[str]:
 
 
 def _web_parts(source: str) -> SplitResult | None:
-    """The parts of a web server's URL; a key in an object store may have any character in it."""
+    """Split a web server's URL; a key in an object store may have any character."""
     if not source.startswith(("http://", "https://")):
         return None
     try:
@@ -74,7 +74,7 @@ class WebStore:
     """An artifact on a web server.
 
     Args:
-        url: its URL; user and password in it become a header, and no host sees them elsewhere.
+        url: its URL. A user and password in it become a header; hosts see them nowhere else.
         pull: ``slipway_pull``.
         secrets: by name, for the headers.
     """
@@ -88,11 +88,11 @@ class WebStore:
         self._secrets = secrets
 
     def request(self) -> FetchRequest:
-        """The URL as it is, with the headers of ``slipway_pull``."""
+        """Return the URL as it is, with the headers of ``slipway_pull``."""
         return self._of("")
 
     def checksum(self) -> str:
-        """Fetched with the same query and headers."""
+        """Fetch the checksum with the same query and headers."""
         import requests  # only a fetched artifact needs it
 
         about = f"no checksum for {shown(self._of('').url)}: {shown(self._of('.sha256').url)}"
@@ -122,12 +122,12 @@ class WebStore:
 
 
 def _get(request: FetchRequest) -> requests.Response:
-    """Ask, and follow redirects; what is secret in a header goes to no other server than the first."""
+    """Fetch a URL and follow redirects; secret headers go only to the first server."""
     import requests
 
     url, headers = request.url, dict(request.headers)
     with requests.Session() as session:
-        # A ~/.netrc would take the place of a header, and the hosts have none.
+        # A ~/.netrc would replace the header, and hosts have no ~/.netrc.
         session.auth = _as_it_is if headers else None
         for _ in range(MAX_REDIRECTS + 1):
             answer = session.get(url, headers=headers, timeout=ANSWER_SECONDS, allow_redirects=False, stream=True)
@@ -141,7 +141,7 @@ def _get(request: FetchRequest) -> requests.Response:
 
 
 def _asked(error: requests.RequestException) -> str | None:
-    """The URL that was asked when it failed: a redirect may have led elsewhere."""
+    """Return the URL of the failed request, which may be a redirect's target."""
     return error.request.url if error.request is not None else None
 
 
