@@ -68,8 +68,8 @@ def look_over(
     """The checks of a release on each host.
 
     Args:
-        fleet: open sessions.
-        env: settings.
+        fleet: the open sessions.
+        env: the environment.
         targets: hosts that will get it.
         facts: what they have and run.
         release, renderings: what they will get.

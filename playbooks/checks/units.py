@@ -43,7 +43,7 @@ def ports_of(settings: Settings, rendered: Rendered) -> list[Port]:
     """The ports that a host's release needs, each once; a certain one replaces an uncertain one.
 
     Args:
-        settings: the host's.
+        settings: the host's settings.
         rendered: its release.
     """
     found: dict[int, Port] = {}
@@ -105,7 +105,7 @@ def judge_units(settings: Settings, rendered: Rendered, release: str, objections
     """A host's problems with a release's units.
 
     Args:
-        settings: the host's.
+        settings: the host's settings.
         rendered: its release.
         release: its id; paths below it, or below ``current``, are checked against the artifact.
         objections: the host's answers.

@@ -31,7 +31,7 @@ def still_migrated(env: Environment, hooks: Mapping[str, Sequence[str]], back: s
     """A sentence for the person who went back.
 
     Args:
-        env: settings.
+        env: the environment.
         hooks: that ran, by version.
         back: the version that runs again.
     """

@@ -51,7 +51,7 @@ class Mover:
     the release.
 
     Args:
-        fleet: open sessions.
+        fleet: the open sessions.
         held: the locks.
         env: settings and secrets.
         moves: what is to happen to each host.

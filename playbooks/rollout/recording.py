@@ -20,7 +20,7 @@ def sealed(env: Environment, holder: LockOwner, outcome: Outcome, facts: Mapping
     """The record of what was done, the same for every host: one signature.
 
     Args:
-        env: where.
+        env: the environment.
         holder: the task.
         outcome: its result.
         facts: of the hosts that it has read: the last lines of their ledgers go into the record.
@@ -35,8 +35,8 @@ def write_down(
     """Write a record on hosts, and remember on this machine the line that it has in each ledger.
 
     Args:
-        fleet: open sessions.
-        env: where.
+        fleet: the open sessions.
+        env: the environment.
         step: what it is called.
         hosts: names.
         one: writes it on one host.

@@ -69,7 +69,7 @@ class RolloutContext:
     """What carries out a plan.
 
     Args:
-        fleet: open sessions.
+        fleet: the open sessions.
         mover: moves hosts.
         traffic: moves traffic.
         watcher: judges; None if no stage of the plan is watched.

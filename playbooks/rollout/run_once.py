@@ -42,7 +42,7 @@ def run_once(
 
     Args:
         fleet: open sessions, with the locks held.
-        env: settings.
+        env: the environment.
         hosts: that are to change, in their order.
         release: its id; it is staged on all of them.
         rendered: what it is on each host.

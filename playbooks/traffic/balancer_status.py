@@ -87,7 +87,7 @@ def balancer_statuses(fleet: Fleet, env: Environment, balancers: tuple[str, ...]
 
     Args:
         fleet: open sessions with those that can be reached.
-        env: settings.
+        env: the environment.
         balancers: their names.
     """
     there = [name for name in balancers if name in fleet.remotes]

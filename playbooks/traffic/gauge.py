@@ -25,7 +25,7 @@ class Gauge:
 
     Args:
         fleet: open sessions with their hosts.
-        env: settings.
+        env: the environment.
         balancers: their names.
     """
 

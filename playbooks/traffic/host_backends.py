@@ -25,7 +25,7 @@ def places_of(
     decide.
 
     Args:
-        env: settings.
+        env: the environment.
         facts: of the hosts that take part.
         slots: the slot that each host which changes will run in; None for a host without slots.
         groups: of hosts, if there are any.

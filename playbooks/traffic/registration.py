@@ -52,7 +52,7 @@ def unprovisioned(env: Environment, states: Sequence[BalancerState]) -> dict[str
     """By balancer, what provision must still tell it; balancers that know everything are left out.
 
     Args:
-        env: settings.
+        env: the environment.
         states: the balancers'.
     """
     servers = [share.server for share in usual_shares(env)]

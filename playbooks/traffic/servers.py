@@ -17,7 +17,7 @@ def server_of(env: Environment, host: str, slot: str | None = None) -> Server:
     """A host's server, or that of one of its slots.
 
     Args:
-        env: settings.
+        env: the environment.
         host: inventory name.
         slot: which slot, if the host runs two releases side by side.
 

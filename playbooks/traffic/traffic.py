@@ -123,7 +123,7 @@ class Balancers:
 
     Args:
         fleet: open sessions, the balancers' hosts among them.
-        env: settings.
+        env: the environment.
         holder: the deploy or rollback.
         balancers: names of the balancers' hosts.
         places: the application's hosts.

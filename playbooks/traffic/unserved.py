@@ -64,7 +64,7 @@ def explained(probe: Probe, balancer: Balancer, settings: Settings, server: Serv
 
     Args:
         probe: the answer.
-        balancer: its settings.
+        balancer: the balancer's settings.
         settings: of the balancer's host.
         server: who was asked.
     """
@@ -99,8 +99,8 @@ def find_unserved(
 
     Args:
         gauge: reads the balancers.
-        fleet: open sessions.
-        env: settings.
+        fleet: the open sessions.
+        env: the environment.
         shares: what servers are to get.
         up: seconds that are waited for somebody to come up.
     """

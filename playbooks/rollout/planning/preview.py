@@ -91,7 +91,7 @@ def planned(env: Environment, plan: Plan, slots: Mapping[str, str]) -> tuple[Pla
     """Every stage of a plan.
 
     Args:
-        env: settings.
+        env: the environment.
         plan: what would be done.
         slots: hosts where the new release starts beside the old one, each with the new release's slot.
     """
@@ -153,7 +153,7 @@ def waits(settings: Settings, port: int | None, version: str) -> list[str]:
     """What a host's health is waited for, as sentences.
 
     Args:
-        settings: the host's.
+        settings: the host's settings.
         port: that of the release's slot; None where it runs in none.
         version: the release's.
     """

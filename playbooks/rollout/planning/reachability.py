@@ -15,8 +15,8 @@ def reachable_targets(fleet: Fleet, env: Environment, tolerate: int) -> list[Tar
     """The hosts to deploy to. A host that cannot be reached ends the deploy, unless the settings tolerate it.
 
     Args:
-        fleet: open sessions.
-        env: settings.
+        fleet: the open sessions.
+        env: the environment.
         tolerate: how many may be missing.
 
     Raises:

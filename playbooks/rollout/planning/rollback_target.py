@@ -21,7 +21,7 @@ def choose_targets(
     """What each host must run after a rollback; None for nothing.
 
     Args:
-        env: settings.
+        env: the environment.
         groups: of hosts, if there are any.
         facts, to, left: see `choose_releases`.
 
@@ -52,7 +52,7 @@ def choose_releases(facts: Mapping[str, Facts], to: str | None, left: LockOwner 
     that it never reached stay, and the others go back. Hosts on which nothing runs are left out.
 
     Args:
-        facts: by host.
+        facts: the facts by host.
         to: a release, version or backup.
         left: the task that was interrupted.
 
@@ -157,7 +157,7 @@ def heed_changes(facts: Mapping[str, Facts], hosts: Iterable[str], to: str | Non
     """Refuse or report it when a backup that a person names has a release that was changed by hand.
 
     Args:
-        facts: by host.
+        facts: the facts by host.
         hosts: those that go back.
         to: a release, version or backup.
         with_database: whether databases go back as well; then the backup is also meant for them.

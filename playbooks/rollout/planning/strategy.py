@@ -30,7 +30,7 @@ def plan_deploy(
     """In which order hosts change and traffic moves.
 
     Args:
-        env: settings.
+        env: the environment.
         hosts: those that change.
         strategy, batch: instead of the settings'.
         watch: seconds of the watch after the switch, instead of the settings'.
@@ -64,7 +64,7 @@ def plan_rollback(
     """A rollback's plan: all at once if the old release has a slot of its own; else in two halves behind a balancer.
 
     Args:
-        env: settings.
+        env: the environment.
         hosts: those that change.
         batch: hosts that change at the same time.
         turning: on some of them the old release replaces what runs, in a slot or without one.

@@ -38,7 +38,7 @@ class HostLooks:
     """Reads the signals of hosts on the new release and of hosts on the old one.
 
     Args:
-        fleet: open sessions.
+        fleet: the open sessions.
         env: settings and secrets.
         moves: hosts that change.
         deploy: its id.

@@ -27,8 +27,8 @@ class BalancerCounts:
     """The counts of all balancers together. After the first reading, a balancer that cannot be read is left out.
 
     Args:
-        fleet: open sessions.
-        env: settings.
+        fleet: the open sessions.
+        env: the environment.
         balancers: names of the balancers' hosts.
     """
 
@@ -108,8 +108,8 @@ def source_of(
     """The source of the numbers; None if nothing counts requests.
 
     Args:
-        fleet: open sessions.
-        env: settings.
+        fleet: the open sessions.
+        env: the environment.
         balancers: names of the balancers' hosts.
         places: the application's hosts, as the balancers see them.
     """
@@ -137,8 +137,8 @@ def observer_of(
     """The observer of a deploy, after it has begun to count.
 
     Args:
-        fleet: open sessions.
-        env: settings.
+        fleet: the open sessions.
+        env: the environment.
         traffic: where the balancers are.
         moves: hosts that change.
         plan: what is to be watched.
