@@ -1,4 +1,4 @@
-"""Ansible's YAML inventories: hosts, groups, variables and patterns, with the answers of ansible-core 2.19."""
+"""Read Ansible's YAML inventories: hosts, groups, variables and patterns, as ansible-core 2.19 does."""
 
 from playbooks.inventory.document import read_text
 from playbooks.inventory.fence import FLAG, NOT_READ, TRUSTED, Fence, fence_around

@@ -1,4 +1,4 @@
-"""The one setting of Ansible's own that changes what an inventory means: hash_behaviour."""
+"""Read hash_behaviour, the only setting of Ansible that changes the meaning of an inventory."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _SYSTEM = Path("/etc/ansible/ansible.cfg")
 
 
 def merges_mappings(environ: Mapping[str, str], warnings: list[str]) -> bool:
-    """Whether mappings of one name are merged (hash_behaviour = merge), instead of the last one replacing the others.
+    """Return whether mappings with the same name are merged (hash_behaviour = merge); else the last one replaces them.
 
     Args:
-        environ: environment variables.
-        warnings: filled where an ansible.cfg is left out that Ansible leaves out too.
+        environ: the environment variables.
+        warnings: receives a sentence if an ansible.cfg is ignored, which Ansible ignores too.
 
     Raises:
         ConfigError: the setting is neither merge nor replace, or its file cannot be read.
@@ -34,14 +34,14 @@ def merges_mappings(environ: Mapping[str, str], warnings: list[str]) -> bool:
 
 
 def _places(environ: Mapping[str, str], warnings: list[str]) -> Iterator[Path]:
-    """Where Ansible looks for its settings; the first file that there is counts, whatever it has."""
+    """Return where Ansible looks for its settings; the first existing file counts, whatever its content."""
     if "ANSIBLE_CONFIG" in environ:
         named = own_path(os.path.expandvars(environ["ANSIBLE_CONFIG"]))
         yield named / "ansible.cfg" if named.is_dir() else named
     try:
         here = Path.cwd()
         public = bool(here.stat().st_mode & stat.S_IWOTH)
-    except OSError:  # somebody has removed it, or it may not be looked at
+    except OSError:  # it was removed, or is not accessible
         pass
     else:
         local = here / "ansible.cfg"

@@ -1,4 +1,4 @@
-"""Reads one YAML or JSON file: its values, and the line of each key."""
+"""Read a YAML or JSON file: its values, and the line of each key."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ except ImportError:  # PyYAML built without libyaml: the same answers, slower
 
 MAX_BYTES = 16 * 1024 * 1024  # an inventory of 20,000 hosts is about 4 MB
 MAX_DEPTH = 100
-MAX_VALUES = 2_000_000  # counted with every alias written out, so that a small file cannot stand for a huge one
+MAX_VALUES = 2_000_000  # with every alias expanded, so that a small file cannot expand to a huge one
 MAX_BITS = 4096  # of a whole number
 
 _MERGE_TAG = "tag:yaml.org,2002:merge"
@@ -49,11 +49,11 @@ class UnsafeText(str):
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a value was written.
+    """The place where a value is written.
 
     Args:
         file: the file.
-        line: the line, counted from 1, or None where it is not known (JSON, inside an encrypted file).
+        line: the line, counted from 1; None if unknown (JSON, inside an encrypted file).
     """
 
     file: Path
@@ -62,7 +62,7 @@ class Origin:
     def __str__(self) -> str:
         try:
             shown = self.file.relative_to(Path.cwd())
-        except (ValueError, FileNotFoundError):  # it is elsewhere, or the folder we are in is gone
+        except (ValueError, FileNotFoundError):  # it is elsewhere, or the working directory is gone
             shown = self.file
         return f"{shown}:{self.line}" if self.line else str(shown)
 
@@ -75,14 +75,14 @@ class Lines:
     joined: dict[int, tuple[object, object, object]] = field(default_factory=dict)
 
     def note(self, container: object, file: Path, lines: dict[Any, int]) -> None:
-        self.found[id(container)] = (container, file, lines)  # the container is kept, so its id stays its own
+        self.found[id(container)] = (container, file, lines)  # keeping the container keeps its id unique
 
     def join(self, container: object, low: object, high: object) -> None:
-        """Note that a mapping was made of two, of which `high` covers `low`."""
+        """Record that a mapping was merged from two, of which `high` covers `low`."""
         self.joined[id(container)] = (container, low, high)
 
     def of(self, container: object, key: Hashable) -> Origin | None:
-        """Where `key` of `container` was written, if the container was read from YAML."""
+        """Return where `key` of `container` is written, if the container was read from YAML."""
         if id(container) in self.joined:
             _, low, high = self.joined[id(container)]
             return self.of(high, key) or self.of(low, key)
@@ -137,7 +137,7 @@ class _Loader(Composer, _Parser, SafeConstructor, Resolver):
 
     def warn_of_duplicates(self, node: MappingNode) -> None:
         if not isinstance(node, MappingNode):
-            return  # PyYAML says what is wrong when it constructs it
+            return  # PyYAML reports the error when it constructs the value
         seen: set[tuple[str, str]] = set()
         for key, _ in node.value:
             if not isinstance(key, ScalarNode) or key.tag == _MERGE_TAG:
@@ -165,7 +165,7 @@ class _Loader(Composer, _Parser, SafeConstructor, Resolver):
 
     def whole_number(self, node: ScalarNode) -> int:
         number: int = self.construct_yaml_int(node)
-        if number.bit_length() > MAX_BITS:  # beyond that Python itself does not print it
+        if number.bit_length() > MAX_BITS:  # Python refuses to print a longer one
             raise ConstructorError(None, None, "a number of thousands of digits", node.start_mark)
         return number
 
@@ -189,13 +189,13 @@ _register("!vault-encrypted", _Loader.vault_value)
 
 
 def read_text(file: Path) -> str:
-    """The text of a file.
+    """Read the text of a file.
 
     Raises:
-        ConfigError: it is no plain file, cannot be read, is too large, or is not UTF-8.
+        ConfigError: the file is no plain file, cannot be read, is too large, or is not UTF-8.
     """
     try:
-        # Not blocking: nobody may ever write into a FIFO.
+        # Non-blocking, because reading a FIFO may never end.
         with open(file, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as stream:
             if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
                 raise ConfigError([f"{Origin(file)} is no plain file."])
@@ -214,15 +214,15 @@ def read_text(file: Path) -> str:
 
 
 def parse(text: str, file: Path, lines: Lines, warnings: list[str]) -> object:
-    """The value a YAML or JSON text stands for.
+    """Parse a YAML or JSON text.
 
     JSON is tried first, as Ansible does: JSON indented with tabs is not YAML.
 
     Args:
         text: the file's text, decrypted if it was encrypted.
         file: its name, for messages.
-        lines: filled with the line of every key.
-        warnings: filled with sentences about duplicate keys.
+        lines: receives the line of every key.
+        warnings: receives sentences about duplicate keys.
 
     Raises:
         ConfigError: one sentence with file, line, column and what was expected.
@@ -246,7 +246,7 @@ def parse(text: str, file: Path, lines: Lines, warnings: list[str]) -> object:
 
 
 def _refuse_half_characters(text: str, data: object, file: Path) -> None:
-    """JSON can spell halves of characters, which nothing can print."""
+    """Refuse lone surrogates, which JSON can spell and nothing can print."""
     if "\\ud" not in text.lower():
         return
     try:
@@ -256,7 +256,7 @@ def _refuse_half_characters(text: str, data: object, file: Path) -> None:
 
 
 def _json_object(pairs: dict[str, Any]) -> object:
-    """Ansible's JSON spelling of `!vault` and `!unsafe`."""
+    """Convert Ansible's JSON spelling of `!vault` and `!unsafe`."""
     if isinstance(cipher := pairs.get("__ansible_vault"), str):
         return VaultValue(cipher)
     if isinstance(text := pairs.get("__ansible_unsafe"), str):
@@ -287,10 +287,10 @@ def _parse_yaml(text: str, file: Path, lines: Lines, warnings: list[str]) -> obj
 
 
 def _refuse_bombs(root: Node, file: Path) -> None:
-    """Refuse aliases that stand for too much, or for themselves.
+    """Refuse aliases that expand to too much, or contain themselves.
 
     Raises:
-        ConfigError: counted with every alias written out, the file holds more than MAX_VALUES values.
+        ConfigError: with every alias expanded, the file has more than MAX_VALUES values.
     """
     sizes: dict[int, int] = {}
     busy: set[int] = set()

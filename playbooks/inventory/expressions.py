@@ -1,7 +1,7 @@
-"""Regular expressions of an inventory, with limits: some would take centuries for a word of thirty letters.
+"""Match an inventory's regular expressions with limits, because some take centuries for thirty letters.
 
-Python's `re` cannot be interrupted in a thread. An expression that cannot take long is matched here; any other in a
-process of its own, which is ended when it takes too long or too much memory.
+Python's `re` cannot be interrupted in a thread. This process matches an expression that cannot take long; any other
+has its own process, which is ended if it takes too long or too much memory.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from typing import Any
 
 SECONDS = 5.0  # for one expression
-ALL_SECONDS = 30.0  # for all that are matched elsewhere, those that were quick as well
+ALL_SECONDS = 30.0  # for all that other processes match, including quick ones
 MAX_MEMORY = 512 * 1024 * 1024
 MAX_RESULT = 16 * 1024 * 1024  # characters
-# Steps that a simple expression may take here: some tens of milliseconds.
+# Steps of a simple expression in this process: some tens of milliseconds.
 _FEW_STEPS = 5_000_000
 
 _spent: list[float] = []
@@ -44,16 +44,16 @@ except (re.error, IndexError, RecursionError) as error:
 
 
 class TooCostly(ValueError):
-    """Matching takes longer, or more memory, than an inventory may."""
+    """Matching takes too long, or too much memory."""
 
 
 @dataclass(frozen=True)
 class Matched:
-    """What an expression matched.
+    """The match of an expression.
 
     Args:
-        groups: the whole, then each group; None for one that took no part.
-        names: which of them has which name.
+        groups: the whole match, then each group; None for a group without a match.
+        names: the numbers of named groups.
     """
 
     groups: tuple[str | None, ...]
@@ -61,29 +61,29 @@ class Matched:
 
 
 def search(pattern: str, text: str, flags: int = 0) -> Matched | None:
-    """As `re.search`.
+    """Search as `re.search` does.
 
     Raises:
         TooCostly: it takes too long, or too much memory.
-        re.error: the pattern is none.
+        re.error: the pattern is invalid.
     """
     return _matched("search", pattern, text, flags)
 
 
 def match(pattern: str, text: str, flags: int = 0) -> Matched | None:
-    """As `re.match`; raises what `search` does."""
+    """Match as `re.match` does; raises what `search` does."""
     return _matched("match", pattern, text, flags)
 
 
 def findall(pattern: str, text: str, flags: int = 0) -> list[Any]:
-    """As `re.findall`; raises what `search` does."""
+    """Find all as `re.findall` does; raises what `search` does."""
     if is_quick(pattern, text, flags):
         return re.findall(pattern, text, flags)
     return [tuple(one) if isinstance(one, list) else one for one in _elsewhere("findall", pattern, text, flags)]
 
 
 def subn(pattern: str, replacement: str, text: str, count: int = 0, flags: int = 0) -> tuple[str, int]:
-    """As `re.subn`; raises what `search` does."""
+    """Replace as `re.subn` does; raises what `search` does."""
     if is_quick(pattern, text, flags) and (len(text) + 1) * (len(replacement) + len(text)) < MAX_RESULT:
         return re.subn(pattern, replacement, text, count=count, flags=flags)
     made, found = _elsewhere("subn", pattern, text, flags, replacement, count)
@@ -91,13 +91,13 @@ def subn(pattern: str, replacement: str, text: str, count: int = 0, flags: int =
 
 
 def is_quick(pattern: str, text: str, flags: int = 0) -> bool:
-    """Whether matching takes few steps whatever the text is: no repetition is within another, or refers back.
+    """Return whether matching is quick for every text: no nested repetitions, no back references.
 
     Raises:
-        re.error: the pattern is none.
+        re.error: the pattern is invalid.
     """
     repeats = _repeats(_parsed(pattern, flags), within=False)
-    # Each may begin at, and give back, every character.
+    # Each repetition may begin at every character, and give back every character.
     return repeats is not None and (len(text) + 1) ** (repeats + 1) * (len(pattern) + 1) <= _FEW_STEPS
 
 
@@ -110,7 +110,7 @@ def _parsed(pattern: str, flags: int) -> Iterable[tuple[Any, Any]]:
 
 
 def _repeats(parsed: Iterable[tuple[Any, Any]], *, within: bool) -> int | None:
-    """How many repetitions an expression has; None where one is within another, or it is of a kind not known here."""
+    """Count an expression's repetitions; None if some are nested, or of an unknown kind."""
     total = 0
     for kind, value in parsed:
         found: int | None = 0

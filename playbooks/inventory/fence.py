@@ -1,4 +1,4 @@
-"""What reading an inventory may use: everything that a trusted one names, only its own files for an untrusted one."""
+"""Limit the files that an inventory may read: any file for a trusted one, its own files for an untrusted one."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ _OF_PROJECT = ("templates", "group_vars", "host_vars")
 
 @dataclass(frozen=True)
 class Fence:
-    """Where the files are that may be read.
+    """The folders whose files may be read.
 
     Args:
-        folders: by their real paths; None: anywhere, for an inventory that is trusted.
+        folders: the folders' real paths; None for a trusted inventory, which may read any file.
     """
 
     folders: tuple[Path, ...] | None = None
 
     @property
     def trusts(self) -> bool:
-        """Whether what the inventory names is read, run and asked."""
+        """Return whether the inventory is trusted, so that what it names is read, run and connected to."""
         return self.folders is None
 
     def check(self, path: Path) -> None:
-        """Refuse a path that leads out, by links or by its spelling. To be called before anything is asked of it.
+        """Refuse a path that leads out, by links or by its spelling. Call this before any access to the path.
 
         Raises:
-            ConfigError: it does.
+            ConfigError: the path leads out.
         """
         if self.folders is None:
             return
@@ -48,13 +48,13 @@ TRUSTED = Fence()
 
 
 def fence_around(source: Path, project_root: Path, own: Sequence[Path]) -> Fence:
-    """The fence of an untrusted inventory: its environments' folder, and the project's templates and variables.
+    """Make the fence of an untrusted inventory: its environments' folder, and the project's templates and variables.
 
     Args:
         source: the inventory's folder or file, as `find_source` gives it.
         project_root: the project's folder.
-        own: folders that are the person's own at whose command this happens, such as the working directory: a link on
-            the way to one of them is that person's, one below it may be the inventory's.
+        own: folders that belong to the person who runs the task, such as the working directory. A link on
+            the way to one is that person's; a link below it may be the inventory's.
 
     Raises:
         ConfigError: a link leads to the inventory itself.

@@ -1,4 +1,4 @@
-"""The filters and tests of Ansible that inventories use, with the answers of ansible-core 2.19."""
+"""Implement Ansible's filters and tests that inventories use, as ansible-core 2.19 does."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from playbooks.inventory.more_filters import MORE_FILTERS, MORE_TESTS
 warnings.filterwarnings("ignore", message="Possible (nested set|set )", category=FutureWarning)
 
 MAX_INDENT = 80
-MAX_COMPARISONS = 10_000_000  # of the items of two lists with each other
+MAX_COMPARISONS = 10_000_000  # between the items of two lists
 
 _TRUE = ("yes", "on", "true", "1")
 _FALSE = ("no", "off", "false", "0")
 
 
 def _of_plain(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a filter plain values: everything in them templated, nothing undefined."""
+    """Pass plain values to a filter: completely templated, nothing undefined."""
 
     @wraps(function)
     def filtered(*args: Any, **kwargs: Any) -> Any:
@@ -123,7 +123,7 @@ def _to_json(value: Any, **options: Any) -> str:
 
 
 def _indent(indent: int) -> int:
-    """Nobody indents further; a thousand million blanks fill the memory."""
+    """Limit the indentation, because a huge one fills the memory."""
     if not 0 <= int(indent) <= MAX_INDENT:
         raise TemplateRuntimeError(f"an indent of {indent}; expected from 0 to {MAX_INDENT}")
     return int(indent)
@@ -218,7 +218,7 @@ def _items2dict(value: Sequence[Mapping[str, Any]], key_name: str = "key", value
 
 
 def _comparable(*lists: Any) -> None:
-    """Refuse to compare each item with each other one where that takes minutes."""
+    """Refuse comparisons of all pairs of items that would take minutes."""
     items = sum(len(one) for one in lists)
     if items * items > MAX_COMPARISONS:
         raise TemplateRuntimeError(f"{items:,} items would be compared with each other")
@@ -248,7 +248,7 @@ def _once(items: Iterable[Any]) -> list[Any]:
 
 
 def _bounded(groups: Iterable[tuple[Any, ...]]) -> list[list[Any]]:
-    """What grows like a factorial ends in a sentence before it ends in a machine without memory."""
+    """Limit results that grow like a factorial, before they fill the memory."""
     result: list[list[Any]] = []
     items = 0
     for group in groups:
@@ -332,7 +332,7 @@ _PLAIN: dict[str, Callable[..., Any]] = {
 FILTERS: dict[str, Callable[..., Any]] = {
     name: _of_plain(function) for name, function in {**_PLAIN, **MORE_FILTERS}.items()
 } | {
-    "dict2items": _dict2items,  # not of plain values: each of hostvars needs the one that is being resolved
+    "dict2items": _dict2items,  # without plain values, because entries of hostvars need the host that is being resolved
     "default": _default,
     "d": _default,
     "mandatory": _mandatory,

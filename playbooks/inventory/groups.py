@@ -1,4 +1,4 @@
-"""Collects hosts and groups while the inventory's files are read, as Ansible's YAML format lays them out."""
+"""Collect hosts and groups from the inventory's files, in Ansible's YAML format."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SECTIONS = ("vars", "children", "hosts")
 
 @dataclass
 class GroupDraft:
-    """A group while it is read."""
+    """A group that is being read."""
 
     name: str
     priority: int = 1
@@ -29,7 +29,7 @@ class GroupDraft:
 
 @dataclass
 class HostDraft:
-    """A host while it is read."""
+    """A host that is being read."""
 
     name: str
     file: Path
@@ -38,7 +38,7 @@ class HostDraft:
 
 @dataclass
 class Draft:
-    """Everything read so far. Problems and warnings are sentences; `merges` as in Inventory."""
+    """Everything read so far. Problems and warnings are sentences; `merges` is as in Inventory."""
 
     lines: Lines
     warnings: list[str]
@@ -49,7 +49,7 @@ class Draft:
 
     @property
     def merging(self) -> Lines | None:
-        """As for `merge`."""
+        """Return the argument for `merge`."""
         return self.lines if self.merges else None
 
     def __post_init__(self) -> None:
@@ -61,7 +61,7 @@ class Draft:
 
 
 def read_groups(draft: Draft, data: Mapping[Any, Any], file: Path) -> None:
-    """Add a file's groups. Mistakes are added to the draft's problems, and reading goes on."""
+    """Add a file's groups. Mistakes are added to the draft's problems, and reading continues."""
     for name, body in data.items():
         where = draft.lines.of(data, name) or Origin(file)
         if body is not None and not isinstance(body, Mapping):
@@ -106,7 +106,7 @@ def _read_vars(draft: Draft, group: GroupDraft, section: Mapping[Any, Any], file
 
 
 def _set(draft: Draft, entity: str, key: object, value: object, origin: Origin) -> None:
-    """Set a variable of a group or host; Ansible gives it to the group where both have the name."""
+    """Set a variable of a group or host; if both have the name, Ansible gives it to the group."""
     if entity not in draft.groups:
         note_layer(draft.hosts[entity].layer, key, value, origin, draft.merging)
         return
@@ -140,7 +140,7 @@ def _read_children(draft: Draft, group: GroupDraft, section: Mapping[Any, Any], 
 
 
 def _way_down(draft: Draft, top: str, wanted: str) -> list[str]:
-    """The way from a group down to another, both included; empty if there is none."""
+    """Return the path from a group down to another, both included; empty if there is none."""
     came_from: dict[str, str | None] = {top: None}
     waiting = [top]
     while waiting:

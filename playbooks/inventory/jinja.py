@@ -1,4 +1,4 @@
-"""The Jinja2 environment: sandboxed, with the rules of ansible-core 2.19 for types and undefined values."""
+"""Make the sandboxed Jinja2 environment, with ansible-core 2.19's rules for types and undefined values."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from jinja2.utils import Cycler, Joiner, Namespace, missing
 from playbooks.inventory.filters import FILTERS, TESTS
 from playbooks.inventory.lazy import Function, MadeDict, MadeList, Missing, plain, settle
 
-MAX_REPEAT = 1_000_000  # characters or items that `*` may make of one
+MAX_REPEAT = 1_000_000  # characters or items that `*` may produce
 MAX_EXPONENT = 1_000
-_WIDE_FORMAT = re.compile(r"\{[^{}]*:[^{}]*(?:\d{7}|\{)")  # a width of millions, or one that is an argument
+_WIDE_FORMAT = re.compile(r"\{[^{}]*:[^{}]*(?:\d{7}|\{)")  # a width of millions, or one from an argument
 _WIDE_PERCENT = re.compile(r"%[^%a-zA-Z]*(?:\d{7}|\*)")
 _WIDE = frozenset({"indent", "center", "batch", "slice", "wordwrap"})
 _SEES_MISSING = frozenset({"default", "d", "mandatory"})
@@ -36,7 +36,7 @@ _OF_MAPPINGS = frozenset({"get", "items", "keys", "values"})
 
 
 class VariablesContext(Context):
-    """Looks names up among a host's variables."""
+    """Looks up names in a host's variables."""
 
     variables: Any = None
 
@@ -48,7 +48,7 @@ class VariablesContext(Context):
 
 
 class _TypedGenerator(NativeCodeGenerator):
-    """Keeps `{{ 1 }}` a number: constants are not joined into text while compiling."""
+    """Keeps `{{ 1 }}` a number, because it does not join constants into text at compile time."""
 
     def _output_child_to_const(self, node: nodes.Expr, frame: Frame, finalize: CodeGenerator._FinalizeInfo) -> Any:  # noqa: ANN401
         if isinstance(node, nodes.TemplateData):
@@ -56,7 +56,7 @@ class _TypedGenerator(NativeCodeGenerator):
         raise nodes.Impossible
 
     def visit_List(self, node: nodes.List, frame: Frame) -> None:
-        """A list that a template writes may grow while it runs: `{% set _ = found.append(host) %}`."""
+        """Let a list literal of a template grow while it runs: `{% set _ = found.append(host) %}`."""
         self.write("environment.made(")
         super().visit_List(node, frame)
         self.write(")")
@@ -70,7 +70,7 @@ class _TypedGenerator(NativeCodeGenerator):
 class SandboxedEnvironment(ImmutableSandboxedEnvironment):
     """Sandboxed: attributes of plain data only, none of them private; no unbounded `*` and `**`.
 
-    Lists and mappings cannot be changed, but for what the running template itself wrote, which can grow item by item.
+    Lists and mappings cannot be changed, except those that the running template wrote, which can grow item by item.
 
     There is no loader, so `include`, `import` and `extends` find nothing.
     """
@@ -89,14 +89,14 @@ class SandboxedEnvironment(ImmutableSandboxedEnvironment):
         bound_to = getattr(getattr(function, "__wrapped__", None), "__self__", None)  # the sandbox wraps "…".format
         if isinstance(bound_to, str) and _WIDE_FORMAT.search(bound_to):
             raise SecurityError(f"a width above {MAX_REPEAT:,} is refused")
-        if isinstance(function, BuiltinFunctionType):  # such as "".join, which looks past a lazy list's methods
+        if isinstance(function, BuiltinFunctionType):  # such as "".join, which bypasses a lazy list's methods
             args = tuple(map(plain, args))
             _refuse_widths(args)  # "x".ljust(10**10)
         return super().call(context, function, *args, **kwargs)
 
     @staticmethod
     def made(value: list[Any] | dict[Any, Any]) -> MadeList | MadeDict:
-        """A list or mapping that the running template wrote."""
+        """Wrap a list or mapping that the running template wrote."""
         return MadeList(value) if isinstance(value, list) else MadeDict(value)
 
     @staticmethod
@@ -116,11 +116,11 @@ class SandboxedEnvironment(ImmutableSandboxedEnvironment):
 
 
 def new_environment(*, files: bool = False) -> SandboxedEnvironment:
-    """An environment with Jinja2's filters and tests and Ansible's.
+    """Make an environment with Jinja2's and Ansible's filters and tests.
 
     Args:
-        files: for template files: they keep their last newline, as in Ansible, and what is undefined is refused where
-            it stands, on its line; a value may be undefined until somebody needs it.
+        files: whether it is for template files. They keep their last newline, as in Ansible, and undefined values are
+            errors on their line; a variable may stay undefined until it is used.
     """
     environment = SandboxedEnvironment(
         undefined=Missing,
@@ -161,7 +161,7 @@ def _with_bounded_width(function: Function) -> Function:
 
 
 def _passing_missing_on(function: Function) -> Function:
-    """A filter of something undefined is undefined, so that a default() behind it works, as in Ansible."""
+    """Make a filter of an undefined value return undefined, so that a later default() works, as in Ansible."""
     at = 1 if getattr(function, "jinja_pass_arg", None) else 0
 
     @functools.wraps(function)
@@ -174,7 +174,7 @@ def _passing_missing_on(function: Function) -> Function:
 
 
 def keep_backslashes(environment: SandboxedEnvironment, text: str) -> str:
-    """Backslashes in strings inside {{ }} stand for themselves, as in Ansible."""
+    """Keep backslashes in strings inside {{ }} as they are, as in Ansible."""
     if "\\" not in text or "{{" not in text:
         return text
     parts: list[str] = []
@@ -187,10 +187,10 @@ def keep_backslashes(environment: SandboxedEnvironment, text: str) -> str:
 
 
 def join_output(parts: Iterable[Any]) -> object:
-    """A template's value: what its one expression gave, with its type; else text. None, as of an append, is nothing."""
+    """Return a template's value: its single expression's with its type, else text. None, as from append, is empty."""
     outputs = [part for part in parts if part is not None]
     for output in outputs:
-        if isinstance(output, Undefined):  # not always Missing: an inline if without else gives jinja2's own
+        if isinstance(output, Undefined):  # not only Missing, because an inline if without else gives jinja2's own
             return output if isinstance(output, Missing) else Missing(hint="an inline if has no else and did not hold")
     if not outputs:
         return None

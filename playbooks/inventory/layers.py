@@ -1,4 +1,4 @@
-"""Variables with their origins, and how one layer overrides another: a key replaces, or mappings are merged."""
+"""Keep variables with their origins, and put one layer over another, by replacing keys or merging mappings."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from playbooks.inventory.document import Lines, Origin
 
 @dataclass(frozen=True)
 class Layer:
-    """Variables of one group, host or file, and beside each where it was written.
+    """The variables of a group, host or file, with the place of each.
 
     Args:
         values: the variables.
-        origins: file and line by variable.
-        encrypted: the variables that come from a wholly encrypted file.
-        unread: whether there are more, in an encrypted file of an untrusted inventory.
+        origins: the file and line of each variable.
+        encrypted: the variables from a completely encrypted file.
+        unread: whether an encrypted file of an untrusted inventory has more variables.
     """
 
     values: dict[str, Any] = field(default_factory=dict)
@@ -27,13 +27,13 @@ class Layer:
 
 
 def note_layer(layer: Layer, key: object, value: object, origin: Origin, merging: Lines | None = None) -> None:
-    """Set one variable. A key that is no text becomes the text it has in JSON.
+    """Set a variable. A key that is not text becomes its JSON text.
 
     Args:
-        layer: where.
+        layer: the layer.
         key, value: the variable.
-        origin: where it was written.
-        merging: as for `merge`.
+        origin: where it is written.
+        merging: see `merge`.
     """
     name = key if isinstance(key, str) else _as_json_key(key)
     old = layer.values.get(name)
@@ -52,12 +52,12 @@ def _as_json_key(key: object) -> str:
 
 
 def merge(layers: Iterable[Layer], merging: Lines | None = None) -> Layer:
-    """One layer from several, the later covering the earlier.
+    """Make one layer from several; later ones cover earlier ones.
 
     Args:
         layers: the layers.
-        merging: given where mappings of one name are merged (hash_behaviour = merge): it knows the lines of keys, and
-            learns those of what is made here.
+        merging: if mappings with the same name are merged (hash_behaviour = merge): has the lines of keys, and
+            receives those of merged mappings.
     """
     layers = list(layers)
     result = Layer(unread=any(layer.unread for layer in layers))
@@ -84,7 +84,7 @@ def _merge_into(result: Layer, layer: Layer, lines: Lines) -> None:
 
 
 def _merged(low: dict[Any, Any], high: dict[Any, Any], lines: Lines) -> dict[Any, Any]:
-    """Ansible's merge_hash: mappings in both are merged, everything else (lists, too) is replaced."""
+    """Merge as Ansible's merge_hash: mappings in both are merged; everything else, also lists, is replaced."""
     if not low or low == high:
         return high
     if not high:

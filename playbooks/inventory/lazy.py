@@ -1,4 +1,4 @@
-"""Values during templating: missing ones that know the reason, containers that template on access."""
+"""Represent values during templating: missing ones with a reason, and containers that template on access."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_ITEMS = 1_000_000  # of a generator that a template made
 
 
 class Omit:
-    """What `omit` stands for: an entry that is left out of its mapping or list."""
+    """The value of `omit`, which removes an entry from its mapping or list."""
 
     def __repr__(self) -> str:
         return "<omitted>"
@@ -25,9 +25,9 @@ OMIT = Omit()
 
 
 class Missing(StrictUndefined):
-    """An undefined value. Looking into it gives itself, as in Ansible, so `a.b | default('x')` works without an a.
+    """An undefined value. Its attributes are the same value, as in Ansible, so `a.b | default('x')` works without an a.
 
-    `where` is the variable that needed it, and that one's file and line.
+    `where` is the variable that needs it, with its file and line.
     """
 
     __slots__ = ("where",)
@@ -38,7 +38,7 @@ class Missing(StrictUndefined):
 
     @property
     def reason(self) -> str:
-        """What is undefined, as the end of a sentence."""
+        """Return what is undefined, as the end of a sentence."""
         if self._undefined_hint:
             return self._undefined_hint
         if self._undefined_obj is missing:
@@ -61,13 +61,13 @@ class Missing(StrictUndefined):
 
 
 class EntrySource(Protocol):
-    """Templates the entries of a container that was written in the inventory."""
+    """Templates the entries of a container from the inventory."""
 
     def entry(self, container: object, key: object, raw: object) -> object: ...
 
 
 class LazyDict(dict[Any, Any]):
-    """A mapping from the inventory, templated entry by entry, so that entries may refer to their neighbours."""
+    """A mapping from the inventory. Each entry is templated on access, so that entries may refer to each other."""
 
     def __init__(self, raw: Mapping[Any, Any], source: EntrySource) -> None:
         super().__init__(raw)
@@ -83,7 +83,7 @@ class LazyDict(dict[Any, Any]):
         return value
 
     def __iter__(self) -> Iterator[Any]:
-        return super().__iter__()  # a method of its own keeps dict(lazy) from copying what is not templated
+        return super().__iter__()  # this method keeps dict(lazy) from copying untemplated values
 
     def get(self, key: Any, default: Any = None) -> Any:  # noqa: ANN401
         return self[key] if key in self else default  # noqa: SIM401  this is get
@@ -116,7 +116,7 @@ class LazyDict(dict[Any, Any]):
 
 
 class LazyList(list[Any]):
-    """A list from the inventory, templated item by item."""
+    """A list from the inventory. Each item is templated on access."""
 
     def __init__(self, raw: list[Any], source: EntrySource) -> None:
         super().__init__(raw)
@@ -176,7 +176,7 @@ class LazyList(list[Any]):
 
 
 def plain(value: object) -> Any:  # noqa: ANN401
-    """A value with everything in it templated, of plain dicts, lists and scalars.
+    """Return a completely templated value of plain dicts, lists and scalars.
 
     Raises:
         jinja2.UndefinedError: something in it is undefined.
@@ -199,15 +199,15 @@ def _left_out(value: object) -> bool:
 
 
 class MadeList(list[Any]):
-    """A list that a template wrote, so that template may append to it."""
+    """A list that a template wrote and may append to."""
 
 
 class MadeDict(dict[Any, Any]):
-    """A mapping that a template wrote, so that template may update it."""
+    """A mapping that a template wrote and may update."""
 
 
 def settle(value: object) -> object:
-    """A template's result as a value to keep: generators, tuples and views become lists, as in Ansible."""
+    """Convert a template's result for storage: generators, tuples and views become lists, as in Ansible."""
     if isinstance(value, MadeDict):
         return {key: settle(item) for key, item in value.items()}
     if isinstance(value, MadeList):

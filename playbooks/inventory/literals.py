@@ -1,4 +1,4 @@
-"""Values that are what they are written as: without a template or a secret they are the same for every host."""
+"""Share literal values: without a template or a secret they are the same for every host."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ _SCALARS = (int, float, bool, type(None))
 
 
 def is_template(text: str) -> bool:
-    """Whether Jinja2 has anything to do in a text."""
+    """Return whether a text has Jinja2 syntax."""
     return any(mark in text for mark in _MARKS)
 
 
 class Literals:
-    """Such values as plain ones. Each that is written once is made once, however many hosts have it."""
+    """Makes plain literal values, each once for all hosts that have it."""
 
     def __init__(self) -> None:
         self._made: dict[int, tuple[object, Any]] = {}
 
     def of(self, raw: object) -> Any:  # noqa: ANN401  a variable's value is anything
-        """What a value stands for; Jinja2's `missing` where that is to be worked out for each host."""
+        """Return a literal's value; Jinja2's `missing` if it must be resolved for each host."""
         return self._of(raw, MAX_DEPTH)
 
     def _of(self, raw: object, depth: int) -> Any:  # noqa: ANN401
@@ -36,7 +36,7 @@ class Literals:
             return missing
         known = self._made.get(id(raw))
         if known is None:
-            known = self._made[id(raw)] = (raw, self._container(raw, depth - 1))  # it is kept, so its id stays its own
+            known = self._made[id(raw)] = (raw, self._container(raw, depth - 1))  # keeping it keeps its id unique
         return known[1]
 
     def _container(self, raw: Any, depth: int) -> Any:  # noqa: ANN401

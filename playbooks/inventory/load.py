@@ -1,4 +1,4 @@
-"""Loads an inventory: reads every file, then computes what the groups mean."""
+"""Load an inventory: read every file, and then work out the groups."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def load_inventory(
     Args:
         env: a name under `<project_root>/inventory/`, or the path of an inventory folder or file.
         project_root: the project's folder, Ansible's playbook_dir: group_vars/ and host_vars/ there count too.
-        environ: where the vault's password and Ansible's hash_behaviour are named; os.environ if None.
-        fence: what may be read.
+        environ: the variables for the vault's password and hash_behaviour; os.environ if None.
+        fence: the files that may be read.
 
     Raises:
-        UsageError: there is no such environment.
-        ConfigError: the inventory is wrong; all mistakes at once.
+        UsageError: the environment does not exist.
+        ConfigError: the inventory is wrong; the message has all mistakes.
     """
     source = find_source(env, project_root)
     environ = os.environ if environ is None else environ
@@ -75,7 +75,7 @@ def _parents(draft: Draft) -> dict[str, list[str]]:
 
 
 def _adopt_orphans(draft: Draft) -> None:
-    """Every group that has no parent is a child of "all".
+    """Make every group without a parent a child of "all".
 
     Raises:
         ConfigError: "all" or "ungrouped" is inside another group.
@@ -96,7 +96,7 @@ def _adopt_orphans(draft: Draft) -> None:
 
 
 def _sort_out_ungrouped(draft: Draft) -> None:
-    """A host is in "ungrouped" exactly if it is in no other group than "all"."""
+    """Put a host into "ungrouped" exactly if it is in no other group than "all"."""
     ungrouped = draft.groups["ungrouped"].hosts
     grouped: set[str] = set()
     for group in draft.groups.values():
@@ -110,7 +110,7 @@ def _sort_out_ungrouped(draft: Draft) -> None:
 
 
 def _topological(draft: Draft) -> list[str]:
-    """Names of all groups, parents before children."""
+    """Return the names of all groups, parents before children."""
     waiting = {name: len(above) for name, above in _parents(draft).items()}
     order = [name for name, count in waiting.items() if count == 0]
     for name in order:
@@ -152,9 +152,9 @@ def _group(draft: Draft, group: GroupDraft, depth: int) -> Group:
 
 
 def _downwards(draft: Draft, top: str) -> Iterator[str]:
-    """A group and all groups in it, level by level, which is the order Ansible lists hosts in.
+    """Return a group and all groups in it, level by level, as Ansible orders hosts.
 
-    Below the second level Ansible's own order changes from run to run; this one is the order of the files.
+    Below the second level Ansible's order changes from run to run; this is the order of the files.
     """
     seen = dict.fromkeys([top])
     level = [top]

@@ -1,4 +1,4 @@
-"""What templates can call: lookup() and query(), now(), omit. Nothing runs a program or writes a file."""
+"""Define what templates can call: lookup() and query(), now(), omit. None runs a program or writes a file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from playbooks.inventory.vault import Vault, VaultError, is_encrypted
 
 Find = Callable[[str], object]
 _OUTSIDE = frozenset(["env", "file", "template", "password", "first_found", "fileglob"])
-# Where passwords come from when there is no vault: any file, too, that is named as a template.
+# Passwords often come from these lookups without a vault, so their values are secret.
 _SECRET = frozenset(["env", "file", "password", "template"])
 _KNOWN = ("dict", "env", "file", "fileglob", "first_found", "items", "password", "template", "vars")
 _RUNS = ("pipe", "lines")
@@ -35,12 +35,12 @@ _MAX_CHARACTERS = 10_000
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What lookups find things in.
+    """The context of lookups.
 
     Args:
-        find: gives a variable's value, or something Missing.
-        folders: where a relative file name is looked for, in order.
-        vault: decrypts files that are encrypted.
+        find: returns a variable's value, or a Missing.
+        folders: the folders for relative file names, in order.
+        vault: decrypts files.
         render: renders a template's text; its second argument covers the host's variables.
     """
 
@@ -51,16 +51,16 @@ class Surroundings:
 
 
 def look_up(kind: str, terms: list[Any], options: Mapping[str, Any], around: Surroundings) -> list[Any]:
-    """What a lookup finds.
+    """Run a lookup.
 
     Args:
-        kind: its name, without "ansible.builtin.".
-        terms: what is looked for.
+        kind: the lookup's name, without "ansible.builtin.".
+        terms: the terms.
         options: the lookup's keyword arguments.
-        around: where.
+        around: the context.
 
     Raises:
-        TemplateRuntimeError: there is no such lookup, or it finds nothing.
+        TemplateRuntimeError: the lookup does not exist, or finds nothing.
     """
     each: dict[str, Callable[[Any], Any]] = {
         "env": lambda term: os.environ.get(str(term), options.get("default", "")),
@@ -111,7 +111,7 @@ def _first_found(terms: list[Any], options: Mapping[str, Any], around: Surroundi
     for one in asked:
         names, paths = _listed(one.get("files", [])), _listed(_of(one, options, "paths") or [])
         for name in [os.path.join(path, name) for path in paths for name in names] or names:  # noqa: PTH118
-            # Not in files/, as Ansible's own outside of a role; a whole path has one place.
+            # Not in files/, like Ansible outside of a role; an absolute path has one place.
             for path in _places(name, around)[-3:]:
                 if path.exists():
                     return [str(path)]
@@ -129,7 +129,7 @@ def _listed(value: Any) -> list[str]:  # noqa: ANN401
 
 
 def _matching(pattern: str, around: Surroundings) -> list[str]:
-    """Files that a pattern fits: the first folder counts that has some. Ansible's order is that of the folder."""
+    """Return files that match a pattern, from the first folder that has any. Ansible's order is that of the folder."""
     folder, name = os.path.split(pattern)
     bases = [base for base in _places(folder, around) if base.is_dir()] if folder else around.folders
     for base in bases[:1] if folder else bases:
@@ -140,9 +140,9 @@ def _matching(pattern: str, around: Surroundings) -> list[str]:
 
 
 def _password(term: str, options: Mapping[str, Any], around: Surroundings) -> str:
-    """A password out of a file that Ansible made, or one made of a seed. Nothing is written here."""
+    """Read a password from a file that Ansible made, or make one from a seed. Nothing is written."""
     name, *pairs = term.split(" ")
-    # As in Ansible: what stands behind the name replaces all that is given beside it.
+    # As in Ansible, options after the file name replace the keyword arguments.
     given = dict(pair.split("=", 1) for pair in pairs if "=" in pair) or dict(options)
     salt = None
     if name == "/dev/null":

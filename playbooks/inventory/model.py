@@ -1,4 +1,4 @@
-"""The inventory as the rest of Slipway sees it: hosts, groups and each host's variables."""
+"""Define the inventory for the rest of Slipway: hosts, groups and each host's variables."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ _IPV4 = re.compile(r"(?:\d{1,3}\.){3}\d{1,3}")
 
 @dataclass(frozen=True)
 class Host:
-    """One host.
+    """A host.
 
     Args:
         name: its inventory name.
@@ -82,15 +82,15 @@ class Host:
 
 @dataclass(frozen=True)
 class Group:
-    """One group.
+    """A group.
 
     Args:
         name: its name.
         depth: steps from "all", by the longest way; deeper groups cover shallower ones.
         priority: ansible_group_priority; among groups of one depth the higher covers the lower.
-        children: groups directly in it.
-        direct_hosts: hosts directly in it.
-        hosts: all its hosts, its children's too, in Ansible's order.
+        children: the groups directly in it.
+        direct_hosts: the hosts directly in it.
+        hosts: all its hosts, including its children's, in Ansible's order.
         layer: the variables written at its entry in inventory files.
     """
 
@@ -109,13 +109,13 @@ class Inventory:
 
     Args:
         source: the folder or file it was read from.
-        base_folders: where group_vars/ and host_vars/ stand, the later covering the earlier.
-        playbook_dir: the folder that Ansible would be run in.
-        hosts: in Ansible's order.
-        groups: in Ansible's order, with "all" and "ungrouped".
-        warnings: sentences about what is probably not meant.
-        merges: whether mappings of one name are merged (Ansible's hash_behaviour).
-        cover: makes a host's variables of those that are written; see `covered`.
+        base_folders: the folders with group_vars/ and host_vars/; later ones cover earlier ones.
+        playbook_dir: the folder in which Ansible would run.
+        hosts: the hosts in Ansible's order.
+        groups: the groups in Ansible's order, with "all" and "ungrouped".
+        warnings: sentences about probable mistakes.
+        merges: whether mappings with the same name are merged (Ansible's hash_behaviour).
+        cover: changes a host's written variables; see `covered`.
     """
 
     source: Path
@@ -133,25 +133,25 @@ class Inventory:
 
     @property
     def fence(self) -> Fence:
-        """What may be read of it, and on its behalf."""
+        """Return which files may be read for it."""
         return self.vars_files.fence
 
     @property
     def folder(self) -> Path:
-        """The folder of the inventory."""
+        """Return the folder of the inventory."""
         return self.source if self.source.is_dir() else self.source.parent
 
     def vars_for(self, host: str) -> dict[str, Any]:
-        """A host's variables as `ansible-inventory --list` shows them: merged, not templated, not decrypted.
+        """Return a host's variables as `ansible-inventory --list` shows them: merged, not templated, not decrypted.
 
         Raises:
-            UsageError: there is no such host.
-            ConfigError: a file that is encrypted as a whole cannot be decrypted.
+            UsageError: the host does not exist.
+            ConfigError: a completely encrypted file cannot be decrypted.
         """
         return {key: value for key, value in self.layer(host).values.items() if key not in RESERVED}
 
     def layer(self, host: str) -> Layer:
-        """A host's variables with their origins, by Ansible's precedence."""
+        """Return a host's variables with their origins, by Ansible's precedence."""
         known = self.host(host)
         if host not in self._layers:
             own = [self._merge(layers) for layers in self._own_files(host)]
@@ -164,12 +164,12 @@ class Inventory:
         return tuple(base / "host_vars" for base in self.base_folders)
 
     def _own_files(self, host: str) -> list[list[Layer]]:
-        """What the files of a host's own have, by the folder that they are in."""
+        """Return the variables in a host's own files, by folder."""
         found = (self.vars_files.layers(folder, host) for folder in self._host_vars)
         return [layers for layers in found if layers]
 
     def written(self, host: str, key: str) -> list[tuple[Origin, object]]:
-        """Every place on a host's way that has a variable, with its value there; the last one counts.
+        """Return every place that sets a host's variable, with its value there; the last one counts.
 
         Args:
             host: the host.
@@ -192,25 +192,25 @@ class Inventory:
         return [(layer.origins[key], layer.values[key]) for layer in layers if key in layer.values]
 
     def covered(self, cover: Callable[[Layer], Layer]) -> Inventory:
-        """The same inventory, in which every host has other variables; templates see those, too.
+        """Return the inventory with changed variables on every host; templates see them too.
 
         Args:
-            cover: makes a host's variables of those that are written; for the same ones it gives the same.
+            cover: changes a host's written variables; the same input must give the same result.
         """
         return replace(self, cover=cover)
 
     def replaced_mappings(self, host: str) -> list[str]:
-        """A host's variables that are mappings in several places: what it has depends on whether they are merged."""
+        """Return a host's variables that are mappings in several places, whose value depends on hash_behaviour."""
         keys = [key for key, value in self.layer(host).values.items() if isinstance(value, Mapping)]
         return sorted(
             key for key in keys if sum(isinstance(value, Mapping) for _, value in self.written(host, key)) > 1
         )
 
     def host(self, name: str) -> Host:
-        """A host by its name.
+        """Return a host by its name.
 
         Raises:
-            UsageError: there is no such host.
+            UsageError: the host does not exist.
         """
         try:
             return self.hosts[name]
@@ -222,7 +222,7 @@ class Inventory:
         return {name: list(group.hosts) for name, group in self.groups.items()}
 
     def _group_layer(self, names: tuple[str, ...]) -> Layer:
-        """Ansible's VARIABLE_PRECEDENCE: inventory files, then group_vars/all, then group_vars/ of the other groups."""
+        """Apply Ansible's VARIABLE_PRECEDENCE: inventory files, group_vars/all, the other groups' group_vars/."""
         if names not in self._shared:
             everyone, groups = self._in_order(names)
             from_files = [
@@ -237,7 +237,7 @@ class Inventory:
         return self._shared[names]
 
     def _in_order(self, names: tuple[str, ...]) -> tuple[list[Group], list[Group]]:
-        """The group of all hosts, and these: the later covers the earlier."""
+        """Return "all" and these groups in order; later ones cover earlier ones."""
         groups = [self.groups[name] for name in names]
         return [self.groups["all"]], sorted(groups, key=lambda group: (group.depth, group.priority, group.name))
 
@@ -245,12 +245,12 @@ class Inventory:
         return merge(layers, self.lines if self.merges else None)
 
     def origin(self, host: str, key: str, *path: str | int) -> str:
-        """Where a value was written: `inventory/staging/group_vars/all.yml:12`, or "" if there is no such variable.
+        """Return where a value is written: `inventory/staging/group_vars/all.yml:12`; "" if there is no such variable.
 
         Args:
-            host: the host whose variable it is.
+            host: the variable's host.
             key: the variable.
-            path: keys and indices inside it, as far as they are known.
+            path: the keys and indices inside it, as far as known.
         """
         layer = self.layer(host)
         origin = layer.origins.get(key)
@@ -266,12 +266,12 @@ class Inventory:
         return str(origin)
 
     def own_place(self, host: str) -> dict[str, Any]:
-        """What the host's own variables say of inventory_dir and inventory_file, which counts, as in Ansible."""
+        """Return inventory_dir and inventory_file from the host's own variables, which win, as in Ansible."""
         layers = chain([self.host(host).layer], *self._own_files(host))
         return {key: one.values[key] for one in layers for key in _PLACE if key in one.values}
 
     def magic_vars(self, host: str) -> dict[str, Any]:
-        """The variables that Ansible sets itself, but for `hostvars`, which resolved_vars() gives."""
+        """Return the variables that Ansible sets itself, except `hostvars`, which resolved_vars() gives."""
         known = self.host(host)
         return {
             "inventory_hostname": host,
@@ -291,10 +291,10 @@ class Inventory:
         return Resolver(self)
 
     def resolved_vars(self, host: str) -> ResolvedVars:
-        """A host's variables with their Jinja2 resolved and their vault values decrypted, each when it is asked for.
+        """Return a host's variables. Templates are resolved and vault values decrypted on access.
 
         Raises:
-            UsageError: there is no such host.
+            UsageError: the host does not exist.
         """
         self.host(host)
         return self._resolver.vars_of(host)
@@ -309,7 +309,7 @@ class Inventory:
             extra: more variables, used as they are; they cover the host's.
 
         Raises:
-            ConfigError: the template cannot be read, or uses what is not defined.
+            ConfigError: the template cannot be read, or uses an undefined name.
         """
         return self._resolver.render(host, template, file, extra or {})
 

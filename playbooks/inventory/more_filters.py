@@ -1,4 +1,4 @@
-"""Filters and tests of Ansible that inventories use less: versions, sizes, addresses, seeded choices, hashes."""
+"""Implement Ansible's rarer filters and tests: versions, sizes, addresses, seeded choices, hashes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _SEMVER = re.compile(r"(\d{1,99})\.(\d{1,99})\.(\d{1,99})(?:-([0-9A-Za-z.-]+))?(
 
 
 def random_choice(end: Any, start: int | None = None, step: int | None = None, seed: Any = None) -> Any:
-    """A number below `end`, or an item of it; the same one again where there is a seed."""
+    """Choose a number below `end`, or an item of it; a seed gives the same choice each time."""
     rng = SystemRandom() if seed is None else Random(seed)  # noqa: S311  whoever gives a seed wants the same again
     if isinstance(end, int):
         return rng.randrange(start or 0, end, step or 1)
@@ -57,7 +57,7 @@ def password_hash(
     value: Any, hashtype: str = "sha512", salt: str | None = None, salt_size: int | None = None,
     rounds: int | None = None, **others: Any,
 ) -> str:  # fmt: skip
-    """A password as it stands in /etc/shadow: sha512 or sha256."""
+    """Hash a password for /etc/shadow: sha512 or sha256."""
     kind = hashtype.removesuffix("_crypt")
     if kind not in ("sha512", "sha256") or others.get("ident"):
         raise TemplateRuntimeError(f"password_hash makes sha512 and sha256 here, not {hashtype!r}")
@@ -142,7 +142,7 @@ def _strftime(form: str, second: Any = None, utc: bool = False) -> str:
 
 
 def _loose(text: str) -> list[int | str]:
-    """Numbers count as numbers, words as words; a number beside a word cannot be compared, as in Ansible."""
+    """Compare numbers as numbers and words as words; a number and a word cannot be compared, as in Ansible."""
     parts = [part for part in re.split(r"(\d+|[a-z]+|\.)", text) if part and part != "."]
     return [int(part) if part.isdecimal() else part for part in parts]
 

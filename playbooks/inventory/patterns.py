@@ -1,4 +1,4 @@
-"""Host patterns: `web:&eu:!web3`, globs, `~regex`, `web[0:2]`, `@file`."""
+"""Match host patterns: `web:&eu:!web3`, globs, `~regex`, `web[0:2]`, `@file`."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ _SHOWN = 12
 
 
 def select(inventory: Inventory, pattern: str, *, files: bool = False) -> list[str]:
-    """The hosts that a pattern matches, in Ansible's order (that of `ansible PATTERN --list-hosts`).
+    """Return the hosts that a pattern matches, in Ansible's order (that of `ansible PATTERN --list-hosts`).
 
     Args:
-        inventory: whose hosts.
+        inventory: the inventory.
         pattern: the pattern.
-        files: whether `@file` may name a file of patterns. Only a person who types it may: what is wrong with such a
-            file is told, so an inventory could show any file by it.
+        files: whether `@file` may name a file of patterns. Allow this only for a pattern that a person types: errors
+            show the file's content, so an inventory could expose any file.
 
     Raises:
-        UsageError: a part of it matches nothing, or nothing is left.
+        UsageError: a part of the pattern matches nothing, or no host is left.
     """
     chosen: list[str] = []
     for part in _in_order(_parts(pattern, files=files)):
@@ -49,10 +49,10 @@ def select(inventory: Inventory, pattern: str, *, files: bool = False) -> list[s
 
 
 def limit(inventory: Inventory, pattern: str, *, within: str = "all") -> list[str]:
-    """The hosts of `within` that `--limit=pattern` leaves, in the order of `within`, as ansible-playbook runs them.
+    """Return the hosts of `within` that `--limit=pattern` leaves, in the order of `within`, as ansible-playbook does.
 
     Raises:
-        UsageError: a part of a pattern matches nothing, or nothing is left.
+        UsageError: a part of a pattern matches nothing, or no host is left.
     """
     allowed = set(select(inventory, pattern, files=True))
     left = [name for name in select(inventory, within) if name in allowed]
@@ -62,7 +62,7 @@ def limit(inventory: Inventory, pattern: str, *, within: str = "all") -> list[st
 
 
 def _parts(pattern: str, *, files: bool) -> list[str]:
-    """The single patterns: split at commas; else, if it is no address by itself, at colons outside brackets."""
+    """Split a pattern at commas; or else, unless it is an address, at colons outside brackets."""
     if "," in pattern:
         pieces = pattern.split(",")
     elif _is_single(pattern):
@@ -103,7 +103,7 @@ def _from_file(file: Path) -> list[str]:
 
 
 def _in_order(parts: Iterable[str]) -> list[str]:
-    """Plain parts first, then those with &, then those with !; "all" where there is no plain part."""
+    """Order the parts: plain ones, those with &, those with !; use "all" if there is no plain part."""
     parts = list(parts)
     plain = [part for part in parts if part[0] not in "&!"] or ["all"]
     return plain + [part for part in parts if part[0] == "&"] + [part for part in parts if part[0] == "!"]
@@ -117,15 +117,15 @@ def _matching(inventory: Inventory, part: str) -> list[str]:
     matched = _by_name(inventory, subscript[1] if subscript else bare)
     if matched is None:
         if part[0] == "!" and (bare[0] == "~" or any(sign in bare for sign in "*?[")):
-            return []  # leaving out whatever fits, which today is nothing
+            return []  # an exclusion may match nothing
         mixed = " In one pattern use commas or colons, not both." if ":" in bare else _near(inventory, bare)
         raise UsageError(f"{bare!r} matches no group and no host.{mixed}", hint=_known(inventory))
     return _slice(matched, subscript, bare) if subscript and matched else matched
 
 
 def _by_name(inventory: Inventory, expression: str) -> list[str] | None:
-    """Hosts of all groups it matches, and hosts it matches itself; None if it matches neither."""
-    # What a glob becomes never goes back for another try (fnmatch.translate).
+    """Return the hosts of all matching groups, and matching hosts; None if nothing matches."""
+    # fnmatch.translate makes expressions without backtracking.
     fits: Callable[[str], object]
     try:
         with warnings.catch_warnings():
@@ -136,7 +136,7 @@ def _by_name(inventory: Inventory, expression: str) -> list[str] | None:
         matched = [host for group in groups for host in group.hosts]
         if not groups or expression[0] == "~" or any(sign in expression for sign in _SPECIAL):
             matched += [name for name in inventory.hosts if fits(name)]
-    except FutureWarning as warning:  # it means one thing to this Python, and another one to the next
+    except FutureWarning as warning:  # a later Python will read the expression differently
         message = f"The pattern {expression!r} is unclear: {str(warning).lower()}."
         raise UsageError(message, hint="put a backslash before a bracket, dash, & or | that is meant as such") from None
     except (re.error, RecursionError, OverflowError, expressions.TooCostly) as error:
@@ -157,7 +157,7 @@ def _slice(matched: list[str], subscript: re.Match[str], part: str) -> list[str]
 
 
 def _near(inventory: Inventory, name: str) -> str:
-    groups = [group for group in inventory.groups if group != "ungrouped"]  # which many a word is near to
+    groups = [group for group in inventory.groups if group != "ungrouped"]  # because many words are similar to it
     near = get_close_matches(name, [*groups, *inventory.hosts], n=1)
     return f" Did you mean {near[0]!r}?" if near else ""
 

@@ -1,4 +1,4 @@
-"""Host entries as they are written: names, ranges such as web[01:20], and ports."""
+"""Read host entries: names, ranges such as web[01:20], and ports."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ipaddress import AddressValueError, IPv6Address
 from itertools import product
 from math import prod
 
-MAX_HOSTS = 20_000  # one entry; a mistyped range should not fill the memory
+MAX_HOSTS = 20_000  # in one entry, so that a mistyped range does not fill the memory
 
 _RANGE = r"\[(?:[a-z]:[a-z]|[0-9]+:[0-9]+)(?::[0-9]+)?\]"
 _LABEL = rf"(?:\w|{_RANGE})(?:[\w-]|{_RANGE})*(?<![_-])"
@@ -20,11 +20,11 @@ _WITH_PORT = re.compile(r"((?:[^:\[\]]|\[[^\]]*\])*):([0-9]{1,20})")
 
 
 class RangeError(ValueError):
-    """Why a host entry cannot be read, as the end of a sentence."""
+    """A host entry cannot be read; the message is the end of a sentence."""
 
 
 def split_port(entry: str) -> tuple[str, int | None]:
-    """Split `host:port`, `[host]:port` or `web[1:3]:port`; what is no valid host name keeps its colon."""
+    """Split `host:port`, `[host]:port` or `web[1:3]:port`; text that is no valid host name keeps its colon."""
     name, port = entry, None
     for form in (_IN_BRACKETS, _WITH_PORT):
         if match := form.fullmatch(name):
@@ -33,7 +33,7 @@ def split_port(entry: str) -> tuple[str, int | None]:
 
 
 def is_address(name: str) -> bool:
-    """Whether it is a host name, IPv4 or IPv6 address, possibly with ranges."""
+    """Return whether a text is a host name, IPv4 or IPv6 address, possibly with ranges."""
     if _HOSTNAME.fullmatch(name):
         return True
     try:
@@ -44,10 +44,10 @@ def is_address(name: str) -> bool:
 
 
 def expand(entry: str) -> tuple[list[str], int | None]:
-    """The hosts that one entry stands for, and their port if the entry has one.
+    """Return the hosts of an entry, and their port if the entry has one.
 
     Raises:
-        RangeError: a range is malformed or stands for more than MAX_HOSTS hosts.
+        RangeError: a range is malformed, or has more than MAX_HOSTS hosts.
     """
     name, port = split_port(entry)
     if "[" not in name:

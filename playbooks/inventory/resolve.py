@@ -1,4 +1,4 @@
-"""Resolving Jinja2 in the variables of all hosts."""
+"""Resolve Jinja2 in the variables of all hosts."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from playbooks.inventory.literals import Literals
 from playbooks.inventory.lookups import template_globals
 from playbooks.inventory.scope import Scope, Unresolved, reason
 
-_NOT_LISTED = ("hostvars", "vars")  # each holds everything
+_NOT_LISTED = ("hostvars", "vars")  # each contains all variables
 
 
 class ResolvedVars(Mapping[str, Any]):
-    """A host's variables, each resolved when it is asked for.
+    """A host's variables; each is resolved on access.
 
-    Iterating gives the names of the inventory's variables and of Ansible's own (inventory_hostname, …), but for
-    `hostvars`. Looking at a value that cannot be resolved raises ConfigError.
+    Iteration gives the names of the inventory's variables and of Ansible's own (inventory_hostname, …), except
+    `hostvars`. Access to a value that cannot be resolved raises ConfigError.
     """
 
     def __init__(self, scope: Scope) -> None:
@@ -58,14 +58,14 @@ class ResolvedVars(Mapping[str, Any]):
         return sum(1 for _ in self)
 
     def starting_with(self, prefix: str, *, but: Collection[str] = ()) -> dict[str, Any]:
-        """The variables whose names start with a prefix; others are not looked at.
+        """Return the variables whose names start with a prefix, without resolving others.
 
         Args:
-            prefix: of their names.
-            but: these are not looked at either.
+            prefix: the prefix of their names.
+            but: names that are not resolved either.
 
         Raises:
-            ConfigError: some cannot be resolved; all of them are named.
+            ConfigError: variables cannot be resolved; the message names all of them.
         """
         found: dict[str, Any] = {}
         problems: list[str] = []
@@ -83,10 +83,10 @@ class ResolvedVars(Mapping[str, Any]):
         return found
 
     def is_secret(self, key: str) -> bool:
-        """Whether the value was encrypted, came from the environment or a file, or is made of such. Resolves it.
+        """Resolve a value, and return whether it was encrypted, came from the environment or a file, or contains such.
 
         Raises:
-            ConfigError: it cannot be resolved.
+            ConfigError: the value cannot be resolved.
         """
         if self._scope.literal(key) is missing:
             self.get(key)
@@ -94,7 +94,7 @@ class ResolvedVars(Mapping[str, Any]):
 
 
 class Resolver:
-    """Resolves the variables of all hosts of one inventory. Safe to use from several threads."""
+    """Resolves the variables of all hosts of an inventory. Threads may share it."""
 
     def __init__(self, inventory: Unresolved) -> None:
         self.inventory: Unresolved = inventory
@@ -103,7 +103,7 @@ class Resolver:
         self.files = new_environment(files=True)
         for environment in (self.environment, self.files):
             environment.globals.update(template_globals())
-            if not inventory.fence.trusts:  # where ~ is, the machine's environment and its list of users say
+            if not inventory.fence.trusts:  # ~ depends on this machine's environment and users
                 environment.filters |= dict.fromkeys(("expanduser", "ansible.builtin.expanduser"), str)
         self.touched: list[bool] = [False]  # for each value being resolved, whether it used a secret
         self.literals = Literals()
@@ -112,7 +112,7 @@ class Resolver:
         self._templates: dict[str, Template] = {}
 
     def vars_of(self, host: str) -> ResolvedVars:
-        """A host's variables."""
+        """Return a host's variables."""
         with self.lock:
             if host not in self._vars:
                 self._vars[host] = ResolvedVars(self.scope(host))
@@ -129,11 +129,11 @@ class Resolver:
         return self._templates[text]
 
     def included(self, scope: Scope, text: str, extra: Mapping[str, Any]) -> object:
-        """What lookup('template') gives: a template's text, rendered among a host's variables."""
+        """Return the result of lookup('template'): a template rendered with a host's variables."""
         return scope.run(self.files.from_string(text), extra)
 
     def render(self, host: str, template: str, file: Path, extra: Mapping[str, Any]) -> str:
-        """A template file's text. See Inventory.render."""
+        """Render a template file's text; see Inventory.render."""
         with self.lock:
             scope = self.scope(host)
             compiled: Template | None = None
@@ -151,7 +151,7 @@ class Resolver:
 
 
 def _line_in(template: Template, error: Exception) -> int | None:
-    """The line of a template whose expression raised an error, where it was one of its own."""
+    """Return the line of a template that raised an error, if the error is from the template itself."""
     at, line = error.__traceback__, None
     while at is not None:
         if at.tb_frame.f_globals.get("__jinja_template__") is template:

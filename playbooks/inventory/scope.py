@@ -1,4 +1,4 @@
-"""One host's variables as templates see them: resolved lazily, loops refused, secrets followed into what uses them."""
+"""Provide a host's variables to templates: resolve lazily, refuse loops, and track which values contain secrets."""
 
 from __future__ import annotations
 
@@ -24,36 +24,36 @@ _SHORTEST_SECRET = 8
 
 
 class CannotResolve(TemplateError):
-    """Why a value cannot be resolved, and the variables that led to it."""
+    """A value cannot be resolved; has the reason and the variables that led to it."""
 
 
 class Unresolved(Protocol):
-    """An inventory, whose variables are as they were written."""
+    """An inventory with its variables as written."""
 
     @property
     def hosts(self) -> Collection[str]:
-        """Names of all hosts."""
+        """Return the names of all hosts."""
 
     @property
     def vars_files(self) -> VarsFiles:
-        """Files of variables, and what opens those that are encrypted."""
+        """Return the files of variables, with the vault that decrypts them."""
 
     @property
     def fence(self) -> Fence:
-        """What may be read on its behalf."""
+        """Return which files may be read for it."""
 
     def layer(self, host: str) -> Layer:
-        """A host's variables with their origins."""
+        """Return a host's variables with their origins."""
 
     def magic_vars(self, host: str) -> dict[str, Any]:
-        """The variables that Ansible sets itself."""
+        """Return the variables that Ansible sets itself."""
 
     def own_place(self, host: str) -> dict[str, Any]:
-        """What a host's own variables say of where the inventory is."""
+        """Return the inventory's place according to the host's own variables."""
 
 
 class AllHosts(Protocol):
-    """Every host's variables, resolved one after the other: what one host's need of it."""
+    """What a host's scope needs of all hosts."""
 
     inventory: Unresolved
     lock: threading.RLock
@@ -64,11 +64,11 @@ class AllHosts(Protocol):
         """A host's variables."""
 
     def compiled(self, text: str) -> Template:
-        """A value's text as a template."""
+        """Compile a value's text as a template."""
 
 
 class Scope:
-    """One host's variables as templates see them."""
+    """A host's variables as templates see them."""
 
     def __init__(self, resolver: AllHosts, host: str) -> None:
         layer = resolver.inventory.layer(host)
@@ -77,7 +77,7 @@ class Scope:
         self.raw = layer.values
         self.origins = layer.origins
         self.encrypted = layer.encrypted
-        self.unknown: object = NOT_READ if layer.unread else missing  # what a name is that nothing defines
+        self.unknown: object = NOT_READ if layer.unread else missing  # the value of an undefined name
         self.magic: dict[str, Any] = resolver.inventory.magic_vars(host) | {"hostvars": _HostVars(resolver)}
         for key in resolver.inventory.own_place(host):
             del self.magic[key]
@@ -85,10 +85,10 @@ class Scope:
             self.magic["vars"] = _Vars(self)
         self.secret: set[str] = set()
         self._known: dict[str, object] = {}
-        self._busy: list[tuple[int, object]] = []  # what is being resolved, to see loops
+        self._busy: list[tuple[int, object]] = []  # the values being resolved, to detect loops
 
     def find(self, key: str) -> object:
-        """A variable's value, containers still lazy; something Missing; or jinja2's `missing` if there is none."""
+        """Return a variable's value with lazy containers; a Missing; or jinja2's `missing` if there is none."""
         if key in self.magic:
             return self.magic[key]
         if key not in self.raw:
@@ -100,17 +100,17 @@ class Scope:
         return self._known[key]
 
     def literal(self, key: str) -> object:
-        """A variable's value where it is no template and no secret; else jinja2's `missing`."""
+        """Return a variable's value if it is no template and no secret; else jinja2's `missing`."""
         if key not in self.raw or key in self.magic or key in self.encrypted:
             return missing
         return self.resolver.literals.of(self.raw[key])
 
     def final(self, key: str) -> object:
-        """A variable's value with everything in it resolved, or OMIT.
+        """Return a completely resolved variable, or OMIT.
 
         Raises:
-            KeyError: there is no such variable.
-            ConfigError: it cannot be resolved.
+            KeyError: the variable does not exist.
+            ConfigError: the variable cannot be resolved.
         """
         if key not in self:
             raise KeyError(key)
@@ -131,11 +131,11 @@ class Scope:
         return key in self.raw or key in self.magic
 
     def entry(self, container: object, key: object, raw: object) -> object:
-        """An entry of a container that was written in the inventory."""
+        """Resolve an entry of a container from the inventory."""
         return self._guarded(container, key, raw)
 
     def _guarded(self, container: object, key: object, raw: object) -> object:
-        """Resolve one value; refuse one that needs itself."""
+        """Resolve a value; refuse one that needs itself."""
         mark = (id(container), key)
         if mark in self._busy:
             names = [str(name) for _, name in self._busy[self._busy.index(mark) :]] + [str(key)]
@@ -162,7 +162,7 @@ class Scope:
         if isinstance(raw, VaultValue):
             self.resolver.touched[-1] = True
             vault = self.resolver.inventory.vars_files.vault
-            value = vault.decrypt(raw.ciphertext)  # as in Ansible, it is no template
+            value = vault.decrypt(raw.ciphertext)  # as in Ansible, a decrypted value is no template
             vault.read(value)
             return value
         if isinstance(raw, UnsafeText):
@@ -182,7 +182,7 @@ class Scope:
             return Missing(hint=str(error))
 
     def run(self, template: Template, extra: Mapping[str, Any]) -> object:
-        """Run a template among the host's variables, covered by `extra`."""
+        """Run a template with the host's variables, covered by `extra`."""
         context = template.new_context(dict(extra), shared=False)
         assert isinstance(context, VariablesContext)  # noqa: S101  for the type checker
         context.vars.update(extra)
@@ -201,7 +201,7 @@ class Scope:
 
 
 def _with_newlines(value: object, text: str) -> object:
-    """Jinja2 drops the newline at a template's end; Ansible gives text back as many as the template has."""
+    """Restore the newlines at a template's end, as Ansible does; Jinja2 drops one."""
     if not isinstance(value, str):
         return value
     lost = (len(text) - len(text.rstrip("\n"))) - (len(value) - len(value.rstrip("\n")))
@@ -260,7 +260,7 @@ class _HostVars(Mapping[str, _Vars]):
 
 
 def reason(error: Exception) -> str:
-    """What went wrong, as the end of a sentence."""
+    """Return what went wrong, as the end of a sentence."""
     if isinstance(error, VaultError):
         return str(error)
     if isinstance(error, ConfigError):
@@ -273,7 +273,7 @@ def reason(error: Exception) -> str:
 
 
 def _secrets_in(value: object) -> Iterator[str]:
-    """The texts in a value of a file that is encrypted as a whole, as they are written."""
+    """Return the texts in a value of a completely encrypted file, as written."""
     if isinstance(value, str) and len(value) >= _SHORTEST_SECRET and not is_template(value):
         yield value
     for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():

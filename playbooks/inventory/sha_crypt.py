@@ -1,4 +1,4 @@
-"""Passwords as /etc/shadow has them, by SHA-crypt (akkadia.org/drepper/SHA-crypt.txt): Python 3.13 has no crypt."""
+"""Hash passwords by SHA-crypt (akkadia.org/drepper/SHA-crypt.txt), because Python 3.13 has no crypt module."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ _ALPHABET = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
 def sha_crypt(password: str, kind: str, salt: str, rounds: int) -> str:
-    """A password's hash, with what made it.
+    """Return a password's hash with its method, rounds and salt.
 
     Args:
-        password: it.
+        password: the password.
         kind: "sha256" or "sha512".
-        salt: 16 characters at the most count.
+        salt: the salt; at most 16 characters count.
         rounds: 1,000 or more.
 
     Raises:
-        ValueError: the salt or the rounds cannot be used.
+        ValueError: the salt or the rounds are invalid.
     """
     if not salt or any(character not in _ALPHABET for character in salt):
         raise ValueError("a salt has letters, digits, . and / only")
@@ -66,7 +66,7 @@ def _encoded(digest: bytes) -> str:
 
 
 def _groups(digest: bytes) -> Iterator[tuple[int, int]]:
-    """Three bytes, in the order that the format has, become four letters."""
+    """Encode groups of three bytes as four letters, in the format's order."""
     size = len(digest)
     third = size // 3
     turns = -1 if size == 32 else 1

@@ -1,4 +1,4 @@
-"""Which files an inventory consists of, and which of them are not YAML inventories at all."""
+"""Find the files of an inventory, and those among them that are not YAML inventories."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ _MAX_FOLDERS = 20
 
 _SECTION = re.compile(
     r"^[ \t]*(?:hosts|children|vars)[ \t]*:", re.MULTILINE
-)  # where a broken file was meant as an inventory
+)  # with these a broken file was meant as an inventory
 _INI_SECTION = re.compile(r"\[[^:\]\s]+(?::(?:vars|children|hosts))?\](?:\s*#.*)?$")
 
 
 def find_source(env: str, project_root: Path) -> Path:
-    """The inventory folder or file that `--env` names.
+    """Find the inventory folder or file that `--env` names.
 
     Raises:
-        UsageError: there is none; the message lists those there are.
+        UsageError: it does not exist; the message lists the existing ones.
     """
     if not env or "\0" in env:
         raise UsageError("--env is empty.", hint=_known(project_root))
@@ -64,12 +64,12 @@ def find_source(env: str, project_root: Path) -> Path:
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
-    except OSError:  # a name that is too long, a folder that may not be looked into
+    except OSError:  # the name is too long, or a folder is not accessible
         return False
 
 
 def environments(project_root: Path) -> list[str]:
-    """The names below inventory/. ``shared`` is none: it has what environments link to. Nor are secrets, templates."""
+    """Return the names below inventory/, except ``shared``, to which environments link, and secrets and templates."""
     none = ("shared", *_NO_INVENTORIES)
     folder = project_root / "inventory"
     if not folder.is_dir():
@@ -92,10 +92,10 @@ def _known(project_root: Path) -> str:
 
 
 def inventory_files(source: Path, fence: Fence) -> Iterator[Path]:
-    """Every file that Ansible would read as an inventory, in its order.
+    """Return every file that Ansible would read as an inventory, in its order.
 
     Raises:
-        ConfigError: a folder cannot be read, holds itself or is outside of the fence.
+        ConfigError: a folder cannot be read, contains itself or is outside of the fence.
     """
     fence.check(source)
     return _walk(source, _MAX_FOLDERS, fence) if source.is_dir() else iter([source])
@@ -122,15 +122,15 @@ def _walk(folder: Path, depth: int, fence: Fence) -> Iterator[Path]:
 
 
 def read_inventory_file(draft: Draft, file: Path, vault: Vault, fence: Fence, *, source: Path) -> None:
-    """Add one file to the draft; what is wrong with it is added to the draft's problems.
+    """Add a file to the draft; its mistakes are added to the draft's problems.
 
     Args:
-        draft: what was read so far.
+        draft: everything read so far.
         file: the file.
-        vault: opens it if it is encrypted.
-        fence: what may be read.
-        source: what --env names: the file itself, or a folder that has it. Something else than an inventory may lie in
-            a folder, so there it is left out with a warning.
+        vault: decrypts the file, if it is encrypted.
+        fence: the files that may be read.
+        source: the path of --env: the file itself, or a folder that has it. A folder may have files that are no
+            inventory, which are skipped with a warning.
     """
     try:
         data = _load(draft, file, vault, fence, source)
@@ -145,7 +145,7 @@ def read_inventory_file(draft: Draft, file: Path, vault: Vault, fence: Fence, *,
 
 
 class _NoInventory(Exception):
-    """A file in an inventory's folder that is something else, which Ansible does not read either. Says what it is."""
+    """The file is no inventory, and Ansible does not read it either; the message says what it is."""
 
 
 def _load(draft: Draft, file: Path, vault: Vault, fence: Fence, source: Path) -> Mapping[Any, Any] | None:
@@ -187,7 +187,7 @@ def _read_names(file: Path) -> str:
 
 
 def _may_be_something_else(file: Path) -> bool:
-    """Whether a file in an inventory's folder, by its name, need not be meant as an inventory, such as LICENSE."""
+    """Return whether a file in an inventory's folder may be something else by its name, such as LICENSE."""
     return file.suffix not in (".yml", ".yaml", ".json") and not file.name.lower().startswith(("hosts", "inventory"))
 
 
@@ -232,13 +232,13 @@ def _decrypted(text: str, file: Path, vault: Vault) -> str:
 
 
 def _convert(file: Path | Origin, what: str, source: Path, *, together: bool = False) -> str:
-    """The sentence about a file that Ansible reads and Slipway does not.
+    """Return the sentence about a file that Ansible reads and Slipway does not.
 
     Args:
         file: the file.
-        what: what it is.
+        what: the kind of file.
         source: the whole inventory.
-        together: whether it may say something only together with the inventory's other files, as "constructed" does.
+        together: whether it needs the inventory's other files, as "constructed" does.
     """
     origin = file if isinstance(file, Origin) else Origin(file)
     folder = source if source.is_dir() else source.parent
@@ -249,15 +249,15 @@ def _convert(file: Path | Origin, what: str, source: Path, *, together: bool = F
 
 
 def _free(file: Path) -> Path:
-    """A name beside a file that nothing has yet: what the shell writes into is emptied first."""
+    """Return an unused name beside a file, because a shell's redirection empties an existing file."""
     names = (file.with_name(f"{file.stem}{number}.yml") for number in ("", "-converted", *range(2, 100)))
     return next((name for name in names if not os.path.lexists(name)), file.with_name(f"{file.stem}-new.yml"))
 
 
 def is_ini(text: str, file: Path) -> bool:
-    """Whether Ansible's INI reader would take a text: sections, and lines of a host with `key=value` pairs.
+    """Return whether Ansible's INI reader would accept a text: sections, and hosts with `key=value` pairs.
 
-    A file that is called YAML or JSON needs a section or a pair to count; without them it is broken YAML. So does one
+    A file named as YAML or JSON counts only with a section or a pair; else it is broken YAML. The same holds for one
     with a name such as VERSION, which may hold a single word.
     """
     sure = file.suffix not in (".yml", ".yaml", ".json") and not (file.name[:1].isupper() and not file.suffix)

@@ -1,4 +1,4 @@
-"""group_vars/ and host_vars/: which files belong to a group or host, and what they hold."""
+"""Read group_vars/ and host_vars/: the files of each group and host."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from playbooks.inventory.layers import Layer, note_layer
 from playbooks.inventory.vault import Vault, VaultError, is_encrypted
 
 EXTENSIONS = ("", ".yml", ".yaml", ".json")
-MAX_FOLDERS = 20  # folders within folders; a symlink loop ends here
+MAX_FOLDERS = 20  # levels of folders, which also ends symlink loops
 
 
 def find_files(folder: Path, name: str, fence: Fence) -> list[Path]:
-    """The files of one group or host below group_vars/ or host_vars/, in the order in which they apply.
+    """Return the files of a group or host below group_vars/ or host_vars/, in the order in which they apply.
 
     Of `name`, `name.yml`, `name.yaml` and `name.json` the first that exists counts; a folder is read recursively.
 
@@ -63,8 +63,8 @@ def _walk(folder: Path, depth: int, fence: Fence) -> Iterator[Path]:
 class VarsFiles:
     """The files of all groups and hosts of an inventory.
 
-    Plain files are read at once, so that all mistakes are told together; encrypted ones when a host of theirs is asked
-    for.
+    Plain files are read at once, so that one error has all mistakes; encrypted ones when one of their hosts is
+    needed.
     """
 
     lines: Lines
@@ -79,7 +79,7 @@ class VarsFiles:
         """Find and read the files of some groups or hosts below group_vars/ or host_vars/.
 
         Returns:
-            What is wrong, one sentence each.
+            The mistakes, a sentence for each.
         """
         problems: list[str] = []
         try:
@@ -93,7 +93,7 @@ class VarsFiles:
         except OSError as error:
             return [f"{Origin(folder)} cannot be read: {error.strerror or error}."]
         for name in names:
-            if name.partition(".")[0] not in present:  # spares four look-ups a host
+            if name.partition(".")[0] not in present:  # saves four look-ups for each host
                 continue
             try:
                 self._files[folder, name] = find_files(folder, name, self.fence)
@@ -126,7 +126,7 @@ class VarsFiles:
         return layer
 
     def layers(self, folder: Path, name: str) -> list[Layer]:
-        """The variables that one group or host has below a folder, file by file.
+        """Return a group's or host's variables below a folder, file by file.
 
         Raises:
             ConfigError: an encrypted file cannot be decrypted or read.
@@ -139,7 +139,7 @@ class VarsFiles:
                 text = self.vault.decrypt(self._sealed[file])
             except VaultError as error:
                 raise ConfigError([f"{Origin(file)}: {error}."]) from None
-            unnumbered = Lines()  # a line of the plain text helps nobody who sees the encrypted file
+            unnumbered = Lines()  # a line number of the plain text is of no use in the encrypted file
             layer = self._layer(parse(text, file, unnumbered, self.warnings), file)
             origins = dict.fromkeys(layer.values, Origin(file))
             self._layers[file] = Layer(layer.values, origins, set(layer.values))

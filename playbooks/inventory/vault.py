@@ -1,4 +1,4 @@
-"""Ansible Vault: values and files encrypted with AES-256, formats 1.1 and 1.2.
+"""Decrypt Ansible Vault's values and files: AES-256, formats 1.1 and 1.2.
 
 The format: a header line `$ANSIBLE_VAULT;1.1;AES256` (1.2 adds a label), then the hex of three lines, each hex itself:
 salt, HMAC-SHA-256, ciphertext. Keys come from PBKDF2-HMAC-SHA256 with 10,000 rounds: 32 bytes for AES in counter mode,
@@ -26,7 +26,7 @@ _SCRIPT_TIMEOUT = 60.0  # seconds; a script may wait for a person to touch a key
 
 @dataclass(frozen=True)
 class VaultValue:
-    """A value that is still encrypted. Neither str() nor repr() shows more than that."""
+    """A value that is still encrypted; str() and repr() show only that."""
 
     ciphertext: str = field(repr=False)
 
@@ -36,27 +36,27 @@ class VaultValue:
 
 @dataclass(frozen=True)
 class Password:
-    """One vault password and the label it belongs to ("default" where none was given)."""
+    """A vault password with its label ("default" if none was given)."""
 
     label: str
     secret: bytes = field(repr=False)
 
 
 class VaultError(Exception):
-    """Why a value cannot be decrypted, as the end of a sentence."""
+    """A value cannot be decrypted; the message is the end of a sentence."""
 
 
 def is_encrypted(text: str) -> bool:
-    """Whether a whole file is encrypted."""
+    """Return whether a whole file is encrypted."""
     return text.startswith(HEADER)
 
 
 @dataclass
 class Vault:
-    """Decrypts with the passwords that the environment names; they are read when first needed.
+    """Decrypts with the passwords that the environment variables name, which are read when first needed.
 
     Args:
-        instead: what each plain text is said to be, where nothing may be decrypted; None: it is decrypted.
+        instead: the text to return for each value, if nothing may be decrypted; None decrypts.
         environ: ANSIBLE_VAULT_PASSWORD_FILE names a file, or a script that prints the password;
             ANSIBLE_VAULT_IDENTITY_LIST names several as `label@file`, separated by commas.
     """
@@ -64,18 +64,18 @@ class Vault:
     environ: Mapping[str, str]
     instead: str | None = None
     _passwords: list[Password] | None = field(default=None, repr=False)
-    _plain: dict[str, str] = field(default_factory=dict, repr=False)  # each costs 10,000 rounds
+    _plain: dict[str, str] = field(default_factory=dict, repr=False)  # because each decryption takes 10,000 rounds
     _values: set[str] = field(default_factory=set, repr=False)
     _listener: Callable[[str], None] | None = field(default=None, repr=False)
 
     def tell(self, listener: Callable[[str], None]) -> None:
-        """Have somebody told of each secret value that was read, and will be: it must show nowhere."""
+        """Register a function that gets each secret value, past and future, to strike it out."""
         self._listener = listener
         for value in sorted(self._values):
             listener(value)
 
     def read(self, value: str) -> None:
-        """A value of the inventory that was encrypted has been read.
+        """Record that an encrypted value of the inventory was read.
 
         Args:
             value: its plain text.
@@ -114,10 +114,10 @@ class Vault:
 
 
 def decrypt(ciphertext: str, password: bytes) -> str | None:
-    """The plain text, or None if this is not its password (or the text was altered: the HMAC covers both).
+    """Return the plain text; None if the password is wrong or the text was altered (the HMAC covers both).
 
     Raises:
-        VaultError: it is not in the format, or is not text.
+        VaultError: the data is not in the format, or is not text.
     """
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives import hashes, padding
@@ -130,7 +130,7 @@ def decrypt(ciphertext: str, password: bytes) -> str | None:
     mac = HMAC(derived[32:64], hashes.SHA256())
     mac.update(data)
     try:
-        mac.verify(signature)  # constant time, and before anything is decrypted
+        mac.verify(signature)  # in constant time, before decryption
     except InvalidSignature:
         return None
     decryptor = Cipher(algorithms.AES(derived[:32]), modes.CTR(derived[64:])).decryptor()
@@ -167,7 +167,7 @@ def _parts(ciphertext: str) -> tuple[bytes, bytes, bytes]:
 
 
 def read_passwords(environ: Mapping[str, str]) -> list[Password]:
-    """The passwords that the environment names, in Ansible's order.
+    """Read the passwords that the environment variables name, in Ansible's order.
 
     Raises:
         ConfigError: a file cannot be read, a script fails, or a password is empty.
@@ -191,7 +191,7 @@ def _read_password(label: str, file: Path) -> bytes:
 
 def _ask_script(label: str, script: Path) -> bytes:
     command = [str(script)]
-    if script.stem.endswith("-client"):  # Ansible's convention for scripts that know several passwords
+    if script.stem.endswith("-client"):  # Ansible's convention for scripts with several passwords
         command += ["--vault-id", label]
     try:
         done = subprocess.run(command, capture_output=True, timeout=_SCRIPT_TIMEOUT, check=False, stdin=None)
