@@ -1,1 +1,1 @@
-"""Real hosts on this machine, for the demo and the tests: systemd-nspawn containers that boot like VMs."""
+"""Run real hosts on this machine for the demo and the tests: systemd-nspawn containers that boot like VMs."""

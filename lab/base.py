@@ -1,4 +1,4 @@
-"""The base tree that all hosts share: Debian by debootstrap, built once and never changed after."""
+"""Build the base tree that all hosts share: Debian by debootstrap, built once and never changed."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ PACKAGES = [
     "nftables",
     "prometheus",
     "certbot",
-    # What certbot needs by a virtual package's name, which debootstrap does not follow.
+    # certbot depends on these by a virtual package's name, which debootstrap does not resolve.
     "python3-cffi-backend",
     "pebble",
 ]
@@ -57,7 +57,7 @@ NEEDED = {
     "ssh-keygen": "openssh-client",
 }
 LIMITS = {"fs/inotify/max_user_instances": 8192, "kernel/keys/maxkeys": 20000, "kernel/keys/root_maxkeys": 1000000}
-# What a role starts is enabled on the host that has the role.
+# These units are disabled here; a host's role enables the ones that it needs.
 OFF = ("haproxy", "nginx", "postgresql", "redis-server", "prometheus")
 SETUP = """
 set -eu
@@ -88,15 +88,15 @@ rm -rf /usr/share/javascript /usr/share/nodejs
 """
 
 
-# A build in namespaces of its own ends with us, children and mounts and all, even when we are killed.
+# The build has its own namespaces, so that its processes and mounts end with this process, even if it is killed.
 ALONE = ("setpriv", "--pdeathsig=KILL", "unshare", "--pid", "--mount-proc", "--fork", "--kill-child")
 
 
 def require_machine() -> None:
-    """Make sure that this machine can run a lab; as root on Debian, install what is missing.
+    """Make sure that this machine can run a lab; as root on Debian, install missing packages.
 
     Raises:
-        UsageError: it can't, with what is missing.
+        UsageError: it cannot; the message says what is missing.
     """
     if os.geteuid() != 0:
         raise UsageError(
@@ -121,7 +121,7 @@ def require_machine() -> None:
 
 
 def _has_overlay() -> bool:
-    """Whether the kernel has overlayfs; as a module it is listed only once it is loaded."""
+    """Return whether the kernel has overlayfs; a module is listed only after it is loaded."""
     listed = Path("/proc/filesystems")
     if "overlay" not in listed.read_text(encoding="utf-8") and shutil.which("modprobe"):
         run(["modprobe", "--quiet", "overlay"], ok=(0, 1))
@@ -129,19 +129,19 @@ def _has_overlay() -> bool:
 
 
 def raise_limits() -> None:
-    """Raise what all hosts share of this kernel: with the default of 128 inotify instances some twenty hosts use them
-    up, and on the next one units fail to start for no reason that its log would tell."""
+    """Raise the kernel's limits for all hosts. About twenty hosts use up the default of 128 inotify instances,
+    and then units on the next host fail to start without a reason in the log."""
     for name, least in LIMITS.items():
         limit = Path("/proc/sys") / name
         if limit.is_file() and int(limit.read_text()) < least:
-            with contextlib.suppress(OSError):  # not ours to raise inside a container; a small lab does without
+            with contextlib.suppress(OSError):  # not allowed inside a container; a small lab works without it
                 limit.write_text(f"{least}\n")
 
 
 def base_tree() -> Path:
-    """The base tree, built if this version of it is not there yet.
+    """Return the base tree, and build it if this version does not exist yet.
 
-    Built beside its place and renamed: a build that is killed leaves nothing that looks like a base.
+    The build happens beside the final place and ends with a rename, so a killed build leaves no incomplete base.
     """
     place = _place()
     if place.is_dir():
@@ -160,7 +160,7 @@ def base_tree() -> Path:
 
 
 def remove_other_bases() -> None:
-    """Remove every base tree but this version's, and what is left of killed builds."""
+    """Remove every base tree except this version's, and the remains of killed builds."""
     for folder in root().glob("base-*"):
         if folder != _place():
             say(f"removing {folder}: nothing needs it any more")

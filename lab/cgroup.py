@@ -1,4 +1,4 @@
-"""A host's control group: what the kernel itself counts as the host's processes, whoever started them and died."""
+"""Find and end a host's processes by its control group, which includes processes whose parent has ended."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ TOPS = ("/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup")
 
 
 def groups(lab: Lab, host: HostSpec) -> list[Path]:
-    """The host's own group, in each hierarchy that systemd looks at; whether it exists or not."""
+    """Return the host's group in each hierarchy that systemd uses, whether it exists or not."""
     tops = [Path(top) for top in TOPS if (Path(top) / "cgroup.procs").is_file()]
     return [top / f"slipway-{lab.machine_name(host)}" for top in tops]
 
 
 def processes(lab: Lab, host: HostSpec) -> list[int]:
-    """Process ids of all that runs in the host, its keeper included."""
+    """Return the ids of all processes in the host, including systemd-nspawn's own."""
     found = set()
     for group in groups(lab, host):
         for folder, _, _ in os.walk(group):
-            with contextlib.suppress(OSError):  # a group that has just gone
+            with contextlib.suppress(OSError):  # the group has just disappeared
                 found |= {int(line) for line in (Path(folder) / "cgroup.procs").read_text().split()}
     return sorted(found - {0})
 
 
 def kill(lab: Lab, host: HostSpec, *, seconds: float = 10) -> None:
-    """Kill all that runs in the host, at one stroke.
+    """Kill all processes in the host at once.
 
     Raises:
-        SlipwayError: something is still there after so many seconds.
+        SlipwayError: a process still exists after a time limit.
     """
     deadline = time.monotonic() + seconds
     while left := processes(lab, host):

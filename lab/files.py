@@ -1,4 +1,4 @@
-"""Files and mounts that survive a kill: a file is whole or absent, and nothing is deleted through a mount."""
+"""Write files and remove trees safely: a kill leaves no partial file, and no deletion follows a mount."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from playbooks.core.errors import SlipwayError
 
 
 def write_whole(path: Path, text: str, *, mode: int = 0o644) -> None:
-    """Write a file by rename, if it does not say so already: a reader, or the next run, never finds half of it."""
+    """Write a file by rename, if its content differs, so that no reader finds a partial file."""
     if path.is_file() and path.read_text(encoding="utf-8") == text:
         return
     coming = path.with_name(f".{path.name}.new")
@@ -22,7 +22,7 @@ def write_whole(path: Path, text: str, *, mode: int = 0o644) -> None:
 
 
 def make_key(path: Path, comment: str) -> None:
-    """Make an SSH key pair; the private half comes last, so that where it is the public one is too."""
+    """Make an SSH key pair. The private key is written last, so that its presence means both exist."""
     if path.exists():
         return
     coming = path.with_name(f"{path.name}.new")
@@ -34,16 +34,16 @@ def make_key(path: Path, comment: str) -> None:
 
 
 def mounts_below(folder: Path) -> list[Path]:
-    """What is mounted at a folder or below it, the innermost first."""
+    """Return the mounts at or below a folder, the innermost first."""
     places = [Path(line.split()[1]) for line in Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()]
     return [place for place in reversed(places) if place == folder or folder in place.parents]
 
 
 def remove_tree(folder: Path) -> None:
-    """Unmount all there is below a folder, then delete it.
+    """Unmount everything below a folder, and then delete the folder.
 
     Raises:
-        SlipwayError: it can't be deleted.
+        SlipwayError: the folder cannot be deleted.
     """
     for place in mounts_below(folder):
         try:

@@ -33,10 +33,10 @@ START_SECONDS = 30.0
 
 
 class Load:
-    """A load that runs in another process, until `report` is asked for.
+    """A load that runs in another process until `report` is called.
 
     Args:
-        pipe: to that process; closing it ends the load, so that it outlives nobody.
+        pipe: the pipe to that process. Closing it ends the load, so the load does not outlive its caller.
     """
 
     def __init__(self, pipe: Connection) -> None:
@@ -44,7 +44,7 @@ class Load:
         self._report: Report | None = None
 
     def report(self) -> Report:
-        """End the load, wait for the answers under way, and tell what came of it.
+        """End the load, wait for outstanding answers, and return the report.
 
         Raises:
             SlipwayError: its process has died.
@@ -64,12 +64,12 @@ class Load:
 
 @contextmanager
 def loading(plan: Plan) -> Iterator[Load]:
-    """Put load on from now until the block ends.
+    """Run a load until the block ends.
 
     Raises:
-        SlipwayError: it cannot begin.
+        SlipwayError: the load cannot begin.
     """
-    context = multiprocessing.get_context("spawn")  # nothing of the caller's threads and files
+    context = multiprocessing.get_context("spawn")  # without the caller's threads and files
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(plan, theirs), daemon=True)
     process.start()
@@ -88,10 +88,10 @@ def loading(plan: Plan) -> Iterator[Load]:
 
 
 def run_load(plan: Plan) -> Report:
-    """Put load on in this process, for as long as the plan says.
+    """Run a load in this process, for as long as the plan says.
 
     Raises:
-        SlipwayError: it says no end.
+        SlipwayError: the plan has no end.
     """
     if plan.seconds is None:
         raise SlipwayError("a load in one's own process needs an end", hint="give --seconds=…")
@@ -141,7 +141,7 @@ def _allow_files() -> None:
 
 
 class _Run:
-    """The requests of one load."""
+    """The requests of a load."""
 
     def __init__(self, plan: Plan, client: Client, stop: asyncio.Event) -> None:
         self.client = client
@@ -153,7 +153,7 @@ class _Run:
         self._stop = stop
 
     async def open_loop(self) -> None:
-        """Requests come at their time, whatever became of those before: what is slow is not asked less often."""
+        """Send requests on schedule, even if earlier ones are outstanding, so that a slow server gets as many."""
         began = time.monotonic()
         async with asyncio.TaskGroup() as tasks:
             for number in itertools.count():
@@ -166,7 +166,7 @@ class _Run:
                 tasks.create_task(self._one(due))
 
     async def closed_loop(self) -> None:
-        """Each client asks again once it has its answer."""
+        """Let each client send its next request after its answer."""
         await asyncio.gather(*(self._client() for _ in range(self._plan.clients)))
 
     async def _client(self) -> None:
@@ -178,7 +178,7 @@ class _Run:
         self.lags.append(max(0.0, time.monotonic() - due))
         turn = next(self._turns)
         outcome, version = await self.client.ask(turn)
-        # From when it was due: a generator that waits with its clients would not see the worst of a pause.
+        # Measure from the scheduled time, because waiting for the client would hide a pause (coordinated omission).
         self.samples.append(Sample(due, int((time.monotonic() - due) * 1e6), self._names[turn], outcome, version))
 
     async def _pause(self, seconds: float) -> None:
@@ -193,13 +193,13 @@ class _Run:
 def plan_of(
     url: str, *, seconds: float, rate: float, clients: int, path: str | None = None, header: str | None = None
 ) -> Plan:
-    """The plan for what was given by hand.
+    """Make the plan from the command line.
 
     Args:
-        url: of the application or its balancer.
+        url: the URL of the application or its balancer.
         seconds, rate, clients: see `Plan`.
-        path: ask only for this, half on kept connections and half on new ones; else what shoppers do.
-        header: one more request header, as NAME: VALUE.
+        path: request only this path, half on kept connections and half on new ones; default: the shop's mix.
+        header: an additional request header, as NAME: VALUE.
     """
     mix = SHOPPERS if path is None else (Kind("kept", path=path), Kind("new", path=path, keep=False))
     name, colon, value = (header or "").partition(":")
@@ -214,7 +214,7 @@ def plan_of(
 
 
 def main() -> int:
-    """Read the command line and put load on."""
+    """Read the command line and run a load."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("url", help="http://HOST[:PORT]")
     parser.add_argument("--seconds", type=float, default=10.0)

@@ -1,4 +1,4 @@
-"""One request at a time over a connection, and how it went: just enough HTTP to miss no failure."""
+"""Send one request at a time over a connection, with just enough HTTP to detect every failure."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class Garbled(Exception):
-    """What came back is no HTTP."""
+    """The answer is not HTTP."""
 
 
 class Short(Exception):
-    """The answer broke off."""
+    """The answer is incomplete."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer that came whole."""
+    """A complete answer."""
 
     status: int
     version: str
@@ -33,10 +33,10 @@ class Answer:
 
 
 class Client:
-    """Sends requests; kept connections wait in a pool for the next one.
+    """Sends requests, and keeps idle connections in a pool.
 
     Args:
-        plan: what is asked where.
+        plan: the load's plan.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -53,10 +53,10 @@ class Client:
         """Send one request.
 
         Args:
-            turn: number of its kind.
+            turn: the number of its kind.
 
         Returns:
-            Its outcome (see `Sample`) and the version that answered.
+            The outcome (see `Sample`) and the version that answered.
         """
         kind = self._kinds[turn]
         stream = self._kept() if kind.keep else None
@@ -79,13 +79,13 @@ class Client:
         return _judged(answer, kind), answer.version
 
     async def close(self) -> None:
-        """Close what is kept."""
+        """Close the idle connections."""
         while self._idle:
             self._idle.pop()[1].close()
         await asyncio.gather(*self._leaving)
 
     def _kept(self) -> Stream | None:
-        # The one that was idle for longest: as in a browser's pool, some are old when they are used again.
+        # Take the one that was idle for longest, so that some connections are old, as in a browser's pool.
         while self._idle:
             stream = self._idle.popleft()
             if not stream[0].at_eof() and not stream[1].is_closing():
@@ -105,7 +105,7 @@ class Client:
 
 
 async def _goodbye(stream: Stream) -> None:
-    """Let the server close first: whoever does keeps the port for a minute, and ours would soon be used up."""
+    """Let the server close first. The side that closes keeps its port for a minute, and ours would run out."""
     try:
         async with asyncio.timeout(GOODBYE_SECONDS):
             await stream[0].read()
@@ -157,8 +157,8 @@ async def _chunks(reader: asyncio.StreamReader) -> bytes:
 
 
 def _broken(error: Exception, *, was_kept: bool) -> str:
-    """What to call a connection that broke. Nothing came back on a kept one: another client might ask again unseen, but
-    an order may have been taken, so it counts as failed."""
+    """Name the outcome of a broken connection. Without an answer on a kept one, a client might silently send again,
+    but the server may have taken an order, so it counts as failed."""
     if isinstance(error, Short):
         return "short"
     if isinstance(error, asyncio.IncompleteReadError):

@@ -1,4 +1,4 @@
-"""What a load is: which requests, how many, against what."""
+"""Define a load: its requests, their rate, and the server."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ class Kind:
     """One kind of request in a mix.
 
     Args:
-        name: in reports.
+        name: its name in reports.
         share: its part of the mix, relative to the other kinds'.
         method, path, body: the request.
-        headers: besides Host, Content-Length and Connection; a cookie is one of them.
-        keep: on kept connections out of a pool; else a connection for each request.
-        expect: text that the body of a good answer has in it: a page may say 200 and show an error.
+        headers: the headers besides Host, Content-Length and Connection, for example a cookie.
+        keep: whether to use kept connections from a pool; else each request has its own.
+        expect: text in the body of a good answer, because a page with status 200 may show an error.
     """
 
     name: str
@@ -32,10 +32,10 @@ class Kind:
     expect: bytes = b""
 
     def request(self, host: str) -> bytes:
-        """The request's bytes.
+        """Return the request's bytes.
 
         Args:
-            host: for the header of that name.
+            host: the value of the Host header.
         """
         lines = [f"{self.method} {self.path} HTTP/1.1", f"Host: {host}"]
         lines += [f"{name}: {value}" for name, value in self.headers.items()]
@@ -69,12 +69,12 @@ class Plan:
 
     Args:
         url: http://HOST[:PORT]; the kinds have the paths.
-        rate: requests a second that come whatever the answers do (an open loop, as users are); 0: `clients` instead.
-        clients: so many that each ask again as soon as they have their answer (a closed loop).
-        seconds: how long; None: until it is stopped.
+        rate: requests a second, independent of answers (an open loop, like users); 0 uses `clients` instead.
+        clients: the number of clients that each send the next request after an answer (a closed loop).
+        seconds: its duration; None runs until it is stopped.
         mix: the kinds.
-        timeout: seconds until a request without its whole answer has failed.
-        version_header: the answer's header that names the version that answered.
+        timeout: seconds after which a request without a complete answer has failed.
+        version_header: the answer's header with the version.
     """
 
     url: str
@@ -96,12 +96,12 @@ class Plan:
 
     @property
     def place(self) -> tuple[str, int]:
-        """Host and port."""
+        """Return the host and port."""
         parts = urlsplit(self.url)
         return parts.hostname or "", parts.port or 80
 
     def turns(self) -> Iterator[int]:
-        """Numbers of the kinds in turn, evenly mixed by their shares, for ever: no chance, so that runs compare."""
+        """Yield the kinds' numbers for ever, evenly mixed by share. It is not random, so that runs are comparable."""
         total = sum(kind.share for kind in self.mix)
         credit = [0.0] * len(self.mix)
         while True:

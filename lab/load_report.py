@@ -1,4 +1,4 @@
-"""What came of a load: every request, by outcome, version and second."""
+"""Report a load: every request, by outcome, version and second."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 OK = "ok"
-NOBODY = "-"  # the version of a request that no release answered, or one that does not say its version
+NOBODY = "-"  # the version if no release answered, or the answer has no version
 MAX_FAILURES = 20
 
 
@@ -16,13 +16,13 @@ class Sample(NamedTuple):
     """One request.
 
     Args:
-        at: when it was due, by the monotonic clock (seconds; the same for all processes of the machine).
-        micros: from then until its answer was whole, or it had failed.
+        at: its scheduled time, by the monotonic clock (seconds; the same for all processes of the machine).
+        micros: microseconds from then until the complete answer or the failure.
         kind: its name in the mix.
         outcome: "ok", or how it failed: "4xx", "5xx", "wrong" (not the text that was expected), "refused",
-            "unreachable", "reset", "dropped" (a kept connection closed when it was sent), "short" (half an answer),
+            "unreachable", "reset", "dropped" (a kept connection closed when it was sent), "short" (incomplete answer),
             "garbled" (no HTTP), "timeout".
-        version: that answered.
+        version: the version that answered.
     """
 
     at: float
@@ -34,7 +34,7 @@ class Sample(NamedTuple):
 
 @dataclass(frozen=True)
 class Second:
-    """One second of one version; latencies in milliseconds, of good answers, None without any."""
+    """One second of one version; latencies of good answers in milliseconds, None if there are none."""
 
     second: int
     version: str
@@ -46,13 +46,13 @@ class Second:
 
 @dataclass(frozen=True)
 class Report:
-    """What came of a load.
+    """The report of a load.
 
     Args:
-        began, ended: by the monotonic clock.
-        lag: milliseconds that the generator itself was late with a request, at the 99th percentile: what it adds to
-            latencies. A large one says that this machine is too busy to measure on.
-        samples: every request, as they ended.
+        began, ended: times by the monotonic clock.
+        lag: the generator's own delay of requests in milliseconds, at the 99th percentile, which adds to
+            latencies. A large lag means that this machine is too busy for measurements.
+        samples: all requests, in the order of their ends.
     """
 
     began: float
@@ -62,32 +62,32 @@ class Report:
 
     @property
     def seconds(self) -> float:
-        """How long it took."""
+        """Return the duration in seconds."""
         return self.ended - self.began
 
     @property
     def outcomes(self) -> Mapping[str, int]:
-        """Requests by outcome."""
+        """Count requests by outcome."""
         return Counter(sample.outcome for sample in self.samples)
 
     @property
     def failed(self) -> int:
-        """Requests that failed in any way."""
+        """Count failed requests."""
         return sum(sample.outcome != OK for sample in self.samples)
 
     @property
     def versions(self) -> Mapping[str, int]:
-        """Requests by the version that answered."""
+        """Count requests by the version that answered."""
         return Counter(sample.version for sample in self.samples)
 
     def between(self, since: float, until: float) -> Report:
-        """What was due between two moments of the monotonic clock."""
+        """Return the requests scheduled between two times of the monotonic clock."""
         return replace(
             self, began=since, ended=until, samples=[sample for sample in self.samples if since <= sample.at < until]
         )
 
     def of(self, *, version: str | None = None, kind: str | None = None) -> Report:
-        """What a version answered, or what came of a kind."""
+        """Return the requests of a version or a kind."""
         return replace(
             self,
             samples=[
@@ -96,18 +96,18 @@ class Report:
         )
 
     def quantile(self, share: float) -> float | None:
-        """The latency, in milliseconds, that this share of the good answers did not exceed."""
+        """Return the latency in milliseconds that this share of good answers does not exceed."""
         return _quantile(sorted(sample.micros for sample in self.samples if sample.outcome == OK), share)
 
     def timeline(self) -> list[Second]:
-        """Seconds from the beginning, each by version."""
+        """Return each second from the beginning, by version."""
         cells: defaultdict[tuple[int, str], list[Sample]] = defaultdict(list)
         for sample in self.samples:
             cells[int(sample.at - self.began), sample.version].append(sample)
         return [_second(second, version, cells[second, version]) for second, version in sorted(cells)]
 
     def failures(self) -> list[Sample]:
-        """The first that failed."""
+        """Return the first failed requests."""
         return sorted(sample for sample in self.samples if sample.outcome != OK)[:MAX_FAILURES]
 
     def to_json(self) -> dict[str, Any]:
@@ -139,7 +139,7 @@ class Report:
         }
 
     def text(self) -> str:
-        """As a table, a line a second and version."""
+        """Return a table with a line for each second and version."""
         lines = [f"{'second':>6}  {'version':<16} {'ok':>7} {'failed':>7} {'p50 ms':>8} {'p99 ms':>8}"]
         lines += [
             f"{one.second:>6}  {one.version:<16} {one.ok:>7} {one.failed:>7} {_shown(one.p50)} {_shown(one.p99)}"
@@ -153,7 +153,7 @@ class Report:
         lines.append(f"\n{'answered by':<16} {'requests':>8} {'failed':>7} {'p50 ms':>8} {'p99 ms':>8}")
         for version in sorted(self.versions):
             one = self.of(version=version)
-            # An application of your own need not say its version.
+            # Other applications may not send their version.
             unnamed = "nobody" if one.failed == len(one.samples) else "not told"
             who = unnamed if version == NOBODY else version
             times = f"{_shown(one.quantile(0.5))} {_shown(one.quantile(0.99))}"

@@ -1,4 +1,4 @@
-"""One host: its file system, its process, its power switch."""
+"""Make and control a host: its file system, its process, its power."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from playbooks.core.errors import SlipwayError
 
 KEEPER_SECONDS = 10
 PROPAGATE = Path("/run/systemd/nspawn/propagate")
-NOISE = ("Attempted to remove disk file system under",)  # nspawn says it at every end where /run is no tmpfs
+NOISE = ("Attempted to remove disk file system under",)  # nspawn prints this at each end if /run is no tmpfs
 ROLES = {"edge": ("haproxy",), "app": (), "db": ("postgresql", "redis-server")}
 
 
 def prepare(lab: Lab, host: HostSpec, base: Path, *, durable: bool) -> None:
-    """Give a host its file system: an overlay on the base, with its name, address, keys and role in it.
+    """Make a host's file system: an overlay on the base, with its name, address, keys and role.
 
     Args:
-        lab, host, base: which, and on what.
-        durable: whether what it syncs is to survive a power cut of this machine; its own costs it nothing either way.
+        lab, host, base: the lab, the host and the base tree.
+        durable: whether its synced data survives a power cut of this machine. It survives the host's own in any case.
     """
     folder = lab.folder / "hosts" / host.name
     tree = lab.root_of(host)
@@ -45,7 +45,7 @@ def prepare(lab: Lab, host: HostSpec, base: Path, *, durable: bool) -> None:
         return
     _write(tree / "etc/hostname", f"{host.name}\n")
     _write(tree / "etc/hosts", f"127.0.0.1 localhost\n127.0.1.1 {host.name}\n")
-    # Empty, and not absent: a program that looks up its own name would wait 10 s for a name server that isn't there.
+    # Empty rather than absent, because a look-up of the own name would wait 10 s for a missing name server.
     (tree / "etc/resolv.conf").unlink(missing_ok=True)
     _write(tree / "etc/resolv.conf", "")
     _write(tree / "etc/systemd/network/10-lab.network", f"[Match]\nName=host0\n[Network]\nAddress={host.address}/24\n")
@@ -69,8 +69,8 @@ def prepare(lab: Lab, host: HostSpec, base: Path, *, durable: bool) -> None:
 
 
 def _made_on(folder: Path) -> Path | None:
-    """The base a host was made on: laid on another one after a restart of the machine, its files would contradict what
-    lies below. None for a host that is half made, has no base, or never wrote to the disk: it is made anew."""
+    """Return the base of a host's overlay, because its files would not fit another base after a restart of the machine.
+    None for a host that is incomplete, has no base, or never wrote to the disk; it is made anew."""
     if (folder / "work/work/incompat/volatile").exists():
         return None
     try:
@@ -95,19 +95,19 @@ def _write(path: Path, text: str) -> None:
 
 
 def is_up(lab: Lab, host: HostSpec) -> bool:
-    """Whether the host's own process runs. Its start time counts too: its pid may be another process's by now."""
+    """Return whether the host's process runs. The start time is checked too, because its pid may be reused."""
     return _pid(lab, host) is not None
 
 
 def start(lab: Lab, host: HostSpec) -> None:
-    """Power it on. Returns before it has booted.
+    """Power on the host, without waiting until it has booted.
 
     Raises:
-        SlipwayError: not even its keeper starts.
+        SlipwayError: systemd-nspawn does not start.
     """
     if is_up(lab, host):
         return
-    cgroup.kill(lab, host)  # what outlived its keeper
+    cgroup.kill(lab, host)  # processes that outlived systemd-nspawn
     folder = lab.folder / "hosts" / host.name
     command = [
         str(Path(__file__).with_name("keep.sh")),
@@ -126,7 +126,7 @@ def start(lab: Lab, host: HostSpec) -> None:
         "--console=pipe",
         "--resolv-conf=off",
     ]
-    # Not subprocess: the host outlives this program.
+    # Not subprocess, because the host outlives this program.
     with (folder / "console").open("ab") as console, Path("/dev/null").open("rb") as nothing:
         pid = os.posix_spawnp(
             command[0],
@@ -148,10 +148,10 @@ def start(lab: Lab, host: HostSpec) -> None:
 
 
 def power_off(lab: Lab, host: HostSpec) -> None:
-    """Pull the plug: nothing on the host gets to say goodbye.
+    """Cut the host's power, without a shutdown.
 
     Raises:
-        SlipwayError: it is still on.
+        SlipwayError: the host still runs.
     """
     cgroup.kill(lab, host)
     if not _wait_gone(lab, host, KEEPER_SECONDS):
@@ -160,7 +160,7 @@ def power_off(lab: Lab, host: HostSpec) -> None:
 
 
 def shut_down(lab: Lab, host: HostSpec, *, seconds: float = 15) -> None:
-    """Power it off in order; after a while, pull the plug."""
+    """Shut down the host; after a while, cut its power."""
     pid = _pid(lab, host)
     if pid is not None:
         with contextlib.suppress(ProcessLookupError):
@@ -170,15 +170,15 @@ def shut_down(lab: Lab, host: HostSpec, *, seconds: float = 15) -> None:
 
 
 def remove(lab: Lab, host: HostSpec) -> None:
-    """Unmount and forget a host that is off."""
+    """Unmount and remove a host that is off."""
     cgroup.remove(lab, host)
-    with contextlib.suppress(OSError):  # where /run is no tmpfs nspawn leaves it behind
+    with contextlib.suppress(OSError):  # nspawn leaves this behind if /run is no tmpfs
         (PROPAGATE / lab.machine_name(host)).rmdir()
     remove_tree(lab.folder / "hosts" / host.name)
 
 
 def last_words(lab: Lab, host: HostSpec) -> str:
-    """The last line on its console, for a host that does not come up."""
+    """Return the last line on the console of a host that does not boot."""
     try:
         said = (lab.folder / "hosts" / host.name / "console").read_text(errors="replace").split("\n")
     except OSError:
@@ -196,7 +196,7 @@ def _pid(lab: Lab, host: HostSpec) -> int | None:
 
 
 def _started(pid: int) -> str:
-    """When a process was started, in the kernel's ticks (proc(5), field 22); empty when it is gone or a zombie."""
+    """Return a process's start time in kernel ticks (proc(5), field 22); empty if it is gone or a zombie."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     except OSError:
@@ -210,7 +210,7 @@ def _wait_gone(lab: Lab, host: HostSpec, seconds: float) -> bool:
         pid = _pid(lab, host)
         if pid is None:
             return True
-        with contextlib.suppress(ChildProcessError):  # only its parent can take leave of it
+        with contextlib.suppress(ChildProcessError):  # only its parent can wait for it
             os.waitpid(pid, os.WNOHANG)
         time.sleep(0.05)
     return False

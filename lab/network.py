@@ -1,4 +1,4 @@
-"""The lab's network: one bridge on this machine; nothing leaves it."""
+"""Manage the lab's network: a bridge on this machine without a connection to other networks."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ QUICK_KEX = "curve25519-sha256"
 
 
 def ssh(lab: Lab, host: HostSpec, *, user: str = "deploy", connect: int = 3) -> list[str]:
-    """The words that log in to a host, whatever this machine's own ssh is set to.
+    """Return the words that log in to a host, independent of this machine's ssh configuration.
 
     Args:
-        lab, host: where.
-        user: as whom.
-        connect: seconds until it counts as unreachable.
+        lab, host: the lab and the host.
+        user: the login user.
+        connect: seconds until the host counts as unreachable.
     """
     options = {
         "BatchMode": "yes",
@@ -38,10 +38,10 @@ def ssh(lab: Lab, host: HostSpec, *, user: str = "deploy", connect: int = 3) -> 
 
 
 def raise_bridge(lab: Lab) -> None:
-    """Make the bridge, or what is missing of it.
+    """Make the bridge, or its missing parts.
 
     Raises:
-        UsageError: a lab kept elsewhere has this network.
+        UsageError: a lab in another folder uses this network.
     """
     refuse_foreign(lab)
     if not _there(lab):
@@ -63,10 +63,10 @@ def _there(lab: Lab) -> bool:
 
 
 def refuse_foreign(lab: Lab) -> None:
-    """Make sure that nobody else has the lab's network.
+    """Make sure that no other lab uses this lab's network.
 
     Raises:
-        UsageError: a lab kept elsewhere has it.
+        UsageError: a lab in another folder uses it.
     """
     owner = Path(f"/sys/class/net/{lab.bridge}/ifalias").read_text(encoding="utf-8").strip() if _there(lab) else ""
     if owner not in ("", str(lab.folder)):
@@ -76,7 +76,7 @@ def refuse_foreign(lab: Lab) -> None:
 
 
 def veth(lab: Lab, host: HostSpec) -> str:
-    """This machine's end of a host's cable: nspawn cuts a long name to 15 characters and keeps all of it beside.
+    """Return this machine's end of a host's cable. nspawn cuts a long name to 15 characters and keeps it as an alias.
 
     Raises:
         SlipwayError: there is none.
@@ -89,18 +89,18 @@ def veth(lab: Lab, host: HostSpec) -> str:
 
 
 def cut(lab: Lab, host: HostSpec) -> None:
-    """Pull a host's cable."""
+    """Disconnect a host's cable."""
     run(["ip", "link", "set", veth(lab, host), "down"])
 
 
 def restore(lab: Lab, host: HostSpec) -> None:
-    """Put it back."""
+    """Connect a host's cable again."""
     run(["ip", "link", "set", veth(lab, host), "up"])
 
 
 def unplug(lab: Lab, host: HostSpec) -> None:
-    """Take away the cable of a host that is off: the kernel does so too, but on a busy machine only after a while."""
-    with contextlib.suppress(SlipwayError):  # it has
+    """Remove the cable of a host that is off. The kernel removes it too, but late on a busy machine."""
+    with contextlib.suppress(SlipwayError):  # the kernel has removed it
         run(["ip", "link", "delete", veth(lab, host)])
 
 
@@ -110,13 +110,13 @@ def wait_for_ssh(
     """Wait until a host's sshd answers.
 
     Args:
-        host: which.
-        seconds: how long at most.
-        stop: set when nobody wants to know any more.
-        alive: whether waiting still makes sense.
+        host: the host.
+        seconds: the time limit.
+        stop: ends the waiting when set.
+        alive: returns whether the host can still come up.
 
     Raises:
-        SlipwayError: it doesn't.
+        SlipwayError: sshd does not answer.
     """
     stop = stop or Event()
     deadline = time.monotonic() + seconds

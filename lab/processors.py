@@ -1,4 +1,4 @@
-"""What became of this machine's processor time: on a rented one, others take a share of it."""
+"""Measure this machine's processor time, of which other tenants of a rented machine may take a part."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ _KINDS = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
 
 
 def ticks() -> tuple[int, ...]:
-    """All that was spent since the machine started, by kind."""
+    """Return the time spent since the machine started, by kind."""
     return tuple(int(word) for word in Path("/proc/stat").read_text(encoding="utf-8").split()[1 : len(_KINDS) + 1])
 
 
 def stolen(since: tuple[int, ...]) -> float:
-    """How much of the time others had while something wanted it, 0 to 1.
+    """Return the part of demanded processor time that other tenants had, 0 to 1.
 
     Args:
-        since: what `ticks` said before.
+        since: an earlier result of `ticks`.
     """
     spent = [now - then for now, then in zip(ticks(), since, strict=True)]
     return spent[_KINDS.index("steal")] / max(1, sum(spent))

@@ -1,4 +1,4 @@
-"""Running programs on this machine, with a sentence when one fails."""
+"""Run programs on this machine, and raise a sentence if one fails."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from playbooks.core.errors import SlipwayError
 
 
 def run(words: Sequence[str], *, ok: Sequence[int] = (0,), stdin: str | None = None) -> str:
-    """Run a program; returns its standard output.
+    """Run a program, and return its standard output.
 
     Raises:
-        SlipwayError: it ended with a status that is not ok.
+        SlipwayError: its exit status is not accepted.
     """
     done = subprocess.run(words, capture_output=True, text=True, input=stdin, check=False)
     if done.returncode not in ok:
@@ -23,6 +23,6 @@ def run(words: Sequence[str], *, ok: Sequence[int] = (0,), stdin: str | None = N
 
 
 def say(text: str) -> None:
-    """Progress, for a person."""
+    """Print progress for a person."""
     sys.stderr.write(f"{text}\n")
     sys.stderr.flush()

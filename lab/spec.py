@@ -1,4 +1,4 @@
-"""What a lab is: names, addresses and folders."""
+"""Define a lab: names, addresses and folders."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 
 
 def root() -> Path:
-    """Where all labs and the base tree are kept: outside the project, so that a clone stays clean."""
+    """Return the folder of all labs and the base tree, which is outside the project, so that a clone stays clean."""
     place = Path(os.environ.get("SLIPWAY_LAB_DIR") or DEFAULT_ROOT).resolve()
     if any(character in str(place) for character in ' \t\n,:\\"'):
         raise UsageError(f"SLIPWAY_LAB_DIR={place}: no spaces, commas, colons, quotes: it becomes a mount option")
@@ -28,12 +28,12 @@ def root() -> Path:
 
 @dataclass(frozen=True)
 class HostSpec:
-    """One host.
+    """A host of a lab.
 
     Args:
-        name: inventory name.
+        name: the inventory name.
         role: edge, app or db.
-        address: IPv4.
+        address: the IPv4 address.
     """
 
     name: str
@@ -43,11 +43,11 @@ class HostSpec:
 
 @dataclass(frozen=True)
 class Lab:
-    """A lab by its name.
+    """A lab.
 
     Args:
-        name: several labs can be up at once.
-        subnet: third number of its network, 10.83.N.0/24.
+        name: its name; several labs can be up at once.
+        subnet: the third number of its network, 10.83.N.0/24.
     """
 
     name: str
@@ -55,40 +55,40 @@ class Lab:
 
     @property
     def folder(self) -> Path:
-        """Everything of this lab."""
+        """Return the folder of this lab."""
         return root() / self.name
 
     @property
     def bridge(self) -> str:
-        """Name of its bridge; an interface's name has 15 characters at the most."""
+        """Return the name of its bridge; an interface's name has at most 15 characters."""
         return f"slipway{self.subnet}"
 
     @property
     def gateway(self) -> str:
-        """This machine's address in it."""
+        """Return this machine's address in the network."""
         return f"10.83.{self.subnet}.1"
 
     def hosts(self, applications: int) -> list[HostSpec]:
-        """Its hosts: one edge, one database, and this many application hosts."""
+        """Return its hosts: one balancer, one database host, and this many application hosts."""
         net = f"10.83.{self.subnet}"
         apps = [HostSpec(f"app{n}", "app", f"{net}.{100 + n}") for n in range(1, applications + 1)]
         return [HostSpec("edge1", "edge", f"{net}.10"), HostSpec("db1", "db", f"{net}.20"), *apps]
 
     def machine_name(self, host: HostSpec) -> str:
-        """nspawn's name for a host, and its control group's: also apart from those of labs kept elsewhere."""
+        """Return the name of a host's machine and control group, which differs from those of labs in other folders."""
         elsewhere = "" if root() == DEFAULT_ROOT else "-" + hashlib.sha256(str(root()).encode()).hexdigest()[:6]
         return f"{self.name}-{host.name}{elsewhere}"
 
     def root_of(self, host: HostSpec) -> Path:
-        """A host's root file system, when it is mounted."""
+        """Return a host's root file system, where it is mounted."""
         return self.folder / "hosts" / host.name / "root"
 
 
 def find_lab(name: str) -> Lab:
-    """A lab by name; a new one gets a network of its own, which is recorded.
+    """Find a lab by name; a new one gets its own network, which is recorded.
 
     Raises:
-        UsageError: no such name can be had.
+        UsageError: the name is not allowed.
     """
     if not re.fullmatch(r"(?!base)[A-Za-z0-9]([A-Za-z0-9-]{0,38}[A-Za-z0-9])?", name):
         raise UsageError(
@@ -107,7 +107,7 @@ def find_lab(name: str) -> Lab:
 
 
 def environment_of(lab: Lab) -> str:
-    """What to give to --env: the project's own inventory where it lists these very hosts, else the one of the lab."""
+    """Return the value for --env: the project's own inventory if it lists exactly these hosts, else the lab's."""
     own, of_lab = PROJECT / "inventory" / DEFAULT_NAME, lab.folder / "inventory"
     same = lab.name == DEFAULT_NAME and root() == DEFAULT_ROOT and _host_lines(own) == _host_lines(of_lab)
     return DEFAULT_NAME if same else str(of_lab)
@@ -129,7 +129,7 @@ def _subnet(folder: Path) -> int | None:
 
 
 def inventory(lab: Lab, hosts: Sequence[HostSpec]) -> str:
-    """The lab's inventory, in Ansible's YAML format."""
+    """Return the lab's inventory, in Ansible's YAML format."""
     lines = [
         "# Hosts of a lab on this machine; see docs/lab.md.",
         "all:",

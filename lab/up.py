@@ -1,4 +1,4 @@
-"""Bringing a lab up and down, whatever state an earlier run left it in."""
+"""Bring a lab up and down, whatever state an earlier run left."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ _AT_WORK = "{ systemctl is-system-running; systemctl list-jobs --plain --no-lege
 
 
 def up(name: str = DEFAULT_NAME, *, hosts: int = 3, durable: bool = True) -> tuple[Lab, list[HostSpec]]:
-    """Bring a lab up, or what is missing of it; a lab that is up already is left alone.
+    """Bring a lab up, or its missing parts; a lab that is up already stays as it is.
 
     Args:
-        name: which lab.
-        hosts: application hosts; a lab with more keeps them.
-        durable: whether hosts that are made now wait for this machine's disk when they sync: a measurement wants that;
-            tests would only wait, for seconds at times, in the middle of a health check.
+        name: the lab's name.
+        hosts: the number of application hosts; a lab with more keeps them.
+        durable: whether new hosts wait for this machine's disk when they sync. Measurements need this; tests would
+            only wait, sometimes for seconds during a health check.
 
     Raises:
-        UsageError: this machine cannot run a lab, or the number is absurd.
+        UsageError: this machine cannot run a lab, or the number is out of range.
         SlipwayError: a host does not boot.
     """
     if not 1 <= hosts <= MAX_HOSTS:
@@ -64,7 +64,7 @@ def up(name: str = DEFAULT_NAME, *, hosts: int = 3, durable: bool = True) -> tup
 
 
 def down(name: str = DEFAULT_NAME) -> Lab:
-    """Take a lab down and remove all of it but the base tree. Safe for a lab that is half up, or not at all."""
+    """Take a lab down and remove all of it except the base tree. It also works for a lab that is partly up."""
     find_lab(name)
     require_machine()
     with _alone():
@@ -79,27 +79,27 @@ def down(name: str = DEFAULT_NAME) -> Lab:
 
 
 def remove_old_bases() -> None:
-    """Remove base trees of other recipes and half-built ones, unless a lab may stand on one."""
+    """Remove base trees of other recipes and incomplete ones, unless a lab may use one."""
     with _alone():
         if not labs():
             remove_other_bases()
 
 
 def labs() -> list[str]:
-    """Names of the labs that have a folder, what is left of a killed run included."""
+    """Return the names of the labs that have a folder, including remains of killed runs."""
     found = {path.parent.name for kind in ("lab.json", "hosts", "ssh") for path in root().glob(f"*/{kind}")}
     return sorted(name for name in found if not name.startswith("base"))
 
 
 def status(name: str = DEFAULT_NAME) -> list[tuple[HostSpec, bool]]:
-    """A lab's hosts, and whether each is up."""
+    """Return a lab's hosts, and whether each is up."""
     lab = find_lab(name)
     count = _applications(lab)
     return [(host, machine.is_up(lab, host)) for host in lab.hosts(count)] if count else []
 
 
 def find_host(lab: Lab, name: str) -> HostSpec:
-    """A host of a lab by its name.
+    """Return a host of a lab by its name.
 
     Raises:
         UsageError: there is none.
@@ -111,13 +111,13 @@ def find_host(lab: Lab, name: str) -> HostSpec:
 
 
 def boot(lab: Lab, host: HostSpec) -> None:
-    """Power on a host that is off, and wait until it can be reached."""
+    """Power on a host, and wait until it is reachable."""
     machine.start(lab, host)
     network.wait_for_ssh(host, seconds=BOOT_SECONDS, alive=lambda: machine.is_up(lab, host))
 
 
 def _applications(lab: Lab) -> int:
-    """How many application hosts the lab was made with."""
+    """Return the number of application hosts that the lab was made with."""
     try:
         return int(json.loads((lab.folder / "lab.json").read_text())["hosts"])
     except (OSError, ValueError, KeyError):
@@ -125,13 +125,13 @@ def _applications(lab: Lab) -> int:
 
 
 def _leftover(lab: Lab) -> list[HostSpec]:
-    """Every host that has a folder, whatever the lab's record says."""
+    """Return every host that has a folder, whatever the lab's record says."""
     return [HostSpec(path.name, "", "") for path in sorted((lab.folder / "hosts").glob("*")) if path.is_dir()]
 
 
 @contextmanager
 def _alone() -> Iterator[None]:
-    """One lab.up or lab.down at a time on this machine."""
+    """Allow one lab.up or lab.down at a time on this machine."""
     root().mkdir(parents=True, exist_ok=True)
     with (root() / ".lock").open("w") as lock:
         try:
@@ -143,7 +143,7 @@ def _alone() -> Iterator[None]:
 
 
 def _at_once(hosts: Sequence[HostSpec], act: Callable[[HostSpec], None], stop: Event | None = None) -> None:
-    """Do the same to all hosts; every one that fails is told."""
+    """Do the same to all hosts, and report every one that fails."""
     problems: dict[str, SlipwayError] = {}
     with ThreadPoolExecutor(max_workers=16) as pool:
         futures = [pool.submit(act, host) for host in hosts]
@@ -153,7 +153,7 @@ def _at_once(hosts: Sequence[HostSpec], act: Callable[[HostSpec], None], stop: E
                     future.result()
                 except SlipwayError as error:
                     problems[host.name] = error
-        except BaseException:  # Ctrl-C: nobody waits for the rest
+        except BaseException:  # Ctrl-C does not wait for the other hosts
             if stop:
                 stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
@@ -186,17 +186,17 @@ def _write_inventory(lab: Lab, hosts: Sequence[HostSpec]) -> None:
     folder = lab.folder / "inventory"
     folder.mkdir(exist_ok=True)
     write_whole(folder / "hosts.yml", inventory(lab, hosts))
-    # Copies: a link would lead out of the inventory, where --untrusted-inventory follows none.
+    # Copies, because --untrusted-inventory follows no link out of the inventory.
     for name in ("group_vars", "templates"):
         copy, place = folder / name, PROJECT / "inventory" / "lab" / name
-        if copy.is_symlink():  # of an older lab
+        if copy.is_symlink():  # an older lab has links
             copy.unlink()
         if place.is_dir():
             shutil.copytree(place, copy, dirs_exist_ok=True)
 
 
 def _see_it_boot(lab: Lab, host: HostSpec, stop: Event) -> None:
-    """Wait for a host; one that hangs is switched off and on, once: on a busy machine a unit fails at times."""
+    """Wait for a host, and restart it once if it hangs, because units sometimes fail on a busy machine."""
     try:
         _wait_until_booted(lab, host, stop, seconds=STUCK_SECONDS)
     except SlipwayError as error:
@@ -224,7 +224,7 @@ def _wait_until_booted(lab: Lab, host: HostSpec, stop: Event, *, seconds: float)
 
 
 def _ask(words: Sequence[str], seconds: float) -> str:
-    """What keeps a host from being up; nothing if it is."""
+    """Return why a host is not up; empty if it is."""
     try:
         done = subprocess.run(words, capture_output=True, text=True, timeout=seconds, check=False)
     except subprocess.TimeoutExpired:
