@@ -1,4 +1,4 @@
-"""An authority of the lab's own that gives certificates by ACME: Let's Encrypt's Pebble, on the database's host."""
+"""Run the lab's own ACME certificate authority, Let's Encrypt's Pebble, on the database host."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CONFIG = {
         "managementListenAddress": f"0.0.0.0:{ROOTS}",
         "certificate": f"{FOLDER}/certificate",
         "privateKey": f"{FOLDER}/key",
-        # Where it looks for names that it is asked to certify.
+        # The ports to which it connects to validate names.
         "httpPort": 80,
         "tlsPort": 443,
     }
@@ -29,12 +29,12 @@ CONFIG = {
 
 @dataclass(frozen=True)
 class Authority:
-    """It, running.
+    """A running authority.
 
     Args:
-        host: where it runs.
-        server: its directory.
-        root: the certificate that clients have to trust, in PEM form.
+        host: the host on which it runs.
+        server: the URL of its directory.
+        root: the certificate that clients must trust, in PEM format.
     """
 
     host: Host
@@ -44,12 +44,12 @@ class Authority:
 
 @contextmanager
 def authority(host: Host, address: str, edge: Host, edge_address: str, names: Sequence[str]) -> Iterator[Authority]:
-    """Run one that finds these names at the edge, and that the edge trusts.
+    """Run an authority that resolves these names to the balancer, and that the balancer trusts.
 
     Args:
-        host, address: where it runs.
+        host, address: the host on which it runs.
         edge, edge_address: the balancer.
-        names: host names, which no name server knows here.
+        names: host names, which have no DNS entry here.
     """
     make = (
         f"openssl req -x509 -newkey rsa:2048 -nodes -days 9 -subj /CN=lab -addext subjectAltName=IP:{address}"
@@ -62,7 +62,7 @@ def authority(host: Host, address: str, edge: Host, edge_address: str, names: Se
     certificate = host.check_output(f"cat {FOLDER}/certificate")
     edge.check_output('sh -c \'printf "%%s\\n" "$1" >"$2"; update-ca-certificates 2>&1\' sh %s %s', certificate, trust)
     try:
-        # Without these it waits a while, and refuses some requests, to see whether clients can bear it.
+        # Without these Pebble delays and refuses some requests, to test clients.
         host.check_output(
             f"systemd-run --quiet --unit={UNIT} --setenv=PEBBLE_VA_NOSLEEP=1 --setenv=PEBBLE_WFE_NONCEREJECT=0"
             f" pebble -config {FOLDER}/config.json"

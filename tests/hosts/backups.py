@@ -1,4 +1,4 @@
-"""An application with data of every kind, for the tests of backups, drills and restores."""
+"""Make an application with every kind of data, for tests of backups, drills and restores."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ exec python3 -m http.server "$PORT"
 
 
 def sql(on: On, statement: str, database: str = "postgres") -> str:
-    """Ask the lab's database server, as its superuser."""
+    """Run SQL on the lab's database server, as its superuser."""
     done = on("db1").run("cd /; runuser -u postgres -- psql -XAtqv ON_ERROR_STOP=1 -d %s -c %s", database, statement)
     assert done.rc == 0, done.stderr
     return str(done.stdout.strip())
@@ -35,7 +35,7 @@ def sql(on: On, statement: str, database: str = "postgres") -> str:
 def make_shop(app: App, on: On, specs: dict[str, HostSpec], *, host: str = "app1") -> App:
     """Deploy 1.0.0 of an application with a database on db, SQLite, shared and other data on one host."""
     name, database = app.name, specs["db1"].address
-    # A test that was stopped half-way leaves these.
+    # An interrupted test leaves these.
     sql(on, f"drop database if exists {name}")
     sql(on, f"drop role if exists {name}")
     sql(on, f"create role {name} login password 'quite-secret'")
@@ -76,14 +76,14 @@ def shop(app: App, on: On, specs: dict[str, HostSpec]) -> App:
 
 @pytest.fixture(scope="module")
 def repositories(on: On) -> Iterator[None]:
-    """Room: every test has repositories of its own."""
+    """Remove a test's repositories after it, to save disk space."""
     yield
     for name in ("app1", "db1"):
         on(name).run("rm -rf /var/backups/slipway/t*")
 
 
 def back_up(app: App) -> list[dict[str, Any]]:
-    """Make a backup; returns its records."""
+    """Make a backup, and return its records."""
     made = invoke("backup", app.env, "--json")
     assert made.status == 0, made.err
     return list(made.json["backups"])
@@ -94,12 +94,12 @@ def verify(app: App) -> Ran:
 
 
 def reasons(ran: Ran) -> dict[str, str]:
-    """Why each host failed, all reasons in one text."""
+    """Return all hosts' reasons in one text."""
     return {host["host"]: " / ".join([*host["reasons"], *host["log"]]) for host in ran.json["hosts"]}
 
 
 def verdict(on: On, app: App, host: str) -> dict[str, Any]:
-    """What preflight reads on a host."""
+    """Return the drill's result that preflight reads on a host."""
     document: dict[str, Any] = json.loads(on(host).file(f"{app.state}/verified.json").content_string)
     return document
 

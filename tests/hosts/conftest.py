@@ -1,4 +1,4 @@
-"""Real lab hosts, the real command line, and small applications made for one test."""
+"""Provide real lab hosts, the real command line, and a small application for each test."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Ran:
 
 
 def invoke(*words: str, stdin: str | None = None, environment: Mapping[str, str] | None = None) -> Ran:
-    """Run a task as a person would, without a terminal. A JSON document is held against its schema."""
+    """Run a task as a person does, without a terminal, and check a JSON document against its schema."""
     done = _invoke(words, stdin, environment or {})
     check_answer(words, done.out)
     return done
@@ -68,14 +68,14 @@ def _invoke(words: Sequence[str], stdin: str | None, environment: Mapping[str, s
 
 
 def own_lab() -> str:
-    """The name of this run's lab; of several workers at once each has its own."""
+    """Return the name of this run's lab; each of several workers has its own."""
     worker = os.environ.get("PYTEST_XDIST_WORKER", "")
     return os.environ.get("SLIPWAY_TEST_LAB", "test") + (f"-{worker}" if worker else "")
 
 
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
-    """A lab of the tests' own; it goes down at the end, whatever happens."""
+    """Bring up a lab for the tests, and take it down at the end in any case."""
     name = own_lab()
     try:
         yield lab_up.up(name, hosts=3, durable=False)[0]
@@ -90,7 +90,7 @@ def specs(lab: Lab) -> dict[str, HostSpec]:
 
 @pytest.fixture(scope="session")
 def on(lab: Lab, specs: dict[str, HostSpec]) -> Callable[[str], Host]:
-    """testinfra's view of a host, as root."""
+    """Return testinfra's view of a host, as root."""
     config = lab.folder / "ssh" / "config"
     config.write_text(
         "Host *\n  User deploy\n  StrictHostKeyChecking yes\n"
@@ -102,14 +102,14 @@ def on(lab: Lab, specs: dict[str, HostSpec]) -> Callable[[str], Host]:
 
 @dataclass
 class App:
-    """An application of one test, with an inventory of its own: nothing of it meets another test's.
+    """An application for one test, with its own inventory, so that tests do not affect each other.
 
     Args:
-        name: also its folder, state and unit.
-        port: where it answers.
-        folder: inventory and artifacts.
-        settings: what the inventory says; change it and call `write`.
-        started: tasks that were begun.
+        name: its name, which is also in its folder, state and unit.
+        port: the port on which it answers.
+        folder: the folder of its inventory and artifacts.
+        settings: the inventory's settings; change them and call `write`.
+        started: the tasks that were begun.
     """
 
     name: str
@@ -132,7 +132,7 @@ class App:
         return f"/var/lib/slipway/{self.name}"
 
     def write(self, **changes: Any) -> None:
-        """Write the inventory with these settings changed; a name without the prefix is given it."""
+        """Write the inventory with these settings changed; names get the prefix if they lack it."""
         self.settings.update(changes)
         variables = {f"slipway_{key}": value for key, value in self.settings.items()}
         place = self.folder / "inventory"
@@ -141,7 +141,7 @@ class App:
         (place / "group_vars" / "all.yml").write_text(yaml.safe_dump(variables))
 
     def program(self, version: str, *, line: str | None = None) -> dict[str, bytes]:
-        """A web service that answers its version."""
+        """Return a web service that answers with its version."""
         line = line or f"exec python3 -m http.server {self.port}"
         return {"bin/run": f"#!/bin/sh\ncd {self.home}/current\n{line}\n".encode(), "VERSION": f"{version}\n".encode()}
 
@@ -155,7 +155,7 @@ class App:
         return self.pack(version, members)
 
     def pack(self, version: str, members: list[tuple[tarfile.TarInfo, bytes]]) -> Path:
-        """Pack members as they are, whatever they are."""
+        """Pack members unchanged, even invalid ones."""
         path = self.folder / f"{self.name}-{version}.tar.gz"
         with tarfile.open(path, "w:gz") as tar:
             for info, content in members:
@@ -166,7 +166,7 @@ class App:
         return invoke("deploy", self.env, f"--version={version}", "--batch=100%", *flags)
 
     def start(self, *words: str, at: Path = PROJECT) -> subprocess.Popen[str]:
-        """Begin a task, from this checkout or another, and come back at once."""
+        """Begin a task, from this checkout or another, without waiting."""
         process = subprocess.Popen(
             [str(INVOKE), *words, self.env],
             cwd=at,
@@ -180,7 +180,7 @@ class App:
         return process
 
     def abandon(self) -> None:
-        """End what was begun, and not waited for: of a test that failed half-way, it would disturb those after it."""
+        """End tasks that a failed test began and did not wait for, because they would disturb later tests."""
         for process in self.started:
             process.kill()
             process.communicate()
@@ -188,7 +188,7 @@ class App:
 
 @pytest.fixture
 def app(lab: Lab, tmp_path: Path) -> Iterator[App]:
-    """A new application, without backups: tests of backups turn them on."""
+    """Return a new application without backups; tests of backups turn them on."""
     number = next(_numbers)
     made = App(f"t{number}", 9000 + number, tmp_path, lab)
     secret = tmp_path / "secrets"
@@ -215,13 +215,13 @@ def app(lab: Lab, tmp_path: Path) -> Iterator[App]:
 
 
 def clear_edge(edge: Host) -> None:
-    """Leave nothing of what balanced for the tests of another file: they want the same ports."""
+    """Remove the balancers of another file's tests, because these tests need the same ports."""
     files = "/etc/haproxy/slipway /var/lib/haproxy/slipway.state /etc/nginx/slipway"
     edge.run(f"systemctl stop haproxy nginx; rm -rf {files}; systemctl reset-failed")
 
 
 def wait_until(true: Callable[[], bool], *, seconds: float = 60) -> None:
-    """Wait for something to become true."""
+    """Wait until a condition is true."""
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, "it did not happen in time"

@@ -1,4 +1,4 @@
-"""Ledgers on lab hosts: written with append.sh itself, proven and repaired with the command line."""
+"""Write ledgers on lab hosts with append.sh, and verify and repair them with the command line."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ APPEND = f"{SCRIPT.prelude}\n{SCRIPT.body}"
 
 
 def verify(app: App, *flags: str) -> Ran:
-    """Prove the application's ledgers."""
+    """Verify the application's ledgers."""
     return invoke("history", app.env, "--verify", "--json", *flags)
 
 
 def repair(app: App, *flags: str) -> Ran:
-    """Let the hosts give one another what they lack."""
+    """Repair the application's ledgers."""
     return invoke("history", app.env, "--repair", "--json", *flags)
 
 
 def verdicts(ran: Ran) -> dict[str, dict[str, Any]]:
-    """What was found, by host."""
+    """Return the result by host."""
     return {host["host"]: host for host in ran.json["hosts"]}
 
 
 def append(host: Host, state: str, *records: dict[str, Any]) -> CommandResult:
-    """Append records on a host with append.sh, as whoever is root there can."""
+    """Append records on a host with append.sh, as any root user can."""
     texts = [json.dumps(record, ensure_ascii=False) for record in records]
     loop = 'state=$1; shift; for text in "$@"; do append_record "$state" "$text"; done'
     return host.run("sh -c %s sh %s" + " %s" * len(texts), f"{APPEND}\n{loop}", state, *texts)

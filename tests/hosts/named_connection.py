@@ -1,4 +1,4 @@
-"""TLS with a host that no name server knows."""
+"""Connect by TLS to a host without a DNS entry."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import ssl
 
 
 class NamedConnection(http.client.HTTPConnection):
-    """By TLS to a host that no name server knows, with the name its certificate is for."""
+    """A TLS connection to a host without a DNS entry, with the name of its certificate."""
 
     def __init__(self, address: str, port: int, trusted: tuple[str, str]) -> None:
         super().__init__(address, port, timeout=20)

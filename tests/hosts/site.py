@@ -1,4 +1,4 @@
-"""The example shop behind a balancer on a lab's hosts, in an environment of the test's own."""
+"""Run the example shop behind a balancer on a lab's hosts, in the test's own environment."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lab.load_plan import Plan
 from lab.spec import Lab
 from tests.hosts.conftest import APPS, PROJECT, Ran, clear_edge, invoke
 
-RATE = 60.0  # requests a second: tests of other labs share these two processors
+RATE = 60.0  # requests a second, because tests of other labs share the two processors
 # What takes half an hour out there has to be over in seconds here: less is asked for, and looked at more often.
 QUICK = {"interval": "1s", "inconclusive": "promote"}
 # Two processors for five hosts make good releases slow at random.
@@ -44,11 +44,11 @@ IN_PLACE: dict[str, Any] = {
 
 
 def ladder(*steps: tuple[str, str], **criteria: Any) -> list[dict[str, Any]]:
-    """Steps of share and duration, all judged the same."""
+    """Return a canary's steps of share and duration, all with the same rules."""
     return [{"share": share, "for": seconds, "criteria": {**CRITERIA, **criteria}} for share, seconds in steps]
 
 
-# Tests of another file may have had the same shop on these hosts.
+# Tests of another file may have used the same shop on these hosts.
 _CLEAR = """
 systemctl stop 'shop-web*' 'slipway-*-shop-*' 2>/dev/null
 rm -rf /opt/shop /var/lib/slipway/shop /run/slipway/shop
@@ -60,11 +60,11 @@ systemctl reset-failed
 
 @dataclass(frozen=True)
 class Site:
-    """Where it is.
+    """The environment of the shop.
 
     Args:
-        lab: its hosts.
-        folder: inventory and artifacts.
+        lab: the lab.
+        folder: the folder of its inventory and artifacts.
         edge: the balancer's address.
     """
 
@@ -77,7 +77,7 @@ class Site:
         return f"--env={self.folder}/inventory"
 
     def write(self, **settings: Any) -> None:
-        """The lab's own settings, and what is different in this test."""
+        """Write the lab's own settings with this test's changes."""
         place = self.folder / "inventory" / "group_vars" / "all"
         place.mkdir(parents=True, exist_ok=True)
         shutil.copy(self.lab.folder / "inventory" / "hosts.yml", self.folder / "inventory" / "hosts.yml")
@@ -100,7 +100,7 @@ class Site:
         )
 
     def clear(self, on: Callable[[str], Host]) -> None:
-        """Leave nothing of a shop that was here before."""
+        """Remove an earlier shop."""
         for host in ("edge1", "db1"):
             clear_edge(on(host))
         for host in ("edge1", "db1", *APPS):
@@ -115,14 +115,14 @@ class Site:
         return invoke("deploy", self.env, f"--version={version}", "--json", *flags)
 
     def traffic(self) -> dict[str, float]:
-        """The share of each server that has one."""
+        """Return the share of each server that has one."""
         done = invoke("traffic", self.env, "--json")
         return {one["server"]: one["share"] for one in done.json["servers"] if one["share"]}
 
 
 @contextmanager
 def users(site: Site) -> Iterator[Load]:
-    """People who go on using the shop until the block ends, pages and orders, on kept connections and on new ones."""
+    """Run users of the shop until the block ends: pages and orders, on kept and new connections."""
     with loading(Plan(f"http://{site.edge}", rate=RATE)) as load:
         time.sleep(2)
         yield load

@@ -1,4 +1,4 @@
-"""A steady load straight to one server, with and without keep-alive, pages and orders; every request is counted."""
+"""Run a steady load on one server, with and without keep-alive, pages and orders, and count every request."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ PATIENCE = 30.0  # seconds that a client waits for an answer
 
 @dataclass
 class Load:
-    """What came of the requests so far.
+    """The results so far.
 
     Args:
-        answered: how many were answered well, by the version that answered.
-        failed: what every other one met.
-        longest: seconds of the longest wait for an answer.
+        answered: the number of good answers, by version.
+        failed: the failures of all other requests.
+        longest: the longest wait for an answer in seconds.
     """
 
     answered: Counter[str] = field(default_factory=Counter)
@@ -43,12 +43,12 @@ class Load:
 
 @contextmanager
 def steady_load(address: str, port: int, *, clients: int = 2, pause: float = 0.01) -> Iterator[Load]:
-    """Keep asking until the block ends.
+    """Send requests until the block ends.
 
     Args:
-        address, port: of the shop.
+        address, port: the shop's address and port.
         clients: how many of each kind: with and without keep-alive, pages and orders.
-        pause: seconds that a client rests between two requests.
+        pause: seconds between two requests of a client.
     """
     load, stop = Load(), threading.Event()
     threads = [
@@ -70,7 +70,7 @@ def steady_load(address: str, port: int, *, clients: int = 2, pause: float = 0.0
 def _ask(address: str, port: int, load: Load, stop: threading.Event, pause: float, *, keep: bool, order: bool) -> None:
     line = http.client.HTTPConnection(address, port, timeout=PATIENCE)
     while not stop.wait(pause):
-        # As every pool does: what the server has closed is not used again.
+        # Like every pool, do not reuse a connection that the server has closed.
         if line.sock is not None and select.select([line.sock], [], [], 0)[0]:
             line.close()
         began = time.monotonic()

@@ -1,4 +1,4 @@
-"""A web server for artifacts that can do what real ones do on bad days, and counts what it sends."""
+"""Run a web server for artifacts that can fail like real ones, and that counts what it sends."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ CHUNK = 16 * 1024
 
 @dataclass
 class Store:
-    """What it serves, how it behaves, and what it saw. Change it while it runs.
+    """The server's content, behaviour and counts, which may change while it runs.
 
     Args:
-        objects: content by path.
-        ranges: whether it can go on in the middle.
+        objects: the content by path.
+        ranges: whether it supports range requests.
         cuts: how many more answers it breaks off.
-        cut_after: bytes of an answer after which it does.
+        cut_after: the bytes of an answer after which it breaks off.
         pause: seconds before each chunk.
-        header: a header without which it refuses.
-        query: a query without which it refuses.
-        redirects: where a path is to be found instead.
-        status: what it answers instead of the next artifacts.
-        endless: whether its answers have neither a length nor an end.
+        header: a required header.
+        query: a required query.
+        redirects: the redirects by path.
+        status: the statuses of the next answers, in place of artifacts.
+        endless: whether its answers have no length and no end.
     """
 
     url: str = ""
@@ -51,7 +51,7 @@ class Store:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def put(self, path: Path, *, sidecar: bool = True) -> str:
-        """Serve a file; returns its URL."""
+        """Serve a file, and return its URL."""
         content = path.read_bytes()
         self.objects[f"/{path.name}"] = content
         if sidecar:
@@ -134,12 +134,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
 
     def log_message(self, format: str, *args: object) -> None:
-        """Keep quiet."""
+        """Log nothing."""
 
 
 @contextmanager
 def serving(address: str) -> Iterator[Store]:
-    """A store that runs."""
+    """Run a store."""
     store = Store()
     handler = type("Handler", (_Handler,), {"store": store})
     with ThreadingHTTPServer((address, 0), handler) as server:

@@ -78,7 +78,7 @@ def make_ring(folder: Path, name: str, port: int) -> None:
 
 
 def start(folder: Path, name: str) -> int:
-    """A server in a process of its own, which ends with this one."""
+    """Start a server in its own process, which ends with this one."""
     child = os.fork()
     if child == 0:
         from swift.common.wsgi import run_wsgi
@@ -112,7 +112,7 @@ def main(folder: Path, address: str, access_key: str, secret_key: str) -> None:
     cache = subprocess.Popen(words)
     children = [start(folder, name) for name in SERVERS]
     for name in SERVERS:
-        # A part that the proxy once found missing is left alone by it for a minute.
+        # The proxy ignores a part for a minute after it was unreachable, so start the parts first.
         wait_for_port(ports[name])
     children.append(start(folder, "proxy"))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

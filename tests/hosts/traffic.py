@@ -1,4 +1,4 @@
-"""Traffic through a real balancer: servers behind it, a steady load, and a hand that moves it."""
+"""Run traffic through a real balancer: servers, a steady load, and an object that moves it."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ PORT, PUBLIC = 9500, 8088
 TESTERS = {"header": {"name": "X-Release", "value": "next"}, "cookie": {"name": "release", "value": "next"}}
 AS_TESTER = ({"X-Release": "next"}, {"Cookie": "a=b; release=next"})
 UNIT = "traffic-app"
-RELEASED = "/run/traffic-app.released"  # until it is there, an answer of /held goes on
-# What a release is here: a program that says whose it is, and fails on request.
+RELEASED = "/run/traffic-app.released"  # an answer of /held waits until this file exists
+# The release: a program that answers with its host's name, and fails on request.
 PROGRAM = f"""
 import os, socket, time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -82,23 +82,23 @@ def start_server(host: Host) -> None:
 
 
 def stop_server(host: Host) -> None:
-    """End it, as a restart does: whatever is in flight is lost."""
+    """Stop the program like a restart; requests in flight are lost."""
     host.check_output(f"systemctl kill --signal=KILL {UNIT}")
     host.run(f"systemctl stop {UNIT}")
 
 
 @dataclass
 class Load:
-    """Clients that go on until they are told to stop; each has a connection that it keeps, unless it is fresh.
+    """Clients that run until they are stopped. Each keeps its connection, except fresh ones.
 
     Args:
-        address: the balancer's.
-        port: the balancer's.
-        trusted: by TLS: the certificate that is trusted, in PEM form, and the name it has to be for.
-        served: answers by server.
-        log: when each came, by time.monotonic, and whose it was.
-        failed: what went wrong, in words.
-        again: idle connections found closed, whose GET was sent once more, as clients do (RFC 9112, 9.3.1).
+        address: the balancer's address.
+        port: the balancer's port.
+        trusted: for TLS, the trusted certificate in PEM format, and its name.
+        served: the answers by server.
+        log: the time of each answer, by time.monotonic, and its server.
+        failed: the failures, in words.
+        again: the number of GETs sent again because the idle connection was closed (RFC 9112, 9.3.1).
     """
 
     address: str
@@ -113,7 +113,7 @@ class Load:
 
     @contextlib.contextmanager
     def running(self, kinds: Sequence[str] = ("GET", "GET", "POST", "fresh GET", "fresh POST")) -> Iterator[Load]:
-        """Have clients of these kinds at work, a thread each."""
+        """Run clients of these kinds, each in a thread."""
         threads = [threading.Thread(target=self._client, args=(kind,)) for kind in kinds]
         for thread in threads:
             thread.start()
@@ -125,13 +125,13 @@ class Load:
                 thread.join()
 
     def since(self, seconds: float) -> Counter[str]:
-        """Who serves within the next seconds."""
+        """Return the servers that answer within the next seconds."""
         before = self.served.copy()
         time.sleep(seconds)
         return self.served - before
 
     def after_return(self, name: str, since: float, seconds: float) -> Counter[str]:
-        """Who served within seconds from a server's first answer after a moment of time.monotonic."""
+        """Return who answered within seconds after a server's first answer since a time."""
         answers = [(at, who) for at, who in self.log if at >= since]
         first = next(at for at, who in answers if who == name)
         return Counter(who for at, who in answers if at < first + seconds)
@@ -181,7 +181,7 @@ class Fetched:
 
 
 def fetch(address: str, path: str = "/", headers: Mapping[str, str] | None = None, port: int = PUBLIC) -> Fetched:
-    """One request through the balancer."""
+    """Send one request through the balancer."""
     connection = http.client.HTTPConnection(address, port, timeout=30)
     connection.request("GET", path, headers=dict(headers or {}))
     answer = connection.getresponse()
@@ -192,13 +192,13 @@ def fetch(address: str, path: str = "/", headers: Mapping[str, str] | None = Non
 
 @dataclass
 class Hand:
-    """Moves traffic on the edge, under its lock.
+    """Moves traffic on the balancer, under its lock.
 
     Args:
         env: the inventory.
-        remote: the edge.
+        remote: the balancer's host.
         held: its lock.
-        seconds: the guard's.
+        seconds: the guard's timeout.
     """
 
     env: Environment
@@ -214,11 +214,11 @@ class Hand:
 
     @property
     def normal(self) -> dict[str, ServerWeight]:
-        """All servers as they are at normal times."""
+        """Return all servers' normal weights."""
         return {share.server.name: share for share in usual_shares(self.env)}
 
     def shares(self, **changes: ServerWeight | int | None) -> list[ServerWeight]:
-        """A number is a weight, None is off."""
+        """Return the weights of servers; None is off."""
         normal = self.normal
         for name, change in changes.items():
             if isinstance(change, ServerWeight):
@@ -236,7 +236,7 @@ class Hand:
         up: float = 10,
         slow: float = 0,
     ) -> TrafficMove:
-        """As a coordinator does."""
+        """Move traffic as a rollout does."""
         rest = list(self.normal.values())
         record = {"task": "guard", "id": "t-1", "environment": "test", "version": "1", "hosts": {EDGE: "by its guard"}}
         guard = Retreat("t-1", self.seconds, self.settle, retreat or rest, rest, record)
@@ -262,14 +262,14 @@ class Hand:
         return answer.one("maintenance", 2)
 
     def confirm(self) -> None:
-        """What was done stays."""
+        """Confirm the move."""
         assert self.held.confirm([EDGE]) == {}
         self.held.well = True
 
 
 @contextlib.contextmanager
 def hand(inventory: str, *, undo: bool = False) -> Iterator[Hand]:
-    """The edge of an inventory, locked as by a deploy."""
+    """Lock the balancer of an inventory, as a deploy does."""
     env = load_environment(inventory, PROJECT)
     holder = LockOwner("tester@here", "deploy 1", "2026-11-21T00:00:00Z", "t-1", "deploy", "1")
     address = env.target(EDGE).address
@@ -283,7 +283,7 @@ def hand(inventory: str, *, undo: bool = False) -> Iterator[Hand]:
 
 @contextlib.contextmanager
 def doomed(inventory: Path) -> Iterator[subprocess.Popen[str]]:
-    """A controller that takes app1 and app2 off, says so, and waits for its death; its guard retreats to app2."""
+    """Run a controller that takes app1 and app2 off, reports it, and waits to be killed; its guard restores app2."""
     code = (
         "import sys, time\nfrom tests.hosts.traffic import hand\n"
         f"with hand({str(inventory)!r}) as edge:\n"
@@ -302,7 +302,7 @@ def doomed(inventory: Path) -> Iterator[subprocess.Popen[str]]:
 
 @contextlib.contextmanager
 def reload_fails(host: Host, unit: str) -> Iterator[None]:
-    """A unit of systemd's that cannot be reloaded for a while."""
+    """Make a systemd unit fail to reload for a while."""
     drop_in = f"/run/systemd/system/{unit}.service.d"
     broken = r"printf '[Service]\nExecReload=\nExecReload=false\n'"
     host.check_output(f"mkdir -p {drop_in} && {broken} >{drop_in}/broken.conf && systemctl daemon-reload")
@@ -313,7 +313,7 @@ def reload_fails(host: Host, unit: str) -> Iterator[None]:
 
 
 def nobody_waits_for_what_is_idle(inventory: str, app1: Host) -> None:
-    """Check that a server that nothing runs on is told as slow at once, and is none of the drift."""
+    """Check that a server without a release is reported as slow at once, and not as drift."""
     with hand(inventory) as it:
         it.move(it.shares(app1=None))
         stop_server(app1)
@@ -326,7 +326,7 @@ def nobody_waits_for_what_is_idle(inventory: str, app1: Host) -> None:
 
 
 def what_clients_met(edge: Hand, meter: Meter, address: str, name: str, on: Callable[[str], Host]) -> None:
-    """Check that requests are counted each once, as clients met them, and also those that nobody answers."""
+    """Check that each client request is counted once, also without an answer."""
     edge.read(meter)
     stop_server(on(name))
     try:
@@ -339,7 +339,7 @@ def what_clients_met(edge: Hand, meter: Meter, address: str, name: str, on: Call
 
 
 def what_the_check_gets(edge: Hand) -> None:
-    """Check that a server is asked as the balancer asks it, and what is told of its answer."""
+    """Check that the probe equals the balancer's health check, and how its answer is reported."""
     settings, servers = edge.env.target(EDGE).settings, [share.server for share in edge.normal.values()]
     servers[2] = replace(servers[2], port=1)
     bad = edge.balancer.model_copy(update={"health_path": "/status/400"})
@@ -351,7 +351,7 @@ def what_the_check_gets(edge: Hand) -> None:
 
 
 def a_fleet_that_drowns(inventory: str, address: str) -> None:
-    """Check that where most requests take seconds nobody is done without, and that it is over when they are."""
+    """Check that no server is taken off while most requests take seconds, and that this ends with them."""
     env = load_environment(inventory, PROJECT)
     limits = Headroom.model_validate({"p50": "1s", "wait": "4s"})
     with open_fleet([env.target(EDGE).address], progress=Silent(), forks=4) as fleet:
@@ -381,7 +381,7 @@ def a_fleet_that_drowns(inventory: str, address: str) -> None:
 
 
 def make_edge(lab: Lab, folder: Path, on: Callable[[str], Host], kind: str, **balancer: object) -> App:
-    """An inventory whose balancer is of this kind, provisioned, with a server on each host behind it."""
+    """Make an inventory with a provisioned balancer of this kind, and a server on each host behind it."""
     app = App(f"edge-{kind}", PORT, folder, lab)
     given = {"hosts": "edge", "kind": kind, "port": PORT, "listen": [PUBLIC], "testers": TESTERS, **balancer}
     app.write(

@@ -1,4 +1,4 @@
-"""Watches a machine for secrets: every process that runs, and every program that a step starts, while tasks run."""
+"""Watch a machine for secrets while tasks run: in every process, and in every program that a step starts."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ exec "/usr/bin/$me" "$@"
 
 @dataclass(frozen=True)
 class Seen:
-    """What a process had in sight.
+    """A secret that was visible in a process.
 
     Args:
         place: cmdline or environ.
-        program: its name.
-        trace: which secret's.
+        program: the program's name.
+        trace: the secret.
     """
 
     place: str
@@ -73,13 +73,13 @@ class Seen:
 
 @dataclass
 class Watched:
-    """What was seen on a machine.
+    """The observations on a machine.
 
     Args:
-        seen: processes that had a trace in sight.
-        temporary: what appeared in folders for temporary files: path, mode as ls(1) shows it, user id.
-        rounds: how often the sampler looked.
-        programs: how many programs the steps started.
+        seen: the processes in which a secret was visible.
+        temporary: the temporary files: path, mode as ls(1) shows it, user id.
+        rounds: the number of the sampler's rounds.
+        programs: the number of programs that steps started.
     """
 
     seen: set[Seen]
@@ -92,7 +92,7 @@ class Watched:
 def watching(
     app: App, on: Callable[[str], Host], addresses: dict[str, str], traces: Sequence[str]
 ) -> Iterator[dict[str, Watched]]:
-    """Watch hosts, and this machine under the name "", for traces of secrets."""
+    """Watch hosts, and this machine under the name "", for secrets."""
     found = {name: Watched(set(), set()) for name in ("", *addresses)}
     with ExitStack() as stack:
         for name, address in addresses.items():
