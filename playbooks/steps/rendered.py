@@ -26,7 +26,7 @@ class OnHost:
     sums: dict[str, str] = field(default_factory=dict)
 
     def is_as_deployed(self, name: str, content: bytes | None, *, unit: bool = False) -> bool:
-        """Return whether a file or unit was deployed with this content; None means that it was not deployed.
+        """Return whether a file or unit was deployed with this content; with None, whether it was not deployed at all.
 
         Args:
             name: the file's or unit's name.

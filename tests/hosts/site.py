@@ -20,7 +20,7 @@ from lab.spec import Lab
 from tests.hosts.conftest import APPS, PROJECT, Ran, clear_edge, invoke
 
 RATE = 60.0  # requests a second, because tests of other labs share the two processors
-# What takes half an hour out there has to be over in seconds here: less is asked for, and looked at more often.
+# Stages that take half an hour in production take seconds here, with fewer requests and more frequent looks.
 QUICK = {"interval": "1s", "inconclusive": "promote"}
 # Two processors for five hosts make good releases slow at random.
 CRITERIA = {"errors": "2%", "p99": "10s", "worse_latency": None}
