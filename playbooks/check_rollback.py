@@ -220,7 +220,8 @@ def rollback_actions(
     port = settings.slots.get(checked.slot) if checked.slot else None
     at = f" on port {port}" if port else ""
     if facts.current and not takes_the_place(facts, checked.slot):
-        kept = ", where it is kept" if facts.idle and facts.idle.release == target else ""
+        is_kept = facts.idle is not None and facts.idle.release == target
+        kept = f", where it is kept{',' if at else ''}" if is_kept else ""
         beside = f", beside what runs in slot {facts.slot}"
         yield f"start {target} in slot {checked.slot}{kept}{at}{beside}, which goes on serving until the traffic moves"
         yield from waits(settings, port, version_in(target))
