@@ -133,7 +133,9 @@ def test_what_is_in_flight_is_waited_for_and_told_when_it_is_not(inventory: str,
             client.start()
             wait_until(lambda: it.state().servers["app1"].current == 1)
             if drain:
-                on("app1").check_output(f"systemd-run --quiet --collect --on-active=2s sh -c '{release}'")
+                on("app1").check_output(
+                    f"systemd-run --quiet --collect --on-active=2s --timer-property=AccuracySec=100ms sh -c '{release}'"
+                )
             assert it.move(it.shares(app1=None), drain=drain).cut == cut
             on("app1").check_output(release)
             client.join()
