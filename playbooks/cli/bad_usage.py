@@ -59,7 +59,7 @@ def strict_usage(namespace: Collection) -> None:
     for name in names:
         task = namespace[name]
         _short_flags(task)
-        task.body = _refusing(name, task.body, task.get_arguments(), names)
+        task.body = _refusing(name, task, names)
 
 
 def _short_flags(task: Task[Any]) -> None:
@@ -81,11 +81,10 @@ def _short_flags(task: Task[Any]) -> None:
     setattr(task, "get_arguments", get_arguments)  # noqa: B010 - of another package, and replaced on purpose
 
 
-def _refusing(
-    name: str, body: Callable[..., None], arguments: Sequence[Argument], names: Sequence[str]
-) -> Callable[..., None]:
+def _refusing(name: str, task: Task[Any], names: Sequence[str]) -> Callable[..., None]:
     """Invoke takes its own flags behind a task, too. Its --dry only stops Invoke's shell commands, so a deploy with it
     would really deploy; `rollback -w` is its --warn-only."""
+    body: Callable[..., None] = task.body
     needing = [flag for flag, parameter in signature(body).parameters.items() if parameter.default is None]
 
     @wraps(body)
@@ -96,7 +95,7 @@ def _refusing(
             tell_programs(refused, sys.argv)
             raise Exit(f"error: {refused}", code=int(refused.exit_status))
         try:
-            refuse_foreign_flag(name, sys.argv, arguments, names)
+            refuse_foreign_flag(name, sys.argv, task.get_arguments(), names)
             flags = {flag: as_meant(flag, value) for flag, value in flags.items()}
             for flag in needing:
                 require_value(name, flag, flags.get(flag))

@@ -5,7 +5,7 @@
 programs_of_roots=' restic zstd curl jq getfattr setfattr sqlite3 psql pg_dump pg_restore pg_isready nginx haproxy certbot openssl '
 
 # require_programs USER: refuse a host on which this user can put programs where root's are looked for, or change one that is
-# there, be it by a link to a folder of the user's. By the user itself: folders below /usr/local are a group's on some
+# there, be it by a link to a folder of the user's. Only this user counts: folders below /usr/local are a group's on some
 # distributions, which harms nobody who is not in it.
 require_programs() {
     [ "$(id -u "$1")" != 0 ] || return 0
