@@ -51,6 +51,7 @@ class ServerWeight:
         tester: whether it gets the testers' requests.
         out: disabled only while its host changes.
         idle: nothing runs there yet, so the step does not wait for it to be up.
+        restarted: what runs there began anew while the balancer used it, so the step waits for it to be up again.
     """
 
     server: Server
@@ -59,6 +60,7 @@ class ServerWeight:
     tester: bool = True
     out: bool = False
     idle: bool = False
+    restarted: bool = False
 
 
 @dataclass(frozen=True)
@@ -201,6 +203,6 @@ def share_lines(shares: Sequence[ServerWeight]) -> bytes:
     return "".join(
         f"{share.server.name} {share.server.address} {share.server.port} {share.weight} "
         f"{'on' if share.on else 'out' if share.out else 'off'} {'tester' if share.tester else '-'} "
-        f"{'idle' if share.idle else '-'}\n"
+        f"{'idle' if share.idle else 'restarted' if share.restarted else '-'}\n"
         for share in shares
     ).encode()

@@ -201,7 +201,7 @@ class Balancers:
         settled = not split.out
         new = split.moved | (self.steady - split.out)
         split = replace(split, moved=new, out=split.out | (self.left - new))
-        shares = balance(self.places, split, closed=self.closed)
+        shares = self._mark_restarted(balance(self.places, split, closed=self.closed), split, back=back)
         retreat = self._retreat(split)
         seal = self.env.signing.seal(self.holder)
 
@@ -257,6 +257,34 @@ class Balancers:
                 if place.host in hosts and server.name in one.slow and not self._was_down(balancer_host, server.name):
                     found[place.host] = self._not_for(balancer_host, place)
         return found
+
+    def _mark_restarted(
+        self, shares: Sequence[ServerWeight], split: TrafficSplit, *, back: bool
+    ) -> Sequence[ServerWeight]:
+        """Servers that the balancers used while what runs there restarted: one that has just failed a check is not ill.
+
+        One that was down before the task began may have anything; it is not waited for.
+        """
+        hosts = split.moved - self.steady if not back else {place.host for place in self.places} - split.out
+        began = {
+            server.name
+            for place in self.places
+            if place.host in hosts
+            for server in (place.before, place.after)
+            if server
+        }
+        return [
+            replace(share, restarted=True)
+            if share.on
+            and not share.idle
+            and share.server.name in began
+            and not self._was_down_anywhere(share.server.name)
+            else share
+            for share in shares
+        ]
+
+    def _was_down_anywhere(self, server: str) -> bool:
+        return any(self._was_down(balancer, server) for balancer in self.balancers)
 
     def _not_for(self, balancer_host: str, place: HostBackends) -> StepFailed:
         """A host that is healthy by its own checks, but not for a balancer."""

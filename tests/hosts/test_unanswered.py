@@ -18,7 +18,7 @@ from testinfra.host import Host
 from lab.load import loading
 from lab.load_plan import Kind, Plan
 from lab.spec import HostSpec, Lab
-from tests.hosts.conftest import APPS, Ran, invoke, wait_until
+from tests.hosts.conftest import APPS, App, Ran, clear_edge, invoke, wait_until
 from tests.hosts.site import Site
 
 On = Callable[[str], Host]
@@ -135,6 +135,26 @@ def test_a_release_that_no_user_could_reach_ends_at_its_first_host(near: Near) -
     }
     assert set(near.site.traffic()) == set(APPS)
     assert near.answer() == "1.0"
+
+
+def test_the_only_server_may_be_slow_to_restart(app: App, on: On) -> None:
+    """It stays on, so a check of the balancer fails meanwhile; the deploy was taken back before the next one."""
+    clear_edge(on("edge1"))
+    # HAProxy asks a server that is down this seldom.
+    seldom = {"backend": ["default-server downinter 3s"]}
+    app.write(
+        hosts="app1",
+        balancer={"hosts": "edge", "port": app.port, "listen": [8093], "health_path": "/VERSION", "extra": seldom},
+    )
+    for version, wait in (("1.0.0", 0), ("1.1.0", 3)):
+        app.build(version, line=f"sleep {wait}; exec python3 -m http.server {app.port}")
+    assert invoke("provision", app.env).status == 0
+    assert app.deploy("1.0.0").status == 0
+    wait_until(lambda: invoke("traffic", app.env).status == 0)
+    deployed = app.deploy("1.1.0")
+    assert deployed.status == 0, deployed.out + deployed.err
+    assert "does not answer the balancer's health check" not in deployed.err
+    clear_edge(on("edge1"))
 
 
 def test_a_host_that_a_halted_deploy_left_out_gets_its_traffic_with_the_next_one(near: Near) -> None:

@@ -66,9 +66,11 @@ wait_empty() {
 
 # set_traffic SHARES DRAIN UP SLOW-START: what servers are to get; it is remembered, so that whoever changes it by hand is told.
 # "out" is off for as long as a host changes, or does not answer: should the task end so, nobody takes it for somebody's hand.
-# Where it is "idle" nothing runs: that is not waited for, and not missed.
+# Where it is "idle" nothing runs: that is not waited for, and not missed. One that "restarted" while it was on is waited for, as
+# one that is put on is.
 set_traffic() {
     awk '$7 == "idle" { print $1 }' "$1" >"$work/idle"
+    awk '$7 == "restarted" && $5 == "on" { print $1 }' "$1" >"$work/restarted"
     awk '{ print $1, $2, $3, $4, $5 == "out" ? "off" : $5, $6 }' "$1" >"$work/wanted"
     : >"$work/unready"
     "${kind}_apply" "$work/wanted" "$2" "$3" "$4"

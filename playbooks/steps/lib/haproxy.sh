@@ -115,7 +115,8 @@ haproxy_apply() {
     sed -n 's/^wait //p' "$work/plan" | grep -vxFf "$work/idle" >"$work/wait" || :
     sed -n 's/^empty //p' "$work/plan" >"$work/empty"
     haproxy_do "$work/on"
-    haproxy_wait_up "$3"
+    up_ticks=$(($3 * 10))
+    haproxy_wait_up
     # What is left must carry it all: a server more that fails is better than none that answers.
     awk -v main="$backend" 'FILENAME == ARGV[1] { share[$1] = $5 == "on" ? $4 : 0; next }
         $1 == main {
@@ -132,20 +133,21 @@ haproxy_apply() {
     haproxy_wait_former
     wait_empty "$2"
     haproxy_do "$work/off"
+    # A check may have failed since.
+    haproxy_wait_up
     awk -v main="$backend" 'FILENAME == ARGV[1] { on[$1] = $5 == "on"; next } $1 == main && on[$2] && !$5 { print $2 }' \
         "$1" "$work/now" >"$work/slow"
     while read -r name; do emit slow "$name"; done <"$work/slow"
     haproxy_save
 }
 
-# haproxy_wait_up SECONDS: until what was put on answers its health check.
+# haproxy_wait_up: until what was put on, or has restarted, answers its health check; at most for what is left of up_ticks (0.1 s).
 haproxy_wait_up() {
-    ticks=$(($1 * 10))
     haproxy_table
-    while awk -v main="$backend" 'FILENAME == ARGV[1] { want[$1]; next } $1 == main && $2 in want && !$5 { n++ } END { exit !n }' \
-        "$work/wait" "$work/now" && [ "$ticks" -gt 0 ]; do
+    while awk -v main="$backend" 'FILENAME != ARGV[3] { want[$1]; next } $1 == main && $2 in want && !$5 { n++ } END { exit !n }' \
+        "$work/wait" "$work/restarted" "$work/now" && [ "$up_ticks" -gt 0 ]; do
         sleep 0.1
-        ticks=$((ticks - 1))
+        up_ticks=$((up_ticks - 1))
         haproxy_table
     done
 }
