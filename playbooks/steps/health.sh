@@ -454,6 +454,7 @@ find_proven() {
         esac
     done
     while read -r _ unit; do
+        [ -n "$unit" ] || continue
         while read -r _ inode; do
             if [ -z "$inode" ] || ! is_socket_of "$inode" "$unit"; then continue; fi
             proven=$proven$unit/
