@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from lab.processors import stolen, ticks
+from tests import last_commands
 
 # Beside other work any example may take long: time says nothing of what is tried.
 settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -30,6 +31,7 @@ _before = pytest.StashKey[tuple[int, ...]]()
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Remember what the processors had done by then."""
     item.stash[_before] = ticks()
+    last_commands.forget()
     return (yield)
 
 
@@ -40,6 +42,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     if report.failed:
         others = f"others had {stolen(item.stash[_before]):.0%} of the processors"
         report.sections.append(("the machine", f"{_load()}\n{others}"))
+        report.sections += last_commands.told()
     return report
 
 

@@ -317,9 +317,9 @@ def test_a_health_command_has_no_way_to_more_and_no_end(one: App) -> None:
     good(one.deploy("1.0.0"))
     assert time.monotonic() - began < 20
     flood = "grep -q 1.0.0 VERSION || { yes no | head -n 999999; echo why; exit 3; }"
-    one.write(health={"attempts": 1, "checks": [{**check, "run": flood}]})
+    one.write(health={"attempts": 1, "interval": "1s", "checks": [{**check, "run": flood}]})
     one.build("1.1.0")
-    refused(one.deploy("1.1.0"), 1, "status 3: no", "why")
+    refused(one.deploy("1.1.0"), 1, "status 3: why", "| no\n")
 
 
 def test_no_program_of_the_users_runs_in_the_place_of_roots(one: App, on: On) -> None:

@@ -6,6 +6,7 @@ import io
 import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 import tarfile
@@ -23,11 +24,15 @@ from testinfra.host import Host
 from lab import up as lab_up
 from lab.network import QUICK_KEX
 from lab.spec import HostSpec, Lab
-from tests import warm_start
+from tests import last_commands, warm_start
 from tests.schemas import check_answer
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 INVOKE = PROJECT / ".venv" / "bin" / "invoke"
+# What a shell or systemctl says of an empty or a wrong value that a script gave to it.
+SCRIPT_FAULT = re.compile(
+    r".*(Failed to (mangle|expand) name|parameter not set|Illegal number|unexpected operator|bad variable name).*"
+)
 _numbers = itertools.count(1)
 
 
@@ -47,7 +52,10 @@ class Ran:
 def invoke(*words: str, stdin: str | None = None, environment: Mapping[str, str] | None = None) -> Ran:
     """Run a task as a person does, without a terminal, and check a JSON document against its schema."""
     done = _invoke(words, stdin, environment or {})
+    last_commands.remember(words, done.status, done.out, done.err)
     check_answer(words, done.out)
+    fault = SCRIPT_FAULT.search(done.err)
+    assert fault is None, f"a script went wrong on a host, and went on: {fault[0]}"
     return done
 
 

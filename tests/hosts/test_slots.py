@@ -151,7 +151,7 @@ def test_a_guard_stops_the_new_slot_and_leaves_the_old_one(slotted: Slotted) -> 
     blue = slotted.pid("blue")
     process = driver.start("kill:app1/switch/answered/1", "deploy", slotted.app.env, "--version=2.0.0")
     process.communicate()
-    assert slotted.answers("green") == "2.0.0", "it died too early to prove anything"
+    assert slotted.pid("green") != "0", "it died too early to prove anything"
     wait_until(lambda: not slotted.host.file(f"{slotted.app.state}/guard").exists, seconds=GUARD + 15)
     assert slotted.current == "1.0.0"
     assert slotted.pid("blue") == blue
