@@ -124,16 +124,19 @@ def deploy(env: Environment, wanted: DeployRequest, progress: Progress) -> Outco
             warnings += turns({target.name: facts[target.name] for target in todo}, rendered)
             plan = plan_for(env, wanted, [target.name for target in todo], facts)
             moves = _moves(todo, facts, release, rendered)
-            crew = build_context(fleet, held, env, holder, facts, moves, plan, groups, insists=wanted.force)
+            context = build_context(fleet, held, env, holder, facts, moves, plan, groups, insists=wanted.force)
             progress.phase(Phase(PhaseCode.STAGING, f"staging {release.version} on {counted(len(todo), 'host')}"))
             with _nothing_left_behind(fleet, env, holder, todo, release, facts, started):
                 backup, complaints = back_up_and_stage(fleet, env, todo, release, rendered, facts)
                 ids = {release.id, wanted.resume or release.id}
                 run_once(fleet, env, [target.name for target in todo], release.id, rendered, facts, ids=ids)
-            rollout = roll_out(crew, plan, on_failure=env.settings.rollout.on_failure)
+            rollout = roll_out(context, plan, on_failure=env.settings.rollout.on_failure)
             group = groups.idle if groups and plan.strategy != "rolling" else None
             left = as_left(facts, rollout.hosts(HostState.DEPLOYED, HostState.UNHEALTHY))
-            requests, told = requests_of(crew, rollout), [*instead, *odd(left), *drifted(left), *warnings, *complaints]
+            requests, told = (
+                requests_of(context, rollout),
+                [*instead, *odd(left), *drifted(left), *warnings, *complaints],
+            )
             outcome = deployed(env, release, facts, rollout, plan, backup, told, started, group, requests)
             outcome = without(outcome, fleet.unreachable)
             held.well = not outcome.exit_status

@@ -96,26 +96,26 @@ def rollback(env: Environment, back: RollbackRequest, progress: Progress) -> Out
             if groups and not targets:
                 targets = {host: now for host in groups.serving if host in facts and (now := facts[host].current)}
             stays = groups is not None and not plan.stages
-            crew = build_context(fleet, held, env, holder, facts, moves, plan, groups, stays=stays, insists=True)
-            there = frozenset() if groups else crew.traffic.there
-            plan = as_traffic_stands(plan, list(moves), astray=crew.traffic.astray, there=there)
+            context = build_context(fleet, held, env, holder, facts, moves, plan, groups, stays=stays, insists=True)
+            there = frozenset() if groups else context.traffic.there
+            plan = as_traffic_stands(plan, list(moves), astray=context.traffic.astray, there=there)
             if groups and not stays:
                 _keep_up(fleet, env, facts, groups)
             databases: list[str] = []
             warnings = [*replaced, *([] if back.with_database else of_databases(env, facts, targets))]
             for warning in warnings:
                 progress.warn(warning)
-            if any(place.beside for place in crew.traffic.places) and not groups:
+            if any(place.beside for place in context.traffic.places) and not groups:
                 # Arm the hosts' guards first: alone, the balancers' guards would send traffic where no host is. A host
                 # that is lost does not stop the others here; its switch reports it.
-                crew.mover.arm_all()
+                context.mover.arm_all()
             if back.with_database:
-                databases = _restore_databases(fleet, env, crew.mover, targets, back.to)
-            rollout = roll_out(crew, plan, on_failure="guards")
+                databases = _restore_databases(fleet, env, context.mover, targets, back.to)
+            rollout = roll_out(context, plan, on_failure="guards")
             group = (groups.live if stays else groups.idle) if groups else None
             gone = dict(fleet.unreachable)
-            requests = requests_of(crew, rollout)
-            unserved = None if rollout.reasons or rollout.stopped else crew.traffic.unserved()
+            requests = requests_of(context, rollout)
+            unserved = None if rollout.reasons or rollout.stopped else context.traffic.unserved()
             outcome = returned(
                 env,
                 back.reason,

@@ -142,11 +142,11 @@ class Rollout:
         return [host for host, stand in self.stands.items() if stand in stands]
 
 
-def roll_out(crew: RolloutContext, plan: Plan, *, on_failure: OnFailure) -> Rollout:
+def roll_out(context: RolloutContext, plan: Plan, *, on_failure: OnFailure) -> Rollout:
     """Run a plan to its end, or to the failure that ends it.
 
     Args:
-        crew: the context that does it.
+        context: the context that does it.
         plan: stages.
         on_failure: what happens when more hosts fail than the plan tolerates, or a stage is bad: all hosts go back; all
             stay as they are; or they stay, and guards finish what was begun on lost hosts, as in a rollback.
@@ -158,36 +158,36 @@ def roll_out(crew: RolloutContext, plan: Plan, *, on_failure: OnFailure) -> Roll
     rollout.share = next((stage.share for stage in plan.stages), None)
     rollout.batch = max((len(stage.hosts) for stage in plan.stages), default=1)
     try:
-        crew.traffic.begin()
-        if crew.watcher is not None:
-            crew.watcher.begin()
-        passed = all(_passes(crew, plan, stage, rollout) for stage in plan.stages)
+        context.traffic.begin()
+        if context.watcher is not None:
+            context.watcher.begin()
+        passed = all(_passes(context, plan, stage, rollout) for stage in plan.stages)
         # A rollback goes back to its release even if that does not stay up: a person decided.
-        if passed and (on_failure == "guards" or _stays_up(crew, plan, rollout)):
-            _confirm(crew, plan, rollout, on_failure)
+        if passed and (on_failure == "guards" or _stays_up(context, plan, rollout)):
+            _confirm(context, plan, rollout, on_failure)
         else:
-            _give_up(crew, rollout, on_failure)
+            _give_up(context, rollout, on_failure)
     except (Interrupted, KeyboardInterrupt) as ended:
         rollout.stopped = stopped(ended)
-        _give_up(crew, rollout, "rollback")
+        _give_up(context, rollout, "rollback")
     return rollout
 
 
-def requests_of(crew: RolloutContext, rollout: Rollout) -> Meanwhile | None:
+def requests_of(context: RolloutContext, rollout: Rollout) -> Meanwhile | None:
     """Requests while the plan ran. If a host was lost, the balancers are not asked."""
-    return None if rollout.verdict in ("guarded", "stuck") else crew.traffic.meanwhile()
+    return None if rollout.verdict in ("guarded", "stuck") else context.traffic.meanwhile()
 
 
-def _passes(crew: RolloutContext, plan: Plan, stage: Stage, rollout: Rollout) -> bool:
+def _passes(context: RolloutContext, plan: Plan, stage: Stage, rollout: Rollout) -> bool:
     code, text = (PhaseCode.SWITCHING, f"switching, {stage.name}") if stage.hosts else (PhaseCode.SHIFTING, stage.name)
-    crew.fleet.progress.phase(Phase(code, text, stage.name))
+    context.fleet.progress.phase(Phase(code, text, stage.name))
     try:
         if stage.hosts:
-            failed = _change(crew, stage, rollout)
+            failed = _change(context, stage, rollout)
             if len(rollout.reasons) > plan.tolerate:
                 return False
-            _take_back(crew, failed, rollout)
-        split = _give_share(crew, plan, stage, rollout)
+            _take_back(context, failed, rollout)
+        split = _give_share(context, plan, stage, rollout)
         if split is None:
             return False
     except Interrupted:
@@ -195,19 +195,19 @@ def _passes(crew: RolloutContext, plan: Plan, stage: Stage, rollout: Rollout) ->
     except SlipwayError as error:
         rollout.reasons[error.host or "the balancer"] = error
         return False
-    if stage.watch is not None and crew.watcher is not None:
-        ruling = crew.watcher.watch(stage, split)
+    if stage.watch is not None and context.watcher is not None:
+        ruling = context.watcher.watch(stage, split)
         rollout.rulings.append(ruling)
         if not ruling.good:
             return False
     return True
 
 
-def _give_share(crew: RolloutContext, plan: Plan, stage: Stage, rollout: Rollout) -> TrafficSplit | None:
+def _give_share(context: RolloutContext, plan: Plan, stage: Stage, rollout: Rollout) -> TrafficSplit | None:
     """Give a stage its traffic. Hosts that a balancer finds unhealthy have failed; None: more than are tolerated."""
     while True:
         split = TrafficSplit(rollout.moved, share=stage.share)
-        failed = crew.traffic.move(split)
+        failed = context.traffic.move(split)
         rollout.share = stage.share
         if not failed:
             return split
@@ -215,13 +215,13 @@ def _give_share(crew: RolloutContext, plan: Plan, stage: Stage, rollout: Rollout
         rollout.reasons.update(failed)
         if len(rollout.reasons) > plan.tolerate:
             return None
-        crew.traffic.move(TrafficSplit(rollout.moved, out=frozenset(failed), share=stage.share))
-        _take_back(crew, list(failed), rollout)
+        context.traffic.move(TrafficSplit(rollout.moved, out=frozenset(failed), share=stage.share))
+        _take_back(context, list(failed), rollout)
 
 
-def _stays_up(crew: RolloutContext, plan: Plan, rollout: Rollout) -> bool:
+def _stays_up(context: RolloutContext, plan: Plan, rollout: Rollout) -> bool:
     """Whether units that were healthy still are, so that a release that dies after a while is not kept."""
-    looked = crew.fleet.each("units", crew.mover.require_up, hosts=rollout.hosts(HostState.DEPLOYED), finish=True)
+    looked = context.fleet.each("units", context.mover.require_up, hosts=rollout.hosts(HostState.DEPLOYED), finish=True)
     # The confirmation reports hosts that are lost by now.
     failed = {host: error for host, error in looked.failed.items() if not _moves_by_itself(error)}
     if not failed:
@@ -231,9 +231,9 @@ def _stays_up(crew: RolloutContext, plan: Plan, rollout: Rollout) -> bool:
     if len(rollout.reasons) > plan.tolerate:
         return False
     try:
-        crew.traffic.move(TrafficSplit(rollout.moved, out=frozenset(failed), share=rollout.share))
-        _take_back(crew, list(failed), rollout)
-        crew.traffic.move(TrafficSplit(rollout.moved, share=rollout.share))
+        context.traffic.move(TrafficSplit(rollout.moved, out=frozenset(failed), share=rollout.share))
+        _take_back(context, list(failed), rollout)
+        context.traffic.move(TrafficSplit(rollout.moved, share=rollout.share))
     except Interrupted:
         raise
     except SlipwayError as error:
@@ -242,7 +242,7 @@ def _stays_up(crew: RolloutContext, plan: Plan, rollout: Rollout) -> bool:
     return True
 
 
-def _change(crew: RolloutContext, stage: Stage, rollout: Rollout) -> list[str]:
+def _change(context: RolloutContext, stage: Stage, rollout: Rollout) -> list[str]:
     """Switch a stage's hosts, with no traffic on what changes, and wait for their health; returns those that failed."""
     hosts = frozenset(stage.hosts)
     before = (
@@ -251,43 +251,43 @@ def _change(crew: RolloutContext, stage: Stage, rollout: Rollout) -> list[str]:
         else TrafficSplit(rollout.moved, out=hosts)
     )
     if not stage.serves:
-        crew.traffic.require_headroom(hosts)
-    crew.traffic.move(before)
+        context.traffic.require_headroom(hosts)
+    context.traffic.move(before)
     # Assumed until the host answers: one whose switch was cut may be on either release.
     rollout.stands.update(dict.fromkeys(stage.hosts, HostState.UNHEALTHY))
-    moved = crew.fleet.each("", crew.mover.forward, hosts=stage.hosts, finish=True)
+    moved = context.fleet.each("", context.mover.forward, hosts=stage.hosts, finish=True)
     rollout.stands.update(dict.fromkeys(moved.ok, HostState.DEPLOYED))
     rollout.reasons.update(moved.failed)
     return list(moved.failed)
 
 
-def _confirm(crew: RolloutContext, plan: Plan, rollout: Rollout, on_failure: OnFailure) -> None:
+def _confirm(context: RolloutContext, plan: Plan, rollout: Rollout, on_failure: OnFailure) -> None:
     """Confirm the new release. If a host is lost now, its guard takes it back, and the others go back too."""
-    touched = [*rollout.hosts(HostState.DEPLOYED, HostState.ROLLED_BACK), *crew.traffic.balancers]
-    lost = crew.mover.confirm(touched)
+    touched = [*rollout.hosts(HostState.DEPLOYED, HostState.ROLLED_BACK), *context.traffic.balancers]
+    lost = context.mover.confirm(touched)
     for host, error in lost.items():
         rollout.reasons[host] = error
         if host in rollout.stands:
             rollout.stands[host] = HostState.GUARDED if isinstance(error, Unreachable) else HostState.UNHEALTHY
     if len(rollout.reasons) > plan.tolerate:
-        _give_up(crew, rollout, on_failure)
+        _give_up(context, rollout, on_failure)
     elif lost:
-        crew.mover.confirm([host for host in touched if host not in lost])
+        context.mover.confirm([host for host in touched if host not in lost])
 
 
-def _give_up(crew: RolloutContext, rollout: Rollout, how: OnFailure) -> None:
+def _give_up(context: RolloutContext, rollout: Rollout, how: OnFailure) -> None:
     rollout.verdict = "rolled back" if how == "rollback" else "halted"
     if how == "rollback":
-        lost = _go_back(crew, rollout)
+        lost = _go_back(context, rollout)
     elif how == "guards":
-        lost = _leave_to_guards(crew, rollout)
+        lost = _leave_to_guards(context, rollout)
     else:
         # A release that is bad at a share must not get more than that share.
         unhealthy = frozenset(rollout.hosts(HostState.UNHEALTHY))
-        lost = _move_or_warn(crew, TrafficSplit(rollout.moved, out=unhealthy, share=rollout.share))
+        lost = _move_or_warn(context, TrafficSplit(rollout.moved, out=unhealthy, share=rollout.share))
     # A person decides now, so guards are removed on hosts that can be reached. On the others they act.
     settled = [host for host, stand in rollout.stands.items() if stand not in (HostState.UNTOUCHED, HostState.GUARDED)]
-    crew.mover.confirm([*settled, *(() if lost else crew.traffic.balancers)], together=False)
+    context.mover.confirm([*settled, *(() if lost else context.traffic.balancers)], together=False)
     if how == "rollback":
         if rollout.hosts(HostState.GUARDED) or lost:
             rollout.verdict = "guarded"
@@ -295,20 +295,20 @@ def _give_up(crew: RolloutContext, rollout: Rollout, how: OnFailure) -> None:
             rollout.verdict = "stuck"
 
 
-def _go_back(crew: RolloutContext, rollout: Rollout) -> bool:
+def _go_back(context: RolloutContext, rollout: Rollout) -> bool:
     """Take back every host that was changed; returns whether the balancers' guards must move the traffic."""
     touched = rollout.hosts(HostState.DEPLOYED, HostState.UNHEALTHY)
     if touched:
         count = f"{len(touched)} hosts" if len(touched) > 1 else touched[0]
-        crew.fleet.progress.phase(Phase(PhaseCode.TAKING_BACK, f"taking {count} back"))
+        context.fleet.progress.phase(Phase(PhaseCode.TAKING_BACK, f"taking {count} back"))
     lost = False
-    for wave in _waves(touched, crew.traffic, rollout.batch if rollout.for_load else None):
-        lost |= _move_or_warn(crew, TrafficSplit(rollout.moved - frozenset(wave), out=frozenset(wave)))
-        _take_back(crew, wave, rollout)
-    return _move_or_warn(crew, TrafficSplit()) or lost
+    for wave in _waves(touched, context.traffic, rollout.batch if rollout.for_load else None):
+        lost |= _move_or_warn(context, TrafficSplit(rollout.moved - frozenset(wave), out=frozenset(wave)))
+        _take_back(context, wave, rollout)
+    return _move_or_warn(context, TrafficSplit()) or lost
 
 
-def _leave_to_guards(crew: RolloutContext, rollout: Rollout) -> bool:
+def _leave_to_guards(context: RolloutContext, rollout: Rollout) -> bool:
     """Let guards finish on hosts that are lost, which then get their traffic back; returns whether there are any."""
     lost = [host for host in rollout.hosts(HostState.UNHEALTHY) if _moves_by_itself(rollout.reasons.get(host))]
     rollout.stands.update(dict.fromkeys(lost, HostState.GUARDED))
@@ -316,10 +316,10 @@ def _leave_to_guards(crew: RolloutContext, rollout: Rollout) -> bool:
     out = frozenset([*ill, *guarded])
     moved = rollout.moved - out
     # With old and new side by side, all traffic leaves the bad release, if the remaining hosts can carry it.
-    beside = any(place.beside for place in crew.traffic.places)
-    share = 1.0 if beside and 2 * len(moved) >= len(crew.traffic.places) else None
+    beside = any(place.beside for place in context.traffic.places)
+    share = 1.0 if beside and 2 * len(moved) >= len(context.traffic.places) else None
     # A balancer's guard does not check health, so unhealthy hosts are taken out here.
-    return _move_or_warn(crew, TrafficSplit(moved, out=out, share=share)) or bool(guarded and not ill)
+    return _move_or_warn(context, TrafficSplit(moved, out=out, share=share)) or bool(guarded and not ill)
 
 
 def _waves(hosts: Sequence[str], traffic: Traffic, gently: int | None = None) -> Iterator[list[str]]:
@@ -338,23 +338,23 @@ def _waves(hosts: Sequence[str], traffic: Traffic, gently: int | None = None) ->
         yield list(hosts[start : start + most])
 
 
-def _move_or_warn(crew: RolloutContext, split: TrafficSplit) -> bool:
+def _move_or_warn(context: RolloutContext, split: TrafficSplit) -> bool:
     """Move traffic back. A balancer that fails must not keep hosts from going back; returns whether one failed."""
     try:
-        crew.traffic.move(split, back=True)
+        context.traffic.move(split, back=True)
     except Interrupted:
         return True
     except SlipwayError as error:
-        crew.fleet.progress.warn(f"traffic could not be moved, and goes back by itself: {error.message}")
-        return bool(crew.traffic.balancers)
+        context.fleet.progress.warn(f"traffic could not be moved, and goes back by itself: {error.message}")
+        return bool(context.traffic.balancers)
     return False
 
 
-def _take_back(crew: RolloutContext, hosts: Sequence[str], rollout: Rollout) -> None:
+def _take_back(context: RolloutContext, hosts: Sequence[str], rollout: Rollout) -> None:
     if not hosts:
         return
     try:
-        results = crew.fleet.each("", crew.mover.back, hosts=hosts, finish=True)
+        results = context.fleet.each("", context.mover.back, hosts=hosts, finish=True)
     except Interrupted:
         # A second Ctrl-C: this task does not wait for the hosts; their guards finish the work.
         rollout.stands.update(dict.fromkeys(hosts, HostState.GUARDED))
@@ -365,7 +365,7 @@ def _take_back(crew: RolloutContext, hosts: Sequence[str], rollout: Rollout) -> 
         rollout.stands[host] = HostState.GUARDED if by_itself else HostState.STUCK
         rollout.reasons.setdefault(host, error)
         how = "goes back by itself" if by_itself else "could not be taken back"
-        crew.fleet.progress.warn(f"{host} {how}: {error.message}")
+        context.fleet.progress.warn(f"{host} {how}: {error.message}")
 
 
 def _moves_by_itself(error: SlipwayError | None) -> bool:
