@@ -344,28 +344,30 @@ def _record(
 ) -> None:
     """Write the ledger and mark the release. An error here causes a warning, and does not change the result."""
     done = rollout.verdict == "deployed"  # after a halt the old slot may still have the traffic
-    bad = any(not ruling.good for ruling in rollout.rulings)  # then a halted deploy has not proven its release
+    bad = any(
+        not stage_verdict.good for stage_verdict in rollout.stage_verdicts
+    )  # then a halted deploy has not proven its release
     begin = back_up_afterwards(env, outcome.version, release.id) if done else None
 
     def one(remote: Remote) -> Finished:
-        stand = rollout.stands.get(remote.name)
+        state = rollout.host_states.get(remote.name)
         settings = env.target(remote.name).settings
         after: list[StepCall] = []
-        if done and stand == HostState.DEPLOYED:
+        if done and state == HostState.DEPLOYED:
             after += leave_slot(settings, facts[remote.name], after=settings.keep_idle)
             after += [begin(remote.name)] if begin else []
-        elif done and stand is None and (runs := facts[remote.name].current):
+        elif done and state is None and (runs := facts[remote.name].current):
             after = [ask_idle_host(settings, release=runs, after=settings.keep_idle)]
         return finish(
             remote,
             settings,
             record,
-            mark="failed" if bad and stand == HostState.DEPLOYED else MARKS.get(stand, "failed") if stand else None,
+            mark="failed" if bad and state == HostState.DEPLOYED else MARKS.get(state, "failed") if state else None,
             release=release.id,
             after=after,
         )
 
-    concerned = dict.fromkeys([*rollout.stands, *(groups.serving if groups else ())])
-    there = [host for host in concerned if host in facts and rollout.stands.get(host) != HostState.GUARDED]
+    concerned = dict.fromkeys([*rollout.host_states, *(groups.serving if groups else ())])
+    there = [host for host in concerned if host in facts and rollout.host_states.get(host) != HostState.GUARDED]
     for host, error in write_down(fleet, env, "record", there, one).items():
         fleet.progress.warn(f"{host}: the record could not be written: {error.message}")

@@ -117,7 +117,7 @@ def ways_back(env: Environment, progress: Progress) -> WaysBack:
 
         def one(remote: Remote) -> dict[str, Checked]:
             settings = env.target(remote.name).settings
-            kept = [name for name, release in facts[remote.name].releases.items() if release.stand != "partial"]
+            kept = [name for name, release in facts[remote.name].releases.items() if release.state != "partial"]
             return {name: check_release(remote, settings, name) for name in kept}
 
         checked = fleet.each("check", one, hosts=list(facts)).all_or_raise("comparing releases")
@@ -147,7 +147,7 @@ def _release(
         created=_made(name),
         hosts=tuple(there),
         runs_on=tuple(host for host in there if facts[host].current == name),
-        failed_on=tuple(host for host in there if facts[host].releases[name].stand == "failed"),
+        failed_on=tuple(host for host in there if facts[host].releases[name].state == "failed"),
         damaged=damaged,
         backed_up=bool(damaged) and all(backups_of(facts[host], name) for host in damaged),
         next=tuple(host for host, target in targets.items() if target == name != facts[host].current),

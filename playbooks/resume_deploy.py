@@ -97,7 +97,7 @@ def _artifact(env: Environment, wanted: DeployRequest, holder: LockOwner, facts:
     except UsageError as error:
         if wanted.artifact is not None or (wanted.sha256 and set(sums) != {sha256}):
             raise
-        lacking = [host for host, release in releases.items() if release is None or release.stand == "partial"]
+        lacking = [host for host, release in releases.items() if release is None or release.state == "partial"]
         if lacking or sha256 is None:
             raise UsageError(
                 f"{holder.version} cannot be finished from here: {error.message}; "

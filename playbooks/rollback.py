@@ -351,7 +351,7 @@ def way_on(facts: Facts, release: str) -> str:
     """
     only = f"--limit={facts.host}"
     again = f"invoke deploy {ANY_ENV} --version={version_in(release)} {only} ships it anew"
-    proven = [name for name, there in facts.releases.items() if there.stand == "proven"]
+    proven = [name for name, there in facts.releases.items() if there.state == "proven"]
     older = max((name for name in proven if name < release and name not in facts.ahead), default=None)
     return f"{again}; invoke rollback {ANY_ENV} --to={older} {only} takes an older one" if older else again
 
@@ -411,7 +411,7 @@ def _record(
         settings = env.target(remote.name).settings
         after: list[StepCall] = []
         done = rollout.verdict == "deployed"
-        if rollout.stands.get(remote.name) == HostState.DEPLOYED and target:
+        if rollout.host_states.get(remote.name) == HostState.DEPLOYED and target:
             mark, release = "proven", target
             # Stop the old slot at once, because a person left it on purpose; but not if it still has the traffic.
             after = leave_slot(settings, facts[remote.name], after=0) if done else []
@@ -421,6 +421,6 @@ def _record(
             after = [ask_idle_host(settings, release=runs, after=settings.keep_idle)]
         return finish(remote, settings, record, mark=mark, release=release, after=after)
 
-    there = [host for host in facts if rollout.stands.get(host) != HostState.GUARDED]
+    there = [host for host in facts if rollout.host_states.get(host) != HostState.GUARDED]
     for host, error in write_down(fleet, env, "record", there, one).items():
         fleet.progress.warn(f"{host}: the record could not be written: {error.message}")

@@ -129,7 +129,7 @@ def _bases(env: Environment, artifact: Artifact, facts: Mapping[str, Facts], tol
 
 def _with(facts: Facts, sha256: str) -> str | None:
     """Return a host's complete release of this artifact."""
-    whole = [release for release in facts.releases.values() if release.stand != "partial"]
+    whole = [release for release in facts.releases.values() if release.state != "partial"]
     return next((release.id for release in whole if release.about.get("sha256") == sha256), None)
 
 

@@ -86,18 +86,18 @@ class Rollout:
     """How far a plan got.
 
     Args:
-        stands: the state of each host of the plan.
+        host_states: the state of each host of the plan.
         reasons: why hosts failed, balancers' hosts included, by host.
-        rulings: the verdicts on its stages.
+        stage_verdicts: the verdicts on its stages.
         verdict: the result of the whole.
         stopped: by whom it was ended, if it was; see `errors.stopped`.
         share: of the traffic that the new release has as it stands; None: what the number of its servers gives.
         batch: how many hosts change at the same time, at the most.
     """
 
-    stands: dict[str, HostState]
+    host_states: dict[str, HostState]
     reasons: dict[str, SlipwayError] = field(default_factory=dict)
-    rulings: list[StageVerdict] = field(default_factory=list)
+    stage_verdicts: list[StageVerdict] = field(default_factory=list)
     verdict: Literal["deployed", "rolled back", "halted", "guarded", "stuck"] = "deployed"
     stopped: str = ""
     share: float | None = None
@@ -111,7 +111,7 @@ class Rollout:
     @property
     def why(self) -> str:
         """Why it failed, if it did."""
-        bad = [ruling.sentence.rstrip(".") for ruling in self.rulings if not ruling.good]
+        bad = [stage_verdict.sentence.rstrip(".") for stage_verdict in self.stage_verdicts if not stage_verdict.good]
         return "; ".join([*(f"{host}: {error.message}" for host, error in self.reasons.items()), *bad])
 
     @property
@@ -119,7 +119,7 @@ class Rollout:
         """The same as a code, of what came first; empty if nothing failed."""
         if self.stopped:
             return Interrupted.code
-        bad = [ruling.code for ruling in self.rulings if not ruling.good]
+        bad = [stage_verdict.code for stage_verdict in self.stage_verdicts if not stage_verdict.good]
         return next(iter([*(error.code for error in self.reasons.values()), *bad]), "")
 
     @property
@@ -135,11 +135,11 @@ class Rollout:
     @property
     def watched(self) -> float:
         """Seconds spent watching."""
-        return sum(ruling.seconds for ruling in self.rulings)
+        return sum(stage_verdict.seconds for stage_verdict in self.stage_verdicts)
 
-    def hosts(self, *stands: HostState) -> list[str]:
+    def hosts(self, *states: HostState) -> list[str]:
         """The hosts in one of these states."""
-        return [host for host, stand in self.stands.items() if stand in stands]
+        return [host for host, state in self.host_states.items() if state in states]
 
 
 def roll_out(context: RolloutContext, plan: Plan, *, on_failure: OnFailure) -> Rollout:
@@ -196,9 +196,9 @@ def _passes(context: RolloutContext, plan: Plan, stage: Stage, rollout: Rollout)
         rollout.reasons[error.host or "the balancer"] = error
         return False
     if stage.watch is not None and context.watcher is not None:
-        ruling = context.watcher.watch(stage, split)
-        rollout.rulings.append(ruling)
-        if not ruling.good:
+        stage_verdict = context.watcher.watch(stage, split)
+        rollout.stage_verdicts.append(stage_verdict)
+        if not stage_verdict.good:
             return False
     return True
 
@@ -211,7 +211,7 @@ def _give_share(context: RolloutContext, plan: Plan, stage: Stage, rollout: Roll
         rollout.share = stage.share
         if not failed:
             return split
-        rollout.stands.update(dict.fromkeys(failed, HostState.UNHEALTHY))
+        rollout.host_states.update(dict.fromkeys(failed, HostState.UNHEALTHY))
         rollout.reasons.update(failed)
         if len(rollout.reasons) > plan.tolerate:
             return None
@@ -226,7 +226,7 @@ def _stays_up(context: RolloutContext, plan: Plan, rollout: Rollout) -> bool:
     failed = {host: error for host, error in looked.failed.items() if not _moves_by_itself(error)}
     if not failed:
         return True
-    rollout.stands.update(dict.fromkeys(failed, HostState.UNHEALTHY))
+    rollout.host_states.update(dict.fromkeys(failed, HostState.UNHEALTHY))
     rollout.reasons.update(failed)
     if len(rollout.reasons) > plan.tolerate:
         return False
@@ -254,9 +254,9 @@ def _change(context: RolloutContext, stage: Stage, rollout: Rollout) -> list[str
         context.traffic.require_headroom(hosts)
     context.traffic.move(before)
     # Assumed until the host answers: one whose switch was cut may be on either release.
-    rollout.stands.update(dict.fromkeys(stage.hosts, HostState.UNHEALTHY))
+    rollout.host_states.update(dict.fromkeys(stage.hosts, HostState.UNHEALTHY))
     moved = context.fleet.each("", context.mover.forward, hosts=stage.hosts, finish=True)
-    rollout.stands.update(dict.fromkeys(moved.ok, HostState.DEPLOYED))
+    rollout.host_states.update(dict.fromkeys(moved.ok, HostState.DEPLOYED))
     rollout.reasons.update(moved.failed)
     return list(moved.failed)
 
@@ -267,8 +267,8 @@ def _confirm(context: RolloutContext, plan: Plan, rollout: Rollout, on_failure: 
     lost = context.mover.confirm(touched)
     for host, error in lost.items():
         rollout.reasons[host] = error
-        if host in rollout.stands:
-            rollout.stands[host] = HostState.GUARDED if isinstance(error, Unreachable) else HostState.UNHEALTHY
+        if host in rollout.host_states:
+            rollout.host_states[host] = HostState.GUARDED if isinstance(error, Unreachable) else HostState.UNHEALTHY
     if len(rollout.reasons) > plan.tolerate:
         _give_up(context, rollout, on_failure)
     elif lost:
@@ -286,7 +286,9 @@ def _give_up(context: RolloutContext, rollout: Rollout, how: OnFailure) -> None:
         unhealthy = frozenset(rollout.hosts(HostState.UNHEALTHY))
         lost = _move_or_warn(context, TrafficSplit(rollout.moved, out=unhealthy, share=rollout.share))
     # A person decides now, so guards are removed on hosts that can be reached. On the others they act.
-    settled = [host for host, stand in rollout.stands.items() if stand not in (HostState.UNTOUCHED, HostState.GUARDED)]
+    settled = [
+        host for host, state in rollout.host_states.items() if state not in (HostState.UNTOUCHED, HostState.GUARDED)
+    ]
     context.mover.confirm([*settled, *(() if lost else context.traffic.balancers)], together=False)
     if how == "rollback":
         if rollout.hosts(HostState.GUARDED) or lost:
@@ -311,7 +313,7 @@ def _go_back(context: RolloutContext, rollout: Rollout) -> bool:
 def _leave_to_guards(context: RolloutContext, rollout: Rollout) -> bool:
     """Let guards finish on hosts that are lost, which then get their traffic back; returns whether there are any."""
     lost = [host for host in rollout.hosts(HostState.UNHEALTHY) if _moves_by_itself(rollout.reasons.get(host))]
-    rollout.stands.update(dict.fromkeys(lost, HostState.GUARDED))
+    rollout.host_states.update(dict.fromkeys(lost, HostState.GUARDED))
     ill, guarded = rollout.hosts(HostState.UNHEALTHY), rollout.hosts(HostState.GUARDED)
     out = frozenset([*ill, *guarded])
     moved = rollout.moved - out
@@ -357,12 +359,12 @@ def _take_back(context: RolloutContext, hosts: Sequence[str], rollout: Rollout) 
         results = context.fleet.each("", context.mover.back, hosts=hosts, finish=True)
     except Interrupted:
         # A second Ctrl-C: this task does not wait for the hosts; their guards finish the work.
-        rollout.stands.update(dict.fromkeys(hosts, HostState.GUARDED))
+        rollout.host_states.update(dict.fromkeys(hosts, HostState.GUARDED))
         return
-    rollout.stands.update(dict.fromkeys(results.ok, HostState.ROLLED_BACK))
+    rollout.host_states.update(dict.fromkeys(results.ok, HostState.ROLLED_BACK))
     for host, error in results.failed.items():
         by_itself = _moves_by_itself(error)
-        rollout.stands[host] = HostState.GUARDED if by_itself else HostState.STUCK
+        rollout.host_states[host] = HostState.GUARDED if by_itself else HostState.STUCK
         rollout.reasons.setdefault(host, error)
         how = "goes back by itself" if by_itself else "could not be taken back"
         context.fleet.progress.warn(f"{host} {how}: {error.message}")

@@ -116,4 +116,4 @@ def _stage_jobs(
 def _is_staged(facts: Facts, release: Release, rendered: Rendered) -> bool:
     """Whether an interrupted deploy has staged this very release there completely."""
     there = facts.releases.get(release.id)
-    return there is not None and there.stand != "partial" and is_made_of(there, release, rendered)
+    return there is not None and there.state != "partial" and is_made_of(there, release, rendered)

@@ -102,7 +102,7 @@ def deployed(
         by=release.by,
         strategy=plan.strategy,
         backup=backup,
-        verdicts=tuple(ruling.record for ruling in rollout.rulings),
+        verdicts=tuple(stage_verdict.record for stage_verdict in rollout.stage_verdicts),
         warnings=tuple(told),
         next=next_step,
         code=rollout.code,
@@ -114,9 +114,9 @@ def deployed(
 def _unjudged(rollout: Rollout) -> list[str]:
     """What is said where the watch after the switch came to no verdict, so that nobody takes the release for judged."""
     return [
-        f"{ruling.sentence.rstrip('.')}. So the release was not judged by it"
-        for ruling in rollout.rulings
-        if ruling.stage == LAST_WATCH and ruling.record.get("outcome") == "inconclusive"
+        f"{stage_verdict.sentence.rstrip('.')}. So the release was not judged by it"
+        for stage_verdict in rollout.stage_verdicts
+        if stage_verdict.stage == LAST_WATCH and stage_verdict.record.get("outcome") == "inconclusive"
         if rollout.verdict == "deployed"
     ]
 
@@ -153,24 +153,24 @@ def returned(
     what = f"{env.settings.app} {', '.join(versions)}".rstrip()
     by_guards = [host for host, fact in found.items() if host in facts and fact.current != facts[host].current]
     changed = bool(plan.stages or databases or by_guards)
-    stands = _runs_again(what, targets, group) if changed else _runs_already(what, targets, group)
+    message = _runs_again(what, targets, group) if changed else _runs_already(what, targets, group)
     if by_guards:
-        stands += f"; {', '.join(by_guards)} went back by {'its guard' if len(by_guards) == 1 else 'their guards'}"
+        message += f"; {', '.join(by_guards)} went back by {'its guard' if len(by_guards) == 1 else 'their guards'}"
     if rollout.reasons:
         status, exit_status = TaskStatus.STUCK, ExitStatus.PERSON_NEEDED
         message = f"the rollback to {what} failed: {rollout.why}"
     elif unserved:
         status, exit_status = TaskStatus.STUCK, ExitStatus.PERSON_NEEDED
-        message = f"{stands}, but {unserved.message}"
+        message = f"{message}, but {unserved.message}"
     elif unreachable or refused:
         status, exit_status = TaskStatus.PARTIAL, ExitStatus.PERSON_NEEDED
         but = [f"{host} stays on {facts[host].version}: {error.message}" for host, error in refused.items()]
         but += [f"{', '.join(unreachable)} could not be reached"] if unreachable else []
-        message = f"{stands}, but {'; '.join(but)}"
+        message = f"{message}, but {'; '.join(but)}"
     else:
         status, exit_status = (TaskStatus.DONE if changed else TaskStatus.UNCHANGED), ExitStatus.DONE
         closes = left is not None and left.task != "rollback"
-        message = stands + (f"; '{left.what}', which was interrupted, is closed" if left and closes else "")
+        message += f"; '{left.what}', which was interrupted, is closed" if left and closes else ""
     # A second one without --to would go back one further.
     hint = next((error.hint for error in refused.values() if error.hint), "")
     again = f"mend that, then: invoke rollback {env.flag} --to={versions[0]}" if rollout.reasons and versions else ""
@@ -222,14 +222,14 @@ def _runs_already(what: str, targets: Mapping[str, str | None], group: str | Non
 
 
 def _back_line(host: str, fact: Facts, target: str | None, rollout: Rollout, found: Facts) -> HostOutcome:
-    stand = rollout.stands.get(host, HostState.UNCHANGED)
-    if stand == HostState.UNCHANGED and found.current != fact.current:
-        stand = HostState.DEPLOYED  # its guard has done that
+    state = rollout.host_states.get(host, HostState.UNCHANGED)
+    if state == HostState.UNCHANGED and found.current != fact.current:
+        state = HostState.DEPLOYED  # its guard has done that
     words = {HostState.DEPLOYED: "rolled back", HostState.UNCHANGED: "unchanged"}
-    stays = stand in (HostState.UNTOUCHED, HostState.ROLLED_BACK)
+    stays = state in (HostState.UNTOUCHED, HostState.ROLLED_BACK)
     after = fact.ran if stays else version_in(target) if target else None
     error = rollout.reasons.get(host)
-    return _failed(host, found.ran, after, words.get(stand, stand), error)
+    return _failed(host, found.ran, after, words.get(state, state), error)
 
 
 def without(outcome: Outcome, unreachable: Mapping[str, SlipwayError]) -> Outcome:
@@ -269,7 +269,7 @@ def _verdict(
     if rollout.reasons:
         message = f"{what} is deployed but for {', '.join(rollout.reasons)}, which the settings tolerate: {why}"
         return TaskStatus.DONE, message, f"the next deploy repairs them: invoke deploy {command}", ExitStatus.DONE
-    count = sum(stand == HostState.DEPLOYED for stand in rollout.stands.values())
+    count = sum(state == HostState.DEPLOYED for state in rollout.host_states.values())
     return TaskStatus.DONE, f"{what} is deployed on {_hosts(count, group)}", "", ExitStatus.DONE
 
 
@@ -302,15 +302,15 @@ def _stand_again(facts: Mapping[str, Facts], rollout: Rollout) -> str:
 
 
 def _line(host: str, fact: Facts, rollout: Rollout, version: str) -> HostOutcome:
-    stand = rollout.stands.get(host, HostState.UNCHANGED)
-    if stand in (HostState.DEPLOYED, HostState.UNHEALTHY):
+    state = rollout.host_states.get(host, HostState.UNCHANGED)
+    if state in (HostState.DEPLOYED, HostState.UNHEALTHY):
         after: str | None = version
-    elif stand in (HostState.ROLLED_BACK, HostState.GUARDED):
+    elif state in (HostState.ROLLED_BACK, HostState.GUARDED):
         after = version_in(fact.way_back) if fact.way_back else None
     else:
         after = fact.ran
     error = rollout.reasons.get(host)
-    return _failed(host, fact.ran, after, stand, error)
+    return _failed(host, fact.ran, after, state, error)
 
 
 def _failed(host: str, before: str | None, after: str | None, result: str, error: SlipwayError | None) -> HostOutcome:

@@ -24,7 +24,7 @@ from playbooks.steps.records import read_record
 
 LAST_MOMENT = 253402300800  # the end of the year 9999
 
-Stand = Literal["partial", "staged", "proven", "failed"]
+ReleaseState = Literal["partial", "staged", "proven", "failed"]
 
 NOTHING = "-"  # as a release's predecessor
 MAX_ODD = 8  # sentences
@@ -102,13 +102,13 @@ class ReleaseOnHost:
 
     Args:
         id: the folder's name.
-        stand: partial (staging did not finish), staged, proven (was healthy), failed (was not healthy).
+        state: partial (staging did not finish), staged, proven (was healthy), failed (was not healthy).
         predecessor: the release that ran before it, or NOTHING; None if unknown.
         about: its release.json, without invalid fields.
     """
 
     id: str
-    stand: Stand
+    state: ReleaseState
     predecessor: str | None
     about: dict[str, Any]
 
@@ -280,7 +280,7 @@ class Facts:
     @property
     def lost(self) -> bool:
         """Return whether the current release is missing or incomplete because somebody removed files."""
-        return self.current is not None and (self.running is None or self.running.stand == "partial")
+        return self.current is not None and (self.running is None or self.running.state == "partial")
 
     @property
     def whole(self) -> str | None:
@@ -292,14 +292,14 @@ class Facts:
         """Return the release that a failed deploy goes back to: the current one, or else the newest proven one."""
         if not self.lost:
             return self.current
-        proven = [name for name, release in self.releases.items() if release.stand == "proven"]
+        proven = [name for name, release in self.releases.items() if release.state == "proven"]
         return max((name for name in proven if name not in self.ahead), default=None)
 
     def keeps(self, release: str) -> bool:
         """Return whether this host must keep a release, whatever other hosts report: it is proven or a way back."""
         found = self.releases.get(release)
         before = self.running.predecessor if self.running else None
-        return found is not None and (found.stand == "proven" or release == before)
+        return found is not None and (found.state == "proven" or release == before)
 
     @property
     def runs_since(self) -> int | None:
@@ -594,19 +594,19 @@ def _moment(answer: StepResult, text: str) -> int:
 
 def _releases(answer: StepResult, odd: list[str]) -> dict[str, ReleaseOnHost]:
     found = {}
-    for name, stand, predecessor, about in answer.all("release", 4):
-        if stand not in ("partial", "staged", "proven", "failed", "other"):
-            raise answer.bad(f"release {name[:40]} is '{stand[:40]}'")
-        if stand == "other" or not names.RELEASE.fullmatch(name):
+    for name, state, predecessor, about in answer.all("release", 4):
+        if state not in ("partial", "staged", "proven", "failed", "other"):
+            raise answer.bad(f"release {name[:40]} is '{state[:40]}'")
+        if state == "other" or not names.RELEASE.fullmatch(name):
             odd.append(f"releases/{name} is none that Slipway made, and is left alone")
             continue
         if predecessor not in ("", NOTHING) and not names.RELEASE.fullmatch(predecessor):
             odd.append(f"release {name} says that '{predecessor}' ran before it")
             predecessor = ""
         document = _about(name, about)
-        if document is None and stand != "partial":
+        if document is None and state != "partial":
             odd.append(f"the release.json of {name} is damaged")
-        found[name] = ReleaseOnHost(name, cast(Stand, stand), predecessor or None, document or {})
+        found[name] = ReleaseOnHost(name, cast(ReleaseState, state), predecessor or None, document or {})
     return found
 
 

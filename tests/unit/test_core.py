@@ -310,8 +310,8 @@ def test_hosts_that_are_not_the_applications(tmp_path: Path) -> None:
 
 def facts(current: str | None, releases: list[tuple[str, str, str | None]], backups: list[dict[str, Any]]) -> Facts:
     found = {
-        name: ReleaseOnHost(name, stand, before, {"version": name.partition("-")[2]})  # type: ignore[arg-type]
-        for name, stand, before in releases
+        name: ReleaseOnHost(name, state, before, {"version": name.partition("-")[2]})  # type: ignore[arg-type]
+        for name, state, before in releases
     }
     since = 0 if current else None
     return Facts("web1", "", 252, "running", 0, 0, 0, (), {}, current, since, found, (), tuple(backups), None, None)

@@ -175,11 +175,11 @@ def test_a_group_without_the_traffic_gets_none_because_nobody_else_serves() -> N
     assert serving(balance(PLACES, TrafficSplit(out=frozenset(BLUE)))) == dict.fromkeys(BLUE, 256)
 
 
-def facts(host: str, current: str | None, *others: str, stand: Any = "proven") -> Facts:
+def facts(host: str, current: str | None, *others: str, state: Any = "proven") -> Facts:
     names = [name for name in (current, *others) if name]
     releases = {name: ReleaseOnHost(name, "proven", None, {"version": name.partition("-")[2]}) for name in names}
     if current:
-        releases[current] = ReleaseOnHost(current, stand, None, {"version": current.partition("-")[2]})
+        releases[current] = ReleaseOnHost(current, state, None, {"version": current.partition("-")[2]})
     return Facts(host, "", 252, "running", 0, 0, 0, (), {}, current, 0, releases, (), (), None, None)
 
 
@@ -209,7 +209,7 @@ def test_a_rollback_goes_to_what_ran_before() -> None:
         choose_for_group(GROUPS, fleet("1-1.0", "2-1.1"), None)
     assert choose_for_group(GROUPS, fleet("1-1.0", "2-1.1"), "1.1") == {"b1": "2-1.1", "b2": "2-1.1"}
     assert choose_for_group(GROUPS, fleet("1-1.0", "2-1.1"), "1.0") == {}
-    unproven = {**fleet("3-1.2", None), **{host: facts(host, "2-1.1", "1-1.0", stand="failed") for host in GREEN}}
+    unproven = {**fleet("3-1.2", None), **{host: facts(host, "2-1.1", "1-1.0", state="failed") for host in GREEN}}
     assert choose_for_group(GROUPS, unproven, None) == same
     with pytest.raises(UsageError, match="no host of green can be reached"):
         choose_for_group(GROUPS, {"a1": facts("a1", "1-1.0")}, None)

@@ -200,7 +200,7 @@ def test_a_sum_that_a_person_gives_counts_more_than_a_hosts(monkeypatch: pytest.
     """Whoever is root on a host chose the sum that --resume --sha256=… held an artifact against."""
     said = says_interrupted("app1", id=NEW, version="1.1.0").interrupted
     assert said is not None
-    release = SimpleNamespace(about={"sha256": "b" * 64}, stand="complete")
+    release = SimpleNamespace(about={"sha256": "b" * 64}, state="complete")
     fact = SimpleNamespace(interrupted=said, releases={NEW: release})
     asked: list[str | None] = []
 

@@ -29,15 +29,17 @@ def test_a_deploy_that_takes_longer_than_it_should_says_so(seconds: float, watch
 
 def test_a_watch_without_a_verdict_is_told() -> None:
     """A person who asked for a watch would take the release for judged, though nobody had asked for anything."""
-    ruling = StageVerdict("the watch after the switch", True, "the watch …: Too little.", {"outcome": "inconclusive"})
-    assert warnings(ruling, 1) == ("the watch …: Too little. So the release was not judged by it",)
-    assert warnings(replace(ruling, record={"outcome": "good"}), 1) == ()
+    stage_verdict = StageVerdict(
+        "the watch after the switch", True, "the watch …: Too little.", {"outcome": "inconclusive"}
+    )
+    assert warnings(stage_verdict, 1) == ("the watch …: Too little. So the release was not judged by it",)
+    assert warnings(replace(stage_verdict, record={"outcome": "good"}), 1) == ()
 
 
-def warnings(ruling: StageVerdict, seconds: float) -> tuple[str, ...]:
+def warnings(stage_verdict: StageVerdict, seconds: float) -> tuple[str, ...]:
     artifact = Artifact("1.1.0", "here", None, "zstd", "0" * 64, 0)
     release = Release("20261130T100000Z-1.1.0", artifact, "2026-11-30T10:00:00Z", "ann@laptop")
-    rollout = Rollout({"app1": HostState.DEPLOYED}, rulings=[ruling])
+    rollout = Rollout({"app1": HostState.DEPLOYED}, stage_verdicts=[stage_verdict])
     before = {"app1": facts("app1", "20261129T100000Z-1.0.0")}
     env = load_environment("staging", PROJECT)
     began = time.monotonic() - seconds

@@ -192,7 +192,7 @@ def test_without_headroom_it_stops_between_two_batches(how: Any, verdict: str, o
     rollout, traffic, hosts = run(rolling(HOSTS, SETTINGS, FLEET), IN_PLACE, enough=3, how=how)
     assert (rollout.verdict, rollout.for_load, rollout.hint) == (verdict, True, "later")
     assert hosts.on_new == on_new
-    assert rollout.stands["app4"] == HostState.UNTOUCHED
+    assert rollout.host_states["app4"] == HostState.UNTOUCHED
     assert max(len(split.out) for split in traffic.splits) == 1
     assert not traffic.splits[-1].out
 

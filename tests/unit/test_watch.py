@@ -98,9 +98,9 @@ def test_a_word_counts_once_the_stage_is_held_and_is_on_record() -> None:
     """A word that was there before its time is of another stage, or of nobody who saw the numbers."""
     person, told = Person(word_after=1), Told()
     observer, stage = watching(person, told)
-    ruling = observer.watch(stage, TrafficSplit(frozenset({"app1"}), share=0.05))
-    assert (ruling.good, ruling.record["promoted_by"]) == (True, "eve@laptop")
-    assert ruling.record["outcome"] == "inconclusive"
+    stage_verdict = observer.watch(stage, TrafficSplit(frozenset({"app1"}), share=0.05))
+    assert (stage_verdict.good, stage_verdict.record["promoted_by"]) == (True, "eve@laptop")
+    assert stage_verdict.record["outcome"] == "inconclusive"
     assert person.held == [stage.name, None]
     assert [look.held for look in told.looks] == [False] * 30 + [True]
     assert "invoke promote --env=x lets it go on" in told.looks[-1].then
@@ -111,9 +111,9 @@ def test_what_is_known_to_be_bad_cannot_be_let_go_on() -> None:
     """Between the look that a person has seen and the next one it may have turned bad."""
     person = Person(word_after=33, bad_after=33)
     observer, stage = watching(person, Told())
-    ruling = observer.watch(stage, TrafficSplit(frozenset({"app1"}), share=0.05))
-    assert not ruling.good
-    assert "promoted_by" not in ruling.record
+    stage_verdict = observer.watch(stage, TrafficSplit(frozenset({"app1"}), share=0.05))
+    assert not stage_verdict.good
+    assert "promoted_by" not in stage_verdict.record
     assert person.held == [stage.name, None]
 
 
@@ -126,17 +126,21 @@ def test_a_stage_without_requests_is_never_called_good() -> None:
     unasked._source = None
     for observer, said in ((watched, "Not enough data"), (unasked, "No request was judged: no source counts")):
         observer._plan = replace(observer._plan, stages=(*observer._plan.stages, last))
-        ruling = observer.watch(last, TrafficSplit(frozenset(HOSTS)))
-        assert (ruling.good, ruling.record["outcome"], told.looks[-1].outcome) == (True, "inconclusive", "inconclusive")
-        assert said in ruling.sentence
+        stage_verdict = observer.watch(last, TrafficSplit(frozenset(HOSTS)))
+        assert (stage_verdict.good, stage_verdict.record["outcome"], told.looks[-1].outcome) == (
+            True,
+            "inconclusive",
+            "inconclusive",
+        )
+        assert said in stage_verdict.sentence
 
 
 def test_nobody_says_a_word() -> None:
     """A held stage does not stand for ever."""
     person, told = Person(word_after=10**9), Told()
     observer, stage = watching(person, told)
-    ruling = observer.watch(stage, TrafficSplit(frozenset({"app1"}), share=0.05))
-    assert not ruling.good
+    stage_verdict = observer.watch(stage, TrafficSplit(frozenset({"app1"}), share=0.05))
+    assert not stage_verdict.good
     assert told.looks[-1].passed == 900 + 600
     assert person.held == [stage.name, None]
 
@@ -194,9 +198,9 @@ def test_the_watch_after_the_switch_remembers_how_fast_the_old_release_was(after
     observer = StageObserver(source, person, sides, rollout, plan, "promote", Told())
     observer.start()
     observer.begin()
-    ruling = observer.watch(plan.stages[-1], TrafficSplit(frozenset(HOSTS)))
-    assert ruling.good is good
-    assert good or "p50" in ruling.sentence or "p95" in ruling.sentence
+    stage_verdict = observer.watch(plan.stages[-1], TrafficSplit(frozenset(HOSTS)))
+    assert stage_verdict.good is good
+    assert good or "p50" in stage_verdict.sentence or "p95" in stage_verdict.sentence
 
 
 @pytest.mark.parametrize("bad", [True, False])
@@ -205,8 +209,8 @@ def test_a_number_of_ones_own_above_its_limit_ends_a_stage_once_it_has_settled(b
     source, told = Nobody(), Told()
     source.signals = [Signal("app1", "queue", bad=bad, sentence="queue is 7, limit 5")]
     observer, stage = watching(Person(word_after=1), told, source)
-    ruling = observer.watch(stage, TrafficSplit(frozenset({"app1"}), share=0.05))
-    assert ruling.good is not bad
-    assert ("app1: queue is 7, limit 5" in ruling.sentence) is bad
+    stage_verdict = observer.watch(stage, TrafficSplit(frozenset({"app1"}), share=0.05))
+    assert stage_verdict.good is not bad
+    assert ("app1: queue is 7, limit 5" in stage_verdict.sentence) is bad
     assert told.looks[0].outcome == "inconclusive"
     assert len(told.looks) == (2 if bad else 31), "two looks: the first one is within slipway_rollout.judgement.settle"

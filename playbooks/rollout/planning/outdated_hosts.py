@@ -60,7 +60,7 @@ def _runs(facts: Facts, release: Release, renderings: Renderings) -> bool:
     return (
         running is not None
         and as_it_runs is not None
-        and running.stand == "proven"
+        and running.state == "proven"
         and running.version == release.version
         and is_made_of(running, release, as_it_runs)
         and facts.is_up

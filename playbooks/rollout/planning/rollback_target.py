@@ -129,7 +129,7 @@ def choose_release(facts: Facts, to: str) -> str:
                 raise _without_release(facts, to)
             return str(record["release"])
     known = sorted((name for name, release in facts.releases.items() if release.version == to), reverse=True)
-    proven = [name for name in known if facts.releases[name].stand == "proven"]
+    proven = [name for name in known if facts.releases[name].state == "proven"]
     if facts.version == to and facts.current:
         return facts.current
     backed_up = [str(record["release"]) for record in records if record.get("version") == to and record.get("release")]
@@ -214,7 +214,7 @@ def _before_lost(facts: Facts) -> str:
     moved = facts.moved
     if moved and moved.after == facts.current and moved.before in facts.releases:
         return moved.before
-    proven = (name for name, release in facts.releases.items() if release.stand == "proven")
+    proven = (name for name, release in facts.releases.items() if release.state == "proven")
     older = max((name for name in proven if name < str(facts.current)), default=None)
     if older is None:
         raise UsageError(
@@ -230,7 +230,7 @@ def _newest_first(facts: Facts) -> list[dict[str, Any]]:
 
 def _known(facts: Facts, records: list[dict[str, Any]]) -> str:
     """What a host has, as a sentence: its newest releases and backups."""
-    kept = sorted((name for name, release in facts.releases.items() if release.stand == "proven"), reverse=True)
+    kept = sorted((name for name, release in facts.releases.items() if release.state == "proven"), reverse=True)
     backups = [str(record.get("id")) for record in records]
     there = [
         f"{what} {', '.join(found[:_TOLD])}{' and older ones' if len(found) > _TOLD else ''}"
@@ -244,7 +244,7 @@ def _known(facts: Facts, records: list[dict[str, Any]]) -> str:
 
 def _other_way(facts: Facts) -> str:
     """What a person can do if nothing ran before."""
-    proven = {name for name, release in facts.releases.items() if release.stand == "proven"}
+    proven = {name for name, release in facts.releases.items() if release.state == "proven"}
     others = {*proven, *(str(record["release"]) for record in facts.backups if record.get("release"))} - {facts.current}
     if not others:
         return f"no other release is on {facts.host}, nor in its backups; deploy brings any version"
@@ -305,9 +305,9 @@ def _is_back(serving: list[Facts], resting: list[Facts], left: LockOwner) -> boo
 def _older(facts: Facts, than: str | None) -> str:
     """What a host of the idle group runs, or else its newest release that is older than the live one."""
     running = facts.running
-    if running and running.stand == "proven" and (than is None or running.id < than):
+    if running and running.state == "proven" and (than is None or running.id < than):
         return running.id
-    proven = [name for name, release in facts.releases.items() if release.stand == "proven"]
+    proven = [name for name, release in facts.releases.items() if release.state == "proven"]
     kept = [str(record["release"]) for record in facts.backups if record.get("release")]
     for names in (proven, kept):
         older = [name for name in names if than is None or name < than]

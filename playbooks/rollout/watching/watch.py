@@ -127,9 +127,9 @@ class StageObserver:
         while True:
             time.sleep(max(0.0, min(every, watched.until - time.monotonic())))
             verdict = self._look(watched)
-            ruling = self._rule(watched, verdict)
-            if ruling is not None:
-                return ruling
+            stage_verdict = self._rule(watched, verdict)
+            if stage_verdict is not None:
+                return stage_verdict
             if watched.is_over:
                 watched.until = watched.last + self._rollout.hold
                 self._hold(stage, verdict)
