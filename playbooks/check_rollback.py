@@ -133,8 +133,8 @@ def check_rollback(env: Environment, back: RollbackRequest, progress: Progress) 
         stays = groups is not None and not plan.stages
         holder, alone = holder_of(back, left), plan.host_by_host
         traffic = read_traffic(fleet, env, holder, facts, moves, groups, stays=stays, turns=alone, insists=True)
-        there = frozenset() if groups else traffic.there
-        plan = as_traffic_stands(plan, list(moves), astray=traffic.astray, there=there)
+        partially_shifted = frozenset() if groups else traffic.partially_shifted
+        plan = as_traffic_stands(plan, list(moves), misrouted=traffic.misrouted, partially_shifted=partially_shifted)
     hosts = tuple(
         _host(env, fact, targets.get(host, fact.current), moves.get(host), checked.get(host), plan, groups)
         for host, fact in facts.items()

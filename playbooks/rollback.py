@@ -97,8 +97,10 @@ def rollback(env: Environment, back: RollbackRequest, progress: Progress) -> Out
                 targets = {host: now for host in groups.serving if host in facts and (now := facts[host].current)}
             stays = groups is not None and not plan.stages
             context = build_context(fleet, held, env, holder, facts, moves, plan, groups, stays=stays, insists=True)
-            there = frozenset() if groups else context.traffic.there
-            plan = as_traffic_stands(plan, list(moves), astray=context.traffic.astray, there=there)
+            partially_shifted = frozenset() if groups else context.traffic.partially_shifted
+            plan = as_traffic_stands(
+                plan, list(moves), misrouted=context.traffic.misrouted, partially_shifted=partially_shifted
+            )
             if groups and not stays:
                 _keep_up(fleet, env, facts, groups)
             databases: list[str] = []

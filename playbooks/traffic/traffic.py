@@ -39,9 +39,10 @@ class Traffic(Protocol):
         balancers: names of the balancers' hosts.
         places: the application's hosts, as the balancers see them.
         steady: hosts that run the wanted release from the start.
-        astray: whether a balancer sends requests elsewhere than to what runs when the task begins, as a failed task may
-            leave it.
-        there: hosts with two servers of which the new one has traffic already, because a rollout was halted.
+        misrouted: whether a balancer sends requests elsewhere than to what runs when the task begins, as a failed task
+            may leave it.
+        partially_shifted: hosts with two servers of which the new one has traffic already, because a rollout was
+            halted.
     """
 
     @property
@@ -51,9 +52,9 @@ class Traffic(Protocol):
     @property
     def steady(self) -> frozenset[str]: ...
     @property
-    def astray(self) -> bool: ...
+    def misrouted(self) -> bool: ...
     @property
-    def there(self) -> frozenset[str]: ...
+    def partially_shifted(self) -> frozenset[str]: ...
 
     def begin(self) -> None:
         """Nothing has changed yet: what was counted so far is how things were."""
@@ -97,8 +98,8 @@ class NoBalancer:
     places: tuple[HostBackends, ...]
     steady: frozenset[str]
     balancers: tuple[str, ...] = ()
-    astray: bool = False
-    there: frozenset[str] = frozenset()
+    misrouted: bool = False
+    partially_shifted: frozenset[str] = frozenset()
 
     def begin(self) -> None:
         """There are no counts."""
@@ -151,7 +152,7 @@ class Balancers:
     insists: bool = False
 
     @property
-    def astray(self) -> bool:
+    def misrouted(self) -> bool:
         wanted = {
             share.server.name: share.on and share.weight > 0
             for share in balance(self.places, TrafficSplit(self.steady, self.left - self.steady), closed=self.closed)
@@ -164,7 +165,7 @@ class Balancers:
         )
 
     @property
-    def there(self) -> frozenset[str]:
+    def partially_shifted(self) -> frozenset[str]:
         def serves(state: BalancerState, name: str) -> bool:
             server = state.servers.get(name)
             return server is not None and server.serves

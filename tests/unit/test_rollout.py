@@ -70,8 +70,8 @@ class Balancer:
     places: tuple[HostBackends, ...]
     balancers: tuple[str, ...] = ("edge1",)
     steady: frozenset[str] = frozenset()
-    astray: bool = False
-    there: frozenset[str] = frozenset()
+    misrouted: bool = False
+    partially_shifted: frozenset[str] = frozenset()
     splits: list[TrafficSplit] = field(default_factory=list)
     shuns: frozenset[str] = frozenset()
     enough: int = 99

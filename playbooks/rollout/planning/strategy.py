@@ -85,18 +85,18 @@ def plan_rollback(
     return rolling(hosts, quiet, FleetShape(len(env.targets)), batch=size)
 
 
-def as_traffic_stands(plan: Plan, hosts: Sequence[str], *, astray: bool, there: Collection[str]) -> Plan:
+def as_traffic_stands(plan: Plan, hosts: Sequence[str], *, misrouted: bool, partially_shifted: Collection[str]) -> Plan:
     """A rollback's plan, if an earlier task has left the traffic half-way.
 
     Args:
         plan: the plan for traffic that is where the hosts' releases are.
         hosts: those that change.
-        astray, there: see `Traffic`.
+        misrouted, partially_shifted: see `Traffic`.
     """
-    if not plan.stages and astray:
+    if not plan.stages and misrouted:
         # A task that failed half-way or died has switched the hosts, but not the traffic.
         return Plan(plan.strategy, (Stage("all of the traffic"),))
-    if plan.stages and hosts and set(hosts) <= set(there):
+    if plan.stages and hosts and set(hosts) <= set(partially_shifted):
         # After a halted deploy: a stage that starts the old release first would give the bad one all of the traffic.
         return Plan(plan.strategy, (Stage("all of the traffic", tuple(hosts), share=1.0, serves=True),))
     return plan
