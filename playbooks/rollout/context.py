@@ -20,7 +20,7 @@ from playbooks.traffic.groups import Groups
 from playbooks.traffic.host_backends import places_of
 from playbooks.traffic.registration import require_registered
 from playbooks.traffic.servers import balancers_of
-from playbooks.traffic.shares import HostBackends, steady
+from playbooks.traffic.shares import HostBackends, find_unchanged
 from playbooks.traffic.traffic import HARDLY_UP, UP, Balancers, NoBalancer, Traffic
 
 
@@ -61,7 +61,7 @@ def build_context(
         # Loaded here, because only a deploy that is watched needs these modules.
         from playbooks.rollout.watching.observers import observer_of
 
-        sides = Sides(traffic.places, traffic.steady, *_versions(facts, moves, groups))
+        sides = Sides(traffic.places, traffic.unchanged, *_versions(facts, moves, groups))
         watcher = observer_of(fleet, env, traffic, moves, plan, sides, holder.id)
     return RolloutContext(fleet, Mover(fleet, held, env, moves, holder), traffic, watcher)
 
@@ -101,7 +101,7 @@ def read_traffic(
         for place in places_of(env, facts, {host: move.slot for host, move in moves.items()}, groups, turns=turns)
     )
     running = [host for host, fact in facts.items() if fact.current]
-    stay = frozenset() if stays else steady(places, running, moves)
+    stay = frozenset() if stays else find_unchanged(places, running, moves)
     if not balancers:
         return NoBalancer(places, stay)
     gauge = Gauge(fleet, env, balancers)

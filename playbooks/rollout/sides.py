@@ -18,18 +18,18 @@ class Sides:
 
     Args:
         places: the application's hosts, as the balancers see them.
-        steady: hosts that run the wanted release from the start.
+        unchanged: hosts that run the wanted release from the start.
         new, old: the versions; empty where there is none.
     """
 
     places: Sequence[HostBackends]
-    steady: frozenset[str]
+    unchanged: frozenset[str]
     new: str
     old: str
 
     def hosts(self, split: TrafficSplit) -> frozenset[str]:
         """Hosts on the new release."""
-        return split.moved | self.steady
+        return split.moved | self.unchanged
 
     def counts(self, counts: Mapping[str, Counts], split: TrafficSplit) -> tuple[Counts, Counts | None]:
         """The counts of both versions; None for the old one if nothing runs it any more.

@@ -226,7 +226,7 @@ def _grouped(places: Sequence[HostBackends], split: TrafficSplit) -> list[Server
     ]
 
 
-def steady(places: Sequence[HostBackends], seen: Iterable[str], changing: Iterable[str]) -> frozenset[str]:
+def find_unchanged(places: Sequence[HostBackends], seen: Iterable[str], changing: Iterable[str]) -> frozenset[str]:
     """Hosts that run the wanted release from the start; with two groups, those of the group without the traffic.
 
     Args:

@@ -38,7 +38,7 @@ class Traffic(Protocol):
     Args:
         balancers: names of the balancers' hosts.
         places: the application's hosts, as the balancers see them.
-        steady: hosts that run the wanted release from the start.
+        unchanged: hosts that run the wanted release from the start.
         misrouted: whether a balancer sends requests elsewhere than to what runs when the task begins, as a failed task
             may leave it.
         partially_shifted: hosts with two servers of which the new one has traffic already, because a rollout was
@@ -50,7 +50,7 @@ class Traffic(Protocol):
     @property
     def places(self) -> tuple[HostBackends, ...]: ...
     @property
-    def steady(self) -> frozenset[str]: ...
+    def unchanged(self) -> frozenset[str]: ...
     @property
     def misrouted(self) -> bool: ...
     @property
@@ -92,11 +92,11 @@ class NoBalancer:
     """There is no balancer in front of the application.
 
     Args:
-        places, steady: see `Traffic`.
+        places, unchanged: see `Traffic`.
     """
 
     places: tuple[HostBackends, ...]
-    steady: frozenset[str]
+    unchanged: frozenset[str]
     balancers: tuple[str, ...] = ()
     misrouted: bool = False
     partially_shifted: frozenset[str] = frozenset()
@@ -128,7 +128,7 @@ class Balancers:
         holder: the deploy or rollback.
         balancers: names of the balancers' hosts.
         places: the application's hosts.
-        steady: hosts that run the wanted release from the start.
+        unchanged: hosts that run the wanted release from the start.
         closed: servers that somebody has put out of service by hand; they stay so.
         left: hosts that a task of ours has left out; they have traffic again once they run the wanted release.
         up: seconds that servers put on are waited for.
@@ -143,7 +143,7 @@ class Balancers:
     balancers: tuple[str, ...]
     places: tuple[HostBackends, ...]
     gauge: Gauge
-    steady: frozenset[str] = frozenset()
+    unchanged: frozenset[str] = frozenset()
     closed: frozenset[str] = frozenset()
     left: frozenset[str] = frozenset()
     up: float = UP
@@ -155,7 +155,7 @@ class Balancers:
     def misrouted(self) -> bool:
         wanted = {
             share.server.name: share.on and share.weight > 0
-            for share in balance(self.places, TrafficSplit(self.steady, self.left - self.steady), closed=self.closed)
+            for share in balance(self.places, TrafficSplit(self.unchanged, self.left - self.unchanged), closed=self.closed)
         }
         return any(
             server.wanted != wanted[name]
@@ -200,7 +200,7 @@ class Balancers:
         back = back or self.holder.task == "rollback"
         # While hosts are out, others come next: only then it is worth a reading.
         settled = not split.out
-        new = split.moved | (self.steady - split.out)
+        new = split.moved | (self.unchanged - split.out)
         split = replace(split, moved=new, out=split.out | (self.left - new))
         shares = self._mark_restarted(balance(self.places, split, closed=self.closed), split, back=back)
         retreat = self._retreat(split)
@@ -232,7 +232,7 @@ class Balancers:
         results.all_or_raise("moving traffic")
         if back:
             return {}
-        failed = self._unanswered(results.ok, split.moved - self.steady)
+        failed = self._unanswered(results.ok, split.moved - self.unchanged)
         if not failed and settled and (nobody_there := self._unserved(shares)):
             raise nobody_there
         return failed
@@ -266,7 +266,7 @@ class Balancers:
 
         One that was down before the task began may have anything; it is not waited for.
         """
-        hosts = split.moved - self.steady if not back else {place.host for place in self.places} - split.out
+        hosts = split.moved - self.unchanged if not back else {place.host for place in self.places} - split.out
         began = {
             server.name
             for place in self.places

@@ -23,7 +23,7 @@ from playbooks.steps.facts import Facts, ReleaseOnHost
 from playbooks.steps.traffic import Server, ServerWeight
 from playbooks.steps.traffic_state import Admin, BalancerState, ServerState
 from playbooks.traffic.groups import Groups, live_group
-from playbooks.traffic.shares import HostBackends, TrafficSplit, balance, steady, way_back
+from playbooks.traffic.shares import HostBackends, TrafficSplit, balance, find_unchanged, way_back
 
 WEB = {"name": "web@", "unit": {"Service": {"ExecStart": "/x"}}}
 BLUE, GREEN = ("a1",), ("b1", "b2")
@@ -166,7 +166,7 @@ def test_shares_testers_and_where_it_ends() -> None:
     retreat, rest = way_back(PLACES, TrafficSplit(share=1.0), forward=True)
     assert rest == end, "a rollback's guard brings it to its end"
     assert set(serving(retreat)) == {"a1"}
-    assert steady(PLACES, ALL, ()) == NEW, "what is live does not run what is wanted"
+    assert find_unchanged(PLACES, ALL, ()) == NEW, "what is live does not run what is wanted"
 
 
 def test_a_group_without_the_traffic_gets_none_because_nobody_else_serves() -> None:

@@ -69,7 +69,7 @@ class Balancer:
 
     places: tuple[HostBackends, ...]
     balancers: tuple[str, ...] = ("edge1",)
-    steady: frozenset[str] = frozenset()
+    unchanged: frozenset[str] = frozenset()
     misrouted: bool = False
     partially_shifted: frozenset[str] = frozenset()
     splits: list[TrafficSplit] = field(default_factory=list)
