@@ -25,7 +25,7 @@ from playbooks.releases.difference import differences
 from playbooks.releases.find_artifact import find_artifact
 from playbooks.releases.members import begin_reading
 from playbooks.releases.render import Rendered, new_release
-from playbooks.releases.renderings import Renderings, for_next, turns
+from playbooks.releases.renderings import Renderings, for_next, slot_change_warnings
 from playbooks.rollout.planning.outdated_hosts import outdated_hosts
 from playbooks.rollout.planning.preview import Planned, planned, waits
 from playbooks.rollout.run_once import told_once
@@ -263,7 +263,7 @@ def deploy_actions(
     hooks = {moment: [hook for hook in some if first or not hook.once] for moment, some in rendered.hooks.items()}
     before = hooks["before_switch"]
     steps = [
-        *turns({facts.host: facts}, {facts.host: rendered}),
+        *slot_change_warnings({facts.host: facts}, {facts.host: rendered}),
         f"adopt releases/{facts.theirs} as {facts.current}, for the way back" if facts.theirs else "",
         f"back up release {facts.whole}" if settings.backup.enabled and facts.whole else "",
         f"fetch {release.artifact.url}" if release.artifact.url else f"upload {release.artifact.size:,} bytes",

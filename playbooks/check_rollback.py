@@ -128,11 +128,11 @@ def check_rollback(env: Environment, back: RollbackRequest, progress: Progress) 
         databases, lacking = _databases(fleet, env, targets, back) if back.with_database else ((), ())
         moves = moves_of(facts, todo, checked)
         refuse_strange_slots(env, {host: move.slot for host, move in moves.items()}, targets)
-        turning = any(takes_the_place(facts[host], move.slot) for host, move in moves.items())
-        plan = plan_rollback(env, list(moves), back.batch, turning=turning, back=bool(targets))
+        in_place = any(takes_the_place(facts[host], move.slot) for host, move in moves.items())
+        plan = plan_rollback(env, list(moves), back.batch, in_place=in_place, back=bool(targets))
         stays = groups is not None and not plan.stages
         holder, alone = holder_of(back, left), plan.host_by_host
-        traffic = read_traffic(fleet, env, holder, facts, moves, groups, stays=stays, turns=alone, insists=True)
+        traffic = read_traffic(fleet, env, holder, facts, moves, groups, stays=stays, host_by_host=alone, insists=True)
         partially_shifted = frozenset() if groups else traffic.partially_shifted
         plan = as_traffic_stands(plan, list(moves), misrouted=traffic.misrouted, partially_shifted=partially_shifted)
     hosts = tuple(

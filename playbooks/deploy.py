@@ -26,7 +26,7 @@ from playbooks.releases.choosing import choose_anew, passed_over
 from playbooks.releases.find_artifact import find_artifact
 from playbooks.releases.members import begin_reading
 from playbooks.releases.render import Rendered, later_than, new_release, render
-from playbooks.releases.renderings import Renderings, for_next, turns
+from playbooks.releases.renderings import Renderings, for_next, slot_change_warnings
 from playbooks.releases.slots import slots_on
 from playbooks.rollout.context import build_context
 from playbooks.rollout.mover import Move
@@ -121,7 +121,7 @@ def deploy(env: Environment, wanted: DeployRequest, progress: Progress) -> Outco
             judged = look_over(fleet, env, todo, facts, release, renderings, held_by_artifact())
             warnings = [*_unproven(todo), *require_good(env, judged)]
             facts = _adopt(fleet, env, todo, facts, rendered)
-            warnings += turns({target.name: facts[target.name] for target in todo}, rendered)
+            warnings += slot_change_warnings({target.name: facts[target.name] for target in todo}, rendered)
             plan = plan_for(env, wanted, [target.name for target in todo], facts)
             moves = _moves(todo, facts, release, rendered)
             context = build_context(fleet, held, env, holder, facts, moves, plan, groups, insists=wanted.force)
@@ -227,7 +227,7 @@ def plan_for(
     """
     known = facts.values() if facts is not None else ()
     fresh = facts is not None and not any(fact.current for fact in known)
-    turning = bool(env.settings.slots) and any(fact.current and fact.slot is None for fact in known)
+    in_place = bool(env.settings.slots) and any(fact.current and fact.slot is None for fact in known)
     return plan_deploy(
         env,
         hosts,
@@ -235,7 +235,7 @@ def plan_for(
         batch=wanted.batch,
         watch=wanted.watch,
         fresh=fresh,
-        turning=turning,
+        in_place=in_place,
     )
 
 

@@ -90,9 +90,9 @@ def rollback(env: Environment, back: RollbackRequest, progress: Progress) -> Out
             )
             targets = {host: release for host, release in targets.items() if host not in refused}
             refuse_strange_slots(env, {host: move.slot for host, move in moves.items()}, targets)
-            turning = any(takes_the_place(facts[host], move.slot) for host, move in moves.items())
+            in_place = any(takes_the_place(facts[host], move.slot) for host, move in moves.items())
             going_on = left is not None and left.task == "rollback"
-            plan = plan_rollback(env, list(moves), back.batch, turning=turning, back=bool(targets))
+            plan = plan_rollback(env, list(moves), back.batch, in_place=in_place, back=bool(targets))
             if groups and not targets:
                 targets = {host: now for host in groups.serving if host in facts and (now := facts[host].current)}
             stays = groups is not None and not plan.stages

@@ -21,7 +21,7 @@ def _other(renderings: Renderings, running: str | None) -> Rendered:
     return next(made for name, made in renderings.items() if name is None or name != running)
 
 
-def turns(facts: Mapping[str, Facts], rendered: Mapping[str, Rendered]) -> list[str]:
+def slot_change_warnings(facts: Mapping[str, Facts], rendered: Mapping[str, Rendered]) -> list[str]:
     """Return a sentence for each host that this deploy moves from in place to slots, or back."""
     told = []
     for host, fact in facts.items():

@@ -54,8 +54,9 @@ def build_context(
     Raises:
         SlipwayError: a balancer cannot be read, or does not know a server.
     """
-    turns = plan.host_by_host
-    traffic = read_traffic(fleet, env, holder, facts, moves, groups, stays=stays, turns=turns, insists=insists)
+    traffic = read_traffic(
+        fleet, env, holder, facts, moves, groups, stays=stays, host_by_host=plan.host_by_host, insists=insists
+    )
     watcher = None
     if plan.watches:
         # Loaded here, because only a deploy that is watched needs these modules.
@@ -82,14 +83,14 @@ def read_traffic(
     groups: Groups | None,
     *,
     stays: bool,
-    turns: bool,
+    host_by_host: bool,
     insists: bool,
 ) -> Traffic:
     """Where the traffic is, as the balancers say, and who moves it. Nothing is changed yet.
 
     Args:
         fleet, env, holder, facts, moves, groups, stays, insists: see `build_context`.
-        turns: whether hosts change one by one, out of the traffic.
+        host_by_host: whether hosts change one by one, out of the traffic.
 
     Raises:
         SlipwayError: a balancer cannot be read, or does not know a server.
@@ -98,7 +99,9 @@ def read_traffic(
     leaving = {host for host, move in moves.items() if move.after is None}
     places = tuple(
         replace(place, leaves=place.host in leaving)
-        for place in places_of(env, facts, {host: move.slot for host, move in moves.items()}, groups, turns=turns)
+        for place in places_of(
+            env, facts, {host: move.slot for host, move in moves.items()}, groups, host_by_host=host_by_host
+        )
     )
     running = [host for host, fact in facts.items() if fact.current]
     stay = frozenset() if stays else find_unchanged(places, running, moves)

@@ -17,7 +17,7 @@ def places_of(
     slots: Mapping[str, str | None],
     groups: Groups | None = None,
     *,
-    turns: bool = False,
+    host_by_host: bool = False,
 ) -> tuple[HostBackends, ...]:
     """The application's hosts as the balancers see them.
 
@@ -29,14 +29,15 @@ def places_of(
         facts: of the hosts that take part.
         slots: the slot that each host which changes will run in; None for a host without slots.
         groups: of hosts, if there are any.
-        turns: whether hosts with slots change one by one, out of the traffic, since some of them run in none.
+        host_by_host: whether hosts with slots change one by one, out of the traffic, since some of them run in none.
     """
     if groups:
         return tuple(_in_groups(env, facts, groups))
     if env.settings.slots:
         capacity = capacities(env)
         return tuple(
-            _slotted(env, fact, slots.get(host, fact.slot), capacity[host], turns=turns) for host, fact in facts.items()
+            _slotted(env, fact, slots.get(host, fact.slot), capacity[host], host_by_host=host_by_host)
+            for host, fact in facts.items()
         )
     return tuple(_in_place(env, facts))
 
@@ -63,7 +64,7 @@ def _in_groups(env: Environment, facts: Mapping[str, Facts], groups: Groups) -> 
             yield HostBackends(host, None, server_of(env, host), live=False, capacity=capacity[host])
 
 
-def _slotted(env: Environment, fact: Facts, slot: str | None, capacity: float, *, turns: bool) -> HostBackends:
+def _slotted(env: Environment, fact: Facts, slot: str | None, capacity: float, *, host_by_host: bool) -> HostBackends:
     """A host with two slots. A release that runs in neither has the first slot's port, or no traffic."""
     first = next(iter(env.settings.slots))
     after, before = slot or first, fact.slot or first
@@ -73,5 +74,5 @@ def _slotted(env: Environment, fact: Facts, slot: str | None, capacity: float, *
         server_of(env, fact.host, after),
         tuple(server_of(env, fact.host, slot) for slot in env.settings.slots if slot not in (before, after)),
         capacity=capacity,
-        turns=turns,
+        in_place=host_by_host,
     )

@@ -24,7 +24,7 @@ class HostBackends:
             the other group has no traffic, so its ``before`` is None.
         capacity: what it can carry relative to the largest of all hosts, above 0 to 1.
         leaves: whether nothing will run there in the end.
-        turns: whether what runs there stops for the new release, so that the host leaves the traffic while it changes.
+        in_place: whether what runs there stops for the new release, so that the host leaves the traffic while it changes.
     """
 
     host: str
@@ -34,12 +34,12 @@ class HostBackends:
     live: bool | None = None
     capacity: float = 1.0
     leaves: bool = False
-    turns: bool = False
+    in_place: bool = False
 
     @property
     def beside(self) -> bool:
         """Whether old and new run at the same time as two servers, of this host or of two groups."""
-        return self.live is not None or (bool(self.former) and not self.turns)
+        return self.live is not None or (bool(self.former) and not self.in_place)
 
     @property
     def former(self) -> Server | None:
@@ -148,7 +148,7 @@ def idle(places: Sequence[HostBackends], split: TrafficSplit) -> set[str]:
         moved = place.host in split.moved
         if place.leaves if moved else place.before is None:
             found.add(place.after.name)
-        if place.turns and place.former:
+        if place.in_place and place.former:
             found.add(place.former.name if moved else place.after.name)
     return found
 

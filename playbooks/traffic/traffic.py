@@ -155,7 +155,9 @@ class Balancers:
     def misrouted(self) -> bool:
         wanted = {
             share.server.name: share.on and share.weight > 0
-            for share in balance(self.places, TrafficSplit(self.unchanged, self.left - self.unchanged), closed=self.closed)
+            for share in balance(
+                self.places, TrafficSplit(self.unchanged, self.left - self.unchanged), closed=self.closed
+            )
         }
         return any(
             server.wanted != wanted[name]

@@ -127,7 +127,7 @@ def test_a_rollback_says_what_it_would_do(
     running = ReleaseOnHost("2-2", "proven", None, {"version": "2", **({"slot": runs[0]} if runs[0] else {})})
     fact = replace(on_host_bare(), current="2-2", releases={"2-2": running})
     move = Move("h1", "2-2", "1-1", (goes[1],), (runs[1],), goes[0], way_back="2-2")
-    plan = plan_rollback(env, ["h1"], None, turning=takes_the_place(fact, goes[0]))
+    plan = plan_rollback(env, ["h1"], None, in_place=takes_the_place(fact, goes[0]))
     checked = Checked("intact", "", (goes[1],), goes[0])
     said = list(rollback_actions(env.target("h1").settings, fact, move, checked, plan))
     short = {"out": "take the host out of the traffic"}
@@ -182,7 +182,7 @@ def test_only_from_slot_to_slot_nothing_has_to_stop_for_the_way_back(
     fact = on_host(new_release(find_artifact(env)), now)
     found = takes_the_place(fact, then)
     assert found == stops
-    plan = plan_rollback(env, ["h1", "h2", "h3", "h4"], None, turning=found)
+    plan = plan_rollback(env, ["h1", "h2", "h3", "h4"], None, in_place=found)
     assert plan.host_by_host == stops
     assert [len(stage.hosts) for stage in plan.stages] == ([2, 2] if stops else [4, 0])
 
@@ -192,8 +192,8 @@ def test_a_fleet_that_turns_has_its_traffic_where_each_host_runs(tmp_path: Path)
     env = environment(tmp_path, slots=SLOTS, balancer={"hosts": "edge", "port": 80}, hosts="h1:h2:h3")
     release = new_release(find_artifact(env))
     hosts = {host: replace(on_host(release, slot), host=host) for host, slot in MIXED.items()}
-    plan = plan_deploy(env, list(hosts), turning=True)
-    places = places_of(env, hosts, {"h1": "green", "h2": None, "h3": "blue"}, turns=plan.host_by_host)
+    plan = plan_deploy(env, list(hosts), in_place=True)
+    places = places_of(env, hosts, {"h1": "green", "h2": None, "h3": "blue"}, host_by_host=plan.host_by_host)
 
     def asked(moved: str = "", out: str = "") -> set[str]:
         shares = balance(places, TrafficSplit(frozenset(moved.split()), frozenset(out.split())))

@@ -25,7 +25,7 @@ def plan_deploy(
     batch: str | None = None,
     watch: float | None = None,
     fresh: bool = False,
-    turning: bool = False,
+    in_place: bool = False,
 ) -> Plan:
     """In which order hosts change and traffic moves.
 
@@ -35,7 +35,7 @@ def plan_deploy(
         strategy, batch: instead of the settings'.
         watch: seconds of the watch after the switch, instead of the settings'.
         fresh: nothing runs yet, so there is nothing to compare with, and no traffic to move in steps.
-        turning: what runs is in no slot, and stops for the new release.
+        in_place: what runs is in no slot, and stops for the new release.
 
     Raises:
         UsageError: there is no such strategy or batch size, or this fleet cannot have it.
@@ -53,13 +53,13 @@ def plan_deploy(
         _require_traffic(env, name)
     if fresh:
         return rolling(hosts, rollout, fleet, batch=batch or f"{len(hosts) or 1}")
-    if settings.groups or (settings.slots and not turning):
+    if settings.groups or (settings.slots and not in_place):
         return beside(hosts, rollout, fleet, strategy=name, batch=batch)
-    return (canary if name == "canary" and not turning else rolling)(hosts, rollout, fleet, batch=batch)
+    return (canary if name == "canary" and not in_place else rolling)(hosts, rollout, fleet, batch=batch)
 
 
 def plan_rollback(
-    env: Environment, hosts: Sequence[str], batch: str | None, *, turning: bool = False, back: bool = True
+    env: Environment, hosts: Sequence[str], batch: str | None, *, in_place: bool = False, back: bool = True
 ) -> Plan:
     """A rollback's plan: all at once if the old release has a slot of its own; else in two halves behind a balancer.
 
@@ -67,7 +67,7 @@ def plan_rollback(
         env: the environment.
         hosts: those that change.
         batch: hosts that change at the same time.
-        turning: on some of them the old release replaces what runs, in a slot or without one.
+        in_place: on some of them the old release replaces what runs, in a slot or without one.
         back: with groups of hosts, whether the traffic goes to the other one, none of whose hosts may have to change.
 
     Raises:
@@ -77,7 +77,7 @@ def plan_rollback(
     if env.settings.groups:
         starts = [Stage("start beside", tuple(hosts), share=0.0)] if hosts else []
         return Plan("blue-green", (*starts, Stage("all of the traffic", share=1.0)) if back else ())
-    if env.settings.slots and not turning:
+    if env.settings.slots and not in_place:
         stages = [Stage("start beside", tuple(hosts), share=0.0), Stage("all of the traffic", share=1.0)]
         return Plan("rolling", tuple(stages) if hosts else ())
     size = batch or ("50%" if env.settings.balancer else "100%")
