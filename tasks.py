@@ -110,9 +110,9 @@ def deploy(
         return
     if resume:
         begun = {"version": version, "check": check}
-        runner.refuse_beside("--resume", begun, "it finishes what was begun, as it was begun", as_json=json)
+        runner.refuse_together("--resume", begun, "it finishes what was begun, as it was begun", as_json=json)
     if check:
-        runner.refuse_beside("--check", {"report": report}, "a dry run has no rollout to tell of", as_json=json)
+        runner.refuse_together("--check", {"report": report}, "a dry run has no rollout to tell of", as_json=json)
         runner.perform(
             env,
             look,
@@ -204,12 +204,12 @@ def rollback(
     if list_:
         asked = {"check": check, "to": to, "reason": reason, "with-database": with_database, "batch": batch}
         asked |= {"wait": wait != "0", "yes": yes, "report": report}
-        runner.refuse_beside("--list", asked, "it shows all that one can go back to", as_json=json)
+        runner.refuse_together("--list", asked, "it shows all that one can go back to", as_json=json)
         show = rollback_preview.show_ways_back
         runner.perform(env, list_all, show, limit=limit, app=app, several="each", as_json=json, witnesses=timed)
         return
     if check:
-        runner.refuse_beside("--check", {"report": report}, "a dry run has no rollback to tell of", as_json=json)
+        runner.refuse_together("--check", {"report": report}, "a dry run has no rollback to tell of", as_json=json)
         runner.perform(
             env, look, rollback_preview.show_rollback_check, limit=limit, app=app, as_json=json, witnesses=timed
         )
@@ -310,7 +310,7 @@ def history(
     mending = {"accept": accept, "reject": reject, "wait": wait != "0"}
     if repair:
         looking = {"verify": verify, "since": since, "most": most != "20"}
-        runner.refuse_beside("--repair", looking, "it proves all ledgers by itself, and then mends them", as_json=json)
+        runner.refuse_together("--repair", looking, "it proves all ledgers by itself, and then mends them", as_json=json)
     elif any(mending.values()):
         alone = next(f"--{name}" for name, value in mending.items() if value)
         runner.refuse(UsageError(f"{alone} goes with --repair only; nothing was touched"), as_json=json)
@@ -319,7 +319,7 @@ def history(
         hint = f"invoke history --env={env or '…'} --verify --since=…; --most=50 shows more records"
         runner.refuse(UsageError(f"{said}; nothing was touched", hint=hint), as_json=json)
     elif verify:
-        runner.refuse_beside("--verify", {"most": most != "20"}, "it reads every ledger whole", as_json=json)
+        runner.refuse_together("--verify", {"most": most != "20"}, "it reads every ledger whole", as_json=json)
     each: Several = "ask" if since is not None else "each"  # heads are an application's own
     if repair:
         runner.perform(env, mend, tables.show_repaired_history, limit=limit, app=app, as_json=json)
@@ -426,9 +426,9 @@ def inventory(
 
     if host is not None:
         other = {"vars": vars, "limit": limit, "app": app}
-        runner.refuse_beside("--host", other, "it shows what is written for that host", as_json=json)
+        runner.refuse_together("--host", other, "it shows what is written for that host", as_json=json)
     elif vars:
-        runner.refuse_beside("--vars", {"app": app}, "it shows what is written, for all applications", as_json=json)
+        runner.refuse_together("--vars", {"app": app}, "it shows what is written, for all applications", as_json=json)
     if vars or host is not None:
         runner.list_variables(env, look, tables.show_variables, as_json=json, untrusted=untrusted_inventory)
     elif untrusted_inventory:

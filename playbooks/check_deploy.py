@@ -183,7 +183,7 @@ def check(env: Environment, wanted: DeployRequest, progress: Progress) -> Deploy
         why=release.artifact.why,
         sha256=release.artifact.sha256,
         strategy=plan.strategy,
-        stages=planned(env, plan, _beside(for_next(renderings, facts), facts)),
+        stages=planned(env, plan, _side_by_side(for_next(renderings, facts), facts)),
         hosts=(*lines, *others, *gone, *in_front),
         before=told_once(first, for_next(renderings, facts)[first]) if first else "",
     )
@@ -258,7 +258,7 @@ def deploy_actions(
         stage: the stage in which it changes.
         first: whether hooks with `once` run on this host.
     """
-    beside = bool(_beside({facts.host: rendered}, {facts.host: facts}))
+    side_by_side = bool(_side_by_side({facts.host: rendered}, {facts.host: facts}))
     port = rendered.slot.port if rendered.slot else None
     hooks = {moment: [hook for hook in some if first or not hook.once] for moment, some in rendered.hooks.items()}
     before = hooks["before_switch"]
@@ -272,8 +272,8 @@ def deploy_actions(
         *(f"write {name}" for name in rendered.files),
         *(f"before_switch hook, before any host switches: {hook.name or hook.run}" for hook in before if hook.once),
         *(f"in '{stage}', before_switch hook: {hook.name or hook.run}" for hook in before if not hook.once),
-        f"in '{stage}': {_change(settings, facts, beside=beside)}",
-        *_unit_actions(rendered, facts, there, beside=beside),
+        f"in '{stage}': {_change(settings, facts, side_by_side=side_by_side)}",
+        *_unit_actions(rendered, facts, there, side_by_side=side_by_side),
         *(f"after_switch hook: {hook.name or hook.run}" for hook in hooks["after_switch"]),
         settings.health.unproven if settings.services else "",
         *waits(settings, port, release.version),
@@ -281,30 +281,30 @@ def deploy_actions(
     return tuple(step for step in steps if step)
 
 
-def _beside(rendered: Mapping[str, Rendered], facts: Mapping[str, Facts]) -> dict[str, str]:
+def _side_by_side(rendered: Mapping[str, Rendered], facts: Mapping[str, Facts]) -> dict[str, str]:
     """Return the hosts where the new release starts in an idle slot, with that slot."""
     return {host: slot.name for host, fact in facts.items() if (slot := rendered[host].slot) and fact.slot}
 
 
-def _change(settings: Settings, facts: Facts, *, beside: bool) -> str:
+def _change(settings: Settings, facts: Facts, *, side_by_side: bool) -> str:
     if settings.groups and facts.current:
         return "start it with no traffic on the host; the other group goes on serving until the traffic moves"
-    if beside:
+    if side_by_side:
         return "start it beside the old one, which goes on serving until the traffic moves"
     return f"{'take the host out of the traffic, ' if settings.balancer else ''}point {settings.home}/current to it"
 
 
-def _unit_actions(rendered: Rendered, facts: Facts, there: OnHost, *, beside: bool) -> Iterator[str]:
+def _unit_actions(rendered: Rendered, facts: Facts, there: OnHost, *, side_by_side: bool) -> Iterator[str]:
     open_now = {unit.name for unit in facts.units if unit.active == "active"}
     slot = rendered.slot
-    if not beside and (gone := [unit.name for unit in facts.units if unit.name not in rendered.start]):
+    if not side_by_side and (gone := [unit.name for unit in facts.units if unit.name not in rendered.start]):
         yield f"stop {', '.join(gone)}"
     if slot and facts.idle and facts.idle.slot == slot.name:
         yield f"stop {facts.idle.release}, which is kept in slot {slot.name}"
     for unit in rendered.start:
         name, _, kind = unit.rpartition(".")
         if slot and unit in rendered.units and name.endswith(f"@{slot.name}"):
-            yield f"start {unit} on port {slot.port}{'; what runs in the other slot runs on' if beside else ''}"
+            yield f"start {unit} on port {slot.port}{'; what runs in the other slot runs on' if side_by_side else ''}"
             continue
         if kind == "service":
             yield f"{'reload' if unit in rendered.reload else 'restart'} {unit}"

@@ -107,7 +107,7 @@ def rollback(env: Environment, back: RollbackRequest, progress: Progress) -> Out
             warnings = [*replaced, *([] if back.with_database else of_databases(env, facts, targets))]
             for warning in warnings:
                 progress.warn(warning)
-            if any(place.beside for place in context.traffic.places) and not groups:
+            if any(place.side_by_side for place in context.traffic.places) and not groups:
                 # Arm the hosts' guards first: alone, the balancers' guards would send traffic where no host is. A host
                 # that is lost does not stop the others here; its switch reports it.
                 context.mover.arm_all()

@@ -365,7 +365,7 @@ def refuse(error: UsageError, *, as_json: bool) -> None:
     raise Exit(code=int(error.exit_status))
 
 
-def refuse_beside(flag: str, given: Mapping[str, object], why: str, *, as_json: bool) -> None:
+def refuse_together(flag: str, given: Mapping[str, object], why: str, *, as_json: bool) -> None:
     """Refuse flags that would have no effect beside another one.
 
     Args:
@@ -377,10 +377,10 @@ def refuse_beside(flag: str, given: Mapping[str, object], why: str, *, as_json: 
     Raises:
         Exit: one of them was.
     """
-    beside = [f"--{name}" for name, value in given.items() if value]
-    if beside:
-        does = "does" if len(beside) == 1 else "do"
-        said = f"{' and '.join(beside)} {does} not go with {flag}: {why}; nothing was touched"
+    others = [f"--{name}" for name, value in given.items() if value]
+    if others:
+        does = "does" if len(others) == 1 else "do"
+        said = f"{' and '.join(others)} {does} not go with {flag}: {why}; nothing was touched"
         refuse(UsageError(said, hint="leave the one or the other out"), as_json=as_json)
 
 

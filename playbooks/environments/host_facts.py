@@ -125,7 +125,7 @@ def as_left(facts: Mapping[str, Facts], replaced: Collection[str]) -> dict[str, 
     return {
         host: replace(
             fact,
-            drift=fact.drift.beside(fact.slot) if fact.drift else None,
+            drift=fact.drift.after_a_change(fact.slot) if fact.drift else None,
             odd=fact.odd[LOST_SENTENCES:] if fact.lost else fact.odd,
         )
         if host in replaced

@@ -273,12 +273,12 @@ def _old_artifact(env: Environment, new: Artifact, facts: Mapping[str, Facts]) -
         for fact in facts.values()
         if fact.running
     )
-    beside = str(Path(new.source).parent)
+    folder = str(Path(new.source).parent)
     for (sha256, version, source), _ in running.most_common(2):
         if sha256 == new.sha256:
             continue
         # The path is a host's report, so look only where versions are and beside the new artifact.
-        source = source if str(Path(source).parent) == beside else ""
+        source = source if str(Path(source).parent) == folder else ""
         for path in local_artifacts(env, version, source):
             found = _artifact(path, version, sha256)
             if found is not None:

@@ -135,7 +135,7 @@ def _local(env: Environment, source: str, version: str | None, expected: str | N
     compression = _format(path.name)
     try:
         actual = file_sha256(path)
-        expected = expected or _beside(path)
+        expected = expected or _checksum_beside(path)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from None
     if expected and expected != actual:
@@ -153,7 +153,7 @@ def _meant(env: Environment, *, given: bool) -> str:
     return f"slipway_artifact ({origin}) is a path from the inventory's folder, else from the project's, or a URL"
 
 
-def _beside(path: Path) -> str | None:
+def _checksum_beside(path: Path) -> str | None:
     sidecar = path.with_name(path.name + ".sha256")
     if not sidecar.is_file():
         return None

@@ -104,6 +104,6 @@ def keep_pace(path: Path, pace: Pace) -> None:
         return
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        beside = path.with_name(f".{path.name}.{threading.get_native_id()}")
-        beside.write_text(json.dumps({"sent": pace.sent, "made": pace.made}), encoding="utf-8")
-        beside.replace(path)
+        scratch = path.with_name(f".{path.name}.{threading.get_native_id()}")
+        scratch.write_text(json.dumps({"sent": pace.sent, "made": pace.made}), encoding="utf-8")
+        scratch.replace(path)

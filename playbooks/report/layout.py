@@ -71,14 +71,14 @@ def table(names: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> li
 
 
 def _table(names: Sequence[str], rows: Sequence[Sequence[str]], widths: Sequence[int], whole: int) -> list[list[Piece]]:
-    lines = [_beside([[Piece(name)] for name in names], widths)]
+    lines = [_in_columns([[Piece(name)] for name in names], widths)]
     for row in rows:
         cells = [
             [Piece(line, cell) for line in ([cell] if len(cell) <= whole else wrapped(cell, size))]
             for cell, size in zip(row, widths, strict=True)
         ]
         height = max(len(cell) for cell in cells)
-        lines += [_beside([cell[at : at + 1] for cell in cells], widths) for at in range(height)]
+        lines += [_in_columns([cell[at : at + 1] for cell in cells], widths) for at in range(height)]
     return lines
 
 
@@ -101,7 +101,7 @@ def _longest(cell: str, whole: int) -> int:
     return len(cell) if len(cell) <= whole else max(map(len, _tied(cell).split(" ")))
 
 
-def _beside(cells: Sequence[Sequence[Piece]], widths: Sequence[int]) -> list[Piece]:
+def _in_columns(cells: Sequence[Sequence[Piece]], widths: Sequence[int]) -> list[Piece]:
     line: list[Piece] = []
     for cell, width in zip(cells, widths, strict=True):
         piece = cell[0] if cell else Piece("")

@@ -205,7 +205,7 @@ def _given(host: HostFiles) -> Iterator[str]:
 def show_status(status: Status) -> None:
     """What runs where."""
     rows = [_status_row(host) for host in status.hosts]
-    titles = ("host", "version", "since", "by", "health", "beside", "backup", "verified", "lock", "guard", "why")
+    titles = ("host", "version", "since", "by", "health", "idle", "backup", "verified", "lock", "guard", "why")
     show_table(titles, rows)
     if status.balancers:
         say("")

@@ -318,8 +318,8 @@ def _leave_to_guards(context: RolloutContext, rollout: Rollout) -> bool:
     out = frozenset([*ill, *guarded])
     moved = rollout.moved - out
     # With old and new side by side, all traffic leaves the bad release, if the remaining hosts can carry it.
-    beside = any(place.beside for place in context.traffic.places)
-    share = 1.0 if beside and 2 * len(moved) >= len(context.traffic.places) else None
+    side_by_side = any(place.side_by_side for place in context.traffic.places)
+    share = 1.0 if side_by_side and 2 * len(moved) >= len(context.traffic.places) else None
     # A balancer's guard does not check health, so unhealthy hosts are taken out here.
     return _move_or_warn(context, TrafficSplit(moved, out=out, share=share)) or bool(guarded and not ill)
 
@@ -333,9 +333,9 @@ def _waves(hosts: Sequence[str], traffic: Traffic, gently: int | None = None) ->
         gently: how many at a time, if the release is not at fault and the others have no headroom.
     """
     size = len(traffic.places)
-    beside = any(place.beside for place in traffic.places)
-    most = len(hosts) if not traffic.balancers or beside or 2 * len(hosts) <= size else max(1, size // 2)
-    most = most if gently is None or not traffic.balancers or beside else min(most, gently)
+    side_by_side = any(place.side_by_side for place in traffic.places)
+    most = len(hosts) if not traffic.balancers or side_by_side or 2 * len(hosts) <= size else max(1, size // 2)
+    most = most if gently is None or not traffic.balancers or side_by_side else min(most, gently)
     for start in range(0, len(hosts), max(1, most)):
         yield list(hosts[start : start + most])
 

@@ -50,7 +50,7 @@ class Sides:
         new = [place.after.name for place in self.places if place.host in on_new]
         if split.share is not None and split.share >= 1:
             # Nothing is sent to the old release any more, but on hosts that are left out of this deploy.
-            left_out = [place for place in self.places if not place.beside and place.host not in on_new]
+            left_out = [place for place in self.places if not place.side_by_side and place.host not in on_new]
             return new, [place.before.name for place in left_out if place.before]
         return new, [place.before.name for place in self.places if place.before and place.before.name not in new]
 

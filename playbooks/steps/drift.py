@@ -88,7 +88,7 @@ class Drift:
         """Return the changes inside the release folder; they stay behind when another release runs."""
         return tuple(change for change in self.changes if change.kind not in ("drop-in", "unread", "mounts"))
 
-    def beside(self, slot: str | None) -> Drift | None:
+    def after_a_change(self, slot: str | None) -> Drift | None:
         """Return the changes that remain when another release runs: drop-ins, except the old slot's."""
         left = f"@{slot}." if slot else None
         kept = tuple(

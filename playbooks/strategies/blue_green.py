@@ -10,7 +10,7 @@ from playbooks.strategies.batches import batches, count
 from playbooks.strategies.plan import FleetShape, Plan, Stage, WatchPeriod, last_watch, percent
 
 
-def beside(
+def side_by_side(
     hosts: Sequence[str], rollout: RolloutSettings, fleet: FleetShape, *, strategy: str, batch: str | None = None
 ) -> Plan:
     """Plan a deploy whose new release runs beside the old one: the strategy only says how the traffic moves.

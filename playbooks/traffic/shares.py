@@ -24,7 +24,8 @@ class HostBackends:
             the other group has no traffic, so its ``before`` is None.
         capacity: what it can carry relative to the largest of all hosts, above 0 to 1.
         leaves: whether nothing will run there in the end.
-        in_place: whether what runs there stops for the new release, so that the host leaves the traffic while it changes.
+        in_place: whether what runs there stops for the new release, so that the host leaves the traffic while it
+            changes.
     """
 
     host: str
@@ -37,7 +38,7 @@ class HostBackends:
     in_place: bool = False
 
     @property
-    def beside(self) -> bool:
+    def side_by_side(self) -> bool:
         """Whether old and new run at the same time as two servers, of this host or of two groups."""
         return self.live is not None or (bool(self.former) and not self.in_place)
 
@@ -112,7 +113,7 @@ def balance(
         closed: names of servers that a person has taken out of service; they stay out.
     """
     by_group = any(place.live is not None for place in places)
-    kind = _grouped if by_group else _beside if any(place.beside for place in places) else _in_place
+    kind = _grouped if by_group else _side_by_side if any(place.side_by_side for place in places) else _in_place
     # Shares are of the servers that get traffic.
     shut = [place for place in places if is_shut(place, closed)]
     changing = {name for place in places if place.host in split.out for name in servers_of(place)}
@@ -180,23 +181,23 @@ def _in_place(places: Sequence[HostBackends], split: TrafficSplit) -> list[Serve
     return shares
 
 
-def _beside(places: Sequence[HostBackends], split: TrafficSplit) -> list[ServerWeight]:
+def _side_by_side(places: Sequence[HostBackends], split: TrafficSplit) -> list[ServerWeight]:
     share = 0.0 if split.share is None else split.share
     moved = split.moved - split.out
     # A host that does not change has one server, which is old or new by what it runs.
-    old = [place for place in places if place.before and (place.beside or place.host not in moved)]
+    old = [place for place in places if place.before and (place.side_by_side or place.host not in moved)]
     new_ones = [place.capacity for place in places if place.host in moved]
     old_unit, new_unit = weigh([place.capacity for place in old], new_ones, share)
     shares = []
     for place in places:
         new = place.host in moved
-        if place.beside or place.before is None or new:
+        if place.side_by_side or place.before is None or new:
             weight = weight_of(place.capacity, new_unit) if new else 0
             shares.append(ServerWeight(place.after, weight=weight, on=new, tester=new))
         if place in old and place.before is not None:
-            stays = share >= 1 and not place.beside  # left out of this rollout: it stays as it is
+            stays = share >= 1 and not place.side_by_side  # left out of this rollout: it stays as it is
             weight = weight_of(place.capacity, FULL if stays else old_unit)
-            on = (stays or share < 1) and (place.beside or place.host not in split.out)
+            on = (stays or share < 1) and (place.side_by_side or place.host not in split.out)
             shares.append(ServerWeight(place.before, weight=weight, on=on, tester=not moved))
     return shares
 
@@ -251,7 +252,7 @@ def way_back(
         forward: whether the task is a rollback, which guards finish.
     """
     hosts = frozenset(place.host for place in places if not place.live)
-    if any(place.beside for place in places):
+    if any(place.side_by_side for place in places):
         end = balance(places, TrafficSplit(hosts, share=1.0) if forward else TrafficSplit(share=0.0), closed=closed)
         return (balance(places, split, closed=closed) if forward else end), end
     end = balance(places, TrafficSplit(hosts if forward else frozenset()), closed=closed)

@@ -175,7 +175,7 @@ class Balancers:
         return frozenset(
             place.host
             for place in self.places
-            if place.beside and all(serves(state, place.after.name) for state in self.states.values())
+            if place.side_by_side and all(serves(state, place.after.name) for state in self.states.values())
         )
 
     def begin(self) -> None:
@@ -184,7 +184,7 @@ class Balancers:
     def require_headroom(self, hosts: frozenset[str]) -> None:
         leaving = {place.before.name for place in self.places if place.host in hosts and place.before}
         # Beside each other nobody leaves before others have come.
-        if leaving and not any(place.beside for place in self.places):
+        if leaving and not any(place.side_by_side for place in self.places):
             limits = self.env.settings.rollout.headroom
             wait_for_headroom(self.gauge, limits, hosts, leaving, self.fleet.progress, insists=self.insists)
 

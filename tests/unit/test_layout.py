@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from playbooks.report.layout import table, wrapped
 
-STATUS = ("host", "version", "since", "by", "health", "beside", "backup", "verified", "lock", "why")
+STATUS = ("host", "version", "since", "by", "health", "idle", "backup", "verified", "lock", "why")
 
 
 def lines(names: tuple[str, ...], rows: list[tuple[str, ...]], width: int = 80) -> list[str]:

@@ -16,7 +16,7 @@ from playbooks.rollout.mover import Mover
 from playbooks.rollout.rollout import HostState, Rollout, RolloutContext, StageVerdict, roll_out
 from playbooks.settings.rollout import RolloutSettings as Settings
 from playbooks.steps.traffic import Server
-from playbooks.strategies.blue_green import beside
+from playbooks.strategies.blue_green import side_by_side
 from playbooks.strategies.canary import canary
 from playbooks.strategies.plan import FleetShape, Plan, Stage
 from playbooks.strategies.rolling import rolling
@@ -140,7 +140,7 @@ def run(
     [
         (canary(HOSTS, SETTINGS, FLEET), IN_PLACE, {"app1"}),
         (
-            beside(HOSTS, SETTINGS, FLEET, strategy="blue-green"),
+            side_by_side(HOSTS, SETTINGS, FLEET, strategy="blue-green"),
             BESIDE,
             {f"{host}-green" for host in HOSTS},
         ),

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from playbooks.rollout.planning.strategy import as_traffic_stands
 from playbooks.settings.rollout import RolloutSettings
 from playbooks.strategies.batches import count
-from playbooks.strategies.blue_green import beside
+from playbooks.strategies.blue_green import side_by_side
 from playbooks.strategies.canary import canary
 from playbooks.strategies.plan import FleetShape, Plan, Stage
 from playbooks.strategies.rolling import rolling
@@ -98,7 +98,7 @@ def test_the_stock_ladders_are_those_of_the_requirements() -> None:
         ("20 % of the traffic", 1800, 0.005),
         ("100 % of the traffic", 1800, 0.001),
     ]
-    switch = beside(names(8), rollout(), FleetShape(8, balanced=True), strategy="blue-green")
+    switch = side_by_side(names(8), rollout(), FleetShape(8, balanced=True), strategy="blue-green")
     assert changed(switch) == names(8)
     assert [stage.share for stage in switch.stages] == [0.0, 0.1, 0.25, 0.5, 0.75, 1.0]
     assert {stage.watch.seconds for stage in switch.stages if stage.watch} == {300}

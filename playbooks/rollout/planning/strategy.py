@@ -8,7 +8,7 @@ from playbooks.core.errors import UsageError
 from playbooks.environments.environment import Environment
 from playbooks.settings.rollout import RolloutSettings
 from playbooks.settings.types import parse_batch
-from playbooks.strategies.blue_green import beside
+from playbooks.strategies.blue_green import side_by_side
 from playbooks.strategies.canary import canary
 from playbooks.strategies.plan import FleetShape, Plan, Stage
 from playbooks.strategies.rolling import rolling
@@ -54,7 +54,7 @@ def plan_deploy(
     if fresh:
         return rolling(hosts, rollout, fleet, batch=batch or f"{len(hosts) or 1}")
     if settings.groups or (settings.slots and not in_place):
-        return beside(hosts, rollout, fleet, strategy=name, batch=batch)
+        return side_by_side(hosts, rollout, fleet, strategy=name, batch=batch)
     return (canary if name == "canary" and not in_place else rolling)(hosts, rollout, fleet, batch=batch)
 
 
