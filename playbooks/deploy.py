@@ -46,7 +46,7 @@ from playbooks.steps.idle import ask_idle_host, leave_slot
 from playbooks.strategies.plan import Plan
 from playbooks.traffic.groups import Groups, read_groups
 from playbooks.traffic.servers import balancers_of, hosts_asked
-from playbooks.traffic.traffic import retreat
+from playbooks.traffic.traffic import fail_over
 
 NOTHING_SWITCHED = "before the first host switched: every one runs what it ran before"
 STAGED = f"invoke deploy {ANY_ENV} --resume goes on with it; a deploy of another version removes what was staged"
@@ -108,7 +108,7 @@ def deploy(env: Environment, wanted: DeployRequest, progress: Progress) -> Outco
         locked = [name for name in members if name in fleet.remotes]
         orders = env.orders(locked, holder, wait=wanted.wait, undo=wanted.resume is not None)
         if wanted.resume:
-            retreat(fleet, env, balancers)
+            fail_over(fleet, env, balancers)
         with fleet.lock(orders, last=balancers if wanted.resume else ()) as held:
             facts = read_changed(fleet, env, facts, held, drift=True)
             groups = read_groups(fleet, env)
@@ -290,7 +290,7 @@ def _moves(
         target.name: Move(
             host=target.name,
             before=facts[target.name].current,
-            way_back=facts[target.name].way_back,
+            fallback=facts[target.name].fallback,
             after=release.id,
             units=rendered[target.name].start,
             units_before=tuple(unit.name for unit in facts[target.name].units),

@@ -39,7 +39,7 @@ from playbooks.steps.idle import ask_idle_host, leave_other_slot, leave_slot
 from playbooks.steps.restore import restore_release
 from playbooks.traffic.groups import Groups, read_groups, require_whole
 from playbooks.traffic.servers import balancers_of
-from playbooks.traffic.traffic import retreat
+from playbooks.traffic.traffic import fail_over
 
 MAX_BACKUPS = 3  # backups to try for a release
 NOT_THAT_BACKUP = (
@@ -79,7 +79,7 @@ def rollback(env: Environment, back: RollbackRequest, progress: Progress) -> Out
         holder = holder_of(back, left)
         orders = env.orders(fleet.remotes, holder, wait=back.wait, undo=True)
         # Move traffic back at once if a controller died, without waiting for the guard: a person asks for it now.
-        retreat(fleet, env, balancers)
+        fail_over(fleet, env, balancers)
         with fleet.lock(orders, last=balancers) as held:
             found, facts = facts, read_changed(fleet, env, facts, held)
             groups = read_groups(fleet, env)
@@ -297,8 +297,8 @@ def moves_of(
         fact, found = facts[host], checked.get(host)
         runs = tuple(unit.name for unit in fact.units)
         if found is None:
-            return Move(host, fact.current, None, (), runs, way_back=fact.way_back)
-        return Move(host, fact.current, release, found.units, runs, found.slot, way_back=fact.way_back)
+            return Move(host, fact.current, None, (), runs, fallback=fact.fallback)
+        return Move(host, fact.current, release, found.units, runs, found.slot, fallback=fact.fallback)
 
     return {host: move(host, release) for host, release in sorted(changed.items(), key=lambda one: one[1] is None)}
 

@@ -18,7 +18,7 @@ MEANINGS: Mapping[int, frozenset[str]] = {
     1: frozenset(
         {"facts", "preflight", "rendered", "repository", "check_release", "drift", "ledger", "logs", "certificate"}
     ),
-    2: frozenset({"traffic", "traffic_state", "traffic_probe", "maintenance", "promote", "retreat", "abort"}),
+    2: frozenset({"traffic", "traffic_state", "traffic_probe", "maintenance", "promote", "failover", "abort"}),
     3: frozenset({"backup", "prove", "retention"}),
     4: frozenset({"stage", "adopt"}),
     5: frozenset({"before_switch", "switch"}),

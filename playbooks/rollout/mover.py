@@ -32,7 +32,7 @@ class Move:
         after: what it is to run.
         units, units_before: of both.
         slot: of the new one.
-        way_back: what it runs if that fails: ``before``, unless that release's folder is gone.
+        fallback: what it runs if that fails: ``before``, unless that release's folder is gone.
     """
 
     host: str
@@ -41,7 +41,7 @@ class Move:
     units: tuple[str, ...]
     units_before: tuple[str, ...] = ()
     slot: str | None = None
-    way_back: str | None = None
+    fallback: str | None = None
 
 
 class Mover:
@@ -94,8 +94,8 @@ class Mover:
             StepFailed: it cannot be switched, or the old release is not healthy either.
         """
         move = self.moves[remote.name]
-        switch = self._switch(remote.name, move.way_back, move.after, "back")
-        self._move(remote.patient(), switch, move.way_back, move.units_before, name="back")
+        switch = self._switch(remote.name, move.fallback, move.after, "back")
+        self._move(remote.patient(), switch, move.fallback, move.units_before, name="back")
 
     def require_up(self, remote: Remote) -> None:
         """Check the units of a host that was found healthy once more, and nothing else.
@@ -190,7 +190,7 @@ class Mover:
         )
 
     def _watch(self, move: Move) -> SwitchGuard:
-        target = move.way_back if self._deploy else move.after
+        target = move.fallback if self._deploy else move.after
         record = self._holder.silence(self._env.name, (target or "none").partition("-")[2] or "none")
         own = {"host": move.host, "hosts": {move.host: "by its guard"}}
         seal = self._env.signing.seal(self._holder)

@@ -292,7 +292,7 @@ def _stand_again(facts: Mapping[str, Facts], rollout: Rollout) -> str:
     gone = [facts[host] for host in rollout.hosts(HostState.ROLLED_BACK) if facts[host].lost]
     others = len(gone) < sum(fact.current is not None for fact in facts.values())
     told = [
-        f"{fact.host} runs {version_in(fact.way_back) if fact.way_back else 'nothing'}, since {fact.current}, which it "
+        f"{fact.host} runs {version_in(fact.fallback) if fact.fallback else 'nothing'}, since {fact.current}, which it "
         "ran before, is gone"
         for fact in gone
     ]
@@ -306,7 +306,7 @@ def _line(host: str, fact: Facts, rollout: Rollout, version: str) -> HostOutcome
     if state in (HostState.DEPLOYED, HostState.UNHEALTHY):
         after: str | None = version
     elif state in (HostState.ROLLED_BACK, HostState.GUARDED):
-        after = version_in(fact.way_back) if fact.way_back else None
+        after = version_in(fact.fallback) if fact.fallback else None
     else:
         after = fact.ran
     error = rollout.reasons.get(host)

@@ -288,7 +288,7 @@ class Facts:
         return None if self.lost else self.current
 
     @property
-    def way_back(self) -> str | None:
+    def fallback(self) -> str | None:
         """Return the release that a failed deploy goes back to: the current one, or else the newest proven one."""
         if not self.lost:
             return self.current
@@ -421,7 +421,7 @@ def facts_in(answer: StepResult, home: str, *, seen: Head | None = None) -> Fact
             0, f"current leads to releases/{facts.theirs}, which another tool deployed; the next deploy adopts it"
         )
     if facts.lost:
-        then = f"releases/{facts.way_back}" if facts.way_back else "nothing"
+        then = f"releases/{facts.fallback}" if facts.fallback else "nothing"
         odd[:0] = [  # LOST_SENTENCES of them
             f"the folder of {facts.current}, which runs, is gone or not whole",
             f"a deploy of any version makes it whole; one that fails goes back to {then}",

@@ -64,23 +64,23 @@ class ServerWeight:
 
 
 @dataclass(frozen=True)
-class Retreat:
+class BalancerGuard:
     """The balancer's guard: the weights to set if the controller is silent.
 
     Args:
         id: the id of the deploy or rollback.
         seconds: how long the controller may be silent.
         settle: seconds between the failover weights and the final weights.
-        retreat: the failover weights, set at once.
-        rest: the final weights.
+        failover: the failover weights, set at once.
+        final: the final weights.
         record: the record that the host then writes into its ledger.
     """
 
     id: str
     seconds: int
     settle: float
-    retreat: Sequence[ServerWeight]
-    rest: Sequence[ServerWeight]
+    failover: Sequence[ServerWeight]
+    final: Sequence[ServerWeight]
     record: Mapping[str, object]
 
 
@@ -104,7 +104,7 @@ def ask_traffic(
     settings: Settings,
     shares: Sequence[ServerWeight],
     *,
-    retreat: Retreat,
+    guard: BalancerGuard,
     drain: float | None = None,
     up: float = 30.0,
     slow: float = 0.0,
@@ -118,7 +118,7 @@ def ask_traffic(
         balancer: the balancer's settings.
         settings: the settings of the balancer's host.
         shares: the weights to set.
-        retreat: the guard. Only its id must be the same in each call.
+        guard: the guard. Only its id must be the same in each call.
         drain: seconds to wait for requests in flight; default: the setting.
         up: seconds to wait until enabled servers are up.
         slow: the balancer's slow start in seconds, if enabled servers must have their full share before others lose
@@ -131,17 +131,17 @@ def ask_traffic(
     """
     limit = balancer.drain if drain is None else drain
     undo = script.load("traffic_undo").alone()
-    maps = [share_lines(each) for each in (shares, retreat.retreat, retreat.rest)]
+    maps = [share_lines(each) for each in (shares, guard.failover, guard.final)]
     arguments = [
         *place(balancer, settings),
         f"{math.ceil(limit)}",
         f"{math.ceil(up)}",
         f"{math.ceil(slow)}",
-        retreat.id,
-        str(retreat.seconds),
-        f"{math.ceil(retreat.settle)}",
+        guard.id,
+        str(guard.seconds),
+        f"{math.ceil(guard.settle)}",
         *(str(len(part)) for part in (*maps, undo)),
-        json.dumps(retreat.record, ensure_ascii=False),
+        json.dumps(guard.record, ensure_ascii=False),
     ]
     return StepCall(
         "traffic",
@@ -153,7 +153,7 @@ def ask_traffic(
     )
 
 
-def ask_retreat(balancer: Balancer, settings: Settings, *, up: float = 30.0) -> StepCall:
+def ask_failover(balancer: Balancer, settings: Settings, *, up: float = 30.0) -> StepCall:
     """Build the step that moves traffic back at once if a dead controller left a guard; else it changes nothing.
 
     Args:
@@ -162,7 +162,7 @@ def ask_retreat(balancer: Balancer, settings: Settings, *, up: float = 30.0) -> 
         up: seconds to wait until enabled servers are up.
     """
     seconds = math.ceil(balancer.drain + up)
-    return StepCall("retreat", [settings.state, f"{seconds}"], timeout=seconds + settings.timeouts.command)
+    return StepCall("failover", [settings.state, f"{seconds}"], timeout=seconds + settings.timeouts.command)
 
 
 def read_traffic(answer: StepResult) -> TrafficMove:

@@ -1,8 +1,8 @@
 # shellcheck shell=sh disable=SC2034,SC2154
 # traffic KIND STATE BACKEND SOCKET PATH HOST DRAIN UP SLOW-START ID GUARD-SECONDS SETTLE BYTES RETREAT-BYTES REST-BYTES UNDO-BYTES RECORD
 #
-# Arm this balancer's guard, or tell it another way back; then give servers their shares of the traffic. Standard input: the
-# shares, those of the retreat, those it rests at in the end (see balancer.sh), and the guard's script.
+# Arm this balancer's guard, or tell it other weights; then give servers their shares of the traffic. Standard input: the
+# shares, the failover weights, the final weights (see balancer.sh), and the guard's script.
 
 # include disk_space.sh
 # include guard.sh

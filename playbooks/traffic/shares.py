@@ -239,7 +239,7 @@ def find_unchanged(places: Sequence[HostBackends], seen: Iterable[str], changing
     return frozenset(seen) - frozenset(changing) - live
 
 
-def way_back(
+def guard_weights(
     places: Sequence[HostBackends], split: TrafficSplit, *, forward: bool = False, closed: frozenset[str] = frozenset()
 ) -> tuple[list[ServerWeight], list[ServerWeight]]:
     """What a balancer's guard does when the controller is silent: at once, and after the hosts have gone back.

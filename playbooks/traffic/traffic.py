@@ -18,11 +18,19 @@ from playbooks.fleet.remote import Remote
 from playbooks.fleet.script import StepResult
 from playbooks.judgement.meanwhile import Meanwhile
 from playbooks.ledger.seal import GUARD_ADDS
-from playbooks.steps.traffic import HINTS, Retreat, ServerWeight, TrafficMove, ask_retreat, ask_traffic, read_traffic
+from playbooks.steps.traffic import (
+    HINTS,
+    BalancerGuard,
+    ServerWeight,
+    TrafficMove,
+    ask_failover,
+    ask_traffic,
+    read_traffic,
+)
 from playbooks.steps.traffic_state import BalancerState, ask_state, read_state
 from playbooks.traffic.gauge import Gauge
 from playbooks.traffic.headroom import wait_for_headroom
-from playbooks.traffic.shares import HostBackends, TrafficSplit, balance, idle, servers_of, way_back
+from playbooks.traffic.shares import HostBackends, TrafficSplit, balance, guard_weights, idle, servers_of
 from playbooks.traffic.unserved import find_unserved, probed
 
 # Seconds by which the application's hosts let their guards run longer than the balancers': these look every tenth of
@@ -205,7 +213,7 @@ class Balancers:
         new = split.moved | (self.unchanged - split.out)
         split = replace(split, moved=new, out=split.out | (self.left - new))
         shares = self._mark_restarted(balance(self.places, split, closed=self.closed), split, back=back)
-        retreat = self._retreat(split)
+        guard = self._guard(split)
         seal = self.env.signing.seal(self.holder)
 
         def one(remote: Remote) -> TrafficMove:
@@ -213,10 +221,10 @@ class Balancers:
             balancer = self.env.settings.balancer
             assert balancer is not None  # there would be no balancer  # noqa: S101
             note = partial(self.fleet.progress.note, remote.name)
-            record = {**retreat.record, "host": remote.name, "hosts": {remote.name: "by its guard"}}
-            mine = replace(retreat, record=seal.left_to(remote.name, record, adds=GUARD_ADDS))
+            record = {**guard.record, "host": remote.name, "hosts": {remote.name: "by its guard"}}
+            mine = replace(guard, record=seal.left_to(remote.name, record, adds=GUARD_ADDS))
             slow = 0.0 if back else balancer.slow_start
-            ask = ask_traffic(balancer, settings, shares, retreat=mine, up=self.up, slow=slow, note=note)
+            ask = ask_traffic(balancer, settings, shares, guard=mine, up=self.up, slow=slow, note=note)
             asks = [ask, *(self.gauge.asks(remote.name) if settled else ())]
             with contextlib.closing(remote.patient().chain(asks)) as answers:
                 try:
@@ -307,20 +315,20 @@ class Balancers:
         state = self.states.get(balancer)
         return state is not None and server in state.servers and state.servers[server].up is False
 
-    def _retreat(self, split: TrafficSplit) -> Retreat:
+    def _guard(self, split: TrafficSplit) -> BalancerGuard:
         forward = self.holder.task == "rollback" and not self.stays
         left = [place for place in self.places if place.before and place.host in self.left - split.moved]
         shut = self.closed | {place.before.name for place in left if place.before}
         ours = {name for place in left for name in servers_of(place)}
-        retreat, rest = (
+        failover, final = (
             [replace(share, out=True) if share.server.name in ours else share for share in shares]
-            for shares in way_back(self.places, split, forward=forward, closed=shut)
+            for shares in guard_weights(self.places, split, forward=forward, closed=shut)
         )
         record = self.holder.silence(self.env.name, self.holder.version, "; traffic went back")
         timeout = self.env.settings.guard.timeout
         # By then the application's hosts have seen the silence too, and run their release again.
         settle = lag(timeout) + timeout / 10 + 1 + self.env.settings.guard.settle
-        return Retreat(self.holder.id, math.ceil(timeout), settle, retreat, rest, record)
+        return BalancerGuard(self.holder.id, math.ceil(timeout), settle, failover, final, record)
 
     def _tell(self, balancer: str, moved: TrafficMove, split: TrafficSplit) -> None:
         for server, count in moved.cut.items():
@@ -339,7 +347,7 @@ def lag(timeout: float) -> float:
     return timeout / 10 + 1 + DRAIN_FIRST
 
 
-def retreat(fleet: Fleet, env: Environment, balancers: Sequence[str]) -> None:
+def fail_over(fleet: Fleet, env: Environment, balancers: Sequence[str]) -> None:
     """Before hosts are taken back from what a dead controller has left: nothing is sent any more to what they stop.
 
     Raises:
@@ -349,9 +357,9 @@ def retreat(fleet: Fleet, env: Environment, balancers: Sequence[str]) -> None:
 
     def one(remote: Remote) -> None:
         assert balancer is not None  # there would be no balancer  # noqa: S101
-        list(remote.chain([ask_retreat(balancer, env.target(remote.name).settings)]))
+        list(remote.chain([ask_failover(balancer, env.target(remote.name).settings)]))
 
-    fleet.each("retreat", one, hosts=balancers, finish=True).all_or_raise("taking the traffic back")
+    fleet.each("failover", one, hosts=balancers, finish=True).all_or_raise("taking the traffic back")
 
 
 def read_balancers(fleet: Fleet, env: Environment, balancers: Sequence[str]) -> dict[str, BalancerState]:

@@ -29,7 +29,7 @@ from playbooks.fleet.script import StepResult
 from playbooks.judgement.counts import Counts
 from playbooks.settings.rollout import Headroom
 from playbooks.settings.traffic import Balancer
-from playbooks.steps.traffic import Retreat, ServerWeight, TrafficMove, ask_traffic, read_traffic
+from playbooks.steps.traffic import BalancerGuard, ServerWeight, TrafficMove, ask_traffic, read_traffic
 from playbooks.steps.traffic_counts import Counted, Meter, ask_counts
 from playbooks.steps.traffic_probe import ask_probe, read_probes
 from playbooks.steps.traffic_state import BalancerState, ask_maintenance, ask_state, read_state
@@ -231,17 +231,17 @@ class Hand:
         self,
         shares: Sequence[ServerWeight],
         *,
-        retreat: Sequence[ServerWeight] = (),
+        failover: Sequence[ServerWeight] = (),
         drain: float = 10,
         up: float = 10,
         slow: float = 0,
     ) -> TrafficMove:
         """Move traffic as a rollout does."""
-        rest = list(self.normal.values())
+        final = list(self.normal.values())
         record = {"task": "guard", "id": "t-1", "environment": "test", "version": "1", "hosts": {EDGE: "by its guard"}}
-        guard = Retreat("t-1", self.seconds, self.settle, retreat or rest, rest, record)
+        guard = BalancerGuard("t-1", self.seconds, self.settle, failover or final, final, record)
         settings = self.env.target(EDGE).settings
-        ask = ask_traffic(self.balancer, settings, shares, retreat=guard, drain=drain, up=up, slow=slow)
+        ask = ask_traffic(self.balancer, settings, shares, guard=guard, drain=drain, up=up, slow=slow)
         return read_traffic(self.ask(ask))
 
     def ask(self, ask: StepCall) -> StepResult:
@@ -288,7 +288,7 @@ def doomed(inventory: Path) -> Iterator[subprocess.Popen[str]]:
         "import sys, time\nfrom tests.hosts.traffic import hand\n"
         f"with hand({str(inventory)!r}) as edge:\n"
         "    edge.settle = 3.0\n"
-        "    edge.move(edge.shares(app1=None, app2=None), retreat=edge.shares(app1=None, app3=None))\n"
+        "    edge.move(edge.shares(app1=None, app2=None), failover=edge.shares(app1=None, app3=None))\n"
         "    print('moved', flush=True)\n    time.sleep(600)\n"
     )
     with subprocess.Popen([sys.executable, "-c", code], cwd=PROJECT, stdout=subprocess.PIPE, text=True) as process:

@@ -23,7 +23,7 @@ from playbooks.steps.facts import Facts, ReleaseOnHost
 from playbooks.steps.traffic import Server, ServerWeight
 from playbooks.steps.traffic_state import Admin, BalancerState, ServerState
 from playbooks.traffic.groups import Groups, live_group
-from playbooks.traffic.shares import HostBackends, TrafficSplit, balance, find_unchanged, way_back
+from playbooks.traffic.shares import HostBackends, TrafficSplit, balance, find_unchanged, guard_weights
 
 WEB = {"name": "web@", "unit": {"Service": {"ExecStart": "/x"}}}
 BLUE, GREEN = ("a1",), ("b1", "b2")
@@ -146,7 +146,9 @@ def test_the_live_group_serves_until_the_other_one_has_it_all(
     assert got
     assert got <= set(BLUE) | ready
     assert (set(BLUE) <= got) == (not ready or share is None or share < 1)
-    assert way_back(PLACES, TrafficSplit(frozenset(moved), frozenset(out), share))[0] == balance(PLACES, TrafficSplit())
+    assert guard_weights(PLACES, TrafficSplit(frozenset(moved), frozenset(out), share))[0] == balance(
+        PLACES, TrafficSplit()
+    )
 
 
 def test_shares_testers_and_where_it_ends() -> None:
@@ -163,9 +165,9 @@ def test_shares_testers_and_where_it_ends() -> None:
         (0, False, False),
         (0, False, False),
     ]
-    retreat, rest = way_back(PLACES, TrafficSplit(share=1.0), forward=True)
-    assert rest == end, "a rollback's guard brings it to its end"
-    assert set(serving(retreat)) == {"a1"}
+    failover, final = guard_weights(PLACES, TrafficSplit(share=1.0), forward=True)
+    assert final == end, "a rollback's guard brings it to its end"
+    assert set(serving(failover)) == {"a1"}
     assert find_unchanged(PLACES, ALL, ()) == NEW, "what is live does not run what is wanted"
 
 

@@ -126,7 +126,7 @@ def test_one_word_out_of_three_promotes_nothing() -> None:
     """A held stage waits for a person, not for one host that says there was one."""
     looks = dict.fromkeys(HOSTS, "moment\t5.00\njournal\t-\t0\n")
     lie = "promoted\tdeploy-1\teve@x\thalf\n"
-    moves = {name: Move(name, OLD, NEW, (), ("shop.service",), way_back=OLD) for name in HOSTS}
+    moves = {name: Move(name, OLD, NEW, (), ("shop.service",), fallback=OLD) for name in HOSTS}
 
     def promoted(*liars: str) -> str | None:
         said = {name: text + (lie if name in liars else "") for name, text in looks.items()}

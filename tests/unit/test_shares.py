@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from playbooks.rollout.context import closed_by_hand, left_out, nobody_up
 from playbooks.steps.traffic import Server, ServerWeight, share_lines
 from playbooks.steps.traffic_state import BalancerState, ServerState
-from playbooks.traffic.shares import HostBackends, TrafficSplit, balance, way_back, weigh, weight_of
+from playbooks.traffic.shares import HostBackends, TrafficSplit, balance, guard_weights, weigh, weight_of
 
 IN_PLACE = [HostBackends(f"h{n}", Server(f"h{n}", "::1", 80), Server(f"h{n}", "::1", 80)) for n in range(8)]
 BESIDE = [HostBackends(f"h{n}", Server(f"h{n}-blue", "::1", 81), Server(f"h{n}-green", "::1", 82)) for n in range(3)]
@@ -47,10 +47,10 @@ def test_a_dead_controller_leaves_the_traffic_where_it_can_be_carried(
     moved: frozenset[str], out: frozenset[str], forward: bool
 ) -> None:
     """At once all of it on the release that stays, unless that is less than half of the fleet; in the end as it was."""
-    retreat, rest = way_back(IN_PLACE, TrafficSplit(moved, out), forward=forward)
-    assert serving(rest) == {place.host: 256 for place in IN_PLACE}
-    leaving = (frozenset(serving(rest)) - moved if forward else moved) | out
-    got = set(serving(retreat))
+    failover, final = guard_weights(IN_PLACE, TrafficSplit(moved, out), forward=forward)
+    assert serving(final) == {place.host: 256 for place in IN_PLACE}
+    leaving = (frozenset(serving(final)) - moved if forward else moved) | out
+    got = set(serving(failover))
     assert len(got) >= 4
     assert not got & leaving or len(leaving) > 4
 
@@ -72,7 +72,7 @@ def test_a_host_gets_what_it_can_carry(weights: list[int], data: st.DataObject, 
     places = of_sizes(sizes)
     usual = serving(balance(places, TrafficSplit()))
     assert usual == {name: round(256 * size) for name, size in sizes.items()}
-    assert serving(way_back(places, TrafficSplit(frozenset({"h0"}), share=share))[1]) == usual
+    assert serving(guard_weights(places, TrafficSplit(frozenset({"h0"}), share=share))[1]) == usual
     moved = frozenset(data.draw(st.sets(st.sampled_from(sorted(sizes)), min_size=1, max_size=len(sizes) - 1)))
     got = serving(balance(places, TrafficSplit(moved, share=share)))
     new = sum(got[name] for name in moved)
@@ -93,9 +93,9 @@ def test_a_small_share_is_small_where_only_a_small_host_is_old() -> None:
 def test_half_of_the_fleet_is_half_of_what_it_can_carry() -> None:
     """Three small hosts are no half beside one that carries as much as six of them."""
     places = of_sizes({"large": 1.0, "a": 1 / 6, "b": 1 / 6, "c": 1 / 6})
-    retreat, rest = way_back(places, TrafficSplit(frozenset({"large"})))
-    assert retreat == rest, "without the large one the others would break down"
-    assert set(serving(way_back(places, TrafficSplit(frozenset({"a", "b", "c"})))[0])) == {"large"}
+    failover, final = guard_weights(places, TrafficSplit(frozenset({"large"})))
+    assert failover == final, "without the large one the others would break down"
+    assert set(serving(guard_weights(places, TrafficSplit(frozenset({"a", "b", "c"})))[0])) == {"large"}
 
 
 def test_beside_each_other_the_old_slot_is_drained_only_when_the_new_one_has_it_all() -> None:
@@ -108,8 +108,8 @@ def test_beside_each_other_the_old_slot_is_drained_only_when_the_new_one_has_it_
     full = balance(BESIDE, TrafficSplit(everybody, share=1.0))
     assert set(serving(full)) == {"h0-green", "h1-green", "h2-green"}
     assert not any(share.on for share in full if share.server.name.endswith("blue"))
-    retreat, rest = way_back(BESIDE, TrafficSplit(everybody, share=0.5))
-    assert retreat == rest == balance(BESIDE, TrafficSplit(share=0.0))
+    failover, final = guard_weights(BESIDE, TrafficSplit(everybody, share=0.5))
+    assert failover == final == balance(BESIDE, TrafficSplit(share=0.0))
 
 
 def test_a_slot_that_nothing_runs_in_gets_nothing() -> None:
@@ -187,16 +187,16 @@ def test_a_host_whose_slot_is_closed_stays_out_with_both() -> None:
             not {"h1-blue", "h1-green"}
             & serving(balance(BESIDE, TrafficSplit(everybody, share=share), closed=closed)).keys()
         )
-    for ends in way_back(BESIDE, TrafficSplit(everybody, share=0.5), closed=closed):
+    for ends in guard_weights(BESIDE, TrafficSplit(everybody, share=0.5), closed=closed):
         assert set(serving(ends)) == {"h0-blue", "h2-blue"}
 
 
 def test_what_is_closed_carries_nothing_when_a_controller_dies() -> None:
     """Two of five that serve were to take the traffic of all: those on the bench were counted as if they could."""
     closed = frozenset({"h5", "h6", "h7"})
-    retreat, rest = way_back(IN_PLACE, TrafficSplit(frozenset({"h0", "h1", "h2"})), closed=closed)
-    assert set(serving(retreat)) == set(serving(rest)) == {"h0", "h1", "h2", "h3", "h4"}
-    assert set(serving(way_back(IN_PLACE, TrafficSplit(frozenset({"h0", "h1"})), closed=closed)[0])) == {
+    failover, final = guard_weights(IN_PLACE, TrafficSplit(frozenset({"h0", "h1", "h2"})), closed=closed)
+    assert set(serving(failover)) == set(serving(final)) == {"h0", "h1", "h2", "h3", "h4"}
+    assert set(serving(guard_weights(IN_PLACE, TrafficSplit(frozenset({"h0", "h1"})), closed=closed)[0])) == {
         "h2",
         "h3",
         "h4",

@@ -23,7 +23,7 @@ from playbooks.rollout.planning.strategy import plan_deploy, plan_rollback
 from playbooks.steps.check_release import Checked
 from playbooks.steps.facts import Facts, ReleaseOnHost
 from playbooks.traffic.host_backends import places_of
-from playbooks.traffic.shares import TrafficSplit, balance, way_back
+from playbooks.traffic.shares import TrafficSplit, balance, guard_weights
 
 WEB = {"name": "web@", "unit": {"Service": {"ExecStart": "/opt/app/current/run --port=${PORT}"}}}
 SLOTS = {"blue": 8001, "green": 8002}
@@ -126,7 +126,7 @@ def test_a_rollback_says_what_it_would_do(
     env = environment(tmp_path, slots=SLOTS, health={"checks": [CHECK]}, balancer=balancer, hosts="h1:h2:h3")
     running = ReleaseOnHost("2-2", "proven", None, {"version": "2", **({"slot": runs[0]} if runs[0] else {})})
     fact = replace(on_host_bare(), current="2-2", releases={"2-2": running})
-    move = Move("h1", "2-2", "1-1", (goes[1],), (runs[1],), goes[0], way_back="2-2")
+    move = Move("h1", "2-2", "1-1", (goes[1],), (runs[1],), goes[0], fallback="2-2")
     plan = plan_rollback(env, ["h1"], None, in_place=takes_the_place(fact, goes[0]))
     checked = Checked("intact", "", (goes[1],), goes[0])
     said = list(rollback_actions(env.target("h1").settings, fact, move, checked, plan))
@@ -205,8 +205,8 @@ def test_a_fleet_that_turns_has_its_traffic_where_each_host_runs(tmp_path: Path)
     assert asked(moved="h1", out="h2") == {"h1-green", "h3-blue"}
     assert asked(moved="h1 h2", out="h3") == {"h1-green", "h2-blue"}
     assert asked(moved="h1 h2 h3") == {"h1-green", "h2-blue", "h3-blue"}
-    now, then = way_back(places, TrafficSplit(frozenset({"h1"})))
+    now, then = guard_weights(places, TrafficSplit(frozenset({"h1"})))
     assert {share.server.name for share in now if share.on} == {"h2-green", "h3-blue"}
     assert {share.server.name for share in then if share.on} == {"h1-blue", "h2-green", "h3-blue"}
-    _, then = way_back(places, TrafficSplit(frozenset({"h1"})), forward=True)
+    _, then = guard_weights(places, TrafficSplit(frozenset({"h1"})), forward=True)
     assert {share.server.name for share in then if share.on} == {"h1-green", "h2-blue", "h3-blue"}

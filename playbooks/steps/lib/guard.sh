@@ -45,7 +45,8 @@ is_back() {
 
 # arm_guard STATE ID SECONDS TARGET UNDO-BYTES HOME ARGUMENT...: from here on the host goes back to TARGET by itself. The
 # undo's script comes on standard input, and reads HOME and what follows. Armed already for this deploy is well. TARGET
-# "traffic" is a balancer's: its way back is $retreat and $rest, files that are moved into the guard (see balancer.sh).
+# "traffic" is a balancer's: $retreat (the failover weights) and $rest (the final
+# weights) are copied into the guard (see balancer.sh).
 # Needs mounts: what links on its way lead to (see mounts.sh).
 arm_guard() {
     guard_names "$1"

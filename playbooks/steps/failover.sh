@@ -1,5 +1,5 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# retreat STATE SECONDS: where a dead controller has left this balancer's guard armed, traffic goes back now, and not when its
+# failover STATE SECONDS: where a dead controller has left this balancer's guard armed, traffic goes back now, and not when its
 # time is over. Comes back when nothing is sent any more to what is about to stop; the guard goes on by itself.
 state=$1
 ticks=$(($2 * 10))
