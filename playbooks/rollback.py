@@ -139,9 +139,9 @@ def rollback(env: Environment, back: RollbackRequest, progress: Progress) -> Out
             outcome = replace(outcome, warnings=(*outcome.warnings, *warnings))
             held.well = not outcome.exit_status
             left_group = groups.serving if groups and not stays and rollout.verdict == "deployed" else ()
-            rubbish = holder.undoes or None
+            leftover = holder.undoes or None
             record = sealed(env, holder, outcome, facts)
-            _record(fleet, env, record, rollout, targets, facts, left_group, rubbish=rubbish, going_on=going_on)
+            _record(fleet, env, record, rollout, targets, facts, left_group, leftover=leftover, going_on=going_on)
             return outcome
 
 
@@ -391,7 +391,7 @@ def _record(
     facts: Mapping[str, Facts],
     left: Sequence[str],
     *,
-    rubbish: str | None,
+    leftover: str | None,
     going_on: bool,
 ) -> None:
     """Write the ledger. Mark the target proven on hosts that went back; elsewhere remove the deploy's release.
@@ -399,14 +399,14 @@ def _record(
     Args:
         record: the sealed record.
         left: the hosts of a group that the traffic has left; they keep running for a while.
-        rubbish: the interrupted deploy's release.
+        leftover: the interrupted deploy's release.
         going_on: whether this finishes an interrupted rollback.
     """
 
     def one(remote: Remote) -> Finished:
         # Another host reports the interrupted deploy, so remove its release only if this host has not proven it.
         fact = facts[remote.name]
-        unproven = rubbish if rubbish in fact.releases and not fact.keeps(rubbish) else None
+        unproven = leftover if leftover in fact.releases and not fact.keeps(leftover) else None
         mark: Mark | None = "discarded" if unproven else None
         target = targets.get(remote.name)
         release = unproven or target

@@ -165,10 +165,10 @@ class Environment:
         """
         settings = {name: self.target(name).settings for name in names}
         timing = GuardTiming(self.settings.guard.timeout)
-        seal, epitaph = self.signing.seal(holder), holder.epitaph(self.name)
+        seal, abandoned_record = self.signing.seal(holder), holder.abandoned_record(self.name)
 
         def order(name: str, each: Settings) -> LockRequest:
-            said = json.dumps(seal.left_to(name, epitaph), ensure_ascii=False)
+            said = json.dumps(seal.left_to(name, abandoned_record), ensure_ascii=False)
             return LockRequest(f"{each.state}{inside}", each.home, holder, said, timing, wait, undo)
 
         return {name: order(name, each) for name, each in settings.items()}

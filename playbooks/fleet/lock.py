@@ -75,7 +75,7 @@ class Lock:
         connection = self.remote.session.connection
         self._listen()
         with self._mutex:
-            silent = time.monotonic() - self.heard > self._order.timing.silence
+            silent = time.monotonic() - self.heard > self._order.timing.max_silence
         return None if not silent and is_alive(connection) and self._say(b"b") else connection
 
     def aborted_by(self) -> str:
@@ -170,7 +170,7 @@ class Lock:
             order.state,
             f"{max(order.wait if token is None else 2.0, 0.5):g}",
             order.holder.to_json(),
-            order.epitaph,
+            order.abandoned_record,
             order.home,
             f"{order.timing.patience:g}",
             "-" if token is None else str(token),

@@ -69,7 +69,7 @@ class LockOwner:
         """Return one line of JSON."""
         return json.dumps(self.__dict__, ensure_ascii=False)
 
-    def epitaph(self, environment: str) -> dict[str, object]:
+    def abandoned_record(self, environment: str) -> dict[str, object]:
         """Return the record to write if this task ends without releasing its lock."""
         return {
             "task": self.task,
@@ -82,7 +82,7 @@ class LockOwner:
             "by": self.who,
         }
 
-    def silence(self, environment: str, version: str, then: str = "") -> dict[str, object]:
+    def guard_record(self, environment: str, version: str, then: str = "") -> dict[str, object]:
         """Return the guard's record for a task whose controller is silent; the host adds its own fields.
 
         Args:
@@ -133,7 +133,7 @@ class GuardTiming:
         return self.guard / 6
 
     @property
-    def silence(self) -> float:
+    def max_silence(self) -> float:
         """Return the seconds without an answer after which a connection counts as dead."""
         return self.guard / 3
 
@@ -155,7 +155,7 @@ class LockRequest:
     Args:
         state, home: the application's folders on the host.
         holder: the lock owner, for others to read.
-        epitaph: the record to write if the task ends without releasing the lock, as one line of JSON.
+        abandoned_record: the record to write if the task ends without releasing the lock, as one line of JSON.
         timing: the timing of heartbeat and guard.
         wait: seconds to wait for another owner; a fraction is enough for a task that only reads the lock.
         undo: whether to take back an interrupted task's changes at once, rather than wait for its guard.
@@ -164,7 +164,7 @@ class LockRequest:
     state: str
     home: str
     holder: LockOwner
-    epitaph: str
+    abandoned_record: str
     timing: GuardTiming
     wait: float = 0.0
     undo: bool = False

@@ -191,7 +191,7 @@ class Mover:
 
     def _watch(self, move: Move) -> SwitchGuard:
         target = move.fallback if self._deploy else move.after
-        record = self._holder.silence(self._env.name, (target or "none").partition("-")[2] or "none")
+        record = self._holder.guard_record(self._env.name, (target or "none").partition("-")[2] or "none")
         own = {"host": move.host, "hosts": {move.host: "by its guard"}}
         seal = self._env.signing.seal(self._holder)
         return SwitchGuard(self._holder.id, target, seal.left_to(move.host, {**record, **own}, adds=GUARD_ADDS))

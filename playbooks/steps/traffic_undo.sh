@@ -1,7 +1,6 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# traffic_undo: what a balancer's guard does when its controller is silent: at once the failover weights (the file retreat), after a
-# while the final weights (rest). Runs
-# from STATE/guard/undo. A balancer that does not answer is asked again for as long as it takes: the timer comes back.
+# traffic_undo: what a balancer's guard does when its controller is silent: it sets the failover weights (the file retreat) at
+# once, and after a while the final weights (rest). Runs from STATE/guard/undo. A balancer that does not answer is asked again for as long as it takes: the timer comes back.
 state=${0%/guard/undo}
 
 # include guard.sh

@@ -324,7 +324,7 @@ class Balancers:
             [replace(share, out=True) if share.server.name in ours else share for share in shares]
             for shares in guard_weights(self.places, split, forward=forward, closed=shut)
         )
-        record = self.holder.silence(self.env.name, self.holder.version, "; traffic went back")
+        record = self.holder.guard_record(self.env.name, self.holder.version, "; traffic went back")
         timeout = self.env.settings.guard.timeout
         # By then the application's hosts have seen the silence too, and run their release again.
         settle = lag(timeout) + timeout / 10 + 1 + self.env.settings.guard.settle
