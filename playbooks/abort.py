@@ -45,10 +45,10 @@ def abort(env: Environment, progress: Progress) -> Aborted:
         SlipwayError: no task is running, or no host is reachable.
     """
     heard = signal_lock_owners(env, progress, "abort", read_abort)
-    asked = {host: holder for host, holder in heard.items() if holder is not None}
+    asked = {host: owner for host, owner in heard.items() if owner is not None}
     if not asked:
         # This is no usage error, because the task may have ended a moment ago.
         raise SlipwayError(f"no task is at work on {env.title}; nothing was changed", hint=f"invoke status {env.flag}")
-    holder = most_said(asked.values())
+    owner = most_said(asked.values())
     within = GuardTiming(env.settings.guard.timeout).beat + 1
-    return Aborted(env.name, holder.what, holder.who, holder.since, tuple(asked), within, env.flag)
+    return Aborted(env.name, owner.what, owner.who, owner.since, tuple(asked), within, env.flag)

@@ -78,8 +78,8 @@ def backup(env: Environment, progress: Progress, *, wait: float = 0.0) -> Backup
     started = now()
     with open_fleet([env.target(name).address for name in names], progress=progress, forks=env.settings.forks) as fleet:
         fleet.require_all()
-        holder = LockOwner(who(), "backup", instant(started), stamp(started), "backup")
-        with fleet.lock(env.orders(names, holder, wait=wait)):
+        owner = LockOwner(who(), "backup", instant(started), stamp(started), "backup")
+        with fleet.lock(env.orders(names, owner, wait=wait)):
             progress.phase(Phase(PhaseCode.BACKING_UP, "backing up"))
             facts = fleet.each("facts", partial(facts_of, env, drift=True)).all_or_raise("reading facts")
             for sentence in [*odd(facts), *drifted(facts)]:

@@ -21,7 +21,7 @@ from playbooks.restore import choose_dumps
 from playbooks.rollback import (
     backups_of,
     changing,
-    holder_of,
+    owner_of,
     moves_of,
     of_databases,
     refuse_strange_slots,
@@ -131,8 +131,8 @@ def check_rollback(env: Environment, back: RollbackRequest, progress: Progress) 
         in_place = any(takes_the_place(facts[host], move.slot) for host, move in moves.items())
         plan = plan_rollback(env, list(moves), back.batch, in_place=in_place, back=bool(targets))
         stays = groups is not None and not plan.stages
-        holder, alone = holder_of(back, left), plan.host_by_host
-        traffic = read_traffic(fleet, env, holder, facts, moves, groups, stays=stays, host_by_host=alone, insists=True)
+        owner, alone = owner_of(back, left), plan.host_by_host
+        traffic = read_traffic(fleet, env, owner, facts, moves, groups, stays=stays, host_by_host=alone, insists=True)
         partially_shifted = frozenset() if groups else traffic.partially_shifted
         plan = as_traffic_stands(plan, list(moves), misrouted=traffic.misrouted, partially_shifted=partially_shifted)
     hosts = tuple(

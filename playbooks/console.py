@@ -64,7 +64,7 @@ def console(
     env.signing.prepare(progress.warn)
     target = env.targets[0]
     started = now()
-    holder = LockOwner(who(), f"console on {target.name}", instant(started), own_id(started), "console")
+    owner = LockOwner(who(), f"console on {target.name}", instant(started), own_id(started), "console")
     with open_fleet([target.address], progress=progress, forks=1, acts=True) as fleet:
         fleet.require_all()
         facts = read_all(fleet, env, [target])
@@ -74,20 +74,20 @@ def console(
         version = facts[target.name].version
         outcome = Outcome(
             task="console",
-            id=holder.id,
+            id=owner.id,
             environment=env.name,
             version=version or "",
             status=TaskStatus.DONE,
             message=f"a console was opened on {target.name}",
             hosts=(HostOutcome(target.name, version, version, "opened"),),
-            started=holder.since,
+            started=owner.since,
             seconds=0.0,
-            by=holder.who,
+            by=owner.who,
         )
         # Record before it opens, so that the record exists even if this process dies.
-        for host, why in record(fleet, env, holder, outcome, facts).items():
+        for host, why in record(fleet, env, owner, outcome, facts).items():
             progress.warn(f"{host}: the record could not be written: {why}")
-        name = f"slipway-{target.settings.app}-console-{holder.id}-{secrets.token_hex(2)}"
+        name = f"slipway-{target.settings.app}-console-{owner.id}-{secrets.token_hex(2)}"
         # The mark is secret: a program on the host could otherwise fake the end, and the person's next input would go
         # to the local shell.
         mark = secrets.token_hex(16)

@@ -78,7 +78,7 @@ def deploy(env: Environment, wanted: DeployRequest, progress: Progress) -> Outco
     # Watching and waiting for headroom may take longer than the task's timeout, so they are added to it.
     total = env.settings.timeouts.total + intended.watched(env.settings.rollout)
     total += env.settings.rollout.headroom.wait if balancers else 0.0
-    holder = _holder(env, wanted, release)
+    owner = _owner(env, wanted, release)
 
     with open_fleet(addresses, progress=progress, forks=env.settings.forks, total=total, acts=True) as fleet:
         apps = reachable_targets(fleet, env, intended.tolerate)
@@ -94,19 +94,19 @@ def deploy(env: Environment, wanted: DeployRequest, progress: Progress) -> Outco
                 instead = [passed_over(chosen, release.artifact)]
                 release = new_release(chosen)
                 held_by_artifact = begin_reading(chosen)
-                holder = replace(_holder(env, wanted, release), id=holder.id)
+                owner = replace(_owner(env, wanted, release), id=owner.id)
         # If a host was confirmed in its slot already, the id is taken, and the other slot needs a new release.
         taken = any(fact.slot and fact.current == release.id and not fact.guard for fact in facts.values())
         if taken or not wanted.resume:
             release = later_than(release, [id_ for fact in facts.values() for id_ in fact.releases])
-            if release.id != holder.id:
-                holder, renderings = replace(holder, id=release.id), render_all(env, release)
+            if release.id != owner.id:
+                owner, renderings = replace(owner, id=release.id), render_all(env, release)
 
         todo = outdated_hosts(apps, facts, groups, release, renderings, force=wanted.force)
         if not todo and not any(fact.interrupted or fact.guard for fact in facts.values()):
             return without(unchanged(env, release, facts, instead, started), fleet.unreachable)
         locked = [name for name in members if name in fleet.remotes]
-        orders = env.orders(locked, holder, wait=wanted.wait, undo=wanted.resume is not None)
+        orders = env.orders(locked, owner, wait=wanted.wait, undo=wanted.resume is not None)
         if wanted.resume:
             fail_over(fleet, env, balancers)
         with fleet.lock(orders, last=balancers if wanted.resume else ()) as held:
@@ -124,9 +124,9 @@ def deploy(env: Environment, wanted: DeployRequest, progress: Progress) -> Outco
             warnings += slot_change_warnings({target.name: facts[target.name] for target in todo}, rendered)
             plan = plan_for(env, wanted, [target.name for target in todo], facts)
             moves = _moves(todo, facts, release, rendered)
-            context = build_context(fleet, held, env, holder, facts, moves, plan, groups, insists=wanted.force)
+            context = build_context(fleet, held, env, owner, facts, moves, plan, groups, insists=wanted.force)
             progress.phase(Phase(PhaseCode.STAGING, f"staging {release.version} on {counted(len(todo), 'host')}"))
-            with _nothing_left_behind(fleet, env, holder, todo, release, facts, started):
+            with _nothing_left_behind(fleet, env, owner, todo, release, facts, started):
                 backup, complaints = back_up_and_stage(fleet, env, todo, release, rendered, facts)
                 ids = {release.id, wanted.resume or release.id}
                 run_once(fleet, env, [target.name for target in todo], release.id, rendered, facts, ids=ids)
@@ -140,7 +140,7 @@ def deploy(env: Environment, wanted: DeployRequest, progress: Progress) -> Outco
             outcome = deployed(env, release, facts, rollout, plan, backup, told, started, group, requests)
             outcome = without(outcome, fleet.unreachable)
             held.well = not outcome.exit_status
-            _record(fleet, env, outcome, rollout, release, facts, groups, sealed(env, holder, outcome, facts))
+            _record(fleet, env, outcome, rollout, release, facts, groups, sealed(env, owner, outcome, facts))
             return outcome
 
 
@@ -175,7 +175,7 @@ def _refuse_kept(env: Environment, release: Release, facts: Mapping[str, Facts])
         )
 
 
-def _holder(env: Environment, wanted: DeployRequest, release: Release) -> LockOwner:
+def _owner(env: Environment, wanted: DeployRequest, release: Release) -> LockOwner:
     """Return the lock owner with the deploy's flags, so that another machine can resume the deploy unchanged."""
     return LockOwner(
         release.by,
@@ -304,7 +304,7 @@ def _moves(
 def _nothing_left_behind(
     fleet: Fleet,
     env: Environment,
-    holder: LockOwner,
+    owner: LockOwner,
     targets: list[Target],
     release: Release,
     facts: Mapping[str, Facts],
@@ -316,7 +316,7 @@ def _nothing_left_behind(
     except Interrupted as ended:
         raise Interrupted(f"{ended.message} {NOTHING_SWITCHED}", hint=STAGED) from None
     except SlipwayError as error:
-        record = sealed(env, holder, abandoned(env, release, facts, error, started), facts)
+        record = sealed(env, owner, abandoned(env, release, facts, error, started), facts)
         _abandon(fleet, env, targets, record, release)
         raise
 

@@ -172,7 +172,7 @@ def execute(
     started, began = now(), time.monotonic()
     command = shlex.join(words) if len(words) > 1 else words[0]
     id_ = own_id(started)
-    holder = LockOwner(who(), f"exec {cut(command, 200)}", instant(started), id_, "exec")
+    owner = LockOwner(who(), f"exec {cut(command, 200)}", instant(started), id_, "exec")
     addresses = [target.address for target in env.targets]
     with open_fleet(addresses, progress=progress, forks=env.settings.forks, acts=True) as fleet:
         if not fleet.remotes:
@@ -184,16 +184,16 @@ def execute(
         facts = require_release(facts)
         runs = {host: HostRun(host, fact.version) for host, fact in facts.items()}
         # Record before it begins, so that the record exists even if this machine fails.
-        begun = _outcome(env, holder, command, list(runs.values()), 0.0, begins=True)
+        begun = _outcome(env, owner, command, list(runs.values()), 0.0, begins=True)
         unrecorded: dict[str, str] = {}
         try:
-            unrecorded |= record(fleet, env, holder, begun, facts)
+            unrecorded |= record(fleet, env, owner, begun, facts)
         except Interrupted as interrupt:
             ended = interrupt.message
         else:
             ended = _run_on_all(fleet, env, runs, words, unit, tell, deserted)
-        outcome = _outcome(env, holder, command, list(runs.values()), time.monotonic() - began)
-        unrecorded |= record(fleet, env, holder, outcome, facts)
+        outcome = _outcome(env, owner, command, list(runs.values()), time.monotonic() - began)
+        unrecorded |= record(fleet, env, owner, outcome, facts)
     for host, why in unrecorded.items():
         progress.warn(f"{host}: the record could not be written: {why}")
     return Executed(
@@ -342,14 +342,14 @@ def _wait(threads: Sequence[threading.Thread], stop: threading.Event, deserted: 
 
 
 def _outcome(
-    env: Environment, holder: LockOwner, command: str, runs: Sequence[HostRun], seconds: float, *, begins: bool = False
+    env: Environment, owner: LockOwner, command: str, runs: Sequence[HostRun], seconds: float, *, begins: bool = False
 ) -> Outcome:
     well = all(run.status == 0 for run in runs)
     ended = any(run.status is None and run.error is None for run in runs)
     status = TaskStatus.DONE if well else TaskStatus.INTERRUPTED if ended else TaskStatus.FAILED
     return Outcome(
-        task=holder.task,
-        id=holder.id,
+        task=owner.task,
+        id=owner.id,
         environment=env.name,
         version=", ".join(sorted({run.version for run in runs if run.version})),
         status=TaskStatus.BEGUN if begins else status,
@@ -366,23 +366,23 @@ def _outcome(
             )
             for run in runs
         ),
-        started=holder.since,
+        started=owner.since,
         seconds=seconds,
-        by=holder.who,
+        by=owner.who,
         reason=cut(command, MAX_COMMAND),
         exit_status=ExitStatus.DONE if well or begins else ExitStatus.FAILED,
     )
 
 
 def record(
-    fleet: Fleet, env: Environment, holder: LockOwner, outcome: Outcome, facts: Mapping[str, Facts]
+    fleet: Fleet, env: Environment, owner: LockOwner, outcome: Outcome, facts: Mapping[str, Facts]
 ) -> dict[str, str]:
     """Record in the ledgers what a person did in the release.
 
     Returns:
         Why the record could not be written, by host.
     """
-    document = sealed(env, holder, outcome, facts)
+    document = sealed(env, owner, outcome, facts)
 
     def one(remote: Remote) -> Finished:
         return finish(remote, env.target(remote.name).settings, document)

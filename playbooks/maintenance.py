@@ -57,7 +57,7 @@ def maintenance(env: Environment, progress: Progress, *, on: bool, wait: float =
     names = env.select(balancer.hosts)
     started = now()
     what = f"maintenance {'on' if on else 'off'}"
-    holder = LockOwner(who(), what, instant(started), stamp(started), "maintenance")
+    owner = LockOwner(who(), what, instant(started), stamp(started), "maintenance")
 
     def act(remote: Remote) -> bool:
         ask = ask_maintenance(balancer, env.target(remote.name).settings, on=on)
@@ -70,7 +70,7 @@ def maintenance(env: Environment, progress: Progress, *, on: bool, wait: float =
         if not fleet.remotes:
             fleet.require_all()
         # An unreachable balancer must not keep the others from showing the page.
-        with fleet.lock(env.orders(fleet.remotes, holder, wait=wait)) as held:
+        with fleet.lock(env.orders(fleet.remotes, owner, wait=wait)) as held:
             changed = fleet.each("maintenance", act).all_or_raise("maintenance")
             held.well = True
         try:

@@ -44,11 +44,11 @@ def promote(env: Environment, progress: Progress) -> Promoted:
     heard = signal_lock_owners(env, progress, "promote", read_promote)
     held = {host: one for host, one in heard.items() if one.stage is not None}
     if not held:
-        raise _nothing_held(env, [one for one in heard.values() if one.holder])
+        raise _nothing_held(env, [one for one in heard.values() if one.owner])
     most = most_said(held.values())
-    assert most.holder is not None  # the owner of a held stage holds the lock  # noqa: S101
+    assert most.owner is not None  # the owner of a held stage holds the lock  # noqa: S101
     assert most.stage is not None  # noqa: S101
-    return Promoted(env.name, most.stage, most.holder.id, most.holder.what, most.holder.who, tuple(held))
+    return Promoted(env.name, most.stage, most.owner.id, most.owner.what, most.owner.who, tuple(held))
 
 
 def _nothing_held(env: Environment, busy: list[Heard]) -> SlipwayError:
@@ -57,9 +57,9 @@ def _nothing_held(env: Environment, busy: list[Heard]) -> SlipwayError:
         return SlipwayError(
             f"no deploy is running on {env.title}; nothing was changed", hint=f"invoke status {env.flag}"
         )
-    holder = busy[0].holder
-    assert holder is not None  # they are those that have one  # noqa: S101
+    owner = busy[0].owner
+    assert owner is not None  # they are those that have one  # noqa: S101
     return SlipwayError(
-        f"{holder.who}'s '{holder.what}' holds no stage: it is not waiting for anybody; nothing was changed",
+        f"{owner.who}'s '{owner.what}' holds no stage: it is not waiting for anybody; nothing was changed",
         hint="a stage that ends with too little to judge by is held; whoever watches the deploy sees it",
     )

@@ -196,11 +196,11 @@ def repair_history(
     """
     moment = now()
     env.signing.prepare(progress.warn)
-    holder = LockOwner(who(), "history --repair", instant(moment), stamp(moment), "repair")
+    owner = LockOwner(who(), "history --repair", instant(moment), stamp(moment), "repair")
     with open_fleet([target.address for target in env.targets], progress=progress, forks=env.settings.forks) as fleet:
         if not fleet.remotes:
             fleet.require_all()
-        with fleet.lock(env.orders(fleet.remotes, holder, wait=wait)):
+        with fleet.lock(env.orders(fleet.remotes, owner, wait=wait)):
             audit = Audit(fleet, env)
             audit.read()
             open_ = _in_question(fleet, env, audit)
@@ -213,7 +213,7 @@ def repair_history(
             questions = _questions(open_, judgement)
             if not plans:
                 return RepairedHistory(env.name, (), audit.verdict(), questions)
-            repairs = _carry_out(fleet, env, audit, holder, plans, judgement)
+            repairs = _carry_out(fleet, env, audit, owner, plans, judgement)
             again = Audit(fleet, env)
             again.read()
             again.remember(again.readings)
@@ -255,7 +255,7 @@ def _doubts(audit: Audit) -> tuple[dict[tuple[str, str], str], dict[RecordKey, s
         lacks = audit.census.lacks(host, apart=apart, anew=host in apart)
         few = [key for key in (*lacks.missing, *lacks.never_had) if not audit.census.is_firm(key, apart=apart)]
         for key in (*few, *audit.census.alone(host, apart=apart)):
-            if held := audit.census.holders(key, apart=apart):
+            if held := audit.census.owners(key, apart=apart):
                 disputed = audit.census.is_disputed(key, apart=apart)
                 how = f"{', '.join(held)} tell it differently"
                 alone[key] = f"nobody has signed it, and {how if disputed else _few(held)}"
@@ -316,7 +316,7 @@ def _plans(fleet: Fleet, env: Environment, audit: Audit, moment: datetime, judge
         wanted: dict[str, set[RecordKey]] = {}
         for key in (*lacks.missing, *lacks.never_had):
             if audit.census.is_firm(key, apart=apart):
-                wanted.setdefault(audit.census.holders(key, apart=apart)[0], set()).add(key)
+                wanted.setdefault(audit.census.owners(key, apart=apart)[0], set()).add(key)
         accepted = audit.proof.standing_of(host, judgement.accepted)
         gone = bool(audit.proof.gone(host) or audit.cut(host))
         if not (wanted or reading.chain.faults or sorted_out or accepted or gone):
@@ -347,25 +347,25 @@ def _own(fleet: Fleet, env: Environment, host: str, rejected: Collection[tuple[s
 
 
 def _carry_out(
-    fleet: Fleet, env: Environment, audit: Audit, holder: LockOwner, plans: Mapping[str, _Plan], judgement: _Judgement
+    fleet: Fleet, env: Environment, audit: Audit, owner: LockOwner, plans: Mapping[str, _Plan], judgement: _Judgement
 ) -> tuple[HostRepair, ...]:
     document = {
         "task": "repair",
-        "id": holder.id,
+        "id": owner.id,
         "environment": env.name,
         "version": "",
         "status": TaskStatus.DONE,
         "message": "; ".join(str(plan.repair) for plan in plans.values()),
         "hosts": dict.fromkeys(plans, "repaired"),
-        "started": holder.since,
-        "by": holder.who,
+        "started": owner.since,
+        "by": owner.who,
         # A signed repair names the records that a person accepts, and the ledgers that lack lines others have seen.
         "accepted": _accepted(audit, plans, judgement),
         "anew": [host for host, plan in plans.items() if plan.repair.is_anew],
     }
     begun = {host for host, plan in plans.items() if plan.repair.kept}
     heads = {host: NO_LINE if host in begun else audit.head(host) for host in audit.readings}
-    record = env.signing.seal(holder).record(document, heads)
+    record = env.signing.seal(owner).record(document, heads)
 
     def one(remote: Remote) -> None:
         plan = plans[remote.name]

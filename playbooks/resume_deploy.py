@@ -32,76 +32,76 @@ def resume(env: Environment, wanted: DeployRequest, progress: Progress) -> Outco
     with open_fleet([target.address for target in env.targets], progress=progress, forks=env.settings.forks) as fleet:
         progress.phase(Phase(PhaseCode.LOOKING, "looking for what was interrupted"))
         facts = read_all(fleet, env, [target for target in env.targets if target.name in fleet.remotes])
-    holder = interrupted(facts)
-    if holder is None or holder.task != "deploy":
-        last = f"; the last task there was '{holder.what}'" if holder else ""
+    owner = interrupted(facts)
+    if owner is None or owner.task != "deploy":
+        last = f"; the last task there was '{owner.what}'" if owner else ""
         raise UsageError(f"no deploy of {env.title} was interrupted{last}", hint=f"see: invoke status {env.flag}")
-    says = [host for host, fact in facts.items() if fact.interrupted == holder]
+    says = [host for host, fact in facts.items() if fact.interrupted == owner]
     progress.phase(
         Phase(
             PhaseCode.RESUMING,
-            f"going on with '{holder.what}' of {holder.who}, interrupted as {', '.join(says)} says",
+            f"going on with '{owner.what}' of {owner.who}, interrupted as {', '.join(says)} says",
         )
     )
-    if holder.limit and not env.limited:
-        if len(holder.limit) == MAX_FIELD:
+    if owner.limit and not env.limited:
+        if len(owner.limit) == MAX_FIELD:
             raise UsageError("its --limit is too long to be remembered", hint="give it again: --limit=…")
         # Do not accept a pattern from a host that names a local file or takes hours to match.
-        if set(holder.limit) & set("~@"):
+        if set(owner.limit) & set("~@"):
             raise UsageError(
-                f"its --limit='{holder.limit}' is only a host's word, and not taken from there",
+                f"its --limit='{owner.limit}' is only a host's word, and not taken from there",
                 hint="give it again: --limit=…",
             )
-        env = env.narrowed(holder.limit)
-        progress.phase(Phase(PhaseCode.RESUMING, f"going on as it was begun: --limit={holder.limit}"))
-    artifact = _artifact(env, wanted, holder, facts)
-    return deploy(env, _as_begun(wanted, holder, artifact), progress)
+        env = env.narrowed(owner.limit)
+        progress.phase(Phase(PhaseCode.RESUMING, f"going on as it was begun: --limit={owner.limit}"))
+    artifact = _artifact(env, wanted, owner, facts)
+    return deploy(env, _as_begun(wanted, owner, artifact), progress)
 
 
-def _as_begun(wanted: DeployRequest, holder: LockOwner, artifact: Artifact) -> DeployRequest:
+def _as_begun(wanted: DeployRequest, owner: LockOwner, artifact: Artifact) -> DeployRequest:
     """Return the request with the deploy's original flags; flags given now override them.
 
     Raises:
         UsageError: the host reports flags that no deploy accepts.
     """
     try:
-        watch = float(holder.watch) if holder.watch else None
+        watch = float(owner.watch) if owner.watch else None
     except ValueError:
         watch = -1.0
     if watch is not None and not 0 <= watch <= LONGEST_WATCH:
         raise UsageError(
-            f"it was to be watched for '{holder.watch}', which is no number of seconds", hint="give it: --watch=…"
+            f"it was to be watched for '{owner.watch}', which is no number of seconds", hint="give it: --watch=…"
         )
     return replace(
         wanted,
-        version=holder.version,
-        strategy=wanted.strategy or holder.strategy or None,
-        batch=wanted.batch or holder.batch or None,
+        version=owner.version,
+        strategy=wanted.strategy or owner.strategy or None,
+        batch=wanted.batch or owner.batch or None,
         watch=watch if wanted.watch is None else wanted.watch,
-        resume=holder.id,
+        resume=owner.id,
         found=artifact,
     )
 
 
-def _artifact(env: Environment, wanted: DeployRequest, holder: LockOwner, facts: Mapping[str, Facts]) -> Artifact:
+def _artifact(env: Environment, wanted: DeployRequest, owner: LockOwner, facts: Mapping[str, Facts]) -> Artifact:
     """Find the artifact: the given one, or the local one of the version; else the hosts' staged copy.
 
     A given checksum is used; the hosts' checksum only if none is given.
     """
-    releases = {host: fact.releases.get(holder.id) for host, fact in facts.items()}
+    releases = {host: fact.releases.get(owner.id) for host, fact in facts.items()}
     abouts = [release.about for release in releases.values() if release]
     sums = Counter(str(about["sha256"]) for about in abouts if "sha256" in about)
     sha256 = wanted.sha256.lower() if wanted.sha256 else sums.most_common(1)[0][0] if sums else None
     try:
-        return find_artifact(env, version=holder.version, artifact=wanted.artifact, sha256=sha256)
+        return find_artifact(env, version=owner.version, artifact=wanted.artifact, sha256=sha256)
     except UsageError as error:
         if wanted.artifact is not None or (wanted.sha256 and set(sums) != {sha256}):
             raise
         lacking = [host for host, release in releases.items() if release is None or release.state == "partial"]
         if lacking or sha256 is None:
             raise UsageError(
-                f"{holder.version} cannot be finished from here: {error.message}; "
+                f"{owner.version} cannot be finished from here: {error.message}; "
                 f"and {', '.join(lacking)} {'has' if len(lacking) == 1 else 'have'} not got it whole",
                 hint=f"give it with --artifact=PATH, or: invoke rollback {env.flag}",
             ) from None
-        return Artifact(holder.version, str(abouts[0].get("artifact", "?")), None, "none", sha256, 0)
+        return Artifact(owner.version, str(abouts[0].get("artifact", "?")), None, "none", sha256, 0)

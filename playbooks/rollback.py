@@ -76,8 +76,8 @@ def rollback(env: Environment, back: RollbackRequest, progress: Progress) -> Out
         progress.phase(Phase(PhaseCode.LOOKING, "looking for the way back"))
         facts = read_all(fleet, env, apps)
         left = interrupted(facts)
-        holder = holder_of(back, left)
-        orders = env.orders(fleet.remotes, holder, wait=back.wait, undo=True)
+        owner = owner_of(back, left)
+        orders = env.orders(fleet.remotes, owner, wait=back.wait, undo=True)
         # Move traffic back at once if a controller died, without waiting for the guard: a person asks for it now.
         fail_over(fleet, env, balancers)
         with fleet.lock(orders, last=balancers) as held:
@@ -96,7 +96,7 @@ def rollback(env: Environment, back: RollbackRequest, progress: Progress) -> Out
             if groups and not targets:
                 targets = {host: now for host in groups.serving if host in facts and (now := facts[host].current)}
             stays = groups is not None and not plan.stages
-            context = build_context(fleet, held, env, holder, facts, moves, plan, groups, stays=stays, insists=True)
+            context = build_context(fleet, held, env, owner, facts, moves, plan, groups, stays=stays, insists=True)
             partially_shifted = frozenset() if groups else context.traffic.partially_shifted
             plan = as_traffic_stands(
                 plan, list(moves), misrouted=context.traffic.misrouted, partially_shifted=partially_shifted
@@ -121,7 +121,7 @@ def rollback(env: Environment, back: RollbackRequest, progress: Progress) -> Out
             outcome = returned(
                 env,
                 back.reason,
-                holder,
+                owner,
                 facts,
                 targets,
                 plan,
@@ -139,8 +139,8 @@ def rollback(env: Environment, back: RollbackRequest, progress: Progress) -> Out
             outcome = replace(outcome, warnings=(*outcome.warnings, *warnings))
             held.well = not outcome.exit_status
             left_group = groups.serving if groups and not stays and rollout.verdict == "deployed" else ()
-            leftover = holder.undoes or None
-            record = sealed(env, holder, outcome, facts)
+            leftover = owner.undoes or None
+            record = sealed(env, owner, outcome, facts)
             _record(fleet, env, record, rollout, targets, facts, left_group, leftover=leftover, going_on=going_on)
             return outcome
 
@@ -168,7 +168,7 @@ def require_sense(env: Environment, back: RollbackRequest) -> None:
         )
 
 
-def holder_of(back: RollbackRequest, left: LockOwner | None) -> LockOwner:
+def owner_of(back: RollbackRequest, left: LockOwner | None) -> LockOwner:
     """Return the lock owner. An interrupted rollback continues under its own id, so that hosts recognise it."""
     moment = now()
     ours = left is not None and left.task == "rollback"

@@ -238,8 +238,8 @@ def _status(facts: Facts, report: HealthReport | None, flag: str) -> HostStatus:
         health=_health(facts, report),
         detail="" if report is None or report.healthy else report.reason(),
         log=() if report is None or report.healthy else report.log,
-        lock=_holder(facts.lock),
-        interrupted=_holder(facts.interrupted),
+        lock=_owner(facts.lock),
+        interrupted=_owner(facts.interrupted),
         guard=_guard(facts),
         guard_state=facts.guard.state if facts.guard else None,
         went_back=_instant(facts.went_back),
@@ -289,8 +289,8 @@ def _idle(facts: Facts) -> str | None:
     return f"{version_in(idle.release)} in {idle.slot}{'' if idle.runs else ', which does not run'}{until}"
 
 
-def _holder(holder: LockOwner | None) -> str | None:
-    return f"{holder.who}, {holder.what}, since {holder.since}" if holder else None
+def _owner(owner: LockOwner | None) -> str | None:
+    return f"{owner.who}, {owner.what}, since {owner.since}" if owner else None
 
 
 def _guard(facts: Facts) -> str | None:

@@ -111,12 +111,12 @@ def verify_backups(env: Environment, progress: Progress) -> Verification:
         raise UsageError(f"backups are off in {env.name}: slipway_backup.enabled is false")
     require_secrets(env)
     moment = now()
-    holder = LockOwner(who(), "verify-backups", instant(moment), stamp(moment), "verify-backups")
+    owner = LockOwner(who(), "verify-backups", instant(moment), stamp(moment), "verify-backups")
     addresses = [env.target(name).address for name in everybody(env)]
     with open_fleet(addresses, progress=progress, forks=env.settings.forks) as fleet:
         facts = fleet.each("facts", partial(facts_of, env))
         gone = {**fleet.unreachable, **facts.failed}
-        orders = env.orders(facts.ok, holder, wait=0, inside="/drill")
+        orders = env.orders(facts.ok, owner, wait=0, inside="/drill")
         if not orders:
             fleet.require_all()
             facts.all_or_raise("reading facts")

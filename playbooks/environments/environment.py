@@ -149,13 +149,13 @@ class Environment:
         return _targets(self.inventory, [name], chosen=False, app=self._named)[0]
 
     def orders(
-        self, names: Iterable[str], holder: LockOwner, *, wait: float, undo: bool = False, inside: str = ""
+        self, names: Iterable[str], owner: LockOwner, *, wait: float, undo: bool = False, inside: str = ""
     ) -> dict[str, LockRequest]:
         """Build the lock request for each of these hosts.
 
         Args:
             names: the hosts.
-            holder: the lock owner to record.
+            owner: the lock owner to record.
             wait: seconds to wait for another lock owner.
             undo: see `LockRequest`.
             inside: a folder in the state folder, for another lock than the application's own.
@@ -165,11 +165,11 @@ class Environment:
         """
         settings = {name: self.target(name).settings for name in names}
         timing = GuardTiming(self.settings.guard.timeout)
-        seal, abandoned_record = self.signing.seal(holder), holder.abandoned_record(self.name)
+        seal, abandoned_record = self.signing.seal(owner), owner.abandoned_record(self.name)
 
         def order(name: str, each: Settings) -> LockRequest:
             said = json.dumps(seal.left_to(name, abandoned_record), ensure_ascii=False)
-            return LockRequest(f"{each.state}{inside}", each.home, holder, said, timing, wait, undo)
+            return LockRequest(f"{each.state}{inside}", each.home, owner, said, timing, wait, undo)
 
         return {name: order(name, each) for name, each in settings.items()}
 

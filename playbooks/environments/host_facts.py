@@ -161,5 +161,5 @@ def read_changed(
 
 def interrupted(facts: Mapping[str, Facts]) -> LockOwner | None:
     """Return the interrupted task that most hosts report; of several, the latest."""
-    holders = Counter(fact.interrupted for fact in facts.values() if fact.interrupted)
-    return max(holders, key=lambda holder: (holders[holder], holder.since), default=None)
+    owners = Counter(fact.interrupted for fact in facts.values() if fact.interrupted)
+    return max(owners, key=lambda owner: (owners[owner], owner.since), default=None)

@@ -138,7 +138,7 @@ class Lock:
             self._channel.close()
 
     def _claim(self, token: int) -> FencingToken:
-        return FencingToken(self._order.state, token, f"{self._order.holder.task}-{self._order.holder.id}")
+        return FencingToken(self._order.state, token, f"{self._order.owner.task}-{self._order.owner.id}")
 
     def _say(self, word: bytes) -> bool:
         with self._mutex:
@@ -169,13 +169,13 @@ class Lock:
         words = [
             order.state,
             f"{max(order.wait if token is None else 2.0, 0.5):g}",
-            order.holder.to_json(),
+            order.owner.to_json(),
             order.abandoned_record,
             order.home,
             f"{order.timing.patience:g}",
             "-" if token is None else str(token),
             "undo" if order.undo else "-",
-            "changes" if order.holder.task in CHANGES else "-",
+            "changes" if order.owner.task in CHANGES else "-",
         ]
         patience = order.wait + max(30.0, order.timing.guard)
         began = time.monotonic()
@@ -234,7 +234,7 @@ class Lock:
             f"{other.who} has held the lock since {other.since} for '{other.what}'",
             host=host,
             hint="wait for it with --wait=SECONDS; invoke abort --env=… ends it and takes a deploy back. The lock ends "
-            "by itself with its holder, there is nothing to delete",
+            "by itself with its owner, there is nothing to delete",
         )
 
 

@@ -154,7 +154,7 @@ class LockRequest:
 
     Args:
         state, home: the application's folders on the host.
-        holder: the lock owner, for others to read.
+        owner: the lock owner, for others to read.
         abandoned_record: the record to write if the task ends without releasing the lock, as one line of JSON.
         timing: the timing of heartbeat and guard.
         wait: seconds to wait for another owner; a fraction is enough for a task that only reads the lock.
@@ -163,7 +163,7 @@ class LockRequest:
 
     state: str
     home: str
-    holder: LockOwner
+    owner: LockOwner
     abandoned_record: str
     timing: GuardTiming
     wait: float = 0.0

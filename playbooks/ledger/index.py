@@ -235,7 +235,7 @@ class LedgerIndex:
         own = self._bits[host]
         return sorted(key for key, entry in self._entries.items() if entry.other and _odd(entry) & own)
 
-    def holders(self, key: RecordKey, *, apart: Collection[str] = ()) -> list[str]:
+    def owners(self, key: RecordKey, *, apart: Collection[str] = ()) -> list[str]:
         """Return the hosts that have a record and count; those with the believed content come first."""
         entry = self._entries[key]
         found = [host for host, bit in self._bits.items() if entry.have & bit and host not in apart]

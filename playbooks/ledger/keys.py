@@ -167,18 +167,18 @@ class Signing:
         if key is None and self._settings.signers:
             warn("no key is here that may sign: this task's record says nothing of who wrote it (slipway_ledger)")
 
-    def seal(self, holder: LockOwner) -> Seal:
+    def seal(self, owner: LockOwner) -> Seal:
         """Return the seal that makes a task's records; the task's key signs each of them.
 
         Raises:
             UsageError: the key cannot sign.
         """
-        name = f"{holder.task} {holder.id}"
+        name = f"{owner.task} {owner.id}"
         if name not in self._seals:
             key = None
-            if holder.task in SIGNING:
+            if owner.task in SIGNING:
                 if not self._key:
                     self._key = [find_key(self._settings, self._secrets)]
                 key = self._key[0]
-            self._seals[name] = Seal(self._environment, self._application, holder, key)
+            self._seals[name] = Seal(self._environment, self._application, owner, key)
         return self._seals[name]

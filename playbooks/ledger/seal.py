@@ -102,19 +102,19 @@ class Seal:
 
     Args:
         environment, application: their names, which each record contains, so that it is invalid elsewhere.
-        holder: the task's lock owner.
+        owner: the task's lock owner.
         signer: the key that signs the delegation; None signs nothing.
 
     Raises:
         SlipwayError: the key cannot sign.
     """
 
-    def __init__(self, environment: str, application: str, holder: LockOwner, signer: SigningKey | None) -> None:
+    def __init__(self, environment: str, application: str, owner: LockOwner, signer: SigningKey | None) -> None:
         self._where = {"environment": environment, "application": application}
         self._delegation: dict[str, Any] | None = None
         if signer is not None:
             self._key = TaskKey()
-            about = {"task": holder.task, "id": holder.id, "by": holder.who, "since": holder.since}
+            about = {"task": owner.task, "id": owner.id, "by": owner.who, "since": owner.since}
             self._delegation = _signed({**self._where, **about, "key": str(self._key.public)}, signer, DELEGATIONS)
 
     def record(self, document: Mapping[str, Any], heads: Mapping[str, str] | None = None) -> dict[str, Any]:

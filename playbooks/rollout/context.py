@@ -28,7 +28,7 @@ def build_context(
     fleet: Fleet,
     held: HeldLocks,
     env: Environment,
-    holder: LockOwner,
+    owner: LockOwner,
     facts: Mapping[str, Facts],
     moves: Mapping[str, Move],
     plan: Plan,
@@ -43,7 +43,7 @@ def build_context(
         fleet: open sessions, those with the balancers among them.
         held: the locks.
         env: settings and secrets.
-        holder: the deploy or rollback.
+        owner: the deploy or rollback.
         facts: of the application's hosts that take part.
         moves: those that change.
         plan: its stages.
@@ -55,7 +55,7 @@ def build_context(
         SlipwayError: a balancer cannot be read, or does not know a server.
     """
     traffic = read_traffic(
-        fleet, env, holder, facts, moves, groups, stays=stays, host_by_host=plan.host_by_host, insists=insists
+        fleet, env, owner, facts, moves, groups, stays=stays, host_by_host=plan.host_by_host, insists=insists
     )
     watcher = None
     if plan.watches:
@@ -63,8 +63,8 @@ def build_context(
         from playbooks.rollout.watching.observers import observer_of
 
         sides = Sides(traffic.places, traffic.unchanged, *_versions(facts, moves, groups))
-        watcher = observer_of(fleet, env, traffic, moves, plan, sides, holder.id)
-    return RolloutContext(fleet, Mover(fleet, held, env, moves, holder), traffic, watcher)
+        watcher = observer_of(fleet, env, traffic, moves, plan, sides, owner.id)
+    return RolloutContext(fleet, Mover(fleet, held, env, moves, owner), traffic, watcher)
 
 
 def _versions(facts: Mapping[str, Facts], moves: Mapping[str, Move], groups: Groups | None) -> tuple[str, str]:
@@ -77,7 +77,7 @@ def _versions(facts: Mapping[str, Facts], moves: Mapping[str, Move], groups: Gro
 def read_traffic(
     fleet: Fleet,
     env: Environment,
-    holder: LockOwner,
+    owner: LockOwner,
     facts: Mapping[str, Facts],
     moves: Mapping[str, Move],
     groups: Groups | None,
@@ -89,7 +89,7 @@ def read_traffic(
     """Where the traffic is, as the balancers say, and who moves it. Nothing is changed yet.
 
     Args:
-        fleet, env, holder, facts, moves, groups, stays, insists: see `build_context`.
+        fleet, env, owner, facts, moves, groups, stays, insists: see `build_context`.
         host_by_host: whether hosts change one by one, out of the traffic.
 
     Raises:
@@ -120,7 +120,7 @@ def read_traffic(
             f"no balancer has a server up: nothing that runs answers its health check, {asked}, with 200"
         )
     left = left_out(places, list(states.values()))
-    return Balancers(fleet, env, holder, balancers, places, gauge, stay, closed, left, up, states, stays, insists)
+    return Balancers(fleet, env, owner, balancers, places, gauge, stay, closed, left, up, states, stays, insists)
 
 
 def nobody_up(places: Sequence[HostBackends], states: Sequence[BalancerState]) -> bool:

@@ -55,15 +55,15 @@ class Mover:
         held: the locks.
         env: settings and secrets.
         moves: what is to happen to each host.
-        holder: the deploy or rollback.
+        owner: the deploy or rollback.
     """
 
     def __init__(
-        self, fleet: Fleet, held: HeldLocks, env: Environment, moves: Mapping[str, Move], holder: LockOwner
+        self, fleet: Fleet, held: HeldLocks, env: Environment, moves: Mapping[str, Move], owner: LockOwner
     ) -> None:
         self.moves = moves
-        self._fleet, self._held, self._env, self._holder = fleet, held, env, holder
-        self._deploy = holder.task == "deploy"
+        self._fleet, self._held, self._env, self._owner = fleet, held, env, owner
+        self._deploy = owner.task == "deploy"
         self._first = next(iter(moves), None)
         # How often systemd had restarted the units of a host when it was found healthy.
         self._restarts: dict[str, Mapping[str, int]] = {}
@@ -191,7 +191,7 @@ class Mover:
 
     def _watch(self, move: Move) -> SwitchGuard:
         target = move.fallback if self._deploy else move.after
-        record = self._holder.guard_record(self._env.name, (target or "none").partition("-")[2] or "none")
+        record = self._owner.guard_record(self._env.name, (target or "none").partition("-")[2] or "none")
         own = {"host": move.host, "hosts": {move.host: "by its guard"}}
-        seal = self._env.signing.seal(self._holder)
-        return SwitchGuard(self._holder.id, target, seal.left_to(move.host, {**record, **own}, adds=GUARD_ADDS))
+        seal = self._env.signing.seal(self._owner)
+        return SwitchGuard(self._owner.id, target, seal.left_to(move.host, {**record, **own}, adds=GUARD_ADDS))

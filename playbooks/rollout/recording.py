@@ -16,17 +16,17 @@ from playbooks.steps.facts import Facts
 from playbooks.steps.finish import Finished
 
 
-def sealed(env: Environment, holder: LockOwner, outcome: Outcome, facts: Mapping[str, Facts]) -> dict[str, Any]:
+def sealed(env: Environment, owner: LockOwner, outcome: Outcome, facts: Mapping[str, Facts]) -> dict[str, Any]:
     """The record of what was done, the same for every host: one signature.
 
     Args:
         env: the environment.
-        holder: the task.
+        owner: the task.
         outcome: its result.
         facts: of the hosts that it has read: the last lines of their ledgers go into the record.
     """
     document = env.secrets.mask_document(outcome.record())
-    return env.signing.seal(holder).record(document, heads_of(facts))
+    return env.signing.seal(owner).record(document, heads_of(facts))
 
 
 def write_down(

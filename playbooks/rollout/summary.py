@@ -124,7 +124,7 @@ def _unjudged(rollout: Rollout) -> list[str]:
 def returned(
     env: Environment,
     reason: str,
-    holder: LockOwner,
+    owner: LockOwner,
     facts: Mapping[str, Facts],
     targets: Mapping[str, str | None],
     plan: Plan,
@@ -184,15 +184,15 @@ def returned(
     gone = [_failed(host, None, None, HostState.UNREACHABLE, error) for host, error in unreachable.items()]
     return Outcome(
         task="rollback",
-        id=holder.id,
+        id=owner.id,
         environment=env.name,
         version=", ".join(versions),
         status=status,
         message=message + "".join(f"; database {name}" for name in databases),
         hosts=(*lines, *gone),
-        started=holder.since,
+        started=owner.since,
         seconds=time.monotonic() - started,
-        by=holder.who,
+        by=owner.who,
         reason=reason,
         strategy=plan.strategy,
         code=rollout.code or next((error.code for error in wrong), ""),

@@ -520,11 +520,11 @@ def _idle(answer: StepResult, odd: list[str]) -> Idle | None:
 
 def _interrupted(answer: StepResult, now: datetime, odd: list[str]) -> LockOwner | None:
     found = answer.maybe("interrupted", 1)
-    holder = read_lock_owner(found[0]) if found else None
-    if holder is not None and not holder.is_sound(now):
-        odd.append(f"what it says of an interrupted task makes no sense: {holder.task} '{holder.id}'")
+    owner = read_lock_owner(found[0]) if found else None
+    if owner is not None and not owner.is_sound(now):
+        odd.append(f"what it says of an interrupted task makes no sense: {owner.task} '{owner.id}'")
         return None
-    return holder
+    return owner
 
 
 def _went_back(answer: StepResult, left: LockOwner) -> int | None:

@@ -14,11 +14,11 @@ class Heard:
     """A host's answer to a promotion.
 
     Args:
-        holder: the lock owner; None if nobody holds the lock.
+        owner: the lock owner; None if nobody holds the lock.
         stage: the stage that continues; None if no stage is held.
     """
 
-    holder: LockOwner | None = None
+    owner: LockOwner | None = None
     stage: str | None = None
 
 

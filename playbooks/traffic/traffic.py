@@ -133,7 +133,7 @@ class Balancers:
     Args:
         fleet: open sessions, the balancers' hosts among them.
         env: the environment.
-        holder: the deploy or rollback.
+        owner: the deploy or rollback.
         balancers: names of the balancers' hosts.
         places: the application's hosts.
         unchanged: hosts that run the wanted release from the start.
@@ -147,7 +147,7 @@ class Balancers:
 
     fleet: Fleet
     env: Environment
-    holder: LockOwner
+    owner: LockOwner
     balancers: tuple[str, ...]
     places: tuple[HostBackends, ...]
     gauge: Gauge
@@ -207,14 +207,14 @@ class Balancers:
         return find_unserved(self.gauge, self.fleet, self.env, shares, up=self.up)
 
     def move(self, split: TrafficSplit, *, back: bool = False) -> Mapping[str, SlipwayError]:
-        back = back or self.holder.task == "rollback"
+        back = back or self.owner.task == "rollback"
         # While hosts are out, others come next: only then it is worth a reading.
         settled = not split.out
         new = split.moved | (self.unchanged - split.out)
         split = replace(split, moved=new, out=split.out | (self.left - new))
         shares = self._mark_restarted(balance(self.places, split, closed=self.closed), split, back=back)
         guard = self._guard(split)
-        seal = self.env.signing.seal(self.holder)
+        seal = self.env.signing.seal(self.owner)
 
         def one(remote: Remote) -> TrafficMove:
             settings = self.env.target(remote.name).settings
@@ -316,7 +316,7 @@ class Balancers:
         return state is not None and server in state.servers and state.servers[server].up is False
 
     def _guard(self, split: TrafficSplit) -> BalancerGuard:
-        forward = self.holder.task == "rollback" and not self.stays
+        forward = self.owner.task == "rollback" and not self.stays
         left = [place for place in self.places if place.before and place.host in self.left - split.moved]
         shut = self.closed | {place.before.name for place in left if place.before}
         ours = {name for place in left for name in servers_of(place)}
@@ -324,11 +324,11 @@ class Balancers:
             [replace(share, out=True) if share.server.name in ours else share for share in shares]
             for shares in guard_weights(self.places, split, forward=forward, closed=shut)
         )
-        record = self.holder.guard_record(self.env.name, self.holder.version, "; traffic went back")
+        record = self.owner.guard_record(self.env.name, self.owner.version, "; traffic went back")
         timeout = self.env.settings.guard.timeout
         # By then the application's hosts have seen the silence too, and run their release again.
         settle = lag(timeout) + timeout / 10 + 1 + self.env.settings.guard.settle
-        return BalancerGuard(self.holder.id, math.ceil(timeout), settle, failover, final, record)
+        return BalancerGuard(self.owner.id, math.ceil(timeout), settle, failover, final, record)
 
     def _tell(self, balancer: str, moved: TrafficMove, split: TrafficSplit) -> None:
         for server, count in moved.cut.items():

@@ -258,8 +258,8 @@ def test_a_copy_that_is_stopped_ends_in_time(hostile: Hostile) -> None:
     hostile.covers(sqlite=[database])
     hostile.app.write(timeouts={"command": "8s"})
     # Somebody who writes keeps the copy waiting, so that it is there to be stopped.
-    holder = "import sqlite3, sys, time; c = sqlite3.connect(sys.argv[1]); c.execute('begin exclusive'); time.sleep(25)"
-    hostile.host.run("setsid runuser -u %s -- python3 -c %s %s >/dev/null 2>&1 &", USER, holder, database)
+    owner = "import sqlite3, sys, time; c = sqlite3.connect(sys.argv[1]); c.execute('begin exclusive'); time.sleep(25)"
+    hostile.host.run("setsid runuser -u %s -- python3 -c %s %s >/dev/null 2>&1 &", USER, owner, database)
     with hostile.at_work(STOPPER):
         refused = invoke("backup", hostile.app.env)
         assert refused.status == 1, refused.err

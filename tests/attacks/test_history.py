@@ -71,8 +71,8 @@ def make_key(path: Path) -> str:
 def sealed(key: Path, document: dict[str, Any], environment: str, application: str) -> dict[str, Any]:
     """A record signed with a key, whoever has it."""
     found = find_key(LedgerSettings.model_validate({"key": "k"}), Secrets({"k": FileSecret(file=str(key))}, key.parent))
-    holder = LockOwner(str(document["by"]), "deploy", str(document["started"]), str(document["id"]), "deploy")
-    return Seal(environment, application, holder, found).record(document)
+    owner = LockOwner(str(document["by"]), "deploy", str(document["started"]), str(document["id"]), "deploy")
+    return Seal(environment, application, owner, found).record(document)
 
 
 def ledger(host: Host, state: str) -> str:

@@ -18,7 +18,7 @@ Behaviour = Callable[[paramiko.Channel, bytes], None]
 
 # How a line's answer ends: its mark, a status and two times.
 _END = re.compile(rb"[0-9a-f]{32} \d+ ")
-_LOCK = b'"who"'  # the holder, which only the script that locks is given
+_LOCK = b'"who"'  # the owner, which only the script that locks is given
 ESCAPES = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202eevil"
 
 
@@ -150,7 +150,7 @@ def steers(channel: paramiko.Channel, _: bytes) -> None:
 
 
 def lies(channel: paramiko.Channel, command: bytes) -> None:
-    """The honest answer, with a release, times and holders that cannot be, and escape sequences all over."""
+    """The honest answer, with a release, times and owners that cannot be, and escape sequences all over."""
     evil = ESCAPES.encode()
     more = (
         b"current\t" + evil + b"\t253402300799\n"
@@ -166,7 +166,7 @@ def lies(channel: paramiko.Channel, command: bytes) -> None:
 def forges(channel: paramiko.Channel, command: bytes) -> None:
     """The honest answer, with lies that look as if they could be so, made for other hosts to go by."""
     about = b'{"version":"1.5.0,app=other,id=x","sha256":"x"}'
-    holder = (
+    owner = (
         b'{"who":"eve@x","what":"deploy 1","since":"2026-01-01T00:00:00Z","task":"deploy","version":"1",'
         b'"id":"../../../etc"}'
     )
@@ -174,7 +174,7 @@ def forges(channel: paramiko.Channel, command: bytes) -> None:
         b"release\t99991231T235958Z-9.9.9\tproven\t-\t" + about + b"\n"
         + b"release\t20260101T000000Z-1.0.0\tproven\t../../etc\t" + about + b"\n"
         + b"release\ta,b\tproven\t-\t{}\n"
-        + b"interrupted\t" + holder + b"\n"
+        + b"interrupted\t" + owner + b"\n"
         + b"moved\t1\t../../etc\t-\n"
         + b'backup\t{"id":"../../../../../etc/docker/daemon","snapshot":"x"}\n'
         + b'verified\t{"status":"PASSED","at":"9999"}\n'

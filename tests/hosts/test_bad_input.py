@@ -217,10 +217,10 @@ def test_full_disk_during_staging(running: App, on: On) -> None:
 
 
 def test_somebody_else_holds_the_lock(running: App, on: On) -> None:
-    """A second deploy must leave with 4 and say who; and the lock must end with its holder, even one killed."""
+    """A second deploy must leave with 4 and say who; and the lock must end with its owner, even one killed."""
     running.write(hooks={"install": [{"run": "sleep 30"}]})
     running.build("2.0.0")
-    holder = running.start("deploy", "--version=2.0.0")
+    owner = running.start("deploy", "--version=2.0.0")
     wait_until(
         lambda: bool(on("app3").run(f"test -s {running.state}/lock && ! flock -n {running.state}/lock true").rc == 0)
     )
@@ -229,8 +229,8 @@ def test_somebody_else_holds_the_lock(running: App, on: On) -> None:
     assert second.json["error"]["code"] == "lock.held"
     assert "deploy 2.0.0" in second.json["error"]["message"]
     assert invoke("status", running.env, "--json").json["hosts"][0]["lock"]
-    holder.kill()
-    holder.communicate()
+    owner.kill()
+    owner.communicate()
     wait_until(lambda: bool(on("app3").run(f"flock -n {running.state}/lock true").rc == 0))
 
 

@@ -48,8 +48,8 @@ def tags(on: On, app: App) -> list[list[str]]:
 
 def say_interrupted(on: On, app: App, **words: str) -> None:
     """The liar says that a task ended there without a word."""
-    holder = {"who": "eve@x", "what": "deploy 1.1.0", "since": "2026-01-01T00:00:00Z", "task": "deploy", **words}
-    on(LIAR).run("printf '%%s\\n' %s >%s", json.dumps(holder), f"{app.state}/interrupted")
+    owner = {"who": "eve@x", "what": "deploy 1.1.0", "since": "2026-01-01T00:00:00Z", "task": "deploy", **words}
+    on(LIAR).run("printf '%%s\\n' %s >%s", json.dumps(owner), f"{app.state}/interrupted")
     assert on(LIAR).file(f"{app.state}/interrupted").size
 
 

@@ -271,11 +271,11 @@ class Hand:
 def hand(inventory: str, *, undo: bool = False) -> Iterator[Hand]:
     """Lock the balancer of an inventory, as a deploy does."""
     env = load_environment(inventory, PROJECT)
-    holder = LockOwner("tester@here", "deploy 1", "2026-11-21T00:00:00Z", "t-1", "deploy", "1")
+    owner = LockOwner("tester@here", "deploy 1", "2026-11-21T00:00:00Z", "t-1", "deploy", "1")
     address = env.target(EDGE).address
     with (
         open_fleet([address], progress=Silent(), forks=4, acts=True) as fleet,
-        fleet.lock(env.orders([EDGE], holder, wait=20, undo=undo)) as held,
+        fleet.lock(env.orders([EDGE], owner, wait=20, undo=undo)) as held,
     ):
         fleet.require_all()
         yield Hand(env, fleet.remotes[EDGE], held, round(env.settings.guard.timeout))

@@ -66,8 +66,8 @@ def running(host: str, release: str, before: str) -> Facts:
 
 
 def says_interrupted(host: str, **words: str) -> Facts:
-    holder = {"who": "eve@x", "what": "deploy", "task": "deploy", "since": (NOW - timedelta(hours=1)).isoformat()}
-    return facts(f"interrupted\t{json.dumps({**holder, **words})}\n", host)
+    owner = {"who": "eve@x", "what": "deploy", "task": "deploy", "since": (NOW - timedelta(hours=1)).isoformat()}
+    return facts(f"interrupted\t{json.dumps({**owner, **words})}\n", host)
 
 
 @pytest.mark.parametrize(
@@ -188,8 +188,8 @@ def test_what_is_asked_for_is_not_taken_from_a_host(monkeypatch: pytest.MonkeyPa
         _resumes(monkeypatch, said.interrupted, limit)
 
 
-def _resumes(monkeypatch: pytest.MonkeyPatch, holder: LockOwner, limit: str) -> None:
-    fact = replace(facts(""), interrupted=holder)
+def _resumes(monkeypatch: pytest.MonkeyPatch, owner: LockOwner, limit: str) -> None:
+    fact = replace(facts(""), interrupted=owner)
     monkeypatch.setattr("playbooks.resume_deploy.read_all", lambda *_: {"app1": fact})
     with pytest.raises(UsageError, match="only a host's word") as caught:
         resume(cast("object", _Whole()), cast("object", None), Silent())  # type: ignore[arg-type]

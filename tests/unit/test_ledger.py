@@ -243,7 +243,7 @@ def test_what_is_vouched_for_is_believed_wherever_it_stands() -> None:
     for host, one, trusted in (("app1", forged, False), ("app2", forged, False), ("app3", true, True)):
         made.add(host, one, digest(one), trusted=trusted)
     assert (made.differs("app1"), made.differs("app3")) == ([key_of(true)], [])
-    assert made.holders(key_of(true))[0] == "app3"
+    assert made.owners(key_of(true))[0] == "app3"
     assert made.is_believed(key_of(true), digest(true))
     assert not made.is_believed(key_of(true), digest(forged))
 
@@ -263,7 +263,7 @@ def test_what_hosts_tell_differently_is_spread_by_nobody(hosts: tuple[str, ...])
     assert made.is_firm(key)
     assert (made.is_believed(key, digest(true)), made.is_believed(key, digest(forged))) == (True, False)
     assert (made.differs("app1"), made.differs("app2"), made.differs("app3")) == ([key], [], [])
-    assert made.holders(key)[-1] == "app1"
+    assert made.owners(key)[-1] == "app1"
 
 
 @pytest.mark.parametrize("several", [True, False])

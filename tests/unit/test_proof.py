@@ -56,10 +56,10 @@ def record(
     number: int, key: TaskKey | None, hosts: Sequence[str] = HOSTS, heads: dict[str, str] | None = None, **more: Any
 ) -> dict[str, Any]:
     moment = f"2026-11-21T04:{number:02}:00Z"
-    holder = LockOwner("ann@laptop", "deploy", moment, f"id{number}", "deploy")
-    about = {"task": "deploy", "id": holder.id, "by": holder.who, "started": moment, "status": "done"}
+    owner = LockOwner("ann@laptop", "deploy", moment, f"id{number}", "deploy")
+    about = {"task": "deploy", "id": owner.id, "by": owner.who, "started": moment, "status": "done"}
     document = {**about, "hosts": dict.fromkeys(hosts, "deployed"), **more}
-    return Seal("production", "shop", holder, key).record(document, heads)
+    return Seal("production", "shop", owner, key).record(document, heads)
 
 
 @dataclass(frozen=True)
@@ -186,9 +186,9 @@ def test_a_backup_that_was_interrupted_is_no_alarm(fleet: Fleet) -> None:
 def test_a_repair_begins_a_ledger_anew_but_vouches_for_nothing_in_it(fleet: Fleet, signed: bool) -> None:
     """Heads from before it are not looked for any more: else nothing could be mended; nor may it let a forgery in."""
     moment = "2026-11-21T05:00:00Z"
-    holder = LockOwner("ann@laptop", "history --repair", moment, "r", "repair")
-    seal = Seal("production", "shop", holder, ANN if signed else None)
-    about = {"task": "repair", "id": "r", "by": holder.who, "started": moment, "hosts": {"app3": "repaired"}}
+    owner = LockOwner("ann@laptop", "history --repair", moment, "r", "repair")
+    seal = Seal("production", "shop", owner, ANN if signed else None)
+    about = {"task": "repair", "id": "r", "by": owner.who, "started": moment, "hosts": {"app3": "repaired"}}
     done = seal.record({**about, "anew": ["app3"], "accepted": []}, {**fleet.heads(), "app3": NO_LINE})
     copies = [{**each, "repaired_from": "app1"} for each in fleet.ledgers["app3"]]
     assert (prove({**fleet.ledgers, "app3": [done, *copies]}).on("app3") == []) == signed

@@ -286,7 +286,9 @@ def test_a_host_fills_in_what_is_left_to_it(made: dict[str, Path]) -> None:
     """A guard writes when nobody is there to sign: who armed it, and where it goes, is signed before; for that host."""
     verifier = Verifier([public(made["ed25519"])], environment="production", application="shop")
     seal = Seal("production", "shop", HOLDER, key_of_file(made["ed25519"]))
-    armed = seal.left_to("app1", {**HOLDER.guard_record("production", "1.0.0"), "hosts": {"app1": "x"}}, adds=GUARD_ADDS)
+    armed = seal.left_to(
+        "app1", {**HOLDER.guard_record("production", "1.0.0"), "hosts": {"app1": "x"}}, adds=GUARD_ADDS
+    )
     written = {"status": "done", "at": "2026-11-21T04:32:00Z", **armed}
     judged = verifier.judge("app1", written, digest(written))
     assert (judged.standing, judged.by_host) == (Standing.TRUSTED, True)
