@@ -143,7 +143,7 @@ def check(env: Environment, wanted: DeployRequest, progress: Progress) -> Deploy
 
         def one(remote: Remote) -> OnHost:
             host = remote.name
-            if folder := facts[host].theirs:
+            if folder := facts[host].foreign_release:
                 adopt(remote, env.target(host).settings, folder, for_next(renderings, facts)[host].start, look=True)
             return read_rendered(remote, env.target(host).settings)
 
@@ -264,7 +264,7 @@ def deploy_actions(
     before = hooks["before_switch"]
     steps = [
         *slot_change_warnings({facts.host: facts}, {facts.host: rendered}),
-        f"adopt releases/{facts.theirs} as {facts.current}, for the way back" if facts.theirs else "",
+        f"adopt releases/{facts.foreign_release} as {facts.current}, for the way back" if facts.foreign_release else "",
         f"back up release {facts.whole}" if settings.backup.enabled and facts.whole else "",
         f"fetch {release.artifact.url}" if release.artifact.url else f"upload {release.artifact.size:,} bytes",
         f"unpack to {settings.home}/releases/{release.id}",

@@ -251,10 +251,10 @@ def refuse_adoption(env: Environment, facts: Mapping[str, Facts]) -> None:
     Raises:
         UsageError: such a release runs in an environment with slots or groups.
     """
-    theirs = [host for host, fact in facts.items() if fact.theirs]
-    if theirs and (env.settings.slots or env.settings.groups):
+    foreign = [host for host, fact in facts.items() if fact.foreign_release]
+    if foreign and (env.settings.slots or env.settings.groups):
         raise UsageError(
-            f"{', '.join(theirs)}: what another tool deployed runs there, and is not adopted together with slots or "
+            f"{', '.join(foreign)}: what another tool deployed runs there, and is not adopted together with slots or "
             "groups; nothing was touched",
             hint="deploy first without slipway_slots and slipway_groups: docs/first-deploy.md, Taking over",
         )
@@ -268,8 +268,8 @@ def _adopt(
     Raises:
         SlipwayError: the adoption is not possible; what runs has not changed.
     """
-    theirs = {target.name: folder for target in targets if (folder := facts[target.name].theirs)}
-    if not theirs:
+    foreign = {target.name: folder for target in targets if (folder := facts[target.name].foreign_release)}
+    if not foreign:
         return facts
     fleet.progress.phase(Phase(PhaseCode.ADOPTING, "adopting what another tool deployed"))
     for look in (True, False):
@@ -277,10 +277,10 @@ def _adopt(
         def one(remote: Remote, look: bool = look) -> None:
             host = remote.name
             note = partial(fleet.progress.note, host)
-            adopt(remote, env.target(host).settings, theirs[host], rendered[host].start, look=look, note=note)
+            adopt(remote, env.target(host).settings, foreign[host], rendered[host].start, look=look, note=note)
 
-        all_or_hint(env, fleet.each("adopt", one, hosts=list(theirs)), "adopting")
-    return {**facts, **read_all(fleet, env, [env.target(host) for host in theirs])}
+        all_or_hint(env, fleet.each("adopt", one, hosts=list(foreign)), "adopting")
+    return {**facts, **read_all(fleet, env, [env.target(host) for host in foreign])}
 
 
 def _moves(

@@ -90,7 +90,7 @@ def look_over(
         if members.damaged:
             judged += CheckVerdict((members.damaged,), hint=members.hint)
         # A release of another tool still has the units and the ports.
-        if fact.theirs or (known and _is_known(fact, made, renderings[host])):
+        if fact.foreign_release or (known and _is_known(fact, made, renderings[host])):
             return judged
         ports = [port.number for port in ports_of(settings, made)]
         (answer,) = remote.chain([ask_objections(settings, made.units, ports)])

@@ -1,20 +1,20 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# adopt HOME STATE THEIRS RELEASE USER LIMIT ABOUT WHAT UNIT...: make a release of Slipway's of what another tool deployed.
+# adopt HOME STATE FOREIGN RELEASE USER LIMIT ABOUT WHAT UNIT...: make a release of Slipway's of what another tool deployed.
 #
-# current leads to releases/THEIRS. Its files are copied to releases/RELEASE, with the unit files (UNIT: those that the next
+# current leads to releases/FOREIGN. Its files are copied to releases/RELEASE, with the unit files (UNIT: those that the next
 # release has) that serve it, and current leads there: so what runs is what a deploy that fails goes back to. Nothing is
-# restarted, and THEIRS stays as it is. All in it may be its user's, so nothing in it is called code: it is all "writable".
+# restarted, and FOREIGN stays as it is. All in it may be its user's, so nothing in it is called code: it is all "writable".
 # WHAT "look": only say whether it can be done.
 home=$1
 state=$2
-theirs=$3
+foreign=$3
 id=$4
 user=$5
 limit=$6
 about=$7
 what=$8
 shift 8
-old=$home/releases/$theirs
+old=$home/releases/$foreign
 release=$home/releases/$id
 incoming=$home/releases/.incoming.$id
 
@@ -36,7 +36,7 @@ if [ "$current" = "$id" ] && is_own_release "$release"; then
     emit adopted "$id"
     exit 0
 fi
-[ "$current" = "$theirs" ] || fail moved "expected $theirs to be current, found $current"
+[ "$current" = "$foreign" ] || fail moved "expected $foreign to be current, found $current"
 require_roots "$home" "$home/shared" "$home/releases"
 { [ ! -e "$old/.slipway" ] && [ ! -L "$old/.slipway" ]; } || fail not-adopted "$old has a .slipway that is not Slipway's"
 [ -z "$(find "$old" -mindepth 1 -maxdepth 1 -name "*$newline*" -print -quit)" ] ||
@@ -95,7 +95,7 @@ for unit in "$units_folder"/*.service "$units_folder"/*.socket "$units_folder"/*
     fi
 done
 if [ "$what" = look ]; then
-    emit adoptable "$theirs"
+    emit adoptable "$foreign"
     exit 0
 fi
 

@@ -212,7 +212,7 @@ class Facts:
         kept: until when its units keep running after the traffic left its group, in seconds since 1970; 0: they are
             stopped.
         odd: sentences about invalid parts of the answer, which were left out.
-        theirs: the folder in ``releases`` that ``current`` leads to, if another tool deployed it; then ``current`` is
+        foreign_release: the folder in ``releases`` that ``current`` leads to, if another tool deployed it; then ``current`` is
             None.
         lost_slot: the current release's slot, if its folder is gone.
         ahead: releases with an id in the future. They are not compared with other hosts' releases.
@@ -248,7 +248,7 @@ class Facts:
     odd: tuple[str, ...] = ()
     ahead: frozenset[str] = frozenset()
     foreign: tuple[Foreign, ...] = ()
-    theirs: str | None = None
+    foreign_release: str | None = None
     ran_once: frozenset[str] = frozenset()
     failed: tuple[str, ...] = ()
     drift: Drift | None = None
@@ -364,7 +364,7 @@ def facts_in(answer: StepResult, home: str, *, seen: Head | None = None) -> Fact
     system, systemd, clock = answer.one("system", 3)
     memory, memory_free = answer.one("memory", 2)
     current = _current(answer, home)
-    theirs = answer.maybe("theirs", 1)
+    foreign_release = answer.maybe("foreign_release", 1)
     verified = answer.maybe("verified", 1)
     lock = answer.maybe("lock", 1)
     ledger = answer.maybe("ledger", 2)
@@ -406,7 +406,7 @@ def facts_in(answer: StepResult, home: str, *, seen: Head | None = None) -> Fact
         kept=_moment(answer, kept[0]) if kept else None,
         token=answer.number(token[0]) if token else 0,
         ahead=ahead,
-        theirs=theirs[0] if theirs else None,
+        foreign_release=foreign_release[0] if foreign_release else None,
         failed=tuple(cut(name, MAX_WORD) for (name,) in answer.all("failed", 1)),
         ran_once=frozenset(name for (name,) in answer.all("ran_once", 1)),
         lost_slot=cut(lost_slot[0], MAX_WORD) if lost_slot else None,
@@ -416,9 +416,10 @@ def facts_in(answer: StepResult, home: str, *, seen: Head | None = None) -> Fact
             )
         ),
     )
-    if facts.theirs:
+    if facts.foreign_release:
         odd.insert(
-            0, f"current leads to releases/{facts.theirs}, which another tool deployed; the next deploy adopts it"
+            0,
+            f"current leads to releases/{facts.foreign_release}, which another tool deployed; the next deploy adopts it",
         )
     if facts.lost:
         then = f"releases/{facts.fallback}" if facts.fallback else "nothing"
@@ -432,10 +433,10 @@ def facts_in(answer: StepResult, home: str, *, seen: Head | None = None) -> Fact
 
 def as_adopted(facts: Facts) -> Facts:
     """Return the facts as they are after the adoption of another tool's release."""
-    release = release_of(facts.theirs) if facts.theirs else None
-    if release is None or facts.theirs is None:
+    release = release_of(facts.foreign_release) if facts.foreign_release else None
+    if release is None or facts.foreign_release is None:
         return facts
-    made = ReleaseOnHost(release, "proven", NOTHING, {"version": facts.theirs})
+    made = ReleaseOnHost(release, "proven", NOTHING, {"version": facts.foreign_release})
     return replace(facts, current=release, releases={**facts.releases, release: made})
 
 
@@ -446,10 +447,10 @@ def _current(answer: StepResult, home: str) -> tuple[str, ...] | None:
         BadAnswer: ``current`` is not a link or not a release of Slipway.
     """
     solid = answer.maybe("solid", 1)
-    theirs = answer.maybe("theirs", 1)
-    if theirs is not None and release_of(theirs[0]) is None:
+    foreign_release = answer.maybe("foreign_release", 1)
+    if foreign_release is not None and release_of(foreign_release[0]) is None:
         raise BadAnswer(
-            f"{home}/current leads to releases/{cut(theirs[0], 80)}, which is no version's name; nothing was touched",
+            f"{home}/current leads to releases/{cut(foreign_release[0], 80)}, which is no version's name; nothing was touched",
             host=answer.host,
             hint=HINT,
         )

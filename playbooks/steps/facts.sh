@@ -117,7 +117,7 @@ find_current
 # Another tool's release, in the same layout.
 if [ "$current" != - ] && [ -d "$home/releases/$current" ] && ! is_stamped "$current" &&
     [ "$(cd -P "$home/current" && pwd)" = "$(cd -P "$home/releases" && pwd)/$current" ]; then
-    emit theirs "$current"
+    emit foreign_release "$current"
     current=-
 fi
 if [ "$current" != - ]; then

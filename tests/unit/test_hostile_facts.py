@@ -119,7 +119,7 @@ def test_what_runs_and_is_no_release_refuses_the_host_with_a_way_on() -> None:
     with pytest.raises(
         BadAnswer, match=r"app1: /opt/shop/current leads to releases/\.\./x, which is no version's name"
     ):
-        facts("theirs\t../x\n")
+        facts("foreign_release\t../x\n")
 
 
 def test_one_word_out_of_three_promotes_nothing() -> None:
