@@ -21,9 +21,9 @@ from playbooks.restore import choose_dumps
 from playbooks.rollback import (
     backups_of,
     changing,
-    owner_of,
     moves_of,
     of_databases,
+    owner_of,
     refuse_strange_slots,
     require_sense,
     takes_the_place,

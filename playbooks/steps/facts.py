@@ -212,8 +212,8 @@ class Facts:
         kept: until when its units keep running after the traffic left its group, in seconds since 1970; 0: they are
             stopped.
         odd: sentences about invalid parts of the answer, which were left out.
-        foreign_release: the folder in ``releases`` that ``current`` leads to, if another tool deployed it; then ``current`` is
-            None.
+        foreign_release: the folder in ``releases`` that ``current`` leads to, if another tool deployed it; then
+            ``current`` is None.
         lost_slot: the current release's slot, if its folder is gone.
         ahead: releases with an id in the future. They are not compared with other hosts' releases.
         ran_once: releases whose before_switch hooks with `once` have succeeded, on any host.
@@ -419,7 +419,8 @@ def facts_in(answer: StepResult, home: str, *, seen: Head | None = None) -> Fact
     if facts.foreign_release:
         odd.insert(
             0,
-            f"current leads to releases/{facts.foreign_release}, which another tool deployed; the next deploy adopts it",
+            f"current leads to releases/{facts.foreign_release}, which another tool deployed; "
+            "the next deploy adopts it",
         )
     if facts.lost:
         then = f"releases/{facts.fallback}" if facts.fallback else "nothing"
@@ -450,7 +451,8 @@ def _current(answer: StepResult, home: str) -> tuple[str, ...] | None:
     foreign_release = answer.maybe("foreign_release", 1)
     if foreign_release is not None and release_of(foreign_release[0]) is None:
         raise BadAnswer(
-            f"{home}/current leads to releases/{cut(foreign_release[0], 80)}, which is no version's name; nothing was touched",
+            f"{home}/current leads to releases/{cut(foreign_release[0], 80)}, which is no version's name; "
+            "nothing was touched",
             host=answer.host,
             hint=HINT,
         )
