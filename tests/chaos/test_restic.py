@@ -68,7 +68,7 @@ KILLS = {
     "retention, an index gone": Kill(
         "backup", "forget", COUNT.replace("{what}", "index"), FEWER.replace("{what}", "index"), 0
     ),
-    "a drill's check": Kill("verify-backups", "check", "", "sleep 0.3", 0, told=False),
+    "a drill's check": Kill("verify-backups", "check", "", "sleep 0.1", 0, told=False),
     "a drill's restore": Kill("verify-backups", "restore", "", LOCKED, 1),
 }
 
