@@ -20,6 +20,7 @@ class StepCode(StrEnum):
     USAGE = "step.usage"
     MISSING_TOOL = "step.missing-tool"
     OLD_HOST = "step.old-host"
+    NEWER_FORMAT = "step.newer-format"
     UNWRITABLE = "step.unwritable"
     NO_SPACE = "step.no-space"
     NO_INODES = "step.no-inodes"

@@ -12,6 +12,7 @@ from playbooks.fleet.script import StepResult
 
 # Limits for the program's output in an error.
 MAX_LINES, MAX_LINE = 12, 300
+HINTS = {StepCode.NEWER_FORMAT: "use that version of Slipway, or a newer one"}
 
 
 def lost(host: str, step: str, error: BaseException) -> SlipwayError:
@@ -58,7 +59,8 @@ def explain(host: str, step: str, answer: StepResult, status: int, errors: bytes
     if said:
         message = cut(said[1].strip()) or f"'{step}' failed"
         log = [cut(line, MAX_LINE) for (line,) in answer.all("log", 1)][-MAX_LINES:]
-        return StepFailed(message, host=host, step=step, code=StepCode.of_word(said[0]), log=log)
+        code = StepCode.of_word(said[0])
+        return StepFailed(message, host=host, step=step, code=code, hint=HINTS.get(code), log=log)
     lines = [cut(line, MAX_LINE) for line in errors.decode("utf-8", "replace").strip().splitlines()[-3:]]
     tail = " / ".join(lines)
     if not answer.records and "sudo:" in tail:

@@ -16,6 +16,7 @@ import fabric
 import paramiko
 
 from playbooks.core.errors import Locked, SlipwayError, StepFailed, Unreachable
+from playbooks.core.state_format import FORMAT
 from playbooks.core.step_codes import StepCode
 from playbooks.fleet import script as scripts
 from playbooks.fleet.channels import exit_status, is_alive
@@ -176,6 +177,7 @@ class Lock:
             "-" if token is None else str(token),
             "undo" if order.undo else "-",
             "changes" if order.owner.task in CHANGES else "-",
+            str(FORMAT),
         ]
         patience = order.wait + max(30.0, order.timing.guard)
         began = time.monotonic()

@@ -10,6 +10,7 @@ from typing import Any, Literal, cast
 from playbooks.core import names
 from playbooks.core.errors import BadAnswer
 from playbooks.core.names import cut
+from playbooks.core.state_format import FORMAT
 from playbooks.core.states import GuardState, TaskStatus
 from playbooks.fleet.host_json import read_object
 from playbooks.fleet.lock_owner import LockOwner, read_lock_owner
@@ -346,7 +347,7 @@ def read_facts(remote: Remote, home: str, state: str, *, seen: Head | None = Non
 
 def ask_facts(home: str, state: str, *, seen: Head | None = None, timeout: float = 60.0) -> StepCall:
     """Build the step that reports what a host has and runs; see `read_facts`."""
-    return StepCall("facts", [home, state, seen.asked() if seen else "-"], timeout=timeout)
+    return StepCall("facts", [home, state, seen.asked() if seen else "-", str(FORMAT)], timeout=timeout)
 
 
 def facts_in(answer: StepResult, home: str, *, seen: Head | None = None) -> Facts:

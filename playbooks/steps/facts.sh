@@ -1,16 +1,20 @@
 # shellcheck shell=sh disable=SC2154
-# facts HOME STATE SEEN: what a host has and runs. Changes nothing.
+# facts HOME STATE SEEN FORMAT: what a host has and runs. Changes nothing.
 #
 # SEEN: of the newest record that the controller knows of the ledger its place, its length and what it begins with; or "-".
 home=$1
 state=$2
 seen=$3
+format=$4
 
+# include format.sh
 # include find_current.sh
 # include names.sh
 # include own_release.sh
 # include root_only.sh
 # include slots.sh
+
+require_format "$state" "$format"
 
 # First of all: whoever takes the lock from here on has another number, so what follows is as true as that is the last one.
 token=0

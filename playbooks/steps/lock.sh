@@ -1,5 +1,5 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# lock STATE WAIT HOLDER EPITAPH HOME PATIENCE TOKEN UNDO KIND
+# lock STATE WAIT HOLDER EPITAPH HOME PATIENCE TOKEN UNDO KIND FORMAT
 #
 # Take the application's lock on this host and hold it for as long as somebody is heard on the channel. The kernel drops a
 # flock with its last holder, so it cannot go stale: whatever ends this script ends the lock with it.
@@ -20,7 +20,10 @@ patience=$6
 token=$7
 undo=$8
 kind=$9
+shift 9
+format=$1
 
+# include format.sh
 # include guard.sh
 # include append.sh
 
@@ -71,6 +74,7 @@ if ! flock --wait "$wait" 9; then
     exit 1
 fi
 
+require_format "$state" "$format"
 if [ "$token" != - ]; then
     [ "$(cat "$state/token" 2>/dev/null)" = "$token" ] ||
         fail fenced 'another task took the lock meanwhile, or the host went back by itself after a silence'
@@ -106,6 +110,7 @@ else
         (append_record "$state" "$record") >/dev/null || note 'the ledger could not be told of the interrupted task'
         [ "$its_kind" != changes ] || printf '%s\n' "$was" | replace_file "$state/interrupted"
     fi
+    [ "$had_format" = "$format" ] || (put_line "$state/format" "$format") 2>/dev/null || : # a full disk keeps nobody from going back
     raise_token "$state"
     end_orphans
 fi
