@@ -310,7 +310,8 @@ def history(
     mending = {"accept": accept, "reject": reject, "wait": wait != "0"}
     if repair:
         looking = {"verify": verify, "since": since, "most": most != "20"}
-        runner.refuse_together("--repair", looking, "it proves all ledgers by itself, and then mends them", as_json=json)
+        why = "it proves all ledgers by itself, and then mends them"
+        runner.refuse_together("--repair", looking, why, as_json=json)
     elif any(mending.values()):
         alone = next(f"--{name}" for name, value in mending.items() if value)
         runner.refuse(UsageError(f"{alone} goes with --repair only; nothing was touched"), as_json=json)
