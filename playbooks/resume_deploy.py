@@ -101,7 +101,7 @@ def _artifact(env: Environment, wanted: DeployRequest, owner: LockOwner, facts: 
         if lacking or sha256 is None:
             raise UsageError(
                 f"{owner.version} cannot be finished from here: {error.message}; "
-                f"and {', '.join(lacking)} {'has' if len(lacking) == 1 else 'have'} not got it whole",
+                f"and {', '.join(lacking)} {'has' if len(lacking) == 1 else 'have'} no complete copy of it",
                 hint=f"give it with --artifact=PATH, or: invoke rollback {env.flag}",
             ) from None
         return Artifact(owner.version, str(abouts[0].get("artifact", "?")), None, "none", sha256, 0)

@@ -151,7 +151,7 @@ class Status:
         """Return a sentence about the hosts that guards took back after an interrupted task; empty if none."""
         back = [host for host in self.hosts if host.went_back]
         told = ", ".join(f"{host.host} to {host.version or 'nothing'} at {host.went_back}" for host in back)
-        return f"Gone back by itself, since nothing was heard of it any more: {told}" if told else ""
+        return f"Went back by itself, because the controller was silent: {told}" if told else ""
 
     @property
     def hints(self) -> list[str]:

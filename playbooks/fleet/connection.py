@@ -204,7 +204,7 @@ def _explain(address: Address, ways: Ways, error: Exception) -> SlipwayError:
                 "ssh-add it first; for cron take a key without one",
             )
         case paramiko.AuthenticationException():
-            reason = "it accepts none of our keys"
+            reason = "it accepts none of your keys"
             hint = (
                 f"try: ssh {endpoint.user}@{endpoint.hostname} -p {endpoint.port}; "
                 "check ansible_user, the key file and the agent"
@@ -217,7 +217,7 @@ def _explain(address: Address, ways: Ways, error: Exception) -> SlipwayError:
         case socket.gaierror():
             reason, hint = "there is no host of that name", "check ansible_host, and the name in DNS"
         case TimeoutError():
-            reason, hint = f"no answer within {address.connect_timeout:g} s", "is the host up, and the port open to us?"
+            reason, hint = f"no answer within {address.connect_timeout:g} s", "is the host up, and the port open?"
         case paramiko.ssh_exception.NoValidConnectionsError():
             # This error is about all the host's addresses; each address has its own error inside.
             reasons = dict.fromkeys(getattr(one, "strerror", None) or str(one) for one in error.errors.values())

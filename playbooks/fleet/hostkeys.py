@@ -236,7 +236,7 @@ class Strict(paramiko.MissingHostKeyPolicy):
             same = next((one for one in known if one.kind == key.get_name()), known[0])
             self._refuse(
                 f"the host key has CHANGED: recorded is {same.fingerprint}, the host shows {shown}. "
-                "Somebody may be listening in, or the host was built anew. Nothing was sent.",
+                "Somebody may intercept the connection, or the host was reinstalled. Nothing was sent.",
                 f"if you know why it changed: invoke host-keys --env=… --replace --limit={self._host}",
             )
         self._refuse(

@@ -77,7 +77,7 @@ class LockOwner:
             "environment": environment,
             "version": self.version,
             "status": TaskStatus.INTERRUPTED,
-            "message": f"'{self.what}' ended without a word: its controller died, or lost the host",
+            "message": f"'{self.what}' was interrupted: its controller died, or lost the connection to the host",
             "started": self.since,
             "by": self.who,
         }
@@ -95,7 +95,7 @@ class LockOwner:
             "id": self.id,
             "environment": environment,
             "version": version,
-            "message": f"nothing was heard any more from the controller of '{self.what}'{then}",
+            "message": f"the controller was silent: '{self.what}'{then}",
             "started": self.since,
             "by": self.who,
         }

@@ -229,7 +229,7 @@ class RemoteShell:
             return None
         ending = _ENDING.fullmatch(self._output, at + len(mark), end)
         if ending is None:
-            raise BadAnswer(f"'{request.step}' ends in a way that no script of ours does", host=self._host)
+            raise BadAnswer(f"'{request.step}' did not end as Slipway's scripts end", host=self._host)
         reply = Reply(
             int(ending[1]),
             bytes(self._output[:at]),

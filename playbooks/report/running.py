@@ -43,7 +43,7 @@ def show_drift(found: FleetDrift) -> None:
     show_table(("host", "version", "file", "what of it"), rows)
     _show_diffs("Changed by hand on {}:", {host.host: host.by_hand for host in found.hosts})
     _show_diffs(
-        "Not deployed yet, and no drift: what the inventory would have today on {}:",
+        "Not drift, but not deployed yet: what the inventory of today changes on {}:",
         {host.host: host.undeployed for host in found.hosts},
     )
     if found.next:

@@ -415,7 +415,9 @@ def show_host_keys(keys: HostKeys) -> None:
     for file in dict.fromkeys(key.file for key in keys.keys):
         say(f"\nkeys are recorded in {file}")
     if changed := [key.host for key in keys.keys if key.state == "CHANGED"]:
-        say("A key changes when a host is made anew, or when somebody stands in between. If you know which it was:")
+        say(
+            "A key changes when a host is reinstalled, or when somebody intercepts the connection. If the host was reinstalled:"
+        )
         say(f"invoke host-keys {keys.flag} --replace --limit={','.join(changed)}")
     if any(key.state == "unknown" for key in keys.keys):
         say(f"\nCompare with what the hosts' consoles show, then: invoke host-keys {keys.flag} --record")

@@ -37,7 +37,7 @@ try() {
 }
 
 if [ ! -e "$guard/retreated" ]; then
-    note "slipway: nothing was heard from the controller of $guard_id for $seconds s; traffic goes back"
+    note "slipway: the controller of $guard_id was silent for $seconds s; traffic goes back"
     # Where even that cannot be had, the rest may still be.
     try retreat || :
     true 2>/dev/null >"$guard/retreated" || :

@@ -31,6 +31,6 @@ else
     [ "$left" != "$target" ] || left=$one
     (write_moved "$state" "$guard_id") || :
     switch_to
-    note "slipway: nothing was heard from the controller of $guard_id for $seconds s; $target runs again"
+    note "slipway: the controller of $guard_id was silent for $seconds s; $target runs again"
 fi
 end_undo "$record"

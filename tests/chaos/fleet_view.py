@@ -55,7 +55,7 @@ class Seen:
         serves: the version that answers on the application's port; of two ports the one where the current one does.
         beside: the version that answers on the other port.
         damaged: the first file of the current release that is not what its manifest says.
-        interrupted: whether the lock's last owner ended without a word.
+        interrupted: whether the lock's last owner was interrupted.
         leftovers: what no finished task leaves behind.
         reached: whether it could be looked at.
     """

@@ -284,7 +284,7 @@ def test_hosts_that_cannot_be_used(running: App, on: On, specs: dict[str, HostSp
     status, err = deploy_with(ansible_ssh_common_args=f"-o UserKnownHostsFile={other}")
     assert (status, "CHANGED" in err, err.count("SHA256:") >= 2) == (2, True, True), err
     status, err = deploy_with(ansible_ssh_private_key_file=str(ssh / "hosts/app1"))
-    assert (status, "accepts none of our keys" in err) == (1, True), err
+    assert (status, "accepts none of your keys" in err) == (1, True), err
     status, err = deploy_with(ansible_ssh_private_key_file="/nosuch/key")
     assert (status, "/nosuch/key cannot be read" in err) == (1, True), err
     locked = running.folder / "locked"

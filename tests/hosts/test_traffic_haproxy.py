@@ -286,7 +286,7 @@ def test_nobody_waits_for_a_server_that_nothing_runs_on(inventory: str, on: On) 
 
 
 def test_a_fleet_that_drowns_has_no_headroom(inventory: str, address: str) -> None:
-    """A deploy went on, batch after batch, while most requests waited for seconds, and ended without a word."""
+    """A deploy went on, batch after batch, while most requests waited for seconds, and was interrupted."""
     traffic.a_fleet_that_drowns(inventory, address)
 
 

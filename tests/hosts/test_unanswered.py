@@ -171,7 +171,7 @@ def test_a_host_that_a_halted_deploy_left_out_gets_its_traffic_with_the_next_one
 
 
 def test_a_fleet_that_drowns_loses_no_host_to_a_deploy(near: Near) -> None:
-    """Most requests waited for seconds or failed, and it went on batch by batch, and ended without a word."""
+    """Most requests waited for seconds or failed, and it went on batch by batch, and was interrupted."""
     pack_slow(near.site.folder, "1.3")
     pack(near.site.folder, "1.4")
     near.write(slots=False, headroom={"wait": "3s"})

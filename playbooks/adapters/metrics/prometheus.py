@@ -172,7 +172,7 @@ class PrometheusMetrics:
                 cut(one, MAX_TOLD) for one in sorted({sample.labels.get(label, "") for sample in samples} - {""})[:5]
             ]
             raise MetricsError(
-                f"{setting}.{name}: none of what Prometheus knows is a server of ours; by '{label}' it has "
+                f"{setting}.{name}: Prometheus knows none of the application's servers; by '{label}' it has "
                 f"{', '.join(known) or 'nothing'}, expected {', '.join(list(self._servers)[:5])}",
                 hint="slipway_metrics.prometheus: label and instance say how servers are called there",
             )
