@@ -416,7 +416,8 @@ def show_host_keys(keys: HostKeys) -> None:
         say(f"\nkeys are recorded in {file}")
     if changed := [key.host for key in keys.keys if key.state == "CHANGED"]:
         say(
-            "A key changes when a host is reinstalled, or when somebody intercepts the connection. If the host was reinstalled:"
+            "A key changes when a host is reinstalled, or when somebody intercepts the connection. "
+            "If the host was reinstalled:"
         )
         say(f"invoke host-keys {keys.flag} --replace --limit={','.join(changed)}")
     if any(key.state == "unknown" for key in keys.keys):
