@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from playbooks.backups.making import back_up_afterwards, everybody
@@ -18,13 +18,14 @@ from playbooks.core.requests import DeployRequest
 from playbooks.environments.environment import Environment, Target
 from playbooks.environments.host_facts import all_or_hint, as_left, drifted, odd, read_all, read_changed
 from playbooks.environments.templates import Templates
-from playbooks.fleet.fleet import Fleet, open_fleet
+from playbooks.fleet.fleet import Fleet, HeldLocks, open_fleet
 from playbooks.fleet.lock_owner import LockOwner
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote, StepCall
+from playbooks.judgement.meanwhile import Meanwhile
 from playbooks.releases.choosing import choose_anew, passed_over
 from playbooks.releases.find_artifact import find_artifact
-from playbooks.releases.members import begin_reading
+from playbooks.releases.members import Members, begin_reading
 from playbooks.releases.render import Rendered, later_than, new_release, render
 from playbooks.releases.renderings import Renderings, for_next, slot_change_warnings
 from playbooks.releases.slots import slots_on
@@ -35,7 +36,7 @@ from playbooks.rollout.planning.outdated_hosts import outdated_hosts
 from playbooks.rollout.planning.reachability import reachable_targets
 from playbooks.rollout.planning.strategy import plan_deploy
 from playbooks.rollout.recording import sealed, write_down
-from playbooks.rollout.rollout import HostState, Rollout, requests_of, roll_out
+from playbooks.rollout.rollout import HostState, Rollout, RolloutContext, requests_of, roll_out
 from playbooks.rollout.run_once import run_once
 from playbooks.rollout.staging import back_up_and_stage
 from playbooks.rollout.summary import abandoned, deployed, unchanged, without
@@ -67,81 +68,259 @@ def deploy(env: Environment, wanted: DeployRequest, progress: Progress) -> Outco
     Raises:
         SlipwayError: the deploy failed before it changed what runs.
     """
+    deployment = prepare(env, wanted, progress)
+    addresses = [env.target(name).address for name in dict.fromkeys([*members_of(env), *hosts_asked(env)])]
+    seconds = _seconds(deployment)
+    with open_fleet(addresses, progress=progress, forks=env.settings.forks, total=seconds, acts=True) as fleet:
+        deployment = look(fleet, deployment)
+        if not deployment.outdated and not deployment.unfinished:
+            return _unchanged(fleet, deployment)
+        with lock(fleet, deployment) as held:
+            deployment = look_again(fleet, deployment, held)
+            if not deployment.outdated:
+                held.well = True
+                return _unchanged(fleet, deployment)
+            (_refuse_kept if wanted.resume else _refuse_taken)(env, deployment.release, deployment.facts)
+            deployment = check(fleet, deployment)
+            deployment = adopt_foreign(fleet, deployment)
+            plan, context = plan_rollout(fleet, held, deployment)
+            with _nothing_left_behind(fleet, deployment):
+                deployment = stage(fleet, deployment)
+            rollout = roll_out(context, plan, on_failure=env.settings.rollout.on_failure)
+            outcome = conclude(fleet, deployment, plan, rollout, requests_of(context, rollout))
+            held.well = not outcome.exit_status
+            record(fleet, deployment, rollout, outcome)
+            return outcome
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """One deploy, as far as it has come: each phase returns it with what it has found.
+
+    Args:
+        env: the environment.
+        wanted: the deploy request.
+        release: the new release.
+        renderings: each host's configuration, rendered for each of its slots.
+        members: waits for the members of the artifact, which is read in the background.
+        plan: the plan for hosts that are not known yet.
+        owner: the lock owner.
+        started: when it began, by the monotonic clock.
+        targets: the application's hosts that can be reached.
+        facts: what these hosts report.
+        groups: the two groups of hosts, if the environment has them.
+        outdated: the hosts that do not run what they should.
+        backup: the id of the backup to go back to, if one was made or proven.
+        instead: a sentence on each version that was passed over.
+        warnings: what a person should know afterwards.
+    """
+
+    env: Environment
+    wanted: DeployRequest
+    release: Release
+    renderings: Mapping[str, Renderings]
+    members: Callable[[], Members]
+    plan: Plan
+    owner: LockOwner
+    started: float
+    targets: Sequence[Target] = ()
+    facts: Mapping[str, Facts] = field(default_factory=dict)
+    groups: Groups | None = None
+    outdated: Sequence[Target] = ()
+    backup: str | None = None
+    instead: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def hosts(self) -> dict[str, Rendered]:
+        """The hosts that change, each with the configuration for where its new release runs."""
+        rendered = for_next(self.renderings, self.facts)
+        return {target.name: rendered[target.name] for target in self.outdated}
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether an earlier task was interrupted, or its guard is still there."""
+        return any(fact.interrupted or fact.guard for fact in self.facts.values())
+
+
+def prepare(env: Environment, wanted: DeployRequest, progress: Progress) -> Deployment:
+    """Find the artifact, render every host's configuration, and make a plan. No host is reached.
+
+    Raises:
+        ConfigError, UsageError: the deploy is not possible.
+    """
     started = time.monotonic()
     release = _release(env, wanted)
     renderings = render_all(env, release)
-    intended = plan_for(env, wanted, [target.name for target in env.targets])
-    held_by_artifact = before_any_host(env, release, intended, progress.warn)
+    plan = plan_for(env, wanted, [target.name for target in env.targets])
+    members = before_any_host(env, release, plan, progress.warn)
+    return Deployment(env, wanted, release, renderings, members, plan, _owner(env, wanted, release), started)
+
+
+def members_of(env: Environment) -> list[str]:
+    """Return every host that a deploy locks: the application's, those that are backed up, and the balancers'."""
+    return list(dict.fromkeys([*everybody(env), *balancers_of(env)]))
+
+
+def _seconds(deployment: Deployment) -> float:
+    """Return the time limit. Watching and waiting for headroom may take longer than the task's timeout."""
+    settings = deployment.env.settings
+    headroom = settings.rollout.headroom.wait if balancers_of(deployment.env) else 0.0
+    return settings.timeouts.total + deployment.plan.watched(settings.rollout) + headroom
+
+
+def look(fleet: Fleet, deployment: Deployment) -> Deployment:
+    """Read every host's facts. Choose the version anew if none was named and this fleet took the newest back.
+
+    Raises:
+        SlipwayError: a host cannot be reached, or runs what a deploy must not touch.
+    """
+    env, release = deployment.env, deployment.release
+    targets = reachable_targets(fleet, env, deployment.plan.tolerate)
+    why = f" for {release.version}, {release.artifact.why}" if release.artifact.why else ""
+    fleet.progress.phase(Phase(PhaseCode.LOOKING, f"looking at the hosts{why}"))
+    facts = read_all(fleet, env, targets, drift=True)
+    refuse_adoption(env, facts)
+    deployment = replace(deployment, targets=targets, facts=facts, groups=read_groups(fleet, env))
+    return _with_outdated(_with_free_id(_with_good_version(fleet, deployment)))
+
+
+def _with_good_version(fleet: Fleet, deployment: Deployment) -> Deployment:
+    """Pass over versions that this fleet took back, if a person named none."""
+    env, release = deployment.env, deployment.release
+    if not release.artifact.why:
+        return deployment
+    chosen = choose_anew(fleet, env, deployment.facts, release.artifact, deployment.wanted.sha256)
+    if chosen == release.artifact:
+        return deployment
+    other = new_release(chosen)
+    return replace(
+        deployment,
+        release=other,
+        members=begin_reading(chosen),
+        owner=replace(_owner(env, deployment.wanted, other), id=deployment.owner.id),
+        instead=(passed_over(chosen, release.artifact),),
+    )
+
+
+def _with_free_id(deployment: Deployment) -> Deployment:
+    """Give the release an id that is later than every host's releases, unless a deploy is resumed under its own."""
+    env, facts, release = deployment.env, deployment.facts, deployment.release
+    # If a host was confirmed in its slot already, the id is taken, and the other slot needs a new release.
+    taken = any(fact.slot and fact.current == release.id and not fact.guard for fact in facts.values())
+    if taken or not deployment.wanted.resume:
+        release = later_than(release, [id_ for fact in facts.values() for id_ in fact.releases])
+    if release.id == deployment.owner.id:
+        return replace(deployment, release=release)
+    owner = replace(deployment.owner, id=release.id)
+    return replace(deployment, release=release, owner=owner, renderings=render_all(env, release))
+
+
+@contextlib.contextmanager
+def lock(fleet: Fleet, deployment: Deployment) -> Iterator[HeldLocks]:
+    """Lock every host. A resumed deploy takes the traffic back first, and locks the balancers last.
+
+    Raises:
+        Locked: another task has a host's lock.
+    """
+    env, wanted = deployment.env, deployment.wanted
     balancers = balancers_of(env)
-    members = dict.fromkeys([*everybody(env), *balancers])
-    addresses = [env.target(name).address for name in dict.fromkeys([*members, *hosts_asked(env)])]
-    # Watching and waiting for headroom may take longer than the task's timeout, so they are added to it.
-    total = env.settings.timeouts.total + intended.watched(env.settings.rollout)
-    total += env.settings.rollout.headroom.wait if balancers else 0.0
-    owner = _owner(env, wanted, release)
+    there = [name for name in members_of(env) if name in fleet.remotes]
+    requests = env.orders(there, deployment.owner, wait=wanted.wait, undo=wanted.resume is not None)
+    if wanted.resume:
+        fail_over(fleet, env, balancers)
+    with fleet.lock(requests, last=balancers if wanted.resume else ()) as held:
+        yield held
 
-    with open_fleet(addresses, progress=progress, forks=env.settings.forks, total=total, acts=True) as fleet:
-        apps = reachable_targets(fleet, env, intended.tolerate)
-        why = f" for {release.version}, {release.artifact.why}" if release.artifact.why else ""
-        progress.phase(Phase(PhaseCode.LOOKING, f"looking at the hosts{why}"))
-        facts = read_all(fleet, env, apps, drift=True)
-        refuse_adoption(env, facts)
-        groups = read_groups(fleet, env)
-        instead: list[str] = []
-        if release.artifact.why:  # no version was named
-            chosen = choose_anew(fleet, env, facts, release.artifact, wanted.sha256)
-            if chosen != release.artifact:
-                instead = [passed_over(chosen, release.artifact)]
-                release = new_release(chosen)
-                held_by_artifact = begin_reading(chosen)
-                owner = replace(_owner(env, wanted, release), id=owner.id)
-        # If a host was confirmed in its slot already, the id is taken, and the other slot needs a new release.
-        taken = any(fact.slot and fact.current == release.id and not fact.guard for fact in facts.values())
-        if taken or not wanted.resume:
-            release = later_than(release, [id_ for fact in facts.values() for id_ in fact.releases])
-            if release.id != owner.id:
-                owner, renderings = replace(owner, id=release.id), render_all(env, release)
 
-        todo = outdated_hosts(apps, facts, groups, release, renderings, force=wanted.force)
-        if not todo and not any(fact.interrupted or fact.guard for fact in facts.values()):
-            return without(unchanged(env, release, facts, instead, started), fleet.unreachable)
-        locked = [name for name in members if name in fleet.remotes]
-        orders = env.orders(locked, owner, wait=wanted.wait, undo=wanted.resume is not None)
-        if wanted.resume:
-            fail_over(fleet, env, balancers)
-        with fleet.lock(orders, last=balancers if wanted.resume else ()) as held:
-            facts = read_changed(fleet, env, facts, held, drift=True)
-            groups = read_groups(fleet, env)
-            todo = outdated_hosts(apps, facts, groups, release, renderings, force=wanted.force)
-            if not todo:
-                held.well = True
-                return without(unchanged(env, release, facts, instead, started), fleet.unreachable)
-            (_refuse_kept if wanted.resume else _refuse_taken)(env, release, facts)
-            rendered = for_next(renderings, facts)
-            judged = look_over(fleet, env, todo, facts, release, renderings, held_by_artifact())
-            warnings = [*_unproven(todo), *require_good(env, judged)]
-            facts = _adopt(fleet, env, todo, facts, rendered)
-            warnings += slot_change_warnings({target.name: facts[target.name] for target in todo}, rendered)
-            plan = plan_for(env, wanted, [target.name for target in todo], facts)
-            moves = _moves(todo, facts, release, rendered)
-            context = build_context(fleet, held, env, owner, facts, moves, plan, groups, insists=wanted.force)
-            progress.phase(Phase(PhaseCode.STAGING, f"staging {release.version} on {counted(len(todo), 'host')}"))
-            with _nothing_left_behind(fleet, env, owner, todo, release, facts, started):
-                backup, complaints = back_up_and_stage(fleet, env, todo, release, rendered, facts)
-                ids = {release.id, wanted.resume or release.id}
-                run_once(fleet, env, [target.name for target in todo], release.id, rendered, facts, ids=ids)
-            rollout = roll_out(context, plan, on_failure=env.settings.rollout.on_failure)
-            group = groups.idle if groups and plan.strategy != "rolling" else None
-            left = as_left(facts, rollout.hosts(HostState.DEPLOYED, HostState.UNHEALTHY))
-            requests, told = (
-                requests_of(context, rollout),
-                [*instead, *odd(left), *drifted(left), *warnings, *complaints],
-            )
-            outcome = deployed(env, release, facts, rollout, plan, backup, told, started, group, requests)
-            outcome = without(outcome, fleet.unreachable)
-            held.well = not outcome.exit_status
-            _record(fleet, env, outcome, rollout, release, facts, groups, sealed(env, owner, outcome, facts))
-            return outcome
+def look_again(fleet: Fleet, deployment: Deployment, held: HeldLocks) -> Deployment:
+    """Read the facts again of hosts that another task changed before they were locked.
+
+    Raises:
+        SlipwayError: a host cannot be read.
+    """
+    env = deployment.env
+    facts = read_changed(fleet, env, deployment.facts, held, drift=True)
+    return _with_outdated(replace(deployment, facts=facts, groups=read_groups(fleet, env)))
+
+
+def _with_outdated(deployment: Deployment) -> Deployment:
+    outdated = outdated_hosts(
+        deployment.targets,
+        deployment.facts,
+        deployment.groups,
+        deployment.release,
+        deployment.renderings,
+        force=deployment.wanted.force,
+    )
+    return replace(deployment, outdated=outdated)
+
+
+def check(fleet: Fleet, deployment: Deployment) -> Deployment:
+    """Find whatever would end the deploy on a host, before anything changes; add the warnings.
+
+    Raises:
+        SlipwayError: a check failed.
+    """
+    env, todo = deployment.env, deployment.outdated
+    facts = deployment.facts
+    judged = look_over(fleet, env, todo, facts, deployment.release, deployment.renderings, deployment.members())
+    warnings = [*_unproven(todo), *require_good(env, judged)]
+    return replace(deployment, warnings=(*deployment.warnings, *warnings))
+
+
+def plan_rollout(fleet: Fleet, held: HeldLocks, deployment: Deployment) -> tuple[Plan, RolloutContext]:
+    """Plan the order in which these hosts change, and build what carries it out.
+
+    Raises:
+        SlipwayError: the plan is impossible for these hosts, or a balancer cannot be read.
+    """
+    env, wanted, facts = deployment.env, deployment.wanted, deployment.facts
+    plan = plan_for(env, wanted, list(deployment.hosts), facts)
+    moves, groups = _moves(deployment), deployment.groups
+    context = build_context(fleet, held, env, deployment.owner, facts, moves, plan, groups, insists=wanted.force)
+    return plan, context
+
+
+def stage(fleet: Fleet, deployment: Deployment) -> Deployment:
+    """Put the complete release on every host that changes, back up what runs, and run the hooks of one host alone.
+
+    Raises:
+        SlipwayError: a host could not; what runs has not changed.
+    """
+    env, release, todo = deployment.env, deployment.release, deployment.outdated
+    rendered = for_next(deployment.renderings, deployment.facts)
+    fleet.progress.phase(Phase(PhaseCode.STAGING, f"staging {release.version} on {counted(len(todo), 'host')}"))
+    backup, complaints = back_up_and_stage(fleet, env, todo, release, rendered, deployment.facts)
+    ids = {release.id, deployment.wanted.resume or release.id}
+    run_once(fleet, env, [target.name for target in todo], release.id, rendered, deployment.facts, ids=ids)
+    return replace(deployment, backup=backup, warnings=(*deployment.warnings, *complaints))
+
+
+def _unchanged(fleet: Fleet, deployment: Deployment) -> Outcome:
+    """Every host runs the release already."""
+    outcome = unchanged(deployment.env, deployment.release, deployment.facts, deployment.instead, deployment.started)
+    return without(outcome, fleet.unreachable)
+
+
+def conclude(fleet: Fleet, deployment: Deployment, plan: Plan, rollout: Rollout, requests: Meanwhile | None) -> Outcome:
+    """What the rollout came to, with all that a person should know."""
+    left = as_left(deployment.facts, rollout.hosts(HostState.DEPLOYED, HostState.UNHEALTHY))
+    group = deployment.groups.idle if deployment.groups and plan.strategy != "rolling" else None
+    warnings = [*deployment.instead, *odd(left), *drifted(left), *deployment.warnings]
+    outcome = deployed(
+        deployment.env,
+        deployment.release,
+        deployment.facts,
+        rollout,
+        plan,
+        deployment.backup,
+        warnings,
+        deployment.started,
+        group,
+        requests,
+    )
+    return without(outcome, fleet.unreachable)
 
 
 def _refuse_taken(env: Environment, release: Release, facts: Mapping[str, Facts]) -> None:
@@ -260,93 +439,77 @@ def refuse_adoption(env: Environment, facts: Mapping[str, Facts]) -> None:
         )
 
 
-def _adopt(
-    fleet: Fleet, env: Environment, targets: list[Target], facts: Mapping[str, Facts], rendered: Mapping[str, Rendered]
-) -> Mapping[str, Facts]:
-    """Adopt another tool's releases, if that is possible on all such hosts; return the new facts.
+def adopt_foreign(fleet: Fleet, deployment: Deployment) -> Deployment:
+    """Make another tool's releases Slipway's, if that is possible on all such hosts: the way back leads to them.
 
     Raises:
         SlipwayError: the adoption is not possible; what runs has not changed.
     """
-    foreign = {target.name: folder for target in targets if (folder := facts[target.name].foreign_release)}
-    if not foreign:
-        return facts
-    fleet.progress.phase(Phase(PhaseCode.ADOPTING, "adopting what another tool deployed"))
-    for look in (True, False):
+    env, facts, rendered = deployment.env, deployment.facts, deployment.hosts
+    foreign = {host: folder for host in rendered if (folder := facts[host].foreign_release)}
+    if foreign:
+        fleet.progress.phase(Phase(PhaseCode.ADOPTING, "adopting what another tool deployed"))
+        for look_only in (True, False):
 
-        def one(remote: Remote, look: bool = look) -> None:
-            host = remote.name
-            note = partial(fleet.progress.note, host)
-            adopt(remote, env.target(host).settings, foreign[host], rendered[host].start, look=look, note=note)
+            def one(remote: Remote, look_only: bool = look_only) -> None:
+                host = remote.name
+                note = partial(fleet.progress.note, host)
+                settings = env.target(host).settings
+                adopt(remote, settings, foreign[host], rendered[host].start, look=look_only, note=note)
 
-        all_or_hint(env, fleet.each("adopt", one, hosts=list(foreign)), "adopting")
-    return {**facts, **read_all(fleet, env, [env.target(host) for host in foreign])}
+            all_or_hint(env, fleet.each("adopt", one, hosts=list(foreign)), "adopting")
+        facts = {**facts, **read_all(fleet, env, [env.target(host) for host in foreign])}
+    warnings = slot_change_warnings({host: facts[host] for host in rendered}, rendered)
+    return replace(deployment, facts=facts, warnings=(*deployment.warnings, *warnings))
 
 
-def _moves(
-    targets: list[Target], facts: Mapping[str, Facts], release: Release, rendered: Mapping[str, Rendered]
-) -> dict[str, Move]:
+def _moves(deployment: Deployment) -> dict[str, Move]:
+    facts = deployment.facts
     return {
-        target.name: Move(
-            host=target.name,
-            before=facts[target.name].current,
-            fallback=facts[target.name].fallback,
-            after=release.id,
-            units=rendered[target.name].start,
-            units_before=tuple(unit.name for unit in facts[target.name].units),
-            slot=slot.name if (slot := rendered[target.name].slot) else None,
+        host: Move(
+            host=host,
+            before=facts[host].current,
+            fallback=facts[host].fallback,
+            after=deployment.release.id,
+            units=rendered.start,
+            units_before=tuple(unit.name for unit in facts[host].units),
+            slot=slot.name if (slot := rendered.slot) else None,
         )
-        for target in targets
+        for host, rendered in deployment.hosts.items()
     }
 
 
 @contextlib.contextmanager
-def _nothing_left_behind(
-    fleet: Fleet,
-    env: Environment,
-    owner: LockOwner,
-    targets: list[Target],
-    release: Release,
-    facts: Mapping[str, Facts],
-    started: float,
-) -> Iterator[None]:
+def _nothing_left_behind(fleet: Fleet, deployment: Deployment) -> Iterator[None]:
     """Remove the staged release after a failure before any switch, so that failed attempts do not pile up."""
+    env, release, facts = deployment.env, deployment.release, deployment.facts
     try:
         yield
     except Interrupted as ended:
         raise Interrupted(f"{ended.message} {NOTHING_SWITCHED}", hint=STAGED) from None
     except SlipwayError as error:
-        record = sealed(env, owner, abandoned(env, release, facts, error, started), facts)
-        _abandon(fleet, env, targets, record, release)
+        outcome = abandoned(env, release, facts, error, deployment.started)
+        _abandon(fleet, deployment, sealed(env, deployment.owner, outcome, facts))
         raise
 
 
-def _abandon(
-    fleet: Fleet, env: Environment, targets: list[Target], record: Mapping[str, object], release: Release
-) -> None:
+def _abandon(fleet: Fleet, deployment: Deployment, entry: Mapping[str, object]) -> None:
+    env = deployment.env
+
     def one(remote: Remote) -> Finished:
         settings = env.target(remote.name).settings
-        return finish(remote, settings, record, mark="discarded", release=release.id)
+        return finish(remote, settings, entry, mark="discarded", release=deployment.release.id)
 
     with contextlib.suppress(Interrupted):
-        write_down(fleet, env, "tidy", [target.name for target in targets], one)
+        write_down(fleet, env, "tidy", list(deployment.hosts), one)
 
 
-def _record(
-    fleet: Fleet,
-    env: Environment,
-    outcome: Outcome,
-    rollout: Rollout,
-    release: Release,
-    facts: Mapping[str, Facts],
-    groups: Groups | None,
-    record: Mapping[str, object],
-) -> None:
+def record(fleet: Fleet, deployment: Deployment, rollout: Rollout, outcome: Outcome) -> None:
     """Write the ledger and mark the release. An error here causes a warning, and does not change the result."""
+    env, facts, release, groups = deployment.env, deployment.facts, deployment.release, deployment.groups
+    entry = sealed(env, deployment.owner, outcome, facts)
     done = rollout.verdict == "deployed"  # after a halt the old slot may still have the traffic
-    bad = any(
-        not stage_verdict.good for stage_verdict in rollout.stage_verdicts
-    )  # then a halted deploy has not proven its release
+    bad = any(not verdict.good for verdict in rollout.stage_verdicts)  # then a halted deploy has not proven its release
     begin = back_up_afterwards(env, outcome.version, release.id) if done else None
 
     def one(remote: Remote) -> Finished:
@@ -361,7 +524,7 @@ def _record(
         return finish(
             remote,
             settings,
-            record,
+            entry,
             mark="failed" if bad and state == HostState.DEPLOYED else MARKS.get(state, "failed") if state else None,
             release=release.id,
             after=after,

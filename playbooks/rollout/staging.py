@@ -25,7 +25,7 @@ from playbooks.steps.stage import Delta, Patch, Staged, stage
 def back_up_and_stage(
     fleet: Fleet,
     env: Environment,
-    targets: list[Target],
+    targets: Sequence[Target],
     release: Release,
     rendered: Mapping[str, Rendered],
     facts: Mapping[str, Facts],
@@ -84,7 +84,7 @@ def _judged(
 def _stage_jobs(
     fleet: Fleet,
     env: Environment,
-    targets: list[Target],
+    targets: Sequence[Target],
     release: Release,
     rendered: Mapping[str, Rendered],
     facts: Mapping[str, Facts],
