@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from playbooks.backups.making import backup_hosts, everybody
@@ -17,7 +17,7 @@ from playbooks.core.step_codes import StepCode
 from playbooks.core.surroundings import who
 from playbooks.environments.environment import Environment
 from playbooks.environments.host_facts import all_or_hint, interrupted, read_all, read_changed
-from playbooks.fleet.fleet import Fleet, open_fleet
+from playbooks.fleet.fleet import Fleet, HeldLocks, open_fleet
 from playbooks.fleet.lock_owner import LockOwner
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote, StepCall
@@ -30,13 +30,14 @@ from playbooks.rollout.planning.reachability import require_balancers
 from playbooks.rollout.planning.rollback_target import choose_targets, heed_changes
 from playbooks.rollout.planning.strategy import as_traffic_stands, plan_rollback, require_batch
 from playbooks.rollout.recording import sealed, write_down
-from playbooks.rollout.rollout import HostState, Rollout, requests_of, roll_out
+from playbooks.rollout.rollout import HostState, Rollout, RolloutContext, requests_of, roll_out
 from playbooks.rollout.summary import returned
 from playbooks.steps.check_release import Checked, check_release
 from playbooks.steps.facts import Facts, version_in
 from playbooks.steps.finish import Finished, Mark, finish
 from playbooks.steps.idle import ask_idle_host, leave_other_slot, leave_slot
 from playbooks.steps.restore import restore_release
+from playbooks.strategies.plan import Plan
 from playbooks.traffic.groups import Groups, read_groups, require_whole
 from playbooks.traffic.servers import balancers_of
 from playbooks.traffic.traffic import fail_over
@@ -67,82 +68,181 @@ def rollback(env: Environment, back: RollbackRequest, progress: Progress) -> Out
     balancers = balancers_of(env)
     names = [*(everybody(env) if back.with_database else (target.name for target in env.targets)), *balancers]
     addresses = [env.target(name).address for name in dict.fromkeys(names)]
-
     with open_fleet(addresses, progress=progress, forks=env.settings.forks, acts=True) as fleet:
-        apps = [target for target in env.targets if target.name in fleet.remotes]
-        require_balancers(fleet, env)
-        if not apps or (back.with_database and set(backup_hosts(env)) - set(fleet.remotes)):
-            fleet.require_all()
-        progress.phase(Phase(PhaseCode.LOOKING, "looking for the way back"))
-        facts = read_all(fleet, env, apps)
-        left = interrupted(facts)
-        owner = owner_of(back, left)
-        orders = env.orders(fleet.remotes, owner, wait=back.wait, undo=True)
+        run = look(fleet, env, back, started)
+        requests = env.orders(fleet.remotes, run.owner, wait=back.wait, undo=True)
         # Move traffic back at once if a controller died, without waiting for the guard: a person asks for it now.
         fail_over(fleet, env, balancers)
-        with fleet.lock(orders, last=balancers) as held:
-            found, facts = facts, read_changed(fleet, env, facts, held)
-            groups = read_groups(fleet, env)
-            targets = choose_targets(env, groups, facts, back.to, left)
-            replaced = heed_changes(facts, targets, back.to, with_database=back.with_database)
-            moves, refused = _make_ready(
-                fleet, env, facts, targets, anew=groups is not None, together=back.with_database or groups is not None
-            )
-            targets = {host: release for host, release in targets.items() if host not in refused}
-            refuse_strange_slots(env, {host: move.slot for host, move in moves.items()}, targets)
-            in_place = any(takes_the_place(facts[host], move.slot) for host, move in moves.items())
-            going_on = left is not None and left.task == "rollback"
-            plan = plan_rollback(env, list(moves), back.batch, in_place=in_place, back=bool(targets))
-            if groups and not targets:
-                targets = {host: now for host in groups.serving if host in facts and (now := facts[host].current)}
-            stays = groups is not None and not plan.stages
-            context = build_context(fleet, held, env, owner, facts, moves, plan, groups, stays=stays, insists=True)
-            partially_shifted = frozenset() if groups else context.traffic.partially_shifted
-            plan = as_traffic_stands(
-                plan, list(moves), misrouted=context.traffic.misrouted, partially_shifted=partially_shifted
-            )
-            if groups and not stays:
-                _keep_up(fleet, env, facts, groups)
-            databases: list[str] = []
-            warnings = [*replaced, *([] if back.with_database else of_databases(env, facts, targets))]
-            for warning in warnings:
-                progress.warn(warning)
-            if any(place.side_by_side for place in context.traffic.places) and not groups:
-                # Arm the hosts' guards first: alone, the balancers' guards would send traffic where no host is. A host
-                # that is lost does not stop the others here; its switch reports it.
-                context.mover.arm_all()
-            if back.with_database:
-                databases = _restore_databases(fleet, env, context.mover, targets, back.to)
+        with fleet.lock(requests, last=balancers) as held:
+            run = look_again(fleet, run, held)
+            run = choose(run)
+            run = make_ready(fleet, run)
+            run, plan, context = plan_rollout(fleet, held, run)
+            run = before_the_switch(fleet, run, context)
             rollout = roll_out(context, plan, on_failure="guards")
-            group = (groups.live if stays else groups.idle) if groups else None
-            gone = dict(fleet.unreachable)
-            requests = requests_of(context, rollout)
-            unserved = None if rollout.reasons or rollout.stopped else context.traffic.unserved()
-            outcome = returned(
-                env,
-                back.reason,
-                owner,
-                facts,
-                targets,
-                plan,
-                rollout,
-                databases,
-                gone,
-                started,
-                group,
-                refused,
-                requests,
-                unserved,
-                found=found,
-                left=left,
-            )
-            outcome = replace(outcome, warnings=(*outcome.warnings, *warnings))
+            outcome = conclude(fleet, run, plan, context, rollout)
             held.well = not outcome.exit_status
-            left_group = groups.serving if groups and not stays and rollout.verdict == "deployed" else ()
-            leftover = owner.undoes or None
-            record = sealed(env, owner, outcome, facts)
-            _record(fleet, env, record, rollout, targets, facts, left_group, leftover=leftover, going_on=going_on)
+            record(fleet, run, rollout, outcome)
             return outcome
+
+
+@dataclass(frozen=True)
+class RollbackRun:
+    """One rollback, as far as it has come: each phase returns it with what it has found.
+
+    Args:
+        env: the environment.
+        back: the rollback request.
+        started: when it began, by the monotonic clock.
+        owner: the lock owner.
+        left: the interrupted task, if there is one.
+        found: what the hosts reported before the lock was taken; taking it makes a waiting guard act.
+        facts: what they report now.
+        groups: the two groups of hosts, if the environment has them.
+        targets: the release that each host goes back to; None for nothing.
+        moves: how the hosts that change do it.
+        refused: why other hosts cannot go back.
+        stays: whether the traffic stays with the group of hosts that has it.
+        databases: the databases that were restored.
+        warnings: what a person should know.
+    """
+
+    env: Environment
+    back: RollbackRequest
+    started: float
+    owner: LockOwner
+    left: LockOwner | None
+    found: Mapping[str, Facts]
+    facts: Mapping[str, Facts]
+    groups: Groups | None = None
+    targets: Mapping[str, str | None] = field(default_factory=dict)
+    moves: Mapping[str, Move] = field(default_factory=dict)
+    refused: Mapping[str, SlipwayError] = field(default_factory=dict)
+    stays: bool = False
+    databases: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether this finishes an interrupted rollback."""
+        return self.left is not None and self.left.task == "rollback"
+
+
+def look(fleet: Fleet, env: Environment, back: RollbackRequest, started: float) -> RollbackRun:
+    """Read the facts of every host that can be reached, and find the task that was interrupted.
+
+    Raises:
+        SlipwayError: no host can be reached, or one that is needed cannot.
+    """
+    apps = [target for target in env.targets if target.name in fleet.remotes]
+    require_balancers(fleet, env)
+    if not apps or (back.with_database and set(backup_hosts(env)) - set(fleet.remotes)):
+        fleet.require_all()
+    fleet.progress.phase(Phase(PhaseCode.LOOKING, "looking for the way back"))
+    facts = read_all(fleet, env, apps)
+    left = interrupted(facts)
+    return RollbackRun(env, back, started, owner_of(back, left), left, facts, facts)
+
+
+def look_again(fleet: Fleet, run: RollbackRun, held: HeldLocks) -> RollbackRun:
+    """Read the facts again of hosts that changed before they were locked: guards may have taken them back."""
+    facts = read_changed(fleet, run.env, run.facts, held)
+    return replace(run, facts=facts, groups=read_groups(fleet, run.env))
+
+
+def choose(run: RollbackRun) -> RollbackRun:
+    """Choose the release that each host goes back to.
+
+    Raises:
+        UsageError: there is nothing to go back to.
+    """
+    targets = choose_targets(run.env, run.groups, run.facts, run.back.to, run.left)
+    warnings = heed_changes(run.facts, targets, run.back.to, with_database=run.back.with_database)
+    return replace(run, targets=targets, warnings=(*run.warnings, *warnings))
+
+
+def make_ready(fleet: Fleet, run: RollbackRun) -> RollbackRun:
+    """Make sure that every host has its complete release: intact, or restored from its backup.
+
+    Raises:
+        SlipwayError: a host cannot go back although all must, or no host can.
+    """
+    env, facts = run.env, run.facts
+    by_group = run.groups is not None
+    moves, refused = _make_ready(
+        fleet, env, facts, run.targets, anew=by_group, together=run.back.with_database or by_group
+    )
+    targets = {host: release for host, release in run.targets.items() if host not in refused}
+    refuse_strange_slots(env, {host: move.slot for host, move in moves.items()}, targets)
+    return replace(run, targets=targets, moves=moves, refused=refused)
+
+
+def plan_rollout(fleet: Fleet, held: HeldLocks, run: RollbackRun) -> tuple[RollbackRun, Plan, RolloutContext]:
+    """Plan the order in which hosts and traffic go back, and build what carries it out.
+
+    Raises:
+        SlipwayError: the plan is impossible, or a balancer cannot be read.
+    """
+    env, facts, moves, groups, targets = run.env, run.facts, run.moves, run.groups, run.targets
+    in_place = any(takes_the_place(facts[host], move.slot) for host, move in moves.items())
+    plan = plan_rollback(env, list(moves), run.back.batch, in_place=in_place, back=bool(targets))
+    if groups and not targets:
+        targets = {host: now for host in groups.serving if host in facts and (now := facts[host].current)}
+    stays = groups is not None and not plan.stages
+    context = build_context(fleet, held, env, run.owner, facts, moves, plan, groups, stays=stays, insists=True)
+    traffic = context.traffic
+    shifted = frozenset() if groups else traffic.partially_shifted
+    plan = as_traffic_stands(plan, list(moves), misrouted=traffic.misrouted, partially_shifted=shifted)
+    return replace(run, targets=targets, stays=stays), plan, context
+
+
+def before_the_switch(fleet: Fleet, run: RollbackRun, context: RolloutContext) -> RollbackRun:
+    """Do what must be done before a host goes back: keep the other group up, arm guards, restore databases.
+
+    Raises:
+        SlipwayError: that is not possible; what runs has not changed.
+    """
+    env, groups = run.env, run.groups
+    if groups and not run.stays:
+        _keep_up(fleet, env, run.facts, groups)
+    warnings = [*run.warnings, *([] if run.back.with_database else of_databases(env, run.facts, run.targets))]
+    for warning in warnings:
+        fleet.progress.warn(warning)
+    if any(place.side_by_side for place in context.traffic.places) and not groups:
+        # Arm the hosts' guards first: alone, the balancers' guards would send traffic where no host is. A host
+        # that is lost does not stop the others here; its switch reports it.
+        context.mover.arm_all()
+    databases: Sequence[str] = ()
+    if run.back.with_database:
+        databases = _restore_databases(fleet, env, context.mover, run.targets, run.back.to)
+    return replace(run, databases=tuple(databases), warnings=tuple(warnings))
+
+
+def conclude(fleet: Fleet, run: RollbackRun, plan: Plan, context: RolloutContext, rollout: Rollout) -> Outcome:
+    """What the rollback came to, with all that a person should know."""
+    group = (run.groups.live if run.stays else run.groups.idle) if run.groups else None
+    gone = dict(fleet.unreachable)
+    requests = requests_of(context, rollout)
+    unserved = None if rollout.reasons or rollout.stopped else context.traffic.unserved()
+    outcome = returned(
+        run.env,
+        run.back.reason,
+        run.owner,
+        run.facts,
+        run.targets,
+        plan,
+        rollout,
+        run.databases,
+        gone,
+        run.started,
+        group,
+        run.refused,
+        requests,
+        unserved,
+        found=run.found,
+        left=run.left,
+    )
+    return replace(outcome, warnings=(*outcome.warnings, *run.warnings))
 
 
 def require_sense(env: Environment, back: RollbackRequest) -> None:
@@ -382,26 +482,14 @@ def refuse_strange_slots(env: Environment, slots: Mapping[str, str | None], targ
             )
 
 
-def _record(
-    fleet: Fleet,
-    env: Environment,
-    record: Mapping[str, object],
-    rollout: Rollout,
-    targets: Mapping[str, str | None],
-    facts: Mapping[str, Facts],
-    left: Sequence[str],
-    *,
-    leftover: str | None,
-    going_on: bool,
-) -> None:
-    """Write the ledger. Mark the target proven on hosts that went back; elsewhere remove the deploy's release.
-
-    Args:
-        record: the sealed record.
-        left: the hosts of a group that the traffic has left; they keep running for a while.
-        leftover: the interrupted deploy's release.
-        going_on: whether this finishes an interrupted rollback.
-    """
+def record(fleet: Fleet, run: RollbackRun, rollout: Rollout, outcome: Outcome) -> None:
+    """Write the ledger. Mark the target proven on hosts that went back; elsewhere remove the deploy's release."""
+    env, facts, targets = run.env, run.facts, run.targets
+    entry = sealed(env, run.owner, outcome, facts)
+    leftover = run.owner.undoes or None
+    done = rollout.verdict == "deployed"
+    # The traffic has left these hosts; they keep running for a while.
+    without_traffic = run.groups.serving if run.groups and not run.stays and done else ()
 
     def one(remote: Remote) -> Finished:
         # Another host reports the interrupted deploy, so remove its release only if this host has not proven it.
@@ -412,16 +500,15 @@ def _record(
         release = unproven or target
         settings = env.target(remote.name).settings
         after: list[StepCall] = []
-        done = rollout.verdict == "deployed"
         if rollout.host_states.get(remote.name) == HostState.DEPLOYED and target:
             mark, release = "proven", target
             # Stop the old slot at once, because a person left it on purpose; but not if it still has the traffic.
-            after = leave_slot(settings, facts[remote.name], after=0) if done else []
-        elif going_on and done and target and target == facts[remote.name].current:
-            after = leave_other_slot(settings, facts[remote.name])
-        elif remote.name in left and (runs := facts[remote.name].current):
-            after = [ask_idle_host(settings, release=runs, after=settings.keep_idle)]
-        return finish(remote, settings, record, mark=mark, release=release, after=after)
+            after = leave_slot(settings, fact, after=0) if done else []
+        elif run.goes_on and done and target and target == fact.current:
+            after = leave_other_slot(settings, fact)
+        elif remote.name in without_traffic and fact.current:
+            after = [ask_idle_host(settings, release=fact.current, after=settings.keep_idle)]
+        return finish(remote, settings, entry, mark=mark, release=release, after=after)
 
     there = [host for host in facts if rollout.host_states.get(host) != HostState.GUARDED]
     for host, error in write_down(fleet, env, "record", there, one).items():
