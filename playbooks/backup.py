@@ -19,6 +19,7 @@ from playbooks.core.phases import Phase, PhaseCode
 from playbooks.core.surroundings import who
 from playbooks.environments.environment import Environment
 from playbooks.environments.host_facts import drifted, facts_of, odd
+from playbooks.environments.lock_requests import lock_requests
 from playbooks.fleet.fanout import by_host
 from playbooks.fleet.fleet import open_fleet
 from playbooks.fleet.lock_owner import LockOwner
@@ -79,7 +80,7 @@ def backup(env: Environment, progress: Progress, *, wait: float = 0.0) -> Backup
     with open_fleet([env.target(name).address for name in names], progress=progress, forks=env.settings.forks) as fleet:
         fleet.require_all()
         owner = LockOwner(who(), "backup", instant(started), stamp(started), "backup")
-        with fleet.lock(env.orders(names, owner, wait=wait)):
+        with fleet.lock(lock_requests(env, names, owner, wait=wait)):
             progress.phase(Phase(PhaseCode.BACKING_UP, "backing up"))
             facts = fleet.each("facts", partial(facts_of, env, drift=True)).all_or_raise("reading facts")
             for sentence in [*odd(facts), *drifted(facts)]:

@@ -15,8 +15,9 @@ from playbooks.core.requests import DeployRequest
 from playbooks.core.states import GuardState
 from playbooks.core.step_codes import StepCode
 from playbooks.deploy import plan_for, refuse_adoption, render_all
-from playbooks.environments.environment import Environment, Target
+from playbooks.environments.environment import Environment
 from playbooks.environments.host_facts import read_all
+from playbooks.environments.targets import Target
 from playbooks.fleet.fleet import open_fleet
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote

@@ -15,8 +15,10 @@ from playbooks.core.counting import counted
 from playbooks.core.errors import ANY_ENV, Interrupted, SlipwayError, UsageError
 from playbooks.core.phases import Phase, PhaseCode
 from playbooks.core.requests import DeployRequest
-from playbooks.environments.environment import Environment, Target
+from playbooks.environments.environment import Environment
 from playbooks.environments.host_facts import all_or_hint, as_left, drifted, odd, read_all, read_changed
+from playbooks.environments.lock_requests import lock_requests
+from playbooks.environments.targets import Target
 from playbooks.environments.templates import Templates
 from playbooks.fleet.fleet import Fleet, HeldLocks, open_fleet
 from playbooks.fleet.lock_owner import LockOwner
@@ -226,7 +228,7 @@ def lock(fleet: Fleet, deployment: Deployment) -> Iterator[HeldLocks]:
     env, wanted = deployment.env, deployment.wanted
     balancers = balancers_of(env)
     there = [name for name in members_of(env) if name in fleet.remotes]
-    requests = env.orders(there, deployment.owner, wait=wanted.wait, undo=wanted.resume is not None)
+    requests = lock_requests(env, there, deployment.owner, wait=wanted.wait, undo=wanted.resume is not None)
     if wanted.resume:
         fail_over(fleet, env, balancers)
     with fleet.lock(requests, last=balancers if wanted.resume else ()) as held:

@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 
 from playbooks.core.artifact import Artifact, Release
 from playbooks.core.errors import ConfigError, ExitStatus, SlipwayError
-from playbooks.environments.environment import Environment, Target
+from playbooks.environments.environment import Environment
 from playbooks.environments.host_facts import facts_of
+from playbooks.environments.targets import Target
 from playbooks.environments.templates import Templates
 from playbooks.fleet.fleet import open_fleet
 from playbooks.fleet.progress import Progress

@@ -12,6 +12,7 @@ from playbooks.core.errors import ConfigError, ExitStatus, SlipwayError
 from playbooks.core.names import stamp
 from playbooks.core.surroundings import who
 from playbooks.environments.environment import Environment
+from playbooks.environments.lock_requests import lock_requests
 from playbooks.fleet.fleet import open_fleet
 from playbooks.fleet.lock_owner import LockOwner
 from playbooks.fleet.progress import Progress
@@ -70,7 +71,7 @@ def maintenance(env: Environment, progress: Progress, *, on: bool, wait: float =
         if not fleet.remotes:
             fleet.require_all()
         # An unreachable balancer must not keep the others from showing the page.
-        with fleet.lock(env.orders(fleet.remotes, owner, wait=wait)) as held:
+        with fleet.lock(lock_requests(env, fleet.remotes, owner, wait=wait)) as held:
             changed = fleet.each("maintenance", act).all_or_raise("maintenance")
             held.well = True
         try:

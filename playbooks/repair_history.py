@@ -17,6 +17,7 @@ from playbooks.core.names import stamp
 from playbooks.core.states import TaskStatus
 from playbooks.core.surroundings import who
 from playbooks.environments.environment import Environment
+from playbooks.environments.lock_requests import lock_requests
 from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.lock_owner import LockOwner
 from playbooks.fleet.progress import Progress
@@ -200,7 +201,7 @@ def repair_history(
     with open_fleet([target.address for target in env.targets], progress=progress, forks=env.settings.forks) as fleet:
         if not fleet.remotes:
             fleet.require_all()
-        with fleet.lock(env.orders(fleet.remotes, owner, wait=wait)):
+        with fleet.lock(lock_requests(env, fleet.remotes, owner, wait=wait)):
             audit = Audit(fleet, env)
             audit.read()
             open_ = _in_question(fleet, env, audit)

@@ -17,6 +17,7 @@ from playbooks.core.step_codes import StepCode
 from playbooks.core.surroundings import who
 from playbooks.environments.environment import Environment
 from playbooks.environments.host_facts import all_or_hint, interrupted, read_all, read_changed
+from playbooks.environments.lock_requests import lock_requests
 from playbooks.fleet.fleet import Fleet, HeldLocks, open_fleet
 from playbooks.fleet.lock_owner import LockOwner
 from playbooks.fleet.progress import Progress
@@ -70,7 +71,7 @@ def rollback(env: Environment, back: RollbackRequest, progress: Progress) -> Out
     addresses = [env.target(name).address for name in dict.fromkeys(names)]
     with open_fleet(addresses, progress=progress, forks=env.settings.forks, acts=True) as fleet:
         run = look(fleet, env, back, started)
-        requests = env.orders(fleet.remotes, run.owner, wait=back.wait, undo=True)
+        requests = lock_requests(env, fleet.remotes, run.owner, wait=back.wait, undo=True)
         # Move traffic back at once if a controller died, without waiting for the guard: a person asks for it now.
         fail_over(fleet, env, balancers)
         with fleet.lock(requests, last=balancers) as held:

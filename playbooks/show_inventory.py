@@ -9,8 +9,9 @@ from pydantic import BaseModel
 
 from playbooks.adapters.secrets.masking import MASK
 from playbooks.core.answer import Answer
-from playbooks.environments.environment import Environment, Target
+from playbooks.environments.environment import Environment
 from playbooks.environments.not_read import not_read
+from playbooks.environments.targets import Target
 from playbooks.inventory.document import Origin
 from playbooks.settings import Settings
 from playbooks.settings.load import PREFIX

@@ -17,6 +17,7 @@ from playbooks.core.phases import Phase, PhaseCode
 from playbooks.core.surroundings import who
 from playbooks.environments.environment import Environment
 from playbooks.environments.host_facts import facts_of
+from playbooks.environments.lock_requests import lock_requests
 from playbooks.fleet.fanout import Results
 from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.lock_owner import LockOwner
@@ -116,11 +117,11 @@ def verify_backups(env: Environment, progress: Progress) -> Verification:
     with open_fleet(addresses, progress=progress, forks=env.settings.forks) as fleet:
         facts = fleet.each("facts", partial(facts_of, env))
         gone = {**fleet.unreachable, **facts.failed}
-        orders = env.orders(facts.ok, owner, wait=0, inside="/drill")
-        if not orders:
+        requests = lock_requests(env, facts.ok, owner, wait=0, inside="/drill")
+        if not requests:
             fleet.require_all()
             facts.all_or_raise("reading facts")
-        with fleet.lock(orders):
+        with fleet.lock(requests):
             found = _Drill(fleet, env, {host: _latest(fact) for host, fact in facts.ok.items()}).hold()
     absent = [_verdict(host, None, (error.message,), 0.0) for host, error in gone.items()]
     return Verification(env.name, (*found, *absent), tuple(gone))

@@ -17,8 +17,9 @@ from playbooks.core.artifact import Release
 from playbooks.core.errors import SlipwayError, StepFailed
 from playbooks.core.names import cut
 from playbooks.core.step_codes import StepCode
-from playbooks.environments.environment import Environment, Target
+from playbooks.environments.environment import Environment
 from playbooks.environments.host_facts import all_or_hint
+from playbooks.environments.targets import Target
 from playbooks.fleet.fanout import Results
 from playbooks.fleet.fleet import Fleet
 from playbooks.fleet.remote import Remote

@@ -71,7 +71,7 @@ def load(
         several: what to do if --app is missing and there are several.
         untrusted: whether it is not trusted; then this process has few rights from now on, see `contained`.
     """
-    from playbooks.environments.environment import load_environment, load_environments, together
+    from playbooks.environments.load import load_environment, load_environments, together
 
     with _fenced(env, untrusted=untrusted) as fence:
         if several == "ask":
@@ -400,7 +400,7 @@ def _refuse(
     touch: Touch | None = None,
 ) -> None:
     """Report an error and end with its status; call `bare` instead if the inventory has no settings of Slipway."""
-    from playbooks.environments.environment import NoSettings
+    from playbooks.environments.targets import NoSettings
 
     if bare is not None and isinstance(error, NoSettings):
         bare(error.inventory, error.missing)

@@ -9,7 +9,8 @@ from functools import partial
 from typing import TypeVar
 
 from playbooks.core.errors import ANY_ENV, SlipwayError
-from playbooks.environments.environment import Environment, Target
+from playbooks.environments.environment import Environment
+from playbooks.environments.targets import Target
 from playbooks.fleet.fanout import Results
 from playbooks.fleet.fleet import Fleet, HeldLocks
 from playbooks.fleet.lock_owner import LockOwner

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from playbooks.environments.environment import Environment, Target
+from playbooks.environments.environment import Environment
+from playbooks.environments.targets import Target
 from playbooks.fleet.ssh_arguments import names
 from playbooks.settings.load import PREFIX
 from playbooks.settings.model import CommandSecret, FileSecret

@@ -83,14 +83,14 @@ class Fleet:
             raise combine("connecting", self.unreachable, total=len(self.remotes) + len(self.unreachable))
 
     @contextlib.contextmanager
-    def lock(self, orders: Mapping[str, LockRequest], *, last: Collection[str] = ()) -> Iterator[HeldLocks]:
+    def lock(self, requests: Mapping[str, LockRequest], *, last: Collection[str] = ()) -> Iterator[HeldLocks]:
         """Take the lock on every host, or on none.
 
         The first host in name order comes first: of two deploys that race for the same hosts, one gets the lock
         there, and the other stops before it holds any lock.
 
         Args:
-            orders: the lock requests, by host.
+            requests: the lock requests, by host.
             last: the hosts to lock after all others.
 
         Raises:
@@ -99,10 +99,10 @@ class Fleet:
         held: dict[str, Lock] = {}
 
         def one(remote: Remote) -> None:
-            held[remote.name] = Lock(remote, orders[remote.name])
+            held[remote.name] = Lock(remote, requests[remote.name])
 
-        first, *rest = sorted(orders, key=lambda host: (host in last, host))
-        timing = orders[first].timing
+        first, *rest = sorted(requests, key=lambda host: (host in last, host))
+        timing = requests[first].timing
         task = HeldLocks(held, timing, self.progress)
         # The heartbeat begins with the first lock, which must not expire while we wait for another host.
         with can_be_ended() as end:

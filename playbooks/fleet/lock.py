@@ -39,15 +39,15 @@ class Lock:
 
     Args:
         remote: the host.
-        order: the lock request.
+        request: the lock request.
 
     Raises:
         Locked: another task holds it.
     """
 
-    def __init__(self, remote: Remote, order: LockRequest) -> None:
+    def __init__(self, remote: Remote, request: LockRequest) -> None:
         self.remote = remote
-        self._order = order
+        self._request = request
         self._mutex = threading.RLock()
         self._lines: list[StepResult] = []
         self._rest = b""
@@ -56,7 +56,7 @@ class Lock:
         self.claim = self._claim(first.number(token))
         self.heard = time.monotonic()
         self._aborted_by = ""
-        remote.session.held_by(self, self.claim, window=order.timing.window)
+        remote.session.held_by(self, self.claim, window=request.timing.window)
 
     def retake(self, connection: fabric.Connection) -> None:
         """Take the lock again on a new connection (see `session.Retaken`)."""
@@ -76,7 +76,7 @@ class Lock:
         connection = self.remote.session.connection
         self._listen()
         with self._mutex:
-            silent = time.monotonic() - self.heard > self._order.timing.max_silence
+            silent = time.monotonic() - self.heard > self._request.timing.max_silence
         return None if not silent and is_alive(connection) and self._say(b"b") else connection
 
     def aborted_by(self) -> str:
@@ -139,7 +139,7 @@ class Lock:
             self._channel.close()
 
     def _claim(self, token: int) -> FencingToken:
-        return FencingToken(self._order.state, token, f"{self._order.owner.task}-{self._order.owner.id}")
+        return FencingToken(self._request.state, token, f"{self._request.owner.task}-{self._request.owner.id}")
 
     def _say(self, word: bytes) -> bool:
         with self._mutex:
@@ -166,28 +166,28 @@ class Lock:
                     self._aborted_by = asked[0] if asked else self._aborted_by
 
     def _open(self, connection: fabric.Connection, token: int | None) -> tuple[paramiko.Channel, StepResult]:
-        order, remote = self._order, self.remote
+        request, remote = self._request, self.remote
         words = [
-            order.state,
-            f"{max(order.wait if token is None else 2.0, 0.5):g}",
-            order.owner.to_json(),
-            order.abandoned_record,
-            order.home,
-            f"{order.timing.patience:g}",
+            request.state,
+            f"{max(request.wait if token is None else 2.0, 0.5):g}",
+            request.owner.to_json(),
+            request.abandoned_record,
+            request.home,
+            f"{request.timing.patience:g}",
             "-" if token is None else str(token),
-            "undo" if order.undo else "-",
-            "changes" if order.owner.task in CHANGES else "-",
+            "undo" if request.undo else "-",
+            "changes" if request.owner.task in CHANGES else "-",
             str(FORMAT),
         ]
-        patience = order.wait + max(30.0, order.timing.guard)
+        patience = request.wait + max(30.0, request.timing.guard)
         began = time.monotonic()
         line, trips = None, 0
-        request = ShellRequest("lock", scripts.load("lock").reading(), words, keeps=True)
+        call = ShellRequest("lock", scripts.load("lock").reading(), words, keeps=True)
         try:
             line = remote.session.take(acts=False) if token is None else None
             if line is None:
                 line, trips = remote.session.open_line(connection)
-            line.send(request, began + patience)
+            line.send(call, began + patience)
             sent = time.monotonic()
             if token is None:
                 remote.make_ready(self._claim(0))
@@ -203,7 +203,7 @@ class Lock:
             raise self._refused(line.channel, answer)
         remote.progress.operation(remote.name, "lock", "answered")
         remote.progress.trip(
-            Trip(remote.name, "lock", began, sent, time.monotonic(), None, len(request.text), len(said), 1 + trips)
+            Trip(remote.name, "lock", began, sent, time.monotonic(), None, len(call.text), len(said), 1 + trips)
         )
         return line.channel, answer
 

@@ -17,7 +17,8 @@ from playbooks.core.clock import instant, now
 from playbooks.core.errors import ConfigError
 from playbooks.core.names import stamp
 from playbooks.core.surroundings import who
-from playbooks.environments.environment import Environment, Target
+from playbooks.environments.environment import Environment
+from playbooks.environments.targets import Target
 from playbooks.environments.templates import Templates
 from playbooks.releases.slots import Slot
 from playbooks.settings.services import Hook, Service

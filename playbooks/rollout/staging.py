@@ -10,7 +10,8 @@ from playbooks.backups.making import Record, back_up_jobs, judge_backups, one_ba
 from playbooks.core.artifact import Release
 from playbooks.core.phases import Phase, PhaseCode
 from playbooks.core.remembered import place
-from playbooks.environments.environment import Environment, Target
+from playbooks.environments.environment import Environment
+from playbooks.environments.targets import Target
 from playbooks.fleet.fanout import Concurrency, Job, Results, by_host
 from playbooks.fleet.fleet import Fleet
 from playbooks.fleet.remote import Remote

@@ -17,7 +17,8 @@ from lab.load_plan import Kind, Plan
 from lab.load_report import Report
 from lab.spec import HostSpec
 from playbooks.adapters.metrics.source import MeasuredServer, MetricsError, MetricsSource
-from playbooks.environments.environment import Environment, load_environment
+from playbooks.environments.environment import Environment
+from playbooks.environments.load import load_environment
 from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.progress import Silent
 from playbooks.judgement.counts import Counts

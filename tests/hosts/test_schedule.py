@@ -8,7 +8,7 @@ from pathlib import Path
 from testinfra.host import Host
 
 from playbooks.adapters.timers import Places
-from playbooks.environments.environment import load_environment
+from playbooks.environments.load import load_environment
 from playbooks.fleet.progress import Silent
 from playbooks.schedule import calendar, render_timer, schedule
 from tests.hosts.conftest import PROJECT, App, wait_until

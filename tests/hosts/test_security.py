@@ -13,7 +13,7 @@ from testinfra.host import Host
 
 from lab.spec import HostSpec
 from playbooks.core.errors import StepFailed
-from playbooks.environments.environment import load_environment
+from playbooks.environments.load import load_environment
 from playbooks.fleet.fleet import open_fleet
 from playbooks.fleet.progress import Silent
 from playbooks.steps.provision_sudo import file_name

@@ -20,7 +20,9 @@ from testinfra.host import Host
 from lab.spec import Lab
 from playbooks.core.errors import StepFailed
 from playbooks.core.step_codes import StepCode
-from playbooks.environments.environment import Environment, load_environment
+from playbooks.environments.environment import Environment
+from playbooks.environments.load import load_environment
+from playbooks.environments.lock_requests import lock_requests
 from playbooks.fleet.fleet import HeldLocks, open_fleet
 from playbooks.fleet.lock_owner import LockOwner
 from playbooks.fleet.progress import Silent
@@ -275,7 +277,7 @@ def hand(inventory: str, *, undo: bool = False) -> Iterator[Hand]:
     address = env.target(EDGE).address
     with (
         open_fleet([address], progress=Silent(), forks=4, acts=True) as fleet,
-        fleet.lock(env.orders([EDGE], owner, wait=20, undo=undo)) as held,
+        fleet.lock(lock_requests(env, [EDGE], owner, wait=20, undo=undo)) as held,
     ):
         fleet.require_all()
         yield Hand(env, fleet.remotes[EDGE], held, round(env.settings.guard.timeout))

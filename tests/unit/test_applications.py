@@ -13,7 +13,8 @@ import yaml
 import tasks
 from playbooks.adapters.timers import Places
 from playbooks.core.errors import ConfigError, UsageError
-from playbooks.environments.environment import Environment, load_environment, load_environments
+from playbooks.environments.environment import Environment
+from playbooks.environments.load import load_environment, load_environments
 from playbooks.environments.templates import Templates
 from playbooks.fleet.progress import Silent
 from playbooks.schedule import schedule, unschedule

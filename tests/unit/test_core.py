@@ -17,7 +17,8 @@ from playbooks.core.errors import ConfigError, UsageError
 from playbooks.core.invisible import visible
 from playbooks.core.names import stamp
 from playbooks.core.requests import RollbackRequest
-from playbooks.environments.environment import Environment, load_environment
+from playbooks.environments.environment import Environment
+from playbooks.environments.load import load_environment
 from playbooks.environments.templates import Templates
 from playbooks.fleet.address import read_address
 from playbooks.fleet.lock_owner import LockOwner

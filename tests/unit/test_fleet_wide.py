@@ -15,7 +15,7 @@ import pytest
 from playbooks.backups.making import require_secrets
 from playbooks.cli.running import has_unit
 from playbooks.core.errors import ConfigError
-from playbooks.environments.environment import load_environment
+from playbooks.environments.load import load_environment
 from playbooks.settings.fleet_wide import fleet_wide
 from playbooks.settings.model import Settings
 

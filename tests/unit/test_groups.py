@@ -12,7 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from playbooks.core.errors import ConfigError, UsageError
-from playbooks.environments.environment import Environment, load_environment
+from playbooks.environments.environment import Environment
+from playbooks.environments.load import load_environment
 from playbooks.fleet.lock_owner import LockOwner
 from playbooks.rollout.planning.outdated_hosts import whole_group
 from playbooks.rollout.planning.preview import planned

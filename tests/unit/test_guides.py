@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from playbooks.environments.environment import load_environment
+from playbooks.environments.load import load_environment
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 DOCS = PROJECT / "docs"

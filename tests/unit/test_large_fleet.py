@@ -12,7 +12,7 @@ import pytest
 
 from playbooks.core.errors import ConfigError
 from playbooks.environments import environment as environments
-from playbooks.environments.environment import load_environment
+from playbooks.environments.load import load_environment
 from playbooks.report import output
 from playbooks.settings import Settings
 from playbooks.settings import load as settings_load

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from playbooks.core.errors import SlipwayError, Unreachable
-from playbooks.environments.environment import load_environment
+from playbooks.environments.load import load_environment
 from playbooks.fleet.fleet import Fleet
 from playbooks.fleet.progress import Silent
 from playbooks.fleet.remote import Remote, StepCall

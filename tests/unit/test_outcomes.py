@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from playbooks.core.artifact import Artifact, Release
-from playbooks.environments.environment import load_environment
+from playbooks.environments.load import load_environment
 from playbooks.rollout.rollout import HostState, Rollout, StageVerdict
 from playbooks.rollout.summary import deployed
 from playbooks.strategies.plan import Plan

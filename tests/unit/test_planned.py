@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from playbooks.environments.environment import Environment, load_environment
+from playbooks.environments.environment import Environment
+from playbooks.environments.load import load_environment
 from playbooks.rollout.planning.preview import BY_HOSTS, planned
 from playbooks.rollout.planning.strategy import plan_deploy
 from playbooks.strategies.plan import following, seconds

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from playbooks.core.errors import ConfigError
-from playbooks.environments.environment import load_environment
+from playbooks.environments.load import load_environment
 from playbooks.fleet.progress import Silent
 from playbooks.provision import provision
 

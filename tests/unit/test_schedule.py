@@ -12,7 +12,8 @@ import pytest
 from playbooks.adapters import timers
 from playbooks.adapters.timers import Places
 from playbooks.core.errors import SlipwayError, UsageError
-from playbooks.environments.environment import Environment, load_environment
+from playbooks.environments.environment import Environment
+from playbooks.environments.load import load_environment
 from playbooks.fleet.progress import Silent
 from playbooks.schedule import calendar, cron_fields, render_timer, schedule, unschedule
 

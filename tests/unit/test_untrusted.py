@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from playbooks.environments.environment import load_environment
+from playbooks.environments.load import load_environment
 from playbooks.environments.not_read import not_read
 from playbooks.inventory import fence_around
 from tests.fuzz.vaults import encrypted

@@ -15,7 +15,7 @@ from invoke.exceptions import Exit
 from playbooks.cli import bad_usage
 from playbooks.cli import runner as cli
 from playbooks.core.errors import UsageError
-from playbooks.environments.environment import load_environment
+from playbooks.environments.load import load_environment
 from playbooks.report import output
 from tasks import namespace
 from tests.schemas import check_document

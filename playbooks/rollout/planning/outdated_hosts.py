@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from playbooks.core.artifact import Release
-from playbooks.environments.environment import Target
+from playbooks.environments.targets import Target
 from playbooks.releases.render import Rendered
 from playbooks.releases.renderings import Renderings
 from playbooks.steps.facts import Facts, ReleaseOnHost

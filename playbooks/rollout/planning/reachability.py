@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from playbooks.core.errors import SlipwayError
-from playbooks.environments.environment import Environment, Target
+from playbooks.environments.environment import Environment
+from playbooks.environments.targets import Target
 from playbooks.fleet.fleet import Fleet
 from playbooks.settings.load import PREFIX
 from playbooks.traffic.servers import balancers_of
