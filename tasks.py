@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from invoke import Collection, Context, task
 
 from lab import tasks as lab_tasks
-from playbooks.cli import backups, bad_usage, runner, running, traffic
+from playbooks.cli import backups, bad_usage, confirming, flag_values, runner, running, telling, traffic, untrusted
 from playbooks.cli.flags import APP, BATCH, ENV, JSON, LIMIT, REPORT, TIMINGS, UNTRUSTED, WAIT, YES
 from playbooks.core import streams
 from playbooks.core.errors import UsageError
@@ -90,8 +90,10 @@ def deploy(
     def wanted() -> DeployRequest:
         from playbooks.core.requests import DeployRequest
 
-        watched = None if watch is None else runner.seconds("watch", watch)
-        return DeployRequest(version, artifact, sha256, strategy, batch, watched, force, runner.seconds("wait", wait))
+        watched = None if watch is None else flag_values.seconds("watch", watch)
+        return DeployRequest(
+            version, artifact, sha256, strategy, batch, watched, force, flag_values.seconds("wait", wait)
+        )
 
     def look(environment: runner.Environment, progress: runner.Progress) -> DeployCheck:
         from playbooks.check_deploy import check as run
@@ -102,17 +104,19 @@ def deploy(
         from playbooks.check_untrusted import check_untrusted as run
 
         given = {"artifact": artifact, "sha256": sha256, "force": force, "resume": resume, "yes": yes, "report": report}
-        runner.refuse_untrusted([name for name, value in {**given, "timings": timings}.items() if value], check=check)
+        untrusted.refuse_untrusted(
+            [name for name, value in {**given, "timings": timings}.items() if value], check=check
+        )
         return run(environment, wanted())
 
     if untrusted_inventory:
-        runner.perform_untrusted(env, look_only, tables.show_untrusted_check, limit=limit, app=app, as_json=json)
+        untrusted.perform_untrusted(env, look_only, tables.show_untrusted_check, limit=limit, app=app, as_json=json)
         return
     if resume:
         begun = {"version": version, "check": check}
-        runner.refuse_together("--resume", begun, "it finishes what was begun, as it was begun", as_json=json)
+        telling.refuse_together("--resume", begun, "it finishes what was begun, as it was begun", as_json=json)
     if check:
-        runner.refuse_together("--check", {"report": report}, "a dry run has no rollout to tell of", as_json=json)
+        telling.refuse_together("--check", {"report": report}, "a dry run has no rollout to tell of", as_json=json)
         runner.perform(
             env,
             look,
@@ -132,7 +136,7 @@ def deploy(
             if resume
             else f"deploy {version or shown(artifact or '') or 'the newest version'}"
         )
-        runner.confirm(environment, what, runner.DEPLOY_WORD, yes=yes)
+        confirming.confirm(environment, what, confirming.DEPLOY_WORD, yes=yes)
 
     def act(environment: runner.Environment, progress: runner.Progress) -> Outcome:
         if resume:
@@ -188,7 +192,7 @@ def rollback(
     def wanted() -> RollbackRequest:
         from playbooks.core.requests import RollbackRequest
 
-        return RollbackRequest(to, reason, with_database, batch, runner.seconds("wait", wait))
+        return RollbackRequest(to, reason, with_database, batch, flag_values.seconds("wait", wait))
 
     def look(environment: runner.Environment, progress: runner.Progress) -> RollbackCheck:
         from playbooks.check_rollback import check_rollback as run
@@ -204,19 +208,19 @@ def rollback(
     if list_:
         asked = {"check": check, "to": to, "reason": reason, "with-database": with_database, "batch": batch}
         asked |= {"wait": wait != "0", "yes": yes, "report": report}
-        runner.refuse_together("--list", asked, "it shows all that one can go back to", as_json=json)
+        telling.refuse_together("--list", asked, "it shows all that one can go back to", as_json=json)
         show = rollback_preview.show_ways_back
         runner.perform(env, list_all, show, limit=limit, app=app, several="each", as_json=json, witnesses=timed)
         return
     if check:
-        runner.refuse_together("--check", {"report": report}, "a dry run has no rollback to tell of", as_json=json)
+        telling.refuse_together("--check", {"report": report}, "a dry run has no rollback to tell of", as_json=json)
         runner.perform(
             env, look, rollback_preview.show_rollback_check, limit=limit, app=app, as_json=json, witnesses=timed
         )
         return
 
     def ask(environment: runner.Environment) -> None:
-        runner.confirm(environment, f"rollback to {to or 'what ran before'}", runner.ROLLBACK_WORD, yes=yes)
+        confirming.confirm(environment, f"rollback to {to or 'what ran before'}", confirming.ROLLBACK_WORD, yes=yes)
 
     def act(environment: runner.Environment, progress: runner.Progress) -> Outcome:
         from playbooks.rollback import rollback as run
@@ -294,7 +298,7 @@ def history(
     def show(environment: runner.Environment, progress: runner.Progress) -> History:
         from playbooks.history import history as run
 
-        return run(environment, progress, most=runner.number("most", most))
+        return run(environment, progress, most=flag_values.number("most", most))
 
     def prove(environment: runner.Environment, progress: runner.Progress) -> VerifiedHistory:
         from playbooks.verify_history import verify_history as run
@@ -305,22 +309,22 @@ def history(
         from playbooks.repair_history import repair_history as run
 
         named = [[name for name in flag.split(",") if name] for flag in (accept, reject)]
-        return run(environment, progress, wait=runner.seconds("wait", wait), accept=named[0], reject=named[1])
+        return run(environment, progress, wait=flag_values.seconds("wait", wait), accept=named[0], reject=named[1])
 
     mending = {"accept": accept, "reject": reject, "wait": wait != "0"}
     if repair:
         looking = {"verify": verify, "since": since, "most": most != "20"}
         why = "it proves all ledgers by itself, and then mends them"
-        runner.refuse_together("--repair", looking, why, as_json=json)
+        telling.refuse_together("--repair", looking, why, as_json=json)
     elif any(mending.values()):
         alone = next(f"--{name}" for name, value in mending.items() if value)
-        runner.refuse(UsageError(f"{alone} goes with --repair only; nothing was touched"), as_json=json)
+        telling.refuse(UsageError(f"{alone} goes with --repair only; nothing was touched"), as_json=json)
     elif since is not None and not verify:
         said = "--since goes with --verify only: it names heads that must be there still, and no time"
         hint = f"invoke history --env={env or '…'} --verify --since=…; --most=50 shows more records"
-        runner.refuse(UsageError(f"{said}; nothing was touched", hint=hint), as_json=json)
+        telling.refuse(UsageError(f"{said}; nothing was touched", hint=hint), as_json=json)
     elif verify:
-        runner.refuse_together("--verify", {"most": most != "20"}, "it reads every ledger whole", as_json=json)
+        telling.refuse_together("--verify", {"most": most != "20"}, "it reads every ledger whole", as_json=json)
     each: Several = "ask" if since is not None else "each"  # heads are an application's own
     if repair:
         runner.perform(env, mend, tables.show_repaired_history, limit=limit, app=app, as_json=json)
@@ -423,17 +427,17 @@ def inventory(
 
     def bare(found: runner.Inventory, missing: str) -> None:
         listed = show_variables(found, pattern=limit, missing=missing, full=False)
-        runner.tell_variables(listed, tables.show_variables, as_json=json)
+        untrusted.tell_variables(listed, tables.show_variables, as_json=json)
 
     if host is not None:
         other = {"vars": vars, "limit": limit, "app": app}
-        runner.refuse_together("--host", other, "it shows what is written for that host", as_json=json)
+        telling.refuse_together("--host", other, "it shows what is written for that host", as_json=json)
     elif vars:
-        runner.refuse_together("--vars", {"app": app}, "it shows what is written, for all applications", as_json=json)
+        telling.refuse_together("--vars", {"app": app}, "it shows what is written, for all applications", as_json=json)
     if vars or host is not None:
-        runner.list_variables(env, look, tables.show_variables, as_json=json, untrusted=untrusted_inventory)
+        untrusted.list_variables(env, look, tables.show_variables, as_json=json, untrusted=untrusted_inventory)
     elif untrusted_inventory:
-        runner.perform_untrusted(
+        untrusted.perform_untrusted(
             env, run, tables.show_inventory, limit=limit, app=app, several="each", as_json=json, bare=bare
         )
     else:

@@ -21,7 +21,7 @@ JSON = "print one JSON document on standard output, and nothing else"
 def up(c: Context, hosts: str = "3", name: str = DEFAULT_NAME, json: bool = False) -> None:
     """Bring real systemd hosts up on this machine (root, Debian)."""
     from lab import up as run
-    from playbooks.cli.runner import number
+    from playbooks.cli.flag_values import number
 
     def act() -> None:
         lab, _ = run.up(name, hosts=number("hosts", hosts))
@@ -83,7 +83,7 @@ def load(
 ) -> None:
     """Put load on, count what becomes of every request; status 1 if one failed."""
     from lab.load import plan_of, run_load
-    from playbooks.cli.runner import number
+    from playbooks.cli.flag_values import number
 
     def act() -> None:
         plan = plan_of(

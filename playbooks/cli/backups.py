@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from invoke import Context, task
 
-from playbooks.cli import runner
+from playbooks.cli import flag_values, runner
 from playbooks.cli.flags import APP, ENV, JSON, LIMIT, TIMINGS, WAIT
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def backup(
     def act(environment: runner.Environment, progress: runner.Progress) -> Backups:
         from playbooks.backup import backup as run
 
-        return run(environment, progress, wait=runner.seconds("wait", wait))
+        return run(environment, progress, wait=flag_values.seconds("wait", wait))
 
     runner.perform(
         env,

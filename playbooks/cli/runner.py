@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from functools import partial, reduce
@@ -16,12 +15,13 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from invoke.exceptions import Exit
 
+from playbooks.cli.flag_values import narrowed
+from playbooks.cli.telling import fault_of, point_to_status, tell_answer, tell_error, write_answer
 from playbooks.core import streams
 from playbooks.core.answer import Result, document_of
 from playbooks.core.errors import (
     ANY_ENV,
     ExitStatus,
-    Fault,
     Interrupted,
     SlipwayError,
     UsageError,
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from playbooks.rollout.outcome import Outcome as Outcome
     from playbooks.show_variables import Variables as Variables
 
-DEPLOY_WORD = "DEPLOY TO PRODUCTION"  # D2
-ROLLBACK_WORD = "ROLL BACK PRODUCTION"
 PROJECT = Path(__file__).resolve().parent.parent.parent
 MAX_NAMED = 12  # hosts
 
@@ -184,7 +182,7 @@ def perform(
     streams.prepare()
     from playbooks.report import output
 
-    output.strike_with(_as_typed(env))
+    output.strike_with(as_typed(env))
     # Slipway gets these failures as errors; paramiko would print a traceback as well.
     logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
@@ -228,7 +226,7 @@ def perform(
     if isinstance(done, SlipwayError):
         _refuse(done, environment, told, bare, as_json=as_json, touch=touch)
         return
-    _answer(done, show, told, as_json=as_json)
+    tell_answer(done, show, told, as_json=as_json)
     if done.exit_status:
         raise Exit(code=int(done.exit_status))
 
@@ -276,7 +274,7 @@ def _guarded(act: Callable[[], T]) -> T | SlipwayError:
     except KeyboardInterrupt as ended:
         return Interrupted(stopped(ended))
     except Exception as error:  # noqa: BLE001 - a fault in Slipway becomes a sentence too
-        return _bug(error)
+        return fault_of(error)
 
 
 def _strike(strikes: Sequence[Callable[[str], str]], environment: Environment) -> None:
@@ -332,7 +330,7 @@ def _one_by_one(
         if not as_json:
             output.answer(*([output.shown("")] if number else []), output.shown(f"{name}:"))
         if isinstance(done, SlipwayError):
-            _point(done, environment, touch)
+            point_to_status(done, environment, touch)
             output.tell(*output.shown_lines(f"error: {name}: {done}"))
             documents[name] = error_document(done)
             if isinstance(done, Interrupted):
@@ -340,7 +338,7 @@ def _one_by_one(
         elif as_json:
             documents[name] = document_of(done)
         else:
-            _answer(done, show, {}, as_json=False)
+            tell_answer(done, show, {}, as_json=False)
     status = min(ended, key=_GRAVE.index)
     if as_json:
         document = {
@@ -349,42 +347,12 @@ def _one_by_one(
             "applications": documents,
             "exit_status": int(status),
         }
-        _written(lambda: output.answer_json(document))
+        write_answer(lambda: output.answer_json(document))
     if status:
         raise Exit(code=int(status))
 
 
-def refuse(error: UsageError, *, as_json: bool) -> None:
-    """End a task with an error of usage.
-
-    Raises:
-        Exit: always.
-    """
-    streams.prepare()
-    _tell(error, {}, as_json=as_json)
-    raise Exit(code=int(error.exit_status))
-
-
-def refuse_together(flag: str, given: Mapping[str, object], why: str, *, as_json: bool) -> None:
-    """Refuse flags that would have no effect beside another one.
-
-    Args:
-        flag: that was given, and why the others do not count.
-        given: those others, with their values; a false one was not given.
-        why: a sentence.
-        as_json: whether --json was given.
-
-    Raises:
-        Exit: one of them was.
-    """
-    others = [f"--{name}" for name, value in given.items() if value]
-    if others:
-        does = "does" if len(others) == 1 else "do"
-        said = f"{' and '.join(others)} {does} not go with {flag}: {why}; nothing was touched"
-        refuse(UsageError(said, hint="leave the one or the other out"), as_json=as_json)
-
-
-def _as_typed(env: str) -> Callable[[str], str] | None:
+def as_typed(env: str) -> Callable[[str], str] | None:
     """A function that puts the given --env into hints that could not know it."""
     flag = f"--env={shlex.quote(env)}"
     return (lambda text: text.replace(ANY_ENV, flag)) if env else None
@@ -405,8 +373,8 @@ def _refuse(
     if bare is not None and isinstance(error, NoSettings):
         bare(error.inventory, error.missing)
         return
-    _point(error, environment, touch)
-    _tell(error, told, as_json=as_json)
+    point_to_status(error, environment, touch)
+    tell_error(error, told, as_json=as_json)
     raise Exit(code=int(error.exit_status))
 
 
@@ -416,301 +384,5 @@ def _told(witness: TaskObserver, environment: Environment, done: Result | Slipwa
     except Exception as error:  # noqa: BLE001 - a page that cannot be made undoes nothing
         from playbooks.report import output
 
-        output.tell(*output.shown_lines(f"warning: {_bug(error)}"))
+        output.tell(*output.shown_lines(f"warning: {fault_of(error)}"))
         return {}
-
-
-def list_variables(
-    env: str,
-    look: Callable[[Inventory], Variables],
-    show: Callable[[Variables], None],
-    *,
-    as_json: bool = False,
-    untrusted: bool = False,
-) -> None:
-    """Show an inventory, with or without settings of Slipway, and end the task with its status.
-
-    Args:
-        env: name or path of the environment.
-        look: reads what to show.
-        show: prints it for a person, on standard output.
-        as_json: print one JSON document instead.
-        untrusted: do so in a process with few rights.
-
-    Raises:
-        Exit: with a status other than 0.
-    """
-    from playbooks.report import output
-
-    def run() -> None:
-        streams.prepare()
-        output.strike_with(_as_typed(env))
-        try:
-            inventory = load_bare(env, untrusted=untrusted)
-            output.tell(*(output.shown(f"warning: {warning}") for warning in inventory.warnings))
-            tell_variables(look(inventory), show, as_json=as_json)
-        except SlipwayError as error:
-            _tell(error, {}, as_json=as_json)
-            raise Exit(code=int(error.exit_status)) from None
-
-    if untrusted:
-        _in_child(run, as_json=as_json)
-    else:
-        run()
-
-
-def tell_variables(found: Variables, show: Callable[[Variables], None], *, as_json: bool) -> None:
-    """Print what an inventory has.
-
-    Args:
-        found: what it has.
-        show, as_json: as for `list_variables`.
-    """
-    from playbooks.report import output
-
-    if not as_json:
-        show(found)
-        return
-    output.answer_json(found.document)
-    if found.missing:
-        output.tell(output.shown(f"note: {found.missing}"))
-
-
-def perform_untrusted(
-    env: str,
-    act: Callable[[Environment], R],
-    show: Callable[[R], None],
-    *,
-    limit: str | None = None,
-    app: str | None = None,
-    several: Several = "ask",
-    as_json: bool = False,
-    bare: Callable[[Inventory, str], None] | None = None,
-) -> None:
-    """Run a procedure that only reads, for an inventory that is not trusted, in a process with few rights.
-
-    Args:
-        env, act, show, limit, app, several, as_json, bare: as for `perform`.
-
-    Raises:
-        Exit: with a status other than 0.
-    """
-    from playbooks.cli.contained import within_memory
-
-    def look(environment: Environment, _: Progress) -> R:
-        with within_memory():
-            return act(environment)
-
-    def run() -> None:
-        perform(env, look, show, limit=limit, app=app, several=several, as_json=as_json, untrusted=True, bare=bare)
-
-    _in_child(run, as_json=as_json)
-
-
-def _in_child(act: Callable[[], None], *, as_json: bool) -> None:
-    from playbooks.cli.contained import contained
-
-    def run() -> int:
-        try:
-            act()
-        except Exit as ended:
-            return int(ended.code)
-        return int(ExitStatus.DONE)
-
-    streams.prepare()
-    ended = contained(run)
-    if ended.status is None:
-        _tell(UsageError(ended.why), {}, as_json=as_json)
-    status = int(ExitStatus.USAGE) if ended.status is None else ended.status
-    if status:
-        raise Exit(code=status)
-
-
-def refuse_untrusted(given: Sequence[str], *, check: bool) -> None:
-    """Refuse --untrusted-inventory without --check, and flags that such a dry run cannot use.
-
-    Args:
-        given: further flags that were given.
-        check: whether --check was.
-
-    Raises:
-        UsageError: one of them does not go with --untrusted-inventory.
-    """
-    from playbooks.inventory import FLAG
-
-    if not check:
-        raise UsageError(
-            f"a deploy acts on hosts, and {FLAG} refuses that; nothing was touched",
-            hint=f"add --check: deploy --check {FLAG}",
-        )
-    if given:
-        raise UsageError(f"--{given[0]} does not go with {FLAG}, which reads the inventory's own files and no others")
-
-
-def _point(error: SlipwayError, environment: Environment | None, touch: Touch | None) -> None:
-    """Add where to look to the error of a stopped task, unless the task has only read."""
-    if isinstance(error, Interrupted) and error.hint is None:
-        if environment is None or touch is None or touch.nothing:
-            error.message += "; nothing was touched"
-        else:
-            error.hint = f"where it stands: invoke status {environment.flag}"
-
-
-def _answer(result: R, show: Callable[[R], None], told: dict[str, Any], *, as_json: bool) -> None:
-    """Show what was done."""
-    from playbooks.report import output
-
-    if as_json:
-        _written(lambda: output.answer_json({**document_of(result), **told}))
-    else:
-        _written(lambda: show(result))
-
-
-def _written(write: Callable[[], None]) -> None:
-    """Write an answer. A failure here changes neither what was done nor the exit status."""
-    from playbooks.report import output
-
-    try:
-        write()
-    except Exception as error:  # noqa: BLE001 - whatever it is
-        fault = f"warning: the answer cannot be shown, but what it tells of is done: {_bug(error)}"
-        output.tell(*output.shown_lines(fault))
-    why = streams.lost(sys.stdout)
-    if why is not None and not isinstance(why, BrokenPipeError):  # a reader that ended early (| head) is no fault
-        output.tell(output.shown(f"warning: the answer could not be written: {why.strerror}"))
-
-
-def _tell(error: SlipwayError, told: dict[str, Any], *, as_json: bool) -> None:
-    from playbooks.report import output
-
-    output.tell(*output.shown_lines(f"error: {error}"))
-    if as_json:
-        output.answer(output.json_text({**error_document(error), **told}))
-
-
-def _bug(error: Exception) -> SlipwayError:
-    if os.environ.get("SLIPWAY_DEBUG"):
-        from playbooks.report import output
-
-        output.tell_fault(error)
-    if isinstance(error, UnicodeEncodeError) and error.encoding.replace("-", "") != "utf8":
-        # For instance a file's name. Printing cannot fail in this way (streams.py).
-        return Fault(
-            f"this needs characters that the encoding of your locale ({error.encoding}) does not have",
-            hint=f"look at the fleet: invoke status {ANY_ENV}; run it again with LC_ALL=C.UTF-8",
-        )
-    return Fault(
-        f"this is a fault in Slipway itself: {type(error).__name__}: {error}",
-        hint=f"look at the fleet: invoke status {ANY_ENV}; SLIPWAY_DEBUG=1 shows where it happened, for a report",
-    )
-
-
-def seconds(flag: str, text: str) -> float:
-    """A flag's duration in seconds: 60, 60s, 5m.
-
-    Raises:
-        UsageError: it is not one. (Invoke's own number flags would end in a traceback.)
-    """
-    from playbooks.settings.types import parse_duration
-
-    try:
-        return float(str(parse_duration(text)))
-    except ValueError as error:
-        raise UsageError(f"--{flag}={text}: {error}") from None
-
-
-def window(flag: str, text: str) -> float:
-    """A flag's duration in seconds, a second or more.
-
-    Raises:
-        UsageError: it isn't one.
-    """
-    found = seconds(flag, text)
-    if not 1 <= found <= 86400:
-        raise UsageError(f"--{flag}={text}: expected from 1s to 24h")
-    return found
-
-
-def since(text: str) -> str:
-    """The moment that --since names, as journalctl reads it: seconds ago by the host's own clock, or a time.
-
-    Raises:
-        UsageError: it is neither.
-    """
-    from datetime import UTC, datetime
-
-    from playbooks.settings.types import parse_duration
-
-    try:
-        return f"-{float(str(parse_duration(text))):.0f}s"
-    except ValueError:
-        pass
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"--since={text}: expected 10m, 2h, or a time such as 2026-11-29T14:00") from None
-    return f"@{(moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp():.0f}"
-
-
-def narrowed(limit: str | None, host: str | None) -> str | None:
-    """--limit and --host together.
-
-    Args:
-        limit, host: the flags.
-    """
-    return limit if host is None else host if limit is None else f"{limit}:&{host}"
-
-
-def share(flag: str, text: str) -> float:
-    """A flag's percentage as a share: 5% is 0.05.
-
-    Raises:
-        UsageError: it isn't one.
-    """
-    from playbooks.settings.types import parse_percent
-
-    try:
-        return float(str(parse_percent(text)))
-    except ValueError as error:
-        raise UsageError(f"--{flag}={text}: {error}") from None
-
-
-def number(flag: str, text: str, *, most: int | None = None) -> int:
-    """A flag's whole number, 1 or more.
-
-    Args:
-        flag: its name.
-        text: its value.
-        most: the largest that there may be.
-
-    Raises:
-        UsageError: it isn't one.
-    """
-    if not (text.isascii() and text.isdigit() and 0 < int(text[:9]) < 10**8 and (most is None or int(text) <= most)):
-        raise UsageError(f"--{flag}={text}: expected a whole number from 1 {'on' if most is None else f'to {most}'}")
-    return int(text)
-
-
-def confirm(environment: Environment, what: str, word: str, *, yes: bool) -> None:
-    """In production, ask a person to type a word first (A6, D2).
-
-    Args:
-        environment: where.
-        what: what is about to happen.
-        word: what to type.
-        yes: whether --yes was given.
-
-    Raises:
-        UsageError: something else was typed, or nobody is there to type.
-    """
-    if yes or not environment.settings.production:
-        return
-    if not sys.stdin.isatty():
-        raise UsageError(
-            f"{environment.title} is production, and nobody is here to confirm: {what}; nothing was touched",
-            hint="run it in a terminal, or give --yes",
-        )
-    from playbooks.report import output
-
-    if output.prompt(f"{environment.title} is production: {what}. Type {word} to go on: ") != word:
-        raise UsageError("not confirmed; nothing was touched")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from invoke import Context, task
 
-from playbooks.cli import runner
+from playbooks.cli import confirming, flag_values, runner
 from playbooks.cli.flags import APP, ENV, JSON, LIMIT, YES
 
 if TYPE_CHECKING:
@@ -68,10 +68,10 @@ def logs(
 
         most = MAX_LINES if since else 50
         if lines is not None:
-            most = runner.number("lines", lines, most=MAX_LINES)
+            most = flag_values.number("lines", lines, most=MAX_LINES)
         if unit == "":
             raise UsageError("--unit is empty; left out, it is all units")
-        asked = LogQuery(most, runner.since(since) if since else None, unit)
+        asked = LogQuery(most, flag_values.since(since) if since else None, unit)
         if not follow:
             return run(environment, progress, asked)
         names = [target.name for target in environment.targets]
@@ -126,7 +126,7 @@ def execute(
 
     def ask(environment: runner.Environment) -> None:
         if words:
-            runner.confirm(environment, f"run {shlex.join(words)}", IN_PRODUCTION, yes=yes)
+            confirming.confirm(environment, f"run {shlex.join(words)}", IN_PRODUCTION, yes=yes)
 
     def act(environment: runner.Environment, progress: runner.Progress) -> Executed:
         from playbooks.exec import execute as run
@@ -163,7 +163,7 @@ def console(
         name = environment.targets[0].name
         if len(environment.targets) > 1:
             output.tell(output.shown(f"on {name}; --host=NAME chooses another one"))
-        runner.confirm(environment, f"a console on {name}", IN_PRODUCTION, yes=yes)
+        confirming.confirm(environment, f"a console on {name}", IN_PRODUCTION, yes=yes)
 
     def act(environment: runner.Environment, progress: runner.Progress) -> Console:
         from playbooks.console import console as run

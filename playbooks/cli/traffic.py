@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from invoke import Context, task
 
-from playbooks.cli import runner
+from playbooks.cli import flag_values, runner
 from playbooks.cli.flags import APP, ENV, JSON, LIMIT
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def maintenance(
             raise UsageError(
                 "maintenance: on or off? give --on or --off", hint=f"see: invoke traffic {environment.flag}"
             )
-        return run(environment, progress, on=on, wait=runner.seconds("wait", wait))
+        return run(environment, progress, on=on, wait=flag_values.seconds("wait", wait))
 
     runner.perform(env, act, tables.show_maintenance, app=app, as_json=json)
 
@@ -121,8 +121,8 @@ def error_rate(
     def act(environment: runner.Environment, progress: runner.Progress) -> Measures:
         from playbooks.measure import measure as run
 
-        most_errors = None if most is None else runner.share("most", most)
-        return run(environment, progress, seconds=runner.window("over", over), most_errors=most_errors)
+        most_errors = None if most is None else flag_values.share("most", most)
+        return run(environment, progress, seconds=flag_values.window("over", over), most_errors=most_errors)
 
     runner.perform(env, act, tables.show_measures, limit=limit, app=app, several="each", as_json=json)
 
@@ -153,8 +153,8 @@ def latency(
     def act(environment: runner.Environment, progress: runner.Progress) -> Measures:
         from playbooks.measure import measure as run
 
-        most_p99 = None if most is None else 1000 * runner.seconds("most", most)
-        return run(environment, progress, seconds=runner.window("over", over), most_p99=most_p99)
+        most_p99 = None if most is None else 1000 * flag_values.seconds("most", most)
+        return run(environment, progress, seconds=flag_values.window("over", over), most_p99=most_p99)
 
     runner.perform(env, act, tables.show_measures, limit=limit, app=app, several="each", as_json=json)
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from playbooks.cli import running as cli_look
-from playbooks.cli.runner import narrowed, number, since
+from playbooks.cli.flag_values import narrowed, number, since
 from playbooks.core.errors import UsageError
 from playbooks.fleet.listening import LONGEST_LINE, _cut_lines
 from playbooks.fleet.script import load

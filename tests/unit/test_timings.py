@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import pytest
 from invoke.exceptions import Exit
 
-from playbooks.cli import runner as cli
+from playbooks.cli import runner
 from playbooks.core.errors import ExitStatus, Unreachable, UsageError
 from playbooks.core.phases import Phase, PhaseCode
 from playbooks.environments.environment import Environment
@@ -256,8 +256,8 @@ def test_a_task_tells_its_time_also_when_it_fails(tmp_path: Path, capsys: pytest
         raise Unreachable("gone", host="a")
 
     def run(act: Callable[[Environment, Progress], Ended], flag: str | bool | None) -> None:
-        witnesses = cli.timed("deploy", flag)
-        cli.perform(str(tmp_path), act, lambda _: None, as_json=True, witnesses=witnesses)
+        witnesses = runner.timed("deploy", flag)
+        runner.perform(str(tmp_path), act, lambda _: None, as_json=True, witnesses=witnesses)
 
     run(act, None)
     assert "timings" not in json.loads(capsys.readouterr().out)

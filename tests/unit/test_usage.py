@@ -12,8 +12,7 @@ import pytest
 from invoke import Program
 from invoke.exceptions import Exit
 
-from playbooks.cli import bad_usage
-from playbooks.cli import runner as cli
+from playbooks.cli import bad_usage, confirming, runner
 from playbooks.core.errors import UsageError
 from playbooks.environments.load import load_environment
 from playbooks.report import output
@@ -64,12 +63,12 @@ def test_what_cannot_be_written_changes_no_status(closed: str, status: int) -> N
 def test_the_question_stands_alone_on_the_screen(capsys: pytest.CaptureFixture[str]) -> None:
     """Once a picture moved under it, and swallowed what was typed."""
 
-    def ask(environment: cli.Environment) -> None:
+    def ask(environment: runner.Environment) -> None:
         sys.stderr.write("Sure? ")
         raise UsageError(f"{environment.name}: no")
 
     with pytest.raises(Exit) as ended:
-        cli.perform("lab", lambda _, __: pytest.fail("it went on"), print, ask=ask)
+        runner.perform("lab", lambda _, __: pytest.fail("it went on"), print, ask=ask)
     assert ended.value.code == 2
     assert capsys.readouterr().err == "== shop on lab: 3 hosts\nSure? error: lab: no\n"
 
@@ -77,7 +76,7 @@ def test_the_question_stands_alone_on_the_screen(capsys: pytest.CaptureFixture[s
 @pytest.mark.parametrize(
     ("word", "yes", "terminal", "said"),
     [
-        (cli.DEPLOY_WORD, False, True, ""),
+        (confirming.DEPLOY_WORD, False, True, ""),
         ("yes", False, True, "not confirmed; nothing was touched"),
         ("", False, False, "nobody is here to confirm: deploy 1.1.0; nothing was touched"),
         ("", True, False, ""),
@@ -90,31 +89,31 @@ def test_production_asks_for_a_word(
     """A deploy that was meant for staging ends here (A6, D2)."""
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     monkeypatch.setattr(sys.stdin, "isatty", lambda: terminal)
-    monkeypatch.setattr(output, "prompt", lambda question: word if cli.DEPLOY_WORD in question else "")
+    monkeypatch.setattr(output, "prompt", lambda question: word if confirming.DEPLOY_WORD in question else "")
     production = load_environment("production", PROJECT)
     if said:
         with pytest.raises(UsageError, match=said):
-            cli.confirm(production, "deploy 1.1.0", cli.DEPLOY_WORD, yes=yes)
+            confirming.confirm(production, "deploy 1.1.0", confirming.DEPLOY_WORD, yes=yes)
     else:
-        cli.confirm(production, "deploy 1.1.0", cli.DEPLOY_WORD, yes=yes)
-    cli.confirm(load_environment("staging", PROJECT), "deploy 1.1.0", cli.DEPLOY_WORD, yes=False)
+        confirming.confirm(production, "deploy 1.1.0", confirming.DEPLOY_WORD, yes=yes)
+    confirming.confirm(load_environment("staging", PROJECT), "deploy 1.1.0", confirming.DEPLOY_WORD, yes=False)
 
 
 def test_an_inventory_without_hosts_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """'The pattern all matches no host' is the answer to a question that nobody asked."""
     with pytest.raises(Exit):
-        cli.perform(str(tmp_path), lambda _, __: pytest.fail("it went on"), print)
+        runner.perform(str(tmp_path), lambda _, __: pytest.fail("it went on"), print)
     assert f"{tmp_path} names no host" in capsys.readouterr().err
 
 
 def test_ctrl_c_says_where_to_look(capsys: pytest.CaptureFixture[str]) -> None:
     """Whoever stops a task wants to know what it has left behind."""
 
-    def act(_: cli.Environment, __: cli.Progress) -> cli.Outcome:
+    def act(_: runner.Environment, __: runner.Progress) -> runner.Outcome:
         raise KeyboardInterrupt
 
     with pytest.raises(Exit) as ended:
-        cli.perform("lab", act, print)
+        runner.perform("lab", act, print)
     assert ended.value.code == 1
     assert "error: stopped by Ctrl-C\n  → where it stands: invoke status --env=lab\n" in capsys.readouterr().err
 
@@ -125,13 +124,13 @@ def test_ctrl_c_while_it_only_looks_has_touched_nothing(
 ) -> None:
     """The first question of whoever stops a task in time; it sent him to look at a fleet that was as before."""
 
-    def act(_: cli.Environment, progress: cli.Progress) -> cli.Outcome:
+    def act(_: runner.Environment, progress: runner.Progress) -> runner.Outcome:
         for step in ("connect", last):
             progress.begin("app1", step)
         raise KeyboardInterrupt
 
     with pytest.raises(Exit):
-        cli.perform("lab", act, print)
+        runner.perform("lab", act, print)
     said = capsys.readouterr().err
     assert ("stopped by Ctrl-C; nothing was touched" in said, "invoke status" in said) == (nothing, not nothing)
 
@@ -150,7 +149,7 @@ def test_ctrl_c_while_it_only_looks_has_touched_nothing(
 def test_a_host_that_is_none(flags: dict[str, str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     """It was taken for a pattern: a group was all of its hosts, and 'nope' may have been meant for 'ungrouped'."""
     with pytest.raises(Exit) as ended:
-        cli.perform(
+        runner.perform(
             "lab", lambda _, __: pytest.fail("it went on"), print, limit=flags.get("limit"), host=flags.get("host")
         )
     assert ended.value.code == 2
@@ -160,12 +159,12 @@ def test_a_host_that_is_none(flags: dict[str, str], said: str, capsys: pytest.Ca
 def test_what_narrowed_the_hosts_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     """Who typed --host was told of a --limit."""
 
-    def ask(_: cli.Environment) -> None:
+    def ask(_: runner.Environment) -> None:
         raise UsageError("no")
 
     for limit, host, said in (("app", "app1", "--limit and --host"), ("app1", None, "--limit")):
         with pytest.raises(Exit):
-            cli.perform("lab", lambda _, __: pytest.fail("it went on"), print, ask=ask, limit=limit, host=host)
+            runner.perform("lab", lambda _, __: pytest.fail("it went on"), print, ask=ask, limit=limit, host=host)
         assert f"1 host, narrowed by {said}\n" in capsys.readouterr().err
 
 
