@@ -350,7 +350,7 @@ def test_time_and_memory_are_bounded(runner: Runner, case: str) -> None:
     runner.write("hosts.yml", {"web": {"hosts": {"a" * 40: None}}})
     runner.write("group_vars/all.yml", {"slipway_app": "shop", **settings})
     script = (
-        "import sys; from playbooks.cli import contained, untrusted as cli; contained.SECONDS = 2;"
+        "import sys; from playbooks.cli import contained, untrusted; contained.SECONDS = 2;"
         "from playbooks.report.tables import show_inventory as show;"
         "from playbooks.show_inventory import show_inventory;"
         "from invoke.exceptions import Exit\n"
