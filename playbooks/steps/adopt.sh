@@ -6,7 +6,6 @@
 # restarted, and FOREIGN stays as it is. All in it may be its user's, so nothing in it is called code: it is all "writable".
 # WHAT "look": only say whether it can be done.
 home=$1
-state=$2
 foreign=$3
 id=$4
 user=$5
@@ -99,6 +98,7 @@ if [ "$what" = look ]; then
     exit 0
 fi
 
+status=0
 trap 'status=$?; trap - EXIT; [ "$status" -eq 0 ] || { last_words "$home"; rm -rf "$incoming".*; }; exit "$status"' EXIT
 trap 'exit 1' HUP INT TERM
 group=$(id -g "$user" 2>/dev/null) || fail no-user "there is no user '$user' to run the application; run: invoke provision --env=…"

@@ -13,7 +13,6 @@
 # Standard input: lines in the form KIND US VALUE US .; "env NAME VALUE" for the environment, "data PATH", "read PATH" for
 # what of the host it may read besides, "socket PATH" for a folder with a database's socket, if it is there.
 home=$1
-state=$2
 folder=$3
 release=$4
 user=$5

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from playbooks.cli import running as cli_look
+from playbooks.cli import running
 from playbooks.cli.flag_values import narrowed, number, since
 from playbooks.core.errors import UsageError
 from playbooks.fleet.listening import LONGEST_LINE, _cut_lines
@@ -91,8 +91,8 @@ def test_flags() -> None:
         "a",
         "web:&a",
     )
-    assert cli_look.behind_dashes(["invoke", "exec", "--env=x", "--", "a  b", "--", "-c"]) == ["a  b", "--", "-c"]
-    assert cli_look.behind_dashes(["invoke", "exec", "--env=x"]) == []
+    assert running.behind_dashes(["invoke", "exec", "--env=x", "--", "a  b", "--", "-c"]) == ["a  b", "--", "-c"]
+    assert running.behind_dashes(["invoke", "exec", "--env=x"]) == []
     assert number("lines", "10000", most=10_000) == 10_000
     with pytest.raises(UsageError, match="from 1 to 10000"):
         number("lines", "10001", most=10_000)

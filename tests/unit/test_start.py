@@ -13,7 +13,7 @@ HEAVY = ("fabric", "paramiko", "rich", "requests", "playbooks.deploy")
 PROBE = """
 import json, sys
 import tasks
-from playbooks.cli import runner as cli
+from playbooks.cli import runner
 
 class Stream:
     encoding = "utf-8"

@@ -65,7 +65,7 @@ arm_guard() {
     mkdir -p "$guard.new" "$run" /etc/systemd/system/timers.target.wants
     # The way back is made now: later there may be no room for so much as a link.
     case $4 in
-        traffic) cp "$retreat" "$guard.new/retreat" && cp "$rest" "$guard.new/rest" ;;
+        traffic) cp "${retreat:?}" "$guard.new/retreat" && cp "${rest:?}" "$guard.new/rest" ;;
         -) rm -f "$6/.way-back" ;;
         *) ln -sfn "releases/$4" "$6/.way-back" ;;
     esac

@@ -49,7 +49,7 @@ in_slot() {
 drop_unit() {
     case $1 in
         *.service)
-            timeout "$limit" systemctl stop "$1" || note "$1 did not stop"
+            timeout "${limit:?}" systemctl stop "$1" || note "$1 did not stop"
             # Without a file a failed unit stays failed for good, and its host degraded.
             systemctl reset-failed "$1" 2>/dev/null || :
             disable_unit "$1"
@@ -75,7 +75,7 @@ leave_slot() {
 
 # cancel_idle SLOT: no timer stops what is in it any more.
 cancel_idle() {
-    [ -d "$state/idle/$1" ] || return 0
+    [ -d "${state:?}/idle/$1" ] || return 0
     idle_unit=slipway-idle-${state##*/}-$1
     # What it is about to stop must not be stopped after we have started it. It may be what runs us, too.
     if [ "${idle_ends:-}" = yes ]; then

@@ -7,6 +7,7 @@
 begin_look() {
     guard_names "$state"
     [ -n "$guard_id" ] || exit 0
+    ended=0
     trap 'ended=$?; [ "$ended" = 0 ] || is_ours || ended=0; exit "$ended"' EXIT
 }
 

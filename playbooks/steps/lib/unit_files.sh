@@ -18,7 +18,7 @@ unit_owner() {
         # Slipway before November 2026 linked them.
         unit_of=$(readlink "$1")
         case $unit_of in
-            "$home"/*/.slipway/unit-files/*) unit_of=${unit_of%%/.slipway/*} ;;
+            "${home:?}"/*/.slipway/unit-files/*) unit_of=${unit_of%%/.slipway/*} ;;
             *) unit_of= ;;
         esac
     elif [ -f "$1" ]; then
