@@ -71,7 +71,7 @@ def deploy(env: Environment, wanted: DeployRequest, progress: Progress) -> Outco
         SlipwayError: the deploy failed before it changed what runs.
     """
     deployment = prepare(env, wanted, progress)
-    addresses = [env.target(name).address for name in dict.fromkeys([*members_of(env), *hosts_asked(env)])]
+    addresses = [env.target(name).address for name in dict.fromkeys([*hosts_to_lock(env), *hosts_asked(env)])]
     seconds = _seconds(deployment)
     with open_fleet(addresses, progress=progress, forks=env.settings.forks, total=seconds, acts=True) as fleet:
         deployment = look(fleet, deployment)
@@ -104,7 +104,7 @@ class Deployment:
         wanted: the deploy request.
         release: the new release.
         renderings: each host's configuration, rendered for each of its slots.
-        members: waits for the members of the artifact, which is read in the background.
+        archive_members: waits for the members of the artifact, which is read in the background.
         plan: the plan for hosts that are not known yet.
         owner: the lock owner.
         started: when it began, by the monotonic clock.
@@ -121,7 +121,7 @@ class Deployment:
     wanted: DeployRequest
     release: Release
     renderings: Mapping[str, Renderings]
-    members: Callable[[], Members]
+    archive_members: Callable[[], Members]
     plan: Plan
     owner: LockOwner
     started: float
@@ -155,11 +155,11 @@ def prepare(env: Environment, wanted: DeployRequest, progress: Progress) -> Depl
     release = _release(env, wanted)
     renderings = render_all(env, release)
     plan = plan_for(env, wanted, [target.name for target in env.targets])
-    members = before_any_host(env, release, plan, progress.warn)
-    return Deployment(env, wanted, release, renderings, members, plan, _owner(env, wanted, release), started)
+    archive_members = before_any_host(env, release, plan, progress.warn)
+    return Deployment(env, wanted, release, renderings, archive_members, plan, _owner(env, wanted, release), started)
 
 
-def members_of(env: Environment) -> list[str]:
+def hosts_to_lock(env: Environment) -> list[str]:
     """Return every host that a deploy locks: the application's, those that are backed up, and the balancers'."""
     return list(dict.fromkeys([*everybody(env), *balancers_of(env)]))
 
@@ -199,7 +199,7 @@ def _with_good_version(fleet: Fleet, deployment: Deployment) -> Deployment:
     return replace(
         deployment,
         release=other,
-        members=begin_reading(chosen),
+        archive_members=begin_reading(chosen),
         owner=replace(_owner(env, deployment.wanted, other), id=deployment.owner.id),
         instead=(passed_over(chosen, release.artifact),),
     )
@@ -227,7 +227,7 @@ def lock(fleet: Fleet, deployment: Deployment) -> Iterator[HeldLocks]:
     """
     env, wanted = deployment.env, deployment.wanted
     balancers = balancers_of(env)
-    there = [name for name in members_of(env) if name in fleet.remotes]
+    there = [name for name in hosts_to_lock(env) if name in fleet.remotes]
     requests = lock_requests(env, there, deployment.owner, wait=wanted.wait, undo=wanted.resume is not None)
     if wanted.resume:
         fail_over(fleet, env, balancers)
@@ -266,7 +266,7 @@ def check(fleet: Fleet, deployment: Deployment) -> Deployment:
     """
     env, todo = deployment.env, deployment.outdated
     facts = deployment.facts
-    judged = look_over(fleet, env, todo, facts, deployment.release, deployment.renderings, deployment.members())
+    judged = look_over(fleet, env, todo, facts, deployment.release, deployment.renderings, deployment.archive_members())
     warnings = [*_unproven(todo), *require_good(env, judged)]
     return replace(deployment, warnings=(*deployment.warnings, *warnings))
 

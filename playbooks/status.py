@@ -21,7 +21,7 @@ from playbooks.steps.drift import told_drift
 from playbooks.steps.facts import Facts, version_in
 from playbooks.steps.health import HealthReport
 from playbooks.traffic.balancer_status import BalancerStatus, balancer_statuses
-from playbooks.traffic.groups import members_of
+from playbooks.traffic.groups import group_hosts
 from playbooks.traffic.servers import balancers_of
 
 Health = Literal["healthy", "unhealthy", "stopped", "nothing deployed", "unreachable", "unknown"]
@@ -196,7 +196,7 @@ def status(env: Environment, progress: Progress) -> Status:
         facts = fleet.each("facts", lambda remote: _look(env, remote), hosts=there)
         in_front = balancer_statuses(fleet, env, balancers)
     failed = {**fleet.unreachable, **facts.failed}
-    group_of = {host: name for name, hosts in members_of(env).items() for host in hosts}
+    group_of = {host: name for name, hosts in group_hosts(env).items() for host in hosts}
     lines = tuple(
         unreachable(target.name, failed[target.name], env.flag) if target.name in failed else facts.ok[target.name]
         for target in env.targets

@@ -147,7 +147,7 @@ class HeldLocks:
     @property
     def tokens(self) -> dict[str, int]:
         """Return each host's fencing token."""
-        return {host: lock.claim.token for host, lock in self.locks.items()}
+        return {host: lock.fencing_token.token for host, lock in self.locks.items()}
 
     def confirm(self, hosts: Sequence[str], *, together: bool = True) -> dict[str, SlipwayError]:
         """Confirm the task: remove the guards.

@@ -53,10 +53,10 @@ class Lock:
         self._rest = b""
         self._channel, first = self._open(remote.session.connection, None)
         (token,) = first.one("locked", 1)
-        self.claim = self._claim(first.number(token))
+        self.fencing_token = self._fencing_token(first.number(token))
         self.heard = time.monotonic()
         self._aborted_by = ""
-        remote.session.held_by(self, self.claim, window=request.timing.window)
+        remote.session.held_by(self, self.fencing_token, window=request.timing.window)
 
     def retake(self, connection: fabric.Connection) -> None:
         """Take the lock again on a new connection (see `session.Retaken`)."""
@@ -64,7 +64,7 @@ class Lock:
             with contextlib.suppress(Exception):
                 self._channel.close()
             self._rest = b""
-            self._channel, _ = self._open(connection, self.claim.token)
+            self._channel, _ = self._open(connection, self.fencing_token.token)
             self.heard = time.monotonic()
 
     def beat(self) -> fabric.Connection | None:
@@ -138,7 +138,7 @@ class Lock:
         with contextlib.suppress(Exception):
             self._channel.close()
 
-    def _claim(self, token: int) -> FencingToken:
+    def _fencing_token(self, token: int) -> FencingToken:
         return FencingToken(self._request.state, token, f"{self._request.owner.task}-{self._request.owner.id}")
 
     def _say(self, word: bytes) -> bool:
@@ -190,7 +190,7 @@ class Lock:
             line.send(call, began + patience)
             sent = time.monotonic()
             if token is None:
-                remote.make_ready(self._claim(0))
+                remote.make_ready(self._fencing_token(0))
             said = _first_line(line.channel, sent + patience)
         except paramiko.ChannelException as error:
             raise lost(remote.name, "lock", error) from None

@@ -200,29 +200,29 @@ class Remote:
                 return idle, 1
         unit = None
         if acts:
-            unit = _NOT_IN_UNITS.sub("_", ask.unit) if ask.unit else _unit(self.session.claim, ask.step)
+            unit = _NOT_IN_UNITS.sub("_", ask.unit) if ask.unit else _unit(self.session.fencing_token, ask.step)
         line, trips = self.session.open_line(connection, unit)
         return line, 1 + trips
 
-    def make_ready(self, claim: FencingToken) -> None:
+    def make_ready(self, fencing_token: FencingToken) -> None:
         """Start shells for steps that act and steps that read, while the first one waits for the lock.
 
         Args:
-            claim: the fencing token that the lock will give.
+            fencing_token: the fencing token that the lock will give.
         """
-        self.session.start_ahead([_unit(claim, ""), None])
+        self.session.start_ahead([_unit(fencing_token, ""), None])
 
     def _request(self, ask: StepCall, line: RemoteShell) -> tuple[ShellRequest, str]:
         """Build the request, and the folder on the host that keeps the answer if the connection breaks."""
         script = scripts.load(ask.step)
-        claim = self.session.claim
-        if claim is not None and ask.leaves:
-            return ShellRequest(ask.step, script.leaving(claim), ask.arguments, ask.payload, leaves=True), ""
+        fencing_token = self.session.fencing_token
+        if fencing_token is not None and ask.leaves:
+            return ShellRequest(ask.step, script.leaving(fencing_token), ask.arguments, ask.payload, leaves=True), ""
         # Without a lock the session does not connect again, so nobody would fetch the answer.
-        if claim is None or not (ask.acts or ask.unit):
+        if fencing_token is None or not (ask.acts or ask.unit):
             return ShellRequest(ask.step, script.reading(), ask.arguments, ask.payload), ""
-        folder = f"{claim.run}/answers/{line.unit}.{ask.step}.{secrets.token_hex(4)}"
-        return ShellRequest(ask.step, script.acting(folder, claim), ask.arguments, ask.payload), folder
+        folder = f"{fencing_token.run}/answers/{line.unit}.{ask.step}.{secrets.token_hex(4)}"
+        return ShellRequest(ask.step, script.acting(folder, fencing_token), ask.arguments, ask.payload), folder
 
     def _fetch(self, ask: StepCall, attempt: _Attempt) -> StepResult | None:
         """Fetch the answer of a step whose connection broke; None if the step must be sent again.
@@ -257,9 +257,9 @@ class Remote:
         self.session.close()
 
 
-def _unit(claim: FencingToken | None, step: str) -> str:
+def _unit(fencing_token: FencingToken | None, step: str) -> str:
     """Return a unique name for a unit in which steps act."""
-    name = f"slipway-{claim.app}-{claim.task}" if claim else f"slipway-{step}-task"
+    name = f"slipway-{fencing_token.app}-{fencing_token.task}" if fencing_token else f"slipway-{step}-task"
     return f"{_NOT_IN_UNITS.sub('_', name)}-{secrets.token_hex(2)}"
 
 

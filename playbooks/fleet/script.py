@@ -52,29 +52,29 @@ class Script:
         """Return the text for a step that changes nothing, or whose answer may be lost with the connection."""
         return f"{self.prelude}\n{self.body}\n{_LAST}".encode()
 
-    def acting(self, answer: str, claim: FencingToken) -> bytes:
+    def acting(self, answer: str, fencing_token: FencingToken) -> bytes:
         """Return the text for a step in a unit: it checks the lock, and keeps its answer on the host.
 
         Args:
             answer: the folder on the host that keeps the answer in case the connection breaks (see result.sh).
-            claim: the fencing token of the lock.
+            fencing_token: the fencing token of the lock.
         """
         return (
             f"{self.prelude}\nkeep_answer {shlex.quote(answer)}\n"
-            f"set +e\n(\nset -e\n{_fence(claim)}\n{self.body}\n)\nend_step $?\n{_LAST}"
+            f"set +e\n(\nset -e\n{_fence(fencing_token)}\n{self.body}\n)\nend_step $?\n{_LAST}"
         ).encode()
 
-    def leaving(self, claim: FencingToken) -> bytes:
+    def leaving(self, fencing_token: FencingToken) -> bytes:
         """Return the text for a step that begins under a lock and continues without it; its answer is not kept."""
-        return f"{self.prelude}\n{_fence(claim)}\n{self.body}\n{_LAST}".encode()
+        return f"{self.prelude}\n{_fence(fencing_token)}\n{self.body}\n{_LAST}".encode()
 
     def alone(self) -> bytes:
         """Return the text as a file on the host, which runs without the controller."""
         return self.reading() + b"\n"
 
 
-def _fence(claim: FencingToken) -> str:
-    return f"fence {shlex.quote(claim.state)} {claim.token}"
+def _fence(fencing_token: FencingToken) -> str:
+    return f"fence {shlex.quote(fencing_token.state)} {fencing_token.token}"
 
 
 def command(text: bytes) -> list[str]:

@@ -45,7 +45,7 @@ class Session:
 
     def __init__(self, address: Address, connect: Callable[[], fabric.Connection]) -> None:
         self.address = address
-        self.claim: FencingToken | None = None
+        self.fencing_token: FencingToken | None = None
         self._connect = connect
         self._connection = connect()
         self.machine = _machine(self._connection)
@@ -163,16 +163,16 @@ class Session:
         """Return the present connection, alive or not."""
         return self._connection
 
-    def held_by(self, hold: Retaken | None, claim: FencingToken | None, *, window: float = 0.0) -> None:
+    def held_by(self, hold: Retaken | None, fencing_token: FencingToken | None, *, window: float = 0.0) -> None:
         """From now on connect again after each loss, and take the lock again.
 
         Args:
             hold: takes the lock again; None stops this.
-            claim: the fencing token for every step that acts.
+            fencing_token: the fencing token for every step that acts.
             window: for how many seconds to try a new connection.
         """
         with self._mutex:
-            self._hold, self.claim, self._window = hold, claim, window
+            self._hold, self.fencing_token, self._window = hold, fencing_token, window
 
     def renew(self, broken: fabric.Connection) -> fabric.Connection:
         """Replace a broken connection. A second thread gets the connection that the first one made.

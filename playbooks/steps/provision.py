@@ -13,7 +13,7 @@ from playbooks.settings.health import PostgresCheck
 from playbooks.settings.traffic import Balancer
 from playbooks.steps.backup import repository
 from playbooks.steps.certificate import certificate_arguments
-from playbooks.steps.traffic import ServerWeight, place, share_lines
+from playbooks.steps.traffic import ServerWeight, balancer_arguments, share_lines
 
 FIELD = "\037"
 APT_SECONDS = 900.0
@@ -123,7 +123,7 @@ def provision_balancer(
     acme = tls.acme if tls else None
     wanted = ["iproute2", *(["openssl"] if tls else []), *(["certbot"] if acme else [])]
     arguments = [
-        *place(balancer, settings),
+        *balancer_arguments(balancer, settings),
         *(str(len(part)) for part in (given.shared, given.config, given.page, given.pem)),
         " ".join(str(port) for port in (*balancer.listen, *(tls.ports if tls else []))),
         " ".join(balancer.names),

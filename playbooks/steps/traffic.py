@@ -133,7 +133,7 @@ def ask_traffic(
     undo = script.load("traffic_undo").alone()
     maps = [share_lines(each) for each in (shares, guard.failover, guard.final)]
     arguments = [
-        *place(balancer, settings),
+        *balancer_arguments(balancer, settings),
         f"{math.ceil(limit)}",
         f"{math.ceil(up)}",
         f"{math.ceil(slow)}",
@@ -165,7 +165,7 @@ def ask_failover(balancer: Balancer, settings: Settings, *, up: float = 30.0) ->
     return StepCall("failover", [settings.state, f"{seconds}"], timeout=seconds + settings.timeouts.command)
 
 
-def read_traffic(answer: StepResult) -> TrafficMove:
+def read_traffic_move(answer: StepResult) -> TrafficMove:
     """Read the result.
 
     Raises:
@@ -181,7 +181,7 @@ def backend_of(balancer: Balancer, app: str) -> str:
     return balancer.backend or app
 
 
-def place(balancer: Balancer, settings: Settings) -> list[str]:
+def balancer_arguments(balancer: Balancer, settings: Settings) -> list[str]:
     """Return the first arguments of all scripts for a balancer."""
     return [
         balancer.kind,

@@ -17,7 +17,7 @@ from playbooks.steps.certificate import Certificate, ask_certificate, read_certi
 from playbooks.steps.facts import Facts
 from playbooks.steps.traffic import Server
 from playbooks.steps.traffic_state import BalancerState, ask_state, read_state
-from playbooks.traffic.groups import live_group, members_of
+from playbooks.traffic.groups import group_hosts, live_group
 from playbooks.traffic.registration import unprovisioned
 from playbooks.traffic.unserved import probed
 
@@ -110,7 +110,7 @@ def _look(env: Environment, remote: Remote) -> BalancerStatus:
     answer, *certificates = remote.chain([ask_state(balancer, settings), *tls])
     state = read_state(answer)
     certificate = read_certificate(certificates[0]) if certificates else Certificate()
-    members = members_of(env)
+    members = group_hosts(env)
     lacks = tuple(unprovisioned(env, [state]).get(state.host, ()))
     found = _status(state, facts, live_group(members, [state]) if members else None, certificate)
     unserved, hint = _unserved(env, remote, balancer, state) if state.servers and not found.up else ("", "")

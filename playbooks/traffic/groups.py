@@ -31,7 +31,7 @@ class Groups:
     balancers: Mapping[str, BalancerState]
 
 
-def members_of(env: Environment) -> dict[str, tuple[str, ...]]:
+def group_hosts(env: Environment) -> dict[str, tuple[str, ...]]:
     """Names of each group's hosts; none where there are no groups.
 
     Raises:
@@ -58,10 +58,10 @@ def require_whole(env: Environment) -> None:
     """Refuse a part of the hosts where traffic moves between groups.
 
     Raises:
-        ConfigError: see `members_of`.
+        ConfigError: see `group_hosts`.
         UsageError: --limit leaves out a host.
     """
-    if members_of(env) and env.limited:
+    if group_hosts(env) and env.limited:
         raise UsageError(
             "--limit: the traffic moves from one whole group of hosts to the other, so a part of them cannot change",
             hint=f"without --limit; the groups are {' and '.join(env.settings.groups)}",
@@ -73,9 +73,9 @@ def read_groups(fleet: Fleet, env: Environment) -> Groups | None:
 
     Raises:
         SlipwayError: a balancer cannot be read.
-        ConfigError: see `members_of`.
+        ConfigError: see `group_hosts`.
     """
-    members = members_of(env)
+    members = group_hosts(env)
     if not members:
         return None
     states = read_balancers(fleet, env, balancers_of(env))

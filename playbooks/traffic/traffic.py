@@ -25,7 +25,7 @@ from playbooks.steps.traffic import (
     TrafficMove,
     ask_failover,
     ask_traffic,
-    read_traffic,
+    read_traffic_move,
 )
 from playbooks.steps.traffic_state import BalancerState, ask_state, read_state
 from playbooks.traffic.gauge import Gauge
@@ -228,7 +228,7 @@ class Balancers:
             asks = [ask, *(self.gauge.asks(remote.name) if settled else ())]
             with contextlib.closing(remote.patient().chain(asks)) as answers:
                 try:
-                    moved = read_traffic(next(answers))
+                    moved = read_traffic_move(next(answers))
                 except StepFailed as error:
                     error.hint = error.hint or HINTS.get(error.code)
                     raise

@@ -31,7 +31,7 @@ from playbooks.fleet.script import StepResult
 from playbooks.judgement.counts import Counts
 from playbooks.settings.rollout import Headroom
 from playbooks.settings.traffic import Balancer
-from playbooks.steps.traffic import BalancerGuard, ServerWeight, TrafficMove, ask_traffic, read_traffic
+from playbooks.steps.traffic import BalancerGuard, ServerWeight, TrafficMove, ask_traffic, read_traffic_move
 from playbooks.steps.traffic_counts import Counted, Meter, ask_counts
 from playbooks.steps.traffic_probe import ask_probe, read_probes
 from playbooks.steps.traffic_state import BalancerState, ask_maintenance, ask_state, read_state
@@ -244,7 +244,7 @@ class Hand:
         guard = BalancerGuard("t-1", self.seconds, self.settle, failover or final, final, record)
         settings = self.env.target(EDGE).settings
         ask = ask_traffic(self.balancer, settings, shares, guard=guard, drain=drain, up=up, slow=slow)
-        return read_traffic(self.ask(ask))
+        return read_traffic_move(self.ask(ask))
 
     def ask(self, ask: StepCall) -> StepResult:
         (answer,) = self.remote.chain([ask])

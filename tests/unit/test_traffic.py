@@ -10,7 +10,7 @@ from playbooks.fleet.script import StepResult, parse
 from playbooks.judgement.counts import Counts
 from playbooks.settings import Settings
 from playbooks.settings.traffic import Balancer
-from playbooks.steps.traffic import Server, host_asked, read_traffic
+from playbooks.steps.traffic import Server, host_asked, read_traffic_move
 from playbooks.steps.traffic_counts import Meter
 from playbooks.steps.traffic_probe import Probe
 from playbooks.steps.traffic_state import read_state
@@ -105,7 +105,7 @@ def test_numbers_that_make_no_sense_are_refused(lines: tuple[str, ...]) -> None:
 
 
 def test_answers_are_read_as_they_are_meant() -> None:
-    moved = read_traffic(answer("cut app1 3", "slow app2", "moved yes"))
+    moved = read_traffic_move(answer("cut app1 3", "slow app2", "moved yes"))
     assert (moved.changed, moved.cut, moved.slow) == (True, {"app1": 3}, ("app2",))
     lines = ("version HAProxy", "maintenance off", "server app1 h1 80 5 drain tester down 2 drift -", "edited /etc/x")
     state = read_state(answer(*lines))
