@@ -124,7 +124,7 @@ def deploy(
             limit=limit,
             app=app,
             as_json=json,
-            witnesses=runner.timed("deploy", timings),
+            observers=runner.timed("deploy", timings),
         )
         return
 
@@ -145,8 +145,8 @@ def deploy(
             from playbooks.deploy import deploy as run
         return run(environment, wanted(), progress)
 
-    witnesses = [*runner.timed("deploy", timings), *runner.reported("deploy", report)]
-    runner.perform(env, act, tables.show_outcome, limit=limit, app=app, as_json=json, witnesses=witnesses, ask=ask)
+    observers = [*runner.timed("deploy", timings), *runner.reported("deploy", report)]
+    runner.perform(env, act, tables.show_outcome, limit=limit, app=app, as_json=json, observers=observers, ask=ask)
 
 
 @task(
@@ -210,12 +210,12 @@ def rollback(
         asked |= {"wait": wait != "0", "yes": yes, "report": report}
         telling.refuse_together("--list", asked, "it shows all that one can go back to", as_json=json)
         show = rollback_preview.show_ways_back
-        runner.perform(env, list_all, show, limit=limit, app=app, several="each", as_json=json, witnesses=timed)
+        runner.perform(env, list_all, show, limit=limit, app=app, several="each", as_json=json, observers=timed)
         return
     if check:
         telling.refuse_together("--check", {"report": report}, "a dry run has no rollback to tell of", as_json=json)
         runner.perform(
-            env, look, rollback_preview.show_rollback_check, limit=limit, app=app, as_json=json, witnesses=timed
+            env, look, rollback_preview.show_rollback_check, limit=limit, app=app, as_json=json, observers=timed
         )
         return
 
@@ -227,8 +227,8 @@ def rollback(
 
         return run(environment, wanted(), progress)
 
-    witnesses = [*timed, *runner.reported("rollback", report)]
-    runner.perform(env, act, tables.show_outcome, limit=limit, app=app, as_json=json, witnesses=witnesses, ask=ask)
+    observers = [*timed, *runner.reported("rollback", report)]
+    runner.perform(env, act, tables.show_outcome, limit=limit, app=app, as_json=json, observers=observers, ask=ask)
 
 
 @task(
@@ -258,7 +258,7 @@ def status(
         app=app,
         several="each",
         as_json=json,
-        witnesses=runner.timed("status", timings),
+        observers=runner.timed("status", timings),
     )
 
 
@@ -361,7 +361,7 @@ def health(
         app=app,
         several="each",
         as_json=json,
-        witnesses=runner.timed("health", timings),
+        observers=runner.timed("health", timings),
     )
 
 
@@ -391,7 +391,7 @@ def provision(
         limit=limit,
         app=app,
         as_json=json,
-        witnesses=runner.timed("provision", timings),
+        observers=runner.timed("provision", timings),
     )
 
 

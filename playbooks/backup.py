@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from playbooks.backups.making import (
     Record,
     back_up_jobs,
-    everybody,
+    hosts_with_data,
     require_secrets,
 )
 from playbooks.core.clock import instant, now
@@ -75,7 +75,7 @@ def backup(env: Environment, progress: Progress, *, wait: float = 0.0) -> Backup
     if not env.settings.backup.enabled:
         raise UsageError(f"backups are off in {env.name}: slipway_backup.enabled is false")
     require_secrets(env)
-    names = everybody(env)
+    names = hosts_with_data(env)
     started = now()
     with open_fleet([env.target(name).address for name in names], progress=progress, forks=env.settings.forks) as fleet:
         fleet.require_all()
@@ -104,7 +104,7 @@ def backup(env: Environment, progress: Progress, *, wait: float = 0.0) -> Backup
 
 def backups(env: Environment, progress: Progress) -> Backups:
     """List the backups that the hosts have."""
-    addresses = [env.target(name).address for name in everybody(env)]
+    addresses = [env.target(name).address for name in hosts_with_data(env)]
     with open_fleet(addresses, progress=progress, forks=env.settings.forks) as fleet:
         facts = fleet.each("facts", partial(facts_of, env))
     for sentence in odd(facts.ok):

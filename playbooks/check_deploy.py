@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
-from playbooks.backups.making import everybody
+from playbooks.backups.making import hosts_with_data
 from playbooks.checks.judged import CheckVerdict
 from playbooks.checks.preflight import before_any_host, look_over, repositories
 from playbooks.core.artifact import Release
@@ -29,10 +29,10 @@ from playbooks.releases.render import Rendered, new_release
 from playbooks.releases.renderings import Renderings, for_next, slot_change_warnings
 from playbooks.rollout.planning.outdated_hosts import outdated_hosts
 from playbooks.rollout.planning.preview import Planned, planned, waits
-from playbooks.rollout.run_once import told_once
+from playbooks.rollout.run_once import once_sentence
 from playbooks.settings import Settings
 from playbooks.steps.adopt import adopt
-from playbooks.steps.drift import told_drift
+from playbooks.steps.drift import drift_sentences
 from playbooks.steps.facts import Facts, as_adopted
 from playbooks.steps.rendered import OnHost, read_rendered
 from playbooks.steps.traffic import HINTS
@@ -123,7 +123,7 @@ def check(env: Environment, wanted: DeployRequest, progress: Progress) -> Deploy
     intended = plan_for(env, wanted, [target.name for target in env.targets])
     held_by_artifact = before_any_host(env, release, intended, progress.warn)
     balancers = balancers_of(env)
-    members = everybody(env)
+    members = hosts_with_data(env)
     names = list(dict.fromkeys([*members, *balancers]))
     addresses = [env.target(name).address for name in names]
     with open_fleet(addresses, progress=progress, forks=env.settings.forks) as fleet:
@@ -186,7 +186,7 @@ def check(env: Environment, wanted: DeployRequest, progress: Progress) -> Deploy
         strategy=plan.strategy,
         stages=planned(env, plan, _side_by_side(for_next(renderings, facts), facts)),
         hosts=(*lines, *others, *gone, *in_front),
-        before=told_once(first, for_next(renderings, facts)[first]) if first else "",
+        before=once_sentence(first, for_next(renderings, facts)[first]) if first else "",
     )
 
 
@@ -226,7 +226,7 @@ def _host(
         actions=actions,
         diffs=tuple(differences(compared, there[name], places, env.secrets.mask)),
         problems=(*judged.problems, *_held_up(facts[name])),
-        drift=told_drift(facts[name].drift),
+        drift=drift_sentences(facts[name].drift),
         warnings=judged.warnings,
         hint=judged.hint,
     )

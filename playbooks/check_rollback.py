@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
-from playbooks.backups.making import backup_hosts, everybody
+from playbooks.backups.making import backup_hosts, hosts_with_data
 from playbooks.checks.preflight import repositories
 from playbooks.core.answer import Answer
 from playbooks.core.errors import ExitStatus, UsageError
@@ -21,20 +21,20 @@ from playbooks.restore import choose_dumps
 from playbooks.rollback import (
     backups_of,
     changing,
+    database_warnings,
     moves_of,
-    of_databases,
     owner_of,
-    refuse_strange_slots,
-    require_sense,
+    refuse_removed_slots,
     takes_the_place,
+    validate_request,
     way_on,
 )
 from playbooks.rollout.context import read_traffic
 from playbooks.rollout.mover import Move
 from playbooks.rollout.planning.preview import waits
 from playbooks.rollout.planning.reachability import require_balancers
-from playbooks.rollout.planning.rollback_target import choose_targets, heed_changes
-from playbooks.rollout.planning.strategy import as_traffic_stands, plan_rollback
+from playbooks.rollout.planning.rollback_target import choose_targets, refuse_changed_backup
+from playbooks.rollout.planning.strategy import adjust_for_traffic, plan_rollback
 from playbooks.settings import Settings
 from playbooks.steps.check_release import Checked, check_release
 from playbooks.steps.facts import Facts, version_in
@@ -99,10 +99,10 @@ def check_rollback(env: Environment, back: RollbackRequest, progress: Progress) 
         UsageError: there is no release to go back to, or a group of hosts is incomplete.
         SlipwayError: a balancer cannot be read, or does not know a server. The rollback would fail in the same way.
     """
-    require_sense(env, back)
+    validate_request(env, back)
     require_whole(env)
     balancers = balancers_of(env)
-    names = [*(everybody(env) if back.with_database else (target.name for target in env.targets)), *balancers]
+    names = [*(hosts_with_data(env) if back.with_database else (target.name for target in env.targets)), *balancers]
     addresses = [env.target(name).address for name in dict.fromkeys(names)]
     with open_fleet(addresses, progress=progress, forks=env.settings.forks) as fleet:
         apps = [target for target in env.targets if target.name in fleet.remotes]
@@ -113,8 +113,8 @@ def check_rollback(env: Environment, back: RollbackRequest, progress: Progress) 
         groups = read_groups(fleet, env)
         left = interrupted(facts)
         targets = choose_targets(env, groups, facts, back.to, left)
-        warnings = heed_changes(facts, targets, back.to, with_database=back.with_database)
-        warnings += [] if back.with_database else of_databases(env, facts, targets)
+        warnings = refuse_changed_backup(facts, targets, back.to, with_database=back.with_database)
+        warnings += [] if back.with_database else database_warnings(env, facts, targets)
         todo = changing(facts, targets, anew=groups is not None)
 
         def look(remote: Remote) -> Checked:
@@ -127,14 +127,16 @@ def check_rollback(env: Environment, back: RollbackRequest, progress: Progress) 
         closed = repositories(fleet, env, restoring) if restoring else {}
         databases, lacking = _databases(fleet, env, targets, back) if back.with_database else ((), ())
         moves = moves_of(facts, todo, checked)
-        refuse_strange_slots(env, {host: move.slot for host, move in moves.items()}, targets)
+        refuse_removed_slots(env, {host: move.slot for host, move in moves.items()}, targets)
         in_place = any(takes_the_place(facts[host], move.slot) for host, move in moves.items())
         plan = plan_rollback(env, list(moves), back.batch, in_place=in_place, back=bool(targets))
         stays = groups is not None and not plan.stages
         owner, alone = owner_of(back, left), plan.host_by_host
-        traffic = read_traffic(fleet, env, owner, facts, moves, groups, stays=stays, host_by_host=alone, insists=True)
+        traffic = read_traffic(
+            fleet, env, owner, facts, moves, groups, stays=stays, host_by_host=alone, ignore_headroom=True
+        )
         partially_shifted = frozenset() if groups else traffic.partially_shifted
-        plan = as_traffic_stands(plan, list(moves), misrouted=traffic.misrouted, partially_shifted=partially_shifted)
+        plan = adjust_for_traffic(plan, list(moves), misrouted=traffic.misrouted, partially_shifted=partially_shifted)
     hosts = tuple(
         _host(env, fact, targets.get(host, fact.current), moves.get(host), checked.get(host), plan, groups)
         for host, fact in facts.items()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from playbooks.backups.making import back_up_afterwards, everybody
+from playbooks.backups.making import back_up_afterwards, hosts_with_data
 from playbooks.checks.preflight import before_any_host, look_over, require_good
 from playbooks.core.artifact import Release
 from playbooks.core.counting import counted
@@ -16,7 +16,7 @@ from playbooks.core.errors import ANY_ENV, Interrupted, SlipwayError, UsageError
 from playbooks.core.phases import Phase, PhaseCode
 from playbooks.core.requests import DeployRequest
 from playbooks.environments.environment import Environment
-from playbooks.environments.host_facts import all_or_hint, as_left, drifted, odd, read_all, read_changed
+from playbooks.environments.host_facts import all_or_hint, drifted, facts_after_deploy, odd, read_all, read_changed
 from playbooks.environments.lock_requests import lock_requests
 from playbooks.environments.targets import Target
 from playbooks.environments.templates import Templates
@@ -24,7 +24,7 @@ from playbooks.fleet.fleet import Fleet, HeldLocks, open_fleet
 from playbooks.fleet.lock_owner import LockOwner
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote, StepCall
-from playbooks.judgement.meanwhile import Meanwhile
+from playbooks.judgement.meanwhile import RequestSummary
 from playbooks.releases.choosing import choose_anew, passed_over
 from playbooks.releases.find_artifact import find_artifact
 from playbooks.releases.members import Members, begin_reading
@@ -38,7 +38,7 @@ from playbooks.rollout.planning.outdated_hosts import outdated_hosts
 from playbooks.rollout.planning.reachability import reachable_targets
 from playbooks.rollout.planning.strategy import plan_deploy
 from playbooks.rollout.recording import sealed, write_down
-from playbooks.rollout.rollout import HostState, Rollout, RolloutContext, requests_of, roll_out
+from playbooks.rollout.rollout import HostState, Rollout, RolloutContext, request_summary, roll_out
 from playbooks.rollout.run_once import run_once
 from playbooks.rollout.staging import back_up_and_stage
 from playbooks.rollout.summary import abandoned, deployed, unchanged, without
@@ -48,7 +48,7 @@ from playbooks.steps.finish import Finished, Mark, finish
 from playbooks.steps.idle import ask_idle_host, leave_slot
 from playbooks.strategies.plan import Plan
 from playbooks.traffic.groups import Groups, read_groups
-from playbooks.traffic.servers import balancers_of, hosts_asked
+from playbooks.traffic.servers import balancers_of, metrics_hosts
 from playbooks.traffic.traffic import fail_over
 
 NOTHING_SWITCHED = "before the first host switched: every one runs what it ran before"
@@ -71,7 +71,7 @@ def deploy(env: Environment, wanted: DeployRequest, progress: Progress) -> Outco
         SlipwayError: the deploy failed before it changed what runs.
     """
     deployment = prepare(env, wanted, progress)
-    addresses = [env.target(name).address for name in dict.fromkeys([*hosts_to_lock(env), *hosts_asked(env)])]
+    addresses = [env.target(name).address for name in dict.fromkeys([*hosts_to_lock(env), *metrics_hosts(env)])]
     seconds = _seconds(deployment)
     with open_fleet(addresses, progress=progress, forks=env.settings.forks, total=seconds, acts=True) as fleet:
         deployment = look(fleet, deployment)
@@ -82,14 +82,16 @@ def deploy(env: Environment, wanted: DeployRequest, progress: Progress) -> Outco
             if not deployment.outdated:
                 held.well = True
                 return _unchanged(fleet, deployment)
-            (_refuse_kept if wanted.resume else _refuse_taken)(env, deployment.release, deployment.facts)
+            (_refuse_resume_of_proven if wanted.resume else _refuse_duplicate_id)(
+                env, deployment.release, deployment.facts
+            )
             deployment = check(fleet, deployment)
             deployment = adopt_foreign(fleet, deployment)
             plan, context = plan_rollout(fleet, held, deployment)
             with _nothing_left_behind(fleet, deployment):
                 deployment = stage(fleet, deployment)
             rollout = roll_out(context, plan, on_failure=env.settings.rollout.on_failure)
-            outcome = conclude(fleet, deployment, plan, rollout, requests_of(context, rollout))
+            outcome = conclude(fleet, deployment, plan, rollout, request_summary(context, rollout))
             held.well = not outcome.exit_status
             record(fleet, deployment, rollout, outcome)
             return outcome
@@ -161,7 +163,7 @@ def prepare(env: Environment, wanted: DeployRequest, progress: Progress) -> Depl
 
 def hosts_to_lock(env: Environment) -> list[str]:
     """Return every host that a deploy locks: the application's, those that are backed up, and the balancers'."""
-    return list(dict.fromkeys([*everybody(env), *balancers_of(env)]))
+    return list(dict.fromkeys([*hosts_with_data(env), *balancers_of(env)]))
 
 
 def _seconds(deployment: Deployment) -> float:
@@ -280,7 +282,9 @@ def plan_rollout(fleet: Fleet, held: HeldLocks, deployment: Deployment) -> tuple
     env, wanted, facts = deployment.env, deployment.wanted, deployment.facts
     plan = plan_for(env, wanted, list(deployment.hosts), facts)
     moves, groups = _moves(deployment), deployment.groups
-    context = build_context(fleet, held, env, deployment.owner, facts, moves, plan, groups, insists=wanted.force)
+    context = build_context(
+        fleet, held, env, deployment.owner, facts, moves, plan, groups, ignore_headroom=wanted.force
+    )
     return plan, context
 
 
@@ -305,9 +309,11 @@ def _unchanged(fleet: Fleet, deployment: Deployment) -> Outcome:
     return without(outcome, fleet.unreachable)
 
 
-def conclude(fleet: Fleet, deployment: Deployment, plan: Plan, rollout: Rollout, requests: Meanwhile | None) -> Outcome:
+def conclude(
+    fleet: Fleet, deployment: Deployment, plan: Plan, rollout: Rollout, requests: RequestSummary | None
+) -> Outcome:
     """What the rollout came to, with all that a person should know."""
-    left = as_left(deployment.facts, rollout.hosts(HostState.DEPLOYED, HostState.UNHEALTHY))
+    left = facts_after_deploy(deployment.facts, rollout.hosts(HostState.DEPLOYED, HostState.UNHEALTHY))
     group = deployment.groups.idle if deployment.groups and plan.strategy != "rolling" else None
     warnings = [*deployment.instead, *odd(left), *drifted(left), *deployment.warnings]
     outcome = deployed(
@@ -325,7 +331,7 @@ def conclude(fleet: Fleet, deployment: Deployment, plan: Plan, rollout: Rollout,
     return without(outcome, fleet.unreachable)
 
 
-def _refuse_taken(env: Environment, release: Release, facts: Mapping[str, Facts]) -> None:
+def _refuse_duplicate_id(env: Environment, release: Release, facts: Mapping[str, Facts]) -> None:
     """Refuse an id that is taken: two deploys that begin within a second have the same id, and the later one stops.
 
     Raises:
@@ -340,7 +346,7 @@ def _refuse_taken(env: Environment, release: Release, facts: Mapping[str, Facts]
         )
 
 
-def _refuse_kept(env: Environment, release: Release, facts: Mapping[str, Facts]) -> None:
+def _refuse_resume_of_proven(env: Environment, release: Release, facts: Mapping[str, Facts]) -> None:
     """Refuse to resume an id that a host must keep. The id is a host's report, and resuming removes releases with it.
 
     Raises:

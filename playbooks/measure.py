@@ -20,7 +20,7 @@ from playbooks.judgement.counts import Counts, total
 from playbooks.rollout.watching.observers import source_of
 from playbooks.steps.facts import Facts
 from playbooks.traffic.host_backends import places_of
-from playbooks.traffic.servers import balancers_of, hosts_asked
+from playbooks.traffic.servers import balancers_of, metrics_hosts
 
 
 @dataclass(frozen=True)
@@ -91,10 +91,12 @@ def measure(
             "nothing counts requests here: there is no slipway_balancer",
             hint="set slipway_metrics.source to application or prometheus; see docs/metrics.md",
         )
-    names = dict.fromkeys([*(target.name for target in env.targets), *balancers_of(env), *hosts_asked(env)])
+    names = dict.fromkeys([*(target.name for target in env.targets), *balancers_of(env), *metrics_hosts(env)])
     with open_fleet([env.target(name).address for name in names], progress=progress, forks=env.settings.forks) as fleet:
         balancers = [balancer for balancer in balancers_of(env) if balancer in fleet.remotes]
-        if set(hosts_asked(env)) - set(fleet.remotes) or (env.settings.metrics.source == "balancer" and not balancers):
+        if set(metrics_hosts(env)) - set(fleet.remotes) or (
+            env.settings.metrics.source == "balancer" and not balancers
+        ):
             fleet.require_all()
         for host, error in fleet.unreachable.items():
             progress.warn(f"without {host}: {error.message}")

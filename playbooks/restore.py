@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar
 
-from playbooks.backups.making import Record, backup_hosts, dumped, everybody, kept_release, require_secrets
+from playbooks.backups.making import Record, backup_hosts, dumped, hosts_with_data, kept_release, require_secrets
 from playbooks.core import names
 from playbooks.core.answer import Answer
 from playbooks.core.clock import now
@@ -85,7 +85,7 @@ def restore(env: Environment, progress: Progress, *, backup: str | None, to_dir:
     except ValueError as error:
         raise UsageError(f"--to-dir={to_dir!r}: {error}") from None
     require_secrets(env)
-    addresses = [env.target(name).address for name in everybody(env)]
+    addresses = [env.target(name).address for name in hosts_with_data(env)]
     with open_fleet(addresses, progress=progress, forks=env.settings.forks) as fleet:
         fleet.require_all()
         facts = fleet.each("facts", partial(facts_of, env)).all_or_raise("reading facts")

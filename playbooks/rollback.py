@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from playbooks.backups.making import backup_hosts, everybody
+from playbooks.backups.making import backup_hosts, hosts_with_data
 from playbooks.core.clock import instant, now
 from playbooks.core.errors import ANY_ENV, SlipwayError, StepFailed, UsageError
 from playbooks.core.names import stamp
@@ -28,10 +28,10 @@ from playbooks.rollout.migrated import hooks_left, still_migrated
 from playbooks.rollout.mover import Move, Mover
 from playbooks.rollout.outcome import Outcome
 from playbooks.rollout.planning.reachability import require_balancers
-from playbooks.rollout.planning.rollback_target import choose_targets, heed_changes
-from playbooks.rollout.planning.strategy import as_traffic_stands, plan_rollback, require_batch
+from playbooks.rollout.planning.rollback_target import choose_targets, refuse_changed_backup
+from playbooks.rollout.planning.strategy import adjust_for_traffic, plan_rollback, require_batch
 from playbooks.rollout.recording import sealed, write_down
-from playbooks.rollout.rollout import HostState, Rollout, RolloutContext, requests_of, roll_out
+from playbooks.rollout.rollout import HostState, Rollout, RolloutContext, request_summary, roll_out
 from playbooks.rollout.summary import returned
 from playbooks.steps.check_release import Checked, check_release
 from playbooks.steps.facts import Facts, version_in
@@ -44,7 +44,7 @@ from playbooks.traffic.servers import balancers_of
 from playbooks.traffic.traffic import fail_over
 
 MAX_BACKUPS = 3  # backups to try for a release
-NOT_THAT_BACKUP = (
+TRY_OLDER_BACKUP = (
     StepCode.DAMAGED,
     StepCode.NOT_IN_BACKUP,
 )  # with these codes an older backup may be good; other errors affect each backup
@@ -63,11 +63,11 @@ def rollback(env: Environment, back: RollbackRequest, progress: Progress) -> Out
         SlipwayError: a release is neither intact on the host nor in a backup; no host was switched.
     """
     started = time.monotonic()
-    require_sense(env, back)
+    validate_request(env, back)
     require_whole(env)
     env.signing.prepare(progress.warn)
     balancers = balancers_of(env)
-    names = [*(everybody(env) if back.with_database else (target.name for target in env.targets)), *balancers]
+    names = [*(hosts_with_data(env) if back.with_database else (target.name for target in env.targets)), *balancers]
     addresses = [env.target(name).address for name in dict.fromkeys(names)]
     with open_fleet(addresses, progress=progress, forks=env.settings.forks, acts=True) as fleet:
         run = look(fleet, env, back, started)
@@ -158,7 +158,7 @@ def choose(run: RollbackRun) -> RollbackRun:
         UsageError: there is nothing to go back to.
     """
     targets = choose_targets(run.env, run.groups, run.facts, run.back.to, run.left)
-    warnings = heed_changes(run.facts, targets, run.back.to, with_database=run.back.with_database)
+    warnings = refuse_changed_backup(run.facts, targets, run.back.to, with_database=run.back.with_database)
     return replace(run, targets=targets, warnings=(*run.warnings, *warnings))
 
 
@@ -174,7 +174,7 @@ def make_ready(fleet: Fleet, run: RollbackRun) -> RollbackRun:
         fleet, env, facts, run.targets, anew=by_group, together=run.back.with_database or by_group
     )
     targets = {host: release for host, release in run.targets.items() if host not in refused}
-    refuse_strange_slots(env, {host: move.slot for host, move in moves.items()}, targets)
+    refuse_removed_slots(env, {host: move.slot for host, move in moves.items()}, targets)
     return replace(run, targets=targets, moves=moves, refused=refused)
 
 
@@ -190,10 +190,10 @@ def plan_rollout(fleet: Fleet, held: HeldLocks, run: RollbackRun) -> tuple[Rollb
     if groups and not targets:
         targets = {host: now for host in groups.serving if host in facts and (now := facts[host].current)}
     stays = groups is not None and not plan.stages
-    context = build_context(fleet, held, env, run.owner, facts, moves, plan, groups, stays=stays, insists=True)
+    context = build_context(fleet, held, env, run.owner, facts, moves, plan, groups, stays=stays, ignore_headroom=True)
     traffic = context.traffic
     shifted = frozenset() if groups else traffic.partially_shifted
-    plan = as_traffic_stands(plan, list(moves), misrouted=traffic.misrouted, partially_shifted=shifted)
+    plan = adjust_for_traffic(plan, list(moves), misrouted=traffic.misrouted, partially_shifted=shifted)
     return replace(run, targets=targets, stays=stays), plan, context
 
 
@@ -205,8 +205,8 @@ def before_the_switch(fleet: Fleet, run: RollbackRun, context: RolloutContext) -
     """
     env, groups = run.env, run.groups
     if groups and not run.stays:
-        _keep_up(fleet, env, run.facts, groups)
-    warnings = [*run.warnings, *([] if run.back.with_database else of_databases(env, run.facts, run.targets))]
+        _cancel_idle_timers(fleet, env, run.facts, groups)
+    warnings = [*run.warnings, *([] if run.back.with_database else database_warnings(env, run.facts, run.targets))]
     for warning in warnings:
         fleet.progress.warn(warning)
     if any(place.side_by_side for place in context.traffic.places) and not groups:
@@ -223,7 +223,7 @@ def conclude(fleet: Fleet, run: RollbackRun, plan: Plan, context: RolloutContext
     """What the rollback came to, with all that a person should know."""
     group = (run.groups.live if run.stays else run.groups.idle) if run.groups else None
     gone = dict(fleet.unreachable)
-    requests = requests_of(context, rollout)
+    requests = request_summary(context, rollout)
     unserved = None if rollout.reasons or rollout.stopped else context.traffic.unserved()
     outcome = returned(
         run.env,
@@ -246,7 +246,7 @@ def conclude(fleet: Fleet, run: RollbackRun, plan: Plan, context: RolloutContext
     return replace(outcome, warnings=(*outcome.warnings, *run.warnings))
 
 
-def require_sense(env: Environment, back: RollbackRequest) -> None:
+def validate_request(env: Environment, back: RollbackRequest) -> None:
     """Refuse impossible requests before any host is reached.
 
     Args:
@@ -284,7 +284,7 @@ def owner_of(back: RollbackRequest, left: LockOwner | None) -> LockOwner:
     )
 
 
-def of_databases(env: Environment, facts: Mapping[str, Facts], targets: Mapping[str, str | None]) -> list[str]:
+def database_warnings(env: Environment, facts: Mapping[str, Facts], targets: Mapping[str, str | None]) -> list[str]:
     """Return warnings about databases that stay as they are.
 
     Args:
@@ -310,7 +310,7 @@ def _restore_databases(
         raise
 
 
-def _keep_up(fleet: Fleet, env: Environment, facts: Mapping[str, Facts], groups: Groups) -> None:
+def _cancel_idle_timers(fleet: Fleet, env: Environment, facts: Mapping[str, Facts], groups: Groups) -> None:
     """Cancel the timers that would stop a group of hosts, before traffic comes back to it."""
 
     def one(remote: Remote) -> None:
@@ -366,7 +366,7 @@ def _make_ready(
             _restore_from_any(remote, env, whole)
         except StepFailed as error:
             error.message = f"release {release} is not as it was deployed ({checked.reason}), and {error.message}"
-            if error.code in NOT_THAT_BACKUP:
+            if error.code in TRY_OLDER_BACKUP:
                 error.hint = way_on(facts[remote.name], release)
             raise
         return check_release(remote, settings, release)
@@ -438,7 +438,7 @@ def _restore_from_any(remote: Remote, env: Environment, records: Sequence[Mappin
         try:
             restore_release(remote, env.target(remote.name).settings, record, env.secrets)
         except StepFailed as error:
-            if error.code not in NOT_THAT_BACKUP or record is newest_first[-1]:
+            if error.code not in TRY_OLDER_BACKUP or record is newest_first[-1]:
                 raise
             remote.progress.note(remote.name, f"{error.message}; trying an older one")
         else:
@@ -464,7 +464,7 @@ def takes_the_place(facts: Facts, slot: str | None) -> bool:
     return facts.current is not None and (facts.slot is None or slot is None or facts.slot == slot)
 
 
-def refuse_strange_slots(env: Environment, slots: Mapping[str, str | None], targets: Mapping[str, str | None]) -> None:
+def refuse_removed_slots(env: Environment, slots: Mapping[str, str | None], targets: Mapping[str, str | None]) -> None:
     """Refuse a target in a slot that does not exist any more, because balancers send it no traffic.
 
     Args:

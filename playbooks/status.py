@@ -17,7 +17,7 @@ from playbooks.fleet.lock_owner import LockOwner
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
 from playbooks.health import health_of
-from playbooks.steps.drift import told_drift
+from playbooks.steps.drift import drift_sentences
 from playbooks.steps.facts import Facts, version_in
 from playbooks.steps.health import HealthReport
 from playbooks.traffic.balancer_status import BalancerStatus, balancer_statuses
@@ -253,7 +253,7 @@ def _status(facts: Facts, report: HealthReport | None, flag: str) -> HostStatus:
         idle=_idle(facts),
         next=way_on(facts.interrupted, flag) if facts.interrupted else "",
         # While a task runs, the current release and its units may differ for a moment.
-        drift=told_drift(facts.drift) if facts.lock is None else (),
+        drift=drift_sentences(facts.drift) if facts.lock is None else (),
         warnings=(*facts.odd, *_restarted(facts)),
     )
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, ClassVar, Literal
 
-from playbooks.backups.making import Record, backup_hosts, everybody, require_secrets
+from playbooks.backups.making import Record, backup_hosts, hosts_with_data, require_secrets
 from playbooks.core.clock import instant, now
 from playbooks.core.counting import few
 from playbooks.core.errors import ExitStatus, UsageError
@@ -113,7 +113,7 @@ def verify_backups(env: Environment, progress: Progress) -> Verification:
     require_secrets(env)
     moment = now()
     owner = LockOwner(who(), "verify-backups", instant(moment), stamp(moment), "verify-backups")
-    addresses = [env.target(name).address for name in everybody(env)]
+    addresses = [env.target(name).address for name in hosts_with_data(env)]
     with open_fleet(addresses, progress=progress, forks=env.settings.forks) as fleet:
         facts = fleet.each("facts", partial(facts_of, env))
         gone = {**fleet.unreachable, **facts.failed}

@@ -45,7 +45,7 @@ def kept_release(record: Record) -> str:
     return "none in it" if record.get("kind") == "application" and not record.get("release") else ""
 
 
-def everybody(env: Environment) -> list[str]:
+def hosts_with_data(env: Environment) -> list[str]:
     """Return the application's hosts and its databases' hosts."""
     return list(dict.fromkeys([*(target.name for target in env.targets), *backup_hosts(env)]))
 
@@ -79,7 +79,7 @@ def back_up_jobs(
     """Build the jobs that back up a fleet. The caller runs them beside others.
 
     Args:
-        fleet: the open sessions with `everybody`.
+        fleet: the open sessions with `hosts_with_data`.
         env: the environment.
         facts: the facts of the application's hosts.
 
@@ -135,7 +135,7 @@ def prove_jobs(fleet: Fleet, env: Environment, facts: Mapping[str, Facts]) -> li
     """Build the jobs that check whether the last backup is current; none if it cannot be.
 
     Args:
-        fleet: the open sessions with `everybody`.
+        fleet: the open sessions with `hosts_with_data`.
         env: the environment.
         facts: the facts of the application's hosts.
     """
@@ -151,7 +151,7 @@ def prove_jobs(fleet: Fleet, env: Environment, facts: Mapping[str, Facts]) -> li
 
 def _backed_up(fleet: Fleet, env: Environment) -> dict[str, Remote]:
     """Return the hosts with data to back up: all except the balancers' hosts."""
-    return {name: fleet.remotes[name] for name in everybody(env) if name in fleet.remotes}
+    return {name: fleet.remotes[name] for name in hosts_with_data(env) if name in fleet.remotes}
 
 
 def one_backup(results: Results[str | None]) -> str | None:

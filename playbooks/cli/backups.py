@@ -44,7 +44,7 @@ def backup(
         limit=limit,
         app=app,
         as_json=json,
-        witnesses=runner.timed("backup", timings),
+        observers=runner.timed("backup", timings),
     )
 
 
@@ -99,7 +99,7 @@ def restore(
         limit=limit,
         app=app,
         as_json=json,
-        witnesses=runner.timed("restore", timings),
+        observers=runner.timed("restore", timings),
     )
 
 
@@ -129,7 +129,7 @@ def verify_backups(
         limit=limit,
         app=app,
         as_json=json,
-        witnesses=runner.timed("verify-backups", timings),
+        observers=runner.timed("verify-backups", timings),
     )
 
 

@@ -49,7 +49,13 @@ T = TypeVar("T")
 # after another, or takes all of their hosts at once.
 Several = Literal["ask", "each", "together"]
 # With several applications, the first of these that occurs is the task's exit status.
-_GRAVE = (ExitStatus.PERSON_NEEDED, ExitStatus.FAILED, ExitStatus.LOCKED, ExitStatus.USAGE, ExitStatus.DONE)
+_MOST_SERIOUS_FIRST = (
+    ExitStatus.PERSON_NEEDED,
+    ExitStatus.FAILED,
+    ExitStatus.LOCKED,
+    ExitStatus.USAGE,
+    ExitStatus.DONE,
+)
 
 
 def load(
@@ -151,7 +157,7 @@ def perform(
     app: str | None = None,
     several: Several = "ask",
     as_json: bool = False,
-    witnesses: Sequence[TaskObserver] = (),
+    observers: Sequence[TaskObserver] = (),
     ask: Callable[[Environment], None] = lambda _: None,
     untrusted: bool = False,
     bare: Callable[[Inventory, str], None] | None = None,
@@ -168,7 +174,7 @@ def perform(
         host: the only host to work on.
         app, several: see `load`.
         as_json: print one JSON document instead, and nothing else, on standard output.
-        witnesses: observers of the task, see `TaskObserver`.
+        observers: observers of the task, see `TaskObserver`.
         ask: asks a person before the live display starts; raises if the answer is no.
         untrusted: see `load`; for a process that ends with this.
         bare: what to do with an inventory that has no setting of Slipway, instead of refusing it; gets the sentence
@@ -187,14 +193,14 @@ def perform(
     logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
     def read() -> tuple[Environment, ...]:
-        for witness in witnesses:
+        for witness in observers:
             witness.prepare()
         found = (
             load(env, limit, app=app, several=several, untrusted=untrusted)
             if host is None
             else _load_host(env, limit, host, app=app, several=several)
         )
-        if _each_of(found, several, app) and witnesses:
+        if _each_of(found, several, app) and observers:
             hint = f"say which: {found[0].flag}"
             raise UsageError("--timings and --report tell of one application, and here are several", hint=hint)
         return (tuple(filter(meant, found)) or found) if _each_of(found, several, app) else found
@@ -217,11 +223,11 @@ def perform(
         _strike(strikes, environment)
         output.tell(output.shown(f"== {environment.about}"))
         ask(environment)
-        return _watched(environment, act, touch, witnesses, untrusted=untrusted, moving=moving)
+        return _watched(environment, act, touch, observers, untrusted=untrusted, moving=moving)
 
     done = _guarded(run)
     told: dict[str, Any] = {}
-    for witness in witnesses:
+    for witness in observers:
         told |= _told(witness, environment, done)
     if isinstance(done, SlipwayError):
         _refuse(done, environment, told, bare, as_json=as_json, touch=touch)
@@ -289,7 +295,7 @@ def _watched(
     environment: Environment,
     act: Callable[[Environment, Progress], R],
     touch: Touch,
-    witnesses: Sequence[TaskObserver] = (),
+    observers: Sequence[TaskObserver] = (),
     *,
     untrusted: bool,
     warn: bool = True,
@@ -301,7 +307,7 @@ def _watched(
     with (choose if moving and not untrusted else still)(sys.stderr) as progress:
         for warning in environment.inventory.warnings if warn else ():
             progress.warn(warning)
-        watcher = reduce(lambda watcher, witness: witness.watching(watcher), witnesses, progress)
+        watcher = reduce(lambda watcher, witness: witness.watching(watcher), observers, progress)
         return act(environment, touch.watching(watcher))
 
 
@@ -339,7 +345,7 @@ def _one_by_one(
             documents[name] = document_of(done)
         else:
             tell_answer(done, show, {}, as_json=False)
-    status = min(ended, key=_GRAVE.index)
+    status = min(ended, key=_MOST_SERIOUS_FIRST.index)
     if as_json:
         document = {
             "schema": "slipway.applications/1",

@@ -116,7 +116,7 @@ def drifted(facts: Mapping[str, Facts]) -> list[str]:
     ]
 
 
-def as_left(facts: Mapping[str, Facts], replaced: Collection[str]) -> dict[str, Facts]:
+def facts_after_deploy(facts: Mapping[str, Facts], replaced: Collection[str]) -> dict[str, Facts]:
     """Return facts from before a deploy, without what the deploy has changed.
 
     Args:

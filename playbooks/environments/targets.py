@@ -85,7 +85,7 @@ def read_targets(
         chosen: whether slipway_hosts chose them; else a setting names each, and none can be left out.
         app: the application, if the inventory may have several.
     """
-    read = _Read(inventory)
+    read = _SettingsReader(inventory)
     targets = []
     for name in names:
         target = read.target(name)
@@ -100,13 +100,13 @@ def read_targets(
         problems.append(f"{f'{VARIABLE}.{app}' if app else f'{PREFIX}app'} is missing for {shown}")
     others = [*read.not_by_ssh, *bare]
     if others and chosen:
-        raise ConfigError(problems, hint=_to_leave_out(inventory, others))
+        raise ConfigError(problems, hint=_leave_out_hint(inventory, others))
     if problems:
         raise ConfigError(problems, hint="every setting is described in docs/settings.md")
     return targets
 
 
-class _Read:
+class _SettingsReader:
     """Reads hosts' settings, each distinct value of a section once, because a fleet's hosts share most values.
 
     Args:
@@ -174,7 +174,7 @@ def _for_all(inventory: Inventory) -> Origin:
     return Origin(next((folder / name for name in names if (folder / name).exists()), folder / "all.yml"))
 
 
-def _to_leave_out(inventory: Inventory, names: list[str]) -> str:
+def _leave_out_hint(inventory: Inventory, names: list[str]) -> str:
     pattern = hosts_pattern(inventory)
     left = ":".join([pattern, *(f"!{name}" for name in names[:3])]) + (":…" if len(names) > 3 else "")
     return (

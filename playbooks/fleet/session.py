@@ -20,7 +20,7 @@ from playbooks.fleet.remote_shell import RemoteShell
 RETRY_SECONDS = 0.5
 
 
-class Retaken(Protocol):
+class Relockable(Protocol):
     """The lock, which a new connection must take again before any step acts on it."""
 
     def retake(self, connection: fabric.Connection) -> None:
@@ -50,7 +50,7 @@ class Session:
         self._connection = connect()
         self.machine = _machine(self._connection)
         self._mutex = threading.RLock()
-        self._hold: Retaken | None = None
+        self._hold: Relockable | None = None
         self._window = 0.0
         self._ended: SlipwayError | None = None
         self._idle: list[RemoteShell] = []
@@ -163,7 +163,7 @@ class Session:
         """Return the present connection, alive or not."""
         return self._connection
 
-    def held_by(self, hold: Retaken | None, fencing_token: FencingToken | None, *, window: float = 0.0) -> None:
+    def held_by(self, hold: Relockable | None, fencing_token: FencingToken | None, *, window: float = 0.0) -> None:
         """From now on connect again after each loss, and take the lock again.
 
         Args:

@@ -53,7 +53,7 @@ class Requests:
 
 
 @dataclass(frozen=True)
-class Meanwhile:
+class RequestSummary:
     """Requests before the first change, and from then to the end."""
 
     before: Requests
@@ -74,7 +74,7 @@ class Meanwhile:
         return {"before": self.before.to_json(), "during": self.during.to_json()}
 
 
-def meanwhile(readings: Sequence[Sequence[BalancerReading]], changed: float) -> Meanwhile | None:
+def meanwhile(readings: Sequence[Sequence[BalancerReading]], changed: float) -> RequestSummary | None:
     """Add up several balancers' readings; None if there are no counts from the rollout.
 
     Args:
@@ -85,7 +85,7 @@ def meanwhile(readings: Sequence[Sequence[BalancerReading]], changed: float) -> 
     during = [[one for one in each if one.ended > changed] for each in readings]
     if not any(during):
         return None
-    return Meanwhile(_of(before), _of(during))
+    return RequestSummary(_of(before), _of(during))
 
 
 def _of(readings: Sequence[Sequence[BalancerReading]]) -> Requests:

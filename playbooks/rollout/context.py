@@ -15,13 +15,13 @@ from playbooks.steps.facts import Facts, version_in
 from playbooks.steps.traffic import Server
 from playbooks.steps.traffic_state import BalancerState
 from playbooks.strategies.plan import Plan
-from playbooks.traffic.gauge import Gauge
+from playbooks.traffic.gauge import BalancerReadings
 from playbooks.traffic.groups import Groups
 from playbooks.traffic.host_backends import places_of
 from playbooks.traffic.registration import require_registered
 from playbooks.traffic.servers import balancers_of
 from playbooks.traffic.shares import HostBackends, find_unchanged
-from playbooks.traffic.traffic import HARDLY_UP, UP, Balancers, NoBalancer, Traffic
+from playbooks.traffic.traffic import UP_SECONDS, UP_SECONDS_IF_ALL_DOWN, Balancers, NoBalancer, Traffic
 
 
 def build_context(
@@ -35,7 +35,7 @@ def build_context(
     groups: Groups | None = None,
     *,
     stays: bool = False,
-    insists: bool = False,
+    ignore_headroom: bool = False,
 ) -> RolloutContext:
     """Build what a plan needs to be carried out.
 
@@ -49,13 +49,21 @@ def build_context(
         plan: its stages.
         groups: of hosts, if there are any.
         stays: whether the traffic is to stay with the group that has it.
-        insists: whether hosts leave the balancers even if the others have no headroom.
+        ignore_headroom: whether hosts leave the balancers even if the others have no headroom.
 
     Raises:
         SlipwayError: a balancer cannot be read, or does not know a server.
     """
     traffic = read_traffic(
-        fleet, env, owner, facts, moves, groups, stays=stays, host_by_host=plan.host_by_host, insists=insists
+        fleet,
+        env,
+        owner,
+        facts,
+        moves,
+        groups,
+        stays=stays,
+        host_by_host=plan.host_by_host,
+        ignore_headroom=ignore_headroom,
     )
     watcher = None
     if plan.watches:
@@ -84,12 +92,12 @@ def read_traffic(
     *,
     stays: bool,
     host_by_host: bool,
-    insists: bool,
+    ignore_headroom: bool,
 ) -> Traffic:
     """Where the traffic is, as the balancers say, and who moves it. Nothing is changed yet.
 
     Args:
-        fleet, env, owner, facts, moves, groups, stays, insists: see `build_context`.
+        fleet, env, owner, facts, moves, groups, stays, ignore_headroom: see `build_context`.
         host_by_host: whether hosts change one by one, out of the traffic.
 
     Raises:
@@ -107,20 +115,22 @@ def read_traffic(
     stay = frozenset() if stays else find_unchanged(places, running, moves)
     if not balancers:
         return NoBalancer(places, stay)
-    gauge = Gauge(fleet, env, balancers)
+    gauge = BalancerReadings(fleet, env, balancers)
     states = gauge.look()
     require_registered(env, list(states.values()))
     closed = closed_by_hand(places, list(states.values()))
     for name in sorted(closed):
         fleet.progress.warn(f"{name} was put out of the balancer by hand, and stays so")
-    up = HARDLY_UP if (down := nobody_up(places, list(states.values()))) else UP
+    up = UP_SECONDS_IF_ALL_DOWN if (down := nobody_up(places, list(states.values()))) else UP_SECONDS
     if down and env.settings.balancer:
         asked = env.settings.balancer.health_path
         fleet.progress.warn(
             f"no balancer has a server up: nothing that runs answers its health check, {asked}, with 200"
         )
     left = left_out(places, list(states.values()))
-    return Balancers(fleet, env, owner, balancers, places, gauge, stay, closed, left, up, states, stays, insists)
+    return Balancers(
+        fleet, env, owner, balancers, places, gauge, stay, closed, left, up, states, stays, ignore_headroom
+    )
 
 
 def nobody_up(places: Sequence[HostBackends], states: Sequence[BalancerState]) -> bool:

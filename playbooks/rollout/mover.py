@@ -20,7 +20,7 @@ from playbooks.steps.health import HealthReport, ask_health, read_health
 from playbooks.steps.switch import SwitchGuard, What, ask_switch, with_hint
 from playbooks.steps.warm_up import Warmed, ask_warm_up, read_warm_up, require_warm
 from playbooks.traffic.servers import server_of
-from playbooks.traffic.traffic import lag
+from playbooks.traffic.traffic import host_guard_delay
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,7 @@ class Mover:
             watch=self._watch(self.moves[host]),
             what=what,
             first=host == self._first,
-            lag=lag(self._env.settings.guard.timeout) if self._env.settings.balancer else 0.0,
+            host_guard_delay=host_guard_delay(self._env.settings.guard.timeout) if self._env.settings.balancer else 0.0,
             note=partial(self._fleet.progress.note, host),
         )
 

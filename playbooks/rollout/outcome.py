@@ -8,7 +8,7 @@ from typing import Any
 from playbooks.core.errors import ExitStatus
 from playbooks.core.names import cut
 from playbooks.core.states import TaskStatus
-from playbooks.judgement.meanwhile import Meanwhile
+from playbooks.judgement.meanwhile import RequestSummary
 
 # A record is one argument of a script, of 128 kB at the most (execve(2)).
 MAX_MESSAGE, MAX_WARNING, MAX_WARNINGS = 8000, 500, 20  # characters, characters, lines
@@ -77,7 +77,7 @@ class Outcome:
     warnings: tuple[str, ...] = ()
     next: str = ""
     code: str = ""
-    requests: Meanwhile | None = None
+    requests: RequestSummary | None = None
     exit_status: ExitStatus = field(default=ExitStatus.DONE)
 
     @property

@@ -11,7 +11,7 @@ from playbooks.core.errors import Interrupted, SlipwayError, StepFailed, Unreach
 from playbooks.core.phases import Phase, PhaseCode
 from playbooks.core.step_codes import StepCode
 from playbooks.fleet.fleet import Fleet
-from playbooks.judgement.meanwhile import Meanwhile
+from playbooks.judgement.meanwhile import RequestSummary
 from playbooks.rollout.mover import Mover
 from playbooks.strategies.plan import Plan, Stage
 from playbooks.traffic.shares import TrafficSplit
@@ -128,7 +128,7 @@ class Rollout:
         return next((error.hint for error in self.reasons.values() if error.hint), "")
 
     @property
-    def for_load(self) -> bool:
+    def for_lack_of_headroom(self) -> bool:
         """Whether it ended because there was no headroom, which is not the release's fault."""
         return any(isinstance(error, StepFailed) and error.code == StepCode.HEADROOM for error in self.reasons.values())
 
@@ -161,24 +161,24 @@ def roll_out(context: RolloutContext, plan: Plan, *, on_failure: OnFailure) -> R
         context.traffic.begin()
         if context.watcher is not None:
             context.watcher.begin()
-        passed = all(_passes(context, plan, stage, rollout) for stage in plan.stages)
+        passed = all(_run_stage(context, plan, stage, rollout) for stage in plan.stages)
         # A rollback goes back to its release even if that does not stay up: a person decided.
         if passed and (on_failure == "guards" or _stays_up(context, plan, rollout)):
             _confirm(context, plan, rollout, on_failure)
         else:
-            _give_up(context, rollout, on_failure)
+            _end_failed(context, rollout, on_failure)
     except (Interrupted, KeyboardInterrupt) as ended:
         rollout.stopped = stopped(ended)
-        _give_up(context, rollout, "rollback")
+        _end_failed(context, rollout, "rollback")
     return rollout
 
 
-def requests_of(context: RolloutContext, rollout: Rollout) -> Meanwhile | None:
+def request_summary(context: RolloutContext, rollout: Rollout) -> RequestSummary | None:
     """Requests while the plan ran. If a host was lost, the balancers are not asked."""
     return None if rollout.verdict in ("guarded", "stuck") else context.traffic.meanwhile()
 
 
-def _passes(context: RolloutContext, plan: Plan, stage: Stage, rollout: Rollout) -> bool:
+def _run_stage(context: RolloutContext, plan: Plan, stage: Stage, rollout: Rollout) -> bool:
     code, text = (PhaseCode.SWITCHING, f"switching, {stage.name}") if stage.hosts else (PhaseCode.SHIFTING, stage.name)
     context.fleet.progress.phase(Phase(code, text, stage.name))
     try:
@@ -223,7 +223,7 @@ def _stays_up(context: RolloutContext, plan: Plan, rollout: Rollout) -> bool:
     """Whether units that were healthy still are, so that a release that dies after a while is not kept."""
     looked = context.fleet.each("units", context.mover.require_up, hosts=rollout.hosts(HostState.DEPLOYED), finish=True)
     # The confirmation reports hosts that are lost by now.
-    failed = {host: error for host, error in looked.failed.items() if not _moves_by_itself(error)}
+    failed = {host: error for host, error in looked.failed.items() if not _is_left_to_guard(error)}
     if not failed:
         return True
     rollout.host_states.update(dict.fromkeys(failed, HostState.UNHEALTHY))
@@ -270,12 +270,12 @@ def _confirm(context: RolloutContext, plan: Plan, rollout: Rollout, on_failure: 
         if host in rollout.host_states:
             rollout.host_states[host] = HostState.GUARDED if isinstance(error, Unreachable) else HostState.UNHEALTHY
     if len(rollout.reasons) > plan.tolerate:
-        _give_up(context, rollout, on_failure)
+        _end_failed(context, rollout, on_failure)
     elif lost:
         context.mover.confirm([host for host in touched if host not in lost])
 
 
-def _give_up(context: RolloutContext, rollout: Rollout, how: OnFailure) -> None:
+def _end_failed(context: RolloutContext, rollout: Rollout, how: OnFailure) -> None:
     rollout.verdict = "rolled back" if how == "rollback" else "halted"
     if how == "rollback":
         lost = _go_back(context, rollout)
@@ -304,7 +304,7 @@ def _go_back(context: RolloutContext, rollout: Rollout) -> bool:
         count = f"{len(touched)} hosts" if len(touched) > 1 else touched[0]
         context.fleet.progress.phase(Phase(PhaseCode.TAKING_BACK, f"taking {count} back"))
     lost = False
-    for wave in _waves(touched, context.traffic, rollout.batch if rollout.for_load else None):
+    for wave in _waves(touched, context.traffic, rollout.batch if rollout.for_lack_of_headroom else None):
         lost |= _move_or_warn(context, TrafficSplit(rollout.moved - frozenset(wave), out=frozenset(wave)))
         _take_back(context, wave, rollout)
     return _move_or_warn(context, TrafficSplit()) or lost
@@ -312,7 +312,7 @@ def _go_back(context: RolloutContext, rollout: Rollout) -> bool:
 
 def _leave_to_guards(context: RolloutContext, rollout: Rollout) -> bool:
     """Let guards finish on hosts that are lost, which then get their traffic back; returns whether there are any."""
-    lost = [host for host in rollout.hosts(HostState.UNHEALTHY) if _moves_by_itself(rollout.reasons.get(host))]
+    lost = [host for host in rollout.hosts(HostState.UNHEALTHY) if _is_left_to_guard(rollout.reasons.get(host))]
     rollout.host_states.update(dict.fromkeys(lost, HostState.GUARDED))
     ill, guarded = rollout.hosts(HostState.UNHEALTHY), rollout.hosts(HostState.GUARDED)
     out = frozenset([*ill, *guarded])
@@ -363,13 +363,13 @@ def _take_back(context: RolloutContext, hosts: Sequence[str], rollout: Rollout) 
         return
     rollout.host_states.update(dict.fromkeys(results.ok, HostState.ROLLED_BACK))
     for host, error in results.failed.items():
-        by_itself = _moves_by_itself(error)
+        by_itself = _is_left_to_guard(error)
         rollout.host_states[host] = HostState.GUARDED if by_itself else HostState.STUCK
         rollout.reasons.setdefault(host, error)
         how = "goes back by itself" if by_itself else "could not be taken back"
         context.fleet.progress.warn(f"{host} {how}: {error.message}")
 
 
-def _moves_by_itself(error: SlipwayError | None) -> bool:
+def _is_left_to_guard(error: SlipwayError | None) -> bool:
     """Whether only its guard acts on a host now."""
     return isinstance(error, Unreachable) or (isinstance(error, StepFailed) and error.code == StepCode.FENCED)

@@ -22,7 +22,7 @@ def hooks_once(rendered: Rendered) -> list[Hook]:
     return [hook for hook in rendered.hooks["before_switch"] if hook.once]
 
 
-def told_once(first: str, rendered: Rendered) -> str:
+def once_sentence(first: str, rendered: Rendered) -> str:
     """A sentence about what a deploy runs on its first host before any host switches; empty for nothing."""
     hooks = hooks_once(rendered)
     return f"before any host switches: {_names(hooks)} on {first}" if hooks else ""
@@ -71,7 +71,7 @@ def run_once(
             error.message += ". No host has switched; what the hook did until then stays done"
             raise with_hint(error) from None
 
-    fleet.progress.phase(Phase(PhaseCode.RUNNING_ONCE, told_once(first, rendered[first])))
+    fleet.progress.phase(Phase(PhaseCode.RUNNING_ONCE, once_sentence(first, rendered[first])))
     fleet.each("before_switch", one, hosts=[first]).all_or_raise("before_switch")
     # The switch reports a host that is lost by now.
     fleet.each("", one, hosts=hosts[1:], finish=True)

@@ -12,7 +12,7 @@ from playbooks.core.errors import ANY_ENV, ExitStatus, SlipwayError
 from playbooks.core.states import TaskStatus
 from playbooks.environments.environment import Environment
 from playbooks.fleet.lock_owner import LockOwner
-from playbooks.judgement.meanwhile import Meanwhile
+from playbooks.judgement.meanwhile import RequestSummary
 from playbooks.rollout.migrated import still_migrated
 from playbooks.rollout.outcome import HostOutcome, Outcome
 from playbooks.rollout.rollout import HostState, Rollout
@@ -74,7 +74,7 @@ def deployed(
     warnings: Sequence[str],
     started: float,
     group: str | None = None,
-    requests: Meanwhile | None = None,
+    requests: RequestSummary | None = None,
 ) -> Outcome:
     """A deploy's plan was run, with or without success; with success, this group of hosts has the traffic."""
     seconds = time.monotonic() - started
@@ -88,14 +88,14 @@ def deployed(
     if hooks and back:
         told.append(still_migrated(env, {release.version: hooks}, back))
     told += _unjudged(rollout)
-    status, message, next_step, exit_status = _verdict(env, release, rollout, group, _stand_again(facts, rollout))
+    status, message, next_step, exit_status = _verdict(env, release, rollout, group, _where_hosts_are(facts, rollout))
     return Outcome(
         task="deploy",
         id=release.id,
         environment=env.name,
         version=release.version,
         status=status,
-        message=message + _runs_no_more(facts, rollout),
+        message=message + _lost_hand_changes(facts, rollout),
         hosts=tuple(_line(host, fact, rollout, release.version) for host, fact in facts.items()),
         started=release.created,
         seconds=seconds,
@@ -134,7 +134,7 @@ def returned(
     started: float,
     group: str | None = None,
     refused: Mapping[str, SlipwayError] | None = None,
-    requests: Meanwhile | None = None,
+    requests: RequestSummary | None = None,
     unserved: SlipwayError | None = None,
     *,
     found: Mapping[str, Facts],
@@ -255,14 +255,14 @@ def _verdict(
         message = f"{what} {cause}. {left} goes back by itself, within {seconds}; the others are back"
         return TaskStatus.ROLLED_BACK, message, f"invoke status {command}", ExitStatus.PERSON_NEEDED
     if rollout.verdict == "halted":
-        failed = "was stopped" if rollout.for_load else "failed and was halted"
+        failed = "was stopped" if rollout.for_lack_of_headroom else "failed and was halted"
         message = f"{what} {failed} where it stands (on_failure: halt): {why}"
         next_step = f"invoke rollback {command}, or deploy again"
-        if rollout.for_load:
+        if rollout.for_lack_of_headroom:
             next_step = f"{rollout.hint.replace(ANY_ENV, command)}; or invoke rollback {command}"
         return TaskStatus.HALTED, message, next_step, ExitStatus.PERSON_NEEDED
     if rollout.verdict == "rolled back":
-        failed = "was stopped" if rollout.for_load else "failed"
+        failed = "was stopped" if rollout.for_lack_of_headroom else "failed"
         cause = f"was {rollout.stopped}" if rollout.stopped else f"{failed}: {why}"
         message = f"{what} {cause}. The fleet was taken back: {is_back}"
         return TaskStatus.ROLLED_BACK, message, rollout.hint.replace(ANY_ENV, command), ExitStatus.FAILED
@@ -273,7 +273,7 @@ def _verdict(
     return TaskStatus.DONE, f"{what} is deployed on {_hosts(count, group)}", "", ExitStatus.DONE
 
 
-def _runs_no_more(facts: Mapping[str, Facts], rollout: Rollout) -> str:
+def _lost_hand_changes(facts: Mapping[str, Facts], rollout: Rollout) -> str:
     """The end of a sentence: what was changed by hand in releases that the new one has replaced."""
     there = rollout.hosts(HostState.DEPLOYED, HostState.UNHEALTHY)
     left = [(host, left) for host in there if (drift := facts[host].drift) and (left := drift.in_release)]
@@ -283,7 +283,7 @@ def _runs_no_more(facts: Mapping[str, Facts], rollout: Rollout) -> str:
     return f"; what was changed by hand on {', '.join(host for host, _ in left)}{what} runs no more"
 
 
-def _stand_again(facts: Mapping[str, Facts], rollout: Rollout) -> str:
+def _where_hosts_are(facts: Mapping[str, Facts], rollout: Rollout) -> str:
     """What hosts run after a failed deploy was taken back: what ran before, unless somebody has removed that."""
     if not rollout.hosts(HostState.ROLLED_BACK):
         return "no host was switched"

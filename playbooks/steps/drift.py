@@ -100,7 +100,7 @@ class Drift:
         return listed(self.changes, self.more)
 
 
-def told_drift(drift: Drift | None) -> tuple[str, ...]:
+def drift_sentences(drift: Drift | None) -> tuple[str, ...]:
     """Return a sentence for each change, up to a limit."""
     if drift is None:
         return ()

@@ -46,7 +46,7 @@ def ask_switch(
     watch: SwitchGuard,
     what: What,
     first: bool = False,
-    lag: float = 0.0,
+    host_guard_delay: float = 0.0,
     note: Note | None = None,
 ) -> StepCall:
     """Build the step that switches a host from one release to another.
@@ -61,7 +61,8 @@ def ask_switch(
         what: "deploy" runs before_switch hooks (but those of `before_switch.sh`) and after_switch hooks; a rollback and
             the way "back" of a failed deploy run no hooks; "arm" only arms the guard.
         first: whether after_switch hooks with `once` run on this host.
-        lag: seconds that the guard waits beyond ``slipway_guard``, so that the balancer's guard acts first.
+        host_guard_delay: seconds that the guard waits longer than ``slipway_guard``, so that the balancer's guard acts
+            first.
         note: called with each progress message.
     """
     hooks = what == "deploy"
@@ -78,7 +79,7 @@ def ask_switch(
         f"{seconds:g}",
         settings.state,
         watch.id,
-        str(math.ceil(settings.guard.timeout + lag)),
+        str(math.ceil(settings.guard.timeout + host_guard_delay)),
         watch.target or "-",
         str(len(undo)),
         json.dumps(watch.record, ensure_ascii=False),

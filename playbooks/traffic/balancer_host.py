@@ -11,7 +11,7 @@ from playbooks.settings.load import PREFIX
 from playbooks.settings.traffic import Tls
 from playbooks.steps.provision import BalancerFiles
 from playbooks.steps.traffic import backend_of
-from playbooks.traffic.servers import balancers_of, usual_shares
+from playbooks.traffic.servers import balancers_of, default_weights
 
 # As in playbooks/steps/lib/haproxy.sh and nginx.sh.
 HAPROXY_FILES, HAPROXY_STATE = "/etc/haproxy/slipway", "/var/lib/haproxy/slipway.state"
@@ -36,7 +36,7 @@ def balancer_files(env: Environment, host: str) -> BalancerFiles:
         # The authority asks one of them, and that need not be the one that waits to be asked.
         raise ConfigError([f"{PREFIX}balancer.tls.acme: one host gets certificates, and {balancer.hosts} is several"])
     templates = Templates.of(env)
-    shares = usual_shares(env)
+    shares = default_weights(env)
     backend = backend_of(balancer, env.settings.app)
     haproxy = balancer.kind == "haproxy"
     extra = {

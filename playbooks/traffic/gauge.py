@@ -12,7 +12,7 @@ from playbooks.fleet.fleet import Fleet
 from playbooks.fleet.remote import Remote, StepCall
 from playbooks.fleet.script import StepResult
 from playbooks.judgement.headroom import BalancerReading
-from playbooks.judgement.meanwhile import Meanwhile, meanwhile
+from playbooks.judgement.meanwhile import RequestSummary, meanwhile
 from playbooks.steps.traffic_counts import Counted, Meter, ask_counts
 from playbooks.steps.traffic_state import BalancerState, ask_state, read_state
 
@@ -20,7 +20,7 @@ from playbooks.steps.traffic_state import BalancerState, ask_state, read_state
 FRESH = 1.0
 
 
-class Gauge:
+class BalancerReadings:
     """What was read of the balancers so far.
 
     Args:
@@ -42,7 +42,7 @@ class Gauge:
         self.refresh()
         self._began = time.monotonic()
 
-    def meanwhile(self) -> Meanwhile | None:
+    def meanwhile(self) -> RequestSummary | None:
         """What requests did since then, beside those before; None where that is not known."""
         if self._began is None:
             return None

@@ -10,7 +10,7 @@ from playbooks.core.step_codes import StepCode
 from playbooks.fleet.progress import Progress
 from playbooks.judgement.headroom import Least, is_known, lacking
 from playbooks.settings.rollout import Headroom
-from playbooks.traffic.gauge import Gauge
+from playbooks.traffic.gauge import BalancerReadings
 
 # Seconds between two looks.
 AGAIN = 1.0
@@ -18,13 +18,13 @@ AGAIN = 1.0
 
 
 def wait_for_headroom(
-    gauge: Gauge,
+    gauge: BalancerReadings,
     limits: Headroom,
     hosts: Collection[str],
     leaving: Collection[str],
     progress: Progress,
     *,
-    insists: bool,
+    ignore_headroom: bool,
 ) -> None:
     """Come back once the others can do without some hosts, by what the balancers counted within the last seconds.
 
@@ -34,7 +34,7 @@ def wait_for_headroom(
         hosts: that are to change.
         leaving: their servers.
         progress: who is told.
-        insists: whether they are taken out all the same, and it is only told.
+        ignore_headroom: whether they are taken out all the same, and it is only told.
 
     Raises:
         StepFailed: it has not become better in time.
@@ -44,7 +44,7 @@ def wait_for_headroom(
     told = False
     while found := _lack(gauge, limits, leaving):
         balancer, why = found
-        if insists:
+        if ignore_headroom:
             if why:
                 progress.warn(f"{balancer}: {names} leaves the balancer although the others have no headroom: {why}")
             return
@@ -68,7 +68,7 @@ def wait_for_headroom(
         time.sleep(AGAIN)
 
 
-def _lack(gauge: Gauge, limits: Headroom, leaving: Collection[str]) -> tuple[str, str] | None:
+def _lack(gauge: BalancerReadings, limits: Headroom, leaving: Collection[str]) -> tuple[str, str] | None:
     """Why the others cannot do without these servers now, and the balancer that says so.
 
     None where none does; no reason where it cannot be told yet, which lasts some seconds at the most.

@@ -10,7 +10,7 @@ from playbooks.core.step_codes import StepCode
 from playbooks.environments.environment import Environment
 from playbooks.steps.traffic import HINTS, Server
 from playbooks.steps.traffic_state import BalancerState
-from playbooks.traffic.servers import usual_shares
+from playbooks.traffic.servers import default_weights
 
 # An address that a balancer keeps as it is written; a name it may have resolved.
 NUMERIC = re.compile(r"[0-9.]+|.*:.*")
@@ -55,7 +55,7 @@ def unprovisioned(env: Environment, states: Sequence[BalancerState]) -> dict[str
         env: the environment.
         states: the balancers'.
     """
-    servers = [share.server for share in usual_shares(env)]
+    servers = [share.server for share in default_weights(env)]
     found = {state.host: lacking(state, servers) for state in states}
     return {host: told for host, told in found.items() if told}
 

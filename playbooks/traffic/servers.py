@@ -45,7 +45,7 @@ def capacities(env: Environment) -> dict[str, float]:
     return {host: weight / largest for host, weight in weights.items()}
 
 
-def usual_shares(env: Environment) -> list[ServerWeight]:
+def default_weights(env: Environment) -> list[ServerWeight]:
     """Every server's share in normal operation, also on hosts that --limit leaves out."""
     slots: list[str | None] = [*env.settings.slots] or [None]
     return [
@@ -73,7 +73,7 @@ def balancers_of(env: Environment) -> tuple[str, ...]:
     return tuple(balancers)
 
 
-def hosts_asked(env: Environment) -> tuple[str, ...]:
+def metrics_hosts(env: Environment) -> tuple[str, ...]:
     """Hosts that are needed only for metrics: the one through which Prometheus is asked."""
     prometheus = env.settings.metrics.prometheus
     if env.settings.metrics.source != "prometheus" or prometheus is None or prometheus.via is None:

@@ -40,10 +40,10 @@ class HostBackends:
     @property
     def side_by_side(self) -> bool:
         """Whether old and new run at the same time as two servers, of this host or of two groups."""
-        return self.live is not None or (bool(self.former) and not self.in_place)
+        return self.live is not None or (bool(self.old_server) and not self.in_place)
 
     @property
-    def former(self) -> Server | None:
+    def old_server(self) -> Server | None:
         """The server that has its traffic now, if another one will have it."""
         return self.before if self.before and self.before.name != self.after.name else None
 
@@ -115,7 +115,7 @@ def balance(
     by_group = any(place.live is not None for place in places)
     kind = _grouped if by_group else _side_by_side if any(place.side_by_side for place in places) else _in_place
     # Shares are of the servers that get traffic.
-    shut = [place for place in places if is_shut(place, closed)]
+    shut = [place for place in places if is_disabled(place, closed)]
     changing = {name for place in places if place.host in split.out for name in servers_of(place)}
     wanted = [
         replace(share, out=not share.on and share.server.name in changing)
@@ -149,12 +149,12 @@ def idle(places: Sequence[HostBackends], split: TrafficSplit) -> set[str]:
         moved = place.host in split.moved
         if place.leaves if moved else place.before is None:
             found.add(place.after.name)
-        if place.in_place and place.former:
-            found.add(place.former.name if moved else place.after.name)
+        if place.in_place and place.old_server:
+            found.add(place.old_server.name if moved else place.after.name)
     return found
 
 
-def is_shut(place: HostBackends, closed: frozenset[str]) -> bool:
+def is_disabled(place: HostBackends, closed: frozenset[str]) -> bool:
     """Whether a person has taken a host out of service; this holds for both of its slots."""
     return place.before is not None and place.before.name in closed
 
@@ -173,7 +173,9 @@ def _in_place(places: Sequence[HostBackends], split: TrafficSplit) -> list[Serve
     shares = []
     for place in places:
         moved = place.host in split.moved
-        serves, rests = (place.after, place.former) if moved or not place.former else (place.former, place.after)
+        serves, rests = (
+            (place.after, place.old_server) if moved or not place.old_server else (place.old_server, place.after)
+        )
         weight = weight_of(place.capacity, new_unit if moved else old_unit)
         shares.append(ServerWeight(serves, weight, on=place.host not in split.out, tester=not mixed or moved))
         if rests:
@@ -258,7 +260,7 @@ def guard_weights(
     end = balance(places, TrafficSplit(hosts if forward else frozenset()), closed=closed)
     left = hosts - split.moved if forward else split.moved
     leaving = left | split.out
-    carried = {place.host: place.capacity for place in places if place.host in hosts and not is_shut(place, closed)}
+    carried = {place.host: place.capacity for place in places if place.host in hosts and not is_disabled(place, closed)}
     # Floats: rounding must not make a half less than a half.
     if 2 * fsum(carried[host] for host in carried.keys() - leaving) < fsum(carried.values()) - 1e-9:
         return end, end

@@ -16,7 +16,7 @@ from playbooks.fleet.fleet import Fleet
 from playbooks.fleet.lock_owner import LockOwner
 from playbooks.fleet.remote import Remote
 from playbooks.fleet.script import StepResult
-from playbooks.judgement.meanwhile import Meanwhile
+from playbooks.judgement.meanwhile import RequestSummary
 from playbooks.ledger.seal import GUARD_ADDS
 from playbooks.steps.traffic import (
     HINTS,
@@ -28,7 +28,7 @@ from playbooks.steps.traffic import (
     read_traffic_move,
 )
 from playbooks.steps.traffic_state import BalancerState, ask_state, read_state
-from playbooks.traffic.gauge import Gauge
+from playbooks.traffic.gauge import BalancerReadings
 from playbooks.traffic.headroom import wait_for_headroom
 from playbooks.traffic.shares import HostBackends, TrafficSplit, balance, guard_weights, idle, servers_of
 from playbooks.traffic.unserved import find_unserved, probed
@@ -37,7 +37,7 @@ from playbooks.traffic.unserved import find_unserved, probed
 # their time (guard.sh), and then have to drain.
 DRAIN_FIRST = 5.0
 # Seconds to wait for servers, and seconds if none was up at the beginning, since something else is wrong then.
-UP, HARDLY_UP = 30.0, 5.0
+UP_SECONDS, UP_SECONDS_IF_ALL_DOWN = 30.0, 5.0
 
 
 class Traffic(Protocol):
@@ -74,7 +74,7 @@ class Traffic(Protocol):
             StepFailed: there was no headroom in time.
         """
 
-    def meanwhile(self) -> Meanwhile | None:
+    def meanwhile(self) -> RequestSummary | None:
         """Requests since the first change, compared with those before; None if nothing counts them."""
 
     def unserved(self) -> StepFailed | None:
@@ -142,7 +142,7 @@ class Balancers:
         up: seconds that servers put on are waited for.
         states: how the balancers stood to begin with.
         stays: the traffic is to stay with the group of hosts that has it.
-        insists: hosts are taken out whatever the others can carry.
+        ignore_headroom: hosts are taken out whatever the others can carry.
     """
 
     fleet: Fleet
@@ -150,14 +150,14 @@ class Balancers:
     owner: LockOwner
     balancers: tuple[str, ...]
     places: tuple[HostBackends, ...]
-    gauge: Gauge
+    gauge: BalancerReadings
     unchanged: frozenset[str] = frozenset()
     closed: frozenset[str] = frozenset()
     left: frozenset[str] = frozenset()
-    up: float = UP
+    up: float = UP_SECONDS
     states: Mapping[str, BalancerState] = field(default_factory=dict)
     stays: bool = False
-    insists: bool = False
+    ignore_headroom: bool = False
 
     @property
     def misrouted(self) -> bool:
@@ -194,9 +194,11 @@ class Balancers:
         # Beside each other nobody leaves before others have come.
         if leaving and not any(place.side_by_side for place in self.places):
             limits = self.env.settings.rollout.headroom
-            wait_for_headroom(self.gauge, limits, hosts, leaving, self.fleet.progress, insists=self.insists)
+            wait_for_headroom(
+                self.gauge, limits, hosts, leaving, self.fleet.progress, ignore_headroom=self.ignore_headroom
+            )
 
-    def meanwhile(self) -> Meanwhile | None:
+    def meanwhile(self) -> RequestSummary | None:
         return self.gauge.meanwhile()
 
     def unserved(self) -> StepFailed | None:
@@ -259,7 +261,7 @@ class Balancers:
     def _unanswered(self, moved: Mapping[str, TrafficMove], hosts: frozenset[str]) -> dict[str, SlipwayError]:
         """Hosts that are healthy but for their users. Where nobody was to begin with, something else is wrong."""
         balancer = self.env.settings.balancer
-        if balancer is None or self.up < UP or not any(place.before for place in self.places):
+        if balancer is None or self.up < UP_SECONDS or not any(place.before for place in self.places):
             return {}
         found: dict[str, SlipwayError] = {}
         for balancer_host, one in moved.items():
@@ -327,7 +329,7 @@ class Balancers:
         record = self.owner.guard_record(self.env.name, self.owner.version, "; traffic went back")
         timeout = self.env.settings.guard.timeout
         # By then the application's hosts have seen the silence too, and run their release again.
-        settle = lag(timeout) + timeout / 10 + 1 + self.env.settings.guard.settle
+        settle = host_guard_delay(timeout) + timeout / 10 + 1 + self.env.settings.guard.settle
         return BalancerGuard(self.owner.id, math.ceil(timeout), settle, failover, final, record)
 
     def _tell(self, balancer: str, moved: TrafficMove, split: TrafficSplit) -> None:
@@ -338,7 +340,7 @@ class Balancers:
             self.fleet.progress.warn(f"{balancer}: {server} does not answer the balancer's health check yet")
 
 
-def lag(timeout: float) -> float:
+def host_guard_delay(timeout: float) -> float:
     """Seconds by which hosts behind a balancer let their guards run longer than the balancer's guard.
 
     Args:

@@ -18,7 +18,7 @@ from playbooks.settings.traffic import Balancer
 from playbooks.steps.traffic import Server, ServerWeight, host_asked
 from playbooks.steps.traffic_probe import Probe, ask_probe, read_probes
 from playbooks.steps.traffic_state import BalancerState
-from playbooks.traffic.gauge import Gauge
+from playbooks.traffic.gauge import BalancerReadings
 
 # Seconds between two looks, and after which a server is asked itself: some answers no waiting changes.
 AGAIN, LASTING = 1.0, 2.0
@@ -93,7 +93,7 @@ def explained(probe: Probe, balancer: Balancer, settings: Settings, server: Serv
 
 
 def find_unserved(
-    gauge: Gauge, fleet: Fleet, env: Environment, shares: Sequence[ServerWeight], *, up: float
+    gauge: BalancerReadings, fleet: Fleet, env: Environment, shares: Sequence[ServerWeight], *, up: float
 ) -> StepFailed | None:
     """A balancer that has nobody to send clients to; None where all have somebody, or are to have nobody.
 

@@ -35,9 +35,9 @@ from playbooks.steps.traffic import BalancerGuard, ServerWeight, TrafficMove, as
 from playbooks.steps.traffic_counts import Counted, Meter, ask_counts
 from playbooks.steps.traffic_probe import ask_probe, read_probes
 from playbooks.steps.traffic_state import BalancerState, ask_maintenance, ask_state, read_state
-from playbooks.traffic.gauge import Gauge
+from playbooks.traffic.gauge import BalancerReadings
 from playbooks.traffic.headroom import wait_for_headroom
-from playbooks.traffic.servers import usual_shares
+from playbooks.traffic.servers import default_weights
 from tests.hosts.conftest import APPS, PROJECT, App, clear_edge, invoke
 from tests.hosts.named_connection import NamedConnection
 
@@ -217,7 +217,7 @@ class Hand:
     @property
     def normal(self) -> dict[str, ServerWeight]:
         """Return all servers' normal weights."""
-        return {share.server.name: share for share in usual_shares(self.env)}
+        return {share.server.name: share for share in default_weights(self.env)}
 
     def shares(self, **changes: ServerWeight | int | None) -> list[ServerWeight]:
         """Return the weights of servers; None is off."""
@@ -357,13 +357,13 @@ def a_fleet_that_drowns(inventory: str, address: str) -> None:
     env = load_environment(inventory, PROJECT)
     limits = Headroom.model_validate({"p50": "1s", "wait": "4s"})
     with open_fleet([env.target(EDGE).address], progress=Silent(), forks=4) as fleet:
-        gauge = Gauge(fleet, env, [EDGE])
+        gauge = BalancerReadings(fleet, env, [EDGE])
         gauge.look()
 
-        def leave(wait: float, *, insists: bool = False) -> float:
+        def leave(wait: float, *, ignore_headroom: bool = False) -> float:
             began = time.monotonic()
             some = limits.model_copy(update={"wait": wait})
-            wait_for_headroom(gauge, some, ["app1"], ["app1"], Silent(), insists=insists)
+            wait_for_headroom(gauge, some, ["app1"], ["app1"], Silent(), ignore_headroom=ignore_headroom)
             return time.monotonic() - began
 
         assert leave(4.0) < 2, "nobody waits where there is nothing to wait for"
@@ -376,7 +376,7 @@ def a_fleet_that_drowns(inventory: str, address: str) -> None:
         ) as caught:
             leave(4.0)
         assert caught.value.code == StepCode.HEADROOM
-        assert leave(4.0, insists=True) < 2
+        assert leave(4.0, ignore_headroom=True) < 2
         for client in load:
             client.join()
         leave(30.0)

@@ -25,9 +25,9 @@ from playbooks.fleet.lock_owner import LockOwner
 from playbooks.releases.find_artifact import find_artifact
 from playbooks.releases.render import later_than, new_release, render
 from playbooks.restore import newest_backup
-from playbooks.rollback import require_sense
+from playbooks.rollback import validate_request
 from playbooks.rollout.migrated import hooks_left
-from playbooks.rollout.planning.rollback_target import choose_release, choose_releases, heed_changes
+from playbooks.rollout.planning.rollback_target import choose_release, choose_releases, refuse_changed_backup
 from playbooks.settings.load import read_settings
 from playbooks.settings.model import FileSecret
 from playbooks.settings.reference import reference
@@ -346,13 +346,13 @@ def test_a_rollback_that_makes_no_sense_reaches_no_host(tmp_path: Path) -> None:
     """--with-database took an application without databases back by its code alone, and said nothing."""
     env = environment(tmp_path, services=[UNIT])
     with pytest.raises(UsageError, match="has no database in slipway_databases"):
-        require_sense(env, RollbackRequest(with_database=True))
+        validate_request(env, RollbackRequest(with_database=True))
     with pytest.raises(UsageError, match="--batch=x"):
-        require_sense(env, RollbackRequest(batch="x"))
+        validate_request(env, RollbackRequest(batch="x"))
     databases = [{"name": "shop", "via": "web1"}]
     env = environment(tmp_path, services=[UNIT], databases=databases, backup={"enabled": False})
     with pytest.raises(UsageError, match="backups are off"):
-        require_sense(env, RollbackRequest(with_database=True))
+        validate_request(env, RollbackRequest(with_database=True))
 
 
 def test_a_backup_whose_release_is_not_as_it_was_deployed_is_no_way_back() -> None:
@@ -365,11 +365,11 @@ def test_a_backup_whose_release_is_not_as_it_was_deployed_is_no_way_back() -> No
             choose_release(hosts["a"], to)
     assert choose_release(hosts["a"], "b1") == "1-1.0"
     with pytest.raises(UsageError, match=r"on a app\.py"):
-        heed_changes(hosts, ["a"], "b1", with_database=False)
-    (told,) = heed_changes(hosts, ["a"], "b1", with_database=True)
+        refuse_changed_backup(hosts, ["a"], "b1", with_database=False)
+    (told,) = refuse_changed_backup(hosts, ["a"], "b1", with_database=True)
     assert told.endswith("hosts go to 1-1.0 as it was deployed, databases to that backup")
-    assert heed_changes(hosts, ["b"], "b1", with_database=False) == []
-    assert heed_changes(hosts, ["a"], "1.0", with_database=False) == []
+    assert refuse_changed_backup(hosts, ["b"], "b1", with_database=False) == []
+    assert refuse_changed_backup(hosts, ["a"], "1.0", with_database=False) == []
 
 
 def test_rollback_goes_to_what_ran_before_and_not_to_what_is_newest() -> None:

@@ -190,7 +190,7 @@ def test_a_host_that_no_user_could_reach_has_failed() -> None:
 def test_without_headroom_it_stops_between_two_batches(how: Any, verdict: str, on_new: set[str]) -> None:
     """A deploy went on host by host while most requests failed. And three at once on the way back would be worse."""
     rollout, traffic, hosts = run(rolling(HOSTS, SETTINGS, FLEET), IN_PLACE, enough=3, how=how)
-    assert (rollout.verdict, rollout.for_load, rollout.hint) == (verdict, True, "later")
+    assert (rollout.verdict, rollout.for_lack_of_headroom, rollout.hint) == (verdict, True, "later")
     assert hosts.on_new == on_new
     assert rollout.host_states["app4"] == HostState.UNTOUCHED
     assert max(len(split.out) for split in traffic.splits) == 1

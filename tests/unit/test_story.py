@@ -133,7 +133,7 @@ def test_the_page_is_written_also_when_the_task_fails(tmp_path: Path, capsys: py
 
     def run(path: Path) -> int | None:
         with pytest.raises(Exit) as ended:
-            runner.perform(str(tmp_path), act, lambda _: None, witnesses=runner.reported("deploy", str(path)))
+            runner.perform(str(tmp_path), act, lambda _: None, observers=runner.reported("deploy", str(path)))
         return ended.value.code
 
     assert run(tmp_path / "no" / "page.html") == 2

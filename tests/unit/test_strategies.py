@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from playbooks.rollout.planning.strategy import as_traffic_stands
+from playbooks.rollout.planning.strategy import adjust_for_traffic
 from playbooks.settings.rollout import RolloutSettings
 from playbooks.strategies.batches import count
 from playbooks.strategies.blue_green import side_by_side
@@ -114,10 +114,10 @@ def test_a_ladder_that_does_not_lead_up_is_refused(ladder: list[int]) -> None:
 def test_a_rollback_moves_what_a_task_before_has_left() -> None:
     """Hosts that are where they belong were all it looked at: it did nothing, and users stayed on what was bad."""
     nothing = Plan("rolling", ())
-    (moves,) = as_traffic_stands(nothing, [], misrouted=True, partially_shifted=()).stages
+    (moves,) = adjust_for_traffic(nothing, [], misrouted=True, partially_shifted=()).stages
     assert (moves.hosts, moves.share) == ((), None)
-    assert as_traffic_stands(nothing, [], misrouted=False, partially_shifted=()) == nothing
+    assert adjust_for_traffic(nothing, [], misrouted=False, partially_shifted=()) == nothing
     usual = Plan("rolling", (Stage("start beside", ("h1", "h2"), share=0.0), Stage("all of the traffic", share=1.0)))
-    assert as_traffic_stands(usual, ["h1", "h2"], misrouted=True, partially_shifted={"h1"}) == usual
-    (only,) = as_traffic_stands(usual, ["h1", "h2"], misrouted=True, partially_shifted={"h1", "h2", "h3"}).stages
+    assert adjust_for_traffic(usual, ["h1", "h2"], misrouted=True, partially_shifted={"h1"}) == usual
+    (only,) = adjust_for_traffic(usual, ["h1", "h2"], misrouted=True, partially_shifted={"h1", "h2", "h3"}).stages
     assert (only.hosts, only.share, only.serves) == (("h1", "h2"), 1.0, True)

@@ -256,8 +256,8 @@ def test_a_task_tells_its_time_also_when_it_fails(tmp_path: Path, capsys: pytest
         raise Unreachable("gone", host="a")
 
     def run(act: Callable[[Environment, Progress], Ended], flag: str | bool | None) -> None:
-        witnesses = runner.timed("deploy", flag)
-        runner.perform(str(tmp_path), act, lambda _: None, as_json=True, witnesses=witnesses)
+        observers = runner.timed("deploy", flag)
+        runner.perform(str(tmp_path), act, lambda _: None, as_json=True, observers=observers)
 
     run(act, None)
     assert "timings" not in json.loads(capsys.readouterr().out)

@@ -153,7 +153,9 @@ def _without_release(facts: Facts, backup: str) -> UsageError:
     )
 
 
-def heed_changes(facts: Mapping[str, Facts], hosts: Iterable[str], to: str | None, *, with_database: bool) -> list[str]:
+def refuse_changed_backup(
+    facts: Mapping[str, Facts], hosts: Iterable[str], to: str | None, *, with_database: bool
+) -> list[str]:
     """Refuse or report it when a backup that a person names has a release that was changed by hand.
 
     Args:

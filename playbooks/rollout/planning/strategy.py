@@ -85,7 +85,9 @@ def plan_rollback(
     return rolling(hosts, quiet, FleetShape(len(env.targets)), batch=size)
 
 
-def as_traffic_stands(plan: Plan, hosts: Sequence[str], *, misrouted: bool, partially_shifted: Collection[str]) -> Plan:
+def adjust_for_traffic(
+    plan: Plan, hosts: Sequence[str], *, misrouted: bool, partially_shifted: Collection[str]
+) -> Plan:
     """A rollback's plan, if an earlier task has left the traffic half-way.
 
     Args:

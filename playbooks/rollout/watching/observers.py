@@ -18,7 +18,7 @@ from playbooks.rollout.watching.metric_sources import open_metrics
 from playbooks.rollout.watching.watch import RequestCounts, StageObserver
 from playbooks.steps.traffic_counts import Meter, ask_counts
 from playbooks.strategies.plan import Plan
-from playbooks.traffic.servers import hosts_asked
+from playbooks.traffic.servers import metrics_hosts
 from playbooks.traffic.shares import HostBackends
 from playbooks.traffic.traffic import Traffic
 
@@ -121,7 +121,7 @@ def source_of(
         for server in (place.before, place.after):
             if server is not None:
                 servers[server.name] = MeasuredServer(server.name, place.host, server.address, server.port)
-    via = next(iter(hosts_asked(env)), None)
+    via = next(iter(metrics_hosts(env)), None)
     return Numbers(open_metrics(settings, list(servers.values()), fleet, env.secrets, via=via), fleet)
 
 
