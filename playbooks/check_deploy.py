@@ -221,7 +221,7 @@ def _host(
     )
     return HostPlan(
         host=name,
-        before=facts[name].ran,
+        before=facts[name].current_version,
         after=release.version,
         actions=actions,
         diffs=tuple(differences(compared, there[name], places, env.secrets.mask)),
@@ -266,7 +266,7 @@ def deploy_actions(
     steps = [
         *slot_change_warnings({facts.host: facts}, {facts.host: rendered}),
         f"adopt releases/{facts.foreign_release} as {facts.current}, for the way back" if facts.foreign_release else "",
-        f"back up release {facts.whole}" if settings.backup.enabled and facts.whole else "",
+        f"back up release {facts.intact_current}" if settings.backup.enabled and facts.intact_current else "",
         f"fetch {release.artifact.url}" if release.artifact.url else f"upload {release.artifact.size:,} bytes",
         f"unpack to {settings.home}/releases/{release.id}",
         *(f"install hook: {hook.name or hook.run}" for hook in hooks["install"]),

@@ -180,7 +180,7 @@ def _host(
     actions = rollback_actions(settings, facts, move, checked, plan) if move else _left(facts) if leaves else ()
     return HostBack(
         host=facts.host,
-        before=facts.ran,
+        before=facts.current_version,
         after=version_in(target) if target else None,
         release=target,
         actions=tuple(actions),

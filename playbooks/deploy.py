@@ -352,7 +352,7 @@ def _refuse_resume_of_proven(env: Environment, release: Release, facts: Mapping[
     Raises:
         UsageError: a host has a proven release with this id that it does not run now.
     """
-    kept = [host for host, fact in facts.items() if fact.current != release.id and fact.keeps(release.id)]
+    kept = [host for host, fact in facts.items() if fact.current != release.id and fact.must_keep(release.id)]
     if kept:
         raise UsageError(
             f"{release.id} was not interrupted on {', '.join(kept)}, where it is a release to go back to; "

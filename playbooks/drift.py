@@ -131,7 +131,7 @@ def drift(env: Environment, progress: Progress) -> FleetDrift:
     def one(remote: Remote) -> HostDrift:
         target = env.target(remote.name)
         facts = facts_of(env, remote)
-        if facts.whole is None:
+        if facts.intact_current is None:
             return HostDrift(remote.name, facts.version, facts.current, error=_lost(facts))
         (answer,) = remote.chain([ask_drift(target.settings, how="all")])
         found = read_drift(answer)
@@ -164,12 +164,12 @@ def drift(env: Environment, progress: Progress) -> FleetDrift:
 
 
 def _lost(facts: Facts) -> str | None:
-    return "; ".join(facts.odd) if facts.lost else None
+    return "; ".join(facts.anomalies) if facts.lost else None
 
 
 def _compared(env: Environment, target: Target, facts: Facts, there: OnHost, templates: Templates) -> Apart:
     """Return diffs between the deployed files, the host's files, and the files that the present inventory renders."""
-    running = facts.running
+    running = facts.current_release
     if running is None or running.about.get("config") is None:
         return Apart()  # an adopted release has no rendered files
     slot = next((slot for slot in slots_on(env, target) if (slot.name if slot else None) == facts.slot), None)

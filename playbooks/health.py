@@ -82,7 +82,7 @@ def health_of(env: Environment, remote: Remote, facts: Facts) -> HealthReport | 
     Raises:
         SlipwayError: the host is unreachable.
     """
-    if facts.current is None or facts.kept == 0:
+    if facts.current is None or facts.units_kept_until == 0:
         return None
     settings = env.target(remote.name).settings
     ask = ask_health(

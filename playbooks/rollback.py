@@ -414,7 +414,7 @@ def changing(facts: Mapping[str, Facts], targets: Mapping[str, str | None], *, a
     return {
         host: release
         for host, release in targets.items()
-        if facts[host].whole != release or (anew and not facts[host].is_up)
+        if facts[host].intact_current != release or (anew and not facts[host].is_up)
     }
 
 
@@ -495,7 +495,7 @@ def record(fleet: Fleet, run: RollbackRun, rollout: Rollout, outcome: Outcome) -
     def one(remote: Remote) -> Finished:
         # Another host reports the interrupted deploy, so remove its release only if this host has not proven it.
         fact = facts[remote.name]
-        unproven = leftover if leftover in fact.releases and not fact.keeps(leftover) else None
+        unproven = leftover if leftover in fact.releases and not fact.must_keep(leftover) else None
         mark: Mark | None = "discarded" if unproven else None
         target = targets.get(remote.name)
         release = unproven or target

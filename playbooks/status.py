@@ -223,16 +223,16 @@ def _look(env: Environment, remote: Remote) -> HostStatus:
 
 
 def _status(facts: Facts, report: HealthReport | None, flag: str) -> HostStatus:
-    running = facts.running
+    running = facts.current_release
     backups = sorted(facts.backups, key=lambda record: str(record.get("created", "")))
     last = backups[-1] if backups else {}
-    verified = facts.verified or {}
+    verified = facts.last_drill or {}
     return HostStatus(
         host=facts.host,
         version=facts.version,
         release=facts.current,
         since=_instant(facts.runs_since),
-        switched=_instant(facts.since),
+        switched=_instant(facts.switched_at),
         restarts=sum(unit.restarts for unit in facts.units),
         by=str(running.about.get("by")) if running else None,
         health=_health(facts, report),
@@ -245,7 +245,7 @@ def _status(facts: Facts, report: HealthReport | None, flag: str) -> HostStatus:
         went_back=_instant(facts.went_back),
         backup=_text(last.get("id")),
         backup_at=_text(last.get("created")),
-        unbacked=facts.unbacked,
+        unbacked=facts.backup_error,
         verified=_text(verified.get("status")),
         verified_at=_text(verified.get("at")),
         system=facts.system,
@@ -254,7 +254,7 @@ def _status(facts: Facts, report: HealthReport | None, flag: str) -> HostStatus:
         next=way_on(facts.interrupted, flag) if facts.interrupted else "",
         # While a task runs, the current release and its units may differ for a moment.
         drift=drift_sentences(facts.drift) if facts.lock is None else (),
-        warnings=(*facts.odd, *_restarted(facts)),
+        warnings=(*facts.anomalies, *_restarted(facts)),
     )
 
 
@@ -284,7 +284,11 @@ def _health(facts: Facts, report: HealthReport | None) -> Health:
 def _idle(facts: Facts) -> str | None:
     idle = facts.idle
     if idle is None:
-        return f"kept until {instant(datetime.fromtimestamp(facts.kept, UTC))}" if facts.kept else None
+        return (
+            f"kept until {instant(datetime.fromtimestamp(facts.units_kept_until, UTC))}"
+            if facts.units_kept_until
+            else None
+        )
     until = f", kept until {instant(datetime.fromtimestamp(idle.until, UTC))}" if idle.until else ""
     return f"{version_in(idle.release)} in {idle.slot}{'' if idle.runs else ', which does not run'}{until}"
 

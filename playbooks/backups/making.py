@@ -105,7 +105,7 @@ def back_up_jobs(
         job = steps.BackupJob(
             id=id_,
             kind="application" if is_application else "database",
-            release=facts[name].whole if is_application else None,
+            release=facts[name].intact_current if is_application else None,
             version=(facts[name].version if is_application else None) or version,
             databases=tuple(db for db in env.settings.databases if db.name in databases.get(name, [])),
         )
@@ -141,7 +141,7 @@ def prove_jobs(fleet: Fleet, env: Environment, facts: Mapping[str, Facts]) -> li
     """
     jobs: list[Job[str | None]] = []
     for name, remote in _backed_up(fleet, env).items():
-        current = facts[name].whole if name in facts else None
+        current = facts[name].intact_current if name in facts else None
         settings = env.target(name).settings
         if current is None or not steps.is_provable(settings):
             return []
@@ -203,7 +203,7 @@ def judge_backups(
 
 def _youngest(facts: Facts) -> tuple[timedelta, str] | None:
     """Return the age and id of a host's newest backup, by the host's own clock, which dated it."""
-    clock = datetime.fromtimestamp(facts.clock, UTC)
+    clock = datetime.fromtimestamp(facts.host_time, UTC)
     ages = []
     for record in facts.backups:
         try:

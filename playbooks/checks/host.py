@@ -6,7 +6,7 @@ from playbooks.checks.judged import CheckVerdict
 from playbooks.core.artifact import Artifact
 from playbooks.settings import Settings
 from playbooks.settings.health import VERSION
-from playbooks.steps.facts import Facts, Foreign
+from playbooks.steps.facts import Facts, UnsafeFolder
 
 INODES_NEEDED = 1000
 
@@ -43,7 +43,7 @@ def judge_host(facts: Facts, settings: Settings, *, needs: tuple[str, ...]) -> C
             )
         if disk.inodes and disk.inodes_free < INODES_NEEDED:
             wrong.append(f"the file system of {disk.path} has only {disk.inodes_free} inodes left")
-    for folder in facts.foreign:
+    for folder in facts.unsafe_parents:
         wrong.append(
             f"{folder.path} can be changed by others than root ({folder.owner}, {folder.mode}), and root runs units "
             f"and scripts below it; {_make_roots(folder, settings.home)}"
@@ -54,7 +54,7 @@ def judge_host(facts: Facts, settings: Settings, *, needs: tuple[str, ...]) -> C
     return CheckVerdict(tuple(wrong), (*warnings, *_unseen_reloads(settings)), hint)
 
 
-def _make_roots(folder: Foreign, home: str) -> str:
+def _make_roots(folder: UnsafeFolder, home: str) -> str:
     """What to do about a folder that is not root's alone; outside of Slipway's folders there may be a reason for it."""
     path = folder.path
     if folder.mode.endswith("+"):

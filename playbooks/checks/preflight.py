@@ -133,7 +133,7 @@ def require_good(env: Environment, judged: Mapping[str, CheckVerdict]) -> list[s
 
 def _is_known(facts: Facts, made: Rendered, renderings: Renderings) -> bool:
     """Whether every check of a host passed when the running release was deployed."""
-    running = facts.running
+    running = facts.current_release
     as_it_runs = renderings.get(running.slot) if running else None
     if running is None or as_it_runs is None or not facts.is_up:
         return False

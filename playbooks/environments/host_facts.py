@@ -39,9 +39,9 @@ def facts_of(env: Environment, remote: Remote, *, drift: bool = False) -> Facts:
     facts = facts_in(answer, settings.home, seen=seen)
     if more:
         facts = replace(facts, drift=read_drift(more[0]))
-    if facts.cut:
+    if facts.missing_record:
         remote.progress.warn(
-            f"{remote.name}: its history was cut off or rewritten: {facts.cut}, is gone from it. "
+            f"{remote.name}: its history was cut off or rewritten: {facts.missing_record}, is gone from it. "
             f"See: invoke history {env.flag} --verify"
         )
     return facts
@@ -49,7 +49,7 @@ def facts_of(env: Environment, remote: Remote, *, drift: bool = False) -> Facts:
 
 def heads_of(facts: Mapping[str, Facts]) -> dict[str, str]:
     """Return the ledgers' last lines by host, without torn ones."""
-    return {host: fact.tip for host, fact in facts.items() if fact.tip is not None}
+    return {host: fact.ledger_head for host, fact in facts.items() if fact.ledger_head is not None}
 
 
 def read_all(fleet: Fleet, env: Environment, targets: Iterable[Target], *, drift: bool = False) -> Mapping[str, Facts]:
@@ -99,7 +99,7 @@ def odd(facts: Mapping[str, Facts]) -> list[str]:
     Args:
         facts: the facts by host.
     """
-    return [f"{host}: {sentence}" for host, fact in facts.items() for sentence in fact.odd]
+    return [f"{host}: {sentence}" for host, fact in facts.items() for sentence in fact.anomalies]
 
 
 def drifted(facts: Mapping[str, Facts]) -> list[str]:
@@ -127,7 +127,7 @@ def facts_after_deploy(facts: Mapping[str, Facts], replaced: Collection[str]) ->
         host: replace(
             fact,
             drift=fact.drift.after_a_change(fact.slot) if fact.drift else None,
-            odd=fact.odd[LOST_SENTENCES:] if fact.lost else fact.odd,
+            anomalies=fact.anomalies[LOST_SENTENCES:] if fact.lost else fact.anomalies,
         )
         if host in replaced
         else fact

@@ -269,9 +269,13 @@ def _changed_on_hosts(env: Environment) -> frozenset[str]:
 def _old_artifact(env: Environment, new: Artifact, facts: Mapping[str, Facts]) -> Artifact | None:
     """Return the artifact that most hosts run, if this machine has it."""
     running = Counter(
-        (str(fact.running.about.get("sha256")), fact.running.version, str(fact.running.about.get("artifact")))
+        (
+            str(fact.current_release.about.get("sha256")),
+            fact.current_release.version,
+            str(fact.current_release.about.get("artifact")),
+        )
         for fact in facts.values()
-        if fact.running
+        if fact.current_release
     )
     folder = str(Path(new.source).parent)
     for (sha256, version, source), _ in running.most_common(2):

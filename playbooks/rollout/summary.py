@@ -55,7 +55,10 @@ def abandoned(
         version=release.version,
         status=TaskStatus.FAILED,
         message=f"staging failed, no host was switched: {error.message}",
-        hosts=tuple(HostOutcome(host, fact.ran, fact.ran, HostState.UNTOUCHED) for host, fact in facts.items()),
+        hosts=tuple(
+            HostOutcome(host, fact.current_version, fact.current_version, HostState.UNTOUCHED)
+            for host, fact in facts.items()
+        ),
         started=release.created,
         seconds=time.monotonic() - started,
         by=release.by,
@@ -84,7 +87,7 @@ def deployed(
         told.append(f"it took {busy:.0f} s, longer than the {env.settings.timeouts.slow:.0f} s it should")
     gone_back = [env.target(host).settings for host in rollout.hosts(HostState.ROLLED_BACK)]
     hooks = list(dict.fromkeys(hook.label for settings in gone_back for hook in settings.hooks.before_switch))
-    back = next((fact.ran for fact in facts.values() if fact.ran), None)
+    back = next((fact.current_version for fact in facts.values() if fact.current_version), None)
     if hooks and back:
         told.append(still_migrated(env, {release.version: hooks}, back))
     told += _unjudged(rollout)
@@ -227,9 +230,9 @@ def _back_line(host: str, fact: Facts, target: str | None, rollout: Rollout, fou
         state = HostState.DEPLOYED  # its guard has done that
     words = {HostState.DEPLOYED: "rolled back", HostState.UNCHANGED: "unchanged"}
     stays = state in (HostState.UNTOUCHED, HostState.ROLLED_BACK)
-    after = fact.ran if stays else version_in(target) if target else None
+    after = fact.current_version if stays else version_in(target) if target else None
     error = rollout.reasons.get(host)
-    return _failed(host, found.ran, after, words.get(state, state), error)
+    return _failed(host, found.current_version, after, words.get(state, state), error)
 
 
 def without(outcome: Outcome, unreachable: Mapping[str, SlipwayError]) -> Outcome:
@@ -308,9 +311,9 @@ def _line(host: str, fact: Facts, rollout: Rollout, version: str) -> HostOutcome
     elif state in (HostState.ROLLED_BACK, HostState.GUARDED):
         after = version_in(fact.fallback) if fact.fallback else None
     else:
-        after = fact.ran
+        after = fact.current_version
     error = rollout.reasons.get(host)
-    return _failed(host, fact.ran, after, state, error)
+    return _failed(host, fact.current_version, after, state, error)
 
 
 def _failed(host: str, before: str | None, after: str | None, result: str, error: SlipwayError | None) -> HostOutcome:

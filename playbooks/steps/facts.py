@@ -58,7 +58,7 @@ class Disk:
 
 
 @dataclass(frozen=True)
-class Foreign:
+class UnsafeFolder:
     """A parent folder of ours that a user other than root can change.
 
     Args:
@@ -194,25 +194,25 @@ class Facts:
         systemd: its version.
         manager: what `systemctl is-system-running` says.
         failed: units that failed, if the manager says "degraded"; eight at most.
-        clock, since: seconds since 1970: the host's time, and when ``current`` was switched.
+        host_time, switched_at: seconds since 1970: the host's time, and when ``current`` was switched.
         memory, memory_free: kilobytes.
         backups: records of the backups that the host keeps.
-        verified: what the last restore drill found.
+        last_drill: what the last restore drill found.
         lock: the lock owner, if any.
         interrupted: the last lock owner, if its task ended without releasing the lock.
         guard: the guard that waits there.
         went_back: when its guard took the host back after the interrupted task, in seconds since 1970.
-        moved: the last switch.
-        tip: the hash of the ledger's last line (`head_of`), "start" for an empty ledger; None if the line is torn or no
+        last_switch: the last switch.
+        ledger_head: the hash of the ledger's last line (`head_of`), "start" for an empty ledger; None if the line is torn or no
             record.
-        cut: the newest known record that is missing from its ledger.
-        unbacked: why the last deploy's background backup failed.
+        missing_record: the newest known record that is missing from its ledger.
+        backup_error: why the last deploy's background backup failed.
         idle: the release in the idle slot.
-        foreign: parents of the application's folder or state that a user other than root can change.
+        unsafe_parents: parents of the application's folder or state that a user other than root can change.
         token: the fencing token of the last task that held the lock before this was read.
-        kept: until when its units keep running after the traffic left its group, in seconds since 1970; 0: they are
+        units_kept_until: until when its units keep running after the traffic left its group, in seconds since 1970; 0: they are
             stopped.
-        odd: sentences about invalid parts of the answer, which were left out.
+        anomalies: sentences about invalid parts of the answer, which were left out.
         foreign_release: the folder in ``releases`` that ``current`` leads to, if another tool deployed it; then
             ``current`` is None.
         lost_slot: the current release's slot, if its folder is gone.
@@ -225,30 +225,30 @@ class Facts:
     system: str
     systemd: int
     manager: str
-    clock: int
+    host_time: int
     memory: int
     memory_free: int
     disks: tuple[Disk, ...]
     tools: dict[str, bool]
     current: str | None
-    since: int | None
+    switched_at: int | None
     releases: dict[str, ReleaseOnHost]
     units: tuple[Unit, ...]
     backups: tuple[dict[str, Any], ...]
-    verified: dict[str, Any] | None
+    last_drill: dict[str, Any] | None
     lock: LockOwner | None
     interrupted: LockOwner | None = None
     guard: Guard | None = None
-    moved: LastSwitch | None = None
-    tip: str | None = None
-    cut: Head | None = None
-    unbacked: str | None = None
+    last_switch: LastSwitch | None = None
+    ledger_head: str | None = None
+    missing_record: Head | None = None
+    backup_error: str | None = None
     idle: Idle | None = None
-    kept: int | None = None
+    units_kept_until: int | None = None
     token: int = 0
-    odd: tuple[str, ...] = ()
+    anomalies: tuple[str, ...] = ()
     ahead: frozenset[str] = frozenset()
-    foreign: tuple[Foreign, ...] = ()
+    unsafe_parents: tuple[UnsafeFolder, ...] = ()
     foreign_release: str | None = None
     ran_once: frozenset[str] = frozenset()
     failed: tuple[str, ...] = ()
@@ -271,20 +271,20 @@ class Facts:
     @property
     def slot(self) -> str | None:
         """Return the current release's slot, if any."""
-        return self.running.slot if self.running else self.lost_slot
+        return self.current_release.slot if self.current_release else self.lost_slot
 
     @property
-    def running(self) -> ReleaseOnHost | None:
+    def current_release(self) -> ReleaseOnHost | None:
         """Return the release that ``current`` names."""
         return self.releases.get(self.current) if self.current else None
 
     @property
     def lost(self) -> bool:
         """Return whether the current release is missing or incomplete because somebody removed files."""
-        return self.current is not None and (self.running is None or self.running.state == "partial")
+        return self.current is not None and (self.current_release is None or self.current_release.state == "partial")
 
     @property
-    def whole(self) -> str | None:
+    def intact_current(self) -> str | None:
         """Return the current release, if it is complete."""
         return None if self.lost else self.current
 
@@ -296,10 +296,10 @@ class Facts:
         proven = [name for name, release in self.releases.items() if release.state == "proven"]
         return max((name for name in proven if name not in self.ahead), default=None)
 
-    def keeps(self, release: str) -> bool:
+    def must_keep(self, release: str) -> bool:
         """Return whether this host must keep a release, whatever other hosts report: it is proven or a way back."""
         found = self.releases.get(release)
-        before = self.running.predecessor if self.running else None
+        before = self.current_release.predecessor if self.current_release else None
         return found is not None and (found.state == "proven" or release == before)
 
     @property
@@ -309,7 +309,7 @@ class Facts:
         A release without units counts from its switch.
         """
         if not self.units:
-            return self.since
+            return self.switched_at
         return max((unit.since for unit in self.units if unit.is_running_service), default=None)
 
     @property
@@ -320,10 +320,10 @@ class Facts:
     @property
     def version(self) -> str | None:
         """Return the current release's version; None if its folder is gone."""
-        return self.running.version if self.running else None
+        return self.current_release.version if self.current_release else None
 
     @property
-    def ran(self) -> str | None:
+    def current_version(self) -> str | None:
         """Return the current release's version, even if its folder is gone."""
         return version_in(self.current) if self.current else None
 
@@ -384,36 +384,36 @@ def facts_in(answer: StepResult, home: str, *, seen: Head | None = None) -> Fact
         system=cut(system, MAX_WORD),
         systemd=answer.number(systemd),
         manager=cut(answer.one("manager", 1)[0], MAX_WORD),
-        clock=_moment(answer, clock),
+        host_time=_moment(answer, clock),
         memory=answer.number(memory),
         memory_free=answer.number(memory_free),
         disks=_disks(answer),
         tools={name: found == "yes" for name, found in answer.all("tool", 2)},
         current=current[0] if current else None,
-        since=_moment(answer, current[1]) if current else None,
+        switched_at=_moment(answer, current[1]) if current else None,
         releases=releases,
         units=_units(answer, "unit"),
         backups=_backups(answer, odd),
-        verified=_verified(verified[0], odd) if verified else None,
+        last_drill=_verified(verified[0], odd) if verified else None,
         lock=read_lock_owner(lock[0]) if lock else None,
         interrupted=interrupted,
         went_back=_went_back(answer, interrupted) if interrupted else None,
         guard=_guard(answer),
-        moved=_moved(answer, odd),
-        tip=tip,
-        cut=seen if seen and not _has(answer, seen, tip) else None,
-        unbacked=cut(unbacked[0]) if unbacked else None,
+        last_switch=_moved(answer, odd),
+        ledger_head=tip,
+        missing_record=seen if seen and not _has(answer, seen, tip) else None,
+        backup_error=cut(unbacked[0]) if unbacked else None,
         idle=_idle(answer, odd),
-        kept=_moment(answer, kept[0]) if kept else None,
+        units_kept_until=_moment(answer, kept[0]) if kept else None,
         token=answer.number(token[0]) if token else 0,
         ahead=ahead,
         foreign_release=foreign_release[0] if foreign_release else None,
         failed=tuple(cut(name, MAX_WORD) for (name,) in answer.all("failed", 1)),
         ran_once=frozenset(name for (name,) in answer.all("ran_once", 1)),
         lost_slot=cut(lost_slot[0], MAX_WORD) if lost_slot else None,
-        foreign=tuple(
+        unsafe_parents=tuple(
             dict.fromkeys(
-                Foreign(*(cut(field, MAX_WORD) for field in found)) for found in _places(answer, "foreign", 3)
+                UnsafeFolder(*(cut(field, MAX_WORD) for field in found)) for found in _places(answer, "foreign", 3)
             )
         ),
     )
@@ -430,7 +430,7 @@ def facts_in(answer: StepResult, home: str, *, seen: Head | None = None) -> Fact
             f"a deploy of any version makes it whole; one that fails goes back to {then}",
         ]
     more = [f"and {len(odd) - MAX_ODD} more of that kind"] if len(odd) > MAX_ODD else []
-    return replace(facts, odd=(*(cut(sentence, MAX_WORD) for sentence in odd[:MAX_ODD]), *more))
+    return replace(facts, anomalies=(*(cut(sentence, MAX_WORD) for sentence in odd[:MAX_ODD]), *more))
 
 
 def as_adopted(facts: Facts) -> Facts:

@@ -189,8 +189,8 @@ def _usable(made: object) -> None:
     if isinstance(made, (Facts, Checked, Expired, BalancerState)):
         _harmless(made)
     if isinstance(made, Facts):
-        _ = (made.version, made.running, [disk.used_percent for disk in made.disks])
-        for moment in (made.clock, made.since or 0):
+        _ = (made.version, made.current_release, [disk.used_percent for disk in made.disks])
+        for moment in (made.host_time, made.switched_at or 0):
             datetime.fromtimestamp(moment, UTC)
 
 
@@ -202,7 +202,7 @@ def _harmless(made: Facts | Checked | Expired | BalancerState) -> None:
     """
     if isinstance(made, Facts):
         releases = [made.current, *made.releases, *(one.predecessor for one in made.releases.values())]
-        releases += [made.moved.before, made.moved.after] if made.moved else []
+        releases += [made.last_switch.before, made.last_switch.after] if made.last_switch else []
         releases += [made.idle.release] if made.idle else []
         releases += [record.get("release") for record in made.backups]
         _all_fit(names.RELEASE, [one for one in releases if one not in (None, NOTHING)])

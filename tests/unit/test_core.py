@@ -432,7 +432,7 @@ def test_rollback_after_an_interruption_moves_only_who_is_still_to_move() -> Non
     assert choose_releases({"a": new, "b": old}, None, again) == {"a": "1-1.0", "b": "1-1.0"}
     # A rollback of a deploy that had ended well: hosts that it had moved are known by its id.
     plain = LockOwner("bob@desk", "rollback", "", "3-rollback", "rollback")
-    moved = replace(old, moved=LastSwitch("3-rollback", "2-1.1", "1-1.0"))
+    moved = replace(old, last_switch=LastSwitch("3-rollback", "2-1.1", "1-1.0"))
     assert choose_releases({"a": new, "b": moved}, None, plain) == {"a": "1-1.0", "b": "1-1.0"}
     # Who names where to go is not second-guessed.
     assert choose_releases({"a": new, "b": old}, "0.9", died) == {"a": "0-0.9", "b": "0-0.9"}

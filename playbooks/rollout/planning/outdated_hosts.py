@@ -55,7 +55,7 @@ def whole_group(
 
 def _runs(facts: Facts, release: Release, renderings: Renderings) -> bool:
     """Whether a host runs exactly this (artifact, configuration, units), proven healthy, up and unchanged by hand."""
-    running = facts.running
+    running = facts.current_release
     as_it_runs = renderings.get(running.slot) if running else None
     return (
         running is not None

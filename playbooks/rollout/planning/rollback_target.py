@@ -102,7 +102,7 @@ def _named(facts: Mapping[str, Facts], to: str) -> dict[str, str | None]:
 
 def _undo(facts: Facts, left: LockOwner) -> str | None:
     undone = left.id if left.task == "deploy" else left.undoes
-    moved = facts.moved
+    moved = facts.last_switch
     if facts.current == undone:
         return moved.before if moved and moved.id == undone and moved.before else _predecessor(facts)
     if undone or (moved and moved.id == left.id):
@@ -196,7 +196,7 @@ def _predecessor(facts: Facts) -> str | None:
     Raises:
         UsageError: nothing runs; or what should run is gone, and a person has to look.
     """
-    running = facts.running
+    running = facts.current_release
     if facts.lost:
         return _before_lost(facts)
     if running is None:
@@ -213,7 +213,7 @@ def _before_lost(facts: Facts) -> str:
     Raises:
         UsageError: there is none.
     """
-    moved = facts.moved
+    moved = facts.last_switch
     if moved and moved.after == facts.current and moved.before in facts.releases:
         return moved.before
     proven = (name for name, release in facts.releases.items() if release.state == "proven")
@@ -306,7 +306,7 @@ def _is_back(serving: list[Facts], resting: list[Facts], left: LockOwner) -> boo
 
 def _older(facts: Facts, than: str | None) -> str:
     """What a host of the idle group runs, or else its newest release that is older than the live one."""
-    running = facts.running
+    running = facts.current_release
     if running and running.state == "proven" and (than is None or running.id < than):
         return running.id
     proven = [name for name, release in facts.releases.items() if release.state == "proven"]
