@@ -30,7 +30,7 @@ def slot_change_warnings(facts: Mapping[str, Facts], rendered: Mapping[str, Rend
             continue
         before, after = ("in place", f"in slot {slot.name}") if slot else (f"in slot {fact.slot}", "in place")
         told.append(
-            f"{host} runs {fact.current_version} {before} and the new release runs {after}: this once the old units are "
-            "stopped at the switch, and the way back starts them again"
+            f"{host} runs {fact.current_version} {before} and the new release runs {after}: this once the old units "
+            "are stopped at the switch, and the way back starts them again"
         )
     return told

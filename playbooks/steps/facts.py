@@ -203,15 +203,15 @@ class Facts:
         guard: the guard that waits there.
         went_back: when its guard took the host back after the interrupted task, in seconds since 1970.
         last_switch: the last switch.
-        ledger_head: the hash of the ledger's last line (`head_of`), "start" for an empty ledger; None if the line is torn or no
-            record.
+        ledger_head: the hash of the ledger's last line (`head_of`), "start" for an empty ledger; None if the line is
+            torn or no record.
         missing_record: the newest known record that is missing from its ledger.
         backup_error: why the last deploy's background backup failed.
         idle: the release in the idle slot.
         unsafe_parents: parents of the application's folder or state that a user other than root can change.
         token: the fencing token of the last task that held the lock before this was read.
-        units_kept_until: until when its units keep running after the traffic left its group, in seconds since 1970; 0: they are
-            stopped.
+        units_kept_until: when the units of a group without traffic are stopped, in seconds since 1970; 0: they were
+            stopped; None: the group has the traffic, or there are no groups.
         anomalies: sentences about invalid parts of the answer, which were left out.
         foreign_release: the folder in ``releases`` that ``current`` leads to, if another tool deployed it; then
             ``current`` is None.

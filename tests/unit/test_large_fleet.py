@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from playbooks.core.errors import ConfigError
-from playbooks.environments import environment as environments
+from playbooks.environments import targets
 from playbooks.environments.load import load_environment
 from playbooks.report import output
 from playbooks.settings import Settings
@@ -40,7 +40,7 @@ def validated(monkeypatch: pytest.MonkeyPatch) -> list[object]:
         seen.append(arguments[0])
         return settings_load.read_settings(*arguments)
 
-    monkeypatch.setattr(environments, "read_settings", counting)
+    monkeypatch.setattr(targets, "read_settings", counting)
     return seen
 
 
