@@ -268,7 +268,7 @@ def status(
         "env": ENV,
         "app": APP,
         "limit": LIMIT,
-        "most": "how many records",
+        "records": "how many of the newest records",
         "verify": "read every ledger whole and prove it: PASSED, or what was changed where",
         "since": "with --verify: heads it showed earlier, or a file that has them; they must be there still",
         "repair": "let hosts give each other the records they lack; overwrites nothing",
@@ -282,7 +282,7 @@ def history(
     c: Context,
     env: str = "",
     limit: str | None = None,
-    most: str = "20",
+    records: str = "20",
     verify: bool = False,
     since: str | None = None,
     repair: bool = False,
@@ -298,7 +298,7 @@ def history(
     def show(environment: runner.Environment, progress: runner.Progress) -> History:
         from playbooks.history import history as run
 
-        return run(environment, progress, most=flag_values.number("most", most))
+        return run(environment, progress, most=flag_values.number("records", records))
 
     def prove(environment: runner.Environment, progress: runner.Progress) -> VerifiedHistory:
         from playbooks.verify_history import verify_history as run
@@ -313,7 +313,7 @@ def history(
 
     mending = {"accept": accept, "reject": reject, "wait": wait != "0"}
     if repair:
-        looking = {"verify": verify, "since": since, "most": most != "20"}
+        looking = {"verify": verify, "since": since, "records": records != "20"}
         why = "it proves all ledgers by itself, and then mends them"
         telling.refuse_together("--repair", looking, why, as_json=json)
     elif any(mending.values()):
@@ -321,10 +321,10 @@ def history(
         telling.refuse(UsageError(f"{alone} goes with --repair only; nothing was touched"), as_json=json)
     elif since is not None and not verify:
         said = "--since goes with --verify only: it names heads that must be there still, and no time"
-        hint = f"invoke history --env={env or '…'} --verify --since=…; --most=50 shows more records"
+        hint = f"invoke history --env={env or '…'} --verify --since=…; --records=50 shows more records"
         telling.refuse(UsageError(f"{said}; nothing was touched", hint=hint), as_json=json)
     elif verify:
-        telling.refuse_together("--verify", {"most": most != "20"}, "it reads every ledger whole", as_json=json)
+        telling.refuse_together("--verify", {"records": records != "20"}, "it reads every ledger whole", as_json=json)
     each: Several = "ask" if since is not None else "each"  # heads are an application's own
     if repair:
         runner.perform(env, mend, tables.show_repaired_history, limit=limit, app=app, as_json=json)

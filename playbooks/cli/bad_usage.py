@@ -19,6 +19,12 @@ from invoke.parser.context import ParserContext
 
 from playbooks.core.errors import ExitStatus, UsageError, error_document
 
+# What a flag was called before, with its task.
+RENAMED = {
+    ("history", "--most"): "--records",
+    ("error-rate", "--most"): "--fail-above",
+    ("latency", "--most"): "--fail-above",
+}
 UNKNOWN = re.compile(r"No idea what '(.*)' is!", re.DOTALL)
 # No other flag has a short form, so that a person writes out what cannot be undone.
 SHORT = {"env": "e", "limit": "l", "json": "j", "version": "v", "check": "c"}
@@ -255,6 +261,8 @@ def explained(
         )
     if word.startswith("-"):
         said = f"{task or 'invoke'} has no flag {word.partition('=')[0]}"
+        if new := RENAMED.get((task or "", word.partition("=")[0])):
+            return UsageError(f"{said} any more: it is {new}. Nothing was touched", hint=see)
         near = get_close_matches(word.partition("=")[0], flags, n=1)
     elif task:
         said = f"{task} cannot make sense of {word!r}: what it takes are flags, such as --env=NAME"

@@ -101,7 +101,7 @@ def abort(c: Context, env: str = "", json: bool = False, app: str | None = None)
         "env": ENV,
         "app": APP,
         "over": OVER,
-        "most": "end with status 1 above this, e.g. 5%",
+        "fail_above": "end with status 1 above this, e.g. 5%",
         "limit": LIMIT,
         "json": JSON,
     },
@@ -110,7 +110,7 @@ def error_rate(
     c: Context,
     env: str = "",
     over: str = "10s",
-    most: str | None = None,
+    fail_above: str | None = None,
     limit: str | None = None,
     json: bool = False,
     app: str | None = None,
@@ -121,7 +121,7 @@ def error_rate(
     def act(environment: runner.Environment, progress: runner.Progress) -> Measures:
         from playbooks.measure import measure as run
 
-        most_errors = None if most is None else flag_values.share("most", most)
+        most_errors = None if fail_above is None else flag_values.share("fail-above", fail_above)
         return run(environment, progress, seconds=flag_values.window("over", over), most_errors=most_errors)
 
     runner.perform(env, act, tables.show_measures, limit=limit, app=app, several="each", as_json=json)
@@ -133,7 +133,7 @@ def error_rate(
         "env": ENV,
         "app": APP,
         "over": OVER,
-        "most": "end with status 1 if p99 is above this, e.g. 1s",
+        "fail_above": "end with status 1 if p99 is above this, e.g. 1s",
         "limit": LIMIT,
         "json": JSON,
     },
@@ -142,7 +142,7 @@ def latency(
     c: Context,
     env: str = "",
     over: str = "10s",
-    most: str | None = None,
+    fail_above: str | None = None,
     limit: str | None = None,
     json: bool = False,
     app: str | None = None,
@@ -153,7 +153,7 @@ def latency(
     def act(environment: runner.Environment, progress: runner.Progress) -> Measures:
         from playbooks.measure import measure as run
 
-        most_p99 = None if most is None else 1000 * flag_values.seconds("most", most)
+        most_p99 = None if fail_above is None else 1000 * flag_values.seconds("fail-above", fail_above)
         return run(environment, progress, seconds=flag_values.window("over", over), most_p99=most_p99)
 
     runner.perform(env, act, tables.show_measures, limit=limit, app=app, several="each", as_json=json)

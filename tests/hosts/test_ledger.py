@@ -222,7 +222,7 @@ with open(sys.argv[1], "wb") as ledger:
     assert verdicts(proven)["app1"]["lines"] == 100000
     assert verdicts(proven)["app1"]["faults"] == []
     assert len(verdicts(proven)["app1"]["missing"]) == RECORDS, "the others have what this one has lost"
-    shown = invoke("history", kept.env, "--most=3", "--json")
+    shown = invoke("history", kept.env, "--records=3", "--json")
     assert [record["id"] for record in shown.json["records"]] == ["id4", "id3", "id2"]
     host.check_output(f"sed -i 50000s/xxx/xyx/ {kept.state}/ledger")
     assert verdicts(verify(kept))["app1"]["faults"][0]["line"] == 50000

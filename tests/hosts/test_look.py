@@ -115,7 +115,7 @@ def test_a_command_runs_in_the_release_and_is_recorded(talking: App, on: On) -> 
     assert "nothing was touched" in invoke("exec", talking.env, "--unit=other", "--", "true").err
     assert _read_one_line("exec", talking.env, "--host=app1", "--", "sh", "-c", "echo a; sleep 4320") == 1
     wait_until(lambda: on("app1").run("pgrep -xf 'sleep 4320' || ls -d /run/slipway/exec.*").rc != 0, seconds=15)
-    (cut, *failures, first) = invoke("history", talking.env, "--json", "--most=4").json["records"]
+    (cut, *failures, first) = invoke("history", talking.env, "--json", "--records=4").json["records"]
     # Two that began within a second, on different hosts, may be in either order.
     last, terminated = sorted(failures, key=lambda one: "app1" in one["hosts"])
     assert [one["status"] for one in (cut, terminated)] == ["interrupted", "failed"]
@@ -135,7 +135,7 @@ def test_a_command_runs_in_the_release_and_is_recorded(talking: App, on: On) -> 
         sleeping.kill()
         sleeping.communicate()
     wait_until(lambda: on("app1").run("pgrep -xf 'sleep 4321'").rc == 1, seconds=30)
-    (record,) = invoke("history", talking.env, "--json", "--most=1").json["records"]
+    (record,) = invoke("history", talking.env, "--json", "--records=1").json["records"]
     assert (record["status"], record["reason"]) == ("begun", "sleep 4321")
     assert invoke("history", talking.env, "--verify").status == 0
 
@@ -174,5 +174,5 @@ def test_a_console_has_the_terminal(talking: App) -> None:
         assert os.waitstatus_to_exitcode(status) == 1
     finally:
         os.close(terminal)
-    (record,) = invoke("history", talking.env, "--json", "--most=1").json["records"]
+    (record,) = invoke("history", talking.env, "--json", "--records=1").json["records"]
     assert (record["task"], record["hosts"]) == ("console", {"app1": "opened"})
