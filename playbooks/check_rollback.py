@@ -176,7 +176,7 @@ def _host(
     groups: Groups | None,
 ) -> HostBack:
     settings = env.target(facts.host).settings
-    leaves = groups is not None and bool(plan.stages) and facts.host in groups.serving
+    leaves = groups is not None and bool(plan.stages) and facts.host in groups.live_hosts
     actions = rollback_actions(settings, facts, move, checked, plan) if move else _left(facts) if leaves else ()
     return HostBack(
         host=facts.host,

@@ -80,7 +80,7 @@ def deploy(env: Environment, wanted: DeployRequest, progress: Progress) -> Outco
         with lock(fleet, deployment) as held:
             deployment = look_again(fleet, deployment, held)
             if not deployment.outdated:
-                held.well = True
+                held.succeeded = True
                 return _unchanged(fleet, deployment)
             (_refuse_resume_of_proven if wanted.resume else _refuse_duplicate_id)(
                 env, deployment.release, deployment.facts
@@ -92,7 +92,7 @@ def deploy(env: Environment, wanted: DeployRequest, progress: Progress) -> Outco
                 deployment = stage(fleet, deployment)
             rollout = roll_out(context, plan, on_failure=env.settings.rollout.on_failure)
             outcome = conclude(fleet, deployment, plan, rollout, request_summary(context, rollout))
-            held.well = not outcome.exit_status
+            held.succeeded = not outcome.exit_status
             record(fleet, deployment, rollout, outcome)
             return outcome
 
@@ -538,7 +538,7 @@ def record(fleet: Fleet, deployment: Deployment, rollout: Rollout, outcome: Outc
             after=after,
         )
 
-    concerned = dict.fromkeys([*rollout.host_states, *(groups.serving if groups else ())])
+    concerned = dict.fromkeys([*rollout.host_states, *(groups.live_hosts if groups else ())])
     there = [host for host in concerned if host in facts and rollout.host_states.get(host) != HostState.GUARDED]
     for host, error in write_down(fleet, env, "record", there, one).items():
         fleet.progress.warn(f"{host}: the record could not be written: {error.message}")

@@ -73,7 +73,7 @@ def maintenance(env: Environment, progress: Progress, *, on: bool, wait: float =
         # An unreachable balancer must not keep the others from showing the page.
         with fleet.lock(lock_requests(env, fleet.remotes, owner, wait=wait)) as held:
             changed = fleet.each("maintenance", act).all_or_raise("maintenance")
-            held.well = True
+            held.succeeded = True
         try:
             fleet.require_all()
         except SlipwayError as missing:

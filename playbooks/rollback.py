@@ -82,7 +82,7 @@ def rollback(env: Environment, back: RollbackRequest, progress: Progress) -> Out
             run = before_the_switch(fleet, run, context)
             rollout = roll_out(context, plan, on_failure="guards")
             outcome = conclude(fleet, run, plan, context, rollout)
-            held.well = not outcome.exit_status
+            held.succeeded = not outcome.exit_status
             record(fleet, run, rollout, outcome)
             return outcome
 
@@ -188,7 +188,7 @@ def plan_rollout(fleet: Fleet, held: HeldLocks, run: RollbackRun) -> tuple[Rollb
     in_place = any(takes_the_place(facts[host], move.slot) for host, move in moves.items())
     plan = plan_rollback(env, list(moves), run.back.batch, in_place=in_place, back=bool(targets))
     if groups and not targets:
-        targets = {host: now for host in groups.serving if host in facts and (now := facts[host].current)}
+        targets = {host: now for host in groups.live_hosts if host in facts and (now := facts[host].current)}
     stays = groups is not None and not plan.stages
     context = build_context(fleet, held, env, run.owner, facts, moves, plan, groups, stays=stays, ignore_headroom=True)
     traffic = context.traffic
@@ -317,7 +317,7 @@ def _cancel_idle_timers(fleet: Fleet, env: Environment, facts: Mapping[str, Fact
         settings = env.target(remote.name).settings
         list(remote.chain([ask_idle_host(settings, release=facts[remote.name].current or "-", after=None)]))
 
-    there = [host for host in groups.resting if host in facts]
+    there = [host for host in groups.idle_hosts if host in facts]
     fleet.each("", one, hosts=there).all_or_raise("keeping the other group up")
 
 
@@ -490,7 +490,7 @@ def record(fleet: Fleet, run: RollbackRun, rollout: Rollout, outcome: Outcome) -
     leftover = run.owner.undoes or None
     done = rollout.verdict == "deployed"
     # The traffic has left these hosts; they keep running for a while.
-    without_traffic = run.groups.serving if run.groups and not run.stays and done else ()
+    without_traffic = run.groups.live_hosts if run.groups and not run.stays and done else ()
 
     def one(remote: Remote) -> Finished:
         # Another host reports the interrupted deploy, so remove its release only if this host has not proven it.

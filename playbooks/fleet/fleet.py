@@ -117,7 +117,7 @@ class Fleet:
                 keeper.stop()
                 began = time.monotonic()
                 for lock in held.values():
-                    lock.leave(well=task.well)
+                    lock.leave(succeeded=task.succeeded)
                 for name, lock in held.items():
                     lock.gone()
                     self.progress.trip(Trip(name, "release", began, began, time.monotonic(), bytes_out=1))
@@ -136,13 +136,13 @@ class HeldLocks:
         locks: the locks, by host.
         timing: the timing of heartbeat and guard.
         progress: receives the operations.
-        well: whether the task has succeeded; the procedure sets it.
+        succeeded: whether the task has succeeded; the procedure sets it.
     """
 
     locks: Mapping[str, Lock]
     timing: GuardTiming
     progress: Progress
-    well: bool = False
+    succeeded: bool = False
 
     @property
     def tokens(self) -> dict[str, int]:

@@ -117,16 +117,16 @@ class Lock:
                 raise Unreachable(f"it says nothing for {seconds:.0f} s", host=self.remote.name)
             time.sleep(POLL_SECONDS)
 
-    def leave(self, *, well: bool) -> None:
+    def leave(self, *, succeeded: bool) -> None:
         """Ask the host to release the lock; `gone` waits until it is released.
 
         Args:
-            well: whether the task has repaired an earlier interruption, which the host can forget.
+            succeeded: whether the task has repaired an earlier interruption, which the host can forget.
         """
         self.remote.session.held_by(None, None)
         with self._mutex, contextlib.suppress(Exception):
             self._channel.settimeout(5)
-            self._channel.sendall(b"d" if well else b"q")
+            self._channel.sendall(b"d" if succeeded else b"q")
             self._channel.shutdown_write()
 
     def gone(self) -> None:

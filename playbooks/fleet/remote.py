@@ -77,7 +77,7 @@ class Remote:
         """Return the host's inventory name."""
         return self.address.name
 
-    def patient(self) -> Remote:
+    def without_deadline(self) -> Remote:
         """Return the same session without a deadline, for taking back and for records."""
         return replace(self, deadline=math.inf)
 
@@ -145,7 +145,7 @@ class Remote:
         """Run the steps in one shell; completed steps leave the queue."""
         began = time.monotonic()
         line: RemoteShell | None = None
-        well = False
+        reusable = False
         try:
             line, round_trips = self._line(connection, queue[0])
             attempt.unit = line.unit or ""
@@ -178,12 +178,12 @@ class Remote:
                 queue.popleft()
                 attempt.folders.popleft()
                 began, sent, round_trips = ended, ended, 0
-                well = not queue and ask.unit is None and not ask.leaves
+                reusable = not queue and ask.unit is None and not ask.leaves
                 yield answer
         except (paramiko.SSHException, EOFError, OSError) as error:
             raise lost(self.name, queue[0].step, error) from None
         finally:
-            if line is not None and well:
+            if line is not None and reusable:
                 self.session.give(line, connection)
             elif line is not None:
                 line.close()

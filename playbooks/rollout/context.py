@@ -78,7 +78,7 @@ def build_context(
 def _versions(facts: Mapping[str, Facts], moves: Mapping[str, Move], groups: Groups | None) -> tuple[str, str]:
     """The new version and the old one; empty where there is none."""
     new = {version_in(move.after) for move in moves.values() if move.after}
-    old = {facts[host].version or "" for host in (groups.serving if groups else moves) if host in facts}
+    old = {facts[host].version or "" for host in (groups.live_hosts if groups else moves) if host in facts}
     return ", ".join(sorted(new)), ", ".join(sorted(filter(None, old)))
 
 

@@ -95,7 +95,7 @@ class Mover:
         """
         move = self.moves[remote.name]
         switch = self._switch(remote.name, move.fallback, move.after, "back")
-        self._move(remote.patient(), switch, move.fallback, move.units_before, name="back")
+        self._move(remote.without_deadline(), switch, move.fallback, move.units_before, name="back")
 
     def require_up(self, remote: Remote) -> None:
         """Check the units of a host that was found healthy once more, and nothing else.

@@ -66,7 +66,7 @@ def finish(
         acts=True,
         timeout=settings.timeouts.command,
     )
-    answers = remote.patient().chain([ask, *after])
+    answers = remote.without_deadline().chain([ask, *after])
     answer = next(answers)
     # The steps in `after` leave their result on the host, and the next task reads it.
     with contextlib.suppress(SlipwayError):

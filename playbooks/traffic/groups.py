@@ -20,14 +20,14 @@ class Groups:
 
     Args:
         live, idle: names of the one that has the traffic, and of the other.
-        serving, resting: their hosts.
+        live_hosts, idle_hosts: their hosts.
         balancers: the balancers as they stood when they said so, by host.
     """
 
     live: str
     idle: str
-    serving: tuple[str, ...]
-    resting: tuple[str, ...]
+    live_hosts: tuple[str, ...]
+    idle_hosts: tuple[str, ...]
     balancers: Mapping[str, BalancerState]
 
 

@@ -55,11 +55,11 @@ def _in_place(env: Environment, facts: Mapping[str, Facts]) -> Iterator[HostBack
 def _in_groups(env: Environment, facts: Mapping[str, Facts], groups: Groups) -> Iterator[HostBackends]:
     """Every host of the group with the traffic, since all of them lose it; of the other group, the known hosts."""
     capacity = capacities(env)
-    for host in groups.serving:
+    for host in groups.live_hosts:
         server = server_of(env, host)
         runs = host not in facts or facts[host].current is not None
         yield HostBackends(host, server if runs else None, server, live=True, capacity=capacity[host])
-    for host in groups.resting:
+    for host in groups.idle_hosts:
         if host in facts:
             yield HostBackends(host, None, server_of(env, host), live=False, capacity=capacity[host])
 

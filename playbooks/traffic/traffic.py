@@ -228,7 +228,7 @@ class Balancers:
             slow = 0.0 if back else balancer.slow_start
             ask = ask_traffic(balancer, settings, shares, guard=mine, up=self.up, slow=slow, note=note)
             asks = [ask, *(self.gauge.asks(remote.name) if settled else ())]
-            with contextlib.closing(remote.patient().chain(asks)) as answers:
+            with contextlib.closing(remote.without_deadline().chain(asks)) as answers:
                 try:
                     moved = read_traffic_move(next(answers))
                 except StepFailed as error:

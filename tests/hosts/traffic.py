@@ -266,7 +266,7 @@ class Hand:
     def confirm(self) -> None:
         """Confirm the move."""
         assert self.held.confirm([EDGE]) == {}
-        self.held.well = True
+        self.held.succeeded = True
 
 
 @contextlib.contextmanager

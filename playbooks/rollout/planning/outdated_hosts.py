@@ -48,9 +48,9 @@ def whole_group(
     """
     if not any(fact.current for fact in facts.values()):
         return list(targets)
-    if not any(one.name in groups.serving for one in outdated):
+    if not any(one.name in groups.live_hosts for one in outdated):
         return []
-    return [one for one in targets if one.name in groups.resting]
+    return [one for one in targets if one.name in groups.idle_hosts]
 
 
 def _runs(facts: Facts, release: Release, renderings: Renderings) -> bool:

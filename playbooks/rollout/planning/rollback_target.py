@@ -270,8 +270,8 @@ def choose_for_group(
     Raises:
         UsageError: there is none.
     """
-    serving = [facts[host] for host in groups.serving if host in facts]
-    resting = [facts[host] for host in groups.resting if host in facts]
+    serving = [facts[host] for host in groups.live_hosts if host in facts]
+    resting = [facts[host] for host in groups.idle_hosts if host in facts]
     if not resting:
         raise UsageError(
             f"no host of {groups.idle} can be reached, and {groups.live} has the traffic",

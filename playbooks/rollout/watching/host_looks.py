@@ -77,7 +77,7 @@ class HostLooks:
         self._promoted.clear()
 
         def one(remote: Remote) -> None:
-            list(remote.patient().chain([ask_hold(self._state(remote), self._deploy, stage)]))
+            list(remote.without_deadline().chain([ask_hold(self._state(remote), self._deploy, stage)]))
 
         results = self._fleet.each("", one, hosts=list(self._moves), finish=True)
         if stage is not None:
