@@ -240,10 +240,10 @@ def _log_in(address: Address, ways: ssh.Ways, progress: Progress, deadline: floa
     session = Session(address, partial(ssh.connect, address, ways))
     # Every task reads first. A step that finds no open shell opens one, and reports any error.
     with contextlib.suppress(paramiko.SSHException, EOFError, OSError):
-        line, _ = session.open_line(session.connection)
+        shell, _ = session.open_shell(session.connection)
         session.open_ahead(ahead)
-        line.begin(began + address.connect_timeout)
-        session.give(line, session.connection)
+        shell.begin(began + address.connect_timeout)
+        session.give(shell, session.connection)
     progress.operation(address.name, "connect", "answered")
     ended = time.monotonic()
     progress.trip(Trip(address.name, "connect", began, began, ended, round_trips=0))

@@ -39,20 +39,20 @@ def listen(
         StepFailed: the script reported an error.
         Unreachable: the session is lost.
     """
-    line: RemoteShell | None = None
+    shell: RemoteShell | None = None
     began = time.monotonic()
     try:
-        line, _ = remote.session.open_line(remote.session.connection)
-        line.send(ShellRequest(step, scripts.load(step).reading(), arguments, keeps=True), began + 30)
+        shell, _ = remote.session.open_shell(remote.session.connection)
+        shell.send(ShellRequest(step, scripts.load(step).reading(), arguments, keeps=True), began + 30)
         remote.progress.operation(remote.name, step, "sent")
-        yield from _lines(remote, step, line.channel, stop or threading.Event())
+        yield from _lines(remote, step, shell.channel, stop or threading.Event())
     except (OSError, EOFError, paramiko.SSHException) as error:
         raise lost(remote.name, step, error) from None
     finally:
-        if line is not None:
+        if shell is not None:
             with contextlib.suppress(Exception):
-                line.channel.shutdown_write()
-            line.close()
+                shell.channel.shutdown_write()
+            shell.close()
 
 
 def _lines(remote: Remote, step: str, channel: paramiko.Channel, stop: threading.Event) -> Generator[bytes, None, None]:

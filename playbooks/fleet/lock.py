@@ -181,31 +181,31 @@ class Lock:
         ]
         patience = request.wait + max(30.0, request.timing.guard)
         began = time.monotonic()
-        line, trips = None, 0
+        shell, trips = None, 0
         call = ShellRequest("lock", scripts.load("lock").reading(), words, keeps=True)
         try:
-            line = remote.session.take(acts=False) if token is None else None
-            if line is None:
-                line, trips = remote.session.open_line(connection)
-            line.send(call, began + patience)
+            shell = remote.session.take(acts=False) if token is None else None
+            if shell is None:
+                shell, trips = remote.session.open_shell(connection)
+            shell.send(call, began + patience)
             sent = time.monotonic()
             if token is None:
                 remote.make_ready(self._fencing_token(0))
-            said = _first_line(line.channel, sent + patience)
+            said = _first_line(shell.channel, sent + patience)
         except paramiko.ChannelException as error:
             raise lost(remote.name, "lock", error) from None
         except (OSError, EOFError, paramiko.SSHException) as error:
-            if line is not None:
-                line.close()
+            if shell is not None:
+                shell.close()
             raise Unreachable(f"the connection broke while taking the lock: {error}", host=remote.name) from None
         answer = scripts.parse(remote.name, "lock", said, 0.0)
         if answer.maybe("locked", 1) is None:
-            raise self._refused(line.channel, answer)
+            raise self._refused(shell.channel, answer)
         remote.progress.operation(remote.name, "lock", "answered")
         remote.progress.trip(
             Trip(remote.name, "lock", began, sent, time.monotonic(), None, len(call.text), len(said), 1 + trips)
         )
-        return line.channel, answer
+        return shell.channel, answer
 
     def _refused(self, channel: paramiko.Channel, answer: StepResult) -> SlipwayError:
         host = self.remote.name

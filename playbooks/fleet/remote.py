@@ -144,26 +144,26 @@ class Remote:
     ) -> Iterator[StepResult]:
         """Run the steps in one shell; completed steps leave the queue."""
         began = time.monotonic()
-        line: RemoteShell | None = None
+        shell: RemoteShell | None = None
         reusable = False
         try:
-            line, round_trips = self._line(connection, queue[0])
-            attempt.unit = line.unit or ""
+            shell, round_trips = self._idle_or_new_shell(connection, queue[0])
+            attempt.unit = shell.unit or ""
             attempt.unsent = round_trips == 1
             requests = []
             for ask in queue:
-                request, folder = self._request(ask, line)
+                request, folder = self._request(ask, shell)
                 requests.append(request)
                 attempt.folders.append(folder)
                 attempt.deadline = self._until(ask)
-                line.send(request, attempt.deadline)
+                shell.send(request, attempt.deadline)
                 attempt.unsent = False
                 self.progress.operation(self.name, ask.step, "sent")
             sent = time.monotonic()
             for request in requests:
                 ask = queue[0]
                 attempt.deadline = self._until(ask)
-                reply = line.receive(request, attempt.deadline, ask.note)
+                reply = shell.receive(request, attempt.deadline, ask.note)
                 ended = self.session.heard = time.monotonic()
                 answer = scripts.parse(self.name, ask.step, reply.output, ended - began)
                 self.progress.operation(self.name, ask.step, "answered")
@@ -183,15 +183,15 @@ class Remote:
         except (paramiko.SSHException, EOFError, OSError) as error:
             raise lost(self.name, queue[0].step, error) from None
         finally:
-            if line is not None and reusable:
-                self.session.give(line, connection)
-            elif line is not None:
-                line.close()
+            if shell is not None and reusable:
+                self.session.give(shell, connection)
+            elif shell is not None:
+                shell.close()
 
     def _until(self, ask: StepCall) -> float:
         return min(time.monotonic() + ask.timeout, self.deadline)
 
-    def _line(self, connection: fabric.Connection, ask: StepCall) -> tuple[RemoteShell, int]:
+    def _idle_or_new_shell(self, connection: fabric.Connection, ask: StepCall) -> tuple[RemoteShell, int]:
         """Return a shell for a step, and how many round trips its use costs."""
         acts = ask.acts or ask.unit is not None
         if ask.unit is None:
@@ -201,8 +201,8 @@ class Remote:
         unit = None
         if acts:
             unit = _NOT_IN_UNITS.sub("_", ask.unit) if ask.unit else _unit(self.session.fencing_token, ask.step)
-        line, trips = self.session.open_line(connection, unit)
-        return line, 1 + trips
+        shell, trips = self.session.open_shell(connection, unit)
+        return shell, 1 + trips
 
     def make_ready(self, fencing_token: FencingToken) -> None:
         """Start shells for steps that act and steps that read, while the first one waits for the lock.
@@ -212,7 +212,7 @@ class Remote:
         """
         self.session.start_ahead([_unit(fencing_token, ""), None])
 
-    def _request(self, ask: StepCall, line: RemoteShell) -> tuple[ShellRequest, str]:
+    def _request(self, ask: StepCall, shell: RemoteShell) -> tuple[ShellRequest, str]:
         """Build the request, and the folder on the host that keeps the answer if the connection breaks."""
         script = scripts.load(ask.step)
         fencing_token = self.session.fencing_token
@@ -221,7 +221,7 @@ class Remote:
         # Without a lock the session does not connect again, so nobody would fetch the answer.
         if fencing_token is None or not (ask.acts or ask.unit):
             return ShellRequest(ask.step, script.reading(), ask.arguments, ask.payload), ""
-        folder = f"{fencing_token.run}/answers/{line.unit}.{ask.step}.{secrets.token_hex(4)}"
+        folder = f"{fencing_token.run}/answers/{shell.unit}.{ask.step}.{secrets.token_hex(4)}"
         return ShellRequest(ask.step, script.acting(folder, fencing_token), ask.arguments, ask.payload), folder
 
     def _fetch(self, ask: StepCall, attempt: _Attempt) -> StepResult | None:

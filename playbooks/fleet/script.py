@@ -104,7 +104,7 @@ def load(name: str) -> Script:
 
 
 @cache
-def line() -> bytes:
+def shell_loop() -> bytes:
     """Return the script of the shell on the host; see `playbooks.fleet.remote_shell`."""
     return files("playbooks.fleet").joinpath("remote_shell.sh").read_bytes().strip()
 

@@ -70,7 +70,7 @@ class Session:
         for _ in range(number):
             threading.Thread(target=one, args=(self._connection,), name="open", daemon=True).start()
 
-    def open_line(self, connection: fabric.Connection, unit: str | None = None) -> tuple[RemoteShell, int]:
+    def open_shell(self, connection: fabric.Connection, unit: str | None = None) -> tuple[RemoteShell, int]:
         """Open a new shell, without waiting until it has started.
 
         Args:
@@ -84,10 +84,10 @@ class Session:
             paramiko.SSHException, EOFError, OSError: the connection is lost or refuses another session.
         """
         channel, trips = self.channel(connection)
-        return self._start_line(channel, unit), trips + 1
+        return self._start_shell(channel, unit), trips + 1
 
-    def _start_line(self, channel: paramiko.Channel, unit: str | None) -> RemoteShell:
-        text = script.line()
+    def _start_shell(self, channel: paramiko.Channel, unit: str | None) -> RemoteShell:
+        text = script.shell_loop()
         channels.start(channel, self.address, channels.in_unit(script.command(text), unit))
         return RemoteShell(self.address.name, channel, unit, channels.preamble(self.address) + text)
 
@@ -103,7 +103,7 @@ class Session:
             for unit in units:
                 channel = self._take_ahead(connection)
                 if channel is not None:
-                    self.give(self._start_line(channel, unit), connection)
+                    self.give(self._start_shell(channel, unit), connection)
 
     def channel(self, connection: fabric.Connection) -> tuple[paramiko.Channel, int]:
         """Return a channel, and how many round trips it waited for.
@@ -139,24 +139,24 @@ class Session:
             acts: take a shell that runs in a unit and continues if the connection breaks.
         """
         with self._mutex:
-            self._idle = [line for line in self._idle if line.is_open]
-            found = next((line for line in self._idle if (line.unit is not None) == acts), None)
+            self._idle = [shell for shell in self._idle if shell.is_open]
+            found = next((shell for shell in self._idle if (shell.unit is not None) == acts), None)
             if found is not None:
                 self._idle.remove(found)
             return found
 
-    def give(self, line: RemoteShell, connection: fabric.Connection) -> None:
+    def give(self, shell: RemoteShell, connection: fabric.Connection) -> None:
         """Keep an idle shell for later requests.
 
         Args:
-            line: the idle shell.
+            shell: the idle shell.
             connection: its connection.
         """
         with self._mutex:
             if connection is self._connection:
-                self._idle.append(line)
+                self._idle.append(shell)
             else:
-                line.close()
+                shell.close()
 
     @property
     def connection(self) -> fabric.Connection:

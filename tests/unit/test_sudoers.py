@@ -9,7 +9,7 @@ import pytest
 
 from playbooks.core.errors import ConfigError
 from playbooks.fleet.channels import in_unit as words_in_unit
-from playbooks.fleet.script import command, line
+from playbooks.fleet.script import command, shell_loop
 from playbooks.steps.provision_sudo import TAG, file_name, sudoers
 
 
@@ -25,14 +25,14 @@ def allowed(words: list[str]) -> bool:
 
 def test_what_slipway_runs_is_allowed() -> None:
     """A rule that does not follow the words that are run would end every deploy at its first step."""
-    words = command(line())
+    words = command(shell_loop())
     assert allowed(words)
     assert allowed(list(words_in_unit(words, "slipway-shop-stage-20261121T043100Z-1.1.0+build_7")))
 
 
 def test_nothing_else_is_allowed() -> None:
     """An option slipped in, another bootstrap or another unit would leave sudo's log without what was run."""
-    words = command(line())
+    words = command(shell_loop())
     in_unit = list(words_in_unit(words, "slipway-shop"))
     assert allowed(in_unit)
     for wrong in (

@@ -10,15 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from playbooks.fleet.remote_shell import ShellRequest
-from playbooks.fleet.script import command, line, quote
+from playbooks.fleet.script import command, quote, shell_loop
 
 ANYTHING = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=60)
 TELL = b'for a in "$@"; do printf "%s" "$a" | sha256sum; done; sha256sum\n# whole'
 
 
 def run(sent: bytes) -> subprocess.CompletedProcess[bytes]:
-    words = ["/bin/sh", "-c", quote(command(line()))]
-    return subprocess.run(words, input=line() + sent, capture_output=True, check=False)
+    words = ["/bin/sh", "-c", quote(command(shell_loop()))]
+    return subprocess.run(words, input=shell_loop() + sent, capture_output=True, check=False)
 
 
 def sent(requests: Sequence[ShellRequest]) -> bytes:
