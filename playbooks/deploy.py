@@ -45,7 +45,7 @@ from playbooks.rollout.summary import abandoned, deployed, unchanged, without
 from playbooks.steps.adopt import adopt
 from playbooks.steps.facts import Facts
 from playbooks.steps.finish import Finished, Mark, finish
-from playbooks.steps.idle import ask_idle_host, leave_slot
+from playbooks.steps.idle import idle_host_call, leave_slot
 from playbooks.strategies.plan import Plan
 from playbooks.traffic.groups import Groups, read_groups
 from playbooks.traffic.servers import balancers_of, metrics_hosts
@@ -528,7 +528,7 @@ def record(fleet: Fleet, deployment: Deployment, rollout: Rollout, outcome: Outc
             after += leave_slot(settings, facts[remote.name], after=settings.keep_idle)
             after += [begin(remote.name)] if begin else []
         elif done and state is None and (runs := facts[remote.name].current):
-            after = [ask_idle_host(settings, release=runs, after=settings.keep_idle)]
+            after = [idle_host_call(settings, release=runs, after=settings.keep_idle)]
         return finish(
             remote,
             settings,

@@ -18,7 +18,7 @@ from playbooks.fleet.remote import Remote
 from playbooks.releases.difference import Apart, told_apart
 from playbooks.releases.render import render
 from playbooks.releases.slots import slots_on
-from playbooks.steps.drift import Change, ask_drift, read_drift
+from playbooks.steps.drift import Change, drift_call, read_drift
 from playbooks.steps.facts import Facts
 from playbooks.steps.rendered import OnHost, read_rendered
 
@@ -133,7 +133,7 @@ def drift(env: Environment, progress: Progress) -> FleetDrift:
         facts = facts_of(env, remote)
         if facts.intact_current is None:
             return HostDrift(remote.name, facts.version, facts.current, error=_lost(facts))
-        (answer,) = remote.chain([ask_drift(target.settings, how="all")])
+        (answer,) = remote.chain([drift_call(target.settings, how="all")])
         found = read_drift(answer)
         apart = _compared(env, target, facts, read_rendered(remote, target.settings), templates)
         return HostDrift(

@@ -12,7 +12,7 @@ from playbooks.fleet.fleet import open_fleet
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
 from playbooks.steps.facts import Facts
-from playbooks.steps.health import HealthReport, ask_health, wait_until_healthy
+from playbooks.steps.health import HealthReport, health_call, wait_until_healthy
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def health_of(env: Environment, remote: Remote, facts: Facts) -> HealthReport | 
     if facts.current is None or facts.units_kept_until == 0:
         return None
     settings = env.target(remote.name).settings
-    ask = ask_health(
+    ask = health_call(
         settings,
         units=[unit.name for unit in facts.units],
         release_folder=f"{settings.home}/current",

@@ -18,7 +18,7 @@ from playbooks.fleet.lock_owner import LockOwner
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
 from playbooks.settings.load import PREFIX
-from playbooks.steps.traffic_state import ask_maintenance, read_maintenance
+from playbooks.steps.traffic_state import maintenance_call, read_maintenance
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def maintenance(env: Environment, progress: Progress, *, on: bool, wait: float =
     owner = LockOwner(who(), what, instant(started), stamp(started), "maintenance")
 
     def act(remote: Remote) -> bool:
-        ask = ask_maintenance(balancer, env.target(remote.name).settings, on=on)
+        ask = maintenance_call(balancer, env.target(remote.name).settings, on=on)
         (answer,) = remote.chain([ask])
         return read_maintenance(answer)
 

@@ -23,7 +23,7 @@ from playbooks.steps.provision import (
     provision_databases,
 )
 from playbooks.steps.provision_sudo import provision_sudo
-from playbooks.steps.traffic_state import ask_state, read_state
+from playbooks.steps.traffic_state import read_state, state_call
 from playbooks.traffic.balancer_host import balancer_files
 from playbooks.traffic.registration import left_behind
 from playbooks.traffic.servers import balancers_of
@@ -112,7 +112,7 @@ def _balancer(fleet: Fleet, env: Environment, name: str, files: BalancerFiles, n
     assert balancer is not None  # a balancer's host has its settings  # noqa: S101
     gone: list[str] = []
     with contextlib.suppress(StepFailed):  # a new balancer has no state yet
-        (answer,) = remote.chain([ask_state(balancer, settings)])
+        (answer,) = remote.chain([state_call(balancer, settings)])
         gone = left_behind(read_state(answer), [share.server for share in files.shares])
     changes = provision_balancer(remote, balancer, settings, files, note=note)
     if gone and changes:

@@ -36,7 +36,7 @@ from playbooks.rollout.summary import returned
 from playbooks.steps.check_release import Checked, check_release
 from playbooks.steps.facts import Facts, version_in
 from playbooks.steps.finish import Finished, Mark, finish
-from playbooks.steps.idle import ask_idle_host, leave_other_slot, leave_slot
+from playbooks.steps.idle import idle_host_call, leave_other_slot, leave_slot
 from playbooks.steps.restore import restore_release
 from playbooks.strategies.plan import Plan
 from playbooks.traffic.groups import Groups, read_groups, require_whole
@@ -315,7 +315,7 @@ def _cancel_idle_timers(fleet: Fleet, env: Environment, facts: Mapping[str, Fact
 
     def one(remote: Remote) -> None:
         settings = env.target(remote.name).settings
-        list(remote.chain([ask_idle_host(settings, release=facts[remote.name].current or "-", after=None)]))
+        list(remote.chain([idle_host_call(settings, release=facts[remote.name].current or "-", after=None)]))
 
     there = [host for host in groups.idle_hosts if host in facts]
     fleet.each("", one, hosts=there).all_or_raise("keeping the other group up")
@@ -508,7 +508,7 @@ def record(fleet: Fleet, run: RollbackRun, rollout: Rollout, outcome: Outcome) -
         elif run.goes_on and done and target and target == fact.current:
             after = leave_other_slot(settings, fact)
         elif remote.name in without_traffic and fact.current:
-            after = [ask_idle_host(settings, release=fact.current, after=settings.keep_idle)]
+            after = [idle_host_call(settings, release=fact.current, after=settings.keep_idle)]
         return finish(remote, settings, entry, mark=mark, release=release, after=after)
 
     there = [host for host in facts if rollout.host_states.get(host) != HostState.GUARDED]

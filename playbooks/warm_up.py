@@ -12,7 +12,7 @@ from playbooks.fleet.fleet import open_fleet
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
 from playbooks.settings.load import PREFIX
-from playbooks.steps.warm_up import Warmed, ask_warm_up, read_warm_up
+from playbooks.steps.warm_up import Warmed, read_warm_up, warm_up_call
 from playbooks.traffic.servers import server_of
 
 
@@ -50,7 +50,7 @@ def warm_up(env: Environment, progress: Progress) -> WarmedUp:
 
     def one(remote: Remote) -> Warmed:
         slot = facts_of(env, remote).slot if env.settings.slots else None
-        (answer,) = remote.chain([ask_warm_up(pages, server_of(env, remote.name, slot).port)])
+        (answer,) = remote.chain([warm_up_call(pages, server_of(env, remote.name, slot).port)])
         return read_warm_up(answer)
 
     with open_fleet([target.address for target in env.targets], progress=progress, forks=env.settings.forks) as fleet:

@@ -27,7 +27,7 @@ from playbooks.releases.members import Members, begin_reading
 from playbooks.releases.render import Rendered
 from playbooks.releases.renderings import Renderings, for_next
 from playbooks.steps.facts import Facts
-from playbooks.steps.preflight import ask_objections, read_objections
+from playbooks.steps.preflight import objections_call, read_objections
 from playbooks.steps.repository import open_repository
 from playbooks.strategies.plan import Plan
 
@@ -94,7 +94,7 @@ def look_over(
         if fact.foreign_release or (known and _is_known(fact, made, renderings[host])):
             return judged
         ports = [port.number for port in ports_of(settings, made)]
-        (answer,) = remote.chain([ask_objections(settings, made.units, ports)])
+        (answer,) = remote.chain([objections_call(settings, made.units, ports)])
         return judged + judge_units(settings, made, release.id, read_objections(answer))
 
     results = fleet.each("preflight", one, hosts=[target.name for target in targets])

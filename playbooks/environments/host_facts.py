@@ -15,8 +15,8 @@ from playbooks.fleet.fanout import Results
 from playbooks.fleet.fleet import Fleet, HeldLocks
 from playbooks.fleet.lock_owner import LockOwner
 from playbooks.fleet.remote import Remote
-from playbooks.steps.drift import Drift, ask_drift, read_drift
-from playbooks.steps.facts import LOST_SENTENCES, Facts, ask_facts, facts_in
+from playbooks.steps.drift import Drift, drift_call, read_drift
+from playbooks.steps.facts import LOST_SENTENCES, Facts, facts_call, facts_in
 
 T = TypeVar("T")
 
@@ -34,7 +34,7 @@ def facts_of(env: Environment, remote: Remote, *, drift: bool = False) -> Facts:
     """
     settings = env.target(remote.name).settings
     seen = env.heads.known(remote.name, remote.session.machine)
-    asks = [ask_facts(settings.home, settings.state, seen=seen), *([ask_drift(settings)] if drift else [])]
+    asks = [facts_call(settings.home, settings.state, seen=seen), *([drift_call(settings)] if drift else [])]
     answer, *more = remote.chain(asks)
     facts = facts_in(answer, settings.home, seen=seen)
     if more:

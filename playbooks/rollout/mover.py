@@ -16,9 +16,9 @@ from playbooks.fleet.lock_owner import LockOwner
 from playbooks.fleet.remote import Remote, StepCall
 from playbooks.fleet.remote_shell import Note
 from playbooks.ledger.seal import GUARD_ADDS
-from playbooks.steps.health import HealthReport, ask_health, read_health
-from playbooks.steps.switch import SwitchGuard, What, ask_switch, with_hint
-from playbooks.steps.warm_up import Warmed, ask_warm_up, read_warm_up, require_warm
+from playbooks.steps.health import HealthReport, health_call, read_health
+from playbooks.steps.switch import SwitchGuard, What, switch_call, with_hint
+from playbooks.steps.warm_up import Warmed, read_warm_up, require_warm, warm_up_call
 from playbooks.traffic.servers import server_of
 from playbooks.traffic.traffic import host_guard_delay
 
@@ -137,7 +137,7 @@ class Mover:
         note: Note | None = None,
     ) -> StepCall:
         settings = self._env.target(host).settings
-        return ask_health(
+        return health_call(
             settings,
             units=units,
             release_folder=f"{settings.home}/releases/{release}",
@@ -170,7 +170,7 @@ class Mover:
 
     def _warm_up(self, host: str) -> list[StepCall]:
         pages = self._env.settings.warm_up
-        return [ask_warm_up(pages, server_of(self._env, host, self.moves[host].slot).port)] if pages else []
+        return [warm_up_call(pages, server_of(self._env, host, self.moves[host].slot).port)] if pages else []
 
     def _warmed(self, warmed: Warmed) -> None:
         pages = self._env.settings.warm_up
@@ -178,7 +178,7 @@ class Mover:
             self._fleet.progress.warn(warning)
 
     def _switch(self, host: str, target: str | None, expected: str | None, what: What) -> StepCall:
-        return ask_switch(
+        return switch_call(
             self._env.target(host).settings,
             target=target,
             expected=expected,

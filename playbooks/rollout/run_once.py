@@ -12,7 +12,7 @@ from playbooks.fleet.fleet import Fleet
 from playbooks.fleet.remote import Remote
 from playbooks.releases.render import Rendered
 from playbooks.settings.services import Hook
-from playbooks.steps.before_switch import Which, ask_before_switch
+from playbooks.steps.before_switch import Which, before_switch_call
 from playbooks.steps.facts import Facts
 from playbooks.steps.switch import with_hint
 
@@ -66,7 +66,7 @@ def run_once(
         which: Which = "run" if remote.name == first else "note"
         note = partial(fleet.progress.note, remote.name)
         try:
-            list(remote.chain([ask_before_switch(settings, release, hooks, which, note)]))
+            list(remote.chain([before_switch_call(settings, release, hooks, which, note)]))
         except StepFailed as error:
             error.message += ". No host has switched; what the hook did until then stays done"
             raise with_hint(error) from None

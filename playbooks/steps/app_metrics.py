@@ -14,7 +14,7 @@ from playbooks.settings.metrics import MetricsSettings
 from playbooks.settings.selector import parse_selector
 
 
-def ask_app_metrics(settings: MetricsSettings, servers: Sequence[MeasuredServer]) -> StepCall:
+def app_metrics_call(settings: MetricsSettings, servers: Sequence[MeasuredServer]) -> StepCall:
     """Build the step that reads a host's pages, in one round trip.
 
     Args:

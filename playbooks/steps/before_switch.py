@@ -13,7 +13,7 @@ from playbooks.settings.services import Hook
 Which = Literal["run", "note"]
 
 
-def ask_before_switch(
+def before_switch_call(
     settings: Settings, release: str, hooks: Sequence[Hook], which: Which, note: Note | None = None
 ) -> StepCall:
     """Build the step that runs the hooks, or that records on another host that they have run.

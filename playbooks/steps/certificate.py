@@ -23,7 +23,7 @@ class Certificate:
     bad: bool = False
 
 
-def ask_certificate(balancer: Balancer, tls: Tls, settings: Settings) -> StepCall:
+def certificate_call(balancer: Balancer, tls: Tls, settings: Settings) -> StepCall:
     """Build the step that checks the certificate. It changes nothing."""
     arguments = [balancer.kind, str(tls.ports[0]), *certificate_arguments(balancer, tls, settings.app)]
     return StepCall("certificate", arguments, timeout=settings.timeouts.command)

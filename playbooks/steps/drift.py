@@ -114,7 +114,7 @@ def listed(changes: Sequence[Change], more: int = 0) -> str:
     return ", ".join(told) + (f", and {more} more" if more else "")
 
 
-def ask_drift(settings: Settings, *, how: How = "look") -> StepCall:
+def drift_call(settings: Settings, *, how: How = "look") -> StepCall:
     """Build the step that finds out what was changed.
 
     Args:

@@ -341,11 +341,11 @@ def read_facts(remote: Remote, home: str, state: str, *, seen: Head | None = Non
     Raises:
         BadAnswer: the answer is malformed.
     """
-    (answer,) = remote.chain([ask_facts(home, state, seen=seen, timeout=timeout)])
+    (answer,) = remote.chain([facts_call(home, state, seen=seen, timeout=timeout)])
     return facts_in(answer, home, seen=seen)
 
 
-def ask_facts(home: str, state: str, *, seen: Head | None = None, timeout: float = 60.0) -> StepCall:
+def facts_call(home: str, state: str, *, seen: Head | None = None, timeout: float = 60.0) -> StepCall:
     """Build the step that reports what a host has and runs; see `read_facts`."""
     return StepCall("facts", [home, state, seen.asked() if seen else "-", str(FORMAT)], timeout=timeout)
 
@@ -354,8 +354,8 @@ def facts_in(answer: StepResult, home: str, *, seen: Head | None = None) -> Fact
     """Read a host's facts from its answer.
 
     Args:
-        answer: the answer to `ask_facts`.
-        home, seen: the arguments of `ask_facts`.
+        answer: the answer to `facts_call`.
+        home, seen: the arguments of `facts_call`.
 
     Raises:
         BadAnswer: the answer is malformed.

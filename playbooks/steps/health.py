@@ -108,13 +108,13 @@ def wait_until_healthy(remote: Remote, ask: StepCall) -> HealthReport:
 
     Args:
         remote: the host.
-        ask: from `ask_health`.
+        ask: from `health_call`.
     """
     (answer,) = remote.chain([ask])
     return read_health(answer)
 
 
-def ask_health(
+def health_call(
     settings: Settings,
     *,
     units: Sequence[str],

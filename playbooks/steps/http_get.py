@@ -11,7 +11,7 @@ from playbooks.fleet.script import StepResult
 from playbooks.settings.metrics import Prometheus
 
 
-def ask_queries(settings: Prometheus, secrets: Mapping[str, str], queries: Sequence[str]) -> StepCall:
+def queries_call(settings: Prometheus, secrets: Mapping[str, str], queries: Sequence[str]) -> StepCall:
     """Build the step that asks several queries, in one round trip."""
     header = login(settings, secrets)
     lines = [f"header Authorization: {header}\n"] if header else []

@@ -36,7 +36,7 @@ def leave_other_slot(settings: Settings, now: Facts) -> list[StepCall]:
     return [_ask("idle", settings, now.idle.release, "0")] if now.idle else []
 
 
-def ask_idle_host(settings: Settings, *, release: str, after: float | None) -> StepCall:
+def idle_host_call(settings: Settings, *, release: str, after: float | None) -> StepCall:
     """Build the step that stops a host's units after its group has had no traffic for a while.
 
     Args:

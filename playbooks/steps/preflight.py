@@ -76,7 +76,7 @@ class Objections:
     opens: tuple[tuple[str, str, str, str], ...] = ()
 
 
-def ask_objections(settings: Settings, units: Mapping[str, bytes], ports: Iterable[int]) -> StepCall:
+def objections_call(settings: Settings, units: Mapping[str, bytes], ports: Iterable[int]) -> StepCall:
     """Build the step that looks for problems; see `read_objections`.
 
     Args:

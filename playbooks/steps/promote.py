@@ -22,7 +22,7 @@ class Heard:
     stage: str | None = None
 
 
-def ask_hold(state: str, deploy: str, stage: str | None) -> StepCall:
+def hold_call(state: str, deploy: str, stage: str | None) -> StepCall:
     """Build the step that records which stage is held. It needs the lock.
 
     Args:

@@ -27,7 +27,7 @@ class Promotion:
     stage: str
 
 
-def ask_signals(state: str, units: Sequence[str], cursor: str | None = None, *, timeout: float = 20.0) -> StepCall:
+def signals_call(state: str, units: Sequence[str], cursor: str | None = None, *, timeout: float = 20.0) -> StepCall:
     """Build the step that reads a host's signals, in one round trip.
 
     Args:

@@ -38,7 +38,7 @@ class SwitchGuard:
     record: dict[str, object]
 
 
-def ask_switch(
+def switch_call(
     settings: Settings,
     *,
     target: str | None,

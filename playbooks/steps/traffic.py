@@ -99,7 +99,7 @@ class TrafficMove:
     slow: tuple[str, ...]
 
 
-def ask_traffic(
+def traffic_call(
     balancer: Balancer,
     settings: Settings,
     shares: Sequence[ServerWeight],
@@ -153,7 +153,7 @@ def ask_traffic(
     )
 
 
-def ask_failover(balancer: Balancer, settings: Settings, *, up: float = 30.0) -> StepCall:
+def failover_call(balancer: Balancer, settings: Settings, *, up: float = 30.0) -> StepCall:
     """Build the step that moves traffic back at once if a dead controller left a guard; else it changes nothing.
 
     Args:

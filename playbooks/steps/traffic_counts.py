@@ -18,7 +18,7 @@ GROWTH = 1.1
 MAX_BUCKETS = 200
 
 
-def ask_counts(balancer: Balancer, settings: Settings, cursor: str) -> StepCall:
+def counts_call(balancer: Balancer, settings: Settings, cursor: str) -> StepCall:
     """Build the step that reads a balancer's counts. It changes nothing.
 
     Args:
@@ -56,7 +56,7 @@ class Meter:
     """Turns a balancer's totals into counts since the last reading.
 
     Args:
-        cursor: for the next `ask_counts`.
+        cursor: for the next `counts_call`.
     """
 
     cursor: str = "-"

@@ -31,7 +31,7 @@ class Probe:
     text: str
 
 
-def ask_probe(balancer: Balancer, settings: Settings, servers: Sequence[Server]) -> StepCall:
+def probe_call(balancer: Balancer, settings: Settings, servers: Sequence[Server]) -> StepCall:
     """Build the step that asks servers. It changes nothing, and takes two seconds for each server at most.
 
     Args:

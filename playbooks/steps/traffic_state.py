@@ -85,7 +85,7 @@ class BalancerState:
         return [*told, f"{self.edited} was changed by hand"] if self.edited else told
 
 
-def ask_state(balancer: Balancer, settings: Settings) -> StepCall:
+def state_call(balancer: Balancer, settings: Settings) -> StepCall:
     """Build the step that reads a balancer's state. It changes nothing."""
     return StepCall("traffic_state", balancer_arguments(balancer, settings), timeout=settings.timeouts.command)
 
@@ -119,7 +119,7 @@ def read_state(answer: StepResult) -> BalancerState:
     return BalancerState(answer.host, cut(version), maintenance == "on", servers, cut(edited[0]) if edited else "")
 
 
-def ask_maintenance(balancer: Balancer, settings: Settings, *, on: bool) -> StepCall:
+def maintenance_call(balancer: Balancer, settings: Settings, *, on: bool) -> StepCall:
     """Build the step that shows the maintenance page or the application (G2). The choice survives a restart."""
     return StepCall(
         "maintenance",

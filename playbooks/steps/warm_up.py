@@ -43,7 +43,7 @@ class Warmed:
         return {**asdict(self), "problem": self.problem}
 
 
-def ask_warm_up(settings: WarmUp, port: int) -> StepCall:
+def warm_up_call(settings: WarmUp, port: int) -> StepCall:
     """Build the step that warms a host up.
 
     Args:

@@ -13,10 +13,10 @@ from playbooks.environments.host_facts import facts_of
 from playbooks.fleet.fleet import Fleet
 from playbooks.fleet.remote import Remote
 from playbooks.settings.traffic import Balancer
-from playbooks.steps.certificate import Certificate, ask_certificate, read_certificate
+from playbooks.steps.certificate import Certificate, certificate_call, read_certificate
 from playbooks.steps.facts import Facts
 from playbooks.steps.traffic import Server
-from playbooks.steps.traffic_state import BalancerState, ask_state, read_state
+from playbooks.steps.traffic_state import BalancerState, read_state, state_call
 from playbooks.traffic.groups import group_hosts, live_group
 from playbooks.traffic.registration import unprovisioned
 from playbooks.traffic.unserved import probed
@@ -106,8 +106,8 @@ def _look(env: Environment, remote: Remote) -> BalancerStatus:
     assert balancer is not None  # there would be no balancer  # noqa: S101
     settings = env.target(remote.name).settings
     facts = facts_of(env, remote)
-    tls = [ask_certificate(balancer, balancer.tls, settings)] if balancer.tls else []
-    answer, *certificates = remote.chain([ask_state(balancer, settings), *tls])
+    tls = [certificate_call(balancer, balancer.tls, settings)] if balancer.tls else []
+    answer, *certificates = remote.chain([state_call(balancer, settings), *tls])
     state = read_state(answer)
     certificate = read_certificate(certificates[0]) if certificates else Certificate()
     members = group_hosts(env)

@@ -13,8 +13,8 @@ from playbooks.fleet.remote import Remote, StepCall
 from playbooks.fleet.script import StepResult
 from playbooks.judgement.headroom import BalancerReading
 from playbooks.judgement.meanwhile import RequestSummary, meanwhile
-from playbooks.steps.traffic_counts import Counted, Meter, ask_counts
-from playbooks.steps.traffic_state import BalancerState, ask_state, read_state
+from playbooks.steps.traffic_counts import Counted, Meter, counts_call
+from playbooks.steps.traffic_state import BalancerState, read_state, state_call
 
 # Seconds for which a reading is taken for what is so now.
 FRESH = 1.0
@@ -85,7 +85,7 @@ class BalancerReadings:
         balancer = self._env.settings.balancer
         assert balancer is not None  # there would be no balancer  # noqa: S101
         settings = self._env.target(balancer_host).settings
-        return [ask_state(balancer, settings), ask_counts(balancer, settings, self._meters[balancer_host].cursor)]
+        return [state_call(balancer, settings), counts_call(balancer, settings, self._meters[balancer_host].cursor)]
 
     def take(self, balancer: str, answers: Iterator[StepResult]) -> BalancerState:
         """Take a reading in. Numbers that cannot be had are told once, and missed.

@@ -23,11 +23,11 @@ from playbooks.steps.traffic import (
     BalancerGuard,
     ServerWeight,
     TrafficMove,
-    ask_failover,
-    ask_traffic,
+    failover_call,
     read_traffic_move,
+    traffic_call,
 )
-from playbooks.steps.traffic_state import BalancerState, ask_state, read_state
+from playbooks.steps.traffic_state import BalancerState, read_state, state_call
 from playbooks.traffic.gauge import BalancerReadings
 from playbooks.traffic.headroom import wait_for_headroom
 from playbooks.traffic.shares import HostBackends, TrafficSplit, balance, guard_weights, idle, servers_of
@@ -226,7 +226,7 @@ class Balancers:
             record = {**guard.record, "host": remote.name, "hosts": {remote.name: "by its guard"}}
             mine = replace(guard, record=seal.left_to(remote.name, record, adds=GUARD_ADDS))
             slow = 0.0 if back else balancer.slow_start
-            ask = ask_traffic(balancer, settings, shares, guard=mine, up=self.up, slow=slow, note=note)
+            ask = traffic_call(balancer, settings, shares, guard=mine, up=self.up, slow=slow, note=note)
             asks = [ask, *(self.gauge.asks(remote.name) if settled else ())]
             with contextlib.closing(remote.without_deadline().chain(asks)) as answers:
                 try:
@@ -359,7 +359,7 @@ def fail_over(fleet: Fleet, env: Environment, balancers: Sequence[str]) -> None:
 
     def one(remote: Remote) -> None:
         assert balancer is not None  # there would be no balancer  # noqa: S101
-        list(remote.chain([ask_failover(balancer, env.target(remote.name).settings)]))
+        list(remote.chain([failover_call(balancer, env.target(remote.name).settings)]))
 
     fleet.each("failover", one, hosts=balancers, finish=True).all_or_raise("taking the traffic back")
 
@@ -374,7 +374,7 @@ def read_balancers(fleet: Fleet, env: Environment, balancers: Sequence[str]) -> 
 
     def one(remote: Remote) -> BalancerState:
         assert balancer is not None  # there would be no balancer  # noqa: S101
-        (answer,) = remote.chain([ask_state(balancer, env.target(remote.name).settings)])
+        (answer,) = remote.chain([state_call(balancer, env.target(remote.name).settings)])
         return read_state(answer)
 
     return dict(fleet.each("balancer", one, hosts=balancers).all_or_raise("looking at the balancers"))

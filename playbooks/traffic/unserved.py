@@ -16,7 +16,7 @@ from playbooks.settings import Settings
 from playbooks.settings.load import PREFIX
 from playbooks.settings.traffic import Balancer
 from playbooks.steps.traffic import Server, ServerWeight, host_asked
-from playbooks.steps.traffic_probe import Probe, ask_probe, read_probes
+from playbooks.steps.traffic_probe import Probe, probe_call, read_probes
 from playbooks.steps.traffic_state import BalancerState
 from playbooks.traffic.gauge import BalancerReadings
 
@@ -55,7 +55,7 @@ def probed(remote: Remote, balancer: Balancer, settings: Settings, server: Serve
     Raises:
         SlipwayError: it cannot be asked from there.
     """
-    (probe,) = read_probes(next(remote.chain([ask_probe(balancer, settings, [server])])))
+    (probe,) = read_probes(next(remote.chain([probe_call(balancer, settings, [server])])))
     return explained(probe, balancer, settings, server)
 
 

@@ -26,7 +26,7 @@ from playbooks.steps.app_metrics import read_app_metrics
 from playbooks.steps.backup import prove
 from playbooks.steps.check_release import Checked, check_release
 from playbooks.steps.facts import NOTHING, Facts, read_facts
-from playbooks.steps.health import ask_health, wait_until_healthy
+from playbooks.steps.health import health_call, wait_until_healthy
 from playbooks.steps.ledger import read_ledger
 from playbooks.steps.promote import read_promote
 from playbooks.steps.rendered import read_rendered
@@ -132,7 +132,7 @@ class Answers:
         readers: list[Callable[[], object]] = [
             lambda: read_facts(remote, "/opt/shop", _SETTINGS.state),
             lambda: wait_until_healthy(
-                remote, ask_health(_SETTINGS, units=[], release_folder="/opt/shop/current", secrets={})
+                remote, health_call(_SETTINGS, units=[], release_folder="/opt/shop/current", secrets={})
             ),
             lambda: read_ledger(remote, _SETTINGS.state, lines=20),
             lambda: read_rendered(remote, _SETTINGS),

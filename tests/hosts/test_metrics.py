@@ -24,7 +24,7 @@ from playbooks.fleet.progress import Silent
 from playbooks.judgement.counts import Counts
 from playbooks.judgement.host import HostLimits, HostReading, host_signals
 from playbooks.rollout.watching.metric_sources import open_metrics
-from playbooks.steps.signals import ask_signals, read_signals
+from playbooks.steps.signals import read_signals, signals_call
 from tests.hosts.conftest import APPS, PROJECT, App, wait_until
 
 On = Callable[[str], Host]
@@ -181,7 +181,7 @@ def test_hosts_tell_what_is_wrong_with_them(shop: App, specs: dict[str, HostSpec
 
         def look() -> None:
             for name, some in readings.items():
-                ask = ask_signals(
+                ask = signals_call(
                     f"/var/lib/slipway/{shop.name}", [f"{shop.name}.service"], some[-1].cursor if some else None
                 )
                 some.append(read_signals(next(fleet.remotes[name].chain([ask]))))

@@ -31,10 +31,10 @@ from playbooks.fleet.script import StepResult
 from playbooks.judgement.counts import Counts
 from playbooks.settings.rollout import Headroom
 from playbooks.settings.traffic import Balancer
-from playbooks.steps.traffic import BalancerGuard, ServerWeight, TrafficMove, ask_traffic, read_traffic_move
-from playbooks.steps.traffic_counts import Counted, Meter, ask_counts
-from playbooks.steps.traffic_probe import ask_probe, read_probes
-from playbooks.steps.traffic_state import BalancerState, ask_maintenance, ask_state, read_state
+from playbooks.steps.traffic import BalancerGuard, ServerWeight, TrafficMove, read_traffic_move, traffic_call
+from playbooks.steps.traffic_counts import Counted, Meter, counts_call
+from playbooks.steps.traffic_probe import probe_call, read_probes
+from playbooks.steps.traffic_state import BalancerState, maintenance_call, read_state, state_call
 from playbooks.traffic.gauge import BalancerReadings
 from playbooks.traffic.headroom import wait_for_headroom
 from playbooks.traffic.servers import default_weights
@@ -243,7 +243,7 @@ class Hand:
         record = {"task": "guard", "id": "t-1", "environment": "test", "version": "1", "hosts": {EDGE: "by its guard"}}
         guard = BalancerGuard("t-1", self.seconds, self.settle, failover or final, final, record)
         settings = self.env.target(EDGE).settings
-        ask = ask_traffic(self.balancer, settings, shares, guard=guard, drain=drain, up=up, slow=slow)
+        ask = traffic_call(self.balancer, settings, shares, guard=guard, drain=drain, up=up, slow=slow)
         return read_traffic_move(self.ask(ask))
 
     def ask(self, ask: StepCall) -> StepResult:
@@ -251,16 +251,16 @@ class Hand:
         return answer
 
     def state(self) -> BalancerState:
-        return read_state(self.ask(ask_state(self.balancer, self.env.target(EDGE).settings)))
+        return read_state(self.ask(state_call(self.balancer, self.env.target(EDGE).settings)))
 
     def count(self, meter: Meter) -> Mapping[str, Counts]:
-        return meter.feed(self.ask(ask_counts(self.balancer, self.env.target(EDGE).settings, meter.cursor)))
+        return meter.feed(self.ask(counts_call(self.balancer, self.env.target(EDGE).settings, meter.cursor)))
 
     def read(self, meter: Meter) -> Counted:
-        return meter.read(self.ask(ask_counts(self.balancer, self.env.target(EDGE).settings, meter.cursor)))
+        return meter.read(self.ask(counts_call(self.balancer, self.env.target(EDGE).settings, meter.cursor)))
 
     def maintenance(self, *, on: bool) -> tuple[str, ...]:
-        answer = self.ask(ask_maintenance(self.balancer, self.env.target(EDGE).settings, on=on))
+        answer = self.ask(maintenance_call(self.balancer, self.env.target(EDGE).settings, on=on))
         return answer.one("maintenance", 2)
 
     def confirm(self) -> None:
@@ -346,7 +346,7 @@ def what_the_check_gets(edge: Hand) -> None:
     servers[2] = replace(servers[2], port=1)
     bad = edge.balancer.model_copy(update={"health_path": "/status/400"})
     for balancer, status in ((edge.balancer, 200), (bad, 400)):
-        found = read_probes(edge.ask(ask_probe(balancer, settings, servers)))
+        found = read_probes(edge.ask(probe_call(balancer, settings, servers)))
         assert [(probe.server, probe.status) for probe in found] == [("app1", status), ("app2", status), ("app3", 0)]
         assert [probe.text for probe in found[:2]] == ["app1", "app2"]
         assert "connect" in found[2].text

@@ -13,7 +13,7 @@ import pytest
 from playbooks.core.errors import StepFailed
 from playbooks.fleet import script as scripts
 from playbooks.settings.warm_up import WarmUp
-from playbooks.steps.warm_up import Warmed, ask_warm_up, read_warm_up, require_warm
+from playbooks.steps.warm_up import Warmed, read_warm_up, require_warm, warm_up_call
 
 ASKED: Counter[str] = Counter()
 
@@ -40,7 +40,7 @@ def port() -> Iterator[int]:
 
 
 def warmed(pages: WarmUp, port: int) -> Warmed:
-    ask = ask_warm_up(pages, port)
+    ask = warm_up_call(pages, port)
     words = ["/bin/sh", "-c", scripts.load(ask.step).reading().decode(), "sh", *ask.arguments]
     done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=True)
     return read_warm_up(scripts.parse("app1", ask.step, done.stdout, 0.0))

@@ -14,9 +14,9 @@ from playbooks.fleet.script import StepResult
 from playbooks.judgement.host import HostReading, host_signals
 from playbooks.judgement.verdict import Signal
 from playbooks.rollout.mover import Move
-from playbooks.steps.health import HealthReport, ask_health, read_health
-from playbooks.steps.promote import ask_hold
-from playbooks.steps.signals import ask_signals, read_promotion, read_signals
+from playbooks.steps.health import HealthReport, health_call, read_health
+from playbooks.steps.promote import hold_call
+from playbooks.steps.signals import read_promotion, read_signals, signals_call
 
 # One late answer may be the network's fault; two in a row are the host's.
 MISSES = 2
@@ -77,7 +77,7 @@ class HostLooks:
         self._promoted.clear()
 
         def one(remote: Remote) -> None:
-            list(remote.without_deadline().chain([ask_hold(self._state(remote), self._deploy, stage)]))
+            list(remote.without_deadline().chain([hold_call(self._state(remote), self._deploy, stage)]))
 
         results = self._fleet.each("", one, hosts=list(self._moves), finish=True)
         if stage is not None:
@@ -101,7 +101,9 @@ class HostLooks:
 
     def _baseline(self, remote: Remote) -> list[Signal]:
         seen = self._old.setdefault(remote.name, _Seen())
-        (answer,) = remote.chain([ask_signals(self._state(remote), self._moves[remote.name].units_before, seen.cursor)])
+        (answer,) = remote.chain(
+            [signals_call(self._state(remote), self._moves[remote.name].units_before, seen.cursor)]
+        )
         seen.readings.append(self._hear(answer))
         return []
 
@@ -109,7 +111,7 @@ class HostLooks:
         move = self._moves[remote.name]
         seen = self._new.setdefault(remote.name, _Seen())
         signals, health = remote.chain(
-            [ask_signals(self._state(remote), move.units, seen.cursor), self._health(remote.name, move)]
+            [signals_call(self._state(remote), move.units, seen.cursor), self._health(remote.name, move)]
         )
         seen.readings.append(self._hear(signals))
         return [self._healthy(seen, read_health(health))]
@@ -117,7 +119,7 @@ class HostLooks:
     def _health(self, host: str, move: Move) -> StepCall:
         settings = self._env.target(host).settings
         folder = f"{settings.home}/releases/{move.after}"
-        return ask_health(settings, units=move.units, release_folder=folder, secrets=self._env.secrets, once=True)
+        return health_call(settings, units=move.units, release_folder=folder, secrets=self._env.secrets, once=True)
 
     def _healthy(self, seen: _Seen, report: HealthReport) -> Signal:
         seen.misses = 0 if report.healthy else seen.misses + 1

@@ -10,8 +10,8 @@ from playbooks.adapters.metrics.prometheus_http import ask_from_here
 from playbooks.adapters.metrics.source import MeasuredServer, MetricsError, MetricsSource
 from playbooks.fleet.fleet import Fleet
 from playbooks.settings.metrics import MetricsSettings, Prometheus
-from playbooks.steps.app_metrics import ask_app_metrics, read_app_metrics
-from playbooks.steps.http_get import ask_queries, read_replies
+from playbooks.steps.app_metrics import app_metrics_call, read_app_metrics
+from playbooks.steps.http_get import queries_call, read_replies
 
 
 def open_metrics(
@@ -51,7 +51,7 @@ def _pages(settings: MetricsSettings, servers: Sequence[MeasuredServer], fleet: 
     reachable = [host for host in by_host if host in fleet.remotes]
     results = fleet.each(
         "metrics",
-        lambda remote: read_app_metrics(next(remote.chain([ask_app_metrics(settings, by_host[remote.name])]))),
+        lambda remote: read_app_metrics(next(remote.chain([app_metrics_call(settings, by_host[remote.name])]))),
         hosts=reachable,
     )
     # A host has no metrics of servers on other hosts.
@@ -69,7 +69,7 @@ def _pages(settings: MetricsSettings, servers: Sequence[MeasuredServer], fleet: 
 def _ask_through(settings: Prometheus, secrets: Mapping[str, str], fleet: Fleet, via: str) -> Ask:
     def ask(queries: Sequence[str]) -> list[Replied]:
         def one(host: str) -> list[Replied]:
-            return read_replies(next(fleet.remotes[host].chain([ask_queries(settings, secrets, queries)])))
+            return read_replies(next(fleet.remotes[host].chain([queries_call(settings, secrets, queries)])))
 
         results = fleet.each("metrics", lambda remote: one(remote.name), hosts=[via])
         replies = results.ok.get(via, [])

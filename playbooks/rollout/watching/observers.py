@@ -16,7 +16,7 @@ from playbooks.rollout.sides import Sides
 from playbooks.rollout.watching.host_looks import HostLooks
 from playbooks.rollout.watching.metric_sources import open_metrics
 from playbooks.rollout.watching.watch import RequestCounts, StageObserver
-from playbooks.steps.traffic_counts import Meter, ask_counts
+from playbooks.steps.traffic_counts import Meter, counts_call
 from playbooks.strategies.plan import Plan
 from playbooks.traffic.servers import metrics_hosts
 from playbooks.traffic.shares import HostBackends
@@ -52,7 +52,7 @@ class BalancerCounts:
 
         def one(remote: Remote) -> Mapping[str, Counts]:
             meter = self._meters[remote.name]
-            (answer,) = remote.chain([ask_counts(balancer, self._env.target(remote.name).settings, meter.cursor)])
+            (answer,) = remote.chain([counts_call(balancer, self._env.target(remote.name).settings, meter.cursor)])
             return meter.feed(answer)
 
         results = self._fleet.each("", one, hosts=list(self._meters), finish=True)
