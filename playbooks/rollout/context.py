@@ -15,9 +15,9 @@ from playbooks.steps.facts import Facts, version_in
 from playbooks.steps.traffic import Server
 from playbooks.steps.traffic_state import BalancerState
 from playbooks.strategies.plan import Plan
-from playbooks.traffic.gauge import BalancerReadings
 from playbooks.traffic.groups import Groups
 from playbooks.traffic.host_backends import places_of
+from playbooks.traffic.readings import BalancerReadings
 from playbooks.traffic.registration import require_registered
 from playbooks.traffic.servers import balancers_of
 from playbooks.traffic.shares import HostBackends, find_unchanged
@@ -115,8 +115,8 @@ def read_traffic(
     stay = frozenset() if stays else find_unchanged(places, running, moves)
     if not balancers:
         return NoBalancer(places, stay)
-    gauge = BalancerReadings(fleet, env, balancers)
-    states = gauge.look()
+    readings = BalancerReadings(fleet, env, balancers)
+    states = readings.read_all()
     require_registered(env, list(states.values()))
     closed = closed_by_hand(places, list(states.values()))
     for name in sorted(closed):
@@ -129,7 +129,7 @@ def read_traffic(
         )
     left = left_out(places, list(states.values()))
     return Balancers(
-        fleet, env, owner, balancers, places, gauge, stay, closed, left, up, states, stays, ignore_headroom
+        fleet, env, owner, balancers, places, readings, stay, closed, left, up, states, stays, ignore_headroom
     )
 
 

@@ -10,7 +10,7 @@ from playbooks.core.step_codes import StepCode
 from playbooks.fleet.progress import Progress
 from playbooks.judgement.headroom import Least, is_known, lacking
 from playbooks.settings.rollout import Headroom
-from playbooks.traffic.gauge import BalancerReadings
+from playbooks.traffic.readings import BalancerReadings
 
 # Seconds between two looks.
 AGAIN = 1.0
@@ -18,7 +18,7 @@ AGAIN = 1.0
 
 
 def wait_for_headroom(
-    gauge: BalancerReadings,
+    readings: BalancerReadings,
     limits: Headroom,
     hosts: Collection[str],
     leaving: Collection[str],
@@ -29,7 +29,7 @@ def wait_for_headroom(
     """Come back once the others can do without some hosts, by what the balancers counted within the last seconds.
 
     Args:
-        gauge: reads the balancers.
+        readings: reads the balancers.
         limits: what must be so, and for how long it is waited for.
         hosts: that are to change.
         leaving: their servers.
@@ -42,7 +42,7 @@ def wait_for_headroom(
     names = ", ".join(sorted(hosts))
     until = time.monotonic() + limits.wait
     told = False
-    while found := _lack(gauge, limits, leaving):
+    while found := _lack(readings, limits, leaving):
         balancer, why = found
         if ignore_headroom:
             if why:
@@ -68,13 +68,13 @@ def wait_for_headroom(
         time.sleep(AGAIN)
 
 
-def _lack(gauge: BalancerReadings, limits: Headroom, leaving: Collection[str]) -> tuple[str, str] | None:
+def _lack(readings: BalancerReadings, limits: Headroom, leaving: Collection[str]) -> tuple[str, str] | None:
     """Why the others cannot do without these servers now, and the balancer that says so.
 
     None where none does; no reason where it cannot be told yet, which lasts some seconds at the most.
     """
-    gauge.refresh()
+    readings.refresh()
     least = Least(limits.errors, None if limits.p50 is None else 1000 * limits.p50)
-    found = ((balancer, lacking(each, leaving, least)) for balancer, each in gauge.readings.items())
-    unknown = ((balancer, "") for balancer, each in gauge.readings.items() if not is_known(each))
+    found = ((balancer, lacking(each, leaving, least)) for balancer, each in readings.readings.items())
+    unknown = ((balancer, "") for balancer, each in readings.readings.items() if not is_known(each))
     return next(((balancer, why) for balancer, why in found if why), None) or next(unknown, None)

@@ -73,7 +73,7 @@ def weight_of(capacity: float, unit: float = FULL) -> int:
     return min(FULL, max(1, round(unit * capacity))) if unit else 0
 
 
-def weigh(old: Sequence[float], new: Sequence[float], share: float | None) -> tuple[float, float]:
+def unit_weights(old: Sequence[float], new: Sequence[float], share: float | None) -> tuple[float, float]:
     """The weight of a server with capacity 1 among the old and among the new servers, so that the new get their share.
 
     It is more than 256 if a version has no server of capacity 1; each real server's weight is at most 256.
@@ -102,7 +102,7 @@ def weigh(old: Sequence[float], new: Sequence[float], share: float | None) -> tu
     return min(pairs, key=off)
 
 
-def balance(
+def server_weights(
     places: Sequence[HostBackends], split: TrafficSplit, *, closed: frozenset[str] = frozenset()
 ) -> list[ServerWeight]:
     """Every server's weight.
@@ -127,7 +127,7 @@ def balance(
         for place in shut
         for server in servers_of(place).values()
     ]
-    empty = idle(places, split)
+    empty = servers_without_release(places, split)
     running = [share for share in wanted if share.server.name not in empty]
     if not any(share.on and share.weight for share in running or wanted):
         # No other server can carry the traffic, so a host that restarts is better than none.
@@ -142,7 +142,7 @@ def balance(
     return [*(replace(share, idle=share.server.name in empty) for share in wanted), *unused]
 
 
-def idle(places: Sequence[HostBackends], split: TrafficSplit) -> set[str]:
+def servers_without_release(places: Sequence[HostBackends], split: TrafficSplit) -> set[str]:
     """Names of servers on which nothing runs, not yet or not any more."""
     found = set()
     for place in places:
@@ -168,7 +168,7 @@ def _in_place(places: Sequence[HostBackends], split: TrafficSplit) -> list[Serve
     there = [place for place in places if place.host not in split.out]
     new = [place.capacity for place in there if place.host in split.moved]
     old = [place.capacity for place in there if place.host not in split.moved]
-    old_unit, new_unit = weigh(old, new, split.share)
+    old_unit, new_unit = unit_weights(old, new, split.share)
     mixed = 0 < len(new) < len(there)
     shares = []
     for place in places:
@@ -189,7 +189,7 @@ def _side_by_side(places: Sequence[HostBackends], split: TrafficSplit) -> list[S
     # A host that does not change has one server, which is old or new by what it runs.
     old = [place for place in places if place.before and (place.side_by_side or place.host not in moved)]
     new_ones = [place.capacity for place in places if place.host in moved]
-    old_unit, new_unit = weigh([place.capacity for place in old], new_ones, share)
+    old_unit, new_unit = unit_weights([place.capacity for place in old], new_ones, share)
     shares = []
     for place in places:
         new = place.host in moved
@@ -210,7 +210,7 @@ def _grouped(places: Sequence[HostBackends], split: TrafficSplit) -> list[Server
     new = [] if first else [place for place in places if not place.live and place.host in split.moved - split.out]
     share = split.share if new and split.share is not None else 0.0
     old = [place.capacity for place in places if place.live]
-    old_unit, new_unit = weigh(old, [place.capacity for place in new], share)
+    old_unit, new_unit = unit_weights(old, [place.capacity for place in new], share)
     return [
         ServerWeight(
             place.after,
@@ -250,18 +250,20 @@ def guard_weights(
     hosts; fewer could not carry the traffic.
 
     Args:
-        places, split, closed: see `balance`.
+        places, split, closed: see `server_weights`.
         forward: whether the task is a rollback, which guards finish.
     """
     hosts = frozenset(place.host for place in places if not place.live)
     if any(place.side_by_side for place in places):
-        end = balance(places, TrafficSplit(hosts, share=1.0) if forward else TrafficSplit(share=0.0), closed=closed)
-        return (balance(places, split, closed=closed) if forward else end), end
-    end = balance(places, TrafficSplit(hosts if forward else frozenset()), closed=closed)
+        end = server_weights(
+            places, TrafficSplit(hosts, share=1.0) if forward else TrafficSplit(share=0.0), closed=closed
+        )
+        return (server_weights(places, split, closed=closed) if forward else end), end
+    end = server_weights(places, TrafficSplit(hosts if forward else frozenset()), closed=closed)
     left = hosts - split.moved if forward else split.moved
     leaving = left | split.out
     carried = {place.host: place.capacity for place in places if place.host in hosts and not is_disabled(place, closed)}
     # Floats: rounding must not make a half less than a half.
     if 2 * fsum(carried[host] for host in carried.keys() - leaving) < fsum(carried.values()) - 1e-9:
         return end, end
-    return balance(places, TrafficSplit(split.moved, out=leaving), closed=closed), end
+    return server_weights(places, TrafficSplit(split.moved, out=leaving), closed=closed), end

@@ -28,9 +28,16 @@ from playbooks.steps.traffic import (
     traffic_call,
 )
 from playbooks.steps.traffic_state import BalancerState, read_state, state_call
-from playbooks.traffic.gauge import BalancerReadings
 from playbooks.traffic.headroom import wait_for_headroom
-from playbooks.traffic.shares import HostBackends, TrafficSplit, balance, guard_weights, idle, servers_of
+from playbooks.traffic.readings import BalancerReadings
+from playbooks.traffic.shares import (
+    HostBackends,
+    TrafficSplit,
+    guard_weights,
+    server_weights,
+    servers_of,
+    servers_without_release,
+)
 from playbooks.traffic.unserved import find_unserved, probed
 
 # Seconds by which the application's hosts let their guards run longer than the balancers': these look every tenth of
@@ -150,7 +157,7 @@ class Balancers:
     owner: LockOwner
     balancers: tuple[str, ...]
     places: tuple[HostBackends, ...]
-    gauge: BalancerReadings
+    readings: BalancerReadings
     unchanged: frozenset[str] = frozenset()
     closed: frozenset[str] = frozenset()
     left: frozenset[str] = frozenset()
@@ -163,7 +170,7 @@ class Balancers:
     def misrouted(self) -> bool:
         wanted = {
             share.server.name: share.on and share.weight > 0
-            for share in balance(
+            for share in server_weights(
                 self.places, TrafficSplit(self.unchanged, self.left - self.unchanged), closed=self.closed
             )
         }
@@ -187,7 +194,7 @@ class Balancers:
         )
 
     def begin(self) -> None:
-        self.gauge.begin()
+        self.readings.mark_baseline()
 
     def require_headroom(self, hosts: frozenset[str]) -> None:
         leaving = {place.before.name for place in self.places if place.host in hosts and place.before}
@@ -195,18 +202,18 @@ class Balancers:
         if leaving and not any(place.side_by_side for place in self.places):
             limits = self.env.settings.rollout.headroom
             wait_for_headroom(
-                self.gauge, limits, hosts, leaving, self.fleet.progress, ignore_headroom=self.ignore_headroom
+                self.readings, limits, hosts, leaving, self.fleet.progress, ignore_headroom=self.ignore_headroom
             )
 
     def meanwhile(self) -> RequestSummary | None:
-        return self.gauge.meanwhile()
+        return self.readings.meanwhile()
 
     def unserved(self) -> StepFailed | None:
         everybody = TrafficSplit(frozenset(place.host for place in self.places), share=1.0)
-        return self._unserved(balance(self.places, everybody, closed=self.closed))
+        return self._unserved(server_weights(self.places, everybody, closed=self.closed))
 
     def _unserved(self, shares: Sequence[ServerWeight]) -> StepFailed | None:
-        return find_unserved(self.gauge, self.fleet, self.env, shares, up=self.up)
+        return find_unserved(self.readings, self.fleet, self.env, shares, up=self.up)
 
     def move(self, split: TrafficSplit, *, back: bool = False) -> Mapping[str, SlipwayError]:
         back = back or self.owner.task == "rollback"
@@ -214,7 +221,7 @@ class Balancers:
         settled = not split.out
         new = split.moved | (self.unchanged - split.out)
         split = replace(split, moved=new, out=split.out | (self.left - new))
-        shares = self._mark_restarted(balance(self.places, split, closed=self.closed), split, back=back)
+        shares = self._mark_restarted(server_weights(self.places, split, closed=self.closed), split, back=back)
         guard = self._guard(split)
         seal = self.env.signing.seal(self.owner)
 
@@ -227,7 +234,7 @@ class Balancers:
             mine = replace(guard, record=seal.left_to(remote.name, record, adds=GUARD_ADDS))
             slow = 0.0 if back else balancer.slow_start
             ask = traffic_call(balancer, settings, shares, guard=mine, up=self.up, slow=slow, note=note)
-            asks = [ask, *(self.gauge.asks(remote.name) if settled else ())]
+            asks = [ask, *(self.readings.calls(remote.name) if settled else ())]
             with contextlib.closing(remote.without_deadline().chain(asks)) as answers:
                 try:
                     moved = read_traffic_move(next(answers))
@@ -252,7 +259,7 @@ class Balancers:
     def _take(self, balancer: str, answers: Iterator[StepResult]) -> None:
         """Take in what came behind a move: that is done, whatever becomes of the reading."""
         try:
-            self.gauge.take(balancer, answers)
+            self.readings.add(balancer, answers)
         except Interrupted:
             raise
         except SlipwayError as error:
@@ -336,7 +343,7 @@ class Balancers:
         for server, count in moved.cut.items():
             requests = "1 request" if count == 1 else f"{count} requests"
             self.fleet.progress.warn(f"{balancer}: {requests} in flight on {server} did not end in time and may be cut")
-        for server in sorted(set(moved.slow) - idle(self.places, split)):
+        for server in sorted(set(moved.slow) - servers_without_release(self.places, split)):
             self.fleet.progress.warn(f"{balancer}: {server} does not answer the balancer's health check yet")
 
 

@@ -18,7 +18,7 @@ from playbooks.settings.traffic import Balancer
 from playbooks.steps.traffic import Server, ServerWeight, host_asked
 from playbooks.steps.traffic_probe import Probe, probe_call, read_probes
 from playbooks.steps.traffic_state import BalancerState
-from playbooks.traffic.gauge import BalancerReadings
+from playbooks.traffic.readings import BalancerReadings
 
 # Seconds between two looks, and after which a server is asked itself: some answers no waiting changes.
 AGAIN, LASTING = 1.0, 2.0
@@ -93,12 +93,12 @@ def explained(probe: Probe, balancer: Balancer, settings: Settings, server: Serv
 
 
 def find_unserved(
-    gauge: BalancerReadings, fleet: Fleet, env: Environment, shares: Sequence[ServerWeight], *, up: float
+    readings: BalancerReadings, fleet: Fleet, env: Environment, shares: Sequence[ServerWeight], *, up: float
 ) -> StepFailed | None:
     """A balancer that has nobody to send clients to; None where all have somebody, or are to have nobody.
 
     Args:
-        gauge: reads the balancers.
+        readings: reads the balancers.
         fleet: the open sessions.
         env: the environment.
         shares: what servers are to get.
@@ -110,7 +110,7 @@ def find_unserved(
         return None
     began = time.monotonic()
     found: Unserved | None = None
-    while alone := gauge.unserved():
+    while alone := readings.balancers_without_servers():
         waited = time.monotonic() - began
         if waited >= min(LASTING, up):
             with contextlib.suppress(StepFailed):
@@ -118,9 +118,9 @@ def find_unserved(
             if found is None or found.lasting or waited >= up:
                 break
         time.sleep(AGAIN)
-        gauge.refresh()
+        readings.refresh()
     if not alone:
         return None
-    sentence = nobody(balancer, gauge.states[alone[0]])
+    sentence = nobody(balancer, readings.states[alone[0]])
     told, hint = (f"{sentence}; {found.sentence}", found.hint) if found else (sentence, f"invoke traffic {ANY_ENV}")
     return StepFailed(told, host=alone[0], step="traffic", code=StepCode.UNSERVED, hint=hint)

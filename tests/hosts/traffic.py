@@ -35,8 +35,8 @@ from playbooks.steps.traffic import BalancerGuard, ServerWeight, TrafficMove, re
 from playbooks.steps.traffic_counts import Counted, Meter, counts_call
 from playbooks.steps.traffic_probe import probe_call, read_probes
 from playbooks.steps.traffic_state import BalancerState, maintenance_call, read_state, state_call
-from playbooks.traffic.gauge import BalancerReadings
 from playbooks.traffic.headroom import wait_for_headroom
+from playbooks.traffic.readings import BalancerReadings
 from playbooks.traffic.servers import default_weights
 from tests.hosts.conftest import APPS, PROJECT, App, clear_edge, invoke
 from tests.hosts.named_connection import NamedConnection
@@ -357,13 +357,13 @@ def a_fleet_that_drowns(inventory: str, address: str) -> None:
     env = load_environment(inventory, PROJECT)
     limits = Headroom.model_validate({"p50": "1s", "wait": "4s"})
     with open_fleet([env.target(EDGE).address], progress=Silent(), forks=4) as fleet:
-        gauge = BalancerReadings(fleet, env, [EDGE])
-        gauge.look()
+        readings = BalancerReadings(fleet, env, [EDGE])
+        readings.read_all()
 
         def leave(wait: float, *, ignore_headroom: bool = False) -> float:
             began = time.monotonic()
             some = limits.model_copy(update={"wait": wait})
-            wait_for_headroom(gauge, some, ["app1"], ["app1"], Silent(), ignore_headroom=ignore_headroom)
+            wait_for_headroom(readings, some, ["app1"], ["app1"], Silent(), ignore_headroom=ignore_headroom)
             return time.monotonic() - began
 
         assert leave(4.0) < 2, "nobody waits where there is nothing to wait for"

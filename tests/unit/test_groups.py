@@ -24,7 +24,7 @@ from playbooks.steps.facts import Facts, ReleaseOnHost
 from playbooks.steps.traffic import Server, ServerWeight
 from playbooks.steps.traffic_state import Admin, BalancerState, ServerState
 from playbooks.traffic.groups import Groups, live_group
-from playbooks.traffic.shares import HostBackends, TrafficSplit, balance, find_unchanged, guard_weights
+from playbooks.traffic.shares import HostBackends, TrafficSplit, find_unchanged, guard_weights, server_weights
 
 WEB = {"name": "web@", "unit": {"Service": {"ExecStart": "/x"}}}
 BLUE, GREEN = ("a1",), ("b1", "b2")
@@ -142,25 +142,25 @@ def test_the_live_group_serves_until_the_other_one_has_it_all(
     moved: frozenset[str], out: frozenset[str], share: float | None
 ) -> None:
     """The traffic may be nowhere but on hosts that are ready, in every moment of a deploy."""
-    got = set(serving(balance(PLACES, TrafficSplit(frozenset(moved), frozenset(out), share))))
+    got = set(serving(server_weights(PLACES, TrafficSplit(frozenset(moved), frozenset(out), share))))
     ready = moved - out
     assert got
     assert got <= set(BLUE) | ready
     assert (set(BLUE) <= got) == (not ready or share is None or share < 1)
-    assert guard_weights(PLACES, TrafficSplit(frozenset(moved), frozenset(out), share))[0] == balance(
+    assert guard_weights(PLACES, TrafficSplit(frozenset(moved), frozenset(out), share))[0] == server_weights(
         PLACES, TrafficSplit()
     )
 
 
 def test_shares_testers_and_where_it_ends() -> None:
     """Uneven groups get their share all the same; the group that is left is off, and comes back whole."""
-    start = balance(PLACES, TrafficSplit(NEW, share=0.0))
+    start = server_weights(PLACES, TrafficSplit(NEW, share=0.0))
     assert (serving(start), {one.server.name for one in start if one.tester}) == ({"a1": 256}, set(GREEN))
-    half = serving(balance(PLACES, TrafficSplit(NEW, share=0.5)))
+    half = serving(server_weights(PLACES, TrafficSplit(NEW, share=0.5)))
     assert half["a1"] == half["b1"] + half["b2"]
-    end = balance(PLACES, TrafficSplit(NEW, share=1.0))
+    end = server_weights(PLACES, TrafficSplit(NEW, share=1.0))
     assert (serving(end), [one.on for one in end]) == ({"b1": 256, "b2": 256}, [False, True, True])
-    first = balance(PLACES, TrafficSplit(ALL))
+    first = server_weights(PLACES, TrafficSplit(ALL))
     assert [(one.weight, one.on, one.tester) for one in first] == [
         (256, True, True),
         (0, False, False),
@@ -174,8 +174,8 @@ def test_shares_testers_and_where_it_ends() -> None:
 
 def test_a_group_without_the_traffic_gets_none_because_nobody_else_serves() -> None:
     """All live servers are closed by hand: the idle group, which may run anything, is no way out of that."""
-    assert serving(balance(PLACES, TrafficSplit(), closed=frozenset(BLUE))) == {}
-    assert serving(balance(PLACES, TrafficSplit(out=frozenset(BLUE)))) == dict.fromkeys(BLUE, 256)
+    assert serving(server_weights(PLACES, TrafficSplit(), closed=frozenset(BLUE))) == {}
+    assert serving(server_weights(PLACES, TrafficSplit(out=frozenset(BLUE)))) == dict.fromkeys(BLUE, 256)
 
 
 def facts(host: str, current: str | None, *others: str, state: Any = "proven") -> Facts:

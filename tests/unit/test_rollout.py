@@ -20,7 +20,7 @@ from playbooks.strategies.blue_green import side_by_side
 from playbooks.strategies.canary import canary
 from playbooks.strategies.plan import FleetShape, Plan, Stage
 from playbooks.strategies.rolling import rolling
-from playbooks.traffic.shares import HostBackends, TrafficSplit, balance
+from playbooks.traffic.shares import HostBackends, TrafficSplit, server_weights
 
 HOSTS = ("app1", "app2", "app3", "app4")
 IN_PLACE = [HostBackends(host, Server(host, "::1", 80), Server(host, "::1", 80)) for host in HOSTS]
@@ -98,7 +98,7 @@ class Balancer:
     @property
     def weights(self) -> dict[str, int]:
         """Servers that get something."""
-        shares = balance(self.places, self.splits[-1])
+        shares = server_weights(self.places, self.splits[-1])
         return {share.server.name: share.weight for share in shares if share.on and share.weight}
 
 
@@ -231,5 +231,5 @@ def test_what_serves_already_has_the_traffic_before_its_hosts_go_back_to_it() ->
     rollout, traffic, hosts = run(Plan("rolling", (stage,)), BESIDE)
     assert (rollout.verdict, hosts.on_new) == ("deployed", set(HOSTS))
     for split in traffic.splits:
-        shares = balance(BESIDE, split)
+        shares = server_weights(BESIDE, split)
         assert {share.server.name for share in shares if share.on} == {f"{host}-green" for host in HOSTS}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from playbooks.rollout.context import closed_by_hand, left_out, nobody_up
 from playbooks.steps.traffic import Server, ServerWeight, share_lines
 from playbooks.steps.traffic_state import BalancerState, ServerState
-from playbooks.traffic.shares import HostBackends, TrafficSplit, balance, guard_weights, weigh, weight_of
+from playbooks.traffic.shares import HostBackends, TrafficSplit, guard_weights, server_weights, unit_weights, weight_of
 
 IN_PLACE = [HostBackends(f"h{n}", Server(f"h{n}", "::1", 80), Server(f"h{n}", "::1", 80)) for n in range(8)]
 BESIDE = [HostBackends(f"h{n}", Server(f"h{n}-blue", "::1", 81), Server(f"h{n}-green", "::1", 82)) for n in range(3)]
@@ -24,7 +24,7 @@ def serving(shares: list[ServerWeight]) -> dict[str, int]:
 @given(st.integers(1, 50), st.integers(1, 50), st.floats(0.01, 0.99))
 def test_the_new_release_gets_its_share(old: int, new: int, share: float) -> None:
     """1 % must not become 3 % because weights are whole numbers up to 256."""
-    old_weight, new_weight = (weight_of(1.0, unit) for unit in weigh([1.0] * old, [1.0] * new, share))
+    old_weight, new_weight = (weight_of(1.0, unit) for unit in unit_weights([1.0] * old, [1.0] * new, share))
     got = new * new_weight / (new * new_weight + old * old_weight)
     finest = max(new / (new + 256 * old), old / (old + 256 * new))
     assert abs(got - share) <= max(0.02 * share, finest)
@@ -36,7 +36,7 @@ def test_somebody_always_serves_and_nobody_who_changes_does(
     moved: frozenset[str], out: frozenset[str], share: float | None
 ) -> None:
     """All servers drained is an outage by our own hand: then a host that restarts is better than none."""
-    got = serving(balance(IN_PLACE, TrafficSplit(moved, out, share)))
+    got = serving(server_weights(IN_PLACE, TrafficSplit(moved, out, share)))
     assert got
     if len(moved - out) not in (0, 8 - len(out)) or (len(out) < 8 and share is None):
         assert not set(got) & out
@@ -70,13 +70,13 @@ def test_a_host_gets_what_it_can_carry(weights: list[int], data: st.DataObject, 
     """Twice the capacity is twice the traffic, before, after, and within each side of a canary."""
     sizes = {f"h{n}": weight / max(weights) for n, weight in enumerate(weights)}
     places = of_sizes(sizes)
-    usual = serving(balance(places, TrafficSplit()))
+    usual = serving(server_weights(places, TrafficSplit()))
     assert usual == {name: round(256 * size) for name, size in sizes.items()}
     assert serving(guard_weights(places, TrafficSplit(frozenset({"h0"}), share=share))[1]) == usual
     moved = frozenset(data.draw(st.sets(st.sampled_from(sorted(sizes)), min_size=1, max_size=len(sizes) - 1)))
-    got = serving(balance(places, TrafficSplit(moved, share=share)))
+    got = serving(server_weights(places, TrafficSplit(moved, share=share)))
     new = sum(got[name] for name in moved)
-    assert max(share.weight for share in balance(places, TrafficSplit(moved, moved ^ {"h0"}, share))) <= 256
+    assert max(share.weight for share in server_weights(places, TrafficSplit(moved, moved ^ {"h0"}, share))) <= 256
     # The smallest host's weight is a whole number, too.
     assert abs(new / sum(got.values()) - share) < max(0.03, 1 / min(got.values())) * share
     for side in (moved, frozenset(sizes) - moved):
@@ -86,7 +86,9 @@ def test_a_host_gets_what_it_can_carry(weights: list[int], data: st.DataObject, 
 
 def test_a_small_share_is_small_where_only_a_small_host_is_old() -> None:
     """Weighed as if a large one were beside it, 1 % would be 3 %: its weight would end at 32 of 256."""
-    got = serving(balance(of_sizes({"small": 0.125, "large": 1.0}), TrafficSplit(frozenset({"large"}), share=0.01)))
+    got = serving(
+        server_weights(of_sizes({"small": 0.125, "large": 1.0}), TrafficSplit(frozenset({"large"}), share=0.01))
+    )
     assert got == {"small": 198, "large": 2}
 
 
@@ -101,15 +103,15 @@ def test_half_of_the_fleet_is_half_of_what_it_can_carry() -> None:
 def test_beside_each_other_the_old_slot_is_drained_only_when_the_new_one_has_it_all() -> None:
     """Until then it is the way back; after it, its connections end in peace."""
     hosts_with_data = frozenset(place.host for place in BESIDE)
-    assert set(serving(balance(BESIDE, TrafficSplit(share=0.0)))) == {"h0-blue", "h1-blue", "h2-blue"}
-    half = serving(balance(BESIDE, TrafficSplit(hosts_with_data, share=0.5)))
+    assert set(serving(server_weights(BESIDE, TrafficSplit(share=0.0)))) == {"h0-blue", "h1-blue", "h2-blue"}
+    half = serving(server_weights(BESIDE, TrafficSplit(hosts_with_data, share=0.5)))
     assert set(half.values()) == {256}
     assert len(half) == 6
-    full = balance(BESIDE, TrafficSplit(hosts_with_data, share=1.0))
+    full = server_weights(BESIDE, TrafficSplit(hosts_with_data, share=1.0))
     assert set(serving(full)) == {"h0-green", "h1-green", "h2-green"}
     assert not any(share.on for share in full if share.server.name.endswith("blue"))
     failover, final = guard_weights(BESIDE, TrafficSplit(hosts_with_data, share=0.5))
-    assert failover == final == balance(BESIDE, TrafficSplit(share=0.0))
+    assert failover == final == server_weights(BESIDE, TrafficSplit(share=0.0))
 
 
 def test_a_slot_that_nothing_runs_in_gets_nothing() -> None:
@@ -117,7 +119,7 @@ def test_a_slot_that_nothing_runs_in_gets_nothing() -> None:
     unused = Server("h0-green", "::1", 82)
     place = HostBackends("h0", Server("h0-blue", "::1", 81), Server("h0-blue", "::1", 81), (unused,))
     for split in (TrafficSplit(), TrafficSplit(frozenset({"h0"})), TrafficSplit(out=frozenset({"h0"}))):
-        shares = {share.server.name: share for share in balance([place], split)}
+        shares = {share.server.name: share for share in server_weights([place], split)}
         assert not shares["h0-green"].on
         assert shares["h0-blue"].on
 
@@ -143,28 +145,28 @@ def test_nobody_waits_for_a_host_before_its_first_deploy() -> None:
     )
     for place, others in ((new, IN_PLACE), (green, BESIDE)):
         for split, idle in ((TrafficSplit(), True), (TrafficSplit(frozenset({"new"})), False)):
-            shares = balance([place], split)
+            shares = server_weights([place], split)
             assert [(share.on, share.idle) for share in shares] == [(True, idle)]
-            assert not any(share.idle for share in balance(others, split))
+            assert not any(share.idle for share in server_weights(others, split))
     leaving = replace(IN_PLACE[0], leaves=True)
-    assert [share.idle for share in balance([leaving], TrafficSplit())] == [False]
-    assert [share.idle for share in balance([leaving], TrafficSplit(frozenset({"h0"})))] == [True]
-    lines = share_lines(balance([new], TrafficSplit())).decode().split()
+    assert [share.idle for share in server_weights([leaving], TrafficSplit())] == [False]
+    assert [share.idle for share in server_weights([leaving], TrafficSplit(frozenset({"h0"})))] == [True]
+    lines = share_lines(server_weights([new], TrafficSplit())).decode().split()
     assert lines == ["new", "::1", "80", "256", "on", "tester", "idle"]
 
 
 def test_testers_meet_the_new_release_as_soon_as_it_runs() -> None:
     """B3: before anybody else does; and when there is only one release, testers are users like all others."""
-    shares = balance(BESIDE, TrafficSplit(frozenset({"h0"}), share=0.0))
+    shares = server_weights(BESIDE, TrafficSplit(frozenset({"h0"}), share=0.0))
     assert [share.server.name for share in shares if share.tester] == ["h0-green"]
-    assert all(share.tester for share in balance(IN_PLACE, TrafficSplit()))
-    mixed = balance(IN_PLACE, TrafficSplit(frozenset({"h3"}), share=0.01))
+    assert all(share.tester for share in server_weights(IN_PLACE, TrafficSplit()))
+    mixed = server_weights(IN_PLACE, TrafficSplit(frozenset({"h3"}), share=0.01))
     assert [share.server.name for share in mixed if share.tester] == ["h3"]
 
 
 def test_a_server_closed_by_hand_stays_closed() -> None:
     """Somebody may have it on the bench; a deploy that puts it back into service breaks their work, and requests."""
-    shares = balance(IN_PLACE, TrafficSplit(), closed=frozenset({"h2"}))
+    shares = server_weights(IN_PLACE, TrafficSplit(), closed=frozenset({"h2"}))
     assert "h2" not in serving(shares)
     assert len(serving(shares)) == 7
 
@@ -172,7 +174,7 @@ def test_a_server_closed_by_hand_stays_closed() -> None:
 @given(SETS, SETS.filter(lambda closed: len(closed) < 7), st.floats(0.05, 0.95))
 def test_a_share_is_of_what_is_not_closed(moved: frozenset[str], closed: frozenset[str], share: float) -> None:
     """With half of the old hosts on the bench, a canary of 5 % had 10 %."""
-    got = serving(balance(IN_PLACE, TrafficSplit(moved, share=share), closed=closed))
+    got = serving(server_weights(IN_PLACE, TrafficSplit(moved, share=share), closed=closed))
     assert not got.keys() & closed
     new, old = got.keys() & moved, got.keys() - moved
     if new and old:
@@ -185,7 +187,7 @@ def test_a_host_whose_slot_is_closed_stays_out_with_both() -> None:
     for share in (0.0, 0.5, 1.0):
         assert (
             not {"h1-blue", "h1-green"}
-            & serving(balance(BESIDE, TrafficSplit(hosts_with_data, share=share), closed=closed)).keys()
+            & serving(server_weights(BESIDE, TrafficSplit(hosts_with_data, share=share), closed=closed)).keys()
         )
     for ends in guard_weights(BESIDE, TrafficSplit(hosts_with_data, share=0.5), closed=closed):
         assert set(serving(ends)) == {"h0-blue", "h2-blue"}
@@ -223,9 +225,9 @@ def test_traffic_on_the_other_slot_is_nobodys_hand() -> None:
 def test_a_server_that_a_task_took_out_and_left_is_nobodys_hand() -> None:
     """A deploy was halted, or a rollback failed, on its host, which never got traffic again."""
     place = IN_PLACE[2]
-    (off,) = [share for share in balance(IN_PLACE, TrafficSplit(out=frozenset({"h2"}))) if not share.on]
+    (off,) = [share for share in server_weights(IN_PLACE, TrafficSplit(out=frozenset({"h2"}))) if not share.on]
     assert (off.server.name, off.out) == ("h2", True)
-    assert not any(share.out for share in balance(IN_PLACE, TrafficSplit(), closed=frozenset({"h2"})))
+    assert not any(share.out for share in server_weights(IN_PLACE, TrafficSplit(), closed=frozenset({"h2"})))
 
     def edge(*, out: bool) -> BalancerState:
         return BalancerState("edge1", "HAProxy", False, {"h2": ServerState("h2", 256, "off", None, 0, False, out=out)})

@@ -24,7 +24,7 @@ from playbooks.rollout.planning.strategy import plan_deploy, plan_rollback
 from playbooks.steps.check_release import Checked
 from playbooks.steps.facts import Facts, ReleaseOnHost
 from playbooks.traffic.host_backends import places_of
-from playbooks.traffic.shares import TrafficSplit, balance, guard_weights
+from playbooks.traffic.shares import TrafficSplit, guard_weights, server_weights
 
 WEB = {"name": "web@", "unit": {"Service": {"ExecStart": "/opt/app/current/run --port=${PORT}"}}}
 SLOTS = {"blue": 8001, "green": 8002}
@@ -197,7 +197,7 @@ def test_a_fleet_that_turns_has_its_traffic_where_each_host_runs(tmp_path: Path)
     places = places_of(env, hosts, {"h1": "green", "h2": None, "h3": "blue"}, host_by_host=plan.host_by_host)
 
     def asked(moved: str = "", out: str = "") -> set[str]:
-        shares = balance(places, TrafficSplit(frozenset(moved.split()), frozenset(out.split())))
+        shares = server_weights(places, TrafficSplit(frozenset(moved.split()), frozenset(out.split())))
         assert not any(share.on and share.idle for share in shares)
         return {share.server.name for share in shares if share.on and share.weight}
 

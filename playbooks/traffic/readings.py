@@ -37,7 +37,7 @@ class BalancerReadings:
         self.states: dict[str, BalancerState] = {}
         self._began: float | None = None
 
-    def begin(self) -> None:
+    def mark_baseline(self) -> None:
         """Nothing has changed yet: what was counted so far is how things were."""
         self.refresh()
         self._began = time.monotonic()
@@ -56,13 +56,13 @@ class BalancerReadings:
         if all(each and now - each[-1].ended < FRESH for each in self.readings.values()):
             return
         try:
-            self.look("")
+            self.read_all("")
         except Interrupted:
             raise
         except SlipwayError as error:
             self._fleet.progress.warn(f"the balancers could not be looked at: {error.message}")
 
-    def look(self, step: str = "balancer") -> dict[str, BalancerState]:
+    def read_all(self, step: str = "balancer") -> dict[str, BalancerState]:
         """Read all balancers in a round trip of its own.
 
         Args:
@@ -73,21 +73,21 @@ class BalancerReadings:
         """
 
         def one(remote: Remote) -> BalancerState:
-            with contextlib.closing(remote.chain(self.asks(remote.name))) as answers:
-                return self.take(remote.name, answers)
+            with contextlib.closing(remote.chain(self.calls(remote.name))) as answers:
+                return self.add(remote.name, answers)
 
         return dict(
             self._fleet.each(step, one, hosts=self._balancers, finish=True).all_or_raise("looking at the balancers")
         )
 
-    def asks(self, balancer_host: str) -> list[StepCall]:
+    def calls(self, balancer_host: str) -> list[StepCall]:
         """What a balancer is asked for a reading: it may follow what moves its traffic."""
         balancer = self._env.settings.balancer
         assert balancer is not None  # there would be no balancer  # noqa: S101
         settings = self._env.target(balancer_host).settings
         return [state_call(balancer, settings), counts_call(balancer, settings, self._meters[balancer_host].cursor)]
 
-    def take(self, balancer: str, answers: Iterator[StepResult]) -> BalancerState:
+    def add(self, balancer: str, answers: Iterator[StepResult]) -> BalancerState:
         """Take a reading in. Numbers that cannot be had are told once, and missed.
 
         Raises:
@@ -118,6 +118,6 @@ class BalancerReadings:
         )
         return state
 
-    def unserved(self) -> list[str]:
+    def balancers_without_servers(self) -> list[str]:
         """Balancers that have nobody to send clients to, as they were read last."""
         return [balancer for balancer, each in self.readings.items() if each and not each[-1].is_served]
