@@ -19,8 +19,9 @@ from playbooks.rollout.rollout import HostState, Rollout
 from playbooks.steps.drift import listed
 from playbooks.steps.facts import Facts, version_in
 from playbooks.strategies.plan import LAST_WATCH, Plan
+from playbooks.traffic.traffic import host_guard_delay
 
-STILL_NOTHING = "nothing runs, as before"
+STILL_NOTHING = "no release runs, as before the deploy"
 
 
 def unchanged(
@@ -40,7 +41,7 @@ def unchanged(
         seconds=time.monotonic() - started,
         by=release.by,
         warnings=tuple(warnings),
-        next="redo it with --force",
+        next=f"to deploy it again: invoke deploy {env.flag} --version={release.version} --force",
     )
 
 
@@ -54,7 +55,7 @@ def abandoned(
         environment=env.name,
         version=release.version,
         status=TaskStatus.FAILED,
-        message=f"staging failed, no host was switched: {error.message}",
+        message=f"the deploy stopped before any host switched: {error.message}",
         hosts=tuple(
             HostOutcome(host, fact.current_version, fact.current_version, HostState.UNTOUCHED)
             for host, fact in facts.items()
@@ -84,14 +85,14 @@ def deployed(
     told = list(warnings)
     busy = seconds - rollout.watched
     if busy > env.settings.timeouts.slow:
-        told.append(f"it took {busy:.0f} s, longer than the {env.settings.timeouts.slow:.0f} s it should")
+        told.append(f"it took {busy:.0f} s; slipway_timeouts.slow allows {env.settings.timeouts.slow:.0f} s")
     gone_back = [env.target(host).settings for host in rollout.hosts(HostState.ROLLED_BACK)]
     hooks = list(dict.fromkeys(hook.label for settings in gone_back for hook in settings.hooks.before_switch))
     back = next((fact.current_version for fact in facts.values() if fact.current_version), None)
     if hooks and back:
         told.append(still_migrated(env, {release.version: hooks}, back))
     told += _unjudged(rollout)
-    status, message, next_step, exit_status = _verdict(env, release, rollout, group, _where_hosts_are(facts, rollout))
+    status, message, next_step, exit_status = _verdict(env, release, facts, rollout, group)
     return Outcome(
         task="deploy",
         id=release.id,
@@ -117,7 +118,7 @@ def deployed(
 def _unjudged(rollout: Rollout) -> list[str]:
     """What is said where the watch after the switch came to no verdict, so that nobody takes the release for judged."""
     return [
-        f"{stage_verdict.sentence.rstrip('.')}. So the release was not judged by it"
+        f"{stage_verdict.sentence.rstrip('.')}. The release stays, and this watch did not judge it"
         for stage_verdict in rollout.stage_verdicts
         if stage_verdict.stage == LAST_WATCH and stage_verdict.record.get("outcome") == "inconclusive"
         if rollout.verdict == "deployed"
@@ -173,10 +174,14 @@ def returned(
     else:
         status, exit_status = (TaskStatus.DONE if changed else TaskStatus.UNCHANGED), ExitStatus.DONE
         closes = left is not None and left.task != "rollback"
-        message += f"; '{left.what}', which was interrupted, is closed" if left and closes else ""
+        message += f"; the interrupted task '{left.what}' is finished with" if left and closes else ""
     # A second one without --to would go back one further.
     hint = next((error.hint for error in refused.values() if error.hint), "")
-    again = f"mend that, then: invoke rollback {env.flag} --to={versions[0]}" if rollout.reasons and versions else ""
+    again = (
+        f"correct the cause, then: invoke rollback {env.flag} --to={versions[0]}"
+        if rollout.reasons and versions
+        else ""
+    )
     wrong = [error for error in (unserved, *unreachable.values(), *refused.values()) if error]
     lines = [
         _failed(host, fact.version, fact.version, HostState.UNTOUCHED, refused[host])
@@ -242,38 +247,71 @@ def without(outcome: Outcome, unreachable: Mapping[str, SlipwayError]) -> Outcom
 
 
 def _verdict(
-    env: Environment, release: Release, rollout: Rollout, group: str | None, is_back: str
+    env: Environment, release: Release, facts: Mapping[str, Facts], rollout: Rollout, group: str | None
 ) -> tuple[TaskStatus, str, str, ExitStatus]:
     what = f"{env.settings.app} {release.version}"
     command = env.flag
     why = rollout.why
+    ended = "was stopped" if rollout.for_lack_of_headroom else "failed"
+    cause = f"{what} was {rollout.stopped}" if rollout.stopped else f"{what} {ended}: {why}"
     if rollout.verdict == "stuck":
-        stuck = ", ".join(rollout.hosts(HostState.STUCK))
-        message = f"{what} failed, and {stuck} could not be taken back: {why or 'interrupted'}"
-        return TaskStatus.STUCK, message, f"look at {stuck}; then invoke status {command}", ExitStatus.PERSON_NEEDED
+        stuck = rollout.hosts(HostState.STUCK)
+        message = f"{what} failed, and {', '.join(stuck)} could not be taken back: {why or 'interrupted'}"
+        next_step = f"invoke status {command} shows its state; invoke logs {command} --host={stuck[0]} shows why"
+        return TaskStatus.STUCK, message, next_step, ExitStatus.PERSON_NEEDED
     if rollout.verdict == "guarded":
-        left = ", ".join(rollout.hosts(HostState.GUARDED)) or "The traffic"
-        seconds = f"{env.settings.guard.timeout:.0f} s"
-        cause = f"was {rollout.stopped}" if rollout.stopped else f"failed: {why}"
-        message = f"{what} {cause}. {left} goes back by itself, within {seconds}; the others are back"
-        return TaskStatus.ROLLED_BACK, message, f"invoke status {command}", ExitStatus.PERSON_NEEDED
+        where = "; ".join(filter(None, (_left_to_guards(env, rollout), _where_hosts_are(facts, rollout))))
+        return TaskStatus.ROLLED_BACK, f"{cause}. {where}", f"invoke status {command}", ExitStatus.PERSON_NEEDED
     if rollout.verdict == "halted":
-        failed = "was stopped" if rollout.for_lack_of_headroom else "failed and was halted"
-        message = f"{what} {failed} where it stands (on_failure: halt): {why}"
-        next_step = f"invoke rollback {command}, or deploy again"
+        message = f"{what} {ended}, and every host stays on what it runs now (on_failure: halt): {why}"
+        next_step = f"invoke rollback {command} takes it back; invoke deploy {command} deploys the next version"
         if rollout.for_lack_of_headroom:
             next_step = f"{rollout.hint.replace(ANY_ENV, command)}; or invoke rollback {command}"
         return TaskStatus.HALTED, message, next_step, ExitStatus.PERSON_NEEDED
     if rollout.verdict == "rolled back":
-        failed = "was stopped" if rollout.for_lack_of_headroom else "failed"
-        cause = f"was {rollout.stopped}" if rollout.stopped else f"{failed}: {why}"
-        message = f"{what} {cause}. The fleet was taken back: {is_back}"
+        done = "The fleet was taken back" if rollout.hosts(HostState.ROLLED_BACK) else "No host was switched"
+        message = f"{cause}. {done}: {_where_hosts_are(facts, rollout)}"
         return TaskStatus.ROLLED_BACK, message, rollout.hint.replace(ANY_ENV, command), ExitStatus.FAILED
-    if rollout.reasons:
-        message = f"{what} is deployed but for {', '.join(rollout.reasons)}, which the settings tolerate: {why}"
-        return TaskStatus.DONE, message, f"the next deploy repairs them: invoke deploy {command}", ExitStatus.DONE
     count = sum(state == HostState.DEPLOYED for state in rollout.host_states.values())
-    return TaskStatus.DONE, f"{what} is deployed on {_hosts(count, group)}", "", ExitStatus.DONE
+    message = f"{what} is deployed on {_hosts(count, group)}"
+    if rollout.reasons:
+        message += f", but {_tolerated(rollout)} (slipway_rollout.tolerate allows that): {why}"
+        return TaskStatus.DONE, message, f"the next deploy repairs that: invoke deploy {command}", ExitStatus.DONE
+    return TaskStatus.DONE, message, "", ExitStatus.DONE
+
+
+def _tolerated(rollout: Rollout) -> str:
+    """A part of a sentence: the state of the hosts that failed and were tolerated."""
+    failed: dict[HostState | None, list[str]] = {}
+    for host in rollout.reasons:
+        failed.setdefault(rollout.host_states.get(host), []).append(host)
+    told = []
+    for state, hosts in failed.items():
+        names = ", ".join(hosts)
+        if state == HostState.ROLLED_BACK:
+            told.append(f"{names} {'was' if len(hosts) == 1 else 'were'} taken back")
+        elif state == HostState.GUARDED:
+            told.append(f"{names} {'goes' if len(hosts) == 1 else 'go'} back by {_guards(hosts)}")
+        elif state == HostState.STUCK:
+            told.append(f"{names} could not be taken back")
+        else:  # a balancer's host, or a host that said that its guard stays
+            told.append(f"{_guards(hosts)} on {names} could not be removed")
+    return ", ".join(told)
+
+
+def _guards(hosts: Sequence[str]) -> str:
+    return "its guard" if len(hosts) == 1 else "their guards"
+
+
+def _left_to_guards(env: Environment, rollout: Rollout) -> str:
+    """A sentence: what guards do after the task, and when."""
+    timeout = env.settings.guard.timeout
+    hosts = rollout.hosts(HostState.GUARDED)
+    if not hosts:
+        return f"The balancers' guards move the traffic back when the controller has been silent for {timeout:.0f} s"
+    silence = timeout + (host_guard_delay(timeout) if env.settings.balancer else 0.0)
+    verb = "is left to its guard, which takes it" if len(hosts) == 1 else "are left to their guards, which take them"
+    return f"{', '.join(hosts)} {verb} back when the controller has been silent for {silence:.0f} s"
 
 
 def _lost_hand_changes(facts: Mapping[str, Facts], rollout: Rollout) -> str:
@@ -283,24 +321,26 @@ def _lost_hand_changes(facts: Mapping[str, Facts], rollout: Rollout) -> str:
     if not left:
         return ""
     what = f" ({listed(left[0][1])})" if len(left) == 1 else ""
-    return f"; what was changed by hand on {', '.join(host for host, _ in left)}{what} runs no more"
+    return f"; the changes made by hand on {', '.join(host for host, _ in left)}{what} are not in the new release"
 
 
 def _where_hosts_are(facts: Mapping[str, Facts], rollout: Rollout) -> str:
-    """What hosts run after a failed deploy was taken back: what ran before, unless somebody has removed that."""
-    if not rollout.hosts(HostState.ROLLED_BACK):
-        return "no host was switched"
-    if not any(fact.current for fact in facts.values()):
+    """What hosts run after a failed deploy: what they ran before, unless somebody has removed that.
+
+    Empty if all of them are left to their guards.
+    """
+    left = rollout.hosts(HostState.GUARDED)
+    there = [fact for host, fact in facts.items() if host not in left]
+    if there and not any(fact.current for fact in there):
         return STILL_NOTHING
     gone = [facts[host] for host in rollout.hosts(HostState.ROLLED_BACK) if facts[host].lost]
-    others = len(gone) < sum(fact.current is not None for fact in facts.values())
     told = [
-        f"{fact.host} runs {version_in(fact.fallback) if fact.fallback else 'nothing'}, since {fact.current}, which it "
-        "ran before, is gone"
+        f"{fact.host} runs {version_in(fact.fallback) if fact.fallback else 'no release'}, because the folder of "
+        f"{fact.current}, which it ran before, is gone"
         for fact in gone
     ]
-    if not gone or others:
-        told.insert(0, f"every {'other ' if gone else ''}host is back on what it ran before")
+    if len(gone) < sum(fact.current is not None for fact in there):
+        told.insert(0, f"every {'other ' if gone or left else ''}host runs what it ran before")
     return "; ".join(told)
 
 

@@ -80,7 +80,7 @@ def test_a_dead_controller_leaves_the_fleet_on_the_old_release(guarded: App, on:
     closed = invoke("rollback", guarded.env, "--json").json
     assert closed["status"] == "unchanged"
     assert "1.0.0 runs on 3 hosts, and none of them had to be changed" in closed["message"]
-    assert "'deploy 2.0.0', which was interrupted, is closed" in closed["message"]
+    assert "the interrupted task 'deploy 2.0.0' is finished with" in closed["message"]
 
 
 def test_resume_needs_no_artifact_where_hosts_hold_it(guarded: App, on: On, tmp_path: Path) -> None:

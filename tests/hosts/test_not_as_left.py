@@ -77,8 +77,9 @@ def test_a_running_release_whose_folder_was_deleted(one: App, on: On) -> None:
     failed = one.deploy("1.2")
     assert failed.status == 1, failed.out + failed.err
     assert f"one that fails goes back to releases/{first}" in failed.err
-    assert "1.1 → 1.0" in failed.out and f"app1 runs 1.0, since {gone}, which it ran before, is gone" in failed.out
-    assert "app1 runs 1.0, since" in invoke("history", one.env, "--json").json["records"][0]["message"]
+    assert "1.1 → 1.0" in failed.out
+    assert f"app1 runs 1.0, because the folder of {gone}, which it ran before, is gone" in failed.out
+    assert "app1 runs 1.0, because" in invoke("history", one.env, "--json").json["records"][0]["message"]
     assert current(one, on) == first
     assert host.check_output(f"curl -s localhost:{one.port}/VERSION") == "1.0"
     assert host.run(f"systemctl cat {one.name}-worker").rc == 1, "nothing is left of what is gone"
@@ -282,7 +283,8 @@ def test_what_was_changed_by_hand_is_told_and_keeps_no_other_host_from_going_bac
     host.check_output(f"echo again >>{app.home}/current/VERSION")
     again = app.deploy("1.0")
     assert again.status == 0, "1.0 runs already, but not as it was deployed"
-    assert "app1 (VERSION was changed) runs no more" in again.out and "deployed (VERSION" not in again.out, again.out
+    assert "made by hand on app1 (VERSION was changed) are not in the new release" in again.out, again.out
+    assert "deployed (VERSION" not in again.out, again.out
     assert host.check_output(f"curl -s localhost:{app.port}/VERSION") == "1.0"
 
 
