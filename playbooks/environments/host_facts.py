@@ -138,7 +138,7 @@ def facts_after_deploy(facts: Mapping[str, Facts], replaced: Collection[str]) ->
 def _taken(drift: Drift) -> str:
     """Return what deploys, backups and rollbacks do about changes by hand."""
     if drift.spoils:
-        return "backups take it as it is, and no rollback goes back to it like that"
+        return "backups take it as it is, and a rollback goes only to a release as it was deployed"
     return "a deploy leaves that as it is" if not drift.is_mended_by_deploy else "the next deploy leaves that behind"
 
 

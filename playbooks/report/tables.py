@@ -295,7 +295,7 @@ def show_backups(backups: Backups) -> None:
     if backups.id:
         for record in backups.records:
             if changed := record.get("changed"):
-                say(f"warning: {record.get('host')}: the release in it is as it was changed by hand: {few(changed)}")
+                say(f"warning: {record.get('host')}: the release in it was changed by hand: {few(changed)}")
     for host in backups.nothing:
         say(f"{host} has nothing to back up yet")
     if backups.expired:

@@ -120,13 +120,13 @@ def read_traffic(
     require_registered(env, list(states.values()))
     closed = closed_by_hand(places, list(states.values()))
     for name in sorted(closed):
-        fleet.progress.warn(f"{name} was put out of the balancer by hand, and stays so")
+        fleet.progress.warn(
+            f"{name} was disabled in the balancer by hand; it stays disabled. invoke traffic {env.flag} shows it"
+        )
     up = UP_SECONDS_IF_ALL_DOWN if (down := nobody_up(places, list(states.values()))) else UP_SECONDS
     if down and env.settings.balancer:
         asked = env.settings.balancer.health_path
-        fleet.progress.warn(
-            f"no balancer has a server up: nothing that runs answers its health check, {asked}, with 200"
-        )
+        fleet.progress.warn(f"every server is down for the balancers: none answers {asked} with 200. The task goes on")
     left = left_out(places, list(states.values()))
     return Balancers(
         fleet, env, owner, balancers, places, readings, stay, closed, left, up, states, stays, ignore_headroom

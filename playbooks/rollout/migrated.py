@@ -41,6 +41,6 @@ def still_migrated(env: Environment, hooks: Mapping[str, Sequence[str]], back: s
         why = "slipway_backup.enabled is false" if env.settings.databases else "slipway_databases is empty"
         return f"{said}There is no backup of it to go back to: {why}"
     return (
-        f"{said}If {back} cannot live with it: invoke rollback {env.flag} --to={back} --with-database restores what "
+        f"{said}If {back} does not work with it: invoke rollback {env.flag} --to={back} --with-database restores what "
         f"was backed up while {back} ran, and keeps the present one under another name"
     )

@@ -347,7 +347,7 @@ def _move_or_warn(context: RolloutContext, split: TrafficSplit) -> bool:
     except Interrupted:
         return True
     except SlipwayError as error:
-        context.fleet.progress.warn(f"traffic could not be moved, and goes back by itself: {error.message}")
+        context.fleet.progress.warn(f"the traffic could not be moved; the balancers' guards move it: {error.message}")
         return bool(context.traffic.balancers)
     return False
 
@@ -366,7 +366,7 @@ def _take_back(context: RolloutContext, hosts: Sequence[str], rollout: Rollout) 
         by_itself = _is_left_to_guard(error)
         rollout.host_states[host] = HostState.GUARDED if by_itself else HostState.STUCK
         rollout.reasons.setdefault(host, error)
-        how = "goes back by itself" if by_itself else "could not be taken back"
+        how = "is left to its guard, which takes it back" if by_itself else "could not be taken back"
         context.fleet.progress.warn(f"{host} {how}: {error.message}")
 
 

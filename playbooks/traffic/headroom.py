@@ -57,7 +57,7 @@ def wait_for_headroom(
                 host=balancer,
                 step="headroom",
                 code=StepCode.HEADROOM,
-                hint="deploy again once there is less load, or more hosts; where the release that runs is what fails: "
+                hint="deploy again when there is less load, or more hosts. If the running release is what fails: "
                 f"invoke deploy {ANY_ENV} --force",
             )
         if not told:

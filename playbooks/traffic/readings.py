@@ -60,7 +60,7 @@ class BalancerReadings:
         except Interrupted:
             raise
         except SlipwayError as error:
-            self._fleet.progress.warn(f"the balancers could not be looked at: {error.message}")
+            self._fleet.progress.warn(f"the balancers' state could not be read: {error.message}")
 
     def read_all(self, step: str = "balancer") -> dict[str, BalancerState]:
         """Read all balancers in a round trip of its own.
@@ -102,7 +102,9 @@ class BalancerReadings:
             counted = Counted()
             if balancer not in self._unread:
                 self._unread.add(balancer)
-                self._fleet.progress.warn(f"{balancer}: what requests do is not known: {error.message}")
+                self._fleet.progress.warn(
+                    f"{balancer}: its request counts cannot be read, and the result has none: {error.message}"
+                )
         ended, earlier = time.monotonic(), self.readings[balancer]
         self.readings[balancer].append(
             BalancerReading(

@@ -263,7 +263,9 @@ class Balancers:
         except Interrupted:
             raise
         except SlipwayError as error:
-            self.fleet.progress.warn(f"{balancer}: it could not be looked at: {error.message}")
+            self.fleet.progress.warn(
+                f"{balancer}: the traffic was moved, but the state could not be read afterwards: {error.message}"
+            )
 
     def _unanswered(self, moved: Mapping[str, TrafficMove], hosts: frozenset[str]) -> dict[str, SlipwayError]:
         """Hosts that are healthy but for their users. Where nobody was to begin with, something else is wrong."""

@@ -208,7 +208,7 @@ def test_a_rollback_goes_to_what_ran_before() -> None:
     same = {"b1": "1-1.0", "b2": "1-1.0"}
     assert choose_for_group(GROUPS, fleet("2-1.1", "1-1.0"), None) == same
     assert choose_for_group(GROUPS, fleet("2-1.1", "3-1.2", "1-1.0"), None) == same
-    with pytest.raises(UsageError, match="nothing that is older"):
+    with pytest.raises(UsageError, match="no backup that is older"):
         choose_for_group(GROUPS, fleet("1-1.0", "2-1.1"), None)
     assert choose_for_group(GROUPS, fleet("1-1.0", "2-1.1"), "1.1") == {"b1": "2-1.1", "b2": "2-1.1"}
     assert choose_for_group(GROUPS, fleet("1-1.0", "2-1.1"), "1.0") == {}

@@ -66,7 +66,7 @@ def test_what_one_balancer_counts_is_not_lost_with_another(tmp_path: Path) -> No
     assert source.read() == {"app1": Counts(100, 10)}
     one.requests = 150
     assert source.read() == {"app1": Counts(50, 5)}
-    assert told.warnings == ["edge2: its numbers are missing from now on: no answer"]
+    assert told.warnings == ["edge2: its request counts cannot be read and are left out from now on: no answer"]
     one.requests = two.requests = 200
     assert source.read() == {"app1": Counts(250, 25)}, "and what it counted meanwhile comes with its return"
 

@@ -33,7 +33,7 @@ def reachable_targets(fleet: Fleet, env: Environment, tolerate: int) -> list[Tar
             _hint(refused, "nothing was touched" + (way_on if set(fleet.unreachable) < apps else ""))
             raise
     for host, error in fleet.unreachable.items():
-        fleet.progress.warn(f"going on without {host}: {error.message}")
+        fleet.progress.warn(f"{host} is left out and keeps what it runs: {error.message}")
     return [target for target in env.targets if target.name in fleet.remotes]
 
 
@@ -51,7 +51,7 @@ def require_balancers(fleet: Fleet, env: Environment) -> None:
         fleet.require_all()
     except SlipwayError as refused:
         others = without(env.settings.balancer.hosts, fleet, gone)
-        way_on = f"; if no client is sent there: {PREFIX}balancer: {{hosts: '{others}', …}}"
+        way_on = f"; if no client uses {', '.join(gone)} any more, set {PREFIX}balancer.hosts to '{others}'"
         _hint(refused, "nothing was touched" + (way_on if len(gone) < len(balancers) else ""))
         raise
 

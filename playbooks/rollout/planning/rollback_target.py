@@ -13,6 +13,7 @@ from playbooks.steps.facts import NOTHING, Facts
 from playbooks.traffic.groups import Groups
 
 _TOLD = 4  # of each kind
+ANY_VERSION = f"invoke deploy {ANY_ENV} --version=… deploys any version"
 
 
 def choose_targets(
@@ -70,7 +71,8 @@ def choose_releases(facts: Mapping[str, Facts], to: str | None, left: LockOwner 
         # A rollback does not mean that: refuse it.
         first = next(iter(last.values()))
         raise UsageError(
-            f"nothing ran on {first.host} before {first.version}",
+            f"{first.version} is the first release on {first.host}, so there is nothing to go back to; "
+            "nothing was touched",
             hint=_other_way(first),
         )
     # Where nothing runs there is nothing to go back from.
@@ -180,11 +182,11 @@ def refuse_changed_backup(
         return []
     told = "; ".join(f"on {host} {few(record['changed'])}" for host, record in changed.items())
     releases = sorted({str(record["release"]) for record in changed.values()})
-    what = f"the release in backup {to} is as it was changed by hand ({told})"
+    what = f"the release in backup {to} was changed by hand ({told})"
     if with_database:
         return [f"{what}; hosts go to {' and '.join(releases)} as it was deployed, databases to that backup"]
     raise UsageError(
-        f"{what}, and no rollback goes to that",
+        f"{what}, and a rollback goes only to a release as it was deployed; it has changed nothing",
         hint=f"--to={releases[0]} goes to it as it was deployed; the files as they were: invoke restore {ANY_ENV} "
         f"--backup={to} --to-dir=/new/folder",
     )
@@ -221,7 +223,7 @@ def _before_lost(facts: Facts) -> str:
     if older is None:
         raise UsageError(
             f"the folder of {facts.current}, which runs on {facts.host}, is gone, and there is no release before it",
-            hint=f"deploy brings any version; --to=… a backup's, see invoke rollback {ANY_ENV} --list",
+            hint=f"{ANY_VERSION}; --to=… goes to a backup's release, see invoke rollback {ANY_ENV} --list",
         )
     return older
 
@@ -240,7 +242,7 @@ def _known(facts: Facts, records: list[dict[str, Any]]) -> str:
         if found
     ]
     if not there:
-        return f"{facts.host} has nothing that it could go back to; deploy brings any version"
+        return f"{facts.host} has nothing that it could go back to; {ANY_VERSION}"
     return f"{facts.host} has {', and '.join(there)}; more about each: invoke rollback {ANY_ENV} --list"
 
 
@@ -249,7 +251,7 @@ def _other_way(facts: Facts) -> str:
     proven = {name for name, release in facts.releases.items() if release.state == "proven"}
     others = {*proven, *(str(record["release"]) for record in facts.backups if record.get("release"))} - {facts.current}
     if not others:
-        return f"no other release is on {facts.host}, nor in its backups; deploy brings any version"
+        return f"no other release is on {facts.host}, nor in its backups; {ANY_VERSION}"
     return f"name it with --to; {_known(facts, _newest_first(facts))}"
 
 
@@ -316,6 +318,6 @@ def _older(facts: Facts, than: str | None) -> str:
         if older:
             return max(older)
     raise UsageError(
-        f"{facts.host} has nothing that is older than what is live",
-        hint="name it with --to; deploy brings any other version",
+        f"{facts.host} has no proven release and no backup that is older than the live release; nothing was touched",
+        hint=f"name a release with --to; {ANY_VERSION}",
     )

@@ -132,14 +132,15 @@ def _require_groups(env: Environment, name: str) -> None:
         raise UsageError(
             f"--strategy=rolling: here a release goes to the one of {first} and {second} that has no traffic, "
             "and none of the hosts that serve is touched",
-            hint="--strategy=blue-green moves the traffic by the steps of blue_green, --strategy=canary by its ladder",
+            hint="--strategy=blue-green moves the traffic by the steps of slipway_rollout.blue_green, --strategy=canary "
+            "by those of slipway_rollout.canary",
         )
 
 
 def _require_traffic(env: Environment, name: str) -> None:
     if env.settings.balancer is None:
         raise UsageError(
-            f"--strategy={name}: nothing is known that could move traffic",
+            f"--strategy={name} needs a balancer, and slipway_balancer is not set; nothing was touched",
             hint="set slipway_balancer; or --strategy=rolling",
         )
     if env.settings.slots:

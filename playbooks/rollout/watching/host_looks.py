@@ -82,7 +82,10 @@ class HostLooks:
         results = self._fleet.each("", one, hosts=list(self._moves), finish=True)
         if stage is not None:
             for host, error in results.failed.items():
-                self._fleet.progress.warn(f"{host}: invoke promote will not be heard there: {error.message}")
+                self._fleet.progress.warn(
+                    f"{host} was not told that the rollout waits, so its answer to invoke promote does not count: "
+                    f"{error.message}"
+                )
 
     def promoted(self, stage: str) -> str | None:
         """Who promoted a held stage, if most of the watched hosts say so; a single host may lie."""

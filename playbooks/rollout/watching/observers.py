@@ -63,7 +63,9 @@ class BalancerCounts:
         for balancer_host, error in results.failed.items():
             if balancer_host not in self._told:
                 self._told.add(balancer_host)
-                self._fleet.progress.warn(f"{balancer_host}: its numbers are missing from now on: {error.message}")
+                self._fleet.progress.warn(
+                    f"{balancer_host}: its request counts cannot be read and are left out from now on: {error.message}"
+                )
         counts: dict[str, Counts] = {}
         for found in results.ok.values():
             for server, count in found.items():

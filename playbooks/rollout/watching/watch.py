@@ -159,7 +159,8 @@ class StageObserver:
         so_far: tuple[Side, Side | None],
         verdict: Verdict,
     ) -> None:
-        then = self._choice("Ctrl-C takes it back") if self._held else following(self._plan, watched.stage)
+        held = f"{self._promote} lets it go on; Ctrl-C takes the release back"
+        then = held if self._held else following(self._plan, watched.stage)
         self._progress.look(
             Look(
                 stage=watched.stage.name,
@@ -187,7 +188,7 @@ class StageObserver:
             return _ruling(stage, verdict, good=False)
         by = self._hosts.promoted(stage.name) if self._held else None
         if by is not None:
-            self._progress.warn(f"{stage.name}: {by} lets it go on")
+            self._progress.warn(f"{stage.name}: promoted by {by}; the rollout goes on")
             return _ruling(stage, verdict, good=True, promoted_by=by)
         good = verdict.outcome == "good"
         if not watched.is_over and not (self._held and good):
@@ -204,13 +205,10 @@ class StageObserver:
         """Hold a stage that is inconclusive at its end, until more requests come or a person decides."""
         self._held = True
         self._hosts.hold(stage.name)
-        choice = self._choice(
-            f"Ctrl-C takes it back, and so does the end of {seconds(self._rollout.hold)} without a verdict."
+        self._progress.warn(
+            f"{stage.name}: {verdict.sentence} The rollout waits. {self._promote} lets it go on. Ctrl-C takes the "
+            f"release back. Without a verdict it is taken back after {seconds(self._rollout.hold)}."
         )
-        self._progress.warn(f"{stage.name}: {verdict.sentence} It is held as it is. {choice}")
-
-    def _choice(self, back: str) -> str:
-        return f"{self._promote} lets it go on; {back}"
 
     def _judge(self, watch: WatchPeriod, split: TrafficSplit) -> Judge:
         if self._source is None:
