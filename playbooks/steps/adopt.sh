@@ -35,7 +35,7 @@ if [ "$current" = "$id" ] && is_own_release "$release"; then
     emit adopted "$id"
     exit 0
 fi
-[ "$current" = "$foreign" ] || fail moved "expected $foreign to be current, found $current"
+[ "$current" = "$foreign" ] || fail moved "expected current to be $foreign, found $current (\"-\" means no release)"
 require_roots "$home" "$home/shared" "$home/releases"
 { [ ! -e "$old/.slipway" ] && [ ! -L "$old/.slipway" ]; } || fail not-adopted "$old has a .slipway that is not Slipway's"
 [ -z "$(find "$old" -mindepth 1 -maxdepth 1 -name "*$newline*" -print -quit)" ] ||

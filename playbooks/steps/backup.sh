@@ -205,7 +205,7 @@ database_limit=$((patient_limit * 8 / 5))
 read_payload
 close_sqlite_place
 if [ "$release" != - ]; then
-    [ -f "$home/releases/$release/.slipway/manifest" ] || fail no-release "release $release is not whole on this host"
+    [ -f "$home/releases/$release/.slipway/manifest" ] || fail no-release "release $release is incomplete on this host"
     printf '%s\n' "$home/releases/$release" >>"$scratch/paths"
     release_as_it_is "$home/releases/$release" >"$scratch/release.manifest"
     # Lines are "HASH  ./name"; one that begins with a backslash has an escaped name, which a prefix does not change.

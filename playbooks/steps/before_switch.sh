@@ -14,7 +14,7 @@ app=${state##*/}
 # include hooks.sh
 
 folder=$home/releases/$release
-[ -f "$folder/.slipway/complete" ] || fail incomplete "release $release is not whole on this host"
+[ -f "$folder/.slipway/complete" ] || fail incomplete "release $release is incomplete on this host"
 [ "$which" != run ] || run_hooks "$folder" before_switch "$user" once
 : >"$folder/.slipway/ran-once"
 sync "$folder/.slipway"

@@ -21,5 +21,5 @@ if [ "$seconds" = - ]; then
     exit 0
 fi
 find_current
-[ "$release" = "$current" ] || fail moved "expected $release to be current, found $current"
+[ "$release" = "$current" ] || fail moved "expected current to be $release, found $current (\"-\" means no release)"
 arm_idle all-units "$release is kept for the way back"

@@ -107,7 +107,7 @@ else
     [ ! -d "$guard" ] || remove_guard
     if [ -s "$state/lock" ]; then
         { IFS= read -r was && IFS= read -r record && read -r _ _ its_kind; } <"$state/lock" || its_kind=
-        (append_record "$state" "$record") >/dev/null || note 'the ledger could not be told of the interrupted task'
+        (append_record "$state" "$record") >/dev/null || note 'the interrupted task could not be written into the ledger'
         [ "$its_kind" != changes ] || printf '%s\n' "$was" | replace_file "$state/interrupted"
     fi
     [ "$had_format" = "$format" ] || (put_line "$state/format" "$format") 2>/dev/null || : # a full disk keeps nobody from going back

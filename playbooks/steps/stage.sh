@@ -90,13 +90,13 @@ mkdir -p "$meta" || explain_space 'making folders' unwritable "cannot write to $
 # Its last file is there only if all came.
 head -c "$plan_bytes" | tar --extract --same-permissions --directory "$meta" --file - 2>/dev/null || :
 [ -f "$meta/config" ] ||
-    explain_space 'unpacking the plan' cut 'the plan did not arrive whole'
+    explain_space 'unpacking the configuration' cut 'the configuration of the release did not arrive whole'
 
 free=$(df -k --output=avail "$home")
 free=${free##*[!0-9]}
 room=$((free - 1024))
 [ "$room" -gt $((artifact_bytes / 1024)) ] ||
-    fail no-space "$home has room for $free kB, the artifact alone takes $((artifact_bytes / 1024)) kB"
+    fail no-space "$home has room for $free kB, and the artifact needs $((artifact_bytes / 1024)) kB"
 
 # unpacked FORMAT [OPTION...]: decompress within the room there is. What is left of the input is read, so that whoever
 # sends it is not cut off, and the reason is heard.
@@ -118,7 +118,7 @@ require_code() {
     cat "$1/writable" "$1/shared" >"$incoming.theirs"
     cat "$lists/same" "$lists/changed" | tr '\0' '\n' |
         awk 'FNR == NR { theirs[$0 "/"]; next } { for (t in theirs) if (index($0 "/", t) == 1) exit 1 }' "$incoming.theirs" - ||
-        fail no-base "release $base has paths of its user's where this one has code"
+        fail no-base "the application's user can write to files of release $base that this one would reuse"
 }
 if [ -n "$url" ]; then
     fetch_artifact "$url" "$sha256" "$incoming.fetched" "$home/.fetched"
@@ -135,17 +135,17 @@ else
     [ -f "$lists/sums" ] || explain_space 'receiving the artifact' cut 'the artifact did not arrive whole'
     require_code
     (cd "$home/releases/$base" && xargs -0 -r cat -- <"$lists/changed") >"$incoming.base" 2>/dev/null ||
-        explain_space 'reading the base' no-base "release $base is not what it was"
+        explain_space 'reading the base' no-base "release $base is not as it was deployed on this host"
     set -- zstd --long=31
     [ ! -s "$incoming.base" ] || set -- "$@" --patch-from="$incoming.base"
     sum=$(head -c "$artifact_bytes" | unpacked "$@" | tee "$incoming.tar" | sum_stdin $((artifact_bytes / 1024)))
     arrived
-    [ "${sum%% *}" = "$sha256" ] || explain_space 'receiving the artifact' no-base "release $base is not what it was"
+    [ "${sum%% *}" = "$sha256" ] || explain_space 'receiving the artifact' no-base "release $base is not as it was deployed on this host"
 fi
 if [ -s "$incoming.bad" ]; then
     # 153: SIGXFSZ, the limit that was set above.
     read -r status <"$incoming.bad"
-    [ "$status" -ne 153 ] || fail no-space "$home has room for $free kB, the artifact unpacked takes more"
+    [ "$status" -ne 153 ] || fail no-space "$home has room for $free kB, and the unpacked artifact needs more"
     lacks_room "$home" || broken_archive "$incoming.err"
     fail "$lacking" "$said (while: decompressing)"
 fi
@@ -162,7 +162,7 @@ hooks=no
 times=2
 [ "$hooks" = no ] || times=3
 [ "$room" -gt $((archive_kb * times)) ] ||
-    fail no-space "$home has room for $free kB, unpacking the artifact takes $((archive_kb * times)) kB"
+    fail no-space "$home has room for $free kB, and unpacking the artifact needs $((archive_kb * times)) kB"
 [ "$hooks" = no ] || begin_build
 unpack_archive "$incoming.tar" "$tree" 2>"$incoming.err" ||
     explain_space 'unpacking' unpack 'cannot unpack the artifact' "$(cat "$incoming.err")"
@@ -182,10 +182,10 @@ if [ "$base" != - ]; then
         set -- --reflink=auto --preserve=mode,timestamps
     fi
     (cd "$home/releases/$base" && xargs -0 -r cp "$@" --parents --target-directory="$tree" -- <"$lists/same") \
-        2>"$incoming.err" || explain_space 'taking over files' no-base "release $base is not what it was"
+        2>"$incoming.err" || explain_space 'taking over files' no-base "release $base is not as it was deployed on this host"
     if [ "$hooks" = yes ]; then
         (cd "$tree" && check_sums "$lists/sums" "$all_kb") ||
-            fail no-base "release $base is not what it was"
+            fail no-base "release $base is not as it was deployed on this host"
     fi
 fi
 
@@ -244,7 +244,7 @@ sum_new_files() {
 )
 if [ "$base" != - ] && [ "$hooks" = no ]; then
     awk 'NR == FNR { there[$0]; next } !($0 in there) { exit 1 }' "$meta/manifest" "$lists/sums" ||
-        fail no-base "release $base is not what it was"
+        fail no-base "release $base is not as it was deployed on this host"
 fi
 [ ! -d "$lists" ] || rm -rf "$lists"
 clear_incoming

@@ -33,11 +33,11 @@ trap '[ $? -eq 0 ] || last_words "$home" "$state"' EXIT
 find_current
 # Somebody else's change since we looked, or our own step come twice: the second is fine.
 if [ "$current" != "$expected" ] && [ "$current" != "$target" ]; then
-    fail moved "expected $expected to be current, found $current"
+    fail moved "expected current to be $expected, found $current (\"-\" means no release)"
 fi
 for release in "$target" "$way_back"; do
     if [ "$release" != - ] && [ ! -f "$home/releases/$release/.slipway/complete" ]; then
-        fail incomplete "release $release is not whole on this host"
+        fail incomplete "release $release is incomplete on this host"
     fi
 done
 # Whose guard goes on, and not back, takes nothing off: with slots the balancers are still to follow.

@@ -23,7 +23,7 @@ status="done"
 if [ "$current" != "$one" ] && [ "$current" != "$other" ]; then
     stuck "somebody made $current the current release; it is left as it is"
 elif [ "$target" != - ] && [ ! -f "$home/releases/$target/.slipway/complete" ]; then
-    stuck "release $target is not whole any more"
+    stuck "release $target is incomplete now"
 else
     what=$undo_as
     by_guard=yes

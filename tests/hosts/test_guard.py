@@ -245,7 +245,7 @@ def test_a_guard_that_cannot_do_its_work_says_so(guarded: App, on: On) -> None:
     on("app1").run(f"mv {guarded.home}/releases/{target} {guarded.home}/aside")
     wait_until(lambda: on("app1").file(f"{guarded.state}/guard/stuck").exists, seconds=GUARD + 15)
     told = invoke("status", guarded.env)
-    assert told.status == 3 and "not whole any more" in told.out
+    assert told.status == 3 and "is incomplete now" in told.out
     on("app1").run(f"mv {guarded.home}/aside {guarded.home}/releases/{target}")
     assert invoke("rollback", guarded.env).status == 0
     assert set(versions(guarded, on).values()) == {"1.0.0"}

@@ -125,7 +125,7 @@ haproxy_apply() {
             if ($6 == "on" && $7 > 0 && $5) had++
         }
         END { exit !(n || !had) }' "$1" "$work/now" ||
-        fail no-server 'none of the servers that are to serve is up; no other one is taken off'
+        fail no-server 'none of the servers that should get traffic is up, so the others were not disabled'
     haproxy_do "$work/raise"
     haproxy_wait_warm "$4"
     haproxy_do "$work/lower"
@@ -157,7 +157,7 @@ haproxy_wait_up() {
 haproxy_wait_warm() {
     if [ "$1" -eq 0 ] || [ ! -s "$work/wait" ]; then return 0; fi
     ticks=$((($1 + 2) * 5))
-    note "waiting for $(tr '\n' ' ' <"$work/wait")to have their share, by slow_start"
+    note "waiting until slow_start has raised $(tr '\n' ' ' <"$work/wait")to full weight"
     while haproxy_say 'show stat' && awk -F , -v main="$backend" 'FILENAME == ARGV[1] { wait[$1]; next }
         /^# pxname/ { sub(/^# /, ""); for (i = 1; i <= NF; i++) at[$i] = i; next }
         $1 == main && $2 in wait && $(at["throttle"]) != "" && $(at["throttle"]) < 100 { n++ } END { exit !n }' \

@@ -119,7 +119,7 @@ give_attributes() {
     fi
     list_attributes "$release" >"$incoming.found"
     if [ "$hooks" = no ]; then
-        cmp -s "$incoming.found" "$incoming.attributes" || [ "$base" = - ] || fail no-base "release $base is not what it was"
+        cmp -s "$incoming.found" "$incoming.attributes" || [ "$base" = - ] || fail no-base "release $base is not as it was deployed on this host"
     fi
     judge_attributes "$meta/keep" "$incoming.found" "$meta/writable" >"$meta/attributes"
     why=$(sed -n 's/^refused //p' "$meta/attributes")

@@ -98,7 +98,7 @@ nginx_apply() {
         { print $1 in want ? want[$1] : $0 }' "$work/slow" "$1" "$work/now" >"$work/coming"
     awk 'FILENAME == ARGV[1] { idle[$1]; next }
         $5 != "on" || $4 == 0 { next } FILENAME == ARGV[2] { had += !($1 in idle); next } { n += !($1 in idle) } END { exit !(n || !had) }' \
-        "$work/idle" "$work/now" "$work/coming" || fail no-server 'none of the servers that are to serve is up; no other one is taken off'
+        "$work/idle" "$work/now" "$work/coming" || fail no-server 'none of the servers that should get traffic is up, so the others were not disabled'
     nginx_put "$work/coming"
     wait_empty "$2"
 }
