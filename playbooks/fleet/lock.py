@@ -114,7 +114,7 @@ class Lock:
                 connection = self.remote.session.renew(connection)
                 self._say(word.encode())
             if time.monotonic() > until:
-                raise Unreachable(f"it says nothing for {seconds:.0f} s", host=self.remote.name)
+                raise Unreachable(f"no answer for {seconds:.0f} s", host=self.remote.name)
             time.sleep(POLL_SECONDS)
 
     def leave(self, *, succeeded: bool) -> None:

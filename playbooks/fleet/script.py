@@ -200,7 +200,7 @@ class StepResult:
     def bad(self, why: str) -> BadAnswer:
         """Make the error for an answer that none of our scripts gives."""
         return BadAnswer(
-            f"the answer to '{self.step}' makes no sense: {why}",
+            f"the answer to '{self.step}' is invalid: {why}",
             host=self.host,
             hint="look at the host: its shell, its sudo, or what sits between may add text of its own",
         )

@@ -36,7 +36,7 @@ def agent_keys(seconds: float) -> list[PublicKey]:
     try:
         return [PublicKey(reader.string(), reader.string().decode("utf-8", "replace")) for _ in range(reader.number())]
     except BadSignature as error:
-        raise NoAnswer(f"its answer makes no sense: {error}") from None
+        raise NoAnswer(f"its answer is invalid: {error}") from None
 
 
 def agent_signature(key: PublicKey, data: bytes, *, flags: int, seconds: float) -> bytes:
@@ -55,7 +55,7 @@ def agent_signature(key: PublicKey, data: bytes, *, flags: int, seconds: float) 
     try:
         return reader.string()
     except BadSignature as error:
-        raise NoAnswer(f"its answer makes no sense: {error}") from None
+        raise NoAnswer(f"its answer is invalid: {error}") from None
 
 
 def _ask(kind: int, body: bytes, expected: int, seconds: float) -> Reader:
@@ -66,7 +66,7 @@ def _ask(kind: int, body: bytes, expected: int, seconds: float) -> Reader:
             agent.sendall(packed(bytes([kind]) + body))
             length = int(struct.unpack(">I", _take(agent, 4))[0])
             if not 0 < length <= MAX_ANSWER:
-                raise NoAnswer("its answer makes no sense")
+                raise NoAnswer("its answer is invalid")
             answer = _take(agent, length)
     except TimeoutError:
         raise NoAnswer(f"it did not answer within {seconds:.0f} s") from None

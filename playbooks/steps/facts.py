@@ -378,7 +378,10 @@ def facts_in(answer: StepResult, home: str, *, seen: Head | None = None) -> Fact
     interrupted = _interrupted(answer, now, odd)
     # The current folder may be a copy that does not count as a release.
     ahead = frozenset(name for name in {*releases, *(current[:1] if current else ())} if names.is_ahead(name, now))
-    odd += [f"release {name} is named for the future, so it counts for this host alone" for name in sorted(ahead)]
+    odd += [
+        f"release {name} has an id in the future, so no other host's release is compared with it"
+        for name in sorted(ahead)
+    ]
     facts = Facts(
         host=answer.host,
         system=cut(system, MAX_WORD),
@@ -426,8 +429,8 @@ def facts_in(answer: StepResult, home: str, *, seen: Head | None = None) -> Fact
     if facts.lost:
         then = f"releases/{facts.fallback}" if facts.fallback else "nothing"
         odd[:0] = [  # LOST_SENTENCES of them
-            f"the folder of {facts.current}, which runs, is gone or not whole",
-            f"a deploy of any version makes it whole; one that fails goes back to {then}",
+            f"the folder of {facts.current}, which runs, is gone or incomplete",
+            f"a deploy of any version repairs it; one that fails goes back to {then}",
         ]
     more = [f"and {len(odd) - MAX_ODD} more of that kind"] if len(odd) > MAX_ODD else []
     return replace(facts, anomalies=(*(cut(sentence, MAX_WORD) for sentence in odd[:MAX_ODD]), *more))
@@ -517,7 +520,7 @@ def _idle(answer: StepResult, odd: list[str]) -> Idle | None:
         return None
     slot, release, until = found
     if not (names.SLOT.fullmatch(slot) and names.RELEASE.fullmatch(release)):
-        odd.append(f"what it keeps in a slot makes no sense: '{release}' in '{slot}'")
+        odd.append(f"its report about the slot that it keeps is invalid: '{release}' in '{slot}'")
         return None
     return Idle(slot, release, _moment(answer, until) if until else None, _units(answer, "idle_unit"))
 
@@ -526,7 +529,7 @@ def _interrupted(answer: StepResult, now: datetime, odd: list[str]) -> LockOwner
     found = answer.maybe("interrupted", 1)
     owner = read_lock_owner(found[0]) if found else None
     if owner is not None and not owner.is_sound(now):
-        odd.append(f"what it says of an interrupted task makes no sense: {owner.task} '{owner.id}'")
+        odd.append(f"its report about an interrupted task is invalid: {owner.task} '{owner.id}'")
         return None
     return owner
 
@@ -564,7 +567,7 @@ def _moved(answer: StepResult, odd: list[str]) -> LastSwitch | None:
         return None
     deploy, before, after = found
     if any(name not in (NOTHING, "") and not names.RELEASE.fullmatch(name) for name in (before, after)):
-        odd.append(f"what it says of its last switch makes no sense: from '{before}' to '{after}'")
+        odd.append(f"its report about its last switch is invalid: from '{before}' to '{after}'")
         return None
     return LastSwitch(deploy, *(None if name in (NOTHING, "") else name for name in (before, after)))
 
@@ -602,7 +605,7 @@ def _releases(answer: StepResult, odd: list[str]) -> dict[str, ReleaseOnHost]:
         if state not in ("partial", "staged", "proven", "failed", "other"):
             raise answer.bad(f"release {name[:40]} is '{state[:40]}'")
         if state == "other" or not names.RELEASE.fullmatch(name):
-            odd.append(f"releases/{name} is none that Slipway made, and is left alone")
+            odd.append(f"releases/{name} was not made by Slipway, and is left alone")
             continue
         if predecessor not in ("", NOTHING) and not names.RELEASE.fullmatch(predecessor):
             odd.append(f"release {name} says that '{predecessor}' ran before it")

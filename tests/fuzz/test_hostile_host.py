@@ -173,7 +173,7 @@ def test_a_deploy_beside_a_host_that_forges_is_what_it_would_be_without(inventor
     actions = [[re.sub(r"\d{8}T\d{6}Z", "STAMP", action) for action in plan["actions"]] for plan in plans]
     assert actions[0] == actions[1]
     assert "99991231" not in str(plans)
-    assert "forges: what it says of an interrupted task makes no sense" in beside.err
+    assert "forges: its report about an interrupted task is invalid" in beside.err
 
 
 def test_a_lock_that_is_never_answered_is_given_up(inventory: Path) -> None:

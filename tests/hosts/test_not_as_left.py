@@ -51,7 +51,7 @@ def test_only_what_slipway_made_is_pruned(one: App, on: On) -> None:
     for name in [first, second, *by_hand]:
         assert host.run("test -d %s", f"{releases}/{name}").rc == 0, name
     for name in ("20200101T000000Z-mine", f"{first}.bak"):
-        assert f"releases/{name} is none that Slipway made, and is left alone" in done.err
+        assert f"releases/{name} was not made by Slipway, and is left alone" in done.err
     assert ship(one, "1.3").status == 0
     assert host.run("test -d %s", f"{releases}/{first}").rc == 1, "what Slipway made is pruned as ever"
 
@@ -92,7 +92,7 @@ def test_a_running_release_whose_folder_was_deleted(one: App, on: On) -> None:
     host.check_output(f"rm -rf {one.home}/releases/{first}")
     made_whole = one.deploy("1.0")
     assert made_whole.status == 0, "the very version that was deleted"
-    assert "is gone or not whole" in made_whole.err and "is gone or not whole" not in made_whole.out
+    assert "is gone or incomplete" in made_whole.err and "is gone or incomplete" not in made_whole.out
     assert host.check_output(f"curl -s localhost:{one.port}/VERSION") == "1.0"
 
 
@@ -276,7 +276,7 @@ def test_what_was_changed_by_hand_is_told_and_keeps_no_other_host_from_going_bac
     assert "app1 stays on 1.1" in back.out and "(VERSION was changed), and no backup has it" in back.out
     assert on("app2").check_output(f"curl -s localhost:{app.port}/VERSION") == "1.0"
     command = f"invoke deploy {app.env} --version=1.0 --limit=app1"
-    assert f"Next: {command} ships it anew" in back.out
+    assert f"Next: {command} deploys it again" in back.out
     mended = invoke(*command.split()[1:])
     assert mended.status == 0, mended.err
     assert host.check_output(f"curl -s localhost:{app.port}/VERSION") == "1.0"

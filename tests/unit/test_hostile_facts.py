@@ -87,7 +87,7 @@ def test_an_interrupted_task_that_cannot_have_been_is_none(words: dict[str, str]
     """Its ids become names of folders that rollback removes on every host, and a release that --resume deploys."""
     fact = says_interrupted("app1", **words)
     assert fact.interrupted is None
-    assert "an interrupted task makes no sense" in fact.anomalies[0]
+    assert "an interrupted task is invalid" in fact.anomalies[0]
 
 
 def test_what_most_hosts_say_was_interrupted_counts() -> None:
@@ -109,7 +109,7 @@ def test_a_release_from_the_future_is_the_newest_of_its_own_host_only() -> None:
     liar = running("app1", FUTURE, OLD)
     assert choose_releases({"app1": liar, **honest}, None) == {"app1": FUTURE, "app2": OLD, "app3": OLD}
     assert choose_releases({"app1": liar}, None) == {"app1": OLD}, "alone it can still go back"
-    assert "named for the future" in liar.anomalies[0]
+    assert "has an id in the future" in liar.anomalies[0]
 
 
 def test_what_runs_and_is_no_release_refuses_the_host_with_a_way_on() -> None:

@@ -236,7 +236,7 @@ def read_vector(reply: Replied) -> list[Sample]:
             for one in data["result"]
         ]
     except (KeyError, TypeError, ValueError, IndexError, AttributeError):
-        raise QueryFailed("its answer makes no sense") from None
+        raise QueryFailed("its answer is invalid") from None
 
 
 def _instance(settings: Prometheus, server: MeasuredServer) -> str:
