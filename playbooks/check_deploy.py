@@ -316,4 +316,4 @@ def _unit_actions(rendered: Rendered, facts: Facts, there: OnHost, *, side_by_si
         elif there.units.get(file) == rendered.units[file]:
             yield f"leave {unit} open"
         else:
-            yield f"stop {name}.service and open {unit} anew, since it has changed: until then clients are refused"
+            yield f"stop {name}.service and open {unit} again, since it has changed: until then clients are refused"

@@ -86,7 +86,7 @@ def console(
         )
         # Record before it opens, so that the record exists even if this process dies.
         for host, why in record(fleet, env, owner, outcome, facts).items():
-            progress.warn(f"{host}: the record could not be written: {why}")
+            progress.warn(f"{host}: what was done stays, but its ledger has no record of it: {why}")
         name = f"slipway-{target.settings.app}-console-{owner.id}-{secrets.token_hex(2)}"
         # The mark is secret: a program on the host could otherwise fake the end, and the person's next input would go
         # to the local shell.

@@ -355,9 +355,9 @@ def _refuse_resume_of_proven(env: Environment, release: Release, facts: Mapping[
     kept = [host for host, fact in facts.items() if fact.current != release.id and fact.must_keep(release.id)]
     if kept:
         raise UsageError(
-            f"{release.id} was not interrupted on {', '.join(kept)}, where it is a release to go back to; "
-            "nothing was touched",
-            hint=f"deploy it anew: invoke deploy {env.flag} --version={release.version}; invoke status {env.flag} "
+            f"{', '.join(kept)} keeps {release.id} as a release to go back to, so no deploy of it was interrupted "
+            "there; nothing was touched",
+            hint=f"deploy it again: invoke deploy {env.flag} --version={release.version}; invoke status {env.flag} "
             "shows which host says so",
         )
 
@@ -441,8 +441,8 @@ def refuse_adoption(env: Environment, facts: Mapping[str, Facts]) -> None:
     foreign = [host for host, fact in facts.items() if fact.foreign_release]
     if foreign and (env.settings.slots or env.settings.groups):
         raise UsageError(
-            f"{', '.join(foreign)}: what another tool deployed runs there, and is not adopted together with slots or "
-            "groups; nothing was touched",
+            f"{', '.join(foreign)} runs another tool's release, which cannot be adopted while slipway_slots or "
+            "slipway_groups is set; nothing was touched",
             hint="deploy first without slipway_slots and slipway_groups: docs/first-deploy.md, Taking over",
         )
 
@@ -541,4 +541,4 @@ def record(fleet: Fleet, deployment: Deployment, rollout: Rollout, outcome: Outc
     concerned = dict.fromkeys([*rollout.host_states, *(groups.live_hosts if groups else ())])
     there = [host for host in concerned if host in facts and rollout.host_states.get(host) != HostState.GUARDED]
     for host, error in write_down(fleet, env, "record", there, one).items():
-        fleet.progress.warn(f"{host}: the record could not be written: {error.message}")
+        fleet.progress.warn(f"{host}: what was done stays, but its ledger has no record of it: {error.message}")

@@ -83,7 +83,7 @@ class FleetDrift:
             if host.version and any(change.is_mended_by_deploy for change in host.changes):
                 spoilt.setdefault(host.version, []).append(host.host)
         found = [
-            f"invoke deploy {self.flag} --version={version} ships {', '.join(hosts)} anew, as it was deployed"
+            f"invoke deploy {self.flag} --version={version} deploys it again to {', '.join(hosts)}"
             for version, hosts in spoilt.items()
         ]
         if any(change.kind == "drop-in" for host in self.hosts for change in host.changes):

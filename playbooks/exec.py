@@ -195,7 +195,7 @@ def execute(
         outcome = _outcome(env, owner, command, list(runs.values()), time.monotonic() - began)
         unrecorded |= record(fleet, env, owner, outcome, facts)
     for host, why in unrecorded.items():
-        progress.warn(f"{host}: the record could not be written: {why}")
+        progress.warn(f"{host}: what was done stays, but its ledger has no record of it: {why}")
     return Executed(
         environment=env.name,
         id=id_,

@@ -92,7 +92,7 @@ class HostRepair:
         """Return a sentence."""
         done = [f"{_records(count)} from {donor}" for donor, count in self.copied.items() if donor != self.host]
         if self.kept:
-            done.insert(0, f"begun anew, the old one is kept as {self.kept}")
+            done.insert(0, f"a new ledger was begun, the old one is kept as {self.kept}")
         if own := self.copied.get(self.host):
             done.append(f"{_records(own)} of its own taken over")
         if self.left:

@@ -355,7 +355,7 @@ def _make_ready(
         records = [record for record in facts[remote.name].backups if record.get("release") == release]
         whole = backups_of(facts[remote.name], release)
         if not whole:
-            how = "every backup of it has it so" if records else "no backup has it"
+            how = "every backup of it has the same changes" if records else "no backup contains it"
             raise StepFailed(
                 f"release {release} is not as it was deployed ({checked.reason}), and {how}",
                 host=remote.name,
@@ -453,7 +453,7 @@ def way_on(facts: Facts, release: str) -> str:
         release: the release that it cannot go back to.
     """
     only = f"--limit={facts.host}"
-    again = f"invoke deploy {ANY_ENV} --version={version_in(release)} {only} ships it anew"
+    again = f"invoke deploy {ANY_ENV} --version={version_in(release)} {only} deploys it again"
     proven = [name for name, there in facts.releases.items() if there.state == "proven"]
     older = max((name for name in proven if name < release and name not in facts.ahead), default=None)
     return f"{again}; invoke rollback {ANY_ENV} --to={older} {only} takes an older one" if older else again
@@ -478,8 +478,10 @@ def refuse_removed_slots(env: Environment, slots: Mapping[str, str | None], targ
     for host, slot in slots.items():
         if env.settings.balancer and slot is not None and slot not in env.settings.slots:
             raise UsageError(
-                f"{host}: {targets[host]} ran in slot {slot}, and there is no such slot now",
-                hint="set slipway_slots as it was then and provision; or --to=… another release",
+                f"{host}: {targets[host]} ran in slot {slot}, which slipway_slots does not have any more; "
+                "no host was switched",
+                hint=f"put {slot} back into slipway_slots and run invoke provision {env.flag}; "
+                "or choose another release with --to=…",
             )
 
 
@@ -513,4 +515,4 @@ def record(fleet: Fleet, run: RollbackRun, rollout: Rollout, outcome: Outcome) -
 
     there = [host for host in facts if rollout.host_states.get(host) != HostState.GUARDED]
     for host, error in write_down(fleet, env, "record", there, one).items():
-        fleet.progress.warn(f"{host}: the record could not be written: {error.message}")
+        fleet.progress.warn(f"{host}: what was done stays, but its ledger has no record of it: {error.message}")

@@ -110,7 +110,7 @@ class Status:
         if busy := next((host.lock for host in self.hosts if host.lock), None):
             return f" while a task is at work: {busy}"
         left = self.interrupted or any(host.guard for host in self.hosts)
-        return "" if left else "; one deploy makes it whole again"
+        return "" if left else "; a deploy brings all hosts to one version"
 
     @property
     def by_group(self) -> str:

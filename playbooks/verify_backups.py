@@ -215,9 +215,8 @@ class _Drill:
                 "its release was compared with its manifest, and not started: slipway_backup.drill.command says how"
             )
         if changed := record.get("changed"):
-            told.append(
-                f"its release was changed by hand ({few(changed)}); a rollback goes only to a release as it was deployed"
-            )
+            what = f"its release was changed by hand ({few(changed)})"
+            told.append(f"{what}; a rollback goes only to a release as it was deployed")
         return tuple(told)
 
     def _tell(self, ended: Results[list[str]]) -> None:

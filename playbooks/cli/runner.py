@@ -202,7 +202,10 @@ def perform(
         )
         if _each_of(found, several, app) and observers:
             hint = f"say which: {found[0].flag}"
-            raise UsageError("--timings and --report tell of one application, and here are several", hint=hint)
+            raise UsageError(
+                "--timings and --report work for one application, and this inventory has several; nothing was touched",
+                hint=hint,
+            )
         return (tuple(filter(meant, found)) or found) if _each_of(found, several, app) else found
 
     found = _guarded(read)

@@ -46,7 +46,7 @@ def write_answer(write: Callable[[], None]) -> None:
     try:
         write()
     except Exception as error:  # noqa: BLE001 - whatever it is
-        fault = f"warning: the answer cannot be shown, but what it tells of is done: {fault_of(error)}"
+        fault = f"warning: the task is done, but its result cannot be shown: {fault_of(error)}"
         output.tell(*output.shown_lines(fault))
     why = streams.lost(sys.stdout)
     if why is not None and not isinstance(why, BrokenPipeError):  # a reader that ended early (| head) is no fault
@@ -105,4 +105,4 @@ def refuse_together(flag: str, given: Mapping[str, object], why: str, *, as_json
     if others:
         does = "does" if len(others) == 1 else "do"
         said = f"{' and '.join(others)} {does} not go with {flag}: {why}; nothing was touched"
-        refuse(UsageError(said, hint="leave the one or the other out"), as_json=as_json)
+        refuse(UsageError(said, hint="leave one of them out"), as_json=as_json)

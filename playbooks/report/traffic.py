@@ -42,7 +42,7 @@ def show_traffic(view: TrafficView) -> None:
 
 def show_promoted(done: Promoted) -> None:
     """A sentence."""
-    say(f"{done.stage}: {done.by}'s '{done.what}' continues at its next check; Ctrl-C there still takes it back")
+    say(f"{done.stage}: {done.by}'s '{done.what}' continues at its next check; Ctrl-C still takes the release back")
 
 
 def show_aborted(done: Aborted) -> None:

@@ -30,8 +30,9 @@ def server_of(env: Environment, host: str, slot: str | None = None) -> Server:
     if slot is not None:
         if slot not in env.settings.slots:
             raise UsageError(
-                f"{host} says that it runs in slot {slot}, and there is no such slot",
-                hint="set slipway_slots as it was when that was deployed and provision; or leave it out by --limit",
+                f"{host} reports that it runs in slot {slot}, which slipway_slots does not have",
+                hint=f"put {slot} back into slipway_slots and run invoke provision {env.flag}; "
+                f"or leave {host} out by --limit",
             )
         return Server(f"{host}-{slot}", address, env.settings.slots[slot])
     port = target.settings.port or (env.settings.balancer.port if env.settings.balancer else 0)

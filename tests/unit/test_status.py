@@ -55,7 +55,7 @@ def test_hosts_that_cannot_be_reached_say_what_to_do_once(capsys: pytest.Capture
 @pytest.mark.parametrize(
     ("left", "told"),
     [
-        ({}, "one deploy makes it whole again"),
+        ({}, "a deploy brings all hosts to one version"),
         ({"lock": "eve@laptop, deploy 2.0", "guard": "armed"}, "while a task is at work: eve@laptop, deploy 2.0"),
         ({"interrupted": "eve@laptop, deploy 2.0"}, "it runs 1.0, 2.0\n"),
     ],

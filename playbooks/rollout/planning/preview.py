@@ -11,7 +11,7 @@ from playbooks.settings import Settings
 from playbooks.strategies.plan import Plan, WatchPeriod, percent, seconds
 from playbooks.traffic.servers import application_hosts
 
-BY_HOSTS = "what the hosts say of themselves"
+BY_HOSTS = "the hosts' own signals (units, health, memory, log)"
 
 
 @dataclass(frozen=True)

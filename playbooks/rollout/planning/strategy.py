@@ -132,8 +132,8 @@ def _require_groups(env: Environment, name: str) -> None:
         raise UsageError(
             f"--strategy=rolling: here a release goes to the one of {first} and {second} that has no traffic, "
             "and none of the hosts that serve is touched",
-            hint="--strategy=blue-green moves the traffic by the steps of slipway_rollout.blue_green, --strategy=canary "
-            "by those of slipway_rollout.canary",
+            hint="--strategy=blue-green moves the traffic by the steps of slipway_rollout.blue_green, "
+            "--strategy=canary by those of slipway_rollout.canary",
         )
 
 
