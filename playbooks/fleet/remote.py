@@ -27,8 +27,8 @@ from playbooks.fleet.session import Session
 
 # How often a step may be sent again, if it was lost before it began on the host.
 MAX_TRIES = 4
-# The code of a step whose payload arrived incomplete. The step has changed nothing then.
-_NOT_IN_UNITS = re.compile(r"[^A-Za-z0-9:_.-]")  # systemd.unit(5)
+# Characters that the name of a systemd unit may not have: systemd.unit(5).
+_NOT_IN_UNITS = re.compile(r"[^A-Za-z0-9:_.-]")
 
 
 @dataclass(frozen=True)

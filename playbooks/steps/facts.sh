@@ -1,7 +1,7 @@
 # shellcheck shell=sh disable=SC2154
 # facts HOME STATE SEEN FORMAT: what a host has and runs. Changes nothing.
 #
-# SEEN: of the newest record that the controller knows of the ledger its place, its length and what it begins with; or "-".
+# SEEN: "OFFSET LENGTH PREV-HASH" of the newest ledger record that the controller knows, or "-".
 home=$1
 state=$2
 seen=$3
@@ -16,14 +16,15 @@ format=$4
 
 require_format "$state" "$format"
 
-# First of all: whoever takes the lock from here on has another number, so what follows is as true as that is the last one.
+# Read the token first: if the lock that we take later has the next number, no task ran in between, and these facts hold
+# (Facts.holds_for).
 token=0
 [ ! -s "$state/token" ] || read -r token <"$state/token" || :
 case $token in '' | *[!0-9]*) token=0 ;; esac
 held=no
 [ ! -s "$state/lock" ] || flock --shared --nonblock "$state/lock" true || held=yes
 
-# Every program started here is paid for on every host at every task: what the shell can do itself, it does.
+# Every program that is started costs time on every host in every task, so the shell does what it can.
 # shellcheck source=/dev/null
 . /etc/os-release
 systemd=0
@@ -91,9 +92,9 @@ for tool in restic zstd curl jq getfattr setfattr; do
     if command -v "$tool" >/dev/null; then emit tool "$tool" yes; else emit tool "$tool" no; fi
 done
 
-# show_units TAG UNIT...: one call for all units; a blank line between them, and one more for the last. Since when a unit is
-# active systemd has in microseconds of uptime; 0 for one that never was. The kernel's own time of the boot stays the same
-# however often it is asked; now less the uptime is another second each time.
+# show_units TAG UNIT...: ask systemd about all units in one call. Its answer has a blank line between units; one more is
+# added after the last. systemd gives the time of activation in microseconds of uptime, 0 for never. btime (the time of the
+# boot) is constant; now minus uptime would differ by a second from call to call.
 show_units() {
     tag=$1
     shift
@@ -219,13 +220,13 @@ if [ -s "$state/moved" ]; then
     emit moved "$id" "$from" "$to"
 fi
 if [ -s "$state/ledger" ]; then
-    # Of a line that is torn the newline is missing.
+    # A torn line has no newline.
     last=$(tail -n 1 "$state/ledger" && echo .)
     case $last in
         *"$newline.") emit ledger "${last%"$newline."}" whole ;;
         *) emit ledger "${last%.}" torn ;;
     esac
-    # What was the last line then is not always the last line now; it has to be there still.
+    # The known record may not be the last line any more. Send it, so that the controller sees that it is still there.
     if [ "$seen" != - ]; then
         length=${seen#* }
         case $last in

@@ -4,13 +4,13 @@
 # Take the application's lock on this host and hold it for as long as somebody is heard on the channel. The kernel drops a
 # flock with its last holder, so it cannot go stale: whatever ends this script ends the lock with it.
 #
-# TOKEN "-" for a new lock; else the number of one that was lost with its connection, taken again. PATIENCE: seconds of
-# silence after which the lock is let go. UNDO "undo": take back at once what a dead controller left half-way. KIND
-# "changes" for a task that changes what serves.
+# TOKEN: "-" for a new lock, or the number of a lock that was lost with its connection and is taken again. PATIENCE: seconds
+# of silence after which the lock is released. UNDO "undo": take back at once what a dead controller left half-changed.
+# KIND "changes": a task that changes what serves.
 #
-# The lock's file has who holds it; what the ledger is to say should it end without a word; our number, process and kind.
-# Who was interrupted while he changed what serves is remembered in STATE/interrupted until such a task has ended well: a
-# backup from cron in between must not hide it.
+# STATE/lock has three lines: the owner; the record to write if the task ends without releasing the lock; token, process
+# and kind. STATE/interrupted has the owner of an interrupted task of kind "changes" until such a task succeeds, so a
+# backup from cron in between does not hide it.
 state=$1
 wait=$2
 holder=$3
@@ -32,20 +32,21 @@ why_stays() {
     if lacks_room "$1"; then echo "$said"; else echo 'its guard cannot be removed'; fi
 }
 
-# Steps of a dead task go on to their end when nobody waits for them. Now somebody does. A folder is UNIT.STEP.NUMBER.
+# Steps of a dead task may still run. End them before this task begins. A folder is UNIT.STEP.NUMBER.
 end_orphans() {
     for answer in "$run"/answers/*; do
         if [ ! -d "$answer" ] || [ -f "$answer/status" ]; then continue; fi
         orphan=${answer##*/}
         orphan=${orphan%.*}
-        # What it writes down is true, and it is all but done.
+        # "finish" records what was done, and takes a moment: let it end.
         [ "${orphan##*.}" != finish ] || wait_for "$answer/status"
         systemctl stop "${orphan%.*}.service" 2>/dev/null 9>&- || :
     done
     [ ! -d "$run/answers" ] || rm -rf "$run/answers"
 }
 
-# guard_takes: seconds within which it is over. A balancer's also waits for the hosts behind it: the ninth of its arguments.
+# guard_takes: print the seconds within which the guard has acted. A balancer's guard also waits for the hosts behind it, for
+# as long as its ninth argument says.
 guard_takes() {
     read -r takes <"$guard/seconds"
     settles=0
@@ -64,7 +65,7 @@ wait_for() {
 { [ -d "$state" ] && [ -d "$run" ]; } || mkdir -p "$state" "$run"
 exec 9<>"$state/lock"
 
-# Our own former self may still be waiting on a connection that died.
+# This task's earlier lock script may still wait on a connection that died.
 if [ "$token" != - ] && ! flock --nonblock 9; then
     { read -r _ && read -r _ && read -r theirs process _; } <"$state/lock" || theirs=
     [ "$theirs" != "$token" ] || kill "$process" 2>/dev/null || :
@@ -79,14 +80,14 @@ if [ "$token" != - ]; then
     [ "$(cat "$state/token" 2>/dev/null)" = "$token" ] ||
         fail fenced 'another task took the lock meanwhile, or the host went back by itself after a silence'
 else
-    # Whoever left a guard behind is dead: its undo comes first, whatever we are about to do.
+    # The task that left a guard is dead. Its undo comes before anything that this task does.
     if guard_waits && is_back; then
-        # There is nothing to undo; unless a step is still at work that is about to make it so.
+        # The host already runs the guard's target. End steps first: one of them may be about to switch it.
         end_orphans
         ! is_back || remove_guard
     fi
     [ "$undo" != undo ] || [ ! -e "$guard/armed" ] || : >"$guard/now"
-    # A balancer's host comes last: those behind it are back.
+    # A balancer's host is locked last: the hosts behind it are back by now.
     [ "$undo" != undo ] || [ ! -e "$guard/retreat" ] || true 2>/dev/null >"$guard/settled" || :
     left=${wait%.*}
     while guard_waits; do
@@ -119,13 +120,13 @@ fi
 beat_now
 emit locked "$token"
 
-# The reader has no copy of the lock: should only it outlive us, the lock is free all the same.
+# 9>&-: timeout and head do not inherit the lock, so it ends with this script even if they go on.
 while word=$(timeout "$patience" head -c 1 9>&-) && [ -n "$word" ]; do
     case $word in
         b)
             beat_now
             emit beat
-            # See abort.sh. It is told once: what follows is the way back.
+            # See abort.sh. The request is reported once: the task then goes back.
             if [ -s "$run/abort" ] && read -r meant asks <"$run/abort" && rm -f "$run/abort"; then
                 [ "$meant" != "$token" ] || emit abort "$asks"
             fi
@@ -133,12 +134,12 @@ while word=$(timeout "$patience" head -c 1 9>&-) && [ -n "$word" ]; do
         c) (confirm_guard "$state") 9>&- || emit stays "$(why_stays "$state")" ;;
         d | q)
             if [ "$word" = d ] && [ "$kind" = changes ]; then rm -f "$state/interrupted"; fi
-            # Every answer has been heard; what an application wrote into its log may be in one.
+            # The controller has every answer. One may contain lines of an application's log, so none is kept.
             rm -rf "$run/answers"
             true >"$state/lock"
             exit 0
             ;;
     esac
 done
-# No word any more. Who we were stays in the file, so that status can say what was interrupted.
+# The controller is silent. The lock's file keeps the owner, so that status can say which task was interrupted.
 exit 1

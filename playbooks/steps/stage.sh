@@ -1,17 +1,17 @@
 # shellcheck shell=sh disable=SC2034,SC2154
 # stage HOME RELEASE USER PLAN-BYTES FORMAT SHA256 ARTIFACT-BYTES URL FIRST BASE LISTS-BYTES APP BUILD-USER
 #
-# Put a release beside the running one: nothing that serves is touched. Standard input: the plan (a tar archive, see
-# release.py), then the artifact and the line "whole"; or, where a URL is given, what to fetch (see fetch.sh). A
-# release is whole once it has .slipway/complete; anything else is rubbish, removed here on failure and by the next deploy
-# after a crash.
+# Put a release beside the running one. Nothing that serves is touched. Standard input: the overlay (a tar archive of
+# configuration and units, made by pack() in playbooks/releases/render.py), then the artifact and the line "whole". With a
+# URL the host fetches the artifact (fetch.sh). A release is complete once it has .slipway/complete. An incomplete one is
+# removed: here after a failure, by the next deploy after a crash.
 #
-# With a BASE other than "-", before the artifact come lists (a tar archive, zstd): "same", the files of that release which
-# are to be in this one too; "changed", those of which new ones are made, and "sums", what all must be in the end. The
-# artifact is what zstd has to add to the changed ones, one after another, to make an archive of all that is not the same;
-# SHA256 is that archive's then.
+# With a BASE other than "-", lists (a tar archive, zstd) come before the artifact. "same": files to take from BASE.
+# "changed": files of BASE from which the patch starts. "sums": the checksum of every file in the end. The artifact is then
+# a zstd patch over the concatenated "changed" files. Applied, it gives an archive of all files that are not in "same", and
+# SHA256 is that archive's.
 #
-# Until it is finished nobody but root can enter it: what is in it has its owner and mode before anybody can open it.
+# Only root can enter the release until it is finished, so nobody opens a file before its owner and mode are right.
 home=$1
 id=$2
 release=$home/releases/$id
@@ -51,7 +51,7 @@ tree=$release
 
 require_stamped release "$id"
 stand_back 10
-# Every program started here costs a millisecond or two on every host: what the shell can do, it does.
+# Every program that is started costs a millisecond or two on every host, so the shell does what it can.
 group=$(id -g "$user" 2>/dev/null) || fail no-user "there is no user '$user' to run the application; run: invoke provision --env=…"
 
 clear_incoming() {
@@ -66,14 +66,15 @@ undo() {
     [ "$status" -eq 0 ] || rm -rf "$release"
     exit "$status"
 }
-# explain_space DOING CODE SENTENCE [OUTPUT]: a full disk shows in any command that writes, so it is told from here.
+# explain_space DOING CODE SENTENCE [OUTPUT]: fail with SENTENCE, unless the disk is full: any command that writes can fail
+# for that, so then the message says so.
 explain_space() {
     explain_output=${4:-}
     ! lacks_room "$home" || fail "$lacking" "$said (while: $1)"
     fail_showing "$2" "$3" "$explain_output"
 }
 
-# Left by a deploy that was interrupted and is gone on with, or by our own step begun twice.
+# An interrupted deploy that is resumed left it, or this step was sent twice.
 if [ -e "$release" ]; then
     [ "$(readlink "$home/current" 2>/dev/null || :)" != "releases/$id" ] || fail exists "release $id runs already"
     rm -rf "$release"
@@ -87,7 +88,7 @@ if [ ! -d "$home/shared" ] || [ ! -d "$home/releases" ]; then
 fi
 mkdir -p "$meta" || explain_space 'making folders' unwritable "cannot write to $home"
 [ "$roots_open" = yes ] || chmod 0755 "$home" "$home/releases" "$home/shared"
-# Its last file is there only if all came.
+# config is the last file of the overlay: it is there only if all of the overlay arrived.
 head -c "$plan_bytes" | tar --extract --same-permissions --directory "$meta" --file - 2>/dev/null || :
 [ -f "$meta/config" ] ||
     explain_space 'unpacking the configuration' cut 'the configuration of the release did not arrive whole'
@@ -98,8 +99,8 @@ room=$((free - 1024))
 [ "$room" -gt $((artifact_bytes / 1024)) ] ||
     fail no-space "$home has room for $free kB, and the artifact needs $((artifact_bytes / 1024)) kB"
 
-# unpacked FORMAT [OPTION...]: decompress within the room there is. What is left of the input is read, so that whoever
-# sends it is not cut off, and the reason is heard.
+# unpacked FORMAT [OPTION...]: decompress standard input, and write no more than there is room for. On failure, read the
+# rest of the input: else the sender gets a broken pipe before it reads the reason.
 unpacked() {
     (ulimit -f "$((room * 2))" && decompress "$@" 2>"$incoming.err") || {
         printf '%s\n' "$?" >"$incoming.bad"
@@ -110,8 +111,8 @@ arrived() {
     IFS= read -r word || :
     [ "$word" = whole ] || fail cut 'the artifact did not arrive whole'
 }
-# require_code: nothing that is to be taken over from the base lies where its user could write, or beyond a link to where he
-# can: by a hard link he would go on writing into this release, too.
+# require_code: refuse to reuse a file of BASE that its user could write to, also through a link: a hard link would let the
+# user write into this release.
 require_code() {
     set -- "$home/releases/$base/.slipway"
     [ -s "$1/writable" ] || [ -s "$1/shared" ] || return 0
@@ -158,7 +159,7 @@ fi
 check_archive "$incoming.tar" "$incoming.list"
 hooks=no
 [ ! -d "$meta/hooks/install" ] || hooks=yes
-# Twice: as an archive, and unpacked; once more where hooks make a release of it.
+# The disk holds the content twice, as an archive and unpacked, and a third time if hooks build the release.
 times=2
 [ "$hooks" = no ] || times=3
 [ "$room" -gt $((archive_kb * times)) ] ||
@@ -166,15 +167,15 @@ times=2
 [ "$hooks" = no ] || begin_build
 unpack_archive "$incoming.tar" "$tree" 2>"$incoming.err" ||
     explain_space 'unpacking' unpack 'cannot unpack the artifact' "$(cat "$incoming.err")"
-# That an attribute could not be set is a warning of tar's only.
+# tar only warns if it could not set an attribute.
 ! grep -q 'Warning: Cannot \|support is not available' "$incoming.err" ||
     fail_showing kept-attribute "the file system of $home does not keep what slipway_keep names" "$(cat "$incoming.err")"
 [ ! -f "$meta/keep" ] || take_attributes "$tree"
 rm -f "$incoming".tar* "$incoming".list* "$incoming".err "$incoming".fetched*
 
 all_kb=$archive_kb
-# What is the same is the same file, on disk once: nobody writes into a release. Unless hooks make it, or it is to be
-# another group's: then it is copied. What the user of that release could write to is never taken over.
+# Unchanged files are hard links to BASE's, because nobody writes into a release. They are copied if hooks change the tree
+# or if the group differs. Files that BASE's user could write to are never reused (require_code).
 if [ "$base" != - ]; then
     all_kb=$many_kb
     set -- --link
@@ -193,19 +194,20 @@ place_config
 place_shared
 [ "$hooks" = no ] || end_build
 make_writable
-# The application reads its release and writes nothing in it, so that it stays what its manifest says.
-# What is so already may be the running release's own file, from which a change of owner would take capabilities away.
+# The application can read its release and not write in it, so the release stays as its manifest says.
+# Files that have the right owner are skipped: they may be hard links into the running release, and chown would remove
+# their capabilities.
 find "$release" ! '(' -uid 0 -gid "$group" ')' -exec chown -h "root:$group" {} +
 chmod -R u+rwX,g+rX,go-w,-t,u-s,g-s "$release"
-# Both are still root's to enter alone. The group may read what is in .slipway, and never can reach it.
+# Only root can enter either folder until the end. The modes in .slipway let the group read, but it cannot get there.
 chmod 0700 "$release" "$meta"
 [ ! -f "$meta/keep" ] || give_attributes
 give_writable
 
 check_units
 
-# What the base's manifest says of files that were taken over is as true as it was, if nobody has touched the base since:
-# they need not be read. Names with a newline are in no list.
+# If BASE's fingerprint still matches, its manifest's checksums hold for the reused files, so these are not read again.
+# Names with a newline are in no list.
 untouched=no
 if [ "$base" != - ] && [ "$hooks" = no ] && is_untouched "$home/releases/$base"; then untouched=yes; fi
 sum_new_files() {
@@ -217,7 +219,7 @@ sum_new_files() {
     } | sort -k 1.67 >"$incoming.manifest"
 }
 
-# What belongs to the release, file by file: rollback and the backup drill compare with it.
+# The release's manifest, a line for each file: rollback and the backup drill compare with it.
 : >"$meta/links"
 (
     cd "$release" || exit 1
@@ -248,10 +250,10 @@ if [ "$base" != - ] && [ "$hooks" = no ]; then
 fi
 [ ! -d "$lists" ] || rm -rf "$lists"
 clear_incoming
-# Finished: whoever opens something in it now finds it as it stays.
+# Finished: from now on everybody finds the release in its final state.
 chmod 0755 "$release"
 keep_print "$release"
-# On disk before it is called complete: a host that loses power has a whole release or none.
+# The release is on disk before it is marked complete, so a power cut leaves a complete release or none.
 sync -f "$release"
 : >"$meta/complete"
 sync "$meta/complete" "$meta"

@@ -31,7 +31,7 @@ app=${state##*/}
 trap '[ $? -eq 0 ] || last_words "$home" "$state"' EXIT
 
 find_current
-# Somebody else's change since we looked, or our own step come twice: the second is fine.
+# Somebody else has changed it since we looked; or this step was sent twice: then current is already the target.
 if [ "$current" != "$expected" ] && [ "$current" != "$target" ]; then
     fail moved "expected current to be $expected, found $current (\"-\" means no release)"
 fi
@@ -40,7 +40,7 @@ for release in "$target" "$way_back"; do
         fail incomplete "release $release is incomplete on this host"
     fi
 done
-# Whose guard goes on, and not back, takes nothing off: with slots the balancers are still to follow.
+# A guard whose target is the new release (a rollback's) stops nothing: with slots the traffic has not moved yet.
 undo_as=back
 [ "$what" = back ] || [ "$way_back" != "$target" ] || undo_as=rollback
 arm() {
@@ -51,13 +51,13 @@ arm() {
 
 guard_names "$state"
 if [ "$what" = back ]; then
-    # A disk that is full, or read-only since, must not keep the host from going back.
+    # The host goes back even if its disk is full, or has become read-only.
     (arm) >/dev/null || note 'the guard could not be armed for the way back'
     (write_moved "$state" "$id") || note "$state could not be written"
 else
     arm
     [ "$what" != arm ] || exit 0
-    # Those that one host runs for all have run by now: see before_switch.sh.
+    # Hooks with "once" have run by now: see before_switch.sh.
     [ "$what" != deploy ] || run_hooks "$home/releases/$target" before_switch "$user" -
     [ "$what/$target" != "rollback/${target#-}" ] || tell_unit_paths "$home/releases/$target"
     write_moved "$state" "$id"

@@ -14,7 +14,6 @@ from playbooks.traffic.readings import BalancerReadings
 
 # Seconds between two looks.
 AGAIN = 1.0
-# A failure that is the load's, not the release's: what goes back for it goes back as gently as it came.
 
 
 def wait_for_headroom(

@@ -1,5 +1,5 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# A host's guard: a systemd timer whose undo takes the host back unless it hears from the controller (idea 3).
+# A host's guard: a systemd timer whose undo takes the host back unless the host hears from the controller.
 #
 # It is a folder, STATE/guard, and two units whose names carry the deploy's id. The folder's one marker says where it is:
 #   armed      the undo runs when the heartbeat stops
@@ -29,13 +29,14 @@ guard_names() {
 # guard_waits: whether a guard is on this host whose deploy is neither confirmed nor taken back.
 guard_waits() { [ -e "$guard/armed" ] || [ -e "$guard/firing" ]; }
 
-# beat_now: the controller lives. Counted in seconds of uptime: clocks are set, and differ.
+# beat_now: note that the controller is alive, in seconds of uptime, because clocks are set and differ.
 beat_now() {
     read -r up _ </proc/uptime
     printf '%s\n' "${up%.*}" 2>/dev/null >"$beat" || :
 }
 
-# is_back: whether there is nothing to take back. A balancer's guard never says so: what traffic was is not looked at for it.
+# is_back: whether the host already runs the guard's target. Always false for a balancer's guard (target "traffic"): the
+# weights are not compared.
 is_back() {
     read -r way_back <"$guard/target" || return 1
     [ "$way_back" != traffic ] || return 1
@@ -43,11 +44,10 @@ is_back() {
     [ "$current" = "$way_back" ]
 }
 
-# arm_guard STATE ID SECONDS TARGET UNDO-BYTES HOME ARGUMENT...: from here on the host goes back to TARGET by itself. The
-# undo's script comes on standard input, and reads HOME and what follows. Armed already for this deploy is well. TARGET
-# "traffic" is a balancer's: $retreat (the failover weights) and $rest (the final
-# weights) are copied into the guard (see balancer.sh).
-# Needs mounts: what links on its way lead to (see mounts.sh).
+# arm_guard STATE ID SECONDS TARGET UNDO-BYTES HOME ARGUMENT...: set a guard that takes the host back to TARGET. Does nothing
+# if the guard of this deploy is armed. The undo's script comes on standard input; its arguments are HOME and what follows.
+# TARGET "traffic" is for a balancer: $retreat (the failover weights) and $rest (the final weights) are copied into the guard
+# (see balancer.sh). Needs mounts (find_mounts, see mounts.sh).
 arm_guard() {
     guard_names "$1"
     if [ "$guard_id" = "$2" ] && [ -e "$guard/armed" ]; then
@@ -63,7 +63,7 @@ arm_guard() {
     esac
     [ ! -e "$guard.new" ] || rm -rf "$guard.new"
     mkdir -p "$guard.new" "$run" /etc/systemd/system/timers.target.wants
-    # The way back is made now: later there may be no room for so much as a link.
+    # The link to go back to is made now: later the disk may be too full for a link.
     case $4 in
         traffic) cp "${retreat:?}" "$guard.new/retreat" && cp "${rest:?}" "$guard.new/rest" ;;
         -) rm -f "$6/.way-back" ;;
@@ -81,8 +81,8 @@ arm_guard() {
     mv -T "$guard.new" "$guard"
     guard_names "${guard%/guard}"
     units=/etc/systemd/system
-    # What fails while it is being taken away is forgotten with it (CollectMode), rather than be a failed unit for ever.
-    # It looks every few seconds: systemd starts nothing six times in ten seconds unless it is told to.
+    # CollectMode: if the unit fails while it is removed, systemd forgets it. StartLimitIntervalSec=0: the timer starts the
+    # unit every few seconds, and systemd would refuse the sixth start within ten seconds.
     printf '%s\n' '[Unit]' "Description=Slipway: take ${guard_unit#slipway-guard-} back, since its controller is silent" \
         "RequiresMountsFor=${guard%/guard} $1" ${mounts:+"${mounts%"$newline"}"} StartLimitIntervalSec=0 CollectMode=inactive-or-failed '[Service]' Type=oneshot \
         "ExecStart=$(while_exists "$guard/undo")" \
@@ -90,9 +90,9 @@ arm_guard() {
     printf '%s\n' '[Unit]' "Description=Slipway: guard of ${guard_unit#slipway-guard-}" \
         StartLimitIntervalSec=0 CollectMode=inactive-or-failed '[Timer]' "OnActiveSec=$pause" \
         "OnUnitInactiveSec=$((pause / 10 + 1))" AccuracySec=250ms >"$units/$guard_unit.timer"
-    # A reboot starts it as well, by this link.
+    # By this link a reboot starts the timer.
     ln -sfn "$units/$guard_unit.timer" "$units/timers.target.wants/$guard_unit.timer"
-    # All of it is on disk before anything is changed.
+    # The whole guard is on disk before anything is changed.
     sync "$guard"/* "$guard" "$units/$guard_unit.service" "$units/$guard_unit.timer" "$units/timers.target.wants" "$units" \
         "${guard%/*}"
     beat_now

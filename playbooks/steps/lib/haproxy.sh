@@ -1,14 +1,14 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# HAProxy by its admin socket. Needs backend, socket and work (a folder of this step's). Changes outlive a reload and a
-# restart: they are saved where the configuration loads them from.
+# Drive HAProxy by its admin socket. Needs backend, socket and work (a folder of this step). Changes survive a reload and a
+# restart, because they are saved in a file that the configuration loads.
 haproxy_saved=/var/lib/haproxy/slipway.state
 haproxy_files=/etc/haproxy/slipway
-# The socket is in a folder of HAProxy's user, who may put one of its own there: an answer has an end, in bytes and in time. Ten
-# thousand servers take 8 MB.
+# HAProxy's user owns the socket's folder and could replace the socket, so an answer is limited in bytes and in time.
+# 10,000 servers take 8 MB.
 haproxy_kb=32768
 haproxy_seconds=20
 
-# haproxy_ask COMMANDS: separated by ";". What it answers is in $work/heard, and why it doesn't in $work/said.
+# haproxy_ask COMMANDS (separated by ";"): the answer is in $work/heard; if there is none, the reason is in $work/said.
 haproxy_ask() {
     haproxy_status=0
     printf '%s\n' "$1" | at_most "$haproxy_kb" timeout --kill-after=1 "$haproxy_seconds" socat -t 10 - "UNIX-CONNECT:$socket" \
@@ -17,22 +17,22 @@ haproxy_ask() {
     [ "$haproxy_status" = 0 ]
 }
 
-# haproxy_say COMMANDS: the same, of one that has to answer.
+# haproxy_say COMMANDS: the same, and fail without an answer.
 haproxy_say() {
     haproxy_ask "$1" || case $haproxy_status in
         cut) fail balancer "HAProxy's answer at $socket is larger than $((haproxy_kb / 1024)) MB, which is all that is read; who listens there? ss -xlp" ;;
         124 | 137) fail balancer "HAProxy's answer at $socket has no end: it went on for $haproxy_seconds s; who listens there? ss -xlp" ;;
         *) fail balancer "HAProxy does not answer at $socket: $(sed 's/.*: //; q' "$work/said"); see why, on that host: systemctl status haproxy" ;;
     esac
-    # It ends every answer with an empty line; one that hangs takes the question, and says nothing.
+    # HAProxy ends every answer with an empty line. If it hangs, it takes the question and sends nothing.
     [ -s "$work/heard" ] || fail balancer "HAProxy hangs: it has not answered at $socket within 10 s; restart it: systemctl restart haproxy"
 }
 
-# haproxy_do FILE: commands that change something, a line each. Each that went well answers an empty line.
+# haproxy_do FILE: run commands that change something, one in each line. HAProxy answers a success with an empty line.
 haproxy_do() {
     [ -s "$1" ] || return 0
     changed=yes
-    # As many a time as its buffer has room for.
+    # As many commands at a time as HAProxy's buffer holds.
     awk '{ if (length(all) + length($0) > 8000) { print all; all = "" } all = all (all == "" ? "" : "; ") $0 }
         END { print all }' "$1" >"$work/batches"
     while IFS= read -r batch; do
@@ -87,7 +87,7 @@ haproxy_plan() {
             set = "set server " main "/" $1
             if ($5 == "on") {
                 if (is[6] != "on") {
-                    # HAProxy takes for up what comes back, until a check fails; so it weighs nothing until one has passed.
+                    # HAProxy counts a re-enabled server as up until a check fails, so its weight is 0 until a check has passed.
                     print "on", set " weight 0"; print "on", set " state ready"; print "wait", $1
                     if (is[9]) print "on", set " health down"
                     if ($4 > 0) print "raise", set " weight " $4
@@ -117,7 +117,7 @@ haproxy_apply() {
     haproxy_do "$work/on"
     up_ticks=$(($3 * 10))
     haproxy_wait_up
-    # What is left must carry it all: a server more that fails is better than none that answers.
+    # At least one server must be up before others are disabled, unless none was up before.
     awk -v main="$backend" 'FILENAME == ARGV[1] { share[$1] = $5 == "on" ? $4 : 0; next }
         $1 == main {
             weight = $2 in share ? share[$2] : $6 == "on" ? $7 : 0
@@ -141,7 +141,8 @@ haproxy_apply() {
     haproxy_save
 }
 
-# haproxy_wait_up: until what was put on, or has restarted, answers its health check; at most for what is left of up_ticks (0.1 s).
+# haproxy_wait_up: wait until servers that were enabled, or whose release restarted, pass their health check; at most for
+# the rest of up_ticks (0.1 s each).
 haproxy_wait_up() {
     haproxy_table
     while awk -v main="$backend" 'FILENAME != ARGV[3] { want[$1]; next } $1 == main && $2 in want && !$5 { n++ } END { exit !n }' \
@@ -152,8 +153,8 @@ haproxy_wait_up() {
     done
 }
 
-# haproxy_wait_warm SECONDS: until what was put on has all of its share, which HAProxy raises bit by bit (slowstart). Whoever
-# has the traffic until then keeps it, or else what came back would get all of it at once.
+# haproxy_wait_warm SECONDS: wait until HAProxy has raised the enabled servers to their full weight (slowstart). The other
+# servers keep their traffic until then; else the enabled ones would get all of it at once.
 haproxy_wait_warm() {
     if [ "$1" -eq 0 ] || [ ! -s "$work/wait" ]; then return 0; fi
     ticks=$((($1 + 2) * 5))
@@ -167,8 +168,8 @@ haproxy_wait_warm() {
     done
 }
 
-# haproxy_wait_former: until the processes that a reload has replaced take no request any more. For as long as
-# close-spread-time they do, on connections they have, and know nothing of what we set.
+# haproxy_wait_former: wait until the processes that a reload has replaced take no more requests. For close-spread-time they
+# still do, on open connections, and do not know what we set.
 haproxy_wait_former() {
     [ -s "$work/empty" ] || return 0
     haproxy_say 'show info'
@@ -187,7 +188,8 @@ haproxy_flight() {
     flight=$((flight + $(haproxy_old "$2" "$3")))
 }
 
-# haproxy_save: weights and what is off, as they are. Whether a server is up is found out anew: it may be otherwise by then.
+# haproxy_save: save the weights, and which servers are disabled. Whether a server is up is left out: health checks find that
+# out again after a restart.
 haproxy_save() {
     {
         hold_balancer 8 state
@@ -198,8 +200,8 @@ haproxy_save() {
     } 8>>"$(balancer_lock state)"
 }
 
-# haproxy_keep FILE: as what is saved. Its folder is that of HAProxy's user, on some distributions (RHEL): a name there may be a
-# link, or a FIFO, from one moment to the next. So it is made in a folder of root's, and a rename puts it there.
+# haproxy_keep FILE: write the state file. On RHEL its folder is HAProxy's user's, who may replace the file by a link or a FIFO
+# at any time. So write it in root's folder and rename it.
 haproxy_keep() {
     ! timeout 5 cmp -s "$1" "$haproxy_saved" || return 0
     mkdir -p "$state"
