@@ -210,8 +210,8 @@ def before_the_switch(fleet: Fleet, run: RollbackRun, context: RolloutContext) -
     for warning in warnings:
         fleet.progress.warn(warning)
     if any(place.side_by_side for place in context.traffic.places) and not groups:
-        # Arm the hosts' guards first: alone, the balancers' guards would send traffic where no host is. A host
-        # that is lost does not stop the others here; its switch reports it.
+        # Arm the hosts' guards before the balancers': if only the balancers' guards acted, they would send traffic to
+        # slots where nothing runs. A lost host does not stop the others here; its switch reports it.
         context.mover.arm_all()
     databases: Sequence[str] = ()
     if run.back.with_database:

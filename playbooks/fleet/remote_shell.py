@@ -1,4 +1,4 @@
-"""Keep a shell on a host that runs one request after another, so that a step costs one round trip (idea 5)."""
+"""Keep a shell on a host that runs one request after another, so that a step costs one round trip."""
 
 from __future__ import annotations
 

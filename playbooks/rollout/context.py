@@ -157,7 +157,7 @@ def _is_ours(server: Server, states: Sequence[BalancerState]) -> bool:
 def _off(places: Sequence[HostBackends], states: Sequence[BalancerState]) -> Iterator[tuple[str, Server]]:
     """Hosts to which no balancer sends traffic, each with the server that should have it.
 
-    A host whose other slot has the traffic is not off: there a controller died while its deploy was being confirmed.
+    A host whose other slot has traffic is not off: a controller died there during a confirmation.
     """
 
     def gets(server: Server) -> bool:

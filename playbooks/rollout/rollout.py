@@ -28,7 +28,7 @@ class HostState(StrEnum):
     DEPLOYED = "deployed"
     ROLLED_BACK = "rolled back"
     UNHEALTHY = "unhealthy"  # on the new release, and left there
-    GUARDED = "left to its guard"  # it cannot be reached, and goes back by itself
+    GUARDED = "left to its guard"  # the task cannot act on it any more, or does not wait for it; its guard acts
     STUCK = "stuck"  # it could not be brought to a known good state
     UNREACHABLE = "unreachable"
 
@@ -148,8 +148,9 @@ def roll_out(context: RolloutContext, plan: Plan, *, on_failure: OnFailure) -> R
     Args:
         context: the context that does it.
         plan: stages.
-        on_failure: what happens when more hosts fail than the plan tolerates, or a stage is bad: all hosts go back; all
-            stay as they are; or they stay, and guards finish what was begun on lost hosts, as in a rollback.
+        on_failure: what to do if more hosts fail than the plan tolerates, or a stage is bad. "rollback": all hosts go
+            back. "halt": all hosts stay as they are. "guards": all stay, and guards finish the change on lost hosts;
+            rollbacks use this.
 
     Returns:
         The state of every host. A host that fails is taken back, whatever happens to the others.
@@ -311,7 +312,7 @@ def _go_back(context: RolloutContext, rollout: Rollout) -> bool:
 
 
 def _leave_to_guards(context: RolloutContext, rollout: Rollout) -> bool:
-    """Let guards finish on hosts that are lost, which then get their traffic back; returns whether there are any."""
+    """Let guards finish the change on lost hosts; returns whether the balancers' guards must move the traffic."""
     lost = [host for host in rollout.hosts(HostState.UNHEALTHY) if _is_left_to_guard(rollout.reasons.get(host))]
     rollout.host_states.update(dict.fromkeys(lost, HostState.GUARDED))
     ill, guarded = rollout.hosts(HostState.UNHEALTHY), rollout.hosts(HostState.GUARDED)
@@ -320,7 +321,8 @@ def _leave_to_guards(context: RolloutContext, rollout: Rollout) -> bool:
     # With old and new side by side, all traffic leaves the bad release, if the remaining hosts can carry it.
     side_by_side = any(place.side_by_side for place in context.traffic.places)
     share = 1.0 if side_by_side and 2 * len(moved) >= len(context.traffic.places) else None
-    # A balancer's guard does not check health, so unhealthy hosts are taken out here.
+    # A balancer's guard does not check health, so unhealthy hosts are taken out here, and the balancers' guards must not
+    # act. They must act if hosts are lost and no other host is unhealthy.
     return _move_or_warn(context, TrafficSplit(moved, out=out, share=share)) or bool(guarded and not ill)
 
 

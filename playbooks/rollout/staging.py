@@ -33,8 +33,8 @@ def back_up_and_stage(
 ) -> tuple[str | None, list[str]]:
     """Back up and stage side by side: neither changes what serves, and both must be done before the first switch.
 
-    If the last deploy left a backup, it is proven instead of made again. It counts for all hosts or for none, because
-    a backup has one id.
+    If the last deploy left a backup, every host proves that it still holds. If one cannot, all hosts make a new one,
+    because a backup has one id for all hosts.
 
     Returns:
         The backup's id, and warnings.

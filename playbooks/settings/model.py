@@ -331,7 +331,7 @@ class Settings(Model):
 
     @property
     def state(self) -> str:
-        """Where the host keeps its truth: ledger, lock, backup records (idea 4)."""
+        """Where the host keeps its truth: ledger, lock, backup records."""
         return f"/var/lib/slipway/{self.app}"
 
 

@@ -74,9 +74,9 @@ def weight_of(capacity: float, unit: float = FULL) -> int:
 
 
 def unit_weights(old: Sequence[float], new: Sequence[float], share: float | None) -> tuple[float, float]:
-    """The weight of a server with capacity 1 among the old and among the new servers, so that the new get their share.
+    """Return the weight of a server with capacity 1, old and new, so that the new servers get their share.
 
-    It is more than 256 if a version has no server of capacity 1; each real server's weight is at most 256.
+    The result may exceed 256, HAProxy's maximum, if no server has capacity 1; the weight of a real server never does.
 
     Args:
         old, new: the capacity of each server relative to the largest one, above 0 to 1.
@@ -244,10 +244,10 @@ def find_unchanged(places: Sequence[HostBackends], seen: Iterable[str], changing
 def guard_weights(
     places: Sequence[HostBackends], split: TrafficSplit, *, forward: bool = False, closed: frozenset[str] = frozenset()
 ) -> tuple[list[ServerWeight], list[ServerWeight]]:
-    """What a balancer's guard does when the controller is silent: at once, and after the hosts have gone back.
+    """Return what a balancer's guard sets when the controller is silent: the failover weights and the final weights.
 
-    At once it sends nothing more to the release that is left, if the others have at least half of the capacity of all
-    hosts; fewer could not carry the traffic.
+    The failover weights are set at once. They send nothing to the release that is being left, if the other hosts have
+    at least half of the capacity; else they equal the final weights, which are set after the hosts have gone back.
 
     Args:
         places, split, closed: see `server_weights`.

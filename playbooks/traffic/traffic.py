@@ -1,4 +1,4 @@
-"""Moves the traffic of one fleet on all its balancers at once, with a guard set on each first (B4, idea 3)."""
+"""Moves the traffic of one fleet on all its balancers at once, with a guard set on each first (B4)."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ from playbooks.traffic.shares import (
 )
 from playbooks.traffic.unserved import find_unserved, probed
 
-# Seconds by which the application's hosts let their guards run longer than the balancers': these look every tenth of
-# their time (guard.sh), and then have to drain.
+# A host's guard acts later than a balancer's, so that the balancer has drained the host by then. The delay is the pause
+# of the balancer's timer (guard.sh) and these seconds for draining.
 DRAIN_FIRST = 5.0
 # Seconds to wait for servers, and seconds if none was up at the beginning, since something else is wrong then.
 UP_SECONDS, UP_SECONDS_IF_ALL_DOWN = 30.0, 5.0
@@ -217,7 +217,7 @@ class Balancers:
 
     def move(self, split: TrafficSplit, *, back: bool = False) -> Mapping[str, SlipwayError]:
         back = back or self.owner.task == "rollback"
-        # While hosts are out, others come next: only then it is worth a reading.
+        # Read the counts only when no host is out: another move follows otherwise.
         settled = not split.out
         new = split.moved | (self.unchanged - split.out)
         split = replace(split, moved=new, out=split.out | (self.left - new))
@@ -283,9 +283,9 @@ class Balancers:
     def _mark_restarted(
         self, shares: Sequence[ServerWeight], split: TrafficSplit, *, back: bool
     ) -> Sequence[ServerWeight]:
-        """Servers that the balancers used while what runs there restarted: one that has just failed a check is not ill.
+        """Mark servers whose release restarted while they were enabled, so that the step waits for them.
 
-        One that was down before the task began may have anything; it is not waited for.
+        A failed check is expected there. A server that was down before the task began is not waited for.
         """
         hosts = split.moved - self.unchanged if not back else {place.host for place in self.places} - split.out
         began = {

@@ -53,7 +53,7 @@ def guards(app: App, on: On) -> list[str]:
 
 
 def test_a_dead_controller_leaves_the_fleet_on_the_old_release(guarded: App, on: On) -> None:
-    """Hosts that stay half-way until somebody wakes up are what this tool exists to prevent (idea 3)."""
+    """Hosts that stay half-way until somebody wakes up are what this tool exists to prevent."""
     guarded.write(guard={"timeout": 25})
     with driven(guarded, "kill:app2/health/answered/1", "deploy", "--version=2.0.0", "--batch=1") as process:
         process.wait()

@@ -146,7 +146,7 @@ def test_a_release_that_fails_leaves_the_other_slot_alone(slotted: Slotted) -> N
 
 
 def test_a_guard_stops_the_new_slot_and_leaves_the_old_one(slotted: Slotted) -> None:
-    """A controller that dies half-way must not leave the new release half alive beside the old one (idea 3)."""
+    """A controller that dies half-way must not leave the new release half alive beside the old one."""
     assert slotted.deploy("1.0.0").status == 0
     blue = slotted.pid("blue")
     process = driver.start("kill:app1/switch/answered/1", "deploy", slotted.app.env, "--version=2.0.0")
