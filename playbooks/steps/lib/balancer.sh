@@ -1,6 +1,16 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# What the two balancers share. Each has the same functions: KIND_apply, KIND_flight, KIND_state, KIND_counts,
-# KIND_maintenance.
+# What the two balancers share. Each has the same functions, in KIND.sh. They read backend, path, health_host, work and what
+# else `balancer` sets, and fail as other steps do. A line of SHARES: NAME ADDRESS PORT WEIGHT on|off tester|-
+#   KIND_apply SHARES DRAIN UP SLOW-START  give each server its weight, wait for those that are enabled (UP seconds), and drain
+#       those that are disabled: refuse_unknown, then wait_empty with "NAME ADDRESS PORT" of each in $work/empty. Reads the
+#       names in $work/idle (nothing runs there) and $work/restarted. Sets changed=yes if anything changed. Emits "slow NAME"
+#       for an enabled server that is not up; its name is in $work/unready if it was left disabled for that.
+#   KIND_flight NAME ADDRESS PORT          set flight: how many requests are in flight to a server
+#   KIND_state                             emit version and maintenance; write $work/state, a line for each server: NAME
+#       ADDRESS PORT WEIGHT on|drain|off tester|- up|down|- IN-FLIGHT
+#   KIND_counts CURSOR                     emit what traffic_counts.sh lists
+#   KIND_maintenance on|off                show the page, or not. Sets changed=yes if that changed anything.
+# provision_balancer.sh calls provision_KIND, which is in provision_KIND.sh.
 # include at_most.sh
 # include haproxy.sh
 # include nginx.sh
