@@ -321,8 +321,8 @@ def _leave_to_guards(context: RolloutContext, rollout: Rollout) -> bool:
     # With old and new side by side, all traffic leaves the bad release, if the remaining hosts can carry it.
     side_by_side = any(place.side_by_side for place in context.traffic.places)
     share = 1.0 if side_by_side and 2 * len(moved) >= len(context.traffic.places) else None
-    # A balancer's guard does not check health, so unhealthy hosts are taken out here, and then the balancers' guards must
-    # not act. They must act if hosts are lost and no other host is unhealthy.
+    # A balancer's guard does not check health, so unhealthy hosts are taken out here, and then the balancers' guards
+    # must not act. They must act if hosts are lost and no other host is unhealthy.
     return _move_or_warn(context, TrafficSplit(moved, out=out, share=share)) or bool(guarded and not ill)
 
 
