@@ -166,7 +166,7 @@ def execute(
     """
     if not words:
         raise UsageError(
-            "which command? write it after --; nothing was touched", hint=f"invoke exec {env.flag} -- bin/rails about"
+            "exec needs a command, after --; nothing was touched", hint=f"invoke exec {env.flag} -- bin/rails about"
         )
     env.signing.prepare(progress.warn)
     started, began = now(), time.monotonic()

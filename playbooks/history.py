@@ -89,7 +89,9 @@ def history(env: Environment, progress: Progress, *, most: int = 20) -> History:
     broken = {host: ledger.broken for host, ledger in results.ok.items()}
     for host, ledger in results.ok.items():
         if odd := len(ledger.records) - len(timely[host]):
-            broken[host] += (f"{odd} of the last {len(ledger.records)} records are from no time that was; left out",)
+            broken[host] += (
+                f"{odd} of the last {len(ledger.records)} records have an impossible time; they are left out",
+            )
     cut = {host: str(head) for host, head in seen.items() if head and results.ok[host].lacks(head)}
     return History(
         environment=env.name,

@@ -110,7 +110,7 @@ def measure(
         time.sleep(seconds)
         counts = source.read()
     if not counts:  # a server without requests has a count of 0
-        raise MetricsError("no server's numbers could be read", hint="what is above says why; see docs/metrics.md")
+        raise MetricsError("no server's counts could be read", hint="the warnings above say why; see docs/metrics.md")
     servers = tuple(_measure(name, counts[name]) for name in sorted(counts))
     everything = _measure("all", total(counts.values()))
     limits = [

@@ -94,7 +94,7 @@ class HostRepair:
         if self.kept:
             done.insert(0, f"a new ledger was begun, the old one is kept as {self.kept}")
         if own := self.copied.get(self.host):
-            done.append(f"{_records(own)} of its own taken over")
+            done.append(f"{_records(own)} of its own kept")
         if self.left:
             done.append(f"{_records(self.left)} stand only in {self.kept}")
         if self.closes:

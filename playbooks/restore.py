@@ -79,7 +79,10 @@ def restore(env: Environment, progress: Progress, *, backup: str | None, to_dir:
         UsageError: no host has that backup, or the folder is not allowed.
     """
     if not to_dir:
-        raise UsageError("restore: where to? nothing was touched", hint="give --to-dir=/new/folder, on the hosts")
+        raise UsageError(
+            "restore needs a folder to restore into; nothing was touched",
+            hint="give --to-dir=/new/folder, on the hosts",
+        )
     try:
         folder = absolute_path(to_dir)
     except ValueError as error:
@@ -95,7 +98,7 @@ def restore(env: Environment, progress: Progress, *, backup: str | None, to_dir:
         whole, newest = newest_backup(facts)
         wanted = backup or whole
         if not backup and whole != newest:
-            progress.warn(f"{newest} is newer, and not on every host; --backup={newest} restores what there is of it")
+            progress.warn(f"{newest} is newer, and not on every host; --backup={newest} restores it where it exists")
         if wanted not in ids:
             raise UsageError(f"no host has a backup '{wanted}'", hint=f"list them: invoke backups {env.flag}")
         records = {

@@ -40,16 +40,20 @@ def resume(env: Environment, wanted: DeployRequest, progress: Progress) -> Outco
     progress.phase(
         Phase(
             PhaseCode.RESUMING,
-            f"going on with '{owner.what}' of {owner.who}, interrupted as {', '.join(says)} says",
+            f"resuming '{owner.what}' of {owner.who}, which was interrupted; so {', '.join(says)} reports",
         )
     )
     if owner.limit and not env.limited:
         if len(owner.limit) == MAX_FIELD:
-            raise UsageError("its --limit is too long to be remembered", hint="give it again: --limit=…")
+            raise UsageError(
+                "the --limit of the interrupted deploy was too long to be recorded; nothing was touched",
+                hint="give it again: --limit=…",
+            )
         # Do not accept a pattern from a host that names a local file or takes hours to match.
         if set(owner.limit) & set("~@"):
             raise UsageError(
-                f"its --limit='{owner.limit}' is only a host's word, and not taken from there",
+                f"the deploy had --limit='{owner.limit}', says a host. Slipway takes no regular expression and no file "
+                "from a host's report; nothing was touched",
                 hint="give it again: --limit=…",
             )
         env = env.narrowed(owner.limit)

@@ -169,7 +169,7 @@ class Status:
         left = [host for host in self.hosts if host.interrupted]
         waiting = " (hosts with a guard go back by themselves)" if any(host.guard for host in self.hosts) else ""
         if left and all(host.went_back for host in left):
-            waiting = " (nothing of it runs any more: a rollback changes no host, and closes it)"
+            waiting = " (nothing of it runs any more: a rollback changes no host, and finishes with it)"
         return next((host.next for host in left), "") + waiting
 
     def to_json(self) -> dict[str, Any]:

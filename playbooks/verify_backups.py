@@ -224,7 +224,9 @@ class _Drill:
             for sentence in left:
                 self.fleet.progress.warn(f"{host}: {sentence}")
         for host, error in ended.failed.items():
-            self.fleet.progress.warn(f"{host}: the drill could not be cleaned up and written down: {error.message}")
+            self.fleet.progress.warn(
+                f"{host}: the drill's files could not be removed, or its result could not be recorded: {error.message}"
+            )
 
 
 def _verdict(

@@ -139,7 +139,7 @@ def _taken(drift: Drift) -> str:
     """Return what deploys, backups and rollbacks do about changes by hand."""
     if drift.spoils:
         return "backups take it as it is, and a rollback goes only to a release as it was deployed"
-    return "a deploy leaves that as it is" if not drift.is_mended_by_deploy else "the next deploy leaves that behind"
+    return "a deploy does not change that" if not drift.is_mended_by_deploy else "the next deploy replaces it"
 
 
 def read_changed(

@@ -165,7 +165,7 @@ class Signing:
         if key is not None and key.public.touched:
             warn(f"touch the security key {shown(key.public)} when it blinks: it signs this task's record")
         if key is None and self._settings.signers:
-            warn("no key is here that may sign: this task's record says nothing of who wrote it (slipway_ledger)")
+            warn("no key on this machine may sign, so this task's record does not prove who wrote it (slipway_ledger)")
 
     def seal(self, owner: LockOwner) -> Seal:
         """Return the seal that makes a task's records; the task's key signs each of them.

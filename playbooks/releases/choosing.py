@@ -50,7 +50,7 @@ def passed_over(chosen: Artifact, newest: Artifact) -> str:
         chosen: the chosen artifact; its ``why`` names the skipped versions.
         newest: the newest artifact.
     """
-    return f"{chosen.version} is taken, {chosen.why}. --version={newest.version} deploys the newest all the same"
+    return f"{chosen.version} is chosen, {chosen.why}. --version={newest.version} deploys the newest nevertheless"
 
 
 def _is_another(facts: Mapping[str, Facts], artifact: Artifact) -> bool:

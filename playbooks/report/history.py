@@ -41,7 +41,7 @@ def show_history(history: History) -> None:
     show_table(("when", "task", "version", "status", "took", "by", "signed", "reason", "hosts"), rows)
     failed = next((record for record in history.records if record.get("status") not in WELL), None)
     if failed:
-        say(f"\nWhat last did not go well, {failed.get('started')}: {failed.get('message', '')}")
+        say(f"\nThe last task that did not succeed, {failed.get('started')}: {failed.get('message', '')}")
     if not rows:
         say("nothing is recorded yet")
     for host, sentences in history.broken.items():
@@ -96,7 +96,7 @@ def _show_faults(host: HostLedger) -> None:
         say(f"{host.host}: {fault.sentence}")
     for what, records in (
         ("lacks", host.missing),
-        ("never had, being out of reach or untouched then,", host.never_had),
+        ("never had, because it was out of reach or the task did not touch it:", host.never_had),
         ("differs from the others in", host.differs),
         ("has a record that most others lack and nobody has signed (added here, or removed there):", host.alone),
     ):

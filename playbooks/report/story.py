@@ -109,7 +109,7 @@ def _verdict(record: Mapping[str, Any]) -> Verdict:
 def _decision(record: Mapping[str, Any]) -> str:
     """What followed from an inconclusive verdict; empty otherwise."""
     if record.get("promoted_by"):
-        return f"let go on by {record['promoted_by']}"
+        return f"promoted by {record['promoted_by']}"
     if record["outcome"] == "inconclusive":
         return "went on" if record["went_on"] else "did not go on"
     return ""

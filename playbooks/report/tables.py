@@ -219,7 +219,7 @@ def show_status(status: Status) -> None:
         say(f"\nBy group: {status.by_group}")
     if status.interrupted:
         left = [host.host for host in status.hosts if host.interrupted]
-        say(f"\nINTERRUPTED on {', '.join(left)}: {status.interrupted}. It was stopped, died, or lost the hosts.")
+        say(f"\nINTERRUPTED on {', '.join(left)}: {status.interrupted}. Its controller ended or lost the hosts.")
         if status.went_back:
             say(status.went_back)
         say(f"Next: {status.next}")

@@ -20,7 +20,7 @@ FIELD = "\037"
 
 HINTS = {
     StepCode.WRONG_PASSWORD: "slipway_backup.password names the secret; is it the one the repository was made with?",
-    StepCode.NO_REPOSITORY: "is its disk mounted? To begin anew, move the records in {state}/backups away first",
+    StepCode.NO_REPOSITORY: "is its disk mounted? To begin a new one, move the records in {state}/backups away first",
     StepCode.NO_ANSWER: "is the store up, and can this host reach it? See slipway_backup.repository and .environment",
     StepCode.NO_SPACE: "make room there, or shorten slipway_backup.keep",
     StepCode.NO_INODES: "remove files there; what takes most: du --inodes -x / | sort -n | tail",

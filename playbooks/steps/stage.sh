@@ -183,7 +183,7 @@ if [ "$base" != - ]; then
         set -- --reflink=auto --preserve=mode,timestamps
     fi
     (cd "$home/releases/$base" && xargs -0 -r cp "$@" --parents --target-directory="$tree" -- <"$lists/same") \
-        2>"$incoming.err" || explain_space 'taking over files' no-base "release $base is not as it was deployed on this host"
+        2>"$incoming.err" || explain_space 'reusing files' no-base "release $base is not as it was deployed on this host"
     if [ "$hooks" = yes ]; then
         (cd "$tree" && check_sums "$lists/sums" "$all_kb") ||
             fail no-base "release $base is not as it was deployed on this host"

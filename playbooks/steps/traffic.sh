@@ -24,7 +24,7 @@ rest=$work/rest
 head -c "$1" >"$shares"
 head -c "$2" >"$retreat"
 head -c "$3" >"$rest"
-[ "$(cat "$shares" "$retreat" "$rest" | wc -c)" -eq "$(($1 + $2 + $3))" ] || fail cut 'the shares did not arrive whole'
+[ "$(cat "$shares" "$retreat" "$rest" | wc -c)" -eq "$(($1 + $2 + $3))" ] || fail cut 'the weights of the servers did not arrive whole'
 
 find_mounts "$state"
 arm_guard "$state" "$id" "$guard_seconds" traffic "$4" "$state" "$kind" "$backend" "$socket" "$path" "$health_host" \

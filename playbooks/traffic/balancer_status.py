@@ -122,7 +122,7 @@ def _unserved(env: Environment, remote: Remote, balancer: Balancer, state: Balan
     sentence, hint = "nobody is served", f"invoke traffic {env.flag}"
     meant = [one for one in state.servers.values() if one.wanted or one.out]
     if not meant:
-        return f"{sentence}: no server is on", hint
+        return f"{sentence}: no server is enabled", hint
     server = Server(meant[0].name, meant[0].address, meant[0].port)
     with contextlib.suppress(StepFailed):
         why = probed(remote, balancer, env.target(remote.name).settings, server)

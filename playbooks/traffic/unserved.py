@@ -45,7 +45,7 @@ def nobody(balancer: Balancer, state: BalancerState) -> str:
     servers = [server for server in state.servers.values() if server.wanted or server.out]
     product = PRODUCTS[balancer.kind]
     if not servers:
-        return f"nobody is served: {product} on {state.host} has no server on"
+        return f"nobody is served: {product} on {state.host} has no server enabled"
     return f"nobody is served: {product} on {state.host} has 0 of {len(servers)} servers up"
 
 

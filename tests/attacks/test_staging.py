@@ -215,7 +215,7 @@ def test_install_hooks_reach_no_other_place(one: App, on: On) -> None:
     assert f"{one.home}/releases/" in on(HOST).check_output(f"cat {one.home}/current/venv/bin/activate")
     one.write(hooks={"install": [{"run": "mkdir .slipway; touch .slipway/complete"}]})
     one.build("1.2.0")
-    refused(one.deploy("1.2.0"), 1, "a name that is ours")
+    refused(one.deploy("1.2.0"), 1, "a name that Slipway uses")
 
 
 # Opens what it can for writing as soon as it is there.

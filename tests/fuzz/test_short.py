@@ -82,7 +82,7 @@ def test_hangs_and_tracebacks_are_seen() -> None:
         ("b -> ., a -> b/.slipway", "what is ours"),
         ("b -> ./b/", "round in circles"),
         ("d/e/l -> ../../x, h = d/e/l", "out of the tree"),
-        ("h = .slipway/hooks", "takes a name that is ours"),
+        ("h = .slipway/hooks", "takes a name that Slipway uses"),
         ("p/q -> ., p/l -> q/../..", "out of the tree"),
     ],
 )

@@ -59,7 +59,7 @@ def test_a_held_stage_goes_on_when_somebody_says_so(
     assert by == who()
     assert verdicts["50 % of the traffic"]["outcome"] == "inconclusive"
     assert "promoted_by" not in verdicts["100 % of the traffic"]
-    assert f"let go on by {by}" in (tmp_path / "page.html").read_text()
+    assert f"promoted by {by}" in (tmp_path / "page.html").read_text()
     for name in ("app1", "app2", "app3"):
         assert on(name).file(f"{app.home}/current/VERSION").content_string == "2\n"
         assert not on(name).file(f"/run/slipway/{app.name}/promoted").exists

@@ -191,7 +191,7 @@ def test_what_is_asked_for_is_not_taken_from_a_host(monkeypatch: pytest.MonkeyPa
 def _resumes(monkeypatch: pytest.MonkeyPatch, owner: LockOwner, limit: str) -> None:
     fact = replace(facts(""), interrupted=owner)
     monkeypatch.setattr("playbooks.resume_deploy.read_all", lambda *_: {"app1": fact})
-    with pytest.raises(UsageError, match="only a host's word") as caught:
+    with pytest.raises(UsageError, match="from a host's report") as caught:
         resume(cast("object", _Whole()), cast("object", None), Silent())  # type: ignore[arg-type]
     assert limit in caught.value.message
 

@@ -76,7 +76,7 @@ def test_what_guards_have_done_is_told_with_its_time(capsys: pytest.CaptureFixtu
     show_status(Status("production", "shop", (back,), FLAG))
     out = capsys.readouterr().out
     assert "Went back by itself, because the controller was silent: app1 to 1.0 at 2026-11-30T10:47:54Z" in out
-    assert "Next: finish it (nothing of it runs any more: a rollback changes no host, and closes it)" in out
+    assert "Next: finish it (nothing of it runs any more: a rollback changes no host, and finishes with it)" in out
     show_status(Status("production", "shop", (back, HostStatus("app2", "1.0", **left)), FLAG))
     assert "Next: finish it\n" in capsys.readouterr().out
 

@@ -90,7 +90,7 @@ def test_who_let_a_stage_go_on_is_in_the_story() -> None:
     """Months later somebody asks why a release went on that nobody could judge."""
     (record,) = outcome().verdicts
     kept = outcome(verdicts=({**record, "outcome": "inconclusive", "went_on": True, "promoted_by": "eve@laptop"},))
-    assert told(kept, []).acts[3].decision == "let go on by eve@laptop"
+    assert told(kept, []).acts[3].decision == "promoted by eve@laptop"
 
 
 def test_a_rollout_that_was_cut_short_has_what_was_seen_last() -> None:

@@ -130,8 +130,8 @@ def _require_groups(env: Environment, name: str) -> None:
     if name == "rolling":
         first, second = env.settings.groups
         raise UsageError(
-            f"--strategy=rolling: here a release goes to the one of {first} and {second} that has no traffic, "
-            "and none of the hosts that serve is touched",
+            "--strategy=rolling would change hosts that serve; with slipway_groups a release goes to the one of "
+            f"{first} and {second} that has no traffic. Nothing was touched",
             hint="--strategy=blue-green moves the traffic by the steps of slipway_rollout.blue_green, "
             "--strategy=canary by those of slipway_rollout.canary",
         )

@@ -88,7 +88,7 @@ no_certificate() {
         fail certificate "no certificate from $acme: $acme_why Until there is one, clients are shown one that they refuse; then provision again"
     fi
     tell_output "$(grep -v 'Saving debug log\|Ask for help\|Requesting a\|^Some challenges\|^- - -' "$incoming/said")"
-    fail certificate "no certificate from $acme${last_line:+: ${last_line%.}}. Until there is one, clients are shown one that they refuse; mend that and provision again. All that it said: /var/log/letsencrypt/letsencrypt.log on this host"
+    fail certificate "no certificate from $acme${last_line:+: ${last_line%.}}. Until there is one, clients are shown one that they refuse; correct that and provision again. All that it said: /var/log/letsencrypt/letsencrypt.log on this host"
 }
 
 # ask_authority FILE KEY LEAST-DAYS NAME...

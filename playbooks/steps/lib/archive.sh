@@ -125,7 +125,7 @@ archive_rules='
         if (escapes ~ /\\[abfnrtv]/ || escapes ~ /\\[01][0-7][0-7]/) refuse("\"" name "\" has a control character in its name")
         if (name ~ /^\//) refuse("\"" name "\" is an absolute path")
         if (name ~ /(^|\/)\.\.(\/|$)/) refuse("\"" name "\" climbs out with ..")
-        if (plain(name) ~ /^\.slipway(\/|$)/) refuse("\"" name "\" takes a name that is ours")
+        if (plain(name) ~ /^\.slipway(\/|$)/) refuse("\"" name "\" takes a name that Slipway uses")
         # With the folder before it, a path that the system takes (PATH_MAX is 4096), so that every link can be followed.
         if (length(plain(name)) > 3000) refuse("\"" substr(name, 1, 60) "…\" is too long a path")
         names[++count] = plain(name)
@@ -199,7 +199,7 @@ unpack_archive() {
         mv "$archive_tar.plain" "$archive_tar.unpacked"
     }
     grep -v '^d.........  *Creating directory: ' "$archive_tar.unpacked" | cmp -s "$archive_listing" - ||
-        fail hostile-archive 'the artifact is refused: it holds something else than it lists'
+        fail hostile-archive 'the artifact is refused: its content differs from its listing'
     [ "$archive_links" != 0 ] || return 0
     # The rules above have followed every link; the system has the last word. realpath -m never ends on some loops.
     timeout 60 find "$archive_tree" -path "$archive_tree/.slipway" -prune -o -type l -exec realpath -m -- {} + >"$archive_tar.links" ||

@@ -33,10 +33,10 @@ end_build() {
         umask 077
         chmod -R u+rwX,go-w,u-s,g-s,-t .
         exec cp -a --no-preserve=ownership --reflink=auto . /proc/self/fd/0/' <"$incoming.build/fresh" 2>&1) ||
-        explain_space 'taking over what hooks made' hook 'what the install hooks made cannot be taken over' "$said"
+        explain_space 'copying the result of hooks' hook 'the result of the install hooks cannot be copied into the release' "$said"
     require_nobody
     tree=$incoming.build/fresh
-    if [ -e "$tree/.slipway" ] || [ -L "$tree/.slipway" ]; then fail hook "a hook made .slipway in the release, a name that is ours"; fi
+    if [ -e "$tree/.slipway" ] || [ -L "$tree/.slipway" ]; then fail hook "a hook made .slipway in the release, a name that Slipway uses"; fi
     # Sockets and pipes of programs that ran are no part of a release.
     find "$tree" ! -type f ! -type d ! -type l -delete
     chown -Rh "root:$group" "$tree"

@@ -12,6 +12,6 @@ discard() {
     for discard_left in "$discard_rest".*; do
         [ -e "$discard_left" ] || continue
         timeout --kill-after=5 60 rm -rf "$discard_left" 2>/dev/null ||
-            note "$discard_left is not all removed: it is large, or somebody goes on writing there; it goes with the next one"
+            note "$discard_left is not completely removed: it is large, or somebody still writes there; the next deploy removes the rest"
     done
 }

@@ -137,7 +137,7 @@ give_writable() {
         fi
         outside=${outside%/}
         # A link may lead to what was taken over from the release before, which has it, too.
-        [ -z "$outside" ] || [ "$base" = - ] || fail no-base "release $base shares $name$outside, which is the user's in this one"
+        [ -z "$outside" ] || [ "$base" = - ] || fail no-base "$name$outside of release $base cannot be reused: the application's user owns it in this one"
         [ -z "$outside" ] ||
             fail hostile-link "$name$outside is a hard link to a file outside of slipway_writable's $name: $user could change that, too"
         chown -Rh "$user:$group" "$tree/$name"

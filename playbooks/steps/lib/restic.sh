@@ -34,7 +34,7 @@ read_payload() {
         esac
     done
     # With half of its lines it would be a backup of half.
-    [ "$whole" = yes ] || fail cut 'what is to be done did not arrive whole'
+    [ "$whole" = yes ] || fail cut 'the instructions for this backup did not arrive whole'
     # restic makes and removes files there by name, as root.
     case $repository in /*) require_root_only "$repository" 'the restic repository' ;; esac
 }
