@@ -41,7 +41,7 @@ require_roots "$home" "$home/shared" "$home/releases"
 [ -z "$(find "$old" -mindepth 1 -maxdepth 1 -name "*$newline*" -print -quit)" ] ||
     fail not-adopted "a name in $old has a line break in it"
 
-# is_running UNIT: of a template, whether any instance is.
+# is_running UNIT: whether a unit runs; for a template, whether any instance does.
 is_running() {
     case $1 in
         *@.*) [ -n "$(systemctl list-units --plain --no-legend --state=active "${1%@.*}@*.${1##*.}")" ] ;;
@@ -49,7 +49,7 @@ is_running() {
     esac
 }
 
-# instances_of FILE: the instances of a template that run, or that a boot starts, a name a line.
+# instances_of FILE: print the instances of a template that run or that a boot starts, one in each line.
 instances_of() {
     {
         systemctl list-units --plain --no-legend --state=active "${1%@.*}@*.${1##*.}" | cut -d ' ' -f 1
@@ -68,7 +68,7 @@ is_named() {
     return 1
 }
 
-# A unit that serves what is there, and goes on when the new release's start, would hold their port.
+# A unit of the old tool that still runs when the new release's units start would hold their port.
 files=
 units=
 for unit in "$units_folder"/*.service "$units_folder"/*.socket "$units_folder"/*.timer; do
@@ -77,7 +77,7 @@ for unit in "$units_folder"/*.service "$units_folder"/*.socket "$units_folder"/*
     if is_named "$name" "$@"; then
         [ ! -L "$unit" ] || fail not-adopted "$unit is a link; put the unit file itself there"
         unit_owner "$unit"
-        # Ours: of an adoption that was broken off.
+        # Slipway's own, from an adoption that was interrupted.
         [ -z "$unit_of" ] || [ "$unit_of" = "$home/current" ] || fail not-adopted "$unit belongs to $unit_of"
         files=$files$name$newline
         case $name in
@@ -103,16 +103,16 @@ trap 'status=$?; trap - EXIT; [ "$status" -eq 0 ] || { last_words "$home"; rm -r
 trap 'exit 1' HUP INT TERM
 group=$(id -g "$user" 2>/dev/null) || fail no-user "there is no user '$user' to run the application; run: invoke provision --env=…"
 rm -rf "$incoming".* "$release"
-# Until it is finished nobody but root can enter it: what is copied has its owners and modes.
+# Only root can enter it until it is finished, because the copied files have their old owners and modes.
 tree=$incoming.closed/tree
 meta=$tree/.slipway
 mkdir -m 0700 "$incoming.closed"
-# In a view without links: whoever may change the files could put one in root's way.
+# Copied in a view without links, because whoever may change the files could put a link in root's way.
 copied=0
 no_links - "$old" -- timeout "$limit" cp -a --reflink=auto -- "$old/." "$tree" 2>"$incoming.err" || copied=$?
 [ "$copied" -ne 125 ] || fail old-host 'this host cannot read a tree without following links; Linux 5.10 and util-linux 2.37 can'
 [ "$copied" -eq 0 ] || fail_showing not-adopted "cannot copy $old" "$(cat "$incoming.err")"
-# From here on it is root's alone: what its user changed while it was looked at and copied is seen now.
+# From here on only root can change the copy. Checks come now, so that they see what the user changed during the copy.
 if [ -e "$meta" ] || [ -L "$meta" ]; then fail not-adopted "$old has a .slipway that is not Slipway's"; fi
 [ -z "$(find "$tree" -name "*$newline*" -print -quit)" ] || fail not-adopted "a name in $old has a line break in it"
 [ -z "$(find "$tree" -mindepth 1 -maxdepth 1 -name '*[][*?\\]*' -print -quit)" ] ||
@@ -122,7 +122,7 @@ find "$tree" -type f -perm /6000 -exec chmod u-s,g-s {} +
 chown "root:$group" "$tree"
 chmod 0755 "$tree"
 find "$tree" -mindepth 1 -maxdepth 1 -printf '%f\n' | sort >"$incoming.writable"
-# With -m: the tree may have an access list of its user's for what is made in it.
+# -m sets the mode exactly: the tree may have a default access list of its user's.
 mkdir -m 0700 "$meta" "$meta/unit-files"
 mv "$incoming.writable" "$meta/writable"
 for name in $files; do

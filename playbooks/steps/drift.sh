@@ -59,9 +59,9 @@ compare_units() {
     done
 }
 
-# compare_drop_ins UNIT: what systemd has read for a unit beside its file, and what is there to be read: by its own name, its
-# template's, or the beginning of one up to a dash (systemd.unit(5)). `systemctl edit` and `systemctl set-property` make such.
-# What holds for all services is not the application's.
+# compare_drop_ins UNIT: report drop-ins that systemd has read for a unit, or would read: by the unit's name, its template's, or a
+# prefix up to a dash (systemd.unit(5)). `systemctl edit` and `systemctl set-property` make them. Drop-ins for all services are
+# not the application's, and are left out.
 compare_drop_ins() {
     type=${1##*.}
     stem=${1%.*}
@@ -72,7 +72,7 @@ compare_drop_ins() {
 $(systemctl show --property=DropInPaths --property=NeedDaemonReload "$1" | sort | sed 's/^[^=]*=//; s/"/ /g')
 END
     [ "$reload" != yes ] || printf 'unread\t%s\n' "$1"
-    # One that was taken away holds on until it is read that it was.
+    # A removed drop-in stays in effect until systemd reads its files again.
     for file in $loaded; do
         case $file in
             */"$type.d"/*) ;;
@@ -92,7 +92,7 @@ END
             for file in "$folder/$name.$type.d"/*.conf; do
                 if [ ! -e "$file" ] && [ ! -L "$file" ]; then continue; fi
                 printf 'drop-in\t%s\n' "$file"
-                # systemd does not say so of a folder that is new.
+                # systemd does not report a new folder in NeedDaemonReload.
                 case " $loaded " in
                     *"/${file##*/} "*) ;;
                     *) [ ! -s "$file" ] || printf 'unread\t%s\n' "$unit" ;;
@@ -106,7 +106,7 @@ END
     done
 }
 
-# gravest_first: what was only added comes last: of very many it would be all that is told.
+# gravest_first: put added files last, or else many of them would push out all other changes.
 gravest_first() {
     awk -F '\t' '$1 != "added" { print; next } { added[++count] = $0 } END { for (i = 1; i <= count; i++) print added[i] }'
 }

@@ -13,11 +13,11 @@ shift 4
 find_unit "$wanted"
 io=$(private_folder exec)
 trap 'rm -rf "$io"' EXIT
-# A shell that a signal ends runs no EXIT trap: so it goes when nobody listens any more.
+# A shell that a signal ends runs no EXIT trap. So signals, such as SIGPIPE when nobody listens any more, lead to exit.
 trap 'exit 1' HUP INT TERM PIPE
 mkfifo "$io/said"
 unit_properties "$user" >"$io/properties"
-# Words are the command's; systemd puts variables of its own in the place of a $.
+# systemd would replace $NAME in the command's words, so each $ is doubled.
 count=$#
 while [ "$count" -gt 0 ]; do
     word=$1

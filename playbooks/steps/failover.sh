@@ -1,6 +1,6 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# failover STATE SECONDS: where a dead controller has left this balancer's guard armed, traffic goes back now, and not when its
-# time is over. Comes back when nothing is sent any more to what is about to stop; the guard goes on by itself.
+# failover STATE SECONDS: if a dead controller has left this balancer's guard armed, let the guard act now and not after its
+# time-out. Returns when no traffic goes to servers that are about to stop; the guard goes on by itself.
 state=$1
 ticks=$(($2 * 10))
 
@@ -8,7 +8,7 @@ ticks=$(($2 * 10))
 
 guard_names "$state"
 if [ ! -e "$guard/retreat" ] || ! guard_waits; then exit 0; fi
-# Who holds the lock lives. Whoever cannot leave a word there for want of room waits for the guard's own time.
+# A task that holds the lock is alive. If the disk is too full for the mark, the guard acts after its own time-out.
 flock --nonblock "$state/lock" true || exit 0
 [ ! -e "$guard/armed" ] || true 2>/dev/null >"$guard/now" || exit 0
 systemctl start --no-block "$guard_unit.service"

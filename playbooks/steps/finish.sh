@@ -21,9 +21,9 @@ limit=60
 remove() {
     require_stamped release "$1"
     leave_slot "$1"
-    # No longer complete first: what is half removed must not look whole.
+    # Remove the mark "complete" first, so that a half-removed release does not look complete.
     rm -f "$home/releases/$1/.slipway/complete"
-    # Its writable folders are the user's.
+    # Its writable folders belong to the application's user.
     discard "$home/releases/$1"
     rm -rf "$home/releases/.incoming.$1".*
     emit pruned "$1"
@@ -39,9 +39,9 @@ is_kept() {
 # is_backed_up RELEASE: whether a backup of this host has it.
 is_backed_up() { cat "$state"/backups/*.json 2>/dev/null | grep -qF "\"release\":\"$1\""; }
 
-# Failed and never finished ones go first; then the oldest proven ones beyond the number to keep. The running release and
-# its predecessor never go: they are the way back, unless only one is to be kept and a backup has the other. What Slipway
-# did not make stays.
+# Failed and incomplete releases are removed first, then the oldest proven ones beyond the number to keep. The running release
+# and its predecessor stay, because a rollback needs them; the predecessor is removed if only one is to be kept and a backup
+# has it. Folders that Slipway did not make stay.
 prune() {
     find_current
     before=
@@ -49,7 +49,7 @@ prune() {
     kept=
     [ ! -f "$home/current/.slipway/slot" ] || kept=$(units_in_slots)
     count=0
-    # Names from the future, by more than clocks differ, come last, so that they are the first to go.
+    # Names that are further in the future than clocks differ come last, so that they are removed first.
     latest=$(date -u -d '+1 day' +%Y%m%d%H%M%S)
     now=
     future=
@@ -75,7 +75,7 @@ prune() {
         fi
     done
     for left in "$home/releases"/.incoming.*; do [ ! -e "$left" ] || discard "$left"; done
-    # What fetches left; see fetch.sh.
+    # Remains of fetched artifacts; see fetch.sh.
     rm -rf "$home/.fetched"
 }
 
@@ -83,7 +83,7 @@ if [ "$mark" = discarded ]; then
     [ "$(readlink "$home/current" 2>/dev/null || :)" = "releases/$release" ] || remove "$release"
 elif [ "$mark" != - ] && [ -d "$home/releases/$release/.slipway" ]; then
     : >"$home/releases/$release/.slipway/$mark"
-    # A release that has proven itself once is not made bad by a failed attempt to return to it.
+    # A failed attempt to return to a proven release does not mark it as failed.
     if [ "$mark" = proven ] && [ -e "$home/releases/$release/.slipway/failed" ]; then rm "$home/releases/$release/.slipway/failed"; fi
     sync "$home/releases/$release/.slipway"
 fi

@@ -13,16 +13,16 @@ state=${folder%/idle/*}
     read -r until
     read -r limit
 } <"$folder/arguments"
-# The timer's own seconds and the clock's are not the same to the last.
+# The timer and the clock may differ by some seconds.
 [ $(($(date +%s) + 5)) -ge "$until" ] || exit 0
-# A task that is at work may be about to go back to it; so may a guard. The timer comes again.
+# A running task or a guard may be about to go back to this release. The timer comes again later.
 if [ -e "$state/guard/armed" ] || [ -e "$state/guard/firing" ]; then exit 0; fi
 if [ -e "$state/lock" ] && ! flock --shared --nonblock "$state/lock" true; then exit 0; fi
 idle_ends=yes
 find_current
 if [ "${folder##*/}" = all-units ]; then
     if [ "$current" = "$release" ]; then
-        # The next switch, were it to this very release, starts them and has boots start them again.
+        # A later switch to this release starts and enables them again.
         put_line "$state/idle/stopped" "$release"
         while IFS= read -r unit; do
             timeout "$limit" systemctl stop "$unit" || note "$unit did not stop"

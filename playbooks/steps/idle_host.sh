@@ -1,8 +1,8 @@
 # shellcheck shell=sh disable=SC2034,SC2154
 # idle_host HOME STATE RELEASE SECONDS LIMIT SCRIPT-BYTES
 #
-# A host whose group has left the traffic: stop all units of RELEASE, the current one, by a timer on this host. SECONDS "-"
-# puts the timer off: the traffic is about to come back. Standard input: what the timer runs, see idle_end.sh.
+# The traffic has left this host's group: set a timer that stops all units of RELEASE, the current one. SECONDS "-" removes the
+# timer, because the traffic comes back. Standard input: what the timer runs, see idle_end.sh.
 home=$1
 state=$2
 release=$3

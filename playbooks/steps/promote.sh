@@ -1,8 +1,7 @@
 # shellcheck shell=sh disable=SC2034,SC2154
 # promote STATE WHO: let the stage that is held here go on. The deploy reads it at its next look (signals.sh).
 #
-# It takes no lock, which the deploy has. What a dead deploy left behind is no stage that is held: the lock must be held by
-# the very deploy that wrote it down.
+# It takes no lock, because the deploy has it. A dead deploy's file does not count: the deploy that wrote it must hold the lock.
 state=$1
 run=/run/slipway/${1#/var/lib/slipway/}
 

@@ -18,10 +18,10 @@ changed() {
 }
 need flock jq
 [ -d "$state/backups" ] || changed 'there is no backup yet'
-# The one that the last deploy began may still be at work.
+# The backup that the last deploy began may still be running.
 exec 8>>"$state/backup.lock"
 flock -w 120 8 || changed 'another backup is at work'
-# Just what backup.sh takes, in its order. What it refuses, it says better itself.
+# The same paths as in backup.sh, in its order. Paths that it refuses are left to its own messages.
 for path in "$@"; do
     [ -e "$path" ] || changed "$path is gone"
     add_data "$path" || changed "$why"
@@ -33,7 +33,7 @@ set -- "$home/releases/$release"
 while IFS= read -r path; do [ -z "$path" ] || set -- "$@" "$path"; done <<EOF
 $data_paths
 EOF
-# Ids begin with their time, and come in its order.
+# Ids begin with their time, so their order is that of time.
 found=$(jq -r --arg release "$release" --arg repository "$repository" --arg covers "$covers" \
     'select(.release == $release and .repository == $repository and .covers == $covers) | "\(.id) \(.snapshot) \(.data)"' \
     "$state"/backups/*.json 2>/dev/null) || :
@@ -43,7 +43,7 @@ id=${found%% *}
 data=${found##* }
 snapshot=${found#* }
 snapshot=${snapshot% *}
-# A repository elsewhere is not asked: that costs what is to be saved. Every drill asks it.
+# A remote repository is not asked, because that would take the time that this step saves. Every drill asks it.
 case $repository in
     /*) [ -f "$repository/snapshots/$snapshot" ] || changed "backup $id is not in its repository any more" ;;
 esac

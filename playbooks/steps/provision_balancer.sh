@@ -27,7 +27,7 @@ cat >"$incoming/servers"
 [ "$(cat "$incoming/shared" "$incoming/config" "$incoming/page" "$incoming/pem" | wc -c)" -eq "$(($7 + $8 + $9 + ${10}))" ] ||
     fail cut 'the configuration did not arrive whole'
 
-# put FILE PATH: replaces it if it differs; says whether it did.
+# put FILE PATH: replace PATH by FILE if they differ; false if they do not.
 put() {
     ! cmp -s "$1" "$2" || return 1
     replace_file "$2" <"$1"
@@ -35,14 +35,14 @@ put() {
     emit changed "wrote $2"
 }
 
-# why_not: the lines of a log that say it, or its last ones.
+# why_not: print the lines of a log that name an error, or else its last ones.
 why_not() {
     cat >"$incoming/log"
     grep -i 'emerg\|alert' "$incoming/log" || tail -n 12 "$incoming/log"
 }
 
-# usual_weights: into $work/usual a line for each server whose usual weight has changed since the last time: name, before,
-# now. Before there were any, all weighed 256.
+# usual_weights: write a line into $work/usual for each server whose usual weight has changed since the last provision: NAME
+# BEFORE NOW. A server without an earlier weight had 256.
 usual_weights() {
     [ ! -f "$state/weights" ] || cp "$state/weights" "$work/weights"
     touch "$work/weights"
@@ -50,7 +50,8 @@ usual_weights() {
         "$work/weights" "$incoming/servers" >"$work/usual"
 }
 
-# keep_usual_weights: who had the usual one before has the new one; what was last set is told to have been that.
+# keep_usual_weights: a server that had its usual weight gets the new one. STATE/traffic gets it too, so that status does not
+# report the change as one by hand.
 keep_usual_weights() {
     awk '{ print $1, $4 }' "$incoming/servers" | sort >"$work/weights"
     mkdir -p "$state"
@@ -84,7 +85,7 @@ if [ "$acme" != - ]; then
     hold_place "$place"
 elif [ "$#" -gt 0 ]; then
     if [ -s "$incoming/pem" ]; then
-        # Judged before it takes the place of one that serves.
+        # The new certificate is judged before it replaces the one that serves.
         shift 2
         judge_certificate "$incoming/pem" "$incoming/pem" "$@"
         problem=$(printf '%s' "$problem" | sed "s|$incoming/pem|of slipway_balancer.tls.secret|g")

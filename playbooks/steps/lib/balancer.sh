@@ -15,7 +15,7 @@
 # include haproxy.sh
 # include nginx.sh
 
-# balancer KIND STATE BACKEND SOCKET PATH HOST: which one it is, in all that follows.
+# balancer KIND STATE BACKEND SOCKET PATH HOST: set what the functions below and those of KIND.sh read.
 balancer() {
     kind=$1
     state=$2
@@ -30,21 +30,21 @@ balancer() {
     esac
     need ss
     changed=no
-    # In memory: a full disk must not keep the traffic from going back.
+    # In memory, so that the traffic can go back although the disk is full.
     work=$(private_folder balancer)
     trap 'rm -rf "$work"' EXIT
 }
 
-# balancer_lock WHAT: prints the file that is locked while WHAT applications share is changed. What anybody can open, such as a
-# folder of /etc, anybody can lock for good.
+# balancer_lock WHAT: print the file to lock while WHAT, which applications share, is changed. It is a file of root's, because
+# whoever can open a file (a folder of /etc, for instance) can lock it for ever.
 balancer_lock() { echo "/run/slipway/.$kind-$1"; }
 
-# hold_balancer NUMBER WHAT: lock it; it is open there.
+# hold_balancer NUMBER WHAT: lock that file, which is open as file descriptor NUMBER.
 hold_balancer() {
     flock -w 120 "$1" || fail busy "another task has been changing $kind's $2 on this host for two minutes; see: lsof $(balancer_lock "$2")"
 }
 
-# refuse_unknown PLAN: a server that the balancer does not have, or has elsewhere.
+# refuse_unknown PLAN: fail if the balancer does not have a server of the plan, or has it at another address.
 refuse_unknown() {
     while read -r word name has wants; do
         case $word in
@@ -54,13 +54,14 @@ refuse_unknown() {
     done <"$1"
 }
 
-# flights_of NUMBERS ADDRESS PORT: prints how many connections to a server the processes have whose numbers are in that file, one a line.
-# Not by their names: anybody on the host could call a program so, and hold up a deploy. What ss(8) says last is its own.
+# flights_of NUMBERS ADDRESS PORT: print how many connections to a server these processes have. NUMBERS is a file with a process
+# number in each line. Names do not count: any user could give a program that name and delay a deploy. The last pid= of a line
+# is from ss(8) itself.
 flights_of() {
     ss -Htnp state established dst "$2" dport = ":$3" 2>/dev/null | sed -n 's/.*,pid=\([0-9]*\),fd=[0-9]*)).*/\1/p' | grep -cxFf "$1" || :
 }
 
-# wait_empty SECONDS: until nothing is in flight to the servers in $work/empty; what is left then is told.
+# wait_empty SECONDS: wait until no request is in flight to the servers in $work/empty. Emits "cut NAME COUNT" for the rest.
 wait_empty() {
     ticks=$(($1 * 10))
     while read -r name address port; do
@@ -74,10 +75,10 @@ wait_empty() {
     done <"$work/empty"
 }
 
-# set_traffic SHARES DRAIN UP SLOW-START: what servers are to get; it is remembered, so that whoever changes it by hand is told.
-# "out" is off for as long as a host changes, or does not answer: should the task end so, nobody takes it for somebody's hand.
-# Where it is "idle" nothing runs: that is not waited for, and not missed. One that "restarted" while it was on is waited for, as
-# one that is put on is.
+# set_traffic SHARES DRAIN UP SLOW-START: give servers their weights, and keep them in STATE/traffic, so that status can report
+# changes by hand. "out" is "off" while a host changes or does not answer: if the task ends in that state, nobody takes it for
+# a change by hand. "idle": nothing runs there, so it is neither waited for nor missed. "restarted": its release restarted
+# while it was enabled, so it is waited for like a server that is enabled now.
 set_traffic() {
     awk '$7 == "idle" { print $1 }' "$1" >"$work/idle"
     awk '$7 == "restarted" && $5 == "on" { print $1 }' "$1" >"$work/restarted"

@@ -1,19 +1,19 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# nginx by a file of upstreams and graceful reloads; its open edition has no other way. Needs backend, path, health_host
-# and work. The file begins with a comment a server, which says what it is to get: that is what we read.
+# Drive nginx by a file of upstreams and graceful reloads; its open edition has no other way. Needs backend, path, health_host
+# and work. The file begins with a comment for each server, which has the server's weight and state: nginx_shares reads these.
 nginx_files=/etc/nginx/slipway
 nginx_log=/var/log/nginx/slipway
-# Bytes that are read of it at once: ten million requests. Its workers may make it larger, and its lines, without an end.
+# Bytes of the log that are read at once: ten million requests. nginx's workers could make the log, and a line, endless.
 nginx_most=1000000000
 
-# nginx_shares: into $work/now what servers get now: name address port weight on|off tester|-
+# nginx_shares: write the present weights into $work/now, a line for each server: NAME ADDRESS PORT WEIGHT on|off tester|-
 nginx_shares() {
     : >"$work/now"
     [ ! -f "$nginx_files/$backend.conf" ] || sed -n 's/^# server //p' "$nginx_files/$backend.conf" >"$work/now"
 }
 
-# nginx_render SHARES: the file, on standard output. Testers are sent where all are when none is theirs: an upstream
-# needs a server that is not down. The only one that serves is not given up for its errors: nobody else would answer.
+# nginx_render SHARES: print the file. If testers have no server, they get everybody's, because an upstream needs a server that
+# is not down. A single server that serves is not taken out for its errors, because no other would answer.
 nginx_render() {
     awk -v main="$backend" -v test="$backend-testers" '
         function is_off(s, tests) { return s[5] != "on" || (tests ? s[6] != "tester" : s[4] == 0) }
@@ -36,7 +36,7 @@ nginx_render() {
         }' "$1"
 }
 
-# nginx_workers: into $work/workers the processes that take new requests, one a line.
+# nginx_workers: write the numbers of the processes that take new requests into $work/workers, one in each line.
 nginx_workers() {
     master=$(cat /run/nginx.pid 2>/dev/null) || master=
     : >"$work/workers"
@@ -51,7 +51,7 @@ nginx_workers() {
     done <"$work/children"
 }
 
-# nginx_reload: until new processes have taken over. A configuration that is wrong never gets here.
+# nginx_reload: reload, and wait until new processes have taken over. The configuration was tested before.
 nginx_reload() {
     systemctl is-active --quiet nginx || return 0
     nginx_workers
@@ -73,8 +73,8 @@ nginx_answers() {
     [ "$(curl --disable --silent --output /dev/null --max-time 2 --write-out '%{http_code}' --header "Host: $health_host" "http://$at$path")" = 200 ]
 }
 
-# nginx_flight NAME ADDRESS PORT: sets flight, the connections of nginx to a server; of one that is down, the requests in
-# flight, which the processes that a reload replaced are not done with.
+# nginx_flight NAME ADDRESS PORT: set flight to the number of nginx's connections to a server. For a disabled server these are
+# requests in flight, which the processes that a reload has replaced still serve.
 nginx_flight() {
     nginx_workers
     flight=$(flights_of "$work/children" "$2" "$3")
@@ -93,7 +93,7 @@ nginx_apply() {
     sed -n 's/^empty //p' "$work/plan" >"$work/empty"
     nginx_wait_up "$3"
     cp "$work/slow" "$work/unready"
-    # Whoever is not up stays off: nginx would send it users to find out.
+    # A server that is not up stays off: nginx has no health checks and would send it users.
     awk 'FILENAME == ARGV[1] { slow[$1]; next } FILENAME == ARGV[2] { want[$1] = $0; if ($1 in slow) sub(/ on /, " off ", want[$1]); next }
         { print $1 in want ? want[$1] : $0 }' "$work/slow" "$1" "$work/now" >"$work/coming"
     awk 'FILENAME == ARGV[1] { idle[$1]; next }
@@ -103,8 +103,8 @@ nginx_apply() {
     wait_empty "$2"
 }
 
-# nginx_put SHARES: what servers get from here on. Until nginx has read the file, a mark in memory says so: who was cut short,
-# or whose reload failed, would else be taken for done by whoever asks for the same again.
+# nginx_put SHARES: set the weights. A mark in memory stays until nginx has read the file: if the step is cut off or the reload
+# fails, the same request later sees that and reloads.
 nginx_put() {
     nginx_render "$1" >"$work/rendered"
     unread=/run/slipway/${state#/var/lib/slipway/}/unread
@@ -128,7 +128,7 @@ nginx_put() {
     rm -f "$unread"
 }
 
-# nginx_wait_up SECONDS: those put on that do not answer by then are in $work/slow.
+# nginx_wait_up SECONDS: wait for the servers in $work/wait; those that do not answer by then are in $work/slow.
 nginx_wait_up() {
     ticks=$(($1 * 5))
     cp "$work/wait" "$work/slow"
@@ -146,12 +146,12 @@ nginx_wait_up() {
     while read -r name _; do emit slow "$name"; done <"$work/slow"
 }
 
-# nginx_state: how it stands; into $work/state what haproxy_state says.
+# nginx_state: see balancer.sh.
 nginx_state() {
     emit version "$(nginx -v 2>&1 | sed 's/.*: //')"
     if [ -e "$nginx_files/$backend.maintenance" ]; then emit maintenance on; else emit maintenance off; fi
     nginx_shares
-    # Side by side: where all of them hang, one after the other would take longer than anybody waits for us.
+    # Side by side: if all servers hang, asking one after another would take longer than this step may.
     asked=0
     while read -r name address port _ admin _; do
         [ "$admin" = on ] || continue
@@ -169,7 +169,7 @@ nginx_state() {
     nginx_render "$work/now" | cmp -s - "$nginx_files/$backend.conf" || emit edited "$nginx_files/$backend.conf"
 }
 
-# nginx_maintenance on|off: nginx looks for the file at each request.
+# nginx_maintenance on|off: make or remove the file that nginx looks for at each request.
 nginx_maintenance() {
     [ -d "$nginx_files" ] || fail unknown-server "$nginx_files is not there; run: invoke provision --env=…"
     if [ "$1" = on ] && [ ! -e "$nginx_files/$backend.maintenance" ]; then
@@ -182,13 +182,13 @@ nginx_maintenance() {
     sync "$nginx_files"
 }
 
-# nginx_counts CURSOR: emits what its log says since the cursor, INODE:OFFSET. Each try at a server counts for that server.
+# nginx_counts CURSOR: count the requests in the log since CURSOR (INODE:OFFSET). Each try at a server counts for that server.
 nginx_counts() {
     log=$nginx_log-$backend.log
     [ -f "$log" ] || fail balancer "$log is not there; run: invoke provision --env=…"
     inode=$(stat -c %i "$log")
     from=${1#*:}
-    # A log that was put aside is read to its end.
+    # A rotated log is read to its end.
     aside=
     if [ "$1" != - ] && [ "${1%:*}" != "$inode" ]; then
         aside=$from
