@@ -165,7 +165,7 @@ def test_a_server_on_the_bench_stays_there(site: Site) -> None:
     assert any("app2" in line for line in seen.json["drift"])
     done = site.deploy("1.0.0", "--force")
     assert done.status == 0, done.err
-    assert "app2 was put out of the balancer by hand" in done.err
+    assert "app2 was disabled in the balancer by hand" in done.err
     assert set(site.traffic()) == {"app1", "app3"}
     _edge(site, "echo 'set server shop/app2 state ready' | socat - UNIX-CONNECT:/run/haproxy/admin.sock")
 
