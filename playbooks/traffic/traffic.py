@@ -285,22 +285,16 @@ class Balancers:
     ) -> Sequence[ServerWeight]:
         """Mark servers whose release restarted while they were enabled, so that the step waits for them.
 
-        A failed check is expected there. A server that was down before the task began is not waited for.
+        That is so where a release changes in place and no other server can carry the traffic: a failed check is normal
+        then. A server that was down before the task began is not waited for.
         """
-        hosts = split.moved - self.unchanged if not back else {place.host for place in self.places} - split.out
-        began = {
-            server.name
-            for place in self.places
-            if place.host in hosts
-            for server in (place.before, place.after)
-            if server
+        hosts = {place.host for place in self.places} - split.out if back else split.moved - self.unchanged
+        in_place = {
+            place.after.name for place in self.places if place.host in hosts and not place.old_server and place.before
         }
         return [
             replace(share, restarted=True)
-            if share.on
-            and not share.idle
-            and share.server.name in began
-            and not self._was_down_anywhere(share.server.name)
+            if share.on and share.server.name in in_place and not self._was_down_anywhere(share.server.name)
             else share
             for share in shares
         ]
