@@ -113,8 +113,10 @@ def test_a_deploy_is_not_done_while_nobody_is_served(near: Near, on: On) -> None
     near.write(slots=False)
     assert near.deploy("1.0").status == 0
     near.write(slots=False, asked="/none")
-    wait_until(lambda: invoke("status", near.site.env).status == 1)
-    told = invoke("status", near.site.env).out
+    wait_until(lambda: "nobody is served" in invoke("status", near.site.env).out)
+    looked = invoke("status", near.site.env)
+    assert looked.status == 1
+    told = looked.out
     assert "nobody is served: its check of app1, GET /none with Host: near, gets status 404" in told
     assert "Next: set slipway_balancer.health_path" in told
 
