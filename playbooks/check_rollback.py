@@ -251,7 +251,7 @@ def _state(checked: Checked) -> str:
 
 def _problems(facts: Facts, target: str | None, checked: Checked | None) -> Iterator[str]:
     if target and checked and not checked.intact and not backups_of(facts, target):
-        yield f"{target} is {_state(checked)}, and no backup has it; {way_on(facts, target)}"
+        yield f"{target} is {_state(checked)}, and no backup contains it; {way_on(facts, target)}"
     if facts.lock:
         yield f"{facts.lock.who} holds the lock for '{facts.lock.what}' since {facts.lock.since}"
 

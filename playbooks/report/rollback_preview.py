@@ -93,7 +93,7 @@ def _kept(release: KeptRelease, on: Callable[[Sequence[str]], str]) -> Iterator[
     for host, why in release.damaged.items():
         yield f"damaged on {host}: {shortened(why, 160)}"
     if release.damaged:
-        yield "its backup is taken instead" if release.backed_up else "no backup has it"
+        yield "its backup is taken instead" if release.backed_up else "no backup contains it"
     if release.next:
         yield (
             "a rollback goes here"

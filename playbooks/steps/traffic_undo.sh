@@ -24,11 +24,11 @@ begin_undo
 } <"$guard/arguments"
 balancer "$kind" "$state" "$backend" "$socket" "$path" "$health_host"
 
-# try MAP: in a shell of its own, since what fails must not end us. Why it failed is for whoever asks for the status.
+# try MAP: set these weights in a subshell, so that a failure does not end this script. The reason is kept for status.
 try() {
     if said=$( (set_traffic "$guard/$1" "$drain" "$up_seconds" 0) 2>&1); then return 0; fi
     said=$(printf '%s\n' "$said" | sed -n "s/^error${tab}[^$tab]*$tab//p" | head -n 1)
-    # Traffic has moved by then; what could not be written is what outlives a restart.
+    # The traffic has moved by then. The file that keeps the change after a restart could not be written.
     [ -n "$said" ] || ! lacks_room "$state" /var/lib/haproxy /etc/nginx || said="$said: make room there (df -h), and it ends by itself"
     said=${said:-the balancer refuses}
     note "slipway: $1: $said"
@@ -38,10 +38,10 @@ try() {
 
 if [ ! -e "$guard/retreated" ]; then
     note "slipway: the controller of $guard_id was silent for $seconds s; traffic goes back"
-    # Where even that cannot be had, the rest may still be.
+    # If the failover weights cannot be set, the final ones may still be.
     try retreat || :
     true 2>/dev/null >"$guard/retreated" || :
-    # Hosts that a person takes back are there sooner than those that do it themselves: the lock says so (lock.sh).
+    # If a person takes the hosts back, lock.sh makes the file "settled" as soon as they are back.
     ! cmp -s "$guard/retreat" "$guard/rest" || settle=0
     while [ "$settle" -gt 0 ] && [ ! -e "$guard/settled" ]; do
         sleep 1

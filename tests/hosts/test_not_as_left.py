@@ -273,7 +273,7 @@ def test_what_was_changed_by_hand_is_told_and_keeps_no_other_host_from_going_bac
 
     back = invoke("rollback", app.env)
     assert back.status == 3, back.out + back.err
-    assert "app1 stays on 1.1" in back.out and "(VERSION was changed), and no backup has it" in back.out
+    assert "app1 stays on 1.1" in back.out and "(VERSION was changed), and no backup contains it" in back.out
     assert on("app2").check_output(f"curl -s localhost:{app.port}/VERSION") == "1.0"
     command = f"invoke deploy {app.env} --version=1.0 --limit=app1"
     assert f"Next: {command} deploys it again" in back.out

@@ -30,7 +30,7 @@ append_record() (
     emit appended "$tip" "$healed" "$offset"
 )
 
-# open_ledger STATE: nobody else writes from here to settle. The folder is what is locked: the file can be put aside.
+# open_ledger STATE: lock the ledger until settle. The folder is locked and not the file, because a repair renames the file.
 open_ledger() {
     ledger=$1/ledger
     [ -d "$1" ] || mkdir -p "$1" || fail unwritable "cannot make $1"
@@ -48,8 +48,8 @@ open_ledger() {
 # show_controls: every control character but newline as one that case and grep can find; the length stays.
 show_controls() { tr '\000-\011\013-\037' '[\001*]'; }
 
-# read_tip: what the next record must carry, as tip and healed; the last line, if it is a record, and how many bytes stand
-# before the next. 262144 bytes are twice what one argument can be.
+# read_tip: set tip and healed, which the next record must carry; last, the last line if it is a record; offset, the number of
+# bytes before the next record. A record is an argument, which has at most half of 262144 bytes.
 read_tip() {
     tip=start
     healed=no
@@ -77,7 +77,7 @@ read_tip() {
     esac
 }
 
-# heal: the last line is no record. Rare, so it may read the whole file.
+# heal: set tip if the last line is no record. That is rare, so this may read the whole file.
 heal() {
     healed=yes
     whole=$(show_controls <"$ledger" | LC_ALL=C grep -ab "^{\"prev\":\"[^$(printf '\001')]*}\$" | tail -n 1 | cut -d : -f 1)
@@ -85,7 +85,7 @@ heal() {
     tip=${tip%% *}
 }
 
-# take_back: what could not be written whole is not left half.
+# take_back: remove a record that could be written only in part.
 take_back() {
     reason=$(why_not)
     truncate -s "$size" "$ledger" 2>/dev/null || :

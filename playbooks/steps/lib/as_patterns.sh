@@ -1,3 +1,3 @@
 # shellcheck shell=sh
-# as_patterns FILE: its lines, paths, as find(1) takes them: in them [ ] * ? and \ mean themselves.
+# as_patterns FILE: print its lines (paths) as patterns for find(1), with [ ] * ? and \ escaped.
 as_patterns() { sed 's/[][*?\\]/\\&/g' "$1"; }

@@ -1,8 +1,8 @@
 # shellcheck shell=sh
-# What an application or a server sends has no end unless we set one: it would fill the disk, or our memory.
+# An application or a server may send without end, and would fill the disk or the memory. These functions set a limit.
 
-# limit_files KB: no file that this shell and its programs write grows beyond that; for a shell that ends after it. A program
-# sees a write that fails: curl ends with status 23.
+# limit_files KB: limit every file that this shell and its programs write; for a subshell that ends afterwards. A program gets a
+# failed write: curl ends with status 23.
 limit_files() {
     trap '' XFSZ
     # In blocks of 512 bytes.
@@ -18,5 +18,5 @@ at_most() {
     )
 }
 
-# is_cut FILE KB: whether a file came to that limit.
+# is_cut FILE KB: whether a file has reached that limit.
 is_cut() { [ -f "$1" ] && [ "$(stat -c %s "$1")" -ge $(($2 * 1024)) ]; }

@@ -25,7 +25,8 @@ end_build() {
     chmod -R u+rwX,go-w,-t "$tree"
     run_hooks "$release" install "$build_user" "$first" "$tree"
     require_nobody
-    # Read as that user, who can read nothing that is root's, by the folders themselves: no name of a folder on the way counts.
+    # The copy runs as that user, who can read nothing of root's. It uses open folders and no paths, so that nobody can
+    # replace a folder on the way.
     mkdir "$incoming.build/fresh"
     chown "$build_user:" "$incoming.build/fresh"
     # shellcheck disable=SC2016
@@ -37,7 +38,7 @@ end_build() {
     require_nobody
     tree=$incoming.build/fresh
     if [ -e "$tree/.slipway" ] || [ -L "$tree/.slipway" ]; then fail hook "a hook made .slipway in the release, a name that Slipway uses"; fi
-    # Sockets and pipes of programs that ran are no part of a release.
+    # Sockets and pipes that programs have left do not belong to a release.
     find "$tree" ! -type f ! -type d ! -type l -delete
     chown -Rh "root:$group" "$tree"
     mv "$meta" "$tree/.slipway"
@@ -47,15 +48,15 @@ end_build() {
     rm -rf "$incoming.build"
 }
 
-# require_nobody: a process may have left its unit, by a timer or a service of the user's. /proc/PID's own owner does not
-# tell: a process can hide it (PR_SET_DUMPABLE). One that was killed takes a moment.
+# require_nobody: end every process of the build user. One may have left its unit by a timer or a service of the user's. The
+# owner of /proc/PID is no proof, because a process can hide it (PR_SET_DUMPABLE). A killed process takes a moment to end.
 require_nobody() {
     build_tries=0
     while :; do
-        # All of them at once (kill(2), -1): of a chain that forks and dies none escapes.
+        # All at once (kill(2), -1), so that a chain of processes that fork and die cannot escape.
         # shellcheck disable=SC2016
         as_user_for 5 "$build_user" sh -c 'kill -KILL -1' >/dev/null 2>&1 </dev/null || :
-        # By what grep found, not by its status, which is 2 when any process of the host's ends meanwhile.
+        # grep's output counts and not its status, which is 2 if any process of the host ends meanwhile.
         lives=$(grep -lE "^Uid:(.*$tab)?$build_uid($tab|\$)" /proc/[0-9]*/status 2>/dev/null || :)
         [ -n "$lives" ] || break
         build_tries=$((build_tries + 1))

@@ -1,8 +1,8 @@
 # shellcheck shell=sh
-# discard PATH: remove a folder in which the application's user can write, in a folder that is root's alone. rm goes down by
-# descriptors and follows no link (openat(2), O_NOFOLLOW): renaming meanwhile, the user can lose what is its own, and nothing
-# else. Who makes files as fast as they are removed keeps them a while: they have a name that is nobody's any more, and
-# whoever discards something beside it next removes them.
+# discard PATH: remove a folder in which the application's user can write, inside a folder that is root's alone. rm works by file
+# descriptors and follows no link (openat(2), O_NOFOLLOW), so a user who renames folders meanwhile can lose only files of its
+# own. If the user makes files as fast as they are removed, the rest stays under an unused name, and the next discard in
+# that folder removes it.
 discard() {
     discard_rest=${1%/*}/.incoming.gone
     case $1 in

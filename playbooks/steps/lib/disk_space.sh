@@ -1,11 +1,11 @@
 # shellcheck shell=sh disable=SC2034
-# lacks_room FOLDER...: whether a file system is full or read-only; said tells which, lacking is a step's word for it. A full
-# disk shows in any command that writes, often without a word, since what it would complain into is on that disk too.
+# lacks_room FOLDER...: whether a file system is full or read-only. Sets said to a sentence and lacking to the step's code. Any
+# command that writes can fail for that, often without a message, because the file for its messages is on the same disk.
 lacks_room() {
     lacking=no-space
     for room_of in "$@"; do
         [ -d "$room_of" ] || continue
-        # The read-only flag is no permission: root is refused too.
+        # A read-only file system refuses root, too.
         if [ ! -w "$room_of" ]; then
             said="the file system of $room_of is read-only"
             return 0
@@ -25,8 +25,8 @@ lacks_room() {
     return 1
 }
 
-# last_words FOLDER...: for a step's EXIT trap, before anything is removed: a step that ends badly without having said
-# why is one whose tools could not write. Everything else is left to what they said.
+# last_words FOLDER...: for a step's EXIT trap, before it removes anything. If the step failed without a message and a disk is
+# full, say so. Otherwise the programs' own messages stand.
 last_words() {
     [ -n "$slipway_told" ] || ! lacks_room "$@" || emit error "$lacking" "$said"
 }

@@ -1,6 +1,7 @@
 # shellcheck shell=sh
-# drop_timer UNIT STOP-WORD...: take a timer of ours away for good; STOP-WORDs are systemctl's besides its name. Stopped before
-# its files go: somebody's daemon-reload in between would find a timer that runs nothing, and that is a failed unit for ever.
+# drop_timer UNIT STOP-WORD...: remove a timer of Slipway's; STOP-WORDs are further arguments of systemctl stop. The timer is
+# stopped before its files are removed: a daemon-reload in between would else find a timer without a service, and that stays
+# a failed unit.
 drop_timer() {
     dropped=$1
     shift

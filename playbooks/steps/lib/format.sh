@@ -1,8 +1,8 @@
 # shellcheck shell=sh disable=SC2034
 # The format of what is on a host; see playbooks/core/state_format.py.
 
-# require_format STATE FORMAT: refuse what a Slipway newer than FORMAT has left; set had_format to its number, empty where there
-# is none.
+# require_format STATE FORMAT: fail if the state's format is newer than FORMAT. Sets had_format to its number, or to nothing if
+# there is no state.
 require_format() {
     had_format=
     [ ! -s "$1/format" ] || read -r had_format <"$1/format" || :

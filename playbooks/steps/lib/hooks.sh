@@ -8,7 +8,7 @@
 # still being made there, by USER (see build.sh); hooks see it where the release will be.
 # A hook's first line is "<app|root> <once|every> <seconds> <name>"; the rest is what sh reads.
 run_hooks() {
-    # What a hook that was killed with its step has left; only one deploy at a time runs hooks of this application.
+    # Remove the folder of a hook that was killed with its step. Only one deploy at a time runs hooks of this application.
     hook_places=$home/.hooks
     discard "$hook_places"
     find_hook_step
@@ -42,12 +42,12 @@ run_hook() {
     hook_account=$3
     hook_builder=$3
     hook_tree=${5:-}
-    # Of the processor it gets what its step does: what is served comes first.
+    # The hook gets the step's priority, because requests come first.
     set -- --unit="slipway-$app-hook-$$" --property=Type=oneshot --property=WorkingDirectory="$hook_at" \
         --property=UMask=0077 --property=TasksMax=infinity --property=TimeoutStopSec=10 --property=Nice="$(nice)"
     [ -z "$hook_step" ] || set -- "$@" --property=BindsTo="$hook_step" --property=After="$hook_step"
     [ -z "$hook_tree" ] || set -- "$@" --property=BindPaths="$hook_tree:$hook_at"
-    # Whoever runs as the user could stop a clock of the user's: systemd has one, too.
+    # The user could stop a time limit that runs as the user, so systemd has the limit, too.
     case $hook_limit in *[!0-9.]*) ;; *) set -- "$@" --property=TimeoutStartSec="$((${hook_limit%%.*} + 20))" ;; esac
     hook_private=/tmp
     hook_scratch=
@@ -83,7 +83,7 @@ run_hook() {
             sh -c 'timeout --kill-after=10 "$0" sh -s || exit $?' "$hook_limit"
     } >"$hook_io/said" 2>&1 || hook_status=$?
     hook_waits=0
-    # Of one that went well nobody asks what it said.
+    # The output of a hook that succeeded is not needed.
     while [ "$hook_status" -ne 0 ] && [ "$hook_waits" -lt 30 ] && kill -0 "$hook_reader" 2>/dev/null; do
         hook_waits=$((hook_waits + 1))
         sleep 0.1
@@ -93,14 +93,14 @@ run_hook() {
     said=$(tr -d '\000' <"$hook_io/out")
     rm -rf "$hook_io"
     [ -z "$hook_scratch" ] || discard "$hook_scratch"
-    # What root's hook made is to be the build user's, who goes on with it.
+    # Files that a hook of root's made are given to the build user, whose hooks may follow.
     if [ "$hook_as" != app ] && [ -n "$hook_tree" ]; then give_tree "$hook_builder" "$hook_tree"; fi
     [ "$hook_status" != 0 ] || return 0
     case $hook_status in
         124) hook_ended="did not end within $hook_limit s" ;;
         226) hook_ended='could not begin: this host has no mount namespaces for it' ;;
         255) hook_ended='was killed with its unit, or ended with status 255' ;;
-        # The shell's and timeout(1)'s way to say that a signal ended it.
+        # By such a status the shell and timeout(1) report a signal.
         129 | 1[3-9]? | 2??) hook_ended="was killed by signal $((hook_status - 128))" ;;
         *) hook_ended="ended with status $hook_status" ;;
     esac

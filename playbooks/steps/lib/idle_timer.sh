@@ -1,5 +1,5 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# A timer on this host that stops what has left the traffic, without a controller; what it runs is idle_end.sh. Needs home,
+# A timer on this host that stops units that have no traffic any more, without a controller. It runs idle_end.sh. Needs home,
 # state, release, seconds, limit, bytes, slots.sh.
 
 # include mounts.sh
@@ -14,7 +14,7 @@ read_timer_script() {
     esac
 }
 
-# arm_idle NAME SENTENCE: begin to count anew. NAME is the slot's, or all-units for all that the current release runs.
+# arm_idle NAME SENTENCE: start the time from the beginning. NAME: a slot, or all-units for all units of the current release.
 arm_idle() {
     cancel_idle "$1"
     until=$(($(date +%s) + seconds))
@@ -29,7 +29,7 @@ arm_idle() {
     find_mounts "$state" "$home" "$home/releases"
     printf '%s\n' '[Unit]' "Description=Slipway: stop it: $2" "RequiresMountsFor=$state $home" ${mounts:+"${mounts%"$newline"}"} \
         '[Service]' Type=oneshot "ExecStart=$(while_exists "$folder/run")" >"$place.service"
-    # A reboot begins a new count, and a task may be at work just then: so it looks again and again whether it is time.
+    # A reboot starts the timer anew, and a task may be running when it fires. So it fires repeatedly and looks at the clock.
     printf '%s\n' '[Unit]' "Description=Slipway: $2" StartLimitIntervalSec=0 CollectMode=inactive-or-failed \
         '[Timer]' "OnActiveSec=$seconds" OnBootSec=600 OnUnitInactiveSec=600 AccuracySec=1s >"$place.timer"
     ln -sfn "$place.timer" "$units_folder/timers.target.wants/$unit.timer"

@@ -11,7 +11,7 @@ newline='
 slipway_answer=
 slipway_told=
 
-# emit TAG FIELD...: one record of the answer. Writing must never end a step: it runs on when nobody listens any more.
+# emit TAG FIELD...: write one record of the answer. A write that fails does not end the step, which goes on without a listener.
 emit() {
     slipway_line=$1
     shift
@@ -25,7 +25,7 @@ emit() {
     [ -z "$slipway_answer" ] || printf '%s\n' "$slipway_line" 2>/dev/null >>"$slipway_answer/out" || :
 }
 
-# note TEXT: for the person who watches.
+# note TEXT: show TEXT to the person who watches.
 note() {
     printf '%s\n' "$1" >&2 2>/dev/null || :
 }
@@ -37,13 +37,14 @@ fail() {
     exit 1
 }
 
-# private_folder [NAME]: print a new folder of root's alone. In /tmp other users make names first, and use up the room.
+# private_folder [NAME]: make a folder that only root can enter, and print it. Not in /tmp, where other users could take the
+# name or use up the space.
 private_folder() {
     [ -d /run/slipway ] || mkdir -p /run/slipway
     mktemp -d "/run/slipway/${1:-tmp}.XXXXXX"
 }
 
-# need TOOL...: the programs a step cannot do without.
+# need TOOL...: fail if one of these programs is not installed.
 need() {
     for slipway_tool in "$@"; do
         command -v "$slipway_tool" >/dev/null ||
@@ -51,42 +52,44 @@ need() {
     done
 }
 
-# replace_file PATH: put standard input there by one rename, on disk before it is seen. Nobody reads half a file.
+# replace_file PATH: write standard input to a new file and rename it to PATH, so nobody reads half a file. It is on disk
+# before the rename.
 replace_file() {
     cat >"$1.new"
     sync "$1.new"
     mv -f "$1.new" "$1"
 }
 
-# put_line PATH TEXT: the same for one line, without a program that reads it.
+# put_line PATH TEXT: the same for one line, without starting cat.
 put_line() {
     printf '%s\n' "$2" >"$1.new"
     sync "$1.new"
     mv -f "$1.new" "$1"
 }
 
-# keep_answer FOLDER: from now on what is emitted is kept there as well, for a controller that lost the connection.
+# keep_answer FOLDER: also keep there what is emitted from now on, for a controller that lost the connection.
 keep_answer() {
     slipway_answer=$1
     mkdir -p "$slipway_answer"
     : >"$slipway_answer/out"
-    # A step that is told to stop says how it ended; it is the part that does the work that the signal ends.
+    # A signal ends the subshell that does the work, and not this shell, which then stores the status.
     trap : HUP INT TERM
 }
 
-# end_step STATUS: the last thing a step does whose answer is kept.
+# end_step STATUS: store the status and exit; used by steps whose answer is kept.
 end_step() {
     printf '%s\n' "$1" >"$slipway_answer/status"
     exit "$1"
 }
 
-# stand_back NICENESS: what is served comes first. The redirection is ours: /proc/self is this shell, not one that began us.
+# stand_back NICENESS: lower this step's priority, because requests come first. The redirection is done by this shell, so
+# /proc/self is its own.
 stand_back() {
     read -r slipway_me _ </proc/self/stat
     renice -n "$1" -p "$slipway_me" >/dev/null 2>&1 || :
 }
 
-# fence STATE TOKEN: refuse to act for a task that holds the lock no more, be it that it slept, or that it lost the host.
+# fence STATE TOKEN: fail if the task does not hold the lock any more, because it slept or lost the host.
 fence() {
     slipway_token=0
     [ ! -s "$1/token" ] || read -r slipway_token <"$1/token" || :

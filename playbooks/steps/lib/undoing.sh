@@ -2,8 +2,8 @@
 # What every undo of a guard does before and after its own work; see undo.sh and traffic_undo.sh. Needs guard.sh and
 # append.sh, and state. Sets target and seconds.
 
-# begin_look: whose guard this is. It may be taken away while we look, and the next task's put in its place: what cannot be
-# read then is no failure. A unit that failed after its file was gone would stay failed until somebody resets it.
+# begin_look: find out which guard this is. A task may remove it meanwhile and set the next one. Then a failure does not count:
+# a unit that fails after its file is gone would stay failed until somebody resets it.
 begin_look() {
     guard_names "$state"
     [ -n "$guard_id" ] || exit 0
@@ -13,10 +13,10 @@ begin_look() {
 
 is_ours() { [ "$(cat "$guard/id" 2>/dev/null)" = "$guard_id" ]; }
 
-# begin_undo: comes back only when it is to be done. From then on a controller that wakes up can do nothing.
+# begin_undo: return only if the undo is to run. From then on a controller that wakes up can change nothing.
 begin_undo() {
     if [ -e "$guard/confirmed" ]; then
-        # Whoever confirmed it takes it away, and holds the lock for it. Had he died of it, the lock would be free.
+        # The task that confirmed the guard removes it and holds the lock meanwhile. If the lock is free, that task is dead.
         exec 8<"$state/lock"
         flock --nonblock 8 || exit 0
         ! is_ours || remove_guard
@@ -33,27 +33,27 @@ begin_undo() {
         if mv "$guard/armed" "$guard/firing" 2>/dev/null; then
             sync "$guard"
         else
-            # Confirmed in this very moment; or its disk is read-only by now, and nobody could confirm it either.
+            # Either it was confirmed in this moment, or the disk is read-only by now; then nobody could confirm it either.
             [ -e "$guard/armed" ] || exit 0
             ! is_back || exit 0
         fi
     fi
     [ -e "$guard/armed" ] || [ -e "$guard/firing" ] || exit 0
-    # A full disk must not keep the host from going back: what is only written down may fail.
+    # The host goes back even if its disk is full, so writing may fail here.
     (raise_token "$state") || note 'slipway: the token could not be raised'
-    # What the controller left at work is ended first. Only these tasks have guards; of an application called APP-more
-    # none is meant.
+    # End the steps that the controller left running. The pattern names the two tasks that have guards, so that it does not match
+    # steps of an application called APP-more.
     for task in deploy rollback; do systemctl stop "slipway-${state##*/}-$task-$guard_step-*" 2>/dev/null || :; done
 }
 
-# stuck WHY: it cannot be done, and never will by itself.
+# stuck WHY: the undo failed, and will not succeed without a person.
 stuck() {
     status=stuck
     note "slipway: $1"
     printf '%s\n' "$1" 2>/dev/null >"$guard/why" || :
 }
 
-# end_undo RECORD: say in the ledger what became of it ($status), and take the guard away.
+# end_undo RECORD: write the result ($status) into the ledger, and remove the guard.
 end_undo() {
     (append_record "$state" "{\"status\":\"$status\",\"at\":\"$(date -u +%Y-%m-%dT%H:%M:%SZ)\",${1#\{}") >/dev/null ||
         note 'slipway: the ledger could not be written'

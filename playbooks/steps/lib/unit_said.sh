@@ -1,5 +1,5 @@
 # shellcheck shell=sh disable=SC2034
-# What a unit that failed said last.
+# The last log lines of a unit that failed.
 
 said_lines=12
 said_characters=300
@@ -7,22 +7,22 @@ said_characters=300
 said_starting=7d4958e842da4a758f6c1cdc7b36dcc5
 said_started=39f53479d3a045ac8e11786248231fbf
 
-# unit_said UNIT: set said to the last lines that the application itself wrote in its last start; where it wrote nothing, to
-# what systemd says of it: why it could not be started. At the end of each line is RS (\036).
+# unit_said UNIT: set said to the last lines that the application wrote in its last start. If it wrote none, set said to systemd's
+# lines about it, which say why it could not be started. Each line ends with RS (\036).
 unit_said() {
     said=
     said_starts=1
     said_start=$(systemctl show --property=InvocationID --value "$1")
     [ -z "$said_start" ] || said=$(said_in "_SYSTEMD_INVOCATION_ID=$said_start")
-    # It has just been started once more, and has said nothing yet.
+    # The unit has just been started again and has written nothing yet.
     if [ -z "$said" ] && [ "$(systemctl show --property=NRestarts --value "$1")" != 0 ]; then
         said_starts=2
         said_start=$(journalctl --quiet --no-pager --lines=1 --output=json --output-fields=_SYSTEMD_INVOCATION_ID \
             "_SYSTEMD_UNIT=$1" 2>/dev/null | sed -n 's/.*"_SYSTEMD_INVOCATION_ID" *: *"\([0-9a-f]*\)".*/\1/p')
         [ -z "$said_start" ] || said=$(said_in "_SYSTEMD_INVOCATION_ID=$said_start")
     fi
-    # What ends at once may be gone before journald looks which start it belongs to. Then time tells: of two starts, since the one
-    # before.
+    # A program that ends at once may be gone before journald finds out which start its lines belong to. Then time decides:
+    # lines since the start before the last one.
     if [ -z "$said" ]; then
         said_start=$(journalctl --quiet --no-pager --lines="$said_starts" --output=short-unix "UNIT=$1" "MESSAGE_ID=$said_starting" \
             "MESSAGE_ID=$said_started" 2>/dev/null | sed -n '1s/ .*//p')
@@ -31,7 +31,7 @@ unit_said() {
     [ -n "$said" ] || said=$(said_in "--unit=$1")
 }
 
-# said_in MATCH [OPTION]: prints the last lines of the journal that match.
+# said_in MATCH [OPTION]: print the last lines of the journal that match.
 said_in() {
     journalctl --quiet --no-pager --lines="$said_lines" --output=cat "$@" 2>/dev/null | tail -n "$said_lines" | tail -c 65536 |
         cut -c "1-$said_characters" | tr '\n\0' '\036 '
