@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 from playbooks.backups.making import back_up_afterwards, hosts_with_data
@@ -27,8 +27,8 @@ from playbooks.fleet.remote import Remote, StepCall
 from playbooks.judgement.meanwhile import RequestSummary
 from playbooks.releases.choosing import choose_anew, passed_over
 from playbooks.releases.find_artifact import find_artifact
-from playbooks.releases.members import Members, begin_reading
-from playbooks.releases.render import Rendered, later_than, new_release, render
+from playbooks.releases.members import begin_reading
+from playbooks.releases.render import later_than, new_release, render
 from playbooks.releases.renderings import Renderings, for_next, slot_change_warnings
 from playbooks.releases.slots import slots_on
 from playbooks.rollout.context import build_context
@@ -40,6 +40,7 @@ from playbooks.rollout.planning.strategy import plan_deploy
 from playbooks.rollout.recording import sealed, write_down
 from playbooks.rollout.rollout import HostState, Rollout, RolloutContext, request_summary, roll_out
 from playbooks.rollout.run_once import run_once
+from playbooks.rollout.runs import Deployment
 from playbooks.rollout.staging import back_up_and_stage
 from playbooks.rollout.summary import abandoned, deployed, unchanged, without
 from playbooks.steps.adopt import adopt
@@ -47,7 +48,7 @@ from playbooks.steps.facts import Facts
 from playbooks.steps.finish import Finished, Mark, finish
 from playbooks.steps.idle import idle_host_call, leave_slot
 from playbooks.strategies.plan import Plan
-from playbooks.traffic.groups import Groups, read_groups
+from playbooks.traffic.groups import read_groups
 from playbooks.traffic.servers import balancers_of, metrics_hosts
 from playbooks.traffic.traffic import fail_over
 
@@ -95,56 +96,6 @@ def deploy(env: Environment, wanted: DeployRequest, progress: Progress) -> Outco
             held.succeeded = not outcome.exit_status
             record(fleet, deployment, rollout, outcome)
             return outcome
-
-
-@dataclass(frozen=True)
-class Deployment:
-    """One deploy, as far as it has come: each phase returns it with what it has found.
-
-    Args:
-        env: the environment.
-        wanted: the deploy request.
-        release: the new release.
-        renderings: each host's configuration, rendered for each of its slots.
-        archive_members: waits for the members of the artifact, which is read in the background.
-        plan: the plan for hosts that are not known yet.
-        owner: the lock owner.
-        started: when it began, by the monotonic clock.
-        targets: the application's hosts that can be reached.
-        facts: what these hosts report.
-        groups: the two groups of hosts, if the environment has them.
-        outdated: the hosts that do not run what they should.
-        backup: the id of the backup to go back to, if one was made or proven.
-        instead: a sentence on each version that was passed over.
-        warnings: what a person should know afterwards.
-    """
-
-    env: Environment
-    wanted: DeployRequest
-    release: Release
-    renderings: Mapping[str, Renderings]
-    archive_members: Callable[[], Members]
-    plan: Plan
-    owner: LockOwner
-    started: float
-    targets: Sequence[Target] = ()
-    facts: Mapping[str, Facts] = field(default_factory=dict)
-    groups: Groups | None = None
-    outdated: Sequence[Target] = ()
-    backup: str | None = None
-    instead: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-
-    @property
-    def hosts(self) -> dict[str, Rendered]:
-        """The hosts that change, each with the configuration for where its new release runs."""
-        rendered = for_next(self.renderings, self.facts)
-        return {target.name: rendered[target.name] for target in self.outdated}
-
-    @property
-    def unfinished(self) -> bool:
-        """Whether an earlier task was interrupted, or its guard is still there."""
-        return any(fact.interrupted or fact.guard for fact in self.facts.values())
 
 
 def prepare(env: Environment, wanted: DeployRequest, progress: Progress) -> Deployment:
@@ -305,8 +256,7 @@ def stage(fleet: Fleet, deployment: Deployment) -> Deployment:
 
 def _unchanged(fleet: Fleet, deployment: Deployment) -> Outcome:
     """Every host runs the release already."""
-    outcome = unchanged(deployment.env, deployment.release, deployment.facts, deployment.instead, deployment.started)
-    return without(outcome, fleet.unreachable)
+    return without(unchanged(deployment), fleet.unreachable)
 
 
 def conclude(
@@ -314,20 +264,8 @@ def conclude(
 ) -> Outcome:
     """What the rollout came to, with all that a person should know."""
     left = facts_after_deploy(deployment.facts, rollout.hosts(HostState.DEPLOYED, HostState.UNHEALTHY))
-    group = deployment.groups.idle if deployment.groups and plan.strategy != "rolling" else None
     warnings = [*deployment.instead, *odd(left), *drifted(left), *deployment.warnings]
-    outcome = deployed(
-        deployment.env,
-        deployment.release,
-        deployment.facts,
-        rollout,
-        plan,
-        deployment.backup,
-        warnings,
-        deployment.started,
-        group,
-        requests,
-    )
+    outcome = deployed(deployment, plan, rollout, warnings, requests)
     return without(outcome, fleet.unreachable)
 
 
@@ -490,14 +428,13 @@ def _moves(deployment: Deployment) -> dict[str, Move]:
 @contextlib.contextmanager
 def _nothing_left_behind(fleet: Fleet, deployment: Deployment) -> Iterator[None]:
     """Remove the staged release after a failure before any switch, so that failed attempts do not pile up."""
-    env, release, facts = deployment.env, deployment.release, deployment.facts
     try:
         yield
     except Interrupted as ended:
         raise Interrupted(f"{ended.message} {NOTHING_SWITCHED}", hint=STAGED) from None
     except SlipwayError as error:
-        outcome = abandoned(env, release, facts, error, deployment.started)
-        _abandon(fleet, deployment, sealed(env, deployment.owner, outcome, facts))
+        outcome = abandoned(deployment, error)
+        _abandon(fleet, deployment, sealed(deployment.env, deployment.owner, outcome, deployment.facts))
         raise
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from playbooks.backups.making import backup_hosts, hosts_with_data
@@ -32,6 +32,7 @@ from playbooks.rollout.planning.rollback_target import choose_targets, refuse_ch
 from playbooks.rollout.planning.strategy import adjust_for_traffic, plan_rollback, require_batch
 from playbooks.rollout.recording import sealed, write_down
 from playbooks.rollout.rollout import HostState, Rollout, RolloutContext, request_summary, roll_out
+from playbooks.rollout.runs import RollbackRun
 from playbooks.rollout.summary import returned
 from playbooks.steps.check_release import Checked, check_release
 from playbooks.steps.facts import Facts, version_in
@@ -85,48 +86,6 @@ def rollback(env: Environment, back: RollbackRequest, progress: Progress) -> Out
             held.succeeded = not outcome.exit_status
             record(fleet, run, rollout, outcome)
             return outcome
-
-
-@dataclass(frozen=True)
-class RollbackRun:
-    """One rollback, as far as it has come: each phase returns it with what it has found.
-
-    Args:
-        env: the environment.
-        back: the rollback request.
-        started: when it began, by the monotonic clock.
-        owner: the lock owner.
-        left: the interrupted task, if there is one.
-        found: what the hosts reported before the lock was taken; taking it makes a waiting guard act.
-        facts: what they report now.
-        groups: the two groups of hosts, if the environment has them.
-        targets: the release that each host goes back to; None for nothing.
-        moves: how the hosts that change do it.
-        refused: why other hosts cannot go back.
-        stays: whether the traffic stays with the group of hosts that has it.
-        databases: the databases that were restored.
-        warnings: what a person should know.
-    """
-
-    env: Environment
-    back: RollbackRequest
-    started: float
-    owner: LockOwner
-    left: LockOwner | None
-    found: Mapping[str, Facts]
-    facts: Mapping[str, Facts]
-    groups: Groups | None = None
-    targets: Mapping[str, str | None] = field(default_factory=dict)
-    moves: Mapping[str, Move] = field(default_factory=dict)
-    refused: Mapping[str, SlipwayError] = field(default_factory=dict)
-    stays: bool = False
-    databases: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-
-    @property
-    def goes_on(self) -> bool:
-        """Whether this finishes an interrupted rollback."""
-        return self.left is not None and self.left.task == "rollback"
 
 
 def look(fleet: Fleet, env: Environment, back: RollbackRequest, started: float) -> RollbackRun:
@@ -221,28 +180,9 @@ def before_the_switch(fleet: Fleet, run: RollbackRun, context: RolloutContext) -
 
 def conclude(fleet: Fleet, run: RollbackRun, plan: Plan, context: RolloutContext, rollout: Rollout) -> Outcome:
     """What the rollback came to, with all that a person should know."""
-    group = (run.groups.live if run.stays else run.groups.idle) if run.groups else None
-    gone = dict(fleet.unreachable)
     requests = request_summary(context, rollout)
     unserved = None if rollout.reasons or rollout.stopped else context.traffic.unserved()
-    outcome = returned(
-        run.env,
-        run.back.reason,
-        run.owner,
-        run.facts,
-        run.targets,
-        plan,
-        rollout,
-        run.databases,
-        gone,
-        run.started,
-        group,
-        run.refused,
-        requests,
-        unserved,
-        found=run.found,
-        left=run.left,
-    )
+    outcome = returned(run, plan, rollout, dict(fleet.unreachable), requests, unserved)
     return replace(outcome, warnings=(*outcome.warnings, *run.warnings))
 
 

@@ -11,11 +11,11 @@ from playbooks.core.counting import counted
 from playbooks.core.errors import ANY_ENV, ExitStatus, SlipwayError
 from playbooks.core.states import TaskStatus
 from playbooks.environments.environment import Environment
-from playbooks.fleet.lock_owner import LockOwner
 from playbooks.judgement.meanwhile import RequestSummary
 from playbooks.rollout.migrated import still_migrated
 from playbooks.rollout.outcome import HostOutcome, Outcome
 from playbooks.rollout.rollout import HostState, Rollout
+from playbooks.rollout.runs import Deployment, RollbackRun
 from playbooks.steps.drift import listed
 from playbooks.steps.facts import Facts, version_in
 from playbooks.strategies.plan import LAST_WATCH, Plan
@@ -24,10 +24,9 @@ from playbooks.traffic.traffic import host_guard_delay
 STILL_NOTHING = "no release runs, as before the deploy"
 
 
-def unchanged(
-    env: Environment, release: Release, facts: Mapping[str, Facts], warnings: Sequence[str], started: float
-) -> Outcome:
+def unchanged(run: Deployment) -> Outcome:
     """Every host runs the version already; with two groups, every host of the live one."""
+    env, release, facts = run.env, run.release, run.facts
     there = sum(fact.version == release.version for fact in facts.values())
     return Outcome(
         task="deploy",
@@ -38,17 +37,16 @@ def unchanged(
         message=f"{env.settings.app} {release.version} runs already on {_hosts(there)}; nothing to do",
         hosts=tuple(HostOutcome(host, fact.version, fact.version, HostState.UNCHANGED) for host, fact in facts.items()),
         started=release.created,
-        seconds=time.monotonic() - started,
+        seconds=time.monotonic() - run.started,
         by=release.by,
-        warnings=tuple(warnings),
+        warnings=run.instead,
         next=f"to deploy it again: invoke deploy {env.flag} --version={release.version} --force",
     )
 
 
-def abandoned(
-    env: Environment, release: Release, facts: Mapping[str, Facts], error: SlipwayError, started: float
-) -> Outcome:
-    """The task ended before any host was switched."""
+def abandoned(run: Deployment, error: SlipwayError) -> Outcome:
+    """The deploy ended before any host was switched."""
+    env, release, facts = run.env, run.release, run.facts
     return Outcome(
         task="deploy",
         id=release.id,
@@ -61,7 +59,7 @@ def abandoned(
             for host, fact in facts.items()
         ),
         started=release.created,
-        seconds=time.monotonic() - started,
+        seconds=time.monotonic() - run.started,
         by=release.by,
         code=error.code,
         exit_status=ExitStatus.FAILED,
@@ -69,19 +67,20 @@ def abandoned(
 
 
 def deployed(
-    env: Environment,
-    release: Release,
-    facts: Mapping[str, Facts],
-    rollout: Rollout,
-    plan: Plan,
-    backup: str | None,
-    warnings: Sequence[str],
-    started: float,
-    group: str | None = None,
-    requests: RequestSummary | None = None,
+    run: Deployment, plan: Plan, rollout: Rollout, warnings: Sequence[str], requests: RequestSummary | None = None
 ) -> Outcome:
-    """A deploy's plan was run, with or without success; with success, this group of hosts has the traffic."""
-    seconds = time.monotonic() - started
+    """A deploy's plan was run, with or without success.
+
+    Args:
+        run: the deploy.
+        plan, rollout: its plan, and what came of it.
+        warnings: what a person should know, in order.
+        requests: requests before and during the rollout.
+    """
+    env, release, facts = run.env, run.release, run.facts
+    # With success, this group of hosts has the traffic.
+    group = run.groups.idle if run.groups and plan.strategy != "rolling" else None
+    seconds = time.monotonic() - run.started
     told = list(warnings)
     busy = seconds - rollout.watched
     if busy > env.settings.timeouts.slow:
@@ -105,7 +104,7 @@ def deployed(
         seconds=seconds,
         by=release.by,
         strategy=plan.strategy,
-        backup=backup,
+        backup=run.backup,
         verdicts=tuple(stage_verdict.record for stage_verdict in rollout.stage_verdicts),
         warnings=tuple(told),
         next=next_step,
@@ -126,88 +125,91 @@ def _unjudged(rollout: Rollout) -> list[str]:
 
 
 def returned(
-    env: Environment,
-    reason: str,
-    owner: LockOwner,
-    facts: Mapping[str, Facts],
-    targets: Mapping[str, str | None],
+    run: RollbackRun,
     plan: Plan,
     rollout: Rollout,
-    databases: Sequence[str],
     unreachable: Mapping[str, SlipwayError],
-    started: float,
-    group: str | None = None,
-    refused: Mapping[str, SlipwayError] | None = None,
-    requests: RequestSummary | None = None,
-    unserved: SlipwayError | None = None,
-    *,
-    found: Mapping[str, Facts],
-    left: LockOwner | None = None,
+    requests: RequestSummary | None,
+    unserved: SlipwayError | None,
 ) -> Outcome:
-    """A rollback was run. If it succeeded, this group of hosts has the traffic, unless no server is up.
+    """A rollback's plan was run, with or without success.
 
     Args:
-        reason: why it was run, in the person's words.
-        refused: hosts that stay on what they run, because they have no undamaged release to go back to.
-        found: what hosts ran before the lock was taken; taking it makes a waiting guard act.
-        left: the interrupted task.
+        run: the rollback.
+        plan, rollout: its plan, and what came of it.
+        unreachable: hosts that were left out.
+        requests: requests before and during the rollout.
+        unserved: why a balancer has no server up, if one has none.
     """
-    refused = refused or {}
-    versions = sorted({version_in(release) for release in targets.values() if release})
-    what = f"{env.settings.app} {', '.join(versions)}".rstrip()
-    by_guards = [host for host, fact in found.items() if host in facts and fact.current != facts[host].current]
-    changed = bool(plan.stages or databases or by_guards)
-    message = _runs_again(what, targets, group) if changed else _runs_already(what, targets, group)
-    if by_guards:
-        message += f"; {', '.join(by_guards)} went back by {'its guard' if len(by_guards) == 1 else 'their guards'}"
-    if rollout.reasons:
-        status, exit_status = TaskStatus.STUCK, ExitStatus.PERSON_NEEDED
-        message = f"the rollback to {what} failed: {rollout.why}"
-    elif unserved:
-        status, exit_status = TaskStatus.STUCK, ExitStatus.PERSON_NEEDED
-        message = f"{message}, but {unserved.message}"
-    elif unreachable or refused:
-        status, exit_status = TaskStatus.PARTIAL, ExitStatus.PERSON_NEEDED
-        but = [f"{host} stays on {facts[host].version}: {error.message}" for host, error in refused.items()]
-        but += [f"{', '.join(unreachable)} could not be reached"] if unreachable else []
-        message = f"{message}, but {'; '.join(but)}"
-    else:
-        status, exit_status = (TaskStatus.DONE if changed else TaskStatus.UNCHANGED), ExitStatus.DONE
-        closes = left is not None and left.task != "rollback"
-        message += f"; the interrupted task '{left.what}' is finished with" if left and closes else ""
-    # A second one without --to would go back one further.
-    hint = next((error.hint for error in refused.values() if error.hint), "")
-    again = (
-        f"correct the cause, then: invoke rollback {env.flag} --to={versions[0]}"
-        if rollout.reasons and versions
-        else ""
-    )
-    wrong = [error for error in (unserved, *unreachable.values(), *refused.values()) if error]
+    versions = sorted({version_in(release) for release in run.targets.values() if release})
+    status, exit_status, message = _rollback_status(run, plan, rollout, unreachable, unserved, versions)
+    wrong = [error for error in (unserved, *unreachable.values(), *run.refused.values()) if error]
     lines = [
-        _failed(host, fact.version, fact.version, HostState.UNTOUCHED, refused[host])
-        if host in refused
-        else _back_line(host, fact, targets.get(host, fact.current), rollout, found.get(host, fact))
-        for host, fact in facts.items()
+        _failed(host, fact.version, fact.version, HostState.UNTOUCHED, run.refused[host])
+        if host in run.refused
+        else _back_line(host, fact, run.targets.get(host, fact.current), rollout, run.found.get(host, fact))
+        for host, fact in run.facts.items()
     ]
     gone = [_failed(host, None, None, HostState.UNREACHABLE, error) for host, error in unreachable.items()]
     return Outcome(
         task="rollback",
-        id=owner.id,
-        environment=env.name,
+        id=run.owner.id,
+        environment=run.env.name,
         version=", ".join(versions),
         status=status,
-        message=message + "".join(f"; database {name}" for name in databases),
+        message=message + "".join(f"; database {name}" for name in run.databases),
         hosts=(*lines, *gone),
-        started=owner.since,
-        seconds=time.monotonic() - started,
-        by=owner.who,
-        reason=reason,
+        started=run.owner.since,
+        seconds=time.monotonic() - run.started,
+        by=run.owner.who,
+        reason=run.back.reason,
         strategy=plan.strategy,
         code=rollout.code or next((error.code for error in wrong), ""),
-        next=again or hint or _hint(unserved, env) or (f"invoke status {env.flag}" if exit_status else ""),
+        next=_after_a_rollback(run, rollout, unserved, versions)
+        or (f"invoke status {run.env.flag}" if exit_status else ""),
         requests=requests,
         exit_status=exit_status,
     )
+
+
+def _rollback_status(
+    run: RollbackRun,
+    plan: Plan,
+    rollout: Rollout,
+    unreachable: Mapping[str, SlipwayError],
+    unserved: SlipwayError | None,
+    versions: Sequence[str],
+) -> tuple[TaskStatus, ExitStatus, str]:
+    facts, left = run.facts, run.left
+    what = f"{run.env.settings.app} {', '.join(versions)}".rstrip()
+    by_guards = [host for host, fact in run.found.items() if host in facts and fact.current != facts[host].current]
+    changed = bool(plan.stages or run.databases or by_guards)
+    group = (run.groups.live if run.stays else run.groups.idle) if run.groups else None
+    message = _runs_again(what, run.targets, group) if changed else _runs_already(what, run.targets, group)
+    if by_guards:
+        message += f"; {', '.join(by_guards)} went back by {'its guard' if len(by_guards) == 1 else 'their guards'}"
+    if rollout.reasons:
+        return TaskStatus.STUCK, ExitStatus.PERSON_NEEDED, f"the rollback to {what} failed: {rollout.why}"
+    if unserved:
+        return TaskStatus.STUCK, ExitStatus.PERSON_NEEDED, f"{message}, but {unserved.message}"
+    if unreachable or run.refused:
+        but = [f"{host} stays on {facts[host].version}: {error.message}" for host, error in run.refused.items()]
+        but += [f"{', '.join(unreachable)} could not be reached"] if unreachable else []
+        return TaskStatus.PARTIAL, ExitStatus.PERSON_NEEDED, f"{message}, but {'; '.join(but)}"
+    closes = left is not None and left.task != "rollback"
+    message += f"; the interrupted task '{left.what}' is finished with" if left and closes else ""
+    return TaskStatus.DONE if changed else TaskStatus.UNCHANGED, ExitStatus.DONE, message
+
+
+def _after_a_rollback(
+    run: RollbackRun, rollout: Rollout, unserved: SlipwayError | None, versions: Sequence[str]
+) -> str:
+    """What to type next, where something is wrong."""
+    if rollout.reasons and versions:
+        # A second one without --to would go back one further.
+        return f"correct the cause, then: invoke rollback {run.env.flag} --to={versions[0]}"
+    hint = next((error.hint for error in run.refused.values() if error.hint), "")
+    return hint or _hint(unserved, run.env)
 
 
 def _hint(error: SlipwayError | None, env: Environment) -> str:

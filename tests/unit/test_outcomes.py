@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,10 +11,16 @@ import pytest
 
 from playbooks.core.artifact import Artifact, Release
 from playbooks.core.errors import SlipwayError, StepFailed, Unreachable
+from playbooks.core.requests import DeployRequest
 from playbooks.core.step_codes import StepCode
+from playbooks.environments.environment import Environment
 from playbooks.environments.load import load_environment
+from playbooks.fleet.lock_owner import LockOwner
+from playbooks.releases.members import UNKNOWN
 from playbooks.rollout.rollout import HostState, Rollout, StageVerdict
+from playbooks.rollout.runs import Deployment
 from playbooks.rollout.summary import abandoned, deployed
+from playbooks.steps.facts import Facts
 from playbooks.strategies.plan import Plan
 from tests.unit.test_groups import facts
 
@@ -46,6 +53,7 @@ RELEASE = Release(
     "2026-11-30T10:00:00Z",
     "ann@laptop",
 )
+NOTHING = Plan("rolling", ())
 FIRST, SECOND = "staging-web1", "staging-web2"
 BEFORE = {host: facts(host, "20261129T100000Z-1.0.0") for host in (FIRST, SECOND)}
 ILL = StepFailed("port 8000 does not answer", host=FIRST, step="health", code=StepCode.UNHEALTHY)
@@ -56,7 +64,7 @@ def test_a_backup_that_failed_is_not_called_staging() -> None:
     """The record of a deploy whose backup failed said that staging had, and a person looked at the wrong thing."""
     env = load_environment("staging", PROJECT)
     full = StepFailed("the repository's disk is full", host=FIRST, step="backup")
-    assert abandoned(env, RELEASE, BEFORE, full, 0.0).message == (
+    assert abandoned(run(env, BEFORE), full).message == (
         "the deploy stopped before any host switched: the repository's disk is full"
     )
 
@@ -116,14 +124,19 @@ def test_a_tolerated_host_is_told_with_its_state(state: HostState, error: Slipwa
     )
 
 
+def run(env: Environment, before: Mapping[str, Facts], began: float | None = None) -> Deployment:
+    """A deploy that has read its hosts' facts."""
+    owner = LockOwner(RELEASE.by, "deploy 1.1.0", RELEASE.created, RELEASE.id)
+    began = time.monotonic() if began is None else began
+    return Deployment(env, DeployRequest(), RELEASE, {}, lambda: UNKNOWN, NOTHING, owner, began, facts=before)
+
+
 def message(rollout: Rollout, environment: str = "staging") -> str:
-    env = load_environment(environment, PROJECT)
-    return deployed(env, RELEASE, BEFORE, rollout, Plan("rolling", ()), None, [], time.monotonic()).message
+    return deployed(run(load_environment(environment, PROJECT), BEFORE), NOTHING, rollout, []).message
 
 
 def warnings(stage_verdict: StageVerdict, seconds: float) -> tuple[str, ...]:
     rollout = Rollout({"app1": HostState.DEPLOYED}, stage_verdicts=[stage_verdict])
     before = {"app1": facts("app1", "20261129T100000Z-1.0.0")}
     env = load_environment("staging", PROJECT)
-    began = time.monotonic() - seconds
-    return deployed(env, RELEASE, before, rollout, Plan("rolling", ()), None, [], began).warnings
+    return deployed(run(env, before, time.monotonic() - seconds), NOTHING, rollout, []).warnings
