@@ -29,7 +29,6 @@ from playbooks.rollback import (
     validate_request,
     way_on,
 )
-from playbooks.rollout.context import read_traffic
 from playbooks.rollout.mover import Move
 from playbooks.rollout.planning.preview import waits
 from playbooks.rollout.planning.reachability import require_balancers
@@ -40,6 +39,7 @@ from playbooks.steps.check_release import Checked, check_release
 from playbooks.steps.facts import Facts, version_in
 from playbooks.strategies.plan import Plan, Stage, percent
 from playbooks.traffic.groups import Groups, read_groups, require_whole
+from playbooks.traffic.open_traffic import open_traffic
 from playbooks.traffic.servers import balancers_of
 
 
@@ -132,8 +132,10 @@ def check_rollback(env: Environment, back: RollbackRequest, progress: Progress) 
         plan = plan_rollback(env, list(moves), back.batch, in_place=in_place, back=bool(targets))
         stays = groups is not None and not plan.stages
         owner, alone = owner_of(back, left), plan.host_by_host
-        traffic = read_traffic(
-            fleet, env, owner, facts, moves, groups, stays=stays, host_by_host=alone, ignore_headroom=True
+        slots = {host: move.slot for host, move in moves.items()}
+        leaving = {host for host, move in moves.items() if move.after is None}
+        traffic = open_traffic(
+            fleet, env, owner, facts, slots, leaving, groups, stays=stays, host_by_host=alone, ignore_headroom=True
         )
         partially_shifted = frozenset() if groups else traffic.partially_shifted
         plan = adjust_for_traffic(plan, list(moves), misrouted=traffic.misrouted, partially_shifted=partially_shifted)

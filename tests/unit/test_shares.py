@@ -7,9 +7,9 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from playbooks.rollout.context import closed_by_hand, left_out, nobody_up
 from playbooks.steps.traffic import Server, ServerWeight, share_lines
 from playbooks.steps.traffic_state import BalancerState, ServerState
+from playbooks.traffic.open_traffic import closed_by_hand, left_out, nobody_up
 from playbooks.traffic.shares import HostBackends, TrafficSplit, guard_weights, server_weights, unit_weights, weight_of
 
 IN_PLACE = [HostBackends(f"h{n}", Server(f"h{n}", "::1", 80), Server(f"h{n}", "::1", 80)) for n in range(8)]
