@@ -133,7 +133,7 @@ def test_a_first_deploy_that_was_interrupted_can_be_undone(app: App, on: On) -> 
         process.wait()
     assert "invoke rollback" in invoke("status", app.env).out
     ran = invoke("rollback", app.env, "--json")
-    assert ran.status == 0 and "nothing runs" in ran.json["message"], ran.err
+    assert ran.status == 0 and "no release runs" in ran.json["message"], ran.err
     assert not guards(app, on)
     assert invoke("status", app.env, "--json").json["interrupted"] is None
     for host in APPS:
