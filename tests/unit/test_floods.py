@@ -30,9 +30,10 @@ class Floods(http.server.BaseHTTPRequestHandler):
         write = self.wfile.write
         self.send_response(200)
         if "/good" in self.path:
-            self.send_header("Content-Length", "7")
+            said = b"shop 1" if "/torn" in self.path else b"shop 1\n"
+            self.send_header("Content-Length", str(len(said)))
             self.end_headers()
-            write(b"shop 1\n")
+            write(said)
             return
         if "/bomb" in self.path:
             self.send_header("Content-Encoding", "gzip")
@@ -113,6 +114,12 @@ def test_a_host_reads_no_endless_page_of_metrics(server: str, tmp_path: Path) ->
     assert records[0][:2] == ["server", "a"]
     assert "larger than 8 MB" in records[0][2]
     assert records[1:] == [["server", "b", ""], ["line", "shop 1"]]
+
+
+def test_a_page_of_metrics_takes_nothing_from_the_next_server(server: str, tmp_path: Path) -> None:
+    """Without an end of its last line the next server had no answer, and what that counted was the first one's."""
+    records = ran("app_metrics", ["2", "shop"], f"a\t{server}/good/torn\nb\t{server}/good\n", tmp_path)
+    assert records == [["server", "a", ""], ["line", "shop 1"], ["server", "b", ""], ["line", "shop 1"]]
 
 
 @pytest.mark.parametrize("line", ["a ", 'a{b="c"} ', "a{b", "a{ ", "a{b ", 'a{b="\\', 'a{b="c",', "a{} }", "a 1 1"])
