@@ -7,6 +7,7 @@ import shlex
 import signal
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -60,7 +61,7 @@ class HostRun:
     code: str = ""
     lost: bool = False
     begun: bool = False
-    output: list[str] = field(default_factory=list)
+    output: deque[str] = field(default_factory=deque)
     kept: int = 0
 
     def keep(self, line: str) -> None:
@@ -68,7 +69,7 @@ class HostRun:
         self.output.append(line)
         self.kept += len(line) + 1
         while self.kept > MAX_KEPT:
-            self.kept -= len(self.output.pop(0)) + 1
+            self.kept -= len(self.output.popleft()) + 1
 
     @property
     def result(self) -> str:
@@ -131,7 +132,7 @@ class Executed:
                     "result": run.result,
                     "error": run.error,
                     "code": run.code,
-                    "output": run.output,
+                    "output": list(run.output),
                 }
                 for run in self.hosts
             ],

@@ -117,8 +117,7 @@ def judge_units(settings: Settings, rendered: Rendered, release: str, objections
     if refused := _refused(settings, rendered, release, objections):
         problems.append(f"systemd does not accept the unit: {'; '.join(refused)}")
     problems += [
-        f"a unit has {directive}=, and {path} is in {folder} ({whose}): systemd works there as root, whatever link is "
-        "put there; name a place whose folders are root's alone (of a log: the journal, which invoke logs shows)"
+        f"a unit has {directive}=, and {path} is in {folder} ({whose}): {_harm(directive)}"
         for directive, path, folder, whose in objections.opens
     ]
     accounts = [name for kind, name in objections.lacking if kind == "account"]
@@ -138,6 +137,16 @@ def judge_units(settings: Settings, rendered: Rendered, release: str, objections
                 found += _of_port(port, listener)
                 break
     return found
+
+
+def _harm(directive: str) -> str:
+    """What comes of a path of a unit's in a folder that others can change, and what to do."""
+    if directive.startswith("Exec"):
+        return "it is started as root, whoever changed it; name a program of the release's, or of the host's"
+    return (
+        "systemd works there as root, whatever link is put there; name a place whose folders are root's alone "
+        "(of a log: the journal, which invoke logs shows)"
+    )
 
 
 def _of_port(port: Port, listener: Listener) -> CheckVerdict:

@@ -68,12 +68,12 @@ def after(others: Iterable[str], now: datetime) -> str:
 
 
 def parse_time(text: object) -> datetime | None:
-    """Read a time from a record, with its zone; None if invalid."""
+    """Read a time from a record, with its zone; None if invalid, or outside of the calendar in UTC."""
     try:
         found = datetime.fromisoformat(text) if isinstance(text, str) else None
-    except ValueError:
+        return found.astimezone(UTC) if found is not None and found.tzinfo is not None else None
+    except (ValueError, OverflowError):
         return None
-    return found if found is not None and found.tzinfo is not None else None
 
 
 def cut(text: str, most: int = MAX_TEXT) -> str:

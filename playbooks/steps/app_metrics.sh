@@ -19,7 +19,8 @@ while IFS=$tab read -r server url; do
     if said=$(at_most "$most_kb" curl --disable --globoff --silent --show-error --fail --max-time "$seconds" --output "$page" \
         --config "$scratch/request" 2>&1); then
         emit server "$server" ''
-        sed -n -E "s/^(# TYPE )?($names)([{ ])/line$tab&/p" "$page"
+        # Its last line may have no end, and what follows is the next server's.
+        { cat "$page" && echo; } | sed -n -E "s/^(# TYPE )?($names)([{ ])/line$tab&/p"
     elif is_cut "$page" "$most_kb"; then
         emit server "$server" "its page is larger than $((most_kb / 1024)) MB, which is all that is read"
     else

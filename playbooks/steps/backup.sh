@@ -33,6 +33,7 @@ limit=$4
 # include postgres.sh
 # include compare_release.sh
 # include names.sh
+# include programs.sh
 
 # These become names of files and tags of restic's, which takes a comma for the end of one.
 require_stamped backup "$id"
@@ -54,6 +55,7 @@ clean_up() {
 }
 trap clean_up EXIT
 trap 'exit 1' HUP INT TERM
+require_programs "$user"
 began=$(date +%s.%N)
 mkdir -p "$state/backups"
 if [ "$when" = after ]; then stand_back 19; else stand_back 10; fi

@@ -31,8 +31,10 @@ database_limit=$(($2 * 27 / 10))
 # include as_user.sh
 # include sqlite.sh
 # include restored.sh
+# include programs.sh
 
 need restic jq
+require_programs "$user"
 require_root_only "$folder" slipway_backup.drill.folder
 scratch=$folder/work
 root=$folder/root

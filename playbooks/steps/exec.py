@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -56,8 +57,8 @@ def run_command(
             if line.startswith(OUT):
                 tell(line[len(OUT) :].decode("utf-8", "replace"))
             elif line.startswith(STATUS):
-                text = line[len(STATUS) :].decode("ascii", "replace")
-                if not text.isdigit() or int(text[:4]) > 255:
+                text = line[len(STATUS) :]
+                if not re.fullmatch(rb"[0-9]{1,3}", text) or int(text) > 255:
                     raise BadAnswer("it does not say how the command ended", host=remote.name)
                 status = int(text)
     return status

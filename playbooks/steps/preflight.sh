@@ -25,7 +25,7 @@ for unit in "$units"/*; do
 done
 
 if find_unit_path "$units" "$home/current" "$home/current"; then
-    emit opens "$unit_directive" "$unit_path" "$foreign" "$(stat -c '%U, %A' "$foreign")"
+    emit opens "$unit_directive" "$unit_path" "$foreign" "$unit_whose"
 fi
 
 # What starts out of the release itself is not here yet: whether it will be, the artifact tells.

@@ -57,6 +57,7 @@ def _restore(
         what,
         target,
         str(record.get("bytes", 0)),
+        settings.run_user,
     ]
     try:
         answer = remote.run(

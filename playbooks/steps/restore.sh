@@ -1,5 +1,5 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# restore HOME STATE SNAPSHOT REPOSITORY ID WHAT TARGET BYTES
+# restore HOME STATE SNAPSHOT REPOSITORY ID WHAT TARGET BYTES USER
 #
 # WHAT "release": put release TARGET back at its place, whole, compared with its own manifest, by one rename.
 # WHAT "files": restore everything of the snapshot (BYTES) into the new folder TARGET, compared with the backup's manifest.
@@ -12,18 +12,21 @@ id=$5
 what=$6
 target=$7
 bytes=$8
+user=$9
 
 # include fingerprint.sh
 # include discard.sh
 # include disk_space.sh
 # include restic.sh
 # include names.sh
+# include programs.sh
 # include release_links.sh
 
 require_stamped backup "$id"
 [ "$what" = files ] || require_stamped release "$target"
 payload_line() { :; }
 need restic
+require_programs "$user"
 mkdir -p "$state"
 scratch=$(mktemp -d "$state/restore.XXXXXX")
 coming=

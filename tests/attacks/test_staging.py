@@ -324,7 +324,7 @@ def test_a_health_command_has_no_way_to_more_and_no_end(one: App) -> None:
 
 def test_no_program_of_the_users_runs_in_the_place_of_roots(one: App, on: On) -> None:
     """Such a link is made in a minute, for a newer restic; root ran what the user put there, in each backup."""
-    host, link = on(HOST), "/usr/local/bin/zstd"
+    host, link, restic = on(HOST), "/usr/local/bin/zstd", "/usr/local/bin/restic"
     # For now it leads on to root's own.
     host.check_output(f"mkdir -p /srv/theirs && ln -s /usr/bin/zstd /srv/theirs/zstd && ln -s /srv/theirs/zstd {link}")
     host.check_output(f"chown {USER} /srv/theirs")
@@ -334,5 +334,11 @@ def test_no_program_of_the_users_runs_in_the_place_of_roots(one: App, on: On) ->
         refused(invoke("provision", one.env), 1, f"user {USER} can write to /srv/theirs")
         host.check_output(f"rm {link} && ln -s /usr/bin/zstd {link}")
         good(one.deploy("1.0.0"))
+        # The same once it is deployed: nothing but the backup is made, by a timer, for months.
+        one.write(backup={"enabled": True})
+        good(invoke("backup", one.env))
+        host.check_output(f"ln -sf $(command -v restic) /srv/theirs/restic && ln -s /srv/theirs/restic {restic}")
+        for words in (["backup"], ["verify-backups"], ["restore", "--to-dir=/var/tmp/restored"]):
+            refused(invoke(*words, one.env), 1, f"user {USER} can write to /srv/theirs, which is {restic}")
     finally:
-        host.check_output(f"rm -rf {link} /srv/theirs")
+        host.check_output(f"rm -rf {link} {restic} /srv/theirs /var/tmp/restored")

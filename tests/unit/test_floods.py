@@ -17,6 +17,7 @@ from playbooks.adapters.metrics.application import ApplicationMetrics, Page
 from playbooks.adapters.metrics.exposition import LONGEST_LINE, parse_samples
 from playbooks.adapters.metrics.prometheus_http import ask_from_here
 from playbooks.adapters.metrics.source import MAX_SERIES
+from playbooks.exec import MAX_KEPT, HostRun
 from playbooks.fleet import script as scripts
 from playbooks.settings.metrics import MetricsSettings, Prometheus
 
@@ -30,9 +31,10 @@ class Floods(http.server.BaseHTTPRequestHandler):
         write = self.wfile.write
         self.send_response(200)
         if "/good" in self.path:
-            self.send_header("Content-Length", "7")
+            said = b"shop 1" if "/torn" in self.path else b"shop 1\n"
+            self.send_header("Content-Length", str(len(said)))
             self.end_headers()
-            write(b"shop 1\n")
+            write(said)
             return
         if "/bomb" in self.path:
             self.send_header("Content-Encoding", "gzip")
@@ -113,6 +115,22 @@ def test_a_host_reads_no_endless_page_of_metrics(server: str, tmp_path: Path) ->
     assert records[0][:2] == ["server", "a"]
     assert "larger than 8 MB" in records[0][2]
     assert records[1:] == [["server", "b", ""], ["line", "shop 1"]]
+
+
+def test_a_page_of_metrics_takes_nothing_from_the_next_server(server: str, tmp_path: Path) -> None:
+    """Without an end of its last line the next server had no answer, and what that counted was the first one's."""
+    records = ran("app_metrics", ["2", "shop"], f"a\t{server}/good/torn\nb\t{server}/good\n", tmp_path)
+    assert records == [["server", "a", ""], ["line", "shop 1"], ["server", "b", ""], ["line", "shop 1"]]
+
+
+def test_short_lines_of_a_command_take_the_time_that_they_are_many() -> None:
+    """Of three million empty lines exec --json read six thousand a second, once it had a megabyte of them."""
+    run, began = HostRun("app1"), time.process_time()
+    for _ in range(MAX_KEPT + 200_000):
+        run.keep("")
+    run.keep("the end")
+    assert time.process_time() - began < 5
+    assert (len(run.output), run.output[-1]) == (MAX_KEPT - 7, "the end")
 
 
 @pytest.mark.parametrize("line", ["a ", 'a{b="c"} ', "a{b", "a{ ", "a{b ", 'a{b="\\', 'a{b="c",', "a{} }", "a 1 1"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -32,6 +33,7 @@ from playbooks.rollout.planning.rollback_target import choose_releases
 from playbooks.rollout.watching.host_looks import HostLooks
 from playbooks.rollout.watching.metric_sources import open_metrics
 from playbooks.settings.metrics import MetricsSettings
+from playbooks.steps.exec import Command, run_command
 from playbooks.steps.facts import Facts, read_facts
 from playbooks.steps.traffic_state import read_state
 from tests.fuzz.answers import Replays
@@ -88,6 +90,35 @@ def test_an_interrupted_task_that_cannot_have_been_is_none(words: dict[str, str]
     fact = says_interrupted("app1", **words)
     assert fact.interrupted is None
     assert "an interrupted task is invalid" in fact.anomalies[0]
+
+
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"])
+def test_a_time_that_is_in_no_calendar_ends_no_status(at: str) -> None:
+    """One host's ledger said that its guard had fired in the year 0: status failed, of all hosts."""
+    owner = {"who": "eve@x", "what": "deploy", "task": "deploy", "since": (NOW - timedelta(hours=1)).isoformat()}
+    record = {"prev": "start", "task": "guard", "id": NEW, "status": "done"}
+
+    def said(at: str) -> Facts:
+        fired = json.dumps({**record, "at": at}).replace('{"prev": ', '{"prev":')
+        return facts(f"interrupted\t{json.dumps({**owner, 'id': NEW, 'version': '1.1.0'})}\nfired\t{fired}\n")
+
+    assert said("2026-11-21T04:31:00Z").went_back == 1795235460
+    assert said(at).went_back is None
+
+
+def test_how_a_command_ended_is_a_number_of_the_systems(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A status of five thousand digits after 0001 ended the thread that read it, with Python's own words."""
+    remote = fleet({"app1": ""}).remotes["app1"]
+    settings = cast("object", SimpleNamespace(home="/opt/shop", run_user="www-data"))
+
+    def ran(status: bytes) -> int | None:
+        monkeypatch.setattr("playbooks.steps.exec.listen", lambda *_, **__: (line for line in (b"status\t" + status,)))
+        return run_command(remote, settings, Command(["id"], None, "x"), print, threading.Event())  # type: ignore[arg-type]
+
+    assert ran(b"137") == 137
+    for status in (b"", b"-1", b"256", b"0001" + b"0" * 5000, "٣".encode()):
+        with pytest.raises(BadAnswer):
+            ran(status)
 
 
 def test_what_most_hosts_say_was_interrupted_counts() -> None:

@@ -82,6 +82,27 @@ def test_who_may_write_what_root_makes_later_is_found(tmp_path: Path) -> None:
         "ExtensionImages={theirs}/image",
         "[Socket]\nListenStream={theirs}/a/app.sock",
         "[Socket]\nListenStream={theirs}/app.sock\nSocketUser=nobody",
+        # What systemd gives to the unit's user itself is not there yet at a first deploy.
+        "User=nobody\nLogsDirectory=slipway-{{}} slipway-none\nStandardOutput=append:/var/log/slipway-none/web.log",
+        "RuntimeDirectory=slipway-none\nUser=nobody\nEnvironmentFile=-%t/slipway-none/env",
+        "User=nobody\nStateDirectory=slipway-none slipway-none/cache",
+        "DynamicUser=yes\nCacheDirectory=%p-none/a\nLoadCredential=a:/var/cache/x-none/a",
+        "PIDFile={theirs}/a/web.pid",
+        "ListenSpecial={theirs}/device",
+        "LoadCredential=all:{theirs}",
+        # As root, whoever changed it.
+        "User=nobody\nExecStartPre=-+{theirs}/prepare --now",
+        "User=nobody\nExecStart=/bin/true\nExecStop=!/usr/bin/env A=1 python3 -u {theirs}/stop.py",
+        "ExecStart={theirs}/run",
+        "ExecStart=/bin/sh {theirs}/run",
+        "User=nobody\nEnvironmentFile={current}/own\nExecStartPre=+/bin/true",
+        "EnvironmentFile=-{current}/own\nExecStart=/bin/true",
+        "User=nobody\nExecStart=+@{theirs}/run python3 -u",
+        "User=nobody\nExecStart=+@/usr/bin/python3 python3 {theirs}/run.py",
+        # By a group that the unit adds, and by another user than the application's.
+        "User=nobody\nGroup=daemon\nStandardOutput=append:{group}/log",
+        "User=nobody\nSupplementaryGroups=tty 1\nEnvironmentFile={group}/env",
+        "User=daemon\nStandardOutput=append:{group}/log",
     ],
 )
 def test_what_systemd_opens_for_a_unit_is_in_folders_of_roots(tmp_path: Path, line: str) -> None:
@@ -106,12 +127,19 @@ def test_what_systemd_opens_for_a_unit_is_in_folders_of_roots(tmp_path: Path, li
     unit = units / "x.service"
     unit.write_text("[Service]\n" + line.format(theirs=theirs, group=group, current="/opt/x/current") + "\n")
     told = asked().stdout
-    assert told.endswith((f" in {theirs}\n", f" in {theirs}/log\n", f" in {group}/own\n")), told
+    places = [theirs, theirs / "log", group / "own", group, release / "own", "/var/cache/x-none/a"]
+    places += [f"{place}/slipway-none" for place in ("/var/log", "/run", "/var/lib")]
+    assert told.endswith(tuple(f" in {place}\n" for place in places)), told
     # Of a file of the user's in a folder of root's, systemd opens that one.
     fine = "EnvironmentFile=/opt/x/current/own\nStandardOutput=append:/var/log/x.log\nLoadCredential=key:/etc/x.key\n"
     fine += f"BindPaths=/srv:{theirs}\nStandardError=append:{group}/log\n"
-    fine += f"[Socket]\nListenStream={theirs}/app.sock\nListenStream=80\n"
+    fine += "StateDirectory=x x-cache\nPIDFile=/run/x/x.pid\nRuntimeDirectory=x\n"
+    fine += f"ExecStart={theirs}/run\nExecReload=!!/bin/sh {theirs}/run\n"
+    fine += f"[Socket]\nListenStream={theirs}/app.sock\nListenStream=80\nListenStream=/run/x/app.sock\n"
     unit.write_text(f"[Service]\nUser=nobody\n{fine}# StandardOutput=append:{theirs}/log\n")
+    other = f"ExecStart=/bin/true\nExecStop=+/bin/sh -c {theirs}/run\nExecStartPost=+true\nExecStopPost=+nowhere\n"
+    other += "ExecStartPre=+/bin/mkdir -p /run/x/y\nEnvironmentFile=/opt/x/current/env\n"
+    (units / "other.service").write_text(f"[Service]\nUser=nobody\n{other}")
     (units / "other.socket").write_text("[Socket]\nSocketUser=nobody\nListenStream=/run/x.sock\n")
     assert asked().stdout == ""
 

@@ -45,7 +45,7 @@ check_units() {
     done
     # Each time: whose a folder is can have changed since.
     ! find_unit_path "$meta/unit-files" "$home/current" "$release" ||
-        fail unit-path "a unit has $unit_directive=, and $unit_path is in $foreign ($(stat -c '%U, %A' "$foreign")): systemd works there as root, whatever link is put there"
+        fail unit-path "a unit has $unit_directive=, and $unit_path is in $foreign ($unit_whose): $(unit_harm)"
     ! units_are_known || return 0
     scratch=$(mktemp -d "$incoming.units.XXXXXX")
     verify_units "$meta/unit-files" "$scratch" "$home/current" "$release" || {

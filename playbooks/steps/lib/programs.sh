@@ -6,9 +6,10 @@ programs_of_roots=' restic zstd curl jq getfattr setfattr sqlite3 psql pg_dump p
 
 # require_programs USER: refuse a host on which this user can put programs where root's are looked for, or change one that is
 # there, be it by a link to a folder of the user's. Only this user counts: folders below /usr/local are a group's on some
-# distributions, which harms nobody who is not in it.
+# distributions, which harms nobody who is not in it. A database's host may have no such user.
 require_programs() {
-    [ "$(id -u "$1")" != 0 ] || return 0
+    programs_uid=$(id -u "$1" 2>/dev/null) || return 0
+    [ "$programs_uid" != 0 ] || return 0
     programs_user=$1
     IFS=:
     # shellcheck disable=SC2086
