@@ -60,7 +60,7 @@ def open_traffic(
     if not balancers:
         return NoBalancer(places, stay)
     readings = BalancerReadings(fleet, env, balancers)
-    states = readings.read_all()
+    states = readings.read_states()
     require_registered(env, list(states.values()))
     closed = closed_by_hand(places, list(states.values()))
     for name in sorted(closed):

@@ -56,13 +56,13 @@ class BalancerReadings:
         if all(each and now - each[-1].ended < FRESH for each in self.readings.values()):
             return
         try:
-            self.read_all("")
+            self.read_states("")
         except Interrupted:
             raise
         except SlipwayError as error:
             self._fleet.progress.warn(f"the balancers' state could not be read: {error.message}")
 
-    def read_all(self, step: str = "balancer") -> dict[str, BalancerState]:
+    def read_states(self, step: str = "balancer") -> dict[str, BalancerState]:
         """Read all balancers in a round trip of its own.
 
         Args:

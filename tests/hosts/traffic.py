@@ -358,7 +358,7 @@ def a_fleet_that_drowns(inventory: str, address: str) -> None:
     limits = Headroom.model_validate({"p50": "1s", "wait": "4s"})
     with open_fleet([env.target(EDGE).address], progress=Silent(), forks=4) as fleet:
         readings = BalancerReadings(fleet, env, [EDGE])
-        readings.read_all()
+        readings.read_states()
 
         def leave(wait: float, *, ignore_headroom: bool = False) -> float:
             began = time.monotonic()

@@ -75,7 +75,7 @@ Host *
 def config(tmp_path: Path) -> Path:
     (tmp_path / "more").write_text("Host included\n  User inside\n")
     file = tmp_path / "config"
-    file.write_text(CONFIG.format(folder=tmp_path, hosts_with_data="none"))
+    file.write_text(CONFIG.format(folder=tmp_path, everybody="none"))
     return file
 
 
