@@ -102,15 +102,15 @@ def test_half_of_the_fleet_is_half_of_what_it_can_carry() -> None:
 
 def test_beside_each_other_the_old_slot_is_drained_only_when_the_new_one_has_it_all() -> None:
     """Until then it is the way back; after it, its connections end in peace."""
-    hosts_with_data = frozenset(place.host for place in BESIDE)
+    everyone = frozenset(place.host for place in BESIDE)
     assert set(serving(server_weights(BESIDE, TrafficSplit(share=0.0)))) == {"h0-blue", "h1-blue", "h2-blue"}
-    half = serving(server_weights(BESIDE, TrafficSplit(hosts_with_data, share=0.5)))
+    half = serving(server_weights(BESIDE, TrafficSplit(everyone, share=0.5)))
     assert set(half.values()) == {256}
     assert len(half) == 6
-    full = server_weights(BESIDE, TrafficSplit(hosts_with_data, share=1.0))
+    full = server_weights(BESIDE, TrafficSplit(everyone, share=1.0))
     assert set(serving(full)) == {"h0-green", "h1-green", "h2-green"}
     assert not any(share.on for share in full if share.server.name.endswith("blue"))
-    failover, final = guard_weights(BESIDE, TrafficSplit(hosts_with_data, share=0.5))
+    failover, final = guard_weights(BESIDE, TrafficSplit(everyone, share=0.5))
     assert failover == final == server_weights(BESIDE, TrafficSplit(share=0.0))
 
 
@@ -183,13 +183,13 @@ def test_a_share_is_of_what_is_not_closed(moved: frozenset[str], closed: frozens
 
 def test_a_host_whose_slot_is_closed_stays_out_with_both() -> None:
     """It is the host that is on the bench. A deploy to its other slot put it back into service."""
-    hosts_with_data, closed = frozenset(place.host for place in BESIDE), frozenset({"h1-blue"})
+    everyone, closed = frozenset(place.host for place in BESIDE), frozenset({"h1-blue"})
     for share in (0.0, 0.5, 1.0):
         assert (
             not {"h1-blue", "h1-green"}
-            & serving(server_weights(BESIDE, TrafficSplit(hosts_with_data, share=share), closed=closed)).keys()
+            & serving(server_weights(BESIDE, TrafficSplit(everyone, share=share), closed=closed)).keys()
         )
-    for ends in guard_weights(BESIDE, TrafficSplit(hosts_with_data, share=0.5), closed=closed):
+    for ends in guard_weights(BESIDE, TrafficSplit(everyone, share=0.5), closed=closed):
         assert set(serving(ends)) == {"h0-blue", "h2-blue"}
 
 
