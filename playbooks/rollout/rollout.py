@@ -270,7 +270,8 @@ def _confirm(context: RolloutContext, plan: Plan, rollout: Rollout, on_failure: 
         rollout.reasons[host] = error
         if host in rollout.host_states:
             rollout.host_states[host] = HostState.GUARDED if isinstance(error, Unreachable) else HostState.UNHEALTHY
-    if len(rollout.reasons) > plan.tolerate:
+    # A lost balancer moves the traffic back by its guard: no number of tolerated hosts makes up for that.
+    if len(rollout.reasons) > plan.tolerate or lost.keys() & set(context.traffic.balancers):
         _end_failed(context, rollout, on_failure)
     elif lost:
         context.mover.confirm([host for host in touched if host not in lost])

@@ -277,7 +277,12 @@ def _verdict(
     count = sum(state == HostState.DEPLOYED for state in rollout.host_states.values())
     message = f"{what} is deployed on {_hosts(count, group)}"
     if rollout.reasons:
-        message += f", but {_tolerated(rollout)} (slipway_rollout.tolerate allows that): {why}"
+        stuck = rollout.hosts(HostState.STUCK)
+        allowed = "" if stuck else " (slipway_rollout.tolerate allows that)"
+        message += f", but {_tolerated(rollout)}{allowed}: {why}"
+        if stuck:
+            next_step = f"invoke status {command} shows its state; invoke logs {command} --host={stuck[0]} shows why"
+            return TaskStatus.PARTIAL, message, next_step, ExitStatus.PERSON_NEEDED
         return TaskStatus.DONE, message, f"the next deploy repairs that: invoke deploy {command}", ExitStatus.DONE
     return TaskStatus.DONE, message, "", ExitStatus.DONE
 
@@ -296,7 +301,7 @@ def _tolerated(rollout: Rollout) -> str:
             told.append(f"{names} {'goes' if len(hosts) == 1 else 'go'} back by {_guards(hosts)}")
         elif state == HostState.STUCK:
             told.append(f"{names} could not be taken back")
-        else:  # a balancer's host, or a host that said that its guard stays
+        else:  # a host that said that its guard stays
             told.append(f"{_guards(hosts)} on {names} could not be removed")
     return ", ".join(told)
 

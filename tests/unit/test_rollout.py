@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import pytest
 
-from playbooks.core.errors import SlipwayError, StepFailed
+from playbooks.core.errors import SlipwayError, StepFailed, Unreachable
 from playbooks.core.step_codes import StepCode
 from playbooks.fleet.fleet import Fleet
 from playbooks.fleet.progress import Silent
@@ -43,6 +43,7 @@ class Hosts:
 
     bad: frozenset[str] = frozenset()
     dies: frozenset[str] = frozenset()
+    lost: str = ""
     on_new: set[str] = field(default_factory=set)
     stay: list[tuple[str, ...]] = field(default_factory=list)
 
@@ -60,7 +61,7 @@ class Hosts:
 
     def confirm(self, hosts: list[str], **_: bool) -> dict[str, SlipwayError]:
         self.stay.append(tuple(hosts))
-        return {}
+        return {self.lost: Unreachable("the connection broke", host=self.lost)} if self.lost in hosts else {}
 
 
 @dataclass
@@ -123,10 +124,11 @@ def run(
     shuns: frozenset[str] = frozenset(),
     dies: frozenset[str] = frozenset(),
     enough: int = 99,
+    lost: str = "",
     how: Any = "halt",
 ) -> tuple[Rollout, Balancer, Hosts]:
     """Run a plan whose hosts and balancer do as they are told."""
-    hosts, traffic = Hosts(sick, dies), Balancer(tuple(places), shuns=shuns, enough=enough)
+    hosts, traffic = Hosts(sick, dies, lost), Balancer(tuple(places), shuns=shuns, enough=enough)
     fleet = Fleet({host: cast(Remote, Named(host)) for host in HOSTS}, {}, Silent(), 4)
     return (
         roll_out(RolloutContext(fleet, cast(Mover, hosts), traffic, Judge(bad)), plan, on_failure=how),
@@ -171,6 +173,14 @@ def test_a_rolling_deploy_that_is_halted_leaves_each_host_its_part() -> None:
     rollout, traffic, hosts = run(rolling(HOSTS, SETTINGS, FLEET), IN_PLACE, sick=frozenset({"app3"}))
     assert (rollout.verdict, hosts.on_new) == ("halted", {"app1", "app2", "app3"})
     assert traffic.weights == {"app1": 256, "app2": 256, "app4": 256}
+
+
+@pytest.mark.parametrize(("lost", "verdict"), [("edge1", "rolled back"), ("app1", "deployed")])
+def test_a_balancer_that_is_lost_at_the_confirmation_is_no_host_to_tolerate(lost: str, verdict: str) -> None:
+    """Its guard takes the traffic back from the new release, and the deploy was called done."""
+    plan = replace(rolling(HOSTS, SETTINGS, FLEET), tolerate=1)
+    rollout, _, _ = run(plan, IN_PLACE, lost=lost, how="rollback")
+    assert rollout.verdict == verdict
 
 
 def test_a_host_that_no_user_could_reach_has_failed() -> None:
