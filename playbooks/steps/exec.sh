@@ -1,7 +1,7 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# exec HOME USER UNIT NAME WORD...: run a command in the release that runs, as UNIT (or "-") would run it; USER is the
-# application's. What it writes comes as lines "out", its status as "status" (128 and its number for a signal, as shells say
-# it), then "end". It ends when nobody listens any more.
+# exec HOME USER UNIT NAME WORD...: run a command in the running release, as UNIT (or "-") would run it; USER is the
+# application's user. Its output comes as lines "out", its status as "status" (for a signal 128 and its number, as in shells),
+# then "end". The command ends when nobody listens any more.
 home=$1
 user=$2
 wanted=$3
@@ -26,8 +26,8 @@ while [ "$count" -gt 0 ]; do
     set -- "$@" "$word"
     count=$((count - 1))
 done
-# A shell of ours waits for it: systemd-run says nothing of a signal but 255, and of SIGTERM that all went well. What ends it is
-# for the command to hear once.
+# A shell waits for the command, because systemd-run reports a signal only as 255, and SIGTERM as success. systemd sends a
+# signal that ends the unit to the command, too, so the shell does nothing about it.
 # shellcheck disable=SC2016
 set -- --property=OOMPolicy=continue -- /bin/sh -c \
     'trap : HUP INT TERM; exec 3>&2 2>/dev/null; (exec "$$@" 2>&3 3>&-); exit "$$?"' sh "$@"
@@ -41,21 +41,21 @@ exec 3<&0
     systemctl stop "$name.service" 2>/dev/null || :
 } >/dev/null 2>&1 &
 watcher=$!
-# A line without an end takes as much memory as it is long. (dash and bash have the option.)
+# sed keeps a whole line in memory, so a line without an end would use all of it. (dash and bash have the option.)
 # shellcheck disable=SC3045
 (ulimit -v 65536 && exec sed -u "s/^/out$tab/" <"$io/said") &
 reader=$!
 status=0
 systemd-run --quiet --pipe --wait --collect --unit="$name" --property=TimeoutStopSec=10 "$@" >"$io/said" 2>&1 </dev/null 3<&- ||
     status=$?
-# The user may have handed on what it writes to.
+# The command may have passed its output to a process that still runs.
 waits=0
 while [ "$waits" -lt 30 ] && kill -0 "$reader" 2>/dev/null; do
     waits=$((waits + 1))
     sleep 0.1
 done
 kill "$reader" "$watcher" 2>/dev/null || :
-# Its last line may have had no end.
+# The last line may have no newline at its end.
 echo
 emit status "$status"
 echo end

@@ -1,20 +1,20 @@
 # shellcheck shell=sh disable=SC2154
 # health RELEASE USER PATIENCE INTERVAL STABLE UNPROVEN MAX-RESTARTS ONCE
 #
-# Try every check, again and again, until all critical ones pass in one round or patience (seconds) is over. The first
-# pauses are short and double up to INTERVAL (milliseconds): what is up at once is not waited for. Then STABLE
-# milliseconds of staying so. A service of the application must have been up for UNPROVEN milliseconds, unless a check
-# asks a port of this host that the service listens on. One that systemd has restarted counts again once it has been up
-# for the longer of the two, or for a minute after more than MAX-RESTARTS.
+# Try every check repeatedly, until all critical ones pass in one round or PATIENCE (seconds) is over; once, if ONCE is "once".
+# The first pauses are short and double up to INTERVAL (milliseconds), so that a fast start costs no waiting. Then everything
+# must stay good for STABLE milliseconds. A service of the application must also have been up for UNPROVEN milliseconds, unless
+# a check asks a port of this host on which the service listens. A service that systemd has restarted counts again when it has
+# been up for the longer of STABLE and UNPROVEN; after more than MAX-RESTARTS restarts, for a minute.
 #
-# Standard input: a check a line, its fields separated by US (\037), their lists by RS (\036):
+# Standard input: a check in each line. Its fields are separated by US (\037), lists in a field by RS (\036):
 #   kind name critical seconds field...
-# GS (\035) in it is the port of the slot that the release runs in. A release in place has none: such a check is left out.
-# FS (\034) is the release's version, SUB (\032) the same as an extended regular expression.
+# GS (\035) in a line is the port of the slot that the release runs in. A release without a slot has no such port, so the check
+# is left out. FS (\034) is the release's version, SUB (\032) the version as an extended regular expression.
 #
-# Of an answer or an output no more is read than the limits below; docs/settings.md tells them.
-# An answer of this host counts only if it is root's, the application's user's, or of a unit that is checked: else somebody
-# took the port while the application did not have it.
+# At most the limits below are read of an answer or an output; docs/settings.md lists them.
+# An answer of this host counts only if its program runs as root, as the application's user or as a user of served_by, or in a
+# unit that is checked. Otherwise somebody else has taken the port while the application did not listen.
 # include at_most.sh
 # include listeners.sh
 # include unit_said.sh
@@ -37,7 +37,7 @@ rs=$(printf '\036')
 scratch=$(private_folder)
 trap 'rm -rf "$scratch"' EXIT
 
-# fill MARK VALUE: in line.
+# fill MARK VALUE: replace every MARK in $line by VALUE.
 fill() {
     while :; do
         case $line in
@@ -47,7 +47,7 @@ fill() {
     done
 }
 
-# version: of the release, which may be given as current.
+# version: print the release's version. RELEASE may be the link "current".
 version() {
     id=$(readlink -f "$release")
     id=${id##*/}
@@ -65,7 +65,7 @@ adopted=
 set --
 while IFS= read -r line; do
     [ -z "$port" ] || fill "$gs" "$port"
-    # What another tool deployed has the name of its folder for a version, which no application answers.
+    # A release that another tool deployed has its folder's name as its version, and no application answers that.
     case $adopted$line in
         yes*"$fs"* | yes*"$sub"*)
             note 'a check that asks for the version is left out: another tool deployed this release'
@@ -92,20 +92,20 @@ while IFS= read -r line; do
     esac
 done
 
-# now: milliseconds of uptime, to 10: nothing is started for it, and nobody sets it.
+# now: set now to the milliseconds of uptime, in steps of 10. It starts no program, and nobody can set this clock.
 now() {
     IFS='. ' read -r whole fraction _ </proc/uptime
     now=$((whole * 1000 + 1$fraction * 10 - 1000))
 }
 
-# Every kind of check sets detail, and took (milliseconds) where it knows better than the clock.
+# Each function of a check sets detail, and took (milliseconds) if it has measured the time itself.
 
 check_http() { # url status body jq-filter jq-value max-ms headers expected-headers served-by
     url=$1 status=$2 body=$3 filter=$4 value=$5 most=$6 expected_headers=$8
     may_answer=$(numbers_of "$user" "$9")
     write_request "$url" "$7"
     rm -f "$scratch/body" "$scratch/head"
-    # Headers may hold a token, and so may a URL.
+    # Headers and the URL may hold a secret, so these are sent only to a program that may get it.
     case $url in *[@?]*) headers=${headers:-$url} ;; esac
     if [ -n "$headers" ]; then
         split_url "$url"
@@ -153,8 +153,8 @@ END_OF_ANSWER
 }
 
 applications="the application's: its user is $user"
-# is_strangers ADDRESS PORT FROM: whether somebody else than the application listens there; detail tells. FROM: the own
-# end of the connection that there was, which shows whether the address is of this host.
+# is_strangers ADDRESS PORT FROM: whether somebody else than the application listens there; sets detail. FROM is this host's end
+# of the connection: if it equals ADDRESS, the address belongs to this host.
 is_strangers() {
     case $1 in
         127.* | ::1) ;;
@@ -167,14 +167,14 @@ is_strangers() {
         tell_stranger "$2" "$applications"
         return 0
     fi
-    # Nobody, right after an answer: unless the kernel hands it on to a container.
+    # Nobody listens there, although there was an answer: the program has ended, or the kernel forwards the port to a container.
     case $listened$1 in
         no127.* | no::1) grep -qs 1 /proc/sys/net/ipv4/conf/*/route_localnet || { detail="whoever answered at port $2 is gone" && return 0; } ;;
     esac
     return 1
 }
 
-# may_send NAME PORT USERS ELSE: whether a secret may go there; ELSE: how a person allows it.
+# may_send NAME PORT USERS ELSE: whether a secret may be sent there. ELSE says whose programs may get it, for the message.
 may_send() {
     # shellcheck disable=SC2086
     ! may_tell "$1" "$2" "$3" $checked_units || return 0
@@ -186,7 +186,7 @@ may_send() {
     return 1
 }
 
-# tell_stranger PORT ELSE
+# tell_stranger PORT ELSE: set detail to a sentence about the stranger at PORT. ELSE is that of may_send.
 tell_stranger() {
     detail="at port $1 listens a program of $stranger, which is none of $2; if it is to be so, say served_by: $stranger in the check, or add one of type unit for what runs it"
 }
@@ -268,14 +268,14 @@ check_postgresql() { # host port database user password served-by
     detail='it answers'
 }
 
-# As the application's user, in a unit of its own: what it leaves running ends with it, and its clock is root's. Of what it
-# says the end is read, and not waited for when all is well.
+# Run a command as the application's user, in a unit of its own, so that everything it leaves running ends with it, and root
+# enforces its time limit. Only the end of its output is kept, and nobody waits for that if the command succeeds.
 check_command() { # command
     [ -p "$scratch/said" ] || mkfifo "$scratch/said"
     timeout "$((${seconds%.*} + 3))" tail -c 2000 <"$scratch/said" >"$scratch/out" 2>/dev/null &
     reader=$!
     status=0
-    # It comes on standard input: a command line can be read by everybody on the host.
+    # The command comes on standard input, because everybody on the host can read a command line.
     # shellcheck disable=SC2016
     printf '%s\n' "$1" | systemd-run --quiet --pipe --wait --collect --property=User="$user" --property=WorkingDirectory="$release" \
         --property=NoNewPrivileges=yes --property=CapabilityBoundingSet= --property=TasksMax=1000 \
@@ -293,12 +293,12 @@ check_command() { # command
     last_line=${said##*"$newline"}
     detail="status $status${last_line:+: $last_line}"
     [ "$status" -ne 124 ] || detail="no end within $seconds s${last_line:+: $last_line}"
-    # A line each, where there are more than the one.
+    # Report the lines only if there are more than the one that is in detail.
     if [ "$said" = "$last_line" ]; then said=; else said=$(printf '%s\n' "$said" | tr '\n' "$rs"); fi
     return 1
 }
 
-# A unit that systemd has given up, or that keeps dying, will not get better by waiting: fatal ends the loop.
+# A unit that systemd has given up, or that keeps dying, does not get better by waiting, so fatal ends the loop.
 check_unit() { # unit own|other
     systemctl show --property=ActiveState,SubState,NRestarts,Result,Type,ExecMainStatus,ActiveEnterTimestampMonotonic,ConditionResult \
         "$1" >"$scratch/unit"
@@ -318,7 +318,7 @@ check_unit() { # unit own|other
     now
     up=$((now - ${entered:-0} / 1000))
     [ "$2" != own ] || emit restarts "$1" "$restarts" >>"$scratch/round"
-    # systemd.exec(5), $SERVICE_RESULT. A log does not tell these: what is killed has no last words.
+    # See systemd.exec(5), $SERVICE_RESULT. The reason may be in no log, because a killed program writes nothing.
     case $result in
         success | '')
             why=
@@ -374,7 +374,8 @@ run_check() { # the definition's fields
         [ -z "$fatal" ] || hopeless=yes
         told=
         eval "told=\${told_$index:-}"
-        # Until it has started it answers nobody: that is worth no word, and of a slow one no more than that it is waited for.
+        # A failure in the first two seconds is not reported, because the application is still starting. After that, a missing
+        # or slow answer is reported as not there yet.
         if [ "$detail" != "$told" ] && { [ "$((now - start))" -ge 2000 ] || [ -n "$fatal" ]; }; then
             case $detail in
                 'Failed to connect'*) note "$name: nothing listens there yet" ;;
@@ -410,7 +411,7 @@ split() {
     run_check "$@"
 }
 
-# port_asked KIND ADDRESS PORT: set asked to the port of this host that a check asks; empty where it asks another host.
+# port_asked KIND ADDRESS PORT: set asked to the port of this host that a check asks; to nothing if it asks another host.
 port_asked() {
     place=$2
     asked=$3
@@ -430,8 +431,9 @@ port_asked() {
     case $asked in *[!0-9]*) asked= ;; esac
 }
 
-# find_proven CHECK...: set proven to those services that are young and listen where critical checks ask. By the sockets that they
-# have: what ss(8) tells of a program begins with the name that it gives itself, and that may say another's number.
+# find_proven CHECK...: set proven to the services that are young and listen where critical checks ask. It looks at the sockets
+# of their processes and not at the output of ss(8): that begins with the name that a program gives itself, and such a name may
+# contain another program's number.
 find_proven() {
     proven=/
     sockets=
@@ -467,7 +469,7 @@ $young
 END_OF_YOUNG
 }
 
-# wait_for_young CHECK...: set rest to the milliseconds until each service that no check proves has been up for long enough.
+# wait_for_young CHECK...: set rest to the milliseconds until every service that no check proves has been up for UNPROVEN.
 wait_for_young() {
     rest=0
     [ -n "$young" ] || return 0

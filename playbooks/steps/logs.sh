@@ -1,9 +1,9 @@
 # shellcheck shell=sh disable=SC2154
-# logs HOME FOLLOW LINES SINCE UNIT: what the application's units wrote into the journal, a JSON object a line (systemd's own,
-# see journalctl(1)), and "end". Changes nothing.
+# logs HOME FOLLOW LINES SINCE UNIT: print what the application's units wrote into the journal, a JSON object in each line
+# (systemd's own format, see journalctl(1)), then "end". Changes nothing.
 #
-# FOLLOW "yes": and what they write from then on, until nobody listens. SINCE: for journalctl, or "-". UNIT: only this one, with
-# or without .service, or @SLOT.service; or "-".
+# FOLLOW "yes": print also what they write from then on, until nobody listens. SINCE is a time for journalctl, or "-". UNIT is
+# the only unit to print, with or without .service or @SLOT.service; "-" means all.
 home=$1
 follow=$2
 lines=$3
@@ -16,7 +16,7 @@ unit=$5
 find_current
 units=
 if [ "$current" != - ] && [ -f "$home/current/.slipway/units" ]; then units=$(cat "$home/current/.slipway/units"); fi
-# What is kept in the other slot, too.
+# Add the units of the release that is kept in the other slot.
 for file in $(units_in_slots); do
     case ${file##*/} in *.service) units=$units$newline${file##*/} ;; esac
 done
@@ -43,7 +43,7 @@ fi
 if [ "$since" = - ]; then
     journalctl "$@"
 else
-    # The last lines since then: with a time alone journalctl gives the first.
+    # Print the last lines since that time. With a time alone, journalctl would print the first ones.
     exec 4>&1
     failed=$({ { journalctl --reverse "$@" || echo "$?" >&3; } | tac >&4; } 3>&1)
     [ -z "$failed" ] || exit "$failed"
