@@ -1,15 +1,15 @@
 # shellcheck shell=sh disable=SC2034,SC2154
 # backup HOME STATE ID RELEASE VERSION REPOSITORY HOST KIND APP COVERS WHEN USER LIMIT
 #
-# Back up what this host has: the running release (RELEASE, or "-"), named data, SQLite copies, PostgreSQL dumps; one
-# restic snapshot, one record. Standard input, see restic.sh: secret NAME VALUE; path P; exclude P; sqlite P;
-# database NAME HOST PORT USER PASSWORD. COVERS stands for what of this host is backed up. WHEN "after": a deploy went well,
-# nobody waits for this, and what is served comes first. USER: the application's. LIMIT: seconds that restic may take, and
-# each SQLite database.
+# Back up what this host has: the running release (RELEASE, or "-"), named data, SQLite copies and PostgreSQL dumps, as one
+# restic snapshot and one record. Standard input, see restic.sh: secret NAME VALUE; path P; exclude P; sqlite P; database NAME
+# HOST PORT USER PASSWORD. COVERS is a word for what is backed up here. WHEN "after": the backup follows a successful deploy,
+# nobody waits for it, and requests come first. USER is the application's user. LIMIT is the number of seconds that restic may
+# take, and each SQLite database.
 #
-# Others change what is read here while it is read: restic reads it in a view without links (data_paths.sh), SQLite
-# databases are copied by the application's own user (sqlite.sh), and all else is only looked at. What is written is in
-# STATE, root's alone.
+# Others change what is read here meanwhile. So restic reads in a view without links (data_paths.sh), the application's own user
+# copies SQLite databases (sqlite.sh), and this step only looks at everything else. It writes only in STATE, which only root can
+# enter.
 home=$1
 state=$2
 id=$3
@@ -35,7 +35,7 @@ limit=$4
 # include names.sh
 # include programs.sh
 
-# These become names of files and tags of restic's, which takes a comma for the end of one.
+# These become names of files and tags of restic, in which a comma would end a tag.
 require_stamped backup "$id"
 [ "$release" = - ] || require_stamped release "$release"
 require_stamped backup "20000101T000000Z-$version"
@@ -47,7 +47,7 @@ clean_up() {
     trap - EXIT
     [ "$status" -eq 0 ] || last_words "$state" "$repository"
     [ -z "$ours" ] || { close_sqlite_place; rm -rf "$scratch"; }
-    # The next deploy makes one itself before it does anything, and says what is wrong; until then, status does.
+    # The next deploy makes a backup before anything else, and reports what is wrong. Until then, status reports it.
     if [ "$when" = after ] && [ "$status" -ne 0 ]; then
         printf '%s\n' "${slipway_line#error"$tab"*"$tab"}" 2>/dev/null >"$state/backup.failed" || :
     fi
@@ -59,12 +59,13 @@ require_programs "$user"
 began=$(date +%s.%N)
 mkdir -p "$state/backups"
 if [ "$when" = after ]; then stand_back 19; else stand_back 10; fi
-# A backup whose controller died may still be at work: the scratch folder has one path, so that restic knows it again.
+# A backup whose controller died may still be at work in the scratch folder. All backups use the same one, because restic
+# recognizes files by their paths.
 exec 8>>"$state/backup.lock"
 patience=120
 [ "$when" != after ] || patience=2
 flock -w "$patience" 8 || fail locked 'another backup is at work on this host'
-# What is there under this id is another backup, or this very one, begun once more after the connection was lost.
+# A backup with this id is another one, or this one, if the step was sent again after the connection was lost.
 if [ -e "$state/backups/$id.json" ]; then
     [ "$when" != after ] || { emit begun && exit 0; }
     fail exists "there is a backup $id already, made in the same second; try again"
@@ -77,11 +78,12 @@ mkdir -p "$scratch/databases" "$scratch/sqlite"
 : >"$scratch/patterns"
 : >"$scratch/manifest"
 
-# as_pattern PATH: that takes a path for itself. restic reads $NAME in a file of patterns as a variable, $$ as a dollar.
+# as_pattern PATH: print a pattern that matches only PATH. In a file of patterns restic reads $NAME as a variable, $$ as a
+# dollar.
 as_pattern() { printf '%s' "$1" | sed 's/[][*?\\]/\\&/g; s/\$/$$/g'; }
 
-# add_excludes: what slipway_backup.exclude leaves out is data. Of a release every file is backed up, but for those in folders
-# that the application writes: else it could not be gone back to.
+# add_excludes: apply slipway_backup.exclude, which leaves out data only. Every file of a release is backed up, except those in
+# folders that the application writes, because a rollback needs all of them.
 add_excludes() {
     [ -s "$scratch/patterns" ] || return 0
     {
@@ -125,7 +127,7 @@ payload_line() {
     esac
 }
 
-# A path that is not there is a mistake in the settings, or data that is gone; before the first deploy it is neither.
+# A missing path is a mistake in the settings, or its data is lost; before the first deploy it is neither.
 is_there() {
     [ -e "$1" ] && return 0
     [ "$release" = - ] || fail no-path "$1 is to be backed up and is not there"
@@ -138,7 +140,7 @@ add_path() {
 
 copy_sqlite() {
     is_there "$1" || return 0
-    # Below such a link the copy could not be put back: to a drill it leads anywhere.
+    # A copy below such a link could not be put back, because in a drill the link may lead anywhere.
     refuse_users_link "${1%/*}" 'the place that is meant in slipway_backup.sqlite' || fail foreign-link "$why"
     need sqlite3
     [ -n "${sqlite_place-}" ] || open_sqlite_place backup
@@ -147,12 +149,14 @@ copy_sqlite() {
         ! lacks_room "$state" || fail no-space "$said (while copying SQLite database $1)"
         fail "$code" "$told"
     fi
-    # A new file of root's in a folder of root's. What else the live one's mode may say is for the user to say there.
+    # The copy is a new file of root's in a folder of root's. It gets this mode and not the live file's, which the user
+    # controls.
     chown "$user:$(id -g "$user")" "$scratch/copy"
     chmod 0640 "$scratch/copy"
     mkdir -p "$scratch/sqlite$(dirname "$1")"
     mv -T "$scratch/copy" "$scratch/sqlite$1"
-    # The file itself may be in the middle of a change: only the copy counts. By both its names, where root's link leads to it.
+    # The live file may be in the middle of a change, so only the copy is backed up. If a link of root's leads to the live file,
+    # it is excluded by both its names.
     find_foreign "$1"
     for live in "$1" "$place"; do
         literal=$(as_pattern "$live")
@@ -163,7 +167,7 @@ copy_sqlite() {
 dump_database() {
     need pg_dump pg_restore
     dump=$scratch/databases/$name.dump
-    # Not compressed here: restic does it better, and what has not changed since the last dump is then stored once.
+    # Not compressed here: restic compresses better, and stores data that has not changed since the last dump only once.
     dumped=0
     pg pg_dump --format=custom --compress=0 --dbname="$name" >"$dump" 2>"$scratch/err" || dumped=$?
     if [ "$dumped" -ne 0 ]; then
@@ -171,7 +175,7 @@ dump_database() {
         explain_postgres "$scratch/err" "$dumped"
         fail "$code" "cannot dump database $name: $said"
     fi
-    # What cannot be listed cannot be restored; an empty file would pass every check that restic has.
+    # A dump that cannot be listed cannot be restored. All checks of restic would pass an empty file.
     pg_restore --list "$dump" >"$scratch/list" 2>"$scratch/err" || fail database "the dump of $name is not readable: $(said_by "$scratch/err")"
     jq --compact-output --null-input --arg name "$name" --arg file "$dump" --argjson bytes "$(stat -c %s "$dump")" \
         --arg sha256 "$(sha256sum <"$dump" | cut -c1-64)" \
@@ -179,8 +183,8 @@ dump_database() {
         '$ARGS.named' >>"$scratch/databases.json"
 }
 
-# release_as_it_is RELEASE: prints its manifest. Where somebody changed files by hand, it is of what is there now, since that
-# is what the backup holds, and the record tells which.
+# release_as_it_is RELEASE: print the release's manifest. If somebody changed files by hand, print a manifest of the files as
+# they are now, because the backup holds these. The record lists the changes.
 release_as_it_is() {
     if is_untouched "$1" || ! compare_release "$1" look >"$scratch/changed" || [ ! -s "$scratch/changed" ]; then
         cat "$1/.slipway/manifest"
@@ -188,7 +192,8 @@ release_as_it_is() {
     fi
     (
         cd "$1" || exit 1
-        # A name that is written with a backslash is as it was made; then the drill says what it finds.
+        # A line that begins with a backslash has an escaped name, and stays as it was staged. A drill reports it if the file
+        # differs.
         grep '^[\]' .slipway/manifest || :
         grep -v '^[\]' .slipway/manifest | cut -c67- | while IFS= read -r file; do
             if [ -f "$file" ] && [ ! -L "$file" ]; then printf '%s\0' "$file"; fi
@@ -199,7 +204,7 @@ release_as_it_is() {
 : >"$scratch/databases.json"
 : >"$scratch/changed"
 sqlite_limit=$limit
-# Nobody waits for it afterwards, and it stands back: there the large things may take longer.
+# Nobody waits for a backup after a deploy, and it has a low priority, so it may take longer over large things.
 patient_limit=$limit
 [ "$when" != after ] || patient_limit=$((limit * 12))
 # A dump may take four fifths of the time of the step, which is twice the limit.
@@ -210,7 +215,7 @@ if [ "$release" != - ]; then
     [ -f "$home/releases/$release/.slipway/manifest" ] || fail no-release "release $release is incomplete on this host"
     printf '%s\n' "$home/releases/$release" >>"$scratch/paths"
     release_as_it_is "$home/releases/$release" >"$scratch/release.manifest"
-    # Lines are "HASH  ./name"; one that begins with a backslash has an escaped name, which a prefix does not change.
+    # Lines are "HASH  ./name". A line that begins with a backslash has an escaped name. The prefix stays as it is.
     awk -v at="$home/releases/$release" '{ dot = index($0, "./"); print substr($0, 1, dot - 1) "." at substr($0, dot + 1) }' \
         "$scratch/release.manifest" >>"$scratch/manifest"
 fi
@@ -221,14 +226,14 @@ if [ "$kind" = application ]; then
     printf '%s' "$data_paths" >>"$scratch/paths"
     add_excludes
 fi
-# What is changed while it is read, or within the same tick of the clock, must not pass for what was backed up.
+# A file that is changed while it is read, or within the same tick of the clock, must not count as backed up.
 data=
 if [ "$when" = after ]; then
     emit begun
     sleep 1
 fi
 if [ "$release" != - ]; then
-    # Word by word: a path is a line.
+    # Each line is one path and becomes one argument.
     set -- "$home/releases/$release"
     while IFS= read -r path; do [ "$path" = "$1" ] || set -- "$@" "$path"; done <"$scratch/paths"
     if is_untouched "$1" && [ -z "$(timeout --kill-after=5 "$look_seconds" \
@@ -241,7 +246,7 @@ if ! [ -s "$scratch/paths" ] && ! [ -s "$scratch/manifest" ]; then
     emit nothing
     exit 0
 fi
-# The manifest is in the backup too, so that a repository alone can prove itself when its host is gone.
+# The manifest is in the backup, too, so that the repository alone is enough to prove the backup when its host is gone.
 printf '%s\n' "$scratch/databases" "$scratch/sqlite" "$scratch/manifest" >>"$scratch/paths"
 
 restic_views=$data_views
@@ -249,19 +254,20 @@ restic_limit=$patient_limit
 snapshot() {
     set -- --host "$host" --tag slipway --tag "app=$app" --tag "id=$id" --exclude-file "$scratch/excludes"
     [ "$release" = - ] || set -- "$@" --tag "release=$release"
-    # Every release has a path of its own, so restic would not find what to compare with by itself and read all data anew.
+    # Every release has a path of its own, so restic by itself would find nothing to compare with, and would read all data
+    # again.
     last=$(find "$state/backups" -name '*.json' -printf '%f\n' | sort | tail -n 1)
     if [ -n "$last" ] && [ "$(jq -r .repository "$state/backups/$last")" = "$repository" ]; then
         try_restic "$scratch/answer" backup --json --quiet --files-from-verbatim "$scratch/paths" "$@" \
             --parent "$(jq -r .snapshot "$state/backups/$last")" && return 0
-        # The one before is gone from the repository.
+        # The parent is gone from the repository.
         grep -q 'invalid id' "$scratch/answer.err" || return "$restic_status"
     fi
-    # All of it is read: what restic finds to compare with by itself may be another host's that has the same repository.
+    # Read all data: a snapshot that restic finds by itself may be of another host that uses the same repository.
     try_restic "$scratch/answer" backup --json --quiet --files-from-verbatim "$scratch/paths" --force "$@"
 }
 
-# Files that come and go while data is read are no fault; one that is still there and could not be read is.
+# Files may come and go while data is read. Only a file that still exists and could not be read is a failure.
 explain_incomplete() {
     jq -r 'select(.message_type == "error") | .item // empty' "$scratch/answer.err" >"$scratch/unread" 2>/dev/null || return 1
     [ -s "$scratch/unread" ] || return 1
@@ -285,8 +291,8 @@ if ! snapshot; then
 fi
 summary=$(grep '"message_type":"summary"' "$scratch/answer" | tail -n 1)
 [ -n "$summary" ] || fail restic 'restic gave no summary; is it a version other than 0.12 to 0.18?'
-# restic before 0.17 tells the first eight digits only. The whole is the snapshot's sum: whoever shares the repository can
-# make another one that begins with the same eight, in minutes, and none that has the same whole.
+# restic before 0.17 reports only the first eight digits of the snapshot's id. The whole id is a checksum: whoever shares the
+# repository can make another snapshot with the same eight digits in minutes, but none with the same id.
 whole=$(printf '%s' "$summary" | jq -r .snapshot_id)
 for found in "$repository/snapshots/$whole"*; do [ ! -f "$found" ] || whole=$(basename "$found"); done
 if [ "${#whole}" -lt 64 ] && try_restic "$scratch/named" snapshots --json --no-lock "$whole"; then

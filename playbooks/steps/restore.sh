@@ -1,9 +1,10 @@
 # shellcheck shell=sh disable=SC2034,SC2154
 # restore HOME STATE SNAPSHOT REPOSITORY ID WHAT TARGET BYTES USER
 #
-# WHAT "release": put release TARGET back at its place, whole, compared with its own manifest, by one rename.
-# WHAT "files": restore everything of the snapshot (BYTES) into the new folder TARGET, compared with the backup's manifest.
-# TARGET is root's alone, and 0700. restic makes files, and gives them away, by name as root; and a backup holds secrets.
+# WHAT "release": put release TARGET back at its place by one rename, complete and compared with its own manifest.
+# WHAT "files": restore the whole snapshot (BYTES) into the new folder TARGET, and compare it with the backup's manifest.
+# TARGET has mode 0700 and only root can change it, because restic makes files and changes owners by name, as root, and because
+# a backup holds secrets.
 home=$1
 state=$2
 snapshot=$3
@@ -49,8 +50,8 @@ if [ "$what" = files ]; then
     exit 0
 fi
 
-# Nobody enters the folder before its files are what the manifest says, and are in place: what the user could write in the
-# release (a link, a FIFO) is as still as the rest.
+# Nobody can enter the folder until its files match the manifest and are in place. So nobody changes what the user could write
+# in the release (a link, a FIFO) meanwhile.
 require_root_only "$home/releases" slipway_path
 place=$home/releases/$target
 coming=$home/releases/.incoming.restore.$target
@@ -67,7 +68,7 @@ sum_restored "$coming$place" "$meta/manifest" ||
 keep_print "$coming$place"
 : >"$meta/complete"
 sync -f "$coming"
-# A damaged one that stands there may be the running one: it moves aside by a rename, and is removed after.
+# A damaged release at that place may be the running one, so it is moved aside by a rename and removed afterwards.
 [ ! -e "$place" ] || mv -T "$place" "$coming/damaged"
 mv -T "$coming$place" "$place"
 sync "$home/releases"

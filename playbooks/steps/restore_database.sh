@@ -1,9 +1,9 @@
 # shellcheck shell=sh disable=SC2034,SC2154
 # restore_database STATE SNAPSHOT REPOSITORY ID STAMP LIMIT
 #
-# Load the dump of a backup into a new database, judge it, then swap names in one transaction: the old one stays as
-# NAME_before_STAMP, so nothing is lost. Standard input, see restic.sh: secret NAME VALUE; database NAME HOST PORT USER
-# PASSWORD MIN-TABLES; check NAME SQL. LIMIT: seconds that PostgreSQL may take over each part.
+# Load the dump of a backup into a new database, judge it, then swap the names in one transaction. The old database stays as
+# NAME_before_STAMP, so nothing is lost. Standard input, see restic.sh: secret NAME VALUE; database NAME HOST PORT USER PASSWORD
+# MIN-TABLES; check NAME SQL. LIMIT is the number of seconds that PostgreSQL may take over each part.
 state=$1
 snapshot=$2
 repository=$3
@@ -64,11 +64,11 @@ old=$(cut_name '' "$name" "_before_$stamp")
 coming=$(cut_name '' "$name" "_restored_$stamp")
 exists=$(printf '%s' "select 1 from pg_database where datname = :'name'" | sql postgres --set=name="$name") ||
     broken "cannot reach the server of database $name"
-# What is there already is not ours, nor ours to drop.
+# A database that exists already was not made by this step, so it must not be dropped.
 ! is_there "$coming" || fail database "there is a database $coming already; $name is as it was"
 fresh=$coming
 create_database "$fresh" "$name" || broken "cannot make a database to restore $name into"
-# The database's user may not be able to read our scratch folder: the dump comes by standard input.
+# The user postgres may not be able to read the scratch folder, so the dump comes on standard input.
 loaded=0
 pg pg_restore --exit-on-error --dbname="$fresh" <"$scratch/root$dump" 2>"$scratch/sql.err" || loaded=$?
 [ "$loaded" -eq 0 ] || broken "cannot load the dump of $name"
@@ -76,7 +76,7 @@ judge_database "$fresh" "$min_tables" "$scratch/checks" >"$scratch/wrong"
 [ ! -s "$scratch/wrong" ] || fail damaged "backup $id is not good enough to go back to: $(tr '\n' ';' <"$scratch/wrong")"
 
 if [ "$exists" = 1 ]; then
-    # Who is connected is sent away and cannot come back until the names are swapped: a matter of milliseconds.
+    # Clients are disconnected and cannot return until the names are swapped, which takes milliseconds.
     closed=$name
     sql postgres --set=name="$name" --set=old="$old" --set=fresh="$fresh" >/dev/null <<'SQL' || broken "cannot swap $name for what was restored; it is as it was"
 alter database :"name" allow_connections false;
