@@ -1,16 +1,16 @@
 # shellcheck shell=sh disable=SC2034,SC2154
 # drill HOME STATE ID SNAPSHOT REPOSITORY FOLDER BYTES APP USER LIMIT
 #
-# Prove a backup, first part: check the repository, restore the snapshot into FOLDER, compare every file with the
-# manifest, check SQLite copies, load dumps into scratch databases and ask them the user's questions. What is restored
-# stays for drill_start (a release may run against a database of another host) until drill_end removes it.
+# Prove a backup, first part: check the repository, restore the snapshot into FOLDER, compare every file with the manifest,
+# check the SQLite copies, load the dumps into scratch databases and run the user's queries on them. All of it stays for
+# drill_start, because a release may need a database of another host. drill_end removes it.
 #
-# FOLDER is in a place of root's alone, and 0700: what is restored there is hostile, and still. Nobody changes it but this
-# step, so a look at whether something is a link holds until what is done next. USER: the application's; LIMIT: seconds
-# that it may take over a SQLite copy.
+# FOLDER has mode 0700 and is in a place that only root can change. What is restored there is hostile, but only this step
+# changes it, so a path that was found to be no link stays so. USER is the application's user; LIMIT is the number of seconds
+# that a SQLite copy may take.
 #
-# A drill goes on after a problem: one run tells everything that is wrong. Standard input, see restic.sh: secret NAME
-# VALUE; database NAME HOST PORT USER PASSWORD MIN-TABLES; check NAME SQL.
+# A drill continues after a problem, so that one run reports everything that is wrong. Standard input, see restic.sh: secret
+# NAME VALUE; database NAME HOST PORT USER PASSWORD MIN-TABLES; check NAME SQL.
 home=$1
 state=$2
 id=$3
@@ -38,7 +38,7 @@ require_programs "$user"
 require_root_only "$folder" slipway_backup.drill.folder
 scratch=$folder/work
 root=$folder/root
-# What a killed drill left: a release may still run from it.
+# A release may still run from a drill that was killed.
 systemctl stop "slipway-$app-drill-release.service" 2>/dev/null || :
 rm -rf "$scratch" "$root" "$folder/tree"
 mkdir -p "$scratch" "$root" "$state/drill"
@@ -61,8 +61,8 @@ payload_line() {
 }
 read_payload
 
-# Structure, then the data itself, since a flipped bit passes a check of structure alone: all of it where that is little,
-# else a seventh in turn, so that seven drills have read everything.
+# Check the structure and then the data itself, because a check of the structure does not find a flipped bit. A small local
+# repository is read completely. Of any other, each drill reads the next seventh, so that seven drills read everything.
 check_repository() {
     turn=$(cat "$state/drill/turn" 2>/dev/null || echo 0)
     part=$((turn % 7 + 1))/7
@@ -78,7 +78,8 @@ check_repository() {
             restic | damaged) ;;
             *) return 1 ;;
         esac
-        # A backup made meanwhile looks like damage to a check without a lock. Looking again, nobody else is at work.
+        # A check without a lock may take a backup that is being made for damage. So check again while no other backup is at
+        # work.
         exec 8>>"$state/backup.lock"
         flock -w 300 8 || :
         restic_status=0
@@ -101,7 +102,8 @@ check_sqlite() {
         [ -n "${sqlite_place-}" ] || open_sqlite_place drill
         answer=$(judge_sqlite "$copy")
         if [ "$answer" != ok ]; then problem "the copy of SQLite database $path is damaged: ${answer:-SQLite said nothing within $sqlite_limit s}"; fi
-        # At its place the restored release finds it; what it writes beside it is in a folder of its own.
+        # Put the copy at its place in the restored tree, where the release finds it. A folder that was not restored becomes the
+        # user's, because SQLite writes files beside a database.
         if ! find_restored "${path%/*}"; then
             problem "SQLite database $path is not put back: the backup has a link in its place, $why"
             continue
@@ -110,12 +112,12 @@ check_sqlite() {
             (umask 022 && mkdir -p "$root$at")
             chown -h "$user" "$root$at"
         fi
-        # A rename: a link that is there gives way, and is not followed.
+        # A rename replaces a link at that place and does not follow it.
         mv -fT "$copy" "$root$at/${path##*/}" || problem "SQLite database $path is not put back: in the backup it is a folder"
     done <"$scratch/sqlite.list"
 }
 
-# Run in a subshell: one database that cannot be had does not hide the next.
+# Run this in a subshell, so that one failing database does not hide the next.
 load_dump() {
     set -f
     IFS=$us
@@ -168,12 +170,12 @@ need_room "$folder" "$bytes" || {
     problem "$said; slipway_backup.drill.folder names another place"
     exit 0
 }
-# What could be restored in spite of damage is still looked at.
+# Check also what could be restored in spite of damage.
 try_restic "$scratch/restore" restore "$snapshot" --target "$root" || problem "$said"
-# Nothing of this is data. A device, or a program that makes who runs it somebody else, is nothing to let a release see.
+# Devices, sockets and FIFOs are not data, and a setuid or setgid program must not give its rights to a release.
 find "$root" ! -type f ! -type d ! -type l -delete
 find "$root" -type f -perm /6000 -exec chmod u-s,g-s {} +
-# What Slipway itself puts into a backup; a link on the way would lead to files of this host.
+# Slipway itself puts these into a backup. A link on the way would lead to files of this host.
 for name in databases sqlite manifest; do
     ! has_link "$state/backup.d/$name" || {
         problem "the backup has a link in the place of $state/backup.d/$name, $why"
@@ -181,7 +183,7 @@ for name in databases sqlite manifest; do
     }
 done
 compare_restored "$root" "$id" || problem "$said"
-# The kernel refuses to start a program with capabilities of its own where none can be given, as in drill_start.
+# Remove capabilities, because the kernel does not start a program that has some where none can be given, as in drill_start.
 ! command -v setfattr >/dev/null ||
     find "$root" -type f -exec setfattr --no-dereference --remove=security.capability -- {} + 2>/dev/null || :
 emit restored "$(find "$root" -type f | wc -l)"

@@ -1,6 +1,6 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# drill_end STATE FOLDER APP DOCUMENT: remove all that a drill made, and write down what it found (unless DOCUMENT is
-# empty), where preflight and status read it. Standard input, see restic.sh: database NAME HOST PORT USER PASSWORD MIN-TABLES.
+# drill_end STATE FOLDER APP DOCUMENT: remove everything that a drill made. Unless DOCUMENT is empty, write it down: what the
+# drill found, for preflight and status. Standard input, see restic.sh: database NAME HOST PORT USER PASSWORD MIN-TABLES.
 state=$1
 folder=$2
 app=$3
@@ -31,7 +31,7 @@ payload_line() {
     fi
 }
 read_payload
-# In a place that is not root's alone the drill has made nothing (drill.sh).
+# A drill makes nothing in a place that others can change (drill.sh).
 find_foreign "$folder"
 if [ -z "$foreign" ]; then
     rm -rf "$folder/root" "$folder/work" "$folder/tree"

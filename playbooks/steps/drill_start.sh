@@ -1,17 +1,17 @@
 # shellcheck shell=sh disable=SC2034,SC2154
 # drill_start HOME STATE FOLDER RELEASE USER APP COMMAND URL STATUS TIMEOUT
 #
-# Prove a backup, second part: start the restored release on a spare port and wait for its answer. It runs in a root of its
-# own: what was restored, at the very paths that the real one has, and of the host nothing but /usr and the files of /etc that
-# programs cannot do without, read-only. So what a release was built for (the path of a virtual environment, say) is as it
-# was, and nothing it writes reaches the data of the running application.
+# Prove a backup, second part: start the restored release on a spare port and wait for its answer. It runs in a root directory
+# of its own, which has the restored files at the paths of the real ones and, read-only, /usr and those files of /etc that
+# programs need. So paths that a release was built for (such as a virtual environment's) are as they were, and nothing that the
+# release writes reaches the data of the running application.
 #
-# What was restored is hostile: whoever wrote the data chose its names, links and modes. So each source of a mount is without
-# links (nobody changes FOLDER meanwhile, which is root's alone), its destination is in a root that we make and that has
-# no links but ours, and the release has no privilege and no way to one.
+# What was restored is hostile, because whoever wrote the data chose its names, links and modes. So there is no link in the
+# source of a mount (only root can change FOLDER, so that stays true). The destination is in a root directory that this step
+# makes, with its own links only. The release has no privilege and no way to get one.
 #
-# Standard input: lines in the form KIND US VALUE US .; "env NAME VALUE" for the environment, "data PATH", "read PATH" for
-# what of the host it may read besides, "socket PATH" for a folder with a database's socket, if it is there.
+# Standard input: lines in the form KIND US VALUE US .; "env NAME VALUE" for the environment, "data PATH" for data, "read PATH"
+# for a path of the host that the release may also read, "socket PATH" for the folder of a database's socket, if it exists.
 home=$1
 folder=$3
 release=$4
@@ -43,11 +43,11 @@ if ! find_restored "$place_of" || [ "$at" != "$place_of" ] || [ ! -d "$root$plac
 fi
 id "$user" >/dev/null 2>&1 || fail no-user "there is no user '$user' to run the application; run: invoke provision --env=…"
 
-# A name of systemd's own kind: words are split at blanks and colons, and a backslash takes that meaning away.
+# escape PATH: print it for systemd, which splits words at blanks and colons and reads a backslash as an escape.
 escape() { printf '%s' "$1" | sed "s/[\\\\:\"' ]/\\\\&/g"; }
 
-# read_only PATH WHAT: show a path of the host. That nobody else can put a link on the way is what counts: what is in it is
-# there on the host too.
+# read_only PATH WHAT: show a path of the host. It is enough that nobody else can put a link on the way, because everything in
+# it can be read on the host, too.
 read_only=
 read_only() {
     [ -e "$1" ] || fail no-path "$1 ($2) is not there"
@@ -63,11 +63,11 @@ shown=$home$newline
 while IFS=$us read -r kind key value _; do
     case $kind in
         env)
-            # systemd.exec(5), EnvironmentFile=: in double quotes these four have a meaning.
+            # These four have a meaning in double quotes; see systemd.exec(5), EnvironmentFile=.
             printf '%s="%s"\n' "$key" "$(printf '%s' "$value" | sed 's/[\\"$`]/\\&/g')" >>"$folder/work/environment"
             ;;
         data)
-            # As root's links have it, and as the settings name it.
+            # The data is in the backup under the path in the settings, or under the path to which root's links lead.
             if ! find_restored "$key"; then
                 problem "$key is not shown to the restored release: the backup has a link there, $why"
             elif [ -e "$root$at" ]; then
@@ -79,7 +79,7 @@ while IFS=$us read -r kind key value _; do
     esac
 done
 
-# The root. What is below a folder that is shown is in it already: so no destination lies in what was restored.
+# Make the root directory. A folder below another one that is shown is in it already, so no destination is in restored files.
 rm -rf "$tree"
 umask 022
 mkdir "$tree" "$tree/etc" "$tree/usr" "$tree/proc" "$tree/sys" "$tree/dev" "$tree/run" "$tree/tmp" "$tree/var" "$tree/var/tmp"
@@ -104,7 +104,8 @@ EOF
 done <<EOF
 $shown
 EOF
-# Names, certificates, where libraries are, what /usr/bin leads to through alternatives, and languages' own settings.
+# Programs need names, certificates, paths of libraries, the alternatives to which links in /usr/bin lead, and the settings of
+# languages.
 for name in alternatives ca-certificates crypto-policies fonts gai.conf group host.conf hostname hosts ld.so.cache ld.so.conf \
     ld.so.conf.d localtime mime.types nsswitch.conf os-release passwd perl pki/ca-trust pki/tls/certs pki/tls/cert.pem \
     pki/tls/openssl.cnf protocols resolv.conf services ssl/certs ssl/openssl.cnf timezone; do
@@ -115,7 +116,8 @@ for name in /etc/java* /etc/python3* /run/systemd/journal/dev-log /run/systemd/j
 done
 ln -sfnT "releases/$release" "$root$home/current"
 
-# No tool for it is sure to be there: the kernel's own list of what is listened on, ports in hexadecimal.
+# spare_port: print a port on which nobody listens. It reads the kernel's own list, which has ports in hexadecimal, because no
+# tool for this is sure to be installed.
 spare_port() {
     awk '$4 == "0A" { sub(/.*:/, "", $2); print $2 }' /proc/net/tcp /proc/net/tcp6 2>/dev/null >"$folder/work/ports" || :
     for candidate in $(shuf -i 20000-32000 -n 50); do
@@ -124,10 +126,11 @@ spare_port() {
     printf '%s' "$candidate"
 }
 port=$(spare_port)
-# The same once more, by names that no file of the application has: who reads such a file has its PORT from then on.
+# Set the same values also under names that no file of the application has, because a command that reads such a file gets the
+# file's PORT.
 printf '%s=%s\n' PORT "$port" DRILL_PORT "$port" RELEASE "\"$place_of\"" DRILL_RELEASE "\"$place_of\"" >>"$folder/work/environment"
 address=$(printf '%s' "$url" | sed "s/{port}/$port/g")
-# Neither a URL nor a command is in a command line, which everybody on the host can read: a secret may be in it.
+# Neither URL nor command is in a command line, because everybody on the host can read that, and they may hold a secret.
 printf 'url = "%s"\n' "$(printf '%s' "$address" | sed 's/[\\"]/\\&/g')" >"$folder/work/address"
 printf '%s\n' "$command" >"$folder/work/command"
 began=$(date +%s)
@@ -137,7 +140,7 @@ for property in NoNewPrivileges=yes CapabilityBoundingSet= AmbientCapabilities= 
     ProtectKernelTunables=yes ProtectKernelModules=yes ProtectKernelLogs=yes ProtectControlGroups=yes ProtectClock=yes; do
     set -- "$@" --property="$property"
 done
-# It ends by itself should nobody be left to end it.
+# The unit has a time limit, so that it ends even if this step dies.
 # shellcheck disable=SC2016
 if ! systemd-run --quiet --collect --unit="$unit" --uid="$user" --gid="$(id -gn "$user")" \
     --property="RootDirectory=$tree" --property="BindReadOnlyPaths=/usr$read_only" "$@" \
@@ -148,7 +151,7 @@ if ! systemd-run --quiet --collect --unit="$unit" --uid="$user" --gid="$(id -gn 
     problem "the restored release cannot be started${last_line:+: $last_line}"
     exit 0
 fi
-# is_its_own ADDRESS PORT FROM: whether it is the release that answered there. Anybody on the host may take a port before it does.
+# is_its_own ADDRESS PORT FROM: whether the release itself answered. Any user of the host may take the port before it does.
 is_its_own() {
     case $1 in
         127.* | ::1 | "$3") ;;
@@ -177,9 +180,9 @@ END_OF_ANSWER
         case " $command" in
             *[\;\&\ ]'. '* | *[\;\&\ ]'source '*) advice=". Where a file that slipway_backup.drill.command reads sets PORT, say PORT=\$DRILL_PORT after it" ;;
         esac
-        # What it said last is the reason, and may not be written yet.
+        # The last lines of the log are the reason, and may not be written yet.
         journalctl --sync 2>/dev/null || :
-        # With a time journalctl counts lines from there, and the last ones are the reason.
+        # If it gets a time, journalctl counts lines from there, so tail(1) picks the last ones.
         log=$(journalctl "_SYSTEMD_UNIT=$unit" --since="@$began" --lines=10000 --output=cat --no-pager 2>/dev/null | tail -n 8 | cut -c1-200)
         problem "the restored release $how ($address); its log is $([ -n "$log" ] && echo below || echo empty). Of the host it sees /usr and a little of /etc; what else it reads, slipway_backup.drill.read_only names$advice"
         while IFS= read -r line; do [ -z "$line" ] || emit log "$line"; done <<END_OF_LOG
