@@ -1,9 +1,9 @@
 # shellcheck shell=sh disable=SC2034,SC2154
 # before_switch HOME STATE RELEASE USER WHICH
 #
-# WHICH "run": run those before_switch hooks of a staged release that run on one host only, for all hosts, and write down in
-# the release that they ended well. WHICH "note": only write it down: they ran on another host. Whoever goes on with a deploy
-# that was interrupted does not run them twice, whichever hosts are there then.
+# WHICH "run": run the before_switch hooks of a staged release that run on one host for all hosts, and note in the release that
+# they ended well. WHICH "note": only note it, because they ran on another host. So nobody who continues an interrupted deploy
+# runs them twice, whichever hosts it has then.
 home=$1
 state=$2
 release=$3

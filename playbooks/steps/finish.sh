@@ -57,7 +57,7 @@ prune() {
         if ! is_stamped "${folder##*/}" || ! is_own_release "$folder" || [ -e "$folder/.slipway/adopted" ]; then continue; fi
         folder=${folder##*/}
         moment=${folder%%Z*}
-        # The newest first.
+        # Put the newest first.
         if [ "${moment%T*}${moment#*T}" -gt "$latest" ]; then future="$folder $future"; else now="$folder $now"; fi
     done
     for folder in $now $future; do
@@ -75,7 +75,7 @@ prune() {
         fi
     done
     for left in "$home/releases"/.incoming.*; do [ ! -e "$left" ] || discard "$left"; done
-    # Remains of fetched artifacts; see fetch.sh.
+    # Remove what is left of fetched artifacts; see fetch.sh.
     rm -rf "$home/.fetched"
 }
 

@@ -1,8 +1,10 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# preflight HOME USER PORT...: what this host has against a release that is to come. Changes nothing; judged by checks/units.py.
+# preflight HOME USER PORT...: report what on this host speaks against a release that is to come. Changes nothing.
+# checks/units.py judges the answer.
 #
-# Standard input: the release's unit files, as a tar archive of unit-files/. Says which of them stand in another's place, what
-# systemd says of them, whether USER is there, which users and files they name and this host lacks, and who else listens at a PORT.
+# Standard input: the release's unit files, as a tar archive of unit-files/. Reports which of them would replace somebody
+# else's, what systemd says about them, whether USER exists, which users and files they name that this host lacks, and who else
+# listens on a PORT.
 home=$1
 user=$2
 shift 2
@@ -28,7 +30,7 @@ if find_unit_path "$units" "$home/current" "$home/current"; then
     emit opens "$unit_directive" "$unit_path" "$foreign" "$unit_whose"
 fi
 
-# What starts out of the release itself is not here yet: whether it will be, the artifact tells.
+# Programs of the release itself are not here yet. The artifact tells whether they will be.
 mkdir "$scratch/verified"
 if ! verify_units "$units" "$scratch/verified" "$home/current" "$home/current"; then
     while IFS= read -r line; do emit said "$line"; done <"$scratch/verified/said"
@@ -54,7 +56,7 @@ while read -r what value; do
             id -u "$value" >/dev/null 2>&1 || emit lacks user "$value"
             ;;
         EnvironmentFile)
-            # What is in the release, or in its shared folders, a deploy brings or the application makes.
+            # A deploy or the application makes the files in the release and in its shared folders.
             case $value in "$home"/*) continue ;; esac
             [ -e "$value" ] || emit lacks file "$value"
             ;;
@@ -63,7 +65,7 @@ done <<END_OF_LINES
 $lines
 END_OF_LINES
 
-# unit_of_process PID: set holder to the unit that a process belongs to; of systemd's own, which holds sockets, it is none.
+# unit_of_process PID: set holder to the unit that a process belongs to; to nothing for systemd itself, which holds sockets.
 unit_of_process() {
     holder=
     [ "$1" != 1 ] || return 0
@@ -81,7 +83,7 @@ for port in "$@"; do
     ss -Hltnp "sport = :$port" 2>/dev/null | while read -r _ _ _ address _ users; do
         program=${users#*\"}
         program=${program%%\"*}
-        # A program's name is its own to choose, and may look like the rest.
+        # A program chooses its own name, which may look like the rest of the line.
         pid=${users##*,pid=}
         pid=${pid%%,*}
         holder=

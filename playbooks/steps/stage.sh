@@ -74,7 +74,7 @@ explain_space() {
     fail_showing "$2" "$3" "$explain_output"
 }
 
-# An interrupted deploy that is resumed left it, or this step was sent twice.
+# The release is left from an interrupted deploy that is resumed now, or this step was sent twice.
 if [ -e "$release" ]; then
     [ "$(readlink "$home/current" 2>/dev/null || :)" != "releases/$id" ] || fail exists "release $id runs already"
     rm -rf "$release"
@@ -125,7 +125,7 @@ if [ -n "$url" ]; then
     fetch_artifact "$url" "$sha256" "$incoming.fetched" "$home/.fetched"
     unpacked "$format" <"$incoming.fetched" >"$incoming.tar"
 elif [ "$base" = - ]; then
-    # Checked and decompressed while it arrives.
+    # The artifact is checked and decompressed while it arrives.
     sum=$({ head -c "$artifact_bytes" | tee /dev/fd/3 | unpacked "$format" >"$incoming.tar"; } 3>&1 | sum_stdin $((artifact_bytes / 1024)))
     arrived
     [ "${sum%% *}" = "$sha256" ] ||
@@ -144,7 +144,7 @@ else
     [ "${sum%% *}" = "$sha256" ] || explain_space 'receiving the artifact' no-base "release $base is not as it was deployed on this host"
 fi
 if [ -s "$incoming.bad" ]; then
-    # 153: SIGXFSZ, the limit that was set above.
+    # 153 means SIGXFSZ: the limit that was set above is reached.
     read -r status <"$incoming.bad"
     [ "$status" -ne 153 ] || fail no-space "$home has room for $free kB, and the unpacked artifact needs more"
     lacks_room "$home" || broken_archive "$incoming.err"
@@ -219,7 +219,7 @@ sum_new_files() {
     } | sort -k 1.67 >"$incoming.manifest"
 }
 
-# The release's manifest, a line for each file: rollback and the backup drill compare with it.
+# Write the release's manifest, a line for each file. Rollback and the backup drill compare with it.
 : >"$meta/links"
 (
     cd "$release" || exit 1
@@ -250,7 +250,7 @@ if [ "$base" != - ] && [ "$hooks" = no ]; then
 fi
 [ ! -d "$lists" ] || rm -rf "$lists"
 clear_incoming
-# Finished: from now on everybody finds the release in its final state.
+# The release is finished, and whoever can enter it from now on finds it in its final state.
 chmod 0755 "$release"
 keep_print "$release"
 # The release is on disk before it is marked complete, so a power cut leaves a complete release or none.
