@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# provision_application HOME STATE USER REPOSITORY BUILD-USER PACKAGE...: what an application host needs before the first
+# provision_application HOME STATE USER REPOSITORY BUILD-USER PACKAGE...: make what an application host needs before the first
 # deploy. BUILD-USER "-": no hook makes releases here.
 home=$1
 state=$2
@@ -13,7 +13,7 @@ shift 5
 # include programs.sh
 # include root_only.sh
 
-# Refused before anything is made: units and scripts lie there that root runs, and backups that only root may read.
+# Check this before anything is made, because root runs units and scripts in these folders, and only root may read backups.
 require_roots "$home" "$home/releases" "$home/shared" "$state"
 case $repository in
     /*) require_root_only "$repository" 'the backup repository' ;;
@@ -30,7 +30,7 @@ if [ "$build_user" != - ] && ! id "$build_user" >/dev/null 2>&1; then
     make_build_user "$build_user"
     emit changed "made user $build_user, who runs install hooks"
 fi
-# folder PATH MODE: the folders before it are open to all, as those of the system are.
+# folder PATH MODE: make a folder. Everybody can read the folders above it, as those of the system.
 folder() {
     [ -d "$1" ] || emit changed "made $1"
     (umask 022 && mkdir -p "$1") || fail unwritable "cannot make $1"

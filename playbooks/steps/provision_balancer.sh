@@ -2,10 +2,10 @@
 # provision_balancer KIND STATE BACKEND SOCKET PATH HOST SHARED-BYTES CONFIG-BYTES PAGE-BYTES PEM-BYTES
 #     PORTS NAMES PACKAGES ACME EMAIL [CERTIFICATE KEY LEAST-DAYS NAME...]
 #
-# A balancer with what all applications on the host share (nothing where a template of the user's own is all of it), this
-# application's configuration, the maintenance page, a certificate where that is a secret, and the servers on standard
-# input, one after another. ACME: the authority's directory, or "-"; EMAIL: whom it may write to, or "-". A bad
-# configuration never replaces a good one; who gets how much, who is off and the maintenance stay as they are, and so do
+# Make a balancer with what all applications on the host share (empty if a template of the user's own replaces it), this
+# application's configuration, the maintenance page, a certificate if that is a secret, and the servers. These come one after
+# another on standard input. ACME is the authority's directory, or "-"; EMAIL is the address to which it may write, or "-". A
+# bad configuration never replaces a good one. Shares, disabled servers and the maintenance page stay as they are, and so do
 # other applications.
 
 # include output.sh

@@ -1,6 +1,6 @@
 # shellcheck shell=sh
-# provision_database STATE REPOSITORY PACKAGE...: the application's database users and databases. Standard input: lines
-# "NAME OWNER PORT PASSWORD" with US between.
+# provision_database STATE REPOSITORY PACKAGE...: make the application's database users and databases. Standard input: lines
+# "NAME OWNER PORT PASSWORD", separated by US.
 state=$1
 repository=$2
 shift 2
@@ -22,12 +22,13 @@ done
 scratch=$(private_folder)
 trap 'rm -rf "$scratch"' EXIT
 us=$(printf '\037')
-# In the database postgres others may have made functions: none of theirs is what our statements mean.
+# Others may have made functions in the database postgres. With this search_path, the statements here use none of them.
 sql() {
     { echo 'set search_path = pg_catalog, pg_temp;' && cat; } | runuser -u postgres -- psql --port="$port" --no-psqlrc --quiet --tuples-only --no-align --set=ON_ERROR_STOP=1 \
         --dbname=postgres "$@" 2>"$scratch/err"
 }
-# can_log_in: whether the password is the one. It is told to the server alone: where that does not listen, another's program may.
+# can_log_in: whether the password is right. It is sent only to PostgreSQL: if that does not listen, somebody else's program
+# may.
 can_log_in() {
     [ -n "$(listeners 127.0.0.1 "$port")" ] || return 1
     find_stranger 127.0.0.1 "$port" " $(id -u postgres) "
@@ -46,7 +47,7 @@ while IFS="$us" read -r name owner port password _; do
             emit changed "made database user $owner"
         fi
     fi
-    # The password is in a statement on standard input: no command line has it. A login tells whether it is the one.
+    # The password is in a statement on standard input, so that no command line has it. A login shows if it is set already.
     if [ -n "$password" ] && ! can_log_in; then
         {
             printf '\\set password '
