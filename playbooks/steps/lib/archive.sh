@@ -1,8 +1,8 @@
 # shellcheck shell=sh
-# An artifact on its way to being a release: decompressed once, judged by its listing, then unpacked.
+# An artifact becomes a release: it is decompressed once, judged by its listing, then unpacked.
 # include output.sh
 
-# decompress FORMAT [ZSTD-OPTION...]: standard input to standard output.
+# decompress FORMAT [ZSTD-OPTION...]: decompress standard input to standard output.
 decompress() {
     case $1 in
         zstd) shift && zstd -dcq "$@" ;;
@@ -13,17 +13,18 @@ decompress() {
     esac
 }
 
-# keeps PATTERN: whether a line of $archive_keep, what slipway_keep names, is that.
+# keeps PATTERN: whether slipway_keep, whose lines are in $archive_keep, has a line that matches PATTERN.
 keeps() { [ -s "${archive_keep:-}" ] && grep -qx "$1" "$archive_keep"; }
 
-# check_archive TAR LISTING: refuse an archive that would reach out of its folder, before it is unpacked. Prints nothing;
-# fails the step with the member's name. Sets archive_kb, the room it takes when unpacked, archive_files, and
+# check_archive TAR LISTING: refuse an archive that would reach out of its folder, before it is unpacked. It prints nothing, and
+# fails the step with the member's name. Sets archive_kb (the room that the archive takes when unpacked), archive_files and
 # archive_links.
 check_archive() {
     archive_listing=$2
-    # C quoting leaves no name that could look like two lines, or like a link's arrow; absolute-names shows names and
-    # targets as they are in the archive, not as tar would mend them. What is more than a mode shows behind it; a Mac's own
-    # attributes and labels of SELinux mean nothing on another host. What is to be kept is judged once it is unpacked.
+    # With C quoting each name is one line, and cannot look like the arrow of a link. --absolute-names shows names and targets
+    # as they are in the archive and not as tar would correct them. tar marks a member that has more than a mode. A Mac's
+    # attributes and SELinux labels mean nothing on another host, so they are ignored. Attributes that are kept are judged after
+    # unpacking.
     archive_tar=$1
     set -- --xattrs --xattrs-include='*' --xattrs-exclude='com.apple.*' --xattrs-exclude=security.selinux
     keeps acls || set -- "$@" --acls
@@ -33,7 +34,7 @@ check_archive() {
         --absolute-names --verbose --numeric-owner --quoting-style=c --file "$archive_tar" >"$archive_listing.marked" 2>"$archive_listing.err" ||
         broken_archive "$archive_listing.err"
     verdict=$(awk "$archive_rules" "$archive_listing.marked")
-    # tar --extract has no such column.
+    # The listing of tar --extract has no column for the mark.
     cut -c1-10,12- "$archive_listing.marked" >"$archive_listing"
     # shellcheck disable=SC2034
     case $verdict in
@@ -49,7 +50,7 @@ check_archive() {
 }
 
 broken_archive() {
-    # What zstd says of a window larger than it takes by itself, for the memory that costs.
+    # zstd says this about a window that is larger than it accepts by default, because of the memory that it takes.
     ! grep -q 'too much memory\|Use --long=' "$1" ||
         fail large-window 'the artifact is compressed with a window of more than 128 MB (zstd --long or --ultra); that would take as much memory on every host'
     fail_showing damaged-archive 'the artifact cannot be read as an archive' "$(tr -d '\000' <"$1")"
@@ -57,9 +58,9 @@ broken_archive() {
 
 # shellcheck disable=SC2016
 archive_rules='
-    # code: what the step fails with.
+    # code: the error code of the step.
     function refuse(why, code) { print (code == "" ? "hostile-archive" : code) " " why; refused = 1; exit }
-    # The C-quoted string that text starts with; leaves what follows it in rest.
+    # quoted: return the C-quoted string with which text begins, and set rest to what follows it.
     function quoted(text,    i, c) {
         for (i = 2; i <= length(text); i++) {
             c = substr(text, i, 1)
@@ -68,14 +69,14 @@ archive_rules='
         }
         refuse("a name in it cannot be read")
     }
-    # A path inside the tree without its empty parts and dots.
+    # plain: return a path inside the tree without its empty parts and dots.
     function plain(path,    parts, n, i, out) {
         n = split(path, parts, "/")
         for (i = 1; i <= n; i++)
             if (parts[i] != "" && parts[i] != ".") out = out (out == "" ? "" : "/") parts[i]
         return out
     }
-    # The link among those of the archive that leads to a path; "" if the way goes through folders only.
+    # link_before: return the link of the archive that is on the way to a path; "" if the way goes through folders only.
     function link_before(path,    parts, n, i, way) {
         n = split(path, parts, "/")
         for (i = 1; i < n; i++) {
@@ -84,8 +85,8 @@ archive_rules='
         }
         return ""
     }
-    # Where a link ends when every link of the archive on the way is followed; refuses what leaves the tree, or ends in
-    # what is ours, or never ends. Dots and missing parts count as they are written: nothing else is in the tree.
+    # follow: follow a link, and every link of the archive on the way, to its end. Refuse a link that leaves the tree, ends in
+    # .slipway, or never ends. Dots and missing parts count as they are written, because nothing else is in the tree.
     function follow(name,    way, rest, part, at, hops) {
         way = name
         sub(/(^|\/)[^\/]*$/, "", way)
@@ -108,7 +109,7 @@ archive_rules='
         }
         if (way ~ /^\.slipway(\/|$)/) refuse("\"" name "\" is a link to what is ours")
     }
-    # How deep a path ends, starting at a depth; -1 as soon as it leaves the tree.
+    # depth: return how deep a path ends if it starts at a depth; -1 as soon as it leaves the tree.
     function depth(path, start,    parts, n, i) {
         n = split(path, parts, "/")
         for (i = 1; i <= n; i++) {
@@ -126,7 +127,8 @@ archive_rules='
         if (name ~ /^\//) refuse("\"" name "\" is an absolute path")
         if (name ~ /(^|\/)\.\.(\/|$)/) refuse("\"" name "\" climbs out with ..")
         if (plain(name) ~ /^\.slipway(\/|$)/) refuse("\"" name "\" takes a name that Slipway uses")
-        # With the folder before it, a path that the system takes (PATH_MAX is 4096), so that every link can be followed.
+        # With the folder before it, the path must be one that the system accepts (PATH_MAX is 4096), so that every link can be
+        # followed.
         if (length(plain(name)) > 3000) refuse("\"" substr(name, 1, 60) "…\" is too long a path")
         names[++count] = plain(name)
     }
@@ -144,7 +146,7 @@ archive_rules='
         mark = substr($0, 11, 1)
         if (mark == "+") refuse("\"" name "\" has an access control list, which slipway_keep does not name", "undeclared-acl")
         if (mark == "*") refuse("\"" name "\" has file capabilities or other extended attributes, which slipway_keep does not name", "undeclared-capabilities")
-        # tar --list skips what such a size says, tar --extract does not: members could hide behind it.
+        # tar --list skips as many bytes as the size says, and tar --extract does not, so members could hide there.
         if (kind != "-" && $3 != "0") refuse("\"" name "\" has a size that only files have")
         if (kind == "l" || kind == "h") {
             sub(/^ (->|link to) /, "", after)
@@ -166,11 +168,11 @@ archive_rules='
     }
     END {
         if (refused) exit
-        # A hard link to a link is that link in another place.
+        # A hard link to a link acts as that link in another place.
         for (name in hard)
             if (hard[name] in links) links[name] = links[hard[name]]
         for (name in links) follow(name)
-        # What is unpacked through a link lands where the link points: in .slipway, whose hooks run as root.
+        # A member that is unpacked through a link lands where the link points, perhaps in .slipway, whose hooks run as root.
         for (i = 1; i <= count; i++)
             if ((way = link_before(names[i])) != "") refuse("\"" names[i] "\" goes through the link \"" way "\"")
         if (!members) refuse("there is no file in it")
@@ -180,8 +182,8 @@ archive_rules='
         printf "ok %.0f %d %d\n", kilobytes, members, linked
     }'
 
-# unpack_archive TAR FOLDER: nobody but root can enter the folder, which keeps its own mode whatever the archive says of "./".
-# What a group or others could write to is not made so: they would keep a descriptor of it.
+# unpack_archive TAR FOLDER: unpack an archive. Only root can enter the folder, which keeps its own mode whatever the archive
+# says of "./". No file is made writable for a group or others, because somebody could keep a descriptor of it.
 unpack_archive() {
     archive_tar=$1
     archive_tree=$2
@@ -191,9 +193,9 @@ unpack_archive() {
     if keeps acls; then set -- "$@" --acls; fi
     (umask 022 && exec tar --extract "$@" --no-same-owner --no-same-permissions --no-overwrite-dir --verbose --verbose --numeric-owner --quoting-style=c \
         --directory "$archive_tree" --file "$archive_tar") >"$archive_tar.unpacked" || return 1
-    # What was unpacked is what was checked, member by member: two readings of one archive can differ. Folders that are
-    # no members tar announces; no member's line looks like that, since each has an owner.
-    # With attributes there is a column for their mark.
+    # Compare what was unpacked with what was checked, member by member, because two readings of one archive can differ. tar
+    # also announces folders that are not members; no member's line looks like that, because each has an owner. With attributes
+    # there is a column for the mark.
     [ $# -eq 0 ] || {
         cut -c1-10,12- "$archive_tar.unpacked" >"$archive_tar.plain"
         mv "$archive_tar.plain" "$archive_tar.unpacked"
@@ -201,7 +203,8 @@ unpack_archive() {
     grep -v '^d.........  *Creating directory: ' "$archive_tar.unpacked" | cmp -s "$archive_listing" - ||
         fail hostile-archive 'the artifact is refused: its content differs from its listing'
     [ "$archive_links" != 0 ] || return 0
-    # The rules above have followed every link; the system has the last word. realpath -m never ends on some loops.
+    # The rules above have followed every link, and now the system confirms it. There is a limit, because realpath -m never ends
+    # on some loops.
     timeout 60 find "$archive_tree" -path "$archive_tree/.slipway" -prune -o -type l -exec realpath -m -- {} + >"$archive_tar.links" ||
         fail hostile-archive 'the artifact is refused: its links cannot be followed'
     escaping=$(awk -v root="$(realpath -- "$archive_tree")/" \

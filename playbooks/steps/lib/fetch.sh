@@ -2,12 +2,12 @@
 # include fetch_errors.sh
 # include at_most.sh
 
-# fetch_artifact PLACE SHA256 FILE FOLDER: fetch what standard input asks for (see fetch.py) to FILE, whole and with this
-# checksum. PLACE is the URL as people may see it: the URL itself and the headers may be secret, stay in the shell's own
-# memory, and reach curl on its standard input.
+# fetch_artifact PLACE SHA256 FILE FOLDER: fetch what standard input asks for (see fetch.py) to FILE, complete and with this
+# checksum. PLACE is the URL as people may see it. The URL itself and the headers may be secret, so they stay in the shell's
+# memory and reach curl on its standard input.
 #
-# What has come is kept in FOLDER under the checksum's name, for the next try or the next deploy; finish.sh removes it once
-# a deploy has gone well. The checksum judges what was put together of several tries.
+# What was fetched is kept in FOLDER under the checksum's name, for the next try or the next deploy; finish.sh removes it after
+# a successful deploy. The checksum also judges a file that was put together in several tries.
 fetch_artifact() {
     fetch_place=$1
     fetch_sha256=$2
@@ -18,14 +18,14 @@ fetch_artifact() {
     need curl
     mkdir -p "$fetch_folder" || explain_space 'making folders' unwritable "cannot write to $fetch_folder"
     is_whole || fetch_patiently
-    # Of failed deploys no more than one artifact is kept whole.
+    # Keep at most one complete artifact of failed deploys.
     find "$fetch_folder" -type f ! -name "$fetch_sha256*" -delete
-    # One file under two names, where the file system can: should the deploy fail, it need not be fetched again.
+    # Give the file two names, if the file system can, so that it need not be fetched again if the deploy fails.
     ln "$fetch_part" "$fetch_file" 2>/dev/null || mv "$fetch_part" "$fetch_file" ||
         explain_space 'keeping the artifact' unwritable "cannot write to $fetch_folder"
 }
 
-# Try until it is whole, or nothing comes any more.
+# fetch_patiently: try until the artifact is complete, or nothing arrives any more.
 fetch_patiently() {
     fetch_until=$(($(uptime_seconds) + fetch_seconds))
     fetch_most=$(fetched)
@@ -52,7 +52,7 @@ fetch_patiently() {
     done
 }
 
-# Whether an earlier deploy had it all; then the server need not even be there.
+# is_whole: whether an earlier deploy fetched all of it. Then the server is not asked, and need not exist.
 is_whole() {
     [ -s "$fetch_part" ] && [ -s "$fetch_part.of" ] || return 1
     read -r fetch_total _ <"$fetch_part.of" || return 1
@@ -83,14 +83,15 @@ uptime_seconds() {
     echo "$fetch_up"
 }
 fetched() { if [ -s "$fetch_part" ]; then stat -c %s "$fetch_part"; else echo 0; fi; }
-# FILE NAME: a header of the answer.
+# answered FILE NAME: print a header of the answer.
 answered() { tr -d '\r' <"$1" | awk -v n="$2:" 'tolower($1) == n { sub(/^[^:]*: */, ""); found = $0 } END { print found }'; }
 
-# curl_fetch OPTION...: ask fetch_at with fetch_sends. Prints what --write-out says; what went wrong is in fetch_file.err.
+# curl_fetch OPTION...: request fetch_at with the headers in fetch_sends. Print what --write-out says; errors go to
+# $fetch_file.err.
 curl_fetch() {
     fetch_rest=$((fetch_until - $(uptime_seconds)))
     [ "$fetch_rest" -gt 0 ] || fetch_rest=1
-    # printf is the shell's own: no process has these in its command line.
+    # printf is built into the shell, so no process has these in its command line.
     {
         printf '%s\n' "$fetch_at" | sed 's/[\\"]/\\&/g; s/.*/url = "&"/'
         [ -z "$fetch_sends" ] || printf '%s' "$fetch_sends" | sed 's/[\\"]/\\&/g; s/.*/header = "&"/'
@@ -98,27 +99,28 @@ curl_fetch() {
         --speed-limit 1 --speed-time 30 --max-time "$fetch_rest" "$@" 2>"$fetch_file.err"
 }
 
-# server URL: scheme, host and port. Sets fetch_server.
+# server URL: set fetch_server to the scheme, host and port.
 server() {
     fetch_server=${1#*://}
     fetch_server=${1%%://*}://${fetch_server%%[/?#]*}
 }
 
-# Where it is now, how large, and which it is: asked for by its first byte, redirects followed by hand, since headers may
-# be meant for the first server alone. Sets fetch_at, fetch_sends, fetch_total, fetch_tag, fetch_ranges.
+# find_it: find out where the artifact is, how large it is and which version it is, by a request for its first byte. This
+# function and not curl follows redirects, because headers may be meant for the first server only. Sets fetch_at, fetch_sends,
+# fetch_total, fetch_tag, fetch_ranges.
 find_it() {
     fetch_at=$fetch_url
     fetch_sends=$fetch_headers
     fetch_hops=0
     while :; do
         fetch_rc=0
-        # curl before 8.4 bounds only what announces its size.
+        # curl before 8.4 limits only an answer that announces its size.
         fetch_said=$(limit_files 256 && curl_fetch --range 0-0 --max-filesize 65536 --output "$fetch_file.answer" \
             --dump-header "$fetch_file.head" --write-out '%{http_code} %{redirect_url}') || fetch_rc=$?
         ! is_cut "$fetch_file.head" 256 || fetch_fails fetch 'the headers of its answer are larger than 256 kB'
         ! is_cut "$fetch_file.answer" 256 || fetch_rc=63
         fetch_http=${fetch_said%% *}
-        # 63: it is larger than what was asked for, and would have come whole; nothing was read.
+        # 63: the server would send all of it and not only the first byte, so nothing was read.
         if [ "$fetch_rc" -ne 0 ] && [ "$fetch_rc" -ne 63 ]; then
             explain_curl "$fetch_rc"
             return 1
@@ -127,7 +129,7 @@ find_it() {
         follow "${fetch_said#* }"
     done
     fetch_tag=$(answered "$fetch_file.head" etag)
-    # A weak one (RFC 9110, 8.8.1) promises nothing about bytes.
+    # A weak tag (RFC 9110, 8.8.1) promises nothing about bytes.
     case $fetch_tag in '"'*) ;; *) fetch_tag= ;; esac
     fetch_ranges=
     case $fetch_http in
@@ -159,7 +161,7 @@ follow() {
     fetch_at=$1
 }
 
-# What is here already goes on only if it is the beginning of what is there now.
+# keep_or_drop: keep the bytes that are here only if they are the beginning of what the server has now.
 keep_or_drop() {
     fetch_have=$(fetched)
     fetch_mixed=
@@ -189,14 +191,14 @@ ask_room() {
     fetch_kb=$(((fetch_total - fetch_have) / 1024))
     fetch_free=$(df -Pk "$fetch_folder" | awk 'NR == 2 { print $4 }')
     [ "$fetch_free" -le $((fetch_kb + 1024)) ] || return 0
-    # Parts of other artifacts are worth less than this one.
+    # Remove parts of other artifacts, which are worth less than this one.
     find "$fetch_folder" -type f ! -name "$fetch_sha256*" -delete
     fetch_free=$(df -Pk "$fetch_folder" | awk 'NR == 2 { print $4 }')
     [ "$fetch_free" -gt $((fetch_kb + 1024)) ] ||
         fetch_fails no-space "${fetch_folder%/*} has room for $fetch_free kB, what is left to fetch takes $fetch_kb kB"
 }
 
-# One try. Fails where another may do better; ends the step where none will.
+# fetch_whole: make one try. Return 1 if another may succeed, and end the step if none will.
 fetch_whole() {
     find_it || return 1
     keep_or_drop
@@ -208,7 +210,7 @@ fetch_whole() {
     fetch_pieces=$fetch_mixed
     drop_part
     fetch_why="the artifact that arrived is not the one that was asked for: its SHA-256 is $fetch_sum, expected $fetch_sha256"
-    # What was put together may be of two objects; what came in one piece is what the server has.
+    # A file from several tries may mix two objects. A file from one try is what the server has.
     if [ -z "$fetch_pieces" ] || [ -n "$fetch_anew" ]; then fetch_fails checksum "$fetch_why"; fi
     note "$fetch_why; fetching from the beginning"
     fetch_anew=yes
@@ -226,7 +228,7 @@ fetch_rest_of_it() {
         { printf '%s %s\n' "$fetch_total" "$fetch_tag" >"$fetch_part.of" && : >"$fetch_part"; } 2>/dev/null ||
             explain_space 'fetching the artifact' unwritable "cannot write to $fetch_folder"
     fi
-    # Where nobody says how large it is, half of what is free may be fetched: it is to be unpacked too.
+    # If the size is unknown, fetch at most half of the free space, because the artifact will be unpacked, too.
     if [ -n "$fetch_total" ]; then
         fetch_limit=$((fetch_total / 1024 + 1))
     else
@@ -248,7 +250,7 @@ fetch_rest_of_it() {
             return 1
             ;;
         33:* | 0:*)
-            # Not a range of it any more, or not it at all: nothing of this belongs to the artifact.
+            # The answer is not a range any more, or not the artifact at all, so it is not a part of the artifact.
             drop_part
             fetch_why="the server answered something else than before (HTTP $fetch_http)"
             return 1
@@ -259,7 +261,7 @@ fetch_rest_of_it() {
     return 1
 }
 
-# fetch_fails [CODE SENTENCE]: end the step; what has come stays for the next deploy.
+# fetch_fails [CODE SENTENCE]: end the step. What was fetched stays for the next deploy.
 fetch_fails() {
     [ $# -eq 0 ] || { fetch_code=$1 && fetch_why=$2; }
     [ "$(fetched)" -gt 0 ] || rm -f "$fetch_part" "$fetch_part.of"
