@@ -1,22 +1,23 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# What every step that talks to PostgreSQL shares; it needs a private folder $scratch, and database_limit: seconds that one of
-# its programs may take, since whoever holds a lock, or has a view that never ends, would stop it for good.
+# Shared by every step that uses PostgreSQL. Needs a private folder $scratch, and database_limit: the number of seconds that one
+# of PostgreSQL's programs may take, because a lock, or a view that never ends, would stop it for good.
 #
-# In a database everybody who may connect can have put functions, views and settings; what they are called like, and in
-# which schema, is their choice. So where we ask for ourselves, nothing is found but what is PostgreSQL's own.
+# Everybody who may connect to a database can have put functions, views and settings there, with any name and in any schema. So
+# Slipway's own statements find only what belongs to PostgreSQL.
 
 # include listeners.sh
 
-# use_database NAME HOST PORT USER PASSWORD MIN-TABLES SERVED-BY: which one. No HOST: the local socket, as the system's user postgres.
+# use_database NAME HOST PORT USER PASSWORD MIN-TABLES SERVED-BY: select a database. Without HOST the local socket is used, as
+# the system's user postgres.
 use_database() {
     name=$1 db_host=$2 db_port=$3 db_user=$4
-    # pgpass(5): a file rather than the environment, which every child of ours would get.
+    # pgpass(5): the password is in a file and not in the environment, which every child process would get.
     printf '*:*:*:*:%s\n' "$(printf '%s' "$5" | sed 's/[\\:]/\\&/g')" >"$scratch/pgpass"
     db_secret=${5:+yes} db_served_by=${7-}
 }
 
-# is_known_server: whether the password may be told. The server chooses how: whoever takes its port on this host while it is down may ask
-# for it as it is.
+# is_known_server: whether the server may get the password. The server chooses the form: a program that takes its port on this
+# host while it is down may ask for the plain password.
 is_known_server() {
     [ "$db_secret" = yes ] || return 0
     ! may_tell "$db_host" "$db_port" "$(numbers_of postgres pgbouncer "$db_served_by")" || return 0
@@ -28,14 +29,14 @@ is_known_server() {
     return 1
 }
 
-# pg PROGRAM ARGUMENT...: one of PostgreSQL's own programs, on the server of the database in use.
+# pg PROGRAM ARGUMENT...: run one of PostgreSQL's own programs for the server of the selected database.
 pg() {
     is_known_server || return
     pg_program=$1
     shift
-    # The user postgres may not enter the folder we are in.
+    # The user postgres may not be able to enter the current folder.
     cd /
-    # Not our lock of backups: one that hangs would hold it after us.
+    # The program does not get the lock of backups (8): if it hangs, it would hold the lock after this step.
     if [ -z "$db_host" ]; then
         PGCONNECT_TIMEOUT=10 timeout --kill-after=5 "$database_limit" \
             runuser -u postgres -- "$pg_program" --port="$db_port" --username="$db_user" --no-password "$@" 8>&-
@@ -45,19 +46,19 @@ pg() {
     fi
 }
 
-# sql DATABASE OPTION...: statements of ours from standard input; --set values are quoted by psql itself (:"name", :'value').
+# sql DATABASE OPTION...: run Slipway's own statements from standard input. psql itself quotes --set values (:"name", :'value').
 sql() {
     { echo 'set search_path = pg_catalog, pg_temp;' && cat; } | sql_as_it_is "$@"
 }
 
-# sql_as_it_is DATABASE OPTION...: statements that mean what they mean in that database.
+# sql_as_it_is DATABASE OPTION...: run statements from standard input with the database's own settings.
 sql_as_it_is() {
     sql_database=$1
     shift
     pg psql --no-psqlrc --quiet --tuples-only --no-align --set=ON_ERROR_STOP=1 --dbname="$sql_database" "$@" 2>"$scratch/sql.err"
 }
 
-# explain_postgres FILE [STATUS]: sets code and said.
+# explain_postgres FILE [STATUS]: set code and said.
 explain_postgres() {
     said=$(tr -s '\n\t ' '   ' <"$1" | cut -c1-300)
     case ${2:-} in 124 | 137) said="it did not end within $database_limit s; does somebody hold a lock on its tables, or does a view of it never end? $said" ;; esac
@@ -68,9 +69,9 @@ explain_postgres() {
     esac
 }
 
-# create_database NEW LIKE: an empty database with the owner, encoding, locale, settings and rights that LIKE has, if it
-# is there. pg_restore brings back none of these under another name. Its owner chose the settings: a list is taken apart, and
-# each of its names quoted again.
+# create_database NEW LIKE: make an empty database with the owner, encoding, locale, settings and rights of LIKE, if that
+# exists. pg_restore restores none of these under another name. The owner chose the settings, so a list is split and each of its
+# names is quoted again.
 create_database() {
     sql postgres --set=new="$1" --set=like="$2" >/dev/null <<'SQL'
 select coalesce((select format('create database %I template template0 owner %I encoding %L lc_collate %L lc_ctype %L',
@@ -92,8 +93,8 @@ union all select format('grant %s on database %I to %s%s', privilege_type, :'new
 SQL
 }
 
-# cut_name PREFIX NAME SUFFIX: print them as one name. PostgreSQL cuts names at 63 bytes: of a longer NAME the end is left out, and
-# eight digits of its sum tell it from others that begin alike. As scratch_name in drill.py.
+# cut_name PREFIX NAME SUFFIX: print them as one name. PostgreSQL cuts a name after 63 bytes, so a longer NAME loses its end and
+# gets eight digits of its checksum, which tell it from others that begin alike. scratch_name in drill.py does the same.
 cut_name() {
     cut_room=$((63 - ${#1} - ${#3}))
     if [ "${#2}" -le "$cut_room" ]; then
@@ -103,15 +104,15 @@ cut_name() {
     fi
 }
 
-# is_there NAME: whether the server has a database of that name; status 2 where it cannot be asked.
+# is_there NAME: whether the server has a database of that name; status 2 if the server cannot be asked.
 is_there() {
     there=$(printf '%s' "select 1 from pg_database where datname = :'it'" | sql postgres --set=it="$1") || return 2
     [ "$there" = 1 ]
 }
 
-# Scratch databases that a drill makes are written down where root alone writes, before they are made: what has such a name and
-# stands there not is somebody's, and is not dropped.
-# made_scratch STATE NAME, forget_scratch STATE NAME, is_scratch STATE NAME
+# A drill writes the names of its scratch databases into a file that only root can write, before it makes them. A database with
+# such a name that is not in the file belongs to somebody else, and is not dropped.
+# made_scratch STATE NAME adds a name, forget_scratch STATE NAME removes it, is_scratch STATE NAME tells whether it is there.
 made_scratch() {
     mkdir -p "$1/drill"
     is_scratch "$1" "$2" || printf '%s\n' "$db_host:$db_port $2" >>"$1/drill/databases"
@@ -122,7 +123,8 @@ forget_scratch() {
     awk -v line="$db_host:$db_port $2" '$0 != line' "$1/drill/databases" | replace_file "$1/drill/databases"
 }
 
-# drop_database NAME: also while somebody, say a drilled release that will not end, is connected, or connects again and again.
+# drop_database NAME: drop it even if somebody is connected, or connects again and again: a drilled release that does not end,
+# for example.
 drop_database() {
     sql postgres --set=it="$1" >/dev/null <<'SQL'
 select format('alter database %I allow_connections false', datname) from pg_database where datname = :'it' \gexec
@@ -131,8 +133,8 @@ drop database if exists :"it";
 SQL
 }
 
-# judge_database DATABASE MIN-TABLES CHECKS: a sentence for each thing that is wrong with a restored database. CHECKS is
-# a file with a query a line, each of which must answer one row whose first column is true.
+# judge_database DATABASE MIN-TABLES CHECKS: print a sentence for each fault of a restored database. CHECKS is a file with a
+# query in each line. Each query must answer one row whose first column is true.
 judge_database() {
     if ! tables=$(printf '%s' "select count(*) from pg_tables where schemaname not in ('pg_catalog', 'information_schema')" | sql "$1"); then
         explain_postgres "$scratch/sql.err"

@@ -1,11 +1,11 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# What every step that talks to restic shares; it needs disk_space.sh, $state, $repository and a private folder $scratch. A step
-# that lets restic read what others can change sets restic_views: folders, a line each, in which it follows no link (see
-# no_links.sh), and restic_limit: seconds, since whoever puts a FIFO in its way would stop it for good.
+# Shared by every step that runs restic. Needs disk_space.sh, $state, $repository and a private folder $scratch. A step that
+# lets restic read what others can change sets restic_views, folders (one in each line) in which restic follows no link (see
+# no_links.sh), and restic_limit, a number of seconds, because a FIFO in its way would stop restic for good.
 #
-# Standard input: lines "kind US field… US ." (US is \037). "secret NAME VALUE" is restic's environment, read here; every
-# other line is left to the step's own function payload_line. No password is ever in a command line or a file, nor in the
-# environment of anything but restic.
+# Standard input: lines "kind US field… US ." (US is \037). "secret NAME VALUE" is restic's environment, and is read here; every
+# other line goes to the step's own function payload_line. No password is ever in a command line or a file, and no program but
+# restic has one in its environment.
 
 # include root_only.sh
 # include no_links.sh
@@ -33,23 +33,24 @@ read_payload() {
             *) payload_line "$@" ;;
         esac
     done
-    # With half of its lines it would be a backup of half.
+    # With half of the lines the backup would have half of the data.
     [ "$whole" = yes ] || fail cut 'the instructions for this backup did not arrive whole'
-    # restic makes and removes files there by name, as root.
+    # restic makes and removes files there by name, as root, so nobody else may change the folder.
     case $repository in /*) require_root_only "$repository" 'the restic repository' ;; esac
 }
 
-# said_by FILE: what a program complained of, as one line.
+# said_by FILE: print a program's error messages as one line.
 said_by() { grep -v -e '^{' -e '^ *$' "$1" | tail -n 4 | tr -s '\n\t ' '   ' | cut -c1-300; }
 
-# Not even our lock of backups is restic's: one that hangs, or what it starts, would hold it after us.
+# restic_with_secrets ARGUMENT...: run restic. It does not get the lock of backups (file descriptor 8): if restic or a program
+# that it starts hangs, it would hold the lock after this step.
 restic_with_secrets() (
     exec 8>&-
     set -f
     IFS=$newline
-    # In /tmp others use up the room for its temporary files.
+    # Others may fill /tmp, so restic's temporary files are elsewhere.
     export RESTIC_REPOSITORY="$repository" TMPDIR="$scratch"
-    # A cache of a repository on this very host is only a second copy of it.
+    # A cache of a repository on this host would only be a second copy of it.
     case $repository in
         /*) set -- --no-cache "$@" ;;
         *) set -- --cache-dir "$state/cache" "$@" ;;
@@ -58,15 +59,15 @@ restic_with_secrets() (
         for pair in $secrets; do export "${pair?}"; done
         exec restic "$@"
     fi
-    # What makes the view is not restic, and gets no secret: they come by standard input to the shell that becomes restic.
+    # The program that makes the view gets no secret. Secrets come on standard input to the shell that becomes restic.
     # shellcheck disable=SC2016,SC2086
     printf '%s' "$secrets" | no_links - $restic_views -- timeout --signal=INT --kill-after=10 "$restic_limit" \
         sh -c 'while IFS= read -r pair; do export "$pair"; done; exec restic "$@" </dev/null' sh "$@"
 )
 
-# try_restic OUTPUT ARGUMENT...: run restic, its answer in a file. On failure the status is restic's own, and code and
-# said tell it. A lock left by a killed restic is removed (restic itself tells a stale one from a live one); a live one,
-# say another host's that prunes the same repository, is waited for.
+# try_restic OUTPUT ARGUMENT...: run restic, and write its answer to a file. On failure the status is that of restic, and code
+# and said tell the reason. A lock that a killed restic has left is removed (restic itself tells a stale lock from a live one).
+# A live lock is waited for: another host may prune the same repository, for example.
 try_restic() {
     restic_output=$1
     shift
@@ -91,8 +92,8 @@ try_restic() {
     return "$restic_status"
 }
 
-# restic tries a read that failed again for a quarter of an hour. That is right for a network, but a pack on this host's
-# own disk that is cut short stays so: after a few tries it is ended.
+# restic repeats a failed read for a quarter of an hour. That is right for a network. But a pack on this host's own disk that is
+# cut short stays cut, so restic is ended after a few tries.
 restic_with_patience() {
     restic_with_secrets "$@" >"$restic_output" 2>"$restic_output.err" </dev/null &
     restic_pid=$!
@@ -111,14 +112,15 @@ restic_with_patience() {
     return "$restic_ended"
 }
 
-# explain_restic COMMAND TEXT: restic before 0.17 has one exit status for nearly everything, so its words are read.
+# explain_restic COMMAND TEXT: set code and said by what restic says, because restic before 0.17 has one exit status for nearly
+# everything.
 explain_restic() {
     code=restic said="restic $1 failed: $2"
     if [ "$restic_status" -eq 125 ] && [ -n "$restic_views" ]; then
         code=old-host said="$no_view: $2"
         return
     fi
-    # Ended by us (timeout(1)): it has removed its lock, unless it hung.
+    # timeout(1) has ended restic, which has then removed its lock, unless it hung.
     if [ "$restic_status" -eq 124 ] && [ -n "$restic_limit" ]; then
         said="restic $1 did not end within $restic_limit s; is there a FIFO, or far more data than before? $2"
         return
@@ -145,8 +147,8 @@ explain_restic() {
 
 run_restic() { try_restic "$@" || fail "$code" "$said"; }
 
-# make_repository: at its first use. Where records say that it held backups it must be there: a silent new one would hide
-# that they are all gone.
+# make_repository: make the repository at its first use. If records say that it held backups, it must exist, because a new one
+# would hide that they are all gone.
 make_repository() {
     for record in "$state"/backups/*.json; do
         if [ -f "$record" ] && [ "$(jq -r .repository "$record")" = "$repository" ]; then
@@ -154,15 +156,15 @@ make_repository() {
         fi
     done
     note "making a restic repository at $repository"
-    # Another host may have made a shared one in between: then the next command finds it.
+    # Another host may have made a shared repository meanwhile. The next command finds it.
     try_restic "$scratch/init" init || grep -q 'already' "$scratch/init.err" || fail "$code" "$said"
 }
 
-# compare_restored FOLDER ID: whether what was restored there is, file by file, what backup ID held; else said tells. What is
-# restored is as hostile as who could write it: a link in it could lead anywhere, and a FIFO would be waited at for good.
+# compare_restored FOLDER ID: whether the restored files are, one by one, those of backup ID; sets said if they are not. They
+# are as hostile as whoever could write them: a link could lead anywhere, and a read of a FIFO would never end.
 compare_restored() {
     manifest=$state/backups/$2.manifest
-    # A host that was built anew has no records; the backup brings its own.
+    # A host that was built anew has no records, so the manifest in the backup is used.
     [ -f "$manifest" ] || manifest=$1$state/backup.d/manifest
     if [ ! -f "$manifest" ]; then
         said="backup $2 has no manifest to compare with"
@@ -178,7 +180,7 @@ compare_restored() {
     return 1
 }
 
-# restored_attributes FOLDER: the same for what files of releases have beside their modes.
+# restored_attributes FOLDER: compare what files of releases have besides their modes; sets said if it differs.
 restored_attributes() {
     find "$1" -path "$1$home/releases/*/.slipway/attributes" -type f >"$scratch/attributes"
     while IFS= read -r attributes_file; do
@@ -189,8 +191,8 @@ restored_attributes() {
     done <"$scratch/attributes"
 }
 
-# sum_restored FOLDER MANIFEST: whether the files in it are what a manifest says, without following a link. What is not goes
-# to $scratch/differ.
+# sum_restored FOLDER MANIFEST: whether the files in a folder match a manifest. It follows no link. Files that do not match are
+# listed in $scratch/differ.
 sum_restored() {
     (cd "$1" && find . -type p) >"$scratch/fifos"
     if [ -s "$scratch/fifos" ]; then
@@ -205,8 +207,8 @@ sum_restored() {
     return 1
 }
 
-# need_room FOLDER BYTES: whether a file system has room for that and a twentieth of all of it, which others need to live;
-# else said tells. A sparse file of the user's counts whole: restored, it is.
+# need_room FOLDER BYTES: whether a file system has room for BYTES and a twentieth of its size, which others need; sets said if
+# it has not. A sparse file counts with its full size, which it has after it is restored.
 need_room() {
     free=$(df -Pk "$1" | awk 'NR == 2 { printf "%.0f", $4 - $2 / 20 }')
     [ "$free" -gt $(($2 / 1024)) ] && return 0
