@@ -3,9 +3,9 @@
 #
 # Back up what this host has: the running release (RELEASE, or "-"), named data, SQLite copies and PostgreSQL dumps, as one
 # restic snapshot and one record. Standard input, see restic.sh: secret NAME VALUE; path P; exclude P; sqlite P; database NAME
-# HOST PORT USER PASSWORD. COVERS is a word for what is backed up here. WHEN "after": the backup follows a successful deploy,
-# nobody waits for it, and requests come first. USER is the application's user. LIMIT is the number of seconds that restic may
-# take, and each SQLite database.
+# HOST PORT USER PASSWORD. COVERS is a key that changes when the settings name other data. WHEN "after": the backup follows a
+# successful deploy, nobody waits for it, and requests come first. USER is the application's user. LIMIT is the number of
+# seconds that restic may take, and each SQLite database.
 #
 # Others change what is read here meanwhile. So restic reads in a view without links (data_paths.sh), the application's own user
 # copies SQLite databases (sqlite.sh), and this step only looks at everything else. It writes only in STATE, which only root can

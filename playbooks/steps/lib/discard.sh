@@ -1,7 +1,7 @@
 # shellcheck shell=sh
-# discard PATH: remove a folder in which the application's user can write, inside a folder that is root's alone. rm works by file
-# descriptors and follows no link (openat(2), O_NOFOLLOW), so a user who renames folders meanwhile can lose only files of its
-# own. If the user makes files as fast as they are removed, the rest stays under an unused name, and the next discard in
+# discard PATH: remove a folder in which the application's user can write, inside a folder that only root can change. rm works
+# by file descriptors and follows no link (openat(2), O_NOFOLLOW), so a user who renames folders meanwhile can lose only files
+# of its own. If the user makes files as fast as they are removed, the rest stays under an unused name, and the next discard in
 # that folder removes it.
 discard() {
     discard_rest=${1%/*}/.incoming.gone

@@ -1,33 +1,33 @@
 # shellcheck shell=sh disable=SC2016,SC2034,SC2154
-# SQLite databases are opened by the application's user, as it is: root would read one that the user cannot, write its -wal
-# and -shm, follow the links that lead to it, and run what its schema says. Needs as_user.sh, $home, $user, and
-# sqlite_limit: seconds that one database may take.
+# The application's user opens its SQLite databases, as they are. Root would read a database that the user cannot, write its
+# -wal and -shm files, follow the links that lead to it, and run what its schema says. Needs as_user.sh, $home, $user, and
+# sqlite_limit: the number of seconds that one database may take.
 #
-# The user works in a folder of its own below $home, made for this, and whatever else it does there is its own affair: between
-# it and root there is only a pipe, and root reads no more than it has room for, no longer than the limit.
+# The user works in a folder below $home that is made for this, and may do there whatever it likes: only a pipe leads to root,
+# who reads no more than there is room for, and no longer than the limit.
 # include discard.sh
 
-# open_sqlite_place NAME
+# open_sqlite_place NAME: make that folder.
 open_sqlite_place() {
     id "$user" >/dev/null 2>&1 || fail no-user "there is no user '$user' to read SQLite databases; run: invoke provision --env=…"
     require_root_only "$home" slipway_path
     [ -d "$home" ] || (umask 022 && mkdir -p "$home")
     sqlite_place=$home/.sqlite-$1
     close_sqlite_place
-    # A new folder in one of root's alone: nobody can have put another thing there.
+    # The folder is new, and only root can change the one around it, so nobody can have put anything else there.
     mkdir -m 0700 "$sqlite_place" && chown "$user" "$sqlite_place"
 }
 
-# Its name is root's.
+# close_sqlite_place: remove that folder. Only root can rename it.
 close_sqlite_place() { [ -z "${sqlite_place-}" ] || [ ! -d "$sqlite_place" ] || discard "$sqlite_place"; }
 
-# take_sqlite PATH COPY: put a consistent copy of a database there. On failure the status is 1, and code and said tell why.
+# take_sqlite PATH COPY: write a consistent copy of a database to COPY. On failure the status is 1, and code and said tell why.
 take_sqlite() {
-    # A sixteenth of the room is left to what root itself has to write.
+    # A sixteenth of the free space is left for what root itself writes.
     sqlite_most=$(df -Pk "$scratch" | awk 'NR == 2 { printf "%.0f", $4 * 960 }')
     rm -f "$2" "$2.told"
-    # First 512 bytes on how it went, then the copy. The type is looked at by the one who opens, and what it becomes
-    # afterwards is opened as the user, within the limit.
+    # The output is 512 bytes on the result, then the copy. The user who opens the file also looks at its type. If the file
+    # becomes something else afterwards, that is opened as the user, too, and within the limit.
     as_user_for "$sqlite_limit" "$user" sh -c '
         LC_ALL=C
         tell() { printf "%-512.512s" "$*"; }
@@ -82,7 +82,7 @@ take_sqlite() {
     return 1
 }
 
-# judge_sqlite COPY: what SQLite says of a copy of root's; "ok" if it is whole.
+# judge_sqlite COPY: print what SQLite says about a copy that belongs to root; "ok" if it is whole.
 judge_sqlite() {
     timeout --kill-after=5 "$sqlite_limit" cat "$1" 2>/dev/null 8>&- |
         as_user_for "$sqlite_limit" "$user" sh -c 'cd "$1" && cat >copy && exec sqlite3 copy "pragma integrity_check" 2>&1' \

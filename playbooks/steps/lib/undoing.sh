@@ -41,8 +41,8 @@ begin_undo() {
     [ -e "$guard/armed" ] || [ -e "$guard/firing" ] || exit 0
     # The host goes back even if its disk is full, so writing may fail here.
     (raise_token "$state") || note 'slipway: the token could not be raised'
-    # End the steps that the controller left running. The pattern names the two tasks that have guards, so that it does not match
-    # steps of an application called APP-more.
+    # End the steps that the controller left running. The pattern names the two tasks that have guards, so that it does not
+    # match steps of an application called APP-more.
     for task in deploy rollback; do systemctl stop "slipway-${state##*/}-$task-$guard_step-*" 2>/dev/null || :; done
 }
 
