@@ -1,15 +1,15 @@
 # shellcheck shell=sh disable=SC2034
-# Who would take a connection to this host. A port above 1023 is whose program binds it first: while the application starts
-# anew, or after it has ended, that may be anybody's on the host.
+# Find out which program gets a connection to this host. A port above 1023 belongs to the program that binds it first. While the
+# application restarts, or after it has ended, that may be a program of any user.
 
-# listeners ADDRESS PORT: the sockets to which a connection goes: the user's number and the inode, a line each. The kernel
-# takes the most exact: that very address, then all of IPv4, then all of IPv6.
+# listeners ADDRESS PORT: print the sockets that get a connection, each as the user's number and the inode in a line. The kernel
+# takes the most specific one: that very address, then all of IPv4, then all of IPv6.
 listeners() {
     awk -v address="$1" -v port="$(printf '%04X' "$2")" '
         BEGIN {
             six = "00000000000000000000000000000000"
             if (split(address, part, ".") == 4 && address !~ /:/) {
-                # As the kernel prints them on machines of either order of bytes.
+                # The kernel prints an address in the byte order of the machine, so both orders are here.
                 little = sprintf("%02X%02X%02X%02X", part[4], part[3], part[2], part[1])
                 big = sprintf("%02X%02X%02X%02X", part[1], part[2], part[3], part[4])
                 rank[little] = rank[big] = rank["0000000000000000FFFF0000" little] = rank["00000000000000000000FFFF" big] = 1
@@ -39,7 +39,7 @@ is_socket_of() {
         [ -n "$socket_group" ] || continue
         for socket_at in "/sys/fs/cgroup$socket_group" "/sys/fs/cgroup/systemd$socket_group" "/sys/fs/cgroup/unified$socket_group"; do
             [ -d "$socket_at" ] || continue
-            # Numbers alone.
+            # The files have only numbers in them.
             # shellcheck disable=SC2044
             for socket_pid in $(find "$socket_at" -name cgroup.procs -exec cat {} + 2>/dev/null); do
                 [ -z "$(find "/proc/$socket_pid/fd" -lname "socket:\[$socket_inode\]" 2>/dev/null)" ] || return 0
@@ -49,8 +49,9 @@ is_socket_of() {
     return 1
 }
 
-# find_stranger ADDRESS PORT USERS UNIT...: set stranger to the name of a user who listens there, is none of USERS (numbers, with a
-# blank on both sides), and whose process is in none of these units; else to nothing. Set listened to whether anybody does.
+# find_stranger ADDRESS PORT USERS UNIT...: set stranger to the name of a user who listens there, if it is not in USERS
+# (numbers, each between blanks) and its process is not in one of these units; else to nothing. Set listened to whether anybody
+# listens.
 find_stranger() {
     stranger=
     listened=no
@@ -69,7 +70,7 @@ $stranger_seen
 END_OF_LISTENERS
 }
 
-# numbers_of USER...: print the numbers of root and of those of these users that there are, with a blank on both sides of each.
+# numbers_of USER...: print the numbers of root and of those users who exist, each between blanks.
 numbers_of() {
     numbers=' 0 '
     for numbers_name in "$@"; do
@@ -82,9 +83,10 @@ numbers_of() {
     printf '%s' "$numbers"
 }
 
-# may_tell NAME PORT USERS UNIT...: whether what is secret may be told to who listens there: a server of another host; of this one,
-# by whatever name, if it is of USERS or of a UNIT (see find_stranger). Else stranger is whose it is, or empty where nobody listens:
-# in the next moment somebody might.
+# may_tell NAME PORT USERS UNIT...: whether a secret may be sent to the program that listens there. A server of another host may
+# get it. On this host, by whatever name, the program must belong to USERS or to a UNIT (see find_stranger). If it does not,
+# stranger is its user. If nobody listens, stranger is empty and the answer is no, because in the next moment somebody might
+# listen.
 may_tell() {
     tell_found=$(timeout 2 getent ahosts -- "$1" | awk '{ sub(/^::ffff:/, "", $1); print $1 }' | sort -u) || :
     tell_port=$2
@@ -93,7 +95,7 @@ may_tell() {
     tell_nobody=
     tell_own=$(ip -o address show 2>/dev/null | awk '{ sub(/\/.*/, "", $4); print $4 }') || :
     for tell_at in $tell_found; do
-        # By other ways to write it: 0, 127.1.
+        # A connection to 0.0.0.0 or :: goes to this host.
         case $tell_at in
             0.*) tell_at=127.0.0.1 ;;
             ::) tell_at=::1 ;;
@@ -101,7 +103,7 @@ may_tell() {
         case $tell_at in
             127.* | ::1) ;;
             *)
-                # An address of our own the kernel may hand on to a container.
+                # The kernel may forward one of this host's own addresses to a container.
                 tell_nobody=no
                 printf '%s\n' "$tell_own" | grep -qxF -- "$tell_at" || continue
                 ;;

@@ -1,10 +1,12 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# What a unit waits for at a boot: systemd follows no link in RequiresMountsFor=, so what root's links lead to is named, too.
+# Mounts for which a unit waits at boot. systemd follows no link in RequiresMountsFor=, so the targets of root's links are
+# named, too.
 
 # include root_only.sh
 
-# add_mounts PATH: put what root's links on the way to PATH lead to on mounts, a line each. Followed is only what nobody but
-# root can make or change: a link of root's in a folder of root's alone. From another one on, PATH is taken as it is written.
+# add_mounts PATH: add the targets of root's links on the way to PATH to mounts, one in each line. It follows only a link that
+# nobody but root can make or change: root's link in a folder that only root can change. After any other link, PATH is taken as
+# it is written.
 add_mounts() {
     mounts_at=
     mounts_rest=${1#/}/
@@ -24,7 +26,7 @@ add_mounts() {
 
 mounts_follow() {
     [ "$mounts_links" -lt 40 ] && [ "$(stat -c %u "$mounts_at/$mounts_part")" = 0 ] && are_roots "${mounts_at:-/}" || return 1
-    # It may lie on what another link leads to.
+    # The link may itself be on the target of another link.
     [ "$mounts_links" = 0 ] || add_mount "$mounts_at/$mounts_part"
     mounts_links=$((mounts_links + 1))
     mounts_target=$(readlink "$mounts_at/$mounts_part")
@@ -32,7 +34,7 @@ mounts_follow() {
     case $mounts_target in /*) mounts_at= ;; esac
 }
 
-# add_mount PATH, once; the root, and what is no line of a unit, is left out.
+# add_mount PATH: add it once. The root, and a path that cannot be in a line of a unit, are left out.
 add_mount() {
     case $1 in
         '' | *[[:cntrl:]]*) return 0 ;;
@@ -44,13 +46,13 @@ add_mount() {
     esac
 }
 
-# find_mounts PATH...: set mounts, lines for a unit's [Unit], to what root's links on these ways lead to; mostly to nothing.
+# find_mounts PATH...: set mounts to lines for a unit's [Unit] with the targets of root's links on these paths; mostly to none.
 find_mounts() {
     mounts=
     for mounts_path in "$@"; do add_mounts "$mounts_path"; done
 }
 
-# find_release_mounts RELEASE-FOLDER: the same for what its units name: the application's folder, and what outlives releases.
+# find_release_mounts RELEASE-FOLDER: the same for the paths that its units name: the application's folder and shared folders.
 find_release_mounts() {
     find_mounts "$home" "$home/releases"
     [ -s "$1/.slipway/shared" ] || return 0

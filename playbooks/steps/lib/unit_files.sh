@@ -1,21 +1,22 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# Unit files where systemd reads them: copies of a release's. A link would lead to a file system that may be mounted only
-# after systemd has read its units, and then no service would start at boot. The first line of each copy names the release
-# it belongs to, "# Slipway: HOME/current" or, in a slot, "# Slipway: HOME/releases/ID": so a file is known as ours. Needs
-# home; what installs sets reload=yes when systemd has to read something anew, and needs mounts (see mounts.sh).
+# Unit files are copied from a release to where systemd reads them. A link would lead to a file system that may be mounted only
+# after systemd has read its units, and then no service would start at boot. The first line of each copy names the release that
+# it belongs to, "# Slipway: HOME/current" or, in a slot, "# Slipway: HOME/releases/ID", by which Slipway recognizes its files.
+# Needs home. Functions that install set reload=yes if systemd has to read files again, and need mounts (see mounts.sh).
 #
-# The copy of a service's file ends with the mounts that root's links on the host lead to, after a line that says so.
+# The copy of a service's file ends with the mounts to which root's links on the host lead, after a line that marks them.
 #
-# What a deploy (what=deploy) replaces or takes away stays beside it, NAME.slipway-back, until the deploy has proven itself or was
-# taken back: on the way back it is put there by a rename, for which a disk that is full by then has room.
+# A file that a deploy (what=deploy) replaces or removes stays there as NAME.slipway-back, until the deploy is proven or taken
+# back. A rename puts it back, which needs no room on a disk that is full by then.
 units_folder=/etc/systemd/system
 mounts_mark='# Slipway: where links lead on this host'
 
-# unit_owner FILE: set unit_of to the release that a unit file or a drop-in belongs to; empty if it is none of this application's.
+# unit_owner FILE: set unit_of to the release to which a unit file or a drop-in belongs; to nothing if it does not belong to
+# this application.
 unit_owner() {
     unit_of=
     if [ -L "$1" ]; then
-        # Slipway before November 2026 linked them.
+        # Slipway before November 2026 installed links.
         unit_of=$(readlink "$1")
         case $unit_of in
             "${home:?}"/*/.slipway/unit-files/*) unit_of=${unit_of%%/.slipway/*} ;;
@@ -30,8 +31,8 @@ unit_owner() {
     fi
 }
 
-# unit_is_taken RELEASE-FOLDER NAME: whether something stands in the place of a unit file or a drop-in that is not ours; taken
-# tells what, and taken_by whose it is.
+# unit_is_taken RELEASE-FOLDER NAME: whether a file that does not belong to this application is where a unit file or a drop-in
+# is to be installed. Sets taken to its path and taken_by to its owner.
 unit_is_taken() {
     set -- "$1/.slipway/unit-files/$2" "$units_folder/$2"
     if [ -d "$1" ] && [ ! -L "$2" ]; then
@@ -49,7 +50,7 @@ unit_is_taken() {
         is_of_whom
         return 0
     fi
-    # Ours would be read instead of a package's of the same name: a service called ssh would end the host's sshd.
+    # systemd would read the release's file instead of a package's: a service called ssh would end the host's sshd.
     for taken in /run/systemd/system /usr/local/lib/systemd/system /usr/lib/systemd/system /lib/systemd/system; do
         taken=$taken/${2##*/}
         if [ -e "$taken" ] || [ -L "$taken" ]; then
@@ -60,7 +61,7 @@ unit_is_taken() {
     return 1
 }
 
-# is_of_whom: set taken_by to whose the file $taken is.
+# is_of_whom: set taken_by to the owner of the file $taken.
 is_of_whom() {
     taken_by="not Slipway's"
     taken_first=
@@ -70,8 +71,8 @@ is_of_whom() {
     esac
 }
 
-# install_unit RELEASE-FOLDER NAME OWNER: put a release's unit file, or folder of drop-ins, in its place. A folder may hold
-# drop-ins of the administrator's, which stay.
+# install_unit RELEASE-FOLDER NAME OWNER: install a release's unit file or folder of drop-ins. Drop-ins of the administrator's
+# in such a folder stay.
 install_unit() {
     unit_source=$1/.slipway/unit-files/$2
     unit_place=$units_folder/$2
@@ -91,7 +92,7 @@ install_unit() {
     done
 }
 
-# print_unit FILE: a release's unit file as it is installed.
+# print_unit FILE: print a release's unit file as it is installed.
 print_unit() {
     cat "$1"
     case $1 in
@@ -102,10 +103,10 @@ print_unit() {
     printf '%s\n[Unit]\n%s' "$mounts_mark" "$mounts"
 }
 
-# is_installed FILE PLACE: whether it stands there as it would be installed now.
+# is_installed FILE PLACE: whether FILE is installed at PLACE as it would be now.
 is_installed() { [ ! -L "$2" ] && [ -f "$2" ] && print_unit "$1" 2>/dev/null | cmp -s - "$2"; }
 
-# print_deployed FILE: an installed unit file as the release has it.
+# print_deployed FILE: print an installed unit file as the release has it.
 print_deployed() { sed "/^$mounts_mark\$/,\$ { /^$mounts_mark\$/d; /^\[Unit\]\$/d; /^RequiresMountsFor=/d; }" "$1"; }
 
 install_unit_file() {
@@ -117,7 +118,7 @@ install_unit_file() {
         return 0
     fi
     unit_owner "$1"
-    # A release that Slipway staged before November 2026 has no first line of ours.
+    # A release that Slipway staged before November 2026 does not have this first line.
     (
         umask 022
         { [ -n "$unit_of" ] || printf '# Slipway: %s\n' "$3"; } && print_unit "$1"
@@ -128,14 +129,14 @@ install_unit_file() {
     mv -fT "$2.slipway-new" "$2"
 }
 
-# take_unit_file FILE: nothing of ours is there any more.
+# take_unit_file FILE: remove a unit file, if it belongs to this application.
 take_unit_file() {
     unit_owner "$1"
     if [ -z "$unit_of" ]; then return 0; fi
     if [ "${what:-}" != deploy ] || [ -L "$1" ]; then rm "$1"; else mv -fT "$1" "$1.slipway-back"; fi
 }
 
-# forget_units_back: nobody goes back to what was replaced.
+# forget_units_back: remove the replaced files, because nobody goes back to them.
 forget_units_back() {
     for unit_file in "$units_folder"/*.slipway-back "$units_folder"/*.d/*.slipway-back; do
         unit_owner "$unit_file"
@@ -145,7 +146,7 @@ forget_units_back() {
     done
 }
 
-# remove_unit NAME: take a unit file, or our drop-ins, away.
+# remove_unit NAME: remove a unit file, or this application's drop-ins.
 remove_unit() {
     if [ -d "$units_folder/$1" ] && [ ! -L "$units_folder/$1" ]; then
         for unit_file in "$units_folder/$1"/*.conf; do take_unit_file "$unit_file"; done
@@ -156,5 +157,5 @@ remove_unit() {
     reload=yes
 }
 
-# disable_unit NAME: no boot starts it any more, under none of its names. Its file must still be there.
+# disable_unit NAME: stop boots from starting a unit, under any of its names. Its file must still exist.
 disable_unit() { systemctl --no-reload --quiet disable "$1" 2>/dev/null || :; }
