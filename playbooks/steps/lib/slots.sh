@@ -1,19 +1,19 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# Slots: two releases beside each other, each with units called NAME@SLOT.service. Such a unit's file is that of its own
-# release, and names its folder rather than current: what restarts there comes up as what it was. The files are what tells
-# which release a slot has. Needs home; what changes something also needs state, limit, reload.
+# Slots: two releases run beside each other, each with units called NAME@SLOT.service. The file of such a unit is its own
+# release's and names the release's folder and not current, so what restarts there is the same release again. The files tell
+# which release is in a slot. Needs home; functions that change something also need state, limit and reload.
 
 # include drop_timer.sh
 # include unit_files.sh
 
-# read_slot RELEASE-FOLDER: set slot and port; empty for a release that takes the place of the one before.
+# read_slot RELEASE-FOLDER: set slot and port; to nothing for a release without a slot.
 read_slot() {
     slot=
     port=
     [ ! -f "$1/.slipway/slot" ] || read -r slot port <"$1/.slipway/slot" || :
 }
 
-# units_in_slots: RELEASE/NAME a line, for every unit file and folder of drop-ins that a slot has.
+# units_in_slots: print a line RELEASE/NAME for every unit file and folder of drop-ins in a slot.
 units_in_slots() {
     for slot_file in "$units_folder"/*@*.service "$units_folder"/*@*.service.d; do
         unit_owner "$slot_file"
@@ -27,7 +27,7 @@ units_in_slots() {
     done
 }
 
-# find_slot RELEASE: the same; of a release whose folder is gone, slot alone, by its unit's file.
+# find_slot RELEASE: set slot and port. For a release whose folder is gone, set only slot, by its unit's file.
 find_slot() {
     read_slot "$home/releases/$1"
     [ -z "$slot" ] && [ ! -d "$home/releases/$1/.slipway" ] || return 0
@@ -36,7 +36,7 @@ find_slot() {
     done
 }
 
-# in_slot RELEASE-FOLDER NAME: whether a unit, or a file, of this release belongs to $slot.
+# in_slot RELEASE-FOLDER NAME: whether a unit or a file of this release belongs to $slot.
 in_slot() {
     [ -n "$slot" ] || return 1
     case $2 in
@@ -45,12 +45,12 @@ in_slot() {
     esac
 }
 
-# drop_unit NAME: stop a unit of a slot and take its file away.
+# drop_unit NAME: stop a unit of a slot, and remove its file.
 drop_unit() {
     case $1 in
         *.service)
             timeout "${limit:?}" systemctl stop "$1" || note "$1 did not stop"
-            # Without a file a failed unit stays failed for good, and its host degraded.
+            # A failed unit without a file stays failed for good, and keeps its host degraded.
             systemctl reset-failed "$1" 2>/dev/null || :
             disable_unit "$1"
             ;;
@@ -58,7 +58,7 @@ drop_unit() {
     remove_unit "$1"
 }
 
-# leave_slot RELEASE: stop what runs of it beside the current one.
+# leave_slot RELEASE: stop the units of a release that run beside the current one, and remove their files.
 leave_slot() {
     find_slot "$1"
     [ -n "$slot" ] || return 0
@@ -73,11 +73,12 @@ leave_slot() {
     systemctl daemon-reload
 }
 
-# cancel_idle SLOT: no timer stops what is in it any more.
+# cancel_idle SLOT: remove the timer that would stop the units in a slot.
 cancel_idle() {
     [ -d "${state:?}/idle/$1" ] || return 0
     idle_unit=slipway-idle-${state##*/}-$1
-    # What it is about to stop must not be stopped after we have started it. It may be what runs us, too.
+    # The timer's service must end, because it must not stop a unit that this step has started. It may also be what runs this
+    # code.
     if [ "${idle_ends:-}" = yes ]; then
         drop_timer "$idle_unit" --no-block
     else

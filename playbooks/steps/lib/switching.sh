@@ -1,18 +1,19 @@
 # shellcheck shell=sh disable=SC2154
-# switch_to: make $target the current release of $home by one rename, then restart its units; shared by a deploy's switch
-# and a guard's undo. Needs home, target ("-": none), current, limit (seconds a restart may take), what (see switch.sh), run.
+# switch_to: make $target the current release of $home by one rename, then restart its units. The switch of a deploy and the
+# undo of a guard share it. Needs home, target ("-": none), current, limit (seconds that a restart may take), what (see
+# switch.sh) and run.
 #
-# Between slots the rename moves nothing that runs: the target's units are started beside the others, which run on for the
-# way back. Only what=back stops those that it leaves: left is that release. For the others, see idle.sh.
+# Between slots the rename changes nothing that runs: the target's units start beside the others, which keep running for the way
+# back. Only what=back stops the units of the release that it leaves, which is $left. For other cases see idle.sh.
 # include mounts.sh
 # include slots.sh
 # include unit_said.sh
 
-# write_moved STATE ID: whose the last switch is, from where and to where.
+# write_moved STATE ID: write down the last switch: its id, and the releases from which and to which it moved.
 write_moved() { put_line "$1/moved" "$2 $current $target"; }
 
-# read_lists RELEASE: set slot; listed_units and listed_files, a name a line; those of its slot are slot_units and
-# slot_files. Nothing is started for it.
+# read_lists RELEASE: set slot; set listed_units and listed_files, with a name in each line; set slot_units and slot_files to
+# those of its slot. It starts no program.
 read_lists() {
     listed_units=
     listed_files=
@@ -31,7 +32,7 @@ read_lists() {
     done
 }
 
-# read_installed: set listed_units and listed_files to what is installed of the release that is current.
+# read_installed: set listed_units and listed_files to what is installed of the current release.
 read_installed() {
     listed_units=
     listed_files=
@@ -52,7 +53,7 @@ read_installed() {
     done
 }
 
-# has LIST NAME
+# has LIST NAME: whether a line of a list is NAME.
 has() {
     case $newline$1 in
         *"$newline$2$newline"*) return 0 ;;
@@ -64,7 +65,7 @@ switch_to() {
     old=$home/releases/$current
     new=$home/releases/$target
     read_lists "$old"
-    # Somebody has removed it: what it left is where systemd reads it.
+    # If somebody has removed the old release, the installed files say which units it had.
     [ "$current" = - ] || [ -f "$old/.slipway/units" ] || read_installed
     old_units=$listed_units
     old_files=$listed_files
@@ -72,7 +73,7 @@ switch_to() {
     read_lists "$new"
     reload=no
     installed=
-    # What is started now is not to be stopped by the timer of a time without traffic; see idle_host.sh.
+    # A timer for a time without traffic must not stop units that start now; see idle_host.sh.
     cancel_idle all-units
     rm -f "$state/idle/stopped"
     [ "$target" != "$current" ] || reload=yes
@@ -93,8 +94,8 @@ switch_to() {
     [ "$what" = deploy ] || forget_units_back
 }
 
-# Make the slot the target's: what else is in it ends. A release that takes the place of the one before has both ended. A
-# unit is stopped before its file becomes another one: so what runs under a file that is ours is this very release.
+# take_slot: make the slot the target's, and end everything else in it. A release without a slot ends both slots. A unit is
+# stopped before its file is replaced, so a unit that runs under a file of the target's runs the target.
 take_slot() {
     for folder in "$state/idle"/*; do
         name=${folder##*/}
@@ -112,12 +113,12 @@ take_slot() {
 }
 
 rename() {
-    # What it goes back to: what ran, unless that is gone.
+    # The way back leads to the release that ran, unless that is gone.
     [ "$what" != deploy ] || put_line "$new/.slipway/predecessor" "$way_back"
-    # The deploy: one rename. A link left by a crash between the two lines is simply made anew.
+    # The deploy is this one rename. A link that a crash left between the two lines is made again.
     if [ "$what" != deploy ] && [ "$(readlink "$home/.way-back" 2>/dev/null || :)" = "releases/$target" ]; then
         mv -fT "$home/.way-back" "$home/current"
-        # It was made before; since when it is current, its time says.
+        # The link was made earlier, and its time must say since when it is current.
         touch --no-dereference "$home/current" 2>/dev/null || :
     else
         ln -sfn "releases/$target" "$home/.current.new"
@@ -126,12 +127,12 @@ rename() {
     sync "$home"
 }
 
-# Units that the target does not have any more.
+# remove_former: stop and remove units that the target does not have.
 remove_former() {
     for unit in $old_units; do
         ! has "$listed_units" "$unit" || continue
         timeout "$limit" systemctl stop "$unit" || note "$unit did not stop"
-        # Without a file a failed unit stays failed for good, and its host degraded.
+        # A failed unit without a file stays failed for good, and keeps its host degraded.
         systemctl reset-failed "$unit" 2>/dev/null || :
         disable_unit "$unit"
         reload=yes
@@ -151,7 +152,7 @@ install_units() {
     }
 }
 
-# What a unit that has changed says of itself in [Install] may have changed, too: other names, other targets.
+# enable_anew: enable changed units again, because their [Install] sections may have other names and other targets now.
 enable_anew() {
     set --
     for unit in $listed_units; do
@@ -162,7 +163,7 @@ enable_anew() {
     [ $# -eq 0 ] || systemctl --no-reload --quiet reenable "$@" 2>/dev/null || :
 }
 
-# Whether a boot starts it: what systemctl enable makes is a link in the folder of the unit that wants it.
+# is_enabled UNIT: whether a boot starts a unit. systemctl enable makes a link in the folder of the unit that wants it.
 is_enabled() {
     for link in "$units_folder"/*.wants/"$1" "$units_folder"/*.requires/"$1"; do
         [ ! -L "$link" ] || return 0
@@ -171,7 +172,7 @@ is_enabled() {
 }
 
 enable_units() {
-    # Slipway before November 2026 left links into releases: names of units, and what targets want.
+    # Slipway before November 2026 made links into releases, as unit files and in the folders of targets that want units.
     find "$units_folder" -type l -lname "$home/*" -delete
     systemctl enable --quiet "$@" 2>/dev/null || note 'a unit has no [Install] section: it will not start at boot'
 }
@@ -184,11 +185,11 @@ start_units() {
         }
     done
     open_sockets "$@"
-    # What runs in the slot already is this release, and stays up.
+    # A unit that runs in the slot already belongs to this release, and stays up.
     begun=$begun$slot_units
     reloaded=
     while IFS= read -r name; do reloaded=$reloaded$name$newline; done <"$new/.slipway/reload"
-    # Nobody looks at what a guard does, and a way back has to come true: a reload may end well and load nothing.
+    # Restart, because a reload may succeed and load nothing: nobody checks what a guard does, and a way back must work.
     if [ "$what" = back ] || [ "${by_guard:-}" = yes ]; then reloaded=; fi
     restart=
     unreloaded=
@@ -198,7 +199,7 @@ start_units() {
             continue
         elif has "$reloaded" "$unit" && systemctl is-active --quiet "$unit"; then
             timeout "$limit" systemctl reload "$unit" 2>/dev/null || {
-                # Asked now: reset-failed forgets it.
+                # This is asked now, because reset-failed clears it.
                 [ -n "$unreloaded" ] || why=$(systemctl show --property=ReloadResult --value "$unit")
                 unreloaded="$unreloaded $unit"
             }
@@ -206,18 +207,18 @@ start_units() {
             restart="$restart $unit"
         fi
     done
-    # What it goes back to has to run, by a restart if need be.
+    # The release to go back to must run, so a restart replaces a failed reload.
     [ "$what" = deploy ] || restart="$restart $unreloaded"
     # shellcheck disable=SC2086
     [ -z "${restart# }" ] || stop_restless $restart
-    # Starts and restarts that went before do not count against this one.
+    # Clear the counters, so that earlier starts and restarts do not count against this one.
     systemctl reset-failed "$@" 2>/dev/null || :
-    # A unit that fails to start is not this step's error: the health check tells why, with its log.
+    # A unit that fails to start does not fail this step, because the health check reports why, with the unit's log.
     # shellcheck disable=SC2086
     [ -z "$begun" ] || timeout "$limit" systemctl start $begun 2>/dev/null || :
     # shellcheck disable=SC2086
     [ -z "${restart# }" ] || restart_units $restart
-    # One that did not reload runs on with the old code, and looks healthy.
+    # A unit that did not reload runs on with the old code, and looks healthy.
     if [ "$what" = deploy ] && [ -n "$unreloaded" ]; then
         unit=${unreloaded# }
         unit=${unit%% *}
@@ -227,8 +228,8 @@ start_units() {
     fi
 }
 
-# A socket stays open while its service restarts, so that whoever connects then waits and is not refused; unless it is to
-# be another one. It is closed before systemd reads its new file: after that what it was is forgotten.
+# close_sockets: close a socket that is to change, before systemd reads its new file and forgets the old one. Every other socket
+# stays open while its service restarts, so that clients wait and are not refused.
 close_sockets() {
     [ "$target" != "$current" ] || return 0
     for unit in $old_units; do
@@ -241,13 +242,14 @@ close_sockets() {
     done
 }
 
-# Both at once: a socket that is told to stop starts nothing any more.
+# stop_socket SOCKET: stop a socket and its service at once, because a socket that is told to stop starts nothing any more.
 stop_socket() {
     [ "$what" = deploy ] || kill_deaf "${1%.socket}.service" || :
     timeout "$limit" systemctl stop "$1" "${1%.socket}.service" || note "${1%.socket} did not stop"
 }
 
-# systemd opens no socket whose service runs. Sets begun: the services that have to be started then.
+# open_sockets UNIT...: open the sockets. systemd opens no socket whose service runs, so the service is stopped first. Sets
+# begun to the services that must be started afterwards.
 open_sockets() {
     begun=
     for unit in "$@"; do
@@ -259,7 +261,8 @@ open_sockets() {
     done
 }
 
-# On the way back nobody waits for a unit that is deaf to SIGTERM: it is not what was asked for.
+# restart_units UNIT...: restart units. On the way back nobody waits for a unit that ignores SIGTERM, because its release was
+# not asked for.
 restart_units() {
     if [ "$what" = deploy ]; then
         timeout "$limit" systemctl restart "$@" 2>/dev/null || :
@@ -269,14 +272,14 @@ restart_units() {
     for unit in "$@"; do kill_deaf "$unit" || living="$living $unit"; done
     # shellcheck disable=SC2086
     [ -z "$living" ] || timeout "$limit" systemctl restart $living 2>/dev/null || :
-    # Not all: what was killed above may have been started anew by now, and would be killed in its first moment.
+    # Leave out the units that were killed above: they may have started again by now, and would be killed in their first moment.
     for unit in $living; do kill_deaf "$unit" || :; done
-    # Not restart: what was killed is started by the job that waited for its end, and would be stopped once more.
+    # start and not restart: the job that waited for the end of a killed unit starts it, and a restart would stop it again.
     timeout "$limit" systemctl start "$@" 2>/dev/null || :
 }
 
-# stop_restless UNIT...: what systemd has restarted by itself may be restarted so once more, just before it is told to, and
-# that would count against what it is to be.
+# stop_restless UNIT...: stop units that systemd has restarted by itself. It may restart them again just before they are told
+# to, and that would count against the new release.
 stop_restless() {
     [ -n "$(systemctl show --property=NRestarts --value "$@" | tr -d '0\n')" ] || return 0
     for unit in "$@"; do
@@ -287,7 +290,7 @@ stop_restless() {
     done
 }
 
-# kill_deaf UNIT: whether it had to be killed.
+# kill_deaf UNIT: kill a unit that does not stop when it is told to. The status is whether it had to be killed.
 kill_deaf() {
     [ "$(systemctl show --property=ActiveState --value "$1")" = deactivating ] || return 1
     note "$1 does not stop: killed"
