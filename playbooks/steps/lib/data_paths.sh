@@ -1,17 +1,17 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# What of the data is backed up, by which names; backup.sh and prove.sh take the same, in the same order. Needs root_only.sh,
-# $home and $release.
+# Find out which data is backed up, and under which names. backup.sh and prove.sh use the same paths, in the same order. Needs
+# root_only.sh, $home and $release.
 
 data_paths=
 data_views=
-# add_data PATH: put what is to be read of a data path on data_paths, a line each, and the folder in which no link may be
-# followed meanwhile on data_views (see no_links.sh). A link that root made is followed, so both its name and what it leads
-# to are on the list. Status 1, and why: a link on the way is somebody else's, or could be.
+# add_data PATH: add to data_paths, one in each line, the paths to read for a path of data, and to data_views the folder in
+# which no link may be followed meanwhile (see no_links.sh). A link that root made is followed, so its own path and its target
+# are both added. Status 1 sets why: a link on the way belongs to somebody else, or somebody else can change it.
 add_data() {
     refuse_users_link "$1" 'the folder that is meant in slipway_backup.paths' || return 1
     case $newline$data_paths in *"$newline$1$newline"*) return 0 ;; esac
     data_paths=$data_paths$1$newline
-    # restic keeps a link as a link: what it leads to is the data.
+    # restic stores a link as a link, and the data is in its target.
     [ ! -L "$1" ] || data_paths=$data_paths$place$newline
     add_data_view=${foreign:-$place}
     [ ! -d "$add_data_view" ] || case $newline$data_views in
@@ -20,11 +20,11 @@ add_data() {
     esac
 }
 
-# refuse_users_link PATH WHAT: as find_foreign; status 1, and why, where a link on the way is somebody else's than root's.
+# refuse_users_link PATH WHAT: as find_foreign. Status 1 sets why: a link on the way belongs to somebody else than root.
 refuse_users_link() {
     find_foreign "$1"
     [ -n "$foreign" ] || return 0
-    # The part of the path that is not root's alone: who puts a link there while we look is stopped by no_links.
+    # This is the part of the path that others can change. If somebody puts a link there meanwhile, no_links stops that.
     users_link=$foreign
     users_link_rest=${place#"$foreign"}
     while :; do
@@ -39,7 +39,7 @@ refuse_users_link() {
     done
 }
 
-# add_shared: the folders that outlive releases, and those elsewhere that root has put links to in their place.
+# add_shared: add the folders that outlive releases, and the targets of links that root has put in their place.
 add_shared() {
     [ -e "$home/shared" ] || return 0
     add_data "$home/shared" || return 1
@@ -51,7 +51,7 @@ add_shared() {
     while IFS= read -r add_shared_rest; do add_shared_deep || return 1; done <"$home/releases/$release/.slipway/shared"
 }
 
-# add_shared_deep: a link of root's further down, on the way to a folder of slipway_shared.
+# add_shared_deep: add a link of root's further down, on the way to a folder of slipway_shared.
 add_shared_deep() {
     add_shared_link=$home/shared
     while [ -d "$add_shared_link" ] && [ ! -L "$add_shared_link" ]; do
@@ -59,16 +59,16 @@ add_shared_deep() {
         add_shared_link=$add_shared_link/${add_shared_rest%%/*}
         case $add_shared_rest in */*) add_shared_rest=${add_shared_rest#*/} ;; *) add_shared_rest= ;; esac
     done
-    # The first level is done.
+    # add_shared has added the first level.
     [ "${add_shared_link%/*}" != "$home/shared" ] && [ -e "$add_shared_link" ] || return 0
     find_foreign "${add_shared_link%/*}"
     [ -n "$foreign" ] || add_data "$add_shared_link"
 }
 
-# add_release RELEASE: in one with folders that the application may write, no link is followed either.
+# add_release RELEASE: follow no link in a release that has folders in which the application may write.
 add_release() { [ ! -s "$1/.slipway/writable" ] || data_views=$data_views$1$newline; }
 
-# settle_data: give a path that goes through a link of root's inside one of the views the name that it has without links.
+# settle_data: replace a path that goes through a link of root's inside one of the views by the path without links.
 settle_data() {
     settled=
     while IFS= read -r settle_path; do

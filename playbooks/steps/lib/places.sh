@@ -1,9 +1,9 @@
 # shellcheck shell=sh disable=SC2154
-# Where configuration, shared folders and writable paths lie in a release that is being staged. Needs home, release, meta,
-# user, group, base, tree: the release's files, which nobody but root can reach yet.
+# Put configuration, shared folders and writable paths into a release that is being staged. Needs home, release, meta, user,
+# group, base and tree, the folder of the release's files, which only root can reach yet.
 
-# require_place PATH: refuse a place in the tree whose folder is somewhere else: a link of the artifact's, of a hook's, or to a
-# shared folder is on the way. Nobody changes the tree meanwhile, so what is found stays true.
+# require_place PATH: refuse a path in the tree whose folder is outside of it, because there is a link on the way: of the
+# artifact's, of a hook's, or to a shared folder. Nobody changes the tree meanwhile, so the result stays true.
 require_place() {
     place_at=$tree
     place_rest=${1#"$tree"/}
@@ -21,14 +21,14 @@ require_place() {
     esac
 }
 
-# clear_place PATH: nothing is there, and its folder is.
+# clear_place PATH: remove what is at a path, and make the folder around it.
 clear_place() {
     require_place "$1"
     [ -d "${1%/*}" ] || mkdir -p "${1%/*}"
     if [ -e "$1" ] || [ -L "$1" ]; then rm -rf "$1"; fi
 }
 
-# Configuration lies over the artifact's own files: what the inventory says counts.
+# place_config: configuration replaces the artifact's own files, because the inventory decides.
 place_config() {
     while IFS= read -r name; do
         clear_place "$tree/$name"
@@ -47,9 +47,9 @@ place_shared() {
     done <"$meta/shared"
 }
 
-# make_shared NAME: the user's own folder in $home/shared. That is root's alone, and so are the folders between, so nobody can
-# put a link on the way or take the folder away while root works on it by name. A link that is there is root's, and what it
-# leads to is left as it is. Below a folder that the user can change, the rest is made as that user.
+# make_shared NAME: make the user's own folder in $home/shared. Only root can change $home/shared and the folders between, so
+# nobody can put a link on the way, or remove the folder while root works on it by name. A link that is there is root's, and its
+# target stays as it is. Below a folder that the user can change, the rest is made as that user.
 make_shared() {
     shared_at=$home/shared
     shared_rest=$1
@@ -70,7 +70,7 @@ make_shared() {
         else
             case $(stat -c '%u %a' "$shared_at") in
                 '0 755') ;;
-                # Left by a version that made it under its own umask.
+                # An earlier version made it under its own umask.
                 '0 700') chmod 0755 "$shared_at" ;;
                 '0 '*[2367] | '0 '*[2367]? | [!0]*)
                     shared_as_user "$1"
@@ -84,14 +84,14 @@ make_shared() {
         return 0
     fi
     [ -d "$shared_at" ] || mkdir -m 0700 "$shared_at" || fail unwritable "cannot make $shared_at"
-    # What is as it should be is left alone: a change of a folder's ctime would look like one of what is in it.
+    # Change nothing that is right already, because a new ctime of the folder would look like a change of what is in it.
     case $(stat -c '%a %u %g' "$shared_at") in
         "750 $owner $group") ;;
         *) chmod 0750 "$shared_at" && chown -h "$user:$group" "$shared_at" ;;
     esac
 }
 
-# tell_useless LINK: say so where a link in the place of a shared folder leads to nothing, or where the user cannot write.
+# tell_useless LINK: report a link in the place of a shared folder that leads to nothing, or to where the user cannot write.
 tell_useless() {
     if [ ! -e "$1" ]; then
         emit shared_gone "$1" "$(readlink -m "$1")"
@@ -103,14 +103,15 @@ tell_useless() {
 }
 
 shared_as_user() {
-    # It says nothing: whoever reads what the user's processes write waits for as long as they like.
+    # The command prints nothing, because a reader of what the user's processes write has to wait for as long as they like.
     # shellcheck disable=SC2016
     as_user_for 30 "$user" sh -euc 'umask 022; mkdir -p -- "$1"; cd -- "$1"; chmod 0750 .' shared "$home/shared/$1" \
         >/dev/null 2>&1 </dev/null ||
         fail unwritable "$user cannot make the folder $home/shared/$1; what is in its way? ls -ld $home/shared/$1"
 }
 
-# make_writable, before the release has its owners and modes: the folders between must be open to the user's group.
+# make_writable: make the writable folders before the release gets its owners and modes, because the folders between must be
+# open to the user's group.
 make_writable() {
     while IFS= read -r name; do
         require_place "$tree/$name"
@@ -118,8 +119,8 @@ make_writable() {
     done <"$meta/writable"
 }
 
-# give_writable: these are the user's own. A file there that has another name outside would be the user's there, too: a hard
-# link of the artifact, or of a hook.
+# give_writable: give the writable paths to the user. If a file there had another name outside, by a hard link of the artifact's
+# or a hook's, the user could change the file there, too, so it is refused.
 give_writable() {
     while IFS= read -r name; do
         outside=
@@ -127,16 +128,16 @@ give_writable() {
             note "$name of slipway_writable is a link; what it leads to is left as it is"
             continue
         fi
-        # Without hooks, what is a link of any kind has been counted.
+        # Without hooks, every kind of link has been counted already.
         if [ "$hooks" = yes ] || [ "$archive_links" != 0 ]; then
-            # Numbers alone are counted: a name may have a line break, and any number, in it.
+            # Only numbers are counted, because a name may have a line break and any number in it.
             outside=$(find "$tree/$name" -type f -links +1 -printf '%i %n\n' | awk '
                 { seen[$1]++; all[$1] = $2 }
                 END { for (i in seen) if (seen[i] < all[i]) { print i; exit } }')
             [ -z "$outside" ] || outside=/$(find "$tree/$name" -inum "$outside" -printf '%P' -quit)
         fi
         outside=${outside%/}
-        # A link may lead to what was taken over from the release before, which has it, too.
+        # The other name may be in BASE, from which the file was reused.
         [ -z "$outside" ] || [ "$base" = - ] || fail no-base "$name$outside of release $base cannot be reused: the application's user owns it in this one"
         [ -z "$outside" ] ||
             fail hostile-link "$name$outside is a hard link to a file outside of slipway_writable's $name: $user could change that, too"

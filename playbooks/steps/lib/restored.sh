@@ -1,8 +1,8 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# Where in a restored tree, $root, the data of a path is. Needs root_only.sh. Nobody changes the tree meanwhile.
+# Find data in a restored tree, $root. Needs root_only.sh. Nobody changes the tree meanwhile.
 
-# find_restored PATH: set at to the name that it has there: PATH, or what root's links on this host make of it; so that no
-# part of $root$at is a link. Status 1, and why: the backup has a link there.
+# find_restored PATH: set at to the path that PATH has in the tree: PATH itself, or the path to which root's links on this host
+# lead, so that no part of $root$at is a link. Status 1 sets why to a link that the backup has there.
 find_restored() {
     at=$1
     ! has_link "$at" || {
@@ -12,7 +12,7 @@ find_restored() {
     }
 }
 
-# has_link PATH: whether a part of $root/PATH is a link, and why.
+# has_link PATH: whether a part of $root/PATH is a link; sets why to that link.
 has_link() {
     has_link_way=$root
     has_link_rest=${1#/}/
