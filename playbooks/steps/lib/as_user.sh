@@ -1,11 +1,11 @@
 # shellcheck shell=sh
-# What is done in a folder that the application's user can change is done as that user: a link it puts in the way leads to
-# nothing that it could not reach by itself.
+# Work in a folder that the application's user can change is done as that user, so that a link in the way leads to nothing that
+# the user could not reach by itself.
 
-# as_user USER COMMAND...: run a command as a user who has no privilege and no way to one (PR_SET_NO_NEW_PRIVS: no setuid
-# program helps), in a clean environment. The command inherits none of our files but the three standard streams: other
-# processes of the user can reach into it (ptrace(2)), and would hold our locks or write our answers. What it says is
-# as hostile as the user.
+# as_user USER COMMAND...: run a command as a user who has no privilege and no way to get one (PR_SET_NO_NEW_PRIVS: no setuid
+# program helps), in a clean environment. The command inherits no open files but the three standard streams: other processes of
+# the user can control it (ptrace(2)), and would hold this step's locks or write its answers. Its output is as hostile as the
+# user.
 as_user() (
     as_user_name=$1
     shift
@@ -14,8 +14,8 @@ as_user() (
         env -i PATH="$PATH" LC_ALL="$LC_ALL" HOME=/nonexistent "$@"
 )
 
-# as_user_for SECONDS USER COMMAND...: the same with a time limit. The clock is root's: the user can stop or kill every
-# process of its own, and keep a pipe open that one of them had. So whoever reads such a pipe needs a limit as well.
+# as_user_for SECONDS USER COMMAND...: the same with a time limit, which root enforces. The user can stop or kill all of its own
+# processes, and can keep a pipe open that one of them had. So whoever reads such a pipe needs a limit as well.
 as_user_for() (
     as_user_limit=$1
     as_user_name=$2

@@ -1,24 +1,24 @@
 # shellcheck shell=sh disable=SC2154
-# The hooks of the install moment make a release. They run what the artifact brought, so nothing of theirs may outlive them
-# with a hand on it, and nothing of the application that runs may have one:
+# The install hooks make a release, and run programs of the artifact. After the hooks, nothing that they started may still have
+# access to the release, and no running program of the application may have any:
 #
-# - they have a user of their own, who owns the tree and nothing else;
-# - the tree is in a folder that only root can enter, and appears to them, and to nobody else, where the release will be;
-# - each runs in a unit, and all that it started ends with it (hooks.sh);
-# - then the tree is copied. Whoever was given a descriptor of something in it has one of what is thrown away.
+# - the hooks have a user of their own, who owns the tree and nothing else;
+# - the tree is in a folder that only root can enter, and only the hooks see it, at the path of the future release;
+# - each hook runs in a unit, and everything that it started ends with the unit (hooks.sh);
+# - then the tree is copied. A descriptor that somebody kept belongs to the old tree, which is removed.
 #
 # Needs release, meta, group, build_user, first, incoming, hooks.sh, as_user.sh.
 
 # include build_user.sh
 
-# begin_build: set tree to where the artifact is unpacked.
+# begin_build: set tree to the folder in which the artifact is unpacked.
 begin_build() {
     tree=$incoming.build/tree
     mkdir -p "$tree"
     id "$build_user" >/dev/null 2>&1 || make_build_user "$build_user"
 }
 
-# end_build: run the hooks, then make the release of what they made.
+# end_build: run the hooks, then make the release from their result.
 end_build() {
     build_uid=$(id -u "$build_user")
     give_tree "$build_user" "$tree"

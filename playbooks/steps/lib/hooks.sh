@@ -1,12 +1,12 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# What steps that run hooks share; it needs app, the application's name, and home, its folder.
+# Shared by steps that run hooks. Needs app, the application's name, and home, its folder.
 # include discard.sh
 # include output.sh
 #
-# run_hooks RELEASE MOMENT USER WHICH [TREE]: run the user's commands of a moment, in the release, as they ask. WHICH: "first"
-# for all of them, "-" for those that every host runs, "once" for those that one host runs for all. With a TREE the release is
-# still being made there, by USER (see build.sh); hooks see it where the release will be.
-# A hook's first line is "<app|root> <once|every> <seconds> <name>"; the rest is what sh reads.
+# run_hooks RELEASE MOMENT USER WHICH [TREE]: run the user's commands of a moment in the release, as the settings ask. WHICH
+# "first" runs all of them, "-" those that every host runs, "once" those that one host runs for all. With a TREE, the release is
+# still being made there by USER (see build.sh), and hooks see it at its future path.
+# A hook's first line is "<app|root> <once|every> <seconds> <name>"; sh reads the rest.
 run_hooks() {
     # Remove the folder of a hook that was killed with its step. Only one deploy at a time runs hooks of this application.
     hook_places=$home/.hooks
@@ -21,9 +21,9 @@ run_hooks() {
     done
 }
 
-# give_tree USER TREE: all in it is the build user's, also what a hook of root's has made or we have put there. By descriptors,
-# and no link is followed (chown -R -h); nothing in it has a name elsewhere, since it is another mount for those who can
-# write to it.
+# give_tree USER TREE: give everything in it to the build user, also what a hook of root's or Slipway has made. chown works by
+# descriptors and follows no link (-R -h). No file in it has a name elsewhere, because for those who can write to it the tree is
+# another mount.
 give_tree() { chown -Rh "$1:" "$2"; }
 
 # find_hook_step: set hook_step to the systemd unit that this step runs in.
@@ -34,8 +34,8 @@ find_hook_step() {
     done </proc/self/cgroup
 }
 
-# A hook runs in a unit of its own: what it leaves running ends with it, it inherits nothing of ours, and it ends when the
-# step does. The unit is a oneshot: for those systemd calls no signal a success.
+# run_hook: run a hook in a unit of its own, so that it inherits nothing from this step, and that it and everything it leaves
+# running end with the unit. The unit is a oneshot, because for these systemd counts no signal as a success.
 run_hook() {
     hook_at=$1
     hook_moment=$2
@@ -61,16 +61,16 @@ run_hook() {
         else
             hook_account=root
         fi
-        # HOME and TMPDIR are the hook's own, and gone with it: pip and npm insist on writing there.
-        # In a folder of root's, so that nobody else has a name there.
+        # HOME and TMPDIR are the hook's own and are removed with it, because pip and npm insist on writing there.
+        # They are in a folder of root's, so that nobody else can make a name there.
         hook_scratch=$hook_places
         mkdir -m 0711 "$hook_scratch"
         hook_private=$hook_scratch/home
         mkdir -m 0700 "$hook_private"
         chown "$hook_account" "$hook_private"
     fi
-    # Of what it says the end is kept. It may hand what it writes to on to others, who would hold it open: whoever reads it
-    # has an end, and the status does not come that way.
+    # Only the end of its output is kept. The hook may pass its output to other processes, which keep it open, so the reader has
+    # a time limit, and the status comes another way.
     hook_io=$(private_folder hook)
     mkfifo "$hook_io/said"
     timeout 86400 tail -c 8192 <"$hook_io/said" >"$hook_io/out" 2>/dev/null &
@@ -100,7 +100,7 @@ run_hook() {
         124) hook_ended="did not end within $hook_limit s" ;;
         226) hook_ended='could not begin: this host has no mount namespaces for it' ;;
         255) hook_ended='was killed with its unit, or ended with status 255' ;;
-        # By such a status the shell and timeout(1) report a signal.
+        # The shell and timeout(1) report a signal by such a status.
         129 | 1[3-9]? | 2??) hook_ended="was killed by signal $((hook_status - 128))" ;;
         *) hook_ended="ended with status $hook_status" ;;
     esac

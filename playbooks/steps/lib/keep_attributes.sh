@@ -1,14 +1,14 @@
 # shellcheck shell=sh disable=SC2154
-# How a release gets what slipway_keep names: from the artifact, past the hooks and the change of owners, into the finished
-# tree. Nobody but root can reach either meanwhile. Needs release, meta, incoming, hooks, base.
+# A release gets the attributes that slipway_keep names: they come from the artifact, and survive the hooks and the change of
+# owners. Only root can reach the artifact's tree and the release meanwhile. Needs release, meta, incoming, hooks, base.
 
 # include attributes.sh
 # include no_links.sh
 
-# judge_attributes KEEP LINES WRITABLE: prints lines as they may be in a release; "refused WHY" where one may not.
+# judge_attributes KEEP LINES WRITABLE: print the lines as they may be in a release; "refused WHY" if one may not be there.
 #
-# Modes in an access list become what those of other files do: the owner may write, who else may read can, nobody else
-# may write. A capability of the first or third kind (capabilities(7)) is old, or of a container's root.
+# Modes in an access list become those of other files: the owner may write, whoever can read still can, and nobody else may
+# write. A capability of the first or third version (capabilities(7)) is old, or is of a container's root, so it is refused.
 judge_attributes() {
     awk -v keep="$1" -v writable="$3" '
     function refuse(why) { print "refused \"" file "\" " why; refused = 1; exit }
@@ -22,7 +22,7 @@ judge_attributes() {
                 if (!(called in allowed)) refuse("has the capability " called ", which slipway_capabilities does not allow")
             }
     }
-    # An entry is a tag and a mode of two bytes each, and an id of four; the lowest byte is the first.
+    # An entry has a tag and a mode of two bytes each, and an id of four. The lowest byte comes first.
     function plain_list(    at, tag, mode, any, mask, named, made) {
         for (at = 9; at < length(value); at += 16) {
             mode = digit(at + 5)
@@ -82,22 +82,22 @@ judge_attributes() {
     }' "$2"
 }
 
-# take_attributes TREE: keep in $incoming.attributes what the artifact's files have, before owners change: that takes
-# capabilities away. $incoming.capable: what their content is.
+# take_attributes TREE: keep the attributes of the artifact's files in $incoming.attributes before owners change, because that
+# removes capabilities. $incoming.capable gets the checksums of files that have capabilities.
 take_attributes() {
     list_attributes "$1" >"$incoming.found"
     judge_attributes "$meta/keep" "$incoming.found" "$meta/writable" >"$incoming.attributes"
     why=$(sed -n 's/^refused //p' "$incoming.attributes")
     [ -z "$why" ] || fail kept-attribute "the artifact is refused: $why"
-    # A name with a line break or a backslash is written otherwise; it is left to getfattr and setfattr.
+    # getfattr escapes a name with a line break or a backslash, and only setfattr can read that.
     sed -n "s/${tab}security\.capability=0x[0-9a-f]*\$//p" "$incoming.attributes" >"$incoming.capable.names"
     ! grep -q '[\\]' "$incoming.capable.names" ||
         fail kept-attribute 'the artifact is refused: a file with capabilities has a line break or a backslash in its name'
     (cd "$1" && tr '\n' '\0' <"$incoming.capable.names" | xargs -0 -r sha256sum) >"$incoming.capable"
 }
 
-# give_attributes: to the finished release. Capabilities are for the content that came with them. What a hook, or whoever
-# worked on the release that a delta was added to, put on other files must be allowed just the same.
+# give_attributes: set the attributes in the finished release. Capabilities are only for the content that came with them.
+# Attributes of other files, set by a hook or by somebody who worked on the base of a delta, must be allowed just the same.
 give_attributes() {
     if [ -s "$incoming.attributes" ]; then
         awk '{ at = match($0, /\t[^\t]*$/); print "# file: " substr($0, 1, at - 1); print substr($0, at + 1); print "" }' \
