@@ -1,14 +1,14 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# Certificates that are not the user's to put on this host: from a secret, or from an authority by ACME. They are root's
-# alone: balancers read them before they give root's rights up.
-# Needs app, kind, acme, email and incoming (a folder of this step's).
+# Certificates that the user does not put on this host: they come from a secret, or from an authority by ACME. Only root can
+# read them, and balancers do so before they give up root's rights. Needs app, kind, acme, email and incoming (a private folder
+# of this step).
 # include output.sh
 #
-# Below 1024 only root can listen: at another port any user of this host could answer the authority, and get a certificate for the
-# names.
+# Only root can listen below port 1024. At another port any user of this host could answer the authority, and get a certificate
+# for the names.
 acme_port=342
 
-# place_certificate FILE: certificate and key from standard input. A balancer takes them up at its next reload.
+# place_certificate FILE: write certificate and key from standard input to FILE. A balancer reads them at its next reload.
 place_certificate() {
     mkdir -p "${1%/*}"
     chmod 0700 "${1%/*}"
@@ -22,8 +22,8 @@ place_certificate() {
     emit changed "wrote $1"
 }
 
-# hold_place FILE: a certificate that nobody trusts, until there is one: a balancer that has none does not start, and does
-# not let the authority in.
+# hold_place FILE: if there is no certificate, write one that nobody trusts. A balancer without a certificate does not start,
+# and then does not let the authority in.
 hold_place() {
     [ ! -s "$1" ] || return 0
     openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj '/CN=waiting for a certificate' \
@@ -33,8 +33,8 @@ hold_place() {
     place_certificate "$1" <"$incoming/both"
 }
 
-# get_certificate FILE KEY LEAST-DAYS NAME...: from the authority, where what is there is not from it or not for these names.
-# certbot answers the authority on loopback, where the balancer sends it.
+# get_certificate FILE KEY LEAST-DAYS NAME...: get a certificate from the authority, if the present one is not from there or not
+# for these names. certbot answers the authority on loopback, to which the balancer forwards it.
 get_certificate() {
     hook=/etc/letsencrypt/renewal-hooks/deploy/slipway
     mkdir -p "${hook%/*}"
@@ -58,8 +58,8 @@ get_certificate() {
     fi
 }
 
-# renew_here: certificates of before December 2026 are renewed at another port, to which nothing is passed on any more. With
-# HAProxy applications share the way to certbot.
+# renew_here: move certificates from before December 2026 to this port, because nothing is forwarded to their port any more.
+# With HAProxy, applications share the way to certbot, so those of all applications are moved.
 renew_here() {
     for conf in /etc/letsencrypt/renewal/slipway-*.conf; do
         grep -qs '^http01_port = ' "$conf" || continue
@@ -71,8 +71,8 @@ renew_here() {
     done
 }
 
-# no_certificate: end the step, saying why certbot got none. What it says of an authority that it cannot ask at all are names of
-# Python's classes.
+# no_certificate: end the step, and say why certbot got none. If certbot cannot ask an authority at all, it prints names of
+# Python classes, so sentences replace these.
 no_certificate() {
     acme_why=
     acme_server=${acme#*://}
@@ -91,7 +91,7 @@ no_certificate() {
     fail certificate "no certificate from $acme${last_line:+: ${last_line%.}}. Until there is one, clients are shown one that they refuse; correct that and provision again. All that it said: /var/log/letsencrypt/letsencrypt.log on this host"
 }
 
-# ask_authority FILE KEY LEAST-DAYS NAME...
+# ask_authority FILE KEY LEAST-DAYS NAME...: get a certificate with certbot.
 ask_authority() {
     note "getting a certificate from $acme"
     contact=--register-unsafely-without-email
@@ -101,7 +101,7 @@ ask_authority() {
         set -- "$@" "--domain=$name"
         shift
     done
-    # Not --quiet: it would not say why.
+    # Not --quiet, because then certbot would not say why it failed.
     certbot certonly --non-interactive --agree-tos "$contact" "--server=$acme" "--cert-name=slipway-$app" \
         --force-renewal --renew-with-new-domains --standalone --http-01-address=127.0.0.1 "--http-01-port=$acme_port" "$@" >"$incoming/said" 2>&1 ||
         no_certificate
@@ -110,7 +110,7 @@ ask_authority() {
     emit changed "got a certificate from $acme"
 }
 
-# forget_authority: where the application has its certificate from elsewhere by now, certbot renews none for it.
+# forget_authority: certbot stops renewing a certificate for an application that has one from elsewhere by now.
 forget_authority() {
     rm -f "/etc/ssl/slipway/$app.balancer"
     [ -e "/etc/letsencrypt/renewal/slipway-$app.conf" ] || return 0
@@ -119,7 +119,7 @@ forget_authority() {
     emit changed "certbot renews slipway-$app no more"
 }
 
-# acme_hook: prints what certbot runs once it has renewed a certificate.
+# acme_hook: print the script that certbot runs after it has renewed a certificate.
 acme_hook() {
     cat <<'EOF'
 #!/bin/sh
@@ -132,7 +132,7 @@ case $name in
     *) exit 0 ;;
 esac
 place=/etc/ssl/slipway/${name#slipway-}
-# Gone where the application has its certificate from elsewhere by now.
+# The file is removed when the application has its certificate from elsewhere.
 [ -f "$place.balancer" ] || exit 0
 cat "$RENEWED_LINEAGE/fullchain.pem" "$RENEWED_LINEAGE/privkey.pem" >"$place.pem.coming"
 mv -f "$place.pem.coming" "$place.pem"

@@ -3,7 +3,8 @@
 # and work. The file begins with a comment for each server, which has the server's weight and state: nginx_shares reads these.
 nginx_files=/etc/nginx/slipway
 nginx_log=/var/log/nginx/slipway
-# Bytes of the log that are read at once: ten million requests. nginx's workers could make the log, and a line, endless.
+# At most this many bytes of the log are read at once: ten million requests. nginx's workers could make the log, and a line,
+# endless.
 nginx_most=1000000000
 
 # nginx_shares: write the present weights into $work/now, a line for each server: NAME ADDRESS PORT WEIGHT on|off tester|-
@@ -80,7 +81,7 @@ nginx_flight() {
     flight=$(flights_of "$work/children" "$2" "$3")
 }
 
-# nginx_apply SHARES DRAIN UP. Sets changed; emits cut and slow.
+# nginx_apply SHARES DRAIN UP: see balancer.sh. Sets changed; emits cut and slow.
 nginx_apply() {
     nginx_shares
     awk 'FILENAME == ARGV[1] { here[$1] = $0; next }
@@ -151,7 +152,7 @@ nginx_state() {
     emit version "$(nginx -v 2>&1 | sed 's/.*: //')"
     if [ -e "$nginx_files/$backend.maintenance" ]; then emit maintenance on; else emit maintenance off; fi
     nginx_shares
-    # Side by side: if all servers hang, asking one after another would take longer than this step may.
+    # Ask side by side: if all servers hang, asking one after another would take longer than this step may.
     asked=0
     while read -r name address port _ admin _; do
         [ "$admin" = on ] || continue
@@ -198,12 +199,12 @@ nginx_counts() {
     [ "$1" = - ] || [ "$from" -le "$size" ] || from=0
     [ "$1" != - ] || from=$size
     nginx_shares
-    # A line: STATUS|ADDRESS, ADDRESS|STATUS, STATUS|SECONDS, SECONDS
+    # A line is STATUS|ADDRESS, ADDRESS|STATUS, STATUS|SECONDS, SECONDS
     {
         [ -z "$aside" ] || find "${log%/*}" -maxdepth 1 -inum "${1%:*}" -name "${log##*/}*" ! -name '*.gz' -exec tail -c "+$((aside + 1))" {} \;
         tail -c "+$((from + 1))" "$log" | head -c "$((size - from))"
     } | head -c "$nginx_most" | fold -b -w 8192 | awk -F '|' 'FILENAME == ARGV[1] { split($0, s, " "); name[(s[2] ~ /:/ ? "[" s[2] "]" : s[2]) ":" s[3]] = s[1]; next }
-        # What was sent to nobody (the maintenance page) is no word on the servers.
+        # A request that no server got (for the maintenance page) says nothing about the servers.
         $2 != "" && $2 != "-" { whole++; if ($1 >= 500) failed++ }
         { tries = split($2, at, /, | : /); split($3, status, /, | : /); split($4, seconds, /, | : /)
           for (i = 1; i <= tries; i++) {
