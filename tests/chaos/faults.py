@@ -89,9 +89,10 @@ def leftovers(host: Host, app: App) -> list[str]:
         f"{app.home}/.hooks",
     ]
     half = f'for r in {app.home}/releases/*/; do [ -f "$r/.slipway/complete" ] || echo "half: $r"; done'
+    # Units first: what is not there any more has removed its files by then.
     found = host.check_output(
-        f"ls -d {' '.join(scratch)} /run/slipway/balancer.* 2>/dev/null; {half}; "
         f"systemctl list-units --all --plain --no-legend 'slipway-{app.name}-*'; "
+        f"ls -d {' '.join(scratch)} /run/slipway/balancer.* 2>/dev/null; {half}; "
         f"[ ! -e {app.state}/lock ] || flock -n {app.state}/lock true || echo 'lock held'"
     )
     return [line for line in found.splitlines() if not line.endswith("backup.lock")]
