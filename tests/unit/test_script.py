@@ -144,6 +144,13 @@ def test_a_script_is_sent_without_comments_and_is_the_same() -> None:
         assert _printed(text) == _printed(re.sub(r"^[ \t]*#.*\n", "", text, flags=re.MULTILINE)), file.name
 
 
+def test_no_text_for_a_file_loses_a_line_with_its_comments() -> None:
+    """certbot's hook came to its host without #!/bin/sh, as if that were a comment of the script that writes it."""
+    for file in Path(str(files("playbooks.steps"))).rglob("*.sh"):
+        for _, text in re.findall(r"<<-?'?(\w+)'?.*?\n(.*?)^\1$", file.read_text(), re.DOTALL | re.MULTILINE):
+            assert not re.search(r"^\s*#", text, re.MULTILINE), f"{file.name}: {text[:80]}"
+
+
 def _printed(text: str) -> list[str]:
     """What bash reads of a script: no comments but those of programs in quotes, which begin a line there, too."""
     done = subprocess.run(

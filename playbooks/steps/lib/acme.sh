@@ -119,11 +119,13 @@ forget_authority() {
     emit changed "certbot renews slipway-$app no more"
 }
 
-# acme_hook: print the script that certbot runs after it has renewed a certificate.
+# acme_hook: print the script that certbot runs after it has renewed a certificate. PLACE.balancer is removed when the application
+# has its certificate from elsewhere.
 acme_hook() {
+    # Lines of comments are not sent (fleet/script.py), so these two cannot be in the text below.
+    printf '%s\n' '#!/bin/sh' \
+        '# Made by Slipway: hands certificates that certbot has renewed to the balancer, which loses no request.'
     cat <<'EOF'
-#!/bin/sh
-# Made by Slipway: hands certificates that certbot has renewed to the balancer, which takes them up and loses no request.
 set -eu
 umask 077
 name=${RENEWED_LINEAGE##*/}
@@ -132,7 +134,6 @@ case $name in
     *) exit 0 ;;
 esac
 place=/etc/ssl/slipway/${name#slipway-}
-# The file is removed when the application has its certificate from elsewhere.
 [ -f "$place.balancer" ] || exit 0
 cat "$RENEWED_LINEAGE/fullchain.pem" "$RENEWED_LINEAGE/privkey.pem" >"$place.pem.coming"
 mv -f "$place.pem.coming" "$place.pem"
