@@ -23,7 +23,6 @@ from playbooks.exec import MAX_KEPT, HostRun
 from playbooks.fleet import script as scripts
 from playbooks.settings.metrics import MetricsSettings, Prometheus
 
-
 STEPS = Path(playbooks.steps.__file__).parent
 
 
