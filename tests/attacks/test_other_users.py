@@ -221,8 +221,8 @@ def test_a_host_on_which_the_applications_user_can_put_roots_programs_is_refused
 
 
 def test_another_tools_release_leads_root_to_no_file_of_the_hosts(app: App, on: On) -> None:
-    """Its user made a list of units there, a link to /etc/shadow: invoke logs --unit=x told all of it. With a list of
-    files, a check of a deploy showed how they differ."""
+    """Its user made a list of units there, a link to /etc/shadow: invoke logs --unit=x told all of it. So might a
+    check of a deploy, which shows how files differ."""
     host, theirs = on("app1"), f"{app.home}/releases/20240201120000"
     host.check_output(f"mkdir -p {theirs} {app.home}/shared && ln -s releases/20240201120000 {app.home}/current")
     host.check_output("install -m 0600 /dev/null /root/marked && echo of-roots >/root/marked")
