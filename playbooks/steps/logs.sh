@@ -11,11 +11,13 @@ since=$4
 unit=$5
 
 # include find_current.sh
+# include own_release.sh
 # include slots.sh
 
 find_current
 units=
-if [ "$current" != - ] && [ -f "$home/current/.slipway/units" ]; then units=$(cat "$home/current/.slipway/units"); fi
+release=$home/releases/$current
+if [ "$current" != - ] && is_own_release "$release" && [ -f "$release/.slipway/units" ]; then units=$(cat "$release/.slipway/units"); fi
 # Add the units of the release that is kept in the other slot.
 for file in $(units_in_slots); do
     case ${file##*/} in *.service) units=$units$newline${file##*/} ;; esac

@@ -1,11 +1,15 @@
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC2154
 # rendered HOME: the current release's rendered files and units, for a diff, with the sums that they were deployed with; and
 # the units that systemd reads where they are others. Changes nothing.
 
+# include find_current.sh
+# include own_release.sh
 # include unit_files.sh
 
-meta=$1/current/.slipway
-[ -f "$meta/config" ] || exit 0
+home=$1
+find_current
+meta=$home/releases/$current/.slipway
+[ "$current" != - ] && is_own_release "$home/releases/$current" && [ -f "$meta/config" ] || exit 0
 while IFS= read -r name; do
     [ ! -f "$1/current/$name" ] || emit file "$name" "$(base64 -w0 <"$1/current/$name")"
 done <"$meta/config"

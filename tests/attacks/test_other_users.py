@@ -69,6 +69,15 @@ while True:
             pass
 """
 
+# Makes what would be Slipway's in another tool's release come and go.
+FLIPS = """
+import os, sys
+os.chdir(sys.argv[1])
+while True:
+    os.rename("hidden", ".slipway")
+    os.rename(".slipway", "hidden")
+"""
+
 
 @contextmanager
 def at_work(host: Host, user: str, program: str, *words: str) -> Iterator[None]:
@@ -209,3 +218,25 @@ def test_a_host_on_which_the_applications_user_can_put_roots_programs_is_refused
     with at_work(host, "www-data", SIGNALS, str(int(signal.SIGSTOP)), own):
         deployed = app.deploy("1.0.0")
     assert (deployed.status, time.monotonic() - began < 30) == (0, True), deployed.err
+
+
+def test_another_tools_release_leads_root_to_no_file_of_the_hosts(app: App, on: On) -> None:
+    """Its user made a list of units there, a link to /etc/shadow: invoke logs --unit=x told all of it. So might a
+    check of a deploy, which shows how files differ."""
+    host, theirs = on("app1"), f"{app.home}/releases/20240201120000"
+    host.check_output(f"mkdir -p {theirs} {app.home}/shared && ln -s releases/20240201120000 {app.home}/current")
+    host.check_output("install -m 0600 /dev/null /root/marked && echo of-roots >/root/marked")
+    host.check_output(f"chown www-data {theirs}")
+    made = (
+        "mkdir -p hidden/unit-files; ln -s /root/marked env; echo env >hidden/config; ln -s /root/marked hidden/units"
+    )
+    host.check_output(f"runuser -u www-data -- sh -euc 'cd {theirs}; {made}; : >hidden/manifest'")
+    (app.folder / "inventory/templates").mkdir(parents=True)
+    (app.folder / "inventory/templates/env.j2").write_text("A=1\n")
+    app.write(hosts="app1", config=[{"template": "env.j2", "dest": "env"}])
+    app.build("1.0.0")
+    with at_work(host, "www-data", FLIPS, theirs):
+        for _ in range(10):
+            for words in (["logs", "--unit=x"], ["deploy", "--version=1.0.0", "--check"]):
+                done = invoke(*words, app.env)
+                assert "of-roots" not in done.out + done.err, f"{words}: {done.out + done.err}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.server
 import resource
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+import playbooks.steps
 from playbooks.adapters.metrics.application import ApplicationMetrics, Page
 from playbooks.adapters.metrics.exposition import LONGEST_LINE, parse_samples
 from playbooks.adapters.metrics.prometheus_http import ask_from_here
@@ -20,6 +22,8 @@ from playbooks.adapters.metrics.source import MAX_SERIES
 from playbooks.exec import MAX_KEPT, HostRun
 from playbooks.fleet import script as scripts
 from playbooks.settings.metrics import MetricsSettings, Prometheus
+
+STEPS = Path(playbooks.steps.__file__).parent
 
 
 class Floods(http.server.BaseHTTPRequestHandler):
@@ -31,6 +35,11 @@ class Floods(http.server.BaseHTTPRequestHandler):
         write = self.wfile.write
         self.send_response(200)
         if "/good" in self.path:
+            if "/octal" in self.path:
+                self.send_header("Content-Length", "00000008")
+                self.end_headers()
+                write(b"artifact")
+                return
             said = b"shop 1" if "/torn" in self.path else b"shop 1\n"
             self.send_header("Content-Length", str(len(said)))
             self.end_headers()
@@ -115,6 +124,18 @@ def test_a_host_reads_no_endless_page_of_metrics(server: str, tmp_path: Path) ->
     assert records[0][:2] == ["server", "a"]
     assert "larger than 8 MB" in records[0][2]
     assert records[1:] == [["server", "b", ""], ["line", "shop 1"]]
+
+
+def test_a_size_with_zeros_before_it_is_no_size(server: str, tmp_path: Path) -> None:
+    """To the shell 08 is a broken number of base eight: the step ended without a word of why."""
+    script = "".join(
+        (STEPS / "lib" / f"{name}.sh").read_text() for name in ("prelude", "at_most", "fetch_errors", "fetch")
+    )
+    order = f"patience 1 5\nurl {server}/good/octal\nend\n"
+    call = f"fetch_artifact x {hashlib.sha256(b'artifact').hexdigest()} {tmp_path}/file {tmp_path}/folder"
+    done = subprocess.run(["sh", "-c", f"{script}\n{call}"], input=order, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "file").read_bytes() == b"artifact"
 
 
 def test_a_page_of_metrics_takes_nothing_from_the_next_server(server: str, tmp_path: Path) -> None:

@@ -87,6 +87,7 @@ def test_who_may_write_what_root_makes_later_is_found(tmp_path: Path) -> None:
         "RuntimeDirectory=slipway-none\nUser=nobody\nEnvironmentFile=-%t/slipway-none/env",
         "User=nobody\nStateDirectory=slipway-none slipway-none/cache",
         "DynamicUser=yes\nCacheDirectory=%p-none/a\nLoadCredential=a:/var/cache/x-none/a",
+        "DynamicUser=yes\nStateDirectory=slipway-none\nEnvironmentFile=/var/lib/private/slipway-none/env",
         "PIDFile={theirs}/a/web.pid",
         "ListenSpecial={theirs}/device",
         "LoadCredential=all:{theirs}",
@@ -128,7 +129,7 @@ def test_what_systemd_opens_for_a_unit_is_in_folders_of_roots(tmp_path: Path, li
     unit.write_text("[Service]\n" + line.format(theirs=theirs, group=group, current="/opt/x/current") + "\n")
     told = asked().stdout
     places = [theirs, theirs / "log", group / "own", group, release / "own", "/var/cache/x-none/a"]
-    places += [f"{place}/slipway-none" for place in ("/var/log", "/run", "/var/lib")]
+    places += [f"{place}/slipway-none" for place in ("/var/log", "/run", "/var/lib", "/var/lib/private")]
     assert told.endswith(tuple(f" in {place}\n" for place in places)), told
     # Of a file of the user's in a folder of root's, systemd opens that one.
     fine = "EnvironmentFile=/opt/x/current/own\nStandardOutput=append:/var/log/x.log\nLoadCredential=key:/etc/x.key\n"

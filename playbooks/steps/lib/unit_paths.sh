@@ -54,6 +54,7 @@ find_unit_path() {
             }
             sockets = owned = 0
         }
+        function gives(path) { made_count++; made[made_count] = plain(path); made_of[made_count] = unit }
         # It makes these, gives them to the unit'\''s user with all that is in them, and takes some away in the end.
         function tell_folders(value, base,    words, count, i, part, parts) {
             count = split(value, words, /[ \t]+/)
@@ -61,7 +62,7 @@ find_unit_path() {
                 parts = split(words[i], part, ":")
                 if (part[1] == "" || part[1] ~ /^\//) continue
                 tell(base "/" part[1], "")
-                if (key != "ConfigurationDirectory") { made_count++; made[made_count] = plain(base "/" part[1]); made_of[made_count] = unit }
+                if (key != "ConfigurationDirectory") { gives(base "/" part[1]); gives(base "/private/" part[1]) }
                 if (parts > 1 && part[2] != "") tell(base "/" part[2], "")
             }
         }
