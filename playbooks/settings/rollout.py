@@ -51,8 +51,8 @@ class RolloutSettings(Model):
     tolerate: Batch | Literal["0"] = Field(
         "0",
         description="How many hosts (or N %) may fail before `on_failure` applies. Only these hosts are then taken "
-        "back; the deploy reports them, and the next deploy repairs them. One that cannot be taken back ends the deploy "
-        "with status 3.",
+        "back; the deploy reports them, and the next deploy repairs them. One that cannot be taken back ends the "
+        "deploy with status 3.",
     )
     grace: Duration = Field(
         0.0,
