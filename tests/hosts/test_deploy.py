@@ -255,7 +255,7 @@ def test_prune_keeps_proven_releases_and_drops_failed_ones_first(app: App, on: O
     chosen = invoke("deploy", app.env, "--json")
     assert (chosen.status, chosen.json["version"], chosen.json["status"]) == (0, "1.1.0", "unchanged"), chosen.err
     (told,) = chosen.json["warnings"]
-    assert told in chosen.err and "1.1.0 is taken" in told and "--version=1.2.1 deploys the newest" in told
+    assert told in chosen.err and "1.1.0 is chosen" in told and "--version=1.2.1 deploys the newest" in told
     assert "past 1.2.1 (it was rolled back at " in told and ", 1.2.0 (it was rolled back at " in told, "all of them"
     app.build("1.3.0")
     assert app.deploy("1.3.0").status == 0
