@@ -120,7 +120,7 @@ def test_a_socket_that_changes_and_one_that_goes(shop: Shop, on: On) -> None:
     shop.write(SOCKET)
     assert shop.deploy("1.0.0").status == 0
     shop.write(CHANGED)
-    assert "open shop-web.socket anew" in shop.deploy("1.0.0", "--check").out
+    assert "open shop-web.socket again" in shop.deploy("1.0.0", "--check").out
     before = pid(on, "shop-web")
     changed = shop.deploy("1.0.0")
     assert changed.status == 1, "the shop takes one socket only; so the way back is proven, too"

@@ -265,7 +265,12 @@ haproxy_counts() {
         is[at["pxname"]] == main { print "checked\t" name "\t" is[at["chkfail"]] + 0 "\t" (is[at["status"]] ~ /^UP [0-9]/ ? "failing" : "-") }
         END { for (name in all) print "counter\t" name "\t" all[name] "\t" bad[name]
           print "whole\tepoch\t" whole + 0 "\t" failed + 0; print "queue\t" queue + 0 }' "$work/heard"
-    haproxy_say 'show events slipway'
+    # Of the same process: while HAProxy reloads, the old one may take the second question.
+    counted_pid=$(haproxy_heard_pid)
+    for _ in 1 2 3; do
+        haproxy_say 'show info; show events slipway'
+        [ "$(haproxy_heard_pid)" != "$counted_pid" ] || break
+    done
     # A line: TIME CLIENT [DATE] FRONTEND BACKEND/SERVER TR/TW/TC/TR/TA STATUS ...; the cursor is the first two words.
     awk -v cursor="$1" -v main="$backend" -v test="$backend-testers" '
         { for (i = 1; i <= NF; i++) if ($i ~ /^[^\/]+\/[^\/]+$/ && $(i + 1) ~ /^-?[0-9]+(\/\+?-?[0-9]+)+$/) break }
