@@ -21,6 +21,7 @@ from tests.hosts.traffic import AS_TESTER, EDGE, Load, doomed, fetch, hand, relo
 
 On = Callable[[str], Host]
 TIMEOUT = "timeout server 2s"
+ANSWERS = "echo 'show info' | socat -t 10 - UNIX-CONNECT:/run/haproxy/admin.sock | sed -n 's/^Pid: //p'"
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +111,10 @@ def test_counts_are_what_clients_saw(inventory: str, address: str, on: On) -> No
         assert seen.quantile(1.0) is not None
         assert max(seen.latencies) > 1900, "what timed out was slow"
         assert 290 <= (seen.quantile(0.96) or 0) <= 360
+        old = on(EDGE).check_output(ANSWERS)
         on(EDGE).check_output("systemctl reload haproxy")
+        # It comes back at once; the old process serves until the new one is there.
+        wait_until(lambda: on(EDGE).run(f"ss -Hltnp | grep -q 'pid={old},'").rc == 1)
         for path in ["/"] * 5 + ["/status/503"]:
             fetch(address, path)
         after = it.count(meter)["app1"]

@@ -249,8 +249,15 @@ haproxy_maintenance() {
 
 # haproxy_counts CURSOR: emits what its statistics count since it began, and latencies since the cursor, from its ring.
 haproxy_counts() {
-    haproxy_say 'show info; show stat'
-    emit epoch "$(awk '$1 == "Pid:" || $1 == "Start_time_sec:" { printf "%s ", $2 }' "$work/heard")"
+    # Both answers of one process: while HAProxy reloads, the old one may give the first and the new one the second.
+    for _ in 1 2 3; do
+        haproxy_say 'show info; show stat'
+        counted_pid=$(haproxy_heard_pid)
+        mv "$work/heard" "$work/counted"
+        haproxy_say 'show info; show events slipway'
+        [ "$(haproxy_heard_pid)" != "$counted_pid" ] || break
+    done
+    emit epoch "$(awk '$1 == "Pid:" || $1 == "Start_time_sec:" { printf "%s ", $2 }' "$work/counted")"
     # A 502 or 504 that HAProxy makes counts as the server's eresp, and not in its hrsp_5xx; a 503 that it makes since nobody
     # is up counts for the backend alone. "UP 1/2" is a server whose last check has failed.
     awk -v main="$backend" -v test="$backend-testers" '
@@ -264,13 +271,7 @@ haproxy_counts() {
           queue += is[at["qcur"]] }
         is[at["pxname"]] == main { print "checked\t" name "\t" is[at["chkfail"]] + 0 "\t" (is[at["status"]] ~ /^UP [0-9]/ ? "failing" : "-") }
         END { for (name in all) print "counter\t" name "\t" all[name] "\t" bad[name]
-          print "whole\tepoch\t" whole + 0 "\t" failed + 0; print "queue\t" queue + 0 }' "$work/heard"
-    # Of the same process: while HAProxy reloads, the old one may take the second question.
-    counted_pid=$(haproxy_heard_pid)
-    for _ in 1 2 3; do
-        haproxy_say 'show info; show events slipway'
-        [ "$(haproxy_heard_pid)" != "$counted_pid" ] || break
-    done
+          print "whole\tepoch\t" whole + 0 "\t" failed + 0; print "queue\t" queue + 0 }' "$work/counted"
     # A line: TIME CLIENT [DATE] FRONTEND BACKEND/SERVER TR/TW/TC/TR/TA STATUS ...; the cursor is the first two words.
     awk -v cursor="$1" -v main="$backend" -v test="$backend-testers" '
         { for (i = 1; i <= NF; i++) if ($i ~ /^[^\/]+\/[^\/]+$/ && $(i + 1) ~ /^-?[0-9]+(\/\+?-?[0-9]+)+$/) break }
