@@ -133,8 +133,8 @@ haproxy_apply() {
     haproxy_wait_former
     wait_empty "$2"
     haproxy_do "$work/off"
-    # A check may have failed since.
-    haproxy_wait_up
+    # A check of what was waited for may have failed since.
+    if [ -s "$work/wait" ] || [ -s "$work/restarted" ]; then haproxy_wait_up; fi
     awk -v main="$backend" 'FILENAME == ARGV[1] { on[$1] = $5 == "on"; next } $1 == main && on[$2] && !$5 { print $2 }' \
         "$1" "$work/now" >"$work/slow"
     while read -r name; do emit slow "$name"; done <"$work/slow"
