@@ -12,7 +12,12 @@ from playbooks.core.errors import ConfigError, UsageError
 from playbooks.environments.applications import applications_of, of_application
 from playbooks.environments.clashes import Seen, clashes
 from playbooks.environments.environment import Environment
-from playbooks.environments.targets import hosts_pattern, read_targets, refuse_differences
+from playbooks.environments.targets import (
+    hosts_pattern,
+    read_targets,
+    refuse_differences,
+    refuse_warm_up_without_port,
+)
 from playbooks.environments.withheld import Withheld
 from playbooks.inventory import TRUSTED, Fence, Inventory, load_inventory, select
 from playbooks.inventory import limit as narrow
@@ -180,6 +185,7 @@ def _environment(
         )
     targets = read_targets(inventory, names, app=app)
     refuse_differences(inventory, targets)
+    refuse_warm_up_without_port(inventory, targets)
     settings = targets[0].settings
     name = _name(env, inventory)
     trusted = inventory.fence.trusts

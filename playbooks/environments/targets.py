@@ -203,3 +203,24 @@ def refuse_differences(inventory: Inventory, targets: Sequence[Target]) -> None:
         problems.append(f"{PREFIX}{key} differs between {' and '.join(places)}; it must be the same for every host")
     if problems:
         raise ConfigError(problems)
+
+
+def refuse_warm_up_without_port(inventory: Inventory, targets: Sequence[Target]) -> None:
+    """Refuse a warm-up of a host whose port is not known.
+
+    Raises:
+        ConfigError: a URL has {port}, and neither slots, nor the host, nor a balancer says which port that is.
+    """
+    first = targets[0].settings
+    if first.warm_up is None or first.slots or first.balancer or not any("{port}" in url for url in first.warm_up.urls):
+        return
+    without = [target.name for target in targets if target.settings.port is None]
+    if without:
+        place = inventory.origin(without[0], f"{PREFIX}warm_up", "urls")
+        raise ConfigError(
+            [
+                f"{f'{place}: ' if place else ''}{PREFIX}warm_up.urls has {{port}}, and {', '.join(without[:3])}"
+                f"{f' and {len(without) - 3} more' if len(without) > 3 else ''} has no port"
+            ],
+            hint=f"set {PREFIX}port; or write the port into the URL",
+        )

@@ -44,6 +44,7 @@ class Shop:
             "artifact": f"{self.folder}/shop-{{version}}.tar.gz",
             "services": list(services),
             "balancer": None,
+            "port": PORT,
             "backup": {"enabled": False},
         }
         text = yaml.safe_dump({f"slipway_{key}": value for key, value in changes.items()})

@@ -7,14 +7,18 @@ import subprocess
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import yaml
 
-from playbooks.core.errors import StepFailed
+from playbooks.core.errors import ConfigError, StepFailed
+from playbooks.environments.load import load_environment
 from playbooks.fleet import script as scripts
 from playbooks.settings.warm_up import WarmUp
 from playbooks.steps.warm_up import Warmed, read_warm_up, require_warm, warm_up_call
 
+PROJECT = Path(__file__).resolve().parent.parent.parent
 ASKED: Counter[str] = Counter()
 
 
@@ -63,3 +67,25 @@ def test_a_page_that_fails_is_told_and_fails_the_host_only_where_that_is_require
     assert told == f"app1: warm-up: 3 of 3 requests failed: http://127.0.0.1:{port}/broken: HTTP 500"
     with pytest.raises(StepFailed, match="3 of 3 requests failed"):
         require_warm(pages.model_copy(update={"required": True}), found)
+
+
+@pytest.mark.parametrize(
+    ("settings", "refused"),
+    [
+        ({}, True),
+        ({"warm_up": {"urls": ["http://127.0.0.1:8000/"]}}, False),
+        ({"port": 8000}, False),
+        ({"balancer": {"hosts": "edge", "port": 8000}}, False),
+    ],
+)
+def test_a_warm_up_of_an_unknown_port_is_refused(tmp_path: Path, settings: dict[str, object], refused: bool) -> None:
+    """Every host asked port 0, and the deploy only warned that nothing answered."""
+    every = {"app": "shop", "hosts": "app1", "warm_up": {"urls": ["http://127.0.0.1:{port}/"]}, **settings}
+    variables = {f"slipway_{key}": value for key, value in every.items()}
+    hosts = {"all": {"hosts": {"app1": {}}, "children": {"edge": {"hosts": {"edge1": {}}}}, "vars": variables}}
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump(hosts))
+    if not refused:
+        load_environment(str(tmp_path), PROJECT)
+        return
+    with pytest.raises(ConfigError, match=r"slipway_warm_up.urls has \{port\}, and app1 has no port"):
+        load_environment(str(tmp_path), PROJECT)
