@@ -16,6 +16,8 @@ from tests.chaos.faults import PAIR, a_file, assert_whole, said
 from tests.hosts.conftest import PROJECT, App, Ran, invoke
 from tests.hosts.test_deploy import answer
 
+pytestmark = pytest.mark.load_sensitive("guards' clocks run")
+
 On = Callable[[str], Host]
 DATE = "#!/bin/sh\nexec /usr/bin/date --date='{seconds} seconds' \"$@\"\n"
 LATE_LAPTOP = (

@@ -10,6 +10,8 @@ import pytest
 from tests.chaos.run_matrix import SCENARIOS, Chosen, run
 from tests.hosts.conftest import own_lab
 
+pytestmark = pytest.mark.load_sensitive("breaks things at a given operation while guards' clocks run")
+
 # Which points, and how many there are at the least.
 HOSTS = Chosen((), (), every=20), 12
 TRAFFIC = Chosen((), (), operations=("traffic",), every=60), 2

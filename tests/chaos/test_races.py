@@ -15,6 +15,8 @@ from testinfra.host import Host
 from tests.chaos.faults import PAIR, assert_whole
 from tests.hosts.conftest import PROJECT, App, Ran, wait_until
 
+pytestmark = pytest.mark.load_sensitive("two tasks meet within a few milliseconds")
+
 On = Callable[[str], Host]
 
 

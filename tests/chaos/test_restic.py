@@ -8,11 +8,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 from testinfra.host import Host
 
 from tests.chaos.faults import a_file, assert_whole, said
 from tests.hosts.backups import secret
 from tests.hosts.conftest import App, Ran, invoke
+
+pytestmark = pytest.mark.load_sensitive("ends restic in the middle of its work")
 
 On = Callable[[str], Host]
 OLD = "20200101T000000Z-0.9.0"

@@ -13,6 +13,8 @@ from lab.spec import HostSpec
 from tests.chaos.faults import BROKEN, PAIR, assert_whole, said, sshd
 from tests.hosts.conftest import App, invoke, wait_until
 
+pytestmark = pytest.mark.load_sensitive("logs in while sshd refuses others")
+
 On = Callable[[str], Host]
 
 

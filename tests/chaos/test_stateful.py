@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
@@ -16,6 +17,8 @@ from lab import machine, network
 from lab.spec import HostSpec, Lab
 from tests.chaos.matrix import points_of
 from tests.chaos.subject import GUARD, MARGIN, VERSIONS, Point, Subject
+
+pytestmark = pytest.mark.load_sensitive("breaks things while guards' clocks run")
 
 EXAMPLES = int(os.environ.get("SLIPWAY_CHAOS_EXAMPLES", "2"))
 STEPS = int(os.environ.get("SLIPWAY_CHAOS_STEPS", "6"))

@@ -15,6 +15,8 @@ from tests.chaos.matrix import must
 from tests.chaos.subject import GUARD, VERSIONS, Point, Subject
 from tests.hosts.conftest import clear_edge, wait_until
 
+pytestmark = pytest.mark.load_sensitive("guards' clocks run beside requests")
+
 On = Callable[[str], Host]
 OLD, NEW = VERSIONS
 EDGE = 2  # behind the two hosts

@@ -11,6 +11,8 @@ from testinfra.host import Host
 from tests.chaos.faults import BROKEN, PAIR, arm, assert_whole, fault, said
 from tests.hosts.conftest import App, wait_until
 
+pytestmark = pytest.mark.load_sensitive("units are killed while a deploy looks at them")
+
 On = Callable[[str], Host]
 
 SERVE = "exec python3 -m http.server {port}"

@@ -20,6 +20,8 @@ from tests.hosts.named_connection import NamedConnection
 from tests.hosts.test_tls import make_certificate
 from tests.hosts.traffic import EDGE, Load, fetch
 
+pytestmark = pytest.mark.load_sensitive("requests run while releases change")
+
 On = Callable[[str], Host]
 PORTS = {"pair-shop": 9701, "pair-blog": 9702}
 SHOP, BLOG = PORTS

@@ -16,6 +16,8 @@ from tests.hosts.conftest import APPS, App, clear_edge, invoke
 from tests.hosts.site import IN_PLACE, QUICK, Site, ladder, users
 from tests.hosts.traffic import EDGE, Load, hand
 
+pytestmark = pytest.mark.load_sensitive("headroom is judged by the processors' load")
+
 On = Callable[[str], Host]
 
 

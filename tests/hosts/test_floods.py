@@ -13,6 +13,8 @@ from testinfra.host import Host
 
 from tests.hosts.conftest import App, invoke
 
+pytestmark = pytest.mark.load_sensitive("floods fill what time limits leave")
+
 On = Callable[[str], Host]
 
 MAX_KB = 4096  # of files, while the body alone may have 1024

@@ -17,6 +17,8 @@ from lab.spec import HostSpec, Lab
 from tests.hosts.conftest import APPS, INVOKE, PROJECT, invoke, wait_until
 from tests.hosts.site import IN_PLACE, QUICK, Site, ladder, users
 
+pytestmark = pytest.mark.load_sensitive("guards' clocks run beside requests")
+
 On = Callable[[str], Host]
 BLUE, GREEN = ("app1",), ("app2", "app3")
 TIMER = "slipway-idle-shop-all-units.timer"

@@ -12,6 +12,8 @@ from lab.spec import HostSpec, Lab
 from tests.hosts.conftest import Ran, invoke, wait_until
 from tests.hosts.site import IN_PLACE, Site
 
+pytestmark = pytest.mark.load_sensitive("a leak is judged by the clock")
+
 On = Callable[[str], Host]
 
 

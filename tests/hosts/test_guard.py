@@ -18,6 +18,8 @@ from lab.spec import HostSpec
 from tests.chaos import driver
 from tests.hosts.conftest import APPS, App, invoke, wait_until
 
+pytestmark = pytest.mark.load_sensitive("guards' clocks run")
+
 On = Callable[[str], Host]
 GUARD = 6
 

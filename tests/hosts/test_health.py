@@ -13,6 +13,8 @@ from lab.spec import HostSpec
 from tests.hosts.conftest import App, invoke, wait_until
 from tests.hosts.test_deploy import answer
 
+pytestmark = pytest.mark.load_sensitive("health has a time limit, and a release dies after a while")
+
 On = Callable[[str], Host]
 
 SERVER = """exec python3 - <<'PY'

@@ -17,6 +17,8 @@ from testinfra.host import Host
 from tests.hosts.conftest import INVOKE, PROJECT, App, invoke, wait_until
 from tests.schemas import check_document
 
+pytestmark = pytest.mark.load_sensitive("a terminal is read while a task runs")
+
 On = Callable[[str], Host]
 
 

@@ -27,6 +27,8 @@ from playbooks.rollout.watching.metric_sources import open_metrics
 from playbooks.steps.signals import read_signals, signals_call
 from tests.hosts.conftest import APPS, PROJECT, App, wait_until
 
+pytestmark = pytest.mark.load_sensitive("a release is judged by its times of answer")
+
 On = Callable[[str], Host]
 # Without a database the page answers 503, and the style sheet 200: errors, just as many as asked for.
 MIX = (Kind("style", 9, path="/static/style.css"), Kind("page", 1, path="/", keep=False))

@@ -14,6 +14,8 @@ from testinfra.host import Host
 from playbooks.core.surroundings import who
 from tests.hosts.conftest import App, invoke, wait_until
 
+pytestmark = pytest.mark.load_sensitive("a held rollout is judged by requests")
+
 UNJUDGED = {"worse_errors": None, "worse_latency": None}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from testinfra.host import Host
 
 from playbooks.adapters.timers import Places
@@ -12,6 +13,8 @@ from playbooks.environments.load import load_environment
 from playbooks.fleet.progress import Silent
 from playbooks.schedule import calendar, render_timer, schedule
 from tests.hosts.conftest import PROJECT, App, wait_until
+
+pytestmark = pytest.mark.load_sensitive("cron and timers run by the clock")
 
 On = Callable[[str], Host]
 

@@ -12,6 +12,8 @@ from lab.spec import HostSpec
 from tests.chaos import driver
 from tests.hosts.conftest import App, Ran, invoke, wait_until
 
+pytestmark = pytest.mark.load_sensitive("guards' clocks run beside requests")
+
 On = Callable[[str], Host]
 PROGRAM = b'#!/bin/sh\ncd "${0%/bin/run}" || exit 1\n'
 GUARD = 6

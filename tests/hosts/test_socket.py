@@ -17,6 +17,8 @@ from lab.spec import HostSpec, Lab
 from tests.hosts.conftest import PROJECT, Ran, invoke
 from tests.hosts.steady import steady_load
 
+pytestmark = pytest.mark.load_sensitive("requests run while releases change")
+
 On = Callable[[str], Host]
 PORT = 8000
 SERVICE = {"name": "shop-web", "template": "shop/shop-web.service.j2"}

@@ -12,6 +12,8 @@ from testinfra.host import Host
 
 from tests.hosts.conftest import APPS, App, Ran, invoke, wait_until
 
+pytestmark = pytest.mark.load_sensitive("the network is slow on purpose, and time limits hold")
+
 On = Callable[[str], Host]
 MEGABYTE = 1024 * 1024
 FILES = 100

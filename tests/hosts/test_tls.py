@@ -17,6 +17,8 @@ from tests.hosts.conftest import invoke, wait_until
 from tests.hosts.site import IN_PLACE, Site
 from tests.hosts.traffic import EDGE, Load
 
+pytestmark = pytest.mark.load_sensitive("requests run while releases change")
+
 On = Callable[[str], Host]
 NAME = "shop.example"
 PLACE = "/etc/ssl/shop.pem"

@@ -19,6 +19,8 @@ from tests.hosts import traffic
 from tests.hosts.conftest import APPS, App, invoke, wait_until
 from tests.hosts.traffic import AS_TESTER, EDGE, Load, doomed, fetch, hand, reload_fails
 
+pytestmark = pytest.mark.load_sensitive("HAProxy checks servers by the clock")
+
 On = Callable[[str], Host]
 TIMEOUT = "timeout server 2s"
 ANSWERS = "echo 'show info' | socat -t 10 - UNIX-CONNECT:/run/haproxy/admin.sock | sed -n 's/^Pid: //p'"

@@ -17,6 +17,8 @@ from tests.hosts import traffic
 from tests.hosts.conftest import APPS, App, invoke, wait_until
 from tests.hosts.traffic import AS_TESTER, EDGE, Load, doomed, fetch, hand, reload_fails
 
+pytestmark = pytest.mark.load_sensitive("requests run while traffic moves")
+
 On = Callable[[str], Host]
 
 

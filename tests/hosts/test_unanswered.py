@@ -21,6 +21,8 @@ from lab.spec import HostSpec, Lab
 from tests.hosts.conftest import APPS, App, Ran, clear_edge, invoke, wait_until
 from tests.hosts.site import Site
 
+pytestmark = pytest.mark.load_sensitive("requests run while releases change")
+
 On = Callable[[str], Host]
 PUBLIC = 8091
 GONE = "127.99.0.1"  # nobody is there

@@ -18,6 +18,8 @@ from lab.spec import HostSpec, Lab
 from tests.hosts.conftest import APPS, INVOKE, PROJECT, invoke, wait_until
 from tests.hosts.site import IN_PLACE, QUICK, SLOTS, Site, ladder, users
 
+pytestmark = pytest.mark.load_sensitive("requests run while releases change")
+
 On = Callable[[str], Host]
 
 
