@@ -4,6 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from playbooks.settings.migrations import Migrations
 from playbooks.settings.types import (
     FLEET_WIDE,
     AbsolutePath,
@@ -64,6 +65,7 @@ class Database(Model):
         description="Queries for the drill. Each must answer one row whose first column is true.",
     )
     min_tables: Count = Field(1, description="The drill fails if the restored dump has fewer tables.")
+    migrations: Migrations | None = Field(None, description="How releases change it. Default: not at all.")
 
     @model_validator(mode="after")
     def _socket_needs_no_password(self) -> Self:
@@ -72,6 +74,23 @@ class Database(Model):
         if self.owner_password and not self.owner:
             raise ValueError("owner_password needs owner")
         return self
+
+    @model_validator(mode="after")
+    def _migrations_have_a_user(self) -> Self:
+        if self.migrations and not self.migrating_user:
+            raise ValueError("migrations need owner and owner_password, or user and password of their own")
+        return self
+
+    @property
+    def migrating_user(self) -> tuple[str, str] | None:
+        """The database user that migrates, and the name of the secret that holds its password."""
+        if self.migrations is None:
+            return None
+        if self.migrations.user or self.migrations.password:
+            pair = (self.migrations.user or self.owner, self.migrations.password)
+        else:
+            pair = (self.owner, self.owner_password)
+        return (pair[0], pair[1]) if pair[0] and pair[1] else None
 
     @model_validator(mode="after")
     def _is_no_drills(self) -> Self:

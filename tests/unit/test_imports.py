@@ -19,6 +19,7 @@ LAYERS = (
         "fleet",
         "judgement",
         "strategies",
+        "migrations",
         "adapters",
         "ledger",
         "steps",

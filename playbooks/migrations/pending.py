@@ -1,0 +1,130 @@
+"""Compare a release's migrations with what a database has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from playbooks.migrations.sql_files import Migration, Phase, order
+
+# What the table of migrations says of each: applied; begun and not ended; ended with an error; taken back.
+RecordState = Literal["applied", "running", "failed", "reverted"]
+
+
+@dataclass(frozen=True)
+class Applied:
+    """A row of the table of migrations.
+
+    Args:
+        id, name, phase: the migration.
+        state: see `RecordState`.
+        up_sha256, down_sha256: of its files; "" for none.
+        statement, statements: how many statements are done, of how many.
+        by, deploy: who ran it, and the deploy's id.
+        started, ended: UTC, ISO 8601; "" for none.
+        milliseconds: how long its statements took.
+        error: why it failed.
+    """
+
+    id: str
+    name: str
+    phase: Phase
+    state: RecordState
+    up_sha256: str
+    down_sha256: str
+    statement: int
+    statements: int
+    by: str
+    deploy: str
+    started: str
+    ended: str
+    milliseconds: int
+    error: str = ""
+
+    @property
+    def label(self) -> str:
+        """The migration in a message."""
+        return f"{self.id}_{self.name}"
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the database has it, or a part of it."""
+        return self.state == "applied" or (self.state in ("running", "failed") and self.statement > 0)
+
+
+@dataclass(frozen=True)
+class Pending:
+    """What a release and a database lack of each other.
+
+    Args:
+        expand: to be applied before the release runs, in order.
+        contract: to be applied when nothing needs the old schema.
+        half: one that was begun and not ended; the first of those to be applied.
+        problems: sentences; nothing may be applied while there are some.
+    """
+
+    expand: tuple[Migration, ...]
+    contract: tuple[Migration, ...]
+    half: Applied | None
+    problems: tuple[str, ...]
+
+
+def compare(migrations: Sequence[Migration], applied: Sequence[Applied], *, database: str) -> Pending:
+    """Find what is to be applied.
+
+    Args:
+        migrations: the release's, in order.
+        applied: the rows of the table of migrations.
+        database: its name, for messages.
+    """
+    known = {migration.id: migration for migration in migrations}
+    rows = {row.id: row for row in applied if row.is_there or row.state in ("failed", "running")}
+    problems = [*_strangers(known, rows, database), *_changed(known, rows, database)]
+    missing = [
+        migration for migration in migrations if migration.id not in rows or rows[migration.id].state != "applied"
+    ]
+    expand = tuple(one for one in missing if one.phase == "expand")
+    contract = tuple(one for one in missing if one.phase == "contract")
+    problems += _out_of_order(migrations, rows, expand, database)
+    half = next((row for row in rows.values() if row.state != "applied" and row.statement > 0), None)
+    if half and half.id in known and known[half.id].up.sha256 != half.up_sha256:
+        half = None  # told as changed
+    return Pending(expand, contract, half, tuple(problems))
+
+
+def _strangers(known: dict[str, Migration], rows: dict[str, Applied], database: str) -> list[str]:
+    """Those that the release does not know: its schema is newer than the release, or was changed by another one."""
+    found = [row.label for row in rows.values() if row.id not in known and row.is_there]
+    if not found:
+        return []
+    return [
+        f"{database} has {', '.join(found)}, which this release does not know: deploy a release that does, or take "
+        "them back with the release that does"
+    ]
+
+
+def _changed(known: dict[str, Migration], rows: dict[str, Applied], database: str) -> list[str]:
+    return [
+        f"{one.up.path} is not the file that was applied to {database}: its SHA-256 was {row.up_sha256[:12]}…, and is "
+        f"{one.up.sha256[:12]}…. Put the old file back, and write what is new into a new migration"
+        for one in known.values()
+        if (row := rows.get(one.id)) and row.is_there and row.up_sha256 != one.up.sha256
+    ]
+
+
+def _out_of_order(
+    migrations: Sequence[Migration], rows: dict[str, Applied], expand: Sequence[Migration], database: str
+) -> list[str]:
+    """An expand that would come after a later one: it was never tried in that order."""
+    key = order([*(migration.id for migration in migrations), *rows])
+    done = [row for row in rows.values() if row.state == "applied" and row.phase == "expand"]
+    last = max(done, key=lambda row: key(row.id), default=None)
+    if last is None:
+        return []
+    late = [one.label for one in expand if key(one.id) < key(last.id)]
+    if not late:
+        return []
+    return [
+        f"{', '.join(late)} comes before {last.label}, which {database} has already: give it an id that comes after"
+    ]
