@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING
 from invoke import Collection, Context, task
 
 from lab import tasks as lab_tasks
-from playbooks.cli import backups, bad_usage, confirming, flag_values, runner, running, telling, traffic, untrusted
+from playbooks.cli import (
+    backups,
+    bad_usage,
+    confirming,
+    databases,
+    flag_values,
+    runner,
+    running,
+    telling,
+    traffic,
+    untrusted,
+)
 from playbooks.cli.flags import APP, BATCH, ENV, JSON, LIMIT, REPORT, TIMINGS, UNTRUSTED, WAIT, YES
 from playbooks.core import streams
 from playbooks.core.errors import UsageError
@@ -500,6 +511,8 @@ namespace = Collection(
     backups.restore,
     backups.schedule,
     backups.unschedule,
+    databases.migrate,
+    databases.migrations,
     traffic.traffic,
     traffic.promote,
     traffic.abort,

@@ -32,6 +32,18 @@ from playbooks.releases.render import later_than, new_release, render
 from playbooks.releases.renderings import Renderings, for_next, slot_change_warnings
 from playbooks.releases.slots import slots_on
 from playbooks.rollout.context import build_context
+from playbooks.rollout.migrating import (
+    Done,
+    compared,
+    contract_jobs,
+    databases_with_migrations,
+    expand_jobs,
+    from_artifact,
+    from_release,
+    migrating_hosts,
+    require_ready,
+    run_jobs,
+)
 from playbooks.rollout.mover import Move
 from playbooks.rollout.outcome import Outcome
 from playbooks.rollout.planning.outdated_hosts import outdated_hosts
@@ -89,8 +101,10 @@ def deploy(env: Environment, wanted: DeployRequest, progress: Progress) -> Outco
             deployment = check(fleet, deployment)
             deployment = adopt_foreign(fleet, deployment)
             plan, context = plan_rollout(fleet, held, deployment)
-            with _nothing_left_behind(fleet, deployment):
+            migrated: list[Done] = []
+            with _nothing_left_behind(fleet, deployment, migrated):
                 deployment = stage(fleet, deployment)
+                deployment = migrate_databases(fleet, deployment, migrated)
             rollout = roll_out(context, plan, on_failure=env.settings.rollout.on_failure)
             outcome = conclude(fleet, deployment, plan, rollout, request_summary(context, rollout))
             held.succeeded = not outcome.exit_status
@@ -109,12 +123,13 @@ def prepare(env: Environment, wanted: DeployRequest, progress: Progress) -> Depl
     renderings = render_all(env, release)
     plan = plan_for(env, wanted, [target.name for target in env.targets])
     archive_members = before_any_host(env, release, plan, progress.warn)
+    from_artifact(env, release.artifact)
     return Deployment(env, wanted, release, renderings, archive_members, plan, _owner(env, wanted, release), started)
 
 
 def hosts_to_lock(env: Environment) -> list[str]:
-    """Return every host that a deploy locks: the application's, those that are backed up, and the balancers'."""
-    return list(dict.fromkeys([*hosts_with_data(env), *balancers_of(env)]))
+    """Return every host that a deploy locks: the application's, those of its databases, and the balancers'."""
+    return list(dict.fromkeys([*hosts_with_data(env), *migrating_hosts(env), *balancers_of(env)]))
 
 
 def _seconds(deployment: Deployment) -> float:
@@ -252,6 +267,29 @@ def stage(fleet: Fleet, deployment: Deployment) -> Deployment:
     ids = {release.id, deployment.wanted.resume or release.id}
     run_once(fleet, env, [target.name for target in todo], release.id, rendered, deployment.facts, ids=ids)
     return replace(deployment, backup=backup, warnings=(*deployment.warnings, *complaints))
+
+
+def migrate_databases(fleet: Fleet, deployment: Deployment, migrated: list[Done]) -> Deployment:
+    """Apply the migrations that the new release needs and the running one can live with.
+
+    Args:
+        migrated: gets each migration that is done.
+
+    Raises:
+        SlipwayError: a database's history does not fit, or a migration failed; what runs has not changed.
+    """
+    env, release = deployment.env, deployment.release
+    if not databases_with_migrations(env):
+        return deployment
+    migrations = from_artifact(env, release.artifact)
+    if migrations is None:
+        migrations = from_release(fleet, env, release.id, deployment.outdated[0].name)
+    found = compared(fleet, env, migrations)
+    require_ready(env, found)
+    run_jobs(fleet, env, expand_jobs(found), migrated, by=release.by, deploy=release.id)
+    owed = [f"{job.database.database.name}: {job.migration.label}" for job in contract_jobs(found)]
+    told = f"owed, once nothing needs the old schema: {', '.join(owed)}. Then: invoke migrate {env.flag} --contract"
+    return replace(deployment, migrated=tuple(migrated), warnings=(*deployment.warnings, *([told] if owed else [])))
 
 
 def _unchanged(fleet: Fleet, deployment: Deployment) -> Outcome:
@@ -426,14 +464,14 @@ def _moves(deployment: Deployment) -> dict[str, Move]:
 
 
 @contextlib.contextmanager
-def _nothing_left_behind(fleet: Fleet, deployment: Deployment) -> Iterator[None]:
+def _nothing_left_behind(fleet: Fleet, deployment: Deployment, migrated: Sequence[Done]) -> Iterator[None]:
     """Remove the staged release after a failure before any switch, so that failed attempts do not pile up."""
     try:
         yield
     except Interrupted as ended:
         raise Interrupted(f"{ended.message} {NOTHING_SWITCHED}", hint=STAGED) from None
     except SlipwayError as error:
-        outcome = abandoned(deployment, error)
+        outcome = abandoned(replace(deployment, migrated=tuple(migrated)), error)
         _abandon(fleet, deployment, sealed(deployment.env, deployment.owner, outcome, deployment.facts))
         raise
 

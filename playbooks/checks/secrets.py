@@ -22,6 +22,9 @@ def _named(settings: Settings, *, watches: bool) -> Iterator[str | None]:
     for check in settings.health.checks:
         if isinstance(check, PostgresCheck | RedisCheck):
             yield check.password
+    for database in settings.databases:
+        if database.migrating_user:
+            yield database.migrating_user[1]
     server = settings.metrics.prometheus
     if watches and settings.metrics.source == "prometheus" and server is not None:
         yield server.token

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 DEPLOY_WORD = "DEPLOY TO PRODUCTION"  # D2
 ROLLBACK_WORD = "ROLL BACK PRODUCTION"
+MIGRATE_WORD = "MIGRATE PRODUCTION"
 
 
 def confirm(environment: Environment, what: str, word: str, *, yes: bool) -> None:

@@ -15,6 +15,7 @@ class PhaseCode(StrEnum):
     MAKING_DELTAS = "making-deltas"
     STAGING = "staging"
     RUNNING_ONCE = "running-once"
+    MIGRATING = "migrating"
     SWITCHING = "switching"
     SHIFTING = "shifting"  # a stage in which no host changes
     TAKING_BACK = "taking-back"

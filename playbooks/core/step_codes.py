@@ -90,6 +90,16 @@ class StepCode(StrEnum):
     DAMAGED = "step.damaged"
     NOT_IN_BACKUP = "step.not-in-backup"
     NOT_EMPTY = "step.not-empty"
+    # migrations
+    NO_MIGRATIONS = "step.no-migrations"
+    MIGRATION = "step.migration"
+    MIGRATION_HALF = "step.migration-half"
+    MIGRATION_LOCK = "step.migration-lock"
+    MIGRATION_BUSY = "step.migration-busy"
+    MIGRATION_MOVED = "step.migration-moved"
+    MIGRATION_POOLER = "step.migration-pooler"
+    MIGRATION_UNKNOWN = "step.migration-unknown"
+    MIGRATION_TABLE = "step.migration-table"
     # the ledger
     RECORD = "step.record"
     THERE = "step.there"

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from enum import StrEnum
 
-from playbooks.migrations.sql_files import Migration, Phase, order
+from playbooks.migrations.sql_files import Direction, Migration, MigrationPhase, order
 
-# What the table of migrations says of each: applied; begun and not ended; ended with an error; taken back.
-RecordState = Literal["applied", "running", "failed", "reverted"]
+
+class RecordState(StrEnum):
+    """What the table of migrations says of each."""
+
+    APPLIED = "applied"
+    REVERTED = "reverted"
+    RUNNING = "running"  # begun and not ended
+    FAILED = "failed"
 
 
 @dataclass(frozen=True)
@@ -18,6 +24,7 @@ class Applied:
 
     Args:
         id, name, phase: the migration.
+        direction: whether it was applied or taken back, at last.
         state: see `RecordState`.
         up_sha256, down_sha256: of its files; "" for none.
         statement, statements: how many statements are done, of how many.
@@ -29,7 +36,8 @@ class Applied:
 
     id: str
     name: str
-    phase: Phase
+    phase: MigrationPhase
+    direction: Direction
     state: RecordState
     up_sha256: str
     down_sha256: str
@@ -50,7 +58,19 @@ class Applied:
     @property
     def is_there(self) -> bool:
         """Whether the database has it, or a part of it."""
-        return self.state == "applied" or (self.state in ("running", "failed") and self.statement > 0)
+        if self.state in (RecordState.APPLIED, RecordState.REVERTED):
+            return self.state == RecordState.APPLIED
+        return self.direction == "down" or self.statement > 0
+
+    @property
+    def is_half(self) -> bool:
+        """Whether some of its statements are done, and some are not."""
+        return self.state in (RecordState.RUNNING, RecordState.FAILED) and self.statement > 0
+
+    @property
+    def next_statement(self) -> int:
+        """The first statement that is not done."""
+        return self.statement + 1 if self.is_half else 1
 
 
 @dataclass(frozen=True)
@@ -79,17 +99,14 @@ def compare(migrations: Sequence[Migration], applied: Sequence[Applied], *, data
         database: its name, for messages.
     """
     known = {migration.id: migration for migration in migrations}
-    rows = {row.id: row for row in applied if row.is_there or row.state in ("failed", "running")}
-    problems = [*_strangers(known, rows, database), *_changed(known, rows, database)]
-    missing = [
-        migration for migration in migrations if migration.id not in rows or rows[migration.id].state != "applied"
-    ]
+    rows = {row.id: row for row in applied if row.is_there}
+    done = {id_ for id_, row in rows.items() if row.state == RecordState.APPLIED}
+    missing = [migration for migration in migrations if migration.id not in done]
     expand = tuple(one for one in missing if one.phase == "expand")
     contract = tuple(one for one in missing if one.phase == "contract")
+    problems = [*_strangers(known, rows, database), *_changed(known, rows, database), *_half_back(rows, database)]
     problems += _out_of_order(migrations, rows, expand, database)
-    half = next((row for row in rows.values() if row.state != "applied" and row.statement > 0), None)
-    if half and half.id in known and known[half.id].up.sha256 != half.up_sha256:
-        half = None  # told as changed
+    half = next((row for row in rows.values() if row.is_half and row.direction == "up" and row.id in known), None)
     return Pending(expand, contract, half, tuple(problems))
 
 
@@ -113,12 +130,21 @@ def _changed(known: dict[str, Migration], rows: dict[str, Applied], database: st
     ]
 
 
+def _half_back(rows: dict[str, Applied], database: str) -> list[str]:
+    return [
+        f"{row.label} was being taken back from {database}, and stopped after statement {row.statement} of "
+        f"{row.statements}: {row.error or 'its task ended'}. Take it back first: invoke migrate with --to"
+        for row in rows.values()
+        if row.state != RecordState.APPLIED and row.direction == "down"
+    ]
+
+
 def _out_of_order(
     migrations: Sequence[Migration], rows: dict[str, Applied], expand: Sequence[Migration], database: str
 ) -> list[str]:
     """An expand that would come after a later one: it was never tried in that order."""
     key = order([*(migration.id for migration in migrations), *rows])
-    done = [row for row in rows.values() if row.state == "applied" and row.phase == "expand"]
+    done = [row for row in rows.values() if row.state == RecordState.APPLIED and row.phase == "expand"]
     last = max(done, key=lambda row: key(row.id), default=None)
     if last is None:
         return []

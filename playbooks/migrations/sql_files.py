@@ -13,7 +13,7 @@ from playbooks.core.invisible import find_invisible
 from playbooks.migrations.statements import SqlMistake, Statement, split
 from playbooks.settings.types import parse_duration
 
-Phase = Literal["expand", "contract"]
+MigrationPhase = Literal["expand", "contract"]
 Direction = Literal["up", "down"]
 
 NAME = re.compile(r"(?P<id>[0-9A-Za-z][0-9A-Za-z.-]{0,39})_(?P<name>[A-Za-z0-9_.-]{1,80})\.(?P<direction>up|down)\.sql")
@@ -56,7 +56,7 @@ class Migration:
 
     id: str
     name: str
-    phase: Phase
+    phase: MigrationPhase
     up: SqlFile
     down: SqlFile | None
 
@@ -74,7 +74,7 @@ class _Mistake(ValueError):
 class _Head:
     """What the comments at the head of a file say."""
 
-    phase: Phase = "expand"
+    phase: MigrationPhase = "expand"
     transaction: bool = True
     irreversible: bool = False
     times: dict[str, float] = field(default_factory=dict)

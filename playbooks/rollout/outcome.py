@@ -9,6 +9,7 @@ from playbooks.core.errors import ExitStatus
 from playbooks.core.names import cut
 from playbooks.core.states import TaskStatus
 from playbooks.judgement.meanwhile import RequestSummary
+from playbooks.rollout.migrating import Done
 
 # A record is one argument of a script, of 128 kB at the most (execve(2)).
 MAX_MESSAGE, MAX_WARNING, MAX_WARNINGS = 8000, 500, 20  # characters, characters, lines
@@ -55,6 +56,7 @@ class Outcome:
         strategy: how hosts were changed.
         backup: the id of the backup taken before.
         verdicts: how its stages were judged, with the numbers.
+        migrations: what was done to the databases.
         warnings: what a person should know.
         next: what to do next.
         requests: requests during the change and before it; None if nothing counts them.
@@ -74,6 +76,7 @@ class Outcome:
     strategy: str = ""
     backup: str | None = None
     verdicts: tuple[dict[str, object], ...] = ()
+    migrations: tuple[Done, ...] = ()
     warnings: tuple[str, ...] = ()
     next: str = ""
     code: str = ""

@@ -14,6 +14,7 @@ from playbooks.fleet.lock_owner import LockOwner
 from playbooks.releases.members import Members
 from playbooks.releases.render import Rendered
 from playbooks.releases.renderings import Renderings, for_next
+from playbooks.rollout.migrating import Done
 from playbooks.rollout.mover import Move
 from playbooks.steps.facts import Facts
 from playbooks.strategies.plan import Plan
@@ -38,6 +39,7 @@ class Deployment:
         groups: the two groups of hosts, if the environment has them.
         outdated: the hosts that do not run what they should.
         backup: the id of the backup to go back to, if one was made or proven.
+        migrated: the migrations that were applied.
         instead: a sentence on each version that was passed over.
         warnings: what a person should know afterwards.
     """
@@ -55,6 +57,7 @@ class Deployment:
     groups: Groups | None = None
     outdated: Sequence[Target] = ()
     backup: str | None = None
+    migrated: tuple[Done, ...] = ()
     instead: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 

@@ -61,6 +61,7 @@ def abandoned(run: Deployment, error: SlipwayError) -> Outcome:
         started=release.created,
         seconds=time.monotonic() - run.started,
         by=release.by,
+        migrations=run.migrated,
         code=error.code,
         exit_status=ExitStatus.FAILED,
     )
@@ -90,6 +91,9 @@ def deployed(
     back = next((fact.current_version for fact in facts.values() if fact.current_version), None)
     if hooks and back:
         told.append(still_migrated(env, {release.version: hooks}, back))
+    if run.migrated and gone_back:
+        kept = ", ".join(f"{one.label} in {one.database}" for one in run.migrated)
+        told.append(f"the databases keep what this deploy migrated: {kept}. They are expands, with which {back} works")
     told += _unjudged(rollout)
     status, message, next_step, exit_status = _verdict(env, release, facts, rollout, group)
     return Outcome(
@@ -105,6 +109,7 @@ def deployed(
         by=release.by,
         strategy=plan.strategy,
         backup=run.backup,
+        migrations=run.migrated,
         verdicts=tuple(stage_verdict.record for stage_verdict in rollout.stage_verdicts),
         warnings=tuple(told),
         next=next_step,

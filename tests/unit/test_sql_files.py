@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from playbooks.core.errors import ConfigError
-from playbooks.migrations.pending import Applied, compare
+from playbooks.migrations.pending import Applied, RecordState, compare
 from playbooks.migrations.sql_files import Migration, read_sql_files
 from playbooks.migrations.statements import SqlMistake, split
 
@@ -161,7 +161,8 @@ def test_no_file_breaks_it(files: dict[str, bytes]) -> None:
 
 def applied(one: Migration, **changes: object) -> Applied:
     row: dict[str, object] = {
-        "id": one.id, "name": one.name, "phase": one.phase, "state": "applied", "up_sha256": one.up.sha256,
+        "id": one.id, "name": one.name, "phase": one.phase, "direction": "up", "state": RecordState.APPLIED,
+        "up_sha256": one.up.sha256,
         "down_sha256": one.down.sha256 if one.down else "", "statement": 1, "statements": 1, "by": "ann", "deploy": "d",
         "started": "", "ended": "", "milliseconds": 3,
     }  # fmt: skip
@@ -181,7 +182,8 @@ def test_what_is_missing_is_pending_in_order() -> None:
         ([{"up_sha256": "0" * 64}], "1_a.up.sql is not the file that was applied to shop"),
         ([{"id": "9", "name": "z"}], "shop has 9_z, which this release does not know"),
         ([{"id": "2", "name": "b"}], "1_a comes before 2_b, which shop has already"),
-        ([{"state": "failed", "statement": 1, "statements": 2, "up_sha256": "0" * 64}], "is not the file"),
+        ([{"state": RecordState.FAILED, "statement": 1, "statements": 2, "up_sha256": "0" * 64}], "is not the file"),
+        ([{"direction": "down", "state": RecordState.FAILED}], "1_a was being taken back from shop, and stopped after"),
     ],
 )
 def test_a_history_that_does_not_fit_is_refused(rows: list[dict[str, object]], said: str) -> None:
@@ -194,7 +196,7 @@ def test_a_history_that_does_not_fit_is_refused(rows: list[dict[str, object]], s
 def test_a_migration_that_ended_half_way_is_gone_on_with() -> None:
     """Its first statements would fail, or be done twice."""
     (one,) = migrations("1_a")
-    row = applied(one, state="failed", statement=1, statements=2)
+    row = applied(one, state=RecordState.FAILED, statement=1, statements=2)
     assert compare([one], [row], database="shop").half == row
-    assert compare([one], [applied(one, state="failed", statement=0)], database="shop").half is None
-    assert compare([one], [applied(one, state="reverted")], database="shop").expand == (one,)
+    assert compare([one], [applied(one, state=RecordState.FAILED, statement=0)], database="shop").half is None
+    assert compare([one], [applied(one, state=RecordState.REVERTED)], database="shop").expand == (one,)

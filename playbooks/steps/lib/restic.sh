@@ -3,38 +3,30 @@
 # lets restic read what others can change sets restic_views, folders (one in each line) in which restic follows no link (see
 # no_links.sh), and restic_limit, a number of seconds, because a FIFO in its way would stop restic for good.
 #
-# Standard input: lines "kind US field… US ." (US is \037). "secret NAME VALUE" is restic's environment, and is read here; every
+# Standard input, see payload.sh: "secret NAME VALUE" is restic's environment, and is read here; every
 # other line goes to the step's own function payload_line. No password is ever in a command line or a file, and no program but
 # restic has one in its environment.
 
+# include payload.sh
 # include root_only.sh
 # include no_links.sh
 # include attributes.sh
 
-us=$(printf '\037')
 secrets=
 lock_patience=60
 restic_views=
 restic_limit=
 no_view='this host cannot read what other users can change without following their links, which takes Linux 5.10 and util-linux 2.37'
 
+restic_line() {
+    case $1 in
+        secret) secrets=$secrets$2=$3$newline ;;
+        *) payload_line "$@" ;;
+    esac
+}
 read_payload() {
-    whole=no
-    while IFS= read -r line; do
-        set -f
-        IFS=$us
-        # shellcheck disable=SC2086
-        set -- $line
-        unset IFS
-        set +f
-        case $1 in
-            secret) secrets=$secrets$2=$3$newline ;;
-            end) whole=yes ;;
-            *) payload_line "$@" ;;
-        esac
-    done
     # With half of the lines the backup would have half of the data.
-    [ "$whole" = yes ] || fail cut 'the instructions for this backup did not arrive whole'
+    read_lines restic_line backup
     # restic makes and removes files there by name, as root, so nobody else may change the folder.
     case $repository in /*) require_root_only "$repository" 'the restic repository' ;; esac
 }

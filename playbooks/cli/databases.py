@@ -1,0 +1,74 @@
+"""The command line's tasks for what a release does to its databases (C1)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from invoke import Context, task
+
+from playbooks.cli import confirming, flag_values, runner
+from playbooks.cli.flags import APP, ENV, JSON, TIMINGS, WAIT, YES
+
+if TYPE_CHECKING:
+    from playbooks.migrate import MigrateResult
+    from playbooks.show_migrations import ShownMigrations
+
+
+@task(
+    positional=[],
+    optional=["timings"],
+    help={
+        "env": ENV,
+        "app": APP,
+        "to": "bring the databases to the migration with this id, and take later ones back; none: take all back",
+        "contract": "also apply the contracts that are owed: older releases do not work after that",
+        "check": "only say which migrations would run, statement by statement, and touch nothing",
+        "wait": WAIT,
+        "yes": YES,
+        "timings": TIMINGS,
+        "json": JSON,
+    },
+)
+def migrate(
+    c: Context,
+    env: str = "",
+    to: str | None = None,
+    contract: bool = False,
+    check: bool = False,
+    wait: str = "0",
+    yes: bool = False,
+    timings: str | None = None,
+    json: bool = False,
+    app: str | None = None,
+) -> None:
+    """Apply the migrations of the running release that its databases lack, or go to another one."""
+    from playbooks.report import migrations as tables
+
+    def ask(environment: runner.Environment) -> None:
+        if not check:
+            confirming.confirm(
+                environment, f"migrate to {to or 'the release that runs'}", confirming.MIGRATE_WORD, yes=yes
+            )
+
+    def act(environment: runner.Environment, progress: runner.Progress) -> MigrateResult:
+        from playbooks.migrate import MigrateRequest
+        from playbooks.migrate import migrate as run
+
+        wanted = MigrateRequest(to, contract=contract, check=check, wait=flag_values.seconds("wait", wait))
+        return run(environment, wanted, progress)
+
+    observers = runner.timed("migrate", timings)
+    runner.perform(env, act, tables.show_migrated, app=app, as_json=json, observers=observers, ask=ask)
+
+
+@task(positional=[], help={"env": ENV, "app": APP, "json": JSON})
+def migrations(c: Context, env: str = "", json: bool = False, app: str | None = None) -> None:
+    """Show which migrations the databases have and lack, by whom, and how long they took."""
+    from playbooks.report import migrations as tables
+
+    def act(environment: runner.Environment, progress: runner.Progress) -> ShownMigrations:
+        from playbooks.show_migrations import show_migrations as run
+
+        return run(environment, progress)
+
+    runner.perform(env, act, tables.show_migrations, app=app, several="each", as_json=json)

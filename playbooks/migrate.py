@@ -1,0 +1,242 @@
+"""Bring the databases to the schema that the running release knows, or back to an earlier one (C1)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from playbooks.core.answer import Answer
+from playbooks.core.clock import instant, now
+from playbooks.core.counting import counted
+from playbooks.core.errors import ExitStatus, StepFailed, UsageError
+from playbooks.core.names import stamp
+from playbooks.core.states import TaskStatus
+from playbooks.core.surroundings import who
+from playbooks.environments.environment import Environment
+from playbooks.environments.host_facts import read_all
+from playbooks.environments.lock_requests import lock_requests
+from playbooks.fleet.fleet import Fleet, open_fleet
+from playbooks.fleet.lock_owner import LockOwner
+from playbooks.fleet.progress import Progress
+from playbooks.fleet.remote import Remote
+from playbooks.migrations.sql_files import Direction, MigrationPhase
+from playbooks.rollout.migrating import (
+    Done,
+    Wanted,
+    compared,
+    contract_jobs,
+    databases_with_migrations,
+    expand_jobs,
+    from_release,
+    jobs_to,
+    migrating_hosts,
+    require_ready,
+    run_jobs,
+    secrets_of_migrations,
+)
+from playbooks.rollout.outcome import Outcome
+from playbooks.rollout.recording import sealed, write_down
+from playbooks.steps.facts import Facts
+from playbooks.steps.finish import Finished, finish
+
+
+@dataclass(frozen=True)
+class MigrateRequest:
+    """A person's request.
+
+    Args:
+        to: bring the databases to this migration's id; "none" takes all back. Default: all that are pending.
+        contract: also apply contracts.
+        check: only say what would be done.
+        wait: seconds to wait for another task's lock.
+    """
+
+    to: str | None = None
+    contract: bool = False
+    check: bool = False
+    wait: float = 0.0
+
+
+@dataclass(frozen=True)
+class PlannedMigration:
+    """What a check found to do; the statements are cut short."""
+
+    database: str
+    id: str
+    name: str
+    phase: MigrationPhase
+    direction: Direction
+    statements: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class MigrateResult(Answer):
+    """What was done.
+
+    Args:
+        id: the task's id in the ledger; empty for a check, and if there was nothing to do.
+        release: the release whose migrations they are.
+        done: the migrations, in the order in which they were applied or taken back.
+        planned: what a check found to do.
+        owed: contracts that wait until nothing needs the old schema.
+        message: the same as a sentence.
+    """
+
+    schema: ClassVar[str] = "slipway.migrate/1"
+    id: str
+    release: str
+    done: tuple[Done, ...]
+    planned: tuple[PlannedMigration, ...]
+    owed: tuple[str, ...]
+    message: str
+
+
+def migrate(env: Environment, wanted: MigrateRequest, progress: Progress) -> MigrateResult:
+    """Apply the running release's migrations that its databases lack, or go to another migration.
+
+    Args:
+        env: the environment.
+        wanted: the request.
+        progress: receives what to show a person.
+
+    Raises:
+        UsageError: there are no migrations, or no such one.
+        StepFailed: one failed; it says what stays.
+    """
+    require_migrations(env)
+    env.secrets.require(secrets_of_migrations(env))
+    env.signing.prepare(progress.warn)
+    started, began = now(), time.monotonic()
+    owner = LockOwner(who(), "migrate", instant(started), stamp(started), "migrate")
+    names = list(dict.fromkeys([*(target.name for target in env.targets), *migrating_hosts(env)]))
+    addresses = [env.target(name).address for name in names]
+    with open_fleet(
+        addresses, progress=progress, forks=env.settings.forks, total=env.settings.timeouts.total, acts=True
+    ) as fleet:
+        fleet.require_all()
+        facts = read_all(fleet, env, env.targets)
+        if wanted.check:
+            release, jobs, owed = _find(fleet, env, wanted, facts)
+            return _result(env, "", release, [], jobs, owed)
+        with fleet.lock(lock_requests(env, names, owner, wait=wanted.wait)) as held:
+            release, jobs, owed = _find(fleet, env, wanted, facts)
+            if not jobs:
+                held.succeeded = True
+                return _result(env, "", release, [], [], owed)
+            done: list[Done] = []
+            try:
+                run_jobs(fleet, env, jobs, done, by=owner.who, deploy=owner.id)
+            except StepFailed as error:
+                _record(fleet, env, owner, facts, done, error.message, error.code, time.monotonic() - began)
+                raise
+            result = _result(env, owner.id, release, done, [], owed)
+            _record(fleet, env, owner, facts, done, result.message, "", time.monotonic() - began)
+            held.succeeded = True
+            return result
+
+
+def require_migrations(env: Environment) -> None:
+    """Refuse an environment without migrations.
+
+    Raises:
+        UsageError: no database has some.
+    """
+    if not databases_with_migrations(env):
+        raise UsageError(
+            f"no database of {env.title} has migrations; nothing was touched",
+            hint="set slipway_databases[].migrations: docs/migrations.md",
+        )
+
+
+def running_release(env: Environment, facts: Mapping[str, Facts]) -> tuple[str, str]:
+    """Return a host and the release that it runs. All hosts must run the same one, since its migrations count.
+
+    Raises:
+        UsageError: nothing runs, or not the same everywhere.
+    """
+    running = {host: fact.current for host, fact in facts.items() if fact.current}
+    found = sorted(set(running.values()))
+    if not found:
+        raise UsageError(
+            f"nothing runs on {env.title} yet, so there are no migrations of a running release; nothing was touched",
+            hint=f"a deploy applies those of its release: invoke deploy {env.flag}",
+        )
+    if len(found) > 1:
+        raise UsageError(
+            f"the hosts run {' and '.join(found)}, which may have different migrations; nothing was touched",
+            hint=f"see invoke status {env.flag}; bring them to one release, then migrate",
+        )
+    return next(iter(running)), found[0]
+
+
+def _find(
+    fleet: Fleet, env: Environment, wanted: MigrateRequest, facts: Mapping[str, Facts]
+) -> tuple[str, list[Wanted], list[str]]:
+    """Return the running release, what is to be done, and which contracts wait."""
+    host, release = running_release(env, facts)
+    found = compared(fleet, env, from_release(fleet, env, release, host))
+    require_ready(env, found)
+    owed = [f"{job.database.database.name}: {job.migration.label}" for job in contract_jobs(found)]
+    if wanted.to is not None:
+        return release, jobs_to(found, wanted.to), owed
+    jobs = expand_jobs(found)
+    if wanted.contract:
+        return release, [*jobs, *contract_jobs(found)], []
+    return release, jobs, owed
+
+
+def _result(
+    env: Environment, id_: str, release: str, done: list[Done], planned: list[Wanted], owed: list[str]
+) -> MigrateResult:
+    if planned:
+        message = f"{counted(len(planned), 'migration')} to run; nothing was touched"
+    elif done:
+        message = f"{counted(len(done), 'migration')} done in {sum(one.seconds for one in done):.1f} s"
+    else:
+        message = "every database has what the running release needs"
+    plans = tuple(_planned(job) for job in planned)
+    return MigrateResult(env.name, id_, release, tuple(done), plans, tuple(owed), message)
+
+
+def _planned(job: Wanted) -> PlannedMigration:
+    migration = job.migration
+    file = migration.down if job.direction == "down" and migration.down else migration.up
+    statements = tuple(statement.shown for statement in file.statements)
+    name = job.database.database.name
+    return PlannedMigration(name, migration.id, migration.name, migration.phase, job.direction, statements)
+
+
+def _record(
+    fleet: Fleet,
+    env: Environment,
+    owner: LockOwner,
+    facts: Mapping[str, Facts],
+    done: Sequence[Done],
+    message: str,
+    code: str,
+    seconds: float,
+) -> None:
+    outcome = Outcome(
+        task=owner.task,
+        id=owner.id,
+        environment=env.name,
+        version=", ".join(sorted({fact.version for fact in facts.values() if fact.version})),
+        status=TaskStatus.FAILED if code else TaskStatus.DONE,
+        code=code,
+        message=message,
+        hosts=(),
+        started=owner.since,
+        seconds=seconds,
+        by=owner.who,
+        migrations=tuple(done),
+        exit_status=ExitStatus.PERSON_NEEDED if code else ExitStatus.DONE,
+    )
+    document = sealed(env, owner, outcome, facts)
+
+    def one(remote: Remote) -> Finished:
+        return finish(remote, env.target(remote.name).settings, document)
+
+    for host, error in write_down(fleet, env, "record", list(facts), one).items():
+        fleet.progress.warn(f"{host}: what was done stays, but its ledger has no record of it: {error.message}")

@@ -1,0 +1,330 @@
+"""The databases' part of a release (C1): which migrations are pending, and applying them one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from playbooks.core.artifact import Artifact
+from playbooks.core.counting import counted
+from playbooks.core.errors import ConfigError, ExitStatus, SlipwayError, StepFailed, UsageError
+from playbooks.core.phases import Phase, PhaseCode
+from playbooks.core.step_codes import StepCode
+from playbooks.environments.environment import Environment
+from playbooks.fleet.fleet import Fleet
+from playbooks.fleet.remote import Remote
+from playbooks.migrations.pending import Pending, compare
+from playbooks.migrations.sql_files import Direction, Migration, MigrationPhase, order, read_sql_files
+from playbooks.releases.sql_in_artifact import sql_in_artifact
+from playbooks.settings.backup import Database
+from playbooks.steps.migrations import (
+    DatabaseState,
+    Migrated,
+    MigrationJob,
+    migrate,
+    read_sql,
+    read_state,
+    with_hint,
+)
+
+
+@dataclass(frozen=True)
+class DatabaseMigrations:
+    """A database, and a release's migrations of it.
+
+    Args:
+        database: its settings.
+        host: the host that reaches it.
+        migrations: the release's, in order.
+        state: what its server says.
+        pending: what it lacks.
+    """
+
+    database: Database
+    host: str
+    migrations: tuple[Migration, ...]
+    state: DatabaseState
+    pending: Pending
+
+
+@dataclass(frozen=True)
+class Done:
+    """One migration that was applied or taken back.
+
+    Args:
+        database: the database's name.
+        id, name, phase: the migration.
+        direction: up or down.
+        seconds: how long its statements took.
+        statements: how many they are.
+        tries: how often it was begun, because of locks.
+    """
+
+    database: str
+    id: str
+    name: str
+    phase: MigrationPhase
+    direction: Direction
+    seconds: float
+    statements: int
+    tries: int
+
+    @property
+    def label(self) -> str:
+        """The migration in a message."""
+        return f"{self.id}_{self.name}"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One migration to apply or to take back."""
+
+    database: DatabaseMigrations
+    migration: Migration
+    direction: Direction = "up"
+
+
+def databases_with_migrations(env: Environment) -> list[Database]:
+    """Return the databases that releases change."""
+    return [database for database in env.settings.databases if database.migrations]
+
+
+def migrating_hosts(env: Environment) -> list[str]:
+    """Return the hosts that reach these databases."""
+    names = {database.name for database in databases_with_migrations(env)}
+    return [host for host, databases in env.database_hosts.items() if names & set(databases)]
+
+
+def secrets_of_migrations(env: Environment) -> list[str]:
+    """Return the names of the secrets that migrating needs."""
+    return [user[1] for database in env.settings.databases if (user := database.migrating_user)]
+
+
+def from_artifact(env: Environment, artifact: Artifact) -> Mapping[str, tuple[Migration, ...]] | None:
+    """Read a release's migrations out of its artifact, by database; None if only a host can read it.
+
+    Raises:
+        ConfigError: a file is wrong, or a folder is missing.
+    """
+    folders = _folders(env)
+    found = sql_in_artifact(artifact, list(dict.fromkeys(folders.values()))) if folders else {}
+    if found is None:
+        return None
+    problems: list[str] = []
+    migrations: dict[str, tuple[Migration, ...]] = {}
+    for name, folder in folders.items():
+        try:
+            migrations[name] = read_sql_files(found[folder], folder)
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(list(dict.fromkeys(problems)), hint="docs/migrations.md says what a file may have")
+    return migrations
+
+
+def from_release(fleet: Fleet, env: Environment, release: str, host: str) -> Mapping[str, tuple[Migration, ...]]:
+    """Read a release's migrations from a host that has it, by database.
+
+    Args:
+        fleet: the open sessions.
+        env: the environment.
+        release: the release's id.
+        host: an application's host.
+
+    Raises:
+        ConfigError: a file is wrong.
+        SlipwayError: the host does not answer, or has no such folder.
+    """
+
+    def files(remote: Remote) -> dict[str, tuple[Migration, ...]]:
+        settings = env.target(host).settings
+        return {
+            name: read_sql_files(read_sql(remote, settings, release, folder), folder)
+            for name, folder in _folders(env).items()
+        }
+
+    return fleet.each("migrations", files, hosts=[host]).all_or_raise("reading migrations")[host]
+
+
+def compared(
+    fleet: Fleet, env: Environment, migrations: Mapping[str, tuple[Migration, ...]]
+) -> list[DatabaseMigrations]:
+    """Compare a release's migrations with the databases.
+
+    Args:
+        fleet: the open sessions.
+        env: the environment.
+        migrations: the release's, by database.
+
+    Raises:
+        SlipwayError: a database does not answer.
+    """
+    states = read_states(fleet, env)
+    return [
+        DatabaseMigrations(
+            database,
+            _host(env, database),
+            migrations[database.name],
+            states[database.name],
+            compare(migrations[database.name], states[database.name].applied, database=database.name),
+        )
+        for database in databases_with_migrations(env)
+    ]
+
+
+def _folders(env: Environment) -> dict[str, str]:
+    """Return the folder of each database's migrations in a release."""
+    return {database.name: database.migrations.folder for database in env.settings.databases if database.migrations}
+
+
+def read_states(fleet: Fleet, env: Environment) -> Mapping[str, DatabaseState]:
+    """Ask each database for its migrations; by the database's name.
+
+    Raises:
+        SlipwayError: a database cannot be asked.
+    """
+    databases = databases_with_migrations(env)
+
+    def one(remote: Remote) -> dict[str, DatabaseState]:
+        own = [database for database in databases if _host(env, database) == remote.name]
+        try:
+            return {database.name: read_state(remote, database, env.secrets) for database in own}
+        except StepFailed as error:
+            raise with_hint(error, env.flag) from None
+
+    found = fleet.each("database", one, hosts=migrating_hosts(env)).all_or_raise("asking the databases")
+    return {name: state for states in found.values() for name, state in states.items()}
+
+
+def require_ready(env: Environment, found: Sequence[DatabaseMigrations]) -> None:
+    """Refuse to migrate a database whose history does not fit, or that cannot be written to.
+
+    Raises:
+        SlipwayError: every reason. Nothing has changed.
+    """
+    reasons = [reason for one in found for reason in _reasons(one)]
+    if reasons:
+        raise SlipwayError("; ".join(reasons) + ". No database was touched", hint=f"see: invoke migrations {env.flag}")
+
+
+def _reasons(one: DatabaseMigrations) -> Iterator[str]:
+    name = one.database.name
+    yield from one.pending.problems
+    if one.state.replica:
+        yield f"{name} is a replica, which takes no changes: let slipway_databases name the primary server"
+    if one.state.busy is not None:
+        yield f"another task is migrating {name}" + (f", for {one.state.busy} s now" if one.state.busy else "")
+
+
+def expand_jobs(found: Sequence[DatabaseMigrations]) -> list[Wanted]:
+    """Return what a release needs before it runs."""
+    return [Wanted(one, migration) for one in found for migration in one.pending.expand]
+
+
+def contract_jobs(found: Sequence[DatabaseMigrations]) -> list[Wanted]:
+    """Return what may run when nothing needs the old schema any more."""
+    return [Wanted(one, migration) for one in found for migration in one.pending.contract]
+
+
+def jobs_to(found: Sequence[DatabaseMigrations], to: str) -> list[Wanted]:
+    """Return what brings a database to a migration: up to it, or back to it from later ones.
+
+    Args:
+        found: the databases.
+        to: the migration's id; "none" takes all of them back.
+
+    Raises:
+        UsageError: no database has this migration, or one that is to be taken back has no way back.
+    """
+    fits = [one for one in found if to == "none" or any(migration.id == to for migration in one.migrations)]
+    if not fits:
+        known = [migration.id for one in found for migration in one.migrations]
+        raise UsageError(
+            f"--to={to}: the release that runs has no such migration; nothing was touched",
+            hint=f"it has: {', '.join(known[-12:]) or 'none'}; or --to=none",
+        )
+    jobs = []
+    for one in fits:
+        rows = {row.id: row for row in one.state.applied if row.is_there}
+        key = order([migration.id for migration in one.migrations])
+        later = [migration for migration in one.migrations if to == "none" or key(migration.id) > key(to)]
+        back = [migration for migration in reversed(later) if migration.id in rows]
+        stuck = [migration.label for migration in back if migration.down is None]
+        if stuck:
+            raise UsageError(
+                f"--to={to}: {', '.join(stuck)} cannot be undone: its file says so; nothing was touched",
+                hint="a backup restores the database: invoke rollback --with-database",
+            )
+        jobs += [Wanted(one, migration, "down") for migration in back]
+        earlier = [migration for migration in one.pending.expand if migration not in later]
+        jobs += [Wanted(one, migration) for migration in earlier]
+    return jobs
+
+
+def run_jobs(fleet: Fleet, env: Environment, jobs: Sequence[Wanted], done: list[Done], *, by: str, deploy: str) -> None:
+    """Migrate, one migration after another, until the first that fails.
+
+    Args:
+        fleet: the open sessions, with the locks held.
+        env: the environment.
+        jobs: what to do.
+        done: gets each one that is done.
+        by, deploy: who does it, and the task's id.
+
+    Raises:
+        SlipwayError: one failed; it says where the databases stand.
+    """
+    for number, job in enumerate(jobs, start=1):
+        migration, database = job.migration, job.database
+        what = "applying" if job.direction == "up" else "taking back"
+        text = f"{what} {migration.label} in {database.database.name} ({number} of {len(jobs)})"
+        fleet.progress.phase(Phase(PhaseCode.MIGRATING, text))
+        ask = MigrationJob(migration, job.direction, by, deploy, _first(job))
+
+        def one(remote: Remote, ask: MigrationJob = ask, database: DatabaseMigrations = database) -> Migrated:
+            settings = env.target(remote.name).settings
+            note = partial(fleet.progress.note, remote.name)
+            return migrate(remote, settings, database.database, env.secrets, ask, note=note)
+
+        result = fleet.each("migrate", one, hosts=[database.host], finish=True)
+        if result.failed:
+            raise _where_it_stands(env, result.failed[database.host], jobs, done)
+        done.append(_done(job, result.ok[database.host]))
+
+
+def _done(job: Wanted, took: Migrated) -> Done:
+    migration = job.migration
+    return Done(
+        database=job.database.database.name,
+        id=migration.id,
+        name=migration.name,
+        phase=migration.phase,
+        direction=job.direction,
+        seconds=round(took.seconds, 3),
+        statements=len(took.milliseconds),
+        tries=took.tries,
+    )
+
+
+def _where_it_stands(
+    env: Environment, error: SlipwayError, jobs: Sequence[Wanted], done: Sequence[Done]
+) -> SlipwayError:
+    """Return the error of a migration with what is done besides, and what is not."""
+    left = len(jobs) - len(done) - 1
+    before = f". {', '.join(one.label for one in done)} is done and stays" if done else ""
+    after = f". {counted(left, 'migration')} after it was not begun" if left else ""
+    error.message = f"{error.message.rstrip('.')}{before}{after}"
+    if error.code in (StepCode.MIGRATION_HALF, StepCode.MIGRATION_UNKNOWN):
+        error.exit_status = ExitStatus.PERSON_NEEDED
+    return with_hint(error, env.flag) if isinstance(error, StepFailed) else error
+
+
+def _first(job: Wanted) -> int:
+    """Return the first statement of a migration that is not done."""
+    row = next((row for row in job.database.state.applied if row.id == job.migration.id), None)
+    return row.next_statement if row and row.is_half and row.direction == job.direction else 1
+
+
+def _host(env: Environment, database: Database) -> str:
+    return next(host for host, names in env.database_hosts.items() if database.name in names)

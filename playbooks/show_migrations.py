@@ -1,0 +1,103 @@
+"""Which migrations the databases have, which are pending, by whom and how long they took (C1)."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+from playbooks.core.errors import ExitStatus
+from playbooks.environments.environment import Environment
+from playbooks.environments.host_facts import read_all
+from playbooks.fleet.fleet import open_fleet
+from playbooks.fleet.progress import Progress
+from playbooks.migrate import require_migrations, running_release
+from playbooks.migrations.pending import Applied
+from playbooks.rollout.migrating import (
+    DatabaseMigrations,
+    compared,
+    from_release,
+    migrating_hosts,
+    secrets_of_migrations,
+)
+
+
+@dataclass(frozen=True)
+class ShownDatabase:
+    """A database's migrations.
+
+    Args:
+        name, host: the database, and the host that reaches it.
+        applied: those that it has, or had.
+        pending: expands that the running release needs.
+        owed: contracts that wait until nothing needs the old schema.
+        problems: why nothing may be applied.
+        busy: seconds for which a task has migrated it; None if none does.
+        invalid: indexes that are not whole.
+        bytes: its size.
+    """
+
+    name: str
+    host: str
+    applied: tuple[Applied, ...]
+    pending: tuple[str, ...]
+    owed: tuple[str, ...]
+    problems: tuple[str, ...]
+    busy: int | None
+    invalid: tuple[str, ...]
+    bytes: int
+
+
+@dataclass(frozen=True)
+class ShownMigrations:
+    """The migrations of an environment."""
+
+    schema: ClassVar[str] = "slipway.migrations/1"
+    environment: str
+    release: str
+    databases: tuple[ShownDatabase, ...]
+
+    @property
+    def exit_status(self) -> ExitStatus:
+        """Return 3 if a person must look at a database."""
+        bad = any(one.problems or any(row.is_half for row in one.applied) for one in self.databases)
+        return ExitStatus.PERSON_NEEDED if bad else ExitStatus.DONE
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON document."""
+        return {
+            "environment": self.environment,
+            "release": self.release,
+            "databases": [asdict(one) for one in self.databases],
+            "exit_status": int(self.exit_status),
+        }
+
+
+def show_migrations(env: Environment, progress: Progress) -> ShownMigrations:
+    """Read every database's migrations, and compare them with the running release.
+
+    Raises:
+        UsageError: there are no migrations.
+        SlipwayError: a host or a database does not answer.
+    """
+    require_migrations(env)
+    env.secrets.require(secrets_of_migrations(env))
+    names = dict.fromkeys([*(target.name for target in env.targets), *migrating_hosts(env)])
+    with open_fleet([env.target(name).address for name in names], progress=progress, forks=env.settings.forks) as fleet:
+        fleet.require_all()
+        host, release = running_release(env, read_all(fleet, env, env.targets))
+        found = compared(fleet, env, from_release(fleet, env, release, host))
+    return ShownMigrations(env.name, release, tuple(_shown(one) for one in found))
+
+
+def _shown(one: DatabaseMigrations) -> ShownDatabase:
+    return ShownDatabase(
+        name=one.database.name,
+        host=one.host,
+        applied=one.state.applied,
+        pending=tuple(migration.label for migration in one.pending.expand),
+        owed=tuple(migration.label for migration in one.pending.contract),
+        problems=one.pending.problems,
+        busy=one.state.busy,
+        invalid=one.state.invalid,
+        bytes=one.state.bytes,
+    )

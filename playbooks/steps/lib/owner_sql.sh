@@ -1,0 +1,48 @@
+# shellcheck shell=sh disable=SC2034,SC2154
+# Statements as the database user that migrates, for whom use_database was called (postgres.sh).
+#
+# They come from a release, so psql runs as a user of the system that exists for that moment only (DynamicUser= of
+# systemd.exec(5)): whatever the statements could make psql do on this host, it has no rights here.
+
+# owner_sql FILE DATABASE SECONDS: run psql on FILE. The password is the first line of its standard input, so no command line and
+# no file has it.
+owner_sql() {
+    is_known_server || return 2
+    # shellcheck disable=SC2016
+    { printf '%s\n' "$owner_password" && cat "$1"; } |
+        systemd-run --quiet --pipe --wait --collect --service-type=exec --property=DynamicUser=yes --property=RuntimeMaxSec="$3" \
+            --property=ProtectHome=yes --property=PrivateDevices=yes --property=CapabilityBoundingSet= --property=RestrictNamespaces=yes \
+            --property=ProtectProc=invisible --property=Nice=5 \
+            -- /bin/sh -c 'IFS= read -r PGPASSWORD && export PGPASSWORD PGCONNECT_TIMEOUT=10 PGCLIENTENCODING=UTF8 PGAPPNAME=slipway &&
+                exec psql "$$@" --no-psqlrc --no-password --quiet --tuples-only --no-align --file=-' \
+            psql --host="$db_host" --port="$db_port" --username="$db_user" --dbname="$2"
+}
+
+# literal TEXT: print it as a string of SQL.
+literal() { printf "'%s'" "$(printf '%s' "$1" | sed "s/'/''/g")"; }
+
+# The table is a part of the database, so a backup has it, and a restored database tells what it has. The comment is its format.
+owner_head() {
+    cat <<'SQL'
+\set ON_ERROR_STOP on
+\set VERBOSITY verbose
+\set SHOW_CONTEXT never
+\unset DBNAME
+\unset ENCODING
+\unset HOST
+\unset PORT
+\unset USER
+\unset VERSION
+\unset VERSION_NAME
+\unset VERSION_NUM
+\unset SERVER_VERSION_NAME
+\unset SERVER_VERSION_NUM
+set client_min_messages = warning;
+set standard_conforming_strings = on;
+select pg_catalog.set_config('client_connection_check_interval', '2s', false)
+    where pg_catalog.current_setting('server_version_num')::int >= 140000 \g /dev/null
+SQL
+}
+
+# The number of the advisory lock that lets only one task migrate a database; it ends with its session.
+owner_lock='1936484720, 1'

@@ -1,0 +1,64 @@
+# shellcheck shell=sh disable=SC2034,SC2154
+# migration_state: what a database's migrations are. Changes nothing. Standard input, see payload.sh: database NAME HOST PORT USER
+# PASSWORD SERVED-BY, the user being the one that migrates.
+#
+# Emits: server VERSION IN-RECOVERY PORT BYTES; busy PID SECONDS if somebody migrates now; invalid SCHEMA NAME for each index that
+# is not whole; row FIELD… for each migration in the table, see steps/migrations.py.
+
+database_limit=60
+
+# include output.sh
+# include payload.sh
+# include postgres.sh
+# include owner_sql.sh
+
+need psql systemd-run
+scratch=$(private_folder)
+trap 'rm -rf "$scratch"' EXIT
+payload_line() {
+    [ "$1" = database ] || fail usage "unknown line '$1'"
+    owner_password=$6
+    use_database "$2" "$3" "$4" "$5" "$6" '' "$7"
+}
+read_lines payload_line question
+
+{
+    owner_head
+    cat <<SQL
+set lock_timeout = '5s';
+set statement_timeout = '30s';
+\\pset fieldsep '\\t'
+select 'server', pg_catalog.current_setting('server_version_num'), pg_catalog.pg_is_in_recovery(),
+    coalesce(pg_catalog.inet_server_port(), 0), pg_catalog.pg_database_size(pg_catalog.current_database());
+select 'busy', l.pid, coalesce(pg_catalog.floor(extract(epoch from pg_catalog.now() - a.backend_start)), 0)
+    from pg_catalog.pg_locks l join pg_catalog.pg_stat_activity a using (pid)
+    where l.locktype = 'advisory' and l.classid = ${owner_lock%,*} and l.objid = ${owner_lock#*, } and l.objsubid = 2 and l.granted
+    and l.database = (select oid from pg_catalog.pg_database where datname = pg_catalog.current_database());
+select 'invalid', n.nspname, c.relname from pg_catalog.pg_index i join pg_catalog.pg_class c on c.oid = i.indexrelid
+    join pg_catalog.pg_namespace n on n.oid = c.relnamespace where not i.indisvalid
+    and not exists (select from pg_catalog.pg_stat_progress_create_index p where p.index_relid = i.indexrelid) limit 100;
+select pg_catalog.to_regclass('slipway.migrations') is not null as slipway_there \\gset
+\\if :slipway_there
+select 'row', id, name, phase, direction, state, up_sha256, down_sha256, statement, statements, pg_catalog.replace(by, E'\\t', ' '), deploy,
+    coalesce(pg_catalog.to_char(started at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), ''),
+    coalesce(pg_catalog.to_char(ended at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), ''), milliseconds,
+    pg_catalog.left(pg_catalog.regexp_replace(error, '[[:cntrl:]]+', ' ', 'g'), 300)
+    from slipway.migrations order by id limit 5000;
+\\endif
+SQL
+} >"$scratch/script"
+asked=0
+owner_sql "$scratch/script" "$name" "$database_limit" >"$scratch/out" 2>"$scratch/sql.err" || asked=$?
+if [ "$asked" -ne 0 ]; then
+    explain_postgres "$scratch/sql.err" "$asked"
+    fail "$code" "cannot ask database $name as $db_user: $said"
+fi
+# Whoever may write to the database may have written to this table, so a line is a record only if it begins as one.
+while IFS= read -r line; do
+    case $line in
+        "server$tab"* | "busy$tab"* | "invalid$tab"* | "row$tab"*)
+            printf '%s\n' "$line"
+            ;;
+    esac
+done <"$scratch/out"
+emit asked

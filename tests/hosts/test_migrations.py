@@ -1,0 +1,295 @@
+"""Migrations on a real PostgreSQL: each is applied once, whole, and what fails says what stays (C1)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from testinfra.host import Host
+
+from tests.hosts.conftest import App, invoke
+
+On = Callable[[str], Host]
+ONE = {
+    "001_items.up.sql": "create table items (id int primary key, name text);\ninsert into items values (1, 'one');\n",
+    "001_items.down.sql": "drop table items;\n",
+}
+TWO = {
+    "002_price.up.sql": "alter table items add price int;\n",
+    "002_price.down.sql": "alter table items drop price;\n",
+}
+
+
+HOLDS = "runuser -u postgres -- psql -Xq -d {} -c '{}' >/dev/null 2>&1 &"
+END = "select pg_terminate_backend(pid) from pg_stat_activity where query like '%pg_sleep%' and pid <> pg_backend_pid()"
+
+
+class Database:
+    """The application's database, and the migrations of its releases."""
+
+    def __init__(self, app: App, host: Host) -> None:
+        self.app, self.host = app, host
+
+    def build(self, version: str, *parts: Mapping[str, str], line: str | None = None) -> None:
+        """Build a release with these migrations."""
+        files = {f"db/{name}": text.encode() for part in parts for name, text in part.items()}
+        self.app.build(version, files, line=line)
+
+    def sql(self, statement: str, database: str | None = None) -> str:
+        """Ask as the superuser."""
+        ask = ["runuser", "-u", "postgres", "--", "psql", "-XAtq", "-d", database or self.app.name]
+        return str(self.host.check_output(" ".join([*ask, "-c", "'" + statement.replace("'", "'\\''") + "'"])))
+
+    def has(self, statement: str) -> bool:
+        return self.sql(f"select exists ({statement})") == "t"
+
+    @property
+    def states(self) -> dict[str, str]:
+        """What the table says of each migration."""
+        rows = self.sql("select id, state from slipway.migrations order by id").split()
+        return dict(row.split("|") for row in rows)
+
+
+@pytest.fixture
+def database(app: App, on: On, tmp_path: Path) -> Iterator[Database]:
+    """An application on app1 with a database of its own, which provision makes."""
+    owner = tmp_path / "secrets" / "owner"
+    owner.touch(mode=0o600)
+    owner.write_text("a 'secret' with \\ in it\n")
+    app.write(
+        hosts="app1",
+        databases=[
+            {
+                "name": app.name,
+                "via": "db",
+                "owner": f"{app.name}o",
+                "owner_password": "owner",
+                "migrations": {"folder": "db", "patience": "3s", "lock_timeout": "600ms"},
+            }
+        ],
+        secrets={**app.settings["secrets"], "owner": {"file": str(owner)}},
+    )
+    done = invoke("provision", app.env)
+    assert done.status == 0, done.err
+    made = Database(app, on("db1"))
+    yield made
+    made.sql(f'drop database if exists "{app.name}" with (force)', "postgres")
+
+
+def test_a_deploy_migrates_before_it_switches_and_each_only_once(database: Database) -> None:
+    """The new release meets the old schema, or a migration runs twice."""
+    app = database.app
+    database.build("1.0.0", ONE)
+    first = app.deploy("1.0.0", "--json")
+    assert first.status == 0, first.err
+    assert [(one["id"], one["direction"]) for one in first.json["migrations"]] == [("001", "up")]
+    assert database.sql("select name from items") == "one"
+    assert database.sql("select tableowner from pg_tables where tablename = 'items'") == f"{app.name}o"
+    database.build("1.1.0", ONE, TWO)
+    second = app.deploy("1.1.0", "--json")
+    assert [one["id"] for one in second.json["migrations"]] == ["002"], second.err
+    assert database.states == {"001": "applied", "002": "applied"}
+    again = invoke("migrate", app.env, "--json")
+    assert (again.status, again.json["done"]) == (0, []), again.err
+    shown = invoke("migrations", app.env, "--json").json["databases"][0]
+    assert [row["by"].count("@") for row in shown["applied"]] == [1, 1]
+    assert shown["pending"] == shown["problems"] == []
+
+
+def test_a_failed_migration_leaves_nothing_and_no_host_switches(database: Database) -> None:
+    """A half-migrated database works with neither release."""
+    app = database.app
+    database.build("1.0.0", ONE)
+    assert app.deploy("1.0.0").status == 0
+    bad = {
+        "002_bad.up.sql": "alter table items add a int;\n\nupdate items set name = 1/0;\n",
+        "002_bad.down.sql": "select 1;\n",
+    }
+    database.build("1.1.0", ONE, bad)
+    failed = app.deploy("1.1.0", "--json")
+    assert failed.status == 1
+    assert failed.json["error"]["code"] == "step.migration"
+    said = failed.json["error"]["message"]
+    assert "statement 2 of 2 of 002_bad (line 3) failed: division by zero (22012). Nothing of 002_bad was kept" in said
+    assert not database.has("select from information_schema.columns where table_name = 'items' and column_name = 'a'")
+    assert database.states == {"001": "applied", "002": "failed"}
+    status = invoke("status", app.env, "--json").json
+    assert {host["version"] for host in status["hosts"]} == {"1.0.0"}
+    database.build("1.2.0", ONE, TWO | {"002_price.down.sql": "select 1;\n"})
+    fixed = app.deploy("1.2.0")
+    assert fixed.status == 0, fixed.err
+
+
+def test_without_a_transaction_it_goes_on_where_it_stopped(database: Database) -> None:
+    """What is done twice fails, or is there twice; an index that is half made is taken for a whole one."""
+    app = database.app
+    head = "-- slipway: no-transaction\n"
+    twice = {
+        "002_index.up.sql": head + "create table log (a int);\ncreate unique index concurrently if not exists by_name "
+        "on items (name);\ninsert into log values (1);\n",
+        "002_index.down.sql": head + "drop index concurrently by_name;\ndrop table log;\n",
+    }
+    database.build("1.0.0", ONE)
+    assert app.deploy("1.0.0").status == 0
+    database.sql("insert into items values (2, 'one')")
+    database.build("1.1.0", ONE, twice)
+    failed = app.deploy("1.1.0", "--json")
+    assert (failed.status, failed.json["error"]["code"]) == (3, "step.migration-half"), failed.err
+    assert "statement 2 of 3 of 002_index (line 3) failed: could not create unique index" in failed.err
+    assert "Statement 1 of 002_index is done and stays" in failed.err
+    assert database.has("select from pg_index where not indisvalid"), "PostgreSQL leaves it"
+    shown = invoke("migrations", app.env, "--json")
+    assert shown.status in (0, 3)
+    database.sql("update items set name = 'two' where id = 2")
+    again = app.deploy("1.1.0", "--json")
+    assert again.status == 0, again.err
+    assert not database.has("select from pg_index where not indisvalid")
+    assert database.sql("select count(*) from log") == "1"
+    back = invoke("migrate", app.env, "--to=001", "--json")
+    assert [one["direction"] for one in back.json["done"]] == ["down"], back.err
+    assert database.states == {"001": "applied", "002": "reverted"}
+    assert not database.has("select from pg_class where relname = 'by_name'")
+
+
+def test_it_waits_for_a_lock_in_short_tries_and_tells_who_has_it(database: Database) -> None:
+    """A statement that waits for a lock makes everybody wait behind it."""
+    app = database.app
+    database.build("1.0.0", ONE)
+    assert app.deploy("1.0.0").status == 0
+    database.build("1.1.0", ONE, TWO)
+    hold = HOLDS.format(app.name, "begin; select * from items; select pg_sleep(%s)")
+    database.host.run(hold % 120)
+    time.sleep(1)
+    failed = app.deploy("1.1.0", "--json")
+    assert (failed.status, failed.json["error"]["code"]) == (1, "step.migration-lock"), failed.err
+    said = failed.json["error"]["message"]
+    assert "got no lock within 3 s" in said
+    assert "waits for psql (process" in said, said
+    database.sql(END)
+    database.host.run(hold % 2)
+    time.sleep(0.5)
+    done = app.deploy("1.1.0", "--json")
+    assert done.status == 0, done.err
+    assert done.json["migrations"][0]["tries"] > 1
+    database.sql(END)
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"002_a.up.sql": "selec 1", "002_a.down.sql": "select 1"}, 'line 1: syntax error at or near "selec"'),
+        ({"002_a.up.sql": "\\! id >/tmp/pwned", "002_a.down.sql": "select 1"}, "is a command of psql"),
+        ({"002_a.up.sql": "select 1"}, "its down file is missing"),
+    ],
+)
+def test_a_wrong_file_ends_the_deploy_before_a_host_is_reached(
+    database: Database, files: dict[str, str], said: str
+) -> None:
+    """A syntax error is found out by the database, in the middle."""
+    database.build("1.0.0", ONE, files)
+    failed = database.app.deploy("1.0.0")
+    assert failed.status == 2
+    assert said in failed.err
+    assert "nothing was touched" in failed.err
+
+
+def test_a_history_that_does_not_fit_is_refused(database: Database) -> None:
+    """A file that was changed after it was applied says something else than the database has."""
+    app = database.app
+    database.build("1.0.0", ONE)
+    assert app.deploy("1.0.0").status == 0
+    database.build("1.1.0", {**ONE, "001_items.up.sql": "create table other (a int)"})
+    failed = app.deploy("1.1.0")
+    assert failed.status == 1
+    assert "001_items.up.sql is not the file that was applied" in failed.err
+    database.build("1.2.0", TWO)
+    failed = app.deploy("1.2.0")
+    assert "has 001_items, which this release does not know" in failed.err
+
+
+def test_only_one_migrates_at_a_time(database: Database) -> None:
+    """Two tasks on two machines would apply the same migration."""
+    app = database.app
+    database.build("1.0.0", ONE)
+    database.host.run(HOLDS.format(app.name, "select pg_advisory_lock(1936484720, 1), pg_sleep(20)"))
+    time.sleep(0.5)
+    failed = app.deploy("1.0.0", "--json")
+    assert failed.status == 1
+    assert "another task is migrating" in failed.json["error"]["message"]
+    database.sql(END)
+
+
+def test_no_statement_has_roots_or_the_superusers_rights(database: Database) -> None:
+    """A release's SQL would be a way to the database's host."""
+    app = database.app
+    evil = {"001_a.up.sql": "copy (select 1) to program 'id >/tmp/pwned'", "001_a.down.sql": "select 1"}
+    database.build("1.0.0", evil)
+    failed = app.deploy("1.0.0")
+    assert failed.status == 1
+    assert "must be superuser or have privileges of the pg_execute_server_program role" in failed.err
+    assert not database.host.file("/tmp/pwned").exists
+
+
+def test_the_password_is_nowhere(database: Database, lab_processes: Callable[[], str]) -> None:
+    """Everybody on the host can read a command line."""
+    app = database.app
+    slow = {"001_a.up.sql": "select pg_sleep(3)", "001_a.down.sql": "select 1"}
+    database.build("1.0.0", slow)
+    task = app.start("deploy", "--version=1.0.0")
+    seen = ""
+    deadline = time.monotonic() + 60
+    while "pg_sleep" not in database.sql("select query from pg_stat_activity where query like 'select pg_sleep%'"):
+        assert time.monotonic() < deadline
+    seen = lab_processes()
+    _, err = task.communicate(timeout=60)
+    assert task.returncode == 0, err
+    assert "psql" in seen
+    assert "a 'secret'" not in seen + err
+
+
+@pytest.fixture
+def lab_processes(on: On) -> Callable[[], str]:
+    """Return the command lines of all processes of the database's host."""
+    return lambda: on("db1").check_output("cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '")
+
+
+def test_the_database_goes_down_in_the_middle(database: Database) -> None:
+    """Nobody knows whether a statement was done, unless somebody looks."""
+    app = database.app
+    slow = {
+        "001_a.up.sql": "create table a (b int);\nselect pg_sleep(60);\n",
+        "001_a.down.sql": "drop table a;\n",
+    }
+    database.build("1.0.0", slow)
+    task = app.start("deploy", "--version=1.0.0", "--json")
+    deadline = time.monotonic() + 60
+    while "pg_sleep" not in database.sql("select query from pg_stat_activity where query like 'select pg_sleep%'"):
+        assert time.monotonic() < deadline
+    database.host.check_output("systemctl restart postgresql")
+    out, err = task.communicate(timeout=100)
+    assert task.returncode == 1, err
+    assert "Nothing of 001_a was kept" in out, out
+    assert not database.has("select from pg_tables where tablename = 'a'")
+
+
+def test_a_controller_that_dies_leaves_a_whole_migration(database: Database) -> None:
+    """The step runs to its end on the host, and the next task finds what it has done."""
+    app = database.app
+    slow = {"001_a.up.sql": "select pg_sleep(4);\ncreate table a (b int);\n", "001_a.down.sql": "drop table a;\n"}
+    database.build("1.0.0", slow, TWO | {"002_price.up.sql": "create table p (b int)"})
+    task = app.start("deploy", "--version=1.0.0")
+    deadline = time.monotonic() + 60
+    while "pg_sleep" not in database.sql("select query from pg_stat_activity where query like 'select pg_sleep%'"):
+        assert time.monotonic() < deadline
+    task.kill()
+    task.communicate()
+    deadline = time.monotonic() + 60
+    while not database.has("select from pg_tables where tablename = 'a'"):
+        assert time.monotonic() < deadline, "the host goes on by itself"
+        time.sleep(0.3)
+    assert database.states == {"001": "applied"}, "and nobody begins the next"
+    again = app.deploy("1.0.0", "--json", "--wait=120s")
+    assert again.status == 0, again.err
+    assert [one["id"] for one in again.json["migrations"]] == ["002"]
