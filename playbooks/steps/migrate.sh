@@ -180,13 +180,21 @@ milliseconds() { date +%s%3N; }
 
 # show_waiting: while a statement works, tell how long, and whose lock it waits for.
 show_waiting() {
-    # Before the first try is given up: an answer takes a tenth of a second.
-    pause=$((lock_ms / 3 > 400 ? 400 : lock_ms / 3))
-    pause=$(printf '0.%03d' "$pause")
-    while sleep "$pause"; do
-        pause=2
-        if ! [ -s "$scratch/now" ] || ! [ -s "$scratch/pid" ]; then continue; fi
-        read -r now_number now_since <"$scratch/now" || continue
+    # Soon enough to see whose lock it is before a try is given up; then every two seconds.
+    tick=$((lock_ms > 1600 ? 400 : lock_ms / 4))
+    tick=$(printf '0.%03d' "$tick")
+    before=
+    while sleep "$tick"; do
+        now=$(cat "$scratch/now" 2>/dev/null)
+        if [ -z "$now" ] || [ "$now" != "$before" ]; then
+            before=$now
+            looked=0
+            continue
+        fi
+        [ $(($(milliseconds) - looked)) -ge 2000 ] || continue
+        looked=$(milliseconds)
+        now_number=${now% *}
+        now_since=${now#* }
         read -r now_pid <"$scratch/pid"
         {
             owner_head
@@ -200,8 +208,8 @@ select pg_catalog.format('%s: %s %%', phase, 100 * blocks_done / nullif(blocks_t
 SQL
         } >"$scratch/look"
         seen=$(owner_sql "$scratch/look" "$name" 10 2>/dev/null | head -n 1 | cut -c1-200) || continue
-        [ -s "$scratch/now" ] || continue
         case $seen in waits*) printf '%s\n' "$seen" >"$scratch/waits" ;; esac
+        [ -s "$scratch/now" ] || continue
         note "$label: statement $now_number of $count, $((($(milliseconds) - now_since) / 1000)) s${seen:+; $seen}"
     done
 }
@@ -214,7 +222,7 @@ attempt() {
     done_until=$at
     committing=no
     pooled=no
-    rm -f "$scratch/waits" "$scratch/now" "$scratch/pid"
+    rm -f "$scratch/now" "$scratch/pid"
     [ -p "$scratch/pipe" ] || mkfifo "$scratch/pipe"
     compose >"$scratch/script"
     : >"$scratch/sql.err"

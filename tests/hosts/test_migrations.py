@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from testinfra.host import Host
 
-from tests.hosts.conftest import App, invoke
+from tests.hosts.conftest import App, invoke, wait_until
 
 On = Callable[[str], Host]
 ONE = {
@@ -24,6 +25,9 @@ TWO = {
 
 HOLDS = "runuser -u postgres -- psql -Xq -d {} -c '{}' >/dev/null 2>&1 &"
 END = "select pg_terminate_backend(pid) from pg_stat_activity where query like '%pg_sleep%' and pid <> pg_backend_pid()"
+
+
+SLEEPS = "select from pg_stat_activity where query like 'select pg_sleep%'"
 
 
 class Database:
@@ -66,7 +70,7 @@ def database(app: App, on: On, tmp_path: Path) -> Iterator[Database]:
                 "via": "db",
                 "owner": f"{app.name}o",
                 "owner_password": "owner",
-                "migrations": {"folder": "db", "patience": "3s", "lock_timeout": "600ms"},
+                "migrations": {"folder": "db", "patience": "4s", "lock_timeout": "1s"},
             }
         ],
         secrets={**app.settings["secrets"], "owner": {"file": str(owner)}},
@@ -165,15 +169,17 @@ def test_it_waits_for_a_lock_in_short_tries_and_tells_who_has_it(database: Datab
     failed = app.deploy("1.1.0", "--json")
     assert (failed.status, failed.json["error"]["code"]) == (1, "step.migration-lock"), failed.err
     said = failed.json["error"]["message"]
-    assert "got no lock within 3 s" in said
+    assert "got no lock within 4 s" in said
     assert "waits for psql (process" in said, said
+    settings = app.settings["databases"][0]
+    app.write(databases=[{**settings, "migrations": {**settings["migrations"], "patience": "60s"}}])
+    task = app.start("deploy", "--version=1.1.0", "--json")
+    wait_until(lambda: database.has("select from pg_stat_activity where wait_event_type = 'Lock'"))
+    wait_until(lambda: not database.has("select from pg_stat_activity where wait_event_type = 'Lock'"))
     database.sql(END)
-    database.host.run(hold % 2)
-    time.sleep(0.5)
-    done = app.deploy("1.1.0", "--json")
-    assert done.status == 0, done.err
-    assert done.json["migrations"][0]["tries"] > 1
-    database.sql(END)
+    out, err = task.communicate(timeout=60)
+    assert task.returncode == 0, err
+    assert json.loads(out)["migrations"][0]["tries"] > 1
 
 
 @pytest.mark.parametrize(
@@ -239,9 +245,7 @@ def test_the_password_is_nowhere(database: Database, lab_processes: Callable[[],
     database.build("1.0.0", slow)
     task = app.start("deploy", "--version=1.0.0")
     seen = ""
-    deadline = time.monotonic() + 60
-    while "pg_sleep" not in database.sql("select query from pg_stat_activity where query like 'select pg_sleep%'"):
-        assert time.monotonic() < deadline
+    wait_until(lambda: database.has(SLEEPS))
     seen = lab_processes()
     _, err = task.communicate(timeout=60)
     assert task.returncode == 0, err
@@ -264,9 +268,7 @@ def test_the_database_goes_down_in_the_middle(database: Database) -> None:
     }
     database.build("1.0.0", slow)
     task = app.start("deploy", "--version=1.0.0", "--json")
-    deadline = time.monotonic() + 60
-    while "pg_sleep" not in database.sql("select query from pg_stat_activity where query like 'select pg_sleep%'"):
-        assert time.monotonic() < deadline
+    wait_until(lambda: database.has(SLEEPS))
     database.host.check_output("systemctl restart postgresql")
     out, err = task.communicate(timeout=100)
     assert task.returncode == 1, err
@@ -280,15 +282,11 @@ def test_a_controller_that_dies_leaves_a_whole_migration(database: Database) -> 
     slow = {"001_a.up.sql": "select pg_sleep(4);\ncreate table a (b int);\n", "001_a.down.sql": "drop table a;\n"}
     database.build("1.0.0", slow, TWO | {"002_price.up.sql": "create table p (b int)"})
     task = app.start("deploy", "--version=1.0.0")
-    deadline = time.monotonic() + 60
-    while "pg_sleep" not in database.sql("select query from pg_stat_activity where query like 'select pg_sleep%'"):
-        assert time.monotonic() < deadline
+    wait_until(lambda: database.has(SLEEPS))
     task.kill()
     task.communicate()
-    deadline = time.monotonic() + 60
-    while not database.has("select from pg_tables where tablename = 'a'"):
-        assert time.monotonic() < deadline, "the host goes on by itself"
-        time.sleep(0.3)
+    # The host goes on by itself.
+    wait_until(lambda: database.has("select from pg_tables where tablename = 'a'"))
     assert database.states == {"001": "applied"}, "and nobody begins the next"
     again = app.deploy("1.0.0", "--json", "--wait=120s")
     assert again.status == 0, again.err
