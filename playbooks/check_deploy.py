@@ -18,7 +18,7 @@ from playbooks.deploy import plan_for, refuse_adoption, render_all
 from playbooks.environments.environment import Environment
 from playbooks.environments.host_facts import read_all
 from playbooks.environments.targets import Target
-from playbooks.fleet.fleet import open_fleet
+from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
 from playbooks.releases.choosing import choose_anew
@@ -27,6 +27,16 @@ from playbooks.releases.find_artifact import find_artifact
 from playbooks.releases.members import begin_reading
 from playbooks.releases.render import Rendered, new_release
 from playbooks.releases.renderings import Renderings, for_next, slot_change_warnings
+from playbooks.rollout.migrating import (
+    DatabaseMigrations,
+    PlannedMigration,
+    compared,
+    expand_jobs,
+    from_artifact,
+    migrating_hosts,
+    obstacles,
+    planned_migration,
+)
 from playbooks.rollout.planning.outdated_hosts import outdated_hosts
 from playbooks.rollout.planning.preview import Planned, planned, waits
 from playbooks.rollout.run_once import once_sentence
@@ -74,6 +84,8 @@ class DeployCheck:
 
     Args:
         before: the actions before any host switches, besides staging; empty for none.
+        migrations: what would be done to the databases then; None if that is known only when hosts have the artifact.
+        databases: why a database cannot be migrated.
     """
 
     schema: ClassVar[str] = "slipway.check-deploy/1"
@@ -86,11 +98,13 @@ class DeployCheck:
     stages: tuple[Planned, ...]
     hosts: tuple[HostPlan, ...]
     before: str = ""
+    migrations: tuple[PlannedMigration, ...] | None = ()
+    databases: tuple[str, ...] = ()
 
     @property
     def problems(self) -> list[str]:
         """Return all problems that would stop the deploy before it changes anything."""
-        return [f"{host.host}: {problem}" for host in self.hosts for problem in host.problems]
+        return [*(f"{host.host}: {problem}" for host in self.hosts for problem in host.problems), *self.databases]
 
     @property
     def exit_status(self) -> ExitStatus:
@@ -124,7 +138,7 @@ def check(env: Environment, wanted: DeployRequest, progress: Progress) -> Deploy
     held_by_artifact = before_any_host(env, release, intended, progress.warn)
     balancers = balancers_of(env)
     members = hosts_with_data(env)
-    names = list(dict.fromkeys([*members, *balancers]))
+    names = list(dict.fromkeys([*members, *migrating_hosts(env), *balancers]))
     addresses = [env.target(name).address for name in names]
     with open_fleet(addresses, progress=progress, forks=env.settings.forks) as fleet:
         reached = [target for target in env.targets if target.name in fleet.remotes]
@@ -152,6 +166,7 @@ def check(env: Environment, wanted: DeployRequest, progress: Progress) -> Deploy
         judged = dict(look_over(fleet, env, reached, facts, release, renderings, held_by_artifact(), known=False))
         for host, found in repositories(fleet, env, [name for name in members if name in fleet.remotes]).items():
             judged[host] = judged.get(host, CheckVerdict()) + found
+        migrated = _databases(fleet, env, release)
     facts = {host: as_adopted(fact) for host, fact in facts.items()}
     todo = outdated_hosts(reached, facts, groups, release, renderings, force=wanted.force)
     plan = plan_for(env, wanted, [target.name for target in todo], facts)
@@ -187,7 +202,18 @@ def check(env: Environment, wanted: DeployRequest, progress: Progress) -> Deploy
         stages=planned(env, plan, _side_by_side(for_next(renderings, facts), facts)),
         hosts=(*lines, *others, *gone, *in_front),
         before=once_sentence(first, for_next(renderings, facts)[first]) if first else "",
+        migrations=None if migrated is None else tuple(planned_migration(job) for job in expand_jobs(migrated)),
+        databases=tuple(obstacles(migrated or [])),
     )
+
+
+def _databases(fleet: Fleet, env: Environment, release: Release) -> list[DatabaseMigrations] | None:
+    """Compare the release's migrations with the databases; None if only hosts can read the artifact."""
+    migrations = from_artifact(env, release.artifact)
+    # A host that is not reached is a problem already.
+    if not migrations or not fleet.remotes.keys() >= set(migrating_hosts(env)):
+        return None if migrations is None else []
+    return compared(fleet, env, migrations)
 
 
 def _stays(target: Target, facts: Facts, groups: Groups) -> HostPlan:

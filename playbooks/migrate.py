@@ -21,9 +21,9 @@ from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.lock_owner import LockOwner
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
-from playbooks.migrations.sql_files import Direction, MigrationPhase
 from playbooks.rollout.migrating import (
     Done,
+    PlannedMigration,
     Wanted,
     compared,
     contract_jobs,
@@ -32,6 +32,7 @@ from playbooks.rollout.migrating import (
     from_release,
     jobs_to,
     migrating_hosts,
+    planned_migration,
     require_ready,
     run_jobs,
     secrets_of_migrations,
@@ -57,18 +58,6 @@ class MigrateRequest:
     contract: bool = False
     check: bool = False
     wait: float = 0.0
-
-
-@dataclass(frozen=True)
-class PlannedMigration:
-    """What a check found to do; the statements are cut short."""
-
-    database: str
-    id: str
-    name: str
-    phase: MigrationPhase
-    direction: Direction
-    statements: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -196,16 +185,8 @@ def _result(
         message = f"{counted(len(done), 'migration')} done in {sum(one.seconds for one in done):.1f} s"
     else:
         message = "every database has what the running release needs"
-    plans = tuple(_planned(job) for job in planned)
+    plans = tuple(planned_migration(job) for job in planned)
     return MigrateResult(env.name, id_, release, tuple(done), plans, tuple(owed), message)
-
-
-def _planned(job: Wanted) -> PlannedMigration:
-    migration = job.migration
-    file = migration.down if job.direction == "down" and migration.down else migration.up
-    statements = tuple(statement.shown for statement in file.statements)
-    name = job.database.database.name
-    return PlannedMigration(name, migration.id, migration.name, migration.phase, job.direction, statements)
 
 
 def _record(

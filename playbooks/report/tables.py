@@ -157,8 +157,15 @@ def show_check(check: DeployCheck) -> None:
             say(f"0. {check.before}")
         for number, stage in enumerate(check.stages, start=1):
             say(f"{number}. {stage.sentence}")
+    if check.migrations is None:
+        say("\nmigrations: known when a host has fetched the artifact")
+    for migration in check.migrations or ():
+        say(f"\n{migration.database}: apply {migration.id}_{migration.name}")
+        say("\n".join(f"  {number}. {text}" for number, text in enumerate(migration.statements, start=1)))
     for host in check.hosts:
         _show_plan(host)
+    for problem in check.databases:
+        say(f"\nproblem: {problem}")
 
 
 def _show_plan(host: HostPlan) -> None:

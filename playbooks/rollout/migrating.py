@@ -85,6 +85,18 @@ class Wanted:
     direction: Direction = "up"
 
 
+@dataclass(frozen=True)
+class PlannedMigration:
+    """A migration that is to be applied or taken back, for a person; its statements are cut short."""
+
+    database: str
+    id: str
+    name: str
+    phase: MigrationPhase
+    direction: Direction
+    statements: tuple[str, ...]
+
+
 def databases_with_migrations(env: Environment) -> list[Database]:
     """Return the databases that releases change."""
     return [database for database in env.settings.databases if database.migrations]
@@ -197,13 +209,18 @@ def read_states(fleet: Fleet, env: Environment) -> Mapping[str, DatabaseState]:
     return {name: state for states in found.values() for name, state in states.items()}
 
 
+def obstacles(found: Sequence[DatabaseMigrations]) -> list[str]:
+    """Return why databases cannot be migrated, as sentences."""
+    return [reason for one in found for reason in _reasons(one)]
+
+
 def require_ready(env: Environment, found: Sequence[DatabaseMigrations]) -> None:
     """Refuse to migrate a database whose history does not fit, or that cannot be written to.
 
     Raises:
         SlipwayError: every reason. Nothing has changed.
     """
-    reasons = [reason for one in found for reason in _reasons(one)]
+    reasons = obstacles(found)
     if reasons:
         raise SlipwayError("; ".join(reasons) + ". No database was touched", hint=f"see: invoke migrations {env.flag}")
 
@@ -260,6 +277,15 @@ def jobs_to(found: Sequence[DatabaseMigrations], to: str) -> list[Wanted]:
         earlier = [migration for migration in one.pending.expand if migration not in later]
         jobs += [Wanted(one, migration) for migration in earlier]
     return jobs
+
+
+def planned_migration(job: Wanted) -> PlannedMigration:
+    """Return a migration as a dry run shows it."""
+    migration = job.migration
+    file = migration.down if job.direction == "down" and migration.down else migration.up
+    statements = tuple(statement.shown for statement in file.statements)
+    name = job.database.database.name
+    return PlannedMigration(name, migration.id, migration.name, migration.phase, job.direction, statements)
 
 
 def run_jobs(fleet: Fleet, env: Environment, jobs: Sequence[Wanted], done: list[Done], *, by: str, deploy: str) -> None:

@@ -92,6 +92,10 @@ def test_a_deploy_migrates_before_it_switches_and_each_only_once(database: Datab
     assert database.sql("select name from items") == "one"
     assert database.sql("select tableowner from pg_tables where tablename = 'items'") == f"{app.name}o"
     database.build("1.1.0", ONE, TWO)
+    check = app.deploy("1.1.0", "--check", "--json")
+    assert check.json["migrations"][0]["statements"] == ["alter table items add price int"], check.err
+    assert "apply 002_price" in app.deploy("1.1.0", "--check").out
+    assert database.states == {"001": "applied"}
     second = app.deploy("1.1.0", "--json")
     assert [one["id"] for one in second.json["migrations"]] == ["002"], second.err
     assert database.states == {"001": "applied", "002": "applied"}
@@ -211,6 +215,8 @@ def test_a_history_that_does_not_fit_is_refused(database: Database) -> None:
     assert failed.status == 1
     assert "001_items.up.sql is not the file that was applied" in failed.err
     database.build("1.2.0", TWO)
+    check = app.deploy("1.2.0", "--check", "--json")
+    assert (check.status, len(check.json["databases"])) == (1, 1), check.err
     failed = app.deploy("1.2.0")
     assert "has 001_items, which this release does not know" in failed.err
 
