@@ -201,7 +201,10 @@ def read_states(fleet: Fleet, env: Environment) -> Mapping[str, DatabaseState]:
     def one(remote: Remote) -> dict[str, DatabaseState]:
         own = [database for database in databases if _host(env, database) == remote.name]
         try:
-            return {database.name: read_state(remote, database, env.secrets) for database in own}
+            return {
+                database.name: read_state(remote, env.target(remote.name).settings, database, env.secrets)
+                for database in own
+            }
         except StepFailed as error:
             raise with_hint(error, env.flag) from None
 

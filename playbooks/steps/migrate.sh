@@ -3,7 +3,8 @@
 #   database NAME HOST PORT USER PASSWORD SERVED-BY   the user being the one that migrates
 #   migration ID NAME PHASE UP-SHA256 DOWN-SHA256 DIRECTION
 #   limits LOCK-MS STATEMENT-MS PATIENCE-SECONDS TOTAL-SECONDS
-#   run TRANSACTION FROM BY DEPLOY   TRANSACTION "yes" or "no"; FROM is the first statement that is not done yet
+#   run TRANSACTION FROM BY DEPLOY TRACE   TRANSACTION "yes" or "no"; FROM is the first statement that is not done yet; TRACE "yes"
+#       in a rehearsal: tell which locks it takes and which tables it rewrites
 #   statement LINE SCHEMA INDEX BASE64   in order; INDEX is the one that it makes concurrently
 #
 # In one transaction nothing of a migration stays when it fails. Without one each statement stays, and the table says after
@@ -11,7 +12,8 @@
 # after a pause. The lock of migrations belongs to the session that does the work: it is free only when nothing works there any
 # more, also when psql was killed or the connection was lost.
 #
-# Emits: statement NUMBER MILLISECONDS for each that is done; tries COUNT; migrated STATE.
+# Emits: statement NUMBER MILLISECONDS for each that is done; lock NUMBER MODE TABLE, rewrite NUMBER TABLE; tries COUNT; migrated
+# STATE.
 
 database_limit=60
 table=slipway.migrations
@@ -41,7 +43,7 @@ payload_line() {
             ;;
         migration) id=$2 called=$3 phase=$4 up_sha256=$5 down_sha256=$6 direction=$7 ;;
         limits) lock_ms=$2 statement_ms=$3 patience=$4 total=$5 ;;
-        run) transaction=$2 from=$3 by=$4 deploy=$5 ;;
+        run) transaction=$2 from=$3 by=$4 deploy=$5 trace=$6 ;;
         statement)
             count=$((count + 1))
             printf '%s\t%s\t%s\n' "$2" "$3" "$4" >>"$scratch/lines"
@@ -130,6 +132,7 @@ compose() {
     while [ "$number" -le "$count" ]; do
         line_of "$number"
         [ -z "$index" ] || drop_invalid
+        [ "$trace" = no ] || remember_files
         printf '\\warn %s begin %s\n' "$mark" "$number"
         cat "$scratch/statement.$number"
         # A comment at the end of the statement must not hide the semicolon.
@@ -137,6 +140,7 @@ compose() {
         [ -z "$index" ] || require_valid
         [ "$transaction" = yes ] || printf 'update %s set statement = %s where id = %s;\n' "$table" "$number" "$(literal "$id")"
         printf '\\warn %s end %s\n' "$mark" "$number"
+        [ "$trace" = no ] || trace_statement
         number=$((number + 1))
     done
     # What the statements have set must not keep the row from being written.
@@ -173,6 +177,29 @@ select count(*) > 0 as slipway_invalid from pg_catalog.pg_index i join pg_catalo
 \\warn $mark invalid
 \\quit
 \\endif
+SQL
+}
+
+# A table that is written anew gets another file. remember_files and trace_statement print what compares them, and which locks the
+# transaction has by then; it keeps them to its end.
+remember_files() {
+    cat <<SQL
+select coalesce(pg_catalog.string_agg(oid || ':' || pg_catalog.pg_relation_filenode(oid), ','), '') as slipway_files
+    from pg_catalog.pg_class where relkind in ('r', 'm') and oid >= 16384 \\gset
+SQL
+}
+trace_statement() {
+    cat <<SQL
+select coalesce(pg_catalog.string_agg(pg_catalog.format('rewrite %s %s', $number, c.oid::pg_catalog.regclass), E'\\n$mark '), '') as slipway_traced
+    from pg_catalog.unnest(pg_catalog.string_to_array(:'slipway_files', ',')) as file
+    join pg_catalog.pg_class c on c.oid = pg_catalog.split_part(file, ':', 1)::oid
+    where pg_catalog.pg_relation_filenode(c.oid) is distinct from pg_catalog.split_part(file, ':', 2)::oid \\gset
+\\warn $mark :slipway_traced
+select coalesce(pg_catalog.string_agg(distinct pg_catalog.format('lock %s %s %s', $number, l.mode, c.oid::pg_catalog.regclass), E'\\n$mark '), '') as slipway_traced
+    from pg_catalog.pg_locks l join pg_catalog.pg_class c on c.oid = l.relation join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    where l.pid = pg_catalog.pg_backend_pid() and l.locktype = 'relation' and l.granted and c.relkind in ('r', 'p', 'm')
+    and c.oid >= 16384 and n.nspname <> 'slipway' \\gset
+\\warn $mark :slipway_traced
 SQL
 }
 
@@ -246,6 +273,8 @@ attempt() {
                 took=$(($(milliseconds) - begun))
                 printf '%s %s\n' "$done_until" "$took" >>"$scratch/times"
                 ;;
+            "$mark lock "* | "$mark rewrite "*) printf '%s\n' "${heard#"$mark "}" >>"$scratch/traced" ;;
+            "$mark ") ;;
             "$mark commit") committing=yes ;;
             "$mark pooled") pooled=yes ;;
             "$mark status "*)
@@ -347,6 +376,7 @@ find_out() {
 }
 
 : >"$scratch/times"
+: >"$scratch/traced"
 show_waiting >/dev/null &
 watcher=$!
 tries=0
@@ -358,6 +388,7 @@ while :; do
     [ "$transaction" = yes ] || from=$((done_until + 1))
     if ! may_try_again || [ $(($(date +%s) - since)) -ge "$patience" ]; then break; fi
     [ "$transaction" = no ] || : >"$scratch/times"
+    [ "$transaction" = no ] || : >"$scratch/traced"
     why='another task migrates it'
     [ "$outcome" = busy ] || why=$([ -s "$scratch/waits" ] && cat "$scratch/waits" || printf 'statement %s: %s' "$at" "$said")
     # From 0.2 s up to 10 s, and not at the same moment as somebody else who waits.
@@ -367,6 +398,12 @@ while :; do
     sleep "$((delay / 1000)).$(printf '%03d' $((delay % 1000)))"
 done
 while read -r number took; do emit statement "$number" "$took"; done <"$scratch/times"
+while read -r kind number rest; do
+    case $kind in
+        lock) emit lock "$number" "${rest%% *}" "${rest#* }" ;;
+        rewrite) emit rewrite "$number" "$rest" ;;
+    esac
+done <"$scratch/traced"
 emit tries "$tries"
 case $outcome in
     finished)

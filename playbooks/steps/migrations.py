@@ -6,7 +6,7 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import get_args
 
 from playbooks.core.errors import BadAnswer, StepFailed
@@ -53,6 +53,7 @@ class DatabaseState:
         busy: seconds for which somebody has migrated it; None if nobody does.
         invalid: indexes that are not whole, as schema.name.
         applied: its migrations.
+        rehearsal: the last rehearsal, as it was kept; empty for none.
     """
 
     server: int
@@ -62,6 +63,7 @@ class DatabaseState:
     busy: int | None
     invalid: tuple[str, ...]
     applied: tuple[Applied, ...]
+    rehearsal: str = ""
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class MigrationJob:
         direction: up or down.
         first: the first statement that is not done yet, from 1.
         by, deploy: who does it, and the deploy's id, for the table of migrations.
-        database: the database's name on the server, if it is another than its own: a rehearsal's.
+        rehearsal: the scratch database to do it in, and to trace it; None for the real one.
     """
 
     migration: Migration
@@ -81,7 +83,7 @@ class MigrationJob:
     by: str
     deploy: str
     first: int = 1
-    database: str | None = None
+    rehearsal: str | None = None
 
 
 @dataclass(frozen=True)
@@ -93,12 +95,16 @@ class Migrated:
         direction: up or down.
         milliseconds: of each statement, in order; 0 for those that an earlier task did.
         tries: how often it was begun, because of locks.
+        locks: in a rehearsal: by table and mode, the statement that took the lock, from 1.
+        rewrites: in a rehearsal: tables that were written anew, each with the statement.
     """
 
     label: str
     direction: Direction
     milliseconds: tuple[int, ...]
     tries: int
+    locks: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    rewrites: tuple[tuple[str, int], ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -129,18 +135,21 @@ def read_sql(remote: Remote, settings: Settings, release: str, folder: str) -> d
     return files
 
 
-def read_state(remote: Remote, database: Database, secrets: Mapping[str, str]) -> DatabaseState:
+def read_state(remote: Remote, settings: Settings, database: Database, secrets: Mapping[str, str]) -> DatabaseState:
     """Read which migrations a database has.
 
     Args:
         remote: the host that reaches it.
+        settings: its settings.
         database: the database.
         secrets: the values by name.
 
     Raises:
         StepFailed: the database cannot be asked.
     """
-    answer = remote.run("migration_state", payload=as_payload([_connection(database, secrets)]), timeout=90)
+    answer = remote.run(
+        "migration_state", [settings.state], payload=as_payload([connection(database, secrets)]), timeout=90
+    )
     server, recovery, port, size = answer.one("server", 4)
     busy = answer.maybe("busy", 2)
     return DatabaseState(
@@ -151,7 +160,20 @@ def read_state(remote: Remote, database: Database, secrets: Mapping[str, str]) -
         busy=answer.number(busy[1]) if busy else None,
         invalid=tuple(cut(f"{schema}.{name}") for schema, name in answer.all("invalid", 2)),
         applied=_rows(answer, database),
+        rehearsal=(answer.maybe("rehearsal", 1) or ("",))[0],
     )
+
+
+def keep_rehearsal(remote: Remote, settings: Settings, database: Database, document: str) -> None:
+    """Keep a rehearsal's certificate on the database's host.
+
+    Args:
+        remote: the host that reaches the database.
+        settings: its settings.
+        database: the database.
+        document: one line of JSON.
+    """
+    remote.run("keep_rehearsal", [settings.state, database.name], payload=f"{document}\n".encode(), acts=True)
 
 
 def migrate(
@@ -181,7 +203,7 @@ def migrate(
     limits = database.migrations
     seconds = settings.timeouts.total
     lines = [
-        _connection(database, secrets, job.database),
+        connection(database, secrets, job.rehearsal),
         FIELD.join(
             (
                 *("migration", job.migration.id, job.migration.name, job.migration.phase),
@@ -197,7 +219,16 @@ def migrate(
                 str(round(seconds)),
             )
         ),
-        FIELD.join(("run", "yes" if file.transaction else "no", str(job.first), job.by, job.deploy)),
+        FIELD.join(
+            (
+                "run",
+                "yes" if file.transaction else "no",
+                str(job.first),
+                job.by,
+                job.deploy,
+                "yes" if job.rehearsal else "no",
+            )
+        ),
     ]
     for statement in file.statements:
         text = base64.b64encode(statement.text.encode()).decode()
@@ -210,7 +241,18 @@ def migrate(
         job.direction,
         tuple(times.get(number, 0) for number in range(1, len(file.statements) + 1)),
         answer.number(tries[0]) if tries else 1,
+        _locks(answer),
+        tuple((cut(table), answer.number(number)) for number, table in answer.all("rewrite", 2)),
     )
+
+
+def _locks(answer: StepResult) -> dict[tuple[str, str], int]:
+    """Return by table and mode the first statement after which the lock was there."""
+    found: dict[tuple[str, str], int] = {}
+    for number, mode, table in answer.all("lock", 3, MAX_RECORDS):
+        key = (cut(table), answer.fitting(_FILE, mode, "lock mode"))
+        found[key] = min(found.get(key, answer.number(number)), answer.number(number))
+    return found
 
 
 def with_hint(error: StepFailed, flag: str) -> StepFailed:
@@ -220,12 +262,23 @@ def with_hint(error: StepFailed, flag: str) -> StepFailed:
     return error
 
 
-def _connection(database: Database, secrets: Mapping[str, str], name: str | None = None) -> str:
+def connection(database: Database, secrets: Mapping[str, str], name: str | None = None) -> str:
+    """Build the payload line with the connection of the user that migrates.
+
+    Args:
+        database: the database.
+        secrets: the values by name.
+        name: a scratch copy of it.
+    """
     user = database.migrating_user
     assert user is not None  # a database without one has no migrations  # noqa: S101
     # The local socket knows users of the system, and this one is the database's.
     server = (database.host or "127.0.0.1", str(database.port), user[0], secrets[user[1]], database.served_by or "")
     return FIELD.join(("database", name or database.name, *server))
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
 
 
 def _milliseconds(seconds: float) -> str:

@@ -1,0 +1,198 @@
+"""What a rehearsal has shown, and whether a deploy may rely on it (C1)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from playbooks.migrations.sql_files import Migration
+
+# PostgreSQL's manual, 13.3: what each of these keeps others from. A weaker one keeps nobody from reading or writing.
+BLOCKS_READERS = frozenset({"AccessExclusiveLock"})
+BLOCKS_WRITERS = frozenset({"ShareLock", "ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock"})
+MAX_LINES = 20  # of what is lost, in a certificate
+
+Proof = Literal["passed", "failed", "not tried"]
+
+
+@dataclass(frozen=True)
+class Rehearsed:
+    """One migration in a rehearsal.
+
+    Args:
+        id, name: the migration.
+        up_sha256, down_sha256: of its files; "" for none.
+        milliseconds: of each statement, in order.
+        held: by table, how long in milliseconds a lock that blocks was held, and its mode.
+        rewrites: tables that were written anew.
+        lossy: what is not as before when it is taken back; empty if all is.
+        reversible: whether it has a way back.
+    """
+
+    id: str
+    name: str
+    up_sha256: str
+    down_sha256: str
+    milliseconds: tuple[int, ...]
+    held: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    rewrites: tuple[str, ...] = ()
+    lossy: tuple[str, ...] = ()
+    reversible: bool = True
+
+    @property
+    def label(self) -> str:
+        """The migration in a message."""
+        return f"{self.id}_{self.name}"
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What the rehearsal of one database has shown.
+
+    Args:
+        database: its name.
+        at: when, UTC, ISO 8601.
+        by: who.
+        version: the release whose migrations they are.
+        source: the backup that was restored, or "now" for a copy made for it.
+        before, after: the schema's fingerprint.
+        bytes, grown: the copy's size before, and how much larger it was after.
+        migrations: in order.
+        tables: the size of each table in bytes.
+        old_release, new_release: whether the release that runs, and the new one, started on the migrated copy.
+        why: why a proof failed or was not tried, by "old_release" and "new_release".
+    """
+
+    database: str
+    at: str
+    by: str
+    version: str
+    source: str
+    before: str
+    after: str
+    bytes: int
+    grown: int
+    migrations: tuple[Rehearsed, ...]
+    tables: Mapping[str, int] = field(default_factory=dict)
+    old_release: Proof = "not tried"
+    new_release: Proof = "not tried"
+    why: Mapping[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """As a document."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a deploy asks of a rehearsal.
+
+    Args:
+        max_age: seconds.
+        lock: how long a lock that keeps readers or writers out may be held, in seconds.
+        table: bytes; smaller tables may be locked for longer.
+    """
+
+    max_age: float
+    lock: float
+    table: int
+
+
+def read_certificate(text: str) -> Certificate | None:
+    """Read a certificate that a host has kept; None if it is none."""
+    try:
+        found = json.loads(text)
+        migrations = tuple(_rehearsed(one) for one in found.pop("migrations"))
+        certificate = Certificate(**found, migrations=migrations)
+        datetime.fromisoformat(certificate.at)
+    except (ValueError, TypeError, AttributeError, KeyError):
+        return None
+    texts = (certificate.before, certificate.after, certificate.version, certificate.source, certificate.by)
+    return certificate if all(isinstance(one, str) for one in texts) else None
+
+
+def _rehearsed(one: dict[str, Any]) -> Rehearsed:
+    held = {str(table): (str(mode), int(took)) for table, (mode, took) in one.pop("held").items()}
+    lists = {name: tuple(one.pop(name)) for name in ("milliseconds", "rewrites", "lossy")}
+    return Rehearsed(**one, held=held, **lists)
+
+
+def objections(
+    certificate: Certificate | None,
+    pending: Sequence[Migration],
+    fingerprint: str,
+    budget: Budget,
+    now: datetime,
+    *,
+    strategy: str = "rolling",
+) -> Iterator[str]:
+    """Yield why a deploy must not rely on a rehearsal.
+
+    Args:
+        certificate: the last rehearsal's; None if there was none.
+        pending: the migrations that the deploy would apply.
+        fingerprint: of the real database's schema.
+        budget: what is allowed.
+        now: the time.
+        strategy: how the deploy changes hosts; only old and new side by side need the proof of the old release.
+    """
+    if not pending:
+        return
+    if certificate is None:
+        yield "they were not rehearsed"
+        return
+    known = {(one.id, one.up_sha256) for one in certificate.migrations}
+    new = [one.label for one in pending if (one.id, one.up.sha256) not in known]
+    if new:
+        yield f"{', '.join(new)} was not in the last rehearsal, that of {certificate.version}, or its file was another"
+    age = (now - datetime.fromisoformat(certificate.at).astimezone(UTC)).total_seconds()
+    if age > budget.max_age:
+        yield f"the rehearsal is {age / 3600:.0f} h old, and {budget.max_age / 3600:.0f} h are allowed"
+    if certificate.before != fingerprint:
+        yield "the schema is not the one that was rehearsed: somebody has changed it, or the backup was older"
+    if certificate.old_release == "failed":
+        why = certificate.why.get("old_release", "")
+        yield f"the release that runs does not work with the new schema{f' ({why})' if why else ''}"
+    if certificate.new_release == "failed":
+        yield f"the new release does not work with the new schema ({certificate.why.get('new_release', '')})"
+    yield from _locks(certificate, {one.id for one in pending}, budget)
+
+
+def _locks(certificate: Certificate, pending: set[str], budget: Budget) -> Iterator[str]:
+    for one in certificate.migrations:
+        for table, (mode, took) in one.held.items():
+            if one.id not in pending or took <= 1000 * budget.lock or certificate.tables.get(table, 0) < budget.table:
+                continue
+            whom = "readers and writers" if mode in BLOCKS_READERS else "writers"
+            yield (
+                f"{one.label} kept {whom} of {table} ({certificate.tables.get(table, 0) / 1e6:.0f} MB) waiting for "
+                f"{took / 1000:.1f} s, and {budget.lock:g} s are allowed"
+            )
+
+
+def held(locks: Mapping[tuple[str, str], int], milliseconds: Sequence[int]) -> dict[str, tuple[str, int]]:
+    """Return by table how long others would wait: from the statement that takes the lock to the transaction's end.
+
+    Args:
+        locks: by table and mode, the statement that took the lock, from 1.
+        milliseconds: of each statement.
+    """
+    found: dict[str, tuple[str, int]] = {}
+    for (table, mode), number in locks.items():
+        took = sum(milliseconds[max(0, number - 1) :])
+        if mode in BLOCKS_WRITERS and (
+            table not in found
+            or (took, mode == "AccessExclusiveLock") > (found[table][1], found[table][0] == "AccessExclusiveLock")
+        ):
+            found[table] = (mode, took)
+    return found
+
+
+def lost(before: Sequence[str], after: Sequence[str]) -> list[str]:
+    """Return what differs between a schema before a migration and after it was taken back, as sentences."""
+    gone = [f"{line} is gone" for line in before if line not in set(after)]
+    new = [f"{line} is new" for line in after if line not in set(before)]
+    return [*gone, *new][:MAX_LINES]

@@ -1,0 +1,79 @@
+"""What a database has: its schema, and its data by sums, to compare it with later or with a copy (C3)."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from playbooks.core.names import cut
+from playbooks.fleet.remote import Remote
+from playbooks.fleet.script import MAX_RECORDS
+from playbooks.settings.backup import Database
+from playbooks.steps.backup import as_payload
+from playbooks.steps.migrations import connection
+
+_SUM = re.compile(r"-?\d{1,40}")
+
+
+@dataclass(frozen=True)
+class TableMeasure:
+    """What a table has: its rows, a sum over them that does not depend on their order, and its size in bytes."""
+
+    rows: int
+    checksum: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What a database has.
+
+    Args:
+        bytes: its size.
+        schema: a line for each part of its schema, sorted.
+        tables: by name, if data was measured.
+    """
+
+    bytes: int
+    schema: tuple[str, ...]
+    tables: Mapping[str, TableMeasure]
+
+    @property
+    def fingerprint(self) -> str:
+        """The SHA-256 of the schema, in hex."""
+        return hashlib.sha256("\n".join(self.schema).encode()).hexdigest()
+
+
+def measure(
+    remote: Remote,
+    database: Database,
+    secrets: Mapping[str, str],
+    *,
+    name: str | None = None,
+    data: bool = False,
+    timeout: float = 600,
+) -> Measure:
+    """Measure a database's schema, and its data if that is asked for.
+
+    Args:
+        remote: the host that reaches it.
+        database: the database.
+        secrets: the values by name.
+        name: a scratch copy of it.
+        data: whether to read all rows.
+        timeout: seconds.
+
+    Raises:
+        StepFailed: it cannot be read.
+    """
+    payload = as_payload([connection(database, secrets, name)])
+    answer = remote.run("database_measure", ["yes" if data else "no"], payload=payload, timeout=timeout)
+    (size,) = answer.one("size", 1)
+    tables = {
+        cut(table): TableMeasure(answer.number(rows), answer.fitting(_SUM, checksum, "sum"), answer.number(bytes_))
+        for table, rows, checksum, bytes_ in answer.all("table", 4, MAX_RECORDS)
+    }
+    schema = tuple(cut(line) for (line,) in answer.all("schema", 1, MAX_RECORDS))
+    return Measure(answer.number(size), schema, tables)
