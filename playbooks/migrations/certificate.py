@@ -116,8 +116,9 @@ def read_certificate(text: str) -> Certificate | None:
 
 def _rehearsed(one: dict[str, Any]) -> Rehearsed:
     held = {str(table): (str(mode), int(took)) for table, (mode, took) in one.pop("held").items()}
-    lists = {name: tuple(one.pop(name)) for name in ("milliseconds", "rewrites", "lossy")}
-    return Rehearsed(**one, held=held, **lists)
+    for name in ("milliseconds", "rewrites", "lossy"):
+        one[name] = tuple(one[name])
+    return Rehearsed(**one, held=held)
 
 
 def objections(
@@ -126,8 +127,6 @@ def objections(
     fingerprint: str,
     budget: Budget,
     now: datetime,
-    *,
-    strategy: str = "rolling",
 ) -> Iterator[str]:
     """Yield why a deploy must not rely on a rehearsal.
 
@@ -137,7 +136,6 @@ def objections(
         fingerprint: of the real database's schema.
         budget: what is allowed.
         now: the time.
-        strategy: how the deploy changes hosts; only old and new side by side need the proof of the old release.
     """
     if not pending:
         return
