@@ -513,6 +513,7 @@ namespace = Collection(
     backups.unschedule,
     databases.migrate,
     databases.migrations,
+    databases.rehearse,
     traffic.traffic,
     traffic.promote,
     traffic.abort,

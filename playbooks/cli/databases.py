@@ -11,6 +11,7 @@ from playbooks.cli.flags import APP, ENV, JSON, TIMINGS, WAIT, YES
 
 if TYPE_CHECKING:
     from playbooks.migrate import MigrateResult
+    from playbooks.rehearse import Rehearsal
     from playbooks.show_migrations import ShownMigrations
 
 
@@ -72,3 +73,36 @@ def migrations(c: Context, env: str = "", json: bool = False, app: str | None = 
         return run(environment, progress)
 
     runner.perform(env, act, tables.show_migrations, app=app, several="each", as_json=json)
+
+
+@task(
+    positional=[],
+    optional=["timings"],
+    help={
+        "env": ENV,
+        "app": APP,
+        "version": "version whose migrations to rehearse (default: the newest there is)",
+        "artifact": "rehearse those of this file instead",
+        "timings": TIMINGS,
+        "json": JSON,
+    },
+)
+def rehearse(
+    c: Context,
+    env: str = "",
+    version: str | None = None,
+    artifact: str | None = None,
+    timings: str | None = None,
+    json: bool = False,
+    app: str | None = None,
+) -> None:
+    """Try a release's migrations on a copy from the newest backup, with the running release on top."""
+    from playbooks.report import migrations as tables
+
+    def act(environment: runner.Environment, progress: runner.Progress) -> Rehearsal:
+        from playbooks.rehearse import rehearse as run
+
+        return run(environment, version, artifact, progress)
+
+    observers = runner.timed("rehearse", timings)
+    runner.perform(env, act, tables.show_rehearsal, app=app, as_json=json, observers=observers)

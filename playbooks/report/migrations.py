@@ -9,7 +9,9 @@ from playbooks.report.tables import ago, say, show_table
 
 if TYPE_CHECKING:
     from playbooks.migrate import MigrateResult
+    from playbooks.migrations.certificate import Certificate
     from playbooks.migrations.pending import Applied
+    from playbooks.rehearse import Rehearsal
     from playbooks.show_migrations import ShownDatabase, ShownMigrations
 
 
@@ -68,6 +70,47 @@ def _row(row: Applied) -> tuple[str, str, str, str, str]:
     if row.is_half:
         state = f"{state} after statement {row.statement} of {row.statements}"
     return row.label, row.phase, state, ago(row.ended or row.started), f"{row.milliseconds / 1000:.2f} s"
+
+
+def show_rehearsal(rehearsal: Rehearsal) -> None:
+    """What a rehearsal has shown."""
+    if not rehearsal.status:
+        say(f"every database has what {rehearsal.version} needs; there was nothing to rehearse")
+        return
+    for one in rehearsal.databases:
+        _certificate(one)
+    say(f"\n{rehearsal.status} in {rehearsal.seconds:.1f} s")
+    for problem in rehearsal.problems:
+        say(f"problem: {problem}")
+
+
+def _certificate(one: Certificate) -> None:
+    grown = f"{_megabytes(one.bytes)}, and {_megabytes(one.grown)} more after it"
+    say(f"{one.database}: {one.version} on backup {one.source}, {grown}")
+    rows = [
+        (
+            migration.label,
+            f"{sum(migration.milliseconds) / 1000:.2f} s",
+            ", ".join(f"{table} {took / 1000:.2f} s ({_whom(mode)})" for table, (mode, took) in migration.held.items()),
+            ", ".join(migration.rewrites),
+            "no" if not migration.reversible else "loses data" if migration.lossy else "yes",
+        )
+        for migration in one.migrations
+    ]
+    show_table(("migration", "took", "keeps others waiting", "rewrites", "way back"), rows)
+    for migration in one.migrations:
+        for sentence in migration.lossy:
+            say(f"warning: {migration.label}, taken back: {sentence}")
+    why = one.why.get("old_release", "")
+    say(f"the running release on the new schema: {one.old_release}{f': {why}' if why else ''}")
+
+
+def _whom(mode: str) -> str:
+    return "readers and writers" if mode == "AccessExclusiveLock" else "writers"
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:.1f} MB"
 
 
 def _owed(owed: Sequence[str]) -> None:

@@ -45,7 +45,7 @@ with own as (
     union all select pg_catalog.format('column %I.%I.%I %s%s%s%s', r.nspname, r.relname, a.attname,
             pg_catalog.format_type(a.atttypid, a.atttypmod), case when a.attnotnull then ' not null' else '' end,
             case when d.adbin is null then '' else ' default ' || pg_catalog.pg_get_expr(d.adbin, d.adrelid) end,
-            nullif(' identity ' || a.attidentity || ' generated ' || a.attgenerated, ' identity  generated '))
+            nullif(pg_catalog.format(' identity %s generated %s', a.attidentity, a.attgenerated), ' identity  generated '))
         from relations r join pg_catalog.pg_attribute a on a.attrelid = r.oid and a.attnum > 0 and not a.attisdropped
         left join pg_catalog.pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum where r.relkind in ('r', 'p', 'm', 'f')
     union all select pg_catalog.format('constraint %I.%I %I %s%s', r.nspname, r.relname, k.conname, pg_catalog.pg_get_constraintdef(k.oid),

@@ -190,12 +190,13 @@ SQL
 }
 trace_statement() {
     cat <<SQL
-select coalesce(pg_catalog.string_agg(pg_catalog.format('rewrite %s %s', $number, c.oid::pg_catalog.regclass), E'\\n$mark '), '') as slipway_traced
+select coalesce(pg_catalog.string_agg(pg_catalog.format('rewrite %s %I.%I', $number, n.nspname, c.relname), E'\\n$mark '), '') as slipway_traced
     from pg_catalog.unnest(pg_catalog.string_to_array(:'slipway_files', ',')) as file
     join pg_catalog.pg_class c on c.oid = pg_catalog.split_part(file, ':', 1)::oid
+    join pg_catalog.pg_namespace n on n.oid = c.relnamespace
     where pg_catalog.pg_relation_filenode(c.oid) is distinct from pg_catalog.split_part(file, ':', 2)::oid \\gset
 \\warn $mark :slipway_traced
-select coalesce(pg_catalog.string_agg(distinct pg_catalog.format('lock %s %s %s', $number, l.mode, c.oid::pg_catalog.regclass), E'\\n$mark '), '') as slipway_traced
+select coalesce(pg_catalog.string_agg(distinct pg_catalog.format('lock %s %s %I.%I', $number, l.mode, n.nspname, c.relname), E'\\n$mark '), '') as slipway_traced
     from pg_catalog.pg_locks l join pg_catalog.pg_class c on c.oid = l.relation join pg_catalog.pg_namespace n on n.oid = c.relnamespace
     where l.pid = pg_catalog.pg_backend_pid() and l.locktype = 'relation' and l.granted and c.relkind in ('r', 'p', 'm')
     and c.oid >= 16384 and n.nspname <> 'slipway' \\gset

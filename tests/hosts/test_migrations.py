@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from testinfra.host import Host
 
+from lab.spec import HostSpec
 from tests.hosts.conftest import App, invoke, wait_until
 
 On = Callable[[str], Host]
@@ -297,3 +298,82 @@ def test_a_controller_that_dies_leaves_a_whole_migration(database: Database) -> 
     again = app.deploy("1.0.0", "--json", "--wait=120s")
     assert again.status == 0, again.err
     assert [one["id"] for one in again.json["migrations"]] == ["002"]
+
+
+@pytest.fixture
+def rehearsed(database: Database, specs: dict[str, HostSpec]) -> Database:
+    """An application whose restored release asks its database, with a backup of version 1.0.0."""
+    app = database.app
+    server = f"host={specs['db1'].address} user={app.name}o password=plain"
+    app.write(
+        databases=[{**app.settings["databases"][0], "migrations": {"folder": "db"}}],
+        secrets={**app.settings["secrets"], "owner": {"command": ["printf", "plain"]}},
+        backup={
+            "drill": {
+                "command": f'psql -XAtq -c "$(cat query)" "{server} dbname=$DB" && exec python3 -m http.server "$PORT"',
+                "environment": {"DB": "{database}"},
+                "timeout": "10s",
+            }
+        },
+    )
+    assert invoke("provision", app.env).status == 0
+    app.build("1.0.0", {"query": b"select name from items", **{f"db/{n}": t.encode() for n, t in ONE.items()}})
+    done = app.deploy("1.0.0")
+    assert done.status == 0, done.err
+    database.sql("insert into items select n, repeat('x', 100) from generate_series(2, 2000) n")
+    backed_up = invoke("backup", app.env)
+    assert backed_up.status == 0, backed_up.err
+    return database
+
+
+def test_a_rehearsal_proves_that_the_running_release_works_on_the_new_schema(rehearsed: Database) -> None:
+    """The first host that switches has the others on a schema that nobody tried them with."""
+    app = rehearsed.app
+    more = {
+        "003_kind.up.sql": "alter table items alter column name type varchar(200);\nupdate items set price = id;\n",
+        "003_kind.down.sql": "alter table items alter column name type text;\n",
+    }
+    rehearsed.build("1.1.0", ONE, TWO, more)
+    done = invoke("rehearse", app.env, "--json")
+    assert done.status == 0, done.err
+    (certificate,) = done.json["databases"]
+    assert (done.json["status"], certificate["old_release"]) == ("PASSED", "passed"), done.out
+    two, three = certificate["migrations"]
+    assert two["held"]["public.items"][0] == "AccessExclusiveLock", two
+    assert (two["rewrites"], three["rewrites"]) == ([], ["public.items"])
+    assert certificate["before"] != certificate["after"]
+    assert (two["lossy"], three["lossy"]) == ([], [])
+    assert "price" not in rehearsed.sql(
+        "select string_agg(column_name, chr(44)) from information_schema.columns where table_name = $$items$$"
+    ), "the real one is as it was"
+    assert rehearsed.sql("select count(*) from pg_database where datname like $$slipway_drill%$$") == "0"
+
+
+def test_a_migration_that_breaks_what_runs_is_caught_before_any_host(rehearsed: Database) -> None:
+    """It would take the site down, for as long as the rollout lasts."""
+    app = rehearsed.app
+    bad = {
+        "002_bad.up.sql": "alter table items rename column name to title;\n",
+        "002_bad.down.sql": "alter table items rename column title to name;\n",
+    }
+    rehearsed.build("1.1.0", ONE, bad)
+    failed = invoke("rehearse", app.env, "--json")
+    assert failed.status == 1, failed.err
+    assert failed.json["databases"][0]["old_release"] == "failed"
+    assert 'column "name" does not exist' in failed.json["problems"][0], failed.out
+    shown = invoke("rehearse", app.env)
+    assert "FAILED" in shown.out
+
+
+def test_a_way_back_that_loses_data_is_named(rehearsed: Database) -> None:
+    """Somebody would take it for a way back."""
+    app = rehearsed.app
+    bad = {
+        "002_drop.up.sql": "update items set name = upper(name);\ncreate index by_name on items (name);\n",
+        "002_drop.down.sql": "select 1;\n",
+    }
+    rehearsed.build("1.1.0", ONE, bad)
+    done = invoke("rehearse", app.env, "--json")
+    (migration,) = done.json["databases"][0]["migrations"]
+    assert any("by_name" in line and line.endswith("is new") for line in migration["lossy"]), done.out
+    assert any(line.startswith("the rows of public.items are not as before") for line in migration["lossy"]), done.out
