@@ -66,6 +66,7 @@ streams.prepare()
         "check": "say what would be done, with diffs, and touch nothing",
         "untrusted-inventory": f"with --check: {UNTRUSTED}",
         "force": "deploy even what runs already, and go on where the balancer's other servers have no headroom",
+        "unrehearsed": "why migrations are applied that no rehearsal speaks for, where the settings ask for one",
         "resume": "go on with a deploy whose controller died; from any machine, as it was begun",
         "wait": WAIT,
         "yes": YES,
@@ -87,6 +88,7 @@ def deploy(
     check: bool = False,
     untrusted_inventory: bool = False,
     force: bool = False,
+    unrehearsed: str = "",
     resume: bool = False,
     wait: str = "0",
     yes: bool = False,
@@ -102,9 +104,8 @@ def deploy(
         from playbooks.core.requests import DeployRequest
 
         watched = None if watch is None else flag_values.seconds("watch", watch)
-        return DeployRequest(
-            version, artifact, sha256, strategy, batch, watched, force, flag_values.seconds("wait", wait)
-        )
+        waits = flag_values.seconds("wait", wait)
+        return DeployRequest(version, artifact, sha256, strategy, batch, watched, force, waits, unrehearsed)
 
     def look(environment: runner.Environment, progress: runner.Progress) -> DeployCheck:
         from playbooks.check_deploy import check as run

@@ -36,6 +36,7 @@ from playbooks.rollout.migrating import (
     migrating_hosts,
     obstacles,
     planned_migration,
+    unrehearsed,
 )
 from playbooks.rollout.planning.outdated_hosts import outdated_hosts
 from playbooks.rollout.planning.preview import Planned, planned, waits
@@ -167,6 +168,9 @@ def check(env: Environment, wanted: DeployRequest, progress: Progress) -> Deploy
         for host, found in repositories(fleet, env, [name for name in members if name in fleet.remotes]).items():
             judged[host] = judged.get(host, CheckVerdict()) + found
         migrated = _databases(fleet, env, release)
+        unready = obstacles(migrated or [])
+        if not wanted.unrehearsed:
+            unready += [f"{name}: {why}" for name, why in unrehearsed(fleet, env, migrated or [])]
     facts = {host: as_adopted(fact) for host, fact in facts.items()}
     todo = outdated_hosts(reached, facts, groups, release, renderings, force=wanted.force)
     plan = plan_for(env, wanted, [target.name for target in todo], facts)
@@ -203,7 +207,7 @@ def check(env: Environment, wanted: DeployRequest, progress: Progress) -> Deploy
         hosts=(*lines, *others, *gone, *in_front),
         before=once_sentence(first, for_next(renderings, facts)[first]) if first else "",
         migrations=None if migrated is None else tuple(planned_migration(job) for job in expand_jobs(migrated)),
-        databases=tuple(obstacles(migrated or [])),
+        databases=tuple(unready),
     )
 
 

@@ -25,6 +25,7 @@ from playbooks.fleet.lock_owner import LockOwner
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote, StepCall
 from playbooks.judgement.meanwhile import RequestSummary
+from playbooks.migrations.sql_files import Migration
 from playbooks.releases.choosing import choose_anew, passed_over
 from playbooks.releases.find_artifact import find_artifact
 from playbooks.releases.members import begin_reading
@@ -42,6 +43,7 @@ from playbooks.rollout.migrating import (
     from_release,
     migrating_hosts,
     require_ready,
+    require_rehearsed,
     run_jobs,
 )
 from playbooks.rollout.mover import Move
@@ -99,6 +101,7 @@ def deploy(env: Environment, wanted: DeployRequest, progress: Progress) -> Outco
                 env, deployment.release, deployment.facts
             )
             deployment = check(fleet, deployment)
+            deployment = look_at_databases(fleet, deployment)
             deployment = adopt_foreign(fleet, deployment)
             plan, context = plan_rollout(fleet, held, deployment)
             migrated: list[Done] = []
@@ -269,6 +272,25 @@ def stage(fleet: Fleet, deployment: Deployment) -> Deployment:
     return replace(deployment, backup=backup, warnings=(*deployment.warnings, *complaints))
 
 
+def look_at_databases(fleet: Fleet, deployment: Deployment) -> Deployment:
+    """Find whatever would keep the databases from being migrated. What only hosts can read is found when it is staged.
+
+    Raises:
+        SlipwayError: a database's history does not fit, or its migrations were not rehearsed.
+    """
+    migrations = from_artifact(deployment.env, deployment.release.artifact)
+    return deployment if migrations is None else _compared(fleet, deployment, migrations)
+
+
+def _compared(fleet: Fleet, deployment: Deployment, migrations: Mapping[str, tuple[Migration, ...]]) -> Deployment:
+    env = deployment.env
+    found = compared(fleet, env, migrations) if migrations else []
+    require_ready(env, found)
+    version, why_not = deployment.release.version, deployment.wanted.unrehearsed
+    warnings = require_rehearsed(fleet, env, found, version, why_not)
+    return replace(deployment, databases=tuple(found), warnings=(*deployment.warnings, *warnings))
+
+
 def migrate_databases(fleet: Fleet, deployment: Deployment, migrated: list[Done]) -> Deployment:
     """Apply the migrations that the new release needs and the running one can live with.
 
@@ -281,11 +303,10 @@ def migrate_databases(fleet: Fleet, deployment: Deployment, migrated: list[Done]
     env, release = deployment.env, deployment.release
     if not databases_with_migrations(env):
         return deployment
-    migrations = from_artifact(env, release.artifact)
-    if migrations is None:
+    if deployment.databases is None:
         migrations = from_release(fleet, env, release.id, deployment.outdated[0].name)
-    found = compared(fleet, env, migrations)
-    require_ready(env, found)
+        deployment = _compared(fleet, deployment, migrations)
+    found = deployment.databases or ()
     run_jobs(fleet, env, expand_jobs(found), migrated, by=release.by, deploy=release.id)
     owed = [f"{job.database.database.name}: {job.migration.label}" for job in contract_jobs(found)]
     told = f"owed, once nothing needs the old schema: {', '.join(owed)}. Then: invoke migrate {env.flag} --contract"

@@ -146,6 +146,12 @@ class Locked(SlipwayError):
     exit_status = ExitStatus.LOCKED
 
 
+class Unrehearsed(SlipwayError):
+    """Migrations were not rehearsed, or the rehearsal speaks against them."""
+
+    code = "migrations.unrehearsed"
+
+
 class FleetError(SlipwayError):
     """Several hosts failed; the message has a line for each. If all have the same code, this has it too.
 

@@ -7,17 +7,20 @@ from dataclasses import dataclass
 from functools import partial
 
 from playbooks.core.artifact import Artifact
+from playbooks.core.clock import now
 from playbooks.core.counting import counted
-from playbooks.core.errors import ConfigError, ExitStatus, SlipwayError, StepFailed, UsageError
+from playbooks.core.errors import ConfigError, ExitStatus, SlipwayError, StepFailed, Unrehearsed, UsageError
 from playbooks.core.phases import Phase, PhaseCode
 from playbooks.core.step_codes import StepCode
 from playbooks.environments.environment import Environment
 from playbooks.fleet.fleet import Fleet
 from playbooks.fleet.remote import Remote
+from playbooks.migrations.certificate import Budget, objections, read_certificate
 from playbooks.migrations.pending import Pending, compare
 from playbooks.migrations.sql_files import Direction, Migration, MigrationPhase, order, read_sql_files
 from playbooks.releases.sql_in_artifact import sql_in_artifact
 from playbooks.settings.backup import Database
+from playbooks.steps.database_measure import measure
 from playbooks.steps.migrations import (
     DatabaseState,
     Migrated,
@@ -235,6 +238,59 @@ def _reasons(one: DatabaseMigrations) -> Iterator[str]:
         yield f"{name} is a replica, which takes no changes: let slipway_databases name the primary server"
     if one.state.busy is not None:
         yield f"another task is migrating {name}" + (f", for {one.state.busy} s now" if one.state.busy else "")
+
+
+def require_rehearsed(
+    fleet: Fleet, env: Environment, found: Sequence[DatabaseMigrations], version: str, why_not: str
+) -> list[str]:
+    """Refuse migrations that no rehearsal speaks for, where the settings ask for one.
+
+    Args:
+        fleet: the open sessions.
+        env: the environment.
+        found: the databases.
+        version: the release's.
+        why_not: a person's reason to do without; empty for none.
+
+    Returns:
+        What was overruled, as warnings.
+
+    Raises:
+        Unrehearsed: with every reason. Nothing has changed.
+    """
+    reasons = unrehearsed(fleet, env, found)
+    if not reasons:
+        return []
+    told = "; ".join(f"{name}: {reason}" for name, reason in reasons)
+    if why_not:
+        return [f"the rehearsal was overruled ({why_not}): {told}"]
+    raise Unrehearsed(
+        f"the migrations of {version} may not be applied: {told}. Nothing was touched",
+        hint=f"invoke rehearse {env.flag} --version={version}; to do it all the same: --unrehearsed=REASON",
+    )
+
+
+def unrehearsed(fleet: Fleet, env: Environment, found: Sequence[DatabaseMigrations]) -> list[tuple[str, str]]:
+    """Return why pending migrations may not be applied yet, each with the database's name.
+
+    Raises:
+        SlipwayError: a database cannot be asked.
+    """
+    reasons: list[tuple[str, str]] = []
+    for one in found:
+        asked = one.database.migrations.rehearsal if one.database.migrations else None
+        if asked is None or not asked.required or not one.pending.expand:
+            continue
+
+        def look(remote: Remote, database: Database = one.database) -> str:
+            return measure(remote, database, env.secrets).fingerprint
+
+        fingerprint = fleet.each("schema", look, hosts=[one.host]).all_or_raise("reading schemas")[one.host]
+        budget = Budget(asked.max_age, asked.lock, asked.table_mb * 1_000_000)
+        certificate = read_certificate(one.state.rehearsal)
+        said = objections(certificate, one.pending.expand, fingerprint, budget, now())
+        reasons += [(one.database.name, sentence) for sentence in said]
+    return reasons
 
 
 def expand_jobs(found: Sequence[DatabaseMigrations]) -> list[Wanted]:

@@ -14,7 +14,7 @@ from playbooks.fleet.lock_owner import LockOwner
 from playbooks.releases.members import Members
 from playbooks.releases.render import Rendered
 from playbooks.releases.renderings import Renderings, for_next
-from playbooks.rollout.migrating import Done
+from playbooks.rollout.migrating import DatabaseMigrations, Done
 from playbooks.rollout.mover import Move
 from playbooks.steps.facts import Facts
 from playbooks.strategies.plan import Plan
@@ -39,6 +39,7 @@ class Deployment:
         groups: the two groups of hosts, if the environment has them.
         outdated: the hosts that do not run what they should.
         backup: the id of the backup to go back to, if one was made or proven.
+        databases: the databases and what they lack; None until that is known.
         migrated: the migrations that were applied.
         instead: a sentence on each version that was passed over.
         warnings: what a person should know afterwards.
@@ -57,6 +58,7 @@ class Deployment:
     groups: Groups | None = None
     outdated: Sequence[Target] = ()
     backup: str | None = None
+    databases: tuple[DatabaseMigrations, ...] | None = None
     migrated: tuple[Done, ...] = ()
     instead: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()

@@ -2,7 +2,20 @@
 
 from pydantic import Field
 
-from playbooks.settings.types import DatabaseName, Duration, Model, ReleasePath, Text
+from playbooks.settings.types import Count, DatabaseName, Duration, Model, ReleasePath, Text, section
+
+
+class RehearsalSettings(Model):
+    """What a deploy with pending migrations asks of their rehearsal (`invoke rehearse`)."""
+
+    required: bool = Field(
+        False, description="Whether such a deploy is refused without one. --unrehearsed=REASON overrules it."
+    )
+    max_age: Duration = Field(86400.0, description="How old the rehearsal may be.")
+    lock: Duration = Field(
+        2.0, description="How long a migration may keep those waiting who read or write a table, in the rehearsal."
+    )
+    table_mb: Count = Field(10, description="Smaller tables may be locked for longer, in MB.")
 
 
 class Migrations(Model):
@@ -29,3 +42,4 @@ class Migrations(Model):
         300.0, description="How long to try again for a lock before the migration fails, with growing pauses."
     )
     statement_timeout: Duration = Field(3600.0, gt=0, description="How long a statement may take.")
+    rehearsal: RehearsalSettings = section("What a deploy asks of the rehearsal.")

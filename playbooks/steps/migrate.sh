@@ -206,14 +206,19 @@ SQL
 
 milliseconds() { date +%s%3N; }
 
-# show_waiting: while a statement works, tell how long, and whose lock it waits for.
+# show_waiting: while a statement works, tell how long, and whose lock it waits for. It asks in a session of its own, which stays
+# open: a try may be given up within a second.
 show_waiting() {
+    mkfifo "$scratch/ask" "$scratch/hear"
+    exec 6<>"$scratch/hear" 7<>"$scratch/ask"
+    owner_sql "$scratch/ask" "$name" "$total" >/dev/null 2>&6 &
+    owner_head >&7
     # Soon enough to see whose lock it is before a try is given up; then every two seconds.
     tick=$((lock_ms > 1600 ? 400 : lock_ms / 4))
     tick=$(printf '0.%03d' "$tick")
     before=
     while sleep "$tick"; do
-        now=$(cat "$scratch/now" 2>/dev/null)
+        now=$(cat "$scratch/now" 2>/dev/null) || now=
         if [ -z "$now" ] || [ "$now" != "$before" ]; then
             before=$now
             looked=0
@@ -221,25 +226,27 @@ show_waiting() {
         fi
         [ $(($(milliseconds) - looked)) -ge 2000 ] || continue
         looked=$(milliseconds)
-        now_number=${now% *}
-        now_since=${now#* }
-        read -r now_pid <"$scratch/pid"
-        {
-            owner_head
-            cat <<SQL
-select pg_catalog.format('waits for %s (process %s%s): %s', coalesce(nullif(application_name, ''), usename), pid,
-    case when state = 'idle in transaction' then ', which has left a transaction open' else '' end,
-    pg_catalog.left(pg_catalog.regexp_replace(query, '[[:cntrl:][:space:]]+', ' ', 'g'), 80))
-    from pg_catalog.pg_stat_activity where pid = any(pg_catalog.pg_blocking_pids($now_pid)) limit 1;
-select pg_catalog.format('%s: %s %%', phase, 100 * blocks_done / nullif(blocks_total, 0)) from pg_catalog.pg_stat_progress_create_index
-    where pid = $now_pid;
-SQL
-        } >"$scratch/look"
-        seen=$(owner_sql "$scratch/look" "$name" 10 2>/dev/null | head -n 1 | cut -c1-200) || continue
-        case $seen in waits*) printf '%s\n' "$seen" >"$scratch/waits" ;; esac
+        read -r now_pid <"$scratch/pid" || continue
+        ask_about "$now_pid" >&7
+        while IFS= read -r seen <&6; do case $seen in "$mark look "*) break ;; esac done
+        seen=$(printf '%s' "${seen#"$mark look "}" | cut -c1-200)
         [ -s "$scratch/now" ] || continue
-        note "$label: statement $now_number of $count, $((($(milliseconds) - now_since) / 1000)) s${seen:+; $seen}"
+        case $seen in waits*) printf '%s\n' "$seen" >"$scratch/waits" ;; esac
+        note "$label: statement ${now% *} of $count, $((($(milliseconds) - ${now#* }) / 1000)) s${seen:+; $seen}"
     done
+}
+
+# ask_about PID: print what asks for whom a session waits, and how far an index is.
+ask_about() {
+    cat <<SQL
+select coalesce((select pg_catalog.format('waits for %s (process %s%s): %s', coalesce(nullif(application_name, ''), usename), pid,
+        case when state = 'idle in transaction' then ', which has left a transaction open' else '' end,
+        pg_catalog.left(pg_catalog.regexp_replace(query, '[[:cntrl:][:space:]]+', ' ', 'g'), 80))
+        from pg_catalog.pg_stat_activity where pid = any(pg_catalog.pg_blocking_pids($1)) limit 1),
+    (select pg_catalog.format('%s: %s %%', phase, 100 * blocks_done / nullif(blocks_total, 0))
+        from pg_catalog.pg_stat_progress_create_index where pid = $1), '') as slipway_seen \\gset
+\\warn $mark look :slipway_seen
+SQL
 }
 
 # attempt: run psql once. Sets outcome (finished, busy, moved, invalid, unconnected, lost, failed), at (the statement that was begun last),

@@ -334,6 +334,12 @@ def test_a_rehearsal_proves_that_the_running_release_works_on_the_new_schema(reh
         "003_kind.down.sql": "alter table items alter column name type text;\n",
     }
     rehearsed.build("1.1.0", ONE, TWO, more)
+    settings = app.settings["databases"][0]
+    asked = {**settings["migrations"], "rehearsal": {"required": True}}
+    app.write(databases=[{**settings, "migrations": asked}])
+    refused = app.deploy("1.1.0", "--json")
+    assert (refused.status, refused.json["error"]["code"]) == (1, "migrations.unrehearsed"), refused.err
+    assert "they were not rehearsed" in refused.json["error"]["message"]
     done = invoke("rehearse", app.env, "--json")
     assert done.status == 0, done.err
     (certificate,) = done.json["databases"]
@@ -347,6 +353,14 @@ def test_a_rehearsal_proves_that_the_running_release_works_on_the_new_schema(reh
         "select string_agg(column_name, chr(44)) from information_schema.columns where table_name = $$items$$"
     ), "the real one is as it was"
     assert rehearsed.sql("select count(*) from pg_database where datname like $$slipway_drill%$$") == "0"
+    rehearsed.sql("alter table items add note text")
+    refused = app.deploy("1.1.0")
+    assert "the schema is not the one that was rehearsed" in refused.err, refused.err
+    assert app.deploy("1.1.0", "--check").status == 1
+    rehearsed.sql("alter table items drop note")
+    done = app.deploy("1.1.0", "--json")
+    assert done.status == 0, done.err
+    assert [one["id"] for one in done.json["migrations"]] == ["002", "003"]
 
 
 def test_a_migration_that_breaks_what_runs_is_caught_before_any_host(rehearsed: Database) -> None:
@@ -361,8 +375,14 @@ def test_a_migration_that_breaks_what_runs_is_caught_before_any_host(rehearsed: 
     assert failed.status == 1, failed.err
     assert failed.json["databases"][0]["old_release"] == "failed"
     assert 'column "name" does not exist' in failed.json["problems"][0], failed.out
-    shown = invoke("rehearse", app.env)
-    assert "FAILED" in shown.out
+    settings = app.settings["databases"][0]
+    asked = {**settings["migrations"], "rehearsal": {"required": True}}
+    app.write(databases=[{**settings, "migrations": asked}])
+    refused = app.deploy("1.1.0")
+    assert "the release that runs does not work with the new schema" in refused.err
+    overruled = app.deploy("1.1.0", "--unrehearsed=nobody reads it now", "--json")
+    assert overruled.status == 0, overruled.err
+    assert any("overruled (nobody reads it now)" in line for line in overruled.json["warnings"])
 
 
 def test_a_way_back_that_loses_data_is_named(rehearsed: Database) -> None:
