@@ -29,6 +29,8 @@ from playbooks.rollback import (
     validate_request,
     way_on,
 )
+from playbooks.rollout.contracts import refuse_past_contracts
+from playbooks.rollout.migrating import migrating_hosts
 from playbooks.rollout.mover import Move
 from playbooks.rollout.planning.preview import waits
 from playbooks.rollout.planning.reachability import require_balancers
@@ -103,7 +105,8 @@ def check_rollback(env: Environment, back: RollbackRequest, progress: Progress) 
     require_whole(env)
     balancers = balancers_of(env)
     names = [*(hosts_with_data(env) if back.with_database else (target.name for target in env.targets)), *balancers]
-    addresses = [env.target(name).address for name in dict.fromkeys(names)]
+    asked = [] if back.with_database else migrating_hosts(env)
+    addresses = [env.target(name).address for name in dict.fromkeys([*names, *asked])]
     with open_fleet(addresses, progress=progress, forks=env.settings.forks) as fleet:
         apps = [target for target in env.targets if target.name in fleet.remotes]
         require_balancers(fleet, env)
@@ -116,6 +119,8 @@ def check_rollback(env: Environment, back: RollbackRequest, progress: Progress) 
         warnings = refuse_changed_backup(facts, targets, back.to, with_database=back.with_database)
         warnings += [] if back.with_database else database_warnings(env, facts, targets)
         todo = changing(facts, targets, anew=groups is not None)
+        kept = {host: release for host, release in targets.items() if release in facts[host].releases}
+        warnings += [] if back.with_database else refuse_past_contracts(fleet, env, facts, kept)
 
         def look(remote: Remote) -> Checked:
             return check_release(remote, env.target(remote.name).settings, str(todo[remote.name]))
@@ -143,10 +148,11 @@ def check_rollback(env: Environment, back: RollbackRequest, progress: Progress) 
         _host(env, fact, targets.get(host, fact.current), moves.get(host), checked.get(host), plan, groups)
         for host, fact in facts.items()
     )
+    gone = {host: error for host, error in fleet.unreachable.items() if host in names}
     told = [
         *(f"{host.host}: {problem}" for host in hosts for problem in host.problems),
         *(f"{host}: {problem}" for host, judged in closed.items() for problem in judged.problems),
-        *(f"{host} cannot be reached, and would be left out: {error}" for host, error in fleet.unreachable.items()),
+        *(f"{host} cannot be reached, and would be left out: {error}" for host, error in gone.items()),
         *lacking,
     ]
     return RollbackCheck(

@@ -21,6 +21,7 @@ from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.lock_owner import LockOwner
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
+from playbooks.rollout.contracts import refuse_early_contracts
 from playbooks.rollout.migrating import (
     Done,
     PlannedMigration,
@@ -33,6 +34,7 @@ from playbooks.rollout.migrating import (
     jobs_to,
     migrating_hosts,
     planned_migration,
+    refuse_lossy,
     require_ready,
     run_jobs,
     secrets_of_migrations,
@@ -50,12 +52,14 @@ class MigrateRequest:
     Args:
         to: bring the databases to this migration's id; "none" takes all back. Default: all that are pending.
         contract: also apply contracts.
+        force: leave kept releases behind that need the old schema; take back also what loses data.
         check: only say what would be done.
         wait: seconds to wait for another task's lock.
     """
 
     to: str | None = None
     contract: bool = False
+    force: bool = False
     check: bool = False
     wait: float = 0.0
 
@@ -169,9 +173,14 @@ def _find(
     require_ready(env, found)
     owed = [f"{job.database.database.name}: {job.migration.label}" for job in contract_jobs(found)]
     if wanted.to is not None:
-        return release, jobs_to(found, wanted.to), owed
+        jobs = jobs_to(found, wanted.to)
+        if not wanted.force:
+            refuse_lossy(jobs)
+        return release, jobs, owed
     jobs = expand_jobs(found)
     if wanted.contract:
+        for warning in refuse_early_contracts(fleet, env, facts, found, force=wanted.force):
+            fleet.progress.warn(warning)
         return release, [*jobs, *contract_jobs(found)], []
     return release, jobs, owed
 

@@ -24,7 +24,9 @@ from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote, StepCall
 from playbooks.restore import restore_databases
 from playbooks.rollout.context import build_context
+from playbooks.rollout.contracts import refuse_past_contracts
 from playbooks.rollout.migrated import hooks_left, still_migrated
+from playbooks.rollout.migrating import migrating_hosts
 from playbooks.rollout.mover import Move, Mover
 from playbooks.rollout.outcome import Outcome
 from playbooks.rollout.planning.reachability import require_balancers
@@ -69,20 +71,24 @@ def rollback(env: Environment, back: RollbackRequest, progress: Progress) -> Out
     env.signing.prepare(progress.warn)
     balancers = balancers_of(env)
     names = [*(hosts_with_data(env) if back.with_database else (target.name for target in env.targets)), *balancers]
-    addresses = [env.target(name).address for name in dict.fromkeys(names)]
+    asked = [] if back.with_database else migrating_hosts(env)
+    addresses = [env.target(name).address for name in dict.fromkeys([*names, *asked])]
     with open_fleet(addresses, progress=progress, forks=env.settings.forks, acts=True) as fleet:
         run = look(fleet, env, back, started)
-        requests = lock_requests(env, fleet.remotes, run.owner, wait=back.wait, undo=True)
+        there = [name for name in dict.fromkeys(names) if name in fleet.remotes]
+        requests = lock_requests(env, there, run.owner, wait=back.wait, undo=True)
         # Move traffic back at once if a controller died, without waiting for the guard: a person asks for it now.
         fail_over(fleet, env, balancers)
         with fleet.lock(requests, last=balancers) as held:
             run = look_again(fleet, run, held)
             run = choose(run)
             run = make_ready(fleet, run)
+            run = look_at_contracts(fleet, run)
             run, plan, context = plan_rollout(fleet, held, run)
             run = before_the_switch(fleet, run, context)
             rollout = roll_out(context, plan, on_failure="guards")
-            outcome = conclude(fleet, run, plan, context, rollout)
+            gone = {name: error for name, error in fleet.unreachable.items() if name in names}
+            outcome = conclude(gone, run, plan, context, rollout)
             held.succeeded = not outcome.exit_status
             record(fleet, run, rollout, outcome)
             return outcome
@@ -137,6 +143,18 @@ def make_ready(fleet: Fleet, run: RollbackRun) -> RollbackRun:
     return replace(run, targets=targets, moves=moves, refused=refused)
 
 
+def look_at_contracts(fleet: Fleet, run: RollbackRun) -> RollbackRun:
+    """Make sure that the releases work with the databases as they are, unless those go back as well.
+
+    Raises:
+        UsageError: a contract has left a release behind.
+    """
+    if run.back.with_database:
+        return run
+    warnings = refuse_past_contracts(fleet, run.env, run.facts, run.targets)
+    return replace(run, warnings=(*run.warnings, *warnings))
+
+
 def plan_rollout(fleet: Fleet, held: HeldLocks, run: RollbackRun) -> tuple[RollbackRun, Plan, RolloutContext]:
     """Plan the order in which hosts and traffic go back, and build what carries it out.
 
@@ -178,11 +196,13 @@ def before_the_switch(fleet: Fleet, run: RollbackRun, context: RolloutContext) -
     return replace(run, databases=tuple(databases), warnings=tuple(warnings))
 
 
-def conclude(fleet: Fleet, run: RollbackRun, plan: Plan, context: RolloutContext, rollout: Rollout) -> Outcome:
+def conclude(
+    gone: Mapping[str, SlipwayError], run: RollbackRun, plan: Plan, context: RolloutContext, rollout: Rollout
+) -> Outcome:
     """What the rollback came to, with all that a person should know."""
     requests = request_summary(context, rollout)
     unserved = None if rollout.reasons or rollout.stopped else context.traffic.unserved()
-    outcome = returned(run, plan, rollout, dict(fleet.unreachable), requests, unserved)
+    outcome = returned(run, plan, rollout, gone, requests, unserved)
     return replace(outcome, warnings=(*outcome.warnings, *run.warnings))
 
 

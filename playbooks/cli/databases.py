@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         "app": APP,
         "to": "bring the databases to the migration with this id, and take later ones back; none: take all back",
         "contract": "also apply the contracts that are owed: older releases do not work after that",
+        "force": "leave kept releases behind that need the old schema; take back also what loses data",
         "check": "only say which migrations would run, statement by statement, and touch nothing",
         "wait": WAIT,
         "yes": YES,
@@ -35,6 +36,7 @@ def migrate(
     env: str = "",
     to: str | None = None,
     contract: bool = False,
+    force: bool = False,
     check: bool = False,
     wait: str = "0",
     yes: bool = False,
@@ -55,7 +57,7 @@ def migrate(
         from playbooks.migrate import MigrateRequest
         from playbooks.migrate import migrate as run
 
-        wanted = MigrateRequest(to, contract=contract, check=check, wait=flag_values.seconds("wait", wait))
+        wanted = MigrateRequest(to, contract=contract, force=force, check=check, wait=flag_values.seconds("wait", wait))
         return run(environment, wanted, progress)
 
     observers = runner.timed("migrate", timings)

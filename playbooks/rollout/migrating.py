@@ -338,6 +338,25 @@ def jobs_to(found: Sequence[DatabaseMigrations], to: str) -> list[Wanted]:
     return jobs
 
 
+def refuse_lossy(jobs: Sequence[Wanted]) -> None:
+    """Refuse to take back what loses data, as the last rehearsal has shown.
+
+    Raises:
+        UsageError: with what would be lost.
+    """
+    for job in jobs:
+        certificate = read_certificate(job.database.state.rehearsal)
+        if job.direction == "up" or certificate is None:
+            continue
+        shown = next((one for one in certificate.migrations if one.id == job.migration.id), None)
+        if shown and shown.lossy and shown.down_sha256 == (job.migration.down.sha256 if job.migration.down else ""):
+            raise UsageError(
+                f"taking {shown.label} back loses something, as the rehearsal of {certificate.at} has shown: "
+                f"{'; '.join(shown.lossy[:4])}. Nothing was touched",
+                hint="--force does it all the same; a backup restores the database: invoke rollback --with-database",
+            )
+
+
 def planned_migration(job: Wanted) -> PlannedMigration:
     """Return a migration as a dry run shows it."""
     migration = job.migration

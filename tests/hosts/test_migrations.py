@@ -222,6 +222,33 @@ def test_a_history_that_does_not_fit_is_refused(database: Database) -> None:
     assert "has 001_items, which this release does not know" in failed.err
 
 
+def test_a_contract_waits_for_those_who_need_the_old_schema(database: Database) -> None:
+    """A release that is still kept to go back to would not work any more, and nobody would know before the rollback."""
+    app = database.app
+    database.build("1.0.0", ONE)
+    assert app.deploy("1.0.0").status == 0
+    drop = {
+        "002_drop.up.sql": "-- slipway: contract\nalter table items drop name;\n",
+        "002_drop.down.sql": "alter table items add name text;\n",
+    }
+    database.build("1.1.0", ONE, drop)
+    done = app.deploy("1.1.0", "--json")
+    assert done.status == 0, done.err
+    assert any("owed, once nothing needs the old schema: " in line for line in done.json["warnings"]), done.out
+    assert database.states == {"001": "applied"}
+    early = invoke("migrate", app.env, "--contract")
+    assert early.status == 2, early.err
+    assert "-1.0.0 (is kept to go back to)" in early.err
+    forced = invoke("migrate", app.env, "--contract", "--force", "--json")
+    assert [one["id"] for one in forced.json["done"]] == ["002"], forced.err
+    back = invoke("rollback", app.env)
+    assert back.status == 2, back.err
+    assert "does not know 002_drop" in back.err
+    assert invoke("rollback", app.env, "--check").status == 2
+    status = invoke("status", app.env, "--json").json
+    assert {host["version"] for host in status["hosts"]} == {"1.1.0"}
+
+
 def test_only_one_migrates_at_a_time(database: Database) -> None:
     """Two tasks on two machines would apply the same migration."""
     app = database.app

@@ -1,0 +1,187 @@
+"""Contracts of the databases: which releases do not work any more once they are applied (C1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from playbooks.core.errors import SlipwayError, StepFailed, UsageError
+from playbooks.core.step_codes import StepCode
+from playbooks.environments.environment import Environment
+from playbooks.fleet.fleet import Fleet
+from playbooks.fleet.remote import Remote
+from playbooks.migrations.sql_files import NAME
+from playbooks.rollout.migrating import DatabaseMigrations, databases_with_migrations, migrating_hosts, read_states
+from playbooks.settings import Settings
+from playbooks.steps.facts import Facts
+from playbooks.steps.migrations import read_sql
+
+# By database, the ids of the migrations that a release has.
+Known = Mapping[str, frozenset[str]]
+
+
+@dataclass(frozen=True)
+class KeptRelease:
+    """A release that hosts keep, and what it is kept for: running, idle or a way back."""
+
+    id: str
+    host: str
+    use: str
+
+
+def known_ids(fleet: Fleet, env: Environment, releases: Mapping[str, str]) -> dict[str, Known]:
+    """Read which migrations releases have.
+
+    Args:
+        fleet: the open sessions.
+        env: the environment.
+        releases: a host that has it, by release.
+
+    Raises:
+        SlipwayError: a host does not answer.
+    """
+    by_host: dict[str, list[str]] = {}
+    for release, host in releases.items():
+        by_host.setdefault(host, []).append(release)
+
+    def one(remote: Remote) -> dict[str, Known]:
+        settings = env.target(remote.name).settings
+        return {
+            release: {
+                database.name: _ids(remote, settings, release, database.migrations.folder)
+                for database in databases_with_migrations(env)
+                if database.migrations
+            }
+            for release in by_host[remote.name]
+        }
+
+    found = fleet.each("releases", one, hosts=list(by_host)).all_or_raise("reading migrations")
+    return {release: known for each in found.values() for release, known in each.items()}
+
+
+def _ids(remote: Remote, settings: Settings, release: str, folder: str) -> frozenset[str]:
+    try:
+        names = read_sql(remote, settings, release, folder)
+    except StepFailed as error:
+        if error.code == StepCode.NO_MIGRATIONS:
+            return frozenset()
+        raise
+    return frozenset(match["id"] for name in names if (match := NAME.fullmatch(name)))
+
+
+def contracts_against(fleet: Fleet, env: Environment, releases: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return the applied contracts that releases do not know, as sentences' parts; releases without any are left out.
+
+    Args:
+        fleet: the open sessions, those of the databases' hosts among them.
+        env: the environment.
+        releases: a host that has it, by release.
+
+    Raises:
+        SlipwayError: a host or a database does not answer.
+    """
+    states = read_states(fleet, env)
+    applied = {
+        name: [row for row in state.applied if row.phase == "contract" and row.is_there]
+        for name, state in states.items()
+    }
+    if not any(applied.values()):
+        return {}
+    known = known_ids(fleet, env, releases)
+    found = {
+        release: [f"{row.label} in {name}" for name, rows in applied.items() for row in rows if row.id not in ids[name]]
+        for release, ids in known.items()
+    }
+    return {release: rows for release, rows in found.items() if rows}
+
+
+def refuse_past_contracts(
+    fleet: Fleet, env: Environment, facts: Mapping[str, Facts], targets: Mapping[str, str | None]
+) -> list[str]:
+    """Refuse to go back to a release that an applied contract has left behind.
+
+    A database that cannot be asked keeps nobody from going back: then it is only a warning.
+
+    Args:
+        fleet: the open sessions.
+        env: the environment.
+        facts: of the hosts.
+        targets: the release that each goes back to.
+
+    Returns:
+        Warnings.
+
+    Raises:
+        UsageError: a release does not know such a contract.
+    """
+    if not databases_with_migrations(env):
+        return []
+    there = {release: host for host, release in targets.items() if release and host in facts}
+    try:
+        if gone := [host for host in migrating_hosts(env) if host not in fleet.remotes]:
+            raise fleet.unreachable[gone[0]]
+        against = contracts_against(fleet, env, there)
+    except SlipwayError as error:
+        return [f"whether the databases still fit what ran before is not known: {error.message}"]
+    for release, rows in against.items():
+        raise UsageError(
+            f"{release} does not know {', '.join(rows)}: a contract, after which it does not work. Nothing was touched",
+            hint=f"go back to a release that knows it: invoke rollback {env.flag} --list; or restore the database as "
+            f"well: invoke rollback {env.flag} --to={release} --with-database",
+        )
+    return []
+
+
+def kept_releases(facts: Mapping[str, Facts]) -> list[KeptRelease]:
+    """Return every complete release on the hosts, with what it is for."""
+    found: dict[str, KeptRelease] = {}
+    for host, fact in facts.items():
+        for release in fact.releases:
+            if fact.releases[release].state in ("partial", "failed"):
+                continue
+            use = "runs" if release == fact.current else "is idle" if fact.idle and fact.idle.release == release else ""
+            if release not in found or use:
+                found[release] = KeptRelease(release, host, use or "is kept to go back to")
+    return [found[release] for release in sorted(found)]
+
+
+def refuse_early_contracts(
+    fleet: Fleet,
+    env: Environment,
+    facts: Mapping[str, Facts],
+    databases: Sequence[DatabaseMigrations],
+    *,
+    force: bool,
+) -> list[str]:
+    """Refuse contracts while a release on the hosts needs the old schema.
+
+    Args:
+        fleet: the open sessions.
+        env: the environment.
+        facts: of the application's hosts.
+        databases: what is owed.
+        force: whether those that are only kept may be left behind.
+
+    Returns:
+        Warnings about those.
+
+    Raises:
+        UsageError: a release would not work any more.
+    """
+    owed = {one.database.name: one.pending.contract for one in databases if one.pending.contract}
+    if not owed:
+        return []
+    kept = kept_releases(facts)
+    known = known_ids(fleet, env, {one.id: one.host for one in kept})
+    behind = [
+        one for one in kept if any(m.id not in known[one.id][name] for name, found in owed.items() for m in found)
+    ]
+    serving = [one for one in behind if one.use != "is kept to go back to"]
+    names = ", ".join(f"{one.id} ({one.use})" for one in behind)
+    if serving or (behind and not force):
+        hint = "deploy until they are gone" if serving else "deploy until they are gone; --force leaves them behind"
+        raise UsageError(
+            f"these need the old schema still: {names}. Nothing was touched",
+            hint=f"{hint}. See invoke rollback {env.flag} --list",
+        )
+    return [f"there is no way back any more to {names}"] if behind else []
