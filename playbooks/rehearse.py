@@ -11,14 +11,12 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from typing import Any, ClassVar, Literal
 
-from playbooks.backups.making import Record, dumped, hosts_with_data, require_secrets
+from playbooks.backups.making import hosts_with_data, require_secrets
 from playbooks.core.clock import instant, now
 from playbooks.core.errors import ExitStatus, UsageError
 from playbooks.core.names import cut, stamp
-from playbooks.core.phases import Phase, PhaseCode
 from playbooks.core.states import TaskStatus
 from playbooks.core.surroundings import who
 from playbooks.environments.environment import Environment
@@ -28,8 +26,7 @@ from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.lock_owner import LockOwner
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
-from playbooks.migrations.certificate import Certificate, Proof, Rehearsed, held, lost
-from playbooks.migrations.sql_files import Direction, Migration
+from playbooks.migrations.certificate import Certificate
 from playbooks.releases.find_artifact import find_artifact
 from playbooks.rollout.migrating import (
     DatabaseMigrations,
@@ -42,12 +39,10 @@ from playbooks.rollout.migrating import (
 )
 from playbooks.rollout.outcome import Outcome
 from playbooks.rollout.recording import sealed, write_down
-from playbooks.steps import drill as drills
-from playbooks.steps.database_measure import Measure, measure
-from playbooks.steps.drill import Drilled, scratch_name
+from playbooks.rollout.rehearsing import Rehearsing
 from playbooks.steps.facts import Facts
 from playbooks.steps.finish import Finished, finish
-from playbooks.steps.migrations import Migrated, MigrationJob, keep_rehearsal, migrate
+from playbooks.steps.migrations import keep_rehearsal
 
 
 @dataclass(frozen=True)
@@ -124,7 +119,7 @@ def rehearse(env: Environment, version: str | None, artifact: str | None, progre
         pending = [one for one in databases if one.pending.expand]
         if not pending:
             return Rehearsal(env.name, "", found.version, "", (), (), time.monotonic() - began)
-        stage = _Stage(fleet, env, owner, facts, found.version)
+        stage = Rehearsing(fleet, env, owner, facts, found.version)
         hosts = stage.hosts(pending)
         with fleet.lock(lock_requests(env, hosts, owner, wait=0, inside="/drill")) as held_locks:
             certificates, problems = stage.hold(pending)
@@ -142,225 +137,6 @@ def rehearse(env: Environment, version: str | None, artifact: str | None, progre
         )
         _record(fleet, env, owner, facts, result)
         return result
-
-
-@dataclass(frozen=True)
-class _Stage:
-    """Where a rehearsal is held: the restored backups of some hosts."""
-
-    fleet: Fleet
-    env: Environment
-    owner: LockOwner
-    facts: Mapping[str, Facts]
-    version: str
-
-    def hosts(self, pending: Sequence[DatabaseMigrations]) -> list[str]:
-        """Return the hosts whose backups are restored: the databases', and one that has the running release in it.
-
-        Raises:
-            UsageError: a database has no backup.
-        """
-        for one in pending:
-            record = self._record(one.host)
-            if record is None or one.database.name not in dumped(record):
-                raise UsageError(
-                    f"the newest backup of {one.host} has no dump of {one.database.name} to rehearse on",
-                    hint=f"make one: invoke backup {self.env.flag}",
-                )
-        first = self._first_host()
-        return list(dict.fromkeys([*(one.host for one in pending), *([first] if first else [])]))
-
-    def hold(self, pending: Sequence[DatabaseMigrations]) -> tuple[dict[str, Certificate], list[str]]:
-        """Rehearse; returns a certificate for each database, and why it failed."""
-        hosts = self.hosts(pending)
-        try:
-            return self._hold(pending, hosts)
-        finally:
-            ended = self.fleet.each("clean up", self._end, hosts=hosts, finish=True)
-            for host, left in ended.ok.items():
-                for sentence in left:
-                    self.fleet.progress.warn(f"{host}: {sentence}")
-            for host, error in ended.failed.items():
-                self.fleet.progress.warn(f"{host}: what the rehearsal made could not be removed: {error.message}")
-
-    def _hold(
-        self, pending: Sequence[DatabaseMigrations], hosts: Sequence[str]
-    ) -> tuple[dict[str, Certificate], list[str]]:
-        self._phase(PhaseCode.RESTORING, "restoring the newest backups into scratch databases")
-        restored = self.fleet.each("restore", self._restore, hosts=hosts, finish=True).all_or_raise("restoring")
-        bad = [f"{host}: {problem}" for host, drilled in restored.items() for problem in drilled.problems]
-        if bad:
-            return {}, [f"the backup is not good enough to rehearse on: {cut('; '.join(bad))}"]
-        certificates: dict[str, Certificate] = {}
-        problems: list[str] = []
-        before = {one.database.name: self._measure(one, data=True) for one in pending}
-        went: dict[str, dict[str, Migrated]] = {one.database.name: {} for one in pending}
-        for one in pending:
-            failed = self._all(one, one.pending.expand, "up", went[one.database.name])
-            problems += [failed] if failed else []
-        if problems:
-            return {}, problems
-        after = {one.database.name: self._measure(one) for one in pending}
-        proof, why = self._old_release()
-        for one in pending:
-            lossy, failed = self._take_back(one, before[one.database.name])
-            problems += [failed] if failed else []
-            certificates[one.database.name] = self._certificate(
-                one, before[one.database.name], after[one.database.name], went[one.database.name], lossy, proof, why
-            )
-        if proof == "failed":
-            problems.append(f"the release that runs does not work with the new schema: {why}")
-        return certificates, problems
-
-    def _take_back(self, one: DatabaseMigrations, before: Measure) -> tuple[dict[str, tuple[str, ...]], str]:
-        """Take the migrations back one by one, compare, and apply them again.
-
-        Returns:
-            What is lost, by migration; and why they could not be applied again, if so.
-        """
-        back = [migration for migration in reversed(one.pending.expand) if migration.down]
-        if len(back) < len(one.pending.expand):
-            back = back[: next(n for n, m in enumerate(reversed(one.pending.expand)) if m.down is None)]
-        took: dict[str, Migrated] = {}
-        failed = self._all(one, back, "down", took)
-        if failed:
-            return {back[len(took)].id: (f"it cannot be taken back: {failed}",)}, ""
-        lossy: dict[str, tuple[str, ...]] = {}
-        if len(back) == len(one.pending.expand) and back:
-            now_there = self._measure(one, data=True)
-            found = lost(before.schema, now_there.schema)
-            found += [
-                f"the rows of {table} are not as before ({was.rows}, then {now_there.tables[table].rows})"
-                for table, was in before.tables.items()
-                if table in now_there.tables and was.checksum != now_there.tables[table].checksum
-            ]
-            if found:
-                lossy[back[-1].id] = tuple(found)
-        return lossy, self._all(one, tuple(reversed(back)), "up", {}) or ""
-
-    def _all(
-        self,
-        one: DatabaseMigrations,
-        migrations: Sequence[Migration],
-        direction: Direction,
-        went: dict[str, Migrated],
-    ) -> str | None:
-        """Migrate the scratch database; returns why it stopped, if it did."""
-        for migration in migrations:
-            what = "applying" if direction == "up" else "taking back"
-            self._phase(PhaseCode.MIGRATING, f"{what} {migration.label} in a copy of {one.database.name}")
-            job = MigrationJob(migration, direction, self.owner.who, self.owner.id, 1, scratch_name(one.database))
-
-            def act(remote: Remote, job: MigrationJob = job) -> Migrated:
-                note = partial(self.fleet.progress.note, remote.name)
-                settings = self.env.target(remote.name).settings
-                return migrate(remote, settings, one.database, self.env.secrets, job, note=note)
-
-            done = self.fleet.each("migrate", act, hosts=[one.host], finish=True)
-            if done.failed:
-                return done.failed[one.host].message
-            went[migration.id] = done.ok[one.host]
-        return None
-
-    def _old_release(self) -> tuple[Proof, str]:
-        """Start the release that runs on the migrated copy (N-1)."""
-        host = self._first_host()
-        if host is None:
-            return "not tried", "no backup has the release that runs"
-        settings = self.env.target(host).settings
-        if not settings.backup.drill.command:
-            return "not tried", "slipway_backup.drill.command does not say how a release is started"
-        release = str((self._record(host) or {}).get("release"))
-        self._phase(PhaseCode.STARTING, f"starting {release}, which runs, on the migrated copy")
-
-        def start(remote: Remote) -> Drilled:
-            return drills.drill_start(remote, settings, release, self.env.settings.databases)
-
-        started = self.fleet.each("start", start, hosts=[host], finish=True)
-        if started.failed:
-            return "failed", started.failed[host].message
-        drilled = started.ok[host]
-        said = [" ".join(line.split()) for line in drilled.log[-4:]]
-        return ("failed", "; ".join(said or drilled.problems)) if drilled.problems else ("passed", "")
-
-    def _certificate(
-        self,
-        one: DatabaseMigrations,
-        before: Measure,
-        after: Measure,
-        went: Mapping[str, Migrated],
-        lossy: Mapping[str, tuple[str, ...]],
-        proof: Proof,
-        why: str,
-    ) -> Certificate:
-        return Certificate(
-            database=one.database.name,
-            at=instant(now()),
-            by=self.owner.who,
-            version=self.version,
-            source=str((self._record(one.host) or {}).get("id")),
-            before=before.fingerprint,
-            after=after.fingerprint,
-            bytes=before.bytes,
-            grown=after.bytes - before.bytes,
-            migrations=tuple(_rehearsed(m, went[m.id], lossy.get(m.id, ())) for m in one.pending.expand),
-            tables={name: table.bytes for name, table in before.tables.items()},
-            old_release=proof,
-            why={"old_release": cut(why)} if why else {},
-        )
-
-    def _measure(self, one: DatabaseMigrations, *, data: bool = False) -> Measure:
-        def act(remote: Remote) -> Measure:
-            limit = self.env.settings.timeouts.command
-            name = scratch_name(one.database)
-            return measure(remote, one.database, self.env.secrets, name=name, data=data, timeout=limit)
-
-        return self.fleet.each("measure", act, hosts=[one.host]).all_or_raise("measuring")[one.host]
-
-    def _restore(self, remote: Remote) -> Drilled:
-        record = self._record(remote.name)
-        assert record is not None  # hosts() has looked  # noqa: S101
-        settings = self.env.target(remote.name).settings
-        note = partial(self.fleet.progress.note, remote.name)
-        own = self.env.database_hosts.get(remote.name, [])
-        databases = [database for database in self.env.settings.databases if database.name in own]
-        return drills.drill(remote, settings, databases, record, self.env.secrets, note=note)
-
-    def _end(self, remote: Remote) -> list[str]:
-        own = self.env.database_hosts.get(remote.name, [])
-        databases = [database for database in self.env.settings.databases if database.name in own]
-        settings = self.env.target(remote.name).settings
-        return drills.drill_end(remote, settings, databases, self.env.secrets, None)
-
-    def _record(self, host: str) -> Record | None:
-        """Return a host's newest backup."""
-        backups = self.facts[host].backups
-        return max(backups, key=lambda record: str(record.get("created", "")), default=None)
-
-    def _first_host(self) -> str | None:
-        """Return a host whose newest backup has the release that it runs."""
-        for target in self.env.targets:
-            record = self._record(target.name)
-            if record and record.get("release") and record.get("release") == self.facts[target.name].current:
-                return target.name
-        return None
-
-    def _phase(self, code: PhaseCode, text: str) -> None:
-        self.fleet.progress.phase(Phase(code, text))
-
-
-def _rehearsed(migration: Migration, took: Migrated, lossy: tuple[str, ...]) -> Rehearsed:
-    return Rehearsed(
-        id=migration.id,
-        name=migration.name,
-        up_sha256=migration.up.sha256,
-        down_sha256=migration.down.sha256 if migration.down else "",
-        milliseconds=took.milliseconds,
-        held=held(took.locks, took.milliseconds) if migration.up.transaction else {},
-        rewrites=tuple(dict.fromkeys(table for table, _ in took.rewrites)),
-        lossy=lossy,
-        reversible=migration.down is not None,
-    )
 
 
 def _keep(

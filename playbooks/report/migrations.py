@@ -22,7 +22,8 @@ def show_migrated(result: MigrateResult) -> None:
         for plan in result.planned:
             name = f"{plan.id}_{plan.name}"
             what = f"take {name} back" if plan.direction == "down" else f"apply {name}"
-            say(f"\n{plan.database}: {what}{', a contract' if plan.phase == 'contract' else ''}")
+            about = f", about {plan.estimate:g} s or more by its rehearsal" if plan.estimate is not None else ""
+            say(f"\n{plan.database}: {what}{', a contract' if plan.phase == 'contract' else ''}{about}")
             say("\n".join(f"  {number}. {text}" for number, text in enumerate(plan.statements, start=1)))
         say("")
     if result.done:

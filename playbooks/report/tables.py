@@ -160,7 +160,8 @@ def show_check(check: DeployCheck) -> None:
     if check.migrations is None:
         say("\nmigrations: known when a host has fetched the artifact")
     for migration in check.migrations or ():
-        say(f"\n{migration.database}: apply {migration.id}_{migration.name}")
+        about = f", about {migration.estimate:g} s or more by its rehearsal" if migration.estimate is not None else ""
+        say(f"\n{migration.database}: apply {migration.id}_{migration.name}{about}")
         say("\n".join(f"  {number}. {text}" for number, text in enumerate(migration.statements, start=1)))
     for host in check.hosts:
         _show_plan(host)

@@ -17,16 +17,18 @@ MEANINGS: Mapping[int, frozenset[str]] = {
     0: frozenset({"connect", "lock", "release", "result", "hold"}),
     1: frozenset(
         {"facts", "preflight", "rendered", "repository", "check_release", "drift", "ledger", "logs", "certificate"}
+        | {"migration_files", "migration_state", "database_measure"}
     ),
     2: frozenset({"traffic", "traffic_state", "traffic_probe", "maintenance", "promote", "failover", "abort"}),
     3: frozenset({"backup", "prove", "retention"}),
     4: frozenset({"stage", "adopt"}),
-    5: frozenset({"before_switch", "switch"}),
+    5: frozenset({"before_switch", "migrate", "switch"}),
     6: frozenset({"app_metrics", "http_get", "signals", "traffic_counts"}),
     7: frozenset({"health", "warm_up"}),
     8: frozenset({"restore", "restore_database", "drill", "drill_start", "drill_end"}),
     9: frozenset(
         {"confirm", "finish", "idle", "idle_host", "idle_end", "ledger_copy", "ledger_repair", "exec", "console"}
+        | {"keep_rehearsal"}
     ),
     10: frozenset({"provision_application", "provision_balancer", "provision_database", "provision_sudo"}),
 }

@@ -90,7 +90,11 @@ class Wanted:
 
 @dataclass(frozen=True)
 class PlannedMigration:
-    """A migration that is to be applied or taken back, for a person; its statements are cut short."""
+    """A migration that is to be applied or taken back, for a person; its statements are cut short.
+
+    Args:
+        estimate: seconds, by the last rehearsal and the database's size; None if it was not rehearsed.
+    """
 
     database: str
     id: str
@@ -98,6 +102,7 @@ class PlannedMigration:
     phase: MigrationPhase
     direction: Direction
     statements: tuple[str, ...]
+    estimate: float | None = None
 
 
 def databases_with_migrations(env: Environment) -> list[Database]:
@@ -363,7 +368,21 @@ def planned_migration(job: Wanted) -> PlannedMigration:
     file = migration.down if job.direction == "down" and migration.down else migration.up
     statements = tuple(statement.shown for statement in file.statements)
     name = job.database.database.name
-    return PlannedMigration(name, migration.id, migration.name, migration.phase, job.direction, statements)
+    time = estimate(job)
+    return PlannedMigration(name, migration.id, migration.name, migration.phase, job.direction, statements, time)
+
+
+def estimate(job: Wanted) -> float | None:
+    """Return how many seconds a migration may take: as in the last rehearsal, in proportion to the database's size."""
+    certificate = read_certificate(job.database.state.rehearsal)
+    if certificate is None or job.direction == "down":
+        return None
+    migration = job.migration
+    for one in certificate.migrations:
+        if (one.id, one.up_sha256) == (migration.id, migration.up.sha256):
+            larger = job.database.state.bytes / max(1, certificate.bytes)
+            return round(sum(one.milliseconds) / 1000 * max(1.0, larger), 1)
+    return None
 
 
 def run_jobs(fleet: Fleet, env: Environment, jobs: Sequence[Wanted], done: list[Done], *, by: str, deploy: str) -> None:
@@ -382,7 +401,9 @@ def run_jobs(fleet: Fleet, env: Environment, jobs: Sequence[Wanted], done: list[
     for number, job in enumerate(jobs, start=1):
         migration, database = job.migration, job.database
         what = "applying" if job.direction == "up" else "taking back"
-        text = f"{what} {migration.label} in {database.database.name} ({number} of {len(jobs)})"
+        guess = estimate(job)
+        rehearsed = f", about {guess:g} s by its rehearsal" if guess is not None else ""
+        text = f"{what} {migration.label} in {database.database.name} ({number} of {len(jobs)}{rehearsed})"
         fleet.progress.phase(Phase(PhaseCode.MIGRATING, text))
         ask = MigrationJob(migration, job.direction, by, deploy, _first(job))
 

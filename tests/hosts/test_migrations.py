@@ -385,6 +385,8 @@ def test_a_rehearsal_proves_that_the_running_release_works_on_the_new_schema(reh
     assert "the schema is not the one that was rehearsed" in refused.err, refused.err
     assert app.deploy("1.1.0", "--check").status == 1
     rehearsed.sql("alter table items drop note")
+    check = app.deploy("1.1.0", "--check", "--json").json
+    assert [one["estimate"] is not None for one in check["migrations"]] == [True, True]
     done = app.deploy("1.1.0", "--json")
     assert done.status == 0, done.err
     assert [one["id"] for one in done.json["migrations"]] == ["002", "003"]

@@ -15,6 +15,7 @@ ELSEWHERE = {
     "unschedule": "schedule",
     "inventory": "show_inventory",
     "traffic": "show_traffic",
+    "migrations": "show_migrations",
 }
 # What a flag makes of a task, where the flag's name is not the file's first word.
 BY_A_FLAG = {"show_variables": ("inventory", "vars"), "check_untrusted": ("deploy", "untrusted-inventory")}
