@@ -66,7 +66,7 @@ streams.prepare()
         "check": "say what would be done, with diffs, and touch nothing",
         "untrusted-inventory": f"with --check: {UNTRUSTED}",
         "force": "deploy even what runs already, and go on where the balancer's other servers have no headroom",
-        "unrehearsed": "why migrations are applied that no rehearsal speaks for, where the settings ask for one",
+        "overrule": "why migrations run that no rehearsal speaks for, or outside of their window; kept in the ledger",
         "resume": "go on with a deploy whose controller died; from any machine, as it was begun",
         "wait": WAIT,
         "yes": YES,
@@ -88,7 +88,7 @@ def deploy(
     check: bool = False,
     untrusted_inventory: bool = False,
     force: bool = False,
-    unrehearsed: str = "",
+    overrule: str = "",
     resume: bool = False,
     wait: str = "0",
     yes: bool = False,
@@ -105,7 +105,7 @@ def deploy(
 
         watched = None if watch is None else flag_values.seconds("watch", watch)
         waits = flag_values.seconds("wait", wait)
-        return DeployRequest(version, artifact, sha256, strategy, batch, watched, force, waits, unrehearsed)
+        return DeployRequest(version, artifact, sha256, strategy, batch, watched, force, waits, overrule)
 
     def look(environment: runner.Environment, progress: runner.Progress) -> DeployCheck:
         from playbooks.check_deploy import check as run

@@ -10,6 +10,7 @@ from playbooks.backups.making import hosts_with_data
 from playbooks.checks.judged import CheckVerdict
 from playbooks.checks.preflight import before_any_host, look_over, repositories
 from playbooks.core.artifact import Release
+from playbooks.core.clock import now
 from playbooks.core.errors import ExitStatus
 from playbooks.core.requests import DeployRequest
 from playbooks.core.states import GuardState
@@ -35,6 +36,7 @@ from playbooks.rollout.migrating import (
     from_artifact,
     migrating_hosts,
     obstacles,
+    outside_windows,
     planned_migration,
     unrehearsed,
 )
@@ -169,8 +171,9 @@ def check(env: Environment, wanted: DeployRequest, progress: Progress) -> Deploy
             judged[host] = judged.get(host, CheckVerdict()) + found
         migrated = _databases(fleet, env, release)
         unready = obstacles(migrated or [])
-        if not wanted.unrehearsed:
-            unready += [f"{name}: {why}" for name, why in unrehearsed(fleet, env, migrated or [])]
+        if migrated and not wanted.overrule:
+            against = [*outside_windows(migrated, now()), *unrehearsed(fleet, env, migrated)]
+            unready += [f"{name}: {why}" for name, why in against]
     facts = {host: as_adopted(fact) for host, fact in facts.items()}
     todo = outdated_hosts(reached, facts, groups, release, renderings, force=wanted.force)
     plan = plan_for(env, wanted, [target.name for target in todo], facts)

@@ -42,8 +42,8 @@ from playbooks.rollout.migrating import (
     from_artifact,
     from_release,
     migrating_hosts,
+    require_allowed,
     require_ready,
-    require_rehearsed,
     run_jobs,
 )
 from playbooks.rollout.mover import Move
@@ -286,8 +286,7 @@ def _compared(fleet: Fleet, deployment: Deployment, migrations: Mapping[str, tup
     env = deployment.env
     found = compared(fleet, env, migrations) if migrations else []
     require_ready(env, found)
-    version, why_not = deployment.release.version, deployment.wanted.unrehearsed
-    warnings = require_rehearsed(fleet, env, found, version, why_not)
+    warnings = require_allowed(fleet, env, found, deployment.release.version, deployment.wanted.overrule)
     return replace(deployment, databases=tuple(found), warnings=(*deployment.warnings, *warnings))
 
 

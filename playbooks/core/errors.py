@@ -146,10 +146,10 @@ class Locked(SlipwayError):
     exit_status = ExitStatus.LOCKED
 
 
-class Unrehearsed(SlipwayError):
-    """Migrations were not rehearsed, or the rehearsal speaks against them."""
+class MigrationsRefused(SlipwayError):
+    """Migrations were not rehearsed, the rehearsal speaks against them, or it is not the time for them."""
 
-    code = "migrations.unrehearsed"
+    code = "migrations.refused"
 
 
 class FleetError(SlipwayError):

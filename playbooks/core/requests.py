@@ -16,7 +16,7 @@ class DeployRequest:
         strategy, batch, watch: override those in ``slipway_rollout``; watch in seconds.
         force: deploy even a version that runs already, and ignore the limits for headroom.
         wait: seconds to wait for another task's lock.
-        unrehearsed: why migrations are applied that a rehearsal does not speak for; empty: they are not.
+        overrule: why migrations are applied against a rehearsal, or outside of their window; empty: they are not.
         resume, found: the id of an interrupted deploy to resume, and its artifact; see `playbooks.resume_deploy`.
     """
 
@@ -28,7 +28,7 @@ class DeployRequest:
     watch: float | None = None
     force: bool = False
     wait: float = 0.0
-    unrehearsed: str = ""
+    overrule: str = ""
     resume: str | None = None
     found: Artifact | None = None
 

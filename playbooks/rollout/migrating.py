@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 
 from playbooks.core.artifact import Artifact
 from playbooks.core.clock import now
 from playbooks.core.counting import counted
-from playbooks.core.errors import ConfigError, ExitStatus, SlipwayError, StepFailed, Unrehearsed, UsageError
+from playbooks.core.errors import ConfigError, ExitStatus, MigrationsRefused, SlipwayError, StepFailed, UsageError
 from playbooks.core.phases import Phase, PhaseCode
 from playbooks.core.step_codes import StepCode
 from playbooks.environments.environment import Environment
@@ -18,6 +19,7 @@ from playbooks.fleet.remote import Remote
 from playbooks.migrations.certificate import Budget, objections, read_certificate
 from playbooks.migrations.pending import Pending, compare
 from playbooks.migrations.sql_files import Direction, Migration, MigrationPhase, order, read_sql_files
+from playbooks.migrations.window import Window, is_open, next_opening
 from playbooks.releases.sql_in_artifact import sql_in_artifact
 from playbooks.settings.backup import Database
 from playbooks.steps.database_measure import measure
@@ -245,34 +247,48 @@ def _reasons(one: DatabaseMigrations) -> Iterator[str]:
         yield f"another task is migrating {name}" + (f", for {one.state.busy} s now" if one.state.busy else "")
 
 
-def require_rehearsed(
-    fleet: Fleet, env: Environment, found: Sequence[DatabaseMigrations], version: str, why_not: str
+def require_allowed(
+    fleet: Fleet, env: Environment, found: Sequence[DatabaseMigrations], version: str, overruled: str
 ) -> list[str]:
-    """Refuse migrations that no rehearsal speaks for, where the settings ask for one.
+    """Refuse migrations that no rehearsal speaks for, or at the wrong time, where the settings ask for that.
 
     Args:
         fleet: the open sessions.
         env: the environment.
         found: the databases.
         version: the release's.
-        why_not: a person's reason to do without; empty for none.
+        overruled: a person's reason to do it all the same; empty for none.
 
     Returns:
         What was overruled, as warnings.
 
     Raises:
-        Unrehearsed: with every reason. Nothing has changed.
+        MigrationsRefused: with every reason. Nothing has changed.
     """
-    reasons = unrehearsed(fleet, env, found)
+    reasons = [*outside_windows(found, now()), *unrehearsed(fleet, env, found)]
     if not reasons:
         return []
     told = "; ".join(f"{name}: {reason}" for name, reason in reasons)
-    if why_not:
-        return [f"the rehearsal was overruled ({why_not}): {told}"]
-    raise Unrehearsed(
+    if overruled:
+        return [f"what speaks against migrating was overruled ({overruled}): {told}"]
+    raise MigrationsRefused(
         f"the migrations of {version} may not be applied: {told}. Nothing was touched",
-        hint=f"invoke rehearse {env.flag} --version={version}; to do it all the same: --unrehearsed=REASON",
+        hint=f"invoke rehearse {env.flag} --version={version}; to do it all the same: --overrule=REASON",
     )
+
+
+def outside_windows(found: Sequence[DatabaseMigrations], moment: datetime) -> list[tuple[str, str]]:
+    """Return for each database with pending migrations why it may not be migrated at this time, with its name."""
+    reasons = []
+    for one in found:
+        asked = one.database.migrations.window if one.database.migrations else None
+        if asked is None or not one.pending.expand:
+            continue
+        window = Window(asked.days, asked.opens, asked.closes, asked.zone)
+        if not is_open(window, moment):
+            opens = next_opening(window, moment)
+            reasons.append((one.database.name, f"its window is {window.text}, and opens {opens:%a %H:%M} ({opens:%F})"))
+    return reasons
 
 
 def unrehearsed(fleet: Fleet, env: Environment, found: Sequence[DatabaseMigrations]) -> list[tuple[str, str]]:

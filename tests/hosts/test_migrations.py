@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -249,6 +250,23 @@ def test_a_contract_waits_for_those_who_need_the_old_schema(database: Database) 
     assert {host["version"] for host in status["hosts"]} == {"1.1.0"}
 
 
+def test_a_deploy_outside_of_the_window_is_refused(database: Database) -> None:
+    """Somebody deploys at noon what locks the largest table."""
+    app = database.app
+    database.build("1.0.0", ONE)
+    settings = app.settings["databases"][0]
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).strftime("%a").lower()
+    window = {"days": [tomorrow], "opens": "12:00", "closes": "12:30"}
+    app.write(databases=[{**settings, "migrations": {**settings["migrations"], "window": window}}])
+    refused = app.deploy("1.0.0", "--json")
+    assert (refused.status, refused.json["error"]["code"]) == (1, "migrations.refused"), refused.err
+    assert f"its window is {tomorrow} 12:00 to 12:30 UTC, and opens" in refused.json["error"]["message"]
+    assert app.deploy("1.0.0", "--check").status == 1
+    done = app.deploy("1.0.0", "--overrule=it is urgent", "--json")
+    assert done.status == 0, done.err
+    assert any("(it is urgent)" in line for line in done.json["warnings"])
+
+
 def test_only_one_migrates_at_a_time(database: Database) -> None:
     """Two tasks on two machines would apply the same migration."""
     app = database.app
@@ -365,7 +383,7 @@ def test_a_rehearsal_proves_that_the_running_release_works_on_the_new_schema(reh
     asked = {**settings["migrations"], "rehearsal": {"required": True}}
     app.write(databases=[{**settings, "migrations": asked}])
     refused = app.deploy("1.1.0", "--json")
-    assert (refused.status, refused.json["error"]["code"]) == (1, "migrations.unrehearsed"), refused.err
+    assert (refused.status, refused.json["error"]["code"]) == (1, "migrations.refused"), refused.err
     assert "they were not rehearsed" in refused.json["error"]["message"]
     done = invoke("rehearse", app.env, "--json")
     assert done.status == 0, done.err
@@ -409,7 +427,7 @@ def test_a_migration_that_breaks_what_runs_is_caught_before_any_host(rehearsed: 
     app.write(databases=[{**settings, "migrations": asked}])
     refused = app.deploy("1.1.0")
     assert "the release that runs does not work with the new schema" in refused.err
-    overruled = app.deploy("1.1.0", "--unrehearsed=nobody reads it now", "--json")
+    overruled = app.deploy("1.1.0", "--overrule=nobody reads it now", "--json")
     assert overruled.status == 0, overruled.err
     assert any("overruled (nobody reads it now)" in line for line in overruled.json["warnings"])
 
