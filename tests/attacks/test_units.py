@@ -65,6 +65,20 @@ WAYS = {
         f"test -e {ROOTS}/made",
         shared=["tools"],
     ),
+    "folder": Way(
+        {"WorkingDirectory": "/opt/NAME/shared/tools", "ExecStartPre": "-+/bin/sh -e prepare"},
+        "ExecStartPre=, and /opt/NAME/shared/tools/prepare is in /opt/NAME/shared/tools",
+        "cd /opt/NAME/shared/tools; echo '>/srv/roots/made' >prepare",
+        f"test -e {ROOTS}/made",
+        shared=["tools"],
+    ),
+    "variable": Way(
+        {"Environment": "PATH=/opt/NAME/shared/tools:/usr/bin", "ExecStartPre": "-+/bin/sh -c 'mkdir -p /run/NAME'"},
+        "Environment=, and /opt/NAME/shared/tools is in /opt/NAME/shared/tools",
+        "cd /opt/NAME/shared/tools; printf '#!/bin/sh\\n>/srv/roots/made\\n' >mkdir; chmod +x mkdir",
+        f"test -e {ROOTS}/made",
+        shared=["tools"],
+    ),
     "group": Way(
         {"Group": "games", "StandardOutput": "append:/srv/logs/web.log"},
         "StandardOutput=, and /srv/logs/web.log is in /srv/logs",

@@ -100,6 +100,21 @@ def test_who_may_write_what_root_makes_later_is_found(tmp_path: Path) -> None:
         "EnvironmentFile=-{current}/own\nExecStart=/bin/true",
         "User=nobody\nExecStart=+@{theirs}/run python3 -u",
         "User=nobody\nExecStart=+@/usr/bin/python3 python3 {theirs}/run.py",
+        "User=nobody\nExecStart=/bin/true\nExecStop=+/usr/bin/true ; +{theirs}/stop",
+        # By a folder that it starts in, or that programs, libraries and modules are looked for in.
+        "User=nobody\nWorkingDirectory=-{theirs}\nExecStartPre=+/bin/sh -e prepare",
+        "WorkingDirectory={theirs}\nExecStart=/usr/bin/python3 -u -m web",
+        "User=nobody\nExecSearchPath=/bin:{theirs}\nExecStartPre=+prepare --now",
+        "User=nobody\nEnvironment=A=1 LD_PRELOAD={theirs}/own.so\nExecStartPre=+/bin/true",
+        'User=nobody\nEnvironment="PATH=/usr/bin:{theirs}" A=1\nExecStartPre=+/bin/sh -c prepare',
+        "Environment=PYTHONPATH={theirs}\nExecStart=/usr/bin/python3 /usr/bin/true",
+        # By a program that starts another.
+        "User=nobody\nExecStartPre=+/usr/bin/timeout -k 5 30s {theirs}/prepare",
+        "User=nobody\nExecStartPre=+/usr/bin/nice -n 5 /usr/bin/env A=1 sh {theirs}/prepare",
+        "User=nobody\nExecStartPre=+/usr/bin/java -Xmx1g -jar {theirs}/prepare.jar",
+        "User=nobody\nExecStartPre=+/bin/sh -ec 'exec {theirs}/prepare --now'",
+        # systemd reads no user there.
+        "ExecStart={theirs}/run\n[Install]\nUser=nobody",
         # By a group that the unit adds, and by another user than the application's.
         "User=nobody\nGroup=daemon\nStandardOutput=append:{group}/log",
         "User=nobody\nSupplementaryGroups=tty 1\nEnvironmentFile={group}/env",
@@ -138,9 +153,14 @@ def test_what_systemd_opens_for_a_unit_is_in_folders_of_roots(tmp_path: Path, li
     fine += f"ExecStart={theirs}/run\nExecReload=!!/bin/sh {theirs}/run\n"
     fine += f"[Socket]\nListenStream={theirs}/app.sock\nListenStream=80\nListenStream=/run/x/app.sock\n"
     unit.write_text(f"[Service]\nUser=nobody\n{fine}# StandardOutput=append:{theirs}/log\n")
-    other = f"ExecStart=/bin/true\nExecStop=+/bin/sh -c {theirs}/run\nExecStartPost=+true\nExecStopPost=+nowhere\n"
-    other += "ExecStartPre=+/bin/mkdir -p /run/x/y\nEnvironmentFile=/opt/x/current/env\n"
+    other = f"ExecStart=/bin/true\nExecStop=+/bin/sh -c 'test -e {theirs}/run'\nExecStartPost=+true\n"
+    other += "ExecStopPost=+nowhere\nExecStartPre=+/bin/mkdir -p /run/x/y\nEnvironmentFile=/opt/x/current/env\n"
+    # A program that looks for no other is not led astray by where others are looked for.
+    third = f"WorkingDirectory={theirs}\nEnvironment=PATH={theirs}:/usr/bin HOME={theirs}\nExecStart=python3 -m run\n"
+    third += "ExecReload=/bin/sh -e run\n"
+    third += f"ExecStartPre=+/usr/bin/install -d -m 0750 {theirs}/new\nExecStartPre=+ssh -i {theirs}/key other\n"
     (units / "other.service").write_text(f"[Service]\nUser=nobody\n{other}")
+    (units / "third.service").write_text(f"[Service]\nUser=nobody\n{third}")
     (units / "other.socket").write_text("[Socket]\nSocketUser=nobody\nListenStream=/run/x.sock\n")
     assert asked().stdout == ""
 

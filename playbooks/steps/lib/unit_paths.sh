@@ -66,8 +66,12 @@ find_unit_path() {
                 if (parts > 1 && part[2] != "") tell(base "/" part[2], "")
             }
         }
-        # Where the program is a shell or the like, what that runs.
-        function tell_program(value,    words, count, i, marks, as_root, program) {
+        function tell_programs(value,    commands, count, i) {
+            count = split(value, commands, /[ \t]+;[ \t]+/)
+            for (i = 1; i <= count; i++) tell_program(commands[i])
+        }
+        # Where the program is a shell or the like, or starts another, what that runs.
+        function tell_program(value,    words, count, i, marks, as_root, program, runs) {
             if (match(value, /^[-@:+!|]+/)) {
                 marks = substr(value, 1, RLENGTH)
                 value = substr(value, RLENGTH + 1)
@@ -78,30 +82,93 @@ find_unit_path() {
             count = split(value, words, /[ \t]+/)
             program = plain(words[1])
             starts(program, as_root)
-            sub(/.*\//, "", program)
-            if (program !~ interpreters) return
-            for (i = marks ~ /@/ ? 3 : 2; i <= count; i++) {
+            runs = named(program)
+            for (i = marks ~ /@/ ? 3 : 2; i <= count && runs != ""; i++) {
+                reads_names[unit]
+                if (as_root) root_reads_names[unit]
+                if (runs ~ /sh[0-9.]*$/ && words[i] ~ /^-[a-z]*c$/) {
+                    # Of the commands of a shell, the first.
+                    program = plain(words[++i])
+                    if (program == "exec") program = plain(words[++i])
+                    if (program ~ /^\//) starts(program, as_root)
+                    return
+                }
+                if (runs ~ /^python/ && words[i] ~ /^-[a-zA-Z]*m$/) {
+                    starts(".", as_root)
+                    from_folder[count_told]
+                    return
+                }
+                # A program in the word itself.
+                if (runs ~ /^(python|perl|ruby|node|php|lua)/ && words[i] ~ /^-[a-zA-Z]*[ceEr]$/) return
+                if (words[i] ~ /^-|^[A-Za-z_][A-Za-z0-9_]*=/) continue
+                # Of an option of such a program.
+                if (runs ~ starters && words[i] ~ /^([0-9][0-9a-fx.,-]*[smhd]?|[A-Z0-9]+)$/) continue
                 program = plain(words[i])
-                if (words[i] ~ /^-c/) return
-                if (program ~ /^\//) starts(program, as_root)
-                if (program ~ /^\// || (words[i] !~ /^-|=/ && words[i] !~ interpreters)) return
+                starts(program, as_root)
+                if (program !~ /^\// && runs !~ starters && program !~ interpreters) from_folder[count_told]
+                # A script ends it, a shell that env starts does not.
+                if (runs !~ starters && program ~ /^\//) return
+                runs = named(program)
             }
+        }
+        # What the name of a program says that it runs; or nothing.
+        function named(program) {
+            sub(/.*\//, "", program)
+            return program ~ interpreters && program != "ssh" ? program : ""
         }
         function starts(program, as_root) {
             told(key, program, program, "all")
             program_of[count_told] = unit
             always[count_told] = as_root
         }
+        # Where libraries of all programs are looked for, and what shells and their like run.
+        function tell_variables(value,    words, count, i, at, name, places, parts, j) {
+            gsub(/["\047]/, "", value)
+            count = split(value, words, /[ \t]+/)
+            for (i = 1; i <= count; i++) {
+                at = index(words[i], "=")
+                name = substr(words[i], 1, at - 1)
+                if (name !~ /^LD_(PRELOAD|LIBRARY_PATH|AUDIT)$/ && name !~ read_by_name) continue
+                parts = split(substr(words[i], at + 1), places, ":")
+                for (j = 1; j <= parts; j++) if (tell(places[j], "all")) {
+                    variable_of[count_told] = unit
+                    if (name !~ /^LD_/) of_names[count_told]
+                }
+            }
+        }
+        # Whether a unit starts something as root, and not only what reads no such variable.
+        function reads(unit, by_name) {
+            if (by_name) return unit in root_reads_names || (unit in reads_names && who_runs(unit) == "")
+            return unit in root_runs || who_runs(unit) == ""
+        }
+        # Where a unit starts. A drop-in counts.
+        function folder(unit) { return (unit in dropped_folder) ? dropped_folder[unit] : folder_of[unit] }
         # What a drop-in says counts.
         function who_runs(unit,    name) {
             if (dynamic[unit]) return "its user"
             name = (unit in dropped_user) ? dropped_user[unit] : user_of[unit]
             return name == "" || name == "0" || name == "root" ? "" : name
         }
-        BEGIN { interpreters = "^(env|([a-z]*sh|python|perl|ruby|node|php)[0-9.]*)$" }
+        # show NUMBER PLACE: print what was told; with a PLACE, that it is there.
+        function show(i, place,    from, line, j) {
+            line = tell_line[i]
+            if (place == "") place = tell_place[i]
+            else line = substr(line, 1, index(line, "\t")) place "\t" place
+            from = "-\t-"
+            for (j = 1; j <= made_count; j++) {
+                if (who_runs(made_of[j]) == "") continue
+                if (index(place, made[j] "/") == 1 || (tell_look[i] != "" && place == made[j])) from = made[j] "\t" who_runs(made_of[j])
+            }
+            print line "\t" (tell_look[i] == "" ? "-" : tell_look[i]) "\t" from
+        }
+        BEGIN {
+            starters = "^(env|timeout|nice|ionice|nohup|setsid|stdbuf|chrt|taskset)$"
+            interpreters = "^(env|timeout|nice|ionice|nohup|setsid|stdbuf|chrt|taskset|java|([a-z]*sh|python|perl|ruby|node|php|lua)[0-9.]*)$"
+            read_by_name = "^(PATH|PYTHON(PATH|HOME)|PERL5LIB|RUBYLIB|NODE_PATH|CLASSPATH|BASH_ENV|ENV)$"
+        }
         FNR == 1 {
             tell_sockets()
-            held = ""
+            held = section = ""
             unit = FILENAME
             drop_in = sub(/\.d\/[^\/]*$/, "", unit)
             sub(/.*\//, "", unit)
@@ -113,6 +180,9 @@ find_unit_path() {
         /^[ \t]*[#;]/ { next }
         { line = held $0; held = "" }
         line ~ /\\$/ { held = substr(line, 1, length(line) - 1) " "; next }
+        line ~ /^[ \t]*\[/ { section = line; next }
+        # systemd reads nothing of the kind there.
+        section ~ /\[(Unit|Install|X-.*)\]/ { next }
         {
             at = index(line, "=")
             key = substr(line, 1, at - 1)
@@ -149,7 +219,13 @@ find_unit_path() {
             value = plain(value)
             if (value ~ /^\//) told(key, value, above(value), "")
         }
-        key ~ /^Exec(Condition|StartPre|Start|StartPost|Reload|Stop|StopPost)$/ { tell_program(value) }
+        key ~ /^Exec(Condition|StartPre|Start|StartPost|Reload|Stop|StopPost)$/ { tell_programs(value) }
+        key == "WorkingDirectory" {
+            value = plain(value)
+            if (drop_in) dropped_folder[unit] = value; else folder_of[unit] = value
+        }
+        key == "ExecSearchPath" { search_of[unit] = value == "" ? "" : search_of[unit] ":" value }
+        key == "Environment" { tell_variables(value) }
         key ~ /^Listen(Stream|Datagram|SequentialPacket|FIFO)$/ { socket[++sockets] = value; socket_key[sockets] = key }
         key == "Symlinks" {
             count = split(value, places, /[ \t]+/)
@@ -160,15 +236,22 @@ find_unit_path() {
             tell_sockets()
             for (i = 1; i <= count_told; i++) {
                 if (i in program_of && !always[i] && who_runs(program_of[i]) != "") continue
+                if (i in variable_of && !reads(variable_of[i], i in of_names)) continue
+                if (i in from_folder) {
+                    if (folder(program_of[i]) !~ /^\//) continue
+                    place = folder(program_of[i])
+                    if (tell_place[i] != ".") place = place "/" tell_place[i]
+                    show(i, place)
+                    continue
+                }
+                if (i in program_of && tell_place[i] !~ /\// && search_of[program_of[i]] != "") {
+                    count = split(search_of[program_of[i]], places, ":")
+                    for (j = 1; j <= count; j++) if (plain(places[j]) ~ /^\//) show(i, plain(places[j]) "/" tell_place[i])
+                    continue
+                }
                 # What is in it, such as LD_PRELOAD=, what is started as root reads, too.
                 if (i in environment_of && (environment_of[i] in root_runs || who_runs(environment_of[i]) == "")) tell_look[i] = "all"
-                from = "-\t-"
-                for (j = 1; j <= made_count; j++) {
-                    if (who_runs(made_of[j]) == "") continue
-                    if (index(tell_place[i], made[j] "/") == 1 || (tell_look[i] != "" && tell_place[i] == made[j]))
-                        from = made[j] "\t" who_runs(made_of[j])
-                }
-                print tell_line[i] "\t" (tell_look[i] == "" ? "-" : tell_look[i]) "\t" from
+                show(i, "")
             }
             for (name in units) if (who_runs(name) != "") print "user\t" who_runs(name) "\t" groups_of[name] " "
         }' {} + | sort -u)
@@ -204,6 +287,7 @@ END_OF_PATHS
 unit_harm() {
     case $unit_directive in
         Exec*) echo 'it is started as root, whoever changed it' ;;
+        Environment) echo 'what is started as root finds programs or libraries there, whoever put them there' ;;
         *) echo 'systemd works there as root, whatever link is put there' ;;
     esac
 }
