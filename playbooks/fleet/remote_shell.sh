@@ -8,7 +8,7 @@
 # The shell starts itself again with a clean environment: PAM, sudo (env_keep), a login shell or systemd
 # (DefaultEnvironment=) may set variables, different on each host, and a proxy among them would answer health checks.
 [ "${SLIPWAY_LINE:-}" = clean ] ||
-    exec env -i SLIPWAY_LINE=clean PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 \
+    exec env -i SLIPWAY_LINE=clean PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 \
         HOME=/root /bin/sh -c "$slipway"
 while read -r bytes payload mark; do
     text=$(head -c "$bytes")

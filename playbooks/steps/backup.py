@@ -166,7 +166,7 @@ def prove(remote: Remote, settings: Settings, release: str) -> str | None:
     """
     backup = settings.backup
     arguments = [settings.state, settings.home, release, repository(settings, remote.name), covers(settings)]
-    answer = remote.run("prove", [*arguments, *backup.paths], timeout=settings.timeouts.command)
+    answer = remote.run("prove", [*arguments, settings.run_user, *backup.paths], timeout=settings.timeouts.command)
     found = answer.maybe("stands", 1)
     return answer.fitting(names.BACKUP, found[0], "backup's id") if found else None
 

@@ -25,7 +25,8 @@ class Certificate:
 
 def certificate_call(balancer: Balancer, tls: Tls, settings: Settings) -> StepCall:
     """Build the step that checks the certificate. It changes nothing."""
-    arguments = [balancer.kind, str(tls.ports[0]), *certificate_arguments(balancer, tls, settings.app)]
+    words = certificate_arguments(balancer, tls, settings.app)
+    arguments = [settings.run_user, balancer.kind, str(tls.ports[0]), *words]
     return StepCall("certificate", arguments, timeout=settings.timeouts.command)
 
 

@@ -1,12 +1,15 @@
 # shellcheck shell=sh disable=SC2154
-# certificate UNIT PORT FILE KEY LEAST-DAYS [NAME...]: how a balancer's certificate stands, the one that lies there and the one
+# certificate USER UNIT PORT FILE KEY LEAST-DAYS [NAME...]: how a balancer's certificate stands, the one that lies there and the one
 # that clients get. Changes nothing.
 #
 # certificate fit | soon SENTENCE | bad SENTENCE
 
 # include judge_certificate.sh
+# include programs.sh
 
+require_programs "$1"
 need openssl
+shift
 unit=$1 port=$2 file=$3
 shift 2
 judge_certificate "$@"

@@ -27,7 +27,9 @@ timeout=$1
 # include output.sh
 # include root_only.sh
 # include restored.sh
+# include programs.sh
 
+require_programs "$user"
 need curl
 root=$folder/root
 tree=$folder/tree

@@ -18,6 +18,7 @@
 # include at_most.sh
 # include listeners.sh
 # include unit_said.sh
+# include programs.sh
 release=$1
 user=$2
 patience=$3
@@ -34,6 +35,7 @@ said_bytes=65536
 
 us=$(printf '\037')
 rs=$(printf '\036')
+require_programs "$user"
 scratch=$(private_folder)
 trap 'rm -rf "$scratch"' EXIT
 
@@ -280,7 +282,7 @@ check_command() { # command
     printf '%s\n' "$1" | systemd-run --quiet --pipe --wait --collect --property=User="$user" --property=WorkingDirectory="$release" \
         --property=NoNewPrivileges=yes --property=CapabilityBoundingSet= --property=TasksMax=1000 \
         --property=KillSignal=SIGKILL --property=RuntimeMaxSec="$((${seconds%.*} + 1))" -- \
-        /usr/bin/env -i PATH="$PATH" LC_ALL="$LC_ALL" HOME=/nonexistent timeout --kill-after=1 "$seconds" \
+        /usr/bin/env -i PATH="$settings_path" LC_ALL="$LC_ALL" HOME=/nonexistent timeout --kill-after=1 "$seconds" \
         sh -c 'command=$$(cat) && exec </dev/null && eval "$$command"' >"$scratch/said" 2>&1 || status=$?
     if [ "$status" -eq 0 ]; then
         detail='status 0'

@@ -1,21 +1,24 @@
 # shellcheck shell=sh disable=SC2154
-# prove STATE HOME RELEASE REPOSITORY COVERS PATH...: whether the last backup of the running release still holds all there
+# prove STATE HOME RELEASE REPOSITORY COVERS USER PATH...: whether the last backup of the running release still holds all there
 # is to back up, by all that can be seen of files without reading them. Changes nothing.
 state=$1
 home=$2
 release=$3
 repository=$4
 covers=$5
-shift 5
+user=$6
+shift 6
 
 # include root_only.sh
 # include data_paths.sh
 # include fingerprint.sh
+# include programs.sh
 
 changed() {
     emit changed "$1"
     exit 0
 }
+require_programs "$user"
 need flock jq
 [ -d "$state/backups" ] || changed 'there is no backup yet'
 # The backup that the last deploy began may still be running.

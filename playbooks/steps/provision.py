@@ -78,7 +78,7 @@ def provision_databases(remote: Remote, settings: Settings, owners: bytes, *, no
     """
     answer = remote.run(
         "provision_database",
-        [settings.state, repository(settings, remote.name), "restic", "jq"],
+        [settings.state, repository(settings, remote.name), settings.run_user, "restic", "jq"],
         payload=owners,
         timeout=APT_SECONDS,
         note=note,

@@ -1,5 +1,5 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# provision_balancer KIND STATE BACKEND SOCKET PATH HOST SHARED-BYTES CONFIG-BYTES PAGE-BYTES PEM-BYTES
+# provision_balancer KIND STATE BACKEND SOCKET PATH HOST USER SHARED-BYTES CONFIG-BYTES PAGE-BYTES PEM-BYTES
 #     PORTS NAMES PACKAGES ACME EMAIL [CERTIFICATE KEY LEAST-DAYS NAME...]
 #
 # Make a balancer with what all applications on the host share (empty if a template of the user's own replaces it), this
@@ -19,12 +19,12 @@
 
 incoming=$(private_folder)
 trap 'rm -rf "$incoming"' EXIT
-head -c "$7" >"$incoming/shared"
-head -c "$8" >"$incoming/config"
-head -c "$9" >"$incoming/page"
-(umask 077 && head -c "${10}" >"$incoming/pem")
+head -c "$8" >"$incoming/shared"
+head -c "$9" >"$incoming/config"
+head -c "${10}" >"$incoming/page"
+(umask 077 && head -c "${11}" >"$incoming/pem")
 cat >"$incoming/servers"
-[ "$(cat "$incoming/shared" "$incoming/config" "$incoming/page" "$incoming/pem" | wc -c)" -eq "$(($7 + $8 + $9 + ${10}))" ] ||
+[ "$(cat "$incoming/shared" "$incoming/config" "$incoming/page" "$incoming/pem" | wc -c)" -eq "$(($8 + $9 + ${10} + ${11}))" ] ||
     fail cut 'the configuration did not arrive whole'
 
 # put FILE PATH: replace PATH by FILE if they differ; false if they do not.
@@ -70,14 +70,14 @@ start_unit() {
     emit changed "started $1"
 }
 
-kind=$1 state=$2 backend=$3 socket=$4 path=$5 health_host=$6
-shift 10
+kind=$1 state=$2 backend=$3 socket=$4 path=$5 health_host=$6 user=$7
+shift 11
 ports=$1 names=$2 packages=$3 acme=$4 email=$5
 shift 5
 app=${state##*/}
 # shellcheck disable=SC2086
 want_packages $packages
-balancer "$kind" "$state" "$backend" "$socket" "$path" "$health_host"
+balancer "$kind" "$state" "$backend" "$socket" "$path" "$health_host" "$user"
 trap 'rm -rf "$incoming" "$work"' EXIT
 renewed=no
 place=${1:-}

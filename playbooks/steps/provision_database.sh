@@ -1,14 +1,17 @@
 # shellcheck shell=sh
-# provision_database STATE REPOSITORY PACKAGE...: make the application's database users and databases. Standard input: lines
+# provision_database STATE REPOSITORY USER PACKAGE...: make the application's database users and databases. Standard input: lines
 # "NAME OWNER PORT PASSWORD", separated by US.
 state=$1
 repository=$2
-shift 2
+user=$3
+shift 3
 
 # include listeners.sh
 # include output.sh
 # include packages.sh
+# include programs.sh
 
+require_programs "$user"
 want_packages "$@"
 for place in "$state" "$repository"; do
     case $place in

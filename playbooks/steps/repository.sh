@@ -1,14 +1,17 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# repository STATE REPOSITORY: whether a backup's restic repository opens with this password. Changes nothing, so that a
+# repository STATE REPOSITORY USER: whether a backup's restic repository opens with this password. Changes nothing, so that a
 # repository that is not there yet is no fault. Standard input: see restic.sh.
 state=$1
 repository=$2
+user=$3
 
 # include disk_space.sh
 # include restic.sh
+# include programs.sh
 
 payload_line() { :; }
 read_payload
+require_programs "$user"
 command -v restic >/dev/null || exit 0
 scratch=$(private_folder repository)
 trap 'rm -rf "$scratch"' EXIT

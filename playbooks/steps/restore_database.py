@@ -48,6 +48,7 @@ def restore_database(
                 stamp,
                 # The step must end before the controller stops waiting.
                 str(max(1, round(settings.timeouts.command * 9 / 10))),
+                settings.run_user,
             ],
             payload=as_payload([*secret_lines(settings, secrets), *database_lines(database, secrets)]),
             acts=True,

@@ -1,5 +1,5 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# restore_database STATE SNAPSHOT REPOSITORY ID STAMP LIMIT
+# restore_database STATE SNAPSHOT REPOSITORY ID STAMP LIMIT USER
 #
 # Load the dump of a backup into a new database, judge it, then swap the names in one transaction. The old database stays as
 # NAME_before_STAMP, so nothing is lost. Standard input, see restic.sh: secret NAME VALUE; database NAME HOST PORT USER PASSWORD
@@ -10,14 +10,17 @@ repository=$3
 id=$4
 stamp=$5
 database_limit=$6
+user=$7
 
 # include disk_space.sh
 # include restic.sh
 # include postgres.sh
 # include restored.sh
 # include names.sh
+# include programs.sh
 
 require_stamped backup "$id"
+require_programs "$user"
 need restic psql pg_restore
 mkdir -p "$state"
 scratch=$(mktemp -d "$state/restore.XXXXXX")

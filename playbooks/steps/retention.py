@@ -38,7 +38,14 @@ def apply_retention(remote: Remote, settings: Settings, secrets: Mapping[str, st
     try:
         answer = remote.run(
             "retention",
-            [settings.state, repository(settings, host), host, settings.app, *_options(settings.backup.keep)],
+            [
+                settings.state,
+                repository(settings, host),
+                host,
+                settings.app,
+                settings.run_user,
+                *_options(settings.backup.keep),
+            ],
             payload=as_payload(secret_lines(settings, secrets)),
             acts=True,
             timeout=settings.timeouts.command,

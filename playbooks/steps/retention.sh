@@ -1,5 +1,5 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# retention STATE REPOSITORY HOST APP KEEP-OPTION...: let old backups expire, and their records with them.
+# retention STATE REPOSITORY HOST APP USER KEEP-OPTION...: let old backups expire, and their records with them.
 #
 # Whoever else has the repository's password writes into it what he likes, so no tag counts here: a record goes with its
 # own snapshot, by the name that restic itself gives that.
@@ -7,15 +7,18 @@ state=$1
 repository=$2
 host=$3
 app=$4
-shift 4
+user=$5
+shift 5
 
 # include disk_space.sh
 # include restic.sh
 # include names.sh
+# include programs.sh
 
 payload_line() { :; }
 read_payload
 [ -n "$(find "$state/backups" -name '*.json' 2>/dev/null | head -n 1)" ] || exit 0
+require_programs "$user"
 need restic jq
 scratch=$(mktemp -d "$state/retention.XXXXXX")
 trap 'rm -rf "$scratch"' EXIT

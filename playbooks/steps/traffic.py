@@ -190,6 +190,7 @@ def balancer_arguments(balancer: Balancer, settings: Settings) -> list[str]:
         balancer.socket,
         balancer.health_path,
         host_asked(balancer, settings),
+        settings.run_user,
     ]
 
 

@@ -1,5 +1,5 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# traffic KIND STATE BACKEND SOCKET PATH HOST DRAIN UP SLOW-START ID GUARD-SECONDS SETTLE BYTES RETREAT-BYTES REST-BYTES UNDO-BYTES RECORD
+# traffic KIND STATE BACKEND SOCKET PATH HOST USER DRAIN UP SLOW-START ID GUARD-SECONDS SETTLE BYTES RETREAT-BYTES REST-BYTES UNDO-BYTES RECORD
 #
 # Arm this balancer's guard, or tell it other weights; then give servers their shares of the traffic. Standard input: the
 # shares, the failover weights, the final weights (see balancer.sh), and the guard's script.
@@ -9,8 +9,8 @@
 # include mounts.sh
 # include balancer.sh
 
-balancer "$1" "$2" "$3" "$4" "$5" "$6"
-shift 6
+balancer "$1" "$2" "$3" "$4" "$5" "$6" "$7"
+shift 7
 drain=$1
 up_seconds=$2
 slow_start=$3

@@ -1,5 +1,5 @@
 # shellcheck shell=sh disable=SC2154
-# traffic_counts KIND STATE BACKEND SOCKET PATH HOST CURSOR: what the balancer counted of each server. Changes nothing.
+# traffic_counts KIND STATE BACKEND SOCKET PATH HOST USER CURSOR: what the balancer counted of each server. Changes nothing.
 #
 # epoch WHICH; counter NAME REQUESTS ERRORS since the epoch began, or counted … since the cursor; latency NAME BUCKET COUNT
 # since the cursor (a bucket's upper bound is 1.1 to that power, in milliseconds); cursor NEXT.
@@ -9,5 +9,5 @@
 
 # include balancer.sh
 
-balancer "$1" "$2" "$3" "$4" "$5" "$6"
-"${kind}_counts" "$7"
+balancer "$1" "$2" "$3" "$4" "$5" "$6" "$7"
+"${kind}_counts" "$8"

@@ -1,5 +1,5 @@
 # shellcheck shell=sh disable=SC2154
-# traffic_probe KIND STATE BACKEND SOCKET PATH HOST {NAME ADDRESS PORT}...: asks servers from here as the balancer's health
+# traffic_probe KIND STATE BACKEND SOCKET PATH HOST USER {NAME ADDRESS PORT}...: asks servers from here as the balancer's health
 # check does. Changes nothing.
 #
 # probe NAME STATUS TEXT: the answer's status, and its first line that is not empty; 0 and why, where there was no answer.
@@ -7,8 +7,8 @@
 # include balancer.sh
 # include at_most.sh
 
-balancer "$1" "$2" "$3" "$4" "$5" "$6"
-shift 6
+balancer "$1" "$2" "$3" "$4" "$5" "$6" "$7"
+shift 7
 need curl
 most_kb=64
 while [ $# -ge 3 ]; do

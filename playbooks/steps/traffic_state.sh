@@ -1,12 +1,12 @@
 # shellcheck shell=sh disable=SC2154
-# traffic_state KIND STATE BACKEND SOCKET PATH HOST: how the balancer stands, and what was last set. Changes nothing.
+# traffic_state KIND STATE BACKEND SOCKET PATH HOST USER: how the balancer stands, and what was last set. Changes nothing.
 #
 # version TEXT; maintenance on|off; edited PATH
 # server NAME ADDRESS PORT WEIGHT on|drain|off tester|- up|down|- IN-FLIGHT DRIFT out|-
 
 # include balancer.sh
 
-balancer "$1" "$2" "$3" "$4" "$5" "$6"
+balancer "$1" "$2" "$3" "$4" "$5" "$6" "$7"
 "${kind}_state"
 touched=/dev/null
 [ ! -f "$state/traffic" ] || touched=$state/traffic

@@ -163,3 +163,20 @@ def test_an_endless_log_takes_no_memory(app: App, edge: Host) -> None:
         assert most < 100, f"{most} MB of the host's memory"
     finally:
         edge.run(f"rm -f {log}")
+
+
+def test_no_program_of_the_users_speaks_to_the_balancer(app: App, edge: Host) -> None:
+    """Where the application's user has an account there, too, root ran what that user could change below /usr/local."""
+    socat = "/usr/local/bin/socat"
+    app.write(balancer={"hosts": "edge", "port": app.port})
+    assert invoke("provision", app.env).status == 0
+    edge.check_output("install -d -o www-data /srv/theirs && ln -s $(command -v socat) /srv/theirs/")
+    edge.check_output(f"ln -s /srv/theirs/socat {socat}")
+    try:
+        for words in (["traffic"], ["maintenance", "--on"], ["provision"]):
+            ran = invoke(*words, app.env)
+            assert ran.status != 0, words
+            assert "user www-data can write to /srv/theirs, which is /usr/local/bin/socat" in ran.err, ran.err
+    finally:
+        edge.check_output(f"rm -r /srv/theirs {socat}")
+    assert invoke("traffic", app.env).status == 0

@@ -342,3 +342,30 @@ def test_no_program_of_the_users_runs_in_the_place_of_roots(one: App, on: On) ->
             refused(invoke(*words, one.env), 1, f"user {USER} can write to /srv/theirs, which is {restic}")
     finally:
         host.check_output(f"rm -rf {link} {restic} /srv/theirs /var/tmp/restored")
+
+
+def test_where_nobody_looks_root_runs_its_own_programs(one: App, on: On) -> None:
+    """A look at a host ran what lay in /usr/local/bin, whosever it was; a health check, too, with nobody looking."""
+    host, shadows = on(HOST), "awk cat find grep ls mkdir readlink rm sed stat"
+    # Slipway's steps have that language, and what else the host does as root meanwhile has not.
+    shadow = (
+        '#!/bin/sh\n[ "$(/usr/bin/id -u) ${LC_ALL-}" != "0 C.UTF-8" ] || echo "$0 $*" >>/srv/ran\n'
+        'exec "/usr/bin/${0##*/}" "$@"\n'
+    )
+    one.build("1.0.0")
+    good(one.deploy("1.0.0"))
+    host.check_output(
+        f"install -d -o {USER} /srv/theirs; cd /usr/local/bin; for name in {shadows}; do printf %s >$name;"
+        f" chown {USER} $name; chmod 755 $name; done",
+        shadow,
+    )
+    try:
+        for words in (["drift"], ["history"], ["rollback", "--list"]):
+            good(invoke(*words, one.env))
+        assert host.run("/bin/cat /srv/ran").stdout == ""
+        for words in (["health"], ["status"]):
+            refused(invoke(*words, one.env), 3, f"user {USER} can write to /usr/local/bin/")
+        assert host.run("/bin/cat /srv/ran").stdout == ""
+    finally:
+        host.check_output(f"cd /usr/local/bin; /bin/rm -rf /srv/theirs /srv/ran {shadows}")
+    good(invoke("health", one.env))

@@ -19,6 +19,8 @@ from tests.hosts.test_deploy import answer
 pytestmark = pytest.mark.load_sensitive("guards' clocks run")
 
 On = Callable[[str], Host]
+# It comes before the system's own.
+CLOCK = "/usr/sbin/date"
 DATE = "#!/bin/sh\nexec /usr/bin/date --date='{seconds} seconds' \"$@\"\n"
 LATE_LAPTOP = (
     "import sys, datetime, playbooks.core.clock as clock; right = clock.now; "
@@ -31,8 +33,8 @@ LATE_LAPTOP = (
 def skewed(on: On) -> Iterator[None]:
     """app1 an hour ahead, app2 an hour behind."""
     with (
-        a_file(on("app1"), "/usr/local/bin/date", DATE.format(seconds=3600), "755"),
-        a_file(on("app2"), "/usr/local/bin/date", DATE.format(seconds=-3600), "755"),
+        a_file(on("app1"), CLOCK, DATE.format(seconds=3600), "755"),
+        a_file(on("app2"), CLOCK, DATE.format(seconds=-3600), "755"),
     ):
         yield
 
@@ -67,7 +69,7 @@ def test_a_backups_age_is_told_by_the_clock_that_dated_it(app: App, on: On, minu
     assert invoke("backup", app.env).status == 0
     for name in PAIR:
         on(name).check_output(
-            f"cd {app.state}/backups; at=$(($(/usr/local/bin/date +%s) - {60 * minutes})); for record in *.json; do"
+            f"cd {app.state}/backups; at=$(($({CLOCK} +%s) - {60 * minutes})); for record in *.json; do"
             f" jq -c --argjson at $at '.created = ($at | todate)' $record >new && mv new $record; done"
         )
     # The backup of the deploy itself fails, so that it comes to the age of the last one.

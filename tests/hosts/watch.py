@@ -46,7 +46,8 @@ while not select.select([sys.stdin], [], [], 0.01)[0]:
             names.add((entry.path, stat.filemode(at.st_mode), at.st_uid))
 json.dump({"seen": sorted(seen), "names": sorted(names), "rounds": rounds}, sys.stdout)
 """
-# Stands before every program on a step's PATH: the sampler may miss one that lives for a millisecond, this doesn't.
+# Stands before every program on a step's PATH, but for those of /usr/sbin until require_programs has looked: the
+# sampler may miss one that lives for a millisecond, this doesn't.
 WRAPPER = """#!/bin/sh
 me=${0##*/}
 printf '%s\\036%s\\035' "$me" "$*" >>/run/watch/cmdline
@@ -130,15 +131,18 @@ def _wrapped(host: Host, found: Watched, traces: Sequence[str]) -> Iterator[None
     listed = " ".join(shlex.quote(word) for word in sorted(words))
     host.check_output(
         "mkdir -p /run/watch && : >/run/watch/cmdline && : >/run/watch/environ && chmod 666 /run/watch/*"
-        " && printf '%%s' %s >/usr/local/sbin/.watch && chmod 755 /usr/local/sbin/.watch && cd /usr/local/sbin"
-        f" && for name in {listed}; do [ ! -x /usr/bin/$name -a ! -x /usr/sbin/$name ] || ln -s .watch $name; done",
+        " && printf '%%s' %s >/usr/local/sbin/.watch && chmod 755 /usr/local/sbin/.watch"
+        f" && for name in {listed}; do [ ! -x /usr/bin/$name -a ! -x /usr/sbin/$name ] ||"
+        " for place in /usr/local/sbin /usr/sbin; do"
+        " [ -e $place/$name ] || ln -s /usr/local/sbin/.watch $place/$name; done; done",
         WRAPPER,
     )
     try:
         yield
     finally:
         said = {place: host.check_output(f"cat /run/watch/{place}") for place in ("cmdline", "environ")}
-        host.check_output("find /usr/local/sbin -lname .watch -delete; rm -r /usr/local/sbin/.watch /run/watch")
+        host.check_output("find /usr/local/sbin /usr/sbin -lname '*/.watch' -delete")
+        host.check_output("rm -r /usr/local/sbin/.watch /run/watch")
     found.programs = said["environ"].count("\035")
     for place, text in said.items():
         calls = [call.partition("\036") for call in text.split("\035")]

@@ -175,7 +175,7 @@ def test_a_look_at_files_that_does_not_end_proves_nothing(tmp_path: Path) -> Non
     slow.write_text("#!/bin/sh\ncase $* in *%C@*) echo seen; exec sleep 60 ;; esac\n")
     slow.chmod(0o755)
     body = (
-        f"PATH={tmp_path}:$PATH\n{load('prove').body.split('changed()')[0].split('shift 5')[1]}\nlook_seconds=1\n"
+        f"PATH={tmp_path}:$PATH\n{load('prove').body.split('changed()')[0].split('shift 6')[1]}\nlook_seconds=1\n"
         f"fingerprint {tmp_path}/release {tmp_path}\nfingerprint {tmp_path}/release {tmp_path}"
     )
     done = subprocess.run(["/bin/sh", "-euc", body], capture_output=True, text=True, check=True, timeout=30)

@@ -1,4 +1,4 @@
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC2154
 # Work in a folder that the application's user can change is done as that user, so that a link in the way leads to nothing that
 # the user could not reach by itself.
 
@@ -11,7 +11,7 @@ as_user() (
     shift
     exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-
     exec setpriv --reuid="$as_user_name" --regid="$(id -g "$as_user_name")" --init-groups --no-new-privs --inh-caps=-all \
-        env -i PATH="$PATH" LC_ALL="$LC_ALL" HOME=/nonexistent "$@"
+        env -i PATH="$settings_path" LC_ALL="$LC_ALL" HOME=/nonexistent "$@"
 )
 
 # as_user_for SECONDS USER COMMAND...: the same with a time limit, which root enforces. The user can stop or kill all of its own
@@ -23,5 +23,5 @@ as_user_for() (
     exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-
     exec timeout --kill-after=5 "$as_user_limit" \
         setpriv --reuid="$as_user_name" --regid="$(id -g "$as_user_name")" --init-groups --no-new-privs --inh-caps=-all \
-        env -i PATH="$PATH" LC_ALL="$LC_ALL" HOME=/nonexistent "$@"
+        env -i PATH="$settings_path" LC_ALL="$LC_ALL" HOME=/nonexistent "$@"
 )

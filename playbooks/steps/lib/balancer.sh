@@ -12,10 +12,12 @@
 #   KIND_maintenance on|off                show the page, or not. Sets changed=yes if that changed anything.
 # provision_balancer.sh calls provision_KIND, which is in provision_KIND.sh.
 # include at_most.sh
+# include programs.sh
 # include haproxy.sh
 # include nginx.sh
 
-# balancer KIND STATE BACKEND SOCKET PATH HOST: set what the functions below and those of KIND.sh read.
+# balancer KIND STATE BACKEND SOCKET PATH HOST [USER]: set what the functions below and those of KIND.sh read. A guard, which
+# must act, says no USER.
 balancer() {
     kind=$1
     state=$2
@@ -23,6 +25,7 @@ balancer() {
     socket=$4
     path=$5
     health_host=$6
+    [ -z "${7-}" ] || require_programs "$7"
     case $kind in
         haproxy) need socat haproxy ;;
         nginx) need nginx curl ;;

@@ -78,7 +78,7 @@ run_hook() {
     hook_status=0
     # shellcheck disable=SC2016
     {
-        tail -n +2 "$hook" | systemd-run --quiet --pipe --wait --collect "$@" -- /usr/bin/env -i PATH="$PATH" LC_ALL="$LC_ALL" \
+        tail -n +2 "$hook" | systemd-run --quiet --pipe --wait --collect "$@" -- /usr/bin/env -i PATH="$settings_path" LC_ALL="$LC_ALL" \
             HOME="$hook_private" TMPDIR="$hook_private" RELEASE="$hook_at" SLIPWAY_HOOK="$hook_moment" \
             sh -c 'timeout --kill-after=10 "$0" sh -s || exit $?' "$hook_limit"
     } >"$hook_io/said" 2>&1 || hook_status=$?

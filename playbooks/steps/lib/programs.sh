@@ -2,14 +2,18 @@
 # Whether what root runs by its name is root's.
 
 # include can_write.sh
-programs_of_roots=' restic zstd curl jq getfattr setfattr sqlite3 psql pg_dump pg_restore pg_isready nginx haproxy certbot openssl '
+programs_of_roots=' restic zstd curl jq getfattr setfattr sqlite3 psql pg_dump pg_restore pg_isready nginx haproxy socat certbot openssl '
 
-# require_programs USER: refuse a host on which this user can put programs where root's are looked for, or change one that is
+# require_programs USER: from now on programs below /usr/local come first, as an administrator means them to. Refuse a host on which this user can put programs where root's are looked for, or change one that is
 # there, be it by a link to a folder of the user's. Only this user counts: folders below /usr/local are a group's on some
 # distributions, which harms nobody who is not in it. A database's host may have no such user.
 require_programs() {
-    programs_uid=$(id -u "$1" 2>/dev/null) || return 0
-    [ "$programs_uid" != 0 ] || return 0
+    programs_uid=$(id -u "$1" 2>/dev/null) || programs_uid=0
+    [ "$programs_uid" = 0 ] || look_at_programs "$1"
+    PATH=$settings_path
+}
+
+look_at_programs() {
     programs_user=$1
     IFS=:
     # shellcheck disable=SC2086

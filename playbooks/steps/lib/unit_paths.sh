@@ -266,7 +266,7 @@ find_unit_path() {
         # By a name alone systemd finds it where we do.
         case $unit_place in
             /*) ;;
-            *) unit_place=$(command -v "$unit_place") || continue ;;
+            *) unit_place=$(PATH=$settings_path && command -v "$unit_place") || continue ;;
         esac
         case $unit_place in /*) ;; *) continue ;; esac
         # Of a pattern, or with what only systemd knows, the folders before that.
