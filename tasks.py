@@ -284,7 +284,7 @@ def status(
         "verify": "read every ledger whole and prove it: PASSED, or what was changed where",
         "since": "with --verify: heads it showed earlier, or a file that has them; they must be there still",
         "repair": "let hosts give each other the records they lack; overwrites nothing",
-        "accept": "with --repair: records in question that you vouch for, by id or digest, with commas between",
+        "accept": "with --repair: records in question that you vouch for, by their digests, with commas between",
         "reject": "with --repair: those that are to be left out; the ledger that has them is kept beside the new one",
         "wait": WAIT + "; with --repair",
         "json": JSON,

@@ -23,13 +23,13 @@ from playbooks.fleet.lock_owner import LockOwner
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
 from playbooks.ledger.index import RecordKey, key_of
-from playbooks.ledger.proof import tell
+from playbooks.ledger.proof import tell_all
 from playbooks.ledger.seal import NO_LINE, digest
 from playbooks.steps.ledger import LedgerReading
 from playbooks.steps.ledger_repair import Repair
 from playbooks.verify_history import Audit, VerifiedHistory
 
-SHORT = 12  # digits of a digest that identify a record
+SHORT = 12  # digits of a digest that identify a record, but not to accept it: a host can make two with the same
 # How many digests fit into one record, which is one argument of a script.
 MAX_ACCEPTED = 1500
 MAX_ASKED = 1000  # records of a host that a person is asked about at once
@@ -55,9 +55,7 @@ class Question:
     why: str
 
     def __str__(self) -> str:
-        return (
-            f"{', '.join(self.hosts)}: {self.task} {self.id} [{self.digest[:SHORT]}]: {self.why}. It says: {self.said}"
-        )
+        return f"{', '.join(self.hosts)}: {self.task} {self.id} [{self.digest}]: {self.why}. It says: {self.said}"
 
 
 @dataclass(frozen=True)
@@ -132,10 +130,11 @@ class RepairedHistory:
         """Return what a person can do about records in question."""
         if not self.questions:
             return self.after.next
-        name = self.questions[0].digest[:SHORT]
+        name = self.questions[0].digest
         command = f"invoke history {self.after.flag} --repair"
         return (
-            f"find out whether it was so; then {command} --accept={name}, or --reject={name}, which keeps the old file"
+            f"find out whether it was so; then {command} --accept={name}, "
+            f"or --reject={name[:SHORT]}, which keeps the old file"
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -189,7 +188,9 @@ def repair_history(
         env: the environment.
         progress: receives what to show a person.
         wait: seconds to wait for another task's lock.
-        accept, reject: records in question, by id or by the shown digest.
+        accept: records in question by their whole digest: between a look and its answer, a host can put other
+            content behind an id.
+        reject: records in question, by id or by the shown digest.
 
     Raises:
         Locked: a deploy is running, and its records may not be written yet.
@@ -268,7 +269,15 @@ def _few(held: Sequence[str]) -> str:
 
 
 def _judgement(open_: Mapping[str, _Variant], accept: Iterable[str], reject: Iterable[str]) -> _Judgement:
-    accepted = frozenset(_named(open_, name) for name in accept)
+    for name in accept:
+        if name not in open_:
+            there = "; ".join(f"{variant.record.get('id')} [{one}]" for one, variant in open_.items()) or "none"
+            raise UsageError(
+                f"no record in question has the digest '{name}'; there is: {there}; nothing was touched",
+                hint="a record is accepted by its whole digest, which stands for what you read of it, and not by its "
+                "id, behind which its host can put other content; what each says now: history --repair",
+            )
+    accepted = frozenset(accept)
     rejected = frozenset(_named(open_, name) for name in reject)
     if both := accepted & rejected:
         raise UsageError(f"{min(both)[:SHORT]} is accepted and rejected at once; nothing was touched")
@@ -299,7 +308,7 @@ def _questions(open_: Mapping[str, _Variant], judgement: _Judgement) -> tuple[Qu
             str(variant.record.get("task", "")),
             name,
             tuple(variant.hosts),
-            tell(variant.record),
+            tell_all(variant.record),
             variant.why,
         )
         for name, variant in open_.items()

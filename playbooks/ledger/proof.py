@@ -6,6 +6,7 @@ remove lines before a head without a trace, on any host; and an unsigned line af
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 from collections import Counter
@@ -17,11 +18,13 @@ from playbooks.ledger.chain import MAX_FAULTS, Fault
 from playbooks.ledger.heads import Head
 from playbooks.ledger.index import RecordKey, key_of
 from playbooks.ledger.keys import shown
-from playbooks.ledger.seal import NO_LINE
+from playbooks.ledger.seal import NO_LINE, SIGNATURE, content
 from playbooks.ledger.standing import RecordVerdict, Standing, Verifier, is_minor
 
 _DIGEST = re.compile(r"[0-9a-f]{32}")
 MAX_SAID = 300  # characters of a record that are shown
+MAX_TOLD = 4000  # of one that a person is asked about; one of 20 hosts has some 1000
+_TOLD = ("id", "task", "version", "status", "by", "started", "reason", "hosts")
 
 
 @dataclass(frozen=True)
@@ -261,7 +264,24 @@ def _twice(line: int, key: RecordKey) -> str:
 
 
 def tell(record: Mapping[str, Any]) -> str:
-    """Describe a record for a person."""
+    """Describe a record for a person, in short."""
+    return _told(record)[:MAX_SAID]
+
+
+def tell_all(record: Mapping[str, Any]) -> str:
+    """Describe a record for a person who vouches for all of it: nothing is left out without saying so."""
+    others = {name: value for name, value in content(record).items() if name not in (*_TOLD, SIGNATURE) or not value}
+    if not isinstance(record.get("hosts"), dict) and "hosts" in record:
+        others["hosts"] = record["hosts"]
+    told = _told(record)
+    if others:
+        told += f", and {json.dumps(others, ensure_ascii=False, sort_keys=True)}"
+    if len(told) <= MAX_TOLD:
+        return told
+    return f"{told[:MAX_TOLD]} (and {len(told) - MAX_TOLD} more characters, which nobody should accept unread)"
+
+
+def _told(record: Mapping[str, Any]) -> str:
     hosts = record.get("hosts")
     named = ", ".join(f"{host}: {word}" for host, word in hosts.items()) if isinstance(hosts, dict) else ""
     parts = [
@@ -272,7 +292,7 @@ def tell(record: Mapping[str, Any]) -> str:
         f"reason: {record['reason']}" if record.get("reason") else "",
         named,
     ]
-    return ", ".join(part for part in parts if part)[:MAX_SAID]
+    return ", ".join(part for part in parts if part)
 
 
 def _list(value: object) -> list[Any]:

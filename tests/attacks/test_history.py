@@ -205,7 +205,19 @@ def test_a_person_accepts_what_nobody_signed(signed: App, on: On) -> None:
     assert ledger(on("app1"), signed.state) == before
     (question,) = asked.json["questions"]
     assert repair(signed, "--accept=nothing").status == 2
-    mended = repair(signed, f"--accept={question['digest'][:12]}")
+    # Between the look and the answer, their root puts other words behind the id; that nobody has read.
+    for host in ("app2", "app3"):
+        on(host).check_output(f"sed -i '$d' {signed.state}/ledger")
+        assert append(on(host), signed.state, forgery(reason="not read")).rc == 0
+    for name in (question["id"], question["digest"]):
+        swapped = repair(signed, f"--accept={name}")
+        assert swapped.status == 2 and "no record in question has the digest" in swapped.out + swapped.err
+    for host in ("app2", "app3"):
+        on(host).check_output(f"sed -i '$d' {signed.state}/ledger")
+        assert append(on(host), signed.state, forgery()).rc == 0
+    # Of a part of a digest a host can make two contents.
+    assert repair(signed, f"--accept={question['digest'][:12]}").status == 2
+    mended = repair(signed, f"--accept={question['digest']}")
     assert (mended.status, mended.json["status"]) == (0, "PASSED"), mended.out
     assert FORGED in ledger(on("app1"), signed.state)
     # It is that record that was accepted, not whatever calls itself the same.

@@ -32,6 +32,7 @@ from playbooks.core.sshsig import (
 from playbooks.fleet.lock_owner import LockOwner
 from playbooks.ledger import keys
 from playbooks.ledger.keys import Signing, find_key
+from playbooks.ledger.proof import tell_all
 from playbooks.ledger.seal import DELEGATIONS, GUARD_ADDS, RECORDS, Seal, SigningKey, canonical, digest, signed_part
 from playbooks.ledger.standing import Standing, Verifier
 from playbooks.settings.ledger import LedgerSettings
@@ -369,3 +370,13 @@ def test_a_signer_that_is_no_key_is_refused(line: str) -> None:
     """A misspelt key in the settings would trust nobody, and accuse everybody."""
     with pytest.raises(ValueError, match=r"expected a public key|is none of"):
         read_public_key(line)
+
+
+def test_who_vouches_for_a_record_reads_all_of_it() -> None:
+    """A host put a reason of 300 letters before what it claimed of others, or a field that was not shown at all."""
+    record = {"id": "x", "task": "deploy", "version": "6.6.6", "reason": "a" * 400, "hosts": {"app1": "deployed"}}
+    told = tell_all({**record, "revoked": ["app2"], "prev": "start", "host": "app3"})
+    assert "app1: deployed" in told and '"revoked": ["app2"]' in told and "start" not in told
+    assert '"hosts": ["app1"]' in tell_all({**record, "hosts": ["app1"]})
+    long = tell_all({**record, "reason": "a" * 100_000})
+    assert len(long) < 5000 and "more characters, which nobody should accept unread" in long
