@@ -54,20 +54,26 @@ def fence_around(source: Path, project_root: Path, own: Sequence[Path]) -> Fence
         source: the inventory's folder or file, as `find_source` gives it.
         project_root: the project's folder.
         own: folders that belong to the person who runs the task, such as the working directory. A link on
-            the way to one is that person's; a link below it may be the inventory's.
+            the way to one is that person's; a link below it may be the inventory's. Where the inventory is in none
+            of them, nobody can tell where what was checked out begins: any link but one of the root folder's may be.
 
     Raises:
-        ConfigError: a link leads to the inventory itself.
+        ConfigError: a link leads to the inventory.
     """
     folder = source if source.is_dir() else source.parent
     # Environments share files by links: inventory/shared.
     top = folder.parent if folder.parent.name == "inventory" else folder
     bases = [base for base in (project_root.absolute(), *own) if source.is_relative_to(base)]
-    base = max(bases, key=lambda path: len(path.parts), default=top.parent)
+    base = max(bases, key=lambda path: len(path.parts), default=None)
     for part in [source, *source.parents]:
-        if part == base:
+        if part == base or (base is None and part.parent == part.parent.parent):
             break
         if part.is_symlink():
-            raise ConfigError([f"{Origin(part)} is a link; {FLAG} takes an inventory where it is."])
+            raise ConfigError(
+                [
+                    f"{Origin(part)} is a link; {FLAG} takes an inventory where it is. If that link is yours, and not "
+                    f"the inventory's, give the path without it: --env={os.path.realpath(source)}"
+                ]
+            )
     real_project = Path(os.path.realpath(project_root))
     return Fence((Path(os.path.realpath(top)), *(real_project / name for name in _OF_PROJECT)))

@@ -314,6 +314,25 @@ def test_the_inventory_itself_is_no_link(runner: Runner, tmp_path: Path) -> None
     assert "is a link" in done.stderr
 
 
+@pytest.mark.parametrize("way", ["envs/staging", "deploy/inventory/staging", "a/b/envs/staging"])
+def test_no_link_on_the_way_to_the_inventory_is_followed(runner: Runner, tmp_path: Path, way: str) -> None:
+    """A pull request put a link to another checkout on the way to its own inventory, and CI showed what was there."""
+    first, _, rest = way.partition("/")
+    private = tmp_path / "private" / rest
+    private.mkdir(parents=True)
+    (private / "hosts.yml").write_text("all: {hosts: {web1: {}}, vars: {slipway_app: shop, key: canary}}")
+    checkout = tmp_path / "pull-request"
+    checkout.mkdir()
+    (checkout / first).symlink_to(tmp_path / "private")
+    runner.source = checkout / way
+    done = runner.run(*LOOKS[0], "--vars")
+    assert (done.returncode, f"{checkout / first} is a link" in done.stderr) == (2, True), done.stderr
+    assert "canary" not in done.stdout + done.stderr
+    # The same folder, as it is called there, is what the person names.
+    runner.source = private
+    assert "canary" in runner.run(*LOOKS[0], "--vars").stdout
+
+
 @pytest.mark.parametrize(
     "task",
     ["status", "health", "history", "provision", "host-keys", "rollback", "backup", "schedule", "deploy", "abort"],
