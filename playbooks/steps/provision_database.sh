@@ -50,9 +50,12 @@ while IFS="$us" read -r name owner port password _; do
             emit changed "made database user $owner"
         fi
     fi
-    # The password is in a statement on standard input, so that no command line has it. A login shows if it is set already.
+    # The password is in a statement on standard input, so that no command line has it, and which the server writes into no log,
+    # also where that has all statements, or those that fail. A login shows if it is set already.
     if [ -n "$password" ] && ! can_log_in; then
         {
+            printf '%s\n' 'set log_statement = none; set log_min_error_statement = panic; set log_min_duration_statement = -1;' \
+                'set log_duration = off; set pg_stat_statements.track_utility = off; set pgaudit.log = none;'
             printf '\\set password '
             printf "'%s'\n" "$(printf '%s' "$password" | sed "s/[\\\\']/\\\\&/g")"
             printf 'alter role :"owner" password :%s;\n' "'password'"

@@ -99,6 +99,27 @@ def test_no_role_becomes_a_superuser_or_stops_a_drill(shop: App, on: On) -> None
     sql(on, f"drop role {name}")
 
 
+def test_a_password_is_in_no_log_of_the_server(app: App, on: On) -> None:
+    """A server that logs statements, as many do, had it where all of group adm read it."""
+    app.write(databases=[{"name": app.name, "via": "db", "owner": app.name, "owner_password": "token"}], backup={})
+    logs = {"log_statement": "ddl", "log_min_duration_statement": "0"}
+    try:
+        for name, value in logs.items():
+            sql(on, f"alter system set {name} = {value}")
+        sql(on, "select pg_reload_conf()")
+        done = invoke("provision", app.env)
+        assert done.status == 0 and "set the password" in done.out, done.err
+        logged = on("db1").check_output("cat /var/log/postgresql/*.log")
+        assert f'create role "{app.name}"' in logged
+        assert secret(app, "token").read_text().strip() not in logged
+    finally:
+        for name in logs:
+            sql(on, f"alter system reset {name}")
+        sql(on, "select pg_reload_conf()")
+    sql(on, f"drop database {app.name}")
+    sql(on, f"drop role {app.name}")
+
+
 def test_a_password_is_told_to_the_server_alone(app: App, on: On, specs: dict[str, HostSpec]) -> None:
     """Where PostgreSQL does not listen at 127.0.0.1, any user of the host can, and was told the owner's password."""
     app.write(databases=[{"name": app.name, "via": "db", "owner": app.name, "owner_password": "token"}], backup={})
