@@ -344,6 +344,32 @@ def test_no_program_of_the_users_runs_in_the_place_of_roots(one: App, on: On) ->
         host.check_output(f"rm -rf {link} {restic} /srv/theirs /var/tmp/restored")
 
 
+def test_no_module_of_the_users_is_loaded_by_roots_programs(one: App, on: On) -> None:
+    """psql is written in Perl, which looks below /usr/local first: who could write there had root run a module."""
+    host = on(HOST)
+    version = host.check_output("perl -e 'print substr($^V, 1)'")
+    modules = f"/usr/local/share/perl/{version}"
+    host.check_output(f"mkdir -p {modules} && chown {USER} {modules}")
+    asks = {
+        "type": "postgresql",
+        "name": "db",
+        "database": "x",
+        "host": "192.0.2.1",
+        "timeout": "1s",
+        "critical": False,
+    }
+    try:
+        evil = "system(q(touch /srv/ran)); package POSIX; 1;"
+        host.check_output(f"runuser -u {USER} -- sh -c %s", f"echo '{evil}' >{modules}/POSIX.pm")
+        one.write(health={**one.settings["health"], "checks": [*one.settings["health"]["checks"], asks]})
+        one.build("1.0.0")
+        refused(one.deploy("1.0.0"), 1, f"user {USER} can write to {modules}")
+        assert not host.file("/srv/ran").exists
+    finally:
+        host.check_output("rm -rf /usr/local/share/perl /srv/ran")
+    good(one.deploy("1.0.0"))
+
+
 def test_where_nobody_looks_root_runs_its_own_programs(one: App, on: On) -> None:
     """A look at a host ran what lay in /usr/local/bin, whosever it was; a health check, too, with nobody looking."""
     host, shadows = on(HOST), "awk cat find grep ls mkdir readlink rm sed stat"

@@ -5,7 +5,7 @@
 programs_of_roots=' restic zstd curl jq getfattr setfattr sqlite3 psql pg_dump pg_restore pg_isready nginx haproxy socat certbot openssl '
 
 # require_programs USER: from now on programs below /usr/local come first, as an administrator means them to. Refuse a host on which this user can put programs where root's are looked for, or change one that is
-# there, be it by a link to a folder of the user's. Only this user counts: folders below /usr/local are a group's on some
+# there, or a library that programs look for, be it by a link to a folder of the user's. Only this user counts: folders below /usr/local are a group's on some
 # distributions, which harms nobody who is not in it. A database's host may have no such user.
 require_programs() {
     programs_uid=$(id -u "$1" 2>/dev/null) || programs_uid=0
@@ -19,6 +19,11 @@ look_at_programs() {
     # shellcheck disable=SC2086
     set -- $PATH
     unset IFS
+    # Where the system's own programs look for their libraries and modules: psql is written in Perl, certbot in Python.
+    for program in /usr/local/lib* /usr/local/share /usr/local/lib/*-linux-gnu* /usr/local/lib/site_perl /usr/local/lib/*/perl/* \
+        /usr/local/share/perl* /usr/local/share/perl*/* /usr/local/lib64/perl5 /usr/local/lib*/python3* /usr/local/lib*/python3*/*-packages; do
+        [ ! -d "$program" ] || set -- "$@" "$program"
+    done
     # Those that come before one of the system, and those that root looks for by name.
     for program in /usr/local/sbin/* /usr/local/bin/*; do
         name=${program##*/}
