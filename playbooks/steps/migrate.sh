@@ -76,7 +76,7 @@ insert into $table as row (id, name, phase, direction, state, up_sha256, down_sh
         up_sha256 = excluded.up_sha256, down_sha256 = excluded.down_sha256, statement = excluded.statement,
         statements = excluded.statements, by = excluded.by, deploy = excluded.deploy, error = excluded.error, ended = excluded.ended,
         started = case row.state when 'running' then row.started else excluded.started end;
-update $table set milliseconds = 1000 * extract(epoch from pg_catalog.clock_timestamp() - started) where id = $(literal "$id");
+update $table set milliseconds = 1000::float8 * pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() - started) where id = $(literal "$id");
 SQL
 }
 
@@ -184,8 +184,8 @@ SQL
 # transaction has by then; it keeps them to its end.
 remember_files() {
     cat <<SQL
-select coalesce(pg_catalog.string_agg(oid || ':' || pg_catalog.pg_relation_filenode(oid), ','), '') as slipway_files
-    from pg_catalog.pg_class where relkind in ('r', 'm') and oid >= 16384 \\gset
+select coalesce(pg_catalog.string_agg(pg_catalog.concat(oid, ':', pg_catalog.pg_relation_filenode(oid)), ','), '') as slipway_files
+    from pg_catalog.pg_class where relkind in ('r', 'm') and oid >= 16384::oid \\gset
 SQL
 }
 trace_statement() {
@@ -199,7 +199,7 @@ select coalesce(pg_catalog.string_agg(pg_catalog.format('rewrite %s %I.%I', $num
 select coalesce(pg_catalog.string_agg(distinct pg_catalog.format('lock %s %s %I.%I', $number, l.mode, n.nspname, c.relname), E'\\n$mark '), '') as slipway_traced
     from pg_catalog.pg_locks l join pg_catalog.pg_class c on c.oid = l.relation join pg_catalog.pg_namespace n on n.oid = c.relnamespace
     where l.pid = pg_catalog.pg_backend_pid() and l.locktype = 'relation' and l.granted and c.relkind in ('r', 'p', 'm')
-    and c.oid >= 16384 and n.nspname <> 'slipway' \\gset
+    and c.oid >= 16384::oid and n.nspname <> 'slipway' \\gset
 \\warn $mark :slipway_traced
 SQL
 }
@@ -239,6 +239,7 @@ show_waiting() {
 # ask_about PID: print what asks for whom a session waits, and how far an index is.
 ask_about() {
     cat <<SQL
+set search_path = '';
 select coalesce((select pg_catalog.format('waits for %s (process %s%s): %s', coalesce(nullif(application_name, ''), usename), pid,
         case when state = 'idle in transaction' then ', which has left a transaction open' else '' end,
         pg_catalog.left(pg_catalog.regexp_replace(query, '[[:cntrl:][:space:]]+', ' ', 'g'), 80))

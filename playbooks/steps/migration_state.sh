@@ -27,6 +27,7 @@ read_lines payload_line question
 {
     owner_head
     cat <<SQL
+set search_path = '';
 set lock_timeout = '5s';
 set statement_timeout = '30s';
 \\pset fieldsep '\\t'
@@ -41,7 +42,7 @@ select 'invalid', n.nspname, c.relname from pg_catalog.pg_index i join pg_catalo
     and not exists (select from pg_catalog.pg_stat_progress_create_index p where p.index_relid = i.indexrelid) limit 100;
 select pg_catalog.to_regclass('slipway.migrations') is not null as slipway_there \\gset
 \\if :slipway_there
-select 'row', id, name, phase, direction, state, up_sha256, down_sha256, statement, statements, pg_catalog.replace(by, E'\\t', ' '), deploy,
+select 'row', pg_catalog.left(id, 300), pg_catalog.left(name, 300), phase, direction, state, up_sha256, down_sha256, statement, statements, pg_catalog.left(pg_catalog.replace(by, E'\\t', ' '), 300), pg_catalog.left(deploy, 300),
     coalesce(pg_catalog.to_char(started at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), ''),
     coalesce(pg_catalog.to_char(ended at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), ''), milliseconds,
     pg_catalog.left(pg_catalog.regexp_replace(error, '[[:cntrl:]]+', ' ', 'g'), 300)

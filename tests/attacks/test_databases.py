@@ -5,14 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+import pytest
 from testinfra.host import Host
 
 from lab.spec import HostSpec
 from tests.attacks.test_other_users import at_work
 from tests.hosts.backups import secret, shop, sql
 from tests.hosts.conftest import App, invoke
+from tests.hosts.test_migrations import Database, database
 
-__all__ = ["shop"]
+__all__ = ["database", "shop"]
 
 On = Callable[[str], Host]
 
@@ -143,3 +145,51 @@ def test_a_password_is_told_to_the_server_alone(app: App, on: On, specs: dict[st
     assert on("db1").check_output(f"echo %s | ({log_in})", secret(app, "token").read_text().strip()) == "1"
     sql(on, f"drop database {app.name}")
     sql(on, f"drop role {app.name}")
+
+
+@pytest.mark.parametrize("where", ["writable", "link"])
+def test_the_applications_user_does_not_write_migrations(where: str, database: Database, on: On) -> None:
+    """What that user wrote, or had another process of its own read, ran as the user that migrates."""
+    app = database.app
+    files = {"001_a.up.sql": "select 1;\n", "001_a.down.sql": "select 1;\n"}
+    database.build("1.0.0", files)
+    if where == "writable":
+        app.write(writable=["db"])
+    assert app.deploy("1.0.0").status == 0
+    mine = "for way in up down; do echo 'create table mine ();' >/srv/mine.$way; done; chown www-data /srv/mine.*"
+    # In the release, or as an artifact may have it, by a link.
+    puts = "cp /srv/mine.$way 002_b.$way.sql" if where == "writable" else "ln -s /srv/mine.$way 002_b.$way.sql"
+    host = on("app1")
+    host.check_output("sh -euc %s", f"{mine}; cd {app.home}/current/db; for way in up down; do {puts}; done")
+    migrated = invoke("migrate", app.env)
+    host.check_output("rm /srv/mine.*")
+    why = "so the SQL in it is not run" if where == "writable" else "is a link to what is not in the release"
+    assert (migrated.status, why in migrated.err) == (1, True), migrated.err
+    assert not database.has("select from pg_tables where tablename = 'mine'")
+
+
+def test_nobodys_operators_are_called_by_the_user_that_migrates(database: Database) -> None:
+    """Where anybody may make operators, Slipway's own comparisons of numbers of other types called them."""
+    database.build("1.0.0", {"001_a.up.sql": "select 1;\n", "001_a.down.sql": "select 1;\n"})
+    assert database.app.deploy("1.0.0").status == 0
+    database.sql("create role mallory; grant create on schema public to mallory")
+    hijack = """
+        set role mallory;
+        create table public.called (by text);
+        grant all on public.called to public;
+        create function public.{name}({left}, {right}) returns {result} language plpgsql as
+            $$ begin insert into public.called values (current_user); return {value}; end $$;
+        create operator public.{sign} (function = public.{name}, leftarg = {left}, rightarg = {right})
+    """
+    try:
+        for number, (sign, left, right, result, value) in enumerate(
+            [("=", "oid", "int4", "boolean", "false"), ("*", "int4", "numeric", "numeric", "0")]
+        ):
+            text = hijack.format(name=f"f{number}", sign=sign, left=left, right=right, result=result, value=value)
+            database.sql(text.replace("create table", "create table if not exists"))
+        assert invoke("migrations", database.app.env).status == 0
+        database.build("1.1.0", {f"{n}_a.{way}.sql": "select 1;\n" for n in ("001", "002") for way in ("up", "down")})
+        assert database.app.deploy("1.1.0").status == 0
+        assert database.sql("select distinct by from public.called") == ""
+    finally:
+        database.sql("reset role; drop owned by mallory cascade; drop role mallory")
