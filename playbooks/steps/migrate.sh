@@ -99,6 +99,7 @@ create table if not exists $table (id text primary key, name text not null, phas
 comment on table $table is 'Slipway, format 1: which migrations this database has';
 \\endif
 SQL
+    own_table "$mark"
 }
 
 # expect_unchanged: print what ends psql if somebody else has moved this migration on since it was looked at.
@@ -250,7 +251,7 @@ select coalesce((select pg_catalog.format('waits for %s (process %s%s): %s', coa
 SQL
 }
 
-# attempt: run psql once. Sets outcome (finished, busy, moved, invalid, unconnected, lost, failed), at (the statement that was begun last),
+# attempt: run psql once. Sets outcome (finished, busy, foreign, moved, invalid, unconnected, lost, failed), at (the statement that was begun last),
 # sqlstate and said.
 attempt() {
     outcome=lost
@@ -258,6 +259,7 @@ attempt() {
     done_until=$at
     committing=no
     pooled=no
+    lines=0
     rm -f "$scratch/now" "$scratch/pid"
     [ -p "$scratch/pipe" ] || mkfifo "$scratch/pipe"
     compose >"$scratch/script"
@@ -291,7 +293,12 @@ attempt() {
                 break
                 ;;
             "$mark "*) outcome=${heard##* } ;;
-            *) printf '%s\n' "$heard" >>"$scratch/sql.err" ;;
+            psql:*ERROR:* | psql:*FATAL:*) printf '%s\n' "$heard" >>"$scratch/sql.err" ;;
+            *)
+                # A migration may raise warnings without end.
+                lines=$((lines + 1))
+                [ "$lines" -gt 1000 ] || printf '%s\n' "$heard" >>"$scratch/sql.err"
+                ;;
         esac
     done <"$scratch/pipe"
     : >"$scratch/now"
@@ -420,6 +427,7 @@ case $outcome in
         emit migrated "$ended_as"
         ;;
     busy) fail migration-busy "another task has migrated database $name for the last $patience s; $label was not begun" ;;
+    foreign) fail migration-table "database $name: $foreign_table" ;;
     moved) fail migration-moved "somebody else has moved $label on since it was looked at; nothing was done" ;;
     invalid)
         line_of "$at"

@@ -40,7 +40,9 @@ select 'busy', l.pid, coalesce(pg_catalog.floor(extract(epoch from pg_catalog.no
 select 'invalid', n.nspname, c.relname from pg_catalog.pg_index i join pg_catalog.pg_class c on c.oid = i.indexrelid
     join pg_catalog.pg_namespace n on n.oid = c.relnamespace where not i.indisvalid
     and not exists (select from pg_catalog.pg_stat_progress_create_index p where p.index_relid = i.indexrelid) limit 100;
-select pg_catalog.to_regclass('slipway.migrations') is not null as slipway_there \\gset
+SQL
+    own_table "@state"
+    cat <<SQL
 \\if :slipway_there
 select 'row', pg_catalog.left(id, 300), pg_catalog.left(name, 300), phase, direction, state, up_sha256, down_sha256, statement, statements, pg_catalog.left(pg_catalog.replace(by, E'\\t', ' '), 300), pg_catalog.left(deploy, 300),
     coalesce(pg_catalog.to_char(started at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), ''),
@@ -56,6 +58,7 @@ if [ "$asked" -ne 0 ]; then
     explain_postgres "$scratch/sql.err" "$asked"
     fail "$code" "cannot ask database $name as $db_user: $said"
 fi
+! grep -qxF '@state foreign' "$scratch/sql.err" || fail migration-table "database $name: $foreign_table"
 # Whoever may write to the database may have written to this table, so a line is a record only if it begins as one.
 while IFS= read -r line; do
     case $line in

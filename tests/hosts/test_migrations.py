@@ -290,6 +290,16 @@ def test_no_statement_has_roots_or_the_superusers_rights(database: Database) -> 
     assert not database.host.file("/tmp/pwned").exists
 
 
+def test_a_table_of_migrations_that_somebody_else_has_made_is_not_written_to(database: Database) -> None:
+    """Its triggers would run as the user that migrates."""
+    database.sql("create schema slipway; create table slipway.migrations (id text)")
+    database.sql(f"grant all on schema slipway to {database.app.name}o")
+    database.build("1.0.0", ONE)
+    failed = database.app.deploy("1.0.0", "--json")
+    assert (failed.status, failed.json["error"]["code"]) == (1, "step.migration-table"), failed.err
+    assert "is somebody else's" in failed.json["error"]["message"]
+
+
 def test_the_password_is_nowhere(database: Database, lab_processes: Callable[[], str]) -> None:
     """Everybody on the host can read a command line."""
     app = database.app

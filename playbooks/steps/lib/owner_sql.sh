@@ -46,3 +46,19 @@ SQL
 
 # The number of the advisory lock that lets only one task migrate a database; it ends with its session.
 owner_lock='1936484720, 1'
+
+# own_table MARK: print what writes "MARK foreign" and ends psql if the table of migrations is there and not this user's. Whoever
+# made it could put triggers, or a view's functions, there, which would run as this user.
+own_table() {
+    cat <<SQL
+select pg_catalog.to_regclass('slipway.migrations') is not null as slipway_there \\gset
+select :'slipway_there'::bool and not exists (select from pg_catalog.pg_class c
+    join pg_catalog.pg_namespace n on n.oid = c.relnamespace join pg_catalog.pg_roles r on r.oid = c.relowner and r.oid = n.nspowner
+    where n.nspname = 'slipway' and c.relname = 'migrations' and c.relkind = 'r' and r.rolname = current_user) as slipway_foreign \\gset
+\\if :slipway_foreign
+\\warn $1 foreign
+\\quit
+\\endif
+SQL
+}
+foreign_table="the schema slipway, or its table migrations, is somebody else's: give both to the user that migrates, or drop them"
