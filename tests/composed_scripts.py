@@ -1,6 +1,7 @@
 """Look for names that are never set, or set for nobody, in the steps' scripts as hosts get them: put together.
 
 A fragment alone says neither: what it needs, the script that includes it sets; what it sets, another fragment needs.
+A value that a script declares (``# needs:``) and does not read is a fault of that script, whoever else reads the name.
 
 Usage: python -m tests.composed_scripts
 """
@@ -25,6 +26,7 @@ def compose(folder: Path) -> None:
     """Write each step's script into a folder."""
     for step in sorted(STEPS.glob("*.sh")):
         made = script.load(step.stem)
+        made = made.given(dict.fromkeys(made.needs, ""))
         (folder / step.name).write_text(f"#!/bin/sh\n{made.prelude}\n{made.body}\n")
 
 
@@ -41,6 +43,8 @@ def faults(folder: Path) -> list[str]:
         step, name = Path(fault["file"]).name, fault["message"].split()[0]
         if fault["code"] == UNSET:
             found.append(f"{step}: ${name} is never set")
+        elif name in script.load(Path(step).stem).needs:
+            found.append(f"{step}: it needs no {name}, nothing reads it")
         else:
             unused[name].add(step)
     texts = {one.name: one.read_text() for one in scripts}

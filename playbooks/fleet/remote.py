@@ -7,7 +7,7 @@ import re
 import secrets
 import time
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import fabric
@@ -37,23 +37,31 @@ class StepCall:
 
     Args:
         step: the script's name, ``playbooks/steps/<step>.sh``.
-        arguments: its arguments; any text without NUL and without secrets.
+        words: its list of words; any text without NUL and without secrets.
         payload: its standard input, which may hold secrets.
         acts: it changes something, so it runs in a systemd unit and continues if the session breaks.
         unit: the name of its own systemd unit, if it does not use the task's.
         leaves: it continues by itself; the controller waits only for its first record, ``begun``. It is the last step.
         timeout: seconds for the whole step.
         note: called with each line it writes on standard error, while it runs.
+        values: the values that it needs, by name; as words, any text without NUL and without secrets.
+
+    Raises:
+        ValueError: these are not the values that the script needs.
     """
 
     step: str
-    arguments: Sequence[str] = ()
+    words: Sequence[str] = ()
     payload: Payload = b""
     acts: bool = False
     unit: str | None = None
     leaves: bool = False
     timeout: float = 60.0
     note: Note | None = None
+    values: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        scripts.load(self.step).check(self.values)
 
 
 @dataclass(frozen=True)
@@ -84,8 +92,9 @@ class Remote:
     def run(
         self,
         step: str,
-        arguments: Sequence[str] = (),
+        words: Sequence[str] = (),
         *,
+        values: Mapping[str, str] | None = None,
         payload: Payload = b"",
         acts: bool = False,
         unit: str | None = None,
@@ -93,7 +102,8 @@ class Remote:
         note: Note | None = None,
     ) -> StepResult:
         """Run a step's script as root, in one round trip; see `StepCall` and `chain`."""
-        (answer,) = self.chain([StepCall(step, arguments, payload, acts, unit, timeout=timeout, note=note)])
+        call = StepCall(step, words, payload, acts, unit, timeout=timeout, note=note, values=values or {})
+        (answer,) = self.chain([call])
         return answer
 
     def chain(self, asks: Sequence[StepCall]) -> Generator[StepResult, None, None]:
@@ -214,15 +224,15 @@ class Remote:
 
     def _request(self, ask: StepCall, shell: RemoteShell) -> tuple[ShellRequest, str]:
         """Build the request, and the folder on the host that keeps the answer if the connection breaks."""
-        script = scripts.load(ask.step)
+        script = scripts.load(ask.step).given(ask.values)
         fencing_token = self.session.fencing_token
         if fencing_token is not None and ask.leaves:
-            return ShellRequest(ask.step, script.leaving(fencing_token), ask.arguments, ask.payload, leaves=True), ""
+            return ShellRequest(ask.step, script.leaving(fencing_token), ask.words, ask.payload, leaves=True), ""
         # Without a lock the session does not connect again, so nobody would fetch the answer.
         if fencing_token is None or not (ask.acts or ask.unit):
-            return ShellRequest(ask.step, script.reading(), ask.arguments, ask.payload), ""
+            return ShellRequest(ask.step, script.reading(), ask.words, ask.payload), ""
         folder = f"{fencing_token.run}/answers/{shell.unit}.{ask.step}.{secrets.token_hex(4)}"
-        return ShellRequest(ask.step, script.acting(folder, fencing_token), ask.arguments, ask.payload), folder
+        return ShellRequest(ask.step, script.acting(folder, fencing_token), ask.words, ask.payload), folder
 
     def _fetch(self, ask: StepCall, attempt: _Attempt) -> StepResult | None:
         """Fetch the answer of a step whose connection broke; None if the step must be sent again.

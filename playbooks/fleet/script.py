@@ -2,10 +2,14 @@
 
 The wire format, both ways on one channel and so in one round trip:
 
-- out: the script's own text with its arguments, then the payload (an artifact, rendered files, secrets), on the
+- out: the script's own text with its values in front, then the payload (an artifact, rendered files, secrets), on the
   standard input of a shell (remote_shell.sh);
 - back: on standard output one record a line, ``tag<TAB>field<TAB>…``; on standard error whatever a person may want to
   see.
+
+A script gets its values by name. ``# needs: home release`` at its head declares them, and they are sent as quoted
+assignments, ``home='/srv/shop'``, so that nothing depends on an order. Words are for lists, which ``# words: PATH...``
+declares; they are ``$1``, ``$2`` and so on.
 
 A script succeeds only with exit status 0. ``error<TAB>code<TAB>sentence`` says why it failed.
 """
@@ -14,8 +18,8 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 
@@ -33,6 +37,7 @@ _INCLUDE = re.compile(r"^# include ([a-z_]+\.sh)$", re.MULTILINE)
 # Comments are not sent, because they are a third of the bytes. A line that begins with # is a comment, also inside
 # an awk or jq program in quotes.
 _COMMENT = re.compile(r"^[ \t]*#.*\n", re.MULTILINE)
+_NEEDS = re.compile(r"^# needs:((?: [a-z][a-z0-9_]*)+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -42,11 +47,33 @@ class Script:
     Args:
         name: the step's name.
         prelude, body: shell text.
+        needs: the names of the values that the body reads, which ``# needs:`` declares.
     """
 
     name: str
     prelude: str
     body: str
+    needs: tuple[str, ...] = ()
+
+    def check(self, values: Mapping[str, str]) -> None:
+        """Check that these are the values that the script declares, none more and none less.
+
+        Raises:
+            ValueError: they are others.
+        """
+        missing = [f"{name} is missing" for name in self.needs if name not in values]
+        unknown = [f"it knows no {name}" for name in values if name not in self.needs]
+        if missing or unknown:
+            raise ValueError(f"{self.name}.sh needs other values: {', '.join([*missing, *unknown])}")
+
+    def given(self, values: Mapping[str, str]) -> Script:
+        """Return the script with its values in front, each as a quoted assignment.
+
+        Raises:
+            ValueError: these are not the values that it needs.
+        """
+        self.check(values)
+        return replace(self, prelude="".join(f"{n}={shlex.quote(v)}\n" for n, v in values.items()) + self.prelude)
 
     def reading(self) -> bytes:
         """Return the text for a step that changes nothing, or whose answer may be lost with the connection."""
@@ -99,8 +126,10 @@ def load(name: str) -> Script:
         return _INCLUDE.sub(include, fragments.joinpath(match[1]).read_text(encoding="utf-8"))
 
     prelude = fragments.joinpath("prelude.sh").read_text(encoding="utf-8")
-    body = _INCLUDE.sub(include, folder.joinpath(f"{name}.sh").read_text(encoding="utf-8"))
-    return Script(name, _COMMENT.sub("", prelude), _COMMENT.sub("", body))
+    text = folder.joinpath(f"{name}.sh").read_text(encoding="utf-8")
+    needs = tuple(need for line in _NEEDS.findall(text) for need in line.split())
+    body = _COMMENT.sub("", _INCLUDE.sub(include, text))
+    return Script(name, _COMMENT.sub("", prelude), body, needs)
 
 
 @cache

@@ -119,24 +119,30 @@ def ask(
         lines += [FIELD.join(("sqlite", path)) for path in settings.backup.sqlite]
         lines += [FIELD.join(("exclude", path)) for path in settings.backup.exclude]
     lines += [line for database in job.databases for line in database_lines(database, secrets)]
-    arguments = [
-        settings.home,
-        settings.state,
-        job.id,
-        job.release or "-",
-        job.version,
-        repository(settings, host),
-        host,
-        job.kind,
-        settings.app,
-        covers(settings),
-        "after" if after else "before",
-        settings.run_user,
+    values = {
+        "app": settings.app,
+        "home": settings.home,
+        "state": settings.state,
+        "user": settings.run_user,
+        "host": host,
+        "kind": job.kind,
+        "id": job.id,
+        "release": job.release or "-",
+        "version": job.version,
+        "repository": repository(settings, host),
+        "covers": covers(settings),
+        "when": "after" if after else "before",
         # Once for restic and once for each SQLite database: the step must end before the controller stops waiting.
-        str(max(1, round(settings.timeouts.command / 2))),
-    ]
+        "limit": str(max(1, round(settings.timeouts.command / 2))),
+    }
     return StepCall(
-        "backup", arguments, as_payload(lines), acts=True, leaves=after, timeout=settings.timeouts.command, note=note
+        "backup",
+        values=values,
+        payload=as_payload(lines),
+        acts=True,
+        leaves=after,
+        timeout=settings.timeouts.command,
+        note=note,
     )
 
 
@@ -165,8 +171,14 @@ def prove(remote: Remote, settings: Settings, release: str) -> str | None:
         The backup's id; None if something has changed since, or there is no backup.
     """
     backup = settings.backup
-    arguments = [settings.state, settings.home, release, repository(settings, remote.name), covers(settings)]
-    answer = remote.run("prove", [*arguments, settings.run_user, *backup.paths], timeout=settings.timeouts.command)
+    values = {
+        "home": settings.home,
+        "state": settings.state,
+        "release": release,
+        "repository": repository(settings, remote.name),
+        "covers": covers(settings),
+    }
+    answer = remote.run("prove", backup.paths, values=values, timeout=settings.timeouts.command)
     found = answer.maybe("stands", 1)
     return answer.fitting(names.BACKUP, found[0], "backup's id") if found else None
 

@@ -1,29 +1,16 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# backup HOME STATE ID RELEASE VERSION REPOSITORY HOST KIND APP COVERS WHEN USER LIMIT
+# backup: back up what this host has, as one restic snapshot and one record.
+# needs: app home state user host kind id release version repository covers when limit
 #
-# Back up what this host has: the running release (RELEASE, or "-"), named data, SQLite copies and PostgreSQL dumps, as one
-# restic snapshot and one record. Standard input, see restic.sh: secret NAME VALUE; path P; exclude P; sqlite P; database NAME
-# HOST PORT USER PASSWORD. COVERS is a key that changes when the settings name other data. WHEN "after": the backup follows a
-# successful deploy, nobody waits for it, and requests come first. USER is the application's user. LIMIT is the number of
-# seconds that restic may take, and each SQLite database.
+# That is the running release (release, or "-"), named data, SQLite copies and PostgreSQL dumps. Standard input, see
+# restic.sh: secret NAME VALUE; path P; exclude P; sqlite P; database NAME HOST PORT USER PASSWORD. covers is a key that
+# changes when the settings name other data. when "after": the backup follows a successful deploy, nobody waits for it, and
+# requests come first. user is the application's user. limit is the number of seconds that restic may take, and each SQLite
+# database.
 #
 # Others change what is read here meanwhile. So restic reads in a view without links (data_paths.sh), the application's own user
-# copies SQLite databases (sqlite.sh), and this step only looks at everything else. It writes only in STATE, which only root can
-# enter.
-home=$1
-state=$2
-id=$3
-release=$4
-version=$5
-repository=$6
-host=$7
-kind=$8
-app=$9
-shift 9
-covers=$1
-when=$2
-user=$3
-limit=$4
+# copies SQLite databases (sqlite.sh), and this step only looks at everything else. It writes only in $state, which only root
+# can enter.
 
 # include disk_space.sh
 # include restic.sh

@@ -1,13 +1,8 @@
 # shellcheck shell=sh disable=SC2154
-# prove STATE HOME RELEASE REPOSITORY COVERS USER PATH...: whether the last backup of the running release still holds all there
-# is to back up, by all that can be seen of files without reading them. Changes nothing.
-state=$1
-home=$2
-release=$3
-repository=$4
-covers=$5
-user=$6
-shift 6
+# prove: whether the last backup of the running release still holds all there is to back up, by all that can be seen of
+# files without reading them. Changes nothing.
+# needs: home state release repository covers
+# words: PATH...: the data that the settings name
 
 # include root_only.sh
 # include data_paths.sh

@@ -69,24 +69,25 @@ def switch_call(
     seconds = min(settings.health.patience, settings.timeouts.command)
     budget = sum(hook.timeout for hook in (*settings.hooks.before_switch, *settings.hooks.after_switch)) if hooks else 0
     undo = script.load("undo").alone()
-    arguments = [
-        settings.home,
-        target or "-",
-        expected or "-",
-        settings.run_user,
-        what,
-        "first" if first else "-",
-        f"{seconds:g}",
-        settings.state,
-        watch.id,
-        str(math.ceil(settings.guard.timeout + host_guard_delay)),
-        watch.target or "-",
-        str(len(undo)),
-        json.dumps(watch.record, ensure_ascii=False),
-    ]
+    values = {
+        "app": settings.app,
+        "home": settings.home,
+        "state": settings.state,
+        "user": settings.run_user,
+        "what": what,
+        "target": target or "-",
+        "expected": expected or "-",
+        "first": "first" if first else "-",
+        "limit": f"{seconds:g}",
+        "id": watch.id,
+        "guard_seconds": str(math.ceil(settings.guard.timeout + host_guard_delay)),
+        "way_back": watch.target or "-",
+        "undo_bytes": str(len(undo)),
+        "record": json.dumps(watch.record, ensure_ascii=False),
+    }
     return StepCall(
         "switch",
-        arguments,
+        values=values,
         payload=undo,
         acts=True,
         timeout=seconds + budget + settings.timeouts.command,

@@ -1,26 +1,11 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# switch HOME TARGET EXPECTED USER WHAT FIRST LIMIT STATE ID GUARD-SECONDS WAY-BACK UNDO-BYTES RECORD
+# switch: arm the guard, then make a release the current one by one rename and restart its units.
+# needs: app home state user what target expected first limit id guard_seconds way_back undo_bytes record
 #
-# Arm the guard, then make a release the current one by one rename and restart its units. TARGET, EXPECTED or WAY-BACK "-"
-# means none: that is how a first deploy is undone. WHAT: "deploy", with hooks; "rollback"; "back" for the way back of a
-# deploy that failed; "arm" to arm the guard only. LIMIT: seconds the restart may take. Standard input: the guard's script,
-# of UNDO-BYTES.
-home=$1
-target=$2
-expected=$3
-user=$4
-what=$5
-first=$6
-limit=$7
-state=$8
-id=$9
+# target, expected or way_back "-" means none: that is how a first deploy is undone. what: "deploy", with hooks; "rollback";
+# "back" for the way back of a deploy that failed; "arm" to arm the guard only. limit: seconds the restart may take. Standard
+# input: the guard's script, of undo_bytes.
 left=$expected
-shift 9
-guard_seconds=$1
-way_back=$2
-undo_bytes=$3
-record=$4
-app=${state##*/}
 
 # include disk_space.sh
 # include hooks.sh

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from playbooks.core.errors import BadAnswer, StepFailed
 from playbooks.fleet.failures import explain
 from playbooks.fleet.lock_owner import FencingToken
+from playbooks.fleet.remote import StepCall
 from playbooks.fleet.script import Script, command, load, parse, quote
 
 ANYTHING = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=60)
@@ -50,6 +51,32 @@ def test_a_step_acts_only_for_who_holds_the_lock(tmp_path: Path) -> None:
             assert refused.returncode == 1 and refused.stdout.startswith(b"error\tfenced\t")
     lost = act(tmp_path, "emit acted", token=4)
     assert lost.stdout.startswith(b"error\tfenced\t"), "nobody holds the lock any more"
+
+
+@given(st.dictionaries(st.sampled_from(("home", "release", "a_b2")), ANYTHING, min_size=3))
+def test_a_value_arrives_under_its_name_as_it_is(values: dict[str, str]) -> None:
+    """A value that the shell reads as more than one word, or as code, is run as root."""
+    printed = "".join(f'printf "%s\\0" "${name}"\n' for name in sorted(values))
+    text = Script("step", "set -eu", printed, tuple(values)).given(values).reading()
+    done = subprocess.run(command(text), input=text, capture_output=True, check=True)
+    assert done.stdout.decode().split("\0")[:-1] == [values[name] for name in sorted(values)]
+
+
+def test_a_step_that_gives_other_values_than_its_script_needs_is_refused() -> None:
+    """A value that is left out is empty on the host, and `rm -rf "$home/releases"` would begin at the root."""
+    values = dict.fromkeys(load("switch").needs, "x")
+    assert values
+    load("switch").check(values)
+    with pytest.raises(ValueError, match=r"switch\.sh needs other values: home is missing, it knows no house"):
+        StepCall("switch", values={name: "x" for name in values if name != "home"} | {"house": "x"})
+
+
+def test_no_script_needs_a_name_that_the_prelude_sets() -> None:
+    """The prelude comes after the values, and would replace the step's value by its own."""
+    for file in Path(str(files("playbooks.steps"))).glob("*.sh"):
+        script = load(file.stem)
+        assert not set(script.needs) & set(re.findall(r"^ *([a-zA-Z_]+)=", script.prelude, re.MULTILINE)), file.name
+        assert len(set(script.needs)) == len(script.needs), file.name
 
 
 def test_what_a_program_wrote_is_told_a_line_a_line() -> None:
@@ -175,7 +202,7 @@ def test_a_look_at_files_that_does_not_end_proves_nothing(tmp_path: Path) -> Non
     slow.write_text("#!/bin/sh\ncase $* in *%C@*) echo seen; exec sleep 60 ;; esac\n")
     slow.chmod(0o755)
     body = (
-        f"PATH={tmp_path}:$PATH\n{load('prove').body.split('changed()')[0].split('shift 6')[1]}\nlook_seconds=1\n"
+        f"PATH={tmp_path}:$PATH\n{load('prove').body.split('changed()')[0]}\nlook_seconds=1\n"
         f"fingerprint {tmp_path}/release {tmp_path}\nfingerprint {tmp_path}/release {tmp_path}"
     )
     done = subprocess.run(["/bin/sh", "-euc", body], capture_output=True, text=True, check=True, timeout=30)
