@@ -151,27 +151,27 @@ def stage(
             note(f"sending what it has not{beyond}: {size / 1e6:.1f} of {artifact.size / 1e6:.1f} MB")
     elif artifact.store is not None:
         head = plan + fetch_order(artifact.store.request(), settings.pull)
-    arguments = [
-        settings.home,
-        release.id,
-        settings.run_user,
-        str(len(plan)),
-        artifact.compression,
-        sha256,
-        str(size),
-        artifact.url or "",
-        "first" if first else "-",
-        patch.base if patch else "-",
-        str(len(patch.delta.lists)) if patch else "0",
-        settings.app,
-        settings.build_user,
-    ]
+    values = {
+        "app": settings.app,
+        "home": settings.home,
+        "id": release.id,
+        "user": settings.run_user,
+        "build_user": settings.build_user,
+        "plan_bytes": str(len(plan)),
+        "format": artifact.compression,
+        "sha256": sha256,
+        "artifact_bytes": str(size),
+        "url": artifact.url or "",
+        "first": "first" if first else "-",
+        "base": patch.base if patch else "-",
+        "lists_bytes": str(len(patch.delta.lists)) if patch else "0",
+    }
     hooks = sum(hook.timeout for hook in settings.hooks.install)
     fetching = settings.pull.timeout if artifact.url else 0
     try:
         answer = remote.run(
             "stage",
-            arguments,
+            values=values,
             payload=Stream(len(head) + (size + len(WHOLE) if body else 0), partial(_payload, head, body, sent)),
             acts=True,
             timeout=settings.timeouts.command + hooks + fetching,

@@ -1,35 +1,22 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# stage HOME RELEASE USER PLAN-BYTES FORMAT SHA256 ARTIFACT-BYTES URL FIRST BASE LISTS-BYTES APP BUILD-USER
+# stage: put a release beside the running one. Nothing that serves is touched.
+# needs: app home id user build_user plan_bytes format sha256 artifact_bytes url first base lists_bytes
 #
-# Put a release beside the running one. Nothing that serves is touched. Standard input: the overlay (a tar archive of
-# configuration and units, made by pack() in playbooks/releases/render.py), then the artifact and the line "whole". With a
-# URL the host fetches the artifact (fetch.sh). A release is complete once it has .slipway/complete. An incomplete one is
+# Standard input: the overlay (plan_bytes; a tar archive of configuration and units, made by pack() in
+# playbooks/releases/render.py), then the artifact (artifact_bytes) and the line "whole". If url is not empty, the host
+# fetches the artifact from there (fetch.sh). A release is complete once it has .slipway/complete. An incomplete one is
 # removed: here after a failure, by the next deploy after a crash.
 #
-# With a BASE other than "-", lists (a tar archive, zstd) come before the artifact. "same": files to take from BASE.
-# "changed": files of BASE from which the patch starts. "sums": the checksum of every file in the end. The artifact is then
-# a zstd patch over the concatenated "changed" files. Applied, it gives an archive of all files that are not in "same", and
-# SHA256 is that archive's.
+# With a base other than "-", lists (lists_bytes; a tar archive, zstd) come before the artifact. "same": files to take from
+# base. "changed": files of base from which the patch starts. "sums": the checksum of every file in the end. The artifact is
+# then a zstd patch over the concatenated "changed" files. Applied, it gives an archive of all files that are not in "same",
+# and sha256 is that archive's.
 #
 # Only root can enter the release until it is finished, so nobody opens a file before its owner and mode are right.
-home=$1
-id=$2
 release=$home/releases/$id
-user=$3
-plan_bytes=$4
-format=$5
-sha256=$6
-artifact_bytes=$7
-url=$8
-first=$9
 meta=$release/.slipway
 lists=$meta/lists
 incoming=$home/releases/.incoming.$id
-shift 9
-base=$1
-lists_bytes=$2
-app=$3
-build_user=$4
 tree=$release
 
 # shellcheck source=playbooks/steps/lib/archive.sh
