@@ -167,22 +167,22 @@ class Lock:
 
     def _open(self, connection: fabric.Connection, token: int | None) -> tuple[paramiko.Channel, StepResult]:
         request, remote = self._request, self.remote
-        words = [
-            request.state,
-            f"{max(request.wait if token is None else 2.0, 0.5):g}",
-            request.owner.to_json(),
-            request.abandoned_record,
-            request.home,
-            f"{request.timing.patience:g}",
-            "-" if token is None else str(token),
-            "undo" if request.undo else "-",
-            "changes" if request.owner.task in CHANGES else "-",
-            str(FORMAT),
-        ]
+        values = {
+            "state": request.state,
+            "home": request.home,
+            "wait": f"{max(request.wait if token is None else 2.0, 0.5):g}",
+            "patience": f"{request.timing.patience:g}",
+            "holder": request.owner.to_json(),
+            "epitaph": request.abandoned_record,
+            "token": "-" if token is None else str(token),
+            "undo": "undo" if request.undo else "-",
+            "kind": "changes" if request.owner.task in CHANGES else "-",
+            "format": str(FORMAT),
+        }
         patience = request.wait + max(30.0, request.timing.guard)
         began = time.monotonic()
         shell, trips = None, 0
-        call = ShellRequest("lock", scripts.load("lock").reading(), words, keeps=True)
+        call = ShellRequest("lock", scripts.load("lock").given(values).reading(), keeps=True)
         try:
             shell = remote.session.take(acts=False) if token is None else None
             if shell is None:

@@ -1,27 +1,17 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# lock STATE WAIT HOLDER EPITAPH HOME PATIENCE TOKEN UNDO KIND FORMAT
+# lock: take the application's lock on this host and hold it for as long as somebody is heard on the channel.
+# needs: state home wait patience holder epitaph token undo kind format
 #
-# Take the application's lock on this host and hold it for as long as somebody is heard on the channel. The kernel drops a
-# flock with its last holder, so it cannot go stale: whatever ends this script ends the lock with it.
+# The kernel drops a flock with its last holder, so it cannot go stale: whatever ends this script ends the lock with it.
 #
-# TOKEN: "-" for a new lock, or the number of a lock that was lost with its connection and is taken again. PATIENCE: seconds
-# of silence after which the lock is released. UNDO "undo": take back at once what a dead controller left half-changed.
-# KIND "changes": a task that changes what serves.
+# token: "-" for a new lock, or the number of a lock that was lost with its connection and is taken again. wait: seconds to
+# wait for another task. patience: seconds of silence after which the lock is released. undo "undo": take back at once what
+# a dead controller left half-changed. kind "changes": a task that changes what serves. holder: the lock's owner. epitaph:
+# the record to write if the task ends without releasing the lock.
 #
 # STATE/lock has three lines: the owner; the record to write if the task ends without releasing the lock; token, process
 # and kind. STATE/interrupted has the owner of an interrupted task of kind "changes" until such a task succeeds, so a
 # backup from cron in between does not hide it.
-state=$1
-wait=$2
-holder=$3
-epitaph=$4
-home=$5
-patience=$6
-token=$7
-undo=$8
-kind=$9
-shift 9
-format=$1
 
 # include format.sh
 # include guard.sh
