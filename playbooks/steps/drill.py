@@ -69,23 +69,23 @@ def drill(
         StepFailed: the drill itself could not run.
     """
     lines = [*secret_lines(settings, secrets), *_database_lines(databases, secrets)]
-    arguments = [
-        settings.home,
-        settings.state,
-        str(record["id"]),
-        str(record["snapshot"]),
-        str(record["repository"]),
-        _folder(settings),
-        str(record.get("bytes", 0)),
-        settings.app,
-        settings.run_user,
-        # Per SQLite copy: the step must end before the controller stops waiting.
-        str(max(1, round(settings.timeouts.command / 3))),
-    ]
+    values = {
+        "app": settings.app,
+        "home": settings.home,
+        "state": settings.state,
+        "user": settings.run_user,
+        "id": str(record["id"]),
+        "snapshot": str(record["snapshot"]),
+        "repository": str(record["repository"]),
+        "folder": _folder(settings),
+        "bytes": str(record.get("bytes", 0)),
+        # The step must end before the controller stops waiting.
+        "sqlite_limit": str(max(1, round(settings.timeouts.command / 3))),
+    }
     try:
         answer = remote.run(
             "drill",
-            arguments,
+            values=values,
             payload=as_payload(lines),
             unit=f"slipway-{settings.app}-drill",
             timeout=settings.timeouts.command,
@@ -115,22 +115,21 @@ def drill_start(remote: Remote, settings: Settings, release: str, databases: Seq
     lines += [FIELD.join(("read", path)) for path in tried.read_only]
     sockets = (SOCKETS if database.host is None else database.host for database in databases)
     lines += [FIELD.join(("socket", path)) for path in dict.fromkeys(sockets) if path.startswith("/")]
-    arguments = [
-        settings.home,
-        settings.state,
-        _folder(settings),
-        release,
-        settings.run_user,
-        settings.app,
-        tried.command or "",
-        tried.url,
-        str(tried.status),
-        str(max(1, round(tried.timeout))),
-    ]
+    values = {
+        "app": settings.app,
+        "home": settings.home,
+        "user": settings.run_user,
+        "folder": _folder(settings),
+        "release": release,
+        "command": tried.command or "",
+        "url": tried.url,
+        "status": str(tried.status),
+        "timeout": str(max(1, round(tried.timeout))),
+    }
     try:
         answer = remote.run(
             "drill_start",
-            arguments,
+            values=values,
             payload=as_payload(lines),
             unit=f"slipway-{settings.app}-drill-start",
             timeout=settings.timeouts.command + tried.timeout,
@@ -155,7 +154,12 @@ def drill_end(
     """
     answer = remote.run(
         "drill_end",
-        [settings.state, _folder(settings), settings.app, json.dumps(document, ensure_ascii=False) if document else ""],
+        values={
+            "app": settings.app,
+            "state": settings.state,
+            "folder": _folder(settings),
+            "document": json.dumps(document, ensure_ascii=False) if document else "",
+        },
         payload=as_payload(_database_lines(databases, secrets)),
         unit=f"slipway-{settings.app}-drill-end",
         timeout=settings.timeouts.command,

@@ -1,29 +1,19 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# drill HOME STATE ID SNAPSHOT REPOSITORY FOLDER BYTES APP USER LIMIT
+# drill: prove a backup, first part.
+# needs: app home state user id snapshot repository folder bytes sqlite_limit
 #
-# Prove a backup, first part: check the repository, restore the snapshot into FOLDER, compare every file with the manifest,
-# check the SQLite copies, load the dumps into scratch databases and run the user's queries on them. All of it stays for
-# drill_start, because a release may need a database of another host. drill_end removes it.
+# Check the repository, restore the snapshot into folder, compare every file with the manifest, check the SQLite copies, load
+# the dumps into scratch databases and run the user's queries on them. All of it stays for drill_start, because a release may
+# need a database of another host. drill_end removes it.
 #
-# FOLDER has mode 0700 and is in a place that only root can change. What is restored there is hostile, but only this step
-# changes it, so a path that was found to be no link stays so. USER is the application's user; LIMIT is the number of seconds
-# that a SQLite copy may take.
+# The folder has mode 0700 and is in a place that only root can change. What is restored there is hostile, but only this step
+# changes it, so a path that was found to be no link stays so. user is the application's user; sqlite_limit is the number of
+# seconds that a SQLite copy may take.
 #
 # A drill continues after a problem, so that one run reports everything that is wrong. Standard input, see restic.sh: secret
 # NAME VALUE; database NAME HOST PORT USER PASSWORD MIN-TABLES; check NAME SQL.
-home=$1
-state=$2
-id=$3
-snapshot=$4
-repository=$5
-folder=$6
-bytes=$7
-app=$8
-shift 8
-user=$1
-sqlite_limit=$2
 # A dump may take nearly all of the step's time, which is three times the limit.
-database_limit=$(($2 * 27 / 10))
+database_limit=$((sqlite_limit * 27 / 10))
 
 # include disk_space.sh
 # include restic.sh

@@ -1,10 +1,7 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# drill_end STATE FOLDER APP DOCUMENT: remove everything that a drill made. Unless DOCUMENT is empty, write it down: what the
-# drill found, for preflight and status. Standard input, see restic.sh: database NAME HOST PORT USER PASSWORD MIN-TABLES.
-state=$1
-folder=$2
-app=$3
-document=$4
+# drill_end: remove everything that a drill made. Unless document is empty, write it down: what the drill found, for preflight
+# and status. Standard input, see restic.sh: database NAME HOST PORT USER PASSWORD MIN-TABLES.
+# needs: app state folder document
 repository=
 database_limit=60
 

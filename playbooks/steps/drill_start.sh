@@ -1,27 +1,17 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# drill_start HOME STATE FOLDER RELEASE USER APP COMMAND URL STATUS TIMEOUT
+# drill_start: prove a backup, second part: start the restored release on a spare port and wait for its answer.
+# needs: app home user folder release command url status timeout
 #
-# Prove a backup, second part: start the restored release on a spare port and wait for its answer. It runs in a root directory
-# of its own, which has the restored files at the paths of the real ones and, read-only, /usr and those files of /etc that
-# programs need. So paths that a release was built for (such as a virtual environment's) are as they were, and nothing that the
-# release writes reaches the data of the running application.
+# It runs in a root directory of its own, which has the restored files at the paths of the real ones and, read-only, /usr and
+# those files of /etc that programs need. So paths that a release was built for (such as a virtual environment's) are as they
+# were, and nothing that the release writes reaches the data of the running application.
 #
 # What was restored is hostile, because whoever wrote the data chose its names, links and modes. So there is no link in the
-# source of a mount (only root can change FOLDER, so that stays true). The destination is in a root directory that this step
+# source of a mount (only root can change folder, so that stays true). The destination is in a root directory that this step
 # makes, with its own links only. The release has no privilege and no way to get one.
 #
 # Standard input: lines in the form KIND US VALUE US .; "env NAME VALUE" for the environment, "data PATH" for data, "read PATH"
 # for a path of the host that the release may also read, "socket PATH" for the folder of a database's socket, if it exists.
-home=$1
-folder=$3
-release=$4
-user=$5
-app=$6
-command=$7
-url=$8
-status=$9
-shift 9
-timeout=$1
 
 # include listeners.sh
 # include output.sh

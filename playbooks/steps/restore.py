@@ -48,21 +48,21 @@ def _restore(
     what: Literal["release", "files"],
     target: str,
 ) -> int:
-    arguments = [
-        settings.home,
-        settings.state,
-        str(record["snapshot"]),
-        str(record["repository"]),
-        str(record["id"]),
-        what,
-        target,
-        str(record.get("bytes", 0)),
-        settings.run_user,
-    ]
+    values = {
+        "home": settings.home,
+        "state": settings.state,
+        "user": settings.run_user,
+        "id": str(record["id"]),
+        "snapshot": str(record["snapshot"]),
+        "repository": str(record["repository"]),
+        "what": what,
+        "target": target,
+        "bytes": str(record.get("bytes", 0)),
+    }
     try:
         answer = remote.run(
             "restore",
-            arguments,
+            values=values,
             payload=as_payload(secret_lines(settings, secrets)),
             acts=True,
             timeout=settings.timeouts.command,

@@ -1,19 +1,11 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# restore HOME STATE SNAPSHOT REPOSITORY ID WHAT TARGET BYTES USER
+# restore: put back a release, or everything, from the backup id.
+# needs: home state user id snapshot repository what target bytes
 #
-# WHAT "release": put release TARGET back at its place by one rename, complete and compared with its own manifest.
-# WHAT "files": restore the whole snapshot (BYTES) into the new folder TARGET, and compare it with the backup's manifest.
-# TARGET has mode 0700 and only root can change it, because restic makes files and changes owners by name, as root, and because
-# a backup holds secrets.
-home=$1
-state=$2
-snapshot=$3
-repository=$4
-id=$5
-what=$6
-target=$7
-bytes=$8
-user=$9
+# what "release": put release target back at its place by one rename, complete and compared with its own manifest.
+# what "files": restore the whole snapshot (bytes) into the new folder target, and compare it with the backup's manifest.
+# That folder has mode 0700 and only root can change it, because restic makes files and changes owners by name, as root, and
+# because a backup holds secrets.
 
 # include fingerprint.sh
 # include discard.sh

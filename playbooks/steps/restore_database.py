@@ -40,16 +40,15 @@ def restore_database(
     try:
         answer = remote.run(
             "restore_database",
-            [
-                settings.state,
-                str(record["snapshot"]),
-                str(record["repository"]),
-                str(record["id"]),
-                stamp,
+            values={
+                "state": settings.state,
+                "id": str(record["id"]),
+                "snapshot": str(record["snapshot"]),
+                "repository": str(record["repository"]),
+                "stamp": stamp,
                 # The step must end before the controller stops waiting.
-                str(max(1, round(settings.timeouts.command * 9 / 10))),
-                settings.run_user,
-            ],
+                "database_limit": str(max(1, round(settings.timeouts.command * 9 / 10))),
+            },
             payload=as_payload([*secret_lines(settings, secrets), *database_lines(database, secrets)]),
             acts=True,
             timeout=settings.timeouts.command,

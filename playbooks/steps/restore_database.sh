@@ -1,16 +1,10 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# restore_database STATE SNAPSHOT REPOSITORY ID STAMP LIMIT USER
+# restore_database: load the dump of a backup into a new database, judge it, then swap the names in one transaction.
+# needs: state id snapshot repository stamp database_limit
 #
-# Load the dump of a backup into a new database, judge it, then swap the names in one transaction. The old database stays as
-# NAME_before_STAMP, so nothing is lost. Standard input, see restic.sh: secret NAME VALUE; database NAME HOST PORT USER PASSWORD
-# MIN-TABLES; check NAME SQL. LIMIT is the number of seconds that PostgreSQL may take over each part.
-state=$1
-snapshot=$2
-repository=$3
-id=$4
-stamp=$5
-database_limit=$6
-user=$7
+# The old database stays as NAME_before_$stamp, so nothing is lost. Standard input, see restic.sh: secret NAME VALUE; database
+# NAME HOST PORT USER PASSWORD MIN-TABLES; check NAME SQL. database_limit is the number of seconds that PostgreSQL may take
+# over each part.
 
 # include disk_space.sh
 # include restic.sh
