@@ -68,11 +68,20 @@ def adopt(
         "by": "another tool",
     }
     limit = max(1, round(settings.timeouts.command))
-    arguments = [settings.home, settings.state, folder, release, settings.run_user, str(limit), json.dumps(about)]
+    values = {
+        "home": settings.home,
+        "user": settings.run_user,
+        "id": release,
+        "theirs": folder,
+        "limit": str(limit),
+        "about": json.dumps(about),
+        "what": "look" if look else "adopt",
+    }
     try:
         remote.run(
             "adopt",
-            [*arguments, "look" if look else "adopt", *units],
+            units,
+            values=values,
             acts=not look,
             timeout=settings.timeouts.command,
             note=note,

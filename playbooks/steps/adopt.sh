@@ -1,19 +1,13 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# adopt HOME STATE FOREIGN RELEASE USER LIMIT ABOUT WHAT UNIT...: make a release of Slipway's of what another tool deployed.
+# adopt: make a release of Slipway's of what another tool deployed.
+# needs: home user id theirs limit about what
+# words: UNIT...: the units that the next release has
 #
-# current leads to releases/FOREIGN. Its files are copied to releases/RELEASE, with the unit files (UNIT: those that the next
-# release has) that serve it, and current leads there: so what runs is what a deploy that fails goes back to. Nothing is
-# restarted, and FOREIGN stays as it is. All in it may be its user's, so nothing in it is called code: it is all "writable".
-# WHAT "look": only say whether it can be done.
-home=$1
-foreign=$3
-id=$4
-user=$5
-limit=$6
-about=$7
-what=$8
-shift 8
-old=$home/releases/$foreign
+# current leads to releases/$theirs. Its files are copied to releases/$id, with the files of those units that serve it, and
+# current leads there: so what runs is what a deploy that fails goes back to. Nothing is restarted, and their release stays as
+# it is. All in it may be its user's, so nothing in it is called code: it is all "writable". what "look": only say whether it
+# can be done.
+old=$home/releases/$theirs
 release=$home/releases/$id
 incoming=$home/releases/.incoming.$id
 
@@ -35,7 +29,7 @@ if [ "$current" = "$id" ] && is_own_release "$release"; then
     emit adopted "$id"
     exit 0
 fi
-[ "$current" = "$foreign" ] || fail moved "expected current to be $foreign, found $current (\"-\" means no release)"
+[ "$current" = "$theirs" ] || fail moved "expected current to be $theirs, found $current (\"-\" means no release)"
 require_roots "$home" "$home/shared" "$home/releases"
 { [ ! -e "$old/.slipway" ] && [ ! -L "$old/.slipway" ]; } || fail not-adopted "$old has a .slipway that is not Slipway's"
 [ -z "$(find "$old" -mindepth 1 -maxdepth 1 -name "*$newline*" -print -quit)" ] ||
@@ -94,7 +88,7 @@ for unit in "$units_folder"/*.service "$units_folder"/*.socket "$units_folder"/*
     fi
 done
 if [ "$what" = look ]; then
-    emit adoptable "$foreign"
+    emit adoptable "$theirs"
     exit 0
 fi
 

@@ -28,7 +28,13 @@ def before_switch_call(
     budget = sum(hook.timeout for hook in hooks) if which == "run" else 0.0
     return StepCall(
         "before_switch",
-        [settings.home, settings.state, release, settings.run_user, which],
+        values={
+            "app": settings.app,
+            "home": settings.home,
+            "user": settings.run_user,
+            "release": release,
+            "which": which,
+        },
         acts=True,
         timeout=budget + settings.timeouts.command,
         note=note,

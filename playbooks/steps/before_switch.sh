@@ -1,15 +1,10 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# before_switch HOME STATE RELEASE USER WHICH
+# before_switch: run the hooks of a staged release that run on one host for all hosts.
+# needs: app home user release which
 #
-# WHICH "run": run the before_switch hooks of a staged release that run on one host for all hosts, and note in the release that
-# they ended well. WHICH "note": only note it, because they ran on another host. So nobody who continues an interrupted deploy
-# runs them twice, whichever hosts it has then.
-home=$1
-state=$2
-release=$3
-user=$4
-which=$5
-app=${state##*/}
+# which "run": run its before_switch hooks with "once", and note in the release that they ended well. which "note": only note
+# it, because they ran on another host. So nobody who continues an interrupted deploy runs them twice, whichever hosts it has
+# then.
 
 # include hooks.sh
 

@@ -347,7 +347,8 @@ def read_facts(remote: Remote, home: str, state: str, *, seen: Head | None = Non
 
 def facts_call(home: str, state: str, *, seen: Head | None = None, timeout: float = 60.0) -> StepCall:
     """Build the step that reports what a host has and runs; see `read_facts`."""
-    return StepCall("facts", [home, state, seen.asked() if seen else "-", str(FORMAT)], timeout=timeout)
+    values = {"home": home, "state": state, "seen": seen.asked() if seen else "-", "format": str(FORMAT)}
+    return StepCall("facts", values=values, timeout=timeout)
 
 
 def facts_in(answer: StepResult, home: str, *, seen: Head | None = None) -> Facts:

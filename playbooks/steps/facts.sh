@@ -1,11 +1,8 @@
 # shellcheck shell=sh disable=SC2154
-# facts HOME STATE SEEN FORMAT: what a host has and runs. Changes nothing.
+# facts: what a host has and runs. Changes nothing.
+# needs: home state seen format
 #
-# SEEN: "OFFSET LENGTH PREV-HASH" of the newest ledger record that the controller knows, or "-".
-home=$1
-state=$2
-seen=$3
-format=$4
+# seen: "OFFSET LENGTH PREV-HASH" of the newest ledger record that the controller knows, or "-".
 
 # include format.sh
 # include find_current.sh

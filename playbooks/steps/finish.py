@@ -55,14 +55,14 @@ def finish(
     text = json.dumps({"host": remote.name, **record}, ensure_ascii=False)
     ask = StepCall(
         "finish",
-        [
-            settings.home,
-            settings.state,
-            str(settings.keep_releases),
-            text,
-            mark or "-",
-            release or "-",
-        ],
+        values={
+            "home": settings.home,
+            "state": settings.state,
+            "keep": str(settings.keep_releases),
+            "record": text,
+            "mark": mark or "-",
+            "release": release or "-",
+        },
         acts=True,
         timeout=settings.timeouts.command,
     )

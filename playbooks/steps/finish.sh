@@ -1,13 +1,7 @@
 # shellcheck shell=sh disable=SC2154
-# finish HOME STATE KEEP RECORD MARK RELEASE
-#
-# Write the record into the ledger, mark the release (proven, failed, discarded or -), and after a success prune old ones.
-home=$1
-state=$2
-keep=$3
-record=$4
-mark=$5
-release=$6
+# finish: write the record into the ledger, mark the release (proven, failed, discarded or -), and after a success prune old
+# ones, of which it keeps so many.
+# needs: home state keep record mark release
 
 # include append.sh
 # include discard.sh

@@ -144,16 +144,16 @@ def health_call(
     waits = 0.0 if once else health.patience + max(stable, unproven)
     return StepCall(
         "health",
-        [
-            release_folder,
-            settings.run_user,
-            f"{health.patience:.0f}",
-            f"{health.interval * 1000:.0f}",
-            f"{stable * 1000:.0f}",
-            f"{unproven * 1000:.0f}",
-            str(health.max_restarts),
-            "once" if once else "-",
-        ],
+        values={
+            "user": settings.run_user,
+            "release": release_folder,
+            "patience": f"{health.patience:.0f}",
+            "interval": f"{health.interval * 1000:.0f}",
+            "stable": f"{stable * 1000:.0f}",
+            "unproven": f"{unproven * 1000:.0f}",
+            "max_restarts": str(health.max_restarts),
+            "once": "once" if once else "-",
+        },
         payload="".join(f"{line}\n" for line in lines).encode(),
         timeout=settings.timeouts.connect + 2 * spent + waits + 30.0,
         note=note,

@@ -1,11 +1,12 @@
 # shellcheck shell=sh disable=SC2154
-# health RELEASE USER PATIENCE INTERVAL STABLE UNPROVEN MAX-RESTARTS ONCE
+# health: try every check repeatedly, until all critical ones pass in one round.
+# needs: user release patience interval stable unproven max_restarts once
 #
-# Try every check repeatedly, until all critical ones pass in one round or PATIENCE (seconds) is over; once, if ONCE is "once".
-# The first pauses are short and double up to INTERVAL (milliseconds), so that a fast start costs no waiting. Then everything
-# must stay good for STABLE milliseconds. A service of the application must also have been up for UNPROVEN milliseconds, unless
-# a check asks a port of this host on which the service listens. A service that systemd has restarted counts again when it has
-# been up for the longer of STABLE and UNPROVEN; after more than MAX-RESTARTS restarts, for a minute.
+# It ends when patience (seconds) is over; after one round, if once is "once". The first pauses are short and double up to
+# interval (milliseconds), so that a fast start costs no waiting. Then everything must stay good for stable milliseconds. A
+# service of the application must also have been up for unproven milliseconds, unless a check asks a port of this host on which
+# the service listens. A service that systemd has restarted counts again when it has been up for the longer of stable and
+# unproven; after more than max_restarts restarts, for a minute. release is the folder in which commands run.
 #
 # Standard input: a check in each line. Its fields are separated by US (\037), lists in a field by RS (\036):
 #   kind name critical seconds field...
@@ -18,15 +19,6 @@
 # include at_most.sh
 # include listeners.sh
 # include unit_said.sh
-# include programs.sh
-release=$1
-user=$2
-patience=$3
-interval=$4
-stable=$5
-unproven=$6
-max_restarts=$7
-once=$8
 settled=$((stable > unproven ? stable : unproven))
 
 body_kb=1024

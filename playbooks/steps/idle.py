@@ -52,7 +52,14 @@ def _ask(step: str, settings: Settings, release: str, after: str) -> StepCall:
     limit = min(settings.health.patience, settings.timeouts.command)
     return StepCall(
         step,
-        [settings.home, settings.state, release, after, f"{limit:g}", str(len(run))],
+        values={
+            "home": settings.home,
+            "state": settings.state,
+            "release": release,
+            "seconds": after,
+            "limit": f"{limit:g}",
+            "bytes": str(len(run)),
+        },
         payload=run,
         acts=True,
         timeout=settings.timeouts.command + limit,

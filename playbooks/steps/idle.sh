@@ -1,14 +1,9 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# idle HOME STATE RELEASE SECONDS LIMIT SCRIPT-BYTES
+# idle: stop the units of a release that has left the traffic, at once (seconds 0) or by a timer on this host.
+# needs: home state release seconds limit bytes
 #
-# Stop the units of a release that has left the traffic, at once (SECONDS 0) or by a timer on this host. Never those of the
-# current release. Standard input: what the timer runs, see idle_end.sh.
-home=$1
-state=$2
-release=$3
-seconds=$4
-limit=$5
-bytes=$6
+# Never those of the current release. limit: seconds that a unit may take to stop. Standard input: what the timer runs, of so
+# many bytes, see idle_end.sh.
 
 # include find_current.sh
 # include slots.sh

@@ -1,14 +1,9 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# idle_host HOME STATE RELEASE SECONDS LIMIT SCRIPT-BYTES
+# idle_host: set a timer that stops all units of release, the current one: the traffic has left this host's group.
+# needs: home state release seconds limit bytes
 #
-# The traffic has left this host's group: set a timer that stops all units of RELEASE, the current one. SECONDS "-" removes the
-# timer, because the traffic comes back. Standard input: what the timer runs, see idle_end.sh.
-home=$1
-state=$2
-release=$3
-seconds=$4
-limit=$5
-bytes=$6
+# seconds "-" removes the timer, because the traffic comes back. limit: seconds that a unit may take to stop. Standard input:
+# what the timer runs, of so many bytes, see idle_end.sh.
 
 # include find_current.sh
 # include slots.sh
