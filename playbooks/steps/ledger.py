@@ -52,7 +52,9 @@ def read_ledger(remote: Remote, state: str, *, lines: int) -> Ledger:
         state: the application's state folder on the host.
         lines: how many lines at most.
     """
-    answer = remote.run("ledger", [state, "end", str(CHUNK), str(lines + 1)])
+    answer = remote.run(
+        "ledger", values={"state": state, "offset": "end", "count": str(CHUNK), "lines": str(lines + 1)}
+    )
     size, data = read_piece(answer)
     whole = len(data) == size
     chain = Chain(whole=whole)
@@ -84,7 +86,8 @@ class LedgerReading:
             StepFailed: the ledger is too large, or it became shorter while it was read.
         """
         while True:
-            answer = self._remote.run("ledger", [self._state, str(self._offset), str(CHUNK), "-"])
+            values = {"state": self._state, "offset": str(self._offset), "count": str(CHUNK), "lines": "-"}
+            answer = self._remote.run("ledger", values=values)
             size, data = read_piece(answer)
             if size < self._offset:
                 raise self._failed("its ledger became shorter while it was read", "somebody changes it; ask again")

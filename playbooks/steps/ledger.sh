@@ -1,10 +1,7 @@
-# shellcheck shell=sh
-# ledger STATE OFFSET COUNT LINES: bytes of a host's ledger. OFFSET "end": its last COUNT bytes, or only its last LINES
-# lines of them. Else at most COUNT bytes from OFFSET on. They are compressed, and no byte of them is lost on the way.
-state=$1
-offset=$2
-count=$3
-lines=$4
+# shellcheck shell=sh disable=SC2154
+# ledger: bytes of a host's ledger. offset "end": its last bytes, so many as count says, or only its last lines of them. Else
+# at most so many from offset on. They are compressed, and no byte of them is lost on the way.
+# needs: state offset count lines
 ledger=$state/ledger
 
 [ -d "$state" ] || exit 0

@@ -1,9 +1,7 @@
 # shellcheck shell=sh disable=SC2154
-# ledger_copy STATE TIP COUNT: put COUNT bytes of records, from standard input, at the end of the ledger, all or none.
-# They continue the chain at TIP; if somebody else has written since, nothing is done.
-state=$1
-expected=$2
-count=$3
+# ledger_copy: put records, count bytes from standard input, at the end of the ledger, all or none.
+# They continue the chain at the expected tip; if somebody else has written since, nothing is done.
+# needs: state expected count
 
 # include append.sh
 

@@ -35,7 +35,7 @@ class Repair:
         self._remote, self._settings = remote, settings
         self._lines = bytearray()
         text = json.dumps({"host": remote.name, **record}, ensure_ascii=False)
-        answer = self._run("ledger_repair", [settings.state, text, aside or "-"])
+        answer = self._run("ledger_repair", {"record": text, "aside": aside or "-"})
         (self._tip,) = answer.one("tip", 1)  # including the lines that wait in _lines
         self._standing = self._tip  # the tip on the host
 
@@ -64,14 +64,15 @@ class Repair:
         """Write the queued records."""
         if not self._lines:
             return
-        self._run("ledger_copy", [self._settings.state, self._standing, str(len(self._lines))], bytes(self._lines))
+        self._run("ledger_copy", {"expected": self._standing, "count": str(len(self._lines))}, bytes(self._lines))
         self._lines.clear()
         self._standing = self._tip
 
-    def _run(self, step: str, arguments: list[str], payload: bytes = b"") -> StepResult:
+    def _run(self, step: str, values: dict[str, str], payload: bytes = b"") -> StepResult:
+        values = {"state": self._settings.state, **values}
         timeout = self._settings.timeouts.command
         try:
-            return self._remote.run(step, arguments, payload=payload, acts=True, timeout=timeout)
+            return self._remote.run(step, values=values, payload=payload, acts=True, timeout=timeout)
         except StepFailed as error:
             error.hint = error.hint or AGAIN
             raise

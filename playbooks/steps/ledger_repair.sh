@@ -1,9 +1,7 @@
 # shellcheck shell=sh disable=SC2154
-# ledger_repair STATE RECORD ASIDE: begin the repair of a ledger by recording it. ASIDE "-": at its end, which closes a
-# torn line. Else the ledger is put aside under that name, and a new one begins with the hash of the old.
-state=$1
-record=$2
-aside=$3
+# ledger_repair: begin the repair of a ledger by recording it. aside "-": at its end, which closes a torn line. Else the
+# ledger is put aside under that name, and a new one begins with the hash of the old.
+# needs: state record aside
 
 # include append.sh
 

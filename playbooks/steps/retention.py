@@ -38,14 +38,13 @@ def apply_retention(remote: Remote, settings: Settings, secrets: Mapping[str, st
     try:
         answer = remote.run(
             "retention",
-            [
-                settings.state,
-                repository(settings, host),
-                host,
-                settings.app,
-                settings.run_user,
-                *_options(settings.backup.keep),
-            ],
+            _options(settings.backup.keep),
+            values={
+                "app": settings.app,
+                "state": settings.state,
+                "host": host,
+                "repository": repository(settings, host),
+            },
             payload=as_payload(secret_lines(settings, secrets)),
             acts=True,
             timeout=settings.timeouts.command,

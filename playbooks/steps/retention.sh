@@ -1,14 +1,10 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# retention STATE REPOSITORY HOST APP USER KEEP-OPTION...: let old backups expire, and their records with them.
+# retention: let old backups expire, and their records with them.
+# needs: app state host repository
+# words: OPTION...: what restic is to keep
 #
 # Whoever else has the repository's password writes into it what he likes, so no tag counts here: a record goes with its
 # own snapshot, by the name that restic itself gives that.
-state=$1
-repository=$2
-host=$3
-app=$4
-user=$5
-shift 5
 
 # include disk_space.sh
 # include restic.sh
