@@ -35,12 +35,16 @@ end_orphans() {
     [ ! -d "$run/answers" ] || rm -rf "$run/answers"
 }
 
-# guard_takes: print the seconds within which the guard has acted. A balancer's guard also waits for the hosts behind it, for
-# as long as its ninth argument says.
+# guard_takes: print the seconds within which the guard has acted. A balancer's guard also waits for the hosts behind it.
 guard_takes() {
     read -r takes <"$guard/seconds"
     settles=0
-    [ ! -e "$guard/retreat" ] || settles=$(sed -n 9p "$guard/arguments")
+    if [ -f "$guard/settle" ]; then
+        read -r settles <"$guard/settle"
+    elif [ -e "$guard/retreat" ]; then
+        # A guard from before December 2026.
+        settles=$(sed -n 9p "$guard/arguments")
+    fi
     echo $((takes + settles))
 }
 

@@ -1,8 +1,9 @@
 # shellcheck shell=sh disable=SC2154
-# maintenance KIND STATE BACKEND SOCKET PATH HOST USER on|off: show clients the maintenance page, or the application again (G2).
+# maintenance: show clients the maintenance page (page "on"), or the application again ("off") (G2).
+# needs: kind state backend socket path health_host page
 
 # include balancer.sh
 
-balancer "$1" "$2" "$3" "$4" "$5" "$6" "$7"
-"${kind}_maintenance" "$8"
-emit maintenance "$8" "$changed"
+balancer
+"${kind}_maintenance" "$page"
+emit maintenance "$page" "$changed"

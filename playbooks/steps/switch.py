@@ -68,27 +68,35 @@ def switch_call(
     hooks = what == "deploy"
     seconds = min(settings.health.patience, settings.timeouts.command)
     budget = sum(hook.timeout for hook in (*settings.hooks.before_switch, *settings.hooks.after_switch)) if hooks else 0
-    undo = script.load("undo").alone()
+    moving = {"home": settings.home, "limit": f"{seconds:g}"}
+    # A guard whose target is the new release (a rollback's) stops nothing: with slots the traffic has not moved yet.
+    undo = script.load("undo").given(
+        {
+            **moving,
+            "undo_as": "rollback" if what != "back" and watch.target == target else "back",
+            "switched_from": expected or "-",
+            "switched_to": target or "-",
+            "record": json.dumps(watch.record, ensure_ascii=False),
+        }
+    )
     values = {
+        **moving,
         "app": settings.app,
-        "home": settings.home,
         "state": settings.state,
         "user": settings.run_user,
         "what": what,
         "target": target or "-",
         "expected": expected or "-",
         "first": "first" if first else "-",
-        "limit": f"{seconds:g}",
         "id": watch.id,
         "guard_seconds": str(math.ceil(settings.guard.timeout + host_guard_delay)),
         "way_back": watch.target or "-",
-        "undo_bytes": str(len(undo)),
-        "record": json.dumps(watch.record, ensure_ascii=False),
+        "undo_bytes": str(len(undo.alone())),
     }
     return StepCall(
         "switch",
         values=values,
-        payload=undo,
+        payload=undo.alone(),
         acts=True,
         timeout=seconds + budget + settings.timeouts.command,
         note=note,

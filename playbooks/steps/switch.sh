@@ -1,15 +1,15 @@
 # shellcheck shell=sh disable=SC2034,SC2154
 # switch: arm the guard, then make a release the current one by one rename and restart its units.
-# needs: app home state user what target expected first limit id guard_seconds way_back undo_bytes record
+# needs: app home state user what target expected first limit id guard_seconds way_back undo_bytes
 #
 # target, expected or way_back "-" means none: that is how a first deploy is undone. what: "deploy", with hooks; "rollback";
 # "back" for the way back of a deploy that failed; "arm" to arm the guard only. limit: seconds the restart may take. Standard
-# input: the guard's script, of undo_bytes.
+# input: the guard's script (undo.sh), of undo_bytes.
 left=$expected
 
 # include disk_space.sh
 # include hooks.sh
-# include guard.sh
+# include arm_guard.sh
 # include switching.sh
 # include unit_paths.sh
 
@@ -25,13 +25,9 @@ for release in "$target" "$way_back"; do
         fail incomplete "release $release is incomplete on this host"
     fi
 done
-# A guard whose target is the new release (a rollback's) stops nothing: with slots the traffic has not moved yet.
-undo_as=back
-[ "$what" = back ] || [ "$way_back" != "$target" ] || undo_as=rollback
 arm() {
     find_mounts "$state" "$home" "$home/releases"
-    arm_guard "$state" "$id" "$guard_seconds" "$way_back" "$undo_bytes" \
-        "$home" "$limit" "$expected" "$target" "$undo_as" "$record"
+    arm_guard "$way_back" "$home"
 }
 
 guard_names "$state"

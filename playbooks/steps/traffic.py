@@ -130,23 +130,32 @@ def traffic_call(
             guard is on this host, or the balancer refuses; see `HINTS`.
     """
     limit = balancer.drain if drain is None else drain
-    undo = script.load("traffic_undo").alone()
-    maps = [share_lines(each) for each in (shares, guard.failover, guard.final)]
-    arguments = [
-        *balancer_arguments(balancer, settings),
-        f"{math.ceil(limit)}",
-        f"{math.ceil(up)}",
-        f"{math.ceil(slow)}",
-        guard.id,
-        str(guard.seconds),
-        f"{math.ceil(guard.settle)}",
-        *(str(len(part)) for part in (*maps, undo)),
-        json.dumps(guard.record, ensure_ascii=False),
-    ]
+    moving = {
+        **balancer_values(balancer, settings),
+        "drain": f"{math.ceil(limit)}",
+        "up_seconds": f"{math.ceil(up)}",
+        "settle": f"{math.ceil(guard.settle)}",
+    }
+    record = json.dumps(guard.record, ensure_ascii=False)
+    # The host knows the state folder by the place of this script.
+    undoing = {name: value for name, value in moving.items() if name != "state"}
+    parts = {
+        "shares_bytes": share_lines(shares),
+        "retreat_bytes": share_lines(guard.failover),
+        "rest_bytes": share_lines(guard.final),
+        "undo_bytes": script.load("traffic_undo").given({**undoing, "record": record}).alone(),
+    }
+    values = {
+        **moving,
+        "slow_start": f"{math.ceil(slow)}",
+        "id": guard.id,
+        "guard_seconds": str(guard.seconds),
+        **{name: str(len(part)) for name, part in parts.items()},
+    }
     return StepCall(
         "traffic",
-        arguments,
-        payload=b"".join((*maps, undo)),
+        values=values,
+        payload=b"".join(parts.values()),
         acts=True,
         timeout=limit + up + slow + settings.timeouts.command,
         note=note,
@@ -181,17 +190,16 @@ def backend_of(balancer: Balancer, app: str) -> str:
     return balancer.backend or app
 
 
-def balancer_arguments(balancer: Balancer, settings: Settings) -> list[str]:
-    """Return the first arguments of all scripts for a balancer."""
-    return [
-        balancer.kind,
-        settings.state,
-        backend_of(balancer, settings.app),
-        balancer.socket,
-        balancer.health_path,
-        host_asked(balancer, settings),
-        settings.run_user,
-    ]
+def balancer_values(balancer: Balancer, settings: Settings) -> dict[str, str]:
+    """Return the values that all scripts for a balancer need."""
+    return {
+        "kind": balancer.kind,
+        "state": settings.state,
+        "backend": backend_of(balancer, settings.app),
+        "socket": balancer.socket,
+        "path": balancer.health_path,
+        "health_host": host_asked(balancer, settings),
+    }
 
 
 def host_asked(balancer: Balancer, settings: Settings) -> str:

@@ -11,7 +11,7 @@ from playbooks.fleet.script import MAX_RECORDS, StepResult
 from playbooks.judgement.counts import Counts, total
 from playbooks.settings import Settings
 from playbooks.settings.traffic import Balancer
-from playbooks.steps.traffic import balancer_arguments
+from playbooks.steps.traffic import balancer_values
 
 # Each latency bucket's limit is a tenth above the previous one; the scripts count in powers of it, in milliseconds.
 GROWTH = 1.1
@@ -26,9 +26,8 @@ def counts_call(balancer: Balancer, settings: Settings, cursor: str) -> StepCall
         settings: of the balancer's host.
         cursor: the meter's position in the balancer's log.
     """
-    return StepCall(
-        "traffic_counts", [*balancer_arguments(balancer, settings), cursor], timeout=settings.timeouts.command
-    )
+    values = {**balancer_values(balancer, settings), "cursor": cursor}
+    return StepCall("traffic_counts", values=values, timeout=settings.timeouts.command)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 # shellcheck shell=sh disable=SC2154
-# traffic_counts KIND STATE BACKEND SOCKET PATH HOST USER CURSOR: what the balancer counted of each server. Changes nothing.
+# traffic_counts: what the balancer counted of each server. Changes nothing.
+# needs: kind state backend socket path health_host cursor
 #
 # epoch WHICH; counter NAME REQUESTS ERRORS since the epoch began, or counted … since the cursor; latency NAME BUCKET COUNT
 # since the cursor (a bucket's upper bound is 1.1 to that power, in milliseconds); cursor NEXT.
@@ -9,5 +10,5 @@
 
 # include balancer.sh
 
-balancer "$1" "$2" "$3" "$4" "$5" "$6" "$7"
-"${kind}_counts" "$8"
+balancer
+"${kind}_counts" "$cursor"

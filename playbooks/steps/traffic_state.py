@@ -11,7 +11,7 @@ from playbooks.fleet.remote import StepCall
 from playbooks.fleet.script import StepResult
 from playbooks.settings import Settings
 from playbooks.settings.traffic import Balancer
-from playbooks.steps.traffic import balancer_arguments
+from playbooks.steps.traffic import balancer_values
 
 Admin = Literal["on", "drain", "off"]
 ADMIN: Mapping[str, Admin] = {"on": "on", "drain": "drain", "off": "off"}
@@ -87,7 +87,7 @@ class BalancerState:
 
 def state_call(balancer: Balancer, settings: Settings) -> StepCall:
     """Build the step that reads a balancer's state. It changes nothing."""
-    return StepCall("traffic_state", balancer_arguments(balancer, settings), timeout=settings.timeouts.command)
+    return StepCall("traffic_state", values=balancer_values(balancer, settings), timeout=settings.timeouts.command)
 
 
 def read_state(answer: StepResult) -> BalancerState:
@@ -123,7 +123,7 @@ def maintenance_call(balancer: Balancer, settings: Settings, *, on: bool) -> Ste
     """Build the step that shows the maintenance page or the application (G2). The choice survives a restart."""
     return StepCall(
         "maintenance",
-        [*balancer_arguments(balancer, settings), "on" if on else "off"],
+        values={**balancer_values(balancer, settings), "page": "on" if on else "off"},
         acts=True,
         timeout=settings.timeouts.command,
     )

@@ -1,6 +1,9 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# traffic_undo: what a balancer's guard does when its controller is silent: it sets the failover weights (the file retreat) at
-# once, and after a while the final weights (rest). Runs from STATE/guard/undo. A balancer that does not answer is asked again for as long as it takes: the timer comes back.
+# traffic_undo: what a balancer's guard does when its controller is silent. Runs from STATE/guard/undo.
+# needs: kind backend socket path health_host drain up_seconds settle record
+#
+# It sets the failover weights (the file retreat) at once, and after settle seconds the final weights (the file rest). If the
+# balancer does not answer, the timer starts this again until it does.
 state=${0%/guard/undo}
 
 # include guard.sh
@@ -10,19 +13,7 @@ state=${0%/guard/undo}
 
 begin_look
 begin_undo
-{
-    IFS= read -r _
-    read -r kind
-    read -r backend
-    read -r socket
-    IFS= read -r path
-    read -r health_host
-    read -r drain
-    read -r up_seconds
-    read -r settle
-    IFS= read -r record
-} <"$guard/arguments"
-balancer "$kind" "$state" "$backend" "$socket" "$path" "$health_host"
+balancer
 
 # try MAP: set these weights in a subshell, so that a failure does not end this script. The reason is kept for status.
 try() {

@@ -16,16 +16,9 @@
 # include haproxy.sh
 # include nginx.sh
 
-# balancer KIND STATE BACKEND SOCKET PATH HOST [USER]: set what the functions below and those of KIND.sh read. A guard, which
-# must act, says no USER.
+# balancer: set what the functions below and those of KIND.sh read. Needs kind, state, backend, socket, path (that the health
+# check asks for) and health_host (its Host header).
 balancer() {
-    kind=$1
-    state=$2
-    backend=$3
-    socket=$4
-    path=$5
-    health_host=$6
-    [ -z "${7-}" ] || require_programs "$7"
     case $kind in
         haproxy) need socat haproxy ;;
         nginx) need nginx curl ;;

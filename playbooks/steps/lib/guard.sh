@@ -23,7 +23,6 @@ guard_names() {
 }
 
 # include find_current.sh
-# include while_exists.sh
 # include drop_timer.sh
 
 # guard_waits: whether a guard is on this host whose deploy is neither confirmed nor taken back.
@@ -42,65 +41,6 @@ is_back() {
     [ "$way_back" != traffic ] || return 1
     find_current
     [ "$current" = "$way_back" ]
-}
-
-# arm_guard STATE ID SECONDS TARGET UNDO-BYTES HOME ARGUMENT...: set a guard that takes the host back to TARGET. Does nothing
-# if the guard of this deploy is armed. The undo's script comes on standard input; its arguments are HOME and what follows.
-# TARGET "traffic" is for a balancer: $retreat (the failover weights) and $rest (the final weights) are copied into the guard
-# (see balancer.sh). Needs mounts (find_mounts, see mounts.sh).
-arm_guard() {
-    guard_names "$1"
-    if [ "$guard_id" = "$2" ] && [ -e "$guard/armed" ]; then
-        head -c "$5" >/dev/null
-        return 0
-    fi
-    ! guard_waits || fail guarded "another deploy's guard is on this host: $guard_id"
-    [ -z "$guard_id" ] || remove_guard
-    undo=$(head -c "$5")
-    case $undo in
-        *'# whole') ;;
-        *) fail cut 'the guard did not arrive whole' ;;
-    esac
-    [ ! -e "$guard.new" ] || rm -rf "$guard.new"
-    mkdir -p "$guard.new" "$run" /etc/systemd/system/timers.target.wants
-    # The link to go back to is made now: later the disk may be too full for a link.
-    case $4 in
-        traffic) cp "${retreat:?}" "$guard.new/retreat" && cp "${rest:?}" "$guard.new/rest" ;;
-        -) rm -f "$6/.way-back" ;;
-        *) ln -sfn "releases/$4" "$6/.way-back" ;;
-    esac
-    printf '%s\n' "$undo" >"$guard.new/undo"
-    printf '%s\n' "$2" >"$guard.new/id"
-    printf '%s\n' "$3" >"$guard.new/seconds"
-    printf '%s\n' "$4" >"$guard.new/target"
-    pause=$3
-    shift 5
-    for word in "$@"; do printf '%s\n' "$word"; done >"$guard.new/arguments"
-    : >"$guard.new/armed"
-    # The folder before the units: a unit without its folder does nothing, a folder without its unit would never end.
-    mv -T "$guard.new" "$guard"
-    guard_names "${guard%/guard}"
-    units=/etc/systemd/system
-    # CollectMode: if the unit fails while it is removed, systemd forgets it. StartLimitIntervalSec=0: the timer starts the
-    # unit every few seconds, and systemd would refuse the sixth start within ten seconds.
-    printf '%s\n' '[Unit]' "Description=Slipway: take ${guard_unit#slipway-guard-} back, since its controller is silent" \
-        "RequiresMountsFor=${guard%/guard} $1" ${mounts:+"${mounts%"$newline"}"} StartLimitIntervalSec=0 CollectMode=inactive-or-failed '[Service]' Type=oneshot \
-        "ExecStart=$(while_exists "$guard/undo")" \
-        >"$units/$guard_unit.service"
-    printf '%s\n' '[Unit]' "Description=Slipway: guard of ${guard_unit#slipway-guard-}" \
-        StartLimitIntervalSec=0 CollectMode=inactive-or-failed '[Timer]' "OnActiveSec=$pause" \
-        "OnUnitInactiveSec=$((pause / 10 + 1))" AccuracySec=250ms >"$units/$guard_unit.timer"
-    # By this link a reboot starts the timer.
-    ln -sfn "$units/$guard_unit.timer" "$units/timers.target.wants/$guard_unit.timer"
-    # The whole guard is on disk before anything is changed.
-    sync "$guard"/* "$guard" "$units/$guard_unit.service" "$units/$guard_unit.timer" "$units/timers.target.wants" "$units" \
-        "${guard%/*}"
-    beat_now
-    systemctl start "$guard_unit.timer" || {
-        why=$(systemctl show --property=Result --property=LoadError "$guard_unit.timer" | tr '\n' ' ')
-        remove_guard
-        fail guard "systemd does not start this host's guard: $why"
-    }
 }
 
 # confirm_guard STATE: what was done is to stay.
