@@ -25,9 +25,8 @@ class Certificate:
 
 def certificate_call(balancer: Balancer, tls: Tls, settings: Settings) -> StepCall:
     """Build the step that checks the certificate. It changes nothing."""
-    words = certificate_arguments(balancer, tls, settings.app)
-    arguments = [settings.run_user, balancer.kind, str(tls.ports[0]), *words]
-    return StepCall("certificate", arguments, timeout=settings.timeouts.command)
+    values = {"unit": balancer.kind, "port": str(tls.ports[0]), **certificate_values(tls, settings.app)}
+    return StepCall("certificate", balancer.tls_names, values=values, timeout=settings.timeouts.command)
 
 
 def read_certificate(answer: StepResult) -> Certificate:
@@ -42,7 +41,7 @@ def read_certificate(answer: StepResult) -> Certificate:
     return Certificate(sentence, stand == "bad")
 
 
-def certificate_arguments(balancer: Balancer, tls: Tls, app: str) -> list[str]:
-    """Return the arguments for judge_certificate.sh."""
+def certificate_values(tls: Tls, app: str) -> dict[str, str]:
+    """Return the values that scripts need to judge the certificate."""
     place = tls.place(app)
-    return [place, tls.key or place, str(tls.days), *balancer.tls_names]
+    return {"certificate": place, "certificate_key": tls.key or place, "least_days": str(tls.days)}

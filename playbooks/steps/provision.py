@@ -12,8 +12,8 @@ from playbooks.settings.backup import Database
 from playbooks.settings.health import PostgresCheck
 from playbooks.settings.traffic import Balancer
 from playbooks.steps.backup import repository
-from playbooks.steps.certificate import certificate_arguments
-from playbooks.steps.traffic import ServerWeight, balancer_arguments, share_lines
+from playbooks.steps.certificate import certificate_values
+from playbooks.steps.traffic import ServerWeight, balancer_values, share_lines
 
 FIELD = "\037"
 APT_SECONDS = 900.0
@@ -40,8 +40,16 @@ def provision_application(remote: Remote, settings: Settings, *, note: Note | No
     if any(getattr(check, "json_path", None) for check in settings.health.checks):
         packages.append("jq")
     build_user = settings.build_user if settings.hooks.install else "-"
-    arguments = [settings.home, settings.state, settings.run_user, repository(settings, remote.name), build_user]
-    answer = remote.run("provision_application", [*arguments, *dict.fromkeys(packages)], timeout=APT_SECONDS, note=note)
+    values = {
+        "home": settings.home,
+        "state": settings.state,
+        "user": settings.run_user,
+        "build_user": build_user,
+        "repository": repository(settings, remote.name),
+    }
+    answer = remote.run(
+        "provision_application", [*dict.fromkeys(packages)], values=values, timeout=APT_SECONDS, note=note
+    )
     return [text for (text,) in answer.all("changed", 1)]
 
 
@@ -78,7 +86,8 @@ def provision_databases(remote: Remote, settings: Settings, owners: bytes, *, no
     """
     answer = remote.run(
         "provision_database",
-        [settings.state, repository(settings, remote.name), settings.run_user, "restic", "jq"],
+        ["restic", "jq"],
+        values={"state": settings.state, "repository": repository(settings, remote.name)},
         payload=owners,
         timeout=APT_SECONDS,
         note=note,
@@ -122,16 +131,30 @@ def provision_balancer(
     packages = ["haproxy", "socat", "curl"] if balancer.kind == "haproxy" else ["nginx-light", "curl"]
     acme = tls.acme if tls else None
     wanted = ["iproute2", *(["openssl"] if tls else []), *(["certbot"] if acme else [])]
-    arguments = [
-        *balancer_arguments(balancer, settings),
-        *(str(len(part)) for part in (given.shared, given.config, given.page, given.pem)),
-        " ".join(str(port) for port in (*balancer.listen, *(tls.ports if tls else []))),
-        " ".join(balancer.names),
-        " ".join([*packages, *wanted]),
-        acme.server if acme else "-",
-        (acme.email if acme else None) or "-",
-        *(certificate_arguments(balancer, tls, settings.app) if tls else []),
-    ]
-    payload = given.shared + given.config + given.page + given.pem + share_lines(given.shares)
-    answer = remote.run("provision_balancer", arguments, payload=payload, timeout=APT_SECONDS, note=note)
+    parts = {
+        "shared_bytes": given.shared,
+        "config_bytes": given.config,
+        "page_bytes": given.page,
+        "pem_bytes": given.pem,
+    }
+    no_certificate = {"certificate": "", "certificate_key": "", "least_days": "0"}
+    values = {
+        **balancer_values(balancer, settings),
+        "app": settings.app,
+        "ports": " ".join(str(port) for port in (*balancer.listen, *(tls.ports if tls else []))),
+        "names": " ".join(balancer.names),
+        "packages": " ".join([*packages, *wanted]),
+        **{name: str(len(part)) for name, part in parts.items()},
+        "acme": acme.server if acme else "-",
+        "email": (acme.email if acme else None) or "-",
+        **(certificate_values(tls, settings.app) if tls else no_certificate),
+    }
+    answer = remote.run(
+        "provision_balancer",
+        balancer.tls_names if tls else [],
+        values=values,
+        payload=b"".join(parts.values()) + share_lines(given.shares),
+        timeout=APT_SECONDS,
+        note=note,
+    )
     return [text for (text,) in answer.all("changed", 1)]

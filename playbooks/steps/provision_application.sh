@@ -1,12 +1,8 @@
-# shellcheck shell=sh
-# provision_application HOME STATE USER REPOSITORY BUILD-USER PACKAGE...: make what an application host needs before the first
-# deploy. BUILD-USER "-": no hook makes releases here.
-home=$1
-state=$2
-user=$3
-repository=$4
-build_user=$5
-shift 5
+# shellcheck shell=sh disable=SC2154
+# provision_application: make what an application host needs before the first deploy. build_user "-": no hook makes releases
+# here.
+# needs: home state user build_user repository
+# words: PACKAGE...
 
 # include build_user.sh
 # include packages.sh

@@ -1,10 +1,8 @@
-# shellcheck shell=sh
-# provision_database STATE REPOSITORY USER PACKAGE...: make the application's database users and databases. Standard input: lines
-# "NAME OWNER PORT PASSWORD", separated by US.
-state=$1
-repository=$2
-user=$3
-shift 3
+# shellcheck shell=sh disable=SC2154
+# provision_database: make the application's database users and databases. Standard input: lines "NAME OWNER PORT PASSWORD",
+# separated by US.
+# needs: state repository
+# words: PACKAGE...
 
 # include listeners.sh
 # include output.sh

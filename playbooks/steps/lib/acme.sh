@@ -1,40 +1,40 @@
 # shellcheck shell=sh disable=SC2034,SC2154
 # Certificates that the user does not put on this host: they come from a secret, or from an authority by ACME. Only root can
-# read them, and balancers do so before they give up root's rights. Needs app, kind, acme, email and incoming (a private folder
-# of this step).
+# read them, and balancers do so before they give up root's rights. Needs app, kind, acme, email, certificate (the file),
+# certificate_key and incoming (a private folder of this step).
 # include output.sh
 #
 # Only root can listen below port 1024. At another port any user of this host could answer the authority, and get a certificate
 # for the names.
 acme_port=342
 
-# place_certificate FILE: write certificate and key from standard input to FILE. A balancer reads them at its next reload.
+# place_certificate: write certificate and key from standard input to their file. A balancer reads them at its next reload.
 place_certificate() {
-    mkdir -p "${1%/*}"
-    chmod 0700 "${1%/*}"
-    (umask 077 && cat >"$1.coming")
-    if cmp -s "$1.coming" "$1"; then
-        rm -f "$1.coming"
+    mkdir -p "${certificate%/*}"
+    chmod 0700 "${certificate%/*}"
+    (umask 077 && cat >"$certificate.coming")
+    if cmp -s "$certificate.coming" "$certificate"; then
+        rm -f "$certificate.coming"
         return 0
     fi
-    mv -f "$1.coming" "$1"
+    mv -f "$certificate.coming" "$certificate"
     renewed=yes
-    emit changed "wrote $1"
+    emit changed "wrote $certificate"
 }
 
-# hold_place FILE: if there is no certificate, write one that nobody trusts. A balancer without a certificate does not start,
-# and then does not let the authority in.
+# hold_place: if there is no certificate, write one that nobody trusts. A balancer without a certificate does not start, and
+# then does not let the authority in.
 hold_place() {
-    [ ! -s "$1" ] || return 0
+    [ ! -s "$certificate" ] || return 0
     openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj '/CN=waiting for a certificate' \
         -keyout "$incoming/key" -out "$incoming/certificate" 2>"$incoming/said" ||
         fail certificate "openssl makes no certificate: $(tail -n 1 "$incoming/said")"
     cat "$incoming/certificate" "$incoming/key" >"$incoming/both"
-    place_certificate "$1" <"$incoming/both"
+    place_certificate <"$incoming/both"
 }
 
-# get_certificate FILE KEY LEAST-DAYS NAME...: get a certificate from the authority, if the present one is not from there or not
-# for these names. certbot answers the authority on loopback, to which the balancer forwards it.
+# get_certificate NAME...: get a certificate from the authority, if the present one is not from there or not for these names.
+# certbot answers the authority on loopback, to which the balancer forwards it.
 get_certificate() {
     hook=/etc/letsencrypt/renewal-hooks/deploy/slipway
     mkdir -p "${hook%/*}"
@@ -45,9 +45,9 @@ get_certificate() {
         emit changed "wrote $hook"
     fi
     printf '%s\n' "$kind" >"$incoming/kind"
-    cmp -s "$incoming/kind" "${1%.pem}.balancer" || replace_file "${1%.pem}.balancer" <"$incoming/kind"
+    cmp -s "$incoming/kind" "${certificate%.pem}.balancer" || replace_file "${certificate%.pem}.balancer" <"$incoming/kind"
     renew_here
-    judge_certificate "$@"
+    judge_certificate "$certificate" "$certificate_key" "$@"
     if [ -n "$problem" ] || ! grep -qsxF "server = $acme" "/etc/letsencrypt/renewal/slipway-$app.conf"; then
         ask_authority "$@"
     fi
@@ -91,12 +91,11 @@ no_certificate() {
     fail certificate "no certificate from $acme${last_line:+: ${last_line%.}}. Until there is one, clients are shown one that they refuse; correct that and provision again. All that it said: /var/log/letsencrypt/letsencrypt.log on this host"
 }
 
-# ask_authority FILE KEY LEAST-DAYS NAME...: get a certificate with certbot.
+# ask_authority NAME...: get a certificate with certbot.
 ask_authority() {
     note "getting a certificate from $acme"
     contact=--register-unsafely-without-email
     [ "$email" = - ] || contact=--email=$email
-    shift 3
     for name in "$@"; do
         set -- "$@" "--domain=$name"
         shift

@@ -1,10 +1,10 @@
-# shellcheck shell=sh disable=SC2034
-# judge_certificate FILE KEY DAYS NAME...: whether the user's own certificate is fit (D1). Sets problem to a sentence,
-# empty when it is, and grave to yes where clients are turned away by it, no where it only ends soon.
+# shellcheck shell=sh disable=SC2034,SC2154
+# judge_certificate FILE KEY NAME...: whether the user's own certificate is fit (D1). Sets problem to a sentence, empty when it
+# is, and grave to yes where clients are turned away by it, no where it only ends soon. Needs least_days.
 judge_certificate() {
     problem='' grave=yes
-    file=$1 key=$2 days=$3
-    shift 3
+    file=$1 key=$2
+    shift 2
     # HAProxy looks there by itself.
     if [ "$key" = "$file" ] && [ -f "$file.key" ] && ! grep -qs 'PRIVATE KEY' "$file"; then key=$file.key; fi
     if [ ! -f "$file" ]; then
@@ -25,9 +25,9 @@ judge_certificate() {
             problem="the certificate $file is valid from $from only"
         elif ! openssl x509 -in "$file" -noout -checkend 0 >/dev/null; then
             problem="the certificate $file has expired, $until; renew it"
-        elif [ -z "$problem" ] && ! openssl x509 -in "$file" -noout -checkend "$((days * 86400))" >/dev/null; then
+        elif [ -z "$problem" ] && ! openssl x509 -in "$file" -noout -checkend "$((least_days * 86400))" >/dev/null; then
             grave=no
-            problem="the certificate $file is valid until $until only, less than $days days; renew it"
+            problem="the certificate $file is valid until $until only, less than $least_days days; renew it"
         fi
     fi
 }
