@@ -93,15 +93,15 @@ def console(
         mark = secrets.token_hex(16)
         terminal = os.environ.get("TERM", "")
         settings = target.settings
-        arguments = [
-            settings.home,
-            settings.run_user,
-            unit or "-",
-            name,
-            terminal if _TERMINAL.fullmatch(terminal) else "dumb",
-            f"{settings.app} {version} on {target.name} $ ",
-            settings.console,
-            mark,
-        ]
-        said = attach(fleet.remotes[target.name], "console", arguments, write, end=mark.encode())
+        values = {
+            "home": settings.home,
+            "user": settings.run_user,
+            "wanted": unit or "-",
+            "name": name,
+            "terminal": terminal if _TERMINAL.fullmatch(terminal) else "dumb",
+            "prompt": f"{settings.app} {version} on {target.name} $ ",
+            "command": settings.console,
+            "mark": mark,
+        }
+        said = attach(fleet.remotes[target.name], "console", values, write, end=mark.encode())
     return Console(env.name, target.name, version, int(said) if said and _STATUS.fullmatch(said) else None)

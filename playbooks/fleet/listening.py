@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 
 import paramiko
 
@@ -23,7 +23,12 @@ END = b"end"
 
 
 def listen(
-    remote: Remote, step: str, arguments: Sequence[str], *, stop: threading.Event | None = None
+    remote: Remote,
+    step: str,
+    values: Mapping[str, str],
+    words: Sequence[str] = (),
+    *,
+    stop: threading.Event | None = None,
 ) -> Generator[bytes, None, None]:
     """Run a step's script and yield each line as it comes. Closing the iterator ends the script on the host.
 
@@ -32,7 +37,7 @@ def listen(
     Args:
         remote: the host.
         step: the script's name.
-        arguments: its arguments, without secrets.
+        values, words: what it needs, without secrets; see `playbooks.fleet.remote.StepCall`.
         stop: ends the reading when set.
 
     Raises:
@@ -43,7 +48,8 @@ def listen(
     began = time.monotonic()
     try:
         shell, _ = remote.session.open_shell(remote.session.connection)
-        shell.send(ShellRequest(step, scripts.load(step).reading(), arguments, keeps=True), began + 30)
+        text = scripts.load(step).given(values).reading()
+        shell.send(ShellRequest(step, text, words, keeps=True), began + 30)
         remote.progress.operation(remote.name, step, "sent")
         yield from _lines(remote, step, shell.channel, stop or threading.Event())
     except (OSError, EOFError, paramiko.SSHException) as error:

@@ -12,7 +12,7 @@ import sys
 import termios
 import time
 import tty
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 
 import paramiko
 
@@ -31,14 +31,14 @@ BEGIN_SECONDS = 30.0
 
 
 def attach(
-    remote: Remote, step: str, arguments: Sequence[str], write: Callable[[bytes], None], *, end: bytes
+    remote: Remote, step: str, values: Mapping[str, str], write: Callable[[bytes], None], *, end: bytes
 ) -> bytes | None:
     """Connect this terminal to a step's script, from its first record ``begun`` until it ends.
 
     Args:
         remote: the host.
         step: the script's name.
-        arguments: its arguments, without secrets.
+        values: the values that it needs, by name, without secrets.
         write: writes to the terminal.
         end: the beginning of the last line, which is not shown.
 
@@ -52,7 +52,7 @@ def attach(
     try:
         channel, _ = remote.session.channel(remote.session.connection)
         with contextlib.closing(channel):
-            rest = _begin(remote, channel, step, arguments)
+            rest = _begin(remote, channel, step, values)
             remote.progress.operation(remote.name, step, "answered")
             with _raw(), _resized() as sizes:
                 until = Until(end, write)
@@ -62,14 +62,14 @@ def attach(
         raise lost(remote.name, step, error) from None
 
 
-def _begin(remote: Remote, channel: paramiko.Channel, step: str, arguments: Sequence[str]) -> bytes:
+def _begin(remote: Remote, channel: paramiko.Channel, step: str, values: Mapping[str, str]) -> bytes:
     """Start the script, and return the output after its first record.
 
     Raises:
         StepFailed: the script could not begin.
     """
     _ask_terminal(channel)
-    text = b"set -- " + scripts.quote(arguments).encode() + b"\n" + scripts.load(step).reading()
+    text = scripts.load(step).given(values).reading()
     channels.start(channel, remote.address, scripts.command(text))
     channel.settimeout(BEGIN_SECONDS)
     channel.sendall(channels.preamble(remote.address) + text)

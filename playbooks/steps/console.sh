@@ -1,14 +1,9 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# console HOME USER UNIT NAME TERM PROMPT COMMAND MARK: an interactive COMMAND in the release that runs, on the terminal that this
-# script has, as UNIT (or "-") would run it; USER is the application's. First a line "begun" or "error", last "MARK STATUS".
-home=$1
-user=$2
-wanted=$3
-name=$4
-terminal=$5
-prompt=$6
-command=$7
-mark=$8
+# console: run an interactive command in the running release, on this script's terminal, as its unit would run it.
+# needs: home user wanted name terminal prompt command mark
+#
+# wanted: the unit, or "-" for the first one. name: of the unit that the command runs in. The first line that this script
+# prints is "begun" or "error", the last one is the mark and the command's status.
 
 # include like_unit.sh
 
@@ -22,6 +17,6 @@ case $command in *\$*) command=$(printf '%s' "$command" | sed 's/\$/$$/g') ;; es
 emit begun "$current" "${unit:--}"
 status=0
 systemd-run --quiet --pty --wait --collect --unit="$name" "$@" -- /bin/sh -c "$command" || status=$?
-# Where sudo asked for a password, something still reads the terminal: nobody would see that this has ended.
+# If sudo asked for a password, it still reads the terminal, and the controller would not see that this script has ended.
 printf '%s %s\n' "$mark" "$status"
 exit "$status"

@@ -50,9 +50,14 @@ def run_command(
         StepFailed: no release runs there, or the unit does not exist.
         Unreachable: the session is lost; the host ends the command.
     """
-    arguments = [settings.home, settings.run_user, command.unit or "-", command.name, *command.words]
+    values = {
+        "home": settings.home,
+        "user": settings.run_user,
+        "wanted": command.unit or "-",
+        "name": command.name,
+    }
     status: int | None = None
-    with contextlib.closing(listen(remote, "exec", arguments, stop=stop)) as lines:
+    with contextlib.closing(listen(remote, "exec", values, command.words, stop=stop)) as lines:
         for line in lines:
             if line.startswith(OUT):
                 tell(line[len(OUT) :].decode("utf-8", "replace"))

@@ -1,12 +1,10 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# exec HOME USER UNIT NAME WORD...: run a command in the running release, as UNIT (or "-") would run it; USER is the
-# application's user. Its output comes as lines "out", its status as "status" (for a signal 128 and its number, as in shells),
-# then "end". The command ends when nobody listens any more.
-home=$1
-user=$2
-wanted=$3
-name=$4
-shift 4
+# exec: run a command in the running release, as its unit would run it.
+# needs: home user wanted name
+# words: WORD...: the command
+#
+# wanted: the unit, or "-" for the first one. name: of the unit that the command runs in. Its output comes as lines "out", its
+# status as "status" (for a signal 128 and its number, as in shells), then "end". It ends when nobody listens any more.
 
 # include like_unit.sh
 

@@ -88,14 +88,14 @@ def read_logs(
         StepFailed: the unit does not exist.
         Unreachable: the session is lost.
     """
-    arguments = [
-        settings.home,
-        "yes" if follow else "no",
-        str(asked.lines),
-        asked.since or "-",
-        asked.unit or "-",
-    ]
-    with contextlib.closing(listen(remote, "logs", arguments)) as lines:
+    values = {
+        "home": settings.home,
+        "follow": "yes" if follow else "no",
+        "lines": str(asked.lines),
+        "since": asked.since or "-",
+        "unit": asked.unit or "-",
+    }
+    with contextlib.closing(listen(remote, "logs", values)) as lines:
         for raw in lines:
             line = read_line(remote.name, raw)
             if line is not None:

@@ -1,14 +1,10 @@
 # shellcheck shell=sh disable=SC2154
-# logs HOME FOLLOW LINES SINCE UNIT: print what the application's units wrote into the journal, a JSON object in each line
-# (systemd's own format, see journalctl(1)), then "end". Changes nothing.
+# logs: print what the application's units wrote into the journal, a JSON object in each line (systemd's own format, see
+# journalctl(1)), then "end". Changes nothing.
+# needs: home follow lines since unit
 #
-# FOLLOW "yes": print also what they write from then on, until nobody listens. SINCE is a time for journalctl, or "-". UNIT is
-# the only unit to print, with or without .service or @SLOT.service; "-" means all.
-home=$1
-follow=$2
-lines=$3
-since=$4
-unit=$5
+# follow "yes": print also what they write from then on, until nobody listens. lines: how many of the last ones. since is a
+# time for journalctl, or "-". unit is the only unit to print, with or without .service or @SLOT.service; "-" means all.
 
 # include find_current.sh
 # include own_release.sh
