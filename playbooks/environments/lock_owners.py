@@ -10,7 +10,7 @@ from playbooks.core.surroundings import who
 from playbooks.environments.environment import Environment
 from playbooks.fleet.fleet import open_fleet
 from playbooks.fleet.progress import Progress
-from playbooks.fleet.remote import Remote, StepCall
+from playbooks.fleet.remote import Remote
 from playbooks.fleet.script import StepResult
 
 Heard = TypeVar("Heard")
@@ -33,7 +33,7 @@ def signal_lock_owners(
     Args:
         env: where the task works.
         progress: receives what to show a person.
-        step: the step's name. Its arguments are the application's state folder and the sender as user@machine.
+        step: the step's name. It needs the application's state folder (state) and the sender as user@machine (who).
         read: reads the step's answer.
 
     Returns:
@@ -45,8 +45,8 @@ def signal_lock_owners(
     me = " ".join(who().split())
 
     def one(remote: Remote) -> Heard:
-        (answer,) = remote.chain([StepCall(step, [env.target(remote.name).settings.state, me])])
-        return read(answer)
+        values = {"state": env.target(remote.name).settings.state, "who": me}
+        return read(remote.run(step, values=values))
 
     with open_fleet([target.address for target in env.targets], progress=progress, forks=env.settings.forks) as fleet:
         results = fleet.each(step, one)

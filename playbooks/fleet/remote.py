@@ -47,7 +47,7 @@ class StepCall:
         values: the values that it needs, by name; as words, any text without NUL and without secrets.
 
     Raises:
-        ValueError: these are not the values that the script needs.
+        ValueError: these are not the values that the script needs, or it takes no words.
     """
 
     step: str
@@ -61,7 +61,7 @@ class StepCall:
     values: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        scripts.load(self.step).check(self.values)
+        scripts.load(self.step).check(self.values, self.words)
 
 
 @dataclass(frozen=True)
@@ -245,7 +245,11 @@ class Remote:
             return None
         seconds = max(1, min(attempt.deadline - time.monotonic(), 86400))
         remote = replace(self, deadline=attempt.deadline)
-        answer = remote.run("result", [attempt.unit, folder, f"{seconds:.0f}"], timeout=seconds + 60)
+        answer = remote.run(
+            "result",
+            values={"unit": attempt.unit, "answer": folder, "seconds": f"{seconds:.0f}"},
+            timeout=seconds + 60,
+        )
         (went,) = answer.one("step", 1)
         if went == "never":
             return None

@@ -37,6 +37,7 @@ _INCLUDE = re.compile(r"^# include ([a-z_]+\.sh)$", re.MULTILINE)
 # Comments are not sent, because they are a third of the bytes. A line that begins with # is a comment, also inside
 # an awk or jq program in quotes.
 _COMMENT = re.compile(r"^[ \t]*#.*\n", re.MULTILINE)
+_WORDS = re.compile(r"^# words: ", re.MULTILINE)
 _NEEDS = re.compile(r"^# needs:((?: [a-z][a-z0-9_]*)+)$", re.MULTILINE)
 
 
@@ -48,15 +49,17 @@ class Script:
         name: the step's name.
         prelude, body: shell text.
         needs: the names of the values that the body reads, which ``# needs:`` declares.
+        takes_words: whether it reads words, which ``# words:`` declares.
     """
 
     name: str
     prelude: str
     body: str
     needs: tuple[str, ...] = ()
+    takes_words: bool = False
 
-    def check(self, values: Mapping[str, str]) -> None:
-        """Check that these are the values that the script declares, none more and none less.
+    def check(self, values: Mapping[str, str], words: Sequence[str] = ()) -> None:
+        """Check that these are the values that the script declares, none more and none less, and no words for nobody.
 
         Raises:
             ValueError: they are others.
@@ -65,6 +68,8 @@ class Script:
         unknown = [f"it knows no {name}" for name in values if name not in self.needs]
         if missing or unknown:
             raise ValueError(f"{self.name}.sh needs other values: {', '.join([*missing, *unknown])}")
+        if words and not self.takes_words:
+            raise ValueError(f"{self.name}.sh takes no words, and was given {len(words)}")
 
     def given(self, values: Mapping[str, str]) -> Script:
         """Return the script with its values in front, each as a quoted assignment.
@@ -129,7 +134,7 @@ def load(name: str) -> Script:
     text = folder.joinpath(f"{name}.sh").read_text(encoding="utf-8")
     needs = tuple(need for line in _NEEDS.findall(text) for need in line.split())
     body = _COMMENT.sub("", _INCLUDE.sub(include, text))
-    return Script(name, _COMMENT.sub("", prelude), body, needs)
+    return Script(name, _COMMENT.sub("", prelude), body, needs, _WORDS.search(text) is not None)
 
 
 @cache

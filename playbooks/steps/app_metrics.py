@@ -25,7 +25,7 @@ def app_metrics_call(settings: MetricsSettings, servers: Sequence[MeasuredServer
     lines = [f"{server.name}\t{application.url.replace('{port}', str(server.port))}\n" for server in servers]
     return StepCall(
         "app_metrics",
-        [f"{application.timeout:g}", "|".join(sorted(_names(settings)))],
+        values={"seconds": f"{application.timeout:g}", "names": "|".join(sorted(_names(settings)))},
         payload="".join(lines).encode(),
         timeout=application.timeout * len(servers) + 30.0,
     )

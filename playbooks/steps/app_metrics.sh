@@ -1,12 +1,11 @@
 # shellcheck shell=sh disable=SC2154
-# app_metrics SECONDS NAMES: the application's own pages of metrics, as this host reaches them. Changes nothing.
+# app_metrics: the application's own pages of metrics, as this host reaches them. Changes nothing.
+# needs: seconds names
 #
-# Standard input: a server a line, NAME<TAB>URL. NAMES is an extended regular expression: only lines about those metrics
+# Standard input: a server a line, NAME<TAB>URL. names is an extended regular expression: only lines about those metrics
 # are sent back, for a page may have thousands of others.
 # include at_most.sh
 most_kb=8192
-seconds=$1
-names=$2
 
 need curl
 scratch=$(private_folder)

@@ -34,7 +34,9 @@ class Checked:
 
 def check_release(remote: Remote, settings: Settings, release: str) -> Checked:
     """Compare every file of a release with its manifest."""
-    answer = remote.run("check_release", [settings.home, release], timeout=settings.timeouts.command)
+    answer = remote.run(
+        "check_release", values={"home": settings.home, "id": release}, timeout=settings.timeouts.command
+    )
     (verdict,) = answer.one("verdict", 1)
     slot = answer.maybe("slot", 1)
     changes = listed(read_changes(answer))

@@ -1,6 +1,7 @@
-# shellcheck shell=sh
-# check_release HOME RELEASE: whether a release on this host is still what its manifest says. Changes nothing.
-release=$1/releases/$2
+# shellcheck shell=sh disable=SC2154
+# check_release: whether a release on this host is still what its manifest says. Changes nothing.
+# needs: home id
+release=$home/releases/$id
 meta=$release/.slipway
 
 # include compare_release.sh

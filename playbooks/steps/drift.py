@@ -121,7 +121,7 @@ def drift_call(settings: Settings, *, how: How = "look") -> StepCall:
         settings: the host's settings.
         how: "look": files are read whose size, time or inode changed; "all": every file.
     """
-    return StepCall("drift", [settings.home, how], timeout=settings.timeouts.command)
+    return StepCall("drift", values={"home": settings.home, "how": how}, timeout=settings.timeouts.command)
 
 
 def read_drift(answer: StepResult) -> Drift | None:

@@ -1,8 +1,7 @@
 # shellcheck shell=sh disable=SC2154
-# drift HOME HOW: what was changed by hand of the release that runs: its files (HOW: see compare_release.sh), its units where
-# systemd reads them, and what was put beside those. Changes nothing.
-home=$1
-how=$2
+# drift: what was changed by hand of the release that runs: its files (how: see compare_release.sh), its units where systemd
+# reads them, and what was put beside those. Changes nothing.
+# needs: home how
 most=200
 
 # include compare_release.sh

@@ -1,8 +1,8 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# failover STATE SECONDS: if a dead controller has left this balancer's guard armed, let the guard act now and not after its
+# failover: if a dead controller has left this balancer's guard armed, let the guard act now and not after its
 # time-out. Returns when no traffic goes to servers that are about to stop; the guard goes on by itself.
-state=$1
-ticks=$(($2 * 10))
+# needs: state seconds
+ticks=$((seconds * 10))
 
 # include guard.sh
 

@@ -1,8 +1,9 @@
 # shellcheck shell=sh disable=SC2154
-# hold STATE ID [STAGE]: write down that a deploy's stage is held, for promote.sh; without STAGE, that none is any more.
-run=/run/slipway/${1#/var/lib/slipway/}
-if [ $# -gt 2 ]; then
-    put_line "$run/held" "$2$tab$3"
+# hold: write down that a deploy's stage is held, for promote.sh; if stage is empty, that none is any more.
+# needs: state id stage
+run=/run/slipway/${state#/var/lib/slipway/}
+if [ -n "$stage" ]; then
+    put_line "$run/held" "$id$tab$stage"
 else
     rm -f "$run/held"
 fi

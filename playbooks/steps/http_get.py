@@ -18,7 +18,7 @@ def queries_call(settings: Prometheus, secrets: Mapping[str, str], queries: Sequ
     lines += [f"url {query_url(settings, query)}\n" for query in queries]
     return StepCall(
         "http_get",
-        [f"{settings.timeout:g}", settings.ca or "-", settings.served_by or ""],
+        values={"seconds": f"{settings.timeout:g}", "ca": settings.ca or "-", "served_by": settings.served_by or ""},
         payload="".join(lines).encode(),
         timeout=settings.timeout * len(queries) + 30.0,
     )

@@ -1,15 +1,14 @@
 # shellcheck shell=sh disable=SC2154
-# http_get SECONDS CA SERVED-BY: URLs as this host reaches them, one after another. Changes nothing.
+# http_get: ask for URLs from this host, one after another. Changes nothing.
+# needs: seconds ca served_by
 #
-# Standard input: lines "header TEXT" and "url TEXT". Either may hold a secret: curl reads them from a file that nobody
-# else can read, not from its command line. CA is a file on this host, or "-". Where the server is on this host, nobody but root,
-# prometheus and SERVED-BY is sent a header, or believed: while it is down its port is whose program takes it.
+# Standard input: lines "header TEXT" and "url TEXT". Either may hold a secret, so curl reads them from a file that only root can
+# read. ca is a file on this host, or "-". If the server is on this host, its program must run as root, as prometheus or as
+# served_by; else it gets no header and its answer does not count. While the server is down, any program may take its port.
 # include at_most.sh
 # include listeners.sh
 most_kb=8192
-seconds=$1
-ca=$2
-servers=$(numbers_of prometheus "$3")
+servers=$(numbers_of prometheus "$served_by")
 
 need curl
 scratch=$(private_folder)

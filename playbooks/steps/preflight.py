@@ -84,8 +84,13 @@ def objections_call(settings: Settings, units: Mapping[str, bytes], ports: Itera
         units: unit files and drop-ins, by name.
         ports: the ports that the application needs for itself.
     """
-    arguments = [settings.home, settings.run_user, *(str(port) for port in dict.fromkeys(ports))]
-    return StepCall("preflight", arguments, _packed(units), timeout=settings.timeouts.command)
+    return StepCall(
+        "preflight",
+        [str(port) for port in dict.fromkeys(ports)],
+        _packed(units),
+        values={"home": settings.home, "user": settings.run_user},
+        timeout=settings.timeouts.command,
+    )
 
 
 def read_objections(answer: StepResult) -> Objections:

@@ -1,13 +1,12 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# preflight HOME USER PORT...: report what on this host speaks against a release that is to come. Changes nothing.
-# checks/units.py judges the answer.
+# preflight: report what on this host speaks against a release that is to come. Changes nothing. checks/units.py judges the
+# answer.
+# needs: home user
+# words: PORT...
 #
 # Standard input: the release's unit files, as a tar archive of unit-files/. Reports which of them would replace somebody
-# else's, what systemd says about them, whether USER exists, which users and files they name that this host lacks, and who else
+# else's, what systemd says about them, whether the user exists, which users and files they name that this host lacks, and who else
 # listens on a PORT.
-home=$1
-user=$2
-shift 2
 
 # include as_user.sh
 # include root_only.sh

@@ -30,7 +30,7 @@ def hold_call(state: str, deploy: str, stage: str | None) -> StepCall:
         deploy: the deploy's id.
         stage: the stage's name; None if no stage is held any more.
     """
-    return StepCall("hold", [state, deploy, *([] if stage is None else [stage])], acts=True)
+    return StepCall("hold", values={"state": state, "id": deploy, "stage": stage or ""}, acts=True)
 
 
 def read_promote(answer: StepResult) -> Heard:

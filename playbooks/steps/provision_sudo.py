@@ -66,9 +66,8 @@ def provision_sudo(remote: Remote, *, note: Note | None = None) -> list[str]:
         return []
     user = str(remote.session.connection.user)
     asks = "asks" if remote.address.become_password is not None else "-"
-    answer = remote.run(
-        "provision_sudo", [user, file_name(user), asks], payload=sudoers(user).encode(), timeout=SECONDS, note=note
-    )
+    values = {"user": user, "file": file_name(user), "asks": asks}
+    answer = remote.run("provision_sudo", values=values, payload=sudoers(user).encode(), timeout=SECONDS, note=note)
     return [text for (text,) in answer.all("changed", 1)]
 
 

@@ -1,11 +1,10 @@
-# shellcheck shell=sh
-# provision_sudo USER FILE ASKS: what USER may do with sudo, from standard input into /etc/sudoers.d/FILE. ASKS: "asks" if
-# there is a password for sudo. A text that visudo does not accept never gets there: sudo would refuse everybody.
-user=$1
-place=/etc/sudoers.d/$2
-asks=$3
+# shellcheck shell=sh disable=SC2154
+# provision_sudo: write what the user may do with sudo, from standard input, into /etc/sudoers.d/$file. asks: "asks" if there
+# is a password for sudo. A text that visudo does not accept never gets there: sudo would refuse everybody.
+# needs: user file asks
+place=/etc/sudoers.d/$file
 # sudo reads no file with a dot in its name, so it never reads half of this one.
-coming=/etc/sudoers.d/.$2.new
+coming=/etc/sudoers.d/.$file.new
 
 [ "$(id -u "$user")" != 0 ] || exit 0
 # include output.sh

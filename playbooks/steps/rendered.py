@@ -43,7 +43,7 @@ def read_rendered(remote: Remote, settings: Settings) -> OnHost:
     Raises:
         BadAnswer: the answer is malformed.
     """
-    answer = remote.run("rendered", [settings.home])
+    answer = remote.run("rendered", values={"home": settings.home})
 
     def decoded(tag: str) -> dict[str, bytes]:
         try:

@@ -1,17 +1,17 @@
 # shellcheck shell=sh disable=SC2154
-# rendered HOME: the current release's rendered files and units, for a diff, with the sums that they were deployed with; and
+# rendered: the current release's rendered files and units, for a diff, with the sums that they were deployed with; and
 # the units that systemd reads where they are others. Changes nothing.
+# needs: home
 
 # include find_current.sh
 # include own_release.sh
 # include unit_files.sh
 
-home=$1
 find_current
 meta=$home/releases/$current/.slipway
 [ "$current" != - ] && is_own_release "$home/releases/$current" && [ -f "$meta/config" ] || exit 0
 while IFS= read -r name; do
-    [ ! -f "$1/current/$name" ] || emit file "$name" "$(base64 -w0 <"$1/current/$name")"
+    [ ! -f "$home/current/$name" ] || emit file "$name" "$(base64 -w0 <"$home/current/$name")"
 done <"$meta/config"
 [ -d "$meta/unit-files" ] || exit 0
 cd "$meta/unit-files" || exit 1
@@ -22,5 +22,5 @@ find . -type f -printf '%P\n' | sort | while IFS= read -r name; do
 done
 awk -v list=../config '
     BEGIN { while ((getline name <list) > 0) wanted["./" name] }
-    { name = substr($0, 67) }
-    name in wanted || index(name, "./.slipway/unit-files/") == 1 { print "sum\t" name "\t" substr($0, 1, 64) }' ../manifest
+    { sum = substr($0, 1, 64); name = substr($0, 67) }
+    name in wanted || index(name, "./.slipway/unit-files/") == 1 { print "sum\t" name "\t" sum }' ../manifest

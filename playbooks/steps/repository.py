@@ -17,8 +17,8 @@ def open_repository(remote: Remote, settings: Settings, secrets: Mapping[str, st
         StepFailed: the password is wrong, the store does not answer, or the repository is gone.
     """
     payload = as_payload(secret_lines(settings, secrets))
-    arguments = [settings.state, repository(settings, remote.name), settings.run_user]
+    values = {"state": settings.state, "repository": repository(settings, remote.name)}
     try:
-        remote.run("repository", arguments, payload=payload, timeout=60.0)
+        remote.run("repository", values=values, payload=payload, timeout=60.0)
     except StepFailed as error:
         raise with_hint(error, settings) from None

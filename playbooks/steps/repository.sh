@@ -1,9 +1,7 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# repository STATE REPOSITORY USER: whether a backup's restic repository opens with this password. Changes nothing, so that a
+# repository: whether a backup's restic repository opens with this password. Changes nothing, so that a
 # repository that is not there yet is no fault. Standard input: see restic.sh.
-state=$1
-repository=$2
-user=$3
+# needs: state repository
 
 # include disk_space.sh
 # include restic.sh

@@ -1,9 +1,7 @@
-# shellcheck shell=sh
-# result UNIT ANSWER SECONDS: how a step went whose connection broke; waits for its end. Changes nothing but that a unit
-# which waits for a step that will never come is ended.
-unit=$1
-answer=$2
-seconds=$3
+# shellcheck shell=sh disable=SC2154
+# result: how a step went whose connection broke; waits for its end. Changes nothing but that a unit which waits for a step
+# that will never come is ended.
+# needs: unit answer seconds
 
 while [ ! -f "$answer/status" ]; do
     case $(systemctl show --property=ActiveState --value "$unit.service") in

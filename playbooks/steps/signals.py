@@ -36,7 +36,7 @@ def signals_call(state: str, units: Sequence[str], cursor: str | None = None, *,
         cursor: the previous reading's position, after which errors are counted; None begins here.
         timeout: seconds.
     """
-    return StepCall("signals", [state, cursor or "-", *units], timeout=timeout)
+    return StepCall("signals", units, values={"state": state, "cursor": cursor or "-"}, timeout=timeout)
 
 
 def read_signals(answer: StepResult) -> HostReading:

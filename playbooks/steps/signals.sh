@@ -1,12 +1,12 @@
 # shellcheck shell=sh disable=SC2154
-# signals STATE CURSOR UNIT...: what a host itself tells of the application, while a release is watched, and who has let a
-# stage go on that is held (promote.sh). Changes nothing.
+# signals: what a host itself tells of the application, while a release is watched, and who has let a stage go on that is held
+# (promote.sh). Changes nothing.
+# needs: state cursor
+# words: UNIT...
 #
-# CURSOR is where the journal was read to before, or a time ('-': nothing is counted, reading begins here). This runs every few
+# cursor is where the journal was read to before, or a time ('-': nothing is counted, reading begins here). This runs every few
 # seconds on hosts that serve: two programs, and what the kernel has in files is read by the shell.
-promoted=/run/slipway/${1#/var/lib/slipway/}/promoted
-cursor=$2
-shift 2
+promoted=/run/slipway/${state#/var/lib/slipway/}/promoted
 
 if [ -s "$promoted" ]; then
     id='' who='' stage=''

@@ -171,7 +171,8 @@ def failover_call(balancer: Balancer, settings: Settings, *, up: float = 30.0) -
         up: seconds to wait until enabled servers are up.
     """
     seconds = math.ceil(balancer.drain + up)
-    return StepCall("failover", [settings.state, f"{seconds}"], timeout=seconds + settings.timeouts.command)
+    values = {"state": settings.state, "seconds": f"{seconds}"}
+    return StepCall("failover", values=values, timeout=seconds + settings.timeouts.command)
 
 
 def read_traffic_move(answer: StepResult) -> TrafficMove:

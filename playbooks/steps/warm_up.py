@@ -51,10 +51,8 @@ def warm_up_call(settings: WarmUp, port: int) -> StepCall:
         port: the port on which the application listens.
     """
     urls = [url.replace("{port}", str(port)) for url in settings.urls]
-    seconds = f"{settings.timeout:g}"
-    return StepCall(
-        "warm_up", [str(settings.times), str(settings.parallel), seconds, *urls], timeout=settings.timeout + 30
-    )
+    values = {"times": str(settings.times), "parallel": str(settings.parallel), "seconds": f"{settings.timeout:g}"}
+    return StepCall("warm_up", urls, values=values, timeout=settings.timeout + 30)
 
 
 def read_warm_up(answer: StepResult) -> Warmed:

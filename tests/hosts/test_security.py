@@ -164,7 +164,8 @@ def test_rule_that_sudo_cannot_read_is_never_put_in_place(app: App, on: On, gran
     with open_fleet([env.target("app1").address], progress=Silent(), forks=1) as fleet:
         remote = fleet.remotes["app1"]
         with pytest.raises(StepFailed, match="visudo does not accept"):
-            remote.run("provision_sudo", [USER, file_name(USER), "-"], payload=b"jo ALL=(root @TAG@: true\n")
+            values = {"user": USER, "file": file_name(USER), "asks": "-"}
+            remote.run("provision_sudo", values=values, payload=b"jo ALL=(root @TAG@: true\n")
     assert on("app1").check_output("ls -A /etc/sudoers.d | grep -c ships || :") == "0", "something of it is left"
 
 

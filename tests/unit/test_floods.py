@@ -90,9 +90,9 @@ def test_the_controller_reads_no_endless_answer(server: str, path: str, why: str
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 400 * 1024
 
 
-def ran(step: str, arguments: list[str], said: str, scratch: Path) -> list[list[str]]:
+def ran(step: str, values: dict[str, str], said: str, scratch: Path) -> list[list[str]]:
     """The records of a step's script, and never more than 10 MB in its temporary folder."""
-    words = ["/bin/sh", "-c", scripts.load(step).reading().decode(), "sh", *arguments]
+    words = ["/bin/sh", "-c", scripts.load(step).given(values).reading().decode()]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={"TMPDIR": str(scratch)}) as shell:
         assert shell.stdin and shell.stdout
         shell.stdin.write(said.encode())
@@ -111,7 +111,7 @@ def ran(step: str, arguments: list[str], said: str, scratch: Path) -> list[list[
 def test_a_host_reads_no_endless_answer_of_a_prometheus(server: str, tmp_path: Path) -> None:
     """--max-filesize bounds no chunked answer before curl 8.4."""
     asked = f"url {server}/endless\nurl {server}/good\nurl {server}/drips\n"
-    records = ran("http_get", ["2", "-", ""], asked, tmp_path)
+    records = ran("http_get", {"seconds": "2", "ca": "-", "served_by": ""}, asked, tmp_path)
     assert [record[:2] for record in records] == [["reply", "0"], ["reply", "200"], ["reply", "0"]]
     assert "larger than 8 MB" in records[0][2]
     assert records[1][2] == "shop 1"
@@ -120,7 +120,9 @@ def test_a_host_reads_no_endless_answer_of_a_prometheus(server: str, tmp_path: P
 
 def test_a_host_reads_no_endless_page_of_metrics(server: str, tmp_path: Path) -> None:
     """The page is the application's, and so is what it does when it is broken into."""
-    records = ran("app_metrics", ["2", "shop"], f"a\t{server}/endless\nb\t{server}/good\n", tmp_path)
+    records = ran(
+        "app_metrics", {"seconds": "2", "names": "shop"}, f"a\t{server}/endless\nb\t{server}/good\n", tmp_path
+    )
     assert records[0][:2] == ["server", "a"]
     assert "larger than 8 MB" in records[0][2]
     assert records[1:] == [["server", "b", ""], ["line", "shop 1"]]
@@ -140,7 +142,9 @@ def test_a_size_with_zeros_before_it_is_no_size(server: str, tmp_path: Path) -> 
 
 def test_a_page_of_metrics_takes_nothing_from_the_next_server(server: str, tmp_path: Path) -> None:
     """Without an end of its last line the next server had no answer, and what that counted was the first one's."""
-    records = ran("app_metrics", ["2", "shop"], f"a\t{server}/good/torn\nb\t{server}/good\n", tmp_path)
+    records = ran(
+        "app_metrics", {"seconds": "2", "names": "shop"}, f"a\t{server}/good/torn\nb\t{server}/good\n", tmp_path
+    )
     assert records == [["server", "a", ""], ["line", "shop 1"], ["server", "b", ""], ["line", "shop 1"]]
 
 

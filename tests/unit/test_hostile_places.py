@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import playbooks.steps
+from playbooks.fleet import script as scripts
 
 STEPS = Path(playbooks.steps.__file__).parent
 NOBODY = 65534
@@ -321,13 +322,12 @@ def test_nobody_takes_the_place_of_prometheus(tmp_path: Path) -> None:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-    script = "".join(
-        (STEPS / f"{name}.sh").read_text() for name in ("lib/prelude", "lib/at_most", "lib/listeners", "http_get")
-    )
+    script = scripts.load("http_get")
 
     def asked(address: str, served_by: str) -> str:
         payload = f"header Authorization: Bearer x\nurl http://{address}:{port}/missing\n"
-        words = ["sh", "-c", script, "http_get", "2", "-", served_by]
+        text = script.given({"seconds": "2", "ca": "-", "served_by": served_by}).reading().decode()
+        words = ["sh", "-c", text]
         return subprocess.run(words, input=payload, capture_output=True, text=True, timeout=20, check=False).stdout
 
     try:

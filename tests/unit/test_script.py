@@ -69,6 +69,19 @@ def test_a_step_that_gives_other_values_than_its_script_needs_is_refused() -> No
     load("switch").check(values)
     with pytest.raises(ValueError, match=r"switch\.sh needs other values: home is missing, it knows no house"):
         StepCall("switch", values={name: "x" for name in values if name != "home"} | {"house": "x"})
+    with pytest.raises(ValueError, match=r"switch\.sh takes no words, and was given 1"):
+        StepCall("switch", ["x"], values=values)
+
+
+def test_no_script_reads_words_that_it_does_not_declare() -> None:
+    """What is read by its place is read wrong as soon as somebody gives one word more before it."""
+    for file in Path(str(files("playbooks.steps"))).glob("*.sh"):
+        body = re.sub(r"^[a-z_]+\(\) [({] .*[)}]$\n", "", load(file.stem).body, flags=re.MULTILINE)
+        body = re.sub(r"^[a-z_]+\(\) [({]$\n.*?^[)}].*?$", "", body, flags=re.DOTALL | re.MULTILINE)
+        body = re.sub(r"'[^']*'", "", body)
+        read = re.search(r"\$[1-9@#*]|\$\{[1-9@#*]", body)
+        own = re.search(r"^ *set -- ", body, re.MULTILINE)
+        assert not read or own or load(file.stem).takes_words, f"{file.name} reads {read[0]}"
 
 
 def test_no_script_needs_a_name_that_the_prelude_sets() -> None:

@@ -45,7 +45,7 @@ def port() -> Iterator[int]:
 
 def warmed(pages: WarmUp, port: int) -> Warmed:
     ask = warm_up_call(pages, port)
-    words = ["/bin/sh", "-c", scripts.load(ask.step).reading().decode(), "sh", *ask.words]
+    words = ["/bin/sh", "-c", scripts.load(ask.step).given(ask.values).reading().decode(), "sh", *ask.words]
     done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=True)
     return read_warm_up(scripts.parse("app1", ask.step, done.stdout, 0.0))
 
