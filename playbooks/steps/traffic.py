@@ -131,7 +131,7 @@ def traffic_call(
     """
     limit = balancer.drain if drain is None else drain
     moving = {
-        **balancer_values(balancer, settings),
+        **checking_values(balancer, settings),
         "drain": f"{math.ceil(limit)}",
         "up_seconds": f"{math.ceil(up)}",
         "settle": f"{math.ceil(guard.settle)}",
@@ -198,6 +198,13 @@ def balancer_values(balancer: Balancer, settings: Settings) -> dict[str, str]:
         "state": settings.state,
         "backend": backend_of(balancer, settings.app),
         "socket": balancer.socket,
+    }
+
+
+def checking_values(balancer: Balancer, settings: Settings) -> dict[str, str]:
+    """Return the values that scripts need to ask servers as the balancer's health check does."""
+    return {
+        **balancer_values(balancer, settings),
         "path": balancer.health_path,
         "health_host": host_asked(balancer, settings),
     }

@@ -11,6 +11,7 @@
 # include arm_guard.sh
 # include mounts.sh
 # include balancer.sh
+# include set_traffic.sh
 
 # receive_weights: write what arrives into the files shares, retreat and rest.
 receive_weights() {

@@ -10,7 +10,7 @@ from playbooks.fleet.remote import StepCall
 from playbooks.fleet.script import StepResult
 from playbooks.settings import Settings
 from playbooks.settings.traffic import Balancer
-from playbooks.steps.traffic import Server, balancer_values
+from playbooks.steps.traffic import Server, checking_values
 
 # Characters of an answer that a person reads.
 MAX_TEXT = 160
@@ -41,7 +41,7 @@ def probe_call(balancer: Balancer, settings: Settings, servers: Sequence[Server]
     """
     words = [word for server in servers for word in (server.name, server.address, f"{server.port}")]
     timeout = settings.timeouts.command + 2.0 * len(servers)
-    return StepCall("traffic_probe", words, values=balancer_values(balancer, settings), timeout=timeout)
+    return StepCall("traffic_probe", words, values=checking_values(balancer, settings), timeout=timeout)
 
 
 def read_probes(answer: StepResult) -> tuple[Probe, ...]:

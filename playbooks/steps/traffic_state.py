@@ -11,7 +11,7 @@ from playbooks.fleet.remote import StepCall
 from playbooks.fleet.script import StepResult
 from playbooks.settings import Settings
 from playbooks.settings.traffic import Balancer
-from playbooks.steps.traffic import balancer_values
+from playbooks.steps.traffic import balancer_values, checking_values
 
 Admin = Literal["on", "drain", "off"]
 ADMIN: Mapping[str, Admin] = {"on": "on", "drain": "drain", "off": "off"}
@@ -87,7 +87,7 @@ class BalancerState:
 
 def state_call(balancer: Balancer, settings: Settings) -> StepCall:
     """Build the step that reads a balancer's state. It changes nothing."""
-    return StepCall("traffic_state", values=balancer_values(balancer, settings), timeout=settings.timeouts.command)
+    return StepCall("traffic_state", values=checking_values(balancer, settings), timeout=settings.timeouts.command)
 
 
 def read_state(answer: StepResult) -> BalancerState:

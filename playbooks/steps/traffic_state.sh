@@ -6,6 +6,8 @@
 # server NAME ADDRESS PORT WEIGHT on|drain|off tester|- up|down|- IN-FLIGHT DRIFT out|-
 
 # include balancer.sh
+# include haproxy_state.sh
+# include nginx_state.sh
 
 balancer
 "${kind}_state"

@@ -10,6 +10,7 @@ state=${0%/guard/undo}
 # include append.sh
 # include undoing.sh
 # include balancer.sh
+# include set_traffic.sh
 
 begin_look
 begin_undo
