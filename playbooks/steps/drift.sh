@@ -1,7 +1,8 @@
 # shellcheck shell=sh disable=SC2154
-# drift: what was changed by hand of the release that runs: its files (how: see compare_release.sh), its units where systemd
-# reads them, and what was put beside those. Changes nothing.
+# drift: report what was changed by hand since the running release was deployed. Changes nothing.
 # needs: home how
+#
+# That is: files of the release (how: see compare_release.sh), its units in systemd's folders, and drop-ins beside them.
 most=200
 
 # include compare_release.sh
@@ -14,7 +15,7 @@ find_current
 release=$home/releases/$current
 [ "$current" != - ] && [ -f "$release/.slipway/complete" ] && is_own_release "$release" || exit 0
 
-# compare_unit NAME: a unit file, or a drop-in, where it was installed.
+# compare_unit NAME: compare a unit file or drop-in of the release with the installed one.
 compare_unit() {
     unit_here=$release/.slipway/unit-files/$1
     unit_there=$units_folder/$1
@@ -58,9 +59,9 @@ compare_units() {
     done
 }
 
-# compare_drop_ins UNIT: report drop-ins that systemd has read for a unit, or would read: by the unit's name, its template's, or a
-# prefix up to a dash (systemd.unit(5)). `systemctl edit` and `systemctl set-property` make them. Drop-ins for all services are
-# not the application's, and are left out.
+# compare_drop_ins UNIT: report drop-ins that systemd has read for a unit, or would read. Their folder has the unit's name, its
+# template's, or a prefix up to a dash (systemd.unit(5)). `systemctl edit` and `systemctl set-property` make them. Drop-ins for
+# all services are left out.
 compare_drop_ins() {
     type=${1##*.}
     stem=${1%.*}
@@ -98,7 +99,7 @@ END
                 esac
             done
         done
-        # Read before ours.
+        # A unit file in one of these folders replaces ours.
         case $folder in
             */system.control | */transient | */generator.early) [ ! -e "$folder/$unit" ] || printf 'unit\t%s\n' "$folder/$unit" ;;
         esac

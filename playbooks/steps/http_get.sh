@@ -2,9 +2,9 @@
 # http_get: ask for URLs from this host, one after another. Changes nothing.
 # needs: seconds ca served_by
 #
-# Standard input: lines "header TEXT" and "url TEXT". Either may hold a secret, so curl reads them from a file that only root can
-# read. ca is a file on this host, or "-". If the server is on this host, its program must run as root, as prometheus or as
-# served_by; else it gets no header and its answer does not count. While the server is down, any program may take its port.
+# Standard input: lines "header TEXT" and "url TEXT". Either may hold a secret, so curl reads them from a file that only root
+# can read. ca is a file on this host, or "-". If the server is on this host, its program must run as root, as prometheus or
+# as served_by; else it is asked nothing. While the server is down, any program may take its port.
 # include at_most.sh
 # include listeners.sh
 most_kb=8192

@@ -5,8 +5,8 @@
 # words: PORT...
 #
 # Standard input: the release's unit files, as a tar archive of unit-files/. Reports which of them would replace somebody
-# else's, what systemd says about them, whether the user exists, which users and files they name that this host lacks, and who else
-# listens on a PORT.
+# else's, what systemd says about them, whether the user exists, which users and files they name that this host lacks, and
+# who else listens on a PORT.
 
 # include as_user.sh
 # include root_only.sh

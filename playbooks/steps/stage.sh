@@ -91,7 +91,7 @@ find_room() {
         fail no-space "$home has room for $free kB, and the artifact needs $((artifact_bytes / 1024)) kB"
 }
 
-# judge_archive: refuse an archive that may not be unpacked, or has no room. Sets hooks to yes if install hooks build the release.
+# judge_archive: refuse an archive that may not be unpacked, or has no room. Sets hooks to yes if hooks build the release.
 judge_archive() {
     archive_keep=/dev/null
     if [ -f "$meta/keep" ]; then

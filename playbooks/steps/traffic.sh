@@ -4,8 +4,9 @@
 # needs: id guard_seconds settle shares_bytes retreat_bytes rest_bytes undo_bytes
 #
 # Standard input: the shares, the failover weights, the final weights (see balancer.sh), and the guard's script
-# (traffic_undo.sh), each of so many bytes. drain: seconds to wait for requests in flight. up_seconds: until enabled servers are
-# up. slow_start: until they have their full share; 0 does not wait. settle: seconds from the failover weights to the final ones.
+# (traffic_undo.sh), each of so many bytes. drain: seconds to wait for requests in flight. up_seconds: seconds to wait until
+# enabled servers are up. slow_start: the balancer's slow start in seconds, to wait until they have their full share; 0 does
+# not wait. settle: seconds from the failover weights to the final ones.
 
 # include disk_space.sh
 # include arm_guard.sh

@@ -199,6 +199,13 @@ def _printed(text: str) -> list[str]:
     return [line for line in done.stdout.splitlines() if line.strip() and not line.lstrip().startswith("#")]
 
 
+def test_comments_of_scripts_fit_into_a_line() -> None:
+    """A comment that has to be scrolled is not read."""
+    for file in Path(str(files("playbooks.steps"))).rglob("*.sh"):
+        for number, line in enumerate(file.read_text().splitlines(), start=1):
+            assert len(line) <= 128 or not line.lstrip().startswith("#"), f"{file.name}:{number}"
+
+
 def test_no_script_makes_files_where_other_users_do() -> None:
     """In /tmp others take names first, and the last inode: a rollback failed as it could not make a folder there."""
     folder = Path(str(files("playbooks.steps")))

@@ -118,8 +118,8 @@ forget_authority() {
     emit changed "certbot renews slipway-$app no more"
 }
 
-# acme_hook: print the script that certbot runs after it has renewed a certificate. PLACE.balancer is removed when the application
-# has its certificate from elsewhere.
+# acme_hook: print the script that certbot runs after it has renewed a certificate. PLACE.balancer is removed when the
+# application has its certificate from elsewhere.
 acme_hook() {
     # Lines of comments are not sent (fleet/script.py), so these two cannot be in the text below.
     printf '%s\n' '#!/bin/sh' \

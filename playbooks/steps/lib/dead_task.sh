@@ -3,8 +3,8 @@
 # next task begins. Needs state, run, wait and undo. Descriptor 9 is the lock; 9>&-: a program that is started does not get it.
 # include append.sh
 
-# clear_guard: see that the guard of a dead task has acted, or make it act, and remove it. Its undo comes before anything that this
-# task does.
+# clear_guard: wait until the guard of a dead task has acted, or make it act, and remove it. Its undo comes before anything that
+# this task does.
 clear_guard() {
     if guard_waits && is_back; then
         # The host already runs the guard's target. End steps first: one of them may be about to switch it.

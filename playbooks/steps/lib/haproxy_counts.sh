@@ -16,8 +16,9 @@ haproxy_counts() {
     haproxy_tell_latencies "$1" "$work/heard"
 }
 
-# haproxy_tell_requests STATISTICS: a 502 or 504 that HAProxy makes counts as the server's eresp, and not in its hrsp_5xx; a 503
-# that it makes because no server is up counts for the backend alone. "UP 1/2" is a server whose last check has failed.
+# haproxy_tell_requests STATISTICS: emit the counts. A 502 or 504 that HAProxy makes counts as the server's eresp, and not in
+# its hrsp_5xx; a 503 that it makes because no server is up counts for the backend alone. "UP 1/2" is a server whose last check
+# has failed.
 haproxy_tell_requests() {
     awk -v main="$backend" -v test="$backend-testers" '
         function has(name) { return is[at[name]] }
@@ -37,8 +38,8 @@ haproxy_tell_requests() {
         }' "$1"
 }
 
-# haproxy_tell_latencies CURSOR LINES: a line of the ring is TIME CLIENT [DATE] FRONTEND BACKEND/SERVER TR/TW/TC/TR/TA STATUS ….
-# The cursor is the first two words.
+# haproxy_tell_latencies CURSOR LINES: LINES are those of the ring: TIME CLIENT [DATE] FRONTEND BACKEND/SERVER TR/TW/TC/TR/TA
+# STATUS and more. The cursor is the first two words.
 haproxy_tell_latencies() {
     awk -v cursor="$1" -v main="$backend" -v test="$backend-testers" '
         { for (i = 1; i <= NF; i++) if ($i ~ /^[^\/]+\/[^\/]+$/ && $(i + 1) ~ /^-?[0-9]+(\/\+?-?[0-9]+)+$/) break }

@@ -1,6 +1,6 @@
 # shellcheck shell=sh disable=SC2154
-# The artifact arrives, or is fetched: it becomes the tar archive $incoming.tar. Needs what stage.sh needs, room (kB), archive.sh,
-# fetch.sh and checksums.sh.
+# The artifact arrives, or is fetched: it becomes the tar archive $incoming.tar. Needs what stage.sh needs, room (kB),
+# archive.sh, fetch.sh and checksums.sh.
 
 # receive_artifact: take the artifact by whichever way it comes.
 receive_artifact() {

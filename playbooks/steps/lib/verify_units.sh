@@ -1,6 +1,6 @@
 # shellcheck shell=sh
-# verify_units FOLDER SCRATCH PLACE RELEASE: whether systemd takes these unit files, with RELEASE read for PLACE in them. What it
-# says is in SCRATCH/said, a line each, without SCRATCH in it.
+# verify_units FOLDER SCRATCH PLACE RELEASE: whether systemd accepts the unit files in FOLDER. In copies of them, which are in
+# SCRATCH, RELEASE replaces PLACE. systemd's messages are in SCRATCH/said.
 verify_units() {
     verify_folder=$1
     verify_scratch=$2

@@ -1,6 +1,6 @@
 # shellcheck shell=sh disable=SC2154
-# The manifest of a release that is being staged, a line for each file: rollback and the backup drill compare with it. Needs what
-# stage.sh needs, hooks, all_kb, fingerprint.sh and checksums.sh.
+# The manifest of a release that is being staged, a line for each file: rollback and the backup drill compare with it. Needs
+# what stage.sh needs, hooks, all_kb, fingerprint.sh and checksums.sh.
 
 # write_manifest: write it, and the list of links. What the user can write to is not in the manifest.
 write_manifest() {
