@@ -69,7 +69,7 @@ def measure(
         StepFailed: it cannot be read.
     """
     payload = as_payload([connection(database, secrets, name)])
-    answer = remote.run("database_measure", ["yes" if data else "no"], payload=payload, timeout=timeout)
+    answer = remote.run("database_measure", values={"data": "yes" if data else "no"}, payload=payload, timeout=timeout)
     (size,) = answer.one("size", 1)
     tables = {
         cut(table): TableMeasure(answer.number(rows), answer.fitting(_SUM, checksum, "sum"), answer.number(bytes_))

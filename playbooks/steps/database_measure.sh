@@ -1,10 +1,10 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# database_measure DATA: what a database has, to compare it with later or with another. Changes nothing. Standard input, see
+# database_measure: what a database has, to compare it with later or with another. Changes nothing. Standard input, see
 # payload.sh: database NAME HOST PORT USER PASSWORD SERVED-BY.
+# needs: data
 #
-# Emits: size BYTES; schema LINE for everything that a schema is made of, sorted; with DATA "yes" table NAME ROWS SUM BYTES, where SUM
-# does not depend on the order of rows or columns. What is Slipway's own is left out.
-data=$1
+# Emits: size BYTES; schema LINE for everything that a schema is made of, sorted; if data is "yes", table NAME ROWS SUM BYTES,
+# where SUM does not depend on the order of rows or columns. What is Slipway's own is left out.
 database_limit=600
 
 # include output.sh

@@ -1,7 +1,6 @@
-# shellcheck shell=sh
-# keep_rehearsal STATE DATABASE: keep what a rehearsal has found, for the deploy that asks for it. Standard input: one line of JSON.
-state=$1
-database=$2
+# shellcheck shell=sh disable=SC2154
+# keep_rehearsal: keep what a rehearsal has found, for the deploy that asks for it. Standard input: one line of JSON.
+# needs: state database
 
 mkdir -p "$state/rehearsals"
 IFS= read -r document || :

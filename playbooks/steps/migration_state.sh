@@ -1,12 +1,12 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# migration_state STATE: what a database's migrations are. Changes nothing. Standard input, see payload.sh: database NAME HOST PORT USER
+# migration_state: what a database's migrations are. Changes nothing. Standard input, see payload.sh: database NAME HOST PORT USER
 # PASSWORD SERVED-BY, the user being the one that migrates.
 #
 # Emits: server VERSION IN-RECOVERY PORT BYTES; busy PID SECONDS if somebody migrates now; invalid SCHEMA NAME for each index that
 # is not whole; row FIELD… for each migration in the table, see steps/migrations.py;
 # rehearsal JSON if one was kept (keep_rehearsal.sh).
+# needs: state
 
-state=$1
 database_limit=60
 
 # include output.sh

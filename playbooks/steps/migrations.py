@@ -124,8 +124,14 @@ def read_sql(remote: Remote, settings: Settings, release: str, folder: str) -> d
     Raises:
         StepFailed: the release has no such folder, or it is too large.
     """
-    arguments = [settings.home, release, folder, settings.run_user, str(MAX_BYTES)]
-    answer = remote.run("migration_files", arguments, timeout=settings.timeouts.command)
+    values = {
+        "home": settings.home,
+        "user": settings.run_user,
+        "release": release,
+        "folder": folder,
+        "most_bytes": str(MAX_BYTES),
+    }
+    answer = remote.run("migration_files", values=values, timeout=settings.timeouts.command)
     files: dict[str, bytes] = {}
     for name, content in answer.all("file", 2, MAX_FILES):
         try:
@@ -148,7 +154,10 @@ def read_state(remote: Remote, settings: Settings, database: Database, secrets: 
         StepFailed: the database cannot be asked.
     """
     answer = remote.run(
-        "migration_state", [settings.state], payload=as_payload([connection(database, secrets)]), timeout=90
+        "migration_state",
+        values={"state": settings.state},
+        payload=as_payload([connection(database, secrets)]),
+        timeout=90,
     )
     server, recovery, port, size = answer.one("server", 4)
     busy = answer.maybe("busy", 2)
@@ -173,7 +182,8 @@ def keep_rehearsal(remote: Remote, settings: Settings, database: Database, docum
         database: the database.
         document: one line of JSON.
     """
-    remote.run("keep_rehearsal", [settings.state, database.name], payload=f"{document}\n".encode(), acts=True)
+    values = {"state": settings.state, "database": database.name}
+    remote.run("keep_rehearsal", values=values, payload=f"{document}\n".encode(), acts=True)
 
 
 def migrate(
