@@ -9,11 +9,12 @@ can_write() {
     writable_at=
     [ $# -gt 0 ] || return 1
     writable_seen=$(ls -ldnUb -- "$@" 2>/dev/null | awk -v uid="$(id -u "$writable_user")" -v groups=" $(id -G "$writable_user") " '
-        $3 == uid || substr($1, 9, 1) == "w" { print "yes"; next }
-        substr($1, 6, 1) != "w" { print "no"; next }
+        { mode = $1; owner = $3; group = $4 }
+        owner == uid || substr(mode, 9, 1) == "w" { print "yes"; next }
+        substr(mode, 6, 1) != "w" { print "no"; next }
         # That is the mask of an access list: what the list says of this user the kernel can tell.
-        $1 ~ /[+]$/ { print "ask"; next }
-        { print index(groups, " " $4 " ") ? "yes" : "no" }')
+        mode ~ /[+]$/ { print "ask"; next }
+        { print index(groups, " " group " ") ? "yes" : "no" }')
     while read -r writable_is; do
         writable_at=$1
         case $writable_is in

@@ -50,6 +50,7 @@ haproxy_save() {
     {
         hold_balancer 8 state
         haproxy_say 'show servers state'
+        # Column 6 is whether the server is up, column 10 the seconds since that changed.
         awk 'NF > 18 && !/^#/ { $6 = 2; $10 = 0 } NF { print }' "$work/heard" >"$work/saved"
         grep -q '^# be_id' "$work/saved" || fail balancer 'HAProxy does not tell the state of its servers'
         haproxy_keep "$work/saved"

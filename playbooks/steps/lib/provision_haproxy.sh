@@ -114,12 +114,15 @@ haproxy_forget_moved() {
     # See haproxy_keep: opening it may hang.
     timeout 5 head -c "$((haproxy_kb * 1024))" "$haproxy_saved" >"$work/was_saved" 2>/dev/null || :
     awk -v main="$backend" -v test="$backend-testers" '
-        FILENAME == ARGV[1] { was[$1] = $2; usual[$1] = $3; next }
-        FILENAME == ARGV[2] { if ($1 == "backend") of = $2; if ($1 == "server") at[of "," $2 "," $3]; next }
+        FILENAME == ARGV[1] { name = $1; was[name] = $2; usual[name] = $3; next }
+        FILENAME == ARGV[2] && $1 == "backend" { of = $2 }
+        FILENAME == ARGV[2] && $1 == "server" { name = $2; place = $3; at[of "," name "," place] }
+        FILENAME == ARGV[2] { next }
         NF < 19 || /^#/ { print; next }
-        ($2 == main || $2 == test) && $4 in was { if ($8 == was[$4]) $8 = usual[$4]; $9 = usual[$4] }
-        { who = $2 "," $4 "," }
-        ((who $5 ":" $19) in at) || ((who $18 ":" $19) in at) || ((who "[" $5 "]:" $19) in at)' \
+        { of = $2; name = $4; address = $5; weight = $8; host = $18; port = $19; who = of "," name "," }
+        # Column 8 is the weight, column 9 the usual one.
+        (of == main || of == test) && name in was { if (weight == was[name]) $8 = usual[name]; $9 = usual[name] }
+        ((who address ":" port) in at) || ((who host ":" port) in at) || ((who "[" address "]:" port) in at)' \
         "$work/usual" "$1" "$work/was_saved" >"$work/kept"
     haproxy_keep "$work/kept"
 }

@@ -25,10 +25,18 @@ provision_nginx() {
     put "$incoming/page" "$nginx_files/$backend.html" || :
     nginx_shares
     # Whoever is known keeps his share, unless it is the usual one; who is new gets that; who is gone goes.
-    awk 'FILENAME == ARGV[1] { was[$1] = $2; next }
-        FILENAME == ARGV[2] { if ($1 in was && $4 == was[$1]) had[$1] = "usual"; else had[$1] = $4; rest[$1] = $5 " " $6; next }
-        { print $1, $2, $3, ($1 in had && had[$1] != "usual" ? had[$1] : $4), ($1 in had ? rest[$1] : $5 " " $6) }' \
-        "$work/usual" "$work/now" "$incoming/servers" >"$work/shares"
+    awk '{ name = $1; address = $2; port = $3; weight = $4; admin = $5; tester = $6 }
+        FILENAME == ARGV[1] { was[name] = $2; next }
+        FILENAME == ARGV[2] {
+            known[name]
+            known_admin[name] = admin
+            known_tester[name] = tester
+            if (!(name in was) || weight != was[name]) own_weight[name] = weight
+            next
+        }
+        name in own_weight { weight = own_weight[name] }
+        name in known { admin = known_admin[name]; tester = known_tester[name] }
+        { print name, address, port, weight, admin, tester }' "$work/usual" "$work/now" "$incoming/servers" >"$work/shares"
     nginx_render "$work/shares" >"$work/rendered"
     if cmp -s "$work/main" "$config" && cmp -s "$work/site" "$site" && cmp -s "$work/rendered" "$upstreams" &&
         cmp -s "$work/names" "$shared_ports"; then
