@@ -177,6 +177,7 @@ def prove(remote: Remote, settings: Settings, release: str) -> str | None:
         "release": release,
         "repository": repository(settings, remote.name),
         "covers": covers(settings),
+        "user": settings.run_user,
     }
     answer = remote.run("prove", backup.paths, values=values, timeout=settings.timeouts.command)
     found = answer.maybe("stands", 1)

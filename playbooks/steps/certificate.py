@@ -25,7 +25,12 @@ class Certificate:
 
 def certificate_call(balancer: Balancer, tls: Tls, settings: Settings) -> StepCall:
     """Build the step that checks the certificate. It changes nothing."""
-    values = {"unit": balancer.kind, "port": str(tls.ports[0]), **certificate_values(tls, settings.app)}
+    values = {
+        "user": settings.run_user,
+        "unit": balancer.kind,
+        "port": str(tls.ports[0]),
+        **certificate_values(tls, settings.app),
+    }
     return StepCall("certificate", balancer.tls_names, values=values, timeout=settings.timeouts.command)
 
 

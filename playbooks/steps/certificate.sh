@@ -1,6 +1,6 @@
 # shellcheck shell=sh disable=SC2154
 # certificate: how a balancer's certificate stands, the one that lies there and the one that clients get. Changes nothing.
-# needs: unit port certificate certificate_key least_days
+# needs: unit port certificate certificate_key least_days user
 # words: NAME...: the names that it has to be for
 #
 # certificate fit | soon SENTENCE | bad SENTENCE
@@ -8,7 +8,7 @@
 # include judge_certificate.sh
 # include programs.sh
 
-require_programs "$1"
+require_programs "$user"
 need openssl
 judge_certificate "$certificate" "$certificate_key" "$@"
 if [ "$grave" = yes ] && [ -n "$problem" ]; then

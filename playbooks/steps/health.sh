@@ -19,6 +19,7 @@
 # include at_most.sh
 # include listeners.sh
 # include unit_said.sh
+# include programs.sh
 settled=$((stable > unproven ? stable : unproven))
 
 body_kb=1024

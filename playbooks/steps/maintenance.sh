@@ -1,6 +1,6 @@
 # shellcheck shell=sh disable=SC2154
 # maintenance: show clients the maintenance page (page "on"), or the application again ("off") (G2).
-# needs: kind state backend socket page
+# needs: kind state backend socket page user
 
 # include balancer.sh
 # include haproxy_maintenance.sh

@@ -1,7 +1,7 @@
 # shellcheck shell=sh disable=SC2154
 # prove: whether the last backup of the running release still holds all there is to back up, by all that can be seen of
 # files without reading them. Changes nothing.
-# needs: home state release repository covers
+# needs: home state release repository covers user
 # words: PATH...: the data that the settings name
 
 # include root_only.sh

@@ -87,7 +87,11 @@ def provision_databases(remote: Remote, settings: Settings, owners: bytes, *, no
     answer = remote.run(
         "provision_database",
         ["restic", "jq"],
-        values={"state": settings.state, "repository": repository(settings, remote.name)},
+        values={
+            "state": settings.state,
+            "repository": repository(settings, remote.name),
+            "user": settings.run_user,
+        },
         payload=owners,
         timeout=APT_SECONDS,
         note=note,

@@ -1,6 +1,6 @@
 # shellcheck shell=sh disable=SC2034,SC2154
 # provision_balancer: make a balancer with this application's part of its configuration, a maintenance page and a certificate.
-# needs: app kind state backend socket ports names packages
+# needs: app kind state backend socket ports names packages user
 # needs: shared_bytes config_bytes page_bytes pem_bytes acme email certificate certificate_key least_days
 # words: NAME...: the names that the certificate has to be for
 #

@@ -1,7 +1,7 @@
 # shellcheck shell=sh disable=SC2154
 # provision_database: make the application's database users and databases. Standard input: lines "NAME OWNER PORT PASSWORD",
 # separated by US.
-# needs: state repository
+# needs: state repository user
 # words: PACKAGE...
 
 # include listeners.sh

@@ -17,7 +17,7 @@ def open_repository(remote: Remote, settings: Settings, secrets: Mapping[str, st
         StepFailed: the password is wrong, the store does not answer, or the repository is gone.
     """
     payload = as_payload(secret_lines(settings, secrets))
-    values = {"state": settings.state, "repository": repository(settings, remote.name)}
+    values = {"state": settings.state, "repository": repository(settings, remote.name), "user": settings.run_user}
     try:
         remote.run("repository", values=values, payload=payload, timeout=60.0)
     except StepFailed as error:

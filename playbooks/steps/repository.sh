@@ -1,7 +1,7 @@
 # shellcheck shell=sh disable=SC2034,SC2154
 # repository: whether a backup's restic repository opens with this password. Changes nothing, so that a
 # repository that is not there yet is no fault. Standard input: see restic.sh.
-# needs: state repository
+# needs: state repository user
 
 # include disk_space.sh
 # include restic.sh

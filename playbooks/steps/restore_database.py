@@ -42,6 +42,7 @@ def restore_database(
             "restore_database",
             values={
                 "state": settings.state,
+                "user": settings.run_user,
                 "id": str(record["id"]),
                 "snapshot": str(record["snapshot"]),
                 "repository": str(record["repository"]),

@@ -1,6 +1,6 @@
 # shellcheck shell=sh disable=SC2034,SC2154
 # restore_database: load the dump of a backup into a new database, judge it, then swap the names in one transaction.
-# needs: state id snapshot repository stamp database_limit
+# needs: state id snapshot repository stamp database_limit user
 #
 # The old database stays as NAME_before_$stamp, so nothing is lost. Standard input, see restic.sh: secret NAME VALUE; database
 # NAME HOST PORT USER PASSWORD MIN-TABLES; check NAME SQL. database_limit is the number of seconds that PostgreSQL may take

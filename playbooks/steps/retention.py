@@ -42,6 +42,7 @@ def apply_retention(remote: Remote, settings: Settings, secrets: Mapping[str, st
             values={
                 "app": settings.app,
                 "state": settings.state,
+                "user": settings.run_user,
                 "host": host,
                 "repository": repository(settings, host),
             },

@@ -1,6 +1,6 @@
 # shellcheck shell=sh disable=SC2034,SC2154
 # retention: let old backups expire, and their records with them.
-# needs: app state host repository
+# needs: app state host repository user
 # words: OPTION...: what restic is to keep
 #
 # Whoever else has the repository's password writes into it what he likes, so no tag counts here: a record goes with its

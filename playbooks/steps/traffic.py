@@ -137,8 +137,8 @@ def traffic_call(
         "settle": f"{math.ceil(guard.settle)}",
     }
     record = json.dumps(guard.record, ensure_ascii=False)
-    # The host knows the state folder by the place of this script.
-    undoing = {name: value for name, value in moving.items() if name != "state"}
+    # The host knows the state folder by the place of this script, and a guard looks at no user's programs: it must act.
+    undoing = {name: value for name, value in moving.items() if name not in ("state", "user")}
     parts = {
         "shares_bytes": share_lines(shares),
         "retreat_bytes": share_lines(guard.failover),
@@ -198,6 +198,7 @@ def balancer_values(balancer: Balancer, settings: Settings) -> dict[str, str]:
         "state": settings.state,
         "backend": backend_of(balancer, settings.app),
         "socket": balancer.socket,
+        "user": settings.run_user,
     }
 
 

@@ -1,6 +1,6 @@
 # shellcheck shell=sh disable=SC2034,SC2154
 # traffic: arm this balancer's guard, or tell it other weights; then give servers their shares of the traffic.
-# needs: kind state backend socket path health_host drain up_seconds slow_start
+# needs: kind state backend socket path health_host drain up_seconds slow_start user
 # needs: id guard_seconds settle shares_bytes retreat_bytes rest_bytes undo_bytes
 #
 # Standard input: the shares, the failover weights, the final weights (see balancer.sh), and the guard's script

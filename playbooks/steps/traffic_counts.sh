@@ -1,6 +1,6 @@
 # shellcheck shell=sh disable=SC2154
 # traffic_counts: what the balancer counted of each server. Changes nothing.
-# needs: kind state backend socket cursor
+# needs: kind state backend socket cursor user
 #
 # epoch WHICH; counter NAME REQUESTS ERRORS since the epoch began, or counted … since the cursor; latency NAME BUCKET COUNT
 # since the cursor (a bucket's upper bound is 1.1 to that power, in milliseconds); cursor NEXT.

@@ -1,6 +1,6 @@
 # shellcheck shell=sh disable=SC2154
 # traffic_probe: ask servers from here as the balancer's health check does. Changes nothing.
-# needs: kind state backend socket path health_host
+# needs: kind state backend socket path health_host user
 # words: {NAME ADDRESS PORT}...
 #
 # probe NAME STATUS TEXT: the answer's status, and its first line that is not empty; 0 and why, where there was no answer.

@@ -1,6 +1,6 @@
 # shellcheck shell=sh disable=SC2154
 # traffic_state: how the balancer stands, and what was last set. Changes nothing.
-# needs: kind state backend socket path health_host
+# needs: kind state backend socket path health_host user
 #
 # version TEXT; maintenance on|off; edited PATH
 # server NAME ADDRESS PORT WEIGHT on|drain|off tester|- up|down|- IN-FLIGHT DRIFT out|-

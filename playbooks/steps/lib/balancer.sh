@@ -16,7 +16,8 @@
 # include haproxy.sh
 # include nginx.sh
 
-# balancer: set what the functions below and those of KIND.sh read. Needs kind, state, backend and socket.
+# balancer: set what the functions below and those of KIND.sh read. Needs kind, state, backend, socket and
+# user. A guard, which must act, has no user.
 balancer() {
     case $kind in
         haproxy) need socat haproxy ;;
@@ -24,6 +25,7 @@ balancer() {
         *) fail usage "there is no balancer '$kind'" ;;
     esac
     need ss
+    [ -z "${user-}" ] || require_programs "$user"
     changed=no
     # In memory, so that the traffic can go back although the disk is full.
     work=$(private_folder balancer)
