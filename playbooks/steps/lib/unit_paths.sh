@@ -1,26 +1,22 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# Before systemd becomes a unit's user, it works on files for the unit, as root and following links. It also starts programs as
-# root. This finds those files and programs that somebody else could replace. Needs root_only.sh, home, user.
+# Files that systemd works on for a unit, as root and following links, before it becomes the unit's user; and programs that it starts
+# as root. Needs root_only.sh, $home, $user.
 
 # include can_write.sh
 
-# find_unit_path FOLDER CURRENT IN-PLACE: find the first dangerous path in the unit files in FOLDER. It sets unit_path to it,
-# unit_directive to the directive that names it, foreign to the folder in which somebody can replace it, and unit_whose to who.
-# Status 1: there is none. What is below CURRENT is looked for in IN-PLACE.
-#
-# A path is dangerous in two cases. Either systemd opens, makes or mounts over a file in a folder that the application's user or
-# somebody else can change: a link there leads to any file of the host, which is then written to, given away, covered, or read
-# for the application. Or systemd starts a program as root that others can change. A file that is the user's own, in a folder
-# that only root can change, is not dangerous: nobody can put a link in its place.
+# find_unit_path FOLDER CURRENT IN-PLACE: set unit_path to the first file that unit files in FOLDER have systemd open, make or
+# mount over in a folder that somebody else, or the application's user, can change: there a link leads to any file of the host,
+# which is then written to, given away, covered, or read for the application; or to the first program that is started as root and
+# is not root's alone. Set foreign to that folder, unit_whose to whose it is, and unit_directive. Status 1: there is none. What is
+# below CURRENT is looked for in IN-PLACE. A file that is the user's own, in a folder of root's, stays that file.
 find_unit_path() {
-    # awk prints a line for each path: the directive; the path; the path to look at; how; a folder that systemd itself will have
-    # given away; to whom. How "all": also who can write to the path itself counts; "folder": the same, if it is a folder; "-":
-    # only its folders count. Lines "user" have a user that a unit names, and the groups that the unit gives that user.
+    # A line: directive, path, what is to be looked at, how, the folder that systemd itself will have given away, and to whom. How
+    # "all": whoever could write there counts; "folder": likewise, if that is a folder. With "group": a user, and groups that it has in a unit.
     unit_paths=$(find "$1" -type f -exec awk '
         function plain(path) {
             gsub(/["\047]/, "", path)
             sub(/^[-+]+/, "", path)
-            # The specifiers of systemd.unit(5) for the system manager. Others stay: what they stand for is not known yet.
+            # systemd.unit(5), of the system; what is not known before the unit starts ends the path.
             sub(/^%S/, "/var/lib", path); sub(/^%t/, "/run", path); sub(/^%C/, "/var/cache", path)
             sub(/^%L/, "/var/log", path); sub(/^%E/, "/etc", path); sub(/^%h/, "/root", path)
             sub(/^%T/, "/tmp", path); sub(/^%V/, "/var/tmp", path)
@@ -50,7 +46,7 @@ find_unit_path() {
                 if (parts > 1) tell(part[2], "")
             }
         }
-        # systemd makes a socket or link anew by its name. With SocketUser= or SocketGroup= it changes the owner by its name.
+        # The name is made anew; and where it has an owner, given away, by its name.
         function tell_sockets(    i, path) {
             for (i = 1; i <= sockets; i++) {
                 path = plain(socket[i])
@@ -59,7 +55,7 @@ find_unit_path() {
             sockets = owned = 0
         }
         function gives(path) { made_count++; made[made_count] = plain(path); made_of[made_count] = unit }
-        # systemd makes these folders, gives them with their content to the user of the unit, and removes some in the end.
+        # It makes these, gives them to the unit'\''s user with all that is in them, and takes some away in the end.
         function tell_folders(value, base,    words, count, i, part, parts) {
             count = split(value, words, /[ \t]+/)
             for (i = 1; i <= count; i++) {
@@ -70,13 +66,17 @@ find_unit_path() {
                 if (parts > 1 && part[2] != "") tell(base "/" part[2], "")
             }
         }
-        # If the program is a shell or another interpreter, the script that it runs counts, too.
-        function tell_program(value,    words, count, i, marks, as_root, program) {
+        function tell_programs(value,    commands, count, i) {
+            count = split(value, commands, /[ \t]+;[ \t]+/)
+            for (i = 1; i <= count; i++) tell_program(commands[i])
+        }
+        # Where the program is a shell or the like, or starts another, what that runs.
+        function tell_program(value,    words, count, i, marks, as_root, program, runs) {
             if (match(value, /^[-@:+!|]+/)) {
                 marks = substr(value, 1, RLENGTH)
                 value = substr(value, RLENGTH + 1)
             }
-            # With + and ! it runs as root (systemd.service(5)); with !! only on kernels from before 2016.
+            # systemd.service(5): + and ! leave it root, !! does on kernels of before 2016.
             as_root = marks ~ /[+]/ || (marks ~ /!/ && marks !~ /!!/)
             if (as_root) root_runs[unit]
             count = split(value, words, /[ \t]+/)
@@ -121,7 +121,29 @@ find_unit_path() {
             program_of[count_told] = unit
             always[count_told] = as_root
         }
-        # A drop-in overrides the unit file.
+        # Where libraries of all programs are looked for, and what shells and their like run.
+        function tell_variables(value,    words, count, i, at, name, places, parts, j) {
+            gsub(/["\047]/, "", value)
+            count = split(value, words, /[ \t]+/)
+            for (i = 1; i <= count; i++) {
+                at = index(words[i], "=")
+                name = substr(words[i], 1, at - 1)
+                if (name !~ /^LD_(PRELOAD|LIBRARY_PATH|AUDIT)$/ && name !~ read_by_name) continue
+                parts = split(substr(words[i], at + 1), places, ":")
+                for (j = 1; j <= parts; j++) if (tell(places[j], "all")) {
+                    variable_of[count_told] = unit
+                    if (name !~ /^LD_/) of_names[count_told]
+                }
+            }
+        }
+        # Whether a unit starts something as root, and not only what reads no such variable.
+        function reads(unit, by_name) {
+            if (by_name) return unit in root_reads_names || (unit in reads_names && who_runs(unit) == "")
+            return unit in root_runs || who_runs(unit) == ""
+        }
+        # Where a unit starts. A drop-in counts.
+        function folder(unit) { return (unit in dropped_folder) ? dropped_folder[unit] : folder_of[unit] }
+        # What a drop-in says counts.
         function who_runs(unit,    name) {
             if (dynamic[unit]) return "its user"
             name = (unit in dropped_user) ? dropped_user[unit] : user_of[unit]
@@ -175,10 +197,10 @@ find_unit_path() {
         key ~ /^Standard(Input|Output|Error)$/ && sub(/^(file|append|truncate):/, "", value) { tell(value, "") }
         key == "EnvironmentFile" && tell(value, "") { environment_of[count_told] = unit }
         key ~ /^(TTYPath|(Network|IPC)NamespacePath|ListenSpecial)$/ { tell(value, "") }
-        # A program in them may be setuid, or a file there may say what a setuid program loads.
+        # What is in them may be setuid, or say what a setuid program loads.
         key ~ /^Root(Directory|Image)$/ { tell(value, "all") }
         key ~ /^(Mount|Extension)Images$|^ExtensionDirectories$/ { tell_words(value, "all") }
-        # If it is a folder, systemd reads all files in it.
+        # Of a folder all files are read.
         key ~ /^LoadCredential(Encrypted)?$/ { sub(/^[^:]*:/, "", value); tell(value, "folder") }
         key == "OpenFile" { sub(/:.*/, "", value); tell(value, "") }
         key ~ /^Bind(ReadOnly)?Paths$/ { tell_words(value, "") }
@@ -191,7 +213,7 @@ find_unit_path() {
         key == "CacheDirectory" { tell_folders(value, "/var/cache") }
         key == "LogsDirectory" { tell_folders(value, "/var/log") }
         key == "ConfigurationDirectory" { tell_folders(value, "/etc") }
-        # systemd removes it by its name in the end.
+        # It is removed by its name in the end.
         key == "PIDFile" {
             if (value !~ /^[\/%]/) value = "/run/" value
             value = plain(value)
@@ -214,7 +236,20 @@ find_unit_path() {
             tell_sockets()
             for (i = 1; i <= count_told; i++) {
                 if (i in program_of && !always[i] && who_runs(program_of[i]) != "") continue
-                # A program that is started as root gets what is in it, such as LD_PRELOAD=.
+                if (i in variable_of && !reads(variable_of[i], i in of_names)) continue
+                if (i in from_folder) {
+                    if (folder(program_of[i]) !~ /^\//) continue
+                    place = folder(program_of[i])
+                    if (tell_place[i] != ".") place = place "/" tell_place[i]
+                    show(i, place)
+                    continue
+                }
+                if (i in program_of && tell_place[i] !~ /\// && search_of[program_of[i]] != "") {
+                    count = split(search_of[program_of[i]], places, ":")
+                    for (j = 1; j <= count; j++) if (plain(places[j]) ~ /^\//) show(i, plain(places[j]) "/" tell_place[i])
+                    continue
+                }
+                # What is in it, such as LD_PRELOAD=, what is started as root reads, too.
                 if (i in environment_of && (environment_of[i] in root_runs || who_runs(environment_of[i]) == "")) tell_look[i] = "all"
                 show(i, "")
             }
@@ -228,13 +263,13 @@ find_unit_path() {
             unit_whose="$unit_whose's, whom systemd gives it to"
             return 0
         fi
-        # systemd looks for a program without a path in the same folders as this shell.
+        # By a name alone systemd finds it where we do.
         case $unit_place in
             /*) ;;
             *) unit_place=$(PATH=$settings_path && command -v "$unit_place") || continue ;;
         esac
         case $unit_place in /*) ;; *) continue ;; esac
-        # If a part is a pattern, or only systemd knows what it stands for, only the folders before that part are looked at.
+        # Of a pattern, or with what only systemd knows, the folders before that.
         case $unit_place in *[%*?[]*) unit_place=${unit_place%%[%*?[]*} && unit_place=${unit_place%/*} && unit_look=all ;; esac
         case $unit_place in "$2"/*) unit_place=$3/${unit_place#"$2"/} ;; esac
         [ "$unit_look" != folder ] || [ ! -d "$unit_place" ] || unit_look=all
@@ -248,7 +283,7 @@ END_OF_PATHS
     return 1
 }
 
-# unit_harm: print the harm that the path of find_unit_path does.
+# unit_harm: prints what comes of what find_unit_path found.
 unit_harm() {
     case $unit_directive in
         Exec*) echo 'it is started as root, whoever changed it' ;;
@@ -257,16 +292,16 @@ unit_harm() {
     esac
 }
 
-# tell_unit_paths RELEASE-FOLDER: only warn of a dangerous path in the units of a release that runs already, or ran before. Its
-# units may be older than this check, or another tool may have made them.
+# tell_unit_paths RELEASE-FOLDER: the same of a release that runs already, or did, and is not kept from it: its units were made before
+# this was looked at, or by another tool.
 tell_unit_paths() {
     [ -d "$1/.slipway/unit-files" ] || return 0
     ! find_unit_path "$1/.slipway/unit-files" "$home/current" "$1" ||
         note "a unit of release ${1##*/} has $unit_directive=, and $unit_path is in $foreign ($unit_whose): $(unit_harm); name a place whose folders are root's alone, and deploy that"
 }
 
-# find_users_part PATH LOOK: set foreign to the first part of the way to PATH that is_users finds. Status 1: there is none. PATH
-# itself counts only if LOOK is "all".
+# find_users_part PATH LOOK: set foreign to the first part of the way to PATH that is somebody else's than root's, or that the user,
+# or one of the units', can change; status 1 where there is none. PATH itself counts where LOOK is "all".
 find_users_part() {
     find_foreign "$1"
     [ -n "$foreign" ] || return 1
@@ -274,7 +309,7 @@ find_users_part() {
         [ "$2" = all ] || [ "$foreign" != "$place" ]
         return
     fi
-    # find_foreign stops at a folder that a group can change, as /var/log on some distributions. One below it may be the user's.
+    # A folder of root's may be a group's as well, as /var/log is on some distributions; what is below it may be the user's.
     users_before=$foreign
     way=
     add_way "$1"
@@ -290,8 +325,8 @@ END_OF_WAY
     return 1
 }
 
-# is_users PATH: whether root does not own it, or the application's user or a user that a unit names can change it. Groups count
-# that the unit gives its user.
+# is_users PATH: whether it is somebody else's than root's, or the user or one that a unit names can change it, be it by a group that
+# the unit adds.
 is_users() {
     users_seen=$(stat -c '%u %A %G %g' "$1")
     case $users_seen in '0 '*) ;; *) return 0 ;; esac
