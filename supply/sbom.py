@@ -29,7 +29,7 @@ _SPDX = {
     "ISC License": "ISC",
     "MIT License": "MIT",
     "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
-    **{name: name for name in ("Apache-2.0", "BSD-2-Clause", "MIT", "MPL-2.0")},
+    **{name: name for name in ("Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "MIT", "MPL-2.0")},
 }
 # Where those words leave open which it is: as their licence files read.
 _READ = {
@@ -37,6 +37,7 @@ _READ = {
     "invoke": "BSD-2-Clause",
     "jinja2": "BSD-3-Clause",
     "python-dateutil": "(Apache-2.0 AND BSD-3-Clause) OR BSD-3-Clause",
+    "sqlparse": "BSD-3-Clause",
 }
 
 
