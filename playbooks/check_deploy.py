@@ -43,6 +43,7 @@ from playbooks.rollout.migrating import (
 from playbooks.rollout.planning.outdated_hosts import outdated_hosts
 from playbooks.rollout.planning.preview import Planned, planned, waits
 from playbooks.rollout.run_once import once_sentence
+from playbooks.rollout.tools import PlannedTool, planned_tools
 from playbooks.settings import Settings
 from playbooks.steps.adopt import adopt
 from playbooks.steps.drift import drift_sentences
@@ -88,6 +89,7 @@ class DeployCheck:
     Args:
         before: the actions before any host switches, besides staging; empty for none.
         migrations: what would be done to the databases then; None if that is known only when hosts have the artifact.
+        tools: the runs of the application's own migration tools then.
         databases: why a database cannot be migrated.
     """
 
@@ -102,6 +104,7 @@ class DeployCheck:
     hosts: tuple[HostPlan, ...]
     before: str = ""
     migrations: tuple[PlannedMigration, ...] | None = ()
+    tools: tuple[PlannedTool, ...] = ()
     databases: tuple[str, ...] = ()
 
     @property
@@ -210,6 +213,7 @@ def check(env: Environment, wanted: DeployRequest, progress: Progress) -> Deploy
         hosts=(*lines, *others, *gone, *in_front),
         before=once_sentence(first, for_next(renderings, facts)[first]) if first else "",
         migrations=None if migrated is None else tuple(planned_migration(job) for job in expand_jobs(migrated)),
+        tools=tuple(planned_tools(env, first)),
         databases=tuple(unready),
     )
 

@@ -57,6 +57,7 @@ from playbooks.rollout.run_once import run_once
 from playbooks.rollout.runs import Deployment
 from playbooks.rollout.staging import back_up_and_stage
 from playbooks.rollout.summary import abandoned, deployed, unchanged, without
+from playbooks.rollout.tools import ToolDone, run_tools
 from playbooks.steps.adopt import adopt
 from playbooks.steps.facts import Facts
 from playbooks.steps.finish import Finished, Mark, finish
@@ -105,9 +106,11 @@ def deploy(env: Environment, wanted: DeployRequest, progress: Progress) -> Outco
             deployment = adopt_foreign(fleet, deployment)
             plan, context = plan_rollout(fleet, held, deployment)
             migrated: list[Done] = []
-            with _nothing_left_behind(fleet, deployment, migrated):
+            tools: list[ToolDone] = []
+            with _nothing_left_behind(fleet, deployment, migrated, tools):
                 deployment = stage(fleet, deployment)
                 deployment = migrate_databases(fleet, deployment, migrated)
+                deployment = migrate_by_tools(fleet, deployment, tools)
             rollout = roll_out(context, plan, on_failure=env.settings.rollout.on_failure)
             outcome = conclude(fleet, deployment, plan, rollout, request_summary(context, rollout))
             held.succeeded = not outcome.exit_status
@@ -312,6 +315,20 @@ def migrate_databases(fleet: Fleet, deployment: Deployment, migrated: list[Done]
     return replace(deployment, migrated=tuple(migrated), warnings=(*deployment.warnings, *([told] if owed else [])))
 
 
+def migrate_by_tools(fleet: Fleet, deployment: Deployment, done: list[ToolDone]) -> Deployment:
+    """Let the application's own tools migrate, in the staged release, on the first host that changes.
+
+    Args:
+        done: gets each run.
+
+    Raises:
+        SlipwayError: a tool failed, or another task migrates the database; what runs has not changed.
+    """
+    env, release = deployment.env, deployment.release
+    warnings = run_tools(fleet, env, release.id, deployment.outdated[0].name, done)
+    return replace(deployment, tools=tuple(done), warnings=(*deployment.warnings, *warnings))
+
+
 def _unchanged(fleet: Fleet, deployment: Deployment) -> Outcome:
     """Every host runs the release already."""
     return without(unchanged(deployment), fleet.unreachable)
@@ -484,14 +501,16 @@ def _moves(deployment: Deployment) -> dict[str, Move]:
 
 
 @contextlib.contextmanager
-def _nothing_left_behind(fleet: Fleet, deployment: Deployment, migrated: Sequence[Done]) -> Iterator[None]:
+def _nothing_left_behind(
+    fleet: Fleet, deployment: Deployment, migrated: Sequence[Done], tools: Sequence[ToolDone]
+) -> Iterator[None]:
     """Remove the staged release after a failure before any switch, so that failed attempts do not pile up."""
     try:
         yield
     except Interrupted as ended:
         raise Interrupted(f"{ended.message} {NOTHING_SWITCHED}", hint=STAGED) from None
     except SlipwayError as error:
-        outcome = abandoned(replace(deployment, migrated=tuple(migrated)), error)
+        outcome = abandoned(replace(deployment, migrated=tuple(migrated), tools=tuple(tools)), error)
         _abandon(fleet, deployment, sealed(deployment.env, deployment.owner, outcome, deployment.facts))
         raise
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from playbooks.core.answer import Answer
@@ -41,6 +41,14 @@ from playbooks.rollout.migrating import (
 )
 from playbooks.rollout.outcome import Outcome
 from playbooks.rollout.recording import sealed, write_down
+from playbooks.rollout.tools import (
+    PlannedTool,
+    ToolDone,
+    databases_with_tools,
+    planned_tools,
+    require_one_database,
+    run_tools,
+)
 from playbooks.steps.facts import Facts
 from playbooks.steps.finish import Finished, finish
 
@@ -50,7 +58,8 @@ class MigrateRequest:
     """A person's request.
 
     Args:
-        to: bring the databases to this migration's id; "none" takes all back. Default: all that are pending.
+        to: bring the databases to this migration's id; "none" takes all back. Default: all that are pending. The
+            application's own tool only goes back to it.
         contract: also apply contracts.
         force: leave kept releases behind that need the old schema; take back also what loses data.
         check: only say what would be done.
@@ -73,8 +82,11 @@ class MigrateResult(Answer):
         release: the release whose migrations they are.
         done: the migrations, in the order in which they were applied or taken back.
         planned: what a check found to do.
+        tools: the runs of the application's own migration tools.
+        planned_tools: those that a check found to do.
         owed: contracts that wait until nothing needs the old schema.
         message: the same as a sentence.
+        warnings: what a person should know.
     """
 
     schema: ClassVar[str] = "slipway.migrate/1"
@@ -82,8 +94,11 @@ class MigrateResult(Answer):
     release: str
     done: tuple[Done, ...]
     planned: tuple[PlannedMigration, ...]
+    tools: tuple[ToolDone, ...]
+    planned_tools: tuple[PlannedTool, ...]
     owed: tuple[str, ...]
     message: str
+    warnings: tuple[str, ...] = ()
 
 
 def migrate(env: Environment, wanted: MigrateRequest, progress: Progress) -> MigrateResult:
@@ -99,6 +114,9 @@ def migrate(env: Environment, wanted: MigrateRequest, progress: Progress) -> Mig
         StepFailed: one failed; it says what stays.
     """
     require_migrations(env)
+    if wanted.to is not None:
+        require_one_database(env, wanted.to)
+        planned_tools(env, env.targets[0].name, wanted.to)
     env.secrets.require(secrets_of_migrations(env))
     env.signing.prepare(progress.warn)
     started, began = now(), time.monotonic()
@@ -111,21 +129,24 @@ def migrate(env: Environment, wanted: MigrateRequest, progress: Progress) -> Mig
         fleet.require_all()
         facts = read_all(fleet, env, env.targets)
         if wanted.check:
-            release, jobs, owed = _find(fleet, env, wanted, facts)
-            return _result(env, "", release, [], jobs, owed)
+            host, release, jobs, owed = _find(fleet, env, wanted, facts)
+            plans = tuple(planned_tools(env, host, wanted.to))
+            return _result(env, "", release, [], [], jobs, owed, plans)
         with fleet.lock(lock_requests(env, names, owner, wait=wanted.wait)) as held:
-            release, jobs, owed = _find(fleet, env, wanted, facts)
-            if not jobs:
+            host, release, jobs, owed = _find(fleet, env, wanted, facts)
+            if not jobs and not databases_with_tools(env):
                 held.succeeded = True
-                return _result(env, "", release, [], [], owed)
+                return _result(env, "", release, [], [], [], owed)
             done: list[Done] = []
+            tools: list[ToolDone] = []
             try:
                 run_jobs(fleet, env, jobs, done, by=owner.who, deploy=owner.id)
+                warnings = run_tools(fleet, env, release, host, tools, to=wanted.to)
             except StepFailed as error:
-                _record(fleet, env, owner, facts, done, error.message, error.code, time.monotonic() - began)
+                _record(fleet, env, owner, facts, (done, tools), error.message, error.code, time.monotonic() - began)
                 raise
-            result = _result(env, owner.id, release, done, [], owed)
-            _record(fleet, env, owner, facts, done, result.message, "", time.monotonic() - began)
+            result = replace(_result(env, owner.id, release, done, tools, [], owed), warnings=tuple(warnings))
+            _record(fleet, env, owner, facts, (done, tools), result.message, "", time.monotonic() - began)
             held.succeeded = True
             return result
 
@@ -136,7 +157,7 @@ def require_migrations(env: Environment) -> None:
     Raises:
         UsageError: no database has some.
     """
-    if not databases_with_migrations(env):
+    if not databases_with_migrations(env) and not databases_with_tools(env):
         raise UsageError(
             f"no database of {env.title} has migrations; nothing was touched",
             hint="set slipway_databases[].migrations: docs/migrations.md",
@@ -166,9 +187,11 @@ def running_release(env: Environment, facts: Mapping[str, Facts]) -> tuple[str, 
 
 def _find(
     fleet: Fleet, env: Environment, wanted: MigrateRequest, facts: Mapping[str, Facts]
-) -> tuple[str, list[Wanted], list[str]]:
-    """Return the running release, what is to be done, and which contracts wait."""
+) -> tuple[str, str, list[Wanted], list[str]]:
+    """Return a host and the release that it runs, what is to be done, and which contracts wait."""
     host, release = running_release(env, facts)
+    if not databases_with_migrations(env):
+        return host, release, [], []
     found = compared(fleet, env, from_release(fleet, env, release, host))
     require_ready(env, found)
     owed = [f"{job.database.database.name}: {job.migration.label}" for job in contract_jobs(found)]
@@ -176,26 +199,39 @@ def _find(
         jobs = jobs_to(found, wanted.to)
         if not wanted.force:
             refuse_lossy(jobs)
-        return release, jobs, owed
+        return host, release, jobs, owed
     jobs = expand_jobs(found)
     if wanted.contract:
         for warning in refuse_early_contracts(fleet, env, facts, found, force=wanted.force):
             fleet.progress.warn(warning)
-        return release, [*jobs, *contract_jobs(found)], []
-    return release, jobs, owed
+        return host, release, [*jobs, *contract_jobs(found)], []
+    return host, release, jobs, owed
 
 
 def _result(
-    env: Environment, id_: str, release: str, done: list[Done], planned: list[Wanted], owed: list[str]
+    env: Environment,
+    id_: str,
+    release: str,
+    done: list[Done],
+    tools: list[ToolDone],
+    planned: list[Wanted],
+    owed: list[str],
+    plans: Sequence[PlannedTool] = (),
 ) -> MigrateResult:
-    if planned:
+    if plans:
+        message = f"{counted(len(planned), 'migration')} and {counted(len(plans), 'tool')} to run; nothing was touched"
+    elif tools:
+        message = "; ".join([*(f"{one.label} done" for one in done), *(one.sentence for one in tools)])
+    elif planned:
         message = f"{counted(len(planned), 'migration')} to run; nothing was touched"
     elif done:
         message = f"{counted(len(done), 'migration')} done in {sum(one.seconds for one in done):.1f} s"
     else:
         message = "every database has what the running release needs"
-    plans = tuple(planned_migration(job) for job in planned)
-    return MigrateResult(env.name, id_, release, tuple(done), plans, tuple(owed), message)
+    planned_files = tuple(planned_migration(job) for job in planned)
+    return MigrateResult(
+        env.name, id_, release, tuple(done), planned_files, tuple(tools), tuple(plans), tuple(owed), message
+    )
 
 
 def _record(
@@ -203,7 +239,7 @@ def _record(
     env: Environment,
     owner: LockOwner,
     facts: Mapping[str, Facts],
-    done: Sequence[Done],
+    done: tuple[Sequence[Done], Sequence[ToolDone]],
     message: str,
     code: str,
     seconds: float,
@@ -220,7 +256,8 @@ def _record(
         started=owner.since,
         seconds=seconds,
         by=owner.who,
-        migrations=tuple(done),
+        migrations=tuple(done[0]),
+        tools=tuple(done[1]),
         exit_status=ExitStatus.PERSON_NEEDED if code else ExitStatus.DONE,
     )
     document = sealed(env, owner, outcome, facts)

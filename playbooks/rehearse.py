@@ -40,6 +40,7 @@ from playbooks.rollout.migrating import (
 from playbooks.rollout.outcome import Outcome
 from playbooks.rollout.recording import sealed, write_down
 from playbooks.rollout.rehearsing import Rehearsing
+from playbooks.rollout.tools import databases_with_tools
 from playbooks.steps.facts import Facts
 from playbooks.steps.finish import Finished, finish
 from playbooks.steps.migrations import keep_rehearsal
@@ -90,6 +91,7 @@ def rehearse(env: Environment, version: str | None, artifact: str | None, progre
         Locked: a drill or another rehearsal is running.
         SlipwayError: a host or a database does not answer.
     """
+    _tools_are_not_rehearsed(env, progress)
     found = find_artifact(env, version=version, artifact=artifact)
     migrations = from_artifact(env, found)
     if not databases_with_migrations(env) or migrations is None:
@@ -137,6 +139,25 @@ def rehearse(env: Environment, version: str | None, artifact: str | None, progre
         )
         _record(fleet, env, owner, facts, result)
         return result
+
+
+def _tools_are_not_rehearsed(env: Environment, progress: Progress) -> None:
+    """Say which databases a rehearsal leaves out.
+
+    Raises:
+        UsageError: it leaves out all of them.
+    """
+    names = ", ".join(one.name for one in databases_with_tools(env))
+    if not names:
+        return
+    why = f"the application's own tool migrates {names}, and a rehearsal can only run SQL files"
+    if databases_with_migrations(env):
+        progress.warn(f"{why}: what the tool does is not rehearsed")
+        return
+    raise UsageError(
+        f"{why}; nothing was touched",
+        hint="rehearse it by hand on a restored copy: docs/migrations.md, The application's own tool",
+    )
 
 
 def _keep(

@@ -15,10 +15,12 @@ from playbooks.migrations.pending import Applied
 from playbooks.rollout.migrating import (
     DatabaseMigrations,
     compared,
+    databases_with_migrations,
     from_release,
     migrating_hosts,
     secrets_of_migrations,
 )
+from playbooks.rollout.tools import look_at_tools, tool_name
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,30 @@ class ShownDatabase:
 
 
 @dataclass(frozen=True)
+class ShownTool:
+    """What the application's own tool says of a database.
+
+    Args:
+        name: the database.
+        tool: the tool's name; "commands" if it is none that Slipway knows.
+        host: the host that was asked.
+        known: whether Slipway understands the tool's output; else only `said` counts.
+        applied, pending: migrations by the tool's names.
+        said: the output's lines.
+        exit: the exit status of the tool's status command.
+    """
+
+    name: str
+    tool: str
+    host: str
+    known: bool
+    applied: tuple[str, ...]
+    pending: tuple[str, ...]
+    said: tuple[str, ...]
+    exit: int
+
+
+@dataclass(frozen=True)
 class ShownMigrations:
     """The migrations of an environment."""
 
@@ -55,6 +81,7 @@ class ShownMigrations:
     environment: str
     release: str
     databases: tuple[ShownDatabase, ...]
+    tools: tuple[ShownTool, ...] = ()
 
     @property
     def exit_status(self) -> ExitStatus:
@@ -68,6 +95,7 @@ class ShownMigrations:
             "environment": self.environment,
             "release": self.release,
             "databases": [asdict(one) for one in self.databases],
+            "tools": [asdict(one) for one in self.tools],
             "exit_status": int(self.exit_status),
         }
 
@@ -85,8 +113,11 @@ def show_migrations(env: Environment, progress: Progress) -> ShownMigrations:
     with open_fleet([env.target(name).address for name in names], progress=progress, forks=env.settings.forks) as fleet:
         fleet.require_all()
         host, release = running_release(env, read_all(fleet, env, env.targets))
-        found = compared(fleet, env, from_release(fleet, env, release, host))
-    return ShownMigrations(env.name, release, tuple(_shown(one) for one in found))
+        by_files = databases_with_migrations(env)
+        found = compared(fleet, env, from_release(fleet, env, release, host)) if by_files else []
+        statuses = look_at_tools(fleet, env, release, host)
+    tools = tuple(ShownTool(name, tool_name(env, name), host, **vars(status)) for name, status in statuses.items())
+    return ShownMigrations(env.name, release, tuple(_shown(one) for one in found), tools)
 
 
 def _shown(one: DatabaseMigrations) -> ShownDatabase:

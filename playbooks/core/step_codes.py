@@ -100,6 +100,7 @@ class StepCode(StrEnum):
     MIGRATION_POOLER = "step.migration-pooler"
     MIGRATION_UNKNOWN = "step.migration-unknown"
     MIGRATION_TABLE = "step.migration-table"
+    MIGRATION_TOOL = "step.migration-tool"
     # the ledger
     RECORD = "step.record"
     THERE = "step.there"

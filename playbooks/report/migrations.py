@@ -12,11 +12,13 @@ if TYPE_CHECKING:
     from playbooks.migrations.certificate import Certificate
     from playbooks.migrations.pending import Applied
     from playbooks.rehearse import Rehearsal
-    from playbooks.show_migrations import ShownDatabase, ShownMigrations
+    from playbooks.show_migrations import ShownDatabase, ShownMigrations, ShownTool
 
 
 def show_migrated(result: MigrateResult) -> None:
     """What a task did to the databases, or would do."""
+    for tool in result.planned_tools:
+        say(f"{tool.database}: {tool.host} would run '{tool.command}' ({tool.tool})")
     if result.planned:
         say("Dry run: nothing was touched.")
         for plan in result.planned:
@@ -40,6 +42,8 @@ def show_migrated(result: MigrateResult) -> None:
         show_table(("database", "migration", "", "took", "because of locks"), rows)
     say(result.message)
     _owed(result.owed)
+    for warning in result.warnings:
+        say(f"warning: {warning}")
 
 
 def show_migrations(shown: ShownMigrations) -> None:
@@ -47,6 +51,8 @@ def show_migrations(shown: ShownMigrations) -> None:
     say(f"{shown.environment} runs {shown.release}")
     for one in shown.databases:
         _database(one)
+    for tool in shown.tools:
+        _tool(tool)
 
 
 def _database(one: ShownDatabase) -> None:
@@ -64,6 +70,20 @@ def _database(one: ShownDatabase) -> None:
         say(f"warning: not whole, and of no use: the indexes {', '.join(one.invalid)}")
     for problem in one.problems:
         say(f"problem: {problem}")
+
+
+def _tool(one: ShownTool) -> None:
+    say(f"\n{one.name}, as {one.tool} says on {one.host}:")
+    if one.known:
+        rows = [(name, "applied") for name in one.applied] + [(name, "pending") for name in one.pending]
+        if rows:
+            show_table(("migration", "state"), rows)
+        else:
+            say("nothing is pending")
+        return
+    say("\n".join(f"  | {line}" for line in one.said) or "  nothing")
+    if one.exit:
+        say(f"its status command ended with status {one.exit}")
 
 
 def _row(row: Applied) -> tuple[str, str, str, str, str]:

@@ -163,6 +163,8 @@ def show_check(check: DeployCheck) -> None:
         about = f", about {migration.estimate:g} s or more by its rehearsal" if migration.estimate is not None else ""
         say(f"\n{migration.database}: apply {migration.id}_{migration.name}{about}")
         say("\n".join(f"  {number}. {text}" for number, text in enumerate(migration.statements, start=1)))
+    for tool in check.tools:
+        say(f"\n{tool.database}: before any host switches, {tool.host} runs '{tool.command}' ({tool.tool})")
     for host in check.hosts:
         _show_plan(host)
     for problem in check.databases:

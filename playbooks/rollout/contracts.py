@@ -50,7 +50,7 @@ def known_ids(fleet: Fleet, env: Environment, releases: Mapping[str, str]) -> di
             release: {
                 database.name: _ids(remote, settings, release, database.migrations.folder)
                 for database in databases_with_migrations(env)
-                if database.migrations
+                if database.migrations and database.migrations.folder is not None
             }
             for release in by_host[remote.name]
         }

@@ -108,13 +108,13 @@ class PlannedMigration:
 
 
 def databases_with_migrations(env: Environment) -> list[Database]:
-    """Return the databases that releases change."""
-    return [database for database in env.settings.databases if database.migrations]
+    """Return the databases that releases change by SQL files."""
+    return [one for one in env.settings.databases if one.migrations and not one.migrations.by_tool]
 
 
 def migrating_hosts(env: Environment) -> list[str]:
-    """Return the hosts that reach these databases."""
-    names = {database.name for database in databases_with_migrations(env)}
+    """Return the hosts that reach the databases that releases change, also by a tool."""
+    names = {database.name for database in env.settings.databases if database.migrations}
     return [host for host, databases in env.database_hosts.items() if names & set(databases)]
 
 
@@ -197,7 +197,11 @@ def compared(
 
 def _folders(env: Environment) -> dict[str, str]:
     """Return the folder of each database's migrations in a release."""
-    return {database.name: database.migrations.folder for database in env.settings.databases if database.migrations}
+    return {
+        database.name: database.migrations.folder
+        for database in env.settings.databases
+        if database.migrations and database.migrations.folder is not None
+    }
 
 
 def read_states(fleet: Fleet, env: Environment) -> Mapping[str, DatabaseState]:

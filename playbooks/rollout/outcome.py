@@ -10,6 +10,7 @@ from playbooks.core.names import cut
 from playbooks.core.states import TaskStatus
 from playbooks.judgement.meanwhile import RequestSummary
 from playbooks.rollout.migrating import Done
+from playbooks.rollout.tools import ToolDone
 
 # A record is one argument of a script, of 128 kB at the most (execve(2)).
 MAX_MESSAGE, MAX_WARNING, MAX_WARNINGS = 8000, 500, 20  # characters, characters, lines
@@ -57,6 +58,7 @@ class Outcome:
         backup: the id of the backup taken before.
         verdicts: how its stages were judged, with the numbers.
         migrations: what was done to the databases.
+        tools: the runs of the application's own migration tools.
         warnings: what a person should know.
         next: what to do next.
         requests: requests during the change and before it; None if nothing counts them.
@@ -77,6 +79,7 @@ class Outcome:
     backup: str | None = None
     verdicts: tuple[dict[str, object], ...] = ()
     migrations: tuple[Done, ...] = ()
+    tools: tuple[ToolDone, ...] = ()
     warnings: tuple[str, ...] = ()
     next: str = ""
     code: str = ""

@@ -16,6 +16,7 @@ from playbooks.releases.render import Rendered
 from playbooks.releases.renderings import Renderings, for_next
 from playbooks.rollout.migrating import DatabaseMigrations, Done
 from playbooks.rollout.mover import Move
+from playbooks.rollout.tools import ToolDone
 from playbooks.steps.facts import Facts
 from playbooks.strategies.plan import Plan
 from playbooks.traffic.groups import Groups
@@ -41,6 +42,7 @@ class Deployment:
         backup: the id of the backup to go back to, if one was made or proven.
         databases: the databases and what they lack; None until that is known.
         migrated: the migrations that were applied.
+        tools: the runs of the application's own migration tools.
         instead: a sentence on each version that was passed over.
         warnings: what a person should know afterwards.
     """
@@ -60,6 +62,7 @@ class Deployment:
     backup: str | None = None
     databases: tuple[DatabaseMigrations, ...] | None = None
     migrated: tuple[Done, ...] = ()
+    tools: tuple[ToolDone, ...] = ()
     instead: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 

@@ -62,6 +62,7 @@ def abandoned(run: Deployment, error: SlipwayError) -> Outcome:
         seconds=time.monotonic() - run.started,
         by=release.by,
         migrations=run.migrated,
+        tools=run.tools,
         code=error.code,
         exit_status=ExitStatus.FAILED,
     )
@@ -94,6 +95,11 @@ def deployed(
     if run.migrated and gone_back:
         kept = ", ".join(f"{one.label} in {one.database}" for one in run.migrated)
         told.append(f"the databases keep what this deploy migrated: {kept}. They are expands, with which {back} works")
+    if gone_back and back and (ran := [one for one in run.tools if one.moved or one.after.applied is None]):
+        told.append(
+            f"the databases keep what the migration tool did: {'; '.join(one.sentence for one in ran)}. Whether {back} "
+            "works with it, only its authors know"
+        )
     told += _unjudged(rollout)
     status, message, next_step, exit_status = _verdict(env, release, facts, rollout, group)
     return Outcome(
@@ -110,6 +116,7 @@ def deployed(
         strategy=plan.strategy,
         backup=run.backup,
         migrations=run.migrated,
+        tools=run.tools,
         verdicts=tuple(stage_verdict.record for stage_verdict in rollout.stage_verdicts),
         warnings=tuple(told),
         next=next_step,

@@ -1,10 +1,10 @@
 """What is backed up, where to, and for how long (A2)."""
 
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from playbooks.settings.migrations import Migrations
+from playbooks.settings.migrations import Migrations, VariableName
 from playbooks.settings.types import (
     FLEET_WIDE,
     AbsolutePath,
@@ -18,9 +18,6 @@ from playbooks.settings.types import (
     Text,
     section,
 )
-
-# POSIX: what a shell can export.
-VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
 class Keep(Model):
@@ -77,7 +74,7 @@ class Database(Model):
 
     @model_validator(mode="after")
     def _migrations_have_a_user(self) -> Self:
-        if self.migrations and not self.migrating_user:
+        if self.migrations and not self.migrations.by_tool and not self.migrating_user:
             raise ValueError("migrations need owner and owner_password, or user and password of their own")
         return self
 

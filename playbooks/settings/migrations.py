@@ -1,13 +1,16 @@
 """How a release changes its database (C1)."""
 
 from datetime import time
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from playbooks.settings.types import Count, DatabaseName, Duration, Model, ReleasePath, Text, section
 
+ToolName = Literal["alembic", "django", "rails", "flyway", "prisma", "knex", "dbmate"]
+# POSIX: what a shell can export.
+VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 
 
@@ -58,11 +61,46 @@ class RehearsalSettings(Model):
     table_mb: Count = Field(10, description="Smaller tables may be locked for longer, in MB.")
 
 
-class Migrations(Model):
-    """The migrations of a database: SQL files in the artifact. See docs/migrations.md."""
+class ToolCommands(Model):
+    """The commands of the application's own tool. Each is a line for sh, and runs in the release's folder."""
 
-    folder: ReleasePath = Field(
-        description="The folder in the release with the files, ID_NAME.up.sql and ID_NAME.down.sql."
+    up: Text = Field(min_length=1, description="Applies all that is pending.")
+    down: Text | None = Field(
+        None, description="Takes back what is later than {to}, a version. Default: the tool has no way back."
+    )
+    status: Text = Field(min_length=1, description="Shows what is applied and what is pending. It must change nothing.")
+
+    @model_validator(mode="after")
+    def _down_names_the_version(self) -> Self:
+        if self.down is not None and "{to}" not in self.down:
+            raise ValueError("down must say {to}, the version to go back to")
+        return self
+
+
+class Migrations(Model):
+    """The migrations of a database: SQL files in the artifact, or the application's own tool: docs/migrations.md."""
+
+    folder: ReleasePath | None = Field(
+        None, description="The folder in the release with the files, ID_NAME.up.sql and ID_NAME.down.sql."
+    )
+    tool: ToolName | None = Field(
+        None,
+        description="Instead of a folder: the application's own tool, whose commands Slipway knows.",
+    )
+    commands: ToolCommands | None = Field(None, description="Instead of both: the commands of another tool.")
+    program: Text | None = Field(
+        None,
+        min_length=1,
+        description="How the commands of `tool` begin, e.g. venv/bin/alembic. Default: alembic, python3 manage.py, "
+        "bin/rails, flyway, npx prisma, npx knex, dbmate.",
+    )
+    environment: dict[VariableName, Text] = Field(
+        {}, description="Environment variables for the tool. Secrets belong into environment_file."
+    )
+    environment_file: ReleasePath | None = Field(
+        None,
+        description="A file in the release with further environment variables for the tool, as systemd's "
+        "EnvironmentFile= reads it; the application's own, say.",
     )
     user: DatabaseName | None = Field(
         None,
@@ -76,11 +114,36 @@ class Migrations(Model):
         ge=0.01,
         le=60,
         description="How long a statement waits for a lock. While it waits, everybody else waits behind it. Then it is "
-        "given up and tried again.",
+        "given up, and with SQL files tried again.",
     )
     patience: Duration = Field(
-        300.0, description="How long to try again for a lock before the migration fails, with growing pauses."
+        300.0,
+        description="How long to try again for a lock before the migration fails, with growing pauses; with a tool, "
+        "how long to wait while another task migrates.",
     )
     statement_timeout: Duration = Field(3600.0, gt=0, description="How long a statement may take.")
     rehearsal: RehearsalSettings = section("What a deploy asks of the rehearsal.")
     window: WindowSettings | None = Field(None, description="When deploys may migrate it. Default: at any time.")
+
+    @property
+    def by_tool(self) -> bool:
+        """Whether the application's own tool migrates."""
+        return self.folder is None
+
+    @model_validator(mode="after")
+    def _is_one_kind(self) -> Self:
+        given = [name for name in ("folder", "tool", "commands") if getattr(self, name) is not None]
+        if len(given) != 1:
+            has = " and ".join(given) or "none of them"
+            raise ValueError(f"expected exactly one of folder, tool and commands; it has {has}")
+        if self.program and not self.tool:
+            raise ValueError("program goes with tool only")
+        if not self.by_tool and (self.environment or self.environment_file):
+            raise ValueError("environment and environment_file are for a tool; SQL files have no use for them")
+        if self.by_tool and self.rehearsal.required:
+            raise ValueError("rehearsal.required needs a folder of SQL files: what a tool does is not rehearsed")
+        if self.by_tool and self.window:
+            raise ValueError(
+                "window needs a folder of SQL files: it is not known in time whether a tool has work to do"
+            )
+        return self

@@ -47,6 +47,10 @@ require_own_token() {
 
 # begin_anew: clear up after a dead task, then make a new token, with which nobody else may act any more.
 begin_anew() {
+    if ! await_tools; then
+        emit held "$(head -n 1 "$state/lock")"
+        exit 1
+    fi
     clear_guard
     record_interrupted
     # A full disk keeps nobody from going back.

@@ -36,6 +36,8 @@ HINTS = {
     "where the database stands",
     StepCode.MIGRATION_HALF: "correct what is wrong, and do the same again: it goes on with that statement",
     StepCode.MIGRATION_UNKNOWN: "when it answers again: invoke migrations {flag}",
+    StepCode.MIGRATION_TOOL: "correct it, and deploy again; invoke migrations {flag} shows the status that the "
+    "running release's tool gives",
     StepCode.DATABASE: "is the database up, and are user and password of its migrations right? See invoke migrations "
     "{flag}",
 }

@@ -59,6 +59,21 @@ guard_takes() {
     echo $((takes + settles))
 }
 
+# await_tools: wait for an application's migration tool that a dead task has begun, for as long as a lock is waited for: one that
+# is cut off leaves a database of which nobody knows what it has. Fails if it still runs then.
+await_tools() {
+    left=${wait%.*}
+    for answer in "$run"/answers/*.migration_tool.*; do
+        orphan=${answer##*/}
+        orphan=${orphan%.*}
+        while [ -d "$answer" ] && [ ! -f "$answer/status" ] && systemctl --quiet is-active "${orphan%.*}.service" 9>&-; do
+            [ "$left" -gt 0 ] || return 1
+            sleep 1 9>&-
+            left=$((left - 1))
+        done
+    done
+}
+
 # end_orphans: end the steps of a dead task, which may still run, before this task begins. A folder is UNIT.STEP.NUMBER.
 end_orphans() {
     for answer in "$run"/answers/*; do
