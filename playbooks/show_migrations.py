@@ -87,6 +87,7 @@ class ShownMigrations:
     def exit_status(self) -> ExitStatus:
         """Return 3 if a person must look at a database."""
         bad = any(one.problems or any(row.is_half for row in one.applied) for one in self.databases)
+        bad = bad or any(one.exit and not one.known for one in self.tools)
         return ExitStatus.PERSON_NEEDED if bad else ExitStatus.DONE
 
     def to_json(self) -> dict[str, Any]:

@@ -165,6 +165,8 @@ def show_check(check: DeployCheck) -> None:
         say("\n".join(f"  {number}. {text}" for number, text in enumerate(migration.statements, start=1)))
     for tool in check.tools:
         say(f"\n{tool.database}: before any host switches, {tool.host} runs '{tool.command}' ({tool.tool})")
+        if tool.unlocked:
+            say(f"  under the locks of the hosts alone, since {tool.unlocked}")
     for host in check.hosts:
         _show_plan(host)
     for problem in check.databases:

@@ -13,6 +13,7 @@ from playbooks.core.step_codes import StepCode
 from playbooks.environments.environment import Environment
 from playbooks.fleet.fleet import Fleet
 from playbooks.fleet.remote import Remote
+from playbooks.migrations.sql_files import Direction
 from playbooks.migrations.tools import (
     MAX_KEPT,
     ToolStatus,
@@ -62,7 +63,7 @@ class ToolDone:
 
     database: str
     tool: str
-    direction: str
+    direction: Direction
     host: str
     seconds: float
     exit: int
@@ -176,8 +177,8 @@ def run_tools(
         text = f"{_name(one)} {what} {one.name} on {host} ({number} of {len(databases)})"
         fleet.progress.phase(Phase(PhaseCode.MIGRATING, text))
         unlocked = _why_unlocked(env, one, host)
-        direction = "down" if to is not None else "up"
-        job = ToolJob(release, "down" if to is not None else "up", _command(one, to), not unlocked)
+        direction: Direction = "down" if to is not None else "up"
+        job = ToolJob(release, direction, _command(one, to), not unlocked)
 
         def act(remote: Remote, one: Database = one, job: ToolJob = job) -> ToolRan:
             settings = env.target(host).settings
@@ -208,7 +209,7 @@ def _failed(env: Environment, one: Database, host: str, job: ToolJob, ran: ToolR
     return with_hint(error, env.flag)
 
 
-def _warnings(one: Database, ran: ToolRan, unlocked: str, direction: str) -> list[str]:
+def _warnings(one: Database, ran: ToolRan, unlocked: str, direction: Direction) -> list[str]:
     told = []
     if unlocked:
         told.append(
@@ -228,7 +229,7 @@ def _warnings(one: Database, ran: ToolRan, unlocked: str, direction: str) -> lis
     return told
 
 
-def _done(one: Database, direction: str, host: str, ran: ToolRan, *, locked: bool) -> ToolDone:
+def _done(one: Database, direction: Direction, host: str, ran: ToolRan, *, locked: bool) -> ToolDone:
     return ToolDone(
         database=one.name,
         tool=_name(one),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -74,7 +75,7 @@ def look(remote: Remote, settings: Settings, database: Database, release: str) -
         StepFailed: the tool cannot be run.
     """
     migrations = _migrations(database)
-    words = _words(settings, migrations, release, "status")
+    words = _words(settings, migrations, release, "status", 300)
     answer = remote.run("migration_tool", words, payload=as_payload(_lines(migrations, {})), timeout=360)
     return _status(migrations, answer, "before")
 
@@ -105,9 +106,11 @@ def run_tool(
     lines = _lines(migrations, {job.what: job.command})
     if job.lock:
         lines.append(connection(database, secrets))
+    # The tool ends before nobody listens any more. What is left behind then is taken away.
+    seconds = min(settings.timeouts.total, remote.deadline - time.monotonic()) - 30
     answer = remote.run(
         "migration_tool",
-        _words(settings, migrations, job.release, job.what),
+        _words(settings, migrations, job.release, job.what, max(30, seconds)),
         payload=as_payload(lines),
         acts=True,
         timeout=settings.timeouts.total,
@@ -137,11 +140,10 @@ def _migrations(database: Database) -> Migrations:
     return database.migrations
 
 
-def _words(settings: Settings, migrations: Migrations, release: str, what: What) -> list[str]:
-    seconds = str(round(settings.timeouts.total))
+def _words(settings: Settings, migrations: Migrations, release: str, what: What, seconds: float) -> list[str]:
     return [
         *(settings.home, settings.state, release, settings.run_user, what),
-        *(migrations.environment_file or "-", seconds, str(round(migrations.patience))),
+        *(migrations.environment_file or "-", str(round(seconds)), str(round(migrations.patience))),
     ]
 
 

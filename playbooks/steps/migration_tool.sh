@@ -1,7 +1,7 @@
 # shellcheck shell=sh disable=SC2034,SC2154
 # migration_tool HOME STATE RELEASE USER WHAT FILE SECONDS PATIENCE: run the application's own migration tool in a release. WHAT is up,
-# down, or status, which only shows its status; FILE has further environment variables for it, "-" for none. Standard input, see
-# payload.sh:
+# down, or status, which only shows its status; FILE has further environment variables for it, "-" for none. All of it ends within
+# SECONDS: nobody would hear how a tool has ended later than that. Standard input, see payload.sh:
 #   command WHAT BASE64         for status, and for WHAT
 #   environment BASE64          lines as in a file of EnvironmentFile=
 #   database NAME HOST PORT USER PASSWORD SERVED-BY   the database whose lock of migrations it holds meanwhile; may be missing
@@ -22,6 +22,13 @@ seconds=$7
 patience=$8
 app=${state##*/}
 database_limit=60
+
+ends=$(($(date +%s) + seconds))
+# remaining [RESERVE]: print the seconds that are left, without a reserve.
+remaining() {
+    left=$((ends - $(date +%s) - ${1:-0}))
+    echo $((left > 5 ? left : 5))
+}
 
 # include as_user.sh
 # include names.sh
@@ -67,12 +74,13 @@ mark="@$(od -An -N8 -tx1 /dev/urandom | tr -d ' \n')"
 
 # hold_lock: take the lock of migrations in a session that stays open.
 hold_lock() {
-    need psql
+    command -v psql >/dev/null ||
+        fail missing-tool "psql is not installed on this host, and the tool needs it for the lock of migrations: install postgresql-client"
     mkfifo "$scratch/ask" "$scratch/hear"
     exec 6<>"$scratch/hear" 7<>"$scratch/ask"
     (
         exec 7>&-
-        owner_sql "$scratch/ask" "$name" "$((seconds * 3 + patience + 60))" >/dev/null 2>&6 || :
+        owner_sql "$scratch/ask" "$name" "$((seconds + 60))" >/dev/null 2>&6 || :
         printf '\n%s gone\n' "$mark" >&6
     ) &
     # Whoever writes to psql notices that it is gone only by writing.
@@ -101,7 +109,7 @@ SQL
                 fail "$code" "cannot take the lock of migrations in database $name as $db_user: $said"
                 ;;
         esac
-        [ $(($(date +%s) - since)) -lt "$patience" ] ||
+        { [ $(($(date +%s) - since)) -lt "$patience" ] && [ "$(remaining 30)" -gt 5 ]; } ||
             fail migration-busy "another task has migrated database $name for the last $patience s; the tool was not begun"
         note "another task migrates $name; tries again"
         sleep 1
@@ -131,7 +139,8 @@ SQL
 
 # show_status WHEN
 show_status() {
-    run_tool "$folder" "$user" status "$((seconds < 300 ? seconds : 300))"
+    limit=$(remaining)
+    run_tool "$folder" "$user" status "$((limit < 300 ? limit : 300))"
     while IFS= read -r line; do emit "$1" "$line"; done <"$scratch/said"
     emit status "$1" "$tool_status"
 }
@@ -144,7 +153,7 @@ fi
 [ -z "$name" ] || hold_lock
 show_status before
 began=$(date +%s%3N)
-run_tool "$folder" "$user" "$what" "$seconds"
+run_tool "$folder" "$user" "$what" "$(remaining 20)"
 took=$(($(date +%s%3N) - began))
 last_line=
 if [ "$tool_status" -ne 0 ]; then tell_output "$(cat "$scratch/said")"; fi

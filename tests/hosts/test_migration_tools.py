@@ -212,6 +212,12 @@ def test_dbmate_waits_while_somebody_else_migrates(tooled: Tooled) -> None:
     tooled.configure(url(tooled, "postgres"))
     tooled.use(tool="dbmate", program="bin/dbmate")
     app.build("1.0.0", dbmate(f"create table made1 as select {SHOWS_LIMITS}", "create table made2 (a int)"))
+    secrets = app.settings["secrets"]
+    app.write(secrets={**secrets, "owner": {"command": ["printf", "wrong"]}})
+    refused = app.deploy("1.0.0", "--json")
+    assert (refused.status, refused.json["error"]["code"]) == (1, "step.database"), refused.err
+    assert "password authentication failed" in refused.json["error"]["message"]
+    app.write(secrets=secrets)
     tooled.database.host.run(HOLDS.format(app.name, "select pg_advisory_lock(1936484720, 1), pg_sleep(60)"))
     wait_until(lambda: tooled.database.has("select from pg_locks where locktype = 'advisory'"))
     busy = app.deploy("1.0.0", "--json")
@@ -260,8 +266,22 @@ def test_a_tool_of_ones_own_outlives_a_dead_controller(tooled: Tooled) -> None:
     assert tooled.database.sql("select * from made1") == f"{app.name}o"
     none = invoke("migrate", app.env, "--to=1", "--yes")
     assert (none.status, "no command that goes back" in none.err) == (2, True), none.err
+    del tooled.settings["host"]
+    tooled.use(commands={"up": "true", "status": "echo fine"})
+    check = app.deploy("1.0.0", "--force", "--check", "--json")
+    assert check.json["tools"][0]["unlocked"].endswith("names no address at which app1 reaches the server"), check.err
+    lone = invoke("migrate", app.env, "--yes", "--json")
+    assert (lone.status, lone.json["tools"][0]["locked"]) == (0, False), lone.err
+    assert "under the locks of the hosts alone" in lone.json["warnings"][0]
     bad = {"up": "id -un; exit 3", "status": "true"}
     tooled.use(commands=bad)
     failed = invoke("migrate", app.env, "--yes", "--json")
     assert failed.status == 1
     assert "'id -un; exit 3' ended with status 3: www-data" in json.loads(failed.out)["error"]["message"]
+    app.write(timeouts={"total": "55s"})
+    tooled.use(commands={"up": "sleep 200", "status": "true"})
+    app.build("1.1.0")
+    late = app.deploy("1.1.0", "--json")
+    assert late.json["error"]["code"] == "step.migration-tool", late.err
+    assert "'sleep 200' did not end within" in late.json["error"]["message"], "somebody still listens"
+    assert tooled.versions() == {"1.0.0"}
