@@ -75,8 +75,8 @@ def look(remote: Remote, settings: Settings, database: Database, release: str) -
         StepFailed: the tool cannot be run.
     """
     migrations = _migrations(database)
-    words = _words(settings, migrations, release, "status", 300)
-    answer = remote.run("migration_tool", words, payload=as_payload(_lines(migrations, {})), timeout=360)
+    values = _values(settings, migrations, release, "status", 300)
+    answer = remote.run("migration_tool", values=values, payload=as_payload(_lines(migrations, {})), timeout=360)
     return _status(migrations, answer, "before")
 
 
@@ -110,7 +110,7 @@ def run_tool(
     seconds = min(settings.timeouts.total, remote.deadline - time.monotonic()) - 30
     answer = remote.run(
         "migration_tool",
-        _words(settings, migrations, job.release, job.what, max(30, seconds)),
+        values=_values(settings, migrations, job.release, job.what, max(30, seconds)),
         payload=as_payload(lines),
         acts=True,
         timeout=settings.timeouts.total,
@@ -140,11 +140,17 @@ def _migrations(database: Database) -> Migrations:
     return database.migrations
 
 
-def _words(settings: Settings, migrations: Migrations, release: str, what: What, seconds: float) -> list[str]:
-    return [
-        *(settings.home, settings.state, release, settings.run_user, what),
-        *(migrations.environment_file or "-", str(round(seconds)), str(round(migrations.patience))),
-    ]
+def _values(settings: Settings, migrations: Migrations, release: str, what: What, seconds: float) -> dict[str, str]:
+    return {
+        "app": settings.app,
+        "home": settings.home,
+        "user": settings.run_user,
+        "release": release,
+        "what": what,
+        "file": migrations.environment_file or "-",
+        "seconds": str(round(seconds)),
+        "patience": str(round(migrations.patience)),
+    }
 
 
 def _lines(migrations: Migrations, commands: Mapping[str, str]) -> list[str]:

@@ -1,8 +1,11 @@
 # shellcheck shell=sh disable=SC2034,SC2154
-# migration_tool HOME STATE RELEASE USER WHAT FILE SECONDS PATIENCE: run the application's own migration tool in a release. WHAT is up,
-# down, or status, which only shows its status; FILE has further environment variables for it, "-" for none. All of it ends within
-# SECONDS: nobody would hear how a tool has ended later than that. Standard input, see payload.sh:
-#   command WHAT BASE64         for status, and for WHAT
+# migration_tool: run the application's own migration tool in a release.
+# needs: app home user release what file seconds patience
+#
+# what: up, down, or status, which only shows its status. file: has further environment variables for it, "-" for none. seconds: all of
+# it ends within these, since nobody would hear how a tool has ended later. patience: how long to wait for the lock of migrations.
+# Standard input, see payload.sh:
+#   command WHAT BASE64         for status, and for what
 #   environment BASE64          lines as in a file of EnvironmentFile=
 #   database NAME HOST PORT USER PASSWORD SERVED-BY   the database whose lock of migrations it holds meanwhile; may be missing
 #
@@ -12,15 +15,6 @@
 #
 # Emits: before LINE, after LINE; status WHEN EXIT; ran EXIT MILLISECONDS SENTENCE, with log LINE if it failed; pooled; looked.
 
-home=$1
-state=$2
-release=$3
-user=$4
-what=$5
-file=$6
-seconds=$7
-patience=$8
-app=${state##*/}
 database_limit=60
 
 ends=$(($(date +%s) + seconds))

@@ -13,7 +13,7 @@ run_tool() {
     set -- --unit="slipway-$app-tool-$$-$3" --property=Type=oneshot --property=WorkingDirectory="$1" --property=UMask=0077 \
         --property=TasksMax=infinity --property=TimeoutStopSec=10 --property=Nice="$(nice)" --property=User="$2" \
         --property=NoNewPrivileges=yes --property=CapabilityBoundingSet= --property=PrivateTmp=yes \
-        --property=TimeoutStartSec="$((tool_limit + 20))" --setenv=HOME=/tmp --setenv=TMPDIR=/tmp --setenv=LC_ALL="$LC_ALL" \
+        --property=TimeoutStartSec="$((tool_limit + 20))" --setenv=PATH="$settings_path" --setenv=HOME=/tmp --setenv=TMPDIR=/tmp --setenv=LC_ALL="$LC_ALL" \
         --setenv=NO_COLOR=1 --setenv=RELEASE="$1" --setenv=SLIPWAY_MIGRATION="$3" --property=EnvironmentFile="$scratch/own" \
         --property=EnvironmentFile="$scratch/given"
     [ -z "$tool_step" ] || set -- "$@" --property=BindsTo="$tool_step" --property=After="$tool_step"
