@@ -47,7 +47,7 @@ require_own_token() {
 
 # begin_anew: clear up after a dead task, then make a new token, with which nobody else may act any more.
 begin_anew() {
-    if ! await_tools; then
+    if ! await_migrations; then
         emit held "$(head -n 1 "$state/lock")"
         exit 1
     fi

@@ -59,11 +59,11 @@ guard_takes() {
     echo $((takes + settles))
 }
 
-# await_tools: wait for an application's migration tool that a dead task has begun, for as long as a lock is waited for: one that
-# is cut off leaves a database of which nobody knows what it has. Fails if it still runs then.
-await_tools() {
+# await_migrations: wait for a migration that a dead task has begun, for as long as a lock is waited for: a tool that is cut off
+# leaves a database of which nobody knows what it has. Fails if it still runs then.
+await_migrations() {
     left=${wait%.*}
-    for answer in "$run"/answers/*.migration_tool.*; do
+    for answer in "$run"/answers/*.migration_tool.* "$run"/answers/*.migrate.*; do
         orphan=${answer##*/}
         orphan=${orphan%.*}
         while [ -d "$answer" ] && [ ! -f "$answer/status" ] && systemctl --quiet is-active "${orphan%.*}.service" 9>&-; do
