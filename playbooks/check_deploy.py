@@ -34,6 +34,7 @@ from playbooks.rollout.migrating import (
     compared,
     expand_jobs,
     from_artifact,
+    left_by_later,
     migrating_hosts,
     obstacles,
     outside_windows,
@@ -174,6 +175,8 @@ def check(env: Environment, wanted: DeployRequest, progress: Progress) -> Deploy
             judged[host] = judged.get(host, CheckVerdict()) + found
         migrated = _databases(fleet, env, release)
         unready = obstacles(migrated or [])
+        for told in left_by_later(migrated or [], release.version):
+            progress.warn(told)
         if migrated and not wanted.overrule:
             against = [*outside_windows(migrated, now()), *unrehearsed(fleet, env, migrated)]
             unready += [f"{name}: {why}" for name, why in against]

@@ -41,6 +41,7 @@ from playbooks.rollout.migrating import (
     expand_jobs,
     from_artifact,
     from_release,
+    left_by_later,
     migrating_hosts,
     require_allowed,
     require_ready,
@@ -289,7 +290,9 @@ def _compared(fleet: Fleet, deployment: Deployment, migrations: Mapping[str, tup
     env = deployment.env
     found = compared(fleet, env, migrations) if migrations else []
     require_ready(env, found)
-    warnings = require_allowed(fleet, env, found, deployment.release.version, deployment.wanted.overrule)
+    version = deployment.release.version
+    allowed = require_allowed(fleet, env, found, version, deployment.wanted.overrule)
+    warnings = [*left_by_later(found, version), *allowed]
     return replace(deployment, databases=tuple(found), warnings=(*deployment.warnings, *warnings))
 
 

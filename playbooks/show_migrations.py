@@ -32,6 +32,7 @@ class ShownDatabase:
         applied: those that it has, or had.
         pending: expands that the running release needs.
         owed: contracts that wait until nothing needs the old schema.
+        newer: those of a later release, which the running one works with.
         problems: why nothing may be applied.
         busy: seconds for which a task has migrated it; None if none does.
         invalid: indexes that are not whole.
@@ -43,6 +44,7 @@ class ShownDatabase:
     applied: tuple[Applied, ...]
     pending: tuple[str, ...]
     owed: tuple[str, ...]
+    newer: tuple[str, ...]
     problems: tuple[str, ...]
     busy: int | None
     invalid: tuple[str, ...]
@@ -128,6 +130,7 @@ def _shown(one: DatabaseMigrations) -> ShownDatabase:
         applied=one.state.applied,
         pending=tuple(migration.label for migration in one.pending.expand),
         owed=tuple(migration.label for migration in one.pending.contract),
+        newer=one.pending.newer,
         problems=one.pending.problems,
         busy=one.state.busy,
         invalid=one.state.invalid,

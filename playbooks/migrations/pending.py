@@ -82,12 +82,14 @@ class Pending:
         contract: to be applied when nothing needs the old schema.
         half: one that was begun and not ended; the first of those to be applied.
         problems: sentences; nothing may be applied while there are some.
+        newer: expands of a later release, which this one does not know. It works with them: that is what an expand is.
     """
 
     expand: tuple[Migration, ...]
     contract: tuple[Migration, ...]
     half: Applied | None
     problems: tuple[str, ...]
+    newer: tuple[str, ...] = ()
 
 
 def compare(migrations: Sequence[Migration], applied: Sequence[Applied], *, database: str) -> Pending:
@@ -104,15 +106,30 @@ def compare(migrations: Sequence[Migration], applied: Sequence[Applied], *, data
     missing = [migration for migration in migrations if migration.id not in done]
     expand = tuple(one for one in missing if one.phase == "expand")
     contract = tuple(one for one in missing if one.phase == "contract")
-    problems = [*_strangers(known, rows, database), *_changed(known, rows, database), *_half_back(rows, database)]
+    newer = _newer(known, rows)
+    strangers = [row.label for id_, row in rows.items() if id_ not in known and row not in newer]
+    problems = [*_strangers(strangers, database), *_changed(known, rows, database), *_half_back(rows, database)]
     problems += _out_of_order(migrations, rows, expand, database)
     half = next((row for row in rows.values() if row.is_half and row.direction == "up" and row.id in known), None)
-    return Pending(expand, contract, half, tuple(problems))
+    return Pending(expand, contract, half, tuple(problems), tuple(row.label for row in newer))
 
 
-def _strangers(known: dict[str, Migration], rows: dict[str, Applied], database: str) -> list[str]:
-    """Those that the release does not know: its schema is newer than the release, or was changed by another one."""
-    found = [row.label for row in rows.values() if row.id not in known and row.is_there]
+def _newer(known: dict[str, Migration], rows: dict[str, Applied]) -> list[Applied]:
+    """Whole expands that come after all that the release knows: those of a later release, from before a rollback."""
+    key = order([*known, *rows])
+    last = max(map(key, known), default=None)
+    return [
+        row
+        for id_, row in rows.items()
+        if id_ not in known
+        and row.phase == "expand"
+        and row.state == RecordState.APPLIED
+        and (last is None or key(id_) > last)
+    ]
+
+
+def _strangers(found: Sequence[str], database: str) -> list[str]:
+    """Those that the release does not know, and that may keep it from working."""
     if not found:
         return []
     return [

@@ -64,6 +64,8 @@ def _database(one: ShownDatabase) -> None:
         show_table(("migration", "phase", "state", "when", "took", "by", "why"), rows)
     else:
         say("no migration, and none is pending")
+    if one.newer:
+        say(f"from a later release, and the running one works with it: {', '.join(one.newer)}")
     if one.busy is not None:
         say(f"a task has been migrating it for {one.busy} s")
     if one.invalid:

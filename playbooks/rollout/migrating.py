@@ -251,6 +251,21 @@ def _reasons(one: DatabaseMigrations) -> Iterator[str]:
         yield f"another task is migrating {name}" + (f", for {one.state.busy} s now" if one.state.busy else "")
 
 
+def left_by_later(found: Sequence[DatabaseMigrations], release: str) -> list[str]:
+    """Return what databases have of a later release, as warnings. A release works with expands after its own.
+
+    Args:
+        found: the databases.
+        release: the release or version that does not know them.
+    """
+    return [
+        f"{one.database.name} has {', '.join(one.pending.newer)}, which {release} does not know: from a later release, "
+        "and stays"
+        for one in found
+        if one.pending.newer
+    ]
+
+
 def require_allowed(
     fleet: Fleet, env: Environment, found: Sequence[DatabaseMigrations], version: str, overruled: str
 ) -> list[str]:
@@ -336,8 +351,15 @@ def jobs_to(found: Sequence[DatabaseMigrations], to: str) -> list[Wanted]:
         to: the migration's id; "none" takes all of them back.
 
     Raises:
-        UsageError: no database has this migration, or one that is to be taken back has no way back.
+        UsageError: no database has this migration, or the release has no way back from a later one.
     """
+    for one in found:
+        if one.pending.newer:
+            raise UsageError(
+                f"--to={to}: {one.database.name} has {', '.join(one.pending.newer)}, and the release that runs has no "
+                "file that takes them back; nothing was touched",
+                hint="deploy the release that has it; invoke migrate with --to; then deploy the older one",
+            )
     fits = [one for one in found if to == "none" or any(migration.id == to for migration in one.migrations)]
     if not fits:
         known = [migration.id for one in found for migration in one.migrations]

@@ -223,6 +223,28 @@ def test_a_history_that_does_not_fit_is_refused(database: Database) -> None:
     assert "has 001_items, which this release does not know" in failed.err
 
 
+def test_a_repair_of_the_older_release_is_deployed_after_a_rollback(database: Database) -> None:
+    """What a later release has added to the schema would keep everybody on that release."""
+    app = database.app
+    database.build("1.0.0", ONE)
+    database.build("1.1.0", ONE, TWO)
+    database.build("1.0.1", ONE)
+    for version in ("1.0.0", "1.1.0"):
+        assert app.deploy(version).status == 0
+    assert invoke("rollback", app.env).status == 0
+    check = app.deploy("1.0.1", "--check")
+    assert check.status == 0, check.err
+    assert "has 002_price, which 1.0.1 does not know" in check.err
+    repaired = app.deploy("1.0.1", "--json")
+    assert repaired.status == 0, repaired.err
+    assert any("has 002_price, which 1.0.1 does not know" in line for line in repaired.json["warnings"])
+    shown = invoke("migrations", app.env, "--json")
+    assert (shown.status, shown.json["databases"][0]["newer"]) == (0, ["002_price"])
+    back = invoke("migrate", app.env, "--to=001")
+    assert back.status == 2
+    assert "the release that runs has no file that takes them back" in back.err
+
+
 def test_a_contract_waits_for_those_who_need_the_old_schema(database: Database) -> None:
     """A release that is still kept to go back to would not work any more, and nobody would know before the rollback."""
     app = database.app

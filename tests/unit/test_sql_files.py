@@ -180,7 +180,9 @@ def test_what_is_missing_is_pending_in_order() -> None:
     ("rows", "said"),
     [
         ([{"up_sha256": "0" * 64}], "1_a.up.sql is not the file that was applied to shop"),
-        ([{"id": "9", "name": "z"}], "shop has 9_z, which this release does not know"),
+        ([{"id": "9", "name": "z", "phase": "contract"}], "shop has 9_z, which this release does not know"),
+        ([{"id": "9", "name": "z", "state": RecordState.FAILED, "statements": 2}], "shop has 9_z, which this release"),
+        ([{"id": "0", "name": "z"}], "shop has 0_z, which this release does not know"),
         ([{"id": "2", "name": "b"}], "1_a comes before 2_b, which shop has already"),
         ([{"state": RecordState.FAILED, "statement": 1, "statements": 2, "up_sha256": "0" * 64}], "is not the file"),
         ([{"direction": "down", "state": RecordState.FAILED}], "1_a was being taken back from shop, and stopped after"),
@@ -191,6 +193,18 @@ def test_a_history_that_does_not_fit_is_refused(rows: list[dict[str, object]], s
     both = migrations("1_a", "2_b")
     found = compare(both, [applied(both[0], **row) for row in rows], database="shop")
     assert [problem for problem in found.problems if said in problem], found.problems
+
+
+def test_expands_of_a_later_release_stop_no_older_one() -> None:
+    """After a rollback nothing could be deployed but the release that was just found bad."""
+    one, two, three = migrations("1_a", "2_b", "3_c")
+    found = compare([one], [applied(one), applied(two), applied(three)], database="shop")
+    assert (found.newer, found.problems, found.expand) == (("2_b", "3_c"), (), ())
+    assert compare([], [applied(one)], database="shop").newer == ("1_a",)
+    assert not compare([one, two], [applied(one), applied(two)], database="shop").newer
+    # A repair of the older release with a migration of its own: nobody tried it on top of the later one's.
+    between = compare([one, three], [applied(one), applied(two)], database="shop")
+    assert "shop has 2_b, which this release does not know" in between.problems[0]
 
 
 def test_a_migration_that_ended_half_way_is_gone_on_with() -> None:
