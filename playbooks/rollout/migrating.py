@@ -22,7 +22,7 @@ from playbooks.migrations.sql_files import Direction, Migration, MigrationPhase,
 from playbooks.migrations.window import Window, is_open, next_opening
 from playbooks.releases.sql_in_artifact import sql_in_artifact
 from playbooks.settings.backup import Database
-from playbooks.steps.database_measure import measure
+from playbooks.steps.database_measure import Measure, measure
 from playbooks.steps.migrations import (
     DatabaseState,
     Migrated,
@@ -322,13 +322,16 @@ def unrehearsed(fleet: Fleet, env: Environment, found: Sequence[DatabaseMigratio
         if asked is None or not asked.required or not one.pending.expand:
             continue
 
-        def look(remote: Remote, database: Database = one.database) -> str:
-            return measure(remote, database, env.secrets).fingerprint
+        def look(remote: Remote, database: Database = one.database) -> Measure:
+            return measure(remote, database, env.secrets)
 
-        fingerprint = fleet.each("schema", look, hosts=[one.host]).all_or_raise("reading schemas")[one.host]
+        there = fleet.each("schema", look, hosts=[one.host]).all_or_raise("reading schemas")[one.host]
+        if not there.has_tables:
+            # A first deploy: no backup has tables to rehearse on, and nothing can be lost or locked.
+            continue
         budget = Budget(asked.max_age, asked.lock, asked.table_mb * 1_000_000)
         certificate = read_certificate(one.state.rehearsal)
-        said = objections(certificate, one.pending.expand, fingerprint, budget, now())
+        said = objections(certificate, one.pending.expand, there.fingerprint, budget, now())
         reasons += [(one.database.name, sentence) for sentence in said]
     return reasons
 

@@ -48,7 +48,7 @@ class Rehearsing:
         """Return the hosts whose backups are restored: the databases', and one that has the running release in it.
 
         Raises:
-            UsageError: a database has no backup.
+            UsageError: a database has no backup, or one from before its last migration.
         """
         for one in pending:
             record = self._record(one.host)
@@ -56,6 +56,13 @@ class Rehearsing:
                 raise UsageError(
                     f"the newest backup of {one.host} has no dump of {one.database.name} to rehearse on",
                     hint=f"make one: invoke backup {self.env.flag}",
+                )
+            later = [row.label for row in one.state.applied if row.ended >= str(record.get("created", ""))]
+            if later:
+                raise UsageError(
+                    f"the newest backup of {one.host}, {record.get('id')}, is older than what {one.database.name} has "
+                    f"now: {', '.join(later)} came after it. Nothing was touched",
+                    hint=f"make a new one: invoke backup {self.env.flag}",
                 )
         first = self._first_host()
         return list(dict.fromkeys([*(one.host for one in pending), *([first] if first else [])]))
@@ -84,6 +91,15 @@ class Rehearsing:
         certificates: dict[str, Certificate] = {}
         problems: list[str] = []
         before = {one.database.name: self._measure(one, data=True) for one in pending}
+        for one in pending:
+            if before[one.database.name].fingerprint != self._measure(one, real=True).fingerprint:
+                backup = str((self._record(one.host) or {}).get("id"))
+                problems.append(
+                    f"{one.database.name} has another schema now than in the backup {backup}, so this would say "
+                    f"nothing about it. Make a new one: invoke backup {self.env.flag}"
+                )
+        if problems:
+            return {}, problems
         went: dict[str, dict[str, Migrated]] = {one.database.name: {} for one in pending}
         for one in pending:
             failed = self._all(one, one.pending.expand, "up", went[one.database.name])
@@ -203,10 +219,10 @@ class Rehearsing:
             why={"old_release": cut(why)} if why else {},
         )
 
-    def _measure(self, one: DatabaseMigrations, *, data: bool = False) -> Measure:
+    def _measure(self, one: DatabaseMigrations, *, data: bool = False, real: bool = False) -> Measure:
         def act(remote: Remote) -> Measure:
             limit = self.env.settings.timeouts.command
-            name = scratch_name(one.database)
+            name = None if real else scratch_name(one.database)
             return measure(remote, one.database, self.env.secrets, name=name, data=data, timeout=limit)
 
         return self.fleet.each("measure", act, hosts=[one.host]).all_or_raise("measuring")[one.host]

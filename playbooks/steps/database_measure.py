@@ -14,6 +14,7 @@ from playbooks.settings.backup import Database
 from playbooks.steps.backup import as_payload
 from playbooks.steps.migrations import connection
 
+_TABLE = re.compile(r"relation .+ kind [rp] persistence ")
 _SUM = re.compile(r"-?\d{1,40}")
 
 
@@ -44,6 +45,11 @@ class Measure:
     def fingerprint(self) -> str:
         """The SHA-256 of the schema, in hex."""
         return hashlib.sha256("\n".join(self.schema).encode()).hexdigest()
+
+    @property
+    def has_tables(self) -> bool:
+        """Whether there is any table besides Slipway's own."""
+        return any(_TABLE.match(line) for line in self.schema)
 
 
 def measure(

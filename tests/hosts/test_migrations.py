@@ -476,3 +476,32 @@ def test_a_way_back_that_loses_data_is_named(rehearsed: Database) -> None:
     (migration,) = done.json["databases"][0]["migrations"]
     assert any("by_name" in line and line.endswith("is new") for line in migration["lossy"]), done.out
     assert any(line.startswith("the rows of public.items are not as before") for line in migration["lossy"]), done.out
+
+
+def test_a_first_deploy_needs_no_rehearsal_and_the_next_one_a_new_backup(rehearsed: Database) -> None:
+    """Nobody could begin: no backup has a table yet. Nor is one from before the last migration good for anything."""
+    app = rehearsed.app
+    settings = app.settings["databases"][0]
+    asked = {**settings["migrations"], "rehearsal": {"required": True}}
+    app.write(databases=[{**settings, "migrations": asked}])
+    rehearsed.build("1.1.0", ONE, TWO)
+    rehearsed.sql("drop table items; drop schema slipway cascade")
+    first = app.deploy("1.1.0", "--json")
+    assert first.status == 0, first.err
+    more = {"003_more.up.sql": "create table more (a int)", "003_more.down.sql": "drop table more"}
+    rehearsed.build("1.2.0", ONE, TWO, more)
+    refused = app.deploy("1.2.0", "--json")
+    assert refused.json["error"]["code"] == "migrations.refused", refused.err
+    early = invoke("rehearse", app.env)
+    assert early.status == 2, early.err
+    assert "001_items, 002_price came after it" in early.err
+    assert "invoke backup" in early.err
+    assert invoke("backup", app.env).status == 0
+    rehearsed.sql("create table other (a int)")
+    changed = invoke("rehearse", app.env)
+    assert changed.status == 1, changed.err
+    assert "has another schema now than in the backup" in changed.out
+    rehearsed.sql("drop table other")
+    assert invoke("rehearse", app.env).status == 0
+    done = app.deploy("1.2.0")
+    assert done.status == 0, done.err
