@@ -258,6 +258,16 @@ class Settings(Model):
         return self
 
     @model_validator(mode="after")
+    def _rehearsals_have_backups(self) -> Self:
+        asking = [one.name for one in self.databases if one.migrations and one.migrations.rehearsal.required]
+        if asking and not self.backup.enabled:
+            raise ValueError(
+                f"databases: {asking[0]} asks for rehearsals, which are held on the newest backup, and backup.enabled "
+                "is false; set migrations.rehearsal.required to false, or turn backups on"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _places_are_apart(self) -> Self:
         places = [
             *(("shared", path) for path in self.shared),

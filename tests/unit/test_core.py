@@ -355,6 +355,16 @@ def test_a_rollback_that_makes_no_sense_reaches_no_host(tmp_path: Path) -> None:
         validate_request(env, RollbackRequest(with_database=True))
 
 
+def test_a_rehearsal_is_not_asked_for_where_there_are_no_backups(tmp_path: Path) -> None:
+    """The deploy says: rehearse it; and the rehearsal: there is nothing to rehearse on."""
+    asks = {"folder": "db", "rehearsal": {"required": True}}
+    shop = {"name": "shop", "via": "web1", "owner": "shop", "owner_password": "db", "migrations": asks}
+    settings: dict[str, Any] = {"services": [UNIT], "databases": [shop], "secrets": {"db": {"env": "DB"}}}
+    assert environment(tmp_path / "on", **settings).settings.databases
+    with pytest.raises(ConfigError, match="shop asks for rehearsals, which are held on the newest backup"):
+        environment(tmp_path / "off", **settings, backup={"enabled": False})
+
+
 def test_a_backup_whose_release_is_not_as_it_was_deployed_is_no_way_back() -> None:
     """An older one was taken in its place; and one without a release was said not to be there, and then listed."""
     bare = {"id": "b0", "version": "none", "release": None, "created": "2026-01-01T00:00:00Z"}
