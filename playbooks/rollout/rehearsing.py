@@ -48,7 +48,7 @@ class Rehearsing:
         """Return the hosts whose backups are restored: the databases', and one that has the running release in it.
 
         Raises:
-            UsageError: a database has no backup, or one from before its last migration.
+            UsageError: a database has no backup, or one from before its last migration, or from before what runs.
         """
         for one in pending:
             record = self._record(one.host)
@@ -65,6 +65,15 @@ class Rehearsing:
                     hint=f"make a new one: invoke backup {self.env.flag}",
                 )
         first = self._first_host()
+        running = {target.name: self.facts[target.name].current for target in self.env.targets}
+        behind = [host for host, release in running.items() if release]
+        if first is None and behind and self.env.target(behind[0]).settings.backup.drill.command:
+            # A deploy backs up before it switches, so that backup has the release before it.
+            raise UsageError(
+                f"the newest backup of {behind[0]} does not have {running[behind[0]]}, which runs, so it cannot be "
+                "tried on the new schema. Nothing was touched",
+                hint=f"make a new one: invoke backup {self.env.flag}",
+            )
         return list(dict.fromkeys([*(one.host for one in pending), *([first] if first else [])]))
 
     def hold(self, pending: Sequence[DatabaseMigrations]) -> tuple[dict[str, Certificate], list[str]]:

@@ -450,6 +450,12 @@ def test_a_migration_that_breaks_what_runs_is_caught_before_any_host(rehearsed: 
         "002_bad.down.sql": "alter table items rename column title to name;\n",
     }
     rehearsed.build("1.1.0", ONE, bad)
+    # The backup that a deploy makes has the release before it. With that, what runs was not tried, and bad ones passed.
+    assert app.deploy("1.0.0", "--force").status == 0
+    early = invoke("rehearse", app.env)
+    assert early.status == 2, early.err
+    assert "-1.0.0, which runs, so it cannot be tried on the new schema" in early.err
+    assert invoke("backup", app.env).status == 0
     failed = invoke("rehearse", app.env, "--json")
     assert failed.status == 1, failed.err
     assert failed.json["databases"][0]["old_release"] == "failed"
