@@ -148,10 +148,17 @@ def objections(
         yield f"the release that runs does not work with the new schema{f' ({why})' if why else ''}"
     if certificate.new_release == "failed":
         yield f"the new release does not work with the new schema ({certificate.why.get('new_release', '')})"
-    yield from _locks(certificate, {one.id for one in pending}, budget)
+    yield from over_budget(certificate, {one.id for one in pending}, budget)
 
 
-def _locks(certificate: Certificate, pending: set[str], budget: Budget) -> Iterator[str]:
+def over_budget(certificate: Certificate, pending: set[str], budget: Budget) -> Iterator[str]:
+    """Yield which migrations kept others waiting for too long.
+
+    Args:
+        certificate: the rehearsal's.
+        pending: the ids of the migrations that count.
+        budget: what is allowed.
+    """
     for one in certificate.migrations:
         for table, (mode, took) in one.held.items():
             if one.id not in pending or took <= 1000 * budget.lock or certificate.tables.get(table, 0) < budget.table:

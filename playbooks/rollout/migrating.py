@@ -22,6 +22,7 @@ from playbooks.migrations.sql_files import Direction, Migration, MigrationPhase,
 from playbooks.migrations.window import Window, is_open, next_opening
 from playbooks.releases.sql_in_artifact import sql_in_artifact
 from playbooks.settings.backup import Database
+from playbooks.settings.migrations import RehearsalSettings
 from playbooks.steps.database_measure import Measure, measure
 from playbooks.steps.migrations import (
     DatabaseState,
@@ -329,11 +330,15 @@ def unrehearsed(fleet: Fleet, env: Environment, found: Sequence[DatabaseMigratio
         if not there.has_tables:
             # A first deploy: no backup has tables to rehearse on, and nothing can be lost or locked.
             continue
-        budget = Budget(asked.max_age, asked.lock, asked.table_mb * 1_000_000)
         certificate = read_certificate(one.state.rehearsal)
-        said = objections(certificate, one.pending.expand, there.fingerprint, budget, now())
+        said = objections(certificate, one.pending.expand, there.fingerprint, budget_of(asked), now())
         reasons += [(one.database.name, sentence) for sentence in said]
     return reasons
+
+
+def budget_of(asked: RehearsalSettings) -> Budget:
+    """Return what the settings allow."""
+    return Budget(asked.max_age, asked.lock, asked.table_mb * 1_000_000)
 
 
 def expand_jobs(found: Sequence[DatabaseMigrations]) -> list[Wanted]:

@@ -511,3 +511,22 @@ def test_a_first_deploy_needs_no_rehearsal_and_the_next_one_a_new_backup(rehears
     assert invoke("rehearse", app.env).status == 0
     done = app.deploy("1.2.0")
     assert done.status == 0, done.err
+
+
+def test_a_lock_that_a_deploy_does_not_allow_fails_the_rehearsal(rehearsed: Database) -> None:
+    """It said PASSED, and the deploy refused what had passed."""
+    app = rehearsed.app
+    settings = app.settings["databases"][0]
+    asked = {**settings["migrations"], "rehearsal": {"required": True, "lock": "500ms", "table_mb": 0}}
+    app.write(databases=[{**settings, "migrations": asked}])
+    slow = {
+        "002_slow.up.sql": "alter table items add price int;\nselect pg_sleep(1);\n",
+        "002_slow.down.sql": "alter table items drop price;\n",
+    }
+    rehearsed.build("1.1.0", ONE, slow)
+    failed = invoke("rehearse", app.env, "--json")
+    assert (failed.status, failed.json["status"]) == (1, "FAILED"), failed.err
+    (problem,) = failed.json["problems"]
+    assert problem.startswith("002_slow kept readers and writers of public.items"), problem
+    assert problem.endswith("and 0.5 s are allowed")
+    assert problem in app.deploy("1.1.0", "--json").json["error"]["message"]
