@@ -111,7 +111,11 @@ class Bench:
         place.mkdir(parents=True, exist_ok=True)
         (self.folder / "inventory/hosts.yml").write_text((self.lab.folder / "inventory/hosts.yml").read_text())
         (place / "00-lab.yml").write_text((PROJECT / "inventory/lab/group_vars/all.yml").read_text())
-        own = {"slipway_artifact": f"{self.folder}/shop-{{version}}.tar.zst", "slipway_backup": {"enabled": False}}
+        own = {
+            "slipway_artifact": f"{self.folder}/shop-{{version}}.tar.zst",
+            "slipway_backup": {"enabled": False},
+            "shop_rehearsal": False,
+        }
         (place / "10-bench.yml").write_text(yaml.safe_dump({**own, **settings}))
 
     def invoke(self, *words: str) -> subprocess.CompletedProcess[str]:

@@ -88,7 +88,8 @@ class Site:
             "guard": {"timeout": "10s", "settle": "5s"},
             **settings,
         }
-        text = yaml.safe_dump({f"slipway_{key}": value for key, value in own.items()})
+        # Without backups there is nothing to rehearse migrations on.
+        text = yaml.safe_dump({"shop_rehearsal": False, **{f"slipway_{key}": value for key, value in own.items()}})
         (place / "10-test.yml").write_text(text)
 
     def build(self, *flags: str) -> None:

@@ -49,7 +49,8 @@ class Shop:
             "port": PORT,
             "backup": {"enabled": False},
         }
-        text = yaml.safe_dump({f"slipway_{key}": value for key, value in changes.items()})
+        own = {f"slipway_{key}": value for key, value in changes.items()}
+        text = yaml.safe_dump({"shop_rehearsal": False, **own})
         (self.folder / "inventory" / "group_vars" / "all" / "10-test.yml").write_text(text)
 
     def build_dying(self, version: str) -> None:

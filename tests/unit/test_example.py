@@ -21,9 +21,18 @@ from pathlib import Path
 
 import pytest
 
+from playbooks.migrations.sql_files import read_sql_files
+
 BUILD = Path(__file__).resolve().parents[2] / "examples" / "build"
 VERSIONS = ("1.0.0", "1.1.0", "1.2.0")
-MEMBER = re.compile(r"(VERSION|padding|bin|shop|static|vendor)(/[\w.+-]+)*")
+MEMBER = re.compile(r"(VERSION|padding|bin|db|shop|static|vendor)(/[\w.+-]+)*")
+MIGRATIONS = {
+    "index": "create index concurrently",
+    "locking": "add column",
+    "breaking": "rename column",
+    "lossy": "upper(name)",
+    "contract": "drop column",
+}
 
 # The service is made to answer within 500 ms (A4). On a busy machine it takes longer; one that hangs takes for ever.
 SOON = 5.0
@@ -133,7 +142,15 @@ def test_an_artifact_holds_a_release_and_nothing_of_its_builder(dist: Path, tmp_
     names = [member.name for member in members]
     assert names == sorted(names)
     assert all(MEMBER.fullmatch(name) for name in names)
-    assert {"bin/shop", "shop/server.py", "static/style.css", "VERSION", "vendor/pg8000", "vendor/waitress"} <= {*names}
+    assert {
+        "bin/shop",
+        "db/001_shop.up.sql",
+        "shop/server.py",
+        "static/style.css",
+        "VERSION",
+        "vendor/pg8000",
+        "vendor/waitress",
+    } <= {*names}
     assert not [name for name in names if name.endswith((".so", ".pyc", "RECORD")) or name.startswith("vendor/bin")]
     assert {(member.uid, member.gid, member.uname, member.mtime) for member in members} == {(0, 0, "", 1_700_000_000)}
     modes = {member.name: member.mode for member in members if member.isfile()}
@@ -293,6 +310,34 @@ def test_no_build_without_a_fault_has_one(dist: Path, tmp_path: Path) -> None:
         assert not {"FAULT", "shop/fault.py"} & names
 
 
+def test_every_version_and_every_example_has_migrations_that_can_be_read(dist: Path, tmp_path: Path) -> None:
+    """Whoever tries one would learn of a mistake in it, and of nothing else."""
+    for kind, word in MIGRATIONS.items():
+        assert build(tmp_path, "--migration", kind).returncode == 0
+        (artifact,) = tmp_path.glob("shop-1.1.1-*.tar.zst")
+        assert artifact.name == f"shop-1.1.1-{kind}.tar.zst"
+        unpack(artifact, tmp_path / kind)
+        artifact.unlink()
+        files = {path.name: path.read_bytes() for path in (tmp_path / kind / "db").iterdir()}
+        *before, own = read_sql_files(files, "db")
+        assert [one.id for one in before] == ["001", "002"]
+        assert word in own.up.statements[0].text
+        assert (own.phase == "contract") == (kind == "contract")
+    for version, ids in (("1.0.0", ["001"]), ("1.1.0", ["001", "002"]), ("1.2.0", ["001", "002"])):
+        unpack(dist / f"shop-{version}.tar.zst", tmp_path / version)
+        files = {path.name: path.read_bytes() for path in (tmp_path / version / "db").iterdir()}
+        assert [one.id for one in read_sql_files(files, "db")] == ids
+
+
+@pytest.mark.parametrize(
+    "flags", [("--migration=none",), ("--migration=index", "--fault=leak"), ("--migration=index", "--version=1.0.0")]
+)
+def test_a_migration_nobody_knows_is_refused(tmp_path: Path, flags: tuple[str, ...]) -> None:
+    """As with faults."""
+    assert build(tmp_path, *flags).returncode == 2
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("fault", ["errors:0", "errors:101", "slow", "crash", "nonsense"])
 def test_a_fault_nobody_knows_is_refused(tmp_path: Path, fault: str) -> None:
     """A release that is taken for bad and is good makes a test that proves nothing."""
@@ -351,5 +396,5 @@ def test_errors_are_errors_in_the_journal_too(release: Path) -> None:
     with running(release, SHOP_DB_PORT="1", JOURNAL_STREAM="8:1") as (port, _):
         get(port, "/")
     lines = (release.parent / f"log-{port}").read_text().splitlines()
-    assert {line[:3] for line in lines} == {"<6>", "<4>", "<3>"}
+    assert {line[:3] for line in lines} == {"<6>", "<3>"}
     assert json.loads(next(line for line in lines if line.startswith("<3>"))[3:])["level"] == "error"

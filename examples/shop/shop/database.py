@@ -1,4 +1,4 @@
-"""PostgreSQL: a pool of connections, the schema, and whether both are there."""
+"""PostgreSQL: a pool of connections, and whether it has what this release asks for."""
 
 from __future__ import annotations
 
@@ -20,8 +20,6 @@ from shop.settings import Settings
 LOG = logging.getLogger(__name__)
 ANSWER_SECONDS = 2  # one answer of the server
 PROBE_SECONDS = 0.4  # A4: health answers within 0.5 s
-SCHEMA_LOCK = 7_309_940_421  # any number, the same in every version
-RETRY_SECONDS = 1.0
 
 
 class DatabaseUnavailable(Exception):
@@ -39,11 +37,9 @@ class Database:
     def __init__(self, settings: Settings, sql: Path) -> None:
         self._settings = settings
         self._sql = {path.stem: path.read_text(encoding="utf-8") for path in sql.glob("*.sql")}
-        self._migrations = {path.stem: path.read_text(encoding="utf-8") for path in sql.glob("schema/*.sql")}
         self._idle: queue.LifoQueue[tuple[Connection, float]] = queue.LifoQueue()
         self._probe_lock = threading.Lock()
         self._probe: Future[str | None] | None = None
-        self._schema_ready = threading.Event()
 
     def query(self, name: str, **values: Any) -> list[dict[str, Any]]:  # noqa: ANN401  # what SQL takes
         """Run one of the release's statements.
@@ -60,7 +56,7 @@ class Database:
             return [dict(zip(names, row, strict=True)) for row in rows]
 
     def why_not_ready(self) -> str | None:
-        """Ask whether the database answers and the schema is there.
+        """Ask whether the database answers, and has every column that this release uses.
 
         Returns:
             What is wrong, or None, within PROBE_SECONDS: whatever the network or a name server does meanwhile.
@@ -84,36 +80,7 @@ class Database:
             LOG.exception("the readiness check failed")
             probe.set_result("the readiness check failed")
         else:
-            probe.set_result(None if self._schema_ready.is_set() else "the schema is not up to date yet")
-
-    def keep_schema(self) -> None:
-        """Bring the schema up to date, trying again until the database lets it."""
-        while not self._schema_ready.is_set():
-            try:
-                self._migrate()
-            except DatabaseUnavailable as error:
-                LOG.warning("the schema is not up to date: %s", error)
-                time.sleep(RETRY_SECONDS)
-            else:
-                self._schema_ready.set()
-
-    def wait_for_schema(self, seconds: float) -> None:
-        """Wait until the schema is up to date, or for this long."""
-        self._schema_ready.wait(seconds)
-
-    def _migrate(self) -> None:
-        """Apply what is missing in one transaction, while other hosts that start now wait for it."""
-        with self._connection() as connection:
-            connection.run("BEGIN")
-            connection.run("SET LOCAL lock_timeout = '1s'")  # an old transaction must not queue everybody behind us
-            connection.run("SELECT pg_advisory_xact_lock(:key)", key=SCHEMA_LOCK)
-            connection.run("CREATE TABLE IF NOT EXISTS shop_schema (name text PRIMARY KEY, applied_at timestamptz)")
-            applied = {row[0] for row in connection.run("SELECT name FROM shop_schema") or []}
-            for name in sorted(self._migrations.keys() - applied):
-                connection.run(self._migrations[name])
-                connection.run("INSERT INTO shop_schema VALUES (:name, now())", name=name)
-                LOG.info("schema: applied %s", name)
-            connection.run("COMMIT")
+            probe.set_result(None)
 
     @contextmanager
     def _connection(self) -> Iterator[Connection]:

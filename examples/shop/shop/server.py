@@ -28,7 +28,6 @@ LOG = logging.getLogger(__name__)
 BACKLOG = 1024
 CONNECTIONS = 1000  # waitress stops at 100: idle ones would keep health checks out
 FINISH_SECONDS = 20  # less than systemd's TimeoutStopSec
-SCHEMA_SECONDS = 5  # how long who connects meanwhile may wait in systemd's socket
 LINGER_SECONDS = 0.5  # for a request that is under way on a connection that looks idle
 
 
@@ -70,10 +69,6 @@ def main(root: Path) -> int:
         max_request_body_size=MAX_BODY,
         expose_tracebacks=False,
     )
-    threading.Thread(target=database.keep_schema, daemon=True).start()
-    if _is_handed_over():
-        # Nobody asks first whether we are ready, and this release may need its schema to answer who waits.
-        database.wait_for_schema(SCHEMA_SECONDS)
     _serve(server, f"version {version} listens on {settings.host}:{settings.port}")
     return 0
 

@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,7 @@ class Answer:
     body: bytes
     content_type: str = "application/json"
     headers: dict[str, str] = field(default_factory=dict)
+    reason: str = ""  # why it is not ready, for the log
 
 
 class Refused(Exception):
@@ -101,7 +102,10 @@ class Shop:
         self._metrics.request(route, verb, answer.status, seconds)
         quiet = path.startswith("/health/") and answer.status == HTTPStatus.OK
         fields = {"method": method, "path": path, "status": int(answer.status), "seconds": round(seconds, 4)}
-        LOG.log(logging.DEBUG if quiet else logging.INFO, "request", extra={"fields": fields})
+        if answer.reason:
+            LOG.warning("not ready: %s", answer.reason)
+        else:
+            LOG.log(logging.DEBUG if quiet else logging.INFO, "request", extra={"fields": fields})
         headers = {
             **HEADERS,
             "Content-Type": answer.content_type,
@@ -179,7 +183,7 @@ class Shop:
         if reason is None:
             return as_json({"status": "ok", "version": self._version})
         body = {"status": "unavailable", "version": self._version, "reason": reason}
-        return as_json(body, HTTPStatus.SERVICE_UNAVAILABLE)
+        return replace(as_json(body, HTTPStatus.SERVICE_UNAVAILABLE), reason=reason)
 
     def _metrics_page(self, _: Environ) -> Answer:
         return Answer(HTTPStatus.OK, self._metrics.text().encode(), CONTENT_TYPE)

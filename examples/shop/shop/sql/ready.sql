@@ -1,1 +1,1 @@
-SELECT id FROM products LIMIT 1
+SELECT products.id, name, price_cents, orders.id, product_id, quantity FROM products LEFT JOIN orders ON false LIMIT 1

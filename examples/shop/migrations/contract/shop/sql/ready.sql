@@ -1,0 +1,1 @@
+SELECT products.id, name, price_cents, sold, orders.id, product_id, quantity FROM products LEFT JOIN orders ON false LIMIT 1

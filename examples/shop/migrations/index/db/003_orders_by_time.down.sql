@@ -1,0 +1,2 @@
+-- slipway: no-transaction
+drop index concurrently if exists orders_by_time;

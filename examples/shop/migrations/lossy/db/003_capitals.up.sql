@@ -1,0 +1,1 @@
+update products set name = upper(name);
