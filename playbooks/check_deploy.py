@@ -28,23 +28,13 @@ from playbooks.releases.find_artifact import find_artifact
 from playbooks.releases.members import begin_reading
 from playbooks.releases.render import Rendered, new_release
 from playbooks.releases.renderings import Renderings, for_next, slot_change_warnings
-from playbooks.rollout.migrating import (
-    DatabaseMigrations,
-    PlannedMigration,
-    compared,
-    expand_jobs,
-    from_artifact,
-    left_by_later,
-    migrating_hosts,
-    obstacles,
-    outside_windows,
-    planned_migration,
-    unrehearsed,
-)
+from playbooks.rollout.databases.allowing import left_by_later, obstacles, outside_windows, unrehearsed
+from playbooks.rollout.databases.jobs import PlannedMigration, expand_jobs, planned_migration
+from playbooks.rollout.databases.reading import DatabaseMigrations, compared, from_artifact, migrating_hosts
+from playbooks.rollout.databases.tools import PlannedTool, planned_tools
 from playbooks.rollout.planning.outdated_hosts import outdated_hosts
 from playbooks.rollout.planning.preview import Planned, planned, waits
 from playbooks.rollout.run_once import once_sentence
-from playbooks.rollout.tools import PlannedTool, planned_tools
 from playbooks.settings import Settings
 from playbooks.steps.adopt import adopt
 from playbooks.steps.drift import drift_sentences

@@ -29,8 +29,8 @@ from playbooks.rollback import (
     validate_request,
     way_on,
 )
-from playbooks.rollout.contracts import refuse_past_contracts
-from playbooks.rollout.migrating import migrating_hosts
+from playbooks.rollout.databases.contracts import refuse_past_contracts
+from playbooks.rollout.databases.reading import migrating_hosts
 from playbooks.rollout.mover import Move
 from playbooks.rollout.planning.preview import waits
 from playbooks.rollout.planning.reachability import require_balancers

@@ -25,7 +25,6 @@ from playbooks.fleet.lock_owner import LockOwner
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote, StepCall
 from playbooks.judgement.meanwhile import RequestSummary
-from playbooks.migrations.sql_files import Migration
 from playbooks.releases.choosing import choose_anew, passed_over
 from playbooks.releases.find_artifact import find_artifact
 from playbooks.releases.members import begin_reading
@@ -33,20 +32,13 @@ from playbooks.releases.render import later_than, new_release, render
 from playbooks.releases.renderings import Renderings, for_next, slot_change_warnings
 from playbooks.releases.slots import slots_on
 from playbooks.rollout.context import build_context
-from playbooks.rollout.migrating import (
-    Done,
-    compared,
-    contract_jobs,
-    databases_with_migrations,
-    expand_jobs,
+from playbooks.rollout.databases.deploying import look_at_databases, migrate_by_tools, migrate_databases
+from playbooks.rollout.databases.jobs import Done
+from playbooks.rollout.databases.reading import (
     from_artifact,
-    from_release,
-    left_by_later,
     migrating_hosts,
-    require_allowed,
-    require_ready,
-    run_jobs,
 )
+from playbooks.rollout.databases.tools import ToolDone
 from playbooks.rollout.mover import Move
 from playbooks.rollout.outcome import Outcome
 from playbooks.rollout.planning.outdated_hosts import outdated_hosts
@@ -58,7 +50,6 @@ from playbooks.rollout.run_once import run_once
 from playbooks.rollout.runs import Deployment
 from playbooks.rollout.staging import back_up_and_stage
 from playbooks.rollout.summary import abandoned, deployed, unchanged, without
-from playbooks.rollout.tools import ToolDone, run_tools
 from playbooks.steps.adopt import adopt
 from playbooks.steps.facts import Facts
 from playbooks.steps.finish import Finished, Mark, finish
@@ -274,62 +265,6 @@ def stage(fleet: Fleet, deployment: Deployment) -> Deployment:
     ids = {release.id, deployment.wanted.resume or release.id}
     run_once(fleet, env, [target.name for target in todo], release.id, rendered, deployment.facts, ids=ids)
     return replace(deployment, backup=backup, warnings=(*deployment.warnings, *complaints))
-
-
-def look_at_databases(fleet: Fleet, deployment: Deployment) -> Deployment:
-    """Find whatever would keep the databases from being migrated. What only hosts can read is found when it is staged.
-
-    Raises:
-        SlipwayError: a database's history does not fit, or its migrations were not rehearsed.
-    """
-    migrations = from_artifact(deployment.env, deployment.release.artifact)
-    return deployment if migrations is None else _compared(fleet, deployment, migrations)
-
-
-def _compared(fleet: Fleet, deployment: Deployment, migrations: Mapping[str, tuple[Migration, ...]]) -> Deployment:
-    env = deployment.env
-    found = compared(fleet, env, migrations) if migrations else []
-    require_ready(env, found)
-    version = deployment.release.version
-    allowed = require_allowed(fleet, env, found, version, deployment.wanted.overrule)
-    warnings = [*left_by_later(found, version), *allowed]
-    return replace(deployment, databases=tuple(found), warnings=(*deployment.warnings, *warnings))
-
-
-def migrate_databases(fleet: Fleet, deployment: Deployment, migrated: list[Done]) -> Deployment:
-    """Apply the migrations that the new release needs and the running one can live with.
-
-    Args:
-        migrated: gets each migration that is done.
-
-    Raises:
-        SlipwayError: a database's history does not fit, or a migration failed; what runs has not changed.
-    """
-    env, release = deployment.env, deployment.release
-    if not databases_with_migrations(env):
-        return deployment
-    if deployment.databases is None:
-        migrations = from_release(fleet, env, release.id, deployment.outdated[0].name)
-        deployment = _compared(fleet, deployment, migrations)
-    found = deployment.databases or ()
-    run_jobs(fleet, env, expand_jobs(found), migrated, by=release.by, deploy=release.id)
-    owed = [f"{job.database.database.name}: {job.migration.label}" for job in contract_jobs(found)]
-    told = f"owed, once nothing needs the old schema: {', '.join(owed)}. Then: invoke migrate {env.flag} --contract"
-    return replace(deployment, migrated=tuple(migrated), warnings=(*deployment.warnings, *([told] if owed else [])))
-
-
-def migrate_by_tools(fleet: Fleet, deployment: Deployment, done: list[ToolDone]) -> Deployment:
-    """Let the application's own tools migrate, in the staged release, on the first host that changes.
-
-    Args:
-        done: gets each run.
-
-    Raises:
-        SlipwayError: a tool failed, or another task migrates the database; what runs has not changed.
-    """
-    env, release = deployment.env, deployment.release
-    warnings = run_tools(fleet, env, release.id, deployment.outdated[0].name, done)
-    return replace(deployment, tools=tuple(done), warnings=(*deployment.warnings, *warnings))
 
 
 def _unchanged(fleet: Fleet, deployment: Deployment) -> Outcome:

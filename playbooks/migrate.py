@@ -21,27 +21,27 @@ from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.lock_owner import LockOwner
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
-from playbooks.rollout.contracts import refuse_early_contracts
-from playbooks.rollout.migrating import (
+from playbooks.rollout.databases.allowing import require_ready
+from playbooks.rollout.databases.contracts import refuse_early_contracts
+from playbooks.rollout.databases.jobs import (
     Done,
     PlannedMigration,
     Wanted,
-    compared,
     contract_jobs,
-    databases_with_migrations,
     expand_jobs,
-    from_release,
     jobs_to,
-    migrating_hosts,
     planned_migration,
     refuse_lossy,
-    require_ready,
     run_jobs,
+)
+from playbooks.rollout.databases.reading import (
+    compared,
+    databases_with_migrations,
+    from_release,
+    migrating_hosts,
     secrets_of_migrations,
 )
-from playbooks.rollout.outcome import Outcome
-from playbooks.rollout.recording import sealed, write_down
-from playbooks.rollout.tools import (
+from playbooks.rollout.databases.tools import (
     PlannedTool,
     ToolDone,
     databases_with_tools,
@@ -49,6 +49,8 @@ from playbooks.rollout.tools import (
     require_one_database,
     run_tools,
 )
+from playbooks.rollout.outcome import Outcome
+from playbooks.rollout.recording import sealed, write_down
 from playbooks.steps.facts import Facts
 from playbooks.steps.finish import Finished, finish
 

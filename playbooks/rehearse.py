@@ -28,19 +28,19 @@ from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
 from playbooks.migrations.certificate import Certificate
 from playbooks.releases.find_artifact import find_artifact
-from playbooks.rollout.migrating import (
+from playbooks.rollout.databases.allowing import require_ready
+from playbooks.rollout.databases.reading import (
     DatabaseMigrations,
     compared,
     databases_with_migrations,
     from_artifact,
     migrating_hosts,
-    require_ready,
     secrets_of_migrations,
 )
+from playbooks.rollout.databases.rehearsing import Rehearsing
+from playbooks.rollout.databases.tools import databases_with_tools
 from playbooks.rollout.outcome import Outcome
 from playbooks.rollout.recording import sealed, write_down
-from playbooks.rollout.rehearsing import Rehearsing
-from playbooks.rollout.tools import databases_with_tools
 from playbooks.steps.facts import Facts
 from playbooks.steps.finish import Finished, finish
 from playbooks.steps.migrations import keep_rehearsal

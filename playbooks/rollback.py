@@ -24,9 +24,9 @@ from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote, StepCall
 from playbooks.restore import restore_databases
 from playbooks.rollout.context import build_context
-from playbooks.rollout.contracts import refuse_past_contracts
+from playbooks.rollout.databases.contracts import refuse_past_contracts
+from playbooks.rollout.databases.reading import migrating_hosts
 from playbooks.rollout.migrated import hooks_left, still_migrated
-from playbooks.rollout.migrating import migrating_hosts
 from playbooks.rollout.mover import Move, Mover
 from playbooks.rollout.outcome import Outcome
 from playbooks.rollout.planning.reachability import require_balancers

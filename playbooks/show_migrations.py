@@ -12,7 +12,7 @@ from playbooks.fleet.fleet import open_fleet
 from playbooks.fleet.progress import Progress
 from playbooks.migrate import require_migrations, running_release
 from playbooks.migrations.pending import Applied
-from playbooks.rollout.migrating import (
+from playbooks.rollout.databases.reading import (
     DatabaseMigrations,
     compared,
     databases_with_migrations,
@@ -20,7 +20,7 @@ from playbooks.rollout.migrating import (
     migrating_hosts,
     secrets_of_migrations,
 )
-from playbooks.rollout.tools import look_at_tools, tool_name
+from playbooks.rollout.databases.tools import look_at_tools, tool_name
 
 
 @dataclass(frozen=True)

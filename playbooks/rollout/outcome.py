@@ -9,8 +9,8 @@ from playbooks.core.errors import ExitStatus
 from playbooks.core.names import cut
 from playbooks.core.states import TaskStatus
 from playbooks.judgement.meanwhile import RequestSummary
-from playbooks.rollout.migrating import Done
-from playbooks.rollout.tools import ToolDone
+from playbooks.rollout.databases.jobs import Done
+from playbooks.rollout.databases.tools import ToolDone
 
 # A record is one argument of a script, of 128 kB at the most (execve(2)).
 MAX_MESSAGE, MAX_WARNING, MAX_WARNINGS = 8000, 500, 20  # characters, characters, lines

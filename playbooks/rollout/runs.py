@@ -14,9 +14,10 @@ from playbooks.fleet.lock_owner import LockOwner
 from playbooks.releases.members import Members
 from playbooks.releases.render import Rendered
 from playbooks.releases.renderings import Renderings, for_next
-from playbooks.rollout.migrating import DatabaseMigrations, Done
+from playbooks.rollout.databases.jobs import Done
+from playbooks.rollout.databases.reading import DatabaseMigrations
+from playbooks.rollout.databases.tools import ToolDone
 from playbooks.rollout.mover import Move
-from playbooks.rollout.tools import ToolDone
 from playbooks.steps.facts import Facts
 from playbooks.strategies.plan import Plan
 from playbooks.traffic.groups import Groups

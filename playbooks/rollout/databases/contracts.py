@@ -11,7 +11,12 @@ from playbooks.environments.environment import Environment
 from playbooks.fleet.fleet import Fleet
 from playbooks.fleet.remote import Remote
 from playbooks.migrations.sql_files import NAME
-from playbooks.rollout.migrating import DatabaseMigrations, databases_with_migrations, migrating_hosts, read_states
+from playbooks.rollout.databases.reading import (
+    DatabaseMigrations,
+    databases_with_migrations,
+    migrating_hosts,
+    read_states,
+)
 from playbooks.settings import Settings
 from playbooks.steps.facts import Facts
 from playbooks.steps.migrations import read_sql

@@ -19,7 +19,8 @@ from playbooks.fleet.lock_owner import LockOwner
 from playbooks.fleet.remote import Remote
 from playbooks.migrations.certificate import Certificate, Proof, Rehearsed, held, lost, over_budget
 from playbooks.migrations.sql_files import Direction, Migration
-from playbooks.rollout.migrating import DatabaseMigrations, budget_of
+from playbooks.rollout.databases.allowing import budget_of
+from playbooks.rollout.databases.reading import DatabaseMigrations
 from playbooks.steps import drill as drills
 from playbooks.steps.database_measure import Measure, measure
 from playbooks.steps.drill import Drilled, scratch_name

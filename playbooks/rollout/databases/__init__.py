@@ -1,0 +1,1 @@
+"""What a rollout does to the databases of its application."""

@@ -1,0 +1,70 @@
+"""What a deploy does to the databases, before the first host switches (C1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from playbooks.fleet.fleet import Fleet
+from playbooks.migrations.sql_files import Migration
+from playbooks.rollout.databases.allowing import left_by_later, require_allowed, require_ready
+from playbooks.rollout.databases.jobs import Done, contract_jobs, expand_jobs, run_jobs
+from playbooks.rollout.databases.reading import compared, databases_with_migrations, from_artifact, from_release
+from playbooks.rollout.databases.tools import ToolDone, run_tools
+from playbooks.rollout.runs import Deployment
+
+
+def look_at_databases(fleet: Fleet, deployment: Deployment) -> Deployment:
+    """Find whatever would keep the databases from being migrated. What only hosts can read is found when it is staged.
+
+    Raises:
+        SlipwayError: a database's history does not fit, or its migrations were not rehearsed.
+    """
+    migrations = from_artifact(deployment.env, deployment.release.artifact)
+    return deployment if migrations is None else _compared(fleet, deployment, migrations)
+
+
+def _compared(fleet: Fleet, deployment: Deployment, migrations: Mapping[str, tuple[Migration, ...]]) -> Deployment:
+    env = deployment.env
+    found = compared(fleet, env, migrations) if migrations else []
+    require_ready(env, found)
+    version = deployment.release.version
+    allowed = require_allowed(fleet, env, found, version, deployment.wanted.overrule)
+    warnings = [*left_by_later(found, version), *allowed]
+    return replace(deployment, databases=tuple(found), warnings=(*deployment.warnings, *warnings))
+
+
+def migrate_databases(fleet: Fleet, deployment: Deployment, migrated: list[Done]) -> Deployment:
+    """Apply the migrations that the new release needs and the running one can live with.
+
+    Args:
+        migrated: gets each migration that is done.
+
+    Raises:
+        SlipwayError: a database's history does not fit, or a migration failed; what runs has not changed.
+    """
+    env, release = deployment.env, deployment.release
+    if not databases_with_migrations(env):
+        return deployment
+    if deployment.databases is None:
+        migrations = from_release(fleet, env, release.id, deployment.outdated[0].name)
+        deployment = _compared(fleet, deployment, migrations)
+    found = deployment.databases or ()
+    run_jobs(fleet, env, expand_jobs(found), migrated, by=release.by, deploy=release.id)
+    owed = [f"{job.database.database.name}: {job.migration.label}" for job in contract_jobs(found)]
+    told = f"owed, once nothing needs the old schema: {', '.join(owed)}. Then: invoke migrate {env.flag} --contract"
+    return replace(deployment, migrated=tuple(migrated), warnings=(*deployment.warnings, *([told] if owed else [])))
+
+
+def migrate_by_tools(fleet: Fleet, deployment: Deployment, done: list[ToolDone]) -> Deployment:
+    """Let the application's own tools migrate, in the staged release, on the first host that changes.
+
+    Args:
+        done: gets each run.
+
+    Raises:
+        SlipwayError: a tool failed, or another task migrates the database; what runs has not changed.
+    """
+    env, release = deployment.env, deployment.release
+    warnings = run_tools(fleet, env, release.id, deployment.outdated[0].name, done)
+    return replace(deployment, tools=tuple(done), warnings=(*deployment.warnings, *warnings))
