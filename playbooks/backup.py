@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar
 
@@ -12,6 +13,7 @@ from playbooks.backups.making import (
     hosts_with_data,
     require_secrets,
 )
+from playbooks.core.answer import HostFailure, failures, failures_told
 from playbooks.core.clock import instant, now
 from playbooks.core.errors import ExitStatus, UsageError
 from playbooks.core.names import stamp
@@ -45,7 +47,7 @@ class Backups:
     id: str | None
     records: tuple[Record, ...]
     nothing: tuple[str, ...] = ()
-    unreachable: tuple[tuple[str, str], ...] = ()
+    unreachable: Mapping[str, HostFailure] = field(default_factory=dict)
     expired: tuple[str, ...] = ()
 
     @property
@@ -61,7 +63,7 @@ class Backups:
             "backups": list(self.records),
             "nothing_to_back_up": list(self.nothing),
             "expired": list(self.expired),
-            "unreachable": dict(self.unreachable),
+            "unreachable": failures_told(self.unreachable),
             "exit_status": int(self.exit_status),
         }
 
@@ -115,7 +117,7 @@ def backups(env: Environment, progress: Progress) -> Backups:
         environment=env.name,
         id=None,
         records=tuple(sorted(records, key=lambda r: (str(r.get("id")), str(r.get("host"))), reverse=True)),
-        unreachable=tuple((host, error.message) for host, error in failed.items()),
+        unreachable=failures(failed),
     )
 
 

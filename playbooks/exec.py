@@ -14,6 +14,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, ClassVar
 
+from playbooks.core.answer import HostFailure, failures, failures_told
 from playbooks.core.clock import instant, now
 from playbooks.core.errors import ExitStatus, Interrupted, SlipwayError, Unreachable, UsageError, stopped
 from playbooks.core.names import cut, stamp
@@ -107,7 +108,7 @@ class Executed:
     command: str
     hosts: tuple[HostRun, ...]
     unrecorded: Mapping[str, str]
-    unreachable: Mapping[str, str]
+    unreachable: Mapping[str, HostFailure]
     ended: str = ""
     hint: str = ""
 
@@ -136,7 +137,7 @@ class Executed:
                 }
                 for run in self.hosts
             ],
-            "unreachable": dict(self.unreachable),
+            "unreachable": failures_told(self.unreachable),
             "unrecorded": dict(self.unrecorded),
             "exit_status": int(self.exit_status),
         }
@@ -203,7 +204,7 @@ def execute(
         command=command,
         hosts=(*runs.values(), *(HostRun(host, error=NOTHING_RUNS) for host in idle)),
         unrecorded=unrecorded,
-        unreachable={host: error.message for host, error in fleet.unreachable.items()},
+        unreachable=failures(fleet.unreachable),
         ended=ended,
         hint=_hint(env, words, runs.values()),
     )

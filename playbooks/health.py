@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from playbooks.core.answer import HostFailure, failures, failures_told
 from playbooks.core.errors import ExitStatus
 from playbooks.environments.environment import Environment
 from playbooks.environments.host_facts import facts_of
@@ -29,7 +31,7 @@ class FleetHealth:
     schema: ClassVar[str] = "slipway.health/1"
     environment: str
     reports: dict[str, HealthReport]
-    unreachable: dict[str, str]
+    unreachable: Mapping[str, HostFailure]
     empty: tuple[str, ...]
     stopped: tuple[str, ...] = ()
 
@@ -51,7 +53,7 @@ class FleetHealth:
             "environment": self.environment,
             "healthy": self.healthy,
             "hosts": {host: report.to_json() for host, report in self.reports.items()},
-            "unreachable": self.unreachable,
+            "unreachable": failures_told(self.unreachable),
             "nothing_deployed": list(self.empty),
             "stopped": list(self.stopped),
             "exit_status": int(self.exit_status),
@@ -70,7 +72,7 @@ def health(env: Environment, progress: Progress) -> FleetHealth:
     return FleetHealth(
         environment=env.name,
         reports={host: report for host, report in results.ok.items() if isinstance(report, HealthReport)},
-        unreachable={host: error.message for host, error in {**fleet.unreachable, **results.failed}.items()},
+        unreachable=failures({**fleet.unreachable, **results.failed}),
         empty=tuple(host for host, report in results.ok.items() if report is None),
         stopped=tuple(host for host, report in results.ok.items() if isinstance(report, str)),
     )

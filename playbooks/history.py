@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, ClassVar
 
+from playbooks.core.answer import HostFailure, failures, failures_told
 from playbooks.core.clock import now
 from playbooks.core.errors import ExitStatus
 from playbooks.core.names import MAX_AHEAD, cut, parse_time
@@ -43,7 +44,7 @@ class History:
     environment: str
     records: tuple[dict[str, Any], ...]
     broken: dict[str, tuple[str, ...]]
-    unreachable: dict[str, str]
+    unreachable: Mapping[str, HostFailure]
     flag: str = ""
     cut: Mapping[str, str] = field(default_factory=dict)
 
@@ -59,7 +60,7 @@ class History:
             "records": list(self.records),
             "broken": {host: list(lines) for host, lines in self.broken.items()},
             "cut": dict(self.cut),
-            "unreachable": self.unreachable,
+            "unreachable": failures_told(self.unreachable),
             "exit_status": int(self.exit_status),
         }
 
@@ -97,7 +98,7 @@ def history(env: Environment, progress: Progress, *, most: int = 20) -> History:
         environment=env.name,
         records=tuple(records[:most]),
         broken={host: sentences for host, sentences in broken.items() if sentences},
-        unreachable={host: error.message for host, error in {**fleet.unreachable, **results.failed}.items()},
+        unreachable=failures({**fleet.unreachable, **results.failed}),
         flag=env.flag,
         cut=cut,
     )

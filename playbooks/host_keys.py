@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal
 
 import paramiko
 
+from playbooks.core.answer import HostFailure, failures, failures_told
 from playbooks.core.errors import ControllerError, ExitStatus, Unreachable
 from playbooks.core.surroundings import at_home
 from playbooks.core.unreached import in_words
@@ -60,7 +61,7 @@ class HostKeys:
     schema: ClassVar[str] = "slipway.host-keys/1"
     environment: str
     keys: tuple[HostKey, ...]
-    unreachable: Mapping[str, str]
+    unreachable: Mapping[str, HostFailure]
     flag: str = ""
 
     @property
@@ -74,7 +75,7 @@ class HostKeys:
         return {
             "environment": self.environment,
             "keys": [asdict(key) for key in self.keys],
-            "unreachable": dict(self.unreachable),
+            "unreachable": failures_told(self.unreachable),
             "exit_status": int(self.exit_status),
         }
 
@@ -105,7 +106,7 @@ def host_keys(env: Environment, progress: Progress, *, record: bool, replace: bo
             state = "added" if state == "unknown" else "replaced"
         prints = tuple(one.fingerprint for one in known)
         found.append(HostKey(name, fingerprint(key), prints, state, str(file)))
-    return HostKeys(env.name, tuple(found), {name: error.message for name, error in results.failed.items()}, env.flag)
+    return HostKeys(env.name, tuple(found), failures(results.failed), env.flag)
 
 
 def _ask(address: Address, ways: Ways) -> paramiko.PKey:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from playbooks.backups.making import dumped
 from playbooks.core import names
-from playbooks.core.answer import Answer
+from playbooks.core.answer import Answer, HostFailure, failures
 from playbooks.core.clock import instant
 from playbooks.core.errors import UsageError
 from playbooks.environments.environment import Environment
@@ -88,7 +88,7 @@ class WaysBack(Answer):
     schema: ClassVar[str] = "slipway.list-rollback/1"
     releases: tuple[KeptRelease, ...]
     backups: tuple[KeptBackup, ...]
-    unreachable: Mapping[str, str]
+    unreachable: Mapping[str, HostFailure]
     no_next: str
     flag: str
 
@@ -121,7 +121,7 @@ def ways_back(env: Environment, progress: Progress) -> WaysBack:
             return {name: check_release(remote, settings, name) for name in kept}
 
         checked = fleet.each("check", one, hosts=list(facts)).all_or_raise("comparing releases")
-        gone = {host: error.message for host, error in fleet.unreachable.items()}
+        gone = failures(fleet.unreachable)
     releases = sorted({name for found in checked.values() for name in found}, reverse=True)
     return WaysBack(
         environment=env.name,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from playbooks.core.answer import Answer
+from playbooks.core.answer import Answer, HostFailure, failures
 from playbooks.core.errors import ConfigError, ExitStatus
 from playbooks.environments.environment import Environment
 from playbooks.fleet.fleet import open_fleet
@@ -52,7 +53,7 @@ class TrafficView(Answer):
     schema: ClassVar[str] = "slipway.traffic/1"
     servers: tuple[ServerTraffic, ...]
     maintenance: tuple[str, ...]
-    unreachable: tuple[str, ...] = ()
+    unreachable: Mapping[str, HostFailure] = field(default_factory=dict)
     lacks: tuple[str, ...] = ()
     next: str = ""
 
@@ -93,7 +94,7 @@ def show_traffic(env: Environment, progress: Progress) -> TrafficView:
         environment=env.name,
         servers=tuple(one for state in states.values() for one in _servers(state)),
         maintenance=tuple(name for name, state in states.items() if state.maintenance),
-        unreachable=tuple(fleet.unreachable),
+        unreachable=failures(fleet.unreachable),
         lacks=lacks,
         next=f"invoke provision {env.flag}" if lacks else "",
     )

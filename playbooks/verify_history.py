@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from playbooks.core.answer import HostFailure, failures, failures_told
 from playbooks.core.clock import instant, now
 from playbooks.core.errors import ExitStatus, SlipwayError, UsageError
 from playbooks.environments.environment import Environment
@@ -86,7 +87,7 @@ class VerifiedHistory:
     schema: ClassVar[str] = "slipway.verify-history/1"
     environment: str
     hosts: tuple[HostLedger, ...]
-    unreachable: dict[str, str]
+    unreachable: Mapping[str, HostFailure]
     flag: str = ""
     gone: tuple[str, ...] = ()
 
@@ -124,7 +125,7 @@ class VerifiedHistory:
             "environment": self.environment,
             "status": self.status,
             "hosts": [host.to_json() for host in self.hosts],
-            "unreachable": self.unreachable,
+            "unreachable": failures_told(self.unreachable),
             "gone": list(self.gone),
             "next": self.next,
             "exit_status": int(self.exit_status),
@@ -273,8 +274,7 @@ class Audit:
         """
         hosts = tuple(self._host(host, reading) for host, reading in self.readings.items())
         gone = tuple(head for head in since if not self.proof.has(head))
-        unreachable = {host: error.message for host, error in self.failed.items()}
-        return VerifiedHistory(self._env.name, hosts, unreachable, self._env.flag, gone)
+        return VerifiedHistory(self._env.name, hosts, failures(self.failed), self._env.flag, gone)
 
     def _host(self, host: str, reading: LedgerReading) -> HostLedger:
         apart, chain = self.tampered, reading.chain

@@ -6,10 +6,34 @@ version as it is; the version rises when a field disappears or changes its meani
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Protocol
 
-from playbooks.core.errors import ExitStatus
+from playbooks.core.errors import ExitStatus, SlipwayError
+
+
+@dataclass(frozen=True)
+class HostFailure:
+    """Why a host has no part in an answer.
+
+    Args:
+        code: of the error; docs/errors.md explains it.
+        message: the same for a person.
+    """
+
+    code: str
+    message: str
+
+
+def failures(errors: Mapping[str, SlipwayError]) -> dict[str, HostFailure]:
+    """Return why hosts have no part in an answer, by host."""
+    return {host: HostFailure(error.code, error.message) for host, error in errors.items()}
+
+
+def failures_told(found: Mapping[str, HostFailure]) -> dict[str, dict[str, str]]:
+    """Return the same as a part of a document."""
+    return {host: asdict(failure) for host, failure in found.items()}
 
 
 class Result(Protocol):

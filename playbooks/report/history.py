@@ -50,7 +50,7 @@ def show_history(history: History) -> None:
     for host, what in history.cut.items():
         say(f"warning: the ledger of {host}: {what}, is gone: it was cut off or rewritten")
     for host, why in history.unreachable.items():
-        say(f"warning: {host} could not be asked: {why}")
+        say(f"warning: {host} could not be asked: {why.message}")
     if history.broken or history.cut:
         say(f"Next: invoke history {history.flag} --verify")
 
@@ -76,7 +76,7 @@ def show_verified_history(verified: VerifiedHistory) -> None:
     for host in verified.hosts:
         _show_faults(host)
     for name, why in verified.unreachable.items():
-        say(f"{name} could not be read: {why}")
+        say(f"{name} could not be read: {why.message}")
     for head in verified.gone:
         say(f"no ledger has the line {head} any more: it was cut off or rewritten")
     signers = Counter[str]()

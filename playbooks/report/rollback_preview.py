@@ -61,7 +61,7 @@ def show_ways_back(ways: WaysBack) -> None:
                 ],
             )
     for host, why in ways.unreachable.items():
-        say(f"warning: {host} could not be asked: {why}")
+        say(f"warning: {host} could not be asked: {why.message}")
     if not rows and not ways.backups:
         say("there is nothing to go back to: no release and no backup")
         return

@@ -138,6 +138,6 @@ def show_executed(done: Executed) -> None:
         elif run.status or several:
             tell(shown(f"{run.host}: {run.told}"))
     for host, why in done.unreachable.items():
-        tell(shown(f"{host}: not run: {why}"))
+        tell(shown(f"{host}: not run: {why.message}"))
     if done.hint:
         tell(shown(f"  → {done.hint}"))

@@ -275,7 +275,7 @@ def show_health(health: FleetHealth) -> None:
         for host, report in health.reports.items()
         for check in report.checks
     ]
-    rows += [(host, "", "unreachable", "", why) for host, why in health.unreachable.items()]
+    rows += [(host, "", "unreachable", "", why.message) for host, why in health.unreachable.items()]
     rows += [(host, "", "nothing deployed", "", "") for host in health.empty]
     rows += [(host, "", "stopped", "", "its group had no traffic for long enough") for host in health.stopped]
     show_table(("host", "check", "result", "time", "detail"), rows)
@@ -312,8 +312,8 @@ def show_backups(backups: Backups) -> None:
         say(f"{host} has nothing to back up yet")
     if backups.expired:
         say(f"expired: {', '.join(backups.expired)}")
-    for host, why in backups.unreachable:
-        say(f"warning: {host} could not be asked: {why}")
+    for host, why in backups.unreachable.items():
+        say(f"warning: {host} could not be asked: {why.message}")
     if not rows and not backups.nothing:
         say("there is no backup yet")
 
@@ -422,7 +422,7 @@ def show_host_keys(keys: HostKeys) -> None:
         (key.host, key.state, key.shown, "" if list(key.recorded) == [key.shown] else ", ".join(key.recorded))
         for key in keys.keys
     ]
-    rows += [(host, "unreachable", why, "") for host, why in keys.unreachable.items()]
+    rows += [(host, "unreachable", why.message, "") for host, why in keys.unreachable.items()]
     show_table(("host", "state", "it shows", "recorded"), rows)
     for file in dict.fromkeys(key.file for key in keys.keys):
         say(f"\nkeys are recorded in {file}")
