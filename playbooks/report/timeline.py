@@ -22,7 +22,7 @@ MEANINGS: Mapping[int, frozenset[str]] = {
     2: frozenset({"traffic", "traffic_state", "traffic_probe", "maintenance", "promote", "failover", "abort"}),
     3: frozenset({"backup", "prove", "retention"}),
     4: frozenset({"stage", "adopt"}),
-    5: frozenset({"before_switch", "migrate", "switch"}),
+    5: frozenset({"before_switch", "migrate", "migration_tool", "switch"}),
     6: frozenset({"app_metrics", "http_get", "signals", "traffic_counts"}),
     7: frozenset({"health", "warm_up"}),
     8: frozenset({"restore", "restore_database", "drill", "drill_start", "drill_end"}),
