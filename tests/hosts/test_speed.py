@@ -18,7 +18,7 @@ On = Callable[[str], Host]
 MEGABYTE = 1024 * 1024
 FILES = 100
 # Bytes of the scripts of a whole deploy: they are sent each time.
-SCRIPTS = 350_000
+SCRIPTS = 360_000
 MAX_ROUND_TRIPS = 8
 
 
