@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from playbooks.core.invisible import find_invisible
+
 Node = Mapping[str, Any]
 
 _COMMENT_OR_SPACE = re.compile(r"(?:\s+|--[^\n]*|(/\*))", re.DOTALL)
@@ -112,6 +114,9 @@ def _statement(text: str, line: int, node: Node) -> Statement:
                 line, "an index that is made concurrently needs a name, so that a half-made one can be found"
             )
         index = (str(inner["relation"].get("schemaname", "")), str(inner["idxname"]))
+        # It is found again by its name, which goes to the host beside the statement.
+        if found := find_invisible("".join(index)):
+            raise SqlMistake(line, f"the name of the index, or of its schema, has the character {found}")
     return Statement(text, line, kind in ALONE or _is_alone(kind, inner), index)
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from playbooks.core import names
-from playbooks.core.errors import StepFailed
+from playbooks.core.errors import SlipwayError, StepFailed
 from playbooks.core.step_codes import StepCode
 from playbooks.fleet.remote import Remote, StepCall
 from playbooks.fleet.remote_shell import Note
@@ -17,6 +18,7 @@ from playbooks.settings.backup import Database
 from playbooks.steps.records import read_record
 
 FIELD = "\037"
+_ENDS_A_FIELD = re.compile(r"[\0\n\037]")
 
 HINTS = {
     StepCode.WRONG_PASSWORD: "slipway_backup.password names the secret; is it the one the repository was made with?",
@@ -115,9 +117,9 @@ def ask(
     """
     lines = [*secret_lines(settings, secrets)]
     if job.kind == "application":
-        lines += [FIELD.join(("path", path)) for path in settings.backup.paths]
-        lines += [FIELD.join(("sqlite", path)) for path in settings.backup.sqlite]
-        lines += [FIELD.join(("exclude", path)) for path in settings.backup.exclude]
+        lines += [as_line("path", path) for path in settings.backup.paths]
+        lines += [as_line("sqlite", path) for path in settings.backup.sqlite]
+        lines += [as_line("exclude", path) for path in settings.backup.exclude]
     lines += [line for database in job.databases for line in database_lines(database, secrets)]
     values = {
         "app": settings.app,
@@ -192,7 +194,7 @@ def repository(settings: Settings, host: str) -> str:
 def secret_lines(settings: Settings, secrets: Mapping[str, str]) -> list[str]:
     """Build the payload lines with restic's password and the repository's credentials."""
     named = {"RESTIC_PASSWORD": settings.backup.password, **settings.backup.environment}
-    return [FIELD.join(("secret", variable, secrets[name])) for variable, name in named.items()]
+    return [as_line("secret", variable, secrets[name]) for variable, name in named.items()]
 
 
 def database_lines(database: Database, secrets: Mapping[str, str]) -> list[str]:
@@ -200,9 +202,25 @@ def database_lines(database: Database, secrets: Mapping[str, str]) -> list[str]:
     password = secrets[database.password] if database.password else ""
     server = (database.host or "", str(database.port), database.user, password)
     return [
-        FIELD.join(("database", database.name, *server, str(database.min_tables), database.served_by or "")),
-        *(FIELD.join(("check", database.name, check)) for check in database.checks),
+        as_line("database", database.name, *server, str(database.min_tables), database.served_by or ""),
+        *(as_line("check", database.name, check) for check in database.checks),
     ]
+
+
+def as_line(*fields: str) -> str:
+    """Join the fields of one line of a payload.
+
+    Raises:
+        SlipwayError: a field has a character that would end it, so that what follows would be another field, or
+            another line. The message has none of the field's text, which may be a secret.
+    """
+    for field in fields:
+        if found := _ENDS_A_FIELD.search(field):
+            raise SlipwayError(
+                f"a value for the line '{fields[0]}' has the character U+{ord(found[0]):04X}, which ends a value on "
+                "its way to a host; nothing was sent"
+            )
+    return FIELD.join(fields)
 
 
 def as_payload(lines: Sequence[str]) -> bytes:

@@ -15,7 +15,7 @@ from playbooks.fleet.remote_shell import Note
 from playbooks.fleet.script import MAX_RECORDS, StepResult
 from playbooks.settings import Settings
 from playbooks.settings.backup import SCRATCH_DATABASE, Database
-from playbooks.steps.backup import FIELD, as_payload, database_lines, secret_lines, with_hint
+from playbooks.steps.backup import as_line, as_payload, database_lines, secret_lines, with_hint
 
 Record = Mapping[str, Any]
 
@@ -110,11 +110,11 @@ def drill_start(remote: Remote, settings: Settings, release: str, databases: Seq
     """
     tried = settings.backup.drill
     parents = [path.rpartition("/")[0] for path in settings.backup.sqlite]
-    lines = [FIELD.join(("env", name, _fill(text, settings.databases))) for name, text in tried.environment.items()]
-    lines += [FIELD.join(("data", path)) for path in dict.fromkeys([*settings.backup.paths, *parents]) if path]
-    lines += [FIELD.join(("read", path)) for path in tried.read_only]
+    lines = [as_line("env", name, _fill(text, settings.databases)) for name, text in tried.environment.items()]
+    lines += [as_line("data", path) for path in dict.fromkeys([*settings.backup.paths, *parents]) if path]
+    lines += [as_line("read", path) for path in tried.read_only]
     sockets = (SOCKETS if database.host is None else database.host for database in databases)
-    lines += [FIELD.join(("socket", path)) for path in dict.fromkeys(sockets) if path.startswith("/")]
+    lines += [as_line("socket", path) for path in dict.fromkeys(sockets) if path.startswith("/")]
     values = {
         "app": settings.app,
         "home": settings.home,

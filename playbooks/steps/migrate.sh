@@ -53,6 +53,8 @@ payload_line() {
     esac
 }
 read_lines payload_line migration
+# The shell counts with them, and bash would run what stands in "a[$(…)]".
+case $lock_ms$statement_ms$patience$total$from in *[!0-9]*) fail usage 'a limit, or the first statement, is no number' ;; esac
 label=${id}_$called
 if [ "$direction" = up ]; then ended_as=applied; else ended_as=reverted; fi
 # psql writes it where nothing of the statements' own output can be taken for it.

@@ -16,7 +16,7 @@ from playbooks.migrations.tools import ToolStatus, commands_of, read_status
 from playbooks.settings import Settings
 from playbooks.settings.backup import Database
 from playbooks.settings.migrations import Migrations
-from playbooks.steps.backup import FIELD, as_payload
+from playbooks.steps.backup import as_line, as_payload
 from playbooks.steps.migrations import connection
 
 What = Literal["up", "down", "status"]
@@ -158,8 +158,8 @@ def _lines(migrations: Migrations, commands: Mapping[str, str]) -> list[str]:
     wanted = {"status": commands_of(migrations).status, **commands}
     given = "".join(f'{name}="{_quoted(value)}"\n' for name, value in _environment(migrations).items())
     return [
-        *(FIELD.join(("command", what, _base64(f"{command}\n"))) for what, command in wanted.items()),
-        FIELD.join(("environment", _base64(given))),
+        *(as_line("command", what, _base64(f"{command}\n")) for what, command in wanted.items()),
+        as_line("environment", _base64(given)),
     ]
 
 

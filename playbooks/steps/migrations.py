@@ -19,7 +19,7 @@ from playbooks.migrations.pending import Applied, RecordState
 from playbooks.migrations.sql_files import Direction, Migration, MigrationPhase
 from playbooks.settings import Settings
 from playbooks.settings.backup import Database
-from playbooks.steps.backup import FIELD, as_payload
+from playbooks.steps.backup import as_line, as_payload
 
 # Of all files of a folder; each statement is a line that a shell reads.
 MAX_BYTES = 4 * 1024 * 1024
@@ -216,35 +216,29 @@ def migrate(
     seconds = settings.timeouts.total
     lines = [
         connection(database, secrets, job.rehearsal),
-        FIELD.join(
-            (
-                *("migration", job.migration.id, job.migration.name, job.migration.phase),
-                *(job.migration.up.sha256, job.migration.down.sha256 if job.migration.down else "", job.direction),
-            )
+        as_line(
+            *("migration", job.migration.id, job.migration.name, job.migration.phase),
+            *(job.migration.up.sha256, job.migration.down.sha256 if job.migration.down else "", job.direction),
         ),
-        FIELD.join(
-            (
-                "limits",
-                _milliseconds(file.lock_timeout or limits.lock_timeout),
-                _milliseconds(file.statement_timeout or limits.statement_timeout),
-                str(round(limits.patience)),
-                str(round(seconds)),
-            )
+        as_line(
+            "limits",
+            _milliseconds(file.lock_timeout or limits.lock_timeout),
+            _milliseconds(file.statement_timeout or limits.statement_timeout),
+            str(round(limits.patience)),
+            str(round(seconds)),
         ),
-        FIELD.join(
-            (
-                "run",
-                "yes" if file.transaction else "no",
-                str(job.first),
-                job.by,
-                job.deploy,
-                "yes" if job.rehearsal else "no",
-            )
+        as_line(
+            "run",
+            "yes" if file.transaction else "no",
+            str(job.first),
+            job.by,
+            job.deploy,
+            "yes" if job.rehearsal else "no",
         ),
     ]
     for statement in file.statements:
         text = base64.b64encode(statement.text.encode()).decode()
-        lines.append(FIELD.join(("statement", str(statement.line), *(statement.index or ("", "")), text)))
+        lines.append(as_line("statement", str(statement.line), *(statement.index or ("", "")), text))
     answer = remote.run("migrate", payload=as_payload(lines), acts=True, timeout=seconds, note=note)
     times = {answer.number(number): answer.number(took) for number, took in answer.all("statement", 2)}
     tries = answer.maybe("tries", 1)
@@ -286,7 +280,7 @@ def connection(database: Database, secrets: Mapping[str, str], name: str | None 
     assert user is not None  # a database without one has no migrations  # noqa: S101
     # The local socket knows users of the system, and this one is the database's.
     server = (database.host or "127.0.0.1", str(database.port), user[0], secrets[user[1]], database.served_by or "")
-    return FIELD.join(("database", name or database.name, *server))
+    return as_line("database", name or database.name, *server)
 
 
 def _yes(value: bool) -> str:

@@ -11,11 +11,10 @@ from playbooks.settings import Settings
 from playbooks.settings.backup import Database
 from playbooks.settings.health import PostgresCheck
 from playbooks.settings.traffic import Balancer
-from playbooks.steps.backup import repository
+from playbooks.steps.backup import as_line, repository
 from playbooks.steps.certificate import certificate_values
 from playbooks.steps.traffic import ServerWeight, balancer_values, share_lines
 
-FIELD = "\037"
 APT_SECONDS = 900.0
 
 
@@ -60,14 +59,12 @@ def owner_lines(databases: Sequence[Database], secrets: Mapping[str, str]) -> by
         ConfigError: a password cannot be read.
     """
     lines = [
-        FIELD.join(
-            (
-                database.name,
-                database.owner,
-                str(database.port),
-                secrets[database.owner_password] if database.owner_password else "",
-                ".",
-            )
+        as_line(
+            database.name,
+            database.owner,
+            str(database.port),
+            secrets[database.owner_password] if database.owner_password else "",
+            ".",
         )
         for database in databases
         if database.owner and not database.host

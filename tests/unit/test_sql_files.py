@@ -60,6 +60,8 @@ def test_lines_are_those_of_the_file() -> None:
         ("discard all", "line 1: DISCARD"),
         ("create index concurrently on a (b)", "line 1: an index that is made concurrently needs a name"),
         ("select 1;\n\0", "line 2: a character NUL"),
+        ('create index concurrently "i\nlimits\x1f1" on a (b)', r"line 1: the name of the index.*U\+000A"),
+        ('create index concurrently i on "s\x1f".a (b)', r"line 1: the name of the index.*U\+001F"),
     ],
 )
 def test_what_psql_or_slipway_would_read_otherwise_is_refused(sql: str, said: str) -> None:
