@@ -59,6 +59,8 @@ label=${id}_$called
 if [ "$direction" = up ]; then ended_as=applied; else ended_as=reverted; fi
 # psql writes it where nothing of the statements' own output can be taken for it.
 mark="@$(od -An -N8 -tx1 /dev/urandom | tr -d ' \n')"
+# Of what is traced: the server is told this one, and whoever sees the session's statements there.
+trace_mark="@$(od -An -N8 -tx1 /dev/urandom | tr -d ' \n')"
 
 # line_of NUMBER: set line, schema and index of a statement.
 line_of() { IFS=$us read -r line schema index <<END_OF_LINE
@@ -126,28 +128,40 @@ compose() {
     lock_or_quit
     expect_unchanged
     printf "set lock_timeout = '%sms';\nset statement_timeout = '%sms';\n" "$lock_ms" "$statement_ms"
-    if [ "$transaction" = yes ]; then
-        echo 'begin;'
-    else
-        record running $((from - 1)) ''
-    fi
+    [ "$transaction" = yes ] || record running $((from - 1)) ''
+    echo 'reset search_path;'
+    [ "$transaction" = no ] || echo 'begin;'
     number=$from
     while [ "$number" -le "$count" ]; do
         line_of "$number"
-        [ -z "$index" ] || drop_invalid
-        [ "$trace" = no ] || remember_files
+        if [ -n "$index" ] || [ "$trace" = yes ]; then
+            own_begins
+            [ -z "$index" ] || drop_invalid
+            [ "$trace" = no ] || remember_files
+            own_ends
+        fi
         printf '\\warn %s begin %s\n' "$mark" "$number"
+        read_as_parsed
         cat "$scratch/statement.$number"
         # A comment at the end of the statement must not hide the semicolon.
         printf '\n;\n'
-        [ -z "$index" ] || require_valid
-        [ "$transaction" = yes ] || printf 'update %s set statement = %s where id = %s;\n' "$table" "$number" "$(literal "$id")"
+        if [ -n "$index" ] || [ "$transaction" = no ]; then
+            own_begins
+            [ -z "$index" ] || require_valid
+            [ "$transaction" = yes ] || printf 'update %s set statement = %s where id = %s;\n' "$table" "$number" "$(literal "$id")"
+            own_ends
+        fi
         printf '\\warn %s end %s\n' "$mark" "$number"
-        [ "$trace" = no ] || trace_statement
+        if [ "$trace" = yes ]; then
+            own_begins
+            trace_statement
+            own_ends
+        fi
         number=$((number + 1))
     done
     # What the statements have set must not keep the row from being written.
     printf 'set lock_timeout = 0;\nset statement_timeout = 0;\nreset role;\n'
+    own_begins
     record "$ended_as" "$count" ''
     [ "$transaction" = no ] || printf '\\warn %s commit\ncommit;\n' "$mark"
     cat <<SQL
@@ -160,9 +174,31 @@ select pg_catalog.pg_advisory_unlock($owner_lock) as slipway_unlocked \\gset
 SQL
 }
 
+# read_as_parsed: print the settings by which psql finds the end of a quoted text. A statement may have changed them, so that psql
+# takes for commands of its own what the parser on the controller has seen in quotes.
+read_as_parsed() { printf "set standard_conforming_strings = on;\nset client_encoding = 'UTF8';\n"; }
+
+# own_begins, own_ends: print what stands around statements of Slipway's own between those of a migration: they find nothing but
+# PostgreSQL's own (see owner_head), and the migration's search_path stays as it is. It is unset before the next statement: psql
+# puts a variable's text in place of "[1:slipway_path]", and would take a backslash in it for a command.
+own_begins() {
+    read_as_parsed
+    cat <<'SQL'
+select pg_catalog.current_setting('search_path') as slipway_path, pg_catalog.current_schemas(false) as slipway_schemas \gset
+set search_path = '';
+SQL
+}
+own_ends() {
+    cat <<'SQL'
+select pg_catalog.set_config('search_path', :'slipway_path', false) \g /dev/null
+\unset slipway_path
+\unset slipway_schemas
+SQL
+}
+
 # its_index: print the condition that finds this statement's index.
 its_index() {
-    printf "c.relname = %s and n.nspname = %s" "$(literal "$index")" "$([ -n "$schema" ] && literal "$schema" || echo 'any (pg_catalog.current_schemas(false))')"
+    printf "c.relname = %s and n.nspname = %s" "$(literal "$index")" "$([ -n "$schema" ] && literal "$schema" || echo "any (:'slipway_schemas'::pg_catalog.name[])")"
 }
 # An index that could not be finished stays, costs every write, and IF NOT EXISTS would take it for the real one.
 drop_invalid() {
@@ -193,17 +229,17 @@ SQL
 }
 trace_statement() {
     cat <<SQL
-select coalesce(pg_catalog.string_agg(pg_catalog.format('rewrite %s %I.%I', $number, n.nspname, c.relname), E'\\n$mark '), '') as slipway_traced
+select coalesce(pg_catalog.string_agg(pg_catalog.format('rewrite %s %I.%I', $number, n.nspname, c.relname), E'\\n$trace_mark '), '') as slipway_traced
     from pg_catalog.unnest(pg_catalog.string_to_array(:'slipway_files', ',')) as file
     join pg_catalog.pg_class c on c.oid = pg_catalog.split_part(file, ':', 1)::oid
     join pg_catalog.pg_namespace n on n.oid = c.relnamespace
     where pg_catalog.pg_relation_filenode(c.oid) is distinct from pg_catalog.split_part(file, ':', 2)::oid \\gset
-\\warn $mark :slipway_traced
-select coalesce(pg_catalog.string_agg(distinct pg_catalog.format('lock %s %s %I.%I', $number, l.mode, n.nspname, c.relname), E'\\n$mark '), '') as slipway_traced
+\\warn $trace_mark :slipway_traced
+select coalesce(pg_catalog.string_agg(distinct pg_catalog.format('lock %s %s %I.%I', $number, l.mode, n.nspname, c.relname), E'\\n$trace_mark '), '') as slipway_traced
     from pg_catalog.pg_locks l join pg_catalog.pg_class c on c.oid = l.relation join pg_catalog.pg_namespace n on n.oid = c.relnamespace
     where l.pid = pg_catalog.pg_backend_pid() and l.locktype = 'relation' and l.granted and c.relkind in ('r', 'p', 'm')
     and c.oid >= 16384::oid and n.nspname <> 'slipway' \\gset
-\\warn $mark :slipway_traced
+\\warn $trace_mark :slipway_traced
 SQL
 }
 
@@ -262,15 +298,17 @@ attempt() {
     committing=no
     pooled=no
     lines=0
+    errors=0
     rm -f "$scratch/now" "$scratch/pid"
     [ -p "$scratch/pipe" ] || mkfifo "$scratch/pipe"
     compose >"$scratch/script"
     : >"$scratch/sql.err"
+    # What a migration raises, or a trigger that it calls, may be lines without end, and without an end of a line.
     (
         psql_status=0
-        { owner_sql "$scratch/script" "$name" "$total" >/dev/null || psql_status=$?; } 2>&1
-        printf '\n%s status %s\n' "$mark" "$psql_status"
-    ) >"$scratch/pipe" &
+        owner_sql "$scratch/script" "$name" "$total" >/dev/null || psql_status=$?
+        printf '\n%s status %s\n' "$mark" "$psql_status" >&2
+    ) 2>&1 | stdbuf -oL cut -b 1-4000 >"$scratch/pipe" &
     psql_status=
     while IFS= read -r heard; do
         case $heard in
@@ -286,8 +324,8 @@ attempt() {
                 took=$(($(milliseconds) - begun))
                 printf '%s %s\n' "$done_until" "$took" >>"$scratch/times"
                 ;;
-            "$mark lock "* | "$mark rewrite "*) printf '%s\n' "${heard#"$mark "}" >>"$scratch/traced" ;;
-            "$mark ") ;;
+            "$trace_mark lock "* | "$trace_mark rewrite "*) printf '%s\n' "${heard#"$trace_mark "}" >>"$scratch/traced" ;;
+            "$trace_mark "*) ;;
             "$mark commit") committing=yes ;;
             "$mark pooled") pooled=yes ;;
             "$mark status "*)
@@ -295,9 +333,11 @@ attempt() {
                 break
                 ;;
             "$mark "*) outcome=${heard##* } ;;
-            psql:*ERROR:* | psql:*FATAL:*) printf '%s\n' "$heard" >>"$scratch/sql.err" ;;
+            psql:*ERROR:* | psql:*FATAL:*)
+                errors=$((errors + 1))
+                [ "$errors" -gt 1000 ] || printf '%s\n' "$heard" >>"$scratch/sql.err"
+                ;;
             *)
-                # A migration may raise warnings without end.
                 lines=$((lines + 1))
                 [ "$lines" -gt 1000 ] || printf '%s\n' "$heard" >>"$scratch/sql.err"
                 ;;
@@ -306,6 +346,8 @@ attempt() {
     : >"$scratch/now"
     sqlstate=
     read_error
+    # psql tells of the end before it has sent what it takes for one statement with it: a function called begin, say.
+    [ "$outcome" != finished ] || [ "$psql_status" = 0 ] || outcome=lost
     [ -s "$scratch/pid" ] || [ "$outcome" != lost ] || outcome=unconnected
     [ -z "$sqlstate" ] || [ "$outcome" != lost ] || outcome=failed
     # The server ends a session with these when it stops or when somebody ends it: what it did then is known by looking.
@@ -377,7 +419,9 @@ find_out() {
     waited=0
     while [ "$waited" -lt 60 ]; do
         found=$(owner_sql "$scratch/script" "$name" 30 2>"$scratch/found.err") || found=
-        if [ -n "$found" ] || ! grep -q -e "$mark busy" -e 'psql: error' "$scratch/found.err"; then
+        found_error=$(head -c 4000 "$scratch/found.err")
+        case $found_error in *"$mark busy"* | *'psql: error'*) found_later=yes ;; *) found_later=no ;; esac
+        if [ -n "$found" ] || [ "$found_later" = no ]; then
             case $found in
                 "found $ended_as "*)
                     outcome=finished

@@ -27,7 +27,6 @@ read_lines payload_line question
 {
     owner_head
     cat <<SQL
-set search_path = '';
 set lock_timeout = '5s';
 set statement_timeout = '30s';
 \\pset fieldsep '\\t'
@@ -37,17 +36,18 @@ select 'busy', l.pid, coalesce(pg_catalog.floor(extract(epoch from pg_catalog.no
     from pg_catalog.pg_locks l join pg_catalog.pg_stat_activity a using (pid)
     where l.locktype = 'advisory' and l.classid = ${owner_lock%,*} and l.objid = ${owner_lock#*, } and l.objsubid = 2 and l.granted
     and l.database = (select oid from pg_catalog.pg_database where datname = pg_catalog.current_database());
-select 'invalid', n.nspname, c.relname from pg_catalog.pg_index i join pg_catalog.pg_class c on c.oid = i.indexrelid
+select 'invalid', $(plain n.nspname), $(plain c.relname) from pg_catalog.pg_index i join pg_catalog.pg_class c on c.oid = i.indexrelid
     join pg_catalog.pg_namespace n on n.oid = c.relnamespace where not i.indisvalid
     and not exists (select from pg_catalog.pg_stat_progress_create_index p where p.index_relid = i.indexrelid) limit 100;
 SQL
     own_table "@state"
     cat <<SQL
 \\if :slipway_there
-select 'row', pg_catalog.left(id, 300), pg_catalog.left(name, 300), phase, direction, state, up_sha256, down_sha256, statement, statements, pg_catalog.left(pg_catalog.replace(by, E'\\t', ' '), 300), pg_catalog.left(deploy, 300),
+select 'row', $(plain id), $(plain name), $(plain phase), $(plain direction), $(plain state), $(plain up_sha256), $(plain down_sha256),
+    statement, statements, $(plain by), $(plain deploy),
     coalesce(pg_catalog.to_char(started at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), ''),
     coalesce(pg_catalog.to_char(ended at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), ''), milliseconds,
-    pg_catalog.left(pg_catalog.regexp_replace(error, '[[:cntrl:]]+', ' ', 'g'), 300)
+    $(plain error)
     from slipway.migrations order by id limit 5000;
 \\endif
 SQL
@@ -55,7 +55,7 @@ SQL
 asked=0
 owner_sql "$scratch/script" "$name" "$database_limit" >"$scratch/out" 2>"$scratch/sql.err" || asked=$?
 if [ "$asked" -ne 0 ]; then
-    explain_postgres "$scratch/sql.err" "$asked"
+    explain_owner "$asked"
     fail "$code" "cannot ask database $name as $db_user: $said"
 fi
 ! grep -qxF '@state foreign' "$scratch/sql.err" || fail migration-table "database $name: $foreign_table"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import time
 from collections.abc import Callable
 
@@ -9,6 +10,8 @@ import pytest
 from testinfra.host import Host
 
 from lab.spec import HostSpec
+from playbooks.fleet import script
+from playbooks.steps.backup import as_line, as_payload
 from tests.attacks.test_other_users import at_work
 from tests.hosts.backups import secret, shop, sql
 from tests.hosts.conftest import App, invoke
@@ -168,28 +171,145 @@ def test_the_applications_user_does_not_write_migrations(where: str, database: D
     assert not database.has("select from pg_tables where tablename = 'mine'")
 
 
-def test_nobodys_operators_are_called_by_the_user_that_migrates(database: Database) -> None:
-    """Where anybody may make operators, Slipway's own comparisons of numbers of other types called them."""
+@pytest.mark.parametrize("path", ["public", "public, pg_catalog"])
+def test_nobodys_operators_are_called_by_the_user_that_migrates(path: str, database: Database) -> None:
+    """Slipway's own comparisons called them: of other types, or any, by a search_path of the database's owner."""
     database.build("1.0.0", {"001_a.up.sql": "select 1;\n", "001_a.down.sql": "select 1;\n"})
     assert database.app.deploy("1.0.0").status == 0
     database.sql("create role mallory; grant create on schema public to mallory")
+    database.sql("create table public.called (by text); grant all on public.called to public")
     hijack = """
         set role mallory;
-        create table public.called (by text);
-        grant all on public.called to public;
         create function public.{name}({left}, {right}) returns {result} language plpgsql as
             $$ begin insert into public.called values (current_user); return {value}; end $$;
         create operator public.{sign} (function = public.{name}, leftarg = {left}, rightarg = {right})
     """
     try:
         for number, (sign, left, right, result, value) in enumerate(
-            [("=", "oid", "int4", "boolean", "false"), ("*", "int4", "numeric", "numeric", "0")]
+            [
+                ("=", "oid", "int4", "boolean", "false"),
+                ("*", "int4", "numeric", "numeric", "0"),
+                (">=", "int4", "int4", "boolean", "true"),
+                ("=", "text", "text", "boolean", "false"),
+                ("=", "name", "text", "boolean", "false"),
+            ]
         ):
-            text = hijack.format(name=f"f{number}", sign=sign, left=left, right=right, result=result, value=value)
-            database.sql(text.replace("create table", "create table if not exists"))
+            database.sql(
+                hijack.format(name=f"f{number}", sign=sign, left=left, right=right, result=result, value=value)
+            )
+        database.sql(f"alter database {database.app.name} set search_path = {path}")
         assert invoke("migrations", database.app.env).status == 0
-        database.build("1.1.0", {f"{n}_a.{way}.sql": "select 1;\n" for n in ("001", "002") for way in ("up", "down")})
-        assert database.app.deploy("1.1.0").status == 0
-        assert database.sql("select distinct by from public.called") == ""
+        made = "-- slipway: no-transaction\ncreate table made (a int);\ncreate index concurrently i on made (a);\n"
+        gone = "drop table made;\n"
+        files = {f"{n}_a.{way}.sql": "select 1;\n" for n in ("001", "002") for way in ("up", "down")}
+        database.build("1.1.0", files, {"003_b.up.sql": made, "003_b.down.sql": gone})
+        done = database.app.deploy("1.1.0")
+        assert done.status == 0, done.err
+        assert pg_catalog_first(database, "select distinct by from public.called") == ""
+        assert pg_catalog_first(database, "select schemaname from pg_tables where tablename = $$made$$") == "public"
     finally:
-        database.sql("reset role; drop owned by mallory cascade; drop role mallory")
+        database.sql(f"alter database {database.app.name} reset search_path")
+        database.sql("drop owned by mallory cascade; drop role mallory; drop table public.called")
+
+
+def pg_catalog_first(database: Database, question: str) -> str:
+    return database.sql(f"set search_path = pg_catalog; {question}")
+
+
+# What the parser sees in quotes, and psql outside of them, by what the statement before has set.
+UNQUOTES = {
+    "standard_conforming_strings": "set standard_conforming_strings = off;\nselect 'a\\', '\n\\! {runs}\n';\n",
+    "client_encoding": "set client_encoding = 'GBK';\nselect 'あ', '\n\\! {runs}\n';\n",
+}
+
+
+@pytest.mark.parametrize("setting", UNQUOTES)
+def test_a_migration_runs_no_program(setting: str, database: Database) -> None:
+    """psql ran a program that the parser had not seen, and that knew the password of the user that migrates."""
+    name = database.app.name
+    runs = f'psql -h 127.0.0.1 -U {name}o -d {name} -c "create table ran ()"'
+    files = {"001_a.up.sql": UNQUOTES[setting].format(runs=runs), "001_a.down.sql": "select 1;\n"}
+    database.build("1.0.0", files)
+    done = database.app.deploy("1.0.0")
+    assert not database.has("select from pg_tables where tablename = $$ran$$"), done.err
+    assert done.status == 0, done.err
+
+
+def test_what_others_wrote_is_one_word_of_an_answer(database: Database, on: On) -> None:
+    """The name of an index looked like a row of the table of migrations; what a row has filled /run."""
+    app = database.app
+    database.build("1.0.0", {"001_a.up.sql": "create table items (name text);\n", "001_a.down.sql": "select 1;\n"})
+    assert app.deploy("1.0.0").status == 0
+    forged = r"x\nrow\t9\tx\tcontract\tup\tapplied\t\t\t1\t1\tb\td\t\t\t0\t"
+    database.sql("create table theirs (a int)")
+    database.sql(f"do $do$ begin execute format($$create index %I on theirs (a)$$, E'{forged}'); end $do$")
+    database.sql("update pg_index set indisvalid = false where indrelid = $$theirs$$::regclass")
+    shown = invoke("migrations", app.env, "--json").json["databases"][0]
+    assert [row["id"] for row in shown["applied"]] == ["001"], shown
+    database.sql("drop table theirs")
+    database.sql("update slipway.migrations set phase = repeat($$x$$, 30000000)")
+    told = invoke("migrations", app.env)
+    assert "has a row that Slipway did not write" in told.err, told.err[-1000:]
+    # A program of somebody's, where systemd looks first, is not told the password.
+    tells = "#!/bin/sh\necho told $PGPASSWORD >&2\nexit 1\n"
+    database.sql("update slipway.migrations set phase = $$expand$$")
+    on("db1").check_output("printf %s >/usr/local/bin/psql; chmod 755 /usr/local/bin/psql", tells)
+    try:
+        asked = invoke("migrations", app.env)
+        assert asked.status == 0, asked.err
+    finally:
+        on("db1").check_output("rm /usr/local/bin/psql")
+
+
+HOSTILE_TABLES = """
+set role mallory;
+create type evil as (a int);
+create function cast_evil(evil) returns json {body} null; end $$;
+create cast (evil as json) with function cast_evil(evil);
+create function policy_evil() returns boolean {body} true; end $$;
+create table casts (a evil);
+create table policies (a int);
+insert into casts values (row(1)); insert into policies values (1);
+create policy evil on policies using (policy_evil());
+alter table policies enable row level security;
+grant select on casts, policies to {owner};
+"""
+
+
+def measured(database: Database) -> tuple[int, dict[str, str], str]:
+    """Measure the database's data as a rehearsal does; its status, the sum of each table, and why it failed."""
+    name = database.app.name
+    password = "a 'secret' with \\ in it"
+    payload = as_payload([as_line("database", name, "127.0.0.1", "5432", f"{name}o", password, "")])
+    text = script.load("database_measure").given({"data": "yes"}).alone()
+    place = "/run/slipway-measure"
+    for file, content in (("script", text), ("payload", payload)):
+        encoded = base64.b64encode(content).decode()
+        database.host.check_output(f"printf %s {encoded} | base64 -d >{place}.{file}")
+    done = database.host.run(f"sh {place}.script <{place}.payload; status=$?; rm {place}.*; exit $status")
+    lines = [line.split("\t") for line in done.stdout.splitlines()]
+    sums = {line[1]: line[3] for line in lines if line[0] == "table"}
+    return done.rc, sums, next((line[2] for line in lines if line[0] == "error"), "")
+
+
+def test_a_measure_of_data_runs_nothing_of_others(database: Database) -> None:
+    """The user that migrates ran what somebody had put into a cast to JSON, or into a policy; an answer had no end."""
+    owner = f"{database.app.name}o"
+    database.sql("create role mallory; grant create on schema public to mallory; create table called (by text)")
+    database.sql("grant all on called to public")
+    body = "language plpgsql as $$ begin insert into public.called values (current_user); return"
+    try:
+        database.sql(HOSTILE_TABLES.format(body=body, owner=owner))
+        database.sql("create table ones (a int, b text); insert into ones values (1, $$x$$), (2, null)")
+        database.sql("create table twos (b text, a int); insert into twos values (null, 2), ($$x$$, 1)")
+        database.sql(f"grant select on ones, twos, called to {owner}")
+        status, sums, why = measured(database)
+        assert status == 0, why
+        assert sums["public.ones"] == sums["public.twos"] != sums["public.casts"]
+        assert "public.policies" not in sums
+        long = "format($$alter table ones alter b set default %L$$, repeat($$x$$, 20000000))"
+        database.sql(f"do $do$ begin execute {long}; end $do$")
+        status, _, why = measured(database)
+        assert (status, "its answer is larger than 16 MB" in why) == (1, True), why
+    finally:
+        database.sql("drop table if exists ones, twos, called; drop owned by mallory cascade; drop role mallory")

@@ -2,7 +2,12 @@
 # Statements as the database user that migrates, for whom use_database was called (postgres.sh).
 #
 # They come from a release, so psql runs as a user of the system that exists for that moment only (DynamicUser= of
-# systemd.exec(5)): whatever the statements could make psql do on this host, it has no rights here.
+# systemd.exec(5)): whatever the statements could make psql do on this host, it has no rights here. It is looked for where this
+# step looks for programs: systemd itself would take one of /usr/local first, which may be somebody's, and tell it the password.
+# include at_most.sh
+
+# More than a controller reads of an answer. Whoever may write to the database can make what it says as long as they like.
+owner_kb=16384
 
 # owner_sql FILE DATABASE SECONDS: run psql on FILE. The password is the first line of its standard input, so no command line and
 # no file has it.
@@ -11,6 +16,7 @@ owner_sql() {
     # shellcheck disable=SC2016
     { printf '%s\n' "$owner_password" && cat "$1"; } |
         systemd-run --quiet --pipe --wait --collect --service-type=exec --property=DynamicUser=yes --property=RuntimeMaxSec="$3" \
+            --property=LimitFSIZE="${owner_kb}K" --setenv=PATH="$PATH" \
             --property=ProtectHome=yes --property=PrivateDevices=yes --property=CapabilityBoundingSet= --property=RestrictNamespaces=yes \
             --property=ProtectProc=invisible --property=Nice=5 \
             -- /bin/sh -c 'IFS= read -r PGPASSWORD && export PGPASSWORD PGCONNECT_TIMEOUT=10 PGCLIENTENCODING=UTF8 PGAPPNAME=slipway &&
@@ -18,10 +24,23 @@ owner_sql() {
             psql --host="$db_host" --port="$db_port" --username="$db_user" --dbname="$2"
 }
 
+# explain_owner STATUS: explain why owner_sql failed, whose output is in $scratch/out: set code and said.
+explain_owner() {
+    explain_postgres "$scratch/sql.err" "$1"
+    ! is_cut "$scratch/out" "$owner_kb" || said="its answer is larger than $((owner_kb / 1024)) MB, which is all that is read"
+}
+
+# plain EXPRESSION: print the SQL that makes it one short word of a line: whoever names a table, or writes a row, may put the end
+# of the line into it, and what looks like the next one.
+plain() { printf "pg_catalog.regexp_replace(pg_catalog.left(%s::pg_catalog.text, 300), '[[:cntrl:]]+', ' ', 'g')" "$1"; }
+
 # literal TEXT: print it as a string of SQL.
 literal() { printf "'%s'" "$(printf '%s' "$1" | sed "s/'/''/g")"; }
 
 # The table is a part of the database, so a backup has it, and a restored database tells what it has. The comment is its format.
+#
+# Slipway's own statements find only what is PostgreSQL's: the owner of the database chooses its search_path, which may have
+# another's functions, operators and types before those. What else is to be found is named with its schema.
 owner_head() {
     cat <<'SQL'
 \set ON_ERROR_STOP on
@@ -37,6 +56,7 @@ owner_head() {
 \unset VERSION_NUM
 \unset SERVER_VERSION_NAME
 \unset SERVER_VERSION_NUM
+set search_path = '';
 set client_min_messages = warning;
 set standard_conforming_strings = on;
 select pg_catalog.set_config('client_connection_check_interval', '2s', false)
