@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
+from itertools import islice
 from typing import Any, Literal
 
+from playbooks.core.names import MAX_AHEAD, cut, parse_time
+from playbooks.fleet.host_json import read_object
 from playbooks.migrations.sql_files import Migration
 
 # PostgreSQL's manual, 13.3: what each of these keeps others from. A weaker one keeps nobody from reading or writing.
 BLOCKS_READERS = frozenset({"AccessExclusiveLock"})
 BLOCKS_WRITERS = frozenset({"ShareLock", "ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock"})
 MAX_LINES = 20  # of what is lost, in a certificate
+MAX_OBJECTIONS = 20  # of those that a certificate names
 
 Proof = Literal["passed", "failed", "not tried"]
 
@@ -101,16 +105,17 @@ class Budget:
 
 
 def read_certificate(text: str) -> Certificate | None:
-    """Read a certificate that a host has kept; None if it is none."""
+    """Read a certificate that a host has kept; None if it is none, or has what no rehearsal writes."""
     # Only those need it who migrate.
     from pydantic import TypeAdapter, ValidationError
 
+    if read_object(text) is None:
+        return None
     try:
         found = TypeAdapter(Certificate).validate_json(text, strict=True)
-        datetime.fromisoformat(found.at)
     except (ValidationError, ValueError):
         return None
-    return found
+    return found if parse_time(found.at) else None
 
 
 def objections(
@@ -137,18 +142,22 @@ def objections(
     known = {(one.id, one.up_sha256) for one in certificate.migrations}
     new = [one.label for one in pending if (one.id, one.up.sha256) not in known]
     if new:
-        yield f"{', '.join(new)} was not in the last rehearsal, that of {certificate.version}, or its file was another"
-    age = (now - datetime.fromisoformat(certificate.at).astimezone(UTC)).total_seconds()
+        version = cut(certificate.version)
+        yield f"{', '.join(new)} was not in the last rehearsal, that of {version}, or its file was another"
+    at = parse_time(certificate.at) or now
+    age = (now - at).total_seconds()
+    if at > now + MAX_AHEAD:
+        yield "the rehearsal has a time that is yet to come"
     if age > budget.max_age:
         yield f"the rehearsal is {age / 3600:.0f} h old, and {budget.max_age / 3600:.0f} h are allowed"
     if certificate.before != fingerprint:
         yield "the schema is not the one that was rehearsed: somebody has changed it, or the backup was older"
     if certificate.old_release == "failed":
-        why = certificate.why.get("old_release", "")
+        why = cut(certificate.why.get("old_release", ""))
         yield f"the release that runs does not work with the new schema{f' ({why})' if why else ''}"
     if certificate.new_release == "failed":
-        yield f"the new release does not work with the new schema ({certificate.why.get('new_release', '')})"
-    yield from over_budget(certificate, {one.id for one in pending}, budget)
+        yield f"the new release does not work with the new schema ({cut(certificate.why.get('new_release', ''))})"
+    yield from islice(over_budget(certificate, {one.id for one in pending}, budget), MAX_OBJECTIONS)
 
 
 def over_budget(certificate: Certificate, pending: set[str], budget: Budget) -> Iterator[str]:
@@ -164,9 +173,10 @@ def over_budget(certificate: Certificate, pending: set[str], budget: Budget) -> 
             if one.id not in pending or took <= 1000 * budget.lock or certificate.tables.get(table, 0) < budget.table:
                 continue
             whom = "readers and writers" if mode in BLOCKS_READERS else "writers"
+            size = certificate.tables.get(table, 0) / 1e6
             yield (
-                f"{one.label} kept {whom} of {table} ({certificate.tables.get(table, 0) / 1e6:.0f} MB) waiting for "
-                f"{took / 1000:.1f} s, and {budget.lock:g} s are allowed"
+                f"{cut(one.label)} kept {whom} of {cut(table)} ({size:.0f} MB) waiting for {took / 1000:.1f} s, and "
+                f"{budget.lock:g} s are allowed"
             )
 
 

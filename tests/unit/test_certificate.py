@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from playbooks.migrations.certificate import Budget, Certificate, Rehearsed, held, lost, objections, read_certificate
 from playbooks.migrations.sql_files import Migration, read_sql_files
 
+LONG = "x" * 100_000
 NOW = datetime(2026, 11, 30, 12, 0, tzinfo=UTC)
 BUDGET = Budget(max_age=86400, lock=2, table=10_000_000)
 FILES = {"1_a.up.sql": b"alter table a add b int", "1_a.down.sql": b"alter table a drop b"}
@@ -36,6 +37,33 @@ def test_a_rehearsal_that_fits_speaks_for_its_migrations() -> None:
     """Nobody could deploy, and everybody would overrule it."""
     assert said(certificate()) == ""
     assert list(objections(None, [], "x", BUDGET, NOW)) == [], "nothing is pending"
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"at": "0001-01-01T00:00:00+14:00"},
+        {"at": "2026-11-30T11:00:00"},
+        {"at": "today"},
+        {"bytes": 10**400},
+        {"tables": {"public.a": 10**400}},
+        {"grown": float("nan")},
+    ],
+)
+def test_what_no_rehearsal_writes_is_none(told: dict[str, object]) -> None:
+    """A host's lie ended the deploy in a fault: a time outside of the calendar, a number that nothing can hold."""
+    text = json.dumps({**certificate().to_json(), **told})
+    assert read_certificate(text) is None
+
+
+def test_a_certificate_does_not_flood_a_message() -> None:
+    """A host that keeps a certificate of megabytes had them shown, and written into the ledger."""
+    many = {f"public.a{number}{LONG}": ("AccessExclusiveLock", 3000) for number in range(100)}
+    flood = replace(certificate(held=many), version=LONG, old_release="failed", why={"old_release": LONG})
+    flood = replace(flood, tables=dict.fromkeys(many, 50_000_000), at="9999-01-01T00:00:00Z")
+    sentences = list(objections(flood, [ONE], "f", BUDGET, NOW))
+    assert (len(sentences) < 30, max(map(len, sentences)) < 5000) == (True, True)
+    assert sentences[0] == "the rehearsal has a time that is yet to come"
 
 
 @pytest.mark.parametrize(

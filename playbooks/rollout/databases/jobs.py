@@ -8,6 +8,7 @@ from functools import partial
 
 from playbooks.core.counting import counted
 from playbooks.core.errors import ExitStatus, SlipwayError, StepFailed, UsageError
+from playbooks.core.names import cut
 from playbooks.core.phases import Phase, PhaseCode
 from playbooks.core.step_codes import StepCode
 from playbooks.environments.environment import Environment
@@ -144,7 +145,7 @@ def refuse_lossy(jobs: Sequence[Wanted]) -> None:
         if shown and shown.lossy and shown.down_sha256 == (job.migration.down.sha256 if job.migration.down else ""):
             raise UsageError(
                 f"taking {shown.label} back loses something, as the rehearsal of {certificate.at} has shown: "
-                f"{'; '.join(shown.lossy[:4])}. Nothing was touched",
+                f"{cut('; '.join(shown.lossy[:4]))}. Nothing was touched",
                 hint="--force does it all the same; a backup restores the database: invoke rollback --with-database",
             )
 
