@@ -194,7 +194,8 @@ def _find(
     host, release = running_release(env, facts)
     if not databases_with_migrations(env):
         return host, release, [], []
-    found = compared(fleet, env, from_release(fleet, env, release, host))
+    having = [name for name, fact in facts.items() if fact.current == release]
+    found = compared(fleet, env, from_release(fleet, env, release, having))
     require_ready(env, found)
     owed = [f"{job.database.database.name}: {job.migration.label}" for job in contract_jobs(found)]
     if wanted.to is not None:

@@ -117,7 +117,7 @@ def show_migrations(env: Environment, progress: Progress) -> ShownMigrations:
         fleet.require_all()
         host, release = running_release(env, read_all(fleet, env, env.targets))
         by_files = databases_with_migrations(env)
-        found = compared(fleet, env, from_release(fleet, env, release, host)) if by_files else []
+        found = compared(fleet, env, from_release(fleet, env, release, [host])) if by_files else []
         statuses = look_at_tools(fleet, env, release, host)
     tools = tuple(ShownTool(name, tool_name(env, name), host, **vars(status)) for name, status in statuses.items())
     return ShownMigrations(env.name, release, tuple(_shown(one) for one in found), tools)

@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from playbooks.core.errors import ConfigError
+from playbooks.core.errors import ConfigError, SlipwayError
 from playbooks.migrations.pending import Applied, RecordState, compare
 from playbooks.migrations.sql_files import Migration, read_sql_files
 from playbooks.migrations.statements import SqlMistake, split
+from playbooks.rollout.databases.reading import agreed_files
 
 UP = b"create table a (b int);\n"
 DOWN = b"drop table a;\n"
@@ -216,3 +217,14 @@ def test_a_migration_that_ended_half_way_is_gone_on_with() -> None:
     assert compare([one], [row], database="shop").half == row
     assert compare([one], [applied(one, state=RecordState.FAILED, statement=0)], database="shop").half is None
     assert compare([one], [applied(one, state=RecordState.REVERTED)], database="shop").expand == (one,)
+
+
+def test_one_host_alone_does_not_say_what_runs_in_a_database() -> None:
+    """A host had SQL of its own run in a database that it does not reach itself, as the user that migrates."""
+    good, bad = {"shop": {"1_a.up.sql": UP}}, {"shop": {"1_a.up.sql": b"grant shop to mallory"}}
+    assert agreed_files({"a": good, "b": good, "c": dict(good)}, "r") == good
+    assert agreed_files({"a": good}, "r") == good
+    with pytest.raises(SlipwayError, match=r"^a say that release r has other SQL files than b and c say"):
+        agreed_files({"a": bad, "b": good, "c": good}, "r")
+    with pytest.raises(SlipwayError):
+        agreed_files({"a": bad, "b": good}, "r")

@@ -47,7 +47,7 @@ def migrate_databases(fleet: Fleet, deployment: Deployment, migrated: list[Done]
     if not databases_with_migrations(env):
         return deployment
     if deployment.databases is None:
-        migrations = from_release(fleet, env, release.id, deployment.outdated[0].name)
+        migrations = from_release(fleet, env, release.id, [target.name for target in deployment.outdated])
         deployment = _compared(fleet, deployment, migrations)
     found = deployment.databases or ()
     run_jobs(fleet, env, expand_jobs(found), migrated, by=release.by, deploy=release.id)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from playbooks.core.artifact import Artifact
-from playbooks.core.errors import ConfigError, StepFailed
+from playbooks.core.errors import ConfigError, SlipwayError, StepFailed
 from playbooks.environments.environment import Environment
 from playbooks.fleet.fleet import Fleet
 from playbooks.fleet.remote import Remote
@@ -20,6 +20,11 @@ from playbooks.steps.migrations import (
     read_state,
     with_hint,
 )
+
+# How many hosts are asked for a release's SQL: of three, two say which one lies.
+WITNESSES = 3
+# The SQL files of a release, by database and name.
+Files = Mapping[str, Mapping[str, bytes]]
 
 
 @dataclass(frozen=True)
@@ -79,28 +84,55 @@ def from_artifact(env: Environment, artifact: Artifact) -> Mapping[str, tuple[Mi
     return migrations
 
 
-def from_release(fleet: Fleet, env: Environment, release: str, host: str) -> Mapping[str, tuple[Migration, ...]]:
-    """Read a release's migrations from a host that has it, by database.
+def from_release(
+    fleet: Fleet, env: Environment, release: str, hosts: Sequence[str]
+) -> Mapping[str, tuple[Migration, ...]]:
+    """Read a release's migrations from hosts that have it, by database.
+
+    What they say runs as a database's user that the host itself may not be. So several hosts are asked, and must say
+    the same.
 
     Args:
         fleet: the open sessions.
         env: the environment.
         release: the release's id.
-        host: an application's host.
+        hosts: the application's hosts that have it, at least one.
 
     Raises:
         ConfigError: a file is wrong.
-        SlipwayError: the host does not answer, or has no such folder.
+        SlipwayError: a host does not answer, or has no such folder, or hosts have other files than others.
     """
 
-    def files(remote: Remote) -> dict[str, tuple[Migration, ...]]:
-        settings = env.target(host).settings
-        return {
-            name: read_sql_files(read_sql(remote, settings, release, folder), folder)
-            for name, folder in _folders(env).items()
-        }
+    def files(remote: Remote) -> Files:
+        settings = env.target(remote.name).settings
+        return {name: read_sql(remote, settings, release, folder) for name, folder in _folders(env).items()}
 
-    return fleet.each("migrations", files, hosts=[host]).all_or_raise("reading migrations")[host]
+    asked = list(hosts)[:WITNESSES]
+    found = fleet.each("migrations", files, hosts=asked).all_or_raise("reading migrations")
+    agreed = agreed_files({host: found[host] for host in asked}, release)
+    return {name: read_sql_files(agreed[name], folder) for name, folder in _folders(env).items()}
+
+
+def agreed_files(found: Mapping[str, Files], release: str) -> Files:
+    """Return the SQL files that all hosts have.
+
+    Args:
+        found: each host's files, by database and name.
+        release: the release's id, for the message.
+
+    Raises:
+        SlipwayError: hosts have others; it names those that most do not agree with.
+    """
+    said = list(found.values())
+    most = max(said, key=said.count)
+    others = [host for host, files in found.items() if files != most]
+    if others:
+        raise SlipwayError(
+            f"{' and '.join(others)} say that release {release} has other SQL files than "
+            f"{' and '.join(host for host in found if host not in others)} say; no database was touched",
+            hint="compare the files there; invoke drift shows what was changed by hand",
+        )
+    return most
 
 
 def compared(
