@@ -15,6 +15,7 @@ import signal
 import sys
 import sysconfig
 import traceback
+import zoneinfo
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,7 +152,9 @@ def close(fence: Fence) -> None:
     """
     project = Path(__file__).resolve().parent.parent.parent
     code = [Path(os.path.realpath(sysconfig.get_path(name))) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
-    inside = (*code, *(project / name for name in _CODE), *(fence.folders or ()))
+    # A setting may name a time zone, which Python reads there, and only by a name that leads nowhere else.
+    zones = (Path(os.path.realpath(path)) for path in zoneinfo.TZPATH)
+    inside = (*code, *zones, *(project / name for name in _CODE), *(fence.folders or ()))
 
     sys.path[:] = [path for path in sys.path if Path(path) == project or any(map(Path(path).is_relative_to, inside))]
 

@@ -19,9 +19,12 @@ def _clock(value: object) -> object:
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 24 * 60:
         value = f"{value // 60:02}:{value % 60:02}"
     try:
-        return time.fromisoformat(str(value).zfill(5))
+        found = time.fromisoformat(str(value).zfill(5))
     except ValueError:
-        raise ValueError("expected a time of day such as 02:30") from None
+        found = None
+    if found is None or found.tzinfo:
+        raise ValueError("expected a time of day such as 02:30; its zone is a setting of its own")
+    return found
 
 
 def _zone(value: str) -> str:

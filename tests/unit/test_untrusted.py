@@ -238,6 +238,29 @@ def test_a_link_out_of_the_inventory_is_not_followed(runner: Runner, name: str) 
     assert runner.outside() == []
 
 
+def test_a_time_zone_is_known(runner: Runner) -> None:
+    """An honest pull request failed where a window names a zone: the machine's time zones are files as well."""
+    runner.write("hosts.yml", {"web": {"hosts": {"web1": None, "db1": None}}})
+    window = {"opens": "02:30", "closes": "05:00", "zone": "Europe/Berlin"}
+    database = {"name": "shop", "via": "db1", "owner": "shop", "owner_password": "p"}
+    runner.write(
+        "group_vars/all.yml",
+        {
+            "slipway_app": "shop",
+            "slipway_hosts": "web1",
+            "slipway_secrets": {"p": {"env": "P"}},
+            "slipway_databases": [{**database, "migrations": {"folder": "db", "window": window}}],
+        },
+    )
+    done = runner.run(*LOOKS[1], "--json")
+    assert done.returncode == 0, done.stderr
+    window["zone"] = "../../../etc/hostname"
+    database["migrations"] = {"folder": "db", "window": window}  # type: ignore[assignment]
+    runner.write("group_vars/web.yml", {"slipway_databases": [database]})
+    refused = runner.run(*LOOKS[1], "--json")
+    assert (refused.returncode, "expected the name of a time zone" in refused.stderr) == (2, True), refused.stderr
+
+
 def test_ansibles_own_settings_are_told_of_where_they_matter(runner: Runner) -> None:
     """Fails if each answer says what no reader can act on; or if two readings of one inventory look alike."""
     runner.write("hosts.yml", {"web": {"hosts": {"web1": None}}})
