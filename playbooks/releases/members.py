@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import IO, cast
+from typing import IO, Self, cast
 
 from playbooks.core.artifact import Artifact
 from playbooks.steps.stage import BUILD_AGAIN, COMPRESS_AGAIN
@@ -22,6 +22,29 @@ LARGE_WINDOW = (
     "the artifact is compressed with a window of more than 128 MB (zstd --long or --ultra); that would take as much "
     "memory on every host"
 )
+
+
+MAX_HEADER = 1024 * 1024  # bytes; a name has at most 4096
+_IN_MEMORY = (
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+)
+
+
+class PlainMember(tarfile.TarInfo):
+    """A member whose headers are short. Python keeps headers in memory, and some kilobytes can unpack to gigabytes."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """Read the block with which a member begins.
+
+        Raises:
+            tarfile.ReadError: what follows it would be kept in memory, and is too long, or as long as it likes.
+        """
+        found = super().frombuf(buf, encoding, errors)
+        if found.type == tarfile.GNUTYPE_SPARSE or (found.type in _IN_MEMORY and found.size > MAX_HEADER):
+            raise tarfile.ReadError("a header that is too long, or a sparse file")
+        return found
 
 
 @dataclass(frozen=True)
@@ -77,7 +100,7 @@ def _read(artifact: Artifact) -> Members:
             out = cast(IO[bytes], running.stdout)
             modes: dict[str, int] | None = {}
             try:
-                with tarfile.open(fileobj=out, mode="r|") as tar:
+                with tarfile.open(fileobj=out, mode="r|", tarinfo=PlainMember) as tar:
                     modes = {plain(member.name): _mode(member) for member in tar if not member.isdir()}
             except (tarfile.TarError, OSError, ValueError):
                 modes = None  # damaged, or of a kind that only tar reads: the decompressor's status tells which

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import IO, cast
 
 from playbooks.core.artifact import Artifact
-from playbooks.releases.members import PROGRAMS, plain
+from playbooks.releases.members import PROGRAMS, PlainMember, plain
 from playbooks.steps.migrations import MAX_BYTES
 
 
@@ -35,7 +35,7 @@ def sql_in_artifact(artifact: Artifact, folders: Sequence[str]) -> dict[str, dic
     ):
         out = cast(IO[bytes], running.stdout)
         try:
-            with tarfile.open(fileobj=out, mode="r|") as tar:
+            with tarfile.open(fileobj=out, mode="r|", tarinfo=PlainMember) as tar:
                 for member in tar:
                     folder, _, name = plain(member.name).rpartition("/")
                     if folder not in found or not name.endswith(".sql"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import tarfile
 from dataclasses import replace
@@ -16,6 +17,7 @@ from playbooks.core.artifact import Artifact
 from playbooks.releases.members import begin_reading
 from playbooks.releases.render import File, Rendered
 from playbooks.releases.slots import Slot
+from playbooks.releases.sql_in_artifact import sql_in_artifact
 from playbooks.settings import Settings
 from playbooks.settings.load import read_settings
 from playbooks.steps.preflight import Listener, Objections, Taken
@@ -155,6 +157,20 @@ def test_an_artifact_is_read_for_its_members_and_for_damage(tmp_path: Path) -> N
     path.write_bytes(path.read_bytes()[:60])
     assert "cannot be read as an archive" in begin_reading(artifact)().damaged
     assert begin_reading(replace(artifact, path=None))().modes is None
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_SPARSE])
+def test_a_header_does_not_fill_the_memory(kind: bytes, tmp_path: Path) -> None:
+    """Python keeps headers in memory: of an artifact of some kilobytes it kept as many gigabytes as its header said."""
+    path = tmp_path / "shop-1.tar.gz"
+    long = tarfile.TarInfo("x")
+    long.type, long.size = kind, 2 * 1024 * 1024
+    file = tarfile.TarInfo("db/1_a.up.sql")
+    with gzip.open(path, "wb") as out:
+        out.write(long.tobuf(tarfile.GNU_FORMAT) + bytes(long.size) + file.tobuf() + bytes(1024))
+    artifact = Artifact("1", str(path), path, "gzip", "", path.stat().st_size)
+    assert begin_reading(artifact)().modes is None
+    assert sql_in_artifact(artifact, ["db"]) is None
 
 
 def test_all_secrets_that_a_deploy_asks_for_are_known() -> None:
