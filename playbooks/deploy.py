@@ -121,8 +121,9 @@ def prepare(env: Environment, wanted: DeployRequest, progress: Progress) -> Depl
     renderings = render_all(env, release)
     plan = plan_for(env, wanted, [target.name for target in env.targets])
     archive_members = before_any_host(env, release, plan, progress.warn)
-    from_artifact(env, release.artifact)
-    return Deployment(env, wanted, release, renderings, archive_members, plan, _owner(env, wanted, release), started)
+    migrations = from_artifact(env, release.artifact)
+    owner = _owner(env, wanted, release)
+    return Deployment(env, wanted, release, renderings, archive_members, plan, owner, started, migrations=migrations)
 
 
 def hosts_to_lock(env: Environment) -> list[str]:
@@ -166,6 +167,7 @@ def _with_good_version(fleet: Fleet, deployment: Deployment) -> Deployment:
         deployment,
         release=other,
         archive_members=begin_reading(chosen),
+        migrations=from_artifact(env, chosen),
         owner=replace(_owner(env, deployment.wanted, other), id=deployment.owner.id),
         instead=(passed_over(chosen, release.artifact),),
     )

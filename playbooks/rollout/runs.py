@@ -11,6 +11,7 @@ from playbooks.core.requests import DeployRequest, RollbackRequest
 from playbooks.environments.environment import Environment
 from playbooks.environments.targets import Target
 from playbooks.fleet.lock_owner import LockOwner
+from playbooks.migrations.sql_files import Migration
 from playbooks.releases.members import Members
 from playbooks.releases.render import Rendered
 from playbooks.releases.renderings import Renderings, for_next
@@ -41,6 +42,7 @@ class Deployment:
         groups: the two groups of hosts, if the environment has them.
         outdated: the hosts that do not run what they should.
         backup: the id of the backup to go back to, if one was made or proven.
+        migrations: the release's, by database; None if only a host can read the artifact.
         databases: the databases and what they lack; None until that is known.
         migrated: the migrations that were applied.
         tools: the runs of the application's own migration tools.
@@ -61,6 +63,7 @@ class Deployment:
     groups: Groups | None = None
     outdated: Sequence[Target] = ()
     backup: str | None = None
+    migrations: Mapping[str, tuple[Migration, ...]] | None = None
     databases: tuple[DatabaseMigrations, ...] | None = None
     migrated: tuple[Done, ...] = ()
     tools: tuple[ToolDone, ...] = ()

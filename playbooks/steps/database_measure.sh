@@ -17,8 +17,8 @@ scratch=$(private_folder)
 trap 'rm -rf "$scratch"' EXIT
 payload_line() {
     [ "$1" = database ] || fail usage "unknown line '$1'"
-    owner_password=$6
-    use_database "$2" "$3" "$4" "$5" "$6" '' "$7"
+    shift
+    use_owner "$@"
 }
 read_lines payload_line question
 

@@ -38,8 +38,8 @@ count=0
 payload_line() {
     case $1 in
         database)
-            owner_password=$6
-            use_database "$2" "$3" "$4" "$5" "$6" '' "$7"
+            shift
+            use_owner "$@"
             ;;
         migration) id=$2 called=$3 phase=$4 up_sha256=$5 down_sha256=$6 direction=$7 ;;
         limits) lock_ms=$2 statement_ms=$3 patience=$4 total=$5 ;;

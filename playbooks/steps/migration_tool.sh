@@ -52,8 +52,8 @@ payload_line() {
         command) printf '%s' "$3" | base64 -d >"$scratch/command.$2" ;;
         environment) printf '%s' "$2" | base64 -d >"$scratch/given" ;;
         database)
-            owner_password=$6
-            use_database "$2" "$3" "$4" "$5" "$6" '' "$7"
+            shift
+            use_owner "$@"
             ;;
         *) fail usage "unknown line '$1'" ;;
     esac

@@ -9,7 +9,7 @@ from playbooks.fleet.fleet import Fleet
 from playbooks.migrations.sql_files import Migration
 from playbooks.rollout.databases.allowing import left_by_later, require_allowed, require_ready
 from playbooks.rollout.databases.jobs import Done, contract_jobs, expand_jobs, run_jobs
-from playbooks.rollout.databases.reading import compared, databases_with_migrations, from_artifact, from_release
+from playbooks.rollout.databases.reading import compared, databases_with_migrations, from_release
 from playbooks.rollout.databases.tools import ToolDone, run_tools
 from playbooks.rollout.runs import Deployment
 
@@ -20,8 +20,7 @@ def look_at_databases(fleet: Fleet, deployment: Deployment) -> Deployment:
     Raises:
         SlipwayError: a database's history does not fit, or its migrations were not rehearsed.
     """
-    migrations = from_artifact(deployment.env, deployment.release.artifact)
-    return deployment if migrations is None else _compared(fleet, deployment, migrations)
+    return deployment if deployment.migrations is None else _compared(fleet, deployment, deployment.migrations)
 
 
 def _compared(fleet: Fleet, deployment: Deployment, migrations: Mapping[str, tuple[Migration, ...]]) -> Deployment:

@@ -9,6 +9,12 @@
 # More than a controller reads of an answer. Whoever may write to the database can make what it says as long as they like.
 owner_kb=16384
 
+# use_owner NAME HOST PORT USER PASSWORD SERVED-BY: select a database, and the user that migrates it.
+use_owner() {
+    owner_password=$5
+    use_database "$1" "$2" "$3" "$4" "$5" '' "$6"
+}
+
 # owner_sql FILE DATABASE SECONDS: run psql on FILE. The password is the first line of its standard input, so no command line and
 # no file has it.
 owner_sql() {
