@@ -15,12 +15,13 @@ from playbooks.core.states import TaskStatus
 from playbooks.core.surroundings import who
 from playbooks.environments.environment import Environment
 from playbooks.environments.host_facts import read_all
-from playbooks.exec import own_id, record, require_release, require_unit, tell_of_tasks
+from playbooks.exec import own_id, require_release, require_unit, tell_of_tasks
 from playbooks.fleet.fleet import open_fleet
 from playbooks.fleet.lock_owner import LockOwner
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.terminal import attach
 from playbooks.rollout.outcome import HostOutcome, Outcome
+from playbooks.rollout.recording import record_alone
 
 _STATUS = re.compile(rb"[0-9]{1,3}")
 _TERMINAL = re.compile(r"[A-Za-z0-9._+-]{1,40}")
@@ -85,7 +86,7 @@ def console(
             by=owner.who,
         )
         # Record before it opens, so that the record exists even if this process dies.
-        for host, why in record(fleet, env, owner, outcome, facts).items():
+        for host, why in record_alone(fleet, env, owner, outcome, facts).items():
             progress.warn(f"{host}: what was done stays, but its ledger has no record of it: {why}")
         name = f"slipway-{target.settings.app}-console-{owner.id}-{secrets.token_hex(2)}"
         # The mark is secret: a program on the host could otherwise fake the end, and the person's next input would go

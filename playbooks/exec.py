@@ -27,10 +27,9 @@ from playbooks.fleet.lock_owner import LockOwner
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
 from playbooks.rollout.outcome import HostOutcome, Outcome
-from playbooks.rollout.recording import sealed, write_down
+from playbooks.rollout.recording import record_alone
 from playbooks.steps.exec import Command, run_command
 from playbooks.steps.facts import Facts
-from playbooks.steps.finish import Finished, finish
 
 # The JSON document keeps the end of a command's output on a host, up to this size.
 MAX_KEPT = 1024 * 1024  # characters
@@ -189,13 +188,13 @@ def execute(
         begun = _outcome(env, owner, command, list(runs.values()), 0.0, begins=True)
         unrecorded: dict[str, str] = {}
         try:
-            unrecorded |= record(fleet, env, owner, begun, facts)
+            unrecorded |= record_alone(fleet, env, owner, begun, facts)
         except Interrupted as interrupt:
             ended = interrupt.message
         else:
             ended = _run_on_all(fleet, env, runs, words, unit, tell, deserted)
         outcome = _outcome(env, owner, command, list(runs.values()), time.monotonic() - began)
-        unrecorded |= record(fleet, env, owner, outcome, facts)
+        unrecorded |= record_alone(fleet, env, owner, outcome, facts)
     for host, why in unrecorded.items():
         progress.warn(f"{host}: what was done stays, but its ledger has no record of it: {why}")
     return Executed(
@@ -374,20 +373,3 @@ def _outcome(
         reason=cut(command, MAX_COMMAND),
         exit_status=ExitStatus.DONE if well or begins else ExitStatus.FAILED,
     )
-
-
-def record(
-    fleet: Fleet, env: Environment, owner: LockOwner, outcome: Outcome, facts: Mapping[str, Facts]
-) -> dict[str, str]:
-    """Record in the ledgers what a person did in the release.
-
-    Returns:
-        Why the record could not be written, by host.
-    """
-    document = sealed(env, owner, outcome, facts)
-
-    def one(remote: Remote) -> Finished:
-        return finish(remote, env.target(remote.name).settings, document)
-
-    failed = write_down(fleet, env, "record", list(facts), one)
-    return {host: error.message for host, error in failed.items()}

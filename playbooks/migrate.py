@@ -20,7 +20,6 @@ from playbooks.environments.lock_requests import lock_requests
 from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.lock_owner import LockOwner
 from playbooks.fleet.progress import Progress
-from playbooks.fleet.remote import Remote
 from playbooks.rollout.databases.allowing import require_ready
 from playbooks.rollout.databases.contracts import refuse_early_contracts
 from playbooks.rollout.databases.jobs import (
@@ -50,9 +49,8 @@ from playbooks.rollout.databases.tools import (
     run_tools,
 )
 from playbooks.rollout.outcome import Outcome
-from playbooks.rollout.recording import sealed, write_down
+from playbooks.rollout.recording import record_alone
 from playbooks.steps.facts import Facts
-from playbooks.steps.finish import Finished, finish
 
 
 @dataclass(frozen=True)
@@ -263,10 +261,5 @@ def _record(
         tools=tuple(done[1]),
         exit_status=ExitStatus.PERSON_NEEDED if code else ExitStatus.DONE,
     )
-    document = sealed(env, owner, outcome, facts)
-
-    def one(remote: Remote) -> Finished:
-        return finish(remote, env.target(remote.name).settings, document)
-
-    for host, error in write_down(fleet, env, "record", list(facts), one).items():
-        fleet.progress.warn(f"{host}: what was done stays, but its ledger has no record of it: {error.message}")
+    for host, why in record_alone(fleet, env, owner, outcome, facts).items():
+        fleet.progress.warn(f"{host}: what was done stays, but its ledger has no record of it: {why}")

@@ -40,9 +40,8 @@ from playbooks.rollout.databases.reading import (
 from playbooks.rollout.databases.rehearsing import Rehearsing
 from playbooks.rollout.databases.tools import databases_with_tools
 from playbooks.rollout.outcome import Outcome
-from playbooks.rollout.recording import sealed, write_down
+from playbooks.rollout.recording import record_alone
 from playbooks.steps.facts import Facts
-from playbooks.steps.finish import Finished, finish
 from playbooks.steps.migrations import keep_rehearsal
 
 
@@ -188,11 +187,6 @@ def _record(fleet: Fleet, env: Environment, owner: LockOwner, facts: Mapping[str
         verdicts=tuple(replace(one, tables={}).to_json() for one in result.databases),
         exit_status=result.exit_status,
     )
-    there = [target.name for target in env.targets]
-    document = sealed(env, owner, outcome, {host: facts[host] for host in there})
-
-    def one(remote: Remote) -> Finished:
-        return finish(remote, env.target(remote.name).settings, document)
-
-    for host, error in write_down(fleet, env, "record", there, one).items():
-        fleet.progress.warn(f"{host}: the rehearsal is kept, but the ledger has no record of it: {error.message}")
+    there = {target.name: facts[target.name] for target in env.targets}
+    for host, why in record_alone(fleet, env, owner, outcome, there).items():
+        fleet.progress.warn(f"{host}: the rehearsal is kept, but the ledger has no record of it: {why}")

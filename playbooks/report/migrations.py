@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from playbooks.report.tables import ago, say, show_table
+from playbooks.report.tables import ago, say, show_planned_migration, show_table
 
 if TYPE_CHECKING:
     from playbooks.migrate import MigrateResult
@@ -22,11 +22,7 @@ def show_migrated(result: MigrateResult) -> None:
     if result.planned:
         say("Dry run: nothing was touched.")
         for plan in result.planned:
-            name = f"{plan.id}_{plan.name}"
-            what = f"take {name} back" if plan.direction == "down" else f"apply {name}"
-            about = f", about {plan.estimate:g} s or more by its rehearsal" if plan.estimate is not None else ""
-            say(f"\n{plan.database}: {what}{', a contract' if plan.phase == 'contract' else ''}{about}")
-            say("\n".join(f"  {number}. {text}" for number, text in enumerate(plan.statements, start=1)))
+            show_planned_migration(plan)
         say("")
     if result.done:
         rows = [

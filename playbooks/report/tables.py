@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from playbooks.host_keys import HostKeys
     from playbooks.provision import Provisioned
     from playbooks.restore import Restored
+    from playbooks.rollout.databases.jobs import PlannedMigration
     from playbooks.rollout.outcome import Outcome
     from playbooks.schedule import Scheduled
     from playbooks.show_inventory import InventoryView
@@ -160,9 +161,7 @@ def show_check(check: DeployCheck) -> None:
     if check.migrations is None:
         say("\nmigrations: known when a host has fetched the artifact")
     for migration in check.migrations or ():
-        about = f", about {migration.estimate:g} s or more by its rehearsal" if migration.estimate is not None else ""
-        say(f"\n{migration.database}: apply {migration.id}_{migration.name}{about}")
-        say("\n".join(f"  {number}. {text}" for number, text in enumerate(migration.statements, start=1)))
+        show_planned_migration(migration)
     for tool in check.tools:
         say(f"\n{tool.database}: before any host switches, {tool.host} runs '{tool.command}' ({tool.tool})")
         if tool.unlocked:
@@ -171,6 +170,15 @@ def show_check(check: DeployCheck) -> None:
         _show_plan(host)
     for problem in check.databases:
         say(f"\nproblem: {problem}")
+
+
+def show_planned_migration(plan: PlannedMigration) -> None:
+    """A migration that a dry run has found, statement by statement."""
+    name = f"{plan.id}_{plan.name}"
+    what = f"take {name} back" if plan.direction == "down" else f"apply {name}"
+    about = f", about {plan.estimate:g} s or more by its rehearsal" if plan.estimate is not None else ""
+    say(f"\n{plan.database}: {what}{', a contract' if plan.phase == 'contract' else ''}{about}")
+    say("\n".join(f"  {number}. {text}" for number, text in enumerate(plan.statements, start=1)))
 
 
 def _show_plan(host: HostPlan) -> None:

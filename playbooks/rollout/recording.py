@@ -13,7 +13,7 @@ from playbooks.fleet.lock_owner import LockOwner
 from playbooks.fleet.remote import Remote
 from playbooks.rollout.outcome import Outcome
 from playbooks.steps.facts import Facts
-from playbooks.steps.finish import Finished
+from playbooks.steps.finish import Finished, finish
 
 
 def sealed(env: Environment, owner: LockOwner, outcome: Outcome, facts: Mapping[str, Facts]) -> dict[str, Any]:
@@ -51,3 +51,27 @@ def write_down(
     written = {host: done.head for host, done in results.ok.items() if done.head is not None}
     env.heads.keep({host: (fleet.remotes[host].session.machine, head) for host, head in written.items()})
     return results.failed
+
+
+def record_alone(
+    fleet: Fleet, env: Environment, owner: LockOwner, outcome: Outcome, facts: Mapping[str, Facts]
+) -> dict[str, str]:
+    """Record in the ledgers what was done without marking a release or moving a guard.
+
+    Args:
+        fleet: the open sessions.
+        env: the environment.
+        owner: the task.
+        outcome: its result.
+        facts: of the hosts that get the record.
+
+    Returns:
+        Why the record could not be written, by host.
+    """
+    document = sealed(env, owner, outcome, facts)
+
+    def one(remote: Remote) -> Finished:
+        return finish(remote, env.target(remote.name).settings, document)
+
+    failed = write_down(fleet, env, "record", list(facts), one)
+    return {host: error.message for host, error in failed.items()}
