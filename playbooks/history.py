@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from graphlib import CycleError, TopologicalSorter
 from typing import Any, ClassVar
 
 from playbooks.core.answer import HostFailure, failures, failures_told
@@ -136,7 +137,33 @@ def merge(ledgers: Mapping[str, Ledger], verifier: Verifier | None = None) -> li
                 continue
         known = merged.setdefault(key, {**told, "hosts": {}})
         known["hosts"] |= {**named, host: named.get(host, str(record.get("status", "")))}
-    return [merged[key] for key in sorted(merged, reverse=True) if not _has_ended(key, merged, believed)]
+    newest_first = reversed(_in_order(merged, [[key_of(one) for one in ledger.records] for ledger in ledgers.values()]))
+    return [merged[key] for key in newest_first if not _has_ended(key, merged, believed)]
+
+
+def _in_order(keys: Collection[RecordKey], ledgers: Iterable[Sequence[RecordKey]]) -> list[RecordKey]:
+    """Return the keys oldest first. Two of the same second are in the order of a ledger that has both.
+
+    Args:
+        keys: the keys, in any order.
+        ledgers: the keys of each host's ledger, as they are there.
+    """
+    before: dict[str, dict[RecordKey, set[RecordKey]]] = {}
+    for key in sorted(keys):
+        before.setdefault(key.started, {})[key] = set()
+    for ledger in ledgers:
+        last: dict[str, RecordKey] = {}
+        for key in ledger:
+            if (earlier := last.get(key.started, key)) != key:
+                before[key.started][key].add(earlier)
+            last[key.started] = key
+    ordered: list[RecordKey] = []
+    for within in before.values():
+        try:
+            ordered += TopologicalSorter(within).static_order()
+        except CycleError:  # ledgers that disagree: a copy that a repair added is behind newer records
+            ordered += within
+    return ordered
 
 
 def _has_ended(key: RecordKey, merged: Mapping[RecordKey, object], believed: Collection[RecordKey]) -> bool:

@@ -328,3 +328,15 @@ def test_history_shows_a_copied_record_once() -> None:
     own, copy = {**record(1), "host": "app1"}, {**record(1), "host": "app2", "repaired_from": "app1", "prev": "y"}
     (merged,) = merge({"app1": Ledger((own,), ()), "app2": Ledger((copy,), ())})
     assert merged == record(1)
+
+
+def test_tasks_of_one_second_are_in_the_order_of_the_ledger_that_has_both() -> None:
+    """Ids of one second are in no order: history said that a command came before the one that it followed."""
+
+    def on(*ids: str) -> Ledger:
+        return Ledger(tuple({**record(1), "id": one} for one in ids), ())
+
+    told = merge({"app1": on("b", "c"), "app2": on("c", "a")})
+    assert [one["id"] for one in told] == ["a", "c", "b"]
+    told = merge({"app1": on("b", "a"), "app2": on("a", "b")})
+    assert [one["id"] for one in told] == ["b", "a"], "ledgers that disagree decide nothing"
