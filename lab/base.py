@@ -35,6 +35,7 @@ PACKAGES = [
     "sqlite3",
     "postgresql",
     "postgresql-client",
+    "pgbouncer",
     "redis-server",
     "haproxy",
     "nginx-light",
@@ -58,7 +59,7 @@ NEEDED = {
 }
 LIMITS = {"fs/inotify/max_user_instances": 8192, "kernel/keys/maxkeys": 20000, "kernel/keys/root_maxkeys": 1000000}
 # These units are disabled here; a host's role enables the ones that it needs.
-OFF = ("haproxy", "nginx", "postgresql", "redis-server", "prometheus")
+OFF = ("haproxy", "nginx", "postgresql", "pgbouncer", "redis-server", "prometheus")
 SETUP = """
 set -eu
 useradd --create-home --shell /bin/bash deploy

@@ -86,6 +86,7 @@ SQL
 
 # lock_or_quit: print what takes the lock of migrations, or ends psql.
 lock_or_quit() {
+    direct_or_quit "$mark"
     cat <<SQL
 select pg_catalog.pg_try_advisory_lock($owner_lock) as slipway_locked, pg_catalog.pg_backend_pid() as slipway_pid \\gset
 \\if :slipway_locked
@@ -289,7 +290,7 @@ select coalesce((select pg_catalog.format('waits for %s (process %s%s): %s', coa
 SQL
 }
 
-# attempt: run psql once. Sets outcome (finished, busy, foreign, moved, invalid, unconnected, lost, failed), at (the statement that was begun last),
+# attempt: run psql once. Sets outcome (finished, busy, pooler, foreign, moved, invalid, unconnected, lost, failed), at (the statement that was begun last),
 # sqlstate and said.
 attempt() {
     outcome=lost
@@ -469,10 +470,11 @@ done <"$scratch/traced"
 emit tries "$tries"
 case $outcome in
     finished)
-        [ "$pooled" = no ] || fail migration-pooler "$label is done, but at $db_host port $db_port is a pooler that gave its end to another session: two tasks could migrate at once. Let slipway_databases name PostgreSQL itself"
+        [ "$pooled" = no ] || fail migration-pooler "$label is done, but another session had its end: $(explain_pooler)"
         emit migrated "$ended_as"
         ;;
     busy) fail migration-busy "another task has migrated database $name for the last $patience s; $label was not begun" ;;
+    pooler) fail migration-pooler "database $name: $(explain_pooler)" ;;
     foreign) fail migration-table "database $name: $foreign_table" ;;
     moved) fail migration-moved "somebody else has moved $label on since it was looked at; nothing was done" ;;
     invalid)
@@ -481,7 +483,7 @@ case $outcome in
         fail_migration "statement $at of $count of $label (line $line) has left the index $index invalid, so it is not done"
         ;;
     unconnected)
-        explain_postgres "$scratch/sql.err"
+        explain_owner
         fail "$code" "cannot begin with $label in database $name: $said"
         ;;
     *)

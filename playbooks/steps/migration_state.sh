@@ -26,6 +26,7 @@ read_lines payload_line question
 
 {
     owner_head
+    direct_or_quit "@state"
     cat <<SQL
 set lock_timeout = '5s';
 set statement_timeout = '30s';
@@ -58,6 +59,7 @@ if [ "$asked" -ne 0 ]; then
     explain_owner "$asked"
     fail "$code" "cannot ask database $name as $db_user: $said"
 fi
+! grep -qxF '@state pooler' "$scratch/sql.err" || fail migration-pooler "database $name: $(explain_pooler)"
 ! grep -qxF '@state foreign' "$scratch/sql.err" || fail migration-table "database $name: $foreign_table"
 # Whoever may write to the database may have written to this table, so a line is a record only if it begins as one.
 while IFS= read -r line; do

@@ -87,6 +87,7 @@ hold_lock() {
 select pg_catalog.set_config('idle_session_timeout', '0', false)
     where pg_catalog.current_setting('server_version_num')::int >= 140000 \g /dev/null
 SQL
+        direct_or_quit "$mark"
     } >&7
     since=$(date +%s)
     : >"$scratch/sql.err"
@@ -98,8 +99,9 @@ SQL
         hear
         case $heard in
             locked) return 0 ;;
+            pooler) fail migration-pooler "database $name: $(explain_pooler)" ;;
             gone)
-                explain_postgres "$scratch/sql.err"
+                explain_owner
                 fail "$code" "cannot take the lock of migrations in database $name as $db_user: $said"
                 ;;
         esac

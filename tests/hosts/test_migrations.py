@@ -301,6 +301,42 @@ def test_only_one_migrates_at_a_time(database: Database) -> None:
     database.sql(END)
 
 
+@pytest.mark.parametrize("ignored", ["", "ignore_startup_parameters = options"], ids=["refuses", "drops"])
+def test_a_pooler_is_refused_before_anything_is_touched(database: Database, ignored: str) -> None:
+    """It gives the session with the lock to others: two tasks would apply one migration."""
+    app = database.app
+    app.settings["databases"][0]["port"] = 6432
+    app.write(**app.settings)
+    settings = f"""[databases]
+* = host=127.0.0.1 port=5432
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = 6432
+unix_socket_dir =
+auth_type = scram-sha-256
+auth_file = /run/slipway-test-pooler.users
+pool_mode = transaction
+server_tls_sslmode = prefer
+{ignored}
+"""
+    password = "a 'secret' with \\ in it"
+    put = "install -o postgres -m 0600 /dev/stdin"
+    database.host.check_output(f"{put} /run/slipway-test-pooler.ini <<'END'\n{settings}\nEND")
+    database.host.check_output(f"{put} /run/slipway-test-pooler.users <<'END'\n\"{app.name}o\" \"{password}\"\nEND")
+    database.host.check_output(
+        "systemd-run --quiet --collect --unit=slipway-test-pooler --uid=postgres pgbouncer /run/slipway-test-pooler.ini"
+    )
+    try:
+        wait_until(lambda: database.host.socket("tcp://127.0.0.1:6432").is_listening)
+        database.build("1.0.0", ONE)
+        failed = app.deploy("1.0.0", "--json")
+        assert failed.json["error"]["code"] == "step.migration-pooler", failed.err
+        assert "at 127.0.0.1 port 6432 is a connection pooler" in failed.json["error"]["message"]
+        assert not database.has("select from pg_namespace where nspname = 'slipway'")
+    finally:
+        database.host.check_output("systemctl stop slipway-test-pooler")
+
+
 def test_no_statement_has_roots_or_the_superusers_rights(database: Database) -> None:
     """A release's SQL would be a way to the database's host."""
     app = database.app

@@ -25,14 +25,21 @@ owner_sql() {
             --property=LimitFSIZE="${owner_kb}K" --setenv=PATH="$PATH" \
             --property=ProtectHome=yes --property=PrivateDevices=yes --property=CapabilityBoundingSet= --property=RestrictNamespaces=yes \
             --property=ProtectProc=invisible --property=Nice=5 \
-            -- /bin/sh -c 'IFS= read -r PGPASSWORD && export PGPASSWORD PGCONNECT_TIMEOUT=10 PGCLIENTENCODING=UTF8 PGAPPNAME=slipway &&
+            -- /bin/sh -c 'IFS= read -r PGPASSWORD && export PGPASSWORD PGCONNECT_TIMEOUT=10 PGCLIENTENCODING=UTF8 PGAPPNAME=slipway \
+                PGOPTIONS="-c slipway.direct=yes" &&
                 exec psql "$$@" --no-psqlrc --no-password --quiet --tuples-only --no-align --file=-' \
             psql --host="$db_host" --port="$db_port" --username="$db_user" --dbname="$2"
 }
 
-# explain_owner STATUS: explain why owner_sql failed, whose output is in $scratch/out: set code and said.
+# explain_owner [STATUS]: explain why owner_sql failed, whose output is in $scratch/out: set code and said.
 explain_owner() {
-    explain_postgres "$scratch/sql.err" "$1"
+    explain_postgres "$scratch/sql.err" "${1-}"
+    case $said in
+        *'unsupported startup parameter'*)
+            said="$(explain_pooler) ($said)"
+            code=migration-pooler
+            ;;
+    esac
     ! is_cut "$scratch/out" "$owner_kb" || said="its answer is larger than $((owner_kb / 1024)) MB, which is all that is read"
 }
 
@@ -72,6 +79,23 @@ SQL
 
 # The number of the advisory lock that lets only one task migrate a database; it ends with its session.
 owner_lock='1936484720, 1'
+
+# direct_or_quit MARK: print what writes "MARK pooler" and ends psql if a pooler is between, which gives a session to others while
+# somebody still counts on its lock. A pooler refuses an option of the connection, or drops it.
+direct_or_quit() {
+    cat <<SQL
+select pg_catalog.current_setting('slipway.direct', true) is distinct from 'yes' as slipway_pooler \\gset
+\\if :slipway_pooler
+\\warn $1 pooler
+\\quit
+\\endif
+SQL
+}
+# What a pooler's answer means; use_database has set the address.
+explain_pooler() {
+    printf "at %s port %s is a connection pooler, which gives sessions to others: the lock of migrations is worth nothing there. Let slipway_databases name PostgreSQL's own address" \
+        "$db_host" "$db_port"
+}
 
 # own_table MARK: print what writes "MARK foreign" and ends psql if the table of migrations is there and not this user's. Whoever
 # made it could put triggers, or a view's functions, there, which would run as this user.
