@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -17,6 +17,8 @@ from playbooks.fleet.fleet import open_fleet
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
 from playbooks.rollback import backups_of
+from playbooks.rollout.databases.contracts import left_behind
+from playbooks.rollout.databases.reading import migrating_hosts
 from playbooks.rollout.planning.rollback_target import choose_targets
 from playbooks.steps.check_release import Checked, check_release
 from playbooks.steps.facts import Facts, version_in
@@ -36,6 +38,7 @@ class KeptRelease:
         damaged: the damage by host; empty if it is intact.
         backed_up: whether each host with a damaged copy has a backup of it.
         next: the hosts that a rollback without --to takes to it.
+        left_behind: the contracts of databases that it does not know: it does not work any more.
     """
 
     id: str
@@ -47,6 +50,7 @@ class KeptRelease:
     damaged: Mapping[str, str]
     backed_up: bool
     next: tuple[str, ...]
+    left_behind: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,7 @@ class WaysBack(Answer):
         flag: the flag that names the environment.
         unreachable: the errors of unreachable hosts.
         no_next: why a rollback without --to has no target.
+        warnings: what is not known.
     """
 
     schema: ClassVar[str] = "slipway.list-rollback/1"
@@ -91,6 +96,7 @@ class WaysBack(Answer):
     unreachable: Mapping[str, HostFailure]
     no_next: str
     flag: str
+    warnings: tuple[str, ...] = ()
 
 
 def ways_back(env: Environment, progress: Progress) -> WaysBack:
@@ -103,7 +109,8 @@ def ways_back(env: Environment, progress: Progress) -> WaysBack:
     Raises:
         SlipwayError: no host is reachable.
     """
-    addresses = [target.address for target in env.targets]
+    apps_and_databases = dict.fromkeys([*(target.name for target in env.targets), *migrating_hosts(env)])
+    addresses = [env.target(name).address for name in apps_and_databases]
     with open_fleet(addresses, progress=progress, forks=env.settings.forks) as fleet:
         apps = [target for target in env.targets if target.name in fleet.remotes]
         if not apps:
@@ -121,15 +128,18 @@ def ways_back(env: Environment, progress: Progress) -> WaysBack:
             return {name: check_release(remote, settings, name) for name in kept}
 
         checked = fleet.each("check", one, hosts=list(facts)).all_or_raise("comparing releases")
+        releases = sorted({name for found in checked.values() for name in found}, reverse=True)
+        where = {name: host for name in releases for host, found in checked.items() if name in found}
+        against, unknown = left_behind(fleet, env, where)
         gone = failures(fleet.unreachable)
-    releases = sorted({name for found in checked.values() for name in found}, reverse=True)
     return WaysBack(
         environment=env.name,
-        releases=tuple(_release(name, facts, checked, targets) for name in releases),
+        releases=tuple(_release(name, facts, checked, targets, against.get(name, ())) for name in releases),
         backups=tuple(_backups(facts)),
         unreachable=gone,
         no_next=no_next,
         flag=env.flag,
+        warnings=(unknown,) if unknown else (),
     )
 
 
@@ -138,6 +148,7 @@ def _release(
     facts: Mapping[str, Facts],
     checked: Mapping[str, Mapping[str, Checked]],
     targets: Mapping[str, str | None],
+    against: Sequence[str],
 ) -> KeptRelease:
     there = {host: found[name] for host, found in checked.items() if name in found}
     damaged = {host: found.reason for host, found in there.items() if not found.intact}
@@ -151,6 +162,7 @@ def _release(
         damaged=damaged,
         backed_up=bool(damaged) and all(backups_of(facts[host], name) for host in damaged),
         next=tuple(host for host, target in targets.items() if target == name != facts[host].current),
+        left_behind=tuple(against),
     )
 
 

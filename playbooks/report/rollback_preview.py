@@ -62,6 +62,8 @@ def show_ways_back(ways: WaysBack) -> None:
             )
     for host, why in ways.unreachable.items():
         say(f"warning: {host} could not be asked: {why.message}")
+    for warning in ways.warnings:
+        say(f"warning: {warning}")
     if not rows and not ways.backups:
         say("there is nothing to go back to: no release and no backup")
         return
@@ -94,7 +96,9 @@ def _kept(release: KeptRelease, on: Callable[[Sequence[str]], str]) -> Iterator[
         yield f"damaged on {host}: {shortened(why, 160)}"
     if release.damaged:
         yield "its backup is taken instead" if release.backed_up else "no backup contains it"
-    if release.next:
+    if release.left_behind:
+        yield f"does not know {', '.join(release.left_behind)}: it works with --with-database only"
+    elif release.next:
         yield (
             "a rollback goes here"
             if set(release.next) == set(release.hosts)

@@ -268,6 +268,8 @@ def test_a_contract_waits_for_those_who_need_the_old_schema(database: Database) 
     assert back.status == 2, back.err
     assert "does not know 002_drop" in back.err
     assert invoke("rollback", app.env, "--check").status == 2
+    listed = invoke("rollback", app.env, "--list", "--json").json
+    assert [one["left_behind"] for one in listed["releases"]] == [[], [f"002_drop in {app.name}"]]
     status = invoke("status", app.env, "--json").json
     assert {host["version"] for host in status["hosts"]} == {"1.1.0"}
 
@@ -322,7 +324,7 @@ server_tls_sslmode = prefer
     password = "a 'secret' with \\ in it"
     put = "install -o postgres -m 0600 /dev/stdin"
     database.host.check_output(f"{put} /run/slipway-test-pooler.ini <<'END'\n{settings}\nEND")
-    database.host.check_output(f"{put} /run/slipway-test-pooler.users <<'END'\n\"{app.name}o\" \"{password}\"\nEND")
+    database.host.check_output(f'{put} /run/slipway-test-pooler.users <<\'END\'\n"{app.name}o" "{password}"\nEND')
     database.host.check_output(
         "systemd-run --quiet --collect --unit=slipway-test-pooler --uid=postgres pgbouncer /run/slipway-test-pooler.ini"
     )

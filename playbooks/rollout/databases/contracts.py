@@ -119,22 +119,33 @@ def refuse_past_contracts(
     Raises:
         UsageError: a release does not know such a contract.
     """
-    if not databases_with_migrations(env):
-        return []
     there = {release: host for host, release in targets.items() if release and host in facts}
-    try:
-        if gone := [host for host in migrating_hosts(env) if host not in fleet.remotes]:
-            raise fleet.unreachable[gone[0]]
-        against = contracts_against(fleet, env, there)
-    except SlipwayError as error:
-        return [f"whether the databases still fit what ran before is not known: {error.message}"]
+    against, unknown = left_behind(fleet, env, there)
     for release, rows in against.items():
         raise UsageError(
             f"{release} does not know {', '.join(rows)}: a contract, after which it does not work. Nothing was touched",
             hint=f"go back to a release that knows it: invoke rollback {env.flag} --list; or restore the database as "
             f"well: invoke rollback {env.flag} --to={release} --with-database",
         )
-    return []
+    return [unknown] if unknown else []
+
+
+def left_behind(fleet: Fleet, env: Environment, releases: Mapping[str, str]) -> tuple[dict[str, list[str]], str]:
+    """Return `contracts_against` these releases; and why that is not known, if a database cannot be asked.
+
+    Args:
+        fleet: the open sessions.
+        env: the environment.
+        releases: a host that has it, by release.
+    """
+    if not databases_with_migrations(env):
+        return {}, ""
+    try:
+        if gone := [host for host in migrating_hosts(env) if host not in fleet.remotes]:
+            raise fleet.unreachable[gone[0]]
+        return contracts_against(fleet, env, releases), ""
+    except SlipwayError as error:
+        return {}, f"whether the databases still fit what ran before is not known: {error.message}"
 
 
 def kept_releases(facts: Mapping[str, Facts]) -> list[KeptRelease]:
