@@ -32,7 +32,12 @@ from playbooks.releases.render import later_than, new_release, render
 from playbooks.releases.renderings import Renderings, for_next, slot_change_warnings
 from playbooks.releases.slots import slots_on
 from playbooks.rollout.context import build_context
-from playbooks.rollout.databases.deploying import look_at_databases, migrate_by_tools, migrate_databases
+from playbooks.rollout.databases.deploying import (
+    look_at_databases,
+    migrate_by_tools,
+    migrate_databases,
+    take_migrations_back,
+)
 from playbooks.rollout.databases.jobs import Done
 from playbooks.rollout.databases.reading import (
     from_artifact,
@@ -104,6 +109,8 @@ def deploy(env: Environment, wanted: DeployRequest, progress: Progress) -> Outco
                 deployment = migrate_databases(fleet, deployment, migrated)
                 deployment = migrate_by_tools(fleet, deployment, tools)
             rollout = roll_out(context, plan, on_failure=env.settings.rollout.on_failure)
+            if rollout.is_all_back:
+                deployment = take_migrations_back(fleet, deployment)
             outcome = conclude(fleet, deployment, plan, rollout, request_summary(context, rollout))
             held.succeeded = not outcome.exit_status
             record(fleet, deployment, rollout, outcome)

@@ -109,6 +109,12 @@ class Rollout:
         return frozenset(self.hosts(HostState.DEPLOYED))
 
     @property
+    def is_all_back(self) -> bool:
+        """Whether the fleet was taken back, and every host runs what it ran before."""
+        back = self.hosts(HostState.ROLLED_BACK, HostState.UNTOUCHED)
+        return self.verdict == "rolled back" and len(back) == len(self.host_states)
+
+    @property
     def why(self) -> str:
         """Why it failed, if it did."""
         bad = [stage_verdict.sentence.rstrip(".") for stage_verdict in self.stage_verdicts if not stage_verdict.good]

@@ -12,6 +12,7 @@ from playbooks.core.errors import ANY_ENV, ExitStatus, SlipwayError
 from playbooks.core.states import TaskStatus
 from playbooks.environments.environment import Environment
 from playbooks.judgement.meanwhile import RequestSummary
+from playbooks.rollout.databases.jobs import Done
 from playbooks.rollout.migrated import still_migrated
 from playbooks.rollout.outcome import HostOutcome, Outcome
 from playbooks.rollout.rollout import HostState, Rollout
@@ -92,9 +93,14 @@ def deployed(
     back = next((fact.current_version for fact in facts.values() if fact.current_version), None)
     if hooks and back:
         told.append(still_migrated(env, {release.version: hooks}, back))
-    if run.migrated and gone_back:
-        kept = ", ".join(f"{one.label} in {one.database}" for one in run.migrated)
-        told.append(f"the databases keep what this deploy migrated: {kept}. They are expands, with which {back} works")
+    reverted = [one for one in run.migrated if one.direction == "down"]
+    if reverted:
+        told.append(f"taken back in the databases: {_listed(reverted)}")
+    undone = {(one.database, one.id) for one in reverted}
+    kept = [one for one in run.migrated if (one.database, one.id) not in undone]
+    if kept and gone_back:
+        works = f". They are expands, with which {back} works" if back else ""
+        told.append(f"the databases keep what this deploy migrated: {_listed(kept)}{works}")
     if gone_back and back and (ran := [one for one in run.tools if one.moved or one.after.applied is None]):
         told.append(
             f"the databases keep what the migration tool did: {'; '.join(one.sentence for one in ran)}. Whether {back} "
@@ -124,6 +130,10 @@ def deployed(
         requests=requests,
         exit_status=exit_status,
     )
+
+
+def _listed(migrations: Sequence[Done]) -> str:
+    return ", ".join(f"{one.label} in {one.database}" for one in migrations)
 
 
 def _unjudged(rollout: Rollout) -> list[str]:

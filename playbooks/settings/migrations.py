@@ -126,6 +126,12 @@ class Migrations(Model):
     )
     statement_timeout: Duration = Field(3600.0, gt=0, description="How long a statement may take.")
     rehearsal: RehearsalSettings = section("What a deploy asks of the rehearsal.")
+    on_failure: Literal["keep", "revert"] = Field(
+        "keep",
+        description="What a deploy that takes the fleet back does with the migrations that it has applied: keep them, "
+        "since the release before works with them; or take them back by their down files, which loses what the new "
+        "release has written there.",
+    )
     window: WindowSettings | None = Field(None, description="When deploys may migrate it. Default: at any time.")
 
     @property
@@ -145,6 +151,8 @@ class Migrations(Model):
             raise ValueError("environment and environment_file are for a tool; SQL files have no use for them")
         if self.by_tool and self.rehearsal.required:
             raise ValueError("rehearsal.required needs a folder of SQL files: what a tool does is not rehearsed")
+        if self.by_tool and self.on_failure == "revert":
+            raise ValueError("on_failure: revert needs a folder of SQL files: what a tool has done is not taken back")
         if self.by_tool and self.window:
             raise ValueError(
                 "window needs a folder of SQL files: it is not known in time whether a tool has work to do"

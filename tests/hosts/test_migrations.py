@@ -245,6 +245,30 @@ def test_a_repair_of_the_older_release_is_deployed_after_a_rollback(database: Da
     assert "the release that runs has no file that takes them back" in back.err
 
 
+def test_a_deploy_that_is_taken_back_reverts_what_the_settings_say(database: Database) -> None:
+    """Whoever wants the schema of before had to type the way back for each database, at night."""
+    app = database.app
+    app.settings["databases"][0]["migrations"]["on_failure"] = "revert"
+    app.write(**app.settings)
+    database.build("1.0.0", ONE)
+    assert app.deploy("1.0.0").status == 0
+    one_way = {"002_b.up.sql": "-- slipway: irreversible\ncreate table b (c int);\n"}
+    three = {"003_d.up.sql": "create table d (e int);\n", "003_d.down.sql": "drop table d;\n"}
+    database.build("1.1.0", ONE, one_way, three, line="exit 1")
+    failed = app.deploy("1.1.0", "--json")
+    assert (failed.status, failed.json["status"]) == (1, "rolled back"), failed.err
+    assert [(one["id"], one["direction"]) for one in failed.json["migrations"]] == [
+        ("002", "up"),
+        ("003", "up"),
+        ("003", "down"),
+    ]
+    assert database.states == {"001": "applied", "002": "applied", "003": "reverted"}
+    told = "\n".join(failed.json["warnings"])
+    assert f"taken back in the databases: 003_d in {app.name}" in told
+    assert f"{app.name} keeps 002_b: 002_b has no lossless way back" in told
+    assert "keep what this deploy migrated: 002_b" in told
+
+
 def test_a_contract_waits_for_those_who_need_the_old_schema(database: Database) -> None:
     """A release that is still kept to go back to would not work any more, and nobody would know before the rollback."""
     app = database.app

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import takewhile
 
+from playbooks.core.errors import SlipwayError
 from playbooks.fleet.fleet import Fleet
 from playbooks.migrations.sql_files import Migration
 from playbooks.rollout.databases.allowing import left_by_later, require_allowed, require_ready
-from playbooks.rollout.databases.jobs import Done, contract_jobs, expand_jobs, run_jobs
+from playbooks.rollout.databases.jobs import Done, Wanted, contract_jobs, expand_jobs, lossy, run_jobs
 from playbooks.rollout.databases.reading import compared, databases_with_migrations, from_release
 from playbooks.rollout.databases.tools import ToolDone, run_tools
 from playbooks.rollout.runs import Deployment
@@ -53,6 +55,31 @@ def migrate_databases(fleet: Fleet, deployment: Deployment, migrated: list[Done]
     owed = [f"{job.database.database.name}: {job.migration.label}" for job in contract_jobs(found)]
     told = f"owed, once nothing needs the old schema: {', '.join(owed)}. Then: invoke migrate {env.flag} --contract"
     return replace(deployment, migrated=tuple(migrated), warnings=(*deployment.warnings, *([told] if owed else [])))
+
+
+def take_migrations_back(fleet: Fleet, deployment: Deployment) -> Deployment:
+    """Take back what a deploy has applied, where the settings ask for that. No host runs the new release any more.
+
+    It stops at the first one that has no way back, or whose way back loses data, as its rehearsal has shown. An error
+    is a warning, since the fleet works as it is.
+    """
+    env, release = deployment.env, deployment.release
+    done: list[Done] = []
+    told: list[str] = []
+    for one in deployment.databases or ():
+        applied = {job.id for job in deployment.migrated if job.database == one.database.name}
+        if not applied or not one.database.migrations or one.database.migrations.on_failure == "keep":
+            continue
+        back = [Wanted(one, migration, "down") for migration in reversed(one.migrations) if migration.id in applied]
+        ways = list(takewhile(lambda job: job.migration.down and not lossy(job), back))
+        try:
+            run_jobs(fleet, env, ways, done, by=release.by, deploy=release.id)
+        except SlipwayError as error:
+            told.append(f"{one.database.name}: a migration could not be taken back: {error.message}")
+        else:
+            if left := [job.migration.label for job in back[len(ways) :]]:
+                told.append(f"{one.database.name} keeps {', '.join(left)}: {left[0]} has no lossless way back")
+    return replace(deployment, migrated=(*deployment.migrated, *done), warnings=(*deployment.warnings, *told))
 
 
 def migrate_by_tools(fleet: Fleet, deployment: Deployment, done: list[ToolDone]) -> Deployment:

@@ -138,16 +138,20 @@ def refuse_lossy(jobs: Sequence[Wanted]) -> None:
         UsageError: with what would be lost.
     """
     for job in jobs:
-        certificate = read_certificate(job.database.state.rehearsal)
-        if job.direction == "up" or certificate is None:
-            continue
-        shown = next((one for one in certificate.migrations if one.id == job.migration.id), None)
-        if shown and shown.lossy and shown.down_sha256 == (job.migration.down.sha256 if job.migration.down else ""):
+        if job.direction == "down" and (lost := lossy(job)):
             raise UsageError(
-                f"taking {shown.label} back loses something, as the rehearsal of {certificate.at} has shown: "
-                f"{cut('; '.join(shown.lossy[:4]))}. Nothing was touched",
+                f"taking {job.migration.label} back loses something, as its rehearsal has shown: "
+                f"{cut('; '.join(lost[:4]))}. Nothing was touched",
                 hint="--force does it all the same; a backup restores the database: invoke rollback --with-database",
             )
+
+
+def lossy(job: Wanted) -> Sequence[str]:
+    """Return what taking a migration back loses, as the last rehearsal has shown; empty if it was not rehearsed."""
+    certificate = read_certificate(job.database.state.rehearsal)
+    shown = next((one for one in certificate.migrations if one.id == job.migration.id), None) if certificate else None
+    down = job.migration.down.sha256 if job.migration.down else ""
+    return shown.lossy if shown and shown.down_sha256 == down else ()
 
 
 def planned_migration(job: Wanted) -> PlannedMigration:
