@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 AGENT_SECONDS = 10.0
 TOUCH_SECONDS = 60.0
 # The tasks that write a record. Other tasks leave only a note of an interruption, which needs no signature.
-SIGNING = (*CHANGES, "repair")
+SIGNING = (*CHANGES, "migrate", "rehearse", "exec", "console", "repair")
 
 
 class _InAgent:

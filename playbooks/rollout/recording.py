@@ -11,6 +11,7 @@ from playbooks.environments.host_facts import heads_of
 from playbooks.fleet.fleet import Fleet
 from playbooks.fleet.lock_owner import LockOwner
 from playbooks.fleet.remote import Remote
+from playbooks.ledger.keys import SIGNING
 from playbooks.rollout.outcome import Outcome
 from playbooks.steps.facts import Facts
 from playbooks.steps.finish import Finished, finish
@@ -24,7 +25,12 @@ def sealed(env: Environment, owner: LockOwner, outcome: Outcome, facts: Mapping[
         owner: the task.
         outcome: its result.
         facts: of the hosts that it has read: the last lines of their ledgers go into the record.
+
+    Raises:
+        ValueError: records of this task are not signed, which `SIGNING` says.
     """
+    if owner.task not in SIGNING:
+        raise ValueError(f"nobody would sign the record of {owner.task}")
     document = env.secrets.mask_document(outcome.record())
     return env.signing.seal(owner).record(document, heads_of(facts))
 
