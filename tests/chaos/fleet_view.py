@@ -41,6 +41,7 @@ for file in "$units/slipway-guard-$app"-* "$units/timers.target.wants/slipway-gu
     [ ! -e "$file" ] && [ ! -L "$file" ] || echo "left $file"
 done
 for release in "$home"/releases/*/; do
+    [ -d "$release" ] || continue
     [ -e "$release/.slipway/proven" ] || [ "${release%/}" = "$(readlink -f "$home/current")" ] || echo "left $release"
 done
 """

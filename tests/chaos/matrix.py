@@ -17,6 +17,9 @@ from tests.chaos.subject import VERSIONS, Point, Subject, Violated, until
 # From here on the balancer's guard knows where a rollback goes; before, a dead one leaves the traffic where it is.
 AFTER_ARMING = ("traffic/answered", "confirm", "finish")
 TASKS = ("deploy", "rollback", "backup", "verify-backups")
+DATABASE_TASKS = ("deploy", "migrate", "rehearse")
+# Tasks that change no release: whatever became of them, the same again ends them.
+REPEATED = ("backup", "verify-backups", "migrate", "rehearse")
 
 
 def points_of(subject: Subject, task: str, faults: Sequence[str]) -> list[Point]:
@@ -47,16 +50,21 @@ def prepare(subject: Subject, task: str) -> list[str]:
     runs = {seen.version for seen in subject.see().values()}
     now = runs.pop() if len(runs) == 1 else None
     other = VERSIONS[1] if now == VERSIONS[0] else VERSIONS[0]
+    if now is None and (task == "deploy" or subject.database):
+        must(subject, "deploy", f"--version={other}", "--batch=100%", "--wait=60s")
+        return prepare(subject, task)
+    if subject.database:
+        must(subject, "migrate", "--to=none", "--wait=60s")
     if task == "deploy":
-        if now is None:
-            must(subject, "deploy", f"--version={other}", "--batch=100%", "--wait=60s")
-            return prepare(subject, task)
         return ["deploy", f"--version={other}", "--batch=1"]
     if task == "rollback":
         if now is None:
             must(subject, "deploy", f"--version={VERSIONS[1]}", "--batch=100%", "--wait=60s")
         must(subject, "deploy", f"--version={other}", "--batch=100%", "--wait=60s")
         return ["rollback", "--reason=matrix"]
+    if task == "rehearse":
+        must(subject, "backup")
+        return ["rehearse", f"--version={other}"]
     return [task]
 
 
@@ -93,7 +101,7 @@ def attempt(subject: Subject, point: Point, number: int) -> str:
     elif subject.front and point.task == "rollback" and point.at.startswith(AFTER_ARMING):
         _judge_answers(subject, subject.front)
     with users(subject.front) as others:
-        if answer["interrupted"] or ended not in (0, 1) or point.task in ("backup", "verify-backups"):
+        if answer["interrupted"] or ended not in (0, 1) or point.task in REPEATED:
             _mend(subject, point, answer, before, number)
         _must_be_clean(subject, point)
     if failed := others.failed(VERSIONS):
@@ -149,7 +157,7 @@ def _mend(subject: Subject, point: Point, answer: dict[str, Any], before: dict[s
     """One command: finish it or undo it, in turn."""
     # Whoever has users changes no two hosts at once.
     batch = "--batch=1" if subject.front else "--batch=100%"
-    if point.task in ("backup", "verify-backups"):
+    if point.task in REPEATED:
         must(subject, point.task)
         _expect(subject, set(before.values()))
     elif point.task == "rollback":
@@ -181,7 +189,8 @@ def _must_be_clean(subject: Subject, point: Point) -> None:
         raise Violated(f"status ends with {status} after mending: {answer}")
 
     def left() -> list[str]:
-        return [f"{host}: {left}" for host, seen in subject.see().items() for left in seen.leftovers]
+        found = [f"{host}: {left}" for host, seen in subject.see().items() for left in seen.leftovers]
+        return found + (subject.database.leftovers(subject.lab, subject.name) if subject.database else [])
 
     try:
         until(left, 5)

@@ -1,7 +1,7 @@
 """Runs the fault matrix: several subjects side by side, each on hosts of its own, since most of the time is waiting.
 
-Usage: python -m tests.chaos.run_matrix [--lab=NAME] [--scenario=hosts|hostile|traffic|rolling] [--tasks=deploy,…]
-           [--faults=kill,…] [--operations=traffic,…] [--every=N] [--first=N] [--seed=N]
+Usage: python -m tests.chaos.run_matrix [--lab=NAME] [--scenario=hosts|hostile|traffic|databases|rolling]
+           [--tasks=deploy,…] [--faults=kill,…] [--operations=traffic,…] [--every=N] [--first=N] [--seed=N]
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from pathlib import Path
 from lab import up as lab_up
 from lab.spec import Lab
 from tests.chaos.backups_view import damage_of_backups
+from tests.chaos.database import Database
 from tests.chaos.front import Front, Strategy
 from tests.chaos.hostile import Hostile
-from tests.chaos.matrix import TASKS, attempt, must, points_of
+from tests.chaos.matrix import DATABASE_TASKS, TASKS, attempt, must, points_of
 from tests.chaos.subject import FAULTS, Point, Subject, Violated
 
 HOSTS_EACH = 2
@@ -45,7 +46,7 @@ class Score:
     def table(self) -> str:
         """Points tried, by task and fault, and what was violated."""
         rows = [f"{'':<16}" + "".join(f"{fault:>6}" for fault in FAULTS)]
-        for task in TASKS:
+        for task in dict.fromkeys([*TASKS, *DATABASE_TASKS]):
             rows.append(f"{task:<16}" + "".join(f"{self.tried[(task, fault)]:>6}" for fault in FAULTS))
         rows.append(
             f"{sum(self.tried.values())} points tried in {self.seconds:.0f} s, {len(self.violations)} violations"
@@ -128,6 +129,15 @@ def rolled(labs: Sequence[Lab], folder: Path) -> list[list[Subject]]:
     return [[_behind(lab, folder, "rolling")]]
 
 
+def migrated(labs: Sequence[Lab], folder: Path) -> list[list[Subject]]:
+    """Nothing in front, and a database that each deploy migrates."""
+    (lab,) = labs
+    every = [host for host, _ in lab_up.status(lab.name)]
+    (server,) = (host for host in every if host.role == "db")
+    hosts = tuple(host for host in every if host.role == "app")
+    return [[Subject("migrated", 9901, folder / "migrated", lab, hosts, database=Database(server))]]
+
+
 def _behind(lab: Lab, folder: Path, strategy: Strategy) -> Subject:
     every = [host for host, _ in lab_up.status(lab.name)]
     (edge,) = (host for host in every if host.role == "edge")
@@ -141,6 +151,7 @@ SCENARIOS = {
     "hosts": Scenario(TASKS, FAULTS[:3], [""], HOSTS_EACH * SUBJECTS, plain),
     "hostile": Scenario(TASKS, FAULTS[:3], [""], HOSTS_EACH * SUBJECTS, attacked),
     "traffic": Scenario(TASKS[:2], FAULTS, ["", "-slots"], HOSTS_EACH, fronted),
+    "databases": Scenario(DATABASE_TASKS, FAULTS[:3], [""], HOSTS_EACH, migrated),
     "rolling": Scenario(TASKS[:2], FAULTS, [""], HOSTS_EACH, rolled),
 }
 
@@ -186,7 +197,7 @@ def _lead(team: list[Subject], chosen: Chosen, score: Score) -> None:
                 subject.hostile.seed = chosen.seed
                 subject.hostile.install()
                 subject.hostile.fill()
-            if subject.front:
+            if subject.front or subject.database:
                 must(subject, "provision")
         found = [point for task in chosen.tasks for point in points_of(team[0], task, chosen.faults)]
     except Violated as violated:

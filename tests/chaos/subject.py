@@ -20,6 +20,7 @@ from lab.files import make_key
 from lab.spec import HostSpec, Lab
 from tests import warm_start
 from tests.chaos import driver
+from tests.chaos.database import Database
 from tests.chaos.fleet_view import Seen, look
 from tests.chaos.front import Front
 from tests.chaos.hostile import Hostile
@@ -61,6 +62,7 @@ class Subject:
         lab, hosts: where it runs.
         front: what stands in front of it, if anything does.
         hostile: its user, if it attacks.
+        database: what its releases migrate, if they do.
     """
 
     name: str
@@ -70,6 +72,7 @@ class Subject:
     hosts: tuple[HostSpec, ...]
     front: Front | None = None
     hostile: Hostile | None = None
+    database: Database | None = None
 
     @property
     def env(self) -> str:
@@ -78,8 +81,9 @@ class Subject:
 
     @property
     def everywhere(self) -> tuple[HostSpec, ...]:
-        """Its hosts, and the balancer's behind them."""
-        return (*self.hosts, *([self.front.edge] if self.front else []))
+        """Its hosts, and the balancer's and the database's behind them."""
+        front = [self.front.edge] if self.front else []
+        return (*self.hosts, *front, *([self.database.host] if self.database else []))
 
     @property
     def ports(self) -> tuple[int, ...]:
@@ -126,6 +130,7 @@ class Subject:
             "ledger": {"signers": [Path(f"{signer}.pub").read_text().strip()], "key": "ledger"},
             **(self.front.settings(self.name, self.ports) if self.front else {}),
             **(self.hostile.settings if self.hostile else {}),
+            **(self.database.settings(self.name) if self.database else {}),
         }
         (place / "all.yml").write_text(yaml.safe_dump({f"slipway_{key}": value for key, value in settings.items()}))
         for version in VERSIONS:
@@ -136,8 +141,10 @@ class Subject:
             )
             (files / "run").chmod(0o755)
             (files / "VERSION").write_text(f"{version}\n")
+            if self.database:
+                self.database.write(files)
             archive = self.folder / f"{self.name}-{version}.tar"
-            subprocess.run(["tar", "-C", str(files), "-cf", str(archive), "run", "VERSION"], check=True)
+            subprocess.run(["tar", "-C", str(files), "-cf", str(archive), "."], check=True)
 
     def see(self) -> dict[str, Seen]:
         """What is on the hosts, by our own eyes and not the product's.
@@ -224,6 +231,8 @@ class Subject:
         """What must not be so once the guards have had their time."""
         seen = self._glance()
         found = [f"{host}: {why}" for host, one in seen.items() for why in one.wrongs()]
+        if self.database:
+            found += self.database.wrongs(self.lab, self.name)
         if self.front is None:
             return found
         (edge,) = look(self.lab, [self.front.edge], self.name, self.ports).values()
