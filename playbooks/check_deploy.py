@@ -15,7 +15,7 @@ from playbooks.core.errors import ExitStatus
 from playbooks.core.requests import DeployRequest
 from playbooks.core.states import GuardState
 from playbooks.core.step_codes import StepCode
-from playbooks.deploy import plan_for, refuse_adoption, render_all
+from playbooks.deploy import plan_for, refuse_adoption
 from playbooks.environments.environment import Environment
 from playbooks.environments.host_facts import read_all
 from playbooks.environments.targets import Target
@@ -27,7 +27,7 @@ from playbooks.releases.difference import differences
 from playbooks.releases.find_artifact import find_artifact
 from playbooks.releases.members import begin_reading
 from playbooks.releases.render import Rendered, new_release
-from playbooks.releases.renderings import Renderings, for_next, slot_change_warnings
+from playbooks.releases.renderings import Renderings, for_next, render_all, slot_change_warnings
 from playbooks.rollout.databases.allowing import left_by_later, obstacles, outside_windows, unrehearsed
 from playbooks.rollout.databases.jobs import PlannedMigration, expand_jobs, planned_migration
 from playbooks.rollout.databases.reading import DatabaseMigrations, compared, from_artifact, migrating_hosts

@@ -9,11 +9,12 @@ from playbooks.core.artifact import Artifact, Release
 from playbooks.core.errors import ExitStatus, UsageError
 from playbooks.core.names import VERSION
 from playbooks.core.requests import DeployRequest
-from playbooks.deploy import plan_for, render_all
+from playbooks.deploy import plan_for
 from playbooks.environments.environment import Environment
 from playbooks.environments.not_read import not_read
 from playbooks.inventory import FLAG
 from playbooks.releases.render import Rendered
+from playbooks.releases.renderings import render_all
 from playbooks.rollout.planning.preview import Planned, planned
 from playbooks.settings.services import Hook
 from playbooks.traffic.balancer_host import balancer_files

@@ -19,7 +19,6 @@ from playbooks.environments.environment import Environment
 from playbooks.environments.host_facts import all_or_hint, drifted, facts_after_deploy, odd, read_all, read_changed
 from playbooks.environments.lock_requests import lock_requests
 from playbooks.environments.targets import Target
-from playbooks.environments.templates import Templates
 from playbooks.fleet.fleet import Fleet, HeldLocks, open_fleet
 from playbooks.fleet.lock_owner import LockOwner
 from playbooks.fleet.progress import Progress
@@ -28,9 +27,8 @@ from playbooks.judgement.meanwhile import RequestSummary
 from playbooks.releases.choosing import choose_anew, passed_over
 from playbooks.releases.find_artifact import find_artifact
 from playbooks.releases.members import begin_reading
-from playbooks.releases.render import later_than, new_release, render
-from playbooks.releases.renderings import Renderings, for_next, slot_change_warnings
-from playbooks.releases.slots import slots_on
+from playbooks.releases.render import later_than, new_release
+from playbooks.releases.renderings import for_next, render_all, slot_change_warnings
 from playbooks.rollout.context import build_context
 from playbooks.rollout.databases.deploying import (
     look_at_databases,
@@ -344,21 +342,6 @@ def _release(env: Environment, wanted: DeployRequest) -> Release:
     )
     release = new_release(artifact)
     return replace(release, id=wanted.resume) if wanted.resume else release
-
-
-def render_all(env: Environment, release: Release) -> dict[str, Renderings]:
-    """Render every host's configuration for each of its slots, so that a mistake fails before any host is reached.
-
-    Raises:
-        ConfigError: a template is wrong.
-    """
-    templates = Templates.of(env)
-    return {
-        target.name: {
-            slot.name if slot else None: render(env, target, release, templates, slot) for slot in slots_on(env, target)
-        }
-        for target in env.targets
-    }
 
 
 def plan_for(

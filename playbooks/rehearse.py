@@ -1,8 +1,8 @@
-"""Rehearse a release's migrations on last night's backup, with the running release on top (C1).
+"""Rehearse a release's migrations on last night's backup, with the running release and the new one on top (C1).
 
-It restores the newest backup into scratch databases, migrates them, starts the release that runs on the migrated copy,
-takes the migrations back, compares, and applies them again. Nothing that serves is touched. What it finds is kept
-on the databases' hosts, and in the ledger: a deploy may ask for it.
+It restores the newest backup into scratch databases, migrates them, starts the release that runs and then the new one
+on the migrated copy, takes the migrations back, compares, and applies them again. Nothing that serves is touched. What
+it finds is kept on the databases' hosts, and in the ledger: a deploy may ask for it.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
 from playbooks.migrations.certificate import Certificate
 from playbooks.releases.find_artifact import find_artifact
+from playbooks.releases.render import new_release
+from playbooks.releases.renderings import render_all
 from playbooks.rollout.databases.allowing import require_ready
 from playbooks.rollout.databases.reading import (
     DatabaseMigrations,
@@ -106,6 +108,10 @@ def rehearse(env: Environment, version: str | None, artifact: str | None, progre
             hint="set slipway_backup.enabled",
         )
     require_secrets(env, secrets_of_migrations(env))
+    release = new_release(found)
+    # If no release is started, the configuration's secrets are not needed.
+    starts = any(target.settings.backup.drill.command for target in env.targets)
+    renderings = render_all(env, release) if starts else {}
     env.signing.prepare(progress.warn)
     started, began = now(), time.monotonic()
     owner = LockOwner(who(), f"rehearse {found.version}", instant(started), stamp(started), "rehearse")
@@ -120,7 +126,7 @@ def rehearse(env: Environment, version: str | None, artifact: str | None, progre
         pending = [one for one in databases if one.pending.expand]
         if not pending:
             return Rehearsal(env.name, "", found.version, "", (), (), time.monotonic() - began)
-        stage = Rehearsing(fleet, env, owner, facts, found.version)
+        stage = Rehearsing(fleet, env, owner, facts, release, renderings)
         hosts = stage.hosts(pending)
         with fleet.lock(lock_requests(env, hosts, owner, wait=0, inside="/drill")) as held_locks:
             certificates, problems = stage.hold(pending)

@@ -4,11 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from playbooks.releases.render import Rendered
+from playbooks.core.artifact import Release
+from playbooks.environments.environment import Environment
+from playbooks.environments.templates import Templates
+from playbooks.releases.render import Rendered, render
+from playbooks.releases.slots import slots_on
 from playbooks.steps.facts import Facts
 
 # A host's possible renderings of a release, by slot; under None if it replaces the previous release.
 Renderings = Mapping[str | None, Rendered]
+
+
+def render_all(env: Environment, release: Release) -> dict[str, Renderings]:
+    """Render every host's configuration for each of its slots, so that a mistake fails before any host is reached.
+
+    Raises:
+        ConfigError: a template is wrong.
+    """
+    templates = Templates.of(env)
+    return {
+        target.name: {
+            slot.name if slot else None: render(env, target, release, templates, slot) for slot in slots_on(env, target)
+        }
+        for target in env.targets
+    }
 
 
 def for_next(renderings: Mapping[str, Renderings], facts: Mapping[str, Facts]) -> dict[str, Rendered]:

@@ -120,8 +120,9 @@ def _certificate(one: Certificate) -> None:
     for migration in one.migrations:
         for sentence in migration.lossy:
             say(f"warning: {migration.label}, taken back: {sentence}")
-    why = one.why.get("old_release", "")
-    say(f"the running release on the new schema: {one.old_release}{f': {why}' if why else ''}")
+    for called, name, proof in (("running", "old_release", one.old_release), ("new", "new_release", one.new_release)):
+        why = one.why.get(name, "")
+        say(f"the {called} release on the new schema: {proof}{f': {why}' if why else ''}")
 
 
 def _whom(mode: str) -> str:

@@ -19,6 +19,7 @@ from playbooks.releases.delta import Told, make_deltas, release_to_add_to
 from playbooks.releases.pace import Stopwatch, keep_pace, read_pace
 from playbooks.releases.render import Rendered, pack
 from playbooks.rollout.planning.outdated_hosts import is_made_of
+from playbooks.steps.drill import root_directory
 from playbooks.steps.facts import Facts
 from playbooks.steps.stage import Delta, Patch, Staged, stage
 
@@ -56,6 +57,34 @@ def back_up_and_stage(
     return done
 
 
+def stage_in_drill(
+    fleet: Fleet, env: Environment, host: str, release: Release, rendered: Rendered, facts: Facts
+) -> None:
+    """Stage a release as a deploy does, for a drill to start: it ends in the drill's root directory, and nowhere else.
+
+    Args:
+        fleet: the open sessions, with the host's lock held.
+        env: the environment.
+        host: a host whose backup a drill has restored.
+        release: a release that the host does not have.
+        rendered: its configuration there.
+        facts: of the host.
+
+    Raises:
+        SlipwayError: it cannot be staged; nothing of it is left.
+    """
+
+    def say(text: str) -> None:
+        fleet.progress.note(host, text)
+
+    watch = Stopwatch()
+    told = Told(read_pace(place("pace", env.settings.app, env.name, env.folder)), watch, say)
+    there, target = {host: facts}, env.target(host)
+    with make_deltas(env, release.artifact, there, told) as deltas:
+        jobs = _stage_jobs(fleet, env, [target], release, {host: rendered}, there, deltas, watch, in_drill=True)
+        by_host(jobs, fleet.run(jobs, finish=True)).all_or_raise("staging")
+
+
 def _run(
     fleet: Fleet, env: Environment, staging: list[Job[Staged]], facts: Mapping[str, Facts]
 ) -> tuple[str | None, list[str]]:
@@ -91,6 +120,8 @@ def _stage_jobs(
     facts: Mapping[str, Facts],
     deltas: Sequence[Delta],
     watch: Stopwatch,
+    *,
+    in_drill: bool = False,
 ) -> list[Job[Staged]]:
     first = targets[0].name
 
@@ -101,7 +132,10 @@ def _stage_jobs(
         fits = ((delta, release_to_add_to(delta, facts[remote.name], target.settings)) for delta in deltas)
         patch = next((Patch(delta, base) for delta, base in fits if base), None)
         settings, is_first = target.settings, remote.name == first
-        staged = stage(remote, settings, release, plan, first=is_first, patch=patch, note=note, sent=watch.sent)
+        into = root_directory(settings) if in_drill else None
+        staged = stage(
+            remote, settings, release, plan, first=is_first, patch=patch, note=note, sent=watch.sent, into=into
+        )
         for warning in staged.warnings:
             fleet.progress.warn(f"{remote.name}: {warning}")
         return staged

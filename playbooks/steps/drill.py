@@ -179,6 +179,11 @@ def _problems(answer: StepResult) -> tuple[str, ...]:
     return tuple(cut(text) for (text,) in answer.all("problem", 1, MAX_RECORDS))[:MAX_PROBLEMS]
 
 
+def root_directory(settings: Settings) -> str:
+    """Return the folder on a host in which a drill restores, as the root directory of what it starts."""
+    return f"{_folder(settings)}/root"
+
+
 def _folder(settings: Settings) -> str:
     return f"{settings.backup.drill.folder or settings.state}/slipway-drill-{settings.app}"
 

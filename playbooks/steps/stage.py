@@ -125,6 +125,7 @@ def stage(
     patch: Patch | None = None,
     note: Note | None = None,
     sent: Sent | None = None,
+    into: str | None = None,
 ) -> Staged:
     """Upload or fetch the artifact, check and unpack it, add configuration and units, run install hooks.
 
@@ -137,6 +138,8 @@ def stage(
         patch: the delta to send. If its base has changed, the step sends the whole artifact.
         note: called with each progress message.
         sent: called with the number of bytes sent, and the start and end by the monotonic clock.
+        into: a drill's root directory, in which the release is to be tried; nothing of it stays in the application's
+            folder.
 
     Raises:
         StepFailed: staging failed; no part of the release is left on the host.
@@ -165,6 +168,7 @@ def stage(
         "first": "first" if first else "-",
         "base": patch.base if patch else "-",
         "lists_bytes": str(len(patch.delta.lists)) if patch else "0",
+        "root": into or "-",
     }
     hooks = sum(hook.timeout for hook in settings.hooks.install)
     fetching = settings.pull.timeout if artifact.url else 0
@@ -181,7 +185,7 @@ def stage(
         if patch is not None and error.code == StepCode.NO_BASE:
             if note:
                 note(f"{error.message}; sending all of the artifact")
-            return stage(remote, settings, release, plan, first=first, note=note, sent=sent)
+            return stage(remote, settings, release, plan, first=first, note=note, sent=sent, into=into)
         error.hint = error.hint or _hint(error)
         raise
     files, kilobytes = answer.one("staged", 2)

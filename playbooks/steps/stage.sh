@@ -1,6 +1,6 @@
 # shellcheck shell=sh disable=SC2034,SC2154
 # stage: put a release beside the running one. Nothing that serves is touched.
-# needs: app home id user build_user plan_bytes format sha256 artifact_bytes url first base lists_bytes
+# needs: app home id user build_user plan_bytes format sha256 artifact_bytes url first base lists_bytes root
 #
 # Standard input: the overlay (plan_bytes; a tar archive of configuration and units, made by pack() in
 # playbooks/releases/render.py), then the artifact (artifact_bytes) and the line "whole". If url is not empty, the host
@@ -11,6 +11,8 @@
 # base. "changed": files of base from which the patch starts. "sums": the checksum of every file in the end. The artifact is
 # then a zstd patch over the concatenated "changed" files. Applied, it gives an archive of all files that are not in "same",
 # and sha256 is that archive's.
+#
+# root is "-", or a drill's root directory, where the release is to be tried before a deploy (to_drill.sh).
 #
 # Only root can enter the release until it is finished, so nobody opens a file before its owner and mode are right.
 release=$home/releases/$id
@@ -36,6 +38,8 @@ tree=$release
 # include root_only.sh
 # include checksums.sh
 # include receive_artifact.sh
+# include restored.sh
+# include to_drill.sh
 # include write_manifest.sh
 
 clear_incoming() {
@@ -61,6 +65,7 @@ explain_space() {
 # remove_former: remove what is left from an interrupted deploy that is resumed now, or from this step if it was sent twice.
 remove_former() {
     [ -e "$release" ] || return 0
+    [ "$root" = - ] || fail exists "there is a release $id on this host already"
     [ "$(readlink "$home/current" 2>/dev/null || :)" != "releases/$id" ] || fail exists "release $id runs already"
     rm -rf "$release"
 }
@@ -167,6 +172,7 @@ remove_former
 trap undo EXIT
 trap 'exit 1' HUP INT TERM
 require_roots "$home" "$home/shared" "$home/releases"
+[ "$root" = - ] || require_drill
 require_programs "$user"
 make_folders
 receive_overlay
@@ -184,6 +190,10 @@ settle_owners
 check_units
 write_manifest
 [ ! -d "$lists" ] || rm -rf "$lists"
-clear_incoming
-finish_release
+if [ "$root" = - ]; then
+    clear_incoming
+    finish_release
+else
+    move_to_drill
+fi
 emit staged "$archive_files" "$archive_kb"

@@ -37,11 +37,12 @@ class Database:
 
     def __init__(self, app: App, host: Host) -> None:
         self.app, self.host = app, host
+        self.program: dict[str, bytes] = {}  # of each release
 
     def build(self, version: str, *parts: Mapping[str, str], line: str | None = None) -> None:
         """Build a release with these migrations."""
         files = {f"db/{name}": text.encode() for part in parts for name, text in part.items()}
-        self.app.build(version, files, line=line)
+        self.app.build(version, self.program | files, line=line)
 
     def sql(self, statement: str, database: str | None = None) -> str:
         """Ask as the superuser."""
@@ -456,7 +457,8 @@ def rehearsed(database: Database, specs: dict[str, HostSpec]) -> Database:
         },
     )
     assert invoke("provision", app.env).status == 0
-    app.build("1.0.0", {"query": b"select name from items", **{f"db/{n}": t.encode() for n, t in ONE.items()}})
+    database.program["query"] = b"select name from items"
+    database.build("1.0.0", ONE)
     done = app.deploy("1.0.0")
     assert done.status == 0, done.err
     database.sql("insert into items select n, repeat('x', 100) from generate_series(2, 2000) n")
@@ -483,6 +485,7 @@ def test_a_rehearsal_proves_that_the_running_release_works_on_the_new_schema(reh
     assert done.status == 0, done.err
     (certificate,) = done.json["databases"]
     assert (done.json["status"], certificate["old_release"]) == ("PASSED", "passed"), done.out
+    assert (certificate["new_release"], certificate["why"]) == ("passed", {}), done.out
     two, three = certificate["migrations"]
     assert two["held"]["public.items"][0] == "AccessExclusiveLock", two
     assert (two["rewrites"], three["rewrites"]) == ([], ["public.items"])
@@ -530,6 +533,37 @@ def test_a_migration_that_breaks_what_runs_is_caught_before_any_host(rehearsed: 
     overruled = app.deploy("1.1.0", "--overrule=nobody reads it now", "--json")
     assert overruled.status == 0, overruled.err
     assert any("overruled (nobody reads it now)" in line for line in overruled.json["warnings"])
+
+
+def test_a_new_release_that_does_not_work_with_its_migrations_is_caught(rehearsed: Database, on: On) -> None:
+    """The first host that switches would be the first to try it; and what was tried would be left on the host."""
+    app = rehearsed.app
+    settings = app.settings["databases"][0]
+    asked = {**settings["migrations"], "rehearsal": {"required": True}}
+    shared = [*app.settings.get("shared", []), "uploads"]
+    makes = "echo 'select prize from items' >query"
+    app.write(
+        databases=[{**settings, "migrations": asked}],
+        shared=shared,
+        hooks={"install": [{"run": makes}], "before_switch": [{"run": "touch before"}]},
+    )
+    rehearsed.build("1.1.0", ONE, TWO)
+    failed = invoke("rehearse", app.env, "--json")
+    (certificate,) = failed.json["databases"]
+    assert (failed.status, certificate["old_release"], certificate["new_release"]) == (1, "passed", "failed"), (
+        failed.out
+    )
+    (problem,) = failed.json["problems"]
+    assert problem.startswith("the new release does not work with the new schema: "), problem
+    assert 'column "prize" does not exist' in problem
+    assert 'column "prize" does not exist' in app.deploy("1.1.0", "--json").json["error"]["message"]
+    app.write(hooks={"install": [{"run": makes.replace("prize", "price") + " && test -L uploads"}]})
+    done = invoke("rehearse", app.env, "--json")
+    assert done.status == 0, done.err
+    assert done.json["databases"][0]["new_release"] == "passed", done.out
+    there = on("app1").check_output(f"ls -A {app.home}/releases; ls -A {app.home}/shared {app.state}")
+    assert "1.1.0" not in there, "what was tried is gone"
+    assert ("uploads" in there, "slipway-drill" in there) == (False, False), there
 
 
 def test_a_way_back_that_loses_data_is_named(rehearsed: Database) -> None:

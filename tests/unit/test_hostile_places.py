@@ -340,3 +340,32 @@ def test_nobody_takes_the_place_of_prometheus(tmp_path: Path) -> None:
     finally:
         listens.terminate()
         listens.wait()
+
+
+def test_a_release_that_is_only_tried_shares_nothing_with_the_application(tmp_path: Path) -> None:
+    """A link in a restored backup had led the release out of the drill, or a drill had changed files of what runs."""
+    home, root = tmp_path / "srv/shop", tmp_path / "drill/root"
+    release, there = home / "releases/1-new", root / str(home).lstrip("/")
+    (release / ".slipway").mkdir(parents=True)
+    (release / ".slipway/shared").write_text("uploads\nup/deep\n")
+    (release / "code").write_text("x")
+    os.link(release / "code", home / "code-that-runs")
+    (there / "releases").mkdir(parents=True)
+    (there / "shared").mkdir()
+    (there / "shared/up").symlink_to(tmp_path)
+    asks = """
+        release=$home/releases/1-new meta=$release/.slipway incoming=$home/releases/.incoming user=root group=root
+        clear_incoming() { :; }
+        require_drill && move_to_drill && echo moved
+    """
+    read = ("root_only", "restored", "output", "to_drill")
+    assert run(asks, *read, home=str(home), root=str(root)).stdout == "moved\n"
+    assert not release.exists()
+    assert ((there / "releases/1-new/code").read_text(), (home / "code-that-runs").stat().st_nlink) == ("x", 1)
+    assert (there / "shared/uploads").is_dir()
+    assert not (tmp_path / "deep").exists(), "nothing is made through a link of the backup's"
+    release.mkdir()
+    shutil.rmtree(there / "releases")
+    (there / "releases").symlink_to(tmp_path)
+    refused = run(asks, *read, home=str(home), root=str(root))
+    assert (refused.returncode, "the backup has a link" in refused.stdout) == (1, True), refused.stdout

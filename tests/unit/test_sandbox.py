@@ -14,10 +14,10 @@ import yaml
 
 from playbooks.core.artifact import Artifact
 from playbooks.core.errors import ConfigError, UsageError
-from playbooks.deploy import render_all
 from playbooks.environments.environment import Environment
 from playbooks.environments.load import load_environment
 from playbooks.releases.render import new_release
+from playbooks.releases.renderings import render_all
 from playbooks.schedule import render_cron, render_timer
 from playbooks.traffic.balancer_host import balancer_files
 

@@ -12,12 +12,11 @@ import yaml
 from playbooks.check_rollback import rollback_actions
 from playbooks.core.artifact import Release
 from playbooks.core.errors import ConfigError
-from playbooks.deploy import render_all
 from playbooks.environments.environment import Environment
 from playbooks.environments.load import load_environment
 from playbooks.releases.find_artifact import find_artifact
 from playbooks.releases.render import new_release
-from playbooks.releases.renderings import for_next
+from playbooks.releases.renderings import for_next, render_all
 from playbooks.rollback import takes_the_place
 from playbooks.rollout.mover import Move
 from playbooks.rollout.planning.strategy import plan_deploy, plan_rollback

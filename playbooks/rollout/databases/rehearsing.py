@@ -1,4 +1,4 @@
-"""Hold a rehearsal: restore, migrate, start the running release on the copy, take the migrations back, compare (C1)."""
+"""Hold a rehearsal: restore, migrate, start both releases on the copy, take the migrations back, compare (C1)."""
 
 from __future__ import annotations
 
@@ -9,23 +9,31 @@ from functools import partial
 from itertools import takewhile
 
 from playbooks.backups.making import Record, dumped
+from playbooks.core.artifact import Release
 from playbooks.core.clock import instant, now
-from playbooks.core.errors import UsageError
+from playbooks.core.errors import Locked, StepFailed, UsageError
 from playbooks.core.names import cut
 from playbooks.core.phases import Phase, PhaseCode
 from playbooks.environments.environment import Environment
-from playbooks.fleet.fleet import Fleet
+from playbooks.environments.lock_requests import lock_requests
+from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.lock_owner import LockOwner
 from playbooks.fleet.remote import Remote
 from playbooks.migrations.certificate import Certificate, Proof, Rehearsed, held, lost, over_budget
 from playbooks.migrations.sql_files import Direction, Migration
+from playbooks.releases.renderings import Renderings, for_next
 from playbooks.rollout.databases.allowing import budget_of
 from playbooks.rollout.databases.reading import DatabaseMigrations
+from playbooks.rollout.staging import stage_in_drill
 from playbooks.steps import drill as drills
 from playbooks.steps.database_measure import Measure, measure
 from playbooks.steps.drill import Drilled, scratch_name
 from playbooks.steps.facts import Facts
 from playbooks.steps.migrations import Migrated, MigrationJob, migrate
+
+NO_RELEASE = "no backup has the release that runs"
+NO_COMMAND = "slipway_backup.drill.command does not say how a release is started"
+LOCK_SECONDS = 60.0  # to wait for another task's lock before the new release is staged
 
 
 @dataclass(frozen=True)
@@ -37,14 +45,16 @@ class Rehearsing:
         env: the environment.
         owner: who rehearses.
         facts: of all hosts that have backups.
-        version: the release whose migrations they are.
+        release: the release whose migrations they are.
+        renderings: its configuration, by host and slot; empty if no release is started.
     """
 
     fleet: Fleet
     env: Environment
     owner: LockOwner
     facts: Mapping[str, Facts]
-    version: str
+    release: Release
+    renderings: Mapping[str, Renderings]
 
     def hosts(self, pending: Sequence[DatabaseMigrations]) -> list[str]:
         """Return the hosts whose backups are restored: the databases', and one that has the running release in it.
@@ -118,20 +128,22 @@ class Rehearsing:
         if problems:
             # An older rehearsal must not speak for them any more.
             return {
-                one.database.name: self._certificate(one, before[one.database.name], None, {}, {}, "not tried", "")
+                one.database.name: self._certificate(one, before[one.database.name], None, {}, {}, {})
                 for one in pending
             }, problems
         after = {one.database.name: self._measure(one) for one in pending}
-        proof, why = self._old_release()
+        proofs = {"old_release": self._old_release(), "new_release": self._new_release()}
         for one in pending:
             lossy, failed = self._take_back(one, before[one.database.name])
             problems += [failed] if failed else []
             certificates[one.database.name] = self._certificate(
-                one, before[one.database.name], after[one.database.name], went[one.database.name], lossy, proof, why
+                one, before[one.database.name], after[one.database.name], went[one.database.name], lossy, proofs
             )
             problems += self._over_budget(one, certificates[one.database.name])
-        if proof == "failed":
-            problems.append(f"the release that runs does not work with the new schema: {why}")
+        for name, release in (("old_release", "release that runs"), ("new_release", "new release")):
+            proof, why = proofs[name]
+            if proof == "failed":
+                problems.append(f"the {release} does not work with the new schema: {why}")
         return certificates, problems
 
     def _over_budget(self, one: DatabaseMigrations, certificate: Certificate) -> list[str]:
@@ -192,12 +204,41 @@ class Rehearsing:
         """Start the release that runs on the migrated copy (N-1)."""
         host = self._first_host()
         if host is None:
-            return "not tried", "no backup has the release that runs"
-        settings = self.env.target(host).settings
-        if not settings.backup.drill.command:
-            return "not tried", "slipway_backup.drill.command does not say how a release is started"
+            return "not tried", NO_RELEASE
+        if not self.env.target(host).settings.backup.drill.command:
+            return "not tried", NO_COMMAND
         release = str((self._record(host) or {}).get("release"))
-        self._phase(PhaseCode.STARTING, f"starting {release}, which runs, on the migrated copy")
+        return self._started(host, release, f"{release}, which runs,")
+
+    def _new_release(self) -> tuple[Proof, str]:
+        """Stage the new release as a deploy does, and start it on the migrated copy."""
+        host = self._first_host()
+        if host is None:
+            return "not tried", NO_RELEASE
+        target = self.env.target(host)
+        if not target.settings.backup.drill.command:
+            return "not tried", NO_COMMAND
+        self._phase(PhaseCode.STAGING, f"staging {self.release.version} on {host}, for the copy alone")
+        rendered = for_next(self.renderings, self.facts)[host]
+        total, progress = self.env.settings.timeouts.total, self.fleet.progress
+        try:
+            # A session of its own: this one holds the lock of drills. A deploy may not stage at the same time.
+            with (
+                open_fleet([target.address], progress=progress, forks=1, total=total, acts=True) as apart,
+                apart.lock(lock_requests(self.env, [host], self.owner, wait=LOCK_SECONDS)) as held_locks,
+            ):
+                stage_in_drill(apart, self.env, host, self.release, rendered, self.facts[host])
+                held_locks.succeeded = True
+        except Locked as error:
+            return "not tried", f"it could not be staged: {error.message}"
+        except StepFailed as error:
+            return "failed", f"it cannot be staged: {error.message}"
+        return self._started(host, self.release.id, self.release.version)
+
+    def _started(self, host: str, release: str, called: str) -> tuple[Proof, str]:
+        """Start a release that is in the drill's root directory; returns whether it is healthy, and why not."""
+        settings = self.env.target(host).settings
+        self._phase(PhaseCode.STARTING, f"starting {called} on the migrated copy")
 
         def start(remote: Remote) -> Drilled:
             return drills.drill_start(remote, settings, release, self.env.settings.databases)
@@ -218,14 +259,14 @@ class Rehearsing:
         after: Measure | None,
         went: Mapping[str, Migrated],
         lossy: Mapping[str, tuple[str, ...]],
-        proof: Proof,
-        why: str,
+        proofs: Mapping[str, tuple[Proof, str]],
     ) -> Certificate:
+        not_tried: tuple[Proof, str] = ("not tried", "")
         return Certificate(
             database=one.database.name,
             at=instant(now()),
             by=self.owner.who,
-            version=self.version,
+            version=self.release.version,
             source=str((self._record(one.host) or {}).get("id")),
             before=before.fingerprint,
             after=after.fingerprint if after else "",
@@ -235,8 +276,9 @@ class Rehearsing:
             if after
             else (),
             tables={name: table.bytes for name, table in before.tables.items()},
-            old_release=proof,
-            why={"old_release": cut(why)} if why else {},
+            old_release=proofs.get("old_release", not_tried)[0],
+            new_release=proofs.get("new_release", not_tried)[0],
+            why={name: cut(why) for name, (_, why) in proofs.items() if why},
         )
 
     def _measure(self, one: DatabaseMigrations, *, data: bool = False, real: bool = False) -> Measure:

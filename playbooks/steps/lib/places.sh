@@ -1,6 +1,7 @@
 # shellcheck shell=sh disable=SC2154
 # Put configuration, shared folders and writable paths into a release that is being staged. Needs home, release, meta, user,
-# group, base and tree, the folder of the release's files, which only root can reach yet.
+# group, base, root ("-" unless the release is staged for a drill, which has its own shared folders) and tree, the folder of the
+# release's files, which only root can reach yet.
 
 # require_place PATH: refuse a path in the tree whose folder is outside of it, because there is a link on the way: of the
 # artifact's, of a hook's, or to a shared folder. Nobody changes the tree meanwhile, so the result stays true.
@@ -41,7 +42,7 @@ place_shared() {
     [ -s "$meta/shared" ] || return 0
     owner=$(id -u "$user")
     while IFS= read -r name; do
-        make_shared "$name"
+        [ "$root" != - ] || make_shared "$name"
         clear_place "$tree/$name"
         ln -s "$home/shared/$name" "$tree/$name"
     done <"$meta/shared"

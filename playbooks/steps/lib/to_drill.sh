@@ -1,0 +1,36 @@
+# shellcheck shell=sh disable=SC2034,SC2154
+# A release that is staged to be tried only: it goes to a drill's root directory, root, where drill_start.sh starts it, and
+# nothing of it stays in the application's folder. Needs what stage.sh needs, root_only.sh and restored.sh.
+#
+# Nobody but root can enter the release yet, so its writable folders are as Slipway has made them. What was restored into root is
+# hostile, and only steps of the drill change it: a path in which no link was found has none.
+
+# require_drill: refuse a place to which the release cannot go, before anything is sent for long.
+require_drill() {
+    require_root_only "$root" slipway_backup.drill.folder
+    ! has_link "$release" || fail foreign-link "the backup has a link in the place of $home/releases, $why"
+    [ -d "$root$home/releases" ] || fail not-in-backup "the backup has no $home/releases, so there is nothing to start a release in"
+}
+
+# move_to_drill: copy the release there, and remove it here.
+move_to_drill() {
+    drill_kb=$(du -sk "$release" | cut -f1)
+    drill_free=$(df -Pk "$root" | awk 'NR == 2 { printf "%.0f", $4 - $2 / 20 }')
+    [ "$drill_free" -gt "$drill_kb" ] ||
+        fail no-space "$root has room for $drill_free kB, and trying the release needs $drill_kb kB; slipway_backup.drill.folder names another place"
+    # A copy: hard links would let the drilled release share files with the one that runs.
+    cp -a --reflink=auto -- "$release" "$root$home/releases/" 2>"$incoming.err" ||
+        fail_showing no-space 'the release cannot be copied to where it is tried' "$(cat "$incoming.err")"
+    # As in drill.sh: the kernel starts no program with capabilities where none can be given.
+    ! command -v setfattr >/dev/null ||
+        find "$root$release" -type f -exec setfattr --no-dereference --remove=security.capability -- {} + 2>/dev/null || :
+    chmod 0755 "$root$release"
+    # A shared folder that is new with this release is in no backup.
+    while IFS= read -r name; do
+        if has_link "$home/shared/$name" || [ -e "$root$home/shared/$name" ]; then continue; fi
+        (umask 022 && mkdir -p "$root$home/shared/$name")
+        chown -h "$user:$group" "$root$home/shared/$name"
+    done <"$meta/shared"
+    clear_incoming
+    rm -rf "$release"
+}
