@@ -20,7 +20,7 @@ from playbooks.environments.lock_requests import lock_requests
 from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.lock_owner import LockOwner
 from playbooks.fleet.progress import Progress
-from playbooks.rollout.databases.allowing import require_ready
+from playbooks.rollout.databases.allowing import require_allowed, require_ready
 from playbooks.rollout.databases.contracts import refuse_early_contracts
 from playbooks.rollout.databases.jobs import (
     Done,
@@ -50,7 +50,7 @@ from playbooks.rollout.databases.tools import (
 )
 from playbooks.rollout.outcome import Outcome
 from playbooks.rollout.recording import record_alone
-from playbooks.steps.facts import Facts
+from playbooks.steps.facts import Facts, version_in
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,7 @@ class MigrateRequest:
             application's own tool only goes back to it.
         contract: also apply contracts.
         force: leave kept releases behind that need the old schema; take back also what loses data.
+        overrule: why contracts are applied against a rehearsal, or outside of their window; empty: they are not.
         check: only say what would be done.
         wait: seconds to wait for another task's lock.
     """
@@ -69,6 +70,7 @@ class MigrateRequest:
     to: str | None = None
     contract: bool = False
     force: bool = False
+    overrule: str = ""
     check: bool = False
     wait: float = 0.0
 
@@ -111,9 +113,12 @@ def migrate(env: Environment, wanted: MigrateRequest, progress: Progress) -> Mig
 
     Raises:
         UsageError: there are no migrations, or no such one.
+        MigrationsRefused: no rehearsal speaks for the contracts, or it is not the time for them.
         StepFailed: one failed; it says what stays.
     """
     require_migrations(env)
+    if wanted.overrule and not wanted.contract:
+        raise UsageError("--overrule is for contracts: it goes with --contract; nothing was touched")
     if wanted.to is not None:
         require_one_database(env, wanted.to)
         planned_tools(env, env.targets[0].name, wanted.to)
@@ -129,11 +134,11 @@ def migrate(env: Environment, wanted: MigrateRequest, progress: Progress) -> Mig
         fleet.require_all()
         facts = read_all(fleet, env, env.targets)
         if wanted.check:
-            host, release, jobs, owed = _find(fleet, env, wanted, facts)
+            host, release, jobs, owed, overruled = _find(fleet, env, wanted, facts)
             plans = tuple(planned_tools(env, host, wanted.to))
-            return _result(env, "", release, [], [], jobs, owed, plans)
+            return replace(_result(env, "", release, [], [], jobs, owed, plans), warnings=tuple(overruled))
         with fleet.lock(lock_requests(env, names, owner, wait=wanted.wait)) as held:
-            host, release, jobs, owed = _find(fleet, env, wanted, facts)
+            host, release, jobs, owed, overruled = _find(fleet, env, wanted, facts)
             if not jobs and not databases_with_tools(env):
                 held.succeeded = True
                 return _result(env, "", release, [], [], [], owed)
@@ -141,12 +146,14 @@ def migrate(env: Environment, wanted: MigrateRequest, progress: Progress) -> Mig
             tools: list[ToolDone] = []
             try:
                 run_jobs(fleet, env, jobs, done, by=owner.who, deploy=owner.id)
-                warnings = run_tools(fleet, env, release, host, tools, to=wanted.to)
+                warnings = overruled + run_tools(fleet, env, release, host, tools, to=wanted.to)
             except StepFailed as error:
-                _record(fleet, env, owner, facts, (done, tools), error.message, error.code, time.monotonic() - began)
+                seconds = time.monotonic() - began
+                failed = replace(_result(env, owner.id, release, done, tools, [], owed), warnings=tuple(overruled))
+                _record(fleet, env, owner, facts, replace(failed, message=error.message), error.code, seconds)
                 raise
             result = replace(_result(env, owner.id, release, done, tools, [], owed), warnings=tuple(warnings))
-            _record(fleet, env, owner, facts, (done, tools), result.message, "", time.monotonic() - began)
+            _record(fleet, env, owner, facts, result, "", time.monotonic() - began)
             held.succeeded = True
             return result
 
@@ -187,11 +194,11 @@ def running_release(env: Environment, facts: Mapping[str, Facts]) -> tuple[str, 
 
 def _find(
     fleet: Fleet, env: Environment, wanted: MigrateRequest, facts: Mapping[str, Facts]
-) -> tuple[str, str, list[Wanted], list[str]]:
-    """Return a host and the release that it runs, what is to be done, and which contracts wait."""
+) -> tuple[str, str, list[Wanted], list[str], list[str]]:
+    """Return a host and the release that it runs, what is to be done, which contracts wait, and what was overruled."""
     host, release = running_release(env, facts)
     if not databases_with_migrations(env):
-        return host, release, [], []
+        return host, release, [], [], []
     having = [name for name, fact in facts.items() if fact.current == release]
     found = compared(fleet, env, from_release(fleet, env, release, having))
     require_ready(env, found)
@@ -200,13 +207,14 @@ def _find(
         jobs = jobs_to(found, wanted.to)
         if not wanted.force:
             refuse_lossy(jobs)
-        return host, release, jobs, owed
+        return host, release, jobs, owed, []
     jobs = expand_jobs(found)
     if wanted.contract:
         for warning in refuse_early_contracts(fleet, env, facts, found, force=wanted.force):
             fleet.progress.warn(warning)
-        return host, release, [*jobs, *contract_jobs(found)], []
-    return host, release, jobs, owed
+        overruled = require_allowed(fleet, env, found, version_in(release), wanted.overrule, "contract")
+        return host, release, [*jobs, *contract_jobs(found)], [], overruled
+    return host, release, jobs, owed, []
 
 
 def _result(
@@ -240,8 +248,7 @@ def _record(
     env: Environment,
     owner: LockOwner,
     facts: Mapping[str, Facts],
-    done: tuple[Sequence[Done], Sequence[ToolDone]],
-    message: str,
+    result: MigrateResult,
     code: str,
     seconds: float,
 ) -> None:
@@ -252,13 +259,14 @@ def _record(
         version=", ".join(sorted({fact.version for fact in facts.values() if fact.version})),
         status=TaskStatus.FAILED if code else TaskStatus.DONE,
         code=code,
-        message=message,
+        message=result.message,
         hosts=(),
         started=owner.since,
         seconds=seconds,
         by=owner.who,
-        migrations=tuple(done[0]),
-        tools=tuple(done[1]),
+        migrations=result.done,
+        tools=result.tools,
+        warnings=result.warnings,
         exit_status=ExitStatus.PERSON_NEEDED if code else ExitStatus.DONE,
     )
     for host, why in record_alone(fleet, env, owner, outcome, facts).items():

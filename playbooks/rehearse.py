@@ -26,7 +26,9 @@ from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.lock_owner import LockOwner
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
+from playbooks.migrate import running_release
 from playbooks.migrations.certificate import Certificate
+from playbooks.migrations.sql_files import Migration, MigrationPhase
 from playbooks.releases.find_artifact import find_artifact
 from playbooks.releases.render import new_release
 from playbooks.releases.renderings import render_all
@@ -36,15 +38,30 @@ from playbooks.rollout.databases.reading import (
     compared,
     databases_with_migrations,
     from_artifact,
+    from_release,
     migrating_hosts,
     secrets_of_migrations,
 )
-from playbooks.rollout.databases.rehearsing import Rehearsing
+from playbooks.rollout.databases.rehearsing import NewRelease, Rehearsing
 from playbooks.rollout.databases.tools import databases_with_tools
 from playbooks.rollout.outcome import Outcome
 from playbooks.rollout.recording import record_alone
-from playbooks.steps.facts import Facts
+from playbooks.steps.facts import Facts, version_in
 from playbooks.steps.migrations import keep_rehearsal
+
+
+@dataclass(frozen=True)
+class RehearsalRequest:
+    """A person's request.
+
+    Args:
+        version, artifact: what would be deployed; default: the newest version.
+        contract: rehearse the contracts that are owed, those of the release that runs, instead.
+    """
+
+    version: str | None = None
+    artifact: str | None = None
+    contract: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,6 +71,7 @@ class Rehearsal:
     Args:
         id: its id in the ledger; empty if nothing is pending.
         version: the release whose migrations they are.
+        contract: whether contracts were rehearsed.
         status: PASSED or FAILED; empty if nothing is pending.
         databases: a certificate for each database with pending migrations.
         problems: why it failed.
@@ -64,6 +82,7 @@ class Rehearsal:
     environment: str
     id: str
     version: str
+    contract: bool
     status: Literal["PASSED", "FAILED", ""]
     databases: tuple[Certificate, ...]
     problems: tuple[str, ...]
@@ -79,12 +98,24 @@ class Rehearsal:
         return {**asdict(self), "exit_status": int(self.exit_status)}
 
 
-def rehearse(env: Environment, version: str | None, artifact: str | None, progress: Progress) -> Rehearsal:
-    """Rehearse the migrations that a deploy of this version would apply.
+@dataclass(frozen=True)
+class _New:
+    """What would be deployed, and its migrations by database."""
+
+    release: NewRelease
+    migrations: Mapping[str, tuple[Migration, ...]]
+
+    @property
+    def version(self) -> str:
+        return self.release.release.version
+
+
+def rehearse(env: Environment, wanted: RehearsalRequest, progress: Progress) -> Rehearsal:
+    """Rehearse the migrations that a deploy would apply, or the contracts that are owed.
 
     Args:
         env: the environment.
-        version, artifact: what would be deployed; default: the newest version.
+        wanted: the request.
         progress: receives what to show a person.
 
     Raises:
@@ -92,51 +123,37 @@ def rehearse(env: Environment, version: str | None, artifact: str | None, progre
         Locked: a drill or another rehearsal is running.
         SlipwayError: a host or a database does not answer.
     """
-    _tools_are_not_rehearsed(env, progress)
-    found = find_artifact(env, version=version, artifact=artifact)
-    migrations = from_artifact(env, found)
-    if not databases_with_migrations(env) or migrations is None:
-        raise UsageError(
-            f"no database of {env.title} has migrations; nothing was touched"
-            if migrations is not None
-            else "a rehearsal needs an artifact that this machine can read; nothing was touched",
-            hint="docs/migrations.md says what a rehearsal needs",
-        )
-    if not env.settings.backup.enabled:
-        raise UsageError(
-            f"backups are off in {env.name}, so there is nothing to rehearse on; nothing was touched",
-            hint="set slipway_backup.enabled",
-        )
+    _require_rehearsable(env, wanted, progress)
+    new = None if wanted.contract else _new(env, wanted)
     require_secrets(env, secrets_of_migrations(env))
-    release = new_release(found)
-    # If no release is started, the configuration's secrets are not needed.
-    starts = any(target.settings.backup.drill.command for target in env.targets)
-    renderings = render_all(env, release) if starts else {}
     env.signing.prepare(progress.warn)
     started, began = now(), time.monotonic()
-    owner = LockOwner(who(), f"rehearse {found.version}", instant(started), stamp(started), "rehearse")
+    what = f"rehearse {new.version}" if new else "rehearse contracts"
+    owner = LockOwner(who(), what, instant(started), stamp(started), "rehearse")
     names = list(dict.fromkeys([*hosts_with_data(env), *migrating_hosts(env)]))
     total = env.settings.timeouts.total
     addresses = [env.target(name).address for name in names]
     with open_fleet(addresses, progress=progress, forks=env.settings.forks, total=total, acts=True) as fleet:
         fleet.require_all()
         facts = read_all(fleet, env, [env.target(name) for name in names])
+        version, migrations = (new.version, new.migrations) if new else _of_running_release(fleet, env, facts)
         databases = compared(fleet, env, migrations)
         require_ready(env, databases)
-        pending = [one for one in databases if one.pending.expand]
+        stage = Rehearsing(fleet, env, owner, facts, version, new.release if new else None)
+        pending = [one for one in databases if one.lacking(stage.phase)]
         if not pending:
-            return Rehearsal(env.name, "", found.version, "", (), (), time.monotonic() - began)
-        stage = Rehearsing(fleet, env, owner, facts, release, renderings)
+            return Rehearsal(env.name, "", version, wanted.contract, "", (), (), time.monotonic() - began)
         hosts = stage.hosts(pending)
         with fleet.lock(lock_requests(env, hosts, owner, wait=0, inside="/drill")) as held_locks:
             certificates, problems = stage.hold(pending)
             for one, certificate in certificates.items():
-                _keep(fleet, env, pending, one, certificate)
+                _keep(fleet, env, pending, one, certificate, stage.phase)
             held_locks.succeeded = True
         result = Rehearsal(
             environment=env.name,
             id=owner.id,
-            version=found.version,
+            version=version,
+            contract=wanted.contract,
             status="FAILED" if problems else "PASSED",
             databases=tuple(certificates.values()),
             problems=tuple(problems),
@@ -144,6 +161,62 @@ def rehearse(env: Environment, version: str | None, artifact: str | None, progre
         )
         _record(fleet, env, owner, facts, result)
         return result
+
+
+def _new(env: Environment, wanted: RehearsalRequest) -> _New:
+    """Find what would be deployed, and render its configuration.
+
+    Raises:
+        UsageError, ConfigError: this machine cannot read it, or it is wrong.
+    """
+    found = find_artifact(env, version=wanted.version, artifact=wanted.artifact)
+    migrations = from_artifact(env, found)
+    if migrations is None:
+        raise UsageError(
+            "a rehearsal needs an artifact that this machine can read; nothing was touched",
+            hint="docs/migrations.md says what a rehearsal needs",
+        )
+    release = new_release(found)
+    # If no release is started, the configuration's secrets are not needed.
+    starts = any(target.settings.backup.drill.command for target in env.targets)
+    return _New(NewRelease(release, render_all(env, release) if starts else {}), migrations)
+
+
+def _of_running_release(
+    fleet: Fleet, env: Environment, facts: Mapping[str, Facts]
+) -> tuple[str, Mapping[str, tuple[Migration, ...]]]:
+    """Return the version of the release that runs, and its migrations.
+
+    Raises:
+        UsageError: nothing runs, or not the same everywhere.
+    """
+    _, release = running_release(env, facts)
+    having = [name for name, fact in facts.items() if fact.current == release]
+    return version_in(release), from_release(fleet, env, release, having)
+
+
+def _require_rehearsable(env: Environment, wanted: RehearsalRequest, progress: Progress) -> None:
+    """Refuse what cannot be rehearsed here.
+
+    Raises:
+        UsageError: with the reason.
+    """
+    if wanted.contract and (wanted.version or wanted.artifact):
+        raise UsageError(
+            "--contract rehearses the contracts of the release that runs, so it goes with no --version and no "
+            "--artifact; nothing was touched"
+        )
+    _tools_are_not_rehearsed(env, progress)
+    if not databases_with_migrations(env):
+        raise UsageError(
+            f"no database of {env.title} has migrations; nothing was touched",
+            hint="docs/migrations.md says what a rehearsal needs",
+        )
+    if not env.settings.backup.enabled:
+        raise UsageError(
+            f"backups are off in {env.name}, so there is nothing to rehearse on; nothing was touched",
+            hint="set slipway_backup.enabled",
+        )
 
 
 def _tools_are_not_rehearsed(env: Environment, progress: Progress) -> None:
@@ -166,13 +239,18 @@ def _tools_are_not_rehearsed(env: Environment, progress: Progress) -> None:
 
 
 def _keep(
-    fleet: Fleet, env: Environment, pending: Sequence[DatabaseMigrations], name: str, certificate: Certificate
+    fleet: Fleet,
+    env: Environment,
+    pending: Sequence[DatabaseMigrations],
+    name: str,
+    certificate: Certificate,
+    phase: MigrationPhase,
 ) -> None:
     one = next(one for one in pending if one.database.name == name)
     document = json.dumps(env.secrets.mask_document(certificate.to_json()), ensure_ascii=False)
 
     def act(remote: Remote) -> None:
-        keep_rehearsal(remote, env.target(remote.name).settings, one.database, document)
+        keep_rehearsal(remote, env.target(remote.name).settings, one.database, document, phase)
 
     fleet.each("keep", act, hosts=[one.host]).all_or_raise("keeping the rehearsal")
 
@@ -185,7 +263,9 @@ def _record(fleet: Fleet, env: Environment, owner: LockOwner, facts: Mapping[str
         environment=env.name,
         version=result.version,
         status=TaskStatus.FAILED if result.problems else TaskStatus.DONE,
-        message=cut("; ".join(result.problems) or "the migrations were rehearsed"),
+        message=cut(
+            "; ".join(result.problems) or f"the {'contracts' if result.contract else 'migrations'} were rehearsed"
+        ),
         hosts=(),
         started=owner.since,
         seconds=result.seconds,

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         "to": "bring the databases to the migration with this id, and take later ones back; none: take all back",
         "contract": "also apply the contracts that are owed: older releases do not work after that",
         "force": "leave kept releases behind that need the old schema; take back also what loses data",
+        "overrule": "with --contract: why they run that no rehearsal speaks for, or outside of their window",
         "check": "only say which migrations would run, statement by statement, and touch nothing",
         "wait": WAIT,
         "yes": YES,
@@ -37,6 +38,7 @@ def migrate(
     to: str | None = None,
     contract: bool = False,
     force: bool = False,
+    overrule: str = "",
     check: bool = False,
     wait: str = "0",
     yes: bool = False,
@@ -57,7 +59,14 @@ def migrate(
         from playbooks.migrate import MigrateRequest
         from playbooks.migrate import migrate as run
 
-        wanted = MigrateRequest(to, contract=contract, force=force, check=check, wait=flag_values.seconds("wait", wait))
+        wanted = MigrateRequest(
+            to=to,
+            contract=contract,
+            force=force,
+            overrule=overrule,
+            check=check,
+            wait=flag_values.seconds("wait", wait),
+        )
         return run(environment, wanted, progress)
 
     observers = runner.timed("migrate", timings)
@@ -85,6 +94,7 @@ def migrations(c: Context, env: str = "", json: bool = False, app: str | None = 
         "app": APP,
         "version": "version whose migrations to rehearse (default: the newest there is)",
         "artifact": "rehearse those of this file instead",
+        "contract": "rehearse the contracts that are owed, those of the release that runs, instead",
         "timings": TIMINGS,
         "json": JSON,
     },
@@ -94,6 +104,7 @@ def rehearse(
     env: str = "",
     version: str | None = None,
     artifact: str | None = None,
+    contract: bool = False,
     timings: str | None = None,
     json: bool = False,
     app: str | None = None,
@@ -102,9 +113,10 @@ def rehearse(
     from playbooks.report import migrations as tables
 
     def act(environment: runner.Environment, progress: runner.Progress) -> Rehearsal:
+        from playbooks.rehearse import RehearsalRequest
         from playbooks.rehearse import rehearse as run
 
-        return run(environment, version, artifact, progress)
+        return run(environment, RehearsalRequest(version, artifact, contract), progress)
 
     observers = runner.timed("rehearse", timings)
     runner.perform(env, act, tables.show_rehearsal, app=app, as_json=json, observers=observers)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from playbooks.core.names import MAX_AHEAD, cut, parse_time
 from playbooks.fleet.host_json import read_object
-from playbooks.migrations.sql_files import Migration
+from playbooks.migrations.sql_files import Migration, MigrationPhase
 
 # PostgreSQL's manual, 13.3: what each of these keeps others from. A weaker one keeps nobody from reading or writing.
 BLOCKS_READERS = frozenset({"AccessExclusiveLock"})
@@ -26,7 +26,7 @@ class Rehearsed:
     """One migration in a rehearsal.
 
     Args:
-        id, name: the migration.
+        id, name, phase: the migration.
         up_sha256, down_sha256: of its files; "" for none.
         milliseconds: of each statement, in order.
         held: by table, how long in milliseconds a lock that blocks was held, and its mode.
@@ -44,6 +44,7 @@ class Rehearsed:
     rewrites: tuple[str, ...] = ()
     lossy: tuple[str, ...] = ()
     reversible: bool = True
+    phase: MigrationPhase = "expand"
 
     @property
     def label(self) -> str:
@@ -59,7 +60,7 @@ class Certificate:
         database: its name.
         at: when, UTC, ISO 8601.
         by: who.
-        version: the release whose migrations they are.
+        version: the release whose migrations they are; that which runs, where contracts were rehearsed.
         source: the backup that was restored, or "now" for a copy made for it.
         before, after: the schema's fingerprint.
         bytes, grown: the copy's size before, and how much larger it was after.
@@ -129,7 +130,7 @@ def objections(
 
     Args:
         certificate: the last rehearsal's; None if there was none.
-        pending: the migrations that the deploy would apply.
+        pending: the migrations that would be applied.
         fingerprint: of the real database's schema.
         budget: what is allowed.
         now: the time.

@@ -93,6 +93,9 @@ def _row(row: Applied) -> tuple[str, str, str, str, str]:
 
 def show_rehearsal(rehearsal: Rehearsal) -> None:
     """What a rehearsal has shown."""
+    if not rehearsal.status and rehearsal.contract:
+        say(f"no contract of {rehearsal.version} is owed; there was nothing to rehearse")
+        return
     if not rehearsal.status:
         say(f"every database has what {rehearsal.version} needs; there was nothing to rehearse")
         return
@@ -108,7 +111,7 @@ def _certificate(one: Certificate) -> None:
     say(f"{one.database}: {one.version} on backup {one.source}, {grown}")
     rows = [
         (
-            migration.label,
+            f"{migration.label} (contract)" if migration.phase == "contract" else migration.label,
             f"{sum(migration.milliseconds) / 1000:.2f} s",
             ", ".join(f"{table} {took / 1000:.2f} s ({_whom(mode)})" for table, (mode, took) in migration.held.items()),
             ", ".join(migration.rewrites),

@@ -39,7 +39,7 @@ ClockTime = Annotated[time, BeforeValidator(_clock)]
 
 
 class WindowSettings(Model):
-    """When a deploy may migrate. At other times a deploy with pending migrations is refused."""
+    """When a deploy may migrate. At other times one with pending migrations is refused, and `migrate --contract`."""
 
     days: list[Day] = Field(
         ["mon", "tue", "wed", "thu", "fri", "sat", "sun"],
@@ -52,11 +52,9 @@ class WindowSettings(Model):
 
 
 class RehearsalSettings(Model):
-    """What a deploy with pending migrations asks of their rehearsal (`invoke rehearse`)."""
+    """What a deploy with pending migrations, and `migrate --contract`, ask of their rehearsal (`invoke rehearse`)."""
 
-    required: bool = Field(
-        False, description="Whether such a deploy is refused without one. --overrule=REASON overrules it."
-    )
+    required: bool = Field(False, description="Whether they are refused without one. --overrule=REASON overrules it.")
     max_age: Duration = Field(86400.0, description="How old the rehearsal may be.")
     lock: Duration = Field(
         2.0, description="How long a migration may keep those waiting who read or write a table, in the rehearsal."

@@ -4,7 +4,7 @@
 #
 # Emits: server VERSION IN-RECOVERY PORT BYTES; busy PID SECONDS if somebody migrates now; invalid SCHEMA NAME for each index that
 # is not whole; row FIELD… for each migration in the table, see steps/migrations.py;
-# rehearsal JSON if one was kept (keep_rehearsal.sh).
+# rehearsal JSON and contract_rehearsal JSON if one was kept (keep_rehearsal.sh).
 # needs: state
 
 database_limit=60
@@ -70,4 +70,5 @@ while IFS= read -r line; do
     esac
 done <"$scratch/out"
 [ ! -s "$state/rehearsals/$name.json" ] || emit rehearsal "$(cat "$state/rehearsals/$name.json")"
+[ ! -s "$state/rehearsals/contracts/$name.json" ] || emit contract_rehearsal "$(cat "$state/rehearsals/contracts/$name.json")"
 emit asked

@@ -55,7 +55,8 @@ class DatabaseState:
         busy: seconds for which somebody has migrated it; None if nobody does.
         invalid: indexes that are not whole, as schema.name.
         applied: its migrations.
-        rehearsal: the last rehearsal, as it was kept; empty for none.
+        rehearsal: the last rehearsal of what a deploy applies, as it was kept; empty for none.
+        contract_rehearsal: the last one of contracts.
     """
 
     server: int
@@ -66,6 +67,7 @@ class DatabaseState:
     invalid: tuple[str, ...]
     applied: tuple[Applied, ...]
     rehearsal: str = ""
+    contract_rehearsal: str = ""
 
 
 @dataclass(frozen=True)
@@ -172,10 +174,13 @@ def read_state(remote: Remote, settings: Settings, database: Database, secrets: 
         invalid=tuple(cut(f"{schema}.{name}") for schema, name in answer.all("invalid", 2)),
         applied=_rows(answer, database),
         rehearsal=(answer.maybe("rehearsal", 1) or ("",))[0],
+        contract_rehearsal=(answer.maybe("contract_rehearsal", 1) or ("",))[0],
     )
 
 
-def keep_rehearsal(remote: Remote, settings: Settings, database: Database, document: str) -> None:
+def keep_rehearsal(
+    remote: Remote, settings: Settings, database: Database, document: str, phase: MigrationPhase
+) -> None:
     """Keep a rehearsal's certificate on the database's host.
 
     Args:
@@ -183,8 +188,9 @@ def keep_rehearsal(remote: Remote, settings: Settings, database: Database, docum
         settings: its settings.
         database: the database.
         document: one line of JSON.
+        phase: whether it was one of contracts.
     """
-    values = {"state": settings.state, "database": database.name}
+    values = {"state": settings.state, "database": database.name, "phase": phase}
     remote.run("keep_rehearsal", values=values, payload=f"{document}\n".encode(), acts=True)
 
 

@@ -566,6 +566,50 @@ def test_a_new_release_that_does_not_work_with_its_migrations_is_caught(rehearse
     assert ("uploads" in there, "slipway-drill" in there) == (False, False), there
 
 
+def test_contracts_are_rehearsed_before_they_are_applied(rehearsed: Database) -> None:
+    """What is dropped is gone: that the running release needs it was found out in production."""
+    app = rehearsed.app
+    settings = app.settings["databases"][0]
+    asked = {**settings["migrations"], "rehearsal": {"required": True}}
+    app.write(databases=[{**settings, "migrations": asked}])
+    drop = {
+        "002_drop.up.sql": "-- slipway: contract\nalter table items drop name;\n",
+        "002_drop.down.sql": "alter table items add name text;\n",
+    }
+    rehearsed.build("1.1.0", ONE, drop)
+    assert app.deploy("1.1.0").status == 0
+    assert invoke("backup", app.env).status == 0
+    refused = invoke("migrate", app.env, "--contract", "--force", "--json")
+    assert (refused.status, refused.json["error"]["code"]) == (1, "migrations.refused"), refused.err
+    assert "they were not rehearsed" in refused.json["error"]["message"]
+    failed = invoke("rehearse", app.env, "--contract", "--json")
+    (certificate,) = failed.json["databases"]
+    assert (failed.status, failed.json["contract"], certificate["old_release"]) == (1, True, "failed"), failed.out
+    assert 'column "name" does not exist' in failed.json["problems"][0], failed.out
+    assert 'column "name" does not exist' in invoke("migrate", app.env, "--contract", "--force").err
+    overruled = invoke("migrate", app.env, "--contract", "--force", "--overrule=it is idle", "--check", "--json")
+    assert any("overruled (it is idle)" in line for line in overruled.json["warnings"]), overruled.err
+    rehearsed.program["query"] = b"select id from items"
+    rehearsed.build("1.2.0", ONE, drop)
+    assert app.deploy("1.2.0").status == 0
+    assert invoke("backup", app.env).status == 0
+    done = invoke("rehearse", app.env, "--contract", "--json")
+    assert done.status == 0, done.err
+    (certificate,) = done.json["databases"]
+    (migration,) = certificate["migrations"]
+    assert (certificate["old_release"], certificate["new_release"], migration["phase"]) == (
+        "passed",
+        "not tried",
+        "contract",
+    )
+    assert any("the rows of public.items are not as before" in line for line in migration["lossy"]), migration
+    assert rehearsed.has("select from information_schema.columns where table_name = 'items' and column_name = 'name'")
+    dropped = invoke("migrate", app.env, "--contract", "--force", "--json")
+    assert [one["id"] for one in dropped.json["done"]] == ["002"], dropped.err
+    back = invoke("migrate", app.env, "--to=001")
+    assert (back.status, "taking 002_drop back loses something" in back.err) == (2, True), back.err
+
+
 def test_a_way_back_that_loses_data_is_named(rehearsed: Database) -> None:
     """Somebody would take it for a way back."""
     app = rehearsed.app

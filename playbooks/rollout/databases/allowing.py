@@ -10,7 +10,8 @@ from playbooks.core.errors import MigrationsRefused, SlipwayError
 from playbooks.environments.environment import Environment
 from playbooks.fleet.fleet import Fleet
 from playbooks.fleet.remote import Remote
-from playbooks.migrations.certificate import Budget, objections, read_certificate
+from playbooks.migrations.certificate import Budget, objections
+from playbooks.migrations.sql_files import MigrationPhase
 from playbooks.migrations.window import Window, is_open, next_opening
 from playbooks.rollout.databases.reading import DatabaseMigrations
 from playbooks.settings.backup import Database
@@ -59,7 +60,12 @@ def left_by_later(found: Sequence[DatabaseMigrations], release: str) -> list[str
 
 
 def require_allowed(
-    fleet: Fleet, env: Environment, found: Sequence[DatabaseMigrations], version: str, overruled: str
+    fleet: Fleet,
+    env: Environment,
+    found: Sequence[DatabaseMigrations],
+    version: str,
+    overruled: str,
+    phase: MigrationPhase = "expand",
 ) -> list[str]:
     """Refuse migrations that no rehearsal speaks for, or at the wrong time, where the settings ask for that.
 
@@ -69,6 +75,7 @@ def require_allowed(
         found: the databases.
         version: the release's.
         overruled: a person's reason to do it all the same; empty for none.
+        phase: whether contracts are to be applied too.
 
     Returns:
         What was overruled, as warnings.
@@ -76,24 +83,27 @@ def require_allowed(
     Raises:
         MigrationsRefused: with every reason. Nothing has changed.
     """
-    reasons = [*outside_windows(found, now()), *unrehearsed(fleet, env, found)]
+    reasons = [*outside_windows(found, now(), phase), *unrehearsed(fleet, env, found, phase)]
     if not reasons:
         return []
     told = "; ".join(f"{name}: {reason}" for name, reason in reasons)
     if overruled:
         return [f"what speaks against migrating was overruled ({overruled}): {told}"]
+    what, flag = ("migrations", f"--version={version}") if phase == "expand" else ("contracts", "--contract")
     raise MigrationsRefused(
-        f"the migrations of {version} may not be applied: {told}. Nothing was touched",
-        hint=f"invoke rehearse {env.flag} --version={version}; to do it all the same: --overrule=REASON",
+        f"the {what} of {version} may not be applied: {told}. Nothing was touched",
+        hint=f"invoke rehearse {env.flag} {flag}; to do it all the same: --overrule=REASON",
     )
 
 
-def outside_windows(found: Sequence[DatabaseMigrations], moment: datetime) -> list[tuple[str, str]]:
+def outside_windows(
+    found: Sequence[DatabaseMigrations], moment: datetime, phase: MigrationPhase = "expand"
+) -> list[tuple[str, str]]:
     """Return for each database with pending migrations why it may not be migrated at this time, with its name."""
     reasons = []
     for one in found:
         asked = one.database.migrations.window if one.database.migrations else None
-        if asked is None or not one.pending.expand:
+        if asked is None or not one.lacking(phase):
             continue
         window = Window(asked.days, asked.opens, asked.closes, asked.zone)
         if not is_open(window, moment):
@@ -102,7 +112,9 @@ def outside_windows(found: Sequence[DatabaseMigrations], moment: datetime) -> li
     return reasons
 
 
-def unrehearsed(fleet: Fleet, env: Environment, found: Sequence[DatabaseMigrations]) -> list[tuple[str, str]]:
+def unrehearsed(
+    fleet: Fleet, env: Environment, found: Sequence[DatabaseMigrations], phase: MigrationPhase = "expand"
+) -> list[tuple[str, str]]:
     """Return why pending migrations may not be applied yet, each with the database's name.
 
     Raises:
@@ -111,7 +123,7 @@ def unrehearsed(fleet: Fleet, env: Environment, found: Sequence[DatabaseMigratio
     reasons: list[tuple[str, str]] = []
     for one in found:
         asked = one.database.migrations.rehearsal if one.database.migrations else None
-        if asked is None or not asked.required or not one.pending.expand:
+        if asked is None or not asked.required or not one.lacking(phase):
             continue
 
         def look(remote: Remote, database: Database = one.database) -> Measure:
@@ -121,8 +133,7 @@ def unrehearsed(fleet: Fleet, env: Environment, found: Sequence[DatabaseMigratio
         if not there.has_tables:
             # A first deploy: no backup has tables to rehearse on, and nothing can be lost or locked.
             continue
-        certificate = read_certificate(one.state.rehearsal)
-        said = objections(certificate, one.pending.expand, there.fingerprint, budget_of(asked), now())
+        said = objections(one.certificate(phase), one.lacking(phase), there.fingerprint, budget_of(asked), now())
         reasons += [(one.database.name, sentence) for sentence in said]
     return reasons
 

@@ -14,7 +14,7 @@ from playbooks.core.step_codes import StepCode
 from playbooks.environments.environment import Environment
 from playbooks.fleet.fleet import Fleet
 from playbooks.fleet.remote import Remote
-from playbooks.migrations.certificate import read_certificate
+from playbooks.migrations.certificate import Certificate, Rehearsed
 from playbooks.migrations.sql_files import Direction, Migration, MigrationPhase, order
 from playbooks.rollout.databases.reading import DatabaseMigrations
 from playbooks.steps.migrations import (
@@ -148,10 +148,8 @@ def refuse_lossy(jobs: Sequence[Wanted]) -> None:
 
 def lossy(job: Wanted) -> Sequence[str]:
     """Return what taking a migration back loses, as the last rehearsal has shown; empty if it was not rehearsed."""
-    certificate = read_certificate(job.database.state.rehearsal)
-    shown = next((one for one in certificate.migrations if one.id == job.migration.id), None) if certificate else None
-    down = job.migration.down.sha256 if job.migration.down else ""
-    return shown.lossy if shown and shown.down_sha256 == down else ()
+    shown, _ = _rehearsed(job)
+    return shown.lossy if shown else ()
 
 
 def planned_migration(job: Wanted) -> PlannedMigration:
@@ -166,15 +164,22 @@ def planned_migration(job: Wanted) -> PlannedMigration:
 
 def estimate(job: Wanted) -> float | None:
     """Return how many seconds a migration may take: as in the last rehearsal, in proportion to the database's size."""
-    certificate = read_certificate(job.database.state.rehearsal)
-    if certificate is None or job.direction == "down":
+    shown, certificate = _rehearsed(job)
+    if job.direction == "down" or shown is None or certificate is None:
         return None
-    migration = job.migration
-    for one in certificate.migrations:
-        if (one.id, one.up_sha256) == (migration.id, migration.up.sha256):
-            larger = job.database.state.bytes / max(1, certificate.bytes)
-            return round(sum(one.milliseconds) / 1000 * max(1.0, larger), 1)
-    return None
+    larger = job.database.state.bytes / max(1, certificate.bytes)
+    return round(sum(shown.milliseconds) / 1000 * max(1.0, larger), 1)
+
+
+def _rehearsed(job: Wanted) -> tuple[Rehearsed, Certificate] | tuple[None, None]:
+    """Return what the newest rehearsal that has a migration, with the same file, has shown of it."""
+    down = job.migration.down.sha256 if job.migration.down else ""
+    for certificate in job.database.certificates:
+        for one in certificate.migrations:
+            same = one.down_sha256 == down if job.direction == "down" else one.up_sha256 == job.migration.up.sha256
+            if one.id == job.migration.id and same:
+                return one, certificate
+    return None, None
 
 
 def run_jobs(fleet: Fleet, env: Environment, jobs: Sequence[Wanted], done: list[Done], *, by: str, deploy: str) -> None:

@@ -10,8 +10,9 @@ from playbooks.core.errors import ConfigError, SlipwayError, StepFailed
 from playbooks.environments.environment import Environment
 from playbooks.fleet.fleet import Fleet
 from playbooks.fleet.remote import Remote
+from playbooks.migrations.certificate import Certificate, read_certificate
 from playbooks.migrations.pending import Pending, compare
-from playbooks.migrations.sql_files import Migration, read_sql_files
+from playbooks.migrations.sql_files import Migration, MigrationPhase, read_sql_files
 from playbooks.releases.sql_in_artifact import sql_in_artifact
 from playbooks.settings.backup import Database
 from playbooks.steps.migrations import (
@@ -44,6 +45,22 @@ class DatabaseMigrations:
     migrations: tuple[Migration, ...]
     state: DatabaseState
     pending: Pending
+
+    def lacking(self, phase: MigrationPhase) -> tuple[Migration, ...]:
+        """What is applied next, in order: by a deploy; or with the contracts that are owed, after what they rest on."""
+        if phase == "expand":
+            return self.pending.expand
+        return (*self.pending.expand, *self.pending.contract) if self.pending.contract else ()
+
+    def certificate(self, phase: MigrationPhase) -> Certificate | None:
+        """The last rehearsal of what a deploy applies, or of contracts."""
+        return read_certificate(self.state.rehearsal if phase == "expand" else self.state.contract_rehearsal)
+
+    @property
+    def certificates(self) -> list[Certificate]:
+        """The last rehearsals, the newest first."""
+        found = [one for one in (self.certificate("expand"), self.certificate("contract")) if one]
+        return sorted(found, key=lambda one: one.at, reverse=True)
 
 
 def databases_with_migrations(env: Environment) -> list[Database]:

@@ -20,7 +20,7 @@ from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.lock_owner import LockOwner
 from playbooks.fleet.remote import Remote
 from playbooks.migrations.certificate import Certificate, Proof, Rehearsed, held, lost, over_budget
-from playbooks.migrations.sql_files import Direction, Migration
+from playbooks.migrations.sql_files import Direction, Migration, MigrationPhase
 from playbooks.releases.renderings import Renderings, for_next
 from playbooks.rollout.databases.allowing import budget_of
 from playbooks.rollout.databases.reading import DatabaseMigrations
@@ -37,6 +37,19 @@ LOCK_SECONDS = 60.0  # to wait for another task's lock before the new release is
 
 
 @dataclass(frozen=True)
+class NewRelease:
+    """A release that is to be deployed.
+
+    Args:
+        release: the release.
+        renderings: its configuration, by host and slot; empty if no host says how a release is started.
+    """
+
+    release: Release
+    renderings: Mapping[str, Renderings]
+
+
+@dataclass(frozen=True)
 class Rehearsing:
     """Where a rehearsal is held: the restored backups of the databases' hosts, and of one that has the running release.
 
@@ -45,16 +58,21 @@ class Rehearsing:
         env: the environment.
         owner: who rehearses.
         facts: of all hosts that have backups.
-        release: the release whose migrations they are.
-        renderings: its configuration, by host and slot; empty if no release is started.
+        version: the release whose migrations they are.
+        new: the release that is to be deployed; None if contracts are rehearsed, those of the release that runs.
     """
 
     fleet: Fleet
     env: Environment
     owner: LockOwner
     facts: Mapping[str, Facts]
-    release: Release
-    renderings: Mapping[str, Renderings]
+    version: str
+    new: NewRelease | None
+
+    @property
+    def phase(self) -> MigrationPhase:
+        """Whether contracts are rehearsed."""
+        return "expand" if self.new else "contract"
 
     def hosts(self, pending: Sequence[DatabaseMigrations]) -> list[str]:
         """Return the hosts whose backups are restored: the databases', and one that has the running release in it.
@@ -123,7 +141,7 @@ class Rehearsing:
             return {}, problems
         went: dict[str, dict[str, Migrated]] = {one.database.name: {} for one in pending}
         for one in pending:
-            failed = self._all(one, one.pending.expand, "up", went[one.database.name])
+            failed = self._all(one, one.lacking(self.phase), "up", went[one.database.name])
             problems += [failed] if failed else []
         if problems:
             # An older rehearsal must not speak for them any more.
@@ -149,7 +167,7 @@ class Rehearsing:
     def _over_budget(self, one: DatabaseMigrations, certificate: Certificate) -> list[str]:
         """Return which locks were held for longer than a deploy allows."""
         assert one.database.migrations is not None  # it has pending ones  # noqa: S101
-        pending = {migration.id for migration in one.pending.expand}
+        pending = {migration.id for migration in one.lacking(self.phase)}
         return list(over_budget(certificate, pending, budget_of(one.database.migrations.rehearsal)))
 
     def _take_back(self, one: DatabaseMigrations, before: Measure) -> tuple[dict[str, tuple[str, ...]], str]:
@@ -158,13 +176,13 @@ class Rehearsing:
         Returns:
             What is lost, by migration; and why they could not be applied again, if so.
         """
-        back = list(takewhile(lambda migration: migration.down, reversed(one.pending.expand)))
+        back = list(takewhile(lambda migration: migration.down, reversed(one.lacking(self.phase))))
         took: dict[str, Migrated] = {}
         failed = self._all(one, back, "down", took)
         if failed:
             return {back[len(took)].id: (f"it cannot be taken back: {failed}",)}, ""
         lossy: dict[str, tuple[str, ...]] = {}
-        if len(back) == len(one.pending.expand) and back:
+        if len(back) == len(one.lacking(self.phase)) and back:
             now_there = self._measure(one, data=True)
             found = lost(before.schema, now_there.schema)
             found += [
@@ -213,13 +231,15 @@ class Rehearsing:
     def _new_release(self) -> tuple[Proof, str]:
         """Stage the new release as a deploy does, and start it on the migrated copy."""
         host = self._first_host()
+        if self.new is None:
+            return "not tried", "contracts bring no new release"
         if host is None:
             return "not tried", NO_RELEASE
-        target = self.env.target(host)
+        target, release = self.env.target(host), self.new.release
         if not target.settings.backup.drill.command:
             return "not tried", NO_COMMAND
-        self._phase(PhaseCode.STAGING, f"staging {self.release.version} on {host}, for the copy alone")
-        rendered = for_next(self.renderings, self.facts)[host]
+        self._phase(PhaseCode.STAGING, f"staging {release.version} on {host}, for the copy alone")
+        rendered = for_next(self.new.renderings, self.facts)[host]
         total, progress = self.env.settings.timeouts.total, self.fleet.progress
         try:
             # A session of its own: this one holds the lock of drills. A deploy may not stage at the same time.
@@ -227,13 +247,13 @@ class Rehearsing:
                 open_fleet([target.address], progress=progress, forks=1, total=total, acts=True) as apart,
                 apart.lock(lock_requests(self.env, [host], self.owner, wait=LOCK_SECONDS)) as held_locks,
             ):
-                stage_in_drill(apart, self.env, host, self.release, rendered, self.facts[host])
+                stage_in_drill(apart, self.env, host, release, rendered, self.facts[host])
                 held_locks.succeeded = True
         except Locked as error:
             return "not tried", f"it could not be staged: {error.message}"
         except StepFailed as error:
             return "failed", f"it cannot be staged: {error.message}"
-        return self._started(host, self.release.id, self.release.version)
+        return self._started(host, release.id, release.version)
 
     def _started(self, host: str, release: str, called: str) -> tuple[Proof, str]:
         """Start a release that is in the drill's root directory; returns whether it is healthy, and why not."""
@@ -266,13 +286,15 @@ class Rehearsing:
             database=one.database.name,
             at=instant(now()),
             by=self.owner.who,
-            version=self.release.version,
+            version=self.version,
             source=str((self._record(one.host) or {}).get("id")),
             before=before.fingerprint,
             after=after.fingerprint if after else "",
             bytes=before.bytes,
             grown=after.bytes - before.bytes if after else 0,
-            migrations=tuple(_rehearsed(m, went[m.id], lossy.get(m.id, ())) for m in one.pending.expand if m.id in went)
+            migrations=tuple(
+                _rehearsed(m, went[m.id], lossy.get(m.id, ())) for m in one.lacking(self.phase) if m.id in went
+            )
             if after
             else (),
             tables={name: table.bytes for name, table in before.tables.items()},
@@ -332,6 +354,7 @@ def _rehearsed(migration: Migration, took: Migrated, lossy: tuple[str, ...]) -> 
         rewrites=tuple(dict.fromkeys(table for table, _ in took.rewrites)),
         lossy=lossy,
         reversible=migration.down is not None,
+        phase=migration.phase,
     )
 
 
