@@ -28,7 +28,13 @@ from playbooks.releases.find_artifact import find_artifact
 from playbooks.releases.members import begin_reading
 from playbooks.releases.render import Rendered, new_release
 from playbooks.releases.renderings import Renderings, for_next, render_all, slot_change_warnings
-from playbooks.rollout.databases.allowing import left_by_later, obstacles, outside_windows, unrehearsed
+from playbooks.rollout.databases.allowing import (
+    left_by_later,
+    obstacles,
+    outside_windows,
+    rehearsed_by_deploy,
+    unrehearsed,
+)
 from playbooks.rollout.databases.jobs import PlannedMigration, expand_jobs, planned_migration
 from playbooks.rollout.databases.reading import DatabaseMigrations, compared, from_artifact, migrating_hosts
 from playbooks.rollout.databases.tools import PlannedTool, planned_tools
@@ -82,6 +88,7 @@ class DeployCheck:
         migrations: what would be done to the databases then; None if that is known only when hosts have the artifact.
         tools: the runs of the application's own migration tools then.
         databases: why a database cannot be migrated.
+        rehearses: why the deploy rehearses its migrations first; empty if it does not.
     """
 
     schema: ClassVar[str] = "slipway.check-deploy/1"
@@ -97,6 +104,7 @@ class DeployCheck:
     migrations: tuple[PlannedMigration, ...] | None = ()
     tools: tuple[PlannedTool, ...] = ()
     databases: tuple[str, ...] = ()
+    rehearses: tuple[str, ...] = ()
 
     @property
     def problems(self) -> list[str]:
@@ -167,9 +175,12 @@ def check(env: Environment, wanted: DeployRequest, progress: Progress) -> Deploy
         unready = obstacles(migrated or [])
         for told in left_by_later(migrated or [], release.version):
             progress.warn(told)
+        rehearses: list[str] = []
         if migrated and not wanted.overrule:
-            against = [*outside_windows(migrated, now()), *unrehearsed(fleet, env, migrated)]
-            unready += [f"{name}: {why}" for name, why in against]
+            closed, against = outside_windows(migrated, now()), unrehearsed(fleet, env, migrated)
+            by_itself = not closed and rehearsed_by_deploy(migrated, against)
+            unready += [f"{name}: {why}" for name, why in closed]
+            (rehearses if by_itself else unready).extend(f"{name}: {why}" for name, why in against)
     facts = {host: as_adopted(fact) for host, fact in facts.items()}
     todo = outdated_hosts(reached, facts, groups, release, renderings, force=wanted.force)
     plan = plan_for(env, wanted, [target.name for target in todo], facts)
@@ -208,6 +219,7 @@ def check(env: Environment, wanted: DeployRequest, progress: Progress) -> Deploy
         migrations=None if migrated is None else tuple(planned_migration(job) for job in expand_jobs(migrated)),
         tools=tuple(planned_tools(env, first)),
         databases=tuple(unready),
+        rehearses=tuple(rehearses),
     )
 
 

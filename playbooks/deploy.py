@@ -11,8 +11,9 @@ from functools import partial
 from playbooks.backups.making import back_up_afterwards, hosts_with_data
 from playbooks.checks.preflight import before_any_host, look_over, require_good
 from playbooks.core.artifact import Release
+from playbooks.core.clock import now
 from playbooks.core.counting import counted
-from playbooks.core.errors import ANY_ENV, Interrupted, SlipwayError, UsageError
+from playbooks.core.errors import ANY_ENV, Interrupted, MigrationsRefused, SlipwayError, UsageError
 from playbooks.core.phases import Phase, PhaseCode
 from playbooks.core.requests import DeployRequest
 from playbooks.environments.environment import Environment
@@ -24,12 +25,19 @@ from playbooks.fleet.lock_owner import LockOwner
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote, StepCall
 from playbooks.judgement.meanwhile import RequestSummary
+from playbooks.rehearse import RehearsalRequest, rehearse
 from playbooks.releases.choosing import choose_anew, passed_over
 from playbooks.releases.find_artifact import find_artifact
 from playbooks.releases.members import begin_reading
 from playbooks.releases.render import later_than, new_release
 from playbooks.releases.renderings import for_next, render_all, slot_change_warnings
 from playbooks.rollout.context import build_context
+from playbooks.rollout.databases.allowing import (
+    outside_windows,
+    rehearsed_by_deploy,
+    require_ready,
+    unrehearsed,
+)
 from playbooks.rollout.databases.deploying import (
     look_at_databases,
     migrate_by_tools,
@@ -37,10 +45,7 @@ from playbooks.rollout.databases.deploying import (
     take_migrations_back,
 )
 from playbooks.rollout.databases.jobs import Done
-from playbooks.rollout.databases.reading import (
-    from_artifact,
-    migrating_hosts,
-)
+from playbooks.rollout.databases.reading import compared, from_artifact, migrating_hosts
 from playbooks.rollout.databases.tools import ToolDone
 from playbooks.rollout.mover import Move
 from playbooks.rollout.outcome import Outcome
@@ -82,6 +87,7 @@ def deploy(env: Environment, wanted: DeployRequest, progress: Progress) -> Outco
         SlipwayError: the deploy failed before it changed what runs.
     """
     deployment = prepare(env, wanted, progress)
+    rehearse_first(deployment, progress)
     addresses = [env.target(name).address for name in dict.fromkeys([*hosts_to_lock(env), *metrics_hosts(env)])]
     seconds = _seconds(deployment)
     with open_fleet(addresses, progress=progress, forks=env.settings.forks, total=seconds, acts=True) as fleet:
@@ -129,6 +135,40 @@ def prepare(env: Environment, wanted: DeployRequest, progress: Progress) -> Depl
     migrations = from_artifact(env, release.artifact)
     owner = _owner(env, wanted, release)
     return Deployment(env, wanted, release, renderings, archive_members, plan, owner, started, migrations=migrations)
+
+
+def rehearse_first(deployment: Deployment, progress: Progress) -> None:
+    """Hold the rehearsal that the migrations lack, where `rehearsal.by_deploy` asks for it.
+
+    No lock is held meanwhile, but for a backup and for staging on one host. So the deploy looks at everything again.
+
+    Raises:
+        MigrationsRefused: the rehearsal failed. Nothing that serves was touched.
+        SlipwayError: the deploy would fail for another reason, or the rehearsal could not be held.
+    """
+    env, wanted = deployment.env, deployment.wanted
+    asking = any(one.migrations and one.migrations.rehearsal.by_deploy for one in env.settings.databases)
+    if not asking or wanted.overrule or wanted.resume or not deployment.migrations:
+        return
+    addresses = [env.target(name).address for name in hosts_to_lock(env)]
+    with open_fleet(addresses, progress=progress, forks=env.settings.forks, total=_seconds(deployment)) as fleet:
+        deployment = look(fleet, deployment)
+        if not deployment.outdated or not deployment.migrations:
+            return
+        check(fleet, deployment)
+        found = compared(fleet, env, deployment.migrations)
+        require_ready(env, found)
+        # At another time than the window's the deploy is refused anyway.
+        against = [] if outside_windows(found, now()) else unrehearsed(fleet, env, found)
+        if not rehearsed_by_deploy(found, against):
+            return
+    artifact, version = deployment.release.artifact, deployment.release.version
+    result = rehearse(env, RehearsalRequest(backup="if needed", found=artifact, wait=wanted.wait), progress)
+    if result.problems:
+        raise MigrationsRefused(
+            f"the rehearsal of {version} failed: {'; '.join(result.problems)}. Nothing that serves was touched",
+            hint=f"docs/migrations.md, Rehearse, says what each means; see: invoke history {env.flag}",
+        )
 
 
 def hosts_to_lock(env: Environment) -> list[str]:

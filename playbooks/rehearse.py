@@ -13,7 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar, Literal
 
+from playbooks.backup import backup
 from playbooks.backups.making import hosts_with_data, require_secrets
+from playbooks.core.artifact import Artifact
 from playbooks.core.clock import instant, now
 from playbooks.core.errors import ExitStatus, UsageError
 from playbooks.core.names import cut, stamp
@@ -57,11 +59,17 @@ class RehearsalRequest:
     Args:
         version, artifact: what would be deployed; default: the newest version.
         contract: rehearse the contracts that are owed, those of the release that runs, instead.
+        backup: which backup it is held on: the newest, one made now, or one made now if the newest is not good for it.
+        found: the artifact, if it is known already.
+        wait: seconds to wait for another task's lock before a backup is made.
     """
 
     version: str | None = None
     artifact: str | None = None
     contract: bool = False
+    backup: Literal["newest", "now", "if needed"] = "newest"
+    found: Artifact | None = None
+    wait: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -126,6 +134,8 @@ def rehearse(env: Environment, wanted: RehearsalRequest, progress: Progress) -> 
     _require_rehearsable(env, wanted, progress)
     new = None if wanted.contract else _new(env, wanted)
     require_secrets(env, secrets_of_migrations(env))
+    if wanted.backup == "now":
+        backup(env, progress, wait=wanted.wait)
     env.signing.prepare(progress.warn)
     started, began = now(), time.monotonic()
     what = f"rehearse {new.version}" if new else "rehearse contracts"
@@ -143,6 +153,9 @@ def rehearse(env: Environment, wanted: RehearsalRequest, progress: Progress) -> 
         pending = [one for one in databases if one.lacking(stage.phase)]
         if not pending:
             return Rehearsal(env.name, "", version, wanted.contract, "", (), (), time.monotonic() - began)
+        if wanted.backup == "if needed" and not stage.is_backed_up(pending):
+            backup(env, progress, wait=wanted.wait)
+            stage = replace(stage, facts=read_all(fleet, env, [env.target(name) for name in names]))
         hosts = stage.hosts(pending)
         with fleet.lock(lock_requests(env, hosts, owner, wait=0, inside="/drill")) as held_locks:
             certificates, problems = stage.hold(pending)
@@ -159,7 +172,7 @@ def rehearse(env: Environment, wanted: RehearsalRequest, progress: Progress) -> 
             problems=tuple(problems),
             seconds=round(time.monotonic() - began, 1),
         )
-        _record(fleet, env, owner, facts, result)
+        _record(fleet, env, owner, stage.facts, result)
         return result
 
 
@@ -169,7 +182,7 @@ def _new(env: Environment, wanted: RehearsalRequest) -> _New:
     Raises:
         UsageError, ConfigError: this machine cannot read it, or it is wrong.
     """
-    found = find_artifact(env, version=wanted.version, artifact=wanted.artifact)
+    found = wanted.found or find_artifact(env, version=wanted.version, artifact=wanted.artifact)
     migrations = from_artifact(env, found)
     if migrations is None:
         raise UsageError(

@@ -94,6 +94,8 @@ def migrations(c: Context, env: str = "", json: bool = False, app: str | None = 
         "app": APP,
         "version": "version whose migrations to rehearse (default: the newest there is)",
         "artifact": "rehearse those of this file instead",
+        "fresh": "make a backup first, and rehearse on that",
+        "wait": WAIT,
         "contract": "rehearse the contracts that are owed, those of the release that runs, instead",
         "timings": TIMINGS,
         "json": JSON,
@@ -105,6 +107,8 @@ def rehearse(
     version: str | None = None,
     artifact: str | None = None,
     contract: bool = False,
+    fresh: bool = False,
+    wait: str = "0",
     timings: str | None = None,
     json: bool = False,
     app: str | None = None,
@@ -116,7 +120,13 @@ def rehearse(
         from playbooks.rehearse import RehearsalRequest
         from playbooks.rehearse import rehearse as run
 
-        return run(environment, RehearsalRequest(version, artifact, contract), progress)
+        return run(
+            environment,
+            RehearsalRequest(
+                version, artifact, contract, "now" if fresh else "newest", wait=flag_values.seconds("wait", wait)
+            ),
+            progress,
+        )
 
     observers = runner.timed("rehearse", timings)
     runner.perform(env, act, tables.show_rehearsal, app=app, as_json=json, observers=observers)

@@ -158,18 +158,24 @@ def show_check(check: DeployCheck) -> None:
             say(f"0. {check.before}")
         for number, stage in enumerate(check.stages, start=1):
             say(f"{number}. {stage.sentence}")
+    _show_databases(check)
+    for host in check.hosts:
+        _show_plan(host)
+    for problem in check.databases:
+        say(f"\nproblem: {problem}")
+
+
+def _show_databases(check: DeployCheck) -> None:
     if check.migrations is None:
         say("\nmigrations: known when a host has fetched the artifact")
+    if check.rehearses:
+        say(f"\nbefore all of that, the deploy rehearses its migrations: {'; '.join(check.rehearses)}")
     for migration in check.migrations or ():
         show_planned_migration(migration)
     for tool in check.tools:
         say(f"\n{tool.database}: before any host switches, {tool.host} runs '{tool.command}' ({tool.tool})")
         if tool.unlocked:
             say(f"  under the locks of the hosts alone, since {tool.unlocked}")
-    for host in check.hosts:
-        _show_plan(host)
-    for problem in check.databases:
-        say(f"\nproblem: {problem}")
 
 
 def show_planned_migration(plan: PlannedMigration) -> None:

@@ -55,11 +55,22 @@ class RehearsalSettings(Model):
     """What a deploy with pending migrations, and `migrate --contract`, ask of their rehearsal (`invoke rehearse`)."""
 
     required: bool = Field(False, description="Whether they are refused without one. --overrule=REASON overrules it.")
+    by_deploy: bool = Field(
+        False,
+        description="Whether a deploy holds the rehearsal itself if none speaks for its migrations, with a backup made "
+        "for it if the newest is older than max_age or does not have what runs. It needs required.",
+    )
     max_age: Duration = Field(86400.0, description="How old the rehearsal may be.")
     lock: Duration = Field(
         2.0, description="How long a migration may keep those waiting who read or write a table, in the rehearsal."
     )
     table_mb: Count = Field(10, description="Smaller tables may be locked for longer, in MB.")
+
+    @model_validator(mode="after")
+    def _by_deploy_is_required(self) -> Self:
+        if self.by_deploy and not self.required:
+            raise ValueError("by_deploy needs required: true; without it a deploy asks for no rehearsal")
+        return self
 
 
 class ToolCommands(Model):

@@ -520,8 +520,7 @@ def test_a_migration_that_breaks_what_runs_is_caught_before_any_host(rehearsed: 
     early = invoke("rehearse", app.env)
     assert early.status == 2, early.err
     assert "-1.0.0, which runs, so it cannot be tried on the new schema" in early.err
-    assert invoke("backup", app.env).status == 0
-    failed = invoke("rehearse", app.env, "--json")
+    failed = invoke("rehearse", app.env, "--fresh", "--json")
     assert failed.status == 1, failed.err
     assert failed.json["databases"][0]["old_release"] == "failed"
     assert 'column "name" does not exist' in failed.json["problems"][0], failed.out
@@ -564,6 +563,36 @@ def test_a_new_release_that_does_not_work_with_its_migrations_is_caught(rehearse
     there = on("app1").check_output(f"ls -A {app.home}/releases; ls -A {app.home}/shared {app.state}")
     assert "1.1.0" not in there, "what was tried is gone"
     assert ("uploads" in there, "slipway-drill" in there) == (False, False), there
+
+
+def test_a_deploy_rehearses_by_itself_what_no_rehearsal_speaks_for(rehearsed: Database) -> None:
+    """Somebody types three commands before each deploy, or overrules what was to protect."""
+    app = rehearsed.app
+    settings = app.settings["databases"][0]
+    asked = {**settings["migrations"], "rehearsal": {"required": True, "by_deploy": True}}
+    app.write(databases=[{**settings, "migrations": asked}])
+    bad = {
+        "002_bad.up.sql": "alter table items rename column name to title;\n",
+        "002_bad.down.sql": "alter table items rename column title to name;\n",
+    }
+    rehearsed.build("1.1.0", ONE, bad)
+    check = app.deploy("1.1.0", "--check", "--json")
+    assert (check.status, check.json["databases"]) == (0, []), check.err
+    assert check.json["rehearses"] == [f"{app.name}: they were not rehearsed"]
+    refused = app.deploy("1.1.0", "--json")
+    assert (refused.status, refused.json["error"]["code"]) == (1, "migrations.refused"), refused.err
+    assert "the rehearsal of 1.1.0 failed: the release that runs does not work" in refused.json["error"]["message"]
+    assert "== backing up" not in refused.err, "the newest backup was good for it"
+    assert rehearsed.states == {"001": "applied"}
+    # The backup that a deploy makes has the release before it.
+    assert app.deploy("1.0.0", "--force").status == 0
+    rehearsed.build("1.2.0", ONE, TWO)
+    done = app.deploy("1.2.0", "--json")
+    assert done.status == 0, done.err
+    assert "== backing up" in done.err
+    assert [one["id"] for one in done.json["migrations"]] == ["002"]
+    history = invoke("history", app.env, "--json").json["records"]
+    assert [one["task"] for one in history[-2:]] == ["rehearse", "deploy"], history
 
 
 def test_contracts_are_rehearsed_before_they_are_applied(rehearsed: Database) -> None:

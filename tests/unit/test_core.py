@@ -365,6 +365,14 @@ def test_a_rehearsal_is_not_asked_for_where_there_are_no_backups(tmp_path: Path)
         environment(tmp_path / "off", **settings, backup={"enabled": False})
 
 
+def test_a_deploy_rehearses_only_what_it_asks_for(tmp_path: Path) -> None:
+    """by_deploy alone did nothing, and somebody relied on it."""
+    asks = {"folder": "db", "rehearsal": {"by_deploy": True}}
+    shop = {"name": "shop", "via": "web1", "owner": "shop", "owner_password": "db", "migrations": asks}
+    with pytest.raises(ConfigError, match="by_deploy needs required: true"):
+        environment(tmp_path, services=[UNIT], databases=[shop], secrets={"db": {"env": "DB"}})
+
+
 def test_a_backup_whose_release_is_not_as_it_was_deployed_is_no_way_back() -> None:
     """An older one was taken in its place; and one without a release was said not to be there, and then listed."""
     bare = {"id": "b0", "version": "none", "release": None, "created": "2026-01-01T00:00:00Z"}

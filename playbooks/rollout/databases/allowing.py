@@ -138,6 +138,21 @@ def unrehearsed(
     return reasons
 
 
+def rehearsed_by_deploy(found: Sequence[DatabaseMigrations], reasons: Sequence[tuple[str, str]]) -> bool:
+    """Return whether a deploy rehearses what no rehearsal speaks for, so that these reasons end.
+
+    Args:
+        found: the databases.
+        reasons: from `unrehearsed`.
+    """
+    names = {name for name, _ in reasons}
+    return any(
+        one.database.migrations is not None and one.database.migrations.rehearsal.by_deploy
+        for one in found
+        if one.database.name in names
+    )
+
+
 def budget_of(asked: RehearsalSettings) -> Budget:
     """Return what the settings allow."""
     return Budget(asked.max_age, asked.lock, asked.table_mb * 1_000_000)

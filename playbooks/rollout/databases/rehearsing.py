@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from itertools import takewhile
 
@@ -12,7 +13,7 @@ from playbooks.backups.making import Record, dumped
 from playbooks.core.artifact import Release
 from playbooks.core.clock import instant, now
 from playbooks.core.errors import Locked, StepFailed, UsageError
-from playbooks.core.names import cut
+from playbooks.core.names import cut, parse_time
 from playbooks.core.phases import Phase, PhaseCode
 from playbooks.environments.environment import Environment
 from playbooks.environments.lock_requests import lock_requests
@@ -31,6 +32,7 @@ from playbooks.steps.drill import Drilled, scratch_name
 from playbooks.steps.facts import Facts
 from playbooks.steps.migrations import Migrated, MigrationJob, migrate
 
+MAKE_ONE = "make a new one: invoke backup {flag}, or with --fresh the rehearsal makes it"
 NO_RELEASE = "no backup has the release that runs"
 NO_COMMAND = "slipway_backup.drill.command does not say how a release is started"
 LOCK_SECONDS = 60.0  # to wait for another task's lock before the new release is staged
@@ -74,6 +76,20 @@ class Rehearsing:
         """Whether contracts are rehearsed."""
         return "expand" if self.new else "contract"
 
+    def is_backed_up(self, pending: Sequence[DatabaseMigrations]) -> bool:
+        """Return whether the newest backups are good for a rehearsal, and none is older than the rehearsal may be."""
+        try:
+            self.hosts(pending)
+        except UsageError:
+            return False
+        return all(self._is_young(one) for one in pending)
+
+    def _is_young(self, one: DatabaseMigrations) -> bool:
+        assert one.database.migrations is not None  # it has pending ones  # noqa: S101
+        made = parse_time(str((self._record(one.host) or {}).get("created", "")))
+        limit = timedelta(seconds=one.database.migrations.rehearsal.max_age)
+        return made is not None and now() - made <= limit
+
     def hosts(self, pending: Sequence[DatabaseMigrations]) -> list[str]:
         """Return the hosts whose backups are restored: the databases', and one that has the running release in it.
 
@@ -85,14 +101,14 @@ class Rehearsing:
             if record is None or one.database.name not in dumped(record):
                 raise UsageError(
                     f"the newest backup of {one.host} has no dump of {one.database.name} to rehearse on",
-                    hint=f"make one: invoke backup {self.env.flag}",
+                    hint=MAKE_ONE.format(flag=self.env.flag),
                 )
             later = [row.label for row in one.state.applied if row.ended >= str(record.get("created", ""))]
             if later:
                 raise UsageError(
                     f"the newest backup of {one.host}, {record.get('id')}, is older than what {one.database.name} has "
                     f"now: {', '.join(later)} came after it. Nothing was touched",
-                    hint=f"make a new one: invoke backup {self.env.flag}",
+                    hint=MAKE_ONE.format(flag=self.env.flag),
                 )
         first = self._first_host()
         running = {target.name: self.facts[target.name].current for target in self.env.targets}
@@ -102,7 +118,7 @@ class Rehearsing:
             raise UsageError(
                 f"the newest backup of {behind[0]} does not have {running[behind[0]]}, which runs, so it cannot be "
                 "tried on the new schema. Nothing was touched",
-                hint=f"make a new one: invoke backup {self.env.flag}",
+                hint=MAKE_ONE.format(flag=self.env.flag),
             )
         return list(dict.fromkeys([*(one.host for one in pending), *([first] if first else [])]))
 
@@ -135,7 +151,7 @@ class Rehearsing:
                 backup = str((self._record(one.host) or {}).get("id"))
                 problems.append(
                     f"{one.database.name} has another schema now than in the backup {backup}, so this would say "
-                    f"nothing about it. Make a new one: invoke backup {self.env.flag}"
+                    f"nothing about it; {MAKE_ONE.format(flag=self.env.flag)}"
                 )
         if problems:
             return {}, problems
