@@ -177,7 +177,7 @@ def check(env: Environment, wanted: DeployRequest, progress: Progress) -> Deploy
             progress.warn(told)
         rehearses: list[str] = []
         if migrated and not wanted.overrule:
-            closed, against = outside_windows(migrated, now()), unrehearsed(fleet, env, migrated)
+            closed, against = outside_windows(migrated, now()), unrehearsed(fleet, env, migrated, facts)
             by_itself = not closed and rehearsed_by_deploy(migrated, against)
             unready += [f"{name}: {why}" for name, why in closed]
             (rehearses if by_itself else unready).extend(f"{name}: {why}" for name, why in against)

@@ -159,7 +159,7 @@ def rehearse_first(deployment: Deployment, progress: Progress) -> None:
         found = compared(fleet, env, deployment.migrations)
         require_ready(env, found)
         # At another time than the window's the deploy is refused anyway.
-        against = [] if outside_windows(found, now()) else unrehearsed(fleet, env, found)
+        against = [] if outside_windows(found, now()) else unrehearsed(fleet, env, found, deployment.facts)
         if not rehearsed_by_deploy(found, against):
             return
     artifact, version = deployment.release.artifact, deployment.release.version

@@ -212,7 +212,7 @@ def _find(
     if wanted.contract:
         for warning in refuse_early_contracts(fleet, env, facts, found, force=wanted.force):
             fleet.progress.warn(warning)
-        overruled = require_allowed(fleet, env, found, version_in(release), wanted.overrule, "contract")
+        overruled = require_allowed(fleet, env, found, facts, version_in(release), wanted.overrule, "contract")
         return host, release, [*jobs, *contract_jobs(found)], [], overruled
     return host, release, jobs, owed, []
 

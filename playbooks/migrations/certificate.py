@@ -66,6 +66,7 @@ class Certificate:
         bytes, grown: the copy's size before, and how much larger it was after.
         migrations: in order.
         tables: the size of each table in bytes.
+        running: the version of the release that ran, if it was tried.
         old_release, new_release: whether the release that runs, and the new one, started on the migrated copy.
         why: why a proof failed or was not tried, by "old_release" and "new_release".
     """
@@ -81,6 +82,7 @@ class Certificate:
     grown: int
     migrations: tuple[Rehearsed, ...]
     tables: Mapping[str, int] = field(default_factory=dict)
+    running: str = ""
     old_release: Proof = "not tried"
     new_release: Proof = "not tried"
     why: Mapping[str, str] = field(default_factory=dict)
@@ -123,6 +125,7 @@ def objections(
     certificate: Certificate | None,
     pending: Sequence[Migration],
     fingerprint: str,
+    running: frozenset[str],
     budget: Budget,
     now: datetime,
 ) -> Iterator[str]:
@@ -132,6 +135,7 @@ def objections(
         certificate: the last rehearsal's; None if there was none.
         pending: the migrations that would be applied.
         fingerprint: of the real database's schema.
+        running: the versions of the releases that run.
         budget: what is allowed.
         now: the time.
     """
@@ -153,12 +157,42 @@ def objections(
         yield f"the rehearsal is {age / 3600:.0f} h old, and {budget.max_age / 3600:.0f} h are allowed"
     if certificate.before != fingerprint:
         yield "the schema is not the one that was rehearsed: somebody has changed it, or the backup was older"
-    if certificate.old_release == "failed":
-        why = cut(certificate.why.get("old_release", ""))
-        yield f"the release that runs does not work with the new schema{f' ({why})' if why else ''}"
-    if certificate.new_release == "failed":
-        yield f"the new release does not work with the new schema ({cut(certificate.why.get('new_release', ''))})"
+    others = sorted(running - {certificate.running}) if certificate.running else []
+    if others:
+        yield (
+            f"{', '.join(map(cut, others[:MAX_OBJECTIONS]))} runs, and {cut(certificate.running)} was tried on the new "
+            "schema: another release ran then"
+        )
+    yield from failed_proofs(certificate)
     yield from islice(over_budget(certificate, {one.id for one in pending}, budget), MAX_OBJECTIONS)
+
+
+def speaks_against(
+    certificate: Certificate | None, pending: Sequence[Migration], running: frozenset[str]
+) -> Iterator[str]:
+    """Yield why these migrations break a release, where nobody asked for a rehearsal, and one was held.
+
+    Args:
+        certificate: the last rehearsal's; None if there was none.
+        pending: the migrations that would be applied.
+        running: the versions of the releases that run.
+    """
+    if certificate is None or not pending or not running <= {certificate.running}:
+        return
+    known = {(one.id, one.up_sha256) for one in certificate.migrations}
+    if all((one.id, one.up.sha256) in known for one in pending):
+        yield from failed_proofs(certificate)
+
+
+def failed_proofs(certificate: Certificate) -> Iterator[str]:
+    """Yield which release does not work with the new schema."""
+    for release, name, proof in (
+        ("release that runs", "old_release", certificate.old_release),
+        ("new release", "new_release", certificate.new_release),
+    ):
+        if proof == "failed":
+            why = cut(certificate.why.get(name, ""))
+            yield f"the {release} does not work with the new schema{f' ({why})' if why else ''}"
 
 
 def over_budget(certificate: Certificate, pending: set[str], budget: Budget) -> Iterator[str]:

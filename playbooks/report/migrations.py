@@ -123,9 +123,13 @@ def _certificate(one: Certificate) -> None:
     for migration in one.migrations:
         for sentence in migration.lossy:
             say(f"warning: {migration.label}, taken back: {sentence}")
-    for called, name, proof in (("running", "old_release", one.old_release), ("new", "new_release", one.new_release)):
+    running = f"release that runs{f', {one.running},' if one.running else ''}"
+    for called, name, proof in (
+        (running, "old_release", one.old_release),
+        ("new release", "new_release", one.new_release),
+    ):
         why = one.why.get(name, "")
-        say(f"the {called} release on the new schema: {proof}{f': {why}' if why else ''}")
+        say(f"the {called} on the new schema: {proof}{f': {why}' if why else ''}")
 
 
 def _whom(mode: str) -> str:

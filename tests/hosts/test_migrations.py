@@ -524,11 +524,11 @@ def test_a_migration_that_breaks_what_runs_is_caught_before_any_host(rehearsed: 
     assert failed.status == 1, failed.err
     assert failed.json["databases"][0]["old_release"] == "failed"
     assert 'column "name" does not exist' in failed.json["problems"][0], failed.out
-    settings = app.settings["databases"][0]
-    asked = {**settings["migrations"], "rehearsal": {"required": True}}
-    app.write(databases=[{**settings, "migrations": asked}])
-    refused = app.deploy("1.1.0")
-    assert "the release that runs does not work with the new schema" in refused.err
+    # No rehearsal is required, and one that failed counts.
+    refused = app.deploy("1.1.0", "--json")
+    assert (refused.status, refused.json["error"]["code"]) == (1, "migrations.refused"), refused.err
+    assert "the release that runs does not work with the new schema" in refused.json["error"]["message"]
+    assert app.deploy("1.1.0", "--check").status == 1
     overruled = app.deploy("1.1.0", "--overrule=nobody reads it now", "--json")
     assert overruled.status == 0, overruled.err
     assert any("overruled (nobody reads it now)" in line for line in overruled.json["warnings"])
@@ -553,7 +553,7 @@ def test_a_new_release_that_does_not_work_with_its_migrations_is_caught(rehearse
         failed.out
     )
     (problem,) = failed.json["problems"]
-    assert problem.startswith("the new release does not work with the new schema: "), problem
+    assert problem.startswith("the new release does not work with the new schema ("), problem
     assert 'column "prize" does not exist' in problem
     assert 'column "prize" does not exist' in app.deploy("1.1.0", "--json").json["error"]["message"]
     app.write(hooks={"install": [{"run": makes.replace("prize", "price") + " && test -L uploads"}]})

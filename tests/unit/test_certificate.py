@@ -10,11 +10,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from playbooks.migrations.certificate import Budget, Certificate, Rehearsed, held, lost, objections, read_certificate
+from playbooks.migrations.certificate import (
+    Budget,
+    Certificate,
+    Rehearsed,
+    held,
+    lost,
+    objections,
+    read_certificate,
+    speaks_against,
+)
 from playbooks.migrations.sql_files import Migration, read_sql_files
 
 LONG = "x" * 100_000
 NOW = datetime(2026, 11, 30, 12, 0, tzinfo=UTC)
+RUNNING = frozenset(["1.0.0"])
 BUDGET = Budget(max_age=86400, lock=2, table=10_000_000)
 FILES = {"1_a.up.sql": b"alter table a add b int", "1_a.down.sql": b"alter table a drop b"}
 (ONE,) = read_sql_files(FILES, "db")
@@ -25,18 +35,18 @@ def certificate(one: Migration = ONE, **rehearsed: object) -> Certificate:
     shown = replace(shown, **rehearsed)  # type: ignore[arg-type]
     return Certificate(
         database="shop", at="2026-11-30T11:00:00Z", by="ann", version="1.1.0", source="b", before="f", after="g",
-        bytes=1, grown=0, migrations=(shown,), tables={"public.a": 50_000_000}, old_release="passed",
+        bytes=1, grown=0, migrations=(shown,), tables={"public.a": 50_000_000}, running="1.0.0", old_release="passed",
     )  # fmt: skip
 
 
 def said(shown: Certificate | None, fingerprint: str = "f", now: datetime = NOW) -> str:
-    return "; ".join(objections(shown, [ONE], fingerprint, BUDGET, now))
+    return "; ".join(objections(shown, [ONE], fingerprint, RUNNING, BUDGET, now))
 
 
 def test_a_rehearsal_that_fits_speaks_for_its_migrations() -> None:
     """Nobody could deploy, and everybody would overrule it."""
     assert said(certificate()) == ""
-    assert list(objections(None, [], "x", BUDGET, NOW)) == [], "nothing is pending"
+    assert list(objections(None, [], "x", RUNNING, BUDGET, NOW)) == [], "nothing is pending"
 
 
 @pytest.mark.parametrize(
@@ -61,7 +71,7 @@ def test_a_certificate_does_not_flood_a_message() -> None:
     many = {f"public.a{number}{LONG}": ("AccessExclusiveLock", 3000) for number in range(100)}
     flood = replace(certificate(held=many), version=LONG, old_release="failed", why={"old_release": LONG})
     flood = replace(flood, tables=dict.fromkeys(many, 50_000_000), at="9999-01-01T00:00:00Z")
-    sentences = list(objections(flood, [ONE], "f", BUDGET, NOW))
+    sentences = list(objections(flood, [ONE], "f", RUNNING, BUDGET, NOW))
     assert (len(sentences) < 30, max(map(len, sentences)) < 5000) == (True, True)
     assert sentences[0] == "the rehearsal has a time that is yet to come"
 
@@ -95,6 +105,28 @@ def test_what_a_rehearsal_does_not_speak_for_is_told(
 ) -> None:
     """It is let through to the real database."""
     assert expected in said(shown, fingerprint)
+
+
+def test_a_proof_is_that_of_the_release_that_ran_then() -> None:
+    """The release that runs now meets a schema that only the one before it was tried on."""
+    other = frozenset(["1.0.1", "1.0.0"])
+    (told,) = objections(certificate(), [ONE], "f", other, BUDGET, NOW)
+    assert told == "1.0.1 runs, and 1.0.0 was tried on the new schema: another release ran then"
+    assert list(objections(replace(certificate(), running=""), [ONE], "f", other, BUDGET, NOW)) == []
+
+
+def test_a_rehearsal_that_failed_counts_where_none_is_required() -> None:
+    """Somebody rehearses, sees it fail, and a colleague deploys; or one that is about something else keeps all away."""
+    failed = replace(certificate(), old_release="failed", why={"old_release": "no column b"})
+    told = ["the release that runs does not work with the new schema (no column b)"]
+    assert list(speaks_against(failed, [ONE], RUNNING)) == told
+    assert list(speaks_against(replace(failed, new_release="failed"), [ONE], RUNNING))[1:] == [
+        "the new release does not work with the new schema"
+    ]
+    assert list(speaks_against(failed, [ONE], frozenset(["1.0.1"]))) == []
+    other = replace(failed, migrations=certificate(up_sha256="0" * 64).migrations)
+    for shown, pending in ((None, [ONE]), (failed, []), (other, [ONE]), (certificate(), [ONE])):
+        assert list(speaks_against(shown, pending, RUNNING)) == []
 
 
 def test_small_tables_and_short_locks_are_no_matter() -> None:

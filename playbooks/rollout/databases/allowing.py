@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from playbooks.core.clock import now
@@ -10,13 +10,14 @@ from playbooks.core.errors import MigrationsRefused, SlipwayError
 from playbooks.environments.environment import Environment
 from playbooks.fleet.fleet import Fleet
 from playbooks.fleet.remote import Remote
-from playbooks.migrations.certificate import Budget, objections
+from playbooks.migrations.certificate import Budget, objections, speaks_against
 from playbooks.migrations.sql_files import MigrationPhase
 from playbooks.migrations.window import Window, is_open, next_opening
 from playbooks.rollout.databases.reading import DatabaseMigrations
 from playbooks.settings.backup import Database
 from playbooks.settings.migrations import RehearsalSettings
 from playbooks.steps.database_measure import Measure, measure
+from playbooks.steps.facts import Facts, version_in
 
 
 def obstacles(found: Sequence[DatabaseMigrations]) -> list[str]:
@@ -63,6 +64,7 @@ def require_allowed(
     fleet: Fleet,
     env: Environment,
     found: Sequence[DatabaseMigrations],
+    facts: Mapping[str, Facts],
     version: str,
     overruled: str,
     phase: MigrationPhase = "expand",
@@ -73,6 +75,7 @@ def require_allowed(
         fleet: the open sessions.
         env: the environment.
         found: the databases.
+        facts: of the application's hosts.
         version: the release's.
         overruled: a person's reason to do it all the same; empty for none.
         phase: whether contracts are to be applied too.
@@ -83,7 +86,7 @@ def require_allowed(
     Raises:
         MigrationsRefused: with every reason. Nothing has changed.
     """
-    reasons = [*outside_windows(found, now(), phase), *unrehearsed(fleet, env, found, phase)]
+    reasons = [*outside_windows(found, now(), phase), *unrehearsed(fleet, env, found, facts, phase)]
     if not reasons:
         return []
     told = "; ".join(f"{name}: {reason}" for name, reason in reasons)
@@ -113,17 +116,29 @@ def outside_windows(
 
 
 def unrehearsed(
-    fleet: Fleet, env: Environment, found: Sequence[DatabaseMigrations], phase: MigrationPhase = "expand"
+    fleet: Fleet,
+    env: Environment,
+    found: Sequence[DatabaseMigrations],
+    facts: Mapping[str, Facts],
+    phase: MigrationPhase = "expand",
 ) -> list[tuple[str, str]]:
     """Return why pending migrations may not be applied yet, each with the database's name.
+
+    A rehearsal in which a release failed counts also where none is required: old and new release run on the new schema,
+    whatever the strategy.
 
     Raises:
         SlipwayError: a database cannot be asked.
     """
     reasons: list[tuple[str, str]] = []
+    running = frozenset(version_in(fact.current) for fact in facts.values() if fact.current)
     for one in found:
         asked = one.database.migrations.rehearsal if one.database.migrations else None
-        if asked is None or not asked.required or not one.lacking(phase):
+        if asked is None or not one.lacking(phase):
+            continue
+        if not asked.required:
+            said = speaks_against(one.certificate(phase), one.lacking(phase), running)
+            reasons += [(one.database.name, sentence) for sentence in said]
             continue
 
         def look(remote: Remote, database: Database = one.database) -> Measure:
@@ -133,7 +148,8 @@ def unrehearsed(
         if not there.has_tables:
             # A first deploy: no backup has tables to rehearse on, and nothing can be lost or locked.
             continue
-        said = objections(one.certificate(phase), one.lacking(phase), there.fingerprint, budget_of(asked), now())
+        lacking, limits = one.lacking(phase), budget_of(asked)
+        said = objections(one.certificate(phase), lacking, there.fingerprint, running, limits, now())
         reasons += [(one.database.name, sentence) for sentence in said]
     return reasons
 

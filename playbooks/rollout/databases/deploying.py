@@ -30,7 +30,7 @@ def _compared(fleet: Fleet, deployment: Deployment, migrations: Mapping[str, tup
     found = compared(fleet, env, migrations) if migrations else []
     require_ready(env, found)
     version = deployment.release.version
-    allowed = require_allowed(fleet, env, found, version, deployment.wanted.overrule)
+    allowed = require_allowed(fleet, env, found, deployment.facts, version, deployment.wanted.overrule)
     warnings = [*left_by_later(found, version), *allowed]
     return replace(deployment, databases=tuple(found), warnings=(*deployment.warnings, *warnings))
 

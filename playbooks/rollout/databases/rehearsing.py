@@ -20,7 +20,7 @@ from playbooks.environments.lock_requests import lock_requests
 from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.lock_owner import LockOwner
 from playbooks.fleet.remote import Remote
-from playbooks.migrations.certificate import Certificate, Proof, Rehearsed, held, lost, over_budget
+from playbooks.migrations.certificate import Certificate, Proof, Rehearsed, failed_proofs, held, lost, over_budget
 from playbooks.migrations.sql_files import Direction, Migration, MigrationPhase
 from playbooks.releases.renderings import Renderings, for_next
 from playbooks.rollout.databases.allowing import budget_of
@@ -29,7 +29,7 @@ from playbooks.rollout.staging import stage_in_drill
 from playbooks.steps import drill as drills
 from playbooks.steps.database_measure import Measure, measure
 from playbooks.steps.drill import Drilled, scratch_name
-from playbooks.steps.facts import Facts
+from playbooks.steps.facts import Facts, version_in
 from playbooks.steps.migrations import Migrated, MigrationJob, migrate
 
 MAKE_ONE = "make a new one: invoke backup {flag}, or with --fresh the rehearsal makes it"
@@ -174,10 +174,7 @@ class Rehearsing:
                 one, before[one.database.name], after[one.database.name], went[one.database.name], lossy, proofs
             )
             problems += self._over_budget(one, certificates[one.database.name])
-        for name, release in (("old_release", "release that runs"), ("new_release", "new release")):
-            proof, why = proofs[name]
-            if proof == "failed":
-                problems.append(f"the {release} does not work with the new schema: {why}")
+        problems += failed_proofs(next(iter(certificates.values())))
         return certificates, problems
 
     def _over_budget(self, one: DatabaseMigrations, certificate: Certificate) -> list[str]:
@@ -241,8 +238,13 @@ class Rehearsing:
             return "not tried", NO_RELEASE
         if not self.env.target(host).settings.backup.drill.command:
             return "not tried", NO_COMMAND
-        release = str((self._record(host) or {}).get("release"))
+        release = self.facts[host].current or ""
         return self._started(host, release, f"{release}, which runs,")
+
+    def _running(self) -> str:
+        """Return the version that runs."""
+        host = self._first_host()
+        return version_in(self.facts[host].current or "") if host else ""
 
     def _new_release(self) -> tuple[Proof, str]:
         """Stage the new release as a deploy does, and start it on the migrated copy."""
@@ -314,6 +316,7 @@ class Rehearsing:
             if after
             else (),
             tables={name: table.bytes for name, table in before.tables.items()},
+            running=self._running() if proofs.get("old_release", not_tried)[0] != "not tried" else "",
             old_release=proofs.get("old_release", not_tried)[0],
             new_release=proofs.get("new_release", not_tried)[0],
             why={name: cut(why) for name, (_, why) in proofs.items() if why},
