@@ -69,6 +69,7 @@ class Certificate:
         running: the version of the release that ran, if it was tried.
         old_release, new_release: whether the release that runs, and the new one, started on the migrated copy.
         why: why a proof failed or was not tried, by "old_release" and "new_release".
+        checks: which of the drill's checks do not hold on the migrated copy, as sentences.
     """
 
     database: str
@@ -86,6 +87,7 @@ class Certificate:
     old_release: Proof = "not tried"
     new_release: Proof = "not tried"
     why: Mapping[str, str] = field(default_factory=dict)
+    checks: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """As a document."""
@@ -177,7 +179,7 @@ def speaks_against(
         pending: the migrations that would be applied.
         running: the versions of the releases that run.
     """
-    if certificate is None or not pending or not running <= {certificate.running}:
+    if certificate is None or not pending or (certificate.running and not running <= {certificate.running}):
         return
     known = {(one.id, one.up_sha256) for one in certificate.migrations}
     if all((one.id, one.up.sha256) in known for one in pending):
@@ -185,7 +187,7 @@ def speaks_against(
 
 
 def failed_proofs(certificate: Certificate) -> Iterator[str]:
-    """Yield which release does not work with the new schema."""
+    """Yield which release does not work with the new schema, and which checks do not hold there."""
     for release, name, proof in (
         ("release that runs", "old_release", certificate.old_release),
         ("new release", "new_release", certificate.new_release),
@@ -193,6 +195,8 @@ def failed_proofs(certificate: Certificate) -> Iterator[str]:
         if proof == "failed":
             why = cut(certificate.why.get(name, ""))
             yield f"the {release} does not work with the new schema{f' ({why})' if why else ''}"
+    for sentence in certificate.checks[:MAX_LINES]:
+        yield f"on the new schema, {cut(sentence)}"
 
 
 def over_budget(certificate: Certificate, pending: set[str], budget: Budget) -> Iterator[str]:

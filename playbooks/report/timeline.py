@@ -25,7 +25,7 @@ MEANINGS: Mapping[int, frozenset[str]] = {
     5: frozenset({"before_switch", "migrate", "migration_tool", "switch"}),
     6: frozenset({"app_metrics", "http_get", "signals", "traffic_counts"}),
     7: frozenset({"health", "warm_up"}),
-    8: frozenset({"restore", "restore_database", "drill", "drill_start", "drill_end"}),
+    8: frozenset({"restore", "restore_database", "drill", "drill_start", "drill_checks", "drill_end"}),
     9: frozenset(
         {"confirm", "finish", "idle", "idle_host", "idle_end", "ledger_copy", "ledger_repair", "exec", "console"}
         | {"keep_rehearsal"}

@@ -59,7 +59,8 @@ class Database(Model):
     owner_password: Text | None = Field(None, description="Name of the secret that holds the owner's password.")
     checks: list[Text] = Field(
         [],
-        description="Queries for the drill. Each must answer one row whose first column is true.",
+        description="Queries for the drill, and for the migrated copy of a rehearsal. Each must answer one row whose "
+        "first column is true.",
     )
     min_tables: Count = Field(1, description="The drill fails if the restored dump has fewer tables.")
     migrations: Migrations | None = Field(None, description="How releases change it. Default: not at all.")

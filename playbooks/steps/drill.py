@@ -140,6 +140,33 @@ def drill_start(remote: Remote, settings: Settings, release: str, databases: Seq
     return Drilled(_problems(answer), started=answer.maybe("started", 1) is not None, log=log)
 
 
+def drill_checks(
+    remote: Remote, settings: Settings, databases: Sequence[Database], secrets: Mapping[str, str]
+) -> tuple[str, ...]:
+    """Ask the user's queries of the scratch databases again, after something has changed them.
+
+    Args:
+        remote: the host, after `drill`.
+        settings: its settings.
+        databases: those whose scratch copies are asked.
+        secrets: the values by name.
+
+    Returns:
+        A sentence for each query that does not answer as it should.
+
+    Raises:
+        StepFailed: the databases could not be asked.
+    """
+    answer = remote.run(
+        "drill_checks",
+        values={"state": settings.state, "limit": str(max(1, round(settings.timeouts.command / 3)))},
+        payload=as_payload(_database_lines(databases, secrets)),
+        timeout=settings.timeouts.command,
+    )
+    answer.one("asked", 0)
+    return _problems(answer)
+
+
 def drill_end(
     remote: Remote,
     settings: Settings,

@@ -647,10 +647,16 @@ def test_a_way_back_that_loses_data_is_named(rehearsed: Database) -> None:
         "002_drop.down.sql": "select 1;\n",
     }
     rehearsed.build("1.1.0", ONE, bad)
+    settings = app.settings["databases"][0]
+    app.write(databases=[{**settings, "checks": ["select bool_or(name = 'one') from items"]}])
     done = invoke("rehearse", app.env, "--json")
     (migration,) = done.json["databases"][0]["migrations"]
     assert any("by_name" in line and line.endswith("is new") for line in migration["lossy"]), done.out
     assert any(line.startswith("the rows of public.items are not as before") for line in migration["lossy"]), done.out
+    # What must hold of a backup must hold of the new schema.
+    problem = done.json["problems"][-1]
+    assert problem.startswith(f"on the new schema, the restored {app.name}: 'select bool_or(name = "), problem
+    assert (done.status, problem.endswith("answers 'f', expected true")) == (1, True), problem
 
 
 def test_a_first_deploy_needs_no_rehearsal_and_the_next_one_a_new_backup(rehearsed: Database) -> None:

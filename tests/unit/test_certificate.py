@@ -124,6 +124,8 @@ def test_a_rehearsal_that_failed_counts_where_none_is_required() -> None:
         "the new release does not work with the new schema"
     ]
     assert list(speaks_against(failed, [ONE], frozenset(["1.0.1"]))) == []
+    asked = replace(certificate(), checks=("the restored shop: 'select false' answers 'f', expected true",))
+    assert list(speaks_against(asked, [ONE], RUNNING)) == [f"on the new schema, {asked.checks[0]}"] == [said(asked)]
     other = replace(failed, migrations=certificate(up_sha256="0" * 64).migrations)
     for shown, pending in ((None, [ONE]), (failed, []), (other, [ONE]), (certificate(), [ONE])):
         assert list(speaks_against(shown, pending, RUNNING)) == []

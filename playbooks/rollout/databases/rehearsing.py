@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from itertools import takewhile
@@ -167,14 +167,16 @@ class Rehearsing:
             }, problems
         after = {one.database.name: self._measure(one) for one in pending}
         proofs = {"old_release": self._old_release(), "new_release": self._new_release()}
+        checks = {one.database.name: self._checks(one) for one in pending}
         for one in pending:
             lossy, failed = self._take_back(one, before[one.database.name])
             problems += [failed] if failed else []
-            certificates[one.database.name] = self._certificate(
-                one, before[one.database.name], after[one.database.name], went[one.database.name], lossy, proofs
-            )
-            problems += self._over_budget(one, certificates[one.database.name])
-        problems += failed_proofs(next(iter(certificates.values())))
+            name = one.database.name
+            made = self._certificate(one, before[name], after[name], went[name], lossy, proofs)
+            certificates[name] = replace(made, checks=checks[name])
+            problems += self._over_budget(one, certificates[name])
+        # The releases are the same for all databases.
+        problems += dict.fromkeys(sentence for one in certificates.values() for sentence in failed_proofs(one))
         return certificates, problems
 
     def _over_budget(self, one: DatabaseMigrations, certificate: Certificate) -> list[str]:
@@ -240,6 +242,15 @@ class Rehearsing:
             return "not tried", NO_COMMAND
         release = self.facts[host].current or ""
         return self._started(host, release, f"{release}, which runs,")
+
+    def _checks(self, one: DatabaseMigrations) -> tuple[str, ...]:
+        """Ask the drill's queries of the migrated copy, on which releases have run."""
+
+        def act(remote: Remote) -> tuple[str, ...]:
+            settings = self.env.target(remote.name).settings
+            return drills.drill_checks(remote, settings, [one.database], self.env.secrets)
+
+        return self.fleet.each("checks", act, hosts=[one.host]).all_or_raise("asking the drill's checks")[one.host]
 
     def _running(self) -> str:
         """Return the version that runs."""
