@@ -565,6 +565,27 @@ def test_a_new_release_that_does_not_work_with_its_migrations_is_caught(rehearse
     assert ("uploads" in there, "slipway-drill" in there) == (False, False), there
 
 
+def test_a_rehearsal_whose_controller_dies_while_it_stages_leaves_nothing_that_matters(
+    rehearsed: Database, on: On
+) -> None:
+    """Half a release that nobody deploys stays on the host, or its lock keeps the next deploy away."""
+    app, host = rehearsed.app, on("app1")
+    app.write(hooks={"install": [{"run": "sleep 60"}]})
+    rehearsed.build("1.1.0", ONE, TWO)
+    task = app.start("rehearse")
+    wait_until(lambda: host.run(f"pgrep -u slipway-build-{app.name} -x sleep").rc == 0, seconds=60)
+    task.kill()
+    task.communicate()
+    app.write(hooks={})
+    done = app.deploy("1.1.0", "--wait=60s", "--json")
+    assert done.status == 0, done.err
+    left = host.check_output(f"ls -A {app.home}/releases").split()
+    assert sorted(name.partition("-")[2] for name in left) == ["1.0.0", "1.1.0"], left
+    assert invoke("verify-backups", app.env).status == 0
+    assert not host.run(f"ls -d {app.state}/slipway-drill-*").stdout
+    assert rehearsed.sql("select count(*) from pg_database where datname like $$slipway_drill%$$") == "0"
+
+
 def test_a_deploy_rehearses_by_itself_what_no_rehearsal_speaks_for(rehearsed: Database) -> None:
     """Somebody types three commands before each deploy, or overrules what was to protect."""
     app = rehearsed.app

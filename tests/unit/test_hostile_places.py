@@ -347,12 +347,14 @@ def test_a_release_that_is_only_tried_shares_nothing_with_the_application(tmp_pa
     home, root = tmp_path / "srv/shop", tmp_path / "drill/root"
     release, there = home / "releases/1-new", root / str(home).lstrip("/")
     (release / ".slipway").mkdir(parents=True)
-    (release / ".slipway/shared").write_text("uploads\nup/deep\n")
+    (release / ".slipway/shared").write_text("uploads\nup/deep\nmine/deep\n")
     (release / "code").write_text("x")
     os.link(release / "code", home / "code-that-runs")
     (there / "releases").mkdir(parents=True)
     (there / "shared").mkdir()
     (there / "shared/up").symlink_to(tmp_path)
+    (there / "shared/mine").mkdir()
+    os.chown(there / "shared/mine", NOBODY, NOBODY)
     asks = """
         release=$home/releases/1-new meta=$release/.slipway incoming=$home/releases/.incoming user=root group=root
         clear_incoming() { :; }
@@ -364,6 +366,7 @@ def test_a_release_that_is_only_tried_shares_nothing_with_the_application(tmp_pa
     assert ((there / "releases/1-new/code").read_text(), (home / "code-that-runs").stat().st_nlink) == ("x", 1)
     assert (there / "shared/uploads").is_dir()
     assert not (tmp_path / "deep").exists(), "nothing is made through a link of the backup's"
+    assert not (there / "shared/mine/deep").exists(), "nor where its owner may put one meanwhile"
     release.mkdir()
     shutil.rmtree(there / "releases")
     (there / "releases").symlink_to(tmp_path)

@@ -3,13 +3,14 @@
 # nothing of it stays in the application's folder. Needs what stage.sh needs, root_only.sh and restored.sh.
 #
 # Nobody but root can enter the release yet, so its writable folders are as Slipway has made them. What was restored into root is
-# hostile, and only steps of the drill change it: a path in which no link was found has none.
+# hostile, and a release has run there. It may have handed an open folder to a process that still lives, which can put a link
+# where that folder's owner may. So root writes only where the whole path is root's alone.
 
 # require_drill: refuse a place to which the release cannot go, before anything is sent for long.
 require_drill() {
-    require_root_only "$root" slipway_backup.drill.folder
     ! has_link "$release" || fail foreign-link "the backup has a link in the place of $home/releases, $why"
     [ -d "$root$home/releases" ] || fail not-in-backup "the backup has no $home/releases, so there is nothing to start a release in"
+    require_root_only "$root$home/releases" slipway_backup.drill.folder
 }
 
 # move_to_drill: copy the release there, and remove it here.
@@ -25,9 +26,10 @@ move_to_drill() {
     ! command -v setfattr >/dev/null ||
         find "$root$release" -type f -exec setfattr --no-dereference --remove=security.capability -- {} + 2>/dev/null || :
     chmod 0755 "$root$release"
-    # A shared folder that is new with this release is in no backup.
+    # A shared folder that is new with this release is in no backup. Where it cannot be made, the release finds none.
     while IFS= read -r name; do
-        if has_link "$home/shared/$name" || [ -e "$root$home/shared/$name" ]; then continue; fi
+        find_foreign "$root$home/shared/$name"
+        if [ -n "$foreign" ] || has_link "$home/shared/$name" || [ -e "$root$home/shared/$name" ]; then continue; fi
         (umask 022 && mkdir -p "$root$home/shared/$name")
         chown -h "$user:$group" "$root$home/shared/$name"
     done <"$meta/shared"
