@@ -69,6 +69,7 @@ class Certificate:
         running: the version of the release that ran, if it was tried.
         old_release, new_release: whether the release that runs, and the new one, started on the migrated copy.
         why: why a proof failed or was not tried, by "old_release" and "new_release".
+        written: tables that a release wrote to when it was started, so that their rows could not be compared.
         checks: which of the drill's checks do not hold on the migrated copy, as sentences.
     """
 
@@ -87,6 +88,7 @@ class Certificate:
     old_release: Proof = "not tried"
     new_release: Proof = "not tried"
     why: Mapping[str, str] = field(default_factory=dict)
+    written: tuple[str, ...] = ()
     checks: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:

@@ -130,6 +130,8 @@ def _certificate(one: Certificate) -> None:
     ):
         why = one.why.get(name, "")
         say(f"the {called} on the new schema: {proof}{f': {why}' if why else ''}")
+    if one.written:
+        say(f"a release has written to {', '.join(one.written)} when it started: those rows were not compared")
     for sentence in one.checks:
         say(f"on the new schema, {sentence}")
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 from playbooks.core.names import cut
 from playbooks.fleet.remote import Remote
@@ -35,11 +36,13 @@ class Measure:
         bytes: its size.
         schema: a line for each part of its schema, sorted.
         tables: by name, if data was measured.
+        writes: by table, a number that grows with each row that is written, if that was asked for.
     """
 
     bytes: int
     schema: tuple[str, ...]
     tables: Mapping[str, TableMeasure]
+    writes: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def fingerprint(self) -> str:
@@ -58,7 +61,7 @@ def measure(
     secrets: Mapping[str, str],
     *,
     name: str | None = None,
-    data: bool = False,
+    data: Literal["no", "yes", "writes"] = "no",
     timeout: float = 600,
 ) -> Measure:
     """Measure a database's schema, and its data if that is asked for.
@@ -68,18 +71,19 @@ def measure(
         database: the database.
         secrets: the values by name.
         name: a scratch copy of it.
-        data: whether to read all rows.
+        data: whether to read all rows, or how many were written.
         timeout: seconds.
 
     Raises:
         StepFailed: it cannot be read.
     """
     payload = as_payload([connection(database, secrets, name)])
-    answer = remote.run("database_measure", values={"data": "yes" if data else "no"}, payload=payload, timeout=timeout)
+    answer = remote.run("database_measure", values={"data": data}, payload=payload, timeout=timeout)
     (size,) = answer.one("size", 1)
     tables = {
         cut(table): TableMeasure(answer.number(rows), answer.fitting(_SUM, checksum, "sum"), answer.number(bytes_))
         for table, rows, checksum, bytes_ in answer.all("table", 4, MAX_RECORDS)
     }
     schema = tuple(cut(line) for (line,) in answer.all("schema", 1, MAX_RECORDS))
-    return Measure(answer.number(size), schema, tables)
+    writes = {cut(table): answer.number(count) for table, count in answer.all("wrote", 2, MAX_RECORDS)}
+    return Measure(answer.number(size), schema, tables, writes)

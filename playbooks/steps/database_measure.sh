@@ -4,7 +4,8 @@
 # needs: data
 #
 # Emits: size BYTES; schema LINE for everything that a schema is made of, sorted; if data is "yes", table NAME ROWS SUM BYTES,
-# where SUM does not depend on the order of rows or columns. What is Slipway's own is left out.
+# where SUM does not depend on the order of rows or columns; if data is "writes", wrote NAME COUNT, where COUNT grows with each row
+# that somebody inserts, changes or removes. What is Slipway's own is left out.
 database_limit=600
 
 # include output.sh
@@ -75,7 +76,11 @@ select 'schema', pg_catalog.regexp_replace(line, '[[:cntrl:][:space:]]+', ' ', '
 SQL
     # Rows are read without a function that others made: not as JSON, for which types may have one, and no table with a policy
     # that counts for this user. Columns are in the order of their names, which are a part of the sum.
-    [ "$data" = no ] || cat <<SQL
+    [ "$data" != writes ] || cat <<SQL
+select 'wrote', $(plain "pg_catalog.format('%I.%I', schemaname, relname)"), n_tup_ins + n_tup_upd + n_tup_del from pg_catalog.pg_stat_all_tables
+    where schemaname !~ '^pg_' and schemaname not in ('information_schema', 'slipway') order by 2 limit 2000;
+SQL
+    [ "$data" != yes ] || cat <<SQL
 select pg_catalog.format('select ''table'', %L, count(*), coalesce(sum(pg_catalog.hashtextextended(%L || row(%s)::pg_catalog.text, 0)), 0), pg_catalog.pg_total_relation_size(%s) from %I.%I t',
     $(plain "pg_catalog.format('%I.%I', n.nspname, c.relname)"), a.names, a.columns, c.oid, n.nspname, c.relname)
     from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace cross join lateral (
@@ -94,5 +99,5 @@ if [ "$asked" -ne 0 ]; then
     explain_owner "$asked"
     fail "$code" "cannot measure database $name as $db_user: $said"
 fi
-grep -e "^size$tab" -e "^schema$tab" -e "^table$tab" "$scratch/out" || :
+grep -e "^size$tab" -e "^schema$tab" -e "^table$tab" -e "^wrote$tab" "$scratch/out" || :
 emit measured

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from itertools import takewhile
+from typing import Literal
 
 from playbooks.backups.making import Record, dumped
 from playbooks.core.artifact import Release
@@ -145,7 +146,7 @@ class Rehearsing:
             return {}, [f"the backup is not good enough to rehearse on: {cut('; '.join(bad))}"]
         certificates: dict[str, Certificate] = {}
         problems: list[str] = []
-        before = {one.database.name: self._measure(one, data=True) for one in pending}
+        before = {one.database.name: self._measure(one, "yes") for one in pending}
         for one in pending:
             if before[one.database.name].fingerprint != self._measure(one, real=True).fingerprint:
                 backup = str((self._record(one.host) or {}).get("id"))
@@ -165,15 +166,16 @@ class Rehearsing:
                 one.database.name: self._certificate(one, before[one.database.name], None, {}, {}, {})
                 for one in pending
             }, problems
-        after = {one.database.name: self._measure(one) for one in pending}
+        after = {one.database.name: self._measure(one, "writes") for one in pending}
         proofs = {"old_release": self._old_release(), "new_release": self._new_release()}
         checks = {one.database.name: self._checks(one) for one in pending}
         for one in pending:
-            lossy, failed = self._take_back(one, before[one.database.name])
-            problems += [failed] if failed else []
             name = one.database.name
+            written = self._written(one, after[name])
+            lossy, failed = self._take_back(one, before[name], written)
+            problems += [failed] if failed else []
             made = self._certificate(one, before[name], after[name], went[name], lossy, proofs)
-            certificates[name] = replace(made, checks=checks[name])
+            certificates[name] = replace(made, checks=checks[name], written=written)
             problems += self._over_budget(one, certificates[name])
         # The releases are the same for all databases.
         problems += dict.fromkeys(sentence for one in certificates.values() for sentence in failed_proofs(one))
@@ -185,7 +187,14 @@ class Rehearsing:
         pending = {migration.id for migration in one.lacking(self.phase)}
         return list(over_budget(certificate, pending, budget_of(one.database.migrations.rehearsal)))
 
-    def _take_back(self, one: DatabaseMigrations, before: Measure) -> tuple[dict[str, tuple[str, ...]], str]:
+    def _written(self, one: DatabaseMigrations, before: Measure) -> tuple[str, ...]:
+        """Return the tables that a release has written to since."""
+        now_there = self._measure(one, "writes").writes
+        return tuple(table for table, count in now_there.items() if count != before.writes.get(table, 0))
+
+    def _take_back(
+        self, one: DatabaseMigrations, before: Measure, written: Sequence[str]
+    ) -> tuple[dict[str, tuple[str, ...]], str]:
         """Take the migrations back one by one, compare, and apply them again.
 
         Returns:
@@ -198,12 +207,13 @@ class Rehearsing:
             return {back[len(took)].id: (f"it cannot be taken back: {failed}",)}, ""
         lossy: dict[str, tuple[str, ...]] = {}
         if len(back) == len(one.lacking(self.phase)) and back:
-            now_there = self._measure(one, data=True)
+            now_there = self._measure(one, "yes")
             found = lost(before.schema, now_there.schema)
             found += [
                 f"the rows of {table} are not as before ({_rows(was.rows, now_there.tables[table].rows)})"
                 for table, was in before.tables.items()
                 if table in now_there.tables and was.checksum != now_there.tables[table].checksum
+                if table not in written
             ]
             if found:
                 lossy[back[-1].id] = tuple(found)
@@ -333,7 +343,9 @@ class Rehearsing:
             why={name: cut(why) for name, (_, why) in proofs.items() if why},
         )
 
-    def _measure(self, one: DatabaseMigrations, *, data: bool = False, real: bool = False) -> Measure:
+    def _measure(
+        self, one: DatabaseMigrations, data: Literal["no", "yes", "writes"] = "no", *, real: bool = False
+    ) -> Measure:
         def act(remote: Remote) -> Measure:
             limit = self.env.settings.timeouts.command
             name = None if real else scratch_name(one.database)
