@@ -161,12 +161,9 @@ def objections(
         yield f"the rehearsal is {age / 3600:.0f} h old, and {budget.max_age / 3600:.0f} h are allowed"
     if certificate.before != fingerprint:
         yield "the schema is not the one that was rehearsed: somebody has changed it, or the backup was older"
-    others = sorted(running - {certificate.running}) if certificate.running else []
-    if others:
-        yield (
-            f"{', '.join(map(cut, others[:MAX_OBJECTIONS]))} runs, and {cut(certificate.running)} was tried on the new "
-            "schema: another release ran then"
-        )
+    if not _ran_then(certificate, running):
+        now_there = ", ".join(map(cut, sorted(running)[:MAX_OBJECTIONS]))
+        yield f"{now_there} runs, and {cut(certificate.running)} was tried on the new schema: another release ran then"
     yield from failed_proofs(certificate)
     yield from islice(over_budget(certificate, {one.id for one in pending}, budget), MAX_OBJECTIONS)
 
@@ -181,11 +178,16 @@ def speaks_against(
         pending: the migrations that would be applied.
         running: the versions of the releases that run.
     """
-    if certificate is None or not pending or (certificate.running and not running <= {certificate.running}):
+    if certificate is None or not pending or not _ran_then(certificate, running):
         return
     known = {(one.id, one.up_sha256) for one in certificate.migrations}
     if all((one.id, one.up.sha256) in known for one in pending):
         yield from failed_proofs(certificate)
+
+
+def _ran_then(certificate: Certificate, running: frozenset[str]) -> bool:
+    """Return whether the release that was tried still runs. Others may run beside it: half a rollout, an idle group."""
+    return not certificate.running or not running or certificate.running in running
 
 
 def failed_proofs(certificate: Certificate) -> Iterator[str]:
