@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from playbooks.core.errors import SlipwayError
@@ -12,7 +13,8 @@ from playbooks.fleet.fleet import Fleet
 from playbooks.fleet.lock_owner import LockOwner
 from playbooks.fleet.remote import Remote
 from playbooks.ledger.keys import SIGNING
-from playbooks.rollout.outcome import Outcome
+from playbooks.rollout.outcome import HostOutcome, Outcome
+from playbooks.rollout.rollout import HostState
 from playbooks.steps.facts import Facts
 from playbooks.steps.finish import Finished, finish
 
@@ -59,6 +61,17 @@ def write_down(
     return results.failed
 
 
+def naming(outcome: Outcome, facts: Mapping[str, Facts]) -> Outcome:
+    """Return the result of a task that changes no host with the hosts that get its record: it is valid on those alone.
+
+    Args:
+        outcome: the result; if it names hosts, it stays as it is.
+        facts: of the hosts that get the record.
+    """
+    hosts = (HostOutcome(host, fact.version, fact.version, HostState.UNTOUCHED) for host, fact in facts.items())
+    return outcome if outcome.hosts else replace(outcome, hosts=tuple(hosts))
+
+
 def record_alone(
     fleet: Fleet, env: Environment, owner: LockOwner, outcome: Outcome, facts: Mapping[str, Facts]
 ) -> dict[str, str]:
@@ -74,7 +87,7 @@ def record_alone(
     Returns:
         Why the record could not be written, by host.
     """
-    document = sealed(env, owner, outcome, facts)
+    document = sealed(env, owner, naming(outcome, facts), facts)
 
     def one(remote: Remote) -> Finished:
         return finish(remote, env.target(remote.name).settings, document)

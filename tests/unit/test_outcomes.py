@@ -17,6 +17,7 @@ from playbooks.environments.environment import Environment
 from playbooks.environments.load import load_environment
 from playbooks.fleet.lock_owner import LockOwner
 from playbooks.releases.members import UNKNOWN
+from playbooks.rollout.recording import naming
 from playbooks.rollout.rollout import HostState, Rollout, StageVerdict
 from playbooks.rollout.runs import Deployment
 from playbooks.rollout.summary import abandoned, deployed
@@ -125,6 +126,14 @@ def test_a_tolerated_host_is_told_with_its_state(state: HostState, error: Slipwa
     assert outcome.message == f"shop 1.1.0 is deployed on 1 host, but {but}{allowed}: {FIRST}: {error.message}"
     # Settings tolerate a host on the old release; nobody knows what serves on one that is stuck.
     assert (outcome.status, outcome.exit_status) == (("partial", 3) if stuck else ("done", 0))
+
+
+def test_the_record_of_a_task_that_changes_no_host_names_those_that_get_it() -> None:
+    """Signed for no host, a rehearsal's record was misplaced on every one, and the history could not be proven."""
+    outcome = deployed(run(load_environment("staging", PROJECT), BEFORE), NOTHING, Rollout({}), [])
+    named = naming(replace(outcome, task="rehearse", hosts=()), BEFORE)
+    assert named.record()["hosts"] == {FIRST: "untouched", SECOND: "untouched"}
+    assert naming(named, {}) == named
 
 
 def run(env: Environment, before: Mapping[str, Facts], began: float | None = None) -> Deployment:
