@@ -175,6 +175,10 @@ require_roots "$home" "$home/shared" "$home/releases"
 [ "$root" = - ] || require_drill
 require_programs "$user"
 make_folders
+if [ "$root" != - ]; then
+    clear_former_tries
+    : >"$meta/tried"
+fi
 receive_overlay
 find_room
 receive_artifact

@@ -355,14 +355,20 @@ def test_a_release_that_is_only_tried_shares_nothing_with_the_application(tmp_pa
     (there / "shared/up").symlink_to(tmp_path)
     (there / "shared/mine").mkdir()
     os.chown(there / "shared/mine", NOBODY, NOBODY)
+    (home / "releases/0-old/.slipway").mkdir(parents=True)
+    (home / "releases/0-old/.slipway/tried").touch()
+    (home / "releases/.incoming.0-old.tar").touch()
+    (home / "releases/0-staged/.slipway").mkdir(parents=True)
     asks = """
-        release=$home/releases/1-new meta=$release/.slipway incoming=$home/releases/.incoming user=root group=root
-        clear_incoming() { :; }
-        require_drill && move_to_drill && echo moved
+        release=$home/releases/1-new meta=$release/.slipway incoming=$home/releases/.incoming.1-new user=root group=root
+        clear_incoming() { rm -f "$incoming".*; }
+        require_drill && clear_former_tries && move_to_drill && echo moved
     """
     read = ("root_only", "restored", "output", "to_drill")
     assert run(asks, *read, home=str(home), root=str(root)).stdout == "moved\n"
-    assert not release.exists()
+    assert [one.name for one in (home / "releases").iterdir()] == ["0-staged"], (
+        "what lost its power is gone, and a deploy's is not"
+    )
     assert ((there / "releases/1-new/code").read_text(), (home / "code-that-runs").stat().st_nlink) == ("x", 1)
     assert (there / "shared/uploads").is_dir()
     assert not (tmp_path / "deep").exists(), "nothing is made through a link of the backup's"

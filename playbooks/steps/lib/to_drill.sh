@@ -13,6 +13,16 @@ require_drill() {
     require_root_only "$root$home/releases" slipway_backup.drill.folder
 }
 
+# clear_former_tries: remove what an earlier rehearsal has left in releases because the host lost its power. A deploy removes that,
+# too.
+clear_former_tries() {
+    for tried in "$home"/releases/*/.slipway/tried; do
+        tried=${tried%/.slipway/tried}
+        if [ ! -e "$tried" ] || [ -e "$tried/.slipway/complete" ]; then continue; fi
+        rm -rf "$tried" "$home/releases/.incoming.${tried##*/}".*
+    done
+}
+
 # move_to_drill: copy the release there, and remove it here.
 move_to_drill() {
     drill_kb=$(du -sk "$release" | cut -f1)
