@@ -10,7 +10,7 @@ from typing import Literal
 
 from playbooks.core.errors import ConfigError
 from playbooks.core.invisible import find_invisible
-from playbooks.migrations.statements import SqlMistake, Statement, split
+from playbooks.migrations.statements import SqlMistake, Statement, split_all
 from playbooks.settings.types import parse_duration
 
 MigrationPhase = Literal["expand", "contract"]
@@ -95,16 +95,20 @@ def read_sql_files(files: Mapping[str, bytes], folder: str) -> tuple[Migration, 
     """
     problems: list[str] = []
     pairs: dict[str, dict[Direction, tuple[str, SqlFile, _Head]]] = {}
-    for path in sorted(files):
-        if not path.endswith(".sql"):
-            continue
+    paths = [path for path in sorted(files) if path.endswith(".sql")]
+    read_as = {path: _text(files[path]) for path in paths}
+    texts = {path: text for path, text in read_as.items() if isinstance(text, str)}
+    parsed = dict(zip(texts, split_all(list(texts.values())), strict=True))
+    for path in paths:
         found = NAME.fullmatch(path)
         if found is None:
             problems.append(f"{folder}/{path}: expected ID_NAME.up.sql or ID_NAME.down.sql")
             continue
         direction: Direction = "up" if found["direction"] == "up" else "down"
         try:
-            read = _read(files[path], path)
+            if isinstance(text := read_as[path], _Mistake):
+                raise text
+            read = _read(files[path], text, parsed[path], path)
         except _Mistake as error:
             problems.append(f"{folder}/{path}: {error}")
             continue
@@ -146,22 +150,33 @@ def _paired(
     return Migration(id_, name, head.phase, up, down)
 
 
-def _read(content: bytes, path: str) -> tuple[SqlFile, _Head]:
+def _text(content: bytes) -> str | _Mistake:
+    """Return a file as text, or what is wrong with it."""
+    try:
+        return content.decode("utf-8").removeprefix("\ufeff").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        return _Mistake(f"line {content[: error.start].count(10) + 1}: not UTF-8")
+
+
+def _read(content: bytes, text: str, parsed: list[Statement] | SqlMistake, path: str) -> tuple[SqlFile, _Head]:
     """Read a file.
+
+    Args:
+        content: the file.
+        text: the same, from `_text`.
+        parsed: its statements.
+        path: its name.
 
     Raises:
         _Mistake: it is wrong.
     """
     try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise _Mistake(f"line {content[: error.start].count(10) + 1}: not UTF-8") from None
-    text = text.removeprefix("\ufeff").replace("\r\n", "\n")
-    try:
         head = _head(text)
-        statements = tuple(split(text))
     except SqlMistake as error:
         raise _Mistake(str(error)) from None
+    if isinstance(parsed, SqlMistake):
+        raise _Mistake(str(parsed))
+    statements = tuple(parsed)
     if not statements:
         raise _Mistake("has no statement")
     if len(statements) > MAX_STATEMENTS:

@@ -6,11 +6,14 @@ outside of quotes, which is a command of psql's (``\\!`` runs a shell), is no SQ
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
+from playbooks.core.confined import Limits, ask
 from playbooks.core.invisible import find_invisible
 
 Node = Mapping[str, Any]
@@ -18,6 +21,13 @@ Node = Mapping[str, Any]
 _COMMENT_OR_SPACE = re.compile(r"(?:\s+|--[^\n]*|(/\*))", re.DOTALL)
 _END_OF_COMMENT = re.compile(r"/\*|\*/")
 MAX_SHOWN = 80  # characters of a statement in a message
+# Of all files of a folder together. A thousand usual ones take a second.
+LIMITS = Limits(seconds=20, waiting=120, memory=1 << 30)
+MAX_DEPTH = 20_000  # calls: a text of some thousand parts that are joined with || is nested as deeply
+TOO_MUCH = (
+    "PostgreSQL's parser needs too much time or memory for this file, or does not survive it: it is nested too "
+    "deeply, or too long; make several files of it"
+)
 # The statements that PostgreSQL refuses in a transaction, by their names in its parser.
 ALONE = frozenset({
     "CreatedbStmt", "DropdbStmt", "CreateTableSpaceStmt", "DropTableSpaceStmt", "AlterSystemStmt",
@@ -85,14 +95,52 @@ def split(text: str) -> list[Statement]:
         raise SqlMistake(_line(text, at), why) from None
     whole = text.encode()
     found = []
+    counted, lines = 0, 1
     for node in parsed:
         begin = node.get("stmt_location", 0)
         end = begin + node["stmt_len"] if "stmt_len" in node else len(whole)
+        lines += whole.count(b"\n", counted, begin)
+        counted = begin
         part = whole[begin:end].decode()
         skipped = _before(part)
-        line = whole.count(b"\n", 0, begin) + part.count("\n", 0, skipped) + 1
-        found.append(_statement(part[skipped:].rstrip(), line, node["stmt"]))
+        found.append(_statement(part[skipped:].rstrip(), lines + part.count("\n", 0, skipped), node["stmt"]))
     return found
+
+
+def split_all(texts: Sequence[str]) -> list[list[Statement] | SqlMistake]:
+    """Split files into their statements in a process of its own, because the parser does not survive every text.
+
+    Args:
+        texts: the files.
+
+    Returns:
+        For each file its statements, or what is wrong with it.
+    """
+    if not texts:
+        return []
+    found = [_told(line) for line in ask(__name__, LIMITS, json.dumps(list(texts)).encode()).lines]
+    ended_in = [SqlMistake(1, TOO_MUCH)] if len(found) < len(texts) else []
+    not_read = len(texts) - len(found) - len(ended_in)
+    return [*found, *ended_in, *[SqlMistake(1, "not read, because of a file before it")] * not_read]
+
+
+def answer(_: Sequence[str], source: IO[bytes], out: IO[str]) -> None:
+    """Split each file of a list, and write a line for each; see `split_all`."""
+    sys.setrecursionlimit(MAX_DEPTH)
+    for text in json.load(source):
+        try:
+            told: object = [[one.text, one.line, one.alone, one.index] for one in split(text)]
+        except SqlMistake as error:
+            told = {"line": error.line, "why": error.why}
+        json.dump(told, out)
+        out.write("\n")
+        out.flush()
+
+
+def _told(line: Any) -> list[Statement] | SqlMistake:  # noqa: ANN401
+    if isinstance(line, dict):
+        return SqlMistake(line["line"], line["why"])
+    return [Statement(text, number, alone, tuple(index) if index else None) for text, number, alone, index in line]
 
 
 def _statement(text: str, line: int, node: Node) -> Statement:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from playbooks.core.errors import ConfigError, SlipwayError
+from playbooks.migrations import statements
 from playbooks.migrations.pending import Applied, RecordState, compare
 from playbooks.migrations.sql_files import Migration, read_sql_files
-from playbooks.migrations.statements import SqlMistake, split
+from playbooks.migrations.statements import SqlMistake, split, split_all
 from playbooks.rollout.databases.reading import agreed_files
 
 UP = b"create table a (b int);\n"
@@ -40,6 +43,28 @@ def texts(sql: str) -> list[str]:
 def test_statements_are_those_of_postgresql(sql: str, expected: list[str]) -> None:
     """A statement that is cut in two is a syntax error in the middle of a migration, or worse, none."""
     assert texts(sql) == expected
+
+
+@pytest.mark.parametrize("sql", ["select 1" + "+1" * 600_000, "select 1" + "::int" * 600_000])
+def test_a_statement_that_is_nested_without_end_is_a_mistake(sql: str) -> None:
+    """The parser, which is written in C, ended the whole task without a word; Python ended it with a traceback."""
+    with pytest.raises(ConfigError, match="nested too deeply"):
+        read_sql_files({"1_a.up.sql": UP, "2_b.up.sql": sql.encode(), "1_a.down.sql": DOWN}, "db")
+
+
+def test_a_file_takes_no_more_time_than_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The parser takes hours for comments in comments, of which a file of a megabyte has room for many."""
+    monkeypatch.setattr(statements, "LIMITS", replace(statements.LIMITS, seconds=1))
+    with pytest.raises(ConfigError, match="too much time"):
+        read_sql_files({"1_a.up.sql": b"/*" * 500_000 + b"*/" * 500_000}, "db")
+
+
+def test_many_parts_and_many_statements_are_no_mistake() -> None:
+    """A text of a thousand parts joined by || was refused with a traceback; to count lines took minutes."""
+    read = split_all(["select 'a'" + " || 'a'" * 1500, "select 1;\n" * 30_000])
+    assert [len(one) for one in read if isinstance(one, list)] == [1, 30_000]
+    assert isinstance(read[1], list)
+    assert read[1][-1].line == 30_000
 
 
 def test_lines_are_those_of_the_file() -> None:
@@ -153,6 +178,7 @@ def test_other_files_of_the_folder_are_left_alone() -> None:
     assert read_sql_files({"README.md": b"\xff", ".keep": b""}, "db") == ()
 
 
+@settings(max_examples=30, deadline=None)  # each starts a process
 @given(st.dictionaries(st.from_regex(r"[0-9a]_[ab]\.(up|down)\.sql", fullmatch=True), st.binary(max_size=60)))
 def test_no_file_breaks_it(files: dict[str, bytes]) -> None:
     """A traceback would be all that a person sees of a mistake in a file."""
