@@ -25,8 +25,9 @@ from typing import cast
 from playbooks.core.artifact import Artifact
 from playbooks.environments.environment import Environment
 from playbooks.releases.find_artifact import compression_of, file_sha256, local_artifacts
-from playbooks.releases.members import PROGRAMS, plain
+from playbooks.releases.members import PROGRAMS
 from playbooks.releases.pace import Pace, Stopwatch, making, pays
+from playbooks.releases.tar_reading import PlainMember, members, plain
 from playbooks.settings import Settings
 from playbooks.steps.facts import Facts
 from playbooks.steps.stage import Delta
@@ -34,6 +35,9 @@ from playbooks.steps.stage import Delta
 # For smaller artifacts the round trips cost more than the bytes.
 SMALLEST = 4 * 1024 * 1024
 LARGEST = 1024 * 1024 * 1024  # zstd needs about three times the archive's size in memory
+# Of an archive that is larger hosts get all of it. Some kilobytes can unpack to any size.
+MAX_UNPACKED = 4 * LARGEST
+MAX_MEMBERS = 1_000_000
 CHUNK = 1024 * 1024
 
 
@@ -87,7 +91,8 @@ def make_deltas(
             )
             began = time.monotonic()
             # Without disk space, or with an archive that Python cannot read, hosts get the whole artifact.
-            with contextlib.suppress(OSError, tarfile.TarError, subprocess.SubprocessError):
+            unreadable = (OSError, tarfile.TarError, subprocess.SubprocessError, ValueError, RecursionError)
+            with contextlib.suppress(*unreadable):
                 folder = tempfile.TemporaryDirectory(prefix="slipway-delta-", ignore_cleanup_errors=True)
                 with told.watch.making(artifact.size) if not equal else contextlib.nullcontext():
                     delta = _make(Path(until_sent.enter_context(folder)), env, old, artifact)
@@ -187,11 +192,16 @@ def _read(artifact: Artifact, to: Path) -> dict[str, _File]:
         tarfile.TarError: the archive cannot be read, or only the host can read it.
     """
     assert artifact.path is not None  # noqa: S101 - only local ones come here
+    most = min(MAX_UNPACKED, shutil.disk_usage(to.parent).free // 4)
+    # The shell counts in blocks of 512 bytes.
+    limited = ["sh", "-c", 'ulimit -f "$0" && exec "$@"', str(most // 512), *PROGRAMS[artifact.compression]]
     with artifact.path.open("rb") as source, to.open("wb") as out:
-        subprocess.run(PROGRAMS[artifact.compression], stdin=source, stdout=out, stderr=subprocess.DEVNULL, check=True)
+        subprocess.run(limited, stdin=source, stdout=out, stderr=subprocess.DEVNULL, check=True)
     files: dict[str, _File] = {}
-    with tarfile.open(to, "r:") as tar:
-        for member in tar:
+    with tarfile.open(to, "r:", tarinfo=PlainMember) as tar:
+        for count, member in enumerate(members(tar)):
+            if count == MAX_MEMBERS:
+                raise tarfile.TarError("too many files")
             name = plain(member.name)
             # sha256sum escapes such names, and a hard link would need its target.
             if member.islnk() or name in files or any(character in name for character in "\n\r\\"):
@@ -214,22 +224,24 @@ def _more(member: tarfile.TarInfo) -> frozenset[tuple[str, str]]:
 
 def _write_base(old: Path, names: list[str], base: Path) -> None:
     """Write the old contents of files, one after another."""
-    with tarfile.open(old, "r:") as tar, base.open("wb") as out:
-        members = {plain(member.name): member for member in tar}
+    wanted = set(names)
+    with tarfile.open(old, "r:", tarinfo=PlainMember) as tar, base.open("wb") as out:
+        found = {name: member for member in members(tar) if (name := plain(member.name)) in wanted}
         for name in names:
-            content = tar.extractfile(members[name])
+            content = tar.extractfile(found[name])
             if content is not None:
                 shutil.copyfileobj(content, out, CHUNK)
 
 
 def _write_archive(new: Path, same: set[str], archive: Path) -> str:
     """Write an archive of the files that differ, and return its SHA-256."""
-    with tarfile.open(new, "r:") as tar, tarfile.open(archive, "w") as out:
-        for member in tar:
+    with tarfile.open(new, "r:", tarinfo=PlainMember) as tar, tarfile.open(archive, "w") as out:
+        for member in members(tar):
             if not member.isreg():
                 out.addfile(member)
             elif plain(member.name) not in same:
                 out.addfile(member, tar.extractfile(member))
+            out.members = []  # type: ignore[attr-defined]
     return file_sha256(archive)
 
 

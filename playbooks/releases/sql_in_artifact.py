@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import shutil
 import subprocess
-import tarfile
 from collections.abc import Sequence
 from typing import IO, cast
 
 from playbooks.core.artifact import Artifact
-from playbooks.releases.members import PROGRAMS, PlainMember, plain
-from playbooks.steps.migrations import MAX_BYTES
+from playbooks.core.confined import ask
+from playbooks.releases import tar_reading
+from playbooks.releases.members import PROGRAMS
 
 
 def sql_in_artifact(artifact: Artifact, folders: Sequence[str]) -> dict[str, dict[str, bytes]] | None:
@@ -24,30 +25,19 @@ def sql_in_artifact(artifact: Artifact, folders: Sequence[str]) -> dict[str, dic
         None if only a host can read it: it is fetched by hosts, or the program that decompresses it is missing, or it
         is damaged, which staging reports.
     """
+    if not folders:
+        return {}
     program = PROGRAMS[artifact.compression]
     if artifact.path is None or not shutil.which(program[0]):
         return None
-    found: dict[str, dict[str, bytes]] = {folder: {} for folder in folders}
-    left = MAX_BYTES
     with (
         artifact.path.open("rb") as source,
         subprocess.Popen(program, stdin=source, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as running,
     ):
-        out = cast(IO[bytes], running.stdout)
-        try:
-            with tarfile.open(fileobj=out, mode="r|", tarinfo=PlainMember) as tar:
-                for member in tar:
-                    folder, _, name = plain(member.name).rpartition("/")
-                    if folder not in found or not name.endswith(".sql"):
-                        continue
-                    content = tar.extractfile(member) if member.isreg() else None
-                    # A link is read on the host, and so is more than hosts send.
-                    if content is None or member.size > left:
-                        return None
-                    left -= member.size
-                    found[folder][name] = content.read()
-        except (tarfile.TarError, OSError, ValueError):
-            return None
-        finally:
-            out.close()
-    return found
+        answered = ask(tar_reading.__name__, tar_reading.LIMITS, cast(IO[bytes], running.stdout), folders)
+    if not answered.whole or answered.lines[0] is None:
+        return None
+    return {
+        folder: {name: base64.b64decode(content) for name, content in files.items()}
+        for folder, files in answered.lines[0].items()
+    }

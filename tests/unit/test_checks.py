@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import gzip
 import io
+import lzma
+import subprocess
 import tarfile
+import tracemalloc
+import zlib
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +19,7 @@ import pytest
 from playbooks.checks.secrets import secrets_of
 from playbooks.checks.units import is_told_to_listen, judge_units, lacking, ports_of
 from playbooks.core.artifact import Artifact
+from playbooks.releases import delta, tar_reading
 from playbooks.releases.members import begin_reading
 from playbooks.releases.render import File, Rendered
 from playbooks.releases.slots import Slot
@@ -171,6 +177,81 @@ def test_a_header_does_not_fill_the_memory(kind: bytes, tmp_path: Path) -> None:
     artifact = Artifact("1", str(path), path, "gzip", "", path.stat().st_size)
     assert begin_reading(artifact)().modes is None
     assert sql_in_artifact(artifact, ["db"]) is None
+
+
+def _pax(**fields: str) -> bytes:
+    """A header whose fields are before the next member's own, or in place of them."""
+    lines = b""
+    for name, value in fields.items():
+        rest = f" {name.replace('_', '.')}={value}\n"
+        length = len(rest) + 2
+        lines += f"{length}{rest}".encode()
+    head = tarfile.TarInfo("x")
+    head.type, head.size = tarfile.XHDTYPE, len(lines)
+    return head.tobuf(tarfile.USTAR_FORMAT) + lines + bytes(-len(lines) % 512)
+
+
+def _endless_headers() -> bytes:
+    return _pax(path="a") * 3000 + tarfile.TarInfo("a").tobuf() + bytes(1024)
+
+
+def _endless_map() -> bytes:
+    file = tarfile.TarInfo("a")
+    file.size = 8**11 - 1
+    fields = {"GNU_sparse_major": "1", "GNU_sparse_minor": "0", "GNU_sparse_name": "a"}
+    return _pax(**fields) + file.tobuf(tarfile.USTAR_FORMAT) + b"99999999\n" + b"1\n" * 8_000_000
+
+
+def _endless_zeros() -> bytes:
+    file = tarfile.TarInfo("a")
+    file.size = 1 << 30
+    return file.tobuf() + bytes(40 << 20)
+
+
+@pytest.mark.parametrize("made", [_endless_headers, _endless_map, _endless_zeros])
+def test_an_artifact_takes_neither_memory_nor_disk_nor_the_task(
+    made: Callable[[], bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python recursed until it crashed, kept the map of a sparse file, and wrote all of it to the disk for a delta."""
+    path = tmp_path / "shop-1.tar.gz"
+    path.write_bytes(gzip.compress(made(), 1))
+    artifact = Artifact("1", str(path), path, "gzip", "", path.stat().st_size)
+    monkeypatch.setattr(delta, "MAX_UNPACKED", 32 << 20)
+    assert begin_reading(artifact)().modes is None
+    assert sql_in_artifact(artifact, ["db"]) is None
+    tracemalloc.start()
+    try:
+        with pytest.raises((tarfile.TarError, subprocess.SubprocessError, RecursionError)):
+            delta._read(artifact, tmp_path / "tar")
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
+    assert (tmp_path / "tar").stat().st_size <= 32 << 20
+
+
+def test_members_without_end_are_left_to_hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A million empty files are some kilobytes, and gigabytes in Python's memory."""
+    path = tmp_path / "shop-1.tar"
+    path.write_bytes(b"".join(tarfile.TarInfo(f"{n:0100}").tobuf() for n in range(3000)) + bytes(1024))
+    artifact = Artifact("1", str(path), path, "none", "", path.stat().st_size)
+    assert len(begin_reading(artifact)().modes or {}) == 3000
+    monkeypatch.setattr(tar_reading, "LIMITS", replace(tar_reading.LIMITS, answer=100_000))
+    assert begin_reading(artifact)().modes is None
+    monkeypatch.setattr(tar_reading, "LIMITS", replace(tar_reading.LIMITS, memory=1 << 20))
+    assert begin_reading(artifact)().modes is None
+
+
+def test_a_dictionary_of_gigabytes_is_refused(tmp_path: Path) -> None:
+    """An xz file of some bytes made every machine that unpacked it take up to four gigabytes."""
+    small = bytearray(lzma.compress(bytes(1024), format=lzma.FORMAT_XZ, check=lzma.CHECK_NONE))
+    # The block's header: its size, flags, the filter LZMA2, one byte of properties, padding and a checksum.
+    assert small[14:16] == b"\x21\x01"
+    small[16] = 40
+    small[20:24] = zlib.crc32(small[12:20]).to_bytes(4, "little")
+    path = tmp_path / "shop-1.tar.xz"
+    path.write_bytes(small)
+    artifact = Artifact("1", str(path), path, "xz", "", len(small))
+    assert "dictionary of xz" in begin_reading(artifact)().damaged
 
 
 def test_all_secrets_that_a_deploy_asks_for_are_known() -> None:

@@ -7,7 +7,8 @@ decompress() {
     case $1 in
         zstd) shift && zstd -dcq "$@" ;;
         gzip) gzip -dc ;;
-        xz) xz -dc ;;
+        # zstd by itself refuses more; the dictionary of an xz file may take four gigabytes.
+        xz) xz -dc --memory=256MiB ;;
         none) cat ;;
         *) fail usage "unknown archive format $1" ;;
     esac
@@ -50,9 +51,9 @@ check_archive() {
 }
 
 broken_archive() {
-    # zstd says this about a window that is larger than it accepts by default, because of the memory that it takes.
-    ! grep -q 'too much memory\|Use --long=' "$1" ||
-        fail large-window 'the artifact is compressed with a window of more than 128 MB (zstd --long or --ultra); that would take as much memory on every host'
+    # zstd says this about a window that is larger than it accepts by default, because of the memory that it takes; xz the last.
+    ! grep -q 'too much memory\|Use --long=\|Memory usage limit' "$1" ||
+        fail large-window 'the artifact is compressed with a window of more than 128 MB (zstd --long or --ultra, or a dictionary of xz); that would take as much memory on every host'
     fail_showing damaged-archive 'the artifact cannot be read as an archive' "$(tr -d '\000' <"$1")"
 }
 
