@@ -143,7 +143,7 @@ load_dump() {
         return
     fi
     loaded=0
-    pg pg_restore --exit-on-error --dbname="$fresh" <"$dump" 2>"$scratch/sql.err" >/dev/null || loaded=$?
+    load_into "$fresh" "$dump" || loaded=$?
     if [ "$loaded" -ne 0 ]; then
         explain_postgres "$scratch/sql.err" "$loaded"
         problem "the dump of database $name cannot be loaded: $said"

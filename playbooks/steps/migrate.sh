@@ -91,6 +91,7 @@ lock_or_quit() {
 select pg_catalog.pg_try_advisory_lock($owner_lock) as slipway_locked, pg_catalog.pg_backend_pid() as slipway_pid \\gset
 \\if :slipway_locked
 \\else
+$(lock_holder "$mark")
 \\warn $mark busy
 \\quit
 \\endif
@@ -251,7 +252,7 @@ milliseconds() { date +%s%3N; }
 show_waiting() {
     mkfifo "$scratch/ask" "$scratch/hear"
     exec 6<>"$scratch/hear" 7<>"$scratch/ask"
-    owner_sql "$scratch/ask" "$name" "$total" >/dev/null 2>&6 &
+    { owner_sql "$scratch/ask" "$name" "$total" 2>&1 >/dev/null | stdbuf -oL cut -b 1-4000 >&6; } &
     owner_head >&7
     # Soon enough to see whose lock it is before a try is given up; then every two seconds.
     tick=$((lock_ms > 1600 ? 400 : lock_ms / 4))
@@ -298,8 +299,10 @@ attempt() {
     done_until=$at
     committing=no
     pooled=no
+    holder=
     lines=0
     errors=0
+    traces=0
     rm -f "$scratch/now" "$scratch/pid"
     [ -p "$scratch/pipe" ] || mkfifo "$scratch/pipe"
     compose >"$scratch/script"
@@ -325,10 +328,14 @@ attempt() {
                 took=$(($(milliseconds) - begun))
                 printf '%s %s\n' "$done_until" "$took" >>"$scratch/times"
                 ;;
-            "$trace_mark lock "* | "$trace_mark rewrite "*) printf '%s\n' "${heard#"$trace_mark "}" >>"$scratch/traced" ;;
+            "$trace_mark lock "* | "$trace_mark rewrite "*)
+                traces=$((traces + 1))
+                [ "$traces" -gt 10000 ] || printf '%s\n' "${heard#"$trace_mark "}" >>"$scratch/traced"
+                ;;
             "$trace_mark "*) ;;
             "$mark commit") committing=yes ;;
             "$mark pooled") pooled=yes ;;
+            "$mark holder "*) holder=${heard#"$mark holder "} ;;
             "$mark status "*)
                 psql_status=${heard##* }
                 break
@@ -415,11 +422,11 @@ find_out() {
     {
         owner_head
         lock_or_quit
-        printf "\\pset fieldsep ' '\nselect 'found', state, statement from %s where id = %s;\n" "$table" "$(literal "$id")"
+        printf "\\pset fieldsep ' '\nselect 'found', $(plain state), statement from %s where id = %s;\n" "$table" "$(literal "$id")"
     } >"$scratch/script"
     waited=0
     while [ "$waited" -lt 60 ]; do
-        found=$(owner_sql "$scratch/script" "$name" 30 2>"$scratch/found.err") || found=
+        found=$(owner_sql "$scratch/script" "$name" 30 2>"$scratch/found.err" | head -c 4000)
         found_error=$(head -c 4000 "$scratch/found.err")
         case $found_error in *"$mark busy"* | *'psql: error'*) found_later=yes ;; *) found_later=no ;; esac
         if [ -n "$found" ] || [ "$found_later" = no ]; then
@@ -473,7 +480,7 @@ case $outcome in
         [ "$pooled" = no ] || fail migration-pooler "$label is done, but another session had its end: $(explain_pooler)"
         emit migrated "$ended_as"
         ;;
-    busy) fail migration-busy "another task has migrated database $name for the last $patience s; $label was not begun" ;;
+    busy) fail migration-busy "$(told_busy "$patience" "$holder"); $label was not begun" ;;
     pooler) fail migration-pooler "database $name: $(explain_pooler)" ;;
     foreign) fail migration-table "database $name: $foreign_table" ;;
     moved) fail migration-moved "somebody else has moved $label on since it was looked at; nothing was done" ;;

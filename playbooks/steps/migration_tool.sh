@@ -74,7 +74,7 @@ hold_lock() {
     exec 6<>"$scratch/hear" 7<>"$scratch/ask"
     (
         exec 7>&-
-        owner_sql "$scratch/ask" "$name" "$((seconds + 60))" >/dev/null 2>&6 || :
+        owner_sql "$scratch/ask" "$name" "$((seconds + 60))" 2>&1 >/dev/null | stdbuf -oL cut -b 1-4000 >&6 || :
         printf '\n%s gone\n' "$mark" >&6
     ) &
     # Whoever writes to psql notices that it is gone only by writing.
@@ -90,10 +90,12 @@ SQL
         direct_or_quit "$mark"
     } >&7
     since=$(date +%s)
+    holder=
     : >"$scratch/sql.err"
     while :; do
         cat >&7 <<SQL
 select case when pg_catalog.pg_try_advisory_lock($owner_lock) then 'locked' else 'busy' end as slipway_lock \\gset
+$(lock_holder "$mark")
 \\warn $mark :slipway_lock
 SQL
         hear
@@ -106,7 +108,7 @@ SQL
                 ;;
         esac
         { [ $(($(date +%s) - since)) -lt "$patience" ] && [ "$(remaining 30)" -gt 5 ]; } ||
-            fail migration-busy "another task has migrated database $name for the last $patience s; the tool was not begun"
+            fail migration-busy "$(told_busy "$patience" "$holder"); the tool was not begun"
         note "another task migrates $name; tries again"
         sleep 1
     done
@@ -115,11 +117,15 @@ SQL
 hear() {
     while IFS= read -r heard <&6; do
         case $heard in
+            "$mark holder "*) holder=${heard#"$mark holder "} ;;
             "$mark "*)
                 heard=${heard#"$mark "}
                 return 0
                 ;;
-            *) printf '%s\n' "$heard" >>"$scratch/sql.err" ;;
+            *)
+                heard_lines=$((${heard_lines:-0} + 1))
+                [ "$heard_lines" -gt 1000 ] || printf '%s\n' "$heard" >>"$scratch/sql.err"
+                ;;
         esac
     done
 }

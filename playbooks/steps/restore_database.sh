@@ -67,7 +67,7 @@ fresh=$coming
 create_database "$fresh" "$name" || broken "cannot make a database to restore $name into"
 # The user postgres may not be able to read the scratch folder, so the dump comes on standard input.
 loaded=0
-pg pg_restore --exit-on-error --dbname="$fresh" <"$scratch/root$dump" 2>"$scratch/sql.err" || loaded=$?
+load_into "$fresh" "$scratch/root$dump" || loaded=$?
 [ "$loaded" -eq 0 ] || broken "cannot load the dump of $name"
 judge_database "$fresh" "$min_tables" "$scratch/checks" >"$scratch/wrong"
 [ ! -s "$scratch/wrong" ] || fail damaged "backup $id is not good enough to go back to: $(tr '\n' ';' <"$scratch/wrong")"

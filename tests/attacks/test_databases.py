@@ -14,7 +14,7 @@ from playbooks.fleet import script
 from playbooks.steps.backup import as_line, as_payload
 from tests.attacks.test_other_users import at_work
 from tests.hosts.backups import secret, shop, sql
-from tests.hosts.conftest import App, invoke
+from tests.hosts.conftest import App, invoke, wait_until
 from tests.hosts.test_migrations import Database, database
 
 __all__ = ["database", "shop"]
@@ -313,3 +313,23 @@ def test_a_measure_of_data_runs_nothing_of_others(database: Database) -> None:
         assert (status, "its answer is larger than 16 MB" in why) == (1, True), why
     finally:
         database.sql("drop table if exists ones, twos, called; drop owned by mallory cascade; drop role mallory")
+
+
+def test_who_keeps_the_lock_of_migrations_is_named(database: Database) -> None:
+    """Every user of a database may take it, for good; that another task migrates was what a person read, for ever."""
+    app = database.app
+    database.sql("create role mallory login password $$m$$")
+    try:
+        hold = "psql -qXh 127.0.0.1 -U mallory -c 'select pg_advisory_lock(1936484720, 1), pg_sleep(60)'"
+        database.host.run(f"PGPASSWORD=m setsid {hold} {app.name} >/dev/null 2>&1 </dev/null &")
+        wait_until(lambda: database.has("select from pg_locks where locktype = $$advisory$$ and granted"))
+        database.build("1.0.0", {"001_a.up.sql": "create table a ();\n", "001_a.down.sql": "drop table a;\n"})
+        busy = app.deploy("1.0.0", "--json")
+        assert (busy.status, busy.json["error"]["code"]) == (1, "step.migration-busy"), busy.err
+        assert "held by its user mallory, who does not migrate it" in busy.json["error"]["message"]
+        said = str(busy.json["error"]["message"])
+        database.sql(f"select {said[said.index('pg_terminate_backend') :].partition(',')[0]}")
+        assert app.deploy("1.0.0").status == 0
+    finally:
+        database.sql("select pg_terminate_backend(pid) from pg_stat_activity where usename = $$mallory$$")
+        database.sql("drop role mallory")

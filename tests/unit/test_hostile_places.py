@@ -378,3 +378,22 @@ def test_a_release_that_is_only_tried_shares_nothing_with_the_application(tmp_pa
     (there / "releases").symlink_to(tmp_path)
     refused = run(asks, *read, home=str(home), root=str(root))
     assert (refused.returncode, "the backup has a link" in refused.stdout) == (1, True), refused.stdout
+
+
+def test_what_a_restored_database_says_is_kept_to_a_limit(tmp_path: Path) -> None:
+    """Root's shell kept in its memory, or in a file, all that a view of the database's owner said: without an end."""
+    asks = """
+    timeout() { case $(cat) in *pg_tables*) echo 1 ;; *everything*) yes t ;; *) yes t >&2 ;; esac; }
+    use_database shop '' 5432 postgres ''
+    echo 'select everything from theirs' >"$scratch/checks"
+    (ulimit -v 300000 && judge_database shop 0 "$scratch/checks")
+    load_into shop /dev/null || echo failed
+    """
+    done = run(
+        asks, "at_most", "listeners", "postgres", limit=40, scratch=str(tmp_path), database_limit="5", name="shop"
+    )
+    said = done.stdout.splitlines()
+    assert len(said) == 2, done.stdout[-1000:]
+    assert "answers more than 64 kB, expected one row that is true" in said[0]
+    assert said[1] == "failed"
+    assert sum(file.stat().st_size for file in tmp_path.iterdir()) < 4 << 20

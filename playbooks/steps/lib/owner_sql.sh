@@ -22,7 +22,7 @@ owner_sql() {
     # shellcheck disable=SC2016
     { printf '%s\n' "$owner_password" && cat "$1"; } |
         systemd-run --quiet --pipe --wait --collect --service-type=exec --property=DynamicUser=yes --property=RuntimeMaxSec="$3" \
-            --property=LimitFSIZE="${owner_kb}K" --setenv=PATH="$PATH" \
+            --property=LimitFSIZE="${owner_kb}K" --property=LimitAS=1G --setenv=PATH="$PATH" \
             --property=ProtectHome=yes --property=PrivateDevices=yes --property=CapabilityBoundingSet= --property=RestrictNamespaces=yes \
             --property=ProtectProc=invisible --property=Nice=5 \
             -- /bin/sh -c 'IFS= read -r PGPASSWORD && export PGPASSWORD PGCONNECT_TIMEOUT=10 PGCLIENTENCODING=UTF8 PGAPPNAME=slipway \
@@ -95,6 +95,28 @@ SQL
 explain_pooler() {
     printf "at %s port %s is a connection pooler, which gives sessions to others: the lock of migrations is worth nothing there. Let slipway_databases name PostgreSQL's own address" \
         "$db_host" "$db_port"
+}
+
+# lock_holder MARK: print what writes "MARK holder PID USER" about the session that has the lock. Every user of the database who may
+# connect to it may take it.
+lock_holder() {
+    cat <<SQL
+select coalesce((select pg_catalog.concat(l.pid, ' ', $(plain a.usename)) from pg_catalog.pg_locks l
+    join pg_catalog.pg_stat_activity a using (pid)
+    where l.locktype = 'advisory' and l.classid = ${owner_lock%,*} and l.objid = ${owner_lock#*, } and l.objsubid = 2 and l.granted
+    and l.database = (select oid from pg_catalog.pg_database where datname = pg_catalog.current_database()) limit 1), '- -') as slipway_holder \\gset
+\\warn $1 holder :slipway_holder
+SQL
+}
+# told_busy SECONDS HOLDER: print a sentence about somebody who has had the lock for so long; HOLDER is what lock_holder writes.
+told_busy() {
+    case $2 in
+        '' | '- -' | *" $db_user") printf 'another task has migrated database %s for the last %s s' "$name" "$1" ;;
+        *)
+            printf "for the last %s s the lock of migrations in database %s has been held by its user %s, who does not migrate it: run there, as a superuser, select pg_terminate_backend(%s), and see why that user takes it" \
+                "$1" "$name" "${2#* }" "${2%% *}"
+            ;;
+    esac
 }
 
 # own_table MARK: print what writes "MARK foreign" and ends psql if the table of migrations is there and not this user's. Whoever

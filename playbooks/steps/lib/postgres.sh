@@ -5,7 +5,14 @@
 # Everybody who may connect to a database can have put functions, views and settings there, with any name and in any schema. So
 # Slipway's own statements find only what belongs to PostgreSQL.
 
+# include at_most.sh
 # include listeners.sh
+
+# What Slipway reads of an answer, and of what a database says beside it; and what psql may need for one. Whoever owns the database
+# can have a table, a view or a function say as much as it likes. PostgreSQL's own programs keep an answer in memory.
+answer_kb=64
+messages_kb=1024
+psql_kb=1048576
 
 # use_database NAME HOST PORT USER PASSWORD MIN-TABLES SERVED-BY: select a database. Without HOST the local socket is used, as
 # the system's user postgres.
@@ -55,7 +62,20 @@ sql() {
 sql_as_it_is() {
     sql_database=$1
     shift
-    pg psql --no-psqlrc --quiet --tuples-only --no-align --set=ON_ERROR_STOP=1 --dbname="$sql_database" "$@" 2>"$scratch/sql.err"
+    (
+        limit_files "${sql_kb:-$messages_kb}"
+        # Or there is a lower limit already.
+        ulimit -v "$psql_kb" 2>/dev/null || :
+        pg psql --no-psqlrc --quiet --tuples-only --no-align --set=ON_ERROR_STOP=1 --dbname="$sql_database" "$@"
+    ) 2>"$scratch/sql.err"
+}
+
+# load_into DATABASE DUMP: load a dump; what functions of its say meanwhile is in $scratch/sql.err.
+load_into() {
+    (
+        limit_files "$messages_kb"
+        pg pg_restore --exit-on-error --dbname="$1" <"$2" >/dev/null
+    ) 2>"$scratch/sql.err"
 }
 
 # explain_postgres FILE [STATUS]: set code and said.
@@ -145,7 +165,12 @@ judge_database() {
     [ -f "$3" ] || return 0
     while IFS= read -r query; do
         answered=0
-        answer=$(printf '%s\n' "$query" | sql_as_it_is "$1") || answered=$?
+        (sql_kb=$answer_kb && printf '%s\n' "$query" | sql_as_it_is "$1") >"$scratch/answered" || answered=$?
+        if is_cut "$scratch/answered" "$answer_kb"; then
+            printf "the restored %s: '%s' answers more than %s kB, expected one row that is true\n" "$name" "$query" "$answer_kb"
+            continue
+        fi
+        answer=$(tr -d '\0' <"$scratch/answered")
         if [ "$answered" -ne 0 ]; then
             explain_postgres "$scratch/sql.err" "$answered"
             printf "the restored %s: '%s' failed: %s\n" "$name" "$query" "$said"
@@ -154,7 +179,7 @@ judge_database() {
         case $answer in
             *"$newline"*) printf "the restored %s: '%s' answers %s rows, expected one that is true\n" "$name" "$query" "$(printf '%s\n' "$answer" | wc -l)" ;;
             t | 't|'*) ;;
-            *) printf "the restored %s: '%s' answers '%s', expected true\n" "$name" "$query" "${answer:-nothing}" ;;
+            *) printf "the restored %s: '%s' answers '%s', expected true\n" "$name" "$query" "$(printf '%s' "${answer:-nothing}" | cut -c1-300)" ;;
         esac
     done <"$3"
 }
