@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, ClassVar
 
@@ -23,6 +23,7 @@ from playbooks.ledger.standing import RecordVerdict, Verifier
 from playbooks.steps.ledger import Ledger, read_ledger
 
 SPARE = 200
+_NEVER = datetime.min.replace(tzinfo=UTC)
 # The fields of a record that are shown, with their maximum lengths. An unsigned record may contain anything.
 TEXTS = {
     **dict.fromkeys(("task", "id", "environment", "application", "version", "status", "started", "by"), 200),
@@ -148,15 +149,17 @@ def _in_order(keys: Collection[RecordKey], ledgers: Iterable[Sequence[RecordKey]
         keys: the keys, in any order.
         ledgers: the keys of each host's ledger, as they are there.
     """
-    before: dict[str, dict[RecordKey, set[RecordKey]]] = {}
-    for key in sorted(keys):
-        before.setdefault(key.started, {})[key] = set()
+    # A host may write a time in another form, such as 2026-W01-1: as text it would be after all others of its year.
+    moments = {key: parse_time(key.started) or _NEVER for key in keys}
+    before: dict[datetime, dict[RecordKey, set[RecordKey]]] = {}
+    for key in sorted(keys, key=lambda one: (moments[one], one)):
+        before.setdefault(moments[key], {})[key] = set()
     for ledger in ledgers:
-        last: dict[str, RecordKey] = {}
+        last: dict[datetime, RecordKey] = {}
         for key in ledger:
-            if (earlier := last.get(key.started, key)) != key:
-                before[key.started][key].add(earlier)
-            last[key.started] = key
+            if (earlier := last.get(moments[key], key)) != key:
+                before[moments[key]][key].add(earlier)
+            last[moments[key]] = key
     ordered: list[RecordKey] = []
     for within in before.values():
         try:

@@ -330,6 +330,14 @@ def test_history_shows_a_copied_record_once() -> None:
     assert merged == record(1)
 
 
+def test_a_time_in_another_form_is_not_always_the_newest() -> None:
+    """As text a week's name is after every date of its year: a host hid all other records behind its own."""
+    week = {**record(1), "started": "2026-W01-1T00:00:00+00:00", "id": "old"}
+    day = {**record(1), "started": "2026-11-20T00:00:00Z", "id": "new"}
+    told = merge({"app1": Ledger((day,), ()), "app2": Ledger((week,), ())})
+    assert [one["id"] for one in told] == ["new", "old"]
+
+
 def test_tasks_of_one_second_are_in_the_order_of_the_ledger_that_has_both() -> None:
     """Ids of one second are in no order: history said that a command came before the one that it followed."""
 
