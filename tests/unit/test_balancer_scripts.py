@@ -237,3 +237,12 @@ def test_a_guard_of_an_older_slipway_still_says_how_long_it_takes(tmp_path: Path
     assert run(tmp_path, line, "dead_task") == ["105"]
     (guard / "settle").write_text("20\n")
     assert run(tmp_path, line, "dead_task") == ["80"]
+
+
+def test_an_address_of_haproxys_is_no_option_of_a_program(tmp_path: Path) -> None:
+    """HAProxy's user may take the place of the socket; "-D/etc/x" as an address told ss(8), as root, to write there."""
+    states = f"1\n# {COLUMNS}\n" + server("shop", "a", address="-D/etc/x") + server("shop", "b", address="fe80::1")
+    (tmp_path / "answer").write_text(states + statistics(numbers("shop", "a"), numbers("shop", "b")))
+    run(tmp_path, "haproxy_table", "haproxy", "haproxy_servers")
+    rows = [line.split() for line in (tmp_path / "now").read_text().splitlines()]
+    assert [(row[1], row[2], row[3]) for row in rows] == [("a", "0.0.0.0", "8000"), ("b", "fe80::1", "8000")]

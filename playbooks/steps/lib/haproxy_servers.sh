@@ -11,6 +11,9 @@ haproxy_table() {
         !("pxname" in at) {
             of = $2; name = $4; address = $5; operational = $6; administrative = $7; weight = $8; check_state = $14; port = $19
             if (NF < 19 || (of != main && of != test)) next
+            # Whoever has taken the place of the socket may say anything, and these become words of a command.
+            if (address !~ /^[0-9A-Fa-f.:]+$/) address = "0.0.0.0"
+            if (port !~ /^[0-9]+$/) port = 0
             up = operational == 2 || operational == 1
             # Bits of srv_admin_state: 1 maintenance, 8 drained, both by command; the others are not ours.
             admin = administrative % 2 ? "off" : int(administrative / 8) % 2 ? "drain" : "on"
