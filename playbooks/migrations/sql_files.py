@@ -10,6 +10,7 @@ from typing import Literal
 
 from playbooks.core.errors import ConfigError
 from playbooks.core.invisible import find_invisible
+from playbooks.core.names import cut
 from playbooks.migrations.statements import SqlMistake, Statement, split_all
 from playbooks.settings.types import parse_duration
 
@@ -20,6 +21,7 @@ NAME = re.compile(r"(?P<id>[0-9A-Za-z][0-9A-Za-z.-]{0,39})_(?P<name>[A-Za-z0-9_.
 # A comment at the head of a file: -- slipway: contract, lock-timeout=3s
 _HEADER = re.compile(r"--\s*slipway:(?P<words>.*)")
 MAX_STATEMENTS = 500  # of one file
+MAX_PROBLEMS = 50  # that are told: whoever made the artifact chose how many files it has, and their names
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,10 @@ def read_sql_files(files: Mapping[str, bytes], folder: str) -> tuple[Migration, 
         one[direction] = (found["name"], *read)
     migrations = [_paired(id_, pair, folder, problems) for id_, pair in pairs.items()]
     if problems:
-        raise ConfigError(problems, hint="docs/migrations.md says what a file may have")
+        told = [cut(problem) for problem in problems[:MAX_PROBLEMS]]
+        if more := len(problems) - len(told):
+            told.append(f"{folder}: and {more} more of these")
+        raise ConfigError(told, hint="docs/migrations.md says what a file may have")
     there = {one.id: one for one in migrations if one}
     return tuple(there[id_] for id_ in sorted(there, key=order(list(there))))
 

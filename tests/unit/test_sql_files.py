@@ -67,6 +67,14 @@ def test_many_parts_and_many_statements_are_no_mistake() -> None:
     assert read[1][-1].line == 30_000
 
 
+def test_files_without_end_are_no_message_without_end() -> None:
+    """An artifact of some kilobytes has any number of files, with names of any length, and each was a line."""
+    with pytest.raises(ConfigError) as refused:
+        read_sql_files({f"{'x' * 4000}{n}.sql": b"" for n in range(10_000)}, "db")
+    assert len(refused.value.problems) == 51
+    assert len(str(refused.value)) < 200_000
+
+
 def test_lines_are_those_of_the_file() -> None:
     """A person looks for the statement that failed by its line."""
     statements = split("-- head é\n\nselect 1;\n\n/* two\nlines */ select\n2;")
