@@ -23,12 +23,13 @@ from playbooks.settings.health import (
     TcpCheck,
     UnitCheck,
 )
+from playbooks.steps.backup import as_line
 
 MAX_CHECKS = 200  # for one host, units included
 MAX_NAME = 200  # characters
 
-# Separators between a check's fields and between a list's items. The shell does not treat them as white space.
-FIELD, ITEM = "\037", "\036"
+# The separator between a list's items. The shell does not treat it as white space.
+ITEM = "\036"
 # The host replaces this with the port of its slot,
 PORT = "\035"
 # and this with the version of the checked release.
@@ -194,7 +195,7 @@ def _line(check: AnyCheck, secrets: Mapping[str, str], *, own: bool = False) -> 
     label = _marked(check.label)
     head = [check.type, label, "yes" if check.critical else "no", f"{check.timeout:g}"]
     # The last field is never empty, because the shell drops an empty last field.
-    return FIELD.join([*head, *_fields(check, secrets, own=own), "."])
+    return as_line(*head, *_fields(check, secrets, own=own), ".")
 
 
 def _marked(text: str) -> str:

@@ -13,7 +13,7 @@ from typing import cast
 import pytest
 
 from playbooks.adapters.metrics.source import MeasuredServer
-from playbooks.core.errors import BadAnswer, StepFailed, UsageError
+from playbooks.core.errors import BadAnswer, SlipwayError, StepFailed, UsageError
 from playbooks.core.names import stamp
 from playbooks.core.requests import DeployRequest
 from playbooks.core.states import TaskStatus
@@ -32,9 +32,11 @@ from playbooks.rollout.outcome import Outcome
 from playbooks.rollout.planning.rollback_target import choose_releases
 from playbooks.rollout.watching.host_looks import HostLooks
 from playbooks.rollout.watching.metric_sources import open_metrics
+from playbooks.settings.load import read_settings
 from playbooks.settings.metrics import MetricsSettings
 from playbooks.steps.exec import Command, run_command
 from playbooks.steps.facts import Facts, read_facts
+from playbooks.steps.health import health_call
 from playbooks.steps.traffic_state import read_state
 from tests.fuzz.answers import Replays
 
@@ -284,3 +286,14 @@ def test_a_host_has_no_more_of_anything_than_hosts_have(line: str) -> None:
     """90000 of its folders made an error of 18 MB, which a person had to scroll through to see what went wrong."""
     with pytest.raises(BadAnswer, match="more than"):
         facts("".join(line.format(number) + "\n" for number in range(2000)))
+
+
+def test_a_secret_of_two_lines_is_no_check_of_its_own() -> None:
+    """Its second line was a check of a health check's list, and the host said the kind of it, which is the secret."""
+    variables = {"slipway_app": "shop", "slipway_services": [{"name": "shop", "template": "x.j2"}]}
+    checks = [{"type": "redis", "password": "cache"}]
+    found, mistakes = read_settings({**variables, "slipway_health": {"checks": checks}}, lambda *_: "")
+    assert found is not None, mistakes
+    with pytest.raises(SlipwayError, match="nothing was sent") as refused:
+        health_call(found, units=[], release_folder="/x", secrets={"cache": "first\nsecond"})
+    assert "second" not in str(refused.value)
