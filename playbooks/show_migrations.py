@@ -131,7 +131,7 @@ def _shown(one: DatabaseMigrations) -> ShownDatabase:
         pending=tuple(migration.label for migration in one.pending.expand),
         owed=tuple(migration.label for migration in one.pending.contract),
         newer=one.pending.newer,
-        problems=one.pending.problems,
+        problems=(*one.pending.problems, *filter(None, [one.state.taken])),
         busy=one.state.busy,
         invalid=one.state.invalid,
         bytes=one.state.bytes,

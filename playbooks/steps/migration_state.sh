@@ -2,10 +2,10 @@
 # migration_state: what a database's migrations are. Changes nothing. Standard input, see payload.sh: database NAME HOST PORT USER
 # PASSWORD SERVED-BY, the user being the one that migrates.
 #
-# Emits: server VERSION IN-RECOVERY PORT BYTES; busy PID SECONDS if somebody migrates now; invalid SCHEMA NAME for each index that
+# Emits: server VERSION IN-RECOVERY PORT BYTES; busy PID SECONDS USER if somebody migrates now; invalid SCHEMA NAME for each index that
 # is not whole; row FIELD… for each migration in the table, see steps/migrations.py;
 # rehearsal JSON and contract_rehearsal JSON if one was kept (keep_rehearsal.sh).
-# needs: state
+# needs: state user
 
 database_limit=60
 
@@ -13,7 +13,9 @@ database_limit=60
 # include payload.sh
 # include postgres.sh
 # include owner_sql.sh
+# include programs.sh
 
+refuse_programs "$user"
 need psql systemd-run
 scratch=$(private_folder)
 trap 'rm -rf "$scratch"' EXIT
@@ -33,10 +35,11 @@ set statement_timeout = '30s';
 \\pset fieldsep '\\t'
 select 'server', pg_catalog.current_setting('server_version_num'), pg_catalog.pg_is_in_recovery(),
     coalesce(pg_catalog.inet_server_port(), 0), pg_catalog.pg_database_size(pg_catalog.current_database());
-select 'busy', l.pid, coalesce(pg_catalog.floor(extract(epoch from pg_catalog.now() - a.backend_start)), 0)
+select 'busy', l.pid, coalesce(pg_catalog.floor(extract(epoch from pg_catalog.now() - a.backend_start)), 0), $(plain a.usename)
     from pg_catalog.pg_locks l join pg_catalog.pg_stat_activity a using (pid)
     where l.locktype = 'advisory' and l.classid = ${owner_lock%,*} and l.objid = ${owner_lock#*, } and l.objsubid = 2 and l.granted
-    and l.database = (select oid from pg_catalog.pg_database where datname = pg_catalog.current_database());
+    and l.database = (select oid from pg_catalog.pg_database where datname = pg_catalog.current_database())
+    order by a.usename = current_user limit 1;
 select 'invalid', $(plain n.nspname), $(plain c.relname) from pg_catalog.pg_index i join pg_catalog.pg_class c on c.oid = i.indexrelid
     join pg_catalog.pg_namespace n on n.oid = c.relnamespace where not i.indisvalid
     and not exists (select from pg_catalog.pg_stat_progress_create_index p where p.index_relid = i.indexrelid) limit 100;

@@ -53,6 +53,7 @@ class DatabaseState:
         port: the server's own port; 0 if it is reached by a socket.
         bytes: the database's size.
         busy: seconds for which somebody has migrated it; None if nobody does.
+        taken: a sentence if a user of the database who does not migrate it holds the lock of migrations; else empty.
         invalid: indexes that are not whole, as schema.name.
         applied: its migrations.
         rehearsal: the last rehearsal of what a deploy applies, as it was kept; empty for none.
@@ -68,6 +69,7 @@ class DatabaseState:
     applied: tuple[Applied, ...]
     rehearsal: str = ""
     contract_rehearsal: str = ""
+    taken: str = ""
 
 
 @dataclass(frozen=True)
@@ -159,22 +161,35 @@ def read_state(remote: Remote, settings: Settings, database: Database, secrets: 
     """
     answer = remote.run(
         "migration_state",
-        values={"state": settings.state},
+        values={"state": settings.state, "user": settings.run_user},
         payload=as_payload([connection(database, secrets)]),
         timeout=90,
     )
     server, recovery, port, size = answer.one("server", 4)
-    busy = answer.maybe("busy", 2)
+    busy = answer.maybe("busy", 3)
+    taken = _taken(answer, busy, database) if busy else ""
     return DatabaseState(
         server=answer.number(server),
         replica=recovery == "t",
         port=answer.number(port),
         bytes=answer.number(size),
-        busy=answer.number(busy[1]) if busy else None,
+        busy=answer.number(busy[1]) if busy and not taken else None,
         invalid=tuple(cut(f"{schema}.{name}") for schema, name in answer.all("invalid", 2)),
         applied=_rows(answer, database),
         rehearsal=(answer.maybe("rehearsal", 1) or ("",))[0],
         contract_rehearsal=(answer.maybe("contract_rehearsal", 1) or ("",))[0],
+        taken=taken,
+    )
+
+
+def _taken(answer: StepResult, busy: Sequence[str], database: Database) -> str:
+    """Say who has the lock of migrations, which every user of a database can take and keep; empty for a task's own."""
+    pid, _, user = busy
+    if database.migrating_user is None or user == database.migrating_user[0]:
+        return ""
+    return (
+        f"the lock of migrations of {database.name} is held by its user {cut(user, 63)}, who does not migrate it; run "
+        f"there, as a superuser, select pg_terminate_backend({answer.number(pid)}), and see why that user takes it"
     )
 
 
@@ -245,7 +260,8 @@ def migrate(
     for statement in file.statements:
         text = base64.b64encode(statement.text.encode()).decode()
         lines.append(as_line("statement", str(statement.line), *(statement.index or ("", "")), text))
-    answer = remote.run("migrate", payload=as_payload(lines), acts=True, timeout=seconds, note=note)
+    values = {"user": settings.run_user}
+    answer = remote.run("migrate", values=values, payload=as_payload(lines), acts=True, timeout=seconds, note=note)
     times = {answer.number(number): answer.number(took) for number, took in answer.all("statement", 2)}
     tries = answer.maybe("tries", 1)
     return Migrated(

@@ -224,7 +224,7 @@ def test_dbmate_waits_while_somebody_else_migrates(tooled: Tooled) -> None:
     wait_until(lambda: tooled.database.has("select from pg_locks where locktype = 'advisory'"))
     busy = app.deploy("1.0.0", "--json")
     assert (busy.status, busy.json["error"]["code"]) == (1, "step.migration-busy"), busy.err
-    assert "has been held by its user postgres" in busy.json["error"]["message"]
+    assert "s by its user postgres, who does not migrate it" in busy.json["error"]["message"]
     tooled.database.sql("select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory'")
     done = app.deploy("1.0.0", "--json")
     assert (done.status, tooled.tables()) == (0, ["made1", "made2"]), done.err

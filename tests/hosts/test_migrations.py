@@ -324,7 +324,7 @@ def test_only_one_migrates_at_a_time(database: Database) -> None:
     time.sleep(0.5)
     failed = app.deploy("1.0.0", "--json")
     assert failed.status == 1
-    assert "another task is migrating" in failed.json["error"]["message"]
+    assert "is held by its user postgres" in failed.json["error"]["message"]
     database.sql(END)
 
 

@@ -41,6 +41,8 @@ def _reasons(one: DatabaseMigrations) -> Iterator[str]:
     yield from one.pending.problems
     if one.state.replica:
         yield f"{name} is a replica, which takes no changes: let slipway_databases name the primary server"
+    if one.state.taken:
+        yield one.state.taken
     if one.state.busy is not None:
         yield f"another task is migrating {name}" + (f", for {one.state.busy} s now" if one.state.busy else "")
 
@@ -142,7 +144,7 @@ def unrehearsed(
             continue
 
         def look(remote: Remote, database: Database = one.database) -> Measure:
-            return measure(remote, database, env.secrets)
+            return measure(remote, env.target(remote.name).settings, database, env.secrets)
 
         there = fleet.each("schema", look, hosts=[one.host]).all_or_raise("reading schemas")[one.host]
         if not there.has_tables:

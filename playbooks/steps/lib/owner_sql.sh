@@ -110,11 +110,11 @@ SQL
 }
 # told_busy SECONDS HOLDER: print a sentence about somebody who has had the lock for so long; HOLDER is what lock_holder writes.
 told_busy() {
-    case $2 in
-        '' | '- -' | *" $db_user") printf 'another task has migrated database %s for the last %s s' "$name" "$1" ;;
+    case ${2#* } in
+        '' | - | "$db_user") printf 'another task has migrated database %s for the last %s s' "$name" "$1" ;;
         *)
-            printf "for the last %s s the lock of migrations in database %s has been held by its user %s, who does not migrate it: run there, as a superuser, select pg_terminate_backend(%s), and see why that user takes it" \
-                "$1" "$name" "${2#* }" "${2%% *}"
+            printf 'the lock of migrations of %s was held for %s s by its user %s, who does not migrate it; run there, as a superuser, select pg_terminate_backend(%s), and see why that user takes it' \
+                "$name" "$1" "${2#* }" "${2%% *}"
             ;;
     esac
 }

@@ -64,7 +64,8 @@ sql_as_it_is() {
     shift
     (
         limit_files "${sql_kb:-$messages_kb}"
-        # Or there is a lower limit already.
+        # dash and bash have the option. There may be a lower limit already.
+        # shellcheck disable=SC3045
         ulimit -v "$psql_kb" 2>/dev/null || :
         pg psql --no-psqlrc --quiet --tuples-only --no-align --set=ON_ERROR_STOP=1 --dbname="$sql_database" "$@"
     ) 2>"$scratch/sql.err"
