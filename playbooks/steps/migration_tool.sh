@@ -31,7 +31,9 @@ remaining() {
 # include postgres.sh
 # include owner_sql.sh
 # include tool.sh
+# include programs.sh
 
+refuse_programs "$user"
 need systemd-run base64
 require_stamped release "$release"
 folder=$home/releases/$release
@@ -59,9 +61,16 @@ payload_line() {
     esac
 }
 read_lines payload_line 'migration tool'
-# The user reads it, so a link in the way leads to nothing that the user could not read.
+# take_own FILE: read its environment. The user reads it, so a link in the way leads to nothing that the user could not read. Root
+# writes it, since the user's other processes could keep a file that one of them has open for writing.
+take_own() {
+    # shellcheck disable=SC2016
+    as_user_for 10 "$user" sh -c 'head -c 65536 -- "$1" && printf "\n# whole\n"' sh "$1" 2>/dev/null |
+        timeout 15 head -c 66000 >"$scratch/own"
+    [ "$(tail -n 1 "$scratch/own" | tr -d '\0')" = '# whole' ]
+}
 if [ "$file" != - ]; then
-    as_user_for 10 "$user" head -c 65536 "$folder/$file" >"$scratch/own" 2>/dev/null ||
+    take_own "$folder/$file" ||
         fail migration-tool "release $release has no file $file that $user can read, which slipway_databases names as environment_file"
 fi
 mark="@$(od -An -N8 -tx1 /dev/urandom | tr -d ' \n')"
