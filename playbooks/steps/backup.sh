@@ -26,7 +26,6 @@
 require_stamped backup "$id"
 [ "$release" = - ] || require_stamped release "$release"
 require_stamped backup "20000101T000000Z-$version"
-need restic jq flock
 scratch=$state/backup.d
 ours=
 clean_up() {
@@ -43,6 +42,7 @@ clean_up() {
 trap clean_up EXIT
 trap 'exit 1' HUP INT TERM
 require_programs "$user"
+need restic jq flock
 began=$(date +%s.%N)
 mkdir -p "$state/backups"
 if [ "$when" = after ]; then stand_back 19; else stand_back 10; fi

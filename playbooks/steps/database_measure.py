@@ -11,6 +11,7 @@ from typing import Literal
 from playbooks.core.names import cut
 from playbooks.fleet.remote import Remote
 from playbooks.fleet.script import MAX_RECORDS
+from playbooks.settings import Settings
 from playbooks.settings.backup import Database
 from playbooks.steps.backup import as_payload
 from playbooks.steps.migrations import connection
@@ -57,6 +58,7 @@ class Measure:
 
 def measure(
     remote: Remote,
+    settings: Settings,
     database: Database,
     secrets: Mapping[str, str],
     *,
@@ -68,6 +70,7 @@ def measure(
 
     Args:
         remote: the host that reaches it.
+        settings: its settings.
         database: the database.
         secrets: the values by name.
         name: a scratch copy of it.
@@ -78,7 +81,8 @@ def measure(
         StepFailed: it cannot be read.
     """
     payload = as_payload([connection(database, secrets, name)])
-    answer = remote.run("database_measure", values={"data": data}, payload=payload, timeout=timeout)
+    values = {"data": data, "user": settings.run_user}
+    answer = remote.run("database_measure", values=values, payload=payload, timeout=timeout)
     (size,) = answer.one("size", 1)
     tables = {
         cut(table): TableMeasure(answer.number(rows), answer.fitting(_SUM, checksum, "sum"), answer.number(bytes_))

@@ -1,7 +1,7 @@
 # shellcheck shell=sh disable=SC2034,SC2154
 # database_measure: what a database has, to compare it with later or with another. Changes nothing. Standard input, see
 # payload.sh: database NAME HOST PORT USER PASSWORD SERVED-BY.
-# needs: data
+# needs: data user
 #
 # Emits: size BYTES; schema LINE for everything that a schema is made of, sorted; if data is "yes", table NAME ROWS SUM BYTES,
 # where SUM does not depend on the order of rows or columns; if data is "writes", wrote NAME COUNT, where COUNT grows with each row
@@ -12,7 +12,9 @@ database_limit=600
 # include payload.sh
 # include postgres.sh
 # include owner_sql.sh
+# include programs.sh
 
+refuse_programs "$user"
 need psql systemd-run
 scratch=$(private_folder)
 trap 'rm -rf "$scratch"' EXIT

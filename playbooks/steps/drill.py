@@ -185,6 +185,7 @@ def drill_end(
             "app": settings.app,
             "state": settings.state,
             "folder": _folder(settings),
+            "user": settings.run_user,
             "document": json.dumps(document, ensure_ascii=False) if document else "",
         },
         payload=as_payload(_database_lines(databases, secrets)),

@@ -23,8 +23,8 @@ database_limit=$((sqlite_limit * 27 / 10))
 # include restored.sh
 # include programs.sh
 
-need restic jq
 require_programs "$user"
+need restic jq
 require_root_only "$folder" slipway_backup.drill.folder
 scratch=$folder/work
 root=$folder/root

@@ -1,15 +1,17 @@
 # shellcheck shell=sh disable=SC2034,SC2154
 # drill_end: remove everything that a drill made. Unless document is empty, write it down: what the drill found, for preflight
 # and status. Standard input, see restic.sh: database NAME HOST PORT USER PASSWORD MIN-TABLES.
-# needs: app state folder document
+# needs: app state folder document user
 repository=
 database_limit=60
 
 # include disk_space.sh
 # include restic.sh
 # include postgres.sh
+# include programs.sh
 
 systemctl stop "slipway-$app-drill-release.service" 2>/dev/null || :
+refuse_programs "$user"
 mkdir -p "$state"
 scratch=$(mktemp -d "$state/drill.XXXXXX")
 trap 'rm -rf "$scratch"' EXIT

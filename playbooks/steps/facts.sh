@@ -85,9 +85,13 @@ if ! are_roots "$home" "$home/releases" "$home/shared" "$state"; then
     done
 fi
 
+# Nothing is run here.
+system_path=$PATH
+PATH=$settings_path
 for tool in restic zstd curl jq getfattr setfattr; do
     if command -v "$tool" >/dev/null; then emit tool "$tool" yes; else emit tool "$tool" no; fi
 done
+PATH=$system_path
 
 # show_units TAG UNIT...: ask systemd about all units in one call. Its answer has a blank line between units; one more is
 # added after the last. systemd gives the time of activation in microseconds of uptime, 0 for never. btime (the time of the

@@ -12,6 +12,10 @@
 # after a pause. The lock of migrations belongs to the session that does the work: it is free only when nothing works there any
 # more, also when psql was killed or the connection was lost.
 #
+# needs: user
+#
+# user is the application's user, who may not be able to change what psql is or loads (programs.sh).
+#
 # Emits: statement NUMBER MILLISECONDS for each that is done; lock NUMBER MODE TABLE, rewrite NUMBER TABLE; tries COUNT; migrated
 # STATE.
 
@@ -22,7 +26,9 @@ table=slipway.migrations
 # include payload.sh
 # include postgres.sh
 # include owner_sql.sh
+# include programs.sh
 
+refuse_programs "$user"
 need psql systemd-run base64
 scratch=$(private_folder)
 watcher=

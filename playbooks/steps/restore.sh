@@ -18,8 +18,8 @@
 require_stamped backup "$id"
 [ "$what" = files ] || require_stamped release "$target"
 payload_line() { :; }
-need restic
 require_programs "$user"
+need restic
 mkdir -p "$state"
 scratch=$(mktemp -d "$state/restore.XXXXXX")
 coming=

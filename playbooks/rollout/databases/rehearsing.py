@@ -349,7 +349,8 @@ class Rehearsing:
         def act(remote: Remote) -> Measure:
             limit = self.env.settings.timeouts.command
             name = None if real else scratch_name(one.database)
-            return measure(remote, one.database, self.env.secrets, name=name, data=data, timeout=limit)
+            settings = self.env.target(remote.name).settings
+            return measure(remote, settings, one.database, self.env.secrets, name=name, data=data, timeout=limit)
 
         return self.fleet.each("measure", act, hosts=[one.host]).all_or_raise("measuring")[one.host]
 

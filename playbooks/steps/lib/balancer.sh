@@ -19,13 +19,13 @@
 # balancer: set what the functions below and those of KIND.sh read. Needs kind, state, backend, socket and
 # user. A guard, which must act, has no user.
 balancer() {
+    if [ -n "${user-}" ]; then require_programs "$user"; else PATH=$PATH:/usr/local/sbin:/usr/local/bin; fi
     case $kind in
         haproxy) need socat haproxy ;;
         nginx) need nginx curl ;;
         *) fail usage "there is no balancer '$kind'" ;;
     esac
     need ss
-    [ -z "${user-}" ] || require_programs "$user"
     changed=no
     # In memory, so that the traffic can go back although the disk is full.
     work=$(private_folder balancer)
@@ -45,5 +45,7 @@ hold_balancer() {
 # number in each line. Names do not count: any user could give a program that name and delay a deploy. The last pid= of a line
 # is from ss(8) itself.
 flights_of() {
+    # An option would have ss(8) write a file, wherever that is.
+    case $2 in -*) echo 0 && return ;; esac
     ss -Htnp state established dst "$2" dport = ":$3" 2>/dev/null | sed -n 's/.*,pid=\([0-9]*\),fd=[0-9]*)).*/\1/p' | grep -cxFf "$1" || :
 }

@@ -2,9 +2,9 @@
 # Read before every step's script: how a step answers, and how it fails. See playbooks/fleet/script.py.
 set -eu
 umask 077
-# What is below /usr/local may be somebody's: it comes first only where require_programs has looked (programs.sh), and for what the
-# settings run.
-PATH=/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin
+# What is below /usr/local may be somebody's: nothing there is run but where require_programs has looked (programs.sh), and for
+# what the settings run.
+PATH=/usr/sbin:/usr/bin:/sbin:/bin
 settings_path=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 LC_ALL=C.UTF-8
 export PATH LC_ALL

@@ -8,16 +8,21 @@ programs_of_roots=' restic zstd curl jq getfattr setfattr sqlite3 psql pg_dump p
 # there, or a library that programs look for, be it by a link to a folder of the user's. Only this user counts: folders below /usr/local are a group's on some
 # distributions, which harms nobody who is not in it. A database's host may have no such user.
 require_programs() {
+    refuse_programs "$1"
+    PATH=$settings_path
+}
+
+# refuse_programs USER: the same for what runs programs of the system only. Those, too, look below /usr/local for modules.
+refuse_programs() {
     programs_uid=$(id -u "$1" 2>/dev/null) || programs_uid=0
     [ "$programs_uid" = 0 ] || look_at_programs "$1"
-    PATH=$settings_path
 }
 
 look_at_programs() {
     programs_user=$1
     IFS=:
     # shellcheck disable=SC2086
-    set -- $PATH
+    set -- $settings_path
     unset IFS
     # Where the system's own programs look for their libraries and modules: psql is written in Perl, certbot in Python.
     for program in /usr/local/lib* /usr/local/share /usr/local/lib/*-linux-gnu* /usr/local/lib/site_perl /usr/local/lib/*/perl/* \
