@@ -7,6 +7,7 @@ import shutil
 import socket
 import struct
 import subprocess
+import tarfile
 import threading
 from pathlib import Path
 
@@ -397,3 +398,23 @@ def test_what_a_restored_database_says_is_kept_to_a_limit(tmp_path: Path) -> Non
     assert "answers more than 64 kB, expected one row that is true" in said[0]
     assert said[1] == "failed"
     assert sum(file.stat().st_size for file in tmp_path.iterdir()) < 4 << 20
+
+
+@pytest.mark.parametrize(
+    ("limit", "names", "why"),
+    [
+        ("archive_most=100", [f"{n}" for n in range(101)], "has more than 100 entries"),
+        ("archive_listing_kb=8", [f"{n}" for n in range(200)], "the list of what is in it is larger"),
+        ("", ["/".join("d" * 202)], "is in more than 200 folders"),
+    ],
+)
+def test_an_archive_takes_neither_memory_nor_time_of_roots(
+    limit: str, names: list[str], why: str, tmp_path: Path
+) -> None:
+    """Root's awk kept the name of each empty file of an artifact, of which a kilobyte has a million."""
+    with tarfile.open(tmp_path / "tar", "w") as tar:
+        for name in names:
+            tar.addfile(tarfile.TarInfo(name))
+    asks = f'{limit}\ncheck_archive "$place/tar" "$place/list"\n'
+    done = run(asks, "output", "archive", place=str(tmp_path))
+    assert (done.returncode, why in done.stdout) == (1, True), done.stdout + done.stderr

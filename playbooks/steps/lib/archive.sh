@@ -2,6 +2,10 @@
 # An artifact becomes a release: it is decompressed once, judged by its listing, then unpacked.
 # include output.sh
 
+# Some kilobytes unpack to any number of empty files. awk keeps their names in memory, and walks along each.
+archive_most=2000000
+archive_listing_kb=1048576
+
 # decompress FORMAT [ZSTD-OPTION...]: decompress standard input to standard output.
 decompress() {
     case $1 in
@@ -31,10 +35,13 @@ check_archive() {
     keeps acls || set -- "$@" --acls
     ! keeps xattrs || set -- "$@" --xattrs-exclude='user.*'
     ! keeps 'capability .*' || set -- "$@" --xattrs-exclude=security.capability
-    tar --list "$@" \
-        --absolute-names --verbose --numeric-owner --quoting-style=c --file "$archive_tar" >"$archive_listing.marked" 2>"$archive_listing.err" ||
-        broken_archive "$archive_listing.err"
-    verdict=$(awk "$archive_rules" "$archive_listing.marked")
+    archive_listed=0
+    (ulimit -f $((archive_listing_kb * 2)) && exec tar --list "$@" --absolute-names --verbose --numeric-owner --quoting-style=c \
+        --file "$archive_tar" >"$archive_listing.marked" 2>"$archive_listing.err") || archive_listed=$?
+    # SIGXFSZ
+    [ "$archive_listed" -ne 153 ] || fail hostile-archive "the artifact is refused: the list of what is in it is larger than $((archive_listing_kb / 1024)) MB"
+    [ "$archive_listed" -eq 0 ] || broken_archive "$archive_listing.err"
+    verdict=$(awk -v most="$archive_most" "$archive_rules" "$archive_listing.marked")
     # The listing of tar --extract has no column for the mark.
     cut -c1-10,12- "$archive_listing.marked" >"$archive_listing"
     # shellcheck disable=SC2034
@@ -120,7 +127,7 @@ archive_rules='
         }
         return start
     }
-    function check_name(name,    escapes) {
+    function check_name(name,    escapes, folders) {
         # Two backslashes stand for one of the name.
         escapes = name
         gsub(/\\\\/, "", escapes)
@@ -131,7 +138,9 @@ archive_rules='
         # With the folder before it, the path must be one that the system accepts (PATH_MAX is 4096), so that every link can be
         # followed.
         if (length(plain(name)) > 3000) refuse("\"" substr(name, 1, 60) "…\" is too long a path")
+        if (split(plain(name), folders, "/") > 200) refuse("\"" substr(name, 1, 60) "…\" is in more than 200 folders")
         names[++count] = plain(name)
+        if (count > most) refuse("it has more than " most " entries")
     }
     {
         start = index($0, "\"")

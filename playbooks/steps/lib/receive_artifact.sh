@@ -38,10 +38,11 @@ receive_delta() {
     [ "${sum%% *}" = "$sha256" ] || explain_space 'receiving the artifact' no-base "release $base is not as it was deployed on this host"
 }
 
-# unpacked FORMAT [OPTION...]: decompress standard input, and write no more than there is room for. On failure, read the
+# unpacked FORMAT [OPTION...]: decompress standard input, and write no more than three quarters of what there is room for: what
+# unpacks to more finds no room afterwards, and others on this disk need some meanwhile. On failure, read the
 # rest of the input: else the sender gets a broken pipe before it reads the reason.
 unpacked() {
-    (ulimit -f "$((room * 2))" && decompress "$@" 2>"$incoming.err") || {
+    (ulimit -f "$((room * 3 / 2))" && decompress "$@" 2>"$incoming.err") || {
         printf '%s\n' "$?" >"$incoming.bad"
         cat >/dev/null
     }
