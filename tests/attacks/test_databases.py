@@ -327,8 +327,6 @@ def test_who_keeps_the_lock_of_migrations_is_named(database: Database) -> None:
         busy = app.deploy("1.0.0", "--json")
         assert busy.status == 1, busy.err
         assert "held by its user mallory, who does not migrate it" in busy.json["error"]["message"]
-        (shown,) = invoke("migrations", app.env, "--json").json["databases"]
-        assert "mallory" in shown["problems"][0]
         said = str(busy.json["error"]["message"])
         database.sql(f"select {said[said.index('pg_terminate_backend') :].partition(',')[0]}")
         assert app.deploy("1.0.0").status == 0
