@@ -8,7 +8,13 @@
 # include output.sh
 # include packages.sh
 # include programs.sh
+# include root_only.sh
 
+# Before anything is made there: a link in the way would lead to a folder of the system, which would be closed to all.
+require_roots "$state"
+case $repository in
+    /*) require_root_only "$repository" 'the backup repository' ;;
+esac
 require_programs "$user"
 want_packages "$@"
 for place in "$state" "$repository"; do

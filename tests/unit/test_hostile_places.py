@@ -418,3 +418,17 @@ def test_an_archive_takes_neither_memory_nor_time_of_roots(
     asks = f'{limit}\ncheck_archive "$place/tar" "$place/list"\n'
     done = run(asks, "output", "archive", place=str(tmp_path))
     assert (done.returncode, why in done.stdout) == (1, True), done.stdout + done.stderr
+
+
+def test_a_databases_host_is_provisioned_only_where_root_alone_can_put_a_link(tmp_path: Path) -> None:
+    """A link in the place of the repository led to a folder of the system, which root closed to everybody else."""
+    theirs, victim = tmp_path / "theirs", tmp_path / "etc"
+    theirs.mkdir()
+    victim.mkdir(mode=0o755)
+    (theirs / "backups").symlink_to(victim)
+    os.chown(theirs, NOBODY, NOBODY)
+    values = {"state": str(tmp_path / "state"), "repository": str(theirs / "backups"), "user": "root"}
+    text = scripts.load("provision_database").given(values).reading().decode()
+    done = subprocess.run(["sh", "-c", text], input="", capture_output=True, text=True, timeout=20, check=False)
+    assert done.stdout.startswith("error\tnot-roots\t"), done.stdout + done.stderr
+    assert victim.stat().st_mode & 0o777 == 0o755
