@@ -35,7 +35,8 @@ from playbooks.rollout.databases.allowing import (
     rehearsed_by_deploy,
     unrehearsed,
 )
-from playbooks.rollout.databases.jobs import PlannedMigration, expand_jobs, planned_migration
+from playbooks.rollout.databases.contracts import contracts_for_deploy
+from playbooks.rollout.databases.jobs import PlannedMigration, contract_jobs, expand_jobs, planned_migration
 from playbooks.rollout.databases.reading import DatabaseMigrations, compared, from_artifact, migrating_hosts
 from playbooks.rollout.databases.tools import PlannedTool, planned_tools
 from playbooks.rollout.planning.outdated_hosts import outdated_hosts
@@ -173,6 +174,7 @@ def check(env: Environment, wanted: DeployRequest, progress: Progress) -> Deploy
             judged[host] = judged.get(host, CheckVerdict()) + found
         migrated = _databases(fleet, env, release)
         unready = obstacles(migrated or [])
+        contracts = contract_jobs(contracts_for_deploy(fleet, env, facts, migrated or []))
         for told in left_by_later(migrated or [], release.version):
             progress.warn(told)
         rehearses: list[str] = []
@@ -216,7 +218,9 @@ def check(env: Environment, wanted: DeployRequest, progress: Progress) -> Deploy
         stages=planned(env, plan, _side_by_side(for_next(renderings, facts), facts)),
         hosts=(*lines, *others, *gone, *in_front),
         before=once_sentence(first, for_next(renderings, facts)[first]) if first else "",
-        migrations=None if migrated is None else tuple(planned_migration(job) for job in expand_jobs(migrated)),
+        migrations=None
+        if migrated is None
+        else tuple(planned_migration(job) for job in (*expand_jobs(migrated), *contracts)),
         tools=tuple(planned_tools(env, first)),
         databases=tuple(unready),
         rehearses=tuple(rehearses),

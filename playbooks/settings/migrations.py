@@ -141,6 +141,11 @@ class Migrations(Model):
         "since the release before works with them; or take them back by their down files, which loses what the new "
         "release has written there.",
     )
+    contract_in_deploy: bool = Field(
+        False,
+        description="Whether a later deploy applies the contracts that are owed, as soon as every release on the hosts "
+        "knows them, and in a deploy with no expand for this database. Default: invoke migrate --contract does.",
+    )
     window: WindowSettings | None = Field(None, description="When deploys may migrate it. Default: at any time.")
 
     @property
@@ -162,6 +167,8 @@ class Migrations(Model):
             raise ValueError("rehearsal.required needs a folder of SQL files: what a tool does is not rehearsed")
         if self.by_tool and self.on_failure == "revert":
             raise ValueError("on_failure: revert needs a folder of SQL files: what a tool has done is not taken back")
+        if self.by_tool and self.contract_in_deploy:
+            raise ValueError("contract_in_deploy needs a folder of SQL files: a tool does not say what is a contract")
         if self.by_tool and self.window:
             raise ValueError(
                 "window needs a folder of SQL files: it is not known in time whether a tool has work to do"

@@ -299,6 +299,29 @@ def test_a_contract_waits_for_those_who_need_the_old_schema(database: Database) 
     assert {host["version"] for host in status["hosts"]} == {"1.1.0"}
 
 
+def test_a_later_deploy_applies_a_contract_by_itself(database: Database) -> None:
+    """Nobody remembers to apply it weeks later; and applied too early, it breaks what a rollback goes to."""
+    app = database.app
+    app.settings["databases"][0]["migrations"]["contract_in_deploy"] = True
+    app.write(**app.settings, keep_releases=1)
+    drop = {
+        "002_drop.up.sql": "-- slipway: contract\nalter table items drop name;\n",
+        "002_drop.down.sql": "alter table items add name text;\n",
+    }
+    database.build("1.0.0", ONE)
+    for version in ("1.1.0", "1.2.0", "1.3.0"):
+        database.build(version, ONE, drop)
+    for version in ("1.0.0", "1.1.0", "1.2.0"):
+        done = app.deploy(version, "--json")
+        assert done.status == 0, done.err
+        assert database.states == {"001": "applied"}, f"{version} has 1.0.0 beside it"
+    assert "apply 002_drop" in app.deploy("1.3.0", "--check").out
+    done = app.deploy("1.3.0", "--json")
+    assert [one["id"] for one in done.json["migrations"]] == ["002"], done.err
+    assert not any("owed" in line for line in done.json["warnings"])
+    assert database.states == {"001": "applied", "002": "applied"}
+
+
 def test_a_deploy_outside_of_the_window_is_refused(database: Database) -> None:
     """Somebody deploys at noon what locks the largest table."""
     app = database.app

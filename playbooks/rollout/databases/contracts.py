@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from playbooks.core.errors import SlipwayError, StepFailed, UsageError
 from playbooks.core.step_codes import StepCode
@@ -201,3 +201,44 @@ def refuse_early_contracts(
             hint=f"{hint}. See invoke rollback {env.flag} --list",
         )
     return [f"there is no way back any more to {names}"] if behind else []
+
+
+def contracts_for_deploy(
+    fleet: Fleet, env: Environment, facts: Mapping[str, Facts], databases: Sequence[DatabaseMigrations]
+) -> list[DatabaseMigrations]:
+    """Return the databases whose contracts a deploy applies, each with those contracts alone as its pending ones.
+
+    Every release on every host must know them, so a deploy that does not see all hosts applies none. Nor does one with
+    expands for that database: nobody has rehearsed both together.
+
+    Args:
+        fleet: the open sessions.
+        env: the environment.
+        facts: of the application's hosts, from before the new release was staged.
+        databases: what the new release's databases lack.
+
+    Raises:
+        SlipwayError: a host does not answer.
+    """
+    asked = [
+        one
+        for one in databases
+        if one.database.migrations
+        and one.database.migrations.contract_in_deploy
+        and one.pending.contract
+        and not one.pending.expand
+    ]
+    if not asked or env.limit or len(facts) < len(env.targets):
+        return []
+    known = known_ids(fleet, env, {one.id: one.host for one in kept_releases(facts)})
+    ready = []
+    for one in asked:
+        unknown = (
+            index
+            for index, contract in enumerate(one.pending.contract)
+            if any(contract.id not in ids[one.database.name] for ids in known.values())
+        )
+        contracts = one.pending.contract[: next(unknown, None)] if known else ()
+        if contracts:
+            ready.append(replace(one, pending=replace(one.pending, contract=contracts)))
+    return ready

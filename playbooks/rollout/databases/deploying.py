@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import takewhile
 
-from playbooks.core.errors import SlipwayError
+from playbooks.core.errors import MigrationsRefused, SlipwayError
 from playbooks.fleet.fleet import Fleet
 from playbooks.migrations.sql_files import Migration
 from playbooks.rollout.databases.allowing import left_by_later, require_allowed, require_ready
+from playbooks.rollout.databases.contracts import contracts_for_deploy
 from playbooks.rollout.databases.jobs import Done, Wanted, contract_jobs, expand_jobs, lossy, run_jobs
-from playbooks.rollout.databases.reading import compared, databases_with_migrations, from_release
+from playbooks.rollout.databases.reading import DatabaseMigrations, compared, databases_with_migrations, from_release
 from playbooks.rollout.databases.tools import ToolDone, run_tools
 from playbooks.rollout.runs import Deployment
 
@@ -52,9 +53,35 @@ def migrate_databases(fleet: Fleet, deployment: Deployment, migrated: list[Done]
         deployment = _compared(fleet, deployment, migrations)
     found = deployment.databases or ()
     run_jobs(fleet, env, expand_jobs(found), migrated, by=release.by, deploy=release.id)
-    owed = [f"{job.database.database.name}: {job.migration.label}" for job in contract_jobs(found)]
-    told = f"owed, once nothing needs the old schema: {', '.join(owed)}. Then: invoke migrate {env.flag} --contract"
-    return replace(deployment, migrated=tuple(migrated), warnings=(*deployment.warnings, *([told] if owed else [])))
+    told = _apply_contracts(fleet, deployment, found, migrated)
+    done = {(one.database, one.id) for one in migrated}
+    owed = [
+        f"{job.database.database.name}: {job.migration.label}"
+        for job in contract_jobs(found)
+        if (job.database.database.name, job.migration.id) not in done
+    ]
+    if owed:
+        how = f"Then: invoke migrate {env.flag} --contract"
+        told.append(f"owed, once nothing needs the old schema: {', '.join(owed)}. {how}")
+    return replace(deployment, migrated=tuple(migrated), warnings=(*deployment.warnings, *told))
+
+
+def _apply_contracts(
+    fleet: Fleet, deployment: Deployment, found: Sequence[DatabaseMigrations], migrated: list[Done]
+) -> list[str]:
+    """Apply the contracts that a deploy may apply; returns why others wait, as warnings."""
+    env, release, facts = deployment.env, deployment.release, deployment.facts
+    told: list[str] = []
+    for one in contracts_for_deploy(fleet, env, facts, found):
+        try:
+            told += require_allowed(
+                fleet, env, [one], facts, release.version, deployment.wanted.overrule, phase="contract"
+            )
+        except MigrationsRefused as refused:
+            told.append(refused.message)
+        else:
+            run_jobs(fleet, env, contract_jobs([one]), migrated, by=release.by, deploy=release.id)
+    return told
 
 
 def take_migrations_back(fleet: Fleet, deployment: Deployment) -> Deployment:
