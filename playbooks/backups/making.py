@@ -74,7 +74,7 @@ def _secrets_of_backups(env: Environment) -> Iterator[str]:
 
 
 def back_up_jobs(
-    fleet: Fleet, env: Environment, facts: Mapping[str, Facts]
+    fleet: Fleet, env: Environment, facts: Mapping[str, Facts], *, quickly: bool = False
 ) -> tuple[list[Job[Record | None]], str | None]:
     """Build the jobs that back up a fleet. The caller runs them beside others.
 
@@ -82,6 +82,7 @@ def back_up_jobs(
         fleet: the open sessions with `hosts_with_data`.
         env: the environment.
         facts: the facts of the application's hosts.
+        quickly: a deploy or a rollback waits for it.
 
     Returns:
         The jobs and the backup's id; no jobs if backups are off.
@@ -108,6 +109,7 @@ def back_up_jobs(
             release=facts[name].intact_current if is_application else None,
             version=(facts[name].version if is_application else None) or version,
             databases=tuple(db for db in env.settings.databases if db.name in databases.get(name, [])),
+            quickly=quickly,
         )
         note = partial(fleet.progress.note, name)
         act = partial(steps.back_up, remote, env.target(name).settings, job, env.secrets, note=note)

@@ -89,7 +89,7 @@ def _run(
     fleet: Fleet, env: Environment, staging: list[Job[Staged]], facts: Mapping[str, Facts]
 ) -> tuple[str | None, list[str]]:
     proving = prove_jobs(fleet, env, facts)
-    backing, backup = ([], None) if proving else back_up_jobs(fleet, env, facts)
+    backing, backup = ([], None) if proving else back_up_jobs(fleet, env, facts, quickly=True)
     both: list[Job[Any]] = [*backing, *proving, *staging]
     results = fleet.run(both)
     by_host(staging, results[len(both) - len(staging) :]).all_or_raise("staging")
@@ -97,7 +97,7 @@ def _run(
         proven = one_backup(by_host(proving, results[: len(proving)]))
         if proven is not None:
             return proven, []
-        backing, backup = back_up_jobs(fleet, env, facts)
+        backing, backup = back_up_jobs(fleet, env, facts, quickly=True)
         return _judged(fleet, env, backup, by_host(backing, fleet.run(backing)))
     return _judged(fleet, env, backup, by_host(backing, results[: len(backing)]))
 

@@ -54,7 +54,8 @@ class BackupJob:
         kind: application or database.
         release: the running release, if any.
         version: the release's version, or the fleet's.
-        databases: the databases that this host dumps.
+        databases: the databases that this host backs up.
+        quickly: a deploy waits for it.
     """
 
     id: str
@@ -62,6 +63,7 @@ class BackupJob:
     release: str | None
     version: str
     databases: tuple[Database, ...] = ()
+    quickly: bool = False
 
 
 def back_up(
@@ -134,6 +136,7 @@ def ask(
         "repository": repository(settings, host),
         "covers": covers(settings),
         "when": "after" if after else "before",
+        "haste": "quickly" if job.quickly else "now",
         # Once for restic and once for each SQLite database: the step must end before the controller stops waiting.
         "limit": str(max(1, round(settings.timeouts.command / 2))),
     }

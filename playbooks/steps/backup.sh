@@ -1,11 +1,13 @@
 # shellcheck shell=sh disable=SC2034,SC2154
 # backup: back up what this host has, as one restic snapshot and one record.
-# needs: app home state user host kind id release version repository covers when limit
+# needs: app home state user host kind id release version repository covers when haste limit
 #
-# That is the running release (release, or "-"), named data, SQLite copies and PostgreSQL dumps. Standard input, see
-# restic.sh: secret NAME VALUE; path P; exclude P; sqlite P; database NAME HOST PORT USER PASSWORD. covers is a key that
+# That is the running release (release, or "-"), named data, SQLite copies and databases. Standard input, see
+# restic.sh: secret NAME VALUE; path P; exclude P; sqlite P; database NAME HOST PORT USER PASSWORD; and how a database is backed up, see
+# backup_methods.sh. covers is a key that
 # changes when the settings name other data. when "after": the backup follows a successful deploy, nobody waits for it, and
-# requests come first. user is the application's user. limit is the number of seconds that restic may take, and each SQLite
+# requests come first. haste
+# "quickly": a deploy waits for it. user is the application's user. limit is the number of seconds that restic may take, and each SQLite
 # database.
 #
 # Others change what is read here meanwhile. So restic reads in a view without links (data_paths.sh), the application's own user
@@ -18,6 +20,7 @@
 # include sqlite.sh
 # include data_paths.sh
 # include postgres.sh
+# include backup_methods.sh
 # include compare_release.sh
 # include names.sh
 # include programs.sh
@@ -107,8 +110,9 @@ payload_line() {
         database)
             shift
             use_database "$@"
-            dump_database
+            back_up_database
             ;;
+        method | option | variable) method_line "$@" ;;
         check) ;;
         *) fail usage "unknown line '$1'" ;;
     esac
@@ -151,23 +155,11 @@ copy_sqlite() {
     done
 }
 
-dump_database() {
-    need pg_dump pg_restore
-    dump=$scratch/databases/$name.dump
-    # Not compressed here: restic compresses better, and stores data that has not changed since the last dump only once.
-    dumped=0
-    pg pg_dump --format=custom --compress=0 --dbname="$name" >"$dump" 2>"$scratch/err" || dumped=$?
-    if [ "$dumped" -ne 0 ]; then
-        ! lacks_room "$state" || fail no-space "$said (while dumping database $name)"
-        explain_postgres "$scratch/err" "$dumped"
-        fail "$code" "cannot dump database $name: $said"
-    fi
-    # A dump that cannot be listed cannot be restored. All checks of restic would pass an empty file.
-    pg_restore --list "$dump" >"$scratch/list" 2>"$scratch/err" || fail database "the dump of $name is not readable: $(said_by "$scratch/err")"
-    jq --compact-output --null-input --arg name "$name" --arg file "$dump" --argjson bytes "$(stat -c %s "$dump")" \
-        --arg sha256 "$(sha256sum <"$dump" | cut -c1-64)" \
-        --argjson tables "$(awk '$4 == "TABLE" && $5 != "DATA" && $5 != "ATTACH"' "$scratch/list" | wc -l)" \
-        '$ARGS.named' >>"$scratch/databases.json"
+# back_up_database: make a backup of the selected database by its method. What the method must keep goes into the snapshot.
+back_up_database() {
+    method_in_settings
+    "${method}_create" "$scratch/databases/$name" "$id" "$haste"
+    cat "$scratch/entry.json" >>"$scratch/databases.json"
 }
 
 # release_as_it_is RELEASE: print the release's manifest. If somebody changed files by hand, print a manifest of the files as

@@ -18,6 +18,7 @@ database_limit=$((sqlite_limit * 27 / 10))
 # include disk_space.sh
 # include restic.sh
 # include postgres.sh
+# include backup_methods.sh
 # include as_user.sh
 # include sqlite.sh
 # include restored.sh
@@ -47,6 +48,7 @@ payload_line() {
             printf '\n' >>"$scratch/database.$1"
             ;;
         check) printf '%s\n' "$3" >>"$scratch/checks.$2" ;;
+        method | option | variable) method_line "$@" ;;
     esac
 }
 read_payload
@@ -108,7 +110,7 @@ check_sqlite() {
 }
 
 # Run this in a subshell, so that one failing database does not hide the next.
-load_dump() {
+drill_database() {
     set -f
     IFS=$us
     # shellcheck disable=SC2046
@@ -117,41 +119,9 @@ load_dump() {
     set +f
     use_database "$@"
     min_tables=$6
-    dump=$root$state/backup.d/databases/$name.dump
-    fresh=$(cut_name slipway_drill_ "$name" '')
-    if [ ! -s "$dump" ]; then
-        problem "the dump of database $name is $([ -e "$dump" ] && echo empty || echo 'not in the backup')"
-        return
-    fi
-    if ! is_scratch "$state" "$fresh"; then
-        found=0
-        is_there "$fresh" || found=$?
-        if [ "$found" -eq 0 ]; then
-            problem "there is a database $fresh already, which no drill of this host has made, so the dump of $name cannot be loaded; rename that database, or drop it if it was left by a drill before December 2026"
-            return
-        fi
-        if [ "$found" -eq 2 ]; then
-            explain_postgres "$scratch/sql.err"
-            problem "cannot make a scratch database for $name: $said"
-            return
-        fi
-        made_scratch "$state" "$fresh"
-    fi
-    if ! drop_database "$fresh" || ! create_database "$fresh" "$name"; then
-        explain_postgres "$scratch/sql.err"
-        problem "cannot make a scratch database for $name: $said"
-        return
-    fi
-    loaded=0
-    load_into "$fresh" "$dump" || loaded=$?
-    if [ "$loaded" -ne 0 ]; then
-        explain_postgres "$scratch/sql.err" "$loaded"
-        problem "the dump of database $name cannot be loaded: $said"
-        return
-    fi
-    judge_database "$fresh" "$min_tables" "$scratch/checks.$name" >"$scratch/wrong"
-    while IFS= read -r sentence; do problem "$sentence"; done <"$scratch/wrong"
-    emit loaded "$name"
+    backup_place=$root$state/backup.d/databases/$name
+    method_of_backup "$backup_place"
+    "${method}_drill" "$backup_place" "$id" "$min_tables" "$scratch/checks.$name" "$folder"
 }
 
 check_repository || problem "$said"
@@ -179,5 +149,5 @@ compare_restored "$root" "$id" || problem "$said"
 emit restored "$(find "$root" -type f | wc -l)"
 check_sqlite
 for database in "$scratch"/database.*; do
-    [ ! -f "$database" ] || (load_dump "$database")
+    [ ! -f "$database" ] || (drill_database "$database")
 done

@@ -8,6 +8,7 @@ database_limit=60
 # include disk_space.sh
 # include restic.sh
 # include postgres.sh
+# include backup_methods.sh
 # include programs.sh
 
 systemctl stop "slipway-$app-drill-release.service" 2>/dev/null || :
@@ -20,14 +21,7 @@ payload_line() {
     [ "$1" = database ] || return 0
     shift
     use_database "$@"
-    fresh=$(cut_name slipway_drill_ "$name" '')
-    is_scratch "$state" "$fresh" || return 0
-    if drop_database "$fresh"; then
-        forget_scratch "$state" "$fresh"
-    else
-        explain_postgres "$scratch/sql.err"
-        emit left "the scratch database $fresh could not be dropped: $said"
-    fi
+    dump_drill_end
 }
 read_payload
 # A drill makes nothing in a place that others can change (drill.sh).

@@ -41,6 +41,7 @@ def restore_database(
         answer = remote.run(
             "restore_database",
             values={
+                "app": settings.app,
                 "state": settings.state,
                 "user": settings.run_user,
                 "id": str(record["id"]),
