@@ -169,7 +169,8 @@ def deploy(
         "app": APP,
         "to": "release, version or backup to go back to (default: what ran before)",
         "reason": "why; kept in the ledger",
-        "with-database": "restore the databases too; the present ones are kept under another name",
+        "with-database": "restore the databases too; the present ones are kept",
+        "overrule": "why databases are restored although others go back with them, or the present ones cannot be kept",
         "batch": BATCH + " (default: all at once; behind a balancer half of them)",
         "check": "only say what it would do, and touch nothing",
         "list": "list the releases and backups that one can go back to, and touch nothing",
@@ -197,6 +198,7 @@ def rollback(
     list_: bool = False,
     json: bool = False,
     app: str | None = None,
+    overrule: str = "",
 ) -> None:
     """Go back to what ran before, or to any release or backup there is."""
     from playbooks.report import rollback_preview, tables
@@ -204,7 +206,8 @@ def rollback(
     def wanted() -> RollbackRequest:
         from playbooks.core.requests import RollbackRequest
 
-        return RollbackRequest(to, reason, with_database, batch, flag_values.seconds("wait", wait))
+        waits = flag_values.seconds("wait", wait)
+        return RollbackRequest(to, reason, with_database, batch, waits, overrule)
 
     def look(environment: runner.Environment, progress: runner.Progress) -> RollbackCheck:
         from playbooks.check_rollback import check_rollback as run
@@ -219,7 +222,7 @@ def rollback(
     timed = runner.timed("rollback", timings)
     if list_:
         asked = {"check": check, "to": to, "reason": reason, "with-database": with_database, "batch": batch}
-        asked |= {"wait": wait != "0", "yes": yes, "report": report}
+        asked |= {"wait": wait != "0", "yes": yes, "report": report, "overrule": overrule}
         telling.refuse_together("--list", asked, "it shows all that one can go back to", as_json=json)
         show = rollback_preview.show_ways_back
         runner.perform(env, list_all, show, limit=limit, app=app, several="each", as_json=json, observers=timed)

@@ -36,6 +36,7 @@ PACKAGES = [
     "postgresql",
     "postgresql-client",
     "pgbouncer",
+    "pgbackrest",
     "redis-server",
     "haproxy",
     "nginx-light",

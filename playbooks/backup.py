@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from playbooks.backups.making import (
     Record,
     back_up_jobs,
+    databases_of,
     hosts_with_data,
     require_secrets,
 )
@@ -122,4 +123,4 @@ def backups(env: Environment, progress: Progress) -> Backups:
 
 
 def _expire(env: Environment, remote: Remote) -> Expired:
-    return apply_retention(remote, env.target(remote.name).settings, env.secrets)
+    return apply_retention(remote, env.target(remote.name).settings, databases_of(env, remote.name), env.secrets)

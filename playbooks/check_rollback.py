@@ -275,8 +275,11 @@ def _databases(
         chosen = choose_dumps(env, facts, releases, back.to)
     except UsageError as error:
         return [], [error.message]
-    told = [
-        f"{name} as it is in backup {record.get('id')}; what is there now is kept under another name"
-        for name, record in chosen.items()
-    ]
+    methods = {database.name: database.backup.method for database in env.settings.databases}
+    kept = {
+        "dump": "what is there now is kept under another name",
+        "pgbackrest": "its whole cluster goes there, and what is there now is backed up first",
+        "command": "what is there now is backed up first",
+    }
+    told = [f"{name} as it is in backup {record.get('id')}; {kept[methods[name]]}" for name, record in chosen.items()]
     return told, []

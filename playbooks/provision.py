@@ -93,7 +93,9 @@ def _jobs(
         jobs.append(Job(target.name, "provision", act))
     for name, lines in owners.items():
         settings = env.target(name).settings
-        database = partial(provision_databases, fleet.remotes[name], settings, lines, note=note(name))
+        database = partial(
+            provision_databases, fleet.remotes[name], settings, _databases_on(env, name), lines, note=note(name)
+        )
         jobs.append(Job(name, "database", database))
     if env.settings.balancer:
         for name, files in given.items():

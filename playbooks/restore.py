@@ -8,17 +8,29 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar
 
-from playbooks.backups.making import Record, backup_hosts, dumped, hosts_with_data, kept_release, require_secrets
+from playbooks.backups.making import (
+    Record,
+    back_up_jobs,
+    backup_hosts,
+    databases_of,
+    dumped,
+    hosts_with_data,
+    kept_release,
+    require_secrets,
+)
 from playbooks.core import names
 from playbooks.core.answer import Answer
 from playbooks.core.clock import now
-from playbooks.core.errors import ExitStatus, UsageError
+from playbooks.core.errors import ExitStatus, SlipwayError, UsageError
 from playbooks.core.names import stamp
+from playbooks.core.phases import Phase, PhaseCode
 from playbooks.environments.environment import Environment
 from playbooks.environments.host_facts import facts_of, odd
+from playbooks.fleet.fanout import by_host
 from playbooks.fleet.fleet import Fleet, open_fleet
 from playbooks.fleet.progress import Progress
 from playbooks.fleet.remote import Remote
+from playbooks.settings.database_backup import PgBackRestSettings
 from playbooks.settings.types import absolute_path
 from playbooks.steps.facts import Facts
 from playbooks.steps.restore import restore_files
@@ -117,40 +129,96 @@ def restore(env: Environment, progress: Progress, *, backup: str | None, to_dir:
     return Restored(env.name, wanted, folder, dict(files), lacking, bare, odd_ones)
 
 
-def restore_databases(fleet: Fleet, env: Environment, releases: Mapping[str, str], to: str | None) -> list[str]:
+def restore_databases(
+    fleet: Fleet,
+    env: Environment,
+    running: Mapping[str, Facts],
+    releases: Mapping[str, str],
+    to: str | None,
+    overrule: str,
+) -> list[str]:
     """Restore every database from the backup that belongs to a release.
 
     Args:
         fleet: the open sessions, including the databases' hosts.
         env: the environment.
+        running: the facts of the application's hosts.
         releases: the release that each application host goes back to.
         to: a backup's id, if the person named one.
+        overrule: why to restore also where databases of others go back with them, or what is there cannot be kept.
 
     Returns:
         A sentence for each database.
 
     Raises:
         UsageError: the backup does not exist.
+        SlipwayError: what is there could not be backed up first, or a restore failed.
     """
     facts = fleet.each("backups", partial(facts_of, env), hosts=backup_hosts(env)).all_or_raise("reading backups")
     chosen = choose_dumps(env, facts, releases, to)
+    before = _back_up_present(fleet, env, running, overrule)
     moment = stamp(now()).lower()
 
     def one(remote: Remote) -> list[str]:
         settings = env.target(remote.name).settings
         told = []
-        for database in env.settings.databases:
-            if database.name in env.database_hosts[remote.name]:
-                record = chosen[database.name]
-                kept = restore_database(remote, settings, database, record, env.secrets, stamp=moment)
-                told.append(
-                    f"{database.name} is as in backup {record['id']}"
-                    + (f", what was there is kept as {kept}" if kept else "")
+        beside = databases_of(env, remote.name)
+        clusters: dict[str, Any] = {}
+        for database in beside:
+            record, by = chosen[database.name], database.backup
+            kept = ""
+            # Databases of one cluster go back together.
+            if not (isinstance(by, PgBackRestSettings) and clusters.setdefault(by.stanza, database) is not database):
+                kept = restore_database(
+                    remote,
+                    settings,
+                    database,
+                    record,
+                    env.secrets,
+                    beside=beside,
+                    stamp=moment,
+                    before=before,
+                    overruled=bool(overrule),
                 )
+            sentence = f"{database.name} is as in backup {record['id']}"
+            if kept:
+                sentence += f", what was there is kept as {kept}"
+            elif by.method != "dump" and before:
+                sentence += f", what was there is backup {before}"
+            told.append(sentence)
         return told
 
     results = fleet.each("restore", one, hosts=backup_hosts(env), finish=True).all_or_raise("restoring databases")
     return [sentence for told in results.values() for sentence in told]
+
+
+def _back_up_present(fleet: Fleet, env: Environment, running: Mapping[str, Facts], overrule: str) -> str | None:
+    """Back up what is there now, if a restore overwrites it. A dump does not: what is there gets another name.
+
+    Returns:
+        The backup's id; None if none was needed, or none could be made and that was overruled.
+
+    Raises:
+        SlipwayError: none could be made.
+    """
+    needing = [
+        host for host in backup_hosts(env) if any(one.backup.method != "dump" for one in databases_of(env, host))
+    ]
+    if not needing:
+        return None
+    fleet.progress.phase(Phase(PhaseCode.BACKING_UP, "backing up what is there"))
+    jobs, id_ = back_up_jobs(fleet, env, running, quickly=True)
+    made = by_host(jobs, fleet.run(jobs))
+    for host, error in made.failed.items():
+        if host in needing and not overrule:
+            raise SlipwayError(
+                f"what is there now could not be backed up, so nothing would lead back to it: {error.message}; "
+                "nothing was restored",
+                host=host,
+                hint="--overrule=REASON restores all the same",
+            )
+        fleet.progress.warn(f"{host}: what is there now was not backed up: {error.message}")
+    return id_ if not set(needing) & set(made.failed) else None
 
 
 def choose_dumps(

@@ -192,7 +192,7 @@ def before_the_switch(fleet: Fleet, run: RollbackRun, context: RolloutContext) -
         context.mover.arm_all()
     databases: Sequence[str] = ()
     if run.back.with_database:
-        databases = _restore_databases(fleet, env, context.mover, run.targets, run.back.to)
+        databases = _restore_databases(fleet, run, context.mover)
     return replace(run, databases=tuple(databases), warnings=tuple(warnings))
 
 
@@ -222,6 +222,8 @@ def validate_request(env: Environment, back: RollbackRequest) -> None:
             f"{env.title} has no database in slipway_databases for --with-database to take back; nothing was touched",
             hint="leave it out; files are taken back by invoke restore only",
         )
+    if back.overrule and not back.with_database:
+        raise UsageError("--overrule is about databases, and goes with --with-database only; nothing was touched")
     if back.with_database and not env.settings.backup.enabled:
         raise UsageError(
             f"backups are off in {env.name} (slipway_backup.enabled), so --with-database has nothing to take back; "
@@ -256,15 +258,14 @@ def database_warnings(env: Environment, facts: Mapping[str, Facts], targets: Map
     return [still_migrated(env, hooks, versions[0])] if hooks and versions else []
 
 
-def _restore_databases(
-    fleet: Fleet, env: Environment, mover: Mover, targets: Mapping[str, str | None], to: str | None
-) -> list[str]:
+def _restore_databases(fleet: Fleet, run: RollbackRun, mover: Mover) -> list[str]:
     """Restore databases first, after arming the hosts' guards: if the controller dies, the code still goes back too."""
     fleet.progress.phase(Phase(PhaseCode.RESTORING_DATABASES, "restoring databases"))
     hosts = list(mover.moves)
     mover.arm_all().all_or_raise("arming the guards")
     try:
-        return restore_databases(fleet, env, {host: release for host, release in targets.items() if release}, to)
+        releases = {host: release for host, release in run.targets.items() if release}
+        return restore_databases(fleet, run.env, run.facts, releases, run.back.to, run.back.overrule)
     except SlipwayError:
         mover.confirm(hosts, together=False)
         raise

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, ClassVar, Literal
 
-from playbooks.backups.making import Record, backup_hosts, hosts_with_data, require_secrets
+from playbooks.backups.making import Record, databases_of, hosts_with_data, require_secrets
 from playbooks.core.clock import instant, now
 from playbooks.core.counting import few
 from playbooks.core.errors import ExitStatus, UsageError
@@ -178,13 +178,23 @@ class _Drill:
         return steps.drill_end(remote, self.env.target(remote.name).settings, databases, self.env.secrets, document)
 
     def _databases(self, host: str) -> list[Database]:
-        names = self.env.database_hosts.get(host, []) if host in backup_hosts(self.env) else []
-        return [database for database in self.env.settings.databases if database.name in names]
+        return databases_of(self.env, host)
 
     def _release(self, host: str) -> str:
         """Return the release to start on a host; empty for none."""
         record = self.records[host] or {}
-        return str(record.get("release") or "") if self.env.target(host).settings.backup.drill.command else ""
+        drill = self.env.target(host).settings.backup.drill
+        return str(record.get("release") or "") if drill.command and not self._out_of_reach(host) else ""
+
+    def _out_of_reach(self, host: str) -> list[str]:
+        """Return the databases of which the release would need a scratch copy, where there is none that it reaches."""
+        texts = self.env.target(host).settings.backup.drill.environment.values()
+        found = []
+        for index, database in enumerate(self.env.settings.databases):
+            places = [f"{{database.{database.name}}}", *(["{database}"] if index == 0 else [])]
+            if database.backup.method != "dump" and any(place in text for place in places for text in texts):
+                found.append(database.name)
+        return found
 
     def _judge(self, host: str, restored: Results[Drilled], started: Results[Drilled], seconds: float) -> HostDrill:
         record = self.records[host]
@@ -200,7 +210,7 @@ class _Drill:
         begun = started.ok.get(host) or Drilled(())
         verdict = _verdict(host, str(record["id"]), tuple(reasons), seconds, begun)
         there = host in restored.ok and restored.ok[host].restored
-        notes = self._not_proven(host, record) if there else ()
+        notes = (*restored.ok[host].unproven, *self._not_proven(host, record)) if there else ()
         return replace(verdict, release=record.get("release"), notes=notes)
 
     def _not_proven(self, host: str, record: Record) -> tuple[str, ...]:
@@ -210,7 +220,12 @@ class _Drill:
         if not record.get("release"):
             return ("no release is in it: none was there when it was made. Only data was restored and compared",)
         told = []
-        if not self._release(host):
+        if apart := self._out_of_reach(host):
+            told.append(
+                f"its release was compared with its manifest, and not started: it would need a scratch copy of "
+                f"{', '.join(apart)}, and there is none for a database whose backup is no dump"
+            )
+        elif not self._release(host):
             told.append(
                 "its release was compared with its manifest, and not started: slipway_backup.drill.command says how"
             )

@@ -19,6 +19,8 @@ from playbooks.environments.host_facts import facts_of
 from playbooks.fleet.fanout import Job, Results, combine
 from playbooks.fleet.fleet import Fleet
 from playbooks.fleet.remote import Remote, StepCall
+from playbooks.settings.backup import Database
+from playbooks.settings.database_backup import CommandSettings
 from playbooks.steps import backup as steps
 from playbooks.steps.facts import Facts
 
@@ -29,8 +31,14 @@ UNUSABLE = (StepCode.NO_REPOSITORY, StepCode.WRONG_PASSWORD, StepCode.DAMAGED)
 
 
 def backup_hosts(env: Environment) -> list[str]:
-    """Return the hosts that dump the application's databases."""
+    """Return the hosts that back up the application's databases."""
     return list(env.database_hosts) if env.settings.backup.enabled else []
+
+
+def databases_of(env: Environment, host: str) -> list[Database]:
+    """Return the databases that a host backs up."""
+    names = env.database_hosts.get(host, []) if env.settings.backup.enabled else []
+    return [database for database in env.settings.databases if database.name in names]
 
 
 def dumped(record: Record) -> list[str]:
@@ -70,7 +78,11 @@ def _secrets_of_backups(env: Environment) -> Iterator[str]:
     hosts = [*(target.settings for target in env.targets), *(env.target(name).settings for name in backup_hosts(env))]
     for settings in {id(each): each for each in hosts}.values():
         yield from (settings.backup.password, *settings.backup.environment.values())
-    yield from (database.password for database in env.settings.databases if database.password)
+    for database in env.settings.databases:
+        if database.password:
+            yield database.password
+        if isinstance(database.backup, CommandSettings):
+            yield from database.backup.secrets.values()
 
 
 def back_up_jobs(
@@ -97,7 +109,6 @@ def back_up_jobs(
     moment = now() + timedelta(seconds=1)
     known = names.after((record["id"] for fact in facts.values() for record in fact.backups), moment)
     id_ = f"{max(stamp(moment), known)}{named}"
-    databases = env.database_hosts
     jobs: list[Job[Record | None]] = []
     for name, remote in _backed_up(fleet, env).items():
         is_application = any(target.name == name for target in env.targets)
@@ -108,7 +119,7 @@ def back_up_jobs(
             kind="application" if is_application else "database",
             release=facts[name].intact_current if is_application else None,
             version=(facts[name].version if is_application else None) or version,
-            databases=tuple(db for db in env.settings.databases if db.name in databases.get(name, [])),
+            databases=tuple(databases_of(env, name)),
             quickly=quickly,
         )
         note = partial(fleet.progress.note, name)

@@ -43,6 +43,8 @@ class RollbackRequest:
         with_database: whether to restore databases too.
         batch: hosts that switch at the same time; default: all, because a rollback is urgent.
         wait: seconds to wait for another task's lock.
+        overrule: why databases are restored although others go back with them, or what is there cannot be kept;
+            empty: they are not.
     """
 
     to: str | None = None
@@ -50,3 +52,4 @@ class RollbackRequest:
     with_database: bool = False
     batch: str | None = None
     wait: float = 0.0
+    overrule: str = ""

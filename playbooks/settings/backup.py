@@ -4,6 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from playbooks.settings.database_backup import DatabaseBackup, DumpSettings
 from playbooks.settings.migrations import Migrations, VariableName
 from playbooks.settings.types import (
     FLEET_WIDE,
@@ -63,7 +64,24 @@ class Database(Model):
         "first column is true.",
     )
     min_tables: Count = Field(1, description="The drill fails if the restored dump has fewer tables.")
+    backup: DatabaseBackup = Field(
+        DumpSettings(method="dump"),
+        description="How it is backed up and restored: its `method` is dump, pgbackrest or command. Default: dump.",
+    )
     migrations: Migrations | None = Field(None, description="How releases change it. Default: not at all.")
+
+    @model_validator(mode="after")
+    def _fits_its_backup(self) -> Self:
+        if self.backup.method == "pgbackrest" and self.host:
+            raise ValueError(
+                "backup.method pgbackrest works on the server's own host, by its socket: let via name that host, and "
+                "leave out host"
+            )
+        if self.backup.method != "dump" and self.migrations and self.migrations.rehearsal.required:
+            raise ValueError(
+                f"rehearsal.required needs backup.method dump; a rehearsal cannot use what {self.backup.method} makes"
+            )
+        return self
 
     @model_validator(mode="after")
     def _socket_needs_no_password(self) -> Self:

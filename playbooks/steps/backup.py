@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from playbooks.core import names
-from playbooks.core.errors import SlipwayError, StepFailed
+from playbooks.core.errors import ExitStatus, SlipwayError, StepFailed
 from playbooks.core.step_codes import StepCode
 from playbooks.fleet.remote import Remote, StepCall
 from playbooks.fleet.remote_shell import Note
 from playbooks.settings import Settings
 from playbooks.settings.backup import Database
+from playbooks.settings.database_backup import CommandSettings, PgBackRestSettings
 from playbooks.steps.records import read_record
 
 FIELD = "\037"
@@ -39,10 +40,21 @@ HINTS = {
     StepCode.NO_PATH: "correct slipway_backup.paths or .sqlite",
     StepCode.DATABASE: "is the database up, and are slipway_databases right? See invoke health --env=…",
     StepCode.PG_VERSION: "install the postgresql-client of the server's version on this host",
+    StepCode.ARCHIVING: "see the server's log, and docs/backups.md",
+    StepCode.STANZA: "docs/backups.md says what pgBackRest's configuration needs; invoke provision --env=… checks it",
+    StepCode.PGBACKREST: "see /var/log/pgbackrest on that host",
+    StepCode.CLUSTER: "--overrule=REASON restores all the same; else restore it by hand: docs/backups.md",
+    StepCode.CLUSTER_DOWN: "see the server's log and /var/log/pgbackrest on that host, and docs/backups.md",
+    StepCode.RESTORING: "wait for it to end; docs/backups.md says what it does",
+    StepCode.SNAPSHOT: "see slipway_databases[].backup, whose commands these are",
     StepCode.LOCKED: "wait for it to end, then try again",
     StepCode.DAMAGED: "docs/backups.md says what can be saved; keep what runs as it is until there is a good backup",
     StepCode.MISSING_TOOL: "invoke provision --env=… installs it",
 }
+
+
+# With these a database's server may not serve.
+PERSON_NEEDED = (StepCode.CLUSTER_DOWN, StepCode.RESTORING)
 
 
 @dataclass(frozen=True)
@@ -122,7 +134,7 @@ def ask(
         lines += [as_line("path", path) for path in settings.backup.paths]
         lines += [as_line("sqlite", path) for path in settings.backup.sqlite]
         lines += [as_line("exclude", path) for path in settings.backup.exclude]
-    lines += [line for database in job.databases for line in database_lines(database, secrets)]
+    lines += [line for database in job.databases for line in database_lines(settings, database, secrets)]
     values = {
         "app": settings.app,
         "home": settings.home,
@@ -200,11 +212,28 @@ def secret_lines(settings: Settings, secrets: Mapping[str, str]) -> list[str]:
     return [as_line("secret", variable, secrets[name]) for variable, name in named.items()]
 
 
-def database_lines(database: Database, secrets: Mapping[str, str]) -> list[str]:
-    """Build the payload lines with a database's connection and the questions to ask after a restore."""
+def method_lines(settings: Settings, database: Database, secrets: Mapping[str, str]) -> list[str]:
+    """Build the payload lines that say how a database is backed up; see backup_methods.sh."""
+    by = database.backup
+    lines = [as_line("method", database.name, by.method)]
+    if isinstance(by, PgBackRestSettings):
+        options = {"stanza": by.stanza, "archive_timeout": str(max(1, round(by.archive_timeout)))}
+        lines += [as_line("option", database.name, key, value) for key, value in options.items()]
+    if isinstance(by, CommandSettings):
+        user = "root" if by.user == "root" else settings.run_user
+        options = {"user": user, "timeout": str(max(1, round(by.timeout))), **by.commands}
+        variables = {**by.environment, **{variable: secrets[name] for variable, name in by.secrets.items()}}
+        lines += [as_line("option", database.name, key, value) for key, value in options.items()]
+        lines += [as_line("variable", database.name, key, value) for key, value in variables.items()]
+    return lines
+
+
+def database_lines(settings: Settings, database: Database, secrets: Mapping[str, str]) -> list[str]:
+    """Build the payload lines with a database's connection, the questions to ask after a restore, and its method."""
     password = secrets[database.password] if database.password else ""
     server = (database.host or "", str(database.port), database.user, password)
     return [
+        *method_lines(settings, database, secrets),
         as_line("database", database.name, *server, str(database.min_tables), database.served_by or ""),
         *(as_line("check", database.name, check) for check in database.checks),
     ]
@@ -237,5 +266,7 @@ def as_payload(lines: Sequence[str]) -> bytes:
 def with_hint(error: StepFailed, settings: Settings) -> StepFailed:
     """Return the error with the hint that belongs to the step's code."""
     hint = HINTS.get(error.code)
+    if error.code in PERSON_NEEDED:
+        error.exit_status = ExitStatus.PERSON_NEEDED
     error.hint = error.hint or (hint.replace("{state}", settings.state) if hint else None)
     return error

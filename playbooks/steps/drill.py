@@ -36,12 +36,14 @@ class Drilled:
         restored: whether the drill restored anything, even if it is damaged.
         started: whether the restored release was started and answered.
         log: the last lines of the release's log, if it did not answer.
+        unproven: sentences about what was not restored, or not asked by the release.
     """
 
     problems: tuple[str, ...]
     restored: bool = False
     started: bool = False
     log: tuple[str, ...] = ()
+    unproven: tuple[str, ...] = ()
 
 
 def drill(
@@ -68,7 +70,7 @@ def drill(
     Raises:
         StepFailed: the drill itself could not run.
     """
-    lines = [*secret_lines(settings, secrets), *_database_lines(databases, secrets)]
+    lines = [*secret_lines(settings, secrets), *_database_lines(settings, databases, secrets)]
     values = {
         "app": settings.app,
         "home": settings.home,
@@ -93,7 +95,8 @@ def drill(
         )
     except StepFailed as error:
         raise with_hint(error, settings) from None
-    return Drilled(_problems(answer), restored=answer.maybe("restored", 1) is not None)
+    unproven = tuple(cut(text) for (text,) in answer.all("unproven", 1, MAX_RECORDS))[:MAX_PROBLEMS]
+    return Drilled(_problems(answer), restored=answer.maybe("restored", 1) is not None, unproven=unproven)
 
 
 def drill_start(remote: Remote, settings: Settings, release: str, databases: Sequence[Database]) -> Drilled:
@@ -188,7 +191,7 @@ def drill_end(
             "user": settings.run_user,
             "document": json.dumps(document, ensure_ascii=False) if document else "",
         },
-        payload=as_payload(_database_lines(databases, secrets)),
+        payload=as_payload(_database_lines(settings, databases, secrets)),
         unit=f"slipway-{settings.app}-drill-end",
         timeout=settings.timeouts.command,
     )
@@ -224,5 +227,5 @@ def _fill(text: str, databases: Sequence[Database]) -> str:
     return text
 
 
-def _database_lines(databases: Sequence[Database], secrets: Mapping[str, str]) -> list[str]:
-    return [line for database in databases for line in database_lines(database, secrets)]
+def _database_lines(settings: Settings, databases: Sequence[Database], secrets: Mapping[str, str]) -> list[str]:
+    return [line for database in databases for line in database_lines(settings, database, secrets)]

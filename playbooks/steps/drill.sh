@@ -31,6 +31,7 @@ scratch=$folder/work
 root=$folder/root
 # A release may still run from a drill that was killed.
 systemctl stop "slipway-$app-drill-release.service" 2>/dev/null || :
+pgbackrest_drill_end "$folder" "$app"
 rm -rf "$scratch" "$root" "$folder/tree"
 mkdir -p "$scratch" "$root" "$state/drill"
 chmod 0700 "$folder" "$scratch" "$root"
@@ -151,3 +152,4 @@ check_sqlite
 for database in "$scratch"/database.*; do
     [ ! -f "$database" ] || (drill_database "$database")
 done
+pgbackrest_drill_end "$folder" "$app"

@@ -27,6 +27,7 @@ read_payload
 # A drill makes nothing in a place that others can change (drill.sh).
 find_foreign "$folder"
 if [ -z "$foreign" ]; then
+    pgbackrest_drill_end "$folder" "$app"
     rm -rf "$folder/root" "$folder/work" "$folder/tree"
     rmdir "$folder" 2>/dev/null || :
 fi

@@ -13,6 +13,7 @@
 # Standard input: lines in the form KIND US VALUE US .; "env NAME VALUE" for the environment, "data PATH" for data, "read PATH"
 # for a path of the host that the release may also read, "socket PATH" for the folder of a database's socket, if it exists.
 
+# include escape.sh
 # include listeners.sh
 # include output.sh
 # include root_only.sh
@@ -34,9 +35,6 @@ if ! find_restored "$place_of" || [ "$at" != "$place_of" ] || [ ! -d "$root$plac
     exit 0
 fi
 id "$user" >/dev/null 2>&1 || fail no-user "there is no user '$user' to run the application; run: invoke provision --env=…"
-
-# escape PATH: print it for systemd, which splits words at blanks and colons and reads a backslash as an escape.
-escape() { printf '%s' "$1" | sed "s/[\\\\:\"' ]/\\\\&/g"; }
 
 # read_only PATH WHAT: show a path of the host. It is enough that nobody else can put a link on the way, because everything in
 # it can be read on the host, too.

@@ -9,6 +9,7 @@ from playbooks.fleet.remote import Remote
 from playbooks.fleet.remote_shell import Note
 from playbooks.settings import Settings
 from playbooks.settings.backup import Database
+from playbooks.settings.database_backup import PgBackRestSettings
 from playbooks.settings.health import PostgresCheck
 from playbooks.settings.traffic import Balancer
 from playbooks.steps.backup import as_line, repository
@@ -72,19 +73,31 @@ def owner_lines(databases: Sequence[Database], secrets: Mapping[str, str]) -> by
     return "".join(f"{line}\n" for line in lines).encode()
 
 
-def provision_databases(remote: Remote, settings: Settings, owners: bytes, *, note: Note | None = None) -> list[str]:
-    """Make the database users and databases on their host, where the settings name an owner.
+def provision_databases(
+    remote: Remote, settings: Settings, databases: Sequence[Database], owners: bytes, *, note: Note | None = None
+) -> list[str]:
+    """Make the database users and databases on their host, where the settings name an owner, and check pgBackRest.
 
     Args:
+        remote: the host.
+        settings: its settings.
+        databases: those that it backs up.
         owners: the result of `owner_lines`.
+        note: called with each progress message.
 
     Returns:
         The changes, as sentences.
+
+    Raises:
+        StepFailed: a database cannot be made, or pgBackRest is not set up for its stanza.
     """
+    ways = [database.backup for database in databases]
+    stanzas = list(dict.fromkeys(way.stanza for way in ways if isinstance(way, PgBackRestSettings)))
     answer = remote.run(
         "provision_database",
-        ["restic", "jq"],
+        ["restic", "jq", *(["pgbackrest"] if stanzas else [])],
         values={
+            "stanzas": " ".join(stanzas),
             "state": settings.state,
             "repository": repository(settings, remote.name),
             "user": settings.run_user,

@@ -1,7 +1,7 @@
 # shellcheck shell=sh disable=SC2154
 # provision_database: make the application's database users and databases. Standard input: lines "NAME OWNER PORT PASSWORD",
-# separated by US.
-# needs: state repository user
+# separated by US. stanzas are those of pgBackRest, which somebody has set up.
+# needs: state repository user stanzas
 # words: PACKAGE...
 
 # include listeners.sh
@@ -72,5 +72,18 @@ while IFS="$us" read -r name owner port password _; do
             broken "cannot make database $name"
         emit changed "made database $name"
     fi
+done
+# Its configuration is the operator's, who alone knows where WAL and base backups belong. Here they are tried.
+pgbackrest_here() { cd / && runuser -u postgres -- pgbackrest --stanza="$stanza" --log-level-console=warn --log-level-stderr=off "$@" >"$scratch/err" 2>&1 </dev/null; }
+for stanza in $stanzas; do
+    pgbackrest_here --output=json info || fail_showing stanza "pgbackrest info fails on this host" "$(cat "$scratch/err")"
+    known=$(jq -r --arg stanza "$stanza" '[.[] | select(.name == $stanza and .status.code != 1)] | length' "$scratch/err" 2>/dev/null) || known=0
+    if [ "$known" = 0 ]; then
+        pgbackrest_here stanza-create ||
+            fail_showing stanza "pgBackRest is installed, and not set up for stanza $stanza on this host (docs/backups.md)" "$(cat "$scratch/err")"
+        emit changed "made stanza $stanza of pgBackRest"
+    fi
+    note "pgbackrest check of stanza $stanza"
+    pgbackrest_here check || fail_showing archiving "pgbackrest check of stanza $stanza fails: its WAL does not come into the archive" "$(cat "$scratch/err")"
 done
 emit provisioned

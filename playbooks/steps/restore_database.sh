@@ -1,9 +1,10 @@
 # shellcheck shell=sh disable=SC2034,SC2154
 # restore_database: put the backup of a database in the place of what is there, and keep that.
-# needs: app state id snapshot repository stamp database_limit user
+# needs: app state id snapshot repository stamp database_limit user before overruled
 #
 # Standard input, see restic.sh: secret NAME VALUE; database NAME HOST PORT USER PASSWORD MIN-TABLES; check NAME SQL; and how a
-# database is backed up, see backup_methods.sh. database_limit is the number of seconds that PostgreSQL may take over each part.
+# database is backed up, see backup_methods.sh. database_limit is the number of seconds that PostgreSQL may take over each part. before is the id of a backup of what is there,
+# or "-"; overruled "yes": also where that does harm to others.
 
 # include disk_space.sh
 # include restic.sh
@@ -14,6 +15,7 @@
 # include programs.sh
 
 require_stamped backup "$id"
+[ "$before" = - ] || require_stamped backup "$before"
 require_programs "$user"
 need restic jq
 mkdir -p "$state"
@@ -51,5 +53,5 @@ done
 [ -s "$root$databases/$name.json" ] || [ -s "$root$databases/$name.dump" ] || fail not-in-backup "backup $id has nothing of database $name"
 method_of_backup "$root$databases/$name"
 "${method}_restore" "$root$databases/$name" "$id" "$min_tables" "$scratch/checks" "$stamp" \
-    - no "$app"
+    "$([ "$before" = - ] && echo - || echo "$state/backups/$before.json")" "$overruled" "$app"
 emit restored "$name" "$kept"

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from playbooks.core import names
 from playbooks.core.errors import StepFailed
 from playbooks.fleet.remote import Remote
 from playbooks.settings import Settings
-from playbooks.settings.backup import Keep
-from playbooks.steps.backup import as_payload, repository, secret_lines, with_hint
+from playbooks.settings.backup import Database, Keep
+from playbooks.steps.backup import as_payload, method_lines, repository, secret_lines, with_hint
 
 MAX_STRANGE = 5
 
@@ -28,13 +28,22 @@ class Expired:
     strange: tuple[str, ...] = ()
 
 
-def apply_retention(remote: Remote, settings: Settings, secrets: Mapping[str, str]) -> Expired:
+def apply_retention(
+    remote: Remote, settings: Settings, databases: Sequence[Database], secrets: Mapping[str, str]
+) -> Expired:
     """Remove the backups that ``slipway_backup.keep`` does not keep.
+
+    Args:
+        remote: the host.
+        settings: its settings.
+        databases: those that it backs up.
+        secrets: the values by name.
 
     Raises:
         StepFailed: restic failed; every recorded backup is still there.
     """
     host = remote.name
+    ways = [line for database in databases for line in method_lines(settings, database, secrets)]
     try:
         answer = remote.run(
             "retention",
@@ -46,7 +55,7 @@ def apply_retention(remote: Remote, settings: Settings, secrets: Mapping[str, st
                 "host": host,
                 "repository": repository(settings, host),
             },
-            payload=as_payload(secret_lines(settings, secrets)),
+            payload=as_payload([*secret_lines(settings, secrets), *ways]),
             acts=True,
             timeout=settings.timeouts.command,
         )

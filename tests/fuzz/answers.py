@@ -139,7 +139,7 @@ class Answers:
             lambda: read_lock_owner(_last_field(data)),
             lambda: check_release(remote, _SETTINGS, "20261121T043100Z-1.1.0"),
             lambda: prove(remote, _SETTINGS, "20261121T043100Z-1.1.0"),
-            lambda: apply_retention(remote, _SETTINGS, {"restic_password": "x"}),
+            lambda: apply_retention(remote, _SETTINGS, [], {"restic_password": "x"}),
             lambda: read_state(_answer(data)),
             lambda: _counted(data),
             lambda: read_app_metrics(_answer(data)),

@@ -98,6 +98,12 @@ class Rehearsing:
             UsageError: a database has no backup, or one from before its last migration, or from before what runs.
         """
         for one in pending:
+            if one.database.backup.method != "dump":
+                raise UsageError(
+                    f"{one.database.name} is backed up by {one.database.backup.method}, and a rehearsal can only use "
+                    "dumps. Nothing was touched",
+                    hint="rehearse on an environment whose backup.method is dump: docs/backups.md",
+                )
             record = self._record(one.host)
             if record is None or one.database.name not in dumped(record):
                 raise UsageError(

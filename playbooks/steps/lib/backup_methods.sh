@@ -14,9 +14,11 @@
 #                           OVERRULED "yes": also where that does harm to others
 #   METHOD_delete ENTRY ID  remove a backup whose record expires; ENTRY is the file that has its entry. Status 1 sets said.
 #
-# There is one so far.
+# tests/hosts/test_backup_methods.py holds all methods against this.
 
+# include backup_command.sh
 # include backup_dump.sh
+# include backup_pgbackrest.sh
 
 method_variables=
 
@@ -50,7 +52,7 @@ method_of_backup() {
 # is_method WORD: also of what a repository says, which others may be able to write.
 is_method() {
     case $1 in
-        dump) ;;
+        dump | pgbackrest | command) ;;
         *) fail usage "there is no way to back up a database that is called '$(printf '%s' "$1" | cut -c1-40)'; is this backup made by a later Slipway?" ;;
     esac
 }

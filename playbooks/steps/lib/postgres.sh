@@ -14,6 +14,9 @@ answer_kb=64
 messages_kb=1024
 psql_kb=1048576
 
+# Where a server listens on a socket in another folder than usual: that folder.
+db_socket=
+
 # use_database NAME HOST PORT USER PASSWORD MIN-TABLES SERVED-BY: select a database. Without HOST the local socket is used, as
 # the system's user postgres.
 use_database() {
@@ -45,6 +48,7 @@ pg() {
     cd /
     # The program does not get the lock of backups (8): if it hangs, it would hold the lock after this step.
     if [ -z "$db_host" ]; then
+        [ -z "$db_socket" ] || set -- --host="$db_socket" "$@"
         PGCONNECT_TIMEOUT=10 timeout --kill-after=5 "$database_limit" \
             runuser -u postgres -- "$pg_program" --port="$db_port" --username="$db_user" --no-password "$@" 8>&-
     else
